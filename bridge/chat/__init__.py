@@ -1,0 +1,1 @@
+"""The neutral language between the public formats and Lingma. Pure."""

@@ -1,0 +1,150 @@
+"""
+Every way a turn can go wrong. Each class is a kind; a wire turns a kind into its status, type and code.
+
+GatewayError
+├── InvalidRequest 400      what the client sent; `param` names the field
+│   ├── ContentFiltered     the service refused the content (finish 406, 601)
+│   └── TooLarge 413
+├── Unauthenticated 401 · Forbidden 403 · NotFound 404 · MethodNotAllowed 405
+├── RateLimited 429         this key's limit, or the service's own (finish 429)
+├── Overloaded 429          no place: queue full or waited too long (Anthropic: 529)
+├── Unavailable 503         no instance is ready
+├── UpstreamFailed 502      the service failed the turn
+│   ├── ConnectionLost      ... by going away
+│   └── UpstreamTimeout 504 ... by silence
+├── SlowClient 499          the client reads slower than the buffer allows
+└── InternalError 500       our bug
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """
+    `message` says what to do next and holds no secret. `retry_after` is whole seconds, 1 to 30, or None.
+
+    `param` is the path of the field as a tuple of names and indexes; each format spells it its own way.
+    """
+
+    status: ClassVar[int] = 500
+    kind: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: tuple[str | int, ...] = (),
+        code: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+        self.retry_after = retry_after
+
+
+class InvalidRequest(GatewayError):
+    """The body is not what the format asks for. `code` may be OpenAI's, such as `missing_required_parameter`."""
+
+    status = 400
+    kind = "invalid_request"
+    retryable = False
+
+
+class ContentFiltered(InvalidRequest):
+    """The service refused the content."""
+
+    kind = "content_filter"
+
+
+class TooLarge(InvalidRequest):
+    """The body exceeds the limit."""
+
+    status = 413
+    kind = "too_large"
+
+
+class Unauthenticated(GatewayError):
+    """No key, or one that is unknown, expired or revoked: always the same words."""
+
+    status = 401
+    kind = "authentication"
+    retryable = False
+
+
+class Forbidden(GatewayError):
+    """The key, or the login upstream, may not do this."""
+
+    status = 403
+    kind = "permission"
+    retryable = False
+
+
+class NotFound(GatewayError):
+    """No such path or model. `code` `model_not_found` for models."""
+
+    status = 404
+    kind = "not_found"
+    retryable = False
+
+
+class MethodNotAllowed(GatewayError):
+    """The path exists, the method does not."""
+
+    status = 405
+    kind = "method_not_allowed"
+    retryable = False
+
+
+class RateLimited(GatewayError):
+    """A limit of the key, or the service's own."""
+
+    status = 429
+    kind = "rate_limited"
+
+
+class Overloaded(GatewayError):
+    """No place: the queue is full, or the turn waited too long in it."""
+
+    status = 429
+    kind = "overloaded"
+
+
+class Unavailable(GatewayError):
+    """No instance can take a turn."""
+
+    status = 503
+    kind = "unavailable"
+
+
+class UpstreamFailed(GatewayError):
+    """The service failed the turn."""
+
+    status = 502
+    kind = "upstream"
+
+
+class ConnectionLost(UpstreamFailed):
+    """The connection to the instance broke in mid-turn."""
+
+
+class UpstreamTimeout(UpstreamFailed):
+    """The service was silent for too long."""
+
+    status = 504
+    kind = "timeout"
+
+
+class SlowClient(GatewayError):
+    """The client reads more slowly than the buffer allows; nobody is left to tell."""
+
+    status = 499
+    kind = "slow_client"
+
+
+class InternalError(GatewayError):
+    """A bug of the gateway."""

