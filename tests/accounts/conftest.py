@@ -1,0 +1,55 @@
+import asyncio
+import os
+import signal
+import time
+
+import pytest
+
+from accounts.redis_link import RedisLink
+from tests.environment import start_redis
+
+
+class OwnRedis:
+    """A server a test may kill, freeze and start again."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.url = f"unix://{directory / 'redis.sock'}"
+        self.start()
+
+    def start(self):
+        self.process = start_redis(self.directory)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self):
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self):
+        os.kill(self.process.pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def own_redis(tmp_path):
+    server = OwnRedis(tmp_path)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def link(redis_server):
+    link = RedisLink(redis_server)
+    await link.execute("FLUSHALL")
+    yield link
+    await link.close()
+
+
+async def until(condition, within=10.0):
+    """Wait until the condition holds; fail when it never does."""
+    end = time.monotonic() + within
+    while not (result := condition()):
+        assert time.monotonic() < end, "it never came true"
+        await asyncio.sleep(0.01)
+    return result
