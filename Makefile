@@ -1,0 +1,51 @@
+# `make` lists what can be done. Needs git, make and a python3 from 3.11 on; everything else goes into .venv.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+PY := .venv/bin/python
+
+.PHONY: help run test lint bench format lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: .venv/.run ## set up what is missing and run the gateway until Ctrl-C
+	@exec $(PY) -m gateway_project.supervise
+
+test: .venv/.test ## run all tests
+	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+
+lint: .venv/.test ## check format, lint, types, import directions and migrations
+	@.venv/bin/ruff format --check --quiet . || { echo "Run 'make format'."; exit 1; }
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/mypy --no-error-summary
+	@.venv/bin/lint-imports --no-logo >.venv/imports.log || { cat .venv/imports.log; exit 1; }
+	@DATA_DIR=.venv/lint $(PY) manage.py makemigrations --check --dry-run --verbosity 1
+	@echo "lint: clean"
+
+format: .venv/.test ## let ruff format the code and fix what it can
+	@.venv/bin/ruff check --quiet --fix . ; .venv/bin/ruff format --quiet .
+
+bench: .venv/.test ## compare the gateway with none and with a typical one, as a table
+	@$(PY) -m tests.bench $(ARGS)
+
+lock: .state/uv ## pin requirements/*.in anew, with hashes
+	@for purpose in run test; do \
+	  .state/uv/bin/uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --python-version 3.11 \
+	    --no-annotate --no-emit-index-url --custom-compile-command "make lock" $(ARGS) \
+	    requirements/$$purpose.in -o requirements/$$purpose.txt || exit 1; \
+	done
+	@! grep -nE '://|--index-url|--find-links' requirements/*.txt
+
+clean: ## remove the environment and the caches; DATA_DIR stays
+	rm -rf .venv .state .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+# A stamp is newer than its lock when the lock is installed; the test lock holds all of the run lock.
+.venv/.run: requirements/run.txt requirements/install
+	@requirements/install run
+
+.venv/.test: requirements/test.txt requirements/install
+	@requirements/install test
+
+.state/uv: requirements/install
+	@requirements/install uv

@@ -1,0 +1,85 @@
+"""Names, notes and assertions."""
+
+import ast
+import re
+
+from tests.house.tree import PACKAGES, files, functions, modules, source, text, tree
+
+VAGUE = {"utils", "util", "helpers", "helper", "common", "misc"}
+NOTE_WITHOUT_ISSUE = re.compile(r"\b(TODO|FIXME|XXX)\b(?!.*#\d)")
+HOME_OR_REGISTRY = re.compile(
+    r"/(home|Users)/\w+/|/roo[t]/\w|pypi[.]org|pythonhosted[.]org|npmjs[.]org|index[-]url\s*="
+)
+MAY_READ_SETTINGS = {"runtime", "tasks", "checks", "apps", "admin", "pages", "views", "urls"}
+
+
+def asserts(node):
+    match node:
+        case ast.Assert():
+            return True
+        case ast.Call(func=ast.Name(id=name)) | ast.Call(func=ast.Attribute(attr=name)):
+            return name in {"raises", "warns", "fail"} or "assert" in name
+        case _:
+            return False
+
+
+def test_a_module_is_named_after_its_subject():
+    assert [path for path in [*source(), *modules("tests")] if path.stem in VAGUE] == []
+
+
+def test_a_note_to_do_something_names_its_issue():
+    noted = [
+        f"{path}:{number}"
+        for path in files()
+        if path.suffix in {".py", ".md", ".html", ".toml"} and path.parts[:2] != ("tests", "house")
+        for number, line in enumerate(text(path).splitlines(), 1)
+        if NOTE_WITHOUT_ISSUE.search(line)
+    ]
+    assert noted == []
+
+
+def test_every_test_asserts_something():
+    silent = [
+        f"{path}:{function.lineno} {function.name}"
+        for path in modules("tests")
+        if path.stem.startswith("test_")
+        for function in functions(path)
+        if function.name.startswith("test_") and not any(asserts(node) for node in ast.walk(function))
+    ]
+    assert silent == []
+
+
+def test_every_module_says_what_its_room_is_for():
+    silent = [path for path in source() if text(path).strip() and not ast.get_docstring(tree(path))]
+    assert silent == []
+
+
+def test_nothing_names_a_home_directory_or_a_package_registry():
+    named = [
+        f"{path}:{number}"
+        for path in files()
+        if path.suffix != ".lock" and path.parts[:2] != ("tests", "house")
+        for number, line in enumerate(text(path).splitlines(), 1)
+        if HOME_OR_REGISTRY.search(line)
+    ]
+    assert named == []
+
+
+def imports_settings(path):
+    return any(
+        isinstance(node, ast.ImportFrom)
+        and (node.module == "django.conf" and any(alias.name == "settings" for alias in node.names))
+        for node in ast.walk(tree(path))
+    )
+
+
+def test_only_the_composing_modules_read_settings():
+    readers = [
+        path
+        for path in modules(*PACKAGES)
+        if path.parts[0] != "gateway_project"
+        and path.stem not in MAY_READ_SETTINGS
+        and "management" not in path.parts
+        and imports_settings(path)
+    ]
+    assert readers == []
