@@ -1,0 +1,63 @@
+"""What operators see of the entries and do to them. Blocking calls, for Django pages and tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import msgspec
+import redis
+
+from sessions_store import scripts
+from sessions_store.store import StoredEntry
+
+State = Literal["idle", "in_use"]
+
+_decode = msgspec.json.Decoder(StoredEntry).decode
+
+
+def connect(url: str) -> redis.Redis:
+    """A client that gives up after a second, so that a dead Redis costs a page little."""
+    return redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry_on_timeout=False)
+
+
+def entries(client: redis.Redis, *, now: float, limit: int) -> list[tuple[StoredEntry, State]]:
+    """The newest `limit` idle entries, and those that a running turn has taken."""
+    newest: Any = client.zrevrange(scripts.INDEX, 0, limit - 1)
+    idle: Any = client.mget([scripts.PREFIX + key.decode() for key in newest]) if newest else []
+    taken: Any = client.hgetall(scripts.IN_USE)
+    in_use = [entry for lease, entry in map(_split, taken.values()) if lease > now]
+    return [*_stated(idle, "idle"), *_stated(in_use, "in_use")]
+
+
+def forget(client: redis.Redis, pairs: Iterable[tuple[str, str]], *, ttl: int) -> int:
+    """
+    Give up sessions, named by (fingerprint, session id); how many there still were.
+
+    Holds at once in every process. A session in use ends its turn and is not remembered after it.
+    """
+    with client.pipeline(transaction=False) as pipe:
+        for key, session_id in pairs:
+            names = (scripts.PREFIX + key, scripts.INDEX, scripts.IN_USE, scripts.FORGOTTEN + session_id)
+            # A turn may outlive the time to live of entries that are only looked up.
+            pipe.eval(scripts.FORGET, 4, *names, key, session_id, max(ttl, 3600))
+        return sum(pipe.execute())
+
+
+def clean(client: redis.Redis, *, now: float, ttl: int) -> int:
+    """Take what expired out of the index and the leases nobody gave back; how many were taken out."""
+    expired: Any = client.zremrangebyscore(scripts.INDEX, "-inf", f"({now - ttl}")
+    taken: Any = client.hgetall(scripts.IN_USE)
+    ended = [session for session, value in taken.items() if _split(value)[0] <= now]
+    return int(expired) + int(client.hdel(scripts.IN_USE, *ended) if ended else 0)
+
+
+def _split(value: bytes) -> tuple[float, bytes]:
+    lease, _, entry = value.partition(b" ")
+    return float(lease), entry
+
+
+def _stated(found: Iterable[bytes | None], state: State) -> Iterator[tuple[StoredEntry, State]]:
+    for entry in found:
+        if entry is not None:  # else it expired, and the index does not know it yet
+            yield _decode(entry), state
