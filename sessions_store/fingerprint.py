@@ -7,8 +7,7 @@ from hashlib import blake2b
 
 
 class Fingerprint:
-    """
-    A hash that grows with its conversation.
+    """A hash that grows with its conversation.
 
     `hexdigest()` may be read at any point and feeding may go on after it: read it before the last user message to
     find the session to continue, and after the answer to remember the session for the turn to come.

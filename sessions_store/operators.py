@@ -31,8 +31,7 @@ def entries(client: redis.Redis, *, now: float, limit: int) -> list[tuple[Stored
 
 
 def forget(client: redis.Redis, pairs: Iterable[tuple[str, str]], *, ttl: int) -> int:
-    """
-    Give up sessions, named by (fingerprint, session id); how many there still were.
+    """Give up sessions, named by (fingerprint, session id); how many there still were.
 
     Holds at once in every process. A session in use ends its turn and is not remembered after it.
     """

@@ -1,5 +1,4 @@
-"""
-What Redis does in one step, so that no two turns can ever hold the same session.
+"""What Redis does in one step, so that no two turns can ever hold the same session.
 
 `lgw:session:<fingerprint>`        an idle entry as JSON, with a time to live
 `lgw:sessions`                     sorted set: fingerprints by last use, for eviction

@@ -43,8 +43,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class SessionStore:
-    """
-    Entries by the fingerprint of their conversation prefix; at most `max_entries`, each for `ttl` seconds.
+    """Entries by the fingerprint of their conversation prefix; at most `max_entries`, each for `ttl` seconds.
 
     Nothing here fails a turn: without Redis nothing is found and nothing is remembered.
     """

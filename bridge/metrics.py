@@ -1,0 +1,221 @@
+"""What Prometheus sees. A leaf that every room may count in; OpenTelemetry's GenAI names where they exist.
+
+Several processes count in files below `PROMETHEUS_MULTIPROC_DIR` and any of them renders the sum. That directory must
+be set, and emptied, before the first process starts; without it each process shows its own figures.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, Protocol
+
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+# A time stamp per series makes the page twice as long, and nobody reads them.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it bare
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+# Models come from the service, so they are few; should it ever invent names, the rest is counted together.
+MOST_MODELS: Final = 64
+
+_OTEL = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_response_model")
+
+# The buckets of the four are those of the convention.
+REQUEST_DURATION = Histogram(
+    "gen_ai_server_request_duration_seconds",
+    "Time from the request to the last byte of its answer.",
+    (*_OTEL, "error_type"),
+    buckets=(0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92),
+)
+TIME_TO_FIRST_TOKEN = Histogram(
+    "gen_ai_server_time_to_first_token_seconds",
+    "Time from the request to the first text of the answer.",
+    _OTEL,
+    buckets=(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+)
+TIME_PER_OUTPUT_TOKEN = Histogram(
+    "gen_ai_server_time_per_output_token_seconds",
+    "Time per token after the first one, of answers that ended well.",
+    _OTEL,
+    buckets=(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5),
+)
+TOKEN_USAGE = Histogram(
+    "gen_ai_client_token_usage",
+    "Tokens of one turn. source: counted by the service (upstream) or by us (estimate).",
+    (*_OTEL, "gen_ai_token_type", "source"),
+    buckets=tuple(4**power for power in range(14)),
+)
+
+REQUESTS = Counter(
+    "lingma_gateway_requests_total",
+    "Turns by how they ended. reason: the finish reason, or the kind of error.",
+    ("protocol", "endpoint", "model", "status", "reason"),
+)
+SESSIONS = Counter("lingma_gateway_sessions_total", "Turns by what became of their upstream session.", ("outcome",))
+QUEUE_TIME = Histogram(
+    "lingma_gateway_queue_time_seconds",
+    "How long turns waited for an instance.",
+    buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 20, 30, 60),
+)
+RETRIES = Counter("lingma_gateway_retries_total", "Turns run again on another instance before their first byte.")
+SLOW_CLIENTS = Counter("lingma_gateway_slow_clients_total", "Streams cut because the client read too slowly.")
+
+IN_FLIGHT = Gauge("lingma_gateway_in_flight", "Turns that hold an instance.", multiprocess_mode="livesum")
+QUEUE_LENGTH = Gauge("lingma_gateway_queue_length", "Turns that wait for an instance.", multiprocess_mode="livesum")
+INSTANCE_STATE = Gauge(
+    "lingma_gateway_instance_state",
+    "1 for the state an instance is in.",
+    ("instance", "state"),
+    multiprocess_mode="livemax",
+)
+INSTANCE_RESTARTS = Counter("lingma_gateway_instance_restarts_total", "Times an instance was restarted.", ("instance",))
+ACKS_LATE = Counter(
+    "lingma_gateway_acks_late_total", "Requests of the service that were not acknowledged at once.", ("instance",)
+)
+UNKNOWN_PUSHES = Counter(
+    "lingma_gateway_unknown_pushes_total", "Messages of the service that nobody here understands.", ("instance",)
+)
+LEDGER_BACKLOG = Gauge(
+    "lingma_gateway_ledger_backlog", "Usage rows not yet in the database.", multiprocess_mode="livemostrecent"
+)
+REDIS_AVAILABLE = Gauge(
+    "lingma_gateway_redis_available", "1 while every process reaches Redis.", multiprocess_mode="livemin"
+)
+
+STATES: Final = ("starting", "ready", "login_required", "backoff", "draining", "stopped")
+
+
+class Turn(Protocol):
+    """What is counted of a turn: a usage row has it all. Times in ms, `first_token_ms` from the request on."""
+
+    protocol: str
+    endpoint: str
+    lingma_model: str
+    session: str
+    status: str
+    reason: str
+    queue_ms: int
+    first_token_ms: int | None
+    total_ms: int
+    prompt_tokens: int
+    completion_tokens: int
+    usage_source: str
+
+
+def turn_finished(turn: Turn) -> None:
+    """Count one turn, however it ended."""
+    ok = turn.status == "ok"
+    model = turn.lingma_model
+    _requests(turn.protocol, turn.endpoint, model, turn.status, turn.reason)()
+    _duration(model, "" if ok else turn.reason)(turn.total_ms / 1000)
+    if turn.status == "refused":
+        return
+    _sessions(turn.session)()
+    QUEUE_TIME.observe(turn.queue_ms / 1000)
+    first_ms, tokens = turn.first_token_ms, turn.completion_tokens
+    if first_ms is not None:
+        first_token, per_token = _speed(model)
+        first_token(first_ms / 1000)
+        if ok and tokens > 1:
+            per_token((turn.total_ms - first_ms) / (1000 * (tokens - 1)))
+    if turn.prompt_tokens or tokens:
+        input_tokens, output_tokens = _tokens(model, turn.usage_source)
+        input_tokens(turn.prompt_tokens)
+        output_tokens(tokens)
+
+
+def instance_changed(name: str, state: str) -> None:
+    """Show the state an instance is in now."""
+    for each in STATES:
+        INSTANCE_STATE.labels(name, each).set(each == state)
+
+
+def render() -> bytes:
+    """Everything that was counted, in Prometheus' text format, of all processes that share the directory.
+
+    Reads a file or more per process: call it in a thread.
+    """
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not directory:
+        return generate_latest(REGISTRY)
+    _bury_the_dead(Path(directory))
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, directory)  # type: ignore[no-untyped-call]  # the library leaves it bare
+    return generate_latest(registry)
+
+
+# Finding a child by its labels costs more than counting, so children are kept. The bounds are never reached by the
+# labels we give; they stand between a mistake and a leak.
+
+
+@lru_cache(maxsize=4096)
+def _requests(protocol: str, endpoint: str, model: str, status: str, reason: str) -> Callable[[], None]:
+    return REQUESTS.labels(protocol, endpoint, _bounded(model), status, reason).inc
+
+
+@lru_cache(maxsize=1024)
+def _duration(model: str, error_type: str) -> Callable[[float], None]:
+    return REQUEST_DURATION.labels("chat", "lingma", _bounded(model), error_type).observe
+
+
+@lru_cache(maxsize=256)
+def _speed(model: str) -> tuple[Callable[[float], None], Callable[[float], None]]:
+    labels = ("chat", "lingma", _bounded(model))
+    return TIME_TO_FIRST_TOKEN.labels(*labels).observe, TIME_PER_OUTPUT_TOKEN.labels(*labels).observe
+
+
+@lru_cache(maxsize=256)
+def _tokens(model: str, source: str) -> tuple[Callable[[float], None], Callable[[float], None]]:
+    labels = ("chat", "lingma", _bounded(model))
+    return (
+        TOKEN_USAGE.labels(*labels, "input", source).observe,
+        TOKEN_USAGE.labels(*labels, "output", source).observe,
+    )
+
+
+@lru_cache(maxsize=16)
+def _sessions(outcome: str) -> Callable[[], None]:
+    return SESSIONS.labels(outcome).inc
+
+
+_models: set[str] = set()
+
+
+def _bounded(model: str) -> str:
+    if model not in _models:
+        if len(_models) >= MOST_MODELS:
+            return "other"
+        _models.add(model)
+    return model
+
+
+def _bury_the_dead(directory: Path) -> None:
+    """Gauges say how things are now, and those of a process that is gone say nothing any more."""
+    for path in directory.glob("gauge_*.db"):
+        found = re.search(r"_(\d+)\.db$", path.name)
+        if found and not _alive(int(found[1])):
+            path.unlink(missing_ok=True)  # another process may have been faster
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, so alive
+        pass
+    return True
