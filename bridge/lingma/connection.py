@@ -1,0 +1,283 @@
+"""The connection to one service: bytes to turns, requests to results. Every push is acknowledged before it is read."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bridge.chat.errors import ConnectionLost, UpstreamFailed
+from bridge.lingma import dialect_a, rpc
+from bridge.lingma.framing import Framer, FramingError
+from bridge.lingma.rpc import Incoming, RpcError
+from bridge.lingma.turn import Turn
+from bridge.lingma.websocket import Broken, Refused, WebSocket
+
+logger = logging.getLogger(__name__)
+
+SEND_BUFFER_LIMIT = 32 << 20  # bytes the service may leave unread before it counts as dead
+
+
+class DialFailed(Exception):
+    """No connection; the message says why."""
+
+
+class Connection(asyncio.Protocol):
+    """One WebSocket to the service. Make it with `dial`; `lost` resolves when it is gone."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[str] = loop.create_future()
+        self.opened: asyncio.Future[None] = loop.create_future()
+        self.on_push: Callable[[str, msgspec.Raw], None] = lambda _method, _params: None
+        """Called for pushes that belong to no turn."""
+        self._socket = socket
+        self._framer = Framer()
+        self._transport: asyncio.Transport | None = None
+        self._turns: dict[str, Turn] = {}
+        self._calls: dict[int, asyncio.Future[bytes]] = {}
+        self._next_id = 1
+        self._handlers: dict[str, Callable[[bytes], None]] = {
+            dialect_a.ANSWER: self._on_answer,
+            dialect_a.FINISH: self._on_finish,
+            **dict.fromkeys(dialect_a.FATAL, self._on_fatal),
+        }
+
+    @classmethod
+    async def dial(cls, url: str, *, within: float, headers: dict[str, str] | None = None) -> Connection:
+        """Connect and shake hands within that many seconds. Raise DialFailed."""
+        socket = WebSocket(url, lambda: os.urandom(4), headers)
+        host, port = _address(url)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(within):
+                _, self = await loop.create_connection(lambda: cls(socket), host, port)
+                try:
+                    await self.opened
+                except BaseException:
+                    self.close()
+                    raise
+        except (OSError, TimeoutError, Refused, Broken) as exc:
+            raise DialFailed(f"{url}: {exc or 'no answer'}") from exc
+        return self
+
+    # -- what the owner does ------------------------------------------------------------------------------------
+
+    def ask(self, turn: Turn, params: dict[str, Any], kind: str) -> None:
+        """Send `chat/ask` (9.1). The turn is known before the question leaves (17.2)."""
+        self._turns[turn.request_id] = turn
+        turn.closed = self._forget
+        if kind == "notification":
+            self._send(rpc.notification(dialect_a.ASK, params))
+            return
+        self._call(dialect_a.ASK, params).add_done_callback(lambda done: _asked(turn, done))
+
+    def stop(self, turn: Turn) -> None:
+        """`chat/stop` (9.7), whose answer nobody waits for."""
+        params = {"requestId": turn.request_id, "sessionId": turn.session_id}
+        self._call(dialect_a.STOP, params).add_done_callback(_swallow)
+
+    async def request(self, method: str, params: dict[str, Any], within: float) -> bytes:
+        """One RPC: the raw result. Raise RpcError, TimeoutError or ConnectionLost."""
+        async with asyncio.timeout(within):
+            return await self._call(method, params)
+
+    def close(self) -> None:
+        """Drop the connection now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- asyncio.Protocol ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the upgrade request."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by behaviour only
+        self._transport.set_write_buffer_limits(high=SEND_BUFFER_LIMIT)
+        self._transport.write(self._socket.hello())
+
+    def pause_writing(self) -> None:
+        """The service has stopped reading: it is as good as gone."""
+        self._give_up("the service does not read any more")
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came, acknowledge every push of it in one write, and only then act on it (5.2)."""
+        try:
+            messages = [rpc.parse(body) for payload in self._socket.feed(data) for body in self._framer.feed(payload)]
+        except (Refused, Broken) as exc:
+            return self._refused(exc)
+        except (FramingError, rpc.NotJson) as exc:
+            return self._give_up(f"unreadable message: {exc}")
+        if self._transport is None or self._transport.is_closing():
+            return None
+        if control := self._socket.to_send():
+            self._transport.write(control)
+        if self._socket.open and not self.opened.done():
+            self.opened.set_result(None)
+        if not messages:
+            return None
+        answers = [_answer(message) for message in messages if message.method and rpc.wants_answer(message)]
+        if answers:
+            self._send(*answers)
+        for message in messages:
+            self._act(message)
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End everything that was under way (17.1)."""
+        reason = str(exc) if exc else "the connection was closed"
+        if not self.opened.done():
+            self.opened.set_exception(Broken(reason))
+        for turn in list(self._turns.values()):
+            turn.fail(ConnectionLost("The connection to the Lingma service was lost."))
+        for call in self._calls.values():
+            if not call.done():
+                call.set_exception(ConnectionLost("The connection to the Lingma service was lost."))
+        self._calls.clear()
+        if not self.lost.done():
+            self.lost.set_result(reason)
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _send(self, *messages: bytes) -> None:
+        if self._transport is None or self._transport.is_closing():
+            raise ConnectionLost("The connection to the Lingma service was lost.")
+        self._transport.write(self._socket.message(*messages))
+
+    def _call(self, method: str, params: dict[str, Any]) -> asyncio.Future[bytes]:
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        id_, self._next_id = self._next_id, self._next_id + 1
+        self._calls[id_] = future
+        future.add_done_callback(lambda _: self._calls.pop(id_, None))
+        try:
+            self._send(rpc.request(id_, method, params))
+        except ConnectionLost as exc:
+            future.set_exception(exc)
+        return future
+
+    def _act(self, message: Incoming) -> None:
+        if message.method is None:
+            return self._on_response(message)
+        handler = self._handlers.get(message.method)
+        if handler is None:
+            return self._on_other(message.method, message)
+        try:
+            handler(message.params)
+        except msgspec.ValidationError as exc:
+            # One push of an unexpected shape is no reason to fail the other turns of this connection.
+            logger.warning("%s of an unknown shape ignored: %s", message.method, exc)
+        return None
+
+    def _on_answer(self, params: bytes) -> None:
+        answer = dialect_a.decode_answer(params)
+        turn = self._turns.get(answer.requestId)
+        if turn is None:
+            return
+        text = answer.text if answer.text is not None else answer.content or ""
+        if answer.overwrite:
+            turn.replace(text)
+        else:
+            turn.push(text)
+
+    def _on_finish(self, params: bytes) -> None:
+        finish = dialect_a.decode_finish(params)
+        turn = self._turns.get(finish.requestId)
+        if turn is None:
+            return
+        error = dialect_a.finish_error(finish)
+        if error is None:
+            turn.finish(finish.sessionId or "", finish.fullAnswer or "")
+            return
+        if str(finish.statusCode) == "401":
+            self.on_push("auth/report", msgspec.Raw(b"{}"))
+        turn.fail(error)
+
+    def _on_fatal(self, params: bytes) -> None:
+        """With a matching or missing request id, it fails the turn (9.6)."""
+        told = dialect_a.decode_fatal(params)
+        error = UpstreamFailed(f"The Lingma service reported an error: {str(told.message or told.error)[:200]}")
+        for turn in list(self._turns.values()):
+            if told.requestId in {None, "", turn.request_id}:
+                turn.fail(error)
+
+    def _on_other(self, method: str, message: Incoming) -> None:
+        """A push of no turn's text. Anything about a turn is still a sign of life of it."""
+        if method == dialect_a.TOOL_INVOKE:
+            self._deny(message)
+        with suppress(msgspec.DecodeError):
+            if (turn := self._turns.get(dialect_a.decode_about(message.params).requestId)) is not None:
+                turn.push("")
+        self.on_push(method, message.params)
+
+    def _deny(self, message: Incoming) -> None:
+        call = _tool_invoke(message)
+        if call is not None and call.asynchronous:
+            self._send(rpc.notification(dialect_a.TOOL_INVOKE_RESULT, dialect_a.denial(call)))
+
+    def _on_response(self, message: Incoming) -> None:
+        future = self._calls.get(int(message.id)) if bytes(message.id).isdigit() else None
+        if future is None or future.done():
+            return
+        error = rpc.error_of(message)
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(bytes(message.result))
+
+    def _forget(self, turn: Turn) -> None:
+        self._turns.pop(turn.request_id, None)
+
+    def _refused(self, exc: Exception) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(exc)
+            self.close()
+        else:
+            self._give_up(str(exc))
+
+    def _give_up(self, reason: str) -> None:
+        logger.warning("connection given up: %s", reason)
+        if not self.lost.done():
+            self.lost.set_result(reason)
+        self.close()
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    if parts.hostname is None or parts.scheme != "ws":
+        raise DialFailed(f"{url}: not a ws:// URL")
+    return parts.hostname, parts.port or 80
+
+
+def _answer(message: Incoming) -> bytes:
+    """An acknowledgement; `tool/invoke` alone gets an answer with content: the tool is denied (5.2, 11.4)."""
+    if message.method == dialect_a.TOOL_INVOKE and (call := _tool_invoke(message)) is not None:
+        return rpc.acknowledgement(message) if call.asynchronous else rpc.answer(message, dialect_a.denial(call))
+    return rpc.acknowledgement(message)
+
+
+def _tool_invoke(message: Incoming) -> dialect_a.ToolInvokeParams | None:
+    with suppress(msgspec.DecodeError):
+        return dialect_a.decode_tool_invoke(message.params)
+    return None
+
+
+def _asked(turn: Turn, done: asyncio.Future[bytes]) -> None:
+    """The immediate result of `chat/ask` matters only when it is a failure (9.5, F30)."""
+    if done.cancelled():
+        return
+    problem = done.exception()
+    refused = str(problem) if isinstance(problem, RpcError) else None
+    if problem is None:
+        refused = dialect_a.ask_refused(done.result())
+    if refused is not None:
+        turn.fail(UpstreamFailed(f"The Lingma service did not take the question: {refused[:200]}"))
+
+
+def _swallow(done: asyncio.Future[bytes]) -> None:
+    if not done.cancelled():
+        done.exception()

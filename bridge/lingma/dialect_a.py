@@ -1,0 +1,266 @@
+"""Dialect A (lingma-protocol 6 to 9, 17.3): the method names and payloads of the service, and what its answers mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from bridge.chat.errors import (
+    ContentFiltered,
+    Forbidden,
+    GatewayError,
+    InvalidRequest,
+    RateLimited,
+    Unavailable,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
+from bridge.chat.request import AskMode
+
+INITIALIZE = "initialize"
+AUTH_STATUS = "auth/status"
+QUERY_MODELS = "config/queryModels"
+UPDATE_ENDPOINT = "config/updateEndpoint"
+PING = "ping"
+ASK = "chat/ask"
+STOP = "chat/stop"
+ANSWER = "chat/answer"
+FINISH = "chat/finish"
+TOOL_INVOKE = "tool/invoke"
+TOOL_INVOKE_RESULT = "tool/invokeResult"
+FATAL = frozenset({"error", "fatal_error", "chat/error"})  # 9.6, others that may arrive
+STATE_CHANGED = frozenset(
+    {"auth/report", "auth/syncTokenUpdate", "config/changeEndpoint", "config/refreshModels", "model/refresh"}
+)  # 7.5: read auth/status and config/queryModels again instead of trusting the payload
+
+LOGGED_IN = 2  # auth/status.status (7.1)
+AGENT_MODELS = frozenset({"agent", "lingma-agent"})  # 17.3
+
+# 17.3 fixes the profile fields; the rest of the payload follows 9.3, where nobody knows the seed's hidden lines
+# (chapter 20, 1). All of it can be changed per mode by LINGMA_ASK_OVERRIDES, and nowhere else.
+_COMMON: dict[str, Any] = {
+    "stream": True,
+    "source": 1,
+    "taskDefinitionType": "system",
+    "codeLanguage": "",
+    "shellType": "",
+    "targetAgent": "",
+    "customModel": None,
+    "pluginPayloadConfig": {"isEnableAutoMemory": False, "isEnableAskAgent": False, "isEnableProjectRule": False},
+}
+_PROFILES: dict[AskMode, dict[str, Any]] = {
+    "chat": {"sessionType": "chat", "chatTask": "FREE_INPUT", "mode": "chat"},
+    "agent": {"sessionType": "ask", "chatTask": "chat", "mode": "agent"},
+}
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """One turn as the service is asked for it. `text` is the whole flattened prompt, or the new text of a reply."""
+
+    request_id: str
+    session_id: str
+    text: str
+    model: str
+    mode: AskMode = "chat"
+    is_reply: bool = False
+
+
+class AnswerParams(msgspec.Struct, gc=False):
+    """`chat/answer` (9.6): `text`, else `content` (17.4)."""
+
+    requestId: str = ""  # noqa: N815  the protocol's spelling
+    text: str | None = None
+    content: str | None = None
+    overwrite: bool | None = None
+
+
+class FinishParams(msgspec.Struct, gc=False):
+    """`chat/finish` (9.6)."""
+
+    requestId: str = ""  # noqa: N815
+    sessionId: str | None = None  # noqa: N815
+    statusCode: int | str | None = None  # noqa: N815
+    reason: str | None = None
+    fullAnswer: str | None = None  # noqa: N815
+
+
+class FatalParams(msgspec.Struct, gc=False):
+    """`error`, `fatal_error`, `chat/error`: shapes not recorded, read defensively (9.6)."""
+
+    requestId: str | None = None  # noqa: N815
+    message: str | None = None
+    error: Any = None
+
+
+class AboutParams(msgspec.Struct, gc=False):
+    """Which turn any other push is about."""
+
+    requestId: str = ""  # noqa: N815
+
+
+class ToolInvokeParams(msgspec.Struct, gc=False):
+    """`tool/invoke` (11.4)."""
+
+    toolCallId: str = ""  # noqa: N815
+    name: str = ""
+    asynchronous: bool | None = msgspec.field(default=None, name="async")
+
+
+class AuthStatus(msgspec.Struct):
+    """`auth/status` (7.1), without the tokens: what is not read cannot leak."""
+
+    status: int | str | None = None
+    id: str | None = None
+    name: str | None = None
+
+    @property
+    def logged_in(self) -> bool:
+        """2 means logged in; nothing else is known to."""
+        return str(self.status) == str(LOGGED_IN)
+
+
+class Model(msgspec.Struct, frozen=True):
+    """One entry of the `chat` scene (8.3)."""
+
+    key: str
+    displayName: str | None = None  # noqa: N815
+
+
+class _AskResult(msgspec.Struct):
+    success: bool | None = None
+    isSuccess: bool | None = None  # noqa: N815
+    errorMessage: str | None = None  # noqa: N815
+
+
+class _ServerInfo(msgspec.Struct):
+    version: str | None = None
+
+
+class _Initialized(msgspec.Struct):
+    serverInfo: _ServerInfo | None = None  # noqa: N815
+
+
+decode_answer = msgspec.json.Decoder(AnswerParams).decode
+decode_finish = msgspec.json.Decoder(FinishParams).decode
+decode_fatal = msgspec.json.Decoder(FatalParams).decode
+decode_about = msgspec.json.Decoder(AboutParams).decode
+decode_tool_invoke = msgspec.json.Decoder(ToolInvokeParams).decode
+decode_auth_status = msgspec.json.Decoder(AuthStatus).decode
+_decode_ask_result = msgspec.json.Decoder(_AskResult).decode
+_decode_initialized = msgspec.json.Decoder(_Initialized).decode
+
+
+def initialize_params(workspace: str) -> dict[str, Any]:
+    """6.1, LSP style. Without a workspace the service logs errors, so the work dir serves as one."""
+    uri = f"file://{workspace}"
+    return {
+        "processId": None,
+        "clientInfo": {"name": "lingma-gateway", "version": "1.0"},
+        "rootUri": uri,
+        "capabilities": {},
+        "workspaceFolders": [{"uri": uri, "name": "workspace"}],
+    }
+
+
+def version_of(result: bytes) -> str:
+    """The core version out of the result of `initialize`, or ""."""
+    try:
+        info = _decode_initialized(result).serverInfo
+    except msgspec.DecodeError:
+        return ""
+    return (info and info.version) or ""
+
+
+def ask_params(ask: Ask, overrides: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The payload of `chat/ask` (9.3, 17.3)."""
+    context = {"text": ask.text, "preferredLanguage": "zh-CN", "localeLang": "zh-CN"}
+    return {
+        "requestId": ask.request_id,
+        "sessionId": ask.session_id,
+        **_PROFILES[ask.mode],
+        **_COMMON,
+        "isReply": ask.is_reply,
+        "questionText": ask.text,
+        "extra": {"context": [], "modelConfig": {"key": ask.model}},
+        "chatContext": context,
+        **overrides.get(ask.mode, {}),
+    }
+
+
+def ask_refused(result: bytes) -> str | None:
+    """Why the immediate result of `chat/ask` is a failure, or None (9.5)."""
+    try:
+        told = _decode_ask_result(result)
+    except msgspec.DecodeError:
+        return None
+    if told.success is False or told.isSuccess is False:
+        return told.errorMessage or "the service did not take the question"
+    return None
+
+
+def models_of(result: bytes) -> list[Model]:
+    """The models of the `chat` scene; with another shape, every object that has an id and a name (8.3)."""
+    scenes = msgspec.json.decode(result)
+    if not isinstance(scenes, dict):
+        return []
+    chat = scenes.get("chat")
+    found = list(_walk(chat if isinstance(chat, list) and chat else scenes))
+    return list({model.key: model for model in found}.values())
+
+
+def _walk(node: Any) -> list[Model]:
+    if isinstance(node, list):
+        return [model for item in node for model in _walk(item)]
+    if not isinstance(node, dict):
+        return []
+    key = next((node[k] for k in ("key", "modelId", "id") if isinstance(node.get(k), str)), "")
+    name = next((node[k] for k in ("displayName", "name", "label", "title") if isinstance(node.get(k), str)), None)
+    if key and name is not None:
+        return [Model(key, name)]
+    return [model for item in node.values() for model in _walk(item)]
+
+
+_FAILED_CODES: dict[int, type[GatewayError]] = {
+    400: InvalidRequest,
+    401: Unavailable,
+    403: Forbidden,
+    406: ContentFiltered,
+    408: UpstreamTimeout,
+    429: RateLimited,
+    601: ContentFiltered,
+}
+_WORDS: dict[int, str] = {
+    400: "The Lingma service refused the request.",
+    401: "The Lingma login of this instance is gone; an operator must log in again.",
+    403: "The Lingma account may not do this, or its quota is used up.",
+    406: "The Lingma service blocked this conversation; start a new one.",
+    408: "The Lingma service timed out.",
+    429: "The Lingma service is rate limited; try again later.",
+    601: "The Lingma service filtered the content.",
+}
+
+
+def finish_error(finish: FinishParams) -> GatewayError | None:
+    """What the code of a `chat/finish` means (9.6): None for 200, the only success."""
+    try:
+        code = int(finish.statusCode or 0)
+    except ValueError:
+        code = 0
+    if code == 200:
+        return None
+    kind = _FAILED_CODES.get(code, UpstreamFailed)
+    words = _WORDS.get(code, f"The Lingma service failed the turn with code {code}.")
+    detail = f" It said: {finish.reason[:200]}" if finish.reason else ""
+    return kind(words + detail, code="content_filter" if kind is ContentFiltered else None)
+
+
+def denial(call: ToolInvokeParams) -> dict[str, Any]:
+    """The answer to a tool the service wants run here: the gateway runs none, and says so (11.4, 11.5)."""
+    return {
+        "toolCallId": call.toolCallId,
+        "name": call.name,
+        "success": False,
+        "errorMessage": "denied: this client runs no tools",
+        "result": {},
+    }

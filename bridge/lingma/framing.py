@@ -1,0 +1,74 @@
+"""LSP framing (lingma-protocol 4.3): `Content-Length` heads, UTF-8 JSON bodies. Bounded, indifferent to slicing."""
+
+from __future__ import annotations
+
+MAX_HEADER = 4096
+MAX_BODY = 64 << 20
+
+
+class FramingError(Exception):
+    """The stream cannot be followed any further; the connection must be closed."""
+
+
+def frame(body: bytes) -> bytes:
+    """One message as it travels."""
+    return b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+class Framer:
+    """Bytes in, bodies out. A message may come in pieces, several may come at once."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._needed = 0  # bytes without which another look is pointless
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take what arrived; return the bodies it completes. Raise FramingError."""
+        if not self._buffer and (body := whole_message(data)) is not None:
+            return [body]
+        self._buffer += data
+        bodies: list[bytes] = []
+        while len(self._buffer) >= self._needed and (body := self._take_body()) is not None:
+            bodies.append(body)
+        return bodies
+
+    def _take_body(self) -> bytes | None:
+        end_of_head = self._buffer.find(b"\r\n\r\n", 0, MAX_HEADER + 4)
+        if end_of_head < 0:
+            if len(self._buffer) > MAX_HEADER:
+                raise FramingError(f"header exceeds {MAX_HEADER} bytes")
+            return None
+        start = end_of_head + 4
+        end = start + content_length(bytes(self._buffer[:end_of_head]))
+        if len(self._buffer) < end:
+            self._needed = end
+            return None
+        body = bytes(self._buffer[start:end])
+        del self._buffer[:end]
+        self._needed = 0
+        return body
+
+
+def whole_message(data: bytes) -> bytes | None:
+    """The body, when `data` is exactly one message with nothing but a length in its head: nearly always."""
+    if not data.startswith(b"Content-Length: "):
+        return None
+    end_of_head = data.find(b"\r\n\r\n", 16, 40)
+    if end_of_head < 0:
+        return None
+    digits = data[16:end_of_head]
+    if not digits.isdigit() or len(data) != end_of_head + 4 + int(digits):
+        return None
+    return data[end_of_head + 4 :]
+
+
+def content_length(head: bytes) -> int:
+    """The length a head announces. Names in any case, blanks and other headers allowed (4.3)."""
+    for line in head.split(b"\r\n"):
+        name, colon, value = line.partition(b":")
+        if colon and name.strip().lower() == b"content-length":
+            digits = value.strip()
+            if not digits.isdigit() or int(digits) > MAX_BODY:
+                raise FramingError("Content-Length is not a length, or is too large")
+            return int(digits)
+    raise FramingError("no Content-Length in the header")

@@ -1,0 +1,90 @@
+"""The service's own process: started with a work dir and ports of its own, watched, stopped (lingma-protocol 2)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+LAUNCHER = str(Path(__file__).with_name("launch.py"))
+STOP_SEC = 3.0
+_PASSED_ON = (
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+    "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE",
+)  # fmt: skip
+
+
+class StartFailed(Exception):
+    """The program could not be started; the message says why."""
+
+
+class Process:
+    """One run of the program."""
+
+    def __init__(self, child: asyncio.subprocess.Process, work_dir: Path, socket_port: int) -> None:
+        self.pid = child.pid
+        self.work_dir = work_dir
+        self.url = f"ws://127.0.0.1:{socket_port}/"
+        self.exited = asyncio.ensure_future(child.wait())
+        self._child = child
+
+    @classmethod
+    async def start(cls, command: Sequence[str], work_dir: Path, extra: Sequence[str] = ()) -> Process:
+        """Start `command` with the canonical arguments (2.1) in a process group of its own. Raise StartFailed."""
+        work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  once per start, a local disk
+        socket_port, http_port = free_ports(2)
+        arguments = [
+            *command, "start", "--transportType=websocket", f"--workDir={work_dir}",
+            f"--socketPort={socket_port}", f"--httpPort={http_port}", *extra,
+        ]  # fmt: skip
+        launcher = [sys.executable, "-I", "-S", LAUNCHER, str(int(signal.SIGKILL)), str(os.getpid())]
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *launcher, *arguments, env=_environment(), start_new_session=True,
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+        except OSError as exc:
+            raise StartFailed(f"{command[0]}: {exc.strerror}") from exc
+        return cls(child, work_dir, socket_port)
+
+    async def stop(self) -> None:
+        """SIGINT, three seconds, SIGKILL to the whole group (2.4)."""
+        if not self.exited.done():
+            self._signal(signal.SIGINT)
+            await asyncio.wait({self.exited}, timeout=STOP_SEC)
+        self.kill()
+        await self.exited
+
+    def kill(self) -> None:
+        """End the group at once."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on right now."""
+    with_sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in with_sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in with_sockets]
+    finally:
+        for each in with_sockets:
+            each.close()
+
+
+def _environment() -> dict[str, str]:
+    """What the program may see: none of the gateway's secrets are among it."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in _PASSED_ON or name.startswith(("LINGMA_SIMULATOR_", "LC_"))
+    }

@@ -1,0 +1,141 @@
+"""One turn as it comes in: text pushed by the connection, drained whole by whoever answers the client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from bridge.chat.errors import ConnectionLost, GatewayError, SlowClient, UpstreamTimeout
+from bridge.chat.events import KeepAlive, TextDelta
+
+Piece = TextDelta | KeepAlive
+
+
+class TurnEnd(msgspec.Struct, frozen=True):
+    """How the service ended the turn: `error` is None for the good ending. `session_id` is the real one (9.6)."""
+
+    error: GatewayError | None = None
+    session_id: str = ""
+
+
+class TurnLimits(msgspec.Struct, frozen=True):
+    """Seconds and bytes one turn may take."""
+
+    keepalive_sec: float = 10.0
+    silence_sec: float = 120.0
+    buffer_bytes: int = 1 << 20
+
+
+class Turn:
+    """A list and one Future: pushing never waits, and what has queued up is drained in one go.
+
+    `end` is set exactly once; what comes after it is ignored (F12, F13). `text` holds all that was said.
+    """
+
+    def __init__(self, request_id: str, session_id: str, limits: TurnLimits) -> None:
+        self.request_id = request_id
+        self.session_id = session_id
+        self.end: TurnEnd | None = None
+        self.overflow: Callable[[], object] | None = None
+        """Called once when the reader has fallen too far behind."""
+        self.closed: Callable[[Turn], object] | None = None
+        """Called once when the turn has ended."""
+        self._limits = limits
+        self._pieces: list[Piece] = []
+        self._said: list[str] = []
+        self._unread = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._heard_at = self._signed_at = self._loop.time()
+        self._timer = self._loop.call_later(limits.keepalive_sec, self._tick)
+
+    @property
+    def text(self) -> str:
+        """All the text so far."""
+        return "".join(self._said)
+
+    def push(self, text: str) -> None:
+        """Append text; empty deltas count as a sign of life only."""
+        self._heard_at = self._loop.time()
+        if not text or self.end is not None:
+            return
+        self._said.append(text)
+        self._pieces.append(TextDelta(text))
+        self._unread += len(text)
+        if self._unread > self._limits.buffer_bytes:
+            self._drown()
+        else:
+            self._wake()
+
+    def replace(self, text: str) -> None:
+        """`overwrite` (9.6). What a stream has said cannot be unsaid: a new text that goes on from the old one is
+        continued, one that does not is told from its start, on a line of its own.
+        """
+        said = self.text
+        if text.startswith(said):
+            return self.push(text[len(said) :])
+        if self._pieces and self._unread == len(said):  # nobody has read a word of it yet
+            self._pieces, self._said, self._unread = [], [], 0
+            return self.push(text)
+        return self.push(f"\n\n{text}")
+
+    def finish(self, session_id: str, full_answer: str) -> None:
+        """The good ending. The whole answer counts only when nothing was streamed."""
+        if not self._said and full_answer:
+            self.push(full_answer)
+        self._finish(TurnEnd(session_id=session_id or self.session_id))
+
+    def fail(self, error: GatewayError) -> None:
+        """The bad ending."""
+        self._finish(TurnEnd(error))
+
+    def close(self) -> None:
+        """Nobody reads any more; a turn that has not ended ends here."""
+        self._finish(TurnEnd(ConnectionLost("The turn was given up.")))
+
+    async def drain(self) -> list[Piece]:
+        """All that has queued up; wait when that is nothing and the turn goes on. [] means the turn has ended."""
+        if not self._pieces and self.end is None:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        pieces, self._pieces = self._pieces, []
+        self._unread = 0
+        return pieces
+
+    def _finish(self, end: TurnEnd) -> None:
+        if self.end is not None:
+            return
+        self.end = end
+        self._timer.cancel()
+        if self.closed is not None:
+            self.closed(self)
+        self._wake()
+
+    def _drown(self) -> None:
+        self._finish(TurnEnd(SlowClient("The client reads more slowly than the answer comes.")))
+        self._pieces = []
+        if self.overflow is not None:
+            self.overflow()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _tick(self) -> None:
+        """Every so often: has the service been silent for too long, does the client need a sign of life?"""
+        now = self._loop.time()
+        silent = now - self._heard_at
+        if silent >= self._limits.silence_sec:
+            return self.fail(UpstreamTimeout(f"The Lingma service was silent for {silent:.0f} s."))
+        keepalive = self._limits.keepalive_sec
+        if now - max(self._heard_at, self._signed_at) >= keepalive - 0.001:
+            self._signed_at = now
+            self._pieces.append(KeepAlive())
+            self._wake()
+        next_sign = max(self._heard_at, self._signed_at) + keepalive
+        next_look = min(next_sign, self._heard_at + self._limits.silence_sec)
+        self._timer = self._loop.call_at(max(next_look, now + 0.001), self._tick)
+        return None

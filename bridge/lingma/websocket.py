@@ -1,0 +1,150 @@
+"""The client side of a WebSocket, sans-I/O: data frames are read here, everything rare by the `websockets` library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHandshake, WebSocketException
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
+from websockets.speedups import apply_mask
+from websockets.uri import parse_uri
+
+MAX_MESSAGE = 64 << 20
+_SINGLE = (0x80 | Opcode.TEXT, 0x80 | Opcode.BINARY)
+
+
+class Refused(Exception):
+    """The server did not take the upgrade. The message says why, e.g. `HTTP 404`."""
+
+
+class Broken(Exception):
+    """The peer does not speak WebSocket, or closed it."""
+
+
+class WebSocket:
+    """One connection: `hello()`, then `feed()` and `message()`; `to_send()` after each feed.
+
+    `mask` returns four fresh random bytes (RFC 6455, 5.3); this room makes none of its own.
+    """
+
+    def __init__(self, url: str, mask: Callable[[], bytes], headers: dict[str, str] | None = None) -> None:
+        self.open = False
+        self._mask = mask
+        self._protocol = ClientProtocol(parse_uri(url), max_size=MAX_MESSAGE)
+        self._headers = headers or {}
+        self._tail: list[bytes] = []
+        self._tail_length = 0
+        self._needed = 2
+        self._in_fragments = False
+        self._fragments: list[bytes] = []
+
+    def hello(self) -> bytes:
+        """The upgrade request."""
+        request = self._protocol.connect()
+        request.headers.update(self._headers)
+        self._protocol.send_request(request)
+        return self.to_send()
+
+    def to_send(self) -> bytes:
+        """Answers to control frames, waiting to be written."""
+        return b"".join(self._protocol.data_to_send())
+
+    def message(self, *payloads: bytes) -> bytes:
+        """Each payload as one masked binary message (17.1); all of them in one write."""
+        mask = self._mask()
+        return b"".join(
+            [part for payload in payloads for part in (_head(len(payload), mask), apply_mask(payload, mask))]
+        )
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take what arrived; return the payloads of the messages it completes. Raise Refused or Broken."""
+        if self._tail:
+            self._tail.append(data)
+            self._tail_length += len(data)
+            if self._tail_length < self._needed:
+                return []
+            data = b"".join(self._tail)
+            self._tail = []
+        if not self.open:
+            return self._shake_hands(data)
+        return self._read_frames(data)
+
+    def _shake_hands(self, data: bytes) -> list[bytes]:
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            self._keep(data, 0)
+            return []
+        self._protocol.receive_data(data[: end + 4])
+        for event in self._protocol.events_received():
+            if isinstance(event, Response) and event.status_code != 101:
+                raise Refused(f"HTTP {event.status_code}")
+        if (problem := self._protocol.handshake_exc) is not None:
+            raise Refused(str(problem)) from None
+        self.open = True
+        return self._read_frames(data[end + 4 :])
+
+    def _read_frames(self, data: bytes) -> list[bytes]:
+        payloads: list[bytes] = []
+        position, size = 0, len(data)
+        needed = 2
+        while size - position >= 2:
+            first, length = data[position], data[position + 1]
+            start = position + 2
+            if length > 125:
+                width = 2 if length == 126 else 8
+                if length > 127:
+                    raise Broken("the server masked a frame")
+                needed = 2 + width
+                if size - position < needed:
+                    break
+                length = int.from_bytes(data[start : start + width], "big")
+                start += width
+                if length > MAX_MESSAGE:
+                    raise Broken(f"a message exceeds {MAX_MESSAGE} bytes")
+            end = start + length
+            if end > size:
+                needed = end - position
+                break
+            if first in _SINGLE and not self._in_fragments:
+                payloads.append(data[start:end])
+            else:
+                self._read_rare(data[position:end], payloads)
+            position, needed = end, 2
+        self._keep(data, position, needed)
+        return payloads
+
+    def _keep(self, data: bytes, position: int, needed: int = 2) -> None:
+        self._needed = needed
+        self._tail_length = len(data) - position
+        self._tail = [data[position:]] if self._tail_length else []
+
+    def _read_rare(self, frame: bytes, payloads: list[bytes]) -> None:
+        """Control frames and fragments, one whole frame at a time."""
+        try:
+            self._protocol.receive_data(frame)
+        except WebSocketException as exc:
+            raise Broken(str(exc)) from exc
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame) and event.opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
+                self._in_fragments = not event.fin
+                self._fragments.append(bytes(event.data))
+                if event.fin:
+                    payloads.append(b"".join(self._fragments))
+                    self._fragments = []
+        if self._protocol.parser_exc is not None or self._protocol.close_expected():
+            raise Broken(_reason(self._protocol))
+
+
+def _head(length: int, mask: bytes) -> bytes:
+    if length < 126:
+        return bytes((0x80 | Opcode.BINARY, 0x80 | length)) + mask
+    if length < 65536:
+        return bytes((0x80 | Opcode.BINARY, 0x80 | 126)) + length.to_bytes(2, "big") + mask
+    return bytes((0x80 | Opcode.BINARY, 0x80 | 127)) + length.to_bytes(8, "big") + mask
+
+
+def _reason(protocol: ClientProtocol) -> str:
+    problem = protocol.parser_exc or protocol.close_exc
+    return str(problem) if not isinstance(problem, InvalidHandshake) else "handshake failed"

@@ -1,0 +1,279 @@
+"""One running service and our connection to it: started, watched, restarted, asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bridge.chat.errors import ConnectionLost, GatewayError, Unavailable
+from bridge.lingma import dialect_a
+from bridge.lingma.connection import Connection, DialFailed
+from bridge.lingma.dialect_a import Ask, Model
+from bridge.lingma.endpoint import Endpoint
+from bridge.lingma.process import Process, StartFailed
+from bridge.lingma.rpc import RpcError
+from bridge.lingma.service_log import ServiceLog
+from bridge.lingma.turn import Turn, TurnLimits
+from bridge.pool.policy import Affinity, Candidate, InstanceFacts, InstanceState, restart_delay
+
+logger = logging.getLogger(__name__)
+
+DIAL_EVERY_SEC = 0.15
+LOGIN_POLL_SEC = 5.0
+HEALTH_SEC = 30.0
+STEADY_SEC = 60.0  # a run this long wipes out the memory of earlier failures
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where an instance comes from: a command to start, or an endpoint to attach to."""
+
+    upstream: str
+    command: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    work_dir: Path | None = None
+    attach: str = ""
+
+
+class InstanceOptions(msgspec.Struct, frozen=True):
+    """What all instances of a pool share. Times in seconds."""
+
+    limit: int = 8
+    start_timeout: float = 15.0
+    rpc_timeout: float = 60.0
+    ask_kind: str = "notification"
+    ask_overrides: dict[str, dict[str, Any]] = {}
+    dedicated_domain: str = ""
+    turn: TurnLimits = TurnLimits()
+
+
+class NotReady(Exception):
+    """The service is there but cannot be used; the message says why."""
+
+
+class Instance:
+    """`run()` keeps it alive until `stop()`; `ask()` starts a turn while it is ready."""
+
+    def __init__(
+        self, name: str, process_number: int, source: Source, options: InstanceOptions, changed: Callable[[], None]
+    ) -> None:
+        self.name = name
+        self.in_flight = 0
+        self.models: list[Model] = []
+        self.state: InstanceState = "stopped"
+        self.restarts = 0
+        self.last_error = ""
+        self.generation = 0
+        self.log: ServiceLog | None = None
+        self._process_number = process_number
+        self._source = source
+        self._options = options
+        self._changed = changed
+        self._connection: Connection | None = None
+        self._process: Process | None = None
+        self._failures = 0
+        self._login = False
+        self._version = ""
+        self._started_at = 0.0
+        self._wake = asyncio.Event()
+        self._stopping = False
+
+    # -- what the pool asks -------------------------------------------------------------------------------------
+
+    @property
+    def candidate(self) -> Candidate:
+        """For the policy."""
+        return Candidate(self.name, self.generation, self.state == "ready", self.in_flight, self._options.limit)
+
+    @property
+    def affinity(self) -> Affinity:
+        """What a session that was made now is bound to."""
+        return Affinity(self.name, self.generation)
+
+    def facts(self) -> InstanceFacts:
+        """For the heartbeat."""
+        return InstanceFacts(
+            name=self.name,
+            process=self._process_number,
+            pid=self._process.pid if self._process else 0,
+            generation=self.generation,
+            state=self.state,
+            login=self._login,
+            in_flight=self.in_flight,
+            limit=self._options.limit,
+            restarts=self.restarts,
+            last_error=self.last_error,
+            version=self._version,
+            upstream=self._source.upstream,
+            models=len(self.models),
+            started_at=self._started_at,
+            at=time.time(),
+        )
+
+    def ask(self, ask: Ask) -> Turn:
+        """Send the question; the answer comes into the turn. Raise ConnectionLost."""
+        if self._connection is None:
+            raise ConnectionLost("The instance is not connected.")
+        turn = Turn(ask.request_id, ask.session_id, self._options.turn)
+        try:
+            params = dialect_a.ask_params(ask, self._options.ask_overrides)
+            self._connection.ask(turn, params, self._options.ask_kind)
+        except ConnectionLost:
+            turn.close()
+            raise
+        return turn
+
+    def give_up(self, turn: Turn) -> None:
+        """Nobody wants the rest: end the turn here and tell the service to stop (9.7)."""
+        turn.close()
+        if self._connection is not None:
+            self._connection.stop(turn)
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Start, watch and restart the service until `stop()`."""
+        while not self._stopping:
+            began = time.monotonic()
+            try:
+                await self._start()
+                await self._watch()
+            except (NotReady, DialFailed, StartFailed, RpcError, GatewayError, TimeoutError, OSError) as exc:
+                self.last_error = str(exc) or type(exc).__name__
+            await self._end_process()
+            if self._stopping:
+                break
+            self._failures = 1 if time.monotonic() - began > STEADY_SEC else self._failures + 1
+            await self._back_off()
+        self._set("stopped")
+
+    async def stop(self) -> None:
+        """End the service; `run()` returns."""
+        self._stopping = True
+        self._wake.set()
+        if self._connection is not None:
+            self._connection.close()
+
+    async def _start(self) -> None:
+        self._set("starting")
+        self._wake.clear()
+        # Wall-clock milliseconds: no two runs of an instance share one, not even across restarts of the gateway.
+        self.generation = max(self.generation + 1, int(time.time() * 1000))
+        async with asyncio.timeout(self._options.start_timeout):
+            endpoint = await self._open()
+            self._connection = await self._dial(endpoint)
+            self._connection.on_push = self._on_push
+            workspace = str(endpoint.work_dir or "/")
+            self.log = ServiceLog(endpoint.work_dir) if endpoint.work_dir else None
+            started = await self._rpc(dialect_a.INITIALIZE, dialect_a.initialize_params(workspace))
+            self._version = dialect_a.version_of(started)
+            if self._options.dedicated_domain:
+                params = {"endpoint": self._options.dedicated_domain}
+                await self._rpc(dialect_a.UPDATE_ENDPOINT, params)
+            await self._read_account()
+        self._started_at = time.time()
+
+    async def _open(self) -> Endpoint:
+        if self._source.attach:
+            return Endpoint.find(self._source.attach)
+        work_dir = self._source.work_dir
+        if work_dir is None:
+            raise StartFailed("an instance that is started needs a work dir")
+        self._process = await Process.start(self._source.command, work_dir, self._source.arguments)
+        return Endpoint(self._process.url, self._process.work_dir)
+
+    async def _dial(self, endpoint: Endpoint) -> Connection:
+        """Dial in a loop until the socket answers; give up at once when the process exits (2.4)."""
+        while True:
+            for url in endpoint.urls:
+                with suppress(DialFailed):
+                    return await Connection.dial(url, within=2.0, headers=endpoint.headers)
+            if self._process is None:
+                raise DialFailed(f"{endpoint.url}: no Lingma service answers there")
+            await asyncio.wait({self._process.exited}, timeout=DIAL_EVERY_SEC)
+            if self._process.exited.done():
+                raise StartFailed(f"the program exited with code {self._process.exited.result()}")
+
+    async def _rpc(self, method: str, params: dict[str, Any]) -> bytes:
+        if self._connection is None:
+            raise ConnectionLost("The instance is not connected.")
+        return await self._connection.request(method, params, self._options.rpc_timeout)
+
+    async def _read_account(self) -> None:
+        """Who is logged in, and what the account offers (6.5)."""
+        status = msgspec.json.decode(await self._rpc(dialect_a.AUTH_STATUS, {}), type=dialect_a.AuthStatus)
+        self._login = status.logged_in
+        self.models = dialect_a.models_of(await self._rpc(dialect_a.QUERY_MODELS, {})) if self._login else []
+        if self._login:
+            self.last_error = "" if self.state == "login_required" else self.last_error
+            self._set("ready")
+        else:
+            self.last_error = "not logged in to Lingma"
+            self._set("login_required")
+
+    async def _watch(self) -> None:
+        """Until the connection is gone or the process has exited; the account is looked at now and then."""
+        if self._connection is None:
+            return
+        gone: set[asyncio.Future[Any]] = {self._connection.lost}
+        if self._process is not None:
+            gone.add(self._process.exited)
+        while not self._stopping:
+            pause = HEALTH_SEC if self._login else LOGIN_POLL_SEC
+            woken = asyncio.ensure_future(self._wake.wait())
+            done, _ = await asyncio.wait({*gone, woken}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+            woken.cancel()
+            if done & gone:
+                raise NotReady(self._what_happened())
+            self._wake.clear()
+            if not self._stopping:
+                await self._read_account()
+
+    def _what_happened(self) -> str:
+        if self._process is not None and self._process.exited.done():
+            return f"the program exited with code {self._process.exited.result()}"
+        return f"connection lost: {self._connection.lost.result()}" if self._connection else "connection lost"
+
+    async def _end_process(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        process, self._process = self._process, None
+        if process is not None:
+            await process.stop()
+
+    async def _back_off(self) -> None:
+        self.restarts += 1
+        delay = restart_delay(self._failures, random.random())  # noqa: S311
+        logger.warning("%s: %s; starting again in %.1f s", self.name, self.last_error, delay)
+        self._set("backoff")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), delay)
+
+    def _on_push(self, method: str, _params: msgspec.Raw) -> None:
+        if method in dialect_a.STATE_CHANGED:
+            self._wake.set()
+
+    def _set(self, state: InstanceState) -> None:
+        if state != self.state:
+            logger.info("%s is %s", self.name, state)
+            self.state = state
+            self._changed()
+
+
+def names(sources: Sequence[Source], process_number: int) -> list[str]:
+    """Instance names: `w1-i1` is the first instance of the first web process."""
+    return [f"w{process_number}-i{index}" for index in range(1, len(sources) + 1)]
+
+
+def unavailable(facts: Sequence[InstanceFacts]) -> Unavailable:
+    """Why no instance can take a turn, in words for a client."""
+    states = ", ".join(f"{each.name} {each.state}" for each in facts) or "none configured"
+    return Unavailable(f"No Lingma instance is ready ({states}).", code="server_is_overloaded")

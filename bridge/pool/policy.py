@@ -1,0 +1,90 @@
+"""Who takes the turn: a function from what is known of the instances to a choice."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Literal
+
+import msgspec
+
+InstanceState = Literal["starting", "ready", "login_required", "backoff", "draining", "stopped"]
+
+
+class InstanceFacts(msgspec.Struct, frozen=True):
+    """One instance as its heartbeat tells it; times are Unix seconds."""
+
+    name: str
+    process: int
+    pid: int
+    generation: int
+    """Grows with every start: a session belongs to one run of one instance."""
+    state: InstanceState
+    login: bool
+    in_flight: int
+    limit: int
+    restarts: int
+    last_error: str
+    version: str
+    upstream: str
+    models: int
+    started_at: float
+    at: float
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """What the choice needs to know of one instance."""
+
+    name: str
+    generation: int
+    ready: bool
+    in_flight: int
+    limit: int
+
+    @property
+    def has_room(self) -> bool:
+        """It could take a turn now."""
+        return self.ready and self.in_flight < self.limit
+
+
+class Affinity(msgspec.Struct, frozen=True):
+    """The instance that holds the session; another run of it does not hold it any more."""
+
+    name: str
+    generation: int
+
+
+def choose(
+    candidates: Sequence[Candidate], affinity: Affinity | None, excluded: Collection[str], last: int
+) -> int | None:
+    """The index of the instance that takes the turn, or None when none has room (17.7).
+
+    Affinity first, then least in flight, then round robin: `last` is the index chosen before. Instances that failed
+    this turn already (`excluded`) come only when there is no other.
+    """
+    open_ = [index for index, each in enumerate(candidates) if each.has_room]
+    if affinity is not None:
+        for index in open_:
+            if candidates[index].name == affinity.name and candidates[index].generation == affinity.generation:
+                return index
+    fresh = [index for index in open_ if candidates[index].name not in excluded] or open_
+    if not fresh:
+        return None
+    count = len(candidates)
+    return min(fresh, key=lambda index: (candidates[index].in_flight, (index - last - 1) % count))
+
+
+def restart_delay(failures: int, jitter: float) -> float:
+    """Seconds to wait before the next start: 0.5, 1, 2, 4 … at most 30, each up to a quarter longer.
+
+    `jitter` is a random number from 0 to 1.
+    """
+    return float(min(30.0, 0.5 * 2 ** max(0, min(failures - 1, 10)))) * (1 + jitter / 4)
+
+
+def retry_after(waiting: int, slots: int, turn_sec: float, jitter: float) -> int:
+    """Whole seconds from 1 to 30 after which a refused turn may hope for a place.
+
+    Different for each refused client, or they would all come back at once. `jitter` is from 0 to 1.
+    """
+    expected = turn_sec * (waiting + 1) / max(1, slots)
+    return max(1, min(30, round(expected * (0.5 + jitter) + 4 * jitter)))

@@ -1,0 +1,201 @@
+"""The instances of this process, and the line of turns that wait for one."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+
+import msgspec
+
+from bridge.chat.errors import GatewayError, Overloaded, Unavailable
+from bridge.lingma.dialect_a import Model
+from bridge.pool import policy
+from bridge.pool.instance import Instance, InstanceOptions, Source, names, unavailable
+from bridge.pool.policy import Affinity, InstanceFacts
+
+
+class PoolOptions(msgspec.Struct, frozen=True):
+    """Admission: turns at once, turns that may wait, and how long (seconds)."""
+
+    max_in_flight: int = 8
+    max_queue: int = 256
+    queue_timeout: float = 30.0
+
+
+class Lease:
+    """One place on one instance, until `release()`; releasing twice does nothing."""
+
+    __slots__ = ("_pool", "_taken_at", "instance")
+
+    def __init__(self, pool: Pool, instance: Instance, taken_at: float) -> None:
+        self.instance = instance
+        self._pool: Pool | None = pool
+        self._taken_at = taken_at
+
+    def release(self) -> None:
+        """Give the place back."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.give_back(self.instance, self._taken_at)
+
+
+class Waiter:
+    """A turn in the queue. `lease` is a Future of its Lease; `leave()` when nobody wants it any more."""
+
+    def __init__(self, pool: Pool, affinity: Affinity | None, excluded: Collection[str]) -> None:
+        self.lease: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        self.affinity = affinity
+        self.excluded = excluded
+        self._pool = pool
+
+    def leave(self) -> None:
+        """Leave the queue; a lease that came in the same moment goes back."""
+        self._pool.forget(self)
+        if not self.lease.cancel() and self.lease.exception() is None:
+            self.lease.result().release()
+
+
+class Pool:
+    """`start()` it once; then `lease()`, or `queue()` when that finds no place."""
+
+    def __init__(
+        self, sources: Sequence[Source], process_number: int, options: PoolOptions, instances: InstanceOptions
+    ) -> None:
+        self.options = options
+        self.in_flight = 0
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when an instance changes its state."""
+        self.instances = [
+            Instance(name, process_number, source, instances, self._instance_changed)
+            for name, source in zip(names(sources, process_number), sources, strict=True)
+        ]
+        self._waiters: deque[Waiter] = deque()
+        self._last = -1
+        self._turn_sec = 5.0  # a moving average, for Retry-After
+        self._runs: list[asyncio.Task[None]] = []
+        self._loop = asyncio.get_running_loop()
+
+    # -- what operators see -------------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """Turns in the queue."""
+        return len(self._waiters)
+
+    @property
+    def ready(self) -> bool:
+        """At least one instance can take a turn."""
+        return any(instance.state == "ready" for instance in self.instances)
+
+    def facts(self) -> list[InstanceFacts]:
+        """All instances, for heartbeats and readiness."""
+        return [instance.facts() for instance in self.instances]
+
+    def models(self) -> list[Model]:
+        """What the accounts offer, each once, in the order the service tells them."""
+        return list({model.key: model for instance in self.instances for model in instance.models}.values())
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start every instance; they become ready in their own time."""
+        self._runs = [self._loop.create_task(instance.run()) for instance in self.instances]
+
+    async def stop(self) -> None:
+        """End every instance and whatever still runs on them."""
+        for instance in self.instances:
+            await instance.stop()
+        if self._runs:
+            await asyncio.wait(self._runs)
+
+    # -- turns --------------------------------------------------------------------------------------------------
+
+    def lease(self, affinity: Affinity | None = None, excluded: Collection[str] = ()) -> Lease | None:
+        """A place now, or None when there is none or others wait already. Raise Unavailable."""
+        self._require_ready()
+        return None if self._waiters else self._take(affinity, excluded)
+
+    def queue(self, affinity: Affinity | None = None, excluded: Collection[str] = ()) -> Waiter:
+        """Wait in line. Raise Overloaded when the line is full."""
+        if len(self._waiters) >= self.options.max_queue:
+            raise self.overloaded("The queue is full")
+        waiter = Waiter(self, affinity, excluded)
+        self._waiters.append(waiter)
+        return waiter
+
+    def overloaded(self, what: str) -> Overloaded:
+        """The refusal of a turn for lack of a place."""
+        return Overloaded(
+            f"{what}: all Lingma instances are busy. Try again later.",
+            code="rate_limit_exceeded",
+            retry_after=self._retry_after(),
+        )
+
+    def give_back(self, instance: Instance, taken_at: float) -> None:
+        """A lease has ended."""
+        instance.in_flight -= 1
+        self.in_flight -= 1
+        self._turn_sec += (self._loop.time() - taken_at - self._turn_sec) * 0.05
+        self._serve_waiters()
+
+    def forget(self, waiter: Waiter) -> None:
+        """The waiter has left."""
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+
+    def _take(self, affinity: Affinity | None, excluded: Collection[str]) -> Lease | None:
+        if self.in_flight >= self.options.max_in_flight:
+            return None
+        candidates = [instance.candidate for instance in self.instances]
+        index = policy.choose(candidates, affinity, excluded, self._last)
+        if index is None:
+            return None
+        self._last = index
+        instance = self.instances[index]
+        instance.in_flight += 1
+        self.in_flight += 1
+        return Lease(self, instance, self._loop.time())
+
+    def _serve_waiters(self) -> None:
+        """First come, first served."""
+        while self._waiters:
+            first = self._waiters[0]
+            lease = self._take(first.affinity, first.excluded)
+            if lease is None:
+                return
+            self._waiters.popleft()
+            first.lease.set_result(lease)
+
+    def _instance_changed(self) -> None:
+        self.on_change()
+        if self.ready:
+            self._serve_waiters()
+            return
+        while self._waiters:
+            self._waiters.popleft().lease.set_exception(self._unavailable())
+
+    def _require_ready(self) -> None:
+        if not self.ready:
+            raise self._unavailable()
+
+    def _unavailable(self) -> Unavailable:
+        error = unavailable(self.facts())
+        error.retry_after = self._retry_after()
+        return error
+
+    def _retry_after(self) -> int:
+        return policy.retry_after(
+            len(self._waiters),
+            self.options.max_in_flight,
+            self._turn_sec,
+            random.random(),  # noqa: S311
+        )
+
+
+def retry_hint(error: GatewayError, pool: Pool) -> GatewayError:
+    """The service's own rate limit (finish 429) says no time; ours stands in."""
+    if error.status == 429 and error.retry_after is None:
+        error.retry_after = policy.retry_after(pool.waiting, pool.options.max_in_flight, 2.0, random.random())  # noqa: S311
+    return error
