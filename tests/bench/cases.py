@@ -1,0 +1,47 @@
+"""The cases, one line each. A new case is a new line here; what to print of it stands in `report`."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Case:
+    """One load: `clients` keep-alive connections, each asking again as soon as its answer has ended.
+
+    Arrivals are spread over `spread` s; the figures are those of `window` s that begin `warm` s after the start.
+    """
+
+    name: str
+    clients: int
+    chunks: int
+    interval_ms: int = 0
+    streamed: bool = True
+    spread: float = 0.0
+    warm: float = 0.5
+    window: float = 2.0
+    timed: bool = True  # read the time stamp of every chunk
+    passes: int = 99
+    path: str = "/v1/chat/completions"
+
+    @property
+    def chunks_per_second(self):
+        """What the source sends when nothing holds it up; 0 when it has no pace."""
+        return self.clients * 1000 / self.interval_ms if self.interval_ms else 0
+
+
+CASES = (
+    # a window of whole streams: every client begins and ends the same number of answers in it
+    Case("memory", 500, 30, 100, spread=1.0, warm=2.0, window=0.5, timed=False, passes=1),
+    Case("request", 20, 1),
+    Case("plain", 20, 1, streamed=False),
+    Case("flood", 50, 200, timed=False),
+    Case("paced", 50, 100, 20, spread=1.0, warm=1.3, window=4.04),
+    Case("crowd", 500, 100, 20, spread=1.8, warm=2.2, window=2.02),
+    Case("single", 1, 400, 5, warm=0.2, window=2.0, passes=0),  # only when asked for by name
+)
+
+
+def quick(case):
+    """The same load, shorter."""
+    if case.interval_ms:
+        return replace(case, chunks=min(case.chunks, 50), window=min(case.window, 1.02))
+    return replace(case, warm=0.3, window=0.7)
