@@ -26,6 +26,7 @@ class GatewayError(Exception):
     `message` says what to do next and holds no secret. `retry_after` is whole seconds, 1 to 30, or None.
 
     `param` is the path of the field as a tuple of names and indexes; each format spells it its own way.
+    `details` are for programs; only Anthropic's error body has a place for them.
     """
 
     status: ClassVar[int] = 500
@@ -39,12 +40,14 @@ class GatewayError(Exception):
         param: tuple[str | int, ...] = (),
         code: str | None = None,
         retry_after: int | None = None,
+        details: dict[str, object] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
         self.code = code
         self.retry_after = retry_after
+        self.details = details
 
 
 class InvalidRequest(GatewayError):

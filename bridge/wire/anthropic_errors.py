@@ -1,0 +1,80 @@
+"""Anthropic's error object: type by kind of error, a message that begins with the path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge.chat.errors import GatewayError, InvalidRequest
+from bridge.wire.bodies import Flaw, Path
+
+SHAPES = {
+    "invalid_request": (400, "invalid_request_error"),
+    "content_filter": (400, "invalid_request_error"),
+    "too_large": (413, "request_too_large"),
+    "authentication": (401, "authentication_error"),
+    "permission": (403, "permission_error"),
+    "not_found": (404, "not_found_error"),
+    "method_not_allowed": (405, "invalid_request_error"),
+    "rate_limited": (429, "rate_limit_error"),
+    "overloaded": (529, "overloaded_error"),
+    "unavailable": (503, "overloaded_error"),
+    "upstream": (502, "api_error"),
+    "timeout": (504, "timeout_error"),
+    "slow_client": (499, "api_error"),
+    "internal": (500, "api_error"),
+}
+
+# In mid-stream there is no status left to say that another try may succeed; this type does.
+IN_STREAM = {"upstream": "overloaded_error"}
+
+
+def status_of(error: GatewayError) -> int:
+    """The HTTP status of the error."""
+    return SHAPES.get(error.kind, (error.status, ""))[0]
+
+
+def error_object(error: GatewayError, request_id: str, *, in_stream: bool = False) -> dict[str, Any]:
+    """The body of an error, and of the `error` event in mid-stream."""
+    kind = SHAPES.get(error.kind, (0, "api_error"))[1]
+    if in_stream:
+        kind = IN_STREAM.get(error.kind, kind)
+    told: dict[str, Any] = {"type": kind, "message": _message(error)}
+    if error.details is not None:
+        told["details"] = error.details
+    return {"type": "error", "error": told, "request_id": f"req_{request_id}"}
+
+
+def refusal(flaw: Flaw) -> InvalidRequest:
+    """The flaw in Anthropic's words."""
+    code = None if flaw.code == "invalid_json" else flaw.code
+    return InvalidRequest(_words(flaw), param=flaw.path, code=code, details=flaw.details)
+
+
+def spell(path: Path) -> str:
+    """The path as `messages.0.content.1.text`."""
+    return ".".join(map(str, path))
+
+
+def _message(error: GatewayError) -> str:
+    if error.kind == "authentication":
+        return "invalid x-api-key"
+    where = spell(error.param)
+    if not where or error.message.startswith(f"{where}:"):
+        return error.message
+    return f"{where}: {error.message}"
+
+
+def _words(flaw: Flaw) -> str:
+    return f"{spell(flaw.path)}: {_complaint(flaw)}" if flaw.path else _complaint(flaw)
+
+
+def _complaint(flaw: Flaw) -> str:
+    match flaw.code:
+        case "missing_required_parameter":
+            return "Field required"
+        case "invalid_type":
+            return f"Input should be {flaw.expected}, not {flaw.got}"
+        case "invalid_json":
+            return f"The body of the request is not valid JSON. {flaw.reason}"
+        case "invalid_value" | "unsupported_parameter":
+            return flaw.reason

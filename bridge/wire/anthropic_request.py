@@ -1,0 +1,135 @@
+"""
+An Anthropic Messages body to a ChatRequest.
+
+Sampling numbers are checked for type and then ignored; `thinking`, `metadata`, `output_config` and whatever is not
+declared here may hold anything. What would move the conversation to the server is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from bridge.chat.request import ChatRequest, Message
+from bridge.chat.tokens import estimate_messages
+from bridge.wire.anthropic_blocks import Block, Content, assistant_message, text_of, user_messages
+from bridge.wire.bodies import Flaw, Path, decode, objects_at
+
+BILLING_HEADER = "x-anthropic-billing-header:"
+"""How a system block begins that is no instruction: it differs from run to run."""
+
+THREADS_UNSUPPORTED: dict[str, object] = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+"""On exactly this code the tool runners of the SDKs go back to full histories."""
+
+
+class _Message(msgspec.Struct, gc=False):
+    role: str | None = None
+    content: Content = None
+
+
+class _ToolChoice(msgspec.Struct, gc=False):
+    type: str | None = None
+
+
+class _Body(msgspec.Struct, gc=False):
+    model: str | None = None
+    max_tokens: int | None = None
+    messages: list[_Message] | None = None
+    system: str | list[Block] | None = None
+    stream: bool | None = None
+    stop_sequences: list[str] | None = None
+    tools: list[msgspec.Raw] | None = None
+    tool_choice: _ToolChoice | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    thread: Any = None
+    container: Any = None
+    mcp_servers: Any = None
+
+
+_DECODER = msgspec.json.Decoder(_Body)
+
+
+def read(body: bytes) -> ChatRequest:
+    """Raise a Flaw for what is no request, or needs state here. `max_tokens` 0 asks for an empty reply."""
+    fields = decode(_DECODER, body)
+    limit = fields.max_tokens
+    if limit is None:
+        raise Flaw("missing_required_parameter", ("max_tokens",))
+    if limit < 0:
+        raise Flaw("invalid_value", ("max_tokens",), reason="Input should be greater than or equal to 0")
+    return _request(fields, limit)
+
+
+def count(body: bytes) -> int:
+    """Estimated input tokens of a request that need not have `max_tokens`; raise a Flaw for what is none."""
+    fields = decode(_DECODER, body)
+    request = _request(fields, None)
+    return estimate_messages(request.messages) + sum(len(memoryview(tool)) // 4 for tool in fields.tools or ())
+
+
+def _request(fields: _Body, limit: int | None) -> ChatRequest:
+    if not fields.model:
+        raise Flaw("missing_required_parameter", ("model",))
+    _refuse_state(fields)
+    messages = (*_system(fields.system), *_messages(fields.messages))
+    return ChatRequest(
+        model=fields.model,
+        messages=messages,
+        stream=bool(fields.stream),
+        max_tokens=limit,
+        stop=tuple(sequence for sequence in fields.stop_sequences or () if sequence),
+        tooling=_asks_for_tools(fields) or any(m.role == "tool" or m.tool_calls for m in messages),
+    )
+
+
+def _refuse_state(fields: _Body) -> None:
+    if fields.thread is not None:
+        reason = "Threads are not supported here; send the full conversation."
+        raise Flaw("unsupported_parameter", ("thread",), reason=reason, details=THREADS_UNSUPPORTED)
+    for name in ("container", "mcp_servers"):
+        if getattr(fields, name):
+            raise Flaw("unsupported_parameter", (name,), reason="Not supported here")
+
+
+def _system(system: str | list[Block] | None) -> Iterator[Message]:
+    if isinstance(system, list) and system and _is_billing_header(system[0]):
+        system[0].text = ""
+    if text := text_of(system, ("system",)):
+        yield Message("system", text)
+
+
+def _is_billing_header(block: Block) -> bool:
+    return isinstance(block.text, str) and block.text.startswith(BILLING_HEADER)
+
+
+def _messages(messages: list[_Message] | None) -> Iterator[Message]:
+    if messages is None:
+        raise Flaw("missing_required_parameter", ("messages",))
+    if not messages:
+        raise Flaw("invalid_value", ("messages",), reason="At least one message is required")
+    for index, message in enumerate(messages):
+        yield from _message(message, ("messages", index))
+
+
+def _message(message: _Message, at: Path) -> Iterator[Message]:
+    inside = (*at, "content")
+    match message.role:
+        case "user":
+            yield from user_messages(message.content, inside)
+        case "assistant":
+            yield assistant_message(message.content, inside)
+        case "system":
+            yield Message("system", text_of(message.content, inside))
+        case None:
+            raise Flaw("missing_required_parameter", (*at, "role"))
+        case _:
+            raise Flaw("invalid_value", (*at, "role"), reason="Input should be 'user', 'assistant' or 'system'")
+
+
+def _asks_for_tools(fields: _Body) -> bool:
+    forced = fields.tool_choice is not None and fields.tool_choice.type not in (None, "auto", "none")
+    return bool(objects_at(fields.tools, ("tools",))) or forced

@@ -1,0 +1,121 @@
+"""Decode a request body, and say what is wrong with it; each format spells that its own way."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+Path = tuple[str | int, ...]
+FlawCode = Literal[
+    "invalid_json", "missing_required_parameter", "invalid_type", "invalid_value", "unsupported_parameter"
+]
+
+_MISFIT = re.compile(r"Expected `(?P<expected>.+?)`, got `(?P<got>.+?)`")
+_WHERE = re.compile(r" - at `\$(?P<path>.*)`$")
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+_SURROGATES = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<lone>\\u[dD][89a-fA-F]..)|\\.", re.DOTALL)
+_ARTICLES = {
+    "str": "a string",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "a boolean",
+    "array": "an array",
+    "object": "an object",
+}
+
+
+class Flaw(Exception):
+    """
+    One thing that is wrong with a body.
+
+    `expected` and `got` come with `invalid_type`, as words with articles; `reason`, a sentence, with the others;
+    `details` are for programs.
+    """
+
+    def __init__(
+        self,
+        code: FlawCode,
+        path: Path = (),
+        *,
+        expected: str = "",
+        got: str = "",
+        reason: str = "",
+        details: dict[str, object] | None = None,
+    ) -> None:
+        super().__init__(code, path, expected or reason)
+        self.code = code
+        self.path = path
+        self.expected = expected
+        self.got = got
+        self.reason = reason
+        self.details = details
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, at: Path = ()) -> T:
+    """Decode, or raise a Flaw. `at` is where the body stands if it is a piece of a larger one."""
+    try:
+        return _decode(decoder, body)
+    except msgspec.ValidationError as exc:
+        raise _misfit(str(exc), at) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise Flaw("invalid_json", at, reason=f"{exc}.") from None
+    except RecursionError:
+        raise Flaw("invalid_json", at, reason="It is nested too deeply.") from None
+
+
+def text_at(value: Any, path: Path) -> str:
+    """The value if it is a string, else a Flaw: null and absent are missing."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        raise Flaw("missing_required_parameter", path)
+    raise Flaw("invalid_type", path, expected="a string", got=type_words(value))
+
+
+def type_words(value: Any) -> str:
+    """A decoded value's JSON type, with its article."""
+    name = type(value).__name__
+    return _ARTICLES.get({"list": "array", "dict": "object"}.get(name, name), "null")
+
+
+def objects_at(items: list[msgspec.Raw] | None, path: Path) -> list[msgspec.Raw]:
+    """The undecoded items if each is an object, else a Flaw."""
+    for index, item in enumerate(items or ()):
+        if bytes(memoryview(item)[:1]) != b"{":
+            raise Flaw("invalid_type", (*path, index), expected="an object", got="something else")
+    return items or []
+
+
+def _decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        repaired = _without_lone_surrogates(bytes(body))
+        if repaired == body:
+            raise
+        return decoder.decode(repaired)
+
+
+def _without_lone_surrogates(body: bytes) -> bytes:
+    # Half an emoji, from a client that cut a text between two UTF-16 units: JavaScript sends it, JSON forbids it.
+    if b"\\ud" not in body and b"\\uD" not in body:
+        return body
+    return _SURROGATES.sub(lambda match: rb"\ufffd" if match["lone"] else match[0], body)
+
+
+def _misfit(complaint: str, at: Path) -> Flaw:
+    where = _WHERE.search(complaint)
+    path = (*at, *_steps(where["path"])) if where else at
+    if misfit := _MISFIT.match(complaint):
+        expected = [_ARTICLES[name] for name in misfit["expected"].split(" | ") if name != "null"]
+        return Flaw("invalid_type", path, expected=" or ".join(expected), got=_ARTICLES.get(misfit["got"], "null"))
+    return Flaw("invalid_value", path, reason=f"{_WHERE.sub('', complaint)}.")
+
+
+def _steps(path: str) -> Path:
+    return tuple(name or int(index) for name, index in _STEP.findall(path))

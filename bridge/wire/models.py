@@ -1,0 +1,85 @@
+"""The models endpoints: one record that satisfies the clients of both protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from bridge.chat.errors import InvalidRequest
+
+MAX_LIMIT = 1000
+
+
+class ModelRecord(msgspec.Struct, frozen=True):
+    """A model as told to clients. `created` is Unix seconds."""
+
+    id: str
+    display_name: str
+    created: int
+
+
+def one(record: ModelRecord) -> bytes:
+    """The body of `GET /v1/models/{id}`."""
+    return msgspec.json.encode(_shape(record))
+
+
+def listing(records: Sequence[ModelRecord], query: Mapping[str, str] | None = None) -> bytes:
+    """
+    The body of `GET /v1/models`: every record unless the query has `limit`, `after_id` or `before_id`.
+
+    Raise InvalidRequest for a query that makes no sense. OpenAI's list is never paged: pass no query for it.
+    """
+    page, has_more = _page(records, query or {})
+    return msgspec.json.encode(
+        {
+            "object": "list",
+            "data": [_shape(record) for record in page],
+            "has_more": has_more,
+            "first_id": page[0].id if page else None,
+            "last_id": page[-1].id if page else None,
+        }
+    )
+
+
+def _page(records: Sequence[ModelRecord], query: Mapping[str, str]) -> tuple[Sequence[ModelRecord], bool]:
+    limit = _limit(query.get("limit")) or len(records)
+    if before := query.get("before_id"):
+        ahead = records[: _position(records, before, "before_id")]
+        return ahead[max(0, len(ahead) - limit) :], len(ahead) > limit
+    after = query.get("after_id")
+    rest = records[_position(records, after, "after_id") + 1 :] if after else records
+    return rest[:limit], len(rest) > limit
+
+
+def _limit(limit: str | None) -> int | None:
+    if not limit:
+        return None
+    if not (limit.isdecimal() and len(limit) <= 4 and 1 <= int(limit) <= MAX_LIMIT):
+        raise InvalidRequest(f"limit: Input should be an integer from 1 to {MAX_LIMIT}", param=("limit",))
+    return int(limit)
+
+
+def _position(records: Sequence[ModelRecord], model_id: str, param: str) -> int:
+    for position, record in enumerate(records):
+        if record.id == model_id:
+            return position
+    raise InvalidRequest(f"{param}: There is no model of this id", param=(param,))
+
+
+def _shape(record: ModelRecord) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "object": "model",
+        "created": record.created,
+        "owned_by": "lingma",
+        "type": "model",
+        "display_name": record.display_name,
+        "created_at": datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "lifecycle": "active",
+        "max_input_tokens": None,
+        "max_tokens": None,
+        "capabilities": None,
+    }

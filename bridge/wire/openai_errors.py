@@ -1,0 +1,87 @@
+"""OpenAI's error object: type and code by kind of error, `param` as `messages[0].role`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from bridge.chat.errors import GatewayError, InvalidRequest
+from bridge.wire.bodies import Flaw, Path
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """How one kind of error looks: the code is used unless the error brings its own."""
+
+    status: int
+    type: str
+    code: str | None = None
+
+
+SHAPES = {
+    "invalid_request": Shape(400, "invalid_request_error"),
+    "content_filter": Shape(400, "invalid_request_error", "content_filter"),
+    "too_large": Shape(413, "invalid_request_error"),
+    "authentication": Shape(401, "invalid_request_error", "invalid_api_key"),
+    "permission": Shape(403, "invalid_request_error"),
+    "not_found": Shape(404, "invalid_request_error"),
+    "method_not_allowed": Shape(405, "invalid_request_error", "method_not_supported"),
+    "rate_limited": Shape(429, "rate_limit_error", "rate_limit_exceeded"),
+    "overloaded": Shape(429, "rate_limit_error", "rate_limit_exceeded"),
+    "unavailable": Shape(503, "service_unavailable_error", "server_is_overloaded"),
+    "upstream": Shape(502, "server_error", "upstream_error"),
+    "timeout": Shape(504, "server_error", "upstream_timeout"),
+    "slow_client": Shape(499, "server_error", "slow_client"),
+    "internal": Shape(500, "server_error"),
+}
+
+# LiteLLM takes a 401 without the first four words for a bad request.
+WRONG_KEY = "Incorrect API key provided. Send a valid key of this gateway as `Authorization: Bearer <key>`."
+
+
+def shape_of(error: GatewayError) -> Shape:
+    """Status, type and code of the error."""
+    shape = SHAPES.get(error.kind) or Shape(error.status, "server_error")
+    if error.code == "insufficient_quota":
+        return Shape(shape.status, "insufficient_quota", error.code)
+    return Shape(shape.status, shape.type, error.code or shape.code)
+
+
+def error_object(error: GatewayError) -> dict[str, Any]:
+    """The body of an error, and of the event that tells one in mid-stream: all four keys, always."""
+    shape = shape_of(error)
+    return {
+        "error": {
+            "message": WRONG_KEY if error.kind == "authentication" else error.message,
+            "type": shape.type,
+            "param": spell(error.param) or None,
+            "code": shape.code,
+        }
+    }
+
+
+def refusal(flaw: Flaw) -> InvalidRequest:
+    """The flaw in OpenAI's words."""
+    code = None if flaw.code == "invalid_json" else flaw.code
+    return InvalidRequest(_words(flaw), param=flaw.path, code=code)
+
+
+def spell(path: Path) -> str:
+    """The path as `messages[0].content[1].text`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+
+
+def _words(flaw: Flaw) -> str:
+    where = spell(flaw.path)
+    match flaw.code:
+        case "missing_required_parameter":
+            return f"Missing required parameter: '{where}'."
+        case "invalid_type":
+            subject = f"Invalid type for '{where}'" if where else "Invalid type of the body"
+            return f"{subject}: expected {flaw.expected}, but got {flaw.got} instead."
+        case "invalid_value":
+            return f"Invalid value for '{where}'. {flaw.reason}"
+        case "unsupported_parameter":
+            return f"Unsupported parameter: '{where}'. {flaw.reason}"
+        case "invalid_json":
+            return f"The body of the request is not valid JSON. {flaw.reason}"

@@ -1,0 +1,43 @@
+"""Server-sent events: JSON text that is safe in a `data:` line, and the frames around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+COMMENT = b": keep-alive\n\n"
+"""What keeps a stream without events of its own alive."""
+
+DONE = b"data: [DONE]\n\n"
+"""OpenAI's last line of a good stream."""
+
+_encode = msgspec.json.Encoder().encode
+
+# Legal inside JSON strings, but the line splitters of simple clients break there. Being whole UTF-8 sequences they
+# occur nowhere else in a JSON text, so they can be replaced in its bytes. (VT, FF and FS to RS, JSON escapes itself.)
+_LINE_BREAKS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
+
+
+def json_text(text: str) -> bytes:
+    """The text as a JSON string with its quotes, in one line for every client."""
+    # The checks run on the string: three searches in it cost 25 ns, in the encoded bytes 300 ns.
+    if text.isascii() or not ("\u2028" in text or "\u2029" in text or "\x85" in text):
+        return _encode(text)
+    return _one_line(_encode(text))
+
+
+def data(payload: Any) -> bytes:
+    """An event without a name."""
+    return b"data: %b\n\n" % _one_line(_encode(payload))
+
+
+def named(event: str, payload: Any) -> bytes:
+    """An event with a name."""
+    return b"event: %b\n%b" % (event.encode(), data(payload))
+
+
+def _one_line(json: bytes) -> bytes:
+    for raw, escaped in _LINE_BREAKS:
+        json = json.replace(raw, escaped)
+    return json
