@@ -46,6 +46,7 @@ class RedisLink:
     """
 
     def __init__(self, url: str, *, timeout: float = 0.2, retry_after: float = 1.0) -> None:
+        self.url = url
         self._target: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]  # redis has no type for it
         self._timeout = timeout
         self._retry_after = retry_after

@@ -98,7 +98,28 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
+REDIS_URL = ENV.redis_or_embedded_url
+KEY_PEPPER = kept_secret(DATA_DIR, "keys").encode()
+SPOOL_DIR = DATA_DIR / "spool"
+
+LOGGING_CONFIG = "gateway_project.logging.configure"
+LOGGING = {"level": ENV.log_level, "format": ENV.log_format}
+
 CELERY_BROKER_URL = ENV.celery_broker_url
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A task that outlives its time limit must not be handed to a second worker before it.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 600, "global_keyprefix": "lgw:celery:"}
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+# The shortest schedule is 2 s; beat looks for changed ones this often.
+CELERY_BEAT_MAX_LOOP_INTERVAL = 5
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_TIME_LIMIT = 120
+CELERY_TASK_SOFT_TIME_LIMIT = 100
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = ENV.time_zone
 
 # unfold's and the admin's generic classes take their type arguments at run time
 django_stubs_ext.monkeypatch()

@@ -1,0 +1,31 @@
+"""Telling every process that keys have changed."""
+
+from __future__ import annotations
+
+import logging
+from typing import cast
+
+import redis
+from django.apps import apps
+from django.db import transaction
+
+from accounts.apps import AccountsConfig
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "lgw:keys"
+
+
+def announce() -> None:
+    """Once the transaction is committed, make every KeyRing forget what it has read."""
+    transaction.on_commit(_publish)
+
+
+def _publish() -> None:
+    url = cast("AccountsConfig", apps.get_app_config("accounts")).redis_url
+    try:
+        with redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
+            client.publish(CHANNEL, b"changed")
+    except redis.RedisError as exc:
+        # The rings miss the server too, and trust what they have read for a second at most.
+        log.warning("a change of keys could not be announced: %s", exc)

@@ -1,0 +1,185 @@
+"""What the database keeps of access: teams, keys as digests, and one row per turn."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.announce import announce
+from accounts.minting import digest_of, hint_of, mint
+
+
+def names_in(text: str) -> list[str]:
+    """The names in a comma-separated list."""
+    return [name for part in text.split(",") if (name := part.strip())]
+
+
+class Team(models.Model):
+    """Who shares keys and figures."""
+
+    name = models.CharField(max_length=100, unique=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save and announce."""
+        super().save(*args, **kwargs)
+        announce()  # callers carry the team's name
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    """Every way to change keys announces the change, except for noting their use."""
+
+    def usable(self, at: datetime) -> ApiKeyQuerySet:
+        """Keys that open the door at that time."""
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=at), revoked_at=None)
+
+    def revoke(self) -> int:
+        """Revoke those that are live; how many there were."""
+        return self.filter(revoked_at=None).update(revoked_at=timezone.now())
+
+    def update(self, **kwargs: Any) -> int:
+        """Update and announce."""
+        changed = super().update(**kwargs)
+        announce()
+        return changed
+
+    def note_use(self, key_id: int, at: datetime, client: str) -> int:
+        """Move the key's last use forward, never back; 1 when it moved."""
+        later = self.filter(Q(last_used_at=None) | Q(last_used_at__lt=at), pk=key_id)
+        return super(ApiKeyQuerySet, later).update(last_used_at=at, last_used_from=client)
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete and announce."""
+        deleted = super().delete()
+        announce()
+        return deleted
+
+    delete.alters_data = True  # type: ignore[attr-defined]  # Django keeps templates from calling what says so
+    update.alters_data = True  # type: ignore[attr-defined]
+
+
+class ApiKey(models.Model):
+    """What a caller holds. Of the secret only a digest is kept."""
+
+    name = models.CharField(max_length=100, help_text="Whose key, or what for.")
+    team = models.ForeignKey(Team, models.PROTECT, null=True, blank=True, related_name="keys")
+    hint = models.CharField(max_length=16, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: never.")
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_from = models.CharField(max_length=64, blank=True, editable=False)
+    allowed_models = models.CharField(max_length=1000, blank=True, help_text="Comma-separated. Empty: every model.")
+    scopes = models.CharField(max_length=200, blank=True, help_text="Comma-separated, such as `metrics`.")
+    rpm = models.PositiveIntegerField("requests per minute", default=0, help_text="0: no limit.")
+    tpm = models.PositiveIntegerField("tokens per minute", default=0, help_text="0: no limit.")
+    concurrency = models.PositiveIntegerField("turns at once", default=0, help_text="0: no limit.")
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "key"
+        ordering: ClassVar = ["-created_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["name"],
+                condition=Q(revoked_at=None),
+                name="apikey_live_name",
+                violation_error_message="A live key has this name already.",
+            ),
+            models.CheckConstraint(
+                condition=Q(rpm__gte=0, tpm__gte=0, concurrency__gte=0), name="apikey_limits_not_negative"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.hint})"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save and announce."""
+        super().save(*args, **kwargs)
+        announce()
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete and announce."""
+        deleted = super().delete(*args, **kwargs)
+        announce()
+        return deleted
+
+    def adopt(self, secret: str, pepper: bytes) -> None:
+        """Take this secret; only its digest and a hint are kept."""
+        self.hint, self.digest = hint_of(secret), digest_of(secret, pepper)
+
+    def renew_secret(self, pepper: bytes) -> str:
+        """Take a new secret and return it: the only time it is seen."""
+        secret = mint()
+        self.adopt(secret, pepper)
+        return secret
+
+    def state(self, at: datetime) -> str:
+        """`live`, `expired` or `revoked`."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= at else "live"
+
+
+class Usage(models.Model):
+    """One turn, however it ended. Rows are written once and never changed."""
+
+    class Status(models.TextChoices):
+        """How a turn ended."""
+
+        OK = "ok", "ok"
+        ERROR = "error", "error"
+        CANCELLED = "cancelled", "cancelled"
+        REFUSED = "refused", "refused"
+
+    request_id = models.CharField("request", max_length=64, unique=True)
+    # Null when the key was gone before its last turns were filed.
+    api_key = models.ForeignKey(
+        ApiKey, models.PROTECT, null=True, related_name="usage", db_index=False, verbose_name="key"
+    )
+    protocol = models.CharField(max_length=16)
+    endpoint = models.CharField(max_length=64)
+    model = models.CharField("model asked", max_length=128)
+    lingma_model = models.CharField("model used", max_length=128, blank=True)
+    instance = models.CharField(max_length=64, blank=True)
+    session = models.CharField(max_length=16, blank=True)
+    stream = models.BooleanField()
+    status = models.CharField(max_length=16, choices=Status.choices)
+    reason = models.CharField(max_length=64, blank=True)
+    queue_ms = models.PositiveIntegerField("queued (ms)")
+    first_token_ms = models.PositiveIntegerField("first token (ms)", null=True)
+    total_ms = models.PositiveIntegerField("total (ms)")
+    prompt_tokens = models.PositiveIntegerField()
+    completion_tokens = models.PositiveIntegerField()
+    usage_source = models.CharField("tokens from", max_length=16, blank=True)
+    client = models.CharField(max_length=64, blank=True)
+    started_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "turn"
+        verbose_name_plural = "usage"
+        ordering: ClassVar = ["-started_at"]
+        indexes: ClassVar = [
+            models.Index(fields=["api_key", "started_at"], name="usage_key_started"),
+            models.Index(fields=["started_at"], name="usage_started"),
+            models.Index(fields=["status", "started_at"], name="usage_status_started"),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(status__in=["ok", "error", "cancelled", "refused"]), name="usage_status")
+        ]
+
+    def __str__(self) -> str:
+        return self.request_id

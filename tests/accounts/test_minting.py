@@ -1,0 +1,42 @@
+import re
+
+import pytest
+
+from accounts.minting import digest_of, hint_of, is_minted, mint
+
+
+def test_a_secret_is_recognised_offline():
+    secret = mint()
+    assert re.fullmatch(r"lgw_[0-9A-Za-z]{8}_[0-9A-Za-z]{38}", secret)
+    assert is_minted(secret)
+
+
+@pytest.mark.parametrize("text", ["", "lgw_", "sk-ant-api03-abcdef", "lgw_" + "a" * 47, "lgw_aaaaaaaa_" + "b" * 38])
+def test_what_we_did_not_mint_is_not_recognised(text):
+    assert not is_minted(text)
+
+
+def test_every_wrong_letter_is_noticed():
+    secret = mint()
+    wrong = [secret[:n] + ("x" if secret[n] != "x" else "y") + secret[n + 1 :] for n in range(len(secret))]
+    assert not any(map(is_minted, wrong))
+
+
+def test_no_two_secrets_are_alike():
+    assert len({mint() for _ in range(1000)}) == 1000
+
+
+def test_the_hint_shows_the_prefix_only():
+    secret = mint()
+    assert hint_of(secret) == secret[:12]
+
+
+@pytest.mark.parametrize(("secret", "hint"), [("a-long-key-of-old-times", "a-lo…"), ("short", "imported")])
+def test_a_key_somebody_made_up_is_hardly_hinted_at(secret, hint):
+    assert hint_of(secret) == hint
+
+
+def test_the_digest_needs_the_pepper():
+    secret = mint()
+    assert digest_of(secret, b"one") != digest_of(secret, b"two")
+    assert len(digest_of("schlüssel 密钥", b"one")) == 64

@@ -1,0 +1,108 @@
+import asyncio
+from datetime import timedelta
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import IntegrityError
+from django.utils import timezone
+
+from accounts.keys import KeyRing
+from accounts.models import ApiKey, Team
+from accounts.redis_link import RedisLink
+from tests.accounts.conftest import until
+
+PEPPER = b"pepper"
+
+
+def key(name="alice", **fields):
+    key = ApiKey(name=name, **fields)
+    secret = key.renew_secret(PEPPER)
+    key.save()
+    return key, secret
+
+
+@pytest.mark.django_db
+def test_only_the_digest_of_a_secret_is_kept():
+    made, secret = key()
+    assert made.hint == secret[:12]
+    assert secret[13:] not in repr(ApiKey.objects.values().get())
+
+
+@pytest.mark.django_db
+def test_two_live_keys_cannot_share_a_name():
+    key()
+    with pytest.raises(IntegrityError):
+        key()
+
+
+@pytest.mark.django_db
+def test_a_name_is_free_again_once_its_key_is_revoked():
+    key()
+    assert ApiKey.objects.all().revoke() == 1
+    key()
+    assert [one.state(timezone.now()) for one in ApiKey.objects.order_by("pk")] == ["revoked", "live"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("limit", ["rpm", "tpm", "concurrency"])
+def test_a_limit_is_not_negative(limit):
+    with pytest.raises(IntegrityError):
+        key(**{limit: -1})
+
+
+@pytest.mark.django_db
+def test_usable_keys_are_neither_revoked_nor_expired():
+    now = timezone.now()
+    key("fresh", expires_at=now + timedelta(hours=1))
+    key("stale", expires_at=now)
+    key("revoked", revoked_at=now)
+    assert [one.name for one in ApiKey.objects.all().usable(now)] == ["fresh"]
+    assert ApiKey.objects.get(name="stale").state(now) == "expired"
+
+
+@pytest.mark.django_db
+def test_the_last_use_moves_forward_only():
+    made, _ = key()
+    now = timezone.now()
+    assert ApiKey.objects.all().note_use(made.pk, now, "10.0.0.1") == 1
+    assert ApiKey.objects.all().note_use(made.pk, now - timedelta(seconds=1), "10.0.0.2") == 0
+    made.refresh_from_db()
+    assert (made.last_used_at, made.last_used_from) == (now, "10.0.0.1")
+
+
+def revoked_by_save(made):
+    made.revoked_at = timezone.now()
+    made.save()
+
+
+CHANGES = {
+    "save": revoked_by_save,
+    "revoke": lambda made: ApiKey.objects.filter(pk=made.pk).revoke(),
+    "delete": lambda made: made.delete(),
+    "delete_many": lambda made: ApiKey.objects.filter(pk=made.pk).delete(),
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("change", CHANGES)
+async def test_every_way_to_end_a_key_reaches_a_listening_ring(redis_server, change):
+    made, secret = await sync_to_async(key)(team=await Team.objects.acreate(name="core"), allowed_models="a, b")
+    link = RedisLink(redis_server)
+    ring = KeyRing(PEPPER, link)
+    listening = asyncio.create_task(ring.listen())
+    await until(lambda: ring.listening)
+    caller = await ring.authenticate(secret)
+    assert (caller.key_id, caller.team, caller.models) == (made.pk, "core", {"a", "b"})
+    await sync_to_async(CHANGES[change])(made)
+    await until(lambda: not ring._known, within=1)
+    assert await ring.authenticate(secret) is None
+    listening.cancel()
+    await asyncio.wait({listening})
+    await link.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_is_saved_though_it_cannot_be_announced():
+    made, _ = key()
+    revoked_by_save(made)
+    assert ApiKey.objects.get().revoked_at
