@@ -52,7 +52,12 @@ def measure(case, target):
     run["cpu"] = {int(pid): spent for pid, spent in run["cpu"].items()}
     source = target.source()
     others = {pid: name for pid, name in pids.items() if pid not in {target.serving, source}}
-    return run | {"serving": target.serving, "source_pid": source, "others": others}
+    return run | {
+        "serving": target.serving,
+        "source_pid": source,
+        "others": others,
+        "acknowledged": target.acknowledged(),
+    }
 
 
 def passes(given, cases, targets, results):

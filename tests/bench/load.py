@@ -205,7 +205,7 @@ def figures(load, before, after):
     return {
         "seconds": round(seconds, 3),
         "cpu": cpu,
-        "foreign": round((after["busy"] - before["busy"] - sum(cpu.values())) / seconds, 2),
+        "foreign": max(0.0, round((after["busy"] - before["busy"] - sum(cpu.values())) / seconds, 2)),
         "stolen": round((after["stolen"] - before["stolen"]) / seconds, 2),
         "first_ms": percentiles(load.first),
         "delay_ms": percentiles(load.delays),

@@ -69,12 +69,20 @@ def listeners(port, among):
     return found
 
 
-def name(pid):
-    """What a process is, in one or two words of its command line."""
+def _words(pid):
     with suppress(OSError):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").split()
-        return " ".join(word.rpartition("/")[2] for word in words if not word.startswith("-"))[:48]
-    return ""
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").split()
+    return []
+
+
+def name(pid):
+    """What a process is: its command line without flags and directories."""
+    return " ".join(word.rpartition("/")[2] for word in _words(pid) if not word.startswith("-"))[:48]
+
+
+def flags(pid):
+    """The flags `--name=value` of a process, as a dict."""
+    return dict(word[2:].split("=", 1) for word in _words(pid) if word.startswith("--") and "=" in word)
 
 
 def snapshot(pids):

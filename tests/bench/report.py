@@ -152,9 +152,11 @@ def belief(results):
         ]
         spans = [f"{min(run[key] for run in runs):.2f}–{max(run[key] for run in runs):.2f}"
                  for key in ("foreign", "stolen")]  # fmt: skip
-        rows.append([case, target, *spent, *spans, troubles(runs) or "none"])
+        acknowledged = min((run["acknowledged"] for run in runs if run["acknowledged"] is not None), default=None)
+        answered = "–" if acknowledged is None else f"{acknowledged:.1%}"
+        rows.append([case, target, *spent, *spans, answered, troubles(runs) or "none"])
     head = ["case", "target", "source: cores / µs per chunk", "client: cores / µs per chunk", "foreign cores",
-            "stolen cores", "faults"]  # fmt: skip
+            "stolen cores", "pushes acknowledged", "faults"]  # fmt: skip
     return table(head, rows)
 
 

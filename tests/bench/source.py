@@ -6,6 +6,7 @@ over the WebSocket, as a gateway sees them, and over HTTP in OpenAI's format, as
 
 import asyncio
 import base64
+import gc
 import hashlib
 import json
 import os
@@ -382,6 +383,7 @@ def main(argv):
     elif command == "status":
         print(json.dumps({"logged_in": True, "username": "bench", "version": VERSION}))
     else:
+        gc.freeze()
         uvloop.run(serve(arguments(rest)))
 
 

@@ -1,6 +1,7 @@
 """What is measured: the source itself, the typical gateway, ours. Each starts, says who serves, and stops for good."""
 
 import http.client
+import json
 import os
 import shlex
 import signal
@@ -26,13 +27,22 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def get(port, path):
+    """(status, body) of a GET; (0, b"") when nobody answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except (OSError, http.client.HTTPException):
+        return 0, b""
+    finally:
+        connection.close()
+
+
 def answers(port, path):
     """True when a GET of the path is answered with 200."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-    with suppress(OSError, http.client.HTTPException):
-        connection.request("GET", path)
-        return connection.getresponse().status == 200
-    return False
+    return get(port, path)[0] == 200
 
 
 def clean_environment(**changes):
@@ -93,6 +103,13 @@ class Target:
     def source(self):
         """The process that sends the chunks."""
         return next((pid for pid in self.pids() if "tests.bench.source" in processes.name(pid)), 0)
+
+    def acknowledged(self):
+        """Share of its pushes that the source got an answer to; None when it pushed none."""
+        port = processes.flags(self.source()).get("httpPort", "0")
+        status, body = get(int(port), "/stats")
+        stats = json.loads(body) if status == 200 else {"pushes": 0}
+        return stats["acknowledged"] / stats["pushes"] if stats["pushes"] else None
 
     def stop(self):
         """Ask first, then kill what is left of the tree."""
