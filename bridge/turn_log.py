@@ -1,0 +1,60 @@
+"""The one log line of a turn: everything but what was said. A leaf."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+log = logging.getLogger("bridge.turn")
+
+
+class TurnRow(Protocol):
+    """What the line tells of a turn: a usage row has it all."""
+
+    request_id: str
+    protocol: str
+    endpoint: str
+    model: str
+    lingma_model: str
+    instance: str
+    session: str
+    stream: bool
+    status: str
+    reason: str
+    queue_ms: int
+    first_token_ms: int | None
+    total_ms: int
+    prompt_tokens: int
+    completion_tokens: int
+    usage_source: str
+
+
+def turn_line(row: TurnRow, key_hint: str) -> None:
+    """Log a turn that ended. `key_hint` is the part of the key that may be shown."""
+    if log.isEnabledFor(logging.INFO):
+        # Spelling the line out is left to the thread that writes it.
+        log.handle(logging.makeLogRecord(_record(row, key_hint)))
+
+
+def _record(row: TurnRow, key_hint: str) -> dict[str, Any]:
+    fields = {
+        "request_id": row.request_id,
+        "key": key_hint,
+        "protocol": row.protocol,
+        "endpoint": row.endpoint,
+        # A client may name its model as it likes.
+        "model": row.model[:100],
+        "lingma_model": row.lingma_model,
+        "instance": row.instance,
+        "session": row.session,
+        "stream": row.stream,
+        "status": row.status,
+        "reason": row.reason,
+        "queue_ms": row.queue_ms,
+        "first_token_ms": row.first_token_ms,
+        "total_ms": row.total_ms,
+        "prompt_tokens": row.prompt_tokens,
+        "completion_tokens": row.completion_tokens,
+        "usage_source": row.usage_source,
+    }
+    return {"name": log.name, "levelno": logging.INFO, "levelname": "INFO", "msg": "turn", "fields": fields}

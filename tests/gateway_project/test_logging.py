@@ -1,0 +1,135 @@
+"""Log lines, as a real process writes them."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from gateway_project.logging import redacted
+
+SECRET = "lgw_Ab3dEf7h_0123456789abcdefghijABCDEFGHIJ01Zz9Yy8"
+
+START = """
+import logging
+from gateway_project.logging import configure
+configure({"level": "INFO", "format": FORMAT})
+log = logging.getLogger("bridge.test")
+"""
+
+
+def logged(program, form="text"):
+    """What a process that runs the program writes to standard error."""
+    code = f"FORMAT = {form!r}\n{START}\n{textwrap.dedent(program)}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == ""
+    return done.stderr
+
+
+def test_a_line_for_people_has_level_logger_message_and_fields():
+    line = logged('log.warning("it is %s", "slow", extra={"fields": {"ms": 7, "why": "no room", "key": ""}})')
+    assert line.endswith("WARNING bridge.test: it is slow ms=7 why='no room' key=-\n")
+
+
+def test_a_line_for_machines_is_one_object():
+    line = logged('log.error("it broke", extra={"fields": {"ms": 7, "where": None}})', "json")
+    seen = json.loads(line)
+    assert seen.pop("time").endswith("Z")
+    assert seen == {"level": "ERROR", "logger": "bridge.test", "message": "it broke", "ms": 7, "where": None}
+
+
+FAILURE = f"""
+try:
+    raise ValueError("{SECRET}")
+except ValueError:
+    log.exception("it failed")
+"""
+
+
+def test_a_traceback_stays_on_one_line_for_machines():
+    (line,) = logged(FAILURE, "json").splitlines()
+    assert "ValueError" in json.loads(line)["error"]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_secret_leaves_the_process_not_even_in_a_traceback(form):
+    written = logged(FAILURE, form)
+    assert SECRET not in written
+    assert "lgw_Ab3dEf7h…" in written
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        (f"key {SECRET}.", "key lgw_Ab3dEf7h…."),
+        (f"Authorization: Bearer {SECRET}", "Authorization: Bearer lgw_Ab3dEf7h…"),
+        ('{"authorization": "bearer eyJhbGciOi.J9-x_y"}', '{"authorization": "bearer …"}'),
+        ("imported lgw_my-own-password-1", "imported lgw_…"),
+        ("x-api-key: made-up-by-somebody", "x-api-key: …"),
+        ("redis://user:hunter2@host:6379/0", "redis://user:…@host:6379/0"),
+        ("key=lgw_Ab3dEf7h status=ok", "key=lgw_Ab3dEf7h status=ok"),
+        ("keys lgw:instance:w1-i1 and lgw_short", "keys lgw:instance:w1-i1 and lgw_short"),
+    ],
+)
+def test_secrets_are_recognised(text, clean):
+    assert redacted(text) == clean
+
+
+TURN = f"""
+from types import SimpleNamespace
+from bridge.turn_log import turn_line
+row = SimpleNamespace(
+    request_id="r1", protocol="openai", endpoint="chat", model="gpt {SECRET}", lingma_model="org_auto",
+    instance="w1-i1", session="reused", stream=True, status="ok", reason="stop", queue_ms=1, first_token_ms=20,
+    total_ms=300, prompt_tokens=4, completion_tokens=5, usage_source="upstream",
+)
+turn_line(row, "lgw_Ab3dEf7h")
+"""
+
+
+def test_a_turn_is_one_line_with_its_figures():
+    seen = json.loads(logged(TURN, "json"))
+    assert (seen["message"], seen["logger"], seen["level"]) == ("turn", "bridge.turn", "INFO")
+    assert (seen["request_id"], seen["key"], seen["status"]) == ("r1", "lgw_Ab3dEf7h", "ok")
+    assert (seen["queue_ms"], seen["first_token_ms"], seen["total_ms"]) == (1, 20, 300)
+    assert (seen["prompt_tokens"], seen["completion_tokens"], seen["usage_source"]) == (4, 5, "upstream")
+
+
+def test_a_key_that_was_sent_as_the_model_is_not_logged():
+    assert SECRET not in logged(TURN)
+
+
+def test_lines_of_a_forked_child_are_written_too():
+    program = """
+    import os
+    log.info("parent")
+    if os.fork() == 0:
+        log.info("child")
+        logging.shutdown()
+        os._exit(0)
+    os.wait()
+    """
+    assert {"parent", "child"} == {line.rpartition(" ")[2] for line in logged(program).splitlines()}
+
+
+def test_a_record_that_cannot_be_spelled_does_not_end_the_log():
+    lines = logged('log.info("%d", "no number")\nlog.info("still here")').splitlines()
+    assert "is broken" in lines[0]
+    assert lines[1].endswith("still here")
+
+
+def test_chatter_is_left_out():
+    assert logged('logging.getLogger("celery.app.trace").info("Task succeeded")') == ""
+
+
+def test_django_logs_in_the_format_of_the_environment(tmp_path):
+    env = os.environ | {
+        "LOG_FORMAT": "json",
+        "DATA_DIR": str(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "gateway_project.settings",
+    }
+    code = 'import django, logging; django.setup(); logging.getLogger("django.request").warning("Not Found: /x")'
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
+    assert json.loads(done.stderr)["message"] == "Not Found: /x"
