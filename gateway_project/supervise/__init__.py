@@ -1,0 +1,1 @@
+"""`make run`: starts everything the gateway consists of, keeps it running, and leaves nothing behind."""

@@ -1,0 +1,116 @@
+"""One supervised process: started tied to us, its output copied, started again with back-off when it dies."""
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from gateway_project.supervise.console import Console
+
+TETHER = str(Path(__file__).with_name("tether.py"))
+FIRST_DELAY = 0.5
+LONGEST_DELAY = 30.0
+STEADY = 30.0
+"""Seconds after which a start counts as a success and the back-off begins anew."""
+
+
+class Program(msgspec.Struct, frozen=True):
+    """What to run, and how long it may take to stop."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = {}
+    inherited: tuple[int, ...] = ()
+    """File descriptors the process keeps."""
+    grace: float = 10.0
+    """Seconds between SIGTERM and SIGKILL."""
+
+
+async def spawn(program: Program, *, stderr: int) -> Process:
+    """Start a program that dies with us. Its own session keeps a terminal's Ctrl-C away from it."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-S", TETHER, str(os.getpid()), *program.command,
+        env={**os.environ, **program.environment},
+        pass_fds=program.inherited,
+        start_new_session=True,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=PIPE,
+        stderr=stderr,
+    )  # fmt: skip
+
+
+def ending(code: int) -> str:
+    """How a process ended, in words."""
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+class Child:
+    """A program kept running until it is told to stop."""
+
+    def __init__(self, program: Program, console: Console, after_death: Callable[[], None]) -> None:
+        self.program = program
+        self._console = console
+        self._after_death = after_death
+        self._process: Process | None = None
+        self._stopping = asyncio.Event()
+        self._kept = asyncio.create_task(self._keep())
+
+    @property
+    def pid(self) -> int:
+        """Of the running process, or 0."""
+        return self._process.pid if self._process is not None else 0
+
+    async def stop(self) -> None:
+        """SIGTERM, wait, SIGKILL when it takes too long."""
+        self._stopping.set()
+        self._signal(signal.SIGTERM)
+        done, _ = await asyncio.wait({self._kept}, timeout=self.program.grace)
+        if not done:
+            self._console.say(f"{self.program.name} did not stop in {self.program.grace:g} s and is killed")
+            self.kill()
+        await self._kept
+
+    def kill(self) -> None:
+        """SIGKILL at once, and no new start."""
+        self._stopping.set()
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def _keep(self) -> None:
+        delay = FIRST_DELAY
+        clock = asyncio.get_running_loop().time
+        while not self._stopping.is_set():
+            began = clock()
+            code = await self._run_once()
+            if self._stopping.is_set():
+                return
+            if clock() - began > STEADY:
+                delay = FIRST_DELAY
+            self._after_death()
+            self._console.say(f"{self.program.name} {ending(code)}; starting it again in {delay:g} s")
+            await self._pause(delay)
+            delay = min(2 * delay, LONGEST_DELAY)
+
+    async def _run_once(self) -> int:
+        process = self._process = await spawn(self.program, stderr=STDOUT)
+        if self._stopping.is_set():  # told while it was being started
+            self._signal(signal.SIGTERM)
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        output = asyncio.create_task(self._console.copy(self.program.name, process.stdout))
+        code = await process.wait()
+        await asyncio.wait({output}, timeout=0.5)  # something it started may still hold the pipe
+        output.cancel()
+        return code
+
+    async def _pause(self, seconds: float) -> None:
+        waiting = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({waiting}, timeout=seconds)
+        waiting.cancel()

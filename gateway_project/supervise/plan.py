@@ -1,0 +1,56 @@
+"""Which processes the gateway consists of, and how each is started."""
+
+import sys
+from pathlib import Path
+
+from gateway_project import embedded_redis
+from gateway_project.env import Environment
+from gateway_project.supervise.child import Program
+
+CELERY = (sys.executable, "-m", "celery", "-A", "gateway_project.celery")
+
+
+def shared_environment(env: Environment, data_dir: Path) -> dict[str, str]:
+    """What every process is told beyond our own environment."""
+    return {
+        "DATA_DIR": str(data_dir),
+        "DJANGO_SETTINGS_MODULE": "gateway_project.settings",
+        "PROMETHEUS_MULTIPROC_DIR": str(data_dir / "metrics"),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def redis(env: Environment, data_dir: Path) -> list[Program]:
+    """The embedded server, unless there is another to use."""
+    return [] if env.redis_url else [Program("redis", embedded_redis.command(data_dir))]
+
+
+def prepare(env: Environment, data_dir: Path) -> Program:
+    """The step between Redis and the web."""
+    command = (sys.executable, "-m", "gateway_project.supervise.prepare")
+    return Program("prepare", command, shared_environment(env, data_dir))
+
+
+def web(env: Environment, data_dir: Path, listener: int) -> list[Program]:
+    """The processes that serve, on one inherited socket."""
+    command = (sys.executable, "-m", "gateway_project.server", "--fd", str(listener))
+    shared = shared_environment(env, data_dir)
+    return [
+        Program(
+            f"web-{number}",
+            command,
+            {**shared, "WEB_PROCESS": str(number)},
+            inherited=(listener,),
+            grace=env.drain_sec + 5,  # the server itself ends the streams after DRAIN_SEC
+        )
+        for number in range(1, env.web_processes + 1)
+    ]
+
+
+def background(env: Environment, data_dir: Path) -> list[Program]:
+    """Celery's worker and scheduler. Two threads: a long clean-up must not hold up the usage flush."""
+    shared = shared_environment(env, data_dir)
+    level = f"--loglevel={env.log_level}"
+    worker = ("worker", "--pool=threads", "--concurrency=2", "--without-mingle", "--without-gossip", level)
+    beat = ("beat", "--scheduler=django_celery_beat.schedulers:DatabaseScheduler", "--pidfile=", level)
+    return [Program("worker", (*CELERY, *worker), shared), Program("beat", (*CELERY, *beat), shared)]

@@ -1,0 +1,71 @@
+"""What a newcomer reads when the gateway is up: where it is, what stands behind it, a first request to paste."""
+
+import msgspec
+
+from gateway_project.env import Environment
+
+KEY_PLACEHOLDER = "$LINGMA_GATEWAY_KEY"
+
+
+class Made(msgspec.Struct, frozen=True):
+    """What bootstrap made in this start; None for what was there before. Secrets: shown once, kept nowhere."""
+
+    admin_username: str | None = None
+    admin_password: str | None = None
+    api_key: str | None = None
+
+
+def base_url(env: Environment) -> str:
+    """Where this machine reaches the gateway."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(env.host, env.host)  # noqa: S104 - compared, not bound
+    return f"http://[{host}]:{env.port}" if ":" in host else f"http://{host}:{env.port}"
+
+
+def upstream(env: Environment) -> list[str]:
+    """What answers the chats."""
+    match env.upstream:
+        case "simulator":
+            return ["THE SIMULATOR. No Lingma is running: every answer is made up.", "Set LINGMA_BIN for the real one."]
+        case "attached":
+            return [f"Lingma at {url}" for url in env.lingma_attach_urls]
+        case _:
+            return [f"Lingma, {env.lingma_instances} per web process: {env.lingma_bin or env.lingma_vsix}"]
+
+
+def rows(env: Environment, made: Made) -> list[tuple[str, str]]:
+    """The lines of the box, as label and text."""
+    url = base_url(env)
+    shown = [("OpenAI base URL", f"{url}/v1"), ("Anthropic base URL", url), ("Admin console", f"{url}/admin/")]
+    if made.admin_username:
+        shown.append(("", f"user {made.admin_username}"))
+    if made.admin_password:
+        shown.append(("", f"password {made.admin_password}   (shown once)"))
+    if made.api_key:
+        shown.append(("API key", f"{made.api_key}   (shown once)"))
+    first, *others = upstream(env)
+    return [*shown, ("Upstream", first), *(("", other) for other in others)]
+
+
+def box(title: str, lines: list[tuple[str, str]]) -> str:
+    """Draw a box around labelled lines."""
+    texts = [title, "", *(f"{label:<20}{text}" for label, text in lines)]
+    width = max(len(text) for text in texts)
+    framed = [f"│ {text:<{width}} │" for text in texts]
+    edge = "─" * (width + 2)
+    return "\n".join([f"╭{edge}╮", *framed, f"╰{edge}╯"])
+
+
+def first_request(env: Environment, made: Made) -> str:
+    """A curl to paste. It streams, so that something moves at once."""
+    body = '{"model":"org_auto","stream":true,"messages":[{"role":"user","content":"Hello, who are you?"}]}'
+    return (
+        f"curl -N {base_url(env)}/v1/chat/completions \\\n"
+        f'  -H "Authorization: Bearer {made.api_key or KEY_PLACEHOLDER}" \\\n'
+        f'  -H "Content-Type: application/json" \\\n'
+        f"  -d '{body}'"
+    )
+
+
+def summary(env: Environment, made: Made, state: str) -> str:
+    """The whole text; `state` ends its first line, such as `ready after 2.1 s`."""
+    return f"\n{box(f'Lingma gateway, {state}', rows(env, made))}\n\n{first_request(env, made)}\n"

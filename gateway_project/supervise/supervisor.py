@@ -1,0 +1,145 @@
+"""The order of things: ground, Redis, preparation, web, summary, background work; and the same backwards."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from asyncio.subprocess import PIPE
+from collections.abc import Coroutine
+from pathlib import Path
+
+import msgspec
+
+from gateway_project.env import Environment, SettingError
+from gateway_project.supervise import orphans, plan, tether
+from gateway_project.supervise.child import Child, Program, spawn
+from gateway_project.supervise.console import Console
+from gateway_project.supervise.ground import check_programs, listen, own_data_dir
+from gateway_project.supervise.summary import Made, summary
+
+READY_PATIENCE = 30.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+async def supervise(env: Environment) -> None:
+    """Run the gateway until a signal. Raise SettingError when it cannot be started."""
+    if "MAKELEVEL" in os.environ:  # a `make` that is killed must not leave us behind
+        tether.tie(signal.SIGTERM)
+    orphans.adopt()
+    check_programs(env)
+    with own_data_dir(env) as data_dir, listen(env.host, env.port) as listener:
+        await Supervisor(env, data_dir, listener).run()
+
+
+class Supervisor:
+    """One run. Children are kept by group, in the order they stop in."""
+
+    def __init__(self, env: Environment, data_dir: Path, listener: socket.socket) -> None:
+        self._env = env
+        self._data_dir = data_dir
+        self._listener = listener
+        self._console = Console(width=max(len("gateway"), len(f"web-{env.web_processes}")))
+        self._web: list[Child] = []
+        self._background: list[Child] = []
+        self._redis: list[Child] = []
+        self._stop = asyncio.Event()
+        self._made = Made()
+        self._shown = False
+        self._began = asyncio.get_running_loop().time()
+
+    async def run(self) -> None:
+        """Start, wait for a signal, stop."""
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self._on_signal)
+        try:
+            await self._until_stopped(self._start())
+            await self._stop.wait()
+        finally:
+            await self._shut_down()
+
+    async def _start(self) -> None:
+        self._redis = self._launch(plan.redis(self._env, self._data_dir))
+        await self._prepare()
+        self._web = self._launch(plan.web(self._env, self._data_dir, self._listener.fileno()))
+        ready = await self._becomes_ready()
+        self._show("ready" if ready else "NOT READY YET: see the lines above")
+        # Last, so that on a small machine it does not delay the first answer.
+        self._background = self._launch(plan.background(self._env, self._data_dir))
+
+    async def _until_stopped(self, starting: Coroutine[None, None, None]) -> None:
+        start, stop = asyncio.ensure_future(starting), asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if not start.done():
+            start.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await start
+
+    def _launch(self, programs: list[Program]) -> list[Child]:
+        return [Child(program, self._console, self._after_death) for program in programs]
+
+    async def _prepare(self) -> None:
+        process = await spawn(plan.prepare(self._env, self._data_dir), stderr=PIPE)
+        try:
+            output, errors = await process.communicate()
+        except asyncio.CancelledError:
+            process.kill()
+            await process.wait()
+            raise
+        if process.returncode == 0:
+            self._made = msgspec.json.decode(output, type=Made)
+            return
+        lines = errors.decode(errors="replace").strip().splitlines() or ["the preparation failed"]
+        if process.returncode != 2:  # not a setting: whoever reports it needs all of it
+            self._console.block("\n".join(lines))
+        raise SettingError(lines[-1])
+
+    async def _becomes_ready(self) -> bool:
+        try:
+            async with asyncio.timeout(READY_PATIENCE):
+                while await self._status() in {0, 503}:  # noqa: ASYNC110 - there is no event to await in HTTP
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _status(self) -> int:
+        host, port = self._listener.getsockname()[:2]
+        wildcard = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+        try:
+            reader, writer = await asyncio.open_connection(wildcard.get(host, host), port)
+            with contextlib.closing(writer):
+                writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                return int((await reader.readline()).split()[1])
+        except (OSError, IndexError, ValueError):
+            return 0
+
+    def _show(self, state: str) -> None:
+        after = asyncio.get_running_loop().time() - self._began
+        self._console.block(summary(self._env, self._made, f"{state} ({after:.1f} s)"))
+        self._shown = True
+
+    def _on_signal(self) -> None:
+        if not self._stop.is_set():
+            self._console.say(f"stopping; running streams get up to {self._env.drain_sec:g} s, once more to stop now")
+            self._stop.set()
+            return
+        for child in [*self._web, *self._background, *self._redis]:
+            child.kill()
+
+    async def _shut_down(self) -> None:
+        if not self._shown and self._made != Made():  # secrets made in a start that was broken off
+            self._show("stopped before it was ready")
+        self._listener.close()
+        for group in (self._web, self._background, self._redis):
+            await asyncio.gather(*(child.stop() for child in group))
+        orphans.end(ours=())
+        if self._stop.is_set():
+            self._console.say("stopped")
+        self._console.close()
+
+    def _after_death(self) -> None:
+        ours = {child.pid for child in [*self._web, *self._background, *self._redis]}
+        orphans.reap(ours)
