@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -11,6 +12,8 @@ _USAGE = b"[TOKEN_USAGE]: "
 _LATE_ACK = b"no response from client"
 MAX_READ = 4 << 20  # bytes looked at per read; of a longer backlog only the end matters
 MAX_KEPT = 4096
+WAITS = (0.005, 0.015, 0.03, 0.05)  # seconds; the line is nearly always there before the turn's last push
+MISSES = 3  # turns without figures after which nobody waits any more
 
 
 class LoggedUsage(msgspec.Struct, gc=False):
@@ -30,25 +33,34 @@ class ServiceLog:
     def __init__(self, work_dir: Path) -> None:
         self.late_acks = 0
         """Lines in which the service complains about a missing acknowledgement."""
-        self.tells_usage = False
-        """The service has told usage at least once."""
         self._path = work_dir / "logs" / "lingma.log"
         self._usages: dict[str, LoggedUsage] = {}
         self._inode = 0
         self._offset = 0
         self._rest = b""
+        self._misses = 0  # in a row
         self._read_new(only_skip=True)
-
-    @property
-    def exists(self) -> bool:
-        """There is a log to follow."""
-        return self._inode != 0
 
     def usage(self, request_id: str) -> LoggedUsage | None:
         """The usage of one turn, once: None as long as the log has not told it."""
         if request_id not in self._usages:
             self._read_new()
         return self._usages.pop(request_id, None)
+
+    def may_come(self, request_id: str) -> bool:
+        """The figures are not there, but a service that writes them may only be late."""
+        if request_id not in self._usages:
+            self._read_new()
+        return self._inode != 0 and self._misses < MISSES and request_id not in self._usages
+
+    async def wait_for(self, request_id: str) -> None:
+        """Wait until the figures are there, or it is not worth waiting any longer."""
+        for pause in WAITS:
+            await asyncio.sleep(pause)
+            if not self.may_come(request_id):
+                self._misses = 0
+                return
+        self._misses += 1
 
     def _read_new(self, *, only_skip: bool = False) -> None:
         try:
@@ -82,7 +94,6 @@ class ServiceLog:
             usage = _decode(text.strip())
         except msgspec.DecodeError:
             return
-        self.tells_usage = True
         self._usages[usage.request_id] = usage
         while len(self._usages) > MAX_KEPT:
             del self._usages[next(iter(self._usages))]

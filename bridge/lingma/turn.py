@@ -61,13 +61,13 @@ class Turn:
         self._heard_at = self._loop.time()
         if not text or self.end is not None:
             return
+        if self._unread > self._limits.buffer_bytes:
+            self._drown()
+            return
         self._said.append(text)
         self._pieces.append(TextDelta(text))
         self._unread += len(text)
-        if self._unread > self._limits.buffer_bytes:
-            self._drown()
-        else:
-            self._wake()
+        self._wake()
 
     def replace(self, text: str) -> None:
         """`overwrite` (9.6). What a stream has said cannot be unsaid: a new text that goes on from the old one is

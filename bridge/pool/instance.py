@@ -67,6 +67,7 @@ class Instance:
         self.name = name
         self.in_flight = 0
         self.models: list[Model] = []
+        self._model_keys: dict[str, str] = {}
         self.state: InstanceState = "stopped"
         self.restarts = 0
         self.last_error = ""
@@ -96,6 +97,10 @@ class Instance:
     def affinity(self) -> Affinity:
         """What a session that was made now is bound to."""
         return Affinity(self.name, self.generation)
+
+    def model_key(self, name: str) -> str | None:
+        """The key of the model a client names by its key or its display name."""
+        return self._model_keys.get(name) or self._model_keys.get(name.lower())
 
     def facts(self) -> InstanceFacts:
         """For the heartbeat."""
@@ -211,6 +216,8 @@ class Instance:
         status = msgspec.json.decode(await self._rpc(dialect_a.AUTH_STATUS, {}), type=dialect_a.AuthStatus)
         self._login = status.logged_in
         self.models = dialect_a.models_of(await self._rpc(dialect_a.QUERY_MODELS, {})) if self._login else []
+        self._model_keys = {(model.displayName or model.key).lower(): model.key for model in self.models}
+        self._model_keys |= {model.key: model.key for model in self.models}
         if self._login:
             self.last_error = "" if self.state == "login_required" else self.last_error
             self._set("ready")

@@ -1,0 +1,386 @@
+"""One turn: find its session, lease an instance, ask, pass the answer on, end exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from time import time
+from typing import Any
+
+import msgspec
+
+from bridge import metrics
+from bridge.chat.cut import Cutter
+from bridge.chat.errors import (
+    ConnectionLost,
+    GatewayError,
+    InternalError,
+    InvalidRequest,
+    SlowClient,
+    UpstreamFailed,
+)
+from bridge.chat.events import (
+    ChatEvent,
+    Failed,
+    Finished,
+    FinishReason,
+    KeepAlive,
+    SessionState,
+    Started,
+    TextDelta,
+    TokenUsage,
+    UsageSource,
+)
+from bridge.chat.request import AskMode, ChatRequest, Message
+from bridge.chat.tokens import Calibration, estimate, estimate_messages
+from bridge.lingma.dialect_a import AGENT_MODELS, Ask
+from bridge.lingma.service_log import LoggedUsage
+from bridge.lingma.turn import Turn
+from bridge.pool.policy import Affinity
+from bridge.pool.pool import Lease, Pool, Waiter, retry_hint
+from bridge.prompt.compose import reply_prompt, split_reply, whole_prompt
+from sessions_store.fingerprint import Fingerprint
+from sessions_store.store import Found, SessionStore
+
+logger = logging.getLogger(__name__)
+
+Batch = list[ChatEvent]
+
+
+class EngineOptions(msgspec.Struct, frozen=True):
+    """What the engine decides by."""
+
+    default_model: str = "org_auto"
+    default_ask_mode: AskMode = "chat"
+    keepalive_sec: float = 10.0
+
+
+class TurnRecord(msgspec.Struct):
+    """What is known of a turn, also when nobody waited for its end. Times in ms since the turn began."""
+
+    instance: str = ""
+    lingma_model: str = ""
+    session: SessionState = "off"
+    status: str = "cancelled"
+    """`ok`, `error`, `refused` (never got an instance) or `cancelled` (the client left)."""
+    reason: str = "client_closed"
+    """The finish reason, or the kind of error."""
+    queue_ms: int = 0
+    first_token_ms: int | None = None
+    total_ms: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usage_source: UsageSource = "estimate"
+
+
+class Engine:
+    """`stream()` runs turns; everything it needs is given to it."""
+
+    def __init__(
+        self, pool: Pool, sessions: SessionStore | None, options: EngineOptions, new_id: Callable[[], str]
+    ) -> None:
+        self.pool = pool
+        self.sessions = sessions
+        self.options = options
+        self.new_id = new_id
+        self.calibration = Calibration()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def stream(self, request: ChatRequest, caller_id: int, record: TurnRecord) -> AsyncGenerator[Batch, None]:
+        """The reply's events, in batches. Raise GatewayError only before the first of them.
+
+        Give the generator up (`aclose`) at any time: the service is told to stop and the place is free at once.
+        """
+        return _Run(self, request, caller_id, record).events()
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done that no turn waits for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def settle(self) -> None:
+        """Wait for what was left for later."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+class _Run:
+    """The state of one turn while it runs."""
+
+    def __init__(self, engine: Engine, request: ChatRequest, caller_id: int, record: TurnRecord) -> None:
+        self._engine = engine
+        self._request = request
+        self._caller_id = caller_id
+        self._record = record
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._begun = False  # something has been told to the client
+        self._mode = _ask_mode(request, engine.options)
+        self._prefix: Sequence[Message] = ()
+        self._new: Sequence[Message] = request.messages
+        self._fingerprint: Fingerprint | None = None
+        self._found: Found | None = None  # the session to continue, as long as that may work
+        self._excluded: set[str] = set()
+        self._cutter: Cutter | None = None
+        self._said: list[str] = []
+
+    async def events(self) -> AsyncGenerator[Batch, None]:
+        """See Engine.stream."""
+        try:
+            await self._find_session()
+            async with aclosing(self._attempts()) as batches:
+                async for batch in batches:
+                    self._begun = True
+                    yield batch
+        except GatewayError as exc:
+            self._note_error(exc)
+            if not self._begun:
+                raise
+            yield [Failed(exc)]
+        except Exception as exc:  # an edge: whatever breaks, the turn gets its one ending
+            logger.exception("a turn broke")
+            error = InternalError("The gateway failed; its log says why.")
+            self._note_error(error)
+            if not self._begun:
+                raise error from exc
+            yield [Failed(error)]
+        finally:
+            self._note_ending()
+
+    # -- the session ----------------------------------------------------------------------------------------------
+
+    async def _find_session(self) -> None:
+        sessions = self._engine.sessions
+        if sessions is None or self._mode != "chat" or self._request.tooling:
+            return
+        self._record.session = "new"
+        self._fingerprint = Fingerprint(self._caller_id)
+        self._prefix, self._new = split_reply(self._request.messages)
+        for message in self._prefix:
+            self._fingerprint.feed(message.role, message.text)
+        if self._prefix and self._new:
+            self._found = await sessions.claim(self._fingerprint.hexdigest())
+        for message in self._new:
+            self._fingerprint.feed(message.role, message.text)
+
+    def _affinity(self) -> Affinity | None:
+        return Affinity(self._found.instance, self._found.generation) if self._found else None
+
+    def _forget_session(self) -> None:
+        """The found session cannot go on; the conversation is told from its start to a new one."""
+        sessions, found, self._found = self._engine.sessions, self._found, None
+        if sessions is not None and found is not None:
+            self._record.session = "rebuilt"
+            self._engine.later(sessions.drop(found.session_id))
+
+    async def _remember(self, lease: Lease, turn: Turn) -> None:
+        """Keep the session for the turn that continues this conversation."""
+        sessions = self._engine.sessions
+        if sessions is None or self._fingerprint is None or turn.end is None:
+            return
+        await sessions.remember(
+            self._fingerprint.feed("assistant", turn.text).hexdigest(),
+            session_id=turn.end.session_id,
+            instance=lease.instance.name,
+            generation=lease.instance.generation,
+            api_key_id=self._caller_id,
+            length=len(self._request.messages) + 1,
+            hits=self._found.hits + 1 if self._found else 0,
+            created_at=self._found.created_at if self._found else time(),
+        )
+        self._found = None
+
+    # -- a place on an instance -----------------------------------------------------------------------------------
+
+    async def _attempts(self) -> AsyncGenerator[Batch, None]:
+        """Ask; when the instance or the reused session is lost before the first byte, ask once more."""
+        for last_try in (False, True):
+            lease = self._engine.pool.lease(self._affinity(), self._excluded)
+            if lease is None:
+                waiter = self._engine.pool.queue(self._affinity(), self._excluded)
+                try:
+                    while not await self._is_served(waiter):
+                        yield [KeepAlive()]
+                    lease = waiter.lease.result()
+                finally:
+                    if lease is None:
+                        waiter.leave()
+            try:
+                async with aclosing(self._answer(lease)) as batches:
+                    async for batch in batches:
+                        yield batch
+            except GatewayError as exc:
+                if last_try or self._begun or not self._may_retry(exc):
+                    raise
+                metrics.RETRIES.inc()
+                self._excluded.add(lease.instance.name)
+                self._forget_session()
+            else:
+                return
+            finally:
+                lease.release()
+
+    async def _is_served(self, waiter: Waiter) -> bool:
+        """Wait a while; False when it is time for a sign of life. Raise Overloaded after the queue time-out."""
+        deadline = self._began + self._engine.pool.options.queue_timeout
+        pause = min(deadline - self._loop.time(), self._engine.options.keepalive_sec)
+        await asyncio.wait({waiter.lease}, timeout=max(0.0, pause))
+        if not waiter.lease.done() and self._loop.time() >= deadline:
+            raise self._engine.pool.overloaded("No place became free in time")
+        return waiter.lease.done()
+
+    def _may_retry(self, error: GatewayError) -> bool:
+        """A lost connection may be retried; a session that fails may be the reason of the failure itself."""
+        if isinstance(error, ConnectionLost):
+            return True
+        return self._found is not None and isinstance(error, (UpstreamFailed, InvalidRequest))
+
+    # -- the question and its answer ------------------------------------------------------------------------------
+
+    def _ask(self, lease: Lease) -> Turn:
+        instance, record = lease.instance, self._record
+        if self._found is not None and instance.affinity != self._affinity():
+            self._forget_session()
+        record.instance = instance.name
+        record.lingma_model = instance.model_key(self._request.model) or self._engine.options.default_model
+        record.queue_ms = self._elapsed_ms()
+        record.first_token_ms = None
+        if self._found is not None:
+            record.session = "reused"
+        turn = instance.ask(
+            Ask(
+                request_id=self._engine.new_id(),
+                session_id=self._found.session_id if self._found else self._engine.new_id(),
+                text=reply_prompt(self._new) if self._found else whole_prompt(self._request.messages),
+                model=record.lingma_model,
+                mode=self._mode,
+                is_reply=self._found is not None,
+            )
+        )
+        self._cutter, self._said = _cutter(self._request), []
+        return turn
+
+    async def _answer(self, lease: Lease) -> AsyncGenerator[Batch, None]:
+        turn = self._ask(lease)
+        task = asyncio.current_task()
+        turn.overflow = task.cancel if task else None
+        started = False
+        try:
+            while True:
+                batch: Batch = self._take(await turn.drain())
+                if batch and not started:
+                    started = True
+                    batch.insert(0, self._started())
+                if turn.end is not None or (self._cutter and self._cutter.reason):
+                    break
+                if batch:
+                    yield batch
+            if not started:
+                batch = [self._started(), *batch]
+            async with aclosing(self._ending(lease, turn, batch)) as batches:
+                async for last in batches:
+                    yield last
+        finally:
+            self._leave(lease, turn)
+
+    async def _ending(self, lease: Lease, turn: Turn, batch: Batch) -> AsyncGenerator[Batch, None]:
+        cut = self._cutter.reason if self._cutter else None
+        if cut is not None:
+            lease.instance.give_up(turn)
+        elif turn.end is not None and turn.end.error is not None:
+            if any(type(event) is TextDelta for event in batch) and not self._is_retriable_loss(turn.end.error):
+                yield batch
+            raise retry_hint(turn.end.error, self._engine.pool)
+        elif self._cutter and (rest := self._cutter.rest()):
+            self._said.append(rest)
+            batch.append(TextDelta(rest))
+        log = lease.instance.log
+        if cut is None and log is not None and log.may_come(turn.request_id):
+            yield batch  # the text does not wait for the figures
+            batch = []
+            await log.wait_for(turn.request_id)
+        usage = self._count(turn, log.usage(turn.request_id) if log else None)
+        self._record.status, self._record.reason = "ok", cut or FinishReason.STOP
+        if cut is None:
+            await self._remember(lease, turn)
+        yield [*batch, Finished(cut or FinishReason.STOP, usage, self._cutter.stop_sequence if self._cutter else None)]
+
+    def _is_retriable_loss(self, error: GatewayError) -> bool:
+        return isinstance(error, ConnectionLost) and not self._begun and not self._excluded
+
+    def _take(self, pieces: list[TextDelta | KeepAlive]) -> Batch:
+        """What came, as it may be told."""
+        record = self._record
+        if record.first_token_ms is None and any(type(piece) is TextDelta for piece in pieces):
+            record.first_token_ms = self._elapsed_ms()
+        if self._cutter is None:
+            return list(pieces)
+        batch: Batch = []
+        for piece in pieces:
+            if isinstance(piece, KeepAlive):
+                batch.append(piece)
+            elif text := self._cutter.feed(piece.text):
+                self._said.append(text)
+                batch.append(TextDelta(text))
+            if self._cutter.reason:
+                break
+        return batch
+
+    def _leave(self, lease: Lease, turn: Turn) -> None:
+        """However it came to this: the service stops, and what was told is counted."""
+        if turn.end is None:
+            lease.instance.give_up(turn)
+        elif isinstance(turn.end.error, SlowClient):
+            metrics.SLOW_CLIENTS.inc()
+            lease.instance.give_up(turn)
+            self._note_error(turn.end.error)
+        if self._record.status != "ok":
+            self._count(turn, None)
+
+    # -- what is noted --------------------------------------------------------------------------------------------
+
+    def _elapsed_ms(self) -> int:
+        return round((self._loop.time() - self._began) * 1000)
+
+    def _started(self) -> Started:
+        record = self._record
+        record.prompt_tokens = self._engine.calibration.input.apply(estimate_messages(self._request.messages))
+        return Started(record.instance, record.lingma_model, record.session, record.queue_ms, record.prompt_tokens)
+
+    def _count(self, turn: Turn, logged: LoggedUsage | None) -> TokenUsage:
+        """The service's own figures, else calibrated estimates."""
+        record, calibration = self._record, self._engine.calibration
+        said = turn.text if self._cutter is None else "".join(self._said)
+        guess = estimate(said)
+        if logged is not None:
+            calibration.input.learn(estimate_messages(self._request.messages), logged.prompt_tokens)
+            calibration.output.learn(guess, logged.completion_tokens)
+            record.prompt_tokens, record.completion_tokens = logged.prompt_tokens, logged.completion_tokens
+            record.usage_source = "upstream"
+        else:
+            limit = self._request.max_tokens
+            tokens = calibration.output.apply(guess)
+            record.completion_tokens = tokens if limit is None else min(tokens, limit)
+        return TokenUsage(record.prompt_tokens, record.completion_tokens, record.usage_source)
+
+    def _note_error(self, error: GatewayError) -> None:
+        self._record.status = "error" if self._record.instance else "refused"
+        self._record.reason = error.kind
+
+    def _note_ending(self) -> None:
+        self._record.total_ms = self._elapsed_ms()
+        if self._found is not None and self._engine.sessions is not None:  # claimed, and not remembered again
+            self._engine.later(self._engine.sessions.drop(self._found.session_id))
+
+
+def _ask_mode(request: ChatRequest, options: EngineOptions) -> AskMode:
+    return "agent" if request.model in AGENT_MODELS else options.default_ask_mode
+
+
+def _cutter(request: ChatRequest) -> Cutter | None:
+    if not request.stop and request.max_tokens is None:
+        return None
+    return Cutter(request.stop, request.max_tokens, estimate)
