@@ -159,9 +159,9 @@ async def run(case, port, key, watch, rss):
     """Figures of one case against the port. `watch`: pids whose CPU is counted; `rss`: the one whose memory counts."""
     loop = asyncio.get_running_loop()
     load = Load(case, key)
+    idle_rss = rss_bytes(rss)
     make = functools.partial(loop.create_connection, lambda: Client(load), "127.0.0.1", port)
     clients = [(await make())[1] for _ in range(case.clients)]
-    idle_rss = rss_bytes(rss)
     began = loop.time() + 0.05
     for number, client in enumerate(clients):
         loop.call_at(began + case.spread * number / case.clients, client.ask)
