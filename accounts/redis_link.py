@@ -126,6 +126,9 @@ class RedisLink:
         try:
             async with asyncio.timeout(self._timeout):
                 await self._open(pipe)
+        except asyncio.CancelledError:
+            pipe.abort("closed")
+            raise
         except (OSError, TimeoutError, ResponseError, RedisUnavailable) as exc:
             self._dialling = None
             pipe.abort("not connected")

@@ -68,6 +68,8 @@ DATABASES: dict[str, Any] = {
     "default": dj_database_url.parse(ENV.database_url or f"sqlite:///{DATA_DIR / 'gateway.sqlite3'}", conn_max_age=0)
 }
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # In memory, threads would find tables locked without waiting for them.
+    DATABASES["default"]["TEST"] = {"NAME": DATA_DIR / "test.sqlite3"}
     # WAL lets the web processes read while the worker writes.
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 20,
@@ -101,6 +103,9 @@ STORAGES = {
 REDIS_URL = ENV.redis_or_embedded_url
 KEY_PEPPER = kept_secret(DATA_DIR, "keys").encode()
 SPOOL_DIR = DATA_DIR / "spool"
+
+SESSIONS_STORE_TTL = ENV.session_cache_ttl_sec
+SESSIONS_STORE_MAX = ENV.session_cache_max_entries
 
 LOGGING_CONFIG = "gateway_project.logging.configure"
 LOGGING = {"level": ENV.log_level, "format": ENV.log_format}

@@ -1,0 +1,182 @@
+"""One row per turn that is not lost: ahead to Redis or to a spool file, and from there in batches to the database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import redis
+from django.db import DataError, IntegrityError
+
+from accounts.models import ApiKey, Usage
+from accounts.redis_link import RedisLink, RedisUnavailable
+from accounts.spool import REJECTED, append, lines_of, take, waiting
+
+log = logging.getLogger(__name__)
+
+STREAM = "lgw:usage"
+BATCH = 500
+MOST = 2**31 - 1  # what the database's integers hold
+WIDTHS = {field.name: getattr(field, "max_length", None) for field in Usage._meta.get_fields()}
+
+
+class UsageRow(msgspec.Struct):
+    """One turn. Milliseconds are whole, `started_at` is unix seconds, `first_token_ms` None when none came."""
+
+    request_id: str
+    api_key_id: int
+    protocol: str
+    endpoint: str
+    model: str
+    status: str
+    started_at: float
+    lingma_model: str = ""
+    instance: str = ""
+    session: str = ""
+    stream: bool = False
+    reason: str = ""
+    queue_ms: int = 0
+    first_token_ms: int | None = None
+    total_ms: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usage_source: str = ""
+    client: str = ""
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(UsageRow).decode
+
+
+class Ledger:
+    """Takes the rows of one process. When `write` has returned, a kill -9 of the process loses nothing."""
+
+    def __init__(self, link: RedisLink, spool: Path) -> None:
+        self._link = link
+        self._spool = spool
+
+    async def write(self, row: UsageRow) -> None:
+        """Put the row where `flush` finds it. Never raises."""
+        line = _encode(row)
+        try:
+            await self._link.execute("XADD", STREAM, "*", "row", line)
+        except asyncio.CancelledError:
+            append(self._spool, [line])  # whether it was sent is unknown; twice is once, by its request id
+            raise
+        except (RedisUnavailable, redis.ResponseError):
+            append(self._spool, [line])
+
+    async def backlog(self) -> int:
+        """Rows that wait for `flush`."""
+        try:
+            ahead = int(await self._link.execute("XLEN", STREAM))
+        except (RedisUnavailable, redis.ResponseError):
+            ahead = 0
+        return ahead + await asyncio.to_thread(waiting, self._spool)
+
+
+def flush(client: redis.Redis, spool: Path) -> int:
+    """
+    File what waits in the stream and in the spool; how many rows were filed now.
+
+    Safe to run twice and at the same time: a row is known by its request id, and leaves its place only when it is in
+    the database. Rows that cannot be filed at all are set aside in the spool's `rejected.jsonl`. Raise when Redis or
+    the database is away; nothing is lost then.
+    """
+    filed = 0
+    for path in take(spool):
+        lines = lines_of(path)
+        for start in range(0, len(lines), BATCH):
+            filed += file_rows(lines[start : start + BATCH], spool)
+        path.unlink(missing_ok=True)
+    entries: Any = client.xrange(STREAM, count=BATCH)
+    while entries:
+        filed += file_rows([fields.get(b"row", b"") for _, fields in entries], spool)
+        client.xdel(STREAM, *[entry for entry, _ in entries])
+        entries = client.xrange(STREAM, count=BATCH)
+    return filed
+
+
+def file_rows(lines: list[bytes], spool: Path) -> int:
+    """Put a batch of encoded rows into the database; how many were new."""
+    rows, rejected = _decoded(lines)
+    known = set(ApiKey.objects.filter(pk__in={row.api_key_id for row in rows}).values_list("pk", flat=True))
+    before = _filed(rows)
+    new = {row.request_id: row for row in rows if row.request_id not in before}
+    rejected += _insert(list(new.values()), known)
+    if rejected:
+        log.error("%d usage rows cannot be filed and were set aside in %s", len(rejected), spool / REJECTED)
+        append(spool, rejected, REJECTED)
+    _note_uses(row for row in new.values() if row.api_key_id in known)
+    return len(new)
+
+
+def _decoded(lines: list[bytes]) -> tuple[list[UsageRow], list[bytes]]:
+    rows, rejected = [], []
+    for line in lines:
+        try:
+            rows.append(_cleaned(_decode(line)))
+        except (msgspec.DecodeError, ValueError, OverflowError):
+            rejected.append(line)
+    return rows, rejected
+
+
+def _cleaned(row: UsageRow) -> UsageRow:
+    """The row as the columns can hold it. Raise ValueError when no cutting helps."""
+    if row.status not in Usage.Status.values:
+        raise ValueError(row.status)
+    datetime.fromtimestamp(row.started_at, UTC)  # raises when it is no time
+    for name in UsageRow.__struct_fields__:
+        value = getattr(row, name)
+        if isinstance(value, str):
+            setattr(row, name, value.replace("\0", "")[: WIDTHS[name]])
+        elif isinstance(value, int) and not isinstance(value, bool):
+            setattr(row, name, min(max(value, 0), MOST))
+    return row
+
+
+def _filed(rows: Iterable[UsageRow]) -> set[str]:
+    asked = Usage.objects.filter(request_id__in=[row.request_id for row in rows]).order_by()
+    return set(asked.values_list("request_id", flat=True))
+
+
+def _insert(rows: list[UsageRow], known: set[int]) -> list[bytes]:
+    """File these; those the database refuses are returned."""
+    try:
+        Usage.objects.bulk_create([_turn(row, known) for row in rows], ignore_conflicts=True)
+    except (DataError, IntegrityError):
+        log.exception("a batch of usage rows was refused; filing them one by one")
+    there = _filed(rows)  # SQLite ignores more than conflicts
+    return [_encode(row) for row in rows if row.request_id not in there and not _insert_one(row, known)]
+
+
+def _insert_one(row: UsageRow, known: set[int]) -> bool:
+    for keys in (known, set[int]()):  # the key may have gone since
+        try:
+            Usage.objects.bulk_create([_turn(row, keys)], ignore_conflicts=True)
+        except (DataError, IntegrityError):
+            continue
+        return bool(_filed([row]))
+    return False
+
+
+def _turn(row: UsageRow, known: set[int]) -> Usage:
+    fields = msgspec.structs.asdict(row)
+    fields["started_at"] = datetime.fromtimestamp(row.started_at, UTC)
+    if row.api_key_id not in known:
+        fields["api_key_id"] = None
+    return Usage(**fields)
+
+
+def _note_uses(rows: Iterable[UsageRow]) -> None:
+    last: dict[int, UsageRow] = {}
+    for row in rows:
+        if row.api_key_id not in last or row.started_at > last[row.api_key_id].started_at:
+            last[row.api_key_id] = row
+    for key_id, row in last.items():
+        ApiKey.objects.all().note_use(key_id, datetime.fromtimestamp(row.started_at, UTC), row.client)

@@ -1,0 +1,192 @@
+import asyncio
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+import redis
+from django.db import connection
+
+from accounts.models import ApiKey, Usage
+from accounts.redis_link import RedisLink
+from accounts.spool import REJECTED, append, lines_of
+from accounts.tasks import flush_usage
+from accounts.usage import STREAM, Ledger, flush
+from tests.accounts.rows import row
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def client(redis_server):
+    with redis.Redis.from_url(redis_server) as client:
+        client.delete(STREAM)
+        yield client
+
+
+def write(url, spool, *rows):
+    """What a gateway process does."""
+
+    async def run():
+        link = RedisLink(url)
+        ledger = Ledger(link, spool)
+        await asyncio.gather(*map(ledger.write, rows))
+        backlog = await ledger.backlog()
+        await link.close()
+        return backlog
+
+    return asyncio.run(run())
+
+
+def filed():
+    return set(Usage.objects.values_list("request_id", flat=True))
+
+
+def make_key(name="alice"):
+    key = ApiKey(name=name)
+    key.renew_secret(b"pepper")
+    key.save()
+    return key
+
+
+def test_a_row_is_filed_with_every_field(client, redis_server, tmp_path):
+    key = make_key()
+    wait = {"api_key_id": key.pk, "first_token_ms": 5, "stream": True, "client": "10.0.0.9", "usage_source": "upstream"}
+    assert write(redis_server, tmp_path, row("one", **wait)) == 1
+    assert flush(client, tmp_path) == 1
+    turn = Usage.objects.get()
+    assert {name: getattr(turn, name) for name in wait} == wait
+    assert turn.started_at == datetime.fromtimestamp(1_790_000_000.5, UTC)
+    assert client.xlen(STREAM) == 0
+
+
+def test_many_rows_at_once_are_all_filed(client, redis_server, tmp_path):
+    rows = [row(f"r{n}") for n in range(1200)]
+    assert write(redis_server, tmp_path, *rows) == 1200
+    assert flush(client, tmp_path) == 1200
+    assert filed() == {one.request_id for one in rows}
+
+
+def test_without_redis_rows_wait_in_the_spool(client, tmp_path):
+    rows = [row(f"r{n}") for n in range(600)]
+    assert write(f"unix://{tmp_path / 'nobody.sock'}", tmp_path, *rows) == 600
+    assert flush(client, tmp_path) == 600
+    assert filed() == {one.request_id for one in rows}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_row_in_both_places_is_one_row(client, redis_server, tmp_path):
+    write(redis_server, tmp_path, row("one"), row("one"))
+    write(f"unix://{tmp_path / 'nobody.sock'}", tmp_path, row("one"))
+    assert flush(client, tmp_path) == 1
+    assert flush(client, tmp_path) == 0
+
+
+def test_rows_whose_filing_was_interrupted_are_filed_later(client, redis_server, tmp_path):
+    write(f"unix://{tmp_path / 'nobody.sock'}", tmp_path, row("one"))
+    (tmp_path / "usage.jsonl").rename(tmp_path / "usage.jsonl.taken")  # its taker was killed
+    assert flush(client, tmp_path) == 1
+
+
+def test_two_flushes_at_once_file_each_row_once(client, redis_server, tmp_path):
+    write(redis_server, tmp_path, *(row(f"r{n}") for n in range(700)))
+    write(f"unix://{tmp_path / 'nobody.sock'}", tmp_path, *(row(f"s{n}") for n in range(700)))
+
+    def run(_):
+        try:
+            return flush(client, tmp_path)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(run, range(2)))
+    assert Usage.objects.count() == 1400
+
+
+def test_a_row_of_a_key_that_is_gone_is_kept(client, redis_server, tmp_path):
+    write(redis_server, tmp_path, row("one", api_key_id=12345))
+    assert flush(client, tmp_path) == 1
+    assert Usage.objects.get().api_key is None
+
+
+POISON = [b"no json", b'{"request_id":"x"}', b'{"half', b"\xff\xfe", b"[]"]
+
+
+def test_what_is_no_row_is_set_aside_and_blocks_nothing(client, redis_server, tmp_path):
+    for line in POISON:
+        client.xadd(STREAM, {"row": line})
+    append(tmp_path, POISON)
+    write(redis_server, tmp_path, row("bad", status="odd"), row("never", started_at=1e30), row("good"))
+    assert flush(client, tmp_path) == 1
+    assert filed() == {"good"}
+    assert client.xlen(STREAM) == 0
+    assert len(lines_of(tmp_path / REJECTED)) == 2 * len(POISON) + 2
+
+
+def test_a_row_that_exceeds_its_columns_is_cut_to_fit(client, redis_server, tmp_path):
+    write(redis_server, tmp_path, row("long", model="m\0" * 500, total_ms=2**40, queue_ms=-1, api_key_id=2**62))
+    assert flush(client, tmp_path) == 1
+    turn = Usage.objects.get()
+    assert (turn.model, turn.total_ms, turn.queue_ms) == ("m" * 128, 2**31 - 1, 0)
+
+
+def test_the_last_use_of_a_key_is_its_latest_turn(client, redis_server, tmp_path):
+    key = make_key()
+    write(
+        redis_server, tmp_path,
+        row("late", api_key_id=key.pk, started_at=2000.0, client="10.0.0.2"),
+        row("early", api_key_id=key.pk, started_at=1000.0, client="10.0.0.1"),
+    )  # fmt: skip
+    flush(client, tmp_path)
+    key.refresh_from_db()
+    assert (key.last_used_at.timestamp(), key.last_used_from) == (2000.0, "10.0.0.2")
+
+
+def test_a_frozen_redis_loses_no_row(own_redis, client, tmp_path):
+    own_redis.freeze()
+    write(own_redis.url, tmp_path / "spool", *(row(f"r{n}") for n in range(50)))
+    own_redis.thaw()
+    with redis.Redis.from_url(own_redis.url) as thawed:
+        flush(thawed, tmp_path / "spool")
+    assert len(filed()) == 50
+
+
+@pytest.mark.parametrize("with_redis", [True, False])
+def test_a_row_survives_the_kill_of_its_process(client, redis_server, tmp_path, with_redis):
+    url = redis_server if with_redis else f"unix://{tmp_path / 'nobody.sock'}"
+    command = [sys.executable, "-m", "tests.accounts.writer", url, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        told = {process.stdout.readline().strip() for _ in range(200)}
+        process.kill()
+        told |= {line.strip() for line in process.stdout if line.endswith("\n")}
+    flush(client, tmp_path)
+    assert told - filed() == set()
+
+
+def test_a_cancelled_writer_loses_no_row(client, redis_server, tmp_path):
+    async def run():
+        link = RedisLink(redis_server)
+        writing = asyncio.create_task(Ledger(link, tmp_path).write(row("one")))
+        await asyncio.sleep(0)
+        writing.cancel()
+        await asyncio.wait({writing})
+        await link.close()
+
+    asyncio.run(run())
+    flush(client, tmp_path)
+    assert filed() == {"one"}
+
+
+def test_the_task_files_what_waits_where_the_settings_say(client, redis_server, settings, tmp_path):
+    settings.SPOOL_DIR = tmp_path
+    write(redis_server, tmp_path, row("one"))
+    assert flush_usage() == 1
+
+
+def test_filing_a_batch_takes_few_queries(client, redis_server, tmp_path, django_assert_max_num_queries):
+    key = make_key()
+    write(redis_server, tmp_path, *(row(f"r{n}", api_key_id=key.pk) for n in range(400)))
+    # SQLite takes 52 rows an insert: 8 inserts and their transaction, 3 look-ups, 1 note of use
+    with django_assert_max_num_queries(15):
+        flush(client, tmp_path)
