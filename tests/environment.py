@@ -13,6 +13,7 @@ for name in list(os.environ):
         del os.environ[name]
 
 DATA_DIR = Path(tempfile.mkdtemp(prefix="lgw-test-"))
+(DATA_DIR / "static").mkdir()
 os.environ["DATA_DIR"] = str(DATA_DIR)
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 atexit.register(shutil.rmtree, DATA_DIR, ignore_errors=True)

@@ -10,14 +10,14 @@ from sessions_store.store import SessionStore
 
 
 @pytest.fixture
-def client(redis_server):
+def client_of_redis(redis_server):
     with redis.Redis.from_url(redis_server) as client:
         client.flushdb()
         yield client
 
 
 @pytest.fixture
-async def link(redis_server, client):
+async def link(redis_server, client_of_redis):
     link = RedisLink(redis_server)
     yield link
     await link.close()

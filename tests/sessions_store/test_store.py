@@ -11,8 +11,11 @@ from sessions_store.fingerprint import fingerprint
 from sessions_store.store import Found, SessionStore
 
 
-def held(client):
-    return [(e.fingerprint, e.session_id, state) for e, state in operators.entries(client, now=time.time(), limit=99)]
+def held(client_of_redis):
+    return [
+        (e.fingerprint, e.session_id, state)
+        for e, state in operators.entries(client_of_redis, now=time.time(), limit=99)
+    ]
 
 
 async def test_what_was_remembered_is_found(store, remember):
@@ -41,34 +44,34 @@ async def test_a_claimed_session_comes_back_with_the_longer_prefix(store, rememb
     assert (await store.claim("long")).hits == 1
 
 
-async def test_an_entry_in_use_is_shown_until_its_turn_ends(store, remember, client):
+async def test_an_entry_in_use_is_shown_until_its_turn_ends(store, remember, client_of_redis):
     await remember("short")
     await store.claim("short")
-    assert held(client) == [("short", "s1", "in_use")]
+    assert held(client_of_redis) == [("short", "s1", "in_use")]
     await remember("long")
-    assert held(client) == [("long", "s1", "idle")]
+    assert held(client_of_redis) == [("long", "s1", "idle")]
 
 
-async def test_a_dropped_session_is_no_longer_in_use(store, remember, client):
+async def test_a_dropped_session_is_no_longer_in_use(store, remember, client_of_redis):
     await remember("k")
     await store.claim("k")
     await store.drop("s1")
-    assert held(client) == []
+    assert held(client_of_redis) == []
 
 
-async def test_an_entry_lives_for_its_time_only(link, remember, client):
+async def test_an_entry_lives_for_its_time_only(link, remember, client_of_redis):
     await remember("k", store=SessionStore(link, ttl=60, max_entries=3))
-    assert 0 < client.ttl("lgw:session:k") <= 60
+    assert 0 < client_of_redis.ttl("lgw:session:k") <= 60
 
 
-async def test_the_least_recently_used_entry_makes_room(store, remember, client):
+async def test_the_least_recently_used_entry_makes_room(store, remember, client_of_redis):
     for key in "abc":
         await remember(key, f"s-{key}")
     await store.claim("a")
     await remember("a", "s-a")
     await remember("d", "s-d")
-    assert {key for key, *_ in held(client)} == {"a", "c", "d"}
-    assert not client.exists("lgw:session:b")
+    assert {key for key, *_ in held(client_of_redis)} == {"a", "c", "d"}
+    assert not client_of_redis.exists("lgw:session:b")
 
 
 async def test_two_keys_never_share_a_session(store, remember):
@@ -77,43 +80,43 @@ async def test_two_keys_never_share_a_session(store, remember):
     assert await store.claim(fingerprint(2, talk)) is None
 
 
-async def test_forgetting_takes_effect_at_once(store, remember, client):
+async def test_forgetting_takes_effect_at_once(store, remember, client_of_redis):
     await remember("k")
-    assert operators.forget(client, [("k", "s1")], ttl=60) == 1
+    assert operators.forget(client_of_redis, [("k", "s1")], ttl=60) == 1
     assert await store.claim("k") is None
-    assert held(client) == []
+    assert held(client_of_redis) == []
 
 
-async def test_a_session_forgotten_while_in_use_is_not_remembered_again(store, remember, client):
+async def test_a_session_forgotten_while_in_use_is_not_remembered_again(store, remember, client_of_redis):
     await remember("short")
     await store.claim("short")
-    assert operators.forget(client, [("short", "s1")], ttl=60) == 1
+    assert operators.forget(client_of_redis, [("short", "s1")], ttl=60) == 1
     await remember("long")
     assert await store.claim("long") is None
 
 
-async def test_a_session_that_moved_on_before_it_was_forgotten_is_not_handed_out(store, remember, client):
+async def test_a_session_that_moved_on_before_it_was_forgotten_is_not_handed_out(store, remember, client_of_redis):
     await remember("long")
-    operators.forget(client, [("short", "s1")], ttl=60)
+    operators.forget(client_of_redis, [("short", "s1")], ttl=60)
     assert await store.claim("long") is None
 
 
-async def test_cleaning_takes_out_what_expired(store, remember, client):
+async def test_cleaning_takes_out_what_expired(store, remember, client_of_redis):
     await remember("old", "s1")
     await remember("taken", "s2")
     await store.claim("taken")
-    assert operators.clean(client, now=time.time() + 1000, ttl=60) == 2
-    assert held(client) == []
+    assert operators.clean(client_of_redis, now=time.time() + 1000, ttl=60) == 2
+    assert held(client_of_redis) == []
 
 
-async def test_cleaning_leaves_what_is_alive(store, remember, client):
+async def test_cleaning_leaves_what_is_alive(store, remember, client_of_redis):
     await remember("k")
-    assert operators.clean(client, now=time.time(), ttl=60) == 0
-    assert held(client) == [("k", "s1", "idle")]
+    assert operators.clean(client_of_redis, now=time.time(), ttl=60) == 0
+    assert held(client_of_redis) == [("k", "s1", "idle")]
 
 
-async def test_an_unreadable_entry_is_like_none(store, client, caplog):
-    client.set("lgw:session:k", '{"session_id": "s1"}')
+async def test_an_unreadable_entry_is_like_none(store, client_of_redis, caplog):
+    client_of_redis.set("lgw:session:k", '{"session_id": "s1"}')
     assert await store.claim("k") is None
     assert "could not be read" in caplog.text
 

@@ -1,0 +1,104 @@
+"""Sessions in the admin console: looked up in Redis when the list is opened, and forgotten there at once."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import redis
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.timesince import timesince
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
+
+from sessions_store import tasks
+from sessions_store.models import Entry
+
+NO_REDIS = "Redis cannot be reached: {}"
+
+
+@admin.register(Entry)
+class EntryAdmin(ModelAdmin):
+    """Nothing can be added or changed here, only forgotten."""
+
+    list_display = ("key", "instance", "length", "hits", "age", "idle_for", "state_label")
+    list_filter = ("state", "instance", "api_key")
+    list_select_related: ClassVar = ["api_key"]
+    list_per_page = 50
+    search_fields = ("session_id", "instance", "api_key__name", "api_key__hint")
+    actions: ClassVar = ["forget"]
+    ordering = ("-used_at",)
+    empty_title = "No sessions yet"
+    empty_hint = (
+        "A session appears when a conversation has had its first answer. The next message of that conversation "
+        "continues it, and only the new text is sent upstream."
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Turns add entries."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Entry | None = None) -> bool:
+        """Turns change entries."""
+        return False
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Forgetting is deleting; one of the two is enough."""
+        actions: dict[str, Any] = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Look the entries up first."""
+        try:
+            tasks.refresh()
+        except redis.RedisError as exc:
+            messages.error(request, f"{NO_REDIS.format(exc)}. The list shows what was known before.")
+        response: HttpResponse = super().changelist_view(request, extra_context)
+        return response
+
+    def delete_model(self, request: HttpRequest, obj: Entry) -> None:
+        """Forget one."""
+        self._forget(request, [obj])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
+        """Forget several."""
+        self._forget(request, list(queryset))
+
+    @action(description="Forget selected sessions", permissions=["delete"])
+    def forget(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
+        """Forget what is selected; there is nothing to undo, so nothing is asked."""
+        entries = list(queryset)
+        if self._forget(request, entries):
+            noun = "session" if len(entries) == 1 else "sessions"
+            messages.success(request, f"Forgot {len(entries)} {noun}. Their conversations start anew upstream.")
+
+    def _forget(self, request: HttpRequest, entries: list[Entry]) -> bool:
+        try:
+            tasks.forget(entries)
+        except redis.RedisError as exc:
+            messages.error(request, f"{NO_REDIS.format(exc)}. Nothing was forgotten.")
+            return False
+        return True
+
+    @display(description="Key", header=True, ordering="api_key__name")
+    def key(self, obj: Entry) -> tuple[str, str]:
+        """Whose conversation."""
+        return (obj.api_key.name, obj.api_key.hint) if obj.api_key else ("deleted key", "")
+
+    @display(description="Age", ordering="created_at")
+    def age(self, obj: Entry) -> str:
+        """Since the conversation's first turn."""
+        return timesince(obj.created_at, timezone.now(), depth=1)
+
+    @display(description="Idle for", ordering="used_at")
+    def idle_for(self, obj: Entry) -> str:
+        """Since the last turn ended."""
+        return timesince(obj.used_at, timezone.now(), depth=1)
+
+    @display(description="State", ordering="state", label={"idle": "success", "in use": "info"})
+    def state_label(self, obj: Entry) -> str:
+        """Whether a turn has it now."""
+        return obj.get_state_display()

@@ -1,0 +1,78 @@
+"""What the admin console lists: a mirror of the entries, which live in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from django.db import models, transaction
+
+from accounts.models import ApiKey
+from sessions_store.operators import State
+from sessions_store.store import StoredEntry
+
+
+class EntryQuerySet(models.QuerySet["Entry"]):
+    """The mirror as a whole."""
+
+    def mirror(self, found: Iterable[tuple[StoredEntry, State]]) -> None:
+        """Make the rows say what was found. A session keeps its row, so a list that was opened earlier still acts."""
+        rows = {stored.session_id: mirrored(stored, state) for stored, state in found}
+        with transaction.atomic():
+            self.exclude(pk__in=rows).delete()
+            self.bulk_create(
+                list(rows.values()), update_conflicts=True, unique_fields=["session_id"], update_fields=MUTABLE
+            )
+
+
+MUTABLE = ("fingerprint", "api_key", "instance", "generation", "length", "hits", "state", "created_at", "used_at")
+
+
+class Entry(models.Model):
+    """A conversation prefix and the upstream session that continues it."""
+
+    class State(models.TextChoices):
+        """Whether a turn may take it."""
+
+        IDLE = "idle", "idle"
+        IN_USE = "in_use", "in use"
+
+    session_id = models.CharField("session", max_length=200, primary_key=True)
+    fingerprint = models.CharField(max_length=64)
+    # The entry is a copy: it may name a key that was deleted meanwhile.
+    api_key = models.ForeignKey(
+        ApiKey, models.DO_NOTHING, null=True, db_constraint=False, related_name="+", verbose_name="key"
+    )
+    instance = models.CharField(max_length=100)
+    generation = models.PositiveIntegerField(help_text="Which start of the instance holds the session.")
+    length = models.PositiveIntegerField(help_text="Messages in the conversation.")
+    hits = models.PositiveIntegerField(help_text="Turns that continued the session.")
+    state = models.CharField(max_length=8, choices=State)
+    created_at = models.DateTimeField("since")
+    used_at = models.DateTimeField("last used")
+
+    objects: ClassVar[EntryQuerySet] = EntryQuerySet.as_manager()  # type: ignore[assignment]  # a manager with the methods of the query set
+
+    class Meta:
+        verbose_name = "session"
+        ordering: ClassVar = ["-used_at"]
+
+    def __str__(self) -> str:
+        return self.session_id
+
+
+def mirrored(stored: StoredEntry, state: State) -> Entry:
+    """The row of a stored entry."""
+    return Entry(
+        session_id=stored.session_id,
+        fingerprint=stored.fingerprint,
+        api_key_id=stored.api_key_id,
+        instance=stored.instance,
+        generation=stored.generation,
+        length=stored.length,
+        hits=stored.hits,
+        state=state,
+        created_at=datetime.fromtimestamp(stored.created_at, UTC),
+        used_at=datetime.fromtimestamp(stored.used_at, UTC),
+    )

@@ -1,0 +1,120 @@
+"""What operators see of the sessions, and that forgetting reaches Redis."""
+
+import re
+import time
+
+import msgspec
+import pytest
+from django.urls import reverse
+
+from accounts.models import ApiKey
+from sessions_store import tasks
+from sessions_store.models import Entry
+from sessions_store.store import StoredEntry
+
+LIST = reverse("admin:sessions_store_entry_changelist")
+
+
+@pytest.fixture
+def key(db):
+    return ApiKey.objects.create(name="Ada's laptop", hint="lgw_Ab3dEf7h", digest="0" * 64)
+
+
+@pytest.fixture
+def put(client_of_redis, key):
+    """Put an entry into Redis as the store does."""
+
+    def put(session, instance="w1-i1", used_at=None, api_key_id=key.pk):
+        used_at = used_at or time.time()
+        stored = StoredEntry(f"f-{session}", session, instance, 1, api_key_id, 4, 2, used_at - 90, used_at)
+        client_of_redis.set(f"lgw:session:f-{session}", msgspec.json.encode(stored))
+        client_of_redis.zadd("lgw:sessions", {f"f-{session}": used_at})
+
+    return put
+
+
+def rows(page):
+    return re.findall(r'name="_selected_action" value="([^"]+)"', page.content.decode())
+
+
+def test_the_list_shows_what_is_in_redis_now(admin_client, put):
+    put("s1")
+    page = admin_client.get(LIST)
+    assert rows(page) == ["s1"]
+    for text in ("Ada&#x27;s laptop", "lgw_Ab3dEf7h", "w1-i1", "idle"):
+        assert text in page.content.decode()
+
+
+def test_what_left_redis_leaves_the_list(admin_client, put, client_of_redis):
+    put("s1")
+    admin_client.get(LIST)
+    client_of_redis.delete("lgw:session:f-s1")
+    assert rows(admin_client.get(LIST)) == []
+
+
+def test_the_list_can_be_filtered(admin_client, put, key):
+    put("s1", instance="w1-i1")
+    put("s2", instance="w2-i1")
+    assert rows(admin_client.get(LIST, {"instance": "w2-i1"})) == ["s2"]
+    assert len(rows(admin_client.get(LIST, {"api_key__id__exact": key.pk}))) == 2
+    assert rows(admin_client.get(LIST, {"state__exact": "in_use"})) == []
+
+
+def test_an_entry_of_a_deleted_key_is_still_listed(admin_client, put):
+    put("s1", api_key_id=4711)
+    assert "deleted key" in admin_client.get(LIST).content.decode()
+
+
+def test_forgetting_reaches_redis(admin_client, put, client_of_redis):
+    put("s1")
+    put("s2")
+    admin_client.get(LIST)
+    page = admin_client.post(LIST, {"action": "forget", "_selected_action": ["s1"]}, follow=True)
+    assert "Forgot 1 session" in page.content.decode()
+    assert rows(page) == ["s2"]
+    assert client_of_redis.keys("lgw:session:f-*") == [b"lgw:session:f-s2"]
+
+
+def test_deleting_one_forgets_it(admin_client, put, client_of_redis):
+    put("s1")
+    admin_client.get(LIST)
+    admin_client.post(reverse("admin:sessions_store_entry_delete", args=["s1"]), {"post": "yes"})
+    assert not client_of_redis.exists("lgw:session:f-s1")
+
+
+def test_nothing_can_be_added_or_changed(admin_client, put):
+    put("s1")
+    admin_client.get(LIST)
+    assert admin_client.get(reverse("admin:sessions_store_entry_add")).status_code == 403
+    assert b"_save" not in admin_client.get(reverse("admin:sessions_store_entry_change", args=["s1"])).content
+
+
+def test_without_redis_the_list_says_so_and_shows_what_was_known(admin_client, put, settings):
+    put("s1")
+    admin_client.get(LIST)
+    settings.REDIS_URL = "unix:///nowhere/redis.sock"
+    page = admin_client.get(LIST)
+    assert rows(page) == ["s1"]
+    assert "Redis cannot be reached" in page.content.decode()
+
+
+def test_an_empty_list_says_what_would_be_in_it(admin_client, client_of_redis):
+    assert "A session appears when" in admin_client.get(LIST).content.decode()
+
+
+def test_the_list_costs_no_query_per_entry(admin_client, put, django_assert_num_queries):
+    for number in range(5):
+        put(f"s{number}")
+    admin_client.get(LIST)
+    with django_assert_num_queries(11):
+        admin_client.get(LIST)
+
+
+def test_cleaning_takes_expired_entries_out_of_the_mirror(put, client_of_redis):
+    put("old", used_at=1000.0)
+    put("new")
+    tasks.refresh()
+    client_of_redis.delete("lgw:session:f-old")
+    assert tasks.clean() == 1
+    assert tasks.clean() == 0
+    assert list(Entry.objects.values_list("pk", flat=True)) == ["new"]
