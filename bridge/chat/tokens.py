@@ -11,13 +11,17 @@ MESSAGE_OVERHEAD = 4
 
 
 def estimate(text: str) -> int:
-    """Tokens in the text: a quarter per narrow character, 0.7 per wide one (CJK). 0 only for the empty text."""
+    """
+    Tokens in the text: a quarter per narrow character, 0.7 per wide one (CJK).
+
+    Never more than there are characters; 0 only for the empty text.
+    """
     size = len(text)
     if text.isascii():
         return (size + 3) // 4
     # A wide character has three bytes, so every two bytes beyond one per character count as one wide character.
     wide = (len(text.encode("utf-8", "replace")) - size) / 2
-    return max(1, round(wide * 0.7 + max(0.0, size - wide) / 4))
+    return min(size, max(1, round(wide * 0.7 + max(0.0, size - wide) / 4)))
 
 
 def estimate_messages(messages: Iterable[Message]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -77,9 +76,23 @@ def _shape(record: ModelRecord) -> dict[str, Any]:
         "owned_by": "lingma",
         "type": "model",
         "display_name": record.display_name,
-        "created_at": datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "created_at": _rfc3339(record.created),
         "lifecycle": "active",
         "max_input_tokens": None,
         "max_tokens": None,
         "capabilities": None,
     }
+
+
+def _rfc3339(seconds: int) -> str:
+    # By hand, since rooms without a clock import no datetime. Days are counted from 0000-03-01, so that the leap day
+    # is the last of its year; 146,097 days are 400 years, and months of 31 and 30 days repeat every 153.
+    days, second = divmod(seconds, 86_400)
+    era, day = divmod(days + 719_468, 146_097)
+    year = (day - day // 1_460 + day // 36_524 - day // 146_096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    day -= (153 * month + 2) // 5
+    year += era * 400 + (month >= 10)
+    month += -9 if month >= 10 else 3
+    return f"{year:04}-{month:02}-{day + 1:02}T{second // 3_600:02}:{second // 60 % 60:02}:{second % 60:02}Z"

@@ -1,0 +1,67 @@
+"""What holds for the encoders of every format."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.chat.events import KeepAlive, TextDelta
+from bridge.wire import anthropic, openai_chat
+from tests.bridge.wire.turns import GOLDEN, HEAD, HEAD_WITH_USAGE, LOST, STARTED, TURNS, every_error, finished, reply
+
+FORMATS = {"openai_chat": openai_chat.FORMAT, "anthropic": anthropic.FORMAT}
+formats = pytest.mark.parametrize("name", FORMATS)
+
+
+@pytest.mark.parametrize("head", [HEAD, HEAD_WITH_USAGE], ids=["plain", "with_usage"])
+@pytest.mark.parametrize("turn", TURNS)
+@formats
+def test_the_bytes_of_a_stream_are_the_golden_ones(name, turn, head):
+    suffix = ".usage.sse" if head.include_usage and name == "openai_chat" else ".sse"
+    golden = GOLDEN / name / (turn + suffix)
+    assert FORMATS[name].encoder(head).feed(TURNS[turn]) == golden.read_bytes()
+
+
+@formats
+def test_the_bytes_of_a_whole_reply_are_the_golden_ones(name):
+    assert FORMATS[name].whole(HEAD, reply()) + b"\n" == (GOLDEN / name / "whole.json").read_bytes()
+
+
+@formats
+def test_the_bodies_of_all_errors_are_the_golden_ones(name):
+    told = [b"%s %d %s\n" % (type(e).__name__.encode(), *FORMATS[name].error(e, "9b1c")) for e in every_error()]
+    assert b"".join(told) == (GOLDEN / name / "errors.txt").read_bytes()
+
+
+texts = st.lists(st.builds(TextDelta, st.text(min_size=1)) | st.just(KeepAlive()), max_size=12)
+endings = st.sampled_from([finished(), LOST])
+
+
+@formats
+@settings(deadline=None)
+@given(texts=texts, ending=endings, cuts=st.lists(st.booleans(), min_size=14, max_size=14))
+def test_how_events_are_batched_makes_no_difference(name, texts, ending, cuts):
+    events = [STARTED, *texts, ending]
+    encoder = FORMATS[name].encoder(HEAD)
+    pieces, batch = [], []
+    for event, cut in zip(events, cuts, strict=False):
+        batch.append(event)
+        if cut:
+            pieces.append(encoder.feed(batch))
+            batch = []
+    pieces.append(encoder.feed(batch))
+    assert b"".join(pieces) == FORMATS[name].encoder(HEAD).feed(events)
+
+
+@formats
+def test_no_events_make_no_bytes(name):
+    assert FORMATS[name].encoder(HEAD).feed([]) == b""
+
+
+@formats
+def test_pitfall_18_every_error_is_json_with_a_message(name):
+    for error in every_error():
+        status, body = FORMATS[name].error(error, "9b1c")
+        assert 400 <= status < 600
+        assert json.loads(body)["error"]["message"]
