@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import cast
 
 import redis
-from django.apps import apps
 from django.db import transaction
 
-from accounts.apps import AccountsConfig
+from accounts.apps import accounts_config
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +20,7 @@ def announce() -> None:
 
 
 def _publish() -> None:
-    url = cast("AccountsConfig", apps.get_app_config("accounts")).redis_url
+    url = accounts_config().redis_url
     try:
         with redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
             client.publish(CHANNEL, b"changed")

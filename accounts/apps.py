@@ -1,6 +1,8 @@
 """The Django application."""
 
-from django.apps import AppConfig
+from typing import cast
+
+from django.apps import AppConfig, apps
 from django.conf import settings
 
 
@@ -16,3 +18,8 @@ class AccountsConfig(AppConfig):
         """Read the settings once."""
         self.redis_url = settings.REDIS_URL
         self.pepper = settings.KEY_PEPPER
+
+
+def accounts_config() -> AccountsConfig:
+    """This application, once Django is set up."""
+    return cast("AccountsConfig", apps.get_app_config("accounts"))

@@ -1,0 +1,29 @@
+"""`bootstrap` lets the first people in: imported keys, a superuser, a key. Made to be run at every start."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from accounts import bootstrap
+from accounts.apps import accounts_config
+
+
+class Command(BaseCommand):
+    """Print one line of JSON: `admin_username`, and `admin_password` and `api_key` where they were made just now."""
+
+    help = __doc__
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Take every step that has not been taken."""
+        env, pepper = settings.ENV, accounts_config().pepper
+        bootstrap.import_keys(env.api_keys, pepper)
+        told = {
+            "admin_username": env.admin_username,
+            "admin_password": bootstrap.first_superuser(env.admin_username, env.admin_password.get_secret_value()),
+            "api_key": bootstrap.first_key(pepper),
+        }
+        self.stdout.write(json.dumps(told))

@@ -1,0 +1,77 @@
+"""`create_api_key NAME …` makes a key and prints it, once."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentTypeError
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.apps import accounts_config
+from accounts.models import ApiKey, Team
+
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def moment(text: str) -> datetime:
+    """A time from now such as `30d`, or a date (its start in UTC) or date and time."""
+    if found := re.fullmatch(r"(\d{1,6})([mhdw])", text):
+        return timezone.now() + timedelta(**{UNITS[found[2]]: int(found[1])})
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is neither like 30d or 12h nor a date like 2030-12-31") from None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    if at <= timezone.now():
+        raise ArgumentTypeError(f"{text} is over already")
+    return at
+
+
+def limit(text: str) -> int:
+    """A whole number, 0 for no limit."""
+    if not re.fullmatch(r"\d{1,9}", text):
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+class Command(BaseCommand):
+    """Make a key and print it alone on stdout. It cannot be shown again."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("name", help="whose key, or what for")
+        parser.add_argument("--team", default="", help="made when there is none of that name")
+        parser.add_argument("--rpm", type=limit, default=0, help="requests per minute")
+        parser.add_argument("--tpm", type=limit, default=0, help="tokens per minute")
+        parser.add_argument("--concurrency", type=limit, default=0, help="turns at once")
+        parser.add_argument("--models", default="", help="comma-separated; all when left out")
+        parser.add_argument("--scopes", default="", help="comma-separated, such as metrics")
+        parser.add_argument("--expires", type=moment, default=None, help="30d, 12h or 2030-12-31")
+
+    @transaction.atomic
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Make the key."""
+        key = ApiKey(
+            name=options["name"].strip(),
+            team=Team.objects.get_or_create(name=options["team"])[0] if options["team"] else None,
+            allowed_models=options["models"],
+            scopes=options["scopes"],
+            expires_at=options["expires"],
+            rpm=options["rpm"],
+            tpm=options["tpm"],
+            concurrency=options["concurrency"],
+        )
+        secret = key.renew_secret(accounts_config().pepper)
+        try:
+            key.full_clean()
+        except ValidationError as exc:
+            raise CommandError(" ".join(exc.messages)) from None
+        key.save()
+        self.stdout.write(secret)

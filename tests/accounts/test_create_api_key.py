@@ -1,0 +1,64 @@
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from accounts.minting import is_minted
+from accounts.models import ApiKey, Team
+
+pytestmark = pytest.mark.django_db
+
+
+def create(*args):
+    out = StringIO()
+    call_command("create_api_key", *args, stdout=out)
+    return out.getvalue()
+
+
+def test_the_key_stands_alone_on_stdout():
+    printed = create("alice")
+    assert printed.endswith("\n")
+    assert is_minted(printed.strip())
+    assert ApiKey.objects.get().hint == printed[:12]
+
+
+def test_every_option_is_kept():
+    create("ci", "--team", "core", "--rpm", "60", "--tpm", "9000", "--concurrency", "4", "--models", "a,b",
+           "--expires", "30d", "--scopes", "metrics")  # fmt: skip
+    key = ApiKey.objects.get()
+    assert (key.team.name, key.rpm, key.tpm, key.concurrency) == ("core", 60, 9000, 4)
+    assert (key.allowed_models, key.scopes) == ("a,b", "metrics")
+    assert abs(key.expires_at - timezone.now() - timedelta(days=30)) < timedelta(minutes=1)
+
+
+def test_an_expiry_may_be_a_date_or_hours():
+    create("one", "--expires", "2096-12-31")
+    create("two", "--expires", "12h")
+    assert ApiKey.objects.get(name="one").expires_at == datetime(2096, 12, 31, tzinfo=UTC)
+    assert ApiKey.objects.get(name="two").expires_at < timezone.now() + timedelta(hours=13)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["alice", "--expires", "soon"], "neither like 30d"),
+        (["alice", "--expires", "2001-01-01"], "over already"),
+        (["alice", "--rpm", "-1"], "rpm"),
+        (["alice", "--rpm", "many"], "whole number"),
+        ([" "], "blank"),
+        (["n" * 101], "100 characters"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_leaves_nothing(args, said):
+    with pytest.raises(CommandError, match=said):
+        create(*args, "--team", "new")
+    assert not ApiKey.objects.exists()
+    assert not Team.objects.exists()
+
+
+def test_a_live_name_is_refused():
+    create("alice")
+    with pytest.raises(CommandError, match="A live key has this name already"):
+        create("alice")
