@@ -1,9 +1,40 @@
-"""The ASGI application."""
+"""The ASGI application: the model endpoints ahead of Django, everything else through it."""
 
 import os
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 
+from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
+from django.urls import re_path
 
-application = get_asgi_application()
+django_application = get_asgi_application()  # sets Django up, so it comes before what imports models
+
+from bridge.http.routing import urlpatterns
+from bridge.runtime import get_runtime, stop_runtime
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+async def lifespan(_scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Start the instances with the server, and end them when its last stream has ended."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await get_runtime()
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await stop_runtime()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+application = ProtocolTypeRouter(
+    {
+        "http": URLRouter([*urlpatterns, re_path("", django_application)]),  # type: ignore[arg-type]  # Channels calls it
+        "lifespan": lifespan,
+    }
+)

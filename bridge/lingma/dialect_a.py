@@ -34,6 +34,18 @@ STATE_CHANGED = frozenset(
     {"auth/report", "auth/syncTokenUpdate", "config/changeEndpoint", "config/refreshModels", "model/refresh"}
 )  # 7.5: read auth/status and config/queryModels again instead of trusting the payload
 
+PASSIVE = frozenset(
+    {
+        "chat/think", "chat/process_step_callback", "session/title/update", "context/usage/sync", "tool/call/sync",
+        "tool/invoke", "tool/call/approve", "tool/invokeResult", "snapshot/syncAll", "workingSpaceFile/sync",
+        "chat/codeChange/apply/finish", "commitMsg/answer", "commitMsg/finish", "chat/filterTimeout", "chat/delete",
+        "chat/notification", "chat/publish/notice", "error/notificationError", "system/network_recover", "update/ready",
+        "extension/register", "config/changeGlobal", "image/uploadResultNotification", "task/status/sync",
+        "user/inprogress/task/sync", "user/task/stats/sync", "task/planProgress/content/sync", "window/logMessage",
+        "telemetry/event", "client/registerCapability", "chat/answer", "chat/finish",
+    }
+)  # fmt: skip  # chapter 13: known, and nothing to do but to acknowledge them
+
 LOGGED_IN = 2  # auth/status.status (7.1)
 AGENT_MODELS = frozenset({"agent", "lingma-agent"})  # 17.3
 

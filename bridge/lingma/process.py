@@ -34,7 +34,9 @@ class Process:
         self._child = child
 
     @classmethod
-    async def start(cls, command: Sequence[str], work_dir: Path, extra: Sequence[str] = ()) -> Process:
+    async def start(
+        cls, command: Sequence[str], work_dir: Path, extra: Sequence[str], variables: dict[str, str]
+    ) -> Process:
         """Start `command` with the canonical arguments (2.1) in a process group of its own. Raise StartFailed."""
         work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  once per start, a local disk
         socket_port, http_port = free_ports(2)
@@ -45,7 +47,7 @@ class Process:
         launcher = [sys.executable, "-I", "-S", LAUNCHER, str(int(signal.SIGKILL)), str(os.getpid())]
         try:
             child = await asyncio.create_subprocess_exec(
-                *launcher, *arguments, env=_environment(), start_new_session=True,
+                *launcher, *arguments, env=_environment() | variables, start_new_session=True,
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
             )  # fmt: skip
         except OSError as exc:

@@ -40,6 +40,8 @@ class Source(msgspec.Struct, frozen=True):
     arguments: tuple[str, ...] = ()
     work_dir: Path | None = None
     attach: str = ""
+    environment: dict[str, str] = {}
+    """Variables of the program beside those every program gets."""
 
 
 class InstanceOptions(msgspec.Struct, frozen=True):
@@ -73,6 +75,7 @@ class Instance:
         self.last_error = ""
         self.generation = 0
         self.log: ServiceLog | None = None
+        self.unknown_pushes = 0
         self._process_number = process_number
         self._source = source
         self._options = options
@@ -97,6 +100,11 @@ class Instance:
     def affinity(self) -> Affinity:
         """What a session that was made now is bound to."""
         return Affinity(self.name, self.generation)
+
+    @property
+    def late_acks(self) -> int:
+        """Acknowledgements the service has missed, by its log."""
+        return self.log.late_acks if self.log else 0
 
     def model_key(self, name: str) -> str | None:
         """The key of the model a client names by its key or its display name."""
@@ -191,7 +199,9 @@ class Instance:
         work_dir = self._source.work_dir
         if work_dir is None:
             raise StartFailed("an instance that is started needs a work dir")
-        self._process = await Process.start(self._source.command, work_dir, self._source.arguments)
+        self._process = await Process.start(
+            self._source.command, work_dir, self._source.arguments, self._source.environment
+        )
         return Endpoint(self._process.url, self._process.work_dir)
 
     async def _dial(self, endpoint: Endpoint) -> Connection:
@@ -267,6 +277,9 @@ class Instance:
     def _on_push(self, method: str, _params: msgspec.Raw) -> None:
         if method in dialect_a.STATE_CHANGED:
             self._wake.set()
+        elif method not in dialect_a.PASSIVE:
+            self.unknown_pushes += 1
+            logger.info("%s: unknown message %s ignored", self.name, method[:80])
 
     def _set(self, state: InstanceState) -> None:
         if state != self.state:

@@ -1,0 +1,174 @@
+"""The chat endpoints: authenticate, parse, stream the engine's events in the format of the path, book the turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import ClassVar
+
+from accounts.keys import Caller
+from accounts.usage import UsageRow
+from bridge import metrics
+from bridge.chat.errors import Forbidden, GatewayError
+from bridge.chat.events import Failed, Finished, Started
+from bridge.chat.fold import Fold
+from bridge.chat.request import ChatRequest
+from bridge.engine import Batch, TurnRecord
+from bridge.http.access import caller_of
+from bridge.http.body import read_body
+from bridge.http.streaming import EVENT_STREAM, JSON, Headers, HttpConsumer
+from bridge.turn_log import turn_line
+from bridge.wire import anthropic, openai_chat
+from bridge.wire.format import ReplyHead, WireFormat
+
+
+class ChatConsumer(HttpConsumer):
+    """One turn. A subclass names its format; there is one path for streams and whole replies."""
+
+    methods = ("POST",)
+    format: ClassVar[WireFormat]
+    endpoint: ClassVar[str]
+
+    @property
+    def wire(self) -> WireFormat:
+        """The format of the path."""
+        return self.format
+
+    async def handle(self) -> None:
+        """Everything that can be refused before a turn begins, then the turn."""
+        self.caller = await caller_of(self)
+        body = await read_body(self.receive, self.request_headers)
+        self.request = self.wire.parse(body)
+        _check_model(self.caller, self.request)
+        await self.until_hang_up(self._turn())
+
+    async def _turn(self) -> None:
+        self._began, self._booked = time.time(), False
+        self._record = TurnRecord()
+        events = self.runtime.engine.stream(self.request, self.caller.key_id, self._record)
+        try:
+            async with aclosing(events):
+                await (self._stream(events) if self.request.stream else self._whole(events))
+        finally:
+            if not self._booked:  # refused, broken or given up: the row needs nobody to wait for it
+                self.runtime.engine.later(self._book())
+
+    async def _stream(self, events: AsyncGenerator[Batch, None]) -> None:
+        encoder = self.wire.encoder(self._head())
+        async for batch in events:
+            last = isinstance(batch[-1], (Finished, Failed))
+            part = encoder.feed(batch)
+            if not self.begun:
+                await self.start(200, EVENT_STREAM + self._turn_headers(batch))
+            if last:
+                await self._book()  # before the client has its last byte, so that no row is ever lost
+            await self.send_part(part, last=last)
+
+    async def _whole(self, events: AsyncGenerator[Batch, None]) -> None:
+        fold, first = Fold(), None
+        async for batch in events:
+            first = first or batch
+            fold.feed(batch)
+        if fold.reply is None:
+            raise RuntimeError("a turn ended without an ending")
+        await self._book()
+        headers = [JSON, *self._turn_headers(first or [])]
+        headers.append((b"x-lingma-total-ms", b"%d" % self._total_ms()))
+        await self.reply(200, self.wire.whole(self._head(), fold.reply), headers)
+
+    def _head(self) -> ReplyHead:
+        return ReplyHead(self.id, self.request.model, int(self._began), self.request.include_usage)
+
+    def _turn_headers(self, batch: Batch) -> Headers:
+        """What is known when the answer begins; a turn that still waits in the queue has no instance yet."""
+        headers = self.common_headers()
+        if any(isinstance(event, Started) for event in batch):
+            record = self._record
+            headers += [
+                (b"x-lingma-instance", record.instance.encode()),
+                (b"x-lingma-model", record.lingma_model.encode()),
+                (b"x-lingma-session", record.session.encode()),
+                (b"x-lingma-queue-ms", b"%d" % record.queue_ms),
+            ]
+            if record.first_token_ms is not None:
+                headers.append((b"x-lingma-first-token-ms", b"%d" % record.first_token_ms))
+        return headers
+
+    def _error_headers(self, error: GatewayError) -> Headers:
+        record: TurnRecord | None = getattr(self, "_record", None)
+        headers = super()._error_headers(error)
+        if record is not None and record.instance:
+            headers += self._turn_headers([Started("", "", "off", 0, 0)])[len(self.common_headers()) :]
+        return headers
+
+    def _total_ms(self) -> int:
+        return round((time.time() - self._began) * 1000)
+
+    async def _book(self) -> None:
+        """Count, log and file the turn, once."""
+        self._booked = True
+        row = self._row(self._record)
+        metrics.turn_finished(row)
+        turn_line(row, self.caller.hint)
+        await self.runtime.ledger.write(row)
+
+    def _row(self, record: TurnRecord) -> UsageRow:
+        return UsageRow(
+            request_id=f"req_{self.id}",
+            api_key_id=self.caller.key_id,
+            protocol=self.wire.name,
+            endpoint=self.endpoint,
+            model=self.request.model,
+            status=record.status,
+            started_at=self._began,
+            lingma_model=record.lingma_model,
+            instance=record.instance,
+            session=record.session,
+            stream=self.request.stream,
+            reason=record.reason,
+            queue_ms=record.queue_ms,
+            first_token_ms=record.first_token_ms,
+            total_ms=self._total_ms(),
+            prompt_tokens=record.prompt_tokens,
+            completion_tokens=record.completion_tokens,
+            usage_source=record.usage_source,
+            client=self.client,
+        )
+
+
+class ChatCompletions(ChatConsumer):
+    """`POST /v1/chat/completions`."""
+
+    format = openai_chat.FORMAT
+    endpoint = "/v1/chat/completions"
+
+
+class Messages(ChatConsumer):
+    """`POST /v1/messages`."""
+
+    format = anthropic.FORMAT
+    endpoint = "/v1/messages"
+
+
+class CountTokens(HttpConsumer):
+    """`POST /v1/messages/count_tokens`: cheap, and outside the queue of the chats."""
+
+    methods = ("POST",)
+
+    @property
+    def wire(self) -> WireFormat:
+        """The path is Anthropic's alone."""
+        return anthropic.FORMAT
+
+    async def handle(self) -> None:
+        """Estimate; no service is asked."""
+        await caller_of(self)
+        tokens = anthropic.FORMAT.parse_count(await read_body(self.receive, self.request_headers))
+        calibrated = self.runtime.engine.calibration.input.apply(tokens)
+        await self.reply(200, anthropic.FORMAT.counted(calibrated), [JSON, *self.common_headers()])
+
+
+def _check_model(caller: Caller, request: ChatRequest) -> None:
+    if caller.models is not None and request.model not in caller.models:
+        raise Forbidden("This API key may not use this model.", param=("model",), code="model_not_allowed")

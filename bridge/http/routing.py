@@ -1,0 +1,21 @@
+"""Paths to consumers; what is not here is Django's."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, re_path
+
+from bridge.http import consumers, views
+
+# Order by traffic: the first match answers. A slash at the end is accepted, never redirected.
+urlpatterns: list[URLPattern] = [
+    re_path(r"^v1/chat/completions/?$", consumers.ChatCompletions.as_asgi()),
+    re_path(r"^v1/messages/?$", consumers.Messages.as_asgi()),
+    re_path(r"^v1/messages/count_tokens/?$", consumers.CountTokens.as_asgi()),
+    re_path(r"^v1/models/?$", views.Models.as_asgi()),
+    re_path(r"^v1/models/(?P<model_id>.+?)/?$", views.Models.as_asgi()),
+    re_path(r"^v1(/|$)", views.UnknownPath.as_asgi()),
+    re_path(r"^healthz/?$", views.Health.as_asgi()),
+    re_path(r"^readyz/?$", views.Ready.as_asgi()),
+    re_path(r"^metrics/?$", views.Metrics.as_asgi()),
+    re_path(r"^internal/smoke/?$", views.Smoke.as_asgi()),
+]

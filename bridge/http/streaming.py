@@ -1,0 +1,164 @@
+"""The lean consumer base: hears the hang-up while it answers, and turns every failure into an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
+
+from channels.generic.http import AsyncHttpConsumer
+
+from bridge.chat.errors import GatewayError, InternalError, MethodNotAllowed, Unauthenticated
+from bridge.http.body import HungUp, Receive
+from bridge.runtime import Runtime, get_runtime
+from bridge.wire import anthropic, openai_chat
+from bridge.wire.format import WireFormat
+
+logger = logging.getLogger(__name__)
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+JSON = (b"content-type", b"application/json")
+EVENT_STREAM: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no types
+    """One request. Channels routes to it; its dispatch, which is deaf while a handler runs, is not used.
+
+    Subclasses write `handle()` and send with `reply()`, or `start()` and `send_part()`. What they raise becomes an
+    answer in the client's format, or the end of the connection when the answer has begun.
+    """
+
+    methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD")
+    runtime: Runtime
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Serve the request."""
+        self.scope = scope
+        self.receive = receive
+        self.base_send = send
+        self.id = uuid.uuid4().hex
+        self.request_headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.begun = False
+        self.hung_up = False
+        try:
+            self.check_method()
+            self.runtime = await get_runtime()
+            await self.handle()
+        except HungUp:
+            pass
+        except GatewayError as exc:
+            await self.refuse(exc)
+        except Exception:  # an edge: a bug must not leave the client hanging
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            await self.refuse(InternalError("The gateway failed; its log says why."))
+
+    def check_method(self) -> None:
+        """Raise MethodNotAllowed."""
+        if self.scope["method"] not in self.methods:
+            raise MethodNotAllowed(f"Not allowed here: use {' or '.join(self.methods)}.")
+
+    async def handle(self) -> None:
+        """Answer the request."""
+        raise NotImplementedError
+
+    # -- who is asking, and in which format ---------------------------------------------------------------------
+
+    @property
+    def wire(self) -> WireFormat:
+        """The format of paths that both protocols share: told by a header, never by the kind of key."""
+        return anthropic.FORMAT if b"anthropic-version" in self.request_headers else openai_chat.FORMAT
+
+    def bearer(self) -> str:
+        """The token of `Authorization: Bearer`, or ""."""
+        scheme, _, token = self.request_headers.get(b"authorization", b"").partition(b" ")
+        return token.strip().decode("latin-1") if scheme.lower() == b"bearer" else ""
+
+    @property
+    def client(self) -> str:
+        """The client's address."""
+        return (self.scope.get("client") or ("",))[0]
+
+    # -- sending --------------------------------------------------------------------------------------------------
+
+    def common_headers(self) -> Headers:
+        """What every answer carries."""
+        id_ = b"req_" + self.id.encode()
+        headers = [(b"x-request-id", id_), (b"x-lingma-upstream", self.upstream())]
+        if self.wire.name == "anthropic":
+            headers.append((b"request-id", id_))
+        return headers
+
+    def upstream(self) -> bytes:
+        """What stands behind the gateway."""
+        runtime = getattr(self, "runtime", None)
+        return runtime.env.upstream.encode() if runtime else b"unknown"
+
+    async def reply(self, status: int, body: bytes, headers: Headers) -> None:
+        """A whole answer."""
+        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
+        await self.send_part(b"" if self.scope["method"] == "HEAD" else body, last=True)
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Begin the answer."""
+        self.begun = True
+        await self.base_send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def send_part(self, body: bytes, *, last: bool) -> None:
+        """Go on with the answer."""
+        await self.base_send({"type": "http.response.body", "body": body, "more_body": not last})
+
+    async def refuse(self, error: GatewayError) -> None:
+        """Tell an error before the first byte; after it, only the end of the connection is left to tell it."""
+        if self.begun:
+            return await self.send_part(b"", last=True)
+        status, body = self.wire.error(error, self.id)
+        return await self.reply(status, body, [JSON, *self.common_headers(), *self._error_headers(error)])
+
+    def _error_headers(self, error: GatewayError) -> Headers:
+        headers: Headers = []
+        if error.retry_after is not None:
+            headers.append((b"retry-after", b"%d" % error.retry_after))
+        if not error.retryable:
+            headers.append((b"x-should-retry", b"false"))
+        if isinstance(error, MethodNotAllowed):
+            headers.append((b"allow", ", ".join(self.methods).encode()))
+        if isinstance(error, Unauthenticated):
+            headers.append((b"www-authenticate", b"Bearer"))
+        return headers
+
+    # -- the hang-up ----------------------------------------------------------------------------------------------
+
+    async def until_hang_up(self, work: Awaitable[None]) -> None:
+        """Do the work, but not a moment longer than the client listens. Raise HungUp when it left."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a consumer runs in a task")
+        watch = asyncio.get_running_loop().create_task(self._cancel_on_hang_up(task))
+        try:
+            await work
+        except asyncio.CancelledError:
+            if not self.hung_up:
+                raise
+            task.uncancel()
+            raise HungUp from None
+        finally:
+            watch.cancel()
+
+    async def _cancel_on_hang_up(self, task: asyncio.Task[Any]) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+        self.hang_up(task)
+
+    def hang_up(self, task: asyncio.Task[Any]) -> None:
+        """End the work: the client has left, or is as good as gone."""
+        if not self.hung_up:
+            self.hung_up = True
+            task.cancel()

@@ -1,0 +1,110 @@
+"""The endpoints beside the chats: models, health, readiness, metrics, smoke, and the answer to unknown paths."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from bridge import metrics
+from bridge.chat.errors import Forbidden, NotFound, Unauthenticated
+from bridge.http.access import bears, caller_of
+from bridge.http.streaming import JSON, HttpConsumer
+from bridge.smoke import smoke
+from bridge.version import VERSION
+from bridge.wire import models
+from bridge.wire.models import ModelRecord
+
+MODELS_SINCE = 1_767_225_600  # the service tells no dates: 2026-01-01
+
+
+class Models(HttpConsumer):
+    """`GET /v1/models` and `GET /v1/models/{id}`, in a shape that satisfies both protocols."""
+
+    async def handle(self) -> None:
+        """What the accounts of this process's instances offer."""
+        await caller_of(self)
+        offered = self.runtime.pool.models()
+        records = [ModelRecord(model.key, model.displayName or model.key, MODELS_SINCE) for model in offered]
+        wanted: str | None = self.scope["url_route"]["kwargs"].get("model_id")
+        body = models.listing(records, self._paging()) if wanted is None else _one(records, wanted)
+        await self.reply(200, body, [JSON, *self.common_headers()])
+
+    def _paging(self) -> dict[str, str]:
+        if self.wire.name != "anthropic":  # OpenAI's list has no pages
+            return {}
+        return dict(parse_qsl(self.scope["query_string"].decode("latin-1")))
+
+
+def _one(records: list[ModelRecord], wanted: str) -> bytes:
+    for record in records:
+        if record.id == wanted:
+            return models.one(record)
+    raise NotFound(
+        f"The model '{wanted}' does not exist or you do not have access to it.",
+        param=("model",),
+        code="model_not_found",
+    )
+
+
+class UnknownPath(HttpConsumer):
+    """Anything else under `/v1`, whatever the method."""
+
+    def check_method(self) -> None:
+        """Take every method: it is the path that is wrong."""
+
+    async def handle(self) -> None:
+        """404 in the client's format."""
+        raise NotFound(f"Invalid URL ({self.scope['method']} {self.scope['path']})")
+
+
+class Health(HttpConsumer):
+    """`GET /healthz`: the process answers. Nothing is asked, so that it is always fast."""
+
+    async def handle(self) -> None:
+        """Always 200."""
+        told = {"status": "ok", "upstream": self.runtime.env.upstream, "version": VERSION}
+        await self.reply(200, msgspec.json.encode(told), [JSON, *self.common_headers()])
+
+
+class Ready(HttpConsumer):
+    """`GET /readyz`: at least one instance can take a chat."""
+
+    async def handle(self) -> None:
+        """200, or 503 with the reasons."""
+        facts = self.runtime.pool.facts()
+        ready = self.runtime.pool.ready
+        told = {
+            "status": "ready" if ready else "unavailable",
+            "instances": [{"name": each.name, "state": each.state, "reason": each.last_error} for each in facts],
+        }
+        await self.reply(200 if ready else 503, msgspec.json.encode(told), [JSON, *self.common_headers()])
+
+
+class Metrics(HttpConsumer):
+    """`GET /metrics`, for the metrics token or a key that has the scope; never open."""
+
+    async def handle(self) -> None:
+        """Prometheus' text format, of all web processes."""
+        if not bears(self, self.runtime.env.metrics_token.get_secret_value()):
+            caller = await caller_of(self)
+            if "metrics" not in caller.scopes:
+                raise Forbidden("This API key may not read metrics.")
+        body = await asyncio.to_thread(metrics.render)
+        await self.reply(200, body, [(b"content-type", metrics.CONTENT_TYPE.encode()), *self.common_headers()])
+
+
+class Smoke(HttpConsumer):
+    """`POST /internal/smoke`: one short chat through every instance of this process."""
+
+    methods = ("POST",)
+
+    async def handle(self) -> None:
+        """200 when every instance answered, else 503; the body says how each fared."""
+        if not bears(self, self.runtime.env.admin_token.get_secret_value()):
+            raise Unauthenticated("The admin token is missing or not valid.")
+        results = await smoke(self.runtime.engine)
+        ok = bool(results) and all(result.ok for result in results)
+        told = {"ok": ok, "instances": results}
+        await self.reply(200 if ok else 503, msgspec.json.encode(told), [JSON, *self.common_headers()])

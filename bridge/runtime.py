@@ -1,0 +1,166 @@
+"""Settings to this process's one engine: starts on first use, tells the others how it is, ends with the process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from django.conf import settings
+from prometheus_client import Counter
+from redis import ResponseError
+
+from accounts.keys import KeyRing
+from accounts.redis_link import RedisLink, RedisUnavailable
+from accounts.usage import Ledger
+from bridge import metrics
+from bridge.engine import Engine, EngineOptions
+from bridge.lingma.turn import TurnLimits
+from bridge.pool.instance import Instance, InstanceOptions, Source
+from bridge.pool.pool import Pool, PoolOptions
+from sessions_store.store import SessionStore
+
+if TYPE_CHECKING:
+    from gateway_project.env import Environment
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT = "lgw:instance:"
+HEARTBEAT_SEC = 2.0
+HEARTBEAT_TTL_SEC = 15
+
+
+class Runtime:
+    """Everything one web process serves with."""
+
+    def __init__(self, env: Environment, data_dir: Path, pepper: bytes) -> None:
+        self.env = env
+        self.link = RedisLink(env.redis_or_embedded_url)
+        self.keys = KeyRing(pepper, self.link)
+        self.ledger = Ledger(self.link, data_dir / "spool")
+        self.pool = Pool(_sources(env, data_dir), env.web_process, _pool_options(env), _instance_options(env))
+        self.engine = Engine(self.pool, self._sessions(), _engine_options(env), lambda: uuid.uuid4().hex)
+        self._background: list[asyncio.Task[None]] = []
+        self._changed = asyncio.Event()
+        self._counted: dict[tuple[Counter, str], int] = {}
+
+    def start(self) -> None:
+        """Start the instances and what runs beside the turns."""
+        self.pool.on_change = self._on_change
+        self.pool.start()
+        loop = asyncio.get_running_loop()
+        self._background = [loop.create_task(self.keys.listen()), loop.create_task(self._beat())]
+
+    async def stop(self) -> None:
+        """End the instances; what was left for later is done first."""
+        await self.pool.stop()
+        await self.engine.settle()
+        await self._publish()
+        for task in self._background:
+            task.cancel()
+        await asyncio.wait(self._background)
+        await self.link.close()
+
+    def _sessions(self) -> SessionStore | None:
+        if not self.env.session_reuse_enabled:
+            return None
+        ttl, most = self.env.session_cache_ttl_sec, self.env.session_cache_max_entries
+        return SessionStore(self.link, ttl=ttl, max_entries=most)
+
+    def _on_change(self) -> None:
+        for instance in self.pool.instances:
+            metrics.instance_changed(instance.name, instance.state)
+        self._changed.set()
+
+    async def _beat(self) -> None:
+        """Heartbeats every two seconds, and at once when an instance changes."""
+        while True:
+            await self._publish()
+            self._changed.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), HEARTBEAT_SEC)
+
+    async def _publish(self) -> None:
+        metrics.IN_FLIGHT.set(self.pool.in_flight)
+        metrics.QUEUE_LENGTH.set(self.pool.waiting)
+        for instance, facts in zip(self.pool.instances, self.pool.facts(), strict=True):
+            self._count_troubles(instance)
+            with suppress(RedisUnavailable, ResponseError):
+                key = HEARTBEAT + facts.name
+                await self.link.execute("SET", key, msgspec.json.encode(facts), "EX", HEARTBEAT_TTL_SEC)
+        metrics.LEDGER_BACKLOG.set(await self.ledger.backlog())
+        metrics.REDIS_AVAILABLE.set(self.link.available)
+
+    def _count_troubles(self, instance: Instance) -> None:
+        """What an instance has counted since the last heartbeat."""
+        troubles = (
+            (metrics.INSTANCE_RESTARTS, instance.restarts),
+            (metrics.ACKS_LATE, instance.late_acks),
+            (metrics.UNKNOWN_PUSHES, instance.unknown_pushes),
+        )
+        for counter, now in troubles:
+            before = self._counted.get((counter, instance.name), 0)
+            if now > before:
+                counter.labels(instance.name).inc(now - before)
+            self._counted[counter, instance.name] = now
+
+
+_runtime: Runtime | None = None
+
+
+async def get_runtime() -> Runtime:
+    """The runtime of this process, started on first use: Daphne, for one, does not announce its start."""
+    global _runtime  # noqa: PLW0603  one per process is the point
+    if _runtime is None:
+        _runtime = Runtime(settings.ENV, settings.DATA_DIR, settings.KEY_PEPPER)
+        _runtime.start()
+    return _runtime
+
+
+async def stop_runtime() -> None:
+    """End it, if it was started."""
+    global _runtime
+    runtime, _runtime = _runtime, None
+    if runtime is not None:
+        await runtime.stop()
+
+
+def _sources(env: Environment, data_dir: Path) -> list[Source]:
+    """One per instance: attached services, else started ones, each with a work dir of its own (2.5)."""
+    if env.lingma_attach_urls:
+        return [Source("attached", attach=url) for url in env.lingma_attach_urls]
+    work_dirs = [
+        data_dir / "instances" / f"w{env.web_process}-i{index}" for index in range(1, env.lingma_instances + 1)
+    ]
+    if env.upstream == "simulator":
+        command = (sys.executable, "-m", "bridge.simulator")
+        variables = {"PYTHONPATH": str(settings.BASE_DIR)}
+        return [Source("simulator", command, ("--login=auto",), each, environment=variables) for each in work_dirs]
+    endpoint = (f"--endpoint={env.dedicated_domain_url}",) if env.dedicated_domain_url else ()
+    return [Source("lingma", (env.lingma_bin,), endpoint, each) for each in work_dirs]
+
+
+def _pool_options(env: Environment) -> PoolOptions:
+    return PoolOptions(env.in_flight_limit, env.max_queue, env.queue_timeout_sec)
+
+
+def _instance_options(env: Environment) -> InstanceOptions:
+    instances = len(env.lingma_attach_urls) or env.lingma_instances
+    return InstanceOptions(
+        limit=-(-env.in_flight_limit // instances),
+        start_timeout=env.lingma_start_timeout_sec,
+        rpc_timeout=env.rpc_timeout_sec,
+        ask_kind=env.lingma_ask_kind,
+        ask_overrides=env.lingma_ask_overrides,
+        dedicated_domain=env.dedicated_domain_url if env.lingma_attach_urls else "",
+        turn=TurnLimits(env.keepalive_sec, env.turn_silence_sec, env.stream_buffer_bytes),
+    )
+
+
+def _engine_options(env: Environment) -> EngineOptions:
+    return EngineOptions(env.default_model, env.default_ask_mode, env.keepalive_sec)
