@@ -1,0 +1,44 @@
+"""The periodic tasks of a fresh installation. What an operator changes or switches off stays as it is."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from django.db import connections
+
+
+class Schedule(NamedTuple):
+    """A task every `seconds`; a run that has waited for longer than `expires` seconds is dropped."""
+
+    name: str
+    task: str
+    seconds: int
+    expires: int
+    description: str
+
+
+SCHEDULES = (
+    Schedule("File usage rows", "accounts.flush_usage", 2, 10, "Moves usage rows from Redis into the database."),
+    Schedule("Check instances", "bridge.check_instances", 10, 20, "Reads the heartbeats of the Lingma instances."),
+    Schedule("Clean sessions", "sessions_store.clean", 300, 600, "Takes out sessions whose time is over."),
+)
+
+
+def install(using: str = "default", **_: Any) -> None:
+    """Add the tasks that are missing; Django calls this at the end of every `migrate`."""
+    from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+    if PeriodicTask._meta.db_table not in connections[using].introspection.table_names():
+        return  # another app was migrated alone, before there is a schedule
+    for each in SCHEDULES:
+        if PeriodicTask.objects.filter(name=each.name).exists():
+            continue
+        every = {"every": each.seconds, "period": IntervalSchedule.SECONDS}
+        interval = IntervalSchedule.objects.filter(**every).first() or IntervalSchedule.objects.create(**every)
+        PeriodicTask.objects.create(
+            name=each.name,
+            task=each.task,
+            interval=interval,
+            expire_seconds=each.expires,
+            description=each.description,
+        )

@@ -1,0 +1,84 @@
+"""What operators see of the instances."""
+
+import re
+import time
+
+import msgspec
+import pytest
+import redis
+from django.urls import reverse
+
+from bridge.models import Instance
+from bridge.pool.policy import InstanceFacts
+
+LIST = reverse("admin:bridge_instance_changelist")
+
+
+@pytest.fixture
+def heartbeats(redis_server):
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushdb()
+        yield client
+        client.flushdb()
+
+
+@pytest.fixture
+def beat(heartbeats):
+    def beat(name, **changes):
+        facts = {
+            "name": name, "process": 1, "pid": 99, "generation": 1, "state": "ready", "login": True, "in_flight": 2,
+            "limit": 8, "restarts": 4, "last_error": "", "version": "2.5.1", "upstream": "lingma", "models": 6,
+            "started_at": time.time() - 7200, "at": time.time(),
+        }  # fmt: skip
+        heartbeats.set(f"lgw:instance:{name}", msgspec.json.encode(InstanceFacts(**facts | changes)), ex=15)
+
+    return beat
+
+
+def text(page):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.content.decode()))
+
+
+def test_the_list_shows_the_state_of_this_moment(admin_client, beat):
+    beat("w1-i1")
+    beat("w2-i1", state="login_required", login=False, last_error="the login has expired")
+    page = text(admin_client.get(LIST))
+    for fact in ("w1-i1", "ready", "2 / 8", "2.5.1", "w2-i1", "login required", "the login has expired"):
+        assert fact in page
+
+
+def test_an_instance_whose_heartbeat_stopped_is_shown_as_gone(admin_client, beat, heartbeats):
+    beat("w1-i1")
+    admin_client.get(LIST)
+    heartbeats.flushdb()
+    assert " gone " in text(admin_client.get(LIST))
+
+
+def test_without_redis_the_list_says_so(admin_client, beat, settings):
+    beat("w1-i1")
+    admin_client.get(LIST)
+    settings.REDIS_URL = "unix:///nowhere/redis.sock"
+    page = text(admin_client.get(LIST))
+    assert "Redis cannot be reached" in page
+    assert "w1-i1" in page
+
+
+def test_an_empty_list_says_why_it_is_empty(admin_client, heartbeats):
+    assert "no web process is running" in text(admin_client.get(LIST))
+
+
+@pytest.mark.parametrize("page", ["add", "change", "delete"])
+def test_nothing_can_be_edited(admin_client, beat, page):
+    beat("w1-i1")
+    admin_client.get(LIST)
+    url = reverse(f"admin:bridge_instance_{page}", args=[] if page == "add" else ["w1-i1"])
+    assert admin_client.post(url, {"post": "yes"}).status_code == 403
+    assert Instance.objects.count() == 1
+
+
+def test_the_list_costs_no_query_per_instance(admin_client, beat, django_assert_num_queries):
+    for number in range(5):
+        beat(f"w1-i{number}")
+    admin_client.get(LIST)
+    with django_assert_num_queries(13):
+        admin_client.get(LIST)

@@ -1,0 +1,129 @@
+"""What Celery does for the bridge, against a real Redis."""
+
+import logging
+import time
+from datetime import timedelta
+
+import msgspec
+import pytest
+import redis
+from django.core.management import call_command
+from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
+
+from bridge.models import Instance
+from bridge.pool.policy import InstanceFacts
+from bridge.tasks import check_instances
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def beat(redis_server):
+    """Publish a heartbeat as a pool does."""
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushdb()
+
+        def beat(name="w1-i1", **changes):
+            facts = {
+                "name": name, "process": 1, "pid": 99, "generation": 1, "state": "ready", "login": True,
+                "in_flight": 2, "limit": 8, "restarts": 0, "last_error": "", "version": "2.5", "upstream": "lingma",
+                "models": 6, "started_at": time.time() - 60, "at": time.time(),
+            }  # fmt: skip
+            value = msgspec.json.encode(InstanceFacts(**facts | changes))
+            client.set(f"lgw:instance:{name}", value, ex=15)
+
+        beat.client = client
+        yield beat
+        client.flushdb()
+
+
+def states():
+    return dict(Instance.objects.values_list("name", "state"))
+
+
+def test_a_heartbeat_becomes_a_row(beat):
+    beat(in_flight=3, version="2.5.1")
+    check_instances()
+    row = Instance.objects.get()
+    assert (row.name, row.state, row.in_flight, row.limit, row.version) == ("w1-i1", "ready", 3, 8, "2.5.1")
+
+
+def test_running_twice_changes_nothing(beat):
+    beat()
+    check_instances()
+    check_instances()
+    assert states() == {"w1-i1": "ready"}
+
+
+def test_a_heartbeat_that_stopped_leaves_a_gone_instance(beat):
+    beat()
+    check_instances()
+    beat.client.delete("lgw:instance:w1-i1")
+    check_instances()
+    row = Instance.objects.get()
+    assert (row.state, row.in_flight, row.login) == ("gone", 0, False)
+
+
+def test_an_instance_that_comes_back_is_no_longer_gone(beat):
+    beat()
+    check_instances()
+    beat.client.flushdb()
+    check_instances()
+    beat(generation=2)
+    check_instances()
+    assert states() == {"w1-i1": "ready"}
+
+
+def test_what_was_gone_for_a_day_is_removed(beat):
+    beat()
+    check_instances()
+    Instance.objects.update(seen_at=timezone.now() - timedelta(hours=25))
+    beat.client.flushdb()
+    check_instances()
+    assert states() == {}
+
+
+def test_a_change_of_state_is_logged_once(beat, caplog):
+    caplog.set_level(logging.INFO)
+    beat()
+    check_instances()
+    beat(state="backoff", last_error="exit code 1")
+    check_instances()
+    check_instances()
+    told = [(record.levelname, record.fields["was"], record.fields["state"]) for record in caplog.records]
+    assert told == [("INFO", None, "ready"), ("WARNING", "ready", "backoff")]
+
+
+def test_an_unreadable_heartbeat_hides_no_other(beat, caplog):
+    beat()
+    beat.client.set("lgw:instance:w1-i2", b"{}")
+    check_instances()
+    assert states() == {"w1-i1": "ready"}
+    assert "could not be read" in caplog.text
+
+
+def test_without_redis_nothing_is_declared_gone(beat, settings):
+    beat()
+    check_instances()
+    settings.REDIS_URL = "unix:///nowhere/redis.sock"
+    with pytest.raises(redis.ConnectionError):
+        check_instances()
+    assert states() == {"w1-i1": "ready"}
+
+
+def test_the_periodic_tasks_come_with_the_tables():
+    found = {each.task: (each.interval.every, each.interval.period) for each in PeriodicTask.objects.all()}
+    assert found == {
+        "accounts.flush_usage": (2, "seconds"),
+        "bridge.check_instances": (10, "seconds"),
+        "sessions_store.clean": (300, "seconds"),
+    }
+
+
+def test_migrating_again_leaves_what_an_operator_changed():
+    PeriodicTask.objects.filter(task="bridge.check_instances").update(enabled=False)
+    PeriodicTask.objects.filter(task="sessions_store.clean").delete()
+    call_command("migrate", verbosity=0)
+    assert not PeriodicTask.objects.get(task="bridge.check_instances").enabled
+    assert PeriodicTask.objects.count() == 3
