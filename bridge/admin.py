@@ -8,6 +8,7 @@ import redis
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.text import Truncator
 from django.utils.timesince import timesince
 from unfold.admin import ModelAdmin
@@ -24,6 +25,8 @@ COLOURS = {
     "login required": "danger",
     "gone": "danger",
 }
+
+RUNNING = {Instance.State.READY, Instance.State.LOGIN_REQUIRED, Instance.State.DRAINING}
 
 
 @admin.register(Instance)
@@ -67,8 +70,8 @@ class InstanceAdmin(ModelAdmin):
 
     @display(description="Instance", header=True, ordering="name")
     def header(self, obj: Instance) -> tuple[str, str]:
-        """Its name, and where it runs."""
-        return obj.name, f"web process {obj.process} · pid {obj.pid}" if obj.pid else f"web process {obj.process}"
+        """Its name, which tells the web process, and its process."""
+        return obj.name, f"pid {obj.pid}" if obj.pid else ""
 
     @display(description="State", ordering="state", label=COLOURS)
     def state_label(self, obj: Instance) -> str:
@@ -88,7 +91,7 @@ class InstanceAdmin(ModelAdmin):
     @display(description="Up for", ordering="started_at")
     def up_for(self, obj: Instance) -> str | None:
         """Since its last start."""
-        if obj.started_at is None or obj.state in {Instance.State.GONE, Instance.State.STOPPED}:
+        if obj.started_at is None or obj.state not in RUNNING:
             return None
         return timesince(obj.started_at, timezone.now(), depth=1)
 
@@ -100,5 +103,8 @@ class InstanceAdmin(ModelAdmin):
 
     @display(description="Last error")
     def error(self, obj: Instance) -> str | None:
-        """What went wrong last; the whole text is on its page."""
-        return Truncator(obj.last_error).chars(80) or None
+        """What went wrong last, on one line; the whole text is on its page."""
+        if not obj.last_error:
+            return None
+        line = '<span class="block truncate" style="max-width: min(16rem, 55vw)" title="{}">{}</span>'
+        return format_html(line, obj.last_error, Truncator(obj.last_error).chars(120))

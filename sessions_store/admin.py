@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 import redis
@@ -17,6 +18,12 @@ from sessions_store import tasks
 from sessions_store.models import Entry
 
 NO_REDIS = "Redis cannot be reached: {}"
+
+
+def since(moment: datetime) -> str:
+    """How long ago, to the second within the first minute."""
+    seconds = max(0, round((timezone.now() - moment).total_seconds()))
+    return f"{seconds} s" if seconds < 60 else timesince(moment, timezone.now(), depth=1)
 
 
 @admin.register(Entry)
@@ -91,12 +98,12 @@ class EntryAdmin(ModelAdmin):
     @display(description="Age", ordering="created_at")
     def age(self, obj: Entry) -> str:
         """Since the conversation's first turn."""
-        return timesince(obj.created_at, timezone.now(), depth=1)
+        return since(obj.created_at)
 
     @display(description="Idle for", ordering="used_at")
     def idle_for(self, obj: Entry) -> str:
         """Since the last turn ended."""
-        return timesince(obj.used_at, timezone.now(), depth=1)
+        return since(obj.used_at)
 
     @display(description="State", ordering="state", label={"idle": "success", "in use": "info"})
     def state_label(self, obj: Entry) -> str:
