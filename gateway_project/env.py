@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
+import zoneinfo
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -23,7 +25,28 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _url(*schemes: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if value and not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+            raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        return value
+
+    return check
+
+
+def _zone(value: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (KeyError, OSError, ValueError):
+        raise ValueError(f"{value} is not a time zone; an example is Asia/Shanghai") from None
+    return value
+
+
 Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+DatabaseUrl = Annotated[str, AfterValidator(_url("postgres", "postgresql", "sqlite"))]
+RedisUrl = Annotated[str, AfterValidator(_url("redis", "rediss", "unix"))]
+SocketUrl = Annotated[str, AfterValidator(_url("ws", "wss"))]
+TimeZone = Annotated[str, AfterValidator(_zone)]
 
 
 class Environment(BaseSettings):
@@ -34,8 +57,8 @@ class Environment(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the gateway listens on.")
     port: int = Field(8317, ge=1, le=65535, description="Port the gateway listens on.")
     data_dir: Path = Field(Path("./data"), description="Everything the gateway writes.")
-    database_url: str = Field("", description="Empty: SQLite in `DATA_DIR`. `postgres://…` in production.")
-    redis_url: str = Field("", description="Empty: an embedded server in `DATA_DIR`. `redis://…` in production.")
+    database_url: DatabaseUrl = Field("", description="Empty: SQLite in `DATA_DIR`. `postgres://…` in production.")
+    redis_url: RedisUrl = Field("", description="Empty: an embedded server in `DATA_DIR`. `redis://…` in production.")
     web_processes: int = Field(1, ge=1, le=64, description="Gateway processes, each with its own pool.")
     web_process: int = Field(1, ge=1, description="Number of this gateway process; `make run` sets it.")
     gateway_server: Literal["uvicorn", "daphne"] = Field("uvicorn", description="The ASGI server that serves.")
@@ -43,7 +66,9 @@ class Environment(BaseSettings):
 
     lingma_bin: str = Field("", description="Path of the Lingma executable.")
     lingma_vsix: str = Field("", description="Path or URL of the VSIX to take the executable from.")
-    lingma_attach_urls: Names = Field([], description="`ws://…` of running services to attach to.")
+    lingma_attach_urls: Annotated[list[SocketUrl], NoDecode, BeforeValidator(_split)] = Field(
+        [], description="`ws://…` of running services to attach to."
+    )
     lingma_instances: int = Field(1, ge=1, le=64, description="Instances per gateway process.")
     lingma_start_timeout_sec: float = Field(15, gt=0, description="How long an instance may take to be ready.")
     lingma_ask_kind: Literal["notification", "request"] = Field(
@@ -87,7 +112,7 @@ class Environment(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
     log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
-    time_zone: str = Field("UTC", description="Time zone of the admin console.")
+    time_zone: TimeZone = Field("UTC", description="Time zone of the admin console.")
 
     @property
     def in_flight_limit(self) -> int:
@@ -127,7 +152,10 @@ def load() -> Environment:
     except ValidationError as exc:
         first = exc.errors()[0]
         name = str(first["loc"][0]).upper() if first["loc"] else "environment"
-        raise SettingError(f"{name}: {first['msg']}") from None
+        raise SettingError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+    except SettingsError as exc:  # a value that should be JSON and is not
+        name = str(exc).partition('"')[2].partition('"')[0].upper()
+        raise SettingError(f"{name}: this is not valid JSON") from None
 
 
 def kept_secret(directory: Path, name: str) -> str:

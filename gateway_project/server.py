@@ -35,7 +35,7 @@ def serve_with_uvicorn(listener: socket.socket, env: Environment) -> None:
         loop="uvloop",
         http="httptools",
         ws="none",
-        lifespan="auto",
+        lifespan="on",
         access_log=False,
         log_config=None,
         log_level="warning",

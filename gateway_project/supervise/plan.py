@@ -7,7 +7,7 @@ from gateway_project import embedded_redis
 from gateway_project.env import Environment
 from gateway_project.supervise.child import Program
 
-CELERY = (sys.executable, "-m", "celery", "-A", "gateway_project.celery")
+CELERY = (sys.executable, "-m", "celery", "--quiet", "-A", "gateway_project.celery")
 
 
 def shared_environment(env: Environment, data_dir: Path) -> dict[str, str]:
@@ -49,7 +49,7 @@ def web(env: Environment, data_dir: Path, listener: int) -> list[Program]:
 
 def background(env: Environment, data_dir: Path) -> list[Program]:
     """Celery's worker and scheduler. Two threads: a long clean-up must not hold up the usage flush."""
-    shared = shared_environment(env, data_dir)
+    shared = {**shared_environment(env, data_dir), "PYTHONWARNINGS": "ignore:You're running the worker with superuser"}
     level = f"--loglevel={env.log_level}"
     worker = ("worker", "--pool=threads", "--concurrency=2", "--without-mingle", "--without-gossip", level)
     beat = ("beat", "--scheduler=django_celery_beat.schedulers:DatabaseScheduler", "--pidfile=", level)

@@ -8,7 +8,7 @@ KEY_PLACEHOLDER = "$LINGMA_GATEWAY_KEY"
 
 
 class Made(msgspec.Struct, frozen=True):
-    """What bootstrap made in this start; None for what was there before. Secrets: shown once, kept nowhere."""
+    """What bootstrap made in this start; a secret is None when it was there before. Shown once, kept nowhere."""
 
     admin_username: str | None = None
     admin_password: str | None = None

@@ -130,7 +130,9 @@ class Supervisor:
             child.kill()
 
     async def _shut_down(self) -> None:
-        if not self._shown and self._made != Made():  # secrets made in a start that was broken off
+        if not self._shown and (
+            self._made.api_key or self._made.admin_password
+        ):  # secrets made in a start that was broken off
             self._show("stopped before it was ready")
         self._listener.close()
         for group in (self._web, self._background, self._redis):

@@ -1,0 +1,93 @@
+"""`make run`'s supervisor as a user sees it: a process with an output, an address and descendants."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Gateway:
+    """A supervisor on a data directory of its own. Use as a context: nothing of it survives."""
+
+    def __init__(self, data_dir, **variables):
+        self.port = variables.pop("PORT", None) or free_port()
+        environment = {name: value for name, value in os.environ.items() if name != "MAKELEVEL"}
+        environment |= {"DATA_DIR": str(data_dir), "PORT": str(self.port), "DRAIN_SEC": "5", **variables}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gateway_project.supervise"],
+            cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.lines = []
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        descendants = self.descendants()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        psutil.wait_procs(descendants, timeout=10)
+        self._reader.join(10)
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+    def _read(self):
+        for line in self.process.stdout:
+            with self._changed:
+                self.lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+
+    def until(self, pattern, count=1):
+        """Wait for a line of the output that matches; return the match."""
+
+        def found():
+            return [match for line in self.lines if (match := re.search(pattern, line))]
+
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(found()) >= count, timeout=40), "\n".join(self.lines)
+            return found()[count - 1]
+
+    def descendants(self):
+        try:
+            return psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def descendant(self, *words):
+        """The child whose command line holds all these words."""
+        return next(one for one in self.descendants() if all(word in " ".join(one.cmdline()) for word in words))
+
+    def complete(self):
+        """Wait until every process runs; return them."""
+        self.until("Lingma gateway, ready")
+        self.until(r"^worker .* ready")
+        return self.descendants()
+
+    def ended(self):
+        """Wait for the end; return exit code and what was said on stderr."""
+        code = self.process.wait(60)
+        self._reader.join(10)
+        return code, self.process.stderr.read()
+
+
+def survivors(processes):
+    """Those that still run some seconds later."""
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]

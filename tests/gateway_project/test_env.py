@@ -1,0 +1,83 @@
+import pytest
+
+from gateway_project.env import SettingError, kept_secret, load
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Read an environment that differs in some variables."""
+
+    def read(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return load.__wrapped__()
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "0"),
+        ("PORT", "eighty"),
+        ("WEB_PROCESSES", "0"),
+        ("GATEWAY_SERVER", "gunicorn"),
+        ("DATABASE_URL", "gateway.sqlite3"),
+        ("DATABASE_URL", "mysql://localhost/gateway"),
+        ("REDIS_URL", "http://localhost"),
+        ("LINGMA_ATTACH_URLS", "ws://localhost:1,http://localhost:2"),
+        ("LINGMA_ASK_OVERRIDES", "{"),
+        ("TIME_ZONE", "Mars"),
+        ("LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_broken_value_is_refused_in_one_line_that_names_the_variable(read, name, value):
+    with pytest.raises(SettingError) as refusal:
+        read(**{name: value})
+    assert str(refusal.value).startswith(f"{name}: ")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_refusal_does_not_repeat_a_secret(read):
+    with pytest.raises(SettingError) as refusal:
+        read(REDIS_URL="http://:hunter2@localhost")
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_an_empty_value_means_the_default(read):
+    assert read(PORT="", LINGMA_ATTACH_URLS="").port == 8317
+
+
+def test_names_are_separated_by_commas(read):
+    assert read(API_KEYS="one, two,,").api_keys == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "upstream"),
+    [
+        ({}, "simulator"),
+        ({"LINGMA_BIN": "/opt/lingma"}, "lingma"),
+        ({"LINGMA_VSIX": "/opt/lingma.vsix"}, "lingma"),
+        ({"LINGMA_ATTACH_URLS": "ws://localhost:1", "LINGMA_BIN": "/opt/lingma"}, "attached"),
+    ],
+)
+def test_the_upstream_follows_from_what_is_set(read, variables, upstream):
+    assert read(**variables).upstream == upstream
+
+
+def test_eight_turns_run_at_once_for_every_instance(read):
+    assert read(LINGMA_INSTANCES="3").in_flight_limit == 24
+    assert read(LINGMA_ATTACH_URLS="ws://localhost:1,ws://localhost:2").in_flight_limit == 16
+    assert read(MAX_IN_FLIGHT="5").in_flight_limit == 5
+
+
+def test_celery_and_the_gateway_use_the_same_embedded_redis(read, tmp_path):
+    env = read(DATA_DIR=str(tmp_path))
+    assert env.redis_or_embedded_url == f"unix://{tmp_path}/redis.sock"
+    assert env.celery_broker_url == f"redis+socket://{tmp_path}/redis.sock"
+
+
+def test_a_secret_is_made_once_and_for_its_owner_only(tmp_path):
+    secret = kept_secret(tmp_path, "django")
+    assert kept_secret(tmp_path, "django") == secret
+    assert (tmp_path / "secrets" / "django").stat().st_mode & 0o077 == 0

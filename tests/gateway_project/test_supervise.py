@@ -1,0 +1,112 @@
+"""Starts, restarts and stops of the whole gateway."""
+
+import signal
+import urllib.request
+
+import pytest
+
+from tests.gateway_project.gateway import Gateway, survivors
+
+pytestmark = pytest.mark.e2e
+
+
+def answers(gateway, path="/admin/login/"):
+    with urllib.request.urlopen(f"http://127.0.0.1:{gateway.port}{path}", timeout=30) as answer:
+        return answer.status
+
+
+def test_a_start_prints_where_it_is_and_sigterm_leaves_nothing(tmp_path):
+    with Gateway(tmp_path) as gateway:
+        processes = gateway.complete()
+        output = "\n".join(gateway.lines)
+        assert answers(gateway) == 200
+        assert f"http://127.0.0.1:{gateway.port}/v1 " in output
+        assert "SIMULATOR" in output
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.ended() == (0, "")
+        assert survivors(processes) == []
+
+
+def test_secrets_are_printed_by_the_first_start_only(tmp_path):
+    with Gateway(tmp_path) as gateway:
+        key = gateway.until(r"API key +(lgw_\S+)")[1]
+        password = gateway.until(r"password (\S+)")[1]
+        assert gateway.until(r"Authorization: Bearer (\S+)\"")[1] == key
+        gateway.process.send_signal(signal.SIGINT)
+        assert gateway.ended()[0] == 0
+        assert "\n".join(gateway.lines).count(password) == 1
+    with Gateway(tmp_path) as gateway:
+        assert gateway.until(r"Authorization: Bearer (\S+)\"")[1] == "$LINGMA_GATEWAY_KEY"
+        assert "shown once" not in "\n".join(gateway.lines)
+
+
+def test_kill_9_leaves_nothing(tmp_path):
+    with Gateway(tmp_path) as gateway:
+        processes = gateway.complete()
+        gateway.process.kill()
+        assert len(processes) >= 4
+        assert survivors(processes) == []
+
+
+def test_a_child_that_dies_is_started_again(tmp_path):
+    with Gateway(tmp_path) as gateway:
+        gateway.complete()
+        gateway.descendant("gateway_project.server").kill()
+        gateway.until("web-1 was killed by SIGKILL; starting it again in 0.5 s")
+        assert answers(gateway) == 200  # the socket stayed open: the request waited
+        gateway.descendant("celery", "worker").kill()
+        gateway.until(r"^worker .* ready", count=2)
+
+
+def test_usage_in_the_embedded_redis_survives_its_kill_9(tmp_path):
+    import redis
+
+    with Gateway(tmp_path) as gateway:
+        gateway.complete()
+        client = redis.Redis(unix_socket_path=str(tmp_path / "redis.sock"))
+        client.xadd("test:rows", {"row": "1"})
+        gateway.descendant("redis.sock").kill()
+        gateway.until("redis was killed by SIGKILL")
+        client.retry = redis.retry.Retry(redis.backoff.ConstantBackoff(0.1), 50)
+        client.retry.update_supported_errors([redis.ConnectionError])
+        assert client.xlen("test:rows") == 1
+        client.close()
+
+
+def test_two_web_processes_share_the_socket(tmp_path):
+    with Gateway(tmp_path, WEB_PROCESSES="2") as gateway:
+        gateway.complete()
+        servers = [one for one in gateway.descendants() if "gateway_project.server" in one.cmdline()]
+        assert {one.environ()["WEB_PROCESS"] for one in servers} == {"1", "2"}
+        servers[0].kill()
+        assert answers(gateway) == 200
+
+
+def test_daphne_serves_and_stops_too(tmp_path):
+    with Gateway(tmp_path, GATEWAY_SERVER="daphne") as gateway:
+        processes = gateway.complete()
+        assert answers(gateway) == 200
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.ended() == (0, "")
+        assert survivors(processes) == []
+
+
+def test_a_second_signal_stops_at_once(tmp_path):
+    with Gateway(tmp_path, DRAIN_SEC="600") as gateway:
+        processes = gateway.complete()
+        for process in processes:
+            process.suspend()  # deaf to SIGTERM
+        gateway.process.send_signal(signal.SIGTERM)
+        gateway.until("stopping")
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.ended()[0] == 0
+        assert survivors(processes) == []
+
+
+def test_a_signal_in_the_middle_of_a_start_leaves_nothing(tmp_path):
+    with Gateway(tmp_path) as gateway:
+        while not (processes := gateway.descendants()):
+            gateway.process.poll()
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.ended() == (0, "")
+        assert survivors(processes) == []

@@ -1,0 +1,57 @@
+"""What cannot work is said in one line, at once."""
+
+import socket
+
+import pytest
+
+from tests.gateway_project.gateway import Gateway
+
+pytestmark = pytest.mark.e2e
+
+
+def refusal(data_dir, **variables):
+    """The one line a start ends with."""
+    with Gateway(data_dir, **variables) as gateway:
+        code, said = gateway.ended()
+        assert code == 2
+        assert gateway.lines == []
+        assert said.count("\n") == 1
+        return said
+
+
+def test_a_port_in_use(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        assert f"PORT: cannot listen on 127.0.0.1:{port}: Address already in use" in refusal(tmp_path, PORT=port)
+
+
+def test_a_data_directory_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    assert "DATA_DIR: cannot write to" in refusal(tmp_path / "file" / "data")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "many"),
+        ("LINGMA_BIN", "/nowhere/lingma"),
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+        ("DATABASE_URL", "sqlite:////nowhere/gateway.sqlite3"),
+        ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing"),
+    ],
+)
+def test_a_setting_that_cannot_work(tmp_path, name, value):
+    port = {"PORT": value} if name == "PORT" else {name: value}
+    assert f"lingma-gateway: {name}: " in refusal(tmp_path, **port)
+
+
+def test_a_data_directory_in_use(tmp_path):
+    with Gateway(tmp_path) as first:
+        first.until("Lingma gateway, ready")
+        assert f"another gateway is running on {tmp_path}" in refusal(tmp_path)
+
+
+def test_a_data_directory_too_deep_for_a_socket(tmp_path):
+    assert "DATA_DIR: " in refusal(tmp_path / ("d" * 100))
