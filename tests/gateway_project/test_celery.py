@@ -1,0 +1,67 @@
+"""Worker and beat as real processes, on an installation of their own."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import msgspec
+import pytest
+import redis
+
+from bridge.pool.policy import InstanceFacts
+from gateway_project.celery import app
+from tests.environment import start_redis
+
+FACTS = InstanceFacts(
+    "w1-i1", 1, 99, 1, "ready", True, 0, 8, 0, "", "2.5", "simulator", 6, time.time(), time.time()
+)  # fmt: skip
+
+
+@pytest.fixture
+def installation(tmp_path):
+    """Its environment: an empty database with all tables, and a Redis with one heartbeat."""
+    server = start_redis(tmp_path)
+    with redis.Redis(unix_socket_path=str(tmp_path / "redis.sock")) as client:
+        client.set("lgw:instance:w1-i1", msgspec.json.encode(FACTS))
+    env = os.environ | {"DATA_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=env, check=True)
+    yield env
+    server.terminate()
+    server.wait()
+
+
+@pytest.fixture
+def celery(installation):
+    argv = [sys.executable, "-m", "celery", "-A", "gateway_project", "worker", "--beat", "--pool=threads"]
+    schedule = ["--concurrency=2", "--without-mingle", "--without-gossip"]
+    worker = subprocess.Popen([*argv, *schedule], env=installation, stderr=subprocess.PIPE, text=True)
+    yield worker
+    worker.kill()
+    worker.communicate()
+
+
+@pytest.mark.e2e
+def test_beat_and_worker_find_an_instance_by_its_heartbeat(celery, tmp_path):
+    assert any("instance changed instance=w1-i1" in line for line in celery.stderr)
+    rows = sqlite3.connect(tmp_path / "gateway.sqlite3").execute("select name, state from bridge_instance").fetchall()
+    assert rows == [("w1-i1", "ready")]
+    celery.send_signal(signal.SIGTERM)
+    assert celery.wait(timeout=30) == 0
+
+
+def test_every_scheduled_task_exists():
+    from bridge.schedules import SCHEDULES
+
+    app.loader.import_default_modules()
+    assert {each.task for each in SCHEDULES} <= set(app.tasks)
+
+
+def test_a_periodic_task_that_waited_is_dropped_before_the_broker_hands_it_out_again():
+    from bridge.schedules import SCHEDULES
+
+    handed_out_again = app.conf.broker_transport_options["visibility_timeout"]
+    assert app.conf.task_time_limit < handed_out_again
+    assert all(each.expires <= handed_out_again for each in SCHEDULES)
