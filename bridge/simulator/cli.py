@@ -1,0 +1,157 @@
+"""The command line of the Lingma executable, and the help of the simulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from . import faults, knobs, workdir
+from .account import read_user
+from .chance import Chance
+
+USAGE = """\
+A stand-in for the Lingma executable: it speaks the same local protocol, and no model is asked.
+
+  start [flags]                        run the service in the foreground
+  version                              print the version
+  status [-o json] [--workDir <dir>]   print who is logged in
+  machine-info                         print the machine token
+
+Flags of start (both --key=value and --key value; unknown ones are ignored):
+  --workDir <dir>          root of all state, default ~/.lingma
+  --socketPort <port>      WebSocket port, default 37010, 0 takes a free one
+  --httpPort <port>        HTTP port, default 37510, 0 takes a free one
+  --transportType, --endpoint, --copyDataDir, --startupId   as the executable has them
+  --script <file>          a JSON object of knobs
+
+Every knob below is also a flag (--start-delay-ms=500), an environment variable
+(LINGMA_SIMULATOR_START_DELAY_MS=500), and a key of the control file <workDir>/simulator.json, a JSON object
+which is re-read when it changes. There, "turns" is a list of objects with knobs for the next turns, one each.
+The later wins: environment, --script, flags, control file, entry of "turns", marker.
+
+A marker in the prompt sets the knobs of that turn: [[sim: key=value key="quoted \\"value\\"" key]]. A key alone
+means true. The last marker of the prompt counts, and none is echoed. An unknown key finishes the turn with 400.
+  [[sim: text="Hello" size=2 delay_ms=20 first_ms=0]]
+  [[sim: chunks=50 delay_ms=0 fault=F1 after=3]]
+  [[sim: finish=429]]   [[sim: echo=history]]   [[sim: fault=foreign_finish,late_answer]]
+"""
+DEFAULT_PORT, DEFAULT_HTTP_PORT = 37010, 37510
+
+
+class Arguments(NamedTuple):
+    command: str
+    flags: dict[str, str]
+
+
+def parse(argv: list[str]) -> Arguments:
+    """Names in lower case without dashes and underscores, so that --workDir and --start-delay-ms are found alike."""
+    command, flags, rest = "", {}, list(argv)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            command = command or word
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        if not equals:
+            value = rest.pop(0) if rest and not rest[0].startswith("-") else "true"
+        flags[_bare(name)] = value
+    return Arguments(command, flags)
+
+
+def _bare(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def main(argv: list[str]) -> int:
+    """Run a command of the executable; the exit code."""
+    command, flags = parse(argv)
+    if command in ("", "help") or "help" in flags or "h" in flags:
+        print(help_text())  # noqa: T201
+        return 0 if command or flags else 2
+    if command not in COMMANDS:
+        sys.stderr.write(f"unknown command: {command}\n")
+        return 2
+    try:
+        return COMMANDS[command](flags)
+    except knobs.KnobError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return 2
+
+
+def help_text() -> str:
+    lines = [USAGE]
+    for room, title in (("service", "Knobs of the process"), ("turn", "Knobs of a turn (a marker may set these)")):
+        lines.append(f"{title}:")
+        lines += [
+            f"  {name:<18} {meaning} [{default}]" for kind, name, default, meaning in knobs.described() if kind == room
+        ]
+        lines.append("")
+    numbered = "  ".join(f"{number}={name}" for number, name in faults.NAMES.items())
+    return "\n".join([*lines, f"Faults: {numbered}"])
+
+
+def _root(flags: dict[str, str]) -> Path:
+    return Path(flags.get("workdir") or Path.home() / ".lingma").expanduser().absolute()
+
+
+def _controls(flags: dict[str, str]) -> knobs.Controls:
+    names = {_bare(name): name for name in knobs.SERVICE_NAMES | knobs.TURN_NAMES}
+    layer = {names[flag]: value for flag, value in flags.items() if flag in names}
+    script = flags.get("script")
+    controls = knobs.Controls(_root(flags), layer, Path(script) if script else None)
+    controls.refresh()
+    faults.named(controls.turn.fault)
+    return controls
+
+
+def _version(flags: dict[str, str]) -> int:
+    print(f"version: {_controls(flags).service.version_string}")  # noqa: T201
+    return 0
+
+
+def _status(flags: dict[str, str]) -> int:
+    user, _ = read_user(_root(flags))
+    known = {"username": user.name, "user_type": "personal_standard"} if user else {}
+    state = {"logged_in": bool(user), **known, "version": _controls(flags).service.version_string}
+    as_json = json.dumps(state, separators=(",", ":"))
+    plain = "\n".join(f"{key}: {value}" for key, value in state.items())
+    print(as_json if flags.get("o") == "json" else plain)  # noqa: T201
+    return 0
+
+
+def _machine_info(flags: dict[str, str]) -> int:
+    print(f"machineToken: {Chance().hex()}\nmachineType: {socket.gethostname()}")  # noqa: T201
+    return 0
+
+
+def _start(flags: dict[str, str]) -> int:
+    root, controls = _root(flags), _controls(flags)
+    settings = controls.service
+    time.sleep(settings.start_delay_ms / 1000)
+    if settings.start_fails:
+        sys.stderr.write("simulated start failure\n")
+        return settings.exit_code
+    ports = [int(flags.get(name) or default) for name, default in PORTS]
+    workdir.lay_out(root)
+    return _run(root, controls, *ports)
+
+
+def _run(root: Path, controls: knobs.Controls, port: int, http_port: int) -> int:
+    import uvloop  # here, so that the other commands stay quick
+
+    from .service import serve
+
+    code = uvloop.run(serve(root, controls, port=port, http_port=http_port))
+    sys.stdout.flush()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os._exit(code)  # turns that are resting must not keep a stopped service alive
+
+
+PORTS = (("socketport", DEFAULT_PORT), ("httpport", DEFAULT_HTTP_PORT))
+COMMANDS = {"start": _start, "version": _version, "status": _status, "machine-info": _machine_info}

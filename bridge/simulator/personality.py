@@ -1,0 +1,56 @@
+"""What the simulated model says when no script tells it what to say."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+SHOWN = 90
+LABEL = re.compile(r"(?:^|\n)\s*(?:\[user\]|user:|human:|用户[::])\s*", re.IGNORECASE)
+OTHER_SPEAKER = re.compile(r"\n\s*(?:\[\w+\]|assistant:|助手[::])\s*", re.IGNORECASE)
+TOKEN = re.compile(r"[一-鿿぀-ヿ가-힯]|[A-Za-z0-9_]{1,8}|[^\sA-Za-z0-9_]")
+CHUNK = re.compile(r"\s*(?:[一-鿿]{1,3}|[^\s一-鿿]{1,8})|\s+")
+
+ENGLISH = (
+    "This is a simulated answer: no language model was asked. You wrote “{question}”, and it reached the stand-in "
+    "for {model} just as it would reach the real service. {turns} "
+    "Everything around the text is real, though: the stream, the timing, the sessions and the token counts. "
+    "Point LINGMA_BIN at the Lingma executable to hear from the model itself."
+)
+CHINESE = (
+    "这是模拟的回答,没有调用任何大模型。你写的是“{question}”,它已经送到 {model} 的替身,和送到真实服务时完全一样。"
+    "{turns}除了文字内容,其余都是真的:流式输出、节奏、会话和用量。把 LINGMA_BIN 指向 Lingma 可执行文件,就能得到真正的回答。"
+)
+
+
+def question_of(prompt: str) -> str:
+    """The last thing a user said in a flattened prompt, on one line and short enough to quote."""
+    last = LABEL.split(prompt[-4000:])[-1]
+    line = " ".join(OTHER_SPEAKER.split(last)[0].split())
+    return line if len(line) <= SHOWN else f"{line[:SHOWN].rstrip()}…"
+
+
+def answer(prompt: str, model: str, turn: int) -> str:
+    """`turn` counts the turns of the session, this one included."""
+    question = question_of(prompt)
+    if re.search("[一-鿿]", question):
+        return CHINESE.format(question=question, model=model, turns=f"这是本次会话的第 {turn} 轮。")
+    turns = "This is the first turn of our session." if turn == 1 else f"This is turn {turn} of our session."
+    return ENGLISH.format(question=question, model=model, turns=turns)
+
+
+def tokens(text: str) -> int:
+    """A model-like count: a short word, a Chinese character or a sign is one token. Long texts are extrapolated."""
+    sample = text[:20_000]
+    counted = len(TOKEN.findall(sample))
+    return counted if len(text) == len(sample) else counted * len(text) // len(sample)
+
+
+def pieces(text: str, *, chunks: int, size: int) -> list[str]:
+    """The text as deltas; never an empty list, so that an empty answer is one empty delta."""
+    if chunks > 0:
+        edges = [len(text) * number // chunks for number in range(chunks + 1)]
+        return [text[low:high] for low, high in pairwise(edges)]
+    if size > 0:
+        return [text[at : at + size] for at in range(0, len(text), size)] or [""]
+    return CHUNK.findall(text) or [""]

@@ -1,0 +1,138 @@
+"""The agent's side of tool calls, in the spelling of the plugin: card, sync, approval, invocation, result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from . import personality
+from .wheel import Steps
+
+if TYPE_CHECKING:
+    from .turn import Turn
+
+IDE_TOOLS = frozenset({
+    "read_file", "save_file", "run_in_terminal", "get_terminal_output", "replace_text_by_path",
+    "create_file_with_text", "delete_file_by_path", "get_problems",
+})  # fmt: skip
+CARD_CHUNK = 7
+
+
+class ToolCall(msgspec.Struct):
+    """What the client has said about one call so far, in whatever order it said it."""
+
+    call_id: str
+    name: str
+    approved: bool | None = None
+    outcome: dict[str, Any] | None = None
+
+
+def run(turn: Turn) -> Steps:
+    names = [name.strip() for name in turn.knobs.tools.split(",") if name.strip()]
+    if turn.knobs.tool_forward and turn.ask.forced_tool:
+        names.append(turn.ask.forced_tool)
+    for name in names:
+        call = ToolCall(f"call-{turn.service.chance.hex()[:12]}", name)
+        turn.tool_calls.append(call)
+        turn.service.tool_calls[call.call_id] = (turn, call)
+        yield from _one(turn, call)
+        del turn.service.tool_calls[call.call_id]
+
+
+def _one(turn: Turn, call: ToolCall) -> Steps:
+    card = f"\n```toolCall::{call.name}::{call.call_id}::INIT\n```\n"
+    for piece in personality.pieces(card, chunks=0, size=turn.knobs.size or CARD_CHUNK):
+        turn.say(piece)
+    sync(turn, call, "PENDING")
+    if turn.knobs.tool_approval and call.approved is None and call.outcome is None:
+        yield from _until(turn, lambda: call.approved is not None or call.outcome is not None)
+        if call.approved is None and call.outcome is None:
+            sync(turn, call, "ERROR", message="approval timed out")
+            return
+    if call.approved is False:
+        sync(turn, call, "CANCELLED", message="rejected")
+        return
+    sync(turn, call, "RUNNING")
+    if call.name in IDE_TOOLS:
+        yield from _invoke(turn, call)
+    else:
+        sync(turn, call, "FINISHED", results=json.loads(turn.knobs.tool_results))
+
+
+def _until(turn: Turn, done: Callable[[], bool]) -> Steps:
+    """Rest until it is done or the time is up."""
+    end = turn.service.loop.time() + turn.knobs.tool_timeout_ms / 1000
+    while not done() and (left := end - turn.service.loop.time()) > 0:
+        yield left
+
+
+def _invoke(turn: Turn, call: ToolCall) -> Steps:
+    """An IDE tool: the client runs it and tells the outcome, now or later."""
+    _push_invoke(turn, call)
+    yield from _until(turn, lambda: call.outcome is not None)
+    if call.outcome is None:
+        sync(turn, call, "ERROR", message="no tool result")
+    elif call.outcome.get("success") is False:
+        sync(turn, call, "ERROR", message=str(call.outcome.get("errorMessage") or "tool failed"))
+    else:
+        sync(turn, call, "FINISHED", results=[call.outcome.get("result") or {}])
+
+
+def _push_invoke(turn: Turn, call: ToolCall) -> None:
+    params = {
+        "sessionId": turn.session.session_id, "requestId": turn.ask.request_id, "toolCallId": call.call_id,
+        "name": call.name, "parameters": json.loads(turn.knobs.tool_args), "async": turn.knobs.tool_async,
+    }  # fmt: skip
+
+    def answered(result: Any) -> None:
+        if not turn.knobs.tool_async and isinstance(result, dict):
+            settle(turn, call, outcome=result)
+
+    turn.peer.push(b"tool/invoke", msgspec.json.encode(params), turn.quirks, answered)
+
+
+def settle(turn: Turn, call: ToolCall, *, approved: bool | None = None, outcome: dict[str, Any] | None = None) -> None:
+    """The client has spoken; duplicates change nothing."""
+    if approved is not None and call.approved is None:
+        call.approved = approved
+    elif outcome is not None and call.outcome is None:
+        call.outcome = outcome
+    else:
+        return
+    turn.service.wheel.wake(turn.job)
+
+
+def sync(turn: Turn, call: ToolCall, status: str, *, results: list[Any] | None = None, message: str = "") -> None:
+    fields: dict[str, Any] = {
+        "sessionId": turn.session.session_id, "requestId": turn.ask.request_id, "projectPath": "/workspace",
+        "toolCallId": call.call_id, "toolCallStatus": status.lower() if turn.knobs.tool_lower else status,
+        "parameters": json.loads(turn.knobs.tool_args), "results": results or [],
+        "errorCode": "TOOL_ERROR" if message else "", "errorMsg": message,
+    }  # fmt: skip
+    turn.push_raw("tool/call/sync", msgspec.json.encode(_spelled(turn, call, fields)))
+
+
+def _spelled(turn: Turn, call: ToolCall, fields: dict[str, Any]) -> dict[str, Any]:
+    match turn.knobs.tool_shape:
+        case "named":
+            return fields | {"name": call.name}
+        case "nested":
+            inner = {key: fields.pop(key) for key in ("toolCallId", "toolCallStatus", "parameters", "results")}
+            return fields | {"toolCall": inner | {"name": call.name}}
+        case "items":
+            items = [{"toolCallId": call.call_id, "name": call.name, "result": item} for item in fields["results"]]
+            return fields | {"results": items}
+        case _:
+            return fields
+
+
+def all_finished(turn: Turn) -> None:
+    fields = {
+        "sessionId": turn.session.session_id, "requestId": turn.ask.request_id, "projectPath": "/workspace",
+        "toolCallId": "", "toolCallStatus": "REQUEST_FINISHED", "parameters": {}, "results": [], "errorCode": "",
+        "errorMsg": "",
+    }  # fmt: skip
+    turn.push_raw("tool/call/sync", msgspec.json.encode(fields))

@@ -1,0 +1,118 @@
+"""Sockets: WebSocket connections and the raw stream of the unix socket, both ending in a `Peer`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+from .frames import CLOSE, PING, PONG, FrameError, FrameReader, frame
+from .peer import Peer
+
+if TYPE_CHECKING:
+    from .service import Service
+
+PATHS = {"/", "/ws"}
+MAX_HEAD = 65536
+
+
+class SocketEnd(asyncio.Protocol):
+    """What both kinds share: one peer, from the connection to its loss."""
+
+    transport: asyncio.Transport
+    peer: Peer
+    websocket = False
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.peer = self.service.join(websocket=self.websocket)
+        self.peer.write = self.transport.write
+        self.peer.close = self.shut
+
+    def data_received(self, data: bytes) -> None:
+        self.peer.receive(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.service.leave(self.peer)
+
+    def shut(self, hard: bool) -> None:
+        self.peer.flush()
+        self.transport.close()
+
+
+class StreamEnd(SocketEnd):
+    """The unix socket."""
+
+
+class WebSocketEnd(SocketEnd):
+    """The handshake is the websockets library's; the frames after it are read by our own lean reader."""
+
+    websocket = True
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
+        self._head: bytes | None = b""
+        self._reader = FrameReader(self._control)
+
+    def data_received(self, data: bytes) -> None:
+        if self._head is not None:
+            data = self._handshake(data)
+        if not data:
+            return
+        try:
+            received = self._reader.feed(data)
+        except FrameError as exc:
+            self._say_goodbye(1002, str(exc))
+            return
+        if received:
+            self.peer.receive(received)
+
+    def _handshake(self, data: bytes) -> bytes:
+        """Answer the upgrade when its head is complete; what follows the head is returned."""
+        head, blank, rest = ((self._head or b"") + data).partition(b"\r\n\r\n")
+        if not blank:
+            self._head = head
+            if len(head) > MAX_HEAD:
+                self.transport.abort()
+            return b""
+        protocol = ServerProtocol()
+        protocol.receive_data(head + blank)
+        accepted = any(self._welcome(protocol, event) for event in protocol.events_received())
+        self.transport.write(b"".join(protocol.data_to_send()))
+        if not accepted:
+            self.transport.close()
+            return b""
+        self._head = None
+        return rest
+
+    def _welcome(self, protocol: ServerProtocol, event: object) -> bool:
+        if not isinstance(event, Request):
+            return False
+        known = event.path.partition("?")[0] in PATHS
+        response = protocol.accept(event) if known else protocol.reject(404, "not found\n")
+        protocol.send_response(response)
+        return response.status_code == 101
+
+    def _control(self, opcode: int, payload: bytes) -> None:
+        if opcode == PING:
+            self.peer.send_raw(frame(payload, PONG))
+        elif opcode == CLOSE:
+            self.peer.flush()
+            self.transport.write(frame(payload[:2], CLOSE))
+            self.transport.close()
+
+    def _say_goodbye(self, code: int, reason: str) -> None:
+        self.peer.flush()
+        self.transport.write(frame(code.to_bytes(2, "big") + reason.encode(), CLOSE))
+        self.transport.close()
+
+    def shut(self, hard: bool) -> None:
+        if hard or self._head is not None:
+            super().shut(hard)
+        else:
+            self._say_goodbye(1001, "service stops")
