@@ -1,18 +1,18 @@
 """One supervised process: started tied to us, its output copied, started again with back-off when it dies."""
 
 import asyncio
+import inspect
 import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 
+from bridge.lingma import launch
 from gateway_project.supervise.console import Console
 
-TETHER = str(Path(__file__).with_name("tether.py"))
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
 STEADY = 30.0
@@ -33,8 +33,9 @@ class Program(msgspec.Struct, frozen=True):
 
 async def spawn(program: Program, *, stderr: int) -> Process:
     """Start a program that dies with us. Its own session keeps a terminal's Ctrl-C away from it."""
+    tie = (inspect.getfile(launch), str(int(signal.SIGKILL)), str(os.getpid()))
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-I", "-S", TETHER, str(os.getpid()), *program.command,
+        sys.executable, "-I", "-S", *tie, *program.command,
         env={**os.environ, **program.environment},
         pass_fds=program.inherited,
         start_new_session=True,

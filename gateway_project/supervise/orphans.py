@@ -1,4 +1,4 @@
-"""Processes whose parent died and that the kernel gave to us: what a child of ours left behind."""
+"""Processes and the death of their parents: ours, and what a child of ours left behind."""
 
 import contextlib
 import ctypes
@@ -8,7 +8,14 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+
+
+def follow_parent() -> None:
+    """Get SIGTERM when our own parent dies. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def adopt() -> None:

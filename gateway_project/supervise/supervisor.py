@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from gateway_project.env import Environment, SettingError
-from gateway_project.supervise import orphans, plan, tether
+from gateway_project.supervise import orphans, plan
 from gateway_project.supervise.child import Child, Program, spawn
 from gateway_project.supervise.console import Console
 from gateway_project.supervise.ground import check_programs, listen, own_data_dir
@@ -25,7 +25,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 async def supervise(env: Environment) -> None:
     """Run the gateway until a signal. Raise SettingError when it cannot be started."""
     if "MAKELEVEL" in os.environ:  # a `make` that is killed must not leave us behind
-        tether.tie(signal.SIGTERM)
+        orphans.follow_parent()
     orphans.adopt()
     check_programs(env)
     with own_data_dir(env) as data_dir, listen(env.host, env.port) as listener:
