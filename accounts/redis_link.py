@@ -187,13 +187,13 @@ class _Pipe(asyncio.Protocol):
         self._broken = ""
 
     def issue(self, packed: bytes) -> asyncio.Future[Any]:
-        """Send a command now, or with the next pipeline when one is in flight."""
+        """Send a command as soon as the loop comes round, or with the next pipeline when one is in flight."""
         self.check()
         reply = self._loop.create_future()
         self._packed.append(packed)
         self._awaited.append(reply)
-        if not self._sent:
-            self._flush()
+        if not self._sent and len(self._packed) == 1:
+            self._loop.call_soon(self._flush_if_idle)  # what else is issued in this turn of the loop goes along
         return reply
 
     def check(self) -> None:
@@ -234,6 +234,10 @@ class _Pipe(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._break(f"connection lost: {exc or 'the server closed it'}", dead=False)
+
+    def _flush_if_idle(self) -> None:
+        if self._packed and not self._sent and not self._broken:
+            self._flush()
 
     def _flush(self) -> None:
         packed, self._packed = self._packed, []

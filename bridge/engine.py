@@ -298,11 +298,12 @@ class _Run:
             self._said.append(rest)
             batch.append(TextDelta(rest))
         log = lease.instance.log
-        if cut is None and log is not None and log.may_come(turn.request_id):
+        logged = log.usage(turn.request_id) if log else None
+        if logged is None and cut is None and log is not None and log.worth_waiting:
             yield batch  # the text does not wait for the figures
             batch = []
-            await log.wait_for(turn.request_id)
-        usage = self._count(turn, log.usage(turn.request_id) if log else None)
+            logged = await log.wait_for(turn.request_id)
+        usage = self._count(turn, logged)
         self._record.status, self._record.reason = "ok", cut or FinishReason.STOP
         if cut is None:
             await self._remember(lease, turn)

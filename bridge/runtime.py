@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from accounts.redis_link import RedisLink, RedisUnavailable
 from accounts.usage import Ledger
 from bridge import metrics
 from bridge.engine import Engine, EngineOptions
+from bridge.lingma.entropy import Entropy
 from bridge.lingma.turn import TurnLimits
 from bridge.pool.instance import Instance, InstanceOptions, Source
 from bridge.pool.pool import Pool, PoolOptions
@@ -44,7 +44,7 @@ class Runtime:
         self.keys = KeyRing(pepper, self.link)
         self.ledger = Ledger(self.link, data_dir / "spool")
         self.pool = Pool(_sources(env, data_dir), env.web_process, _pool_options(env), _instance_options(env))
-        self.engine = Engine(self.pool, self._sessions(), _engine_options(env), lambda: uuid.uuid4().hex)
+        self.engine = Engine(self.pool, self._sessions(), _engine_options(env), _new_id)
         self._background: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
         self._counted: dict[tuple[Counter, str], int] = {}
@@ -128,6 +128,14 @@ async def stop_runtime() -> None:
     runtime, _runtime = _runtime, None
     if runtime is not None:
         await runtime.stop()
+
+
+_random = Entropy(16)
+
+
+def _new_id() -> str:
+    """32 hexadecimal digits, as unique as a UUID."""
+    return _random().hex()
 
 
 def _sources(env: Environment, data_dir: Path) -> list[Source]:

@@ -25,6 +25,8 @@ def serve_with_uvicorn(listener: socket.socket, env: Environment) -> None:
     """Serve until SIGTERM, then let running streams go on for DRAIN_SEC."""
     import uvicorn
 
+    from gateway_project.http_protocol import CorkedHttpProtocol
+
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
@@ -33,7 +35,7 @@ def serve_with_uvicorn(listener: socket.socket, env: Environment) -> None:
     config = uvicorn.Config(
         APPLICATION,
         loop="uvloop",
-        http="httptools",
+        http=CorkedHttpProtocol,
         ws="none",
         lifespan="on",
         access_log=False,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
@@ -12,14 +11,19 @@ from channels.generic.http import AsyncHttpConsumer
 
 from bridge.chat.errors import GatewayError, InternalError, MethodNotAllowed, Unauthenticated
 from bridge.http.body import HungUp, Receive
+from bridge.lingma.entropy import Entropy
 from bridge.runtime import Runtime, get_runtime
 from bridge.wire import anthropic, openai_chat
 from bridge.wire.format import WireFormat
 
 logger = logging.getLogger(__name__)
 
+_random = Entropy(16)
+
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+
+LISTEN_AFTER_SEC = 0.1
 
 JSON = (b"content-type", b"application/json")
 EVENT_STREAM: Headers = [
@@ -44,10 +48,11 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         self.scope = scope
         self.receive = receive
         self.base_send = send
-        self.id = uuid.uuid4().hex
+        self.id = _random().hex()
         self.request_headers: dict[bytes, bytes] = dict(scope["headers"])
         self.begun = False
         self.hung_up = False
+        self._listener: asyncio.Task[None] | None = None
         try:
             self.check_method()
             self.runtime = await get_runtime()
@@ -141,7 +146,8 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a consumer runs in a task")
-        watch = asyncio.get_running_loop().create_task(self._cancel_on_hang_up(task))
+        # Short answers end before a task that listens would have paid for itself.
+        watch = asyncio.get_running_loop().call_later(LISTEN_AFTER_SEC, self._listen, task)
         try:
             await work
         except asyncio.CancelledError:
@@ -151,6 +157,11 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             raise HungUp from None
         finally:
             watch.cancel()
+            if self._listener is not None:
+                self._listener.cancel()
+
+    def _listen(self, task: asyncio.Task[Any]) -> None:
+        self._listener = asyncio.get_running_loop().create_task(self._cancel_on_hang_up(task))
 
     async def _cancel_on_hang_up(self, task: asyncio.Task[Any]) -> None:
         while (await self.receive())["type"] != "http.disconnect":

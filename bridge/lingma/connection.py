@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
@@ -14,6 +13,7 @@ import msgspec
 
 from bridge.chat.errors import ConnectionLost, UpstreamFailed
 from bridge.lingma import dialect_a, rpc
+from bridge.lingma.entropy import Entropy
 from bridge.lingma.framing import Framer, FramingError
 from bridge.lingma.rpc import Incoming, RpcError
 from bridge.lingma.turn import Turn
@@ -43,6 +43,8 @@ class Connection(asyncio.Protocol):
         self._turns: dict[str, Turn] = {}
         self._calls: dict[int, asyncio.Future[bytes]] = {}
         self._next_id = 1
+        self._outgoing: list[bytes] = []
+        self._loop = loop
         self._handlers: dict[str, Callable[[bytes], None]] = {
             dialect_a.ANSWER: self._on_answer,
             dialect_a.FINISH: self._on_finish,
@@ -52,7 +54,7 @@ class Connection(asyncio.Protocol):
     @classmethod
     async def dial(cls, url: str, *, within: float, headers: dict[str, str] | None = None) -> Connection:
         """Connect and shake hands within that many seconds. Raise DialFailed."""
-        socket = WebSocket(url, lambda: os.urandom(4), headers)
+        socket = WebSocket(url, Entropy(4), headers)
         host, port = _address(url)
         loop = asyncio.get_running_loop()
         try:
@@ -147,10 +149,18 @@ class Connection(asyncio.Protocol):
     def _send(self, *messages: bytes) -> None:
         if self._transport is None or self._transport.is_closing():
             raise ConnectionLost("The connection to the Lingma service was lost.")
-        self._transport.write(self._socket.message(*messages))
+        if not self._outgoing:
+            # One write for all that is sent in this turn of the loop; it runs before whatever a push wakes up.
+            self._loop.call_soon(self._flush)
+        self._outgoing += messages
+
+    def _flush(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(self._socket.message(*outgoing))
 
     def _call(self, method: str, params: dict[str, Any]) -> asyncio.Future[bytes]:
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[bytes] = self._loop.create_future()
         id_, self._next_id = self._next_id, self._next_id + 1
         self._calls[id_] = future
         future.add_done_callback(lambda _: self._calls.pop(id_, None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -33,52 +34,50 @@ class ServiceLog:
     def __init__(self, work_dir: Path) -> None:
         self.late_acks = 0
         """Lines in which the service complains about a missing acknowledgement."""
-        self._path = work_dir / "logs" / "lingma.log"
+        self._path = str(work_dir / "logs" / "lingma.log")
         self._usages: dict[str, LoggedUsage] = {}
         self._inode = 0
         self._offset = 0
         self._rest = b""
         self._misses = 0  # in a row
-        self._read_new(only_skip=True)
+        with suppress(OSError):  # what was told before is about turns of an earlier run
+            facts = os.stat(self._path)
+            self._inode, self._offset = facts.st_ino, facts.st_size
+
+    @property
+    def worth_waiting(self) -> bool:
+        """Figures that are not there yet may only be late: the service has a log, and wrote them lately."""
+        return self._inode != 0 and self._misses < MISSES
 
     def usage(self, request_id: str) -> LoggedUsage | None:
         """The usage of one turn, once: None as long as the log has not told it."""
         if request_id not in self._usages:
-            self._read_new()
+            with suppress(OSError):
+                self._read_new()
         return self._usages.pop(request_id, None)
 
-    def may_come(self, request_id: str) -> bool:
-        """The figures are not there, but a service that writes them may only be late."""
-        if request_id not in self._usages:
-            self._read_new()
-        return self._inode != 0 and self._misses < MISSES and request_id not in self._usages
-
-    async def wait_for(self, request_id: str) -> None:
-        """Wait until the figures are there, or it is not worth waiting any longer."""
+    async def wait_for(self, request_id: str) -> LoggedUsage | None:
+        """The usage of one turn, or None when it has not come in good time."""
         for pause in WAITS:
             await asyncio.sleep(pause)
-            if not self.may_come(request_id):
+            if (usage := self.usage(request_id)) is not None:
                 self._misses = 0
-                return
+                return usage
         self._misses += 1
+        return None
 
-    def _read_new(self, *, only_skip: bool = False) -> None:
-        try:
-            with self._path.open("rb", buffering=0) as file:
-                self._follow(file.fileno(), only_skip)
-        except OSError:
-            self._inode = 0
-
-    def _follow(self, descriptor: int, only_skip: bool) -> None:
-        facts = os.fstat(descriptor)
+    def _read_new(self) -> None:
+        facts = os.stat(self._path)
         if facts.st_ino != self._inode or facts.st_size < self._offset:
             self._inode, self._offset, self._rest = facts.st_ino, 0, b""
-        if only_skip or facts.st_size - self._offset > MAX_READ:
-            self._offset = facts.st_size if only_skip else facts.st_size - MAX_READ
-        if facts.st_size > self._offset:
-            data = os.pread(descriptor, facts.st_size - self._offset, self._offset)
-            self._offset += len(data)
-            self._parse(self._rest + data)
+        if facts.st_size == self._offset:
+            return
+        start = max(self._offset, facts.st_size - MAX_READ)
+        with open(self._path, "rb", buffering=0) as file:
+            file.seek(start)
+            data = file.read(facts.st_size - start)
+        self._offset = start + len(data)
+        self._parse(self._rest + data)
 
     def _parse(self, data: bytes) -> None:
         whole, _, self._rest = data.rpartition(b"\n")
