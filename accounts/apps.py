@@ -21,5 +21,5 @@ class AccountsConfig(AppConfig):
 
 
 def accounts_config() -> AccountsConfig:
-    """This application, once Django is set up."""
+    """Give the application of this room, once Django is set up."""
     return cast("AccountsConfig", apps.get_app_config("accounts"))

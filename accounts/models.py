@@ -81,7 +81,7 @@ class ApiKey(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_from = models.CharField(max_length=64, blank=True, editable=False)
     allowed_models = models.CharField(max_length=1000, blank=True, help_text="Comma-separated. Empty: every model.")
-    scopes = models.CharField(max_length=200, blank=True, help_text="Comma-separated, such as `metrics`.")
+    scopes = models.CharField(max_length=200, blank=True, help_text="Comma-separated, such as metrics.")
     rpm = models.PositiveIntegerField("requests per minute", default=0, help_text="0: no limit.")
     tpm = models.PositiveIntegerField("tokens per minute", default=0, help_text="0: no limit.")
     concurrency = models.PositiveIntegerField("turns at once", default=0, help_text="0: no limit.")

@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
                 ('last_used_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('last_used_from', models.CharField(blank=True, editable=False, max_length=64)),
                 ('allowed_models', models.CharField(blank=True, help_text='Comma-separated. Empty: every model.', max_length=1000)),
-                ('scopes', models.CharField(blank=True, help_text='Comma-separated, such as `metrics`.', max_length=200)),
+                ('scopes', models.CharField(blank=True, help_text='Comma-separated, such as metrics.', max_length=200)),
                 ('rpm', models.PositiveIntegerField(default=0, help_text='0: no limit.', verbose_name='requests per minute')),
                 ('tpm', models.PositiveIntegerField(default=0, help_text='0: no limit.', verbose_name='tokens per minute')),
                 ('concurrency', models.PositiveIntegerField(default=0, help_text='0: no limit.', verbose_name='turns at once')),

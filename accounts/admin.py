@@ -1,0 +1,309 @@
+"""Keys, teams and usage in the admin console."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.timesince import timesince, timeuntil
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, DropdownFilter, RelatedDropdownFilter
+from unfold.decorators import action, display
+from unfold.paginator import InfinitePaginator
+
+from accounts import foreign_admin
+from accounts.apps import accounts_config
+from accounts.models import ApiKey, Team, Usage, names_in
+from accounts.setups import setups
+
+foreign_admin.take_over()
+admin.site.index_title = "Overview"
+
+
+@admin.register(Team)
+class TeamAdmin(ModelAdmin):
+    """Teams."""
+
+    list_display = ("name", "created_at")
+    search_fields = ("name",)
+    list_per_page = 50
+    empty_icon = "groups"
+    empty_title = "No teams yet"
+    empty_hint = "A team groups keys, so that its usage can be told from that of others."
+
+
+class StateFilter(DropdownFilter):
+    """Live, expired, revoked."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The states."""
+        return [("live", "live"), ("expired", "expired"), ("revoked", "revoked")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Keys in the chosen state."""
+        match self.value():
+            case "live":
+                return queryset.usable(timezone.now())
+            case "expired":
+                return queryset.filter(revoked_at=None, expires_at__lte=timezone.now())
+            case "revoked":
+                return queryset.exclude(revoked_at=None)
+            case _:
+                return queryset
+
+
+class ApiKeyForm(forms.ModelForm[ApiKey]):
+    """Lists of names are kept tidy."""
+
+    def clean_name(self) -> str:
+        """Told here, since forms leave out constraints on fields they do not show."""
+        name: str = self.cleaned_data["name"]
+        if ApiKey.objects.filter(name=name, revoked_at=None).exclude(pk=self.instance.pk).exists():
+            raise forms.ValidationError("A live key has this name already.")
+        return name
+
+    def clean_allowed_models(self) -> str:
+        """Without needless blanks and commas."""
+        return ", ".join(names_in(self.cleaned_data["allowed_models"]))
+
+    def clean_scopes(self) -> str:
+        """Without needless blanks and commas."""
+        return ", ".join(names_in(self.cleaned_data["scopes"]))
+
+    def clean_expires_at(self) -> datetime | None:
+        """A new expiry lies ahead."""
+        expires_at: datetime | None = self.cleaned_data["expires_at"]
+        if expires_at and "expires_at" in self.changed_data and expires_at <= timezone.now():
+            raise forms.ValidationError("This time is over already.")
+        return expires_at
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ModelAdmin):
+    """A key is made, shown once, changed, and in the end revoked; never deleted, for its usage stays."""
+
+    form = ApiKeyForm
+    list_display = ("header", "team", "state_label", "limits", "expires", "last_used")
+    list_filter: ClassVar = [StateFilter, ("team", RelatedDropdownFilter)]
+    list_filter_submit = True
+    list_select_related: ClassVar = ["team"]
+    list_per_page = 50
+    search_fields = ("name", "hint", "team__name")
+    autocomplete_fields = ("team",)
+    readonly_fields = ("hint", "state_label", "created_at", "revoked_at", "last_used")
+    fieldsets: ClassVar = [
+        (None, {"fields": [("name", "team"), "expires_at"]}),
+        ("What it may do", {"fields": ["allowed_models", "scopes", ("rpm", "tpm", "concurrency")]}),
+    ]
+    facts: ClassVar = ("Facts", {"fields": [("hint", "state_label"), ("created_at", "revoked_at"), "last_used"]})
+    actions: ClassVar = ["revoke_selected"]
+    actions_row: ClassVar = ["revoke_one"]
+    actions_detail: ClassVar = ["revoke_one"]
+    empty_icon = "key"
+    empty_title = "No keys yet"
+    empty_hint = "A key lets a person or a program use the gateway. It is shown once, with set-ups ready to paste."
+
+    def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        """Keys are revoked."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        """What is revoked stays as it was."""
+        if isinstance(obj, ApiKey) and obj.revoked_at is not None:
+            return False
+        return bool(super().has_change_permission(request, obj))
+
+    def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        """A key that is being made has no facts yet."""
+        return [*self.fieldsets, self.facts] if obj else self.fieldsets
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """One button: what follows is the page with the secret."""
+        buttons = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        page: HttpResponse = super().add_view(request, form_url, (extra_context or {}) | buttons)
+        return page
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Give a new key its secret, which stays in memory until the page that shows it is made."""
+        if not change:
+            obj.secret = obj.renew_secret(accounts_config().pepper)
+        super().save_model(request, obj, form, change)
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        """Show the secret, in this very response and never again."""
+        base_url = request.build_absolute_uri("/").rstrip("/")
+        context = self.admin_site.each_context(request) | {
+            "title": "Copy the key",
+            "opts": self.opts,
+            "key": obj,
+            "secret": obj.secret,
+            "setups": setups(base_url, obj.secret, settings.ENV.default_model),
+        }
+        page = TemplateResponse(request, "admin/accounts/apikey/once.html", context)
+        page["Cache-Control"] = "no-store"
+        return page
+
+    @action(description="Revoke selected keys", permissions=["change"])
+    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
+        """Ask, then revoke."""
+        return self._revoke(request, queryset, "revoke_selected")
+
+    @action(description="Revoke", permissions=["change"], url_path="revoke", icon="block")
+    def revoke_one(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """Ask, then revoke."""
+        page = self._revoke(request, ApiKey.objects.filter(pk=object_id))
+        return page or HttpResponseRedirect(reverse("admin:accounts_apikey_changelist"))
+
+    def _revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey], action_name: str = "") -> HttpResponse | None:
+        live = queryset.filter(revoked_at=None)
+        keys = list(live)
+        if not keys:
+            messages.info(request, "Nothing to revoke.")
+            return None
+        if request.method == "POST" and request.POST.get("confirmed"):
+            ApiKey.objects.filter(pk__in=[key.pk for key in keys]).revoke()
+            for key in keys:
+                self.log_change(request, key, "Revoked.")
+            messages.success(request, f"Revoked {', '.join(map(str, keys))}.")
+            return None
+        context = self.admin_site.each_context(request) | {
+            "title": "Revoke",
+            "opts": self.opts,
+            "keys": keys,
+            "action_name": action_name,
+        }
+        return TemplateResponse(request, "admin/accounts/apikey/revoke.html", context)
+
+    @display(description="Key", header=True, ordering="name")
+    def header(self, obj: ApiKey) -> tuple[str, str]:
+        """Its name and hint."""
+        return obj.name, obj.hint
+
+    @display(description="State", label={"live": "success", "expired": "warning", "revoked": "danger"})
+    def state_label(self, obj: ApiKey) -> str:
+        """Whether it opens the door."""
+        return obj.state(timezone.now())
+
+    @display(description="Limits")
+    def limits(self, obj: ApiKey) -> str | None:
+        """Those it has."""
+        all_limits = ((obj.rpm, "rpm"), (obj.tpm, "tpm"), (obj.concurrency, "at once"))
+        return ", ".join(f"{limit:,} {unit}" for limit, unit in all_limits if limit) or None
+
+    @display(description="Expires", ordering="expires_at")
+    def expires(self, obj: ApiKey) -> str | None:
+        """From now."""
+        if obj.expires_at is None:
+            return None
+        if obj.state(timezone.now()) == "live":
+            return f"in {timeuntil(obj.expires_at, depth=1)}"
+        return f"{timesince(obj.expires_at, depth=1)} ago" if obj.expires_at <= timezone.now() else None
+
+    @display(description="Last used", ordering="last_used_at")
+    def last_used(self, obj: ApiKey) -> str | None:
+        """When and from where."""
+        if obj.last_used_at is None:
+            return None
+        ago = f"{timesince(obj.last_used_at, depth=1)} ago"
+        return f"{ago} from {obj.last_used_from}" if obj.last_used_from else ago
+
+
+class ProtocolFilter(DropdownFilter):
+    """By a list of our own: asking the table which there are would read all of it."""
+
+    title = "protocol"
+    parameter_name = "protocol"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The protocols."""
+        return [("openai", "OpenAI"), ("anthropic", "Anthropic")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Turns of the chosen protocol."""
+        return queryset.filter(protocol=self.value()) if self.value() else queryset
+
+
+@admin.register(Usage)
+class UsageAdmin(ModelAdmin):
+    """Turns, to be read only. Nothing here counts the table, so it may grow."""
+
+    list_display = ("turn", "key", "asked", "outcome", "speed", "tokens")
+    list_filter: ClassVar = [
+        "status", ProtocolFilter, "started_at", ("api_key", AutocompleteSelectFilter),
+    ]  # fmt: skip
+    list_filter_submit = True
+    list_select_related: ClassVar = ["api_key"]
+    list_per_page = 50
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    search_fields = ("request_id__exact",)
+    search_help_text = "A whole request id"
+    ordering = ("-started_at",)
+    actions: ClassVar[list[str]] = []
+    fieldsets: ClassVar = [
+        (None, {"fields": [("request_id", "api_key"), ("started_at", "client")]}),
+        ("Turn", {"fields": [("protocol", "endpoint"), ("model", "lingma_model"), ("stream", "session", "instance")]}),
+        ("Outcome", {"fields": [("status", "reason"), ("queue_ms", "first_token_ms", "total_ms")]}),
+        ("Tokens", {"fields": [("prompt_tokens", "completion_tokens", "usage_source")]}),
+    ]
+    empty_icon = "receipt_long"
+    empty_title = "No turns yet"
+    empty_hint = "Every turn appears here within seconds of its end, however it ended."
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """The ledger adds rows."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Usage | None = None) -> bool:
+        """Rows are never changed."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Usage | None = None) -> bool:
+        """Rows are never deleted."""
+        return False
+
+    @display(description="Turn", header=True, ordering="started_at")
+    def turn(self, obj: Usage) -> tuple[str, str]:
+        """Its start to the second, and its request id."""
+        return timezone.localtime(obj.started_at).strftime("%Y-%m-%d %H:%M:%S"), obj.request_id
+
+    @display(description="Key", header=True)
+    def key(self, obj: Usage) -> tuple[str, str]:
+        """Whose turn."""
+        return (obj.api_key.name, obj.api_key.hint) if obj.api_key else ("deleted key", "")
+
+    @display(description="Model", header=True)
+    def asked(self, obj: Usage) -> tuple[str, str]:
+        """What was asked for and how."""
+        return obj.model, f"{obj.protocol}, {'streamed' if obj.stream else 'plain'}"
+
+    @display(
+        description="Outcome",
+        label={"ok": "success", "error": "danger", "cancelled": "warning", "refused": "info"},
+    )
+    def outcome(self, obj: Usage) -> tuple[str, str]:
+        """How it ended; coloured by the status."""
+        return obj.status, obj.status if obj.status == Usage.Status.OK else f"{obj.status}: {obj.reason}"
+
+    @display(description="First token / total")
+    def speed(self, obj: Usage) -> str:
+        """Milliseconds."""
+        first = "–" if obj.first_token_ms is None else f"{obj.first_token_ms:,}"
+        return f"{first} / {obj.total_ms:,} ms"
+
+    @display(description="Tokens in / out", header=True)
+    def tokens(self, obj: Usage) -> tuple[str, str]:
+        """Of the prompt and of the answer, and whether they are the service's own figures or an estimate."""
+        return f"{obj.prompt_tokens:,} / {obj.completion_tokens:,}", obj.usage_source

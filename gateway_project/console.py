@@ -1,0 +1,79 @@
+"""The look of the admin console: its name, its colours, what stands in its sidebar."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+
+
+def item(title: str, icon: str, model: str) -> dict[str, Any]:
+    """A line of the sidebar, shown to those who may see the model (`app.model`)."""
+    app, _, name = model.partition(".")
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{app}_{name}_changelist"),
+        "permission": lambda request: request.user.has_perm(f"{app}.view_{name}"),
+    }
+
+
+def asset(path: str) -> Callable[[HttpRequest], str]:
+    """A static file's address, looked up when a page is made."""
+    return lambda request: static(path)
+
+
+INDIGO = {
+    "50": "oklch(96.2% .018 272.314)",
+    "100": "oklch(93% .034 272.788)",
+    "200": "oklch(87% .065 274.039)",
+    "300": "oklch(78.5% .115 274.713)",
+    "400": "oklch(67.3% .182 276.935)",
+    "500": "oklch(58.5% .233 277.117)",
+    "600": "oklch(51.1% .262 276.966)",
+    "700": "oklch(45.7% .24 277.023)",
+    "800": "oklch(39.8% .195 277.366)",
+    "900": "oklch(35.9% .144 278.697)",
+    "950": "oklch(25.7% .09 281.288)",
+}
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Lingma Gateway",
+    "SITE_HEADER": "Lingma Gateway",
+    "SITE_SYMBOL": "hub",
+    "SITE_URL": None,
+    "SHOW_VIEW_ON_SITE": False,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": asset("accounts/favicon.svg")}],
+    "STYLES": [asset("accounts/console.css")],
+    "COLORS": {"primary": INDIGO},
+    "DASHBOARD_CALLBACK": "accounts.dashboard.dashboard",
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": [
+            {
+                "items": [
+                    {"title": "Overview", "icon": "monitoring", "link": reverse_lazy("admin:index")},
+                ],
+            },
+            {
+                "title": "Access",
+                "items": [
+                    item("Keys", "key", "accounts.apikey"),
+                    item("Teams", "groups", "accounts.team"),
+                    item("Usage", "receipt_long", "accounts.usage"),
+                ],
+            },
+            {
+                "title": "Service",
+                "items": [
+                    item("Instances", "dns", "bridge.instance"),
+                    item("Sessions", "forum", "sessions_store.entry"),
+                    item("Schedules", "schedule", "django_celery_beat.periodictask"),
+                ],
+            },
+            {"title": "Console", "items": [item("Users", "person", "auth.user")]},
+        ],
+    },
+}
