@@ -56,6 +56,8 @@ class Attempt(msgspec.Struct):
 
 
 class Account:
+    """The login of this process and the login attempts under way."""
+
     def __init__(self, root: Path, chance: Chance, log: Callable[[str], None], *, token_days: float) -> None:
         self.root, self.chance, self.log, self.token_days = root, chance, log, token_days
         self.user, trouble = read_user(root)
@@ -71,6 +73,7 @@ class Account:
 
     @property
     def machine(self) -> str:
+        """The machine id, which a login is bound to."""
         self._ensure_machine()
         return (self.root / "cache/id").read_text().strip()
 
@@ -90,6 +93,7 @@ class Account:
         return int(time.time() * 1000 + self.token_days * DAY_MS)
 
     def save(self) -> None:
+        """Write `cache/user`."""
         if self.user:
             replace(self.root / "cache/user", msgspec.json.encode(self.user).decode())
 
@@ -103,6 +107,7 @@ class Account:
         return self.user
 
     def log_out(self) -> None:
+        """Forget the login, on disk too."""
         self.user = None
         (self.root / "cache/user").unlink(missing_ok=True)
         self.log("Deleted user info file.")

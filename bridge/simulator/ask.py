@@ -9,6 +9,8 @@ import msgspec
 
 
 class Ask(msgspec.Struct, kw_only=True):
+    """The fields that matter; `params` is everything as it came."""
+
     request_id: str
     session_id: str
     prompt: str

@@ -62,7 +62,7 @@ def _accept(service: Service, peer: Peer, params: Params | None) -> tuple[Turn, 
         refusal = (400, f"simulator script: {exc}")
     if turn.knobs.ask_error or "ask_error" in turn.faults:
         raise RpcError(-32603, turn.knobs.ask_error or "simulated failure of chat/ask")
-    session, new, problem = _session(service, asked)
+    session, new, problem = _session(service, asked, turn.prompt)
     turn.enter(session, new=new)
     return turn, refusal or problem or _obstacle(service, asked)
 
@@ -78,7 +78,7 @@ def _obstacle(service: Service, asked: Ask) -> tuple[int, str] | None:
     return None
 
 
-def _session(service: Service, asked: Ask) -> tuple[Session, bool, tuple[int, str] | None]:
+def _session(service: Service, asked: Ask, prompt: str) -> tuple[Session, bool, tuple[int, str] | None]:
     """(session, whether it is new, refusal)."""
     sessions, knobs, now = service.sessions, service.controls.service, service.chance.now_ms()
     if known := sessions.known.get(asked.session_id):
@@ -86,7 +86,7 @@ def _session(service: Service, asked: Ask) -> tuple[Session, bool, tuple[int, st
     refusal = (500, "session not found") if asked.is_reply and knobs.reply_unknown == "error" else None
     adopted = asked.session_id if knobs.adopt_session else ""
     session = sessions.open(adopted or service.chance.uuid(), now)
-    session.title = " ".join(asked.prompt[: 4 * TITLE].split())[:TITLE]
+    session.title = " ".join(prompt[: 4 * TITLE].split())[:TITLE]
     return session, True, refusal
 
 

@@ -45,6 +45,8 @@ DEFAULT_PORT, DEFAULT_HTTP_PORT = 37010, 37510
 
 
 class Arguments(NamedTuple):
+    """A command and its flags, whose names are bare (see `parse`)."""
+
     command: str
     flags: dict[str, str]
 
@@ -85,6 +87,7 @@ def main(argv: list[str]) -> int:
 
 
 def help_text() -> str:
+    """What --help prints, made from the knobs themselves."""
     lines = [USAGE]
     for room, title in (("service", "Knobs of the process"), ("turn", "Knobs of a turn (a marker may set these)")):
         lines.append(f"{title}:")

@@ -38,6 +38,7 @@ def named(text: str) -> frozenset[str]:
 
 
 def wire_knobs(knobs: TurnKnobs, faults: frozenset[str]) -> TurnKnobs:
+    """The knobs with what F14 does to frames."""
     if "doubled_frames" in faults:
         return msgspec.structs.replace(knobs, duplicate=True, merge=max(knobs.merge, 2))
     return knobs
@@ -68,6 +69,7 @@ def afterwards(turn: Turn) -> Steps:
 
 
 def crash(turn: Turn) -> None:
+    """F21: what was sent so far is out, then the process is gone."""
     turn.peer.flush()
     os._exit(turn.service.controls.service.exit_code)
 

@@ -19,6 +19,7 @@ class FrameError(Exception):
 
 
 def frame(payload: bytes, opcode: int = TEXT, *, final: bool = True) -> bytes:
+    """One frame, unmasked as a server sends it."""
     size = len(payload)
     first = opcode | (FIN if final else 0)
     if size < 126:
@@ -37,6 +38,7 @@ class FrameReader:
         self._need = 0
 
     def feed(self, data: bytes) -> bytes:
+        """All application bytes of the frames that are complete now."""
         if self._held:
             self._held += data
             if len(self._held) < self._need:

@@ -12,6 +12,7 @@ NEXT_HEADER = re.compile(rb"content-length:", re.IGNORECASE)
 
 
 def framed(body: bytes) -> bytes:
+    """A body with its header."""
     return b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
@@ -24,9 +25,11 @@ class BodyReader:
 
     @property
     def idle(self) -> bool:
+        """Whether no part of a message is held."""
         return not self._held
 
     def feed(self, data: bytes) -> Iterator[bytes | None]:
+        """Every body that is complete now."""
         self._held += data
         while len(self._held) >= self._need > 0 or (not self._need and self._held):
             found, body = self._take()

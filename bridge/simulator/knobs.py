@@ -117,6 +117,11 @@ class TurnKnobs(msgspec.Struct, frozen=True, kw_only=True):
     tool_forward: Annotated[bool, "a function forced by toolConfig becomes a tool event"] = False
 
 
+SERVICE_FAULTS: dict[str, dict[str, Any]] = {
+    "F18": {"initialize_silent": True}, "F19": {"models_empty": True}, "F22": {"ignore_sigint": True},
+    "F23": {"info_port": 9},
+    "F24": {"info_stale": True}, "F26": {"max_parallel": 1}, "F29": {"version_string": "9.9.9"},
+}  # fmt: skip
 SERVICE_NAMES = frozenset(ServiceKnobs.__struct_fields__)
 TURN_NAMES = frozenset(TurnKnobs.__struct_fields__)
 Layer = dict[str, Any]
@@ -139,10 +144,12 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
 
 
 def service_knobs(layer: Layer) -> ServiceKnobs:
+    """The process part of a layer; raise KnobError."""
     return _build(ServiceKnobs, {name: value for name, value in layer.items() if name in SERVICE_NAMES})
 
 
 def turn_knobs(layer: Layer) -> TurnKnobs:
+    """The turn part of a layer; raise KnobError."""
     return _build(TurnKnobs, {name: value for name, value in layer.items() if name in TURN_NAMES})
 
 
@@ -202,7 +209,7 @@ class Controls:
 
     def _adopt(self, layer: Layer) -> None:
         self.layer = layer
-        self.service = service_knobs(layer)
+        self.service = service_knobs({**_told_by_faults(layer), **layer})
         self.turn = turn_knobs(layer)
         self._queue = [dict(item) for item in layer.get("turns", [])]
 
@@ -224,6 +231,12 @@ class Controls:
         if not (scripted or marker):
             return self.turn
         return turn_knobs({**self.layer, **scripted, **marker})
+
+
+def _told_by_faults(layer: Layer) -> Layer:
+    """Faults of the process, asked for by number."""
+    numbers = _as_text(layer.get("fault", "")).upper().split(",")
+    return {name: value for number in numbers for name, value in SERVICE_FAULTS.get(number.strip(), {}).items()}
 
 
 def _read(path: Path) -> Layer:

@@ -30,6 +30,8 @@ CAPABILITIES = {
 
 
 class Methods:
+    """The table of methods, applied to one message at a time."""
+
     def __init__(self, service: Service) -> None:
         self.service = service
 
@@ -183,6 +185,7 @@ def _report(service: Service, peer: Peer, params: Params) -> Any:
 
 
 def constant(value: Any) -> Method:
+    """A method that always answers the same."""
     return lambda service, peer, params: value
 
 

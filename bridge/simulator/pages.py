@@ -24,9 +24,11 @@ class PageEnd(asyncio.Protocol):
         self._held = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Part of asyncio.Protocol."""
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        """Answer when the head is complete, and close."""
         self._held += data
         if b"\r\n\r\n" not in self._held:
             if len(self._held) > MAX_HEAD:

@@ -25,6 +25,8 @@ Answer = Callable[[Any], None]
 
 
 class Message(msgspec.Struct):
+    """The parts of a JSON-RPC message that tell what it is."""
+
     method: str | None = None
     id: int | str | msgspec.UnsetType | None = msgspec.UNSET
     params: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -86,12 +88,15 @@ class Peer:
         self.send_raw(quirks.wrap(message))
 
     def notify(self, method: str, params: dict[str, Any]) -> None:
+        """Send a notification."""
         self._reply({"jsonrpc": "2.0", "method": method, "params": params})
 
     def answer(self, request_id: int | str | None, result: Any) -> None:
+        """Send the result of a request."""
         self._reply({"jsonrpc": "2.0", "id": request_id, "result": result})
 
     def refuse(self, request_id: int | str | None, code: int, text: str) -> None:
+        """Send the error of a request."""
         self._reply({"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": text}})
 
     def _reply(self, message: dict[str, Any]) -> None:
@@ -109,6 +114,7 @@ class Peer:
         self._out.append(data)
 
     def flush(self) -> None:
+        """Write what is queued."""
         if self._out:
             data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
             self._out.clear()
@@ -121,6 +127,7 @@ class Peer:
 
     # -- from the client ----------------------------------------------------------------------------------------
     def receive(self, data: bytes) -> None:
+        """Bytes of the stream of framed messages."""
         at = 0
         if self._reader.idle and not self.service.recorder:
             at = self._acknowledgements(data)
@@ -204,6 +211,7 @@ class Peer:
         self._open_gate()
 
     def lost(self) -> None:
+        """The connection is gone; later pushes are discarded."""
         self.closed = True
         self._out.clear()
         self.pending.clear()

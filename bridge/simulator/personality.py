@@ -6,8 +6,8 @@ import re
 from itertools import pairwise
 
 SHOWN = 90
-LABEL = re.compile(r"(?:^|\n)\s*(?:\[user\]|user:|human:|用户[::])\s*", re.IGNORECASE)
-OTHER_SPEAKER = re.compile(r"\n\s*(?:\[\w+\]|assistant:|助手[::])\s*", re.IGNORECASE)
+LABEL = re.compile(r"(?:^|\n)\s*(?:\[user\]|user:|human:|用户[:：])\s*", re.IGNORECASE)
+OTHER_SPEAKER = re.compile(r"\n\s*(?:\[\w+\]|assistant:|助手[:：])\s*", re.IGNORECASE)
 TOKEN = re.compile(r"[一-鿿぀-ヿ가-힯]|[A-Za-z0-9_]{1,8}|[^\sA-Za-z0-9_]")
 CHUNK = re.compile(r"\s*(?:[一-鿿]{1,3}|[^\s一-鿿]{1,8})|\s+")
 
@@ -18,8 +18,9 @@ ENGLISH = (
     "Point LINGMA_BIN at the Lingma executable to hear from the model itself."
 )
 CHINESE = (
-    "这是模拟的回答,没有调用任何大模型。你写的是“{question}”,它已经送到 {model} 的替身,和送到真实服务时完全一样。"
-    "{turns}除了文字内容,其余都是真的:流式输出、节奏、会话和用量。把 LINGMA_BIN 指向 Lingma 可执行文件,就能得到真正的回答。"
+    "这是模拟的回答，没有调用任何大模型。你写的是“{question}”，它已经送到 {model} 的替身，和送到真实服务时完全一样。"
+    "{turns}除了文字内容，其余都是真的：流式输出、节奏、会话和用量。"
+    "把 LINGMA_BIN 指向 Lingma 可执行文件，就能得到真正的回答。"
 )
 
 

@@ -21,6 +21,7 @@ def cut(message: bytes, split: str) -> list[bytes]:
 
 
 def fragments(payload: bytes, opcode: int, size: int) -> bytes:
+    """One message as a first frame and continuations of `size` bytes."""
     parts = [payload[at : at + size] for at in range(0, len(payload), size)]
     frames = [
         frame(part, CONTINUATION if number else opcode, final=number == len(parts) - 1)

@@ -16,6 +16,7 @@ class Recorder:
         self._file = (root / "received.jsonl").open("ab", buffering=0)
 
     def write(self, direction: str, connection: int, body: bytes) -> None:
+        """Append a message; it is on disk when this returns."""
         line: dict[str, Any] = {"time": time.time(), "direction": direction, "connection": connection}
         try:
             message = msgspec.json.decode(body)

@@ -32,7 +32,7 @@ MODELS = (
     "dashscope_qwen_max_latest:Qwen3-Max,dashscope_qwen_plus_20250428_thinking:Qwen3-Thinking,"
     "kmodel:Kimi-K2.6,mmodel:MiniMax-M2.7"
 )
-REASONING = ("thinking", "qmodel", "kmodel", "mmodel", "auto")
+REASONING = ("thinking", "qmodel", "kmodel", "mmodel")
 DEAD_PORT, DEAD_PID = 1, 4_194_303  # nobody listens on the first, the second is the largest possible pid
 
 
@@ -95,6 +95,7 @@ class Service:
 
     @property
     def ipc(self) -> Path:
+        """Path of the unix socket."""
         return self.root / "lingma.sock"
 
     def _start_chores(self) -> None:
@@ -123,10 +124,12 @@ class Service:
         self.loop.call_later(self.controls.service.stop_delay_ms / 1000, self.stop)
 
     def stop(self, code: int = 0) -> None:
+        """Let `serve` end with this exit code."""
         self.exit_code = code
         self.stopped.set()
 
     async def close(self) -> None:
+        """Close listeners and connections."""
         for server in self._listeners:
             server.close()
         for peer in list(self.peers):
@@ -179,16 +182,19 @@ class Service:
 
     # -- clients ------------------------------------------------------------------------------------------------
     def join(self, *, websocket: bool) -> Peer:
+        """A client came."""
         self.counts.connections += 1
         peer = Peer(self, self.counts.connections, websocket=websocket)
         self.peers.add(peer)
         return peer
 
     def leave(self, peer: Peer) -> None:
+        """A client went; its turns go on."""
         peer.lost()
         self.peers.discard(peer)
 
     def broadcast(self, method: str, params: dict[str, Any]) -> None:
+        """Push to every client that has initialized."""
         listening = [peer for peer in self.peers if peer.initialized]
         self.log.write(f"broadcast(call) method: {method}, {len(listening)} clients")
         for peer in listening:
@@ -196,6 +202,7 @@ class Service:
 
     # -- account ------------------------------------------------------------------------------------------------
     def log_in(self, name: str = "", **known: str) -> None:
+        """Make a login and tell everybody, in the order of the service."""
         self.account.log_in(name or self.controls.service.user, **known)
         self.broadcast("config/changeEndpoint", {"endpoint": self.endpoint})
         self.broadcast("model/refresh", {})
@@ -203,10 +210,12 @@ class Service:
         self.broadcast("auth/report", self.account.status())
 
     def log_out(self) -> None:
+        """End the login and tell everybody."""
         self.account.log_out()
         self.broadcast("auth/report", self.account.status())
 
     def renew_tokens(self, **known: str) -> User | None:
+        """Fresh tokens for the present login, told to everybody; None when logged out."""
         user = self.account.renew(**known)
         if user:
             fields = {"status": 0, "token": user.token, "refreshToken": user.refresh_token,
@@ -232,19 +241,23 @@ class Service:
         }  # fmt: skip
 
     def model_keys(self) -> list[str]:
+        """Keys of the models on offer."""
         return [text.strip().partition(":")[0] for text in self._model_text.split(",")]
 
     def model_of(self, asked: str) -> str:
+        """The model that answers: the one asked for, else the default."""
         keys = self.model_keys()
         return asked if asked in keys else keys[0]
 
     def change_models(self, text: str) -> None:
+        """Offer other models, given as key:Name pairs, and say so."""
         self._model_text = text
         self.broadcast("model/refresh", {})
         self.broadcast("config/refreshModels", {})
 
     # -- turns --------------------------------------------------------------------------------------------------
     def begin(self, turn: Turn, refusal: tuple[int, str] | None) -> None:
+        """Start a turn; `refusal` is the code and reason of a turn that fails at once."""
         self.counts.turns += 1
         self.turns[turn.ask.request_id] = turn
         self.log.write(f"Async chat, request id: {turn.ask.request_id}")
@@ -259,10 +272,12 @@ class Service:
             self.wheel.replace(turn.job, turn.cut())
 
     def cancel(self, turn: Turn) -> None:
+        """End a turn as chat/stop does."""
         if not turn.over:
             self.wheel.replace(turn.job, turn.cancellation())
 
     def turn_over(self, turn: Turn) -> None:
+        """Forget a turn."""
         if self.turns.get(turn.ask.request_id) is turn:
             del self.turns[turn.ask.request_id]
 

@@ -11,6 +11,8 @@ LIMIT = 5000
 
 
 class Record(msgspec.Struct):
+    """One question and its answer; times in Unix ms."""
+
     request_id: str
     question: str
     answer: str
@@ -20,6 +22,8 @@ class Record(msgspec.Struct):
 
 
 class Session(msgspec.Struct):
+    """A conversation; `tokens` counts what its records hold."""
+
     session_id: str
     title: str
     created: int
@@ -28,6 +32,7 @@ class Session(msgspec.Struct):
     records: list[Record] = []
 
     def shown(self, *, full: bool) -> dict[str, Any]:
+        """The session object of the protocol, with its records or without."""
         return {
             "sessionId": self.session_id, "sessionTitle": self.title, "sessionType": "ASSISTANT", "userId": "",
             "userName": "", "projectId": "", "projectUri": "file:///workspace", "projectName": "workspace",
@@ -56,6 +61,7 @@ class Sessions:
             self.known = {session.session_id: session for session in stored}
 
     def open(self, session_id: str, now: int) -> Session:
+        """The session of that id, made when unknown."""
         session = self.known.get(session_id)
         if session is None:
             session = self.known[session_id] = Session(session_id, "", now, now)
@@ -64,6 +70,7 @@ class Sessions:
         return session
 
     def save(self) -> None:
+        """Write everything to disk, if that is wanted."""
         if self._path:
             self._path.write_bytes(msgspec.json.encode(list(self.known.values())))
 

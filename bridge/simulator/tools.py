@@ -31,6 +31,7 @@ class ToolCall(msgspec.Struct):
 
 
 def run(turn: Turn) -> Steps:
+    """Call the scripted tools one after the other."""
     names = [name.strip() for name in turn.knobs.tools.split(",") if name.strip()]
     if turn.knobs.tool_forward and turn.ask.forced_tool:
         names.append(turn.ask.forced_tool)
@@ -106,6 +107,7 @@ def settle(turn: Turn, call: ToolCall, *, approved: bool | None = None, outcome:
 
 
 def sync(turn: Turn, call: ToolCall, status: str, *, results: list[Any] | None = None, message: str = "") -> None:
+    """Push the state of a call."""
     fields: dict[str, Any] = {
         "sessionId": turn.session.session_id, "requestId": turn.ask.request_id, "projectPath": "/workspace",
         "toolCallId": call.call_id, "toolCallStatus": status.lower() if turn.knobs.tool_lower else status,
@@ -130,6 +132,7 @@ def _spelled(turn: Turn, call: ToolCall, fields: dict[str, Any]) -> dict[str, An
 
 
 def all_finished(turn: Turn) -> None:
+    """The push that ends the tool part of a turn."""
     fields = {
         "sessionId": turn.session.session_id, "requestId": turn.ask.request_id, "projectPath": "/workspace",
         "toolCallId": "", "toolCallStatus": "REQUEST_FINISHED", "parameters": {}, "results": [], "errorCode": "",

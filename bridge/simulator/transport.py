@@ -29,18 +29,22 @@ class SocketEnd(asyncio.Protocol):
         self.service = service
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Part of asyncio.Protocol."""
         self.transport = cast("asyncio.Transport", transport)
         self.peer = self.service.join(websocket=self.websocket)
         self.peer.write = self.transport.write
         self.peer.close = self.shut
 
     def data_received(self, data: bytes) -> None:
+        """Part of asyncio.Protocol."""
         self.peer.receive(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Part of asyncio.Protocol."""
         self.service.leave(self.peer)
 
     def shut(self, hard: bool) -> None:
+        """Close after what is queued; `hard` leaves the closing handshake out."""
         self.peer.flush()
         self.transport.close()
 
@@ -60,6 +64,7 @@ class WebSocketEnd(SocketEnd):
         self._reader = FrameReader(self._control)
 
     def data_received(self, data: bytes) -> None:
+        """Part of asyncio.Protocol."""
         if self._head is not None:
             data = self._handshake(data)
         if not data:
@@ -112,6 +117,7 @@ class WebSocketEnd(SocketEnd):
         self.transport.close()
 
     def shut(self, hard: bool) -> None:
+        """Close after what is queued; `hard` leaves the closing handshake out."""
         if hard or self._head is not None:
             super().shut(hard)
         else:

@@ -30,6 +30,8 @@ encode = msgspec.json.Encoder().encode
 
 
 class Turn:
+    """A turn lives from `chat/ask` to its end, whether or not its client stays."""
+
     job: Job
 
     def __init__(self, service: Service, peer: Peer, ask: Ask, knobs: TurnKnobs, prompt: str) -> None:
@@ -57,9 +59,11 @@ class Turn:
         self.push_raw(method, self._ids + b"," + encode(fields)[1:])
 
     def push_raw(self, method: str, params: bytes) -> None:
+        """A push with ready params."""
         self.peer.push(method.encode(), params, self.quirks)
 
     def say(self, text: str, *, overwrite: bool = False) -> None:
+        """A delta."""
         self.sent.append(text)
         params = b'%b%b,"overwrite":%b,"isFiltered":false,"timestamp":%d%b' % (
             self._answer_head, encode(text), b"true" if overwrite else b"false", self.service.chance.now_ms(),
@@ -73,6 +77,7 @@ class Turn:
 
     # -- the course of a turn -----------------------------------------------------------------------------------
     def steps(self) -> Steps:
+        """The whole course."""
         yield 0  # the result of chat/ask goes first
         if "interleave" in self.faults:
             yield from self._wait_for_partner()
@@ -100,6 +105,7 @@ class Turn:
         self.finish(code, reason)
 
     def cancellation(self) -> Steps:
+        """What is left to do after chat/stop."""
         self.finish(200, "cancelled")
         yield from ()
 
@@ -170,6 +176,7 @@ class Turn:
         self.push("chat/think", fields)
 
     def answer_text(self) -> str:
+        """The whole answer, before it is cut into chunks."""
         knobs = self.knobs
         if knobs.text:
             return knobs.text
@@ -210,6 +217,7 @@ class Turn:
         self.end_silently()
 
     def push_finish(self, code: int, reason: str = "", request_id: str = "") -> None:
+        """`chat/finish` alone."""
         full = "" if self.knobs.full_answer == "empty" else "".join(self.sent)
         named = self.knobs.session
         fields = {
@@ -246,5 +254,6 @@ class Turn:
         self.service.sessions.save()
 
     def end_silently(self) -> None:
+        """Be over without telling anybody."""
         self.over = True
         self.service.turn_over(self)

@@ -37,6 +37,7 @@ class Wheel:
         self._armed = 0
 
     def start(self, steps: Steps) -> Job:
+        """Run a new job from the next turn of the loop on."""
         job = Job(steps, self.loop.time())
         self._make_ready(job)
         return job

@@ -28,6 +28,7 @@ def replace(path: Path, text: str) -> None:
 
 
 def lay_out(root: Path) -> None:
+    """Make the folders and the files a new work directory has."""
     for folder in FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
     for name, content in FILES.items():
@@ -36,6 +37,7 @@ def lay_out(root: Path) -> None:
 
 
 def write_info(root: Path, *, port: int, pid: int, ipc: Path | None) -> None:
+    """Write `.info.json`."""
     info: dict[str, Any] = {"websocketPort": port, "pid": pid, "isDev": False}
     if ipc:
         info["ipcServerPath"] = str(ipc)
@@ -55,6 +57,7 @@ class ServiceLog:
         self._size = self.path.stat().st_size
 
     def write(self, line: str) -> None:
+        """Append one line."""
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         data = f"{stamp} [INFO] {line}\n".encode("utf-8", "replace")
         self._file.write(data)

@@ -9,6 +9,8 @@ from bridge.simulator.cli import main
 
 
 class Command(BaseCommand):
+    """A pass-through: all arguments belong to the simulator."""
+
     help = "A stand-in for the Lingma executable."
 
     def run_from_argv(self, argv: list[str]) -> None:
@@ -16,4 +18,5 @@ class Command(BaseCommand):
         sys.exit(main(argv[2:]))
 
     def handle(self, *args: Any, **options: Any) -> None:
+        """Start with the defaults, for `call_command`."""
         sys.exit(main(["start"]))
