@@ -46,7 +46,7 @@ def key_figures() -> list[dict[str, str]]:
 def counted(rows: QuerySet[Any, Model]) -> str:
     """How many, up to where counting is cheap."""
     number = rows.order_by()[: MOST + 1].count()
-    return f"{number:,}" if number <= MOST else f"over {MOST:,}"
+    return f"{number:,}" if number <= MOST else f"{MOST:,}+"
 
 
 def latest_turns() -> dict[str, Any] | None:
