@@ -11,17 +11,19 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from bridge.chat.errors import ConnectionLost, UpstreamFailed
+from bridge.chat.errors import ConnectionLost, GatewayError, UpstreamFailed
 from bridge.lingma import dialect_a, rpc
 from bridge.lingma.entropy import Entropy
 from bridge.lingma.framing import Framer, FramingError
-from bridge.lingma.rpc import Incoming, RpcError
+from bridge.lingma.rpc import Incoming
 from bridge.lingma.turn import Turn
 from bridge.lingma.websocket import Broken, Refused, WebSocket
 
 logger = logging.getLogger(__name__)
 
 SEND_BUFFER_LIMIT = 32 << 20  # bytes the service may leave unread before it counts as dead
+
+STOP_SEC = 2.0  # after which an unanswered `chat/stop` is forgotten (9.7)
 
 
 class DialFailed(Exception):
@@ -78,12 +80,21 @@ class Connection(asyncio.Protocol):
         if kind == "notification":
             self._send(rpc.notification(dialect_a.ASK, params))
             return
-        self._call(dialect_a.ASK, params).add_done_callback(lambda done: _asked(turn, done))
+        call = self._call(dialect_a.ASK, params)
+        call.add_done_callback(lambda done: _asked(turn, done))
+
+        def close(turn: Turn) -> None:
+            self._forget(turn)
+            call.cancel()
+
+        turn.closed = close
 
     def stop(self, turn: Turn) -> None:
         """`chat/stop` (9.7), whose answer nobody waits for."""
         params = {"requestId": turn.request_id, "sessionId": turn.session_id}
-        self._call(dialect_a.STOP, params).add_done_callback(_swallow)
+        call = self._call(dialect_a.STOP, params)
+        call.add_done_callback(_swallow)
+        self._loop.call_later(STOP_SEC, call.cancel)
 
     async def request(self, method: str, params: dict[str, Any], within: float) -> bytes:
         """One RPC: the raw result. Raise RpcError, TimeoutError or ConnectionLost."""
@@ -125,9 +136,12 @@ class Connection(asyncio.Protocol):
             return None
         answers = [_answer(message) for message in messages if message.method and rpc.wants_answer(message)]
         if answers:
-            self._send(*answers)
+            self._outgoing += answers
+            self._flush()
         for message in messages:
             self._act(message)
+        if self._socket.broken is not None:
+            self._give_up(str(self._socket.broken))
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -150,13 +164,13 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             raise ConnectionLost("The connection to the Lingma service was lost.")
         if not self._outgoing:
-            # One write for all that is sent in this turn of the loop; it runs before whatever a push wakes up.
+            # One write for all that is asked in this turn of the loop.
             self._loop.call_soon(self._flush)
         self._outgoing += messages
 
     def _flush(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
-        if self._transport is not None and not self._transport.is_closing():
+        if outgoing and self._transport is not None and not self._transport.is_closing():
             self._transport.write(self._socket.message(*outgoing))
 
     def _call(self, method: str, params: dict[str, Any]) -> asyncio.Future[bytes]:
@@ -178,9 +192,11 @@ class Connection(asyncio.Protocol):
             return self._on_other(message.method, message)
         try:
             handler(message.params)
-        except msgspec.ValidationError as exc:
+        except msgspec.DecodeError as exc:
             # One push of an unexpected shape is no reason to fail the other turns of this connection.
             logger.warning("%s of an unknown shape ignored: %s", message.method, exc)
+            if message.method == dialect_a.FINISH and (turn := self._turn_of(message)) is not None:
+                turn.fail(UpstreamFailed("The Lingma service ended the turn in an unknown way."))
         return None
 
     def _on_answer(self, params: bytes) -> None:
@@ -219,10 +235,14 @@ class Connection(asyncio.Protocol):
         """A push of no turn's text. Anything about a turn is still a sign of life of it."""
         if method == dialect_a.TOOL_INVOKE:
             self._deny(message)
-        with suppress(msgspec.DecodeError):
-            if (turn := self._turns.get(dialect_a.decode_about(message.params).requestId)) is not None:
-                turn.push("")
+        if (turn := self._turn_of(message)) is not None:
+            turn.push("")
         self.on_push(method, message.params)
+
+    def _turn_of(self, message: Incoming) -> Turn | None:
+        with suppress(msgspec.DecodeError):
+            return self._turns.get(dialect_a.decode_about(message.params).requestId)
+        return None
 
     def _deny(self, message: Incoming) -> None:
         call = _tool_invoke(message)
@@ -281,10 +301,10 @@ def _asked(turn: Turn, done: asyncio.Future[bytes]) -> None:
     if done.cancelled():
         return
     problem = done.exception()
-    refused = str(problem) if isinstance(problem, RpcError) else None
-    if problem is None:
-        refused = dialect_a.ask_refused(done.result())
-    if refused is not None:
+    refused = str(problem) if problem else dialect_a.ask_refused(done.result())
+    if isinstance(problem, GatewayError):
+        turn.fail(problem)
+    elif refused is not None:
         turn.fail(UpstreamFailed(f"The Lingma service did not take the question: {refused[:200]}"))
 
 

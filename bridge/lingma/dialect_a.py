@@ -123,8 +123,6 @@ class AuthStatus(msgspec.Struct):
     """`auth/status` (7.1), without the tokens: what is not read cannot leak."""
 
     status: int | str | None = None
-    id: str | None = None
-    name: str | None = None
 
     @property
     def logged_in(self) -> bool:
@@ -214,9 +212,7 @@ def ask_refused(result: bytes) -> str | None:
 def models_of(result: bytes) -> list[Model]:
     """The models of the `chat` scene; with another shape, every object that has an id and a name (8.3)."""
     scenes = msgspec.json.decode(result)
-    if not isinstance(scenes, dict):
-        return []
-    chat = scenes.get("chat")
+    chat = scenes.get("chat") if isinstance(scenes, dict) else None
     found = list(_walk(chat if isinstance(chat, list) and chat else scenes))
     return list({model.key: model for model in found}.values())
 

@@ -9,6 +9,7 @@ import msgspec
 from bridge.lingma.framing import frame
 
 _NOTHING = msgspec.Raw(b"")
+_NULL = b"null"
 
 
 class Incoming(msgspec.Struct, gc=False):
@@ -49,12 +50,13 @@ def parse(body: bytes) -> Incoming:
 
 def wants_answer(message: Incoming) -> bool:
     """A push with an id is a request (5.2); `null` is no id."""
-    return len(message.id) > 0 and message.id != b"null"
+    size = len(message.id)
+    return size > 0 and not (size == 4 and bytes(message.id) == _NULL)  # a Raw never equals bytes
 
 
 def error_of(message: Incoming) -> RpcError | None:
     """The error of a response, if it is one."""
-    if not message.error or message.error == b"null":
+    if bytes(message.error) in {b"", _NULL}:
         return None
     try:
         return RpcError(_decode_error(message.error).message or "the service gave no reason")

@@ -54,14 +54,16 @@ class ServiceLog:
         if request_id not in self._usages:
             with suppress(OSError):
                 self._read_new()
-        return self._usages.pop(request_id, None)
+        usage = self._usages.pop(request_id, None)
+        if usage is not None:
+            self._misses = 0
+        return usage
 
     async def wait_for(self, request_id: str) -> LoggedUsage | None:
         """The usage of one turn, or None when it has not come in good time."""
         for pause in WAITS:
             await asyncio.sleep(pause)
             if (usage := self.usage(request_id)) is not None:
-                self._misses = 0
                 return usage
         self._misses += 1
         return None

@@ -58,9 +58,10 @@ class Turn:
 
     def push(self, text: str) -> None:
         """Append text; empty deltas count as a sign of life only."""
-        self._heard_at = self._loop.time()
+        self._heard_at = now = self._loop.time()
         if not text or self.end is not None:
             return
+        self._signed_at = now
         if self._unread > self._limits.buffer_bytes:
             self._drown()
             return
@@ -131,11 +132,10 @@ class Turn:
         if silent >= self._limits.silence_sec:
             return self.fail(UpstreamTimeout(f"The Lingma service was silent for {silent:.0f} s."))
         keepalive = self._limits.keepalive_sec
-        if now - max(self._heard_at, self._signed_at) >= keepalive - 0.001:
+        if now - self._signed_at >= keepalive - 0.001:
             self._signed_at = now
             self._pieces.append(KeepAlive())
             self._wake()
-        next_sign = max(self._heard_at, self._signed_at) + keepalive
-        next_look = min(next_sign, self._heard_at + self._limits.silence_sec)
+        next_look = min(self._signed_at + keepalive, self._heard_at + self._limits.silence_sec)
         self._timer = self._loop.call_at(max(next_look, now + 0.001), self._tick)
         return None

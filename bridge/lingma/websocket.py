@@ -7,11 +7,11 @@ from collections.abc import Callable
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, WebSocketException
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Response
 from websockets.speedups import apply_mask
 from websockets.uri import parse_uri
 
 MAX_MESSAGE = 64 << 20
+MAX_HEAD = 16 << 10
 _SINGLE = (0x80 | Opcode.TEXT, 0x80 | Opcode.BINARY)
 
 
@@ -31,6 +31,8 @@ class WebSocket:
 
     def __init__(self, url: str, mask: Callable[[], bytes], headers: dict[str, str] | None = None) -> None:
         self.open = False
+        self.broken: Broken | None = None
+        """Why nothing comes after the messages that the last `feed` returned."""
         self._mask = mask
         self._protocol = ClientProtocol(parse_uri(url), max_size=MAX_MESSAGE)
         self._headers = headers or {}
@@ -69,24 +71,35 @@ class WebSocket:
             self._tail = []
         if not self.open:
             return self._shake_hands(data)
-        return self._read_frames(data)
+        return self._take(data)
 
     def _shake_hands(self, data: bytes) -> list[bytes]:
         end = data.find(b"\r\n\r\n")
+        if end < 0 and len(data) > MAX_HEAD:
+            raise Refused(f"the answer's head exceeds {MAX_HEAD} bytes")
         if end < 0:
             self._keep(data, 0)
             return []
+        if data.startswith(b"HTTP/1.1 ") and data[9:12] != b"101":  # the library would wait for the body
+            raise Refused(f"HTTP {data[9:12].decode('latin-1')}")
         self._protocol.receive_data(data[: end + 4])
-        for event in self._protocol.events_received():
-            if isinstance(event, Response) and event.status_code != 101:
-                raise Refused(f"HTTP {event.status_code}")
+        self._protocol.events_received()
         if (problem := self._protocol.handshake_exc) is not None:
             raise Refused(str(problem)) from None
         self.open = True
-        return self._read_frames(data[end + 4 :])
+        return self._take(data[end + 4 :])
 
-    def _read_frames(self, data: bytes) -> list[bytes]:
+    def _take(self, data: bytes) -> list[bytes]:
         payloads: list[bytes] = []
+        try:
+            self._read_frames(data, payloads)
+        except Broken as exc:
+            if not payloads:
+                raise
+            self.broken = exc  # messages that came whole before it count, a last `chat/finish` for one
+        return payloads
+
+    def _read_frames(self, data: bytes, payloads: list[bytes]) -> None:
         position, size = 0, len(data)
         needed = 2
         while size - position >= 2:
@@ -113,7 +126,6 @@ class WebSocket:
                 self._read_rare(data[position:end], payloads)
             position, needed = end, 2
         self._keep(data, position, needed)
-        return payloads
 
     def _keep(self, data: bytes, position: int, needed: int = 2) -> None:
         self._needed = needed

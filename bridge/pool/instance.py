@@ -60,6 +60,11 @@ class NotReady(Exception):
     """The service is there but cannot be used; the message says why."""
 
 
+TROUBLES = (
+    NotReady, DialFailed, StartFailed, RpcError, GatewayError, TimeoutError, OSError, msgspec.DecodeError,
+)  # fmt: skip  # what may be better after a restart
+
+
 class Instance:
     """`run()` keeps it alive until `stop()`; `ask()` starts a turn while it is ready."""
 
@@ -158,8 +163,9 @@ class Instance:
             try:
                 await self._start()
                 await self._watch()
-            except (NotReady, DialFailed, StartFailed, RpcError, GatewayError, TimeoutError, OSError) as exc:
+            except TROUBLES as exc:
                 self.last_error = str(exc) or type(exc).__name__
+            self._set("draining" if self._stopping else "backoff")  # at once: no turn may choose it any more
             await self._end_process()
             if self._stopping:
                 break
@@ -206,7 +212,7 @@ class Instance:
 
     async def _dial(self, endpoint: Endpoint) -> Connection:
         """Dial in a loop until the socket answers; give up at once when the process exits (2.4)."""
-        while True:
+        while not self._stopping:
             for url in endpoint.urls:
                 with suppress(DialFailed):
                     return await Connection.dial(url, within=2.0, headers=endpoint.headers)
@@ -215,15 +221,16 @@ class Instance:
             await asyncio.wait({self._process.exited}, timeout=DIAL_EVERY_SEC)
             if self._process.exited.done():
                 raise StartFailed(f"the program exited with code {self._process.exited.result()}")
+        raise NotReady("stopped while it was starting")
 
     async def _rpc(self, method: str, params: dict[str, Any]) -> bytes:
-        if self._connection is None:
+        if self._connection is None or self._stopping:
             raise ConnectionLost("The instance is not connected.")
         return await self._connection.request(method, params, self._options.rpc_timeout)
 
     async def _read_account(self) -> None:
         """Who is logged in, and what the account offers (6.5)."""
-        status = msgspec.json.decode(await self._rpc(dialect_a.AUTH_STATUS, {}), type=dialect_a.AuthStatus)
+        status = dialect_a.decode_auth_status(await self._rpc(dialect_a.AUTH_STATUS, {}))
         self._login = status.logged_in
         self.models = dialect_a.models_of(await self._rpc(dialect_a.QUERY_MODELS, {})) if self._login else []
         self._model_keys = {(model.displayName or model.key).lower(): model.key for model in self.models}
@@ -268,9 +275,9 @@ class Instance:
 
     async def _back_off(self) -> None:
         self.restarts += 1
+        self._wake.clear()  # news from the run that has ended must not cut the pause short
         delay = restart_delay(self._failures, random.random())  # noqa: S311
         logger.warning("%s: %s; starting again in %.1f s", self.name, self.last_error, delay)
-        self._set("backoff")
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), delay)
 
