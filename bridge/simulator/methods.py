@@ -56,8 +56,8 @@ class Methods:
     def _run(self, peer: Peer, name: str, message: Message, *, is_request: bool) -> Any:
         method = METHODS.get(name)
         if method is None:
-            self.service.log.write(f"err occur in {name}, isReq: {is_request}, err: unknown method: {name}".lower()
-                                   if not is_request else f"unknown method: {name}")  # fmt: skip
+            kind = str(is_request).lower()
+            self.service.log.write(f"err occur in {name}, isReq: {kind}, err: unknown method: {name}")
             raise RpcError(-32601, f"unknown method: {name}")
         if self.service.controls.service.need_initialize and not peer.initialized and name not in BEFORE_INITIALIZE:
             raise RpcError(-32002, "server not initialized")

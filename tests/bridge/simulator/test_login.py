@@ -1,0 +1,216 @@
+"""Login states, the login flow, models and settings."""
+
+import json
+import re
+import shutil
+import urllib.error
+import urllib.request
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.bridge.simulator.harness import QUICK, methods
+
+AFTER_LOGIN = ["config/changeEndpoint", "model/refresh", "config/refreshModels", "auth/report"]
+
+
+def page(simulator, path):
+    with urllib.request.urlopen(f"http://127.0.0.1:{simulator.http_port}{path}") as answer:
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        return answer.read().decode()
+
+
+async def status(client):
+    return (await client.call("auth/status"))["status"]
+
+
+async def test_initialize_tells_name_and_version(start):
+    async with start("--version-string=9.9.9").client(initialize=False) as client:
+        result = await client.call("initialize")
+    assert result["serverInfo"] == {"name": "lingma", "version": "9.9.9"}
+
+
+async def test_a_fresh_work_dir_is_logged_out(start):
+    simulator = start()
+    async with simulator.client() as client:
+        answer = await client.call("auth/status")
+        assert (answer["status"], answer["token"], answer["accountId"]) == (1, "", "")
+        assert await client.call("config/queryModels") == {}
+        _, finish = await client.chat("hello")
+    assert finish["statusCode"] == 401
+    assert "No cached user info, please login." in simulator.log()
+
+
+async def test_a_logged_in_one_tells_account_and_models(simulator):
+    async with simulator.client() as client:
+        answer = await client.call("auth/status")
+        models = await client.call("config/queryModels")
+    assert (answer["status"], answer["whitelist"], answer["token"][:3], answer["refreshToken"][:3]) == (
+        2,
+        3,
+        "pt-",
+        "rt-",
+    )
+    assert set(models) == {"assistant", "chat", "developer", "inline", "quest"}
+    assert {"key": "org_auto", "displayName": "Auto", "format": "openai"}.items() <= models["chat"][0].items()
+
+
+async def test_a_copied_bundle_is_a_login(start, tmp_path):
+    start("--login=auto", name="first")
+    (tmp_path / "second").mkdir()
+    shutil.copytree(tmp_path / "first/cache", tmp_path / "second/cache")
+    async with start(name="second").client() as client:
+        assert await status(client) == 2
+
+
+@pytest.mark.parametrize(("name", "text"), [("id", "another-machine-id"), ("user", "damaged")])
+async def test_a_bundle_that_does_not_fit_is_logged_out(start, tmp_path, name, text):
+    start("--login=auto", name="first").stop()
+    (tmp_path / "first/cache" / name).write_text(text)
+    simulator = start(name="first")
+    async with simulator.client() as client:
+        assert await status(client) == 1
+    assert simulator.log().count("Unable to decrypt user info.") == 1
+
+
+async def test_the_login_goes_through_the_browser(start):
+    simulator = start()
+    async with simulator.client() as client:
+        made = await client.call("login/generateUrl", {"loginDedicatedType": ""})
+        query = parse_qs(urlsplit(made["loginUrl"]).query)
+        assert query["port"] == [str(simulator.http_port)]
+        link = re.search(
+            'id="login" href="(.*?)"', page(simulator, f"/lingma/login?{urlsplit(made['loginUrl']).query}")
+        )
+        callback = link[1].replace("&amp;", "&")
+        assert "Logged in" in page(simulator, callback)
+        assert await status(client) == 2
+        assert methods(client.pushes) == AFTER_LOGIN
+    assert "Invalid login nonce" in page(simulator, callback)
+    assert (simulator.work_dir / "cache/user").exists()
+
+
+async def test_a_login_attempt_expires(start):
+    simulator = start("--nonce-expires-sec=0")
+    async with simulator.client() as client:
+        nonce = (await client.call("login/generateUrl"))["nonce"]
+        assert "failed" in page(simulator, f"/auth/callback?state={nonce}&auth=a&token=t")
+        assert await status(client) == 1
+
+
+async def test_an_account_of_several_organizations_has_to_choose(start):
+    simulator = start("--organizations=red,blue")
+    async with simulator.client() as client:
+        url = (await client.call("auth/login"))["url"]
+        nonce = parse_qs(urlsplit(url).query)["nonce"][0]
+        assert "blue" in page(simulator, f"/auth/callback?state={nonce}&auth=a&token=t")
+        assert await status(client) == 1
+        assert "Logged in" in page(simulator, "/auth/loginWithOrganization?organizationId=blue")
+        assert (await client.call("auth/status"))["orgName"] == "blue"
+
+
+async def test_other_ways_to_log_in(start):
+    async with start().client() as client:
+        nonce = (await client.call("login/generateUrl"))["nonce"]
+        callback = {"nonce": nonce, "auth": "a", "tokenString": "t"}
+        assert (await client.call("login/auth_callback", callback))["success"] is True
+        assert (await client.call("login/auth_callback", callback))["success"] is False
+        device = {"token": "pt-1", "refreshToken": "rt-1", "expiresIn": "", "userId": "42", "username": "ann"}
+        assert await client.call("auth/device_login", device) == {"success": True}
+        answer = await client.call("auth/status")
+    assert (answer["name"], answer["id"], answer["token"], answer["refreshToken"]) == ("ann", "42", "pt-1", "rt-1")
+
+
+async def test_logout_and_refresh_are_told_to_everybody(start):
+    simulator = start("--login=auto")
+    async with simulator.client() as client, simulator.client() as witness:
+        assert (await client.call("auth/refreshToken", {"token": "pt-2", "refreshToken": "rt-2"}))["success"] is True
+        renewed = await witness.push_named("auth/syncTokenUpdate")
+        assert (renewed["status"], renewed["token"]) == (0, "pt-2")
+        old_form = await client.call("auth/refreshToken", {"securityOauthToken": "pt-3", "refreshToken": "rt-3"})
+        assert (old_form["errorCode"], old_form["success"]) == (None, True)
+        await client.call("auth/logout")
+        assert (await witness.push_named("auth/report"))["status"] == 1
+        assert await client.call("config/queryModels") == {}
+    assert "Deleted user info file." in simulator.log()
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing"])
+def test_other_pages_are_not_found(simulator, path):
+    with pytest.raises(urllib.error.HTTPError, match="404") as refused:
+        page(simulator, path)
+    refused.value.close()
+
+
+def test_a_foreign_host_is_refused(simulator):
+    request = urllib.request.Request(f"http://127.0.0.1:{simulator.http_port}/profile", headers={"Host": "evil.test"})
+    with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+        urllib.request.urlopen(request)
+    refused.value.close()
+
+
+def test_the_http_port_takes_no_websocket(simulator):
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    request = urllib.request.Request(f"http://127.0.0.1:{simulator.http_port}/ws", headers=headers)
+    with pytest.raises(urllib.error.HTTPError, match="404") as refused:
+        urllib.request.urlopen(request)
+    refused.value.close()
+
+
+async def test_endpoint_plan_and_settings(start):
+    async with start("--plan=pro").client() as client:
+        assert await client.call("config/updateEndpoint", {"endpoint": "https://d.test"}) == {"success": True}
+        assert await client.call("config/getEndpoint") == {"endpoint": "https://d.test"}
+        assert "mcpAutoRun" in await client.call("config/getGlobal")
+        assert await client.call("user/plan") == {"plan": "pro"}
+
+
+async def test_a_plan_is_an_error_by_default(simulator):
+    async with simulator.client() as client:
+        assert (await client.call("user/plan"))["code"] == -32603
+
+
+async def test_the_control_file_changes_a_running_service(start):
+    simulator = start("--login=auto")
+    async with simulator.client() as client:
+        simulator.control(models="one:One,two:Two")
+        await client.push_named("config/refreshModels")
+        assert [item["key"] for item in (await client.call("config/queryModels"))["chat"]] == ["one", "two"]
+        simulator.control(models="one:One,two:Two", login="out")
+        assert (await client.push_named("auth/report"))["status"] == 1
+        simulator.control(login="auto", models_empty=True, auth_status=3)
+        assert await status(client) == 3
+        assert await client.call("config/queryModels") == {}
+        simulator.control(kick=1)
+        await client.socket.wait_closed()
+
+
+async def test_a_broken_control_file_is_logged(start):
+    simulator = start()
+    simulator.control(no_such_knob=1)
+    assert simulator.wait_for_line("no such knob: no_such_knob")
+
+
+def test_the_user_file_can_be_rewritten_all_the_time(start):
+    simulator = start("--login=auto", "--rewrite-user-ms=20")
+    path = simulator.work_dir / "cache/user"
+    first = path.stat().st_ino
+    assert simulator.wait_for(lambda: path.stat().st_ino != first)
+    assert json.loads(path.read_text())["machine"] == (simulator.work_dir / "cache/id").read_text()
+
+
+async def test_a_silent_initialize_never_answers(start):
+    async with start("--fault=F18").client(initialize=False) as client:
+        await client.send("initialize", id="i")
+        await client.send("simulator/report", id="r")
+        assert (await client.receive())["id"] == "r"
+
+
+async def test_a_script_file_gives_turns_one_by_one(start, tmp_path):
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"login": "auto", "first_ms": 0, "delay_ms": 0, "text": "rest",
+                                  "turns": [{"text": "first"}, {"finish": 500}]}))  # fmt: skip
+    async with start(f"--script={script}").client() as client:
+        ends = [await client.chat("hello", f"r{number}") for number in range(3)]
+        assert (await client.chat(f"[[sim: {QUICK} text=marked]]", "r9"))[0] == "marked"
+    assert [(text, finish["statusCode"]) for text, finish in ends] == [("first", 200), ("rest", 500), ("rest", 200)]

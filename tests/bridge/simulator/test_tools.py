@@ -1,0 +1,112 @@
+"""Agent turns: cards, approvals, invocations and results, in every order a client may choose."""
+
+import pytest
+
+from tests.bridge.simulator.harness import QUICK, methods, texts
+
+READ = f"[[sim: {QUICK} text=done tools=read_file]]"
+LIST = f"[[sim: {QUICK} text=done tools=list_dir tool_approval=false"
+
+
+def states(client):
+    return [push["params"].get("toolCallStatus") for push in client.pushes if push["method"] == "tool/call/sync"]
+
+
+async def approve(client, event, approval=True):
+    ids = {key: event[key] for key in ("sessionId", "requestId", "toolCallId")}
+    await client.send("tool/call/approve", {"type": "tool_call", **ids, "approval": approval})
+
+
+async def give_result(client, event, **fields):
+    outcome = {"toolCallId": event["toolCallId"], "name": "read_file", "success": True, "errorMessage": "", **fields}
+    await client.send("tool/invokeResult", outcome)
+
+
+async def test_a_tool_of_the_ide_goes_the_whole_way(simulator):
+    async with simulator.client() as client:
+        await client.ask(READ, mode="agent")
+        event = await client.push_named("tool/call/sync")
+        await approve(client, event)
+        invoked = await client.push_named("tool/invoke")
+        await give_result(client, event, result={"content": "abc"})
+        await client.push_named("chat/finish")
+        last = await client.push_named("tool/call/sync")
+    assert (invoked["name"], invoked["async"]) == ("read_file", True)
+    assert states(client) == ["PENDING", "RUNNING", "FINISHED", "REQUEST_FINISHED"]
+    assert last["toolCallId"] == ""
+    assert f"```toolCall::read_file::{event['toolCallId']}::INIT\n```" in texts(client.pushes)
+
+
+async def test_approval_and_result_at_once_and_twice_are_fine(simulator):
+    async with simulator.client() as client:
+        await client.ask(READ)
+        event = await client.push_named("tool/call/sync")
+        for _ in range(2):
+            await give_result(client, event, result={})
+            await approve(client, event)
+        await client.push_named("chat/finish")
+    assert states(client)[:3] == ["PENDING", "RUNNING", "FINISHED"]
+
+
+async def test_requests_are_answered_too(simulator):
+    async with simulator.client() as client:
+        await client.ask(READ)
+        event = await client.push_named("tool/call/sync")
+        assert await client.call("tool/call/approve", {**event, "approval": True}) == {}
+        outcome = {"toolCallId": event["toolCallId"], "success": False, "errorMessage": "no such file"}
+        assert (await client.call("tool/invokeResult", outcome))["errorCode"] is None
+        await client.push_named("chat/finish")
+    assert "ERROR" in states(client)
+
+
+async def test_a_rejected_tool_is_cancelled_and_the_agent_goes_on(simulator):
+    async with simulator.client() as client:
+        await client.ask(READ)
+        await approve(client, await client.push_named("tool/call/sync"), approval=False)
+        finish = await client.push_named("chat/finish")
+    assert states(client)[:2] == ["PENDING", "CANCELLED"]
+    assert finish["fullAnswer"].endswith("done")
+
+
+async def test_silence_of_the_client_is_an_error_of_the_tool(simulator):
+    async with simulator.client() as client:
+        await client.chat(f"[[sim: {QUICK} text=done tools=read_file tool_timeout_ms=20]]")
+        await client.chat(f"[[sim: {QUICK} text=done tools=read_file tool_timeout_ms=20 tool_approval=false]]", "r2")
+        await client.call("ping")
+    assert states(client) == ["PENDING", "ERROR", "REQUEST_FINISHED", "PENDING", "RUNNING", "ERROR", "REQUEST_FINISHED"]
+
+
+async def test_a_synchronous_invocation_takes_the_answer_as_the_result(simulator):
+    async with simulator.client(ack=b'{"success": true, "result": {"content": "abc"}}') as client:
+        await client.chat(f"[[sim: {QUICK} text=done tools=read_file tool_async=false tool_approval=false]]")
+    finished = [push["params"] for push in client.pushes if push["params"].get("toolCallStatus") == "FINISHED"]
+    assert finished[0]["results"] == [{"content": "abc"}]
+
+
+async def test_a_tool_of_the_service_needs_nobody(simulator):
+    async with simulator.client() as client:
+        await client.chat(f"{LIST}]]")
+    assert states(client)[:3] == ["PENDING", "RUNNING", "FINISHED"]
+    assert "tool/invoke" not in methods(client.pushes)
+
+
+@pytest.mark.parametrize(("shape", "look"), [
+    ("named", lambda event: event["name"]),
+    ("nested", lambda event: event["toolCall"]["name"]),
+    ("items", lambda event: event["results"][0]["name"]),
+])  # fmt: skip
+async def test_the_event_is_spelled_in_several_ways(simulator, shape, look):
+    async with simulator.client() as client:
+        await client.chat(f"{LIST} tool_lower tool_shape={shape}]]")
+        events = [push["params"] for push in client.pushes if push["method"] == "tool/call/sync"]
+    assert look(events[2]) == "list_dir"
+    assert "finished" in str(events[2])
+
+
+async def test_a_forced_function_can_be_forwarded(simulator):
+    config = {"provider": "openai", "tool_choice": {"type": "function", "function": {"name": "weather"}}}
+    async with simulator.client() as client:
+        await client.chat(f"[[sim: {QUICK} text=x tool_forward tool_approval=false]]", toolConfig=config)
+        plain, _ = await client.chat(f"[[sim: {QUICK} text=x]]", "r2", toolConfig=config)
+    assert "toolCall::weather::" in texts(client.pushes)
+    assert plain == "x"
