@@ -1,5 +1,6 @@
 """Starts, restarts and stops of the whole gateway."""
 
+import json
 import signal
 import urllib.request
 
@@ -23,6 +24,25 @@ def test_a_start_prints_where_it_is_and_sigterm_leaves_nothing(tmp_path):
         assert f"http://127.0.0.1:{gateway.port}/v1 " in output
         assert "SIMULATOR" in output
         gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.ended() == (0, "")
+        assert survivors(processes) == []
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
+def test_a_running_stream_ends_properly_after_sigterm(tmp_path, server):
+    with Gateway(tmp_path, GATEWAY_SERVER=server) as gateway:
+        key = gateway.until(r"API key +(lgw_\S+)")[1]
+        gateway.until("w1-i1 is ready")
+        turn = {"role": "user", "content": "[[sim: chunks=20 delay_ms=100]]"}
+        body = json.dumps({"model": "org_auto", "stream": True, "messages": [turn]}).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{gateway.port}/v1/chat/completions", body, {"Authorization": f"Bearer {key}"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as stream:
+            assert stream.readline().startswith(b"data: ")
+            processes = gateway.descendants()
+            gateway.process.send_signal(signal.SIGTERM)
+            assert stream.read().endswith(b"data: [DONE]\n\n")
         assert gateway.ended() == (0, "")
         assert survivors(processes) == []
 
@@ -80,15 +100,6 @@ def test_two_web_processes_share_the_socket(tmp_path):
         assert {one.environ()["WEB_PROCESS"] for one in servers} == {"1", "2"}
         servers[0].kill()
         assert answers(gateway) == 200
-
-
-def test_daphne_serves_and_stops_too(tmp_path):
-    with Gateway(tmp_path, GATEWAY_SERVER="daphne") as gateway:
-        processes = gateway.complete()
-        assert answers(gateway) == 200
-        gateway.process.send_signal(signal.SIGTERM)
-        assert gateway.ended() == (0, "")
-        assert survivors(processes) == []
 
 
 def test_a_second_signal_stops_at_once(tmp_path):
