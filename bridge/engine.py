@@ -176,12 +176,15 @@ class _Run:
             self._record.session = "rebuilt"
             self._engine.later(sessions.drop(found.session_id))
 
-    async def _remember(self, lease: Lease, turn: Turn) -> None:
-        """Keep the session for the turn that continues this conversation."""
+    def _remember(self, lease: Lease, turn: Turn) -> None:
+        """Keep the session for the turn that continues this conversation.
+
+        Nobody waits for it: Redis does it before it takes the turn's usage row, for which the last byte waits.
+        """
         sessions = self._engine.sessions
         if sessions is None or self._fingerprint is None or turn.end is None:
             return
-        await sessions.remember(
+        sessions.remember(
             self._fingerprint.feed("assistant", turn.text).hexdigest(),
             session_id=turn.end.session_id,
             instance=lease.instance.name,
@@ -294,9 +297,11 @@ class _Run:
             if any(type(event) is TextDelta for event in batch) and not self._is_retriable_loss(turn.end.error):
                 yield batch
             raise retry_hint(turn.end.error, self._engine.pool)
-        elif self._cutter and (rest := self._cutter.rest()):
-            self._said.append(rest)
-            batch.append(TextDelta(rest))
+        elif self._cutter:
+            if rest := self._cutter.rest():
+                self._said.append(rest)
+                batch.append(TextDelta(rest))
+            cut = self._cutter.reason  # what was held back may be beyond the limit
         log = lease.instance.log
         logged = log.usage(turn.request_id) if log else None
         if logged is None and cut is None and log is not None and log.worth_waiting:
@@ -306,7 +311,7 @@ class _Run:
         usage = self._count(turn, logged)
         self._record.status, self._record.reason = "ok", cut or FinishReason.STOP
         if cut is None:
-            await self._remember(lease, turn)
+            self._remember(lease, turn)
         yield [*batch, Finished(cut or FinishReason.STOP, usage, self._cutter.stop_sequence if self._cutter else None)]
 
     def _is_retriable_loss(self, error: GatewayError) -> bool:
