@@ -26,6 +26,7 @@ NAMES = {
     "F22": "ignore_sigint", "F23": "info_port", "F24": "info_stale", "F25": "models_change", "F26": "parallel_limit",
     "F27": "orphan_tool_event", "F28": "rewrite_user", "F29": "version", "F30": "ask_error",
 }  # fmt: skip
+READING_TIME = 0.02  # a reset can overtake text that the client has not read yet
 KNOWN = frozenset(NAMES.values())
 
 
@@ -46,6 +47,8 @@ def wire_knobs(knobs: TurnKnobs, faults: frozenset[str]) -> TurnKnobs:
 
 def strike(turn: Turn) -> Generator[float, None, bool]:
     """All faults due after the first chunks. The value says whether the turn goes on."""
+    if turn.faults & {"drop", "crash"}:
+        yield READING_TIME
     for fault, act in IMMEDIATE.items():
         if fault in turn.faults:
             act(turn)

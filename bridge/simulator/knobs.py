@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import msgspec
 
@@ -19,6 +19,9 @@ MARKER = re.compile(r'\[\[sim:((?:[^"\]]|"(?:\\.|[^"\\])*"|\](?!\]))*)\]\]', re.
 PAIR = re.compile(r'\s*([a-z_0-9]+)(?:=("(?:\\.|[^"\\])*"|[^\s"]+))?(?=\s|$)', re.DOTALL)
 
 
+NUMBERS = msgspec.Meta(pattern=r"^(-?\d+(,-?\d+)*)?$")
+
+
 class KnobError(Exception):
     """A knob has an unknown name or a value that makes no sense; the message is for whoever wrote the script."""
 
@@ -26,7 +29,7 @@ class KnobError(Exception):
 class ServiceKnobs(msgspec.Struct, frozen=True, kw_only=True):
     """What concerns the process as a whole."""
 
-    login: Annotated[str, "auto: write a valid login bundle; out: log out"] = ""
+    login: Annotated[Literal["", "auto", "out"], "auto: write a valid login bundle; out: log out"] = ""
     user: Annotated[str, "name of the account that logs in"] = "simulated@example.com"
     organizations: Annotated[str, "comma list; with two or more, the login asks to choose one"] = ""
     nonce_expires_sec: Annotated[float, "how long a login attempt lives"] = 300
@@ -56,8 +59,8 @@ class ServiceKnobs(msgspec.Struct, frozen=True, kw_only=True):
     ack_timeout_ms: Annotated[float, "an unacknowledged push is logged after so long"] = 10_000
     ack_gate: Annotated[bool, "the next push waits for the acknowledgement or its time-out"] = False
     adopt_session: Annotated[bool, "an unknown session id is taken over; false: another is allocated"] = True
-    reply_unknown: Annotated[str, "isReply for an unknown session: fresh or error"] = "fresh"
-    unknown_model: Annotated[str, "unknown model key: default or error"] = "default"
+    reply_unknown: Annotated[Literal["fresh", "error"], "isReply for an unknown session: fresh or error"] = "fresh"
+    unknown_model: Annotated[Literal["default", "error"], "unknown model key: default or error"] = "default"
     persist: Annotated[bool, "keep the sessions in the work dir over a restart"] = False
     record: Annotated[bool, "write <workDir>/received.jsonl"] = False
     log_max_bytes: Annotated[int, "rotate logs/lingma.log at this size; 0: never"] = 0
@@ -69,15 +72,17 @@ class TurnKnobs(msgspec.Struct, frozen=True, kw_only=True):
     """What concerns one turn; the only ones a marker may set."""
 
     text: Annotated[str, "the answer, verbatim"] = ""
-    echo: Annotated[str, "answer with what was received: prompt, params or history"] = ""
+    echo: Annotated[
+        Literal["", "prompt", "params", "history"], "answer with what was received: prompt, params or history"
+    ] = ""
     chunks: Annotated[int, "cut the answer into so many chunks; an answer without text gets one word each"] = 0
     size: Annotated[int, "characters per chunk"] = 0
     first_ms: Annotated[float, "time to the first token; -1: 150 to 300"] = -1
     delay_ms: Annotated[float, "time between chunks; -1: 20 to 32"] = -1
     empty: Annotated[int, "an empty delta after every n-th chunk"] = 0
     overwrite: Annotated[str, "text of a last delta with overwrite:true"] = ""
-    field: Annotated[str, "text or content: the key that carries a delta"] = "text"
-    full_answer: Annotated[str, "empty, full, or only (nothing is streamed)"] = "full"
+    field: Annotated[Literal["text", "content"], "text or content: the key that carries a delta"] = "text"
+    full_answer: Annotated[Literal["empty", "full", "only"], "empty, full, or only (nothing is streamed)"] = "full"
     finish: Annotated[int, "statusCode of chat/finish"] = 200
     reason: Annotated[str, "reason of chat/finish; empty: what suits the code"] = ""
     session: Annotated[str, "sessionId told in chat/finish; new: a fresh one"] = ""
@@ -85,17 +90,19 @@ class TurnKnobs(msgspec.Struct, frozen=True, kw_only=True):
     steps: Annotated[bool, "push chat/process_step_callback before the text"] = True
     context_usage: Annotated[bool, "push context/usage/sync before the end"] = False
     think: Annotated[str, "reasoning text, sent before the answer"] = ""
-    think_style: Annotated[str, "push (chat/think), fence or tags"] = "push"
-    think_end: Annotated[str, "step of the last chat/think: done or end"] = "done"
-    ids: Annotated[str, "ids of pushes: int, string or none (notifications)"] = "int"
-    frame: Annotated[str, "frames of pushes: text or binary"] = "text"
+    think_style: Annotated[Literal["push", "fence", "tags"], "push (chat/think), fence or tags"] = "push"
+    think_end: Annotated[Literal["done", "end"], "step of the last chat/think: done or end"] = "done"
+    ids: Annotated[Literal["int", "string", "none"], "ids of pushes: int, string or none (notifications)"] = "int"
+    frame: Annotated[Literal["text", "binary"], "frames of pushes: text or binary"] = "text"
     merge: Annotated[int, "put so many messages into one frame"] = 1
-    split: Annotated[str, "cut each message: one number n = every n bytes, a list = at these positions"] = ""
+    split: Annotated[str, "cut each message: one number n = every n bytes, a list = at these positions", NUMBERS] = ""
     fragment: Annotated[int, "send each frame as fragments of n bytes"] = 0
     ping: Annotated[bool, "a ping frame before every push"] = False
     duplicate: Annotated[bool, "send every push twice, with the same id"] = False
-    usage: Annotated[str, "prompt,completion tokens of the log line; empty: counted"] = ""
-    usage_line: Annotated[str, "when the log tells the usage: before or after chat/finish, or never"] = "before"
+    usage: Annotated[str, "prompt,completion tokens of the log line; empty: counted", NUMBERS] = ""
+    usage_line: Annotated[
+        Literal["before", "after", "never"], "when the log tells the usage: before or after chat/finish, or never"
+    ] = "before"
     usage_late_ms: Annotated[float, "with usage_line=after: how much later"] = 0
     ask_error: Annotated[str, "chat/ask fails with this message (F30)"] = ""
     ask_refused: Annotated[bool, "chat/ask answers success:false"] = False
@@ -112,15 +119,18 @@ class TurnKnobs(msgspec.Struct, frozen=True, kw_only=True):
     tool_async: Annotated[bool, "tool/invoke is acknowledged at once, its result comes by tool/invokeResult"] = True
     tool_approval: Annotated[bool, "a tool waits for tool/call/approve"] = True
     tool_timeout_ms: Annotated[float, "how long an approval or a result is waited for"] = 120_000
-    tool_shape: Annotated[str, "spelling of tool/call/sync: plain, named, nested or items"] = "plain"
+    tool_shape: Annotated[
+        Literal["plain", "named", "nested", "items"], "spelling of tool/call/sync: plain, named, nested or items"
+    ] = "plain"
     tool_lower: Annotated[bool, "tool status in lower case"] = False
     tool_forward: Annotated[bool, "a function forced by toolConfig becomes a tool event"] = False
 
 
-SERVICE_FAULTS: dict[str, dict[str, Any]] = {
-    "F18": {"initialize_silent": True}, "F19": {"models_empty": True}, "F22": {"ignore_sigint": True},
-    "F23": {"info_port": 9},
-    "F24": {"info_stale": True}, "F26": {"max_parallel": 1}, "F29": {"version_string": "9.9.9"},
+SERVICE_FAULTS: dict[tuple[str, str], dict[str, Any]] = {
+    ("f18", "initialize_silent"): {"initialize_silent": True}, ("f19", "models_empty"): {"models_empty": True},
+    ("f22", "ignore_sigint"): {"ignore_sigint": True}, ("f23", "info_port"): {"info_port": 9},
+    ("f24", "info_stale"): {"info_stale": True}, ("f26", "parallel_limit"): {"max_parallel": 1},
+    ("f29", "version"): {"version_string": "9.9.9"},
 }  # fmt: skip
 SERVICE_NAMES = frozenset(ServiceKnobs.__struct_fields__)
 TURN_NAMES = frozenset(TurnKnobs.__struct_fields__)
@@ -150,7 +160,16 @@ def service_knobs(layer: Layer) -> ServiceKnobs:
 
 def turn_knobs(layer: Layer) -> TurnKnobs:
     """The turn part of a layer; raise KnobError."""
+    for name in {"tool_args", "tool_results"} & layer.keys():
+        _check_json(name, _as_text(layer[name]))
     return _build(TurnKnobs, {name: value for name, value in layer.items() if name in TURN_NAMES})
+
+
+def _check_json(name: str, text: str) -> None:
+    try:
+        json.loads(text)
+    except ValueError as exc:
+        raise KnobError(f"{name} is not valid JSON: {exc}") from None
 
 
 def _build(struct: type[Knobs], values: Layer) -> Knobs:
@@ -230,13 +249,16 @@ class Controls:
         scripted = self._queue.pop(0) if self._queue else {}
         if not (scripted or marker):
             return self.turn
+        if _told_by_faults(marker):
+            raise KnobError(f"a fault of the process cannot be set for one turn: {marker['fault']}")
         return turn_knobs({**self.layer, **scripted, **marker})
 
 
 def _told_by_faults(layer: Layer) -> Layer:
-    """Faults of the process, asked for by number."""
-    numbers = _as_text(layer.get("fault", "")).upper().split(",")
-    return {name: value for number in numbers for name, value in SERVICE_FAULTS.get(number.strip(), {}).items()}
+    """Faults of the process, asked for by number or name."""
+    asked = {part.strip().lower() for part in _as_text(layer.get("fault", "")).split(",")}
+    told = [knobs for names, knobs in SERVICE_FAULTS.items() if asked.intersection(names)]
+    return {name: value for knobs in told for name, value in knobs.items()}
 
 
 def _read(path: Path) -> Layer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
+from typing import Literal
 
 from .frames import BINARY, CONTINUATION, PING, TEXT, frame
 from .knobs import TurnKnobs
@@ -88,5 +89,5 @@ class StreamQuirks(Quirks):
 
 
 @lru_cache(maxsize=8)
-def _shared(ids: str, opcode: int) -> Quirks:
+def _shared(ids: Literal["int", "string", "none"], opcode: int) -> Quirks:
     return Quirks(TurnKnobs(ids=ids, frame="binary" if opcode == BINARY else "text"))

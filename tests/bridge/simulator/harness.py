@@ -32,7 +32,7 @@ class Simulator:
     def __init__(self, work_dir, *flags, **environ):
         self.work_dir = work_dir
         argv = command("start", f"--workDir={work_dir}", "--socketPort=0", "--httpPort=0", *flags)
-        self.earlier = 0
+        self.earlier = 0  # characters of the log that earlier runs wrote
         self.earlier = len(self.log())
         self.process = subprocess.Popen(argv, env=ENVIRONMENT | environ)
         self.port, self.http_port = map(int, self.wait_for_line(READY).groups())

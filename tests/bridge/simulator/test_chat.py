@@ -53,11 +53,23 @@ async def test_the_last_marker_counts_and_none_is_echoed(simulator):
     assert text == "one  two"
 
 
-@pytest.mark.parametrize("marker", ["[[sim: chunk=3]]", "[[sim: chunks=many]]", "[[sim: text=]]", '[[sim: text="open]]',
-                                    "[[sim: fault=F99]]"])  # fmt: skip
-async def test_a_wrong_marker_is_told_in_the_finish(simulator, marker):
+WRONG = [
+    "chunk=3",
+    "chunks=many",
+    "text=",
+    'text="open',
+    "fault=F99",
+    "fault=F18",
+    "usage=much",
+    "tool_args={",
+    "ids=x",
+]
+
+
+@pytest.mark.parametrize("knob", WRONG)
+async def test_a_wrong_marker_is_told_in_the_finish(simulator, knob):
     async with simulator.client() as client:
-        _, finish = await client.chat(marker)
+        _, finish = await client.chat(f"[[sim: {knob}]]")
     assert (finish["statusCode"], finish["reason"][:16]) == (400, "simulator script")
 
 
