@@ -62,12 +62,16 @@ class RedisLink:
         """Whether a command would be sent at once."""
         return self._pipe is not None
 
-    async def execute(self, *command: Arg) -> Any:
-        """Return the reply. Raise RedisUnavailable, at once while the server is known to be gone, or ResponseError."""
+    def execute(self, *command: Arg) -> asyncio.Future[Any]:
+        """Issue a command now; await the reply, which may be RedisUnavailable or ResponseError.
+
+        Raise RedisUnavailable at once while the server is known to be gone. Commands take effect in the order in which
+        they are issued, so a reply also says that what was issued before it is done.
+        """
         pipe = self._pipe
         if pipe is not None:
-            return await pipe.issue(pack(command))
-        return await self._wait_for_connection(pack(command))
+            return pipe.issue(pack(command))
+        return self._wait_for_connection(pack(command))
 
     async def run(self, script: Script, keys: Sequence[Arg], args: Sequence[Arg]) -> Any:
         """Run a script and return its reply; the server is given the text when it does not know it yet."""

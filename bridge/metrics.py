@@ -21,16 +21,8 @@ from prometheus_client import (
     Histogram,
     disable_created_metrics,
     generate_latest,
-    values,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.values import MultiProcessValue
-
-# Every single count asks for the process id, to notice a fork; that is a system call. Python tells of forks itself.
-_process = [os.getpid()]
-os.register_at_fork(after_in_child=lambda: _process.__setitem__(0, os.getpid()))
-if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-    values.ValueClass = MultiProcessValue(lambda: _process[0])  # type: ignore[no-untyped-call]  # bare, as below
 
 # A time stamp per series makes the page twice as long, and nobody reads them.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it bare

@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from redis import ResponseError
 
 from accounts.keys import KeyRing
+from accounts.limits import Limits
 from accounts.redis_link import RedisLink, RedisUnavailable
 from accounts.usage import Ledger
 from bridge import metrics
@@ -42,6 +43,7 @@ class Runtime:
         self.env = env
         self.link = RedisLink(env.redis_or_embedded_url)
         self.keys = KeyRing(pepper, self.link)
+        self.limits = Limits(self.link)
         self.ledger = Ledger(self.link, data_dir / "spool")
         self.pool = Pool(_sources(env, data_dir), env.web_process, _pool_options(env), _instance_options(env))
         self.engine = Engine(self.pool, self._sessions(), _engine_options(env), _new_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any, Protocol
 
 log = logging.getLogger("bridge.turn")
@@ -33,11 +34,23 @@ def turn_line(row: TurnRow, key_hint: str) -> None:
     """Log a turn that ended. `key_hint` is the part of the key that may be shown."""
     if log.isEnabledFor(logging.INFO):
         # Spelling the line out is left to the thread that writes it.
-        log.handle(logging.makeLogRecord(_record(row, key_hint)))
+        log.handle(TurnRecord(row, key_hint))
 
 
-def _record(row: TurnRow, key_hint: str) -> dict[str, Any]:
-    fields = {
+class TurnRecord(logging.LogRecord):
+    """A record without what nobody asks of it: the library's own looks up caller, thread and process for each."""
+
+    def __init__(self, row: TurnRow, key_hint: str) -> None:
+        self.__dict__.update(_SAME)
+        self.created = time.time()
+        self.fields = _fields(row, key_hint)
+
+
+_SAME = logging.makeLogRecord({"name": log.name, "levelno": logging.INFO, "levelname": "INFO", "msg": "turn"}).__dict__
+
+
+def _fields(row: TurnRow, key_hint: str) -> dict[str, Any]:
+    return {
         "request_id": row.request_id,
         "key": key_hint,
         "protocol": row.protocol,
@@ -57,4 +70,3 @@ def _record(row: TurnRow, key_hint: str) -> dict[str, Any]:
         "completion_tokens": row.completion_tokens,
         "usage_source": row.usage_source,
     }
-    return {"name": log.name, "levelno": logging.INFO, "levelname": "INFO", "msg": "turn", "fields": fields}

@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol on a transport that writes once per turn of the loop.
+"""uvicorn's HTTP protocol, with the head of an answer and the first part of its body in one write.
 
-uvicorn writes the head and each part of the body by themselves, and uvloop makes a system call of each write: on
-loopback that is the dearest single step of a short answer.
+uvicorn writes them by themselves, and uvloop makes a system call of each write: the dearest single step of a short
+answer.
 """
 
 from __future__ import annotations
@@ -11,20 +11,26 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+HEAD = b"HTTP/1.1 "
+
 
 class Corked:
-    """A transport whose writes are gathered until the loop comes round; everything else is the transport's own."""
+    """A transport that keeps a head until the loop comes round, or the body comes; the rest is the transport's own."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._parts: list[bytes] = []
+        self._head = b""
         self._loop = asyncio.get_running_loop()
 
     def write(self, data: bytes) -> None:
-        """Write with whatever else is written before the loop comes round."""
-        if not self._parts:
+        """Write at once, unless it is a head."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(HEAD):
+            self._head = data
             self._loop.call_soon(self._flush)
-        self._parts.append(data)
+            return
+        self._transport.write(data)
 
     def close(self) -> None:
         """Close, once everything is written."""
@@ -32,9 +38,9 @@ class Corked:
         self._transport.close()
 
     def _flush(self) -> None:
-        parts, self._parts = self._parts, []
-        if parts and not self._transport.is_closing():
-            self._transport.write(b"".join(parts))
+        head, self._head = self._head, b""
+        if head and not self._transport.is_closing():
+            self._transport.write(head)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

@@ -6,8 +6,11 @@ from typing import Any
 import dj_database_url
 import django_stubs_ext
 
+from bridge.metric_values import count_cheaply
 from gateway_project.console import UNFOLD as UNFOLD
 from gateway_project.env import BASE_DIR, kept_secret, load
+
+count_cheaply()  # the settings are read before any application makes a metric
 
 ENV = load()
 DATA_DIR: Path = ENV.data_dir.resolve()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
-from redis import RedisError
+from redis import RedisError, ResponseError
 
-from accounts.redis_link import RedisLink, RedisUnavailable, Script
+from accounts.redis_link import Arg, RedisLink, RedisUnavailable, Script
 from sessions_store import scripts
 
 log = logging.getLogger(__name__)
@@ -71,7 +73,7 @@ class SessionStore:
             log.warning("A session entry could not be read: %s", exc)
             return None
 
-    async def remember(
+    def remember(
         self,
         key: str,
         *,
@@ -82,18 +84,36 @@ class SessionStore:
         length: int,
         hits: int,
         created_at: float,
-    ) -> None:
-        """Keep the session for the turn that continues this prefix, unless an operator forgot it meanwhile."""
+    ) -> asyncio.Future[None]:
+        """Keep the session for the turn that continues this prefix, unless an operator forgot it meanwhile.
+
+        It is on its way when this returns; the result says when it is done, and is never an error.
+        """
         now = self._clock()
         entry = StoredEntry(key, session_id, instance, generation, api_key_id, length, hits, created_at, now)
         keys = (scripts.PREFIX + key, scripts.INDEX, scripts.IN_USE, scripts.FORGOTTEN + session_id)
         args = (key, now, self._ttl, self._max_entries, scripts.PREFIX, session_id, self._encode(entry))
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._issue(("EVALSHA", self._remember.sha, len(keys), *keys, *args), done)
+        return done
+
+    def _issue(self, command: tuple[Arg, ...], done: asyncio.Future[None]) -> None:
         try:
-            await self._link.run(self._remember, keys, args)
+            reply = self._link.execute(*command)
         except RedisUnavailable:
-            pass
-        except RedisError as exc:
-            log.warning("A session entry could not be kept: %s", exc)
+            done.set_result(None)
+        else:
+            reply.add_done_callback(lambda reply: self._remembered(reply, command, done))
+
+    def _remembered(self, reply: asyncio.Future[Any], command: tuple[Arg, ...], done: asyncio.Future[None]) -> None:
+        problem = reply.exception() if not reply.cancelled() else None
+        if isinstance(problem, ResponseError) and str(problem).startswith("NOSCRIPT"):
+            return self._issue(("EVAL", self._remember.text, *command[2:]), done)
+        if isinstance(problem, RedisError):
+            log.warning("A session entry could not be kept: %s", problem)
+        if not done.done():
+            done.set_result(None)
+        return None
 
     async def drop(self, session_id: str) -> None:
         """A claimed session was given up, because its turn failed or was rebuilt: it is no longer in use."""

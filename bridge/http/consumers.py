@@ -7,13 +7,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import ClassVar
 
-from accounts.keys import Caller
+from accounts.limits import UNLIMITED, LimitExceeded, may_use
 from accounts.usage import UsageRow
 from bridge import metrics
-from bridge.chat.errors import Forbidden, GatewayError
+from bridge.chat.errors import Forbidden, GatewayError, RateLimited
 from bridge.chat.events import Failed, Finished, Started
 from bridge.chat.fold import Fold
-from bridge.chat.request import ChatRequest
 from bridge.engine import Batch, TurnRecord
 from bridge.http.access import caller_of
 from bridge.http.body import read_body
@@ -37,15 +36,30 @@ class ChatConsumer(HttpConsumer):
 
     async def handle(self) -> None:
         """Everything that can be refused before a turn begins, then the turn."""
+        self._began, self._booked = time.time(), False
+        self._record = TurnRecord()
         self.caller = await caller_of(self)
         body = await read_body(self.receive, self.request_headers)
         self.request = self.wire.parse(body)
-        _check_model(self.caller, self.request)
-        await self.until_hang_up(self._turn())
+        if not may_use(self.caller, self.request.model):
+            raise Forbidden("This API key may not use this model.", param=("model",), code="model_not_allowed")
+        await self._within_limits()
+
+    async def _within_limits(self) -> None:
+        """The turn, if the key's limits allow it; its tokens count when it has ended."""
+        try:
+            ticket = await self.runtime.limits.admit(self.caller, self.id)
+        except LimitExceeded as exc:
+            words = f"The limit of this API key is reached: {exc.limit} of {exc.allowed}. Try again later."
+            raise RateLimited(words, retry_after=exc.retry_after) from None
+        try:
+            await self.until_hang_up(self._turn())
+        finally:
+            if ticket is not UNLIMITED:
+                tokens = self._record.prompt_tokens + self._record.completion_tokens
+                self.runtime.engine.later(ticket.release(tokens))
 
     async def _turn(self) -> None:
-        self._began, self._booked = time.time(), False
-        self._record = TurnRecord()
         events = self.runtime.engine.stream(self.request, self.caller.key_id, self._record)
         try:
             async with aclosing(events):
@@ -167,8 +181,3 @@ class CountTokens(HttpConsumer):
         tokens = anthropic.FORMAT.parse_count(await read_body(self.receive, self.request_headers))
         calibrated = self.runtime.engine.calibration.input.apply(tokens)
         await self.reply(200, anthropic.FORMAT.counted(calibrated), [JSON, *self.common_headers()])
-
-
-def _check_model(caller: Caller, request: ChatRequest) -> None:
-    if caller.models is not None and request.model not in caller.models:
-        raise Forbidden("This API key may not use this model.", param=("model",), code="model_not_allowed")

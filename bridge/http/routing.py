@@ -6,6 +6,8 @@ from django.urls import URLPattern, re_path
 
 from bridge.http import consumers, views
 
+CHAT_CONSUMERS = {consumer.endpoint: consumer for consumer in (consumers.ChatCompletions, consumers.Messages)}
+
 # Order by traffic: the first match answers. A slash at the end is accepted, never redirected.
 urlpatterns: list[URLPattern] = [
     re_path(r"^v1/chat/completions/?$", consumers.ChatCompletions.as_asgi()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake, WebSocketException
+from websockets.exceptions import WebSocketException
 from websockets.frames import Frame, Opcode
 from websockets.speedups import apply_mask
 from websockets.uri import parse_uri
@@ -146,7 +146,7 @@ class WebSocket:
                     payloads.append(b"".join(self._fragments))
                     self._fragments = []
         if self._protocol.parser_exc is not None or self._protocol.close_expected():
-            raise Broken(_reason(self._protocol))
+            raise Broken(str(self._protocol.parser_exc or self._protocol.close_rcvd or "closed"))
 
 
 def _head(length: int, mask: bytes) -> bytes:
@@ -155,8 +155,3 @@ def _head(length: int, mask: bytes) -> bytes:
     if length < 65536:
         return bytes((0x80 | Opcode.BINARY, 0x80 | 126)) + length.to_bytes(2, "big") + mask
     return bytes((0x80 | Opcode.BINARY, 0x80 | 127)) + length.to_bytes(8, "big") + mask
-
-
-def _reason(protocol: ClientProtocol) -> str:
-    problem = protocol.parser_exc or protocol.close_exc
-    return str(problem) if not isinstance(problem, InvalidHandshake) else "handshake failed"

@@ -40,8 +40,8 @@ async def test_a_script_is_loaded_when_the_server_does_not_know_it(link):
 
 async def test_a_cancelled_caller_does_not_shift_the_replies(link):
     await link.execute("PING")
-    first = asyncio.create_task(link.execute("ECHO", "first"))
-    second = asyncio.create_task(link.execute("ECHO", "second"))
+    first = link.execute("ECHO", "first")
+    second = link.execute("ECHO", "second")
     await asyncio.sleep(0)
     first.cancel()
     assert await second == b"second"

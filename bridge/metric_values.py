@@ -1,0 +1,36 @@
+"""How counts are kept in the files that several processes share. To be set up before the first metric is made."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from prometheus_client import values
+from prometheus_client.values import MultiProcessValue
+
+
+def count_cheaply() -> None:
+    """Count in this process at a third of the library's price.
+
+    It asks for the process id at every count, to notice a fork; Python tells of forks itself. Metrics made before this
+    and after it would write to one file from two places, so it comes before all of them.
+    """
+    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        return
+    shared: Any = MultiProcessValue()  # type: ignore[no-untyped-call]  # as the library has it
+    lock = threading.Lock()
+
+    class Value(shared):  # type: ignore[misc]  # as above
+        """Counting is one addition and one write into the map. Threads of Django's count too, hence the lock."""
+
+        _value: float
+
+        def inc(self, amount: float) -> None:
+            with lock:
+                value = self._value = self._value + amount
+                self._file.write_value(self._key, value, 0.0)
+
+    values.ValueClass = Value
+    # A forked child counts as the library does, and so finds out that it needs files of its own.
+    os.register_at_fork(after_in_child=lambda: delattr(Value, "inc"))
