@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
-from time import time
 from typing import Any
 
 import msgspec
@@ -33,16 +32,14 @@ from bridge.chat.events import (
     TokenUsage,
     UsageSource,
 )
-from bridge.chat.request import AskMode, ChatRequest, Message
+from bridge.chat.request import AskMode, ChatRequest
 from bridge.chat.tokens import Calibration, estimate, estimate_messages
-from bridge.lingma.dialect_a import AGENT_MODELS, Ask
+from bridge.conversation import Conversation
+from bridge.lingma.dialect_a import AGENT_MODELS
 from bridge.lingma.service_log import LoggedUsage
 from bridge.lingma.turn import Turn
-from bridge.pool.policy import Affinity
 from bridge.pool.pool import Lease, Pool, Waiter, retry_hint
-from bridge.prompt.compose import reply_prompt, split_reply, whole_prompt
-from sessions_store.fingerprint import Fingerprint
-from sessions_store.store import Found, SessionStore
+from sessions_store.store import SessionStore
 
 logger = logging.getLogger(__name__)
 
@@ -113,16 +110,12 @@ class _Run:
     def __init__(self, engine: Engine, request: ChatRequest, caller_id: int, record: TurnRecord) -> None:
         self._engine = engine
         self._request = request
-        self._caller_id = caller_id
         self._record = record
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._begun = False  # something has been told to the client
-        self._mode = _ask_mode(request, engine.options)
-        self._prefix: Sequence[Message] = ()
-        self._new: Sequence[Message] = request.messages
-        self._fingerprint: Fingerprint | None = None
-        self._found: Found | None = None  # the session to continue, as long as that may work
+        mode = _ask_mode(request, engine.options)
+        self._conversation = Conversation(engine.sessions, request, caller_id, mode)
         self._excluded: set[str] = set()
         self._cutter: Cutter | None = None
         self._said: list[str] = []
@@ -130,7 +123,8 @@ class _Run:
     async def events(self) -> AsyncGenerator[Batch, None]:
         """See Engine.stream."""
         try:
-            await self._find_session()
+            await self._conversation.find()
+            self._record.session = self._conversation.state
             async with aclosing(self._attempts()) as batches:
                 async for batch in batches:
                     self._begun = True
@@ -150,60 +144,14 @@ class _Run:
         finally:
             self._note_ending()
 
-    # -- the session ----------------------------------------------------------------------------------------------
-
-    async def _find_session(self) -> None:
-        sessions = self._engine.sessions
-        if sessions is None or self._mode != "chat" or self._request.tooling:
-            return
-        self._record.session = "new"
-        self._fingerprint = Fingerprint(self._caller_id)
-        self._prefix, self._new = split_reply(self._request.messages)
-        for message in self._prefix:
-            self._fingerprint.feed(message.role, message.text)
-        if self._prefix and self._new:
-            self._found = await sessions.claim(self._fingerprint.hexdigest())
-        for message in self._new:
-            self._fingerprint.feed(message.role, message.text)
-
-    def _affinity(self) -> Affinity | None:
-        return Affinity(self._found.instance, self._found.generation) if self._found else None
-
-    def _forget_session(self) -> None:
-        """The found session cannot go on; the conversation is told from its start to a new one."""
-        sessions, found, self._found = self._engine.sessions, self._found, None
-        if sessions is not None and found is not None:
-            self._record.session = "rebuilt"
-            self._engine.later(sessions.drop(found.session_id))
-
-    def _remember(self, lease: Lease, turn: Turn) -> None:
-        """Keep the session for the turn that continues this conversation.
-
-        Nobody waits for it: Redis does it before it takes the turn's usage row, for which the last byte waits.
-        """
-        sessions = self._engine.sessions
-        if sessions is None or self._fingerprint is None or turn.end is None:
-            return
-        sessions.remember(
-            self._fingerprint.feed("assistant", turn.text).hexdigest(),
-            session_id=turn.end.session_id,
-            instance=lease.instance.name,
-            generation=lease.instance.generation,
-            api_key_id=self._caller_id,
-            length=len(self._request.messages) + 1,
-            hits=self._found.hits + 1 if self._found else 0,
-            created_at=self._found.created_at if self._found else time(),
-        )
-        self._found = None
-
     # -- a place on an instance -----------------------------------------------------------------------------------
 
     async def _attempts(self) -> AsyncGenerator[Batch, None]:
         """Ask; when the instance or the reused session is lost before the first byte, ask once more."""
         for last_try in (False, True):
-            lease = self._engine.pool.lease(self._affinity(), self._excluded)
+            lease = self._engine.pool.lease(self._conversation.affinity, self._excluded)
             if lease is None:
-                waiter = self._engine.pool.queue(self._affinity(), self._excluded)
+                waiter = self._engine.pool.queue(self._conversation.affinity, self._excluded)
                 try:
                     while not await self._is_served(waiter):
                         yield [KeepAlive()]
@@ -220,7 +168,7 @@ class _Run:
                     raise
                 metrics.RETRIES.inc()
                 self._excluded.add(lease.instance.name)
-                self._forget_session()
+                self._later(self._conversation.rebuild())
             else:
                 return
             finally:
@@ -239,30 +187,20 @@ class _Run:
         """A lost connection may be retried; a session that fails may be the reason of the failure itself."""
         if isinstance(error, ConnectionLost):
             return True
-        return self._found is not None and isinstance(error, (UpstreamFailed, InvalidRequest))
+        return self._conversation.is_known and isinstance(error, (UpstreamFailed, InvalidRequest))
 
     # -- the question and its answer ------------------------------------------------------------------------------
 
     def _ask(self, lease: Lease) -> Turn:
-        instance, record = lease.instance, self._record
-        if self._found is not None and instance.affinity != self._affinity():
-            self._forget_session()
+        instance, record, conversation = lease.instance, self._record, self._conversation
+        if conversation.is_known and instance.affinity != conversation.affinity:
+            self._later(conversation.rebuild())
         record.instance = instance.name
         record.lingma_model = instance.model_key(self._request.model) or self._engine.options.default_model
         record.queue_ms = self._elapsed_ms()
         record.first_token_ms = None
-        if self._found is not None:
-            record.session = "reused"
-        turn = instance.ask(
-            Ask(
-                request_id=self._engine.new_id(),
-                session_id=self._found.session_id if self._found else self._engine.new_id(),
-                text=reply_prompt(self._new) if self._found else whole_prompt(self._request.messages),
-                model=record.lingma_model,
-                mode=self._mode,
-                is_reply=self._found is not None,
-            )
-        )
+        turn = instance.ask(conversation.ask(instance.affinity, record.lingma_model, self._engine.new_id))
+        record.session = conversation.state
         self._cutter, self._said = _cutter(self._request), []
         return turn
 
@@ -311,7 +249,7 @@ class _Run:
         usage = self._count(turn, logged)
         self._record.status, self._record.reason = "ok", cut or FinishReason.STOP
         if cut is None:
-            self._remember(lease, turn)
+            self._conversation.remember(lease.instance.affinity, turn.end.session_id if turn.end else "", turn.text)
         yield [*batch, Finished(cut or FinishReason.STOP, usage, self._cutter.stop_sequence if self._cutter else None)]
 
     def _is_retriable_loss(self, error: GatewayError) -> bool:
@@ -378,8 +316,11 @@ class _Run:
 
     def _note_ending(self) -> None:
         self._record.total_ms = self._elapsed_ms()
-        if self._found is not None and self._engine.sessions is not None:  # claimed, and not remembered again
-            self._engine.later(self._engine.sessions.drop(self._found.session_id))
+        self._later(self._conversation.leave())
+
+    def _later(self, work: Coroutine[Any, Any, None] | None) -> None:
+        if work is not None:
+            self._engine.later(work)
 
 
 def _ask_mode(request: ChatRequest, options: EngineOptions) -> AskMode:

@@ -34,29 +34,45 @@ def _message(message: Message) -> int:
     return MESSAGE_OVERHEAD + estimate(message.text) + calls
 
 
-class Ratio:
-    """A moving average of real to estimated tokens, kept between 0.25 and 4."""
+class Fit:
+    """Real tokens as a straight line over estimated ones, learnt from turns whose real figures are known.
 
-    LEAST, MOST = 0.25, 4.0
+    The service puts a prompt of its own before each question: the line does not begin at 0. Old turns fade away, each
+    new one counts `weight`.
+    """
+
+    LEAST, MOST = 0.25, 4.0  # of the slope
 
     def __init__(self, weight: float = 0.1) -> None:
-        self.value = 1.0
         self._weight = weight
+        self._known = False
+        self._estimated = self._real = 0.0  # means
+        self._spread = self._together = 0.0  # variance of the estimates, covariance
 
     def learn(self, estimated: int, real: int) -> None:
         """Take one turn into account; figures that say nothing are left out."""
-        if estimated > 0 and real > 0:
-            seen = min(max(real / estimated, self.LEAST), self.MOST)
-            self.value += self._weight * (seen - self.value)
+        if estimated <= 0 or real <= 0:
+            return
+        weight = self._weight if self._known else 1.0
+        self._known = True
+        off_estimated, off_real = estimated - self._estimated, real - self._real
+        self._estimated += weight * off_estimated
+        self._real += weight * off_real
+        self._spread = (1 - weight) * (self._spread + weight * off_estimated**2)
+        self._together = (1 - weight) * (self._together + weight * off_estimated * off_real)
 
     def apply(self, estimated: int) -> int:
         """The estimate, corrected. At least 1 unless it was 0."""
-        return max(1, round(estimated * self.value)) if estimated > 0 else 0
+        if estimated <= 0:
+            return 0
+        slope = self._together / self._spread if self._spread >= 1 else 1.0
+        slope = min(max(slope, self.LEAST), self.MOST)
+        return max(1, round(max(0.0, self._real - slope * self._estimated) + slope * estimated))
 
 
 class Calibration:
     """What the service's own figures taught about the estimates, for prompts and for replies."""
 
     def __init__(self, weight: float = 0.1) -> None:
-        self.input = Ratio(weight)
-        self.output = Ratio(weight)
+        self.input = Fit(weight)
+        self.output = Fit(weight)

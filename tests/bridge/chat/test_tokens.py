@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.chat.request import Message, ToolCall
-from bridge.chat.tokens import Calibration, Ratio, estimate, estimate_messages
+from bridge.chat.tokens import Calibration, Fit, estimate, estimate_messages
 
 
 @pytest.mark.parametrize(
@@ -27,25 +27,31 @@ def test_a_conversation_counts_texts_and_calls():
     assert 0 < estimate_messages(plain) < estimate_messages(called)
 
 
-def test_a_ratio_learns_how_far_off_the_estimates_were():
-    ratio = Ratio()
-    for _ in range(100):
-        ratio.learn(100, 150)
-    assert ratio.apply(1000) == pytest.approx(1500, rel=0.01)
+def learnt(*turns):
+    fit = Fit()
+    for estimated, real in turns * 60:
+        fit.learn(estimated, real)
+    return fit
 
 
-@pytest.mark.parametrize(("real", "bound"), [(1_000_000, 4.0), (1, 0.25)])
-def test_a_ratio_stays_in_bounds(real, bound):
-    ratio = Ratio(weight=1)
-    ratio.learn(100, real)
-    assert ratio.value == bound
+def test_it_learns_how_far_off_the_estimates_were():
+    assert learnt((100, 150), (1000, 1500)).apply(2000) == pytest.approx(3000, rel=0.02)
+
+
+def test_the_prompt_the_service_adds_is_not_taken_for_a_rate():
+    assert learnt((5, 485), (1000, 1480)).apply(10_000) == pytest.approx(10_480, rel=0.02)
+    assert learnt((5, 485)).apply(5000) == pytest.approx(5480, rel=0.02)
+
+
+@pytest.mark.parametrize(("real", "slope"), [(1_000_000, 4.0), (1, 0.25)])
+def test_the_slope_stays_in_bounds(real, slope):
+    fit = learnt((100, 100), (200, real))
+    assert fit.apply(20_000) - fit.apply(10_000) == 10_000 * slope
 
 
 @pytest.mark.parametrize(("estimated", "real"), [(0, 5), (5, 0), (-1, 5)])
 def test_figures_that_say_nothing_teach_nothing(estimated, real):
-    ratio = Ratio()
-    ratio.learn(estimated, real)
-    assert ratio.value == 1.0
+    assert learnt((estimated, real)).apply(1000) == 1000
 
 
 def test_prompts_and_replies_are_learnt_apart():
