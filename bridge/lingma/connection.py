@@ -56,8 +56,8 @@ class Connection(asyncio.Protocol):
     @classmethod
     async def dial(cls, url: str, *, within: float, headers: dict[str, str] | None = None) -> Connection:
         """Connect and shake hands within that many seconds. Raise DialFailed."""
-        socket = WebSocket(url, Entropy(4), headers)
         host, port = _address(url)
+        socket = WebSocket(url, Entropy(4), headers)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(within):
@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
                     self.close()
                     raise
         except (OSError, TimeoutError, Refused, Broken) as exc:
-            raise DialFailed(f"{url}: {exc or 'no answer'}") from exc
+            raise DialFailed(f"{url}: {str(exc) or 'no answer'}") from exc
         return self
 
     # -- what the owner does ------------------------------------------------------------------------------------
@@ -95,6 +95,11 @@ class Connection(asyncio.Protocol):
         call = self._call(dialect_a.STOP, params)
         call.add_done_callback(_swallow)
         self._loop.call_later(STOP_SEC, call.cancel)
+
+    def end_turns(self, error: GatewayError) -> None:
+        """Fail every turn that is under way."""
+        for turn in list(self._turns.values()):
+            turn.fail(error)
 
     async def request(self, method: str, params: dict[str, Any], within: float) -> bytes:
         """One RPC: the raw result. Raise RpcError, TimeoutError or ConnectionLost."""
@@ -149,8 +154,7 @@ class Connection(asyncio.Protocol):
         reason = str(exc) if exc else "the connection was closed"
         if not self.opened.done():
             self.opened.set_exception(Broken(reason))
-        for turn in list(self._turns.values()):
-            turn.fail(ConnectionLost("The connection to the Lingma service was lost."))
+        self.end_turns(ConnectionLost("The connection to the Lingma service was lost."))
         for call in self._calls.values():
             if not call.done():
                 call.set_exception(ConnectionLost("The connection to the Lingma service was lost."))

@@ -49,7 +49,7 @@ class Turn:
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._signed_at = self._loop.time()
-        self._timer = self._loop.call_later(limits.keepalive_sec, self._tick)
+        self._timer = self._loop.call_later(min(limits.keepalive_sec, limits.silence_sec), self._tick)
 
     @property
     def text(self) -> str:

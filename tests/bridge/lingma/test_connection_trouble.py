@@ -1,0 +1,154 @@
+"""What a broken connection or an odd push does to the turns of it."""
+
+import asyncio
+
+import pytest
+
+from bridge.chat.errors import ConnectionLost, UpstreamFailed
+from bridge.lingma import connection as connection_module
+from bridge.lingma.connection import Connection
+from bridge.lingma.turn import Turn, TurnLimits
+from tests.bridge.lingma.conftest import ended
+from tests.bridge.lingma.service import SILENT, answer, finish, framed
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        framed(b'{"method":'),
+        framed(b"[]"),
+        framed(b"\xff\xfe\x00"),
+        b"Content-Length: x\r\n\r\n{}",
+        b"Content-Type: json\r\n\r\n{}",
+        b"Content-Length: 1\r\n\r\n{}Content-Length: 2\r\n\r\n{}",
+        b"{}" * 3000,
+    ],
+    ids=["cut json", "array", "no utf-8", "odd length", "no length", "wrong length", "no head"],
+)
+async def test_an_unreadable_message_ends_the_connection_and_all_its_turns(connection, peer, ask, stream):
+    turns = [ask("r1"), ask("r2")]
+    await peer.send(stream)
+    for turn in turns:
+        await ended(turn)
+        assert isinstance(turn.end.error, ConnectionLost)
+    assert "unreadable" in await connection.lost
+
+
+async def test_a_cut_connection_fails_turns_and_calls_at_once(service, connection, ask):
+    service.answers["ping"] = SILENT
+    turn, call = ask(), asyncio.create_task(connection.request("ping", {}, 60))
+    await service.got("ping")
+    await service.drop()
+    await ended(turn)
+    assert isinstance(turn.end.error, ConnectionLost)
+    with pytest.raises(ConnectionLost):
+        await call
+    assert await connection.lost
+
+
+async def test_the_last_words_before_a_close_count(peer, connection, ask):
+    turn = ask()
+    await peer.push(answer("done"), finish())
+    await peer.socket.close(1001)
+    assert await ended(turn) == ["done"]
+    assert turn.end.error is None
+    assert await connection.lost
+
+
+@pytest.mark.parametrize("kind", ["notification", "request"])
+async def test_a_question_over_a_lost_connection_fails_at_once(connection, ask, kind):
+    connection.close()
+    await connection.lost
+    try:
+        turn = ask(kind=kind)
+        await ended(turn)
+        error = turn.end.error
+    except ConnectionLost as exc:
+        error = exc
+    assert isinstance(error, ConnectionLost)
+
+
+@pytest.mark.parametrize("method", ["error", "fatal_error", "chat/error"])
+@pytest.mark.parametrize("who", [{"requestId": "r1"}, {}, {"requestId": None}])
+async def test_a_fatal_push_fails_its_turn_or_all(peer, ask, method, who):
+    turn = ask()
+    await peer.push((method, who | {"message": "the model is down"}))
+    await ended(turn)
+    assert type(turn.end.error) is UpstreamFailed
+    assert "the model is down" in turn.end.error.message
+
+
+async def test_a_fatal_push_for_another_turn_is_left_alone(peer, ask):
+    turn = ask()
+    await peer.push(("chat/error", {"requestId": "foreign", "error": {"code": 5}}), answer("a"), finish())
+    assert await ended(turn) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "push",
+    [
+        {"method": "chat/answer", "id": 7},
+        {"method": "chat/answer", "id": 7, "params": []},
+        {"method": "chat/answer", "id": 7, "params": {"requestId": 5}},
+        {"method": "chat/answer", "id": 7, "params": {"requestId": "r1", "text": {"a": 1}}},
+        {"method": "chat/finish", "id": 7, "params": None},
+        {"method": "brand/new", "id": 7, "params": [1]},
+        {"method": "chat/error", "id": 7, "params": "x"},
+        {"method": "tool/invoke", "id": 7, "params": None},
+    ],
+)
+async def test_a_push_of_an_odd_shape_is_acknowledged_and_harms_nobody(service, peer, ask, push):
+    turn = ask()
+    await peer.send(push)
+    await peer.push(answer("fine"), finish())
+    assert await ended(turn) == ["fine"]
+    await service.until(lambda: service.acknowledged() == [7, 1, 2])
+
+
+async def test_a_finish_that_cannot_be_read_still_ends_its_turn(peer, ask):
+    turn = ask()
+    await peer.push(("chat/finish", {"requestId": "r1", "statusCode": 200, "fullAnswer": {"text": "odd"}}))
+    await ended(turn)
+    assert isinstance(turn.end.error, UpstreamFailed)
+
+
+async def test_a_tool_that_waits_for_its_result_is_denied_in_the_answer(service, peer, ask):
+    ask()
+    await peer.push(("tool/invoke", {"requestId": "r1", "toolCallId": "c1", "name": "read_file", "parameters": {}}))
+    await service.until(service.acknowledged)
+    result = service.received[-1]["result"]
+    assert (result["toolCallId"], result["name"], result["success"], result["result"]) == ("c1", "read_file", False, {})
+    assert "tool/invokeResult" not in service.methods()
+
+
+async def test_an_asynchronous_tool_is_acknowledged_and_denied_later(service, peer, ask):
+    ask()
+    await peer.push(("tool/invoke", {"requestId": "r1", "toolCallId": "c1", "name": "read_file", "async": True}))
+    denial = await service.got("tool/invokeResult")
+    assert (denial["toolCallId"], denial["name"], denial["success"]) == ("c1", "read_file", False)
+    assert [message.get("method") for message in service.received] == ["chat/ask", None, "tool/invokeResult"]
+    assert service.received[1] == {"jsonrpc": "2.0", "id": 1, "result": None}
+
+
+async def test_pushes_of_no_turn_reach_the_owner(connection, peer, ask):
+    pushed = asyncio.Queue()
+    connection.on_push = lambda method, params: pushed.put_nowait((method, bytes(params)))
+    await peer.push(("config/refreshModels", {}), ("session/title/update", {"sessionId": "x"}))
+    assert [await pushed.get(), await pushed.get()] == [
+        ("config/refreshModels", b"{}"),
+        ("session/title/update", b'{"sessionId": "x"}'),
+    ]
+
+
+async def test_a_service_that_does_not_read_is_given_up(service, monkeypatch):
+    monkeypatch.setattr(connection_module, "SEND_BUFFER_LIMIT", 1 << 16)
+    connection = await Connection.dial(service.url, within=5)
+    peer = await service.peers.get()
+    peer.socket.transport.pause_reading()
+    turn = Turn("r1", "s1", TurnLimits())
+    while not connection.lost.done():
+        connection.ask(turn, {"questionText": "x" * (4 << 20)}, "notification")
+        await asyncio.sleep(0)
+    await ended(turn)
+    assert isinstance(turn.end.error, ConnectionLost)
+    peer.socket.transport.abort()

@@ -1,0 +1,172 @@
+"""Payloads out, meanings in."""
+
+import json
+
+import msgspec
+import pytest
+
+from bridge.chat import errors
+from bridge.lingma import dialect_a
+from bridge.lingma.dialect_a import Ask, FinishParams
+
+REPLY = Ask("r1", "s1", "Hello", "org_auto", is_reply=True)
+COMMON = {
+    "requestId": "r1",
+    "sessionId": "s1",
+    "stream": True,
+    "source": 1,
+    "isReply": True,
+    "taskDefinitionType": "system",
+    "questionText": "Hello",
+    "codeLanguage": "",
+    "shellType": "",
+    "targetAgent": "",
+    "customModel": None,
+    "pluginPayloadConfig": {"isEnableAutoMemory": False, "isEnableAskAgent": False, "isEnableProjectRule": False},
+    "extra": {"context": [], "modelConfig": {"key": "org_auto"}},
+    "chatContext": {"text": "Hello", "preferredLanguage": "zh-CN", "localeLang": "zh-CN"},
+}
+PROFILES = {
+    "chat": {"sessionType": "chat", "chatTask": "FREE_INPUT", "mode": "chat"},
+    "agent": {"sessionType": "ask", "chatTask": "chat", "mode": "agent"},
+}
+
+
+@pytest.mark.parametrize("mode", ["chat", "agent"])
+def test_a_question_has_exactly_the_payload_of_its_mode(mode):
+    ask = msgspec.structs.replace(REPLY, mode=mode)
+    assert dialect_a.ask_params(ask, {}) == COMMON | PROFILES[mode]
+
+
+def test_a_first_turn_is_no_reply():
+    assert dialect_a.ask_params(Ask("r", "s", "Hi", "m"), {})["isReply"] is False
+
+
+def test_overrides_change_the_payload_of_their_mode_only():
+    overrides = {"chat": {"taskDefinitionType": "", "closeTypewriter": True}}
+    chat = dialect_a.ask_params(REPLY, overrides)
+    assert (chat["taskDefinitionType"], chat["closeTypewriter"]) == ("", True)
+    assert dialect_a.ask_params(msgspec.structs.replace(REPLY, mode="agent"), overrides) == COMMON | PROFILES["agent"]
+
+
+def test_initialize_names_a_workspace():
+    params = dialect_a.initialize_params("/data/w1-i1")
+    assert params["workspaceFolders"] == [{"uri": "file:///data/w1-i1", "name": "workspace"}]
+    assert params["rootUri"] == "file:///data/w1-i1"
+
+
+@pytest.mark.parametrize(
+    ("result", "version"),
+    [
+        (b'{"serverInfo":{"name":"lingma","version":"2.11.1"},"capabilities":{}}', "2.11.1"),
+        (b'{"serverInfo":{"name":"lingma"}}', ""),
+        (b"{}", ""),
+        (b"null", ""),
+        (b'{"serverInfo":"x"}', ""),
+    ],
+)
+def test_the_version_is_told_when_there_is_one(result, version):
+    assert dialect_a.version_of(result) == version
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (400, errors.InvalidRequest),
+        (401, errors.Unavailable),
+        (403, errors.Forbidden),
+        (406, errors.ContentFiltered),
+        (408, errors.UpstreamTimeout),
+        (418, errors.UpstreamFailed),
+        (429, errors.RateLimited),
+        (500, errors.UpstreamFailed),
+        (601, errors.ContentFiltered),
+        *[(code, errors.UpstreamFailed) for code in (409, 602, 604, 605, 31404, 40505, 90000, 0, None, "odd", 299)],
+        ("429", errors.RateLimited),
+    ],
+)
+def test_every_finish_code_has_its_kind_of_error(code, kind):
+    assert type(dialect_a.finish_error(FinishParams("r", statusCode=code))) is kind
+
+
+@pytest.mark.parametrize("code", [200, "200"])
+@pytest.mark.parametrize("reason", [None, "success", "cancelled"])
+def test_only_200_is_a_success(code, reason):
+    assert dialect_a.finish_error(FinishParams("r", statusCode=code, reason=reason)) is None
+
+
+def test_filtered_content_has_its_code_and_the_reason_is_told():
+    error = dialect_a.finish_error(FinishParams("r", statusCode=406, reason="Session blocked"))
+    assert error.code == "content_filter"
+    assert error.message.endswith("It said: Session blocked")
+    assert len(dialect_a.finish_error(FinishParams("r", statusCode=500, reason="x" * 9999)).message) < 300
+
+
+SCENES = {
+    "assistant": [{"key": "other", "displayName": "Other"}],
+    "chat": [
+        {"key": "org_auto", "displayName": "Auto", "model": "", "isDefault": True, "url": "", "apiKey": ""},
+        {"key": "dashscope_qwen3_coder", "displayName": "qwen3-coder"},
+        {"key": "org_auto", "displayName": "Auto"},
+    ],
+}
+
+
+def models(value):
+    return [(model.key, model.displayName) for model in dialect_a.models_of(json.dumps(value).encode())]
+
+
+def test_the_models_are_those_of_the_chat_scene_each_once():
+    assert models(SCENES) == [("org_auto", "Auto"), ("dashscope_qwen3_coder", "qwen3-coder")]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"scenes": {"chat": {"list": [{"id": "m1", "name": "One"}, {"modelId": "m2", "title": "Two"}]}}},
+        [{"id": "m1", "label": "One"}, {"key": "m2", "displayName": "Two"}],
+        {"chat": [], "groups": [[{"key": "m1", "name": "One"}], {"x": {"id": "m2", "name": "Two"}}]},
+    ],
+)
+def test_with_another_shape_whatever_has_an_id_and_a_name_is_a_model(value):
+    assert models(value) == [("m1", "One"), ("m2", "Two")]
+
+
+@pytest.mark.parametrize("value", [{}, None, [], "x", {"chat": []}, {"chat": None, "id": 5}])
+def test_without_models_there_are_none(value):
+    assert models(value) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "logged_in"), [("2", True), ('"2"', True), ("1", False), ("7", False), ("null", False)]
+)
+def test_only_status_two_is_a_login(status, logged_in):
+    body = f'{{"status":{status},"id":"593","token":"pt-secret"}}'.encode()
+    assert dialect_a.decode_auth_status(body).logged_in is logged_in
+
+
+def test_tokens_of_the_login_are_never_kept():
+    status = dialect_a.decode_auth_status(b'{"status":2,"token":"pt-secret","refreshToken":"rt-secret"}')
+    assert "secret" not in repr(status)
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (b'{"requestId":"r","success":true,"isSuccess":true}', None),
+        (b"null", None),
+        (b'"odd"', None),
+        (b"{}", None),
+        (b'{"success":false,"errorMessage":"no quota"}', "no quota"),
+        (b'{"isSuccess":false}', "the service did not take the question"),
+    ],
+)
+def test_the_immediate_result_counts_only_when_it_is_a_failure(result, words):
+    assert dialect_a.ask_refused(result) == words
+
+
+def test_a_denied_tool_names_the_call_and_is_no_success():
+    call = dialect_a.decode_tool_invoke(b'{"toolCallId":"call-1","name":"read_file","async":true,"parameters":{}}')
+    assert call.asynchronous is True
+    denial = dialect_a.denial(call)
+    assert (denial["toolCallId"], denial["name"], denial["success"]) == ("call-1", "read_file", False)

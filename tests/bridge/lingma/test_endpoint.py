@@ -1,0 +1,52 @@
+"""Where a service is found."""
+
+import json
+
+import pytest
+
+from bridge.lingma.endpoint import Endpoint
+from bridge.lingma.process import StartFailed
+
+
+@pytest.fixture
+def work_dir(tmp_path):
+    (tmp_path / "cache").mkdir()
+    info = {"websocketPort": 36510, "pid": 14060, "ipcServerPath": "/x/lingma.sock", "isDev": False}
+    (tmp_path / ".info.json").write_text(json.dumps(info))
+    return tmp_path
+
+
+def test_a_url_is_taken_as_it_is_and_tried_on_both_paths():
+    endpoint = Endpoint.find("ws://127.0.0.1:36510/")
+    assert (endpoint.urls, endpoint.work_dir) == (("ws://127.0.0.1:36510/", "ws://127.0.0.1:36510/ws"), None)
+    assert Endpoint.find("ws://127.0.0.1:36510").urls[1] == "ws://127.0.0.1:36510/ws"
+    assert Endpoint.find("ws://127.0.0.1:36510/ws").urls == ("ws://127.0.0.1:36510/ws",)
+
+
+@pytest.mark.parametrize("form", ["{0}", "{0}/.info.json", "file://{0}", "file://{0}/.info.json"])
+def test_a_work_dir_is_found_by_its_path_or_its_info_file(work_dir, form):
+    endpoint = Endpoint.find(form.format(work_dir))
+    assert (endpoint.url, endpoint.work_dir, endpoint.headers) == ("ws://127.0.0.1:36510/", work_dir, {})
+
+
+def test_the_info_file_is_read_afresh_each_time(work_dir):
+    Endpoint.find(str(work_dir))
+    (work_dir / ".info.json").write_text('{"websocketPort":4711}')
+    assert Endpoint.find(str(work_dir)).url == "ws://127.0.0.1:4711/"
+
+
+def test_the_machine_token_is_sent_when_there_is_one(work_dir):
+    (work_dir / "cache" / "machine_token.json").write_text('{"token":"abc","type":"x","updateAt":1}')
+    assert Endpoint.find(str(work_dir)).headers == {"Cosy-MachineToken": "abc"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"websocketPort":"x"}', "36510\n14060\n"])
+def test_an_info_file_that_cannot_be_read_is_told(work_dir, text):
+    (work_dir / ".info.json").write_text(text)
+    with pytest.raises(StartFailed, match=r"\.info\.json"):
+        Endpoint.find(str(work_dir))
+
+
+def test_a_missing_work_dir_is_told(tmp_path):
+    with pytest.raises(StartFailed):
+        Endpoint.find(str(tmp_path / "nowhere"))

@@ -1,0 +1,122 @@
+"""Token usage out of the service's log, as it grows, rotates and fails to come."""
+
+import asyncio
+import json
+
+import pytest
+
+from bridge.lingma import service_log
+from bridge.lingma.service_log import LoggedUsage, ServiceLog
+
+STAMP = "2026-03-25T17:46:20.540+0800 INFO chat/service.go:88 "
+
+
+def line(request_id, prompt=495, completion=62):
+    figures = {"completion_tokens": completion, "prompt_tokens": prompt, "request_id": request_id, "total_tokens": 557}
+    return f"{STAMP}[TOKEN_USAGE]: {json.dumps(figures)}\n"
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "logs").mkdir()
+    path = tmp_path / "logs" / "lingma.log"
+    path.write_text(line("earlier run"))
+    return path
+
+
+@pytest.fixture
+def log(path, tmp_path):
+    return ServiceLog(tmp_path)
+
+
+def append(path, text):
+    with path.open("a") as file:
+        file.write(text)
+
+
+def test_the_usage_of_a_turn_is_told_once(log, path):
+    append(path, f"{STAMP}something else\n{line('r1')}{line('r2', 7, 8)}")
+    assert log.usage("r2") == LoggedUsage("r2", 7, 8)
+    assert log.usage("r1") == LoggedUsage("r1", 495, 62)
+    assert log.usage("r1") is None
+
+
+def test_what_an_earlier_run_wrote_is_left_alone(log):
+    assert log.usage("earlier run") is None
+
+
+def test_a_line_counts_when_it_is_whole(log, path):
+    whole = line("r1")
+    append(path, whole[:60])
+    assert log.usage("r1") is None
+    append(path, whole[60:-1])
+    assert log.usage("r1") is None
+    append(path, "\n")
+    assert log.usage("r1") == LoggedUsage("r1", 495, 62)
+
+
+def test_a_rotated_log_is_read_from_its_start(log, path):
+    append(path, line("r1"))
+    assert log.usage("r1")
+    path.rename(path.with_name("lingma-1.log"))
+    assert log.usage("r2") is None
+    path.write_text(line("r2") * 3)
+    assert log.usage("r2")
+
+
+def test_a_truncated_log_is_read_from_its_start(log, path):
+    append(path, line("r1") * 5)
+    assert log.usage("r1")
+    path.write_text(line("r2"))
+    assert log.usage("r2")
+
+
+def test_without_a_log_there_are_no_figures_until_there_is_one(tmp_path):
+    log = ServiceLog(tmp_path)
+    assert (log.usage("r1"), log.worth_waiting) == (None, False)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "lingma.log").write_text(line("r1"))
+    assert log.usage("r1")
+    assert log.worth_waiting
+
+
+@pytest.mark.parametrize("text", ["[TOKEN_USAGE]: {", "[TOKEN_USAGE]: {}", "[TOKEN_USAGE]: null", "[TOKEN_USAGE]: "])
+def test_a_line_that_cannot_be_read_hides_no_other(log, path, text):
+    append(path, f"{text}\n{line('r1')}{text}\n")
+    assert log.usage("r1")
+
+
+def test_of_a_long_backlog_only_the_end_is_read(log, path, monkeypatch):
+    monkeypatch.setattr(service_log, "MAX_READ", 1000)
+    append(path, line("old") + "x" * 5000 + "\n" + line("new"))
+    assert (log.usage("old"), bool(log.usage("new"))) == (None, True)
+
+
+def test_figures_nobody_asks_for_do_not_pile_up(log, path, monkeypatch):
+    monkeypatch.setattr(service_log, "MAX_KEPT", 3)
+    append(path, "".join(line(f"r{n}") for n in range(10)))
+    assert log.usage("r9")
+    assert (log.usage("r0"), bool(log.usage("r8")), bool(log.usage("r7"))) == (None, True, True)
+
+
+def test_complaints_about_missing_acknowledgements_are_counted(log, path):
+    late = f"{STAMP}|Outbound| request 5 chat/answer failed: no response from client, timeout reached\n"
+    append(path, late * 3 + line("r1"))
+    log.usage("r1")
+    assert log.late_acks == 3
+
+
+async def test_a_late_line_is_waited_for(log, path):
+    asyncio.get_running_loop().call_later(0.01, append, path, line("r1"))
+    assert await log.wait_for("r1") == LoggedUsage("r1", 495, 62)
+
+
+async def test_a_log_without_figures_is_waited_for_only_a_few_times(log, path, monkeypatch):
+    monkeypatch.setattr(service_log, "WAITS", (0.0,))
+    for number in range(service_log.MISSES):
+        assert log.worth_waiting
+        assert await log.wait_for(f"r{number}") is None
+    assert not log.worth_waiting
+    append(path, line("r9"))
+    assert log.usage("r9")
+    assert log.worth_waiting

@@ -1,0 +1,174 @@
+"""One turn: text queues up, is drained whole, and ends once."""
+
+import asyncio
+
+import pytest
+
+from bridge.chat.errors import ConnectionLost, SlowClient, UpstreamFailed, UpstreamTimeout
+from bridge.chat.events import KeepAlive, TextDelta
+from bridge.lingma.turn import Turn, TurnLimits
+
+
+@pytest.fixture
+async def new_turn():
+    turns = []
+
+    def new(**limits):
+        turns.append(Turn("r1", "s1", TurnLimits(**limits)))
+        return turns[-1]
+
+    yield new
+    for turn in turns:
+        turn.close()
+
+
+def texts(pieces):
+    return [piece.text for piece in pieces]
+
+
+async def test_what_has_queued_up_is_drained_in_one_go(new_turn):
+    turn = new_turn()
+    for text in ("a", "", "b", "c"):
+        turn.push(text)
+    assert await turn.drain() == [TextDelta("a"), TextDelta("b"), TextDelta("c")]
+
+
+async def test_a_reader_is_woken_by_text_and_by_the_end(new_turn):
+    turn = new_turn()
+    loop = asyncio.get_running_loop()
+    loop.call_soon(turn.push, "a")
+    assert texts(await turn.drain()) == ["a"]
+    loop.call_soon(turn.finish, "s2", "")
+    assert await turn.drain() == []
+    assert (turn.end.error, turn.end.session_id) == (None, "s2")
+
+
+async def test_text_before_the_end_can_still_be_drained(new_turn):
+    turn = new_turn()
+    turn.push("a")
+    turn.finish("", "ignored, for there was text")
+    assert texts(await turn.drain()) == ["a"]
+    assert await turn.drain() == []
+    assert (turn.text, turn.end.session_id) == ("a", "s1")
+
+
+async def test_a_reader_that_was_cancelled_does_no_harm(new_turn):
+    turn = new_turn()
+    reader = asyncio.create_task(turn.drain())
+    await asyncio.sleep(0)
+    reader.cancel()
+    await asyncio.wait({reader})
+    turn.push("a")
+    assert texts(await turn.drain()) == ["a"]
+
+
+async def test_there_is_only_one_end_and_it_is_told_once(new_turn):
+    turn, closed = new_turn(), []
+    turn.closed = closed.append
+    turn.fail(UpstreamFailed("first"))
+    turn.finish("s2", "late")
+    turn.fail(ConnectionLost("later"))
+    turn.close()
+    turn.push("late")
+    turn.replace("later still")
+    assert (str(turn.end.error), turn.text, closed) == ("first", "", [turn])
+    assert await turn.drain() == []
+
+
+async def test_a_turn_that_is_given_up_ends_with_an_error(new_turn):
+    turn = new_turn()
+    turn.close()
+    assert isinstance(turn.end.error, ConnectionLost)
+
+
+async def test_an_overwrite_that_nobody_has_read_the_old_text_of_replaces_it(new_turn):
+    turn = new_turn()
+    turn.push("wrong")
+    turn.replace("right")
+    assert (texts(await turn.drain()), turn.text) == (["right"], "right")
+
+
+async def test_an_overwrite_that_goes_on_from_what_was_read_is_continued(new_turn):
+    turn = new_turn()
+    turn.push("Hel")
+    await turn.drain()
+    turn.push("lo")
+    turn.replace("Hello world")
+    assert (texts(await turn.drain()), turn.text) == (["lo", " world"], "Hello world")
+
+
+async def test_an_overwrite_of_what_was_read_is_told_from_its_start(new_turn):
+    turn = new_turn()
+    turn.push("wrong")
+    await turn.drain()
+    turn.replace("right")
+    assert (texts(await turn.drain()), turn.text) == (["\n\nright"], "wrong\n\nright")
+
+
+async def test_an_overwrite_with_the_same_text_changes_nothing(new_turn):
+    turn = new_turn()
+    turn.push("same")
+    turn.replace("same")
+    assert texts(await turn.drain()) == ["same"]
+
+
+async def test_a_silent_service_gives_signs_of_life_and_then_an_error(new_turn):
+    turn = new_turn(keepalive_sec=0.01, silence_sec=0.08)
+    pieces = []
+    while turn.end is None:
+        pieces += await turn.drain()
+    assert set(pieces) == {KeepAlive()}
+    assert isinstance(turn.end.error, UpstreamTimeout)
+
+
+async def test_a_service_that_only_thinks_is_not_silent_but_the_client_hears_of_it(new_turn):
+    turn = new_turn(keepalive_sec=0.03, silence_sec=0.1)
+    seen = []
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 0.2
+
+    def think():
+        turn.push("")
+        if loop.time() < until:
+            loop.call_later(0.005, think)
+
+    think()
+    while turn.end is None:
+        seen += await turn.drain()
+    assert loop.time() > until
+    assert len(seen) >= 4
+    assert isinstance(turn.end.error, UpstreamTimeout)
+
+
+async def test_silence_counts_from_the_last_word(new_turn):
+    turn = new_turn(keepalive_sec=60, silence_sec=0.05)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    loop.call_at(began + 0.03, turn.push, "a")
+    assert texts(await turn.drain()) == ["a"]
+    assert await turn.drain() == []
+    assert loop.time() - began >= 0.08
+
+
+async def test_a_reader_that_is_far_behind_ends_the_turn(new_turn):
+    turn, told = new_turn(buffer_bytes=10), []
+    turn.overflow = lambda: told.append("overflow")
+    for _ in range(20):
+        turn.push("12345")
+    assert isinstance(turn.end.error, SlowClient)
+    assert (await turn.drain(), told) == ([], ["overflow"])
+
+
+async def test_a_reader_that_keeps_up_may_get_any_amount(new_turn):
+    turn = new_turn(buffer_bytes=10)
+    for _ in range(100):
+        turn.push("x" * 10)
+        await turn.drain()
+    assert (turn.end, len(turn.text)) == (None, 1000)
+
+
+async def test_the_same_turn_with_a_buffer_that_is_never_read_keeps_no_text(new_turn):
+    turn = new_turn(buffer_bytes=100)
+    for _ in range(1000):
+        turn.push("x" * 50)
+    assert len(turn.text) <= 200
