@@ -1,0 +1,151 @@
+"""Real programs, started, watched and ended."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bridge.lingma import process
+from bridge.lingma.process import Process, StartFailed, free_ports
+
+STAND_IN = str(Path(__file__).with_name("stand_in.py"))
+COMMAND = (sys.executable, STAND_IN)
+PARENT = f"""
+import asyncio, sys
+from pathlib import Path
+from bridge.lingma.process import Process
+
+async def main():
+    child = await Process.start({COMMAND!r}, Path(sys.argv[1]), (), {{}})
+    await child.exited
+
+asyncio.run(main())
+"""
+
+
+async def facts_of(work_dir):
+    """What the program tells of itself, as soon as it does."""
+    path = work_dir / "facts.json"
+    async with asyncio.timeout(10):
+        while not path.exists():
+            await asyncio.sleep(0.01)
+    return json.loads(path.read_text())
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def gone(pid):
+    async with asyncio.timeout(10):
+        while alive(pid):
+            await asyncio.sleep(0.01)
+    return True
+
+
+@pytest.fixture
+async def start(tmp_path):
+    started = []
+
+    async def start(*extra, variables=None):
+        child = await Process.start(COMMAND, tmp_path / "work", extra, variables or {})
+        started.append(child)
+        return child, await facts_of(tmp_path / "work")
+
+    yield start
+    for child in started:
+        child.kill()
+        await child.exited
+
+
+async def test_the_program_is_started_as_the_protocol_says(start, tmp_path):
+    child, facts = await start("--endpoint=https://lingma.example.com")
+    assert facts["argv"][:3] == ["start", "--transportType=websocket", f"--workDir={tmp_path / 'work'}"]
+    ports = [int(argument.rpartition("=")[2]) for argument in facts["argv"][3:5]]
+    assert facts["argv"][3:] == [
+        f"--socketPort={ports[0]}",
+        f"--httpPort={ports[1]}",
+        "--endpoint=https://lingma.example.com",
+    ]
+    assert len(set(ports)) == 2
+    assert child.url == f"ws://127.0.0.1:{ports[0]}/"
+    assert (tmp_path / "work").stat().st_mode & 0o777 == 0o700
+
+
+async def test_the_program_sees_no_secrets_of_the_gateway(start, monkeypatch):
+    for name in ("DJANGO_SECRET_KEY", "DATABASE_URL", "REDIS_URL", "API_KEYS", "OPENAI_API_KEY", "LINGMA_BIN"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    _, facts = await start(variables={"EXTRA": "1"})
+    assert "secret" not in facts["environment"].values()
+    assert (facts["environment"]["HTTPS_PROXY"], facts["environment"]["EXTRA"]) == ("http://proxy:3128", "1")
+    assert "PATH" in facts["environment"]
+
+
+async def test_the_program_has_a_session_and_a_group_of_its_own(start):
+    child, facts = await start()
+    assert facts["pid"] == facts["group"] == facts["session"] == child.pid
+    assert facts["group"] != os.getpgid(0)
+
+
+async def test_a_stop_ends_the_program_with_an_interrupt(start):
+    child, facts = await start()
+    await child.stop()
+    assert child.exited.result() in {1, 130, -signal.SIGINT}
+    assert not alive(facts["pid"])
+
+
+async def test_a_program_that_ignores_the_interrupt_is_killed(start, monkeypatch):
+    monkeypatch.setattr(process, "STOP_SEC", 0.05)
+    child, _ = await start("--deaf")
+    await child.stop()
+    assert child.exited.result() == -signal.SIGKILL
+
+
+async def test_what_the_program_has_started_ends_with_it(start):
+    child, facts = await start("--child")
+    await child.stop()
+    assert await gone(facts["child"])
+
+
+async def test_an_exit_is_seen(start):
+    child, _ = await start("--exit=7")
+    assert await asyncio.wait_for(child.exited, 10) == 7
+    await child.stop()
+
+
+async def test_a_program_that_is_not_there_exits_at_once(tmp_path):
+    child = await Process.start(("/nowhere/Lingma",), tmp_path, (), {})
+    assert await asyncio.wait_for(child.exited, 10) != 0
+
+
+async def test_a_work_dir_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises((StartFailed, OSError)):
+        await Process.start(COMMAND, tmp_path / "file" / "work", (), {})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a parent-death signal")
+async def test_the_program_dies_with_a_gateway_that_is_killed(tmp_path):
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)])
+    facts = await facts_of(tmp_path)
+    parent.kill()
+    parent.wait()
+    assert await gone(facts["pid"])
+
+
+def test_ports_are_free_and_distinct():
+    ports = free_ports(20)
+    assert len(set(ports)) == 20
+    for port in ports:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", port))
