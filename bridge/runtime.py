@@ -124,6 +124,12 @@ async def get_runtime() -> Runtime:
     return _runtime
 
 
+def end_turns() -> None:
+    """Time is up: every turn that still runs ends with an error its client can read."""
+    if _runtime is not None:
+        _runtime.pool.end_turns("The gateway is shutting down; send the request again.")
+
+
 async def stop_runtime() -> None:
     """End it, if it was started."""
     global _runtime

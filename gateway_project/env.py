@@ -34,6 +34,12 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return check
 
 
+def _attachment(value: str) -> str:
+    if not value.startswith(("ws://", "file://", "/")):
+        raise ValueError("must be ws://host:port, or the absolute path of a work dir or of its .info.json")
+    return value
+
+
 def _zone(value: str) -> str:
     try:
         zoneinfo.ZoneInfo(value)
@@ -45,7 +51,7 @@ def _zone(value: str) -> str:
 Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 DatabaseUrl = Annotated[str, AfterValidator(_url("postgres", "postgresql", "sqlite"))]
 RedisUrl = Annotated[str, AfterValidator(_url("redis", "rediss", "unix"))]
-SocketUrl = Annotated[str, AfterValidator(_url("ws", "wss"))]
+Attachment = Annotated[str, AfterValidator(_attachment)]
 TimeZone = Annotated[str, AfterValidator(_zone)]
 
 
@@ -66,8 +72,8 @@ class Environment(BaseSettings):
 
     lingma_bin: str = Field("", description="Path of the Lingma executable.")
     lingma_vsix: str = Field("", description="Path or URL of the VSIX to take the executable from.")
-    lingma_attach_urls: Annotated[list[SocketUrl], NoDecode, BeforeValidator(_split)] = Field(
-        [], description="`ws://…` of running services to attach to."
+    lingma_attach_urls: Annotated[list[Attachment], NoDecode, BeforeValidator(_split)] = Field(
+        [], description="`ws://…` of running services to attach to, or work dirs with their `.info.json`."
     )
     lingma_instances: int = Field(1, ge=1, le=64, description="Instances per gateway process.")
     lingma_start_timeout_sec: float = Field(15, gt=0, description="How long an instance may take to be ready.")

@@ -1,6 +1,7 @@
 """The web process: the ASGI application under uvicorn or daphne, on a socket inherited from the supervisor."""
 
 import argparse
+import asyncio
 import gc
 import signal
 import socket
@@ -31,6 +32,13 @@ def serve_with_uvicorn(listener: socket.socket, env: Environment) -> None:
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             settle()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            from bridge.runtime import end_turns
+
+            # Turns that are still running just before the time is up get an ending; the rest uvicorn only cuts.
+            asyncio.get_running_loop().call_later(env.drain_sec * 0.95, end_turns)
+            await super().shutdown(sockets)
 
     config = uvicorn.Config(
         APPLICATION,

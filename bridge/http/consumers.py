@@ -19,7 +19,7 @@ from bridge.http.body import read_body
 from bridge.http.streaming import EVENT_STREAM, JSON, Headers, HttpConsumer
 from bridge.turn_log import turn_line
 from bridge.wire import anthropic, openai_chat
-from bridge.wire.format import ReplyHead, WireFormat
+from bridge.wire.format import Encoder, ReplyHead, WireFormat
 
 
 class ChatConsumer(HttpConsumer):
@@ -28,6 +28,7 @@ class ChatConsumer(HttpConsumer):
     methods = ("POST",)
     format: ClassVar[WireFormat]
     endpoint: ClassVar[str]
+    _encoder: Encoder | None = None
 
     @property
     def wire(self) -> WireFormat:
@@ -69,7 +70,7 @@ class ChatConsumer(HttpConsumer):
                 self.runtime.engine.later(self._book())
 
     async def _stream(self, events: AsyncGenerator[Batch, None]) -> None:
-        encoder = self.wire.encoder(self._head())
+        encoder = self._encoder = self.wire.encoder(self._head())
         async for batch in events:
             last = isinstance(batch[-1], (Finished, Failed))
             part = encoder.feed(batch)
@@ -90,6 +91,12 @@ class ChatConsumer(HttpConsumer):
         headers = [JSON, *self._turn_headers(first or [])]
         headers.append((b"x-lingma-total-ms", b"%d" % self._total_ms()))
         await self.reply(200, self.wire.whole(self._head(), fold.reply), headers)
+
+    async def refuse(self, error: GatewayError) -> None:
+        """Also in mid-stream: an end without an error event would pass for a whole answer."""
+        if self.begun and self._encoder is not None:
+            return await self.send_part(self._encoder.feed([Failed(error)]), last=True)
+        return await super().refuse(error)
 
     def _head(self) -> ReplyHead:
         return ReplyHead(self.id, self.request.model, int(self._began), self.request.include_usage)

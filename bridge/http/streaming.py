@@ -54,8 +54,8 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         self.hung_up = False
         self._listener: asyncio.Task[None] | None = None
         try:
-            self.check_method()
             self.runtime = await get_runtime()
+            self.check_method()
             await self.handle()
         except HungUp:
             pass

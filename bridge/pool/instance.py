@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from bridge.chat.errors import ConnectionLost, GatewayError, Unavailable
+from bridge.chat.errors import ConnectionLost, GatewayError, Unavailable, UpstreamFailed
 from bridge.lingma import dialect_a
 from bridge.lingma.connection import Connection, DialFailed
 from bridge.lingma.dialect_a import Ask, Model
@@ -153,6 +153,11 @@ class Instance:
         turn.close()
         if self._connection is not None:
             self._connection.stop(turn)
+
+    def end_turns(self, why: str) -> None:
+        """Fail whatever runs here."""
+        if self._connection is not None:
+            self._connection.end_turns(UpstreamFailed(why))
 
     # -- life ---------------------------------------------------------------------------------------------------
 

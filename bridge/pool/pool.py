@@ -110,6 +110,13 @@ class Pool:
         if self._runs:
             await asyncio.wait(self._runs)
 
+    def end_turns(self, why: str) -> None:
+        """Fail every running turn, and every one that waits."""
+        for instance in self.instances:
+            instance.end_turns(why)
+        while self._waiters:
+            self._waiters.popleft().lease.set_exception(Unavailable(why))
+
     # -- turns --------------------------------------------------------------------------------------------------
 
     def lease(self, affinity: Affinity | None = None, excluded: Collection[str] = ()) -> Lease | None:
