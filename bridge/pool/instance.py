@@ -169,7 +169,7 @@ class Instance:
                 await self._start()
                 await self._watch()
             except TROUBLES as exc:
-                self.last_error = str(exc) or type(exc).__name__
+                self.last_error = str(exc) or "the service did not answer in time"
             self._set("draining" if self._stopping else "backoff")  # at once: no turn may choose it any more
             await self._end_process()
             if self._stopping:

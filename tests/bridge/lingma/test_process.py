@@ -13,6 +13,7 @@ import pytest
 
 from bridge.lingma import process
 from bridge.lingma.process import Process, StartFailed, free_ports
+from tests.bridge.living import alive, gone
 
 STAND_IN = str(Path(__file__).with_name("stand_in.py"))
 COMMAND = (sys.executable, STAND_IN)
@@ -36,20 +37,6 @@ async def facts_of(work_dir):
         while not path.exists():
             await asyncio.sleep(0.01)
     return json.loads(path.read_text())
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-async def gone(pid):
-    async with asyncio.timeout(10):
-        while alive(pid):
-            await asyncio.sleep(0.01)
-    return True
 
 
 @pytest.fixture

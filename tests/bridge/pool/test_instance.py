@@ -1,0 +1,160 @@
+"""One instance over a scripted service: ready, logged out, gone, back."""
+
+import asyncio
+import json
+
+import pytest
+
+from bridge.lingma.dialect_a import Ask
+from bridge.pool import instance as instance_module
+from bridge.pool.instance import InstanceOptions, Source
+from tests.bridge.lingma.conftest import ended
+from tests.bridge.lingma.service import SILENT, Service, answer, finish
+from tests.bridge.pools import attached, in_state, running, until
+
+
+@pytest.fixture
+async def service():
+    async with Service() as service:
+        yield service
+
+
+async def test_an_instance_is_ready_after_the_steps_of_the_protocol(service):
+    service.answers["initialize"] = {"serverInfo": {"name": "lingma", "version": "2.11.1"}}
+    async with running(attached(service)) as pool:
+        facts = pool.facts()[0]
+    assert service.methods() == ["initialize", "auth/status", "config/queryModels"]
+    assert (facts.name, facts.state, facts.login, facts.version, facts.models) == ("w1-i1", "ready", True, "2.11.1", 2)
+    assert (facts.process, facts.pid, facts.restarts, facts.upstream) == (1, 0, 0, "attached")
+
+
+async def test_a_dedicated_domain_is_told_to_a_service_that_was_not_started_here(service):
+    options = InstanceOptions(dedicated_domain="https://lingma.example.com")
+    async with running(attached(service), instances=options):
+        assert await service.got("config/updateEndpoint") == {"endpoint": "https://lingma.example.com"}
+
+
+async def test_a_login_is_noticed_by_a_push(service):
+    service.answers["auth/status"] = {"status": 1}
+    async with running(attached(service), ready=False) as pool:
+        await in_state(pool, "login_required")
+        assert (pool.facts()[0].login, pool.facts()[0].last_error) == (False, "not logged in to Lingma")
+        assert "config/queryModels" not in service.methods()
+        service.answers["auth/status"] = {"status": 2}
+        await (await service.peers.get()).push(("auth/report", {"status": 2, "token": "pt-secret"}))
+        await in_state(pool, "ready")
+        assert pool.facts()[0].last_error == ""
+
+
+async def test_a_login_is_noticed_without_a_push(service, monkeypatch):
+    monkeypatch.setattr(instance_module, "LOGIN_POLL_SEC", 0.01)
+    service.answers["auth/status"] = {"status": 1}
+    async with running(attached(service), ready=False) as pool:
+        await in_state(pool, "login_required")
+        service.answers["auth/status"] = {"status": 2}
+        await in_state(pool, "ready")
+
+
+async def test_a_logout_is_noticed_and_the_turn_that_runs_goes_on(service):
+    async with running(attached(service)) as pool:
+        peer = await service.peers.get()
+        turn = pool.instances[0].ask(Ask("r1", "s1", "Hello", "org_auto"))
+        service.answers["auth/status"] = {"status": 1}
+        await peer.push(answer("still "), ("auth/report", {}))
+        await in_state(pool, "login_required")
+        await peer.push(answer("here"), finish())
+        assert "".join(await ended(turn)) == "still here"
+
+
+async def test_a_turn_that_finishes_with_401_makes_the_instance_look(service):
+    async with running(attached(service)) as pool:
+        peer = await service.peers.get()
+        turn = pool.instances[0].ask(Ask("r1", "s1", "Hello", "org_auto"))
+        service.answers["auth/status"] = {"status": 1}
+        await peer.push(finish(code=401))
+        await in_state(pool, "login_required")
+        assert (await ended(turn), turn.end.error.status) == ([], 503)
+
+
+async def test_changed_models_are_read_again(service):
+    async with running(attached(service)) as pool:
+        service.answers["config/queryModels"] = {"chat": [{"key": "new", "displayName": "New"}]}
+        await (await service.peers.get()).push(("config/refreshModels", {}))
+        await service.got("config/queryModels", times=2)
+        async with asyncio.timeout(5):
+            while not pool.instances[0].model_key("new"):
+                await asyncio.sleep(0)
+        assert pool.instances[0].model_key("coder") is None
+
+
+async def test_unknown_pushes_are_counted_and_known_ones_are_not(service):
+    async with running(attached(service)) as pool:
+        peer = await service.peers.get()
+        await peer.push(("brand/new", {}), ("extension/register", {}), ("chat/answer", {}), ("brand/newer", {}))
+        await service.until(lambda: len(service.acknowledged()) == 4)
+        assert pool.instances[0].unknown_pushes == 2
+
+
+async def test_a_lost_connection_is_made_again_as_another_generation(service):
+    async with running(attached(service)) as pool:
+        before = pool.facts()[0]
+        await service.drop()
+        await in_state(pool, "backoff")
+        assert "connection lost" in pool.facts()[0].last_error
+        await in_state(pool, "ready")
+        after = pool.facts()[0]
+        assert after.generation > before.generation
+        assert (before.restarts, after.restarts) == (0, 1)
+
+
+async def test_a_service_that_does_not_answer_is_left_and_tried_again(service):
+    service.answers["initialize"] = SILENT
+    async with running(attached(service), instances=InstanceOptions(start_timeout=0.1), ready=False) as pool:
+        await in_state(pool, "backoff")
+        assert pool.facts()[0].last_error == "the service did not answer in time"
+        service.answers["initialize"] = {}
+        await in_state(pool, "ready")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"auth/status": None},
+        {"auth/status": [2]},
+        {"auth/status": {"error": {"code": -32603, "message": "broken"}}},
+        {"initialize": {"error": {"code": -32603, "message": "broken"}}},
+    ],
+)
+async def test_an_answer_that_makes_no_sense_is_a_reason_to_start_again(service, answers):
+    right = {method: service.answers[method] for method in answers}
+    service.answers |= answers
+    async with running(attached(service), ready=False) as pool:
+        await in_state(pool, "backoff")
+        assert pool.facts()[0].last_error
+        service.answers |= right
+        await in_state(pool, "ready")
+
+
+async def test_a_service_that_is_attached_by_its_work_dir_is_found_on_its_new_port(tmp_path):
+    info, source = tmp_path / ".info.json", Source("attached", attach=str(tmp_path / ".info.json"))
+    async with Service() as first, Service() as second:
+        info.write_text(json.dumps({"websocketPort": first.port, "pid": 1}))
+        async with running([source]) as pool:
+            info.write_text(json.dumps({"websocketPort": second.port, "pid": 2}))
+            await first.drop()
+            await until(pool, lambda: pool.facts()[0].restarts == 1 and pool.ready)
+            assert second.methods()[:2] == ["initialize", "auth/status"]
+
+
+async def test_nobody_to_attach_to_is_told(tmp_path):
+    async with running([Source("attached", attach=str(tmp_path))], ready=False) as pool:
+        await in_state(pool, "backoff")
+        assert ".info.json" in pool.facts()[0].last_error
+
+
+async def test_a_turn_that_is_given_up_is_stopped_in_the_service(service):
+    async with running(attached(service)) as pool:
+        turn = pool.instances[0].ask(Ask("r1", "s1", "Hello", "org_auto"))
+        pool.instances[0].give_up(turn)
+        assert turn.end.error is not None
+        assert await service.got("chat/stop") == {"requestId": "r1", "sessionId": "s1"}

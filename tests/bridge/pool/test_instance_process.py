@@ -1,0 +1,94 @@
+"""One instance over a simulator process of its own: the whole life of a program."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from bridge.chat.errors import ConnectionLost
+from bridge.lingma.dialect_a import Ask
+from bridge.pool.instance import InstanceOptions, Source
+from tests.bridge.lingma.conftest import ended
+from tests.bridge.living import alive, gone
+from tests.bridge.pools import in_state, running, simulator, until
+
+QUICK = "first_ms=0 delay_ms=0"
+
+
+def ask(pool, text, request_id="r1"):
+    return pool.instances[0].ask(Ask(request_id, f"s-{request_id}", text, "org_auto"))
+
+
+async def test_a_program_is_started_asked_and_ended(tmp_path):
+    async with running([simulator(tmp_path, "--login=auto")]) as pool:
+        facts = pool.facts()[0]
+        turn = ask(pool, f'[[sim: text="Hello there" {QUICK} usage="7,2"]]')
+        assert "".join(await ended(turn)) == "Hello there"
+        usage = await pool.instances[0].log.wait_for("r1") or pool.instances[0].log.usage("r1")
+        assert (usage.prompt_tokens, usage.completion_tokens) == (7, 2)
+        assert alive(facts.pid)
+    assert facts.version == "2.11.1"
+    assert await gone(facts.pid)
+
+
+async def test_a_program_without_a_login_waits_for_one(tmp_path):
+    async with running([simulator(tmp_path)], ready=False) as pool:
+        await in_state(pool, "login_required")
+        (tmp_path / "simulator.json").write_text(json.dumps({"login": "auto"}))
+        await in_state(pool, "ready")
+        (tmp_path / "simulator.json").write_text(json.dumps({"login": "out"}))
+        await in_state(pool, "login_required")
+
+
+async def test_a_program_that_crashes_is_started_again(tmp_path):
+    async with running([simulator(tmp_path, "--login=auto")]) as pool:
+        before = pool.facts()[0]
+        turn = ask(pool, f"[[sim: chunks=50 fault=F21 after=2 {QUICK}]]")
+        await ended(turn)
+        assert isinstance(turn.end.error, ConnectionLost)
+        await in_state(pool, "backoff")
+        assert not pool.ready
+        await in_state(pool, "ready")
+        after = pool.facts()[0]
+    assert after.generation > before.generation
+    assert (after.pid != before.pid, after.restarts) == (True, 1)
+
+
+async def test_a_program_that_is_killed_is_started_again(tmp_path):
+    async with running([simulator(tmp_path, "--login=auto")]) as pool:
+        os.kill(pool.facts()[0].pid, signal.SIGKILL)
+        await in_state(pool, "backoff")
+        await in_state(pool, "ready")
+
+
+async def test_a_program_that_never_answers_initialize_is_ended_and_started_again(tmp_path):
+    options = InstanceOptions(start_timeout=1.0)
+    async with running([simulator(tmp_path, "--initialize-silent")], instances=options, ready=False) as pool:
+        await until(pool, lambda: pool.facts()[0].state == "backoff" and pool.facts()[0].restarts == 1)
+        assert pool.facts()[0].pid == 0
+        assert pool.facts()[0].last_error == "the service did not answer in time"
+
+
+@pytest.mark.parametrize("command", [("/nowhere/Lingma",), ("/bin/sh", "-c", "exit 3")])
+async def test_a_program_that_does_not_start_is_told(tmp_path, command):
+    async with running([Source("lingma", command, (), tmp_path)], ready=False) as pool:
+        await in_state(pool, "backoff")
+        assert "exited with code" in pool.facts()[0].last_error
+
+
+async def test_a_pool_is_stopped_at_once_while_a_program_is_still_starting(tmp_path):
+    source = simulator(tmp_path, "--login=auto", "--start-delay-ms=60000")
+    async with running([source], instances=InstanceOptions(start_timeout=60), ready=False) as pool:
+        await in_state(pool, "starting")
+    assert pool.facts()[0].state == "stopped"
+
+
+async def test_a_running_service_is_attached_to_by_url_and_by_path(tmp_path):
+    async with running([simulator(tmp_path, "--login=auto")]):
+        info = json.loads((tmp_path / ".info.json").read_text())
+        url, path = f"ws://127.0.0.1:{info['websocketPort']}", str(tmp_path)
+        async with running([Source("attached", attach=url), Source("attached", attach=path)]) as pool:
+            assert [facts.state for facts in pool.facts()] == ["ready", "ready"]
+            assert [each.log is not None for each in pool.instances] == [False, True]
+            assert "".join(await ended(ask(pool, f"[[sim: text=Hi {QUICK}]]"))) == "Hi"

@@ -1,0 +1,202 @@
+"""Places, and the line of turns that wait for one, over services that really answer."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from bridge.chat.errors import ConnectionLost, Overloaded, RateLimited, Unavailable, UpstreamFailed
+from bridge.lingma.dialect_a import Ask
+from bridge.pool.instance import InstanceOptions
+from bridge.pool.pool import Pool, PoolOptions, retry_hint
+from tests.bridge.lingma.conftest import ended
+from tests.bridge.lingma.service import Service
+from tests.bridge.pools import attached, in_state, running
+
+
+@pytest.fixture
+async def services():
+    async with Service() as first, Service() as second:
+        yield first, second
+
+
+@pytest.fixture
+async def start(services):
+    async with AsyncExitStack() as stack:
+
+        async def start(instances=1, most=8, waiting=256, limit=8):
+            options = PoolOptions(most, waiting, 5.0)
+            sources = attached(*services[:instances])
+            return await stack.enter_async_context(running(sources, options, InstanceOptions(limit=limit)))
+
+        yield start
+
+
+async def test_turns_are_spread_over_the_instances(start):
+    pool = await start(2)
+    assert [pool.lease().instance.name for _ in range(4)] == ["w1-i1", "w1-i2", "w1-i1", "w1-i2"]
+    assert [facts.in_flight for facts in pool.facts()] == [2, 2]
+
+
+async def test_a_session_brings_its_turn_to_its_instance(start):
+    pool = await start(2)
+    holder = pool.instances[1]
+    assert {pool.lease(holder.affinity).instance for _ in range(4)} == {holder}
+
+
+async def test_there_are_no_more_turns_at_once_than_allowed(start):
+    pool = await start(2, most=3)
+    leases = [pool.lease() for _ in range(3)]
+    assert pool.lease() is None
+    leases[0].release()
+    assert pool.lease() is not None
+
+
+async def test_an_instance_takes_no_more_than_its_limit(start):
+    pool = await start(2, most=8, limit=1)
+    leases = [pool.lease(), pool.lease(pool.instances[0].affinity)]
+    assert [lease.instance.name for lease in leases] == ["w1-i1", "w1-i2"]
+    assert pool.lease() is None
+
+
+async def test_first_come_first_served(start):
+    pool = await start(most=1)
+    lease = pool.lease()
+    waiters = [pool.queue() for _ in range(3)]
+    for waiter in waiters:
+        assert pool.lease() is None
+        lease.release()
+        assert [each.lease.done() for each in waiters] == [each.lease.done() or each is waiter for each in waiters]
+        lease = waiter.lease.result()
+    lease.release()
+    assert (pool.waiting, pool.in_flight) == (0, 0)
+
+
+async def test_a_lease_that_is_released_twice_counts_once(start):
+    pool = await start(most=2)
+    lease, other = pool.lease(), pool.lease()
+    lease.release()
+    lease.release()
+    assert (pool.in_flight, pool.instances[0].in_flight) == (1, 1)
+    other.release()
+
+
+async def test_who_leaves_the_line_is_skipped(start):
+    pool = await start(most=1)
+    lease = pool.lease()
+    first, second = pool.queue(), pool.queue()
+    first.leave()
+    lease.release()
+    assert second.lease.done()
+    assert pool.waiting == 0
+
+
+async def test_a_lease_that_nobody_takes_goes_to_the_next(start):
+    pool = await start(most=1)
+    lease = pool.lease()
+    first, second = pool.queue(), pool.queue()
+    lease.release()
+    first.leave()
+    assert second.lease.done()
+    second.leave()
+    assert pool.in_flight == 0
+
+
+async def test_a_full_line_refuses_with_a_hint_when_to_come_back(start):
+    pool = await start(most=1, waiting=2)
+    pool.lease()
+    waiters = [pool.queue(), pool.queue()]
+    with pytest.raises(Overloaded, match="queue is full") as raised:
+        pool.queue()
+    assert 1 <= raised.value.retry_after <= 30
+    assert len(waiters) == pool.waiting
+
+
+async def test_without_a_ready_instance_there_is_no_waiting(services):
+    services[0].answers["auth/status"] = {"status": 1}
+    async with running(attached(services[0]), ready=False) as pool:
+        await in_state(pool, "login_required")
+        with pytest.raises(Unavailable, match="w1-i1 login_required") as raised:
+            pool.lease()
+    assert 1 <= raised.value.retry_after <= 30
+
+
+async def test_a_pool_of_nothing_is_unavailable():
+    with pytest.raises(Unavailable, match="none configured"):
+        Pool([], 1, PoolOptions(), InstanceOptions()).lease()
+
+
+async def test_when_the_last_instance_goes_the_waiting_are_told(services, start):
+    pool = await start(most=1)
+    pool.lease()
+    waiters = [pool.queue(), pool.queue()]
+    await services[0].drop()
+    for waiter in waiters:
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(waiter.lease, 5)
+    assert pool.waiting == 0
+
+
+async def test_when_one_of_two_goes_the_waiting_get_the_other(services, start):
+    pool = await start(2, limit=1, most=2)
+    first, second = pool.lease(), pool.lease()
+    waiter = pool.queue()
+    await services[0].drop()
+    await in_state(pool, "backoff", "ready")
+    assert not waiter.lease.done()
+    first.release()
+    assert not waiter.lease.done()
+    second.release()
+    assert waiter.lease.result().instance.name == "w1-i2"
+
+
+async def test_an_instance_that_becomes_ready_serves_the_waiting(services, start):
+    services[1].answers["auth/status"] = {"status": 1}
+    async with running(attached(*services), PoolOptions(8), InstanceOptions(limit=1), ready=False) as pool:
+        await in_state(pool, "ready", "login_required")
+        pool.lease()
+        waiter = pool.queue()
+        services[1].answers["auth/status"] = {"status": 2}
+        await (await services[1].peers.get()).push(("auth/report", {}))
+        assert (await asyncio.wait_for(waiter.lease, 5)).instance.name == "w1-i2"
+
+
+async def test_models_of_all_instances_are_told_each_once(services, start):
+    services[1].answers["config/queryModels"] = {
+        "chat": [{"key": "coder", "displayName": "Qwen3-Coder"}, {"key": "max", "displayName": "Qwen3-Max"}]
+    }
+    pool = await start(2)
+    assert [model.key for model in pool.models()] == ["org_auto", "coder", "max"]
+    first, second = pool.instances
+    assert [each.model_key("qwen3-max") for each in (first, second)] == [None, "max"]
+    assert (first.model_key("coder"), first.model_key("AUTO"), first.model_key("gpt-4o")) == ("coder", "org_auto", None)
+
+
+async def test_everything_can_be_ended_with_a_word(start):
+    pool = await start(most=1)
+    lease = pool.lease()
+    turn = lease.instance.ask(Ask("r1", "s1", "Hello", "org_auto"))
+    waiter = pool.queue()
+    pool.end_turns("closing")
+    await ended(turn)
+    assert (type(turn.end.error), str(turn.end.error)) == (UpstreamFailed, "closing")
+    with pytest.raises(Unavailable, match="closing"):
+        await waiter.lease
+
+
+async def test_a_stop_ends_turns_and_instances(services, start):
+    pool = await start(2)
+    turn = pool.lease().instance.ask(Ask("r1", "s1", "Hello", "org_auto"))
+    await pool.stop()
+    assert [instance.state for instance in pool.instances] == ["stopped", "stopped"]
+    await ended(turn)
+    assert isinstance(turn.end.error, ConnectionLost)
+    with pytest.raises(Unavailable):
+        pool.lease()
+
+
+async def test_a_rate_limit_of_the_service_gets_a_time_to_come_back(start):
+    pool = await start()
+    assert 1 <= retry_hint(RateLimited("slow down"), pool).retry_after <= 30
+    assert retry_hint(RateLimited("slow down", retry_after=7), pool).retry_after == 7
+    assert retry_hint(UpstreamFailed("broken"), pool).retry_after is None
