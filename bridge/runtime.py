@@ -20,6 +20,7 @@ from accounts.redis_link import RedisLink, RedisUnavailable
 from accounts.usage import Ledger
 from bridge import metrics
 from bridge.engine import Engine, EngineOptions
+from bridge.lingma import vsix
 from bridge.lingma.entropy import Entropy
 from bridge.lingma.turn import TurnLimits
 from bridge.pool.instance import Instance, InstanceOptions, Source
@@ -158,7 +159,8 @@ def _sources(env: Environment, data_dir: Path) -> list[Source]:
         variables = {"PYTHONPATH": str(settings.BASE_DIR)}
         return [Source("simulator", command, ("--login=auto",), each, environment=variables) for each in work_dirs]
     endpoint = (f"--endpoint={env.dedicated_domain_url}",) if env.dedicated_domain_url else ()
-    return [Source("lingma", (env.lingma_bin,), endpoint, each) for each in work_dirs]
+    program = str(vsix.find(data_dir / "binaries")) if env.takes_vsix else env.lingma_bin
+    return [Source("lingma", (program,), endpoint, each) for each in work_dirs]
 
 
 def _pool_options(env: Environment) -> PoolOptions:

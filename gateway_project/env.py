@@ -139,6 +139,11 @@ class Environment(BaseSettings):
         return "lingma" if self.lingma_bin or self.lingma_vsix else "simulator"
 
     @property
+    def takes_vsix(self) -> bool:
+        """Whether the executable comes out of `LINGMA_VSIX`: the other two ways go first."""
+        return bool(self.lingma_vsix) and not self.lingma_bin and not self.lingma_attach_urls
+
+    @property
     def redis_or_embedded_url(self) -> str:
         """The Redis to talk to: the configured one, else the embedded server's socket."""
         return self.redis_url or f"unix://{self.data_dir.resolve() / 'redis.sock'}"

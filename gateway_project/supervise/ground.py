@@ -8,15 +8,18 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from bridge.lingma import vsix
 from gateway_project.env import Environment, SettingError
 
 BACKLOG = 2048
 
 
 def check_programs(env: Environment) -> None:
-    """Refuse a Lingma executable that cannot be started."""
+    """Refuse a Lingma executable that cannot be started, and a VSIX that is not there."""
     if env.lingma_bin and not (Path(env.lingma_bin).is_file() and os.access(env.lingma_bin, os.X_OK)):
         raise SettingError(f"LINGMA_BIN: {env.lingma_bin} is not an executable file")
+    if env.takes_vsix and not vsix.is_url(env.lingma_vsix) and not Path(env.lingma_vsix).is_file():
+        raise SettingError(f"LINGMA_VSIX: {env.lingma_vsix} is neither a file nor an http(s) URL")
 
 
 @contextlib.contextmanager

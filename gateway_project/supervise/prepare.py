@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from gateway_project.env import BASE_DIR, SettingError, load
+from bridge.lingma import vsix
+from gateway_project.env import BASE_DIR, Environment, SettingError, load
 
 REDIS_PATIENCE = 3.0
 
@@ -28,6 +29,15 @@ def wait_for_redis(url: str) -> None:
         else:
             client.close()
             return
+
+
+def unpack_lingma(env: Environment) -> None:
+    """Take the executable out of the VSIX, when that is where it comes from."""
+    if env.takes_vsix:
+        try:
+            vsix.unpack(env.lingma_vsix, env.data_dir / "binaries")
+        except vsix.VsixError as exc:
+            raise SettingError(f"LINGMA_VSIX: {one_line(exc)}") from None
 
 
 def migrate() -> None:
@@ -74,6 +84,7 @@ def prepare() -> str:
     """Do all of it."""
     env = load()
     wait_for_redis(env.redis_or_embedded_url)
+    unpack_lingma(env)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
     import django
     from django.conf import settings

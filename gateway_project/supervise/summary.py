@@ -2,6 +2,7 @@
 
 import msgspec
 
+from bridge.lingma import vsix
 from gateway_project.env import Environment
 
 KEY_PLACEHOLDER = "$LINGMA_GATEWAY_KEY"
@@ -25,11 +26,14 @@ def upstream(env: Environment) -> list[str]:
     """What answers the chats."""
     match env.upstream:
         case "simulator":
-            return ["THE SIMULATOR. No Lingma is running: every answer is made up.", "Set LINGMA_BIN for the real one."]
+            return [
+                "THE SIMULATOR. No Lingma is running: every answer is made up.",
+                "Set LINGMA_BIN or LINGMA_VSIX for the real one.",
+            ]
         case "attached":
             return [f"Lingma at {url}" for url in env.lingma_attach_urls]
         case _:
-            return [f"Lingma, {env.lingma_instances} per web process: {env.lingma_bin or env.lingma_vsix}"]
+            return [f"Lingma, {env.lingma_instances} per web process: {env.lingma_bin or vsix.shown(env.lingma_vsix)}"]
 
 
 def rows(env: Environment, made: Made) -> list[tuple[str, str]]:

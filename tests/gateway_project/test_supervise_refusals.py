@@ -55,3 +55,17 @@ def test_a_data_directory_in_use(tmp_path):
 
 def test_a_data_directory_too_deep_for_a_socket(tmp_path):
     assert "DATA_DIR: " in refusal(tmp_path / ("d" * 100))
+
+
+@pytest.mark.parametrize("source", ["/nowhere/lingma.vsix", "ftp://example.com/lingma.vsix"])
+def test_a_vsix_that_is_not_there(tmp_path, source):
+    assert f"LINGMA_VSIX: {source} is neither a file nor an http(s) URL" in refusal(tmp_path, LINGMA_VSIX=source)
+
+
+def test_a_vsix_that_cannot_be_unpacked(tmp_path):
+    (tmp_path / "lingma.vsix").write_text("no archive")
+    with Gateway(tmp_path / "data", LINGMA_VSIX=str(tmp_path / "lingma.vsix")) as gateway:
+        code, said = gateway.ended()
+    assert code == 2
+    assert said.startswith("lingma-gateway: LINGMA_VSIX: ")
+    assert said.count("\n") == 1
