@@ -1,6 +1,7 @@
 """The Django application."""
 
 from django.apps import AppConfig
+from django.core.checks import register
 from django.db.models.signals import post_migrate
 
 
@@ -11,7 +12,10 @@ class BridgeConfig(AppConfig):
     verbose_name = "Gateway"
 
     def ready(self) -> None:
-        """Have the periodic tasks installed with the tables."""
+        """Register the system checks; have the periodic tasks installed with the tables."""
         from bridge import schedules
+        from bridge.checks import CHECKS
 
+        for check, tags in CHECKS:
+            register(check, *tags)
         post_migrate.connect(schedules.install, sender=self, dispatch_uid="bridge.schedules")

@@ -139,6 +139,12 @@ class Environment(BaseSettings):
         return "lingma" if self.lingma_bin or self.lingma_vsix else "simulator"
 
     @property
+    def behind_tls(self) -> bool:
+        """Whether browsers reach the Django pages by https only."""
+        origins = self.csrf_trusted_origins
+        return bool(origins) and all(origin.startswith("https://") for origin in origins)
+
+    @property
     def takes_vsix(self) -> bool:
         """Whether the executable comes out of `LINGMA_VSIX`: the other two ways go first."""
         return bool(self.lingma_vsix) and not self.lingma_bin and not self.lingma_attach_urls
