@@ -1,0 +1,39 @@
+"""Gateways that the end-to-end tests share."""
+
+import pytest
+
+from tests.e2e.installation import Gateway, prepare
+from tests.e2e.speech import DIALECTS
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "/tests/e2e/" in str(item.path):
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(40))
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory):
+    """A prepared data directory that gateways start from."""
+    directory = tmp_path_factory.mktemp("template")
+    prepare(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory, template):
+    """One web process with one instance, for tests that need nothing special."""
+    with Gateway(tmp_path_factory.mktemp("gateway"), template) as running:
+        yield running
+    assert running.left_behind == []
+
+
+@pytest.fixture(params=DIALECTS, ids=str)
+def dialect(request):
+    return request.param
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "streamed"])
+def stream(request):
+    return request.param

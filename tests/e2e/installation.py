@@ -1,0 +1,211 @@
+"""Gateways on data directories of their own: web processes and Redis as the supervisor starts them, without Celery."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import redis
+
+from tests.e2e.speech import Answer, send
+from tests.environment import start_redis
+from tests.gateway_project.gateway import survivors
+
+ROOT = Path(__file__).parents[2]
+LAUNCHER = (sys.executable, "-I", "-S", str(ROOT / "bridge" / "lingma" / "launch.py"), str(int(signal.SIGKILL)))
+
+KEY = "lgw_test-key-of-alice-0001"
+OTHER_KEY = "lgw_test-key-of-bob-00002"
+REVOCABLE_KEYS = ("lgw_test-key-to-revoke-1", "lgw_test-key-to-revoke-2")
+EXPIRED_KEY = "lgw_test-key-expired-0003"
+METRICS_KEY = "lgw_test-key-metrics-00004"
+KEYS = (KEY, OTHER_KEY, *REVOCABLE_KEYS, EXPIRED_KEY, METRICS_KEY)
+PASSWORD = "correct-horse-battery"
+
+SIMULATOR = {
+    "LINGMA_SIMULATOR_FIRST_MS": "0",
+    "LINGMA_SIMULATOR_DELAY_MS": "0",
+    "LINGMA_SIMULATOR_RECORD": "true",
+}
+FAST = {**SIMULATOR, "DRAIN_SEC": "5"}
+
+
+def until(look, seconds=10.0, every=0.02):
+    """Ask until the answer is true; return it."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"{look} stayed {found!r} for {seconds} s"
+        time.sleep(every)
+    return found
+
+
+def environment(data_dir, **settings):
+    """What a process of this installation sees."""
+    return {
+        **os.environ, **FAST, "DATA_DIR": str(data_dir), "PROMETHEUS_MULTIPROC_DIR": str(data_dir / "metrics"),
+        "DJANGO_SETTINGS_MODULE": "gateway_project.settings", "PYTHONUNBUFFERED": "1", **settings,
+    }  # fmt: skip
+
+
+def django(data_dir, code):
+    """Run code in a Django of this installation; return what it prints."""
+    program = f"import django; django.setup()\n{code}"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(data_dir), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+SPECIAL_KEYS = f"""
+from datetime import timedelta
+from django.conf import settings
+from django.utils import timezone
+from accounts.minting import digest_of
+from accounts.models import ApiKey
+key = lambda text: ApiKey.objects.filter(digest=digest_of(text, settings.KEY_PEPPER))
+key({EXPIRED_KEY!r}).update(expires_at=timezone.now() - timedelta(minutes=1))
+key({METRICS_KEY!r}).update(scopes="metrics")
+key({KEY!r}).update(name="alice")
+key({OTHER_KEY!r}).update(name="bob")
+"""
+
+
+def prepare(data_dir):
+    """A data directory as after a first start: database, secrets, keys, superuser."""
+    (data_dir / "metrics").mkdir()
+    server = start_redis(data_dir)
+    try:
+        subprocess.run(
+            [sys.executable, "-m", "gateway_project.supervise.prepare"],
+            cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
+            env=environment(data_dir, API_KEYS=",".join(KEYS), ADMIN_PASSWORD=PASSWORD),
+        )  # fmt: skip
+        django(data_dir, SPECIAL_KEYS)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+class Gateway:
+    """Web processes on one socket. Use as a context: nothing of it survives."""
+
+    def __init__(self, data_dir, template, *, processes=1, wait=True, **settings):
+        shutil.copytree(template, data_dir, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
+        self.data_dir = data_dir
+        self._settings = settings
+        self._redis = start_redis(data_dir)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.port = self._listener.getsockname()[1]
+        self.processes = [self.start(number) for number in range(1, processes + 1)]
+        if wait:
+            until(lambda: send(self, "GET", "/readyz").status == 200, 20)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        family = [each for process in self.processes for each in self.family(process)]
+        for process in self.processes:
+            process.terminate()
+        self.left_behind = survivors(family)
+        for process in family:
+            if process.is_running():
+                process.kill()
+        for process in self.processes:
+            process.wait()
+        self._listener.close()
+        self._redis.terminate()
+        self._redis.wait()
+
+    def start(self, number):
+        """Start a web process."""
+        env = environment(self.data_dir, WEB_PROCESS=str(number), **self._settings)
+        with (self.data_dir / "output.log").open("ab") as output:
+            return subprocess.Popen(
+                [*LAUNCHER, str(os.getpid()), sys.executable, "-m", "gateway_project.server", "--fd",
+                 str(self._listener.fileno())],
+                cwd=ROOT, env=env, stdout=output, stderr=output, pass_fds=[self._listener.fileno()],
+            )  # fmt: skip
+
+    # -- what can be seen ---------------------------------------------------------------------------------------
+
+    def ask(self, dialect, prompt, *, key=KEY, stream=False, **more) -> Answer:
+        """One turn, to its end."""
+        return send(self, "POST", dialect.path, key=key, body=dialect.body(prompt, stream=stream, **more))
+
+    def output(self):
+        """All that was logged."""
+        return (self.data_dir / "output.log").read_text()
+
+    def rows(self):
+        """Usage rows that wait to be filed, by request id."""
+        with self.redis() as client:
+            rows = [json.loads(entry[b"row"]) for _, entry in client.xrange("lgw:usage")]
+        return {row["request_id"]: row for row in rows}
+
+    def row(self, request_id):
+        """The usage row of a turn, as soon as it is there."""
+        return until(lambda: self.rows().get(request_id))
+
+    def row_of_model(self, model):
+        """The usage row of the turn that asked for this model: a name for turns whose answer nobody saw."""
+        return until(lambda: next((row for row in self.rows().values() if row["model"] == model), None))
+
+    def redis(self):
+        """A connection to the gateway's Redis; close it."""
+        return redis.Redis(unix_socket_path=str(self.data_dir / "redis.sock"))
+
+    def received(self, instance="w1-i1"):
+        """All messages the simulator has seen and sent."""
+        path = self.work_dir(instance) / "received.jsonl"
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith(b"\n")]
+
+    def asks(self, text, instance="w1-i1"):
+        """The params of every question that holds this text."""
+        asked = [each["params"] for each in self.received(instance) if each.get("method") == "chat/ask"]
+        return [params for params in asked if text in params["questionText"]]
+
+    def stops(self, text, instance="w1-i1"):
+        """The `chat/stop` of the turns whose question holds this text."""
+        ids = {params["requestId"] for params in self.asks(text, instance)}
+        stops = [each for each in self.received(instance) if each.get("method") == "chat/stop"]
+        return [each for each in stops if each["params"]["requestId"] in ids]
+
+    def in_flight(self):
+        """Turns that hold a place, by the heartbeats."""
+        with self.redis() as client:
+            beats = [json.loads(client.get(key)) for key in client.keys("lgw:instance:*")]
+        return sum(beat["in_flight"] for beat in beats)
+
+    def work_dir(self, instance="w1-i1"):
+        """Where an instance keeps its files."""
+        return self.data_dir / "instances" / instance
+
+    def control(self, instance="w1-i1", **knobs):
+        """Tell a simulator what to do from now on."""
+        draft = self.work_dir(instance) / "draft.json"
+        draft.write_text(json.dumps(knobs))
+        draft.rename(self.work_dir(instance) / "simulator.json")
+
+    @staticmethod
+    def family(process):
+        """A process and all that it has started."""
+        try:
+            parent = psutil.Process(process.pid)
+            return [parent, *parent.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def lingma(self, instance="w1-i1"):
+        """The process of an instance."""
+        found = [each for process in self.processes for each in self.family(process)]
+        return next(each for each in found if f"--workDir={self.work_dir(instance)}" in each.cmdline())

@@ -1,0 +1,70 @@
+"""Each code of `chat/finish` (lingma-protocol 9.6), before and after text, in every form of a reply."""
+
+import pytest
+
+from tests.e2e.speech import OPENAI
+
+UPSTREAM = (502, "server_error", 502, "api_error")
+CODES = {
+    0: UPSTREAM,
+    400: (400, "invalid_request_error", 400, "invalid_request_error"),
+    401: (503, "service_unavailable_error", 503, "overloaded_error"),
+    403: (403, "invalid_request_error", 403, "permission_error"),
+    406: (400, "invalid_request_error", 400, "invalid_request_error"),
+    408: (504, "server_error", 504, "timeout_error"),
+    409: UPSTREAM, 418: UPSTREAM, 500: UPSTREAM, 602: UPSTREAM, 604: UPSTREAM, 605: UPSTREAM,
+    429: (429, "rate_limit_error", 429, "rate_limit_error"),
+    601: (400, "invalid_request_error", 400, "invalid_request_error"),
+    31404: UPSTREAM, 40505: UPSTREAM, 90000: UPSTREAM,
+}  # fmt: skip
+codes = pytest.mark.parametrize("code", CODES)
+
+
+def expected(dialect, code):
+    openai_status, openai_type, anthropic_status, anthropic_type = CODES[code]
+    return (openai_status, openai_type) if dialect.name == "openai" else (anthropic_status, anthropic_type)
+
+
+@codes
+def test_a_finish_code_before_any_text_is_a_status(gateway, dialect, stream, code):
+    answer = gateway.ask(dialect, f"[[sim: fault=finish_code after=0 finish={code}]] hello", stream=stream)
+    assert (answer.status, answer.error["type"]) == expected(dialect, code)
+    assert answer.headers["content-type"] == "application/json"
+    row = gateway.row(answer.headers["x-request-id"])
+    assert row["status"] == "error"
+
+
+@codes
+def test_a_finish_code_after_text_ends_the_stream_with_an_error(gateway, dialect, code):
+    answer = gateway.ask(
+        dialect, f'[[sim: text="so far" chunks=2 after=2 fault=finish_code finish={code}]] x', stream=True
+    )
+    assert (answer.status, answer.text) == (200, "so far")
+    in_stream = "overloaded_error" if expected(dialect, code)[1] == "api_error" else expected(dialect, code)[1]
+    assert answer.error["type"] == in_stream
+    assert answer.finish is None
+    assert b"[DONE]" not in answer.body
+    assert b"message_stop" not in answer.body
+
+
+@codes
+def test_a_finish_code_after_text_fails_a_whole_reply(gateway, dialect, code):
+    answer = gateway.ask(dialect, f'[[sim: text="so far" chunks=2 after=2 fault=finish_code finish={code}]] x')
+    assert (answer.status, answer.error["type"]) == expected(dialect, code)
+
+
+def test_200_is_the_good_ending(gateway, dialect, stream):
+    answer = gateway.ask(dialect, '[[sim: text="all well" finish=200]] x', stream=stream)
+    assert (answer.status, answer.text, answer.finish, answer.error) == (200, "all well", dialect.done, None)
+    assert gateway.row(answer.headers["x-request-id"])["status"] == "ok"
+
+
+@pytest.mark.parametrize("code", [406, 601])
+def test_filtered_content_is_named_so_to_openai_clients(gateway, code):
+    answer = gateway.ask(OPENAI, f"[[sim: fault=finish_code after=0 finish={code}]] x")
+    assert answer.error["code"] == "content_filter"
+
+
+def test_the_rate_limit_of_the_service_says_when_to_come_back(gateway, dialect):
+    answer = gateway.ask(dialect, "[[sim: fault=finish_code after=0 finish=429]] x")
+    assert 1 <= int(answer.headers["retry-after"]) <= 30

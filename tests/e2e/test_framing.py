@@ -1,0 +1,84 @@
+"""What the service may send, however odd, is understood (lingma-protocol 4, 5, 9.6, 18.2 and its faults)."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.e2e.installation import until
+from tests.e2e.speech import DIALECTS
+
+TEXT = "Grüße, 通义灵码! 🙂 {}".format("lorem ipsum " * 20)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        "frame=text", "frame=binary", "merge=5", "merge=5 frame=binary", "split=1", "split=7", 'split="5,40,-3"',
+        "fragment=1", "fragment=50 frame=binary", "ping", "ping merge=3 split=11", "split=3 fragment=2 ping",
+    ],
+)  # fmt: skip
+def test_the_form_of_the_frames_does_not_matter(gateway, dialect, frames):
+    answer = gateway.ask(dialect, f'[[sim: text="{TEXT}" size=9 {frames}]] x', stream=True)
+    assert (answer.text, answer.finish) == (TEXT, dialect.done)
+
+
+@pytest.mark.parametrize("ids", ["int", "string"])
+def test_every_push_that_is_a_request_is_acknowledged_with_its_own_id(gateway, dialect, ids):
+    before = len(gateway.received())
+    gateway.ask(dialect, f"[[sim: chunks=5 ids={ids}]] x", stream=True)
+    messages = gateway.received()[before:]
+    pushed = [each["id"] for each in messages if each["direction"] == "out" and "id" in each and "method" in each]
+    assert pushed
+    assert {type(each) for each in pushed} == {int if ids == "int" else str}
+
+    def acknowledged():
+        answers = [each for each in gateway.received()[before:] if each["direction"] == "in" and "method" not in each]
+        return [each["id"] for each in answers]
+
+    assert until(lambda: len(acknowledged()) >= len(pushed) and acknowledged()) == pushed
+
+
+def test_pushes_may_be_notifications(gateway, dialect, stream):
+    assert gateway.ask(dialect, f'[[sim: text="{TEXT}" size=9 ids=none]] x', stream=stream).text == TEXT
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        "empty=1", "field=content", "full_answer=empty", "full_answer=only", "steps=false title=false", "context_usage",
+        "fault=foreign_finish", "fault=double_finish", "fault=late_answer", "fault=unknown_push",
+        "fault=double_finish,late_answer", "fault=orphan_tool_event", "fault=token_refresh", "fault=models_change",
+    ],
+)  # fmt: skip
+def test_the_reply_is_whole_and_ends_once(gateway, dialect, stream, knobs):
+    answer = gateway.ask(dialect, f'[[sim: text="one two three" size=3 {knobs}]] x', stream=stream)
+    assert (answer.text, answer.finish, answer.error) == ("one two three", dialect.done, None)
+
+
+def test_overwrite_replaces_what_was_said(gateway, dialect):
+    answer = gateway.ask(dialect, '[[sim: text="draft" overwrite="final answer"]] x')
+    assert answer.text.endswith("final answer")
+
+
+def test_overwrite_that_goes_on_from_the_text_is_continued(gateway, dialect, stream):
+    answer = gateway.ask(dialect, '[[sim: text="one" overwrite="one two" delay_ms=5]] x', stream=stream)
+    assert answer.text == "one two"
+
+
+def test_text_after_a_code_point_that_breaks_naive_clients_stays_in_one_line(gateway, dialect):
+    text = "a\u2028b\u2029c\x85d\x0be\x0cf\ng"
+    escaped = text.replace("\n", "\\n")
+    answer = gateway.ask(dialect, f'[[sim: text="{escaped}" size=2]] x', stream=True)
+    assert answer.text == text
+    assert all(line.startswith(("data: ", "event: ", ": ")) for line in answer.body.decode().splitlines() if line)
+
+
+def test_turns_that_are_interleaved_chunk_by_chunk_stay_apart(gateway):
+    def ask(number):
+        name = f"turn{number:02d} "
+        marker = f'[[sim: text="{name * 40}" size=3 delay_ms=1]]'
+        return name * 40, gateway.ask(DIALECTS[number % 2], f"{marker} x", stream=True).text
+
+    with ThreadPoolExecutor(8) as pool:
+        for wanted, got in pool.map(ask, range(24)):
+            assert got == wanted

@@ -1,0 +1,71 @@
+"""The headers of the contract, on good answers and on refusals."""
+
+import pytest
+
+from tests.e2e.installation import KEY
+from tests.e2e.speech import ANTHROPIC, OPENAI, send
+
+VERSION = {"anthropic-version": "2023-06-01"}
+
+
+def common(answer):
+    assert answer.headers["x-request-id"].startswith("req_")
+    assert answer.headers["x-lingma-upstream"] == "simulator"
+
+
+def test_a_turn_tells_who_took_it(gateway, dialect, stream):
+    answer = gateway.ask(dialect, "[[sim: text=hi]] x", stream=stream)
+    common(answer)
+    assert answer.headers["x-lingma-instance"] == "w1-i1"
+    assert answer.headers["x-lingma-model"] == "org_auto"
+    assert answer.headers["x-lingma-session"] == "new"
+    assert answer.headers["x-lingma-queue-ms"].isdigit()
+    assert answer.headers["x-lingma-first-token-ms"].isdigit()
+
+
+def test_a_whole_reply_tells_how_long_it_took(gateway, dialect):
+    assert gateway.ask(dialect, "[[sim: text=hi]] x").headers["x-lingma-total-ms"].isdigit()
+
+
+def test_an_unknown_model_is_the_default_one(gateway, dialect):
+    answer = gateway.ask(dialect, "[[sim: text=hi]] x", model="claude-opus-99")
+    assert answer.headers["x-lingma-model"] == "org_auto"
+    assert answer.json()["model"] == "claude-opus-99"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "key", "body", "headers", "status"),
+    [
+        ("POST", OPENAI.path, None, OPENAI.body("x"), {}, 401),
+        ("POST", ANTHROPIC.path, None, ANTHROPIC.body("x"), {}, 401),
+        ("GET", OPENAI.path, KEY, None, {}, 405),
+        ("GET", ANTHROPIC.path, KEY, None, {}, 405),
+        ("GET", "/v1/nope", KEY, None, {}, 404),
+        ("GET", "/v1/nope", KEY, None, VERSION, 404),
+        ("GET", "/v1/models/nope", KEY, None, VERSION, 404),
+        ("GET", "/v1/models", KEY, None, {}, 200),
+        ("GET", "/v1/models", KEY, None, VERSION, 200),
+        ("POST", OPENAI.path, KEY, b"{", {}, 400),
+        ("POST", ANTHROPIC.path, KEY, b"{", {}, 400),
+        ("POST", OPENAI.path, KEY, b" " * (33 << 20), {}, 413),
+        ("POST", ANTHROPIC.path, KEY, b" " * (33 << 20), {}, 413),
+        ("POST", OPENAI.path, KEY, OPENAI.body("[[sim: fault=finish_code after=0 finish=429]] x"), {}, 429),
+        ("POST", ANTHROPIC.path, KEY, ANTHROPIC.body("[[sim: fault=finish_code after=0]] x"), {}, 502),
+        ("POST", "/v1/messages/count_tokens", KEY, ANTHROPIC.body("x"), {}, 200),
+        ("GET", "/healthz", None, None, {}, 200),
+        ("GET", "/readyz", None, None, {}, 200),
+        ("GET", "/metrics", None, None, {}, 401),
+        ("POST", "/internal/smoke", None, None, {}, 401),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_every_answer_has_the_common_headers(gateway, method, path, key, body, headers, status):
+    answer = send(gateway, method, path, key=key, body=body, headers=headers)
+    assert answer.status == status
+    common(answer)
+    is_anthropic = "messages" in path or headers
+    assert answer.headers.get("request-id") == (answer.headers["x-request-id"] if is_anthropic else None)
+
+
+def test_no_two_answers_share_an_id(gateway):
+    assert len({send(gateway, "GET", "/healthz").headers["x-request-id"] for _ in range(50)}) == 50

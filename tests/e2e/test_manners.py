@@ -1,0 +1,262 @@
+"""HTTP as clients, proxies and people use it: the pitfalls of api-wire-formats 10 that concern HTTP itself."""
+
+import gzip
+import http.client
+import json
+import re
+
+import pytest
+
+from tests.e2e.installation import EXPIRED_KEY, KEY
+from tests.e2e.speech import ANTHROPIC, DIALECTS, OPENAI, Stream, exchange, send
+
+HELLO = "[[sim: text=hello]] x"
+POST_PATHS = ("/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens")
+
+
+def post(gateway, dialect, *, query="", key=KEY, headers=None, body=None, path=None):
+    body = dialect.body(HELLO) if body is None else body
+    return send(gateway, "POST", (path or dialect.path) + query, key=key, body=body, headers=headers)
+
+
+def is_error_of(dialect, answer):
+    told = answer.json()
+    if dialect.name == "openai":
+        return set(told) == {"error"} and set(told["error"]) == {"message", "type", "param", "code"}
+    return (
+        told["type"] == "error" and {"type", "message"} <= set(told["error"]) and told["request_id"].startswith("req_")
+    )
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream", "*/*", "text/html", "nonsense"])
+def test_accept_decides_nothing(gateway, dialect, stream, accept):
+    answer = post(gateway, dialect, headers={"accept": accept}, body=dialect.body(HELLO, stream=stream))
+    assert (answer.status, answer.streamed, answer.text) == (200, stream, "hello")
+
+
+@pytest.mark.parametrize("query", ["?beta=true", "/", "/?beta=true", "?a=1&b=2"])
+def test_a_query_or_a_slash_at_the_end_changes_nothing(gateway, dialect, query):
+    assert post(gateway, dialect, query=query).text == "hello"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-type": "application/x-www-form-urlencoded"}, {"content-type": "text/plain"},
+        {"anthropic-version": "2023-06-01"}, {"anthropic-version": "2026-10-21"},
+        {"anthropic-beta": "some-future-beta-2027-01-01,another"}, {"accept-encoding": "gzip, deflate, br, zstd"},
+        {"x-stainless-lang": "NOT_GIVEN", "sec-fetch-mode": "cors", "accept-language": "*", "origin": "https://a.example"},
+    ],
+)  # fmt: skip
+def test_headers_that_clients_send_do_not_get_in_the_way(gateway, dialect, headers):
+    answer = post(gateway, dialect, headers=headers, body=dialect.body(HELLO, stream=True))
+    assert answer.text == "hello"
+    assert "content-encoding" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("key", "headers"),
+    [
+        (None, {"x-api-key": KEY}), (KEY, {}), (None, {"authorization": f"bearer {KEY}"}),
+        (None, {"authorization": f"BEARER  {KEY}"}), (KEY, {"x-api-key": "wrong"}), ("wrong", {"x-api-key": KEY}),
+        (KEY, {"x-api-key": KEY}),
+    ],
+)  # fmt: skip
+def test_the_key_comes_in_either_header(gateway, dialect, key, headers):
+    assert post(gateway, dialect, key=key, headers=headers).status == 200
+
+
+def test_keys_that_do_not_open_are_refused_in_the_same_words(gateway, dialect):
+    def body(key):
+        answer = post(gateway, dialect, key=key)
+        assert (answer.status, answer.headers["x-should-retry"]) == (401, "false")
+        return answer.body.replace(answer.headers["x-request-id"].encode(), b"")
+
+    assert len({body(key) for key in ("lgw_unknown", EXPIRED_KEY, None, "x" * 5000)}) == 1
+
+
+def test_a_key_in_the_query_opens_nothing(gateway, dialect):
+    assert post(gateway, dialect, key=None, query=f"?api_key={KEY}&key={KEY}").status == 401
+
+
+@pytest.mark.parametrize("path", POST_PATHS)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"])
+def test_other_methods_are_405_in_the_dialect_of_the_path(gateway, method, path):
+    answer = send(gateway, method, path, key=KEY)
+    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+    assert method == "HEAD" or is_error_of(OPENAI if "chat" in path else ANTHROPIC, answer)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_models_are_only_read(gateway, method):
+    answer = send(gateway, method, "/v1/models", key=KEY, body={})
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/nope", "/v1/", "/v1", "/v1/files", "/v1/chat", "/v1/messages/batches", "/v1/embeddings"]
+)
+def test_an_unknown_path_is_404_in_the_dialect_of_the_version_header(gateway, path):
+    for dialect, headers in ((OPENAI, {}), (ANTHROPIC, {"anthropic-version": "2023-06-01"})):
+        answer = send(gateway, "GET", path, key=KEY, headers=headers)
+        assert (answer.status, answer.headers["x-should-retry"]) == (404, "false")
+        if "messages" not in path:
+            assert is_error_of(dialect, answer)
+
+
+def test_models_come_in_the_shape_of_the_version_header(gateway):
+    plain = send(gateway, "GET", "/v1/models", headers={"x-api-key": KEY}).json()
+    versioned = send(gateway, "GET", "/v1/models", key=KEY, headers={"anthropic-version": "2026-10-21"}).json()
+    assert plain["object"] == "list"
+    assert plain["data"][0]["object"] == "model"
+    assert versioned["data"][0]["type"] == "model"
+    assert versioned["has_more"] is False
+
+
+def test_an_unknown_model_is_404_in_both_dialects(gateway):
+    for dialect, headers in ((OPENAI, {}), (ANTHROPIC, {"anthropic-version": "2023-06-01"})):
+        answer = send(gateway, "GET", "/v1/models/gpt-99", key=KEY, headers=headers)
+        assert answer.status == 404
+        assert is_error_of(dialect, answer)
+
+
+def test_a_connection_survives_errors(gateway, dialect):
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+    good = {"key": KEY, "body": dialect.body(HELLO)}
+    for key, body in (
+        (KEY, b"{"),
+        (None, dialect.body(HELLO)),
+        (KEY, dialect.body("[[sim: fault=finish_code after=0]] x")),
+    ):
+        bad = exchange(connection, "POST", dialect.path, key=key, body=body)
+        first_socket = connection.sock
+        assert bad.status in {400, 401, 502}
+        assert exchange(connection, "POST", dialect.path, **good).status == 200
+        assert connection.sock is first_socket is not None
+    connection.close()
+
+
+def test_a_connection_survives_a_stream(gateway, dialect):
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+    for _ in range(3):
+        assert (
+            exchange(connection, "POST", dialect.path, key=KEY, body=dialect.body(HELLO, stream=True)).text == "hello"
+        )
+    connection.close()
+
+
+def test_a_gzipped_body_is_understood(gateway, dialect):
+    body = gzip.compress(json.dumps(dialect.body(HELLO)).encode())
+    assert post(gateway, dialect, body=body, headers={"content-encoding": "gzip"}).text == "hello"
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip"])
+def test_a_body_in_an_encoding_that_is_not_read_is_400(gateway, dialect, encoding):
+    answer = post(gateway, dialect, headers={"content-encoding": encoding})
+    assert answer.status == 400
+    assert is_error_of(dialect, answer)
+
+
+def test_a_body_of_33_mib_is_413(gateway, dialect):
+    answer = post(gateway, dialect, body=b" " * (33 << 20))
+    assert (answer.status, answer.headers["x-should-retry"]) == (413, "false")
+    assert is_error_of(dialect, answer)
+
+
+def test_a_chunked_body_of_33_mib_is_413(gateway, dialect):
+    answer = post(gateway, dialect, body=iter([b" " * (1 << 20)] * 33))
+    assert answer.status == 413
+
+
+def test_a_gzip_bomb_is_413(gateway, dialect):
+    answer = post(gateway, dialect, body=gzip.compress(b" " * (64 << 20), 9), headers={"content-encoding": "gzip"})
+    assert answer.status == 413
+
+
+def test_a_body_of_4_mib_is_fine(gateway, dialect):
+    assert post(gateway, dialect, body=dialect.body("word " * 800_000 + HELLO)).text == "hello"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b"{}", b'{"model": 7}'])
+def test_a_body_that_makes_no_sense_is_400(gateway, dialect, body):
+    answer = post(gateway, dialect, body=body)
+    assert answer.status == 400
+    assert is_error_of(dialect, answer)
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"messages": None}, "messages"), ({"messages": []}, "messages"), ({"messages": "hello"}, "messages"),
+        ({"messages": [{"role": "boss", "content": "x"}]}, "messages.0.role"),
+        ({"messages": [{"role": "user", "content": 7}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0.text"),
+        ({"messages": [{"content": "x"}]}, "messages.0.role"),
+        ({"model": 7}, "model"), ({"stream": "yes"}, "stream"), ({"max_tokens": "many"}, "max_tokens"),
+    ],
+)  # fmt: skip
+def test_a_wrong_field_is_named_by_its_path(gateway, dialect, change, where):
+    answer = post(gateway, dialect, body=dialect.body(HELLO) | change)
+    assert answer.status == 400
+    spelled = re.sub(r"\.(\d+)", r"[\1]", where) if dialect.name == "openai" else where
+    assert spelled in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("change", [{"thread": {"id": "t"}}, {"container": "c"}, {"mcp_servers": [{"name": "m"}]}])
+def test_fields_that_would_move_state_here_are_refused_by_messages(gateway, change):
+    assert post(gateway, ANTHROPIC, body=ANTHROPIC.body(HELLO) | change).status == 400
+
+
+@pytest.mark.parametrize("change", [{"n": 2}, {"audio": {"voice": "alloy", "format": "wav"}, "modalities": ["audio"]}])
+def test_fields_that_would_change_the_answer_are_refused_by_chat_completions(gateway, change):
+    assert post(gateway, OPENAI, body=OPENAI.body(HELLO) | change).status == 400
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"temperature": 0.3, "top_p": 0.9, "seed": 7, "logprobs": True, "user": "u", "n": 1, "stop": None},
+        {"nonsense": {"deep": [1]}, "metadata": {"a": "b"}, "service_tier": "whatever", "reasoning_effort": "future"},
+        {"context_management": {"edits": []}, "output_config": {"effort": "new"}, "thinking": None, "store": None},
+    ],
+)  # fmt: skip
+def test_fields_that_cannot_be_honoured_are_ignored(gateway, dialect, change):
+    assert post(gateway, dialect, body=dialect.body(HELLO) | change).text == "hello"
+
+
+def test_a_stream_is_not_held_back(gateway, dialect):
+    with Stream(gateway, dialect, '[[sim: text="first second" chunks=2 delay_ms=20000]] x', key=KEY) as running:
+        running.until(b"first")
+        assert running.response.headers["cache-control"] == "no-cache"
+        assert running.response.headers["x-accel-buffering"] == "no"
+
+
+@pytest.mark.parametrize("path", POST_PATHS)
+def test_100_continue_is_answered(gateway, path):
+    body = OPENAI.body(HELLO) | {"max_tokens": 10}
+    answer = send(gateway, "POST", path, key=KEY, body=body, headers={"expect": "100-continue"})
+    assert answer.status == 200
+
+
+def test_no_answer_sets_a_cookie_or_redirects(gateway):
+    for path in ("/v1/models/", "/v1/chat/completions/", "/healthz/", "/v1/nope/"):
+        answer = send(gateway, "GET", path, key=KEY)
+        assert answer.status in {200, 404, 405}
+        assert "set-cookie" not in answer.headers
+
+
+def test_probes_of_clients_do_no_harm(gateway):
+    for path in ("/api/hello", "/", "/favicon.ico"):
+        assert send(gateway, "HEAD", path).status < 500
+
+
+def test_retries_are_called_for_only_where_they_help(gateway, dialect):
+    bad = [post(gateway, dialect, key="wrong"), post(gateway, dialect, body=b"{"), send(gateway, "GET", dialect.path)]
+    failed = post(gateway, dialect, body=dialect.body("[[sim: fault=finish_code after=0]] x"))
+    assert [answer.headers.get("x-should-retry") for answer in (*bad, failed)] == ["false", "false", "false", None]
+
+
+def test_rate_limit_headers_of_one_dialect_are_not_told_in_the_other(gateway):
+    for dialect, foreign in zip(DIALECTS, ("anthropic-ratelimit", "x-ratelimit"), strict=True):
+        answer = post(gateway, dialect)
+        assert not [name for name in answer.headers if name.startswith(foreign)]

@@ -1,0 +1,180 @@
+"""Places, the queue before them, and signs of life while a client waits."""
+
+import http.client
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.e2e.installation import KEY, METRICS_KEY, Gateway, until
+from tests.e2e.speech import ANTHROPIC, OPENAI, Stream, send
+
+HOLD = '[[sim: text="first second" chunks=2 delay_ms=60000]] '
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory, template):
+    """One place, one place to wait, and not for long."""
+    limits = {"MAX_IN_FLIGHT": "1", "MAX_QUEUE": "1", "QUEUE_TIMEOUT_SEC": "0.7"}
+    with Gateway(tmp_path_factory.mktemp("narrow"), template, **limits) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory, template):
+    """One place, a long queue, and signs of life every 0.2 s."""
+    limits = {"MAX_IN_FLIGHT": "1", "KEEPALIVE_SEC": "0.2"}
+    with Gateway(tmp_path_factory.mktemp("patient"), template, **limits) as running:
+        yield running
+
+
+@pytest.fixture
+def taken():
+    """Takes the one place of a gateway until the test is over."""
+    streams = []
+
+    def take(gateway, question="taken"):
+        stream = Stream(gateway, OPENAI, HOLD + question, key=KEY)
+        streams.append(stream)
+        stream.until(b"first")
+        return stream
+
+    yield take
+    for stream in streams:
+        stream.hang_up()
+
+
+def refused(answer, dialect):
+    kind = "rate_limit_error" if dialect.name == "openai" else "overloaded_error"
+    assert (answer.status, answer.error["type"]) == (dialect.busy, kind)
+    assert 1 <= int(answer.headers["retry-after"]) <= 30
+    assert "x-should-retry" not in answer.headers
+    return answer
+
+
+def test_a_turn_that_waits_too_long_is_told_to_come_back(narrow, dialect, stream, taken):
+    taken(narrow)
+    answer = refused(narrow.ask(dialect, "x", stream=stream), dialect)
+    row = narrow.row(answer.headers["x-request-id"])
+    assert (row["status"], row["reason"], row["instance"]) == ("refused", "overloaded", "")
+
+
+def test_a_full_queue_refuses_at_once(narrow, dialect, stream, taken):
+    taken(narrow)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: narrow.ask(dialect, "x", stream=stream), range(4)))
+    assert len([refused(answer, dialect) for answer in answers]) == 4
+    assert len([answer for answer in answers if "queue is full" in answer.error["message"]]) >= 1
+
+
+def test_not_everybody_is_told_to_come_back_at_once(narrow, taken):
+    taken(narrow)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: narrow.ask(OPENAI, "x"), range(24)))
+    assert len({answer.headers["retry-after"] for answer in answers}) > 1
+
+
+def test_counting_tokens_and_listing_models_wait_for_nobody(narrow, taken):
+    taken(narrow)
+    assert send(narrow, "POST", "/v1/messages/count_tokens", key=KEY, body=ANTHROPIC.body("x")).status == 200
+    assert send(narrow, "GET", "/v1/models", key=KEY).status == 200
+
+
+def test_a_hang_up_frees_the_place(narrow, dialect, taken):
+    taken(narrow).hang_up()
+    assert until(lambda: narrow.ask(dialect, "[[sim: text=next]] x").text == "next", 5)
+
+
+def test_a_waiting_turn_is_served_when_a_place_is_free(patient, dialect, stream, taken):
+    holder = taken(patient)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(patient.ask, dialect, "[[sim: text=served]] x", stream=stream)
+        until(lambda: queue_length(patient) == 1)
+        holder.hang_up()
+        answer = waiting.result()
+    assert (answer.status, answer.text, answer.finish) == (200, "served", dialect.done)
+    assert patient.row(answer.headers["x-request-id"])["queue_ms"] > 0
+
+
+def queue_length(gateway):
+    answer = send(gateway, "GET", "/metrics", key=METRICS_KEY)
+    line = next(line for line in answer.body.decode().splitlines() if line.startswith("lingma_gateway_queue_length"))
+    return float(line.split()[-1])
+
+
+def test_first_come_first_served(patient, taken):
+    holder = taken(patient, "order")
+    waiting = []
+    for number in range(3):
+        stream = Stream(patient, OPENAI, f"[[sim: text=done]] order {number}", key=KEY)
+        stream.until(OPENAI.keep_alive)  # it waits now
+        waiting.append(stream)
+    holder.hang_up()
+    assert [stream.rest().text for stream in waiting] == ["done"] * 3
+    asked = [ask["questionText"].split()[-1] for ask in patient.asks("[[sim: text=done]] order")]
+    assert asked == ["0", "1", "2"]
+    for stream in waiting:
+        stream.hang_up()
+
+
+def test_a_waiting_stream_gets_signs_of_life_and_then_the_answer(patient, dialect, taken):
+    holder = taken(patient)
+    with Stream(patient, dialect, "[[sim: text=served]] x", key=KEY) as waiting:
+        for _ in range(3):
+            waiting.until(dialect.keep_alive)
+        holder.hang_up()
+        answer = waiting.rest()
+    assert (answer.text, answer.finish) == ("served", dialect.done)
+
+
+def test_a_client_that_leaves_the_queue_is_not_asked_for(patient, dialect, taken):
+    holder = taken(patient)
+    question = f"leaves the queue {dialect}"
+    with Stream(patient, dialect, f"[[sim: text=x]] {question}", key=KEY, model=question) as waiting:
+        waiting.until(dialect.keep_alive)
+    row = patient.row_of_model(question)
+    assert (row["status"], row["reason"], row["instance"]) == ("cancelled", "client_closed", "")
+    holder.hang_up()
+    assert patient.ask(dialect, "[[sim: text=after]] x").text == "after"
+    assert patient.asks(question) == []
+
+
+@pytest.mark.parametrize("silence", ["first_ms=900", "first_ms=0 delay_ms=900 chunks=2"])
+def test_a_silent_model_is_covered_by_signs_of_life(patient, dialect, silence):
+    answer = patient.ask(dialect, f'[[sim: text="slow model" {silence}]] x', stream=True)
+    assert (answer.text, answer.finish) == ("slow model", dialect.done)
+    assert answer.body.count(dialect.keep_alive) >= 2
+
+
+def test_a_whole_reply_holds_no_signs_of_life(patient, dialect):
+    answer = patient.ask(dialect, "[[sim: text=slow first_ms=700]] x")
+    assert (answer.status, answer.text) == (200, "slow")
+    assert dialect.keep_alive not in answer.body
+
+
+def test_a_whole_reply_that_fails_after_a_wait_still_has_its_status(patient, dialect):
+    answer = patient.ask(dialect, "[[sim: first_ms=700 fault=finish_code after=0 finish=429]] x")
+    assert answer.status == 429
+
+
+def test_a_failure_after_signs_of_life_is_told_in_the_stream(patient, dialect):
+    answer = patient.ask(dialect, "[[sim: first_ms=700 fault=finish_code after=0 finish=429]] x", stream=True)
+    assert (answer.status, answer.error["type"], answer.finish) == (200, "rate_limit_error", None)
+
+
+def test_no_instance_is_503_with_reasons(tmp_path, template, dialect, stream):
+    with Gateway(tmp_path, template, wait=False, LINGMA_SIMULATOR_START_DELAY_MS="60000") as gateway:
+        until(lambda: answers(gateway))
+        answer = gateway.ask(dialect, "x", stream=stream)
+        kind = "service_unavailable_error" if dialect.name == "openai" else "overloaded_error"
+        assert (answer.status, answer.error["type"]) == (503, kind)
+        assert 1 <= int(answer.headers["retry-after"]) <= 30
+        ready = send(gateway, "GET", "/readyz")
+        assert (ready.status, ready.json()["instances"][0]["state"]) == (503, "starting")
+        assert send(gateway, "GET", "/healthz").status == 200
+
+
+def answers(gateway):
+    try:
+        return send(gateway, "GET", "/healthz").status == 200
+    except (OSError, http.client.HTTPException):
+        return False
