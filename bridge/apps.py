@@ -9,7 +9,7 @@ class BridgeConfig(AppConfig):
     """Where Django finds this room."""
 
     name = "bridge"
-    verbose_name = "Gateway"
+    verbose_name = "Service"
 
     def ready(self) -> None:
         """Register the system checks; have the periodic tasks installed with the tables."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -44,6 +43,7 @@ from sessions_store.store import SessionStore
 logger = logging.getLogger(__name__)
 
 Batch = list[ChatEvent]
+Emit = Callable[[Batch], Awaitable[None]]
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ class TurnRecord(msgspec.Struct):
 
 
 class Engine:
-    """`stream()` runs turns; everything it needs is given to it."""
+    """`run()` runs a turn; everything it needs is given to it."""
 
     def __init__(
         self, pool: Pool, sessions: SessionStore | None, options: EngineOptions, new_id: Callable[[], str]
@@ -85,12 +85,13 @@ class Engine:
         self.calibration = Calibration()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def stream(self, request: ChatRequest, caller_id: int, record: TurnRecord) -> AsyncGenerator[Batch, None]:
-        """The reply's events, in batches. Raise GatewayError only before the first of them.
+    async def run(self, request: ChatRequest, caller_id: int, record: TurnRecord, emit: Emit) -> None:
+        """Emit the reply's events in batches, and wait for each to be taken. Raise GatewayError only before the first.
 
-        Give the generator up (`aclose`) at any time: the service is told to stop and the place is free at once.
+        Cancel it at any time: the service is told to stop and the place is free at once. A reply that is not streamed
+        is emitted whole, in one batch.
         """
-        return _Run(self, request, caller_id, record).events()
+        await _Run(self, request, caller_id, record, emit).run()
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
         """Have something done that no turn waits for."""
@@ -107,8 +108,9 @@ class Engine:
 class _Run:
     """The state of one turn while it runs."""
 
-    def __init__(self, engine: Engine, request: ChatRequest, caller_id: int, record: TurnRecord) -> None:
+    def __init__(self, engine: Engine, request: ChatRequest, caller_id: int, record: TurnRecord, emit: Emit) -> None:
         self._engine = engine
+        self._emit = emit
         self._request = request
         self._record = record
         self._loop = asyncio.get_running_loop()
@@ -119,50 +121,46 @@ class _Run:
         self._excluded: set[str] = set()
         self._cutter: Cutter | None = None
         self._said: list[str] = []
+        self._whole: Batch = []
 
-    async def events(self) -> AsyncGenerator[Batch, None]:
-        """See Engine.stream."""
+    async def run(self) -> None:
+        """See Engine.run."""
         try:
             await self._conversation.find()
             self._record.session = self._conversation.state
-            async with aclosing(self._attempts()) as batches:
-                async for batch in batches:
-                    self._begun = True
-                    yield batch
+            await self._attempts()
         except GatewayError as exc:
             self._note_error(exc)
             if not self._begun:
                 raise
-            yield [Failed(exc)]
+            await self._emit([Failed(exc)])
         except Exception as exc:  # an edge: whatever breaks, the turn gets its one ending
             logger.exception("a turn broke")
             error = InternalError("The gateway failed; its log says why.")
             self._note_error(error)
             if not self._begun:
                 raise error from exc
-            yield [Failed(error)]
+            await self._emit([Failed(error)])
         finally:
-            self._note_ending()
+            self._record.total_ms = self._elapsed_ms()
+            self._later(self._conversation.leave())  # claimed, and not remembered again
+
+    async def _tell(self, batch: Batch) -> None:
+        """Emit what there is; what is not streamed waits for its end, so that nothing of a lost attempt is told."""
+        if not self._request.stream:
+            self._whole += batch
+        elif batch:
+            self._begun = True
+            await self._emit(batch)
 
     # -- a place on an instance -----------------------------------------------------------------------------------
 
-    async def _attempts(self) -> AsyncGenerator[Batch, None]:
+    async def _attempts(self) -> None:
         """Ask; when the instance or the reused session is lost before the first byte, ask once more."""
         for last_try in (False, True):
-            lease = self._engine.pool.lease(self._conversation.affinity, self._excluded)
-            if lease is None:
-                waiter = self._engine.pool.queue(self._conversation.affinity, self._excluded)
-                try:
-                    while not await self._is_served(waiter):
-                        yield [KeepAlive()]
-                    lease = waiter.lease.result()
-                finally:
-                    if lease is None:
-                        waiter.leave()
+            lease = self._engine.pool.lease(self._conversation.affinity, self._excluded) or await self._wait_in_line()
             try:
-                async with aclosing(self._answer(lease)) as batches:
-                    async for batch in batches:
-                        yield batch
+                await self._answer(lease)
             except GatewayError as exc:
                 if last_try or self._begun or not self._may_retry(exc):
                     raise
@@ -173,6 +171,16 @@ class _Run:
                 return
             finally:
                 lease.release()
+
+    async def _wait_in_line(self) -> Lease:
+        waiter = self._engine.pool.queue(self._conversation.affinity, self._excluded)
+        try:
+            while not await self._is_served(waiter):
+                await self._tell([KeepAlive()])
+            return waiter.lease.result()
+        except BaseException:
+            waiter.leave()
+            raise
 
     async def _is_served(self, waiter: Waiter) -> bool:
         """Wait a while; False when it is time for a sign of life. Raise Overloaded after the queue time-out."""
@@ -201,39 +209,40 @@ class _Run:
         record.first_token_ms = None
         turn = instance.ask(conversation.ask(instance.affinity, record.lingma_model, self._engine.new_id))
         record.session = conversation.state
-        self._cutter, self._said = _cutter(self._request), []
+        self._cutter, self._said, self._whole = _cutter(self._request), [], []
         return turn
 
-    async def _answer(self, lease: Lease) -> AsyncGenerator[Batch, None]:
+    async def _answer(self, lease: Lease) -> None:
         turn = self._ask(lease)
         task = asyncio.current_task()
         turn.overflow = task.cancel if task else None
-        started = False
         try:
-            while True:
-                batch: Batch = self._take(await turn.drain())
-                if batch and not started:
-                    started = True
-                    batch.insert(0, self._started())
-                if turn.end is not None or (self._cutter and self._cutter.reason):
-                    break
-                if batch:
-                    yield batch
-            if not started:
-                batch = [self._started(), *batch]
-            async with aclosing(self._ending(lease, turn, batch)) as batches:
-                async for last in batches:
-                    yield last
+            await self._end(lease, turn, await self._follow(turn))
         finally:
             self._leave(lease, turn)
 
-    async def _ending(self, lease: Lease, turn: Turn, batch: Batch) -> AsyncGenerator[Batch, None]:
+    async def _follow(self, turn: Turn) -> Batch:
+        """Tell what comes, all but the last batch: that one is returned."""
+        batch: Batch = []
+        while not batch and not self._is_over(turn):
+            batch = self._take(await turn.drain())
+        batch.insert(0, self._started())
+        while not self._is_over(turn):
+            if batch:
+                await self._tell(batch)
+            batch = self._take(await turn.drain())
+        return batch
+
+    def _is_over(self, turn: Turn) -> bool:
+        return turn.end is not None or (self._cutter is not None and self._cutter.reason is not None)
+
+    async def _end(self, lease: Lease, turn: Turn, batch: Batch) -> None:
         cut = self._cutter.reason if self._cutter else None
         if cut is not None:
             lease.instance.give_up(turn)
         elif turn.end is not None and turn.end.error is not None:
             if any(type(event) is TextDelta for event in batch) and not self._is_retriable_loss(turn.end.error):
-                yield batch
+                await self._tell(batch)
             raise retry_hint(turn.end.error, self._engine.pool)
         elif self._cutter:
             if rest := self._cutter.rest():
@@ -241,32 +250,33 @@ class _Run:
                 batch.append(TextDelta(rest))
             cut = self._cutter.reason  # what was held back may be beyond the limit
         log = lease.instance.log
-        logged = log.usage(turn.request_id) if log else None
+        logged = log.usage(turn.request_id) if log and cut is None else None  # a cut answer is not what was counted
         if logged is None and cut is None and log is not None and log.worth_waiting:
-            yield batch  # the text does not wait for the figures
+            await self._tell(batch)  # the text does not wait for the figures
             batch = []
             logged = await log.wait_for(turn.request_id)
         usage = self._count(turn, logged)
         self._record.status, self._record.reason = "ok", cut or FinishReason.STOP
         if cut is None:
             self._conversation.remember(lease.instance.affinity, turn.end.session_id if turn.end else "", turn.text)
-        yield [*batch, Finished(cut or FinishReason.STOP, usage, self._cutter.stop_sequence if self._cutter else None)]
+        finished = Finished(cut or FinishReason.STOP, usage, self._cutter.stop_sequence if self._cutter else None)
+        await self._emit([*self._whole, *batch, finished])
 
     def _is_retriable_loss(self, error: GatewayError) -> bool:
         return isinstance(error, ConnectionLost) and not self._begun and not self._excluded
 
-    def _take(self, pieces: list[TextDelta | KeepAlive]) -> Batch:
+    def _take(self, pieces: Batch) -> Batch:
         """What came, as it may be told."""
         record = self._record
         if record.first_token_ms is None and any(type(piece) is TextDelta for piece in pieces):
             record.first_token_ms = self._elapsed_ms()
         if self._cutter is None:
-            return list(pieces)
+            return pieces
         batch: Batch = []
         for piece in pieces:
             if isinstance(piece, KeepAlive):
                 batch.append(piece)
-            elif text := self._cutter.feed(piece.text):
+            elif isinstance(piece, TextDelta) and (text := self._cutter.feed(piece.text)):
                 self._said.append(text)
                 batch.append(TextDelta(text))
             if self._cutter.reason:
@@ -313,10 +323,6 @@ class _Run:
     def _note_error(self, error: GatewayError) -> None:
         self._record.status = "error" if self._record.instance else "refused"
         self._record.reason = error.kind
-
-    def _note_ending(self) -> None:
-        self._record.total_ms = self._elapsed_ms()
-        self._later(self._conversation.leave())
 
     def _later(self, work: Coroutine[Any, Any, None] | None) -> None:
         if work is not None:

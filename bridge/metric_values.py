@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import os
 import threading
+from bisect import bisect_left
 from typing import Any
 
-from prometheus_client import values
+from prometheus_client import Histogram, values
 from prometheus_client.values import MultiProcessValue
+
+
+class QuickHistogram(Histogram):
+    """The library's, but a bucket is found by halving and nothing is asked twice: six of them see every turn."""
+
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
+        """Count one observation; exemplars are not kept."""
+        self._sum.inc(amount)
+        self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
 
 
 def count_cheaply() -> None:

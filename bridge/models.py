@@ -24,7 +24,7 @@ class Instance(models.Model):
     name = models.CharField(max_length=100, primary_key=True)
     process = models.PositiveIntegerField("web process")
     pid = models.PositiveIntegerField("process id")
-    generation = models.PositiveIntegerField(help_text="Grows with every start; sessions belong to one start.")
+    generation = models.PositiveBigIntegerField(help_text="Grows with every start; sessions belong to one start.")
     state = models.CharField(max_length=16, choices=State)
     login = models.BooleanField("logged in")
     in_flight = models.PositiveIntegerField("turns in flight")

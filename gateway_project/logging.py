@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Literal
 
@@ -166,7 +167,13 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _spelled(value: Any) -> str:
-    text = "-" if value is None or value == "" else str(value)
+    if type(value) is int:
+        return str(value)
+    return "-" if value is None or value == "" else _quoted(str(value))
+
+
+@lru_cache(maxsize=512)  # the same few words come in every line
+def _quoted(text: str) -> str:
     return text if PLAIN(text) else repr(text)
 
 

@@ -19,24 +19,19 @@ class WholeReply(msgspec.Struct):
     stop_sequence: str | None = None
 
 
-class Fold:
-    """Collect a turn's events; `reply` is set by the good ending, a bad one is raised."""
-
-    def __init__(self) -> None:
-        self.reply: WholeReply | None = None
-        self._parts: list[str] = []
-
-    def feed(self, events: Iterable[ChatEvent]) -> None:
-        """Take the next events. Raise the error of a `Failed`."""
-        for event in events:
-            match event:
-                case TextDelta():
-                    self._parts.append(event.text)
-                case Finished():
-                    self.reply = WholeReply("".join(self._parts), event.reason, event.usage, event.stop_sequence)
-                case Failed():
-                    raise event.error
-                case Started() | KeepAlive():
-                    pass
-                case _:
-                    assert_never(event)
+def fold(events: Iterable[ChatEvent]) -> WholeReply:
+    """All the events of a turn to its reply. Raise the error of a `Failed`."""
+    parts: list[str] = []
+    for event in events:
+        match event:
+            case TextDelta():
+                parts.append(event.text)
+            case Finished():
+                return WholeReply("".join(parts), event.reason, event.usage, event.stop_sequence)
+            case Failed():
+                raise event.error
+            case Started() | KeepAlive():
+                pass
+            case _:
+                assert_never(event)
+    raise ValueError("a turn without an ending")

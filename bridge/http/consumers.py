@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import ClassVar
 
 from accounts.limits import UNLIMITED, LimitExceeded, may_use
@@ -12,7 +10,7 @@ from accounts.usage import UsageRow
 from bridge import metrics
 from bridge.chat.errors import Forbidden, GatewayError, RateLimited
 from bridge.chat.events import Failed, Finished, Started
-from bridge.chat.fold import Fold
+from bridge.chat.fold import fold
 from bridge.engine import Batch, TurnRecord
 from bridge.http.access import caller_of
 from bridge.http.body import read_body
@@ -20,6 +18,8 @@ from bridge.http.streaming import EVENT_STREAM, JSON, Headers, HttpConsumer
 from bridge.turn_log import turn_line
 from bridge.wire import anthropic, openai_chat
 from bridge.wire.format import Encoder, ReplyHead, WireFormat
+
+ENDINGS = (Finished, Failed)
 
 
 class ChatConsumer(HttpConsumer):
@@ -61,36 +61,28 @@ class ChatConsumer(HttpConsumer):
                 self.runtime.engine.later(ticket.release(tokens))
 
     async def _turn(self) -> None:
-        events = self.runtime.engine.stream(self.request, self.caller.key_id, self._record)
+        emit = self._stream if self.request.stream else self._whole
         try:
-            async with aclosing(events):
-                await (self._stream(events) if self.request.stream else self._whole(events))
+            await self.runtime.engine.run(self.request, self.caller.key_id, self._record, emit)
         finally:
             if not self._booked:  # refused, broken or given up: the row needs nobody to wait for it
                 self.runtime.engine.later(self._book())
 
-    async def _stream(self, events: AsyncGenerator[Batch, None]) -> None:
-        encoder = self._encoder = self.wire.encoder(self._head())
-        async for batch in events:
-            last = isinstance(batch[-1], (Finished, Failed))
-            part = encoder.feed(batch)
-            if not self.begun:
-                await self.start(200, EVENT_STREAM + self._turn_headers(batch))
-            if last:
-                await self._book()  # before the client has its last byte, so that no row is ever lost
-            await self.send_part(part, last=last)
+    async def _stream(self, batch: Batch) -> None:
+        if self._encoder is None:
+            self._encoder = self.wire.encoder(self._head())
+            await self.start(200, EVENT_STREAM + self._turn_headers(batch))
+        part = self._encoder.feed(batch)
+        last = type(batch[-1]) in ENDINGS
+        if last:
+            await self._book()  # before the client has its last byte, so that no row is ever lost
+        await self.base_send({"type": "http.response.body", "body": part, "more_body": not last})
 
-    async def _whole(self, events: AsyncGenerator[Batch, None]) -> None:
-        fold, first = Fold(), None
-        async for batch in events:
-            first = first or batch
-            fold.feed(batch)
-        if fold.reply is None:
-            raise RuntimeError("a turn ended without an ending")
+    async def _whole(self, batch: Batch) -> None:
+        reply = fold(batch)
         await self._book()
-        headers = [JSON, *self._turn_headers(first or [])]
-        headers.append((b"x-lingma-total-ms", b"%d" % self._total_ms()))
-        await self.reply(200, self.wire.whole(self._head(), fold.reply), headers)
+        total = (b"x-lingma-total-ms", b"%d" % self._total_ms())
+        await self.reply(200, self.wire.whole(self._head(), reply), [JSON, *self._turn_headers(batch), total])
 
     async def refuse(self, error: GatewayError) -> None:
         """Also in mid-stream: an end without an error event would pass for a whole answer."""

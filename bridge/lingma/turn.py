@@ -8,9 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from bridge.chat.errors import ConnectionLost, GatewayError, SlowClient, UpstreamTimeout
-from bridge.chat.events import KeepAlive, TextDelta
-
-Piece = TextDelta | KeepAlive
+from bridge.chat.events import ChatEvent, KeepAlive, TextDelta
 
 
 class TurnEnd(msgspec.Struct, frozen=True):
@@ -43,7 +41,7 @@ class Turn:
         self.closed: Callable[[Turn], object] | None = None
         """Called once when the turn has ended."""
         self._limits = limits
-        self._pieces: list[Piece] = []
+        self._pieces: list[ChatEvent] = []
         self._said: list[str] = []
         self._unread = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -96,7 +94,7 @@ class Turn:
         """Nobody reads any more; a turn that has not ended ends here."""
         self._finish(TurnEnd(ConnectionLost("The turn was given up.")))
 
-    async def drain(self) -> list[Piece]:
+    async def drain(self) -> list[ChatEvent]:
         """All that has queued up; wait when that is nothing and the turn goes on. [] means the turn has ended."""
         if not self._pieces and self.end is None:
             self._waiter = self._loop.create_future()
