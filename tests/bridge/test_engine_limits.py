@@ -1,0 +1,170 @@
+"""What the gateway enforces and counts itself: stop sequences, tokens, the queue, usage."""
+
+import asyncio
+import json
+
+import pytest
+
+from bridge.chat.errors import Overloaded, Unavailable
+from bridge.chat.events import Failed, Finished, FinishReason, KeepAlive, Started, TextDelta, TokenUsage
+from bridge.chat.tokens import estimate
+from tests.bridge.chats import Reading, chat, replying, request, say
+from tests.bridge.lingma.service import finish
+
+
+async def test_a_stop_sequence_over_several_chunks_ends_the_turn(new_service, new_engine):
+    service = await new_service(lambda peer, params: say(peer, params, "One E", "N", "D two"))
+    engine = await new_engine(service)
+    done = await chat(engine, request("Hi", stop=("END", "\n\nUser:")))
+    assert (done.text, done.end.reason, done.end.stop_sequence) == ("One ", FinishReason.STOP_SEQUENCE, "END")
+    assert (done.record.status, done.record.reason, engine.pool.in_flight) == ("ok", "stop_sequence", 0)
+    assert done.end.usage.output_tokens == estimate("One ")
+    assert await service.got("chat/stop")
+
+
+async def test_the_beginning_of_a_stop_sequence_is_told_when_the_answer_ends_with_it(new_service, new_engine):
+    service = await new_service(replying("One", " EN"))
+    done = await chat(await new_engine(service), request("Hi", stop=("END",)))
+    assert (done.text, done.end.reason, done.end.stop_sequence) == ("One EN", FinishReason.STOP, None)
+    assert "chat/stop" not in service.methods()
+
+
+async def test_the_limit_of_tokens_ends_the_turn(new_service, new_engine):
+    service = await new_service(lambda peer, params: say(peer, params, *["word "] * 20))
+    done = await chat(await new_engine(service), request("Hi", max_tokens=5))
+    assert (done.end.reason, done.record.reason) == (FinishReason.LENGTH, "length")
+    assert estimate(done.text) == done.end.usage.output_tokens == 5
+    assert await service.got("chat/stop")
+
+
+async def test_a_held_back_end_beyond_the_limit_is_a_length_too(new_service, new_engine):
+    done = await chat(
+        await new_engine(await new_service(replying("abcE", "N"))), request("Hi", stop=("END",), max_tokens=1)
+    )
+    assert (done.text, done.end.reason) == ("abcE", FinishReason.LENGTH)
+
+
+async def test_signs_of_life_go_through_while_text_is_held_back(new_service, new_engine):
+    service = await new_service(lambda peer, params: say(peer, params, "E"))
+    reading = Reading(await new_engine(service, keepalive=0.01), request("Hi", stop=("END",)))
+    await reading.until(KeepAlive)
+    await service.open_peers[0].push(finish(service.asks()[0]["requestId"]))
+    assert (await reading.to_end()).text == "E"
+
+
+async def test_a_turn_that_waits_gets_signs_of_life_and_then_its_place(new_service, new_engine):
+    engine = await new_engine(await new_service(replying("Hello")), most=1, keepalive=0.01)
+    lease = engine.pool.lease()
+    reading = Reading(engine, request("Hi"))
+    await reading.until(KeepAlive, times=2)
+    assert reading.batches == [[KeepAlive()], [KeepAlive()]]
+    lease.release()
+    done = await reading.to_end()
+    started = next(event for event in done.events if isinstance(event, Started))
+    assert (done.text, started.queue_ms >= 20, done.record.queue_ms) == ("Hello", True, started.queue_ms)
+
+
+async def test_turns_that_wait_are_served_in_their_order(new_service, new_engine):
+    service = await new_service(replying("x"))
+    engine = await new_engine(service, most=1)
+    lease = engine.pool.lease()
+    readings = [Reading(engine, request(f"question {number}")) for number in range(5)]
+    while engine.pool.waiting < 5:
+        await asyncio.sleep(0)
+    lease.release()
+    for reading in readings:
+        await reading.to_end()
+    assert [params["questionText"] for params in service.asks()] == [f"question {number}" for number in range(5)]
+
+
+async def test_a_turn_that_waits_too_long_is_refused(new_service, new_engine):
+    engine = await new_engine(await new_service(), most=1, queue_timeout=0.02)
+    engine.pool.lease()
+    reading = Reading(engine, request("Hi"))
+    with pytest.raises(Overloaded) as raised:
+        await reading.to_end()
+    assert 1 <= raised.value.retry_after <= 30
+    assert (reading.record.status, reading.record.reason, engine.pool.waiting) == ("refused", "overloaded", 0)
+
+
+async def test_a_refusal_after_a_sign_of_life_is_the_ending(new_service, new_engine):
+    engine = await new_engine(await new_service(), most=1, queue_timeout=0.05, keepalive=0.01)
+    engine.pool.lease()
+    done = await chat(engine, request("Hi"))
+    assert {type(event) for event in done.events} == {KeepAlive, Failed}
+    assert (type(done.end.error), done.record.status) == (Overloaded, "refused")
+
+
+async def test_a_full_queue_refuses_at_once(new_service, new_engine):
+    engine = await new_engine(await new_service(), most=1, waiting=0)
+    engine.pool.lease()
+    with pytest.raises(Overloaded):
+        await chat(engine, request("Hi"))
+
+
+async def test_a_client_that_hangs_up_in_the_queue_leaves_it(new_service, new_engine):
+    engine = await new_engine(await new_service(), most=1)
+    lease = engine.pool.lease()
+    reading = Reading(engine, request("Hi"))
+    while not engine.pool.waiting:
+        await asyncio.sleep(0)
+    await reading.hang_up()
+    assert (engine.pool.waiting, reading.record.status) == (0, "cancelled")
+    lease.release()
+    assert engine.pool.in_flight == 0
+
+
+async def test_without_an_instance_there_is_nothing_to_wait_for(new_service, new_engine):
+    service = await new_service()
+    engine = await new_engine(service)
+    await engine.pool.stop()
+    reading = Reading(engine, request("Hi"))
+    with pytest.raises(Unavailable):
+        await reading.to_end()
+    assert (reading.record.status, reading.record.reason) == ("refused", "unavailable")
+
+
+def tell_usage(tmp_path, params, prompt, completion):
+    figures = {"request_id": params["requestId"], "prompt_tokens": prompt, "completion_tokens": completion}
+    with (tmp_path / "logs" / "lingma.log").open("a") as file:
+        file.write(f"[TOKEN_USAGE]: {json.dumps(figures)}\n")
+
+
+async def test_the_figures_of_the_service_are_told_when_it_tells_them(new_service, new_engine, with_log, tmp_path):
+    async def on_ask(peer, params):
+        tell_usage(tmp_path, params, 495, 62)
+        await replying("Hello")(peer, params)
+
+    engine = await new_engine(with_log(await new_service(on_ask)))
+    done = await chat(engine, request("Hi"))
+    assert done.end.usage == TokenUsage(495, 62, "upstream")
+    record = done.record
+    assert (record.prompt_tokens, record.completion_tokens, record.usage_source) == (495, 62, "upstream")
+
+
+async def test_figures_that_are_late_hold_up_only_the_ending(new_service, new_engine, with_log, tmp_path):
+    service = await new_service(replying("Hello"))
+    reading = Reading(await new_engine(with_log(service)), request("Hi"))
+    await reading.until(TextDelta)
+    assert not any(isinstance(event, Finished) for event in reading.events)
+    tell_usage(tmp_path, service.asks()[0], 495, 62)
+    assert (await reading.to_end()).end.usage == TokenUsage(495, 62, "upstream")
+
+
+async def test_a_log_without_figures_leaves_an_estimate(new_service, new_engine, with_log):
+    done = await chat(await new_engine(with_log(await new_service(replying("Hello")))), request("Hi"))
+    assert (done.end.usage.source, done.end.usage.output_tokens) == ("estimate", estimate("Hello"))
+
+
+async def test_estimates_learn_from_the_figures(new_service, new_engine, with_log, tmp_path):
+    async def on_ask(peer, params):
+        tell_usage(tmp_path, params, 20, 8)
+        await replying("Hello")(peer, params)
+
+    service = await new_service(on_ask)
+    engine = await new_engine(with_log(service))
+    for _ in range(60):
+        await chat(engine, request("Hi"))
+    service.on_ask = replying("Hello")
+    usage = (await chat(engine, request("Hi"))).end.usage
+    assert (usage.source, usage.output_tokens) == ("estimate", 8)
