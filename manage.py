@@ -10,13 +10,13 @@ from gateway_project.env import SettingError, load
 def main() -> None:
     """Run a management command, once the environment makes sense."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
-    try:
-        load()
-    except SettingError as exc:
-        sys.exit(f"lingma-gateway: {exc}")
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    try:
+        load()
+        execute_from_command_line(sys.argv)
+    except SettingError as exc:
+        sys.exit(f"lingma-gateway: {exc}")
 
 
 if __name__ == "__main__":

@@ -176,14 +176,21 @@ def load() -> Environment:
 
 
 def kept_secret(directory: Path, name: str) -> str:
-    """A secret of this installation, made on first use and readable by its owner only."""
+    """A secret of this installation, made on first use and readable by its owner only. Raise SettingError."""
     path = directory / "secrets" / name
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.touch(mode=0o600)
-        draft.write_text(secrets.token_urlsafe(48))
-        with suppress(FileExistsError):
-            os.link(draft, path)  # the first process to get here wins
-        draft.unlink()
-    return path.read_text()
+    try:
+        if not path.exists():
+            _keep_secret(path)
+        return path.read_text()
+    except OSError as exc:
+        raise SettingError(f"DATA_DIR: cannot use {path}: {exc.strerror}") from None
+
+
+def _keep_secret(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.touch(mode=0o600)
+    draft.write_text(secrets.token_urlsafe(48))
+    with suppress(FileExistsError):
+        os.link(draft, path)  # the first process to get here wins
+    draft.unlink()

@@ -1,0 +1,1 @@
+"""What an operator asks first: is everything well, and if not, what is to be done."""

@@ -1,0 +1,78 @@
+"""One line of the doctor's: how bad, about what, and what to do; spelled without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from pydantic import SecretStr
+
+if TYPE_CHECKING:
+    from gateway_project.env import Environment
+
+Level = Literal["ok", "warn", "fail"]
+
+SHORTEST_SECRET = 4
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """`warn` works but wants a look; `fail` does not work."""
+
+    level: Level
+    topic: str
+    what: str
+    advice: str = ""
+
+
+def ok(topic: str, what: str) -> Finding:
+    """Nothing to do."""
+    return Finding("ok", topic, what)
+
+
+def warn(topic: str, what: str, advice: str) -> Finding:
+    """It works, but look."""
+    return Finding("warn", topic, what, advice)
+
+
+def fail(topic: str, what: str, advice: str) -> Finding:
+    """It does not work."""
+    return Finding("fail", topic, what, advice)
+
+
+def secrets_of(env: Environment) -> list[str]:
+    """Every secret of the settings, passwords in URLs included, the longest first."""
+    found = list(env.api_keys)
+    for name in type(env).model_fields:
+        value = getattr(env, name)
+        found += [value.get_secret_value()] if isinstance(value, SecretStr) else []
+    for url in (env.database_url, env.redis_url, env.lingma_vsix, env.dedicated_domain_url, *env.lingma_attach_urls):
+        parts = urlsplit(url)
+        found += [parts.netloc.rpartition("@")[0].partition(":")[2], parts.query]
+    return sorted((each for each in found if len(each) >= SHORTEST_SECRET), key=len, reverse=True)
+
+
+def without(secrets: Iterable[str], finding: Finding) -> Finding:
+    """The finding on one line each, with no secret in it."""
+    what, advice = (" ".join(text.split()) for text in (finding.what, finding.advice))
+    for secret in secrets:
+        what, advice = what.replace(secret, "…"), advice.replace(secret, "…")
+    return Finding(finding.level, finding.topic, what, advice)
+
+
+def as_text(findings: list[Finding]) -> str:
+    """For people: a line each, what to do below it, and a verdict."""
+    lines = []
+    for each in findings:
+        lines.append(f"{each.level:<5} {each.topic:<10} {each.what}")
+        lines += [f"{'':<16} -> {each.advice}"] if each.advice else []
+    failed, warned = (sum(each.level == level for each in findings) for level in ("fail", "warn"))
+    verdict = f"{failed} to mend, {warned} to look at" if failed or warned else "all is well"
+    return "\n".join([*lines, verdict])
+
+
+def as_json(findings: list[Finding]) -> str:
+    """For machines: `ok` is false when something failed."""
+    told = {"ok": all(each.level != "fail" for each in findings), "findings": findings}
+    return msgspec.json.format(msgspec.json.encode(told), indent=2).decode()

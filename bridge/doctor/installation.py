@@ -1,0 +1,84 @@
+"""Settings, disk, database, keys."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from django.contrib.auth import get_user_model
+from django.core import checks
+from django.db import Error, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from accounts.models import ApiKey
+from bridge.doctor.finding import Finding, fail, ok, warn
+from bridge.doctor.patient import Patient
+
+MIB = 1 << 20
+FULL, NEARLY_FULL = 100 * MIB, 1024 * MIB
+START = "Start the gateway: make run."
+
+
+def settings(_: Patient) -> Iterator[Finding]:
+    """What the system checks say."""
+    found = [each for each in checks.run_checks(tags=["lingma", "security"]) if not each.is_silenced()]
+    for each in found:
+        level = fail if each.is_serious() else warn
+        yield level("settings", f"{each.msg} ({each.id})", each.hint or "See README, Environment.")
+    if not found:
+        yield ok("settings", "they make sense")
+
+
+def data_dir(patient: Patient) -> Iterator[Finding]:
+    """Whether it takes files, and how many more."""
+    directory = patient.data_dir
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(bytes(4096))
+    except OSError as exc:
+        yield fail("data", f"cannot write to {directory}: {exc.strerror}", "Give it to this user, or set DATA_DIR.")
+    else:
+        yield ok("data", f"{directory} takes files")
+    free = shutil.disk_usage(directory).free
+    said, advice = f"{free // MIB} MiB free", f"Make room on the disk of {directory}: the usage of turns goes there."
+    if free < FULL:
+        yield fail("disk", said, advice)
+    else:
+        yield ok("disk", said) if free >= NEARLY_FULL else warn("disk", said, advice)
+
+
+def database(patient: Patient) -> Iterator[Finding]:
+    """Whether it answers and has all its tables."""
+    name = Path(str(connection.settings_dict["NAME"]))
+    if connection.vendor == "sqlite" and not name.exists():
+        level = fail if patient.running else warn
+        yield level("database", f"{name} is not there yet", f"{START} The first start makes it.")
+        return
+    try:
+        executor = MigrationExecutor(connection)
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except Error as exc:
+        yield fail("database", f"it does not answer: {exc}", "Start the server, or correct DATABASE_URL.")
+        return
+    if missing:
+        level = fail if patient.running else warn
+        yield level("database", f"migrations not applied: {len(missing)}", "Restart the gateway, or manage.py migrate.")
+        return
+    patient.database_answers = True
+    yield ok("database", f"{connection.vendor} answers, every migration is applied")
+
+
+def keys(patient: Patient) -> Iterator[Finding]:
+    """Whether anybody can come in."""
+    if not patient.database_answers:
+        return
+    usable = ApiKey.objects.usable(datetime.fromtimestamp(patient.now, UTC)).count()
+    if usable:
+        yield ok("keys", f"{usable} usable")
+    else:
+        yield warn("keys", "no API key is usable: nobody can chat", "manage.py create_api_key NAME makes one.")
+    if not get_user_model().objects.filter(is_superuser=True, is_active=True).exists():
+        yield warn("keys", "nobody can open the admin console", "manage.py createsuperuser makes somebody who can.")

@@ -1,0 +1,59 @@
+"""The installation under examination, and what the first looks have told of it."""
+
+from __future__ import annotations
+
+import fcntl
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import redis
+
+from bridge.pool.policy import InstanceFacts
+
+if TYPE_CHECKING:
+    from gateway_project.env import Environment
+
+WAIT_SEC = 3.0
+
+
+@dataclass
+class Patient:
+    """Times are Unix seconds. Later looks leave out what an earlier one has found missing."""
+
+    env: Environment
+    data_dir: Path
+    redis: redis.Redis
+    now: float
+    started_at: float | None = None
+    """Of the gateway that runs on the data directory; None when none does."""
+    redis_answers: bool = False
+    database_answers: bool = False
+    heartbeats: list[InstanceFacts] = field(default_factory=list)
+
+    @property
+    def running(self) -> bool:
+        """Whether a gateway runs here, or elsewhere on the same Redis."""
+        return self.started_at is not None or bool(self.heartbeats)
+
+
+def patient(env: Environment, data_dir: Path, redis_url: str, now: float) -> Patient:
+    """Prepare an examination. The client is the caller's to close."""
+    client = redis.Redis.from_url(redis_url, socket_timeout=WAIT_SEC, socket_connect_timeout=WAIT_SEC)
+    return Patient(env, data_dir, client, now, started_at=_started_at(data_dir))
+
+
+def _started_at(data_dir: Path) -> float | None:
+    """When the supervisor took its lock; None when nobody holds it."""
+    with suppress(OSError), (data_dir / "supervisor.lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return lock_time(data_dir)
+    return None
+
+
+def lock_time(data_dir: Path) -> float:
+    """The supervisor empties its lock file when it starts."""
+    return (data_dir / "supervisor.lock").stat().st_mtime

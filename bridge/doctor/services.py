@@ -1,0 +1,139 @@
+"""Redis, the ledger, the web processes, Celery's worker and scheduler."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import redis
+from celery import current_app
+from django.db.models import Max
+from django_celery_beat.models import PeriodicTask
+
+from accounts import spool
+from accounts.usage import STREAM
+from bridge import heartbeats
+from bridge.doctor.finding import Finding, fail, ok, warn
+from bridge.doctor.patient import WAIT_SEC, Patient
+from bridge.models import Instance
+
+OLDEST_REDIS = (6, 2)
+SLOW_SEC = 60
+LONGEST_REST_SEC = 240
+"""The scheduler writes its last runs into the database every three minutes."""
+
+
+def store(patient: Patient) -> Iterator[Finding]:
+    """Whether Redis answers, and keeps what it is given."""
+    try:
+        info: Any = patient.redis.info()
+        patient.heartbeats = heartbeats.heartbeats(patient.redis)
+    except (redis.RedisError, OSError) as exc:
+        yield _no_answer(patient, exc)
+        return
+    patient.redis_answers = True
+    yield _version(str(info.get("redis_version", "0")), info.get("valkey_version"))
+    yield from _keeping(info)
+
+
+def _no_answer(patient: Patient, exc: Exception) -> Finding:
+    if patient.env.redis_url:
+        return fail("redis", f"it does not answer: {exc}", "Start the server, or correct REDIS_URL.")
+    if patient.started_at is None:
+        return warn("redis", "the embedded server runs with the gateway only", "Start the gateway: make run.")
+    log = patient.data_dir / "redis" / "server.log"
+    return fail("redis", f"the embedded server does not answer: {exc}", f"See {log}; restart the gateway.")
+
+
+def _version(version: str, valkey: str | None) -> Finding:
+    name = f"Valkey {valkey}" if valkey else f"Redis {version}"
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST_REDIS:
+        return warn("redis", f"{name} answers, but is old", "Take 6.2 or newer.")
+    return ok("redis", f"{name} answers")
+
+
+def _keeping(info: dict[str, Any]) -> Iterator[Finding]:
+    policy = info.get("maxmemory_policy", "unknown")
+    if policy == "noeviction":
+        yield ok("redis", "maxmemory-policy is noeviction")
+    else:
+        level = fail if info.get("maxmemory") else warn
+        lost = f"maxmemory-policy is {policy}: usage rows may be thrown away"
+        yield level("redis", lost, "Set maxmemory-policy noeviction.")
+    if not info.get("aof_enabled"):
+        yield warn("redis", "no append-only file: a crash loses usage rows not filed yet", "Set appendonly yes.")
+
+
+def ledger(patient: Patient) -> Iterator[Finding]:
+    """Rows that wait to be filed, and since when."""
+    directory = patient.data_dir / "spool"
+    rows, age = spool.waiting(directory), 0.0
+    if patient.redis_answers:
+        rows += int(patient.redis.xlen(STREAM))
+        first: Any = patient.redis.xrange(STREAM, count=1)
+        age = patient.now - int(first[0][0].partition(b"-")[0]) / 1000 if first else 0.0
+    said = f"{rows} usage rows wait to be filed"
+    if age > SLOW_SEC and patient.running:
+        advice = "See the log of the worker; the rows are safe meanwhile."
+        yield fail("ledger", f"{said}, the first for {age:.0f} s", advice)
+    else:
+        yield ok("ledger", said)
+    if set_aside := len(spool.lines_of(directory / spool.REJECTED)):
+        path = directory / spool.REJECTED
+        yield warn("ledger", f"{set_aside} rows could not be filed", f"Look into {path}; delete it when you have.")
+
+
+def web(patient: Patient) -> Iterator[Finding]:
+    """Whether the gateway answers where it should."""
+    host, port = patient.env.host, patient.env.port
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    try:
+        status = _readiness(host, port)
+    except (OSError, http.client.HTTPException) as exc:
+        if patient.started_at is not None:
+            advice = "See the log of the web processes; is PORT the one it was started with?"
+            yield fail("web", f"no answer at {host}:{port}: {exc}", advice)
+        else:
+            yield warn("web", f"no gateway runs on {patient.data_dir}", "Start the gateway: make run.")
+        return
+    match status:
+        case 200:
+            yield ok("web", f"ready at {host}:{port}")
+        case 503:
+            yield fail("web", f"it answers at {host}:{port}, but can take no chat", "See lingma and instances below.")
+        case _:
+            yield fail("web", f"something else answers at {host}:{port} ({status})", "Stop it, or set PORT.")
+
+
+def _readiness(host: str, port: int) -> int:
+    with closing(http.client.HTTPConnection(host, port, timeout=WAIT_SEC)) as connection:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status
+
+
+def background(patient: Patient) -> Iterator[Finding]:
+    """Whether Celery's worker answers and its scheduler has run of late."""
+    if not (patient.running and patient.redis_answers):
+        return
+    advice = "See its log; restart the gateway."
+    if current_app.control.ping(timeout=WAIT_SEC, limit=1):
+        yield ok("worker", "it answers")
+    else:
+        yield fail("worker", f"no Celery worker answers within {WAIT_SEC:g} s: usage is not filed", advice)
+    if not patient.database_answers:
+        return
+    rest = patient.now - _last_run(patient)
+    if rest > LONGEST_REST_SEC:
+        yield fail("scheduler", f"Celery beat has not run for {rest:.0f} s", advice)
+    else:
+        yield ok("scheduler", f"last sign {max(rest, 0):.0f} s ago")
+
+
+def _last_run(patient: Patient) -> float:
+    """Of any schedule; its start, for a gateway that has only just been started."""
+    seen = Instance.objects.aggregate(last=Max("seen_at"))["last"]  # written by a schedule
+    told = PeriodicTask.objects.aggregate(last=Max("last_run_at"))["last"]
+    signs: list[float] = [each.timestamp() for each in (seen, told) if each]
+    return max([patient.started_at or 0.0, *signs])

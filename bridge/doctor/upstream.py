@@ -1,0 +1,110 @@
+"""The Lingma executable, services to attach to, and the instances as their heartbeats tell them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bridge.doctor.finding import Finding, fail, ok, warn
+from bridge.doctor.patient import WAIT_SEC, Patient
+from bridge.lingma import vsix
+from bridge.pool.policy import InstanceFacts
+
+VERSION_SEC = 10.0
+
+
+def lingma(patient: Patient) -> Iterator[Finding]:
+    """Whether what should answer the chats is there."""
+    env = patient.env
+    if env.lingma_attach_urls:
+        yield from map(_attached, env.lingma_attach_urls)
+    elif env.lingma_bin:
+        yield _executable(Path(env.lingma_bin))
+    elif env.lingma_vsix:
+        yield _unpacked(patient)
+    else:
+        advice = "Set LINGMA_BIN, LINGMA_VSIX or LINGMA_ATTACH_URLS for the real one."
+        yield warn("lingma", "the bundled simulator: every answer is made up", advice)
+
+
+def _attached(url: str) -> Finding:
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
+    try:
+        with closing(socket.create_connection((host, port), WAIT_SEC)):
+            return ok("lingma", f"something listens at {host}:{port}")
+    except OSError as exc:
+        return fail("lingma", f"nothing listens at {host}:{port}: {exc}", "Start it, or correct LINGMA_ATTACH_URLS.")
+
+
+def _unpacked(patient: Patient) -> Finding:
+    try:
+        return _executable(vsix.find(patient.data_dir / "binaries"))
+    except vsix.VsixError as exc:
+        level = fail if patient.started_at is not None else warn
+        return level("lingma", str(exc), "Restart the gateway: make run.")
+
+
+def _executable(path: Path) -> Finding:
+    """Ask it for its version; it sees none of our variables."""
+    variables = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    try:
+        done = subprocess.run(  # noqa: S603 - the operator names the program
+            [path, "version"], capture_output=True, text=True, errors="replace", timeout=VERSION_SEC,
+            env=variables, stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return warn("lingma", f"{path} did not tell its version in {VERSION_SEC:g} s", "Is it the Lingma executable?")
+    except OSError as exc:
+        return fail("lingma", f"{path} cannot be run: {exc.strerror}", "Take the build for this machine; chmod +x.")
+    said = (done.stdout.strip().splitlines() or [""])[0][:100]
+    if done.returncode or not said:
+        advice = "Is it the Lingma executable, with the files beside it that came along?"
+        return warn("lingma", f"{path} does not tell its version (exit code {done.returncode})", advice)
+    return ok("lingma", f"{path}, {said}")
+
+
+def instances(patient: Patient) -> Iterator[Finding]:
+    """One line each, and one when some are missing."""
+    if not (patient.running and patient.redis_answers):
+        return
+    yield from (_instance(patient, facts) for facts in sorted(patient.heartbeats, key=lambda each: each.name))
+    env = patient.env
+    wanted = env.web_processes * (len(env.lingma_attach_urls) or env.lingma_instances)
+    missing = wanted - len(patient.heartbeats)
+    if missing > 0:
+        advice = "A web process is starting or down: see its log. Were settings changed since the start?"
+        yield fail("instances", f"{missing} of {wanted} give no sign of life", advice)
+
+
+def _instance(patient: Patient, facts: InstanceFacts) -> Finding:
+    topic, error = "instances", f": {facts.last_error}" if facts.last_error else ""
+    said = f"{facts.name} is {facts.state.replace('_', ' ')}"
+    match facts.state:
+        case "ready":
+            return ok(topic, f"{said} and logged in, version {facts.version or 'unknown'}, {facts.models} models")
+        case "login_required":
+            return fail(topic, f"{said}{error}", _log_in(patient, facts))
+        case "backoff":
+            advice = f"It is started again by itself. See {_work_dir(patient, facts)}/logs/lingma.log."
+            return fail(topic, f"{said} after {facts.restarts} restarts{error}", advice)
+        case _:
+            return warn(topic, f"{said}{error}", "Look again in a moment.")
+
+
+def _work_dir(patient: Patient, facts: InstanceFacts) -> Path:
+    return patient.data_dir / "instances" / facts.name
+
+
+def _log_in(patient: Patient, facts: InstanceFacts) -> str:
+    if patient.env.lingma_attach_urls:
+        return "Log in with the client that started this service."
+    return (
+        f"Stop the gateway and copy cache/user and cache/id of a logged-in Lingma, or its whole work directory, "
+        f"to {_work_dir(patient, facts)}; then start it."
+    )

@@ -1,0 +1,79 @@
+"""`manage.py lingma_doctor` as an operator sees it."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from django.core.management import call_command
+
+from bridge.doctor import examination
+from gateway_project.env import BASE_DIR
+from tests.gateway_project.gateway import Gateway, free_port
+
+
+def doctor(data_dir, *arguments, **variables):
+    """Exit code and output of the command."""
+    environment = {**os.environ, "DATA_DIR": str(data_dir), "PORT": str(free_port()), **variables}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "lingma_doctor", *arguments],
+        cwd=BASE_DIR, env=environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_nothing_runs_and_nothing_is_set_up_yet(tmp_path):
+    code, told, errors = doctor(tmp_path / "data")
+    assert (code, errors) == (0, "")
+    assert "no gateway runs on" in told
+    assert "-> Start the gateway: make run." in told
+    assert not (tmp_path / "data" / "gateway.sqlite3").exists()
+
+
+def test_what_does_not_work_is_exit_code_1_and_no_secret_is_told(tmp_path):
+    secrets = {"REDIS_URL": "redis://:canary-1@127.0.0.1:1", "SECRET_KEY": "canary-2", "API_KEYS": "canary-3"}
+    code, told, errors = doctor(tmp_path / "data", "--json", LINGMA_BIN="/nowhere/canary-3/Lingma", **secrets)
+    assert code == 1
+    found = json.loads(told)
+    assert found["ok"] is False
+    assert {"settings", "redis", "lingma"} <= {each["topic"] for each in found["findings"] if each["level"] == "fail"}
+    assert all(each["advice"] for each in found["findings"] if each["level"] != "ok")
+    assert "canary" not in told + errors
+
+
+def test_a_data_directory_that_cannot_be_used_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    code, told, errors = doctor(tmp_path / "file" / "data")
+    assert (code, told) == (1, "")
+    assert errors.startswith("lingma-gateway: DATA_DIR: ")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.e2e
+def test_a_running_gateway_is_well(tmp_path):
+    with Gateway(tmp_path) as gateway:
+        gateway.complete()
+        gateway.until("w1-i1 is ready")
+        code, told, errors = doctor(tmp_path, "--json", PORT=str(gateway.port))
+    assert (code, errors) == (0, "")
+    findings = json.loads(told)["findings"]
+    assert {each["topic"] for each in findings if each["level"] == "ok"} >= {
+        "settings", "data", "disk", "redis", "database", "keys", "ledger", "web", "instances", "worker", "scheduler",
+    }  # fmt: skip
+    assert [each["topic"] for each in findings if each["level"] != "ok"] == ["lingma"]
+
+
+@pytest.mark.django_db
+def test_a_look_that_breaks_hides_no_other(monkeypatch, caplog):
+    def broken(_):
+        raise RuntimeError("it broke")
+        yield
+
+    monkeypatch.setattr(examination, "LOOKS", (broken, examination.LOOKS[0]))
+    output = io.StringIO()
+    with pytest.raises(SystemExit):
+        call_command("lingma_doctor", stdout=output)
+    assert "fail  broken" in output.getvalue()
+    assert "they make sense" in output.getvalue()
