@@ -46,6 +46,7 @@ class Connection(asyncio.Protocol):
         self._calls: dict[int, asyncio.Future[bytes]] = {}
         self._next_id = 1
         self._outgoing: list[bytes] = []
+        self._last_body = b""
         self._loop = loop
         self._handlers: dict[str, Callable[[bytes], None]] = {
             dialect_a.ANSWER: self._on_answer,
@@ -126,7 +127,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read what came, acknowledge every push of it in one write, and only then act on it (5.2)."""
         try:
-            messages = [rpc.parse(body) for payload in self._socket.feed(data) for body in self._framer.feed(payload)]
+            bodies = [body for payload in self._socket.feed(data) for body in self._framer.feed(payload)]
+            messages = [rpc.parse(body) for body in bodies]
         except (Refused, Broken) as exc:
             return self._refused(exc)
         except (FramingError, rpc.NotJson) as exc:
@@ -143,8 +145,8 @@ class Connection(asyncio.Protocol):
         if answers:
             self._outgoing += answers
             self._flush()
-        for message in messages:
-            self._act(message)
+        for body, message in zip(bodies, messages, strict=True):
+            self._act(body, message)
         if self._socket.broken is not None:
             self._give_up(str(self._socket.broken))
         return None
@@ -188,9 +190,12 @@ class Connection(asyncio.Protocol):
             future.set_exception(exc)
         return future
 
-    def _act(self, message: Incoming) -> None:
+    def _act(self, body: bytes, message: Incoming) -> None:
         if message.method is None:
             return self._on_response(message)
+        if body == self._last_body and rpc.wants_answer(message):
+            return None  # the same request once more, id and all: acknowledged again, but said once (F14)
+        self._last_body = body
         handler = self._handlers.get(message.method)
         if handler is None:
             return self._on_other(message.method, message)

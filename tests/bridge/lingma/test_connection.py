@@ -82,6 +82,23 @@ async def test_fragments_and_pings_are_part_of_the_way(peer, ask):
     await asyncio.wait_for(pong, 5)
 
 
+async def test_a_request_that_comes_twice_is_acknowledged_twice_and_said_once(service, peer, ask):
+    turn = ask()
+    for push in (answer("a"), answer("b"), finish()):
+        request = peer.request(*push)
+        await peer.send(framed(request) + framed(request))
+    assert "".join(await ended(turn)) == "ab"
+    await service.until(lambda: service.acknowledged() == [1, 1, 2, 2, 3, 3])
+
+
+async def test_the_same_words_twice_are_said_twice(peer, ask):
+    turn = ask()
+    await peer.push(answer("ha"), answer("ha"))
+    await peer.send(*[{"method": "chat/answer", "params": answer("ho")[1]}] * 2)
+    await peer.push(finish())
+    assert "".join(await ended(turn)) == "hahahoho"
+
+
 async def test_turns_are_kept_apart_when_they_are_interleaved(peer, ask):
     turns = [ask(f"r{number}") for number in range(3)]
     await peer.push(*[answer(f"{number}-{n};", f"r{number}") for n in range(4) for number in range(3)])

@@ -53,6 +53,7 @@ async def test_a_login_is_noticed_without_a_push(service, monkeypatch):
         await in_state(pool, "login_required")
         service.answers["auth/status"] = {"status": 2}
         await in_state(pool, "ready")
+        assert pool.facts()[0].models == 2
 
 
 async def test_a_logout_is_noticed_and_the_turn_that_runs_goes_on(service):

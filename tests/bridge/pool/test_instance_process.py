@@ -37,8 +37,10 @@ async def test_a_program_without_a_login_waits_for_one(tmp_path):
         await in_state(pool, "login_required")
         (tmp_path / "simulator.json").write_text(json.dumps({"login": "auto"}))
         await in_state(pool, "ready")
+        assert pool.facts()[0].login
         (tmp_path / "simulator.json").write_text(json.dumps({"login": "out"}))
         await in_state(pool, "login_required")
+        assert not pool.facts()[0].login
 
 
 async def test_a_program_that_crashes_is_started_again(tmp_path):
@@ -60,6 +62,7 @@ async def test_a_program_that_is_killed_is_started_again(tmp_path):
         os.kill(pool.facts()[0].pid, signal.SIGKILL)
         await in_state(pool, "backoff")
         await in_state(pool, "ready")
+        assert pool.facts()[0].restarts == 1
 
 
 async def test_a_program_that_never_answers_initialize_is_ended_and_started_again(tmp_path):
