@@ -7,18 +7,20 @@ import fcntl
 import gzip
 import hashlib
 import http.client
+import math
 import os
 import platform
 import re
 import shutil
 import stat
+import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 from urllib.parse import urlsplit
@@ -165,8 +167,11 @@ def _download(url: str, draft: Path) -> Path:
     request = urllib.request.Request(url, headers={"User-Agent": "lingma-gateway"})  # noqa: S310  http(s) only
     try:
         with urllib.request.urlopen(request, timeout=SILENCE_SEC) as answer, target.open("wb") as file:  # noqa: S310
-            announced = answer.headers.get("Content-Length")
-            got = _copy(answer, file, MOST_PACKED, deadline)
+            announced: int | None = answer.length
+            wanted = MOST_PACKED + 1 if announced is None else announced
+            got = _copy(
+                answer.read1, file, MOST_PACKED, wanted, deadline
+            )  # read1 returns what has come, so we see the time
     except urllib.error.HTTPError as exc:
         exc.close()
         raise VsixError(f"{shown(url)} cannot be fetched: {exc.code} {exc.reason}") from None
@@ -174,15 +179,17 @@ def _download(url: str, draft: Path) -> Path:
         raise VsixError(f"{shown(url)} cannot be fetched: {exc.reason}") from exc
     except (http.client.HTTPException, ValueError, TimeoutError) as exc:
         raise VsixError(f"{shown(url)} cannot be fetched: {type(exc).__name__}") from exc
-    if announced is not None and announced != str(got):
+    if announced is not None and announced != got:
         raise VsixError(f"{shown(url)} broke off after {got} of {announced} bytes")
     return target
 
 
-def _copy(source: IO[bytes] | gzip.GzipFile, target: IO[bytes], most: int, deadline: float = float("inf")) -> int:
+def _copy(
+    read: Callable[[int], bytes], target: IO[bytes], most: int, wanted: int = sys.maxsize, deadline: float = math.inf
+) -> int:
     """How many bytes were copied; never more than `most`, whatever an archive or a server says."""
     copied = 0
-    while data := source.read(CHUNK):
+    while copied < wanted and (data := read(CHUNK)):
         copied += len(data)
         if copied > most:
             raise VsixError(f"the VSIX holds more than the {most >> 20} MiB allowed here")
@@ -198,7 +205,7 @@ def _plain(packed: Path, draft: Path) -> Path:
         if file.read(2) != b"\x1f\x8b":
             return packed
     with gzip.open(packed) as source, (draft / "plain").open("wb") as target:
-        _copy(source, target, MOST_PACKED)
+        _copy(source.read, target, MOST_PACKED)
     return draft / "plain"
 
 
@@ -209,8 +216,8 @@ def _inner_archive(packed: Path, draft: Path) -> Path:
         if not found:
             raise VsixError("there is no extension/dist/bin/lingma-<version>.zip in the VSIX")
         _, name = max(found, key=lambda each: numbers(each[0]))
-        with vsix.open(name) as source, (draft / "inner").open("wb") as target:
-            _copy(source, target, MOST_PACKED)
+        with vsix.open(_ordinary(vsix.getinfo(name))) as source, (draft / "inner").open("wb") as target:
+            _copy(source.read, target, MOST_PACKED)
     return draft / "inner"
 
 
@@ -253,6 +260,13 @@ def _checked(entry: zipfile.ZipInfo) -> PurePosixPath:
     return path
 
 
+def _ordinary(entry: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    """The entry, when it is packed as VSIX files are."""
+    if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise VsixError(f"the VSIX holds a file packed in an unusual way: {entry.filename[:100]!r}")
+    return entry
+
+
 def _choose(paths: list[PurePosixPath]) -> Place:
     places = {Place(*path.parts[:2]) for path in paths if len(path.parts) > 2 and _VERSION.fullmatch(path.parts[0])}
     here = this_platform()
@@ -266,8 +280,8 @@ def _choose(paths: list[PurePosixPath]) -> Place:
 def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, most: int) -> int:
     """Unpack one file, executable; its size. A second one of the same name is refused."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with archive.open(entry) as source, path.open("xb") as target:
-        size = _copy(source, target, most)
+    with archive.open(_ordinary(entry)) as source, path.open("xb") as target:
+        size = _copy(source.read, target, most)
     path.chmod(0o755)
     return size
 

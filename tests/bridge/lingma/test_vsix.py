@@ -126,6 +126,13 @@ def test_a_name_that_leads_elsewhere_is_refused(source, into, name):
     assert leftovers(into) == []
 
 
+def test_an_unusual_packing_is_refused(source, into):
+    odd = zipfile.ZipInfo(f"2.11.1/{HERE}/Lingma")
+    odd.compress_type = zipfile.ZIP_LZMA
+    with pytest.raises(VsixError, match="unusual"):
+        unpack(source(packed({odd: "a"})), into)
+
+
 def test_a_link_is_refused(source, into):
     link = zipfile.ZipInfo(f"2.11.1/{HERE}/LingmaLocal")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -179,12 +186,15 @@ def server():
             self.send_header("Content-Length", str(len(self.server.body) + self.server.missing))
             self.end_headers()
             self.wfile.write(self.server.body)
+            if self.server.stalls:
+                self.server.released.wait(10)
 
         def log_message(self, *_):
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.body, server.asked, server.missing = gzip.compress(packed()), 0, 0
+        server.stalls, server.released = False, threading.Event()
         server.url = f"http://127.0.0.1:{server.server_port}/lingma.vsix"
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
@@ -206,6 +216,26 @@ def test_a_failed_download_says_where_but_no_secret(server, into):
     server.missing = 7
     with pytest.raises(VsixError, match="broke off"):
         unpack(server.url, into)
+
+
+def test_a_download_ends_when_all_is_there_even_if_the_server_keeps_the_line(server, into):
+    server.stalls = True
+    try:
+        assert unpack(server.url, into).is_file()
+    finally:
+        server.released.set()
+
+
+@pytest.mark.parametrize("bound", ["SILENCE_SEC", "DOWNLOAD_SEC"])
+def test_a_download_that_takes_too_long_is_given_up(server, into, monkeypatch, bound):
+    monkeypatch.setattr(vsix, bound, 0.05 if bound == "SILENCE_SEC" else -1)
+    server.stalls, server.missing = True, 1
+    try:
+        with pytest.raises(VsixError, match=r"fetched"):
+            unpack(server.url, into)
+    finally:
+        server.released.set()
+    assert leftovers(into) == []
 
 
 def simulator(directory, version="2.11.1"):
