@@ -30,6 +30,7 @@ class Conversation:
         self._prefix, self._new = split_reply(request.messages)
         self._fingerprint = Fingerprint(caller_id)
         self._found: Found | None = None  # as long as it may work
+        self._key = ""  # where it was found
 
     @property
     def is_known(self) -> bool:
@@ -48,7 +49,8 @@ class Conversation:
         self.state = "new"
         self._feed(self._prefix)
         if self._prefix and self._new:
-            self._found = await self._sessions.claim(self._fingerprint.hexdigest())
+            self._key = self._fingerprint.hexdigest()
+            self._found = await self._sessions.claim(self._key)
         self._feed(self._new)
 
     def _feed(self, messages: Sequence[Message]) -> None:
@@ -88,6 +90,18 @@ class Conversation:
             created_at=found.created_at if found else time(),
         )
 
+    def _put_back(self, sessions: SessionStore, found: Found) -> None:
+        sessions.remember(
+            self._key,
+            session_id=found.session_id,
+            instance=found.instance,
+            generation=found.generation,
+            api_key_id=self._caller_id,
+            length=len(self._prefix),
+            hits=found.hits,
+            created_at=found.created_at,
+        )
+
     def rebuild(self) -> Coroutine[Any, Any, None] | None:
         """Give the session up and tell the conversation from its start to a new one; what is left to do, if any."""
         if self._found is not None:
@@ -95,6 +109,14 @@ class Conversation:
         return self.leave()
 
     def leave(self) -> Coroutine[Any, Any, None] | None:
-        """The claimed session is not to be continued any more; what is left to do, if any."""
+        """The claimed session is not to be continued any more; what is left to do, if any.
+
+        One that was never asked, because the turn was refused or given up in the queue, is as good as before.
+        """
         found, self._found = self._found, None
-        return self._sessions.drop(found.session_id) if found and self._sessions else None
+        if found is None or self._sessions is None:
+            return None
+        if self.state != "new":
+            return self._sessions.drop(found.session_id)
+        self._put_back(self._sessions, found)
+        return None

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from accounts.redis_link import RedisLink
-from bridge.chat.errors import UpstreamFailed
+from bridge.chat.errors import Overloaded, UpstreamFailed
 from bridge.chat.events import TextDelta
 from bridge.chat.request import ChatRequest, Message
 from sessions_store.store import SessionStore
@@ -190,6 +190,16 @@ async def test_a_reused_session_that_was_given_up_is_not_used_again(engine, serv
     await reading.hang_up()
     service.on_ask = replying("x")
     assert (await chat(engine, NEXT)).record.session == "new"
+
+
+async def test_a_turn_that_was_refused_leaves_its_session_for_the_next_try(new_engine, service, sessions):
+    engine = await new_engine(service, sessions=sessions, most=1, waiting=0)
+    await chat(engine, FIRST)
+    lease = engine.pool.lease()
+    with pytest.raises(Overloaded):
+        await chat(engine, NEXT)
+    lease.release()
+    assert (await chat(engine, NEXT)).record.session == "reused"
 
 
 async def test_a_reused_session_that_fails_twice_is_an_error(engine, service):
