@@ -214,7 +214,7 @@ class _Run:
 
     async def _answer(self, lease: Lease) -> None:
         turn = self._ask(lease)
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         turn.overflow = task.cancel if task else None
         try:
             await self._end(lease, turn, await self._follow(turn))

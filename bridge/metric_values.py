@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import threading
 from bisect import bisect_left
+from collections import Counter
 from typing import Any
 
 from prometheus_client import Histogram, values
 from prometheus_client.values import MultiProcessValue
 
 
-class QuickHistogram(Histogram):
-    """The library's, but a bucket is found by halving and nothing is asked twice: six of them see every turn."""
+class BulkHistogram(Histogram):
+    """The library's, which also takes many observations for the price of one or two."""
 
-    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
-        """Count one observation; exemplars are not kept."""
-        self._sum.inc(amount)
-        self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
+    def observe_all(self, amounts: list[float]) -> None:
+        """Count each of them."""
+        self._sum.inc(sum(amounts))
+        for bucket, times in Counter(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
+            self._buckets[bucket].inc(times)
 
 
 def count_cheaply() -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections import Counter as TallyCounter
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Protocol
@@ -23,7 +25,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from bridge.metric_values import QuickHistogram
+from bridge.metric_values import BulkHistogram
 
 # A time stamp per series makes the page twice as long, and nobody reads them.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it bare
@@ -36,25 +38,25 @@ MOST_MODELS: Final = 64
 _OTEL = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_response_model")
 
 # The buckets of the four are those of the convention.
-REQUEST_DURATION = QuickHistogram(
+REQUEST_DURATION = BulkHistogram(
     "gen_ai_server_request_duration_seconds",
     "Time from the request to the last byte of its answer.",
     (*_OTEL, "error_type"),
     buckets=(0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92),
 )
-TIME_TO_FIRST_TOKEN = QuickHistogram(
+TIME_TO_FIRST_TOKEN = BulkHistogram(
     "gen_ai_server_time_to_first_token_seconds",
     "Time from the request to the first text of the answer.",
     _OTEL,
     buckets=(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
 )
-TIME_PER_OUTPUT_TOKEN = QuickHistogram(
+TIME_PER_OUTPUT_TOKEN = BulkHistogram(
     "gen_ai_server_time_per_output_token_seconds",
     "Time per token after the first one, of answers that ended well.",
     _OTEL,
     buckets=(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5),
 )
-TOKEN_USAGE = QuickHistogram(
+TOKEN_USAGE = BulkHistogram(
     "gen_ai_client_token_usage",
     "Tokens of one turn. source: counted by the service (upstream) or by us (estimate).",
     (*_OTEL, "gen_ai_token_type", "source"),
@@ -67,7 +69,7 @@ REQUESTS = Counter(
     ("protocol", "endpoint", "model", "status", "reason"),
 )
 SESSIONS = Counter("lingma_gateway_sessions_total", "Turns by what became of their upstream session.", ("outcome",))
-QUEUE_TIME = QuickHistogram(
+QUEUE_TIME = BulkHistogram(
     "lingma_gateway_queue_time_seconds",
     "How long turns waited for an instance.",
     buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 20, 30, 60),
@@ -100,6 +102,12 @@ REDIS_AVAILABLE = Gauge(
 STATES: Final = ("starting", "ready", "login_required", "backoff", "draining", "stopped")
 
 
+# Turns that may be noted and not yet counted.
+MOST_NOTED: Final = 1000
+
+Observe = Callable[[list[float]], None]
+
+
 class Turn(Protocol):
     """What is counted of a turn: a usage row has it all. Times in ms, `first_token_ms` from the request on."""
 
@@ -118,25 +126,49 @@ class Turn(Protocol):
 
 
 def turn_finished(turn: Turn) -> None:
-    """Count one turn, however it ended."""
+    """Note a turn, however it ended. It is counted with others by `count_turns`, for a fraction of the price."""
+    _finished.append(turn)
+    if len(_finished) >= MOST_NOTED:
+        count_turns()
+
+
+def count_turns() -> None:
+    """Count the turns noted since the last call; call it every few seconds. Renders show what has been counted."""
+    turns = [_finished.popleft() for _ in range(len(_finished))]
+    ended: TallyCounter[tuple[str, str, str, str, str]] = TallyCounter()
+    sessions: TallyCounter[str] = TallyCounter()
+    observed: defaultdict[Observe, list[float]] = defaultdict(list)
+    for turn in turns:
+        ended[turn.protocol, turn.endpoint, turn.lingma_model, turn.status, turn.reason] += 1
+        if turn.status != "refused":
+            sessions[turn.session] += 1
+        for observe, value in _observations(turn):
+            observed[observe].append(value)
+    for labels, times in ended.items():
+        _requests(*labels)(times)
+    for outcome, times in sessions.items():
+        _sessions(outcome)(times)
+    for observe, values in observed.items():
+        observe(values)
+
+
+def _observations(turn: Turn) -> Iterator[tuple[Observe, float]]:
     ok = turn.status == "ok"
     model = turn.lingma_model
-    _requests(turn.protocol, turn.endpoint, model, turn.status, turn.reason)()
-    _duration(model, "" if ok else turn.reason)(turn.total_ms / 1000)
+    yield _duration(model, "" if ok else turn.reason), turn.total_ms / 1000
     if turn.status == "refused":
         return
-    _sessions(turn.session)()
-    QUEUE_TIME.observe(turn.queue_ms / 1000)
+    yield QUEUE_TIME.observe_all, turn.queue_ms / 1000
     first_ms, tokens = turn.first_token_ms, turn.completion_tokens
     if first_ms is not None:
         first_token, per_token = _speed(model)
-        first_token(first_ms / 1000)
+        yield first_token, first_ms / 1000
         if ok and tokens > 1:
-            per_token((turn.total_ms - first_ms) / (1000 * (tokens - 1)))
+            yield per_token, (turn.total_ms - first_ms) / (1000 * (tokens - 1))
     if turn.prompt_tokens or tokens:
         input_tokens, output_tokens = _tokens(model, turn.usage_source)
-        input_tokens(turn.prompt_tokens)
-        output_tokens(tokens)
+        yield input_tokens, turn.prompt_tokens
+        yield output_tokens, tokens
 
 
 def instance_changed(name: str, state: str) -> None:
@@ -150,6 +182,7 @@ def render() -> bytes:
 
     Reads a file or more per process: call it in a thread.
     """
+    count_turns()
     directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not directory:
         return generate_latest(REGISTRY)
@@ -164,35 +197,36 @@ def render() -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _requests(protocol: str, endpoint: str, model: str, status: str, reason: str) -> Callable[[], None]:
+def _requests(protocol: str, endpoint: str, model: str, status: str, reason: str) -> Callable[[float], None]:
     return REQUESTS.labels(protocol, endpoint, _bounded(model), status, reason).inc
 
 
 @lru_cache(maxsize=1024)
-def _duration(model: str, error_type: str) -> Callable[[float], None]:
-    return REQUEST_DURATION.labels("chat", "lingma", _bounded(model), error_type).observe
+def _duration(model: str, error_type: str) -> Observe:
+    return REQUEST_DURATION.labels("chat", "lingma", _bounded(model), error_type).observe_all
 
 
 @lru_cache(maxsize=256)
-def _speed(model: str) -> tuple[Callable[[float], None], Callable[[float], None]]:
+def _speed(model: str) -> tuple[Observe, Observe]:
     labels = ("chat", "lingma", _bounded(model))
-    return TIME_TO_FIRST_TOKEN.labels(*labels).observe, TIME_PER_OUTPUT_TOKEN.labels(*labels).observe
+    return TIME_TO_FIRST_TOKEN.labels(*labels).observe_all, TIME_PER_OUTPUT_TOKEN.labels(*labels).observe_all
 
 
 @lru_cache(maxsize=256)
-def _tokens(model: str, source: str) -> tuple[Callable[[float], None], Callable[[float], None]]:
+def _tokens(model: str, source: str) -> tuple[Observe, Observe]:
     labels = ("chat", "lingma", _bounded(model))
     return (
-        TOKEN_USAGE.labels(*labels, "input", source).observe,
-        TOKEN_USAGE.labels(*labels, "output", source).observe,
+        TOKEN_USAGE.labels(*labels, "input", source).observe_all,
+        TOKEN_USAGE.labels(*labels, "output", source).observe_all,
     )
 
 
 @lru_cache(maxsize=16)
-def _sessions(outcome: str) -> Callable[[], None]:
+def _sessions(outcome: str) -> Callable[[float], None]:
     return SESSIONS.labels(outcome).inc
 
 
+_finished: deque[Turn] = deque()
 _models: set[str] = set()
 
 

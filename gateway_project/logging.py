@@ -51,7 +51,7 @@ def redacted(text: str) -> str:
 def text_line(record: logging.LogRecord) -> str:
     """For people: time, level, logger, message and its fields."""
     fields = "".join(f" {name}={_spelled(value)}" for name, value in _fields(record).items())
-    line = f"{_stamp(record)} {record.levelname:<7} {record.name}: {record.getMessage()}{fields}"
+    line = f"{_stamp(record)} {record.levelname:<7} {record.name}: {_clean(record.getMessage())}{fields}"
     return f"{line}\n{trace}" if (trace := _trace(record)) else line
 
 
@@ -61,12 +61,12 @@ def json_line(record: logging.LogRecord) -> str:
         "time": _stamp(record),
         "level": record.levelname,
         "logger": record.name,
-        "message": record.getMessage(),
-        **_fields(record),
+        "message": _clean(record.getMessage()),
+        **{name: _clean(value) if isinstance(value, str) else value for name, value in _fields(record).items()},
     }
     if trace := _trace(record):
         line["error"] = trace
-    return msgspec.json.encode(line, enc_hook=str).decode()
+    return msgspec.json.encode(line, enc_hook=lambda value: _clean(str(value))).decode()
 
 
 class Writer(logging.Handler):
@@ -118,7 +118,7 @@ class Writer(logging.Handler):
     def _write(self, records: list[logging.LogRecord]) -> None:
         lines = "".join(f"{self._safely(record)}\n" for record in records)
         try:
-            sys.stderr.write(redacted(lines))
+            sys.stderr.write(lines)
             sys.stderr.flush()
         except (OSError, ValueError, AttributeError):  # standard error is closed or gone: nobody reads this
             pass
@@ -172,12 +172,21 @@ def _spelled(value: Any) -> str:
     return "-" if value is None or value == "" else _quoted(str(value))
 
 
-@lru_cache(maxsize=512)  # the same few words come in every line
+# The same few words come in every line, so what was found out about them is kept.
+
+
+@lru_cache(maxsize=1024)
 def _quoted(text: str) -> str:
+    text = redacted(text)
     return text if PLAIN(text) else repr(text)
+
+
+@lru_cache(maxsize=1024)
+def _clean(text: str) -> str:
+    return redacted(text)
 
 
 def _trace(record: logging.LogRecord) -> str:
     if not record.exc_info or record.exc_info[0] is None:
         return ""
-    return logging.Formatter().formatException(record.exc_info)
+    return redacted(logging.Formatter().formatException(record.exc_info))

@@ -143,11 +143,12 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
 
     async def until_hang_up(self, work: Awaitable[None]) -> None:
         """Do the work, but not a moment longer than the client listens. Raise HungUp when it left."""
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a consumer runs in a task")
         # Short answers end before a task that listens would have paid for itself.
-        watch = asyncio.get_running_loop().call_later(LISTEN_AFTER_SEC, self._listen, task)
+        watch = loop.call_later(LISTEN_AFTER_SEC, self._listen, task)
         try:
             await work
         except asyncio.CancelledError:

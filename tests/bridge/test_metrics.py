@@ -37,6 +37,7 @@ def counted(row):
     """What one turn adds, as {(name, label values…): difference}."""
     before = samples()
     metrics.turn_finished(row)
+    metrics.count_turns()
     return {name: value - before.get(name, 0) for name, value in samples().items() if value != before.get(name, 0)}
 
 
