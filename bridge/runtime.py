@@ -89,6 +89,7 @@ class Runtime:
                 await asyncio.wait_for(self._changed.wait(), HEARTBEAT_SEC)
 
     async def _publish(self) -> None:
+        metrics.count_turns()
         metrics.IN_FLIGHT.set(self.pool.in_flight)
         metrics.QUEUE_LENGTH.set(self.pool.waiting)
         for instance, facts in zip(self.pool.instances, self.pool.facts(), strict=True):
@@ -107,9 +108,9 @@ class Runtime:
             (metrics.UNKNOWN_PUSHES, instance.unknown_pushes),
         )
         for counter, now in troubles:
-            before = self._counted.get((counter, instance.name), 0)
-            if now > before:
-                counter.labels(instance.name).inc(now - before)
+            before = self._counted.get((counter, instance.name))
+            if before is None or now > before:  # the first time counts nothing, but makes it show as 0
+                counter.labels(instance.name).inc(now - (before or 0))
             self._counted[counter, instance.name] = now
 
 
