@@ -13,15 +13,21 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import Truncator
 from django.utils.timesince import timesince, timeuntil
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, DropdownFilter, RelatedDropdownFilter
+from unfold.contrib.filters.admin import (
+    AutocompleteSelectFilter,
+    ChoicesDropdownFilter,
+    DropdownFilter,
+    RelatedDropdownFilter,
+)
 from unfold.decorators import action, display
 from unfold.paginator import InfinitePaginator
 
 from accounts import foreign_admin
 from accounts.apps import accounts_config
-from accounts.models import ApiKey, Team, Usage, names_in
+from accounts.models import OUTCOME_COLOURS, ApiKey, Team, Usage, names_in
 from accounts.setups import setups
 
 foreign_admin.take_over()
@@ -38,6 +44,11 @@ class TeamAdmin(ModelAdmin):
     empty_icon = "groups"
     empty_title = "No teams yet"
     empty_hint = "A team groups keys, so that its usage can be told from that of others."
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], list[Any]]:
+        """A team with keys is kept because of them, not for want of a permission nobody has."""
+        listed, counts, missing, protected = super().get_deleted_objects(objs, request)
+        return listed, counts, set() if protected else missing, protected
 
 
 class StateFilter(DropdownFilter):
@@ -85,7 +96,7 @@ class ApiKeyForm(forms.ModelForm[ApiKey]):
         """A new expiry lies ahead."""
         expires_at: datetime | None = self.cleaned_data["expires_at"]
         if expires_at and "expires_at" in self.changed_data and expires_at <= timezone.now():
-            raise forms.ValidationError("This time is over already.")
+            raise forms.ValidationError("This time has passed.")
         return expires_at
 
 
@@ -240,7 +251,7 @@ class UsageAdmin(ModelAdmin):
 
     list_display = ("turn", "key", "asked", "outcome", "speed", "tokens")
     list_filter: ClassVar = [
-        "status", ProtocolFilter, "started_at", ("api_key", AutocompleteSelectFilter),
+        ("status", ChoicesDropdownFilter), ProtocolFilter, ("api_key", AutocompleteSelectFilter), "started_at",
     ]  # fmt: skip
     list_filter_submit = True
     list_select_related: ClassVar = ["api_key"]
@@ -262,6 +273,15 @@ class UsageAdmin(ModelAdmin):
     empty_title = "No turns yet"
     empty_hint = "Every turn appears here within seconds of its end, however it ended."
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Without a button to a history: rows have none."""
+        page: HttpResponse = super().change_view(
+            request, object_id, form_url, (extra_context or {}) | {"show_history": False}
+        )
+        return page
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         """The ledger adds rows."""
         return False
@@ -276,28 +296,25 @@ class UsageAdmin(ModelAdmin):
 
     @display(description="Turn", header=True, ordering="started_at")
     def turn(self, obj: Usage) -> tuple[str, str]:
-        """Its start to the second, and its request id."""
-        return timezone.localtime(obj.started_at).strftime("%Y-%m-%d %H:%M:%S"), obj.request_id
+        """Its start to the second, and as much of its request id as tells it from others."""
+        return timezone.localtime(obj.started_at).strftime("%Y-%m-%d %H:%M:%S"), Truncator(obj.request_id).chars(20)
 
     @display(description="Key", header=True)
     def key(self, obj: Usage) -> tuple[str, str]:
         """Whose turn."""
-        return (obj.api_key.name, obj.api_key.hint) if obj.api_key else ("deleted key", "")
+        return (obj.api_key.short_name, obj.api_key.hint) if obj.api_key else ("deleted key", "")
 
     @display(description="Model", header=True)
     def asked(self, obj: Usage) -> tuple[str, str]:
         """What was asked for and how."""
         return obj.model, f"{obj.protocol}, {'streamed' if obj.stream else 'plain'}"
 
-    @display(
-        description="Outcome",
-        label={"ok": "success", "error": "danger", "cancelled": "warning", "refused": "info"},
-    )
+    @display(description="Outcome", label=OUTCOME_COLOURS)
     def outcome(self, obj: Usage) -> tuple[str, str]:
         """How it ended; coloured by the status."""
-        return obj.status, obj.status if obj.status == Usage.Status.OK else f"{obj.status}: {obj.reason}"
+        return obj.status, obj.outcome
 
-    @display(description="First token / total")
+    @display(description="First / total")
     def speed(self, obj: Usage) -> str:
         """Milliseconds."""
         first = "–" if obj.first_token_ms is None else f"{obj.first_token_ms:,}"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
 from django.contrib.auth.admin import UserAdmin as PlainUserAdmin
 from django.contrib.auth.models import Group, User
+from django.utils import timezone
+from django.utils.timesince import timesince
 from django_celery_beat import admin as beat
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from unfold.admin import ModelAdmin
+from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
@@ -38,16 +42,31 @@ class PeriodicTaskForm(beat.PeriodicTaskForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["task"].widget = UnfoldAdminTextInputWidget()
-        self.fields["regtask"].widget = TaskWidget()
+        self.fields["regtask"].widget = widget = TaskWidget()
+        if (self.instance.task, self.instance.task) in widget.choices:
+            self.initial |= {"regtask": self.instance.task, "task": ""}
 
 
 class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
     """What runs when."""
 
     form = PeriodicTaskForm
-    list_display = ("name", "enabled", "scheduler", "last_run_at", "total_run_count")
+    list_display = ("name", "enabled", "scheduler", "last_run", "runs")
     list_filter = ("enabled", "one_off")
     date_hierarchy = None
+
+    @display(description="Last run", ordering="last_run_at")
+    def last_run(self, obj: PeriodicTask) -> str | None:
+        """How long ago it was handed to a worker; None when never."""
+        if obj.last_run_at is None:
+            return None
+        seconds = max(0, round((timezone.now() - obj.last_run_at).total_seconds()))
+        return f"{seconds} s ago" if seconds < 60 else f"{timesince(obj.last_run_at, depth=1)} ago"
+
+    @display(description="Runs", ordering="total_run_count")
+    def runs(self, obj: PeriodicTask) -> str:
+        """Since it was made."""
+        return f"{obj.total_run_count:,}"
 
 
 class IntervalScheduleAdmin(ModelAdmin):
@@ -77,8 +96,13 @@ OURS: dict[Any, type[ModelAdmin]] = {
 }
 
 
+ROOMS = {"auth": "Console", "django_celery_beat": "Schedules"}
+
+
 def take_over() -> None:
-    """Put our pages in the place of theirs, which were registered before."""
+    """Put our pages in the place of theirs, which were registered before, under the names of our sidebar."""
+    for label, name in ROOMS.items():
+        apps.get_app_config(label).verbose_name = name
     for model, page in OURS.items():
         admin.site.unregister(model)
         admin.site.register(model, page)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.text import Truncator
 
 from accounts.announce import announce
 from accounts.minting import digest_of, hint_of, mint
@@ -117,6 +118,16 @@ class ApiKey(models.Model):
         announce()
         return deleted
 
+    @staticmethod
+    def cut(name: str) -> str:
+        """A name as lists show it: on one line."""
+        return Truncator(name).chars(32)
+
+    @property
+    def short_name(self) -> str:
+        """Its name, for lists of other things."""
+        return self.cut(self.name)
+
     def adopt(self, secret: str, pepper: bytes) -> None:
         """Take this secret; only its digest and a hint are kept."""
         self.hint, self.digest = hint_of(secret), digest_of(secret, pepper)
@@ -132,6 +143,9 @@ class ApiKey(models.Model):
         if self.revoked_at is not None:
             return "revoked"
         return "expired" if self.expires_at is not None and self.expires_at <= at else "live"
+
+
+OUTCOME_COLOURS = {"ok": "success", "error": "danger", "cancelled": "warning", "refused": "info"}
 
 
 class Usage(models.Model):
@@ -176,6 +190,7 @@ class Usage(models.Model):
             models.Index(fields=["api_key", "started_at"], name="usage_key_started"),
             models.Index(fields=["started_at"], name="usage_started"),
             models.Index(fields=["status", "started_at"], name="usage_status_started"),
+            models.Index(fields=["protocol", "started_at"], name="usage_protocol_started"),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(status__in=["ok", "error", "cancelled", "refused"]), name="usage_status")
@@ -183,3 +198,8 @@ class Usage(models.Model):
 
     def __str__(self) -> str:
         return self.request_id
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, with the reason unless all went well."""
+        return self.status if self.status == self.Status.OK or not self.reason else f"{self.status}: {self.reason}"

@@ -102,6 +102,12 @@ def flush(client: redis.Redis, spool: Path) -> int:
     return filed
 
 
+def oldest_waiting(client: redis.Redis) -> float | None:
+    """Since when the oldest row in the stream waits, unix seconds; None when none does."""
+    oldest: Any = client.xrange(STREAM, count=1)
+    return int(oldest[0][0].partition(b"-")[0]) / 1000 if oldest else None
+
+
 def file_rows(lines: list[bytes], spool: Path) -> int:
     """Put a batch of encoded rows into the database; how many were new."""
     rows, rejected = _decoded(lines)

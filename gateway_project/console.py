@@ -47,7 +47,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": asset("accounts/favicon.svg")}],
     "STYLES": [asset("accounts/console.css")],
     "COLORS": {"primary": INDIGO},
-    "DASHBOARD_CALLBACK": "accounts.dashboard.dashboard",
+    "DASHBOARD_CALLBACK": "bridge.dashboard.dashboard",
     "SIDEBAR": {
         "show_search": False,
         "show_all_applications": False,
@@ -73,7 +73,10 @@ UNFOLD: dict[str, Any] = {
                     item("Schedules", "schedule", "django_celery_beat.periodictask"),
                 ],
             },
-            {"title": "Console", "items": [item("Users", "person", "auth.user")]},
+            {
+                "title": "Console",
+                "items": [item("Users", "person", "auth.user"), item("Groups", "shield_person", "auth.group")],
+            },
         ],
     },
 }

@@ -104,6 +104,7 @@ LOGIN_REDIRECT_URL = "admin:index"
 LANGUAGE_CODE = "en"
 TIME_ZONE = ENV.time_zone
 USE_TZ = True
+FORMAT_MODULE_PATH = "gateway_project.formats"  # times as logs write them, to the second
 
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
@@ -129,6 +130,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 600, "global_keyprefix"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # The shortest schedule is 2 s; beat looks for changed ones this often.
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
+CELERY_BEAT_SYNC_EVERY = 10  # runs, until the console is told of them: half a minute at most
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_IGNORE_RESULT = True

@@ -93,7 +93,7 @@ class EntryAdmin(ModelAdmin):
     @display(description="Key", header=True, ordering="api_key__name")
     def key(self, obj: Entry) -> tuple[str, str]:
         """Whose conversation."""
-        return (obj.api_key.name, obj.api_key.hint) if obj.api_key else ("deleted key", "")
+        return (obj.api_key.short_name, obj.api_key.hint) if obj.api_key else ("deleted key", "")
 
     @display(description="Age", ordering="created_at")
     def age(self, obj: Entry) -> str:

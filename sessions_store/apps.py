@@ -7,4 +7,4 @@ class SessionsStoreConfig(AppConfig):
     """Where Django finds this room."""
 
     name = "sessions_store"
-    verbose_name = "Sessions"
+    verbose_name = "Service"

@@ -45,7 +45,7 @@ class Entry(models.Model):
         ApiKey, models.DO_NOTHING, null=True, db_constraint=False, related_name="+", verbose_name="key"
     )
     instance = models.CharField(max_length=100)
-    generation = models.PositiveIntegerField(help_text="Which start of the instance holds the session.")
+    generation = models.PositiveBigIntegerField(help_text="Which start of the instance holds the session.")
     length = models.PositiveIntegerField(help_text="Messages in the conversation.")
     hits = models.PositiveIntegerField(help_text="Turns that continued the session.")
     state = models.CharField(max_length=8, choices=State)

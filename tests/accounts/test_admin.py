@@ -194,6 +194,33 @@ def test_the_overview_tells_what_the_reader_may_see(admin_client, client):
     assert "Live keys" not in other
 
 
+def test_the_overview_tells_who_is_busy(admin_client):
+    ada, bob = make_key("ada"), make_key("bob")
+    for number, key in enumerate([ada, bob, bob]):
+        make_turn(number, key)
+    page = text_of(admin_client.get(reverse("admin:index"))).partition("Busiest keys")[2]
+    assert page.index("bob") < page.index("ada")
+    assert f"api_key__id__exact={bob.pk}" in page
+
+
+def test_the_overview_takes_the_same_queries_however_much_there_is(
+    admin_client, django_assert_num_queries, redis_server
+):
+    for number in range(20):
+        make_turn(number, make_key(f"key {number}"))
+    admin_client.get(reverse("admin:index"))
+    with django_assert_num_queries(14):  # of these, five bring the instances up to date
+        admin_client.get(reverse("admin:index"))
+
+
+def test_a_team_with_keys_is_kept_because_of_them(admin_client):
+    team = Team.objects.create(name="research")
+    make_key(team=team)
+    page = text_of(admin_client.get(reverse("admin:accounts_team_delete", args=[team.pk])))
+    assert "protected" in page
+    assert "permission" not in page
+
+
 @pytest.mark.parametrize(
     "model",
     ["auth_user", "auth_group", *(f"django_celery_beat_{name}" for name in (

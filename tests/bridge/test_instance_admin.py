@@ -82,3 +82,27 @@ def test_the_list_costs_no_query_per_instance(admin_client, beat, django_assert_
     admin_client.get(LIST)
     with django_assert_num_queries(13):
         admin_client.get(LIST)
+
+
+def test_the_overview_says_what_is_broken(admin_client, beat):
+    beat("w1-i1")
+    beat("w1-i2", state="login_required", login=False, last_error="the login has expired")
+    page = text(admin_client.get(reverse("admin:index")))
+    assert "Instances ready 1 / 2" in page
+    assert "Instance w1-i2: login required. the login has expired" in page
+
+
+def test_the_overview_says_that_nobody_files_the_turns(admin_client, heartbeats):
+    heartbeats.xadd("lgw:usage", {"row": b"{}"}, id=f"{int((time.time() - 90) * 1000)}-0")
+    assert "Is the Celery worker running?" in text(admin_client.get(reverse("admin:index")))
+
+
+def test_the_overview_says_that_redis_is_gone(admin_client, settings):
+    settings.REDIS_URL = "unix:///nowhere/redis.sock"
+    assert "Redis cannot be reached" in text(admin_client.get(reverse("admin:index")))
+
+
+def test_a_generation_may_be_a_time_in_milliseconds(admin_client, beat):
+    beat("w1-i1", generation=1_795_348_054_719)
+    admin_client.get(LIST)
+    assert Instance.objects.get().generation == 1_795_348_054_719
