@@ -61,7 +61,7 @@ async def test_a_turn_that_waits_gets_signs_of_life_and_then_its_place(new_servi
     lease.release()
     done = await reading.to_end()
     started = next(event for event in done.events if isinstance(event, Started))
-    assert (done.text, started.queue_ms >= 20, done.record.queue_ms) == ("Hello", True, started.queue_ms)
+    assert (done.text, started.queue_ms > 0, done.record.queue_ms) == ("Hello", True, started.queue_ms)
 
 
 async def test_turns_that_wait_are_served_in_their_order(new_service, new_engine):
@@ -88,7 +88,7 @@ async def test_a_turn_that_waits_too_long_is_refused(new_service, new_engine):
 
 
 async def test_a_refusal_after_a_sign_of_life_is_the_ending(new_service, new_engine):
-    engine = await new_engine(await new_service(), most=1, queue_timeout=0.05, keepalive=0.01)
+    engine = await new_engine(await new_service(), most=1, queue_timeout=0.3, keepalive=0.01)
     engine.pool.lease()
     done = await chat(engine, request("Hi"))
     assert {type(event) for event in done.events} == {KeepAlive, Failed}

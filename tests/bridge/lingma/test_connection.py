@@ -189,7 +189,9 @@ async def test_a_question_that_is_not_taken_fails_at_once(service, connection, a
 
 async def test_results_and_errors_reach_their_callers(service, connection):
     service.answers |= {"a": {"n": 1}, "b": {"error": {"code": -32601, "message": "unknown method: b"}}, "c": SILENT}
-    a, b, c = await asyncio.gather(*[connection.request(method, {}, 0.2) for method in "abc"], return_exceptions=True)
+    waits = {"a": 5, "b": 5, "c": 0.05}
+    calls = [connection.request(method, {}, within) for method, within in waits.items()]
+    a, b, c = await asyncio.gather(*calls, return_exceptions=True)
     assert (a, str(b), type(b), type(c)) == (b'{"n": 1}', "unknown method: b", RpcError, TimeoutError)
 
 

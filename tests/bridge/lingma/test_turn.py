@@ -113,7 +113,7 @@ async def test_an_overwrite_with_the_same_text_changes_nothing(new_turn):
 
 
 async def test_a_silent_service_gives_signs_of_life_and_then_an_error(new_turn):
-    turn = new_turn(keepalive_sec=0.01, silence_sec=0.08)
+    turn = new_turn(keepalive_sec=0.01, silence_sec=0.3)
     pieces = []
     while turn.end is None:
         pieces += await turn.drain()
@@ -122,32 +122,26 @@ async def test_a_silent_service_gives_signs_of_life_and_then_an_error(new_turn):
 
 
 async def test_a_service_that_only_thinks_is_not_silent_but_the_client_hears_of_it(new_turn):
-    turn = new_turn(keepalive_sec=0.03, silence_sec=0.1)
-    seen = []
+    turn = new_turn(keepalive_sec=0.02, silence_sec=5)
     loop = asyncio.get_running_loop()
-    until = loop.time() + 0.2
 
     def think():
         turn.push("")
-        if loop.time() < until:
-            loop.call_later(0.005, think)
+        loop.call_later(0.005, think)
 
     think()
-    while turn.end is None:
-        seen += await turn.drain()
-    assert loop.time() > until
-    assert len(seen) >= 4
-    assert isinstance(turn.end.error, UpstreamTimeout)
+    assert [await turn.drain() for _ in range(4)] == [[KeepAlive()]] * 4
+    assert turn.end is None
 
 
 async def test_silence_counts_from_the_last_word(new_turn):
-    turn = new_turn(keepalive_sec=60, silence_sec=0.05)
+    turn = new_turn(keepalive_sec=60, silence_sec=0.2)
     loop = asyncio.get_running_loop()
     began = loop.time()
-    loop.call_at(began + 0.03, turn.push, "a")
+    loop.call_at(began + 0.1, turn.push, "a")
     assert texts(await turn.drain()) == ["a"]
     assert await turn.drain() == []
-    assert loop.time() - began >= 0.08
+    assert loop.time() - began >= 0.29
 
 
 async def test_a_reader_that_is_far_behind_ends_the_turn(new_turn):
