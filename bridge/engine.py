@@ -134,6 +134,7 @@ class _Run:
             if not self._begun:
                 raise
             await self._emit([Failed(exc)])
+            exc.__traceback__ = None  # its frames hold the turn, which holds the error
         except Exception as exc:  # an edge: whatever breaks, the turn gets its one ending
             logger.exception("a turn broke")
             error = InternalError("The gateway failed; its log says why.")

@@ -61,6 +61,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             pass
         except GatewayError as exc:
             await self.refuse(exc)
+            exc.__traceback__ = None  # its frames hold the turn, which holds the error
         except Exception:  # an edge: a bug must not leave the client hanging
             logger.exception("%s %s failed", scope["method"], scope["path"])
             await self.refuse(InternalError("The gateway failed; its log says why."))
@@ -158,8 +159,9 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             raise HungUp from None
         finally:
             watch.cancel()
-            if self._listener is not None:
-                self._listener.cancel()
+            listener, self._listener = self._listener, None  # what it raises holds us: no cycle, or bodies pile up
+            if listener is not None:
+                listener.cancel()
 
     def _listen(self, task: asyncio.Task[Any]) -> None:
         self._listener = asyncio.get_running_loop().create_task(self._cancel_on_hang_up(task))
