@@ -287,9 +287,10 @@ class Connection(asyncio.Protocol):
 
 def _address(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
-    if parts.hostname is None or parts.scheme != "ws":
-        raise DialFailed(f"{url}: not a ws:// URL")
-    return parts.hostname, parts.port or 80
+    with suppress(ValueError):  # a port beyond 65535
+        if parts.hostname is not None and parts.scheme == "ws":
+            return parts.hostname, parts.port or 80
+    raise DialFailed(f"{url}: not a ws:// URL")
 
 
 def _answer(message: Incoming) -> bytes:

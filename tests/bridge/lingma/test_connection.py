@@ -221,7 +221,7 @@ async def test_nobody_there_is_told():
         await Connection.dial(f"ws://127.0.0.1:{port}/", within=5)
 
 
-@pytest.mark.parametrize("url", ["wss://127.0.0.1:1/", "http://127.0.0.1:1/", "ws:///"])
+@pytest.mark.parametrize("url", ["wss://127.0.0.1:1/", "http://127.0.0.1:1/", "ws:///", "ws://127.0.0.1:99999/"])
 async def test_only_plain_websockets_are_dialled(url):
     with pytest.raises(DialFailed):
         await Connection.dial(url, within=5)
