@@ -242,8 +242,8 @@ class Connection(asyncio.Protocol):
 
     def _on_other(self, method: str, message: Incoming) -> None:
         """A push of no turn's text. Anything about a turn is still a sign of life of it."""
-        if method == dialect_a.TOOL_INVOKE:
-            self._deny(message)
+        if method in {dialect_a.TOOL_INVOKE, dialect_a.TOOL_SYNC}:
+            self._deny(method, message)
         if (turn := self._turn_of(message)) is not None:
             turn.push("")
         self.on_push(method, message.params)
@@ -253,9 +253,21 @@ class Connection(asyncio.Protocol):
             return self._turns.get(dialect_a.decode_about(message.params).requestId)
         return None
 
-    def _deny(self, message: Incoming) -> None:
-        call = _tool_invoke(message)
-        if call is not None and call.asynchronous:
+    def _deny(self, method: str, message: Incoming) -> None:
+        """No tool of the service's own agent is approved, and none is said to have run (17.5); each is told once."""
+        call = _tool_call(message)
+        turn = self._turns.get(call.requestId) if call is not None else None
+        if call is None or (turn is not None and call.toolCallId in turn.denied):
+            return
+        undecided = call.toolCallStatus.upper() in dialect_a.UNDECIDED
+        if method == dialect_a.TOOL_SYNC and not (
+            turn is not None and call.sessionId and call.toolCallId and undecided
+        ):
+            return
+        if turn is not None and call.sessionId:
+            turn.denied.add(call.toolCallId)
+            self._send(rpc.notification(dialect_a.TOOL_APPROVE, dialect_a.disapproval(call)))
+        if method == dialect_a.TOOL_SYNC or call.asynchronous:
             self._send(rpc.notification(dialect_a.TOOL_INVOKE_RESULT, dialect_a.denial(call)))
 
     def _on_response(self, message: Incoming) -> None:
@@ -295,14 +307,14 @@ def _address(url: str) -> tuple[str, int]:
 
 def _answer(message: Incoming) -> bytes:
     """An acknowledgement; `tool/invoke` alone gets an answer with content: the tool is denied (5.2, 11.4)."""
-    if message.method == dialect_a.TOOL_INVOKE and (call := _tool_invoke(message)) is not None:
+    if message.method == dialect_a.TOOL_INVOKE and (call := _tool_call(message)) is not None:
         return rpc.acknowledgement(message) if call.asynchronous else rpc.answer(message, dialect_a.denial(call))
     return rpc.acknowledgement(message)
 
 
-def _tool_invoke(message: Incoming) -> dialect_a.ToolInvokeParams | None:
+def _tool_call(message: Incoming) -> dialect_a.ToolCallParams | None:
     with suppress(msgspec.DecodeError):
-        return dialect_a.decode_tool_invoke(message.params)
+        return dialect_a.decode_tool_call(message.params)
     return None
 
 

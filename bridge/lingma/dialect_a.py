@@ -29,6 +29,9 @@ ANSWER = "chat/answer"
 FINISH = "chat/finish"
 TOOL_INVOKE = "tool/invoke"
 TOOL_INVOKE_RESULT = "tool/invokeResult"
+TOOL_SYNC = "tool/call/sync"
+TOOL_APPROVE = "tool/call/approve"
+UNDECIDED = frozenset({"", "INIT", "PENDING", "PROCESSING"})  # 11.3; read case-insensitively
 FATAL = frozenset({"error", "fatal_error", "chat/error"})  # 9.6, others that may arrive
 STATE_CHANGED = frozenset(
     {"auth/report", "auth/syncTokenUpdate", "config/changeEndpoint", "config/refreshModels", "model/refresh"}
@@ -111,11 +114,14 @@ class AboutParams(msgspec.Struct, gc=False):
     requestId: str = ""  # noqa: N815
 
 
-class ToolInvokeParams(msgspec.Struct, gc=False):
-    """`tool/invoke` (11.4)."""
+class ToolCallParams(msgspec.Struct, gc=False):
+    """`tool/invoke` (11.4) and `tool/call/sync` (11.3): a tool the service's own agent wants to run."""
 
     toolCallId: str = ""  # noqa: N815
     name: str = ""
+    requestId: str = ""  # noqa: N815
+    sessionId: str = ""  # noqa: N815
+    toolCallStatus: str = ""  # noqa: N815
     asynchronous: bool | None = msgspec.field(default=None, name="async")
 
 
@@ -155,7 +161,7 @@ decode_answer = msgspec.json.Decoder(AnswerParams).decode
 decode_finish = msgspec.json.Decoder(FinishParams).decode
 decode_fatal = msgspec.json.Decoder(FatalParams).decode
 decode_about = msgspec.json.Decoder(AboutParams).decode
-decode_tool_invoke = msgspec.json.Decoder(ToolInvokeParams).decode
+decode_tool_call = msgspec.json.Decoder(ToolCallParams).decode
 decode_auth_status = msgspec.json.Decoder(AuthStatus).decode
 _decode_ask_result = msgspec.json.Decoder(_AskResult).decode
 _decode_initialized = msgspec.json.Decoder(_Initialized).decode
@@ -263,11 +269,22 @@ def finish_error(finish: FinishParams) -> GatewayError | None:
     return kind(words + detail, code="content_filter" if kind is ContentFiltered else None)
 
 
-def denial(call: ToolInvokeParams) -> dict[str, Any]:
+def disapproval(call: ToolCallParams) -> dict[str, Any]:
+    """`tool/call/approve` that says no (11.6)."""
+    return {
+        "type": "tool_call",
+        "sessionId": call.sessionId,
+        "requestId": call.requestId,
+        "toolCallId": call.toolCallId,
+        "approval": False,
+    }
+
+
+def denial(call: ToolCallParams) -> dict[str, Any]:
     """The answer to a tool the service wants run here: the gateway runs none, and says so (11.4, 11.5)."""
     return {
         "toolCallId": call.toolCallId,
-        "name": call.name,
+        "name": call.name or "tool",
         "success": False,
         "errorMessage": "denied: this client runs no tools",
         "result": {},

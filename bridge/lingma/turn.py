@@ -36,6 +36,8 @@ class Turn:
         self.request_id = request_id
         self.session_id = session_id
         self.end: TurnEnd | None = None
+        self.denied: set[str] = set()
+        """Ids of the service's own tool calls that were refused."""
         self.overflow: Callable[[], object] | None = None
         """Called once when the reader has fallen too far behind."""
         self.closed: Callable[[Turn], object] | None = None

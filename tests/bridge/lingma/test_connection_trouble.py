@@ -130,6 +130,25 @@ async def test_an_asynchronous_tool_is_acknowledged_and_denied_later(service, pe
     assert service.received[1] == {"jsonrpc": "2.0", "id": 1, "result": None}
 
 
+async def test_a_tool_that_asks_for_approval_is_told_no_once(service, peer, ask):
+    turn = ask()
+    pending = {"requestId": "r1", "sessionId": "s1", "toolCallId": "c1", "toolCallStatus": "pending", "parameters": {}}
+    await peer.push(("tool/call/sync", pending), ("tool/call/sync", pending | {"toolCallStatus": "RUNNING"}))
+    await peer.push(("tool/call/sync", pending), answer("went on"), finish())
+    assert await ended(turn) == ["went on"]
+    approval, result = await service.got("tool/call/approve"), await service.got("tool/invokeResult")
+    assert (approval["approval"], approval["toolCallId"], result["success"]) == (False, "c1", False)
+    assert service.methods().count("tool/call/approve") == service.methods().count("tool/invokeResult") == 1
+
+
+async def test_a_tool_that_the_service_runs_itself_is_only_acknowledged(service, peer, ask):
+    turn = ask()
+    done = {"requestId": "r1", "sessionId": "s1", "toolCallId": "c1", "toolCallStatus": "FINISHED", "results": []}
+    await peer.push(("tool/call/sync", done), answer("done"), finish())
+    await ended(turn)
+    assert "tool/call/approve" not in service.methods()
+
+
 async def test_pushes_of_no_turn_reach_the_owner(connection, peer, ask):
     pushed = asyncio.Queue()
     connection.on_push = lambda method, params: pushed.put_nowait((method, bytes(params)))

@@ -166,7 +166,7 @@ def test_the_immediate_result_counts_only_when_it_is_a_failure(result, words):
 
 
 def test_a_denied_tool_names_the_call_and_is_no_success():
-    call = dialect_a.decode_tool_invoke(b'{"toolCallId":"call-1","name":"read_file","async":true,"parameters":{}}')
+    call = dialect_a.decode_tool_call(b'{"toolCallId":"call-1","name":"read_file","async":true,"parameters":{}}')
     assert call.asynchronous is True
     denial = dialect_a.denial(call)
     assert (denial["toolCallId"], denial["name"], denial["success"]) == ("call-1", "read_file", False)
