@@ -8,7 +8,7 @@ from typing import ClassVar
 from accounts.limits import UNLIMITED, LimitExceeded, may_use
 from accounts.usage import UsageRow
 from bridge import metrics
-from bridge.chat.errors import Forbidden, GatewayError, RateLimited
+from bridge.chat.errors import Forbidden, GatewayError, RateLimited, SlowClient
 from bridge.chat.events import Failed, Finished, Started
 from bridge.chat.fold import fold
 from bridge.engine import Batch, TurnRecord
@@ -83,6 +83,11 @@ class ChatConsumer(HttpConsumer):
         await self._book()
         total = (b"x-lingma-total-ms", b"%d" % self._total_ms())
         await self.reply(200, self.wire.whole(self._head(), reply), [JSON, *self._turn_headers(batch), total])
+
+    @property
+    def is_too_slow(self) -> bool:
+        """The engine cancels the task of a turn whose client has fallen too far behind."""
+        return self._record.reason == SlowClient.kind
 
     async def refuse(self, error: GatewayError) -> None:
         """Also in mid-stream: an end without an error event would pass for a whole answer."""

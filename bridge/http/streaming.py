@@ -153,7 +153,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         try:
             await work
         except asyncio.CancelledError:
-            if not self.hung_up:
+            if not self.hung_up and not self.is_too_slow:
                 raise
             task.uncancel()
             raise HungUp from None
@@ -162,6 +162,11 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             listener, self._listener = self._listener, None  # what it raises holds us: no cycle, or bodies pile up
             if listener is not None:
                 listener.cancel()
+
+    @property
+    def is_too_slow(self) -> bool:
+        """The client was given up because it does not read; nothing can be told to it any more."""
+        return False
 
     def _listen(self, task: asyncio.Task[Any]) -> None:
         self._listener = asyncio.get_running_loop().create_task(self._cancel_on_hang_up(task))

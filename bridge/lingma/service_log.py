@@ -40,9 +40,17 @@ class ServiceLog:
         self._offset = 0
         self._rest = b""
         self._misses = 0  # in a row
+        self._file: int | None = None
         with suppress(OSError):  # what was told before is about turns of an earlier run
-            facts = os.stat(self._path)
+            self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            facts = os.fstat(self._file)
             self._inode, self._offset = facts.st_ino, facts.st_size
+
+    def close(self) -> None:
+        """Let go of the file."""
+        descriptor, self._file = self._file, None
+        if descriptor is not None:
+            os.close(descriptor)
 
     @property
     def worth_waiting(self) -> bool:
@@ -70,14 +78,21 @@ class ServiceLog:
 
     def _read_new(self) -> None:
         facts = os.stat(self._path)
-        if facts.st_ino != self._inode or facts.st_size < self._offset:
+        if facts.st_ino != self._inode:
+            if self._file is not None:  # rotated: what came last is in the old file
+                self._read_to(os.fstat(self._file).st_size)
+            self.close()
+            self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             self._inode, self._offset, self._rest = facts.st_ino, 0, b""
-        if facts.st_size == self._offset:
+        if facts.st_size < self._offset:  # cut short
+            self._offset, self._rest = 0, b""
+        self._read_to(facts.st_size)
+
+    def _read_to(self, size: int) -> None:
+        if self._file is None or size <= self._offset:
             return
-        start = max(self._offset, facts.st_size - MAX_READ)
-        with open(self._path, "rb", buffering=0) as file:
-            file.seek(start)
-            data = file.read(facts.st_size - start)
+        start = max(self._offset, size - MAX_READ)
+        data = os.pread(self._file, size - start, start)
         self._offset = start + len(data)
         self._parse(self._rest + data)
 

@@ -45,7 +45,8 @@ class Turn:
         self._limits = limits
         self._pieces: list[ChatEvent] = []
         self._said: list[str] = []
-        self._unread = 0
+        self._unread = 0  # bytes, once they are UTF-8
+        self._told = False
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._signed_at = self._loop.time()
@@ -67,7 +68,7 @@ class Turn:
             return
         self._said.append(text)
         self._pieces.append(TextDelta(text))
-        self._unread += len(text)
+        self._unread += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
         self._wake()
 
     def replace(self, text: str) -> None:
@@ -77,7 +78,7 @@ class Turn:
         said = self.text
         if text.startswith(said):
             return self.push(text[len(said) :])
-        if self._pieces and self._unread == len(said):  # nobody has read a word of it yet
+        if not self._told:  # nobody has read a word of it yet
             self._pieces, self._said, self._unread = [], [], 0
             return self.push(text)
         return self.push(f"\n\n{text}")
@@ -102,6 +103,7 @@ class Turn:
             self._waiter = self._loop.create_future()
             await self._waiter
         pieces, self._pieces = self._pieces, []
+        self._told = self._told or self._unread > 0
         self._unread = 0
         return pieces
 

@@ -55,10 +55,7 @@ class WebSocket:
 
     def message(self, *payloads: bytes) -> bytes:
         """Each payload as one masked binary message (17.1); all of them in one write."""
-        mask = self._mask()
-        return b"".join(
-            [part for payload in payloads for part in (_head(len(payload), mask), apply_mask(payload, mask))]
-        )
+        return b"".join([_frame(payload, self._mask()) for payload in payloads])
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take what arrived; return the payloads of the messages it completes. Raise Refused or Broken."""
@@ -147,6 +144,10 @@ class WebSocket:
                     self._fragments = []
         if self._protocol.parser_exc is not None or self._protocol.close_expected():
             raise Broken(str(self._protocol.parser_exc or self._protocol.close_rcvd or "closed"))
+
+
+def _frame(payload: bytes, mask: bytes) -> bytes:
+    return _head(len(payload), mask) + apply_mask(payload, mask)
 
 
 def _head(length: int, mask: bytes) -> bytes:

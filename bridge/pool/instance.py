@@ -274,6 +274,8 @@ class Instance:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        if self.log is not None:
+            self.log.close()
         process, self._process = self._process, None
         if process is not None:
             await process.stop()
