@@ -185,10 +185,11 @@ class Usage(models.Model):
     class Meta:
         verbose_name = "turn"
         verbose_name_plural = "usage"
-        ordering: ClassVar = ["-started_at"]
+        ordering: ClassVar = ["-started_at", "-id"]
         indexes: ClassVar = [
+            # The id makes the order whole: deep pages then walk the index and nothing else.
             models.Index(fields=["api_key", "started_at"], name="usage_key_started"),
-            models.Index(fields=["started_at"], name="usage_started"),
+            models.Index(fields=["started_at", "id"], name="usage_started"),
             models.Index(fields=["status", "started_at"], name="usage_status_started"),
             models.Index(fields=["protocol", "started_at"], name="usage_protocol_started"),
         ]

@@ -8,14 +8,22 @@ import sys
 import tempfile
 from pathlib import Path
 
+from gateway_project.env import Environment
+
 for name in list(os.environ):
     if name.startswith(("LINGMA_", "SESSION_", "DJANGO_")) or name in {"DATABASE_URL", "REDIS_URL", "API_KEYS"}:
         del os.environ[name]
+
+# The same tests on PostgreSQL: an address of a server where a database may be made and dropped.
+if url := os.environ.get("LGW_TEST_DATABASE_URL"):
+    os.environ["DATABASE_URL"] = url
 
 DATA_DIR = Path(tempfile.mkdtemp(prefix="lgw-test-"))
 (DATA_DIR / "static").mkdir()
 os.environ["DATA_DIR"] = str(DATA_DIR)
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+os.environ.setdefault("LOG_LEVEL", "WARNING")
+Environment.model_config["env_file"] = None  # a developer's own .env is not what is tested
 atexit.register(shutil.rmtree, DATA_DIR, ignore_errors=True)
 
 

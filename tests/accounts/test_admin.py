@@ -157,7 +157,7 @@ def test_the_list_of_keys_takes_the_same_queries_however_long(admin_client, djan
 def test_the_list_of_usage_counts_nothing(admin_client, django_assert_num_queries):
     for number in range(60):
         make_turn(number, make_key(f"key {number}"))
-    with django_assert_num_queries(3) as queries:  # session, user, turns with keys
+    with django_assert_num_queries(4) as queries:  # session, user, ids of the page, its turns with keys
         page = text_of(admin_client.get(USAGE))
     assert "request-59" in page
     assert not [query for query in queries if "COUNT" in query["sql"]]
