@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connections
 from django.utils import timezone
 
 from accounts.keys import KeyRing
@@ -98,7 +98,7 @@ async def test_every_way_to_end_a_key_reaches_a_listening_ring(redis_server, cha
     assert await ring.authenticate(secret) is None
     listening.cancel()
     await asyncio.wait({listening})
-    await sync_to_async(connection.close)()  # its thread's own, which outlives the test
+    await sync_to_async(connections.close_all)()  # its thread's own, which outlives the test
     await link.close()
 
 
