@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import redis
 from django.contrib import admin, messages
@@ -38,6 +38,11 @@ class InstanceAdmin(ModelAdmin):
     )  # fmt: skip
     list_filter = ("state", "upstream", "login")
     list_per_page = 100
+    fieldsets: ClassVar = [
+        (None, {"fields": [("name", "state_label"), ("logged_in", "load"), ("started_at", "seen_at"), "last_error"]}),
+        ("Process", {"fields": [("process", "pid"), ("restarts", "generation")]}),
+        ("Service", {"fields": [("upstream", "version"), "models_offered"]}),
+    ]
     search_fields = ("name", "last_error")
     ordering = ("process", "name")
     empty_icon = "dns"
@@ -67,6 +72,15 @@ class InstanceAdmin(ModelAdmin):
             messages.error(request, f"Redis cannot be reached: {exc}. The list shows what was known before.")
         response: HttpResponse = super().changelist_view(request, extra_context)
         return response
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Without a button to a history: instances are not changed here."""
+        page: HttpResponse = super().change_view(
+            request, object_id, form_url, (extra_context or {}) | {"show_history": False}
+        )
+        return page
 
     @display(description="Instance", header=True, ordering="name")
     def header(self, obj: Instance) -> tuple[str, str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Any
 
 import redis
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts import dashboard as access
 from accounts.tasks import turns_wait_since
@@ -15,6 +17,7 @@ from bridge import tasks
 from bridge.models import Instance
 
 LATE = 30.0  # seconds; usage rows are filed every two
+MISSED = timedelta(hours=1)  # how long an instance that is gone counts as one there should be
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -23,7 +26,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if not request.user.has_perm("bridge.view_instance"):
         return context
     troubles = broken_parts()
-    instances = list(Instance.objects.order_by("process", "name"))
+    instances = [each for each in Instance.objects.order_by("process", "name") if not long_gone(each)]
     return context | {
         "troubles": [*troubles, *map(trouble_of, filter(needs_a_hand, instances))],
         "figures": [instance_figure(instances), *context["figures"]],
@@ -43,6 +46,11 @@ def broken_parts() -> list[str]:
     return []
 
 
+def long_gone(instance: Instance) -> bool:
+    """Whether it was taken away rather than lost; the list of instances shows it for a while still."""
+    return instance.state == Instance.State.GONE and timezone.now() - instance.seen_at > MISSED
+
+
 def needs_a_hand(instance: Instance) -> bool:
     """Whether somebody should look at it: what starts or drains is left alone."""
     return instance.state in {Instance.State.LOGIN_REQUIRED, Instance.State.BACKOFF, Instance.State.GONE}
@@ -51,7 +59,7 @@ def needs_a_hand(instance: Instance) -> bool:
 def trouble_of(instance: Instance) -> str:
     """One line."""
     told = f"Instance {instance.name}: {instance.get_state_display()}"
-    return f"{told}. {instance.last_error}" if instance.last_error else f"{told}."
+    return f"{told} ({instance.last_error})" if instance.last_error else told
 
 
 def instance_figure(instances: list[Instance]) -> dict[str, str]:

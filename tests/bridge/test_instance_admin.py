@@ -89,7 +89,19 @@ def test_the_overview_says_what_is_broken(admin_client, beat):
     beat("w1-i2", state="login_required", login=False, last_error="the login has expired")
     page = text(admin_client.get(reverse("admin:index")))
     assert "Instances ready 1 / 2" in page
-    assert "Instance w1-i2: login required. the login has expired" in page
+    assert "Instance w1-i2: login required (the login has expired)" in page
+
+
+def test_the_overview_misses_an_instance_for_an_hour(admin_client, beat, heartbeats):
+    beat("w1-i1")
+    beat("w1-i2", at=time.time() - 60)
+    beat("w1-i3", at=time.time() - 7200)
+    admin_client.get(LIST)
+    heartbeats.delete("lgw:instance:w1-i2", "lgw:instance:w1-i3")
+    page = text(admin_client.get(reverse("admin:index")))
+    assert "Instances ready 1 / 2" in page
+    assert "Instance w1-i2: gone" in page
+    assert "w1-i3" not in page
 
 
 def test_the_overview_says_that_nobody_files_the_turns(admin_client, heartbeats):
