@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import Truncator
 from django.utils.timesince import timesince, timeuntil
+from unfold import paginator as unfold_paginator
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
@@ -23,7 +24,6 @@ from unfold.contrib.filters.admin import (
     RelatedDropdownFilter,
 )
 from unfold.decorators import action, display
-from unfold.paginator import InfinitePaginator
 
 from accounts import foreign_admin
 from accounts.apps import accounts_config
@@ -245,7 +245,7 @@ class ProtocolFilter(DropdownFilter):
         return queryset.filter(protocol=self.value()) if self.value() else queryset
 
 
-class TurnPaginator(InfinitePaginator):
+class InfinitePaginator(unfold_paginator.InfinitePaginator):  # unfold's templates know it by this name
     """Looks only at ids until it knows those of its page: a deep page joins fifty rows, not all before them."""
 
     def page(self, number: Any) -> Any:
@@ -267,7 +267,7 @@ class UsageAdmin(ModelAdmin):
     list_filter_submit = True
     list_select_related: ClassVar = ["api_key"]
     list_per_page = 50
-    paginator = TurnPaginator
+    paginator = InfinitePaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     search_fields = ("request_id__exact",)

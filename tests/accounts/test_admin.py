@@ -160,6 +160,7 @@ def test_the_list_of_usage_counts_nothing(admin_client, django_assert_num_querie
     with django_assert_num_queries(4) as queries:  # session, user, ids of the page, its turns with keys
         page = text_of(admin_client.get(USAGE))
     assert "request-59" in page
+    assert " results" not in page
     assert not [query for query in queries if "COUNT" in query["sql"]]
 
 
