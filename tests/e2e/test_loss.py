@@ -71,8 +71,8 @@ def test_every_turn_of_a_lost_connection_ends_and_the_instance_comes_back(tmp_pa
         slow = '[[sim: text="some text" chunks=2 delay_ms=60000]] x'
         asked = [pool.submit(gateway.ask, OPENAI, slow, stream=True) for _ in range(12)]
         until(lambda: gateway.in_flight() == 12)
-        for name in ("w1-i1", "w1-i2"):
-            gateway.lingma(name).kill()
+        for process in [gateway.lingma(name) for name in ("w1-i1", "w1-i2")]:
+            process.kill()
         answers = [each.result() for each in asked]
         assert all(each.text == "some" and each.error for each in answers)
         assert until(lambda: gateway.in_flight() == 0)

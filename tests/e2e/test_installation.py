@@ -1,0 +1,123 @@
+"""The whole gateway as `make run` starts it: rows in the database, deaths, and a stop that leaves nothing."""
+
+import shutil
+import signal
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+
+from tests.e2e.installation import FAST, KEY, until
+from tests.e2e.speech import OPENAI, Stream, send
+from tests.gateway_project.gateway import Gateway, survivors
+
+
+def start(directory, template, **settings):
+    """A supervisor on a prepared data directory."""
+    shutil.copytree(template, directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock", "metrics"))
+    return Gateway(directory, **{**FAST, **settings})
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    return tmp_path_factory.mktemp("whole")
+
+
+@pytest.fixture(scope="module")
+def whole(directory, template):
+    with start(directory, template) as running:
+        running.complete()
+        yield running
+
+
+def filed(directory, request_id):
+    """The row of a turn in the database."""
+    database = sqlite3.connect(directory / "gateway.sqlite3")
+    try:
+        columns = "status, protocol, model, prompt_tokens, completion_tokens, usage_source"
+        query = f"select {columns} from accounts_usage where request_id = ?"
+        return database.execute(query, [request_id]).fetchall()
+    finally:
+        database.close()
+
+
+def ask(gateway, dialect, prompt, **more):
+    return send(gateway, "POST", dialect.path, key=KEY, body=dialect.body(prompt, **more))
+
+
+def test_a_turn_becomes_one_row_of_the_database(whole, directory, dialect, stream):
+    answer = ask(whole, dialect, '[[sim: text=hello usage="12,3"]] x', stream=stream)
+    rows = until(lambda: filed(directory, answer.headers["x-request-id"]), 20)
+    assert rows == [("ok", dialect.name, "org_auto", 12, 3, "upstream")]
+
+
+def test_a_row_is_not_lost_when_the_web_process_is_killed_after_the_last_byte(whole, directory, dialect, stream):
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: ask(whole, dialect, "[[sim: text=last]] x", stream=stream), range(8)))
+    whole.descendant("gateway_project.server").kill()
+    assert [answer.text for answer in answers] == ["last"] * 8
+    for answer in answers:
+        rows = until(lambda answer=answer: filed(directory, answer.headers["x-request-id"]), 20)
+        assert [row[0] for row in rows] == ["ok"]
+    until(lambda: send(whole, "GET", "/readyz").status == 200, 20)
+
+
+def test_a_row_is_not_lost_when_redis_is_killed(whole, directory):
+    whole.descendant("redis.sock").kill()
+    answer = ask(whole, OPENAI, "[[sim: text=without]] x")
+    assert (answer.status, answer.text) == (200, "without")
+    assert until(lambda: filed(directory, answer.headers["x-request-id"]), 30)
+    with redis.Redis(unix_socket_path=str(directory / "redis.sock")) as client:
+        assert until(client.ping)
+
+
+def test_a_killed_lingma_process_is_started_again(whole):
+    lingma = whole.descendant("bridge.simulator")
+    lingma.kill()
+    until(lambda: send(whole, "GET", "/readyz").status == 503)
+    until(lambda: send(whole, "GET", "/readyz").status == 200, 20)
+    assert whole.descendant("bridge.simulator").pid != lingma.pid
+    assert ask(whole, OPENAI, "[[sim: text=again]] x").text == "again"
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
+def test_sigterm_lets_running_streams_end_and_leaves_nothing(tmp_path, template, dialect, server):
+    with start(tmp_path, template, GATEWAY_SERVER=server) as gateway:
+        processes = gateway.complete()
+        with Stream(gateway, dialect, '[[sim: text="one two three" chunks=3 delay_ms=700]] x', key=KEY) as running:
+            running.until(b"one ")
+            gateway.process.send_signal(signal.SIGTERM)
+            gateway.until("stopping")
+            answer = running.rest()
+        assert (answer.text, answer.finish, answer.error) == ("two three", dialect.done, None)
+        assert gateway.ended() == (0, "")
+        assert survivors(processes) == []
+        assert kept(tmp_path, running.request_id)
+
+
+def kept(directory, request_id):
+    """Whether the row of a turn is in the database, or in Redis' own file for the next start to file."""
+    files = (directory / "redis").rglob("*.aof")
+    return filed(directory, request_id) or any(request_id.encode() in path.read_bytes() for path in files)
+
+
+def test_a_stream_that_does_not_end_is_cut_in_the_end(tmp_path, template):
+    with start(tmp_path, template, DRAIN_SEC="1") as gateway:
+        processes = gateway.complete()
+        with Stream(gateway, OPENAI, '[[sim: text="one two" chunks=2 delay_ms=60000]] x', key=KEY) as running:
+            running.until(b"one ")
+            gateway.process.send_signal(signal.SIGTERM)
+            code, said = gateway.ended()
+        assert (code, said) == (0, "")
+        assert survivors(processes) == []
+
+
+def test_kill_9_of_the_supervisor_in_mid_stream_leaves_nothing(tmp_path, template):
+    with start(tmp_path, template) as gateway:
+        processes = gateway.complete()
+        assert any("bridge.simulator" in " ".join(each.cmdline()) for each in processes)
+        with Stream(gateway, OPENAI, '[[sim: text="one two" chunks=2 delay_ms=60000]] x', key=KEY) as running:
+            running.until(b"one ")
+            gateway.process.kill()
+            assert survivors(processes) == []

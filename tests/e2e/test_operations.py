@@ -1,0 +1,135 @@
+"""What operators look at: health, readiness, metrics, smoke, the log; and what none of it may tell."""
+
+import re
+
+import pytest
+
+from tests.e2e.installation import KEY, METRICS_KEY, Gateway, until
+from tests.e2e.speech import ANTHROPIC, OPENAI, Stream, send
+
+CANARIES = {name: f"canary-{name}-7f3a" for name in ("prompt", "answer", "system", "reason", "body", "query", "stop")}
+WRONG_KEY = "lgw_canary-wrong-key-8b1c"
+
+
+@pytest.fixture(scope="module")
+def talkative(tmp_path_factory, template):
+    """Tokens are set, and everything that can be logged is."""
+    settings = {"ADMIN_TOKEN": "canary-admin-token", "METRICS_TOKEN": "canary-metrics-token", "LOG_LEVEL": "DEBUG"}
+    settings |= {"LINGMA_INSTANCES": "2", "LINGMA_ASK_KIND": "request"}
+    with Gateway(tmp_path_factory.mktemp("talkative"), template, **settings) as running:
+        until(lambda: running.ask(OPENAI, "[[sim: text=x]] x").status == 200)
+        yield running
+
+
+def test_healthz_tells_what_stands_behind(gateway):
+    told = send(gateway, "GET", "/healthz").json()
+    assert (told["status"], told["upstream"]) == ("ok", "simulator")
+    assert told["version"]
+
+
+def test_readyz_tells_each_instance(gateway):
+    answer = send(gateway, "GET", "/readyz")
+    assert answer.status == 200
+    assert [(each["name"], each["state"]) for each in answer.json()["instances"]] == [("w1-i1", "ready")]
+
+
+def test_heads_of_these_pages_have_no_body(gateway):
+    for path in ("/healthz", "/readyz"):
+        answer = send(gateway, "HEAD", path)
+        assert (answer.status, answer.body) == (200, b"")
+
+
+@pytest.mark.parametrize(("key", "status"), [(None, 401), ("wrong", 401), (KEY, 403), (METRICS_KEY, 200)])
+def test_metrics_are_closed_but_for_a_key_with_the_scope(gateway, key, status):
+    assert send(gateway, "GET", "/metrics", key=key).status == status
+
+
+def test_the_metrics_token_opens_the_metrics(talkative):
+    talkative.ask(OPENAI, "[[sim: text=x]] x", stream=True)
+    text = send(talkative, "GET", "/metrics", key="canary-metrics-token").body.decode()
+    for name in (
+        "gen_ai_server_request_duration_seconds", "gen_ai_server_time_to_first_token_seconds",
+        "gen_ai_server_time_per_output_token_seconds", "gen_ai_client_token_usage", "lingma_gateway_requests_total",
+        "lingma_gateway_queue_time_seconds", "lingma_gateway_in_flight", "lingma_gateway_instance_state",
+        "lingma_gateway_instance_restarts_total", "lingma_gateway_acks_late_total", "lingma_gateway_sessions_total",
+        "lingma_gateway_ledger_backlog",
+    ):  # fmt: skip
+        assert name in text
+
+
+@pytest.mark.parametrize("key", [None, "wrong", KEY, "canary-metrics-token"])
+def test_smoke_is_closed(talkative, key):
+    assert send(talkative, "POST", "/internal/smoke", key=key).status == 401
+
+
+def test_smoke_asks_every_instance(talkative):
+    until(lambda: len(send(talkative, "GET", "/readyz").json()["instances"]) == 2)
+    answer = until(
+        lambda: (found := send(talkative, "POST", "/internal/smoke", key="canary-admin-token")).status == 200 and found
+    )
+    assert [each["instance"] for each in answer.json()["instances"]] == ["w1-i1", "w1-i2"]
+    for each in answer.json()["instances"]:
+        assert (each["ok"], each["error"]) == (True, None)
+        assert 0 <= each["first_token_ms"] <= each["total_ms"]
+
+
+def test_a_closed_token_opens_nothing_when_it_is_not_set(gateway):
+    for headers in ({}, {"authorization": "Bearer "}, {"authorization": "Bearer"}):
+        assert send(gateway, "POST", "/internal/smoke", headers=headers).status == 401
+        assert send(gateway, "GET", "/metrics", headers=headers).status == 401
+
+
+@pytest.mark.parametrize("knob", ['ask_error="no such mood"', "ask_refused"])
+def test_a_question_the_service_does_not_take_is_its_failure(talkative, dialect, stream, knob):
+    answer = talkative.ask(dialect, f"[[sim: {knob}]] x", stream=stream)
+    assert (answer.status, answer.error["type"]) == (502, "server_error" if dialect is OPENAI else "api_error")
+
+
+def test_asking_by_request_works_like_asking_by_notification(talkative, dialect, stream):
+    answer = talkative.ask(dialect, "[[sim: text=asked size=2]] x", stream=stream)
+    assert (answer.text, answer.finish) == ("asked", dialect.done)
+
+
+def say_canaries(gateway, dialect):
+    until(lambda: send(gateway, "GET", "/readyz").status == 200, 20)
+    prompt = f'[[sim: text="{CANARIES["answer"]}"]] {CANARIES["prompt"]}'
+    system = {"role": "system", "content": CANARIES["system"]}
+    for stream in (False, True):
+        gateway.ask(dialect, [system, {"role": "user", "content": prompt}], stream=stream)
+        gateway.ask(dialect, f"[[sim: finish=500 fault=finish_code after=0]] {CANARIES['prompt']}", stream=stream)
+    send(gateway, "POST", dialect.path, key=WRONG_KEY, body=dialect.body(prompt))
+    send(gateway, "POST", dialect.path, key=KEY, body=b'{"model": "' + CANARIES["body"].encode())
+    send(gateway, "POST", f"{dialect.path}?key={CANARIES['query']}", key=KEY, body=dialect.body(prompt))
+    leaving = '[[sim: text="a b" chunks=2 delay_ms=60000]] ' + CANARIES["prompt"]
+    with Stream(gateway, dialect, leaving, key=KEY) as left:
+        left.until(b'"a')
+
+
+def cancelled(gateway):
+    return "".join(line for line in gateway.output().splitlines() if "status=cancelled" in line)
+
+
+def test_the_log_tells_no_secret_no_prompt_and_no_answer(talkative, dialect):
+    say_canaries(talkative, dialect)
+    until(lambda: f"endpoint={dialect.path}" in cancelled(talkative))
+    talkative.ask(dialect, f"[[sim: fault=bad_json after=1]] {CANARIES['prompt']}")
+    output = talkative.output()
+    for secret in (*CANARIES.values(), WRONG_KEY, KEY, METRICS_KEY, "canary-admin-token", "canary-metrics-token"):
+        assert secret not in output
+
+
+def test_a_turn_is_one_line_of_the_log(gateway, dialect):
+    answer = gateway.ask(dialect, "[[sim: text=logged]] x")
+    id_ = answer.headers["x-request-id"]
+    [line] = until(lambda: [line for line in gateway.output().splitlines() if id_ in line])
+    assert re.search(r"status=ok .*total_ms=\d+", line)
+    assert all(name in line for name in ("model=", "instance=w1-i1", "first_token_ms=", "usage_source=", "key="))
+
+
+def test_an_instance_that_is_logged_out_takes_no_turns_until_it_is_in_again(tmp_path, template):
+    with Gateway(tmp_path, template) as gateway:
+        assert gateway.ask(ANTHROPIC, "[[sim: fault=logout after=0]] x").status == 503
+        until(lambda: send(gateway, "GET", "/readyz").json()["instances"][0]["state"] == "login_required")
+        assert gateway.ask(ANTHROPIC, "x").status == 503
+        gateway.control(login="auto")
+        assert until(lambda: gateway.ask(ANTHROPIC, "[[sim: text=back]] x").status == 200, 15)

@@ -1,0 +1,71 @@
+"""A client that does not read: cut before it costs memory, and nobody else notices."""
+
+import http.client
+
+import psutil
+import pytest
+
+from tests.e2e.installation import KEY, Gateway
+from tests.e2e.speech import OPENAI, Stream
+
+FLOOD = "[[sim: echo=prompt size=4000]] "
+PADDING = "y" * 12_000_000
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, template):
+    """A gateway that lets 64 KiB pile up."""
+    with Gateway(tmp_path_factory.mktemp("small"), template, STREAM_BUFFER_BYTES="65536") as running:
+        yield running
+
+
+def test_a_slow_reader_is_cut_and_the_service_told_to_stop(small, dialect):
+    question = f"slow {dialect}"
+    with Stream(small, dialect, FLOOD + question + PADDING, key=KEY, receive_buffer=4096, model=question) as slow:
+        row = small.row_of_model(question)
+        assert (row["status"], row["reason"]) == ("error", "slow_client")
+        answer = read_to_the_end(slow)
+    assert dialect.done.encode() not in answer[-300:]
+    assert b"[DONE]" not in answer
+
+
+def read_to_the_end(stream):
+    """What a slow reader finds when it reads at last; the connection may be cut."""
+    try:
+        return stream.begin().response.read()
+    except http.client.IncompleteRead as exc:
+        return exc.partial
+    except ConnectionError:
+        return b""
+
+
+def test_memory_does_not_grow_with_what_nobody_reads(small):
+    def leave_unread(number):
+        with Stream(small, OPENAI, FLOOD + PADDING, key=KEY, receive_buffer=4096, model=f"unread {number}"):
+            small.row_of_model(f"unread {number}")
+
+    grows_little(small, leave_unread)
+
+
+@pytest.mark.parametrize("knobs", ["text=x first_ms=150", "fault=finish_code after=0", "fault=finish_code after=1"])
+def test_memory_does_not_grow_with_turns_that_ended(small, dialect, stream, knobs):
+    grows_little(small, lambda _: small.ask(dialect, f"[[sim: {knobs}]] " + PADDING, stream=stream))
+
+
+def grows_little(gateway, turn):
+    """Six turns more need no more than two, however much their prompts weigh."""
+    process = psutil.Process(gateway.processes[0].pid)
+    for number in range(2):
+        turn(number)
+    before = process.memory_info().rss
+    for number in range(2, 8):
+        turn(number)
+    assert process.memory_info().rss - before < 3 * len(PADDING)
+
+
+def test_other_streams_go_on_beside_a_slow_reader(small):
+    with Stream(small, OPENAI, FLOOD + PADDING, key=KEY, receive_buffer=4096, model="beside") as slow:
+        answer = small.ask(OPENAI, '[[sim: text="all of it" size=1 delay_ms=5]] x', stream=True)
+        assert (answer.text, answer.finish) == ("all of it", "stop")
+        assert slow.connection.sock is not None
+        assert small.row_of_model("beside")["reason"] == "slow_client"

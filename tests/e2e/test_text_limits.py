@@ -1,0 +1,91 @@
+"""`stop` and `max_tokens`, which the service knows nothing of, and the usage that is told."""
+
+import pytest
+
+from tests.e2e.installation import KEY, until
+from tests.e2e.speech import ANTHROPIC, OPENAI
+
+LONG = '[[sim: text="one two three four five six seven eight nine ten" size={size} delay_ms={delay}]] '
+
+
+def stop_of(dialect, *texts):
+    return {"stop": list(texts)} if dialect.name == "openai" else {"stop_sequences": list(texts)}
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_stop_sequence_ends_the_answer_wherever_it_is_cut(gateway, dialect, stream, size):
+    more = stop_of(dialect, "never", "four")
+    answer = gateway.ask(dialect, LONG.format(size=size, delay=0), stream=stream, **more)
+    assert answer.text == "one two three "
+    assert answer.finish == ("stop" if dialect.name == "openai" else "stop_sequence")
+    if dialect.name == "anthropic" and not stream:
+        assert answer.json()["stop_sequence"] == "four"
+    assert gateway.row(answer.headers["x-request-id"])["status"] == "ok"
+
+
+def test_a_stop_sequence_may_be_one_string(gateway, stream):
+    assert gateway.ask(OPENAI, LONG.format(size=2, delay=0), stream=stream, stop="two").text == "one "
+
+
+def test_what_only_looks_like_a_stop_sequence_is_told(gateway, dialect, stream):
+    answer = gateway.ask(dialect, LONG.format(size=1, delay=0), stream=stream, **stop_of(dialect, "ten thousand"))
+    assert answer.text.endswith("nine ten")
+    assert answer.finish == dialect.done
+
+
+@pytest.mark.parametrize(
+    ("dialect", "name"), [(OPENAI, "max_tokens"), (OPENAI, "max_completion_tokens"), (ANTHROPIC, "max_tokens")], ids=str
+)
+def test_the_token_limit_ends_the_answer(gateway, dialect, stream, name):
+    answer = gateway.ask(dialect, LONG.format(size=1, delay=0), stream=stream, **{name: 3})
+    assert "one two three four five six".startswith(answer.text.strip())
+    assert answer.text
+    assert answer.finish == ("length" if dialect.name == "openai" else "max_tokens")
+    assert gateway.row(answer.headers["x-request-id"])["completion_tokens"] <= 3
+
+
+@pytest.mark.parametrize("limit", ["stop", "tokens"])
+def test_the_service_is_told_to_stop(gateway, dialect, limit):
+    question = f"limited by {limit} {dialect}"
+    more = stop_of(dialect, "two") if limit == "stop" else {"max_tokens": 1}
+    gateway.ask(dialect, LONG.format(size=4, delay=200) + question, **more)
+    assert until(lambda: gateway.stops(question))
+
+
+def test_the_usage_of_the_service_is_told(gateway, dialect, stream):
+    more = {"stream_options": {"include_usage": True}} if dialect is OPENAI else {}
+    answer = gateway.ask(dialect, '[[sim: text=hello usage="1234,56"]] x', stream=stream, **more)
+    assert answer.usage == (1234, 56)
+    row = gateway.row(answer.headers["x-request-id"])
+    assert (row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == (1234, 56, "upstream")
+
+
+def test_usage_that_the_log_tells_a_little_late_is_waited_for(gateway, dialect):
+    answer = gateway.ask(dialect, '[[sim: text=hello usage="77,5" usage_line=after usage_late_ms=30]] x')
+    assert answer.usage == (77, 5)
+
+
+def test_without_figures_of_the_service_the_usage_is_an_estimate(gateway, dialect, stream):
+    more = {"stream_options": {"include_usage": True}} if dialect is OPENAI else {}
+    answer = gateway.ask(dialect, '[[sim: text="a few words" usage_line=never]] x', stream=stream, **more)
+    row = gateway.row(answer.headers["x-request-id"])
+    assert answer.usage == (row["prompt_tokens"], row["completion_tokens"])
+    assert min(answer.usage) > 0
+    assert row["usage_source"] == "estimate"
+
+
+def test_a_row_says_what_the_turn_was(gateway, dialect, stream):
+    answer = gateway.ask(dialect, "[[sim: text=hello]] x", stream=stream, model="some-alias")
+    row = gateway.row(answer.headers["x-request-id"])
+    assert (row["protocol"], row["endpoint"], row["stream"]) == (dialect.name, dialect.path, stream)
+    assert (row["model"], row["lingma_model"], row["instance"]) == ("some-alias", "org_auto", "w1-i1")
+    assert (row["session"], row["status"], row["client"]) == ("new", "ok", "127.0.0.1")
+    assert row["reason"] in {"stop", "end_turn"}
+    assert row["first_token_ms"] <= row["total_ms"]
+
+
+def test_one_turn_is_one_row(gateway, dialect, stream):
+    before = len(gateway.rows())
+    ids = {gateway.ask(dialect, "[[sim: text=x]] x", stream=stream, key=KEY).headers["x-request-id"] for _ in range(5)}
+    until(lambda: ids <= set(gateway.rows()))
+    assert len(gateway.rows()) == before + 5

@@ -1,0 +1,100 @@
+"""Two web processes on one socket: keys, metrics and sessions are one."""
+
+import http.client
+import re
+
+import pytest
+
+from tests.e2e.installation import KEY, METRICS_KEY, REVOCABLE_KEYS, Gateway, django, until
+from tests.e2e.speech import ANTHROPIC, OPENAI, exchange, send
+
+REVOKE = """
+import time
+from django.conf import settings
+from accounts.minting import digest_of
+from accounts.models import ApiKey
+asked = ApiKey.objects.filter(digest=digest_of({secret!r}, settings.KEY_PEPPER))
+{how}
+print(time.time())
+"""
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory, template):
+    with Gateway(tmp_path_factory.mktemp("twins"), template, processes=2, METRICS_TOKEN="open-sesame") as running:
+        until(lambda: {reached_by(running) for _ in range(8)} == {"w1-i1", "w2-i1"}, 20)
+        yield running
+
+
+def reached_by(gateway):
+    return gateway.ask(OPENAI, "[[sim: text=x]] x").headers.get("x-lingma-instance")
+
+
+def connections(gateway, key):
+    """A kept connection to each process that has served this key already."""
+    found = {}
+    while len(found) < 2:
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+        answer = exchange(connection, "POST", OPENAI.path, key=key, body=OPENAI.body("[[sim: text=x]] x"))
+        if found.setdefault(answer.headers["x-lingma-instance"], connection) is not connection:
+            connection.close()
+    return list(found.values())
+
+
+@pytest.mark.parametrize(
+    ("secret", "how"),
+    [(REVOCABLE_KEYS[0], "asked.revoke()"), (REVOCABLE_KEYS[1], "asked.get().delete()")],
+    ids=["revoked", "deleted"],
+)
+def test_a_key_is_worth_nothing_a_second_after_it_was_taken_away(twins, secret, how):
+    import time
+
+    kept = connections(twins, secret)
+    taken_away_at = float(django(twins.data_dir, REVOKE.format(secret=secret, how=how)))
+    for connection in kept:
+
+        def status(connection=connection):
+            return exchange(connection, "GET", "/v1/models", key=secret).status
+
+        until(lambda status=status: status() == 401, 1.0 - (time.time() - taken_away_at), every=0.01)
+        connection.close()
+    assert {send(twins, "GET", "/v1/models", key=secret).status for _ in range(10)} == {401}
+
+
+def counted(gateway):
+    answer = send(gateway, "GET", "/metrics", key=METRICS_KEY)
+    lines = re.findall(r"^lingma_gateway_requests_total\{.*\} (\S+)$", answer.body.decode(), re.MULTILINE)
+    return sum(map(float, lines))
+
+
+def test_metrics_are_those_of_both(twins):
+    before = counted(twins)
+    instances = {reached_by(twins) for _ in range(20)}
+    assert instances == {"w1-i1", "w2-i1"}
+    assert {counted(twins) for _ in range(6)} == {before + 20}
+
+
+def test_a_conversation_that_comes_to_the_other_process_is_rebuilt_there(twins):
+    seen = set()
+    for number in range(20):
+        question = f'[[sim: text="an answer"]] to either process {number}'
+        begun = twins.ask(OPENAI, question)
+        messages = [{"role": "user", "content": question}, {"role": "assistant", "content": begun.text}]
+        answer = twins.ask(ANTHROPIC, [*messages, {"role": "user", "content": "go on"}])
+        same = answer.headers["x-lingma-instance"] == begun.headers["x-lingma-instance"]
+        assert answer.headers["x-lingma-session"] == ("reused" if same else "rebuilt")
+        seen.add(same)
+    assert seen == {True, False}
+
+
+def test_each_process_has_work_dirs_of_its_own(twins):
+    assert twins.lingma("w1-i1").pid != twins.lingma("w2-i1").pid
+
+
+def test_all_of_it_goes_when_one_process_is_killed(twins):
+    lingma = twins.lingma("w2-i1")
+    twins.processes[1].kill()
+    assert until(lambda: not lingma.is_running() or lingma.status() == "zombie")
+    assert {reached_by(twins) for _ in range(10)} == {"w1-i1"}
+    twins.processes[1].wait()
+    assert send(twins, "GET", "/v1/models", key=KEY).status == 200

@@ -1,0 +1,91 @@
+"""Other services than the bundled simulator: any executable that follows the protocol, and those that run already."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.e2e.installation import ROOT, SIMULATOR, Gateway, environment, until
+from tests.e2e.speech import OPENAI, send
+from tests.gateway_project.gateway import free_port
+
+WRAPPER = """#!/bin/sh
+env > {directory}/environment.txt
+echo "$@" > {directory}/arguments.txt
+cd {root} && exec {python} -m bridge.simulator "$@" --login=auto
+"""
+
+
+@pytest.fixture
+def executable(tmp_path):
+    """A program that is no part of the gateway, as far as the gateway knows."""
+    path = tmp_path / "Lingma"
+    path.write_text(WRAPPER.format(directory=tmp_path, root=ROOT, python=sys.executable))
+    path.chmod(0o755)
+    return path
+
+
+def test_any_executable_that_follows_the_protocol_will_do(tmp_path, template, dialect, stream, executable):
+    data_dir = tmp_path / "data"
+    with Gateway(data_dir, template, LINGMA_BIN=str(executable), ADMIN_TOKEN="canary-admin-token") as gateway:
+        answer = gateway.ask(dialect, "[[sim: text=real]] x", stream=stream)
+        assert (answer.status, answer.text) == (200, "real")
+        assert answer.headers["x-lingma-upstream"] == "lingma"
+        assert send(gateway, "GET", "/healthz").json()["upstream"] == "lingma"
+        arguments = (tmp_path / "arguments.txt").read_text().split()
+        assert arguments[:3] == ["start", "--transportType=websocket", f"--workDir={gateway.work_dir()}"]
+        assert [each.partition("=")[0] for each in arguments[3:5]] == ["--socketPort", "--httpPort"]
+        assert "canary-admin-token" not in (tmp_path / "environment.txt").read_text()
+    assert gateway.left_behind == []
+
+
+def test_an_executable_that_ends_at_once_is_told_in_readyz(tmp_path, template):
+    with Gateway(tmp_path / "data", template, wait=False, LINGMA_BIN="/bin/false") as gateway:
+
+        def reason():
+            return send(gateway, "GET", "/readyz").json()["instances"][0]["reason"]
+
+        assert until(lambda: "exited with code 1" in reason(), 15)
+
+
+def test_an_instance_that_ignores_sigint_is_killed(tmp_path, template):
+    gateway = Gateway(tmp_path, template, LINGMA_SIMULATOR_IGNORE_SIGINT="true")
+    with gateway:
+        assert gateway.ask(OPENAI, "[[sim: text=x]] x").status == 200
+    assert gateway.left_behind == []
+
+
+def test_an_instance_that_never_answers_initialize_is_started_again(tmp_path, template):
+    settings = {"LINGMA_SIMULATOR_INITIALIZE_SILENT": "true", "LINGMA_START_TIMEOUT_SEC": "1"}
+    with Gateway(tmp_path, template, wait=False, **settings) as gateway:
+        first = until(lambda: lingma_pid(gateway), 15)
+        assert until(lambda: (pid := lingma_pid(gateway)) and pid != first, 15)
+
+
+def lingma_pid(gateway):
+    try:
+        return gateway.lingma().pid
+    except StopIteration:
+        return 0
+
+
+@pytest.fixture
+def service(tmp_path):
+    """A service that somebody else has started, and its port."""
+    port = free_port()
+    command = [sys.executable, "-m", "bridge.simulator", "start", f"--workDir={tmp_path / 'theirs'}", "--login=auto"]
+    process = subprocess.Popen(
+        [*command, f"--socketPort={port}", "--httpPort=0"], cwd=ROOT, env=environment(tmp_path, **SIMULATOR)
+    )
+    yield process, port
+    process.terminate()
+    process.wait()
+
+
+def test_a_running_service_can_be_attached_to(tmp_path, template, service):
+    process, port = service
+    with Gateway(tmp_path / "data", template, LINGMA_ATTACH_URLS=f"ws://127.0.0.1:{port}") as gateway:
+        answer = gateway.ask(OPENAI, "[[sim: text=attached]] x")
+        assert (answer.text, answer.headers["x-lingma-upstream"]) == ("attached", "attached")
+        assert send(gateway, "GET", "/healthz").json()["upstream"] == "attached"
+    assert process.poll() is None  # it is not ours to end
