@@ -33,7 +33,7 @@ SIMULATOR = {
     "LINGMA_SIMULATOR_DELAY_MS": "0",
     "LINGMA_SIMULATOR_RECORD": "true",
 }
-FAST = {**SIMULATOR, "DRAIN_SEC": "5"}
+FAST = {**SIMULATOR, "DRAIN_SEC": "5", "LOG_LEVEL": "INFO"}
 
 
 def until(look, seconds=10.0, every=0.02):

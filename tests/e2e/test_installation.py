@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from tests.e2e.installation import FAST, KEY, until
-from tests.e2e.speech import OPENAI, Stream, send
+from tests.e2e.speech import ANTHROPIC, OPENAI, Stream, send
 from tests.gateway_project.gateway import Gateway, survivors
 
 
@@ -81,7 +81,7 @@ def test_a_killed_lingma_process_is_started_again(whole):
     assert ask(whole, OPENAI, "[[sim: text=again]] x").text == "again"
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
+@pytest.mark.parametrize(("dialect", "server"), [(OPENAI, "uvicorn"), (ANTHROPIC, "daphne")], ids=str)
 def test_sigterm_lets_running_streams_end_and_leaves_nothing(tmp_path, template, dialect, server):
     with start(tmp_path, template, GATEWAY_SERVER=server) as gateway:
         processes = gateway.complete()
@@ -106,7 +106,7 @@ def test_a_stream_that_does_not_end_is_cut_in_the_end(tmp_path, template):
     with start(tmp_path, template, DRAIN_SEC="1") as gateway:
         processes = gateway.complete()
         with Stream(gateway, OPENAI, '[[sim: text="one two" chunks=2 delay_ms=60000]] x', key=KEY) as running:
-            running.until(b"one ")
+            running.until(b"one")
             gateway.process.send_signal(signal.SIGTERM)
             code, said = gateway.ended()
         assert (code, said) == (0, "")
@@ -118,6 +118,6 @@ def test_kill_9_of_the_supervisor_in_mid_stream_leaves_nothing(tmp_path, templat
         processes = gateway.complete()
         assert any("bridge.simulator" in " ".join(each.cmdline()) for each in processes)
         with Stream(gateway, OPENAI, '[[sim: text="one two" chunks=2 delay_ms=60000]] x', key=KEY) as running:
-            running.until(b"one ")
+            running.until(b"one")
             gateway.process.kill()
             assert survivors(processes) == []

@@ -25,7 +25,8 @@ class Gateway:
     def __init__(self, data_dir, **variables):
         self.port = variables.pop("PORT", None) or free_port()
         environment = {name: value for name, value in os.environ.items() if name != "MAKELEVEL"}
-        environment |= {"DATA_DIR": str(data_dir), "PORT": str(self.port), "DRAIN_SEC": "5", **variables}
+        environment |= {"DATA_DIR": str(data_dir), "PORT": str(self.port), "DRAIN_SEC": "5", "LOG_LEVEL": "INFO"}
+        environment |= variables
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gateway_project.supervise"],
             cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
