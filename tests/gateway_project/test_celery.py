@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -26,7 +27,11 @@ def installation(tmp_path):
     server = start_redis(tmp_path)
     with redis.Redis(unix_socket_path=str(tmp_path / "redis.sock")) as client:
         client.set("lgw:instance:w1-i1", msgspec.json.encode(FACTS))
-    env = os.environ | {"DATA_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
+    env = (
+        os.environ
+        | {"DATA_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
+        | {"LOG_LEVEL": "INFO"}
+    )
     subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=env, check=True)
     yield env
     server.terminate()
@@ -37,9 +42,12 @@ def installation(tmp_path):
 def celery(installation):
     argv = [sys.executable, "-m", "celery", "-A", "gateway_project", "worker", "--beat", "--pool=threads"]
     schedule = ["--concurrency=2", "--without-mingle", "--without-gossip"]
-    worker = subprocess.Popen([*argv, *schedule], env=installation, stderr=subprocess.PIPE, text=True)
+    worker = subprocess.Popen(
+        [*argv, *schedule], env=installation, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     yield worker
-    worker.kill()
+    with suppress(ProcessLookupError):
+        os.killpg(worker.pid, signal.SIGKILL)  # beat is a child of the worker and has its pipe
     worker.communicate()
 
 
