@@ -107,7 +107,7 @@ class Dialect:
 
 
 OPENAI = Dialect("openai", "/v1/chat/completions", {}, b": keep-alive\n", "stop", 429)
-ANTHROPIC = Dialect("anthropic", "/v1/messages", {"max_tokens": 100_000}, b"event: ping\n", "end_turn", 529)
+ANTHROPIC = Dialect("anthropic", "/v1/messages", {"max_tokens": 10_000_000}, b"event: ping\n", "end_turn", 529)
 DIALECTS = (OPENAI, ANTHROPIC)
 
 

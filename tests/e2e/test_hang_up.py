@@ -52,7 +52,7 @@ def test_leaving_a_whole_reply_stops_the_turn(gateway, dialect, how):
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     left_at = time.time()
     connection.close()
-    left(gateway, question, left_at)
+    assert left(gateway, question, left_at)["stream"] is False
 
 
 def test_a_client_that_leaves_while_it_sends_leaves_nothing(gateway, dialect):

@@ -68,10 +68,9 @@ def counted(gateway):
 
 
 def test_metrics_are_those_of_both(twins):
-    before = counted(twins)
-    instances = {reached_by(twins) for _ in range(20)}
-    assert instances == {"w1-i1", "w2-i1"}
-    assert {counted(twins) for _ in range(6)} == {before + 20}
+    assert {reached_by(twins) for _ in range(20)} == {"w1-i1", "w2-i1"}
+    # Either process may answer, and each tells what both have counted.
+    assert until(lambda: {counted(twins) for _ in range(6)} == {len(twins.rows())})
 
 
 def test_a_conversation_that_comes_to_the_other_process_is_rebuilt_there(twins):

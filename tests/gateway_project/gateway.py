@@ -73,7 +73,8 @@ class Gateway:
 
     def descendant(self, *words):
         """The child whose command line holds all these words."""
-        return next(one for one in self.descendants() if all(word in " ".join(one.cmdline()) for word in words))
+        alive = [one for one in self.descendants() if one.status() != psutil.STATUS_ZOMBIE]
+        return next(one for one in alive if all(word in " ".join(one.cmdline()) for word in words))
 
     def complete(self):
         """Wait until every process runs; return them."""
