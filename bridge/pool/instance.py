@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 DIAL_EVERY_SEC = 0.15
 LOGIN_POLL_SEC = 5.0
 HEALTH_SEC = 30.0
+BRIEF_SEC = 1.0  # a connection that was lost so soon is not worth making again
 STEADY_SEC = 60.0  # a run this long wipes out the memory of earlier failures
 
 
@@ -166,8 +167,7 @@ class Instance:
         while not self._stopping:
             began = time.monotonic()
             try:
-                await self._start()
-                await self._watch()
+                await self._live()
             except TROUBLES as exc:
                 self.last_error = str(exc) or "the service did not answer in time"
             self._set("draining" if self._stopping else "backoff")  # at once: no turn may choose it any more
@@ -185,24 +185,38 @@ class Instance:
         if self._connection is not None:
             self._connection.close()
 
-    async def _start(self) -> None:
+    async def _live(self) -> None:
+        """One run of the service. A lost connection is made again: its sessions live as long as the process (15.1)."""
         self._set("starting")
         self._wake.clear()
         # Wall-clock milliseconds: no two runs of an instance share one, not even across restarts of the gateway.
         self.generation = max(self.generation + 1, int(time.time() * 1000))
-        async with asyncio.timeout(self._options.start_timeout):
+        deadline = asyncio.get_running_loop().time() + self._options.start_timeout
+        async with asyncio.timeout_at(deadline):
             endpoint = await self._open()
-            self._connection = await self._dial(endpoint)
-            self._connection.on_push = self._on_push
-            workspace = str(endpoint.work_dir or "/")
-            self.log = ServiceLog(endpoint.work_dir) if endpoint.work_dir else None
-            started = await self._rpc(dialect_a.INITIALIZE, dialect_a.initialize_params(workspace))
-            self._version = dialect_a.version_of(started)
-            if self._options.dedicated_domain:
-                params = {"endpoint": self._options.dedicated_domain}
-                await self._rpc(dialect_a.UPDATE_ENDPOINT, params)
-            await self._read_account()
+        self.log = ServiceLog(endpoint.work_dir) if endpoint.work_dir else None
         self._started_at = time.time()
+        while True:
+            async with asyncio.timeout_at(deadline):
+                await self._connect(endpoint)
+            connected_at = time.monotonic()
+            await self._watch()
+            self.last_error = self._what_happened()
+            if self._stopping or self._process is None or time.monotonic() - connected_at < BRIEF_SEC:
+                raise NotReady(self.last_error)
+            self._set("starting")
+            deadline = asyncio.get_running_loop().time() + self._options.start_timeout
+
+    async def _connect(self, endpoint: Endpoint) -> None:
+        self._connection = await self._dial(endpoint)
+        self._connection.on_push = self._on_push
+        workspace = str(endpoint.work_dir or "/")
+        started = await self._rpc(dialect_a.INITIALIZE, dialect_a.initialize_params(workspace))
+        self._version = dialect_a.version_of(started)
+        if self._options.dedicated_domain:
+            params = {"endpoint": self._options.dedicated_domain}
+            await self._rpc(dialect_a.UPDATE_ENDPOINT, params)
+        await self._read_account()
 
     async def _open(self) -> Endpoint:
         if self._source.attach:
@@ -248,7 +262,7 @@ class Instance:
             self._set("login_required")
 
     async def _watch(self) -> None:
-        """Until the connection is gone or the process has exited; the account is looked at now and then."""
+        """Until the connection is gone; the account is looked at now and then. Raise when the program is gone."""
         if self._connection is None:
             return
         gone: set[asyncio.Future[Any]] = {self._connection.lost}
@@ -259,8 +273,10 @@ class Instance:
             woken = asyncio.ensure_future(self._wake.wait())
             done, _ = await asyncio.wait({*gone, woken}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             woken.cancel()
-            if done & gone:
+            if self._process is not None and self._process.exited.done():
                 raise NotReady(self._what_happened())
+            if done & gone:
+                return
             self._wake.clear()
             if not self._stopping:
                 await self._read_account()

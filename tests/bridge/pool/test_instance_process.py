@@ -8,6 +8,7 @@ import pytest
 
 from bridge.chat.errors import ConnectionLost
 from bridge.lingma.dialect_a import Ask
+from bridge.pool import instance as instance_module
 from bridge.pool.instance import InstanceOptions, Source
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.living import alive, gone
@@ -63,6 +64,18 @@ async def test_a_program_that_is_killed_is_started_again(tmp_path):
         await in_state(pool, "backoff")
         await in_state(pool, "ready")
         assert pool.facts()[0].restarts == 1
+
+
+async def test_a_lost_connection_to_a_living_program_is_made_again_without_a_new_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(instance_module, "BRIEF_SEC", 0)
+    async with running([simulator(tmp_path, "--login=auto")]) as pool:
+        before = pool.facts()[0]
+        (tmp_path / "simulator.json").write_text(json.dumps({"kick": 1}))
+        await in_state(pool, "starting")
+        await in_state(pool, "ready")
+        after = pool.facts()[0]
+        assert "connection lost" in after.last_error
+    assert (after.pid, after.generation, after.restarts) == (before.pid, before.generation, 0)
 
 
 async def test_a_program_that_never_answers_initialize_is_ended_and_started_again(tmp_path):
