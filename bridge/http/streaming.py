@@ -23,8 +23,6 @@ _random = Entropy(16)
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-LISTEN_AFTER_SEC = 0.1
-
 JSON = (b"content-type", b"application/json")
 EVENT_STREAM: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -53,6 +51,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         self.begun = False
         self.hung_up = False
         self._listener: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[Any] | None = None
         try:
             self.runtime = await get_runtime()
             self.check_method()
@@ -148,8 +147,8 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a consumer runs in a task")
-        # Short answers end before a task that listens would have paid for itself.
-        watch = loop.call_later(LISTEN_AFTER_SEC, self._listen, task)
+        self._task = task
+        self.runtime.pool.pulse.add(self)
         try:
             await work
         except asyncio.CancelledError:
@@ -158,8 +157,9 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             task.uncancel()
             raise HungUp from None
         finally:
-            watch.cancel()
-            listener, self._listener = self._listener, None  # what it raises holds us: no cycle, or bodies pile up
+            self.runtime.pool.pulse.remove(self)
+            # Both hold us, in what they raise too: a cycle would let bodies pile up.
+            listener, self._listener, self._task = self._listener, None, None
             if listener is not None:
                 listener.cancel()
 
@@ -168,8 +168,11 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         """The client was given up because it does not read; nothing can be told to it any more."""
         return False
 
-    def _listen(self, task: asyncio.Task[Any]) -> None:
-        self._listener = asyncio.get_running_loop().create_task(self._cancel_on_hang_up(task))
+    def look(self, now: float) -> None:
+        """Begin to listen. Short answers end before a task that listens would have paid for itself."""
+        self.runtime.pool.pulse.remove(self)
+        if self._task is not None:
+            self._listener = asyncio.get_running_loop().create_task(self._cancel_on_hang_up(self._task))
 
     async def _cancel_on_hang_up(self, task: asyncio.Task[Any]) -> None:
         while (await self.receive())["type"] != "http.disconnect":

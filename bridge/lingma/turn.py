@@ -9,6 +9,7 @@ import msgspec
 
 from bridge.chat.errors import ConnectionLost, GatewayError, SlowClient, UpstreamTimeout
 from bridge.chat.events import ChatEvent, KeepAlive, TextDelta
+from bridge.lingma.pulse import Pulse
 
 
 class TurnEnd(msgspec.Struct, frozen=True):
@@ -32,7 +33,7 @@ class Turn:
     `end` is set exactly once; what comes after it is ignored (F12, F13). `text` holds all that was said.
     """
 
-    def __init__(self, request_id: str, session_id: str, limits: TurnLimits) -> None:
+    def __init__(self, request_id: str, session_id: str, limits: TurnLimits, pulse: Pulse) -> None:
         self.request_id = request_id
         self.session_id = session_id
         self.end: TurnEnd | None = None
@@ -50,7 +51,8 @@ class Turn:
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._signed_at = self._loop.time()
-        self._timer = self._loop.call_later(min(limits.keepalive_sec, limits.silence_sec), self._tick)
+        self._pulse = pulse
+        pulse.add(self)
 
     @property
     def text(self) -> str:
@@ -111,7 +113,7 @@ class Turn:
         if self.end is not None:
             return
         self.end = end
-        self._timer.cancel()
+        self._pulse.remove(self)
         if self.closed is not None:
             self.closed(self)
         self._wake()
@@ -127,17 +129,12 @@ class Turn:
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def _tick(self) -> None:
-        """Every so often: has the service been silent for too long, does the client need a sign of life?"""
-        now = self._loop.time()
+    def look(self, now: float) -> None:
+        """At every beat: has the service been silent for too long, does the client need a sign of life?"""
         silent = now - self._heard_at
         if silent >= self._limits.silence_sec:
-            return self.fail(UpstreamTimeout(f"The Lingma service was silent for {silent:.0f} s."))
-        keepalive = self._limits.keepalive_sec
-        if now - self._signed_at >= keepalive - 0.001:
+            self.fail(UpstreamTimeout(f"The Lingma service was silent for {silent:.0f} s."))
+        elif now - self._signed_at >= self._limits.keepalive_sec:
             self._signed_at = now
             self._pieces.append(KeepAlive())
             self._wake()
-        next_look = min(self._signed_at + keepalive, self._heard_at + self._limits.silence_sec)
-        self._timer = self._loop.call_at(max(next_look, now + 0.001), self._tick)
-        return None

@@ -19,6 +19,7 @@ from bridge.lingma.connection import Connection, DialFailed
 from bridge.lingma.dialect_a import Ask, Model
 from bridge.lingma.endpoint import Endpoint
 from bridge.lingma.process import Process, StartFailed
+from bridge.lingma.pulse import Pulse
 from bridge.lingma.rpc import RpcError
 from bridge.lingma.service_log import ServiceLog
 from bridge.lingma.turn import Turn, TurnLimits
@@ -70,7 +71,13 @@ class Instance:
     """`run()` keeps it alive until `stop()`; `ask()` starts a turn while it is ready."""
 
     def __init__(
-        self, name: str, process_number: int, source: Source, options: InstanceOptions, changed: Callable[[], None]
+        self,
+        name: str,
+        process_number: int,
+        source: Source,
+        options: InstanceOptions,
+        pulse: Pulse,
+        changed: Callable[[], None],
     ) -> None:
         self.name = name
         self.in_flight = 0
@@ -85,6 +92,7 @@ class Instance:
         self._process_number = process_number
         self._source = source
         self._options = options
+        self._pulse = pulse
         self._changed = changed
         self._connection: Connection | None = None
         self._process: Process | None = None
@@ -140,7 +148,7 @@ class Instance:
         """Send the question; the answer comes into the turn. Raise ConnectionLost."""
         if self._connection is None:
             raise ConnectionLost("The instance is not connected.")
-        turn = Turn(ask.request_id, ask.session_id, self._options.turn)
+        turn = Turn(ask.request_id, ask.session_id, self._options.turn, self._pulse)
         try:
             params = dialect_a.ask_params(ask, self._options.ask_overrides)
             self._connection.ask(turn, params, self._options.ask_kind)

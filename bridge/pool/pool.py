@@ -11,6 +11,7 @@ import msgspec
 
 from bridge.chat.errors import GatewayError, Overloaded, Unavailable
 from bridge.lingma.dialect_a import Model
+from bridge.lingma.pulse import EVERY_SEC, Pulse
 from bridge.pool import policy
 from bridge.pool.instance import Instance, InstanceOptions, Source, names, unavailable
 from bridge.pool.policy import Affinity, InstanceFacts
@@ -67,8 +68,10 @@ class Pool:
         self.in_flight = 0
         self.on_change: Callable[[], None] = lambda: None
         """Called when an instance changes its state."""
+        self.pulse = Pulse(min(EVERY_SEC, instances.turn.keepalive_sec / 5))
+        """Looks after every turn, and whatever else lives as long as one."""
         self.instances = [
-            Instance(name, process_number, source, instances, self._instance_changed)
+            Instance(name, process_number, source, instances, self.pulse, self._instance_changed)
             for name, source in zip(names(sources, process_number), sources, strict=True)
         ]
         self._waiters: deque[Waiter] = deque()

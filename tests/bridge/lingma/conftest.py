@@ -6,6 +6,7 @@ import pytest
 
 from bridge.lingma.connection import Connection
 from bridge.lingma.dialect_a import Ask, ask_params
+from bridge.lingma.pulse import Pulse
 from bridge.lingma.turn import Turn, TurnLimits
 from tests.bridge.lingma.service import Service
 
@@ -35,7 +36,7 @@ def ask(connection):
     """Ask a question; the turn is returned."""
 
     def ask(request_id="r1", kind="notification", limits=TurnLimits()):  # noqa: B008
-        turn = Turn(request_id, "s-mine", limits)
+        turn = Turn(request_id, "s-mine", limits, Pulse(0.01))
         connection.ask(turn, ask_params(Ask(request_id, "s-mine", "Hello", "org_auto"), {}), kind)
         return turn
 

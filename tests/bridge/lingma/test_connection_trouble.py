@@ -7,6 +7,7 @@ import pytest
 from bridge.chat.errors import ConnectionLost, UpstreamFailed
 from bridge.lingma import connection as connection_module
 from bridge.lingma.connection import Connection
+from bridge.lingma.pulse import Pulse
 from bridge.lingma.turn import Turn, TurnLimits
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.lingma.service import SILENT, answer, finish, framed
@@ -164,7 +165,7 @@ async def test_a_service_that_does_not_read_is_given_up(service, monkeypatch):
     connection = await Connection.dial(service.url, within=5)
     peer = await service.peers.get()
     peer.socket.transport.pause_reading()
-    turn = Turn("r1", "s1", TurnLimits())
+    turn = Turn("r1", "s1", TurnLimits(), Pulse())
     while not connection.lost.done():
         connection.ask(turn, {"questionText": "x" * (4 << 20)}, "notification")
         await asyncio.sleep(0)

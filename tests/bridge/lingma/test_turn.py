@@ -6,6 +6,7 @@ import pytest
 
 from bridge.chat.errors import ConnectionLost, SlowClient, UpstreamFailed, UpstreamTimeout
 from bridge.chat.events import KeepAlive, TextDelta
+from bridge.lingma.pulse import Pulse
 from bridge.lingma.turn import Turn, TurnLimits
 
 
@@ -14,7 +15,7 @@ async def new_turn():
     turns = []
 
     def new(**limits):
-        turns.append(Turn("r1", "s1", TurnLimits(**limits)))
+        turns.append(Turn("r1", "s1", TurnLimits(**limits), Pulse(0.01)))
         return turns[-1]
 
     yield new

@@ -1,0 +1,44 @@
+"""One timer for everything that must be looked at now and then: a timer of its own would cost every turn dear."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+EVERY_SEC = 0.1
+
+
+class Watched(Protocol):
+    """What wants to be looked at."""
+
+    def look(self, now: float) -> None:
+        """Called at every beat with the loop's time, until it is removed."""
+
+
+class Pulse:
+    """Beats while there is anything to look at, `every` seconds."""
+
+    def __init__(self, every: float = EVERY_SEC) -> None:
+        self._every = every
+        self._watched: dict[Watched, None] = {}
+        self._loop = asyncio.get_running_loop()
+        self._beating = False
+
+    def add(self, watched: Watched) -> None:
+        """Look at it from the next beat on."""
+        self._watched[watched] = None
+        if not self._beating:
+            self._beating = True
+            self._loop.call_later(self._every, self._beat)
+
+    def remove(self, watched: Watched) -> None:
+        """Look at it no more."""
+        self._watched.pop(watched, None)
+
+    def _beat(self) -> None:
+        now = self._loop.time()
+        for watched in list(self._watched):
+            watched.look(now)
+        self._beating = bool(self._watched)
+        if self._beating:
+            self._loop.call_later(self._every, self._beat)
