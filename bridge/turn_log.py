@@ -43,7 +43,13 @@ class TurnRecord(logging.LogRecord):
     def __init__(self, row: TurnRow, key_hint: str) -> None:
         self.__dict__.update(_SAME)
         self.created = time.time()
-        self.fields = _fields(row, key_hint)
+        self._row = row
+        self._key_hint = key_hint
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What the line tells beside its message; asked for by the thread that writes it."""
+        return _fields(self._row, self._key_hint)
 
 
 _SAME = logging.makeLogRecord({"name": log.name, "levelno": logging.INFO, "levelname": "INFO", "msg": "turn"}).__dict__

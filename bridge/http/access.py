@@ -16,8 +16,9 @@ async def caller_of(consumer: HttpConsumer) -> Caller:
 
     Raise Unauthenticated, in the same words whatever is wrong with the key.
     """
-    secrets = {consumer.request_headers.get(b"x-api-key", b"").strip().decode("latin-1"), consumer.bearer()}
-    for secret in secrets - {""}:
+    for secret in (consumer.bearer(), consumer.request_headers.get(b"x-api-key", b"").strip().decode("latin-1")):
+        if not secret:
+            continue
         try:
             caller = await consumer.runtime.keys.authenticate(secret)
         except DatabaseError:

@@ -9,7 +9,7 @@ from accounts.limits import UNLIMITED, LimitExceeded, may_use
 from accounts.usage import UsageRow
 from bridge import metrics
 from bridge.chat.errors import Forbidden, GatewayError, RateLimited, SlowClient
-from bridge.chat.events import Failed, Finished, Started
+from bridge.chat.events import Failed, Finished
 from bridge.chat.fold import fold
 from bridge.engine import Batch, TurnRecord
 from bridge.http.access import caller_of
@@ -29,6 +29,12 @@ class ChatConsumer(HttpConsumer):
     format: ClassVar[WireFormat]
     endpoint: ClassVar[str]
     _encoder: Encoder | None = None
+    _booked = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began = time.time()
+        self._record = TurnRecord()
 
     @property
     def wire(self) -> WireFormat:
@@ -37,8 +43,6 @@ class ChatConsumer(HttpConsumer):
 
     async def handle(self) -> None:
         """Everything that can be refused before a turn begins, then the turn."""
-        self._began, self._booked = time.time(), False
-        self._record = TurnRecord()
         self.caller = await caller_of(self)
         body = await read_body(self.receive, self.request_headers)
         self.request = self.wire.parse(body)
@@ -71,7 +75,7 @@ class ChatConsumer(HttpConsumer):
     async def _stream(self, batch: Batch) -> None:
         if self._encoder is None:
             self._encoder = self.wire.encoder(self._head())
-            await self.start(200, EVENT_STREAM + self._turn_headers(batch))
+            await self.start(200, EVENT_STREAM + self.common_headers())
         part = self._encoder.feed(batch)
         last = type(batch[-1]) in ENDINGS
         if last:
@@ -82,7 +86,7 @@ class ChatConsumer(HttpConsumer):
         reply = fold(batch)
         await self._book()
         total = (b"x-lingma-total-ms", b"%d" % self._total_ms())
-        await self.reply(200, self.wire.whole(self._head(), reply), [JSON, *self._turn_headers(batch), total])
+        await self.reply(200, self.wire.whole(self._head(), reply), [JSON, *self.common_headers(), total])
 
     @property
     def is_too_slow(self) -> bool:
@@ -98,27 +102,24 @@ class ChatConsumer(HttpConsumer):
     def _head(self) -> ReplyHead:
         return ReplyHead(self.id, self.request.model, int(self._began), self.request.include_usage)
 
-    def _turn_headers(self, batch: Batch) -> Headers:
-        """What is known when the answer begins; a turn that still waits in the queue has no instance yet."""
-        headers = self.common_headers()
-        if any(isinstance(event, Started) for event in batch):
-            record = self._record
-            headers += [
-                (b"x-lingma-instance", record.instance.encode()),
-                (b"x-lingma-model", record.lingma_model.encode()),
-                (b"x-lingma-session", record.session.encode()),
-                (b"x-lingma-queue-ms", b"%d" % record.queue_ms),
-            ]
-            if record.first_token_ms is not None:
-                headers.append((b"x-lingma-first-token-ms", b"%d" % record.first_token_ms))
+    def _instance_headers(self) -> Headers:
+        """Who serves the turn; one that was refused, or still waits in the queue, has no instance."""
+        record = self._record
+        if not record.instance:
+            return []
+        headers = [
+            (b"x-lingma-instance", record.instance.encode()),
+            (b"x-lingma-model", record.lingma_model.encode()),
+            (b"x-lingma-session", record.session.encode()),
+            (b"x-lingma-queue-ms", b"%d" % record.queue_ms),
+        ]
+        if record.first_token_ms is not None:
+            headers.append((b"x-lingma-first-token-ms", b"%d" % record.first_token_ms))
         return headers
 
-    def _error_headers(self, error: GatewayError) -> Headers:
-        record: TurnRecord | None = getattr(self, "_record", None)
-        headers = super()._error_headers(error)
-        if record is not None and record.instance:
-            headers += self._turn_headers([Started("", "", "off", 0, 0)])[len(self.common_headers()) :]
-        return headers
+    def common_headers(self) -> Headers:
+        """What every answer carries, and what is known of the turn when it begins."""
+        return super().common_headers() + self._instance_headers()
 
     def _total_ms(self) -> int:
         return round((time.time() - self._began) * 1000)

@@ -103,13 +103,14 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
 
     def upstream(self) -> bytes:
         """What stands behind the gateway."""
-        runtime = getattr(self, "runtime", None)
-        return runtime.env.upstream.encode() if runtime else b"unknown"
+        runtime: Runtime | None = getattr(self, "runtime", None)  # none when it could not be started
+        return runtime.upstream if runtime else b"unknown"
 
     async def reply(self, status: int, body: bytes, headers: Headers) -> None:
         """A whole answer."""
         await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
-        await self.send_part(b"" if self.scope["method"] == "HEAD" else body, last=True)
+        body = b"" if self.scope["method"] == "HEAD" else body
+        await self.base_send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def start(self, status: int, headers: Headers) -> None:
         """Begin the answer."""

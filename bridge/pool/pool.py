@@ -124,8 +124,10 @@ class Pool:
 
     def lease(self, affinity: Affinity | None = None, excluded: Collection[str] = ()) -> Lease | None:
         """A place now, or None when there is none or others wait already. Raise Unavailable."""
-        self._require_ready()
-        return None if self._waiters else self._take(affinity, excluded)
+        lease = None if self._waiters else self._take(affinity, excluded)
+        if lease is None:
+            self._require_ready()
+        return lease
 
     def queue(self, affinity: Affinity | None = None, excluded: Collection[str] = ()) -> Waiter:
         """Wait in line. Raise Overloaded when the line is full."""

@@ -174,7 +174,7 @@ def _call(call: _Call, at: Path) -> ToolCall:
 def _refuse_the_impossible(fields: _Body) -> None:
     if fields.n is not None and fields.n != 1:
         raise Flaw("invalid_value", ("n",), reason="Only 1 is supported: send several requests instead.")
-    if any(modality != "text" for modality in fields.modalities or ()):
+    if fields.modalities and any(modality != "text" for modality in fields.modalities):
         raise Flaw("invalid_value", ("modalities",), reason='Only ["text"] is supported.')
     if fields.audio is not None:
         raise Flaw("unsupported_parameter", ("audio",), reason="Replies are text.")
@@ -199,6 +199,8 @@ def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
 
 
 def _asks_for_tools(fields: _Body) -> bool:
+    if fields.tools is fields.functions is fields.tool_choice is fields.function_call is None:
+        return False
     tools = objects_at(fields.tools, ("tools",)) + objects_at(fields.functions, ("functions",))
     forced = [
         _is_forced(fields.tool_choice, "tool_choice", ("none", "auto", "required")),
@@ -210,6 +212,6 @@ def _asks_for_tools(fields: _Body) -> bool:
 def _is_forced(choice: Any, name: str, modes: tuple[str, ...]) -> bool:
     if isinstance(choice, str) and choice not in modes:
         raise Flaw("invalid_value", (name,), reason=f"Supported are: {', '.join(modes)}, and an object.")
-    if not isinstance(choice, str | dict | None):
+    if not isinstance(choice, (str, dict, type(None))):
         raise Flaw("invalid_type", (name,), expected="a string or an object", got=type_words(choice))
     return choice not in (None, "none", "auto")
