@@ -1,8 +1,11 @@
 """Fixtures for everybody."""
 
+import logging
+
 import pytest
 from django.conf import settings
 
+from gateway_project.logging import Writer
 from tests.environment import DATA_DIR, start_redis
 
 
@@ -10,6 +13,15 @@ from tests.environment import DATA_DIR, start_redis
 def plain_static_files():
     """Pages name their static files as they are; the manifest of hashed names exists in an installation only."""
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_log_between_the_dots():
+    """Log records go to pytest, which shows those of a test that failed."""
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, Writer)]:
+        root.removeHandler(handler)
+        handler.close()
 
 
 @pytest.fixture(scope="session")
