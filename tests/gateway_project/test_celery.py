@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import msgspec
 import pytest
@@ -54,7 +54,8 @@ def celery(installation):
 @pytest.mark.e2e
 def test_beat_and_worker_find_an_instance_by_its_heartbeat(celery, tmp_path):
     assert any("instance changed instance=w1-i1" in line for line in celery.stderr)
-    rows = sqlite3.connect(tmp_path / "gateway.sqlite3").execute("select name, state from bridge_instance").fetchall()
+    with closing(sqlite3.connect(tmp_path / "gateway.sqlite3")) as database:
+        rows = database.execute("select name, state from bridge_instance").fetchall()
     assert rows == [("w1-i1", "ready")]
     celery.send_signal(signal.SIGTERM)
     assert celery.wait(timeout=30) == 0
