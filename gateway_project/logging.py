@@ -52,7 +52,7 @@ def redacted(text: str) -> str:
 
 def text_line(record: logging.LogRecord) -> str:
     """For people: time, level, logger, message and its fields."""
-    fields = "".join(f" {name}={_spelled(value)}" for name, value in _fields(record).items())
+    fields = "".join([f" {name}={_spelled(value)}" for name, value in _fields(record).items()])
     line = f"{_stamp(record)} {record.levelname:<7} {record.name}: {_clean(record.getMessage())}{fields}"
     return f"{line}\n{trace}" if (trace := _trace(record)) else line
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,7 @@ _LATE_ACK = b"no response from client"
 MAX_READ = 4 << 20  # bytes looked at per read; of a longer backlog only the end matters
 MAX_KEPT = 4096
 WAITS = (0.005, 0.015, 0.03, 0.05)  # seconds; the line is nearly always there before the turn's last push
+LOOK_AGAIN_SEC = 1.0  # after there was no log
 MISSES = 3  # turns without figures after which nobody waits any more
 
 
@@ -41,6 +43,7 @@ class ServiceLog:
         self._rest = b""
         self._misses = 0  # in a row
         self._file: int | None = None
+        self._look_again_at = 0.0
         with suppress(OSError):  # what was told before is about turns of an earlier run
             self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             facts = os.fstat(self._file)
@@ -59,9 +62,12 @@ class ServiceLog:
 
     def usage(self, request_id: str) -> LoggedUsage | None:
         """The usage of one turn, once: None as long as the log has not told it."""
-        if request_id not in self._usages:
-            with suppress(OSError):
+        if request_id not in self._usages and time.monotonic() >= self._look_again_at:
+            try:
                 self._read_new()
+            except OSError:
+                if not self._inode:  # not every service keeps a log, and asking for it each time is not free
+                    self._look_again_at = time.monotonic() + LOOK_AGAIN_SEC
         usage = self._usages.pop(request_id, None)
         if usage is not None:
             self._misses = 0

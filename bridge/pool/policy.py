@@ -67,8 +67,8 @@ def choose(
             if candidates[index].name == affinity.name and candidates[index].generation == affinity.generation:
                 return index
     fresh = [index for index in open_ if candidates[index].name not in excluded] or open_
-    if not fresh:
-        return None
+    if len(fresh) < 2:
+        return fresh[0] if fresh else None
     count = len(candidates)
     return min(fresh, key=lambda index: (candidates[index].in_flight, (index - last - 1) % count))
 

@@ -71,7 +71,8 @@ def test_a_truncated_log_is_read_from_its_start(log, path):
     assert log.usage("r2")
 
 
-def test_without_a_log_there_are_no_figures_until_there_is_one(tmp_path):
+def test_without_a_log_there_are_no_figures_until_there_is_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(service_log, "LOOK_AGAIN_SEC", 0)
     log = ServiceLog(tmp_path)
     assert (log.usage("r1"), log.worth_waiting) == (None, False)
     (tmp_path / "logs").mkdir()
