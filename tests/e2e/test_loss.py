@@ -18,11 +18,13 @@ def many(tmp_path_factory, template):
         yield running
 
 
-def some_ready(gateway, wanted=2):
-    def ready():
-        return [each["state"] for each in send(gateway, "GET", "/readyz").json()["instances"]].count("ready")
+def ready(gateway):
+    instances = send(gateway, "GET", "/readyz").json()["instances"]
+    return {each["name"] for each in instances if each["state"] == "ready"}
 
-    return until(lambda: ready() >= wanted, 20)
+
+def some_ready(gateway, wanted=2):
+    return until(lambda: len(ready(gateway)) >= wanted, 20)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +36,7 @@ def some_ready(gateway, wanted=2):
     ids=str,
 )  # fmt: skip
 def test_a_loss_before_the_first_byte_is_not_noticed(many, dialect, stream, fault, victim):
-    some_ready(many)
+    until(lambda: victim in ready(many) and len(ready(many)) > 1, 40)
     question = f"lost {fault} {dialect} {stream}"
     many.control(victim, turns=[{"fault": fault, "after": 0}])
     answers = [many.ask(dialect, f"[[sim: text=whole]] {question}", stream=stream) for _ in NAMES]
