@@ -16,6 +16,7 @@ import redis
 from tests.e2e.speech import Answer, send
 from tests.environment import start_redis
 from tests.gateway_project.gateway import survivors
+from tests.processes import command_line
 
 ROOT = Path(__file__).parents[2]
 LAUNCHER = (sys.executable, "-I", "-S", str(ROOT / "bridge" / "lingma" / "launch.py"), str(int(signal.SIGKILL)))
@@ -208,4 +209,4 @@ class Gateway:
     def lingma(self, instance="w1-i1"):
         """The process of an instance."""
         found = [each for process in self.processes for each in self.family(process)]
-        return next(each for each in found if f"--workDir={self.work_dir(instance)}" in each.cmdline())
+        return next(each for each in found if f"--workDir={self.work_dir(instance)}" in command_line(each))

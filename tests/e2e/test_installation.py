@@ -11,6 +11,7 @@ import redis
 from tests.e2e.installation import FAST, KEY, until
 from tests.e2e.speech import ANTHROPIC, OPENAI, Stream, send
 from tests.gateway_project.gateway import Gateway, survivors
+from tests.processes import command_line
 
 
 def start(directory, template, **settings):
@@ -116,7 +117,7 @@ def test_a_stream_that_does_not_end_is_cut_in_the_end(tmp_path, template):
 def test_kill_9_of_the_supervisor_in_mid_stream_leaves_nothing(tmp_path, template):
     with start(tmp_path, template) as gateway:
         processes = gateway.complete()
-        assert any("bridge.simulator" in " ".join(each.cmdline()) for each in processes)
+        assert any("bridge.simulator" in " ".join(command_line(each)) for each in processes)
         with Stream(gateway, OPENAI, '[[sim: text="one two" chunks=2 delay_ms=60000]] x', key=KEY) as running:
             running.until(b"one")
             gateway.process.kill()

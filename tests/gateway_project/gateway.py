@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.processes import command_line
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -73,8 +75,7 @@ class Gateway:
 
     def descendant(self, *words):
         """The child whose command line holds all these words."""
-        alive = [one for one in self.descendants() if one.status() != psutil.STATUS_ZOMBIE]
-        return next(one for one in alive if all(word in " ".join(one.cmdline()) for word in words))
+        return next(one for one in self.descendants() if all(word in " ".join(command_line(one)) for word in words))
 
     def complete(self):
         """Wait until every process runs; return them."""

@@ -7,6 +7,7 @@ import urllib.request
 import pytest
 
 from tests.gateway_project.gateway import Gateway, survivors
+from tests.processes import command_line
 
 pytestmark = pytest.mark.e2e
 
@@ -96,7 +97,7 @@ def test_usage_in_the_embedded_redis_survives_its_kill_9(tmp_path):
 def test_two_web_processes_share_the_socket(tmp_path):
     with Gateway(tmp_path, WEB_PROCESSES="2") as gateway:
         gateway.complete()
-        servers = [one for one in gateway.descendants() if "gateway_project.server" in one.cmdline()]
+        servers = [one for one in gateway.descendants() if "gateway_project.server" in command_line(one)]
         assert {one.environ()["WEB_PROCESS"] for one in servers} == {"1", "2"}
         servers[0].kill()
         assert answers(gateway) == 200
