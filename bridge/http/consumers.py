@@ -80,7 +80,7 @@ class ChatConsumer(HttpConsumer):
         last = type(batch[-1]) in ENDINGS
         if last:
             await self._book()  # before the client has its last byte, so that no row is ever lost
-        await self.base_send({"type": "http.response.body", "body": part, "more_body": not last})
+        await self.send_part(part, last=last)
 
     async def _whole(self, batch: Batch) -> None:
         reply = fold(batch)

@@ -109,8 +109,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
     async def reply(self, status: int, body: bytes, headers: Headers) -> None:
         """A whole answer."""
         await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
-        body = b"" if self.scope["method"] == "HEAD" else body
-        await self.base_send({"type": "http.response.body", "body": body, "more_body": False})
+        await self.send_part(b"" if self.scope["method"] == "HEAD" else body, last=True)
 
     async def start(self, status: int, headers: Headers) -> None:
         """Begin the answer."""
