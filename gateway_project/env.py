@@ -105,6 +105,13 @@ class Environment(BaseSettings):
     tool_approval: str = Field("deny", description="Answer to the service's own tool calls.")
     tool_executed: Literal["text", "omit", "calls"] = Field("text", description="How an executed call is shown.")
 
+    image_fetch_enabled: bool = Field(False, description="Fetch images that clients name by an http(s) URL.")
+    image_max_bytes: int = Field(10 << 20, ge=1024, description="Largest image a client may send.")
+    image_max_side: int = Field(2048, ge=64, description="Larger images are scaled down to this many pixels.")
+    image_max_count: int = Field(10, ge=1, description="Images of one turn that are passed on.")
+    responses_ttl_sec: int = Field(86_400, ge=1, description="How long stored Responses can be continued and read.")
+    models_refresh_sec: float = Field(300, gt=0, description="How often the account's model list is read again.")
+
     max_in_flight: int = Field(0, ge=0, description="Turns at once per process. 0: 8 per instance.")
     queue_timeout_sec: float = Field(30, ge=0, description="How long a turn may wait for an instance.")
     max_queue: int = Field(256, ge=0, description="Turns that may wait.")
@@ -113,6 +120,7 @@ class Environment(BaseSettings):
     rpc_timeout_sec: float = Field(60, gt=0, description="One RPC; a turn may be silent max(60, this + 60) s.")
 
     session_reuse_enabled: bool = Field(True, description="Continue upstream sessions.")
+    session_reuse_with_tools: bool = Field(True, description="Continue them also for requests with tools.")
     session_cache_max_entries: int = Field(256, ge=1, description="Conversations remembered.")
     session_cache_ttl_sec: int = Field(1800, ge=1, description="How long a conversation is remembered.")
 

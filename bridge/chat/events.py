@@ -1,4 +1,4 @@
-"""The pieces of a reply. A turn is `Started`, then text, then exactly one ending: `Finished` or `Failed`."""
+"""The pieces of a reply: `Started`, then thinking, text and calls, then exactly one ending: `Finished` or `Failed`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ class TokenUsage(msgspec.Struct, frozen=True, gc=False):
     input_tokens: int
     output_tokens: int
     source: UsageSource
+    thinking_tokens: int = 0
+    """How many of the output tokens were reasoning."""
 
 
 class Started(msgspec.Struct, frozen=True, gc=False):
@@ -46,6 +48,32 @@ class TextDelta(msgspec.Struct, frozen=True, gc=False):
     """Text to append to the reply; never empty."""
 
     text: str
+
+
+class ThinkingDelta(msgspec.Struct, frozen=True, gc=False):
+    """Reasoning to append; never empty. Only told to clients that asked for it."""
+
+    text: str
+
+
+class ToolCallStarted(msgspec.Struct, frozen=True, gc=False):
+    """The model calls a tool of the client. Its deltas follow, nothing else between them but `KeepAlive`."""
+
+    id: str
+    name: str
+    """As the client knows it (`Tool.wire_name`)."""
+    namespace: str = ""
+    custom: bool = False
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
+    """A piece of the call's arguments, never empty: together they are one JSON object (plain text if custom)."""
+
+    text: str
+
+
+class ToolCallEnded(msgspec.Struct, frozen=True, gc=False):
+    """The arguments are complete. It is missing only when the reply was cut off in the middle of a call."""
 
 
 class KeepAlive(msgspec.Struct, frozen=True, gc=False):
@@ -66,4 +94,36 @@ class Failed(msgspec.Struct, frozen=True, gc=False):
     error: GatewayError
 
 
-ChatEvent = Started | TextDelta | KeepAlive | Finished | Failed
+ChatEvent = (
+    Started
+    | TextDelta
+    | ThinkingDelta
+    | ToolCallStarted
+    | ToolCallDelta
+    | ToolCallEnded
+    | KeepAlive
+    | Finished
+    | Failed
+)
+
+
+class ServiceCall(msgspec.Struct, frozen=True):
+    """What is known so far of a tool call of the service's own agent (lingma-protocol 17.5). It goes no further than
+    the reader of the reply, which decides what of it a client is told.
+    """
+
+    id: str
+    name: str
+    """`tool` when the service did not say."""
+    input: bytes = b"{}"
+    """JSON of the arguments; `{}` when none are known."""
+    state: Literal["pending", "running", "finished", "failed", "cancelled"] = "pending"
+    result: bytes = b""
+    """JSON of what the service reported; empty for nothing."""
+    error: str = ""
+    denied: bool = False
+    """The gateway refused to let it run."""
+
+
+Piece = TextDelta | ThinkingDelta | ServiceCall | KeepAlive
+"""What the connection puts on a turn's list."""

@@ -7,27 +7,88 @@ from typing import assert_never
 
 import msgspec
 
-from bridge.chat.events import ChatEvent, Failed, Finished, FinishReason, KeepAlive, Started, TextDelta, TokenUsage
+from bridge.chat.events import (
+    ChatEvent,
+    Failed,
+    Finished,
+    FinishReason,
+    KeepAlive,
+    Started,
+    TextDelta,
+    ThinkingDelta,
+    TokenUsage,
+    ToolCallDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+)
+
+
+class Text(msgspec.Struct):
+    """A stretch of the answer."""
+
+    text: str
+
+
+class Thinking(msgspec.Struct):
+    """A stretch of reasoning."""
+
+    text: str
+
+
+class Call(msgspec.Struct):
+    """A call; `arguments` is JSON text, or plain text if custom. One that was cut off is not `complete`."""
+
+    id: str
+    name: str
+    arguments: str = ""
+    namespace: str = ""
+    custom: bool = False
+    complete: bool = False
 
 
 class WholeReply(msgspec.Struct):
-    """A finished reply."""
+    """A finished reply, its parts in the order in which they came."""
 
-    text: str
+    parts: list[Text | Thinking | Call]
     reason: FinishReason
     usage: TokenUsage
     stop_sequence: str | None = None
 
+    @property
+    def text(self) -> str:
+        """The answer, without reasoning and calls."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def thinking(self) -> str:
+        """All the reasoning."""
+        return "".join(part.text for part in self.parts if isinstance(part, Thinking))
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls."""
+        return [part for part in self.parts if isinstance(part, Call)]
+
 
 def fold(events: Iterable[ChatEvent]) -> WholeReply:
     """All the events of a turn to its reply. Raise the error of a `Failed`."""
-    parts: list[str] = []
+    parts: list[Text | Thinking | Call] = []
+    pieces: list[str] = []
     for event in events:
         match event:
-            case TextDelta():
-                parts.append(event.text)
+            case TextDelta() | ThinkingDelta() | ToolCallDelta():
+                _open(parts, pieces, event)
+                pieces.append(event.text)
+            case ToolCallStarted():
+                _close(parts, pieces)
+                parts.append(Call(event.id, event.name, "", event.namespace, event.custom))
+            case ToolCallEnded():
+                _close(parts, pieces)
+                if parts and isinstance(parts[-1], Call):
+                    parts[-1].complete = True
             case Finished():
-                return WholeReply("".join(parts), event.reason, event.usage, event.stop_sequence)
+                _close(parts, pieces)
+                return WholeReply(parts, event.reason, event.usage, event.stop_sequence)
             case Failed():
                 raise event.error
             case Started() | KeepAlive():
@@ -35,3 +96,27 @@ def fold(events: Iterable[ChatEvent]) -> WholeReply:
             case _:
                 assert_never(event)
     raise ValueError("a turn without an ending")
+
+
+def _open(
+    parts: list[Text | Thinking | Call], pieces: list[str], event: TextDelta | ThinkingDelta | ToolCallDelta
+) -> None:
+    """Begin a new part when the last one is of another kind; a call's part begins with its start."""
+    if isinstance(event, ToolCallDelta):
+        return
+    kind = Text if isinstance(event, TextDelta) else Thinking
+    if not parts or type(parts[-1]) is not kind:
+        _close(parts, pieces)
+        parts.append(kind(""))
+
+
+def _close(parts: list[Text | Thinking | Call], pieces: list[str]) -> None:
+    """Give the last part what has been gathered for it."""
+    if not pieces:
+        return
+    last, gathered = parts[-1], "".join(pieces)
+    pieces.clear()
+    if isinstance(last, Call):
+        last.arguments += gathered
+    else:
+        last.text += gathered

@@ -8,10 +8,14 @@ import msgspec
 
 Role = Literal["system", "user", "assistant", "tool"]
 AskMode = Literal["chat", "agent"]
+ToolMode = Literal["emulate", "bridge", "forward"]
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
-    """A call the assistant made earlier. `arguments` is JSON text, valid or not, as the client sent it."""
+    """A call the assistant made earlier. `arguments` is JSON text, valid or not, as the client sent it.
+
+    `name` is the tool's `Tool.name`. With a custom tool, `arguments` is the plain text it was given.
+    """
 
     id: str
     name: str
@@ -22,13 +26,46 @@ class Message(msgspec.Struct, frozen=True):
     """
     One message of the conversation, its parts joined to text (`[image]`, `[audio]` stand for the rest).
 
-    `tool_calls` only with role assistant, `tool_call_id` only with role tool (then `text` is the result).
+    `tool_calls` only with role assistant, `tool_call_id` and `is_error` only with role tool (then `text` is the
+    result). `images` are `data:` or `http(s):` URLs, in the order in which `[image]` stands for them in the text.
     """
 
     role: Role
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
+    is_error: bool = False
+    images: tuple[str, ...] = ()
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A tool of the client. The model knows it by `name`, the client by `wire_name` within `namespace`."""
+
+    name: str
+    description: str = ""
+    schema: bytes = b""
+    """JSON schema of the arguments as the client sent it; empty for none. A custom tool has none."""
+    wire_name: str = ""
+    """Empty: the same as `name`."""
+    namespace: str = ""
+    """Responses only."""
+    custom: bool = False
+    """The tool takes one plain text instead of JSON arguments."""
+
+
+class ToolChoice(msgspec.Struct, frozen=True, gc=False):
+    """Whether a tool must be called; `name` is the `Tool.name` with mode `named`."""
+
+    mode: Literal["auto", "none", "required", "named"] = "auto"
+    name: str = ""
+
+    @property
+    def must_call(self) -> bool:
+        """An answer without a call is not what was asked for."""
+        return self.mode in ("required", "named")
+
+
+AUTO = ToolChoice()
 
 
 class ChatRequest(msgspec.Struct, frozen=True):
@@ -43,3 +80,15 @@ class ChatRequest(msgspec.Struct, frozen=True):
     stop: tuple[str, ...] = ()
     tooling: bool = False
     """Tools, a tool choice, or tool turns in the history are present."""
+    tools: tuple[Tool, ...] = ()
+    """Those the client runs itself; hosted tools of the vendors are left out."""
+    tool_choice: ToolChoice = AUTO
+    parallel_tool_calls: bool = True
+    thinking: bool | None = None
+    """Whether the client wants the reasoning; None: it did not say."""
+    reply_schema: bytes = b""
+    """JSON schema the whole reply must follow, `{}` for any JSON object; empty: plain text."""
+    call_prefix: str = "call_"
+    """How ids of calls begin in this format."""
+    echo: msgspec.Struct | None = None
+    """What the format itself wants to find again when it encodes the reply; nobody else reads it."""
