@@ -141,6 +141,12 @@ class Model(msgspec.Struct, frozen=True):
 
     key: str
     displayName: str | None = None  # noqa: N815
+    isVl: bool = False  # noqa: N815
+    """It understands images."""
+    isReasoning: bool = False  # noqa: N815
+    isDefault: bool = False  # noqa: N815
+    maxInputTokens: int = 0  # noqa: N815
+    """0: the service does not say, as it mostly does."""
 
 
 class _AskResult(msgspec.Struct):
@@ -231,7 +237,9 @@ def _walk(node: Any) -> list[Model]:
     key = next((node[k] for k in ("key", "modelId", "id") if isinstance(node.get(k), str)), "")
     name = next((node[k] for k in ("displayName", "name", "label", "title") if isinstance(node.get(k), str)), None)
     if key and name is not None:
-        return [Model(key, name)]
+        vision, reasoning, default = (node.get(k) is True for k in ("isVl", "isReasoning", "isDefault"))
+        most = node.get("maxInputTokens")
+        return [Model(key, name, vision, reasoning, default, max(0, most) if type(most) is int else 0)]
     return [model for item in node.values() for model in _walk(item)]
 
 

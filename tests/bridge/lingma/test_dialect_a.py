@@ -7,7 +7,7 @@ import pytest
 
 from bridge.chat import errors
 from bridge.lingma import dialect_a
-from bridge.lingma.dialect_a import Ask, FinishParams
+from bridge.lingma.dialect_a import Ask, FinishParams, Model
 
 REPLY = Ask("r1", "s1", "Hello", "org_auto", is_reply=True)
 COMMON = {
@@ -118,6 +118,15 @@ def models(value):
 
 def test_the_models_are_those_of_the_chat_scene_each_once():
     assert models(SCENES) == [("org_auto", "Auto"), ("dashscope_qwen3_coder", "qwen3-coder")]
+
+
+def test_a_model_says_what_it_can():
+    told = {"key": "m", "displayName": "M", "isVl": True, "isReasoning": True, "isDefault": True, "maxInputTokens": 9}
+    odd = {"key": "o", "displayName": "O", "isVl": "yes", "isReasoning": None, "maxInputTokens": "9"}
+    assert dialect_a.models_of(json.dumps({"chat": [told, odd]}).encode()) == [
+        Model("m", "M", isVl=True, isReasoning=True, isDefault=True, maxInputTokens=9),
+        Model("o", "O"),
+    ]
 
 
 @pytest.mark.parametrize(
