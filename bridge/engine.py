@@ -70,6 +70,12 @@ class TurnRecord(msgspec.Struct):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     usage_source: UsageSource = "estimate"
+    tool_outcomes: dict[str, int] = {}
+    """Calls by what became of them: parsed, repaired, refused, retried, invalid."""
+    decisions: list[str] = []
+    """What was said to tools of the service, such as `denied run_in_terminal`."""
+    warnings: list[str] = []
+    image_failures: int = 0
 
 
 class Engine:
