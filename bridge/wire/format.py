@@ -8,7 +8,17 @@ from typing import Protocol
 import msgspec
 
 from bridge.chat.errors import GatewayError
-from bridge.chat.events import ChatEvent
+from bridge.chat.events import (
+    ChatEvent,
+    Failed,
+    Finished,
+    KeepAlive,
+    Started,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+)
 from bridge.chat.fold import WholeReply
 from bridge.chat.request import ChatRequest
 
@@ -23,6 +33,12 @@ class ReplyHead(msgspec.Struct, frozen=True):
     created: int
     """Unix seconds."""
     include_usage: bool = False
+    echo: msgspec.Struct | None = None
+    """`ChatRequest.echo`."""
+
+
+AllButText = Started | ThinkingDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded | KeepAlive | Finished | Failed
+"""What an encoder has a method for; text, being most of every stream, goes by a shorter way."""
 
 
 class Encoder(Protocol):

@@ -8,13 +8,28 @@ from typing import Any, assert_never
 import msgspec
 
 from bridge.chat.errors import GatewayError
-from bridge.chat.events import ChatEvent, Failed, Finished, FinishReason, KeepAlive, Started, TextDelta, TokenUsage
+from bridge.chat.events import (
+    ChatEvent,
+    Failed,
+    Finished,
+    FinishReason,
+    KeepAlive,
+    Started,
+    TextDelta,
+    ThinkingDelta,
+    TokenUsage,
+    ToolCallDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+)
 from bridge.chat.fold import WholeReply
 from bridge.chat.request import ChatRequest
 from bridge.wire import openai_request, sse
 from bridge.wire.bodies import Flaw
-from bridge.wire.format import Encoder, ReplyHead, WireFormat
+from bridge.wire.format import AllButText, Encoder, ReplyHead, WireFormat
+from bridge.wire.openai_calls import CallDeltas, FunctionCall, ToolCalls, whole_calls
 from bridge.wire.openai_errors import error_object, refusal, shape_of
+from bridge.wire.openai_request import DeprecatedFunctions
 
 FINISH = {
     FinishReason.STOP: "stop",
@@ -27,7 +42,7 @@ FINISH = {
 
 class ChatEncoder:
     """
-    Chunks of one reply: the role once, texts, the reason, the usage only if asked for, `[DONE]`.
+    Chunks of one reply: the role once, reasoning, texts, calls, the reason, the usage only if asked for, `[DONE]`.
 
     A chunk is a fixed head, the delta, a fixed tail: all chunks of a reply differ in nothing else.
     """
@@ -42,8 +57,11 @@ class ChatEncoder:
         self._chunk = self._opening + b'"system_fingerprint":null,"choices":[{"index":0,"delta":'
         self._text = self._chunk + b'{"content":'
         self._end = b"}]%b}\n\n" % usage
-        self._text_end = b'},"logprobs":null,"finish_reason":null' + self._end
+        self._delta_end = b',"logprobs":null,"finish_reason":null' + self._end
+        self._text_end = b"}" + self._delta_end
         self._include_usage = head.include_usage
+        self._deprecated = _is_deprecated(head)
+        self._calls: CallDeltas = FunctionCall() if self._deprecated else ToolCalls()
 
     def feed(self, events: Iterable[ChatEvent]) -> bytes:
         """Encode the next events."""
@@ -52,13 +70,21 @@ class ChatEncoder:
             if isinstance(event, TextDelta):  # the hot path: no call but the escaping
                 pieces += (self._text, sse.json_text(event.text), self._text_end)
             else:
-                pieces.append(self._seldom(event))
+                pieces.append(self._other(event))
         return b"".join(pieces)
 
-    def _seldom(self, event: Started | KeepAlive | Finished | Failed) -> bytes:
+    def _other(self, event: AllButText) -> bytes:
         match event:
+            case ToolCallDelta():
+                return self._told(self._calls.more(event.text))
+            case ThinkingDelta():
+                return self._told(b'{"reasoning_content":%b}' % sse.json_text(event.text))
+            case ToolCallStarted():
+                return self._told(self._calls.start(event))
+            case ToolCallEnded():
+                return self._told(self._calls.end())
             case Started():
-                return self._chunk + b'{"role":"assistant","content":"","refusal":null' + self._text_end
+                return self._told(b'{"role":"assistant","content":"","refusal":null}')
             case KeepAlive():
                 return sse.COMMENT
             case Finished():
@@ -68,11 +94,14 @@ class ChatEncoder:
             case _:
                 assert_never(event)
 
+    def _told(self, delta: bytes) -> bytes:
+        return self._chunk + delta + self._delta_end if delta else b""
+
     def _ending(self, event: Finished) -> bytes:
-        reason = FINISH[event.reason].encode()
+        reason = _finish(event.reason, deprecated=self._deprecated).encode()
         chunks = self._chunk + b'{},"logprobs":null,"finish_reason":"%b"' % reason + self._end
         if self._include_usage:
-            usage = msgspec.json.encode(_usage(event.usage))
+            usage = msgspec.json.encode(_stream_usage(event.usage))
             chunks += self._opening + b'"system_fingerprint":null,"choices":[],"usage":%b}\n\n' % usage
         return chunks + sse.DONE
 
@@ -95,8 +124,13 @@ class OpenAIChat:
 
     def whole(self, head: ReplyHead, reply: WholeReply) -> bytes:
         """The body of a reply that is not streamed."""
-        message: dict[str, Any] = {"role": "assistant", "content": reply.text, "refusal": None, "annotations": []}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": FINISH[reply.reason]}
+        deprecated = _is_deprecated(head)
+        choice = {
+            "index": 0,
+            "message": _message(reply, deprecated=deprecated),
+            "logprobs": None,
+            "finish_reason": _finish(reply.reason, deprecated=deprecated),
+        }
         return msgspec.json.encode(
             {
                 "id": _reply_id(head),
@@ -104,7 +138,7 @@ class OpenAIChat:
                 "created": head.created,
                 "model": head.model,
                 "choices": [choice],
-                "usage": _usage(reply.usage) | _DETAILS,
+                "usage": _whole_usage(reply.usage),
                 "service_tier": "default",
                 "system_fingerprint": None,
             }
@@ -115,14 +149,34 @@ class OpenAIChat:
         return shape_of(error).status, msgspec.json.encode(error_object(error))
 
 
-_DETAILS = {
-    "prompt_tokens_details": {"cached_tokens": 0},
-    "completion_tokens_details": {"reasoning_tokens": 0},
-}
-
-
 def _reply_id(head: ReplyHead) -> str:
     return f"chatcmpl-{head.request_id}"
+
+
+def _is_deprecated(head: ReplyHead) -> bool:
+    return isinstance(head.echo, DeprecatedFunctions)
+
+
+def _finish(reason: FinishReason, *, deprecated: bool) -> str:
+    return "function_call" if deprecated and reason is FinishReason.TOOL_CALLS else FINISH[reason]
+
+
+def _message(reply: WholeReply, *, deprecated: bool) -> dict[str, Any]:
+    calls = whole_calls(reply.calls)
+    text = reply.text
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": text if text or not calls else None,
+        "refusal": None,
+        "annotations": [],
+    }
+    if thinking := reply.thinking:
+        message["reasoning_content"] = thinking
+    if calls and deprecated:
+        message["function_call"] = calls[0]["function"]
+    elif calls:  # absent when there are none: clients test for presence
+        message["tool_calls"] = calls
+    return message
 
 
 def _usage(usage: TokenUsage) -> dict[str, Any]:
@@ -131,6 +185,18 @@ def _usage(usage: TokenUsage) -> dict[str, Any]:
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
     }
+
+
+def _reasoning(usage: TokenUsage) -> dict[str, Any]:
+    return {"completion_tokens_details": {"reasoning_tokens": usage.thinking_tokens}}
+
+
+def _stream_usage(usage: TokenUsage) -> dict[str, Any]:
+    return _usage(usage) | (_reasoning(usage) if usage.thinking_tokens else {})
+
+
+def _whole_usage(usage: TokenUsage) -> dict[str, Any]:
+    return _usage(usage) | {"prompt_tokens_details": {"cached_tokens": 0}} | _reasoning(usage)
 
 
 FORMAT: WireFormat = OpenAIChat()

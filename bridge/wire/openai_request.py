@@ -22,6 +22,10 @@ PLACEHOLDERS = {"image_url": "[image]", "input_audio": "[audio]", "file": "[file
 """What stands in the text for parts that are none."""
 
 
+class DeprecatedFunctions(msgspec.Struct, frozen=True):
+    """The request's echo when it declared `functions`: its client looks for `function_call` in the reply."""
+
+
 class _Fields(msgspec.Struct, gc=False):
     pass
 

@@ -4,7 +4,7 @@ import pytest
 
 from bridge.chat.errors import ConnectionLost
 from bridge.chat.events import Failed, Finished, FinishReason, KeepAlive, Started, TextDelta, TokenUsage
-from bridge.chat.fold import WholeReply, fold
+from bridge.chat.fold import Text, WholeReply, fold
 
 STARTED = Started("w1-i1", "org_auto", "new", 0, 5)
 USAGE = TokenUsage(5, 2, "upstream")
@@ -18,11 +18,11 @@ def test_all_texts_are_joined():
         TextDelta("lo"),
         Finished(FinishReason.STOP_SEQUENCE, USAGE, "END"),
     ]
-    assert fold(events) == WholeReply("Hello", FinishReason.STOP_SEQUENCE, USAGE, "END")
+    assert fold(events) == WholeReply([Text("Hello")], FinishReason.STOP_SEQUENCE, USAGE, "END")
 
 
 def test_a_reply_may_be_empty():
-    assert fold([STARTED, Finished(FinishReason.STOP, USAGE)]) == WholeReply("", FinishReason.STOP, USAGE)
+    assert fold([STARTED, Finished(FinishReason.STOP, USAGE)]) == WholeReply([], FinishReason.STOP, USAGE)
 
 
 def test_a_failed_turn_raises_its_error():

@@ -6,7 +6,7 @@ from pathlib import Path
 from bridge.chat import errors
 from bridge.chat.errors import ConnectionLost, GatewayError
 from bridge.chat.events import Failed, Finished, FinishReason, KeepAlive, Started, TextDelta, TokenUsage
-from bridge.chat.fold import WholeReply
+from bridge.chat.fold import Text, WholeReply
 from bridge.wire.format import ReplyHead
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -23,7 +23,7 @@ def finished(reason=FinishReason.STOP, stop_sequence=None):
 
 
 def reply(text="Hello!", reason=FinishReason.STOP, stop_sequence=None):
-    return WholeReply(text, reason, USAGE, stop_sequence)
+    return WholeReply([Text(text)] if text else [], reason, USAGE, stop_sequence)
 
 
 TURNS = {
