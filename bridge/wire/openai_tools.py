@@ -1,0 +1,240 @@
+"""
+Tools and tool choice as OpenAI spells them, in Chat Completions and in Responses.
+
+Both spellings are read in both places: nested (`{"type":"function","function":{"name":…}}`) and flat
+(`{"type":"function","name":…}`). Hosted tools, which a vendor would run, are left out: nobody runs them here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from bridge.chat.request import AUTO, Tool, ToolChoice
+from bridge.wire.bodies import Flaw, Path, decode, text_at, type_words
+
+MODES = {
+    "auto": AUTO,
+    "none": ToolChoice("none"),
+    "required": ToolChoice("required"),
+    "any": ToolChoice("required"),
+}
+OWN = ("function", "custom")
+"""Types of tools that the client runs itself."""
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What the model may call, and whether it must."""
+
+    tools: tuple[Tool, ...] = ()
+    choice: ToolChoice = AUTO
+
+
+class _Format(msgspec.Struct, gc=False):
+    type: str | None = None
+    syntax: str | None = None
+    definition: str | None = None
+    grammar: _Grammar | None = None
+
+
+class _Grammar(msgspec.Struct, gc=False):
+    syntax: str | None = None
+    definition: str | None = None
+
+
+class _Spec(msgspec.Struct, gc=False):
+    name: Any = None
+    description: str | None = None
+    parameters: msgspec.Raw = msgspec.Raw()
+    format: _Format | None = None
+
+
+class _Tool(_Spec, gc=False):
+    type: str | None = None
+    function: _Spec | None = None
+    custom: _Spec | None = None
+    tools: list[msgspec.Raw] | None = None
+
+
+# A hosted tool's other fields are its vendor's business: nothing of it is looked at but this.
+class _Kind(msgspec.Struct, gc=False):
+    type: str | None = None
+
+
+_KIND = msgspec.json.Decoder(_Kind)
+_TOOL = msgspec.json.Decoder(_Tool)
+_SPEC = msgspec.json.Decoder(_Spec)
+
+
+def namespaced(namespace: str, name: str) -> str:
+    """The name by which the model knows a tool of a namespace (`Tool.name`)."""
+    return f"{namespace}__{name}" if namespace else name
+
+
+def read_tools(items: Sequence[msgspec.Raw] | None, at: Path = ("tools",), *, nested: bool = True) -> tuple[Tool, ...]:
+    """The tools that the client runs itself. `nested` says where a name is missed if there is none at all.
+
+    Raise a Flaw for one without a name, of a wrong type, or named like another.
+    """
+    return _unique(_tools(items, at, "", nested=nested))
+
+
+def read_functions(items: Sequence[msgspec.Raw] | None, at: Path = ("functions",)) -> tuple[Tool, ...]:
+    """The deprecated list of bare functions."""
+    specs = ((decode(_SPEC, item, (*at, index)), (*at, index)) for index, item in enumerate(items or ()))
+    return _unique((_tool(spec, path), path) for spec, path in specs)
+
+
+def read_choice(choice: Any, declared: bool, tools: tuple[Tool, ...], at: Path = ("tool_choice",)) -> Offer:
+    """Which of the tools are offered, and whether one must be called.
+
+    `choice` is the decoded field, `declared` whether the request lists tools at all, hosted ones included. Raise a
+    Flaw for what is no choice, names a tool that is not there, or demands a call when there is nothing to call.
+    """
+    match choice:
+        case None:
+            return Offer(tools)
+        case str() if choice in MODES and choice != "any":
+            offer = Offer(tools, MODES[choice])
+        case str():
+            raise Flaw("invalid_value", at, reason="Supported are: none, auto, required, and an object.")
+        case dict():
+            offer = _object_choice(choice, tools, at)
+        case _:
+            raise Flaw("invalid_type", at, expected="a string or an object", got=type_words(choice))
+    return _possible(offer, at, declared=declared)
+
+
+def _tools(
+    items: Sequence[msgspec.Raw] | None, at: Path, namespace: str, *, nested: bool
+) -> Iterator[tuple[Tool, Path]]:
+    for index, item in enumerate(items or ()):
+        path = (*at, index)
+        kind = decode(_KIND, item, path).type
+        if kind in OWN or kind is None:
+            yield _own(decode(_TOOL, item, path), namespace, path, nested=nested)
+        elif kind == "namespace" and not namespace:
+            group = decode(_TOOL, item, path)
+            name = text_at(group.name, (*path, "name"))
+            yield from _tools(group.tools, (*path, "tools"), name, nested=False)
+
+
+def _own(tool: _Tool, namespace: str, at: Path, *, nested: bool) -> tuple[Tool, Path]:
+    if tool.type is None and tool.function is tool.custom is tool.name is None:
+        raise Flaw("missing_required_parameter", (*at, "type"))
+    kind = tool.type or ("custom" if tool.custom else "function")
+    inner = tool.custom if kind == "custom" else tool.function
+    if inner is None and tool.name is None and nested:
+        raise Flaw("missing_required_parameter", (*at, kind))
+    path = at if inner is None else (*at, kind)
+    return _tool(inner or tool, path, namespace, custom=kind == "custom"), path
+
+
+def _tool(spec: _Spec, at: Path, namespace: str = "", *, custom: bool = False) -> Tool:
+    name = text_at(spec.name, (*at, "name"))
+    if not name:
+        raise Flaw("invalid_value", (*at, "name"), reason="A tool needs a name.")
+    return Tool(
+        name=namespaced(namespace, name),
+        description=(spec.description or "") + _grammar(spec.format),
+        schema=b"" if custom else schema_at(spec.parameters, (*at, "parameters")),
+        wire_name=name if namespace else "",
+        namespace=namespace,
+        custom=custom,
+    )
+
+
+def schema_at(raw: msgspec.Raw, path: Path) -> bytes:
+    """The JSON schema as it was sent; b"" if absent or null. Raise a Flaw for anything but an object."""
+    schema = bytes(raw)
+    if schema in (b"", b"null"):
+        return b""
+    if not schema.startswith(b"{"):
+        raise Flaw("invalid_type", path, expected="an object", got="something else")
+    return schema
+
+
+def _grammar(form: _Format | None) -> str:
+    """A custom tool's input may have to follow a grammar: the model can only know from the description."""
+    if form is None or form.type != "grammar":
+        return ""
+    grammar = form.grammar or form
+    return f"\nThe input follows this grammar ({grammar.syntax or 'lark'}):\n{grammar.definition or ''}"
+
+
+def _unique(tools: Iterator[tuple[Tool, Path]]) -> tuple[Tool, ...]:
+    found: dict[str, Tool] = {}
+    for tool, at in tools:
+        if tool.name in found:
+            raise Flaw("invalid_value", (*at, "name"), reason=f"There is another tool named '{tool.name}'.")
+        found[tool.name] = tool
+    return tuple(found.values())
+
+
+def _object_choice(choice: dict[str, Any], tools: tuple[Tool, ...], at: Path) -> Offer:
+    kind = text_at(choice.get("type"), (*at, "type"))
+    if kind in MODES:
+        return Offer(tools, MODES[kind])
+    if kind == "allowed_tools":
+        return _allowed(choice, tools, at)
+    if kind not in OWN:
+        raise Flaw("invalid_value", (*at, "type"), reason=f"There is no tool '{kind}' here.")
+    return Offer(tools, ToolChoice("named", _named(choice, kind, tools, at)))
+
+
+def _named(choice: dict[str, Any], kind: str, tools: tuple[Tool, ...], at: Path) -> str:
+    inner = choice.get(kind)
+    found, path = (choice, at) if inner is None and "name" in choice else (inner, (*at, kind))
+    if found is None:
+        raise Flaw("missing_required_parameter", path)
+    if not isinstance(found, dict):
+        raise Flaw("invalid_type", path, expected="an object", got=type_words(found))
+    wanted = text_at(found.get("name"), (*path, "name"))
+    name = _find(wanted, found.get("namespace"), tools)
+    if name is None:
+        raise Flaw("invalid_value", (*path, "name"), reason=f"There is no tool '{wanted}' in `tools`.")
+    return name
+
+
+def _find(wanted: str, namespace: Any, tools: tuple[Tool, ...]) -> str | None:
+    """The tool of that name; in a namespace, its own name is enough if no other has it."""
+    exact = namespaced(namespace, wanted) if isinstance(namespace, str) else wanted
+    if any(tool.name == exact for tool in tools):
+        return exact
+    inside = [tool.name for tool in tools if tool.wire_name == wanted and not isinstance(namespace, str)]
+    return inside[0] if len(inside) == 1 else None
+
+
+def _allowed(choice: dict[str, Any], tools: tuple[Tool, ...], at: Path) -> Offer:
+    inner, path = choice, at
+    if isinstance(choice.get("allowed_tools"), dict):
+        inner, path = choice["allowed_tools"], (*at, "allowed_tools")
+    mode = inner.get("mode") or "auto"
+    if mode not in ("auto", "required"):
+        raise Flaw("invalid_value", (*path, "mode"), reason="Supported are: auto and required.")
+    listed = inner.get("tools")
+    if not isinstance(listed, list):
+        raise Flaw("invalid_type", (*path, "tools"), expected="an array", got=type_words(listed))
+    names = set(_listed(listed, tools, (*path, "tools")))
+    return Offer(tuple(tool for tool in tools if tool.name in names), MODES[mode])
+
+
+def _listed(listed: list[Any], tools: tuple[Tool, ...], at: Path) -> Iterator[str]:
+    for index, entry in enumerate(listed):
+        path = (*at, index)
+        if not isinstance(entry, dict):
+            raise Flaw("invalid_type", path, expected="an object", got=type_words(entry))
+        kind = text_at(entry.get("type"), (*path, "type"))
+        if kind in OWN:
+            yield _named(entry, kind, tools, path)
+        elif kind == "namespace":
+            yield from (tool.name for tool in tools if tool.namespace == entry.get("name"))
+
+
+def _possible(offer: Offer, at: Path, *, declared: bool) -> Offer:
+    if not offer.choice.must_call or offer.tools:
+        return offer
+    reason = "None of the tools can be called here." if declared else "It is only allowed when tools are given."
+    raise Flaw("invalid_value", at, reason=reason)
