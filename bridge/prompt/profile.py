@@ -1,0 +1,71 @@
+"""How a model is told of tools: the template of the contract, and what is wrong with one an operator wrote. Pure."""
+
+from __future__ import annotations
+
+from string import Template
+
+import msgspec
+
+PLACEHOLDERS = {
+    "tools": "one line per tool: name, parameters, description",
+    "open": "what a call begins with",
+    "close": "what a call ends with",
+    "example": "one or two calls of tools of the request, as examples",
+    "rules": "how many calls a reply may have",
+    "hints": "which tool does what, for well-known kinds of tools; may be empty",
+    "choice": "what the client demands of this reply; empty when the model is free",
+}
+REQUIRED = ("tools", "open", "close")
+MAX_TEMPLATE = 20_000
+
+TEMPLATE = """\
+[Tools]
+The program you talk to runs the tools listed below in the user's own environment and sends you their results. They \
+are real and work now. Whatever you were told before about having no tools, or about using only built-in ones, does \
+not hold here: these are your only tools, so never say that you cannot do what one of them does.
+
+When to call: if the task needs something that only a tool can find out or change, call it now instead of describing \
+what should be done. Questions about concepts, or about what this conversation already shows, are answered directly, \
+without a call. Once results are there, answer if they suffice; call again only for the next step or for a fact that \
+is still missing, and never repeat a call whose result is shown.
+
+How to call: write, on a line of its own,
+$open{"name":"TOOL","arguments":{...}}$close
+Only the syntax matters in these examples:
+$example
+- Between the marks stands one valid JSON object: quotes in strings are written \\", line breaks \\n, no comments, no \
+code fence around it. Arguments follow the tool's parameters; `?` marks those that may be left out.
+$rules
+- Text before a call is shown to the user; keep it short. After your last call end the reply: the results come with \
+the next message, headed "[Result of tool call ...]". Never make up a result.
+- Write these marks for calls only. Lines like "(called tool ...)" are a record of earlier calls, not a way to call.
+$hints
+
+Available tools, with their parameters:
+$tools
+
+$choice
+"""
+
+
+class PromptProfile(msgspec.Struct, frozen=True):
+    """How tools are told: `template` has `$` placeholders, `description_chars` limits each tool's description."""
+
+    template: str = TEMPLATE
+    description_chars: int = 600
+
+
+DEFAULT_PROFILE = PromptProfile()
+
+
+def check(template: str) -> list[str]:
+    """What is wrong with a template, in sentences for the form it was written in; empty when it can be used."""
+    if len(template) > MAX_TEMPLATE:
+        return [f"The template is too long: {len(template)} characters, {MAX_TEMPLATE} are allowed."]
+    parsed = Template(template)
+    if not parsed.is_valid():
+        return ["A $ must be followed by the name of a placeholder; write $$ for the sign itself."]
+    named = parsed.get_identifiers()
+    missing = [f"${name} is missing: {PLACEHOLDERS[name]}." for name in REQUIRED if name not in named]
+    unknown = [f"${name} is not a placeholder." for name in named if name not in PLACEHOLDERS]
+    return missing + unknown
