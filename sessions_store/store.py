@@ -21,7 +21,10 @@ LEASE_SEC = 600
 
 
 class StoredEntry(msgspec.Struct, frozen=True):
-    """An entry as it lies in Redis. `length` counts messages; times are Unix seconds."""
+    """An entry as it lies in Redis. `length` counts messages; times are Unix seconds.
+
+    `contract` is the random part of the delimiter of tool calls that the session was told; empty for none.
+    """
 
     fingerprint: str
     session_id: str
@@ -32,16 +35,21 @@ class StoredEntry(msgspec.Struct, frozen=True):
     hits: int
     created_at: float
     used_at: float
+    contract: str = ""
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A session that continues the conversation. `hits` counts the turns that reused it before this one."""
+    """A session that continues the conversation. `hits` counts the turns that reused it before this one.
+
+    `contract`: as in `StoredEntry`.
+    """
 
     session_id: str
     instance: str
     generation: int
     hits: int
     created_at: float
+    contract: str = ""
 
 
 class SessionStore:
@@ -84,13 +92,14 @@ class SessionStore:
         length: int,
         hits: int,
         created_at: float,
+        contract: str = "",
     ) -> asyncio.Future[None]:
         """Keep the session for the turn that continues this prefix, unless an operator forgot it meanwhile.
 
         It is on its way when this returns; the result says when it is done, and is never an error.
         """
         now = self._clock()
-        entry = StoredEntry(key, session_id, instance, generation, api_key_id, length, hits, created_at, now)
+        entry = StoredEntry(key, session_id, instance, generation, api_key_id, length, hits, created_at, now, contract)
         keys = (scripts.PREFIX + key, scripts.INDEX, scripts.IN_USE, scripts.FORGOTTEN + session_id)
         args = (key, now, self._ttl, self._max_entries, scripts.PREFIX, session_id, self._encode(entry))
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from bridge.chat.request import Message
+from bridge.chat.request import Message, ToolCall
 
-_LABELS = {"system": "System", "user": "User", "assistant": "Assistant"}
+_LABELS = {"system": "[System]", "user": "[User]", "assistant": "[Assistant]"}
+_SHORT_ARGUMENTS = 120  # characters: as long they help to tell several results apart
 
 
-def whole_prompt(messages: Sequence[Message]) -> str:
-    """Everything, for a session that knows nothing yet. A lone user message goes as it is."""
-    if len(messages) == 1 and messages[0].role == "user":
-        return messages[0].text
-    turns = [_turn(message) for message in messages]
+def whole_prompt(messages: Sequence[Message], contract: str = "", reply_schema: bytes = b"") -> str:
+    """Everything, for a session that knows nothing yet. A lone user message goes as it is.
+
+    The contract (the part on tools) and the demand for JSON stand last, right before the answer.
+    """
+    demands = [part for part in (contract, _demand(reply_schema)) if part]
+    if len(messages) == 1 and messages[0].role == "user" and not demands:
+        return _text(messages[0])
+    calls = _calls(messages)
+    turns = [_turn(message, calls) for message in messages]
     if messages[-1].role == "assistant":  # a prefill: the reply goes on from it
-        return "\n\n".join(turns)
-    return "\n\n".join([*turns, "[Assistant]"])
+        return "\n\n".join([*turns[:-1], *demands, turns[-1]])
+    return "\n\n".join([*turns, *demands, "[Assistant]"])
 
 
 def split_reply(messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]]:
@@ -27,18 +33,57 @@ def split_reply(messages: Sequence[Message]) -> tuple[Sequence[Message], Sequenc
     return (), messages
 
 
-def reply_prompt(new: Sequence[Message]) -> str:
-    """Only what is new, for a session that remembers the rest."""
+def reply_prompt(
+    new: Sequence[Message], prefix: Sequence[Message] = (), constraint: str = "", reply_schema: bytes = b""
+) -> str:
+    """Only what is new, for a session that remembers the rest. `prefix` is that rest: it names the calls whose
+    results are new; `constraint` is what this reply must be (or a whole contract, if the session was told none).
+    """
+    demands = [part for part in (constraint, _demand(reply_schema)) if part]
     if len(new) == 1 and new[0].role == "user":
-        return new[0].text
-    return "\n\n".join(_turn(message) for message in new)
+        return "\n\n".join([_text(new[0]), *demands])
+    results = sum(message.role == "tool" for message in new)
+    calls = _calls(prefix[-1:]) if results else {}
+    return "\n\n".join([*(_turn(message, calls, remind=results > 1) for message in new), *demands])
 
 
-def _turn(message: Message) -> str:
+def _calls(messages: Iterable[Message]) -> dict[str, ToolCall]:
+    return {call.id: call for message in messages for call in message.tool_calls}
+
+
+def _turn(message: Message, calls: dict[str, ToolCall], remind: bool = False) -> str:
     if message.role == "tool":
-        return f"[Result of tool call {message.tool_call_id}]\n{message.text}"
-    parts = [f"[{_LABELS[message.role]}]"]
-    if message.text:
-        parts.append(message.text)
+        return _result(message, calls.get(message.tool_call_id), remind)
+    text = _text(message)
+    if not message.tool_calls:
+        return f"{_LABELS[message.role]}\n{text}" if text else _LABELS[message.role]
+    parts = [_LABELS[message.role], *([text] if text else ())]
+    # Not in the syntax of calls, or the model would copy old calls.
     parts += [f"(called tool {call.name}, id {call.id}, with {call.arguments or '{}'})" for call in message.tool_calls]
     return "\n".join(parts)
+
+
+def _result(message: Message, call: ToolCall | None, remind: bool) -> str:
+    kind = "Failed" if message.is_error else "Result of"
+    head = (
+        f"[{kind} tool call {message.tool_call_id}: {call.name}]"
+        if call
+        else f"[{kind} tool call {message.tool_call_id}]"
+    )
+    if call and remind and 2 < len(call.arguments) <= _SHORT_ARGUMENTS:
+        head += f"\n(called with {call.arguments})"
+    return f"{head}\n{_text(message)}"
+
+
+def _text(message: Message) -> str:
+    """A turn that is only an image must not be empty for the service."""
+    return message.text if message.text or not message.images else "[image]"
+
+
+def _demand(reply_schema: bytes) -> str:
+    if not reply_schema:
+        return ""
+    if reply_schema.strip() == b"{}":
+        return "Answer with JSON only: one JSON object, without any text or code fence around it."
+    schema = reply_schema.decode("utf-8", "replace")
+    return f"Answer with JSON only that follows this schema, without any text or code fence around it: {schema}"

@@ -34,7 +34,7 @@ def test_tool_calls_and_their_results_are_told():
     assert prompt == (
         "[User]\nHello\n\n"
         '[Assistant]\n(called tool read_file, id c1, with {"path":"a"})\n(called tool list, id c2, with {})\n\n'
-        "[Result of tool call c1]\ntext of a\n\n[Assistant]"
+        "[Result of tool call c1: read_file]\ntext of a\n\n[Assistant]"
     )
 
 

@@ -1,0 +1,132 @@
+"""What the model is told about the tools of a request, and what it is told when it did not keep to it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from string import Template
+from typing import Protocol
+
+from bridge.chat.request import Tool, ToolChoice
+from bridge.prompt import schema
+from bridge.prompt.profile import DEFAULT_PROFILE, PromptProfile
+
+MAX_CALLS = 8
+_MAX_QUOTED = 2000  # characters of a flawed call that are shown to the model again
+_BLANK_LINES = re.compile(r"\n{3,}")
+
+# Kinds of tools that agents have, by the names they give them, letters and digits only.
+_KINDS = (
+    ("read a file", ("read", "readfile", "view", "viewfile", "openfile", "loadfile")),
+    ("change a file", ("edit", "editfile", "applypatch", "patch", "replaceinfile", "strreplace", "applydiff")),
+    ("write a whole file", ("write", "writefile", "writetofile", "createfile", "savefile")),
+    ("run a command", ("bash", "shell", "shellcommand", "execcommand", "executecommand", "runcommand", "terminal")),
+    ("search in files", ("grep", "searchfiles", "grepsearch", "searchcode", "codesearch")),
+    ("find files by name", ("glob", "findfiles", "filesearch", "globsearch")),
+    ("list a folder", ("ls", "list", "listdir", "listfiles", "listdirectory")),
+    ("fetch a page", ("webfetch", "fetch", "fetchurl", "openurl", "readurl")),
+    ("search the web", ("websearch", "searchweb", "internetsearch")),
+)
+
+
+class FlawedCall(Protocol):
+    """A call that cannot be passed on."""
+
+    @property
+    def name(self) -> str:
+        """The tool's name as the model wrote it."""
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, in one line."""
+
+    @property
+    def source(self) -> str:
+        """The text of the call as it was written."""
+
+
+def contract(
+    tools: Sequence[Tool],
+    choice: ToolChoice,
+    *,
+    parallel: bool,
+    nonce: str,
+    profile: PromptProfile = DEFAULT_PROFILE,
+) -> str:
+    """The block of the prompt that tells of the tools; empty when none may be called."""
+    if not tools or choice.mode == "none":
+        return ""
+    tools = tuple(tools)
+    begin, end = f"<call:{nonce}>", f"</call:{nonce}>"
+    demand = constraint(choice, parallel=True, nonce=nonce)
+    values = {
+        "open": begin,
+        "close": end,
+        "tools": schema.tool_list(tools, profile.description_chars),
+        "example": "\n".join(f"{begin}{body}{end}" for body in schema.examples(tools, 2)),
+        "rules": _rules(parallel),
+        "hints": _hints(tools),
+        "choice": demand,
+    }
+    template = Template(profile.template)
+    text = _BLANK_LINES.sub("\n\n", template.safe_substitute(values)).strip()
+    if demand and "choice" not in template.get_identifiers():
+        text += "\n\n" + demand  # a client's demand holds under every template
+    return text
+
+
+def _rules(parallel: bool) -> str:
+    if not parallel:
+        return "- Write at most one call in a reply, then wait for its result."
+    return (
+        f"- Calls that do not need each other's results may follow one another in the same reply, at most {MAX_CALLS}. "
+        "A call that needs a result waits for it."
+    )
+
+
+def _hints(tools: Sequence[Tool]) -> str:
+    named: dict[str, str] = {}
+    for tool in tools:
+        named.setdefault("".join(filter(str.isalnum, tool.name.lower())), tool.name)
+    found = [
+        f"{what}: {next(named[name] for name in names if name in named)}"
+        for what, names in _KINDS
+        if not named.keys().isdisjoint(names)
+    ]
+    return f"- Use the tool made for it: {'; '.join(found)}." if len(found) > 1 else ""
+
+
+def constraint(choice: ToolChoice, *, parallel: bool, nonce: str) -> str:
+    """One line on what this reply must be, for a session that knows the contract; empty when the model is free."""
+    if choice.mode == "none":
+        return "Do not call a tool in this reply: answer in text."
+    how = f'<call:{nonce}>{{"name":"{choice.name or "TOOL"}","arguments":{{...}}}}</call:{nonce}>'
+    count = "at least one" if parallel else "exactly one"
+    if choice.mode == "required":
+        return f"This reply must contain {count} tool call, written as {how}."
+    if choice.mode == "named":
+        return f"This reply must contain {count} call of the tool {choice.name}, written as {how}."
+    return "" if parallel else "Write at most one tool call in this reply."
+
+
+def missing_call(choice: ToolChoice, nonce: str) -> str:
+    """Asked once more in the same session, when a call was demanded and none came."""
+    what = f"a call of the tool {choice.name}" if choice.mode == "named" else "a tool call"
+    name = choice.name or "TOOL"
+    return (
+        f"Your last reply contained no tool call, but {what} is required and the tools are available. Reply again now, "
+        f'with the call only and no explanation:\n<call:{nonce}>{{"name":"{name}","arguments":{{...}}}}</call:{nonce}>'
+    )
+
+
+def invalid_call(flawed: FlawedCall, nonce: str) -> str:
+    """Asked once more in the same session, when a call could not be read or does not fit its tool."""
+    source = flawed.source.strip()
+    if len(source) > _MAX_QUOTED:
+        source = f"{source[: _MAX_QUOTED // 2]} ... {source[-_MAX_QUOTED // 2 :]}"
+    name = flawed.name or "TOOL"
+    return (
+        f"Your call of the tool {name} was not run: {flawed.reason}\nYou wrote:\n{source}\n\n"
+        "Reply again now with the corrected call only, complete and without explanation:\n"
+        f'<call:{nonce}>{{"name":"{name}","arguments":{{...}}}}</call:{nonce}>'
+    )
