@@ -55,8 +55,9 @@ def _accept(service: Service, peer: Peer, params: Params | None) -> tuple[Turn, 
     service.log.write(f"|Chat| doAsk params.SessionType: {asked.session_type}, ChatMode: {asked.mode}")
     refusal = None
     try:
-        marker, prompt = last_marker(asked.prompt)
+        marker, prompt, after = last_marker(asked.prompt)
         turn = Turn(service, peer, asked, service.controls.for_turn(marker), prompt)
+        turn.told = after if "plan" in marker else asked.prompt
     except KnobError as exc:
         turn = Turn(service, peer, asked, TurnKnobs(), asked.prompt)
         refusal = (400, f"simulator script: {exc}")

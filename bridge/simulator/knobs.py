@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import msgspec
 
+from . import plan
+
 ENVIRONMENT_PREFIX = "LINGMA_SIMULATOR_"
 CONTROL_FILE = "simulator.json"
 MARKER_OPENS = "[[sim:"
@@ -37,7 +39,7 @@ class ServiceKnobs(msgspec.Struct, frozen=True, kw_only=True):
     auth_status: Annotated[int, "fixed auth/status.status; 0: the true one"] = 0
     models: Annotated[str, "comma list of key:Name; a change pushes config/refreshModels (F25)"] = ""
     models_empty: Annotated[bool, "config/queryModels answers {} (F19)"] = False
-    plan: Annotated[str, "value of user/plan; empty: the error -32603"] = ""
+    user_plan: Annotated[str, "value of user/plan; empty: the error -32603"] = ""
     version_string: Annotated[str, "version told everywhere (F29)"] = "2.11.1"
     server_name: Annotated[str, "serverInfo.name"] = "lingma"
     start_delay_ms: Annotated[float, "wait before anything is listened on"] = 0
@@ -89,6 +91,13 @@ class TurnKnobs(msgspec.Struct, frozen=True, kw_only=True):
     title: Annotated[bool, "push session/title/update for a new session"] = True
     steps: Annotated[bool, "push chat/process_step_callback before the text"] = True
     context_usage: Annotated[bool, "push context/usage/sync before the end"] = False
+    plan: Annotated[
+        str,
+        "JSON list of what an obedient model does, one step per turn: {say, think, call, arguments, calls: [{call, "
+        "arguments}], flaw, times}. It calls in the format that the prompt asks for and goes on when results came; "
+        "{{last_result}} and {{results}} (their number) are filled in. flaw, in the first `times` attempts: fence, "
+        "quotes, comma, string, alias, unknown, missing, type, nonce, cut, no_call or prose",
+    ] = ""
     think: Annotated[str, "reasoning text, sent before the answer"] = ""
     think_style: Annotated[Literal["push", "fence", "tags"], "push (chat/think), fence or tags"] = "push"
     think_end: Annotated[Literal["done", "end"], "step of the last chat/think: done or end"] = "done"
@@ -162,6 +171,8 @@ def turn_knobs(layer: Layer) -> TurnKnobs:
     """The turn part of a layer; raise KnobError."""
     for name in {"tool_args", "tool_results"} & layer.keys():
         _check_json(name, _as_text(layer[name]))
+    if text := layer.get("plan"):
+        _check_plan(_as_text(text))
     return _build(TurnKnobs, {name: value for name, value in layer.items() if name in TURN_NAMES})
 
 
@@ -170,6 +181,13 @@ def _check_json(name: str, text: str) -> None:
         json.loads(text)
     except ValueError as exc:
         raise KnobError(f"{name} is not valid JSON: {exc}") from None
+
+
+def _check_plan(text: str) -> None:
+    try:
+        plan.read(text)
+    except ValueError as exc:
+        raise KnobError(f"plan: {exc}") from None
 
 
 def _build(struct: type[Knobs], values: Layer) -> Knobs:
@@ -187,15 +205,15 @@ def _as_text(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, (dict, list)) else value
 
 
-def last_marker(prompt: str) -> tuple[Layer, str]:
-    """The knobs of the last marker in the prompt, and the prompt without any marker."""
+def last_marker(prompt: str) -> tuple[Layer, str, str]:
+    """The knobs of the last marker in the prompt, the prompt without any marker, and what stands after the last."""
     at = prompt.rfind(MARKER_OPENS)
     if at < 0:
-        return {}, prompt
+        return {}, prompt, prompt
     match = MARKER.match(prompt, at)
     if match is None:
         raise KnobError(f"the marker is not closed or quoted properly: {prompt[at : at + 80]}")
-    return _pairs(match[1]), MARKER.sub("", prompt).strip()
+    return _pairs(match[1]), MARKER.sub("", prompt).strip(), prompt[match.end() :]
 
 
 def _pairs(text: str) -> Layer:

@@ -152,7 +152,7 @@ def _profile_url(service: Service, peer: Peer, params: Params) -> Any:
 
 
 def _plan(service: Service, peer: Peer, params: Params) -> Any:
-    if plan := service.controls.service.plan:
+    if plan := service.controls.service.user_plan:
         return {"plan": plan}
     raise RpcError(-32603, "failed to get user plan info: HTTP status 404")
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from .obedient import Memory
+
 LIMIT = 5000
 
 
@@ -30,6 +32,7 @@ class Session(msgspec.Struct):
     modified: int
     tokens: int = 0
     records: list[Record] = []
+    memory: Memory = msgspec.field(default_factory=Memory)
 
     def shown(self, *, full: bool) -> dict[str, Any]:
         """The session object of the protocol, with its records or without."""

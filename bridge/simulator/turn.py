@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from . import faults, personality, tools
+from . import faults, obedient, personality, tools
 from .ask import Ask, echo
 from .knobs import TurnKnobs
 from .quirks import Quirks
@@ -36,6 +36,7 @@ class Turn:
 
     def __init__(self, service: Service, peer: Peer, ask: Ask, knobs: TurnKnobs, prompt: str) -> None:
         self.service, self.peer, self.ask, self.knobs, self.prompt = service, peer, ask, knobs, prompt
+        self.told = prompt  # what stands after the plan, or all of it
         self.faults = faults.named(knobs.fault)
         self.quirks = Quirks.of(faults.wire_knobs(knobs, self.faults), websocket=peer.websocket)
         self.started_ms = service.chance.now_ms()
@@ -81,6 +82,7 @@ class Turn:
         yield 0  # the result of chat/ask goes first
         if "interleave" in self.faults:
             yield from self._wait_for_partner()
+        self._obey()
         self._prepare()
         yield self._first_rest()
         if self.knobs.think:
@@ -125,6 +127,15 @@ class Turn:
         else:
             self.service.wheel.wake(partner.job)
             yield 0
+
+    def _obey(self) -> None:
+        """Let the plan say what this turn thinks and writes; a text for this very turn beats an older plan."""
+        if self.knobs.text and not self.knobs.plan:
+            return
+        done = obedient.perform(self.session.memory, self.ask.prompt, self.told, given=self.knobs.plan)
+        if done is not None:
+            think = done.think or self.knobs.think
+            self.knobs = msgspec.structs.replace(self.knobs, text=done.text, think=think)
 
     def _prepare(self) -> None:
         if self.knobs.steps:

@@ -158,7 +158,7 @@ def test_the_http_port_takes_no_websocket(simulator):
 
 
 async def test_endpoint_plan_and_settings(start):
-    async with start("--plan=pro").client() as client:
+    async with start("--user-plan=pro").client() as client:
         assert await client.call("config/updateEndpoint", {"endpoint": "https://d.test"}) == {"success": True}
         assert await client.call("config/getEndpoint") == {"endpoint": "https://d.test"}
         assert "mcpAutoRun" in await client.call("config/getGlobal")
