@@ -38,6 +38,7 @@ from bridge.lingma.dialect_a import AGENT_MODELS
 from bridge.lingma.service_log import LoggedUsage
 from bridge.lingma.turn import Turn
 from bridge.pool.pool import Lease, Pool, Waiter, retry_hint
+from bridge.routes import Routes
 from sessions_store.store import SessionStore
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,8 @@ class Engine:
         self.options = options
         self.new_id = new_id
         self.calibration = Calibration()
+        self.routes = Routes(default_model=options.default_model)
+        """Replaced when operators change something, and when the account offers other models."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, request: ChatRequest, caller_id: int, record: TurnRecord, emit: Emit) -> None:
