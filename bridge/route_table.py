@@ -1,0 +1,105 @@
+"""The rows of the console as routes, read in a thread: at the start, when they change, and now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import msgspec
+from django.db import DatabaseError, connection
+from redis import ResponseError
+
+from accounts.redis_link import RedisLink, RedisUnavailable
+from bridge.models import ModelAlias, PromptTemplate
+from bridge.prompt.profile import PromptProfile
+from bridge.route_news import KEY
+from bridge.routes import Alias
+
+log = logging.getLogger(__name__)
+
+LOOK_SEC = 2.0
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What operators say, in the order in which it counts."""
+
+    aliases: list[Alias] = []
+    profiles: list[tuple[str, PromptProfile]] = []
+
+
+def read_rules() -> Rules:
+    """Whatever is enabled. Raise DatabaseError."""
+    return Rules(
+        [alias_of(row) for row in ModelAlias.objects.filter(enabled=True)],
+        [(row.pattern, profile_of(row)) for row in PromptTemplate.objects.filter(enabled=True)],
+    )
+
+
+def alias_of(row: ModelAlias) -> Alias:
+    """The rule of a row."""
+    return msgspec.convert(
+        {
+            "pattern": row.pattern,
+            "lingma_model": row.lingma_model,
+            "ask_mode": row.ask_mode or None,
+            "tool_mode": row.tool_mode or None,
+            "thinking": row.thinking == ModelAlias.Thinking.ON if row.thinking else None,
+            "display_name": row.display_name,
+        },
+        Alias,
+    )
+
+
+def profile_of(row: PromptTemplate) -> PromptProfile:
+    """The profile of a row."""
+    return PromptProfile(row.template, row.description_chars)
+
+
+class RouteTable:
+    """Calls `changed` with the rules when they are first read and whenever they may be others. Never raises."""
+
+    def __init__(self, link: RedisLink, every: float, changed: Callable[[Rules], None]) -> None:
+        self._link = link
+        self._every = every
+        self._changed = changed
+        self._seen = b""
+        self._read_at = float("-inf")
+        self._failing = False
+
+    async def follow(self) -> None:
+        """Look for changes until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SEC)
+            await self.look()
+
+    async def look(self) -> None:
+        """Read the rules if they have changed, or were read long ago. After an error the old ones stay."""
+        news = await self._news()
+        if news in (None, self._seen) and time.monotonic() - self._read_at < self._every:
+            return
+        try:
+            rules = await asyncio.to_thread(_read_in_thread)
+        except DatabaseError as exc:
+            if not self._failing:
+                log.error("aliases and prompts cannot be read, those read before go on to count: %s", exc)  # noqa: TRY400
+            self._failing = True
+            return
+        self._failing, self._read_at = False, time.monotonic()
+        self._seen = self._seen if news is None else news  # asked for before reading, so no change is missed
+        self._changed(rules)
+
+    async def _news(self) -> bytes | None:
+        """The counter of changes; None while Redis is away."""
+        try:
+            return await self._link.execute("GET", KEY) or b"0"
+        except (RedisUnavailable, ResponseError):
+            return None
+
+
+def _read_in_thread() -> Rules:
+    try:
+        return read_rules()
+    finally:
+        connection.close()  # to the pool, where there is one; nothing else ends this thread's use of it
