@@ -21,6 +21,9 @@ class Case:
     timed: bool = True  # read the time stamp of every chunk
     passes: int = 99
     path: str = "/v1/chat/completions"
+    tools: int = 0  # declared by the request
+    history_kb: int = 0  # of earlier calls and results
+    only: str = ""  # the target it says something about; empty: all
 
     @property
     def chunks_per_second(self):
@@ -34,9 +37,12 @@ CASES = (
     # after some requests, so that what is made on first use does not count as memory of a stream
     Case("memory", 500, 30, 100, spread=1.0, warm=2.0, window=0.5, timed=False, passes=1),
     Case("flood", 50, 200, timed=False),
+    Case("flood_tools", 50, 200, timed=False, tools=20, only="ours"),
     # windows of whole streams: every client begins and ends the same number of answers in them
     Case("paced", 50, 100, 20, spread=1.0, warm=1.3, window=4.04),
+    Case("paced_tools", 50, 100, 20, spread=1.0, warm=1.3, window=4.04, tools=20, only="ours"),
     Case("crowd", 500, 100, 20, spread=1.8, warm=2.2, window=2.02),
+    Case("agent", 4, 1, tools=20, history_kb=500, only="ours"),
     Case("single", 1, 400, 5, warm=0.2, window=2.0, passes=0),  # only when asked for by name
 )
 

@@ -13,6 +13,7 @@ import time
 
 import uvloop
 
+from tests.bench.agents import history, tools
 from tests.bench.cases import Case
 from tests.bench.chunks import MARK, StampReader, question
 from tests.bench.processes import rss_bytes, snapshot
@@ -36,7 +37,11 @@ def request_bytes(case, key):
         {"role": "system", "content": SYSTEM},
         {"role": "user", "content": f"Please answer this: {question(case.chunks, case.interval_ms)}. Thank you."},
     ]
-    body = json.dumps({"model": "org_auto", "messages": messages, "stream": case.streamed}).encode()
+    messages[1:1] = (
+        [{"role": "user", "content": "Mend the tests."}, *history(case.history_kb)] if case.history_kb else []
+    )
+    order = {"model": "org_auto", "messages": messages, "stream": case.streamed}
+    body = json.dumps(order | ({"tools": tools(case.tools)} if case.tools else {})).encode()
     head = (
         f"POST {case.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\nAccept: */*\r\n"
         f"User-Agent: bench/1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
