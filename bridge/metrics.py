@@ -92,6 +92,11 @@ ACKS_LATE = Counter(
 UNKNOWN_PUSHES = Counter(
     "lingma_gateway_unknown_pushes_total", "Messages of the service that nobody here understands.", ("instance",)
 )
+IMAGE_FAILURES = Counter(
+    "lingma_gateway_image_failures_total",
+    "Images that did not reach the service. reason: invalid or fetch (refused), surplus, upload or timeout (left out).",
+    ("reason",),
+)
 LEDGER_BACKLOG = Gauge(
     "lingma_gateway_ledger_backlog", "Usage rows not yet in the database.", multiprocess_mode="livemostrecent"
 )

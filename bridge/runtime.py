@@ -20,6 +20,7 @@ from accounts.redis_link import RedisLink, RedisUnavailable
 from accounts.usage import Ledger
 from bridge import metrics
 from bridge.engine import Engine, EngineOptions
+from bridge.images.desk import ImageOptions
 from bridge.lingma import vsix
 from bridge.lingma.entropy import Entropy
 from bridge.lingma.turn import TurnLimits
@@ -184,3 +185,7 @@ def _instance_options(env: Environment) -> InstanceOptions:
 
 def _engine_options(env: Environment) -> EngineOptions:
     return EngineOptions(env.default_model, env.default_ask_mode, env.keepalive_sec)
+
+
+def _image_options(env: Environment) -> ImageOptions:
+    return ImageOptions(env.image_fetch_enabled, env.image_max_bytes, env.image_max_side, env.image_max_count)

@@ -17,6 +17,7 @@ from bridge.lingma.entropy import Entropy
 from bridge.lingma.framing import Framer, FramingError
 from bridge.lingma.rpc import Incoming
 from bridge.lingma.turn import Turn
+from bridge.lingma.uploads import Uploads
 from bridge.lingma.websocket import Broken, Refused, WebSocket
 
 logger = logging.getLogger(__name__)
@@ -45,12 +46,14 @@ class Connection(asyncio.Protocol):
         self._turns: dict[str, Turn] = {}
         self._calls: dict[int, asyncio.Future[bytes]] = {}
         self._next_id = 1
+        self._uploads = Uploads(self._call)
         self._outgoing: list[bytes] = []
         self._last_body = b""
         self._loop = loop
         self._handlers: dict[str, Callable[[bytes], None]] = {
             dialect_a.ANSWER: self._on_answer,
             dialect_a.FINISH: self._on_finish,
+            dialect_a.IMAGE_UPLOADED: self._uploads.told,
             **dict.fromkeys(dialect_a.FATAL, self._on_fatal),
         }
 
@@ -107,6 +110,10 @@ class Connection(asyncio.Protocol):
         async with asyncio.timeout(within):
             return await self._call(method, params)
 
+    async def upload(self, request_id: str, data_uri: str, within: float) -> str:
+        """Have the service take an image (10); its URL upstream. Raise UploadFailed."""
+        return await self._uploads.send(request_id, data_uri, within)
+
     def close(self) -> None:
         """Drop the connection now."""
         if self._transport is not None:
@@ -161,6 +168,7 @@ class Connection(asyncio.Protocol):
             if not call.done():
                 call.set_exception(ConnectionLost("The connection to the Lingma service was lost."))
         self._calls.clear()
+        self._uploads.lost()
         if not self.lost.done():
             self.lost.set_result(reason)
 

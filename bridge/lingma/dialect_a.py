@@ -31,6 +31,8 @@ TOOL_INVOKE = "tool/invoke"
 TOOL_INVOKE_RESULT = "tool/invokeResult"
 TOOL_SYNC = "tool/call/sync"
 TOOL_APPROVE = "tool/call/approve"
+IMAGE_UPLOAD = "image/upload"
+IMAGE_UPLOADED = "image/uploadResultNotification"
 UNDECIDED = frozenset({"", "INIT", "PENDING", "PROCESSING"})  # 11.3; read case-insensitively
 FATAL = frozenset({"error", "fatal_error", "chat/error"})  # 9.6, others that may arrive
 STATE_CHANGED = frozenset(
@@ -43,7 +45,7 @@ PASSIVE = frozenset(
         "tool/invoke", "tool/call/approve", "tool/invokeResult", "snapshot/syncAll", "workingSpaceFile/sync",
         "chat/codeChange/apply/finish", "commitMsg/answer", "commitMsg/finish", "chat/filterTimeout", "chat/delete",
         "chat/notification", "chat/publish/notice", "error/notificationError", "system/network_recover", "update/ready",
-        "extension/register", "config/changeGlobal", "image/uploadResultNotification", "task/status/sync",
+        "extension/register", "config/changeGlobal", IMAGE_UPLOADED, "task/status/sync",
         "user/inprogress/task/sync", "user/task/stats/sync", "task/planProgress/content/sync", "window/logMessage",
         "telemetry/event", "client/registerCapability", "chat/answer", "chat/finish",
     }
@@ -125,6 +127,39 @@ class ToolCallParams(msgspec.Struct, gc=False):
     asynchronous: bool | None = msgspec.field(default=None, name="async")
 
 
+class UploadResult(msgspec.Struct, gc=False):
+    """What both messages about an upload carry (10): the answer `success`, the notification the rest."""
+
+    requestId: str | None = None  # noqa: N815
+    imageUrl: str | None = None  # noqa: N815
+    success: bool | None = None
+
+
+class UploadParams(msgspec.Struct, gc=False):
+    """The answer to `image/upload`, or the params of `image/uploadResultNotification` (10)."""
+
+    requestId: str | None = None  # noqa: N815
+    errorCode: Any = None  # noqa: N815
+    errorMessage: str | None = None  # noqa: N815
+    result: UploadResult | None = None
+
+    @property
+    def upload_id(self) -> str:
+        """Which upload it is about; an error may come without a result."""
+        return (self.result and self.result.requestId) or self.requestId or ""
+
+    @property
+    def url(self) -> str:
+        """What `imageUrls` of a question calls the image, or ""."""
+        return (self.result and self.result.imageUrl) or ""
+
+    @property
+    def problem(self) -> str:
+        """Why it failed, or ""; any code means failure (5.3)."""
+        failed = self.errorCode or self.errorMessage or (self.result is not None and self.result.success is False)
+        return f"{self.errorCode or ''} {self.errorMessage or ''}".strip() or "no reason given" if failed else ""
+
+
 class AuthStatus(msgspec.Struct):
     """`auth/status` (7.1), without the tokens: what is not read cannot leak."""
 
@@ -168,6 +203,7 @@ decode_finish = msgspec.json.Decoder(FinishParams).decode
 decode_fatal = msgspec.json.Decoder(FatalParams).decode
 decode_about = msgspec.json.Decoder(AboutParams).decode
 decode_tool_call = msgspec.json.Decoder(ToolCallParams).decode
+decode_upload = msgspec.json.Decoder(UploadParams).decode
 decode_auth_status = msgspec.json.Decoder(AuthStatus).decode
 _decode_ask_result = msgspec.json.Decoder(_AskResult).decode
 _decode_initialized = msgspec.json.Decoder(_Initialized).decode
@@ -208,6 +244,11 @@ def ask_params(ask: Ask, overrides: dict[str, dict[str, Any]]) -> dict[str, Any]
         "chatContext": context,
         **overrides.get(ask.mode, {}),
     }
+
+
+def upload_params(request_id: str, data_uri: str) -> dict[str, Any]:
+    """The payload of `image/upload` (10): a `data:` URI, never a path."""
+    return {"requestId": request_id, "imageUri": data_uri}
 
 
 def ask_refused(result: bytes) -> str | None:

@@ -18,11 +18,13 @@ from bridge.lingma import dialect_a
 from bridge.lingma.connection import Connection, DialFailed
 from bridge.lingma.dialect_a import Ask, Model
 from bridge.lingma.endpoint import Endpoint
+from bridge.lingma.entropy import Entropy
 from bridge.lingma.process import Process, StartFailed
 from bridge.lingma.pulse import Pulse
 from bridge.lingma.rpc import RpcError
 from bridge.lingma.service_log import ServiceLog
 from bridge.lingma.turn import Turn, TurnLimits
+from bridge.lingma.uploads import UploadFailed
 from bridge.pool.policy import Affinity, Candidate, InstanceFacts, InstanceState, restart_delay
 
 logger = logging.getLogger(__name__)
@@ -30,8 +32,12 @@ logger = logging.getLogger(__name__)
 DIAL_EVERY_SEC = 0.15
 LOGIN_POLL_SEC = 5.0
 HEALTH_SEC = 30.0
+UPLOAD_SEC = 10.0  # the plugin waits as long (10)
 BRIEF_SEC = 1.0  # a connection that was lost so soon is not worth making again
 STEADY_SEC = 60.0  # a run this long wipes out the memory of earlier failures
+
+
+_new_id = Entropy(16)
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -156,6 +162,12 @@ class Instance:
             turn.close()
             raise
         return turn
+
+    async def upload_image(self, data_uri: str) -> str:
+        """Hand an image to the service; its URL for `Ask.image_urls`, good on this instance. Raise UploadFailed."""
+        if self._connection is None:
+            raise UploadFailed("The instance is not connected.")
+        return await self._connection.upload(_new_id().hex(), data_uri, UPLOAD_SEC)
 
     def give_up(self, turn: Turn) -> None:
         """Nobody wants the rest: end the turn here and tell the service to stop (9.7)."""

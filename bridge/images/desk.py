@@ -1,0 +1,124 @@
+"""Takes the images of a turn to the service: from a `data:` or http(s) URL, past every check, to a URL upstream."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from bridge import metrics
+from bridge.chat.errors import InvalidRequest, UpstreamFailed, UpstreamTimeout
+from bridge.images.fetch import Fetcher, FetchFailed, FetchOptions
+from bridge.images.prepare import Unusable, prepare
+from bridge.images.sniff import kind_of
+
+logger = logging.getLogger(__name__)
+
+LONGEST_HEAD = 256  # of a data: URL, up to its comma
+
+Upload = Callable[[str], Awaitable[str]]
+
+
+class ImageOptions(msgspec.Struct, frozen=True):
+    """Sizes in bytes and pixels. `upload_bytes` keeps the base64 form below the 10 MB known of the service (10)."""
+
+    fetch_enabled: bool = False
+    max_bytes: int = 10 << 20
+    max_side: int = 2048
+    max_count: int = 10
+    upload_bytes: int = 7_500_000
+    fetch: FetchOptions = FetchOptions()
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    """What the service calls the images, in their order, and how many of them it will not see."""
+
+    urls: tuple[str, ...] = ()
+    failed: int = 0
+
+
+class ImageDesk:
+    """One per process: however many turns bring images, one image at a time is decoded."""
+
+    def __init__(self, options: ImageOptions) -> None:
+        self._options = options
+        self._fetcher = Fetcher(options.fetch, options.max_bytes)
+        self._worker = ThreadPoolExecutor(1, "images")
+
+    async def deliver(self, sources: Sequence[str], upload: Upload) -> Delivered:
+        """Upload the newest of these as `data:` URLs; the service's trouble with one costs only that one.
+
+        Raise InvalidRequest for what can never work: not an image, too large, a refused or unreachable address.
+        """
+        newest = sources[-self._options.max_count :]
+        surplus = len(sources) - len(newest)
+        if surplus:
+            metrics.IMAGE_FAILURES.labels("surplus").inc(surplus)
+        urls: list[str] = []
+        for number, source in enumerate(newest, 1):
+            image = await self._image(source, f"Image {number + surplus} of {len(sources)}")
+            try:
+                urls.append(await upload(image))
+            except UpstreamTimeout as exc:
+                # The next one would wait as long, and the client with it.
+                _count("timeout", exc)
+                break
+            except UpstreamFailed as exc:
+                _count("upload", exc)
+        return Delivered(tuple(urls), len(sources) - len(urls))
+
+    async def _image(self, source: str, name: str) -> str:
+        """The image as a `data:` URL of its true type. Raise InvalidRequest."""
+        try:
+            fetched = None if _is_data(source) else await self._fetched(source)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._worker, self._prepared, source, fetched)
+        except Unusable as exc:
+            metrics.IMAGE_FAILURES.labels("invalid").inc()
+            raise InvalidRequest(f"{name}: {exc}.", code=exc.code) from None
+        except FetchFailed as exc:
+            metrics.IMAGE_FAILURES.labels("fetch").inc()
+            raise InvalidRequest(f"{name}: {exc}.", code="failed_to_download_image") from None
+
+    async def _fetched(self, source: str) -> bytes:
+        if source[:8].lower().startswith(("http://", "https://")) and not self._options.fetch_enabled:
+            raise Unusable("only data: URLs are accepted here; set IMAGE_FETCH_ENABLED", "invalid_image_url")
+        return await self._fetcher.get(source)
+
+    def _prepared(self, source: str, fetched: bytes | None) -> str:
+        """In the worker thread: base64 of megabytes takes long enough for others to notice."""
+        options = self._options
+        data = _decoded(source, options.max_bytes) if fetched is None else fetched
+        if not data:
+            raise Unusable("it is empty", "empty_image_file")
+        kind = kind_of(data)
+        if kind is None:
+            raise Unusable("it is no PNG, JPEG, GIF or WebP image", "unsupported_image_media_type")
+        image = prepare(data, kind, max_side=options.max_side, max_bytes=options.upload_bytes)
+        return f"data:image/{image.kind};base64,{base64.b64encode(image.data).decode()}"
+
+
+def _count(reason: str, problem: UpstreamFailed) -> None:
+    metrics.IMAGE_FAILURES.labels(reason).inc()
+    logger.warning("an image was not delivered: %s", problem.message)
+
+
+def _is_data(source: str) -> bool:
+    return source[:5].lower() == "data:"
+
+
+def _decoded(source: str, max_bytes: int) -> bytes:
+    """The bytes of a base64 `data:` URL, whatever type it declares. Raise Unusable."""
+    comma = source.find(",", 0, LONGEST_HEAD)
+    if comma < 0 or not source[:comma].lower().endswith(";base64"):
+        raise Unusable("its data: URL is not in base64", "invalid_base64_image")
+    if (len(source) - comma - 1) // 4 * 3 - 2 > max_bytes:
+        raise Unusable(f"it is larger than {max_bytes} bytes", "image_file_too_large")
+    try:
+        return base64.b64decode(source[comma + 1 :], validate=True)
+    except ValueError:
+        raise Unusable("its base64 cannot be decoded", "invalid_base64_image") from None

@@ -1,0 +1,162 @@
+"""Fetches an image from a URL of a client's choice, which may be an attempt to reach what only the gateway can reach.
+
+A host is resolved once, every address it has must be public, and exactly one of these is connected to. Time, size and
+redirects are bounded; no proxy, no cookie, no credential and no encoding of the content takes part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import h11
+import msgspec
+
+from bridge.images import target as targets
+from bridge.images.addresses import is_public
+from bridge.images.target import BadUrl, Target
+
+CHUNK = 65536
+MOST_HEAD = 32768
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+# A slow name server must hold no threads but these.
+_resolvers = ThreadPoolExecutor(4, "resolver")
+
+
+async def resolve(host: str, port: int) -> list[str]:
+    """All addresses of a host, in the order to try them. Raise OSError."""
+    loop = asyncio.get_running_loop()
+    found = await loop.run_in_executor(_resolvers, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    return [str(address[0]) for *_, address in found]
+
+
+class FetchOptions(msgspec.Struct, frozen=True):
+    """How far a fetch may go. `seconds` is for all of it, redirects included."""
+
+    seconds: float = 10.0
+    redirects: int = 3
+    ports: frozenset[int] = frozenset({80, 443})
+    resolve: Callable[[str, int], Awaitable[list[str]]] = resolve
+    is_allowed: Callable[[str], bool] = is_public
+    authorities: str | None = None
+    """File with the certificates to trust; None: the system's."""
+
+
+class FetchFailed(Exception):
+    """The message is for the client: it says nothing of the network the gateway stands in."""
+
+
+class Fetcher:
+    """`get(url)` is all."""
+
+    def __init__(self, options: FetchOptions, max_bytes: int) -> None:
+        self._options = options
+        self._max_bytes = max_bytes
+
+    async def get(self, url: str) -> bytes:
+        """The body behind the URL. Raise FetchFailed."""
+        try:
+            async with asyncio.timeout(self._options.seconds):
+                return await self._follow(targets.read(url, self._options.ports))
+        except BadUrl as exc:
+            raise FetchFailed(str(exc)) from None
+        except TimeoutError:
+            raise FetchFailed(f"it could not be fetched within {self._options.seconds:g} s") from None
+        except (OSError, h11.RemoteProtocolError):
+            raise FetchFailed("it could not be fetched") from None
+
+    async def _follow(self, target: Target) -> bytes:
+        for _ in range(self._options.redirects + 1):
+            answer = await self._ask(target)
+            if isinstance(answer, bytes):
+                return answer
+            target = targets.redirected(target, answer, self._options.ports)
+        raise FetchFailed(f"it is redirected more than {self._options.redirects} times")
+
+    async def _ask(self, target: Target) -> bytes | str:
+        """The body, or where a redirect leads."""
+        reader, writer = await self._connect(target)
+        try:
+            return await self._exchange(target, reader, writer)
+        finally:
+            writer.transport.abort()
+
+    async def _connect(self, target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """To an address that was checked; the name is not looked up again."""
+        addresses = await self._options.resolve(target.host, target.port)
+        if not addresses or not all(map(self._options.is_allowed, addresses)):
+            raise FetchFailed("its host has no public address")
+        trusted = _trusted(self._options.authorities) if target.secure else None
+        name = target.host if target.secure else None
+        problem: OSError = OSError("no address")
+        for address in dict.fromkeys(addresses):
+            try:
+                return await asyncio.open_connection(address, target.port, ssl=trusted, server_hostname=name)
+            except OSError as exc:
+                problem = exc
+        raise problem
+
+    async def _exchange(
+        self, target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bytes | str:
+        http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_HEAD)
+        for event in (_request(target), h11.EndOfMessage()):
+            writer.write(http.send(event) or b"")
+        response = await _next(http, reader)
+        while isinstance(response, h11.InformationalResponse):
+            response = await _next(http, reader)
+        if not isinstance(response, h11.Response):
+            raise FetchFailed("it could not be fetched")
+        headers = {name: value.decode("latin-1") for name, value in response.headers}
+        if response.status_code in REDIRECTS and b"location" in headers:
+            return headers[b"location"]
+        self._check(response.status_code, headers)
+        return await self._body(http, reader)
+
+    def _check(self, status: int, headers: dict[bytes, str]) -> None:
+        if status != 200:
+            raise FetchFailed(f"its host answered with status {status}")
+        if headers.get(b"content-encoding", "identity").lower() != "identity":
+            raise FetchFailed("its host sent it compressed, without being asked to")
+        if int(headers.get(b"content-length", 0)) > self._max_bytes:
+            raise self._too_large()
+
+    async def _body(self, http: h11.Connection, reader: asyncio.StreamReader) -> bytes:
+        body = bytearray()
+        while isinstance(event := await _next(http, reader), h11.Data):
+            body += event.data
+            if len(body) > self._max_bytes:  # whatever the header said
+                raise self._too_large()
+        return bytes(body)
+
+    def _too_large(self) -> FetchFailed:
+        return FetchFailed(f"it is larger than {self._max_bytes} bytes")
+
+
+def _request(target: Target) -> h11.Request:
+    headers = [
+        ("Host", target.authority),
+        ("User-Agent", "lingma-gateway"),
+        ("Accept", "image/png, image/jpeg, image/gif, image/webp"),
+        ("Accept-Encoding", "identity"),
+        ("Connection", "close"),
+    ]
+    return h11.Request(method="GET", target=target.path, headers=headers)
+
+
+async def _next(http: h11.Connection, reader: asyncio.StreamReader) -> h11.Event | None:
+    """None: nothing more can come."""
+    while (event := http.next_event()) is h11.NEED_DATA:
+        http.receive_data(await reader.read(CHUNK))
+    return event if isinstance(event, h11.Event) else None
+
+
+@cache
+def _trusted(authorities: str | None) -> ssl.SSLContext:
+    """Reading the system's certificates takes a while, so they are read once."""
+    return ssl.create_default_context(cafile=authorities)

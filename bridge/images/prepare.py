@@ -1,0 +1,106 @@
+"""Decodes an image to know that it is one, and makes it smaller when it is too large. Call it in a thread."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from io import BytesIO
+from typing import Final
+
+import msgspec
+from PIL import Image, ImageOps
+
+from bridge.images.sniff import Kind
+
+MOST_PIXELS: Final = 50_000_000
+MOST_SCANS: Final = (
+    200  # a progressive JPEG has about ten; each of thousands of empty ones costs a pass over all pixels
+)
+JPEG_QUALITY: Final = 85
+SCALABLE: Final = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
+DEEP: Final = frozenset({"I", "I;16", "I;16B", "I;16L", "F"})
+
+# What Pillow's readers are known to raise for bytes that are no image.
+UNREADABLE: Final = (
+    OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError,
+    struct.error, zlib.error,
+)  # fmt: skip
+BOMBS: Final = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+class Unusable(Exception):
+    """Not an image that can be passed on; `code` is OpenAI's name for it."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """An image that was decoded once without a complaint."""
+
+    kind: Kind
+    data: bytes
+
+
+def prepare(data: bytes, kind: Kind, *, max_side: int, max_bytes: int) -> Prepared:
+    """The very bytes when side and size are within the limits, else a smaller image. Raise Unusable."""
+    if kind == "jpeg" and data.count(b"\xff\xda") > MOST_SCANS:
+        raise Unusable("it has too many scans", "image_parse_error")
+    try:
+        with Image.open(BytesIO(data), formats=[kind.upper()]) as image:
+            return _prepared(image, Prepared(kind, data), max_side, max_bytes)
+    except BOMBS:
+        raise _too_many_pixels() from None
+    except UNREADABLE:
+        raise Unusable(f"it cannot be decoded as {kind.upper()}; it may be cut off", "image_parse_error") from None
+
+
+def _prepared(image: Image.Image, given: Prepared, max_side: int, max_bytes: int) -> Prepared:
+    width, height = image.size
+    if width * height > MOST_PIXELS:  # by the header, before any pixel has cost anything
+        raise _too_many_pixels()
+    if max(width, height) <= max_side and len(given.data) <= max_bytes:
+        image.load()
+        return given
+    smaller = _scalable(image)
+    smaller.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    upright = ImageOps.exif_transpose(smaller)
+    upright.info = {}  # no metadata goes along
+    return _within(upright, given.kind, max_bytes)
+
+
+def _scalable(image: Image.Image) -> Image.Image:
+    """The image in a mode that can be averaged; itself if it is in one, so that a JPEG may be decoded at a fraction."""
+    transparent = "transparency" in image.info
+    if image.mode in SCALABLE and not transparent:
+        return image
+    if image.mode in DEEP:
+        return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    return image.convert("RGBA" if transparent or image.mode == "PA" else "RGB")
+
+
+def _within(image: Image.Image, kind: Kind, max_bytes: int) -> Prepared:
+    """Encoded; as JPEG, and then ever smaller, if it still has too many bytes."""
+    data = _encoded(image, kind)
+    while len(data) > max_bytes:
+        image = image.reduce(2) if kind == "jpeg" else _opaque(image)
+        kind = "jpeg"
+        data = _encoded(image, kind)
+    return Prepared(kind, data)
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+
+
+def _encoded(image: Image.Image, kind: Kind) -> bytes:
+    out = BytesIO()
+    quality = {} if kind in {"png", "gif"} else {"quality": JPEG_QUALITY}
+    image.save(out, kind.upper(), **quality)
+    return out.getvalue()
+
+
+def _too_many_pixels() -> Unusable:
+    return Unusable(f"it has more than {MOST_PIXELS // 1_000_000} million pixels", "image_too_large")
