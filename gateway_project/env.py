@@ -100,10 +100,16 @@ class Environment(BaseSettings):
 
     default_model: str = Field("org_auto", description="Lingma model for names that are not known.")
     default_ask_mode: Literal["chat", "agent"] = Field("chat", description="`chat` or `agent`.")
-    tool_mode: Literal["emulate", "bridge", "forward"] = Field("emulate", description="What happens to tools.")
+    tool_mode: Literal["emulate", "bridge", "forward"] = Field(
+        "emulate", description="What happens to tools: `emulate`, `bridge` or `forward`."
+    )
     tool_forward_enabled: bool = Field(False, description="`true` means `TOOL_MODE=forward`.")
-    tool_approval: str = Field("deny", description="Answer to the service's own tool calls.")
-    tool_executed: Literal["text", "omit", "calls"] = Field("text", description="How an executed call is shown.")
+    tool_approval: str = Field(
+        "deny", description="Answer to the service's own tool calls: `deny`, `allow` or `allow:<name>,<name>`."
+    )
+    tool_executed: Literal["text", "omit", "calls"] = Field(
+        "text", description="How a call the service ran is shown: `text`, `omit` or `calls`."
+    )
 
     image_fetch_enabled: bool = Field(False, description="Fetch images that clients name by an http(s) URL.")
     image_max_bytes: int = Field(10 << 20, ge=1024, description="Largest image a client may send.")
