@@ -61,6 +61,8 @@ class RouteTable:
     """Calls `changed` with the rules when they are first read and whenever they may be others. Never raises."""
 
     def __init__(self, link: RedisLink, every: float, changed: Callable[[Rules], None]) -> None:
+        self.read = asyncio.Event()
+        """Set when the rules have been read once."""
         self._link = link
         self._every = every
         self._changed = changed
@@ -71,8 +73,8 @@ class RouteTable:
     async def follow(self) -> None:
         """Look for changes until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_SEC)
             await self.look()
+            await asyncio.sleep(LOOK_SEC)
 
     async def look(self) -> None:
         """Read the rules if they have changed, or were read long ago. After an error the old ones stay."""
@@ -89,6 +91,7 @@ class RouteTable:
         self._failing, self._read_at = False, time.monotonic()
         self._seen = self._seen if news is None else news  # asked for before reading, so no change is missed
         self._changed(rules)
+        self.read.set()
 
     async def _news(self) -> bytes | None:
         """The counter of changes; None while Redis is away."""

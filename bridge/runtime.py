@@ -26,6 +26,8 @@ from bridge.lingma.entropy import Entropy
 from bridge.lingma.turn import TurnLimits
 from bridge.pool.instance import Instance, InstanceOptions, Source
 from bridge.pool.pool import Pool, PoolOptions
+from bridge.route_table import RouteTable, Rules
+from bridge.routes import Routes
 from sessions_store.store import SessionStore
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ logger = logging.getLogger(__name__)
 HEARTBEAT = "lgw:instance:"
 HEARTBEAT_SEC = 2.0
 HEARTBEAT_TTL_SEC = 15
+ROUTES_SEC = 1.0  # how long a start waits for a slow database
 
 
 class Runtime:
@@ -50,6 +53,7 @@ class Runtime:
         self.ledger = Ledger(self.link, data_dir / "spool")
         self.pool = Pool(_sources(env, data_dir), env.web_process, _pool_options(env), _instance_options(env))
         self.engine = Engine(self.pool, self._sessions(), _engine_options(env), _new_id)
+        self.table = RouteTable(self.link, env.models_refresh_sec, self._take_rules)
         self._background: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
         self._counted: dict[tuple[Counter, str], int] = {}
@@ -59,7 +63,13 @@ class Runtime:
         self.pool.on_change = self._on_change
         self.pool.start()
         loop = asyncio.get_running_loop()
-        self._background = [loop.create_task(self.keys.listen()), loop.create_task(self._beat())]
+        work = (self.keys.listen(), self._beat(), self.table.follow())
+        self._background = [loop.create_task(each) for each in work]
+
+    async def routes_read(self) -> None:
+        """Wait until the aliases are known, while the instances start; not for long when the database is away."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.table.read.wait(), ROUTES_SEC)
 
     async def stop(self) -> None:
         """End the instances; what was left for later is done first."""
@@ -77,7 +87,19 @@ class Runtime:
         ttl, most = self.env.session_cache_ttl_sec, self.env.session_cache_max_entries
         return SessionStore(self.link, ttl=ttl, max_entries=most)
 
+    def _take_rules(self, rules: Rules) -> None:
+        """Operators have changed something."""
+        names = self.pool.model_names()
+        self.engine.routes = Routes(rules.aliases, rules.profiles, names, self.env.default_model)
+
+    def _take_models(self) -> None:
+        """The accounts may offer other models than before."""
+        names = self.pool.model_names()
+        if names != self.engine.routes.offered:
+            self.engine.routes = self.engine.routes.with_models(names)
+
     def _on_change(self) -> None:
+        self._take_models()
         for instance in self.pool.instances:
             metrics.instance_changed(instance.name, instance.state)
         self._changed.set()
@@ -91,6 +113,7 @@ class Runtime:
                 await asyncio.wait_for(self._changed.wait(), HEARTBEAT_SEC)
 
     async def _publish(self) -> None:
+        self._take_models()
         metrics.count_turns()
         metrics.IN_FLIGHT.set(self.pool.in_flight)
         metrics.QUEUE_LENGTH.set(self.pool.waiting)
@@ -125,6 +148,7 @@ async def get_runtime() -> Runtime:
     if _runtime is None:
         _runtime = Runtime(settings.ENV, settings.DATA_DIR, settings.KEY_PEPPER)
         _runtime.start()
+        await _runtime.routes_read()
     return _runtime
 
 
@@ -179,6 +203,7 @@ def _instance_options(env: Environment) -> InstanceOptions:
         ask_kind=env.lingma_ask_kind,
         ask_overrides=env.lingma_ask_overrides,
         dedicated_domain=env.dedicated_domain_url if env.lingma_attach_urls else "",
+        models_refresh=env.models_refresh_sec,
         turn=TurnLimits(env.keepalive_sec, env.turn_silence_sec, env.stream_buffer_bytes),
     )
 

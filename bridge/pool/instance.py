@@ -61,6 +61,7 @@ class InstanceOptions(msgspec.Struct, frozen=True):
     ask_kind: str = "notification"
     ask_overrides: dict[str, dict[str, Any]] = {}
     dedicated_domain: str = ""
+    models_refresh: float = 300.0
     turn: TurnLimits = TurnLimits()
 
 
@@ -88,7 +89,8 @@ class Instance:
         self.name = name
         self.in_flight = 0
         self.models: list[Model] = []
-        self._model_keys: dict[str, str] = {}
+        self.model_names: dict[str, str] = {}
+        """Keys and display names, these in lower case, to keys."""
         self.state: InstanceState = "stopped"
         self.restarts = 0
         self.last_error = ""
@@ -105,6 +107,7 @@ class Instance:
         self._failures = 0
         self._login = False
         self._version = ""
+        self._models_read_at = 0.0
         self._started_at = 0.0
         self._wake = asyncio.Event()
         self._stopping = False
@@ -128,7 +131,7 @@ class Instance:
 
     def model_key(self, name: str) -> str | None:
         """The key of the model a client names by its key or its display name."""
-        return self._model_keys.get(name) or self._model_keys.get(name.lower())
+        return self.model_names.get(name) or self.model_names.get(name.lower())
 
     def facts(self) -> InstanceFacts:
         """For the heartbeat."""
@@ -148,6 +151,7 @@ class Instance:
             models=len(self.models),
             started_at=self._started_at,
             at=time.time(),
+            model_names=self.model_names,
         )
 
     def ask(self, ask: Ask) -> Turn:
@@ -267,19 +271,24 @@ class Instance:
             raise ConnectionLost("The instance is not connected.")
         return await self._connection.request(method, params, self._options.rpc_timeout)
 
-    async def _read_account(self) -> None:
-        """Who is logged in, and what the account offers (6.5)."""
+    async def _read_account(self, news: bool = True) -> None:
+        """Who is logged in, and what the account offers (6.5): the latter when there is news, or now and then."""
         status = dialect_a.decode_auth_status(await self._rpc(dialect_a.AUTH_STATUS, {}))
-        self._login = status.logged_in
-        self.models = dialect_a.models_of(await self._rpc(dialect_a.QUERY_MODELS, {})) if self._login else []
-        self._model_keys = {(model.displayName or model.key).lower(): model.key for model in self.models}
-        self._model_keys |= {model.key: model.key for model in self.models}
+        was, self._login = self._login, status.logged_in
+        if news or self._login != was or time.monotonic() - self._models_read_at >= self._options.models_refresh:
+            await self._read_models()
         if self._login:
             self.last_error = "" if self.state == "login_required" else self.last_error
             self._set("ready")
         else:
             self.last_error = "not logged in to Lingma"
             self._set("login_required")
+
+    async def _read_models(self) -> None:
+        self.models = dialect_a.models_of(await self._rpc(dialect_a.QUERY_MODELS, {})) if self._login else []
+        self._models_read_at = time.monotonic()
+        self.model_names = {(model.displayName or model.key).lower(): model.key for model in self.models}
+        self.model_names |= {model.key: model.key for model in self.models}
 
     async def _watch(self) -> None:
         """Until the connection is gone; the account is looked at now and then. Raise when the program is gone."""
@@ -289,7 +298,7 @@ class Instance:
         if self._process is not None:
             gone.add(self._process.exited)
         while not self._stopping:
-            pause = HEALTH_SEC if self._login else LOGIN_POLL_SEC
+            pause = min(HEALTH_SEC, self._options.models_refresh) if self._login else LOGIN_POLL_SEC
             woken = asyncio.ensure_future(self._wake.wait())
             done, _ = await asyncio.wait({*gone, woken}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             woken.cancel()
@@ -297,9 +306,10 @@ class Instance:
                 raise NotReady(self._what_happened())
             if done & gone:
                 return
+            news = self._wake.is_set()
             self._wake.clear()
             if not self._stopping:
-                await self._read_account()
+                await self._read_account(news)
 
     def _what_happened(self) -> str:
         if self._process is not None and self._process.exited.done():

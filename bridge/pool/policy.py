@@ -29,6 +29,8 @@ class InstanceFacts(msgspec.Struct, frozen=True):
     models: int
     started_at: float
     at: float
+    model_names: dict[str, str] = {}
+    """Keys and display names, these in lower case, to keys."""
 
 
 class Candidate(msgspec.Struct, frozen=True):

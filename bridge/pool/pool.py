@@ -100,6 +100,10 @@ class Pool:
         """What the accounts offer, each once, in the order the service tells them."""
         return list({model.key: model for instance in self.instances for model in instance.models}.values())
 
+    def model_names(self) -> dict[str, str]:
+        """The names those go by, display names in lower case, to their keys."""
+        return {name: key for instance in self.instances for name, key in instance.model_names.items()}
+
     # -- life ---------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
