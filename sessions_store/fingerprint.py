@@ -5,7 +5,7 @@ Agents send the whole history with every request and change it on the way: dates
 split in two. What people, models and tools said stays. So:
 
 - system: what stands before the first user message, without dates, times, billing headers and reminders
-- user, tool: the text without reminders; blank lines do not count, dates do. Images by their content
+- user, tool: the text without reminders; dates count here. Images by their content
 - assistant: the text without white space; calls by id and name, because ids are ours and cannot be guessed
 - messages of one role in a row are one turn
 """

@@ -8,32 +8,32 @@ from functools import lru_cache
 _OPEN, _CLOSE = "<system-reminder>", "</system-reminder>"
 _BILLING = "x-anthropic-billing-header:"
 
+# Each pattern begins with a class of characters, which lets `re` skip to the next candidate; what stands before the
+# first character is looked at behind it.
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}\.?"
-_DAY = r"\d{1,2}(?:st|nd|rd|th)?"
-_DATES = (
-    re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}"),
-    re.compile(rf"\b{_MONTH} {_DAY},? {{1,2}}\d{{4}}|{_DAY} {_MONTH},? \d{{4}}|\b{_MONTH},? \d{{4}}"),
-    re.compile(r"\d{4}年\d{1,2}月(?:\d{1,2}日)?"),
+_DATE = re.compile(
+    r"\d(?:\d{3}[-/.]\d\d?[-/.]\d\d?|\d?[-/.]\d\d?[-/.]\d{4}|\d{3}年\d\d?月(?:\d\d?日)?"
+    rf"|\d?(?:st|nd|rd|th)? {_MONTH},? \d{{4}})"
 )
-_WEEKDAY = re.compile(
-    r"\b(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day\b,? ?"
-    r"|\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? (?=@)|星期[一二三四五六日天]"
+_DATE_BY_MONTH = re.compile(
+    r"[JFMASOND](?<!\w.)(?:an|eb|ar|pr|ay|un|ul|ug|ep|ct|ov|ec)[a-z]{0,6}\.?"
+    r"(?: \d\d?(?:st|nd|rd|th)?(?!\d)(?:,? {1,2}\d{4})?|,? \d{4})(?!\d)"
 )
 _TIME = re.compile(
-    r"(?<![\d.:])[T ]?\d{1,2}:\d{2}(?!\d)(?::\d{2}(?:[.,]\d{1,9})?)? ?(?:[AaPp]\.?[Mm]\b\.?)?"
-    r" ?(?:Z\b|(?:UTC|GMT)?[+-]\d{2}:?\d{2}\b|(?:UTC|GMT|[A-Z]{2,4}T)\b)?(?: ?\([A-Z][A-Za-z ]{2,40}\))?"
+    r"\d(?<![\d.:]\d)\d?:\d\d(?!\d)(?::\d\d(?:[.,]\d{1,9})?)? ?(?:[AaPp]\.?[Mm]\b\.?)?"
+    r" ?(?:Z\b|(?:UTC|GMT)?[+-]\d\d:?\d\d\b|(?:UTC|GMT|[A-Z]{2,4}T)\b)?(?: ?\([A-Z][A-Za-z ]{2,40}\))?"
 )
+_WEEKDAY = re.compile(r"[MTWFS](?<!\w.)(?:(?:on|ues|ednes|hurs|ri|atur|un)day\b,? ?|(?:on|ue|ed|hu|ri|at|un),? (?=@))")
+_WEEKDAY_ZH = re.compile("星期[一二三四五六日天]")
 _LONGEST_KEPT = 200_000  # characters of a system text that is kept with what was made of it
 
 
 def spoken(text: str) -> str:
-    """A user's or a tool's text without reminders, blank lines and the white space around it."""
+    """A user's or a tool's text without reminders and the white space around it."""
     if "\r" in text:
         text = text.replace("\r\n", "\n")
     if _OPEN in text:
         text = _without_reminders(text)
-    while "\n\n" in text:
-        text = text.replace("\n\n", "\n")
     return text.strip()
 
 
@@ -62,10 +62,8 @@ def _lasting(text: str) -> str:
         text = _without_reminders(text)
     if _BILLING in text:
         text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(_BILLING))
-    for date in _DATES:
-        text = date.sub("@", text)
+    text = _DATE_BY_MONTH.sub("@", _DATE.sub("@", text))
     if ":" in text:
         text = _TIME.sub("@", text)
-    if "@" in text:
-        text = _WEEKDAY.sub("", text)
-    return text
+    text = _WEEKDAY.sub("", text)
+    return _WEEKDAY_ZH.sub("", text) if "星期" in text else text
