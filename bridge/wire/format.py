@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import msgspec
@@ -35,6 +35,8 @@ class ReplyHead(msgspec.Struct, frozen=True):
     include_usage: bool = False
     echo: msgspec.Struct | None = None
     """`ChatRequest.echo`."""
+    clock: Callable[[], float] | None = None
+    """Unix seconds when asked; for formats that tell when a reply ended."""
 
 
 AllButText = Started | ThinkingDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded | KeepAlive | Finished | Failed
