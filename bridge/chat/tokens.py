@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bridge.chat.request import Message
+from bridge.chat.request import Message, Tool
 
 MESSAGE_OVERHEAD = 4
 """Tokens that a message costs beside its text."""
+
+IMAGE = 1500
+"""Tokens of an image: what models charge for one of the usual size."""
 
 
 def estimate(text: str) -> int:
@@ -24,14 +27,18 @@ def estimate(text: str) -> int:
     return min(size, max(1, round(wide * 0.7 + max(0.0, size - wide) / 4)))
 
 
-def estimate_messages(messages: Iterable[Message]) -> int:
-    """Tokens of a whole conversation, tool calls included."""
-    return sum(_message(message) for message in messages)
+def estimate_messages(messages: Iterable[Message], tools: Iterable[Tool] = ()) -> int:
+    """Tokens of a whole conversation: texts, calls, images, and the definitions of the tools."""
+    return sum(map(_message, messages)) + sum(map(_tool, tools))
 
 
 def _message(message: Message) -> int:
     calls = sum(estimate(call.name) + estimate(call.arguments) for call in message.tool_calls)
-    return MESSAGE_OVERHEAD + estimate(message.text) + calls
+    return MESSAGE_OVERHEAD + estimate(message.text) + calls + IMAGE * len(message.images)
+
+
+def _tool(tool: Tool) -> int:
+    return MESSAGE_OVERHEAD + (len(tool.name) + len(tool.description) + len(tool.schema)) // 4
 
 
 class Fit:

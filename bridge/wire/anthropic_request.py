@@ -1,8 +1,8 @@
 """
 An Anthropic Messages body to a ChatRequest.
 
-Sampling numbers are checked for type and then ignored; `thinking`, `metadata`, `output_config` and whatever is not
-declared here may hold anything. What would move the conversation to the server is refused.
+Sampling numbers are checked for type and then ignored; `metadata` and whatever is not declared here may hold
+anything. What would move the conversation to the server is refused.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import msgspec
 
 from bridge.chat.request import ChatRequest, Message
 from bridge.chat.tokens import estimate_messages
-from bridge.wire.anthropic_blocks import Block, Content, assistant_message, text_of, user_messages
-from bridge.wire.bodies import Flaw, Path, decode, objects_at
+from bridge.wire.anthropic_blocks import Block, Content, assistant_message, spoken, user_messages
+from bridge.wire.anthropic_tools import Choice, read_choice, read_tools
+from bridge.wire.bodies import Flaw, Path, decode, schema_at
 
 BILLING_HEADER = "x-anthropic-billing-header:"
 """How a system block begins that is no instruction: it differs from run to run."""
@@ -24,13 +25,26 @@ THREADS_UNSUPPORTED: dict[str, object] = {"error_code": "thread_unsupported_requ
 """On exactly this code the tool runners of the SDKs go back to full histories."""
 
 
+THINKING = {"enabled": True, "adaptive": True, "disabled": False, "between_tools": False}
+"""Whether the reasoning is told; other values say nothing."""
+
+
 class _Message(msgspec.Struct, gc=False):
     role: str | None = None
     content: Content = None
 
 
-class _ToolChoice(msgspec.Struct, gc=False):
+class _Thinking(msgspec.Struct, gc=False):
     type: str | None = None
+
+
+class _Format(msgspec.Struct, gc=False):
+    type: str | None = None
+    schema: msgspec.Raw = msgspec.Raw()
+
+
+class _OutputConfig(msgspec.Struct, gc=False):
+    format: _Format | None = None
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -41,7 +55,10 @@ class _Body(msgspec.Struct, gc=False):
     stream: bool | None = None
     stop_sequences: list[str] | None = None
     tools: list[msgspec.Raw] | None = None
-    tool_choice: _ToolChoice | None = None
+    tool_choice: Choice | None = None
+    thinking: _Thinking | None = None
+    output_config: _OutputConfig | None = None
+    output_format: _Format | None = None
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
@@ -68,13 +85,14 @@ def count(body: bytes) -> int:
     """Estimated input tokens of a request that need not have `max_tokens`; raise a Flaw for what is none."""
     fields = decode(_DECODER, body)
     request = _request(fields, None)
-    return estimate_messages(request.messages) + sum(len(memoryview(tool)) // 4 for tool in fields.tools or ())
+    return estimate_messages(request.messages, request.tools)
 
 
 def _request(fields: _Body, limit: int | None) -> ChatRequest:
     if not fields.model:
         raise Flaw("missing_required_parameter", ("model",))
     _refuse_state(fields)
+    tools = read_tools(fields.tools)
     messages = (*_system(fields.system), *_messages(fields.messages))
     return ChatRequest(
         model=fields.model,
@@ -82,7 +100,13 @@ def _request(fields: _Body, limit: int | None) -> ChatRequest:
         stream=bool(fields.stream),
         max_tokens=limit,
         stop=tuple(sequence for sequence in fields.stop_sequences or () if sequence),
-        tooling=_asks_for_tools(fields) or any(m.role == "tool" or m.tool_calls for m in messages),
+        tooling=bool(fields.tools) or any(m.role == "tool" or m.tool_calls for m in messages),
+        tools=tools,
+        tool_choice=read_choice(fields.tool_choice, bool(fields.tools), tools),
+        parallel_tool_calls=not (fields.tool_choice and fields.tool_choice.disable_parallel_tool_use),
+        thinking=THINKING.get(fields.thinking.type or "") if fields.thinking else None,
+        reply_schema=_reply_schema(fields),
+        call_prefix="toolu_",
     )
 
 
@@ -98,8 +122,9 @@ def _refuse_state(fields: _Body) -> None:
 def _system(system: str | list[Block] | None) -> Iterator[Message]:
     if isinstance(system, list) and system and _is_billing_header(system[0]):
         system[0].text = ""
-    if text := text_of(system, ("system",)):
-        yield Message("system", text)
+    said = spoken("system", system, ("system",))
+    if said.text:
+        yield said
 
 
 def _is_billing_header(block: Block) -> bool:
@@ -123,13 +148,22 @@ def _message(message: _Message, at: Path) -> Iterator[Message]:
         case "assistant":
             yield assistant_message(message.content, inside)
         case "system":
-            yield Message("system", text_of(message.content, inside))
+            yield spoken("system", message.content, inside)
         case None:
             raise Flaw("missing_required_parameter", (*at, "role"))
         case _:
             raise Flaw("invalid_value", (*at, "role"), reason="Input should be 'user', 'assistant' or 'system'")
 
 
-def _asks_for_tools(fields: _Body) -> bool:
-    forced = fields.tool_choice is not None and fields.tool_choice.type not in (None, "auto", "none")
-    return bool(objects_at(fields.tools, ("tools",))) or forced
+def _reply_schema(fields: _Body) -> bytes:
+    """What the whole reply must follow; the field was at the top before it moved."""
+    at: Path = ("output_config", "format", "schema")
+    wanted = fields.output_config.format if fields.output_config else None
+    if wanted is None or wanted.type is None:
+        wanted, at = fields.output_format, ("output_format", "schema")
+    if wanted is None or wanted.type != "json_schema":
+        return b""
+    schema = schema_at(wanted.schema, at)
+    if not schema:
+        raise Flaw("missing_required_parameter", at)
+    return schema

@@ -81,12 +81,14 @@ def type_words(value: Any) -> str:
     return _ARTICLES.get({"list": "array", "dict": "object"}.get(name, name), "null")
 
 
-def objects_at(items: list[msgspec.Raw] | None, path: Path) -> list[msgspec.Raw]:
-    """The undecoded items if each is an object, else a Flaw."""
-    for index, item in enumerate(items or ()):
-        if bytes(memoryview(item)[:1]) != b"{":
-            raise Flaw("invalid_type", (*path, index), expected="an object", got="something else")
-    return items or []
+def schema_at(raw: msgspec.Raw, path: Path) -> bytes:
+    """The JSON schema as it was sent; b"" if absent or null. Raise a Flaw for anything but an object."""
+    schema = bytes(raw)
+    if schema in (b"", b"null"):
+        return b""
+    if not schema.startswith(b"{"):
+        raise Flaw("invalid_type", path, expected="an object", got="something else")
+    return schema
 
 
 def _decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:

@@ -7,19 +7,16 @@ switches are checked for type and then ignored, since Lingma takes none. Everyth
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
 
-from bridge.chat.request import ChatRequest, Message, ToolCall
-from bridge.wire.bodies import Flaw, Path, decode, objects_at, text_at, type_words
+from bridge.chat.request import ChatRequest, Message
+from bridge.wire.bodies import Flaw, decode, schema_at, text_at, type_words
+from bridge.wire.openai_messages import ChatMessage, read_messages
+from bridge.wire.openai_tools import Offer, read_choice, read_functions, read_tools
 
 MAX_STOPS = 4
-ROLES = ("developer", "system", "user", "assistant", "tool", "function")
-
-PLACEHOLDERS = {"image_url": "[image]", "input_audio": "[audio]", "file": "[file]"}
-"""What stands in the text for parts that are none."""
 
 
 class DeprecatedFunctions(msgspec.Struct, frozen=True):
@@ -30,41 +27,22 @@ class _Fields(msgspec.Struct, gc=False):
     pass
 
 
-class _Part(_Fields):
-    type: str | None = None
-    text: Any = None
-    refusal: Any = None
-
-
-class _Callee(_Fields):
-    name: str | None = None
-    arguments: str | None = None
-    input: str | None = None
-
-
-class _Call(_Fields):
-    id: str | None = None
-    function: _Callee | None = None
-    custom: _Callee | None = None
-
-
-class _Message(_Fields):
-    role: str | None = None
-    content: str | list[_Part] | None = None
-    name: str | None = None
-    refusal: str | None = None
-    tool_call_id: str | None = None
-    tool_calls: list[_Call] | None = None
-    function_call: _Callee | None = None
-
-
 class _StreamOptions(_Fields):
     include_usage: bool | None = None
 
 
+class _JSONSchema(_Fields):
+    schema: msgspec.Raw = msgspec.Raw()
+
+
+class _ResponseFormat(_Fields):
+    type: str | None = None
+    json_schema: _JSONSchema | None = None
+
+
 class _Body(_Fields):
     model: str | None = None
-    messages: list[_Message] | None = None
+    messages: list[ChatMessage] | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     max_completion_tokens: int | None = None
@@ -75,6 +53,9 @@ class _Body(_Fields):
     functions: list[msgspec.Raw] | None = None
     tool_choice: Any = None
     function_call: Any = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: str | None = None
+    response_format: _ResponseFormat | None = None
     modalities: list[str] | None = None
     audio: Any = None
     temperature: float | None = None
@@ -84,7 +65,6 @@ class _Body(_Fields):
     seed: int | None = None
     top_logprobs: int | None = None
     logprobs: bool | None = None
-    parallel_tool_calls: bool | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Body)
@@ -95,8 +75,10 @@ def read(body: bytes) -> ChatRequest:
     fields = decode(_DECODER, body)
     if not fields.model:
         raise Flaw("missing_required_parameter", ("model",))
-    messages = tuple(_messages(fields.messages))
+    messages = tuple(read_messages(fields.messages))
     _refuse_the_impossible(fields)
+    deprecated = bool(fields.functions) and not fields.tools
+    offer = _offer(fields)
     return ChatRequest(
         model=fields.model,
         messages=messages,
@@ -104,75 +86,56 @@ def read(body: bytes) -> ChatRequest:
         include_usage=bool(fields.stream_options and fields.stream_options.include_usage),
         max_tokens=_limit(fields),
         stop=_stop(fields.stop),
-        tooling=_asks_for_tools(fields) or any(m.role == "tool" or m.tool_calls for m in messages),
+        tooling=bool(fields.tools or fields.functions) or any(map(is_tool_turn, messages)),
+        tools=offer.tools,
+        tool_choice=offer.choice,
+        parallel_tool_calls=fields.parallel_tool_calls is not False and not deprecated,
+        thinking=None if fields.reasoning_effort is None else fields.reasoning_effort != "none",
+        reply_schema=_reply_schema(fields.response_format),
+        call_prefix="call_",
+        echo=DeprecatedFunctions() if deprecated else None,
     )
 
 
-def _messages(messages: list[_Message] | None) -> Iterator[Message]:
-    if messages is None:
-        raise Flaw("missing_required_parameter", ("messages",))
-    if not messages:
-        raise Flaw("invalid_value", ("messages",), reason="Send at least one message.")
-    for index, message in enumerate(messages):
-        yield _message(message, ("messages", index))
+def is_tool_turn(message: Message) -> bool:
+    """The message calls tools or has a tool's result."""
+    return message.role == "tool" or bool(message.tool_calls)
 
 
-def _message(message: _Message, at: Path) -> Message:
-    text = _text(message.content, (*at, "content"))
-    match message.role:
-        case "user":
-            return Message("user", text)
-        case "assistant":
-            return Message("assistant", text or message.refusal or "", tuple(_calls(message, at)))
-        case "system" | "developer":
-            return Message("system", text)
-        case "tool":
-            return Message("tool", text, tool_call_id=text_at(message.tool_call_id, (*at, "tool_call_id")))
-        case "function":  # the old form has no ids: the function's name ties call and result together
-            return Message("tool", text, tool_call_id=text_at(message.name, (*at, "name")))
-        case None:
-            raise Flaw("missing_required_parameter", (*at, "role"))
+def _offer(fields: _Body) -> Offer:
+    """`functions` is what `tools` was called before; beside `tools` it has nothing to say."""
+    if fields.tools or not (fields.functions or fields.function_call):
+        return read_choice(fields.tool_choice, bool(fields.tools), read_tools(fields.tools))
+    functions = read_functions(fields.functions)
+    return read_choice(_function_choice(fields.function_call), bool(functions), functions, ("function_call",))
+
+
+def _function_choice(choice: Any) -> Any:
+    """`function_call` in the words of `tool_choice`."""
+    if isinstance(choice, dict):
+        return {"type": "function", "name": text_at(choice.get("name"), ("function_call", "name"))}
+    if not isinstance(choice, str | None):
+        raise Flaw("invalid_type", ("function_call",), expected="a string or an object", got=type_words(choice))
+    if choice not in (None, "none", "auto"):
+        raise Flaw("invalid_value", ("function_call",), reason="Supported are: none, auto, and an object.")
+    return choice
+
+
+def _reply_schema(wanted: _ResponseFormat | None) -> bytes:
+    at = "response_format"
+    match wanted and wanted.type:
+        case None if wanted is not None:
+            raise Flaw("missing_required_parameter", (at, "type"))
+        case None | "text":
+            return b""
+        case "json_object":
+            return b"{}"
+        case "json_schema":
+            if wanted is None or wanted.json_schema is None:
+                raise Flaw("missing_required_parameter", (at, "json_schema"))
+            return schema_at(wanted.json_schema.schema, (at, "json_schema", "schema")) or b"{}"
         case _:
-            raise Flaw("invalid_value", (*at, "role"), reason=f"Supported are: {', '.join(ROLES)}.")
-
-
-def _text(content: str | list[_Part] | None, at: Path) -> str:
-    if isinstance(content, str):
-        return content
-    texts = [_part(part, (*at, index)) for index, part in enumerate(content or ())]
-    return "\n".join(text for text in texts if text)
-
-
-def _part(part: _Part, at: Path) -> str:
-    match part.type:
-        case "text":
-            return text_at(part.text, (*at, "text"))
-        case "refusal":
-            return text_at(part.refusal, (*at, "refusal"))
-        case None:
-            raise Flaw("missing_required_parameter", (*at, "type"))
-        case known if known in PLACEHOLDERS:
-            return PLACEHOLDERS[known]
-        case _:
-            return part.text if isinstance(part.text, str) else ""
-
-
-def _calls(message: _Message, at: Path) -> Iterator[ToolCall]:
-    for index, call in enumerate(message.tool_calls or ()):
-        yield _call(call, (*at, "tool_calls", index))
-    if message.function_call is not None:
-        name = text_at(message.function_call.name, (*at, "function_call", "name"))
-        yield ToolCall(name, name, message.function_call.arguments or "")
-
-
-def _call(call: _Call, at: Path) -> ToolCall:
-    call_id = text_at(call.id, (*at, "id"))
-    if call.custom is not None:
-        return ToolCall(call_id, text_at(call.custom.name, (*at, "custom", "name")), call.custom.input or "")
-    if call.function is None:
-        raise Flaw("missing_required_parameter", (*at, "function"))
-    name = text_at(call.function.name, (*at, "function", "name"))
-    return ToolCall(call_id, name, call.function.arguments or "")
+            raise Flaw("invalid_value", (at, "type"), reason="Supported are: text, json_object and json_schema.")
 
 
 def _refuse_the_impossible(fields: _Body) -> None:
@@ -200,22 +163,3 @@ def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
     if len(stops) > MAX_STOPS:
         raise Flaw("invalid_value", ("stop",), reason=f"At most {MAX_STOPS} sequences are supported.")
     return tuple(sequence for sequence in stops if sequence)
-
-
-def _asks_for_tools(fields: _Body) -> bool:
-    if fields.tools is fields.functions is fields.tool_choice is fields.function_call is None:
-        return False
-    tools = objects_at(fields.tools, ("tools",)) + objects_at(fields.functions, ("functions",))
-    forced = [
-        _is_forced(fields.tool_choice, "tool_choice", ("none", "auto", "required")),
-        _is_forced(fields.function_call, "function_call", ("none", "auto")),
-    ]
-    return bool(tools) or any(forced)
-
-
-def _is_forced(choice: Any, name: str, modes: tuple[str, ...]) -> bool:
-    if isinstance(choice, str) and choice not in modes:
-        raise Flaw("invalid_value", (name,), reason=f"Supported are: {', '.join(modes)}, and an object.")
-    if not isinstance(choice, (str, dict, type(None))):
-        raise Flaw("invalid_type", (name,), expected="a string or an object", got=type_words(choice))
-    return choice not in (None, "none", "auto")

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from bridge.chat.request import AUTO, Tool, ToolChoice
-from bridge.wire.bodies import Flaw, Path, decode, text_at, type_words
+from bridge.wire.bodies import Flaw, Path, decode, schema_at, text_at, type_words
 
 MODES = {
     "auto": AUTO,
@@ -146,16 +146,6 @@ def _tool(spec: _Spec, at: Path, namespace: str = "", *, custom: bool = False) -
     )
 
 
-def schema_at(raw: msgspec.Raw, path: Path) -> bytes:
-    """The JSON schema as it was sent; b"" if absent or null. Raise a Flaw for anything but an object."""
-    schema = bytes(raw)
-    if schema in (b"", b"null"):
-        return b""
-    if not schema.startswith(b"{"):
-        raise Flaw("invalid_type", path, expected="an object", got="something else")
-    return schema
-
-
 def _grammar(form: _Format | None) -> str:
     """A custom tool's input may have to follow a grammar: the model can only know from the description."""
     if form is None or form.type != "grammar":
@@ -194,7 +184,7 @@ def _named(choice: dict[str, Any], kind: str, tools: tuple[Tool, ...], at: Path)
     wanted = text_at(found.get("name"), (*path, "name"))
     name = _find(wanted, found.get("namespace"), tools)
     if name is None:
-        raise Flaw("invalid_value", (*path, "name"), reason=f"There is no tool '{wanted}' in `tools`.")
+        raise Flaw("invalid_value", (*path, "name"), reason=f"There is no such tool as '{wanted}' in the request.")
     return name
 
 

@@ -1,5 +1,6 @@
 import json
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +10,8 @@ from bridge.chat.request import ChatRequest, Message, ToolCall
 from bridge.wire.anthropic import FORMAT
 
 USER = {"role": "user", "content": "Hi"}
+PNG = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
+IMAGE = {"type": "image", "source": PNG}
 TOOL = {"name": "look", "input_schema": {"type": "object"}}
 
 
@@ -36,7 +39,7 @@ def assistant(*content):
 
 
 def test_the_smallest_request():
-    assert parse() == ChatRequest("qwen-max", (Message("user", "Hi"),), max_tokens=100)
+    assert parse() == ChatRequest("qwen-max", (Message("user", "Hi"),), max_tokens=100, call_prefix="toolu_")
 
 
 def test_system_is_a_string_or_blocks():
@@ -87,7 +90,7 @@ SOURCES = [
     ({"type": "file", "file_id": "file_1"}, "[document]"),
     ({"type": "text", "media_type": "text/plain", "data": "Plain."}, "Plain."),
     ({"type": "content", "content": "Plain."}, "Plain."),
-    ({"type": "content", "content": [{"type": "text", "text": "A"}, {"type": "image", "source": {}}]}, "A\n[image]"),
+    ({"type": "content", "content": [{"type": "text", "text": "A"}, IMAGE]}, "A\n[image]"),
 ]
 
 
@@ -98,9 +101,8 @@ def test_documents_keep_their_text(source, text):
 
 
 def test_images_and_search_results():
-    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
     found = {"type": "search_result", "source": "s", "title": "T", "content": [{"type": "text", "text": "Found."}]}
-    assert user_text({"type": "text", "text": "See"}, image, found) == "See\n[image]\nT\nFound."
+    assert user_text({"type": "text", "text": "See"}, IMAGE, found) == "See\n[image]\nT\nFound."
 
 
 def test_blocks_of_unknown_types_give_what_text_they_have():
@@ -135,8 +137,8 @@ RESULTS = [
     ({"content": []}, ""),
     ({"content": "42"}, "42"),
     ({"content": "42", "is_error": False}, "42"),
-    ({"content": "boom", "is_error": True}, "[error]\nboom"),
-    ({"content": [{"type": "text", "text": "a"}, {"type": "image"}, {"type": "tool_reference"}]}, "a\n[image]"),
+    ({"content": [{"type": "text", "text": "a"}, {"type": "tool_reference"}]}, "a"),
+    ({"content": [{"type": "tool_reference", "tool_name": "look"}]}, "[tool look]"),
 ]
 
 
@@ -170,7 +172,7 @@ DOCUMENTED = {
 
 
 def test_pitfall_5_every_documented_field_and_any_other_is_accepted():
-    assert parse(**DOCUMENTED) == parse()
+    assert parse(**DOCUMENTED) == msgspec.structs.replace(parse(), parallel_tool_calls=False)
 
 
 def test_null_means_absent_everywhere():
@@ -193,8 +195,6 @@ TYPED_TOOL = {"type": "web_search_20250305", "name": "web_search", "defer_loadin
         ({"tools": []}, False),
         ({"tool_choice": {"type": "auto"}}, False),
         ({"tool_choice": {"type": "none"}}, False),
-        ({"tool_choice": {"type": "any"}}, True),
-        ({"tool_choice": {"type": "tool", "name": "look"}}, True),
     ],
 )
 def test_tooling_is_noticed(fields, tooling):
@@ -236,7 +236,7 @@ def test_pitfall_3_other_state_on_the_server_is_refused(fields):
         ({"stop_sequences": "a"}, "stop_sequences: Input should be an array, not a string"),
         ({"stop_sequences": [7]}, "stop_sequences.0: Input should be a string, not an integer"),
         ({"temperature": "hot"}, "temperature: Input should be a number, not a string"),
-        ({"tools": ["look"]}, "tools.0: Input should be an object, not something else"),
+        ({"tools": ["look"]}, "tools.0: Input should be an object, not a string"),
         ({"tool_choice": "auto"}, "tool_choice: Input should be an object, not a string"),
         ({"stream": 1}, "stream: Input should be a boolean, not an integer"),
     ],

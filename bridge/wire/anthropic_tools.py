@@ -1,0 +1,78 @@
+"""Tools and tool choice as Anthropic spells them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from bridge.chat.request import AUTO, Tool, ToolChoice
+from bridge.wire.bodies import Flaw, Path, decode, schema_at, text_at
+
+MODES = {"auto": AUTO, "none": ToolChoice("none"), "any": ToolChoice("required")}
+
+
+class Choice(msgspec.Struct, gc=False):
+    """The field `tool_choice`."""
+
+    type: str | None = None
+    name: str | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+class _Tool(msgspec.Struct, gc=False):
+    type: str | None = None
+    name: Any = None
+    description: Any = None
+    input_schema: msgspec.Raw = msgspec.Raw()
+
+
+_TOOL = msgspec.json.Decoder(_Tool)
+
+
+def read_tools(items: Sequence[msgspec.Raw] | None, at: Path = ("tools",)) -> tuple[Tool, ...]:
+    """The tools that the client runs itself, those that load later (`defer_loading`) included.
+
+    Left out are typed ones without a schema, such as `web_search_20250305`: the model would have to know them, or
+    the vendor to run them. Raise a Flaw for a tool without a name, of a wrong type, or named like another.
+    """
+    found: dict[str, Tool] = {}
+    for index, item in enumerate(items or ()):
+        path = (*at, index)
+        tool = _tool(decode(_TOOL, item, path), path)
+        if tool is not None and found.setdefault(tool.name, tool) is not tool:
+            raise Flaw("invalid_value", path, reason=f"Tool names must be unique; there is another '{tool.name}'")
+    return tuple(found.values())
+
+
+def read_choice(choice: Choice | None, declared: bool, tools: tuple[Tool, ...]) -> ToolChoice:
+    """Whether one of the tools must be called. `declared`: the request lists tools, of whatever kind."""
+    at = "tool_choice"
+    if choice is None:
+        return AUTO
+    kind = text_at(choice.type, (at, "type"))
+    if kind not in MODES and kind != "tool":
+        raise Flaw("invalid_value", (at, "type"), reason="Input should be 'auto', 'any', 'tool' or 'none'")
+    if kind in ("any", "tool") and not tools:
+        told = "None of the tools can be called here" if declared else "It may only be given together with tools"
+        raise Flaw("invalid_value", (at,), reason=told)
+    return MODES[kind] if kind in MODES else ToolChoice("named", _named(choice, tools))
+
+
+def _named(choice: Choice, tools: tuple[Tool, ...]) -> str:
+    name = text_at(choice.name, ("tool_choice", "name"))
+    if all(tool.name != name for tool in tools):
+        raise Flaw("invalid_value", ("tool_choice", "name"), reason=f"There is no tool '{name}' here")
+    return name
+
+
+def _tool(tool: _Tool, at: Path) -> Tool | None:
+    schema = schema_at(tool.input_schema, (*at, "input_schema"))
+    if tool.type not in (None, "custom") and not schema:
+        return None
+    name = text_at(tool.name, (*at, "name"))
+    if not name:
+        raise Flaw("invalid_value", (*at, "name"), reason="String should have at least 1 character")
+    description = "" if tool.description is None else text_at(tool.description, (*at, "description"))
+    return Tool(name, description, schema)

@@ -1,0 +1,137 @@
+"""The messages of a Chat Completions body: text, images, calls and their results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from bridge.chat.request import Message, Role, ToolCall
+from bridge.wire.bodies import Flaw, Path, text_at, type_words
+
+ROLES = ("developer", "system", "user", "assistant", "tool", "function")
+
+IMAGE = "[image]"
+PLACEHOLDERS = {"input_audio": "[audio]", "file": "[file]"}
+"""What stands in the text for parts that are none."""
+
+
+class _Fields(msgspec.Struct, gc=False):
+    pass
+
+
+class Part(_Fields):
+    """A part of a message's content."""
+
+    type: str | None = None
+    text: Any = None
+    refusal: Any = None
+    image_url: Any = None
+
+
+class _Callee(_Fields):
+    name: str | None = None
+    arguments: str | None = None
+    input: str | None = None
+
+
+class _Call(_Fields):
+    id: str | None = None
+    function: _Callee | None = None
+    custom: _Callee | None = None
+
+
+class ChatMessage(_Fields):
+    """A message as it was sent. What other vendors put there (`reasoning_content`) is not even looked at."""
+
+    role: str | None = None
+    content: str | list[Part] | None = None
+    name: str | None = None
+    refusal: str | None = None
+    tool_call_id: str | None = None
+    tool_calls: list[_Call] | None = None
+    function_call: _Callee | None = None
+
+
+def read_messages(messages: list[ChatMessage] | None) -> Iterator[Message]:
+    """Each message in neutral words; raise a Flaw for the first that is none."""
+    if messages is None:
+        raise Flaw("missing_required_parameter", ("messages",))
+    if not messages:
+        raise Flaw("invalid_value", ("messages",), reason="Send at least one message.")
+    for index, message in enumerate(messages):
+        yield _message(message, ("messages", index))
+
+
+def _message(message: ChatMessage, at: Path) -> Message:
+    match message.role:
+        case "user":
+            return _said("user", message, at)
+        case "assistant":
+            said, calls = _said("assistant", message, at), tuple(_calls(message, at))
+            return Message("assistant", said.text or message.refusal or "", calls, images=said.images)
+        case "system" | "developer":
+            return _said("system", message, at)
+        case "tool":
+            return _said("tool", message, at, text_at(message.tool_call_id, (*at, "tool_call_id")))
+        case "function":  # the old form has no ids: the function's name ties call and result together
+            return _said("tool", message, at, text_at(message.name, (*at, "name")))
+        case None:
+            raise Flaw("missing_required_parameter", (*at, "role"))
+        case _:
+            raise Flaw("invalid_value", (*at, "role"), reason=f"Supported are: {', '.join(ROLES)}.")
+
+
+def _said(role: Role, message: ChatMessage, at: Path, call_id: str = "") -> Message:
+    content = message.content
+    if isinstance(content, str):
+        return Message(role, content, tool_call_id=call_id)
+    images: list[str] = []
+    texts = [_part(part, (*at, "content", index), images) for index, part in enumerate(content or ())]
+    text = "\n".join(text for text in texts if text)
+    return Message(role, text, tool_call_id=call_id, images=tuple(images))
+
+
+def _part(part: Part, at: Path, images: list[str]) -> str:
+    match part.type:
+        case "text":
+            return text_at(part.text, (*at, "text"))
+        case "image_url":
+            images.append(_image(part.image_url, (*at, "image_url")))
+            return IMAGE
+        case "refusal":
+            return text_at(part.refusal, (*at, "refusal"))
+        case None:
+            raise Flaw("missing_required_parameter", (*at, "type"))
+        case known if known in PLACEHOLDERS:
+            return PLACEHOLDERS[known]
+        case _:
+            return part.text if isinstance(part.text, str) else ""
+
+
+def _image(image: Any, at: Path) -> str:
+    """The address of an image; some clients send it bare, without the object around it."""
+    if isinstance(image, dict):
+        return text_at(image.get("url"), (*at, "url"))
+    if image is None or isinstance(image, str):
+        return text_at(image, at)
+    raise Flaw("invalid_type", at, expected="an object", got=type_words(image))
+
+
+def _calls(message: ChatMessage, at: Path) -> Iterator[ToolCall]:
+    for index, call in enumerate(message.tool_calls or ()):
+        yield _call(call, (*at, "tool_calls", index))
+    if message.function_call is not None:
+        name = text_at(message.function_call.name, (*at, "function_call", "name"))
+        yield ToolCall(name, name, message.function_call.arguments or "")
+
+
+def _call(call: _Call, at: Path) -> ToolCall:
+    call_id = text_at(call.id, (*at, "id"))
+    if call.custom is not None:
+        return ToolCall(call_id, text_at(call.custom.name, (*at, "custom", "name")), call.custom.input or "")
+    if call.function is None:
+        raise Flaw("missing_required_parameter", (*at, "function"))
+    name = text_at(call.function.name, (*at, "function", "name"))
+    return ToolCall(call_id, name, call.function.arguments or "")
