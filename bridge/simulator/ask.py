@@ -20,6 +20,7 @@ class Ask(msgspec.Struct, kw_only=True):
     session_type: str
     model: str
     forced_tool: str
+    image_urls: list[str]
     params: dict[str, Any]
 
     @classmethod
@@ -32,12 +33,17 @@ class Ask(msgspec.Struct, kw_only=True):
             request_id=request_id, session_id=_text(params.get("sessionId")), prompt=_prompt(params),
             is_reply=params.get("isReply") is True, stream=params.get("stream") is not False,
             mode=_text(params.get("mode")), session_type=_text(params.get("sessionType")) or "chat",
-            model=_model(params), forced_tool=_forced_tool(params.get("toolConfig")), params=params,
+            model=_model(params), forced_tool=_forced_tool(params.get("toolConfig")),
+            image_urls=_texts(_inside(params, "chatContext", "imageUrls")), params=params,
         )  # fmt: skip
 
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _texts(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def _inside(value: Any, *path: str) -> Any:

@@ -65,6 +65,12 @@ class ServiceKnobs(msgspec.Struct, frozen=True, kw_only=True):
     unknown_model: Annotated[Literal["default", "error"], "unknown model key: default or error"] = "default"
     persist: Annotated[bool, "keep the sessions in the work dir over a restart"] = False
     record: Annotated[bool, "write <workDir>/received.jsonl"] = False
+    image_upload: Annotated[
+        Literal["ok", "early", "twice", "late", "request", "failed", "refused", "error", "silent", "mute"],
+        "how image/upload ends: ok; told early (before the answer), twice, late (after image_ms) or as a request; told "
+        "as failed; refused or error by the answer; silent (answered, never told) or mute (not even answered)",
+    ] = "ok"
+    image_ms: Annotated[float, "with image_upload=late: how much later"] = 11_000
     log_max_bytes: Annotated[int, "rotate logs/lingma.log at this size; 0: never"] = 0
     kick: Annotated[int, "a changed number closes every connection"] = 0
     seed: Annotated[int, "seed of ids and clock; 0: real ones"] = 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from . import chat_methods
+from . import chat_methods, images
 from .errors import RpcError
 from .peer import Message, Peer
 
@@ -166,13 +166,8 @@ def _classes(service: Service, peer: Peer, params: Params) -> Any:
 
 
 def _image(service: Service, peer: Peer, params: Params) -> Any:
-    """The image is taken at once; its address comes as a notification."""
-    request_id = params.get("requestId")
-    done = {"requestId": request_id, "imageUrl": f"https://images.invalid/{service.chance.hex()}.png"}
-    service.loop.call_soon(
-        peer.notify, "image/uploadResultNotification", {"errorCode": None, "errorMessage": None, "result": done}
-    )
-    return {"requestId": request_id, "errorCode": None, "errorMessage": None, "result": {"success": True}}
+    answer = images.upload(service, peer, params)
+    return SILENCE if answer is None else answer
 
 
 def _exit(service: Service, peer: Peer, params: Params) -> Any:

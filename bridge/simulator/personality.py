@@ -31,13 +31,15 @@ def question_of(prompt: str) -> str:
     return line if len(line) <= SHOWN else f"{line[:SHOWN].rstrip()}…"
 
 
-def answer(prompt: str, model: str, turn: int) -> str:
-    """`turn` counts the turns of the session, this one included."""
+def answer(prompt: str, model: str, turn: int, images: int = 0) -> str:
+    """`turn` counts the turns of the session, this one included; `images` those that came with the question."""
     question = question_of(prompt)
     if re.search("[一-鿿]", question):
-        return CHINESE.format(question=question, model=model, turns=f"这是本次会话的第 {turn} 轮。")
+        seen = f"随附 {images} 张图片。" if images else ""
+        return CHINESE.format(question=question, model=model, turns=f"这是本次会话的第 {turn} 轮。{seen}")
+    seen = f" {images} image{'s' if images > 1 else ''} came along." if images else ""
     turns = "This is the first turn of our session." if turn == 1 else f"This is turn {turn} of our session."
-    return ENGLISH.format(question=question, model=model, turns=turns)
+    return ENGLISH.format(question=question, model=model, turns=turns + seen)
 
 
 def tokens(text: str) -> int:

@@ -67,6 +67,7 @@ class Service:
         self.peers: set[Peer] = set()
         self.turns: dict[str, Turn] = {}
         self.tool_calls: dict[str, tuple[Turn, ToolCall]] = {}
+        self.images: set[str] = set()
         self.partner: Turn | None = None
         self.endpoint: str = ""
         self.port = self.http_port = 0

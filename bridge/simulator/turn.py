@@ -195,7 +195,8 @@ class Turn:
             return echo(self.ask, knobs.echo, self.prompt, [record.question for record in self.session.records])
         if knobs.chunks:
             return "".join(f"word{number:04d} " for number in range(knobs.chunks))
-        return personality.answer(self.prompt, self.model, len(self.session.records) + 1)
+        images = sum(url in self.service.images for url in self.ask.image_urls)  # none that it was not given here
+        return personality.answer(self.prompt, self.model, len(self.session.records) + 1, images)
 
     def _pieces(self) -> list[str]:
         text = self.answer_text()
