@@ -6,6 +6,7 @@ import json
 import pytest
 
 from bridge.lingma.dialect_a import Ask
+from bridge.lingma.uploads import UploadFailed
 from bridge.pool import instance as instance_module
 from bridge.pool.instance import InstanceOptions, Source
 from tests.bridge.lingma.conftest import ended
@@ -159,3 +160,21 @@ async def test_a_turn_that_is_given_up_is_stopped_in_the_service(service):
         pool.instances[0].give_up(turn)
         assert turn.end.error is not None
         assert await service.got("chat/stop") == {"requestId": "r1", "sessionId": "s1"}
+
+
+async def test_an_instance_hands_over_an_image_under_an_id_of_its_own(service):
+    service.answers["image/upload"] = {"errorCode": None, "result": {"success": True}}
+    async with running(attached(service)) as pool:
+        uploading = asyncio.create_task(pool.instances[0].upload_image("data:image/png;base64,AA=="))
+        request_id = (await service.got("image/upload"))["requestId"]
+        result = {"requestId": request_id, "imageUrl": "https://images.example/1.png"}
+        await (await service.peers.get()).push(("image/uploadResultNotification", {"result": result}))
+        assert await uploading == "https://images.example/1.png"
+    assert len(request_id) == 32
+
+
+async def test_an_instance_without_a_connection_takes_no_image(service):
+    async with running(attached(service)) as pool:
+        instance = pool.instances[0]
+    with pytest.raises(UploadFailed):
+        await instance.upload_image("data:image/png;base64,AA==")
