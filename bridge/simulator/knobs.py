@@ -217,6 +217,9 @@ def last_marker(prompt: str) -> tuple[Layer, str, str]:
     if at < 0:
         return {}, prompt, prompt
     match = MARKER.match(prompt, at)
+    if match is None:  # some clients put a user's text in quotes and escape those inside
+        prompt = prompt[:at] + prompt[at:].replace('\\"', '"')
+        match = MARKER.match(prompt, at)
     if match is None:
         raise KnobError(f"the marker is not closed or quoted properly: {prompt[at : at + 80]}")
     return _pairs(match[1]), MARKER.sub("", prompt).strip(), prompt[match.end() :]

@@ -14,8 +14,9 @@ from .plan import Call, Step
 NONCE = re.compile(r"<call:([a-z0-9]{10})>")
 HEADING = re.compile(r"^\[(?:Result of|Failed) tool call [^\n]*\]$", re.MULTILINE)
 NEXT_TURN = re.compile(
-    r"\n+\[(?:System|User|Assistant|Result of tool call [^\n]*|Failed tool call [^\n]*)\]\s*(?:\n|$)"
+    r"\n+\[(?:System|User|Assistant|Tools|Result of tool call [^\n]*|Failed tool call [^\n]*)\]\s*(?:\n|$)"
 )
+REMINDER = re.compile(r"\A\n?\(called with [^\n]*\)\n")
 DONE = "The plan is done."
 NO_TOOLS = "I cannot do that: no tools were offered."
 MISSED = "I would rather talk about it than do it."
@@ -63,8 +64,9 @@ def _learn(memory: Memory, prompt: str, told: str, given: str) -> None:
     """A delimiter in a tool's result is data; the newest one outside of results is the contract's."""
     if given and (given != memory.plan or told != prompt):
         memory.plan, memory.results, memory.last_result, memory.said, memory.attempts = given, 0, "", [], {}
-    if "<call:" in prompt and (nonces := NONCE.findall(_without_results(prompt))):
-        memory.nonce = nonces[-1]
+    if "<call:" in prompt:
+        trusted = NONCE.findall(_without_results(prompt)) or ([memory.nonce] if memory.nonce else NONCE.findall(prompt))
+        memory.nonce = trusted[-1] if trusted else ""
     if found := results(told):
         memory.results += len(found)
         memory.last_result = found[-1]
@@ -72,7 +74,7 @@ def _learn(memory: Memory, prompt: str, told: str, given: str) -> None:
 
 def results(prompt: str) -> list[str]:
     """The texts of the tool results in a prompt, in their order."""
-    return [prompt[low:high].strip("\n") for low, high in _result_places(prompt)]
+    return [REMINDER.sub("", prompt[low:high]).strip("\n") for low, high in _result_places(prompt)]
 
 
 def _result_places(prompt: str) -> list[tuple[int, int]]:

@@ -140,6 +140,26 @@ async def test_a_marker_carries_the_plan_through_a_session(simulator):
     assert any(push["method"] == "chat/think" for push in client.pushes)
 
 
+async def test_a_marker_that_a_client_has_quoted_is_read_all_the_same(simulator):
+    quoted = marker([{"say": 'a "b"'}]).replace('"', '\\"')
+    async with simulator.client() as client:
+        assert (await client.chat(f'[User]\n"{quoted} do it"'))[0] == 'a "b"'
+
+
+def test_a_reminder_of_the_arguments_is_no_result():
+    both = {"calls": [READ, READ]}
+    step = session(both, ANSWER)
+    step(CONTRACT)
+    reminded = '(called with {"path": "a.txt"})\nhello'
+    assert step(f"{result(reminded)}\n\n{result(reminded)}").text == "It says: hello"
+
+
+def test_the_contract_after_a_result_is_not_taken_for_a_part_of_it():
+    prompt = f"{result('hello')}\n\n[Tools]\n{CONTRACT}\n\n[Assistant]"
+    assert told([READ, ANSWER], prompt) == "It says: hello"
+    assert told([READ, READ], prompt) == block()
+
+
 async def test_a_control_file_may_hold_the_plan_as_json(start):
     simulator = start("--login=auto", "--first-ms=0", "--delay-ms=0")
     simulator.control(plan=[READ, ANSWER])
