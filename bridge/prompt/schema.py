@@ -17,6 +17,7 @@ _MAX_DEPTH = 6
 _MAX_NODES = 400  # schemas that refer to themselves grow without end otherwise
 _MAX_CHOICES = 40
 _MAX_LITERAL = 200
+_MAX_EXAMPLE = 1000
 _COMMENT = 100  # characters of one parameter's description
 _COMMENTS = 1600  # of all of a tool together
 
@@ -209,7 +210,9 @@ def examples(tools: tuple[Tool, ...], count: int) -> tuple[str, ...]:
 
 def _example(tool: Tool) -> str:
     arguments = {"input": "first line\nsecond line"} if tool.custom else _example_arguments(tool.schema)
-    return json.dumps({"name": tool.name, "arguments": arguments}, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
+    name = json.dumps(tool.name, ensure_ascii=False)
+    return f'{{"name":{name},"arguments":{text if len(text) <= _MAX_EXAMPLE else "{...}"}}}'
 
 
 def _example_arguments(schema: bytes) -> dict[str, Any]:

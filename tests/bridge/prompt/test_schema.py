@@ -1,0 +1,170 @@
+"""JSON schemas of tools as short text."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.chat.request import Tool
+from bridge.prompt.schema import MAX_SIGNATURE, examples, shortened, signature, tool_list
+
+
+def rendered(properties, required=(), **root):
+    schema = {"type": "object", "properties": properties, "required": list(required), **root}
+    return signature(json.dumps(schema).encode())
+
+
+def test_parameters_are_told_by_name_and_type():
+    properties = {"path": {"type": "string"}, "limit": {"type": "integer"}, "all": {"type": "boolean"}}
+    assert rendered(properties, ["path"]) == "(path: string, limit?: integer, all?: boolean)"
+
+
+@pytest.mark.parametrize("schema", [b"", b"{}", b'{"type":"object"}', b'{"type":"object","properties":{}}'])
+def test_a_tool_without_parameters(schema):
+    assert signature(schema) == "()"
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ({"enum": ["a", 1, None]}, '"a" | 1 | null'),
+        ({"const": "x"}, '"x"'),
+        ({"type": ["string", "null"]}, "string | null"),
+        ({"type": "array", "items": {"type": "number"}}, "number[]"),
+        ({"type": "array", "items": {"enum": ["a", "b"]}}, '("a" | "b")[]'),
+        ({"type": "array", "prefixItems": [{"type": "string"}, {"type": "null"}]}, "[string, null]"),
+        ({"type": "array"}, "any[]"),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "string | null"),
+        ({"oneOf": [{"type": "string"}, {"type": "string"}]}, "string"),
+        (
+            {"allOf": [{"type": "object", "properties": {"a": {}}}, {"anyOf": [{}, {"const": 1}]}]},
+            "{a?: any} & (any | 1)",
+        ),
+        ({"type": "object", "properties": {"b": {"type": "string"}}, "required": ["b"]}, "{b: string}"),
+        ({"type": "object", "additionalProperties": {"type": "string"}}, "{[key]: string}"),
+        ({"type": "object"}, "object"),
+        ({"type": "integer", "default": 5}, "integer = 5"),
+        ({"type": "string", "description": "Where  it\n lies"}, "string /* Where it lies */"),
+        ({}, "any"),
+        (True, "any"),
+        (False, "never"),
+        ("nonsense", "any"),
+    ],
+)
+def test_types(field, told):
+    assert rendered({"x": field}, ["x"]) == f"(x: {told})"
+
+
+def test_references_are_followed():
+    defs = {"Edit": {"type": "object", "properties": {"old": {"type": "string"}}, "required": ["old"]}}
+    properties = {"edits": {"type": "array", "items": {"$ref": "#/$defs/Edit"}}}
+    assert rendered(properties, ["edits"], **{"$defs": defs}) == "(edits: {old: string}[])"
+
+
+@pytest.mark.parametrize("ref", ["#/$defs/Gone", "https://example.com/schema", "#/required/0", ""])
+def test_references_that_lead_nowhere_are_anything(ref):
+    assert rendered({"x": {"$ref": ref}}, ["x"]) == "(x: any)"
+
+
+def test_a_schema_that_contains_itself_ends():
+    tree = {"type": "object", "properties": {side: {"$ref": "#/$defs/T"} for side in ("left", "right")}}
+    told = rendered({"tree": {"$ref": "#/$defs/T"}}, **{"$defs": {"T": tree}})
+    assert told.startswith("(tree?: {left?: {left?: ")
+    assert "{...}" in told
+
+
+def test_a_reference_to_itself_ends():
+    assert rendered({"x": {"$ref": "#/$defs/X"}}, **{"$defs": {"X": {"$ref": "#/$defs/X"}}}) == "(x?: any)"
+
+
+@pytest.mark.parametrize("schema", [b"{", b"[]", b"\xff", b"[" * 5000, b'"text"', b"1" * 5000])
+def test_a_broken_schema_is_told_as_unknown(schema):
+    assert signature(schema) == "({...})"
+
+
+def test_a_huge_schema_is_cut():
+    told = rendered({f"parameter_{n}": {"type": "string", "description": "word " * 30} for n in range(5000)})
+    assert told.startswith("(parameter_0?: string, parameter_1?")
+    assert len(told) <= MAX_SIGNATURE + 10
+
+
+def test_descriptions_give_way_first():
+    told = rendered({f"p{n}": {"type": "string", "description": "word " * 30} for n in range(100)})
+    assert "p99?: string" in told
+
+
+def test_strange_names_are_quoted():
+    assert rendered({"a b": {"type": "string"}, 'x": {': {}}) == '("a b"?: string, "x\\": {"?: any)'
+
+
+def test_a_description_cannot_end_its_comment():
+    assert rendered({"x": {"type": "null", "description": "a */ b"}}) == "(x?: null /* a * / b */)"
+
+
+KEYWORDS = (
+    *("type", "properties", "required", "items", "enum", "const", "anyOf", "oneOf", "allOf", "$ref", "$defs"),
+    *("default", "description", "additionalProperties", "prefixItems"),
+)
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=5)
+    | st.sampled_from(["object", "array", "#", "#/items"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(KEYWORDS) | st.text(max_size=3),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=25,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(anything)
+def test_whatever_a_client_sends_is_told_somehow(schema):
+    data = json.dumps(schema).encode()
+    assert len(signature(data)) <= MAX_SIGNATURE + 10
+    assert len(examples((Tool("t", schema=data),), 1)[0]) < 1100
+
+
+@given(st.binary(max_size=30))
+def test_even_bytes_are(data):
+    assert signature(data).startswith("(")
+
+
+def test_a_tool_is_one_line():
+    tool = Tool("Read", "Reads\n\na file.", b'{"properties":{"path":{"type":"string"}},"required":["path"]}')
+    assert tool_list((tool, Tool("now")), 100) == "- Read(path: string): Reads a file.\n- now()"
+
+
+def test_a_custom_tool_takes_plain_text():
+    assert tool_list((Tool("patch", "Apply.", custom=True),), 100) == "- patch(input: string /* plain text */): Apply."
+
+
+def test_long_descriptions_are_cut_between_words():
+    assert shortened("one two, three four", 13) == "one two..."
+    assert shortened("one", 3) == "one"
+
+
+def test_examples_are_calls_that_the_schema_allows():
+    schema = {
+        "properties": {
+            "file_path": {"type": "string"},
+            "mode": {"enum": ["r", "w"]},
+            "lines": {"type": "array", "items": {"type": "integer"}},
+            "note": {"type": "string"},
+        },
+        "required": ["file_path", "mode", "lines"],
+    }
+    (body,) = examples((Tool("Read", schema=json.dumps(schema).encode()),), 2)
+    assert json.loads(body) == {"name": "Read", "arguments": {"file_path": "src/main.py", "mode": "r", "lines": [1]}}
+
+
+def test_tools_with_required_parameters_are_the_better_examples():
+    tools = (Tool("now"), Tool("patch", custom=True))
+    assert [json.loads(body)["name"] for body in examples(tools, 1)] == ["patch"]
