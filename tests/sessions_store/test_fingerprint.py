@@ -1,8 +1,10 @@
 """The fingerprint of a conversation."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sessions_store.fingerprint import Fingerprint, fingerprint
+from sessions_store.fingerprint import Fingerprint, fingerprint, tools_digest
 
 TALK = [("system", "Be brief."), ("user", "Hello"), ("assistant", "Hi."), ("user", "Why?")]
 
@@ -66,3 +68,159 @@ def test_a_copy_goes_its_own_way():
 
 def test_half_a_surrogate_pair_is_no_error():
     assert fingerprint(1, [("user", "\ud83d")]) != fingerprint(1, [("user", "\ud83e")])
+
+
+def of(*messages, key=1, tools=b""):
+    """The key of messages given as (role, text, fields) or (role, text)."""
+    whole = Fingerprint(key, tools)
+    for role, text, *fields in messages:
+        whole.feed(role, text, **(fields[0] if fields else {}))
+    return whole.hexdigest()
+
+
+SYSTEM = ("system", "You are an agent. Today is 2026-11-22.")
+FIX = ("user", "Fix the bug of 2026-11-22.")
+READ = ("assistant", "I read it.", {"calls": [("call_1", "Read")]})
+SOURCE = ("tool", "x = 1", {"call_id": "call_1"})
+AGENTS_TALK = (SYSTEM, FIX, READ, SOURCE)
+REMINDER = "<system-reminder>\nKeep your list of tasks.\n</system-reminder>"
+LATE = ("system", "Folder /work, 12:30")
+
+
+@pytest.mark.parametrize(
+    "sent_again",
+    [
+        (("system", "You are an agent. Today is 2026-11-23."), FIX, READ, SOURCE),
+        (("system", "x-anthropic-billing-header: cch=1;"), SYSTEM, FIX, READ, SOURCE),
+        (("system", "You are an agent."), ("system", "Today is Nov 3, 2026."), FIX, READ, SOURCE),
+        (SYSTEM, ("user", REMINDER), FIX, READ, SOURCE),
+        (SYSTEM, ("user", f"{REMINDER}\n{FIX[1]}"), READ, SOURCE),
+        (SYSTEM, FIX, LATE, READ, SOURCE),
+        (SYSTEM, FIX, READ, LATE, SOURCE, LATE),
+        (SYSTEM, FIX, READ, ("tool", f"x = 1\n\n{REMINDER}", {"call_id": "call_1"})),
+        (SYSTEM, FIX, READ, SOURCE, ("user", REMINDER)),
+        (SYSTEM, FIX, ("assistant", "I read it.\n\n", {"calls": [("call_1", "Read")]}), SOURCE),
+        (SYSTEM, FIX, ("assistant", "I read it."), ("assistant", "", {"calls": [("call_1", "Read")]}), SOURCE),
+    ],
+)
+def test_a_conversation_is_known_again_as_agents_send_it(sent_again):
+    assert of(*sent_again) == of(*AGENTS_TALK)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        (("system", "You are a poet. Today is 2026-11-22."), FIX, READ, SOURCE),
+        (FIX, READ, SOURCE),
+        (SYSTEM, ("user", "Fix the bug of 2026-11-23."), READ, SOURCE),
+        (SYSTEM, ("user", "Fix the bug of 2026-11-22!"), READ, SOURCE),
+        (SYSTEM, FIX, ("assistant", "I wrote it.", {"calls": [("call_1", "Read")]}), SOURCE),
+        (SYSTEM, FIX, ("assistant", "I read it.", {"calls": [("call_2", "Read")]}), SOURCE),
+        (SYSTEM, FIX, ("assistant", "I read it.", {"calls": [("call_1", "Write")]}), SOURCE),
+        (SYSTEM, FIX, ("assistant", "I read it."), SOURCE),
+        (SYSTEM, FIX, READ, ("tool", "x = 2", {"call_id": "call_1"})),
+        (SYSTEM, FIX, READ, ("tool", "x = 1", {"call_id": "call_2"})),
+        (SYSTEM, FIX, READ, ("tool", "x = 1", {"call_id": "call_1", "is_error": True})),
+        (SYSTEM, FIX, READ, ("tool", "x = 1", {"call_id": "call_1", "images": ("data:a",)})),
+        (SYSTEM, FIX, READ, ("user", "x = 1")),
+        (SYSTEM, FIX, SOURCE, READ),
+        (SYSTEM, READ, FIX, SOURCE),
+        (SYSTEM, FIX, READ),
+        (SYSTEM, FIX, READ, SOURCE, ("user", "And?")),
+    ],
+)
+def test_another_conversation_is_another(other):
+    assert of(*other) != of(*AGENTS_TALK)
+
+
+def test_images_count_by_content_and_order():
+    one, two = (("user", "[image]", {"images": images}) for images in (("data:a", "data:b"), ("data:b", "data:a")))
+    assert len({of(one), of(two), of(("user", "[image]")), of(("user", "", {"images": ("data:a",)}))}) == 4
+
+
+def test_messages_of_one_role_in_a_row_are_one_turn():
+    assert of(("user", "a"), ("user", "b")) == of(("user", "a\nb"))
+    assert of(("user", "a"), LATE, ("user", "b")) == of(("user", "a\nb"))
+
+
+def test_a_message_without_words_says_nothing():
+    assert of(("user", ""), ("user", "a")) == of(("user", "a"))
+    assert of(("system", " "), ("user", "a")) == of(("user", "a"))
+
+
+def test_reading_the_key_changes_nothing():
+    whole = Fingerprint(1).feed("user", "a")
+    assert whole.hexdigest() == whole.hexdigest()
+    assert whole.feed("user", "b").hexdigest() == of(("user", "a\nb"))
+
+
+texts = st.text("ab:1 \n<>/", max_size=6)
+names = st.text("ab: 1", max_size=3)
+messages = st.one_of(
+    st.tuples(st.just("user"), texts, st.fixed_dictionaries({"images": st.lists(names, max_size=2)})),
+    st.tuples(
+        st.just("assistant"), texts, st.fixed_dictionaries({"calls": st.lists(st.tuples(names, names), max_size=2)})
+    ),
+    st.tuples(st.just("tool"), texts, st.fixed_dictionaries({"call_id": names, "is_error": st.booleans()})),
+)
+talks = st.lists(messages, max_size=4)
+
+
+def meaning(talk):
+    """What counts of a conversation, by the rules and not by a hash."""
+    turns = []
+    for role, text, fields in talk:
+        said = "".join(text.split()) if role == "assistant" else text.strip()
+        if role == "user" and not said and not fields["images"]:
+            continue
+        kind = (role, fields.get("call_id"), fields.get("is_error"))
+        if turns and turns[-1][0] == kind:
+            seam = "" if role == "assistant" else "\n"
+            turns[-1][1] += seam + said
+        else:
+            turns.append([kind, said, []])
+        turns[-1][2] += fields.get("calls", fields.get("images", []))
+    return turns
+
+
+@given(talks, talks)
+def test_keys_are_equal_where_the_meaning_is_equal_and_nowhere_else(one, other):
+    assert (of(*one) == of(*other)) == (meaning(one) == meaning(other))
+
+
+@given(talks, st.integers(0, 3), st.data())
+def test_one_changed_message_makes_another_conversation(talk, index, data):
+    changed = [*talk[:index], data.draw(messages), *talk[index + 1 :]]
+    assert (of(*changed) == of(*talk)) == (meaning(changed) == meaning(talk))
+
+
+def as_agents_change_it(message, draw):
+    role, text, fields = message
+    if role == "assistant":
+        return [(role, draw(st.sampled_from([" ", "\n", ""])) + text.replace(" ", "\n"), fields)]
+    inserted = draw(st.sampled_from(["", REMINDER, f"{REMINDER}\n\n{REMINDER}"]))
+    text = draw(st.sampled_from([f"{inserted}\n{text}", f"{text}\n\n{inserted}\n"]))
+    return [*draw(st.sampled_from([[], [("user", REMINDER, {})], [LATE]])), (role, text, fields)]
+
+
+@given(talks, st.data())
+def test_no_change_that_agents_make_counts(talk, data):
+    talk = [SYSTEM, ("user", "Go.", {}), *talk]
+    changed = [part for message in talk[2:] for part in as_agents_change_it(message, data.draw)]
+    assert of(*talk[:2], *changed) == of(*talk)
+
+
+def test_tools_count_by_all_their_words_and_not_by_their_order():
+    read, bash = ("Read", "Reads.", b"{}"), ("Bash", "Runs.", b"{}")
+    assert tools_digest((read, bash)) == tools_digest((bash, read))
+    others = [(read,), (bash,), (read, ("Bash", "Runs!", b"{}")), (read, ("Bash", "Runs.", b'{"a":1}'))]
+    assert len({tools_digest((read, bash)), *map(tools_digest, others)}) == 5
+
+
+def test_the_words_of_a_tool_cannot_be_shifted():
+    assert tools_digest((("ab", "c", b""),)) != tools_digest((("a", "bc", b""),))
+
+
+def test_no_tools_are_as_no_tools_told():
+    assert of(FIX, tools=tools_digest(())) == of(FIX)
+    assert of(FIX, tools=tools_digest((("Read", "", b""),))) != of(FIX)

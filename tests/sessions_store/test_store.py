@@ -1,6 +1,7 @@
 """The store that every web process shares, on a real Redis."""
 
 import asyncio
+import json
 import time
 
 import pytest
@@ -21,6 +22,17 @@ def held(client_of_redis):
 async def test_what_was_remembered_is_found(store, remember):
     await remember("k", "s1", generation=4, hits=2)
     assert await store.claim("k") == Found("s1", "w1-i1", 4, 2, 5.0)
+
+
+async def test_what_the_session_was_told_of_tools_is_found(store, remember):
+    await remember("k", "s1", contract="k3y")
+    assert (await store.claim("k")).contract == "k3y"
+
+
+async def test_an_entry_of_an_earlier_version_was_told_nothing(store, client_of_redis):
+    entry = {"session_id": "s1", "instance": "i1", "generation": 1, "hits": 0, "created_at": 5.0}
+    client_of_redis.set("lgw:session:k", json.dumps(entry))
+    assert (await store.claim("k")) == Found("s1", "i1", 1, 0, 5.0, contract="")
 
 
 async def test_nothing_is_found_for_an_unknown_prefix(store):

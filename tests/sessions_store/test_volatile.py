@@ -1,0 +1,90 @@
+"""What agents change in texts."""
+
+import pytest
+
+from sessions_store.volatile import lasting, spoken
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fix it",
+        "<system-reminder>Be nice.</system-reminder>fix it",
+        "<system-reminder>\nBe\nnice.\n</system-reminder>\n\nfix it\n",
+        "fix it\n\n<system-reminder>one</system-reminder>\n<system-reminder>two</system-reminder>\n",
+        "\r\nfix it",
+    ],
+)
+def test_reminders_and_the_white_space_around_them_are_not_spoken(text):
+    assert spoken(text) == "fix it"
+
+
+def test_a_reminder_between_two_parts_leaves_one_border():
+    assert spoken("one\n<system-reminder>r</system-reminder>\ntwo") == spoken("one\ntwo")
+
+
+@pytest.mark.parametrize(
+    "text", ["<system-reminder>open", "closed</system-reminder>", "</system-reminder><system-reminder>"]
+)
+def test_half_a_reminder_is_spoken(text):
+    assert spoken(text) == text
+
+
+def test_many_openings_without_an_end_cost_no_time():
+    assert spoken("<system-reminder>" * 200_000 + "</system-reminder>fix it") == "fix it"
+    assert len(spoken("<system-reminder>" * 200_000)) == 3_400_000
+
+
+@pytest.mark.parametrize("date", ["2026-11-22", "Nov 22, 2026", "at 13:49"])
+def test_dates_that_people_speak_of_stay(date):
+    assert spoken(date) == date
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("2026-11-22", "2027-01-03"),
+        ("2026/11/22", "2026/12/1"),
+        ("11/22/2026", "1/3/2027"),
+        ("22.11.2026", "3.12.2026"),
+        ("Nov 22, 2026", "December 1, 2026"),
+        ("November 22nd, 2026", "Dec. 1st, 2026"),
+        ("Sunday, November 22, 2026", "Monday, November 23, 2026"),
+        ("Sun Nov 22 2026", "Mon Dec 01 2026"),
+        ("Sun, 22 Nov 2026 13:49:58 GMT", "Mon, 3 Dec 2027 01:02:03 GMT"),
+        ("Sun Nov 22 13:49:58 UTC 2026", "Mon Nov 23 01:00:00 UTC 2026"),
+        ("November 2026", "December 2026"),
+        ("2026年11月22日星期日", "2026年12月1日星期二"),
+        ("13:49", "1:05"),
+        ("1:49 PM", "11:05 am"),
+        ("2026-11-22T13:49:58.123Z", "2026-11-23T00:00:00.000Z"),
+        ("2026-11-22 13:49:58+02:00", "2026-11-23 00:00:00+01:00"),
+    ],
+)
+def test_days_and_hours_of_a_system_text_do_not_last(one, other):
+    assert lasting(f"Today is {one}. Be brief.") == lasting(f"Today is {other}. Be brief.")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("May I?", "June I?"), ("Version 1.2.3", "Version 1.2.4"), ("10 files", "11 files"), ("/home/ann", "/home/bob")],
+)
+def test_what_is_no_date_lasts(one, other):
+    assert lasting(one) != lasting(other)
+
+
+def test_billing_headers_do_not_last():
+    header = "x-anthropic-billing-header: cc_version=2.1; cch=0a1b2;"
+    assert lasting(f"{header}\nBe brief.") == lasting("Be brief.")
+
+
+def test_reminders_do_not_last():
+    assert lasting("Be brief.\n<system-reminder>3 files</system-reminder>").strip() == lasting("Be brief.")
+
+
+@pytest.mark.parametrize(
+    "piece", ["1", "12:", "1-1-", "Mon ", "May 1 ", "1:11 UTC (", "Nov", "星期", " ", "<system-reminder>"]
+)
+def test_long_texts_of_nothing_but_beginnings_come_to_an_end(piece):
+    text = piece * 100_000
+    assert lasting(text + " 2026-11-22") == lasting(text + " 2026-11-23")
