@@ -97,6 +97,12 @@ IMAGE_FAILURES = Counter(
     "Images that did not reach the service. reason: invalid or fetch (refused), surplus, upload or timeout (left out).",
     ("reason",),
 )
+UNROUTED_TOOL_EVENTS = Counter(
+    "lingma_gateway_unrouted_tool_events_total", "Events about tools of the service that fit no turn.", ("instance",)
+)
+TOOL_DECISIONS = Counter(
+    "lingma_gateway_tool_decisions_total", "What tools of the service were told: allowed or denied.", ("decision",)
+)
 LEDGER_BACKLOG = Gauge(
     "lingma_gateway_ledger_backlog", "Usage rows not yet in the database.", multiprocess_mode="livemostrecent"
 )

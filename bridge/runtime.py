@@ -23,6 +23,7 @@ from bridge.engine import Engine, EngineOptions
 from bridge.images.desk import ImageOptions
 from bridge.lingma import vsix
 from bridge.lingma.entropy import Entropy
+from bridge.lingma.firewall import Approval
 from bridge.lingma.turn import TurnLimits
 from bridge.pool.instance import Instance, InstanceOptions, Source
 from bridge.pool.pool import Pool, PoolOptions
@@ -131,6 +132,7 @@ class Runtime:
             (metrics.INSTANCE_RESTARTS, instance.restarts),
             (metrics.ACKS_LATE, instance.late_acks),
             (metrics.UNKNOWN_PUSHES, instance.unknown_pushes),
+            (metrics.UNROUTED_TOOL_EVENTS, instance.unrouted_tool_events),
         )
         for counter, now in troubles:
             before = self._counted.get((counter, instance.name))
@@ -205,6 +207,7 @@ def _instance_options(env: Environment) -> InstanceOptions:
         dedicated_domain=env.dedicated_domain_url if env.lingma_attach_urls else "",
         models_refresh=env.models_refresh_sec,
         turn=TurnLimits(env.keepalive_sec, env.turn_silence_sec, env.stream_buffer_bytes),
+        approval=Approval.read(env.tool_approval),
     )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -14,8 +15,10 @@ import msgspec
 from bridge.chat.errors import ConnectionLost, GatewayError, UpstreamFailed
 from bridge.lingma import dialect_a, rpc
 from bridge.lingma.entropy import Entropy
+from bridge.lingma.firewall import DENY, Approval
 from bridge.lingma.framing import Framer, FramingError
 from bridge.lingma.rpc import Incoming
+from bridge.lingma.tool_desk import ToolDesk
 from bridge.lingma.turn import Turn
 from bridge.lingma.uploads import Uploads
 from bridge.lingma.websocket import Broken, Refused, WebSocket
@@ -34,7 +37,7 @@ class DialFailed(Exception):
 class Connection(asyncio.Protocol):
     """One WebSocket to the service. Make it with `dial`; `lost` resolves when it is gone."""
 
-    def __init__(self, socket: WebSocket) -> None:
+    def __init__(self, socket: WebSocket, approval: Approval = DENY) -> None:
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[str] = loop.create_future()
         self.opened: asyncio.Future[None] = loop.create_future()
@@ -44,6 +47,7 @@ class Connection(asyncio.Protocol):
         self._framer = Framer()
         self._transport: asyncio.Transport | None = None
         self._turns: dict[str, Turn] = {}
+        self.tools = ToolDesk(approval, self._turns, self._notify)
         self._calls: dict[int, asyncio.Future[bytes]] = {}
         self._next_id = 1
         self._uploads = Uploads(self._call)
@@ -52,20 +56,24 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._handlers: dict[str, Callable[[bytes], None]] = {
             dialect_a.ANSWER: self._on_answer,
+            dialect_a.THINK: self._on_think,
             dialect_a.FINISH: self._on_finish,
+            **{method: partial(self.tools.hear, method) for method in dialect_a.TOOL_EVENTS},
             dialect_a.IMAGE_UPLOADED: self._uploads.told,
             **dict.fromkeys(dialect_a.FATAL, self._on_fatal),
         }
 
     @classmethod
-    async def dial(cls, url: str, *, within: float, headers: dict[str, str] | None = None) -> Connection:
+    async def dial(
+        cls, url: str, *, within: float, headers: dict[str, str] | None = None, approval: Approval = DENY
+    ) -> Connection:
         """Connect and shake hands within that many seconds. Raise DialFailed."""
         host, port = _address(url)
         socket = WebSocket(url, Entropy(4), headers)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(within):
-                _, self = await loop.create_connection(lambda: cls(socket), host, port)
+                _, self = await loop.create_connection(lambda: cls(socket, approval), host, port)
                 try:
                     await self.opened
                 except BaseException:
@@ -148,7 +156,7 @@ class Connection(asyncio.Protocol):
             self.opened.set_result(None)
         if not messages:
             return None
-        answers = [_answer(message) for message in messages if message.method and rpc.wants_answer(message)]
+        answers = [self._answer(message) for message in messages if message.method and rpc.wants_answer(message)]
         if answers:
             self._outgoing += answers
             self._flush()
@@ -173,6 +181,16 @@ class Connection(asyncio.Protocol):
             self.lost.set_result(reason)
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    def _answer(self, message: Incoming) -> bytes:
+        """An acknowledgement; only `tool/invoke` may want an answer with content (5.2, 11.4)."""
+        if message.method == dialect_a.TOOL_INVOKE and (told := self.tools.answer(message.params)) is not None:
+            return rpc.answer(message, told)
+        return rpc.acknowledgement(message)
+
+    def _notify(self, method: str, params: dict[str, Any]) -> None:
+        with suppress(ConnectionLost):  # then there is nobody left to tell
+            self._send(rpc.notification(method, params))
 
     def _send(self, *messages: bytes) -> None:
         if self._transport is None or self._transport.is_closing():
@@ -227,6 +245,11 @@ class Connection(asyncio.Protocol):
         else:
             turn.push(text)
 
+    def _on_think(self, params: bytes) -> None:
+        thought = dialect_a.decode_answer(params)
+        if (turn := self._turns.get(thought.requestId)) is not None:
+            turn.push_thinking(thought.text if thought.text is not None else thought.content or "")
+
     def _on_finish(self, params: bytes) -> None:
         finish = dialect_a.decode_finish(params)
         turn = self._turns.get(finish.requestId)
@@ -250,8 +273,6 @@ class Connection(asyncio.Protocol):
 
     def _on_other(self, method: str, message: Incoming) -> None:
         """A push of no turn's text. Anything about a turn is still a sign of life of it."""
-        if method in {dialect_a.TOOL_INVOKE, dialect_a.TOOL_SYNC}:
-            self._deny(method, message)
         if (turn := self._turn_of(message)) is not None:
             turn.push("")
         self.on_push(method, message.params)
@@ -260,23 +281,6 @@ class Connection(asyncio.Protocol):
         with suppress(msgspec.DecodeError):
             return self._turns.get(dialect_a.decode_about(message.params).requestId)
         return None
-
-    def _deny(self, method: str, message: Incoming) -> None:
-        """No tool of the service's own agent is approved, and none is said to have run (17.5); each is told once."""
-        call = _tool_call(message)
-        turn = self._turns.get(call.requestId) if call is not None else None
-        if call is None or (turn is not None and call.toolCallId in turn.denied):
-            return
-        undecided = call.toolCallStatus.upper() in dialect_a.UNDECIDED
-        if method == dialect_a.TOOL_SYNC and not (
-            turn is not None and call.sessionId and call.toolCallId and undecided
-        ):
-            return
-        if turn is not None and call.sessionId:
-            turn.denied.add(call.toolCallId)
-            self._send(rpc.notification(dialect_a.TOOL_APPROVE, dialect_a.disapproval(call)))
-        if method == dialect_a.TOOL_SYNC or call.asynchronous:
-            self._send(rpc.notification(dialect_a.TOOL_INVOKE_RESULT, dialect_a.denial(call)))
 
     def _on_response(self, message: Incoming) -> None:
         future = self._calls.get(int(message.id)) if bytes(message.id).isdigit() else None
@@ -290,6 +294,7 @@ class Connection(asyncio.Protocol):
 
     def _forget(self, turn: Turn) -> None:
         self._turns.pop(turn.request_id, None)
+        self.tools.forget(turn)
 
     def _refused(self, exc: Exception) -> None:
         if not self.opened.done():
@@ -311,19 +316,6 @@ def _address(url: str) -> tuple[str, int]:
         if parts.hostname is not None and parts.scheme == "ws":
             return parts.hostname, parts.port or 80
     raise DialFailed(f"{url}: not a ws:// URL")
-
-
-def _answer(message: Incoming) -> bytes:
-    """An acknowledgement; `tool/invoke` alone gets an answer with content: the tool is denied (5.2, 11.4)."""
-    if message.method == dialect_a.TOOL_INVOKE and (call := _tool_call(message)) is not None:
-        return rpc.acknowledgement(message) if call.asynchronous else rpc.answer(message, dialect_a.denial(call))
-    return rpc.acknowledgement(message)
-
-
-def _tool_call(message: Incoming) -> dialect_a.ToolCallParams | None:
-    with suppress(msgspec.DecodeError):
-        return dialect_a.decode_tool_call(message.params)
-    return None
 
 
 def _asked(turn: Turn, done: asyncio.Future[bytes]) -> None:

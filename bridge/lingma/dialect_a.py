@@ -26,6 +26,7 @@ PING = "ping"
 ASK = "chat/ask"
 STOP = "chat/stop"
 ANSWER = "chat/answer"
+THINK = "chat/think"
 FINISH = "chat/finish"
 TOOL_INVOKE = "tool/invoke"
 TOOL_INVOKE_RESULT = "tool/invokeResult"
@@ -33,7 +34,7 @@ TOOL_SYNC = "tool/call/sync"
 TOOL_APPROVE = "tool/call/approve"
 IMAGE_UPLOAD = "image/upload"
 IMAGE_UPLOADED = "image/uploadResultNotification"
-UNDECIDED = frozenset({"", "INIT", "PENDING", "PROCESSING"})  # 11.3; read case-insensitively
+TOOL_EVENTS = (TOOL_SYNC, TOOL_INVOKE, TOOL_APPROVE, TOOL_INVOKE_RESULT)  # 17.5
 FATAL = frozenset({"error", "fatal_error", "chat/error"})  # 9.6, others that may arrive
 STATE_CHANGED = frozenset(
     {"auth/report", "auth/syncTokenUpdate", "config/changeEndpoint", "config/refreshModels", "model/refresh"}
@@ -81,10 +82,14 @@ class Ask(msgspec.Struct, frozen=True):
     model: str
     mode: AskMode = "chat"
     is_reply: bool = False
+    image_urls: tuple[str, ...] = ()
+    """As the service named them when they were uploaded (10)."""
+    tool_config: dict[str, Any] | None = None
+    """What `tool_config.tool_config` makes; None: the request says nothing of tools."""
 
 
 class AnswerParams(msgspec.Struct, gc=False):
-    """`chat/answer` (9.6): `text`, else `content` (17.4)."""
+    """`chat/answer` and `chat/think` (9.6): `text`, else `content` (17.4)."""
 
     requestId: str = ""  # noqa: N815  the protocol's spelling
     text: str | None = None
@@ -114,17 +119,6 @@ class AboutParams(msgspec.Struct, gc=False):
     """Which turn any other push is about."""
 
     requestId: str = ""  # noqa: N815
-
-
-class ToolCallParams(msgspec.Struct, gc=False):
-    """`tool/invoke` (11.4) and `tool/call/sync` (11.3): a tool the service's own agent wants to run."""
-
-    toolCallId: str = ""  # noqa: N815
-    name: str = ""
-    requestId: str = ""  # noqa: N815
-    sessionId: str = ""  # noqa: N815
-    toolCallStatus: str = ""  # noqa: N815
-    asynchronous: bool | None = msgspec.field(default=None, name="async")
 
 
 class UploadResult(msgspec.Struct, gc=False):
@@ -202,7 +196,6 @@ decode_answer = msgspec.json.Decoder(AnswerParams).decode
 decode_finish = msgspec.json.Decoder(FinishParams).decode
 decode_fatal = msgspec.json.Decoder(FatalParams).decode
 decode_about = msgspec.json.Decoder(AboutParams).decode
-decode_tool_call = msgspec.json.Decoder(ToolCallParams).decode
 decode_upload = msgspec.json.Decoder(UploadParams).decode
 decode_auth_status = msgspec.json.Decoder(AuthStatus).decode
 _decode_ask_result = msgspec.json.Decoder(_AskResult).decode
@@ -232,7 +225,10 @@ def version_of(result: bytes) -> str:
 
 def ask_params(ask: Ask, overrides: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The payload of `chat/ask` (9.3, 17.3)."""
-    context = {"text": ask.text, "preferredLanguage": "zh-CN", "localeLang": "zh-CN"}
+    context: dict[str, Any] = {"text": ask.text, "preferredLanguage": "zh-CN", "localeLang": "zh-CN"}
+    if ask.image_urls:
+        context["imageUrls"] = list(ask.image_urls)
+    tools = {} if ask.tool_config is None else {"toolConfig": ask.tool_config}
     return {
         "requestId": ask.request_id,
         "sessionId": ask.session_id,
@@ -242,6 +238,7 @@ def ask_params(ask: Ask, overrides: dict[str, dict[str, Any]]) -> dict[str, Any]
         "questionText": ask.text,
         "extra": {"context": [], "modelConfig": {"key": ask.model}},
         "chatContext": context,
+        **tools,
         **overrides.get(ask.mode, {}),
     }
 
@@ -318,23 +315,21 @@ def finish_error(finish: FinishParams) -> GatewayError | None:
     return kind(words + detail, code="content_filter" if kind is ContentFiltered else None)
 
 
-def disapproval(call: ToolCallParams) -> dict[str, Any]:
-    """`tool/call/approve` that says no (11.6)."""
-    return {
-        "type": "tool_call",
-        "sessionId": call.sessionId,
-        "requestId": call.requestId,
-        "toolCallId": call.toolCallId,
-        "approval": False,
-    }
+def approval(request_id: str, session_id: str, tool_id: str, *, allowed: bool) -> dict[str, Any]:
+    """`tool/call/approve` (11.6)."""
+    ids = {"sessionId": session_id, "requestId": request_id, "toolCallId": tool_id}
+    return {"type": "tool_call", **ids, "approval": allowed}
 
 
-def denial(call: ToolCallParams) -> dict[str, Any]:
-    """The answer to a tool the service wants run here: the gateway runs none, and says so (11.4, 11.5)."""
-    return {
-        "toolCallId": call.toolCallId,
-        "name": call.name or "tool",
-        "success": False,
-        "errorMessage": "denied: this client runs no tools",
-        "result": {},
-    }
+def tool_result(tool_id: str, name: str, result: Any) -> dict[str, Any]:
+    """What the service itself said a tool has given, told back to it (11.5)."""
+    if isinstance(result, list) and len(result) == 1:
+        result = result[0]
+    if not isinstance(result, dict):
+        result = {"results": result} if isinstance(result, list) else {"content": result}
+    return {"toolCallId": tool_id, "name": name, "success": True, "errorMessage": "", "result": result}
+
+
+def no_tool_result(tool_id: str, name: str, why: str) -> dict[str, Any]:
+    """The same for a tool that has given nothing (11.4, 11.5)."""
+    return {"toolCallId": tool_id, "name": name, "success": False, "errorMessage": why, "result": {}}

@@ -1,4 +1,4 @@
-"""One turn as it comes in: text pushed by the connection, drained whole by whoever answers the client."""
+"""One turn as it comes in: pieces pushed by the connection, drained whole by whoever answers the client."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable
 import msgspec
 
 from bridge.chat.errors import ConnectionLost, GatewayError, SlowClient, UpstreamTimeout
-from bridge.chat.events import ChatEvent, KeepAlive, TextDelta
+from bridge.chat.events import KeepAlive, Piece, ServiceCall, TextDelta, ThinkingDelta
+from bridge.lingma.firewall import Decision
 from bridge.lingma.pulse import Pulse
 
 
@@ -37,14 +38,14 @@ class Turn:
         self.request_id = request_id
         self.session_id = session_id
         self.end: TurnEnd | None = None
-        self.denied: set[str] = set()
-        """Ids of the service's own tool calls that were refused."""
+        self.decisions: list[Decision] = []
+        """What was said to calls of the service's own agent."""
         self.overflow: Callable[[], object] | None = None
         """Called once when the reader has fallen too far behind."""
         self.closed: Callable[[Turn], object] | None = None
         """Called once when the turn has ended."""
         self._limits = limits
-        self._pieces: list[ChatEvent] = []
+        self._pieces: list[Piece] = []
         self._said: list[str] = []
         self._unread = 0  # bytes, once they are UTF-8
         self._told = False
@@ -73,6 +74,17 @@ class Turn:
         self._unread += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
         self._wake()
 
+    def push_thinking(self, text: str) -> None:
+        """Append reasoning. Nobody may be told of it, so it is a sign of life of the service and none for a client."""
+        self._heard_at = self._loop.time()
+        if text:
+            self._put(ThinkingDelta(text))
+
+    def push_call(self, call: ServiceCall) -> None:
+        """Append what is known of a tool call of the service's own agent; the same holds for it."""
+        self._heard_at = self._loop.time()
+        self._put(call)
+
     def replace(self, text: str) -> None:
         """`overwrite` (9.6). What a stream has said cannot be unsaid: a new text that goes on from the old one is
         continued, one that does not is told from its start, on a line of its own.
@@ -81,7 +93,8 @@ class Turn:
         if text.startswith(said):
             return self.push(text[len(said) :])
         if not self._told:  # nobody has read a word of it yet
-            self._pieces, self._said, self._unread = [], [], 0
+            self._pieces, self._said = [piece for piece in self._pieces if type(piece) is not TextDelta], []
+            self._unread = sum(map(_weight, self._pieces))
             return self.push(text)
         return self.push(f"\n\n{text}")
 
@@ -99,15 +112,26 @@ class Turn:
         """Nobody reads any more; a turn that has not ended ends here."""
         self._finish(TurnEnd(ConnectionLost("The turn was given up.")))
 
-    async def drain(self) -> list[ChatEvent]:
+    async def drain(self) -> list[Piece]:
         """All that has queued up; wait when that is nothing and the turn goes on. [] means the turn has ended."""
         if not self._pieces and self.end is None:
             self._waiter = self._loop.create_future()
             await self._waiter
         pieces, self._pieces = self._pieces, []
-        self._told = self._told or self._unread > 0
+        self._told = bool(self._said)
         self._unread = 0
         return pieces
+
+    def _put(self, piece: Piece) -> None:
+        """What is no text is rare, and can take its time."""
+        if self.end is not None:
+            return
+        if self._unread > self._limits.buffer_bytes:
+            self._drown()
+            return
+        self._pieces.append(piece)
+        self._unread += _weight(piece)
+        self._wake()
 
     def _finish(self, end: TurnEnd) -> None:
         if self.end is not None:
@@ -138,3 +162,14 @@ class Turn:
             self._signed_at = now
             self._pieces.append(KeepAlive())
             self._wake()
+
+
+def _weight(piece: Piece) -> int:
+    """Bytes a piece takes, about."""
+    match piece:
+        case TextDelta() | ThinkingDelta():
+            return len(piece.text.encode("utf-8", "replace"))
+        case ServiceCall():
+            return len(piece.input) + len(piece.result)
+        case _:
+            return 0

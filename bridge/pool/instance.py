@@ -19,6 +19,7 @@ from bridge.lingma.connection import Connection, DialFailed
 from bridge.lingma.dialect_a import Ask, Model
 from bridge.lingma.endpoint import Endpoint
 from bridge.lingma.entropy import Entropy
+from bridge.lingma.firewall import DENY, Approval
 from bridge.lingma.process import Process, StartFailed
 from bridge.lingma.pulse import Pulse
 from bridge.lingma.rpc import RpcError
@@ -63,6 +64,8 @@ class InstanceOptions(msgspec.Struct, frozen=True):
     dedicated_domain: str = ""
     models_refresh: float = 300.0
     turn: TurnLimits = TurnLimits()
+    approval: Approval = DENY
+    """Which tools of its own the service may run."""
 
 
 class NotReady(Exception):
@@ -97,6 +100,7 @@ class Instance:
         self.generation = 0
         self.log: ServiceLog | None = None
         self.unknown_pushes = 0
+        self.unrouted_tool_events = 0
         self._process_number = process_number
         self._source = source
         self._options = options
@@ -234,6 +238,7 @@ class Instance:
     async def _connect(self, endpoint: Endpoint) -> None:
         self._connection = await self._dial(endpoint)
         self._connection.on_push = self._on_push
+        self._connection.tools.on_unrouted = self._on_unrouted
         workspace = str(endpoint.work_dir or "/")
         started = await self._rpc(dialect_a.INITIALIZE, dialect_a.initialize_params(workspace))
         self._version = dialect_a.version_of(started)
@@ -258,7 +263,8 @@ class Instance:
         while not self._stopping:
             for url in endpoint.urls:
                 with suppress(DialFailed):
-                    return await Connection.dial(url, within=2.0, headers=endpoint.headers)
+                    approval = self._options.approval
+                    return await Connection.dial(url, within=2.0, headers=endpoint.headers, approval=approval)
             if self._process is None:
                 raise DialFailed(f"{endpoint.url}: no Lingma service answers there")
             await asyncio.wait({self._process.exited}, timeout=DIAL_EVERY_SEC)
@@ -340,6 +346,9 @@ class Instance:
         elif method not in dialect_a.PASSIVE:
             self.unknown_pushes += 1
             logger.info("%s: unknown message %s ignored", self.name, method[:80])
+
+    def _on_unrouted(self) -> None:
+        self.unrouted_tool_events += 1
 
     def _set(self, state: InstanceState) -> None:
         if state != self.state:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from bridge.chat.events import TextDelta
 from bridge.lingma.connection import Connection
 from bridge.lingma.dialect_a import Ask, ask_params
 from bridge.lingma.pulse import Pulse
@@ -43,10 +44,15 @@ def ask(connection):
     return ask
 
 
-async def ended(turn):
-    """Read the turn to its end: the pieces of text that came."""
-    texts = []
+async def heard(turn):
+    """Read the turn to its end: all the pieces that came."""
+    pieces = []
     async with asyncio.timeout(5):
         while turn.end is None:
-            texts += [piece.text for piece in await turn.drain()]
-    return texts + [piece.text for piece in await turn.drain()]
+            pieces += await turn.drain()
+    return pieces + await turn.drain()
+
+
+async def ended(turn):
+    """The same, but only the pieces of text."""
+    return [piece.text for piece in await heard(turn) if isinstance(piece, TextDelta)]

@@ -174,8 +174,29 @@ def test_the_immediate_result_counts_only_when_it_is_a_failure(result, words):
     assert dialect_a.ask_refused(result) == words
 
 
-def test_a_denied_tool_names_the_call_and_is_no_success():
-    call = dialect_a.decode_tool_call(b'{"toolCallId":"call-1","name":"read_file","async":true,"parameters":{}}')
-    assert call.asynchronous is True
-    denial = dialect_a.denial(call)
-    assert (denial["toolCallId"], denial["name"], denial["success"]) == ("call-1", "read_file", False)
+def test_images_and_tools_go_along_only_when_there_are_any():
+    with_both = msgspec.structs.replace(REPLY, image_urls=("https://a/1", "https://a/2"), tool_config={"tools": []})
+    params = dialect_a.ask_params(with_both, {})
+    assert params["chatContext"]["imageUrls"] == ["https://a/1", "https://a/2"]
+    assert params["toolConfig"] == {"tools": []}
+    assert dialect_a.ask_params(with_both, {"chat": {"toolConfig": None}})["toolConfig"] is None
+
+
+def test_a_tool_that_gave_nothing_is_no_success():
+    told = dialect_a.no_tool_result("call-1", "read_file", "why")
+    assert told == {"toolCallId": "call-1", "name": "read_file", "success": False, "errorMessage": "why", "result": {}}
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        ({"a": 1}, {"a": 1}),
+        ([{"a": 1}], {"a": 1}),
+        ([{"a": 1}, {"b": 2}], {"results": [{"a": 1}, {"b": 2}]}),
+        ("text", {"content": "text"}),
+        (["text"], {"content": "text"}),
+    ],
+)
+def test_a_result_that_is_told_back_is_always_an_object(result, told):
+    answer = dialect_a.tool_result("call-1", "read_file", result)
+    assert (answer["success"], answer["errorMessage"], answer["result"]) == (True, "", told)
