@@ -262,7 +262,8 @@ class UsageAdmin(ModelAdmin):
 
     list_display = ("turn", "key", "asked", "outcome", "speed", "tokens")
     list_filter: ClassVar = [
-        ("status", ChoicesDropdownFilter), ProtocolFilter, ("api_key", AutocompleteSelectFilter), "started_at",
+        ("status", ChoicesDropdownFilter), ProtocolFilter, ("agent", ChoicesDropdownFilter),
+        ("api_key", AutocompleteSelectFilter), "started_at",
     ]  # fmt: skip
     list_filter_submit = True
     list_select_related: ClassVar = ["api_key"]
@@ -275,9 +276,9 @@ class UsageAdmin(ModelAdmin):
     ordering = ("-started_at", "-id")
     actions: ClassVar[list[str]] = []
     fieldsets: ClassVar = [
-        (None, {"fields": [("request_id", "api_key"), ("started_at", "client")]}),
+        (None, {"fields": [("request_id", "api_key"), ("started_at", "client", "agent")]}),
         ("Turn", {"fields": [("protocol", "endpoint"), ("model", "lingma_model"), ("stream", "session", "instance")]}),
-        ("Outcome", {"fields": [("status", "reason"), ("queue_ms", "first_token_ms", "total_ms")]}),
+        ("Outcome", {"fields": [("status", "reason"), ("queue_ms", "first_token_ms", "total_ms"), "tools"]}),
         ("Tokens", {"fields": [("prompt_tokens", "completion_tokens", "usage_source")]}),
     ]
     empty_icon = "receipt_long"
@@ -318,7 +319,8 @@ class UsageAdmin(ModelAdmin):
     @display(description="Model", header=True)
     def asked(self, obj: Usage) -> tuple[str, str]:
         """What was asked for and how."""
-        return obj.model, f"{obj.protocol}, {'streamed' if obj.stream else 'plain'}"
+        how = f"{obj.protocol}, {'streamed' if obj.stream else 'plain'}"
+        return obj.model, f"{obj.get_agent_display()}, {how}" if obj.agent else how
 
     @display(description="Outcome", label=OUTCOME_COLOURS)
     def outcome(self, obj: Usage) -> tuple[str, str]:

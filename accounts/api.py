@@ -82,7 +82,7 @@ class KeyViewSet(ReadOnlyModelViewSet[ApiKey]):
 
 
 class UsageViewSet(ReadOnlyModelViewSet[Usage]):
-    """`/api/usage/`, by request id or filtered by `api_key` and `status`."""
+    """`/api/usage/`, by request id or filtered by `api_key`, `status` and `agent`."""
 
     queryset = Usage.objects.all()
     lookup_field = "request_id"
@@ -99,8 +99,9 @@ class UsageViewSet(ReadOnlyModelViewSet[Usage]):
             if not key.isdecimal() or len(key) > 18:
                 raise serializers.ValidationError({"api_key": "Must be the id of a key."})
             asked["api_key_id"] = int(key)
-        if status := self.request.query_params.get("status"):
-            if status not in Usage.Status.values:
-                raise serializers.ValidationError({"status": f"Must be one of {', '.join(Usage.Status.values)}."})
-            asked["status"] = status
+        for name, choices in (("status", Usage.Status), ("agent", Usage.Agent)):
+            if value := self.request.query_params.get(name):
+                if value not in choices.values:
+                    raise serializers.ValidationError({name: f"Must be one of {', '.join(choices.values)}."})
+                asked[name] = value
         return super().get_queryset().filter(**asked)

@@ -159,6 +159,23 @@ class Usage(models.Model):
         CANCELLED = "cancelled", "cancelled"
         REFUSED = "refused", "refused"
 
+    class Agent(models.TextChoices):
+        """Families of programs that call, by their User-Agent."""
+
+        CLAUDE_CODE = "claude-code", "Claude Code"
+        CODEX = "codex", "Codex"
+        OPENCODE = "opencode", "opencode"
+        CLINE = "cline", "Cline"
+        AIDER = "aider", "aider"
+        OPENAI_PYTHON = "openai-python", "OpenAI SDK, Python"
+        OPENAI_NODE = "openai-node", "OpenAI SDK, Node"
+        ANTHROPIC_PYTHON = "anthropic-python", "Anthropic SDK, Python"
+        ANTHROPIC_NODE = "anthropic-node", "Anthropic SDK, Node"
+        LANGCHAIN = "langchain", "LangChain"
+        LITELLM = "litellm", "LiteLLM"
+        CURL = "curl", "curl"
+        OTHER = "other", "other"
+
     request_id = models.CharField("request", max_length=64, unique=True)
     # Null when the key was gone before its last turns were filed.
     api_key = models.ForeignKey(
@@ -180,6 +197,8 @@ class Usage(models.Model):
     completion_tokens = models.PositiveIntegerField()
     usage_source = models.CharField("tokens from", max_length=16, blank=True)
     client = models.CharField(max_length=64, blank=True)
+    agent = models.CharField("program", max_length=32, choices=Agent, blank=True, default="", db_default="")
+    tools = models.CharField(max_length=200, blank=True, default="", db_default="")
     started_at = models.DateTimeField()
 
     class Meta:
@@ -192,6 +211,7 @@ class Usage(models.Model):
             models.Index(fields=["started_at", "id"], name="usage_started"),
             models.Index(fields=["status", "started_at"], name="usage_status_started"),
             models.Index(fields=["protocol", "started_at"], name="usage_protocol_started"),
+            models.Index(fields=["agent", "started_at"], name="usage_agent_started"),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(status__in=["ok", "error", "cancelled", "refused"]), name="usage_status")

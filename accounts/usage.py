@@ -47,6 +47,10 @@ class UsageRow(msgspec.Struct):
     completion_tokens: int = 0
     usage_source: str = ""
     client: str = ""
+    agent: str = ""
+    """A value of `Usage.Agent`."""
+    tools: str = ""
+    """What became of calls and of the service's own tools, in a few words."""
 
 
 _encode = msgspec.json.Encoder().encode

@@ -10,7 +10,7 @@ import os
 import re
 from collections import Counter as TallyCounter
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Protocol
@@ -73,6 +73,11 @@ QUEUE_TIME = BulkHistogram(
     "lingma_gateway_queue_time_seconds",
     "How long turns waited for an instance.",
     buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 20, 30, 60),
+)
+TOOL_CALLS = Counter(
+    "lingma_gateway_tool_calls_total",
+    "Calls of clients' tools by what became of them: parsed, repaired, refused, retried, invalid.",
+    ("outcome", "model", "client"),
 )
 RETRIES = Counter("lingma_gateway_retries_total", "Turns run again on another instance before their first byte.")
 SLOW_CLIENTS = Counter("lingma_gateway_slow_clients_total", "Streams cut because the client read too slowly.")
@@ -161,6 +166,7 @@ def count_turns() -> None:
         _sessions(outcome)(times)
     for observe, values in observed.items():
         observe(values)
+    _count_tools()
 
 
 def _observations(turn: Turn) -> Iterator[tuple[Observe, float]]:
@@ -180,6 +186,22 @@ def _observations(turn: Turn) -> Iterator[tuple[Observe, float]]:
         input_tokens, output_tokens = _tokens(model, turn.usage_source)
         yield input_tokens, turn.prompt_tokens
         yield output_tokens, tokens
+
+
+def tools_counted(outcomes: Mapping[str, int], model: str, client: str) -> None:
+    """Note what became of a turn's calls; `client` is a family of programs. Counted by `count_turns`."""
+    _called.append((outcomes, model, client))
+    if len(_called) >= MOST_NOTED:
+        _count_tools()
+
+
+def _count_tools() -> None:
+    called: TallyCounter[tuple[str, str, str]] = TallyCounter()
+    for outcomes, model, client in [_called.popleft() for _ in range(len(_called))]:
+        for outcome, times in outcomes.items():
+            called[outcome, model, client] += times
+    for labels, times in called.items():
+        _tool_calls(*labels)(times)
 
 
 def instance_changed(name: str, state: str) -> None:
@@ -232,12 +254,18 @@ def _tokens(model: str, source: str) -> tuple[Observe, Observe]:
     )
 
 
+@lru_cache(maxsize=1024)
+def _tool_calls(outcome: str, model: str, client: str) -> Callable[[float], None]:
+    return TOOL_CALLS.labels(outcome, _bounded(model), client).inc
+
+
 @lru_cache(maxsize=16)
 def _sessions(outcome: str) -> Callable[[float], None]:
     return SESSIONS.labels(outcome).inc
 
 
 _finished: deque[Turn] = deque()
+_called: deque[tuple[Mapping[str, int], str, str]] = deque()
 _models: set[str] = set()
 
 

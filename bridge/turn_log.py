@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 log = logging.getLogger("bridge.turn")
@@ -28,6 +29,20 @@ class TurnRow(Protocol):
     prompt_tokens: int
     completion_tokens: int
     usage_source: str
+    agent: str
+    tools: str
+
+
+def tools_told(outcomes: Mapping[str, int], decisions: Sequence[str]) -> str:
+    """In a few words what became of tools: `3 parsed, 1 repaired; denied run_in_terminal, list_dir`; mostly ""."""
+    if not outcomes and not decisions:
+        return ""
+    calls = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items() if count)
+    verdicts: dict[str, dict[str, None]] = {}
+    for decision in decisions:
+        verdict, _, name = decision.partition(" ")
+        verdicts.setdefault(verdict, {})[name] = None
+    return "; ".join(filter(None, [calls, *(f"{verdict} {', '.join(names)}" for verdict, names in verdicts.items())]))
 
 
 def turn_line(row: TurnRow, key_hint: str) -> None:
@@ -75,4 +90,6 @@ def _fields(row: TurnRow, key_hint: str) -> dict[str, Any]:
         "prompt_tokens": row.prompt_tokens,
         "completion_tokens": row.completion_tokens,
         "usage_source": row.usage_source,
+        "agent": row.agent,
+        "tools": row.tools,
     }

@@ -11,11 +11,13 @@ from bridge import metrics
 from bridge.chat.errors import Forbidden, GatewayError, RateLimited, SlowClient
 from bridge.chat.events import Failed, Finished
 from bridge.chat.fold import fold
+from bridge.chat.request import ChatRequest
 from bridge.engine import Batch, TurnRecord
 from bridge.http.access import caller_of
 from bridge.http.body import read_body
+from bridge.http.clients import family_of
 from bridge.http.streaming import EVENT_STREAM, JSON, Headers, HttpConsumer
-from bridge.turn_log import turn_line
+from bridge.turn_log import tools_told, turn_line
 from bridge.wire import anthropic, openai_chat
 from bridge.wire.format import Encoder, ReplyHead, WireFormat
 
@@ -45,10 +47,17 @@ class ChatConsumer(HttpConsumer):
         """Everything that can be refused before a turn begins, then the turn."""
         self.caller = await caller_of(self)
         body = await read_body(self.receive, self.request_headers)
-        self.request = self.wire.parse(body)
+        self.request = await self.read_request(body)
         if not may_use(self.caller, self.request.model):
             raise Forbidden("This API key may not use this model.", param=("model",), code="model_not_allowed")
         await self._within_limits()
+
+    async def read_request(self, body: bytes) -> ChatRequest:
+        """What the client asks for. A format whose requests refer to what is stored fetches it here."""
+        return self.wire.parse(body)
+
+    def keep(self, whole: bytes = b"") -> None:
+        """The reply is known to its end, and nobody has been told yet. `whole` is its body if it is not streamed."""
 
     async def _within_limits(self) -> None:
         """The turn, if the key's limits allow it; its tokens count when it has ended."""
@@ -79,14 +88,16 @@ class ChatConsumer(HttpConsumer):
         part = self._encoder.feed(batch)
         last = type(batch[-1]) in ENDINGS
         if last:
+            self.keep()
             await self._book()  # before the client has its last byte, so that no row is ever lost
         await self.send_part(part, last=last)
 
     async def _whole(self, batch: Batch) -> None:
-        reply = fold(batch)
+        body = self.wire.whole(self._head(), fold(batch))
+        self.keep(body)
         await self._book()
         total = (b"x-lingma-total-ms", b"%d" % self._total_ms())
-        await self.reply(200, self.wire.whole(self._head(), reply), [JSON, *self.common_headers(), total])
+        await self.reply(200, body, [JSON, *self.common_headers(), total])
 
     @property
     def is_too_slow(self) -> bool:
@@ -100,7 +111,8 @@ class ChatConsumer(HttpConsumer):
         return await super().refuse(error)
 
     def _head(self) -> ReplyHead:
-        return ReplyHead(self.id, self.request.model, int(self._began), self.request.include_usage)
+        request = self.request
+        return ReplyHead(self.id, request.model, int(self._began), request.include_usage, request.echo, time.time)
 
     def _instance_headers(self) -> Headers:
         """Who serves the turn; one that was refused, or still waits in the queue, has no instance."""
@@ -129,6 +141,8 @@ class ChatConsumer(HttpConsumer):
         self._booked = True
         row = self._row(self._record)
         metrics.turn_finished(row)
+        if self._record.tool_outcomes:
+            metrics.tools_counted(self._record.tool_outcomes, row.lingma_model, row.agent)
         turn_line(row, self.caller.hint)
         await self.runtime.ledger.write(row)
 
@@ -153,6 +167,8 @@ class ChatConsumer(HttpConsumer):
             completion_tokens=record.completion_tokens,
             usage_source=record.usage_source,
             client=self.client,
+            agent=family_of(self.request_headers.get(b"user-agent", b"")),
+            tools=tools_told(record.tool_outcomes, record.decisions),
         )
 
 

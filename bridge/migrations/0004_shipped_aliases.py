@@ -1,5 +1,7 @@
 """The aliases of a fresh installation: families of names that agents come with."""
 
+from typing import Any
+
 from django.db import migrations
 
 AUTO = "org_auto"
@@ -23,7 +25,7 @@ SHIPPED = [
 ]
 
 
-def ship(apps, schema_editor):
+def ship(apps: Any, schema_editor: Any) -> None:
     """Add what is missing."""
     aliases = apps.get_model("bridge", "ModelAlias").objects.using(schema_editor.connection.alias)
     for number, (pattern, lingma_model, thinking, note) in enumerate(SHIPPED, 1):

@@ -167,13 +167,20 @@ def test_the_list_of_usage_counts_nothing(admin_client, django_assert_num_querie
 def test_usage_is_found_by_request_and_by_filters(admin_client):
     key = make_key()
     make_turn(1, key)
-    make_turn(2, None, status="error", reason="upstream", protocol="anthropic")
-    searches = [{"q": "request-2"}, {"status__exact": "error"}, {"protocol": "anthropic"}]
+    make_turn(2, None, status="error", reason="upstream", protocol="anthropic", agent="codex")
+    searches = [{"q": "request-2"}, {"status__exact": "error"}, {"protocol": "anthropic"}, {"agent__exact": "codex"}]
     pages = [text_of(admin_client.get(USAGE, search)) for search in searches]
-    assert ["request-2" in page and "request-1" not in page for page in pages] == [True] * 3
+    assert ["request-2" in page and "request-1" not in page for page in pages] == [True] * 4
     by_key = text_of(admin_client.get(USAGE, {"api_key__id__exact": key.pk}))
     assert "request-1" in by_key
     assert "request-2" not in by_key
+
+
+def test_a_turn_tells_its_program_and_what_became_of_tools(admin_client):
+    turn = make_turn(1, make_key(), agent="claude-code", tools="2 parsed; denied run_in_terminal")
+    assert "Claude Code" in text_of(admin_client.get(USAGE))
+    page = text_of(admin_client.get(reverse("admin:accounts_usage_change", args=[turn.pk])))
+    assert "2 parsed; denied run_in_terminal" in page
 
 
 def test_usage_can_be_read_only(admin_client):

@@ -23,6 +23,7 @@ def turns(key):
             request_id=f"r{number}", api_key=key if number else None, protocol="openai", endpoint="/v1/x", model="m",
             stream=False, status="ok" if number else "error", queue_ms=0, total_ms=1, prompt_tokens=1,
             completion_tokens=1, started_at=datetime(2026, 1, 1 + number, tzinfo=UTC),
+            agent="codex" if number == 1 else "other", tools="2 parsed" if number == 1 else "",
         )  # fmt: skip
 
 
@@ -46,10 +47,12 @@ def test_usage_comes_latest_first_in_pages(admin_client, turns):
 def test_usage_is_filtered_and_found(admin_client, turns, key):
     assert ids(admin_client.get("/api/usage/", {"api_key": key.pk})) == ["r2", "r1"]
     assert ids(admin_client.get("/api/usage/", {"status": "error"})) == ["r0"]
-    assert admin_client.get("/api/usage/r1/").json()["request_id"] == "r1"
+    assert ids(admin_client.get("/api/usage/", {"agent": "codex"})) == ["r1"]
+    told = admin_client.get("/api/usage/r1/").json()
+    assert (told["request_id"], told["agent"], told["tools"]) == ("r1", "codex", "2 parsed")
 
 
-@pytest.mark.parametrize("wrong", [{"api_key": "x"}, {"api_key": "9" * 40}, {"status": "odd"}])
+@pytest.mark.parametrize("wrong", [{"api_key": "x"}, {"api_key": "9" * 40}, {"status": "odd"}, {"agent": "x"}])
 def test_a_filter_that_makes_no_sense_is_refused(admin_client, wrong):
     assert admin_client.get("/api/usage/", wrong).status_code == 400
 

@@ -83,6 +83,15 @@ MODELS_WITHOUT_END = textwrap.dedent("""
 """)
 
 
+def test_calls_are_counted_by_what_became_of_them_model_and_program():
+    before = samples()
+    for _ in range(2):
+        metrics.tools_counted({"parsed": 2, "repaired": 1}, "m5", "claude-code")
+    added = {name: value - before.get(name, 0) for name, value in samples().items() if "m5" in name}
+    name = "lingma_gateway_tool_calls_total"
+    assert added == {(name, "claude-code", "m5", "parsed"): 4, (name, "claude-code", "m5", "repaired"): 2}
+
+
 def test_invented_models_do_not_make_series_without_end():
     page = subprocess.run([sys.executable, "-c", MODELS_WITHOUT_END], stdout=subprocess.PIPE, check=True).stdout
     models = set(re.findall(rb'requests_total\{.*model="([^"]*)"', page))

@@ -86,6 +86,7 @@ row = SimpleNamespace(
     request_id="r1", protocol="openai", endpoint="chat", model="gpt {SECRET}", lingma_model="org_auto",
     instance="w1-i1", session="reused", stream=True, status="ok", reason="stop", queue_ms=1, first_token_ms=20,
     total_ms=300, prompt_tokens=4, completion_tokens=5, usage_source="upstream",
+    agent="codex", tools="2 parsed; denied run_in_terminal",
 )
 turn_line(row, "lgw_Ab3dEf7h")
 """
@@ -97,6 +98,7 @@ def test_a_turn_is_one_line_with_its_figures():
     assert (seen["request_id"], seen["key"], seen["status"]) == ("r1", "lgw_Ab3dEf7h", "ok")
     assert (seen["queue_ms"], seen["first_token_ms"], seen["total_ms"]) == (1, 20, 300)
     assert (seen["prompt_tokens"], seen["completion_tokens"], seen["usage_source"]) == (4, 5, "upstream")
+    assert (seen["agent"], seen["tools"]) == ("codex", "2 parsed; denied run_in_terminal")
 
 
 def test_a_key_that_was_sent_as_the_model_is_not_logged():
