@@ -25,7 +25,7 @@ _TIME = re.compile(
 )
 _WEEKDAY = re.compile(r"[MTWFS](?<!\w.)(?:(?:on|ues|ednes|hurs|ri|atur|un)day\b,? ?|(?:on|ue|ed|hu|ri|at|un),? (?=@))")
 _WEEKDAY_ZH = re.compile("星期[一二三四五六日天]")
-_LONGEST_KEPT = 200_000  # characters of a system text that is kept with what was made of it
+_EXAMINED = 100_000  # characters of a system text; what follows counts as it is
 
 
 def spoken(text: str) -> str:
@@ -49,14 +49,10 @@ def _without_reminders(text: str) -> str:
 
 def lasting(text: str) -> str:
     """A system text without what differs from request to request and from day to day."""
-    return _kept(text) if len(text) <= _LONGEST_KEPT else _lasting(text)
+    return _lasting(text[:_EXAMINED]) + text[_EXAMINED:]
 
 
-@lru_cache(maxsize=64)
-def _kept(text: str) -> str:
-    return _lasting(text)
-
-
+@lru_cache(maxsize=32)  # agents send the same text each time
 def _lasting(text: str) -> str:
     if _OPEN in text:
         text = _without_reminders(text)

@@ -43,7 +43,7 @@ def reply_prompt(
     if len(new) == 1 and new[0].role == "user":
         return "\n\n".join([_text(new[0]), *demands])
     results = sum(message.role == "tool" for message in new)
-    calls = _calls(prefix[-1:]) if results else {}
+    calls = _calls(prefix) if results else {}
     return "\n\n".join([*(_turn(message, calls, remind=results > 1) for message in new), *demands])
 
 
