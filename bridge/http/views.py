@@ -10,25 +10,22 @@ import msgspec
 from bridge import metrics
 from bridge.chat.errors import Forbidden, NotFound, Unauthenticated
 from bridge.http.access import bears, caller_of
+from bridge.http.offer import Offer
 from bridge.http.streaming import JSON, HttpConsumer
 from bridge.smoke import smoke
 from bridge.version import VERSION
 from bridge.wire import models
-from bridge.wire.models import ModelRecord
-
-MODELS_SINCE = 1_767_225_600  # the service tells no dates: 2026-01-01
 
 
 class Models(HttpConsumer):
     """`GET /v1/models` and `GET /v1/models/{id}`, in a shape that satisfies both protocols."""
 
     async def handle(self) -> None:
-        """What the accounts of this process's instances offer."""
+        """What the accounts of this process's instances offer, and the names operators gave to it."""
         await caller_of(self)
-        offered = self.runtime.pool.models()
-        records = [ModelRecord(model.key, model.displayName or model.key, MODELS_SINCE) for model in offered]
+        offered = Offer(self.runtime.pool.models(), self.runtime.engine.routes)
         wanted: str | None = self.scope["url_route"]["kwargs"].get("model_id")
-        body = models.listing(records, self._paging()) if wanted is None else _one(records, wanted)
+        body = models.listing(offered.records(), self._paging()) if wanted is None else _one(offered, wanted)
         await self.reply(200, body, [JSON, *self.common_headers()])
 
     def _paging(self) -> dict[str, str]:
@@ -37,10 +34,9 @@ class Models(HttpConsumer):
         return dict(parse_qsl(self.scope["query_string"].decode("latin-1")))
 
 
-def _one(records: list[ModelRecord], wanted: str) -> bytes:
-    for record in records:
-        if record.id == wanted:
-            return models.one(record)
+def _one(offered: Offer, wanted: str) -> bytes:
+    if record := offered.record(wanted):
+        return models.one(record)
     raise NotFound(
         f"The model '{wanted}' does not exist or you do not have access to it.",
         param=("model",),

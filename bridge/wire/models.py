@@ -12,12 +12,21 @@ from bridge.chat.errors import InvalidRequest
 MAX_LIMIT = 1000
 
 
+class Abilities(msgspec.Struct, frozen=True):
+    """What a model can do, as far as the service says it. Tools are the gateway's work and always there."""
+
+    vision: bool = False
+    reasoning: bool = False
+
+
 class ModelRecord(msgspec.Struct, frozen=True):
-    """A model as told to clients. `created` is Unix seconds."""
+    """A model as told to clients. `created` is Unix seconds; what is None is not known."""
 
     id: str
     display_name: str
     created: int
+    max_input_tokens: int | None = None
+    abilities: Abilities | None = None
 
 
 def one(record: ModelRecord) -> bytes:
@@ -78,9 +87,31 @@ def _shape(record: ModelRecord) -> dict[str, Any]:
         "display_name": record.display_name,
         "created_at": _rfc3339(record.created),
         "lifecycle": "active",
-        "max_input_tokens": None,
+        "max_input_tokens": record.max_input_tokens,
         "max_tokens": None,
-        "capabilities": None,
+        "capabilities": _capabilities(record.abilities) if record.abilities else None,
+    }
+
+
+def _capabilities(abilities: Abilities) -> dict[str, Any]:
+    """Anthropic's object, which has every key always (6.5), and `tools`, which it has no word for.
+
+    Of thinking it says which requests are taken, and none is refused for how it asks.
+    """
+    yes, no = {"supported": True}, {"supported": False}
+    thinking = dict.fromkeys(("adaptive", "between_tools", "disabled", "enabled"), yes)
+    return {
+        "batch": no,
+        "citations": no,
+        "code_execution": no,
+        "context_management": no,
+        "effort": no | dict.fromkeys(("low", "medium", "high", "max"), no),
+        "image_input": yes if abilities.vision else no,
+        "pdf_input": no,
+        "server_tools": no | {"code_execution": no, "web_search": no},
+        "structured_outputs": no,
+        "thinking": {"supported": abilities.reasoning, "types": thinking},
+        "tools": yes,
     }
 
 

@@ -2,14 +2,14 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from anthropic.types import ModelInfo
+from anthropic.types import ModelCapabilities, ModelInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types import Model
 
 from bridge.chat.errors import InvalidRequest
 from bridge.wire import models
-from bridge.wire.models import ModelRecord
+from bridge.wire.models import Abilities, ModelRecord
 
 RECORDS = [ModelRecord(name, name.upper(), 1767225600) for name in "abcde"]
 
@@ -25,6 +25,23 @@ def test_one_record_satisfies_both_protocols():
     info = ModelInfo.model_validate(record)
     assert (info.id, info.display_name, info.lifecycle) == ("org/qwen:max", "Qwen", "active")
     assert record["created_at"] == "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("abilities", [Abilities(), Abilities(vision=True, reasoning=True)])
+def test_abilities_are_told_in_a_shape_that_both_sdks_take(abilities):
+    told = json.loads(models.one(ModelRecord("m", "M", 1767225600, 200_000, abilities)))
+    Model.model_validate(told, strict=True)
+    info = ModelInfo.model_validate(told)
+    assert info.max_input_tokens == 200_000
+    assert info.capabilities.image_input.supported is abilities.vision
+    assert info.capabilities.thinking.supported is abilities.reasoning
+    assert info.capabilities.tools == {"supported": True}
+    assert set(ModelCapabilities.model_fields) <= set(told["capabilities"])
+
+
+def test_what_is_not_known_is_null():
+    told = json.loads(models.one(RECORDS[0]))
+    assert (told["max_input_tokens"], told["capabilities"]) == (None, None)
 
 
 def test_the_list_is_whole_and_has_no_more():
