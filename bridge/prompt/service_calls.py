@@ -1,0 +1,161 @@
+"""Tool calls of the service's own agent, as a client is told of them: it must never run again what has run already."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+
+from bridge.chat.events import ChatEvent, ServiceCall, TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
+from bridge.chat.request import Tool
+
+LINE_CHARS: Final = 400
+_UNNAMED = "tool"
+_SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
+
+
+class _Shown(msgspec.Struct):
+    """What of one call has been told."""
+
+    call: ServiceCall
+    opened: bool = False
+    closed: bool = False
+
+
+class ServiceCalls:
+    """Feed what becomes known of calls, in the order of its arrival; `end()` tells what is still due.
+
+    A call that the service has run, or that was denied, failed or cancelled, is told in the `shown` way: one line of
+    text for the call and one for its result, nothing, or the call alone. A call of one of the client's own tools that
+    the service has not run is told as a call, and then `waiting`: the client has to run it.
+    """
+
+    def __init__(
+        self, shown: Literal["text", "omit", "calls"], tools: Sequence[Tool], new_id: Callable[[], str]
+    ) -> None:
+        self.waiting = False
+        self._shown = shown
+        self._tools = {tool.name: tool for tool in tools}
+        self._new_id = new_id
+        self._calls: dict[str | int, _Shown] = {}
+        self._ids: set[str] = set()
+
+    def feed(self, call: ServiceCall) -> list[ChatEvent]:
+        """What may be told now."""
+        shown = self._calls.get(call.id) if call.id else None
+        if shown is None:
+            shown = _Shown(call)
+            self._calls[call.id or len(self._calls)] = shown
+        shown.call = call
+        return self._tell(shown, last=False)
+
+    def end(self) -> list[ChatEvent]:
+        """The turn is over: nothing more will be known of any call."""
+        return [event for shown in self._calls.values() for event in self._tell(shown, last=True)]
+
+    def _tell(self, shown: _Shown, *, last: bool) -> list[ChatEvent]:
+        if shown.closed:
+            return []
+        tool = self._tools.get(shown.call.name)
+        if tool is not None and not shown.opened and _is_the_clients(shown.call):
+            return self._hand_over(shown, tool, last=last)
+        if self.waiting or self._shown == "omit":
+            return []
+        return self._lines(shown, last=last) if self._shown == "text" else self._call(shown, tool, last=last)
+
+    def _hand_over(self, shown: _Shown, tool: Tool, *, last: bool) -> list[ChatEvent]:
+        """A call for the client to run, as soon as its arguments are known."""
+        if shown.call.input == b"{}" and shown.call.state in ("pending", "running") and not last:
+            return []
+        shown.opened = shown.closed = self.waiting = True
+        return self._as_call(shown.call, tool)
+
+    def _call(self, shown: _Shown, tool: Tool | None, *, last: bool) -> list[ChatEvent]:
+        if not (last or _is_known(shown.call)):
+            return []
+        shown.opened = shown.closed = True
+        return self._as_call(shown.call, tool)
+
+    def _lines(self, shown: _Shown, *, last: bool) -> list[ChatEvent]:
+        call, lines = shown.call, []
+        if not shown.opened and (last or _is_known(call)):
+            shown.opened = True
+            lines.append(_line(f"[tool {call.name} ", call.input.decode("utf-8", "replace")))
+        if shown.opened and (last or _is_settled(call)):
+            shown.closed = True
+            lines.append(_line(f"[result of {call.name}: ", _outcome(call)))
+        return [TextDelta("\n" + "".join(lines))] if lines else []
+
+    def _as_call(self, call: ServiceCall, tool: Tool | None) -> list[ChatEvent]:
+        id_ = call.id if _SAFE_ID.fullmatch(call.id) and call.id not in self._ids else self._new_id()
+        self._ids.add(id_)
+        if tool is None:
+            started, arguments = ToolCallStarted(id_, call.name), call.input.decode()
+        else:
+            started = ToolCallStarted(id_, tool.wire_name or tool.name, tool.namespace, tool.custom)
+            arguments = _plain_input(call.input) if tool.custom else call.input.decode()
+        return [started, *([ToolCallDelta(arguments)] if arguments else []), ToolCallEnded()]
+
+
+def _is_the_clients(call: ServiceCall) -> bool:
+    """Whether a call of a tool the client declared is the client's to run: the service has not run it, as far as known.
+
+    After a denial the service calls it cancelled or failed; while it runs undenied, it is the service that runs it.
+    """
+    if call.result or call.state == "finished":
+        return False
+    return call.denied or call.state == "pending"
+
+
+def _is_known(call: ServiceCall) -> bool:
+    """Name and arguments are there, or will not come any more."""
+    return (call.name != _UNNAMED and call.input != b"{}") or _is_settled(call)
+
+
+def _is_settled(call: ServiceCall) -> bool:
+    return call.state in ("finished", "failed", "cancelled")
+
+
+def _outcome(call: ServiceCall) -> str:
+    """In words, and only what is known."""
+    detail = f": {call.error}" if call.error else ""
+    if call.denied and not call.result:
+        return "denied by the gateway, not run"
+    if call.state in ("failed", "cancelled"):
+        return call.state + detail
+    if call.result:
+        return _readable(call.result)
+    return "finished, nothing was reported" if call.state == "finished" else "none was reported"
+
+
+def _readable(result: bytes) -> str:
+    """The text of a result that is nothing but text, else its JSON."""
+    value = _decoded(result)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, dict) and len(value) == 1 and isinstance(value.get("content"), str):
+        value = value["content"]
+    return value if isinstance(value, str) else result.decode("utf-8", "replace")
+
+
+def _plain_input(arguments: bytes) -> str:
+    """What a custom tool is given: plain text."""
+    value = _decoded(arguments)
+    text = value.get("input") if isinstance(value, dict) else None
+    return text if isinstance(text, str) else arguments.decode()
+
+
+def _decoded(json: bytes) -> Any:
+    try:
+        return msgspec.json.decode(json)
+    except _UNREADABLE:
+        return None
+
+
+def _line(head: str, text: str) -> str:
+    """One line of at most LINE_CHARS and its end."""
+    flat = " ".join((head + text[: 4 * LINE_CHARS]).split())
+    return f"{flat}]\n" if len(flat) < LINE_CHARS else f"{flat[: LINE_CHARS - 2]}…]\n"
