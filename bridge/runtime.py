@@ -27,6 +27,7 @@ from bridge.lingma.firewall import Approval
 from bridge.lingma.turn import TurnLimits
 from bridge.pool.instance import Instance, InstanceOptions, Source
 from bridge.pool.pool import Pool, PoolOptions
+from bridge.responses_store import ResponseStore
 from bridge.route_table import RouteTable, Rules
 from bridge.routes import Routes
 from sessions_store.store import SessionStore
@@ -53,6 +54,7 @@ class Runtime:
         self.limits = Limits(self.link)
         self.ledger = Ledger(self.link, data_dir / "spool")
         self.pool = Pool(_sources(env, data_dir), env.web_process, _pool_options(env), _instance_options(env))
+        self.responses = ResponseStore(self.link, ttl=env.responses_ttl_sec)
         self.engine = Engine(self.pool, self._sessions(), _engine_options(env), _new_id)
         self.table = RouteTable(self.link, env.models_refresh_sec, self._take_rules)
         self._background: list[asyncio.Task[None]] = []

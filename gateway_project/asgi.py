@@ -32,10 +32,17 @@ async def lifespan(_scope: dict[str, Any], receive: Receive, send: Send) -> None
             return
 
 
+async def no_websocket(_scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """There is none: a handshake is refused with a plain 403. (uvicorn takes one for a GET, which is refused too.)"""
+    await receive()
+    await send({"type": "websocket.close"})
+
+
 router = ProtocolTypeRouter(
     {
         "http": URLRouter([*urlpatterns, re_path("", django_application)]),  # type: ignore[arg-type]  # Channels calls it
         "lifespan": lifespan,
+        "websocket": no_websocket,
     }
 )
 

@@ -1,0 +1,154 @@
+"""The Responses endpoints: a chat with a memory, and what can be asked of that memory."""
+
+from __future__ import annotations
+
+from typing import cast
+from urllib.parse import parse_qsl
+
+from accounts.keys import Caller
+from bridge.chat.errors import InvalidRequest, NotFound, Unavailable
+from bridge.chat.request import ChatRequest
+from bridge.chat.tokens import estimate_messages
+from bridge.http.access import caller_of
+from bridge.http.body import read_body
+from bridge.http.consumers import ChatConsumer
+from bridge.http.streaming import JSON, HttpConsumer
+from bridge.responses_store import StoreUnavailable
+from bridge.wire import responses, responses_kept
+from bridge.wire.format import WireFormat
+from bridge.wire.responses_items import is_response_id, response_id
+from bridge.wire.responses_kept import Kept
+from bridge.wire.responses_object import Asked
+
+RETRY_SEC = 5
+
+
+class Responses(ChatConsumer):
+    """`POST /v1/responses`."""
+
+    format = responses.FORMAT
+    endpoint = "/v1/responses"
+
+    async def read_request(self, body: bytes) -> ChatRequest:
+        """The request, with the stored responses that it continues or refers to."""
+        return await _read(self, self.caller, body)
+
+    def keep(self, whole: bytes = b"") -> None:
+        """Keep the response, before the client knows that it could continue it."""
+        asked = cast("Asked", self.request.echo)
+        if self._encoder is not None:
+            whole = cast("responses.ResponsesEncoder", self._encoder).whole
+        if whole and asked.input is not None:
+            record = responses_kept.pack(whole, asked.input)
+            self.runtime.responses.keep(self.caller.key_id, response_id(self.id), record)
+
+
+class _Beside(HttpConsumer):
+    """What can be asked beside a chat."""
+
+    @property
+    def wire(self) -> WireFormat:
+        """The path is OpenAI's alone."""
+        return responses.FORMAT
+
+    async def kept(self) -> Kept:
+        """The stored response that the path names. Raise NotFound, also for another key's."""
+        caller, id_ = await caller_of(self), self.response_id
+        found = await _fetch(self, caller, (id_,))
+        if id_ not in found:
+            raise _unknown(id_)
+        return found[id_]
+
+    @property
+    def response_id(self) -> str:
+        """As the path names it."""
+        return str(self.scope["url_route"]["kwargs"]["response_id"])
+
+    def query(self) -> dict[str, str]:
+        """The parameters of the address."""
+        return dict(parse_qsl(self.scope["query_string"].decode("latin-1")))
+
+    async def tell(self, body: bytes) -> None:
+        """The good answer."""
+        await self.reply(200, body, [JSON, *self.common_headers()])
+
+
+class StoredResponse(_Beside):
+    """`GET` and `DELETE /v1/responses/{id}`."""
+
+    methods = ("GET", "HEAD", "DELETE")
+
+    async def handle(self) -> None:
+        """The object as it was told, or its end."""
+        if self.scope["method"] == "DELETE":
+            return await self._forget()
+        if self.query().get("stream", "").lower() in ("true", "1"):
+            words = "A stored response cannot be streamed again: ask for it without `stream`."
+            raise InvalidRequest(words, param=("stream",), code="unsupported_parameter")
+        return await self.tell(bytes((await self.kept()).response))
+
+    async def _forget(self) -> None:
+        caller, id_ = await caller_of(self), self.response_id
+        try:
+            was_there = await self.runtime.responses.forget(caller.key_id, id_)
+        except StoreUnavailable:
+            raise _cannot_read() from None
+        if not was_there:
+            raise _unknown(id_)
+        await self.tell(responses_kept.deleted(id_))
+
+
+class CancelResponse(_Beside):
+    """`POST /v1/responses/{id}/cancel`: nothing runs in the background, so what is stored has ended."""
+
+    methods = ("POST",)
+
+    async def handle(self) -> None:
+        """The object as it is."""
+        await self.tell(bytes((await self.kept()).response))
+
+
+class InputItems(_Beside):
+    """`GET /v1/responses/{id}/input_items`."""
+
+    async def handle(self) -> None:
+        """A page of what the model was told."""
+        await self.tell(responses_kept.input_items(await self.kept(), self.response_id, self.query()))
+
+
+class InputTokens(_Beside):
+    """`POST /v1/responses/input_tokens`: cheap, and outside the queue of the chats."""
+
+    methods = ("POST",)
+
+    async def handle(self) -> None:
+        """Estimate; no service is asked."""
+        caller = await caller_of(self)
+        body = await read_body(self.receive, self.request_headers)
+        request = await _read(self, caller, body, counting=True)
+        tokens = estimate_messages(request.messages, request.tools)
+        await self.tell(responses_kept.counted(self.runtime.engine.calibration.input.apply(tokens)))
+
+
+async def _read(consumer: HttpConsumer, caller: Caller, body: bytes, *, counting: bool = False) -> ChatRequest:
+    draft = responses.FORMAT.draft(body, counting=counting)
+    return draft.request(await _fetch(consumer, caller, draft.needs) if draft.needs else {})
+
+
+async def _fetch(consumer: HttpConsumer, caller: Caller, ids: tuple[str, ...]) -> dict[str, Kept]:
+    wanted = [id_ for id_ in ids if is_response_id(id_)]
+    if not wanted:
+        return {}
+    try:
+        records = await consumer.runtime.responses.read(caller.key_id, wanted)
+    except StoreUnavailable:
+        raise _cannot_read() from None
+    return {id_: responses_kept.unpack(record) for id_, record in records.items()}
+
+
+def _cannot_read() -> Unavailable:
+    return Unavailable("Stored responses cannot be read right now; try again.", retry_after=RETRY_SEC)
+
+
+def _unknown(id_: str) -> NotFound:
+    return NotFound(f"Response with id '{id_}' not found.")

@@ -1,0 +1,95 @@
+"""What is kept of a response, and what is told of it later: the object, its input items, its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bridge.chat.errors import InvalidRequest
+
+LIMIT, MOST = 20, 100
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A response: its object, and all items that the model was told before it, those of earlier responses included."""
+
+    response: msgspec.Raw
+    input: list[msgspec.Raw]
+
+    def output(self) -> list[msgspec.Raw]:
+        """The items that were said."""
+        return _OUTPUT.decode(self.response).output
+
+
+class _Output(msgspec.Struct):
+    output: list[msgspec.Raw]
+
+
+_OUTPUT = msgspec.json.Decoder(_Output)
+_KEPT = msgspec.json.Decoder(Kept)
+_ITEM = msgspec.json.Decoder(dict[str, Any])
+
+
+def pack(response: bytes, items: Sequence[msgspec.Raw]) -> bytes:
+    """A record to keep."""
+    return msgspec.json.encode(Kept(msgspec.Raw(response), list(items)))
+
+
+def unpack(record: bytes) -> Kept:
+    """A record that was kept."""
+    return _KEPT.decode(record)
+
+
+def deleted(response_id: str) -> bytes:
+    """The answer to a DELETE."""
+    return msgspec.json.encode({"id": response_id, "object": "response", "deleted": True})
+
+
+def counted(tokens: int) -> bytes:
+    """The answer to `input_tokens`."""
+    return msgspec.json.encode({"object": "response.input_tokens", "input_tokens": tokens})
+
+
+def input_items(kept: Kept, response_id: str, query: Mapping[str, str]) -> bytes:
+    """One page of what the model was told, the latest first unless `order=asc`. Raise InvalidRequest."""
+    items = [_listed(raw, f"{response_id.removeprefix('resp_')}i{index:x}") for index, raw in enumerate(kept.input)]
+    if query.get("order", "desc") != "asc":
+        items.reverse()
+    if after := query.get("after"):
+        places = [index for index, item in enumerate(items) if item["id"] == after]
+        items = items[places[0] + 1 :] if places else []
+    limit = _limit(query.get("limit"))
+    page = items[:limit]
+    return msgspec.json.encode(
+        {
+            "object": "list",
+            "data": page,
+            "first_id": page[0]["id"] if page else None,
+            "last_id": page[-1]["id"] if page else None,
+            "has_more": len(items) > limit,
+        }
+    )
+
+
+def _limit(given: str | None) -> int:
+    if given is None:
+        return LIMIT
+    if not given.isdecimal() or not 1 <= int(given) <= MOST:
+        raise InvalidRequest(f"limit must be a number from 1 to {MOST}.", param=("limit",), code="invalid_value")
+    return int(given)
+
+
+def _listed(raw: msgspec.Raw, name: str) -> dict[str, Any]:
+    """The item with its type and an id, and a message's text as a part: what lists promise and requests may omit."""
+    item = _ITEM.decode(raw)
+    kind = item.setdefault("type", "message")
+    if not item.get("id"):
+        item["id"] = f"{'msg' if kind == 'message' else 'item'}_{name}"
+    if kind == "message":
+        item.setdefault("status", "completed")
+        if not isinstance(item.get("content"), list):
+            part = "output_text" if item.get("role") == "assistant" else "input_text"
+            item["content"] = [{"type": part, "text": item.get("content") or ""}]
+    return item
