@@ -1,0 +1,133 @@
+"""The values inside a call's envelope: kept, streamed, decoded or read over."""
+
+from __future__ import annotations
+
+from bridge.prompt.arguments import Unreadable, Value, skip_space
+from bridge.prompt.json_strings import Decoder, StringReader
+
+_BLANK = 64
+"""More white space before the arguments' brace than anybody writes."""
+
+_ANYWHERE = -1
+"""The place of an error inside a string: what follows it closes nothing."""
+
+
+class Ignored:
+    """A member that is read over."""
+
+    def __init__(self) -> None:
+        self.out: list[str] = []
+        self._value = Value(self.out)
+
+    @property
+    def done(self) -> bool:
+        """It is all read."""
+        return self._value.done
+
+    def take(self, text: str, at: int) -> int:
+        """Read on."""
+        at = self._value.take(text, at)
+        self.out.clear()
+        return at
+
+    def complete(self, rest: str) -> bool:
+        """See `Value.complete`."""
+        return self._value.complete(rest)
+
+
+class Kept(Ignored):
+    """A member that is kept whole, as strict JSON."""
+
+    def take(self, text: str, at: int) -> int:
+        """Read on."""
+        return self._value.take(text, at)
+
+
+class Streamed(Kept):
+    """The arguments, as an object."""
+
+    def __init__(self, out: list[str]) -> None:
+        self.out = out
+        self._value = Value(out)
+
+
+class Plain:
+    """The plain text in a JSON string: what a custom tool is given."""
+
+    def __init__(self, out: list[str]) -> None:
+        self.out = out
+        self.done = False
+        self._body: list[str] = []
+        self._reader: StringReader | None = None
+        self._decoder = Decoder()
+
+    def take(self, text: str, at: int) -> int:
+        """Read on from `at`, first from the opening quote."""
+        if self._reader is None:
+            self._reader = StringReader(text[at], self._body)
+            at += 1
+        at = self._reader.take(text, at)
+        self._tell(self._decoder.feed("".join(self._body)), at)
+        self._body.clear()
+        if self._reader.closed:
+            self._tell(self._decoder.end(), at)
+            self.done = True
+            self._closed()
+        return at
+
+    def complete(self, rest: str) -> bool:
+        """A string without its closing quote is not complete."""
+        return False
+
+    def _tell(self, text: str, at: int) -> None:
+        if text:
+            self.out.append(text)
+
+    def _closed(self) -> None:
+        """The string is all read."""
+
+
+class Coded(Plain):
+    """Arguments as JSON within a JSON string. Stops behind the first brace, for the call's start to be told."""
+
+    def __init__(self, out: list[str]) -> None:
+        super().__init__(out)
+        self.seen = False
+        self._value = Value(out)
+        self._rest = ""
+        self._blank = 0
+
+    def take(self, text: str, at: int) -> int:
+        """Read on from `at`; until the brace, one character at a time."""
+        if self.seen:
+            return super().take(text, at)
+        for end in range(at + 1, len(text) + 1):
+            at = super().take(text[at:end], 0) + at
+            if self.seen or self.done:
+                break
+        return at
+
+    def _tell(self, text: str, at: int) -> None:
+        if not self.seen:
+            self._blank += len(text)
+            text = text[skip_space(text, 0) :]
+            if (text and text[0] != "{") or self._blank > _BLANK:
+                raise Unreadable(_ANYWHERE, "the arguments are no JSON object")
+            self.seen = bool(text)
+        text = self._rest + text
+        try:
+            self._rest = text[self._value.take(text, 0) :]
+        except Unreadable as problem:
+            raise Unreadable(_ANYWHERE, f"in the arguments' string {problem.reason}") from None
+        if self._value.done:
+            self._rest = ""
+
+    def _closed(self) -> None:
+        if not self.seen:
+            self.out.append("{}")
+        elif not self._value.complete(self._rest):
+            raise Unreadable(_ANYWHERE, "the arguments' string ends too early")
+
+
+Member = Ignored | Plain
+"""What an envelope may be reading; the other classes are kinds of these."""

@@ -1,0 +1,77 @@
+"""Which tool of the request a model means by a name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from bridge.chat.request import Tool
+
+_PREFIX = re.compile(r"(?:functions?\.|tools?\.|mcp_+)")
+_SEPARATORS = re.compile(r"[-_.\s:/]+")
+
+_READ = "read readfile openfile viewfile catfile cat view loadfile getfile showfile"
+_WRITE = "write writefile writetofile createfile savefile newfile makefile"
+_EDIT = "edit editfile patch applypatch patchfile writepatch modifyfile modify replaceinfile strreplace searchreplace"
+_TERMINAL = (
+    "terminal bash shell exec command cmd powershell runcommand executecommand execcommand shellcommand "
+    "runshellcommand runinterminal runterminalcommand executebash localshell"
+)
+_GREP = "grep search searchfiles searchfile searchcontent ripgrep rg grepsearch searchcode"
+_GLOB = "glob find findfiles findfile globfiles filesearch"
+_LIST = "list ls listfiles listdir listdirectory dir"
+_WEB_SEARCH = "websearch searchweb internetsearch googlesearch"
+_FETCH = "fetch webfetch webextract openurl readurl fetchurl"
+_GROUPS = [
+    each.split()
+    for each in (
+        *(_READ, _WRITE, _EDIT, _TERMINAL, _GREP, _GLOB, _LIST, _WEB_SEARCH, _FETCH),
+        f"{_GREP} {_GLOB} {_LIST}",
+    )
+]
+"""Names that mean the same, best known first; a name is looked up in the groups from above (lingma-protocol 14.2)."""
+
+
+class ToolNames:
+    """The tools of one request by the names a model may use for them."""
+
+    def __init__(self, tools: Sequence[Tool]) -> None:
+        self._tools = tools
+        self._exact = {tool.name: tool for tool in tools}
+        self._plain: dict[str, Tool | None] | None = None
+
+    def find(self, name: str) -> Tool | None:
+        """By the name itself, else by its spelling, else by what it means; None when no tool of the request fits."""
+        tool = self._exact.get(name)
+        if tool is not None or len(name) > 200:
+            return tool
+        if self._plain is None:
+            self._plain = _by_plain_name(self._tools)
+        plain = _plain(name)
+        return self._plain.get(plain) or next(_meant(plain, self._plain), None)
+
+
+def _by_plain_name(tools: Sequence[Tool]) -> dict[str, Tool | None]:
+    """Spellings that two tools share are nobody's: None."""
+    found: dict[str, Tool | None] = {}
+    for tool in tools:
+        for spelling in _spellings(tool):
+            found[spelling] = tool if found.get(spelling, tool) is tool else None
+    return found
+
+
+def _spellings(tool: Tool) -> set[str]:
+    """What is left of the names; of a tool behind `mcp__<server>__` its own name too."""
+    names = {tool.name, tool.wire_name, tool.name.rpartition("__")[2]} - {""}
+    return {_plain(name) for name in names}
+
+
+def _plain(name: str) -> str:
+    return _SEPARATORS.sub("", _PREFIX.sub("", name.strip().lower(), count=1))
+
+
+def _meant(plain: str, known: dict[str, Tool | None]) -> Iterator[Tool]:
+    """Tools that belong to a group with this name."""
+    for group in _GROUPS:
+        if plain in group:
+            yield from (tool for name in group if (tool := known.get(name)))
