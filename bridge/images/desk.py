@@ -116,7 +116,7 @@ def _decoded(source: str, max_bytes: int) -> bytes:
     comma = source.find(",", 0, LONGEST_HEAD)
     if comma < 0 or not source[:comma].lower().endswith(";base64"):
         raise Unusable("its data: URL is not in base64", "invalid_base64_image")
-    if (len(source) - comma - 1) // 4 * 3 - 2 > max_bytes:
+    if (len(source) - comma - 1) * 3 // 4 - source[-2:].count("=") > max_bytes:
         raise Unusable(f"it is larger than {max_bytes} bytes", "image_file_too_large")
     try:
         return base64.b64decode(source[comma + 1 :], validate=True)

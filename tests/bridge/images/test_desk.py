@@ -1,0 +1,154 @@
+"""The images of a turn: what can never work is the client's error; what the service does to one costs only that one."""
+
+import base64
+
+import pytest
+from prometheus_client import REGISTRY
+
+from bridge.chat.errors import ConnectionLost, InvalidRequest, UpstreamFailed, UpstreamTimeout
+from bridge.images.desk import Delivered, ImageDesk, ImageOptions
+from tests.bridge.images.pictures import PNG, bomb, bytes_of, data_url, opened, picture
+from tests.bridge.images.web import reply
+
+
+class Upstream:
+    """Takes uploads; what `fails` holds by their number is raised."""
+
+    def __init__(self, **fails):
+        self.taken = []
+        self.fails = {int(number.removeprefix("n")): error for number, error in fails.items()}
+
+    async def upload(self, url):
+        self.taken.append(url)
+        if error := self.fails.get(len(self.taken)):
+            raise error
+        return f"https://images.example/{len(self.taken)}"
+
+
+def failures(reason):
+    return REGISTRY.get_sample_value("lingma_gateway_image_failures_total", {"reason": reason}) or 0
+
+
+async def delivered(*sources, upstream=None, **options):
+    upstream = upstream or Upstream()
+    return await ImageDesk(ImageOptions(**options)).deliver(sources, upstream.upload), upstream.taken
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "webp"])
+async def test_an_image_goes_up_as_it_came_under_its_true_type(kind):
+    data = picture(kind)
+    found, taken = await delivered(data_url(data, "image/svg+xml"))
+    assert found == Delivered(("https://images.example/1",), 0)
+    assert bytes_of(taken[0]) == (f"image/{kind}", data)
+
+
+async def test_no_images_are_no_work():
+    assert await delivered() == (Delivered((), 0), [])
+
+
+@pytest.mark.parametrize("head", ["DATA:image/png;BASE64", "data:;base64", "data:image/png;name=a.png;base64"])
+async def test_the_head_of_a_data_url_may_be_spelled_in_any_way(head):
+    assert (await delivered(f"{head},{base64.b64encode(PNG).decode()}"))[0].failed == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "why", "code"),
+    [
+        ("data:image/png,abc", "not in base64", "invalid_base64_image"),
+        ("data:image/png;base64", "not in base64", "invalid_base64_image"),
+        ("data:image/png;base64,", "it is empty", "empty_image_file"),
+        ("data:image/png;base64,iVBOR", "cannot be decoded", "invalid_base64_image"),
+        ("data:image/png;base64,iVB\nORw0", "cannot be decoded", "invalid_base64_image"),
+        ("data:image/png;base64,iVBO_w0K", "cannot be decoded", "invalid_base64_image"),
+        ("data:image/png;base64,é", "cannot be decoded", "invalid_base64_image"),
+        (data_url(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), "no PNG", "unsupported_image_media_type"),
+        (data_url(PNG[:40]), "cut off", "image_parse_error"),
+        (data_url(bomb(20_000, 20_000)), "million pixels", "image_too_large"),
+        (data_url(PNG + bytes(5000)), "larger than 4096 bytes", "image_file_too_large"),
+        ("file:///etc/passwd", "only data:", "failed_to_download_image"),
+        ("/etc/passwd", "only data:", "failed_to_download_image"),
+        ("C:\\a.png", "do not belong", "failed_to_download_image"),
+        ("https://a.example/a.png", "set IMAGE_FETCH_ENABLED", "invalid_image_url"),
+        ("HTTP://a.example/a.png", "set IMAGE_FETCH_ENABLED", "invalid_image_url"),
+    ],
+)
+async def test_what_can_never_work_is_refused_with_the_reason(source, why, code):
+    upstream = Upstream()
+    with pytest.raises(InvalidRequest, match=f"Image 2 of 2: .*{why}") as caught:
+        await delivered(data_url(PNG), source, upstream=upstream, max_bytes=4096)
+    assert (caught.value.code, len(upstream.taken)) == (code, 1)
+
+
+@pytest.mark.parametrize("surplus", [0, 1, 2])
+async def test_the_limit_of_bytes_is_exact(surplus):
+    data = PNG + bytes(1024 - len(PNG) + surplus)
+    if surplus == 0:
+        assert (await delivered(data_url(data), max_bytes=1024))[0].failed == 0
+    else:
+        with pytest.raises(InvalidRequest, match="larger than 1024"):
+            await delivered(data_url(data), max_bytes=1024)
+
+
+async def test_a_large_image_is_scaled_down():
+    _, taken = await delivered(data_url(picture("jpeg", (400, 200))), max_side=100)
+    kind, data = bytes_of(taken[0])
+    assert (kind, opened(data).size) == ("image/jpeg", (100, 50))
+
+
+async def test_only_the_newest_are_taken_and_the_others_count_as_failed():
+    before = failures("surplus")
+    pictures = [picture(colour=colour) for colour in ("red", "green", "blue")]
+    found, taken = await delivered(*map(data_url, pictures), max_count=2)
+    assert (len(found.urls), found.failed) == (2, 1)
+    assert [bytes_of(each)[1] for each in taken] == pictures[1:]
+    assert failures("surplus") == before + 1
+
+
+@pytest.mark.parametrize("error", [UpstreamFailed("not taken"), ConnectionLost("lost")])
+async def test_an_image_the_service_does_not_take_costs_only_itself(error):
+    before = failures("upload")
+    found, _ = await delivered(*[data_url(PNG)] * 3, upstream=Upstream(n2=error))
+    assert found == Delivered(("https://images.example/1", "https://images.example/3"), 1)
+    assert failures("upload") == before + 1
+
+
+async def test_after_one_that_timed_out_no_other_is_tried():
+    upstream = Upstream(n2=UpstreamTimeout("silence"))
+    found, taken = await delivered(*[data_url(PNG)] * 4, upstream=upstream)
+    assert (found, len(taken)) == (Delivered(("https://images.example/1",), 3), 2)
+
+
+@pytest.fixture
+def fetching(web):
+    return {"fetch_enabled": True, "fetch": web.options()}
+
+
+async def test_an_image_is_fetched_where_that_is_allowed(web, fetching):
+    web.pages["/a.png"] = reply(PNG, Content_Type="text/plain")
+    _, taken = await delivered(web.url("/a.png"), **fetching)
+    assert bytes_of(taken[0]) == ("image/png", PNG)
+
+
+@pytest.mark.parametrize(
+    ("page", "why"),
+    [
+        (reply(b"<html></html>"), "no PNG"),
+        (reply(b""), "is empty"),
+        (reply(PNG + bytes(5000)), "larger than 4096 bytes"),
+        (reply(status="404 Not Found"), "status 404"),
+    ],
+    ids=["page", "nothing", "large", "gone"],
+)
+async def test_what_is_fetched_is_checked_like_what_is_sent(web, fetching, page, why):
+    web.pages["/a.png"] = page
+    with pytest.raises(InvalidRequest, match=f"Image 1 of 1: .*{why}"):
+        await delivered(web.url("/a.png"), max_bytes=4096, **fetching)
+
+
+async def test_a_private_address_is_refused_in_words_that_tell_nothing_of_the_network(web, fetching):
+    web.hosts["pictures.example"] = ["10.11.12.13"]
+    before = failures("fetch")
+    with pytest.raises(InvalidRequest) as caught:
+        await delivered(web.url("/a.png"), **fetching)
+    assert caught.value.message == "Image 1 of 1: its host has no public address."
+    assert failures("fetch") == before + 1
