@@ -133,6 +133,25 @@ def test_another_conversation_is_another(other):
     assert of(*other) != of(*AGENTS_TALK)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ([("user", "a"), ("assistant", "b")], [("user", "aassistant 0 0:b")]),
+        ([("user", "a"), ("assistant", "b")], [("user", "aassistant 1 0 0:b")]),
+        ([("assistant", "", {"calls": [("ab", "c")]})], [("assistant", "", {"calls": [("a", "bc")]})]),
+        ([("assistant", "", {"calls": [("a", "1:b")]})], [("assistant", "", {"calls": [("a1:", "b")]})]),
+        ([("assistant", "1:a1:b")], [("assistant", "", {"calls": [("a", "b")]})]),
+        ([("user", "a", {"images": ["bc"]})], [("user", "a", {"images": ["b", "c"]})]),
+        ([("user", "a2:bc")], [("user", "a", {"images": ["bc"]})]),
+        ([("tool", "z 0 0 0 0:", {"call_id": "c"})], [("tool", "", {"call_id": "c 0 10 0 0:z"})]),
+        ([("tool", "a", {"call_id": "c", "is_error": True})], [("tool", "a", {"call_id": "c 1"})]),
+        ([("system", "a"), ("user", "b")], [("system", "auser 1 0 0:b")]),
+    ],
+)
+def test_borders_cannot_be_imitated(one, other):
+    assert of(*one) != of(*other)
+
+
 def test_images_count_by_content_and_order():
     one, two = (("user", "[image]", {"images": images}) for images in (("data:a", "data:b"), ("data:b", "data:a")))
     assert len({of(one), of(two), of(("user", "[image]")), of(("user", "", {"images": ("data:a",)}))}) == 4
