@@ -12,7 +12,7 @@ from bridge.chat.request import ChatRequest
 from bridge.wire import anthropic_request
 from bridge.wire.anthropic_errors import error_object, refusal, status_of
 from bridge.wire.anthropic_stream import STOP_REASON, MessageEncoder, Signature, message_object, usage_object
-from bridge.wire.bodies import Flaw
+from bridge.wire.bodies import Flaw, decode
 from bridge.wire.format import Encoder, ReplyHead
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -73,13 +73,12 @@ def _block(head: ReplyHead, part: Text | Thinking | Call) -> dict[str, Any]:
             return {"type": "tool_use", "id": part.id, "name": part.name, "input": _input(part.arguments or "{}")}
 
 
-def _input(arguments: str) -> Any:
-    """The arguments as they are, once it is certain that they are an object; anything else would spoil the body."""
+def _input(arguments: str) -> dict[str, Any]:
+    """The arguments, no deeper decoded than needed; what is no object after all is put into one."""
     try:
-        _OBJECT.decode(arguments)
-    except msgspec.DecodeError:
+        return dict(decode(_OBJECT, arguments.encode("utf-8", "replace")))
+    except Flaw:
         return {"input": arguments}
-    return msgspec.Raw(arguments.encode())
 
 
 FORMAT = AnthropicMessages()

@@ -5,7 +5,7 @@ from anthropic.types import Message, MessageTokensCount, RawMessageStreamEvent
 from pydantic import TypeAdapter
 
 from bridge.chat.errors import InvalidRequest, NotFound, Unauthenticated
-from bridge.chat.events import FinishReason, KeepAlive, Started, TextDelta
+from bridge.chat.events import FinishReason, KeepAlive, Started, TextDelta, ThinkingDelta
 from bridge.wire.anthropic import FORMAT
 from tests.bridge.wire.turns import HEAD, LOST, STARTED, TURNS, blocks, every_error, finished, payloads, reply
 
@@ -107,8 +107,10 @@ def test_pitfall_14_a_silent_stream_is_kept_alive_by_pings_even_before_the_messa
     assert stream(*TURNS["kept_alive"]).startswith(ping + b"event: message_start\n")
 
 
-def test_pitfall_24_no_thinking_is_sent():
-    assert all(b"thinking" not in stream(*turn) for turn in TURNS.values())
+def test_pitfall_24_no_thinking_is_sent_where_there_is_none():
+    silent = [turn for name, turn in TURNS.items() if not any(isinstance(event, ThinkingDelta) for event in turn)]
+    assert len(silent) > 10
+    assert all(b"thinking" not in stream(*turn) for turn in silent)
 
 
 def test_pitfall_29_no_data_line_is_broken_by_a_unicode_line_break():

@@ -1,14 +1,17 @@
 """What holds for the encoders of every format."""
 
 import json
+import re
+from itertools import zip_longest
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.chat.events import KeepAlive, TextDelta
+from bridge.chat.fold import fold
 from bridge.wire import anthropic, openai_chat
-from tests.bridge.wire.turns import GOLDEN, HEAD, HEAD_WITH_USAGE, LOST, STARTED, TURNS, every_error, finished, reply
+from tests.bridge.wire.strategies import turns
+from tests.bridge.wire.turns import GOLDEN, GOOD_TURNS, HEAD, HEAD_WITH_USAGE, TURNS, every_error, reply
 
 FORMATS = {"openai_chat": openai_chat.FORMAT, "anthropic": anthropic.FORMAT}
 formats = pytest.mark.parametrize("name", FORMATS)
@@ -28,24 +31,26 @@ def test_the_bytes_of_a_whole_reply_are_the_golden_ones(name):
     assert FORMATS[name].whole(HEAD, reply()) + b"\n" == (GOLDEN / name / "whole.json").read_bytes()
 
 
+@pytest.mark.parametrize("turn", [turn for turn in GOOD_TURNS if re.search("call|cut|thinking", turn)])
+@formats
+def test_the_bytes_of_a_whole_reply_with_calls_or_thinking_are_the_golden_ones(name, turn):
+    golden = GOLDEN / name / f"{turn}.json"
+    assert FORMATS[name].whole(HEAD, fold(TURNS[turn])) + b"\n" == golden.read_bytes()
+
+
 @formats
 def test_the_bodies_of_all_errors_are_the_golden_ones(name):
     told = [b"%s %d %s\n" % (type(e).__name__.encode(), *FORMATS[name].error(e, "9b1c")) for e in every_error()]
     assert b"".join(told) == (GOLDEN / name / "errors.txt").read_bytes()
 
 
-texts = st.lists(st.builds(TextDelta, st.text(min_size=1)) | st.just(KeepAlive()), max_size=12)
-endings = st.sampled_from([finished(), LOST])
-
-
 @formats
 @settings(deadline=None)
-@given(texts=texts, ending=endings, cuts=st.lists(st.booleans(), min_size=14, max_size=14))
-def test_how_events_are_batched_makes_no_difference(name, texts, ending, cuts):
-    events = [STARTED, *texts, ending]
+@given(events=turns(), cuts=st.lists(st.booleans(), max_size=40))
+def test_how_events_are_batched_makes_no_difference(name, events, cuts):
     encoder = FORMATS[name].encoder(HEAD)
     pieces, batch = [], []
-    for event, cut in zip(events, cuts, strict=False):
+    for event, cut in zip_longest(events, cuts[: len(events)], fillvalue=False):
         batch.append(event)
         if cut:
             pieces.append(encoder.feed(batch))

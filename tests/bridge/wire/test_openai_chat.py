@@ -7,6 +7,7 @@ from bridge.chat.errors import Forbidden, InvalidRequest, NotFound, RateLimited,
 from bridge.chat.events import FinishReason, KeepAlive, TextDelta
 from bridge.wire.openai_chat import FORMAT
 from tests.bridge.wire.turns import (
+    GOOD_TURNS,
     HEAD,
     HEAD_WITH_USAGE,
     LOST,
@@ -22,9 +23,6 @@ from tests.bridge.wire.turns import (
 
 def stream(*events, head=HEAD):
     return FORMAT.encoder(head).feed(events)
-
-
-GOOD_TURNS = [name for name in TURNS if not name.startswith("broken")]
 
 
 @pytest.mark.parametrize("head", [HEAD, HEAD_WITH_USAGE], ids=["plain", "with_usage"])

@@ -5,7 +5,19 @@ from pathlib import Path
 
 from bridge.chat import errors
 from bridge.chat.errors import ConnectionLost, GatewayError
-from bridge.chat.events import Failed, Finished, FinishReason, KeepAlive, Started, TextDelta, TokenUsage
+from bridge.chat.events import (
+    Failed,
+    Finished,
+    FinishReason,
+    KeepAlive,
+    Started,
+    TextDelta,
+    ThinkingDelta,
+    TokenUsage,
+    ToolCallDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+)
 from bridge.chat.fold import Text, WholeReply
 from bridge.wire.format import ReplyHead
 
@@ -26,6 +38,16 @@ def reply(text="Hello!", reason=FinishReason.STOP, stop_sequence=None):
     return WholeReply([Text(text)] if text else [], reason, USAGE, stop_sequence)
 
 
+def call(id_, name, *arguments, custom=False):
+    """The events of one whole call."""
+    deltas = [ToolCallDelta(text) for text in arguments]
+    return [ToolCallStarted(id_, name, custom=custom), *deltas, ToolCallEnded()]
+
+
+WAITING = finished(FinishReason.TOOL_CALLS)
+WEATHER = call("call_a1", "get_weather", '{"ci', 'ty":"Paris"}')
+THOUGHT = Finished(FinishReason.STOP, TokenUsage(10, 5, "upstream", thinking_tokens=3))
+
 TURNS = {
     "text": [STARTED, TextDelta("Hel"), TextDelta("lo, 世界!\n"), finished()],
     "nasty_text": [STARTED, TextDelta('"\\ \u2028\u2029\x85\x0b\x0c\x1c\x7f\x00 😀'), finished()],
@@ -34,9 +56,25 @@ TURNS = {
     "stop_sequence": [STARTED, TextDelta("1, 2"), finished(FinishReason.STOP_SEQUENCE, "3")],
     "filtered": [STARTED, TextDelta("I"), finished(FinishReason.CONTENT_FILTER)],
     "kept_alive": [KeepAlive(), STARTED, KeepAlive(), TextDelta("Hi"), KeepAlive(), finished()],
+    "thinking": [STARTED, ThinkingDelta("I should "), ThinkingDelta("look.\n"), TextDelta("Hello!"), THOUGHT],
+    "thinking_only": [STARTED, ThinkingDelta("Hm."), THOUGHT],
+    "one_call": [STARTED, *WEATHER, WAITING],
+    "calls": [
+        STARTED, ThinkingDelta("Both."), TextDelta("Let me look."), *WEATHER, *call("call_b2", "get_time"),
+        *call("toolu_3", "write", '{"text":', '"世界 \u2028 \\"', '\\n😀"}'), WAITING,
+    ],
+    "text_after_a_call": [STARTED, *WEATHER, TextDelta("And now?"), WAITING],
+    "executed_call": [STARTED, TextDelta("I ran it."), *WEATHER, TextDelta("Done."), finished()],
+    "call_kept_alive": [STARTED, WEATHER[0], KeepAlive(), WEATHER[1], KeepAlive(), *WEATHER[2:], WAITING],
+    "cut_off": [STARTED, TextDelta("I look."), *WEATHER[:2], finished(FinishReason.LENGTH)],
+    "cut_off_at_once": [STARTED, WEATHER[0], finished(FinishReason.LENGTH)],
+    "cut_off_thinking": [STARTED, ThinkingDelta("I sh"), finished(FinishReason.LENGTH)],
+    "broken_call": [STARTED, *WEATHER[:2], LOST],
     "broken": [STARTED, TextDelta("Hel"), LOST],
     "broken_at_once": [KeepAlive(), STARTED, LOST],
-}
+}  # fmt: skip
+CUSTOM = [STARTED, *call("call_c1", "patch", "*** Begin\n", '"x"', custom=True), WAITING]
+GOOD_TURNS = [name for name in TURNS if not name.startswith("broken")]
 
 
 def blocks(stream):
