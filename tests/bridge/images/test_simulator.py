@@ -1,0 +1,40 @@
+"""From a client's URL to one of the service: the desk, an instance and a simulator process together."""
+
+import pytest
+
+from bridge.images.desk import ImageDesk, ImageOptions
+from tests.bridge.images.pictures import PNG, data_url, noise
+from tests.bridge.pools import running, simulator
+
+
+@pytest.fixture
+async def upload(stack, tmp_path):
+    """The upload of an instance over a simulator with these arguments."""
+
+    async def upload(*arguments):
+        pool = await stack.enter_async_context(running([simulator(tmp_path, "--login=auto", *arguments)]))
+        return pool.instances[0].upload_image
+
+    return upload
+
+
+@pytest.mark.parametrize("manner", ["ok", "early", "twice", "request"])
+async def test_however_the_service_tells_of_an_image_it_is_delivered_once(upload, manner):
+    desk = ImageDesk(ImageOptions())
+    delivered = await desk.deliver([data_url(PNG)] * 2, await upload(f"--image-upload={manner}"))
+    assert (len(set(delivered.urls)), delivered.failed) == (2, 0)
+    assert all(url.startswith("https://simulated.invalid/images/") for url in delivered.urls)
+
+
+@pytest.mark.parametrize("manner", ["failed", "refused", "error"])
+async def test_an_image_the_service_does_not_take_counts_as_failed(upload, manner):
+    delivered = await ImageDesk(ImageOptions()).deliver([data_url(PNG)], await upload(f"--image-upload={manner}"))
+    assert (delivered.urls, delivered.failed) == ((), 1)
+
+
+async def test_the_largest_images_fit_into_what_the_service_takes(upload):
+    picture = noise((3000, 2900))
+    assert 7_500_000 < len(picture) < 10 << 20
+    desk = ImageDesk(ImageOptions(max_side=4096))
+    delivered = await desk.deliver([data_url(picture)], await upload())
+    assert (len(delivered.urls), delivered.failed) == (1, 0)
