@@ -65,7 +65,7 @@ class ImageDesk:
                 urls.append(await upload(image))
             except UpstreamTimeout as exc:
                 # The next one would wait as long, and the client with it.
-                _count("timeout", exc)
+                _count("timeout", exc, len(newest) - number + 1)
                 break
             except UpstreamFailed as exc:
                 _count("upload", exc)
@@ -102,8 +102,8 @@ class ImageDesk:
         return f"data:image/{image.kind};base64,{base64.b64encode(image.data).decode()}"
 
 
-def _count(reason: str, problem: UpstreamFailed) -> None:
-    metrics.IMAGE_FAILURES.labels(reason).inc()
+def _count(reason: str, problem: UpstreamFailed, images: int = 1) -> None:
+    metrics.IMAGE_FAILURES.labels(reason).inc(images)
     logger.warning("an image was not delivered: %s", problem.message)
 
 

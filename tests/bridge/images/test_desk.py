@@ -113,9 +113,10 @@ async def test_an_image_the_service_does_not_take_costs_only_itself(error):
 
 
 async def test_after_one_that_timed_out_no_other_is_tried():
-    upstream = Upstream(n2=UpstreamTimeout("silence"))
+    before, upstream = failures("timeout"), Upstream(n2=UpstreamTimeout("silence"))
     found, taken = await delivered(*[data_url(PNG)] * 4, upstream=upstream)
     assert (found, len(taken)) == (Delivered(("https://images.example/1",), 3), 2)
+    assert failures("timeout") == before + 3
 
 
 @pytest.fixture
