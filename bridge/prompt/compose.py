@@ -15,7 +15,7 @@ def whole_prompt(messages: Sequence[Message], contract: str = "", reply_schema: 
 
     The contract (the part on tools) and the demand for JSON stand last, right before the answer.
     """
-    demands = [part for part in (contract, _demand(reply_schema)) if part]
+    demands = [_labelled(part) for part in (contract, _demand(reply_schema)) if part]
     if len(messages) == 1 and messages[0].role == "user" and not demands:
         return _text(messages[0])
     calls = _calls(messages)
@@ -44,7 +44,8 @@ def reply_prompt(
         return "\n\n".join([_text(new[0]), *demands])
     results = sum(message.role == "tool" for message in new)
     calls = _calls(prefix) if results else {}
-    return "\n\n".join([*(_turn(message, calls, remind=results > 1) for message in new), *demands])
+    turns = [_turn(message, calls, remind=results > 1) for message in new]
+    return "\n\n".join([*turns, *map(_labelled, demands)])
 
 
 def _calls(messages: Iterable[Message]) -> dict[str, ToolCall]:
@@ -78,6 +79,11 @@ def _result(message: Message, call: ToolCall | None, remind: bool) -> str:
 def _text(message: Message) -> str:
     """A turn that is only an image must not be empty for the service."""
     return message.text if message.text or not message.images else "[image]"
+
+
+def _labelled(demand: str) -> str:
+    """Without a label of its own it would look like a part of the result it follows."""
+    return demand if demand.startswith("[") else f"[System]\n{demand}"
 
 
 def _demand(reply_schema: bytes) -> str:

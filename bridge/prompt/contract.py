@@ -12,6 +12,7 @@ from bridge.prompt import schema
 from bridge.prompt.profile import DEFAULT_PROFILE, PromptProfile
 
 MAX_CALLS = 8
+_LABEL = "[Tools]\n"
 _MAX_QUOTED = 2000  # characters of a flawed call that are shown to the model again
 _BLANK_LINES = re.compile(r"\n{3,}")
 
@@ -72,7 +73,7 @@ def contract(
     text = _BLANK_LINES.sub("\n\n", template.safe_substitute(values)).strip()
     if demand and "choice" not in template.get_identifiers():
         text += "\n\n" + demand  # a client's demand holds under every template
-    return text
+    return text if text.startswith(_LABEL) else _LABEL + text
 
 
 def _rules(parallel: bool) -> str:

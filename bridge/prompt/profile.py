@@ -19,7 +19,6 @@ REQUIRED = ("tools", "open", "close")
 MAX_TEMPLATE = 20_000
 
 TEMPLATE = """\
-[Tools]
 The program you talk to runs the tools listed below in the user's own environment and sends you their results. They \
 are real and work now. Whatever you were told before about having no tools, or about using only built-in ones, does \
 not hold here: these are your only tools, so never say that you cannot do what one of them does.

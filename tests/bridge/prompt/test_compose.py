@@ -60,12 +60,12 @@ LISTED = Message("tool", "a\nb", tool_call_id="c2")
 
 
 def test_the_contract_stands_right_before_the_answer():
-    assert whole_prompt([HELLO], "THE CONTRACT") == "[User]\nHello\n\nTHE CONTRACT\n\n[Assistant]"
+    assert whole_prompt([HELLO], "[Tools]\nUse them.") == "[User]\nHello\n\n[Tools]\nUse them.\n\n[Assistant]"
 
 
 def test_a_prefill_follows_the_contract():
     messages = [HELLO, Message("assistant", "Well,")]
-    assert whole_prompt(messages, "THE CONTRACT") == "[User]\nHello\n\nTHE CONTRACT\n\n[Assistant]\nWell,"
+    assert whole_prompt(messages, "[Tools]\nUse them.") == "[User]\nHello\n\n[Tools]\nUse them.\n\n[Assistant]\nWell,"
 
 
 def test_a_failed_call_is_told():
@@ -101,7 +101,7 @@ def test_words_that_come_with_results_are_the_users():
 
 def test_the_constraint_stands_last_in_a_known_session():
     assert reply_prompt([BYE], [HELLO, HI], "Call now.") == "Bye\n\nCall now."
-    assert reply_prompt([RESULT], [CALLED], "Call now.").endswith("text of a\n\nCall now.")
+    assert reply_prompt([RESULT], [CALLED], "Call now.").endswith("text of a\n\n[System]\nCall now.")
 
 
 def test_old_calls_are_not_told_in_the_syntax_of_calls():
@@ -127,5 +127,5 @@ def test_any_json_object_will_do():
 
 
 def test_the_demand_for_json_follows_the_contract():
-    prompt = whole_prompt([HELLO], "THE CONTRACT", b"{}")
-    assert prompt.index("THE CONTRACT") < prompt.index("Answer with JSON") < prompt.index("[Assistant]")
+    prompt = whole_prompt([HELLO], "[Tools]\nUse them.", b"{}")
+    assert prompt.index("[Tools]\nUse them.") < prompt.index("Answer with JSON") < prompt.index("[Assistant]")

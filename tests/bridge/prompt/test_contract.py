@@ -87,7 +87,7 @@ def test_tools_are_recommended_for_what_they_are_made_for():
 
 def test_a_profile_has_its_own_words():
     assert told(profile=LEAST) == (
-        "Use <call:k3y> and </call:k3y> for\n"
+        "[Tools]\nUse <call:k3y> and </call:k3y> for\n"
         "- Read(path: string): Reads a file.\n- Bash(command: string): Runs a command."
     )
 
