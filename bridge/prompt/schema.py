@@ -123,7 +123,7 @@ class _Renderer:
         if isinstance(first, list):
             return "[" + ", ".join(self._type(item, depth + 1) for item in first[:_MAX_CHOICES]) + "]"
         inner = self._type(node.get("items"), depth + 1)
-        return f"({inner})[]" if " | " in inner or " & " in inner else f"{inner}[]"
+        return f"({inner})[]" if _is_joined(inner) else f"{inner}[]"
 
     def _object(self, node: dict[str, Any], depth: int) -> str:
         if _fields(node):
@@ -194,6 +194,19 @@ def _literal(value: Any) -> str:
 
 def _choices(literals: Sequence[str], total: int) -> str:
     return " | ".join(literals) + (" | ..." if total > len(literals) else "")
+
+
+def _is_joined(text: str) -> bool:
+    """A union or intersection, not counting those inside of brackets."""
+    depth = 0
+    for sign in text:
+        if sign in "{[(":
+            depth += 1
+        elif sign in ")]}":
+            depth -= 1
+        elif depth == 0 and sign in "|&":
+            return True
+    return False
 
 
 def _joined(parts: Iterable[str], sign: str) -> str:

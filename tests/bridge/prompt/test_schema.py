@@ -34,6 +34,7 @@ def test_a_tool_without_parameters(schema):
         ({"type": "array", "items": {"type": "number"}}, "number[]"),
         ({"type": "array", "items": {"enum": ["a", "b"]}}, '("a" | "b")[]'),
         ({"type": "array", "prefixItems": [{"type": "string"}, {"type": "null"}]}, "[string, null]"),
+        ({"type": "array", "items": {"properties": {"a": {"enum": [1, 2]}}}}, "{a?: 1 | 2}[]"),
         ({"type": "array"}, "any[]"),
         ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "string | null"),
         ({"oneOf": [{"type": "string"}, {"type": "string"}]}, "string"),
