@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -73,10 +74,10 @@ def _block(head: ReplyHead, part: Text | Thinking | Call) -> dict[str, Any]:
             return {"type": "tool_use", "id": part.id, "name": part.name, "input": _input(part.arguments or "{}")}
 
 
-def _input(arguments: str) -> dict[str, Any]:
+def _input(arguments: str) -> Mapping[str, object]:
     """The arguments, no deeper decoded than needed; what is no object after all is put into one."""
     try:
-        return dict(decode(_OBJECT, arguments.encode("utf-8", "replace")))
+        return decode(_OBJECT, arguments.encode("utf-8", "replace"))
     except Flaw:
         return {"input": arguments}
 
