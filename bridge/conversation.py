@@ -7,28 +7,34 @@ from time import time
 from typing import Any
 
 from bridge.chat.events import SessionState
-from bridge.chat.request import AskMode, ChatRequest, Message
+from bridge.chat.request import ChatRequest, Message
 from bridge.lingma.dialect_a import Ask
+from bridge.plan import TurnPlan
 from bridge.pool.policy import Affinity
 from bridge.prompt.compose import reply_prompt, split_reply, whole_prompt
-from sessions_store.fingerprint import Fingerprint
+from bridge.prompt.contract import constraint, contract
+from sessions_store.fingerprint import Fingerprint, tools_digest
 from sessions_store.store import Found, SessionStore
+
+NONCE_LENGTH = 10
 
 
 class Conversation:
     """One turn's conversation. `find()` first, then `ask()`; in the end `remember()` or `leave()`.
 
-    Without a store, in agent mode and for requests with tools nothing is looked for and nothing is kept.
+    Without a store, and for turns whose plan keeps no session, nothing is looked for and nothing is kept.
     """
 
-    def __init__(self, sessions: SessionStore | None, request: ChatRequest, caller_id: int, mode: AskMode) -> None:
+    def __init__(self, sessions: SessionStore | None, request: ChatRequest, caller_id: int, plan: TurnPlan) -> None:
         self.state: SessionState = "off"
-        self._sessions = sessions if mode == "chat" and not request.tooling else None
-        self._messages = request.messages
+        self.nonce = ""
+        """What delimits calls in this session; known after `ask()` when tools are emulated."""
+        self._sessions = sessions if plan.keeps_session else None
+        self._request = request
         self._caller_id = caller_id
-        self._mode = mode
+        self._plan = plan
         self._prefix, self._new = split_reply(request.messages)
-        self._fingerprint = Fingerprint(caller_id)
+        self._fingerprint = Fingerprint(caller_id, _digest(request))
         self._found: Found | None = None  # as long as it may work
         self._key = ""  # where it was found
 
@@ -55,9 +61,31 @@ class Conversation:
 
     def _feed(self, messages: Sequence[Message]) -> None:
         for message in messages:
-            self._fingerprint.feed(message.role, message.text)
+            if message.tool_calls or message.tool_call_id or message.images:
+                calls = [(call.id, call.name) for call in message.tool_calls]
+                self._fingerprint.feed(
+                    message.role, message.text, calls=calls, call_id=message.tool_call_id,
+                    is_error=message.is_error, images=message.images,
+                )  # fmt: skip
+            else:
+                self._fingerprint.feed(message.role, message.text)
 
-    def ask(self, instance: Affinity, model: str, new_id: Callable[[], str]) -> Ask:
+    def images(self, instance: Affinity) -> tuple[str, ...]:
+        """Those the service has not seen, if they belong to what is asked; of a whole history, the newest turn's."""
+        new = _images(self._new)
+        if new or self.affinity == instance:
+            return new
+        turn: list[Message] = []
+        for message in reversed(self._prefix):
+            if message.role == "assistant":
+                if images := _images(turn):
+                    return images
+                turn = []
+            else:
+                turn.insert(0, message)
+        return _images(turn)
+
+    def ask(self, instance: Affinity, model: str, new_id: Callable[[], str], images: tuple[str, ...] = ()) -> Ask:
         """The question for this instance: only what is new where it holds the session, else everything (9.8)."""
         found = self._found if self.affinity == instance else None
         if found is not None:
@@ -65,13 +93,39 @@ class Conversation:
         return Ask(
             request_id=new_id(),
             session_id=found.session_id if found else new_id(),
-            text=reply_prompt(self._new) if found else whole_prompt(self._messages),
+            text=self._reply(found, new_id) if found else self._whole(new_id),
             model=model,
-            mode=self._mode,
+            mode=self._plan.mode,
             is_reply=found is not None,
+            image_urls=images,
         )
 
-    def remember(self, instance: Affinity, session_id: str, answer: str) -> None:
+    def _whole(self, new_id: Callable[[], str]) -> str:
+        self.nonce = ""
+        return whole_prompt(self._request.messages, self._contract(new_id), self._request.reply_schema)
+
+    def _reply(self, found: Found, new_id: Callable[[], str]) -> str:
+        """A session that was told the contract needs only what is special in this turn."""
+        request, self.nonce = self._request, found.contract
+        rule = self._contract(new_id)
+        if found.contract and request.tools:
+            rule = constraint(request.tool_choice, parallel=request.parallel_tool_calls, nonce=found.contract)
+        return reply_prompt(self._new, self._prefix, rule, request.reply_schema)
+
+    def _contract(self, new_id: Callable[[], str]) -> str:
+        """How to call the tools, for a session that has not been told yet."""
+        if self.nonce or not self._plan.emulates:
+            return ""
+        request, self.nonce = self._request, new_id()[:NONCE_LENGTH]
+        return contract(
+            request.tools,
+            request.tool_choice,
+            parallel=request.parallel_tool_calls,
+            nonce=self.nonce,
+            profile=self._plan.profile,
+        )
+
+    def remember(self, instance: Affinity, session_id: str, answer: str, calls: Sequence[tuple[str, str]] = ()) -> None:
         """Keep the session for the turn that continues this conversation.
 
         Nobody waits for it: Redis does it before it takes the turn's usage row, for which the last byte waits.
@@ -80,15 +134,21 @@ class Conversation:
             return
         found, self._found = self._found, None
         self._sessions.remember(
-            self._fingerprint.feed("assistant", answer).hexdigest(),
+            self._answered(answer, calls),
             session_id=session_id,
             instance=instance.name,
             generation=instance.generation,
             api_key_id=self._caller_id,
-            length=len(self._messages) + 1,
+            length=len(self._request.messages) + 1,
             hits=found.hits + 1 if found else 0,
             created_at=found.created_at if found else time(),
+            contract=self.nonce,
         )
+
+    def _answered(self, answer: str, calls: Sequence[tuple[str, str]]) -> str:
+        if calls:
+            return self._fingerprint.feed("assistant", answer, calls=calls).hexdigest()
+        return self._fingerprint.feed("assistant", answer).hexdigest()
 
     def _put_back(self, sessions: SessionStore, found: Found) -> None:
         sessions.remember(
@@ -100,6 +160,7 @@ class Conversation:
             length=len(self._prefix),
             hits=found.hits,
             created_at=found.created_at,
+            contract=found.contract,
         )
 
     def rebuild(self) -> Coroutine[Any, Any, None] | None:
@@ -120,3 +181,14 @@ class Conversation:
             return self._sessions.drop(found.session_id)
         self._put_back(self._sessions, found)
         return None
+
+
+def _images(messages: Sequence[Message]) -> tuple[str, ...]:
+    return tuple(image for message in messages for image in message.images)
+
+
+def _digest(request: ChatRequest) -> bytes:
+    """The tools as the session was told of them: with others it would be another conversation."""
+    if not request.tools:
+        return b""
+    return tools_digest(tuple((tool.name, tool.description, tool.schema) for tool in request.tools))

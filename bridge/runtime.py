@@ -19,12 +19,14 @@ from accounts.limits import Limits
 from accounts.redis_link import RedisLink, RedisUnavailable
 from accounts.usage import Ledger
 from bridge import metrics
+from bridge.chat.request import ToolMode
 from bridge.engine import Engine, EngineOptions
-from bridge.images.desk import ImageOptions
+from bridge.images.desk import ImageDesk, ImageOptions
 from bridge.lingma import vsix
 from bridge.lingma.entropy import Entropy
 from bridge.lingma.firewall import Approval
 from bridge.lingma.turn import TurnLimits
+from bridge.plan import PlanOptions
 from bridge.pool.instance import Instance, InstanceOptions, Source
 from bridge.pool.pool import Pool, PoolOptions
 from bridge.responses_store import ResponseStore
@@ -55,7 +57,7 @@ class Runtime:
         self.ledger = Ledger(self.link, data_dir / "spool")
         self.pool = Pool(_sources(env, data_dir), env.web_process, _pool_options(env), _instance_options(env))
         self.responses = ResponseStore(self.link, ttl=env.responses_ttl_sec)
-        self.engine = Engine(self.pool, self._sessions(), _engine_options(env), _new_id)
+        self.engine = Engine(self.pool, self._sessions(), ImageDesk(_image_options(env)), _engine_options(env), _new_id)
         self.table = RouteTable(self.link, env.models_refresh_sec, self._take_rules)
         self._background: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
@@ -214,7 +216,9 @@ def _instance_options(env: Environment) -> InstanceOptions:
 
 
 def _engine_options(env: Environment) -> EngineOptions:
-    return EngineOptions(env.default_model, env.default_ask_mode, env.keepalive_sec)
+    tool_mode: ToolMode = "forward" if env.tool_forward_enabled else env.tool_mode
+    plan = PlanOptions(env.default_ask_mode, tool_mode, env.tool_executed, env.session_reuse_with_tools)
+    return EngineOptions(env.default_model, env.keepalive_sec, plan)
 
 
 def _image_options(env: Environment) -> ImageOptions:

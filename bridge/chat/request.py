@@ -9,6 +9,7 @@ import msgspec
 Role = Literal["system", "user", "assistant", "tool"]
 AskMode = Literal["chat", "agent"]
 ToolMode = Literal["emulate", "bridge", "forward"]
+Provider = Literal["openai", "anthropic"]
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
@@ -88,7 +89,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     """Whether the client wants the reasoning; None: it did not say."""
     reply_schema: bytes = b""
     """JSON schema the whole reply must follow, `{}` for any JSON object; empty: plain text."""
-    call_prefix: str = "call_"
-    """How ids of calls begin in this format."""
+    provider: Provider = "openai"
+    """Whose format this is: ids of calls, and tools that are sent along, are spelled its way."""
     echo: msgspec.Struct | None = None
     """What the format itself wants to find again when it encodes the reply; nobody else reads it."""

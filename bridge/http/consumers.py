@@ -8,15 +8,16 @@ from typing import ClassVar
 from accounts.limits import UNLIMITED, LimitExceeded, may_use
 from accounts.usage import UsageRow
 from bridge import metrics
+from bridge.answer import Batch
 from bridge.chat.errors import Forbidden, GatewayError, RateLimited, SlowClient
 from bridge.chat.events import Failed, Finished
 from bridge.chat.fold import fold
 from bridge.chat.request import ChatRequest
-from bridge.engine import Batch, TurnRecord
 from bridge.http.access import caller_of
 from bridge.http.body import read_body
 from bridge.http.clients import family_of
 from bridge.http.streaming import EVENT_STREAM, JSON, Headers, HttpConsumer
+from bridge.record import TurnRecord
 from bridge.turn_log import tools_told, turn_line
 from bridge.wire import anthropic, openai_chat
 from bridge.wire.format import Encoder, ReplyHead, WireFormat
@@ -127,6 +128,7 @@ class ChatConsumer(HttpConsumer):
         ]
         if record.first_token_ms is not None:
             headers.append((b"x-lingma-first-token-ms", b"%d" % record.first_token_ms))
+        headers += [(b"x-lingma-warning", warning.encode()) for warning in record.warnings]
         return headers
 
     def common_headers(self) -> Headers:

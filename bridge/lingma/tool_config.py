@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from bridge.chat.request import Tool, ToolChoice
-
-Provider = Literal["openai", "anthropic"]
+from bridge.chat.request import Provider, Tool, ToolChoice
 
 _NO_ARGUMENTS = msgspec.Raw(b'{"type":"object","properties":{}}')
 

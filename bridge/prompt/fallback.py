@@ -40,16 +40,17 @@ def _arguments(told: dict[str, Any]) -> dict[str, Any]:
     """`input`, `arguments`, `function.arguments`, else every key that does not speak of the call itself."""
     function = told.get("function")
     nested = function.get("arguments") if isinstance(function, dict) else None
-    for given in (told.get("input"), told.get("arguments"), nested):
-        if isinstance(given, str):
-            given = _decoded(given)
+    for given in map(_decoded, (told.get("input"), told.get("arguments"), nested)):
         if isinstance(given, dict):
             return given
     return {key: value for key, value in told.items() if key not in _ABOUT_THE_CALL}
 
 
-def _decoded(text: str) -> Any:
+def _decoded(given: Any) -> Any:
+    """Arguments may themselves be JSON text."""
+    if not isinstance(given, str):
+        return given
     try:
-        return msgspec.json.decode(text)
+        return msgspec.json.decode(given)
     except (msgspec.DecodeError, RecursionError):
         return None

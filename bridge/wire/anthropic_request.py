@@ -106,7 +106,7 @@ def _request(fields: _Body, limit: int | None) -> ChatRequest:
         parallel_tool_calls=not (fields.tool_choice and fields.tool_choice.disable_parallel_tool_use),
         thinking=THINKING.get(fields.thinking.type or "") if fields.thinking else None,
         reply_schema=_reply_schema(fields),
-        call_prefix="toolu_",
+        provider="anthropic",
     )
 
 

@@ -92,7 +92,6 @@ def read(body: bytes) -> ChatRequest:
         parallel_tool_calls=fields.parallel_tool_calls is not False and not deprecated,
         thinking=None if fields.reasoning_effort is None else fields.reasoning_effort != "none",
         reply_schema=_reply_schema(fields.response_format),
-        call_prefix="call_",
         echo=DeprecatedFunctions() if deprecated else None,
     )
 

@@ -9,6 +9,7 @@ import redis
 
 from accounts.redis_link import RedisLink
 from bridge.engine import Engine, EngineOptions
+from bridge.images.desk import ImageDesk, ImageOptions
 from bridge.lingma.turn import TurnLimits
 from bridge.pool.instance import InstanceOptions, Source
 from bridge.pool.pool import PoolOptions
@@ -51,7 +52,13 @@ def new_engine(stack):
         instances = InstanceOptions(limit=limit, turn=turn)
         pool = await stack.enter_async_context(running(sources, PoolOptions(most, waiting, queue_timeout), instances))
         ids = count(1)
-        engine = Engine(pool, sessions, EngineOptions(keepalive_sec=keepalive, **options), lambda: f"id-{next(ids)}")
+        engine = Engine(
+            pool,
+            sessions,
+            ImageDesk(ImageOptions()),
+            EngineOptions(keepalive_sec=keepalive, **options),
+            lambda: f"id{next(ids):010d}",
+        )
         stack.push_async_callback(engine.settle)
         return engine
 

@@ -7,7 +7,10 @@ import pytest
 from bridge.chat import errors
 from bridge.chat.events import Failed, Finished, FinishReason, KeepAlive, Started, TextDelta, TokenUsage
 from bridge.chat.tokens import estimate, estimate_messages
-from bridge.engine import Engine, EngineOptions, TurnRecord
+from bridge.engine import Engine, EngineOptions
+from bridge.images.desk import ImageDesk, ImageOptions
+from bridge.plan import PlanOptions
+from bridge.record import TurnRecord
 from tests.bridge.chats import Reading, chat, hanging_up, replying, request, say
 from tests.bridge.lingma.service import finish
 
@@ -50,7 +53,11 @@ async def test_the_model_is_found_by_key_or_name_or_is_the_default(new_service, 
 
 @pytest.mark.parametrize(
     ("model", "options", "mode"),
-    [("lingma-agent", {}, "agent"), ("org_auto", {"default_ask_mode": "agent"}, "agent"), ("org_auto", {}, "chat")],
+    [
+        ("lingma-agent", {}, "agent"),
+        ("org_auto", {"plan": PlanOptions(ask_mode="agent")}, "agent"),
+        ("org_auto", {}, "chat"),
+    ],
 )
 async def test_the_mode_is_the_models_or_the_default(new_service, new_engine, model, options, mode):
     service = await new_service(replying("x"))
@@ -197,7 +204,7 @@ async def test_a_client_that_reads_too_slowly_is_cut_off(new_service, new_engine
 
 async def test_a_bug_is_an_internal_error_and_leaves_no_trace(new_service, new_engine, caplog):
     pool = (await new_engine(await new_service())).pool
-    engine = Engine(pool, None, EngineOptions(), lambda: 1 / 0)
+    engine = Engine(pool, None, ImageDesk(ImageOptions()), EngineOptions(), lambda: 1 / 0)
     reading = Reading(engine, request("Hi"))
     with pytest.raises(errors.InternalError):
         await reading.to_end()

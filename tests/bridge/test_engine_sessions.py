@@ -75,10 +75,9 @@ async def test_the_system_prompt_is_part_of_the_conversation(engine, service):
     assert (await chat(engine, ChatRequest("org_auto", system + NEXT.messages, stream=True))).record.session == "reused"
 
 
-@pytest.mark.parametrize("fields", [{"model": "agent"}, {"tooling": True}])
-async def test_agents_and_tools_have_no_sessions(engine, service, fields):
-    await chat(engine, request("Hi", **fields))
-    assert (await chat(engine, request("Hi", "Hello", "Bye", **fields))).record.session == "off"
+async def test_the_services_agent_has_no_sessions(engine, service):
+    await chat(engine, request("Hi", model="agent"))
+    assert (await chat(engine, request("Hi", "Hello", "Bye", model="agent"))).record.session == "off"
     assert (await chat(engine, NEXT)).record.session == "new"
 
 

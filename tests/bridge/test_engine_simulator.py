@@ -8,6 +8,7 @@ import pytest
 from bridge.chat.errors import UpstreamFailed
 from bridge.chat.events import TokenUsage
 from bridge.engine import Engine, EngineOptions
+from bridge.images.desk import ImageDesk, ImageOptions
 from bridge.pool.instance import InstanceOptions
 from tests.bridge.chats import Reading, chat, request
 from tests.bridge.pools import running, simulator
@@ -31,7 +32,7 @@ async def new_engine(stack, tmp_path, numbers):
     async def new_engine(*arguments, **options):
         source = simulator(tmp_path, "--login=auto", *arguments)
         pool = await stack.enter_async_context(running([source], instances=InstanceOptions(**options)))
-        return Engine(pool, None, EngineOptions(), lambda: f"id-{next(numbers)}")
+        return Engine(pool, None, ImageDesk(ImageOptions()), EngineOptions(), lambda: f"id-{next(numbers)}")
 
     return new_engine
 

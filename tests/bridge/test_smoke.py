@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack
 from itertools import count
 
 from bridge.engine import Engine, EngineOptions
+from bridge.images.desk import ImageDesk, ImageOptions
 from bridge.smoke import QUESTION, smoke
 from tests.bridge.lingma.service import Service, answer, finish
 from tests.bridge.pools import attached, in_state, running
@@ -23,7 +24,7 @@ async def cut(peer, _params):
 
 def engine_of(pool):
     ids = count()
-    return Engine(pool, None, EngineOptions(), lambda: f"id-{next(ids)}")
+    return Engine(pool, None, ImageDesk(ImageOptions()), EngineOptions(), lambda: f"id-{next(ids)}")
 
 
 async def test_every_instance_is_asked_and_tells_how_it_fared():

@@ -39,7 +39,7 @@ def assistant(*content):
 
 
 def test_the_smallest_request():
-    assert parse() == ChatRequest("qwen-max", (Message("user", "Hi"),), max_tokens=100, call_prefix="toolu_")
+    assert parse() == ChatRequest("qwen-max", (Message("user", "Hi"),), max_tokens=100, provider="anthropic")
 
 
 def test_system_is_a_string_or_blocks():

@@ -1,0 +1,332 @@
+"""One attempt at a turn: ask a leased instance, read its reply, have it corrected once, end exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bridge import metrics
+from bridge.chat.cut import Cutter
+from bridge.chat.errors import ConnectionLost, GatewayError, SlowClient
+from bridge.chat.events import (
+    ChatEvent,
+    Finished,
+    FinishReason,
+    KeepAlive,
+    Piece,
+    Started,
+    TextDelta,
+    ThinkingDelta,
+    TokenUsage,
+    ToolCallStarted,
+)
+from bridge.chat.request import ChatRequest
+from bridge.chat.tokens import Calibration, estimate, estimate_messages
+from bridge.conversation import Conversation
+from bridge.images.desk import ImageDesk
+from bridge.lingma.dialect_a import Ask
+from bridge.lingma.service_log import LoggedUsage
+from bridge.lingma.tool_config import tool_config
+from bridge.lingma.turn import Turn
+from bridge.plan import TurnPlan
+from bridge.pool.pool import Lease, Pool, retry_hint
+from bridge.prompt.emulation import Offer
+from bridge.prompt.reader import Reader, ReadOptions
+from bridge.record import TurnRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Batch = list[ChatEvent]
+Emit = Callable[[Batch], Awaitable[None]]
+CALL_IDS = {"openai": "call_", "anthropic": "toolu_"}
+SEEN = (TextDelta, ThinkingDelta, ToolCallStarted)
+
+
+class Teller:
+    """What is told to the client: at once, or whole in one batch when it does not stream."""
+
+    def __init__(self, emit: Emit, *, stream: bool) -> None:
+        self.begun = False
+        """Something has been told: from here on nothing can be taken back."""
+        self._emit = emit
+        self._stream = stream
+        self._whole: Batch = []
+
+    async def tell(self, batch: Batch) -> None:
+        """Tell it now, or keep it for the end, so that nothing of a lost attempt is told."""
+        if not self._stream:
+            self._whole += batch
+        elif batch:
+            self.begun = True
+            await self._emit(batch)
+
+    async def end(self, batch: Batch) -> None:
+        """Tell what is left, with the ending."""
+        self.begun = True
+        await self._emit([*self._whole, *batch])
+
+    def forget(self) -> None:
+        """The attempt is lost: what was kept of it is not told."""
+        self._whole = []
+
+
+class Services(msgspec.Struct, frozen=True):
+    """What every answer needs beside its own turn."""
+
+    pool: Pool
+    images: ImageDesk
+    calibration: Calibration
+    new_id: Callable[[], str]
+
+
+class Task(msgspec.Struct, frozen=True):
+    """The turn that is answered."""
+
+    request: ChatRequest
+    plan: TurnPlan
+    conversation: Conversation
+    record: TurnRecord
+    teller: Teller
+    elapsed_ms: Callable[[], int]
+
+
+class Answer:
+    """`run()` it once; a lost attempt is another answer's."""
+
+    def __init__(self, task: Task, services: Services, lease: Lease, *, last_try: bool) -> None:
+        self._last_try = last_try
+        self._request = task.request
+        self._plan = task.plan
+        self._conversation = task.conversation
+        self._record = task.record
+        self._teller = task.teller
+        self._elapsed_ms = task.elapsed_ms
+        self._services = services
+        self._instance = lease.instance
+        self._cutter = _cutter(task.request)
+        self._cut_text: list[str] = []  # what the cutter let through
+        self._started = False
+        self._estimated = 0  # tokens of the request
+        task.teller.forget()
+
+    async def run(self) -> None:
+        """Raise GatewayError when the service fails the turn."""
+        ask: Ask | None = await self._question()
+        self._record.session = self._conversation.state
+        self._reader = self._new_reader()
+        while ask is not None:
+            ask = await self._attempt(ask)
+
+    # -- the question ---------------------------------------------------------------------------------------------
+
+    async def _question(self) -> Ask:
+        instance, conversation = self._instance, self._conversation
+        images = conversation.images(instance.affinity)
+        self._record.warnings.clear()
+        urls = await self._deliver(images) if images else ()
+        ask = conversation.ask(instance.affinity, self._record.lingma_model, self._services.new_id, urls)
+        if self._plan.forwards:
+            request = self._request
+            config = tool_config(
+                request.provider, request.tools, request.tool_choice, parallel=request.parallel_tool_calls
+            )
+            ask = msgspec.structs.replace(ask, tool_config=config)
+        return ask
+
+    async def _deliver(self, images: Sequence[str]) -> tuple[str, ...]:
+        """The service's addresses of the images; what could not be uploaded stays a word in the text."""
+        delivered = await self._services.images.deliver(images, self._instance.upload_image)
+        if delivered.failed:
+            self._record.warnings.append(f"{delivered.failed} of {len(images)} images could not be passed on")
+        return delivered.urls
+
+    def _new_reader(self) -> Reader:
+        request, plan, offer = self._request, self._plan, None
+        if plan.emulates:
+            offer = Offer(
+                tools=request.tools,
+                choice=request.tool_choice,
+                parallel=request.parallel_tool_calls,
+                nonce=self._conversation.nonce,
+                stream=request.stream,
+            )
+        options = ReadOptions(thinking=plan.thinking, offer=offer, service_calls=plan.shown, tools=request.tools)
+        return Reader(options, self._new_call_id)
+
+    def _new_call_id(self) -> str:
+        return CALL_IDS[self._request.provider] + self._services.new_id()[:24]
+
+    # -- the reply ------------------------------------------------------------------------------------------------
+
+    async def _attempt(self, ask: Ask) -> Ask | None:
+        """One question and its reply. The question that corrects it, if it must be corrected."""
+        turn = self._instance.ask(ask)
+        task = asyncio.current_task()
+        turn.overflow = task.cancel if task else None
+        try:
+            batch = await self._follow(turn)
+            if turn.end is not None and turn.end.error is None:
+                batch += self._cut(self._reader.end())
+                if self._reader.correction and self._is_whole(turn):
+                    await self._teller.tell(batch)
+                    return self._correction(ask, turn)
+            await self._end(turn, batch)
+        finally:
+            self._leave(turn)
+        return None
+
+    def _is_whole(self, turn: Turn) -> bool:
+        return turn.end is not None and (self._cutter is None or self._cutter.reason is None)
+
+    def _correction(self, ask: Ask, turn: Turn) -> Ask:
+        """In the session of the reply that is corrected."""
+        session_id = turn.end.session_id if turn.end else ask.session_id
+        text = self._reader.correction
+        self._reader.again()
+        return Ask(self._services.new_id(), session_id, text, ask.model, ask.mode, is_reply=True)
+
+    async def _follow(self, turn: Turn) -> Batch:
+        """Tell what comes, all but the last batch: that one is returned."""
+        batch: Batch = []
+        while not batch and not self._is_over(turn):
+            batch = self._take(await turn.drain())
+        if not self._started:
+            self._started = True
+            batch.insert(0, self._start())
+        while not self._is_over(turn):
+            if batch:
+                await self._teller.tell(batch)
+            batch = self._take(await turn.drain())
+        return batch
+
+    def _is_over(self, turn: Turn) -> bool:
+        if self._cutter is not None and self._cutter.reason is not None:
+            return True
+        return turn.end is not None or self._reader.waiting
+
+    def _take(self, pieces: list[Piece]) -> Batch:
+        """What came, as it may be told."""
+        batch = self._cut(self._reader.feed(pieces))
+        if self._record.first_token_ms is None and any(isinstance(event, SEEN) for event in batch):
+            self._record.first_token_ms = self._elapsed_ms()
+        return batch
+
+    def _cut(self, events: Batch) -> Batch:
+        """Without what is beyond the limits of the request."""
+        if self._cutter is None:
+            return events
+        batch: Batch = []
+        for event in events:
+            if not isinstance(event, TextDelta):
+                batch += [] if isinstance(event, KeepAlive) else self._rest()
+                batch.append(event)
+            elif text := self._cutter.feed(event.text):
+                self._cut_text.append(text)
+                batch.append(TextDelta(text))
+            if self._cutter.reason:
+                break
+        return batch
+
+    def _rest(self) -> Batch:
+        """What the cutter holds back, when something else than text comes next."""
+        if self._cutter is None or self._cutter.reason or not (rest := self._cutter.rest()):
+            return []
+        self._cut_text.append(rest)
+        return [TextDelta(rest)]
+
+    # -- the ending -----------------------------------------------------------------------------------------------
+
+    async def _end(self, turn: Turn, batch: Batch) -> None:
+        if turn.end is not None and turn.end.error is not None and self._cut_reason is None:
+            if any(isinstance(event, SEEN) for event in batch) and not self._is_retriable_loss(turn.end.error):
+                await self._teller.tell(batch)
+            raise retry_hint(turn.end.error, self._services.pool)
+        if turn.end is None:
+            self._instance.give_up(turn)
+        batch += self._rest()
+        cut = self._cut_reason  # what was held back may be beyond the limit
+        logged = await self._logged(turn, batch) if cut is None and turn.end is not None else None
+        usage = self._count(logged)
+        reason = cut or self._reason()
+        self._record.status, self._record.reason = "ok", reason
+        if cut is None and turn.end is not None and reason is not FinishReason.LENGTH:
+            self._remember(turn.end.session_id)
+        await self._teller.end([*batch, Finished(reason, usage, self._cutter.stop_sequence if self._cutter else None)])
+
+    @property
+    def _cut_reason(self) -> FinishReason | None:
+        return self._cutter.reason if self._cutter is not None else None
+
+    def _reason(self) -> FinishReason:
+        if self._reader.cut_off:
+            return FinishReason.LENGTH
+        return FinishReason.TOOL_CALLS if self._reader.calls_wait else FinishReason.STOP
+
+    async def _logged(self, turn: Turn, batch: Batch) -> LoggedUsage | None:
+        """The service's own figures; the text does not wait for them."""
+        log = self._instance.log
+        if log is None:
+            return None
+        logged = log.usage(turn.request_id)
+        if logged is None and log.worth_waiting:
+            await self._teller.tell(batch.copy())
+            batch.clear()
+            logged = await log.wait_for(turn.request_id)
+        return logged
+
+    def _remember(self, session_id: str) -> None:
+        reader = self._reader
+        self._conversation.remember(self._instance.affinity, session_id, reader.text, reader.calls)
+
+    def _is_retriable_loss(self, error: GatewayError) -> bool:
+        return isinstance(error, ConnectionLost) and not self._teller.begun and not self._last_try
+
+    def _leave(self, turn: Turn) -> None:
+        """However it came to this: the service stops, and what was told is counted."""
+        record = self._record
+        record.decisions += [str(decision) for decision in turn.decisions]
+        record.tool_outcomes = self._reader.outcomes
+        if turn.end is None:
+            self._instance.give_up(turn)
+        elif isinstance(turn.end.error, SlowClient):
+            metrics.SLOW_CLIENTS.inc()
+            self._instance.give_up(turn)
+            record.failed(turn.end.error)
+        if record.status != "ok":
+            self._count(None)
+
+    # -- what is noted --------------------------------------------------------------------------------------------
+
+    def _start(self) -> Started:
+        record, request = self._record, self._request
+        self._estimated = estimate_messages(request.messages, request.tools)
+        record.prompt_tokens = self._services.calibration.input.apply(self._estimated)
+        return Started(record.instance, record.lingma_model, record.session, record.queue_ms, record.prompt_tokens)
+
+    def _count(self, logged: LoggedUsage | None) -> TokenUsage:
+        """The service's own figures, else calibrated estimates."""
+        record, calibration, reader = self._record, self._services.calibration, self._reader
+        said = reader.text if self._cutter is None else "".join(self._cut_text)
+        thoughts = estimate(reader.thoughts)
+        guess = estimate(said) + estimate(reader.arguments) + thoughts
+        if logged is not None:
+            calibration.input.learn(self._estimated, logged.prompt_tokens)
+            calibration.output.learn(guess, logged.completion_tokens)
+            record.prompt_tokens, record.completion_tokens = logged.prompt_tokens, logged.completion_tokens
+            record.usage_source = "upstream"
+        else:
+            limit = self._request.max_tokens
+            tokens = calibration.output.apply(guess)
+            record.completion_tokens = tokens if limit is None else min(tokens, limit)
+        told = min(thoughts, record.completion_tokens) if self._plan.thinking else 0
+        return TokenUsage(record.prompt_tokens, record.completion_tokens, record.usage_source, told)
+
+
+def _cutter(request: ChatRequest) -> Cutter | None:
+    if not request.stop and request.max_tokens is None:
+        return None
+    return Cutter(request.stop, request.max_tokens, estimate)

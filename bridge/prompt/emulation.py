@@ -1,0 +1,178 @@
+"""Calls out of the model's text: which of them may be told, and when the model must be asked once more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
+from bridge.chat.request import Tool, ToolChoice
+from bridge.prompt.calls import CallParser, Flawed
+from bridge.prompt.contract import invalid_call, missing_call
+from bridge.prompt.fallback import forced_arguments
+from bridge.prompt.validation import flaw_of
+
+ReplyEvent = TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """The tools the model was told of, and how it must use them."""
+
+    tools: Sequence[Tool]
+    choice: ToolChoice
+    parallel: bool
+    nonce: str
+    stream: bool
+    """Whether the client sees calls as they come; otherwise every flaw can be mended before it is told."""
+
+
+class Emulation:
+    """Feed text, get what may be told. `end()`, then look at `correction`: what to ask the model, once; then `again()`.
+
+    A call is told as it arrives. Only what has not been told can be mended: so everything is held back while the
+    client waits for the whole reply, and text is held while a call is still owed.
+    """
+
+    def __init__(self, offer: Offer, new_id: Callable[[], str]) -> None:
+        self.correction = ""
+        self.outcomes: Counter[str] = Counter()
+        """How often a call was `parsed`, `repaired`, `refused`, `retried` or `invalid`."""
+        self.calls = 0
+        """Calls that will be told or have been."""
+        self.cut_off = False
+        self._offer = offer
+        self._new_id = new_id
+        self._tools = {(tool.namespace, tool.wire_name or tool.name): tool for tool in offer.tools}
+        self._parser = CallParser(offer.nonce, offer.tools, new_id)
+        self._pending: list[ReplyEvent] = []
+        self._holding = offer.choice.must_call
+        self._corrected = False
+        self._deaf = False  # what else comes in this attempt is not wanted
+        self._flaw: Flawed | None = None
+        self._call: tuple[Tool, list[str]] | None = None
+        self._call_at: int | None = None  # where it begins in what is pending; None when it was told
+        self._refusal: list[ReplyEvent] = []  # the text of an attempt that owed a call
+
+    def feed(self, text: str) -> list[ReplyEvent]:
+        """The next piece of the model's text."""
+        for piece in self._parser.feed(text):
+            self._take(piece)
+        return self._tellable()
+
+    def end(self) -> list[ReplyEvent]:
+        """The model has ended its reply. Nothing is told as long as a correction is called for."""
+        for piece in self._parser.end():
+            self._take(piece)
+        self.cut_off = self._parser.cut_off
+        self._judge()
+        if self.correction:
+            return []
+        self._holding = False
+        return self._drain()
+
+    def again(self) -> None:
+        """The correction is being sent."""
+        self._parser = CallParser(self._offer.nonce, self._offer.tools, self._new_id)
+        self.correction, self._corrected, self._deaf, self._holding = "", True, False, True
+        if self._flaw is None:
+            self._refusal, self._pending = self._pending, []
+
+    # -- one piece ------------------------------------------------------------------------------------------------
+
+    def _take(self, piece: ReplyEvent | Flawed) -> None:
+        if self._deaf:
+            return
+        match piece:
+            case Flawed():
+                self._reject(piece)
+            case ToolCallStarted():
+                self._begin(piece)
+            case ToolCallEnded():
+                self._complete(piece)
+            case ToolCallDelta():
+                if self._call is not None:
+                    self._call[1].append(piece.text)
+                self._pending.append(piece)
+            case TextDelta():
+                self._pending.append(piece)
+
+    def _begin(self, piece: ToolCallStarted) -> None:
+        if self.calls and not self._offer.parallel:
+            self._deaf = True
+            return
+        tool = self._tools.get((piece.namespace, piece.name))
+        self._call = (tool, []) if tool is not None else None
+        if self._corrected and self._flaw is not None:  # the words around a mended call are not for the client
+            self._pending = [event for event in self._pending if type(event) is not TextDelta]
+        self._call_at = len(self._pending)
+        self._pending.append(piece)
+        self.calls += 1
+        self._holding = False
+
+    def _complete(self, piece: ToolCallEnded) -> None:
+        tool, arguments = self._call or (None, [])
+        text = "".join(arguments)
+        reason = flaw_of(tool, text) if tool is not None else None
+        if reason is None:
+            self.outcomes["repaired" if self._corrected else "parsed"] += 1
+        elif self._call_at is not None:
+            del self._pending[self._call_at :]
+            self.calls -= 1
+            self._reject(Flawed(tool.name if tool else "", reason, text))
+            return
+        else:
+            self.outcomes["invalid"] += 1
+        self._pending.append(piece)
+
+    def _reject(self, flaw: Flawed) -> None:
+        """A call of which nothing was told: the model may mend it once; after that it is no call."""
+        if self._corrected:
+            self.outcomes["refused"] += 1
+            return
+        self._flaw, self._deaf = flaw, True
+
+    # -- what may be told -----------------------------------------------------------------------------------------
+
+    def _tellable(self) -> list[ReplyEvent]:
+        return [] if self._holding or not self._offer.stream else self._drain()
+
+    def _drain(self) -> list[ReplyEvent]:
+        pending, self._pending = self._pending, []
+        self._call_at = None
+        return pending
+
+    def _judge(self) -> None:
+        """After the end of an attempt: is it what was asked for?"""
+        owed = self._offer.choice.must_call and not self.calls
+        if self._flaw is not None and not self._corrected:
+            self._correct(invalid_call(self._flaw, self._offer.nonce))
+        elif owed and not self._fall_back():
+            if self._corrected:
+                self.outcomes["refused"] += 1
+                self._pending = self._pending or self._refusal
+            else:
+                self._correct(missing_call(self._offer.choice, self._offer.nonce))
+        elif self._corrected and self._flaw is not None and not self.calls and not self._pending:
+            self._pending = [TextDelta(self._flaw.source)]  # the model had nothing else to say
+
+    def _correct(self, text: str) -> None:
+        self.correction = text
+        self.outcomes["retried"] += 1
+
+    def _fall_back(self) -> bool:
+        """Where one function is forced, an answer that is nothing but its arguments is the call (17.6)."""
+        name = self._offer.choice.name
+        tool = next((each for each in self._offer.tools if each.name == name), None)
+        if tool is None:
+            return False
+        text = "".join(event.text for event in self._pending if isinstance(event, TextDelta))
+        arguments = forced_arguments(text, name)
+        if arguments is None or flaw_of(tool, arguments):
+            return False
+        started = ToolCallStarted(self._new_id(), tool.wire_name or tool.name, tool.namespace, tool.custom)
+        self._pending = [started, ToolCallDelta(arguments), ToolCallEnded()]
+        self.calls = 1
+        self.outcomes["parsed"] += 1
+        return True

@@ -1,0 +1,157 @@
+"""What the service sends, as the client may hear it: reasoning apart from text, calls read, service calls shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, assert_never
+
+import msgspec
+
+from bridge.chat.events import (
+    ChatEvent,
+    KeepAlive,
+    Piece,
+    ServiceCall,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+)
+from bridge.chat.request import Tool
+from bridge.prompt.emulation import Emulation, Offer
+from bridge.prompt.service_calls import ServiceCalls
+from bridge.prompt.thinking import ThinkingSplitter
+
+Shown = Literal["text", "omit", "calls"]
+
+
+class ReadOptions(msgspec.Struct, frozen=True):
+    """What is to be read out of a reply."""
+
+    thinking: bool = False
+    """Whether the client wants the reasoning."""
+    offer: Offer | None = None
+    """Tools the model was told of in the prompt."""
+    service_calls: Shown | None = None
+    """How calls of the service's own agent are shown; None: not at all."""
+    tools: Sequence[Tool] = ()
+    """The client's tools, offered or not: the service's agent may call them as well."""
+
+
+class Reader:
+    """A fold over one reply, or two when the first had to be corrected. `text` and `calls` are what was told."""
+
+    def __init__(self, options: ReadOptions, new_id: Callable[[], str]) -> None:
+        self._thinking = options.thinking
+        self._splitter = ThinkingSplitter()
+        self._emulation = Emulation(options.offer, new_id) if options.offer is not None else None
+        self._service_calls: ServiceCalls | None = None
+        if options.service_calls is not None:
+            self._service_calls = ServiceCalls(options.service_calls, options.tools, new_id)
+        self.calls: list[tuple[str, str]] = []
+        """Id and `Tool.name` of each."""
+        self._names = {(tool.namespace, tool.wire_name or tool.name): tool.name for tool in options.tools}
+        self._text: list[str] = []
+        self._arguments: list[str] = []
+        self._thoughts: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """The answer so far, without reasoning and calls."""
+        return "".join(self._text)
+
+    @property
+    def arguments(self) -> str:
+        """What calls were given, all in one."""
+        return "".join(self._arguments)
+
+    @property
+    def thoughts(self) -> str:
+        """The reasoning so far, told or not."""
+        return "".join(self._thoughts)
+
+    @property
+    def waiting(self) -> bool:
+        """A call waits for the client, and the service waits for its result: there is nothing more to read."""
+        return self._service_calls is not None and self._service_calls.waiting
+
+    @property
+    def calls_wait(self) -> bool:
+        """The client has calls to run."""
+        return self.waiting or (self._emulation is not None and self._emulation.calls > 0)
+
+    @property
+    def cut_off(self) -> bool:
+        """The reply ended in the middle of a call."""
+        return self._emulation is not None and self._emulation.cut_off
+
+    @property
+    def correction(self) -> str:
+        """After `end()`: what the model must be asked before this reply can be told; "" for nothing."""
+        return self._emulation.correction if self._emulation is not None else ""
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How calls fared."""
+        return {**self._emulation.outcomes} if self._emulation is not None else {}
+
+    def feed(self, pieces: Iterable[Piece]) -> list[ChatEvent]:
+        """The next pieces."""
+        events: list[ChatEvent] = []
+        for piece in pieces:
+            if isinstance(piece, TextDelta):
+                self._read(self._splitter.feed(piece.text), events)
+            else:
+                self._seldom(piece, events)
+        return events
+
+    def end(self) -> list[ChatEvent]:
+        """The reply has ended: what was held back, unless it must be corrected."""
+        events: list[ChatEvent] = []
+        self._read(self._splitter.end(), events)
+        if self._emulation is not None:
+            self._tell(self._emulation.end(), events)
+        if self._service_calls is not None:
+            self._tell(self._service_calls.end(), events)
+        return events
+
+    def again(self) -> None:
+        """The correction is being asked."""
+        self._splitter = ThinkingSplitter()
+        if self._emulation is not None:
+            self._emulation.again()
+
+    def _seldom(self, piece: ThinkingDelta | ServiceCall | KeepAlive, events: list[ChatEvent]) -> None:
+        match piece:
+            case ThinkingDelta():
+                self._read([piece], events)
+            case ServiceCall():
+                if self._service_calls is not None:
+                    self._tell(self._service_calls.feed(piece), events)
+            case KeepAlive():
+                events.append(piece)
+            case _:
+                assert_never(piece)
+
+    def _read(self, parts: Iterable[TextDelta | ThinkingDelta], events: list[ChatEvent]) -> None:
+        """Text and reasoning, already told apart."""
+        for part in parts:
+            if isinstance(part, ThinkingDelta):
+                self._thoughts.append(part.text)
+                if self._thinking:
+                    events.append(part)
+            elif self._emulation is not None:
+                self._tell(self._emulation.feed(part.text), events)
+            else:
+                self._text.append(part.text)
+                events.append(part)
+
+    def _tell(self, told: Iterable[ChatEvent], events: list[ChatEvent]) -> None:
+        for event in told:
+            if isinstance(event, TextDelta):
+                self._text.append(event.text)
+            elif isinstance(event, ToolCallDelta):
+                self._arguments.append(event.text)
+            elif isinstance(event, ToolCallStarted):
+                self.calls.append((event.id, self._names.get((event.namespace, event.name), event.name)))
+            events.append(event)

@@ -1,0 +1,37 @@
+"""What is known of a turn while it runs and when it has ended."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bridge.chat.errors import GatewayError
+from bridge.chat.events import SessionState, UsageSource
+
+
+class TurnRecord(msgspec.Struct):
+    """What is known of a turn, also when nobody waited for its end. Times in ms since the turn began."""
+
+    instance: str = ""
+    lingma_model: str = ""
+    session: SessionState = "off"
+    status: str = "cancelled"
+    """`ok`, `error`, `refused` (never got an instance) or `cancelled` (the client left)."""
+    reason: str = "client_closed"
+    """The finish reason, or the kind of error."""
+    queue_ms: int = 0
+    first_token_ms: int | None = None
+    total_ms: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usage_source: UsageSource = "estimate"
+    tool_outcomes: dict[str, int] = {}
+    """Calls by what became of them: parsed, repaired, refused, retried, invalid."""
+    decisions: list[str] = []
+    """What was said to tools of the service, such as `denied run_in_terminal`."""
+    warnings: list[str] = []
+    """What the client is told in a header."""
+
+    def failed(self, error: GatewayError) -> None:
+        """Note how it ended; a turn that never got an instance was refused."""
+        self.status = "error" if self.instance else "refused"
+        self.reason = error.kind

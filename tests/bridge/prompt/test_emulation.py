@@ -1,0 +1,150 @@
+"""Which calls may be told, and when the model is asked once more."""
+
+import itertools
+import json
+
+import pytest
+
+from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
+from bridge.chat.request import AUTO, Tool, ToolChoice
+from bridge.prompt.emulation import Emulation, Offer
+
+NONCE = "n0nce12345"
+SCHEMA = b'{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]}'
+READ = Tool("read", schema=SCHEMA)
+TIME = Tool("time")
+
+
+def emulation(choice=AUTO, *, parallel=True, stream=True, tools=(READ, TIME)):
+    ids = itertools.count(1)
+    return Emulation(Offer(tools, choice, parallel, NONCE, stream), lambda: f"call_{next(ids)}")
+
+
+def call(name, **arguments):
+    return f"<call:{NONCE}>" + json.dumps({"name": name, "arguments": arguments}) + f"</call:{NONCE}>"
+
+
+def text_of(events):
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def calls_of(events):
+    """(id, name, arguments) of the calls that were told to their end."""
+    calls, name, arguments = [], None, ""
+    for event in events:
+        match event:
+            case ToolCallStarted():
+                name, arguments = (event.id, event.name), ""
+            case ToolCallDelta():
+                arguments += event.text
+            case ToolCallEnded():
+                calls.append((*name, json.loads(arguments)))
+            case _:
+                pass
+    return calls
+
+
+def whole(reply, text):
+    return reply.feed(text) + reply.end()
+
+
+def test_text_and_calls_are_told_as_they_come():
+    reply = emulation()
+    assert text_of(reply.feed("Let me look. ")).rstrip() == "Let me look."
+    events = reply.feed(call("read", path="a.txt"))
+    assert calls_of(events + reply.end()) == [("call_1", "read", {"path": "a.txt"})]
+    assert (reply.correction, reply.calls, reply.outcomes) == ("", 1, {"parsed": 1})
+
+
+def test_arguments_are_told_before_the_call_is_complete():
+    reply = emulation()
+    half = call("read", path="a" * 50)[:-40]
+    events = reply.feed(half)
+    assert isinstance(events[0], ToolCallStarted)
+    assert any(isinstance(event, ToolCallDelta) for event in events)
+
+
+def test_a_second_call_is_left_out_where_one_at_a_time_is_asked_for():
+    events = whole(emulation(parallel=False), call("read", path="a") + call("time") + "and so on")
+    assert calls_of(events) == [("call_1", "read", {"path": "a"})]
+    assert text_of(events).strip() == ""
+
+
+def test_a_call_that_does_not_fit_its_tool_is_mended_once():
+    reply = emulation()
+    assert calls_of(whole(reply, "Now: " + call("read", file="a"))) == []
+    assert "path" in reply.correction
+    reply.again()
+    events = whole(reply, "Sorry! " + call("read", path="a"))
+    assert (text_of(events), calls_of(events)) == ("", [("call_2", "read", {"path": "a"})])
+    assert reply.outcomes == {"retried": 1, "repaired": 1}
+
+
+def test_a_call_that_stays_wrong_is_no_call():
+    reply = emulation()
+    whole(reply, call("read", file="a"))
+    reply.again()
+    events = whole(reply, call("read", file="a"))
+    assert (calls_of(events), reply.correction, reply.calls) == ([], "", 0)
+    assert '"file"' in text_of(events)
+    assert reply.outcomes == {"retried": 1, "refused": 1}
+
+
+def test_text_instead_of_the_mended_call_is_told():
+    reply = emulation()
+    whole(reply, "Now: " + call("read", file="a"))
+    reply.again()
+    assert text_of(whole(reply, "I cannot.")).endswith("I cannot.")
+
+
+def test_what_was_told_of_a_call_cannot_be_mended():
+    reply = emulation()
+    text = call("read", file="a" * 50)
+    told = reply.feed(text[:60])
+    assert told
+    told += reply.feed(text[60:]) + reply.end()
+    assert len(calls_of(told)) == 1
+    assert (reply.correction, reply.outcomes) == ("", {"invalid": 1})
+
+
+def test_a_client_that_waits_for_the_whole_reply_gets_every_call_mended():
+    reply = emulation(stream=False)
+    text = call("read", file="a" * 50)
+    assert reply.feed(text[:60]) + reply.feed(text[60:]) + reply.end() == []
+    assert reply.correction
+
+
+@pytest.mark.parametrize("choice", [ToolChoice("required"), ToolChoice("named", "read")])
+def test_a_call_that_is_owed_is_asked_for_once(choice):
+    reply = emulation(choice)
+    assert reply.feed("I would rather talk.") == []
+    assert (reply.end(), bool(reply.correction)) == ([], True)
+    reply.again()
+    assert calls_of(whole(reply, call("read", path="a"))) == [("call_1", "read", {"path": "a"})]
+
+
+def test_who_will_not_call_may_speak():
+    reply = emulation(ToolChoice("required"))
+    whole(reply, "No.")
+    reply.again()
+    assert text_of(whole(reply, "")) == "No."
+    assert reply.outcomes == {"retried": 1, "refused": 1}
+
+
+def test_text_before_a_call_that_is_owed_is_told_with_it():
+    reply = emulation(ToolChoice("required"))
+    assert reply.feed("Well, ") == []
+    events = whole(reply, call("time"))
+    assert (text_of(events), len(calls_of(events))) == ("Well,", 1)
+
+
+def test_bare_arguments_of_the_forced_tool_are_its_call():
+    reply = emulation(ToolChoice("named", "read"))
+    events = whole(reply, '```json\n{"path":"a"}\n```')
+    assert (text_of(events), calls_of(events)) == ("", [("call_1", "read", {"path": "a"})])
+
+
+def test_a_call_that_breaks_off_is_not_completed():
+    reply = emulation()
+    events = whole(reply, call("read", path="a" * 100)[:-60])
+    assert (calls_of(events), reply.cut_off) == ([], True)

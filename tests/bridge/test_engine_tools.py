@@ -1,0 +1,164 @@
+"""Turns with tools: offered in the prompt, called in the text, answered in the next turn of the same session."""
+
+import json
+import re
+
+import pytest
+
+from bridge.chat.events import FinishReason, TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
+from bridge.chat.request import ChatRequest, Message, Tool, ToolCall, ToolChoice
+from bridge.plan import PlanOptions
+from tests.bridge.chats import chat, say
+from tests.bridge.lingma.service import finish
+
+READ = Tool(
+    "read_file",
+    "Read a file.",
+    b'{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]}',
+)
+HELLO = Message("user", "What is in a.txt?")
+
+
+def asking(*messages, **fields):
+    fields = {"stream": True, "tooling": True, "tools": (READ,)} | fields
+    return ChatRequest("org_auto", (HELLO, *messages), **fields)
+
+
+def nonce_of(prompt):
+    """The delimiter the model was told of, or ""."""
+    found = re.findall(r"<call:([a-z0-9]{10})>", prompt)
+    return found[-1] if found else ""
+
+
+def obeying(*steps):
+    """A service whose model knows the delimiter it was told last and says the next step each turn."""
+    replies, told = iter(steps), []
+
+    async def on_ask(peer, params):
+        told.append(nonce_of(params["questionText"]) or told[-1])
+        text = next(replies).replace("<call>", f"<call:{told[-1]}>").replace("</call>", f"</call:{told[-1]}>")
+        await say(peer, params, *re.findall(r"(?s).{1,7}", text))
+        await peer.push(finish(params["requestId"]))
+
+    return on_ask
+
+
+def call(**arguments):
+    return "<call>" + json.dumps({"name": "read_file", "arguments": arguments}) + "</call>"
+
+
+def calls_of(events):
+    """(id, name) of the calls that were told whole, and their arguments."""
+    started = [(event.id, event.name) for event in events if isinstance(event, ToolCallStarted)]
+    assert len(started) == sum(isinstance(event, ToolCallEnded) for event in events)
+    return started, "".join(event.text for event in events if isinstance(event, ToolCallDelta))
+
+
+def answered(done, result="It says hello."):
+    """The conversation with the call that was made and its result, as an agent sends it back."""
+    (call_id, name), arguments = calls_of(done.events)[0][0], calls_of(done.events)[1]
+    calls = (ToolCall(call_id, name, json.dumps(json.loads(arguments), indent=1)),)
+    return Message("assistant", done.text, calls), Message("tool", result, tool_call_id=call_id)
+
+
+async def test_tools_are_offered_and_a_call_ends_the_turn(new_service, new_engine):
+    service = await new_service(obeying("Let me look.\n" + call(path="a.txt")))
+    done = await chat(await new_engine(service), asking())
+    assert "read_file" in service.asks()[0]["questionText"]
+    assert service.asks()[0]["mode"] == "chat"
+    [(call_id, name)], arguments = calls_of(done.events)
+    assert (name, json.loads(arguments), done.text) == ("read_file", {"path": "a.txt"}, "Let me look.")
+    assert call_id.startswith("call_")
+    assert (done.end.reason, done.record.tool_outcomes) == (FinishReason.TOOL_CALLS, {"parsed": 1})
+
+
+async def test_the_result_goes_to_the_session_that_asked_for_it(new_service, new_engine, sessions):
+    service = await new_service(obeying("Look: " + call(path="a.txt"), "It says hello."))
+    engine = await new_engine(service, sessions=sessions)
+    first = await chat(engine, asking())
+    second = await chat(engine, asking(*answered(first)))
+    prompt = service.asks()[1]["questionText"]
+    assert (second.record.session, second.text, second.end.reason) == ("reused", "It says hello.", FinishReason.STOP)
+    assert service.asks()[1]["isReply"] is True
+    assert calls_of(first.events)[0][0][0] in prompt
+    assert "What is in a.txt?" not in prompt
+    assert "Available tools" not in prompt
+
+
+async def test_a_call_in_a_continued_session_is_read_with_its_old_delimiter(new_service, new_engine, sessions):
+    service = await new_service(obeying(call(path="a.txt"), call(path="b.txt"), "Done."))
+    engine = await new_engine(service, sessions=sessions)
+    first = await chat(engine, asking())
+    history = answered(first)
+    second = await chat(engine, asking(*history))
+    third = await chat(engine, asking(*history, *answered(second)))
+    assert json.loads(calls_of(second.events)[1]) == {"path": "b.txt"}
+    assert [done.record.session for done in (first, second, third)] == ["new", "reused", "reused"]
+
+
+async def test_other_tools_make_another_conversation(new_service, new_engine, sessions):
+    service = await new_service(obeying(call(path="a.txt"), "Hm."))
+    engine = await new_engine(service, sessions=sessions)
+    first = await chat(engine, asking())
+    other = asking(*answered(first), tools=(READ, Tool("write_file")))
+    assert (await chat(engine, other)).record.session == "new"
+    assert "write_file" in service.asks()[1]["questionText"]
+
+
+async def test_sessions_with_tools_can_be_turned_off(new_service, new_engine, sessions):
+    service = await new_service(obeying(call(path="a.txt"), "Hm."))
+    engine = await new_engine(service, sessions=sessions, plan=PlanOptions(reuse_with_tools=False))
+    first = await chat(engine, asking())
+    assert (await chat(engine, asking(*answered(first)))).record.session == "off"
+    assert "What is in a.txt?" in service.asks()[1]["questionText"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_call_that_is_owed_is_asked_for_in_the_same_session(new_service, new_engine, stream):
+    service = await new_service(obeying("I would rather not.", call(path="a.txt")))
+    request = asking(tool_choice=ToolChoice("required"), stream=stream)
+    done = await chat(await new_engine(service), request)
+    assert (done.text, len(calls_of(done.events)[0])) == ("", 1)
+    first, second = service.asks()
+    assert (second["isReply"], second["sessionId"]) == (True, "s-real")
+    assert first["sessionId"] != second["sessionId"]
+    assert done.record.tool_outcomes == {"retried": 1, "repaired": 1}
+
+
+async def test_a_flawed_call_is_mended_before_a_waiting_client_hears_of_it(new_service, new_engine):
+    service = await new_service(obeying("Look: " + call(file="a.txt"), call(path="a.txt")))
+    done = await chat(await new_engine(service), asking(stream=False))
+    assert "path" in service.asks()[1]["questionText"]
+    assert json.loads(calls_of(done.events)[1]) == {"path": "a.txt"}
+    assert (len(done.batches), done.end.reason) == (1, FinishReason.TOOL_CALLS)
+
+
+async def test_a_corrected_session_goes_on(new_service, new_engine, sessions):
+    service = await new_service(obeying("No.", call(path="a.txt"), "It says hello."))
+    engine = await new_engine(service, sessions=sessions)
+    first = await chat(engine, asking(tool_choice=ToolChoice("required")))
+    second = await chat(engine, asking(*answered(first)))
+    assert (second.record.session, second.text) == ("reused", "It says hello.")
+
+
+async def test_without_a_choice_no_tool_is_offered_and_none_is_read(new_service, new_engine):
+    text = '<call:abcdefghij>{"name":"read_file","arguments":{"path":"a"}}</call:abcdefghij>'
+    service = await new_service(obeying_plainly(text))
+    done = await chat(await new_engine(service), asking(tool_choice=ToolChoice("none")))
+    assert (done.text, done.end.reason) == (text, FinishReason.STOP)
+    assert "Available tools" not in service.asks()[0]["questionText"]
+
+
+def obeying_plainly(text):
+    async def on_ask(peer, params):
+        await say(peer, params, text)
+        await peer.push(finish(params["requestId"]))
+
+    return on_ask
+
+
+async def test_a_call_that_breaks_off_ends_with_the_length(new_service, new_engine):
+    service = await new_service(obeying(call(path="a" * 200)[:-80]))
+    done = await chat(await new_engine(service), asking())
+    assert done.end.reason is FinishReason.LENGTH
+    assert isinstance(done.events[-2], (ToolCallDelta, TextDelta))
