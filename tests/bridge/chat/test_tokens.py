@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.chat.request import Message, ToolCall
+from bridge.chat.request import Message, Tool, ToolCall
 from bridge.chat.tokens import Calibration, Fit, estimate, estimate_messages
 
 
@@ -59,3 +59,10 @@ def test_prompts_and_replies_are_learnt_apart():
     calibration.input.learn(10, 20)
     assert (calibration.input.apply(10), calibration.output.apply(10)) == (20, 10)
     assert calibration.input.apply(0) == 0
+
+
+def test_images_and_tools_count_too():
+    plain = [Message("user", "Look: [image]")]
+    seen = [Message("user", "Look: [image]", images=("data:image/png;base64," + "A" * 100_000,))]
+    assert estimate_messages(seen) == estimate_messages(plain) + 1500
+    assert estimate_messages(plain, [Tool("look", "Look around.", b'{"type":"object"}')]) > estimate_messages(plain)
