@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from bridge.lingma.firewall import Approval
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -48,11 +50,17 @@ def _zone(value: str) -> str:
     return value
 
 
+def _approval(value: str) -> str:
+    Approval.read(value)
+    return value
+
+
 Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 DatabaseUrl = Annotated[str, AfterValidator(_url("postgres", "postgresql", "sqlite"))]
 RedisUrl = Annotated[str, AfterValidator(_url("redis", "rediss", "unix"))]
 Attachment = Annotated[str, AfterValidator(_attachment)]
 TimeZone = Annotated[str, AfterValidator(_zone)]
+ToolApproval = Annotated[str, AfterValidator(_approval)]
 
 
 class Environment(BaseSettings):
@@ -104,7 +112,7 @@ class Environment(BaseSettings):
         "emulate", description="What happens to tools: `emulate`, `bridge` or `forward`."
     )
     tool_forward_enabled: bool = Field(False, description="`true` means `TOOL_MODE=forward`.")
-    tool_approval: str = Field(
+    tool_approval: ToolApproval = Field(
         "deny", description="Answer to the service's own tool calls: `deny`, `allow` or `allow:<name>,<name>`."
     )
     tool_executed: Literal["text", "omit", "calls"] = Field(

@@ -144,13 +144,18 @@ def _found(told: dict[str, Any], data: dict[str, Any]) -> list[dict[str, Any]]:
                 return [holder[key]]
     results = told.get("results")
     items = results if isinstance(results, list) else []
-    return [item for item in items if isinstance(item, dict) and _speaks_of_a_call(item, told)] or [told]
+    return [_whole(item) for item in items if isinstance(item, dict) and _speaks_of_a_call(item, told)] or [told]
 
 
 def _speaks_of_a_call(item: dict[str, Any], told: dict[str, Any]) -> bool:
     if _text((item,), _OUTER_IDS) or "result" in item:
         return True
     return bool(_text((item,), ("id",))) and (bool(_text((item,), _NAMES)) or not _text((told,), _OUTER_IDS))
+
+
+def _whole(item: dict[str, Any]) -> dict[str, Any]:
+    """With its output as its result, where that stands beside id and name."""
+    return {"result": {key: value for key, value in item.items() if key not in _ABOUT_A_CALL}} | item
 
 
 def _event(method: str, found: dict[str, Any], told: dict[str, Any], data: dict[str, Any]) -> ToolEvent:
@@ -174,6 +179,7 @@ def _event(method: str, found: dict[str, Any], told: dict[str, Any], data: dict[
     )
 
 
+_ABOUT_A_CALL = frozenset({*_IDS, *_NAMES, *_INPUTS, *_STATUSES, *_ERRORS, "requestId", "sessionId", "results"})
 _ABOUT_ALL = frozenset({"requestId", "sessionId", *_STATUSES})
 
 
@@ -205,18 +211,13 @@ def _input(found: dict[str, Any], told: dict[str, Any]) -> bytes:
 
 
 def _result(found: dict[str, Any], told: dict[str, Any], data: dict[str, Any]) -> bytes:
-    output: Any = found.get("results")
-    if not isinstance(output, list):  # an item of `results` that has no result beside its id and name is all result
-        item = found if found is not told and isinstance(told.get("results"), list) else {}
-        output = {key: value for key, value in item.items() if key not in _ABOUT_THE_CALL}
+    listed = found.get("results")
+    output = listed if isinstance(listed, list) else None
     for value in (found.get("result"), told.get("result"), data.get("result"), output):
         if value not in (None, "", {}, []):
             written = _written(value)
             return written if len(written) <= VALUE_BYTES else _not_kept(written)
     return b""
-
-
-_ABOUT_THE_CALL = frozenset({*_IDS, *_NAMES, *_INPUTS, *_STATUSES, *_ERRORS, "requestId", "sessionId", "result"})
 
 
 def _not_kept(written: bytes) -> bytes:

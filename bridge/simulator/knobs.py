@@ -135,8 +135,22 @@ class TurnKnobs(msgspec.Struct, frozen=True, kw_only=True):
     tool_approval: Annotated[bool, "a tool waits for tool/call/approve"] = True
     tool_timeout_ms: Annotated[float, "how long an approval or a result is waited for"] = 120_000
     tool_shape: Annotated[
-        Literal["plain", "named", "nested", "items"], "spelling of tool/call/sync: plain, named, nested or items"
+        Literal["plain", "named", "nested", "snake", "data", "items"],
+        "spelling of tool/call/sync: plain, named, nested (toolCall), snake (tool_call), data (data.toolCall) or items",
     ] = "plain"
+    tool_words: Annotated[
+        Literal["plugin", "phases"], "status words: the plugin's, or pending, processing and results"
+    ] = "plugin"
+    tool_start: Annotated[
+        Literal["pending", "running", "finished"], "state in which a tool is first told of; finished: and only then"
+    ] = "pending"
+    tool_ids: Annotated[
+        Literal["all", "first", "request"], "ids in tool events: all, requestId in the first only, or no sessionId"
+    ] = "all"
+    tool_card: Annotated[bool, "a tool is announced by a card in the text"] = True
+    tool_twice: Annotated[bool, "every tool/call/sync comes twice, as two requests"] = False
+    tool_done: Annotated[bool, "tool/invoke carries the result of the service itself"] = False
+    tool_echo: Annotated[bool, "what a client says of a tool is pushed to it in turn"] = False
     tool_lower: Annotated[bool, "tool status in lower case"] = False
     tool_forward: Annotated[bool, "a function forced by toolConfig becomes a tool event"] = False
 

@@ -25,6 +25,8 @@ def read(monkeypatch):
         ("DATABASE_URL", "gateway.sqlite3"),
         ("DATABASE_URL", "mysql://localhost/gateway"),
         ("REDIS_URL", "http://localhost"),
+        ("TOOL_APPROVAL", "yes"),
+        ("TOOL_APPROVAL", "allow:"),
         ("LINGMA_ATTACH_URLS", "ws://localhost:1,http://localhost:2"),
         ("LINGMA_ASK_OVERRIDES", "{"),
         ("TIME_ZONE", "Mars"),

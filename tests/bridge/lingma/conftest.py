@@ -7,6 +7,7 @@ import pytest
 from bridge.chat.events import TextDelta
 from bridge.lingma.connection import Connection
 from bridge.lingma.dialect_a import Ask, ask_params
+from bridge.lingma.firewall import DENY
 from bridge.lingma.pulse import Pulse
 from bridge.lingma.turn import Turn, TurnLimits
 from tests.bridge.lingma.service import Service
@@ -19,8 +20,14 @@ async def service():
 
 
 @pytest.fixture
-async def connection(service):
-    connection = await Connection.dial(service.url, within=5)
+def approval():
+    """What the service may run; tests give their own."""
+    return DENY
+
+
+@pytest.fixture
+async def connection(service, approval):
+    connection = await Connection.dial(service.url, within=5, approval=approval)
     yield connection
     connection.close()
     await connection.lost

@@ -5,10 +5,11 @@ import asyncio
 import pytest
 
 from bridge.chat.errors import ContentFiltered, UpstreamFailed
+from bridge.chat.events import TextDelta, ThinkingDelta
 from bridge.lingma.connection import Connection, DialFailed
 from bridge.lingma.process import free_ports
 from bridge.lingma.rpc import RpcError
-from tests.bridge.lingma.conftest import ended
+from tests.bridge.lingma.conftest import ended, heard
 from tests.bridge.lingma.service import SILENT, answer, finish, framed
 
 
@@ -252,3 +253,12 @@ async def test_a_server_that_never_shakes_hands_is_given_up():
         with pytest.raises(DialFailed, match="no answer"):
             await Connection.dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", within=0.1)
         await asyncio.wait_for(gone.wait(), 5)
+
+
+async def test_reasoning_comes_apart_from_the_text(peer, ask):
+    turn = ask()
+    thought = {"requestId": "r1", "text": "hm", "step": "start"}
+    await peer.push(("chat/think", thought), ("chat/think", {"requestId": "r1", "text": "", "step": "done"}))
+    await peer.push(("chat/think", thought | {"requestId": "other"}), answer("yes"), finish())
+    assert await heard(turn) == [ThinkingDelta("hm"), TextDelta("yes")]
+    assert turn.text == "yes"

@@ -2,10 +2,11 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from bridge.chat.errors import ConnectionLost, SlowClient, UpstreamFailed, UpstreamTimeout
-from bridge.chat.events import KeepAlive, TextDelta
+from bridge.chat.events import KeepAlive, ServiceCall, TextDelta, ThinkingDelta
 from bridge.lingma.pulse import Pulse
 from bridge.lingma.turn import Turn, TurnLimits
 
@@ -167,3 +168,60 @@ async def test_the_same_turn_with_a_buffer_that_is_never_read_keeps_no_text(new_
     for _ in range(1000):
         turn.push("x" * 50)
     assert len(turn.text) <= 200
+
+
+CALL = ServiceCall("c1", "list_dir")
+
+
+async def test_reasoning_and_calls_are_pieces_in_their_place_and_no_text(new_turn):
+    turn = new_turn()
+    turn.push_thinking("hm")
+    turn.push("a")
+    turn.push_call(CALL)
+    turn.push_thinking("")
+    assert await turn.drain() == [ThinkingDelta("hm"), TextDelta("a"), CALL]
+    assert turn.text == "a"
+
+
+async def test_reasoning_and_calls_are_signs_of_life_that_a_client_may_not_see(new_turn):
+    turn = new_turn(keepalive_sec=0.02, silence_sec=5)
+    loop = asyncio.get_running_loop()
+
+    def think():
+        turn.push_thinking("hm")
+        turn.push_call(CALL)
+        loop.call_later(0.005, think)
+
+    think()
+    pieces = [piece for _ in range(40) for piece in await turn.drain()]
+    assert {KeepAlive(), CALL} < set(pieces)
+    assert turn.end is None
+
+
+async def test_an_overwrite_replaces_text_and_nothing_else(new_turn):
+    turn = new_turn()
+    turn.push_thinking("hm")
+    await turn.drain()
+    turn.push_thinking("mm")
+    turn.push("wrong")
+    turn.push_call(CALL)
+    turn.replace("right")
+    assert await turn.drain() == [ThinkingDelta("mm"), CALL, TextDelta("right")]
+
+
+@pytest.mark.parametrize("push", ["push_thinking", "push_call"])
+async def test_a_reader_that_is_far_behind_ends_the_turn_whatever_it_does_not_read(new_turn, push):
+    turn = new_turn(buffer_bytes=10)
+    piece = "12345" if push == "push_thinking" else msgspec.structs.replace(CALL, result=b'"12345"')
+    for _ in range(20):
+        getattr(turn, push)(piece)
+    assert isinstance(turn.end.error, SlowClient)
+    assert await turn.drain() == []
+
+
+async def test_after_the_end_nothing_is_added(new_turn):
+    turn = new_turn()
+    turn.close()
+    turn.push_thinking("late")
+    turn.push_call(CALL)
+    assert await turn.drain() == []

@@ -1,0 +1,218 @@
+"""Tool calls of the service's agent over a connection: who hears of them, and what the service is answered."""
+
+import json
+
+import pytest
+
+from bridge.chat.events import ServiceCall, TextDelta
+from bridge.lingma.firewall import DENIED, NOT_RUN, Approval, Decision
+from tests.bridge.lingma.conftest import heard
+from tests.bridge.lingma.service import answer, finish
+
+IDS = {"requestId": "r1", "sessionId": "s1", "toolCallId": "c1"}
+PENDING = IDS | {"toolCallStatus": "PENDING", "parameters": {"path": "."}, "results": [], "errorMsg": ""}
+OUTPUT = {"content": "a.txt"}
+ALLOW = Approval.read("allow")
+ALLOW_LIST = Approval.read("allow:list_dir")
+
+
+def sync(status="PENDING", **more):
+    return "tool/call/sync", PENDING | {"toolCallStatus": status} | more
+
+
+def invoke(**more):
+    return "tool/invoke", IDS | {"name": "list_dir", "parameters": {"path": "."}} | more
+
+
+@pytest.fixture
+def course(service, connection, peer, ask):
+    """Run a turn of these pushes: the calls that were pushed, and what the service was told of tools."""
+
+    async def course(*pushes, request_id="r1"):
+        turn = ask(request_id)
+        await peer.push(*pushes, finish(request_id))
+        calls = [piece for piece in await heard(turn) if isinstance(piece, ServiceCall)]
+        await connection.request("ping", {}, 5)
+        told = [
+            (each["method"], each["params"]) for each in service.received if each.get("method", "").startswith("tool/")
+        ]
+        return turn, calls, told
+
+    return course
+
+
+def verdicts(told):
+    """(approval of each approve, success of each invokeResult), in order."""
+    return [params.get("approval", params.get("success")) for _, params in told]
+
+
+async def test_by_default_a_call_is_denied_once_and_shown_as_denied(course):
+    turn, calls, told = await course(
+        sync(name="list_dir"), sync(name="list_dir"), sync("RUNNING"), invoke(**{"async": True})
+    )
+    assert told == [
+        ("tool/call/approve", {"type": "tool_call", **IDS, "approval": False}),
+        (
+            "tool/invokeResult",
+            {"toolCallId": "c1", "name": "list_dir", "success": False, "errorMessage": DENIED, "result": {}},
+        ),
+    ]
+    assert calls == [
+        ServiceCall("c1", "list_dir", b'{"path":"."}', "pending", denied=True),
+        ServiceCall("c1", "list_dir", b'{"path":"."}', "running", denied=True),
+    ]
+    assert turn.decisions == [Decision("list_dir", False)]
+
+
+@pytest.mark.parametrize("approval", [ALLOW, ALLOW_LIST])
+async def test_an_allowed_call_is_approved_at_once_and_its_result_is_the_services_own(course):
+    finished = sync("FINISHED", results=[OUTPUT])
+    turn, calls, told = await course(sync(name="list_dir"), sync("RUNNING"), finished, finished)
+    assert told == [
+        ("tool/call/approve", {"type": "tool_call", **IDS, "approval": True}),
+        (
+            "tool/invokeResult",
+            {"toolCallId": "c1", "name": "list_dir", "success": True, "errorMessage": "", "result": OUTPUT},
+        ),
+    ]
+    assert [call.state for call in calls] == ["pending", "running", "finished"]
+    assert json.loads(calls[-1].result) == [OUTPUT]
+    assert turn.decisions == [Decision("list_dir", True)]
+
+
+@pytest.mark.parametrize("approval", [ALLOW])
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        ([], [True]),
+        ([sync("RUNNING")], [True]),
+        ([sync("FINISHED")], [True]),
+        ([sync(results=[OUTPUT])], [True, True]),
+        ([sync("ERROR", errorMsg="no such file")], [True, False]),
+        ([sync("ERROR", results=[OUTPUT])], [True, False]),
+        ([sync("CANCELLED")], [True, False]),
+        ([invoke(**{"async": True})], [True, False]),
+        ([invoke(**{"async": True, "result": OUTPUT})], [True, True]),
+        ([invoke(**{"async": True}), sync("FINISHED", results=[OUTPUT])], [True, False]),
+    ],
+)
+async def test_success_is_told_only_of_what_the_service_reported(course, events, said):
+    _, _, told = await course(sync(name="list_dir"), *events)
+    assert verdicts(told) == said
+
+
+@pytest.mark.parametrize(
+    ("approval", "more", "success", "error"),
+    [
+        (Approval(), {}, False, DENIED),
+        (Approval(), {"result": OUTPUT}, False, DENIED),
+        (ALLOW_LIST, {"name": "mcp", "result": OUTPUT}, False, DENIED),
+        (ALLOW_LIST, {"name": "", "result": OUTPUT}, False, DENIED),
+        (ALLOW, {}, False, NOT_RUN),
+        (ALLOW_LIST, {"result": OUTPUT}, True, ""),
+        (ALLOW, {"name": "", "result": OUTPUT}, True, ""),
+        (ALLOW, {"requestId": "ended", "result": OUTPUT}, False, DENIED),
+    ],
+)
+async def test_an_invocation_that_waits_is_answered_and_told_no_result_beside(service, course, more, success, error):
+    _, _, told = await course(invoke(**more))
+    answered = next(each["result"] for each in service.received if isinstance(each.get("result"), dict))
+    assert (answered["success"], answered["errorMessage"]) == (success, error)
+    assert answered["result"] == (OUTPUT if success else {})
+    assert "tool/invokeResult" not in dict(told)
+
+
+@pytest.mark.parametrize("approval", [ALLOW])
+async def test_an_allowed_call_that_is_invoked_is_told_that_nothing_runs_here(course):
+    _, calls, told = await course(invoke(**{"async": True}))
+    assert verdicts(told) == [True, False]
+    assert told[1][1]["errorMessage"] == NOT_RUN
+    assert calls == [ServiceCall("c1", "list_dir", b'{"path":"."}')]
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "finished", "ERROR", "CANCELLED", "REQUEST_FINISHED"])
+@pytest.mark.parametrize("approval", [Approval(), ALLOW])
+async def test_a_call_that_is_under_way_already_is_shown_and_not_decided(course, status):
+    turn, calls, told = await course(sync(status))
+    assert (len(calls), told, turn.decisions) == (1, [], [])
+    assert not calls[0].denied
+
+
+@pytest.mark.parametrize("missing", ["requestId", "sessionId"])
+@pytest.mark.parametrize("approval", [Approval(), ALLOW])
+async def test_without_both_ids_there_is_no_round_trip(course, missing):
+    pending = {key: value for key, value in PENDING.items() if key != missing}
+    turn, calls, told = await course(sync("RUNNING", toolCallId="c1", parameters={}), ("tool/call/sync", pending))
+    assert (told, turn.decisions) == ([], [])
+    assert calls[-1].input == b'{"path":"."}'
+
+
+async def test_later_events_find_their_turn_by_the_tool_id(course):
+    later = {"toolCallId": "c1", "toolCallStatus": "FINISHED", "results": [OUTPUT]}
+    _, calls, _ = await course(sync(name="list_dir"), ("tool/call/sync", later))
+    assert (calls[-1].state, json.loads(calls[-1].result)) == ("finished", [OUTPUT])
+
+
+async def test_what_fits_no_turn_is_dropped_and_counted(connection, course):
+    dropped = []
+    connection.tools.on_unrouted = lambda: dropped.append(1)
+    _, calls, told = await course(
+        ("tool/call/sync", {"toolCallId": "never seen", "toolCallStatus": "PENDING"}),
+        sync(requestId="ended"),
+        ("tool/invoke", {"requestId": "ended", "toolCallId": "c2", "name": "read_file", "async": True}),
+        sync("REQUEST_FINISHED", toolCallId=""),
+    )
+    assert (calls, len(dropped)) == ([], 3)
+    assert [(method, params["success"]) for method, params in told] == [("tool/invokeResult", False)]
+
+
+async def test_a_tool_id_of_two_turns_belongs_to_neither(connection, peer, ask):
+    dropped = []
+    connection.tools.on_unrouted = lambda: dropped.append(1)
+    first, second = ask("r1"), ask("r2")
+    later = ("tool/call/sync", {"toolCallId": "c1", "toolCallStatus": "FINISHED", "results": [OUTPUT]})
+    await peer.push(sync("RUNNING"), sync("RUNNING", requestId="r2"), later, finish("r1"), later, finish("r2"))
+    assert [piece.state for piece in await heard(first)] == ["running"]
+    assert [piece.state for piece in await heard(second)] == ["running", "finished"]
+    assert len(dropped) == 1
+
+
+async def test_the_ids_of_a_turn_are_forgotten_with_it(connection, course):
+    dropped = []
+    await course(sync("RUNNING"))
+    connection.tools.on_unrouted = lambda: dropped.append(1)
+    _, calls, _ = await course(("tool/call/sync", {"toolCallId": "c1", "toolCallStatus": "FINISHED"}), request_id="r2")
+    assert (calls, dropped) == ([], [1])
+
+
+@pytest.mark.parametrize("approval", [ALLOW_LIST])
+async def test_a_card_in_the_text_names_the_tool_for_the_decision(course):
+    turn, calls, told = await course(answer("\n```toolCall::list_"), answer("dir::c1::INIT\n```\n"), sync())
+    assert (calls[0].name, verdicts(told), turn.decisions) == ("list_dir", [True], [Decision("list_dir", True)])
+
+
+@pytest.mark.parametrize("approval", [ALLOW_LIST])
+async def test_a_call_nobody_named_is_denied_and_named_when_it_is_invoked(course):
+    turn, calls, told = await course(sync(), invoke(**{"async": True}))
+    assert [call.name for call in calls] == ["tool", "list_dir"]
+    assert (verdicts(told), turn.decisions) == ([False, False], [Decision("tool", False)])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ("tool/call/approve", IDS | {"approval": True}),
+        ("tool/invokeResult", IDS | {"name": "list_dir", "success": True, "result": OUTPUT, "errorMessage": ""}),
+    ],
+)
+@pytest.mark.parametrize("approval", [Approval(), ALLOW])
+async def test_what_other_clients_said_is_shown_and_starts_nothing(course, said):
+    turn, calls, told = await course(said)
+    assert (len(calls), told, turn.decisions) == (1, [], [])
+
+
+async def test_text_and_calls_keep_their_order(peer, ask):
+    turn = ask()
+    await peer.push(answer("before "), sync("RUNNING", name="list_dir"), answer("after"), finish())
+    assert [type(piece) for piece in await heard(turn)] == [TextDelta, ServiceCall, TextDelta]
+    assert turn.text == "before after"
