@@ -14,6 +14,7 @@ from django.utils.timesince import timesince
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from bridge import routing_admin as routing_admin  # registers its own pages
 from bridge import tasks
 from bridge.models import Instance
 

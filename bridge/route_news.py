@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 
 import redis
-from django.conf import settings
 from django.db import transaction
+
+from accounts.apps import accounts_config
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +20,9 @@ def announce() -> None:
 
 
 def _count() -> None:
+    url = accounts_config().redis_url
     try:
-        with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1) as client:
+        with redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
             client.incr(KEY)
     except redis.RedisError as exc:
         # They read them again after MODELS_REFRESH_SEC anyhow.

@@ -13,7 +13,7 @@ from redis import ResponseError
 
 from accounts.redis_link import RedisLink, RedisUnavailable
 from bridge.models import ModelAlias, PromptTemplate
-from bridge.prompt.profile import PromptProfile
+from bridge.prompt.profile import PromptProfile, check
 from bridge.route_news import KEY
 from bridge.routes import Alias
 
@@ -30,11 +30,14 @@ class Rules(msgspec.Struct, frozen=True):
 
 
 def read_rules() -> Rules:
-    """Whatever is enabled. Raise DatabaseError."""
-    return Rules(
-        [alias_of(row) for row in ModelAlias.objects.filter(enabled=True)],
-        [(row.pattern, profile_of(row)) for row in PromptTemplate.objects.filter(enabled=True)],
-    )
+    """Whatever is enabled and of use. Raise DatabaseError."""
+    prompts = []
+    for row in PromptTemplate.objects.filter(enabled=True):
+        if problems := check(row.template):  # it was fine for the release it was written with
+            log.warning("the prompt for %s does not count: %s", row.pattern, " ".join(problems))
+        else:
+            prompts.append((row.pattern, profile_of(row)))
+    return Rules([alias_of(row) for row in ModelAlias.objects.filter(enabled=True)], prompts)
 
 
 def alias_of(row: ModelAlias) -> Alias:

@@ -70,6 +70,8 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     item("Instances", "dns", "bridge.instance"),
                     item("Sessions", "forum", "sessions_store.entry"),
+                    item("Aliases", "alt_route", "bridge.modelalias"),
+                    item("Prompts", "edit_note", "bridge.prompttemplate"),
                     item("Schedules", "schedule", "django_celery_beat.periodictask"),
                 ],
             },

@@ -11,6 +11,7 @@ from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.db import DatabaseError, IntegrityError, connection
 
+from accounts.apps import accounts_config
 from accounts.redis_link import RedisLink
 from bridge import route_table
 from bridge.models import ModelAlias, PromptTemplate
@@ -76,8 +77,8 @@ async def test_without_redis_the_rules_are_read_now_and_then():
     assert heard.patterns() == [[], ["late"]]
 
 
-def test_a_change_that_cannot_be_announced_is_saved_all_the_same(settings, caplog):
-    settings.REDIS_URL = "unix:///nowhere/redis.sock"
+def test_a_change_that_cannot_be_announced_is_saved_all_the_same(monkeypatch, caplog):
+    monkeypatch.setattr(accounts_config(), "redis_url", "unix:///nowhere/redis.sock")
     ModelAlias.objects.create(pattern="quiet")
     assert ModelAlias.objects.filter(pattern="quiet").exists()
     assert "could not be announced" in caplog.text

@@ -10,7 +10,7 @@ NOTE_WITHOUT_ISSUE = re.compile(r"\b(TODO|FIXME|XXX)\b(?!.*#\d)")
 HOME_OR_REGISTRY = re.compile(
     r"/(home|Users)/\w+/|/roo[t]/\w|pypi[.]org|pythonhosted[.]org|npmjs[.]org|index[-]url\s*="
 )
-MAY_READ_SETTINGS = {"runtime", "tasks", "checks", "apps", "admin", "pages", "views", "urls"}
+MAY_READ_SETTINGS = {"runtime", "tasks", "checks", "apps", "admin", "routing_admin", "pages", "views", "urls"}
 
 
 def asserts(node):
