@@ -53,7 +53,7 @@ def golden(path):
     return (GOLDEN / path).read_bytes()
 
 
-def same_completion(completion, turn):
+def assert_same_completion(completion, turn):
     """What the client put together says what the body of the same reply, not streamed, says."""
     whole = json.loads(openai_chat.FORMAT.whole(HEAD, fold(turn)))
     told, message = whole["choices"][0]["message"], completion.choices[0].message
@@ -67,7 +67,7 @@ def same_completion(completion, turn):
     assert completion.usage.total_tokens == whole["usage"]["total_tokens"]
 
 
-def same_message(message, turn):
+def assert_same_message(message, turn):
     whole = json.loads(anthropic_wire.FORMAT.whole(HEAD, fold(turn)))
     assert [block.model_dump(exclude_none=True) for block in message.content] == whole["content"]
     assert (message.stop_reason, message.stop_sequence) == (whole["stop_reason"], whole["stop_sequence"])
@@ -80,7 +80,7 @@ def same_message(message, turn):
     "turn", [turn for turn in GOOD_TURNS if turn not in {"length", "filtered"} and "cut" not in turn]
 )
 def test_the_openai_client_puts_the_reply_together(openai_client, turn):
-    same_completion(completed(openai_client, golden(f"openai_chat/{turn}.usage.sse")), TURNS[turn])
+    assert_same_completion(completed(openai_client, golden(f"openai_chat/{turn}.usage.sse")), TURNS[turn])
 
 
 @pytest.mark.parametrize("turn", ["cut_off", "cut_off_at_once", "cut_off_thinking", "length"])
@@ -91,7 +91,7 @@ def test_the_openai_client_notices_what_was_cut_off(openai_client, turn):
 
 @pytest.mark.parametrize("turn", [turn for turn in GOOD_TURNS if turn not in {"cut_off", "cut_off_at_once"}])
 def test_the_anthropic_client_puts_the_reply_together(anthropic_client, turn):
-    same_message(put_together(anthropic_client, golden(f"anthropic/{turn}.sse")), TURNS[turn])
+    assert_same_message(put_together(anthropic_client, golden(f"anthropic/{turn}.sse")), TURNS[turn])
 
 
 def test_the_anthropic_client_shows_a_call_that_was_cut_off_as_far_as_it_came(anthropic_client):
@@ -103,13 +103,13 @@ def test_the_anthropic_client_shows_a_call_that_was_cut_off_as_far_as_it_came(an
 @settings(deadline=None, max_examples=60)
 @given(turn=good_turns())
 def test_any_stream_says_to_the_openai_client_what_the_whole_reply_says(openai_client, turn):
-    same_completion(completed(openai_client, openai_chat.FORMAT.encoder(HEAD_WITH_USAGE).feed(turn)), turn)
+    assert_same_completion(completed(openai_client, openai_chat.FORMAT.encoder(HEAD_WITH_USAGE).feed(turn)), turn)
 
 
 @settings(deadline=None, max_examples=60)
 @given(turn=good_turns())
 def test_any_stream_says_to_the_anthropic_client_what_the_whole_reply_says(anthropic_client, turn):
-    same_message(put_together(anthropic_client, anthropic_wire.FORMAT.encoder(HEAD).feed(turn)), turn)
+    assert_same_message(put_together(anthropic_client, anthropic_wire.FORMAT.encoder(HEAD).feed(turn)), turn)
 
 
 def test_the_openai_client_reads_a_call_of_a_custom_tool(openai_client):
