@@ -16,12 +16,16 @@ _WORDS = {"true": "true", "false": "false", "null": "null", "True": "true", "Fal
 
 
 class Unreadable(Exception):
-    """What stands at `at` is no JSON, nor any of the spellings of it that are tolerated."""
+    """What stands at `at` is no JSON, nor any of the spellings of it that are tolerated.
 
-    def __init__(self, at: int, reason: str) -> None:
+    `final`: it was read, up to `at`, and is of no use; else it was not read, and may be what ends the JSON.
+    """
+
+    def __init__(self, at: int, reason: str, *, final: bool = False) -> None:
         super().__init__(reason)
         self.at = at
         self.reason = reason
+        self.final = final
 
 
 def skip_space(text: str, at: int) -> int:

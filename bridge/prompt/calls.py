@@ -314,18 +314,19 @@ class CallParser:
 
     def _stopped(self, problem: Unreadable, text: str, events: list[CallEvent]) -> str:
         """The JSON does not go on: the end of the block, or garbage."""
-        block, at = self._block, max(problem.at, 0)
-        self._took(text[:at], events)
-        text = text[at:]
+        block = self._block
+        self._took(text[: problem.at], events)
+        text = text[problem.at :]
         self._tell(events)
         if block.as_text:
             self._mode = self._text
             return text
         marks = self._marks()
-        if problem.at >= 0 and not text.startswith(marks) and any(mark.startswith(text) for mark in marks):
-            return text
-        if problem.at >= 0 and text.startswith(marks) and self._completed("", closed=True, events=events):
-            return text
+        if text and not problem.final:
+            if text.startswith(marks) and self._completed("", closed=True, events=events):
+                return text
+            if any(mark.startswith(text) for mark in marks if mark != text):
+                return text
         return self._give_up(text, problem.reason, events)
 
     def _completed(self, rest: str, *, closed: bool, events: list[CallEvent]) -> bool:

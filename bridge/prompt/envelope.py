@@ -130,7 +130,7 @@ class Envelope:
             self._reader = StringReader(char, self._key)
             return at + 1, ""
         if char == "}":
-            return at + 1, self._closed(at)
+            return at + 1, self._closed(at + 1)
         if char != ",":
             raise Unreadable(at, f"a key in quotes is expected instead of {char!r}")
         self._state = "key"
@@ -143,7 +143,7 @@ class Envelope:
         if self._in_custom:
             self._in_custom = False
             if not self.ended:
-                raise Unreadable(at, 'the arguments have no "input"')
+                raise Unreadable(at, 'the arguments have no "input"', final=True)
         if self._depth:
             return ""
         self._finish(at)
@@ -244,7 +244,7 @@ class Envelope:
         if self.ended:
             return
         if self.tool is None:
-            raise Unreadable(at, "the call names no tool")
+            raise Unreadable(at, "the call names no tool", final=True)
         self._settle(f"{{{','.join(self._flat)}}}", at)
 
     def _settle(self, value: str, at: int) -> None:
@@ -269,7 +269,7 @@ def _plain_input(meant: object, at: int) -> str:
         texts = [each for each in meant.values() if isinstance(each, str)]
         meant = meant.get("input", texts[0] if len(texts) == 1 else None)
     if not isinstance(meant, str):
-        raise Unreadable(at, 'the arguments have no "input"')
+        raise Unreadable(at, 'the arguments have no "input"', final=True)
     return paired(meant)
 
 
@@ -280,7 +280,7 @@ def _as_object(value: str, meant: object, at: int) -> str:
     if meant is None:
         return "{}"
     if not isinstance(meant, str):
-        raise Unreadable(at, "the arguments are no JSON object")
+        raise Unreadable(at, "the arguments are no JSON object", final=True)
     out: list[str] = []
     coded = Coded(out)
     text, read = json.dumps(meant), 0
@@ -288,5 +288,5 @@ def _as_object(value: str, meant: object, at: int) -> str:
         while not coded.done:
             read = coded.take(text, read)
     except Unreadable as problem:
-        raise Unreadable(at, problem.reason) from None
+        raise Unreadable(at, problem.reason, final=True) from None
     return "".join(out)

@@ -8,9 +8,6 @@ from bridge.prompt.json_strings import Decoder, StringReader
 _BLANK = 64
 """More white space before the arguments' brace than anybody writes."""
 
-_ANYWHERE = -1
-"""The place of an error inside a string: what follows it closes nothing."""
-
 
 class Ignored:
     """A member that is read over."""
@@ -72,7 +69,7 @@ class Plain:
         if self._reader.closed:
             self._tell(self._decoder.end(), at)
             self.done = True
-            self._closed()
+            self._closed(at)
         return at
 
     def complete(self, rest: str) -> bool:
@@ -83,7 +80,7 @@ class Plain:
         if text:
             self.out.append(text)
 
-    def _closed(self) -> None:
+    def _closed(self, at: int) -> None:
         """The string is all read."""
 
 
@@ -102,7 +99,10 @@ class Coded(Plain):
         if self.seen:
             return super().take(text, at)
         for end in range(at + 1, len(text) + 1):
-            at = super().take(text[at:end], 0) + at
+            try:
+                at += super().take(text[at:end], 0)
+            except Unreadable as problem:
+                raise Unreadable(end, problem.reason, final=True) from None
             if self.seen or self.done:
                 break
         return at
@@ -112,21 +112,21 @@ class Coded(Plain):
             self._blank += len(text)
             text = text[skip_space(text, 0) :]
             if (text and text[0] != "{") or self._blank > _BLANK:
-                raise Unreadable(_ANYWHERE, "the arguments are no JSON object")
+                raise Unreadable(at, "the arguments are no JSON object", final=True)
             self.seen = bool(text)
         text = self._rest + text
         try:
             self._rest = text[self._value.take(text, 0) :]
         except Unreadable as problem:
-            raise Unreadable(_ANYWHERE, f"in the arguments' string {problem.reason}") from None
+            raise Unreadable(at, f"in the arguments' string {problem.reason}", final=True) from None
         if self._value.done:
             self._rest = ""
 
-    def _closed(self) -> None:
+    def _closed(self, at: int) -> None:
         if not self.seen:
             self.out.append("{}")
         elif not self._value.complete(self._rest):
-            raise Unreadable(_ANYWHERE, "the arguments' string ends too early")
+            raise Unreadable(at, "the arguments' string ends too early", final=True)
 
 
 Member = Ignored | Plain

@@ -1,0 +1,317 @@
+"""Tool calls in the text of a reply: what models write, and what is told of it."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
+from bridge.chat.request import Tool
+from bridge.prompt.calls import MOST_HELD, Flawed
+from tests.bridge.prompt.streams import CLOSE, NONCE, OPEN, TOOLS, cut, fed, merged, parser, sliced
+
+
+def call(arguments, number=1, name="Bash", custom=False):
+    """The events of a whole call."""
+    return [ToolCallStarted(f"call_{number}", name, "", custom), ToolCallDelta(arguments), ToolCallEnded()]
+
+
+def text(told):
+    return [TextDelta(told)]
+
+
+LS = '{"cmd":"ls"}'
+PLAIN = f'{{"name":"Bash","arguments":{LS}}}'
+STRING = json.dumps(LS)
+
+CALLS = {
+    "the format of the contract": (OPEN + PLAIN + CLOSE, call(LS)),
+    "text before and after": (f"Look:\n\n{OPEN}{PLAIN}{CLOSE}\nDone.", [*text("Look:"), *call(LS), *text("Done.")]),
+    "text glued to the delimiters": (f"a{OPEN}{PLAIN}{CLOSE}b", [*text("a"), *call(LS), *text("b")]),
+    "white space everywhere": (f'{OPEN}\n{{ "name" : "Bash" ,\n"arguments" : {{ "cmd" : "ls" }} }}\n{CLOSE}', call(LS)),
+    "two in a row": (f"{OPEN}{PLAIN}{CLOSE}\n\n{OPEN}{PLAIN}{CLOSE}\n", [*call(LS), *call(LS, 2)]),
+    "two objects in one block": (f"{OPEN}{PLAIN}\n{PLAIN}{CLOSE}", [*call(LS), *call(LS, 2)]),
+    "a list in one block": (f"{OPEN}[{PLAIN}, {PLAIN}]{CLOSE}", [*call(LS), *call(LS, 2)]),
+    "no closing delimiter": (OPEN + PLAIN, call(LS)),
+    "no closing delimiter before text": (f"{OPEN}{PLAIN}\nSo", [*call(LS), *text("So")]),
+    "no closing delimiter before the next": (f"{OPEN}{PLAIN}\n{OPEN}{PLAIN}{CLOSE}", [*call(LS), *call(LS, 2)]),
+    "a closing delimiter without nonce": (f"{OPEN}{PLAIN}</call> x", [*call(LS), *text("x")]),
+    "a brace missing": (f'{OPEN}{{"name":"Bash","arguments":{{"cmd":"ls"}}{CLOSE}x', [*call(LS), *text("x")]),
+    "two braces missing": (f'{OPEN}{{"name":"Bash","arguments":{{"cmd":"ls"{CLOSE}x', [*call(LS), *text("x")]),
+    "a brace too many": (f"{OPEN}{PLAIN}}}{CLOSE}x", [*call(LS), *text("x")]),
+    "a json fence": (f"a\n```json\n{PLAIN}\n```\nb", [*text("a"), *call(LS), *text("b")]),
+    "a json action fence": (f"```json action\n{PLAIN}\n```", call(LS)),
+    "a tool_call fence": (f"```tool_call\n{PLAIN}\n```", call(LS)),
+    "a plain fence": (f"```\n{PLAIN}\n```\n", call(LS)),
+    "a fence around the delimiters": (f"a\n```xml\n{OPEN}{PLAIN}{CLOSE}\n```\nb", [*text("a"), *call(LS), *text("b")]),
+    "the model's native tags": (f"<tool_call>\n{PLAIN}\n</tool_call>", call(LS)),
+    "native tags in a row": (f"<tool_call>{PLAIN}</tool_call>\n<tool_call>{PLAIN}", [*call(LS), *call(LS, 2)]),
+    "typographic quotes": (f"{OPEN}{{“name”: “Bash”, “arguments”: {{“cmd”: “ls”}}}}{CLOSE}", call(LS)),
+    "typographic quotes inside": (f'{OPEN}{{"name":"Bash","arguments":{{"a":"“x”"}}}}{CLOSE}', call('{"a":"“x”"}')),
+    "straight quotes inside typographic": (
+        f'{OPEN}{{"name":"Bash","arguments":{{“a”: “say "x" so”}}}}{CLOSE}',
+        call(r'{"a":"say \"x\" so"}'),
+    ),
+    "single quotes": (f"{OPEN}{{'name':'Bash','arguments':{{'a':'it\\'s \"x\"'}}}}{CLOSE}", call(r'{"a":"it' + r"'s \"x\"" + '"}')),
+    "trailing commas": (f'{OPEN}{{"name":"Bash","arguments":{{"a":[1,2,],}},}}{CLOSE}', call('{"a":[1,2]}')),
+    "a missing comma": (f'{OPEN}{{"name":"Bash" "arguments":{{"a":1 "b":2}}}}{CLOSE}', call('{"a":1,"b":2}')),
+    "a raw line end in a string": (f'{OPEN}{{"name":"Bash","arguments":{{"a":"x\ny"}}}}{CLOSE}', call(r'{"a":"x\ny"}')),
+    "an unknown escape": (f'{OPEN}{{"name":"Bash","arguments":{{"a":"\\d\\u12"}}}}{CLOSE}', call(r'{"a":"\\d\\u12"}')),
+    "words of Python": (f'{OPEN}{{"name":"Bash","arguments":{{"a":[True,None]}}}}{CLOSE}', call('{"a":[true,null]}')),
+    "arguments as a string": (f'{OPEN}{{"name":"Bash","arguments":{STRING}}}{CLOSE}', call(LS)),
+    "arguments as an empty string": (f'{OPEN}{{"name":"Bash","arguments":""}}{CLOSE}', call("{}")),
+    "arguments null": (f'{OPEN}{{"name":"Bash","arguments":null}}{CLOSE}', call("{}")),
+    "no arguments": (f'{OPEN}{{"name":"Bash"}}{CLOSE}', call("{}")),
+    "parameters": (f'{OPEN}{{"tool":"Bash","parameters":{LS}}}{CLOSE}', call(LS)),
+    "input": (f'{OPEN}{{"type":"tool_use","id":"1","name":"Bash","input":{LS}}}{CLOSE}', call(LS)),
+    "args": (f'{OPEN}{{"function":"Bash","args":{LS}}}{CLOSE}', call(LS)),
+    "a function object": (f'{OPEN}{{"type":"function","function":{{"name":"Bash","arguments":{STRING}}}}}{CLOSE}', call(LS)),
+    "members as arguments": (f'{OPEN}{{"tool":"Bash","cmd":"ls"}}{CLOSE}', call(LS)),
+    "a member called like a tool's name": (f'{OPEN}{{"tool":"Bash","name":"x"}}{CLOSE}', call('{"name":"x"}')),
+    "arguments before the name": (f'{OPEN}{{"arguments":{LS},"name":"Bash"}}{CLOSE}', call(LS)),
+    "a string of arguments before the name": (f'{OPEN}{{"arguments":{STRING},"name":"Bash"}}{CLOSE}', call(LS)),
+    "a delimiter inside a string": (
+        f'{OPEN}{{"name":"Bash","arguments":{{"a":"{CLOSE}{OPEN}```"}}}}{CLOSE}',
+        call(f'{{"a":"{CLOSE}{OPEN}```"}}'),
+    ),
+    "another language": (f'{OPEN}{{"name":"Bash","arguments":{{"a":"你好 😀"}}}}{CLOSE}', call('{"a":"你好 😀"}')),
+    "cut off behind a string": (f'{OPEN}{{"name":"Bash","arguments":{{"cmd":"ls"', call(LS)),
+    "cut off behind the arguments": (f'{OPEN}{{"name":"Bash","arguments":{LS}', call(LS)),
+    "cut off in the closing delimiter": (f"{OPEN}{PLAIN}{CLOSE[:7]}", call(LS)),
+    "cut off behind a word": (f'{OPEN}{{"name":"Bash","arguments":{{"a":true', call('{"a":true}')),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CALLS)
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 10_000])
+def test_a_call_is_understood_in_all_spellings_and_slicings(case, size):
+    written, events = CALLS[case]
+    reader = parser()
+    assert merged(fed(reader, sliced(written, size))) == events
+    assert not reader.cut_off
+
+
+AS_TEXT = {
+    "ordinary text": "Hello, <b>you</b> `x` ``y``",
+    "white space at the end": "Hello\n\n",
+    "code": '```python\nx = {"name": "Bash"}\n```\n',
+    "an object in a fence": '```json\n{"a": 1, "b": [2]}\n```\n',
+    "a name without arguments in a fence": '```json\n{"name": "Bash", "version": "1"}\n```\n',
+    "an unknown tool in a fence": '```json\n{"name": "rm", "arguments": {}}\n```\n',
+    "an unknown tool in native tags": '<tool_call>{"name": "rm", "arguments": {}}</tool_call>',
+    "an unknown tool in delimiters": f'{OPEN}{{"name": "rm", "arguments": {{"a": "{OPEN}"}}}}{CLOSE} x',
+    "native tags around nothing": "<tool_call> is a tag",
+    "a longer fence": f"````json\n{PLAIN}\n````",
+    "another nonce": f"<call:aaaaaaaaaa>{PLAIN}</call:aaaaaaaaaa>",
+    "a name that comes too late": f'```json\n{{"x": "{"y" * 400}", "name": "Bash", "arguments": {{}}}}\n```',
+    "an unfinished delimiter": f"Look: {OPEN[:8]}",
+    "an unfinished fence": 'Look:\n```json\n{"name": "Ba',
+    "a fence of other words": '```json is nice {"name": "Bash", "arguments": {}}',
+    "a list in brackets": "``` [see below] ```",
+}
+
+
+@pytest.mark.parametrize("case", AS_TEXT)
+@pytest.mark.parametrize("size", [1, 2, 5, 10_000])
+def test_what_is_no_call_stays_text_as_it_was_written(case, size):
+    assert merged(fed(parser(), sliced(AS_TEXT[case], size))) == text(AS_TEXT[case])
+
+
+FLAWED = {
+    "no JSON": (f"{OPEN}hello{CLOSE}", "", "a JSON object is expected"),
+    "no name": (f'{OPEN}{{"arguments":{{}}}}{CLOSE}', "", "names no tool"),
+    "arguments of another kind": (f'{OPEN}{{"name":"Bash","arguments":[1]}}{CLOSE}', "Bash", "no JSON object"),
+    "arguments of plain words": (f'{OPEN}{{"name":"Bash","arguments":"ls"}}{CLOSE}', "Bash", "no JSON object"),
+    "a custom tool without input": (f'{OPEN}{{"name":"apply_patch","arguments":{{}}}}{CLOSE}', "apply_patch", '"input"'),
+    "cut off before the name": (f'{OPEN}{{"name":"Ba', "", "cut off"),
+    "cut off before the arguments": (f'{OPEN}{{"name":"Bash","argu', "Bash", "cut off"),
+    "a key without value": (f'{OPEN}{{"name"}}{CLOSE}', "", "a colon is missing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FLAWED)
+@pytest.mark.parametrize("size", [1, 3, 10_000])
+def test_a_block_of_which_nothing_could_be_told_is_flawed(case, size):
+    written, name, reason = FLAWED[case]
+    reader = parser()
+    [flawed] = fed(reader, sliced(written, size))
+    assert isinstance(flawed, Flawed)
+    assert (flawed.name, flawed.source) == (name, written)
+    assert reason in flawed.reason
+    assert not reader.cut_off
+
+
+def test_text_behind_a_flawed_block_is_told():
+    first, *rest = fed(parser(), [f"{OPEN}nonsense{CLOSE}\nBut this."])
+    assert isinstance(first, Flawed)
+    assert rest == text("But this.")
+
+
+@pytest.mark.parametrize("size", [1, 4, 10_000])
+@pytest.mark.parametrize("end", ['"ls', '"ls","b"', '"ls","b":', '"ls",', "12", '["x",', '{"y"'])
+def test_a_call_cut_off_in_the_middle_has_no_end(end, size):
+    reader = parser()
+    events = merged(fed(reader, sliced(f'{OPEN}{{"name":"Bash","arguments":{{"cmd":{end}', size)))
+    assert [type(event) for event in events] == [ToolCallStarted, ToolCallDelta]
+    assert reader.cut_off
+    assert not reader.broken
+
+
+@pytest.mark.parametrize("size", [1, 4, 10_000])
+def test_garbage_in_the_middle_of_told_arguments_ends_the_reply(size):
+    reader = parser()
+    events = merged(fed(reader, sliced(f'{OPEN}{{"name":"Bash","arguments":{{"cmd":"l" s"}}}}{CLOSE} and more', size)))
+    assert events == [ToolCallStarted("call_1", "Bash"), ToolCallDelta('{"cmd":"l"')]
+    assert reader.cut_off
+    assert reader.broken
+
+
+PATCH = "*** Begin\n+“x” 😀\\n\n"
+INPUT = json.dumps({"input": PATCH})
+CUSTOM = {
+    "as told": f'{{"name":"apply_patch","arguments":{INPUT}}}',
+    "the input at the top": f'{{"name":"apply_patch","input":{json.dumps(PATCH)}}}',
+    "arguments are the text": f'{{"name":"apply_patch","arguments":{json.dumps(PATCH)}}}',
+    "before the name": f'{{"arguments":{INPUT},"name":"apply_patch"}}',
+    "under another key": f'{{"name":"apply_patch","patch":{json.dumps(PATCH)}}}',
+    "with other members": f'{{"name":"apply_patch","arguments":{{"why":["x"],{INPUT[1:-1]},"z":{{}}}}}}',
+}
+
+
+@pytest.mark.parametrize("case", CUSTOM)
+@pytest.mark.parametrize("size", [1, 2, 10_000])
+def test_a_custom_tool_is_given_plain_text(case, size):
+    events = merged(fed(parser(), sliced(OPEN + CUSTOM[case] + CLOSE, size)))
+    assert events == call(PATCH, name="apply_patch", custom=True)
+
+
+def test_a_call_is_told_by_the_name_the_client_knows():
+    [started, *_] = fed(parser(), [f'{OPEN}{{"name":"stat__x","arguments":{{}}}}{CLOSE}'])
+    assert started == ToolCallStarted("call_1", "stat", "fs")
+
+
+def test_text_streams_at_once():
+    reader = parser()
+    assert [reader.feed(piece) for piece in ("Hello", ", world", " a < b")] == [
+        text("Hello"),
+        text(", world"),
+        text(" a < b"),
+    ]
+
+
+def test_name_and_arguments_stream_while_they_arrive():
+    reader = parser()
+    pieces = [OPEN + '{"name":"Bash",', '"arguments":{"cmd":"ec', "ho ", 'hi"', "}}", CLOSE]
+    assert [reader.feed(piece) for piece in pieces] == [
+        [],
+        [ToolCallStarted("call_1", "Bash"), ToolCallDelta('{"cmd":"ec')],
+        [ToolCallDelta("ho ")],
+        [ToolCallDelta('hi"')],
+        [ToolCallDelta("}"), ToolCallEnded()],
+        [],
+    ]
+
+
+def test_arguments_in_a_string_stream_too():
+    reader = parser()
+    reader.feed(OPEN + '{"name":"Bash","arguments":"{')
+    assert merged(reader.feed('\\"cmd\\":\\"ec')) == [ToolCallDelta('"cmd":"ec')]
+
+
+def test_arguments_that_never_get_a_name_are_held_only_so_far():
+    reader = parser()
+    events = reader.feed(OPEN + '{"arguments":{"a":"')
+    for _ in range(40):
+        events += reader.feed("x" * 10_000)
+    [flawed] = events + reader.end()
+    assert isinstance(flawed, Flawed)
+    assert len(flawed.source) <= MOST_HELD + len(OPEN)
+
+
+def test_without_tools_everything_is_text():
+    written = f"{OPEN}{PLAIN}{CLOSE}"
+    assert merged(fed(parser(tools=()), [written])) == text(written)
+
+
+MARKS = st.sampled_from(
+    [
+        *(OPEN, CLOSE, "<tool_call>", "</tool_call>", "```json\n", "```\n", "```", "`", "<", "\n", " ", "</call>"),
+        *('{"name":"Bash","arguments":{', '"name":', '"Bash"', '"arguments":', '"input":', '"apply_patch"', '"rm"'),
+        *("{", "}", "[", "]", ",", ":", '"', "\\", "\\u", "\\ud83d", "\\ude00", "“", "”", "'", "1", "true", "-", "e"),
+        *('"a":1', "x", "好", '{"name":"apply_patch","arguments":{"input":"', "\x00", "\u2028", '\\"', '"}}'),
+        *(PLAIN, f"{OPEN}{PLAIN}{CLOSE}", NONCE, '"function":{', "null", '"{\\"a\\":1}"'),
+    ]
+)
+REPLIES = st.one_of(
+    st.lists(MARKS, max_size=14).map("".join),
+    st.lists(MARKS, max_size=8).map(lambda marks: OPEN + "".join(marks)),
+    st.lists(MARKS, max_size=8).map(lambda marks: OPEN + '{"name":"Bash","arguments":{' + "".join(marks)),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(REPLIES, st.data())
+def test_what_is_told_does_not_depend_on_how_the_stream_is_cut(reply, data):
+    whole, some, single = parser(), parser(), parser()
+    expected = merged(fed(whole, [reply]))
+    assert merged(fed(some, cut(reply, data))) == expected
+    assert merged(fed(single, reply)) == expected
+    assert whole.cut_off == some.cut_off == single.cut_off
+
+
+@settings(max_examples=300, deadline=None)
+@given(REPLIES)
+def test_calls_that_ended_have_valid_arguments_and_others_are_the_last(reply):
+    reader = parser()
+    events = merged(fed(reader, [reply]))
+    open_call, arguments = None, ""
+    for event in events:
+        if isinstance(event, ToolCallStarted):
+            open_call, arguments = event, ""
+        elif isinstance(event, ToolCallDelta):
+            arguments = event.text
+        elif isinstance(event, ToolCallEnded):
+            assert open_call.custom or isinstance(json.loads(arguments), dict)
+            open_call = None
+        else:
+            assert open_call is None
+    assert reader.cut_off == (open_call is not None)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=200))
+def test_text_without_markers_is_told_as_it_is(reply):
+    assert "".join(event.text for event in fed(parser(), reply)) == reply
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.text(max_size=5), st.recursive(st.text() | st.integers() | st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False), lambda v: st.lists(v, max_size=3)), max_size=4), st.booleans(), st.data())  # fmt: skip
+def test_any_arguments_survive(arguments, ascii_only, data):
+    written = json.dumps({"name": "Bash", "arguments": arguments}, ensure_ascii=ascii_only)
+    started, delta, ended = merged(fed(parser(), cut(OPEN + written + CLOSE, data)))
+    assert json.loads(delta.text) == arguments
+
+
+@pytest.mark.parametrize("unit", [*"<`{[ \n\"\\'“", OPEN, "```", "```json\n{", "<tool_call>[", '{"a":', "[[", "</call:", '\\"'])
+@pytest.mark.parametrize("start", ["", OPEN, OPEN + '{"name":"Bash","arguments":{"a":', OPEN + '{"name":"rm","b":"'])
+def test_no_stream_makes_it_hold_without_bound(unit, start):
+    reader = parser()
+    told = 0
+    for piece in [start, *[unit * 100] * 60]:
+        told += sum(len(event.text) for event in reader.feed(piece) if isinstance(event, TextDelta | ToolCallDelta))
+    held = sum(len(event.text) for event in reader.end() if isinstance(event, TextDelta))
+    assert held <= 500
+    assert told <= len(start) + len(unit) * 12_000
+
+
+def test_all_tools_of_the_request_are_found_by_their_own_name():
+    for tool in TOOLS:
+        written = json.dumps({"name": tool.name, "arguments": {"input": "x"}})
+        [started, *_] = fed(parser(), [OPEN + written + CLOSE])
+        assert started.name == (tool.wire_name or tool.name)
+
+
+def test_the_contract_of_tools_with_namespace_is_kept():
+    [started, *_] = fed(parser([Tool("a", wire_name="b", namespace="n", custom=True)]), [f'{OPEN}{{"tool":"a","args":"x"}}'])
+    assert started == ToolCallStarted("call_1", "b", "n", True)
