@@ -22,6 +22,7 @@ PLACEHOLDERS = {"input_image": "[image]", "image_url": "[image]", "input_audio":
 CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 """Items that call a tool of the client, and where their arguments stand."""
 RESULTS = ("function_call_output", "custom_tool_call_output")
+TEXTS = ("text", "stdout", "stderr", "output", "content")
 HOSTED_ARGUMENTS = ("action", "operation")
 """Where the arguments of a hosted tool's call stand (`local_shell_call`, `shell_call`, `apply_patch_call`)."""
 
@@ -107,7 +108,7 @@ class _Said:
         elif item.kind.endswith("_call") and item.call_id:
             self._calls.append(ToolCall(item.call_id, item.kind.removesuffix("_call"), _hosted_arguments(item)))
         elif item.kind != "reasoning":
-            self._texts.append(_whatever_text(item))
+            self._texts.append(_whatever_text(item, at))
 
     def take(self) -> Iterator[Message]:
         """The message, if anything was said; the next one begins."""
@@ -127,7 +128,7 @@ def _told(item: Item, at: Path) -> Message | None:
         return _spoken(item, at)
     if item.kind not in RESULTS:
         call_id = item.call_id or item.id
-        return Message("tool", _whatever_text(item), tool_call_id=call_id) if call_id else None
+        return Message("tool", _whatever_text(item, at), tool_call_id=call_id) if call_id else None
     if not bytes(item.output):
         raise Flaw("missing_required_parameter", (*at, "output"))
     text, images = _content(item.output, (*at, "output"))
@@ -205,23 +206,22 @@ def _hosted_arguments(item: Item) -> str:
     return item.arguments if isinstance(item.arguments, str) else ""
 
 
-def _whatever_text(item: Item) -> str:
+def _whatever_text(item: Item, at: Path) -> str:
     """The text in the output or content of an item that is not known here."""
-    for raw in (item.output, item.content):
-        if bytes(raw):
-            return "\n".join(text for text in _texts_in(_ANYTHING.decode(raw)) if text)
+    for name in ("output", "content"):
+        if bytes(raw := getattr(item, name)):
+            return "\n".join(text for text in _texts_in(decode(_ANYTHING, raw, (*at, name))) if text)
     return ""
 
 
-def _texts_in(value: Any) -> Iterator[str]:
+def _texts_in(value: Any, depth: int = 4) -> Iterator[str]:
+    """Texts where such items have them: `[{"stdout": …}]`, `[{"type": "text", "text": …}]`."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, list):
-        for each in value:
-            yield from _texts_in(each)
-    elif isinstance(value, dict):
-        for name in ("text", "stdout", "stderr", "output", "content"):
-            yield from _texts_in(value.get(name))
+    elif isinstance(value, (list, dict)) and depth:
+        inner = value if isinstance(value, list) else [value.get(name) for name in TEXTS]
+        for each in inner:
+            yield from _texts_in(each, depth - 1)
 
 
 def message_item(text: str) -> msgspec.Raw:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from bridge.chat.errors import InvalidRequest
+from bridge.wire.responses_items import text_part
 
 LIMIT, MOST = 20, 100
 
@@ -82,14 +83,14 @@ def _limit(given: str | None) -> int:
 
 
 def _listed(raw: msgspec.Raw, name: str) -> dict[str, Any]:
-    """The item with its type and an id, and a message's text as a part: what lists promise and requests may omit."""
+    """The item with all that lists promise and requests may omit: type, status, id, texts as parts."""
     item = _ITEM.decode(raw)
     kind = item.setdefault("type", "message")
     if not item.get("id"):
         item["id"] = f"{'msg' if kind == 'message' else 'item'}_{name}"
-    if kind == "message":
-        item.setdefault("status", "completed")
-        if not isinstance(item.get("content"), list):
-            part = "output_text" if item.get("role") == "assistant" else "input_text"
-            item["content"] = [{"type": part, "text": item.get("content") or ""}]
+    item.setdefault("status", "completed")
+    if kind == "message" and not isinstance(item.get("content"), list):
+        text = item.get("content") or ""
+        is_said = item.get("role") == "assistant"
+        item["content"] = [text_part(text) if is_said else {"type": "input_text", "text": text}]
     return item

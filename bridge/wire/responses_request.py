@@ -65,12 +65,12 @@ class _Body(_Fields):
     previous_response_id: str | None = None
     conversation: Any = None
     prompt: Any = None
-    truncation: Any = None
-    metadata: Any = None
-    user: Any = None
-    safety_identifier: Any = None
-    service_tier: Any = None
-    prompt_cache_key: Any = None
+    truncation: msgspec.Raw = msgspec.Raw()
+    metadata: msgspec.Raw = msgspec.Raw()
+    user: msgspec.Raw = msgspec.Raw()
+    safety_identifier: msgspec.Raw = msgspec.Raw()
+    service_tier: msgspec.Raw = msgspec.Raw()
+    prompt_cache_key: msgspec.Raw = msgspec.Raw()
 
 
 class _Id(msgspec.Struct):

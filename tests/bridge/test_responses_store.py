@@ -1,0 +1,75 @@
+"""Stored responses, on a real Redis."""
+
+import pytest
+import redis
+
+from accounts.redis_link import RedisLink
+from bridge.responses_store import ResponseStore, StoreUnavailable
+
+
+@pytest.fixture
+async def link(redis_server, stack):
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushdb()
+    link = RedisLink(redis_server)
+    stack.push_async_callback(link.close)
+    return link
+
+
+@pytest.fixture
+def store(link):
+    return ResponseStore(link, ttl=60, most_bytes=100)
+
+
+@pytest.fixture
+async def dead_store(tmp_path, stack):
+    link = RedisLink(f"unix://{tmp_path}/none.sock")
+    stack.push_async_callback(link.close)
+    return ResponseStore(link, ttl=60)
+
+
+async def test_a_record_is_there_for_whoever_asks_next(store):
+    store.keep(7, "resp_1", b"one")
+    assert await store.read(7, ["resp_1"]) == {"resp_1": b"one"}
+
+
+async def test_several_are_read_at_once_and_those_that_are_not_there_left_out(store):
+    store.keep(7, "resp_1", b"one")
+    store.keep(7, "resp_2", b"two")
+    assert await store.read(7, ["resp_2", "resp_3", "resp_1"]) == {"resp_2": b"two", "resp_1": b"one"}
+
+
+async def test_records_of_another_key_are_not_there(store):
+    store.keep(7, "resp_1", b"one")
+    assert await store.read(8, ["resp_1"]) == {}
+    assert not await store.forget(8, "resp_1")
+    assert await store.read(7, ["resp_1"]) == {"resp_1": b"one"}
+
+
+async def test_a_record_is_forgotten_once(store):
+    store.keep(7, "resp_1", b"one")
+    assert await store.forget(7, "resp_1")
+    assert not await store.forget(7, "resp_1")
+    assert await store.read(7, ["resp_1"]) == {}
+
+
+async def test_a_record_lasts_for_its_time(store, link):
+    store.keep(7, "resp_1", b"one")
+    (key,) = await link.execute("KEYS", "lgw:response:*")
+    assert 50 < await link.execute("TTL", key) <= 60
+
+
+async def test_what_is_too_large_is_not_kept(store, caplog):
+    store.keep(7, "resp_1", b"x" * 101)
+    assert await store.read(7, ["resp_1"]) == {}
+    assert "too large" in caplog.text
+
+
+async def test_without_redis_nothing_is_kept_and_reading_says_so(dead_store):
+    dead_store.keep(7, "resp_1", b"one")
+    with pytest.raises(StoreUnavailable):
+        await dead_store.read(7, ["resp_1"])
+    with pytest.raises(StoreUnavailable):
+        await dead_store.forget(7, "resp_1")
+    dead_store.keep(7, "resp_1", b"one")  # known to be gone by now
+    assert not dead_store._link.available

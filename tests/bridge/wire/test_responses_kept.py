@@ -1,0 +1,66 @@
+"""What is told of a stored response later."""
+
+import json
+
+import msgspec
+import pytest
+from openai.types.responses import ResponseItemList
+
+from bridge.chat.errors import InvalidRequest
+from bridge.wire import responses_kept
+from bridge.wire.responses_items import is_response_id, item_id, response_id, response_of_item, text_part
+
+ID = response_id("0a" * 16)
+ITEMS = [
+    {"role": "user", "content": "one"},
+    {"type": "message", "role": "assistant", "id": "msg_2", "content": "two"},
+    {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"},
+    {"type": "function_call_output", "call_id": "c", "output": "three"},
+]
+
+
+def kept(items=ITEMS, **response):
+    body = json.dumps({"id": ID, "output": [], **response}).encode()
+    record = responses_kept.pack(body, [msgspec.Raw(json.dumps(item).encode()) for item in items])
+    return responses_kept.unpack(record)
+
+
+def page(**query):
+    return json.loads(responses_kept.input_items(kept(), ID, query))
+
+
+def test_a_record_gives_back_what_was_packed():
+    assert json.loads(bytes(kept(model="m").response)) == {"id": ID, "output": [], "model": "m"}
+    assert [json.loads(bytes(raw)) for raw in kept().input] == ITEMS
+    assert [bytes(raw) for raw in kept(output=[{"a": 1}]).output()] == [b'{"a": 1}']
+
+
+def test_items_are_listed_as_the_types_promise():
+    listed = page(order="asc")
+    assert ResponseItemList.model_validate(listed).data[0].content[0].text == "one"
+    assert [item["type"] for item in listed["data"]] == ["message", "message", "function_call", "function_call_output"]
+    assert listed["data"][1]["content"] == [text_part("two")]
+    assert len({item["id"] for item in listed["data"]}) == 4
+
+
+def test_pages_follow_one_another_latest_first():
+    first = page(limit="3")
+    assert (len(first["data"]), first["has_more"]) == (3, True)
+    assert first["last_id"] == "msg_2"
+    rest = page(limit="3", after=first["last_id"])
+    assert ([item["content"][0]["text"] for item in rest["data"]], rest["has_more"]) == (["one"], False)
+    assert page(after="unknown")["data"] == []
+    assert page(after="unknown")["first_id"] is None
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "many", "-1", ""])
+def test_a_limit_that_makes_no_sense_is_refused(limit):
+    with pytest.raises(InvalidRequest) as caught:
+        page(limit=limit)
+    assert caught.value.param == ("limit",)
+
+
+def test_an_items_id_tells_its_response():
+    assert response_of_item(item_id("msg", "0a" * 16, 17)) == ID
+    assert is_response_id(ID)
+    assert not any(map(is_response_id, ["", "resp_", "resp_x", ID + "0", ID.upper(), response_of_item("msg_short")]))
