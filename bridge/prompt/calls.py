@@ -380,7 +380,7 @@ class CallParser:
     def _behind(self, text: str, events: list[CallEvent]) -> str:
         """Behind a call's object: its end, or one more object."""
         block = self._block
-        text = text.lstrip(" \t\r\n,]}")
+        text = text.lstrip(_SPACE if block.closed else f"{_SPACE},]}}")
         while end := next((each for each in block.ends if text.startswith(each)), ""):
             text = text[len(end) :].lstrip(_SPACE)
             block.ends = (_FENCE,) if block.fenced and end != _FENCE else ()

@@ -293,7 +293,9 @@ def test_any_arguments_survive(arguments, ascii_only, data):
     assert json.loads(delta.text) == arguments
 
 
-@pytest.mark.parametrize("unit", [*"<`{[ \n\"\\'“", OPEN, "```", "```json\n{", "<tool_call>[", '{"a":', "[[", "</call:", '\\"'])
+@pytest.mark.parametrize(
+    "unit", [*"<`{[ \n\"\\'“", OPEN, "```", "```json\n{", "<tool_call>[", '{"a":', "[[", "</call:", '\\"']
+)
 @pytest.mark.parametrize("start", ["", OPEN, OPEN + '{"name":"Bash","arguments":{"a":', OPEN + '{"name":"rm","b":"'])
 def test_no_stream_makes_it_hold_without_bound(unit, start):
     reader = parser()
@@ -313,5 +315,7 @@ def test_all_tools_of_the_request_are_found_by_their_own_name():
 
 
 def test_the_contract_of_tools_with_namespace_is_kept():
-    [started, *_] = fed(parser([Tool("a", wire_name="b", namespace="n", custom=True)]), [f'{OPEN}{{"tool":"a","args":"x"}}'])
+    [started, *_] = fed(
+        parser([Tool("a", wire_name="b", namespace="n", custom=True)]), [f'{OPEN}{{"tool":"a","args":"x"}}']
+    )
     assert started == ToolCallStarted("call_1", "b", "n", True)
