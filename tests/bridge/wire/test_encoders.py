@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.chat.fold import fold
-from bridge.wire import anthropic, openai_chat
+from bridge.wire import anthropic, openai_chat, sse
 from tests.bridge.wire.strategies import turns
 from tests.bridge.wire.turns import GOLDEN, GOOD_TURNS, HEAD, HEAD_WITH_USAGE, TURNS, every_error, reply
 
@@ -57,6 +57,16 @@ def test_how_events_are_batched_makes_no_difference(name, events, cuts):
             batch = []
     pieces.append(encoder.feed(batch))
     assert b"".join(pieces) == FORMATS[name].encoder(HEAD).feed(events)
+
+
+@pytest.mark.parametrize("turn", ["calls", "text_after_a_call", "thinking"])
+@formats
+def test_pitfall_25_every_piece_is_told_at_once(name, turn):
+    encoder = FORMATS[name].encoder(HEAD)
+    told = [(getattr(event, "text", ""), encoder.feed([event])) for event in TURNS[turn]]
+    assert (
+        sum(sse.json_text(text) in stream for text, stream in told if text) == sum(bool(text) for text, _ in told) > 2
+    )
 
 
 @formats
