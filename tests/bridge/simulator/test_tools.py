@@ -94,6 +94,8 @@ async def test_a_tool_of_the_service_needs_nobody(simulator):
     ("named", lambda event: event["name"]),
     ("nested", lambda event: event["toolCall"]["name"]),
     ("items", lambda event: event["results"][0]["name"]),
+    ("data", lambda event: event["data"]["toolCall"]["toolName"]),
+    ("snake", lambda event: event["tool_call"]["tool_name"]),
 ])  # fmt: skip
 async def test_the_event_is_spelled_in_several_ways(simulator, shape, look):
     async with simulator.client() as client:
@@ -101,6 +103,41 @@ async def test_the_event_is_spelled_in_several_ways(simulator, shape, look):
         events = [push["params"] for push in client.pushes if push["method"] == "tool/call/sync"]
     assert look(events[2]) == "list_dir"
     assert "finished" in str(events[2])
+
+
+async def test_the_states_may_have_the_words_of_another_client(simulator):
+    async with simulator.client() as client:
+        await client.chat(f"{LIST} tool_words=phases]]")
+    assert states(client)[:3] == ["pending", "processing", "results"]
+
+
+@pytest.mark.parametrize(("start", "seen"), [("running", ["RUNNING", "FINISHED"]), ("finished", ["FINISHED"])])
+async def test_a_tool_may_be_told_of_when_it_runs_already(simulator, start, seen):
+    async with simulator.client() as client:
+        await client.chat(f"{LIST} tool_start={start} tool_card=false]]")
+        await client.call("ping")
+    assert states(client) == [*seen, "REQUEST_FINISHED"]
+    assert "toolCall::" not in texts(client.pushes)
+
+
+async def test_events_may_lack_an_id_and_come_twice(simulator):
+    async with simulator.client() as client:
+        await client.chat(f"{LIST} tool_ids=first tool_twice]]")
+        await client.chat(f"{LIST} tool_ids=request]]", "r2")
+    events = [push["params"] for push in client.pushes if push["params"].get("toolCallId")]
+    assert ["requestId" in event for event in events] == [True, True, False, False, False, False, True, True, True]
+    assert ["sessionId" in event for event in events] == [True] * 6 + [False] * 3
+
+
+async def test_an_invocation_may_bring_its_result_and_what_is_said_may_come_back(simulator):
+    async with simulator.client() as client:
+        await client.ask(f"[[sim: {QUICK} text=done tools=read_file tool_done tool_echo]]")
+        await approve(client, await client.push_named("tool/call/sync"))
+        assert (await client.push_named("tool/call/approve"))["approval"] is True
+        invoked = await client.push_named("tool/invoke")
+        assert invoked["result"] == {"content": "simulated"}
+        await give_result(client, invoked, success=False)
+        assert (await client.push_named("tool/invokeResult"))["requestId"] == "r1"
 
 
 async def test_a_forced_function_can_be_forwarded(simulator):

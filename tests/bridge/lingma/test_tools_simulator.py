@@ -1,0 +1,92 @@
+"""The approval firewall before a service that asks to run tools, in every way it may ask: what the service has seen."""
+
+import json
+from itertools import count
+
+import pytest
+
+from bridge.chat.events import ServiceCall
+from bridge.lingma.dialect_a import Ask
+from bridge.lingma.firewall import Approval
+from bridge.pool.instance import InstanceOptions
+from tests.bridge.lingma.conftest import heard
+from tests.bridge.pools import running, simulator
+
+WAYS = [
+    "", "tool_async=false", "tool_approval=false", "tool_approval=false tool_async=false", "tool_start=running",
+    "tool_start=finished", "tool_words=phases", "tool_words=phases tool_lower", "tool_lower", "tool_card=false",
+    "tool_twice", "tool_done", "tool_done tool_async=false", "tool_done tool_approval=false", "tool_echo",
+    "tool_shape=named", "tool_shape=nested", "tool_shape=snake", "tool_shape=data", "tool_shape=items",
+    "tool_shape=items tool_words=phases", "tool_ids=first", "tool_shape=data tool_ids=first tool_twice", "ids=none",
+    "ids=string", "duplicate", "merge=4", "split=1", "fault=F27", "tool_card=false tool_shape=named ids=none",
+]  # fmt: skip
+TOOLS = "tools=run_in_terminal,list_dir"
+
+
+class Service:
+    """One instance over a simulator process, and the record of what that has received."""
+
+    def __init__(self, pool, work_dir):
+        self.instance = pool.instances[0]
+        self._record = work_dir / "received.jsonl"
+        self._numbers = count(1)
+
+    async def turn(self, way):
+        """Run a turn of the agent: the turn and its pieces."""
+        number = next(self._numbers)
+        prompt = f"[[sim: text=done first_ms=0 delay_ms=0 {way}]]"
+        turn = self.instance.ask(Ask(f"r{number}", f"s{number}", prompt, "org_auto", mode="agent"))
+        return turn, await heard(turn)
+
+    async def received(self):
+        """What it was told of tools: params of messages and answers to `tool/invoke`."""
+        await self.turn("")  # over the same connection, so what was said before has been read after it
+        told = []
+        for line in map(json.loads, self._record.read_text().splitlines()):
+            if line["direction"] == "in" and line.get("method", "").startswith("tool/"):
+                told.append(line["params"])
+            elif line["direction"] == "in" and "method" not in line and isinstance(line.get("result"), dict):
+                told.append(line["result"])
+        return told
+
+
+@pytest.fixture
+async def served(tmp_path, request):
+    options = InstanceOptions(approval=Approval.read(getattr(request, "param", "deny")))
+    async with running([simulator(tmp_path, "--login=auto", "--record")], instances=options) as pool:
+        yield Service(pool, tmp_path)
+
+
+def calls(pieces):
+    """The last that was known of each call."""
+    return list({piece.id: piece for piece in pieces if isinstance(piece, ServiceCall)}.values())
+
+
+async def test_nothing_is_approved_and_nothing_is_reported_as_done(served):
+    for way in WAYS:
+        turn, pieces = await served.turn(f"{TOOLS} tool_timeout_ms=200 {way}")
+        assert (turn.end.error, turn.text[-4:], len(calls(pieces)) >= 2) == (None, "done", True), way
+        assert not any(decision.allowed for decision in turn.decisions), way
+    told = await served.received()
+    assert {params["approval"] for params in told if "approval" in params} == {False}
+    assert {params["success"] for params in told if "success" in params} == {False}
+    assert served.instance.unrouted_tool_events == 0
+
+
+async def test_however_it_is_told_a_call_is_known_by_name_and_arguments(served):
+    for way in [way for way in WAYS if "card=false" not in way and "fault" not in way]:
+        _, pieces = await served.turn(f'tools=list_dir tool_args="{{\\"path\\":1}}" tool_approval=false {way}')
+        assert [(call.name, call.input) for call in calls(pieces)] == [("list_dir", b'{"path":1}')], way
+
+
+@pytest.mark.parametrize("served", ["allow", "allow:run_in_terminal,list_dir"], indirect=True)
+async def test_what_is_allowed_runs_in_the_service_and_only_its_own_results_are_told_back(served):
+    _, pieces = await served.turn(TOOLS)
+    command, listing = calls(pieces)
+    assert (command.name, command.state, command.result) == ("run_in_terminal", "failed", b"")
+    assert (listing.name, listing.state, listing.result) == ("list_dir", "finished", b'[{"content":"simulated"}]')
+    told = await served.received()
+    assert [params["approval"] for params in told if "approval" in params] == [True, True]
+    ran, listed = [params for params in told if "success" in params]
+    assert (ran["name"], ran["success"], ran["result"]) == ("run_in_terminal", False, {})
+    assert (listed["name"], listed["success"], listed["result"]) == ("list_dir", True, {"content": "simulated"})
