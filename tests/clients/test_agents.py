@@ -1,0 +1,174 @@
+"""Coding agents as their users have them: each reads a file, edits it, runs a command and tells what it did."""
+
+import json
+
+import pytest
+
+from tests.clients.task import ANSWER, COMMAND, MODEL, PROMPT, watched
+from tests.e2e.installation import KEY
+
+THINK = "I must look first."
+PATCH = "*** Begin Patch\n*** Update File: a.txt\n@@\n-hello\n+goodbye\n*** End Patch"
+
+
+def base(gateway):
+    return f"http://127.0.0.1:{gateway.port}"
+
+
+class ClaudeCode:
+    model = MODEL
+    name = "Claude Code"
+    side_turns = 0
+
+    def plan(self, work):
+        path = str(work / "a.txt")
+        edit = {"file_path": path, "old_string": "hello", "new_string": "goodbye"}
+        return [
+            {"think": THINK, "say": "I look.", "call": "Read", "arguments": {"file_path": path}},
+            {"call": "Edit", "arguments": edit},
+            {"say": "Copying.", "call": "Bash", "arguments": {"command": COMMAND, "description": "Copy"}},
+            ANSWER,
+        ]
+
+    def run(self, packages, gateway, folder, prompt=PROMPT, *flags):
+        command = [packages / ".bin" / "claude", "-p", prompt, "--model", self.model, "--output-format", "stream-json",
+                   "--verbose", "--dangerously-skip-permissions", *flags]  # fmt: skip
+        return folder.run(
+            command, ANTHROPIC_BASE_URL=base(gateway), ANTHROPIC_AUTH_TOKEN=KEY, IS_SANDBOX="1",
+            CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1", DISABLE_AUTOUPDATER="1", DISABLE_TELEMETRY="1",
+        )  # fmt: skip
+
+    def go_on(self, packages, gateway, folder, prompt):
+        return self.run(packages, gateway, folder, prompt, "--continue")
+
+
+class ClaudeCodeSonnet(ClaudeCode):
+    """For models it knows, it sends other system prompts, reminders in results, and asks for thinking otherwise."""
+
+    model = "claude-sonnet-4-5"
+    name = "Claude Code, a model it knows"
+
+
+class Codex:
+    name = "Codex CLI"
+    side_turns = 0
+
+    def plan(self, work):
+        steps = ["cat a.txt", f"apply_patch <<'EOF'\n{PATCH}\nEOF", COMMAND]
+        calls = [{"call": "exec_command", "arguments": {"cmd": step}} for step in steps]
+        return [{"think": THINK, "say": "I look.", **calls[0]}, *calls[1:], ANSWER]
+
+    def run(self, packages, gateway, folder, prompt=PROMPT, *command):
+        provider = (
+            f'{{name="Lingma Gateway", base_url="{base(gateway)}/v1", env_key="LINGMA_GATEWAY_KEY",'
+            ' wire_api="responses"}'
+        )
+        options = ["--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "-c", f'model="{MODEL}"',
+                   "-c", 'model_provider="lingma"', "-c", f"model_providers.lingma={provider}"]  # fmt: skip
+        return folder.run([packages / ".bin" / "codex", "exec", *command, *options, prompt], LINGMA_GATEWAY_KEY=KEY)
+
+    def go_on(self, packages, gateway, folder, prompt):
+        return self.run(packages, gateway, folder, prompt, "resume", "--last")
+
+
+class OpenCode:
+    name = "opencode"
+    side_turns = 1  # it has a title made meanwhile
+    npm, path = "@ai-sdk/openai-compatible", "/v1"
+
+    def plan(self, work):
+        path = str(work / "a.txt")
+        edit = {"filePath": path, "oldString": "hello", "newString": "goodbye"}
+        return [
+            {"say": "I look.", "call": "read", "arguments": {"filePath": path}},
+            {"call": "edit", "arguments": edit},
+            {"say": "Copying.", "call": "bash", "arguments": {"command": COMMAND, "description": "Copy"}},
+            ANSWER,
+        ]
+
+    def run(self, packages, gateway, folder, prompt=PROMPT, *flags):
+        options = {"baseURL": base(gateway) + self.path, "apiKey": KEY}
+        provider = {"npm": self.npm, "name": "Lingma Gateway", "options": options, "models": {MODEL: {}}}
+        config = {
+            "$schema": "https://opencode.ai/config.json",
+            "model": f"lingma/{MODEL}",
+            "provider": {"lingma": provider},
+        }
+        (folder.work / "opencode.json").write_text(json.dumps(config))
+        command = [packages / ".bin" / "opencode", "run", *flags, prompt]
+        return folder.run(command, OPENCODE_DISABLE_AUTOUPDATE="1", OPENCODE_DISABLE_MODELS_FETCH="1")
+
+    def go_on(self, packages, gateway, folder, prompt):
+        return self.run(packages, gateway, folder, prompt, "--continue")
+
+
+class OpenCodeResponses(OpenCode):
+    name = "opencode, Responses"
+    npm = "@ai-sdk/openai"
+
+
+class OpenCodeAnthropic(OpenCode):
+    name = "opencode, Anthropic"
+    npm = "@ai-sdk/anthropic"
+
+
+AGENTS = [ClaudeCode(), ClaudeCodeSonnet(), Codex(), OpenCode(), OpenCodeResponses(), OpenCodeAnthropic()]
+agents = pytest.mark.parametrize("agent", AGENTS, ids=[type(agent).__name__ for agent in AGENTS])
+
+
+@agents
+def test_an_agent_finishes_its_task(agent, node_clients, gateway, folder, reuse, report):
+    with watched(gateway, agent.plan(folder.work)) as seen:
+        told = agent.run(node_clients, gateway, folder)
+    assert folder.is_done(), told
+    assert "the last result proves: " in told
+    assert "copied goodbye" in told
+    assert [each.is_reply for each in seen] == [False, reuse, reuse, reuse]
+    assert seen.sessions.count("reused") == (3 if reuse else 0)
+    assert len(seen.sessions) == 4 + agent.side_turns
+    report(agent.name, seen)
+
+
+@agents
+def test_a_conversation_that_is_taken_up_again_goes_on_in_its_session(agent, node_clients, gateway, folder, reuse):
+    if not reuse:
+        pytest.skip("nothing to go on in")
+    plan = agent.plan(folder.work)
+    with watched(gateway, [*plan, {"say": "Nothing more to do."}]) as seen:
+        agent.run(node_clients, gateway, folder)
+        told = agent.go_on(node_clients, gateway, folder, "Is there more to do?")
+    assert "Nothing more to do." in told
+    assert [each.is_reply for each in seen] == [False, True, True, True, True]
+    assert "Is there more to do?" in told or seen[-1].size < seen[0].size
+
+
+def test_codex_calls_tools_of_a_namespace(node_clients, gateway, folder):
+    call = {"call": "close_agent", "arguments": {"target": "nobody"}}
+    with watched(gateway, [call, ANSWER]) as seen:
+        told = Codex().run(node_clients, gateway, folder)
+    assert len(seen) == 2
+    assert "the last result proves: " in told
+    assert "unsupported call" not in told
+
+
+def test_claude_code_is_told_of_tools_that_it_loads_later(node_clients, gateway, folder):
+    search = {"call": "ToolSearch", "arguments": {"query": "select:WebFetch", "max_results": 3}}
+    fetch = {"call": "WebFetch", "arguments": {"url": f"{base(gateway)}/healthz", "prompt": "status"}}
+    with watched(gateway, [search, fetch, ANSWER]) as seen:
+        told = ClaudeCode().run(node_clients, gateway, folder)
+    assert "the last result proves: " in told
+    assert len(seen) >= 3
+
+
+BLOCK = "a.txt\n```\n<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE\n```\n"
+
+
+def test_aider_edits_and_mends_until_its_test_passes(aider, gateway, folder):
+    plan = [{"say": BLOCK.format(old="hello", new="good")}, {"say": BLOCK.format(old="good", new="goodbye")}]
+    command = [aider, "--model", f"openai/{MODEL}", "--edit-format", "diff", "--yes-always", "--no-git", "--no-pretty",
+               "--no-check-update", "--no-show-model-warnings", "--analytics-disable", "--auto-test", "--test-cmd",
+               "grep -x goodbye a.txt && cp a.txt b.txt", "--message", PROMPT, "a.txt"]  # fmt: skip
+    with watched(gateway, plan) as seen:
+        told = folder.run(command, OPENAI_API_BASE=f"{base(gateway)}/v1", OPENAI_API_KEY=KEY)
+    assert folder.is_done(), told
+    assert len(seen.sessions) == 2

@@ -1,0 +1,36 @@
+"""The official SDKs for Node, old and new, streamed, with tools that really run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.clients.task import ANSWER, COMMAND, MODEL, PROMPT, watched
+from tests.e2e.installation import KEY
+
+SCRIPTS = Path(__file__).parent / "node"
+PLAN = [
+    {"think": "I must look first.", "say": "I look.", "call": "read_file", "arguments": {"path": "a.txt"}},
+    {"call": "write_file", "arguments": {"path": "a.txt", "content": "goodbye\n"}},
+    {"say": "Copying.", "call": "run", "arguments": {"command": COMMAND}},
+    ANSWER,
+]
+RUNS = [
+    ("chat", "openai"), ("chat", "openai-6"), ("responses", "openai"), ("responses", "openai-6"),
+    ("messages", "@anthropic-ai/sdk"), ("messages", "anthropic-sdk-0"), ("runner", "@anthropic-ai/sdk"),
+]  # fmt: skip
+THINKING = {"responses", "messages"}  # those that ask for it
+
+
+@pytest.mark.parametrize(("script", "package"), RUNS)
+def test_an_sdk_runs_its_tools_to_the_end(script, package, node_clients, gateway, folder, reuse, report):
+    command = ["node", SCRIPTS / f"{script}.cjs", node_clients, package, f"http://127.0.0.1:{gateway.port}", KEY]
+    with watched(gateway, PLAN) as seen:
+        told = json.loads(folder.run([*command, MODEL, PROMPT]).splitlines()[-1])
+    assert folder.is_done(), told
+    assert told["text"].strip() == "Done, as the last result proves: copied goodbye"
+    assert told["rounds"] == 4
+    assert min(told["texts"], told["fragments"]) > 3
+    assert (told["thinking"] > 0) is (script in THINKING)
+    assert [each.is_reply for each in seen] == [False, reuse, reuse, reuse]
+    report(f"{package}, {script}", seen)
