@@ -106,12 +106,12 @@ class ToolDesk:
 
     def _decide(self, turn: Turn, case: Case, method: str, event: ToolEvent, before: ServiceCall | None) -> None:
         """Once per call, when it asks: not when it runs or has ended already."""
-        invoked = method == dialect_a.TOOL_INVOKE
         routed = bool(event.request_id and event.session_id)
-        ended = before is not None and before.state not in ("pending", "running")
-        if case.allowed is not None or ended or not (event.undecided or (invoked and event.state == "running")):
-            return
-        if not (routed or invoked):
+        if method == dialect_a.TOOL_INVOKE:  # somebody waits for an answer, whatever was said before
+            asks = event.undecided or event.state == "running"
+        else:
+            asks = routed and event.undecided and (before is None or before.state in ("pending", "running"))
+        if case.allowed is not None or not asks:
             return
         decision = Decision(case.call.name, self._approval.allows(case.call.name))
         case.allowed = decision.allowed

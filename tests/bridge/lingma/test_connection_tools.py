@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from prometheus_client import REGISTRY
 
 from bridge.chat.events import ServiceCall, TextDelta
 from bridge.lingma.firewall import DENIED, NOT_RUN, Approval, Decision
+from bridge.lingma.tool_events import MOST_CALLS
 from tests.bridge.lingma.conftest import heard
 from tests.bridge.lingma.service import answer, finish
 
@@ -209,6 +211,28 @@ async def test_a_call_nobody_named_is_denied_and_named_when_it_is_invoked(course
 async def test_what_other_clients_said_is_shown_and_starts_nothing(course, said):
     turn, calls, told = await course(said)
     assert (len(calls), told, turn.decisions) == (1, [], [])
+
+
+async def test_an_invocation_of_a_call_that_had_ended_is_answered_all_the_same(course):
+    _, _, told = await course(sync("ERROR"), invoke(**{"async": True}))
+    assert verdicts(told) == [False, False]
+
+
+async def test_decisions_are_counted(course):
+    def counted():
+        return REGISTRY.get_sample_value("lingma_gateway_tool_decisions_total", {"decision": "denied"}) or 0
+
+    before = counted()
+    await course(sync(), sync(toolCallId="c2"), sync(toolCallId="c2"))
+    assert counted() == before + 2
+
+
+async def test_too_many_calls_of_one_turn_are_dropped_and_still_not_run(connection, peer, ask):
+    dropped = []
+    connection.tools.on_unrouted = lambda: dropped.append(1)
+    turn = ask()
+    await peer.together(*[sync("RUNNING", toolCallId=f"c{number}") for number in range(MOST_CALLS + 3)], finish())
+    assert (len(await heard(turn)), len(dropped)) == (MOST_CALLS, 3)
 
 
 async def test_text_and_calls_keep_their_order(peer, ask):

@@ -97,6 +97,16 @@ async def test_unknown_pushes_are_counted_and_known_ones_are_not(service):
         assert pool.instances[0].unknown_pushes == 2
 
 
+async def test_tool_events_of_no_turn_are_counted(service):
+    async with running(attached(service)) as pool:
+        peer = await service.peers.get()
+        await peer.push(("tool/call/sync", {"requestId": "gone", "toolCallId": "c1", "toolCallStatus": "PENDING"}))
+        await service.until(service.acknowledged)
+        await peer.push(("extension/register", {}))
+        await service.until(lambda: len(service.acknowledged()) == 2)
+        assert (pool.instances[0].unrouted_tool_events, pool.instances[0].unknown_pushes) == (1, 0)
+
+
 async def test_a_lost_connection_is_made_again_as_another_generation(service):
     async with running(attached(service)) as pool:
         before = pool.facts()[0]
