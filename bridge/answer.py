@@ -255,6 +255,7 @@ class Answer:
         self._record.status, self._record.reason = "ok", reason
         if cut is None and turn.end is not None and reason is not FinishReason.LENGTH:
             self._remember(turn.end.session_id)
+        self._note_tools(turn)  # the turn is booked with its last event
         await self._teller.end([*batch, Finished(reason, usage, self._cutter.stop_sequence if self._cutter else None)])
 
     @property
@@ -288,8 +289,7 @@ class Answer:
     def _leave(self, turn: Turn) -> None:
         """However it came to this: the service stops, and what was told is counted."""
         record = self._record
-        record.decisions += [str(decision) for decision in turn.decisions]
-        record.tool_outcomes = self._reader.outcomes
+        self._note_tools(turn)
         if turn.end is None:
             self._instance.give_up(turn)
         elif isinstance(turn.end.error, SlowClient):
@@ -300,6 +300,12 @@ class Answer:
             self._count(None)
 
     # -- what is noted --------------------------------------------------------------------------------------------
+
+    def _note_tools(self, turn: Turn) -> None:
+        """How calls fared; what was decided is noted once."""
+        self._record.decisions += map(str, turn.decisions)
+        turn.decisions.clear()
+        self._record.tool_outcomes = self._reader.outcomes
 
     def _start(self) -> Started:
         record, request = self._record, self._request
