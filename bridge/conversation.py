@@ -7,7 +7,7 @@ from time import time
 from typing import Any
 
 from bridge.chat.events import SessionState
-from bridge.chat.request import ChatRequest, Message
+from bridge.chat.request import ChatRequest, Message, ToolChoice
 from bridge.lingma.dialect_a import Ask
 from bridge.plan import TurnPlan
 from bridge.pool.policy import Affinity
@@ -17,6 +17,7 @@ from sessions_store.fingerprint import Fingerprint, tools_digest
 from sessions_store.store import Found, SessionStore
 
 NONCE_LENGTH = 10
+NO_TOOL = ToolChoice("none")
 
 
 class Conversation:
@@ -29,12 +30,13 @@ class Conversation:
         self.state: SessionState = "off"
         self.nonce = ""
         """What delimits calls in this session; known after `ask()` when tools are emulated."""
+        self._told = ""  # the contract the session knows after `ask()`: its nonce, and which tools it names
         self._sessions = sessions if plan.keeps_session else None
         self._request = request
         self._caller_id = caller_id
         self._plan = plan
         self._prefix, self._new = split_reply(request.messages)
-        self._fingerprint = Fingerprint(caller_id, _digest(request))
+        self._fingerprint = Fingerprint(caller_id)
         self._found: Found | None = None  # as long as it may work
         self._key = ""  # where it was found
 
@@ -101,27 +103,31 @@ class Conversation:
         )
 
     def _whole(self, new_id: Callable[[], str]) -> str:
-        self.nonce = ""
-        return whole_prompt(self._request.messages, self._contract(new_id), self._request.reply_schema)
+        rule = self._contract(new_id()[:NONCE_LENGTH]) if self._plan.emulates else ""
+        return whole_prompt(self._request.messages, rule, self._request.reply_schema)
 
     def _reply(self, found: Found, new_id: Callable[[], str]) -> str:
-        """A session that was told the contract needs only what is special in this turn."""
-        request, self.nonce = self._request, found.contract
-        rule = self._contract(new_id)
-        if found.contract and request.tools:
-            rule = constraint(request.tool_choice, parallel=request.parallel_tool_calls, nonce=found.contract)
+        """A session that was told of the same tools needs only what is special in this turn; agents add tools."""
+        request, self._told = self._request, found.contract
+        self.nonce, _, tools = found.contract.partition(":")
+        if self._plan.emulates and tools != _digest(request):
+            rule = self._contract(self.nonce or new_id()[:NONCE_LENGTH])
+        elif self.nonce:
+            choice = request.tool_choice if request.tools else NO_TOOL
+            rule = constraint(choice, parallel=request.parallel_tool_calls, nonce=self.nonce)
+        else:
+            rule = ""
         return reply_prompt(self._new, self._prefix, rule, request.reply_schema)
 
-    def _contract(self, new_id: Callable[[], str]) -> str:
+    def _contract(self, nonce: str) -> str:
         """How to call the tools, for a session that has not been told yet."""
-        if self.nonce or not self._plan.emulates:
-            return ""
-        request, self.nonce = self._request, new_id()[:NONCE_LENGTH]
+        request = self._request
+        self.nonce, self._told = nonce, f"{nonce}:{_digest(request)}"
         return contract(
             request.tools,
             request.tool_choice,
             parallel=request.parallel_tool_calls,
-            nonce=self.nonce,
+            nonce=nonce,
             profile=self._plan.profile,
         )
 
@@ -142,7 +148,7 @@ class Conversation:
             length=len(self._request.messages) + 1,
             hits=found.hits + 1 if found else 0,
             created_at=found.created_at if found else time(),
-            contract=self.nonce,
+            contract=self._told,
         )
 
     def _answered(self, answer: str, calls: Sequence[tuple[str, str]]) -> str:
@@ -187,8 +193,7 @@ def _images(messages: Sequence[Message]) -> tuple[str, ...]:
     return tuple(image for message in messages for image in message.images)
 
 
-def _digest(request: ChatRequest) -> bytes:
-    """The tools as the session was told of them: with others it would be another conversation."""
-    if not request.tools:
-        return b""
-    return tools_digest(tuple((tool.name, tool.description, tool.schema) for tool in request.tools))
+def _digest(request: ChatRequest) -> str:
+    """Which tools a contract names."""
+    tools = ((tool.name, tool.description, tool.schema, "custom" if tool.custom else "") for tool in request.tools)
+    return tools_digest(tuple(tools)).hex()

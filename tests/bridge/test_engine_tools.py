@@ -96,13 +96,25 @@ async def test_a_call_in_a_continued_session_is_read_with_its_old_delimiter(new_
     assert [done.record.session for done in (first, second, third)] == ["new", "reused", "reused"]
 
 
-async def test_other_tools_make_another_conversation(new_service, new_engine, sessions):
+async def test_tools_that_come_later_are_told_to_the_session_that_goes_on(new_service, new_engine, sessions):
+    service = await new_service(obeying(call(path="a.txt"), call(path="b.txt"), "Done."))
+    engine = await new_engine(service, sessions=sessions)
+    more = (READ, Tool("write_file"))
+    history = answered(await chat(engine, asking()))
+    second = await chat(engine, asking(*history, tools=more))
+    third = await chat(engine, asking(*history, *answered(second), tools=more))
+    prompts = [params["questionText"] for params in service.asks()]
+    assert [done.record.session for done in (second, third)] == ["reused", "reused"]
+    assert ["write_file" in prompt for prompt in prompts] == [False, True, False]
+    assert nonce_of(prompts[1]) == nonce_of(prompts[0])
+
+
+async def test_a_session_that_knows_tools_is_told_when_none_may_be_called(new_service, new_engine, sessions):
     service = await new_service(obeying(call(path="a.txt"), "Hm."))
     engine = await new_engine(service, sessions=sessions)
-    first = await chat(engine, asking())
-    other = asking(*answered(first), tools=(READ, Tool("write_file")))
-    assert (await chat(engine, other)).record.session == "new"
-    assert "write_file" in service.asks()[1]["questionText"]
+    history = answered(await chat(engine, asking()))
+    assert (await chat(engine, asking(*history, tools=()))).record.session == "reused"
+    assert "Do not call a tool" in service.asks()[1]["questionText"]
 
 
 async def test_sessions_with_tools_can_be_turned_off(new_service, new_engine, sessions):
