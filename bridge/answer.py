@@ -81,6 +81,7 @@ class Services(msgspec.Struct, frozen=True):
     images: ImageDesk
     calibration: Calibration
     new_id: Callable[[], str]
+    keepalive_sec: float
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -139,7 +140,13 @@ class Answer:
 
     async def _deliver(self, images: Sequence[str]) -> tuple[str, ...]:
         """The service's addresses of the images; what could not be uploaded stays a word in the text."""
-        delivered = await self._services.images.deliver(images, self._instance.upload_image)
+        work = asyncio.ensure_future(self._services.images.deliver(images, self._instance.upload_image))
+        try:
+            while not (await asyncio.wait({work}, timeout=self._services.keepalive_sec))[0]:
+                await self._teller.tell([KeepAlive()])
+            delivered = work.result()
+        finally:
+            work.cancel()
         if delivered.failed:
             self._record.warnings.append(f"{delivered.failed} of {len(images)} images could not be passed on")
         return delivered.urls

@@ -50,7 +50,7 @@ class Engine:
         self.options = options
         self.routes = Routes(default_model=options.default_model)
         """Replaced when operators change something, and when the account offers other models."""
-        self.services = Services(pool, images, Calibration(), new_id)
+        self.services = Services(pool, images, Calibration(), new_id, options.keepalive_sec)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, request: ChatRequest, caller_id: int, record: TurnRecord, emit: Emit) -> None:

@@ -54,11 +54,14 @@ class Peer:
 
 
 class Service:
-    """`answers` holds results by method (`{}` otherwise, SILENT for none); `on_ask(peer, params)` runs a turn."""
+    """`answers` holds results by method (`{}` otherwise, SILENT for none); `on_ask(peer, params)` runs a turn,
+    `on_upload(peer, params)` takes an image.
+    """
 
     def __init__(self, name="s", on_ask=None):
         self.answers = {"auth/status": {"status": 2}, "config/queryModels": MODELS, "initialize": {}}
         self.on_ask = on_ask
+        self.on_upload = None
         self.received = []
         self.headers = []
         self.peers = asyncio.Queue()
@@ -124,7 +127,8 @@ class Service:
         if "method" in message and "id" in message and result is not SILENT:
             told = result if isinstance(result, dict) and "error" in result else {"result": result}
             await peer.send({"jsonrpc": "2.0", "id": message["id"], **told})
-        if message.get("method") == "chat/ask" and self.on_ask:
-            task = asyncio.create_task(self.on_ask(peer, message["params"]))
+        act = {"chat/ask": self.on_ask, "image/upload": self.on_upload}.get(message.get("method"))
+        if act is not None:
+            task = asyncio.create_task(act(peer, message["params"]))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
