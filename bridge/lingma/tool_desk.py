@@ -155,7 +155,8 @@ class ToolDesk:
     def _drop(self, why: str, method: str, event: ToolEvent, *, asynchronous: bool) -> None:
         """Nobody is told of it. Who waits for a result hears that there is none."""
         self.on_unrouted()
-        logger.warning("%s of tool call %.80r dropped: it belongs to %s", method, event.tool_id, why)
+        level = logging.INFO if event.request_id else logging.WARNING  # a turn that was stopped has late ones
+        logger.log(level, "%s of tool call %.80r dropped: it belongs to %s", method, event.tool_id, why)
         if method == dialect_a.TOOL_INVOKE and asynchronous:
             told = _nothing_of(event, event.name or firewall.UNNAMED, firewall.NOT_RUN)
             self._notify(dialect_a.TOOL_INVOKE_RESULT, told)

@@ -31,6 +31,9 @@ class ServiceCalls:
     A call that the service has run, or that was denied, failed or cancelled, is told in the `shown` way: one line of
     text for the call and one for its result, nothing, or the call alone. A call of one of the client's own tools that
     the service has not run is told as a call, and then `waiting`: the client has to run it.
+
+    A client that has to run one call runs them all, so calls the service has run are told as calls only where none can
+    wait any more: when the client declared no tools, or at the end. If one waits, they are told as text before it.
     """
 
     def __init__(
@@ -54,27 +57,42 @@ class ServiceCalls:
 
     def end(self) -> list[ChatEvent]:
         """The turn is over: nothing more will be known of any call."""
-        return [event for shown in self._calls.values() for event in self._tell(shown, last=True)]
+        due = sorted(
+            self._calls.values(), key=lambda shown: not self._waits(shown)
+        )  # what waits decides how to tell the rest
+        return [event for shown in due for event in self._tell(shown, last=True)]
 
     def _tell(self, shown: _Shown, *, last: bool) -> list[ChatEvent]:
         if shown.closed:
             return []
         tool = self._tools.get(shown.call.name)
-        if tool is not None and not shown.opened and _is_the_clients(shown.call):
+        if tool is not None and self._waits(shown):
             return self._hand_over(shown, tool, last=last)
         if self.waiting or self._shown == "omit":
             return []
         return self._lines(shown, last=last) if self._shown == "text" else self._call(shown, tool, last=last)
 
+    def _waits(self, shown: _Shown) -> bool:
+        """Whether it is the client's to run, and nothing of it has been told."""
+        return shown.call.name in self._tools and not shown.opened and _is_the_clients(shown.call)
+
     def _hand_over(self, shown: _Shown, tool: Tool, *, last: bool) -> list[ChatEvent]:
         """A call for the client to run, as soon as its arguments are known."""
         if shown.call.input == b"{}" and shown.call.state in ("pending", "running") and not last:
             return []
+        before = [] if self.waiting or self._shown == "omit" else self._told_before()
         shown.opened = shown.closed = self.waiting = True
-        return self._as_call(shown.call, tool)
+        return [*before, *self._as_call(shown.call, tool)]
+
+    def _told_before(self) -> list[ChatEvent]:
+        """What has run or never will, as text."""
+        over = [each for each in self._calls.values() if _is_settled(each.call) or each.call.denied]
+        return [
+            event for each in over if not (each.closed or self._waits(each)) for event in self._lines(each, last=True)
+        ]
 
     def _call(self, shown: _Shown, tool: Tool | None, *, last: bool) -> list[ChatEvent]:
-        if not (last or _is_known(shown.call)):
+        if not (last or (_is_known(shown.call) and not self._tools)):
             return []
         shown.opened = shown.closed = True
         return self._as_call(shown.call, tool)

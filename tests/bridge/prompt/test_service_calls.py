@@ -143,6 +143,22 @@ def test_parallel_calls_wait_together_and_nothing_else_is_told_after_them():
     assert shown.end() == []
 
 
+def test_a_client_that_runs_a_call_is_given_no_other_to_run():
+    shown = calls("calls", BASH)
+    assert shown.feed(call(state="finished", result=b'"x"')) + shown.feed(call(id="c2")) == []
+    before, *handed_over = shown.feed(call(id="c3", name="Bash"))
+    assert before == TextDelta('\n[tool list_dir {"path":"."}]\n[result of list_dir: x]\n')
+    assert handed_over == as_call("c3", "bash", '{"path":"."}', "shell")
+    assert shown.end() == []
+
+
+def test_where_no_call_of_the_client_came_the_others_are_told_as_calls_at_the_end():
+    shown = calls("calls", BASH)
+    assert shown.feed(call(state="finished")) + shown.feed(call(id="c2", name="Bash", state="finished")) == []
+    assert shown.end() == as_call("c1", "list_dir", '{"path":"."}') + as_call("c2", "bash", '{"path":"."}', "shell")
+    assert not shown.waiting
+
+
 def test_a_custom_tool_is_given_plain_text():
     told = calls("text", PATCH).feed(call(name="apply_patch", input=b'{"input":"*** Begin"}'))
     assert told == as_call("c1", "apply_patch", "*** Begin", "", True)
@@ -175,3 +191,5 @@ def test_whatever_comes_no_call_is_told_twice_and_each_is_whole(fed, way):
     assert len(started) == len(set(started)) == sum(isinstance(event, ToolCallEnded) for event in events)
     assert shown.end() == []
     assert shown.waiting or way == "calls" or not started
+    if shown.waiting:
+        assert {event.name for event in events if isinstance(event, ToolCallStarted)} == {"bash"}
