@@ -140,13 +140,13 @@ class ModelAlias(RoutingRow):
         blank=True,
         help_text="For lists of models, which show names without * and ?. Empty: the name itself.",
     )
-    ask_mode = models.CharField(max_length=8, choices=AskMode, blank=True, help_text="Empty: DEFAULT_ASK_MODE.")
-    tool_mode = models.CharField(max_length=8, choices=ToolMode, blank=True, help_text="Empty: TOOL_MODE.")
+    ask_mode = models.CharField(max_length=8, choices=AskMode, blank=True, help_text="Usually DEFAULT_ASK_MODE.")
+    tool_mode = models.CharField(max_length=8, choices=ToolMode, blank=True, help_text="Usually TOOL_MODE.")
     thinking = models.CharField(
         max_length=4,
         choices=Thinking,
         blank=True,
-        help_text="For requests that do not say whether they want the model's reasoning. Empty: not shown.",
+        help_text="The model's reasoning, for requests that do not say whether they want it.",
     )
 
     class Meta:

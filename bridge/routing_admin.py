@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.conf import settings
@@ -72,8 +72,29 @@ class OfferedModel(UnfoldAdminTextInputWidget):
         return format_html('{}<datalist id="{}-offered">{}</datalist>', field, name, options)
 
 
-class AliasForm(forms.ModelForm[ModelAlias]):
-    """Suggests models."""
+class UniquePattern(forms.ModelForm[Any]):
+    """Says beside the pattern that there is another like it."""
+
+    def clean_pattern(self) -> str:
+        """Whatever its case, as names have none."""
+        pattern: str = self.cleaned_data["pattern"].strip()
+        others = self._meta.model._default_manager.exclude(pk=self.instance.pk)
+        if others.filter(pattern__iexact=pattern).exists():
+            raise forms.ValidationError(f"Another {self._meta.model._meta.verbose_name} has this pattern.")
+        return pattern
+
+
+class AliasForm(UniquePattern):
+    """Suggests models, and says what the settings say."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        env = settings.ENV
+        tool_mode = "forward" if env.tool_forward_enabled else env.tool_mode
+        blanks = {"ask_mode": env.default_ask_mode, "tool_mode": tool_mode, "thinking": "not shown"}
+        for name in blanks.keys() & self.fields.keys():  # who may only look has none
+            field = cast("forms.ChoiceField", self.fields[name])
+            field.choices = [("", f"as usual: {blanks[name]}"), *list(field.choices)[1:]]
 
     class Meta:
         widgets: ClassVar = {"lingma_model": OfferedModel}
@@ -89,9 +110,9 @@ class ModelAliasAdmin(RoutingAdmin):
     search_fields = ("pattern", "lingma_model", "display_name", "note")
     list_before_template = "admin/bridge/modelalias/try_form.html"
     fieldsets: ClassVar = [
-        (None, {"fields": [("pattern", "lingma_model"), ("display_name", "note")]}),
-        ("Modes", {"fields": [("ask_mode", "tool_mode", "thinking")]}),
-        ("When it counts", {"fields": [("position", "enabled")]}),
+        (None, {"fields": ["pattern", "lingma_model", "display_name", "note"]}),
+        ("Modes", {"fields": ["ask_mode", "tool_mode", "thinking"]}),
+        ("When it counts", {"fields": ["position", "enabled"]}),
     ]
     empty_icon = "alt_route"
     empty_title = "No aliases"
@@ -172,7 +193,7 @@ def is_missing(alias: ModelAlias, offered: Mapping[str, str]) -> bool:
     return bool(wanted and offered) and wanted not in offered and wanted.lower() not in offered
 
 
-class PromptForm(forms.ModelForm[PromptTemplate]):
+class PromptForm(UniquePattern):
     """The template is read as it will be sent: in one width."""
 
     class Meta:
@@ -195,8 +216,8 @@ class PromptTemplateAdmin(RoutingAdmin):
     search_fields = ("pattern", "note", "template")
     readonly_fields = ("preview",)
     fieldsets: ClassVar = [
-        (None, {"fields": [("pattern", "note"), "template", "description_chars"]}),
-        ("When it counts", {"fields": [("position", "enabled")]}),
+        (None, {"fields": ["pattern", "note", "template", "description_chars"]}),
+        ("When it counts", {"fields": ["position", "enabled"]}),
         ("Preview", {"fields": ["preview"]}),
     ]
     empty_icon = "edit_note"

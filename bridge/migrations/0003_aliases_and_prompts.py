@@ -22,9 +22,9 @@ class Migration(migrations.Migration):
                 ('pattern', models.CharField(help_text="The name clients use, in any case. * stands for any text, ? for one character. Names of the account's own models always mean those models.", max_length=100, validators=[bridge.models.check_pattern])),
                 ('lingma_model', models.CharField(blank=True, help_text='Key or display name. Empty, or not offered by the account: DEFAULT_MODEL.', max_length=100, verbose_name='Lingma model')),
                 ('display_name', models.CharField(blank=True, help_text='For lists of models, which show names without * and ?. Empty: the name itself.', max_length=100)),
-                ('ask_mode', models.CharField(blank=True, choices=[('chat', 'chat'), ('agent', 'agent')], help_text='Empty: DEFAULT_ASK_MODE.', max_length=8)),
-                ('tool_mode', models.CharField(blank=True, choices=[('emulate', 'emulate'), ('bridge', 'bridge'), ('forward', 'forward')], help_text='Empty: TOOL_MODE.', max_length=8)),
-                ('thinking', models.CharField(blank=True, choices=[('on', 'shown'), ('off', 'not shown')], help_text="For requests that do not say whether they want the model's reasoning. Empty: not shown.", max_length=4)),
+                ('ask_mode', models.CharField(blank=True, choices=[('chat', 'chat'), ('agent', 'agent')], help_text='Usually DEFAULT_ASK_MODE.', max_length=8)),
+                ('tool_mode', models.CharField(blank=True, choices=[('emulate', 'emulate'), ('bridge', 'bridge'), ('forward', 'forward')], help_text='Usually TOOL_MODE.', max_length=8)),
+                ('thinking', models.CharField(blank=True, choices=[('on', 'shown'), ('off', 'not shown')], help_text="The model's reasoning, for requests that do not say whether they want it.", max_length=4)),
             ],
             options={
                 'verbose_name': 'alias',

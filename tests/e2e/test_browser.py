@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.e2e.installation import PASSWORD, until
+from tests.e2e.installation import KEY, PASSWORD, until
 from tests.e2e.speech import OPENAI, send
 from tests.e2e.test_installation import start
 
@@ -73,8 +73,6 @@ def test_a_key_is_made_seen_once_and_used_and_its_traces_are_seen(page, whole):
 
 
 def test_a_session_that_is_forgotten_is_not_gone_on_in(page, whole):
-    from tests.e2e.installation import KEY
-
     question = {"role": "user", "content": "[[sim: text=remembered]] x"}
     body = OPENAI.body([question])
     assert send(whole, "POST", OPENAI.path, key=KEY, body=body).text == "remembered"
@@ -97,7 +95,24 @@ def test_no_page_of_the_console_has_an_error(browser, whole, page, scheme):
     page.on("response", lambda response: problems.append(response.url) if response.status >= 400 else None)
     for path in (
         "", "accounts/apikey/", "accounts/team/", "accounts/usage/", "sessions_store/entry/", "bridge/instance/",
-        "django_celery_beat/periodictask/",
+        "bridge/modelalias/", "bridge/modelalias/add/", "bridge/modelalias/try/?name=gpt-5", "bridge/prompttemplate/",
+        "bridge/prompttemplate/add/", "django_celery_beat/periodictask/",
     ):  # fmt: skip
         page.goto(f"/admin/{path}")
     assert problems == []
+
+
+def test_an_alias_that_is_added_counts_within_seconds(page, whole):
+    page.goto("/admin/bridge/modelalias/add/")
+    page.fill("input[name=pattern]", "Team-*")
+    page.fill("input[name=lingma_model]", "qwen3-coder")
+    page.click("button[name=_save], input[name=_save]")
+    page.wait_for_url(re.compile("/modelalias/$"))
+    body = OPENAI.body("[[sim: text=hello]] x", model="team-fast")
+
+    def used():
+        return send(whole, "POST", OPENAI.path, key=KEY, body=body).headers["x-lingma-model"]
+
+    assert until(lambda: used() != "org_auto" and used(), 10, every=0.2) == "dashscope_qwen3_coder"
+    page.goto("/admin/bridge/modelalias/try/?name=team-fast")
+    assert "dashscope_qwen3_coder" in page.content()

@@ -115,7 +115,7 @@ def test_models_come_in_the_shape_of_the_version_header(gateway):
 
 def test_an_unknown_model_is_404_in_both_dialects(gateway):
     for dialect, headers in ((OPENAI, {}), (ANTHROPIC, {"anthropic-version": "2023-06-01"})):
-        answer = send(gateway, "GET", "/v1/models/gpt-99", key=KEY, headers=headers)
+        answer = send(gateway, "GET", "/v1/models/llama-99", key=KEY, headers=headers)
         assert answer.status == 404
         assert is_error_of(dialect, answer)
 

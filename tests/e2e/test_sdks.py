@@ -79,7 +79,7 @@ def test_openai_lists_models(oai):
     assert "org_auto" in [model.id for model in models]
     assert oai.models.retrieve("org_auto").object == "model"
     with pytest.raises(openai.NotFoundError):
-        oai.models.retrieve("gpt-99")
+        oai.models.retrieve("llama-99")
 
 
 @pytest.mark.parametrize(
