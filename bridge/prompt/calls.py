@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -10,23 +9,14 @@ import msgspec
 from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from bridge.chat.request import Tool
 from bridge.prompt.arguments import Unreadable
+from bridge.prompt.call_block import Block
+from bridge.prompt.call_marks import FENCE, Marks
 from bridge.prompt.envelope import Envelope
 from bridge.prompt.tool_names import ToolNames
-
-MOST_HELD = 256 * 1024
-"""Characters of a call that are held until its tool and the beginning of its arguments are known."""
-
-MOST_GUESSED = 400
-"""The same for what may be a call because a model would write one so, without the delimiter."""
 
 _MOST_SPACE = 64
 _MOST_HEAD = 40
 _SPACE = " \t\r\n"
-_NATIVE, _NATIVE_END = "<tool_call>", "</tool_call>"
-_FENCE = "```"
-_THREE_TICKS = re.compile(r"(?<!`)```(?!`)")
-_HEAD = re.compile(r"[A-Za-z_ \t]*\s*")
-_INFOS = frozenset(("", "json", "jsonaction", "action", "tool", "toolcall", "toolcalls", "tooluse", "functioncall"))
 _CUT_OFF = "the reply was cut off in the middle of the call"
 
 
@@ -41,35 +31,6 @@ class Flawed(msgspec.Struct, frozen=True):
 CallEvent = TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded | Flawed
 
 
-class _Block:
-    """What is being read as a call: begun by the delimiter (`sure`), or by what models write instead of it."""
-
-    def __init__(self, marker: str, envelope: Envelope, *, sure: bool, fenced: bool) -> None:
-        self.marker = marker
-        self.envelope = envelope
-        self.sure = sure
-        self.fenced = fenced
-        self.told = False
-        self.ended = False
-        self.as_text = False
-        self.reason = ""
-        self.ends: tuple[str, ...] = ()
-        self.closed = False
-        self.raw: list[str] = []
-        self.room = MOST_HELD if sure else MOST_GUESSED
-
-    def keep(self, text: str) -> None:
-        """Remember what was read of it, as far as there is room."""
-        if self.room > 0:
-            self.raw.append(text[: self.room])
-        self.room -= len(text)
-
-    @property
-    def source(self) -> str:
-        """What was read of it, with what it began with."""
-        return self.marker + "".join(self.raw)
-
-
 class CallParser:
     """
     Feed the text of a reply, get text and calls. How the text is cut into pieces makes no difference to what is told.
@@ -77,6 +38,7 @@ class CallParser:
     Text goes through at once but for what may be the beginning of a call and white space that may stand before one.
     A call's start is told when its tool and the beginning of its arguments are known, then the arguments as they
     come. When they break off, or go on as something that is no JSON, `cut_off` is set and nothing more is told.
+    No input raises, and no more is held than `call_block` allows.
     """
 
     def __init__(self, nonce: str, tools: Sequence[Tool], new_id: Callable[[], str]) -> None:
@@ -84,28 +46,27 @@ class CallParser:
         """The reply ended inside a call of which something had been told."""
         self.broken = False
         """As `cut_off`, because what came is no JSON."""
-        self._opener = f"<call:{nonce}>"
-        self._closer = f"</call:{nonce}>"
+        self._marks = Marks(nonce)
         self._names = ToolNames(tools)
         self._new_id = new_id
-        self._mode = self._text
+        self._mode = CallParser._text
         self._plain = True
         self._held = ""
         self._space = ""
         self._ticked = False
         self._behind_call = False
-        self._fenced = False
-        self._block = _Block("", Envelope(self._names.find), sure=False, fenced=False)
+        self._block = Block("", Envelope(self._names.find), sure=False, fenced=False)
 
     def feed(self, text: str) -> list[CallEvent]:
         """What can be told now."""
-        if self._plain and "<" not in text and "`" not in text and text and text[-1] > " ":
-            if self._space:
-                text = self._space + text
-                self._space = ""
+        plain = self._plain and "<" not in text and "`" not in text and text
+        if plain and text[-1] > " " and not self._space:
             return [TextDelta(text)]
         events: list[CallEvent] = []
-        self._go_on(self._held + text, events)
+        if plain:
+            self._say(text, events)
+        else:
+            self._go_on(self._held + text, events)
         return events
 
     def end(self) -> list[CallEvent]:
@@ -124,20 +85,20 @@ class CallParser:
         mode = None
         while mode != self._mode:
             mode = self._mode
-            text = mode(text, events)
+            text = mode(self, text, events)
         self._held = text
-        self._plain = not (text or self._ticked or self._behind_call) and mode == self._text
+        self._plain = not (text or self._ticked or self._behind_call) and mode == CallParser._text
 
     def _at_end(self, held: str, events: list[CallEvent]) -> str | None:
         """The reply ends in some mode: what is to be read once more as text, None for nothing."""
-        if self._mode == self._in_block:
+        if self._mode == CallParser._in_block:
             return self._block_cut(held, events)
-        if self._mode == self._head:
+        if self._mode == CallParser._head:
             return self._no_call(held, events)
-        if self._mode == self._skip:
+        if self._mode == CallParser._skip:
             self._block.keep(held)
             self._flawed(events)
-        elif self._mode == self._text:
+        elif self._mode == CallParser._text:
             self._say(held, events)
         return None
 
@@ -145,43 +106,17 @@ class CallParser:
 
     def _text(self, text: str, events: list[CallEvent]) -> str:
         """Look for what begins a call."""
-        at, marker = self._marker(text)
+        at, marker = self._marks.first(text, ticked=self._ticked)
         if not marker:
-            keep = self._possible_marker(text)
+            keep = self._marks.possible(text, ticked=self._ticked)
             self._say(text[: len(text) - keep], events)
             return text[len(text) - keep :]
         self._say(text[:at], events)
-        if marker == _FENCE:
-            self._fenced = False
-            self._mode = self._head
+        if marker == FENCE:
+            self._mode = CallParser._head
         else:
-            self._begin(marker, sure=marker == self._opener, fenced=False)
+            self._begin(marker, sure=marker == self._marks.opener, fenced=False)
         return text[at + len(marker) :]
-
-    def _marker(self, text: str) -> tuple[int, str]:
-        """The first of those in the text."""
-        found = [(at, each) for each in (self._opener, _NATIVE) if (at := text.find(each)) >= 0]
-        if (at := self._fence(text)) >= 0:
-            found.append((at, _FENCE))
-        return min(found, default=(0, ""))
-
-    def _fence(self, text: str) -> int:
-        """Where exactly three backticks stand, with something behind them; -1 for nowhere."""
-        if _FENCE not in text:
-            return -1
-        start = len(text) - len(text.lstrip("`")) if self._ticked else 0
-        found = _THREE_TICKS.search(text, start)
-        return found.start() if found and found.end() < len(text) else -1
-
-    def _possible_marker(self, text: str) -> int:
-        """How many characters at the end may be the beginning of one."""
-        at = text.rfind("<", max(0, len(text) - max(len(self._opener), len(_NATIVE))))
-        if at >= 0 and (self._opener.startswith(text[at:]) or _NATIVE.startswith(text[at:])):
-            return len(text) - at
-        if text[-1:] != "`":
-            return 0
-        ticks = len(text) - len(text.rstrip("`"))
-        return ticks if ticks <= len(_FENCE) and not (self._ticked and ticks == len(text)) else 0
 
     def _say(self, text: str, events: list[CallEvent]) -> None:
         """Tell text, but for white space at its end: a call may follow. Behind a call, white space is dropped."""
@@ -200,47 +135,30 @@ class CallParser:
     # Fences
 
     def _head(self, text: str, events: list[CallEvent]) -> str:
-        """Behind three backticks: only what is announced as JSON and looks like it may be a call."""
-        found = _HEAD.match(text)
-        head = found.group() if found else ""
-        rest = text[len(head) :]
-        if len(head) > _MOST_HEAD:
-            return self._no_call(text, events)
-        if not rest:
+        """Behind three backticks: only what looks like it may be a call."""
+        marker, length = self._marks.in_fence(text)
+        if length < 0:
             return text
-        if rest[0] == "<":
-            return self._delimiter_in_fence(text, rest, events)
-        if rest[0] not in "{[" or "".join(head.lower().replace("_", " ").split()) not in _INFOS:
+        if not length:
             return self._no_call(text, events)
-        self._begin(_FENCE + head, sure=False, fenced=True)
-        return rest
-
-    def _delimiter_in_fence(self, text: str, rest: str, events: list[CallEvent]) -> str:
-        """Some put a call in its delimiters into a fence: then the fence is no text."""
-        for marker in (self._opener, _NATIVE):
-            if rest.startswith(marker):
-                kept = text[: len(text) - len(rest) + len(marker)]
-                self._begin(_FENCE + kept, sure=marker == self._opener, fenced=True)
-                return rest[len(marker) :]
-            if marker.startswith(rest):
-                return text
-        return self._no_call(text, events)
+        self._begin(FENCE + text[:length], sure=marker == self._marks.opener, fenced=True)
+        return text[length:]
 
     def _no_call(self, rest: str, events: list[CallEvent]) -> str:
-        self._mode = self._text
-        self._say(_FENCE, events)
+        self._mode = CallParser._text
+        self._say(FENCE, events)
         return rest
 
     # Calls
 
     def _begin(self, marker: str, *, sure: bool, fenced: bool) -> None:
-        self._block = _Block(marker, Envelope(self._names.find), sure=sure, fenced=fenced)
-        self._mode = self._in_block
+        self._block = Block(marker, Envelope(self._names.find), sure=sure, fenced=fenced)
+        self._mode = CallParser._in_block
 
     def _in_block(self, text: str, events: list[CallEvent]) -> str:
         """Read the call as far as it goes."""
         block = self._block
-        while self._mode == self._in_block:
+        while self._mode == CallParser._in_block:
             free = block.told or block.as_text
             window = text if free else text[: block.room]
             try:
@@ -254,7 +172,7 @@ class CallParser:
             elif block.envelope.begun and not block.told and not self._accept():
                 text = self._reject(text, events)
             self._tell(events)
-            if sign == "done" and self._mode == self._in_block:
+            if sign == "done" and self._mode == CallParser._in_block:
                 self._close(as_text=block.as_text)
             elif not sign:
                 over = not free and len(text) >= block.room
@@ -274,7 +192,7 @@ class CallParser:
     def _tell(self, events: list[CallEvent]) -> None:
         """What is known of the call and was not told yet."""
         block, envelope = self._block, self._block.envelope
-        if not envelope.begun or self._mode != self._in_block:
+        if not envelope.begun or self._mode != CallParser._in_block:
             return
         if not block.told and envelope.tool:
             block.told = True
@@ -292,9 +210,9 @@ class CallParser:
 
     def _close(self, *, as_text: bool) -> None:
         """The call's object is complete."""
-        self._mode = self._text if as_text else self._behind
+        self._mode = CallParser._text if as_text else CallParser._behind
         self._behind_call = not as_text
-        self._block.ends = (self._closer, _NATIVE_END, "</call>", *([_FENCE] if self._block.fenced else []))
+        self._block.ends = self._marks.ends(fenced=self._block.fenced)
 
     def _unknown(self, rest: str, events: list[CallEvent]) -> str:
         """A tool that is not the request's: the block is text as it is written, to the end of its JSON."""
@@ -307,10 +225,10 @@ class CallParser:
 
     def _reject(self, rest: str, events: list[CallEvent]) -> str:
         """It was no call: what began it is text, and what followed is looked at again."""
-        self._mode = self._text
+        self._mode = CallParser._text
         marker = self._block.marker
-        self._say(marker[:3] if marker.startswith(_FENCE) else marker, events)
-        return self._block.source[3 if marker.startswith(_FENCE) else len(marker) :] + rest
+        self._say(marker[:3] if marker.startswith(FENCE) else marker, events)
+        return self._block.source[3 if marker.startswith(FENCE) else len(marker) :] + rest
 
     def _stopped(self, problem: Unreadable, text: str, events: list[CallEvent]) -> str:
         """The JSON does not go on: the end of the block, or garbage."""
@@ -319,9 +237,9 @@ class CallParser:
         text = text[problem.at :]
         self._tell(events)
         if block.as_text:
-            self._mode = self._text
+            self._mode = CallParser._text
             return text
-        marks = self._marks()
+        marks = self._marks.breaks(fenced=block.fenced)
         if text and not problem.final:
             if text.startswith(marks) and self._completed("", closed=True, events=events):
                 return text
@@ -337,21 +255,16 @@ class CallParser:
         self._close(as_text=False)
         return True
 
-    def _marks(self) -> tuple[str, ...]:
-        """What shows that a call is over even if its braces are not closed."""
-        marks = (self._closer, _NATIVE_END, "</call>", self._opener, _NATIVE)
-        return (*marks, _FENCE) if self._block.fenced else marks
-
     def _give_up(self, text: str, reason: str, events: list[CallEvent]) -> str:
         """The call cannot be read further than this."""
         if self._block.ended:
             self._close(as_text=False)
         elif self._block.told:
             self.cut_off = self.broken = True
-            self._mode = self._nothing
+            self._mode = CallParser._nothing
         elif self._block.sure:
             self._block.reason = reason
-            self._mode = self._skip
+            self._mode = CallParser._skip
         else:
             return self._reject(text, events)
         return text
@@ -362,7 +275,7 @@ class CallParser:
         if block.as_text:
             self._say(held, events)
             return None
-        rest = "" if any(mark.startswith(held) for mark in self._marks()) else held
+        rest = "" if any(mark.startswith(held) for mark in self._marks.breaks(fenced=block.fenced)) else held
         if block.ended or self._completed(rest, closed=False, events=events):
             return None
         if not block.told and not block.sure:
@@ -383,28 +296,23 @@ class CallParser:
         text = text.lstrip(_SPACE if block.closed else f"{_SPACE},]}}")
         while end := next((each for each in block.ends if text.startswith(each)), ""):
             text = text[len(end) :].lstrip(_SPACE)
-            block.ends = (_FENCE,) if block.fenced and end != _FENCE else ()
+            block.ends = (FENCE,) if block.fenced and end != FENCE else ()
             block.closed = True
         if text[:1] == "{" and not block.closed:
             self._begin("", sure=block.sure, fenced=block.fenced)
         elif not block.ends or (text and not any(each.startswith(text) for each in block.ends)):
-            self._mode = self._text
+            self._mode = CallParser._text
         return text
 
     def _skip(self, text: str, events: list[CallEvent]) -> str:
         """Look for the end of a block that cannot be read."""
-        block, marks = self._block, (self._closer, self._opener)
-        at, mark = min(((at, mark) for mark in marks if (at := text.find(mark)) >= 0), default=(0, ""))
-        if not mark:
-            at = max(text.rfind("<"), 0)
-            at = at if any(mark.startswith(text[at:]) for mark in marks) else len(text)
-            block.keep(text[:at])
-            return text[at:]
-        at += len(mark) if mark == self._closer else 0
-        block.keep(text[:at])
-        self._flawed(events)
-        self._close(as_text=False)
-        block.ends, block.closed = (_FENCE,) if block.fenced else (), True
+        at, whole = self._marks.flawed_end(text)
+        self._block.keep(text[:at])
+        if whole:
+            self._flawed(events)
+            self._close(as_text=False)
+            self._block.closed = True
+            self._block.ends = (FENCE,) if self._block.fenced else ()
         return text[at:]
 
     def _nothing(self, text: str, events: list[CallEvent]) -> str:
