@@ -112,6 +112,7 @@ class Answer:
         self._cut_text: list[str] = []  # what the cutter let through
         self._started = False
         self._estimated = 0  # tokens of the request
+        self._corrected: LoggedUsage | None = None  # what the reply that had to be corrected has cost
         task.teller.forget()
 
     async def run(self) -> None:
@@ -191,6 +192,8 @@ class Answer:
 
     def _correction(self, ask: Ask, turn: Turn) -> Ask:
         """In the session of the reply that is corrected."""
+        log = self._instance.log
+        self._corrected = log.usage(turn.request_id) if log is not None else None
         session_id = turn.end.session_id if turn.end else ask.session_id
         text = self._reader.correction
         self._reader.again()
@@ -329,7 +332,9 @@ class Answer:
         if logged is not None:
             calibration.input.learn(self._estimated, logged.prompt_tokens)
             calibration.output.learn(guess, logged.completion_tokens)
-            record.prompt_tokens, record.completion_tokens = logged.prompt_tokens, logged.completion_tokens
+            spent = [logged, self._corrected] if self._corrected is not None else [logged]
+            record.prompt_tokens = sum(each.prompt_tokens for each in spent)
+            record.completion_tokens = sum(each.completion_tokens for each in spent)
             record.usage_source = "upstream"
         else:
             limit = self._request.max_tokens
