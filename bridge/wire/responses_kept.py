@@ -23,6 +23,16 @@ class Kept(msgspec.Struct, frozen=True):
         """The items that were said."""
         return _OUTPUT.decode(self.response).output
 
+    def find(self, response_id: str, item_id: str) -> msgspec.Raw | None:
+        """The item of this id, said or told; also by the id that the list of input items gave it."""
+        for raw in (*self.output(), *self.input):
+            if _ITEM.decode(raw).get("id") == item_id:
+                return raw
+        for index, raw in enumerate(self.input):
+            if _listed(raw, response_id, index)["id"] == item_id:
+                return raw
+        return None
+
 
 class _Output(msgspec.Struct):
     output: list[msgspec.Raw]
@@ -55,7 +65,7 @@ def counted(tokens: int) -> bytes:
 
 def input_items(kept: Kept, response_id: str, query: Mapping[str, str]) -> bytes:
     """One page of what the model was told, the latest first unless `order=asc`. Raise InvalidRequest."""
-    items = [_listed(raw, f"{response_id.removeprefix('resp_')}i{index:x}") for index, raw in enumerate(kept.input)]
+    items = [_listed(raw, response_id, index) for index, raw in enumerate(kept.input)]
     if query.get("order", "desc") != "asc":
         items.reverse()
     if after := query.get("after"):
@@ -82,12 +92,12 @@ def _limit(given: str | None) -> int:
     return int(given)
 
 
-def _listed(raw: msgspec.Raw, name: str) -> dict[str, Any]:
+def _listed(raw: msgspec.Raw, response_id: str, index: int) -> dict[str, Any]:
     """The item with all that lists promise and requests may omit: type, status, id, texts as parts."""
     item = _ITEM.decode(raw)
     kind = item.setdefault("type", "message")
     if not item.get("id"):
-        item["id"] = f"{'msg' if kind == 'message' else 'item'}_{name}"
+        item["id"] = f"{'msg' if kind == 'message' else 'item'}_{response_id.removeprefix('resp_')}i{index:x}"
     item.setdefault("status", "completed")
     if kind == "message" and not isinstance(item.get("content"), list):
         text = item.get("content") or ""

@@ -73,15 +73,10 @@ class _Body(_Fields):
     prompt_cache_key: msgspec.Raw = msgspec.Raw()
 
 
-class _Id(msgspec.Struct):
-    id: Any = None
-
-
 _BODY = msgspec.json.Decoder(_Body)
 _INPUT = msgspec.json.Decoder(str | list[msgspec.Raw] | None)
 _TEXT = msgspec.json.Decoder(_Text | None)
 _REASONING = msgspec.json.Decoder(_Reasoning | None)
-_ID = msgspec.json.Decoder(_Id)
 
 Read = tuple[msgspec.Raw, Item, Path]
 """An item as it was sent, as it was read, and where it stands."""
@@ -190,10 +185,10 @@ def _resolved(each: Read, kept: Mapping[str, Kept]) -> Read:
     if item.kind != "item_reference":
         return each
     wanted = text_at(item.id, (*at, "id"))
-    holder = kept.get(response_of_item(wanted))
-    for raw in holder.output() + holder.input if holder else []:
-        if _ID.decode(raw).id == wanted:
-            return raw, read_item(raw, at), at
+    holder = response_of_item(wanted)
+    raw = kept[holder].find(holder, wanted) if holder in kept else None
+    if raw is not None:
+        return raw, read_item(raw, at), at
     raise InvalidRequest(f"Item with id '{wanted}' not found.", param=(*at, "id"), code="invalid_value")
 
 

@@ -53,6 +53,13 @@ def test_pages_follow_one_another_latest_first():
     assert page(after="unknown")["first_id"] is None
 
 
+def test_every_id_of_the_list_finds_its_item():
+    ids = [item["id"] for item in page(order="asc")["data"]]
+    assert [json.loads(bytes(kept().find(ID, id_))) for id_ in ids] == ITEMS
+    assert kept(output=[{"id": "msg_9"}]).find(ID, "msg_9")
+    assert kept().find(ID, "msg_9") is None
+
+
 @pytest.mark.parametrize("limit", ["0", "101", "many", "-1", ""])
 def test_a_limit_that_makes_no_sense_is_refused(limit):
     with pytest.raises(InvalidRequest) as caught:
