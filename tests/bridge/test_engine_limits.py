@@ -7,6 +7,7 @@ import pytest
 
 from bridge.chat.errors import Overloaded, Unavailable
 from bridge.chat.events import Failed, Finished, FinishReason, KeepAlive, Started, TextDelta, TokenUsage
+from bridge.chat.request import Tool, ToolChoice
 from bridge.chat.tokens import estimate
 from tests.bridge.chats import Reading, chat, replying, request, say
 from tests.bridge.lingma.service import finish
@@ -168,3 +169,14 @@ async def test_estimates_learn_from_the_figures(new_service, new_engine, with_lo
     service.on_ask = replying("Hello")
     usage = (await chat(engine, request("Hi"))).end.usage
     assert (usage.source, usage.output_tokens) == ("estimate", 8)
+
+
+async def test_a_corrected_reply_costs_what_both_attempts_cost(new_service, new_engine, with_log, tmp_path):
+    async def on_ask(peer, params):
+        tell_usage(tmp_path, params, 100, 10)
+        await replying("No.")(peer, params)
+
+    engine = await new_engine(with_log(await new_service(on_ask)))
+    fields = {"tools": (Tool("read"),), "tooling": True, "tool_choice": ToolChoice("required")}
+    done = await chat(engine, request("Hi", **fields))
+    assert done.end.usage == TokenUsage(200, 20, "upstream")
