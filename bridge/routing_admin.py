@@ -94,7 +94,8 @@ class AliasForm(UniquePattern):
         blanks = {"ask_mode": env.default_ask_mode, "tool_mode": tool_mode, "thinking": "not shown"}
         for name in blanks.keys() & self.fields.keys():  # who may only look has none
             field = cast("forms.ChoiceField", self.fields[name])
-            field.choices = [("", f"as usual: {blanks[name]}"), *list(field.choices)[1:]]
+            choices = self._meta.model._meta.get_field(name).choices or []
+            field.choices = [("", f"as usual: {blanks[name]}"), *choices]
 
     class Meta:
         widgets: ClassVar = {"lingma_model": OfferedModel}

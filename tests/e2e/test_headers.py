@@ -27,10 +27,19 @@ def test_a_whole_reply_tells_how_long_it_took(gateway, dialect):
     assert gateway.ask(dialect, "[[sim: text=hi]] x").headers["x-lingma-total-ms"].isdigit()
 
 
-def test_an_unknown_model_is_the_default_one(gateway, dialect):
-    answer = gateway.ask(dialect, "[[sim: text=hi]] x", model="claude-opus-99")
-    assert answer.headers["x-lingma-model"] == "org_auto"
-    assert answer.json()["model"] == "claude-opus-99"
+@pytest.mark.parametrize(
+    ("name", "used"),
+    [
+        ("llama-99", "org_auto"),
+        ("claude-opus-99", "dashscope_qwen3_coder"),
+        ("gpt-99-mini", "org_auto"),
+        ("Qwen3.6-Plus", "dashscope_qmodel"),
+    ],
+)
+def test_a_name_means_a_model_and_the_reply_keeps_the_name(gateway, dialect, name, used):
+    answer = gateway.ask(dialect, "[[sim: text=hi]] x", model=name)
+    assert answer.headers["x-lingma-model"] == used
+    assert answer.json()["model"] == name
 
 
 @pytest.mark.parametrize(

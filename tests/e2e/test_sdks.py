@@ -154,7 +154,7 @@ def test_anthropic_lists_models_to_the_end(ant):
     assert [model.id for model in ant.models.list(limit=1)] == ids
     assert ant.models.retrieve("org_auto").type == "model"
     with pytest.raises(anthropic.NotFoundError):
-        ant.models.retrieve("claude-99")
+        ant.models.retrieve("llama-99")
 
 
 @pytest.mark.parametrize(
