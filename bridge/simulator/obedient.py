@@ -12,7 +12,7 @@ from . import plan
 from .plan import Call, Step
 
 NONCE = re.compile(r"<call:([a-z0-9]{10})>")
-HEADING = re.compile(r"^\[(?:Result of|Failed) tool call [^\n]*\]$", re.MULTILINE)
+HEADING = re.compile(r"^\[(Result of|Failed) tool call [^\n]*\]$", re.MULTILINE)
 NEXT_TURN = re.compile(
     r"\n+\[(?:System|User|Assistant|Tools|Result of tool call [^\n]*|Failed tool call [^\n]*)\]\s*(?:\n|$)"
 )
@@ -27,7 +27,8 @@ class Memory(msgspec.Struct):
 
     nonce: str = ""
     plan: str = ""
-    results: int = 0
+    failed: list[bool] = []
+    """One for each result that came, in their order."""
     last_result: str = ""
     said: list[int] = []
     attempts: dict[int, int] = {}
@@ -50,11 +51,11 @@ def perform(memory: Memory, prompt: str, told: str, *, given: str) -> Reply | No
     if not memory.plan:
         return None
     steps = plan.read(memory.plan)
-    number = _next(steps, memory, told)
+    number, refused = _next(steps, memory, told)
     if number == len(steps):
         return Reply("", DONE)
     step = steps[number]
-    memory.attempts[number] = attempt = memory.attempts.get(number, 0) + 1
+    memory.attempts[number] = attempt = max(memory.attempts.get(number, 0), refused) + 1
     if not step.all_calls:
         memory.said.append(number)
     return Reply(_filled(step.think, memory), _written(step, memory, flaw=step.flaw if attempt <= step.times else ""))
@@ -63,47 +64,50 @@ def perform(memory: Memory, prompt: str, told: str, *, given: str) -> Reply | No
 def _learn(memory: Memory, prompt: str, told: str, given: str) -> None:
     """A delimiter in a tool's result is data; the newest one outside of results is the contract's."""
     if given and (given != memory.plan or told != prompt):
-        memory.plan, memory.results, memory.last_result, memory.said, memory.attempts = given, 0, "", [], {}
+        memory.plan, memory.failed, memory.last_result, memory.said, memory.attempts = given, [], "", [], {}
     if "<call:" in prompt:
         trusted = NONCE.findall(_without_results(prompt)) or ([memory.nonce] if memory.nonce else NONCE.findall(prompt))
         memory.nonce = trusted[-1] if trusted else ""
-    if found := results(told):
-        memory.results += len(found)
-        memory.last_result = found[-1]
+    for failed, low, high in _result_places(told):
+        memory.failed.append(failed)
+        memory.last_result = REMINDER.sub("", told[low:high]).strip("\n")
 
 
-def results(prompt: str) -> list[str]:
-    """The texts of the tool results in a prompt, in their order."""
-    return [REMINDER.sub("", prompt[low:high]).strip("\n") for low, high in _result_places(prompt)]
-
-
-def _result_places(prompt: str) -> list[tuple[int, int]]:
+def _result_places(prompt: str) -> list[tuple[bool, int, int]]:
+    """(whether it is a failure, where its text begins, where it ends) of every result."""
     places = []
     for heading in HEADING.finditer(prompt):
         end = NEXT_TURN.search(prompt, heading.end())
-        places.append((heading.end(), end.start() if end else len(prompt)))
+        places.append((heading[1] == "Failed", heading.end(), end.start() if end else len(prompt)))
     return places
 
 
 def _without_results(prompt: str) -> str:
     kept, at = [], 0
-    for low, high in _result_places(prompt):
+    for _, low, high in _result_places(prompt):
         kept.append(prompt[at:low])
         at = high
     return "".join([*kept, prompt[at:]])
 
 
-def _next(steps: list[Step], memory: Memory, told: str) -> int:
-    """A step with calls is done when their results are there, one without when it was said."""
-    results_left = memory.results
+def _next(steps: list[Step], memory: Memory, told: str) -> tuple[int, int]:
+    """The step to perform, and how often the tool itself has refused it so far.
+
+    A step with calls is done when their results are there, one without when it was said. Failures that a step meant
+    to provoke do not count: it is tried again.
+    """
+    failed = memory.failed
     for number, step in enumerate(steps):
+        refused = 0
         if calls := len(step.all_calls):
-            if results_left < calls:
-                return number
-            results_left -= calls
+            while step.flaw and refused < step.times and failed[:calls] == [True] * calls:
+                refused, failed = refused + 1, failed[calls:]
+            if len(failed) < calls:
+                return number, refused
+            failed = failed[calls:]
         elif number not in memory.said and not _stands_in(told, step.say):
-            return number
-    return len(steps)
+            return number, 0
+    return len(steps), 0
 
 
 def _stands_in(told: str, text: str) -> bool:
@@ -112,7 +116,7 @@ def _stands_in(told: str, text: str) -> bool:
 
 
 def _filled(text: str, memory: Memory) -> str:
-    return text.replace("{{last_result}}", memory.last_result).replace("{{results}}", str(memory.results))
+    return text.replace("{{last_result}}", memory.last_result).replace("{{results}}", str(len(memory.failed)))
 
 
 # -- writing ----------------------------------------------------------------------------------------------------

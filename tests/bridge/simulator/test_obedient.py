@@ -114,6 +114,21 @@ def test_a_flaw_is_written_once_and_then_put_right(flaw):
     assert step("[System]\nThat was no valid call.").text == block()
 
 
+def test_a_flawed_call_that_the_tool_refuses_is_put_right_too():
+    step = session({**READ, "flaw": "missing"}, ANSWER)
+    step(CONTRACT)
+    assert step(result("path is missing", verb="Failed")).text == block()
+    assert step(result("hello")).text == "It says: hello"
+    whole = f"{result('path is missing', verb='Failed')}\n\n[Tools]\n{CONTRACT}"
+    assert told([{**READ, "flaw": "missing"}, ANSWER], whole) == block()
+
+
+def test_a_failure_that_no_flaw_provoked_is_a_result():
+    step = session(READ, ANSWER)
+    step(CONTRACT)
+    assert step(result("no such file", verb="Failed")).text == "It says: no such file"
+
+
 def test_typographic_quotes_leave_escaped_ones_alone():
     step = session({"call": "Say", "arguments": {"text": 'he said "no"'}, "flaw": "quotes"})
     assert '{“text”: “he said \\"no\\"”}' in step(CONTRACT).text
