@@ -4,16 +4,20 @@
 SHELL := /bin/sh
 PY := .venv/bin/python
 
-.PHONY: help run test lint bench format lock clean
+.PHONY: help run test test-clients lint bench format lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv/.run ## set up what is missing and run the gateway until Ctrl-C
 	@exec $(PY) -m gateway_project.supervise
 
 test: .venv/.test ## run all tests
 	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-clients: .venv/.test ## install coding agents and SDKs for Node, and drive them
+	@$(PY) -m tests.clients.install
+	@$(PY) -m pytest tests/clients $(ARGS)
 
 lint: .venv/.test ## check format, lint, types, import directions and migrations
 	@.venv/bin/ruff format --check --quiet . || { echo "Run 'make format'."; exit 1; }
