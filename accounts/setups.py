@@ -62,6 +62,24 @@ codex -c model="%(model)s" -c model_provider="lingma" \\
 """,
     ),
     (
+        "Cline",
+        "Into its settings, as API provider OpenAI Compatible",
+        """
+Base URL  %(base)s/v1
+API key   %(key)s
+Model ID  %(model)s
+""",
+    ),
+    (
+        "aider",
+        "In a terminal",
+        """
+export OPENAI_API_BASE="%(base)s/v1"
+export OPENAI_API_KEY="%(key)s"
+aider --model openai/%(model)s
+""",
+    ),
+    (
         "OpenAI SDK",
         "Python, pip install openai",
         """

@@ -61,7 +61,9 @@ def test_a_new_key_is_shown_on_the_page_that_answers_its_making(admin_client, se
     assert "no-store" in page["Cache-Control"]
 
 
-@pytest.mark.parametrize("client_name", ["Claude Code", "Codex", "opencode", "OpenAI SDK", "Anthropic SDK", "curl"])
+@pytest.mark.parametrize(
+    "client_name", ["Claude Code", "Codex", "opencode", "Cline", "aider", "OpenAI SDK", "Anthropic SDK", "curl"]
+)
 def test_the_page_has_a_set_up_for_each_client_with_the_address_it_was_asked_at(admin_client, client_name):
     page = text_of(admin_client.post(ADD, {"name": "a", "rpm": 0, "tpm": 0, "concurrency": 0}, HTTP_HOST="localhost"))
     section = page.partition(f">{client_name}<")[2].partition("</section>")[0]

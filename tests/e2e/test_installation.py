@@ -36,21 +36,22 @@ def filed(directory, request_id):
     """The row of a turn in the database."""
     database = sqlite3.connect(directory / "gateway.sqlite3")
     try:
-        columns = "status, protocol, model, prompt_tokens, completion_tokens, usage_source"
+        columns = "status, protocol, model, prompt_tokens, completion_tokens, usage_source, agent"
         query = f"select {columns} from accounts_usage where request_id = ?"
         return database.execute(query, [request_id]).fetchall()
     finally:
         database.close()
 
 
-def ask(gateway, dialect, prompt, **more):
-    return send(gateway, "POST", dialect.path, key=KEY, body=dialect.body(prompt, **more))
+def ask(gateway, dialect, prompt, *, headers=None, **more):
+    return send(gateway, "POST", dialect.path, key=KEY, body=dialect.body(prompt, **more), headers=headers)
 
 
 def test_a_turn_becomes_one_row_of_the_database(whole, directory, dialect, stream):
-    answer = ask(whole, dialect, '[[sim: text=hello usage="12,3"]] x', stream=stream)
+    agent = {"user-agent": "claude-cli/2.0.31 (external, cli)"}
+    answer = ask(whole, dialect, '[[sim: text=hello usage="12,3"]] x', stream=stream, headers=agent)
     rows = until(lambda: filed(directory, answer.headers["x-request-id"]), 20)
-    assert rows == [("ok", dialect.name, "org_auto", 12, 3, "upstream")]
+    assert rows == [("ok", dialect.name, "org_auto", 12, 3, "upstream", "claude-code")]
 
 
 def test_a_row_is_not_lost_when_the_web_process_is_killed_after_the_last_byte(whole, directory, dialect, stream):

@@ -89,6 +89,23 @@ async def test_changed_models_are_read_again(service):
         assert pool.instances[0].model_key("coder") is None
 
 
+async def test_models_are_read_again_as_often_as_the_setting_says(service):
+    async with running(attached(service), instances=InstanceOptions(models_refresh=0.05)) as pool:
+        service.answers["config/queryModels"] = {"chat": [{"key": "new", "displayName": "New"}]}
+        await service.got("config/queryModels", times=3)
+        async with asyncio.timeout(5):
+            while pool.model_names() != {"new": "new"}:
+                await asyncio.sleep(0)
+        assert pool.facts()[0].model_names == {"new": "new"}
+
+
+async def test_without_news_the_account_is_looked_at_and_its_models_are_not(service, monkeypatch):
+    monkeypatch.setattr(instance_module, "HEALTH_SEC", 0.02)
+    async with running(attached(service)):
+        await service.got("auth/status", times=4)
+        assert service.methods().count("config/queryModels") == 1
+
+
 async def test_unknown_pushes_are_counted_and_known_ones_are_not(service):
     async with running(attached(service)) as pool:
         peer = await service.peers.get()
