@@ -15,6 +15,7 @@ from bridge.prompt.envelope import Envelope
 from bridge.prompt.tool_names import ToolNames
 
 _MOST_SPACE = 64
+_AT_ONCE = 4096
 _MOST_HEAD = 40
 _SPACE = " \t\r\n"
 _CUT_OFF = "the reply was cut off in the middle of the call"
@@ -65,8 +66,9 @@ class CallParser:
         events: list[CallEvent] = []
         if plain:
             self._say(text, events)
-        else:
-            self._go_on(self._held + text, events)
+            return events
+        for at in range(0, len(text), _AT_ONCE):  # what is left is copied at every marker
+            self._go_on(self._held + text[at : at + _AT_ONCE], events)
         return events
 
     def end(self) -> list[CallEvent]:

@@ -9,7 +9,7 @@ from typing import Literal
 from bridge.chat.request import Tool
 from bridge.prompt.arguments import Unreadable, skip_space
 from bridge.prompt.json_strings import QUOTES, StringReader, paired
-from bridge.prompt.members import Coded, Ignored, Kept, Member, Plain, Streamed
+from bridge.prompt.members import CODED_INPUT, Coded, Ignored, Kept, Member, Plain, PlainOrCoded, Streamed
 
 Sign = Literal["", "begun", "unknown", "done"]
 
@@ -198,7 +198,7 @@ class Envelope:
         if char != "{" and not self.tool.custom:
             self._part = Coded(self.out)
             return at, ""
-        self._part = Streamed(self.out) if char == "{" else Plain(self.out)
+        self._part = Streamed(self.out) if char == "{" else PlainOrCoded(self.out)
         self.begun = True
         return at, "begun"
 
@@ -265,6 +265,10 @@ def decoded(pieces: list[str]) -> str:
 
 def _plain_input(meant: object, at: int) -> str:
     """What a custom tool is given, of arguments known as a whole."""
+    if isinstance(meant, str) and CODED_INPUT.match(meant):
+        out: list[str] = []
+        _read_whole(PlainOrCoded(out), meant, at)
+        return "".join(out)
     if isinstance(meant, dict):
         texts = [each for each in meant.values() if isinstance(each, str)]
         meant = meant.get("input", texts[0] if len(texts) == 1 else None)
@@ -282,11 +286,15 @@ def _as_object(value: str, meant: object, at: int) -> str:
     if not isinstance(meant, str):
         raise Unreadable(at, "the arguments are no JSON object", final=True)
     out: list[str] = []
-    coded = Coded(out)
+    _read_whole(Coded(out), meant, at)
+    return "".join(out)
+
+
+def _read_whole(part: Plain, meant: str, at: int) -> None:
+    """Let a reader of strings read one that is known as a whole."""
     text, read = json.dumps(meant), 0
     try:
-        while not coded.done:
-            read = coded.take(text, read)
+        while not part.done:
+            read = part.take(text, read)
     except Unreadable as problem:
         raise Unreadable(at, problem.reason, final=True) from None
-    return "".join(out)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from bridge.prompt.arguments import Unreadable, Value, skip_space
 from bridge.prompt.json_strings import Decoder, StringReader
 
+CODED_INPUT = re.compile(r'\s{0,10}\{\s{0,10}"input"\s{0,10}:\s{0,10}"')
+_CODED_BEGINNING = '{"input":"'
 _BLANK = 64
 """More white space before the arguments' brace than anybody writes."""
 
@@ -126,6 +130,43 @@ class Coded(Plain):
         if not self.seen:
             self.out.append("{}")
         elif not self._value.complete(self._rest):
+            raise Unreadable(at, "the arguments' string ends too early", final=True)
+
+
+class PlainOrCoded(Plain):
+    """A custom tool's arguments in a JSON string: the plain text itself, or JSON with the text under `input`."""
+
+    def __init__(self, out: list[str]) -> None:
+        super().__init__(out)
+        self._undecided = True
+        self._input: Plain | None = None
+        self._rest = ""
+
+    def _tell(self, text: str, at: int) -> None:
+        text, self._rest = self._rest + text, ""
+        if self._undecided:
+            text = self._decide(text)
+        if self._input is None:
+            super()._tell(text, at)
+        elif not self._input.done and text:
+            self._rest = text[self._input.take(text, 0) :]
+
+    def _decide(self, text: str) -> str:
+        """What can be read of the text; it is kept as long as it may be the beginning of JSON with an `input`."""
+        if found := CODED_INPUT.match(text):
+            self._undecided = False
+            self._input = Plain(self.out)
+            return text[found.end() - 1 :]
+        if len(text) < _BLANK and _CODED_BEGINNING.startswith("".join(text.split())):
+            self._rest = text
+            return ""
+        self._undecided = False
+        return text
+
+    def _closed(self, at: int) -> None:
+        if self._input is None:
+            super()._tell(self._rest, at)
+        elif not self._input.done:
             raise Unreadable(at, "the arguments' string ends too early", final=True)
 
 

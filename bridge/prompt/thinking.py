@@ -9,6 +9,7 @@ from bridge.chat.events import TextDelta, ThinkingDelta
 
 _TAG, _TAG_END = "<think>", "</think>"
 _MOST_SPACE = 256
+_AT_ONCE = 4096
 
 _LINE_OF_TICKS = re.compile(r"(?:\A|(?<=\n))`")
 
@@ -67,14 +68,18 @@ class ThinkingSplitter:
         if self._quick and "`" not in text and text:
             self._last = text
             return [TextDelta(text)]
-        return self._go_on(text, ended=False)
+        pieces: list[Piece] = []
+        for at in range(0, len(text), _AT_ONCE):  # what is left is copied at every marker
+            self._go_on(text[at : at + _AT_ONCE], pieces, ended=False)
+        return pieces
 
     def end(self) -> list[Piece]:
         """What was held back, when the reply ends."""
-        return self._go_on("", ended=True)
-
-    def _go_on(self, text: str, *, ended: bool) -> list[Piece]:
         pieces: list[Piece] = []
+        self._go_on("", pieces, ended=True)
+        return pieces
+
+    def _go_on(self, text: str, pieces: list[Piece], *, ended: bool) -> None:
         text = self._held + text
         self._again = True
         while self._again:
@@ -83,7 +88,6 @@ class ThinkingSplitter:
             text = read(text, pieces, ended=ended)
         self._held = "" if ended else text
         self._quick = self._visible and not text and not self._thinking
-        return pieces
 
     # Reasoning
 

@@ -180,7 +180,9 @@ CUSTOM = {
     "as told": f'{{"name":"apply_patch","arguments":{INPUT}}}',
     "the input at the top": f'{{"name":"apply_patch","input":{json.dumps(PATCH)}}}',
     "arguments are the text": f'{{"name":"apply_patch","arguments":{json.dumps(PATCH)}}}',
+    "arguments are JSON in a string": f'{{"name":"apply_patch","arguments":{json.dumps(INPUT)}}}',
     "before the name": f'{{"arguments":{INPUT},"name":"apply_patch"}}',
+    "before the name in a string": f'{{"arguments":{json.dumps(" " + INPUT)},"name":"apply_patch"}}',
     "under another key": f'{{"name":"apply_patch","patch":{json.dumps(PATCH)}}}',
     "with other members": f'{{"name":"apply_patch","arguments":{{"why":["x"],{INPUT[1:-1]},"z":{{}}}}}}',
 }
@@ -191,6 +193,15 @@ CUSTOM = {
 def test_a_custom_tool_is_given_plain_text(case, size):
     events = merged(fed(parser(), sliced(OPEN + CUSTOM[case] + CLOSE, size)))
     assert events == call(PATCH, name="apply_patch", custom=True)
+
+
+@pytest.mark.parametrize("given", ['{"in', '{"inputs": 1}', "{", "", " { x"])
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_plain_text_that_only_begins_like_json_is_given_as_it_is(given, size):
+    written = json.dumps({"name": "apply_patch", "arguments": given})
+    events = fed(parser(), sliced(OPEN + written + CLOSE, size))
+    assert "".join(event.text for event in events if isinstance(event, ToolCallDelta)) == given
+    assert isinstance(events[-1], ToolCallEnded)
 
 
 def test_a_call_is_told_by_the_name_the_client_knows():
@@ -247,7 +258,7 @@ MARKS = st.sampled_from(
         *('{"name":"Bash","arguments":{', '"name":', '"Bash"', '"arguments":', '"input":', '"apply_patch"', '"rm"'),
         *("{", "}", "[", "]", ",", ":", '"', "\\", "\\u", "\\ud83d", "\\ude00", "“", "”", "'", "1", "true", "-", "e"),
         *('"a":1', "x", "好", '{"name":"apply_patch","arguments":{"input":"', "\x00", "\u2028", '\\"', '"}}'),
-        *(PLAIN, f"{OPEN}{PLAIN}{CLOSE}", NONCE, '"function":{', "null", '"{\\"a\\":1}"'),
+        *(PLAIN, f"{OPEN}{PLAIN}{CLOSE}", NONCE, '"function":{', "null", '"{\\"a\\":1}"', '"{\\"input\\":\\"x\\"}"'),
     ]
 )
 REPLIES = st.one_of(
