@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import msgspec
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from redis import ResponseError
 
 from accounts.redis_link import RedisLink, RedisUnavailable
@@ -30,7 +30,7 @@ class Rules(msgspec.Struct, frozen=True):
 
 
 def read_rules() -> Rules:
-    """Whatever is enabled and of use. Raise DatabaseError."""
+    """Whatever is enabled and of use. Raise django.db.Error."""
     prompts = []
     for row in PromptTemplate.objects.filter(enabled=True):
         if problems := check(row.template):  # it was fine for the release it was written with
@@ -86,7 +86,7 @@ class RouteTable:
             return
         try:
             rules = await asyncio.to_thread(_read_in_thread)
-        except DatabaseError as exc:
+        except Error as exc:
             if not self._failing:
                 log.error("aliases and prompts cannot be read, those read before go on to count: %s", exc)  # noqa: TRY400
             self._failing = True
