@@ -46,6 +46,18 @@ CALL_IDS = {"openai": "call_", "anthropic": "toolu_"}
 SEEN = (TextDelta, ThinkingDelta, ToolCallStarted)
 
 
+class Stopwatch:
+    """How long a turn has taken so far."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.began = loop.time()
+        self._now = loop.time
+
+    def ms(self) -> int:
+        """Whole milliseconds."""
+        return round((self._now() - self.began) * 1000)
+
+
 class Teller:
     """What is told to the client: at once, or whole in one batch when it does not stream."""
 
@@ -85,14 +97,14 @@ class Services(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True):
-    """The turn that is answered."""
+    """The turn that is answered. It knows nothing of who runs it: a cycle would let turns pile up."""
 
     request: ChatRequest
     plan: TurnPlan
     conversation: Conversation
     record: TurnRecord
     teller: Teller
-    elapsed_ms: Callable[[], int]
+    watch: Stopwatch
 
 
 class Answer:
@@ -105,7 +117,7 @@ class Answer:
         self._conversation = task.conversation
         self._record = task.record
         self._teller = task.teller
-        self._elapsed_ms = task.elapsed_ms
+        self._watch = task.watch
         self._services = services
         self._instance = lease.instance
         self._cutter = _cutter(task.request)
@@ -163,10 +175,8 @@ class Answer:
                 stream=request.stream,
             )
         options = ReadOptions(thinking=plan.thinking, offer=offer, service_calls=plan.shown, tools=request.tools)
-        return Reader(options, self._new_call_id)
-
-    def _new_call_id(self) -> str:
-        return CALL_IDS[self._request.provider] + self._services.new_id()[:24]
+        prefix, new_id = CALL_IDS[request.provider], self._services.new_id
+        return Reader(options, lambda: prefix + new_id()[:24])
 
     # -- the reply ------------------------------------------------------------------------------------------------
 
@@ -222,7 +232,7 @@ class Answer:
         """What came, as it may be told."""
         batch = self._cut(self._reader.feed(pieces))
         if self._record.first_token_ms is None and any(isinstance(event, SEEN) for event in batch):
-            self._record.first_token_ms = self._elapsed_ms()
+            self._record.first_token_ms = self._watch.ms()
         return batch
 
     def _cut(self, events: Batch) -> Batch:

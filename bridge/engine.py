@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from bridge import metrics
-from bridge.answer import Answer, Emit, Services, Task, Teller
+from bridge.answer import Answer, Emit, Services, Stopwatch, Task, Teller
 from bridge.chat.errors import ConnectionLost, GatewayError, InternalError, InvalidRequest, UpstreamFailed
 from bridge.chat.events import Failed, KeepAlive
 from bridge.chat.request import ChatRequest
@@ -86,12 +86,12 @@ class _Run:
         self._emit = emit
         self._record = record
         self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
+        self._watch = Stopwatch(self._loop)
         self._route = engine.routes.of(request.model)
         plan = plan_of(request, self._route, engine.options.plan)
         self._conversation = Conversation(engine.sessions, request, caller_id, plan)
         self._teller = Teller(emit, stream=request.stream)
-        self._task = Task(request, plan, self._conversation, record, self._teller, self._elapsed_ms)
+        self._task = Task(request, plan, self._conversation, record, self._teller, self._watch)
         self._excluded: set[str] = set()
 
     async def run(self) -> None:
@@ -114,11 +114,8 @@ class _Run:
                 raise error from exc
             await self._emit([Failed(error)])
         finally:
-            self._record.total_ms = self._elapsed_ms()
+            self._record.total_ms = self._watch.ms()
             self._later(self._conversation.leave())  # claimed, and not remembered again
-
-    def _elapsed_ms(self) -> int:
-        return round((self._loop.time() - self._began) * 1000)
 
     def _later(self, work: Coroutine[Any, Any, None] | None) -> None:
         if work is not None:
@@ -151,7 +148,7 @@ class _Run:
             self._later(conversation.rebuild())
         record.instance = instance.name
         record.lingma_model = instance.model_key(self._route.lingma_model) or self._engine.options.default_model
-        record.queue_ms = self._elapsed_ms()
+        record.queue_ms = self._watch.ms()
         record.first_token_ms = None
 
     def _may_retry(self, error: GatewayError) -> bool:
@@ -174,7 +171,7 @@ class _Run:
 
     async def _is_served(self, waiter: Waiter) -> bool:
         """Wait a while; False when it is time for a sign of life. Raise Overloaded after the queue time-out."""
-        deadline = self._began + self._engine.pool.options.queue_timeout
+        deadline = self._watch.began + self._engine.pool.options.queue_timeout
         pause = min(deadline - self._loop.time(), self._engine.options.keepalive_sec)
         await asyncio.wait({waiter.lease}, timeout=max(0.0, pause))
         # Timers may be a millisecond early.

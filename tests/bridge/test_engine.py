@@ -1,11 +1,14 @@
 """Turns from the question to their one ending."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
 from bridge.chat import errors
 from bridge.chat.events import Failed, Finished, FinishReason, KeepAlive, Started, TextDelta, TokenUsage
+from bridge.chat.request import Tool
 from bridge.chat.tokens import estimate, estimate_messages
 from bridge.engine import Engine, EngineOptions
 from bridge.images.desk import ImageDesk, ImageOptions
@@ -31,6 +34,18 @@ async def test_the_record_tells_how_it_went(new_service, new_engine):
     assert (record.status, record.reason, record.usage_source) == ("ok", "stop", "estimate")
     assert 0 <= record.queue_ms <= record.first_token_ms <= record.total_ms
     assert engine.pool.in_flight == 0
+
+
+@pytest.mark.parametrize("tools", [(), (Tool("list_dir"),)])
+async def test_a_turn_that_has_ended_does_not_wait_for_the_garbage_collector(new_service, new_engine, tools):
+    engine = await new_engine(await new_service(replying("Hello")))
+    gc.disable()
+    try:
+        reading = weakref.ref(await chat(engine, request("Hi", tools=tools, tooling=bool(tools))))
+        await asyncio.sleep(0)  # its task lets go
+        assert reading() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
