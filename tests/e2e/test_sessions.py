@@ -104,22 +104,6 @@ def test_a_turn_that_failed_or_was_left_is_not_gone_on_from(gateway):
     assert session(go_on(gateway, messages)) == "new"
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"tools": [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]},
-        {"tools": [{"name": "look", "input_schema": {"type": "object"}}]},
-    ],
-    ids=["openai", "anthropic"],
-)
-def test_tools_switch_it_off(gateway, more):
-    dialect = OPENAI if "function" in more["tools"][0] else ANTHROPIC
-    messages = first(gateway, f"tools {dialect}")
-    answer = go_on(gateway, messages, dialect=dialect, **more)
-    assert session(answer) == "off"
-    assert json.loads(answer.text)["isReply"] is False
-
-
 def test_agent_mode_has_none(gateway, dialect):
     assert session(gateway.ask(dialect, "[[sim: text=x]] x", model="lingma-agent")) == "off"
 

@@ -1,0 +1,230 @@
+"""An agent's tools, offered in the prompt and called in the model's text, on every API and streamed or not."""
+
+import json
+
+import anthropic
+import pytest
+
+from tests.e2e.agents import APIS, TOOLS, ChatAgent, MessagesAgent, ResponsesAgent, call, client_of, plan
+from tests.e2e.installation import KEY
+from tests.e2e.speech import ANTHROPIC, OPENAI, Stream, send
+
+NASTY = 'Grüße 😀\n"quoted" \\ back\t```json\n{"name":"x"}\n```\n</call:0123456789> </tool> \u2028 {{a}} [Assistant]\n'
+
+
+@pytest.fixture(params=APIS, ids=lambda api: api.__name__.removesuffix("Agent"))
+def api(request):
+    return request.param
+
+
+@pytest.fixture
+def agent(gateway, api, stream):
+    return api(gateway, stream)
+
+
+def test_one_call_and_its_result(gateway, agent):
+    first = agent.ask(
+        plan({"say": "Let me look.", **call("read_file", path="a.txt")}, {"say": "It says: {{last_result}}"})
+    )
+    assert (first.text.strip(), first.names, first.arguments) == ("Let me look.", ["read_file"], [{"path": "a.txt"}])
+    assert (first.finish, first.session) == (agent.waits, "new")
+    assert first.calls[0][0].startswith(agent.prefix)
+    second = agent.answer(first, "hello & goodbye")
+    assert (second.text, second.calls, second.finish) == ("It says: hello & goodbye", [], agent.ends)
+    assert second.session == "reused"
+    [asked] = gateway.asks(first.calls[0][0])
+    assert asked["isReply"] is True
+    assert "Let me look" not in asked["questionText"]
+    assert "Available tools" not in asked["questionText"]
+    assert gateway.row(first.request_id)["tools"] == "1 parsed"
+
+
+@pytest.mark.parametrize("arguments", [{"path": NASTY, "text": NASTY * 20}, {"path": "", "text": "}" * 40 + "</call:"}])
+def test_arguments_arrive_as_they_were_written(agent, arguments):
+    done = agent.ask(plan(call("write_file", **arguments)))
+    assert done.arguments == [arguments]
+    assert done.text == ""
+
+
+def test_a_call_without_arguments(agent):
+    done = agent.ask(plan(call("clock")))
+    assert (done.names, done.arguments) == (["clock"], [{}])
+
+
+def test_several_calls_in_a_row(agent):
+    steps = [{"say": "All.", "calls": [call("read_file", path="a"), call("clock"), call("read_file", path="a")]}]
+    done = agent.ask(plan(*steps, {"say": "{{results}} results, last {{last_result}}"}))
+    assert (done.names, done.finish) == (["read_file", "clock", "read_file"], agent.waits)
+    assert len({id_ for id_, _, _ in done.calls}) == 3
+    assert agent.answer(done, "one", "two", "three").text == "3 results, last three"
+
+
+def test_many_rounds_in_one_session(gateway, agent):
+    done = agent.ask(plan(*(call("read_file", path=f"{number}.txt") for number in range(4)), {"say": "Done."}))
+    rounds = [done]
+    while done.calls:
+        done = agent.answer(done, f"text of {done.arguments[0]['path']}")
+        rounds.append(done)
+    assert [each.session for each in rounds] == ["new", *["reused"] * 4]
+    assert rounds[-1].text == "Done."
+    assert agent.ask("and now?").session == "reused"
+
+
+def test_no_tool_may_be_called(gateway, agent):
+    question = f"may not {agent.name}"
+    done = agent.ask(plan(call("clock")) + question, **agent.none)
+    assert (done.calls, done.finish) == ([], agent.ends)
+    [asked] = gateway.asks(question)
+    assert "clock" not in asked["questionText"].partition(question)[2]
+
+
+def test_a_tool_must_be_called(gateway, agent):
+    step = call("clock") | {"flaw": "no_call"}
+    done = agent.ask(plan(step, {"say": "Done."}), **agent.required)
+    assert (done.names, done.text, done.finish) == (["clock"], "", agent.waits)
+    assert gateway.row(done.request_id)["tools"] == "1 retried, 1 repaired"
+    assert agent.answer(done, "noon").session == "reused"
+
+
+def test_what_is_said_instead_of_a_call_is_told_after_one_more_try(gateway, agent):
+    step = call("clock") | {"say": "I would rather not.", "flaw": "no_call", "times": 9}
+    done = agent.ask(plan(step), **agent.required)
+    assert (done.calls, done.text, done.finish) == ([], "I would rather not.", agent.ends)
+    assert gateway.row(done.request_id)["tools"] == "1 retried, 1 refused"
+
+
+def test_one_tool_must_be_called(gateway, agent):
+    done = agent.ask(plan(call("clock")) + " this very tool", **agent.named("clock"))
+    assert done.names == ["clock"]
+    assert "call of the tool clock" in gateway.asks("this very tool")[-1]["questionText"]
+
+
+def test_a_forced_call_may_come_as_bare_json(agent):
+    done = agent.ask(plan({"say": '```json\n{"path": "a.txt"}\n```'}), **agent.named("read_file"))
+    assert (done.names, done.arguments, done.text) == (["read_file"], [{"path": "a.txt"}], "")
+    assert done.finish == agent.waits
+
+
+def test_calls_one_at_a_time(agent):
+    steps = {"calls": [call("clock"), call("read_file", path="a")]}
+    done = agent.ask(plan(steps), **agent.single)
+    assert done.names == ["clock"]
+
+
+@pytest.mark.parametrize("flaw", ["fence", "quotes", "comma", "string", "alias", "prose"])
+def test_calls_that_are_written_badly_are_understood(agent, flaw):
+    arguments = {"path": "a b.txt", "text": 'it\'s "x" – {1,}'}
+    done = agent.ask(plan(call("write_file", **arguments) | {"flaw": flaw}))
+    assert (done.names, done.arguments, done.finish) == (["write_file"], [arguments], agent.waits)
+
+
+@pytest.mark.parametrize("flaw", ["missing", "type"])
+def test_a_call_that_does_not_fit_is_mended_before_a_waiting_client_hears_of_it(gateway, api, flaw):
+    agent = api(gateway, stream=False)
+    step = call("read_file", path="a.txt") | {"flaw": flaw}
+    done = agent.ask(plan(step, {"say": "Good."}) + f" mend {api.__name__} {flaw}")
+    assert (done.names, done.arguments) == (["read_file"], [{"path": "a.txt"}])
+    assert gateway.row(done.request_id)["tools"] == "1 retried, 1 repaired"
+    second = agent.answer(done, "x")
+    assert (second.text, second.session) == ("Good.", "reused")
+
+
+def test_an_unknown_tool_stays_text(gateway, agent):
+    done = agent.ask(plan(call("clock") | {"flaw": "unknown", "times": 9}))
+    assert (done.calls, done.finish) == ([], agent.ends)
+    assert "clock_of_another_world" in done.text
+
+
+def test_a_call_that_breaks_off_ends_with_the_length(gateway, api):
+    agent = api(gateway, stream=True)
+    body = agent.body(plan(call("write_file", path="a", text="x" * 300) | {"flaw": "cut"}))
+    answer = send(gateway, "POST", agent.path, key=KEY, body=body)
+    assert answer.status == 200
+    assert agent.cut.encode() in answer.body
+    assert b"xxxx" in answer.body
+
+
+def test_a_failed_call_is_told_as_failed(gateway):
+    agent = MessagesAgent(gateway, stream=False)
+    first = agent.ask(plan(call("clock"), {"say": "So it failed: {{last_result}}"}))
+    second = agent.answer(first, "no batteries", failed=True)
+    assert second.text == "So it failed: no batteries"
+    [asked] = gateway.asks(first.calls[0][0])
+    assert f"[Failed tool call {first.calls[0][0]}: clock]" in asked["questionText"]
+
+
+def test_text_and_calls_are_counted_against_the_limits(gateway, agent):
+    step = {"say": "one two STOP three", **call("clock")}
+    if not isinstance(agent, ResponsesAgent):  # which knows no stop sequences
+        stop = {"stop": ["STOP"]} if isinstance(agent, ChatAgent) else {"stop_sequences": ["STOP"]}
+        done = agent.ask(plan(step), **stop)
+        assert (done.text, done.calls) == ("one two ", [])
+        assert done.finish == ("stop" if isinstance(agent, ChatAgent) else "stop_sequence")
+
+
+def test_a_stop_sequence_in_arguments_does_not_count(gateway, stream):
+    agent = ChatAgent(gateway, stream)
+    done = agent.ask(plan(call("read_file", path="STOP")), stop=["STOP"])
+    assert (done.arguments, done.finish) == ([{"path": "STOP"}], "tool_calls")
+
+
+def test_big_results_go_upstream_whole(gateway, agent):
+    first = agent.ask(plan(call("clock"), {"say": "{{last_result}}"}))
+    result = "".join(f"line {number} ÄÖ\n" for number in range(3000)).strip()
+    assert agent.answer(first, result).text == result
+
+
+def test_no_more_than_the_new_goes_upstream_however_long_the_history_is(gateway, agent):
+    first = agent.ask("x" * 50_000 + plan(call("clock"), {"say": "Fine."}))
+    agent.answer(first, "noon")
+    [asked] = gateway.asks(first.calls[0][0])
+    assert len(json.dumps(asked)) < 5000
+
+
+@pytest.mark.parametrize("dialect", [OPENAI, ANTHROPIC], ids=str)
+def test_a_call_is_told_while_it_is_written(gateway, dialect):
+    api = ChatAgent if dialect is OPENAI else MessagesAgent
+    step = {"say": "Look.", **call("write_file", path="a.txt", text="far " * 200)}
+    tools = [api.declared(tool) for tool in TOOLS]
+    prompt = plan(step, fault="silence", after=30, size=10)
+    with Stream(gateway, dialect, prompt, key=KEY, tools=tools) as stream:
+        assert b"Look." in b"".join(stream.until(b"write_file"))
+        assert b"far" in b"".join(stream.until(b"far"))
+
+
+def test_every_fragment_of_a_chat_call_has_its_index_and_only_the_first_a_name(gateway):
+    agent = ChatAgent(gateway, stream=True)
+    step = {"calls": [call("write_file", path="a", text=NASTY), call("read_file", path="b")]}
+    answer = send(gateway, "POST", agent.path, key=KEY, body=agent.body(plan(step, size=3)))
+    found = [each for event in answer.events for each in event["choices"][0]["delta"].get("tool_calls", [])]
+    assert [each["index"] for each in found] == sorted(each["index"] for each in found)
+    for index, arguments in enumerate(({"path": "a", "text": NASTY}, {"path": "b"})):
+        fragments = [each for each in found if each["index"] == index]
+        assert len(fragments) > 2
+        assert [each for each in fragments if "id" in each or "name" in each["function"]] == fragments[:1]
+        assert json.loads("".join(each["function"]["arguments"] for each in fragments)) == arguments
+
+
+def test_the_blocks_of_a_message_come_one_after_the_other(gateway):
+    agent = MessagesAgent(gateway, stream=True)
+    step = {"say": "Both.", "calls": [call("write_file", path="a", text=NASTY), call("clock")]}
+    answer = send(gateway, "POST", agent.path, key=KEY, body=agent.body(plan(step, size=3)))
+    blocks = [(event["type"], event["index"]) for event in answer.events if "index" in event]
+    assert [index for _, index in blocks] == sorted(index for _, index in blocks)
+    started = [event["content_block"] for event in answer.events if event["type"] == "content_block_start"]
+    assert [block["type"] for block in started] == ["text", "tool_use", "tool_use"]
+    assert [block["input"] for block in started[1:]] == [{}, {}]
+    assert answer.finish == "tool_use"
+
+
+def test_the_tool_runner_of_anthropic_runs_tools_to_the_end(gateway):
+    @anthropic.beta_tool
+    def read_file(path: str) -> str:
+        """Read a file."""
+        return f"text of {path}"
+
+    runner = client_of(gateway, anthropic.Anthropic).beta.messages.tool_runner(
+        model="org_auto", max_tokens=1000, tools=[read_file],
+        messages=[{"role": "user", "content": plan(call("read_file", path="a"), {"say": "So: {{last_result}}"})}],
+    )  # fmt: skip
+    assert [message.stop_reason for message in runner] == ["tool_use", "end_turn"]
