@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, assert_never
+from typing import Literal, assert_never, cast
 
 import msgspec
 
@@ -95,14 +95,25 @@ class Reader:
         """How calls fared."""
         return {**self._emulation.outcomes} if self._emulation is not None else {}
 
-    def feed(self, pieces: Iterable[Piece]) -> list[ChatEvent]:
-        """The next pieces."""
+    def feed(self, pieces: list[Piece]) -> list[ChatEvent]:
+        """The next pieces. Texts that came together are read as one; plain ones are told as they came.
+
+        The list is the reader's from now on.
+        """
+        texts = [piece.text for piece in pieces if isinstance(piece, TextDelta)]
         events: list[ChatEvent] = []
-        for piece in pieces:
-            if isinstance(piece, TextDelta):
-                self._read(self._splitter.feed(piece.text), events)
-            else:
-                self._seldom(piece, events)
+        if len(texts) < len(pieces):
+            for piece in pieces:
+                self._read_one(piece, events)
+            return events
+        text = "".join(texts)
+        if not self._splitter.passes(text):
+            self._read(self._splitter.feed(text), events)
+        elif self._emulation is not None:
+            self._tell(self._emulation.feed(text), events)
+        else:
+            self._text.append(text)
+            events = cast("list[ChatEvent]", pieces)  # all are texts, none needs a look of its own
         return events
 
     def end(self) -> list[ChatEvent]:
@@ -121,8 +132,10 @@ class Reader:
         if self._emulation is not None:
             self._emulation.again()
 
-    def _seldom(self, piece: ThinkingDelta | ServiceCall | KeepAlive, events: list[ChatEvent]) -> None:
+    def _read_one(self, piece: Piece, events: list[ChatEvent]) -> None:
         match piece:
+            case TextDelta():
+                self._read(self._splitter.feed(piece.text), events)
             case ThinkingDelta():
                 self._read([piece], events)
             case ServiceCall():

@@ -54,19 +54,21 @@ class ThinkingSplitter:
         self._stripped = False
         self._visible = False
         self._again = False
-        self._quick = False
+        self._quick = True  # nothing is held, and no reasoning is open
 
     def passes(self, text: str) -> bool:
         """Whether the text is nothing but text and can be told as it is: then it need not be fed."""
-        if self._quick and "`" not in text and text:
-            self._last = text
-            return True
-        return False
+        if not self._quick or not text or "`" in text:
+            return False
+        if not self._visible and (text[0] == "<" or text[0].isspace()):
+            return False
+        self._last = text
+        self._visible = True
+        return True
 
     def feed(self, text: str) -> list[Piece]:
         """What can be told now."""
-        if self._quick and "`" not in text and text:
-            self._last = text
+        if self.passes(text):
             return [TextDelta(text)]
         pieces: list[Piece] = []
         for at in range(0, len(text), _AT_ONCE):  # what is left is copied at every marker
@@ -76,7 +78,8 @@ class ThinkingSplitter:
     def end(self) -> list[Piece]:
         """What was held back, when the reply ends."""
         pieces: list[Piece] = []
-        self._go_on("", pieces, ended=True)
+        if not self._quick:
+            self._go_on("", pieces, ended=True)
         return pieces
 
     def _go_on(self, text: str, pieces: list[Piece], *, ended: bool) -> None:
@@ -87,7 +90,7 @@ class ThinkingSplitter:
             read = self._in_thinking if self._thinking else self._in_text
             text = read(text, pieces, ended=ended)
         self._held = "" if ended else text
-        self._quick = self._visible and not text and not self._thinking
+        self._quick = not text and not self._thinking
 
     # Reasoning
 

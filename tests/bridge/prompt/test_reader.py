@@ -39,6 +39,10 @@ def test_plain_text_goes_through():
     assert reply.text == "Hello"
 
 
+def test_where_calls_may_come_texts_that_came_together_are_told_as_one():
+    assert read(offering(), "Hel", "lo ", "you") == [TextDelta("Hello you")]
+
+
 def test_reasoning_is_told_to_who_wants_it():
     events = read(reader(thinking=True), "<think>Hm.</think>", "Yes.")
     assert (of(ThinkingDelta, events), of(TextDelta, events)) == ("Hm.", "Yes.")
@@ -70,11 +74,12 @@ def test_calls_of_the_service_are_told_only_where_they_are_shown():
     assert reader().feed([ran]) == []
 
 
-@given(st.lists(st.integers(0, len(REPLY)), max_size=12))
-def test_every_way_to_slice_a_reply_tells_the_same(cuts):
+@given(st.lists(st.integers(0, len(REPLY)), max_size=12), st.integers(1, 4))
+def test_every_way_to_slice_a_reply_tells_the_same(cuts, at_once):
     edges = [0, *sorted(cuts), len(REPLY)]
-    texts = [REPLY[low:high] for low, high in itertools.pairwise(edges) if high > low]
+    pieces = [TextDelta(REPLY[low:high]) for low, high in itertools.pairwise(edges) if high > low]
     reply = offering(thinking=True)
-    events = read(reply, *texts)
+    batches = [pieces[at : at + at_once] for at in range(0, len(pieces), at_once)]
+    events = [event for batch in batches for event in reply.feed(batch)] + reply.end()
     assert (of(ThinkingDelta, events), of(TextDelta, events).strip()) == ("Hm,\nwell.", "Let me look.")
     assert (reply.arguments, reply.calls) == ('{"path":"ä.txt"}', [("call_1", "read")])

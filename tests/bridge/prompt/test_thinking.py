@@ -97,11 +97,20 @@ def test_text_and_reasoning_stream_at_once():
 
 def test_text_that_passes_need_not_be_fed():
     splitter = ThinkingSplitter()
-    assert not splitter.passes("Hi\n")
-    splitter.feed("Hi")
-    assert splitter.passes(" you\n")
+    assert not any(splitter.passes(text) for text in ("", " ", "<thi", "`"))
+    assert splitter.passes("Hi")
+    assert splitter.passes(" <you>\n")
     assert not splitter.passes("````think::1\na\n````\n")
     assert splitter.feed("````think::1\na\n````\n") == [thought("a")]
+
+
+def test_nothing_passes_while_something_is_held_or_reasoning_is_open():
+    splitter = ThinkingSplitter()
+    for text in (" <th", "ink>Hm"):
+        splitter.feed(text)
+        assert not splitter.passes("Hi")
+    splitter.feed("</think>")
+    assert splitter.passes("Hi")
 
 
 @pytest.mark.parametrize(
