@@ -53,7 +53,6 @@ PASSIVE = frozenset(
 )  # fmt: skip  # chapter 13: known, and nothing to do but to acknowledge them
 
 LOGGED_IN = 2  # auth/status.status (7.1)
-AGENT_MODELS = frozenset({"agent", "lingma-agent"})  # 17.3
 
 # 17.3 fixes the profile fields; the rest of the payload follows 9.3, where nobody knows the seed's hidden lines
 # (chapter 20, 1). All of it can be changed per mode by LINGMA_ASK_OVERRIDES, and nowhere else.
