@@ -155,7 +155,7 @@ class _Run:
         """A lost connection may be retried; a session that fails may be the reason of the failure itself."""
         if isinstance(error, ConnectionLost):
             return True
-        return self._conversation.is_known and isinstance(error, (UpstreamFailed, InvalidRequest))
+        return self._conversation.state == "reused" and isinstance(error, (UpstreamFailed, InvalidRequest))
 
     # -- a place on an instance -----------------------------------------------------------------------------------
 
