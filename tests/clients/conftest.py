@@ -1,5 +1,7 @@
 """Clients, gateways to drive them against, and the table of what went upstream."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from tests.clients import install
@@ -35,25 +37,34 @@ def aider():
     return available(install.aider)
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("template")
-    prepare(directory)
-    return directory
+@pytest.fixture(scope="session")
+def gateways(tmp_path_factory):
+    """Start each gateway when it is asked for first; they are gone in the end."""
+    template = tmp_path_factory.mktemp("template")
+    prepare(template)
+    running = {}
+    with ExitStack() as stack:
+
+        def get(reuse):
+            if reuse not in running:
+                settings = {"SESSION_REUSE_WITH_TOOLS": str(reuse).lower()}
+                gateway = Gateway(tmp_path_factory.mktemp("gateway"), template, **settings)
+                running[reuse] = stack.enter_context(gateway)
+            return running[reuse]
+
+        yield get
+    assert [each for gateway in running.values() for each in gateway.left_behind] == []
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["reuse", "whole"])
+@pytest.fixture(params=[True, False], ids=["reuse", "whole"])
 def reuse(request):
     """Whether sessions go on when there are tools."""
     return request.param
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory, template, reuse):
-    settings = {"SESSION_REUSE_WITH_TOOLS": str(reuse).lower()}
-    with Gateway(tmp_path_factory.mktemp("gateway"), template, **settings) as running:
-        yield running
-    assert running.left_behind == []
+@pytest.fixture
+def gateway(gateways, reuse):
+    return gateways(reuse)
 
 
 @pytest.fixture

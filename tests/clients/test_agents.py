@@ -112,11 +112,15 @@ class OpenCodeAnthropic(OpenCode):
     npm = "@ai-sdk/anthropic"
 
 
-AGENTS = [ClaudeCode(), ClaudeCodeSonnet(), Codex(), OpenCode(), OpenCodeResponses(), OpenCodeAnthropic()]
-agents = pytest.mark.parametrize("agent", AGENTS, ids=[type(agent).__name__ for agent in AGENTS])
+AGENTS = [ClaudeCode(), ClaudeCodeSonnet(), Codex(), OpenCode()]
+VARIANTS = [OpenCodeResponses(), OpenCodeAnthropic()]
+CASES = [(agent, reuse) for reuse in (True, False) for agent in AGENTS] + [(agent, True) for agent in VARIANTS]
 
 
-@agents
+NAMES = [f"{type(agent).__name__}-{'reuse' if reuse else 'whole'}" for agent, reuse in CASES]
+
+
+@pytest.mark.parametrize(("agent", "reuse"), CASES, indirect=["reuse"], ids=NAMES)
 def test_an_agent_finishes_its_task_and_is_taken_up_again(agent, node_clients, gateway, folder, reuse, report):
     plan = [*agent.plan(folder.work), {"say": "Nothing more to do."}]
     with watched(gateway, plan) as seen:

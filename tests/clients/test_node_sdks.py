@@ -30,7 +30,7 @@ def test_an_sdk_runs_its_tools_to_the_end(script, package, node_clients, gateway
     assert folder.is_done(), told
     assert told["text"].strip() == "Done, as the last result proves: copied goodbye"
     assert told["rounds"] == 4
-    assert min(told["texts"], told["fragments"]) > 3
+    assert min(told["texts"], told["fragments"]) >= 3  # more when nothing is slow enough to be merged
     assert (told["thinking"] > 0) is (script in THINKING)
     assert [each.is_reply for each in seen] == [False, reuse, reuse, reuse]
     report(f"{package}, {script}", seen)
