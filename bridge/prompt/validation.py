@@ -19,7 +19,7 @@ from bridge.chat.request import Tool
 
 _LONGEST = 300
 _LONGEST_VALUE = 80
-_LARGEST_SCHEMA = 256 * 1024
+_LARGEST_SCHEMA = 64 * 1024  # to check one of these takes a tenth of a second
 _MOST_ERRORS = 100
 _MOST_REFERENCES = 2000
 
@@ -47,8 +47,19 @@ def _unchecked(*_: object) -> Iterator[ValidationError]:
     return iter(())
 
 
+def _additional(validator: Any, wanted: Any, instance: Any, schema: dict[str, Any]) -> Iterator[ValidationError]:
+    """The keyword `additionalProperties`: what is additional beside patterns is told only by running them."""
+    if not schema.get("patternProperties"):
+        yield from Draft202012Validator.VALIDATORS["additionalProperties"](validator, wanted, instance, schema)
+
+
+_UNCHECKED = (
+    *("pattern", "patternProperties", "uniqueItems", "$dynamicRef"),
+    *("unevaluatedProperties", "unevaluatedItems"),  # they run patterns as well
+)
 _KEYWORDS = {
-    **dict.fromkeys(("pattern", "patternProperties", "uniqueItems", "$dynamicRef"), _unchecked),
+    **dict.fromkeys(_UNCHECKED, _unchecked),
+    "additionalProperties": _additional,
     "$ref": _References.follow,
 }
 _Judge = extend(Draft202012Validator, _KEYWORDS)  # type: ignore[no-untyped-call]  # typeshed has no types for it
@@ -70,8 +81,8 @@ def flaw_of(tool: Tool, arguments: str) -> str | None:
     _References.left = _MOST_REFERENCES
     try:
         error = best_match(islice(validator.iter_errors(value), _MOST_ERRORS))
-    except (RecursionError, Unresolvable, UnknownType, _TooMuch):
-        return None
+    except (RecursionError, Unresolvable, UnknownType, ArithmeticError, ValueError, _TooMuch):
+        return None  # arithmetic: `multipleOf` of numbers beyond a float
     return _told(error) if error else None
 
 

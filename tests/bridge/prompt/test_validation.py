@@ -88,3 +88,18 @@ def test_a_schema_of_endless_references_is_given_up():
 def test_patterns_are_not_run():
     schema = {"properties": {"a": {"pattern": "^(a+)+$"}}, "patternProperties": {"^(b+)+$": False}}
     assert flaw(schema, {"a": "a" * 60 + "!", "b" * 60 + "!": 1}) is None
+
+
+@pytest.mark.parametrize("rest", ["additionalProperties", "unevaluatedProperties"])
+def test_patterns_are_not_run_to_find_what_is_left_over(rest):
+    assert flaw({"patternProperties": {"^(b+)+$": {}}, rest: False}, {"b" * 60 + "!": 1}) is None
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "9" * 400])
+def test_a_number_that_cannot_be_divided_is_not_judged(number):
+    tool = Tool("t", schema=b'{"properties":{"n":{"multipleOf":0.1}}}')
+    assert flaw_of(tool, f'{{"n":{number}}}') is None
+
+
+def test_an_address_in_a_schema_that_is_none_flaws_nothing():
+    assert flaw({"$id": "http://[", "properties": {"a": {"$ref": "x"}}}, {"a": 1}) is None
