@@ -32,10 +32,15 @@ class ResponseStore:
         self._ttl = ttl
         self._most_bytes = most_bytes
 
+    def takes(self, size: int) -> bool:
+        """Whether a record of so many bytes may be kept; one that may not is logged."""
+        if size > self._most_bytes:
+            log.warning("A response of %d bytes is too large to be kept", size)
+        return size <= self._most_bytes
+
     def keep(self, key_id: int, response_id: str, record: bytes) -> None:
         """Send the record on its way. Redis takes it before anything that is issued later."""
-        if len(record) > self._most_bytes:
-            log.warning("A response of %d bytes is too large to be kept", len(record))
+        if not self.takes(len(record)):
             return
         try:
             reply = self._link.execute("SET", _key(key_id, response_id), record, "EX", self._ttl)

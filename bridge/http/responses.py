@@ -38,7 +38,7 @@ class Responses(ChatConsumer):
         asked = cast("Asked", self.request.echo)
         if self._encoder is not None:
             whole = cast("responses.ResponsesEncoder", self._encoder).whole
-        if whole and asked.input is not None:
+        if whole and asked.input is not None and self.runtime.responses.takes(responses_kept.size(whole, asked.input)):
             record = responses_kept.pack(whole, asked.input)
             self.runtime.responses.keep(self.caller.key_id, response_id(self.id), record)
 

@@ -129,7 +129,7 @@ def _told(item: Item, at: Path) -> Message | None:
     if item.kind not in RESULTS:
         call_id = item.call_id or item.id
         return Message("tool", _whatever_text(item, at), tool_call_id=call_id) if call_id else None
-    if not bytes(item.output):
+    if not len(item.output):
         raise Flaw("missing_required_parameter", (*at, "output"))
     text, images = _content(item.output, (*at, "output"))
     return Message("tool", text, tool_call_id=text_at(item.call_id, (*at, "call_id")), images=images)
@@ -161,7 +161,7 @@ def _call(item: Item, field: str, at: Path) -> ToolCall:
 
 def _content(raw: msgspec.Raw, at: Path) -> tuple[str, tuple[str, ...]]:
     """The text, and the images that it stands for."""
-    content = decode(_PARTS, raw, at) if bytes(raw) else None
+    content = decode(_PARTS, raw, at) if len(raw) else None
     if not isinstance(content, list):
         return content or "", ()
     texts, images = [], []
@@ -209,7 +209,7 @@ def _hosted_arguments(item: Item) -> str:
 def _whatever_text(item: Item, at: Path) -> str:
     """The text in the output or content of an item that is not known here."""
     for name in ("output", "content"):
-        if bytes(raw := getattr(item, name)):
+        if len(raw := getattr(item, name)):
             return "\n".join(text for text in _texts_in(decode(_ANYTHING, raw, (*at, name))) if text)
     return ""
 

@@ -48,6 +48,11 @@ def pack(response: bytes, items: Sequence[msgspec.Raw]) -> bytes:
     return msgspec.json.encode(Kept(msgspec.Raw(response), list(items)))
 
 
+def size(response: bytes, items: Sequence[msgspec.Raw]) -> int:
+    """Bytes of the record, nearly: what is too large to keep need not be packed."""
+    return len(response) + sum(map(len, items))
+
+
 def unpack(record: bytes) -> Kept:
     """A record that was kept."""
     return _KEPT.decode(record)

@@ -165,7 +165,7 @@ def _refuse_the_impossible(fields: _Body) -> None:
 
 
 def _items(fields: _Body) -> list[Read]:
-    given = decode(_INPUT, fields.input, ("input",)) if bytes(fields.input) else None
+    given = decode(_INPUT, fields.input, ("input",)) if len(fields.input) else None
     if given is None:
         if not fields.previous_response_id:
             raise Flaw("missing_required_parameter", ("input",))
@@ -206,7 +206,7 @@ CHOICES = ("function", "custom", "allowed_tools", "auto", "none", "required", "a
 
 def _thinking(fields: _Body) -> bool | None:
     """Asked for by an effort or a summary; an effort of `none` alone says no."""
-    reasoning = decode(_REASONING, fields.reasoning, ("reasoning",)) if bytes(fields.reasoning) else None
+    reasoning = decode(_REASONING, fields.reasoning, ("reasoning",)) if len(fields.reasoning) else None
     if reasoning is None:
         return None
     if reasoning.summary or reasoning.generate_summary:
@@ -215,7 +215,7 @@ def _thinking(fields: _Body) -> bool | None:
 
 
 def _reply_schema(fields: _Body) -> bytes:
-    text = decode(_TEXT, fields.text, ("text",)) if bytes(fields.text) else None
+    text = decode(_TEXT, fields.text, ("text",)) if len(fields.text) else None
     at: Path = ("text", "format")
     match text.format.type if text and text.format else None:
         case None | "text":
