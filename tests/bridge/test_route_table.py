@@ -3,7 +3,7 @@
 import asyncio
 import importlib
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import pytest
 import redis
@@ -35,6 +35,13 @@ class Heard(list):
         return [[alias.pattern for alias in rules.aliases] for rules in self]
 
 
+@sync_to_async
+def add(pattern):
+    """In a thread, which outlives the test and must not keep its connection."""
+    with closing(connection):
+        ModelAlias.objects.create(pattern=pattern)
+
+
 @asynccontextmanager
 async def table_over(url, every=1000.0):
     link, heard = RedisLink(url), Heard()
@@ -43,12 +50,11 @@ async def table_over(url, every=1000.0):
 
 
 async def test_the_rules_are_read_once_and_again_when_they_change(redis_server):
-    add = sync_to_async(ModelAlias.objects.create)
-    await add(pattern="first")
+    await add("first")
     async with table_over(redis_server) as (table, heard):
         for _ in range(3):
             await table.look()
-        await add(pattern="second")
+        await add("second")
         for _ in range(3):
             await table.look()
     assert heard.patterns() == [["first"], ["first", "second"]]
@@ -72,7 +78,7 @@ def test_every_way_to_change_a_rule_is_announced(redis_server, change):
 async def test_without_redis_the_rules_are_read_now_and_then():
     async with table_over("unix:///nowhere/redis.sock", every=0.0) as (table, heard):
         await table.look()
-        await sync_to_async(ModelAlias.objects.create)(pattern="late")
+        await add("late")
         await table.look()
     assert heard.patterns() == [[], ["late"]]
 
