@@ -22,9 +22,9 @@ def oai(gateway):
         yield client
 
 
-def script(*steps, name=""):
+def script(*steps, name="", more=""):
     """A question that makes the simulated model follow these steps."""
-    return f"[[sim: plan={json.dumps(json.dumps(steps))}]] {name}"
+    return f"[[sim: {more} plan={json.dumps(json.dumps(steps))}]] {name}"
 
 
 def ask(oai, *, stream, **asked):
@@ -98,7 +98,7 @@ def test_thinking_is_a_reasoning_item_for_those_who_ask(oai, stream):
 
 
 def test_arguments_come_in_pieces(oai):
-    question = script({"call": "read", "arguments": {"path": "a" * 400}}, name="pieces")
+    question = script({"call": "read", "arguments": {"path": "a" * 400}}, name="pieces", more="size=50 delay_ms=20")
     with oai.responses.stream(model="org_auto", input=question, tools=[READ]) as events:
         deltas = [each.delta for each in events if each.type == "response.function_call_arguments.delta"]
     assert len(deltas) > 2
