@@ -31,6 +31,8 @@ class Case(msgspec.Struct):
     allowed: bool | None = None
     """None: there was nothing to decide so far."""
     answered: bool = False
+    hearsay: bool = True
+    """No event has told its name: the turn's text may have, which the model can write as it likes."""
 
 
 class Docket:
@@ -72,8 +74,8 @@ class ToolDesk:
         case = self._docket(turn).cases.get(event.tool_id) if turn is not None else None
         name = event.name or (case.call.name if case is not None else firewall.UNNAMED)
         allowed = turn is not None and self._approval.allows(name)
-        if case is not None and case.allowed is not None:
-            allowed = case.allowed
+        if case is not None and case.allowed is not None:  # what was allowed under one name is so under no other
+            allowed = allowed and case.allowed
         return _result_of(event, name) if allowed else _nothing_of(event, name, firewall.DENIED)
 
     def forget(self, turn: Turn) -> None:
@@ -89,12 +91,13 @@ class ToolDesk:
         docket = self._docket(turn)
         case = docket.cases.get(event.tool_id)
         before = case.call if case is not None else None
-        call = docket.budget.fit(before, tool_events.complete(before, _named(event, before, turn)))
+        call = docket.budget.fit(before, _completed(case, event, turn))
         if call is None:
             return self._drop("a turn with too many calls", method, event, asynchronous=asynchronous)
         if case is None:
             case = docket.cases[event.tool_id] = Case(call)
         case.call = call
+        case.hearsay = case.hearsay and not event.name
         if method in (dialect_a.TOOL_SYNC, dialect_a.TOOL_INVOKE):
             self._decide(turn, case, method, event, before)
             self._report(case, method, event, asynchronous=asynchronous)
@@ -105,15 +108,17 @@ class ToolDesk:
         return None
 
     def _decide(self, turn: Turn, case: Case, method: str, event: ToolEvent, before: ServiceCall | None) -> None:
-        """Once per call, when it asks: not when it runs or has ended already."""
+        """Once per call, when it asks: not when it runs or has ended already. Again when it has got another name."""
         routed = bool(event.request_id and event.session_id)
         if method == dialect_a.TOOL_INVOKE:  # somebody waits for an answer, whatever was said before
             asks = event.undecided or event.state == "running"
         else:
             asks = routed and event.undecided and (before is None or before.state in ("pending", "running"))
-        if case.allowed is not None or not asks:
+        name = event.name or case.call.name
+        decision = Decision(name, self._approval.allows(name))
+        is_news = case.allowed is None or (case.allowed and not decision.allowed)
+        if not (asks and is_news):
             return
-        decision = Decision(case.call.name, self._approval.allows(case.call.name))
         case.allowed = decision.allowed
         case.call = msgspec.structs.replace(case.call, denied=not decision.allowed)
         turn.decisions.append(decision)
@@ -135,7 +140,7 @@ class ToolDesk:
         if invoked and not asynchronous:
             return  # its JSON-RPC answer has said it
         if not case.allowed:
-            told = _nothing_of(event, case.call.name, firewall.DENIED)
+            told = _nothing_of(event, event.name or case.call.name, firewall.DENIED)
         elif event.state == "finished" and not event.result:
             return  # it has run, and nobody here knows what it gave
         else:
@@ -160,6 +165,13 @@ class ToolDesk:
         if method == dialect_a.TOOL_INVOKE and asynchronous:
             told = _nothing_of(event, event.name or firewall.UNNAMED, firewall.NOT_RUN)
             self._notify(dialect_a.TOOL_INVOKE_RESULT, told)
+
+
+def _completed(case: Case | None, event: ToolEvent, turn: Turn) -> ServiceCall:
+    before = case.call if case is not None else None
+    if case is not None and before is not None and case.hearsay and event.name:
+        before = msgspec.structs.replace(before, name=firewall.UNNAMED)
+    return tool_events.complete(before, _named(event, before, turn))
 
 
 def _named(event: ToolEvent, before: ServiceCall | None, turn: Turn) -> ToolEvent:

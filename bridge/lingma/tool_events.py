@@ -87,11 +87,11 @@ def read(method: str, params: bytes | msgspec.Raw) -> Heard | None:
 
 
 def name_on_card(text: str, tool_id: str) -> str:
-    """The name on the card that announced the call in the text (9.6), or ""."""
+    """The name on the card that announced the call in the text (9.6), or "": also if another card names another."""
     if f"::{tool_id}" not in text:
         return ""
     cards = re.findall(rf"toolCall::([^\n`]{{1,{NAME_CHARS}}}?)::{re.escape(tool_id)}(?=::|[\s`]|$)", text)
-    return str(cards[-1]) if cards else ""
+    return str(cards[0]) if len(set(cards)) == 1 else ""
 
 
 def complete(call: ServiceCall | None, event: ToolEvent) -> ServiceCall:

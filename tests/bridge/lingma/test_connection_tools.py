@@ -194,6 +194,36 @@ async def test_a_card_in_the_text_names_the_tool_for_the_decision(course):
 
 
 @pytest.mark.parametrize("approval", [ALLOW_LIST])
+async def test_a_card_that_another_contradicts_names_nothing(course):
+    cards = answer("```toolCall::list_dir::c1::INIT\n```\n```toolCall::run_in_terminal::c1::INIT\n```\n")
+    turn, _, told = await course(cards, sync())
+    assert (verdicts(told), turn.decisions) == ([False, False], [Decision("tool", False)])
+
+
+@pytest.mark.parametrize("approval", [ALLOW_LIST])
+@pytest.mark.parametrize("first", [answer("```toolCall::list_dir::c1::INIT\n```\n"), sync(name="list_dir")])
+async def test_what_was_allowed_under_one_name_is_denied_under_another(course, first):
+    pushes = [sync()] if first[0] == "chat/answer" else []
+    turn, calls, told = await course(first, *pushes, invoke(name="run_in_terminal", **{"async": True}))
+    assert verdicts(told) == [True, False, False]
+    assert (told[-1][1]["name"], told[-1][1]["errorMessage"]) == ("run_in_terminal", DENIED)
+    assert turn.decisions == [Decision("list_dir", True), Decision("run_in_terminal", False)]
+    assert calls[-1].denied
+
+
+@pytest.mark.parametrize("approval", [ALLOW_LIST])
+async def test_an_invocation_that_waits_gets_no_result_under_a_name_that_is_not_allowed(service, course):
+    await course(sync(name="list_dir"), invoke(name="run_in_terminal", result=OUTPUT))
+    (told,) = [each["result"] for each in service.received if "success" in (each.get("result") or {})]
+    assert (told["name"], told["success"], told["result"]) == ("run_in_terminal", False, {})
+
+
+async def test_the_name_that_an_event_tells_stands_above_the_one_on_a_card(course):
+    _, calls, _ = await course(answer("```toolCall::list_dir::c1::INIT\n```\n"), sync(), invoke(name="delete_file"))
+    assert [call.name for call in calls] == ["list_dir", "delete_file"]
+
+
+@pytest.mark.parametrize("approval", [ALLOW_LIST])
 async def test_a_call_nobody_named_is_denied_and_named_when_it_is_invoked(course):
     turn, calls, told = await course(sync(), invoke(**{"async": True}))
     assert [call.name for call in calls] == ["tool", "list_dir"]
