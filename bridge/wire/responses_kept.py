@@ -26,7 +26,7 @@ class Kept(msgspec.Struct, frozen=True):
     def find(self, response_id: str, item_id: str) -> msgspec.Raw | None:
         """The item of this id, said or told; also by the id that the list of input items gave it."""
         for raw in (*self.output(), *self.input):
-            if _ITEM.decode(raw).get("id") == item_id:
+            if _IDS.decode(raw).id == item_id:
                 return raw
         for index, raw in enumerate(self.input):
             if _listed(raw, response_id, index)["id"] == item_id:
@@ -38,9 +38,17 @@ class _Output(msgspec.Struct):
     output: list[msgspec.Raw]
 
 
+class _Ids(msgspec.Struct):
+    type: str | None = None
+    id: str | None = None
+    role: str | None = None
+
+
 _OUTPUT = msgspec.json.Decoder(_Output)
 _KEPT = msgspec.json.Decoder(Kept)
-_ITEM = msgspec.json.Decoder(dict[str, Any])
+_IDS = msgspec.json.Decoder(_Ids)
+_TEXT = msgspec.json.Decoder(str | None)
+_ITEM = msgspec.json.Decoder(dict[str, msgspec.Raw])  # what else is in an item is passed on as it came
 
 
 def pack(response: bytes, items: Sequence[msgspec.Raw]) -> bytes:
@@ -99,13 +107,14 @@ def _limit(given: str | None) -> int:
 
 def _listed(raw: msgspec.Raw, response_id: str, index: int) -> dict[str, Any]:
     """The item with all that lists promise and requests may omit: type, status, id, texts as parts."""
-    item = _ITEM.decode(raw)
-    kind = item.setdefault("type", "message")
-    if not item.get("id"):
-        item["id"] = f"{'msg' if kind == 'message' else 'item'}_{response_id.removeprefix('resp_')}i{index:x}"
+    item: dict[str, Any] = {**_ITEM.decode(raw)}
+    told = _IDS.decode(raw)
+    kind = item["type"] = told.type or "message"
+    prefix = "msg" if kind == "message" else "item"
+    item["id"] = told.id or f"{prefix}_{response_id.removeprefix('resp_')}i{index:x}"
     item.setdefault("status", "completed")
-    if kind == "message" and not isinstance(item.get("content"), list):
-        text = item.get("content") or ""
-        is_said = item.get("role") == "assistant"
-        item["content"] = [text_part(text) if is_said else {"type": "input_text", "text": text}]
+    content = bytes(item.get("content", b""))
+    if kind == "message" and not content.startswith(b"["):
+        text = (_TEXT.decode(content) if content else None) or ""
+        item["content"] = [text_part(text) if told.role == "assistant" else {"type": "input_text", "text": text}]
     return item

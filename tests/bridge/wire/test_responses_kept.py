@@ -43,6 +43,16 @@ def test_items_are_listed_as_the_types_promise():
     assert len({item["id"] for item in listed["data"]}) == 4
 
 
+def test_an_item_is_listed_with_all_that_it_came_with():
+    odd = b'{"type": null, "role": "user", "content": "one", "weight": 1e999, "big": 123456789012345678901234567890}'
+    stored = responses_kept.unpack(responses_kept.pack(b'{"output":[]}', [msgspec.Raw(odd)]))
+    listed = responses_kept.input_items(stored, ID, {})
+    assert b'"weight":1e999,"big":123456789012345678901234567890' in listed
+    (item,) = json.loads(listed)["data"]
+    assert (item["type"], item["content"][0]["text"]) == ("message", "one")
+    assert bytes(stored.find(ID, item["id"])) == odd
+
+
 def test_pages_follow_one_another_latest_first():
     first = page(limit="3")
     assert (len(first["data"]), first["has_more"]) == (3, True)
