@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bridge.chat.request import AUTO, Tool, ToolChoice
-from bridge.wire.bodies import Flaw, Path, decode, schema_at, text_at
+from bridge.wire.bodies import Flaw, Path, decode, remembered, schema_at, text_at
 
 MODES = {"auto": AUTO, "none": ToolChoice("none"), "any": ToolChoice("required")}
 
@@ -37,8 +37,13 @@ def read_tools(items: Sequence[msgspec.Raw] | None, at: Path = ("tools",)) -> tu
     Left out are typed ones without a schema, such as `web_search_20250305`: the model would have to know them, or
     the vendor to run them. Raise a Flaw for a tool without a name, of a wrong type, or named like another.
     """
+    return _read_tools(tuple(map(bytes, items or ())), at)
+
+
+@remembered
+def _read_tools(items: tuple[bytes, ...], at: Path) -> tuple[Tool, ...]:
     found: dict[str, Tool] = {}
-    for index, item in enumerate(items or ()):
+    for index, item in enumerate(items):
         path = (*at, index)
         tool = _tool(decode(_TOOL, item, path), path)
         if tool is not None and found.setdefault(tool.name, tool) is not tool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Literal, TypeVar, TypeVarTuple
 
 import msgspec
 
 T = TypeVar("T")
+Rest = TypeVarTuple("Rest")
 Path = tuple[str | int, ...]
 FlawCode = Literal[
     "invalid_json", "missing_required_parameter", "invalid_type", "invalid_value", "unsupported_parameter"
@@ -25,6 +28,12 @@ _ARTICLES = {
     "array": "an array",
     "object": "an object",
 }
+
+
+MOST_REMEMBERED = 32
+"""Lists of tools, read once: agents send the same with every request."""
+
+LARGEST_REMEMBERED = 1 << 18  # bytes of one of them
 
 
 class Flaw(Exception):
@@ -64,6 +73,16 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, at: Path
         raise Flaw("invalid_json", at, reason=f"{exc}.") from None
     except RecursionError:
         raise Flaw("invalid_json", at, reason="It is nested too deeply.") from None
+
+
+def remembered(read: Callable[[tuple[bytes, ...], *Rest], T]) -> Callable[[tuple[bytes, ...], *Rest], T]:
+    """The function with a memory for the items it has read lately; large ones go past it."""
+    memory = lru_cache(MOST_REMEMBERED)(read)
+
+    def recall(items: tuple[bytes, ...], /, *rest: *Rest) -> T:
+        return memory(items, *rest) if sum(map(len, items)) <= LARGEST_REMEMBERED else read(items, *rest)
+
+    return recall
 
 
 def text_at(value: Any, path: Path) -> str:

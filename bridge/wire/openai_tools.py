@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from bridge.chat.request import AUTO, Tool, ToolChoice
-from bridge.wire.bodies import Flaw, Path, decode, schema_at, text_at, type_words
+from bridge.wire.bodies import Flaw, Path, decode, remembered, schema_at, text_at, type_words
 
 MODES = {
     "auto": AUTO,
@@ -78,6 +78,11 @@ def read_tools(items: Sequence[msgspec.Raw] | None, at: Path = ("tools",), *, ne
 
     Raise a Flaw for one without a name, of a wrong type, or named like another.
     """
+    return _read_tools(tuple(map(bytes, items or ())), at, nested)
+
+
+@remembered
+def _read_tools(items: tuple[bytes, ...], at: Path, nested: bool) -> tuple[Tool, ...]:
     return _unique(_tools(items, at, "", nested=nested))
 
 
@@ -108,7 +113,7 @@ def read_choice(choice: Any, declared: bool, tools: tuple[Tool, ...], at: Path =
 
 
 def _tools(
-    items: Sequence[msgspec.Raw] | None, at: Path, namespace: str, *, nested: bool
+    items: Sequence[bytes | msgspec.Raw] | None, at: Path, namespace: str, *, nested: bool
 ) -> Iterator[tuple[Tool, Path]]:
     for index, item in enumerate(items or ()):
         path = (*at, index)

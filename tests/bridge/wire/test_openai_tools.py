@@ -44,6 +44,14 @@ def test_tools_are_read_as_they_were_sent():
     assert patch == Tool("patch", "Patch.", custom=True)
 
 
+@pytest.mark.parametrize(("size", "once"), [(1, True), (300_000, False)])
+def test_the_same_tools_are_read_once_unless_they_are_large(size, once):
+    tools = [{"type": "function", "function": {"name": "look", "description": "x" * size}}]
+    first, second = parse(tools=tools).tools, parse(tools=tools).tools
+    assert first == second
+    assert (first is second) is once
+
+
 def test_the_flat_spelling_is_understood_too():
     flat = {"type": "function", "name": "look", "description": "Look.", "parameters": SCHEMA}
     assert parse(tools=[flat]).tools == parse(tools=[LOOK]).tools
