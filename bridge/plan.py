@@ -46,8 +46,13 @@ def plan_of(request: ChatRequest, route: Route, options: PlanOptions) -> TurnPla
         mode=mode,
         emulates=not bridged and bool(request.tools) and request.tool_choice.mode != "none",
         forwards=tool_mode == "forward" and request.tooling,
-        shown=options.tool_executed if bridged else None,
+        shown=_shown(request, options) if bridged else None,
         thinking=bool(thinking),
         keeps_session=mode == "chat" and (options.reuse_with_tools or not request.tooling),
         profile=route.profile,
     )
+
+
+def _shown(request: ChatRequest, options: PlanOptions) -> Shown:
+    """Where every call is the client's to run, one that has run can only be told in words."""
+    return "text" if options.tool_executed == "calls" and not request.marks_waiting_calls else options.tool_executed

@@ -91,5 +91,13 @@ class ChatRequest(msgspec.Struct, frozen=True):
     """JSON schema the whole reply must follow, `{}` for any JSON object; empty: plain text."""
     provider: Provider = "openai"
     """Whose format this is: ids of calls, and tools that are sent along, are spelled its way."""
+    marks_waiting_calls: bool = True
+    """Whether this format's endings tell calls that wait for the client from calls that have run."""
     echo: msgspec.Struct | None = None
     """What the format itself wants to find again when it encodes the reply; nobody else reads it."""
+
+    @property
+    def forced_tool(self) -> Tool | None:
+        """The one tool that must be called, if it is one of the request's."""
+        choice = self.tool_choice
+        return next((tool for tool in self.tools if tool.name == choice.name), None) if choice.mode == "named" else None

@@ -122,6 +122,7 @@ class Draft:
             parallel_tool_calls=fields.parallel_tool_calls is not False,
             thinking=_thinking(fields),
             reply_schema=_reply_schema(fields),
+            marks_waiting_calls=False,
             echo=_asked(fields, [raw for raw, _, _ in items]),
         )
 

@@ -67,3 +67,9 @@ def test_thinking_is_what_the_client_says_else_the_routes_default(asked, default
 def test_sessions_with_tools_can_be_turned_off():
     assert not plan_of(with_tools(), Route(), PlanOptions(reuse_with_tools=False)).keeps_session
     assert plan_of(asking(), Route(), PlanOptions(reuse_with_tools=False)).keeps_session
+
+
+def test_a_call_that_has_run_is_told_in_words_where_every_call_is_the_clients():
+    options = PlanOptions(tool_mode="bridge", tool_executed="calls")
+    plans = [plan_of(with_tools(marks_waiting_calls=marks), Route(), options) for marks in (True, False)]
+    assert [plan.shown for plan in plans] == ["calls", "text"]

@@ -56,7 +56,7 @@ REASONING = {"type": "reasoning", "id": "rs_1", "summary": [], "content": None, 
 
 def test_the_smallest_request():
     request = parse()
-    assert request == ChatRequest("m", (HI,), echo=request.echo)
+    assert request == ChatRequest("m", (HI,), marks_waiting_calls=False, echo=request.echo)
     assert parse(user({"type": "input_text", "text": "Hi"})).messages == request.messages
 
 
