@@ -174,8 +174,15 @@ class Answer:
                 nonce=self._conversation.nonce,
                 stream=request.stream,
             )
-        options = ReadOptions(thinking=plan.thinking, offer=offer, service_calls=plan.shown, tools=request.tools)
         prefix, new_id = CALL_IDS[request.provider], self._services.new_id
+        options = ReadOptions(
+            thinking=plan.thinking,
+            offer=offer,
+            service_calls=plan.shown,
+            tools=request.tools if request.tool_choice.mode != "none" else (),
+            forced=request.forced_tool if plan.shown else None,
+            forced_id=f"{prefix}fallback_0",
+        )
         return Reader(options, lambda: prefix + new_id()[:24])
 
     # -- the reply ------------------------------------------------------------------------------------------------

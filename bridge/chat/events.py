@@ -123,6 +123,8 @@ class ServiceCall(msgspec.Struct, frozen=True):
     error: str = ""
     denied: bool = False
     """The gateway refused to let it run."""
+    runner: Literal["", "service", "client"] = ""
+    """Who runs it, where that was settled otherwise: the service was let, or asks whoever is connected to it."""
 
 
 Piece = TextDelta | ThinkingDelta | ServiceCall | KeepAlive

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -120,7 +120,8 @@ class ToolDesk:
         if not (asks and is_news):
             return
         case.allowed = decision.allowed
-        case.call = msgspec.structs.replace(case.call, denied=not decision.allowed)
+        runner: Literal["", "service"] = "service" if decision.allowed else ""
+        case.call = msgspec.structs.replace(case.call, denied=not decision.allowed, runner=runner)
         turn.decisions.append(decision)
         metrics.TOOL_DECISIONS.labels("allowed" if decision.allowed else "denied").inc()
         logger.info("tool call %.80r of turn %s: %.150r", event.tool_id, turn.request_id, str(decision))
@@ -133,6 +134,8 @@ class ToolDesk:
         if case.allowed is None or case.answered:
             return
         invoked = method == dialect_a.TOOL_INVOKE
+        if case.allowed and invoked and event.undecided:
+            case.call = msgspec.structs.replace(case.call, runner="client")
         ended = event.state not in ("pending", "running")
         if case.allowed and not (invoked or ended or event.result):
             return

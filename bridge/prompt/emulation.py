@@ -165,7 +165,7 @@ class Emulation:
         """Where one function is forced, an answer that is nothing but its arguments is the call (17.6)."""
         name = self._offer.choice.name
         tool = next((each for each in self._offer.tools if each.name == name), None)
-        if tool is None:
+        if tool is None or tool.custom:
             return False
         text = "".join(event.text for event in self._pending if isinstance(event, TextDelta))
         arguments = forced_arguments(text, name)

@@ -3,12 +3,57 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
+from bridge.chat.request import Tool
+
 _FENCED = re.compile(r"\A```[\w -]*\n(.*?)\n?```\Z", re.DOTALL)
 _ABOUT_THE_CALL = frozenset({"name", "tool", "function", "arguments", "input", "result"})
+
+
+class ForcedAnswer:
+    """The answer of the service's own agent where the client forces one tool: held to its end, because all of it may be
+    that tool's arguments. Of what is read like this nothing is ever corrected.
+    """
+
+    correction: Final = ""
+    cut_off: Final = False
+
+    def __init__(self, tool: Tool, call_id: str) -> None:
+        self.calls = 0
+        """Calls that have been told."""
+        self.outcomes: dict[str, int] = {}
+        self._tool = tool
+        self._call_id = call_id
+        self._held: list[str] | None = []
+
+    def feed(self, text: str) -> list[TextDelta]:
+        """The next piece of the text."""
+        if self._held is None:
+            return [TextDelta(text)]
+        self._held.append(text)
+        return []
+
+    def release(self) -> list[TextDelta]:
+        """The agent called a tool: its text is text."""
+        held, self._held = self._held, None
+        return [TextDelta("".join(held))] if held else []
+
+    def end(self) -> list[TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded]:
+        """The answer is complete."""
+        tool, text = self._tool, "".join(self._held or ())
+        arguments = None if tool.custom else forced_arguments(text, tool.name)
+        if self._held is None or arguments is None:
+            return [*self.release()]
+        self.calls, self.outcomes = 1, {"parsed": 1}
+        started = ToolCallStarted(self._call_id, tool.wire_name or tool.name, tool.namespace)
+        return [started, ToolCallDelta(arguments), ToolCallEnded()]
+
+    def again(self) -> None:
+        """There is no second attempt."""
 
 
 def forced_arguments(text: str, name: str) -> str | None:

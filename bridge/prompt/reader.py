@@ -19,6 +19,7 @@ from bridge.chat.events import (
 )
 from bridge.chat.request import Tool
 from bridge.prompt.emulation import Emulation, Offer
+from bridge.prompt.fallback import ForcedAnswer
 from bridge.prompt.service_calls import ServiceCalls
 from bridge.prompt.thinking import ThinkingSplitter
 
@@ -36,6 +37,10 @@ class ReadOptions(msgspec.Struct, frozen=True):
     """How calls of the service's own agent are shown; None: not at all."""
     tools: Sequence[Tool] = ()
     """The client's tools, offered or not: the service's agent may call them as well."""
+    forced: Tool | None = None
+    """The one of them that the service's agent must call."""
+    forced_id: str = ""
+    """Of a call that is made of its answer."""
 
 
 class Reader:
@@ -44,7 +49,11 @@ class Reader:
     def __init__(self, options: ReadOptions, new_id: Callable[[], str]) -> None:
         self._thinking = options.thinking
         self._splitter = ThinkingSplitter()
-        self._emulation = Emulation(options.offer, new_id) if options.offer is not None else None
+        self._emulation: Emulation | ForcedAnswer | None = None
+        if options.offer is not None:
+            self._emulation = Emulation(options.offer, new_id)
+        elif options.forced is not None:
+            self._emulation = ForcedAnswer(options.forced, options.forced_id)
         self._service_calls: ServiceCalls | None = None
         if options.service_calls is not None:
             self._service_calls = ServiceCalls(options.service_calls, options.tools, new_id)
@@ -139,6 +148,8 @@ class Reader:
             case ThinkingDelta():
                 self._read([piece], events)
             case ServiceCall():
+                if isinstance(self._emulation, ForcedAnswer):
+                    self._tell(self._emulation.release(), events)
                 if self._service_calls is not None:
                     self._tell(self._service_calls.feed(piece), events)
             case KeepAlive():

@@ -125,7 +125,9 @@ def _is_the_clients(call: ServiceCall) -> bool:
     """
     if call.result or call.state == "finished":
         return False
-    return call.denied or call.state == "pending"
+    if call.denied or call.runner == "client":
+        return True
+    return call.state == "pending" and call.runner != "service"
 
 
 def _is_known(call: ServiceCall) -> bool:

@@ -129,7 +129,7 @@ async def test_an_allowed_call_that_is_invoked_is_told_that_nothing_runs_here(co
     _, calls, told = await course(invoke(**{"async": True}))
     assert verdicts(told) == [True, False]
     assert told[1][1]["errorMessage"] == NOT_RUN
-    assert calls == [ServiceCall("c1", "list_dir", b'{"path":"."}')]
+    assert calls == [ServiceCall("c1", "list_dir", b'{"path":"."}', runner="client")]
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "finished", "ERROR", "CANCELLED", "REQUEST_FINISHED"])

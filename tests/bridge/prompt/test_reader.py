@@ -83,3 +83,28 @@ def test_every_way_to_slice_a_reply_tells_the_same(cuts, at_once):
     events = [event for batch in batches for event in reply.feed(batch)] + reply.end()
     assert (of(ThinkingDelta, events), of(TextDelta, events).strip()) == ("Hm,\nwell.", "Let me look.")
     assert (reply.arguments, reply.calls) == ('{"path":"ä.txt"}', [("call_1", "read")])
+
+
+def forcing(**options):
+    return reader(forced=TOOLS[0], forced_id="call_fallback_0", tools=TOOLS, service_calls="text", **options)
+
+
+def test_the_answer_of_an_agent_that_is_nothing_but_arguments_is_the_call_of_a_forced_tool():
+    reply = forcing()
+    assert reply.feed([TextDelta('{"path":'), TextDelta('"a"}')]) == []
+    assert [type(event).__name__ for event in reply.end()] == ["ToolCallStarted", "ToolCallDelta", "ToolCallEnded"]
+    assert (reply.calls, reply.arguments, reply.text) == ([("call_fallback_0", "read")], '{"path":"a"}', "")
+    assert (reply.calls_wait, reply.outcomes) == (True, {"parsed": 1})
+
+
+def test_any_other_answer_of_an_agent_is_told_at_its_end():
+    reply = forcing()
+    assert reply.feed([TextDelta("It is "), TextDelta("{}")]) == []
+    assert (of(TextDelta, reply.end()), reply.calls_wait) == ("It is {}", False)
+
+
+def test_an_agent_that_called_a_tool_has_not_answered_by_arguments():
+    reply = forcing()
+    events = reply.feed([TextDelta("{}"), ServiceCall("c1", "ls", b"{}", "finished", b'"x"')])
+    assert of(TextDelta, [*events, *reply.feed([TextDelta("{}")]), *reply.end()]).endswith("x]\n{}")
+    assert reply.calls == []

@@ -106,6 +106,18 @@ def test_a_call_of_the_clients_own_tool_waits_for_the_client(shown, denied):
     assert told.feed(call(name="Bash", state="cancelled", denied=denied)) == told.end() == []
 
 
+def test_a_call_that_the_service_was_let_run_is_not_handed_over():
+    shown = calls("omit", BASH)
+    assert shown.feed(call(name="Bash", runner="service")) + shown.feed(call(name="Bash", state="running")) == []
+    assert (shown.end(), shown.waiting) == ([], False)
+
+
+def test_a_call_that_the_service_asks_its_client_to_run_is_handed_over():
+    shown = calls("text", BASH)
+    asked = call(name="Bash", state="running", runner="client")
+    assert shown.feed(asked) == as_call("c1", "bash", '{"path":"."}', "shell")
+
+
 def test_the_arguments_of_a_call_that_waits_are_waited_for():
     shown = calls("text", BASH)
     assert (shown.feed(call(name="tool", input=b"{}")), shown.waiting) == ([], False)
