@@ -5,14 +5,15 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).parent
 PLACE = HERE.parents[1] / ".state" / "clients"
 OLDEST_NODE = 20
-AIDER_PYTHONS = ((3, 10), (3, 13))  # from the first on, below the second
-QUICK, PATIENT = 150, 1800  # seconds
+AIDER_PYTHONS = ("python3.12", "python3.11", "python3.10")
+QUICK, PATIENT, FORGET = 150, 1800, 300  # seconds
 
 
 class Unavailable(Exception):
@@ -35,11 +36,25 @@ def _installed(name, pins, install, patience):
     with _alone(name):
         stamp = folder / "installed"
         if not stamp.exists() or stamp.read_text() != wanted:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            install(folder, patience)
-            stamp.write_text(wanted)
+            with _remembered_failure(PLACE / f"{name}.failed", patience):
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                install(folder, patience)
+                stamp.write_text(wanted)
     return folder
+
+
+@contextmanager
+def _remembered_failure(note, patience):
+    """The processes of a test run need not all find out that something cannot be had."""
+    if patience == QUICK and note.exists() and time.time() - note.stat().st_mtime < FORGET:
+        raise Unavailable(note.read_text())
+    try:
+        yield
+    except Unavailable as exc:
+        note.write_text(str(exc))
+        raise
+    note.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -66,14 +81,22 @@ def _install_node(folder, patience):
 
 
 def _install_aider(folder, patience):
-    if not AIDER_PYTHONS[0] <= sys.version_info[:2] < AIDER_PYTHONS[1]:
-        raise Unavailable("aider is not for this version of Python")
+    python = _python_for_aider()
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     known = [*pip, "index", "versions", "aider-chat", "--retries=0", "--timeout=2"]
     _run(known, 8, "the Python package index does not answer")
-    _run([sys.executable, "-m", "venv", str(folder)], patience, "a virtual environment could not be made")
+    _run([python, "-m", "venv", str(folder)], patience, "a virtual environment could not be made")
     options = ["--quiet", "--quiet", "--no-deps", "--no-compile", "--requirement", str(HERE / "aider.txt")]
     _run([str(folder / "bin" / "pip"), "install", *options], patience, "pip could not install aider")
+
+
+def _python_for_aider():
+    for python in AIDER_PYTHONS:
+        try:
+            return _run([python, "-c", "import sys, ensurepip, venv; print(sys.executable)"], 10, "").strip()
+        except Unavailable:
+            continue
+    raise Unavailable(f"aider needs one of {', '.join(AIDER_PYTHONS)}")
 
 
 def _run(command, seconds, otherwise, folder=None):
@@ -85,7 +108,8 @@ def _run(command, seconds, otherwise, folder=None):
     except subprocess.TimeoutExpired:
         raise Unavailable(f"{otherwise} (not within {seconds} s)") from None
     except subprocess.CalledProcessError as exc:
-        raise Unavailable(f"{otherwise}: {exc.stderr.strip()[-300:]}") from None
+        errors = [line for line in exc.stderr.splitlines() if "error" in line.lower()]
+        raise Unavailable(f"{otherwise}: {errors[0][:200] if errors else exc.returncode}") from None
     except OSError:
         raise Unavailable(otherwise) from None
     return done.stdout

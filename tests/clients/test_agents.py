@@ -1,9 +1,10 @@
 """Coding agents as their users have them: each reads a file, edits it, runs a command and tells what it did."""
 
-import json
+import shlex
 
 import pytest
 
+from accounts.setups import setups
 from tests.clients.task import ANSWER, COMMAND, MODEL, PROMPT, watched
 from tests.e2e.installation import KEY
 
@@ -15,8 +16,19 @@ def base(gateway):
     return f"http://127.0.0.1:{gateway.port}"
 
 
+def set_up(client, gateway):
+    """What the console tells the users of this client to paste."""
+    return next(setup.text for setup in setups(base(gateway), KEY, MODEL) if setup.client == client)
+
+
+def in_a_terminal(client, gateway):
+    """(environment, words of the command) of a set-up that is pasted into a shell."""
+    *exports, command = [shlex.split(line) for line in set_up(client, gateway).replace("\\\n", "").splitlines()]
+    return dict(word.split("=", 1) for name, *words in exports for word in words if name == "export"), command
+
+
 class ClaudeCode:
-    model = MODEL
+    flags = ()  # its own choice of a model is a name that stands for one here
     name = "Claude Code"
     side_turns = 0
 
@@ -31,11 +43,12 @@ class ClaudeCode:
         ]
 
     def run(self, packages, gateway, folder, prompt=PROMPT, *flags):
-        command = [packages / ".bin" / "claude", "-p", prompt, "--model", self.model, "--output-format", "stream-json",
-                   "--verbose", "--dangerously-skip-permissions", *flags]  # fmt: skip
+        environ, [program] = in_a_terminal("Claude Code", gateway)
+        command = [packages / ".bin" / program, "-p", prompt, "--output-format", "stream-json",
+                   "--verbose", "--dangerously-skip-permissions", *self.flags, *flags]  # fmt: skip
         return folder.run(
-            command, ANTHROPIC_BASE_URL=base(gateway), ANTHROPIC_AUTH_TOKEN=KEY, IS_SANDBOX="1",
-            CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1", DISABLE_AUTOUPDATER="1", DISABLE_TELEMETRY="1",
+            command, **environ, IS_SANDBOX="1", CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1", DISABLE_AUTOUPDATER="1",
+            DISABLE_TELEMETRY="1",
         )  # fmt: skip
 
     def go_on(self, packages, gateway, folder, prompt):
@@ -43,10 +56,10 @@ class ClaudeCode:
 
 
 class ClaudeCodeSonnet(ClaudeCode):
-    """For models it knows, it sends other system prompts, reminders in results, and asks for thinking otherwise."""
+    """For older models it sends another system prompt, reminders in results, and asks for thinking otherwise."""
 
-    model = "claude-sonnet-4-5"
-    name = "Claude Code, a model it knows"
+    flags = ("--model", "claude-sonnet-4-5")
+    name = "Claude Code, older model"
 
 
 class Codex:
@@ -59,13 +72,9 @@ class Codex:
         return [{"think": THINK, "say": "I look.", **calls[0]}, *calls[1:], ANSWER]
 
     def run(self, packages, gateway, folder, prompt=PROMPT, *command):
-        provider = (
-            f'{{name="Lingma Gateway", base_url="{base(gateway)}/v1", env_key="LINGMA_GATEWAY_KEY",'
-            ' wire_api="responses"}'
-        )
-        options = ["--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "-c", f'model="{MODEL}"',
-                   "-c", 'model_provider="lingma"', "-c", f"model_providers.lingma={provider}"]  # fmt: skip
-        return folder.run([packages / ".bin" / "codex", "exec", *command, *options, prompt], LINGMA_GATEWAY_KEY=KEY)
+        environ, [program, *settings] = in_a_terminal("Codex", gateway)
+        alone = ["--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"]
+        return folder.run([packages / ".bin" / program, "exec", *command, *alone, *settings, prompt], **environ)
 
     def go_on(self, packages, gateway, folder, prompt):
         return self.run(packages, gateway, folder, prompt, "resume", "--last")
@@ -74,7 +83,7 @@ class Codex:
 class OpenCode:
     name = "opencode"
     side_turns = 1  # it has a title made meanwhile
-    npm, path = "@ai-sdk/openai-compatible", "/v1"
+    npm = "@ai-sdk/openai-compatible"
 
     def plan(self, work):
         path = str(work / "a.txt")
@@ -87,14 +96,8 @@ class OpenCode:
         ]
 
     def run(self, packages, gateway, folder, prompt=PROMPT, *flags):
-        options = {"baseURL": base(gateway) + self.path, "apiKey": KEY}
-        provider = {"npm": self.npm, "name": "Lingma Gateway", "options": options, "models": {MODEL: {}}}
-        config = {
-            "$schema": "https://opencode.ai/config.json",
-            "model": f"lingma/{MODEL}",
-            "provider": {"lingma": provider},
-        }
-        (folder.work / "opencode.json").write_text(json.dumps(config))
+        config = set_up("opencode", gateway).replace(OpenCode.npm, self.npm)
+        (folder.work / "opencode.json").write_text(config)
         command = [packages / ".bin" / "opencode", "run", *flags, prompt]
         return folder.run(command, OPENCODE_DISABLE_AUTOUPDATE="1", OPENCODE_DISABLE_MODELS_FETCH="1")
 
@@ -177,10 +180,11 @@ BLOCK = "a.txt\n```\n<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE\n```
 
 def test_aider_edits_and_mends_until_its_test_passes(aider, gateway, folder):
     plan = [{"say": BLOCK.format(old="hello", new="good")}, {"say": BLOCK.format(old="good", new="goodbye")}]
-    command = [aider, "--model", f"openai/{MODEL}", "--edit-format", "diff", "--yes-always", "--no-git", "--no-pretty",
+    environ, [_, *settings] = in_a_terminal("aider", gateway)
+    command = [aider, *settings, "--edit-format", "diff", "--yes-always", "--no-git", "--no-pretty",
                "--no-check-update", "--no-show-model-warnings", "--analytics-disable", "--auto-test", "--test-cmd",
                "grep -x goodbye a.txt && cp a.txt b.txt", "--message", PROMPT, "a.txt"]  # fmt: skip
     with watched(gateway, plan) as seen:
-        told = folder.run(command, OPENAI_API_BASE=f"{base(gateway)}/v1", OPENAI_API_KEY=KEY)
+        told = folder.run(command, **environ)
     assert folder.is_done(), told
     assert len(seen.sessions) == 2
