@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from functools import lru_cache
 from string import Template
 from typing import Protocol
 
@@ -14,7 +14,6 @@ from bridge.prompt.profile import DEFAULT_PROFILE, PromptProfile
 MAX_CALLS = 8
 _LABEL = "[Tools]\n"
 _MAX_QUOTED = 2000  # characters of a flawed call that are shown to the model again
-_BLANK_LINES = re.compile(r"\n{3,}")
 
 # Kinds of tools that agents have, by the names they give them, letters and digits only.
 _KINDS = (
@@ -70,7 +69,9 @@ def contract(
         "choice": demand,
     }
     template = Template(profile.template)
-    text = _BLANK_LINES.sub("\n\n", template.safe_substitute(values)).strip()
+    text = template.safe_substitute(values).strip()
+    while "\n\n\n" in text:  # left by what is empty; a pattern would take ten times as long
+        text = text.replace("\n\n\n", "\n\n")
     if demand and "choice" not in template.get_identifiers():
         text += "\n\n" + demand  # a client's demand holds under every template
     return text if text.startswith(_LABEL) else _LABEL + text
@@ -85,7 +86,8 @@ def _rules(parallel: bool) -> str:
     )
 
 
-def _hints(tools: Sequence[Tool]) -> str:
+@lru_cache(maxsize=64)
+def _hints(tools: tuple[Tool, ...]) -> str:
     named: dict[str, str] = {}
     for tool in tools:
         named.setdefault("".join(filter(str.isalnum, tool.name.lower())), tool.name)
