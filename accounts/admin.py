@@ -260,7 +260,7 @@ class InfinitePaginator(unfold_paginator.InfinitePaginator):  # unfold's templat
 class UsageAdmin(ModelAdmin):
     """Turns, to be read only. Nothing here counts the table, so it may grow."""
 
-    list_display = ("turn", "key", "asked", "outcome", "speed", "tokens")
+    list_display = ("turn", "key", "asked", "outcome", "calls", "speed", "tokens")
     list_filter: ClassVar = [
         ("status", ChoicesDropdownFilter), ProtocolFilter, ("agent", ChoicesDropdownFilter),
         ("api_key", AutocompleteSelectFilter), "started_at",
@@ -326,6 +326,11 @@ class UsageAdmin(ModelAdmin):
     def outcome(self, obj: Usage) -> tuple[str, str]:
         """How it ended; coloured by the status."""
         return obj.status, obj.outcome
+
+    @display(description="Tools")
+    def calls(self, obj: Usage) -> str:
+        """What became of calls, and what was decided on those of the service."""
+        return Truncator(obj.tools).chars(48)
 
     @display(description="First / total")
     def speed(self, obj: Usage) -> str:

@@ -180,7 +180,9 @@ def test_usage_is_found_by_request_and_by_filters(admin_client):
 
 def test_a_turn_tells_its_program_and_what_became_of_tools(admin_client):
     turn = make_turn(1, make_key(), agent="claude-code", tools="2 parsed; denied run_in_terminal")
-    assert "Claude Code" in text_of(admin_client.get(USAGE))
+    listed = text_of(admin_client.get(USAGE))
+    assert "Claude Code" in listed
+    assert "2 parsed; denied run_in_terminal" in listed
     page = text_of(admin_client.get(reverse("admin:accounts_usage_change", args=[turn.pk])))
     assert "2 parsed; denied run_in_terminal" in page
 
