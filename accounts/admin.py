@@ -330,7 +330,7 @@ class UsageAdmin(ModelAdmin):
     @display(description="Tools")
     def calls(self, obj: Usage) -> str:
         """What became of calls, and what was decided on those of the service."""
-        return Truncator(obj.tools).chars(48)
+        return Truncator(obj.tools).chars(48) if obj.tools else "–"
 
     @display(description="First / total")
     def speed(self, obj: Usage) -> str:
