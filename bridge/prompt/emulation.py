@@ -54,6 +54,7 @@ class Emulation:
         self._call: tuple[Tool, list[str]] | None = None
         self._call_at: int | None = None  # where it begins in what is pending; None when it was told
         self._refusal: list[ReplyEvent] = []  # the text of an attempt that owed a call
+        self._kept = 0  # how much of what is pending came before the correction
 
     def feed(self, text: str) -> list[ReplyEvent]:
         """The next piece of the model's text."""
@@ -78,6 +79,7 @@ class Emulation:
         self.correction, self._corrected, self._deaf, self._holding = "", True, False, True
         if self._flaw is None:
             self._refusal, self._pending = self._pending, []
+        self._kept = len(self._pending)
 
     # -- one piece ------------------------------------------------------------------------------------------------
 
@@ -105,7 +107,8 @@ class Emulation:
         tool = self._tools.get((piece.namespace, piece.name))
         self._call = (tool, []) if tool is not None else None
         if self._corrected and self._flaw is not None:  # the words around a mended call are not for the client
-            self._pending = [event for event in self._pending if type(event) is not TextDelta]
+            around = self._pending[self._kept :]
+            self._pending[self._kept :] = [event for event in around if type(event) is not TextDelta]
         self._call_at = len(self._pending)
         self._pending.append(piece)
         self.calls += 1
@@ -140,7 +143,7 @@ class Emulation:
 
     def _drain(self) -> list[ReplyEvent]:
         pending, self._pending = self._pending, []
-        self._call_at = None
+        self._call_at, self._kept = None, 0
         return pending
 
     def _judge(self) -> None:

@@ -72,12 +72,24 @@ def test_a_second_call_is_left_out_where_one_at_a_time_is_asked_for():
 
 def test_a_call_that_does_not_fit_its_tool_is_mended_once():
     reply = emulation()
-    assert calls_of(whole(reply, "Now: " + call("read", file="a"))) == []
+    assert calls_of(whole(reply, call("read", file="a"))) == []
     assert "path" in reply.correction
     reply.again()
     events = whole(reply, "Sorry! " + call("read", path="a"))
     assert (text_of(events), calls_of(events)) == ("", [("call_2", "read", {"path": "a"})])
     assert reply.outcomes == {"retried": 1, "repaired": 1}
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_was_said_before_a_call_is_told_though_the_call_had_to_be_mended(stream, pieces):
+    reply = emulation(stream=stream)
+    flawed = call("read", file="a")
+    events = [event for text in (["Now:", flawed] if pieces == 2 else ["Now:" + flawed]) for event in reply.feed(text)]
+    events += reply.end()
+    reply.again()
+    events += whole(reply, "Sorry! " + call("read", path="a"))
+    assert (text_of(events), len(calls_of(events))) == ("Now:", 1)
 
 
 def test_a_call_that_stays_wrong_is_no_call():
