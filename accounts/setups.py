@@ -54,7 +54,10 @@ codex -c model="%(model)s" -c model_provider="lingma" \\
         "apiKey": "%(key)s"
       },
       "models": {
-        "%(model)s": {}
+        "%(model)s": {
+          "attachment": true,
+          "modalities": { "input": ["text", "image"], "output": ["text"] }
+        }
       }
     }
   }

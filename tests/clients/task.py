@@ -20,7 +20,7 @@ class Folder:
 
     def __init__(self, root):
         self.work, self.home = root / "work", root / "home"
-        self.work.mkdir()
+        self.work.mkdir(parents=True)
         self.home.mkdir()
         (self.work / "a.txt").write_text("hello\n")
 
