@@ -143,7 +143,8 @@ async def _fetch(consumer: HttpConsumer, caller: Caller, ids: tuple[str, ...]) -
         records = await consumer.runtime.responses.read(caller.key_id, wanted)
     except StoreUnavailable:
         raise _cannot_read() from None
-    return {id_: responses_kept.unpack(record) for id_, record in records.items()}
+    unpacked = {id_: responses_kept.unpack(record) for id_, record in records.items()}
+    return {id_: kept for id_, kept in unpacked.items() if kept is not None}
 
 
 def _cannot_read() -> Unavailable:

@@ -61,9 +61,12 @@ def size(response: bytes, items: Sequence[msgspec.Raw]) -> int:
     return len(response) + sum(map(len, items))
 
 
-def unpack(record: bytes) -> Kept:
-    """A record that was kept."""
-    return _KEPT.decode(record)
+def unpack(record: bytes) -> Kept | None:
+    """A record that was kept; None for one that cannot be read any more, as another version may have written it."""
+    try:
+        return _KEPT.decode(record)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
 
 
 def deleted(response_id: str) -> bytes:
@@ -100,7 +103,7 @@ def input_items(kept: Kept, response_id: str, query: Mapping[str, str]) -> bytes
 def _limit(given: str | None) -> int:
     if given is None:
         return LIMIT
-    if not given.isdecimal() or not 1 <= int(given) <= MOST:
+    if not given.isdecimal() or len(given) > len(str(MOST)) or not 1 <= int(given) <= MOST:
         raise InvalidRequest(f"limit must be a number from 1 to {MOST}.", param=("limit",), code="invalid_value")
     return int(given)
 

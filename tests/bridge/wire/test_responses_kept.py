@@ -35,6 +35,11 @@ def test_a_record_gives_back_what_was_packed():
     assert [bytes(raw) for raw in kept(output=[{"a": 1}]).output()] == [b'{"a": 1}']
 
 
+@pytest.mark.parametrize("record", [b"", b"\xff", b"{}", b"[1]", b'{"response":{},"input":5}', b"[" * 100_000])
+def test_a_record_that_cannot_be_read_is_none(record):
+    assert responses_kept.unpack(record) is None
+
+
 def test_items_are_listed_as_the_types_promise():
     listed = page(order="asc")
     assert ResponseItemList.model_validate(listed).data[0].content[0].text == "one"
@@ -70,7 +75,7 @@ def test_every_id_of_the_list_finds_its_item():
     assert kept().find(ID, "msg_9") is None
 
 
-@pytest.mark.parametrize("limit", ["0", "101", "many", "-1", ""])
+@pytest.mark.parametrize("limit", ["0", "101", "many", "-1", "", "9" * 5000])
 def test_a_limit_that_makes_no_sense_is_refused(limit):
     with pytest.raises(InvalidRequest) as caught:
         page(limit=limit)
