@@ -89,10 +89,10 @@ class Service:
             self.ipc.unlink(missing_ok=True)
             self._listeners.append(await self.loop.create_unix_server(lambda: StreamEnd(self), str(self.ipc)))
         self._write_info()
+        self._start_chores()  # from the last line below on, signals must be heard
         self.log.write(f"Using http server: {self.http_port}")
         self.log.write(f"Using profile websocket channel: {self.http_port + 1000}")
         self.log.write(f"Communication servers ready - WebSocket: {self.port}, HTTP: {self.http_port}, IPC: {self.ipc}")
-        self._start_chores()
 
     @property
     def ipc(self) -> Path:
