@@ -103,4 +103,4 @@ def test_a_change_of_names_reaches_a_running_gateway(named):
     )
     until(lambda: "late" in listed(named))
     django(named.data_dir, 'from bridge.models import ModelAlias\nModelAlias.objects.get(pattern="late").delete()')
-    until(lambda: "late" not in listed(named))
+    assert until(lambda: "late" not in listed(named))
