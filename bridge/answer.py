@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 Batch = list[ChatEvent]
 Emit = Callable[[Batch], Awaitable[None]]
 CALL_IDS = {"openai": "call_", "anthropic": "toolu_"}
+_TEXT_ONLY, _ALL_THOUGHTS = ReadOptions(), ReadOptions(thinking=True)
 SEEN = (TextDelta, ThinkingDelta, ToolCallStarted)
 
 
@@ -76,10 +77,10 @@ class Teller:
             self.begun = True
             await self._emit(batch)
 
-    async def end(self, batch: Batch) -> None:
+    def end(self, batch: Batch) -> Awaitable[None]:
         """Tell what is left, with the ending."""
         self.begun = True
-        await self._emit([*self._whole, *batch])
+        return self._emit([*self._whole, *batch])
 
     def forget(self) -> None:
         """The attempt is lost: what was kept of it is not told."""
@@ -129,7 +130,9 @@ class Answer:
 
     async def run(self) -> None:
         """Raise GatewayError when the service fails the turn."""
-        ask: Ask | None = await self._question()
+        images = self._conversation.images(self._instance.affinity)
+        self._record.warnings.clear()
+        ask: Ask | None = self._question(await self._deliver(images) if images else ())
         self._record.session = self._conversation.state
         self._reader = self._new_reader()
         while ask is not None:
@@ -137,12 +140,9 @@ class Answer:
 
     # -- the question ---------------------------------------------------------------------------------------------
 
-    async def _question(self) -> Ask:
-        instance, conversation = self._instance, self._conversation
-        images = conversation.images(instance.affinity)
-        self._record.warnings.clear()
-        urls = await self._deliver(images) if images else ()
-        ask = conversation.ask(instance.affinity, self._record.lingma_model, self._services.new_id, urls)
+    def _question(self, images: tuple[str, ...]) -> Ask:
+        new_id, model = self._services.new_id, self._record.lingma_model
+        ask = self._conversation.ask(self._instance.affinity, model, new_id, images)
         if self._plan.forwards:
             request = self._request
             config = tool_config(
@@ -166,6 +166,9 @@ class Answer:
 
     def _new_reader(self) -> Reader:
         request, plan, offer = self._request, self._plan, None
+        prefix, new_id = CALL_IDS[request.provider], self._services.new_id
+        if not request.tools and plan.shown is None:
+            return Reader(_ALL_THOUGHTS if plan.thinking else _TEXT_ONLY, new_id)
         if plan.emulates:
             offer = Offer(
                 tools=request.tools,
@@ -174,7 +177,6 @@ class Answer:
                 nonce=self._conversation.nonce,
                 stream=request.stream,
             )
-        prefix, new_id = CALL_IDS[request.provider], self._services.new_id
         options = ReadOptions(
             thinking=plan.thinking,
             offer=offer,
@@ -274,7 +276,8 @@ class Answer:
             raise retry_hint(turn.end.error, self._services.pool)
         if turn.end is None:
             self._instance.give_up(turn)
-        batch += self._rest()
+        if self._cutter is not None:
+            batch += self._rest()
         cut = self._cut_reason  # what was held back may be beyond the limit
         logged = await self._logged(turn, batch) if cut is None and turn.end is not None else None
         usage = self._count(logged)
@@ -290,6 +293,8 @@ class Answer:
         return self._cutter.reason if self._cutter is not None else None
 
     def _reason(self) -> FinishReason:
+        if self._reader.is_text_only:
+            return FinishReason.STOP
         if self._reader.cut_off:
             return FinishReason.LENGTH
         return FinishReason.TOOL_CALLS if self._reader.calls_wait else FinishReason.STOP
@@ -316,7 +321,6 @@ class Answer:
     def _leave(self, turn: Turn) -> None:
         """However it came to this: the service stops, and what was told is counted."""
         record = self._record
-        self._note_tools(turn)
         if turn.end is None:
             self._instance.give_up(turn)
         elif isinstance(turn.end.error, SlowClient):
@@ -324,14 +328,16 @@ class Answer:
             self._instance.give_up(turn)
             record.failed(turn.end.error)
         if record.status != "ok":
+            self._note_tools(turn)
             self._count(None)
 
     # -- what is noted --------------------------------------------------------------------------------------------
 
     def _note_tools(self, turn: Turn) -> None:
         """How calls fared; what was decided is noted once."""
-        self._record.decisions += map(str, turn.decisions)
-        turn.decisions.clear()
+        if turn.decisions:
+            self._record.decisions += map(str, turn.decisions)
+            turn.decisions.clear()
         self._record.tool_outcomes = self._reader.outcomes
 
     def _start(self) -> Started:
@@ -345,7 +351,7 @@ class Answer:
         record, calibration, reader = self._record, self._services.calibration, self._reader
         said = reader.text if self._cutter is None else "".join(self._cut_text)
         thoughts = estimate(reader.thoughts)
-        guess = estimate(said) + estimate(reader.arguments) + thoughts
+        guess = estimate(said) + thoughts + (estimate(reader.arguments) if reader.calls else 0)
         if logged is not None:
             calibration.input.learn(self._estimated, logged.prompt_tokens)
             calibration.output.learn(guess, logged.completion_tokens)

@@ -190,7 +190,11 @@ class Conversation:
 
 
 def _images(messages: Sequence[Message]) -> tuple[str, ...]:
-    return tuple(image for message in messages for image in message.images)
+    images: tuple[str, ...] = ()
+    for message in messages:
+        if message.images:
+            images += message.images
+    return images
 
 
 def _digest(request: ChatRequest) -> str:

@@ -15,9 +15,9 @@ def whole_prompt(messages: Sequence[Message], contract: str = "", reply_schema: 
 
     The contract (the part on tools) and the demand for JSON stand last, right before the answer.
     """
-    demands = [_labelled(part) for part in (contract, _demand(reply_schema)) if part]
-    if len(messages) == 1 and messages[0].role == "user" and not demands:
+    if len(messages) == 1 and messages[0].role == "user" and not (contract or reply_schema):
         return _text(messages[0])
+    demands = [_labelled(part) for part in (contract, _demand(reply_schema)) if part]
     calls = _calls(messages)
     turns = [_turn(message, calls) for message in messages]
     if messages[-1].role == "assistant":  # a prefill: the reply goes on from it

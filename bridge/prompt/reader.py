@@ -80,6 +80,11 @@ class Reader:
         return "".join(self._thoughts)
 
     @property
+    def is_text_only(self) -> bool:
+        """No calls are looked for."""
+        return self._emulation is None and self._service_calls is None
+
+    @property
     def waiting(self) -> bool:
         """A call waits for the client, and the service waits for its result: there is nothing more to read."""
         return self._service_calls is not None and self._service_calls.waiting
