@@ -79,6 +79,11 @@ def fold(events: Iterable[ChatEvent]) -> WholeReply:
             case TextDelta() | ThinkingDelta() | ToolCallDelta():
                 _open(parts, pieces, event)
                 pieces.append(event.text)
+            case Started() | KeepAlive():
+                pass
+            case Finished():
+                _close(parts, pieces)
+                return WholeReply(parts, event.reason, event.usage, event.stop_sequence)
             case ToolCallStarted():
                 _close(parts, pieces)
                 parts.append(Call(event.id, event.name, "", event.namespace, event.custom))
@@ -86,13 +91,8 @@ def fold(events: Iterable[ChatEvent]) -> WholeReply:
                 _close(parts, pieces)
                 if parts and isinstance(parts[-1], Call):
                     parts[-1].complete = True
-            case Finished():
-                _close(parts, pieces)
-                return WholeReply(parts, event.reason, event.usage, event.stop_sequence)
             case Failed():
                 raise event.error
-            case Started() | KeepAlive():
-                pass
             case _:
                 assert_never(event)
     raise ValueError("a turn without an ending")

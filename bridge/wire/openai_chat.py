@@ -77,18 +77,18 @@ class ChatEncoder:
         match event:
             case ToolCallDelta():
                 return self._told(self._calls.more(event.text))
+            case Started():
+                return self._chunk + b'{"role":"assistant","content":"","refusal":null}' + self._delta_end
+            case Finished():
+                return self._ending(event)
             case ThinkingDelta():
                 return self._told(b'{"reasoning_content":%b}' % sse.json_text(event.text))
             case ToolCallStarted():
                 return self._told(self._calls.start(event))
             case ToolCallEnded():
                 return self._told(self._calls.end())
-            case Started():
-                return self._told(b'{"role":"assistant","content":"","refusal":null}')
             case KeepAlive():
                 return sse.COMMENT
-            case Finished():
-                return self._ending(event)
             case Failed():
                 return sse.data(error_object(event.error))  # no [DONE]: it is not a success
             case _:
@@ -187,16 +187,18 @@ def _usage(usage: TokenUsage) -> dict[str, Any]:
     }
 
 
-def _reasoning(usage: TokenUsage) -> dict[str, Any]:
-    return {"completion_tokens_details": {"reasoning_tokens": usage.thinking_tokens}}
-
-
 def _stream_usage(usage: TokenUsage) -> dict[str, Any]:
-    return _usage(usage) | (_reasoning(usage) if usage.thinking_tokens else {})
+    told = _usage(usage)
+    if usage.thinking_tokens:
+        told["completion_tokens_details"] = {"reasoning_tokens": usage.thinking_tokens}
+    return told
 
 
 def _whole_usage(usage: TokenUsage) -> dict[str, Any]:
-    return _usage(usage) | {"prompt_tokens_details": {"cached_tokens": 0}} | _reasoning(usage)
+    told = _usage(usage)
+    told["prompt_tokens_details"] = {"cached_tokens": 0}
+    told["completion_tokens_details"] = {"reasoning_tokens": usage.thinking_tokens}
+    return told
 
 
 FORMAT: WireFormat = OpenAIChat()

@@ -68,6 +68,7 @@ class _Body(_Fields):
 
 
 _DECODER = msgspec.json.Decoder(_Body)
+_NO_TOOLS = Offer()
 
 
 def read(body: bytes) -> ChatRequest:
@@ -91,7 +92,7 @@ def read(body: bytes) -> ChatRequest:
         tool_choice=offer.choice,
         parallel_tool_calls=fields.parallel_tool_calls is not False and not deprecated,
         thinking=None if fields.reasoning_effort is None else fields.reasoning_effort != "none",
-        reply_schema=_reply_schema(fields.response_format),
+        reply_schema=_reply_schema(fields.response_format) if fields.response_format is not None else b"",
         echo=DeprecatedFunctions() if deprecated else None,
     )
 
@@ -103,6 +104,8 @@ def is_tool_turn(message: Message) -> bool:
 
 def _offer(fields: _Body) -> Offer:
     """`functions` is what `tools` was called before; beside `tools` it has nothing to say."""
+    if fields.tool_choice is None and not (fields.tools or fields.functions or fields.function_call):
+        return _NO_TOOLS
     if fields.tools or not (fields.functions or fields.function_call):
         return read_choice(fields.tool_choice, bool(fields.tools), read_tools(fields.tools))
     functions = read_functions(fields.functions)
@@ -120,17 +123,17 @@ def _function_choice(choice: Any) -> Any:
     return choice
 
 
-def _reply_schema(wanted: _ResponseFormat | None) -> bytes:
+def _reply_schema(wanted: _ResponseFormat) -> bytes:
     at = "response_format"
-    match wanted and wanted.type:
-        case None if wanted is not None:
+    match wanted.type:
+        case None:
             raise Flaw("missing_required_parameter", (at, "type"))
-        case None | "text":
+        case "text":
             return b""
         case "json_object":
             return b"{}"
         case "json_schema":
-            if wanted is None or wanted.json_schema is None:
+            if wanted.json_schema is None:
                 raise Flaw("missing_required_parameter", (at, "json_schema"))
             return schema_at(wanted.json_schema.schema, (at, "json_schema", "schema")) or b"{}"
         case _:
