@@ -19,6 +19,7 @@ from hashlib import blake2b
 from sessions_store import volatile
 
 _WHITE = b" \t\n\r\x0b\x0c"
+_LARGEST_REMEMBERED = 1 << 20  # characters of all tools of a request: what is larger is not kept in memory
 
 
 class Fingerprint:
@@ -127,9 +128,14 @@ def fingerprint(api_key_id: int, messages: Iterable[tuple[str, str]], tools: byt
     return whole.hexdigest()
 
 
-@lru_cache(maxsize=64)
 def tools_digest(tools: tuple[tuple[str | bytes, ...], ...]) -> bytes:
     """The tools of a request, one tuple of texts each (name, description, schema), in any order; empty for none."""
+    is_small = sum(len(part) for tool in tools for part in tool) <= _LARGEST_REMEMBERED
+    return (_tools_digest if is_small else _tools_digest.__wrapped__)(tools)
+
+
+@lru_cache(maxsize=64)
+def _tools_digest(tools: tuple[tuple[str | bytes, ...], ...]) -> bytes:
     if not tools:
         return b""
     digests = []

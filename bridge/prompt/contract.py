@@ -65,7 +65,7 @@ def contract(
         "tools": schema.tool_list(tools, profile.description_chars),
         "example": "\n".join(f"{begin}{body}{end}" for body in schema.examples(tools, 2)),
         "rules": _rules(parallel),
-        "hints": _hints(tools),
+        "hints": _hints(tuple(tool.name for tool in tools)),
         "choice": demand,
     }
     template = Template(profile.template)
@@ -87,14 +87,14 @@ def _rules(parallel: bool) -> str:
 
 
 @lru_cache(maxsize=64)
-def _hints(tools: tuple[Tool, ...]) -> str:
+def _hints(names: tuple[str, ...]) -> str:
     named: dict[str, str] = {}
-    for tool in tools:
-        named.setdefault("".join(filter(str.isalnum, tool.name.lower())), tool.name)
+    for name in names:
+        named.setdefault("".join(filter(str.isalnum, name.lower())), name)
     found = [
-        f"{what}: {next(named[name] for name in names if name in named)}"
-        for what, names in _KINDS
-        if not named.keys().isdisjoint(names)
+        f"{what}: {next(named[name] for name in known if name in named)}"
+        for what, known in _KINDS
+        if not named.keys().isdisjoint(known)
     ]
     return f"- Use the tool made for it: {'; '.join(found)}." if len(found) > 1 else ""
 

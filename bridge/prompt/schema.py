@@ -20,15 +20,26 @@ _MAX_LITERAL = 200
 _MAX_EXAMPLE = 1000
 _COMMENT = 100  # characters of one parameter's description
 _COMMENTS = 1600  # of all of a tool together
+_LARGEST_REMEMBERED = 1 << 20  # characters of all tools together
 
 _UNKNOWN = "{...}"
 _PLAIN_NAME = re.compile(r"[A-Za-z_$][\w$.-]{0,80}\Z")
 _SIMPLE = frozenset(("string", "integer", "number", "boolean", "null"))
 
 
-@lru_cache(maxsize=64)
+def is_small(tools: Sequence[Tool]) -> bool:
+    """Whether what is made of these tools may be remembered, and they with it: agents send the same ones each time."""
+    return sum(len(tool.description) + len(tool.schema) for tool in tools) <= _LARGEST_REMEMBERED
+
+
 def tool_list(tools: tuple[Tool, ...], description_chars: int) -> str:
-    """One line per tool: `- name(parameters): description`. Cached: agents send the same tools each time."""
+    """One line per tool: `- name(parameters): description`."""
+    listed = _tool_list if is_small(tools) else _tool_list.__wrapped__
+    return listed(tools, description_chars)
+
+
+@lru_cache(maxsize=64)
+def _tool_list(tools: tuple[Tool, ...], description_chars: int) -> str:
     return "\n".join(_line(tool, description_chars) for tool in tools)
 
 
@@ -214,9 +225,13 @@ def _joined(parts: Iterable[str], sign: str) -> str:
     return sign.join(f"({part})" if sign == " & " and " | " in part else part for part in unique)
 
 
-@lru_cache(maxsize=64)
 def examples(tools: tuple[Tool, ...], count: int) -> tuple[str, ...]:
     """Bodies of up to `count` example calls of these tools: JSON with `name` and `arguments`."""
+    return (_examples if is_small(tools) else _examples.__wrapped__)(tools, count)
+
+
+@lru_cache(maxsize=64)
+def _examples(tools: tuple[Tool, ...], count: int) -> tuple[str, ...]:
     picked = sorted(tools, key=lambda tool: not tool.custom and b'"required"' not in tool.schema)[:count]
     return tuple(_example(tool) for tool in picked)
 

@@ -1,6 +1,7 @@
 """JSON schemas of tools as short text."""
 
 import json
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -169,3 +170,11 @@ def test_examples_are_calls_that_the_schema_allows():
 def test_tools_with_required_parameters_are_the_better_examples():
     tools = (Tool("now"), Tool("patch", custom=True))
     assert [json.loads(body)["name"] for body in examples(tools, 1)] == ["patch"]
+
+
+def test_tools_of_any_size_are_listed_but_large_ones_are_not_kept_in_memory():
+    tools = (Tool("read", "x" * (1 << 21)),)
+    held = sys.getrefcount(tools)
+    assert tool_list(tools, 100) == "- read(): " + "x" * 97 + "..."
+    assert examples(tools, 1) == ('{"name":"read","arguments":{}}',)
+    assert sys.getrefcount(tools) == held
