@@ -68,7 +68,7 @@ def forced_arguments(text: str, name: str) -> str | None:
         return None
     try:
         told = msgspec.json.decode(stripped)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     if not isinstance(told, dict) or _named(told) not in ("", name):
         return None
@@ -97,5 +97,5 @@ def _decoded(given: Any) -> Any:
         return given
     try:
         return msgspec.json.decode(given)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None

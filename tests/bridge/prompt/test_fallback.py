@@ -36,6 +36,7 @@ def test_one_json_object_is_the_call_of_a_forced_function(text, arguments):
         '{"name":"time","arguments":{}}',
         '{"function":{"name":"time"}}',
         "```json\n{}\n``` and more",
+        '{"city":"\ud83d"}',
     ],
 )
 def test_anything_else_is_no_call(text):
