@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from . import tools
 from .ask import Ask
 from .errors import RpcError
-from .knobs import KnobError, TurnKnobs, last_marker
+from .knobs import KnobError, TurnKnobs
+from .marker import last_marker
 from .peer import Peer
 from .sessions import Session
 from .turn import Turn

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,9 +15,6 @@ from . import plan
 
 ENVIRONMENT_PREFIX = "LINGMA_SIMULATOR_"
 CONTROL_FILE = "simulator.json"
-MARKER_OPENS = "[[sim:"
-MARKER = re.compile(r'\[\[sim:((?:[^"\]]|"(?:\\.|[^"\\])*"|\](?!\]))*)\]\]', re.DOTALL)
-PAIR = re.compile(r'\s*([a-z_0-9]+)(?:=("(?:\\.|[^"\\])*"|[^\s"]+))?(?=\s|$)', re.DOTALL)
 
 
 NUMBERS = msgspec.Meta(pattern=r"^(-?\d+(,-?\d+)*)?$")
@@ -225,38 +221,6 @@ def _as_text(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, (dict, list)) else value
 
 
-def last_marker(prompt: str) -> tuple[Layer, str, str]:
-    """The knobs of the last marker in the prompt, the prompt without any marker, and what stands after the last."""
-    at = prompt.rfind(MARKER_OPENS)
-    if at < 0:
-        return {}, prompt, prompt
-    match = MARKER.match(prompt, at)
-    if match is None:  # some clients put a user's text in quotes and escape those inside
-        prompt = prompt[:at] + prompt[at:].replace('\\"', '"')
-        match = MARKER.match(prompt, at)
-    if match is None:
-        raise KnobError(f"the marker is not closed or quoted properly: {prompt[at : at + 80]}")
-    return _pairs(match[1]), MARKER.sub("", prompt).strip(), prompt[match.end() :]
-
-
-def _pairs(text: str) -> Layer:
-    layer: Layer = {}
-    at = 0
-    while text[at:].strip():
-        match = PAIR.match(text, at)
-        if match is None or match[1] not in TURN_NAMES:
-            raise KnobError(f"no such knob: {text[at:].strip()[:80]}")
-        layer[match[1]] = _plain(match[2])
-        at = match.end()
-    return layer
-
-
-def _plain(value: str | None) -> str:
-    if value is None:
-        return "true"
-    return str(json.loads(value, strict=False)) if value.startswith('"') else value
-
-
 class Controls:
     """The layers below a marker: environment, script file, flags, and the control file, re-read when it changed."""
 
@@ -292,7 +256,10 @@ class Controls:
             return self.turn
         if _told_by_faults(marker):
             raise KnobError(f"a fault of the process cannot be set for one turn: {marker['fault']}")
-        return turn_knobs({**self.layer, **scripted, **marker})
+        own = {**scripted, **marker}
+        if "plan" not in own and own.keys() & {"text", "echo", "chunks"}:
+            own["plan"] = ""  # what is wanted of this very turn beats a plan for all
+        return turn_knobs({**self.layer, **own})
 
 
 def _told_by_faults(layer: Layer) -> Layer:

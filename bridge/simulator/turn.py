@@ -129,8 +129,8 @@ class Turn:
             yield 0
 
     def _obey(self) -> None:
-        """Let the plan say what this turn thinks and writes; a text for this very turn beats an older plan."""
-        if self.knobs.text and not self.knobs.plan:
+        """Let the plan say what this turn thinks and writes, unless the turn was told itself."""
+        if not self.knobs.plan and (self.knobs.text or self.knobs.echo or self.knobs.chunks):
             return
         done = obedient.perform(self.session.memory, self.ask.prompt, self.told, given=self.knobs.plan)
         if done is not None:

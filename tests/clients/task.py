@@ -61,6 +61,7 @@ def watched(gateway, plan, key=KEY):
     asked, filed = len(asks(gateway)), set(gateway.rows())
     seen = Seen()
     yield seen
+    gateway.control()
     new = asks(gateway)[asked:]
     rows = until(lambda: [row for name, row in gateway.rows().items() if name not in filed])
     seen.sessions = [row["session"] for row in rows]

@@ -182,6 +182,15 @@ async def test_a_control_file_may_hold_the_plan_as_json(start):
         assert (await client.chat(f"{CONTRACT}\n\n{result('hello')}\n\n[User]\nDo."))[0] == "It says: hello"
 
 
+async def test_what_a_turn_is_told_itself_beats_a_plan_for_all(start):
+    simulator = start("--login=auto", "--first-ms=0", "--delay-ms=0")
+    simulator.control(plan=[{"say": "as planned"}])
+    async with simulator.client() as client:
+        assert (await client.chat("[[sim: text=now]]"))[0] == "now"
+        assert (await client.chat("[[sim: echo=prompt]] me", "r2"))[0] == "me"
+        assert (await client.chat("hello", "r3"))[0] == "as planned"
+
+
 def test_a_plan_that_is_none_is_refused(tmp_path):
     done = run("start", f"--workDir={tmp_path}", '--plan=[{}, {"cal": "Read"}]')
     assert done.returncode == 2

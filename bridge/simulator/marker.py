@@ -1,0 +1,44 @@
+"""`[[sim: key=value]]` in a prompt: what is told to the simulator for one turn."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from .knobs import TURN_NAMES, KnobError, Layer
+
+MARKER_OPENS = "[[sim:"
+MARKER = re.compile(r'\[\[sim:((?:[^"\]]|"(?:\\.|[^"\\])*"|\](?!\]))*)\]\]', re.DOTALL)
+PAIR = re.compile(r'\s*([a-z_0-9]+)(?:=("(?:\\.|[^"\\])*"|[^\s"]+))?(?=\s|$)', re.DOTALL)
+
+
+def last_marker(prompt: str) -> tuple[Layer, str, str]:
+    """The knobs of the last marker in the prompt, the prompt without any marker, and what stands after the last."""
+    at = prompt.rfind(MARKER_OPENS)
+    if at < 0:
+        return {}, prompt, prompt
+    match = MARKER.match(prompt, at)
+    if match is None:  # some clients put a user's text in quotes and escape those inside
+        prompt = prompt[:at] + prompt[at:].replace('\\"', '"')
+        match = MARKER.match(prompt, at)
+    if match is None:
+        raise KnobError(f"the marker is not closed or quoted properly: {prompt[at : at + 80]}")
+    return _pairs(match[1]), MARKER.sub("", prompt).strip(), prompt[match.end() :]
+
+
+def _pairs(text: str) -> Layer:
+    layer: Layer = {}
+    at = 0
+    while text[at:].strip():
+        match = PAIR.match(text, at)
+        if match is None or match[1] not in TURN_NAMES:
+            raise KnobError(f"no such knob: {text[at:].strip()[:80]}")
+        layer[match[1]] = _plain(match[2])
+        at = match.end()
+    return layer
+
+
+def _plain(value: str | None) -> str:
+    if value is None:
+        return "true"
+    return str(json.loads(value, strict=False)) if value.startswith('"') else value
