@@ -124,6 +124,7 @@ class Answer:
         self._cutter = _cutter(task.request)
         self._cut_text: list[str] = []  # what the cutter let through
         self._started = False
+        self._held_since: int | None = None  # milliseconds: when what comes began to be held back
         self._estimated = 0  # tokens of the request
         self._corrected: LoggedUsage | None = None  # what the reply that had to be corrected has cost
         task.teller.forget()
@@ -240,9 +241,22 @@ class Answer:
     def _take(self, pieces: list[Piece]) -> Batch:
         """What came, as it may be told."""
         batch = self._cut(self._reader.feed(pieces))
+        if not batch:
+            return self._sign_of_life()
+        self._held_since = None
         if self._record.first_token_ms is None and any(isinstance(event, SEEN) for event in batch):
             self._record.first_token_ms = self._watch.ms()
         return batch
+
+    def _sign_of_life(self) -> Batch:
+        """The service speaks, and for a while the client has heard nothing of it."""
+        now = self._watch.ms()
+        if self._held_since is None:
+            self._held_since = now
+        if now - self._held_since < self._services.keepalive_sec * 1000:
+            return []
+        self._held_since = now
+        return [KeepAlive()]
 
     def _cut(self, events: Batch) -> Batch:
         """Without what is beyond the limits of the request."""

@@ -11,12 +11,13 @@ _SHORT_ARGUMENTS = 120  # characters: as long they help to tell several results 
 
 
 def whole_prompt(messages: Sequence[Message], contract: str = "", reply_schema: bytes = b"") -> str:
-    """Everything, for a session that knows nothing yet. A lone user message goes as it is.
+    """Everything, for a session that knows nothing yet. A lone user message goes as it is, unless it is empty: the
+    service would never answer nothing.
 
     The contract (the part on tools) and the demand for JSON stand last, right before the answer.
     """
     if len(messages) == 1 and messages[0].role == "user" and not (contract or reply_schema):
-        return _text(messages[0])
+        return _text(messages[0]) or _LABELS["user"]
     demands = [_labelled(part) for part in (contract, _demand(reply_schema)) if part]
     calls = _calls(messages)
     turns = [_turn(message, calls) for message in messages]
@@ -40,8 +41,8 @@ def reply_prompt(
     results are new; `constraint` is what this reply must be (or a whole contract, if the session was told none).
     """
     demands = [part for part in (constraint, _demand(reply_schema)) if part]
-    if len(new) == 1 and new[0].role == "user":
-        return "\n\n".join([_text(new[0]), *demands])
+    if len(new) == 1 and new[0].role == "user" and (text := _text(new[0])):
+        return "\n\n".join([text, *demands])
     results = sum(message.role == "tool" for message in new)
     calls = _calls(prefix) if results else {}
     turns = [_turn(message, calls, remind=results > 1) for message in new]

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.e2e.agents import CLOCK, ChatAgent, MessagesAgent, call, plan
 from tests.e2e.installation import KEY, METRICS_KEY, Gateway, until
 from tests.e2e.speech import ANTHROPIC, OPENAI, Stream, send
 
@@ -142,6 +143,15 @@ def test_a_client_that_leaves_the_queue_is_not_asked_for(patient, dialect, taken
 def test_a_silent_model_is_covered_by_signs_of_life(patient, dialect, silence):
     answer = patient.ask(dialect, f'[[sim: text="slow model" {silence}]] x', stream=True)
     assert (answer.text, answer.finish) == ("slow model", dialect.done)
+    assert answer.body.count(dialect.keep_alive) >= 2
+
+
+def test_text_that_is_held_back_is_covered_by_signs_of_life(patient, dialect):
+    api = ChatAgent if dialect is OPENAI else MessagesAgent
+    tools = {"tools": [api.declared(CLOCK)], **api.required}
+    prompt = plan({"say": "Let me think about it for a while.", **call("clock")}, size=4, delay_ms=80)
+    answer = patient.ask(dialect, prompt, stream=True, **tools)
+    assert (answer.text.strip(), answer.finish) == ("Let me think about it for a while.", api.waits)
     assert answer.body.count(dialect.keep_alive) >= 2
 
 

@@ -129,3 +129,8 @@ def test_any_json_object_will_do():
 def test_the_demand_for_json_follows_the_contract():
     prompt = whole_prompt([HELLO], "[Tools]\nUse them.", b"{}")
     assert prompt.index("[Tools]\nUse them.") < prompt.index("Answer with JSON") < prompt.index("[Assistant]")
+
+
+def test_nothing_is_never_asked():
+    assert whole_prompt([Message("user", "")]) == "[User]"
+    assert reply_prompt([Message("user", "")]) == "[User]"
