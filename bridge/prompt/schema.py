@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -17,6 +18,8 @@ _MAX_DEPTH = 6
 _MAX_NODES = 400  # schemas that refer to themselves grow without end otherwise
 _MAX_CHOICES = 40
 _MAX_LITERAL = 200
+_MAX_INSIDE = 20  # items of a literal, at each of two levels
+_MAX_REQUIRED = 500  # names that are looked at
 _MAX_EXAMPLE = 1000
 _COMMENT = 100  # characters of one parameter's description
 _COMMENTS = 1600  # of all of a tool together
@@ -143,8 +146,7 @@ class _Renderer:
         return "{[key]: " + self._type(extra, depth + 1) + "}" if extra else "object"
 
     def _object_body(self, node: dict[str, Any], depth: int) -> str:
-        required = node.get("required")
-        names = {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
+        names = set(_required(node))
         fields = []
         for name, field in _fields(node).items():
             if self._nodes > _MAX_NODES:
@@ -154,7 +156,7 @@ class _Renderer:
         return ", ".join(fields)
 
     def _field(self, name: str, field: Any, depth: int, *, optional: bool) -> str:
-        label = name if _PLAIN_NAME.match(name) else json.dumps(name, ensure_ascii=False)
+        label = name if _PLAIN_NAME.match(name) else json.dumps(name[:MAX_SIGNATURE], ensure_ascii=False)
         text = f"{label}{'?' if optional else ''}: {self._type(field, depth)}"
         if not isinstance(field, dict):
             return text
@@ -198,9 +200,30 @@ def _open(node: dict[str, Any]) -> dict[str, Any]:
     return extra if isinstance(extra, dict) else {}
 
 
+def _required(node: dict[str, Any]) -> list[str]:
+    """The first of the names; a list of any length may be referred to hundreds of times."""
+    required = node.get("required")
+    return [name for name in required[:_MAX_REQUIRED] if isinstance(name, str)] if isinstance(required, list) else []
+
+
 def _literal(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(_beginning(value), ensure_ascii=False)
     return text if len(text) <= _MAX_LITERAL else text[:_MAX_LITERAL] + "..."
+
+
+def _beginning(value: Any, depth: int = 2) -> Any:
+    """As much of a value as can be shown, whatever its size."""
+    if isinstance(value, str):
+        return value[: _MAX_LITERAL + 1]
+    if not isinstance(value, (list, dict)):
+        return value
+    if not depth:
+        return "..."
+    if isinstance(value, list):
+        shown = [_beginning(each, depth - 1) for each in value[:_MAX_INSIDE]]
+        return shown if len(value) <= _MAX_INSIDE else [*shown, "..."]
+    members = islice(value.items(), _MAX_INSIDE)
+    return {name[:_MAX_LITERAL]: _beginning(each, depth - 1) for name, each in members}
 
 
 def _choices(literals: Sequence[str], total: int) -> str:
@@ -250,9 +273,9 @@ def _example_arguments(schema: bytes) -> dict[str, Any]:
         return {}
     if not isinstance(root, dict):
         return {}
-    fields, required = _fields(root), root.get("required")
-    names = [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
-    return {name: _example_value(root, name, fields.get(name), 0) for name in (names or list(fields)[:1])[:6]}
+    fields = _fields(root)
+    names = _required(root) or list(islice(fields, 1))
+    return {name: _example_value(root, name, fields.get(name), 0) for name in names[:6]}
 
 
 _SAMPLES = (
@@ -282,7 +305,7 @@ def _example_value(root: dict[str, Any], name: str, node: Any, depth: int) -> An
 
 
 def _short(value: Any) -> Any:
-    return value if len(str(value)[: _MAX_LITERAL + 1]) <= _MAX_LITERAL else "..."
+    return value if _beginning(value) == value and len(str(value)) <= _MAX_LITERAL else "..."
 
 
 def _example_typed(root: dict[str, Any], name: str, node: dict[str, Any], depth: int) -> Any:
@@ -291,9 +314,7 @@ def _example_typed(root: dict[str, Any], name: str, node: dict[str, Any], depth:
     if kind == "array":
         return [_example_value(root, name, node.get("items"), depth + 1)]
     if kind == "object" or (kind is None and _fields(node)):
-        required = node.get("required")
-        names = [one for one in required if isinstance(one, str)] if isinstance(required, list) else []
-        return {one: _example_value(root, one, _fields(node).get(one), depth + 1) for one in names[:6]}
+        return {one: _example_value(root, one, _fields(node).get(one), depth + 1) for one in _required(node)[:6]}
     if kind == "string" or not isinstance(kind, str):
         return next((sample for part, sample in _SAMPLES if part in name.lower()), "...")
     return {"integer": 1, "number": 1, "boolean": True, "null": None}.get(kind, "...")

@@ -178,3 +178,17 @@ def test_tools_of_any_size_are_listed_but_large_ones_are_not_kept_in_memory():
     assert tool_list(tools, 100) == "- read(): " + "x" * 97 + "..."
     assert examples(tools, 1) == ('{"name":"read","arguments":{}}',)
     assert sys.getrefcount(tools) == held
+
+
+def test_of_a_large_literal_only_the_beginning_is_looked_at():
+    assert rendered({"a": {"const": [*range(1000)]}}, "a").endswith('19, "..."])')
+    assert rendered({"a": {"const": {"b": [[["c"]]]}}}, "a") == '(a: {"b": ["..."]})'
+    assert rendered({"a": {"const": "x" * 1000}}, "a") == f'(a: "{"x" * 199}...)'
+
+
+def test_a_large_part_that_is_referred_to_often_is_no_burden():
+    part = {"properties": {"a": {"const": "x" * (1 << 20)}}, "required": [*map(str, range(100_000))]}
+    schema = {"properties": {f"p{n}": {"$ref": "#/$defs/part"} for n in range(390)}, "$defs": {"part": part}}
+    tool = Tool("t", schema=json.dumps(schema | {"required": [*schema["properties"]]}).encode())
+    assert len(signature(tool.schema)) <= MAX_SIGNATURE + 5
+    assert len(examples((tool,), 1)[0]) <= 1100
