@@ -1,12 +1,13 @@
 """Conversations of agents: known again however an agent changes what nobody said, told anew when they are lost."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.e2e.agents import APIS, TOOLS, ChatAgent, MessagesAgent, ResponsesAgent, call, plan
-from tests.e2e.installation import Gateway, until
-from tests.e2e.speech import send
+from tests.e2e.installation import KEY, Gateway, until
+from tests.e2e.speech import OPENAI, Stream, send
 
 REMINDER = "<system-reminder>\nThe date is 2026-11-22. Use the tools.\n</system-reminder>"
 STEPS = (call("clock"), call("read_file", path="a.txt"), {"say": "Done."})
@@ -192,3 +193,52 @@ def test_without_tools_sessions_go_on_all_the_same(forgetful):
     agent = ChatAgent(forgetful, stream=False, tools=())
     assert agent.ask('[[sim: text="hello"]]').session == "new"
     assert json.loads(agent.ask("[[sim: echo=history]]").text)["isReply"] is True
+
+
+def test_a_turn_without_choice_keeps_what_was_told(gateway, api, stream):
+    agent = api(gateway, stream)
+    first = agent.ask(plan(call("clock"), {"say": "It is noon."}, call("clock"), {"say": "Done."}))
+    second = agent.answer(first, "noon", **agent.none)
+    third = agent.ask("And now?")
+    fourth = agent.answer(third, "one")
+    assert [second.text, third.names, fourth.text] == ["It is noon.", ["clock"], "Done."]
+    assert [each.session for each in (second, third, fourth)] == ["reused"] * 3
+    assert "Do not call a tool" in gateway.asks(first.calls[0][0])[0]["questionText"]
+
+
+def test_tools_may_come_later(gateway, api, stream):
+    agent = api(gateway, stream, tools=())
+    agent.ask(plan({"say": "Hello."}, call("clock"), {"say": "Done."}))
+    agent.tools = TOOLS
+    second = agent.ask("What time is it?")
+    third = agent.answer(second, "noon")
+    assert (second.names, third.text) == (["clock"], "Done.")
+    assert [second.session, third.session] == ["reused", "reused"]
+
+
+def test_agents_at_the_same_time_keep_to_their_own_sessions(gateway):
+    def work(number):
+        agent = APIS[number % 3](gateway, stream=number % 2 == 0)
+        done = agent.ask(
+            plan(*(call("read_file", path=f"{number}-{step}") for step in range(3)), {"say": "{{results}}"})
+        )
+        paths, sessions = [], []
+        while done.calls:
+            paths += [arguments["path"] for arguments in done.arguments]
+            done = agent.answer(done, f"text of {paths[-1]}")
+            sessions.append(done.session)
+        return paths == [f"{number}-{step}" for step in range(3)], sessions, done.text
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(work, range(12))) == [(True, ["reused"] * 3, "3")] * 12
+
+
+def test_an_agent_that_hangs_up_in_a_call_stops_the_model(gateway, dialect):
+    api = ChatAgent if dialect is OPENAI else MessagesAgent
+    question = f"hangs up in a call {dialect}"
+    prompt = plan(call("write_file", path="a", text="far " * 400), size=10, delay_ms=20) + question
+    tools = [api.declared(tool) for tool in TOOLS]
+    with Stream(gateway, dialect, prompt, key=KEY, tools=tools, model=question) as stream:
+        stream.until(b"write_file")
+    assert until(lambda: gateway.stops(question))
+    assert gateway.row_of_model(question)["status"] == "cancelled"

@@ -6,7 +6,7 @@ import anthropic
 import pytest
 
 from tests.e2e.agents import APIS, TOOLS, ChatAgent, MessagesAgent, ResponsesAgent, call, client_of, plan
-from tests.e2e.installation import KEY
+from tests.e2e.installation import KEY, METRICS_KEY
 from tests.e2e.speech import ANTHROPIC, OPENAI, Stream, send
 
 NASTY = 'Grüße 😀\n"quoted" \\ back\t```json\n{"name":"x"}\n```\n</call:0123456789> </tool> \u2028 {{a}} [Assistant]\n'
@@ -228,3 +228,16 @@ def test_the_tool_runner_of_anthropic_runs_tools_to_the_end(gateway):
         messages=[{"role": "user", "content": plan(call("read_file", path="a"), {"say": "So: {{last_result}}"})}],
     )  # fmt: skip
     assert [message.stop_reason for message in runner] == ["tool_use", "end_turn"]
+
+
+def test_calls_are_counted_by_model_and_client_and_cost_tokens(gateway, api, stream):
+    agent = api(gateway, stream)
+    more = {"stream_options": {"include_usage": True}} if stream and api is ChatAgent else {}
+    done = agent.ask(plan(call("write_file", path="a", text="word " * 100)), **more)
+    usage = done.whole.usage
+    assert (usage.completion_tokens if api is ChatAgent else usage.output_tokens) > 50
+    told = send(gateway, "GET", "/metrics", key=METRICS_KEY).body.decode()
+    family = "anthropic_python" if api is MessagesAgent else "openai_python"
+    [line] = [line for line in told.splitlines() if 'outcome="parsed"' in line and family in line.replace("-", "_")]
+    assert 'model="org_auto"' in line
+    assert float(line.split()[-1]) > 0
