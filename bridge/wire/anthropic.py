@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,6 +16,8 @@ from bridge.wire.anthropic_stream import STOP_REASON, MessageEncoder, Signature,
 from bridge.wire.bodies import Flaw, decode
 from bridge.wire.format import Encoder, ReplyHead
 
+T = TypeVar("T")
+
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -26,17 +28,11 @@ class AnthropicMessages:
 
     def parse(self, body: bytes) -> ChatRequest:
         """Raise InvalidRequest, naming the field, for anything that is not a request."""
-        try:
-            return anthropic_request.read(body)
-        except Flaw as flaw:
-            raise refusal(flaw) from None
+        return _read(anthropic_request.read, body)
 
     def parse_count(self, body: bytes) -> int:
         """Estimate the input tokens of a `count_tokens` body: messages, system and tools."""
-        try:
-            return anthropic_request.count(body)
-        except Flaw as flaw:
-            raise refusal(flaw) from None
+        return _read(anthropic_request.count, body)
 
     def counted(self, tokens: int) -> bytes:
         """The body that answers `count_tokens`."""
@@ -56,6 +52,15 @@ class AnthropicMessages:
     def error(self, error: GatewayError, request_id: str) -> tuple[int, bytes]:
         """Status and body of an error before the first byte; the body's id is `req_` and the given one."""
         return status_of(error), msgspec.json.encode(error_object(error, request_id))
+
+
+def _read(reader: Callable[[bytes], T], body: bytes) -> T:
+    try:
+        return reader(body)
+    except Flaw as flaw:
+        raise refusal(flaw) from None
+    except RecursionError:  # blocks in blocks, to any depth
+        raise refusal(Flaw("invalid_value", ("messages",), reason="It is nested too deeply.")) from None
 
 
 def _is_told(part: Text | Thinking | Call) -> bool:

@@ -188,17 +188,17 @@ def _given(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, at: Path) -> T:
     return decode(decoder, raw if len(memoryview(raw)) else _NULL, at)
 
 
-def _gather(value: Any) -> str:
-    """The texts in a block of unknown type: strings, `text` fields, and what lies in `content`."""
+def _gather(value: Any, depth: int = 8) -> str:
+    """The texts in a block of unknown type: strings, `text` fields, and what lies in `content`, not too deep."""
     match value:
         case str():
             return value
-        case list():
-            return _lines(_gather(item) for item in value)
+        case list() if depth:
+            return _lines(_gather(item, depth - 1) for item in value)
         case {"text": str(text)}:
             return text
-        case {"content": inner}:
-            return _gather(inner)
+        case {"content": inner} if depth:
+            return _gather(inner, depth - 1)
         case _:
             return ""
 

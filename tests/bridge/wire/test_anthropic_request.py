@@ -1,4 +1,5 @@
 import json
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -111,6 +112,22 @@ def test_blocks_of_unknown_types_give_what_text_they_have():
     summary = {"type": "compaction", "content": "So far."}
     asked = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "q"}}
     assert assistant(asked, ran, summary, {"type": "text", "text": "c"}).text == "b\nSo far.\nc"
+
+
+@pytest.mark.parametrize("depth", [7, 100, 142, 143, 200, 480])
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ('{"type":"tool_result","tool_use_id":"t","content":[', "]}"),
+        ('{"type":"document","source":{"type":"content","content":[', "]}}"),
+        ('{"type":"hologram","content":[', "]}"),
+    ],
+)
+def test_blocks_are_read_or_refused_however_deep_they_lie(depth, begin, end):
+    block = begin * depth + '{"type":"text","text":"x"}' + end * depth
+    asked = '{"model":"m","max_tokens":5,"messages":[{"role":"user","content":[' + block + "]}]}"
+    with suppress(InvalidRequest):  # any other error is ours
+        assert len(FORMAT.parse(asked.encode()).messages) == 1
 
 
 @pytest.mark.parametrize("signature", [{"signature": ""}, {"signature": "c2ln"}, {}])
