@@ -99,7 +99,10 @@ class ServiceCalls:
 
     def _lines(self, shown: _Shown, *, last: bool) -> list[ChatEvent]:
         call, lines = shown.call, []
-        if not shown.opened and (last or _is_known(call)):
+        certain = (
+            _is_settled(call) if call.name in self._tools else _is_known(call)
+        )  # it may yet be the client's to run
+        if not shown.opened and (last or certain):
             shown.opened = True
             lines.append(_line(f"[tool {call.name} ", call.input.decode("utf-8", "replace")))
         if shown.opened and (last or _is_settled(call)):

@@ -112,6 +112,22 @@ def test_a_call_of_the_clients_own_tool_waits_for_the_client(bridge, api, stream
     assert first.calls[0][0] in bridge.asks(question)[-1]["questionText"]
 
 
+@pytest.mark.parametrize(
+    "way",
+    [
+        "tool_ids=request", "tool_ids=first", "tool_words=phases", "tool_lower", "tool_twice", "tool_echo",
+        "tool_shape=items", "tool_shape=plain", "tool_start=running", "tool_start=running tool_async=false",
+        "tool_approval=false",
+    ],
+)  # fmt: skip
+def test_however_the_service_tells_of_a_call_it_waits_for_the_client_once(bridge, stream, way):
+    args = json.dumps(json.dumps({"path": "a.txt"}))
+    agent = MessagesAgent(bridge, stream, tools=(READ,))
+    done = agent.ask(f"[[sim: tools=read_file tool_shape=named {way} tool_args={args} text=never size=2]] x")
+    assert (done.names, done.arguments, done.finish) == (["read_file"], [{"path": "a.txt"}], "tool_use")
+    assert "never" not in done.text
+
+
 def test_a_forwarded_function_comes_back_as_a_call(forward, api, stream):
     agent = api(forward, stream, tools=(WEATHER,))
     args = json.dumps(json.dumps({"city": "Köln"}))

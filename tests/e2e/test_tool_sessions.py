@@ -59,6 +59,15 @@ def test_a_billing_header_changes(gateway):
     assert agent.answer(done, "noon").session == "reused"
 
 
+def test_a_system_message_between_turns_changes(gateway, stream):
+    agent, done = begun(gateway, stream)
+    told = {"role": "system", "content": [{"type": "text", "text": "The folder is /work, the date 2026-11-22."}]}
+    agent.history.insert(1, told)
+    second = agent.answer(done, "noon")
+    agent.history[1] = {"role": "system", "content": "The folder is /work, the date 2026-11-23."}
+    assert [second.session, agent.answer(second, "x").session] == ["reused", "reused"]
+
+
 def test_tools_change_their_order(gateway, stream):
     agent, done = begun(gateway, stream)
     agent.tools = TOOLS[::-1]

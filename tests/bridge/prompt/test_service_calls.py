@@ -125,6 +125,13 @@ def test_the_arguments_of_a_call_that_waits_are_waited_for():
     assert shown.feed(call(name="Bash")) == as_call("c1", "bash", '{"path":"."}', "shell")
 
 
+@pytest.mark.parametrize("shown", ["text", "omit", "calls"])
+def test_a_call_of_the_clients_own_tool_that_seems_to_run_may_still_be_handed_over(shown):
+    told = calls(shown, BASH)
+    assert told.feed(call(name="Bash", state="running")) == []
+    assert told.feed(call(name="Bash", state="running", denied=True)) == as_call("c1", "bash", '{"path":"."}', "shell")
+
+
 @pytest.mark.parametrize("state", ["cancelled", "failed"])
 def test_a_denied_call_without_arguments_is_handed_over_when_the_service_gives_it_up(state):
     shown = calls("text", BASH)
@@ -143,7 +150,7 @@ def test_one_that_nothing_more_was_heard_of_is_handed_over_at_the_end():
 @pytest.mark.parametrize("state", ["running", "finished", "failed"])
 def test_a_declared_tool_that_the_service_ran_itself_waits_for_nobody(state):
     shown = calls("text", BASH)
-    assert "[tool Bash" in text(shown.feed(call(name="Bash", state=state)))
+    assert "[tool Bash" in text(shown.feed(call(name="Bash", state=state)) + shown.end())
     assert not shown.waiting
 
 
