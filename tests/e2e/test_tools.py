@@ -195,7 +195,8 @@ def test_a_call_is_told_while_it_is_written(gateway, dialect):
 def test_every_fragment_of_a_chat_call_has_its_index_and_only_the_first_a_name(gateway):
     agent = ChatAgent(gateway, stream=True)
     step = {"calls": [call("write_file", path="a", text=NASTY), call("read_file", path="b")]}
-    answer = send(gateway, "POST", agent.path, key=KEY, body=agent.body(plan(step, size=3)))
+    slowly = plan(step, size=3, delay_ms=2)  # pieces that come together are told together
+    answer = send(gateway, "POST", agent.path, key=KEY, body=agent.body(slowly))
     found = [each for event in answer.events for each in event["choices"][0]["delta"].get("tool_calls", [])]
     assert [each["index"] for each in found] == sorted(each["index"] for each in found)
     for index, arguments in enumerate(({"path": "a", "text": NASTY}, {"path": "b"})):
@@ -208,7 +209,8 @@ def test_every_fragment_of_a_chat_call_has_its_index_and_only_the_first_a_name(g
 def test_the_blocks_of_a_message_come_one_after_the_other(gateway):
     agent = MessagesAgent(gateway, stream=True)
     step = {"say": "Both.", "calls": [call("write_file", path="a", text=NASTY), call("clock")]}
-    answer = send(gateway, "POST", agent.path, key=KEY, body=agent.body(plan(step, size=3)))
+    slowly = plan(step, size=3, delay_ms=2)  # pieces that come together are told together
+    answer = send(gateway, "POST", agent.path, key=KEY, body=agent.body(slowly))
     blocks = [(event["type"], event["index"]) for event in answer.events if "index" in event]
     assert [index for _, index in blocks] == sorted(index for _, index in blocks)
     started = [event["content_block"] for event in answer.events if event["type"] == "content_block_start"]
