@@ -2,11 +2,16 @@
 
 import logging
 
+import hypothesis
 import pytest
 from django.conf import settings
 
 from gateway_project.logging import Writer
 from tests.environment import DATA_DIR, start_redis
+
+# How long an example takes says more about what else the machine does than about the code.
+hypothesis.settings.register_profile("gateway", deadline=None)
+hypothesis.settings.load_profile("gateway")
 
 
 @pytest.fixture(scope="session", autouse=True)
