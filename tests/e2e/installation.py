@@ -107,7 +107,14 @@ class Gateway:
         self.port = self._listener.getsockname()[1]
         self.processes = [self.start(number) for number in range(1, processes + 1)]
         if wait:
+            self._wait()
+
+    def _wait(self):
+        try:
             until(lambda: send(self, "GET", "/readyz").status == 200, 20)
+        except BaseException:
+            self.__exit__()  # a context that was never entered is not left either
+            raise
 
     def __enter__(self):
         return self
