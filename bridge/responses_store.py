@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,32 @@ from accounts.redis_link import RedisLink, RedisUnavailable
 log = logging.getLogger(__name__)
 
 PREFIX = "lgw:response:"
+INDEX = "lgw:responses:"
 MOST_BYTES = 8 << 20
+MOST_OF_A_KEY = 256 << 20
+
+# Keep a record, and drop the oldest of the same API key while there is too much. Redis is not the responses' alone.
+# KEYS record, index (a sorted set: `<record> <bytes>` by time), bytes of all; ARGV record, ttl s, now, most bytes.
+_KEEP = """
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+redis.call('ZADD', KEYS[2], ARGV[3], KEYS[1] .. ' ' .. #ARGV[1])
+local total = redis.call('INCRBY', KEYS[3], #ARGV[1])
+local function drop(entry)
+    local record, size = entry:match('^(%S+) (%d+)$')
+    redis.call('DEL', record)
+    redis.call('ZREM', KEYS[2], entry)
+    total = redis.call('DECRBY', KEYS[3], size)
+end
+local expired = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[3] - ARGV[2], 'LIMIT', 0, 100)
+for _, entry in ipairs(expired) do drop(entry) end
+while total > tonumber(ARGV[4]) do
+    local oldest = redis.call('ZRANGE', KEYS[2], 0, 0)[1]
+    if not oldest then redis.call('SET', KEYS[3], 0) break end
+    drop(oldest)
+end
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+redis.call('EXPIRE', KEYS[3], ARGV[2])
+"""
 
 
 class StoreUnavailable(Exception):
@@ -24,13 +50,17 @@ class StoreUnavailable(Exception):
 class ResponseStore:
     """Records by the id of their response, each for `ttl` seconds. One key's records do not exist for another.
 
-    Nothing here fails a turn: without Redis, and beyond `most_bytes`, nothing is kept.
+    Nothing here fails a turn: without Redis, and beyond `most_bytes`, nothing is kept. Of one key's records the oldest
+    go when all together exceed `most_of_a_key` bytes.
     """
 
-    def __init__(self, link: RedisLink, *, ttl: int, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(
+        self, link: RedisLink, *, ttl: int, most_bytes: int = MOST_BYTES, most_of_a_key: int = MOST_OF_A_KEY
+    ) -> None:
         self._link = link
         self._ttl = ttl
         self._most_bytes = most_bytes
+        self._most_of_a_key = most_of_a_key
 
     def takes(self, size: int) -> bool:
         """Whether a record of so many bytes may be kept; one that may not is logged."""
@@ -42,8 +72,11 @@ class ResponseStore:
         """Send the record on its way. Redis takes it before anything that is issued later."""
         if not self.takes(len(record)):
             return
+        index = f"{INDEX}{key_id}"
+        keys = (_key(key_id, response_id), index, f"{index}:bytes")
+        args = (record, self._ttl, time.time(), self._most_of_a_key)
         try:
-            reply = self._link.execute("SET", _key(key_id, response_id), record, "EX", self._ttl)
+            reply = self._link.execute("EVAL", _KEEP, len(keys), *keys, *args)
         except RedisUnavailable:
             return
         reply.add_done_callback(_kept)

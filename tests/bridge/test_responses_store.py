@@ -53,6 +53,26 @@ async def test_a_record_is_forgotten_once(store):
     assert await store.read(7, ["resp_1"]) == {}
 
 
+async def test_of_one_keys_records_the_oldest_go_when_there_is_too_much(link):
+    store = ResponseStore(link, ttl=60, most_bytes=100, most_of_a_key=250)
+    store.keep(8, "resp_0", b"x" * 100)
+    for number in range(1, 5):
+        store.keep(7, f"resp_{number}", b"x" * 100)
+    assert [*await store.read(7, ["resp_1", "resp_2", "resp_3", "resp_4"])] == ["resp_3", "resp_4"]
+    assert await store.read(8, ["resp_0"]) != {}
+
+
+async def test_what_has_expired_or_was_forgotten_takes_no_room_for_long(link):
+    store = ResponseStore(link, ttl=60, most_bytes=100, most_of_a_key=250)
+    store.keep(7, "resp_1", b"x" * 100)
+    assert await store.forget(7, "resp_1")
+    await link.execute("ZADD", "lgw:responses:7", 1, "lgw:response:7:resp_1 100")  # long ago
+    store.keep(7, "resp_2", b"x" * 100)
+    store.keep(7, "resp_3", b"x" * 100)
+    assert [*await store.read(7, ["resp_2", "resp_3"])] == ["resp_2", "resp_3"]
+    assert await link.execute("GET", "lgw:responses:7:bytes") == b"200"
+
+
 async def test_a_record_lasts_for_its_time(store, link):
     store.keep(7, "resp_1", b"one")
     (key,) = await link.execute("KEYS", "lgw:response:*")
