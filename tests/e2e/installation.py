@@ -1,5 +1,6 @@
 """Gateways on data directories of their own: web processes and Redis as the supervisor starts them, without Celery."""
 
+import io
 import json
 import os
 import shutil
@@ -102,6 +103,7 @@ class Gateway:
         shutil.copytree(template, data_dir, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
         self.data_dir = data_dir
         self._settings = settings
+        self._received = {}  # by file: how much of it has been read, and what that was
         self._redis = start_redis(data_dir)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = self._listener.getsockname()[1]
@@ -174,8 +176,14 @@ class Gateway:
     def received(self, instance="w1-i1"):
         """All messages the simulator has seen and sent."""
         path = self.work_dir(instance) / "received.jsonl"
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        return [json.loads(line) for line in lines if line.endswith(b"\n")]
+        read, messages = self._received.get(path, (0, []))
+        with path.open("rb") if path.exists() else io.BytesIO() as file:
+            file.seek(read)
+            fresh = file.read()
+        end = fresh.rfind(b"\n") + 1
+        messages += [json.loads(line) for line in fresh[:end].split(b"\n") if line]
+        self._received[path] = (read + end, messages)
+        return messages.copy()
 
     def asks(self, text, instance="w1-i1"):
         """The params of every question that holds this text."""

@@ -2,13 +2,13 @@
 
 import base64
 import io
-import json
 
 import anthropic
 import openai
 import pytest
 from PIL import Image
 
+from tests.bridge.images.pictures import bomb
 from tests.e2e.agents import APIS, ChatAgent, MessagesAgent, ResponsesAgent, call, client_of, plan
 from tests.e2e.installation import KEY, METRICS_KEY
 from tests.e2e.speech import send
@@ -121,7 +121,7 @@ def test_addresses_are_refused(gateway, agent, url):
     with pytest.raises(ANY_ERROR):
         agent.ask(with_image(agent, "an address", url))
     assert len(uploads(gateway)) == before
-    assert not any("/etc/passwd" in json.dumps(each) for each in gateway.received())
+    assert not gateway.asks("an address")
 
 
 def result_with_image(agent, id_, url):
@@ -165,10 +165,8 @@ def test_a_large_image_is_made_smaller(gateway):
 
 def test_a_bomb_is_refused(gateway):
     agent = MessagesAgent(gateway, stream=True, tools=())
-    out = io.BytesIO()
-    Image.new("1", (30_000, 30_000)).save(out, "PNG")
     with pytest.raises(anthropic.BadRequestError):
-        agent.ask(with_image(agent, "a bomb", data_url(out.getvalue())))
+        agent.ask(with_image(agent, "a bomb", data_url(bomb(30_000, 30_000))))
 
 
 def test_a_bad_image_does_not_cost_the_session(gateway, agent):
