@@ -156,19 +156,21 @@ def mortal(tmp_path_factory, template):
         yield running
 
 
-def test_a_session_that_is_gone_is_told_from_the_start(mortal, api, stream):
-    agent = api(mortal, stream)
-    first = agent.ask(plan(*STEPS))
-    second = agent.answer(first, "noon")
-    mortal.lingma().kill()
+def test_sessions_that_are_gone_are_told_from_the_start(mortal):
+    begun = []
+    for agent in [api(mortal, stream) for api in APIS for stream in (False, True)]:
+        first = agent.ask(plan(*STEPS))
+        begun.append((agent, first, agent.answer(first, "noon")))
+    mortal.lingma().kill()  # once: each time it takes longer until it is back
     until(lambda: send(mortal, "GET", "/readyz").status == 503)
     until(lambda: send(mortal, "GET", "/readyz").status == 200, 20)
-    third = agent.answer(second, "text of a.txt")
-    assert (third.session, third.text, third.calls) == ("rebuilt", "Done.", [])
-    told = mortal.asks(second.calls[0][0])[-1]["questionText"]
-    assert "Read a file." in told
-    assert f"(called tool clock, id {first.calls[0][0]}, with" in told
-    assert "noon" in told
+    for agent, first, second in begun:
+        third = agent.answer(second, "text of a.txt")
+        assert (third.session, third.text, third.calls) == ("rebuilt", "Done.", [])
+        told = mortal.asks(second.calls[0][0])[-1]["questionText"]
+        assert "Read a file." in told
+        assert f"(called tool clock, id {first.calls[0][0]}, with" in told
+        assert "noon" in told
 
 
 def test_a_lost_session_is_noticed_by_its_failure(gateway, api, stream):
