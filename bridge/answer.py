@@ -284,10 +284,9 @@ class Answer:
     # -- the ending -----------------------------------------------------------------------------------------------
 
     async def _end(self, turn: Turn, batch: Batch) -> None:
-        if turn.end is not None and turn.end.error is not None and self._cut_reason is None:
-            if any(isinstance(event, SEEN) for event in batch) and not self._is_retriable_loss(turn.end.error):
-                await self._teller.tell(batch)
-            raise retry_hint(turn.end.error, self._services.pool)
+        error = turn.end.error if turn.end is not None and self._cut_reason is None else None
+        if error is not None:
+            await self._make_do(error, batch)
         if turn.end is None:
             self._instance.give_up(turn)
         if self._cutter is not None:
@@ -297,10 +296,21 @@ class Answer:
         usage = self._count(logged)
         reason = cut or self._reason()
         self._record.status, self._record.reason = "ok", reason
-        if cut is None and turn.end is not None and reason is not FinishReason.LENGTH:
+        if cut is None and turn.end is not None and error is None and reason is not FinishReason.LENGTH:
             self._remember(turn.end.session_id)
         self._note_tools(turn)  # the turn is booked with its last event
         await self._teller.end([*batch, Finished(reason, usage, self._cutter.stop_sequence if self._cutter else None)])
+
+    async def _make_do(self, error: GatewayError, batch: Batch) -> None:
+        """Add to the batch what can be told although the service failed. Raise the error when that is no reply."""
+        if self._is_retriable_loss(error):
+            raise error
+        settled = self._cut(self._reader.settle())
+        if not settled:
+            if any(isinstance(event, SEEN) for event in batch):
+                await self._teller.tell(batch)
+            raise retry_hint(error, self._services.pool)
+        batch += settled
 
     @property
     def _cut_reason(self) -> FinishReason | None:

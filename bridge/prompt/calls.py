@@ -18,7 +18,7 @@ _MOST_SPACE = 64
 _AT_ONCE = 4096
 _MOST_HEAD = 40
 _SPACE = " \t\r\n"
-_CUT_OFF = "the reply was cut off in the middle of the call"
+CUT_OFF = "the reply was cut off in the middle of the call"
 
 
 class Flawed(msgspec.Struct, frozen=True):
@@ -286,7 +286,7 @@ class CallParser:
             self.cut_off = True
         else:
             block.keep(held)
-            block.reason = _CUT_OFF
+            block.reason = CUT_OFF
             self._flawed(events)
         return None
 

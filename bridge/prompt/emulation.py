@@ -9,7 +9,7 @@ import msgspec
 
 from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from bridge.chat.request import Tool, ToolChoice
-from bridge.prompt.calls import CallParser, Flawed
+from bridge.prompt.calls import CUT_OFF, CallParser, Flawed
 from bridge.prompt.contract import invalid_call, missing_call
 from bridge.prompt.fallback import forced_arguments
 from bridge.prompt.validation import flaw_of
@@ -67,10 +67,20 @@ class Emulation:
         for piece in self._parser.end():
             self._take(piece)
         self.cut_off = self._parser.cut_off
+        if self.cut_off and self._call_at is not None and not self._corrected:
+            self._take_back(self._call_at, CUT_OFF)
         self._judge()
         if self.correction:
             return []
         self._holding = False
+        return self._drain()
+
+    def settle(self) -> list[ReplyEvent]:
+        """The correction cannot be had: tell what there is; empty when that would not be a whole reply."""
+        if not (self._corrected and self._holding):
+            return []
+        self._pending = self._pending[: self._kept]
+        self._make_do()
         return self._drain()
 
     def again(self) -> None:
@@ -120,17 +130,23 @@ class Emulation:
         reason = flaw_of(tool, text) if tool is not None else None
         if reason is None:
             self.outcomes["repaired" if self._corrected else "parsed"] += 1
-        elif self._call_at is not None:
-            del self._pending[self._call_at :]
-            self.calls -= 1
-            self._reject(Flawed(tool.name if tool else "", reason, text))
+        elif self._call_at is not None and not self._corrected:
+            self._take_back(self._call_at, reason)
             return
         else:
-            self.outcomes["invalid"] += 1
+            self.outcomes["invalid"] += 1  # the client's own answer to it is the model's next chance
         self._pending.append(piece)
 
+    def _take_back(self, call_at: int, reason: str) -> None:
+        """A call of which nothing was told is none until the model has mended it."""
+        tool, arguments = self._call or (None, [])
+        del self._pending[call_at:]
+        self.calls -= 1
+        self.cut_off = False
+        self._reject(Flawed(tool.name if tool else "", reason, "".join(arguments)))
+
     def _reject(self, flaw: Flawed) -> None:
-        """A call of which nothing was told: the model may mend it once; after that it is no call."""
+        """What cannot be read as a call: the model may mend it once; after that it is no call."""
         if self._corrected:
             self.outcomes["refused"] += 1
             return
@@ -153,12 +169,19 @@ class Emulation:
             self._correct(invalid_call(self._flaw, self._offer.nonce))
         elif owed and not self._fall_back():
             if self._corrected:
-                self.outcomes["refused"] += 1
-                self._pending = self._pending or self._refusal
+                self._make_do()
             else:
                 self._correct(missing_call(self._offer.choice, self._offer.nonce))
-        elif self._corrected and self._flaw is not None and not self.calls and not self._pending:
-            self._pending = [TextDelta(self._flaw.source)]  # the model had nothing else to say
+        elif self._corrected and not self.calls:
+            self._make_do()
+
+    def _make_do(self) -> None:
+        """No call came of the correction: what was said counts, or else what was to be corrected."""
+        if self._flaw is None:
+            self.outcomes["refused"] += 1
+            self._pending = self._pending or self._refusal
+        elif not self._pending:
+            self._pending = [TextDelta(self._flaw.source)]
 
     def _correct(self, text: str) -> None:
         self.correction = text

@@ -140,6 +140,13 @@ class Reader:
             self._tell(self._service_calls.end(), events)
         return events
 
+    def settle(self) -> list[ChatEvent]:
+        """The correction cannot be had: what can be told all the same; empty for nothing."""
+        events: list[ChatEvent] = []
+        if isinstance(self._emulation, Emulation):
+            self._tell(self._emulation.settle(), events)
+        return events
+
     def again(self) -> None:
         """The correction is being asked."""
         self._splitter = ThinkingSplitter()

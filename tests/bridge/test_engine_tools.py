@@ -174,3 +174,15 @@ async def test_a_call_that_breaks_off_ends_with_the_length(new_service, new_engi
     done = await chat(await new_engine(service), asking())
     assert done.end.reason is FinishReason.LENGTH
     assert isinstance(done.events[-2], (ToolCallDelta, TextDelta))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_correction_that_fails_leaves_the_reply_as_it_was(new_service, new_engine, sessions, stream):
+    async def on_ask(peer, params):
+        if params["isReply"]:
+            return await peer.push(finish(params["requestId"], 500))
+        return await obeying_plainly("I would rather not.")(peer, params)
+
+    request = asking(tool_choice=ToolChoice("required"), stream=stream)
+    done = await chat(await new_engine(await new_service(on_ask), sessions=sessions), request)
+    assert (done.text, done.end.reason, done.record.status) == ("I would rather not.", FinishReason.STOP, "ok")

@@ -92,14 +92,49 @@ def test_what_was_said_before_a_call_is_told_though_the_call_had_to_be_mended(st
     assert (text_of(events), len(calls_of(events))) == ("Now:", 1)
 
 
-def test_a_call_that_stays_wrong_is_no_call():
+def test_a_call_that_stays_wrong_is_the_clients_to_answer():
     reply = emulation()
     whole(reply, call("read", file="a"))
     reply.again()
-    events = whole(reply, call("read", file="a"))
+    events = whole(reply, call("read", file="b"))
+    assert (calls_of(events), reply.correction) == ([("call_2", "read", {"file": "b"})], "")
+    assert reply.outcomes == {"retried": 1, "invalid": 1}
+
+
+def test_what_stays_unreadable_is_no_call():
+    reply = emulation()
+    unreadable = f'<call:{NONCE}>{{"name":"read","arguments":[</call:{NONCE}>'
+    whole(reply, unreadable)
+    reply.again()
+    events = whole(reply, unreadable)
     assert (calls_of(events), reply.correction, reply.calls) == ([], "", 0)
-    assert '"file"' in text_of(events)
-    assert reply.outcomes == {"retried": 1, "refused": 1}
+    assert "read" in text_of(events)
+
+
+def test_a_call_that_breaks_off_untold_is_mended():
+    reply = emulation(stream=False)
+    assert whole(reply, call("read", path="a" * 100)[:-60]) == []
+    assert ("cut off" in reply.correction, reply.cut_off) == (True, False)
+    reply.again()
+    assert len(calls_of(whole(reply, call("read", path="a")))) == 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "reply", "told"),
+    [(AUTO, "Now: " + call("read", file="a"), "Now:"), (ToolChoice("required"), "No.", "No.")],
+)
+def test_without_the_correction_what_there_is_is_told(choice, reply, told):
+    first = emulation(choice, stream=False)
+    whole(first, reply)
+    first.again()
+    first.feed("Well")
+    assert text_of(first.settle()).strip() == told
+
+
+def test_there_is_nothing_to_settle_in_a_reply_that_was_not_corrected():
+    reply = emulation(stream=False)
+    reply.feed("Half of a")
+    assert reply.settle() == []
 
 
 def test_text_instead_of_the_mended_call_is_told():
