@@ -43,7 +43,9 @@ def test_a_loss_before_the_first_byte_is_not_noticed(many, dialect, stream, faul
     many.control(victim)
     assert [(each.status, each.text, each.finish) for each in answers] == [(200, "whole", dialect.done)] * INSTANCES
     assert len([ask for name in NAMES for ask in many.asks(question, name)]) == INSTANCES + 1
-    assert victim not in [each.headers["x-lingma-instance"] for each in answers]
+    # It may be back before the last question is asked.
+    served = [each.headers["x-lingma-instance"] for each in answers].count(victim)
+    assert served == len(many.asks(question, victim)) - 1
     rows = [many.row(each.headers["x-request-id"])["status"] for each in answers]
     assert rows == ["ok"] * INSTANCES
 
