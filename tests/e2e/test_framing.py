@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.installation import until
-from tests.e2e.speech import DIALECTS
+from tests.e2e.installation import KEY, until
+from tests.e2e.speech import DIALECTS, send
 
 TEXT = "Grüße, 通义灵码! 🙂 {}".format("lorem ipsum " * 20)
 
@@ -47,12 +47,32 @@ def test_pushes_may_be_notifications(gateway, dialect, stream):
     [
         "empty=1", "field=content", "full_answer=empty", "full_answer=only", "steps=false title=false", "context_usage",
         "fault=foreign_finish", "fault=double_finish", "fault=late_answer", "fault=unknown_push",
-        "fault=double_finish,late_answer", "fault=orphan_tool_event", "fault=token_refresh", "fault=models_change",
+        "fault=double_finish,late_answer", "fault=orphan_tool_event", "fault=token_refresh",
     ],
 )  # fmt: skip
 def test_the_reply_is_whole_and_ends_once(gateway, dialect, stream, knobs):
     answer = gateway.ask(dialect, f'[[sim: text="one two three" size=3 {knobs}]] x', stream=stream)
     assert (answer.text, answer.finish, answer.error) == ("one two three", dialect.done, None)
+
+
+@pytest.fixture
+def other_models(gateway):
+    """The models offered now; those of before are offered again in the end."""
+
+    def offered():
+        return {model["id"] for model in send(gateway, "GET", "/v1/models", key=KEY).json()["data"]}
+
+    before = offered()
+    yield lambda: offered() - before
+    for knobs, wanted in (({"models": "only:Only"}, {"only"}), ({}, before)):
+        gateway.control(**knobs)
+        until(lambda wanted=wanted: offered() == wanted)
+
+
+def test_a_reply_goes_on_while_the_service_offers_other_models(gateway, dialect, stream, other_models):
+    answer = gateway.ask(dialect, '[[sim: text="one two three" size=3 fault=models_change]] x', stream=stream)
+    assert (answer.text, answer.finish, answer.error) == ("one two three", dialect.done, None)
+    assert until(other_models) == {"brand_new_model"}
 
 
 def test_overwrite_replaces_what_was_said(gateway, dialect):
