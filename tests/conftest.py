@@ -20,9 +20,9 @@ def plain_static_files():
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def no_log_between_the_dots():
-    """Log records go to pytest, which shows those of a test that failed."""
+    """Log records go to pytest, which shows those of a test that failed. Celery, once loaded, asks for ours again."""
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, Writer)]:
         root.removeHandler(handler)
