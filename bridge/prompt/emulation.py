@@ -42,6 +42,8 @@ class Emulation:
         self.calls = 0
         """Calls that will be told or have been."""
         self.cut_off = False
+        self.in_call = False
+        """A call has begun and its arguments are not complete."""
         self._offer = offer
         self._new_id = new_id
         self._tools = {(tool.namespace, tool.wire_name or tool.name): tool for tool in offer.tools}
@@ -87,6 +89,7 @@ class Emulation:
         """The correction is being sent."""
         self._parser = CallParser(self._offer.nonce, self._offer.tools, self._new_id)
         self.correction, self._corrected, self._deaf, self._holding = "", True, False, True
+        self.in_call = False
         if self._flaw is None:
             self._refusal, self._pending = self._pending, []
         self._kept = len(self._pending)
@@ -122,9 +125,11 @@ class Emulation:
         self._call_at = len(self._pending)
         self._pending.append(piece)
         self.calls += 1
+        self.in_call = True
         self._holding = False
 
     def _complete(self, piece: ToolCallEnded) -> None:
+        self.in_call = False
         tool, arguments = self._call or (None, [])
         text = "".join(arguments)
         reason = flaw_of(tool, text) if tool is not None else None

@@ -21,6 +21,7 @@ class ForcedAnswer:
 
     correction: Final = ""
     cut_off: Final = False
+    in_call: Final = False
 
     def __init__(self, tool: Tool, call_id: str) -> None:
         self.calls = 0

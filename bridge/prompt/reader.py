@@ -174,13 +174,18 @@ class Reader:
         for part in parts:
             if isinstance(part, ThinkingDelta):
                 self._thoughts.append(part.text)
-                if self._thinking:
+                if self._thinking and not self._in_call:
                     events.append(part)
             elif self._emulation is not None:
                 self._tell(self._emulation.feed(part.text), events)
             else:
                 self._text.append(part.text)
                 events.append(part)
+
+    @property
+    def _in_call(self) -> bool:
+        """Nothing may come between the pieces of a call."""
+        return self._emulation is not None and self._emulation.in_call
 
     def _tell(self, told: Iterable[ChatEvent], events: list[ChatEvent]) -> None:
         for event in told:

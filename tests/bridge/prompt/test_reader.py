@@ -68,6 +68,15 @@ def test_reasoning_holds_no_calls():
     assert (reply.calls, of(TextDelta, events)) == ([], "Done.")
 
 
+def test_reasoning_in_the_middle_of_a_call_does_not_tear_it():
+    reply = offering(thinking=True)
+    half = CALL[: CALL.index(".txt")]
+    events = reply.feed([TextDelta(half)]) + reply.feed([ThinkingDelta("Hm.")])
+    events += reply.feed([TextDelta(CALL[len(half) :]), ThinkingDelta("Done.")]) + reply.end()
+    assert (of(ThinkingDelta, events), reply.thoughts) == ("Done.", "Hm.Done.")
+    assert (reply.arguments, reply.calls) == ('{"path":"ä.txt"}', [("call_1", "read")])
+
+
 def test_calls_of_the_service_are_told_only_where_they_are_shown():
     ran = ServiceCall("s1", "list_dir", b'{"path":"."}', "finished", b'[{"content":"a"}]')
     assert "list_dir" in of(TextDelta, reader(service_calls="text").feed([ran]))
