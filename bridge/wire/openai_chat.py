@@ -22,7 +22,7 @@ from bridge.chat.events import (
     ToolCallEnded,
     ToolCallStarted,
 )
-from bridge.chat.fold import WholeReply
+from bridge.chat.fold import Text, WholeReply
 from bridge.chat.request import ChatRequest
 from bridge.wire import openai_request, sse
 from bridge.wire.bodies import Flaw
@@ -124,24 +124,17 @@ class OpenAIChat:
 
     def whole(self, head: ReplyHead, reply: WholeReply) -> bytes:
         """The body of a reply that is not streamed."""
-        deprecated = _is_deprecated(head)
-        choice = {
-            "index": 0,
-            "message": _message(reply, deprecated=deprecated),
-            "logprobs": None,
-            "finish_reason": _finish(reply.reason, deprecated=deprecated),
-        }
-        return msgspec.json.encode(
-            {
-                "id": _reply_id(head),
-                "object": "chat.completion",
-                "created": head.created,
-                "model": head.model,
-                "choices": [choice],
-                "usage": _whole_usage(reply.usage),
-                "service_tier": "default",
-                "system_fingerprint": None,
-            }
+        deprecated, usage = _is_deprecated(head), reply.usage
+        return _WHOLE % (
+            sse.json_text(_reply_id(head)),
+            head.created,
+            sse.json_text(head.model),
+            _message(reply, deprecated=deprecated),
+            _finish(reply.reason, deprecated=deprecated).encode(),
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.input_tokens + usage.output_tokens,
+            usage.thinking_tokens,
         )
 
     def error(self, error: GatewayError, request_id: str) -> tuple[int, bytes]:
@@ -161,7 +154,23 @@ def _finish(reason: FinishReason, *, deprecated: bool) -> str:
     return "function_call" if deprecated and reason is FinishReason.TOOL_CALLS else FINISH[reason]
 
 
-def _message(reply: WholeReply, *, deprecated: bool) -> dict[str, Any]:
+_WHOLE = (
+    b'{"id":%b,"object":"chat.completion","created":%d,"model":%b,'
+    b'"choices":[{"index":0,"message":%b,"logprobs":null,"finish_reason":"%b"}],'
+    b'"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,'
+    b'"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":%d}},'
+    b'"service_tier":"default","system_fingerprint":null}'
+)
+_WORDS = b'{"role":"assistant","content":%b,"refusal":null,"annotations":[]}'
+
+
+def _message(reply: WholeReply, *, deprecated: bool) -> bytes:
+    if len(reply.parts) == 1 and isinstance(reply.parts[0], Text):  # as most are
+        return _WORDS % sse.json_text(reply.parts[0].text)
+    return msgspec.json.encode(_spelled(reply, deprecated=deprecated))
+
+
+def _spelled(reply: WholeReply, *, deprecated: bool) -> dict[str, Any]:
     calls = whole_calls(reply.calls)
     text = reply.text
     message: dict[str, Any] = {
@@ -191,13 +200,6 @@ def _stream_usage(usage: TokenUsage) -> dict[str, Any]:
     told = _usage(usage)
     if usage.thinking_tokens:
         told["completion_tokens_details"] = {"reasoning_tokens": usage.thinking_tokens}
-    return told
-
-
-def _whole_usage(usage: TokenUsage) -> dict[str, Any]:
-    told = _usage(usage)
-    told["prompt_tokens_details"] = {"cached_tokens": 0}
-    told["completion_tokens_details"] = {"reasoning_tokens": usage.thinking_tokens}
     return told
 
 
