@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -12,7 +11,6 @@ from bridge import metrics
 from bridge.chat.cut import Cutter
 from bridge.chat.errors import ConnectionLost, GatewayError, SlowClient
 from bridge.chat.events import (
-    ChatEvent,
     Finished,
     FinishReason,
     KeepAlive,
@@ -36,55 +34,11 @@ from bridge.pool.pool import Lease, Pool, retry_hint
 from bridge.prompt.emulation import Offer
 from bridge.prompt.reader import Reader, ReadOptions
 from bridge.record import TurnRecord
+from bridge.teller import Batch, Stopwatch, Teller
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-Batch = list[ChatEvent]
-Emit = Callable[[Batch], Awaitable[None]]
 CALL_IDS = {"openai": "call_", "anthropic": "toolu_"}
 _TEXT_ONLY, _ALL_THOUGHTS = ReadOptions(), ReadOptions(thinking=True)
 SEEN = (TextDelta, ThinkingDelta, ToolCallStarted)
-
-
-class Stopwatch:
-    """How long a turn has taken so far."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.began = loop.time()
-        self._now = loop.time
-
-    def ms(self) -> int:
-        """Whole milliseconds."""
-        return round((self._now() - self.began) * 1000)
-
-
-class Teller:
-    """What is told to the client: at once, or whole in one batch when it does not stream."""
-
-    def __init__(self, emit: Emit, *, stream: bool) -> None:
-        self.begun = False
-        """Something has been told: from here on nothing can be taken back."""
-        self._emit = emit
-        self._stream = stream
-        self._whole: Batch = []
-
-    async def tell(self, batch: Batch) -> None:
-        """Tell it now, or keep it for the end, so that nothing of a lost attempt is told."""
-        if not self._stream:
-            self._whole += batch
-        elif batch:
-            self.begun = True
-            await self._emit(batch)
-
-    def end(self, batch: Batch) -> Awaitable[None]:
-        """Tell what is left, with the ending."""
-        self.begun = True
-        return self._emit([*self._whole, *batch])
-
-    def forget(self) -> None:
-        """The attempt is lost: what was kept of it is not told."""
-        self._whole = []
 
 
 class Services(msgspec.Struct, frozen=True):

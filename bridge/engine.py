@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from bridge import metrics
-from bridge.answer import Answer, Emit, Services, Stopwatch, Task, Teller
+from bridge.answer import Answer, Services, Task
 from bridge.chat.errors import ConnectionLost, GatewayError, InternalError, InvalidRequest, UpstreamFailed
 from bridge.chat.events import Failed, KeepAlive
 from bridge.chat.request import ChatRequest
@@ -21,6 +21,7 @@ from bridge.plan import PlanOptions, plan_of
 from bridge.pool.pool import Lease, Pool, Waiter
 from bridge.record import TurnRecord
 from bridge.routes import Routes
+from bridge.teller import Emit, Stopwatch, Teller
 from sessions_store.store import SessionStore
 
 logger = logging.getLogger(__name__)

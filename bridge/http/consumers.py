@@ -8,7 +8,6 @@ from typing import ClassVar
 from accounts.limits import UNLIMITED, LimitExceeded, may_use
 from accounts.usage import UsageRow
 from bridge import metrics
-from bridge.answer import Batch
 from bridge.chat.errors import Forbidden, GatewayError, RateLimited, SlowClient
 from bridge.chat.events import Failed, Finished
 from bridge.chat.fold import fold
@@ -18,6 +17,7 @@ from bridge.http.body import read_body
 from bridge.http.clients import family_of
 from bridge.http.streaming import EVENT_STREAM, JSON, Headers, HttpConsumer
 from bridge.record import TurnRecord
+from bridge.teller import Batch
 from bridge.turn_log import tools_told, turn_line
 from bridge.wire import anthropic, openai_chat
 from bridge.wire.format import Encoder, ReplyHead, WireFormat

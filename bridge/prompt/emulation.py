@@ -11,7 +11,7 @@ from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCall
 from bridge.chat.request import Tool, ToolChoice
 from bridge.prompt.calls import CUT_OFF, CallParser, Flawed
 from bridge.prompt.contract import invalid_call, missing_call
-from bridge.prompt.fallback import forced_arguments
+from bridge.prompt.fallback import forced_arguments, whole_call
 from bridge.prompt.validation import flaw_of
 
 ReplyEvent = TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded
@@ -202,8 +202,7 @@ class Emulation:
         arguments = forced_arguments(text, name)
         if arguments is None or flaw_of(tool, arguments):
             return False
-        started = ToolCallStarted(self._new_id(), tool.wire_name or tool.name, tool.namespace, tool.custom)
-        self._pending = [started, ToolCallDelta(arguments), ToolCallEnded()]
+        self._pending = [*whole_call(tool, arguments, self._new_id())]
         self.calls = 1
         self.outcomes["parsed"] += 1
         return True

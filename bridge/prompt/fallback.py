@@ -50,11 +50,16 @@ class ForcedAnswer:
         if self._held is None or arguments is None:
             return [*self.release()]
         self.calls, self.outcomes = 1, {"parsed": 1}
-        started = ToolCallStarted(self._call_id, tool.wire_name or tool.name, tool.namespace)
-        return [started, ToolCallDelta(arguments), ToolCallEnded()]
+        return [*whole_call(tool, arguments, self._call_id)]
 
     def again(self) -> None:
         """There is no second attempt."""
+
+
+def whole_call(tool: Tool, arguments: str, call_id: str) -> tuple[ToolCallStarted, ToolCallDelta, ToolCallEnded]:
+    """A call that is known from its start to its end."""
+    started = ToolCallStarted(call_id, tool.wire_name or tool.name, tool.namespace, tool.custom)
+    return started, ToolCallDelta(arguments), ToolCallEnded()
 
 
 def forced_arguments(text: str, name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import msgspec
@@ -14,7 +15,7 @@ Told = list[tuple[str, dict[str, Any]]]
 """Names of events and what they say beside type and number."""
 
 
-class OpenItem:
+class OpenItem(ABC):
     """The item at `index` of the output. It is closed before the next one opens."""
 
     delta_kind: ClassVar[type[TextDelta | ThinkingDelta | ToolCallDelta]]
@@ -26,25 +27,25 @@ class OpenItem:
         self.id = id_
         self.at: dict[str, Any] = {"item_id": id_, "output_index": index}
 
+    @abstractmethod
     def begun(self) -> Item:
         """The item with nothing in it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def done(self, text: str, status: Status) -> Item:
         """The item with all that was told of it."""
-        raise NotImplementedError
 
     def opening(self) -> Told:
         """What follows the item's announcement."""
         return []
 
+    @abstractmethod
     def delta(self) -> str:
         """The name of the event that tells a piece."""
-        raise NotImplementedError
 
+    @abstractmethod
     def closing(self, text: str, status: Status) -> Told:
         """What precedes the item's end."""
-        raise NotImplementedError
 
     def before_delta(self) -> bytes:
         """All of a delta's event up to its number."""
