@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags
 
+from bridge import private
 from bridge.lingma import vsix
 
 if TYPE_CHECKING:
@@ -94,12 +95,26 @@ def check_metrics(**_: Any) -> list[CheckMessage]:
     return [checks.Warning(what, hint=hint, id="lingma.W005")]
 
 
+def check_privacy(**_: Any) -> list[CheckMessage]:
+    """Whether other users of this machine can read what is kept."""
+    database = settings.DATABASES["default"]
+    file = Path(database["NAME"]) if database["ENGINE"].endswith("sqlite3") else None
+    wide = private.exposed(settings.DATA_DIR, file)
+    if not wide:
+        return []
+    what = f"DATA_DIR: other users of this machine can read {wide[0]}"
+    what += f" and {len(wide) - 1} more." if wide[1:] else "."
+    hint = "`make run` mends what is its own. Else: chmod -R go-rwx, or give the directory to the gateway's user."
+    return [checks.Warning(what, hint=hint, id="lingma.W007")]
+
+
 CHECKS = (
     (check_lingma, (TAG,)),
     (check_exposure, (TAG, Tags.security)),
     (check_secrets, (TAG, Tags.security)),
     (check_tools, (TAG, Tags.security)),
     (check_metrics, (TAG,)),
+    (check_privacy, (TAG, Tags.security)),
 )
 
 

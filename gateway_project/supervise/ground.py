@@ -7,7 +7,9 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
+from bridge import private
 from bridge.lingma import vsix
 from gateway_project.env import Environment, SettingError
 
@@ -38,6 +40,23 @@ def own_data_dir(env: Environment) -> Iterator[Path]:
         except OSError:
             raise SettingError(f"DATA_DIR: another gateway is running on {directory}") from None
         yield directory
+
+
+def keep_private(env: Environment, data_dir: Path) -> list[str]:
+    """Shut out other users of this machine where an earlier run, or somebody's `mkdir`, let them in; what was done."""
+    sqlite = env.database_url.startswith("sqlite")
+    wide = private.exposed(data_dir, Path(unquote(urlsplit(env.database_url).path)[1:]) if sqlite else None)
+    left = private.narrow(wide)
+    lines = []
+    if done := [path for path in wide if path not in left]:
+        lines.append(f"DATA_DIR: others could read {_named(done)}; from now on only this user can")
+    if left:
+        lines.append(f"DATA_DIR: others can read {_named(left)}, not ours to change; let its owner chmod go-rwx it")
+    return lines
+
+
+def _named(paths: list[Path]) -> str:
+    return f"{paths[0]} and {len(paths) - 1} more" if paths[1:] else str(paths[0])
 
 
 def empty(directory: Path) -> None:

@@ -16,7 +16,7 @@ from gateway_project.env import Environment, SettingError
 from gateway_project.supervise import orphans, plan
 from gateway_project.supervise.child import Child, Program, spawn
 from gateway_project.supervise.console import Console
-from gateway_project.supervise.ground import check_programs, listen, own_data_dir
+from gateway_project.supervise.ground import check_programs, keep_private, listen, own_data_dir
 from gateway_project.supervise.summary import Made, summary
 
 READY_PATIENCE = 30.0
@@ -61,6 +61,8 @@ class Supervisor:
             await self._shut_down()
 
     async def _start(self) -> None:
+        for line in keep_private(self._env, self._data_dir):
+            self._console.say(line)
         self._redis = self._launch(plan.redis(self._env, self._data_dir))
         await self._prepare()
         self._web = self._launch(plan.web(self._env, self._data_dir, self._listener.fileno()))

@@ -30,6 +30,14 @@ def test_a_setting_that_cannot_work_fails(patient, told, settings):
     assert told(installation.settings, patient())[0][0] == "fail"
 
 
+def test_a_data_directory_that_others_can_read_is_told(patient, told, settings, tmp_path):
+    settings.DATA_DIR = tmp_path
+    tmp_path.chmod(0o755)
+    [(level, text)] = told(installation.settings, patient())
+    assert level == "warn"
+    assert f"{tmp_path}. (lingma.W007)" in text
+
+
 def test_a_data_directory_that_takes_no_files_fails(patient, told, monkeypatch):
     def read_only(**_):
         raise OSError(30, "Read-only file system")

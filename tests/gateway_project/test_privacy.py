@@ -1,0 +1,92 @@
+"""What the gateway writes is for its own user: by any command, in any directory."""
+
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from bridge import private
+from gateway_project.env import Environment
+from gateway_project.supervise.ground import keep_private
+from tests.gateway_project.gateway import ROOT, Gateway
+
+
+def manage(data_dir, *words):
+    """A command of Django's, started by somebody with the usual umask."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", *words], cwd=ROOT, env={**os.environ, "DATA_DIR": str(data_dir)},
+        capture_output=True, text=True, check=False, timeout=60, umask=0o022,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def open_to_others(directory):
+    """But for what every visitor of the console gets."""
+    found = [directory, *directory.rglob("*")]
+    return [path for path in found if path.lstat().st_mode & 0o077 and "static" not in path.parent.parts]
+
+
+def test_a_command_that_runs_first_makes_private_files(tmp_path):
+    manage(tmp_path / "new" / "data", "migrate", "--verbosity=0")
+    assert (tmp_path / "new" / "data" / "gateway.sqlite3").exists()
+    assert open_to_others(tmp_path / "new") == []
+
+
+def test_a_directory_that_others_can_read_is_told_and_narrowed_at_the_next_start(tmp_path):
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    data_dir.chmod(0o755)
+    manage(data_dir, "migrate", "--verbosity=0")
+    (data_dir / "gateway.sqlite3").chmod(0o644)
+    assert "lingma.W007" in manage(data_dir, "check")
+    with Gateway(data_dir) as gateway:
+        assert gateway.until(r"others could read (\S+) and 1 more")[1] == str(data_dir)
+        gateway.until("Lingma gateway, ready")
+        assert open_to_others(data_dir) == []
+
+
+@pytest.fixture
+def wide(tmp_path):
+    """A data directory as it should not be, with a database beside it."""
+    data_dir = tmp_path / "data"
+    for directory in (data_dir, *(data_dir / name for name in ("redis", "spool", "secrets"))):
+        directory.mkdir()
+        (directory / "file").touch()
+    (tmp_path / "other.sqlite3-wal").touch()
+    for path in tmp_path.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return data_dir
+
+
+def test_stores_are_narrowed_wherever_they_are(wide):
+    env = Environment(_env_file=None, DATABASE_URL=f"sqlite:///{wide.parent}/other.sqlite3")
+    (line,) = keep_private(env, wide)
+    assert f"{wide} and 8 more" in line
+    assert open_to_others(wide) == []
+    assert stat.S_IMODE((wide.parent / "other.sqlite3-wal").stat().st_mode) == 0o600
+    assert keep_private(env, wide) == []
+
+
+def test_a_volume_of_somebody_else_is_told_and_left(wide, monkeypatch):
+    monkeypatch.setattr(private.os, "geteuid", lambda: 4711)
+    (line,) = keep_private(Environment(_env_file=None), wide)
+    assert "not ours to change" in line
+    assert stat.S_IMODE(wide.stat().st_mode) == 0o755
+
+
+def test_a_directory_for_everybody_is_left_as_it_is(wide):
+    wide.chmod(0o1777)
+    assert "not ours to change" in keep_private(Environment(_env_file=None), wide)[-1]
+    assert stat.S_IMODE(wide.stat().st_mode) == 0o1777
+
+
+def test_a_link_is_not_followed(wide, tmp_path):
+    foreign = tmp_path / "foreign"
+    foreign.touch()
+    foreign.chmod(0o644)
+    (wide / "redis" / "link").symlink_to(foreign)
+    keep_private(Environment(_env_file=None), wide)
+    assert stat.S_IMODE(foreign.stat().st_mode) == 0o644
