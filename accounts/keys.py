@@ -31,7 +31,7 @@ MAX_KNOWN = 100_000
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who holds a key and what it may do. `models` None: all; a limit of 0: none."""
+    """Who holds a key and what it may do. `models` are patterns, None: all; a limit of 0: none."""
 
     key_id: int
     name: str

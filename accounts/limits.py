@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict, deque
+from collections.abc import Coroutine
 from typing import Any, Literal, Protocol
 
 from redis import ResponseError
 
 from accounts.keys import Caller
+from accounts.patterns import allows
 from accounts.redis_link import RedisLink, RedisUnavailable, Script
 
 Limit = Literal["rpm", "tpm", "concurrency"]
@@ -20,16 +22,17 @@ LEASE = 60  # how long a turn of a killed process holds its place
 RENEW = 20
 
 # KEYS: requests (zset, request by time), tokens (hash, sum by slice), turns (zset, request by end of lease)
-# ARGV: request, rpm, tpm, concurrency. Reply: {} or {limit, seconds to wait}.
+# ARGV: request, rpm, tpm, concurrency. Reply: {} or {limit, seconds to wait, what it stands at}.
 ADMIT = Script(f"""
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
 local request, rpm, tpm, concurrency = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 if rpm > 0 then
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - {WINDOW})
-  if redis.call('ZCARD', KEYS[1]) >= rpm then
+  local count = redis.call('ZCARD', KEYS[1])
+  if count >= rpm then
     local oldest = redis.call('ZRANGE', KEYS[1], -rpm, -rpm, 'WITHSCORES')
-    return {{'rpm', tostring(oldest[2] + {WINDOW} - now)}}
+    return {{'rpm', tostring(oldest[2] + {WINDOW} - now), count}}
   end
 end
 if tpm > 0 then
@@ -45,16 +48,18 @@ if tpm > 0 then
     end
   end
   if sum >= tpm then
+    local all = sum
     table.sort(kept, function(a, b) return a[1] < b[1] end)
     for _, slice in ipairs(kept) do
       sum = sum - slice[2]
-      if sum < tpm then return {{'tpm', tostring(slice[1] + {WINDOW} - now)}} end
+      if sum < tpm then return {{'tpm', tostring(slice[1] + {WINDOW} - now), all}} end
     end
   end
 end
 if concurrency > 0 then
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
-  if redis.call('ZCARD', KEYS[3]) >= concurrency then return {{'concurrency', '1'}} end
+  local count = redis.call('ZCARD', KEYS[3])
+  if count >= concurrency then return {{'concurrency', '1', count}} end
   redis.call('ZADD', KEYS[3], now + {LEASE}, request)
   redis.call('EXPIRE', KEYS[3], {2 * LEASE})
 end
@@ -84,19 +89,23 @@ redis.call('EXPIRE', KEYS[1], {2 * LEASE})
 
 
 class LimitExceeded(Exception):
-    """The key has used up a limit. `allowed` is the limit's size, `retry_after` whole seconds from 1 to 60."""
+    """
+    The key has used up a limit. `allowed` is the limit's size, `value` what it stands at, `retry_after` whole seconds
+    from 1 to 60.
+    """
 
-    def __init__(self, limit: Limit, allowed: int, retry_after: float, scope: str = "key") -> None:
+    def __init__(self, limit: Limit, allowed: int, value: int, retry_after: float, scope: str = "key") -> None:
         super().__init__(f"{limit} of {allowed} per {scope}")
         self.limit = limit
         self.allowed = allowed
+        self.value = value
         self.scope = scope
         self.retry_after = max(1, min(WINDOW, int(retry_after + 0.999)))
 
 
-def may_use(caller: Caller, model: str) -> bool:
-    """Whether the key's list of models, where it has one, names this one."""
-    return caller.models is None or model in caller.models
+def may_use(caller: Caller, *names: str) -> bool:
+    """Whether the key's list of models, where it has one, has a pattern that fits one of a model's names."""
+    return caller.models is None or allows(caller.models, names)
 
 
 class Ticket(Protocol):
@@ -122,6 +131,7 @@ class Limits:
         self._here: defaultdict[int, _Here] = defaultdict(_Here)
         self._leases: dict[int, set[str]] = {}
         self._keeping: asyncio.Task[None] | None = None
+        self._settling: set[asyncio.Task[None]] = set()
 
     async def admit(self, caller: Caller, request_id: str) -> Ticket:
         """Raise LimitExceeded, or count this request. Costs nothing for a key without limits."""
@@ -131,13 +141,17 @@ class Limits:
             refusal: Any = await self._link.run(
                 ADMIT, names(caller.key_id), [request_id, caller.rpm, caller.tpm, caller.concurrency]
             )
+        except asyncio.CancelledError:
+            # It may have been counted, and nobody is left to give its place back.
+            self._later(self.settle(caller.key_id, request_id, 0))
+            raise
         except (RedisUnavailable, ResponseError):
             here = self._here[caller.key_id]
             here.admit(caller, time.monotonic())
             return _HereTicket(here)
         if refusal:
             limit: Limit = refusal[0].decode()
-            raise LimitExceeded(limit, getattr(caller, limit), float(refusal[1]))
+            raise LimitExceeded(limit, getattr(caller, limit), int(refusal[2]), float(refusal[1]))
         if caller.concurrency:
             self._keep(caller.key_id, request_id)
         return _Ticket(self, caller.key_id, request_id)
@@ -152,6 +166,11 @@ class Limits:
             await self._link.run(SETTLE, names(key_id), [request_id, tokens])
         except (RedisUnavailable, ResponseError):
             self._here[key_id].spend(tokens, time.monotonic())
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
 
     def _keep(self, key_id: int, request_id: str) -> None:
         self._leases.setdefault(key_id, set()).add(request_id)
@@ -200,12 +219,12 @@ class _Here:
             self.requests.popleft()
         while self.tokens and self.tokens[0][0] <= now - WINDOW:
             self.tokens.popleft()
-        if caller.rpm and len(self.requests) >= caller.rpm:
-            raise LimitExceeded("rpm", caller.rpm, self.requests[-caller.rpm] + WINDOW - now)
-        if caller.tpm and sum(count for _, count in self.tokens) >= caller.tpm:
-            raise LimitExceeded("tpm", caller.tpm, self.tokens[0][0] + WINDOW - now)
+        if caller.rpm and (made := len(self.requests)) >= caller.rpm:
+            raise LimitExceeded("rpm", caller.rpm, made, self.requests[-caller.rpm] + WINDOW - now)
+        if caller.tpm and (spent := sum(count for _, count in self.tokens)) >= caller.tpm:
+            raise LimitExceeded("tpm", caller.tpm, spent, self.tokens[0][0] + WINDOW - now)
         if caller.concurrency and self.turns >= caller.concurrency:
-            raise LimitExceeded("concurrency", caller.concurrency, 1)
+            raise LimitExceeded("concurrency", caller.concurrency, self.turns, 1)
         self.requests.append(now)
         self.turns += 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -12,11 +13,18 @@ from django.utils.text import Truncator
 
 from accounts.announce import announce
 from accounts.minting import digest_of, hint_of, mint
+from accounts.patterns import flaw_of
 
 
 def names_in(text: str) -> list[str]:
     """The names in a comma-separated list."""
     return [name for part in text.split(",") if (name := part.strip())]
+
+
+def validate_models(text: str) -> None:
+    """Raise ValidationError for a list of models that no key can have."""
+    if flaw := flaw_of(names_in(text)):
+        raise ValidationError(flaw)
 
 
 class Team(models.Model):
@@ -81,7 +89,15 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_from = models.CharField(max_length=64, blank=True, editable=False)
-    allowed_models = models.CharField(max_length=1000, blank=True, help_text="Comma-separated. Empty: every model.")
+    allowed_models = models.CharField(
+        max_length=1000,
+        blank=True,
+        validators=[validate_models],
+        help_text=(
+            "Comma-separated names or patterns such as claude-*, in any case; each counts for the name a client asks"
+            " for and for the Lingma model it means. Empty: every model."
+        ),
+    )
     scopes = models.CharField(max_length=200, blank=True, help_text="Comma-separated, such as metrics.")
     rpm = models.PositiveIntegerField("requests per minute", default=0, help_text="0: no limit.")
     tpm = models.PositiveIntegerField("tokens per minute", default=0, help_text="0: no limit.")

@@ -17,6 +17,9 @@ WILDCARDS = "*?"
 MOST_REMEMBERED = 1024  # clients choose the names
 LONGEST_MATCHED = 256
 
+# What clients add to a name: a date or `latest`, and the size of the context.
+ADDED = re.compile(r"([-@](\d{8}|\d{4}-\d{2}-\d{2}|latest))?(\[[^\[\]]*\])?$", re.IGNORECASE)
+
 
 class Alias(msgspec.Struct, frozen=True):
     """
@@ -77,6 +80,7 @@ class Routes:
         self._profiles = [(matcher(pattern), profile) for pattern, profile in profiles]
         self._remembered = lru_cache(MOST_REMEMBERED)(self._find)
         self._profile = lru_cache(MOST_REMEMBERED)(self._find_profile)
+        self._names = lru_cache(MOST_REMEMBERED)(self._find_names)
 
     def of(self, name: str) -> Route:
         """What this name means; every name means something."""
@@ -93,6 +97,20 @@ class Routes:
     def key_of(self, name: str) -> str | None:
         """The key of the offered model that goes by this name."""
         return self.offered.get(name) or self.offered.get(name.lower())
+
+    def answers_to(self, name: str) -> str:
+        """The key of the model that answers to the name; a name that would be looked for, while none is offered."""
+        wanted = self.of(name).lingma_model
+        if not self.offered:
+            return wanted or self.default_model
+        return self.key_of(wanted) or self.key_of(self.default_model) or self.default_model
+
+    def names_of(self, name: str) -> tuple[str, ...]:
+        """
+        Every name that what is asked for goes by: the name itself, the same without a date or a size of context if
+        that means the same model, and the model's key and display names.
+        """
+        return self._names(name) if len(name) <= LONGEST_MATCHED else ()
 
     def with_models(self, offered: Mapping[str, str]) -> Routes:
         """The same for an account that offers other models."""
@@ -114,6 +132,12 @@ class Routes:
             self.profile_of(self.key_of(alias.lingma_model) or ""),
             alias.pattern,
         )
+
+    def _find_names(self, name: str) -> tuple[str, ...]:
+        key, plain = self.answers_to(name), ADDED.sub("", name)
+        asked = [name, plain] if plain and self.answers_to(plain) == key else [name]
+        shown = [other for other, means in self.offered.items() if means == key]
+        return tuple(dict.fromkeys([*asked, key, *shown]))
 
     def _find_profile(self, key: str) -> PromptProfile:
         return next((profile for matches, profile in self._profiles if matches(key)), DEFAULT_PROFILE)

@@ -27,6 +27,9 @@ class GatewayError(Exception):
 
     `param` is the path of the field as a tuple of names and indexes; each format spells it its own way.
     `details` are for programs; only Anthropic's error body has a place for them.
+
+    The rest is for the books, and no client reads it: `reason` where it says more than the kind, and of a limit that
+    was reached its size (`allowed`) and what it stood at (`value`).
     """
 
     status: ClassVar[int] = 500
@@ -41,6 +44,9 @@ class GatewayError(Exception):
         code: str | None = None,
         retry_after: int | None = None,
         details: dict[str, object] | None = None,
+        reason: str = "",
+        allowed: int | None = None,
+        value: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -48,6 +54,9 @@ class GatewayError(Exception):
         self.code = code
         self.retry_after = retry_after
         self.details = details
+        self.reason = reason or self.kind
+        self.allowed = allowed
+        self.value = value
 
 
 class InvalidRequest(GatewayError):

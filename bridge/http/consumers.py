@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from typing import ClassVar
 
-from accounts.limits import UNLIMITED, LimitExceeded, may_use
+from accounts.limits import UNLIMITED
 from accounts.usage import UsageRow
 from bridge import metrics
-from bridge.chat.errors import Forbidden, GatewayError, RateLimited, SlowClient
+from bridge.chat.errors import GatewayError, SlowClient
 from bridge.chat.events import Failed, Finished
 from bridge.chat.fold import fold
 from bridge.chat.request import ChatRequest
 from bridge.http.access import caller_of
+from bridge.http.admission import admit, require_model
 from bridge.http.body import read_body
 from bridge.http.clients import family_of
 from bridge.http.streaming import EVENT_STREAM, JSON, Headers, HttpConsumer
@@ -49,8 +50,7 @@ class ChatConsumer(HttpConsumer):
         self.caller = await caller_of(self)
         body = await read_body(self.receive, self.request_headers)
         self.request = await self.read_request(body)
-        if not may_use(self.caller, self.request.model):
-            raise Forbidden("This API key may not use this model.", param=("model",), code="model_not_allowed")
+        require_model(self, self.caller, self.request.model)
         await self._within_limits()
 
     async def read_request(self, body: bytes) -> ChatRequest:
@@ -62,11 +62,7 @@ class ChatConsumer(HttpConsumer):
 
     async def _within_limits(self) -> None:
         """The turn, if the key's limits allow it; its tokens count when it has ended."""
-        try:
-            ticket = await self.runtime.limits.admit(self.caller, self.id)
-        except LimitExceeded as exc:
-            words = f"The limit of this API key is reached: {exc.limit} of {exc.allowed}. Try again later."
-            raise RateLimited(words, retry_after=exc.retry_after) from None
+        ticket = await admit(self, self.caller)
         try:
             await self.until_hang_up(self._turn())
         finally:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from urllib.parse import parse_qsl
 
 import msgspec
 
+from accounts.limits import may_use
 from bridge import metrics
 from bridge.chat.errors import Forbidden, NotFound, Unauthenticated
 from bridge.http.access import bears, caller_of
@@ -22,8 +24,8 @@ class Models(HttpConsumer):
 
     async def handle(self) -> None:
         """What the accounts of this process's instances offer, and the names operators gave to it."""
-        await caller_of(self)
-        offered = Offer(self.runtime.pool.models(), self.runtime.engine.routes)
+        caller = await caller_of(self)
+        offered = Offer(self.runtime.pool.models(), self.runtime.engine.routes, partial(may_use, caller))
         wanted: str | None = self.scope["url_route"]["kwargs"].get("model_id")
         body = models.listing(offered.records(), self._paging()) if wanted is None else _one(offered, wanted)
         await self.reply(200, body, [JSON, *self.common_headers()])

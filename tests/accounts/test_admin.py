@@ -98,6 +98,11 @@ def test_lists_of_names_are_tidied_and_a_past_expiry_is_refused(admin_client):
     assert ApiKey.objects.get().allowed_models == "a, b"
 
 
+def test_a_pattern_that_makes_no_sense_is_refused_in_the_form(admin_client):
+    assert "At most 64 names or patterns." in text_of(add(admin_client, allowed_models="a," * 65))
+    assert not ApiKey.objects.exists()
+
+
 def test_revoking_one_asks_first(admin_client):
     key = make_key()
     url = reverse("admin:accounts_apikey_revoke_one", args=[key.pk])

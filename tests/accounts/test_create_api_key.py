@@ -49,6 +49,7 @@ def test_an_expiry_may_be_a_date_or_hours():
         (["alice", "--rpm", "many"], "whole number"),
         ([" "], "blank"),
         (["n" * 101], "100 characters"),
+        (["alice", "--models", "x" * 129], "at most 128 characters"),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_leaves_nothing(args, said):

@@ -114,6 +114,28 @@ async def test_what_is_counted_leaves_redis_by_itself(link):
     assert await link.execute("EXISTS", turns) == 0
 
 
+async def test_a_refusal_says_what_the_limit_stands_at(limits):
+    for who, tokens in ((caller(rpm=1), 0), (caller(tpm=10), 12), (caller(concurrency=1), 0)):
+        ticket = await limits.admit(who, f"first {who}")
+        if tokens:
+            await ticket.release(tokens)
+        assert (await refused(limits, who)).value == (tokens or 1)
+        await ticket.release()
+
+
+async def test_a_request_given_up_while_it_is_counted_leaves_no_place_taken(link):
+    door = Limits(link)
+    await (await door.admit(caller(concurrency=1), "the server knows the script now")).release()
+    task = asyncio.create_task(door.admit(caller(concurrency=1), "given up"))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+    async with asyncio.timeout(5):
+        while await link.execute("EXISTS", names(1)[2]):
+            await asyncio.sleep(0.01)
+    assert await door.admit(caller(concurrency=1), "next")
+
+
 @pytest.mark.parametrize(("models", "allowed"), [(None, True), (frozenset({"a"}), True), (frozenset({"b"}), False)])
 def test_a_list_of_models_is_the_whole_list(models, allowed):
     assert may_use(caller(models=models), "a") is allowed

@@ -100,3 +100,32 @@ def test_only_names_can_be_listed_each_once():
 def test_brackets_stand_for_themselves():
     table = routes(Alias("opus[1m]", "coder"))
     assert [table.of(name).alias for name in ("Opus[1m]", "opus1", "opusm")] == ["opus[1m]", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ("coder", ("coder", "qwen3-coder")),
+        ("Qwen3-Coder", ("Qwen3-Coder", "coder", "qwen3-coder")),
+        ("claude-sonnet-4-5", ("claude-sonnet-4-5", "coder", "qwen3-coder")),
+        ("claude-sonnet-4-5-20250929", ("claude-sonnet-4-5-20250929", "claude-sonnet-4-5", "coder", "qwen3-coder")),
+        ("claude-sonnet-4-5[1m]", ("claude-sonnet-4-5[1m]", "claude-sonnet-4-5", "coder", "qwen3-coder")),
+        ("gpt-5-2026-01-02", ("gpt-5-2026-01-02", "gpt-5", "org_auto", "auto")),
+        ("unheard-of", ("unheard-of", "org_auto", "auto")),
+        ("[1m]", ("[1m]", "org_auto", "auto")),
+        ("x" * 257, ()),
+    ],
+)
+def test_a_model_goes_by_all_its_names(asked, names):
+    assert routes(Alias("claude-*", "coder")).names_of(asked) == names
+
+
+def test_a_dated_name_that_means_another_model_is_another():
+    table = routes(Alias("claude-opus-20250929", "coder"))
+    assert "claude-opus" not in table.names_of("claude-opus-20250929")
+
+
+def test_while_no_model_is_known_a_name_goes_by_what_would_be_looked_for():
+    table = Routes([Alias("claude-*", "coder")], (), {}, "org_auto")
+    assert table.names_of("claude-x") == ("claude-x", "coder")
+    assert table.names_of("coder") == ("coder",)

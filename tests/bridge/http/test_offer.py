@@ -43,3 +43,10 @@ def test_other_names_are_not_found(name):
 def test_without_a_login_nothing_is_offered():
     assert offer([], {}).records() == []
     assert offer([], {}).record("claude-opus") is None
+
+
+def test_a_confined_key_sees_what_it_may_use():
+    only_eyes = Offer(MODELS, Routes(ALIASES, (), NAMES, "org_auto"), lambda *names: "eyes" in names)
+    assert [record.id for record in only_eyes.records()] == ["eyes", "gpt-see"]
+    assert only_eyes.record("claude-opus-9").id == "claude-opus-9"
+    assert [only_eyes.record(name) for name in ("org_auto", "Auto", "lost")] == [None] * 3

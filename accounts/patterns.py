@@ -1,0 +1,42 @@
+"""The models a key may use: patterns over names, in any case."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from fnmatch import translate
+from functools import lru_cache
+
+LONGEST = 128  # of one pattern
+MOST = 64
+LONGEST_NAME = 256  # a longer name fits no pattern
+
+
+@lru_cache(1024)
+def matcher(pattern: str) -> Callable[[str], object]:
+    """A function whose result is true for a name that fits: `*` is any text, `?` one character, all else itself."""
+    literal = pattern.replace("[", "[[]")  # names such as model[1m] exist, sets of characters are not needed
+    return re.compile(translate(literal), re.IGNORECASE).match
+
+
+def allows(patterns: frozenset[str], names: Iterable[str]) -> bool:
+    """Whether one of the names fits one of the patterns."""
+    kept = tuple(name for name in names if len(name) <= LONGEST_NAME)
+    return _allows(patterns, kept)
+
+
+@lru_cache(4096)
+def _allows(patterns: frozenset[str], names: tuple[str, ...]) -> bool:
+    return any(matcher(pattern)(name) for pattern in patterns for name in names)
+
+
+def flaw_of(patterns: list[str]) -> str:
+    """What is wrong with a list of patterns, or ""."""
+    if len(patterns) > MOST:
+        return f"At most {MOST} names or patterns."
+    for pattern in patterns:
+        if len(pattern) > LONGEST:
+            return f"A name or pattern has at most {LONGEST} characters."
+        if not pattern.isprintable():
+            return "Names and patterns are of printable characters."
+    return ""
