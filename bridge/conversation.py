@@ -11,12 +11,11 @@ from bridge.chat.request import ChatRequest, Message, ToolChoice
 from bridge.lingma.dialect_a import Ask
 from bridge.plan import TurnPlan
 from bridge.pool.policy import Affinity
-from bridge.prompt.compose import reply_prompt, split_reply, whole_prompt
+from bridge.prompt.compose import MARK_LENGTH, demand, reply_prompt, split_reply, whole_prompt
 from bridge.prompt.contract import constraint, contract
 from sessions_store.fingerprint import Fingerprint, tools_digest
 from sessions_store.store import Found, SessionStore
 
-NONCE_LENGTH = 10
 NO_TOOL = ToolChoice("none")
 
 
@@ -29,8 +28,8 @@ class Conversation:
     def __init__(self, sessions: SessionStore | None, request: ChatRequest, caller_id: int, plan: TurnPlan) -> None:
         self.state: SessionState = "off"
         self.nonce = ""
-        """What delimits calls in this session; known after `ask()` when tools are emulated."""
-        self._told = ""  # the contract the session knows after `ask()`: its nonce, and which tools it names
+        """The session's mark, known after `ask()`: it stands in headings and around calls."""
+        self._told = ""  # the mark, and which tools the session was told of
         self._sessions = sessions if plan.keeps_session else None
         self._request = request
         self._caller_id = caller_id
@@ -95,7 +94,7 @@ class Conversation:
         return Ask(
             request_id=new_id(),
             session_id=found.session_id if found else new_id(),
-            text=self._reply(found, new_id) if found else self._whole(new_id),
+            text=self._reply(found) if found else self._whole(new_id),
             model=model,
             mode=self._plan.mode,
             is_reply=found is not None,
@@ -103,31 +102,32 @@ class Conversation:
         )
 
     def _whole(self, new_id: Callable[[], str]) -> str:
-        rule = self._contract(new_id()[:NONCE_LENGTH]) if self._plan.emulates else ""
-        return whole_prompt(self._request.messages, rule, self._request.reply_schema)
+        self.nonce = new_id()[:MARK_LENGTH]
+        self._told = f"{self.nonce}:"
+        rule = self._contract() if self._plan.emulates else ""
+        return whole_prompt(self._request.messages, self.nonce, rule, self._request.reply_schema)
 
-    def _reply(self, found: Found, new_id: Callable[[], str]) -> str:
+    def _reply(self, found: Found) -> str:
         """A session that was told of the same tools needs only what is special in this turn; agents add tools."""
         request, self._told = self._request, found.contract
         self.nonce, _, tools = found.contract.partition(":")
+        rule = ""
         if self._plan.emulates and tools != _digest(request):
-            rule = self._contract(self.nonce or new_id()[:NONCE_LENGTH])
-        elif self.nonce:
+            rule = self._contract()
+        elif tools:
             choice = request.tool_choice if request.tools else NO_TOOL
             rule = constraint(choice, parallel=request.parallel_tool_calls, nonce=self.nonce)
-        else:
-            rule = ""
-        return reply_prompt(self._new, self._prefix, rule, request.reply_schema)
+        return reply_prompt(self._new, self.nonce, self._prefix, (rule, demand(request.reply_schema)))
 
-    def _contract(self, nonce: str) -> str:
+    def _contract(self) -> str:
         """How to call the tools, for a session that has not been told yet."""
         request = self._request
-        self.nonce, self._told = nonce, f"{nonce}:{_digest(request)}"
+        self._told = f"{self.nonce}:{_digest(request)}"
         return contract(
             request.tools,
             request.tool_choice,
             parallel=request.parallel_tool_calls,
-            nonce=nonce,
+            nonce=self.nonce,
             profile=self._plan.profile,
         )
 

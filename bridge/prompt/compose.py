@@ -1,4 +1,8 @@
-"""A conversation as the one text the service takes (lingma-protocol 9.4)."""
+"""A conversation as the one text the service takes (lingma-protocol 9.4).
+
+Every heading carries the session's mark, which nobody outside can know: a line of a user or of a tool's result that
+looks like a heading is text, and stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +10,31 @@ from collections.abc import Iterable, Sequence
 
 from bridge.chat.request import Message, ToolCall
 
-_LABELS = {"system": "[System]", "user": "[User]", "assistant": "[Assistant]"}
+MARK_LENGTH = 10
+_NAMES = {"system": "System", "user": "User", "assistant": "Assistant"}
 _SHORT_ARGUMENTS = 120  # characters: as long they help to tell several results apart
 
 
-def whole_prompt(messages: Sequence[Message], contract: str = "", reply_schema: bytes = b"") -> str:
+def headings(mark: str) -> tuple[str, ...]:
+    """What lines that are headings of the session with this mark begin with."""
+    names = (*_NAMES.values(), "Tools", "Call", "Result", "Failed")
+    return tuple(f"[{name} {mark}" for name in names)
+
+
+def whole_prompt(messages: Sequence[Message], mark: str, contract: str = "", reply_schema: bytes = b"") -> str:
     """Everything, for a session that knows nothing yet. A lone user message goes as it is, unless it is empty: the
     service would never answer nothing.
 
     The contract (the part on tools) and the demand for JSON stand last, right before the answer.
     """
     if len(messages) == 1 and messages[0].role == "user" and not (contract or reply_schema):
-        return _text(messages[0]) or _LABELS["user"]
-    demands = [_labelled(part) for part in (contract, _demand(reply_schema)) if part]
+        return _text(messages[0]) or _heading("user", mark)
+    demands = [_headed(part, mark) for part in (contract, demand(reply_schema)) if part]
     calls = _calls(messages)
-    turns = [_turn(message, calls) for message in messages]
+    turns = [_turn(message, mark, calls) for message in messages]
     if messages[-1].role == "assistant":  # a prefill: the reply goes on from it
         return "\n\n".join([*turns[:-1], *demands, turns[-1]])
-    return "\n\n".join([*turns, *demands, "[Assistant]"])
+    return "\n\n".join([*turns, *demands, _heading("assistant", mark)])
 
 
 def split_reply(messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]]:
@@ -35,46 +46,58 @@ def split_reply(messages: Sequence[Message]) -> tuple[Sequence[Message], Sequenc
 
 
 def reply_prompt(
-    new: Sequence[Message], prefix: Sequence[Message] = (), constraint: str = "", reply_schema: bytes = b""
+    new: Sequence[Message],
+    mark: str,
+    prefix: Sequence[Message] = (),
+    rules: Sequence[str] = (),
+    changed: Sequence[Message] = (),
 ) -> str:
-    """Only what is new, for a session that remembers the rest. `prefix` is that rest: it names the calls whose
-    results are new; `constraint` is what this reply must be (or a whole contract, if the session was told none).
+    """Only what is new, for a session that remembers the rest. `prefix` is that rest: it names the calls whose results
+    are new; `changed` is what is new in it. `rules` are what this reply must be (or a whole contract).
     """
-    demands = [part for part in (constraint, _demand(reply_schema)) if part]
-    if len(new) == 1 and new[0].role == "user" and (text := _text(new[0])):
+    demands = [_headed(rule, mark) for rule in rules if rule]
+    if len(new) == 1 and not changed and new[0].role == "user" and (text := _text(new[0])):
         return "\n\n".join([text, *demands])
     results = sum(message.role == "tool" for message in new)
-    calls = _calls(prefix) if results else {}
-    turns = [_turn(message, calls, remind=results > 1) for message in new]
-    return "\n\n".join([*turns, *map(_labelled, demands)])
+    calls = _calls(prefix) if results or changed else {}
+    again = [_turn(message, mark, calls) for message in changed]
+    turns = [_turn(message, mark, calls, remind=results > 1) for message in new]
+    return "\n\n".join([*again, *turns, *demands])
 
 
 def _calls(messages: Iterable[Message]) -> dict[str, ToolCall]:
     return {call.id: call for message in messages for call in message.tool_calls}
 
 
-def _turn(message: Message, calls: dict[str, ToolCall], remind: bool = False) -> str:
+def _heading(role: str, mark: str) -> str:
+    return f"[{_NAMES[role]} {mark}]"
+
+
+def _headed(demand: str, mark: str) -> str:
+    """Without a heading of its own it would look like a part of the result it follows."""
+    return demand if demand.startswith(f"[Tools {mark}]") else f"[System {mark}]\n{demand}"
+
+
+def _turn(message: Message, mark: str, calls: dict[str, ToolCall], remind: bool = False) -> str:
     if message.role == "tool":
-        return _result(message, calls.get(message.tool_call_id), remind)
-    text = _text(message)
+        return f"{_result(message, mark, calls.get(message.tool_call_id), remind)}\n{_text(message)}"
+    head, text = _heading(message.role, mark), _text(message)
     if not message.tool_calls:
-        return f"{_LABELS[message.role]}\n{text}" if text else _LABELS[message.role]
-    parts = [_LABELS[message.role], *([text] if text else ())]
+        return f"{head}\n{text}" if text else head
+    parts = [head, *([text] if text else ())]
     # Not in the syntax of calls, or the model would copy old calls.
-    parts += [f"(called tool {call.name}, id {call.id}, with {call.arguments or '{}'})" for call in message.tool_calls]
+    parts += [f"[Call {mark} {call.name} {call.id}] {call.arguments or '{}'}" for call in message.tool_calls]
     return "\n".join(parts)
 
 
-def _result(message: Message, call: ToolCall | None, remind: bool) -> str:
-    kind = "Failed" if message.is_error else "Result of"
-    head = (
-        f"[{kind} tool call {message.tool_call_id}: {call.name}]"
-        if call
-        else f"[{kind} tool call {message.tool_call_id}]"
-    )
-    if call and remind and 2 < len(call.arguments) <= _SHORT_ARGUMENTS:
-        head += f"\n(called with {call.arguments})"
-    return f"{head}\n{_text(message)}"
+def _result(message: Message, mark: str, call: ToolCall | None, remind: bool) -> str:
+    kind = "Failed" if message.is_error else "Result"
+    if call is None:
+        return f"[{kind} {mark} {message.tool_call_id}]"
+    head = f"[{kind} {mark} {call.name} {message.tool_call_id}]"
+    if remind and 2 < len(call.arguments) <= _SHORT_ARGUMENTS and "\n" not in call.arguments:
+        head += f" {call.arguments}"
+    return head
 
 
 def _text(message: Message) -> str:
@@ -82,14 +105,10 @@ def _text(message: Message) -> str:
     return message.text if message.text or not message.images else "[image]"
 
 
-def _labelled(demand: str) -> str:
-    """Without a label of its own it would look like a part of the result it follows."""
-    return demand if demand.startswith("[") else f"[System]\n{demand}"
-
-
-def _demand(reply_schema: bytes) -> str:
+def demand(reply_schema: bytes, *, held: bool = False) -> str:
+    """That the reply must be JSON; or that it need not be any more, where that was demanded before (`held`)."""
     if not reply_schema:
-        return ""
+        return "Answer in plain text again: JSON is no longer demanded." if held else ""
     if reply_schema.strip() == b"{}":
         return "Answer with JSON only: one JSON object, without any text or code fence around it."
     schema = reply_schema.decode("utf-8", "replace")

@@ -20,8 +20,8 @@ MAX_TEMPLATE = 20_000
 
 TEMPLATE = """\
 The program you talk to runs the tools listed below in the user's own environment and sends you their results. They \
-are real and work now. Whatever you were told before about having no tools, or about using only built-in ones, does \
-not hold here: these are your only tools, so never say that you cannot do what one of them does.
+are real and work now. Whatever was said about having no tools, or only built-in ones, does not hold here: these are \
+your only tools, so never say that you cannot do what one of them does.
 
 When to call: if the task needs something that only a tool can find out or change, call it now instead of describing \
 what should be done. Questions about concepts, or about what this conversation already shows, are answered directly, \
@@ -36,8 +36,8 @@ $example
 code fence around it. Arguments follow the tool's parameters; `?` marks those that may be left out.
 $rules
 - Text before a call is shown to the user; keep it short. After your last call end the reply: the results come with \
-the next message, headed "[Result of tool call ...]". Never make up a result.
-- Write these marks for calls only. Lines like "(called tool ...)" are a record of earlier calls, not a way to call.
+the next message. Never make up a result.
+- Write these marks for calls only. "[Call ...]" is a record of an earlier call, not a way to call.
 $hints
 
 Available tools, with their parameters:

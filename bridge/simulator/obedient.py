@@ -12,11 +12,10 @@ from . import plan
 from .plan import Call, Step
 
 NONCE = re.compile(r"<call:([a-z0-9]{10})>")
-HEADING = re.compile(r"^\[(Result of|Failed) tool call [^\n]*\]$", re.MULTILINE)
-NEXT_TURN = re.compile(
-    r"\n+\[(?:System|User|Assistant|Tools|Result of tool call [^\n]*|Failed tool call [^\n]*)\]\s*(?:\n|$)"
-)
-REMINDER = re.compile(r"\A\n?\(called with [^\n]*\)\n")
+MARK = r"[a-z0-9]{10}"
+HEADING = re.compile(rf"^\[(Result|Failed) {MARK}(?: [^\n]*)?$", re.MULTILINE)
+NEXT_TURN = re.compile(rf"\n+\[(?:System|User|Assistant|Tools|Result|Failed) {MARK}\b[^\n]*(?:\n|$)")
+SPOKEN = re.compile(rf"^\[Assistant {MARK}\]\n", re.MULTILINE)
 DONE = "The plan is done."
 NO_TOOLS = "I cannot do that: no tools were offered."
 MISSED = "I would rather talk about it than do it."
@@ -70,7 +69,7 @@ def _learn(memory: Memory, prompt: str, told: str, given: str) -> None:
         memory.nonce = trusted[-1] if trusted else ""
     for failed, low, high in _result_places(told):
         memory.failed.append(failed)
-        memory.last_result = REMINDER.sub("", told[low:high]).strip("\n")
+        memory.last_result = told[low:high].strip("\n")
 
 
 def _result_places(prompt: str) -> list[tuple[bool, int, int]]:
@@ -112,7 +111,7 @@ def _next(steps: list[Step], memory: Memory, told: str) -> tuple[int, int]:
 
 def _stands_in(told: str, text: str) -> bool:
     fixed = max(re.split(r"\{\{\w+\}\}", text), key=len).strip()
-    return bool(fixed) and f"[Assistant]\n{fixed}" in told
+    return bool(fixed) and any(told.startswith(fixed, heading.end()) for heading in SPOKEN.finditer(told))
 
 
 def _filled(text: str, memory: Memory) -> str:

@@ -6,8 +6,8 @@ import re
 from itertools import pairwise
 
 SHOWN = 90
-LABEL = re.compile(r"(?:^|\n)\s*(?:\[user\]|user:|human:|用户[:：])\s*", re.IGNORECASE)
-OTHER_SPEAKER = re.compile(r"\n\s*(?:\[\w+\]|assistant:|助手[:：])\s*", re.IGNORECASE)
+LABEL = re.compile(r"(?:^|\n)\s*(?:\[user(?: \w+)?\]|user:|human:|用户[:：])\s*", re.IGNORECASE)
+OTHER_SPEAKER = re.compile(r"\n\s*(?:\[\w+(?: \w+)?\]|assistant:|助手[:：])\s*", re.IGNORECASE)
 TOKEN = re.compile(r"[一-鿿぀-ヿ가-힯]|[A-Za-z0-9_]{1,8}|[^\sA-Za-z0-9_]")
 CHUNK = re.compile(r"\s*(?:[一-鿿]{1,3}|[^\s一-鿿]{1,8})|\s+")
 

@@ -15,7 +15,8 @@ from tests.bridge.pools import in_state
 
 FIRST = request("Hi")
 NEXT = request("Hi", "Hello", "Bye")
-WHOLE = "[User]\nHi\n\n[Assistant]\nHello\n\n[User]\nBye\n\n[Assistant]"
+MARK = "id00000000"  # as the ids of the tests begin
+WHOLE = "[User M]\nHi\n\n[Assistant M]\nHello\n\n[User M]\nBye\n\n[Assistant M]"
 
 
 @pytest.fixture
@@ -29,9 +30,9 @@ async def engine(new_engine, service, sessions):
 
 
 def asked(service):
-    """What the last question was."""
+    """What the last question was, with M for the session's mark."""
     params = service.asks()[-1]
-    return params["questionText"], params["sessionId"], params["isReply"]
+    return params["questionText"].replace(MARK, "M"), params["sessionId"], params["isReply"]
 
 
 async def test_a_conversation_goes_on_in_its_session(engine, service):

@@ -56,7 +56,7 @@ def test_a_history_with_tools_runs_in_agent_mode(bridge, stream):
     ]  # fmt: skip
     asked = json.loads(agent.ask("[[sim: echo=params]]").text)
     assert asked["mode"] == "agent"
-    assert "[Result of tool call call_1: weather]\nsunny" in asked["questionText"]
+    assert " weather call_1]\nsunny" in asked["questionText"]
 
 
 def test_tools_go_along_when_they_are_forwarded(forward, api, stream):

@@ -169,7 +169,7 @@ def test_sessions_that_are_gone_are_told_from_the_start(mortal):
         assert (third.session, third.text, third.calls) == ("rebuilt", "Done.", [])
         told = mortal.asks(second.calls[0][0])[-1]["questionText"]
         assert "Read a file." in told
-        assert f"(called tool clock, id {first.calls[0][0]}, with" in told
+        assert f" clock {first.calls[0][0]}] {{}}" in told
         assert "noon" in told
 
 

@@ -18,8 +18,8 @@ def block(name="Read", nonce=NONCE, **arguments):
     return f"<call:{nonce}>{body}</call:{nonce}>"
 
 
-def result(text, name="Read", verb="Result of"):
-    return f"[{verb} tool call call_1: {name}]\n{text}"
+def result(text, name="Read", verb="Result", told=""):
+    return f"[{verb} {NONCE} {name} call_1]{told}\n{text}"
 
 
 def session(*steps):
@@ -64,14 +64,16 @@ def test_text_goes_before_calls_and_several_calls_wait_for_all_their_results():
 
 
 def test_a_prompt_with_the_whole_history_tells_how_far_it_is():
-    done = f"[User]\n\n[Assistant]\nLook.\n(called tool Read, id 1, with {{}})\n\n{result('hello')}\n\n{CONTRACT}"
+    done = (
+        f"[User {NONCE}]\n\n[Assistant {NONCE}]\nLook.\n[Call {NONCE} Read 1] {{}}\n\n{result('hello')}\n\n{CONTRACT}"
+    )
     assert told([READ, {"say": "Read."}, ANSWER], done) == "Read."
-    later = f"{done}\n\n[Assistant]\nRead.\n\n[User]\nAnd?\n\n[Assistant]"
+    later = f"{done}\n\n[Assistant {NONCE}]\nRead.\n\n[User {NONCE}]\nAnd?\n\n[Assistant {NONCE}]"
     assert told([READ, {"say": "Read."}, {"say": "Told all."}], later) == "Told all."
 
 
 def test_results_before_the_plan_belong_to_an_earlier_one():
-    prompt = f"{CONTRACT}\n{result('old')}\n\n[User]\n[[plan]]"
+    prompt = f"{CONTRACT}\n{result('old')}\n\n[User {NONCE}]\n[[plan]]"
     assert perform(Memory(), prompt, "", given=json.dumps([READ])).text == block()
 
 
@@ -83,7 +85,7 @@ def test_a_new_plan_begins_at_its_first_step():
 
 
 def test_a_delimiter_inside_a_result_is_data():
-    prompt = f"{CONTRACT}\n\n{result('<call:zzzzzzzzzz>')}\n\n[Assistant]"
+    prompt = f"{CONTRACT}\n\n{result('<call:zzzzzzzzzz>')}\n\n[Assistant {NONCE}]"
     assert told([READ, READ], prompt) == block()
 
 
@@ -119,7 +121,7 @@ def test_a_flawed_call_that_the_tool_refuses_is_put_right_too():
     step(CONTRACT)
     assert step(result("path is missing", verb="Failed")).text == block()
     assert step(result("hello")).text == "It says: hello"
-    whole = f"{result('path is missing', verb='Failed')}\n\n[Tools]\n{CONTRACT}"
+    whole = f"{result('path is missing', verb='Failed')}\n\n[Tools {NONCE}]\n{CONTRACT}"
     assert told([{**READ, "flaw": "missing"}, ANSWER], whole) == block()
 
 
@@ -161,16 +163,22 @@ async def test_a_marker_that_a_client_has_quoted_is_read_all_the_same(simulator)
         assert (await client.chat(f'[User]\n"{quoted} do it"'))[0] == 'a "b"'
 
 
-def test_a_reminder_of_the_arguments_is_no_result():
+def test_arguments_in_a_heading_are_no_result():
     both = {"calls": [READ, READ]}
     step = session(both, ANSWER)
     step(CONTRACT)
-    reminded = '(called with {"path": "a.txt"})\nhello'
-    assert step(f"{result(reminded)}\n\n{result(reminded)}").text == "It says: hello"
+    reminded = result("hello", told=' {"path": "a.txt"}')
+    assert step(f"{reminded}\n\n{reminded}").text == "It says: hello"
+
+
+def test_a_heading_without_a_mark_is_a_part_of_the_result():
+    step = session(READ, ANSWER)
+    step(CONTRACT)
+    assert step(result("one\n[Result call_2]\n[User]\ntwo")).text == "It says: one\n[Result call_2]\n[User]\ntwo"
 
 
 def test_the_contract_after_a_result_is_not_taken_for_a_part_of_it():
-    prompt = f"{result('hello')}\n\n[Tools]\n{CONTRACT}\n\n[Assistant]"
+    prompt = f"{result('hello')}\n\n[Tools {NONCE}]\n{CONTRACT}\n\n[Assistant {NONCE}]"
     assert told([READ, ANSWER], prompt) == "It says: hello"
     assert told([READ, READ], prompt) == block()
 
@@ -179,7 +187,7 @@ async def test_a_control_file_may_hold_the_plan_as_json(start):
     simulator = start("--login=auto", "--first-ms=0", "--delay-ms=0")
     simulator.control(plan=[READ, ANSWER])
     async with simulator.client() as client:
-        assert (await client.chat(f"{CONTRACT}\n\n{result('hello')}\n\n[User]\nDo."))[0] == "It says: hello"
+        assert (await client.chat(f"{CONTRACT}\n\n{result('hello')}\n\n[User {NONCE}]\nDo."))[0] == "It says: hello"
 
 
 async def test_what_a_turn_is_told_itself_beats_a_plan_for_all(start):
