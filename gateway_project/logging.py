@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -16,22 +17,13 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from accounts.visible import visible
+from gateway_project.redaction import redacted as redacted
+
 LogFormat = Literal["text", "json"]
 
 # How long lines are gathered, so that a busy process is interrupted 20 times a second and not by every line.
 GATHER_SEC: Final = 0.05
-
-# A key of ours keeps as much of its beginning as its hint shows; the hint alone is left as it is.
-KEY: Final = re.compile(r"lgw_(?![A-Za-z0-9]{8}(?![\w-]))([A-Za-z0-9]{8}(?=_)|)[\w-]{8,}")
-NAMES: Final = ("x-api-key", "access_token", "refresh_token", "password")
-SECRETS: Final = (
-    re.compile(r"(?i)(bearer[ \t]+)(?!lgw_)[\w.~+/=-]{8,}"),
-    re.compile(r"\b(sk-)[\w-]{12,}"),
-    re.compile(r"(://[^\s:/@]*:)[^\s/@]+(?=@)"),
-    re.compile(rf"(?i)((?:{'|'.join(NAMES)})[\"']?[ \t]*[:=][ \t]*[\"']?)[^\s\"',;}}…]{{6,}}"),
-)
-# One of these is in every secret, and in few other texts.
-SUSPECT: Final = ("lgw_", "bearer", "sk-", "://", *NAMES)
 
 PLAIN: Final = re.compile(r"[^\s\"'=]+").fullmatch
 
@@ -39,36 +31,35 @@ PLAIN: Final = re.compile(r"[^\s\"'=]+").fullmatch
 CHATTERERS: Final = ("celery.beat", "celery.worker.strategy", "celery.app.trace", "httpx")
 
 
-def redacted(text: str) -> str:
-    """The text without keys, bearer tokens and passwords in URLs."""
-    lowered = text.lower()
-    if not any(map(lowered.__contains__, SUSPECT)):
-        return text
-    text = KEY.sub(r"lgw_\1…", text)
-    for pattern in SECRETS:
-        text = pattern.sub(r"\1…", text)
-    return text
-
-
 def text_line(record: logging.LogRecord) -> str:
     """For people: time, level, logger, message and its fields."""
     fields = "".join([f" {name}={_spelled(value)}" for name, value in _fields(record).items()])
-    line = f"{_stamp(record)} {record.levelname:<7} {record.name}: {_clean(record.getMessage())}{fields}"
-    return f"{line}\n{trace}" if (trace := _trace(record)) else line
+    line = f"{_stamp(record)} {record.levelname:<7} {record.name}: {visible(_clean(record.getMessage()))}{fields}"
+    # Indented, and so no line of a trace, which may quote a stranger, looks like one of the log.
+    trace = "".join([f"\n    {visible(each)}" for each in _trace(record).splitlines()])
+    return f"{line}{trace}"
 
 
 def json_line(record: logging.LogRecord) -> str:
     """For machines: one object on one line."""
+    fields = _fields(record).items()
     line = {
         "time": _stamp(record),
         "level": record.levelname,
         "logger": record.name,
         "message": _clean(record.getMessage()),
-        **{name: _clean(value) if isinstance(value, str) else value for name, value in _fields(record).items()},
+        **{name: _clean(value) if isinstance(value, str) else _cleaned(value) for name, value in fields},
     }
     if trace := _trace(record):
         line["error"] = trace
-    return msgspec.json.encode(line, enc_hook=lambda value: _clean(str(value))).decode()
+    return _escaped(msgspec.json.encode(line, enc_hook=lambda value: _clean(str(value))).decode())
+
+
+def _escaped(line: str) -> str:
+    """JSON that says the same, also on a terminal: without raw signs that nobody sees."""
+    if line.isprintable():
+        return line
+    return "".join([each if each.isprintable() else json.dumps(each)[1:-1] for each in line])
 
 
 class Writer(logging.Handler):
@@ -88,6 +79,9 @@ class Writer(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Keep the record for the thread. The handler's lock is not needed: the queue has its own."""
+        if record.exc_info and _is_callers_fault(record):
+            record.exc_info = None
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
         self._records.put(record)
         return True
 
@@ -158,6 +152,11 @@ def _is_foreign(handler: logging.Handler) -> bool:
     return type(handler) is not logging.StreamHandler and not isinstance(handler, Writer)
 
 
+def _is_callers_fault(record: logging.LogRecord) -> bool:
+    """A request that Django refuses, such as one for a foreign host: one line, or strangers would write the log."""
+    return record.name.startswith("django.") and 400 <= getattr(record, "status_code", 0) < 500
+
+
 def _stamp(record: logging.LogRecord) -> str:
     seconds, fraction = divmod(record.created, 1)
     return f"{_second(int(seconds))}.{int(fraction * 1000):03}Z"
@@ -186,15 +185,31 @@ def _spelled(value: Any) -> str:
 @lru_cache(maxsize=1024)
 def _quoted(text: str) -> str:
     text = redacted(text)
-    return text if PLAIN(text) else repr(text)
+    return text if PLAIN(text) and text.isprintable() else repr(text)
 
 
 @lru_cache(maxsize=1024)
 def _clean(text: str) -> str:
-    return redacted(text)
+    text = redacted(text)
+    # A half of a sign, which JSON may hold, has no bytes.
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
+
+
+def _cleaned(value: Any) -> Any:
+    match value:
+        case int() | None:
+            return value
+        case str():
+            return _clean(value)
+        case list() | tuple():
+            return [_cleaned(each) for each in value]
+        case dict():
+            return {_cleaned(name): _cleaned(each) for name, each in value.items()}
+        case _:
+            return value
 
 
 def _trace(record: logging.LogRecord) -> str:
     if not record.exc_info or record.exc_info[0] is None:
         return ""
-    return redacted(logging.Formatter().formatException(record.exc_info))
+    return _clean(logging.Formatter().formatException(record.exc_info))

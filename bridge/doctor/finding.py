@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 import msgspec
 from pydantic import SecretStr
 
+from accounts.visible import visible
+
 if TYPE_CHECKING:
     from gateway_project.env import Environment
 
@@ -55,7 +57,7 @@ def secrets_of(env: Environment) -> list[str]:
 
 def without(secrets: Iterable[str], finding: Finding) -> Finding:
     """The finding on one line each, with no secret in it."""
-    what, advice = (" ".join(text.split()) for text in (finding.what, finding.advice))
+    what, advice = (visible(" ".join(text.split())) for text in (finding.what, finding.advice))
     for secret in secrets:
         what, advice = what.replace(secret, "…"), advice.replace(secret, "…")
     return Finding(finding.level, finding.topic, what, advice)

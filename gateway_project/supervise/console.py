@@ -5,6 +5,8 @@ import sys
 import threading
 from asyncio import StreamReader
 
+from accounts.visible import visible
+
 COLOURS = (36, 35, 33, 34, 32, 96, 95)
 LONGEST_LINE = 1 << 16
 
@@ -21,8 +23,8 @@ class Console:
         self._writer.start()
 
     def line(self, name: str, text: bytes) -> None:
-        """Print a line of a child's."""
-        self._put(self._prefix(name) + text + b"\n")
+        """Print a line of a child's; what would move the cursor is spelled."""
+        self._put(self._prefix(name) + visible(text.decode(errors="replace").rstrip("\r")).encode() + b"\n")
 
     def say(self, text: str) -> None:
         """Print a line of our own."""

@@ -73,10 +73,57 @@ def test_no_secret_leaves_the_process_not_even_in_a_traceback(form):
         ("redis://user:hunter2@host:6379/0", "redis://user:…@host:6379/0"),
         ("key=lgw_Ab3dEf7h status=ok", "key=lgw_Ab3dEf7h status=ok"),
         ("keys lgw:instance:w1-i1 and lgw_short", "keys lgw:instance:w1-i1 and lgw_short"),
+        ("Authorization: Basic dXNlcjpodW50ZXIyMg==", "Authorization: Basic …"),
+        ("sent basic dXNlcjpodW50ZXIyMg== along", "sent basic … along"),
+        ("Basic authentication is needed", "Basic authentication is needed"),
+        ("ws://127.0.0.1:1/x?token=s3cret&y=1", "ws://127.0.0.1:1/x?token=…&y=1"),
+        ("GET /x?key=AIzaSyabc&y=2", "GET /x?key=…&y=2"),
+        ("/auth/callback?state=a1&auth=b2&token=c3-d4-e5", "/auth/callback?state=…&auth=…&token=…"),
+        ("api_key=abcdefgh apiKey: 'abcdefgh'", "api_key=… apiKey: '…'"),
+        ("Cosy-MachineToken: abc123def", "Cosy-MachineToken: …"),
+        (
+            '{"securityOauthToken":"pt-ab12c", "refreshToken":"rt-123456"}',
+            '{"securityOauthToken":"…", "refreshToken":"…"}',
+        ),
+        (r'"{\"token\": \"abcdefgh\"}"', r'"{\"token\": \"…\"}"'),
+        ("Cookie: sessionid=abc; csrftoken=def", "Cookie: …"),
+        ("[(b'x-api-key', b'made-up'), (b'cookie', b'a=b')]", "[(b'x-api-key', b'…'), (b'cookie', b'…')]"),
+        ("https://ghp_0123456789abcdef0123@example.com/x", "https://…@example.com/x"),
+        ("postgres://user:p@ss@host/db", "postgres://user:…@host/db"),
+        ("read with pt-0123456789abcdef", "read with pt-…"),
+        ("a eyJhbGciOiJI.eyJzdWIiOiIx.abc", "a eyJ…"),
+        ("prompt_tokens=12345678 first_token_ms=1234567", "prompt_tokens=12345678 first_token_ms=1234567"),
     ],
 )
 def test_secrets_are_recognised(text, clean):
     assert redacted(text) == clean
+
+
+HOSTILE = r"\x1b[2J\x9b31m\u202egnp.exe\u2066\u200b\x07\r\n2026-01-01T00:00:00.000Z ERROR   root: forged\ud83d"
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        f'log.info("asked for {HOSTILE}")',
+        f'log.info("turn", extra={{"fields": {{"model": "{HOSTILE}", "ms": 7}}}})',
+        f'log.info("turn", extra={{"fields": {{"models": ["{HOSTILE}"], "ms": 7}}}})',
+        f'try:\n    raise ValueError("{HOSTILE}")\nexcept ValueError:\n    log.exception("it failed")',
+    ],
+    ids=["message", "field", "list", "trace"],
+)
+def test_a_stranger_neither_steers_a_terminal_nor_writes_lines(program, form):
+    written = logged(program, form)
+    assert all(line.isprintable() for line in written.splitlines())
+    assert [line for line in written.splitlines() if line.startswith("2026-01-01")] == []
+    assert "is broken" not in written
+    assert "u202egnp.exe" in written
+
+
+def test_machines_read_what_was_really_said():
+    line = logged(r'log.info("turn", extra={"fields": {"model": "\u202e \U000e0041\x7f 通义"}})', "json")
+    assert json.loads(line)["model"] == "\u202e \U000e0041\x7f 通义"
 
 
 TURN = f"""
@@ -137,3 +184,33 @@ def test_django_logs_in_the_format_of_the_environment(tmp_path):
     code = 'import django, logging; django.setup(); logging.getLogger("django.request").warning("Not Found: /x")'
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
     assert json.loads(done.stderr)["message"] == "Not Found: /x"
+
+
+REFUSED = """
+import django, io
+django.setup()
+from django.conf import settings
+from django.db import connection
+from django.test import Client
+settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
+settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+client = Client(raise_request_exception=False, headers={"host": "localhost"})
+form = {"content_type": "application/x-www-form-urlencoded"}
+print(client.get("/admin/", headers={"host": "evil.example"}).status_code)
+print(client.post("/admin/login/", b"a=" + b"x" * 2000, **form).status_code)
+print(client.post("/admin/login/", b"a&" * 400 + b"b", **form, headers={"host": "x"}).status_code)
+print(client.post("/admin/login/", b"--x", content_type="multipart/form-data; boundary=").status_code)
+client.handler.enforce_csrf_checks = True
+print(client.post("/admin/login/", {"username": "a"}).status_code)
+print(client.get("/nowhere/%1b[2J%0aforged").status_code)
+"""
+
+
+def test_a_request_that_django_refuses_costs_one_line(tmp_path):
+    (tmp_path / "static").mkdir()
+    env = os.environ | {"DATA_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
+    done = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True, env=env, check=True)
+    assert done.stdout.split() == ["400", "400", "400", "400", "403", "404"]
+    lines = done.stderr.splitlines()
+    assert [line.split()[1] for line in lines] == ["WARNING"] * 6
+    assert "DisallowedHost" in lines[0]
