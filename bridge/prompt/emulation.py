@@ -12,7 +12,7 @@ from bridge.chat.request import Tool, ToolChoice
 from bridge.prompt.calls import CUT_OFF, CallParser, Flawed
 from bridge.prompt.contract import invalid_call, missing_call
 from bridge.prompt.fallback import forced_arguments, whole_call
-from bridge.prompt.validation import flaw_of
+from bridge.prompt.validation import FINE, flaw_of, judgement
 
 ReplyEvent = TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded
 
@@ -38,7 +38,7 @@ class Emulation:
     def __init__(self, offer: Offer, new_id: Callable[[], str]) -> None:
         self.correction = ""
         self.outcomes: Counter[str] = Counter()
-        """How often a call was `parsed`, `repaired`, `refused`, `retried` or `invalid`."""
+        """How often a call was `parsed`, `repaired`, `refused`, `retried`, `invalid` or `unjudged`."""
         self.calls = 0
         """Calls that will be told or have been."""
         self.cut_off = False
@@ -132,11 +132,13 @@ class Emulation:
         self.in_call = False
         tool, arguments = self._call or (None, [])
         text = "".join(arguments)
-        reason = flaw_of(tool, text) if tool is not None else None
-        if reason is None:
+        judged = judgement(tool, text) if tool is not None else FINE
+        if not judged.judged:
+            self.outcomes["unjudged"] += 1
+        if not judged.flaw:
             self.outcomes["repaired" if self._corrected else "parsed"] += 1
         elif self._call_at is not None and not self._corrected:
-            self._take_back(self._call_at, reason)
+            self._take_back(self._call_at, judged.flaw)
             return
         else:
             self.outcomes["invalid"] += 1  # the client's own answer to it is the model's next chance

@@ -33,7 +33,8 @@ $open{"name":"TOOL","arguments":{...}}$close
 Only the syntax matters in these examples:
 $example
 - Between the marks stands one valid JSON object: quotes in strings are written \\", line breaks \\n, no comments, no \
-code fence around it. Arguments follow the tool's parameters; `?` marks those that may be left out.
+code fence around it. Arguments are the tool's parameters and no others; `?` marks those that may be left \
+out.
 $rules
 - Text before a call is shown to the user; keep it short. After your last call end the reply: the results come with \
 the next message. Never make up a result.

@@ -3,108 +3,134 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from functools import lru_cache
-from itertools import islice
 from typing import Any
 
-from jsonschema import Draft202012Validator, SchemaError, ValidationError
-from jsonschema.exceptions import UnknownType, best_match
-from jsonschema.protocols import Validator
-from jsonschema.validators import extend
-from referencing import Registry
-from referencing.exceptions import Unresolvable
+import msgspec
 
 from bridge.chat.request import Tool
+from bridge.prompt import judge
+from bridge.prompt.remembered import Remembered
+from bridge.prompt.schema import MAX_SIGNATURE, signature_of
+from bridge.prompt.type_text import UNKNOWN, Limits, TypeText, flat
 
-_LONGEST = 300
-_LONGEST_VALUE = 80
-_LARGEST_SCHEMA = 64 * 1024  # to check one of these takes a tenth of a second
-_MOST_ERRORS = 100
-_MOST_REFERENCES = 2000
-
-
-class _TooMuch(Exception):
-    """The schema leads from reference to reference."""
-
-
-class _References:
-    """How many references this judgement may still follow: a few lines of schema can ask for billions."""
-
-    left = 0
-
-    @classmethod
-    def follow(cls, validator: Any, reference: str, instance: Any, _schema: Any) -> Iterator[ValidationError]:
-        """The keyword `$ref`."""
-        cls.left -= 1
-        if cls.left < 0:
-            raise _TooMuch
-        yield from validator._validate_reference(ref=reference, instance=instance)
+_LARGEST_SCHEMA = 64 * 1024
+_LARGEST_VALUE = 1 << 20  # characters
+_MOST_NODES = 2400
+_LONGEST_LINE = 300
+_MOST_SHOWN = 1000  # characters of the schema in a correction
 
 
-def _unchecked(*_: object) -> Iterator[ValidationError]:
-    """Schemas come from clients: some keywords can keep a process busy for hours."""
-    return iter(())
+class Schema(msgspec.Struct, frozen=True):
+    """A schema that has been read. `whole`: the model was told all of it, so it may be held to it."""
+
+    root: Any
+    signature: str
+    whole: bool
 
 
-def _additional(validator: Any, wanted: Any, instance: Any, schema: dict[str, Any]) -> Iterator[ValidationError]:
-    """The keyword `additionalProperties`: what is additional beside patterns is told only by running them."""
-    if not schema.get("patternProperties"):
-        yield from Draft202012Validator.VALIDATORS["additionalProperties"](validator, wanted, instance, schema)
+class Judgement(msgspec.Struct, frozen=True):
+    """What is wrong with a value, told to the model; "" for nothing. `judged`: it was looked at to its end."""
+
+    flaw: str = ""
+    judged: bool = True
 
 
-_UNCHECKED = (
-    *("pattern", "patternProperties", "uniqueItems", "$dynamicRef"),
-    *("unevaluatedProperties", "unevaluatedItems"),  # they run patterns as well
-)
-_KEYWORDS = {
-    **dict.fromkeys(_UNCHECKED, _unchecked),
-    "additionalProperties": _additional,
-    "$ref": _References.follow,
-}
-_Judge = extend(Draft202012Validator, _KEYWORDS)  # type: ignore[no-untyped-call]  # typeshed has no types for it
+FINE, UNJUDGED = Judgement(), Judgement(judged=False)
+
+_schemas: Remembered[Schema] = Remembered(8 * _LARGEST_SCHEMA)
 
 
 def flaw_of(tool: Tool, arguments: str) -> str | None:
-    """What is wrong with the arguments, in one line for the model; None when they are valid or cannot be judged."""
+    """What is wrong with the arguments, for the model; None when they are valid or cannot be judged."""
+    return judgement(tool, arguments).flaw or None
+
+
+def judgement(tool: Tool, arguments: str) -> Judgement:
+    """Whether the arguments of a call fit its tool."""
     if tool.custom:
-        return None
-    try:
-        value = json.loads(arguments)
-    except (ValueError, RecursionError):
-        return "the arguments are no valid JSON"
+        return FINE
+    if len(arguments) > _LARGEST_VALUE:
+        return UNJUDGED
+    value = decoded(arguments)
+    if value is NOTHING:
+        return Judgement("the arguments are no valid JSON")
     if not isinstance(value, dict):
-        return "the arguments are no JSON object"
-    validator = _validator(tool.schema) if tool.schema else None
-    if validator is None:
-        return None
-    _References.left = _MOST_REFERENCES
+        return Judgement("the arguments are no JSON object")
+    if not tool.schema:
+        return FINE
+    schema = schema_of(tool.schema)
+    if schema is None or not schema.whole:
+        return UNJUDGED
+    return judged(schema, value, shown=f"The parameters of {tool.name}: {schema.signature}")
+
+
+def judged(schema: Schema, value: Any, shown: str = "") -> Judgement:
+    """Judge a value. `shown` is the whole schema in words; when it is long, the parts concerned are shown instead."""
     try:
-        error = best_match(islice(validator.iter_errors(value), _MOST_ERRORS))
-    except (RecursionError, Unresolvable, UnknownType, ArithmeticError, ValueError, _TooMuch):
-        return None  # arithmetic: `multipleOf` of numbers beyond a float
-    return _told(error) if error else None
+        found = judge.violations(schema.root, value)
+    except judge.TooMuch:
+        return UNJUDGED
+    if not found:
+        return FINE
+    lines = [_line(each) for each in found]
+    if len(found) == judge.MOST_VIOLATIONS:
+        lines.append("there may be more of this kind")
+    flaw = lines[0] if len(lines) == 1 else "\n" + "\n".join(f"- {line}" for line in lines)
+    return Judgement(f"{flaw}\n{shown if 0 < len(shown) <= _MOST_SHOWN else _parts(schema.root, found)}")
 
 
-def _told(error: ValidationError) -> str:
-    """One line: the field, and what is wrong with it."""
-    message, value = error.message, repr(error.instance)
-    if len(value) > _LONGEST_VALUE:
-        message = message.replace(value, f"{value[:_LONGEST_VALUE]}...")
-    field = "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in error.absolute_path)
-    line = " ".join(f"{field.lstrip('.')}: {message}".split()) if field else " ".join(message.split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
+NOTHING = object()
+"""What is no JSON."""
 
 
-@lru_cache(maxsize=512)
-def _validator(schema: bytes) -> Validator | None:
-    """None for a schema that is none. Nothing outside of it is ever fetched."""
+def decoded(text: str) -> Any:
+    """The value that a JSON text stands for; NOTHING if it is none."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        pass
+    try:
+        return json.loads(text)  # more lenient: numbers beyond a float
+    except (ValueError, RecursionError):
+        return NOTHING
+
+
+def schema_of(schema: bytes) -> Schema | None:
+    """None for a schema that is none, or too large to judge by. Agents send the same ones each time."""
     if len(schema) > _LARGEST_SCHEMA:
         return None
+    if (known := _schemas.get(schema)) is not None:
+        return known
     try:
-        meant = json.loads(schema)
-        Draft202012Validator.check_schema(meant)
-    except (ValueError, RecursionError, SchemaError):
+        root = msgspec.json.decode(schema)
+        told = signature_of(root, Limits(_MOST_NODES))
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-    judge: Validator = _Judge(meant, registry=Registry())
-    return judge
+    return _schemas.keep(schema, Schema(root, told.text, told.whole), len(schema))
+
+
+def _line(violation: judge.Violation) -> str:
+    line = str(violation)
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 3]}..."
+
+
+def _parts(root: Any, found: list[judge.Violation]) -> str:
+    """The parts of the schema that say so, as types."""
+    told: dict[str, None] = {}
+    room = _MOST_SHOWN
+    for violation in found:
+        text = part_text(root, violation.schema, room)
+        if text in told:
+            continue
+        room -= len(text)
+        if room < 0:
+            break
+        told[text] = None
+    return f"Allowed there: {'; '.join(told)}" if told else ""
+
+
+def part_text(root: Any, node: Any, room: int = MAX_SIGNATURE) -> str:
+    """One part of a schema as a type."""
+    writer = TypeText(root, Limits(nodes=200, chars=max(room, 0)), naming=None)
+    text = flat(writer.type(node))
+    return text + writer.definitions() if text != UNKNOWN else text

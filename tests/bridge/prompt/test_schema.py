@@ -72,8 +72,77 @@ def test_references_that_lead_nowhere_are_anything(ref):
 def test_a_schema_that_contains_itself_ends():
     tree = {"type": "object", "properties": {side: {"$ref": "#/$defs/T"} for side in ("left", "right")}}
     told = rendered({"tree": {"$ref": "#/$defs/T"}}, **{"$defs": {"T": tree}})
-    assert told.startswith("(tree?: {left?: {left?: ")
-    assert "{...}" in told
+    assert told == "(tree?: T) where T = {left?: T, right?: T}"
+
+
+def test_two_levels_of_optional_models_are_told_whole():
+    def optional(ref):
+        return {"anyOf": [{"$ref": f"#/$defs/{ref}"}, {"type": "null"}], "default": None}
+
+    defs = {
+        "City": {"type": "object", "properties": {"names": {"type": "array", "items": {"type": "string"}}}},
+        "Place": {"type": "object", "properties": {"city": optional("City")}},
+        "Person": {"type": "object", "properties": {"home": optional("Place"), "work": optional("Place")}},
+    }
+    told = rendered({"who": optional("Person")}, **{"$defs": defs})
+    place = "{city?: {names?: string[]} | null} | null"
+    assert told == f"(who?: {{home?: {place}, work?: {place}}} | null)"
+
+
+def test_depth_alone_leaves_nothing_out():
+    node = {"type": "string", "minLength": 7}
+    for _ in range(25):
+        node = {"type": "object", "properties": {"a": node}}
+    told = rendered({"a": node})
+    assert told.count("a?: ") == 26
+    assert "string /* at least 7 characters */" in told
+
+
+def test_what_would_be_too_long_in_place_is_told_once():
+    steps = {
+        f"S{n}": {"type": "object", "properties": {f"{way}_{n}": {"$ref": f"#/$defs/S{n + 1}"} for way in "ab"}}
+        for n in range(12)
+    }
+    told = rendered({"x": {"$ref": "#/$defs/S0"}}, **{"$defs": {**steps, "S12": {"const": "here"}}})
+    assert told.startswith("(x?: S0) where S0 = {a_0?: S1, b_0?: S1}, S1 = ")
+    assert told.endswith('S12 = "here"')
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ({"type": "string", "minLength": 1, "maxLength": 5}, "string /* 1 to 5 characters */"),
+        ({"type": "string", "format": "date", "description": "When"}, "string /* date; When */"),
+        ({"type": "integer", "minimum": 0, "exclusiveMaximum": 9}, "integer /* >= 0, < 9 */"),
+        ({"type": "number", "exclusiveMinimum": 0, "maximum": 1.5}, "number /* > 0, <= 1.5 */"),
+        ({"type": "integer", "multipleOf": 5, "default": 10}, "integer = 10 /* multiple of 5 */"),
+        ({"type": "array", "minItems": 1, "uniqueItems": True}, "any[] /* at least 1 item, no two equal */"),
+        ({"type": "array", "minItems": 2, "maxItems": 2}, "any[] /* 2 items */"),
+        ({"type": "array", "items": {"type": "string", "maxLength": 1}}, "(string /* at most 1 character */)[]"),
+        ({"type": "array", "prefixItems": [{"type": "null"}], "items": False}, "[null] /* no more items */"),
+        ({"type": "object", "minProperties": 1}, "object /* at least 1 property */"),
+        ({"type": "object", "additionalProperties": False}, "{}"),
+        ({"required": ["a"]}, "{a: any}"),
+        ({"type": "object", "properties": {"a": {}}, "additionalProperties": True}, "{a?: any, [key]: any}"),
+        (
+            {"type": "object", "properties": {"a": {}}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]},
+            "{a?: any} & ({a: any} | {b: any})",
+        ),
+        ({"$ref": "#/$defs/P", "type": "integer", "minimum": 3}, "integer & integer /* >= 3 */"),
+        ({"type": "string", "nullable": True}, "string | null"),
+        ({"type": "string", "pattern": "^a+$"}, "string"),
+    ],
+)
+def test_all_that_is_enforced_is_told(field, told):
+    assert rendered({"x": field}, ["x"], **{"$defs": {"P": {"type": "integer"}}}) == f"(x: {told})"
+
+
+def test_many_tools_with_endless_schemas_are_listed_within_bounds():
+    steps = {f"s{n}": {"allOf": [{"$ref": f"#/$defs/s{n + 1}"}] * 2} for n in range(40)}
+    schema = json.dumps({"$defs": steps, "$ref": "#/$defs/s0"}).encode()
+    told = tool_list(tuple(Tool(f"t{n}", schema=schema) for n in range(500)), 100)
+    assert told.count("\n") == 499
+    assert len(told) < 500 * 2000
 
 
 def test_a_reference_to_itself_ends():

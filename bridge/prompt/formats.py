@@ -1,0 +1,42 @@
+"""Formats of strings that schemas name: those that are judged. What is checked is what nobody would accept."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv6Address
+
+_DATE = r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
+_TIME = r"(?:[01]\d|2[0-3]):[0-5]\d(?::(?:[0-5]\d|60)(?:[.,]\d+)?)?(?:[Zz]|[+-]\d\d:?\d\d)?"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_SPANS = r"(?:\d+(?:[.,]\d+)?[YMWD])*(?:T(?:\d+(?:[.,]\d+)?[HMS])+)?"
+_PATTERNS = {
+    name: re.compile(pattern, re.ASCII)
+    for name, pattern in {
+        "date": _DATE,
+        "time": _TIME,
+        "date-time": rf"{_DATE}[Tt ]{_TIME}",
+        "duration": rf"[-+]?P(?!\Z){_SPANS}",
+        "email": r"[^@\s]+@[^@\s]+",
+        "hostname": rf"{_LABEL}(?:\.{_LABEL})*\.?",
+        "uri": r"[A-Za-z][A-Za-z0-9+.-]*:\S+",
+        "uuid": r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}",
+    }.items()
+}
+_ADDRESSES = {"ipv4": IPv4Address, "ipv6": IPv6Address}
+_LONGEST = 2000
+
+JUDGED = frozenset((*_PATTERNS, *_ADDRESSES))
+
+
+def follows(name: str, text: str) -> bool:
+    """Whether the text is of that format; of one that is not judged, or when it is endless, it is."""
+    if len(text) > _LONGEST:
+        return True
+    if pattern := _PATTERNS.get(name):
+        return pattern.fullmatch(text) is not None
+    if address := _ADDRESSES.get(name):
+        try:
+            address(text)
+        except ValueError:
+            return False
+    return True
