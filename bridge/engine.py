@@ -18,6 +18,7 @@ from bridge.chat.tokens import Calibration
 from bridge.conversation import Conversation
 from bridge.images.desk import ImageDesk
 from bridge.plan import PlanOptions, plan_of
+from bridge.pool.policy import Owner
 from bridge.pool.pool import Lease, Pool, Waiter
 from bridge.record import TurnRecord
 from bridge.routes import Routes
@@ -54,13 +55,13 @@ class Engine:
         self.services = Services(pool, images, Calibration(), new_id, options.keepalive_sec)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, request: ChatRequest, caller_id: int, record: TurnRecord, emit: Emit) -> None:
+    async def run(self, request: ChatRequest, caller_id: int, record: TurnRecord, emit: Emit, team: str = "") -> None:
         """Emit the reply's events in batches, and wait for each to be taken. Raise GatewayError only before the first.
 
         Cancel it at any time: the service is told to stop and the place is free at once. A reply that is not streamed
         is emitted whole, in one batch.
         """
-        await _Run(self, request, caller_id, record, emit).run()
+        await _Run(self, request, Owner(caller_id, team), record, emit).run()
 
     @property
     def calibration(self) -> Calibration:
@@ -82,7 +83,7 @@ class Engine:
 class _Run:
     """The state of one turn while it runs."""
 
-    def __init__(self, engine: Engine, request: ChatRequest, caller_id: int, record: TurnRecord, emit: Emit) -> None:
+    def __init__(self, engine: Engine, request: ChatRequest, owner: Owner, record: TurnRecord, emit: Emit) -> None:
         self._engine = engine
         self._emit = emit
         self._record = record
@@ -90,7 +91,8 @@ class _Run:
         self._watch = Stopwatch(self._loop)
         self._route = engine.routes.of(request.model)
         plan = plan_of(request, self._route, engine.options.plan)
-        self._conversation = Conversation(engine.sessions, request, caller_id, plan)
+        self._owner = owner
+        self._conversation = Conversation(engine.sessions, request, owner.key, plan)
         self._teller = Teller(emit, stream=request.stream)
         self._task = Task(request, plan, self._conversation, record, self._teller, self._watch)
         self._excluded: set[str] = set()
@@ -127,7 +129,7 @@ class _Run:
     async def _attempts(self) -> None:
         """Ask; when the instance or the reused session is lost before the first byte, ask once more."""
         for last_try in (False, True):
-            lease = self._engine.pool.lease(self._conversation.affinity, self._excluded) or await self._wait_in_line()
+            lease = await self._lease()
             try:
                 self._note(lease)
                 await Answer(self._task, self._engine.services, lease, last_try=last_try).run()
@@ -160,8 +162,12 @@ class _Run:
 
     # -- a place on an instance -----------------------------------------------------------------------------------
 
-    async def _wait_in_line(self) -> Lease:
-        waiter = self._engine.pool.queue(self._conversation.affinity, self._excluded)
+    async def _lease(self) -> Lease:
+        pool, wishes = self._engine.pool, (self._conversation.affinity, self._excluded, self._owner)
+        if lease := pool.lease(*wishes):
+            return lease
+        waiter = pool.queue(*wishes)
+        self._record.queued = True
         try:
             while not await self._is_served(waiter):
                 await self._teller.tell([KeepAlive()])

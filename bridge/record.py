@@ -18,6 +18,8 @@ class TurnRecord(msgspec.Struct):
     """`ok`, `error`, `refused` (never got an instance) or `cancelled` (the client left)."""
     reason: str = "client_closed"
     """The finish reason, or the kind of error."""
+    queued: bool = False
+    """It has waited for a place."""
     queue_ms: int = 0
     first_token_ms: int | None = None
     total_ms: int = 0

@@ -26,6 +26,7 @@ from bridge.lingma import vsix
 from bridge.lingma.entropy import Entropy
 from bridge.lingma.firewall import Approval
 from bridge.lingma.turn import TurnLimits
+from bridge.place_news import PlaceNews
 from bridge.plan import PlanOptions
 from bridge.pool.instance import Instance, InstanceOptions, Source
 from bridge.pool.pool import Pool, PoolOptions
@@ -68,7 +69,8 @@ class Runtime:
         self.pool.on_change = self._on_change
         self.pool.start()
         loop = asyncio.get_running_loop()
-        work = (self.keys.listen(), self._beat(), self.table.follow())
+        places = PlaceNews(self.link, self.pool.shares, _new_id())
+        work = (self.keys.listen(), self._beat(), self.table.follow(), places.follow())
         self._background = [loop.create_task(each) for each in work]
 
     async def routes_read(self) -> None:

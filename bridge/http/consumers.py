@@ -73,7 +73,7 @@ class ChatConsumer(HttpConsumer):
     async def _turn(self) -> None:
         emit = self._stream if self.request.stream else self._whole
         try:
-            await self.runtime.engine.run(self.request, self.caller.key_id, self._record, emit)
+            await self.runtime.engine.run(self.request, self.caller.key_id, self._record, emit, self.caller.team)
         finally:
             if not self._booked:  # refused, broken or given up: the row needs nobody to wait for it
                 self.runtime.engine.later(self._book())

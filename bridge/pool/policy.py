@@ -75,6 +75,40 @@ def choose(
     return min(fresh, key=lambda index: (candidates[index].in_flight, (index - last - 1) % count))
 
 
+class Owner(msgspec.Struct, frozen=True):
+    """Whose turn it is. Places are shared between keys, and between teams where keys are equal."""
+
+    key: int = 0
+    team: str = ""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """The turns of one key that wait: the places its key and its team hold, in all web processes, and when it got one.
+
+    `served` grows with every place that is given, and is 0 for a key that has had none lately.
+    """
+
+    held: int
+    held_by_team: int
+    served: int = 0
+
+
+def next_line(lines: Sequence[Line]) -> int:
+    """The index of the line whose first turn takes the place that has become free.
+
+    The key that holds the fewest places, then the team that does; equals take turns.
+    """
+    return min(range(len(lines)), key=lambda index: msgspec.structs.astuple(lines[index]))
+
+
+def may_wait(waiting_of_key: int, waiting: int, most: int) -> bool:
+    """Whether one more turn of a key may join the queue: as long as its key has fewer there than places are left.
+
+    So one key alone fills half of the queue, two of them three quarters, and there is room for whoever comes next.
+    """
+    return waiting_of_key < most - waiting
+
+
 def restart_delay(failures: int, jitter: float) -> float:
     """Seconds to wait before the next start: 0.5, 1, 2, 4 … at most 30, each up to a quarter longer.
 

@@ -1,10 +1,9 @@
-"""The instances of this process, and the line of turns that wait for one."""
+"""The instances of this process, and the turns that wait for one."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
 
 import msgspec
@@ -14,7 +13,11 @@ from bridge.lingma.dialect_a import Model
 from bridge.lingma.pulse import EVERY_SEC, Pulse
 from bridge.pool import policy
 from bridge.pool.instance import Instance, InstanceOptions, Source, names, unavailable
-from bridge.pool.policy import Affinity, InstanceFacts
+from bridge.pool.lines import Lines
+from bridge.pool.policy import Affinity, InstanceFacts, Owner
+from bridge.pool.shares import Shares
+
+NOBODY = Owner()
 
 
 class PoolOptions(msgspec.Struct, frozen=True):
@@ -28,25 +31,27 @@ class PoolOptions(msgspec.Struct, frozen=True):
 class Lease:
     """One place on one instance, until `release()`; releasing twice does nothing."""
 
-    __slots__ = ("_pool", "_taken_at", "instance")
+    __slots__ = ("_owner", "_pool", "_taken_at", "instance")
 
-    def __init__(self, pool: Pool, instance: Instance, taken_at: float) -> None:
+    def __init__(self, pool: Pool, instance: Instance, owner: Owner, taken_at: float) -> None:
         self.instance = instance
         self._pool: Pool | None = pool
+        self._owner = owner
         self._taken_at = taken_at
 
     def release(self) -> None:
         """Give the place back."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            pool.give_back(self.instance, self._taken_at)
+            pool.give_back(self.instance, self._owner, self._taken_at)
 
 
 class Waiter:
     """A turn in the queue. `lease` is a Future of its Lease; `leave()` when nobody wants it any more."""
 
-    def __init__(self, pool: Pool, affinity: Affinity | None, excluded: Collection[str]) -> None:
+    def __init__(self, pool: Pool, owner: Owner, affinity: Affinity | None, excluded: Collection[str]) -> None:
         self.lease: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        self.owner = owner
         self.affinity = affinity
         self.excluded = excluded
         self._pool = pool
@@ -74,7 +79,8 @@ class Pool:
             Instance(name, process_number, source, instances, self.pulse, self._instance_changed)
             for name, source in zip(names(sources, process_number), sources, strict=True)
         ]
-        self._waiters: deque[Waiter] = deque()
+        self.shares = Shares()
+        self._waiters: Lines[Waiter] = Lines(self.shares)
         self._last = -1
         self._turn_sec = 5.0  # a moving average, for Retry-After
         self._runs: list[asyncio.Task[None]] = []
@@ -121,36 +127,44 @@ class Pool:
         """Fail every running turn, and every one that waits."""
         for instance in self.instances:
             instance.end_turns(why)
-        while self._waiters:
-            self._waiters.popleft().lease.set_exception(Unavailable(why))
+        for waiter in self._waiters.clear():
+            waiter.lease.set_exception(Unavailable(why))
 
     # -- turns --------------------------------------------------------------------------------------------------
 
-    def lease(self, affinity: Affinity | None = None, excluded: Collection[str] = ()) -> Lease | None:
+    def lease(
+        self, affinity: Affinity | None = None, excluded: Collection[str] = (), owner: Owner = NOBODY
+    ) -> Lease | None:
         """A place now, or None when there is none or others wait already. Raise Unavailable."""
-        lease = None if self._waiters else self._take(affinity, excluded)
+        lease = None if len(self._waiters) else self._take(affinity, excluded, owner)
         if lease is None:
             self._require_ready()
         return lease
 
-    def queue(self, affinity: Affinity | None = None, excluded: Collection[str] = ()) -> Waiter:
-        """Wait in line. Raise Overloaded when the line is full."""
-        if len(self._waiters) >= self.options.max_queue:
-            raise self.overloaded("The queue is full")
-        waiter = Waiter(self, affinity, excluded)
-        self._waiters.append(waiter)
+    def queue(self, affinity: Affinity | None = None, excluded: Collection[str] = (), owner: Owner = NOBODY) -> Waiter:
+        """Wait in line. Raise Overloaded when the queue is full, or this key's share of it."""
+        of_key, waiting, most = self._waiters.of(owner.key), len(self._waiters), self.options.max_queue
+        if waiting >= most:
+            raise self.overloaded("The queue is full", most, waiting)
+        if not policy.may_wait(of_key, waiting, most):
+            raise self.overloaded("This API key's share of the queue is full", most - waiting, of_key)
+        waiter = Waiter(self, owner, affinity, excluded)
+        self._waiters.add(waiter)
         return waiter
 
-    def overloaded(self, what: str) -> Overloaded:
+    def overloaded(self, what: str, allowed: int | None = None, value: int | None = None) -> Overloaded:
         """The refusal of a turn for lack of a place."""
         return Overloaded(
             f"{what}: all Lingma instances are busy. Try again later.",
             code="rate_limit_exceeded",
             retry_after=self._retry_after(),
+            allowed=allowed,
+            value=value,
         )
 
-    def give_back(self, instance: Instance, taken_at: float) -> None:
+    def give_back(self, instance: Instance, owner: Owner, taken_at: float) -> None:
         """A lease has ended."""
+        self.shares.give_back(owner)
         instance.in_flight -= 1
         self.in_flight -= 1
         self._turn_sec += (self._loop.time() - taken_at - self._turn_sec) * 0.05
@@ -158,10 +172,9 @@ class Pool:
 
     def forget(self, waiter: Waiter) -> None:
         """The waiter has left."""
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
+        self._waiters.remove(waiter)
 
-    def _take(self, affinity: Affinity | None, excluded: Collection[str]) -> Lease | None:
+    def _take(self, affinity: Affinity | None, excluded: Collection[str], owner: Owner) -> Lease | None:
         if self.in_flight >= self.options.max_in_flight:
             return None
         candidates = [instance.candidate for instance in self.instances]
@@ -172,16 +185,17 @@ class Pool:
         instance = self.instances[index]
         instance.in_flight += 1
         self.in_flight += 1
-        return Lease(self, instance, self._loop.time())
+        self.shares.take(owner)
+        return Lease(self, instance, owner, self._loop.time())
 
     def _serve_waiters(self) -> None:
-        """First come, first served."""
-        while self._waiters:
-            first = self._waiters[0]
-            lease = self._take(first.affinity, first.excluded)
+        """In turn to keys."""
+        while len(self._waiters):
+            first = self._waiters.first()
+            lease = self._take(first.affinity, first.excluded, first.owner)
             if lease is None:
                 return
-            self._waiters.popleft()
+            self._waiters.served(first)
             first.lease.set_result(lease)
 
     def _instance_changed(self) -> None:
@@ -189,8 +203,8 @@ class Pool:
         if self.ready:
             self._serve_waiters()
             return
-        while self._waiters:
-            self._waiters.popleft().lease.set_exception(self._unavailable())
+        for waiter in self._waiters.clear():
+            waiter.lease.set_exception(self._unavailable())
 
     def _require_ready(self) -> None:
         if not self.ready:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.e2e.agents import CLOCK, ChatAgent, MessagesAgent, call, plan
-from tests.e2e.installation import KEY, METRICS_KEY, Gateway, until
+from tests.e2e.installation import KEY, METRICS_KEY, OTHER_KEY, Gateway, until
 from tests.e2e.speech import ANTHROPIC, OPENAI, Stream, send
 
 HOLD = '[[sim: text="first second" chunks=2 delay_ms=60000]] '
@@ -115,6 +115,37 @@ def test_first_come_first_served(patient, taken):
     assert asked == ["0", "1", "2"]
     for stream in waiting:
         stream.hang_up()
+
+
+def test_who_comes_with_one_request_gets_the_next_place(patient, taken):
+    holder = taken(patient, "turns")
+    waiting = []
+    for number, key in enumerate([KEY, KEY, KEY, OTHER_KEY]):
+        stream = Stream(patient, OPENAI, f"[[sim: text=done]] turns {number}", key=key)
+        stream.until(OPENAI.keep_alive)  # it waits now
+        waiting.append(stream)
+    holder.hang_up()
+    assert [stream.rest().text for stream in waiting] == ["done"] * 4
+    asked = [ask["questionText"].split()[-1] for ask in patient.asks("[[sim: text=done]] turns")]
+    assert asked == ["3", "0", "1", "2"]
+    for stream in waiting:
+        stream.hang_up()
+
+
+def test_one_key_leaves_room_in_the_queue(tmp_path, template):
+    with Gateway(tmp_path, template, MAX_IN_FLIGHT="1", MAX_QUEUE="6", KEEPALIVE_SEC="0.2") as gateway:
+        streams = [Stream(gateway, OPENAI, HOLD, key=KEY)]
+        streams[0].until(b"first")
+        for _ in range(3):
+            streams.append(Stream(gateway, OPENAI, HOLD, key=KEY))
+            streams[-1].until(OPENAI.keep_alive)
+        assert "share of the queue" in refused(gateway.ask(OPENAI, "x", stream=True), OPENAI).error["message"]
+        streams.append(Stream(gateway, OPENAI, "[[sim: text=mine]] x", key=OTHER_KEY))
+        streams[-1].until(OPENAI.keep_alive)
+        streams[0].hang_up()
+        assert streams[-1].rest().text == "mine"
+        for stream in streams:
+            stream.hang_up()
 
 
 def test_a_waiting_stream_gets_signs_of_life_and_then_the_answer(patient, dialect, taken):

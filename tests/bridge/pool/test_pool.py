@@ -8,10 +8,13 @@ import pytest
 from bridge.chat.errors import ConnectionLost, Overloaded, RateLimited, Unavailable, UpstreamFailed
 from bridge.lingma.dialect_a import Ask
 from bridge.pool.instance import InstanceOptions
+from bridge.pool.policy import Owner
 from bridge.pool.pool import Pool, PoolOptions, retry_hint
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.lingma.service import Service
 from tests.bridge.pools import attached, in_state, running
+
+ALICE, BOB = Owner(1), Owner(2)
 
 
 @pytest.fixture
@@ -105,11 +108,34 @@ async def test_a_lease_that_nobody_takes_goes_to_the_next(start):
 async def test_a_full_line_refuses_with_a_hint_when_to_come_back(start):
     pool = await start(most=1, waiting=2)
     pool.lease()
-    waiters = [pool.queue(), pool.queue()]
+    waiters = [pool.queue(owner=ALICE), pool.queue(owner=BOB)]
     with pytest.raises(Overloaded, match="queue is full") as raised:
-        pool.queue()
+        pool.queue(owner=Owner(3))
     assert 1 <= raised.value.retry_after <= 30
     assert len(waiters) == pool.waiting
+
+
+async def test_a_key_gets_its_share_of_the_queue_and_leaves_room(start):
+    pool = await start(most=1, waiting=8)
+    pool.lease(owner=ALICE)
+    waiters = [pool.queue(owner=ALICE) for _ in range(4)]
+    with pytest.raises(Overloaded, match="share of the queue") as raised:
+        pool.queue(owner=ALICE)
+    assert (raised.value.allowed, raised.value.value) == (4, 4)
+    assert not pool.queue(owner=BOB).lease.done()
+    assert len(waiters) == 4
+
+
+async def test_the_next_free_place_is_anothers(start):
+    pool = await start(most=2)
+    leases = [pool.lease(owner=ALICE), pool.lease(owner=ALICE)]
+    hers, his = [pool.queue(owner=ALICE) for _ in range(3)], pool.queue(owner=BOB)
+    leases[0].release()
+    assert his.lease.done()
+    leases[1].release()
+    assert [waiter.lease.done() for waiter in hers] == [True, False, False]
+    his.lease.result().release()
+    assert hers[1].lease.done()
 
 
 async def test_without_a_ready_instance_there_is_no_waiting(services):

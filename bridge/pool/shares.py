@@ -1,0 +1,83 @@
+"""Who holds the places: what a fair choice between keys needs to know."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from bridge.pool.policy import Line, Owner
+
+MOST_REMEMBERED = 4096  # keys that were given a place
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Held(msgspec.Struct):
+    """Places that turns hold, by key and by team; what one web process tells the others."""
+
+    keys: dict[int, int] = {}
+    teams: dict[str, int] = {}
+
+
+class Shares:
+    """The places that keys and teams hold: in this process exactly, in the others as they told last."""
+
+    def __init__(self) -> None:
+        self.here = Held()
+        self._elsewhere = Held()
+        self._served: dict[int, int] = {}
+        self._given = 0
+
+    def take(self, owner: Owner) -> None:
+        """A turn of this owner has got a place."""
+        keys = self.here.keys
+        keys[owner.key] = keys.get(owner.key, 0) + 1
+        self._note(owner.key)
+        if owner.team:
+            teams = self.here.teams
+            teams[owner.team] = teams.get(owner.team, 0) + 1
+
+    def give_back(self, owner: Owner) -> None:
+        """It has ended."""
+        _less(self.here.keys, owner.key)
+        if owner.team:
+            _less(self.here.teams, owner.team)
+
+    def hear(self, others: list[Held]) -> None:
+        """What the other processes hold now."""
+        keys: list[Mapping[int, int]] = [each.keys for each in others]
+        teams: list[Mapping[str, int]] = [each.teams for each in others]
+        self._elsewhere = Held(_sum(keys), _sum(teams))
+
+    def line(self, owner: Owner) -> Line:
+        """What a choice needs to know of this owner. A key without a team is a team of its own."""
+        held = self.here.keys.get(owner.key, 0) + self._elsewhere.keys.get(owner.key, 0)
+        served = self._served.get(owner.key, 0)
+        if not owner.team:
+            return Line(held, held, served)
+        return Line(held, self.here.teams.get(owner.team, 0) + self._elsewhere.teams.get(owner.team, 0), served)
+
+    def _note(self, key: int) -> None:
+        self._given += 1
+        self._served.pop(key, None)
+        self._served[key] = self._given
+        if len(self._served) > MOST_REMEMBERED:
+            del self._served[next(iter(self._served))]
+
+
+def _less(held: dict[K, int], name: K) -> None:
+    left = held.get(name, 0) - 1
+    if left > 0:
+        held[name] = left
+    else:
+        held.pop(name, None)
+
+
+def _sum(all_held: list[Mapping[K, int]]) -> dict[K, int]:
+    total: Counter[K] = Counter()
+    for held in all_held:
+        total.update(held)
+    return dict(total)
