@@ -4,6 +4,8 @@ Every way a turn can go wrong. Each class is a kind; a wire turns a kind into it
 GatewayError
 ├── InvalidRequest 400      what the client sent; `param` names the field
 │   ├── ContentFiltered     the service refused the content (finish 406, 601)
+│   ├── ContextFull         the prompt is longer than the model's context
+│   ├── UnsupportedEncoding 415
 │   └── TooLarge 413
 ├── Unauthenticated 401 · Forbidden 403 · NotFound 404 · MethodNotAllowed 405
 ├── RateLimited 429         this key's limit, or the service's own (finish 429)
@@ -71,6 +73,27 @@ class ContentFiltered(InvalidRequest):
     """The service refused the content."""
 
     kind = "content_filter"
+
+
+class ContextFull(InvalidRequest):
+    """The prompt is longer than the model's context. `asked` and `most` are tokens; 0 is unknown.
+
+    Agents shorten the conversation when they read these words; each format has its own.
+    """
+
+    kind = "context_full"
+
+    def __init__(self, asked: int = 0, most: int = 0) -> None:
+        super().__init__(_context_words(asked, most), code="context_length_exceeded")
+        self.asked = asked
+        self.most = most
+
+
+class UnsupportedEncoding(InvalidRequest):
+    """A `Content-Encoding` that is not read here; `Accept-Encoding` of the answer lists those that are."""
+
+    status = 415
+    kind = "unsupported_encoding"
 
 
 class TooLarge(InvalidRequest):
@@ -160,3 +183,13 @@ class SlowClient(GatewayError):
 
 class InternalError(GatewayError):
     """A bug of the gateway."""
+
+
+def _context_words(asked: int, most: int) -> str:
+    if asked and most:
+        told = f"This model's maximum context length is {most} tokens. However, your messages resulted in {asked} tokens."
+    elif most:
+        told = f"This model's maximum context length is {most} tokens, which your messages exceed."
+    else:
+        told = "Your input exceeds the context window of this model: its maximum context length is used up."
+    return f"{told} Please reduce the length of the messages."

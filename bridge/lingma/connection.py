@@ -256,6 +256,8 @@ class Connection(asyncio.Protocol):
         if turn is None:
             return
         error = dialect_a.finish_error(finish)
+        if error is None and (full := dialect_a.is_full(finish)) is not None and not turn.text:
+            error = full
         if error is None:
             turn.finish(finish.sessionId or "", finish.fullAnswer or "")
             return
@@ -266,10 +268,12 @@ class Connection(asyncio.Protocol):
     def _on_fatal(self, params: bytes) -> None:
         """With a matching or missing request id, it fails the turn (9.6)."""
         told = dialect_a.decode_fatal(params)
-        error = UpstreamFailed(f"The Lingma service reported an error: {str(told.message or told.error)[:200]}")
-        for turn in list(self._turns.values()):
-            if told.requestId in {None, "", turn.request_id}:
-                turn.fail(error)
+        words, reason = "The Lingma service reported an error", str(told.message or told.error)
+        turns = [turn for turn in self._turns.values() if told.requestId in {None, "", turn.request_id}]
+        # What it says of one prompt is not said to the askers of others.
+        error = dialect_a.failure(words, reason) if len(turns) == 1 else UpstreamFailed(f"{words}: {reason[:200]}")
+        for turn in turns:
+            turn.fail(error)
 
     def _on_other(self, method: str, message: Incoming) -> None:
         """A push of no turn's text. Anything about a turn is still a sign of life of it."""
@@ -327,7 +331,7 @@ def _asked(turn: Turn, done: asyncio.Future[bytes]) -> None:
     if isinstance(problem, GatewayError):
         turn.fail(problem)
     elif refused is not None:
-        turn.fail(UpstreamFailed(f"The Lingma service did not take the question: {refused[:200]}"))
+        turn.fail(dialect_a.failure("The Lingma service did not take the question", refused))
 
 
 def _swallow(done: asyncio.Future[bytes]) -> None:

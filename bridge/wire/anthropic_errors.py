@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.chat.errors import GatewayError, InvalidRequest
+from bridge.chat.errors import ContextFull, GatewayError, InvalidRequest
 from bridge.wire.bodies import Flaw, Path
 
 SHAPES = {
     "invalid_request": (400, "invalid_request_error"),
     "content_filter": (400, "invalid_request_error"),
+    "context_full": (400, "invalid_request_error"),
+    "unsupported_encoding": (415, "invalid_request_error"),
     "too_large": (413, "request_too_large"),
     "authentication": (401, "authentication_error"),
     "permission": (403, "permission_error"),
@@ -58,10 +60,21 @@ def spell(path: Path) -> str:
 def _message(error: GatewayError) -> str:
     if error.kind == "authentication":
         return "invalid x-api-key"
+    if isinstance(error, ContextFull):
+        return _too_long(error)
     where = spell(error.param)
     if not where or error.message.startswith(f"{where}:"):
         return error.message
     return f"{where}: {error.message}"
+
+
+def _too_long(error: ContextFull) -> str:
+    """The words after which Claude Code compacts the conversation."""
+    if error.asked and error.most:
+        return f"prompt is too long: {error.asked} tokens > {error.most} maximum"
+    if error.most:
+        return f"prompt is too long: the maximum of this model is {error.most} tokens"
+    return "prompt is too long: it exceeds the context window of this model"
 
 
 def _words(flaw: Flaw) -> str:

@@ -21,6 +21,8 @@ class Shape(msgspec.Struct, frozen=True):
 SHAPES = {
     "invalid_request": Shape(400, "invalid_request_error"),
     "content_filter": Shape(400, "invalid_request_error", "content_filter"),
+    "context_full": Shape(400, "invalid_request_error", "context_length_exceeded"),
+    "unsupported_encoding": Shape(415, "invalid_request_error", "unsupported_content_encoding"),
     "too_large": Shape(413, "invalid_request_error"),
     "authentication": Shape(401, "invalid_request_error", "invalid_api_key"),
     "permission": Shape(403, "invalid_request_error"),

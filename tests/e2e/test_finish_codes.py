@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.e2e.speech import OPENAI
+from tests.e2e.installation import KEY
+from tests.e2e.speech import ANTHROPIC, OPENAI, send
 
 UPSTREAM = (502, "server_error", 502, "api_error")
 CODES = {
@@ -68,3 +69,49 @@ def test_filtered_content_is_named_so_to_openai_clients(gateway, code):
 def test_the_rate_limit_of_the_service_says_when_to_come_back(gateway, dialect):
     answer = gateway.ask(dialect, "[[sim: fault=finish_code after=0 finish=429]] x")
     assert 1 <= int(answer.headers["retry-after"]) <= 30
+
+
+FULL = "prompt is too long: 213462 tokens > 200000 maximum"
+PATHS = {
+    OPENAI.path: lambda text, **more: OPENAI.body(text, **more),
+    ANTHROPIC.path: lambda text, **more: ANTHROPIC.body(text, **more),
+    "/v1/responses": lambda text, **more: {"model": "org_auto", "input": text, **more},
+}
+
+
+def told(answer):
+    """What an agent looks at: the code, or the words in Anthropic's format."""
+    error = answer.error or answer.events[-1].get("response", {}).get("error")
+    return error.get("code") or error["message"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("code", [400, 403, 429, 500, 604, 90000])
+def test_a_full_context_is_said_in_words_agents_know_whatever_the_code(gateway, path, code, stream):
+    knobs = f'[[sim: fault=finish_code after=0 finish={code} reason="{FULL}"]] x'
+    answer = send(gateway, "POST", path, key=KEY, body=PATHS[path](knobs, stream=stream))
+    assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
+    assert told(answer) == (FULL if path == ANTHROPIC.path else "context_length_exceeded")
+    assert answer.headers["x-should-retry"] == "false"
+    assert "maximum context length is 200000 tokens" in answer.error["message"] or path == ANTHROPIC.path
+    assert gateway.row(answer.headers["x-request-id"])["reason"] == "context_full"
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_context_that_fills_up_in_mid_stream_is_said_in_the_same_words(gateway, path):
+    knobs = f'[[sim: text="so far" chunks=2 after=2 fault=finish_code finish=500 reason="{FULL}"]] x'
+    answer = send(gateway, "POST", path, key=KEY, body=PATHS[path](knobs, stream=True))
+    assert answer.status == 200
+    assert told(answer) == (FULL if path == ANTHROPIC.path else "context_length_exceeded")
+
+
+@pytest.mark.parametrize("code", [112, 10011])
+def test_a_plan_that_is_used_up_is_final(gateway, dialect, code):
+    answer = gateway.ask(dialect, f"[[sim: fault=finish_code after=0 finish={code}]] x")
+    assert (answer.status, answer.headers["x-should-retry"]) == (403, "false")
+    assert "retry-after" not in answer.headers
+
+
+def test_the_service_says_itself_when_to_come_back(gateway, dialect):
+    answer = gateway.ask(dialect, '[[sim: fault=finish_code after=0 finish=429 reason="retry after 29 s"]] x')
+    assert answer.headers["retry-after"] == "29"

@@ -98,4 +98,4 @@ def payloads(stream):
 def every_error():
     """One error of each class."""
     classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, GatewayError)]
-    return [cls("Wait a little and try again.") for cls in classes]
+    return [cls(70, 60) if cls is errors.ContextFull else cls("Wait a little and try again.") for cls in classes]

@@ -1,0 +1,112 @@
+"""What the words of a failure say, whatever code came with them: services pass on what the vendor of a model said."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from bridge.chat.errors import ContextFull, GatewayError, RateLimited
+
+READ_CHARS: Final = 4000
+"""A reason says what it says near its beginning; more is not searched."""
+
+MOST_WAIT: Final = 60
+"""Seconds: the longest wait that is passed on to a client."""
+
+LEAST_CONTEXT: Final = 2048
+"""Tokens. A smaller number is no size of a context, but a vendor's error code."""
+
+_SUBJECT = r"(?:inputs?|prompts?|messages?|requests?|conversation|tokens?)\b[^.;\n]{0,60}?"
+_MORE_THAN = r"\b(?:exceed\w*|longer than|greater than|larger than)\b[^.;\n]{0,60}?"
+_MEASURE = r"(?:\btokens?\b|context|max(?:imum)?[ _](?:\w+ ){0,2}len|length limit|model limit|available length)"
+_CONTEXT = r"context[ _-]?(?:window|length|size|limit)?"
+_FULL = re.compile(
+    "|".join(
+        (
+            r"(?:prompt|input)(?: text| length| tokens?| token length)? (?:is |are )?too (?:long|large)",
+            _SUBJECT + _MORE_THAN + _MEASURE,
+            r"\btokens?\b[^.;\n]{0,40}?exceed\w*[^.;\n]{0,20}?\blimit",
+            r"(?:exceed\w*|out of|beyond|greater than|longer than) [^.;\n]{0,60}?" + _CONTEXT + r"\b",
+            _CONTEXT + r"[ _-]?(?:(?:is|was|has been) )?(?:exceed\w*|overflow\w*|full\b|too long)",
+            r"max(?:imum)?[ _](?:context|prompt|input|sequence|model)[ _]len",
+            r"too large for model with \d|too long to fit",
+            r"reduce (?:the length of )?(?:the |your )?(?:input )?(?:messages|prompt|input)\b",
+            r"inputs?\W{0,2} (?:must have less than \d+ |\+ |tokens \+ )",
+            r"range of input length",
+            r"too many (?:input |prompt |total )?tokens|token limit (?:is |was |has been )?exceeded",
+            r"max(?:imum)? input characters|(?:tokens|characters|prompt|input)[_ ]too[_ ]long|out ?of ?context",
+            r"(?:request entity|request body|payload)[ _]too[ _]large",
+            r"(?:上下文|输入|提示词|对话|消息|会话|请求|文本)[^。;；\n]{0,20}?(?:过长|太长|超长|超限|已满)",
+            r"(?:上下文|输入|提示词|对话|消息|会话|请求|文本|token)[^。;；\n]{0,30}?(?:超过|超出|大于|达到)[^。;；\n]{0,20}?"
+            r"(?:上下文|长度|窗口|token|最大)",
+            r"(?:超过|超出|大于)[^。;；\n]{0,20}?(?:上下文|长度限制|最大长度|窗口)",
+        )
+    ),
+    re.IGNORECASE,
+)
+_RATE = re.compile(
+    r"per (?:minute|second|hour|day)|rate.?limit|too many requests|throttl|\b[rt]p[mds]\b|\bquota\b|please wait"
+    r"|频率|限流|次数|每分钟|每日|配额|额度",
+    re.IGNORECASE,
+)
+
+_NUMBER = r"(\d[\d,]*)"
+_SUM = re.compile(rf"{_NUMBER} \+ {_NUMBER} > {_NUMBER}")
+_MOST = re.compile(
+    rf"(?:> |\[\d+, ?|(?:max\w*|limit|window|context length|context size|at most|cannot exceed|上限|最大|长度限制)[^\d\n]{{0,40}}?)(?<!by ){_NUMBER}"
+    rf"|{_NUMBER}(?: tokens?)? (?:maximum|limit)",
+    re.IGNORECASE,
+)
+_WAIT = re.compile(
+    r"(?:retry[ _-]?after|try again in|retry in|wait)\w*\W{0,4}(\d+)(?:\.\d+)? ?(ms|m\b|min)?|(\d+) ?秒(?:后|之后)", re.IGNORECASE
+)
+_WRAPPED = re.compile(r"\b(10010|10011|10605)\b|code\W{1,4}(110|112)\b", re.IGNORECASE)
+
+
+def context_full(reason: str) -> ContextFull | None:
+    """The error, if the words say that the prompt is longer than the model's context."""
+    text = reason[:READ_CHARS]
+    if not _FULL.search(text) or _RATE.search(text):
+        return None
+    return ContextFull(*_sizes(text))
+
+
+def read(reason: str, otherwise: GatewayError) -> GatewayError:
+    """What the words say where they say more than the code: `otherwise` is what the code alone means."""
+    full = context_full(reason)
+    if full is not None:
+        return full
+    if isinstance(otherwise, RateLimited):
+        otherwise.retry_after = wait(reason)
+    return otherwise
+
+
+def wait(reason: str) -> int | None:
+    """The seconds after which the service takes a request again, by its own words; at most MOST_WAIT."""
+    found = _WAIT.search(reason[:READ_CHARS])
+    if found is None:
+        return None
+    amount = int((found[1] or found[3])[:9])
+    seconds = {"ms": -(-amount // 1000), "m": amount * 60, "min": amount * 60}.get((found[2] or "").lower(), amount)
+    return max(1, min(MOST_WAIT, seconds))
+
+
+def wrapped_code(reason: str) -> int | None:
+    """The code that another one wraps: what 403 and 418 stand for is in their words (9.6)."""
+    found = _WRAPPED.search(reason[:READ_CHARS])
+    return int(found[1] or found[2]) if found else None
+
+
+def _sizes(text: str) -> tuple[int, int]:
+    """How many tokens were asked, and how many are allowed at most; 0 for what is not said."""
+    if added := _SUM.search(text):
+        return _int(added[1]) + _int(added[2]), _int(added[3])
+    found = _MOST.search(text)
+    most = _int(found[1] or found[2]) if found else 0
+    most = most if most >= LEAST_CONTEXT else 0
+    asked = max(map(_int, re.findall(_NUMBER, text)), default=0)
+    return (asked if most and asked > most else 0), most
+
+
+def _int(digits: str) -> int:
+    return int(digits.replace(",", "")[:12] or 0)

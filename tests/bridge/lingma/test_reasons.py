@@ -1,0 +1,123 @@
+"""What the words of vendors mean, whatever code came with them."""
+
+import pytest
+
+from bridge.chat import errors
+from bridge.lingma import reasons
+from bridge.lingma.dialect_a import FinishParams, finish_error
+
+FULL = [
+    ("prompt is too long: 213462 tokens > 200000 maximum", 213462, 200000),
+    ("input length and `max_tokens` exceed context limit: 199759 + 8192 > 200000, decrease input length", 207951, 200000),
+    ("This model's maximum context length is 65536 tokens. However, you requested 69648 tokens (69648 in the messages, "
+     "0 in the completion). Please reduce the length of the messages or completion.", 69648, 65536),
+    ("This model's maximum context length is 16384 tokens. However, your request has 18225 input tokens.", 18225, 16384),
+    ("Requested token count exceeds the model's maximum context length of 131072 tokens. You requested a total of 140000 "
+     "tokens: 120000 tokens from the input messages and 20000 tokens for the completion.", 140000, 131072),
+    ("Your input exceeds the context window of this model. Please adjust your input and try again.", 0, 0),
+    ("Range of input length should be [1, 129024]", 0, 129024),
+    ("<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]", 0, 30720),
+    ("InvalidParameter: Input data may exceed the max length", 0, 0),
+    ("Total message token length exceed model limit", 0, 0),
+    ("Total tokens of image and text exceed max message tokens.", 0, 0),
+    ("OutofContextError", 0, 0),
+    ("Input length 140000 exceeds the maximum length 131072", 140000, 131072),
+    ("Input length (160062 tokens) exceeds the maximum allowed length (59862 tokens).", 160062, 59862),
+    ("The input token count (1196265) exceeds the maximum number of tokens allowed (1048575)", 1196265, 1048575),
+    ("Invalid request: Your request exceeded model token limit: 262144 (requested: 291351)", 291351, 262144),
+    ("invalid params, context window exceeds limit (2013)", 0, 0),
+    ("Prompt exceeds max length", 0, 0),
+    ("model_context_window_exceeded", 0, 0),
+    ("context_length_exceeded", 0, 0),
+    ("This model's maximum prompt length is 131072 but the request contains 537812 tokens", 537812, 131072),
+    ("Please reduce the length of the messages or completion.", 0, 0),
+    ("prompt token count of 213462 exceeds the limit of 200000", 213462, 200000),
+    ("Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length", 40000, 32768),
+    ("request (5000 tokens) exceeds the available context size (4096 tokens), try increasing it", 5000, 4096),
+    ("tokens to keep from the initial prompt is greater than the context length", 0, 0),
+    ("prompt too long; exceeded max context length by 1200 tokens", 0, 0),
+    ("The decoder prompt (length 9000) is longer than the maximum model length of 8192.", 9000, 8192),
+    ("The input (9,000 tokens) is longer than the model's context length (8,192 tokens).", 9000, 8192),
+    ("Input is too long for requested model.", 0, 0),
+    ("too many tokens: total number of tokens in the prompt cannot exceed 4081 - received 5000.", 5000, 4081),
+    ("the max input characters is 20000", 0, 20000),
+    ("Request Entity Too Large", 0, 0),
+    ("上下文过长,请开启新的会话", 0, 0),
+    ("输入长度超过模型上下文长度限制", 0, 0),
+    ("请求的 token 数超出最大上下文 131072", 0, 131072),
+]  # fmt: skip
+OTHER = [
+    "", "success", "error", "timeout", "invalid_request_error: messages[0].role is not known",
+    "Too many requests, you are sending 70 requests per minute", "Rate limit reached: tokens per minute exceed the limit of 1000000",
+    "Too many tokens, please wait before trying again.", "You exceeded your current quota, please check your plan",
+    "Range of max_tokens should be [1, 8192]", "The size of the input image exceeds the limit", "max_tokens must be at most 8192",
+    "Session blocked, Please clear context try again", "Unknown sse issue", "The function name exceeds 64 characters",
+    "使用次数超过限制", "请求频率超过限制", "Input or output data may contain inappropriate content.",
+]  # fmt: skip
+CODES = [0, 200, 400, 403, 418, 429, 500, 602, 604, 40505, 90000]
+
+
+@pytest.mark.parametrize(("words", "asked", "most"), FULL, ids=lambda value: str(value)[:40])
+def test_the_words_of_every_vendor_say_that_the_context_is_full(words, asked, most):
+    error = reasons.context_full(words)
+    assert error is not None
+    assert (error.status, error.code, error.retryable) == (400, "context_length_exceeded", False)
+    assert (error.asked, error.most) == (asked, most)
+
+
+@pytest.mark.parametrize("words", OTHER, ids=lambda value: value[:40])
+def test_other_reasons_do_not_say_so(words):
+    assert reasons.context_full(words) is None
+
+
+@pytest.mark.parametrize("code", [code for code in CODES if code != 200])
+def test_the_reason_decides_whatever_the_code(code):
+    full = finish_error(FinishParams("r", statusCode=code, reason="prompt is too long: 300000 tokens > 200000 maximum"))
+    assert type(full) is errors.ContextFull
+    assert type(finish_error(FinishParams("r", statusCode=code, reason="odd"))) is not errors.ContextFull
+
+
+@pytest.mark.parametrize("words", ["a" * 100_000, "input " * 20_000, "prompt exceed " * 9_000, "max 1 " * 20_000, "1" * 99_999])
+def test_a_reason_of_any_size_is_read_in_bounded_work(words):
+    assert reasons.read(words, errors.UpstreamFailed("x")).status in {400, 502}  # the test's time limit is the bound
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "kind", "told"),
+    [
+        (112, "https://example.com/pricing", errors.Forbidden, "insufficient_quota"),
+        (10011, "", errors.Forbidden, "insufficient_quota"),
+        (403, '{"code":112,"message":"https://example.com/pricing"}', errors.Forbidden, "insufficient_quota"),
+        (403, "remote status 10010", errors.RateLimited, None),
+        (403, "not authorised", errors.Forbidden, None),
+        (403, "room 112", errors.Forbidden, None),
+        (418, '{"code":"10605"} Unknown sse issue', errors.RateLimited, None),
+        (418, "Unknown sse issue", errors.UpstreamFailed, None),
+        (110, "", errors.RateLimited, None),
+        (10010, "", errors.RateLimited, None),
+        (10605, "{}", errors.RateLimited, None),
+    ],
+)
+def test_what_lasts_is_told_as_final_and_what_passes_as_retryable(code, reason, kind, told):
+    error = finish_error(FinishParams("r", statusCode=code, reason=reason))
+    assert (type(error), error.code) == (kind, told)
+    assert error.retryable is (kind is not errors.Forbidden)
+
+
+@pytest.mark.parametrize(
+    ("reason", "seconds"),
+    [
+        ("please retry after 30 s", 30),
+        ("try again in 1.5s", 1),
+        ("try again in 20ms", 1),
+        ("retry in 2 min", 60),
+        ("Retry-After: 7", 7),
+        ("请在 12 秒后重试", 12),
+        ('{"isQueued":true,"queueCount":40,"retryAfterSeconds":25,"waitTime":90}', 25),
+        ("retry after 86400", 60),
+        ("retry after 0", 1),
+        ("slow down", None),
+    ],
+)
+def test_the_service_says_when_it_takes_requests_again(reason, seconds):
+    assert finish_error(FinishParams("r", statusCode=429, reason=reason)).retry_after == seconds
