@@ -26,8 +26,10 @@ SHAPES = {
     "internal": (500, "api_error"),
 }
 
-# In mid-stream there is no status left to say that another try may succeed; this type does.
-IN_STREAM = {"upstream": "overloaded_error"}
+RETRY = "Please retry your request."
+"""In mid-stream there is no status left to say that another try may succeed. opencode looks for these words."""
+
+BREAKS = ("upstream", "timeout", "internal")
 
 
 def status_of(error: GatewayError) -> int:
@@ -37,10 +39,10 @@ def status_of(error: GatewayError) -> int:
 
 def error_object(error: GatewayError, request_id: str, *, in_stream: bool = False) -> dict[str, Any]:
     """The body of an error, and of the `error` event in mid-stream."""
-    kind = SHAPES.get(error.kind, (0, "api_error"))[1]
-    if in_stream:
-        kind = IN_STREAM.get(error.kind, kind)
-    told: dict[str, Any] = {"type": kind, "message": _message(error)}
+    kind, message = SHAPES.get(error.kind, (0, "api_error"))[1], _message(error)
+    if in_stream and error.kind in BREAKS and not message.endswith(RETRY):
+        message = f"{message} {RETRY}"
+    told: dict[str, Any] = {"type": kind, "message": message}
     if error.details is not None:
         told["details"] = error.details
     return {"type": "error", "error": told, "request_id": f"req_{request_id}"}

@@ -55,7 +55,7 @@ def test_a_loss_after_text_is_an_error_in_the_stream(many, dialect, fault):
     some_ready(many)
     answer = many.ask(dialect, f'[[sim: text="some text" chunks=2 after=1 delay_ms=50 fault={fault}]] x', stream=True)
     assert (answer.status, answer.text) == (200, "some")
-    assert answer.error["type"] == ("server_error" if dialect.name == "openai" else "overloaded_error")
+    assert answer.error["type"] == ("server_error" if dialect.name == "openai" else "api_error")
     assert answer.finish is None
     assert b"[DONE]" not in answer.body
     assert b"message_stop" not in answer.body

@@ -95,7 +95,7 @@ def test_a_stop_sequence_is_told_with_its_text():
 
 def test_pitfall_6_a_failure_is_an_error_event_of_this_dialect_and_the_last_event():
     *before, (name, data) = blocks(stream(STARTED, TextDelta("Hel"), LOST))
-    told = {"type": "overloaded_error", "message": "The upstream service closed the connection."}
+    told = {"type": "api_error", "message": "The upstream service closed the connection. Please retry your request."}
     assert name == "error"
     assert json.loads(data) == {"type": "error", "error": told, "request_id": f"req_{'9b1c' * 8}"}
     assert {name for name, _ in before} == {"message_start", "content_block_start", "content_block_delta"}
