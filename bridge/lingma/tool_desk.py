@@ -34,6 +34,11 @@ class Case(msgspec.Struct):
     hearsay: bool = True
     """No event has told its name: the turn's text may have, which the model can write as it likes."""
 
+    @property
+    def told_name(self) -> str:
+        """The name, if the service itself has told it: no other opens a list of allowed tools."""
+        return firewall.UNNAMED if self.hearsay else self.call.name
+
 
 class Docket:
     """The calls of one turn, by their ids."""
@@ -73,7 +78,8 @@ class ToolDesk:
         turn = self._turn_of(event)
         case = self._docket(turn).cases.get(event.tool_id) if turn is not None else None
         name = event.name or (case.call.name if case is not None else firewall.UNNAMED)
-        allowed = turn is not None and self._approval.allows(name)
+        told_name = event.name or (case.told_name if case is not None else firewall.UNNAMED)
+        allowed = turn is not None and self._approval.allows(told_name)
         if case is not None and case.allowed is not None:  # what was allowed under one name is so under no other
             allowed = allowed and case.allowed
         return _result_of(event, name) if allowed else _nothing_of(event, name, firewall.DENIED)
@@ -115,7 +121,7 @@ class ToolDesk:
         else:
             asks = routed and event.undecided and (before is None or before.state in ("pending", "running"))
         name = event.name or case.call.name
-        decision = Decision(name, self._approval.allows(name))
+        decision = Decision(name, self._approval.allows(event.name or case.told_name))
         is_news = case.allowed is None or (case.allowed and not decision.allowed)
         if not (asks and is_news):
             return

@@ -188,9 +188,25 @@ async def test_the_ids_of_a_turn_are_forgotten_with_it(connection, course):
 
 
 @pytest.mark.parametrize("approval", [ALLOW_LIST])
-async def test_a_card_in_the_text_names_the_tool_for_the_decision(course):
+async def test_a_name_that_only_the_text_says_opens_no_list(course):
+    """The model writes the text as it likes, so a card there may say anything."""
     turn, calls, told = await course(answer("\n```toolCall::list_"), answer("dir::c1::INIT\n```\n"), sync())
-    assert (calls[0].name, verdicts(told), turn.decisions) == ("list_dir", [True], [Decision("list_dir", True)])
+    assert (calls[0].name, verdicts(told)) == ("list_dir", [False, False])
+    assert turn.decisions == [Decision("list_dir", False)]
+
+
+@pytest.mark.parametrize("approval", [ALLOW_LIST])
+async def test_an_invocation_that_names_nothing_is_not_named_by_the_text(service, course):
+    card = answer("```toolCall::list_dir::c1::INIT\n```\n")
+    await course(card, sync("RUNNING"), invoke(name="", result=OUTPUT))
+    (told,) = [each["result"] for each in service.received if "success" in (each.get("result") or {})]
+    assert (told["success"], told["result"]) == (False, {})
+
+
+@pytest.mark.parametrize("approval", [ALLOW])
+async def test_a_name_in_the_text_does_no_harm_where_everything_is_allowed(course):
+    _, _, told = await course(answer("```toolCall::list_dir::c1::INIT\n```\n"), sync())
+    assert verdicts(told) == [True]
 
 
 @pytest.mark.parametrize("approval", [ALLOW_LIST])
@@ -201,10 +217,8 @@ async def test_a_card_that_another_contradicts_names_nothing(course):
 
 
 @pytest.mark.parametrize("approval", [ALLOW_LIST])
-@pytest.mark.parametrize("first", [answer("```toolCall::list_dir::c1::INIT\n```\n"), sync(name="list_dir")])
-async def test_what_was_allowed_under_one_name_is_denied_under_another(course, first):
-    pushes = [sync()] if first[0] == "chat/answer" else []
-    turn, calls, told = await course(first, *pushes, invoke(name="run_in_terminal", **{"async": True}))
+async def test_what_was_allowed_under_one_name_is_denied_under_another(course):
+    turn, calls, told = await course(sync(name="list_dir"), invoke(name="run_in_terminal", **{"async": True}))
     assert verdicts(told) == [True, False, False]
     assert (told[-1][1]["name"], told[-1][1]["errorMessage"]) == ("run_in_terminal", DENIED)
     assert turn.decisions == [Decision("list_dir", True), Decision("run_in_terminal", False)]

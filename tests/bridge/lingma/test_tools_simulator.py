@@ -81,7 +81,7 @@ async def test_however_it_is_told_a_call_is_known_by_name_and_arguments(served):
 
 @pytest.mark.parametrize("served", ["allow", "allow:run_in_terminal,list_dir"], indirect=True)
 async def test_what_is_allowed_runs_in_the_service_and_only_its_own_results_are_told_back(served):
-    _, pieces = await served.turn(TOOLS)
+    _, pieces = await served.turn(f"{TOOLS} tool_shape=named")
     command, listing = calls(pieces)
     assert (command.name, command.state, command.result) == ("run_in_terminal", "failed", b"")
     assert (listing.name, listing.state, listing.result) == ("list_dir", "finished", b'[{"content":"simulated"}]')
