@@ -187,7 +187,9 @@ class InternalError(GatewayError):
 
 def _context_words(asked: int, most: int) -> str:
     if asked and most:
-        told = f"This model's maximum context length is {most} tokens. However, your messages resulted in {asked} tokens."
+        told = (
+            f"This model's maximum context length is {most} tokens. However, your messages resulted in {asked} tokens."
+        )
     elif most:
         told = f"This model's maximum context length is {most} tokens, which your messages exceed."
     else:

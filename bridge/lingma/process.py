@@ -11,12 +11,21 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
+from bridge.lingma import ports
+
 LAUNCHER = str(Path(__file__).with_name("launch.py"))
 STOP_SEC = 3.0
 _PASSED_ON = (
     "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
     "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE",
 )  # fmt: skip
+
+
+class _Info(msgspec.Struct):
+    websocketPort: int  # noqa: N815  the protocol's spelling
+    pid: int
 
 
 class StartFailed(Exception):
@@ -29,6 +38,7 @@ class Process:
     def __init__(self, child: asyncio.subprocess.Process, work_dir: Path, socket_port: int) -> None:
         self.pid = child.pid
         self.work_dir = work_dir
+        self.port = socket_port
         self.url = f"ws://127.0.0.1:{socket_port}/"
         self.exited = asyncio.ensure_future(child.wait())
         self._child = child
@@ -53,6 +63,22 @@ class Process:
         except OSError as exc:
             raise StartFailed(f"{command[0]}: {exc.strerror}") from exc
         return cls(child, work_dir, socket_port)
+
+    async def holder(self) -> ports.Holder:
+        """Who listens on the port that the program was given: between its choice and now it was anybody's to take."""
+        info = self._info()
+        also = info.pid if info is not None and info.websocketPort == self.port else 0
+        told = await asyncio.to_thread(ports.holder_of, self.port, self.pid, also)
+        if told == "unknown" and info is not None and not also:
+            return "nobody"  # the file is of an earlier run, until this one has written its own
+        return told
+
+    def _info(self) -> _Info | None:
+        """What the program has written of itself, if it does (2.3)."""
+        try:
+            return msgspec.json.decode((self.work_dir / ".info.json").read_bytes(), type=_Info)
+        except (OSError, msgspec.DecodeError):
+            return None
 
     async def stop(self) -> None:
         """SIGINT, three seconds, SIGKILL to the whole group (2.4)."""

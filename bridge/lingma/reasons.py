@@ -58,7 +58,8 @@ _MOST = re.compile(
     re.IGNORECASE,
 )
 _WAIT = re.compile(
-    r"(?:retry[ _-]?after|try again in|retry in|wait)\w*\W{0,4}(\d+)(?:\.\d+)? ?(ms|m\b|min)?|(\d+) ?秒(?:后|之后)", re.IGNORECASE
+    r"(?:retry[ _-]?after|try again in|retry in|wait)\w*\W{0,4}(\d+)(?:\.\d+)? ?(ms|m\b|min)?|(\d+) ?秒(?:后|之后)",
+    re.IGNORECASE,
 )
 _WRAPPED = re.compile(r"\b(10010|10011|10605)\b|code\W{1,4}(110|112)\b", re.IGNORECASE)
 

@@ -261,7 +261,7 @@ class Instance:
     async def _dial(self, endpoint: Endpoint) -> Connection:
         """Dial in a loop until the socket answers; give up at once when the process exits (2.4)."""
         while not self._stopping:
-            for url in endpoint.urls:
+            for url in await self._own(endpoint):
                 with suppress(DialFailed):
                     approval = self._options.approval
                     return await Connection.dial(url, within=2.0, headers=endpoint.headers, approval=approval)
@@ -271,6 +271,16 @@ class Instance:
             if self._process.exited.done():
                 raise StartFailed(f"the program exited with code {self._process.exited.result()}")
         raise NotReady("stopped while it was starting")
+
+    async def _own(self, endpoint: Endpoint) -> tuple[str, ...]:
+        """What to dial: of a program that was started here nothing before it listens itself. Raise StartFailed."""
+        match await self._process.holder() if self._process is not None else "unknown":
+            case "nobody":
+                return ()
+            case "stranger":
+                raise StartFailed("another program listens on the port that was meant for it")
+            case _:
+                return endpoint.urls
 
     async def _rpc(self, method: str, params: dict[str, Any]) -> bytes:
         if self._connection is None or self._stopping:

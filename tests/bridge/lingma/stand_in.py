@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,11 @@ LOOP = "import time\nwhile True: time.sleep(60)"
 def main():
     options = dict(argument.removeprefix("--").partition("=")[::2] for argument in sys.argv[2:])
     work_dir = Path(options["workDir"])
-    child = subprocess.Popen([sys.executable, "-c", LOOP]).pid if "child" in options else 0
+    listener = socket.create_server(("127.0.0.1", int(options["socketPort"]))) if "listen" in options else None
+    passed = [listener.fileno()] if listener else []
+    child = subprocess.Popen([sys.executable, "-c", LOOP], pass_fds=passed).pid if "child" in options else 0
+    if listener and child:
+        listener.close()
     if "deaf" in options:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     facts = {

@@ -130,6 +130,30 @@ async def test_the_program_dies_with_a_gateway_that_is_killed(tmp_path):
     assert await gone(facts["pid"])
 
 
+async def test_a_port_is_nobodys_until_the_program_listens_and_a_strangers_when_another_does(start):
+    child, _ = await start()
+    assert await child.holder() == "nobody"
+    with socket.create_server(("127.0.0.1", child.port)):
+        assert await child.holder() == "stranger"
+    assert await child.holder() == "nobody"
+
+
+@pytest.mark.parametrize("flags", [("--listen",), ("--listen", "--child")])
+async def test_a_port_is_the_programs_own_when_it_or_its_child_listens(start, flags):
+    child, facts = await start(*flags)
+    assert await child.holder() == "ours"
+
+
+async def test_a_program_that_leaves_its_session_is_known_by_what_it_wrote(start):
+    child, facts = await start()
+    with socket.create_server(("127.0.0.1", child.port)):
+        info = {"websocketPort": child.port, "pid": os.getpid()}
+        (child.work_dir / ".info.json").write_text(json.dumps(info))
+        assert await child.holder() == "ours"
+        (child.work_dir / ".info.json").write_text(json.dumps(info | {"pid": 1}))
+        assert await child.holder() == "stranger"
+
+
 def test_ports_are_free_and_distinct():
     ports = free_ports(20)
     assert len(set(ports)) == 20

@@ -77,7 +77,9 @@ def test_the_reason_decides_whatever_the_code(code):
     assert type(finish_error(FinishParams("r", statusCode=code, reason="odd"))) is not errors.ContextFull
 
 
-@pytest.mark.parametrize("words", ["a" * 100_000, "input " * 20_000, "prompt exceed " * 9_000, "max 1 " * 20_000, "1" * 99_999])
+@pytest.mark.parametrize(
+    "words", ["a" * 100_000, "input " * 20_000, "prompt exceed " * 9_000, "max 1 " * 20_000, "1" * 99_999]
+)
 def test_a_reason_of_any_size_is_read_in_bounded_work(words):
     assert reasons.read(words, errors.UpstreamFailed("x")).status in {400, 502}  # the test's time limit is the bound
 

@@ -1,8 +1,11 @@
 """One instance over a simulator process of its own: the whole life of a program."""
 
+import asyncio
 import json
 import os
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,7 @@ from tests.bridge.lingma.conftest import ended
 from tests.bridge.living import alive, gone
 from tests.bridge.pools import in_state, running, simulator, until
 
+STAND_IN = Path(__file__).parents[1] / "lingma" / "stand_in.py"
 QUICK = "first_ms=0 delay_ms=0"
 
 
@@ -91,6 +95,28 @@ async def test_a_program_that_does_not_start_is_told(tmp_path, command):
     async with running([Source("lingma", command, (), tmp_path)], ready=False) as pool:
         await in_state(pool, "backoff")
         assert "exited with code" in pool.facts()[0].last_error
+
+
+async def test_a_port_that_a_stranger_took_is_not_dialled(tmp_path):
+    visitors = []
+    source = Source("lingma", (sys.executable, str(STAND_IN)), (), tmp_path)
+    async with running([source], ready=False) as pool:
+        port = await port_of(tmp_path)
+        server = await asyncio.start_server(lambda *_: visitors.append(1), "127.0.0.1", port)
+        await in_state(pool, "backoff")
+        assert pool.instances[0].last_error == "another program listens on the port that was meant for it"
+        server.close()
+        await server.wait_closed()
+    assert visitors == []
+
+
+async def port_of(work_dir):
+    """The port that the stand-in was told to listen on, as soon as it runs."""
+    path = work_dir / "facts.json"
+    async with asyncio.timeout(10):
+        while not path.exists():
+            await asyncio.sleep(0.01)
+    return int(json.loads(path.read_text())["argv"][3].rpartition("=")[2])
 
 
 async def test_a_pool_is_stopped_at_once_while_a_program_is_still_starting(tmp_path):

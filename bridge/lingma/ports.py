@@ -1,0 +1,62 @@
+"""Whose port it is: a service is dialled where its own processes listen, and a stranger that was quicker is not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+Holder = Literal["nobody", "ours", "stranger", "unknown"]
+"""`unknown`: this system does not tell."""
+
+LISTENING = "0A"
+LOOPBACK = frozenset({"0100007F", "0000000000000000FFFF00000100007F"})
+EVERYWHERE = frozenset({"00000000", "00000000000000000000000000000000", "0000000000000000FFFF000000000000"})
+
+
+def holder_of(port: int, session: int, also: int = 0, proc: Path = Path("/proc")) -> Holder:
+    """Who listens on this port of 127.0.0.1: a process of that session, the process `also`, or somebody else.
+
+    Where two listen, the kernel prefers the one on the loopback address.
+    """
+    try:
+        found = list(_listeners(port, proc))
+    except OSError:
+        return "unknown"
+    nearest = {inode for address, inode in found if address in LOOPBACK} or {inode for _, inode in found}
+    if not nearest:
+        return "nobody"
+    return "ours" if nearest <= _sockets(session, also, proc) else "stranger"
+
+
+def _listeners(port: int, proc: Path) -> Iterator[tuple[str, str]]:
+    """Address and inode of each socket that gets connections to this port of 127.0.0.1."""
+    ending = f":{port:04X}"
+    for name in ("tcp", "tcp6"):
+        if name == "tcp6" and not (proc / "net" / name).exists():  # IPv6 is off
+            continue
+        for line in (proc / "net" / name).read_text().splitlines()[1:]:
+            fields = line.split()
+            address = fields[1].removesuffix(ending)
+            if fields[3] == LISTENING and fields[1].endswith(ending) and address in LOOPBACK | EVERYWHERE:
+                yield address, fields[9]
+
+
+def _sockets(session: int, also: int, proc: Path) -> set[str]:
+    """The inodes of the sockets that the processes of a session hold, and one more process."""
+    held: set[str] = set()
+    for pid in filter(str.isdigit, os.listdir(proc)):
+        with suppress(OSError):  # it has ended meanwhile
+            if int(pid) == also or os.getsid(int(pid)) == session:
+                held.update(_sockets_of(proc / pid / "fd"))
+    return held
+
+
+def _sockets_of(descriptors: Path) -> Iterator[str]:
+    for each in os.listdir(descriptors):
+        with suppress(OSError):
+            target = os.readlink(descriptors / each)
+            if target.startswith("socket:["):
+                yield target[len("socket:[") : -1]
