@@ -53,7 +53,8 @@ _RATE = re.compile(
 _NUMBER = r"(\d[\d,]*)"
 _SUM = re.compile(rf"{_NUMBER} \+ {_NUMBER} > {_NUMBER}")
 _MOST = re.compile(
-    rf"(?:> |\[\d+, ?|(?:max\w*|limit|window|context length|context size|at most|cannot exceed|上限|最大|长度限制)[^\d\n]{{0,40}}?)(?<!by ){_NUMBER}"
+    r"(?:> |\[\d+, ?|(?:max\w*|limit|window|context length|context size|at most|cannot exceed|上限|最大|长度限制)"
+    rf"[^\d\n]{{0,40}}?)(?<!by ){_NUMBER}"
     rf"|{_NUMBER}(?: tokens?)? (?:maximum|limit)",
     re.IGNORECASE,
 )

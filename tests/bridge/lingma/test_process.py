@@ -140,12 +140,12 @@ async def test_a_port_is_nobodys_until_the_program_listens_and_a_strangers_when_
 
 @pytest.mark.parametrize("flags", [("--listen",), ("--listen", "--child")])
 async def test_a_port_is_the_programs_own_when_it_or_its_child_listens(start, flags):
-    child, facts = await start(*flags)
+    child, _ = await start(*flags)
     assert await child.holder() == "ours"
 
 
 async def test_a_program_that_leaves_its_session_is_known_by_what_it_wrote(start):
-    child, facts = await start()
+    child, _ = await start()
     with socket.create_server(("127.0.0.1", child.port)):
         info = {"websocketPort": child.port, "pid": os.getpid()}
         (child.work_dir / ".info.json").write_text(json.dumps(info))

@@ -8,12 +8,12 @@ from bridge.lingma.dialect_a import FinishParams, finish_error
 
 FULL = [
     ("prompt is too long: 213462 tokens > 200000 maximum", 213462, 200000),
-    ("input length and `max_tokens` exceed context limit: 199759 + 8192 > 200000, decrease input length", 207951, 200000),
+    ("input length and `max_tokens` exceed context limit: 199759 + 8192 > 200000, decrease …", 207951, 200000),
     ("This model's maximum context length is 65536 tokens. However, you requested 69648 tokens (69648 in the messages, "
      "0 in the completion). Please reduce the length of the messages or completion.", 69648, 65536),
-    ("This model's maximum context length is 16384 tokens. However, your request has 18225 input tokens.", 18225, 16384),
-    ("Requested token count exceeds the model's maximum context length of 131072 tokens. You requested a total of 140000 "
-     "tokens: 120000 tokens from the input messages and 20000 tokens for the completion.", 140000, 131072),
+    ("This model's maximum context length is 16384 tokens. However, you sent 18225 input tokens.", 18225, 16384),
+    ("Requested token count exceeds the model's maximum context length of 131072 tokens. You requested a total of "
+     "140000 tokens: 120000 tokens from the input messages and 20000 tokens for the completion.", 140000, 131072),
     ("Your input exceeds the context window of this model. Please adjust your input and try again.", 0, 0),
     ("Range of input length should be [1, 129024]", 0, 129024),
     ("<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]", 0, 30720),
@@ -32,7 +32,8 @@ FULL = [
     ("This model's maximum prompt length is 131072 but the request contains 537812 tokens", 537812, 131072),
     ("Please reduce the length of the messages or completion.", 0, 0),
     ("prompt token count of 213462 exceeds the limit of 200000", 213462, 200000),
-    ("Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length", 40000, 32768),
+    ("Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length",
+     40000, 32768),
     ("request (5000 tokens) exceeds the available context size (4096 tokens), try increasing it", 5000, 4096),
     ("tokens to keep from the initial prompt is greater than the context length", 0, 0),
     ("prompt too long; exceeded max context length by 1200 tokens", 0, 0),
@@ -48,9 +49,11 @@ FULL = [
 ]  # fmt: skip
 OTHER = [
     "", "success", "error", "timeout", "invalid_request_error: messages[0].role is not known",
-    "Too many requests, you are sending 70 requests per minute", "Rate limit reached: tokens per minute exceed the limit of 1000000",
+    "Too many requests, you are sending 70 requests per minute",
+    "Rate limit reached: tokens per minute exceed the limit of 1000000",
     "Too many tokens, please wait before trying again.", "You exceeded your current quota, please check your plan",
-    "Range of max_tokens should be [1, 8192]", "The size of the input image exceeds the limit", "max_tokens must be at most 8192",
+    "Range of max_tokens should be [1, 8192]", "The size of the input image exceeds the limit",
+    "max_tokens must be at most 8192",
     "Session blocked, Please clear context try again", "Unknown sse issue", "The function name exceeds 64 characters",
     "使用次数超过限制", "请求频率超过限制", "Input or output data may contain inappropriate content.",
 ]  # fmt: skip
