@@ -10,7 +10,11 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
 from django.urls import re_path
 
-django_application = get_asgi_application()  # sets Django up, so it comes before what imports models
+from gateway_project.bodies import BoundedBodies
+from gateway_project.env import load
+from gateway_project.forwarded import Forwarded, TrustedProxies
+
+django_application = BoundedBodies(get_asgi_application())  # sets Django up, so it comes before what imports models
 
 from bridge.http.routing import CHAT_CONSUMERS, urlpatterns
 from bridge.runtime import get_runtime, stop_runtime
@@ -50,7 +54,11 @@ router = ProtocolTypeRouter(
 CHATS = {path: consumer.as_asgi() for path, consumer in CHAT_CONSUMERS.items()}
 
 
-async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+async def route(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Route by path, the busiest paths first."""
     chat = CHATS.get(scope["path"]) if scope["type"] == "http" else None
     await (chat or router)(scope, receive, send)
+
+
+trusted = TrustedProxies(load().trusted_proxies)
+application = Forwarded(route, trusted) if trusted else route

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import secrets
 import zoneinfo
@@ -42,6 +43,15 @@ def _attachment(value: str) -> str:
     return value
 
 
+def _proxy(value: str) -> str:
+    try:
+        if value != "*":
+            ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(f"{value} is not an address or a network; examples are 10.0.0.7 and 10.0.0.0/8") from None
+    return value
+
+
 def _zone(value: str) -> str:
     try:
         zoneinfo.ZoneInfo(value)
@@ -59,6 +69,7 @@ Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 DatabaseUrl = Annotated[str, AfterValidator(_url("postgres", "postgresql", "sqlite"))]
 RedisUrl = Annotated[str, AfterValidator(_url("redis", "rediss", "unix"))]
 Attachment = Annotated[str, AfterValidator(_attachment)]
+Proxy = Annotated[str, AfterValidator(_proxy)]
 TimeZone = Annotated[str, AfterValidator(_zone)]
 ToolApproval = Annotated[str, AfterValidator(_approval)]
 
@@ -102,7 +113,9 @@ class Environment(BaseSettings):
     allowed_hosts: Names = Field(
         ["localhost", "127.0.0.1", "[::1]"], description="Host names the Django pages answer to."
     )
-    trusted_proxies: Names = Field([], description="Addresses whose `X-Forwarded-*` headers are believed.")
+    trusted_proxies: Annotated[list[Proxy], NoDecode, BeforeValidator(_split)] = Field(
+        [], description="Addresses or networks whose `X-Forwarded-*` headers are believed."
+    )
     csrf_trusted_origins: Names = Field([], description="Origins whose forms the Django pages accept.")
     debug: bool = Field(False, description="Django's debug pages. Never in production.")
 

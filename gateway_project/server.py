@@ -1,7 +1,6 @@
 """The web process: the ASGI application under uvicorn or daphne, on a socket inherited from the supervisor."""
 
 import argparse
-import asyncio
 import gc
 import signal
 import socket
@@ -9,10 +8,10 @@ import sys
 import time
 from typing import Any
 
+from gateway_project.connections import raise_descriptor_limit
 from gateway_project.env import Environment, SettingError, load
 
 APPLICATION = "gateway_project.asgi:application"
-IDLE_CONNECTION_SEC = 75  # longer than the pools of clients and reverse proxies, so that they close first
 
 
 def settle() -> None:
@@ -24,43 +23,14 @@ def settle() -> None:
 
 def serve_with_uvicorn(listener: socket.socket, env: Environment) -> None:
     """Serve until SIGTERM, then let running streams go on for DRAIN_SEC."""
-    import uvicorn
+    from gateway_project.uvicorn_server import Server
 
-    from gateway_project.http_protocol import CorkedHttpProtocol
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            settle()
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            from bridge.runtime import end_turns
-
-            # Turns that are still running just before the time is up get an ending; the rest uvicorn only cuts.
-            asyncio.get_running_loop().call_later(env.drain_sec * 0.95, end_turns)
-            await super().shutdown(sockets)
-
-    config = uvicorn.Config(
-        APPLICATION,
-        loop="uvloop",
-        http=CorkedHttpProtocol,
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        log_level="warning",
-        server_header=False,
-        proxy_headers=bool(env.trusted_proxies),
-        forwarded_allow_ips=env.trusted_proxies,
-        backlog=2048,
-        timeout_keep_alive=IDLE_CONNECTION_SEC,
-        timeout_graceful_shutdown=env.drain_sec,  # type: ignore[arg-type]  # it is only given to wait_for
-    )
-    Server(config).run([listener])
+    Server(APPLICATION, env, settle).run([listener])
 
 
 def serve_with_daphne(listener: socket.socket, env: Environment) -> None:
-    """The same under daphne: dearer per chunk, without lifespan; kept as the alternative that Channels ships."""
+    """The same under daphne: dearer per chunk, without lifespan and without our bounds; the one that Channels ships."""
+    raise_descriptor_limit()
     from daphne.server import Server
     from twisted.internet import reactor
 
@@ -71,8 +41,6 @@ def serve_with_daphne(listener: socket.socket, env: Environment) -> None:
         endpoints=[f"fd:fileno={listener.detach()}"],
         signal_handlers=False,
         http_timeout=None,
-        proxy_forwarded_address_header="X-Forwarded-For" if env.trusted_proxies else None,
-        proxy_forwarded_proto_header="X-Forwarded-Proto" if env.trusted_proxies else None,
         application_close_timeout=10,
         ready_callable=settle,
         verbosity=0,

@@ -99,10 +99,11 @@ def prepare(data_dir):
 class Gateway:
     """Web processes on one socket. Use as a context: nothing of it survives."""
 
-    def __init__(self, data_dir, template, *, processes=1, wait=True, **settings):
+    def __init__(self, data_dir, template, *, processes=1, wait=True, launcher=(), **settings):
         shutil.copytree(template, data_dir, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
         self.data_dir = data_dir
         self._settings = settings
+        self._launcher = launcher  # what the command is given to, for limits of the host
         self._received = {}  # by file: how much of it has been read, and what that was
         self._redis = start_redis(data_dir)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -140,7 +141,7 @@ class Gateway:
         env = environment(self.data_dir, WEB_PROCESS=str(number), **self._settings)
         with (self.data_dir / "output.log").open("ab") as output:
             return subprocess.Popen(
-                [*LAUNCHER, str(os.getpid()), sys.executable, "-m", "gateway_project.server", "--fd",
+                [*self._launcher, *LAUNCHER, str(os.getpid()), sys.executable, "-m", "gateway_project.server", "--fd",
                  str(self._listener.fileno())],
                 cwd=ROOT, env=env, stdout=output, stderr=output, pass_fds=[self._listener.fileno()],
             )  # fmt: skip

@@ -1,0 +1,76 @@
+"""Bodies for Django: it spools the whole of one to the disk before anything looks at it, so they are bounded before."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
+MOST = 2_621_440
+"""Django's own `DATA_UPLOAD_MAX_MEMORY_SIZE`: no form of the console comes near it."""
+MOST_TOGETHER = 32 << 20
+"""Of all bodies that are being read in this process."""
+
+TOO_LARGE = (413, b"The body is too large.")
+TOO_MANY = (503, b"Too many bodies at once; try again.")
+
+
+class BoundedBodies:
+    """Django, for requests whose bodies are small."""
+
+    def __init__(self, django: Any) -> None:
+        self._django = django
+        self._held = 0
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Serve the request, or refuse its body."""
+        body = _Body(self, receive)
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > MOST:
+            body.refusal = TOO_LARGE
+        else:
+            try:
+                await self._django(scope, body.receive, send)
+            finally:
+                self._held -= body.size
+        if body.refusal is not None:
+            await _refuse(send, body.refusal)
+
+    def take(self, body: _Body, size: int) -> None:
+        """Count more of a body."""
+        body.size += size
+        self._held += size
+        if body.size > MOST:
+            body.refusal = TOO_LARGE
+        elif self._held > MOST_TOGETHER:
+            body.refusal = TOO_MANY
+
+
+class _Body:
+    """One body as Django receives it. When it grows too large Django hears that the client has left, and gives up."""
+
+    def __init__(self, bounds: BoundedBodies, receive: Receive) -> None:
+        self._bounds = bounds
+        self._receive = receive
+        self.size = 0
+        self.refusal: tuple[int, bytes] | None = None
+
+    async def receive(self) -> dict[str, Any]:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._bounds.take(self, len(message.get("body", b"")))
+            if self.refusal is not None:
+                return {"type": "http.disconnect"}
+        return message
+
+
+async def _refuse(send: Send, refusal: tuple[int, bytes]) -> None:
+    status, words = refusal
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(words)), (b"connection", b"close")]
+    if status == 503:
+        headers.append((b"retry-after", b"5"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": words})

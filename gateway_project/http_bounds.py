@@ -1,0 +1,31 @@
+"""What one connection may hold, and for how long: one place for the numbers of the HTTP server."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """Bytes, counts and seconds of one connection. The defaults are what is served; tests wait for less."""
+
+    head_bytes: int = 64 << 10
+    """Target and header fields of a request together; so much, too, of a chunked body may be no body."""
+    head_fields: int = 200
+    head_sec: float = 20
+    """For a head to be complete, from its first byte or, for the first one, from the connection."""
+    idle_sec: float = 75
+    """Between requests: longer than the pools of clients and reverse proxies, so that they close first."""
+    body_silence_sec: float = 30
+    body_grace_sec: float = 60
+    body_bytes_per_sec: int = 16 << 10
+    """How fast a body must come on average, once it has come for the grace."""
+    unread_sec: float = 60
+    unread_step: int = 16 << 10
+    """What a client must take of an answer that waits for it, each `unread_sec`."""
+    pipelined: int = 16
+    """Requests that may wait behind the one that is answered."""
+    leftover_bytes: int = 64 << 20
+    leftover_sec: float = 30
+    """What is read and thrown away of a body after its answer, so that the client gets to read that."""
+    linger_silence_sec: float = 3
+    """How long a client that was refused may say nothing until it is hung up on."""

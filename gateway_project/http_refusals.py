@@ -1,0 +1,59 @@
+"""Answers to what is no request that anybody could serve: written by the server itself, and the connection ends."""
+
+from __future__ import annotations
+
+import http
+
+import msgspec
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Status, code and words. With an empty message nothing is said: the peer has said nothing either."""
+
+    status: int
+    code: str
+    message: str
+    retry_after: int = 0
+
+
+BAD_REQUEST = Refusal(400, "bad_request", "This is not a valid HTTP request.")
+BAD_FRAMING = Refusal(400, "bad_framing", "Transfer-Encoding has no place in an HTTP/1.0 request.")
+BAD_HOST = Refusal(400, "bad_host", "A request has exactly one Host field, and the target names no other host.")
+BAD_TARGET = Refusal(400, "bad_target", "The request target must be a path, or an http URL with one.")
+TIMEOUT = Refusal(408, "request_timeout", "The request did not arrive in time; send it again.")
+SILENT = Refusal(408, "silent_connection", "")
+EXPECTATION = Refusal(417, "expectation_failed", "Only `Expect: 100-continue` is understood.")
+HEAD_TOO_LARGE = Refusal(431, "header_fields_too_large", "Target and header fields exceed 64 KiB or 200 fields.")
+TRAILERS_TOO_LARGE = Refusal(431, "trailer_fields_too_large", "Chunk extensions and trailers exceed 64 KiB.")
+CONNECT = Refusal(501, "not_implemented", "CONNECT is not served here.")
+TRANSFER_CODING = Refusal(501, "not_implemented", "Of transfer codings only `chunked` is read.")
+VERSION = Refusal(505, "http_version_not_supported", "Send HTTP/1.1 or HTTP/1.0.")
+PIPELINE = Refusal(503, "too_many_pipelined", "")
+FULL = Refusal(503, "too_many_connections", "Too many connections; try again.", retry_after=5)
+
+
+class Refused(Exception):
+    """Raised inside the parser's callbacks to stop it."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+
+
+def rendered(refusal: Refusal, target: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The whole answer, its body in the shape of the protocol that the path belongs to."""
+    body = msgspec.json.encode(_body(refusal, target))
+    lines = [b"HTTP/1.1 %d %b" % (refusal.status, http.HTTPStatus(refusal.status).phrase.encode())]
+    lines += [b"%b: %b" % header for header in headers]
+    lines += [b"content-type: application/json", b"content-length: %d" % len(body), b"connection: close"]
+    lines += [b"retry-after: %d" % refusal.retry_after] if refusal.retry_after else [b"x-should-retry: false"]
+    return b"\r\n".join([*lines, b"", body])
+
+
+def _body(refusal: Refusal, target: bytes) -> dict[str, object]:
+    error: dict[str, object] = {"type": "invalid_request_error", "message": refusal.message}
+    if refusal.status >= 503:
+        error["type"] = "overloaded_error" if refusal.retry_after else "invalid_request_error"
+    if target.startswith(b"/v1/messages"):
+        return {"type": "error", "error": error}
+    return {"error": error | {"param": None, "code": refusal.code}}

@@ -1,0 +1,111 @@
+"""What somebody without a key can hold of a gateway: little, and not for long."""
+
+import json
+import socket
+from contextlib import suppress
+
+import psutil
+import pytest
+
+from tests.e2e.installation import KEY, Gateway, until
+from tests.e2e.speech import OPENAI, send
+
+HOST = b"Host: localhost\r\n"
+CHUNK = b"10000\r\n" + b"z" * 65536 + b"\r\n"
+MIB = 1 << 20
+ALLOWED_GROWTH = 24 * MIB
+
+ENDLESS = {
+    "a field": (b"GET /healthz HTTP/1.1\r\n" + HOST + b"X-A: ", b"a" * 65536),
+    "many fields": (b"GET /healthz HTTP/1.1\r\n" + HOST, b"X-A: aaaaaaaaaa\r\n" * 4096),
+    "a target": (b"GET /", b"a" * 65536),
+    "a body for Django": (b"POST /admin/login/ HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n", CHUNK),
+    "a body without a key": (
+        b"POST /v1/chat/completions HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n", CHUNK,
+    ),
+    "requests in a row": (b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, template):
+    """A gateway that may have 200 descriptors, as on a host that allows no more."""
+    command = ("prlimit", "--nofile=200:200")
+    with Gateway(tmp_path_factory.mktemp("small"), template, launcher=command, LINGMA_INSTANCES="1") as running:
+        yield running
+
+
+def connect(gateway):
+    return socket.create_connection(("127.0.0.1", gateway.port), 10)
+
+
+def pour(gateway, first, part, most=200 * MIB):
+    """Send as much as the other side takes; read what it says."""
+    sent = 0
+    with connect(gateway) as stranger, suppress(OSError):
+        stranger.sendall(first)
+        while sent < most:
+            stranger.sendall(part)
+            sent += len(part)
+    return sent
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_what_does_not_end_is_cut_and_nobody_notices(gateway, name):
+    process = psutil.Process(gateway.processes[0].pid)
+    pour(gateway, *ENDLESS[name], most=MIB)
+    before = process.memory_info().rss
+    assert pour(gateway, *ENDLESS[name]) < 128 * MIB
+    assert process.memory_info().rss - before < ALLOWED_GROWTH
+    assert [file.path for file in process.open_files() if "deleted" in file.path] == []
+    assert gateway.ask(OPENAI, "[[sim: text=hello]] x").text == "hello"
+
+
+def test_silence_does_not_keep_others_out(small):
+    silent = [connect(small) for _ in range(400)]
+    for number, stranger in enumerate(silent):
+        if number % 2:
+            with suppress(OSError):
+                stranger.sendall(b"GET /healthz HTTP/1.1\r\nHos")
+    for _ in range(5):
+        assert send(small, "GET", "/healthz").status == 200
+    refused = send(small, "POST", OPENAI.path, key=KEY, body=OPENAI.body("x"))
+    assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+    assert until(lambda: small.output().count("too_many_connections; ")) == 1
+    for stranger in silent:
+        stranger.close()
+    assert until(lambda: small.ask(OPENAI, "[[sim: text=hello]] x").status == 200)
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket", "TLS/1.0"])
+def test_an_upgrade_is_ignored_and_the_request_answered(gateway, dialect, protocol):
+    headers = {
+        "connection": "Upgrade, HTTP2-Settings",
+        "upgrade": protocol,
+        "http2-settings": "AAMAAABkAAQCAAAAAAIAAAAA",
+    }
+    answer = send(gateway, "POST", dialect.path, key=KEY, body=dialect.body("[[sim: text=hello]] x"), headers=headers)
+    assert (answer.status, answer.text) == (200, "hello")
+    assert "WebSocket" not in gateway.output()
+
+
+def test_a_websocket_is_refused_as_a_get(gateway):
+    headers = {
+        "connection": "Upgrade",
+        "upgrade": "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "a" * 22,
+    }
+    answer = send(gateway, "GET", "/v1/responses", key=KEY, headers=headers)
+    assert answer.status == 405
+    assert send(gateway, "GET", "/nope", headers=headers).status == 404
+
+
+def test_a_stream_over_http_1_0_has_no_chunk_sizes(gateway, dialect):
+    body = json.dumps(dialect.body("[[sim: text=hello]] x", stream=True)).encode()
+    lines = [f"POST {dialect.path} HTTP/1.0", f"Authorization: Bearer {KEY}", f"Content-Length: {len(body)}", "", ""]
+    with connect(gateway) as client:
+        client.sendall("\r\n".join(lines).encode() + body)
+        head, _, events = b"".join(iter(lambda: client.recv(65536), b"")).partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head.lower()
+    assert {line.partition(b":")[0] for line in events.split(b"\n") if line} <= {b"data", b"event", b""}

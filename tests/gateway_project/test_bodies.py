@@ -1,0 +1,84 @@
+"""Bodies for Django are bounded before they are spooled."""
+
+import pytest
+
+from gateway_project.bodies import MOST, MOST_TOGETHER, BoundedBodies
+
+
+class Client:
+    """Sends these parts; keeps what it is told."""
+
+    def __init__(self, *parts, announced=None):
+        self.parts = list(parts)
+        self.asked = 0
+        self.told = []
+        length = [] if announced is None else [(b"content-length", b"%d" % announced)]
+        self.scope = {"type": "http", "headers": length}
+
+    async def receive(self):
+        self.asked += 1
+        return {"type": "http.request", "body": self.parts.pop(0), "more_body": bool(self.parts)}
+
+    async def send(self, message):
+        self.told.append(message)
+
+    async def ask(self, application):
+        await application(self.scope, self.receive, self.send)
+        return self
+
+    @property
+    def statuses(self):
+        return [message["status"] for message in self.told if message["type"] == "http.response.start"]
+
+
+async def django(_scope, receive, send):
+    """Reads it all, as Django does; says nothing to a client that has left."""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        if not message["more_body"]:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            return
+
+
+@pytest.fixture
+def application():
+    return BoundedBodies(django)
+
+
+async def test_a_form_passes(application):
+    assert (await Client(b"a" * 1000, b"b").ask(application)).statuses == [200]
+
+
+async def test_a_body_that_grows_too_large_is_413(application):
+    client = await Client(*[b"a" * 65536] * 1000).ask(application)
+    assert client.statuses == [413]
+    assert client.asked == MOST // 65536 + 1
+
+
+async def test_one_that_says_so_is_not_read_at_all(application):
+    client = await Client(b"a", announced=MOST + 1).ask(application)
+    assert (client.statuses, client.asked) == ([413], 0)
+
+
+async def test_all_together_are_bounded(application):
+    clients = []
+
+    async def slow(scope, receive, send):
+        await receive()
+        if len(clients) < MOST_TOGETHER // MOST + 2:
+            await another()
+        await django(scope, receive, send)
+
+    async def another():
+        client = Client(b"a" * MOST, b"")
+        clients.append(client)
+        await client.ask(bounded)
+
+    bounded = BoundedBodies(slow)
+    await another()
+    statuses = [client.statuses for client in clients]
+    assert statuses.count([503]) == 2
+    assert statuses.count([200]) == MOST_TOGETHER // MOST
+    assert (await Client(b"a").ask(BoundedBodies(django))).statuses == [200]
