@@ -37,6 +37,8 @@ class Message(msgspec.Struct, frozen=True):
     tool_call_id: str = ""
     is_error: bool = False
     images: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    """What of the message is not passed on, such as a PDF: named to the client, never to the model."""
 
 
 class Tool(msgspec.Struct, frozen=True):

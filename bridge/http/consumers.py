@@ -21,6 +21,7 @@ from bridge.record import TurnRecord
 from bridge.teller import Batch
 from bridge.turn_log import tools_told, turn_line
 from bridge.wire import anthropic, openai_chat
+from bridge.wire.attached import warning_of
 from bridge.wire.format import Encoder, ReplyHead, WireFormat
 
 ENDINGS = (Finished, Failed)
@@ -34,6 +35,7 @@ class ChatConsumer(HttpConsumer):
     endpoint: ClassVar[str]
     _encoder: Encoder | None = None
     _booked = False
+    _lost = ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,6 +52,7 @@ class ChatConsumer(HttpConsumer):
         self.caller = await caller_of(self)
         body = await read_body(self.receive, self.request_headers)
         self.request = await self.read_request(body)
+        self._lost = warning_of(self.request.messages)
         require_model(self, self.caller, self.request.model)
         await self._within_limits()
 
@@ -129,7 +132,10 @@ class ChatConsumer(HttpConsumer):
 
     def common_headers(self) -> Headers:
         """What every answer carries, and what is known of the turn when it begins."""
-        return super().common_headers() + self._instance_headers()
+        headers = super().common_headers() + self._instance_headers()
+        if self._lost:
+            headers.append((b"x-lingma-warning", self._lost.encode()))
+        return headers
 
     def _total_ms(self) -> int:
         return round((time.time() - self._began) * 1000)

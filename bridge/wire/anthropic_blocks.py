@@ -8,7 +8,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from bridge.chat.request import Message, Role, ToolCall
+from bridge.wire.attached import Attached
 from bridge.wire.bodies import Flaw, Path, decode, text_at
+from bridge.wire.bounds import id_at, shown
+from bridge.wire.documents import File, read_file, titled
+from bridge.wire.parts import unpacked
 
 T = TypeVar("T")
 
@@ -24,6 +28,7 @@ class Block(msgspec.Struct, gc=False):
     type: str | None = None
     text: Any = None
     title: Any = None
+    context: Any = None
     id: Any = None
     name: Any = None
     tool_name: Any = None
@@ -39,7 +44,9 @@ Content = str | list[Block] | None
 
 class _Source(msgspec.Struct, gc=False):
     type: str | None = None
-    data: msgspec.Raw = msgspec.Raw()
+    media_type: str | None = None
+    data: str | None = None
+    url: str | None = None
     content: msgspec.Raw = msgspec.Raw()
 
 
@@ -53,40 +60,46 @@ class _ImageSource(msgspec.Struct, gc=False):
 _CONTENT: msgspec.json.Decoder[Content] = msgspec.json.Decoder(Content)
 _SOURCE: msgspec.json.Decoder[_Source | None] = msgspec.json.Decoder(_Source | None)
 _IMAGE: msgspec.json.Decoder[_ImageSource | None] = msgspec.json.Decoder(_ImageSource | None)
-_TEXT: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)
 _ANYTHING = msgspec.json.Decoder()
 _NULL = msgspec.Raw(b"null")
 
 
-def text_of(content: Content, at: Path, images: list[str]) -> str:
-    """The content's texts, one per line; `at` is its path. Its images are added to the list."""
+def text_of(content: Content, at: Path, attached: Attached) -> str:
+    """The content's texts, one per line; `at` is its path. What it brings beside them is collected."""
     if isinstance(content, str):
         return content
-    return _lines(block_text(block, (*at, index), images) for index, block in enumerate(content or ()))
+    return _lines(block_text(block, (*at, index), attached) for index, block in enumerate(content or ()))
 
 
-def block_text(block: Block, at: Path, images: list[str]) -> str:
-    """What the block says in text; "" for nothing. Its images are added to the list."""
+def block_text(block: Block, at: Path, attached: Attached) -> str:
+    """What the block says in text; "" for nothing. What it brings beside it is collected."""
     match block.type:
         case None:
             raise Flaw("missing_required_parameter", (*at, "type"))
         case "text":
             return text_at(block.text, (*at, "text"))
         case "tool_result":
-            return _inner_text(block, at, images)
+            return _inner_text(block, at, attached)
         case "image":
-            images.append(_image(block.source, (*at, "source")))
+            attached.images.append(_image(block.source, (*at, "source")))
             return IMAGE
         case "document":
-            return _lines((_title(block), _document(block.source, (*at, "source"), images)))
+            return _document(block, (*at, "source"), attached)
         case "search_result":
-            return _lines((_title(block), _inner_text(block, at, images)))
+            return _lines((_words(block.title), _inner_text(block, at, attached)))
         case "tool_reference":
             return f"[tool {block.tool_name}]" if isinstance(block.tool_name, str) else ""
         case known if known in NO_TEXT:
             return ""
         case _:
-            return block.text if isinstance(block.text, str) else _gather(_anything(block.content, at))
+            return _unknown(block, at, attached)
+
+
+def _unknown(block: Block, at: Path, attached: Attached) -> str:
+    text = block.text if isinstance(block.text, str) else _gather(_anything(block.content, at))
+    if not text:
+        attached.lose("block of type", shown(block.type or ""))
+    return text
 
 
 def user_messages(content: Content, at: Path) -> Iterator[Message]:
@@ -95,40 +108,43 @@ def user_messages(content: Content, at: Path) -> Iterator[Message]:
         yield spoken("user", content, at)
         return
     texts: list[str] = []
-    images: list[str] = []
+    attached = Attached()
     for index, block in enumerate(content):
         if block.type != "tool_result":
-            texts.append(block_text(block, (*at, index), images))
+            texts.append(block_text(block, (*at, index), attached))
             continue
-        yield from _between(texts, images)
-        texts, images = [], []
+        yield from _between(texts, attached)
+        texts, attached = [], Attached()
         yield _result(block, (*at, index))
-    yield from _between(texts, images)
+    yield from _between(texts, attached)
 
 
 def assistant_message(content: Content, at: Path) -> Message:
     """An assistant's texts and calls."""
     if not isinstance(content, list):
         return spoken("assistant", content, at)
-    images: list[str] = []
+    attached = Attached()
     calls = [_call(block, (*at, i)) for i, block in enumerate(content) if block.type == "tool_use"]
-    texts = [block_text(block, (*at, i), images) for i, block in enumerate(content) if block.type != "tool_use"]
-    return Message("assistant", _lines(texts), tuple(calls), images=tuple(images))
+    texts = [block_text(block, (*at, i), attached) for i, block in enumerate(content) if block.type != "tool_use"]
+    return Message("assistant", _lines(texts), tuple(calls), images=tuple(attached.images), lost=tuple(attached.lost))
 
 
 def spoken(role: Role, content: Content, at: Path) -> Message:
     """A message that neither calls a tool nor answers a call."""
-    images: list[str] = []
-    return Message(role, text_of(content, at, images), images=tuple(images))
+    if isinstance(content, str):
+        return Message(role, content)
+    attached = Attached()
+    text = text_of(content, at, attached)
+    return Message(role, text, images=tuple(attached.images), lost=tuple(attached.lost))
 
 
-def _between(texts: list[str], images: list[str]) -> Iterator[Message]:
+def _between(texts: list[str], attached: Attached) -> Iterator[Message]:
     if text := _lines(texts):
-        yield Message("user", text, images=tuple(images))
+        yield Message("user", text, images=tuple(attached.images), lost=tuple(attached.lost))
 
 
 def _call(block: Block, at: Path) -> ToolCall:
-    call_id, name = text_at(block.id, (*at, "id")), text_at(block.name, (*at, "name"))
+    call_id, name = id_at(block.id, (*at, "id")), id_at(block.name, (*at, "name"))
     arguments = str(memoryview(block.input), "utf-8", "replace")
     if arguments in ("", "null"):
         arguments = "{}"
@@ -138,14 +154,18 @@ def _call(block: Block, at: Path) -> ToolCall:
 
 
 def _result(block: Block, at: Path) -> Message:
-    images: list[str] = []
-    text = _inner_text(block, at, images)
-    call_id = text_at(block.tool_use_id, (*at, "tool_use_id"))
-    return Message("tool", text, (), call_id, block.is_error is True, tuple(images))
+    inside, attached = (*at, "content"), Attached()
+    content = _nested(block.content, inside)
+    if isinstance(content, list) and len(content) == 1 and content[0].type == "text":
+        content = text_at(content[0].text, (*inside, 0, "text"))
+    text = unpacked(content, attached) if isinstance(content, str) else text_of(content, inside, attached)
+    call_id = id_at(block.tool_use_id, (*at, "tool_use_id"))
+    lost = tuple(attached.lost)
+    return Message("tool", text, (), call_id, block.is_error is True, tuple(attached.images), lost)
 
 
-def _inner_text(block: Block, at: Path, images: list[str]) -> str:
-    return text_of(_nested(block.content, (*at, "content")), (*at, "content"), images)
+def _inner_text(block: Block, at: Path, attached: Attached) -> str:
+    return text_of(_nested(block.content, (*at, "content")), (*at, "content"), attached)
 
 
 def _image(source: msgspec.Raw, at: Path) -> str:
@@ -163,16 +183,16 @@ def _image(source: msgspec.Raw, at: Path) -> str:
             raise Flaw("invalid_value", (*at, "type"), reason="Input should be 'base64' or 'url'")
 
 
-def _document(source: msgspec.Raw, at: Path, images: list[str]) -> str:
-    found = _given(_SOURCE, source, at)
-    match found:
-        case _Source(type="text"):
-            return _given(_TEXT, found.data, (*at, "data")) or ""
-        case _Source(type="content"):
-            inside = (*at, "content")
-            return text_of(_nested(found.content, inside), inside, images)
-        case _:
-            return DOCUMENT
+def _document(block: Block, at: Path, attached: Attached) -> str:
+    """A text under its title, whatever its spelling; else what stands for it."""
+    source = _given(_SOURCE, block.source, at) or _Source()
+    title, context = _words(block.title), _words(block.context)
+    if source.type == "content":
+        inside = (*at, "content")
+        return _lines((title, context, text_of(_nested(source.content, inside), inside, attached)))
+    file = File(title, source.media_type or "", source.data or "", source.url or "", plain=source.type == "text")
+    told = read_file(file, attached, DOCUMENT) if file.data or not file.plain else ""
+    return titled(title, _lines((context, told)))
 
 
 def _nested(content: msgspec.Raw, at: Path) -> Content:
@@ -203,8 +223,8 @@ def _gather(value: Any, depth: int = 8) -> str:
             return ""
 
 
-def _title(block: Block) -> str:
-    return block.title if isinstance(block.title, str) else ""
+def _words(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _lines(texts: Iterable[str]) -> str:

@@ -8,7 +8,6 @@ anything. What would move the conversation to the server is refused.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
@@ -16,7 +15,8 @@ from bridge.chat.request import ChatRequest, Message
 from bridge.chat.tokens import estimate_messages
 from bridge.wire.anthropic_blocks import Block, Content, assistant_message, spoken, user_messages
 from bridge.wire.anthropic_tools import Choice, read_choice, read_tools
-from bridge.wire.bodies import Flaw, Path, decode, schema_at
+from bridge.wire.bodies import Flaw, Integral, Path, decode, integer_at, is_absent, schema_at
+from bridge.wire.bounds import MOST_MESSAGES, at_most, bounded, name_at, stops_at
 
 BILLING_HEADER = "x-anthropic-billing-header:"
 """How a system block begins that is no instruction: it differs from run to run."""
@@ -24,6 +24,10 @@ BILLING_HEADER = "x-anthropic-billing-header:"
 THREADS_UNSUPPORTED: dict[str, object] = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
 """On exactly this code the tool runners of the SDKs go back to full histories."""
 
+
+MOST_STOPS = 16
+NOTHING = (b"", b"null", b"[]", b"{}", b'""', b"false")
+"""How clients say that they want none of it."""
 
 THINKING = {"enabled": True, "adaptive": True, "disabled": False, "between_tools": False}
 """Whether the reasoning is told; other values say nothing."""
@@ -36,6 +40,7 @@ class _Message(msgspec.Struct, gc=False):
 
 class _Thinking(msgspec.Struct, gc=False):
     type: str | None = None
+    budget_tokens: Integral = None
 
 
 class _Format(msgspec.Struct, gc=False):
@@ -49,7 +54,7 @@ class _OutputConfig(msgspec.Struct, gc=False):
 
 class _Body(msgspec.Struct, gc=False):
     model: str | None = None
-    max_tokens: int | None = None
+    max_tokens: Integral = None
     messages: list[_Message] | None = None
     system: str | list[Block] | None = None
     stream: bool | None = None
@@ -61,10 +66,10 @@ class _Body(msgspec.Struct, gc=False):
     output_format: _Format | None = None
     temperature: float | None = None
     top_p: float | None = None
-    top_k: int | None = None
-    thread: Any = None
-    container: Any = None
-    mcp_servers: Any = None
+    top_k: Integral = None
+    thread: msgspec.Raw = msgspec.Raw()
+    container: msgspec.Raw = msgspec.Raw()
+    mcp_servers: msgspec.Raw = msgspec.Raw()
 
 
 _DECODER = msgspec.json.Decoder(_Body)
@@ -72,8 +77,8 @@ _DECODER = msgspec.json.Decoder(_Body)
 
 def read(body: bytes) -> ChatRequest:
     """Raise a Flaw for what is no request, or needs state here. `max_tokens` 0 asks for an empty reply."""
-    fields = decode(_DECODER, body)
-    limit = fields.max_tokens
+    fields = decode(_DECODER, bounded(body))
+    limit = integer_at(fields.max_tokens, ("max_tokens",))
     if limit is None:
         raise Flaw("missing_required_parameter", ("max_tokens",))
     if limit < 0:
@@ -83,23 +88,23 @@ def read(body: bytes) -> ChatRequest:
 
 def count(body: bytes) -> int:
     """Estimated input tokens of a request that need not have `max_tokens`; raise a Flaw for what is none."""
-    fields = decode(_DECODER, body)
+    fields = decode(_DECODER, bounded(body))
     request = _request(fields, None)
     return estimate_messages(request.messages, request.tools)
 
 
 def _request(fields: _Body, limit: int | None) -> ChatRequest:
-    if not fields.model:
-        raise Flaw("missing_required_parameter", ("model",))
+    model = name_at(fields.model, ("model",))
     _refuse_state(fields)
+    _check_integers(fields)
     tools = read_tools(fields.tools)
     messages = (*_system(fields.system), *_messages(fields.messages))
     return ChatRequest(
-        model=fields.model,
+        model=model,
         messages=messages,
         stream=bool(fields.stream),
         max_tokens=limit,
-        stop=tuple(sequence for sequence in fields.stop_sequences or () if sequence),
+        stop=_stops(fields.stop_sequences),
         tooling=bool(fields.tools) or any(m.role == "tool" or m.tool_calls for m in messages),
         tools=tools,
         tool_choice=read_choice(fields.tool_choice, bool(fields.tools), tools),
@@ -111,12 +116,23 @@ def _request(fields: _Body, limit: int | None) -> ChatRequest:
 
 
 def _refuse_state(fields: _Body) -> None:
-    if fields.thread is not None:
+    if not is_absent(fields.thread):
         reason = "Threads are not supported here; send the full conversation."
         raise Flaw("unsupported_parameter", ("thread",), reason=reason, details=THREADS_UNSUPPORTED)
     for name in ("container", "mcp_servers"):
-        if getattr(fields, name):
+        if bytes(getattr(fields, name)) not in NOTHING:
             raise Flaw("unsupported_parameter", (name,), reason="Not supported here")
+
+
+def _check_integers(fields: _Body) -> None:
+    """What is checked and then ignored."""
+    integer_at(fields.top_k, ("top_k",))
+    if fields.thinking:
+        integer_at(fields.thinking.budget_tokens, ("thinking", "budget_tokens"))
+
+
+def _stops(sequences: list[str] | None) -> tuple[str, ...]:
+    return stops_at(sequences, MOST_STOPS, ("stop_sequences",)) if sequences else ()
 
 
 def _system(system: str | list[Block] | None) -> Iterator[Message]:
@@ -136,6 +152,7 @@ def _messages(messages: list[_Message] | None) -> Iterator[Message]:
         raise Flaw("missing_required_parameter", ("messages",))
     if not messages:
         raise Flaw("invalid_value", ("messages",), reason="At least one message is required")
+    at_most(MOST_MESSAGES, messages, ("messages",))
     for index, message in enumerate(messages):
         yield from _message(message, ("messages", index))
 

@@ -9,6 +9,7 @@ import msgspec
 
 from bridge.chat.request import AUTO, Tool, ToolChoice
 from bridge.wire.bodies import Flaw, Path, decode, remembered, schema_at, text_at
+from bridge.wire.bounds import MOST_TOOLS, at_most, name_at, shown
 
 MODES = {"auto": AUTO, "none": ToolChoice("none"), "any": ToolChoice("required")}
 
@@ -37,6 +38,7 @@ def read_tools(items: Sequence[msgspec.Raw] | None, at: Path = ("tools",)) -> tu
     Left out are typed ones without a schema, such as `web_search_20250305`: the model would have to know them, or
     the vendor to run them. Raise a Flaw for a tool without a name, of a wrong type, or named like another.
     """
+    at_most(MOST_TOOLS, items or (), at)
     return _read_tools(tuple(map(bytes, items or ())), at)
 
 
@@ -47,7 +49,9 @@ def _read_tools(items: tuple[bytes, ...], at: Path) -> tuple[Tool, ...]:
         path = (*at, index)
         tool = _tool(decode(_TOOL, item, path), path)
         if tool is not None and found.setdefault(tool.name, tool) is not tool:
-            raise Flaw("invalid_value", path, reason=f"Tool names must be unique; there is another '{tool.name}'")
+            raise Flaw(
+                "invalid_value", path, reason=f"Tool names must be unique; there is another '{shown(tool.name)}'"
+            )
     return tuple(found.values())
 
 
@@ -68,7 +72,7 @@ def read_choice(choice: Choice | None, declared: bool, tools: tuple[Tool, ...]) 
 def _named(choice: Choice, tools: tuple[Tool, ...]) -> str:
     name = text_at(choice.name, ("tool_choice", "name"))
     if all(tool.name != name for tool in tools):
-        raise Flaw("invalid_value", ("tool_choice", "name"), reason=f"There is no tool '{name}' here")
+        raise Flaw("invalid_value", ("tool_choice", "name"), reason=f"There is no tool '{shown(name)}' here")
     return name
 
 
@@ -79,5 +83,6 @@ def _tool(tool: _Tool, at: Path) -> Tool | None:
     name = text_at(tool.name, (*at, "name"))
     if not name:
         raise Flaw("invalid_value", (*at, "name"), reason="String should have at least 1 character")
+    name_at(name, (*at, "name"))
     description = "" if tool.description is None else text_at(tool.description, (*at, "description"))
     return Tool(name, description, schema)

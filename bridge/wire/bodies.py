@@ -30,10 +30,15 @@ _ARTICLES = {
 }
 
 
+Integral = int | float | None
+"""A whole number as JSON may spell it: `10`, `10.0` or `1e1`. Read it with `integer_at`."""
+
 MOST_REMEMBERED = 32
 """Lists of tools, read once: agents send the same with every request."""
 
 LARGEST_REMEMBERED = 1 << 18  # bytes of one of them
+
+LARGEST_INTEGER = (1 << 64) - 1
 
 
 class Flaw(Exception):
@@ -69,8 +74,10 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, at: Path
         return _decode(decoder, body)
     except msgspec.ValidationError as exc:
         raise _misfit(str(exc), at) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except msgspec.DecodeError as exc:
         raise Flaw("invalid_json", at, reason=f"{exc}.") from None
+    except UnicodeDecodeError as exc:
+        raise not_utf8(exc, at) from None
     except RecursionError:
         raise Flaw("invalid_json", at, reason="It is nested too deeply.") from None
 
@@ -94,10 +101,31 @@ def text_at(value: Any, path: Path) -> str:
     raise Flaw("invalid_type", path, expected="a string", got=type_words(value))
 
 
+def integer_at(value: Integral, path: Path) -> int | None:
+    """The whole number, however it was spelt; None if there is none. Raise a Flaw for one with a fraction."""
+    if value is None:
+        return None
+    if isinstance(value, float) and not value.is_integer():
+        raise Flaw("invalid_type", path, expected="an integer", got="a decimal number")
+    if abs(value) > LARGEST_INTEGER:
+        raise Flaw("invalid_value", path, reason="The number is too large.")
+    return int(value)
+
+
 def type_words(value: Any) -> str:
     """A decoded value's JSON type, with its article."""
     name = type(value).__name__
     return _ARTICLES.get({"list": "array", "dict": "object"}.get(name, name), "null")
+
+
+def is_absent(raw: msgspec.Raw) -> bool:
+    """The field is not there, or null."""
+    return bytes(raw) in (b"", b"null")
+
+
+def not_utf8(problem: UnicodeDecodeError, at: Path = ()) -> Flaw:
+    """The flaw of a body whose bytes are no text."""
+    return Flaw("invalid_json", at, reason=f"It is not valid UTF-8 (byte {problem.start}).")
 
 
 def schema_at(raw: msgspec.Raw, path: Path) -> bytes:
@@ -133,7 +161,10 @@ def _misfit(complaint: str, at: Path) -> Flaw:
     where = _WHERE.search(complaint)
     path = (*at, *_steps(where["path"])) if where else at
     if misfit := _MISFIT.match(complaint):
-        expected = [_ARTICLES[name] for name in misfit["expected"].split(" | ") if name != "null"]
+        names = misfit["expected"].split(" | ")
+        if "int" in names and "float" in names:  # a whole number in any spelling
+            names.remove("float")
+        expected = [_ARTICLES.get(name, name) for name in names if name != "null"]
         return Flaw("invalid_type", path, expected=" or ".join(expected), got=_ARTICLES.get(misfit["got"], "null"))
     return Flaw("invalid_value", path, reason=f"{_WHERE.sub('', complaint)}.")
 

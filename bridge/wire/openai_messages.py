@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
 from bridge.chat.request import Message, Role, ToolCall
-from bridge.wire.bodies import Flaw, Path, text_at, type_words
+from bridge.wire.attached import Attached
+from bridge.wire.bodies import Flaw, Path
+from bridge.wire.bounds import MOST_MESSAGES, at_most, id_at
+from bridge.wire.parts import Content, read_content, read_result
 
 ROLES = ("developer", "system", "user", "assistant", "tool", "function")
-
-IMAGE = "[image]"
-PLACEHOLDERS = {"input_audio": "[audio]", "file": "[file]"}
-"""What stands in the text for parts that are none."""
 
 
 class _Fields(msgspec.Struct, gc=False):
     pass
-
-
-class Part(_Fields):
-    """A part of a message's content."""
-
-    type: str | None = None
-    text: Any = None
-    refusal: Any = None
-    image_url: Any = None
 
 
 class _Callee(_Fields):
@@ -46,7 +35,7 @@ class ChatMessage(_Fields):
     """A message as it was sent. What other vendors put there (`reasoning_content`) is not even looked at."""
 
     role: str | None = None
-    content: str | list[Part] | None = None
+    content: Content = None
     name: str | None = None
     refusal: str | None = None
     tool_call_id: str | None = None
@@ -60,6 +49,7 @@ def read_messages(messages: list[ChatMessage] | None) -> Iterator[Message]:
         raise Flaw("missing_required_parameter", ("messages",))
     if not messages:
         raise Flaw("invalid_value", ("messages",), reason="Send at least one message.")
+    at_most(MOST_MESSAGES, messages, ("messages",))
     for index, message in enumerate(messages):
         yield _message(message, ("messages", index))
 
@@ -70,13 +60,13 @@ def _message(message: ChatMessage, at: Path) -> Message:
             return _said("user", message, at)
         case "assistant":
             said, calls = _said("assistant", message, at), tuple(_calls(message, at))
-            return Message("assistant", said.text or message.refusal or "", calls, images=said.images)
+            return Message("assistant", said.text or message.refusal or "", calls, images=said.images, lost=said.lost)
         case "system" | "developer":
             return _said("system", message, at)
         case "tool":
-            return _said("tool", message, at, text_at(message.tool_call_id, (*at, "tool_call_id")))
+            return _said("tool", message, at, id_at(message.tool_call_id, (*at, "tool_call_id")))
         case "function":  # the old form has no ids: the function's name ties call and result together
-            return _said("tool", message, at, text_at(message.name, (*at, "name")))
+            return _said("tool", message, at, id_at(message.name, (*at, "name")))
         case None:
             raise Flaw("missing_required_parameter", (*at, "role"))
         case _:
@@ -85,53 +75,27 @@ def _message(message: ChatMessage, at: Path) -> Message:
 
 def _said(role: Role, message: ChatMessage, at: Path, call_id: str = "") -> Message:
     content = message.content
-    if isinstance(content, str):
+    if isinstance(content, str) and role != "tool":
         return Message(role, content, tool_call_id=call_id)
-    images: list[str] = []
-    texts = [_part(part, (*at, "content", index), images) for index, part in enumerate(content or ())]
-    text = "\n".join(text for text in texts if text)
-    return Message(role, text, tool_call_id=call_id, images=tuple(images))
-
-
-def _part(part: Part, at: Path, images: list[str]) -> str:
-    match part.type:
-        case "text":
-            return text_at(part.text, (*at, "text"))
-        case "image_url":
-            images.append(_image(part.image_url, (*at, "image_url")))
-            return IMAGE
-        case "refusal":
-            return text_at(part.refusal, (*at, "refusal"))
-        case None:
-            raise Flaw("missing_required_parameter", (*at, "type"))
-        case known if known in PLACEHOLDERS:
-            return PLACEHOLDERS[known]
-        case _:
-            return part.text if isinstance(part.text, str) else ""
-
-
-def _image(image: Any, at: Path) -> str:
-    """The address of an image; some clients send it bare, without the object around it."""
-    if isinstance(image, dict):
-        return text_at(image.get("url"), (*at, "url"))
-    if image is None or isinstance(image, str):
-        return text_at(image, at)
-    raise Flaw("invalid_type", at, expected="an object", got=type_words(image))
+    attached = Attached()
+    read = read_result if role == "tool" else read_content
+    text = read(content, (*at, "content"), attached)
+    return Message(role, text, tool_call_id=call_id, images=tuple(attached.images), lost=tuple(attached.lost))
 
 
 def _calls(message: ChatMessage, at: Path) -> Iterator[ToolCall]:
     for index, call in enumerate(message.tool_calls or ()):
         yield _call(call, (*at, "tool_calls", index))
     if message.function_call is not None:
-        name = text_at(message.function_call.name, (*at, "function_call", "name"))
+        name = id_at(message.function_call.name, (*at, "function_call", "name"))
         yield ToolCall(name, name, message.function_call.arguments or "")
 
 
 def _call(call: _Call, at: Path) -> ToolCall:
-    call_id = text_at(call.id, (*at, "id"))
+    call_id = id_at(call.id, (*at, "id"))
     if call.custom is not None:
-        return ToolCall(call_id, text_at(call.custom.name, (*at, "custom", "name")), call.custom.input or "")
+        return ToolCall(call_id, id_at(call.custom.name, (*at, "custom", "name")), call.custom.input or "")
     if call.function is None:
         raise Flaw("missing_required_parameter", (*at, "function"))
-    name = text_at(call.function.name, (*at, "function", "name"))
+    name = id_at(call.function.name, (*at, "function", "name"))
     return ToolCall(call_id, name, call.function.arguments or "")

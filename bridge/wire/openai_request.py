@@ -12,11 +12,14 @@ from typing import Any, Literal
 import msgspec
 
 from bridge.chat.request import ChatRequest, Message
-from bridge.wire.bodies import Flaw, decode, schema_at, text_at, type_words
+from bridge.wire.bodies import Flaw, Integral, decode, integer_at, is_absent, schema_at, text_at, type_words
+from bridge.wire.bounds import bounded, choice_at, name_at, stops_at
 from bridge.wire.openai_messages import ChatMessage, read_messages
 from bridge.wire.openai_tools import Offer, read_choice, read_functions, read_tools
 
 MAX_STOPS = 4
+INTEGERS = ("n", "seed", "top_logprobs")
+"""Whole numbers that are checked and then ignored, but for `n`."""
 
 
 class DeprecatedFunctions(msgspec.Struct, frozen=True):
@@ -45,25 +48,25 @@ class _Body(_Fields):
     messages: list[ChatMessage] | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
-    max_completion_tokens: int | None = None
-    max_tokens: int | None = None
+    max_completion_tokens: Integral = None
+    max_tokens: Integral = None
     stop: str | list[str] | None = None
-    n: int | None = None
+    n: Integral = None
     tools: list[msgspec.Raw] | None = None
     functions: list[msgspec.Raw] | None = None
-    tool_choice: Any = None
-    function_call: Any = None
+    tool_choice: msgspec.Raw = msgspec.Raw()
+    function_call: msgspec.Raw = msgspec.Raw()
     parallel_tool_calls: bool | None = None
     reasoning_effort: str | None = None
     response_format: _ResponseFormat | None = None
     modalities: list[str] | None = None
-    audio: Any = None
+    audio: msgspec.Raw = msgspec.Raw()
     temperature: float | None = None
     top_p: float | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
-    seed: int | None = None
-    top_logprobs: int | None = None
+    seed: Integral = None
+    top_logprobs: Integral = None
     logprobs: bool | None = None
 
 
@@ -73,15 +76,14 @@ _NO_TOOLS = Offer()
 
 def read(body: bytes) -> ChatRequest:
     """Raise a Flaw for what is no request, or asks for what a text gateway cannot give."""
-    fields = decode(_DECODER, body)
-    if not fields.model:
-        raise Flaw("missing_required_parameter", ("model",))
+    fields = decode(_DECODER, bounded(body))
+    model = name_at(fields.model, ("model",))
     messages = tuple(read_messages(fields.messages))
     _refuse_the_impossible(fields)
     deprecated = bool(fields.functions) and not fields.tools
     offer = _offer(fields)
     return ChatRequest(
-        model=fields.model,
+        model=model,
         messages=messages,
         stream=bool(fields.stream),
         include_usage=bool(fields.stream_options and fields.stream_options.include_usage),
@@ -104,12 +106,14 @@ def is_tool_turn(message: Message) -> bool:
 
 def _offer(fields: _Body) -> Offer:
     """`functions` is what `tools` was called before; beside `tools` it has nothing to say."""
-    if fields.tool_choice is None and not (fields.tools or fields.functions or fields.function_call):
-        return _NO_TOOLS
-    if fields.tools or not (fields.functions or fields.function_call):
-        return read_choice(fields.tool_choice, bool(fields.tools), read_tools(fields.tools))
+    choice = choice_at(fields.tool_choice, ("tool_choice",))
+    if fields.tools or not (fields.functions or len(fields.function_call)):
+        if choice is None and not fields.tools:
+            return _NO_TOOLS
+        return read_choice(choice, bool(fields.tools), read_tools(fields.tools))
     functions = read_functions(fields.functions)
-    return read_choice(_function_choice(fields.function_call), bool(functions), functions, ("function_call",))
+    called = _function_choice(choice_at(fields.function_call, ("function_call",)))
+    return read_choice(called, bool(functions), functions, ("function_call",))
 
 
 def _function_choice(choice: Any) -> Any:
@@ -141,11 +145,13 @@ def _reply_schema(wanted: _ResponseFormat) -> bytes:
 
 
 def _refuse_the_impossible(fields: _Body) -> None:
-    if fields.n is not None and fields.n != 1:
-        raise Flaw("invalid_value", ("n",), reason="Only 1 is supported: send several requests instead.")
+    for name in INTEGERS:
+        value = integer_at(getattr(fields, name), (name,))
+        if name == "n" and value not in (None, 1):
+            raise Flaw("invalid_value", ("n",), reason="Only 1 is supported: send several requests instead.")
     if fields.modalities and any(modality != "text" for modality in fields.modalities):
         raise Flaw("invalid_value", ("modalities",), reason='Only ["text"] is supported.')
-    if fields.audio is not None:
+    if not is_absent(fields.audio):
         raise Flaw("unsupported_parameter", ("audio",), reason="Replies are text.")
 
 
@@ -153,7 +159,7 @@ def _limit(fields: _Body) -> int | None:
     limit = None
     name: Literal["max_tokens", "max_completion_tokens"]
     for name in ("max_tokens", "max_completion_tokens"):  # the later, the newer name, wins
-        value = getattr(fields, name)
+        value = integer_at(getattr(fields, name), (name,))
         if value is not None and value < 1:
             raise Flaw("invalid_value", (name,), reason="It must be at least 1.")
         limit = limit if value is None else value
@@ -161,7 +167,6 @@ def _limit(fields: _Body) -> int | None:
 
 
 def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
-    stops = [stop] if isinstance(stop, str) else stop or []
-    if len(stops) > MAX_STOPS:
-        raise Flaw("invalid_value", ("stop",), reason=f"At most {MAX_STOPS} sequences are supported.")
-    return tuple(sequence for sequence in stops if sequence)
+    if not stop:
+        return ()
+    return stops_at([stop] if isinstance(stop, str) else stop, MAX_STOPS, ("stop",))

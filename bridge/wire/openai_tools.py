@@ -14,6 +14,7 @@ import msgspec
 
 from bridge.chat.request import AUTO, Tool, ToolChoice
 from bridge.wire.bodies import Flaw, Path, decode, remembered, schema_at, text_at, type_words
+from bridge.wire.bounds import MOST_TOOLS, at_most, shown, tool_name_at
 
 MODES = {
     "auto": AUTO,
@@ -45,7 +46,7 @@ class _Grammar(msgspec.Struct, gc=False):
 
 
 class _Spec(msgspec.Struct, gc=False):
-    name: Any = None
+    name: str | None = None
     description: str | None = None
     parameters: msgspec.Raw = msgspec.Raw()
     format: _Format | None = None
@@ -78,6 +79,7 @@ def read_tools(items: Sequence[msgspec.Raw] | None, at: Path = ("tools",), *, ne
 
     Raise a Flaw for one without a name, of a wrong type, or named like another.
     """
+    at_most(MOST_TOOLS, items or (), at)
     return _read_tools(tuple(map(bytes, items or ())), at, nested)
 
 
@@ -88,6 +90,7 @@ def _read_tools(items: tuple[bytes, ...], at: Path, nested: bool) -> tuple[Tool,
 
 def read_functions(items: Sequence[msgspec.Raw] | None, at: Path = ("functions",)) -> tuple[Tool, ...]:
     """The deprecated list of bare functions."""
+    at_most(MOST_TOOLS, items or (), at)
     specs = ((decode(_SPEC, item, (*at, index)), (*at, index)) for index, item in enumerate(items or ()))
     return _unique((_tool(spec, path), path) for spec, path in specs)
 
@@ -122,12 +125,13 @@ def _tools(
             yield _own(decode(_TOOL, item, path), namespace, path, nested=nested)
         elif kind == "namespace" and not namespace:
             group = decode(_TOOL, item, path)
-            name = text_at(group.name, (*path, "name"))
+            name = tool_name_at(group.name, (*path, "name"))
+            at_most(MOST_TOOLS, group.tools or (), (*path, "tools"))
             yield from _tools(group.tools, (*path, "tools"), name, nested=False)
 
 
 def _own(tool: _Tool, namespace: str, at: Path, *, nested: bool) -> tuple[Tool, Path]:
-    if tool.type is None and tool.function is tool.custom is tool.name is None:
+    if tool.type is None and tool.name is None and tool.function is tool.custom is None:
         raise Flaw("missing_required_parameter", (*at, "type"))
     kind = tool.type or ("custom" if tool.custom else "function")
     inner = tool.custom if kind == "custom" else tool.function
@@ -138,9 +142,7 @@ def _own(tool: _Tool, namespace: str, at: Path, *, nested: bool) -> tuple[Tool, 
 
 
 def _tool(spec: _Spec, at: Path, namespace: str = "", *, custom: bool = False) -> Tool:
-    name = text_at(spec.name, (*at, "name"))
-    if not name:
-        raise Flaw("invalid_value", (*at, "name"), reason="A tool needs a name.")
+    name = tool_name_at(spec.name, (*at, "name"))
     return Tool(
         name=namespaced(namespace, name),
         description=(spec.description or "") + _grammar(spec.format),
@@ -163,8 +165,10 @@ def _unique(tools: Iterator[tuple[Tool, Path]]) -> tuple[Tool, ...]:
     found: dict[str, Tool] = {}
     for tool, at in tools:
         if tool.name in found:
-            raise Flaw("invalid_value", (*at, "name"), reason=f"There is another tool named '{tool.name}'.")
+            raise Flaw("invalid_value", (*at, "name"), reason=f"There is another tool named '{shown(tool.name)}'.")
         found[tool.name] = tool
+        if len(found) > MOST_TOOLS:
+            raise Flaw("invalid_value", at, reason=f"At most {MOST_TOOLS} tools are supported.")
     return tuple(found.values())
 
 
@@ -175,7 +179,7 @@ def _object_choice(choice: dict[str, Any], tools: tuple[Tool, ...], at: Path) ->
     if kind == "allowed_tools":
         return _allowed(choice, tools, at)
     if kind not in OWN:
-        raise Flaw("invalid_value", (*at, "type"), reason=f"There is no tool '{kind}' here.")
+        raise Flaw("invalid_value", (*at, "type"), reason=f"There is no tool '{shown(kind)}' here.")
     return Offer(tools, ToolChoice("named", _named(choice, kind, tools, at)))
 
 
@@ -189,7 +193,9 @@ def _named(choice: dict[str, Any], kind: str, tools: tuple[Tool, ...], at: Path)
     wanted = text_at(found.get("name"), (*path, "name"))
     name = _find(wanted, found.get("namespace"), tools)
     if name is None:
-        raise Flaw("invalid_value", (*path, "name"), reason=f"There is no such tool as '{wanted}' in the request.")
+        raise Flaw(
+            "invalid_value", (*path, "name"), reason=f"There is no such tool as '{shown(wanted)}' in the request."
+        )
     return name
 
 

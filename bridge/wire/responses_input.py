@@ -13,14 +13,20 @@ from typing import Any
 import msgspec
 
 from bridge.chat.request import Message, ToolCall
-from bridge.wire.bodies import Flaw, Path, decode, text_at
+from bridge.wire.attached import Attached
+from bridge.wire.bodies import Flaw, Path, decode
+from bridge.wire.bounds import id_at, shown
 from bridge.wire.openai_tools import namespaced
+from bridge.wire.parts import IMAGES, Content, Part, read_content, read_part, read_result
+from bridge.wire.responses_items import unsealed
 
 ROLES = ("user", "assistant", "system", "developer")
-PLACEHOLDERS = {"input_image": "[image]", "image_url": "[image]", "input_audio": "[audio]", "input_file": "[file]"}
-"""What stands in the text for parts that are none."""
 CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 """Items that call a tool of the client, and where their arguments stand."""
+COMPACTIONS = ("compaction", "compaction_summary")
+SILENT = ("reasoning", "additional_tools")
+KNOWN = ("message", "item_reference", *COMPACTIONS, *SILENT)
+SUMMARY = "Summary of the conversation so far:"
 RESULTS = ("function_call_output", "custom_tool_call_output")
 TEXTS = ("text", "stdout", "stderr", "output", "content")
 HOSTED_ARGUMENTS = ("action", "operation")
@@ -44,6 +50,7 @@ class Item(_Fields):
     arguments: Any = None
     input: Any = None
     output: msgspec.Raw = msgspec.Raw()
+    encrypted_content: msgspec.Raw = msgspec.Raw()
     action: msgspec.Raw = msgspec.Raw()
     operation: msgspec.Raw = msgspec.Raw()
 
@@ -57,16 +64,9 @@ class Item(_Fields):
         return "item_reference" if self.id else ""
 
 
-class _Part(_Fields):
-    type: str | None = None
-    text: Any = None
-    refusal: Any = None
-    image_url: Any = None
-    file_id: Any = None
-
-
 _ITEM = msgspec.json.Decoder(Item)
-_PARTS = msgspec.json.Decoder(str | list[_Part] | None)
+_CONTENT: msgspec.json.Decoder[Content] = msgspec.json.Decoder(Content)
+_PART = msgspec.json.Decoder(Part)
 _ANYTHING = msgspec.json.Decoder()
 
 
@@ -78,17 +78,20 @@ def read_item(raw: msgspec.Raw, at: Path) -> Item:
     return item
 
 
-def read_messages(items: Iterable[tuple[Item, Path]]) -> Iterator[Message]:
+def read_messages(items: Iterable[tuple[Item, Path]]) -> list[Message]:
     """All items to messages. Raise a Flaw, naming the field, for one that makes no sense."""
-    said = _Said()
+    said, messages = _Said(), list[Message]()
     for item, at in items:
         message = None if _is_assistants(item) else _told(item, at)
         if message is None:
             said.add(item, at)
             continue
-        yield from said.take()
-        yield message
-    yield from said.take()
+        messages += said.take()
+        messages.append(message)
+    messages += said.take()
+    if messages and said.lost:
+        messages[-1] = msgspec.structs.replace(messages[-1], lost=(*messages[-1].lost, *said.lost))
+    return messages
 
 
 class _Said:
@@ -97,28 +100,43 @@ class _Said:
     def __init__(self) -> None:
         self._texts: list[str] = []
         self._calls: list[ToolCall] = []
+        self._attached = Attached()
         self._spoke = False
 
     def add(self, item: Item, at: Path) -> None:
         if item.kind == "message":
             self._spoke = True
-            self._texts.append(_content(item.content, (*at, "content"))[0])
+            inside = (*at, "content")
+            self._texts.append(read_content(_content(item.content, inside), inside, self._attached))
         elif item.kind in CALLS:
             self._calls.append(_call(item, CALLS[item.kind], at))
         elif item.kind.endswith("_call") and item.call_id:
             self._calls.append(ToolCall(item.call_id, item.kind.removesuffix("_call"), _hosted_arguments(item)))
-        elif item.kind != "reasoning":
-            self._texts.append(_whatever_text(item, at))
+        elif item.kind in COMPACTIONS:
+            self._attached.lose("compaction of another service")
+        elif item.kind not in SILENT:
+            text = _whatever_text(item, at)
+            self._texts.append(text)
+            if not text and not _is_known(item.kind):
+                self._attached.lose("item of type", shown(item.kind))
 
     def take(self) -> Iterator[Message]:
         """The message, if anything was said; the next one begins."""
         text = "\n".join(text for text in self._texts if text)
-        if text or self._calls or self._spoke:
-            yield Message("assistant", text, tuple(self._calls))
-        self._texts, self._calls, self._spoke = [], [], False
+        if not (text or self._calls or self._spoke):
+            return  # what was lost is told with a message that is there
+        yield Message("assistant", text, tuple(self._calls), images=tuple(self._attached.images), lost=self.lost)
+        self._texts, self._calls, self._spoke, self._attached = [], [], False, Attached()
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """What of it is not passed on."""
+        return tuple(self._attached.lost)
 
 
 def _is_assistants(item: Item) -> bool:
+    if item.kind in COMPACTIONS:
+        return False
     return item.role == "assistant" if item.kind == "message" else not item.kind.endswith("_output")
 
 
@@ -126,22 +144,47 @@ def _told(item: Item, at: Path) -> Message | None:
     """The message of somebody else than the assistant; None for what goes into the assistant's."""
     if item.kind == "message":
         return _spoken(item, at)
+    if item.kind in COMPACTIONS:
+        return _compacted(item)
+    attached = Attached()
     if item.kind not in RESULTS:
-        call_id = item.call_id or item.id
-        return Message("tool", _whatever_text(item, at), tool_call_id=call_id) if call_id else None
-    if not len(item.output):
-        raise Flaw("missing_required_parameter", (*at, "output"))
-    text, images = _content(item.output, (*at, "output"))
-    return Message("tool", text, tool_call_id=text_at(item.call_id, (*at, "call_id")), images=images)
+        if not (item.call_id or item.id):
+            return None
+        text, call_id = _hosted_result(item, at, attached), id_at(item.call_id or item.id, (*at, "call_id"))
+    else:
+        if not len(item.output):
+            raise Flaw("missing_required_parameter", (*at, "output"))
+        inside = (*at, "output")
+        text = read_result(_content(item.output, inside), inside, attached)
+        call_id = id_at(item.call_id, (*at, "call_id"))
+    return Message("tool", text, (), call_id, images=tuple(attached.images), lost=tuple(attached.lost))
+
+
+def _compacted(item: Item) -> Message | None:
+    """What was said before, as it was summed up here; None for what another service sealed."""
+    summary = unsealed(bytes(item.encrypted_content))
+    return None if summary is None else Message("user", f"{SUMMARY}\n{summary}")
+
+
+def _hosted_result(item: Item, at: Path, attached: Attached) -> str:
+    """The text in the output of a tool of the vendor; a screenshot is a picture."""
+    if bytes(item.output).startswith(b"{"):
+        inside = (*at, "output")
+        part = decode(_PART, item.output, inside)
+        if part.type in IMAGES:
+            return read_part(part, inside, attached)
+    return _whatever_text(item, at)
 
 
 def _spoken(item: Item, at: Path) -> Message:
-    text, images = _content(item.content, (*at, "content"))
+    inside, attached = (*at, "content"), Attached()
+    text = read_content(_content(item.content, inside), inside, attached)
+    images, lost = tuple(attached.images), tuple(attached.lost)
     match item.role:
         case "user":
-            return Message("user", text, images=images)
+            return Message("user", text, images=images, lost=lost)
         case "system" | "developer":
-            return Message("system", text, images=images)
+            return Message("system", text, images=images, lost=lost)
         case None:
             raise Flaw("missing_required_parameter", (*at, "role"))
         case _:
@@ -155,54 +198,18 @@ def _call(item: Item, field: str, at: Path) -> ToolCall:
         arguments = ""
     elif not isinstance(arguments, str):
         arguments = msgspec.json.encode(arguments).decode()
-    name = namespaced(item.namespace or "", text_at(item.name, (*at, "name")))
-    return ToolCall(text_at(item.call_id, (*at, "call_id")), name, arguments)
+    name = namespaced(item.namespace or "", id_at(item.name, (*at, "name")))
+    return ToolCall(id_at(item.call_id, (*at, "call_id")), name, arguments)
 
 
-def _content(raw: msgspec.Raw, at: Path) -> tuple[str, tuple[str, ...]]:
-    """The text, and the images that it stands for."""
-    content = decode(_PARTS, raw, at) if len(raw) else None
-    if not isinstance(content, list):
-        return content or "", ()
-    texts, images = [], []
-    for index, part in enumerate(content):
-        text = _part(part, (*at, index))
-        if text == "[image]" and part.type in PLACEHOLDERS and (url := _image(part, (*at, index))):
-            images.append(url)
-        if text:
-            texts.append(text)
-    return "\n".join(texts), tuple(images)
-
-
-def _part(part: _Part, at: Path) -> str:
-    match part.type:
-        case "input_text" | "output_text" | "text":
-            return text_at(part.text, (*at, "text"))
-        case "refusal":
-            return text_at(part.refusal, (*at, "refusal"))
-        case None:
-            raise Flaw("missing_required_parameter", (*at, "type"))
-        case known if known in PLACEHOLDERS:
-            return PLACEHOLDERS[known]
-        case _:
-            return part.text if isinstance(part.text, str) else ""
-
-
-def _image(part: _Part, at: Path) -> str:
-    """The URL. The nested form of Chat Completions is accepted; files cannot be, for there are none here."""
-    url = part.image_url
-    if isinstance(url, dict):
-        url = url.get("url")
-    if url is None and part.file_id is not None:
-        reason = "There are no uploaded files here: send `image_url` with a data URL."
-        raise Flaw("unsupported_parameter", (*at, "file_id"), reason=reason)
-    return text_at(url, (*at, "image_url"))
+def _content(raw: msgspec.Raw, at: Path) -> Content:
+    return decode(_CONTENT, raw, at) if len(raw) else None
 
 
 def _hosted_arguments(item: Item) -> str:
     for name in HOSTED_ARGUMENTS:
         if raw := bytes(getattr(item, name)):
-            return raw.decode()
+            return raw.decode("utf-8", "replace")
     return item.arguments if isinstance(item.arguments, str) else ""
 
 
@@ -230,6 +237,15 @@ def message_item(text: str) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(item))
 
 
-def references(items: Sequence[Item]) -> list[str]:
-    """The ids that items refer to instead of holding what they are."""
-    return [item.id or "" for item in items if item.kind == "item_reference"]
+def nothing_said(items: Sequence[tuple[Item, Path]]) -> Flaw:
+    """The flaw of an input without a word for the model: it names the first item of a type that nobody knows."""
+    for item, at in items:
+        if not _is_known(item.kind):
+            reason = f"There is no item of type '{shown(item.kind)}'. Send messages, calls and their outputs."
+            return Flaw("invalid_value", (*at, "type"), reason=reason)
+    reason = "None of its items says anything to the model: send a message." if items else "Send at least one item."
+    return Flaw("invalid_value", ("input",), reason=reason)
+
+
+def _is_known(kind: str) -> bool:
+    return kind in KNOWN or kind.endswith(("_call", "_output"))

@@ -12,6 +12,8 @@ from bridge.chat.fold import Call
 Status = Literal["in_progress", "completed", "incomplete"]
 Item = dict[str, Any]
 
+SEAL = b"lgw.compaction.1\n"
+
 _RESPONSE_ID = re.compile(r"resp_[0-9a-f]{32}")
 
 
@@ -56,6 +58,21 @@ def reasoning(id_: str, status: Status, *texts: str, sealed: bool = False) -> It
     content = base64.b64encode(id_.encode()).decode() if sealed and texts else None
     summary = [summary_part(text) for text in texts]
     return {"id": id_, "type": "reasoning", "status": status, "summary": summary, "encrypted_content": content}
+
+
+def compaction(id_: str, summary: str) -> Item:
+    """What was said so far, summed up; it is sealed, so that clients send it back as it is."""
+    content = base64.b64encode(SEAL + summary.encode("utf-8", "replace")).decode()
+    return {"id": id_, "type": "compaction", "encrypted_content": content}
+
+
+def unsealed(json: bytes) -> str | None:
+    """The summary in a compaction's `encrypted_content`, given as JSON; None if it was not made here."""
+    try:
+        content = base64.b64decode(json.strip(b'"'), validate=True)
+        return content.removeprefix(SEAL).decode() if content.startswith(SEAL) else None
+    except ValueError:
+        return None
 
 
 def call_prefix(made: ToolCallStarted | Call) -> str:

@@ -23,15 +23,15 @@ class Kept(msgspec.Struct, frozen=True):
         """The items that were said."""
         return _OUTPUT.decode(self.response).output
 
-    def find(self, response_id: str, item_id: str) -> msgspec.Raw | None:
-        """The item of this id, said or told; also by the id that the list of input items gave it."""
-        for raw in (*self.output(), *self.input):
-            if _IDS.decode(raw).id == item_id:
-                return raw
+    def by_id(self, response_id: str) -> dict[str, msgspec.Raw]:
+        """The items, said or told, by their ids; those without one by what the list of input items calls them."""
+        found: dict[str, msgspec.Raw] = {}
         for index, raw in enumerate(self.input):
-            if _listed(raw, response_id, index)["id"] == item_id:
-                return raw
-        return None
+            found.setdefault(_id_of(_IDS.decode(raw), response_id, index), raw)
+        for raw in self.output():
+            if id_ := _IDS.decode(raw).id:
+                found[id_] = raw
+        return found
 
 
 class _Output(msgspec.Struct):
@@ -81,21 +81,21 @@ def counted(tokens: int) -> bytes:
 
 def input_items(kept: Kept, response_id: str, query: Mapping[str, str]) -> bytes:
     """One page of what the model was told, the latest first unless `order=asc`. Raise InvalidRequest."""
-    items = [_listed(raw, response_id, index) for index, raw in enumerate(kept.input)]
+    places = list(range(len(kept.input)))
     if query.get("order", "desc") != "asc":
-        items.reverse()
+        places.reverse()
     if after := query.get("after"):
-        places = [index for index, item in enumerate(items) if item["id"] == after]
-        items = items[places[0] + 1 :] if places else []
+        ids = [_id_of(_IDS.decode(kept.input[place]), response_id, place) for place in places]
+        places = places[ids.index(after) + 1 :] if after in ids else []
     limit = _limit(query.get("limit"))
-    page = items[:limit]
+    page = [_listed(kept.input[place], response_id, place) for place in places[:limit]]
     return msgspec.json.encode(
         {
             "object": "list",
             "data": page,
             "first_id": page[0]["id"] if page else None,
             "last_id": page[-1]["id"] if page else None,
-            "has_more": len(items) > limit,
+            "has_more": len(places) > limit,
         }
     )
 
@@ -108,13 +108,18 @@ def _limit(given: str | None) -> int:
     return int(given)
 
 
+def _id_of(told: _Ids, response_id: str, index: int) -> str:
+    """The id of an input item, or the one that it gets here."""
+    prefix = "item" if told.type not in (None, "message") else "msg"
+    return told.id or f"{prefix}_{response_id.removeprefix('resp_')}i{index:x}"
+
+
 def _listed(raw: msgspec.Raw, response_id: str, index: int) -> dict[str, Any]:
     """The item with all that lists promise and requests may omit: type, status, id, texts as parts."""
     item: dict[str, Any] = {**_ITEM.decode(raw)}
     told = _IDS.decode(raw)
     kind = item["type"] = told.type or "message"
-    prefix = "msg" if kind == "message" else "item"
-    item["id"] = told.id or f"{prefix}_{response_id.removeprefix('resp_')}i{index:x}"
+    item["id"] = _id_of(told, response_id, index)
     item.setdefault("status", "completed")
     content = bytes(item.get("content", b""))
     if kind == "message" and not content.startswith(b"["):

@@ -12,17 +12,22 @@ from typing import Any
 
 import msgspec
 
-from bridge.chat.errors import InvalidRequest, NotFound
+from bridge.chat.errors import GatewayError, InvalidRequest, NotFound
 from bridge.chat.request import ChatRequest, Message
-from bridge.wire.bodies import Flaw, Path, decode, schema_at, text_at
+from bridge.wire.bodies import Flaw, Integral, Path, decode, integer_at, is_absent, not_utf8, schema_at, text_at
+from bridge.wire.bounds import MOST_MESSAGES, at_most, bounded, choice_at, name_at, shown
 from bridge.wire.openai_errors import refusal
 from bridge.wire.openai_tools import Offer, read_choice, read_tools
-from bridge.wire.responses_input import Item, message_item, read_item, read_messages
+from bridge.wire.responses_echo import told_again
+from bridge.wire.responses_input import message_item, nothing_said, read_item, read_messages
 from bridge.wire.responses_items import response_of_item
 from bridge.wire.responses_kept import Kept
-from bridge.wire.responses_object import DEFAULTS, Asked
+from bridge.wire.responses_object import Asked
+from bridge.wire.responses_refs import MOST_REFERRED, Read, resolved
 
-SEALED = "reasoning.encrypted_content"
+SEALED = b'"reasoning.encrypted_content"'
+WHOLE = {"max_output_tokens": 1, "max_tool_calls": 1, "top_logprobs": 0}
+"""Whole numbers, and the least that each may be."""
 FORMATS = ("text", "json_object", "json_schema")
 
 
@@ -40,9 +45,13 @@ class _Text(_Fields):
 
 
 class _Reasoning(_Fields):
-    effort: Any = None
-    summary: Any = None
-    generate_summary: Any = None
+    effort: str | None = None
+    summary: str | None = None
+    generate_summary: str | None = None
+
+
+class _Conversation(_Fields):
+    id: str | None = None
 
 
 class _Body(_Fields):
@@ -51,35 +60,36 @@ class _Body(_Fields):
     instructions: str | None = None
     stream: bool | None = None
     tools: list[msgspec.Raw] | None = None
-    tool_choice: Any = None
+    tool_choice: msgspec.Raw = msgspec.Raw()
     parallel_tool_calls: bool | None = None
-    max_tool_calls: int | None = None
-    max_output_tokens: int | None = None
+    max_tool_calls: Integral = None
+    max_output_tokens: Integral = None
     temperature: float | None = None
     top_p: float | None = None
-    top_logprobs: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    top_logprobs: Integral = None
     text: msgspec.Raw = msgspec.Raw()
     reasoning: msgspec.Raw = msgspec.Raw()
-    include: list[Any] | None = None
+    include: list[msgspec.Raw] | None = None
     store: bool | None = None
     previous_response_id: str | None = None
-    conversation: Any = None
-    prompt: Any = None
-    truncation: msgspec.Raw = msgspec.Raw()
+    conversation: msgspec.Raw = msgspec.Raw()
+    prompt: msgspec.Raw = msgspec.Raw()
+    background: bool | None = None
+    truncation: str | None = None
     metadata: msgspec.Raw = msgspec.Raw()
-    user: msgspec.Raw = msgspec.Raw()
-    safety_identifier: msgspec.Raw = msgspec.Raw()
-    service_tier: msgspec.Raw = msgspec.Raw()
-    prompt_cache_key: msgspec.Raw = msgspec.Raw()
+    user: str | None = None
+    safety_identifier: str | None = None
+    service_tier: str | None = None
+    prompt_cache_key: str | None = None
 
 
 _BODY = msgspec.json.Decoder(_Body)
 _INPUT = msgspec.json.Decoder(str | list[msgspec.Raw] | None)
 _TEXT = msgspec.json.Decoder(_Text | None)
+_CONVERSATION = msgspec.json.Decoder(str | _Conversation)
 _REASONING = msgspec.json.Decoder(_Reasoning | None)
-
-Read = tuple[msgspec.Raw, Item, Path]
-"""An item as it was sent, as it was read, and where it stands."""
 
 
 class Draft:
@@ -87,14 +97,17 @@ class Draft:
 
     def __init__(self, body: bytes, *, counting: bool = False) -> None:
         """Raise a Flaw, InvalidRequest or NotFound for what is no request, or what cannot be had here."""
-        self._fields = decode(_BODY, _valid_text(body))
-        if not self._fields.model and not counting:
-            raise Flaw("missing_required_parameter", ("model",))
-        _refuse_the_impossible(self._fields)
-        self._items = _items(self._fields)
+        fields = self._fields = decode(_BODY, bounded(_valid_text(body)))
+        if fields.model or not counting:
+            name_at(fields.model, ("model",))
+        _refuse_the_impossible(fields)
+        self._limit = _limit(fields)
+        self._choice = choice_at(fields.tool_choice, ("tool_choice",))
+        self._items = _items(fields)
         references = [response_of_item(item.id or "") for _, item, _ in self._items if item.kind == "item_reference"]
-        previous = [self._fields.previous_response_id] if self._fields.previous_response_id else []
+        previous = [fields.previous_response_id] if fields.previous_response_id else []
         self.needs: tuple[str, ...] = tuple(dict.fromkeys(previous + references))
+        at_most(MOST_REFERRED, self.needs, ("input",))
 
     def request(self, kept: Mapping[str, Kept]) -> ChatRequest:
         """The whole request, given the stored responses by their ids. Raise InvalidRequest."""
@@ -105,17 +118,18 @@ class Draft:
 
     def _request(self, kept: Mapping[str, Kept]) -> ChatRequest:
         fields = self._fields
-        items = self._earlier(kept) + [_resolved(each, kept) for each in self._items]
+        items = self._earlier(kept) + resolved(self._items, kept)
+        at_most(MOST_MESSAGES, items, ("input",))
         told = list(read_messages((item, at) for _, item, at in items))
         messages = (Message("system", fields.instructions), *told) if fields.instructions else tuple(told)
         if not messages:
-            raise Flaw("invalid_value", ("input",), reason="Send at least one item.")
-        offer = _offer(fields)
+            raise nothing_said([(item, at) for _, item, at in items])
+        offer = _offer(fields, self._choice)
         return ChatRequest(
             model=fields.model or "",
             messages=messages,
             stream=bool(fields.stream),
-            max_tokens=fields.max_output_tokens,
+            max_tokens=self._limit,
             tooling=bool(offer.tools) or offer.choice.must_call or any(m.role == "tool" or m.tool_calls for m in told),
             tools=offer.tools,
             tool_choice=offer.choice,
@@ -123,7 +137,7 @@ class Draft:
             thinking=_thinking(fields),
             reply_schema=_reply_schema(fields),
             marks_waiting_calls=False,
-            echo=_asked(fields, [raw for raw, _, _ in items]),
+            echo=_asked(fields, self._choice, [raw for raw, _, _ in items]),
         )
 
     def _earlier(self, kept: Mapping[str, Kept]) -> list[Read]:
@@ -133,7 +147,7 @@ class Draft:
             return []
         if previous not in kept:
             raise InvalidRequest(
-                f"Previous response with id '{previous}' not found.",
+                f"Previous response with id '{shown(previous)}' not found.",
                 param=("previous_response_id",),
                 code="previous_response_not_found",
             )
@@ -148,21 +162,34 @@ def _valid_text(body: bytes) -> bytes:
         try:
             body.decode()
         except UnicodeDecodeError as exc:
-            raise Flaw("invalid_json", reason=f"{exc}.") from None
+            raise not_utf8(exc) from None
     return body
 
 
 def _refuse_the_impossible(fields: _Body) -> None:
-    if fields.conversation is not None:
-        conversation = fields.conversation
-        named = conversation.get("id") if isinstance(conversation, dict) else conversation
-        raise NotFound(
-            f"Conversation with id '{named}' not found.", param=("conversation",), code="conversation_not_found"
-        )
-    if fields.prompt is not None:
+    if not is_absent(fields.conversation):
+        raise _no_conversation(fields)
+    if not is_absent(fields.prompt):
         raise Flaw("unsupported_parameter", ("prompt",), reason="There are no prompt templates here.")
-    if fields.max_output_tokens is not None and fields.max_output_tokens < 1:
-        raise Flaw("invalid_value", ("max_output_tokens",), reason="It must be at least 1.")
+
+
+def _no_conversation(fields: _Body) -> GatewayError:
+    if fields.previous_response_id:
+        words = "Mutually exclusive parameters: send either 'conversation' or 'previous_response_id'."
+        return InvalidRequest(words, param=("conversation",), code="mutually_exclusive_parameters")
+    named = decode(_CONVERSATION, fields.conversation, ("conversation",))
+    id_ = text_at(named.id, ("conversation", "id")) if isinstance(named, _Conversation) else named
+    words = f"Conversation with id '{shown(id_)}' not found."
+    return NotFound(words, param=("conversation",), code="conversation_not_found")
+
+
+def _limit(fields: _Body) -> int | None:
+    """`max_output_tokens`; the other whole numbers are only checked."""
+    for name, least in WHOLE.items():
+        value = integer_at(getattr(fields, name), (name,))
+        if value is not None and value < least:
+            raise Flaw("invalid_value", (name,), reason=f"It must be at least {least}.")
+    return integer_at(fields.max_output_tokens, ("max_output_tokens",))
 
 
 def _items(fields: _Body) -> list[Read]:
@@ -173,6 +200,7 @@ def _items(fields: _Body) -> list[Read]:
         given = []
     if isinstance(given, str):
         given = [message_item(given)]
+    at_most(MOST_MESSAGES, given, ("input",))
     found: list[Read] = []
     for index, raw in enumerate(given):
         at = ("input", index)
@@ -180,22 +208,8 @@ def _items(fields: _Body) -> list[Read]:
     return found
 
 
-def _resolved(each: Read, kept: Mapping[str, Kept]) -> Read:
-    """The item, or the one it refers to."""
-    _, item, at = each
-    if item.kind != "item_reference":
-        return each
-    wanted = text_at(item.id, (*at, "id"))
-    holder = response_of_item(wanted)
-    raw = kept[holder].find(holder, wanted) if holder in kept else None
-    if raw is not None:
-        return raw, read_item(raw, at), at
-    raise InvalidRequest(f"Item with id '{wanted}' not found.", param=(*at, "id"), code="invalid_value")
-
-
-def _offer(fields: _Body) -> Offer:
+def _offer(fields: _Body, choice: Any) -> Offer:
     tools = read_tools(fields.tools, nested=False)
-    choice = fields.tool_choice
     if isinstance(choice, dict) and choice.get("type") not in CHOICES:
         choice = None  # a hosted tool, which does not exist here: it is left out, as in the list
     return read_choice(choice, bool(fields.tools), tools)
@@ -229,21 +243,6 @@ def _reply_schema(fields: _Body) -> bytes:
             raise Flaw("invalid_value", (*at, "type"), reason=f"Supported are: {', '.join(FORMATS)}.")
 
 
-def _asked(fields: _Body, items: Sequence[msgspec.Raw]) -> Asked:
-    given = {name: getattr(fields, name, None) for name in DEFAULTS}
-    told = {name: _echoed(value) for name, value in given.items() if not _is_absent(value)}
-    seals = SEALED in (fields.include or ())
-    return Asked(told, seals, None if fields.store is False else tuple(items))
-
-
-def _is_absent(value: Any) -> bool:
-    return value is None or (isinstance(value, msgspec.Raw) and bytes(value) in (b"", b"null"))
-
-
-def _echoed(value: Any) -> Any:
-    """What is passed on undecoded must fit into one line of a stream."""
-    if isinstance(value, list):
-        return [_echoed(each) for each in value]
-    if isinstance(value, msgspec.Raw) and (b"\n" in (text := bytes(value)) or b"\r" in text):
-        return msgspec.Raw(msgspec.json.format(text, indent=-1))
-    return value
+def _asked(fields: _Body, choice: Any, items: Sequence[msgspec.Raw]) -> Asked:
+    seals = SEALED in map(bytes, fields.include or ())
+    return Asked(told_again(fields, choice), seals, None if fields.store is False else tuple(items))

@@ -98,7 +98,7 @@ SOURCES = [
 @pytest.mark.parametrize(("source", "text"), SOURCES)
 def test_documents_keep_their_text(source, text):
     assert user_text({"type": "document", "source": source, "citations": {"enabled": True}}) == text
-    assert user_text({"type": "document", "source": source, "title": "T", "context": "C"}) == f"T\n{text}"
+    assert user_text({"type": "document", "source": source, "title": "T", "context": "C"}) == f"T\nC\n{text}"
 
 
 def test_images_and_search_results():

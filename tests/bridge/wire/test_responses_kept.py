@@ -55,7 +55,7 @@ def test_an_item_is_listed_with_all_that_it_came_with():
     assert b'"weight":1e999,"big":123456789012345678901234567890' in listed
     (item,) = json.loads(listed)["data"]
     assert (item["type"], item["content"][0]["text"]) == ("message", "one")
-    assert bytes(stored.find(ID, item["id"])) == odd
+    assert bytes(stored.by_id(ID)[item["id"]]) == odd
 
 
 def test_pages_follow_one_another_latest_first():
@@ -70,9 +70,9 @@ def test_pages_follow_one_another_latest_first():
 
 def test_every_id_of_the_list_finds_its_item():
     ids = [item["id"] for item in page(order="asc")["data"]]
-    assert [json.loads(bytes(kept().find(ID, id_))) for id_ in ids] == ITEMS
-    assert kept(output=[{"id": "msg_9"}]).find(ID, "msg_9")
-    assert kept().find(ID, "msg_9") is None
+    assert [json.loads(bytes(kept().by_id(ID)[id_])) for id_ in ids] == ITEMS
+    assert kept(output=[{"id": "msg_9"}]).by_id(ID)["msg_9"]
+    assert "msg_9" not in kept().by_id(ID)
 
 
 @pytest.mark.parametrize("limit", ["0", "101", "many", "-1", "", "9" * 5000])

@@ -149,11 +149,19 @@ def test_the_history_of_hosted_tools_keeps_what_has_text(called, came, name, tex
     assert result == Message("tool", text, tool_call_id="c")
 
 
+def test_an_item_of_an_unknown_type_is_named_when_nothing_else_is_said():
+    error = refused({"type": "reasoning"}, {"type": "banana"})
+    assert (error.param, error.code) == (("input", 1, "type"), "invalid_value")
+    assert "'banana'" in error.message
+    assert "says anything" in refused({"type": "reasoning"}).message
+
+
 def test_what_has_no_text_is_left_out():
     items = [{"type": "web_search_call", "id": "ws", "action": {"query": "q"}}, {"type": "compaction", "id": "x"},
              {"type": "additional_tools", "tools": []}, {"type": "future_item", "beam": {}},
              {"type": "mcp_call", "id": "m", "name": "n", "output": "found"}]  # fmt: skip
-    assert parse(user(), *items).messages[1:] == (Message("assistant", "found"),)
+    lost = ("compaction of another service", "item of type 'future_item'")
+    assert parse(user(), *items).messages[1:] == (Message("assistant", "found", lost=lost),)
 
 
 def test_tools_are_flat_or_nested_and_hosted_ones_are_left_out():
@@ -277,12 +285,48 @@ def test_the_response_tells_what_the_request_set():
         "instructions": "Be brief. \u2028 世界", "max_output_tokens": 7, "max_tool_calls": 3, "metadata": {"a": "b"},
         "parallel_tool_calls": False, "prompt_cache_key": "k", "reasoning": {"effort": "high", "summary": "auto"},
         "safety_identifier": "s", "service_tier": "flex", "store": False, "temperature": 0.5, "truncation": "auto",
+        "presence_penalty": 0.5, "frequency_penalty": -0.5,
         "text": {"format": {"type": "json_object"}, "verbosity": "low"}, "tool_choice": "required", "top_p": 0.9,
         "tools": [LOOK, NAMESPACE, {"type": "web_search"}], "top_logprobs": 2, "user": "u",
     }  # fmt: skip
     pretty = json.dumps({"model": "m", "input": "Hi", **asked}, indent=2).encode()
     told = told_by(FORMAT.parse(pretty))
-    assert {name: told[name] for name in asked} == asked
+    names = set(asked) - {"tools"}
+    assert {name: told[name] for name in names} == {name: asked[name] for name in names}
+
+
+def test_tools_are_told_again_with_every_field_openai_has():
+    given = [LOOK, {"type": "function", "function": {**LOOK, "strict": False, "description": "d"}}, NAMESPACE,
+             {"type": "function", "name": "all", "description": "d", "parameters": SCHEMA, "strict": None},
+             {"type": "web_search"}]  # fmt: skip
+    given[1]["function"]["name"] = "nested"
+    look, nested, group, full, hosted = told_by(parse(tools=given))["tools"]
+    assert look == {"type": "function", "name": "look", "description": None, "parameters": None, "strict": True}
+    assert nested == look | {"name": "nested", "description": "d", "strict": False}
+    assert group["tools"] == [look | {"name": "read", "parameters": SCHEMA}, NAMESPACE["tools"][1]]
+    assert full == look | {"name": "all", "description": "d", "parameters": SCHEMA}
+    assert hosted == {"type": "web_search"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "told"),
+    [
+        ({"type": "function", "function": {"name": "look"}}, {"type": "function", "name": "look"}),
+        ({"type": "allowed_tools", "tools": [LOOK]}, {"type": "allowed_tools", "mode": "auto", "tools": [LOOK]}),
+        ({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [LOOK]}},
+         {"type": "allowed_tools", "mode": "required", "tools": [LOOK]}),
+        ({"type": "web_search"}, {"type": "web_search"}),
+    ],
+)  # fmt: skip
+def test_a_tool_choice_is_told_again_flat(choice, told):
+    assert told_by(parse(tools=[LOOK], tool_choice=choice))["tool_choice"] == told
+
+
+def test_what_is_too_large_is_not_repeated_in_every_event():
+    large = "x" * (1 << 20)
+    told = told_by(parse(instructions=large, tools=[LOOK], metadata={"a": "b"}))
+    assert (told["instructions"], told["metadata"], len(told["tools"])) == (None, {"a": "b"}, 1)
+    assert told_by(parse(tools=[LOOK | {"description": large}]))["tools"] == []
 
 
 @pytest.mark.parametrize(
@@ -318,6 +362,25 @@ def test_the_response_tells_what_the_request_set():
         ({"prompt": {"id": "p"}}, ("prompt",), "unsupported_parameter"),
         ({"conversation": "conv_1"}, ("conversation",), "conversation_not_found"),
         ({"conversation": {"id": "conv_1"}}, ("conversation",), "conversation_not_found"),
+        ({"conversation": "conv_1", "previous_response_id": PREVIOUS}, ("conversation",),
+         "mutually_exclusive_parameters"),
+        ({"conversation": 5}, ("conversation",), "invalid_type"),
+        ({"metadata": "nonsense"}, ("metadata",), "invalid_type"),
+        ({"metadata": {"a": 1}}, ("metadata", "a"), "invalid_type"),
+        ({"metadata": {"a": "b" * 513}}, ("metadata", "a"), "invalid_value"),
+        ({"metadata": {"a" * 65: "b"}}, ("metadata",), "invalid_value"),
+        ({"metadata": {str(each): "b" for each in range(17)}}, ("metadata",), "invalid_value"),
+        ({"truncation": "nonsense"}, ("truncation",), "invalid_value"),
+        ({"truncation": {"type": "auto"}}, ("truncation",), "invalid_type"),
+        ({"service_tier": "nonsense"}, ("service_tier",), "invalid_value"),
+        ({"service_tier": 5}, ("service_tier",), "invalid_type"),
+        ({"user": ["u"]}, ("user",), "invalid_type"),
+        ({"safety_identifier": "x" * 513}, ("safety_identifier",), "invalid_value"),
+        ({"prompt_cache_key": {}}, ("prompt_cache_key",), "invalid_type"),
+        ({"reasoning": {"effort": 5}}, ("reasoning", "effort"), "invalid_type"),
+        ({"background": "yes"}, ("background",), "invalid_type"),
+        ({"max_tool_calls": 0}, ("max_tool_calls",), "invalid_value"),
+        ({"presence_penalty": "high"}, ("presence_penalty",), "invalid_type"),
         ({"previous_response_id": PREVIOUS}, ("previous_response_id",), "previous_response_not_found"),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, ("input", 0, "id"), "invalid_value"),
         ({"input": [{"id": "msg_1"}]}, ("input", 0, "id"), "invalid_value"),

@@ -1,0 +1,50 @@
+"""What comes beside a message's text: pictures, which are uploaded, and what can only be named in a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bridge.chat.request import Message
+
+MOST_NAMED = 8
+LONGEST_NAMED = 80
+
+
+class Attached:
+    """Collects what one message brings."""
+
+    __slots__ = ("images", "lost")
+
+    def __init__(self) -> None:
+        self.images: list[str] = []
+        """URLs, in the order in which `[image]` stands for them in the text."""
+        self.lost: list[str] = []
+        """What is not passed on, in words."""
+
+    def lose(self, what: str, name: str = "") -> None:
+        """Note what is not passed on; `name` is the client's word for it."""
+        self.lost.append(f"{what} {_printable(name)}" if name else what)
+
+    def add(self, other: Attached) -> None:
+        """Take over what another collected."""
+        self.images += other.images
+        self.lost += other.lost
+
+
+def warning_of(messages: Iterable[Message]) -> str:
+    """What the client is told of all that is not passed on, in ASCII and within a bound; "" if there is nothing."""
+    lost = [what for message in messages if message.lost for what in message.lost]
+    if not lost:
+        return ""
+    counted = dict.fromkeys(lost, 0)
+    for what in lost:
+        counted[what] += 1
+    named = [what if times == 1 else f"{what} ({times} times)" for what, times in list(counted.items())[:MOST_NAMED]]
+    if len(counted) > MOST_NAMED:
+        named.append(f"{len(counted) - MOST_NAMED} more")
+    return f"not passed on, as only text and pictures are: {', '.join(named)}"
+
+
+def _printable(name: str) -> str:
+    cut = name if len(name) <= LONGEST_NAMED else name[: LONGEST_NAMED - 3] + "..."
+    return ascii(cut)

@@ -1,0 +1,146 @@
+"""Files in a request: those that are text become text, whatever their spelling; the others are named in a warning."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import codecs
+import re
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from bridge.wire.attached import Attached
+
+FILE = "[file]"
+"""What stands in the text for a file that cannot be read."""
+
+IMAGE = "[image]"
+PICTURES = ("image/png", "image/jpeg", "image/jpg", "image/gif", "image/webp")
+LARGEST_TEXT = 8 << 20
+SNIFFED = 4096
+"""Characters of base64 in which bytes must look like text before all of them are decoded."""
+
+KINDS = {"application/pdf": "PDF", "image": "picture", "audio": "audio", "video": "video", "font": "font"}
+"""Words for files of a type that is no text."""
+
+BINARY = ("application/pdf", "application/zip", "application/msword", "image/", "audio/", "video/", "font/",
+          "application/vnd.openxmlformats", "application/vnd.ms-", "application/vnd.oasis")  # fmt: skip
+TEXTUAL = ("image/svg+xml",)
+MAGIC = (b"%PDF-", b"PK\x03\x04", b"\x7fELF", b"\x1f\x8b", b"\xd0\xcf\x11\xe0")
+
+_DATA_URL = re.compile(r"data:(?P<type>[^,]{0,200}?)(?P<base64>;base64)?,", re.IGNORECASE)
+_CHARSET = re.compile(r";\s*charset=\"?(?P<name>[\w.:-]+)", re.IGNORECASE)
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_ENCODINGS = ("utf-8", "utf-16", "utf-32", "gb18030", "gbk", "gb2312", "big5", "shift_jis", "euc-jp", "euc-kr",
+              "latin-1", "iso8859-1", "iso8859-15", "cp1252", "cp1251", "koi8-r", "ascii")  # fmt: skip
+_KNOWN_ENCODINGS = frozenset(codecs.lookup(name).name for name in _ENCODINGS)
+
+
+class File(msgspec.Struct):
+    """A file as any format gives it. `data` is base64, a `data:` URL, or with `plain` the text itself."""
+
+    name: str = ""
+    type: str = ""
+    data: str = ""
+    url: str = ""
+    plain: bool = False
+
+
+class _Content(msgspec.Struct):
+    type: str
+    data: bytes | None
+    """None: it cannot be decoded, or need not be."""
+
+
+def read_file(file: File, attached: Attached, placeholder: str = FILE) -> str:
+    """The text that stands for the file; pictures and what is lost are noted."""
+    if not file.data:
+        attached.lose("file at a URL" if file.url else "file that is not in the request", file.name or file.url)
+        return placeholder
+    if file.plain:
+        return file.data
+    if (picture := _picture(file)) is not None:
+        attached.images.append(picture)
+        return IMAGE
+    content = _content(file)
+    text = None if content.data is None else _text(content)
+    if text is None:
+        attached.lose(_kind(content), file.name)
+        return placeholder
+    return text
+
+
+def titled(name: str, text: str) -> str:
+    """The text under the name of its file."""
+    shown = "".join(each if each.isprintable() else " " for each in name[:256])
+    return f"{shown}\n{text}" if shown and text else shown or text
+
+
+def _picture(file: File) -> str | None:
+    head = _DATA_URL.match(file.data)
+    declared = _plain_type(head["type"] if head else file.type)
+    if declared not in PICTURES:
+        return None
+    return file.data if head else f"data:{declared};base64,{file.data}"
+
+
+def _content(file: File) -> _Content:
+    head = _DATA_URL.match(file.data)
+    declared = (head["type"] if head else "") or file.type
+    start = head.end() if head else 0
+    if _is_binary(_plain_type(declared)) or len(file.data) - start > LARGEST_TEXT * 4 // 3:
+        return _Content(declared, None)
+    if head and not head["base64"]:
+        return _Content(declared, unquote_to_bytes(file.data[start:]))
+    encoded = file.data[start:] if head else file.data
+    beginning = "".join(encoded[:SNIFFED].split())
+    sniffed = _decoded(encoded if len(encoded) <= SNIFFED else beginning[: len(beginning) // 4 * 4])
+    if sniffed is None and not head:
+        return _Content(declared, file.data.encode("utf-8", "replace"))  # no base64: the text itself
+    if sniffed is None or sniffed.startswith(MAGIC):
+        return _Content("application/pdf" if sniffed and sniffed.startswith(b"%PDF-") else declared, None)
+    return _Content(declared, _decoded(encoded))
+
+
+def _decoded(encoded: str) -> bytes | None:
+    """The bytes, with or without line breaks, padding and the alphabet of URLs; None if it is no base64."""
+    compact = "".join(encoded.split()).translate({45: 43, 95: 47}).rstrip("=")
+    try:
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _text(content: _Content) -> str | None:
+    """The text, if the bytes are one."""
+    data = content.data or b""
+    try:
+        text = data.decode(_encoding(content))
+    except UnicodeDecodeError:
+        return None
+    return None if _CONTROLS.search(text) else text
+
+
+def _encoding(content: _Content) -> str:
+    if (content.data or b"").startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    charset = _CHARSET.search(content.type)
+    try:
+        named = codecs.lookup(charset["name"]).name if charset else "utf-8"
+    except LookupError:
+        named = "utf-8"
+    return "utf-8-sig" if named == "utf-8" or named not in _KNOWN_ENCODINGS else named
+
+
+def _plain_type(declared: str) -> str:
+    return declared.partition(";")[0].strip().lower()
+
+
+def _is_binary(declared: str) -> bool:
+    return declared.startswith(BINARY) and declared not in TEXTUAL
+
+
+def _kind(content: _Content) -> str:
+    declared = _plain_type(content.type)
+    return KINDS.get(declared) or KINDS.get(declared.partition("/")[0]) or "file"

@@ -1,0 +1,196 @@
+"""
+The parts of a message's content, as OpenAI spells them in both of its formats.
+
+The spellings of others are read too: results of tools come as MCP or Anthropic spell them, and as the JSON text of such
+a list.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from bridge.wire.attached import Attached
+from bridge.wire.bodies import Flaw, Path, decode, text_at, type_words
+from bridge.wire.bounds import is_crowded, shown
+from bridge.wire.documents import IMAGE, File, read_file, titled
+
+TEXTS = ("text", "input_text", "output_text", "summary_text", "reasoning_text")
+IMAGES = ("image_url", "input_image", "image", "computer_screenshot")
+FILES = ("file", "input_file", "document", "resource")
+LOST = {"input_audio": "audio", "audio": "audio", "input_video": "video", "video_url": "video", "video": "video"}
+"""Parts that cannot be passed on, and what stands for them in the text."""
+
+_LIST = re.compile(r"\s*[\[{]")
+_PICTURE = re.compile(r'"type"\s*:\s*"(?:image|input_image|image_url|computer_screenshot)"')
+_PICTURE_URL = re.compile(r"data:image/|https?://", re.IGNORECASE)
+_BASE64 = re.compile(r"[A-Za-z0-9+/_=\s-]{16}")
+
+
+class Part(msgspec.Struct, gc=False):
+    """A part of any type. What differs by type is read when the type is known."""
+
+    type: str | None = None
+    text: Any = None
+    refusal: Any = None
+    image_url: Any = None
+    file_id: Any = None
+    source: msgspec.Raw = msgspec.Raw()
+    data: Any = None
+    mime_type: Any = msgspec.field(default=None, name="mimeType")
+    file: msgspec.Raw = msgspec.Raw()
+    file_data: Any = None
+    file_url: Any = None
+    filename: Any = None
+    resource: msgspec.Raw = msgspec.Raw()
+
+
+class _Source(msgspec.Struct, gc=False):
+    """Anthropic's `source`, OpenAI's `file`, MCP's `resource`."""
+
+    type: str | None = None
+    media_type: str | None = None
+    mime_type: str | None = msgspec.field(default=None, name="mimeType")
+    data: str | None = None
+    url: str | None = None
+    file_data: str | None = None
+    file_id: str | None = None
+    filename: str | None = None
+    text: str | None = None
+    blob: str | None = None
+    uri: str | None = None
+
+
+class _Wrapped(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """The result of an MCP tool."""
+
+    content: list[Part]
+    is_error: bool | None = msgspec.field(default=None, name="isError")
+
+
+_SOURCE = msgspec.json.Decoder(_Source | None)
+_PACKED = msgspec.json.Decoder(list[Part] | _Wrapped)
+Content = str | list[Part] | None
+
+
+def read_content(content: Content, at: Path, attached: Attached) -> str:
+    """The texts of all parts, one per line."""
+    if not isinstance(content, list):
+        return content or ""
+    texts = [read_part(part, (*at, index), attached) for index, part in enumerate(content)]
+    return "\n".join(text for text in texts if text)
+
+
+def read_result(content: Content, at: Path, attached: Attached) -> str:
+    """What a tool gave back; a lone text may be the JSON of parts."""
+    if isinstance(content, list) and len(content) == 1 and content[0].type in TEXTS:
+        content = text_at(content[0].text, (*at, 0, "text"))
+    return unpacked(content, attached) if isinstance(content, str) else read_content(content, at, attached)
+
+
+def unpacked(text: str, attached: Attached) -> str:
+    """The text, or what the parts say whose JSON it is: only if there is a picture among them, else to the letter."""
+    if not (_LIST.match(text) and _PICTURE.search(text)) or is_crowded(json := text.encode("utf-8", "replace")):
+        return text
+    inside = Attached()
+    try:
+        found = decode(_PACKED, json)
+        parts = found.content if isinstance(found, _Wrapped) else found
+        if not all(map(_is_plain, parts)):
+            return text
+        told = read_content(parts, (), inside)
+    except Flaw:
+        return text
+    if not inside.images:
+        return text
+    attached.add(inside)
+    return told
+
+
+def read_part(part: Part, at: Path, attached: Attached) -> str:
+    """What stands for the part in the text; "" for nothing. Raise a Flaw for one that lacks what its type needs."""
+    match part.type:
+        case known if known in TEXTS:
+            return text_at(part.text, (*at, "text"))
+        case "refusal":
+            return text_at(part.refusal, (*at, "refusal"))
+        case None:
+            raise Flaw("missing_required_parameter", (*at, "type"))
+        case known if known in IMAGES:
+            attached.images.append(_image(part, at))
+            return IMAGE
+        case known if known in FILES:
+            file = _file(part, at)
+            return titled(file.name, read_file(file, attached))
+        case known if known in LOST:
+            attached.lose(LOST[known])
+            return f"[{LOST[known]}]"
+        case _:
+            return _unknown(part, attached)
+
+
+def _unknown(part: Part, attached: Attached) -> str:
+    if isinstance(part.text, str):
+        return part.text
+    attached.lose("part of type", shown(part.type or ""))
+    return ""
+
+
+def _image(part: Part, at: Path) -> str:
+    """The address of an image; some clients send it bare, without the object around it, or as Anthropic or MCP do."""
+    if len(part.source):
+        return _source_image(decode(_SOURCE, part.source, (*at, "source")) or _Source(), (*at, "source"))
+    if isinstance(part.data, str):
+        kind = part.mime_type if isinstance(part.mime_type, str) else "image/png"
+        return f"data:{kind};base64,{part.data}"
+    where, url = (*at, "image_url"), part.image_url
+    if url is None and part.file_id is not None:
+        reason = "There are no uploaded files here: send `image_url` with a data URL."
+        raise Flaw("unsupported_parameter", (*at, "file_id"), reason=reason)
+    if isinstance(url, dict):
+        return text_at(url.get("url"), (*where, "url"))
+    if url is None or isinstance(url, str):
+        return text_at(url, where)
+    raise Flaw("invalid_type", where, expected="an object", got=type_words(url))
+
+
+def _source_image(source: _Source, at: Path) -> str:
+    if source.url:
+        return source.url
+    return f"data:{source.media_type or 'image/png'};base64,{text_at(source.data, (*at, 'data'))}"
+
+
+def _file(part: Part, at: Path) -> File:
+    """The file, wherever its type puts it."""
+    for name in ("file", "source", "resource"):
+        if len(raw := getattr(part, name)):
+            inner = decode(_SOURCE, raw, (*at, name)) or _Source()
+            plain = inner.text if inner.text is not None else inner.data if inner.type == "text" else None
+            return File(
+                name=inner.filename or inner.uri or _words(part.filename),
+                type=inner.media_type or inner.mime_type or "",
+                data=plain if plain is not None else inner.file_data or inner.data or inner.blob or "",
+                url=inner.url or "",
+                plain=plain is not None,
+            )
+    return File(name=_words(part.filename), data=_words(part.file_data), url=_words(part.file_url))
+
+
+def _words(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _is_plain(part: Part) -> bool:
+    """A part that is surely one, and not some other JSON: a text, or a picture whose bytes or address are there."""
+    if part.type in TEXTS:
+        return isinstance(part.text, str)
+    if part.type not in IMAGES:
+        return part.type in FILES or part.type in LOST
+    if isinstance(part.data, str):
+        return _BASE64.match(part.data) is not None
+    try:
+        return _PICTURE_URL.match(_image(part, ())) is not None
+    except Flaw:
+        return False

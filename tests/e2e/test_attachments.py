@@ -1,0 +1,40 @@
+"""Files that clients send: text reaches the model, everything else is named in a header, in every format."""
+
+import base64
+
+import pytest
+
+from tests.e2e.agents import APIS, ChatAgent, MessagesAgent
+
+
+@pytest.fixture(params=APIS, ids=lambda api: api.__name__.removesuffix("Agent"))
+def agent(gateway, request, stream):
+    return request.param(gateway, stream, tools=())
+
+
+def with_file(agent, question, data, kind, title):
+    """The content of a message with text and a file."""
+    encoded = base64.b64encode(data).decode()
+    if isinstance(agent, MessagesAgent):
+        source = {"type": "base64", "media_type": kind, "data": encoded}
+        return [{"type": "document", "source": source, "title": title}, {"type": "text", "text": question}]
+    file = {"filename": title, "file_data": f"data:{kind};base64,{encoded}"}
+    if isinstance(agent, ChatAgent):
+        return [{"type": "file", "file": file}, {"type": "text", "text": question}]
+    return [{"type": "input_file", **file}, {"type": "input_text", "text": question}]
+
+
+def test_a_text_reaches_the_model(gateway, agent):
+    question = f"what does the file say to {agent.name}?"
+    done = agent.ask(with_file(agent, question, b"# Title\nhello QX", "text/markdown", "notes.md"))
+    (asked,) = gateway.asks(question)
+    assert "notes.md\n# Title\nhello QX" in asked["questionText"]
+    assert "x-lingma-warning" not in done.headers
+
+
+def test_a_pdf_is_named_in_a_header(gateway, agent):
+    question = f"what does the PDF say to {agent.name}?"
+    done = agent.ask(with_file(agent, question, b"%PDF-1.4\n", "application/pdf", "报告.pdf"))
+    assert done.headers["x-lingma-warning"].endswith(r"PDF '\u62a5\u544a.pdf'")
+    (asked,) = gateway.asks(question)
+    assert "JVBERi" not in asked["questionText"]
