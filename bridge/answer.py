@@ -31,6 +31,8 @@ from bridge.lingma.tool_config import tool_config
 from bridge.lingma.turn import Turn
 from bridge.plan import TurnPlan
 from bridge.pool.pool import Lease, Pool, retry_hint
+from bridge.prompt.calls import Reading
+from bridge.prompt.compose import headings
 from bridge.prompt.emulation import Offer
 from bridge.prompt.reader import Reader, ReadOptions
 from bridge.record import TurnRecord
@@ -123,7 +125,7 @@ class Answer:
         request, plan, offer = self._request, self._plan, None
         prefix, new_id = CALL_IDS[request.provider], self._services.new_id
         if not request.tools and plan.shown is None:
-            return Reader(_ALL_THOUGHTS if plan.thinking else _TEXT_ONLY, new_id)
+            return Reader(_ALL_THOUGHTS if plan.thinking else _TEXT_ONLY, new_id, self._conversation.nonce)
         if plan.emulates:
             offer = Offer(
                 tools=request.tools,
@@ -131,6 +133,7 @@ class Answer:
                 parallel=request.parallel_tool_calls,
                 nonce=self._conversation.nonce,
                 stream=request.stream,
+                reading=self._reading(),
             )
         options = ReadOptions(
             thinking=plan.thinking,
@@ -140,7 +143,16 @@ class Answer:
             forced=request.forced_tool if plan.shown else None,
             forced_id=f"{prefix}fallback_0",
         )
-        return Reader(options, lambda: prefix + new_id()[:24])
+        return Reader(options, lambda: prefix + new_id()[:24], self._conversation.nonce)
+
+    def _reading(self) -> Reading:
+        """What counts as a call. One that the request says is nobody's order, unless the model itself said it."""
+        messages, conversation = self._request.messages, self._conversation
+        return Reading(
+            guesses=self._plan.profile.native_calls and not conversation.has_called,
+            texts=lambda: [message.text for message in messages],
+            headings=headings(conversation.nonce),
+        )
 
     # -- the reply ------------------------------------------------------------------------------------------------
 
@@ -291,7 +303,8 @@ class Answer:
 
     def _remember(self, session_id: str) -> None:
         reader = self._reader
-        self._conversation.remember(self._instance.affinity, session_id, reader.text, reader.calls)
+        affinity, called = self._instance.affinity, reader.has_called
+        self._conversation.remember(affinity, session_id, reader.text, reader.calls, called=called)
 
     def _is_retriable_loss(self, error: GatewayError) -> bool:
         return isinstance(error, ConnectionLost) and not self._teller.begun and not self._last_try

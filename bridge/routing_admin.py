@@ -217,7 +217,7 @@ class PromptTemplateAdmin(RoutingAdmin):
     search_fields = ("pattern", "note", "template")
     readonly_fields = ("preview",)
     fieldsets: ClassVar = [
-        (None, {"fields": ["pattern", "note", "template", "description_chars"]}),
+        (None, {"fields": ["pattern", "note", "template", "description_chars", "native_calls"]}),
         ("When it counts", {"fields": ["position", "enabled"]}),
         ("Preview", {"fields": ["preview"]}),
     ]

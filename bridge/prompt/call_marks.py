@@ -78,7 +78,9 @@ class Marks:
 
     def telling(self, tail: str, headings: Sequence[str]) -> str:
         """What of the end of a reply may be told: no part of the secret."""
-        secret = any(len(each) > len(tail) > len(_BARE) and each.startswith(tail) for each in (self.opener, self.closer))
+        secret = any(
+            len(each) > len(tail) > len(_BARE) and each.startswith(tail) for each in (self.opener, self.closer)
+        )
         return "" if secret or begins_heading(tail, headings) else tail
 
     def without(self, text: str) -> str:

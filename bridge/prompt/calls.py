@@ -14,13 +14,12 @@ from bridge.prompt.call_marks import FENCE, MORE, UNMARKED, Marks, fence_body
 from bridge.prompt.dialects import Guessed
 from bridge.prompt.envelope import Envelope
 from bridge.prompt.guesses import Guess, Outcome, read_whole
-from bridge.prompt.quoting import occurs, stands_free
+from bridge.prompt.quoting import in_fence, occurs, stands_free
+from bridge.prompt.spoken import MOST_SPACE, SPACE, Spoken
 from bridge.prompt.tool_names import ToolNames
 
-_MOST_SPACE = 64
 _AT_ONCE = 4096
 _MOST_GUESSES = 64  # that turn out to be none, in one reply
-_SPACE = " \t\r\n"
 CUT_OFF = "the reply was cut off in the middle of the call"
 UNKNOWN = "there is no such tool"
 
@@ -80,22 +79,18 @@ class CallParser:
         self._plain = False
         self._held = ""
         self._rest = ""
-        self._said: list[str] = []
-        self._space = ""
-        self._gap = ""  # white space around calls, told when text follows
-        self._behind_call = False
+        self._spoken = Spoken()
         self._block = Block("", Envelope(self._names.find), fenced=False, quoted=False)
 
     def feed(self, text: str) -> list[CallEvent]:
         """What can be told now."""
         plain = self._plain and "<" not in text and "`" not in text and "[" not in text and text
-        if plain and text[-1] > " " and not self._space:
-            self._said.append(text)
+        if plain and text[-1] > " " and not self._spoken.space:
+            self._spoken.pieces.append(text)
             return [TextDelta(text)]
-        events: list[CallEvent] = []
         if plain:
-            self._say(text, events)
-            return events
+            return [*self._spoken.say(text)]
+        events: list[CallEvent] = []
         for at in range(0, len(text), _AT_ONCE):  # what is left is copied at every marker
             self._go_on(text[at : at + _AT_ONCE], events)
         return events
@@ -107,10 +102,7 @@ class CallParser:
             self._held = ""
             self._go_on(rest, events)
         self._held = ""
-        if self._space and not self._behind_call:
-            events.append(TextDelta(self._space))
-        self._space = ""
-        return events
+        return events + self._spoken.end()
 
     def _go_on(self, text: str, events: list[CallEvent]) -> None:
         """Read on; what turns out to be no call is read again, a piece at a time."""
@@ -122,7 +114,8 @@ class CallParser:
                 mode = self._mode
                 text = mode(self, text, events)
             self._held = text
-        self._plain = self._mode == CallParser._text and bool(self._said) and not (self._held or self._behind_call)
+        spoken = self._spoken
+        self._plain = self._mode == CallParser._text and bool(spoken.pieces) and not (self._held or spoken.behind_call)
 
     def _at_end(self, held: str, events: list[CallEvent]) -> str | None:
         """The reply ends in some mode: what is to be read once more as text, None for nothing."""
@@ -146,13 +139,13 @@ class CallParser:
         """Look for what begins a call, and for what ends the reply."""
         at = 0
         while True:
-            new_line = self._new_line
+            new_line = self._spoken.begins_line
             low, high, sign = self._marks.first(text, at, new_line=new_line)
             if not sign:
                 low = self._marks.possible(text, self._headings, new_line=new_line)
                 return self._cut(text, low, low, events)
             if sign == "close":
-                quoted, text = self._is_quoted(text[:low]), self._cut(text, low, high, events)
+                quoted, text = self._spoken.ends_in_tick(text[:low]), self._cut(text, low, high, events)
                 self._say("</call>" if quoted else "", events)
                 at = 0
             elif (sign == "heading" and not text.startswith(self._headings, low)) or (
@@ -164,7 +157,7 @@ class CallParser:
 
     def _begin(self, sign: str, text: str, low: int, high: int, events: list[CallEvent]) -> str:
         """Something begins that is no text."""
-        may_guess, quoted = self._may_guess(low), self._is_quoted(text[:low])
+        may_guess, quoted = self._may_guess(low), self._spoken.ends_in_tick(text[:low])
         rest = self._cut(text, low, low if sign == "start" else high, events)
         if sign == "open":
             self._open(text[low:high], fenced=False, quoted=quoted)
@@ -174,7 +167,7 @@ class CallParser:
             self._in_fence_guess = may_guess
             self._mode = CallParser._head
         else:
-            self._space = ""
+            self._spoken.space = ""
             self._mode = CallParser._nothing
         return rest
 
@@ -185,35 +178,7 @@ class CallParser:
         return text[high:]
 
     def _say(self, text: str, events: list[CallEvent]) -> None:
-        """Tell text, but for white space at its end: a call may follow. That around calls waits for text behind them."""
-        if self._behind_call:
-            bare = text.lstrip()
-            self._space = (self._space + text[: len(text) - len(bare)])[-_MOST_SPACE:]
-            if not bare:
-                return
-            around = max(self._gap, self._space, key=len) if self._said else ""
-            text, self._space, self._gap, self._behind_call = around + bare, "", "", False
-        if not text:
-            return
-        text = self._space + text
-        told = max(len(text.rstrip(_SPACE)), len(text) - _MOST_SPACE)
-        self._space = text[told:]
-        if told:
-            self._said.append(text[:told])
-            events.append(TextDelta(text[:told]))
-
-    @property
-    def _new_line(self) -> bool:
-        """What comes next begins a line."""
-        if self._space:
-            return self._space[-1] == "\n"
-        return self._behind_call or not self._said
-
-    def _is_quoted(self, before: str) -> bool:
-        """Whether a backtick was the last thing before."""
-        if before or self._space or not self._said:
-            return before[-1:] == "`"
-        return self._said[-1][-1] == "`"
+        events += self._spoken.say(text)
 
     # -- guesses --------------------------------------------------------------------------------------------------
 
@@ -245,23 +210,18 @@ class CallParser:
 
     def _are_own(self, calls: Sequence[Guessed]) -> bool:
         """The model gives them by itself, and shows them to nobody."""
-        if not stands_free("".join((*self._said, self._space))):
+        if not stands_free(self._spoken.text):
             return False
         return not occurs([quote for call in calls for quote in call.quotes], self._reading.texts())
 
     def _tell_whole(self, calls: Sequence[Guessed], events: list[CallEvent]) -> None:
-        self._before_call()
+        self._spoken.call()
         for call in calls:
             tool = call.tool
             events.append(ToolCallStarted(self._new_id(), tool.wire_name or tool.name, tool.namespace, tool.custom))
             events += [ToolCallDelta(call.arguments)] if call.arguments else []
             events.append(ToolCallEnded())
-        self._behind_call = True
-
-    def _before_call(self) -> None:
-        """White space before a call is told only when text follows it."""
-        self._gap = max(self._gap, self._space, key=len)
-        self._space = ""
+        self._spoken.behind_call = True
 
     # -- fences ---------------------------------------------------------------------------------------------------
 
@@ -272,7 +232,7 @@ class CallParser:
             return text
         opener = self._marks.opener
         if body >= 0 and text[body] == "<":
-            if text.startswith(opener, body):
+            if text.startswith(opener, body) and not in_fence(self._spoken.text):
                 high = body + len(opener)
                 self._open(FENCE + text[:high], fenced=True, quoted=False)
                 return text[high:]
@@ -327,7 +287,7 @@ class CallParser:
         if not block.told and envelope.tool:
             block.told = self.marked = True
             block.raw.clear()
-            self._before_call()
+            self._spoken.call()
             tool = envelope.tool
             events.append(ToolCallStarted(self._new_id(), tool.wire_name or tool.name, tool.namespace, tool.custom))
         if envelope.out:
@@ -343,7 +303,7 @@ class CallParser:
         if self._block.muted:
             self._flawed(events)
         self._mode = CallParser._behind
-        self._behind_call = True
+        self._spoken.behind_call = True
         self._headings = (*self._reading.headings, *UNMARKED)
         self._block.ends = self._marks.ends(fenced=self._block.fenced)
 
@@ -410,12 +370,12 @@ class CallParser:
     def _behind(self, text: str, events: list[CallEvent]) -> str:
         """Behind a call's object: its end, or one more object."""
         block = self._block
-        bare = text.lstrip(_SPACE if block.closed else f"{_SPACE},]}}")
-        space = "".join(filter(_SPACE.__contains__, text[: len(text) - len(bare)]))[-_MOST_SPACE:]
+        bare = text.lstrip(SPACE if block.closed else f"{SPACE},]}}")
+        space = "".join(filter(SPACE.__contains__, text[: len(text) - len(bare)]))[-MOST_SPACE:]
         while end := next((each for each in block.ends if bare.startswith(each)), ""):
             space, bare = "", bare[len(end) :]
             if block.fenced and end != FENCE:
-                bare = bare.lstrip(_SPACE)
+                bare = bare.lstrip(SPACE)
             block.ends = (FENCE,) if block.fenced and end != FENCE else ()
             block.closed = True
         if bare[:1] == "{" and not block.closed:
@@ -447,6 +407,6 @@ class CallParser:
         if calls := read_whole(body, self._names.find):
             self.marked = True
             return self._tell_whole(calls, events)
-        self._before_call()
+        self._spoken.call()
         events.append(Flawed(block.envelope.name, block.reason, block.source))
         return None

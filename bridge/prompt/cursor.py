@@ -1,4 +1,4 @@
-"""A place in a text of which more may come: tokens, tags and JSON are read from it, or it is clear that more is needed."""
+"""A place in a text of which more may come: tokens, tags and JSON are read from it, or more is needed."""
 
 from __future__ import annotations
 
@@ -69,9 +69,7 @@ class Cursor:
         return found
 
     def value(self, closers: tuple[str, ...], nexts: tuple[str, ...]) -> str:
-        """
-        A text up to the closing tag behind which the call goes on: one inside the text is a part of it. The tag is read.
-        """
+        """A text up to its closing tag, which is read too. One behind which the call does not go on is text."""
         start = low = self.at
         while True:
             end, closer = min(

@@ -36,6 +36,7 @@ def _both(*tags: str) -> tuple[str, ...]:
 
 _INVOKE, _INVOKE_END = _both("<invoke"), _both("</invoke>")
 _PARAMETER, _PARAMETER_END = _both("<parameter"), _both("</parameter>")
+_LIST_ENDS = (*_both("</function_calls>", "</tool_calls>"), "</minimax:tool_call>")
 
 
 class Guessed(msgspec.Struct, frozen=True):
@@ -56,18 +57,18 @@ class Dialects:
         self._find = find
         self._blocks: dict[str, Callable[[], None]] = {
             "<tool_call>": self._tool_call,
-            "<tool_calls>": lambda: self._listed("</tool_calls>"),
-            "<function_calls>": lambda: self._listed("</function_calls>"),
-            f"<{_DSML}function_calls>": lambda: self._listed(f"</{_DSML}function_calls>"),
-            f"<{_DSML}tool_calls>": lambda: self._listed(f"</{_DSML}tool_calls>"),
-            "<minimax:tool_call>": lambda: self._listed("</minimax:tool_call>"),
-            "<function=": self._function,
-            "<invoke": self._invoke,
-            f"<{_DSML}invoke": self._invoke,
+            "<tool_calls>": self._listed,
+            "<function_calls>": self._listed,
+            f"<{_DSML}function_calls>": self._listed,
+            f"<{_DSML}tool_calls>": self._listed,
+            "<minimax:tool_call>": self._listed,
+            "<function=": lambda: self._alone(self._function, "</tool_call>"),
+            "<invoke": lambda: self._alone(self._invoke, *_LIST_ENDS),
+            f"<{_DSML}invoke": lambda: self._alone(self._invoke, *_LIST_ENDS),
             "<|tool_calls_section_begin|>": lambda: self._section("<|tool_call_begin|>", "<|tool_calls_section_end|>"),
-            "<|tool_call_begin|>": self._kimi,
+            "<|tool_call_begin|>": lambda: self._alone(self._kimi, "<|tool_calls_section_end|>"),
             "<｜tool▁calls▁begin｜>": lambda: self._section("<｜tool▁call▁begin｜>", "<｜tool▁calls▁end｜>"),
-            "<｜tool▁call▁begin｜>": self._deepseek,
+            "<｜tool▁call▁begin｜>": lambda: self._alone(self._deepseek, "<｜tool▁calls▁end｜>"),
             FENCE: self._fence,
         }
 
@@ -109,6 +110,11 @@ class Dialects:
             raise NoCall(self._cursor.at)
         return tool
 
+    def _alone(self, read: Callable[[], None], *closers: str) -> None:
+        """A call before which the beginning of the block is missing; models forget it."""
+        read()
+        self._end(*closers)
+
     def _tool_call(self) -> None:
         """The tag that three families share."""
         cursor = self._cursor
@@ -132,7 +138,7 @@ class Dialects:
         self._cursor.settled = False
         return self._cursor.take(*openers)
 
-    def _listed(self, closer: str) -> None:
+    def _listed(self) -> None:
         """`<invoke …>` one after the other, or JSON."""
         cursor = self._cursor
         cursor.space()
@@ -143,7 +149,7 @@ class Dialects:
             self._invoke()
             while self._follows(*_INVOKE):
                 self._invoke()
-        self._end(closer)
+        self._end(*_LIST_ENDS)
 
     def _section(self, opener: str, closer: str) -> None:
         """Section tokens around calls."""
@@ -170,7 +176,7 @@ class Dialects:
         self._end(FENCE)
 
     def _objects(self, *, bare: bool) -> None:
-        """Objects one after the other, or a list of them. `bare`: a name alone is a call of a tool that needs no more."""
+        """Objects one after the other, or a list of them. `bare`: a name alone is a call too."""
         cursor = self._cursor
         while True:
             start = cursor.at
@@ -213,9 +219,7 @@ class Dialects:
             raise NoCall(self._cursor.at)
         arguments = "".join(envelope.out)
         quoted = json.dumps({"input": arguments}, ensure_ascii=False) if tool.custom else arguments
-        self.calls.append(
-            Guessed(tool, arguments, (text[start:at], *((quoted,) if quoted != "{}" else ())))
-        )
+        self.calls.append(Guessed(tool, arguments, (text[start:at], *((quoted,) if quoted != "{}" else ()))))
         return at
 
     # -- JSON behind the name -------------------------------------------------------------------------------------

@@ -18,6 +18,9 @@ from bridge.prompt.dialects import Dialects, Guessed
 MOST_HELD = 256 * 1024
 """Characters that are held; more is text."""
 
+_OFTEN = 512
+"""So many are looked at with each piece: most of what is no call shows that soon."""
+
 
 class Outcome(msgspec.Struct, frozen=True):
     """What became of the held text: calls at the end of the reply; or text, in which calls may be from `low` on.
@@ -35,7 +38,7 @@ class Guess:
     """
     Feed what follows the beginning of what may be a call; get an outcome as soon as there is one.
 
-    The text is looked at each time it has doubled, so the work stays in proportion to its length. What comes of it
+    A longer text is looked at each time it has doubled, so the work stays in proportion to its length. What comes of it
     depends on the text alone: it is looked at up to the first mark of the conversation, behind which a call is sure.
     """
 
@@ -57,7 +60,7 @@ class Guess:
         over = self._opener in recent or self._length > MOST_HELD
         if not over and self._length < self._look_at:
             return None
-        self._look_at = 2 * self._length
+        self._look_at = 2 * self._length if self._length > _OFTEN else 0
         held = "".join(self._pieces)
         outcome = self._look(held.partition(self._opener)[0][:MOST_HELD])
         if outcome is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from bridge.prompt.call_marks import STARTS
+
 MOST_SEARCHED = 4 << 20
 """Characters of a request that are looked at; of a longer one nothing can be said."""
 
@@ -12,12 +14,13 @@ _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
 
 
 def stands_free(before: str) -> bool:
-    """Whether what begins a line behind this text is in no code fence and goes on no quotation."""
+    """Whether what begins a line behind this text is in no code fence, and goes on no quotation and no block."""
     last = before.removesuffix("\n").rpartition("\n")[2]
-    return not last.lstrip().startswith(">") and not _in_fence(before)
+    return not (last.lstrip().startswith(">") or before.rstrip().endswith(STARTS) or in_fence(before))
 
 
-def _in_fence(text: str) -> bool:
+def in_fence(text: str) -> bool:
+    """Whether a code fence is open at its end."""
     fence = ""
     for found in _FENCE.finditer(text):
         marks, rest = found[1], found[2].strip()

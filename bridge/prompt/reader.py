@@ -20,6 +20,7 @@ from bridge.chat.events import (
 from bridge.chat.request import Tool
 from bridge.prompt.emulation import Emulation, Offer
 from bridge.prompt.fallback import ForcedAnswer
+from bridge.prompt.headings import HeadingGuard
 from bridge.prompt.service_calls import ServiceCalls
 from bridge.prompt.thinking import ThinkingSplitter
 
@@ -46,7 +47,8 @@ class ReadOptions(msgspec.Struct, frozen=True):
 class Reader:
     """A fold over one reply, or two when the first had to be corrected. `text` and `calls` are what was told."""
 
-    def __init__(self, options: ReadOptions, new_id: Callable[[], str]) -> None:
+    def __init__(self, options: ReadOptions, new_id: Callable[[], str], mark: str = "") -> None:
+        """`mark` is the session's, which stands in the headings of its prompts."""
         self._thinking = options.thinking
         self._splitter = ThinkingSplitter()
         self._emulation: Emulation | ForcedAnswer | None = None
@@ -54,6 +56,7 @@ class Reader:
             self._emulation = Emulation(options.offer, new_id)
         elif options.forced is not None:
             self._emulation = ForcedAnswer(options.forced, options.forced_id)
+        self._guard = HeadingGuard(mark) if mark and options.offer is None else None
         self._service_calls: ServiceCalls | None = None
         if options.service_calls is not None:
             self._service_calls = ServiceCalls(options.service_calls, options.tools, new_id)
@@ -95,6 +98,11 @@ class Reader:
         return self.waiting or (self._emulation is not None and self._emulation.calls > 0)
 
     @property
+    def has_called(self) -> bool:
+        """The model has called a tool between the session's marks."""
+        return isinstance(self._emulation, Emulation) and self._emulation.marked
+
+    @property
     def cut_off(self) -> bool:
         """The reply ended in the middle of a call."""
         return self._emulation is not None and self._emulation.cut_off
@@ -123,6 +131,8 @@ class Reader:
         text = "".join(texts)
         if not self._splitter.passes(text):
             self._read(self._splitter.feed(text), events)
+        elif self._guard is not None and not self._guard.passes(text):
+            self._read_text(self._guard.feed(text), events)
         elif self._emulation is not None:
             self._tell(self._emulation.feed(text), events)
         else:
@@ -134,6 +144,8 @@ class Reader:
         """The reply has ended: what was held back, unless it must be corrected."""
         events: list[ChatEvent] = []
         self._read(self._splitter.end(), events)
+        if self._guard is not None:
+            self._read_text(self._guard.end(), events)
         if self._emulation is not None:
             self._tell(self._emulation.end(), events)
         if self._service_calls is not None:
@@ -176,11 +188,20 @@ class Reader:
                 self._thoughts.append(part.text)
                 if self._thinking and not self._in_call:
                     events.append(part)
-            elif self._emulation is not None:
-                self._tell(self._emulation.feed(part.text), events)
+            elif self._guard is not None:
+                self._read_text(self._guard.feed(part.text), events)
             else:
-                self._text.append(part.text)
-                events.append(part)
+                self._read_text(part.text, events)
+
+    def _read_text(self, text: str, events: list[ChatEvent]) -> None:
+        """Text that is the model's own."""
+        if not text:
+            return
+        if self._emulation is not None:
+            self._tell(self._emulation.feed(text), events)
+        else:
+            self._text.append(text)
+            events.append(TextDelta(text))
 
     @property
     def _in_call(self) -> bool:
