@@ -19,7 +19,6 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from accounts.cells import cut
 from bridge.chat.request import AUTO, Tool
 from bridge.models import ModelAlias, PromptTemplate, RoutingRow
 from bridge.prompt.contract import contract
@@ -160,7 +159,7 @@ class ModelAliasAdmin(RoutingAdmin):
     @display(description="Names", header=True)
     def header(self, obj: ModelAlias) -> tuple[str, str]:
         """The pattern, and why it is there."""
-        return cut(obj.pattern), cut(obj.note)
+        return obj.pattern, obj.note
 
     @display(description="Lingma model", header=True)
     def target(self, obj: ModelAlias) -> tuple[str, str]:
@@ -218,7 +217,7 @@ class PromptTemplateAdmin(RoutingAdmin):
     search_fields = ("pattern", "note", "template")
     readonly_fields = ("preview",)
     fieldsets: ClassVar = [
-        (None, {"fields": ["pattern", "note", "template", "description_chars", "native_calls"]}),
+        (None, {"fields": ["pattern", "note", "template", "description_chars"]}),
         ("When it counts", {"fields": ["position", "enabled"]}),
         ("Preview", {"fields": ["preview"]}),
     ]
@@ -232,7 +231,7 @@ class PromptTemplateAdmin(RoutingAdmin):
     @display(description="Lingma models", header=True)
     def header(self, obj: PromptTemplate) -> tuple[str, str]:
         """The pattern, and why it is there."""
-        return cut(obj.pattern), cut(obj.note)
+        return obj.pattern, obj.note
 
     @display(description="As last saved")
     def preview(self, obj: PromptTemplate) -> SafeString:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bridge.chat.events import TextDelta, ThinkingDelta, ToolCallDelta
 from bridge.chat.request import Tool
-from bridge.prompt.calls import CallParser, Reading
+from bridge.prompt.calls import CallParser
 
 NONCE = "k3x9qa72mb"
 OPEN, CLOSE = f"<call:{NONCE}>", f"</call:{NONCE}>"
@@ -30,9 +30,9 @@ def merged(events):
     return together
 
 
-def parser(tools=TOOLS, **reading):
+def parser(tools=TOOLS):
     numbers = itertools.count(1)
-    return CallParser(NONCE, tools, lambda: f"call_{next(numbers)}", Reading(**reading))
+    return CallParser(NONCE, tools, lambda: f"call_{next(numbers)}")
 
 
 def fed(reader, pieces):
