@@ -27,8 +27,11 @@ from unfold.decorators import action, display
 
 from accounts import foreign_admin
 from accounts.apps import accounts_config
+from accounts.cells import VisibleText, cut
 from accounts.models import OUTCOME_COLOURS, ApiKey, Team, Usage, names_in
-from accounts.setups import setups
+from accounts.setups import setups_of
+
+SCOPES = ("metrics",)
 
 foreign_admin.take_over()
 admin.site.index_title = "Overview"
@@ -89,8 +92,11 @@ class ApiKeyForm(forms.ModelForm[ApiKey]):
         return ", ".join(names_in(self.cleaned_data["allowed_models"]))
 
     def clean_scopes(self) -> str:
-        """Without needless blanks and commas."""
-        return ", ".join(names_in(self.cleaned_data["scopes"]))
+        """Without needless blanks and commas, and with none that opens nothing."""
+        scopes = names_in(self.cleaned_data["scopes"])
+        if unknown := [scope for scope in scopes if scope not in SCOPES]:
+            raise forms.ValidationError(f"There is no scope {unknown[0]}. Known: {', '.join(SCOPES)}.")
+        return ", ".join(scopes)
 
     def clean_expires_at(self) -> datetime | None:
         """A new expiry lies ahead."""
@@ -159,7 +165,9 @@ class ApiKeyAdmin(ModelAdmin):
             "opts": self.opts,
             "key": obj,
             "secret": obj.secret,
-            "setups": setups(base_url, obj.secret, settings.ENV.default_model),
+            "setups": setups_of(
+                obj.allowed_models, base_url, obj.secret, settings.ENV.default_model, accounts_config().offered()
+            ),
         }
         page = TemplateResponse(request, "admin/accounts/apikey/once.html", context)
         page["Cache-Control"] = "no-store"
@@ -199,7 +207,7 @@ class ApiKeyAdmin(ModelAdmin):
     @display(description="Key", header=True, ordering="name")
     def header(self, obj: ApiKey) -> tuple[str, str]:
         """Its name and hint."""
-        return obj.name, obj.hint
+        return cut(obj.name), obj.hint
 
     @display(description="State", label={"live": "success", "expired": "warning", "revoked": "danger"})
     def state_label(self, obj: ApiKey) -> str:
@@ -245,6 +253,27 @@ class ProtocolFilter(DropdownFilter):
         return queryset.filter(protocol=self.value()) if self.value() else queryset
 
 
+class OutcomeFilter(DropdownFilter):
+    """By whose fault a turn ended, over all the words for it."""
+
+    title = "fault"
+    parameter_name = "outcome"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """What the first page counts."""
+        return [("failed", "failed here"), ("turned_away", "turned away by a limit or a mistake")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Turns that ended so."""
+        match self.value():
+            case "failed":
+                return queryset.failed()
+            case "turned_away":
+                return queryset.turned_away()
+            case _:
+                return queryset
+
+
 class InfinitePaginator(unfold_paginator.InfinitePaginator):  # unfold's templates know it by this name
     """Looks only at ids until it knows those of its page: a deep page joins fifty rows, not all before them."""
 
@@ -257,12 +286,12 @@ class InfinitePaginator(unfold_paginator.InfinitePaginator):  # unfold's templat
 
 
 @admin.register(Usage)
-class UsageAdmin(ModelAdmin):
+class UsageAdmin(VisibleText, ModelAdmin):
     """Turns, to be read only. Nothing here counts the table, so it may grow."""
 
     list_display = ("turn", "key", "asked", "outcome", "calls", "speed", "tokens")
     list_filter: ClassVar = [
-        ("status", ChoicesDropdownFilter), ProtocolFilter, ("agent", ChoicesDropdownFilter),
+        OutcomeFilter, ("status", ChoicesDropdownFilter), ProtocolFilter, ("agent", ChoicesDropdownFilter),
         ("api_key", AutocompleteSelectFilter), "started_at",
     ]  # fmt: skip
     list_filter_submit = True
@@ -314,13 +343,14 @@ class UsageAdmin(ModelAdmin):
     @display(description="Key", header=True)
     def key(self, obj: Usage) -> tuple[str, str]:
         """Whose turn."""
-        return (obj.api_key.short_name, obj.api_key.hint) if obj.api_key else ("deleted key", "")
+        return (cut(obj.api_key.name), obj.api_key.hint) if obj.api_key else ("deleted key", "")
 
     @display(description="Model", header=True)
     def asked(self, obj: Usage) -> tuple[str, str]:
         """What was asked for and how."""
-        how = f"{obj.protocol}, {'streamed' if obj.stream else 'plain'}"
-        return obj.model, f"{obj.get_agent_display()}, {how}" if obj.agent else how
+        means = obj.lingma_model if obj.lingma_model != obj.model else ""
+        how = [obj.get_agent_display(), obj.protocol, "streamed" if obj.stream else "plain", means]
+        return cut(obj.model), cut(", ".join(filter(None, how)))
 
     @display(description="Outcome", label=OUTCOME_COLOURS)
     def outcome(self, obj: Usage) -> tuple[str, str]:
@@ -330,7 +360,7 @@ class UsageAdmin(ModelAdmin):
     @display(description="Tools")
     def calls(self, obj: Usage) -> str:
         """What became of calls, and what was decided on those of the service."""
-        return Truncator(obj.tools).chars(48) if obj.tools else "–"
+        return cut(obj.tools) if obj.tools else "–"
 
     @display(description="First / total")
     def speed(self, obj: Usage) -> str:

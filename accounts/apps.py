@@ -1,5 +1,6 @@
 """The Django application."""
 
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from django.apps import AppConfig, apps
@@ -13,6 +14,8 @@ class AccountsConfig(AppConfig):
     verbose_name = "Access"
     redis_url: str
     pepper: bytes
+    offered: Callable[[], Iterable[str]] = staticmethod(tuple)
+    """The names of the models that can be had now. Whoever knows models puts it here."""
 
     def ready(self) -> None:
         """Read the settings once."""

@@ -6,18 +6,23 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Model, Q, QuerySet, Sum
+from django.db.models import Count, Model, QuerySet, Sum
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.timesince import timesince
 
-from accounts.models import OUTCOME_COLOURS, ApiKey, Usage
+from accounts.cells import cut
+from accounts.models import FAILED, OUTCOME_COLOURS, ApiKey, Usage
+from accounts.visible import visible
 
 MOST = 10_000  # counting stops here, so a busy day does not make the page slow
 LATEST = 10
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+BAD_SHARE = 0.05  # of the last hour's turns
 BUSIEST = 5
 
 
@@ -25,29 +30,53 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add figures and tables to the context of the index page, as far as the reader may see them."""
     may_see_usage = request.user.has_perm("accounts.view_usage")
     may_see_keys = request.user.has_perm("accounts.view_apikey")
-    since = timezone.now() - timedelta(days=1)
+    now = timezone.now()
     return context | {
-        "figures": [*(usage_figures(since) if may_see_usage else []), *(key_figures() if may_see_keys else [])],
-        "busiest": busiest_keys(since) if may_see_usage else None,
+        "figures": [*(usage_figures(now) if may_see_usage else []), *(key_figures() if may_see_keys else [])],
+        "busiest": busiest_keys(now - DAY) if may_see_usage else None,
         "turns": latest_turns() if may_see_usage else None,
+        "may_see_usage": may_see_usage,
         "may_add_key": request.user.has_perm("accounts.add_apikey"),
     }
 
 
-def usage_figures(since: datetime) -> list[dict[str, str]]:
-    """Turns of the last 24 hours."""
-    recent = Usage.objects.filter(started_at__gte=since)
-    page = reverse("admin:accounts_usage_changelist")
-    failed = counted(recent.filter(status=Usage.Status.ERROR))
+def usage_figures(now: datetime) -> list[dict[str, str]]:
+    """Turns of the last 24 hours; each figure leads to the very rows it counts."""
+    recent = Usage.objects.filter(started_at__gte=now - DAY)
+    failed = recent.failed()
     return [
-        {"name": "Turns in 24 hours", "value": counted(recent), "href": page},
+        {"name": "Turns in 24 hours", "value": counted(recent), "href": rows_since(now - DAY)},
         {
-            "name": "Errors in 24 hours",
-            "value": failed,
-            "href": f"{page}?status__exact=error",
-            "tone": "good" if failed == "0" else "bad",
+            "name": "Failed in 24 hours",
+            "value": counted(failed),
+            "href": rows_since(now - DAY, outcome="failed"),
+            "tone": tone(Usage.objects.filter(started_at__gte=now - HOUR)),
+        },
+        {
+            "name": "Turned away in 24 hours",
+            "value": counted(recent.turned_away()),
+            "href": rows_since(now - DAY, outcome="turned_away"),
         },
     ]
+
+
+def tone(latest: QuerySet[Usage]) -> str:
+    """Good while nothing fails, bad when a share of the latest turns does; one failure on a busy day is neither."""
+    sums = Usage.objects.filter(pk__in=newest(latest)).aggregate(all=Count("pk"), failed=Count("pk", filter=FAILED))
+    if not sums["failed"]:
+        return "good"
+    return "bad" if sums["failed"] >= BAD_SHARE * sums["all"] else ""
+
+
+def newest(rows: QuerySet[Usage]) -> QuerySet[Usage, Any]:
+    """The ids of as many of the newest as may be looked at for one page."""
+    return rows.order_by("-started_at").values("pk")[:MOST]
+
+
+def rows_since(since: datetime, **filters: Any) -> str:
+    """The address of the list of turns from then on, with these filters."""
+    page = reverse("admin:accounts_usage_changelist")
+    return f"{page}?{urlencode({**filters, 'started_at__gte': since.isoformat()})}"
 
 
 def key_figures() -> list[dict[str, str]]:
@@ -63,31 +92,40 @@ def counted(rows: QuerySet[Any, Model]) -> str:
 
 
 def busiest_keys(since: datetime) -> dict[str, Any] | None:
-    """The table of the keys with the most turns among the latest ones, None when there are none."""
-    latest = Usage.objects.filter(started_at__gte=since).order_by("-started_at").values("pk")[:MOST]
+    """The table of the keys with the most turns, None when there are none."""
+    recent = Usage.objects.filter(started_at__gte=since)
+    # On a busy day it begins later, so that it is whole and its links lead to what it counts.
+    capped = list(recent.order_by("-started_at").values_list("started_at", flat=True)[MOST : MOST + 1])
+    since = capped[0] if capped else since
     figures = (
-        Usage.objects.filter(pk__in=latest)
+        Usage.objects.filter(started_at__gte=since)
         .order_by()
         .values("api_key_id", "api_key__name")
         .annotate(
             turns=Count("pk"),
-            errors=Count("pk", filter=Q(status=Usage.Status.ERROR)),
+            failed=Count("pk", filter=FAILED),
             tokens_in=Sum("prompt_tokens"),
             tokens_out=Sum("completion_tokens"),
         )
         .order_by("-turns")[:BUSIEST]
     )
-    rows = [_busy_row(each) for each in figures]
-    return {"headers": ["Key", "Turns", "Errors", "Tokens in / out"], "rows": rows} if rows else None
+    rows = [_busy_row(each, since) for each in figures]
+    title = f"Busiest keys since {timezone.localtime(since):%Y-%m-%d %H:%M %Z}"
+    headers = ["Key", "Turns", "Failed", "Tokens in / out"]
+    return {"title": title, "headers": headers, "rows": rows} if rows else None
 
 
-def _busy_row(key: Mapping[str, Any]) -> list[str]:
-    errors = f"{key['errors']:,}"
+def _busy_row(key: Mapping[str, Any], since: datetime) -> list[str]:
+    turns, failed, key_id = f"{key['turns']:,}", f"{key['failed']:,}", key["api_key_id"]
+    tokens = f"{key['tokens_in']:,} / {key['tokens_out']:,}"
+    if not key_id:
+        return [DELETED, turns, failed, tokens]
+    of_key = {"api_key__id__exact": key_id}
     return [
-        _link(f"{_usage_of(key['api_key_id'])}", ApiKey.cut(key["api_key__name"])) if key["api_key_id"] else DELETED,
-        f"{key['turns']:,}",
-        _link(f"{_usage_of(key['api_key_id'])}&status__exact=error", errors) if key["errors"] else errors,
-        f"{key['tokens_in']:,} / {key['tokens_out']:,}",
+        _link(rows_since(since, **of_key), ApiKey.cut(key["api_key__name"])),
+        turns,
+        _link(rows_since(since, **of_key, outcome="failed"), failed) if key["failed"] else failed,
+        tokens,
     ]
 
 
@@ -102,8 +140,10 @@ def latest_turns() -> dict[str, Any] | None:
                 f"{timesince(turn.started_at, now, depth=1)} ago",
             ),
             turn.api_key.short_name if turn.api_key else DELETED,
-            turn.model,
-            render_to_string("unfold/helpers/label.html", {"text": turn.outcome, "type": OUTCOME_COLOURS[turn.status]}),
+            cut(turn.model),
+            render_to_string(
+                "unfold/helpers/label.html", {"text": visible(turn.outcome), "type": OUTCOME_COLOURS[turn.status]}
+            ),
             f"{turn.total_ms:,} ms",
             f"{turn.prompt_tokens:,} / {turn.completion_tokens:,}",
         ]
@@ -116,9 +156,7 @@ def latest_turns() -> dict[str, Any] | None:
 DELETED = "deleted key"
 
 
-def _usage_of(key_id: int) -> str:
-    return f"{reverse('admin:accounts_usage_changelist')}?api_key__id__exact={key_id}"
-
-
 def _link(href: str, text: str) -> str:
-    return format_html('<a class="font-medium text-primary-600 dark:text-primary-500" href="{}">{}</a>', href, text)
+    return format_html(
+        '<a class="gw-link font-medium text-primary-600 dark:text-primary-500" href="{}">{}</a>', href, text
+    )

@@ -18,8 +18,10 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from accounts.history import KeptHistory
 
-class UserAdmin(PlainUserAdmin[User], ModelAdmin):
+
+class UserAdmin(KeptHistory, PlainUserAdmin[User], ModelAdmin):
     """Who may come into the console."""
 
     form = UserChangeForm

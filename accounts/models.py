@@ -14,6 +14,7 @@ from django.utils.text import Truncator
 from accounts.announce import announce
 from accounts.minting import digest_of, hint_of, mint
 from accounts.patterns import flaw_of
+from accounts.visible import visible
 
 
 def names_in(text: str) -> list[str]:
@@ -37,7 +38,7 @@ class Team(models.Model):
         ordering: ClassVar = ["name"]
 
     def __str__(self) -> str:
-        return self.name
+        return visible(self.name)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save and announce."""
@@ -121,7 +122,7 @@ class ApiKey(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.hint})"
+        return f"{visible(self.name)} ({self.hint})"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save and announce."""
@@ -137,7 +138,7 @@ class ApiKey(models.Model):
     @staticmethod
     def cut(name: str) -> str:
         """A name as lists show it: on one line."""
-        return Truncator(name).chars(32)
+        return Truncator(visible(name)).chars(32)
 
     @property
     def short_name(self) -> str:
@@ -161,7 +162,25 @@ class ApiKey(models.Model):
         return "expired" if self.expires_at is not None and self.expires_at <= at else "live"
 
 
+# Reasons of refusals that are the gateway's: the others are limits of the key, and mistakes of the caller.
+OURS = ("unavailable", "overloaded", "queue", "upstream", "timeout", "internal")
+
 OUTCOME_COLOURS = {"ok": "success", "error": "danger", "cancelled": "warning", "refused": "info"}
+
+
+class UsageQuerySet(models.QuerySet["Usage"]):
+    """Turns by whose fault their end was."""
+
+    def failed(self) -> UsageQuerySet:
+        """Turns the gateway owed an answer and did not give."""
+        return self.filter(FAILED)
+
+    def turned_away(self) -> UsageQuerySet:
+        """Requests that a limit, the key or their own mistake stopped."""
+        return self.filter(status="refused").exclude(reason__in=OURS)
+
+
+FAILED = Q(status="error") | Q(status="refused", reason__in=OURS)
 
 
 class Usage(models.Model):
@@ -216,6 +235,8 @@ class Usage(models.Model):
     agent = models.CharField("program", max_length=32, choices=Agent, blank=True, default="", db_default="")
     tools = models.CharField(max_length=200, blank=True, default="", db_default="")
     started_at = models.DateTimeField()
+
+    objects = UsageQuerySet.as_manager()
 
     class Meta:
         verbose_name = "turn"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import NamedTuple
+
+from accounts.models import names_in
+from accounts.patterns import allows
 
 
 class Setup(NamedTuple):
@@ -13,11 +18,38 @@ class Setup(NamedTuple):
     text: str
 
 
-def setups(base_url: str, key: str, model: str) -> list[Setup]:
-    """Every client's text; `base_url` has no slash at its end."""
-    fields = {"base": base_url, "key": key, "model": model}
+def setups(base_url: str, key: str, model: str, claude_model: str = "") -> list[Setup]:
+    """Every client's text; `base_url` has no slash at its end. `claude_model`: what Claude Code must ask for."""
+    pinned = "".join(f'export {name}="{claude_model}"\n' for name in CLAUDE_MODELS) if claude_model else ""
+    fields = {"base": base_url, "key": key, "model": model, "claude": pinned}
     return [Setup(client, where, text.strip("\n") % fields) for client, where, text in TEXTS]
 
+
+def setups_of(allowed_models: str, base_url: str, key: str, default: str, offered: Iterable[str]) -> list[Setup]:
+    """The texts for a key that may use only some models: each asks for one it may use."""
+    model = model_for(allowed_models, default, offered)
+    claude_model = "" if model_for(allowed_models, CLAUDE_CODE, ()) == CLAUDE_CODE else model
+    return setups(base_url, key, model, claude_model)
+
+
+def model_for(allowed_models: str, default: str, offered: Iterable[str]) -> str:
+    """A model that the key may use: the default, else one its list names, else one that fits a pattern of it."""
+    patterns = names_in(allowed_models)
+    if not patterns:
+        return default
+    names = [name for name in patterns if not WILD.search(name)]
+    candidates = [default, *names, *sorted(offered), CLAUDE_CODE]
+    # What fits no known name is still allowed by the letter, and means the default model.
+    fitting = (name for name in candidates if allows(frozenset(patterns), [name]))
+    return next(fitting, patterns[0].replace("*", "").replace("?", "x") or default)
+
+
+WILD = re.compile(r"[*?]")
+CLAUDE_CODE = "claude-sonnet-4-5"  # what it asks for unless it is told
+CLAUDE_MODELS = (
+    "ANTHROPIC_MODEL", "ANTHROPIC_DEFAULT_OPUS_MODEL", "ANTHROPIC_DEFAULT_SONNET_MODEL",
+    "ANTHROPIC_DEFAULT_HAIKU_MODEL", "CLAUDE_CODE_SUBAGENT_MODEL",
+)  # fmt: skip
 
 TEXTS = [
     (
@@ -26,7 +58,7 @@ TEXTS = [
         """
 export ANTHROPIC_BASE_URL="%(base)s"
 export ANTHROPIC_AUTH_TOKEN="%(key)s"
-claude
+%(claude)sclaude
 """,
     ),
     (

@@ -14,6 +14,7 @@ from django.utils.timesince import timesince
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from accounts.cells import VisibleText
 from bridge import routing_admin as routing_admin  # registers its own pages
 from bridge import tasks
 from bridge.models import Instance
@@ -31,7 +32,7 @@ RUNNING = {Instance.State.READY, Instance.State.LOGIN_REQUIRED, Instance.State.D
 
 
 @admin.register(Instance)
-class InstanceAdmin(ModelAdmin):
+class InstanceAdmin(VisibleText, ModelAdmin):
     """Facts only: nothing here can be edited."""
 
     list_display = (

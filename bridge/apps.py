@@ -1,6 +1,7 @@
 """The Django application."""
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.checks import register
 from django.db.models.signals import post_migrate
 
@@ -13,9 +14,12 @@ class BridgeConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks; have the periodic tasks installed with the tables."""
+        from accounts.apps import accounts_config
         from bridge import schedules
         from bridge.checks import CHECKS
+        from bridge.trial import offered_names
 
         for check, tags in CHECKS:
             register(check, *tags)
+        accounts_config().offered = lambda: offered_names(settings.REDIS_URL)
         post_migrate.connect(schedules.install, sender=self, dispatch_uid="bridge.schedules")

@@ -17,6 +17,7 @@ from sessions_store.fingerprint import Fingerprint, tools_digest
 from sessions_store.store import Found, SessionStore
 
 NO_TOOL = ToolChoice("none")
+_CALLED = ":called"  # kept with a session whose model has kept to its marks once
 
 
 class Conversation:
@@ -29,6 +30,8 @@ class Conversation:
         self.state: SessionState = "off"
         self.nonce = ""
         """The session's mark, known after `ask()`: it stands in headings and around calls."""
+        self.has_called = False
+        """Known after `ask()`: the model has called a tool between the session's marks before."""
         self._told = ""  # the mark, and which tools the session was told of
         self._sessions = sessions if plan.keeps_session else None
         self._request = request
@@ -109,8 +112,10 @@ class Conversation:
 
     def _reply(self, found: Found) -> str:
         """A session that was told of the same tools needs only what is special in this turn; agents add tools."""
-        request, self._told = self._request, found.contract
-        self.nonce, _, tools = found.contract.partition(":")
+        request = self._request
+        self.has_called = found.contract.endswith(_CALLED)
+        self._told = found.contract.removesuffix(_CALLED)
+        self.nonce, _, tools = self._told.partition(":")
         rule = ""
         if self._plan.emulates and tools != _digest(request):
             rule = self._contract()
@@ -131,7 +136,15 @@ class Conversation:
             profile=self._plan.profile,
         )
 
-    def remember(self, instance: Affinity, session_id: str, answer: str, calls: Sequence[tuple[str, str]] = ()) -> None:
+    def remember(
+        self,
+        instance: Affinity,
+        session_id: str,
+        answer: str,
+        calls: Sequence[tuple[str, str]] = (),
+        *,
+        called: bool = False,
+    ) -> None:
         """Keep the session for the turn that continues this conversation.
 
         Nobody waits for it: Redis does it before it takes the turn's usage row, for which the last byte waits.
@@ -148,7 +161,7 @@ class Conversation:
             length=len(self._request.messages) + 1,
             hits=found.hits + 1 if found else 0,
             created_at=found.created_at if found else time(),
-            contract=self._told,
+            contract=self._told + (_CALLED if called or self.has_called else ""),
         )
 
     def _answered(self, answer: str, calls: Sequence[tuple[str, str]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -10,12 +11,16 @@ import redis
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.text import Truncator
 
 from accounts import dashboard as access
 from accounts.tasks import turns_wait_since
+from accounts.visible import visible
 from bridge import tasks
 from bridge.models import Instance
 
+LONGEST_REASON = 160
 LATE = 30.0  # seconds; usage rows are filed every two
 MISSED = timedelta(hours=1)  # how long an instance that is gone counts as one there should be
 
@@ -28,7 +33,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     troubles = broken_parts()
     instances = [each for each in Instance.objects.order_by("process", "name") if not long_gone(each)]
     return context | {
-        "troubles": [*troubles, *map(trouble_of, filter(needs_a_hand, instances))],
+        "troubles": [*troubles, *troubles_of(filter(needs_a_hand, instances))],
         "figures": [instance_figure(instances), *context["figures"]],
     }
 
@@ -56,10 +61,36 @@ def needs_a_hand(instance: Instance) -> bool:
     return instance.state in {Instance.State.LOGIN_REQUIRED, Instance.State.BACKOFF, Instance.State.GONE}
 
 
-def trouble_of(instance: Instance) -> str:
-    """One line."""
-    told = f"Instance {instance.name}: {instance.get_state_display()}"
-    return f"{told} ({instance.last_error})" if instance.last_error else told
+def troubles_of(instances: Iterable[Instance]) -> list[str]:
+    """One line for each state, however many instances are in it: the causes are few, and the list has them all."""
+    by_state: dict[str, list[Instance]] = {}
+    for each in instances:
+        by_state.setdefault(each.state, []).append(each)
+    return [trouble_of(state, alike) for state, alike in by_state.items()]
+
+
+def trouble_of(state: str, instances: list[Instance]) -> str:
+    """Which instances, since when, and why, as far as one line goes; the rest is where it leads."""
+    first, *others = (each.name for each in instances)
+    which = f"{len(instances)} instances, {first} to {others[-1]}" if others else f"Instance {first}"
+    errors = {each.last_error for each in instances if each.last_error}
+    why = Truncator(visible(" ".join(min(errors).split()))).chars(LONGEST_REASON) if errors else ""
+    return format_html(
+        '{}: {}{}{}. <a class="underline" href="{}?state__exact={}">Show {}</a>',
+        which,
+        instances[0].get_state_display(),
+        _since(state, instances),
+        f" ({why})" if why else "",
+        reverse("admin:bridge_instance_changelist"),
+        state,
+        "them" if others else "it",
+    )
+
+
+def _since(state: str, instances: list[Instance]) -> str:
+    if state != Instance.State.GONE:
+        return ""
+    return f" since {timezone.localtime(min(each.seen_at for each in instances)):%H:%M:%S %Z}"
 
 
 def instance_figure(instances: list[Instance]) -> dict[str, str]:

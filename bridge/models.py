@@ -197,6 +197,12 @@ class PromptTemplate(RoutingRow):
         default=shipped_description_chars,
         help_text="Characters of a tool's description that are told; the rest is cut.",
     )
+    native_calls = models.BooleanField(
+        "native calls",
+        default=True,
+        help_text="Until the model has called a tool as the template says, a call in its own notation counts as well, "
+        "if it stands alone at the end of a reply and nowhere in the request.",
+    )
 
     class Meta:
         verbose_name = "prompt"

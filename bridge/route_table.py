@@ -57,7 +57,7 @@ def alias_of(row: ModelAlias) -> Alias:
 
 def profile_of(row: PromptTemplate) -> PromptProfile:
     """The profile of a row."""
-    return PromptProfile(row.template, row.description_chars)
+    return PromptProfile(row.template, row.description_chars, row.native_calls)
 
 
 class RouteTable:

@@ -19,6 +19,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
+from accounts.cells import cut
 from bridge.chat.request import AUTO, Tool
 from bridge.models import ModelAlias, PromptTemplate, RoutingRow
 from bridge.prompt.contract import contract
@@ -159,7 +160,7 @@ class ModelAliasAdmin(RoutingAdmin):
     @display(description="Names", header=True)
     def header(self, obj: ModelAlias) -> tuple[str, str]:
         """The pattern, and why it is there."""
-        return obj.pattern, obj.note
+        return cut(obj.pattern), cut(obj.note)
 
     @display(description="Lingma model", header=True)
     def target(self, obj: ModelAlias) -> tuple[str, str]:
@@ -217,7 +218,7 @@ class PromptTemplateAdmin(RoutingAdmin):
     search_fields = ("pattern", "note", "template")
     readonly_fields = ("preview",)
     fieldsets: ClassVar = [
-        (None, {"fields": ["pattern", "note", "template", "description_chars"]}),
+        (None, {"fields": ["pattern", "note", "template", "description_chars", "native_calls"]}),
         ("When it counts", {"fields": ["position", "enabled"]}),
         ("Preview", {"fields": ["preview"]}),
     ]
@@ -231,7 +232,7 @@ class PromptTemplateAdmin(RoutingAdmin):
     @display(description="Lingma models", header=True)
     def header(self, obj: PromptTemplate) -> tuple[str, str]:
         """The pattern, and why it is there."""
-        return obj.pattern, obj.note
+        return cut(obj.pattern), cut(obj.note)
 
     @display(description="As last saved")
     def preview(self, obj: PromptTemplate) -> SafeString:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse_lazy
@@ -17,6 +18,15 @@ def item(title: str, icon: str, model: str) -> dict[str, Any]:
         "link": reverse_lazy(f"admin:{app}_{name}_changelist"),
         "permission": lambda request: request.user.has_perm(f"{app}.view_{name}"),
     }
+
+
+def environment(request: HttpRequest) -> list[str]:
+    """What answers the chats, as the label that every page bears."""
+    label, colour = UPSTREAMS[settings.ENV.upstream]
+    return [label, colour]
+
+
+UPSTREAMS = {"simulator": ("Simulator", "warning"), "attached": ("Lingma, attached", "info"), "lingma": ("Lingma", "")}
 
 
 def asset(path: str) -> Callable[[HttpRequest], str]:
@@ -47,6 +57,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": asset("accounts/favicon.svg")}],
     "STYLES": [asset("accounts/console.css")],
     "COLORS": {"primary": INDIGO},
+    "ENVIRONMENT": "gateway_project.console.environment",
     "DASHBOARD_CALLBACK": "bridge.dashboard.dashboard",
     "SIDEBAR": {
         "show_search": False,

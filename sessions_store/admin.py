@@ -14,6 +14,7 @@ from django.utils.timesince import timesince
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
+from accounts.cells import VisibleText
 from sessions_store import tasks
 from sessions_store.models import Entry
 
@@ -27,7 +28,7 @@ def since(moment: datetime) -> str:
 
 
 @admin.register(Entry)
-class EntryAdmin(ModelAdmin):
+class EntryAdmin(VisibleText, ModelAdmin):
     """Nothing can be added or changed here, only forgotten."""
 
     list_display = ("key", "instance", "length", "hits", "age", "idle_for", "state_label")

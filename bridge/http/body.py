@@ -1,14 +1,17 @@
-"""The body of a request, whole and bounded, plain or gzipped."""
+"""The body of a request, whole and bounded, plain or encoded."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from bridge.chat.errors import InvalidRequest, TooLarge
+from bridge.chat.errors import TooLarge
+from bridge.http import encodings
 
 MAX_BODY = 32 << 20
+MOST_CALLS = 32
+"""Steps of decoding without a pause; some bring nothing and cost all the same."""
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -17,8 +20,8 @@ class HungUp(Exception):
     """The client left before its request was whole."""
 
 
-async def read_body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
-    """The body, decoded. Raise TooLarge, InvalidRequest or HungUp."""
+async def read_body(receive: Receive, headers: dict[bytes, bytes], raw: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The body, decoded. `raw` are the headers as they came. Raise TooLarge, InvalidRequest or HungUp."""
     announced = headers.get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > MAX_BODY:
         raise _too_large()
@@ -30,7 +33,10 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
         body = await _read_rest(receive, body)
     if len(body) > MAX_BODY:
         raise _too_large()
-    return decoded(body, headers.get(b"content-encoding", b"").strip().lower())
+    if b"content-encoding" not in headers:
+        return body
+    listed = b",".join(value for name, value in raw if name == b"content-encoding")
+    return await decoded(body, listed.strip().lower())
 
 
 async def _read_rest(receive: Receive, first: bytes) -> bytes:
@@ -48,20 +54,18 @@ async def _read_rest(receive: Receive, first: bytes) -> bytes:
     return b"".join(parts)
 
 
-def decoded(body: bytes, encoding: bytes) -> bytes:
-    """Undo `Content-Encoding: gzip`, bounded as well; refuse any other."""
+async def decoded(body: bytes, encoding: bytes) -> bytes:
+    """Undo the encoding, bounded as well; others are served between two slices of it."""
     if encoding in {b"", b"identity"}:
         return body
-    if encoding not in {b"gzip", b"x-gzip"}:
-        raise InvalidRequest("This Content-Encoding is not supported; send plain or gzipped JSON.")
-    inflater = zlib.decompressobj(wbits=31)
-    try:
-        plain = inflater.decompress(body, MAX_BODY + 1)
-    except zlib.error:
-        raise InvalidRequest("The body is not the gzip its Content-Encoding says.") from None
-    if len(plain) > MAX_BODY:
-        raise _too_large()
-    return plain
+    parts, since, calls = [], 0, 0
+    for part in encodings.slices(body, encoding, MAX_BODY):
+        parts.append(part)
+        since, calls = since + len(part), calls + 1
+        if since >= encodings.SLICE or calls >= MOST_CALLS:
+            since = calls = 0
+            await asyncio.sleep(0)
+    return b"".join(parts)
 
 
 def _too_large() -> TooLarge:

@@ -14,7 +14,6 @@ from bridge.chat.fold import fold
 from bridge.chat.request import ChatRequest
 from bridge.http.access import caller_of
 from bridge.http.admission import admit, require_model
-from bridge.http.body import read_body
 from bridge.http.clients import family_of
 from bridge.http.streaming import EVENT_STREAM, JSON, Headers, HttpConsumer
 from bridge.record import TurnRecord
@@ -50,7 +49,7 @@ class ChatConsumer(HttpConsumer):
     async def handle(self) -> None:
         """Everything that can be refused before a turn begins, then the turn."""
         self.caller = await caller_of(self)
-        body = await read_body(self.receive, self.request_headers)
+        body = await self.request_body()
         self.request = await self.read_request(body)
         self._lost = warning_of(self.request.messages)
         require_model(self, self.caller, self.request.model)
@@ -203,6 +202,6 @@ class CountTokens(HttpConsumer):
     async def handle(self) -> None:
         """Estimate; no service is asked."""
         await caller_of(self)
-        tokens = anthropic.FORMAT.parse_count(await read_body(self.receive, self.request_headers))
+        tokens = anthropic.FORMAT.parse_count(await self.request_body())
         calibrated = self.runtime.engine.calibration.input.apply(tokens)
         await self.reply(200, anthropic.FORMAT.counted(calibrated), [JSON, *self.common_headers()])

@@ -10,7 +10,6 @@ from bridge.chat.errors import InvalidRequest, NotFound, Unavailable
 from bridge.chat.request import ChatRequest
 from bridge.chat.tokens import estimate_messages
 from bridge.http.access import caller_of
-from bridge.http.body import read_body
 from bridge.http.consumers import ChatConsumer
 from bridge.http.streaming import JSON, HttpConsumer
 from bridge.responses_store import StoreUnavailable
@@ -124,7 +123,7 @@ class InputTokens(_Beside):
     async def handle(self) -> None:
         """Estimate; no service is asked."""
         caller = await caller_of(self)
-        body = await read_body(self.receive, self.request_headers)
+        body = await self.request_body()
         request = await _read(self, caller, body, counting=True)
         tokens = estimate_messages(request.messages, request.tools)
         await self.tell(responses_kept.counted(self.runtime.engine.calibration.input.apply(tokens)))

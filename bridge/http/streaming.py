@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from channels.generic.http import AsyncHttpConsumer
 
-from bridge.chat.errors import GatewayError, InternalError, MethodNotAllowed, Unauthenticated
-from bridge.http.body import HungUp, Receive
+from bridge.chat.errors import GatewayError, InternalError, MethodNotAllowed, Unauthenticated, UnsupportedEncoding
+from bridge.http import encodings
+from bridge.http.body import HungUp, Receive, read_body
 from bridge.lingma.entropy import Entropy
 from bridge.runtime import Runtime, get_runtime
 from bridge.wire import anthropic, openai_chat
@@ -74,6 +75,10 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         """Answer the request."""
         raise NotImplementedError
 
+    async def request_body(self) -> bytes:
+        """The body, whole and decoded. Raise TooLarge, InvalidRequest or HungUp."""
+        return await read_body(self.receive, self.request_headers, self.scope["headers"])
+
     # -- who is asking, and in which format ---------------------------------------------------------------------
 
     @property
@@ -135,6 +140,8 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             headers.append((b"x-should-retry", b"false"))
         if isinstance(error, MethodNotAllowed):
             headers.append((b"allow", ", ".join(self.methods).encode()))
+        if isinstance(error, UnsupportedEncoding):
+            headers.append((b"accept-encoding", encodings.OFFERED.encode()))
         if isinstance(error, Unauthenticated):
             headers.append((b"www-authenticate", b"Bearer"))
         return headers

@@ -7,26 +7,24 @@ from bridge.prompt.envelope import Envelope
 MOST_HELD = 256 * 1024
 """Characters of a call that are held until its tool and the beginning of its arguments are known."""
 
-MOST_GUESSED = 400
-"""The same for what may be a call because a model would write one so, without the delimiter."""
-
 
 class Block:
-    """What is being read as a call: begun by the delimiter (`sure`), or by what models write instead of it."""
+    """What stands behind a mark. `quoted`: the mark stands in inline code, so it may only be spoken of."""
 
-    def __init__(self, marker: str, envelope: Envelope, *, sure: bool, fenced: bool) -> None:
+    def __init__(self, marker: str, envelope: Envelope, *, fenced: bool, quoted: bool) -> None:
         self.marker = marker
         self.envelope = envelope
-        self.sure = sure
         self.fenced = fenced
+        self.quoted = quoted
         self.told = False
         self.ended = False
-        self.as_text = False
+        self.muted = False
+        """It is read to its end and not told."""
         self.reason = ""
         self.ends: tuple[str, ...] = ()
         self.closed = False
         self.raw: list[str] = []
-        self.room = MOST_HELD if sure else MOST_GUESSED
+        self.room = MOST_HELD
 
     def keep(self, text: str) -> None:
         """Remember what was read of it, as far as there is room."""
@@ -35,6 +33,11 @@ class Block:
         self.room -= len(text)
 
     @property
+    def body(self) -> str:
+        """What was read of it."""
+        return "".join(self.raw)
+
+    @property
     def source(self) -> str:
-        """What was read of it, with what it began with."""
-        return self.marker + "".join(self.raw)
+        """The same with what it began with."""
+        return self.marker + self.body

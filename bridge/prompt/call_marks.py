@@ -1,67 +1,91 @@
-"""What calls begin and end with: the delimiters of this conversation, and what models write instead of them."""
+"""What calls begin and end with: the marks of this conversation, and what models write instead of them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Literal
 
-NATIVE, _NATIVE_END = "<tool_call>", "</tool_call>"
 FENCE = "```"
-_THREE_TICKS = re.compile(r"(?<!`)```(?!`)")
+STARTS = (
+    "<tool_call>",
+    "<tool_calls>",
+    "<function_calls>",
+    "<｜DSML｜function_calls>",
+    "<｜DSML｜tool_calls>",
+    "<minimax:tool_call>",
+    "<function=",
+    "<invoke",
+    "<｜DSML｜invoke",
+    "<|tool_calls_section_begin|>",
+    "<|tool_call_begin|>",
+    "<｜tool▁calls▁begin｜>",
+    "<｜tool▁call▁begin｜>",
+)
+"""What a line begins with that may be a call in a notation of the model's own; a code fence is the other one."""
+
+UNMARKED = ("[User]", "[System]", "[Assistant]", "[Tools]", "[Result of tool call", "[Failed tool call")
+"""Lines that look like headings of a prompt: behind a call, the model plays the others' part."""
+
+MORE, NONE = -1, -2
+_NATIVE, _NATIVE_END = "<tool_call>", "</tool_call>"
+_BARE = "</call:"
+_LONGEST = 80
+_LINE = re.compile(rf"^(?:{FENCE}(?!`)|{'|'.join(map(re.escape, STARTS))}|\[)", re.MULTILINE)
 _HEAD = re.compile(r"[A-Za-z_ \t]*\s*")
 _INFOS = frozenset(("", "json", "jsonaction", "action", "tool", "toolcall", "toolcalls", "tooluse", "functioncall"))
 _MOST_HEAD = 40
 
+Sign = Literal["open", "close", "fence", "start", "heading"]
+
 
 class Marks:
-    """Where they are in a text of which more may come. `ticked`: a backtick was the last thing before the text."""
+    """Where they are in a text of which more may come."""
 
     def __init__(self, nonce: str) -> None:
         self.opener = f"<call:{nonce}>"
         self.closer = f"</call:{nonce}>"
+        self._longest = len(self.closer)
 
-    def first(self, text: str, *, ticked: bool) -> tuple[int, str]:
-        """The first of those that begin a call; an empty one for none."""
-        found = [(at, each) for each in (self.opener, NATIVE) if (at := text.find(each)) >= 0]
-        if (at := _fence(text, ticked)) >= 0:
-            found.append((at, FENCE))
-        return min(found, default=(0, ""))
+    def first(self, text: str, at: int, *, new_line: bool) -> tuple[int, int, Sign | Literal[""]]:
+        """Where the first of them stands from `at` on, where it ends, and what it is; "" for none.
 
-    def possible(self, text: str, *, ticked: bool) -> int:
-        """How many characters at the end may be the beginning of one."""
-        at = text.rfind("<", max(0, len(text) - max(len(self.opener), len(NATIVE))))
-        if at >= 0 and (self.opener.startswith(text[at:]) or NATIVE.startswith(text[at:])):
-            return len(text) - at
-        if text[-1:] != "`":
-            return 0
-        ticks = len(text) - len(text.rstrip("`"))
-        return ticks if ticks <= len(FENCE) and not (ticked and ticks == len(text)) else 0
-
-    def in_fence(self, text: str) -> tuple[str, int]:
+        `new_line`: the text begins a line.
         """
-        What follows three backticks: a marker of a call (empty for a bare object) and how much of the text goes before
-        the object. Length -1: more must be seen; 0: it is no call.
-        """
-        found = _HEAD.match(text)
-        length = found.end() if found else 0
-        rest = text[length:]
-        if length > _MOST_HEAD:
-            return "", 0
-        if not rest:
-            return "", -1
-        if rest[0] == "<":
-            return self._delimiter(rest, length)
-        if rest[0] in "{[" and "".join(text[:length].lower().replace("_", " ").split()) in _INFOS:
-            return "", length
-        return "", 0
+        found: list[tuple[int, int, Sign]] = []
+        if (low := text.find(self.opener, at)) >= 0:
+            found.append((low, low + len(self.opener), "open"))
+        if (low := text.find(self.closer, at)) >= 0:
+            found.append((low, low + len(self.closer), "close"))
+        line = _LINE.search(text, at)
+        if line and not line.start() and not new_line:
+            line = _LINE.search(text, 1)
+        if line:
+            found.append((line.start(), line.end(), _kind(line.group())))
+        return min(found, default=(0, 0, ""))
 
-    def _delimiter(self, rest: str, length: int) -> tuple[str, int]:
-        """Some put a call in its delimiters into a fence: then the fence is no text."""
-        for marker in (self.opener, NATIVE):
-            if rest.startswith(marker):
-                return marker, length + len(marker)
-            if marker.startswith(rest):
-                return "", -1
-        return "", 0
+    def possible(self, text: str, headings: Sequence[str], *, new_line: bool) -> int:
+        """From where on the text may be the beginning of one; its length for nowhere."""
+        low = text.rfind("\n") + 1
+        if (low or new_line) and text[low : low + 1] in ("<", "`", "["):
+            tail = text[low : low + _LONGEST + 1]
+            if any(each.startswith(tail) for each in (*STARTS, FENCE, *headings)):
+                return low
+        low = text.rfind("<", max(0, len(text) - self._longest))
+        if low >= 0 and (self.opener.startswith(text[low:]) or self.closer.startswith(text[low:])):
+            return low
+        return len(text)
+
+    def telling(self, tail: str, headings: Sequence[str]) -> str:
+        """What of the end of a reply may be told: no part of the secret."""
+        secret = any(
+            len(each) > len(tail) > len(_BARE) and each.startswith(tail) for each in (self.opener, self.closer)
+        )
+        return "" if secret or begins_heading(tail, headings) else tail
+
+    def without(self, text: str) -> str:
+        """The text without marks."""
+        return text.replace(self.opener, "").replace(self.closer, "")
 
     def ends(self, *, fenced: bool) -> tuple[str, ...]:
         """What stands behind a call's object."""
@@ -69,7 +93,7 @@ class Marks:
 
     def breaks(self, *, fenced: bool) -> tuple[str, ...]:
         """What shows that a call is over even if its braces are not closed."""
-        return (*self.ends(fenced=fenced), self.opener, NATIVE)
+        return (*self.ends(fenced=fenced), self.opener, _NATIVE)
 
     def flawed_end(self, text: str) -> tuple[int, bool]:
         """How much of the text belongs to a block that cannot be read, and whether that is all of it."""
@@ -81,10 +105,26 @@ class Marks:
         return at if any(mark.startswith(text[at:]) for mark in marks) else len(text), False
 
 
-def _fence(text: str, ticked: bool) -> int:
-    """Where exactly three backticks stand, with something behind them; -1 for nowhere."""
-    if FENCE not in text:
-        return -1
-    start = len(text) - len(text.lstrip("`")) if ticked else 0
-    found = _THREE_TICKS.search(text, start)
-    return found.start() if found and found.end() < len(text) else -1
+def begins_heading(tail: str, headings: Sequence[str]) -> bool:
+    """Whether the text is a heading as far as into its secret part."""
+    return " " in tail and any(each.startswith(tail) for each in headings)
+
+
+def _kind(found: str) -> Sign:
+    return "heading" if found == "[" else "fence" if found == FENCE else "start"
+
+
+def fence_body(text: str, at: int) -> int:
+    """
+    Behind three backticks: where the object or the tag begins that the fence holds. MORE: more must be seen; NONE: it
+    holds something else.
+    """
+    found = _HEAD.match(text, at, at + _MOST_HEAD + 1)
+    body = found.end() if found else at
+    if body - at > _MOST_HEAD:
+        return NONE
+    if body == len(text):
+        return MORE
+    if text[body] == "<":
+        return body
+    return body if text[body] in "{[" and "".join(text[at:body].lower().replace("_", " ").split()) in _INFOS else NONE

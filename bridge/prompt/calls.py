@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -10,15 +10,18 @@ from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCall
 from bridge.chat.request import Tool
 from bridge.prompt.arguments import Unreadable
 from bridge.prompt.call_block import Block
-from bridge.prompt.call_marks import FENCE, Marks
+from bridge.prompt.call_marks import FENCE, MORE, UNMARKED, Marks, fence_body
+from bridge.prompt.dialects import Guessed
 from bridge.prompt.envelope import Envelope
+from bridge.prompt.guesses import Guess, Outcome, read_whole
+from bridge.prompt.quoting import in_fence, occurs, stands_free
+from bridge.prompt.spoken import MOST_SPACE, SPACE, Spoken
 from bridge.prompt.tool_names import ToolNames
 
-_MOST_SPACE = 64
 _AT_ONCE = 4096
-_MOST_HEAD = 40
-_SPACE = " \t\r\n"
+_MOST_GUESSES = 64  # that turn out to be none, in one reply
 CUT_OFF = "the reply was cut off in the middle of the call"
+UNKNOWN = "there is no such tool"
 
 
 class Flawed(msgspec.Struct, frozen=True):
@@ -32,174 +35,259 @@ class Flawed(msgspec.Struct, frozen=True):
 CallEvent = TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded | Flawed
 
 
+class Reading(msgspec.Struct, frozen=True):
+    """What counts in a reply beside the session's marks."""
+
+    guesses: bool = True
+    """Calls in a notation of the model's own may count."""
+    texts: Callable[[], Iterable[str]] = tuple
+    """What the request says: a call that stands there is not the model's own."""
+    headings: tuple[str, ...] = ()
+    """What headings of the session's prompts begin with: behind one the model plays somebody else's part."""
+
+
 class CallParser:
     """
     Feed the text of a reply, get text and calls. How the text is cut into pieces makes no difference to what is told.
 
     Text goes through at once but for what may be the beginning of a call and white space that may stand before one.
-    A call's start is told when its tool and the beginning of its arguments are known, then the arguments as they
-    come. When they break off, or go on as something that is no JSON, `cut_off` is set and nothing more is told.
-    No input raises, and no more is held than `call_block` allows.
+    A call between the session's marks is one wherever it stands: its start is told when its tool and the beginning of
+    its arguments are known, then the arguments as they come. When they break off, or go on as something that is no
+    JSON, `cut_off` is set and nothing more is told. A call in another notation is held until the reply has ended.
+    No input raises, and no more is held than `call_block` and `guesses` allow.
     """
 
-    def __init__(self, nonce: str, tools: Sequence[Tool], new_id: Callable[[], str]) -> None:
+    def __init__(
+        self, nonce: str, tools: Sequence[Tool], new_id: Callable[[], str], reading: Reading | None = None
+    ) -> None:
         self.cut_off = False
         """The reply ended inside a call of which something had been told."""
         self.broken = False
         """As `cut_off`, because what came is no JSON."""
+        self.marked = False
+        """There was a call between the session's marks."""
+        self._reading = reading or Reading()
         self._marks = Marks(nonce)
         self._names = ToolNames(tools)
         self._new_id = new_id
+        self._headings = self._reading.headings
+        self._guesses = _MOST_GUESSES if self._reading.guesses else 0
+        self._guess: Guess | None = None
+        self._in_fence_guess = False  # what the fence just begun holds may be a guess
+        self._skip = 0  # characters of what is read next in which no guess is looked for
         self._mode = CallParser._text
-        self._plain = True
+        self._plain = False
         self._held = ""
-        self._space = ""
-        self._ticked = False
-        self._behind_call = False
-        self._block = Block("", Envelope(self._names.find), sure=False, fenced=False)
+        self._rest = ""
+        self._spoken = Spoken()
+        self._block = Block("", Envelope(self._names.find), fenced=False, quoted=False)
 
     def feed(self, text: str) -> list[CallEvent]:
         """What can be told now."""
-        plain = self._plain and "<" not in text and "`" not in text and text
-        if plain and text[-1] > " " and not self._space:
+        plain = self._plain and "<" not in text and "`" not in text and "[" not in text and text
+        if plain and text[-1] > " " and not self._spoken.space:
+            self._spoken.pieces.append(text)
             return [TextDelta(text)]
-        events: list[CallEvent] = []
         if plain:
-            self._say(text, events)
-            return events
+            return [*self._spoken.say(text)]
+        events: list[CallEvent] = []
         for at in range(0, len(text), _AT_ONCE):  # what is left is copied at every marker
-            self._go_on(self._held + text[at : at + _AT_ONCE], events)
+            self._go_on(text[at : at + _AT_ONCE], events)
         return events
 
     def end(self) -> list[CallEvent]:
         """What was held back, when the reply ends."""
         events: list[CallEvent] = []
         while (rest := self._at_end(self._held, events)) is not None:
+            self._held = ""
             self._go_on(rest, events)
         self._held = ""
-        if self._space and not self._behind_call:
-            events.append(TextDelta(self._space))
-        self._space = ""
-        return events
+        return events + self._spoken.end()
 
     def _go_on(self, text: str, events: list[CallEvent]) -> None:
-        """Let one mode after the other read, until one needs more than there is."""
-        mode = None
-        while mode != self._mode:
-            mode = self._mode
-            text = mode(self, text, events)
-        self._held = text
-        self._plain = not (text or self._ticked or self._behind_call) and mode == CallParser._text
+        """Read on; what turns out to be no call is read again, a piece at a time."""
+        self._rest = text
+        while self._rest:
+            text, self._rest = self._held + self._rest[:_AT_ONCE], self._rest[_AT_ONCE:]
+            mode = None
+            while mode != self._mode:  # one after the other reads, until one needs more than there is
+                mode = self._mode
+                text = mode(self, text, events)
+            self._held = text
+        spoken = self._spoken
+        self._plain = self._mode == CallParser._text and bool(spoken.pieces) and not (self._held or spoken.behind_call)
 
     def _at_end(self, held: str, events: list[CallEvent]) -> str | None:
         """The reply ends in some mode: what is to be read once more as text, None for nothing."""
+        if self._mode == CallParser._hold and self._guess is not None:
+            self._guessed(self._guess.end(), events)
+            return self._rest or None
         if self._mode == CallParser._in_block:
             return self._block_cut(held, events)
         if self._mode == CallParser._head:
             return self._no_call(held, events)
-        if self._mode == CallParser._skip:
+        if self._mode == CallParser._skip_block:
             self._block.keep(held)
             self._flawed(events)
         elif self._mode == CallParser._text:
-            self._say(held, events)
+            self._say(self._marks.telling(held, self._reading.headings), events)
         return None
 
-    # Text
+    # -- text -----------------------------------------------------------------------------------------------------
 
     def _text(self, text: str, events: list[CallEvent]) -> str:
-        """Look for what begins a call."""
-        at, marker = self._marks.first(text, ticked=self._ticked)
-        if not marker:
-            keep = self._marks.possible(text, ticked=self._ticked)
-            self._say(text[: len(text) - keep], events)
-            return text[len(text) - keep :]
-        self._say(text[:at], events)
-        if marker == FENCE:
+        """Look for what begins a call, and for what ends the reply."""
+        at = 0
+        while True:
+            new_line = self._spoken.begins_line
+            low, high, sign = self._marks.first(text, at, new_line=new_line)
+            if not sign:
+                low = self._marks.possible(text, self._headings, new_line=new_line)
+                return self._cut(text, low, low, events)
+            if sign == "close":
+                quoted, text = self._spoken.ends_in_tick(text[:low]), self._cut(text, low, high, events)
+                self._say("</call>" if quoted else "", events)
+                at = 0
+            elif (sign == "heading" and not text.startswith(self._headings, low)) or (
+                sign == "start" and not self._may_guess(low)
+            ):
+                at = low + 1
+            else:
+                return self._begin(sign, text, low, high, events)
+
+    def _begin(self, sign: str, text: str, low: int, high: int, events: list[CallEvent]) -> str:
+        """Something begins that is no text."""
+        may_guess, quoted = self._may_guess(low), self._spoken.ends_in_tick(text[:low])
+        rest = self._cut(text, low, low if sign == "start" else high, events)
+        if sign == "open":
+            self._open(text[low:high], fenced=False, quoted=quoted)
+        elif sign == "start":
+            self._begin_guess()
+        elif sign == "fence":
+            self._in_fence_guess = may_guess
             self._mode = CallParser._head
         else:
-            self._begin(marker, sure=marker == self._marks.opener, fenced=False)
-        return text[at + len(marker) :]
+            self._spoken.space = ""
+            self._mode = CallParser._nothing
+        return rest
+
+    def _cut(self, text: str, low: int, high: int, events: list[CallEvent]) -> str:
+        """Tell the text up to `low`; what is left behind `high`."""
+        self._say(text[:low], events)
+        self._skip = max(self._skip - high, 0)
+        return text[high:]
 
     def _say(self, text: str, events: list[CallEvent]) -> None:
-        """Tell text, but for white space at its end: a call may follow. Behind a call, white space is dropped."""
-        if self._behind_call:
-            text = text.lstrip()
-        if not text:
-            return
-        self._behind_call = False
-        text = self._space + text
-        told = max(len(text.rstrip(_SPACE)), len(text) - _MOST_SPACE)
-        self._space = text[told:]
-        if told:
-            events.append(TextDelta(text[:told]))
-        self._ticked = text[-1] == "`"
+        events += self._spoken.say(text)
 
-    # Fences
+    # -- guesses --------------------------------------------------------------------------------------------------
+
+    def _may_guess(self, at: int) -> bool:
+        return self._guesses > 0 and at >= self._skip
+
+    def _begin_guess(self) -> None:
+        self._guesses -= 1
+        self._guess = Guess(self._marks.opener, self._names.spelled, self._headings)
+        self._mode = CallParser._hold
+
+    def _hold(self, text: str, events: list[CallEvent]) -> str:
+        """What may be a call waits for the end of the reply."""
+        outcome = self._guess.feed(text) if self._guess is not None else None
+        if outcome is not None:
+            self._guessed(outcome, events)
+        return ""
+
+    def _guessed(self, outcome: Outcome, events: list[CallEvent]) -> None:
+        """It is known what it is: calls, and the reply is over; or text, which is read again."""
+        self._guess, self._mode = None, CallParser._text
+        if outcome.calls and self._are_own(outcome.calls):
+            self._tell_whole(outcome.calls, events)
+            self._mode, self._rest = CallParser._nothing, ""
+            return
+        self._skip = outcome.low
+        self._guesses = self._guesses if outcome.more else 0
+        self._rest = outcome.text + self._rest
+
+    def _are_own(self, calls: Sequence[Guessed]) -> bool:
+        """The model gives them by itself, and shows them to nobody."""
+        if not stands_free(self._spoken.text):
+            return False
+        return not occurs([quote for call in calls for quote in call.quotes], self._reading.texts())
+
+    def _tell_whole(self, calls: Sequence[Guessed], events: list[CallEvent]) -> None:
+        self._spoken.call()
+        for call in calls:
+            tool = call.tool
+            events.append(ToolCallStarted(self._new_id(), tool.wire_name or tool.name, tool.namespace, tool.custom))
+            events += [ToolCallDelta(call.arguments)] if call.arguments else []
+            events.append(ToolCallEnded())
+        self._spoken.behind_call = True
+
+    # -- fences ---------------------------------------------------------------------------------------------------
 
     def _head(self, text: str, events: list[CallEvent]) -> str:
         """Behind three backticks: only what looks like it may be a call."""
-        marker, length = self._marks.in_fence(text)
-        if length < 0:
+        body = fence_body(text, 0)
+        if body == MORE:
             return text
-        if not length:
-            return self._no_call(text, events)
-        self._begin(FENCE + text[:length], sure=marker == self._marks.opener, fenced=True)
-        return text[length:]
+        opener = self._marks.opener
+        if body >= 0 and text[body] == "<":
+            if text.startswith(opener, body) and not in_fence(self._spoken.text):
+                high = body + len(opener)
+                self._open(FENCE + text[:high], fenced=True, quoted=False)
+                return text[high:]
+            if opener.startswith(text[body:]):
+                return text
+        elif body >= 0 and self._in_fence_guess:
+            self._begin_guess()
+            return FENCE + text
+        return self._no_call(text, events)
 
     def _no_call(self, rest: str, events: list[CallEvent]) -> str:
         self._mode = CallParser._text
         self._say(FENCE, events)
         return rest
 
-    # Calls
+    # -- calls between marks --------------------------------------------------------------------------------------
 
-    def _begin(self, marker: str, *, sure: bool, fenced: bool) -> None:
-        self._block = Block(marker, Envelope(self._names.find), sure=sure, fenced=fenced)
+    def _open(self, marker: str, *, fenced: bool, quoted: bool) -> None:
+        self._guesses = 0
+        self._block = Block(marker, Envelope(self._names.find), fenced=fenced, quoted=quoted)
         self._mode = CallParser._in_block
 
     def _in_block(self, text: str, events: list[CallEvent]) -> str:
         """Read the call as far as it goes."""
         block = self._block
         while self._mode == CallParser._in_block:
-            free = block.told or block.as_text
+            free = block.told or block.muted
             window = text if free else text[: block.room]
             try:
                 at, sign = block.envelope.take(window, 0)
             except Unreadable as problem:
                 return self._stopped(problem, text, events)
-            self._took(text[:at], events)
+            if not block.told:
+                block.keep(text[:at])
             text = text[at:]
             if sign == "unknown":
-                text = self._unknown(text, events)
-            elif block.envelope.begun and not block.told and not self._accept():
-                text = self._reject(text, events)
+                block.reason, block.muted = UNKNOWN, True
+                block.envelope.mute()
             self._tell(events)
-            if sign == "done" and self._mode == CallParser._in_block:
-                self._close(as_text=block.as_text)
+            if sign == "done":
+                self._close(events)
             elif not sign:
                 over = not free and len(text) >= block.room
                 return self._give_up(text, "too much stands before its name and arguments", events) if over else text
         return text
 
-    def _took(self, text: str, events: list[CallEvent]) -> None:
-        if self._block.as_text:
-            self._say(text, events)
-        elif not self._block.told:
-            self._block.keep(text)
-
-    def _accept(self) -> bool:
-        """A guess is a call only if its arguments have a key of their own."""
-        return self._block.sure or self._block.envelope.nested
-
     def _tell(self, events: list[CallEvent]) -> None:
         """What is known of the call and was not told yet."""
         block, envelope = self._block, self._block.envelope
-        if not envelope.begun or self._mode != CallParser._in_block:
+        if not envelope.begun:
             return
         if not block.told and envelope.tool:
-            block.told = True
+            block.told = self.marked = True
             block.raw.clear()
-            self._space = ""
+            self._spoken.call()
             tool = envelope.tool
             events.append(ToolCallStarted(self._new_id(), tool.wire_name or tool.name, tool.namespace, tool.custom))
         if envelope.out:
@@ -210,118 +298,115 @@ class CallParser:
             block.ended = True
             events.append(ToolCallEnded())
 
-    def _close(self, *, as_text: bool) -> None:
+    def _close(self, events: list[CallEvent]) -> None:
         """The call's object is complete."""
-        self._mode = CallParser._text if as_text else CallParser._behind
-        self._behind_call = not as_text
+        if self._block.muted:
+            self._flawed(events)
+        self._mode = CallParser._behind
+        self._spoken.behind_call = True
+        self._headings = (*self._reading.headings, *UNMARKED)
         self._block.ends = self._marks.ends(fenced=self._block.fenced)
-
-    def _unknown(self, rest: str, events: list[CallEvent]) -> str:
-        """A tool that is not the request's: the block is text as it is written, to the end of its JSON."""
-        if not self._block.sure:
-            return self._reject(rest, events)
-        self._block.as_text = True
-        self._block.envelope.mute()
-        self._say(self._block.source, events)
-        return rest
-
-    def _reject(self, rest: str, events: list[CallEvent]) -> str:
-        """It was no call: what began it is text, and what followed is looked at again."""
-        self._mode = CallParser._text
-        marker = self._block.marker
-        self._say(marker[:3] if marker.startswith(FENCE) else marker, events)
-        return self._block.source[3 if marker.startswith(FENCE) else len(marker) :] + rest
 
     def _stopped(self, problem: Unreadable, text: str, events: list[CallEvent]) -> str:
         """The JSON does not go on: the end of the block, or garbage."""
         block = self._block
-        self._took(text[: problem.at], events)
+        if block.quoted and not block.body.strip() and not problem.at:
+            return self._spoken_of(text, events)
+        if not block.told:
+            block.keep(text[: problem.at])
         text = text[problem.at :]
         self._tell(events)
-        if block.as_text:
-            self._mode = CallParser._text
-            return text
         marks = self._marks.breaks(fenced=block.fenced)
-        if text and not problem.final:
+        if text and not problem.final and not block.muted:
             if text.startswith(marks) and self._completed("", closed=True, events=events):
                 return text
             if any(mark.startswith(text) for mark in marks if mark != text):
                 return text
         return self._give_up(text, problem.reason, events)
 
+    def _spoken_of(self, rest: str, events: list[CallEvent]) -> str:
+        """The model shows the mark itself: its secret part is nobody's business."""
+        self._mode = CallParser._text
+        self._say(f"<call>{self._block.body}", events)
+        return rest
+
     def _completed(self, rest: str, *, closed: bool, events: list[CallEvent]) -> bool:
         """Whether a call that ends here is complete enough; then it is told."""
-        if not self._block.envelope.complete(rest, closed=closed) or not self._accept():
+        if not self._block.envelope.complete(rest, closed=closed):
             return False
         self._tell(events)
-        self._close(as_text=False)
+        self._close(events)
         return True
 
     def _give_up(self, text: str, reason: str, events: list[CallEvent]) -> str:
         """The call cannot be read further than this."""
-        if self._block.ended:
-            self._close(as_text=False)
-        elif self._block.told:
+        block = self._block
+        if block.ended:
+            self._close(events)
+        elif block.told:
             self.cut_off = self.broken = True
             self._mode = CallParser._nothing
-        elif self._block.sure:
-            self._block.reason = reason
-            self._mode = CallParser._skip
         else:
-            return self._reject(text, events)
+            block.reason = block.reason or reason
+            self._mode = CallParser._skip_block
         return text
 
     def _block_cut(self, held: str, events: list[CallEvent]) -> str | None:
         """The reply ends inside a call."""
         block = self._block
-        if block.as_text:
-            self._say(held, events)
-            return None
         rest = "" if any(mark.startswith(held) for mark in self._marks.breaks(fenced=block.fenced)) else held
-        if block.ended or self._completed(rest, closed=False, events=events):
+        if block.ended or (not block.muted and self._completed(rest, closed=False, events=events)):
             return None
-        if not block.told and not block.sure:
-            return self._reject(held, events)
         if block.told:
             self.cut_off = True
+        elif block.quoted and not block.body.strip():
+            return self._spoken_of(held, events)
         else:
             block.keep(held)
-            block.reason = CUT_OFF
+            block.reason = block.reason or CUT_OFF
             self._flawed(events)
         return None
-
-    # Behind calls
 
     def _behind(self, text: str, events: list[CallEvent]) -> str:
         """Behind a call's object: its end, or one more object."""
         block = self._block
-        text = text.lstrip(_SPACE if block.closed else f"{_SPACE},]}}")
-        while end := next((each for each in block.ends if text.startswith(each)), ""):
-            text = text[len(end) :].lstrip(_SPACE)
+        bare = text.lstrip(SPACE if block.closed else f"{SPACE},]}}")
+        space = "".join(filter(SPACE.__contains__, text[: len(text) - len(bare)]))[-MOST_SPACE:]
+        while end := next((each for each in block.ends if bare.startswith(each)), ""):
+            space, bare = "", bare[len(end) :]
+            if block.fenced and end != FENCE:
+                bare = bare.lstrip(SPACE)
             block.ends = (FENCE,) if block.fenced and end != FENCE else ()
             block.closed = True
-        if text[:1] == "{" and not block.closed:
-            self._begin("", sure=block.sure, fenced=block.fenced)
-        elif not block.ends or (text and not any(each.startswith(text) for each in block.ends)):
+        if bare[:1] == "{" and not block.closed:
+            self._open("", fenced=block.fenced, quoted=False)
+            return bare
+        if not block.ends or (bare and not any(each.startswith(bare) for each in block.ends)):
             self._mode = CallParser._text
-        return text
+        return space + bare
 
-    def _skip(self, text: str, events: list[CallEvent]) -> str:
+    def _skip_block(self, text: str, events: list[CallEvent]) -> str:
         """Look for the end of a block that cannot be read."""
         at, whole = self._marks.flawed_end(text)
         self._block.keep(text[:at])
         if whole:
             self._flawed(events)
-            self._close(as_text=False)
+            self._close(events)
             self._block.closed = True
             self._block.ends = (FENCE,) if self._block.fenced else ()
         return text[at:]
 
     def _nothing(self, text: str, events: list[CallEvent]) -> str:
-        """Behind a broken call nothing is told."""
+        """Behind a broken call, and behind the end of the reply, nothing is told."""
         return ""
 
     def _flawed(self, events: list[CallEvent]) -> None:
-        block = self._block
-        self._space = ""
+        """The block is no call, unless the model wrote one between the marks in a notation of its own."""
+        block, self._block.muted = self._block, False
+        body = block.body.removesuffix(self._marks.closer)
+        if calls := read_whole(body, self._names.find):
+            self.marked = True
+            return self._tell_whole(calls, events)
+        self._spoken.call()
         events.append(Flawed(block.envelope.name, block.reason, block.source))
+        return None

@@ -12,6 +12,7 @@ from bridge.prompt import schema
 from bridge.prompt.profile import DEFAULT_PROFILE, PromptProfile
 
 MAX_CALLS = 8
+_MAX_NAME = 100
 _MAX_QUOTED = 2000  # characters of a flawed call that are shown to the model again
 
 # Kinds of tools that agents have, by the names they give them, letters and digits only.
@@ -124,8 +125,20 @@ def missing_call(choice: ToolChoice, nonce: str) -> str:
     what = f"a call of the tool {choice.name}" if choice.mode == "named" else "a tool call"
     name = choice.name or "TOOL"
     return (
-        f"Your last reply contained no tool call, but {what} is required and the tools are available. Reply again now, "
+        f"Your last reply contained no such call, but {what} is required and the tools are available. Reply again now, "
         f'with the call only and no explanation:\n<call:{nonce}>{{"name":"{name}","arguments":{{...}}}}</call:{nonce}>'
+    )
+
+
+def unknown_tool(flawed: FlawedCall, tools: Sequence[Tool], nonce: str) -> str:
+    """Asked once more in the same session, when a call named a tool that is not there."""
+    names = ", ".join(tool.name for tool in tools)
+    if len(names) > _MAX_QUOTED:
+        names = f"{names[:_MAX_QUOTED].rpartition(', ')[0]}, ..."
+    return (
+        f"Your call was not run: there is no tool {flawed.name[:_MAX_NAME]}. The tools are: {names}.\nReply again now, "
+        "with a call of one of them if you need it, or in plain text without a call. A call is written as\n"
+        f'<call:{nonce}>{{"name":"TOOL","arguments":{{...}}}}</call:{nonce}>'
     )
 
 
@@ -139,12 +152,4 @@ def invalid_call(flawed: FlawedCall, nonce: str) -> str:
         f"Your call of the tool {name} was not run: {flawed.reason}\nYou wrote:\n{source}\n\n"
         "Reply again now with the corrected call only, complete and without explanation:\n"
         f'<call:{nonce}>{{"name":"{name}","arguments":{{...}}}}</call:{nonce}>'
-    )
-
-
-def invalid_reply(reason: str) -> str:
-    """Asked once more in the same session, when the reply had to be JSON and is not, or not the right one."""
-    return (
-        f"Your last reply is not the JSON that was asked for: {reason}\n\n"
-        "Reply again now with the whole JSON only, corrected, without explanation and without a code fence."
     )

@@ -9,8 +9,9 @@ import msgspec
 
 from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from bridge.chat.request import Tool, ToolChoice
-from bridge.prompt.calls import CUT_OFF, CallParser, Flawed
-from bridge.prompt.contract import invalid_call, missing_call
+from bridge.prompt.call_marks import Marks
+from bridge.prompt.calls import CUT_OFF, UNKNOWN, CallParser, Flawed, Reading
+from bridge.prompt.contract import invalid_call, missing_call, unknown_tool
 from bridge.prompt.fallback import forced_arguments, whole_call
 from bridge.prompt.validation import FINE, flaw_of, judgement
 
@@ -26,6 +27,7 @@ class Offer(msgspec.Struct, frozen=True):
     nonce: str
     stream: bool
     """Whether the client sees calls as they come; otherwise every flaw can be mended before it is told."""
+    reading: Reading = Reading()
 
 
 class Emulation:
@@ -44,22 +46,26 @@ class Emulation:
         self.cut_off = False
         self.in_call = False
         """A call has begun and its arguments are not complete."""
+        self.marked = False
+        """A call stood between the session's marks."""
         self._offer = offer
         self._new_id = new_id
         self._tools = {(tool.namespace, tool.wire_name or tool.name): tool for tool in offer.tools}
-        self._parser = CallParser(offer.nonce, offer.tools, new_id)
+        self._parser = self._new_parser()
         self._pending: list[ReplyEvent] = []
         self._holding = offer.choice.must_call
         self._corrected = False
-        self._asked = False  # for calls; else something else was corrected
+        self._unwanted = False  # a call is read that was not asked for
         self._deaf = False  # what else comes in this attempt is not wanted
         self._flaw: Flawed | None = None
         self._call: tuple[Tool, list[str]] | None = None
         self._call_at: int | None = None  # where it begins in what is pending; None when it was told
         self._refusal: list[ReplyEvent] = []  # the text of an attempt that owed a call
         self._kept = 0  # how much of what is pending came before the correction
-        self._kept_calls = 0
-        self._kept_outcomes: Counter[str] = Counter()
+
+    def _new_parser(self) -> CallParser:
+        offer = self._offer
+        return CallParser(offer.nonce, offer.tools, self._new_id, offer.reading)
 
     def feed(self, text: str) -> list[ReplyEvent]:
         """The next piece of the model's text."""
@@ -71,7 +77,8 @@ class Emulation:
         """The model has ended its reply. Nothing is told as long as a correction is called for."""
         for piece in self._parser.end():
             self._take(piece)
-        self.cut_off = self._parser.cut_off
+        self.marked = self.marked or self._parser.marked
+        self.cut_off = self._parser.cut_off and not self._unwanted
         if self.cut_off and self._call_at is not None and not self._corrected:
             self._take_back(self._call_at, CUT_OFF)
         self._judge()
@@ -90,32 +97,18 @@ class Emulation:
 
     def again(self) -> None:
         """The correction is being sent."""
-        self._parser = CallParser(self._offer.nonce, self._offer.tools, self._new_id)
+        self._parser = self._new_parser()
+        self._unwanted = False
         self.correction, self._corrected, self._deaf, self._holding = "", True, False, True
         self.in_call = False
         if self._flaw is None:
             self._refusal, self._pending = self._pending, []
-        self._kept, self._kept_calls, self._kept_outcomes = len(self._pending), self.calls, self.outcomes.copy()
-
-    def forget(self) -> None:
-        """What came in this attempt is void, and nothing of it was told."""
-        self._parser = CallParser(self._offer.nonce, self._offer.tools, self._new_id)
-        del self._pending[self._kept :]
-        self.calls, self.outcomes = self._kept_calls, self._kept_outcomes.copy()
-        self._call = self._call_at = None
-        self._flaw = self._flaw if self._corrected else None
-        self._deaf = self.in_call = False
-        self._holding = self._asked or self._offer.choice.must_call
-
-    def restart(self) -> None:
-        """Something else than calls is being corrected: of calls nothing is any more."""
-        self.forget()
-        self._corrected = True
+        self._kept = len(self._pending)
 
     # -- one piece ------------------------------------------------------------------------------------------------
 
     def _take(self, piece: ReplyEvent | Flawed) -> None:
-        if self._deaf:
+        if self._deaf or self._is_unwanted(piece):
             return
         match piece:
             case Flawed():
@@ -130,6 +123,19 @@ class Emulation:
                 self._pending.append(piece)
             case TextDelta():
                 self._pending.append(piece)
+
+    def _is_unwanted(self, piece: ReplyEvent | Flawed) -> bool:
+        """A piece of a call of another tool than the one that was demanded."""
+        if isinstance(piece, ToolCallStarted):
+            tool, choice = self._tools.get((piece.namespace, piece.name)), self._offer.choice
+            self._unwanted = choice.mode == "named" and (tool is None or tool.name != choice.name)
+            if self._unwanted:
+                self.outcomes["refused"] += 1
+            return self._unwanted
+        if not self._unwanted or not isinstance(piece, ToolCallDelta | ToolCallEnded):
+            return False
+        self._unwanted = isinstance(piece, ToolCallDelta)
+        return True
 
     def _begin(self, piece: ToolCallStarted) -> None:
         if self.calls and not self._offer.parallel:
@@ -154,7 +160,7 @@ class Emulation:
         if not judged.judged:
             self.outcomes["unjudged"] += 1
         if not judged.flaw:
-            self.outcomes["repaired" if self._asked else "parsed"] += 1
+            self.outcomes["repaired" if self._corrected else "parsed"] += 1
         elif self._call_at is not None and not self._corrected:
             self._take_back(self._call_at, judged.flaw)
             return
@@ -191,14 +197,23 @@ class Emulation:
         """After the end of an attempt: is it what was asked for?"""
         owed = self._offer.choice.must_call and not self.calls
         if self._flaw is not None and not self._corrected:
-            self._correct(invalid_call(self._flaw, self._offer.nonce))
+            self._correct(self._mending(self._flaw))
         elif owed and not self._fall_back():
             if self._corrected:
                 self._make_do()
             else:
                 self._correct(missing_call(self._offer.choice, self._offer.nonce))
-        elif self._asked and not self.calls:
+        elif self._corrected and not self.calls:
             self._make_do()
+
+    def _mending(self, flaw: Flawed) -> str:
+        """What the model is asked about a flawed call."""
+        offer = self._offer
+        if flaw.reason == UNKNOWN and offer.choice.mode == "named":
+            return missing_call(offer.choice, offer.nonce)
+        if flaw.reason == UNKNOWN:
+            return unknown_tool(flaw, offer.tools, offer.nonce)
+        return invalid_call(flaw, offer.nonce)
 
     def _make_do(self) -> None:
         """No call came of the correction: what was said counts, or else what was to be corrected."""
@@ -206,10 +221,11 @@ class Emulation:
             self.outcomes["refused"] += 1
             self._pending = self._pending or self._refusal
         elif not self._pending:
-            self._pending = [TextDelta(self._flaw.source)]
+            source = Marks(self._offer.nonce).without(self._flaw.source)
+            self._pending = [TextDelta(source)] if source else []
 
     def _correct(self, text: str) -> None:
-        self.correction, self._asked = text, True
+        self.correction = text
         self.outcomes["retried"] += 1
 
     def _fall_back(self) -> bool:

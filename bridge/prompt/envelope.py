@@ -93,6 +93,11 @@ class Envelope:
             return False
         return self.ended
 
+    @property
+    def is_bare(self) -> bool:
+        """Nothing but the tool's name was read."""
+        return not (self.nested or self._flat)
+
     def mute(self) -> None:
         """Nothing of the rest matters but where it ends."""
         self.ended = True
@@ -257,6 +262,16 @@ class Envelope:
         self.begun = self.ended = True
 
 
+def whole_arguments(tool: Tool, arguments: str) -> str | None:
+    """What the tool is given, of a JSON object: the object, or the text for a custom tool; None when there is none."""
+    if not tool.custom:
+        return arguments
+    try:
+        return _plain_input(json.loads(arguments), 0)
+    except Unreadable:
+        return None
+
+
 def decoded(pieces: list[str]) -> str:
     """The text of a string's escaped body."""
     body = "".join(pieces)
@@ -281,7 +296,7 @@ def _as_object(value: str, meant: object, at: int) -> str:
     """The JSON text of arguments known as a whole."""
     if isinstance(meant, dict):
         return value
-    if meant is None:
+    if meant is None or meant == []:
         return "{}"
     if not isinstance(meant, str):
         raise Unreadable(at, "the arguments are no JSON object", final=True)

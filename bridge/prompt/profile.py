@@ -49,10 +49,14 @@ $choice
 
 
 class PromptProfile(msgspec.Struct, frozen=True):
-    """How tools are told: `template` has `$` placeholders, `description_chars` limits each tool's description."""
+    """How tools are told: `template` has `$` placeholders, `description_chars` limits each tool's description.
+
+    `native_calls`: until the model has called a tool as the template says, calls in its own notation count as well.
+    """
 
     template: str = TEMPLATE
     description_chars: int = 600
+    native_calls: bool = True
 
 
 DEFAULT_PROFILE = PromptProfile()

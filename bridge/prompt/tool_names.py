@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from bridge.chat.request import Tool
 
+_LONGEST = 200
 _PREFIX = re.compile(r"(?:functions?\.|tools?\.|mcp_+)")
 _SEPARATORS = re.compile(r"[-_.\s:/]+")
 
@@ -42,13 +43,19 @@ class ToolNames:
 
     def find(self, name: str) -> Tool | None:
         """By the name itself, else by its spelling, else by what it means; None when no tool of the request fits."""
+        tool = self.spelled(name)
+        if tool is not None or self._plain is None or len(name) > _LONGEST:
+            return tool
+        return next(_meant(_plain(name), self._plain), None)
+
+    def spelled(self, name: str) -> Tool | None:
+        """By the name itself, else by its spelling."""
         tool = self._exact.get(name)
-        if tool is not None or len(name) > 200:
+        if tool is not None or len(name) > _LONGEST:
             return tool
         if self._plain is None:
             self._plain = _by_plain_name(self._tools)
-        plain = _plain(name)
-        return self._plain.get(plain) or next(_meant(plain, self._plain), None)
+        return self._plain.get(_plain(name))
 
 
 def _by_plain_name(tools: Sequence[Tool]) -> dict[str, Tool | None]:

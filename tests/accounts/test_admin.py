@@ -1,3 +1,4 @@
+import html
 import logging
 import re
 from datetime import timedelta
@@ -10,7 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.minting import digest_of, is_minted
-from accounts.models import ApiKey, Team, Usage
+from accounts.models import ApiKey, Team, Usage, names_in
+from accounts.patterns import allows
 
 KEYS = reverse("admin:accounts_apikey_changelist")
 ADD = reverse("admin:accounts_apikey_add")
@@ -211,6 +213,137 @@ def test_the_overview_tells_what_the_reader_may_see(admin_client, client):
     assert "Live keys" not in other
 
 
+def figure(page, name):
+    """(value, tone, address) of a figure."""
+    card = page.partition(f">{name}<")
+    address = card[0].rpartition('href="')[2].partition('"')[0]
+    value = re.search(r"gw-figure text-important( gw-\w+)?\">([^<]*)<", card[2])
+    return value[2], (value[1] or "").strip(), html.unescape(address)
+
+
+def listed(client, address):
+    return set(re.findall(r"request-\d+", text_of(client.get(address))))
+
+
+OUTAGE = [
+    ("ok", "stop"), ("error", "upstream"), ("refused", "unavailable"), ("refused", "overloaded"), ("refused", "rpm"),
+    ("refused", "model"), ("cancelled", "client_closed"),
+]  # fmt: skip
+
+
+def test_an_outage_is_counted_whatever_word_stands_for_it(admin_client):
+    key, day = make_key(), timedelta(days=1)
+    for number, (status, reason) in enumerate(OUTAGE):
+        make_turn(number, key, status=status, reason=reason)
+        make_turn(number + 100, key, status=status, reason=reason, started_at=timezone.now() - day * 2)
+    page = text_of(admin_client.get(reverse("admin:index")))
+    failed, tone, address = figure(page, "Failed in 24 hours")
+    assert (failed, tone) == ("3", "gw-bad")
+    assert listed(admin_client, address) == {"request-1", "request-2", "request-3"}
+    away, _, address = figure(page, "Turned away in 24 hours")
+    assert away == "2"
+    assert listed(admin_client, address) == {"request-4", "request-5"}
+    assert listed(admin_client, figure(page, "Turns in 24 hours")[2]) == {f"request-{number}" for number in range(7)}
+    of_key = re.search(r'href="([^"]*api_key__id__exact=[^"]*outcome=failed[^"]*)"[^>]*>3<', page)[1]
+    assert listed(admin_client, html.unescape(of_key)) == {"request-1", "request-2", "request-3"}
+
+
+def test_one_failure_on_a_busy_day_is_no_alarm(admin_client):
+    key = make_key()
+    for number in range(30):
+        make_turn(number, key)
+    good = figure(text_of(admin_client.get(reverse("admin:index"))), "Failed in 24 hours")
+    make_turn(31, key, status="error", reason="upstream")
+    neither = figure(text_of(admin_client.get(reverse("admin:index"))), "Failed in 24 hours")
+    assert (good[:2], neither[:2]) == (("0", "gw-good"), ("1", ""))
+
+
+@pytest.mark.parametrize("permissions", [(), ("view_apikey",), ("view_user",)])
+def test_who_may_not_see_turns_is_not_told_that_there_are_none(client, permissions):
+    make_turn(1, make_key())
+    page = text_of(staff(client, *permissions).get(reverse("admin:index")))
+    assert "No turns yet" not in page
+    assert "Turns are not shown to you" in page
+
+
+def test_without_turns_the_overview_says_so(admin_client):
+    assert "No turns yet" in text_of(admin_client.get(reverse("admin:index")))
+
+
+HOSTILE = "x\x1b[2J\u202egnp.exe"
+
+
+def test_a_callers_words_are_spelled_in_the_console(admin_client):
+    turn = make_turn(1, make_key(f"key{HOSTILE}"), model=HOSTILE, tools=f"denied {HOSTILE}", reason=HOSTILE)
+    for page in (USAGE, reverse("admin:index"), KEYS, reverse("admin:accounts_usage_change", args=[turn.pk])):
+        text = text_of(admin_client.get(page))
+        assert r"x\x1b[2J\u202egnp.exe" in text
+        assert not {"\x1b", "\u202e"} & set(text)
+
+
+@pytest.mark.parametrize("page", [reverse("admin:index"), KEYS, ADD, USAGE])
+def test_every_page_says_that_the_simulator_answers(admin_client, page):
+    assert re.search(r">\s*Simulator\s*<", text_of(admin_client.get(page)))
+
+
+def test_a_scope_that_opens_nothing_is_refused(admin_client):
+    assert "There is no scope metrcis. Known: metrics." in text_of(add(admin_client, scopes="metrcis"))
+    add(admin_client, scopes=" metrics ,")
+    assert ApiKey.objects.get().scopes == "metrics"
+
+
+@pytest.mark.parametrize(
+    "allowed", ["dashscope_qwen3_coder", "Claude-*", "qwen-max, claude-opus-4-1", "nothing-known-?*", "org_auto"]
+)
+def test_the_set_ups_of_a_new_key_ask_for_a_model_it_may_use(admin_client, allowed):
+    page = html.unescape(text_of(add(admin_client, allowed_models=allowed)))
+    patterns = frozenset(names_in(allowed))
+    for asked in re.findall(r'model(?:="|": ")([^"]+)"|Model ID  ([^\s<]+)|--model openai/([^\s<]+)', page):
+        assert allows(patterns, [next(filter(None, asked)).removeprefix("lingma/")]), asked
+    claude = page.partition(">Claude Code<")[2].partition("</section>")[0]
+    pinned = re.findall(r'export (?:ANTHROPIC|CLAUDE)\w*MODEL="([^"]*)"', claude)
+    assert pinned or allows(patterns, ["claude-sonnet-4-5"])
+    assert all(allows(patterns, [name]) for name in pinned)
+
+
+def test_a_key_for_every_model_is_told_the_default(admin_client):
+    page = html.unescape(text_of(add(admin_client)))
+    assert 'model="org_auto"' in page
+    assert "ANTHROPIC_MODEL" not in page
+
+
+def test_what_somebody_did_outlives_them(admin_client, admin_user):
+    ada = User.objects.create_superuser("ada")
+    LogEntry.objects.create(user=ada, action_flag=1, object_repr="a key", change_message="Made.")
+    page = reverse("admin:auth_user_delete", args=[ada.pk])
+    selected = {"action": "delete_selected", "_selected_action": [ada.pk], "post": "yes"}
+    assert "stays in the history" in text_of(admin_client.post(page, {"post": "yes"}))
+    admin_client.post(reverse("admin:auth_user_changelist"), selected)
+    assert LogEntry.objects.filter(user=ada).exists()
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_nobody_deletes_themselves_nor_the_last_superuser(admin_client, admin_user, active):
+    User.objects.create_superuser("other", is_active=active)
+    page = text_of(admin_client.post(reverse("admin:auth_user_delete", args=[admin_user.pk]), {"post": "yes"}))
+    assert "that is you" in page
+    assert ("nobody else may manage users" in page) is not active
+    assert User.objects.filter(pk=admin_user.pk).exists()
+
+
+def test_who_has_done_nothing_can_be_deleted(admin_client):
+    user = User.objects.create_user("unused")
+    admin_client.post(reverse("admin:auth_user_delete", args=[user.pk]), {"post": "yes"})
+    assert not User.objects.filter(pk=user.pk).exists()
+
+
+def test_filters_and_row_actions_are_buttons(admin_client):
+    make_key()
+    page = text_of(admin_client.get(KEYS))
+    assert re.search(r'<button[^>]*aria-controls="changelist-filter"', page)
+    assert re.search(r'<button[^>]*aria-label="More actions"', page)
+
+
 def test_the_overview_tells_who_is_busy(admin_client):
     ada, bob = make_key("ada"), make_key("bob")
     for number, key in enumerate([ada, bob, bob]):
@@ -226,7 +359,7 @@ def test_the_overview_takes_the_same_queries_however_much_there_is(
     for number in range(20):
         make_turn(number, make_key(f"key {number}"))
     admin_client.get(reverse("admin:index"))
-    with django_assert_num_queries(14):  # of these, five bring the instances up to date
+    with django_assert_num_queries(17):  # of these, five bring the instances up to date
         admin_client.get(reverse("admin:index"))
 
 

@@ -104,6 +104,23 @@ def test_the_overview_misses_an_instance_for_an_hour(admin_client, beat, heartbe
     assert "w1-i3" not in page
 
 
+def test_many_instances_that_are_gone_are_one_line(admin_client, beat, heartbeats):
+    beat("w1-i1")
+    for number in range(1, 40):
+        beat(f"w2-i{number}", process=2, last_error="it exited " + "and " * 200)
+    admin_client.get(LIST)
+    heartbeats.delete(*(f"lgw:instance:w2-i{number}" for number in range(1, 40)))
+    response = admin_client.get(reverse("admin:index"))
+    page = text(response)
+    assert "Instances ready 1 / 40" in page
+    assert re.search(r"39 instances, w2-i1 to w2-i9: gone since \d\d:\d\d:\d\d UTC \(it exited", page)
+    assert response.content.count(b"errornote") == 1
+    assert max(map(len, response.content.decode().partition("errornote")[2].partition("</div>")[0].splitlines())) < 500
+    shown = text(admin_client.get(LIST, {"state__exact": "gone"}))
+    assert "w2-i39" in shown
+    assert "w1-i1" not in shown
+
+
 def test_the_overview_says_that_nobody_files_the_turns(admin_client, heartbeats):
     heartbeats.xadd("lgw:usage", {"row": b"{}"}, id=f"{int((time.time() - 90) * 1000)}-0")
     assert "Is the Celery worker running?" in text(admin_client.get(reverse("admin:index")))

@@ -1,7 +1,9 @@
 """The admin console in a real browser: a key is made, seen once, used; what it did is seen."""
 
+import json
 import re
 import shutil
+import subprocess
 
 import pytest
 
@@ -116,3 +118,96 @@ def test_an_alias_that_is_added_counts_within_seconds(page, whole):
     assert until(lambda: used() != "org_auto" and used(), 10, every=0.2) == "dashscope_qwen3_coder"
     page.goto("/admin/bridge/modelalias/try/?name=team-fast")
     assert "dashscope_qwen3_coder" in page.content()
+
+
+def test_a_set_up_of_a_confined_key_works_as_it_stands(page, whole):
+    page.goto("/admin/accounts/apikey/add/")
+    page.fill("input[name=name]", "confined")
+    page.fill("input[name=allowed_models]", "dashscope_qwen3_coder")
+    page.click("button[name=_save], input[name=_save]")
+    curl = page.locator("section", has_text="curl").last.locator("pre").inner_text()
+    done = subprocess.run(["sh", "-c", f"exec {curl} --silent --fail"], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done
+    assert json.loads(done.stdout)["object"] == "chat.completion"
+
+
+def press_until(page, key, reached, most=60):
+    for _ in range(most):
+        page.keyboard.press(key)
+        if page.evaluate(f"document.activeElement?.matches({reached!r})"):
+            return
+    raise AssertionError(f"{reached} is not reached by {key}")
+
+
+def test_filters_and_row_actions_need_no_mouse(page):
+    page.goto("/admin/accounts/apikey/")
+    filters, more = "button[aria-controls=changelist-filter]", "button[aria-label='More actions']"
+    press_until(page, "Tab", filters)
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.closest('#changelist-filter') !== null")
+    page.keyboard.press("Escape")
+    page.wait_for_function(f"document.activeElement.matches({filters!r})")
+    assert not page.locator("#changelist-filter").is_visible()
+    press_until(page, "Tab", more)
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.closest('nav[id^=row-actions]') !== null")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("/revoke"))
+    assert "Revoke this key?" in page.content()
+
+
+CONTRAST = """
+() => {
+  const canvas = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true})
+  const over = (below, colour) => {
+    canvas.fillStyle = `rgb(${below})`; canvas.fillRect(0, 0, 1, 1)
+    canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1)
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3)
+  }
+  const white = [255, 255, 255]
+  const ground = node => node ? over(ground(node.parentElement), getComputedStyle(node).backgroundColor) : white
+  const light = rgb => {
+    const [r, g, b] = rgb.map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+  }
+  const found = []
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+  while (texts.nextNode()) {
+    const node = texts.currentNode.parentElement
+    const seen = node.checkVisibility({opacityProperty: true, visibilityProperty: true})
+    if (!seen || !texts.currentNode.data.trim()) continue
+    if (node.closest('.material-symbols-outlined, script, style, template, [disabled]')) continue
+    const below = ground(node), [a, b] = [light(over(below, getComputedStyle(node).color)), light(below)]
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)
+    const told = `${ratio.toFixed(2)} ${texts.currentNode.data.trim().slice(0, 30)} <${node.className}>`
+    if (ratio.toFixed(1) < 4.5) found.push(told)
+  }
+  return [...new Set(found)]
+}
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read(page, whole, scheme):
+    page.emulate_media(color_scheme=scheme)
+    send(whole, "POST", OPENAI.path, key=KEY, body=OPENAI.body("x", model="to-be-read"))
+    assert shows(page, "/admin/accounts/usage/", "to-be-read")
+    pale = {}
+    for path in ("", "accounts/apikey/", "accounts/usage/", "sessions_store/entry/", "bridge/instance/",
+                 "bridge/modelalias/", "bridge/modelalias/try/?name=gpt-5", "auth/user/"):  # fmt: skip
+        page.goto(f"/admin/{path}")
+        if found := page.evaluate(CONTRAST):
+            pale[path] = found
+    assert pale == {}
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_long_name_leaves_every_column_in_sight(page, whole, width):
+    body = OPENAI.body("x", model="m" * 128)
+    assert send(whole, "POST", OPENAI.path, key=KEY, body=body).status == 200
+    page.set_viewport_size({"width": width, "height": 900})
+    assert shows(page, "/admin/accounts/usage/", "m" * 40)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for column in ("turn", "key", "asked", "outcome", "calls", "speed", "tokens"):
+        box = page.locator(f"#result_list .field-{column}").first.bounding_box()
+        assert box["x"] + box["width"] <= width

@@ -4,14 +4,28 @@ import gzip
 import http.client
 import json
 import re
+import sys
+import zlib
 
 import pytest
 
 from tests.e2e.installation import EXPIRED_KEY, KEY
 from tests.e2e.speech import ANTHROPIC, DIALECTS, OPENAI, Stream, exchange, send
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 HELLO = "[[sim: text=hello]] x"
 POST_PATHS = ("/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens")
+ENDPOINTS = {
+    OPENAI.path: OPENAI.body(HELLO),
+    ANTHROPIC.path: ANTHROPIC.body(HELLO),
+    "/v1/messages/count_tokens": ANTHROPIC.body(HELLO),
+    "/v1/responses": {"model": "org_auto", "input": HELLO},
+    "/v1/responses/input_tokens": {"model": "org_auto", "input": HELLO},
+}
 
 
 def post(gateway, dialect, *, query="", key=KEY, headers=None, body=None, path=None):
@@ -150,10 +164,48 @@ def test_a_gzipped_body_is_understood(gateway, dialect):
     assert post(gateway, dialect, body=body, headers={"content-encoding": "gzip"}).text == "hello"
 
 
-@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip"])
-def test_a_body_in_an_encoding_that_is_not_read_is_400(gateway, dialect, encoding):
+@pytest.mark.parametrize("path", ENDPOINTS)
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP", "deflate", "zstd", "identity"])
+def test_a_body_is_read_in_each_encoding_that_is_offered(gateway, path, encoding):
+    plain = json.dumps(ENDPOINTS[path]).encode()
+    body = {"deflate": zlib.compress, "zstd": zstd.compress, "identity": bytes}.get(encoding, gzip.compress)(plain)
+    assert send(gateway, "POST", path, key=KEY, body=body, headers={"content-encoding": encoding}).status == 200
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+@pytest.mark.parametrize("encoding", ["br", "compress", "gzip, gzip", "zstd, gzip", "gzip, identity", "nonsense"])
+def test_an_encoding_that_is_not_read_is_415_and_the_answer_lists_those_that_are(gateway, path, encoding):
+    body = gzip.compress(json.dumps(ENDPOINTS[path]).encode())
+    answer = send(gateway, "POST", path, key=KEY, body=body, headers={"content-encoding": encoding})
+    assert (answer.status, answer.headers["accept-encoding"]) == (415, "gzip, deflate, zstd")
+    assert answer.headers["x-should-retry"] == "false"
+    assert is_error_of(ANTHROPIC if "messages" in path else OPENAI, answer)
+
+
+def test_two_encodings_in_two_headers_are_no_single_one(gateway):
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+    connection.putrequest("POST", OPENAI.path)
+    body = gzip.compress(json.dumps(OPENAI.body(HELLO)).encode())
+    told = [("content-encoding", "gzip"), ("content-encoding", "gzip"), ("content-length", str(len(body)))]
+    for name, value in [*told, ("authorization", f"Bearer {KEY}")]:
+        connection.putheader(name, value)
+    connection.endheaders(body)
+    with connection.getresponse() as answer:
+        assert answer.status == 415
+    connection.close()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
+def test_a_body_that_is_not_what_its_encoding_says_is_400(gateway, dialect, encoding):
     answer = post(gateway, dialect, headers={"content-encoding": encoding})
     assert answer.status == 400
+    assert is_error_of(dialect, answer)
+
+
+def test_a_small_body_that_grows_two_hundred_times_is_413(gateway, dialect):
+    bomb = zstd.compress(json.dumps(dialect.body(HELLO)).encode() + b" " * (8 << 20))
+    answer = post(gateway, dialect, body=bomb, headers={"content-encoding": "zstd"})
+    assert answer.status == 413
     assert is_error_of(dialect, answer)
 
 

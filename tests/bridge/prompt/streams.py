@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bridge.chat.events import TextDelta, ThinkingDelta, ToolCallDelta
 from bridge.chat.request import Tool
-from bridge.prompt.calls import CallParser
+from bridge.prompt.calls import CallParser, Reading
 
 NONCE = "k3x9qa72mb"
 OPEN, CLOSE = f"<call:{NONCE}>", f"</call:{NONCE}>"
@@ -30,9 +30,9 @@ def merged(events):
     return together
 
 
-def parser(tools=TOOLS):
+def parser(tools=TOOLS, **reading):
     numbers = itertools.count(1)
-    return CallParser(NONCE, tools, lambda: f"call_{next(numbers)}")
+    return CallParser(NONCE, tools, lambda: f"call_{next(numbers)}", Reading(**reading))
 
 
 def fed(reader, pieces):

@@ -10,6 +10,8 @@ from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCall
 from bridge.chat.request import Tool
 from bridge.prompt.call_block import MOST_HELD
 from bridge.prompt.calls import Flawed
+from bridge.prompt.compose import headings
+from tests.bridge.prompt.dialects import ARGUMENTS, FORMS, SCHEMA
 from tests.bridge.prompt.streams import CLOSE, NONCE, OPEN, TOOLS, cut, fed, merged, parser, sliced
 
 
@@ -28,7 +30,7 @@ STRING = json.dumps(LS)
 
 CALLS = {
     "the format of the contract": (OPEN + PLAIN + CLOSE, call(LS)),
-    "text before and after": (f"Look:\n\n{OPEN}{PLAIN}{CLOSE}\nDone.", [*text("Look:"), *call(LS), *text("Done.")]),
+    "text before and after": (f"Look:\n\n{OPEN}{PLAIN}{CLOSE}\nDone.", [*text("Look:"), *call(LS), *text("\n\nDone.")]),
     "text glued to the delimiters": (f"a{OPEN}{PLAIN}{CLOSE}b", [*text("a"), *call(LS), *text("b")]),
     "white space everywhere": (f'{OPEN}\n{{ "name" : "Bash" ,\n"arguments" : {{ "cmd" : "ls" }} }}\n{CLOSE}', call(LS)),
     "two in a row": (f"{OPEN}{PLAIN}{CLOSE}\n\n{OPEN}{PLAIN}{CLOSE}\n", [*call(LS), *call(LS, 2)]),
@@ -41,11 +43,12 @@ CALLS = {
     "a brace missing": (f'{OPEN}{{"name":"Bash","arguments":{{"cmd":"ls"}}{CLOSE}x', [*call(LS), *text("x")]),
     "two braces missing": (f'{OPEN}{{"name":"Bash","arguments":{{"cmd":"ls"{CLOSE}x', [*call(LS), *text("x")]),
     "a brace too many": (f"{OPEN}{PLAIN}}}{CLOSE}x", [*call(LS), *text("x")]),
-    "a json fence": (f"a\n```json\n{PLAIN}\n```\nb", [*text("a"), *call(LS), *text("b")]),
+    "a json fence": (f"a\n```json\n{PLAIN}\n```\n", [*text("a"), *call(LS)]),
     "a json action fence": (f"```json action\n{PLAIN}\n```", call(LS)),
     "a tool_call fence": (f"```tool_call\n{PLAIN}\n```", call(LS)),
     "a plain fence": (f"```\n{PLAIN}\n```\n", call(LS)),
-    "a fence around the delimiters": (f"a\n```xml\n{OPEN}{PLAIN}{CLOSE}\n```\nb", [*text("a"), *call(LS), *text("b")]),
+    "a fence around them": (f"a\n```xml\n{OPEN}{PLAIN}{CLOSE}\n```\nb", [*text("a"), *call(LS), *text("\nb")]),
+    "behind the end of a fence": (f"```sh\na\n```\n{OPEN}{PLAIN}{CLOSE}", [*text("```sh\na\n```"), *call(LS)]),
     "the model's native tags": (f"<tool_call>\n{PLAIN}\n</tool_call>", call(LS)),
     "native tags in a row": (f"<tool_call>{PLAIN}</tool_call>\n<tool_call>{PLAIN}", [*call(LS), *call(LS, 2)]),
     "typographic quotes": (f"{OPEN}{{“name”: “Bash”, “arguments”: {{“cmd”: “ls”}}}}{CLOSE}", call(LS)),
@@ -65,6 +68,7 @@ CALLS = {
     "words of Python": (f'{OPEN}{{"name":"Bash","arguments":{{"a":[True,None]}}}}{CLOSE}', call('{"a":[true,null]}')),
     "arguments as a string": (f'{OPEN}{{"name":"Bash","arguments":{STRING}}}{CLOSE}', call(LS)),
     "arguments as an empty string": (f'{OPEN}{{"name":"Bash","arguments":""}}{CLOSE}', call("{}")),
+    "arguments as an empty list": (f'{OPEN}{{"name":"Bash","arguments":[]}}{CLOSE}', call("{}")),
     "arguments null": (f'{OPEN}{{"name":"Bash","arguments":null}}{CLOSE}', call("{}")),
     "no arguments": (f'{OPEN}{{"name":"Bash"}}{CLOSE}', call("{}")),
     "parameters": (f'{OPEN}{{"tool":"Bash","parameters":{LS}}}{CLOSE}', call(LS)),
@@ -107,12 +111,10 @@ AS_TEXT = {
     "a name without arguments in a fence": '```json\n{"name": "Bash", "version": "1"}\n```\n',
     "an unknown tool in a fence": '```json\n{"name": "rm", "arguments": {}}\n```\n',
     "an unknown tool in native tags": '<tool_call>{"name": "rm", "arguments": {}}</tool_call>',
-    "an unknown tool in delimiters": f'{OPEN}{{"name": "rm", "arguments": {{"a": "{OPEN}"}}}}{CLOSE} x',
     "native tags around nothing": "<tool_call> is a tag",
     "a longer fence": f"````json\n{PLAIN}\n````",
     "another nonce": f"<call:aaaaaaaaaa>{PLAIN}</call:aaaaaaaaaa>",
     "a name that comes too late": f'```json\n{{"x": "{"y" * 400}", "name": "Bash", "arguments": {{}}}}\n```',
-    "an unfinished delimiter": f"Look: {OPEN[:8]}",
     "an unfinished fence": 'Look:\n```json\n{"name": "Ba',
     "a fence of other words": '```json is nice {"name": "Bash", "arguments": {}}',
     "a list in brackets": "``` [see below] ```",
@@ -247,9 +249,109 @@ def test_arguments_that_never_get_a_name_are_held_only_so_far():
     assert len(flawed.source) <= MOST_HELD + len(OPEN)
 
 
-def test_without_tools_everything_is_text():
-    written = f"{OPEN}{PLAIN}{CLOSE}"
-    assert merged(fed(parser(tools=()), [written])) == text(written)
+UNKNOWN = f'{OPEN}{{"name": "rm", "arguments": {{"a": "{OPEN}"}}}}{CLOSE}'
+
+
+@pytest.mark.parametrize("size", [1, 3, 10_000])
+def test_a_call_of_an_unknown_tool_is_never_shown(size):
+    before, flawed, after = merged(fed(parser(), sliced(f"Look.\n{UNKNOWN}\nSo.", size)))
+    assert (before, after) == (TextDelta("Look."), TextDelta("\nSo."))
+    assert (flawed.name, flawed.reason) == ("rm", "there is no such tool")
+
+
+@pytest.mark.parametrize("end", ["", '{"name":"rm","arguments":{"a":"', '{"name":"rm","arguments":oops', "{"])
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_a_block_that_cannot_be_told_leaves_no_mark(end, size):
+    events = fed(parser(), sliced(f"Look: {OPEN}{end}", size))
+    assert NONCE not in "".join(event.text for event in events if isinstance(event, TextDelta))
+    assert isinstance(events[-1], Flawed)
+
+
+@pytest.mark.parametrize("size", [1, 2, 10_000])
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (f"Calls begin with `{OPEN}` and end with `{CLOSE}`.", "Calls begin with `<call>` and end with `</call>`."),
+        (f"Done.{CLOSE} Or not.", "Done. Or not."),
+        (f"Look: {OPEN[:8]}", "Look: "),
+        (f"Look: {CLOSE[:-1]}", "Look: "),
+        ("a <call", "a <call"),
+    ],
+)
+def test_the_secret_of_a_mark_is_not_told_where_it_is_spoken_of(written, told, size):
+    assert merged(fed(parser(), sliced(written, size))) == text(told)
+
+
+def test_a_call_in_inline_code_is_a_call():
+    assert merged(fed(parser(), [f"`{OPEN}{PLAIN}{CLOSE}`"])) == [*text("`"), *call(LS), *text("`")]
+
+
+@pytest.mark.parametrize("size", [1, 3, 10_000])
+@pytest.mark.parametrize(
+    ("around", "told"),
+    [
+        (("Look.\n\n", "\n\nSo."), "Look.\n\nSo."),
+        (("Look. ", "So."), "Look. So."),
+        (("Look.", "\nSo.\n"), "Look.\nSo.\n"),
+        (("\n", "\nSo."), "So."),
+        (("Look.\n", "\n"), "Look."),
+    ],
+)
+def test_white_space_around_a_call_is_kept_between_texts(around, told, size):
+    events = merged(fed(parser(), sliced(f"{OPEN}{PLAIN}{CLOSE}".join(around), size)))
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == told
+
+
+@pytest.mark.parametrize("form", ["Qwen3-Coder", "MiniMax M2", "Kimi K2", "DeepSeek V3.1"])
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_a_call_of_another_notation_between_the_marks_is_a_call(form, size):
+    tools = (Tool("Bash", schema=SCHEMA),)
+    events = merged(fed(parser(tools, guesses=False), sliced(f"{OPEN}\n{FORMS[form]}\n{CLOSE} So.", size)))
+    assert [type(event) for event in events] == [ToolCallStarted, ToolCallDelta, ToolCallEnded, TextDelta]
+    assert json.loads(events[1].text) == ARGUMENTS
+
+
+HEADINGS = headings(NONCE)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 10_000])
+@pytest.mark.parametrize("heading", HEADINGS)
+def test_behind_a_heading_of_the_session_nothing_is_told(heading, size):
+    written = f"Yes.\n\n{heading}]\nAnd now?\n{OPEN}{PLAIN}{CLOSE}"
+    assert merged(fed(parser(headings=HEADINGS), sliced(written, size))) == text("Yes.")
+    assert merged(fed(parser(headings=HEADINGS), sliced(written[6:], size))) == []
+
+
+@pytest.mark.parametrize("size", [1, 3, 10_000])
+@pytest.mark.parametrize(
+    "heading", ["[User]", "[Result of tool call call_1: Bash]", "[Failed tool call x]", "[Assistant]"]
+)
+def test_behind_a_call_lines_that_look_like_headings_end_the_reply(heading, size):
+    reply = f"{OPEN}{PLAIN}{CLOSE}\n{heading}\nfile.txt\n\n{OPEN}{PLAIN}{CLOSE}"
+    assert merged(fed(parser(headings=HEADINGS), sliced(reply, size))) == call(LS)
+
+
+@pytest.mark.parametrize("size", [1, 3, 10_000])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "a\n[User]\nb",
+        f"see [User {NONCE}]",
+        f" [User {NONCE}]",
+        "a\n[User k3x9]",
+        "[Use",
+        "a\n[System",
+        "[x](y)\n[z]: w",
+    ],
+)
+def test_what_is_no_heading_is_told(written, size):
+    assert merged(fed(parser(headings=HEADINGS), sliced(written, size))) == text(written)
+
+
+def test_the_arguments_of_a_call_may_hold_a_heading():
+    written = f'{OPEN}{{"name":"Bash","arguments":{{"cmd":"a\n{HEADINGS[0]}]\nb"}}}}{CLOSE}'
+    [_, delta, _] = merged(fed(parser(headings=HEADINGS), [written]))
+    assert json.loads(delta.text) == {"cmd": f"a\n{HEADINGS[0]}]\nb"}
 
 
 MARKS = st.sampled_from(
@@ -304,13 +406,13 @@ def test_text_without_markers_is_told_as_it_is(reply):
 
 
 SCALARS = st.text() | st.integers() | st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)
-ARGUMENTS = st.dictionaries(
+ANY_ARGUMENTS = st.dictionaries(
     st.text(max_size=5), st.recursive(SCALARS, lambda value: st.lists(value, max_size=3)), max_size=4
 )
 
 
 @settings(max_examples=60, deadline=None)
-@given(ARGUMENTS, st.booleans(), st.data())
+@given(ANY_ARGUMENTS, st.booleans(), st.data())
 def test_any_arguments_survive(arguments, ascii_only, data):
     written = json.dumps({"name": "Bash", "arguments": arguments}, ensure_ascii=ascii_only)
     _, delta, _ = merged(fed(parser(), cut(OPEN + written + CLOSE, data)))

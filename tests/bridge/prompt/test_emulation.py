@@ -108,7 +108,8 @@ def test_what_stays_unreadable_is_no_call():
     reply.again()
     events = whole(reply, unreadable)
     assert (calls_of(events), reply.correction, reply.calls) == ([], "", 0)
-    assert "read" in text_of(events)
+    assert '"read"' in text_of(events)
+    assert NONCE not in text_of(events)
 
 
 def test_a_call_that_breaks_off_untold_is_mended():
@@ -183,6 +184,77 @@ def test_text_before_a_call_that_is_owed_is_told_with_it():
     assert reply.feed("Well, ") == []
     events = whole(reply, call("time"))
     assert (text_of(events), len(calls_of(events))) == ("Well,", 1)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("parallel", [True, False])
+def test_a_call_of_another_tool_is_not_the_one_that_was_demanded(stream, parallel):
+    reply = emulation(ToolChoice("named", "read"), stream=stream, parallel=parallel)
+    assert calls_of(whole(reply, "Well. " + call("time"))) == []
+    assert "a call of the tool read is required" in reply.correction
+    reply.again()
+    assert calls_of(whole(reply, call("time") + call("read", path="a") + call("time"))) == [
+        ("call_3", "read", {"path": "a"})
+    ]
+    assert reply.calls == 1
+
+
+def test_who_calls_another_tool_twice_has_called_none():
+    reply = emulation(ToolChoice("named", "read"))
+    whole(reply, "Well. " + call("time"))
+    reply.again()
+    events = whole(reply, call("time"))
+    assert (text_of(events).strip(), calls_of(events), reply.calls, reply.correction) == ("Well.", [], 0, "")
+
+
+def test_another_call_that_breaks_off_is_none_either():
+    reply = emulation(ToolChoice("named", "time"))
+    whole(reply, call("time") + call("read", path="a" * 99)[:-60])
+    assert (reply.calls, reply.cut_off) == (1, False)
+
+
+def test_a_demand_for_any_call_is_met_by_any():
+    reply = emulation(ToolChoice("required"))
+    assert calls_of(whole(reply, call("time"))) == [("call_1", "time", {})]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_call_of_an_unknown_tool_is_corrected_by_the_names_there_are(stream):
+    reply = emulation(stream=stream)
+    whole(reply, "Now: " + call("rm", path="a"))
+    assert all(word in reply.correction for word in ("no tool rm", "read, time"))
+    reply.again()
+    assert calls_of(whole(reply, call("read", path="a"))) == [("call_1", "read", {"path": "a"})]
+
+
+def test_an_unknown_tool_where_one_is_demanded_is_corrected_by_its_name():
+    reply = emulation(ToolChoice("named", "read"))
+    whole(reply, call("rm"))
+    assert "a call of the tool read is required" in reply.correction
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(("second", "told"), [("Look. {}\n\nSo.", "Look.\n\nSo."), ("{}", "")])
+def test_an_unknown_tool_that_stays_unknown_is_not_shown(stream, second, told):
+    reply = emulation(stream=stream)
+    first = whole(reply, call("rm", path="a"))
+    reply.again()
+    events = first + whole(reply, second.format(call("rm", path="a")))
+    assert calls_of(events) == []
+    assert text_of(events) == (told or '{"name": "rm", "arguments": {"path": "a"}}')
+
+
+def test_whether_the_marks_were_used_is_known():
+    used, guessed = emulation(), emulation()
+    whole(used, call("time"))
+    whole(guessed, '<tool_call>{"name":"time"}</tool_call>')
+    assert (used.marked, guessed.marked, guessed.calls) == (True, False, 1)
+
+
+def test_a_guessed_call_that_does_not_fit_is_mended():
+    reply = emulation()
+    assert whole(reply, "<function=read>\n<parameter=file>\na\n</parameter>\n</function>") == []
+    assert "path" in reply.correction
 
 
 def test_bare_arguments_of_the_forced_tool_are_its_call():

@@ -1,0 +1,47 @@
+"""What pages show of words that callers and colleagues chose: on one line, cut, and without signs that do harm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import CharField, Model, TextField
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+
+from accounts.visible import visible
+
+LONGEST = 64  # in a page's text; the sheet cuts it further, to the width there is
+
+
+def cut(text: str) -> SafeString:
+    """A name for a cell that must not push the others away; the whole of it shows when it is pointed at."""
+    shown = visible(text)
+    return format_html('<span class="gw-cut" title="{}">{}</span>', shown, Truncator(shown).chars(LONGEST))
+
+
+class VisibleText:
+    """A page of records that nobody edits: their texts are shown as `visible` has them, in the list and alone."""
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """The record as it is shown."""
+        found = super().get_object(request, object_id, from_field)  # type: ignore[misc]  # of the page it is mixed into
+        return found and shown(found)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The rows as they are shown."""
+        changes = super().get_changelist_instance(request)  # type: ignore[misc]  # as above
+        for row in changes.result_list:
+            shown(row)
+        return changes
+
+
+def shown(record: Model) -> Model:
+    """The record with its texts made visible; not to be saved."""
+    for field in record._meta.concrete_fields:
+        if not isinstance(field, CharField | TextField) or field.primary_key:
+            continue
+        if isinstance(text := getattr(record, field.attname), str):
+            setattr(record, field.attname, visible(text))
+    return record

@@ -1,0 +1,38 @@
+"""What people did in the console outlives them: who has a history is not deleted but shut out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.http import HttpRequest
+
+
+class KeptHistory:
+    """A page of users whose deletion says why it is refused: Django's would take the log entries along."""
+
+    def get_deleted_objects(self, objs: Iterable[User], request: HttpRequest) -> tuple[Any, Any, set[str], list[Any]]:
+        """The reasons stand where the page names what is protected."""
+        users = list(objs)
+        listed, counts, missing, protected = super().get_deleted_objects(users, request)  # type: ignore[misc]  # a page's
+        reasons = [*_themselves(users, request), *_with_history(users), *_last_superusers(users)]
+        return listed, counts, set() if reasons else missing, [*protected, *reasons]
+
+
+def _themselves(users: list[User], request: HttpRequest) -> list[str]:
+    return [f"{user}: that is you." for user in users if user.pk == request.user.pk]
+
+
+def _with_history(users: list[User]) -> list[str]:
+    kept = "what they did stays in the history. Take away Active instead, and nobody can log in so."
+    acted = set(LogEntry.objects.filter(user__in=users).values_list("user", flat=True))
+    return [f"{user}: {kept}" for user in users if user.pk in acted]
+
+
+def _last_superusers(users: list[User]) -> list[str]:
+    staying = User.objects.filter(is_superuser=True, is_active=True).exclude(pk__in=[user.pk for user in users])
+    if staying.exists():
+        return []
+    return [f"{user}: nobody else may manage users." for user in users if user.is_superuser]

@@ -1,0 +1,65 @@
+"""The text of a reply as it is told: white space around calls waits for text behind them."""
+
+from __future__ import annotations
+
+from bridge.chat.events import TextDelta
+
+MOST_SPACE = 64
+SPACE = " \t\r\n"
+
+
+class Spoken:
+    """What was said so far, and white space that was not told yet."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.space = ""
+        self.behind_call = False
+        self._gap = ""
+
+    def say(self, text: str) -> list[TextDelta]:
+        """Tell text, but for white space at its end: a call may follow."""
+        if self.behind_call:
+            bare = text.lstrip()
+            self.space = (self.space + text[: len(text) - len(bare)])[-MOST_SPACE:]
+            if not bare:
+                return []
+            around = max(self._gap, self.space, key=len) if self.pieces else ""
+            text, self.space, self._gap, self.behind_call = around + bare, "", "", False
+        if not text:
+            return []
+        text = self.space + text
+        told = max(len(text.rstrip(SPACE)), len(text) - MOST_SPACE)
+        self.space = text[told:]
+        if not told:
+            return []
+        self.pieces.append(text[:told])
+        return [TextDelta(text[:told])]
+
+    def call(self) -> None:
+        """A call comes: white space before it is told only when text follows."""
+        self._gap = max(self._gap, self.space, key=len)
+        self.space = ""
+
+    def end(self) -> list[TextDelta]:
+        """White space at the end of the reply."""
+        space, self.space = self.space, ""
+        return [TextDelta(space)] if space and not self.behind_call else []
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "".join((*self.pieces, self.space))
+
+    @property
+    def begins_line(self) -> bool:
+        """What comes next begins a line."""
+        if self.space:
+            return self.space[-1] == "\n"
+        return self.behind_call or not self.pieces
+
+    def ends_in_tick(self, more: str) -> bool:
+        """Whether, with what is said next, a backtick is the last thing."""
+        if more or self.space or not self.pieces:
+            return more[-1:] == "`"
+        return self.pieces[-1][-1] == "`"
