@@ -141,6 +141,7 @@ class Answer:
             service_calls=plan.shown,
             tools=request.tools if request.tool_choice.mode != "none" else (),
             forced=request.forced_tool if plan.shown else None,
+            parallel=request.parallel_tool_calls,
             forced_id=f"{prefix}fallback_0",
         )
         return Reader(options, lambda: prefix + new_id()[:24], self._conversation.nonce)
@@ -163,7 +164,7 @@ class Answer:
         turn.overflow = task.cancel if task else None
         try:
             batch = await self._follow(turn)
-            if turn.end is not None and turn.end.error is None:
+            if self._reader.has_strayed or (turn.end is not None and turn.end.error is None):
                 batch += self._cut(self._reader.end())
                 if self._reader.correction and self._is_whole(turn):
                     await self._teller.tell(batch)
@@ -202,7 +203,7 @@ class Answer:
     def _is_over(self, turn: Turn) -> bool:
         if self._cutter is not None and self._cutter.reason is not None:
             return True
-        return turn.end is not None or self._reader.waiting
+        return turn.end is not None or self._reader.is_over
 
     def _take(self, pieces: list[Piece]) -> Batch:
         """What came, as it may be told."""
@@ -250,7 +251,8 @@ class Answer:
     # -- the ending -----------------------------------------------------------------------------------------------
 
     async def _end(self, turn: Turn, batch: Batch) -> None:
-        error = turn.end.error if turn.end is not None and self._cut_reason is None else None
+        strayed = self._reader.has_strayed  # what the service does with the rest is its own business
+        error = turn.end.error if turn.end is not None and self._cut_reason is None and not strayed else None
         if error is not None:
             await self._make_do(error, batch)
         if turn.end is None:
@@ -262,7 +264,8 @@ class Answer:
         usage = self._count(logged)
         reason = cut or self._reason()
         self._record.status, self._record.reason = "ok", reason
-        if cut is None and turn.end is not None and error is None and reason is not FinishReason.LENGTH:
+        whole = cut is None and error is None and not strayed and reason is not FinishReason.LENGTH
+        if whole and turn.end is not None:
             self._remember(turn.end.session_id)
         self._note_tools(turn)  # the turn is booked with its last event
         await self._teller.end([*batch, Finished(reason, usage, self._cutter.stop_sequence if self._cutter else None)])

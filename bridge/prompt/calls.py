@@ -64,6 +64,8 @@ class CallParser:
         """The reply ended inside a call of which something had been told."""
         self.broken = False
         """As `cut_off`, because what came is no JSON."""
+        self.strayed = False
+        """The model has gone on as somebody else: the reply is over."""
         self.marked = False
         """There was a call between the session's marks."""
         self._reading = reading or Reading()
@@ -168,7 +170,7 @@ class CallParser:
             self._mode = CallParser._head
         else:
             self._spoken.space = ""
-            self._mode = CallParser._nothing
+            self._mode, self.strayed = CallParser._nothing, True
         return rest
 
     def _cut(self, text: str, low: int, high: int, events: list[CallEvent]) -> str:
@@ -202,6 +204,7 @@ class CallParser:
         self._guess, self._mode = None, CallParser._text
         if outcome.calls and self._are_own(outcome.calls):
             self._tell_whole(outcome.calls, events)
+            self.strayed = outcome.low > 0
             self._mode, self._rest = CallParser._nothing, ""
             return
         self._skip = outcome.low

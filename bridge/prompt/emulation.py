@@ -63,6 +63,12 @@ class Emulation:
         self._refusal: list[ReplyEvent] = []  # the text of an attempt that owed a call
         self._kept = 0  # how much of what is pending came before the correction
 
+    @property
+    def has_strayed(self) -> bool:
+        """The model has gone on as somebody else, and what it said as itself need not be corrected."""
+        mendable = not self._corrected and (self._flaw is not None or (self._offer.choice.must_call and not self.calls))
+        return self._parser.strayed and not mendable
+
     def _new_parser(self) -> CallParser:
         offer = self._offer
         return CallParser(offer.nonce, offer.tools, self._new_id, offer.reading)

@@ -23,9 +23,8 @@ _OFTEN = 512
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of the held text: calls at the end of the reply; or text, in which calls may be from `low` on.
-
-    Without `more` none are looked for any more.
+    """What became of the held text: calls at the end of the reply, or of what the model says as itself, up to `low`;
+    or text, in which calls may be from `low` on. Without `more` none are looked for any more.
     """
 
     text: str

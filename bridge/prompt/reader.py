@@ -40,6 +40,8 @@ class ReadOptions(msgspec.Struct, frozen=True):
     """The client's tools, offered or not: the service's agent may call them as well."""
     forced: Tool | None = None
     """The one of them that the service's agent must call."""
+    parallel: bool = True
+    """Whether the service's agent may call several of them at once."""
     forced_id: str = ""
     """Of a call that is made of its answer."""
 
@@ -59,7 +61,9 @@ class Reader:
         self._guard = HeadingGuard(mark) if mark and options.offer is None else None
         self._service_calls: ServiceCalls | None = None
         if options.service_calls is not None:
-            self._service_calls = ServiceCalls(options.service_calls, options.tools, new_id)
+            self._service_calls = ServiceCalls(
+                options.service_calls, options.tools, new_id, forced=options.forced, parallel=options.parallel
+            )
         self.calls: list[tuple[str, str]] = []
         """Id and `Tool.name` of each."""
         self._names = {(tool.namespace, tool.wire_name or tool.name): tool.name for tool in options.tools}
@@ -86,6 +90,18 @@ class Reader:
     def is_text_only(self) -> bool:
         """No calls are looked for."""
         return self._emulation is None and self._service_calls is None
+
+    @property
+    def is_over(self) -> bool:
+        """There is nothing more to read."""
+        return self.waiting or self.has_strayed
+
+    @property
+    def has_strayed(self) -> bool:
+        """The model has gone on as somebody else. It is not told, and its session holds what nobody said."""
+        if self._guard is not None:
+            return self._guard.ended
+        return isinstance(self._emulation, Emulation) and self._emulation.has_strayed
 
     @property
     def waiting(self) -> bool:

@@ -32,16 +32,26 @@ class ServiceCalls:
     text for the call and one for its result, nothing, or the call alone. A call of one of the client's own tools that
     the service has not run is told as a call, and then `waiting`: the client has to run it.
 
+    Where the client demands one tool (`forced`), a call of another is not its to run and is told in words, if at all;
+    where it wants one call at a time, so are the others once one waits.
+
     A client that has to run one call runs them all, so calls the service has run are told as calls only where none can
     wait any more: when the client declared no tools, or at the end. If one waits, they are told as text before it.
     """
 
     def __init__(
-        self, shown: Literal["text", "omit", "calls"], tools: Sequence[Tool], new_id: Callable[[], str]
+        self,
+        shown: Literal["text", "omit", "calls"],
+        tools: Sequence[Tool],
+        new_id: Callable[[], str],
+        *,
+        forced: Tool | None = None,
+        parallel: bool = True,
     ) -> None:
         self.waiting = False
-        self._shown = shown
-        self._tools = {tool.name: tool for tool in tools}
+        self._shown = "text" if forced is not None and shown == "calls" else shown
+        self._tools = {tool.name: tool for tool in tools if forced is None or tool.name == forced.name}
+        self._parallel = parallel
         self._new_id = new_id
         self._calls: dict[str | int, _Shown] = {}
         self._ids: set[str] = set()
@@ -67,7 +77,8 @@ class ServiceCalls:
             return []
         tool = self._tools.get(shown.call.name)
         if tool is not None and self._waits(shown):
-            return self._hand_over(shown, tool, last=last)
+            may = self._parallel or not self.waiting
+            return self._hand_over(shown, tool, last=last) if may else []
         if self.waiting or self._shown == "omit":
             return []
         return self._lines(shown, last=last) if self._shown == "text" else self._call(shown, tool, last=last)

@@ -8,7 +8,9 @@ import pytest
 from bridge.chat.events import FinishReason, TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from bridge.chat.request import ChatRequest, Message, Tool, ToolCall, ToolChoice
 from bridge.plan import PlanOptions
-from tests.bridge.chats import chat, say
+from bridge.prompt.profile import PromptProfile
+from bridge.routes import Routes
+from tests.bridge.chats import chat, request, say
 from tests.bridge.lingma.service import finish
 
 READ = Tool(
@@ -30,15 +32,16 @@ def nonce_of(prompt):
     return found[-1] if found else ""
 
 
-def obeying(*steps):
+def obeying(*steps, ends=True):
     """A service whose model knows the delimiter it was told last and says the next step each turn."""
     replies, told = iter(steps), []
 
     async def on_ask(peer, params):
         told.append(nonce_of(params["questionText"]) or told[-1])
         text = next(replies).replace("<call>", f"<call:{told[-1]}>").replace("</call>", f"</call:{told[-1]}>")
-        await say(peer, params, *re.findall(r"(?s).{1,7}", text))
-        await peer.push(finish(params["requestId"]))
+        await say(peer, params, *re.findall(r"(?s).{1,7}", text.replace("MARK", told[-1])))
+        if ends:
+            await peer.push(finish(params["requestId"]))
 
     return on_ask
 
@@ -186,3 +189,87 @@ async def test_a_correction_that_fails_leaves_the_reply_as_it_was(new_service, n
     request = asking(tool_choice=ToolChoice("required"), stream=stream)
     done = await chat(await new_engine(await new_service(on_ask), sessions=sessions), request)
     assert (done.text, done.end.reason, done.record.status) == ("I would rather not.", FinishReason.STOP, "ok")
+
+
+GUESS = "<tool_call>\n<function=read_file>\n<parameter=path>\nb.txt\n</parameter>\n</function>\n</tool_call>"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_call_in_the_models_own_notation_is_made_until_it_keeps_to_the_marks(
+    new_service, new_engine, sessions, stream
+):
+    service = await new_service(obeying(GUESS, GUESS, call(path="a.txt"), GUESS, "Done."))
+    engine = await new_engine(service, sessions=sessions)
+    history, told = [], []
+    for _ in range(4):
+        done = await chat(engine, asking(*history, stream=stream))
+        told.append((len(calls_of(done.events)[0]), done.text, done.record.session))
+        history += answered(done) if calls_of(done.events)[0] else []
+    assert told == [(1, "", "new"), (1, "", "reused"), (1, "", "reused"), (0, GUESS, "reused")]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_call_that_the_request_holds_is_text(new_service, new_engine, stream):
+    service = await new_service(obeying(call(path="a.txt"), f"It says:\n{GUESS}"))
+    engine = await new_engine(service)
+    history = answered(await chat(engine, asking()), f"# Read me\n\n{GUESS}\n")
+    done = await chat(engine, asking(*history, stream=stream))
+    assert (calls_of(done.events)[0], done.text, done.end.reason) == ([], f"It says:\n{GUESS}", FinishReason.STOP)
+
+
+async def test_guesses_can_be_switched_off_for_a_model(new_service, new_engine):
+    engine = await new_engine(await new_service(obeying(GUESS)))
+    engine.routes = Routes(profiles=[("*", PromptProfile(native_calls=False))], default_model="org_auto")
+    assert (await chat(engine, asking())).text == GUESS
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_result_that_the_model_makes_up_is_not_told_and_stops_it(new_service, new_engine, sessions, stream):
+    made_up = "\n\n[Result MARK read_file x]\nNonsense.\n\n[Assistant MARK]\nIt says nonsense."
+    for written in (call(path="b.txt"), GUESS):
+        service = await new_service(obeying(f"Let me look.\n{written}{made_up}", ends=False))
+        done = await chat(await new_engine(service, sessions=sessions), asking(stream=stream))
+        await service.got("chat/stop")
+        assert (done.text, json.loads(calls_of(done.events)[1])) == ("Let me look.", {"path": "b.txt"})
+        assert done.end.reason is FinishReason.TOOL_CALLS
+
+
+async def test_a_session_in_which_the_model_played_another_is_not_continued(new_service, new_engine, sessions):
+    service = await new_service(obeying(call(path="a.txt") + "\n[User]\nThanks.", "It says hello."))
+    engine = await new_engine(service, sessions=sessions)
+    history = answered(await chat(engine, asking()))
+    assert (await chat(engine, asking(*history))).record.session == "new"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_without_tools_a_reply_ends_where_the_model_plays_the_user(new_service, new_engine, stream):
+    async def on_ask(peer, params):
+        [mark] = set(re.findall(r"^\[\w+ (\w+)\]$", params["questionText"], re.MULTILINE))
+        await say(peer, params, "Fine.\n\n[Us", f"er {mark}]\nAnd you?\n", f"[Assistant {mark}]\nMe too.")
+
+    service = await new_service(on_ask)
+    done = await chat(await new_engine(service), request("How are you?", "Well.", "Really?", stream=stream))
+    await service.got("chat/stop")
+    assert (done.text.strip(), done.end.reason) == ("Fine.", FinishReason.STOP)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("second", ["<call>{}</call>", "Really not."])
+async def test_a_tool_that_was_not_demanded_is_not_called(new_service, new_engine, second, stream):
+    other = '<call>{"name":"write_file","arguments":{}}</call>'
+    service = await new_service(obeying(f"Well. {other}", second.replace("<call>{}</call>", call(path="a.txt"))))
+    asked = asking(tools=(READ, Tool("write_file")), tool_choice=ToolChoice("named", "read_file"), stream=stream)
+    done = await chat(await new_engine(service), asked)
+    assert "read_file is required" in service.asks()[1]["questionText"]
+    if second == "Really not.":
+        assert (calls_of(done.events)[0], done.text, done.end.reason) == ([], "Really not.", FinishReason.STOP)
+    else:
+        assert [name for _, name in calls_of(done.events)[0]] == ["read_file"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_tool_that_is_not_there_is_corrected_by_those_that_are(new_service, new_engine, stream):
+    service = await new_service(obeying('<call>{"name":"rm","arguments":{}}</call>', call(path="a.txt")))
+    done = await chat(await new_engine(service), asking(stream=stream))
+    assert "The tools are: read_file." in service.asks()[1]["questionText"]
+    assert [name for _, name in calls_of(done.events)[0]] == ["read_file"]

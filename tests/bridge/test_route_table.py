@@ -131,6 +131,12 @@ def test_only_what_is_enabled_counts_in_its_order():
     assert read_rules().aliases == expected
 
 
+def test_a_prompt_says_whether_calls_in_the_models_own_notation_count():
+    PromptTemplate.objects.create(pattern="a")
+    PromptTemplate.objects.create(pattern="b", native_calls=False)
+    assert [profile.native_calls for _, profile in read_rules().profiles] == [True, False]
+
+
 def test_a_prompt_this_release_cannot_use_does_not_count(caplog):
     good = PromptTemplate.objects.create(pattern="good", description_chars=7)
     PromptTemplate.objects.create(pattern="bad", template="no placeholders at all")

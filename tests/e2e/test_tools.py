@@ -130,10 +130,47 @@ def test_a_call_that_does_not_fit_is_mended_before_a_waiting_client_hears_of_it(
     assert (second.text, second.session) == ("Good.", "reused")
 
 
-def test_an_unknown_tool_stays_text(gateway, agent):
+def test_white_space_between_the_texts_around_a_call_is_kept(agent):
+    done = agent.ask(plan({"say": "Look.", **call("read_file", path="a.txt"), "flaw": "prose"}))
+    assert (done.names, done.text) == (["read_file"], "Look.\nI wait for what comes of it.")
+
+
+PATH = '"path": "a.txt"'
+NATIVE = {
+    "Hermes": f'<tool_call>\n{{"name": "read_file", "arguments": {{{PATH}}}}}\n</tool_call>',
+    "Qwen3-Coder": "<tool_call>\n<function=read_file>\n<parameter=path>\na.txt\n</parameter>\n</function>\n"
+    "</tool_call>",
+    "GLM": "<tool_call>read_file\n<arg_key>path</arg_key>\n<arg_value>a.txt</arg_value>\n</tool_call>",
+    "Kimi": "<|tool_calls_section_begin|><|tool_call_begin|>functions.read_file:0<|tool_call_argument_begin|>"
+    f"{{{PATH}}}<|tool_call_end|><|tool_calls_section_end|>",
+    "DeepSeek": f"<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>read_file<｜tool▁sep｜>{{{PATH}}}"
+    "<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+    "MiniMax": '<minimax:tool_call>\n<invoke name="read_file">\n<parameter name="path">a.txt</parameter>\n</invoke>\n'
+    "</minimax:tool_call>",
+}
+
+
+@pytest.mark.parametrize("family", NATIVE)
+def test_a_call_in_the_models_own_notation_is_a_call_where_it_stands_alone(agent, family):
+    done = agent.ask(
+        plan({"say": f"Look.\n\n{NATIVE[family]}"}, {"say": f"I ran\n{NATIVE[family]}\n{{{{last_result}}}}"})
+    )
+    assert (done.names, done.arguments) == (["read_file"], [{"path": "a.txt"}])
+    assert (done.text, done.finish) == ("Look.", agent.waits)
+    done = agent.answer(done, "as you said.")
+    assert (done.calls, done.text, done.finish) == ([], f"I ran\n{NATIVE[family]}\nas you said.", agent.ends)
+
+
+def test_a_call_of_another_tool_than_the_demanded_one_is_not_told(agent):
+    done = agent.ask(plan({"say": "Well.", **call("clock")}), **agent.named("read_file"))
+    assert (done.calls, done.text, done.finish) == ([], "Well.", agent.ends)
+
+
+def test_an_unknown_tool_is_no_call_and_shows_no_marks(gateway, agent):
     done = agent.ask(plan(call("clock") | {"flaw": "unknown", "times": 9}))
     assert (done.calls, done.finish) == ([], agent.ends)
     assert "clock_of_another_world" in done.text
+    assert "<call" not in done.text
 
 
 def test_a_call_that_breaks_off_ends_with_the_length(gateway, api):

@@ -16,9 +16,9 @@ PATCH = Tool("apply_patch", custom=True)
 LIST = b'{"path":"."}'
 
 
-def calls(shown="text", *tools):
+def calls(shown="text", *tools, **more):
     numbers = count(1)
-    return ServiceCalls(shown, tools, lambda: f"new_{next(numbers)}")
+    return ServiceCalls(shown, tools, lambda: f"new_{next(numbers)}", **more)
 
 
 def call(id="c1", name="list_dir", input=LIST, state="pending", **more):  # noqa: A002
@@ -169,6 +169,27 @@ def test_a_client_that_runs_a_call_is_given_no_other_to_run():
     assert before == TextDelta('\n[tool list_dir {"path":"."}]\n[result of list_dir: x]\n')
     assert handed_over == as_call("c3", "bash", '{"path":"."}', "shell")
     assert shown.end() == []
+
+
+@pytest.mark.parametrize("shown", ["text", "omit", "calls"])
+def test_a_tool_that_was_not_demanded_is_not_the_clients_to_run(shown):
+    told = calls(shown, BASH, PATCH, forced=PATCH)
+    events = told.feed(call(name="Bash", denied=True)) + told.feed(call(id="c2", name="apply_patch"))
+    events += told.feed(call(state="finished", id="c3")) + told.end()
+    assert [event.name for event in events if isinstance(event, ToolCallStarted)] == ["apply_patch"]
+
+
+def test_where_no_demanded_tool_was_called_no_other_is_told_as_a_call():
+    told = calls("calls", BASH, PATCH, forced=PATCH)
+    events = told.feed(call(name="Bash", denied=True)) + told.feed(call(id="c2", state="finished")) + told.end()
+    assert "[tool Bash" in text(events)
+    assert not told.waiting
+
+
+def test_one_call_at_a_time_is_handed_over_where_the_client_wants_that():
+    told = calls("text", BASH, PATCH, parallel=False)
+    assert told.feed(call(name="Bash")) == as_call("c1", "bash", '{"path":"."}', "shell")
+    assert told.feed(call(id="c2", name="apply_patch")) + told.end() == []
 
 
 def test_where_no_call_of_the_client_came_the_others_are_told_as_calls_at_the_end():
