@@ -307,7 +307,7 @@ class Answer:
     def _remember(self, session_id: str) -> None:
         reader = self._reader
         affinity, called = self._instance.affinity, reader.has_called
-        self._conversation.remember(affinity, session_id, reader.text, reader.calls, called=called)
+        self._conversation.remember(affinity, session_id, reader.text, reader.calls, reader.arguments, called=called)
 
     def _is_retriable_loss(self, error: GatewayError) -> bool:
         return isinstance(error, ConnectionLost) and not self._teller.begun and not self._last_try

@@ -1,4 +1,4 @@
-"""What the service already knows of a conversation: the session that continues it, and what is left to tell."""
+"""What the service already knows of a conversation: the session that continues it, and what is left to tell it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from collections.abc import Callable, Coroutine, Sequence
 from time import time
 from typing import Any
 
+import msgspec
+
 from bridge.chat.events import SessionState
 from bridge.chat.request import ChatRequest, Message, ToolChoice
+from bridge.history import History
 from bridge.lingma.dialect_a import Ask
 from bridge.plan import TurnPlan
 from bridge.pool.policy import Affinity
 from bridge.prompt.compose import MARK_LENGTH, demand, reply_prompt, split_reply, whole_prompt
 from bridge.prompt.contract import constraint, contract
-from sessions_store.fingerprint import Fingerprint, tools_digest
-from sessions_store.store import Found, SessionStore
+from sessions_store.store import NOTHING, Found, Knowledge, SessionStore
 
 NO_TOOL = ToolChoice("none")
-_CALLED = ":called"  # kept with a session whose model has kept to its marks once
 
 
 class Conversation:
@@ -28,19 +29,25 @@ class Conversation:
 
     def __init__(self, sessions: SessionStore | None, request: ChatRequest, caller_id: int, plan: TurnPlan) -> None:
         self.state: SessionState = "off"
-        self.nonce = ""
-        """The session's mark, known after `ask()`: it stands in headings and around calls."""
-        self.has_called = False
-        """Known after `ask()`: the model has called a tool between the session's marks before."""
-        self._told = ""  # the mark, and which tools the session was told of
+        self.knows: Knowledge = NOTHING
+        """What the session of this turn knows, after `ask()`. Its mark stands in headings and around calls."""
         self._sessions = sessions if plan.keeps_session else None
         self._request = request
         self._caller_id = caller_id
         self._plan = plan
         self._prefix, self._new = split_reply(request.messages)
-        self._fingerprint = Fingerprint(caller_id)
+        self._history = History(request, caller_id, self._prefix, self._new)
         self._found: Found | None = None  # as long as it may work
-        self._key = ""  # where it was found
+
+    @property
+    def nonce(self) -> str:
+        """The session's mark."""
+        return self.knows.mark
+
+    @property
+    def has_called(self) -> bool:
+        """The model has called a tool between the session's marks before; known after `ask()`."""
+        return self.knows.called
 
     @property
     def is_known(self) -> bool:
@@ -57,22 +64,13 @@ class Conversation:
         if self._sessions is None:
             return
         self.state = "new"
-        self._feed(self._prefix)
-        if self._prefix and self._new:
-            self._key = self._fingerprint.hexdigest()
-            self._found = await self._sessions.claim(self._key)
-        self._feed(self._new)
-
-    def _feed(self, messages: Sequence[Message]) -> None:
-        for message in messages:
-            if message.tool_calls or message.tool_call_id or message.images:
-                calls = [(call.id, call.name) for call in message.tool_calls]
-                self._fingerprint.feed(
-                    message.role, message.text, calls=calls, call_id=message.tool_call_id,
-                    is_error=message.is_error, images=message.images,
-                )  # fmt: skip
-            else:
-                self._fingerprint.feed(message.role, message.text)
+        if not (self._prefix and self._new):
+            return
+        for key in self._history.places():
+            self._found = await self._sessions.claim(key)
+            if self._found is not None:
+                self._history.proven = self._history.proven or self._found.knows.proven
+                return
 
     def images(self, instance: Affinity) -> tuple[str, ...]:
         """Those the service has not seen, if they belong to what is asked; of a whole history, the newest turn's."""
@@ -97,44 +95,43 @@ class Conversation:
         return Ask(
             request_id=new_id(),
             session_id=found.session_id if found else new_id(),
-            text=self._reply(found) if found else self._whole(new_id),
+            text=self._reply(found.knows) if found else self._whole(new_id()[:MARK_LENGTH]),
             model=model,
             mode=self._plan.mode,
             is_reply=found is not None,
             image_urls=images,
         )
 
-    def _whole(self, new_id: Callable[[], str]) -> str:
-        self.nonce = new_id()[:MARK_LENGTH]
-        self._told = f"{self.nonce}:"
+    def _whole(self, mark: str) -> str:
+        self.knows = Knowledge(mark)
         rule = self._contract() if self._plan.emulates else ""
-        return whole_prompt(self._request.messages, self.nonce, rule, self._request.reply_schema)
+        return whole_prompt(self._request.messages, mark, rule, self._request.reply_schema)
 
-    def _reply(self, found: Found) -> str:
+    def _reply(self, knows: Knowledge) -> str:
         """A session that was told of the same tools needs only what is special in this turn; agents add tools."""
+        request, self.knows = self._request, knows
+        rules = (self._rule(knows), demand(request.reply_schema, held=knows.json))
+        return reply_prompt(self._new, knows.mark, self._prefix, rules, self._history.untold(knows))
+
+    def _rule(self, knows: Knowledge) -> str:
         request = self._request
-        self.has_called = found.contract.endswith(_CALLED)
-        self._told = found.contract.removesuffix(_CALLED)
-        self.nonce, _, tools = self._told.partition(":")
-        rule = ""
-        if self._plan.emulates and tools != _digest(request):
-            rule = self._contract()
-        elif tools:
-            choice = request.tool_choice if request.tools else NO_TOOL
-            rule = constraint(choice, parallel=request.parallel_tool_calls, nonce=self.nonce)
-        return reply_prompt(self._new, self.nonce, self._prefix, (rule, demand(request.reply_schema)))
+        if self._plan.emulates:
+            freed = knows.single and request.parallel_tool_calls
+            if freed or knows.tools != self._history.tools:
+                return self._contract()
+        elif not knows.tools:
+            return ""
+        choice = request.tool_choice if request.tools else NO_TOOL
+        return constraint(choice, parallel=request.parallel_tool_calls, nonce=knows.mark)
 
     def _contract(self) -> str:
         """How to call the tools, for a session that has not been told yet."""
-        request = self._request
-        self._told = f"{self.nonce}:{_digest(request)}"
+        request, mark = self._request, self.knows.mark
+        parallel = request.parallel_tool_calls
+        self.knows = msgspec.structs.replace(self.knows, tools=self._history.tools, single=not parallel)
         return contract(
-            request.tools,
-            request.tool_choice,
-            parallel=request.parallel_tool_calls,
-            nonce=self.nonce,
-            profile=self._plan.profile,
-        )
+            request.tools, request.tool_choice, parallel=parallel, nonce=mark, profile=self._plan.profile
+        )  # fmt: skip
 
     def remember(
         self,
@@ -142,6 +139,7 @@ class Conversation:
         session_id: str,
         answer: str,
         calls: Sequence[tuple[str, str]] = (),
+        arguments: str = "",
         *,
         called: bool = False,
     ) -> None:
@@ -151,9 +149,12 @@ class Conversation:
         """
         if self._sessions is None:
             return
+        kept = self._history.answered(answer, calls, arguments)
+        if kept is None:  # nobody could go on with it safely
+            return
         found, self._found = self._found, None
         self._sessions.remember(
-            self._answered(answer, calls),
+            kept.key,
             session_id=session_id,
             instance=instance.name,
             generation=instance.generation,
@@ -161,17 +162,18 @@ class Conversation:
             length=len(self._request.messages) + 1,
             hits=found.hits + 1 if found else 0,
             created_at=found.created_at if found else time(),
-            contract=self._told + (_CALLED if called or self.has_called else ""),
+            knows=msgspec.structs.replace(
+                self.knows,
+                json=bool(self._request.reply_schema),
+                called=called or self.knows.called,
+                proven=kept.proven,
+                told=kept.told,
+            ),
         )
-
-    def _answered(self, answer: str, calls: Sequence[tuple[str, str]]) -> str:
-        if calls:
-            return self._fingerprint.feed("assistant", answer, calls=calls).hexdigest()
-        return self._fingerprint.feed("assistant", answer).hexdigest()
 
     def _put_back(self, sessions: SessionStore, found: Found) -> None:
         sessions.remember(
-            self._key,
+            found.fingerprint,
             session_id=found.session_id,
             instance=found.instance,
             generation=found.generation,
@@ -179,7 +181,7 @@ class Conversation:
             length=len(self._prefix),
             hits=found.hits,
             created_at=found.created_at,
-            contract=found.contract,
+            knows=found.knows,
         )
 
     def rebuild(self) -> Coroutine[Any, Any, None] | None:
@@ -208,9 +210,3 @@ def _images(messages: Sequence[Message]) -> tuple[str, ...]:
         if message.images:
             images += message.images
     return images
-
-
-def _digest(request: ChatRequest) -> str:
-    """Which tools a contract names."""
-    tools = ((tool.name, tool.description, tool.schema, "custom" if tool.custom else "") for tool in request.tools)
-    return tools_digest(tuple(tools)).hex()

@@ -1,43 +1,111 @@
-"""Conversation to key: the same conversation gives the same key however an agent sends it again, others do not. Pure.
+"""Conversation to key: what a session must have in common with a request that goes on in it. Pure.
 
-Agents send the whole history with every request and change it on the way: dates and folders in the system prompt,
-`<system-reminder>` blocks that come and go, system messages that move, arguments of calls written anew, a message
-split in two. What people, models and tools said stays. So:
+There are two kinds, and a session is kept under one key of one of them.
 
-- system: what stands before the first user message, without dates, times, billing headers and reminders
-- user, tool: the text without reminders; dates count here. Images by their content
+`StrictFingerprint` counts all that reaches the model, to the letter. Whoever has the same one has said all of it
+himself, so it needs no proof of who he is.
+
+`LooseFingerprint` is for those who have proved that the conversation is theirs. Agents send the whole history with
+every request and change it on the way: the date in the system prompt, `<system-reminder>` blocks that come and go,
+system messages that move, arguments of calls written anew, a message split in two. What people, models and tools
+said stays. So:
+
+- system: what stands before the first user message, without the present date, billing headers and reminders
+- user, tool: the text without reminders. Images by their address
 - assistant: the text without white space; calls by id and name, because ids are ours and cannot be guessed
 - messages of one role in a row are one turn
+
+What is left out is kept as `changing`: what of it a session has not been told yet is told when it goes on.
 """
 
 from __future__ import annotations
 
+from binascii import b2a_base64
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from typing import NamedTuple
 
 from sessions_store import volatile
 
 _WHITE = b" \t\n\r\x0b\x0c"
 _LARGEST_REMEMBERED = 1 << 20  # characters of all tools of a request: what is larger is not kept in memory
+MOST_CHANGING = 512
+"""Pieces that change in a conversation; one with more is not kept."""
+_DIGEST = 8  # characters of one of them
+
+Call = tuple[str, str, str]
+"""Id, name and arguments of an assistant's call."""
 
 
-class Fingerprint:
-    """A hash that grows with its conversation.
+class StrictFingerprint:
+    """A hash of everything a session is told: the messages, and what else stands in its prompts (`extras`).
 
-    `hexdigest()` may be read at any point and feeding may go on after it: read it before the last user message to
-    find the session to continue, and after the answer to remember the session for the turn to come.
+    `hexdigest()` may be read at any point and feeding may go on after it.
     """
 
-    __slots__ = ("_calls", "_hash", "_images", "_role", "_texts", "_user_spoke")
+    __slots__ = ("_hash",)
 
-    def __init__(self, api_key_id: int, tools: bytes = b"") -> None:
-        """`tools` is what `tools_digest` gave, or empty."""
-        self._hash = blake2b(b"%d %d:" % (api_key_id, len(tools)), digest_size=24, person=b"lgw-session-2")
-        self._hash.update(tools)
+    def __init__(self, api_key_id: int, ids: Iterable[str] = (), extras: bytes = b"") -> None:
+        """`ids` are those by which the client calls itself and its conversation."""
+        self._hash = blake2b(b"%d %d:" % (api_key_id, len(extras)), digest_size=24, person=b"lgw-session-s")
+        self._hash.update(extras)
+        _add(self._hash, ids)
+
+    def feed(
+        self,
+        role: str,
+        text: str,
+        calls: Iterable[Call] = (),
+        call_id: str = "",
+        is_error: bool = False,
+        images: Sequence[str] = (),
+    ) -> StrictFingerprint:
+        """Add one message. White space around what the assistant said is lost on the way to clients and back."""
+        # A lone surrogate is legal in JSON and must not end a turn.
+        data = (text.strip() if role == "assistant" else text).encode("utf-8", "surrogatepass")
+        parts = [part for call in calls for part in call] if calls else []
+        self._hash.update(b"%b %d %d %d %d:" % (role.encode(), len(data), is_error, len(parts), len(images)))
+        self._hash.update(data)
+        if parts or images or call_id:
+            _add(self._hash, (call_id, *parts, *images))
+        return self
+
+    def hexdigest(self) -> str:
+        """48 hexadecimal digits."""
+        return self._hash.hexdigest()
+
+
+class Changing(NamedTuple):
+    """A piece that agents change, and whose words it stands among."""
+
+    role: str
+    text: str
+    call_id: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Short, for it is only compared with those of its own conversation."""
+        data = f"{self.role} {self.text}".encode("utf-8", "surrogatepass")
+        return b2a_base64(blake2b(data, digest_size=_DIGEST * 3 // 4).digest(), newline=False).decode()
+
+
+class LooseFingerprint:
+    """A hash of what was said, without what agents change; `changing` is what was left out.
+
+    `hexdigest()` may be read at any point and feeding may go on after it.
+    """
+
+    __slots__ = ("_calls", "_hash", "_images", "_role", "_texts", "_user_spoke", "changing")
+
+    def __init__(self, api_key_id: int, ids: Iterable[str] = ()) -> None:
+        """`ids` are those by which the client calls itself and its conversation."""
+        self._hash = blake2b(b"%d:" % api_key_id, digest_size=24, person=b"lgw-session-l")
+        _add(self._hash, ids)
+        self.changing: list[Changing] = []
         self._role = ""  # of the turn that may go on with the next message
         self._texts: list[str] = []
-        self._calls: list[tuple[str, str]] = []
+        self._calls: list[Call] = []
         self._images: list[str] = []
         self._user_spoke = False
 
@@ -45,19 +113,18 @@ class Fingerprint:
         self,
         role: str,
         text: str,
-        calls: Iterable[tuple[str, str]] = (),
+        calls: Iterable[Call] = (),
         call_id: str = "",
         is_error: bool = False,
         images: Sequence[str] = (),
-    ) -> Fingerprint:
-        """Add one message. `calls` are (id, name) of an assistant's calls, `images` URLs; `call_id` and `is_error`
-        are a tool result's. Roles other than system, user, assistant and tool count like user.
-        """
+    ) -> LooseFingerprint:
+        """Add one message. Roles other than system, user, assistant and tool count like user."""
         if role == "system":
-            if self._user_spoke:
+            text = self._instructed(text)
+            if not text.strip():
                 return self
         elif role != "assistant":
-            text = volatile.spoken(text)
+            text = self._spoken(role, text, call_id)
             if role == "tool":
                 role = f"tool {len(call_id)}:{call_id} {is_error:d}"
             elif not text and not images:
@@ -72,6 +139,22 @@ class Fingerprint:
             self._images += images
         return self
 
+    def _instructed(self, text: str) -> str:
+        """What counts of a system message: nothing of one that comes later."""
+        if self._user_spoke:
+            if text := text.strip():
+                self.changing.append(Changing("system", text))
+            return ""
+        kept, changing = volatile.lasting(text)
+        self.changing += [Changing("system", piece) for piece in changing]
+        return kept
+
+    def _spoken(self, role: str, text: str, call_id: str) -> str:
+        kept, changing = volatile.spoken(text)
+        if changing:
+            self.changing += [Changing(role, piece, call_id) for piece in changing]
+        return kept
+
     def _close(self, role: str) -> None:
         self._seal(self._hash)
         self._role = role
@@ -83,35 +166,15 @@ class Fingerprint:
         """Add the turn that is open. Counts and lengths go first, so that no text can imitate a border."""
         if not self._role:
             return
-        # A lone surrogate is legal in JSON and must not end a turn.
-        data = self._said().encode("utf-8", "surrogatepass")
-        if self._role == "assistant" or self._role == "system":
+        text = self._texts[0] if len(self._texts) == 1 else "\n".join(self._texts)
+        data = text.encode("utf-8", "surrogatepass")
+        if self._role == "assistant":
             data = data.translate(None, _WHITE)
-            if not data and self._role == "system":
-                return
         head = f"{self._role} {len(data)} {len(self._calls)} {len(self._images)}:"
         digest.update(head.encode("utf-8", "surrogatepass"))
         digest.update(data)
         if self._calls or self._images:
-            for part in (*(part for call in self._calls for part in call), *self._images):
-                data = part.encode("utf-8", "surrogatepass")
-                digest.update(b"%d:" % len(data))
-                digest.update(data)
-
-    def _said(self) -> str:
-        text = self._texts[0] if len(self._texts) == 1 else "\n".join(self._texts)
-        return volatile.lasting(text) if self._role == "system" else text
-
-    def copy(self) -> Fingerprint:
-        """A second conversation with the same beginning."""
-        twin = Fingerprint.__new__(Fingerprint)
-        twin._hash = self._hash.copy()
-        twin._role = self._role
-        twin._texts = self._texts[:]
-        twin._calls = self._calls[:]
-        twin._images = self._images[:]
-        twin._user_spoke = self._user_spoke
-        return twin
+            _add(digest, (*(part for call in self._calls for part in call[:2]), *self._images))
 
     def hexdigest(self) -> str:
         """48 hexadecimal digits."""
@@ -119,13 +182,26 @@ class Fingerprint:
         self._seal(digest)
         return digest.hexdigest()
 
+    def told(self) -> str | None:
+        """The digests of all that changes, for `untold` of a later turn; None if there is too much of it."""
+        digests = {each.digest for each in self.changing}
+        return "".join(sorted(digests)) if len(digests) <= MOST_CHANGING else None
 
-def fingerprint(api_key_id: int, messages: Iterable[tuple[str, str]], tools: bytes = b"") -> str:
-    """The key of a whole prefix, given as (role, text) pairs."""
-    whole = Fingerprint(api_key_id, tools)
-    for role, text in messages:
-        whole.feed(role, text)
-    return whole.hexdigest()
+    def untold(self, told: str) -> list[Changing]:
+        """What of it a session that was told so much does not know, each once."""
+        if not self.changing:
+            return []
+        known = {told[at : at + _DIGEST] for at in range(0, len(told), _DIGEST)}
+        new = {each.digest: each for each in self.changing}
+        return [each for digest, each in new.items() if digest not in known]
+
+
+def _add(digest: blake2b, parts: Iterable[str]) -> None:
+    """Each with its length, so that none can be shifted into the next."""
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(b"%d:" % len(data))
+        digest.update(data)
 
 
 def tools_digest(tools: tuple[tuple[str | bytes, ...], ...]) -> bytes:

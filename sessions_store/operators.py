@@ -24,22 +24,22 @@ def connect(url: str) -> redis.Redis:
 def entries(client: redis.Redis, *, now: float, limit: int) -> list[tuple[StoredEntry, State]]:
     """The newest `limit` idle entries, and those that a running turn has taken."""
     newest: Any = client.zrevrange(scripts.INDEX, 0, limit - 1)
-    idle: Any = client.mget([scripts.PREFIX + key.decode() for key in newest]) if newest else []
+    idle: Any = client.mget([scripts.PREFIX + session.decode() for session in newest]) if newest else []
     taken: Any = client.hgetall(scripts.IN_USE)
     in_use = [entry for lease, entry in map(_split, taken.values()) if lease > now]
     return [*_stated(idle, "idle"), *_stated(in_use, "in_use")]
 
 
-def forget(client: redis.Redis, pairs: Iterable[tuple[str, str]], *, ttl: int) -> int:
-    """Give up sessions, named by (fingerprint, session id); how many there still were.
+def forget(client: redis.Redis, sessions: Iterable[str], *, ttl: int) -> int:
+    """Give up sessions, named by their ids; how many there still were.
 
     Holds at once in every process. A session in use ends its turn and is not remembered after it.
     """
     with client.pipeline(transaction=False) as pipe:
-        for key, session_id in pairs:
-            names = (scripts.PREFIX + key, scripts.INDEX, scripts.IN_USE, scripts.FORGOTTEN + session_id)
+        for session_id in sessions:
+            names = (scripts.PREFIX + session_id, scripts.INDEX, scripts.IN_USE, scripts.FORGOTTEN + session_id)
             # A turn may outlive the time to live of entries that are only looked up.
-            pipe.eval(scripts.FORGET, 4, *names, key, session_id, max(ttl, 3600))
+            pipe.eval(scripts.FORGET, 4, *names, session_id, max(ttl, 3600))
         return sum(pipe.execute())
 
 

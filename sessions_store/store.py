@@ -20,11 +20,30 @@ log = logging.getLogger(__name__)
 LEASE_SEC = 600
 
 
-class StoredEntry(msgspec.Struct, frozen=True):
-    """An entry as it lies in Redis. `length` counts messages; times are Unix seconds.
+class Knowledge(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a session was told beside its messages, and what is known of it. All of it is empty for none."""
 
-    `contract` is the random part of the delimiter of tool calls that the session was told; empty for none.
-    """
+    mark: str = ""
+    """The random part of its headings and of the delimiters of tool calls."""
+    tools: str = ""
+    """A digest of the tools it was told of."""
+    single: bool = False
+    """It was told to call one tool at a time."""
+    json: bool = False
+    """Its last reply had to be JSON."""
+    called: bool = False
+    """Its model has written a call as it was told to."""
+    proven: bool = False
+    """Who goes on with it must know something that nobody can guess; so it is kept under a loose fingerprint."""
+    told: str = ""
+    """What it was told of all that changes, as `LooseFingerprint.told` says it."""
+
+
+NOTHING = Knowledge()
+
+
+class StoredEntry(msgspec.Struct, frozen=True):
+    """An entry as it lies in Redis. `length` counts messages; times are Unix seconds."""
 
     fingerprint: str
     session_id: str
@@ -35,25 +54,24 @@ class StoredEntry(msgspec.Struct, frozen=True):
     hits: int
     created_at: float
     used_at: float
-    contract: str = ""
+    knows: Knowledge = NOTHING
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A session that continues the conversation. `hits` counts the turns that reused it before this one.
+    """A session that continues the conversation. `hits` counts the turns that reused it before this one."""
 
-    `contract`: as in `StoredEntry`.
-    """
-
+    fingerprint: str
     session_id: str
     instance: str
     generation: int
     hits: int
     created_at: float
-    contract: str = ""
+    knows: Knowledge = NOTHING
 
 
 class SessionStore:
-    """Entries by the fingerprint of their conversation prefix; at most `max_entries`, each for `ttl` seconds.
+    """Entries by the fingerprint of their conversation prefix; at most `max_entries`, each for `ttl` seconds. Several
+    conversations may have the same fingerprint: all are kept, and a claim takes the latest.
 
     Nothing here fails a turn: without Redis nothing is found and nothing is remembered.
     """
@@ -69,9 +87,9 @@ class SessionStore:
         self._encode = msgspec.json.Encoder().encode
 
     async def claim(self, key: str) -> Found | None:
-        """Take the entry out of the store, or None. Of all that claim one entry, in any process, one gets it."""
-        keys = (scripts.PREFIX + key, scripts.INDEX, scripts.IN_USE)
-        args = (key, self._clock(), LEASE_SEC, scripts.FORGOTTEN)
+        """Take an entry out of the store, or None. Of all that claim one entry, in any process, one gets it."""
+        keys = (scripts.AT + key, scripts.INDEX, scripts.IN_USE)
+        args = (key, self._clock(), LEASE_SEC, scripts.PREFIX, scripts.FORGOTTEN)
         try:
             entry = await self._link.run(self._claim, keys, args)
             return None if entry is None else self._found.decode(entry)
@@ -92,16 +110,18 @@ class SessionStore:
         length: int,
         hits: int,
         created_at: float,
-        contract: str = "",
+        knows: Knowledge = NOTHING,
     ) -> asyncio.Future[None]:
         """Keep the session for the turn that continues this prefix, unless an operator forgot it meanwhile.
 
         It is on its way when this returns; the result says when it is done, and is never an error.
         """
         now = self._clock()
-        entry = StoredEntry(key, session_id, instance, generation, api_key_id, length, hits, created_at, now, contract)
-        keys = (scripts.PREFIX + key, scripts.INDEX, scripts.IN_USE, scripts.FORGOTTEN + session_id)
-        args = (key, now, self._ttl, self._max_entries, scripts.PREFIX, session_id, self._encode(entry))
+        entry = StoredEntry(key, session_id, instance, generation, api_key_id, length, hits, created_at, now, knows)
+        entry_key, forgotten = scripts.PREFIX + session_id, scripts.FORGOTTEN + session_id
+        keys = (entry_key, scripts.AT + key, scripts.INDEX, scripts.IN_USE, forgotten)
+        args = (session_id, now, self._ttl, self._max_entries, scripts.PREFIX, self._encode(entry), key,
+                scripts.MOST_ALIKE)  # fmt: skip
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._issue(("EVALSHA", self._remember.sha, len(keys), *keys, *args), done)
         return done

@@ -30,10 +30,10 @@ def refresh() -> None:
 
 def forget(entries: Iterable[Entry]) -> int:
     """Give up these sessions, at once and in every process; how many were still there. Raise redis.RedisError."""
-    pairs = [(entry.fingerprint, entry.session_id) for entry in entries]
+    sessions = [entry.session_id for entry in entries]
     with operators.connect(settings.REDIS_URL) as client:
-        forgotten = operators.forget(client, pairs, ttl=settings.SESSIONS_STORE_TTL)
-    Entry.objects.filter(pk__in=[session for _, session in pairs]).delete()
+        forgotten = operators.forget(client, sessions, ttl=settings.SESSIONS_STORE_TTL)
+    Entry.objects.filter(pk__in=sessions).delete()
     return forgotten
 
 

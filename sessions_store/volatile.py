@@ -25,41 +25,67 @@ _TIME = re.compile(
 )
 _WEEKDAY = re.compile(r"[MTWFS](?<!\w.)(?:(?:on|ues|ednes|hurs|ri|atur|un)day\b,? ?|(?:on|ue|ed|hu|ri|at|un),? (?=@))")
 _WEEKDAY_ZH = re.compile("星期[一二三四五六日天]")
+
+# What a line says that tells the present date or time, and not any date.
+_TODAY = re.compile(
+    r"\btoday(?:['’]s)? ?(?:date\b|day\b|is\b|:|=|\()"  # the apostrophe of word processors
+    r"|\b(?:current|present|local)[ _-]?(?:local[ _-]?)?(?:date|time|day)|\bit is (?:now|currently)\b"
+    r"|\bheute|\b(?:aktuelles? (?:datum|zeit)|aktuelle uhrzeit)|\baujourd['’]hui|\bdate (?:du jour|actuelle)"
+    r"|\bhoy es\b|\b(?:fecha|hora) actual|\bhoje é\b|\b(?:data|hora) atual|\boggi\b|\bdata (?:odierna|corrente)"
+    "|сегодня|текущ(?:ая дата|ее время)|今天|今日|当前(?:日期|时间)|现在时间|現在(?:の|時刻|日時)|오늘|현재",
+    re.IGNORECASE,
+)
+_SHORTEST, _LONGEST = 8, 400  # characters of a line that tells the date
+_MOST_LINES = 2000
 _EXAMINED = 100_000  # characters of a system text; what follows counts as it is
 
+Lasting = tuple[str, tuple[str, ...]]
+"""What lasts of a text, and the pieces that may be other ones in the next request."""
 
-def spoken(text: str) -> str:
-    """A user's or a tool's text without reminders and the white space around it."""
+
+def spoken(text: str) -> Lasting:
+    """A user's or a tool's text without reminders and the white space around it; the reminders."""
     if "\r" in text:
         text = text.replace("\r\n", "\n")
-    if _OPEN in text:
-        text = _without_reminders(text)
-    return text.strip()
+    if _OPEN not in text:
+        return text.strip(), ()
+    kept, reminders = _without_reminders(text)
+    return kept.strip(), tuple(reminders)
 
 
-def _without_reminders(text: str) -> str:
+def _without_reminders(text: str) -> tuple[str, list[str]]:
     # By hand and not by a pattern: many openings without an end would make a pattern quadratic.
-    kept, start = [], 0
+    kept, reminders, start = [], [], 0
     while (begin := text.find(_OPEN, start)) >= 0 and (end := text.find(_CLOSE, begin)) >= 0:
         kept.append(text[start:begin].rstrip())
         start = end + len(_CLOSE)
+        reminders.append(text[begin:start])
     rest = text[start:]
-    return "\n".join([*kept, rest.lstrip() if kept else rest])
+    return "\n".join([*kept, rest.lstrip() if kept else rest]), reminders
 
 
-def lasting(text: str) -> str:
-    """A system text without what differs from request to request and from day to day."""
-    return _lasting(text[:_EXAMINED]) + text[_EXAMINED:]
+def lasting(text: str) -> Lasting:
+    """A system text without reminders, billing headers and the present date; the reminders and the lines with it."""
+    kept, changing = _lasting(text[:_EXAMINED])
+    return (kept + text[_EXAMINED:], changing) if len(text) > _EXAMINED else (kept, changing)
 
 
 @lru_cache(maxsize=32)  # agents send the same text each time
-def _lasting(text: str) -> str:
+def _lasting(text: str) -> Lasting:
+    changing: list[str] = []
     if _OPEN in text:
-        text = _without_reminders(text)
+        text, changing = _without_reminders(text)
     if _BILLING in text:
-        text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(_BILLING))
-    text = _DATE_BY_MONTH.sub("@", _DATE.sub("@", text))
-    if ":" in text:
-        text = _TIME.sub("@", text)
-    text = _WEEKDAY.sub("", text)
-    return _WEEKDAY_ZH.sub("", text) if "星期" in text else text
+        text = "\n".join(line for line in text.split("\n") if not line.lstrip().startswith(_BILLING))
+    lines = text.split("\n")
+    for index, line in enumerate(lines[:_MOST_LINES]):
+        if _SHORTEST <= len(line) <= _LONGEST and _TODAY.search(line) and (undated := _undated(line)) != line:
+            lines[index] = undated
+            changing.append(line.strip())
+    return "\n".join(lines), tuple(changing)
+
+
+def _undated(line: str) -> str:
+    line = _DATE_BY_MONTH.sub("@", _DATE.sub("@", line))
+    line = _WEEKDAY.sub("", _TIME.sub("@", line))
+    return _WEEKDAY_ZH.sub("", line)

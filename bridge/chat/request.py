@@ -71,6 +71,18 @@ class ToolChoice(msgspec.Struct, frozen=True, gc=False):
 AUTO = ToolChoice()
 
 
+class ClientIds(msgspec.Struct, frozen=True, gc=False):
+    """By which ids the client calls itself and its conversation."""
+
+    said: tuple[str, ...] = ()
+    """Each with the name under which it came."""
+    proven: bool = False
+    """One of them names this conversation, and nobody else can know it."""
+
+
+NOBODY = ClientIds()
+
+
 class ChatRequest(msgspec.Struct, frozen=True):
     """One turn to run. `model` is the name the client used; limits are None or empty when not asked for."""
 
@@ -95,6 +107,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
     """Whose format this is: ids of calls, and tools that are sent along, are spelled its way."""
     marks_waiting_calls: bool = True
     """Whether this format's endings tell calls that wait for the client from calls that have run."""
+    returns_call_ids: bool = True
+    """Whether the client sends the ids of calls back with them."""
+    ids: ClientIds = NOBODY
     echo: msgspec.Struct | None = None
     """What the format itself wants to find again when it encodes the reply; nobody else reads it."""
 

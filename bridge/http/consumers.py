@@ -15,6 +15,7 @@ from bridge.chat.request import ChatRequest
 from bridge.http.access import caller_of
 from bridge.http.admission import admit, require_model
 from bridge.http.clients import family_of
+from bridge.http.conversation_ids import identified
 from bridge.http.streaming import EVENT_STREAM, JSON, Headers, HttpConsumer
 from bridge.record import TurnRecord
 from bridge.teller import Batch
@@ -50,7 +51,7 @@ class ChatConsumer(HttpConsumer):
         """Everything that can be refused before a turn begins, then the turn."""
         self.caller = await caller_of(self)
         body = await self.request_body()
-        self.request = await self.read_request(body)
+        self.request = identified(await self.read_request(body), self.request_headers)
         self._lost = warning_of(self.request.messages)
         require_model(self, self.caller, self.request.model)
         await self._within_limits()

@@ -17,6 +17,7 @@ from bridge.wire.anthropic_blocks import Block, Content, assistant_message, spok
 from bridge.wire.anthropic_tools import Choice, read_choice, read_tools
 from bridge.wire.bodies import Flaw, Integral, Path, decode, integer_at, is_absent, schema_at
 from bridge.wire.bounds import MOST_MESSAGES, at_most, bounded, name_at, stops_at
+from bridge.wire.client_ids import of_metadata
 
 BILLING_HEADER = "x-anthropic-billing-header:"
 """How a system block begins that is no instruction: it differs from run to run."""
@@ -67,6 +68,7 @@ class _Body(msgspec.Struct, gc=False):
     temperature: float | None = None
     top_p: float | None = None
     top_k: Integral = None
+    metadata: msgspec.Raw = msgspec.Raw()
     thread: msgspec.Raw = msgspec.Raw()
     container: msgspec.Raw = msgspec.Raw()
     mcp_servers: msgspec.Raw = msgspec.Raw()
@@ -112,6 +114,7 @@ def _request(fields: _Body, limit: int | None) -> ChatRequest:
         thinking=THINKING.get(fields.thinking.type or "") if fields.thinking else None,
         reply_schema=_reply_schema(fields),
         provider="anthropic",
+        ids=of_metadata(fields.metadata),
     )
 
 
@@ -137,7 +140,7 @@ def _stops(sequences: list[str] | None) -> tuple[str, ...]:
 
 def _system(system: str | list[Block] | None) -> Iterator[Message]:
     if isinstance(system, list) and system and _is_billing_header(system[0]):
-        system[0].text = ""
+        system[0].text = system[0].text.partition("\n")[2]
     said = spoken("system", system, ("system",))
     if said.text:
         yield said

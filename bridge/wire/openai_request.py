@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from bridge.chat.request import ChatRequest, Message
+from bridge.chat.request import NOBODY, ChatRequest, ClientIds, Message
 from bridge.wire.bodies import Flaw, Integral, decode, integer_at, is_absent, schema_at, text_at, type_words
 from bridge.wire.bounds import bounded, choice_at, name_at, stops_at
+from bridge.wire.client_ids import of_fields
 from bridge.wire.openai_messages import ChatMessage, read_messages
 from bridge.wire.openai_tools import Offer, read_choice, read_functions, read_tools
 
@@ -68,6 +69,9 @@ class _Body(_Fields):
     seed: Integral = None
     top_logprobs: Integral = None
     logprobs: bool | None = None
+    user: msgspec.Raw = msgspec.Raw()
+    safety_identifier: msgspec.Raw = msgspec.Raw()
+    prompt_cache_key: msgspec.Raw = msgspec.Raw()
 
 
 _DECODER = msgspec.json.Decoder(_Body)
@@ -95,7 +99,17 @@ def read(body: bytes) -> ChatRequest:
         parallel_tool_calls=fields.parallel_tool_calls is not False and not deprecated,
         thinking=None if fields.reasoning_effort is None else fields.reasoning_effort != "none",
         reply_schema=_reply_schema(fields.response_format) if fields.response_format is not None else b"",
+        returns_call_ids=not deprecated,
+        ids=_ids(fields),
         echo=DeprecatedFunctions() if deprecated else None,
+    )
+
+
+def _ids(fields: _Body) -> ClientIds:
+    if not (len(fields.user) or len(fields.safety_identifier) or len(fields.prompt_cache_key)):
+        return NOBODY
+    return of_fields(
+        user=fields.user, safety_identifier=fields.safety_identifier, prompt_cache_key=fields.prompt_cache_key
     )
 
 

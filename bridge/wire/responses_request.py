@@ -16,6 +16,7 @@ from bridge.chat.errors import GatewayError, InvalidRequest, NotFound
 from bridge.chat.request import ChatRequest, Message
 from bridge.wire.bodies import Flaw, Integral, Path, decode, integer_at, is_absent, not_utf8, schema_at, text_at
 from bridge.wire.bounds import MOST_MESSAGES, at_most, bounded, choice_at, name_at, shown
+from bridge.wire.client_ids import of_fields
 from bridge.wire.openai_errors import refusal
 from bridge.wire.openai_tools import Offer, read_choice, read_tools
 from bridge.wire.responses_echo import told_again
@@ -137,6 +138,9 @@ class Draft:
             thinking=_thinking(fields),
             reply_schema=_reply_schema(fields),
             marks_waiting_calls=False,
+            ids=of_fields(
+                user=fields.user, safety_identifier=fields.safety_identifier, prompt_cache_key=fields.prompt_cache_key
+            ),
             echo=_asked(fields, self._choice, [raw for raw, _, _ in items]),
         )
 

@@ -48,7 +48,13 @@ async def test_a_whole_reply_is_remembered_as_a_streamed_one(engine, service):
     assert (await chat(engine, request("Hi", "Hello", "Bye", stream=False))).record.session == "reused"
 
 
+async def keeping_ids(peer, params):
+    """Each conversation has a session of its own, by the id it was asked for."""
+    await replying("Hello", sessionId=params["sessionId"])(peer, params)
+
+
 async def test_another_caller_never_gets_the_session(engine, service):
+    service.on_ask = keeping_ids
     await chat(engine, FIRST, caller_id=1)
     assert (await chat(engine, NEXT, caller_id=2)).record.session == "new"
     assert asked(service)[0] == WHOLE
@@ -70,6 +76,7 @@ async def test_an_edited_conversation_is_another_one(engine, service):
 
 
 async def test_the_system_prompt_is_part_of_the_conversation(engine, service):
+    service.on_ask = keeping_ids
     system = (Message("system", "Be brief."),)
     await chat(engine, ChatRequest("org_auto", system + FIRST.messages, stream=True))
     assert (await chat(engine, NEXT)).record.session == "new"

@@ -47,9 +47,13 @@ def test_cache_marks_move(gateway, stream):
 
 
 def test_the_date_of_the_system_prompt_changes(gateway, stream):
-    agent, done = begun(gateway, stream, system="Be an agent.\nToday's date: 2026-11-21\nTime: 23:59:58")
-    agent.more["system"] = "Be an agent.\nToday's date: 2026-11-22\nTime: 00:00:03"
-    assert agent.answer(done, "noon").session == "reused"
+    agent, done = begun(gateway, stream, system="Be an agent.\nToday's date: 2026-11-21\nCurrent time: 23:59:58")
+    agent.more["system"] = "Be an agent.\nToday's date: 2026-11-22\nCurrent time: 00:00:03"
+    second = agent.answer(done, "noon")
+    assert [second.session, agent.answer(second, "x").session] == ["reused", "reused"]
+    [told], [untold] = gateway.asks(done.calls[0][0]), gateway.asks(second.calls[0][0])
+    assert "Today's date: 2026-11-22" in told["questionText"]
+    assert "2026-11-22" not in untold["questionText"]
 
 
 def test_a_billing_header_changes(gateway):

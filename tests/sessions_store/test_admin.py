@@ -27,8 +27,8 @@ def put(client_of_redis, key):
     def put(session, instance="w1-i1", used_at=None, api_key_id=key.pk):
         used_at = used_at or time.time()
         stored = StoredEntry(f"f-{session}", session, instance, 1, api_key_id, 4, 2, used_at - 90, used_at)
-        client_of_redis.set(f"lgw:session:f-{session}", msgspec.json.encode(stored))
-        client_of_redis.zadd("lgw:sessions", {f"f-{session}": used_at})
+        client_of_redis.set(f"lgw:session:{session}", msgspec.json.encode(stored))
+        client_of_redis.zadd("lgw:sessions", {session: used_at})
 
     return put
 
@@ -48,7 +48,7 @@ def test_the_list_shows_what_is_in_redis_now(admin_client, put):
 def test_what_left_redis_leaves_the_list(admin_client, put, client_of_redis):
     put("s1")
     admin_client.get(LIST)
-    client_of_redis.delete("lgw:session:f-s1")
+    client_of_redis.delete("lgw:session:s1")
     assert rows(admin_client.get(LIST)) == []
 
 
@@ -72,14 +72,14 @@ def test_forgetting_reaches_redis(admin_client, put, client_of_redis):
     page = admin_client.post(LIST, {"action": "forget", "_selected_action": ["s1"]}, follow=True)
     assert "Forgot 1 session" in page.content.decode()
     assert rows(page) == ["s2"]
-    assert client_of_redis.keys("lgw:session:f-*") == [b"lgw:session:f-s2"]
+    assert client_of_redis.keys("lgw:session:s*") == [b"lgw:session:s2"]
 
 
 def test_deleting_one_forgets_it(admin_client, put, client_of_redis):
     put("s1")
     admin_client.get(LIST)
     admin_client.post(reverse("admin:sessions_store_entry_delete", args=["s1"]), {"post": "yes"})
-    assert not client_of_redis.exists("lgw:session:f-s1")
+    assert not client_of_redis.exists("lgw:session:s1")
 
 
 def test_nothing_can_be_added_or_changed(admin_client, put):
@@ -114,7 +114,7 @@ def test_cleaning_takes_expired_entries_out_of_the_mirror(put, client_of_redis):
     put("old", used_at=1000.0)
     put("new")
     tasks.refresh()
-    client_of_redis.delete("lgw:session:f-old")
+    client_of_redis.delete("lgw:session:old")
     assert tasks.clean() == 1
     assert tasks.clean() == 0
     assert list(Entry.objects.values_list("pk", flat=True)) == ["new"]

@@ -1,86 +1,116 @@
-"""The fingerprint of a conversation."""
+"""The fingerprints of a conversation: to the letter, and loosely."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions_store.fingerprint import Fingerprint, fingerprint, tools_digest
+from sessions_store.fingerprint import (
+    MOST_CHANGING,
+    Changing,
+    LooseFingerprint,
+    StrictFingerprint,
+    tools_digest,
+)
 
 TALK = [("system", "Be brief."), ("user", "Hello"), ("assistant", "Hi."), ("user", "Why?")]
+KINDS = [StrictFingerprint, LooseFingerprint]
+kinds = pytest.mark.parametrize("kind", KINDS, ids=["strict", "loose"])
 
 
-def test_the_same_conversation_has_the_same_fingerprint():
-    assert fingerprint(1, TALK) == fingerprint(1, list(TALK))
+def fed(kind, *messages, key=1, **more):
+    """A fingerprint of messages given as (role, text, fields) or (role, text)."""
+    whole = kind(key, **more)
+    for role, text, *fields in messages:
+        whole.feed(role, text, **(fields[0] if fields else {}))
+    return whole
 
 
-def test_another_key_has_another_fingerprint():
-    assert fingerprint(1, TALK) != fingerprint(2, TALK)
+def strict(*messages, **more):
+    return fed(StrictFingerprint, *messages, **more).hexdigest()
 
 
-def test_other_tools_have_another_fingerprint():
-    assert fingerprint(1, TALK, b"weather") != fingerprint(1, TALK)
+def of(*messages, **more):
+    return fed(LooseFingerprint, *messages, **more).hexdigest()
 
 
-@pytest.mark.parametrize("text", ["Hello ", "\nHello", "Hello\r\n", "\t Hello\n\n"])
-def test_white_space_around_a_text_does_not_count(text):
-    assert fingerprint(1, [("user", text)]) == fingerprint(1, [("user", "Hello")])
+@kinds
+def test_the_same_conversation_has_the_same_fingerprint(kind):
+    assert fed(kind, *TALK).hexdigest() == fed(kind, *list(TALK)).hexdigest()
 
 
-def test_line_ends_do_not_count():
-    assert fingerprint(1, [("user", "a\r\nb")]) == fingerprint(1, [("user", "a\nb")])
+@kinds
+def test_another_key_has_another_fingerprint(kind):
+    assert fed(kind, *TALK).hexdigest() != fed(kind, *TALK, key=2).hexdigest()
 
 
-def test_white_space_inside_a_text_counts():
-    assert fingerprint(1, [("user", "a b")]) != fingerprint(1, [("user", "ab")])
+@kinds
+def test_clients_that_call_themselves_differently_never_meet(kind):
+    seen = {fed(kind, *TALK, ids=ids).hexdigest() for ids in ((), ("user a",), ("user b",), ("user", " a"))}
+    assert len(seen) == 4
 
 
-def test_the_role_counts():
-    assert fingerprint(1, [("user", "a")]) != fingerprint(1, [("assistant", "a")])
+def test_the_two_kinds_never_meet():
+    assert strict(*TALK) != of(*TALK)
+
+
+@kinds
+def test_the_end_of_a_turn_is_the_prefix_of_the_next(kind):
+    grown = fed(kind, *TALK)
+    assert grown.hexdigest() == fed(kind, *TALK).hexdigest()
+    grown.feed("assistant", "Because.")
+    assert grown.hexdigest() == fed(kind, *TALK, ("assistant", "Because.")).hexdigest()
+
+
+@kinds
+def test_half_a_surrogate_pair_is_no_error(kind):
+    assert fed(kind, ("user", "\ud83d")).hexdigest() != fed(kind, ("user", "\ud83e")).hexdigest()
+
+
+# -- to the letter ------------------------------------------------------------------------------------------------
+
+CALL = ("c1", "Read", '{"a":1}')
 
 
 @pytest.mark.parametrize(
-    "other",
-    [[("user", "ab")], [("user", "a"), ("assistant", ""), ("user", "b")], [("user", "a"), ("user", "buser 0:")]],
+    ("one", "other"),
+    [
+        (("user", "a"), ("user", "a ")),
+        (("user", "a\r\nb"), ("user", "a\nb")),
+        (("user", "a"), ("system", "a")),
+        (("user", "a"), ("user", "<system-reminder>b</system-reminder>a")),
+        (("system", "if a:\n  b()\nc()"), ("system", "if a:\n  b()\n  c()")),
+        (("system", "Today is 2026-11-22"), ("system", "Today is 2026-11-23")),
+        (("system", "x-anthropic-billing-header: a"), ("system", "x-anthropic-billing-header: b")),
+        (("assistant", "a b"), ("assistant", "ab")),
+        (("assistant", "", {"calls": [CALL]}), ("assistant", "", {"calls": [("c1", "Read", '{"a":2}')]})),
+        (("assistant", "", {"calls": [CALL]}), ("assistant", "", {"calls": [("c2", "Read", '{"a":1}')]})),
+        (("tool", "a", {"call_id": "c"}), ("tool", "a", {"call_id": "c", "is_error": True})),
+        (("user", "a", {"images": ["b"]}), ("user", "a", {"images": ["c"]})),
+    ],
 )
-def test_messages_cannot_be_shifted_into_one_another(other):
-    assert fingerprint(1, other) != fingerprint(1, [("user", "a"), ("user", "b")])
+def test_to_the_letter_everything_counts(one, other):
+    assert strict(one) != strict(other)
 
 
-def test_tools_cannot_imitate_a_message():
-    assert fingerprint(1, [], b"user 1:a") != fingerprint(1, [("user", "a")])
+def test_messages_that_are_split_have_other_headings():
+    assert strict(("user", "a"), ("user", "b")) != strict(("user", "a\nb"))
+    assert strict(("user", "")) != strict()
 
 
-def test_the_end_of_a_turn_is_the_prefix_of_the_next():
-    grown = Fingerprint(1)
-    for role, text in TALK:
-        grown.feed(role, text)
-    assert grown.hexdigest() == fingerprint(1, TALK)
-    grown.feed("assistant", "Because.")
-    assert grown.hexdigest() == fingerprint(1, [*TALK, ("assistant", "Because.")])
+def test_white_space_around_an_answer_is_lost_on_its_way():
+    assert strict(("assistant", " Hello.\n")) == strict(("assistant", "Hello."))
 
 
-def test_a_copy_goes_its_own_way():
-    first = Fingerprint(1).feed("user", "a")
-    second = first.copy().feed("assistant", "b")
-    assert first.hexdigest() == fingerprint(1, [("user", "a")])
-    assert second.hexdigest() == fingerprint(1, [("user", "a"), ("assistant", "b")])
+def test_what_else_stands_in_a_prompt_counts():
+    assert len({strict(*TALK, extras=extras) for extras in (b"", b"tools", b"tools {}")}) == 3
+    assert strict(extras=b"user 1 0 0 0:a") != strict(("user", "a"))
 
 
-def test_half_a_surrogate_pair_is_no_error():
-    assert fingerprint(1, [("user", "\ud83d")]) != fingerprint(1, [("user", "\ud83e")])
-
-
-def of(*messages, key=1, tools=b""):
-    """The key of messages given as (role, text, fields) or (role, text)."""
-    whole = Fingerprint(key, tools)
-    for role, text, *fields in messages:
-        whole.feed(role, text, **(fields[0] if fields else {}))
-    return whole.hexdigest()
-
+# -- loosely ------------------------------------------------------------------------------------------------------
 
 SYSTEM = ("system", "You are an agent. Today is 2026-11-22.")
 FIX = ("user", "Fix the bug of 2026-11-22.")
-READ = ("assistant", "I read it.", {"calls": [("call_1", "Read")]})
+READ = ("assistant", "I read it.", {"calls": [("call_1", "Read", "{}")]})
 SOURCE = ("tool", "x = 1", {"call_id": "call_1"})
 AGENTS_TALK = (SYSTEM, FIX, READ, SOURCE)
 REMINDER = "<system-reminder>\nKeep your list of tasks.\n</system-reminder>"
@@ -92,15 +122,16 @@ LATE = ("system", "Folder /work, 12:30")
     [
         (("system", "You are an agent. Today is 2026-11-23."), FIX, READ, SOURCE),
         (("system", "x-anthropic-billing-header: cch=1;"), SYSTEM, FIX, READ, SOURCE),
-        (("system", "You are an agent."), ("system", "Today is Nov 3, 2026."), FIX, READ, SOURCE),
+        (("system", REMINDER), SYSTEM, FIX, READ, SOURCE),
+        (SYSTEM, FIX, ("assistant", "I read it.", {"calls": [("call_1", "Read", '{"a": 1}')]}), SOURCE),
         (SYSTEM, ("user", REMINDER), FIX, READ, SOURCE),
         (SYSTEM, ("user", f"{REMINDER}\n{FIX[1]}"), READ, SOURCE),
         (SYSTEM, FIX, LATE, READ, SOURCE),
         (SYSTEM, FIX, READ, LATE, SOURCE, LATE),
         (SYSTEM, FIX, READ, ("tool", f"x = 1\n\n{REMINDER}", {"call_id": "call_1"})),
         (SYSTEM, FIX, READ, SOURCE, ("user", REMINDER)),
-        (SYSTEM, FIX, ("assistant", "I read it.\n\n", {"calls": [("call_1", "Read")]}), SOURCE),
-        (SYSTEM, FIX, ("assistant", "I read it."), ("assistant", "", {"calls": [("call_1", "Read")]}), SOURCE),
+        (SYSTEM, FIX, ("assistant", "I read it.\n\n", {"calls": [("call_1", "Read", "{}")]}), SOURCE),
+        (SYSTEM, FIX, ("assistant", "I read it."), ("assistant", "", {"calls": [("call_1", "Read", "{}")]}), SOURCE),
     ],
 )
 def test_a_conversation_is_known_again_as_agents_send_it(sent_again):
@@ -112,11 +143,13 @@ def test_a_conversation_is_known_again_as_agents_send_it(sent_again):
     [
         (("system", "You are a poet. Today is 2026-11-22."), FIX, READ, SOURCE),
         (FIX, READ, SOURCE),
+        (("system", "You are an agent.  Today is 2026-11-22."), FIX, READ, SOURCE),
+        (("system", "You are an agent. Today is 2026-11-22.\nBorn 1980-02-03"), FIX, READ, SOURCE),
         (SYSTEM, ("user", "Fix the bug of 2026-11-23."), READ, SOURCE),
         (SYSTEM, ("user", "Fix the bug of 2026-11-22!"), READ, SOURCE),
-        (SYSTEM, FIX, ("assistant", "I wrote it.", {"calls": [("call_1", "Read")]}), SOURCE),
-        (SYSTEM, FIX, ("assistant", "I read it.", {"calls": [("call_2", "Read")]}), SOURCE),
-        (SYSTEM, FIX, ("assistant", "I read it.", {"calls": [("call_1", "Write")]}), SOURCE),
+        (SYSTEM, FIX, ("assistant", "I wrote it.", {"calls": [("call_1", "Read", "{}")]}), SOURCE),
+        (SYSTEM, FIX, ("assistant", "I read it.", {"calls": [("call_2", "Read", "{}")]}), SOURCE),
+        (SYSTEM, FIX, ("assistant", "I read it.", {"calls": [("call_1", "Write", "{}")]}), SOURCE),
         (SYSTEM, FIX, ("assistant", "I read it."), SOURCE),
         (SYSTEM, FIX, READ, ("tool", "x = 2", {"call_id": "call_1"})),
         (SYSTEM, FIX, READ, ("tool", "x = 1", {"call_id": "call_2"})),
@@ -168,7 +201,7 @@ def test_a_message_without_words_says_nothing():
 
 
 def test_reading_the_key_changes_nothing():
-    whole = Fingerprint(1).feed("user", "a")
+    whole = LooseFingerprint(1).feed("user", "a")
     assert whole.hexdigest() == whole.hexdigest()
     assert whole.feed("user", "b").hexdigest() == of(("user", "a\nb"))
 
@@ -178,7 +211,9 @@ names = st.text("ab: 1", max_size=3)
 messages = st.one_of(
     st.tuples(st.just("user"), texts, st.fixed_dictionaries({"images": st.lists(names, max_size=2)})),
     st.tuples(
-        st.just("assistant"), texts, st.fixed_dictionaries({"calls": st.lists(st.tuples(names, names), max_size=2)})
+        st.just("assistant"),
+        texts,
+        st.fixed_dictionaries({"calls": st.lists(st.tuples(names, names, st.just("{}")), max_size=2)}),
     ),
     st.tuples(st.just("tool"), texts, st.fixed_dictionaries({"call_id": names, "is_error": st.booleans()})),
 )
@@ -240,6 +275,55 @@ def test_the_words_of_a_tool_cannot_be_shifted():
     assert tools_digest((("ab", "c", b""),)) != tools_digest((("a", "bc", b""),))
 
 
-def test_no_tools_are_as_no_tools_told():
-    assert of(FIX, tools=tools_digest(())) == of(FIX)
-    assert of(FIX, tools=tools_digest((("Read", "", b""),))) != of(FIX)
+def exactly(talk):
+    """What counts to the letter."""
+    return [
+        (role, text.strip() if role == "assistant" else text, [*map(tuple, fields.get("calls", ()))],
+         fields.get("images", []), fields.get("call_id", ""), fields.get("is_error", False))
+        for role, text, fields in talk
+    ]  # fmt: skip
+
+
+@given(talks, talks)
+def test_to_the_letter_keys_are_equal_for_the_same_talk_and_no_other(one, other):
+    assert (strict(*one) == strict(*other)) == (exactly(one) == exactly(other))
+
+
+# -- what changes ---------------------------------------------------------------------------------------------------
+
+TODAY = "Today is 2026-11-22."
+CHANGING_TALK = (
+    ("system", f"{REMINDER}You are an agent.\n{TODAY}\nx-anthropic-billing-header: a"),
+    ("user", f"{REMINDER}\nFix it."),
+    LATE,
+    ("assistant", "Hm.", {"calls": [("call_1", "Read", "{}")]}),
+    ("tool", f"x = 1\n{REMINDER}", {"call_id": "call_1"}),
+)
+
+
+def test_what_is_left_out_is_kept_apart():
+    assert fed(LooseFingerprint, *CHANGING_TALK).changing == [
+        Changing("system", REMINDER), Changing("system", TODAY), Changing("user", REMINDER),
+        Changing("system", LATE[1]), Changing("tool", REMINDER, "call_1"),
+    ]  # fmt: skip
+
+
+def test_what_a_session_was_told_is_not_told_again():
+    told = fed(LooseFingerprint, *CHANGING_TALK).told()
+    new = REMINDER.replace("tasks", "files")
+    later = fed(LooseFingerprint, *CHANGING_TALK, LATE, ("user", f"{new}{new}{REMINDER}And?"))
+    assert fed(LooseFingerprint, *CHANGING_TALK).untold(told) == []
+    assert later.untold(told) == [Changing("user", new)]
+    assert len(later.untold("")) == 6
+
+
+def test_who_said_it_counts():
+    told = fed(LooseFingerprint, ("tool", REMINDER, {"call_id": "c"})).told()
+    assert fed(LooseFingerprint, ("user", f"{REMINDER}a")).untold(told) == [Changing("user", REMINDER)]
+
+
+def test_of_too_much_that_changes_nothing_is_kept():
+    talk = [("user", "".join(f"<system-reminder>{n}</system-reminder>" for n in range(MOST_CHANGING))), ("user", "a")]
+    assert len(fed(LooseFingerprint, *talk).told()) == 8 * MOST_CHANGING
+    assert fed(LooseFingerprint, *talk, ("user", REMINDER)).told() is None
+    assert fed(LooseFingerprint, *talk, talk[0]).told() is not None

@@ -8,8 +8,9 @@ import pytest
 
 from accounts.redis_link import RedisLink
 from sessions_store import operators
-from sessions_store.fingerprint import fingerprint
-from sessions_store.store import Found, SessionStore
+from sessions_store.fingerprint import StrictFingerprint
+from sessions_store.scripts import MOST_ALIKE
+from sessions_store.store import Found, Knowledge, SessionStore
 
 
 def held(client_of_redis):
@@ -21,18 +22,20 @@ def held(client_of_redis):
 
 async def test_what_was_remembered_is_found(store, remember):
     await remember("k", "s1", generation=4, hits=2)
-    assert await store.claim("k") == Found("s1", "w1-i1", 4, 2, 5.0)
+    assert await store.claim("k") == Found("k", "s1", "w1-i1", 4, 2, 5.0)
 
 
-async def test_what_the_session_was_told_of_tools_is_found(store, remember):
-    await remember("k", "s1", contract="k3y")
-    assert (await store.claim("k")).contract == "k3y"
+async def test_what_the_session_was_told_is_found(store, remember):
+    knows = Knowledge("m4rk", "t00ls", single=True, json=True, called=True, proven=True, told="AbCdEf12")
+    await remember("k", "s1", knows=knows)
+    assert (await store.claim("k")).knows == knows
 
 
-async def test_an_entry_of_an_earlier_version_was_told_nothing(store, client_of_redis):
+async def test_an_entry_of_an_earlier_version_is_not_found(store, client_of_redis):
     entry = {"session_id": "s1", "instance": "i1", "generation": 1, "hits": 0, "created_at": 5.0}
     client_of_redis.set("lgw:session:k", json.dumps(entry))
-    assert (await store.claim("k")) == Found("s1", "i1", 1, 0, 5.0, contract="")
+    client_of_redis.zadd("lgw:sessions", {"k": time.time()})
+    assert await store.claim("k") is None
 
 
 async def test_nothing_is_found_for_an_unknown_prefix(store):
@@ -46,6 +49,48 @@ async def test_of_a_hundred_claims_at_once_exactly_one_wins(store, remember, red
     found = await asyncio.gather(*(stores[i % 4].claim("k") for i in range(100)))
     assert [entry.session_id for entry in found if entry] == ["s1"]
     await asyncio.gather(*(link.close() for link in links))
+
+
+async def test_sessions_alike_are_all_kept_and_each_is_claimed_once(store, remember):
+    for number in range(3):
+        await remember("k", f"s{number}")
+    claimed = [await store.claim("k") for _ in range(4)]
+    assert [found and found.session_id for found in claimed] == ["s2", "s1", "s0", None]
+
+
+async def test_of_too_many_sessions_alike_the_oldest_goes(link, remember, client_of_redis):
+    store = SessionStore(link, ttl=60, max_entries=100)
+    for number in range(MOST_ALIKE + 2):
+        await remember("k", f"s{number}", store=store)
+    assert len(held(client_of_redis)) == MOST_ALIKE
+    claimed = [await store.claim("k") for _ in range(MOST_ALIKE + 1)]
+    assert [found and found.session_id for found in claimed] == [*(f"s{n}" for n in range(MOST_ALIKE + 1, 1, -1)), None]
+
+
+async def test_a_session_that_has_moved_on_is_found_where_it_is_and_nowhere_else(store, remember):
+    await remember("short", "other")
+    await remember("short", "s1")
+    await remember("long", "s1")  # as when the service gives two conversations one session
+    assert (await store.claim("short")).session_id == "other"
+    assert await store.claim("short") is None
+    assert (await store.claim("long")).session_id == "s1"
+
+
+async def test_what_moved_on_does_not_go_with_the_oldest(link, remember, client_of_redis):
+    store = SessionStore(link, ttl=60, max_entries=100)
+    await remember("k", "moved", store=store)
+    await remember("elsewhere", "moved", store=store)
+    for number in range(MOST_ALIKE):
+        await remember("k", f"s{number}", store=store)
+    assert (await store.claim("elsewhere")).session_id == "moved"
+    assert len(held(client_of_redis)) == MOST_ALIKE + 1
+
+
+async def test_a_forgotten_session_gives_way_to_another_alike(store, remember, client_of_redis):
+    await remember("k", "s1")
+    await remember("k", "s2")
+    operators.forget(client_of_redis, ["s2"], ttl=60)
+    assert (await store.claim("k")).session_id == "s1"
 
 
 async def test_a_claimed_session_comes_back_with_the_longer_prefix(store, remember):
@@ -73,7 +118,8 @@ async def test_a_dropped_session_is_no_longer_in_use(store, remember, client_of_
 
 async def test_an_entry_lives_for_its_time_only(link, remember, client_of_redis):
     await remember("k", store=SessionStore(link, ttl=60, max_entries=3))
-    assert 0 < client_of_redis.ttl("lgw:session:k") <= 60
+    assert 0 < client_of_redis.ttl("lgw:session:s1") <= 60
+    assert 0 < client_of_redis.ttl("lgw:sessions:at:k") <= 60
 
 
 async def test_the_least_recently_used_entry_makes_room(store, remember, client_of_redis):
@@ -83,18 +129,17 @@ async def test_the_least_recently_used_entry_makes_room(store, remember, client_
     await remember("a", "s-a")
     await remember("d", "s-d")
     assert {key for key, *_ in held(client_of_redis)} == {"a", "c", "d"}
-    assert not client_of_redis.exists("lgw:session:b")
+    assert not client_of_redis.exists("lgw:session:s-b")
 
 
 async def test_two_keys_never_share_a_session(store, remember):
-    talk = [("user", "Hello"), ("assistant", "Hi")]
-    await remember(fingerprint(1, talk), api_key_id=1)
-    assert await store.claim(fingerprint(2, talk)) is None
+    await remember(StrictFingerprint(1).feed("user", "Hello").hexdigest(), api_key_id=1)
+    assert await store.claim(StrictFingerprint(2).feed("user", "Hello").hexdigest()) is None
 
 
 async def test_forgetting_takes_effect_at_once(store, remember, client_of_redis):
     await remember("k")
-    assert operators.forget(client_of_redis, [("k", "s1")], ttl=60) == 1
+    assert operators.forget(client_of_redis, ["s1"], ttl=60) == 1
     assert await store.claim("k") is None
     assert held(client_of_redis) == []
 
@@ -102,14 +147,14 @@ async def test_forgetting_takes_effect_at_once(store, remember, client_of_redis)
 async def test_a_session_forgotten_while_in_use_is_not_remembered_again(store, remember, client_of_redis):
     await remember("short")
     await store.claim("short")
-    assert operators.forget(client_of_redis, [("short", "s1")], ttl=60) == 1
+    assert operators.forget(client_of_redis, ["s1"], ttl=60) == 1
     await remember("long")
     assert await store.claim("long") is None
 
 
 async def test_a_session_that_moved_on_before_it_was_forgotten_is_not_handed_out(store, remember, client_of_redis):
     await remember("long")
-    operators.forget(client_of_redis, [("short", "s1")], ttl=60)
+    operators.forget(client_of_redis, ["s1"], ttl=60)
     assert await store.claim("long") is None
 
 
@@ -128,7 +173,8 @@ async def test_cleaning_leaves_what_is_alive(store, remember, client_of_redis):
 
 
 async def test_an_unreadable_entry_is_like_none(store, client_of_redis, caplog):
-    client_of_redis.set("lgw:session:k", '{"session_id": "s1"}')
+    client_of_redis.set("lgw:session:s1", '{"fingerprint":"k"}')
+    client_of_redis.rpush("lgw:sessions:at:k", "s1")
     assert await store.claim("k") is None
     assert "could not be read" in caplog.text
 

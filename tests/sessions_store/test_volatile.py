@@ -2,7 +2,15 @@
 
 import pytest
 
-from sessions_store.volatile import lasting, spoken
+from sessions_store import volatile
+
+
+def spoken(text):
+    return volatile.spoken(text)[0]
+
+
+def lasting(text):
+    return volatile.lasting(text)[0]
 
 
 @pytest.mark.parametrize(
@@ -63,6 +71,42 @@ def test_dates_that_people_speak_of_stay(date):
 )
 def test_days_and_hours_of_a_system_text_do_not_last(one, other):
     assert lasting(f"Today is {one}. Be brief.") == lasting(f"Today is {other}. Be brief.")
+    assert volatile.lasting(f"Be brief.\n Today is {one}.")[1] == (f"Today is {one}.",)
+    for line in ("Born {}", "The appointment: {}", "Today we pay what was due {}"):
+        assert lasting(line.format(one)) != lasting(line.format(other))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Today's date: {}", "  Today’s date is {}", "Today: {}", "# currentDate\nToday's date is {}.",
+        "Current date: {}", "The current date and time is {}", "<current_date>{}</current_date>", "It is now {}",
+        "Heute ist der {}", "Aktuelles Datum: {}", "Aujourd'hui : {}", "Fecha actual: {}", "Hoy es {}",
+        "Data atual: {}", "Hoje é {}", "Oggi è {}", "Сегодня {}", "Текущая дата: {}", "今天是{}", "当前日期：{}",
+        "現在の日時: {}", "오늘은 {}",
+    ],
+)  # fmt: skip
+def test_the_present_date_does_not_last_in_many_languages(line):
+    one, other = (f"Be brief.\n{line.format(date)}\nBe kind." for date in ("2026-11-22", "2026-11-23"))
+    assert lasting(one) == lasting(other)
+    assert volatile.lasting(one)[1] == (line.format("2026-11-22").splitlines()[-1].strip(),)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("SSN 123-45-6789", "SSN 127-99-1111"), ("room 12.10.2024", "room 31.12.1999"), ("John 3:16", "John 1:11"),
+        ("Ports 10:30:00", "Ports 23:59:59"), ("account 1234-56-78", "account 9876-12-34"),
+        ("May 5 patients died", "May 9 patients died"), ("dose 10:30", "dose 12:59"), ("Monday", "Tuesday"),
+        ("if a:\n  b()\nc()", "if a:\n  b()\n  c()"), ("Born 1980-02-03", "Born 2001-11-30"),
+    ],
+)  # fmt: skip
+def test_whatever_looks_like_a_date_or_space_lasts(one, other):
+    assert lasting(f"Today is 2026-11-22.\n{one}") != lasting(f"Today is 2026-11-22.\n{other}")
+
+
+def test_a_long_line_lasts_whatever_it_says():
+    assert lasting("Today is 2026-11-22. " + "x" * 400) != lasting("Today is 2026-11-23. " + "x" * 400)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +131,9 @@ def test_reminders_do_not_last():
 )
 def test_long_texts_of_nothing_but_beginnings_come_to_an_end(piece):
     text = piece * (90_000 // len(piece))
-    assert lasting(text + " 2026-11-22") == lasting(text + " 2026-11-23")
+    lines = "\n".join(text[at : at + 300] for at in range(0, len(text), 300))
+    for each in (text, lines):
+        assert lasting(f"Today is 2026-11-22\n{each}") == lasting(f"Today is 2026-11-23\n{each}")
 
 
 def test_the_end_of_an_endless_text_counts_as_it_is():

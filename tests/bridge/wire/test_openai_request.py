@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.chat.errors import InvalidRequest
-from bridge.chat.request import ChatRequest, Message, ToolCall
+from bridge.chat.request import ChatRequest, ClientIds, Message, ToolCall
 from bridge.wire.openai_chat import FORMAT
 
 USER = {"role": "user", "content": "Hi"}
@@ -122,6 +122,7 @@ def test_every_documented_field_and_any_other_is_accepted():
         max_tokens=7,
         stop=("END",),
         thinking=True,
+        ids=ClientIds(('user "u"', 'safety_identifier "s"', 'prompt_cache_key "k"')),
     )
 
 

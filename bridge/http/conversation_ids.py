@@ -1,0 +1,35 @@
+"""The headers by which agents name their conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from bridge.chat.request import ChatRequest, ClientIds
+from bridge.http.clients import Agent, family_of
+from bridge.wire.client_ids import is_random
+
+# Others may send the same names with something else in it, a constant even: then it proves nothing.
+HEADERS = {
+    b"x-claude-code-session-id": Agent.CLAUDE_CODE,
+    b"session-id": Agent.CODEX,
+    b"session_id": Agent.CODEX,
+    b"thread-id": Agent.CODEX,
+    b"conversation_id": Agent.CODEX,
+    b"x-session-id": Agent.OPENCODE,
+    b"x-session-affinity": Agent.OPENCODE,
+}
+
+
+def identified(request: ChatRequest, headers: Mapping[bytes, bytes]) -> ChatRequest:
+    """The request with the ids that its headers add; the same one, if there are none."""
+    if HEADERS.keys().isdisjoint(headers):
+        return request
+    family = family_of(headers.get(b"user-agent", b""))
+    said, proven = list(request.ids.said), request.ids.proven
+    for name, agent in HEADERS.items():
+        if value := headers.get(name, b"").decode("latin-1"):
+            said.append(f"{name.decode()} {value}")
+            proven = proven or (agent.value == family and is_random(value))
+    return msgspec.structs.replace(request, ids=ClientIds(tuple(said), proven=proven))

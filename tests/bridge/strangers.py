@@ -1,0 +1,190 @@
+"""People who share a key, each with a conversation of his own on every API; and a service that keeps a book."""
+
+import json
+import re
+from collections import defaultdict
+
+from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallStarted
+from bridge.http.conversation_ids import identified
+from bridge.wire import anthropic, openai_chat, responses
+from tests.bridge.chats import say
+from tests.bridge.lingma.service import finish
+
+FORMATS = {"chat": openai_chat.FORMAT, "messages": anthropic.FORMAT, "responses": responses.FORMAT}
+SYSTEM = "You help.\nToday is 2026-11-22.\nThe dose: 10:30, May 5, 123-45-6789.\nif a:\n  b()"
+UUID = "3f2b8c1e-5d47-4a96-b0de-7c1f9e8a2d%02d"
+CALL = re.compile(r"<call:(\w{10})>")
+
+
+class Book:
+    """A service that writes down what each of its sessions was told and said. It calls a tool when it hears CALL."""
+
+    def __init__(self):
+        self.told = defaultdict(list)
+
+    async def on_ask(self, peer, params):
+        session, prompt = params["sessionId"], params["questionText"]
+        told = self.told[session]
+        told.append(prompt)
+        marks = CALL.findall("\n".join(told))
+        calls = marks and prompt.rfind("CALL") > prompt.rfind("TALK")
+        text = f'<call:{marks[-1]}>{{"name":"save","arguments":{{}}}}</call:{marks[-1]}>' if calls else "Sure."
+        told.append(text)
+        await say(peer, params, text)
+        await peer.push(finish(params["requestId"], sessionId=session))
+
+
+class Person:
+    """One conversation. What only this person says holds a word with the person's name in it."""
+
+    def __init__(self, dice, name, api, items, **fields):
+        self.dice, self.name, self.api, self.items, self.fields = dice, name, api, items, fields
+        self.words = 0
+        self.headers = {}
+        self.proven = False
+
+    def word(self):
+        """One that nobody else says."""
+        self.words += 1
+        return f"word{self.words}of{self.name}"
+
+    def change(self, index):
+        """Say one item otherwise, visibly or only in what agents leave out."""
+        kind, text, *rest = self.items[index]
+        self.items[index] = (kind, self.dice.choice(CHANGES[kind])(text, self.word()), *rest)
+
+    def body(self):
+        return SPELLED[self.api](self.items, {"model": "org_auto", **self.fields})
+
+    def request(self):
+        parsed = FORMATS[self.api].parse(json.dumps(self.body()).encode())
+        return identified(parsed, {name.encode(): value.encode() for name, value in self.headers.items()})
+
+    def hear(self, events, then):
+        """Take the reply into the history, as a client does, and say something more."""
+        text = "".join(each.text for each in events if isinstance(each, TextDelta))
+        calls = [(each.id, each.name) for each in events if isinstance(each, ToolCallStarted)]
+        arguments = "".join(each.text for each in events if isinstance(each, ToolCallDelta))
+        if calls and "functions" in self.fields:
+            self.items += [("old call", arguments, "save"), ("old result", "done", "save")]
+        elif calls:
+            self.proven = True
+            made = [(id_, name, arguments) for id_, name in calls]
+            self.items += [("assistant", text, made), *(("result", "done", id_) for id_, _ in calls)]
+        else:
+            self.items.append(("assistant", text, []))
+        self.items.append(("user", then))
+
+
+def reminder(text, word):
+    return f"<system-reminder>{word}</system-reminder>{text}"
+
+
+def appended(text, word):
+    return f"{text} {word}"
+
+
+def dated(text, word):
+    return text.replace("11-22", f"12-{word[4 : word.index('of')]:0>2}")
+
+
+CHANGES = {
+    "system": [
+        reminder, appended, dated, lambda text, word: f"x-anthropic-billing-header: {word}\n{text}",
+        lambda text, _: text.replace("  b()", "b()"), lambda text, _: text.replace("6789", "1111"),
+        lambda text, _: text.replace("10:30", "12:59").replace("May 5", "May 9"), lambda _, word: f"Be brief. {word}",
+    ],
+    "late": [appended, reminder, lambda _, word: word, lambda *_: " "],
+    "user": [reminder, appended, lambda text, _: f" {text}", lambda text, _: f"{text}\r\n"],
+    "assistant": [appended, lambda text, _: f"{text}\n", lambda text, _: text.replace("u", "u ")],
+    "result": [reminder, appended, lambda text, _: f"{text}\n"],
+    "old call": [lambda _, word: json.dumps({"a": word})],
+    "old result": [reminder, appended],
+}  # fmt: skip
+
+
+def in_chat(items, body):
+    messages = []
+    for kind, text, *rest in items:
+        match kind:
+            case "system" | "late":
+                messages.append({"role": "system", "content": text})
+            case "user":
+                messages.append({"role": "user", "content": [{"type": "text", "text": text}]})
+            case "assistant":
+                calls = [
+                    {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
+                    for id_, name, arguments in rest[0]
+                ]
+                messages.append({"role": "assistant", "content": text, **({"tool_calls": calls} if calls else {})})
+            case "result":
+                messages.append({"role": "tool", "tool_call_id": rest[0], "content": text})
+            case "old call":
+                called = {"name": rest[0], "arguments": text}
+                messages.append({"role": "assistant", "content": None, "function_call": called})
+            case "old result":
+                messages.append({"role": "function", "name": rest[0], "content": text})
+    return {**body, "messages": messages}
+
+
+def in_messages(items, body):
+    messages, system = [], []
+    for kind, text, *rest in items:
+        block = {"type": "text", "text": text}
+        match kind:
+            case "system":
+                system.append(block)
+            case "late":
+                messages.append({"role": "system", "content": text})
+            case "user":
+                messages.append({"role": "user", "content": text})
+            case "assistant":
+                calls = [
+                    {"type": "tool_use", "id": id_, "name": name, "input": json.loads(arguments)}
+                    for id_, name, arguments in rest[0]
+                ]
+                messages.append({"role": "assistant", "content": [*([block] if text else []), *calls]})
+            case "result":
+                result = {"type": "tool_result", "tool_use_id": rest[0], "content": [block]}
+                messages.append({"role": "user", "content": [result]})
+    return {**body, "max_tokens": 1000, "system": system, "messages": messages}
+
+
+def in_responses(items, body):
+    spelled = []
+    for kind, text, *rest in items:
+        match kind:
+            case "system" | "late":
+                spelled.append({"role": "developer", "content": text})
+            case "user" | "assistant":
+                if text:
+                    spelled.append({"role": kind, "content": text})
+                for id_, name, arguments in rest[0] if rest else ():
+                    call = {"type": "function_call", "call_id": id_, "name": name, "arguments": arguments}
+                    spelled.append(call)
+            case "result":
+                spelled.append({"type": "function_call_output", "call_id": rest[0], "output": text})
+    return {**body, "input": spelled}
+
+
+SPELLED = {"chat": in_chat, "messages": in_messages, "responses": in_responses}
+
+
+def tool_for(api, description):
+    schema = {"type": "object", "properties": {}}
+    match api:
+        case "messages":
+            return {"name": "save", "description": description, "input_schema": schema}
+        case "responses":
+            return {"type": "function", "name": "save", "description": description, "parameters": schema}
+    return {"type": "function", "function": {"name": "save", "description": description, "parameters": schema}}
+
+
+def demanding_json(api, word):
+    schema = {"type": "object", "description": word}
+    match api:
+        case "messages":
+            return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
+        case "responses":
+            return {"text": {"format": {"type": "json_schema", "name": "n", "schema": schema}}}
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}}
