@@ -18,6 +18,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from bridge.lingma.firewall import Approval
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+SHORTEST_KEY = 20
+"""Characters of a key that somebody else made up: a shorter one can be guessed."""
 
 
 class SettingError(Exception):
@@ -52,6 +54,13 @@ def _proxy(value: str) -> str:
     return value
 
 
+def _keys(values: list[str]) -> list[str]:
+    for number, key in enumerate(values, 1):
+        if len(key) < SHORTEST_KEY:
+            raise ValueError(f"key {number} has {len(key)} characters; a key needs at least {SHORTEST_KEY}")
+    return values
+
+
 def _zone(value: str) -> str:
     try:
         zoneinfo.ZoneInfo(value)
@@ -66,6 +75,7 @@ def _approval(value: str) -> str:
 
 
 Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+Keys = Annotated[list[str], NoDecode, BeforeValidator(_split), AfterValidator(_keys)]
 DatabaseUrl = Annotated[str, AfterValidator(_url("postgres", "postgresql", "sqlite"))]
 RedisUrl = Annotated[str, AfterValidator(_url("redis", "rediss", "unix"))]
 Attachment = Annotated[str, AfterValidator(_attachment)]
@@ -105,7 +115,7 @@ class Environment(BaseSettings):
     dedicated_domain_url: str = Field("", description="Enterprise endpoint.")
 
     secret_key: SecretStr = Field(SecretStr(""), description="Empty: generated once and kept in `DATA_DIR`.")
-    api_keys: Names = Field([], description="Keys to import at start, stored as digests.")
+    api_keys: Keys = Field([], description="Keys to import at start, stored as digests; each of 20 characters or more.")
     admin_username: str = Field("admin", description="First superuser of the admin console.")
     admin_password: SecretStr = Field(SecretStr(""), description="Empty: generated and printed once.")
     admin_token: SecretStr = Field(SecretStr(""), description="Bearer token for `/internal/*`.")

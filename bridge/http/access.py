@@ -16,7 +16,7 @@ async def caller_of(consumer: HttpConsumer) -> Caller:
 
     Raise Unauthenticated, in the same words whatever is wrong with the key.
     """
-    for secret in (consumer.bearer(), consumer.request_headers.get(b"x-api-key", b"").strip().decode("latin-1")):
+    for secret in (consumer.bearer(), consumer.single(b"x-api-key").strip().decode("latin-1")):
         if not secret:
             continue
         try:

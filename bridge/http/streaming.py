@@ -9,7 +9,14 @@ from typing import Any, ClassVar
 
 from channels.generic.http import AsyncHttpConsumer
 
-from bridge.chat.errors import GatewayError, InternalError, MethodNotAllowed, Unauthenticated, UnsupportedEncoding
+from bridge.chat.errors import (
+    GatewayError,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    Unauthenticated,
+    UnsupportedEncoding,
+)
 from bridge.http import encodings
 from bridge.http.body import HungUp, Receive, read_body
 from bridge.lingma.entropy import Entropy
@@ -86,9 +93,17 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         """The format of paths that both protocols share: told by a header, never by the kind of key."""
         return anthropic.FORMAT if b"anthropic-version" in self.request_headers else openai_chat.FORMAT
 
+    def single(self, name: bytes) -> bytes:
+        """A header that says who is asking, or b"". Raise InvalidRequest when it comes with two values."""
+        headers = self.scope["headers"]
+        # Without any repetition, the common case, nothing has to be looked through.
+        if len(headers) != len(self.request_headers) and len({value for each, value in headers if each == name}) > 1:
+            raise InvalidRequest(f"Two different {name.decode()} headers came with this request; send one.")
+        return self.request_headers.get(name, b"")
+
     def bearer(self) -> str:
         """The token of `Authorization: Bearer`, or ""."""
-        scheme, _, token = self.request_headers.get(b"authorization", b"").partition(b" ")
+        scheme, _, token = self.single(b"authorization").partition(b" ")
         return token.strip().decode("latin-1") if scheme.lower() == b"bearer" else ""
 
     @property

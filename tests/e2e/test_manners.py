@@ -9,8 +9,8 @@ import zlib
 
 import pytest
 
-from tests.e2e.installation import EXPIRED_KEY, KEY
-from tests.e2e.speech import ANTHROPIC, DIALECTS, OPENAI, Stream, exchange, send
+from tests.e2e.installation import EXPIRED_KEY, KEY, OTHER_KEY
+from tests.e2e.speech import ANTHROPIC, DIALECTS, OPENAI, Answer, Stream, exchange, send
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -78,6 +78,28 @@ def test_headers_that_clients_send_do_not_get_in_the_way(gateway, dialect, heade
 )  # fmt: skip
 def test_the_key_comes_in_either_header(gateway, dialect, key, headers):
     assert post(gateway, dialect, key=key, headers=headers).status == 200
+
+
+@pytest.mark.parametrize("name", ["authorization", "x-api-key"])
+@pytest.mark.parametrize("path", [*ENDPOINTS, "/v1/models"])
+def test_one_header_with_two_keys_is_refused(gateway, path, name):
+    def asked(*keys):
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+        body = json.dumps(ENDPOINTS[path]).encode() if path in ENDPOINTS else b""
+        connection.putrequest("POST" if body else "GET", path)
+        connection.putheader("content-length", str(len(body)))
+        for key in keys:
+            connection.putheader(name, f"Bearer {key}" if name == "authorization" else key)
+        connection.endheaders(body)
+        with connection.getresponse() as answer:
+            told = Answer(answer.status, {}, answer.read())
+        connection.close()
+        return told
+
+    refused = asked(KEY, OTHER_KEY)
+    assert (refused.status, f"Two different {name} headers" in refused.error["message"]) == (400, True)
+    assert asked("wrong-" * 5, KEY).status == asked(KEY, "wrong-" * 5).status == 400
+    assert asked(KEY, KEY).status == 200
 
 
 def test_keys_that_do_not_open_are_refused_in_the_same_words(gateway, dialect):

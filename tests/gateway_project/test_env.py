@@ -51,7 +51,15 @@ def test_an_empty_value_means_the_default(read):
 
 
 def test_names_are_separated_by_commas(read):
-    assert read(API_KEYS="one, two,,").api_keys == ["one", "two"]
+    assert read(ALLOWED_HOSTS="one, two,,").allowed_hosts == ["one", "two"]
+
+
+@pytest.mark.parametrize("keys", ["~", "nineteen-characters", f"{'x' * 20},hunter2"])
+def test_a_key_that_can_be_guessed_is_refused_and_not_repeated(read, keys):
+    with pytest.raises(SettingError, match=r"API_KEYS: key \d has \d+ characters; a key needs at least 20") as refusal:
+        read(API_KEYS=keys)
+    assert keys.rpartition(",")[2] not in str(refusal.value)
+    assert read(API_KEYS=f"{'x' * 20}, {'y' * 20}").api_keys == ["x" * 20, "y" * 20]
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,14 @@ def test_nothing_runs_and_nothing_is_set_up_yet(tmp_path):
 
 
 def test_what_does_not_work_is_exit_code_1_and_no_secret_is_told(tmp_path):
-    secrets = {"REDIS_URL": "redis://:canary-1@127.0.0.1:1", "SECRET_KEY": "canary-2", "API_KEYS": "canary-3"}
-    code, told, errors = doctor(tmp_path / "data", "--json", LINGMA_BIN="/nowhere/canary-3/Lingma", **secrets)
+    secrets = {
+        "REDIS_URL": "redis://:canary-1@127.0.0.1:1",
+        "SECRET_KEY": "canary-2",
+        "API_KEYS": "canary-3-canary-3-canary-3",
+    }
+    code, told, errors = doctor(
+        tmp_path / "data", "--json", LINGMA_BIN="/nowhere/canary-3-canary-3-canary-3/Lingma", **secrets
+    )
     assert code == 1
     found = json.loads(told)
     assert found["ok"] is False

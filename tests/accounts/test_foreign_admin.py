@@ -1,0 +1,107 @@
+"""Staff who may edit users and groups, and would like to be more than that."""
+
+import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django.urls import reverse
+
+pytestmark = pytest.mark.django_db
+
+EDITORS = ("view_user", "add_user", "change_user", "delete_user", "view_group", "add_group", "change_group")
+KEPT = {"is_superuser": "on", "is_staff": "on", "is_active": "on"}
+
+
+def permissions(*names):
+    return Permission.objects.filter(codename__in=names)
+
+
+def user_of(name, *names, **fields):
+    user = User.objects.create_user(name, password="before-it-was-changed", **fields)
+    user.user_permissions.set(permissions(*names))
+    return user
+
+
+@pytest.fixture
+def editor(client):
+    user = user_of("editor", *EDITORS, is_staff=True)
+    client.force_login(user)
+    client.user = user
+    return client
+
+
+def change(client, user, **fields):
+    told = {"username": user.username, "date_joined_0": "2026-11-28", "date_joined_1": "08:00:00", **fields}
+    return client.post(reverse("admin:auth_user_change", args=[user.pk]), told)
+
+
+def test_staff_cannot_make_itself_superuser_or_more_than_it_is(editor):
+    group = Group.objects.create(name="all")
+    group.permissions.set(Permission.objects.all())
+    everything = [each.pk for each in Permission.objects.all()]
+    change(editor, editor.user, **KEPT, groups=[group.pk], user_permissions=everything, email="new@example.com")
+    user = User.objects.get(pk=editor.user.pk)
+    assert user.email == "new@example.com"
+    assert (user.is_superuser, user.groups.count(), user.user_permissions.count()) == (False, 0, len(EDITORS))
+
+
+def test_staff_makes_users_who_may_do_nothing(editor):
+    told = {
+        "username": "new",
+        "password1": "a-long-enough-1",
+        "password2": "a-long-enough-1",
+        "usable_password": "true",
+    }
+    assert editor.post(reverse("admin:auth_user_add"), told | KEPT).status_code == 302
+    user = User.objects.get(username="new")
+    assert (user.is_superuser, user.is_staff) == (False, False)
+
+
+@pytest.mark.parametrize("active", [True, False])
+@pytest.mark.parametrize("way", ["superuser", "permissions", "group"])
+def test_staff_cannot_take_over_who_may_do_more(editor, way, active):
+    above = user_of("above", is_staff=True, is_active=active, is_superuser=way == "superuser")
+    group = Group.objects.create(name="operators")
+    group.permissions.set(permissions("delete_apikey"))
+    if way == "permissions":
+        above.user_permissions.set(permissions("delete_apikey"))
+    if way == "group":
+        above.groups.add(group)
+    before = above.password
+    password = {"password1": "a-long-enough-1", "password2": "a-long-enough-1", "usable_password": "true"}
+    answers = [
+        change(editor, above, is_active="on"),
+        editor.post(reverse("admin:auth_user_password_change", args=[above.pk]), password),
+        editor.post(reverse("admin:auth_user_delete", args=[above.pk]), {"post": "yes"}),
+    ]
+    assert [each.status_code for each in answers] == [403, 403, 403]
+    chosen = {"action": "delete_selected", "_selected_action": [above.pk], "post": "yes"}
+    editor.post(reverse("admin:auth_user_changelist"), chosen)
+    user = User.objects.get(pk=above.pk)
+    assert (user.password, user.is_active) == (before, active)
+
+
+def test_staff_edits_who_may_do_no_more(editor):
+    equal = user_of("equal", "change_user", is_staff=True)
+    assert change(editor, equal, is_active="on", email="x@example.com").status_code == 302
+    assert User.objects.get(pk=equal.pk).email == "x@example.com"
+
+
+def test_staff_puts_no_permissions_into_a_group(editor):
+    own = Group.objects.create(name="editors")
+    editor.user.groups.add(own)
+    everything = [each.pk for each in Permission.objects.all()]
+    editor.post(reverse("admin:auth_group_change", args=[own.pk]), {"name": "renamed", "permissions": everything})
+    editor.post(reverse("admin:auth_group_add"), {"name": "another", "permissions": everything})
+    found = {group.name: group.permissions.count() for group in Group.objects.all()}
+    assert found == {"renamed": 0, "another": 0}
+
+
+def test_a_superuser_still_edits_everything(admin_client):
+    user = user_of("plain")
+    group = Group.objects.create(name="operators")
+    chosen = permissions("view_apikey").get().pk
+    told = {"is_superuser": "on", "is_active": "on", "groups": [group.pk], "user_permissions": [chosen]}
+    change(admin_client, user, **told)
+    admin_client.post(reverse("admin:auth_group_change", args=[group.pk]), {"name": "o", "permissions": [chosen]})
+    user = User.objects.get(pk=user.pk)
+    assert (user.is_superuser, user.groups.count(), user.user_permissions.count()) == (True, 1, 1)
+    assert Group.objects.get().permissions.count() == 1
