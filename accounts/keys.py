@@ -8,88 +8,56 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
-import msgspec
 import redis
 import redis.asyncio
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 
 from accounts.announce import CHANNEL
-from accounts.models import ApiKey, names_in
+from accounts.key_reader import Caller, KeyReader, KeyRecord, known_keys, unknown_keys
+from accounts.minting import is_mistyped
 from accounts.redis_link import RedisLink
+
+__all__ = ["Caller", "KeyRecord", "KeyRing", "Standing", "TooManyUnknown"]
 
 log = logging.getLogger(__name__)
 
 TRUST = 0.9  # seconds after which what was read must be confirmed: by the subscription, or by reading again
+RENEW = 0.45  # a known key is read again from then on, while it is still trusted
 READ_AGAIN = 30.0  # even while the subscription lives: an announcer may die between its commit and its message
+READ_WITHIN = 5.0
 BEAT = 0.25  # how often the subscription is asked whether it lives
 SILENCE = 0.4  # how long its answer may take
 MAX_UNKNOWN = 4096
 MAX_KNOWN = 100_000
+MAX_WAITING = 256  # look-ups of unknown secrets at once
+
+Load = Callable[[str], Awaitable[KeyRecord | None]]
+Standing = Literal["open", "unknown", "expired", "revoked"]
 
 
-class Caller(msgspec.Struct, frozen=True):
-    """Who holds a key and what it may do. `models` are patterns, None: all; a limit of 0: none."""
-
-    key_id: int
-    name: str
-    hint: str
-    team: str = ""
-    models: frozenset[str] | None = None
-    scopes: frozenset[str] = frozenset()
-    rpm: int = 0
-    tpm: int = 0
-    concurrency: int = 0
-
-
-class KeyRecord(msgspec.Struct, frozen=True):
-    """A live key as the database has it. `expires_at` is unix seconds, infinity for never."""
-
-    caller: Caller
-    expires_at: float = math.inf
+class TooManyUnknown(Exception):
+    """So many unknown secrets are being looked up that one more has to come back later."""
 
 
 class _Entry:
-    __slots__ = ("caller", "expires_at", "read_at")
+    __slots__ = ("caller", "expires_at", "read_at", "revoked", "tried_at")
 
     def __init__(self, record: KeyRecord | None, read_at: float) -> None:
         self.caller = record.caller if record else None
-        self.expires_at = record.expires_at if record else math.inf
+        self.revoked = record is not None and record.revoked
+        self.expires_at = -math.inf if record is None or record.revoked else record.expires_at
         self.read_at = read_at
+        self.tried_at = read_at
 
-
-_readers = ThreadPoolExecutor(2, thread_name_prefix="keys")  # a flood of unknown keys gets no more of the machine
-
-
-async def load_from_database(digest: str) -> KeyRecord | None:
-    """Look a key up by the hex of its digest, off the loop. None when there is none or it is revoked."""
-    return await asyncio.get_running_loop().run_in_executor(_readers, _load, digest)
-
-
-def _load(digest: str) -> KeyRecord | None:
-    try:
-        key = ApiKey.objects.select_related("team").filter(digest=digest, revoked_at=None).first()
-    finally:
-        connection.close()  # to the pool, where there is one; nothing else ends this thread's use of it
-    return record_of(key) if key else None
-
-
-def record_of(key: ApiKey) -> KeyRecord:
-    """What a KeyRing needs of a key."""
-    caller = Caller(
-        key_id=key.pk,
-        name=key.name,
-        hint=key.hint,
-        team=key.team.name if key.team else "",
-        models=frozenset(names_in(key.allowed_models)) or None,
-        scopes=frozenset(names_in(key.scopes)),
-        rpm=key.rpm,
-        tpm=key.tpm,
-        concurrency=key.concurrency,
-    )
-    return KeyRecord(caller, key.expires_at.timestamp() if key.expires_at else math.inf)
+    @property
+    def standing(self) -> Standing:
+        if self.caller is None:
+            return "unknown"
+        if self.revoked:
+            return "revoked"
+        return "open" if self.expires_at > time.time() else "expired"
 
 
 class KeyRing:
@@ -99,20 +67,21 @@ class KeyRing:
     What was read from the database is trusted for TRUST seconds from the last moment it was known to be right: when
     it was read, or when the living subscription, which would have told of a change, last answered. So a subscription
     that is down, however it broke, means reading again each second, and nothing else has to be decided.
+
+    A known key is read again in the background before its trust ends, and apart from unknown secrets, which wait for
+    each other and not without bound.
     """
 
-    def __init__(
-        self,
-        pepper: bytes,
-        link: RedisLink,
-        load: Callable[[str], Awaitable[KeyRecord | None]] = load_from_database,
-    ) -> None:
+    def __init__(self, pepper: bytes, link: RedisLink, load: Load | None = None) -> None:
         self._pepper = pepper
         self._url = link.url
-        self._load = load
+        self._load_known = load or KeyReader(known_keys).read
+        self._load_unknown = load or KeyReader(unknown_keys).read
         self._known: dict[bytes, _Entry] = {}
         self._unknown: dict[bytes, _Entry] = {}
+        self._seen: dict[bytes, None] = {}
         self._reading: dict[bytes, asyncio.Task[_Entry]] = {}
+        self._waiting = 0
         self._changes = 0
         self._confirmed_at = -math.inf
 
@@ -121,41 +90,91 @@ class KeyRing:
         The caller, or None for a secret that is unknown, expired or revoked, all by the same path.
 
         The lookup is by digest, so its time tells nothing of the secret. Raise DatabaseError when it must be read and
-        cannot be.
+        cannot be, and TooManyUnknown.
         """
-        digest = hmac.digest(self._pepper, secret.encode(errors="surrogateescape"), "sha256")
+        digest = self._digest(secret)
         entry = self._known.get(digest) or self._unknown.get(digest)
-        if entry is None or not self._trusted(entry):
+        if entry is None or not self._trusted(digest, entry):
+            if entry is None and is_mistyped(secret):
+                return None
             entry = await self._read(digest)
         return entry.caller if entry.expires_at > time.time() else None
+
+    def refused(self, secret: str) -> tuple[Caller | None, Standing]:
+        """Whose secret it was that has just been refused, and why."""
+        entry = self._known.get(self._digest(secret))
+        return (entry.caller, entry.standing) if entry else (None, "unknown")
+
+    async def standing(self, digest: bytes) -> Standing:
+        """How the key of that digest stands now. Raise DatabaseError."""
+        entry = self._known.get(digest)
+        if entry is None or not self._trusted(digest, entry):
+            entry = await self._read(digest)
+        return entry.standing
 
     @property
     def listening(self) -> bool:
         """Whether changes are heard at once."""
         return time.monotonic() - self._confirmed_at <= TRUST
 
-    def _trusted(self, entry: _Entry) -> bool:
+    def _digest(self, secret: str) -> bytes:
+        return hmac.digest(self._pepper, secret.encode(errors="surrogateescape"), "sha256")
+
+    def _trusted(self, digest: bytes, entry: _Entry) -> bool:
+        """Whether what was read may be used. A known key is read again before that ends, an unknown one after it."""
         now, read_at = time.monotonic(), entry.read_at
-        return now - max(read_at, self._confirmed_at) <= TRUST and now - read_at <= READ_AGAIN
+        age = now - max(read_at, self._confirmed_at)
+        if age <= RENEW and now - read_at <= READ_AGAIN:
+            return True
+        if entry.caller is None:
+            return age <= TRUST and now - read_at <= READ_AGAIN
+        if age <= TRUST and now - entry.tried_at >= RENEW:
+            entry.tried_at = now
+            self._begin_to_read(digest)
+        return age <= TRUST
 
     async def _read(self, digest: bytes) -> _Entry:
         reading = self._reading.get(digest)
         if reading is None:
-            reading = self._reading[digest] = asyncio.create_task(self._fetch(digest))
-            reading.add_done_callback(lambda _: self._reading.pop(digest, None))
+            if digest not in self._seen and self._waiting >= MAX_WAITING:
+                raise TooManyUnknown
+            reading = self._begin_to_read(digest)
         return await asyncio.shield(reading)  # others wait for it too
+
+    def _begin_to_read(self, digest: bytes) -> asyncio.Task[_Entry]:
+        reading = self._reading.get(digest)
+        if reading is None:
+            reading = self._reading[digest] = asyncio.create_task(self._fetch(digest))
+            reading.add_done_callback(lambda task: self._read_ended(digest, task))
+        return reading
+
+    def _read_ended(self, digest: bytes, task: asyncio.Task[_Entry]) -> None:
+        del self._reading[digest]
+        if not task.cancelled():
+            task.exception()  # one in the background has nobody who would hear of it
 
     async def _fetch(self, digest: bytes) -> _Entry:
         while True:
             changes, read_at = self._changes, time.monotonic()
             try:
-                record = await self._load(digest.hex())
+                record = await self._load(digest)
             except DatabaseError:
                 if (entry := self._known.get(digest)) and self.listening:
                     return entry  # nothing says that it changed
                 raise
             if changes == self._changes:  # else it may have been read before the change
                 return self._keep(digest, _Entry(record, read_at))
+
+    async def _load(self, digest: bytes) -> KeyRecord | None:
+        is_known = digest in self._seen
+        self._waiting += not is_known
+        try:
+            async with asyncio.timeout(READ_WITHIN):
+                return await (self._load_known if is_known else self._load_unknown)(digest.hex())
+        except TimeoutError:
+            raise DatabaseError("no answer in time") from None
+        finally:
+            self._waiting -= not is_known
 
     def _keep(self, digest: bytes, entry: _Entry) -> _Entry:
         self._known.pop(digest, None)
@@ -164,6 +183,10 @@ class KeyRing:
         if len(kept) >= most:
             del kept[next(iter(kept))]
         kept[digest] = entry
+        if entry.caller:
+            self._seen[digest] = None
+            if len(self._seen) > MAX_KNOWN:
+                del self._seen[next(iter(self._seen))]
         return entry
 
     def forget(self) -> None:

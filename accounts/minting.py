@@ -9,6 +9,8 @@ import zlib
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 PREFIX, BODY, CHECK = 8, 32, 6
+LENGTH = len("lgw__") + PREFIX + BODY + CHECK
+LETTERS = frozenset(ALPHABET + "_")
 
 
 def mint() -> str:
@@ -22,6 +24,11 @@ def is_minted(text: str) -> bool:
     """Whether this has the form and the checksum of a secret of ours; needs no database, so scanners can tell."""
     stem, check = text[:-CHECK], text[-CHECK:]
     return text.startswith("lgw_") and len(stem) == len("lgw__") + PREFIX + BODY and check == _checksum(stem)
+
+
+def is_mistyped(text: str) -> bool:
+    """Whether this looks like a secret of ours and cannot be one."""
+    return text.startswith("lgw_") and len(text) == LENGTH and not is_minted(text) and not set(text) - LETTERS
 
 
 def hint_of(secret: str) -> str:

@@ -184,7 +184,10 @@ FAILED = Q(status="error") | Q(status="refused", reason__in=OURS)
 
 
 class Usage(models.Model):
-    """One turn, however it ended. Rows are written once and never changed."""
+    """
+    One turn, however it ended, or what was refused before it became one. Rows are written once and never changed, but
+    for `count`: refusals of one key, endpoint and reason share a row for a minute.
+    """
 
     class Status(models.TextChoices):
         """How a turn ended."""
@@ -234,6 +237,10 @@ class Usage(models.Model):
     client = models.CharField(max_length=64, blank=True)
     agent = models.CharField("program", max_length=32, choices=Agent, blank=True, default="", db_default="")
     tools = models.CharField(max_length=200, blank=True, default="", db_default="")
+    count = models.PositiveIntegerField("times", default=1, db_default=1)
+    allowed = models.PositiveIntegerField("limit", null=True, blank=True)
+    value = models.PositiveIntegerField("stood at", null=True, blank=True)
+    retry_after = models.PositiveIntegerField("told to wait (s)", null=True, blank=True)
     started_at = models.DateTimeField()
 
     objects = UsageQuerySet.as_manager()

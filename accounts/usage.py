@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 STREAM = "lgw:usage"
 BATCH = 500
 MOST = 2**31 - 1  # what the database's integers hold
+NO_USE = ("revoked", "expired")  # of a key that opens nothing
 WIDTHS = {field.name: getattr(field, "max_length", None) for field in Usage._meta.get_fields()}
 
 
@@ -51,6 +52,12 @@ class UsageRow(msgspec.Struct):
     """A value of `Usage.Agent`."""
     tools: str = ""
     """What became of calls and of the service's own tools, in a few words."""
+    count: int = 1
+    """Refusals of one kind share a row: `request_id` is that of the first, and the highest count is the right one."""
+    allowed: int | None = None
+    """The size of the limit that was reached, and what it stood at (`value`)."""
+    value: int | None = None
+    retry_after: int | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -117,12 +124,14 @@ def file_rows(lines: list[bytes], spool: Path) -> int:
     rows, rejected = _decoded(lines)
     known = set(ApiKey.objects.filter(pk__in={row.api_key_id for row in rows}).values_list("pk", flat=True))
     before = _filed(rows)
+    rows.sort(key=lambda row: row.count)
     new = {row.request_id: row for row in rows if row.request_id not in before}
     rejected += _insert(list(new.values()), known)
+    _count_again(rows)
     if rejected:
         log.error("%d usage rows cannot be filed and were set aside in %s", len(rejected), spool / REJECTED)
         append(spool, rejected, REJECTED)
-    _note_uses(row for row in new.values() if row.api_key_id in known)
+    _note_uses(row for row in new.values() if row.api_key_id in known and row.reason not in NO_USE)
     return len(new)
 
 
@@ -153,6 +162,15 @@ def _cleaned(row: UsageRow) -> UsageRow:
 def _filed(rows: Iterable[UsageRow]) -> set[str]:
     asked = Usage.objects.filter(request_id__in=[row.request_id for row in rows]).order_by()
     return set(asked.values_list("request_id", flat=True))
+
+
+def _count_again(rows: list[UsageRow]) -> None:
+    """Refusals that came after their row was filed."""
+    for row in rows:
+        if row.count > 1:
+            Usage.objects.filter(request_id=row.request_id, count__lt=row.count).update(
+                count=row.count, value=row.value
+            )
 
 
 def _insert(rows: list[UsageRow], known: set[int]) -> list[bytes]:

@@ -65,8 +65,13 @@ TOKEN_USAGE = BulkHistogram(
 
 REQUESTS = Counter(
     "lingma_gateway_requests_total",
-    "Turns by how they ended. reason: the finish reason, or the kind of error.",
+    "Turns by how they ended, and requests refused before. reason: the finish reason, the kind of error, or the limit.",
     ("protocol", "endpoint", "model", "status", "reason"),
+)
+REJECTED = Counter(
+    "lingma_gateway_rejected_total",
+    "Requests refused before a key was known. reason: the kind of error, or what was wrong with the key.",
+    ("endpoint", "reason"),
 )
 SESSIONS = Counter("lingma_gateway_sessions_total", "Turns by what became of their upstream session.", ("outcome",))
 QUEUE_TIME = BulkHistogram(
@@ -189,6 +194,24 @@ def _observations(turn: Turn) -> Iterator[tuple[Observe, float]]:
         yield output_tokens, tokens
 
 
+class Refused(Protocol):
+    """What is counted of a request that was refused before it became a turn; `api_key_id` 0 is nobody."""
+
+    api_key_id: int
+    protocol: str
+    endpoint: str
+    reason: str
+    status: str
+
+
+def refused(row: Refused) -> None:
+    """Count a request that never became a turn."""
+    if row.api_key_id:
+        _requests(row.protocol, row.endpoint, "", row.status, row.reason)(1)
+    else:
+        _rejected(row.endpoint, row.reason)(1)
+
+
 def tools_counted(outcomes: Mapping[str, int], model: str, client: str) -> None:
     """Note what became of a turn's calls; `client` is a family of programs. Counted by `count_turns`."""
     _called.append((outcomes, model, client))
@@ -233,6 +256,11 @@ def render() -> bytes:
 @lru_cache(maxsize=4096)
 def _requests(protocol: str, endpoint: str, model: str, status: str, reason: str) -> Callable[[float], None]:
     return REQUESTS.labels(protocol, endpoint, _bounded(model), status, reason).inc
+
+
+@lru_cache(maxsize=256)
+def _rejected(endpoint: str, reason: str) -> Callable[[float], None]:
+    return REJECTED.labels(endpoint, reason).inc
 
 
 @lru_cache(maxsize=1024)

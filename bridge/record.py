@@ -36,4 +36,4 @@ class TurnRecord(msgspec.Struct):
     def failed(self, error: GatewayError) -> None:
         """Note how it ended; a turn that never got an instance was refused."""
         self.status = "error" if self.instance else "refused"
-        self.reason = error.kind
+        self.reason = error.reason

@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from redis import ResponseError
 
 from accounts.keys import KeyRing
+from accounts.keys_in_use import KeysInUse
 from accounts.limits import Limits
 from accounts.redis_link import RedisLink, RedisUnavailable
 from accounts.usage import Ledger
@@ -30,6 +31,7 @@ from bridge.place_news import PlaceNews
 from bridge.plan import PlanOptions
 from bridge.pool.instance import Instance, InstanceOptions, Source
 from bridge.pool.pool import Pool, PoolOptions
+from bridge.refusals import Refusals
 from bridge.responses_store import ResponseStore
 from bridge.route_table import RouteTable, Rules
 from bridge.routes import Routes
@@ -54,8 +56,10 @@ class Runtime:
         self.upstream: bytes = env.upstream.encode()
         self.link = RedisLink(env.redis_or_embedded_url)
         self.keys = KeyRing(pepper, self.link)
+        self.in_use = KeysInUse(self.keys)
         self.limits = Limits(self.link)
         self.ledger = Ledger(self.link, data_dir / "spool")
+        self.refusals = Refusals(self.ledger)
         self.pool = Pool(_sources(env, data_dir), env.web_process, _pool_options(env), _instance_options(env))
         self.responses = ResponseStore(self.link, ttl=env.responses_ttl_sec)
         self.engine = Engine(self.pool, self._sessions(), ImageDesk(_image_options(env)), _engine_options(env), _new_id)
@@ -70,7 +74,10 @@ class Runtime:
         self.pool.start()
         loop = asyncio.get_running_loop()
         places = PlaceNews(self.link, self.pool.shares, _new_id())
-        work = (self.keys.listen(), self._beat(), self.table.follow(), places.follow())
+        work = (
+            self.keys.listen(), self.in_use.follow(), self.refusals.follow(), self._beat(), self.table.follow(),
+            places.follow(),
+        )  # fmt: skip
         self._background = [loop.create_task(each) for each in work]
 
     async def routes_read(self) -> None:
@@ -82,6 +89,7 @@ class Runtime:
         """End the instances; what was left for later is done first."""
         await self.pool.stop()
         await self.engine.settle()
+        await self.refusals.file()
         await self._publish()
         for task in self._background:
             task.cancel()

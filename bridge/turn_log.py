@@ -52,6 +52,40 @@ def turn_line(row: TurnRow, key_hint: str) -> None:
         log.handle(TurnRecord(row, key_hint))
 
 
+class RefusedRow(Protocol):
+    """What the line of a refusal tells: a usage row has it all."""
+
+    request_id: str
+    protocol: str
+    endpoint: str
+    model: str
+    status: str
+    reason: str
+    client: str
+    agent: str
+    allowed: int | None
+    value: int | None
+
+
+def refusal_line(row: RefusedRow, key_hint: str, times: int) -> None:
+    """Log so many refusals of one kind; `key_hint` is empty when the key is unknown."""
+    fields = {
+        "request_id": row.request_id,
+        "key": key_hint,
+        "protocol": row.protocol,
+        "endpoint": row.endpoint,
+        "model": row.model[:100],
+        "status": row.status,
+        "reason": row.reason,
+        "allowed": row.allowed,
+        "value": row.value,
+        "times": times,
+        "client": row.client,
+        "agent": row.agent,
+    }
+    log.info("refused", extra={"fields": {name: value for name, value in fields.items() if value not in ("", None)}})
+
+
 class TurnRecord(logging.LogRecord):
     """A record without what nobody asks of it: the library's own looks up caller, thread and process for each."""
 

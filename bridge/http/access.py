@@ -6,8 +6,8 @@ import hmac
 
 from django.db import DatabaseError
 
-from accounts.keys import Caller
-from bridge.chat.errors import Unauthenticated, Unavailable
+from accounts.keys import Caller, Standing, TooManyUnknown
+from bridge.chat.errors import GatewayError, Unauthenticated, Unavailable
 from bridge.http.streaming import HttpConsumer
 
 
@@ -16,16 +16,32 @@ async def caller_of(consumer: HttpConsumer) -> Caller:
 
     Raise Unauthenticated, in the same words whatever is wrong with the key.
     """
+    trouble: GatewayError = Unauthenticated("The API key is missing or not valid.", reason="no_key")
     for secret in (consumer.bearer(), consumer.single(b"x-api-key").strip().decode("latin-1")):
         if not secret:
             continue
+        keys = consumer.runtime.keys
         try:
-            caller = await consumer.runtime.keys.authenticate(secret)
+            caller = await keys.authenticate(secret)
         except DatabaseError:
             raise Unavailable("Keys cannot be checked right now.", retry_after=5) from None
+        except TooManyUnknown:
+            words = "Too many unknown API keys are being checked right now."
+            trouble = Unavailable(words, retry_after=1, reason="too_many_unknown_keys")
+            continue
         if caller is not None:
+            consumer.known = caller
             return caller
-    raise Unauthenticated("The API key is missing or not valid.")
+        closed, standing = keys.refused(secret)
+        if consumer.known is None:  # of two keys that open nothing, the known one is told to the books
+            consumer.known, trouble = closed, key_closed(standing)
+    raise trouble
+
+
+def key_closed(standing: Standing) -> Unauthenticated:
+    """The refusal of a key that opens nothing: in the same words whatever is wrong with it; the books know more."""
+    reason = "unknown_key" if standing == "unknown" else standing
+    return Unauthenticated("The API key is missing or not valid.", reason=reason)
 
 
 def bears(consumer: HttpConsumer, token: str) -> bool:

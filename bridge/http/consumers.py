@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import ClassVar
 
+from accounts.keys import Standing
 from accounts.limits import UNLIMITED
 from accounts.usage import UsageRow
 from bridge import metrics
@@ -12,7 +13,7 @@ from bridge.chat.errors import GatewayError, SlowClient
 from bridge.chat.events import Failed, Finished
 from bridge.chat.fold import fold
 from bridge.chat.request import ChatRequest
-from bridge.http.access import caller_of
+from bridge.http.access import caller_of, key_closed
 from bridge.http.admission import admit, require_model
 from bridge.http.clients import family_of
 from bridge.http.conversation_ids import identified
@@ -25,6 +26,7 @@ from bridge.wire.attached import warning_of
 from bridge.wire.format import Encoder, ReplyHead, WireFormat
 
 ENDINGS = (Finished, Failed)
+LONG_BODY_SEC = 1.0  # meanwhile a key may have been revoked
 
 
 class ChatConsumer(HttpConsumer):
@@ -34,6 +36,7 @@ class ChatConsumer(HttpConsumer):
     format: ClassVar[WireFormat]
     endpoint: ClassVar[str]
     _encoder: Encoder | None = None
+    _asked: ChatRequest | None = None
     _booked = False
     _lost = ""
 
@@ -51,7 +54,9 @@ class ChatConsumer(HttpConsumer):
         """Everything that can be refused before a turn begins, then the turn."""
         self.caller = await caller_of(self)
         body = await self.request_body()
-        self.request = identified(await self.read_request(body), self.request_headers)
+        if time.time() - self._began > LONG_BODY_SEC:
+            self.caller = await caller_of(self)
+        self.request = self._asked = identified(await self.read_request(body), self.request_headers)
         self._lost = warning_of(self.request.messages)
         require_model(self, self.caller, self.request.model)
         await self._within_limits()
@@ -69,6 +74,7 @@ class ChatConsumer(HttpConsumer):
         try:
             await self.until_hang_up(self._turn())
         finally:
+            self.runtime.in_use.remove(self.caller, self)
             if ticket is not UNLIMITED:
                 tokens = self._record.prompt_tokens + self._record.completion_tokens
                 self.runtime.engine.later(ticket.release(tokens))
@@ -78,8 +84,35 @@ class ChatConsumer(HttpConsumer):
         try:
             await self.runtime.engine.run(self.request, self.caller.key_id, self._record, emit, self.caller.team)
         finally:
-            if not self._booked:  # refused, broken or given up: the row needs nobody to wait for it
+            # Refused, broken or given up: the row needs nobody to wait for it. Refused at once: `note` books it.
+            if not self._booked and (self._record.queued or self._record.status != "refused"):
+                self._booked = True
                 self.runtime.engine.later(self._book())
+
+    def look(self, now: float) -> None:
+        """The turn takes its time: its key may be revoked before it ends."""
+        super().look(now)
+        self.runtime.in_use.add(self.caller, self)
+
+    def key_closed(self, standing: Standing) -> None:
+        """The turn ends with its key, unless its end is on its way already."""
+        if not self._booked:
+            error = key_closed("revoked" if standing == "unknown" else standing)
+            self._record.failed(error)
+            self.end_with(error)
+
+    def note(self, error: GatewayError) -> None:
+        """A turn has a row of its own, unless it was refused at once."""
+        if not self._booked:
+            super().note(error)
+
+    def refusal(self, error: GatewayError) -> UsageRow:
+        """With what is known of the turn it would have been."""
+        row = super().refusal(error)
+        row.started_at, row.total_ms = self._began, self._total_ms()
+        if self._asked is not None:
+            row.model, row.stream = self._asked.model, self._asked.stream
+        return row
 
     async def _stream(self, batch: Batch) -> None:
         if self._encoder is None:
@@ -194,6 +227,7 @@ class CountTokens(HttpConsumer):
     """`POST /v1/messages/count_tokens`: cheap, and outside the queue of the chats."""
 
     methods = ("POST",)
+    endpoint = "/v1/messages/count_tokens"
 
     @property
     def wire(self) -> WireFormat:

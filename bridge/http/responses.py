@@ -76,6 +76,7 @@ class StoredResponse(_Beside):
     """`GET` and `DELETE /v1/responses/{id}`."""
 
     methods = ("GET", "HEAD", "DELETE")
+    endpoint = "/v1/responses/{id}"
 
     async def handle(self) -> None:
         """The object as it was told, or its end."""
@@ -101,6 +102,7 @@ class CancelResponse(_Beside):
     """`POST /v1/responses/{id}/cancel`: nothing runs in the background, so what is stored has ended."""
 
     methods = ("POST",)
+    endpoint = "/v1/responses/{id}/cancel"
 
     async def handle(self) -> None:
         """The object as it is."""
@@ -109,6 +111,8 @@ class CancelResponse(_Beside):
 
 class InputItems(_Beside):
     """`GET /v1/responses/{id}/input_items`."""
+
+    endpoint = "/v1/responses/{id}/input_items"
 
     async def handle(self) -> None:
         """A page of what the model was told."""
@@ -119,6 +123,7 @@ class InputTokens(_Beside):
     """`POST /v1/responses/input_tokens`: cheap, and outside the queue of the chats."""
 
     methods = ("POST",)
+    endpoint = "/v1/responses/input_tokens"
 
     async def handle(self) -> None:
         """Estimate; no service is asked."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 from channels.generic.http import AsyncHttpConsumer
 
+from accounts.keys import Caller
+from accounts.usage import UsageRow
 from bridge.chat.errors import (
     GatewayError,
     InternalError,
@@ -19,6 +22,7 @@ from bridge.chat.errors import (
 )
 from bridge.http import encodings
 from bridge.http.body import HungUp, Receive, read_body
+from bridge.http.clients import family_of
 from bridge.lingma.entropy import Entropy
 from bridge.runtime import Runtime, get_runtime
 from bridge.wire import anthropic, openai_chat
@@ -47,7 +51,11 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
     """
 
     methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD")
+    endpoint: ClassVar[str] = ""
+    """The path as the books have it."""
     runtime: Runtime
+    known: Caller | None = None
+    """Whose key the request carries, also when that key opens nothing any more."""
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve the request."""
@@ -60,6 +68,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         self.hung_up = False
         self._listener: asyncio.Task[None] | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._ended_by: GatewayError | None = None
         try:
             self.runtime = await get_runtime()
             self.check_method()
@@ -67,11 +76,14 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         except HungUp:
             pass
         except GatewayError as exc:
+            self.note(exc)
             await self.refuse(exc)
             exc.__traceback__ = None  # its frames hold the turn, which holds the error
         except Exception:  # an edge: a bug must not leave the client hanging
             logger.exception("%s %s failed", scope["method"], scope["path"])
-            await self.refuse(InternalError("The gateway failed; its log says why."))
+            error = InternalError("The gateway failed; its log says why.")
+            self.note(error)
+            await self.refuse(error)
 
     def check_method(self) -> None:
         """Raise MethodNotAllowed."""
@@ -147,6 +159,30 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         status, body = self.wire.error(error, self.id)
         return await self.reply(status, body, [JSON, *self.common_headers(), *self._error_headers(error)])
 
+    def note(self, error: GatewayError) -> None:
+        """Put a refusal into the books."""
+        runtime: Runtime | None = getattr(self, "runtime", None)
+        if runtime is not None:
+            runtime.refusals.note(self.refusal(error), self.known.hint if self.known else "")
+
+    def refusal(self, error: GatewayError) -> UsageRow:
+        """What the books say of it."""
+        return UsageRow(
+            request_id=f"req_{self.id}",
+            api_key_id=self.known.key_id if self.known else 0,
+            protocol=self.wire.name,
+            endpoint=self.endpoint,
+            model="",
+            status="error" if isinstance(error, InternalError) else "refused",
+            started_at=time.time(),
+            reason=error.reason,
+            client=self.client,
+            agent=family_of(self.request_headers.get(b"user-agent", b"")),
+            allowed=error.allowed,
+            value=error.value,
+            retry_after=error.retry_after,
+        )
+
     def _error_headers(self, error: GatewayError) -> Headers:
         headers: Headers = []
         if error.retry_after is not None:
@@ -174,10 +210,11 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         try:
             await work
         except asyncio.CancelledError:
-            if not self.hung_up and not self.is_too_slow:
+            ended_by = self._ended_by
+            if not self.hung_up and not self.is_too_slow and ended_by is None:
                 raise
             task.uncancel()
-            raise HungUp from None
+            raise (ended_by or HungUp) from None
         finally:
             self.runtime.pool.pulse.remove(self)
             # Both hold us, in what they raise too: a cycle would let bodies pile up.
@@ -203,6 +240,12 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
 
     def hang_up(self, task: asyncio.Task[Any]) -> None:
         """End the work: the client has left, or is as good as gone."""
-        if not self.hung_up:
+        if not self.hung_up and self._ended_by is None:
             self.hung_up = True
             task.cancel()
+
+    def end_with(self, error: GatewayError) -> None:
+        """End the work, and tell the client why."""
+        if self._task is not None and not self.hung_up and self._ended_by is None:
+            self._ended_by = error
+            self._task.cancel()

@@ -22,6 +22,8 @@ from bridge.wire import models
 class Models(HttpConsumer):
     """`GET /v1/models` and `GET /v1/models/{id}`, in a shape that satisfies both protocols."""
 
+    endpoint = "/v1/models"
+
     async def handle(self) -> None:
         """What the accounts of this process's instances offer, and the names operators gave to it."""
         caller = await caller_of(self)
@@ -83,12 +85,14 @@ class Ready(HttpConsumer):
 class Metrics(HttpConsumer):
     """`GET /metrics`, for the metrics token or a key that has the scope; never open."""
 
+    endpoint = "/metrics"
+
     async def handle(self) -> None:
         """Prometheus' text format, of all web processes."""
         if not bears(self, self.runtime.env.metrics_token.get_secret_value()):
             caller = await caller_of(self)
             if "metrics" not in caller.scopes:
-                raise Forbidden("This API key may not read metrics.")
+                raise Forbidden("This API key may not read metrics.", reason="scope")
         body = await asyncio.to_thread(metrics.render)
         await self.reply(200, body, [(b"content-type", metrics.CONTENT_TYPE.encode()), *self.common_headers()])
 

@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 import pytest
 from django.db import DatabaseError
 
-from accounts.keys import Caller, KeyRecord, KeyRing
-from accounts.minting import digest_of
+from accounts.keys import Caller, KeyRecord, KeyRing, TooManyUnknown
+from accounts.keys_in_use import KeysInUse
+from accounts.minting import digest_of, mint
 from accounts.redis_link import RedisLink
 from tests.accounts.conftest import until
 
@@ -20,16 +21,22 @@ class Records:
         self.rows = {}
         self.asked = 0
         self.broken = False
+        self.gate = asyncio.Event()  # what a look-up of an unknown key waits for
+        self.gate.set()
         for name, secret in secrets.items():
             self.add(name, secret)
 
     def add(self, name, secret, **fields):
-        self.rows[digest_of(secret, PEPPER)] = KeyRecord(Caller(len(self.rows) + 1, name, secret[:4]), **fields)
+        digest = digest_of(secret, PEPPER)
+        caller = Caller(len(self.rows) + 1, name, secret[:4], digest=bytes.fromhex(digest))
+        self.rows[digest] = KeyRecord(caller, **fields)
 
     async def load(self, digest):
         self.asked += 1
         row = self.rows.get(digest)
         await asyncio.sleep(0.01)
+        if digest not in self.rows:
+            await self.gate.wait()
         if self.broken:
             raise DatabaseError
         return row
@@ -179,5 +186,111 @@ async def test_a_known_key_goes_on_while_the_database_is_down_and_the_subscripti
     async with ring_over(records, redis_server) as ring:
         await ring.authenticate("secret-a")
         records.broken = True
+        while records.asked < 2:
+            assert await ring.authenticate("secret-a")
+            await asyncio.sleep(0.01)
+
+
+async def test_a_mistyped_key_is_refused_without_a_look(redis_server):
+    records = Records()
+    async with ring_over(records, redis_server) as ring:
+        secret = mint()
+        assert await ring.authenticate(secret[:-1] + ("x" if secret[-1] != "x" else "y")) is None
+        assert records.asked == 0
+        assert await ring.authenticate(secret) is None
+        assert records.asked == 1
+
+
+async def test_unknown_keys_wait_in_a_bounded_line_and_known_ones_elsewhere(redis_server, monkeypatch):
+    monkeypatch.setattr("accounts.keys.MAX_WAITING", 5)
+    records = Records(alice="secret-a")
+    async with ring_over(records, redis_server) as ring:
         assert await ring.authenticate("secret-a")
-        assert records.asked == 2
+        records.gate.clear()
+        strangers = [asyncio.create_task(ring.authenticate(f"guess {n}")) for n in range(5)]
+        await until(lambda: records.asked == 6)
+        with pytest.raises(TooManyUnknown):
+            await ring.authenticate("one more")
+        ring.forget()  # known keys are read again after any change
+        assert await ring.authenticate("secret-a")
+        assert not any(task.done() for task in strangers)
+        records.gate.set()
+        assert await asyncio.gather(*strangers) == [None] * 5
+        assert await ring.authenticate("one more") is None
+
+
+async def test_a_known_key_is_served_while_it_is_read_again(tmp_path):
+    records = Records(alice="secret-a")
+    async with ring_over(records, f"unix://{tmp_path / 'nobody.sock'}", listening=False) as ring:
+        assert await ring.authenticate("secret-a")
+        asked = records.asked
+        while records.asked == asked:  # each answer comes at once, though one of them begins a read
+            task = asyncio.ensure_future(ring.authenticate("secret-a"))
+            await asyncio.sleep(0)
+            assert task.done()
+            await asyncio.sleep(0.005)
+
+
+async def test_a_database_that_does_not_answer_ends_no_wait_later_than_it_must(redis_server, monkeypatch):
+    monkeypatch.setattr("accounts.keys.READ_WITHIN", 0.05)
+    records = Records()
+    records.gate.clear()
+    async with ring_over(records, redis_server) as ring:
+        with pytest.raises(DatabaseError, match="in time"):
+            await ring.authenticate("secret-a")
+
+
+@pytest.mark.parametrize(
+    ("fields", "standing"),
+    [({}, "open"), ({"revoked": True}, "revoked"), ({"expires_at": 1.0}, "expired")],
+)
+async def test_operators_learn_what_is_wrong_with_a_key(redis_server, fields, standing):
+    records = Records()
+    records.add("alice", "secret-a", **fields)
+    async with ring_over(records, redis_server) as ring:
+        assert bool(await ring.authenticate("secret-a")) == (standing == "open")
+        caller, told = ring.refused("secret-a")
+        assert (caller.name, told) == ("alice", standing)
+        assert await ring.standing(caller.digest) == standing
+        assert ring.refused("nobody") == (None, "unknown")
+
+
+class Work:
+    """Something that runs for a key."""
+
+    def __init__(self):
+        self.ended = []
+
+    def key_closed(self, standing):
+        self.ended.append(standing)
+
+
+async def test_what_runs_for_a_key_hears_of_its_end(redis_server):
+    records = Records(alice="secret-a", bob="secret-b")
+    async with ring_over(records, redis_server) as ring:
+        in_use = KeysInUse(ring)
+        work = {secret: Work() for secret in ("secret-a", "secret-b")}
+        callers = {secret: await ring.authenticate(secret) for secret in work}
+        for secret, each in work.items():
+            in_use.add(callers[secret], each)
+        del records.rows[callers["secret-a"].digest.hex()]
+        await in_use.look()
+        assert work["secret-a"].ended == []  # nothing was announced yet
+        ring.forget()
+        await in_use.look()
+        assert [each.ended for each in work.values()] == [["unknown"], []]
+        in_use.remove(callers["secret-a"], work["secret-a"])
+        in_use.remove(callers["secret-a"], work["secret-a"])
+        await in_use.look()
+        assert work["secret-a"].ended == ["unknown"]
+
+
+async def test_a_database_that_is_down_ends_nothing(redis_server):
+    records = Records(alice="secret-a")
+    async with ring_over(records, redis_server) as ring:
+        in_use, work = KeysInUse(ring), Work()
+        in_use.add(await ring.authenticate("secret-a"), work)
+        ring.forget()
+        records.broken = True
+        await in_use.look()
+        assert work.ended == []

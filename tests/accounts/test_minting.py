@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from accounts.minting import digest_of, hint_of, is_minted, mint
+from accounts.minting import digest_of, hint_of, is_minted, is_mistyped, mint
 
 
 def test_a_secret_is_recognised_offline():
@@ -20,6 +20,13 @@ def test_every_wrong_letter_is_noticed():
     secret = mint()
     wrong = [secret[:n] + ("x" if secret[n] != "x" else "y") + secret[n + 1 :] for n in range(len(secret))]
     assert not any(map(is_minted, wrong))
+
+
+def test_a_mistyped_secret_is_known_without_a_look():
+    secret = mint()
+    last = "x" if secret[-1] != "x" else "y"
+    assert is_mistyped(secret[:-1] + last)
+    assert not any(map(is_mistyped, [secret, secret[:-1], secret + "x", "imported", secret[:-1] + "-", "", "lgw_"]))
 
 
 def test_no_two_secrets_are_alike():

@@ -131,6 +131,30 @@ def test_a_row_that_exceeds_its_columns_is_cut_to_fit(client, redis_server, tmp_
     assert (turn.model, turn.total_ms, turn.queue_ms) == ("m" * 128, 2**31 - 1, 0)
 
 
+def test_refusals_that_share_a_row_are_counted_up_and_never_down(client, redis_server, tmp_path):
+    key = make_key()
+    refused = {"api_key_id": key.pk, "status": "refused", "reason": "rpm", "allowed": 60, "retry_after": 12}
+    write(redis_server, tmp_path, *(row("one", **refused, count=count, value=60 + count) for count in (1, 3)))
+    assert flush(client, tmp_path) == 1
+    write(redis_server, tmp_path, *(row("one", **refused, count=count, value=60 + count) for count in (7, 2)))
+    assert flush(client, tmp_path) == 0
+    turn = Usage.objects.get()
+    assert (turn.count, turn.allowed, turn.value, turn.retry_after) == (7, 60, 67, 12)
+
+
+def test_a_turn_counts_once(client, redis_server, tmp_path):
+    write(redis_server, tmp_path, row("one"))
+    flush(client, tmp_path)
+    assert (Usage.objects.get().count, Usage.objects.get().allowed) == (1, None)
+
+
+def test_what_a_revoked_key_tries_is_no_use_of_it(client, redis_server, tmp_path):
+    key = make_key()
+    write(redis_server, tmp_path, row("one", api_key_id=key.pk, status="refused", reason="revoked"))
+    flush(client, tmp_path)
+    assert ApiKey.objects.get().last_used_at is None
+
+
 def test_the_last_use_of_a_key_is_its_latest_turn(client, redis_server, tmp_path):
     key = make_key()
     write(
@@ -187,6 +211,6 @@ def test_the_task_files_what_waits_where_the_settings_say(client, redis_server, 
 def test_filing_a_batch_takes_few_queries(client, redis_server, tmp_path, django_assert_max_num_queries):
     key = make_key()
     write(redis_server, tmp_path, *(row(f"r{n}", api_key_id=key.pk) for n in range(400)))
-    # SQLite takes 52 rows an insert: 8 inserts and their transaction, 3 look-ups, 1 note of use
-    with django_assert_max_num_queries(15):
+    # SQLite takes 43 rows an insert: 10 inserts and their transaction, 3 look-ups, 1 note of use
+    with django_assert_max_num_queries(17):
         flush(client, tmp_path)

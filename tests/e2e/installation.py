@@ -28,6 +28,11 @@ REVOCABLE_KEYS = ("lgw_test-key-to-revoke-1", "lgw_test-key-to-revoke-2")
 EXPIRED_KEY = "lgw_test-key-expired-0003"
 METRICS_KEY = "lgw_test-key-metrics-00004"
 KEYS = (KEY, OTHER_KEY, *REVOCABLE_KEYS, EXPIRED_KEY, METRICS_KEY)
+LIMITED_KEYS = {
+    "rpm": {"rpm": 1}, "tpm": {"tpm": 1}, "concurrency": {"concurrency": 1}, "flood": {"rpm": 1},
+    "plain": {}, "gone": {}, "confined": {"allowed_models": "org_auto, claude-*"},
+    "revoked": {}, "deleted": {}, "expiring": {}, "alone": {},
+}  # fmt: skip
 PASSWORD = "correct-horse-battery"
 
 SIMULATOR = {
@@ -67,6 +72,7 @@ def django(data_dir, code):
 
 
 SPECIAL_KEYS = f"""
+import json
 from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
@@ -77,7 +83,19 @@ key({EXPIRED_KEY!r}).update(expires_at=timezone.now() - timedelta(minutes=1))
 key({METRICS_KEY!r}).update(scopes="metrics")
 key({KEY!r}).update(name="alice")
 key({OTHER_KEY!r}).update(name="bob")
+for name, fields in {LIMITED_KEYS!r}.items():
+    made = ApiKey(name=name, **fields)
+    made.adopt("lgw_test-key-limited-" + name, settings.KEY_PEPPER)
+    made.save()
+ApiKey.objects.filter(name="gone").revoke()
+ids = dict(ApiKey.objects.values_list("name", "pk"))
+(settings.DATA_DIR / "key-ids.json").write_text(json.dumps(ids))
 """
+
+
+def limited_key(name):
+    """One of LIMITED_KEYS."""
+    return f"lgw_test-key-limited-{name}"
 
 
 def prepare(data_dir):
@@ -161,6 +179,10 @@ class Gateway:
         with self.redis() as client:
             rows = [json.loads(entry[b"row"]) for _, entry in client.xrange("lgw:usage")]
         return {row["request_id"]: row for row in rows}
+
+    def key_id(self, name):
+        """The id of a key as rows have it."""
+        return json.loads((self.data_dir / "key-ids.json").read_text())[name]
 
     def row(self, request_id):
         """The usage row of a turn, as soon as it is there."""

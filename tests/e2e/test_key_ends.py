@@ -1,0 +1,89 @@
+"""What runs or waits for a key ends with the key, also while Redis is away."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+
+from tests.e2e.installation import KEY, Gateway, django, limited_key, until
+from tests.e2e.speech import ANTHROPIC, OPENAI, Dialect, Stream
+
+HOLD = '[[sim: text="first second" chunks=2 delay_ms=60000]] x'
+
+END = {
+    "revoked": 'ApiKey.objects.filter(name="revoked").revoke()',
+    "deleted": 'ApiKey.objects.get(name="deleted").delete()',
+    "expiring": """
+from datetime import timedelta
+from django.utils import timezone
+ApiKey.objects.filter(name="expiring").update(expires_at=timezone.now() + timedelta(seconds=0.7))
+""",
+    "alone": 'ApiKey.objects.filter(name="alone").revoke()',
+}
+
+
+class Responses(Dialect):
+    """Responses, as far as a stream needs it."""
+
+    def body(self, prompt, *, stream=False, **more):
+        return {"model": "org_auto", "input": prompt, "stream": stream, **more}
+
+
+RESPONSES = Responses("responses", "/v1/responses", {}, b": keep-alive\n", "completed", 429)
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, template):
+    with Gateway(tmp_path_factory.mktemp("ends"), template, MAX_IN_FLIGHT="4", KEEPALIVE_SEC="0.2") as running:
+        yield running
+
+
+def end(gateway, name):
+    django(gateway.data_dir, f"from accounts.models import ApiKey\n{END[name]}")
+
+
+def told_in(answer):
+    """The type of the error that ends a stream."""
+    events = [event for event in answer.events if event.get("error") or event.get("type") == "response.failed"]
+    event = events[-1]
+    return event["error"]["type"] if event.get("error") else event["response"]["error"]["code"]
+
+
+KINDS = ["invalid_request_error", "authentication_error", "invalid_prompt"]
+
+
+@pytest.mark.parametrize("name", ["revoked", "deleted", "expiring"])
+def test_turns_that_run_and_turns_that_wait_end_with_their_key(gateway, name):
+    with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
+        running = [Stream(gateway, each, HOLD, key=limited_key(name)) for each in (OPENAI, ANTHROPIC, RESPONSES)]
+        for stream in running:
+            stack.enter_context(stream).until(b"first")
+        whole = pool.submit(gateway.ask, OPENAI, HOLD, key=limited_key(name))
+        until(lambda: gateway.in_flight() == 4)
+        waiting = stack.enter_context(Stream(gateway, OPENAI, f"{HOLD} never asked {name}", key=limited_key(name)))
+        waiting.until(OPENAI.keep_alive)
+        others = stack.enter_context(Stream(gateway, OPENAI, f"[[sim: text=others]] {name}", key=KEY))
+        others.until(OPENAI.keep_alive)
+        end(gateway, name)
+        assert [told_in(stream.rest()) for stream in running] == KINDS
+        assert told_in(waiting.rest()) == "invalid_request_error"
+        assert whole.result().status == 401
+        assert others.rest().text == "others"
+        reason = "expired" if name == "expiring" else "revoked"
+        rows = [gateway.row(stream.request_id) for stream in (*running, waiting)]
+        assert [(row["status"], row["reason"]) for row in rows] == [("error", reason)] * 3 + [("refused", reason)]
+    assert gateway.asks(f"never asked {name}") == []
+
+
+def test_also_while_redis_is_away(gateway):
+    with (
+        Stream(gateway, OPENAI, HOLD, key=limited_key("alone")) as stream,
+        Stream(gateway, OPENAI, HOLD, key=KEY) as other,
+    ):
+        stream.until(b"first")
+        other.until(b"first")
+        gateway._redis.kill()
+        gateway._redis.wait()
+        end(gateway, "alone")
+        assert told_in(stream.rest()) == "invalid_request_error"
+        other.until(OPENAI.keep_alive)  # it goes on
