@@ -153,7 +153,9 @@ class Environment(BaseSettings):
     queue_timeout_sec: float = Field(30, ge=0, description="How long a turn may wait for an instance.")
     max_queue: int = Field(256, ge=0, description="Turns that may wait; one key alone may fill half of it.")
     keepalive_sec: float = Field(10, gt=0, description="Silence after which a stream gets a sign of life.")
-    stream_buffer_bytes: int = Field(1 << 20, ge=1024, description="Unread answer text a slow reader may pile up.")
+    stream_buffer_bytes: int = Field(
+        1 << 20, ge=1024, description="Unread answer, as it is sent, that a slow reader may pile up."
+    )
     rpc_timeout_sec: float = Field(60, gt=0, description="One RPC; a turn may be silent max(60, this + 60) s.")
 
     session_reuse_enabled: bool = Field(True, description="Continue upstream sessions.")

@@ -27,6 +27,7 @@ from bridge.wire.format import Encoder, ReplyHead, WireFormat
 
 ENDINGS = (Finished, Failed)
 LONG_BODY_SEC = 1.0  # meanwhile a key may have been revoked
+MOST_AT_ONCE = 128  # events that are encoded in one go
 
 
 class ChatConsumer(HttpConsumer):
@@ -118,12 +119,21 @@ class ChatConsumer(HttpConsumer):
         if self._encoder is None:
             self._encoder = self.wire.encoder(self._head())
             await self.start(200, EVENT_STREAM + self.common_headers())
+        if len(batch) > MOST_AT_ONCE:
+            batch = await self._stream_slices(self._encoder, batch)
         part = self._encoder.feed(batch)
         last = type(batch[-1]) in ENDINGS
         if last:
             self.keep()
             await self._book()  # before the client has its last byte, so that no row is ever lost
         await self.send_part(part, last=last)
+
+    async def _stream_slices(self, encoder: Encoder, batch: Batch) -> Batch:
+        """Tell what has piled up slice by slice, each when the client has taken the one before; return the last one."""
+        starts = range(0, len(batch), MOST_AT_ONCE)
+        for start in starts[:-1]:
+            await self.send_part(encoder.feed(batch[start : start + MOST_AT_ONCE]), last=False)
+        return batch[starts[-1] :]
 
     async def _whole(self, batch: Batch) -> None:
         body = self.wire.whole(self._head(), fold(batch))

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from bridge.chat.errors import ConnectionLost, GatewayError, UpstreamFailed
+from bridge.chat.errors import ConnectionLost, ContextFull, GatewayError, Overloaded, UpstreamFailed
 from bridge.lingma import dialect_a, rpc
 from bridge.lingma.entropy import Entropy
 from bridge.lingma.firewall import DENY, Approval
@@ -25,7 +25,8 @@ from bridge.lingma.websocket import Broken, Refused, WebSocket
 
 logger = logging.getLogger(__name__)
 
-SEND_BUFFER_LIMIT = 32 << 20  # bytes the service may leave unread before it counts as dead
+SEND_BUFFER_LIMIT = 32 << 20  # bytes the service may leave unread before it counts as dead; no question takes it there
+ROOM_SEC = 1  # until a question may be tried again that found no room
 
 STOP_SEC = 2.0  # after which an unanswered `chat/stop` is forgotten (9.7)
 
@@ -50,7 +51,7 @@ class Connection(asyncio.Protocol):
         self.tools = ToolDesk(approval, self._turns, self._notify)
         self._calls: dict[int, asyncio.Future[bytes]] = {}
         self._next_id = 1
-        self._uploads = Uploads(self._call)
+        self._uploads = Uploads(self._request)
         self._outgoing: list[bytes] = []
         self._last_body = b""
         self._loop = loop
@@ -86,13 +87,19 @@ class Connection(asyncio.Protocol):
     # -- what the owner does ------------------------------------------------------------------------------------
 
     def ask(self, turn: Turn, params: dict[str, Any], kind: str) -> None:
-        """Send `chat/ask` (9.1). The turn is known before the question leaves (17.2)."""
+        """Send `chat/ask` (9.1). The turn is known before the question leaves (17.2).
+
+        Raise ConnectionLost, or ContextFull or Overloaded for a question that would cost all others the connection.
+        """
+        id_ = None if kind == "notification" else self._new_call_id()
+        question = rpc.notification(dialect_a.ASK, params) if id_ is None else rpc.request(id_, dialect_a.ASK, params)
+        self._require_room(len(question))
         self._turns[turn.request_id] = turn
         turn.closed = self._forget
-        if kind == "notification":
-            self._send(rpc.notification(dialect_a.ASK, params))
+        if id_ is None:
+            self._send(question)
             return
-        call = self._call(dialect_a.ASK, params)
+        call = self._call(id_, question)
         call.add_done_callback(lambda done: _asked(turn, done))
 
         def close(turn: Turn) -> None:
@@ -104,7 +111,7 @@ class Connection(asyncio.Protocol):
     def stop(self, turn: Turn) -> None:
         """`chat/stop` (9.7), whose answer nobody waits for."""
         params = {"requestId": turn.request_id, "sessionId": turn.session_id}
-        call = self._call(dialect_a.STOP, params)
+        call = self._request(dialect_a.STOP, params)
         call.add_done_callback(_swallow)
         self._loop.call_later(STOP_SEC, call.cancel)
 
@@ -116,7 +123,7 @@ class Connection(asyncio.Protocol):
     async def request(self, method: str, params: dict[str, Any], within: float) -> bytes:
         """One RPC: the raw result. Raise RpcError, TimeoutError or ConnectionLost."""
         async with asyncio.timeout(within):
-            return await self._call(method, params)
+            return await self._request(method, params)
 
     async def upload(self, request_id: str, data_uri: str, within: float) -> str:
         """Have the service take an image (10); its URL upstream. Raise UploadFailed."""
@@ -205,13 +212,27 @@ class Connection(asyncio.Protocol):
         if outgoing and self._transport is not None and not self._transport.is_closing():
             self._transport.write(self._socket.message(*outgoing))
 
-    def _call(self, method: str, params: dict[str, Any]) -> asyncio.Future[bytes]:
-        future: asyncio.Future[bytes] = self._loop.create_future()
+    def _require_room(self, size: int) -> None:
+        if size > SEND_BUFFER_LIMIT:  # twice the text, and more tokens than any model takes
+            raise ContextFull()
+        unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        if unsent + sum(map(len, self._outgoing)) + size > SEND_BUFFER_LIMIT:
+            raise Overloaded("The Lingma service has not read the questions before this one yet.", retry_after=ROOM_SEC)
+
+    def _new_call_id(self) -> int:
         id_, self._next_id = self._next_id, self._next_id + 1
+        return id_
+
+    def _request(self, method: str, params: dict[str, Any]) -> asyncio.Future[bytes]:
+        id_ = self._new_call_id()
+        return self._call(id_, rpc.request(id_, method, params))
+
+    def _call(self, id_: int, message: bytes) -> asyncio.Future[bytes]:
+        future: asyncio.Future[bytes] = self._loop.create_future()
         self._calls[id_] = future
         future.add_done_callback(lambda _: self._calls.pop(id_, None))
         try:
-            self._send(rpc.request(id_, method, params))
+            self._send(message)
         except ConnectionLost as exc:
             future.set_exception(exc)
         return future

@@ -7,10 +7,18 @@ from collections.abc import Callable
 
 import msgspec
 
-from bridge.chat.errors import ConnectionLost, GatewayError, SlowClient, UpstreamTimeout
+from bridge.chat.errors import ConnectionLost, GatewayError, SlowClient, UpstreamFailed, UpstreamTimeout
 from bridge.chat.events import KeepAlive, Piece, ServiceCall, TextDelta, ThinkingDelta
 from bridge.lingma.firewall import Decision
 from bridge.lingma.pulse import Pulse
+
+PIECE_BYTES = 400
+"""What a piece costs a client beside its text, in the widest format."""
+BEHIND = 256 << 10
+"""Unread bytes from which on texts are joined: a reader that is behind gets fewer and larger pieces."""
+JOINED_CHARS = 4096
+MOST_BYTES = 256 << 20
+"""Of one reply. No model says that much."""
 
 
 class TurnEnd(msgspec.Struct, frozen=True):
@@ -47,7 +55,8 @@ class Turn:
         self._limits = limits
         self._pieces: list[Piece] = []
         self._said: list[str] = []
-        self._unread = 0  # bytes, once they are UTF-8
+        self._unread = self._read_bytes = 0  # as they are sent, about
+        self._behind = min(BEHIND, limits.buffer_bytes)
         self._told = False
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -66,12 +75,13 @@ class Turn:
         if not text or self.end is not None:
             return
         self._signed_at = now
-        if self._unread > self._limits.buffer_bytes:
-            self._drown()
+        if self._unread > self._behind and not self._has_room():
             return
         self._said.append(text)
+        if self._unread > BEHIND and self._join(TextDelta, text):
+            return
         self._pieces.append(TextDelta(text))
-        self._unread += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+        self._unread += PIECE_BYTES + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
         self._wake()
 
     def push_thinking(self, text: str) -> None:
@@ -119,19 +129,39 @@ class Turn:
             await self._waiter
         pieces, self._pieces = self._pieces, []
         self._told = bool(self._said)
+        self._read_bytes += self._unread
         self._unread = 0
+        if self._read_bytes > MOST_BYTES:
+            self.fail(UpstreamFailed(f"The reply exceeds {MOST_BYTES >> 20} MiB."))
         return pieces
 
     def _put(self, piece: Piece) -> None:
         """What is no text is rare, and can take its time."""
         if self.end is not None:
             return
-        if self._unread > self._limits.buffer_bytes:
-            self._drown()
+        if self._unread > self._behind and not self._has_room():
+            return
+        if self._unread > BEHIND and isinstance(piece, ThinkingDelta) and self._join(ThinkingDelta, piece.text):
             return
         self._pieces.append(piece)
         self._unread += _weight(piece)
         self._wake()
+
+    def _has_room(self) -> bool:
+        """Whether the reader may fall behind still further."""
+        if self._unread <= self._limits.buffer_bytes:
+            return True
+        self._drown()
+        return False
+
+    def _join(self, kind: type[TextDelta] | type[ThinkingDelta], text: str) -> bool:
+        """Add the text to the last piece, if that is of its kind and not long yet."""
+        last = self._pieces[-1] if self._pieces else None
+        if not isinstance(last, kind) or len(last.text) + len(text) > JOINED_CHARS:
+            return False
+        self._pieces[-1] = kind(last.text + text)
+        self._unread += len(text.encode("utf-8", "replace"))
+        return True
 
     def _finish(self, end: TurnEnd) -> None:
         if self.end is not None:
@@ -165,11 +195,11 @@ class Turn:
 
 
 def _weight(piece: Piece) -> int:
-    """Bytes a piece takes, about."""
+    """Bytes a piece takes when it is sent, about."""
     match piece:
         case TextDelta() | ThinkingDelta():
-            return len(piece.text.encode("utf-8", "replace"))
+            return PIECE_BYTES + len(piece.text.encode("utf-8", "replace"))
         case ServiceCall():
-            return len(piece.input) + len(piece.result)
+            return PIECE_BYTES + len(piece.input) + len(piece.result)
         case _:
-            return 0
+            return PIECE_BYTES

@@ -159,14 +159,14 @@ class Instance:
         )
 
     def ask(self, ask: Ask) -> Turn:
-        """Send the question; the answer comes into the turn. Raise ConnectionLost."""
+        """Send the question; the answer comes into the turn. Raise ConnectionLost, ContextFull or Overloaded."""
         if self._connection is None:
             raise ConnectionLost("The instance is not connected.")
         turn = Turn(ask.request_id, ask.session_id, self._options.turn, self._pulse)
         try:
             params = dialect_a.ask_params(ask, self._options.ask_overrides)
             self._connection.ask(turn, params, self._options.ask_kind)
-        except ConnectionLost:
+        except GatewayError:
             turn.close()
             raise
         return turn

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bridge.chat.errors import ConnectionLost, UpstreamFailed
+from bridge.chat.errors import ConnectionLost, ContextFull, Overloaded, UpstreamFailed
 from bridge.lingma import connection as connection_module
 from bridge.lingma.connection import Connection
 from bridge.lingma.pulse import Pulse
@@ -166,9 +166,43 @@ async def test_a_service_that_does_not_read_is_given_up(service, monkeypatch):
     peer = await service.peers.get()
     peer.socket.transport.pause_reading()
     turn = Turn("r1", "s1", TurnLimits(), Pulse())
+    connection.ask(turn, {"questionText": "x"}, "notification")
+    calls = []
     while not connection.lost.done():
-        connection.ask(turn, {"questionText": "x" * (4 << 20)}, "notification")
+        calls.append(asyncio.create_task(connection.request("ping", {"filler": "x" * (4 << 20)}, 60)))
         await asyncio.sleep(0)
+    assert {type(lost) for lost in await asyncio.gather(*calls, return_exceptions=True)} == {ConnectionLost}
     await ended(turn)
     assert isinstance(turn.end.error, ConnectionLost)
     peer.socket.transport.abort()
+
+
+@pytest.mark.parametrize("kind", ["notification", "request"])
+async def test_a_question_beyond_all_bounds_costs_nobody_else_the_connection(connection, peer, ask, kind):
+    other, large = ask("r1"), Turn("r2", "s2", TurnLimits(), Pulse())
+    with pytest.raises(ContextFull):
+        connection.ask(large, {"questionText": "x" * connection_module.SEND_BUFFER_LIMIT}, kind)
+    large.close()
+    await peer.push(answer("still here", "r1"), finish("r1"))
+    assert await ended(other) == ["still here"]
+
+
+@pytest.mark.parametrize("kind", ["notification", "request"])
+async def test_questions_that_are_not_read_yet_leave_no_room_for_more(service, kind):
+    connection = await Connection.dial(service.url, within=5)
+    peer = await service.peers.get()
+    peer.socket.transport.pause_reading()
+    turns = [Turn(f"r{number}", "s1", TurnLimits(), Pulse()) for number in range(40)]
+
+    def ask_all():
+        for turn in turns:
+            connection.ask(turn, {"questionText": "x" * (4 << 20)}, kind)
+
+    with pytest.raises(Overloaded):
+        ask_all()
+    assert not connection.lost.done()
+    connection.close()
+    peer.socket.transport.abort()
+    await connection.lost
+    for turn in turns:
+        turn.close()

@@ -7,8 +7,9 @@ import pytest
 
 from bridge.chat.errors import ConnectionLost, SlowClient, UpstreamFailed, UpstreamTimeout
 from bridge.chat.events import KeepAlive, ServiceCall, TextDelta, ThinkingDelta
+from bridge.lingma import turn as turn_module
 from bridge.lingma.pulse import Pulse
-from bridge.lingma.turn import Turn, TurnLimits
+from bridge.lingma.turn import BEHIND, JOINED_CHARS, Turn, TurnLimits
 
 
 @pytest.fixture
@@ -168,6 +169,43 @@ async def test_the_same_turn_with_a_buffer_that_is_never_read_keeps_no_text(new_
     for _ in range(1000):
         turn.push("x" * 50)
     assert len(turn.text) <= 200
+
+
+async def test_small_pieces_count_as_they_are_sent(new_turn):
+    turn = new_turn(buffer_bytes=10_000)
+    for _ in range(100):
+        turn.push("x")
+    assert isinstance(turn.end.error, SlowClient)
+
+
+@pytest.mark.parametrize("push", ["push", "push_thinking"])
+async def test_a_reader_that_is_behind_gets_larger_pieces(new_turn, push):
+    turn = new_turn(buffer_bytes=1 << 20)
+    for _ in range(100_000):
+        getattr(turn, push)("x")
+    pieces = await turn.drain()
+    assert turn.end is None
+    assert "".join(piece.text for piece in pieces) == "x" * 100_000
+    assert len(pieces) < 1000
+    assert max(len(piece.text) for piece in pieces) == JOINED_CHARS
+
+
+async def test_pieces_of_different_kinds_are_not_joined(new_turn):
+    turn = new_turn(buffer_bytes=1 << 20)
+    turn.push("x" * BEHIND)
+    for _ in range(3):
+        turn.push("a")
+        turn.push_thinking("b")
+    assert [piece.text for piece in (await turn.drain())[1:]] == ["a", "b"] * 3
+
+
+async def test_a_reply_without_end_is_ended(new_turn, monkeypatch):
+    monkeypatch.setattr(turn_module, "MOST_BYTES", 10_000)
+    turn = new_turn()
+    for _ in range(100):
+        turn.push("x" * 1000)
+        await turn.drain()
+    assert isinstance(turn.end.error, UpstreamFailed)
 
 
 CALL = ServiceCall("c1", "list_dir")
