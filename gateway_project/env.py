@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import secrets
 import zoneinfo
 from collections.abc import Callable
@@ -69,6 +70,13 @@ def _zone(value: str) -> str:
     return value
 
 
+def _sha256(value: str) -> str:
+    digest = value.strip().lower().removeprefix("sha256:")
+    if digest and not re.fullmatch("[0-9a-f]{64}", digest):
+        raise ValueError("must be a SHA-256: 64 hexadecimal digits")
+    return digest
+
+
 def _approval(value: str) -> str:
     Approval.read(value)
     return value
@@ -78,6 +86,7 @@ Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 Keys = Annotated[list[str], NoDecode, BeforeValidator(_split), AfterValidator(_keys)]
 DatabaseUrl = Annotated[str, AfterValidator(_url("postgres", "postgresql", "sqlite"))]
 RedisUrl = Annotated[str, AfterValidator(_url("redis", "rediss", "unix"))]
+Sha256 = Annotated[str, AfterValidator(_sha256)]
 Attachment = Annotated[str, AfterValidator(_attachment)]
 Proxy = Annotated[str, AfterValidator(_proxy)]
 TimeZone = Annotated[str, AfterValidator(_zone)]
@@ -100,7 +109,8 @@ class Environment(BaseSettings):
     drain_sec: float = Field(20, ge=0, description="How long running streams may go on after SIGTERM.")
 
     lingma_bin: str = Field("", description="Path of the Lingma executable.")
-    lingma_vsix: str = Field("", description="Path or URL of the VSIX to take the executable from.")
+    lingma_vsix: str = Field("", description="Path or https URL of the VSIX to take the executable from.")
+    lingma_vsix_sha256: Sha256 = Field("", description="Digest that the VSIX must have; with one, http will do.")
     lingma_attach_urls: Annotated[list[Attachment], NoDecode, BeforeValidator(_split)] = Field(
         [], description="`ws://…` of running services to attach to, or work dirs with their `.info.json`."
     )

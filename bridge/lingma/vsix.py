@@ -6,33 +6,25 @@ import contextlib
 import fcntl
 import gzip
 import hashlib
-import http.client
-import math
 import os
 import platform
 import re
 import shutil
 import stat
-import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
-MOST_PACKED = 1 << 30
+from bridge.lingma import download
+from bridge.lingma.download import CHUNK, MOST_PACKED, DownloadFailed, is_url, shown
+
 MOST_UNPACKED = 4 << 30
 MOST_FILES = 20_000
-DOWNLOAD_SEC = 900.0
-SILENCE_SEC = 30.0
-CHUNK = 1 << 20
 
 STAMP = "unpacked.json"
 LOCK = "lock"
@@ -62,19 +54,6 @@ class Place(NamedTuple):
     platform: str
 
 
-def is_url(source: str) -> bool:
-    """Whether it has to be downloaded."""
-    return source.startswith(("http://", "https://"))
-
-
-def shown(source: str) -> str:
-    """The source as it may be printed: a URL without its password and query."""
-    if not is_url(source):
-        return source
-    parts = urlsplit(source)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
 def find(into: Path) -> Path:
     """The executable that was unpacked into this directory. Raise VsixError when there is none."""
     stamp = _stamp(into)
@@ -83,25 +62,28 @@ def find(into: Path) -> Path:
     return into / stamp.executable
 
 
-def is_unpacked(source: str, into: Path) -> bool:
+def is_unpacked(source: str, into: Path, sha256: str = "") -> bool:
     """Whether `unpack` would have nothing to do."""
     stamp = _stamp(into)
-    same = stamp is not None and stamp.source == _identity(source)
+    same = stamp is not None and stamp.source == _identity(source, sha256)
     return same and stamp is not None and os.access(into / stamp.executable, os.X_OK)
 
 
-def unpack(source: str, into: Path) -> Path:
+def unpack(source: str, into: Path, sha256: str = "") -> Path:
     """
     Unpack `<version>/<platform>` for this machine below `into`, unless that was done; the path of the executable.
 
-    `source` is a path or an http(s) URL. Safe to call from several processes at once. Raise VsixError.
+    `source` is a path or a URL, `sha256` the digest it must have; without one a URL has to be https. Safe to call
+    from several processes at once. Raise VsixError.
     """
     try:
         into.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _alone(into):
-            if not is_unpacked(source, into):
-                _unpack_anew(source, into)
+            if not is_unpacked(source, into, sha256):
+                _unpack_anew(source, into, sha256)
             return find(into)
+    except DownloadFailed as exc:
+        raise VsixError(str(exc)) from exc
     except _BROKEN as exc:
         raise VsixError(f"{shown(source)} is damaged or no VSIX: {exc}") from exc
     except OSError as exc:
@@ -125,22 +107,24 @@ def _stamp(into: Path) -> Stamp | None:
         return None
 
 
-def _identity(source: str) -> str:
-    """Changes with the URL, or with path, size and time of the file. A digest, as a URL may hold a secret."""
+def _identity(source: str, sha256: str) -> str:
+    """Changes with the URL, or with path, size and time of the file, and with the digest it must have.
+
+    A digest itself, as a URL may hold a secret.
+    """
     text = source
     if not is_url(source):
         with contextlib.suppress(OSError):
             found = Path(source).stat()
             text = f"{Path(source).resolve()}\n{found.st_size}\n{found.st_mtime_ns}"
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(f"{text}\n{sha256}".encode() if sha256 else text.encode()).hexdigest()
 
 
-def _unpack_anew(source: str, into: Path) -> None:
-    identity = _identity(source)
+def _unpack_anew(source: str, into: Path, sha256: str) -> None:
+    identity = _identity(source, sha256)
     with tempfile.TemporaryDirectory(prefix=DRAFT, dir=into) as draft_name:
         draft = Path(draft_name)
-        packed = _plain(_download(source, draft) if is_url(source) else Path(source), draft)
-        inner = _inner_archive(packed, draft)
+        inner = _inner_archive(_packed(source, draft, sha256), draft)
         place = _extract(inner, draft / "tree")
         executable = _executable(draft / "tree", place)
         _move(draft / "tree", into / place.version / place.platform, draft / "old", into / STAMP)
@@ -161,40 +145,28 @@ def _move(tree: Path, target: Path, aside: Path, stamp: Path) -> None:
 # -- getting the archive ----------------------------------------------------------------------------------------
 
 
-def _download(url: str, draft: Path) -> Path:
-    """Fetch to a file, within bounds of time and size."""
-    target, deadline = draft / "downloaded", time.monotonic() + DOWNLOAD_SEC
-    request = urllib.request.Request(url, headers={"User-Agent": "lingma-gateway"})  # noqa: S310  http(s) only
-    try:
-        with urllib.request.urlopen(request, timeout=SILENCE_SEC) as answer, target.open("wb") as file:  # noqa: S310
-            announced: int | None = answer.length
-            wanted = MOST_PACKED + 1 if announced is None else announced
-            got = _copy(
-                answer.read1, file, MOST_PACKED, wanted, deadline
-            )  # read1 returns what has come, so we see the time
-    except urllib.error.HTTPError as exc:
-        exc.close()
-        raise VsixError(f"{shown(url)} cannot be fetched: {exc.code} {exc.reason}") from None
-    except urllib.error.URLError as exc:
-        raise VsixError(f"{shown(url)} cannot be fetched: {exc.reason}") from exc
-    except (http.client.HTTPException, ValueError, TimeoutError) as exc:
-        raise VsixError(f"{shown(url)} cannot be fetched: {type(exc).__name__}") from exc
-    if announced is not None and announced != got:
-        raise VsixError(f"{shown(url)} broke off after {got} of {announced} bytes")
-    return target
+def _packed(source: str, draft: Path, sha256: str) -> Path:
+    """The archive, without the gzip that the marketplace may wrap around it. Raise VsixError if it is another one."""
+    fetched = Path(source)
+    if is_url(source):
+        fetched = draft / "fetched"
+        download.fetch(source, fetched, sha256)
+    elif sha256:  # what is checked is what is unpacked, whoever writes to the file meanwhile
+        fetched = draft / "fetched"
+        shutil.copyfile(source, fetched)
+    plain = _plain(fetched, draft)
+    if sha256 and sha256 not in (found := [download.digest_of(each) for each in dict.fromkeys((fetched, plain))]):
+        raise VsixError(f"{shown(source)} is another file than LINGMA_VSIX_SHA256 says: its SHA-256 is {found[-1]}")
+    return plain
 
 
-def _copy(
-    read: Callable[[int], bytes], target: IO[bytes], most: int, wanted: int = sys.maxsize, deadline: float = math.inf
-) -> int:
-    """How many bytes were copied; never more than `most`, whatever an archive or a server says."""
+def _copy(read: Callable[[int], bytes], target: IO[bytes], most: int) -> int:
+    """How many bytes were copied; never more than `most`, whatever an archive says."""
     copied = 0
-    while copied < wanted and (data := read(CHUNK)):
+    while data := read(CHUNK):
         copied += len(data)
         if copied > most:
             raise VsixError(f"the VSIX holds more than the {most >> 20} MiB allowed here")
-        if time.monotonic() > deadline:
-            raise VsixError(f"the VSIX could not be fetched within {DOWNLOAD_SEC:g} s")
         target.write(data)
     return copied
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bridge import private
-from bridge.lingma import vsix
+from bridge.lingma import download
 from gateway_project.env import Environment, SettingError
 
 BACKLOG = 2048
@@ -20,8 +20,13 @@ def check_programs(env: Environment) -> None:
     """Refuse a Lingma executable that cannot be started, and a VSIX that is not there."""
     if env.lingma_bin and not (Path(env.lingma_bin).is_file() and os.access(env.lingma_bin, os.X_OK)):
         raise SettingError(f"LINGMA_BIN: {env.lingma_bin} is not an executable file")
-    if env.takes_vsix and not vsix.is_url(env.lingma_vsix) and not Path(env.lingma_vsix).is_file():
-        raise SettingError(f"LINGMA_VSIX: {env.lingma_vsix} is neither a file nor an http(s) URL")
+    if not env.takes_vsix:
+        return
+    if not download.is_url(env.lingma_vsix):
+        if not Path(env.lingma_vsix).is_file():
+            raise SettingError(f"LINGMA_VSIX: {env.lingma_vsix} is neither a file nor a URL")
+    elif why := download.refused(env.lingma_vsix, env.lingma_vsix_sha256):
+        raise SettingError(f"LINGMA_VSIX: {why}")
 
 
 @contextlib.contextmanager

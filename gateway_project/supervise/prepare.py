@@ -35,7 +35,7 @@ def unpack_lingma(env: Environment) -> None:
     """Take the executable out of the VSIX, when that is where it comes from."""
     if env.takes_vsix:
         try:
-            vsix.unpack(env.lingma_vsix, env.data_dir / "binaries")
+            vsix.unpack(env.lingma_vsix, env.data_dir / "binaries", env.lingma_vsix_sha256)
         except vsix.VsixError as exc:
             raise SettingError(f"LINGMA_VSIX: {one_line(exc)}") from None
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from bridge.lingma import vsix
+from bridge.lingma import download
 from gateway_project.env import Environment
 
 KEY_PLACEHOLDER = "$LINGMA_GATEWAY_KEY"
@@ -33,7 +33,9 @@ def upstream(env: Environment) -> list[str]:
         case "attached":
             return [f"Lingma at {url}" for url in env.lingma_attach_urls]
         case _:
-            return [f"Lingma, {env.lingma_instances} per web process: {env.lingma_bin or vsix.shown(env.lingma_vsix)}"]
+            return [
+                f"Lingma, {env.lingma_instances} per web process: {env.lingma_bin or download.shown(env.lingma_vsix)}"
+            ]
 
 
 def rows(env: Environment, made: Made) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from bridge.lingma import vsix
+from bridge.lingma import download, vsix
 from gateway_project.env import Environment, SettingError
 from gateway_project.supervise import orphans, plan
 from gateway_project.supervise.child import Child, Program, spawn
@@ -84,8 +84,11 @@ class Supervisor:
         return [Child(program, self._console, self._after_death) for program in programs]
 
     async def _prepare(self) -> None:
-        if self._env.takes_vsix and not vsix.is_unpacked(self._env.lingma_vsix, self._data_dir / "binaries"):
-            self._console.say(f"unpacking Lingma from {vsix.shown(self._env.lingma_vsix)}; a download may take minutes")
+        env = self._env
+        if env.takes_vsix and not vsix.is_unpacked(
+            env.lingma_vsix, self._data_dir / "binaries", env.lingma_vsix_sha256
+        ):
+            self._console.say(f"unpacking Lingma from {download.shown(env.lingma_vsix)}; a download may take minutes")
         process = await spawn(plan.prepare(self._env, self._data_dir), stderr=PIPE)
         try:
             output, errors = await process.communicate()

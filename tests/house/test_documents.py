@@ -40,7 +40,7 @@ def test_readme_lists_no_variable_that_is_not_read():
 
 
 def test_the_example_environment_lists_every_variable():
-    listed = dict(re.findall(r"^# ?([A-Z_]+)=(.*)$", text(Path(".env.example")), re.MULTILINE))
+    listed = dict(re.findall(r"^# ?([A-Z0-9_]+)=(.*)$", text(Path(".env.example")), re.MULTILINE))
     assert listed == VARIABLES
 
 

@@ -1,20 +1,30 @@
 """The executable out of archives made here: found, unpacked once, refused when it looks like an attack."""
 
+import contextlib
 import gzip
+import hashlib
 import io
 import os
+import socket
+import ssl
 import stat
 import subprocess
 import sys
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
-from bridge.lingma import vsix
+from bridge.lingma import download, vsix
 from bridge.lingma.vsix import VsixError, find, this_platform, unpack
 
 HERE = this_platform()
@@ -174,6 +184,10 @@ def test_a_broken_new_vsix_leaves_the_old_one_unpacked(source, into):
     assert find(into).read_text() == "lingma 2.11.1"
 
 
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
 @pytest.fixture
 def server():
     """Serve `body` and count who asks."""
@@ -181,6 +195,12 @@ def server():
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             self.server.asked += 1
+            if self.path.startswith("/moved"):
+                self.send_response(302)
+                self.send_header("Location", self.server.moved)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             found = self.path.startswith("/lingma.vsix")
             self.send_response(200 if found else 404)
             self.send_header("Content-Length", str(len(self.server.body) + self.server.missing))
@@ -195,6 +215,7 @@ def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.body, server.asked, server.missing = gzip.compress(packed()), 0, 0
         server.stalls, server.released = False, threading.Event()
+        server.digest = sha256(server.body)
         server.url = f"http://127.0.0.1:{server.server_port}/lingma.vsix"
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
@@ -202,40 +223,155 @@ def server():
 
 
 def test_a_url_is_fetched_once(server, into):
-    assert unpack(server.url, into).read_text() == "lingma 2.11.1"
-    assert unpack(server.url, into) == find(into)
+    assert unpack(server.url, into, server.digest).read_text() == "lingma 2.11.1"
+    assert unpack(server.url, into, server.digest) == find(into)
     assert server.asked == 1
-    unpack(f"{server.url}?version=other", into)
+    unpack(f"{server.url}?version=other", into, server.digest)
     assert server.asked == 2
 
 
 def test_a_failed_download_says_where_but_no_secret(server, into):
     with pytest.raises(VsixError, match="Not Found") as refusal:
-        unpack(server.url.replace("lingma.vsix", "other.vsix?token=canary"), into)
+        unpack(server.url.replace("lingma.vsix", "other.vsix?token=canary"), into, server.digest)
     assert "canary" not in str(refusal.value)
     server.missing = 7
     with pytest.raises(VsixError, match="broke off"):
-        unpack(server.url, into)
+        unpack(server.url, into, server.digest)
 
 
 def test_a_download_ends_when_all_is_there_even_if_the_server_keeps_the_line(server, into):
     server.stalls = True
     try:
-        assert unpack(server.url, into).is_file()
+        assert unpack(server.url, into, server.digest).is_file()
     finally:
         server.released.set()
 
 
 @pytest.mark.parametrize("bound", ["SILENCE_SEC", "DOWNLOAD_SEC"])
 def test_a_download_that_takes_too_long_is_given_up(server, into, monkeypatch, bound):
-    monkeypatch.setattr(vsix, bound, 0.05 if bound == "SILENCE_SEC" else -1)
+    monkeypatch.setattr(download, bound, 0.05 if bound == "SILENCE_SEC" else -1)
     server.stalls, server.missing = True, 1
     try:
         with pytest.raises(VsixError, match=r"fetched"):
-            unpack(server.url, into)
+            unpack(server.url, into, server.digest)
     finally:
         server.released.set()
     assert leftovers(into) == []
+
+
+@pytest.mark.parametrize("wrap", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_file_has_to_be_what_its_digest_says(source, into, wrap):
+    content = packed()
+    path = source(wrap(content))
+    for other in (sha256(b"other"), "0" * 64):
+        with pytest.raises(VsixError, match=f"another file than LINGMA_VSIX_SHA256 says.*{sha256(content)}"):
+            unpack(path, into, other)
+    assert not (into / "2.11.1").exists()
+    assert unpack(path, into, sha256(content)).read_text() == "lingma 2.11.1"
+
+
+def test_another_digest_has_the_file_looked_at_again(source, into):
+    path = source(packed())
+    unpack(path, into)
+    assert not vsix.is_unpacked(path, into, "0" * 64)
+    with pytest.raises(VsixError, match="another file"):
+        unpack(path, into, "0" * 64)
+
+
+def test_a_download_has_to_be_what_its_digest_says(server, into):
+    with pytest.raises(VsixError, match="another file"):
+        unpack(server.url, into, "0" * 64)
+    assert leftovers(into) == []
+    assert unpack(server.url, into, sha256(packed())).is_file()  # the digest of what the gzip holds will do
+
+
+def test_plain_http_is_not_even_asked_without_a_digest(server, into):
+    with pytest.raises(VsixError, match="plain http may bring anything"):
+        unpack(server.url, into)
+    assert server.asked == 0
+
+
+@pytest.mark.parametrize("where", ["ftp://127.0.0.1/lingma.vsix", "file:///etc/passwd", "data://x", "gopher://x"])
+@pytest.mark.parametrize("redirected", [False, True])
+def test_other_schemes_are_refused_also_behind_a_redirect(server, into, where, redirected):
+    server.moved = where
+    url = server.url.replace("lingma.vsix", "moved") if redirected else where
+    with pytest.raises(VsixError, match=r"not supported; use https|is not allowed"):
+        unpack(url, into, server.digest)
+
+
+def test_a_redirect_from_http_to_http_is_followed_with_a_digest(server, into):
+    server.moved = server.url
+    assert unpack(server.url.replace("lingma.vsix", "moved"), into, server.digest).is_file()
+
+
+@pytest.fixture
+def secure(server, tmp_path, monkeypatch):
+    """The same server over TLS, by a certificate that is believed here."""
+    key, certificate = certificate_for_loopback()
+    (tmp_path / "server.pem").write_bytes(key + certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), server.RequestHandlerClass) as tls:
+        tls.socket = context.wrap_socket(tls.socket, server_side=True)
+        tls.body, tls.asked, tls.missing, tls.stalls, tls.moved = server.body, 0, 0, False, server.url
+        tls.url = f"https://127.0.0.1:{tls.server_port}/lingma.vsix"
+        threading.Thread(target=tls.serve_forever, args=(0.01,), daemon=True).start()
+        yield tls
+        tls.shutdown()
+
+
+def certificate_for_loopback():
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    built = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, *plain), built.public_bytes(serialization.Encoding.PEM)
+
+
+def test_https_needs_no_digest(secure, into):
+    assert unpack(secure.url, into).read_text() == "lingma 2.11.1"
+
+
+@pytest.mark.parametrize("digest", [True, False])
+def test_no_redirect_leads_from_https_to_http(server, secure, into, digest):
+    with pytest.raises(VsixError, match=r"from https to http|plain http"):
+        unpack(secure.url.replace("lingma.vsix", "moved"), into, server.digest if digest else "")
+    assert server.asked == 0
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(secure, into, monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(VsixError, match="certificate verify failed"):
+        unpack(secure.url, into)
+
+
+def test_a_server_that_drips_is_cut_off(into, monkeypatch):
+    """Each byte comes in time, and the answer never ends."""
+    monkeypatch.setattr(download, "DOWNLOAD_SEC", 0.3)
+    gone = threading.Event()
+
+    def drip(listener):
+        peer, _ = listener.accept()
+        with peer, contextlib.suppress(OSError):
+            peer.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while not gone.wait(0.02):
+                peer.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        with pytest.raises(VsixError, match=r"within 0\.3 s"):
+            unpack(f"http://127.0.0.1:{listener.getsockname()[1]}/x", into, "0" * 64)
+        gone.set()
+        thread.join()
 
 
 def simulator(directory, version="2.11.1"):
