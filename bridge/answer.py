@@ -124,7 +124,8 @@ class Answer:
     def _new_reader(self) -> Reader:
         request, plan, offer = self._request, self._plan, None
         prefix, new_id = CALL_IDS[request.provider], self._services.new_id
-        if not request.tools and plan.shown is None:
+        muted = not plan.emulates and plan.shown is None and bool(self._conversation.knows.tools)
+        if not request.tools and plan.shown is None and not muted:
             return Reader(_ALL_THOUGHTS if plan.thinking else _TEXT_ONLY, new_id, self._conversation.nonce)
         if plan.emulates:
             offer = Offer(
@@ -138,6 +139,7 @@ class Answer:
         options = ReadOptions(
             thinking=plan.thinking,
             offer=offer,
+            muted=muted,
             service_calls=plan.shown,
             tools=request.tools if request.tool_choice.mode != "none" else (),
             forced=request.forced_tool if plan.shown else None,

@@ -21,6 +21,7 @@ from bridge.chat.request import Tool
 from bridge.prompt.emulation import Emulation, Offer
 from bridge.prompt.fallback import ForcedAnswer
 from bridge.prompt.headings import HeadingGuard
+from bridge.prompt.muted import MutedCalls
 from bridge.prompt.service_calls import ServiceCalls
 from bridge.prompt.thinking import ThinkingSplitter
 
@@ -34,6 +35,8 @@ class ReadOptions(msgspec.Struct, frozen=True):
     """Whether the client wants the reasoning."""
     offer: Offer | None = None
     """Tools the model was told of in the prompt."""
+    muted: bool = False
+    """The model was told of tools before, and may call none now."""
     service_calls: Shown | None = None
     """How calls of the service's own agent are shown; None: not at all."""
     tools: Sequence[Tool] = ()
@@ -53,12 +56,15 @@ class Reader:
         """`mark` is the session's, which stands in the headings of its prompts."""
         self._thinking = options.thinking
         self._splitter = ThinkingSplitter()
-        self._emulation: Emulation | ForcedAnswer | None = None
+        self._emulation: Emulation | ForcedAnswer | MutedCalls | None = None
         if options.offer is not None:
             self._emulation = Emulation(options.offer, new_id)
         elif options.forced is not None:
             self._emulation = ForcedAnswer(options.forced, options.forced_id)
-        self._guard = HeadingGuard(mark) if mark and options.offer is None else None
+        elif options.muted:
+            self._emulation = MutedCalls(mark)
+        looks_itself = isinstance(self._emulation, Emulation | MutedCalls)
+        self._guard = HeadingGuard(mark) if mark and not looks_itself else None
         self._service_calls: ServiceCalls | None = None
         if options.service_calls is not None:
             self._service_calls = ServiceCalls(
@@ -101,7 +107,7 @@ class Reader:
         """The model has gone on as somebody else. It is not told, and its session holds what nobody said."""
         if self._guard is not None:
             return self._guard.ended
-        return isinstance(self._emulation, Emulation) and self._emulation.has_strayed
+        return isinstance(self._emulation, Emulation | MutedCalls) and self._emulation.has_strayed
 
     @property
     def waiting(self) -> bool:

@@ -273,3 +273,23 @@ async def test_a_tool_that_is_not_there_is_corrected_by_those_that_are(new_servi
     done = await chat(await new_engine(service), asking(stream=stream))
     assert "The tools are: read_file." in service.asks()[1]["questionText"]
     assert [name for _, name in calls_of(done.events)[0]] == ["read_file"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (f"Look.\n{call(path='b.txt')}\nSo.", "Look.\nSo."),
+        (call(path="b.txt"), '{"name": "read_file", "arguments": {"path": "b.txt"}}'),
+    ],
+)
+@pytest.mark.parametrize("fields", [{"tools": ()}, {"tool_choice": ToolChoice("none")}], ids=["no tools", "none"])
+async def test_where_no_tool_may_be_called_a_call_is_left_out(
+    new_service, new_engine, sessions, fields, written, told, stream
+):
+    service = await new_service(obeying(call(path="a.txt"), written))
+    engine = await new_engine(service, sessions=sessions)
+    history = answered(await chat(engine, asking()))
+    done = await chat(engine, asking(*history, stream=stream, **fields))
+    assert (done.record.session, done.text, done.end.reason) == ("reused", told, FinishReason.STOP)
+    assert calls_of(done.events)[0] == []

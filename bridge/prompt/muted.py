@@ -1,0 +1,58 @@
+"""The reply of a model that knows how tools are called and may call none now."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bridge.chat.events import TextDelta
+from bridge.prompt.call_marks import Marks
+from bridge.prompt.calls import CallParser, Flawed, Reading
+from bridge.prompt.compose import headings
+
+
+class MutedCalls:
+    """Calls between the session's marks are left out. What is nothing but a call is told as text, without its marks."""
+
+    correction: Final = ""
+    cut_off: Final = False
+    in_call: Final = False
+    calls: Final = 0
+
+    def __init__(self, mark: str) -> None:
+        self.outcomes: dict[str, int] = {}
+        self._marks = Marks(mark)
+        self._parser = CallParser(mark, (), str, Reading(guesses=False, headings=headings(mark)))
+        self._left_out = ""
+        self._told = False
+
+    @property
+    def has_strayed(self) -> bool:
+        """The model has gone on as somebody else."""
+        return self._parser.strayed
+
+    def feed(self, text: str) -> list[TextDelta]:
+        """The next piece of the text."""
+        told: list[TextDelta] = []
+        for piece in self._parser.feed(text):
+            self._take(piece, told)
+        return told
+
+    def end(self) -> list[TextDelta]:
+        """The reply is complete."""
+        told: list[TextDelta] = []
+        for piece in self._parser.end():
+            self._take(piece, told)
+        if self._left_out and not self._told:
+            told.append(TextDelta(self._left_out))
+        return told
+
+    def again(self) -> None:
+        """There is no second attempt."""
+
+    def _take(self, piece: object, told: list[TextDelta]) -> None:
+        if isinstance(piece, TextDelta):
+            told.append(piece)
+            self._told = True
+        elif isinstance(piece, Flawed):
+            self.outcomes["refused"] = self.outcomes.get("refused", 0) + 1
+            self._left_out = self._left_out or self._marks.without(piece.source)
