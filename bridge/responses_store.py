@@ -18,6 +18,8 @@ PREFIX = "lgw:response:"
 INDEX = "lgw:responses:"
 MOST_BYTES = 8 << 20
 MOST_OF_A_KEY = 256 << 20
+MOST_READ = 32 << 20
+"""Bytes that one request may have read: its references are small, what they refer to is not."""
 
 # Keep a record, and drop the oldest of the same API key while there is too much. Redis is not the responses' alone.
 # KEYS record, index (a sorted set: `<record> <bytes>` by time), bytes of all; ARGV record, ttl s, now, most bytes.
@@ -43,6 +45,19 @@ redis.call('EXPIRE', KEYS[3], ARGV[2])
 """
 
 
+# Read records, unless all of them are too much. KEYS records; ARGV most bytes.
+_READ = """
+local total = 0
+for _, record in ipairs(KEYS) do total = total + redis.call('STRLEN', record) end
+if total > tonumber(ARGV[1]) then return false end
+return redis.call('MGET', unpack(KEYS))
+"""
+
+
+class StoredTooLarge(Exception):
+    """What is asked for is more than one request may bring into memory."""
+
+
 class StoreUnavailable(Exception):
     """What is stored cannot be read right now."""
 
@@ -51,16 +66,23 @@ class ResponseStore:
     """Records by the id of their response, each for `ttl` seconds. One key's records do not exist for another.
 
     Nothing here fails a turn: without Redis, and beyond `most_bytes`, nothing is kept. Of one key's records the oldest
-    go when all together exceed `most_of_a_key` bytes.
+    go when all together exceed `most_of_a_key` bytes. At most `most_read` bytes are read at once.
     """
 
     def __init__(
-        self, link: RedisLink, *, ttl: int, most_bytes: int = MOST_BYTES, most_of_a_key: int = MOST_OF_A_KEY
+        self,
+        link: RedisLink,
+        *,
+        ttl: int,
+        most_bytes: int = MOST_BYTES,
+        most_of_a_key: int = MOST_OF_A_KEY,
+        most_read: int = MOST_READ,
     ) -> None:
         self._link = link
         self._ttl = ttl
         self._most_bytes = most_bytes
         self._most_of_a_key = most_of_a_key
+        self._most_read = most_read
 
     def takes(self, size: int) -> bool:
         """Whether a record of so many bytes may be kept; one that may not is logged."""
@@ -82,11 +104,14 @@ class ResponseStore:
         reply.add_done_callback(_kept)
 
     async def read(self, key_id: int, response_ids: Sequence[str]) -> dict[str, bytes]:
-        """Those of the records that are there, in one question. Raise StoreUnavailable."""
+        """Those of the records that are there, in one question. Raise StoreUnavailable or StoredTooLarge."""
+        keys = [_key(key_id, each) for each in response_ids]
         try:
-            found = await self._link.execute("MGET", *(_key(key_id, each) for each in response_ids))
+            found = await self._link.execute("EVAL", _READ, len(keys), *keys, self._most_read)
         except (RedisUnavailable, RedisError) as exc:
             raise StoreUnavailable from exc
+        if found is None:
+            raise StoredTooLarge
         return {each: record for each, record in zip(response_ids, found, strict=True) if record is not None}
 
     async def forget(self, key_id: int, response_id: str) -> bool:

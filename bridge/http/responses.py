@@ -12,7 +12,7 @@ from bridge.chat.tokens import estimate_messages
 from bridge.http.access import caller_of
 from bridge.http.consumers import ChatConsumer
 from bridge.http.streaming import JSON, HttpConsumer
-from bridge.responses_store import StoreUnavailable
+from bridge.responses_store import MOST_READ, StoredTooLarge, StoreUnavailable
 from bridge.wire import responses, responses_kept
 from bridge.wire.format import WireFormat
 from bridge.wire.responses_items import is_response_id, response_id
@@ -147,6 +147,9 @@ async def _fetch(consumer: HttpConsumer, caller: Caller, ids: tuple[str, ...]) -
         records = await consumer.runtime.responses.read(caller.key_id, wanted)
     except StoreUnavailable:
         raise _cannot_read() from None
+    except StoredTooLarge:
+        words = f"The stored responses that this request refers to exceed {MOST_READ >> 20} MiB together."
+        raise InvalidRequest(words, param=("input",), code="invalid_value") from None
     unpacked = {id_: responses_kept.unpack(record) for id_, record in records.items()}
     return {id_: kept for id_, kept in unpacked.items() if kept is not None}
 

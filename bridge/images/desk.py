@@ -13,7 +13,7 @@ import msgspec
 from bridge import metrics
 from bridge.chat.errors import InvalidRequest, UpstreamFailed, UpstreamTimeout
 from bridge.images.fetch import Fetcher, FetchFailed, FetchOptions
-from bridge.images.prepare import Unusable, prepare
+from bridge.images.prepare import Prepared, Unusable, prepare
 from bridge.images.sniff import kind_of
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,8 @@ class ImageOptions(msgspec.Struct, frozen=True):
     max_bytes: int = 10 << 20
     max_side: int = 2048
     max_count: int = 10
+    most_pixels: int = 150_000_000
+    """Of all images of a turn together: ten pictures of a phone, but not ten posters."""
     upload_bytes: int = 7_500_000
     fetch: FetchOptions = FetchOptions()
 
@@ -39,6 +41,13 @@ class Delivered(msgspec.Struct, frozen=True):
 
     urls: tuple[str, ...] = ()
     failed: int = 0
+
+
+class _Image(msgspec.Struct, frozen=True):
+    """A `data:` URL of the image's true type, and how many pixels were decoded for it."""
+
+    url: str
+    pixels: int
 
 
 class ImageDesk:
@@ -59,10 +68,12 @@ class ImageDesk:
         if surplus:
             metrics.IMAGE_FAILURES.labels("surplus").inc(surplus)
         urls: list[str] = []
+        pixels_left = self._options.most_pixels
         for number, source in enumerate(newest, 1):
-            image = await self._image(source, f"Image {number + surplus} of {len(sources)}")
+            image = await self._image(source, f"Image {number + surplus} of {len(sources)}", pixels_left)
+            pixels_left -= image.pixels
             try:
-                urls.append(await upload(image))
+                urls.append(await upload(image.url))
             except UpstreamTimeout as exc:
                 # The next one would wait as long, and the client with it.
                 _count("timeout", exc, len(newest) - number + 1)
@@ -71,12 +82,12 @@ class ImageDesk:
                 _count("upload", exc)
         return Delivered(tuple(urls), len(sources) - len(urls))
 
-    async def _image(self, source: str, name: str) -> str:
-        """The image as a `data:` URL of its true type. Raise InvalidRequest."""
+    async def _image(self, source: str, name: str, pixels_left: int) -> _Image:
+        """Raise InvalidRequest."""
         try:
             fetched = None if _is_data(source) else await self._fetched(source)
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._worker, self._prepared, source, fetched)
+            return await loop.run_in_executor(self._worker, self._prepared, source, fetched, pixels_left)
         except Unusable as exc:
             metrics.IMAGE_FAILURES.labels("invalid").inc()
             raise InvalidRequest(f"{name}: {exc}.", code=exc.code) from None
@@ -89,7 +100,7 @@ class ImageDesk:
             raise Unusable("only data: URLs are accepted here; set IMAGE_FETCH_ENABLED", "invalid_image_url")
         return await self._fetcher.get(source)
 
-    def _prepared(self, source: str, fetched: bytes | None) -> str:
+    def _prepared(self, source: str, fetched: bytes | None, pixels_left: int) -> _Image:
         """In the worker thread: base64 of megabytes takes long enough for others to notice."""
         options = self._options
         data = _decoded(source, options.max_bytes) if fetched is None else fetched
@@ -98,8 +109,12 @@ class ImageDesk:
         kind = kind_of(data)
         if kind is None:
             raise Unusable("it is no PNG, JPEG, GIF or WebP image", "unsupported_image_media_type")
-        image = prepare(data, kind, max_side=options.max_side, max_bytes=options.upload_bytes)
-        return f"data:image/{image.kind};base64,{base64.b64encode(image.data).decode()}"
+        image = prepare(data, kind, max_side=options.max_side, max_bytes=options.upload_bytes, pixels_left=pixels_left)
+        return _Image(_data_url(image), image.pixels)
+
+
+def _data_url(image: Prepared) -> str:
+    return f"data:image/{image.kind};base64,{base64.b64encode(image.data).decode()}"
 
 
 def _count(reason: str, problem: UpstreamFailed, images: int = 1) -> None:

@@ -13,9 +13,12 @@ from PIL import Image, ImageOps
 from bridge.images.sniff import Kind
 
 MOST_PIXELS: Final = 50_000_000
+MOST_MEMORY: Final = 320 << 20
+"""Bytes that one image may take while it is made smaller: what it is decoded to, and copies of that."""
 MOST_SCANS: Final = (
     200  # a progressive JPEG has about ten; each of thousands of empty ones costs a pass over all pixels
 )
+REDUCING_GAP: Final = 1.5  # a large JPEG is decoded at a fraction, which costs a quarter and cannot be told apart
 JPEG_QUALITY: Final = 85
 SCALABLE: Final = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
 DEEP: Final = frozenset({"I", "I;16", "I;16B", "I;16L", "F"})
@@ -37,19 +40,28 @@ class Unusable(Exception):
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """An image that was decoded once without a complaint."""
+    """An image that was decoded once without a complaint. `pixels` is what that cost."""
 
     kind: Kind
     data: bytes
+    pixels: int = 0
 
 
-def prepare(data: bytes, kind: Kind, *, max_side: int, max_bytes: int) -> Prepared:
-    """The very bytes when side and size are within the limits, else a smaller image. Raise Unusable."""
+def prepare(data: bytes, kind: Kind, *, max_side: int, max_bytes: int, pixels_left: int = MOST_PIXELS) -> Prepared:
+    """The very bytes when side and size are within the limits, else a smaller image. Raise Unusable.
+
+    `pixels_left` is what the images of one request may still cost.
+    """
     if kind == "jpeg" and data.count(b"\xff\xda") > MOST_SCANS:
         raise Unusable("it has too many scans", "image_parse_error")
     try:
         with Image.open(BytesIO(data), formats=[kind.upper()]) as image:
-            return _prepared(image, Prepared(kind, data), max_side, max_bytes)
+            width, height = image.size
+            if width * height > MOST_PIXELS:  # by the header, before any pixel has cost anything
+                raise _too_many_pixels()
+            if width * height > pixels_left:
+                raise Unusable("the images of the request have too many pixels together", "image_too_large")
+            return _prepared(image, Prepared(kind, data, width * height), max_side, max_bytes)
     except BOMBS:
         raise _too_many_pixels() from None
     except UNREADABLE:
@@ -57,17 +69,25 @@ def prepare(data: bytes, kind: Kind, *, max_side: int, max_bytes: int) -> Prepar
 
 
 def _prepared(image: Image.Image, given: Prepared, max_side: int, max_bytes: int) -> Prepared:
-    width, height = image.size
-    if width * height > MOST_PIXELS:  # by the header, before any pixel has cost anything
-        raise _too_many_pixels()
-    if max(width, height) <= max_side and len(given.data) <= max_bytes:
+    if given.pixels * _bytes_per_pixel(image, given.kind) > MOST_MEMORY:
+        raise _too_many_pixels(MOST_MEMORY // _bytes_per_pixel(image, given.kind))
+    if max(image.size) <= max_side and len(given.data) <= max_bytes:
         image.load()
         return given
     smaller = _scalable(image)
-    smaller.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    smaller.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, REDUCING_GAP)
     upright = ImageOps.exif_transpose(smaller)
     upright.info = {}  # no metadata goes along
-    return _within(upright, given.kind, max_bytes)
+    return _within(upright, given, max_bytes)
+
+
+def _bytes_per_pixel(image: Image.Image, kind: Kind) -> int:
+    """As measured: the decoded image, its copy in another mode, and what the decoder itself holds."""
+    if kind == "webp":
+        return 16
+    if "transparency" in image.info:
+        return 14
+    return 6 if image.mode in {"1", "L", "P", "RGB", "CMYK"} else 10
 
 
 def _scalable(image: Image.Image) -> Image.Image:
@@ -80,14 +100,15 @@ def _scalable(image: Image.Image) -> Image.Image:
     return image.convert("RGBA" if transparent or image.mode == "PA" else "RGB")
 
 
-def _within(image: Image.Image, kind: Kind, max_bytes: int) -> Prepared:
+def _within(image: Image.Image, given: Prepared, max_bytes: int) -> Prepared:
     """Encoded; as JPEG, and then ever smaller, if it still has too many bytes."""
+    kind = given.kind
     data = _encoded(image, kind)
     while len(data) > max_bytes:
         image = image.reduce(2) if kind == "jpeg" else _opaque(image)
         kind = "jpeg"
         data = _encoded(image, kind)
-    return Prepared(kind, data)
+    return Prepared(kind, data, given.pixels)
 
 
 def _opaque(image: Image.Image) -> Image.Image:
@@ -102,5 +123,5 @@ def _encoded(image: Image.Image, kind: Kind) -> bytes:
     return out.getvalue()
 
 
-def _too_many_pixels() -> Unusable:
-    return Unusable(f"it has more than {MOST_PIXELS // 1_000_000} million pixels", "image_too_large")
+def _too_many_pixels(most: int = MOST_PIXELS) -> Unusable:
+    return Unusable(f"it has more than {most // 1_000_000} million pixels", "image_too_large")

@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from accounts.redis_link import RedisLink
-from bridge.responses_store import ResponseStore, StoreUnavailable
+from bridge.responses_store import ResponseStore, StoredTooLarge, StoreUnavailable
 
 
 @pytest.fixture
@@ -37,6 +37,15 @@ async def test_several_are_read_at_once_and_those_that_are_not_there_left_out(st
     store.keep(7, "resp_1", b"one")
     store.keep(7, "resp_2", b"two")
     assert await store.read(7, ["resp_2", "resp_3", "resp_1"]) == {"resp_2": b"two", "resp_1": b"one"}
+
+
+async def test_more_than_one_request_may_hold_is_not_read(link):
+    store = ResponseStore(link, ttl=60, most_read=5)
+    store.keep(7, "resp_1", b"one")
+    store.keep(7, "resp_2", b"two")
+    assert await store.read(7, ["resp_1", "resp_9"]) == {"resp_1": b"one"}
+    with pytest.raises(StoredTooLarge):
+        await store.read(7, ["resp_1", "resp_2"])
 
 
 async def test_records_of_another_key_are_not_there(store):

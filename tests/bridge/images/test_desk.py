@@ -34,6 +34,14 @@ async def delivered(*sources, upstream=None, **options):
     return await ImageDesk(ImageOptions(**options)).deliver(sources, upstream.upload), upstream.taken
 
 
+async def test_many_large_pictures_are_refused_before_they_are_decoded():
+    large = data_url(picture("png", (300, 100)))
+    upstream = Upstream()
+    with pytest.raises(InvalidRequest, match=r"Image 4 of 10: .* together"):
+        await delivered(*[large] * 10, upstream=upstream, most_pixels=100_000)
+    assert len(upstream.taken) == 3
+
+
 @pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "webp"])
 async def test_an_image_goes_up_as_it_came_under_its_true_type(kind):
     data = picture(kind)

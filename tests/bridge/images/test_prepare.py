@@ -85,6 +85,24 @@ def test_a_bomb_is_refused_by_its_header(size):
     assert caught.value.code == "image_too_large"
 
 
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [("webp", "RGB", {}), ("png", "RGB", {"transparency": (0, 0, 0)}), ("png", "RGBA", {}), ("png", "I;16", {})],
+)
+def test_an_image_that_would_take_too_much_memory_is_refused(kind, mode, options):
+    data = picture(kind, (6000, 6000), mode, **options)
+    with pytest.raises(Unusable, match="million pixels") as caught:
+        prepare(data, kind, max_side=64, max_bytes=MANY)
+    assert caught.value.code == "image_too_large"
+
+
+def test_the_pixels_of_a_request_are_counted_together():
+    data = picture("png", (200, 100))
+    assert prepare(data, "png", max_side=64, max_bytes=MANY, pixels_left=20_000).pixels == 20_000
+    with pytest.raises(Unusable, match="together"):
+        prepare(data, "png", max_side=64, max_bytes=MANY, pixels_left=19_999)
+
+
 def test_a_jpeg_of_endless_scans_is_refused():
     data = picture("jpeg")
     with pytest.raises(Unusable, match="scans"):

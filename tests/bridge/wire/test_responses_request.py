@@ -13,6 +13,7 @@ from bridge.chat.request import ChatRequest, Message, Tool, ToolCall, ToolChoice
 from bridge.wire.format import ReplyHead
 from bridge.wire.responses import FORMAT
 from bridge.wire.responses_kept import Kept
+from bridge.wire.responses_refs import MOST_REFERRED
 from tests.bridge.wire.turns import STARTED, payloads
 
 HI = Message("user", "Hi")
@@ -428,6 +429,30 @@ def test_a_reference_is_resolved_where_its_id_points_to():
     assert json.loads(bytes(request.echo.input[0])) == wanted
     with pytest.raises(InvalidRequest, match=wanted["id"]):
         draft.request({PREVIOUS: kept()})
+
+
+def test_what_references_stand_for_is_bounded():
+    wanted = assistant("x" * (1 << 20), id=f"msg_{'0a' * 16}1")
+    reference = {"type": "item_reference", "id": wanted["id"]}
+    assert FORMAT.draft(body(*[reference] * 8)).request({PREVIOUS: kept(said=[wanted])})
+    draft = FORMAT.draft(body(*[reference] * 40))
+    with pytest.raises(InvalidRequest, match="32 MiB") as caught:
+        draft.request({PREVIOUS: kept(said=[wanted])})
+    assert caught.value.param[0] == "input"
+
+
+def test_a_request_refers_to_a_few_responses_only():
+    references = [{"type": "item_reference", "id": f"msg_{index:032x}1"} for index in range(MOST_REFERRED + 1)]
+    assert len(FORMAT.draft(body(*references[:-1])).needs) == MOST_REFERRED
+    with pytest.raises(InvalidRequest):
+        FORMAT.draft(body(*references))
+
+
+def test_every_reference_costs_one_look():
+    items = [assistant("a", id=f"msg_{'0a' * 16}{index:x}") for index in range(5000)]
+    references = [{"type": "item_reference", "id": item["id"]} for item in items]
+    request = FORMAT.draft(body(*references)).request({PREVIOUS: kept(said=items)})
+    assert len(request.echo.input) == 5000
 
 
 def test_nothing_is_prepared_for_storing_when_nothing_is_stored():
