@@ -11,13 +11,15 @@ from bridge.chat.request import ChatRequest
 from bridge.chat.tokens import estimate_messages
 from bridge.http.access import caller_of
 from bridge.http.consumers import ChatConsumer
-from bridge.http.streaming import JSON, HttpConsumer
+from bridge.http.streaming import EVENT_STREAM, JSON, HttpConsumer
 from bridge.responses_store import MOST_READ, StoredTooLarge, StoreUnavailable
-from bridge.wire import responses, responses_kept
+from bridge.wire import responses, responses_compact, responses_kept
 from bridge.wire.format import WireFormat
 from bridge.wire.responses_items import is_response_id, response_id
 from bridge.wire.responses_kept import Kept
 from bridge.wire.responses_object import Asked
+from bridge.wire.responses_replay import number_of, replay
+from bridge.wire.responses_request import Draft
 
 RETRY_SEC = 5
 
@@ -34,12 +36,26 @@ class Responses(ChatConsumer):
 
     def keep(self, whole: bytes = b"") -> None:
         """Keep the response, before the client knows that it could continue it."""
-        asked = cast("Asked", self.request.echo)
+        asked, streamed = cast("Asked", self.request.echo), None
         if self._encoder is not None:
-            whole = cast("responses.ResponsesEncoder", self._encoder).whole
+            streamed = cast("responses.ResponsesEncoder", self._encoder)
+            whole = streamed.whole
         if whole and asked.input is not None and self.runtime.responses.takes(responses_kept.size(whole, asked.input)):
-            record = responses_kept.pack(whole, asked.input)
+            record = responses_kept.pack(whole, asked.input, streamed)
             self.runtime.responses.keep(self.caller.key_id, response_id(self.id), record)
+
+
+class Compact(ChatConsumer):
+    """`POST /v1/responses/compact`: the model sums up a conversation, and nothing of it is kept here."""
+
+    format = responses_compact.FORMAT
+    endpoint = "/v1/responses/compact"
+
+    async def read_request(self, body: bytes) -> ChatRequest:
+        """The conversation, also a stored one, and the task."""
+        draft = responses.FORMAT.draft(body)
+        request = await _whole(self, self.caller, draft)
+        return responses_compact.compacting(request, draft.told)
 
 
 class _Beside(HttpConsumer):
@@ -79,13 +95,21 @@ class StoredResponse(_Beside):
     endpoint = "/v1/responses/{id}"
 
     async def handle(self) -> None:
-        """The object as it was told, or its end."""
+        """The object as it was told, the stream that told it, or its end."""
         if self.scope["method"] == "DELETE":
-            return await self._forget()
-        if self.query().get("stream", "").lower() in ("true", "1"):
-            words = "A stored response cannot be streamed again: ask for it without `stream`."
-            raise InvalidRequest(words, param=("stream",), code="unsupported_parameter")
-        return await self.tell(bytes((await self.kept()).response))
+            await self._forget()
+        elif self.scope["method"] == "GET" and self.query().get("stream", "").lower() in ("true", "1"):
+            await self._stream()
+        else:
+            await self.tell(bytes((await self.kept()).response))
+
+    async def _stream(self) -> None:
+        after = number_of(self.query())
+        kept = await self.kept()
+        await self.start(200, EVENT_STREAM + self.common_headers())
+        for event in replay(kept, after):
+            await self.send_part(event, last=False)
+        await self.send_part(b"", last=True)
 
     async def _forget(self) -> None:
         caller, id_ = await caller_of(self), self.response_id
@@ -135,7 +159,11 @@ class InputTokens(_Beside):
 
 
 async def _read(consumer: HttpConsumer, caller: Caller, body: bytes, *, counting: bool = False) -> ChatRequest:
-    draft = responses.FORMAT.draft(body, counting=counting)
+    return await _whole(consumer, caller, responses.FORMAT.draft(body, counting=counting))
+
+
+async def _whole(consumer: HttpConsumer, caller: Caller, draft: Draft) -> ChatRequest:
+    """The request, with what it refers to."""
     return draft.request(await _fetch(consumer, caller, draft.needs) if draft.needs else {})
 
 

@@ -16,7 +16,7 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^v1/messages/count_tokens/?$", consumers.CountTokens.as_asgi()),
     re_path(r"^v1/responses/?$", responses.Responses.as_asgi()),
     re_path(r"^v1/responses/input_tokens/?$", responses.InputTokens.as_asgi()),
-    re_path(r"^v1/responses/compact/?$", views.UnknownPath.as_asgi()),
+    re_path(r"^v1/responses/compact/?$", responses.Compact.as_asgi()),
     re_path(r"^v1/responses/(?P<response_id>[^/]+)/?$", responses.StoredResponse.as_asgi()),
     re_path(r"^v1/responses/(?P<response_id>[^/]+)/cancel/?$", responses.CancelResponse.as_asgi()),
     re_path(r"^v1/responses/(?P<response_id>[^/]+)/input_items/?$", responses.InputItems.as_asgi()),

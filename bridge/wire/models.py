@@ -94,12 +94,10 @@ def _shape(record: ModelRecord) -> dict[str, Any]:
 
 
 def _capabilities(abilities: Abilities) -> dict[str, Any]:
-    """Anthropic's object, which has every key always (6.5), and `tools`, which it has no word for.
-
-    Of thinking it says which requests are taken, and none is refused for how it asks.
-    """
+    """Anthropic's object, which has every key always (6.5), and `tools`, which it has no word for."""
     yes, no = {"supported": True}, {"supported": False}
-    thinking = dict.fromkeys(("adaptive", "between_tools", "disabled", "enabled"), yes)
+    thinks = yes if abilities.reasoning else no
+    thinking = dict.fromkeys(("adaptive", "between_tools", "disabled", "enabled"), thinks)
     return {
         "batch": no,
         "citations": no,
@@ -109,8 +107,8 @@ def _capabilities(abilities: Abilities) -> dict[str, Any]:
         "image_input": yes if abilities.vision else no,
         "pdf_input": no,
         "server_tools": no | {"code_execution": no, "web_search": no},
-        "structured_outputs": no,
-        "thinking": {"supported": abilities.reasoning, "types": thinking},
+        "structured_outputs": yes,
+        "thinking": thinks | {"types": thinking},
         "tools": yes,
     }
 

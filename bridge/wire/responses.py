@@ -41,7 +41,8 @@ class _NoDelta(TextDelta, frozen=True):
 
 class ResponsesEncoder:
     """
-    Events of one reply, numbered without a gap. `whole` is the response object once the reply has ended well.
+    Events of one reply, numbered without a gap. `whole` is the response object once the reply has ended well;
+    `deltas` and `pauses` are what it takes to tell the stream again (`Kept`).
 
     The deltas of an open item differ in their number and their text only.
     """
@@ -51,13 +52,15 @@ class ResponsesEncoder:
         self._id = head.request_id
         self._object = ResponseObject(head)
         self._seals = asked_in(head).seals_reasoning
-        self._number = 0
+        self.number = 0
         self._created = False
         self._open: OpenItem | None = None
         self._kind: type[TextDelta | ThinkingDelta | ToolCallDelta] = _NoDelta
         self._before = b""
         self._texts: list[str] = []
         self._output: list[bytes] = []
+        self.deltas: list[list[int]] = []
+        self.pauses: list[int] = []
 
     def feed(self, events: Iterable[ChatEvent]) -> bytes:
         """Encode the next events."""
@@ -67,8 +70,8 @@ class ResponsesEncoder:
                 self._turn_to(event, pieces)
             if isinstance(event, self._kind):  # the hot path: no call but the escaping
                 self._texts.append(event.text)
-                pieces += (self._before, b'%d,"delta":' % self._number, sse.json_text(event.text), b"}\n\n")
-                self._number += 1
+                pieces += (self._before, b'%d,"delta":' % self.number, sse.json_text(event.text), b"}\n\n")
+                self.number += 1
         return b"".join(pieces)
 
     def _turn_to(self, event: ChatEvent, pieces: list[bytes]) -> None:
@@ -92,6 +95,7 @@ class ResponsesEncoder:
                 self._tell(pieces, "response.in_progress", response=msgspec.Raw(self._object.in_progress()))
             case KeepAlive():
                 self._create(pieces)  # it comes first, or clients break
+                self.pauses.append(self.number)
                 self._tell(pieces, "keepalive")
             case Finished():
                 self._finish(event, pieces)
@@ -101,8 +105,8 @@ class ResponsesEncoder:
                 assert_never(event)
 
     def _tell(self, pieces: list[bytes], name: str, /, **members: object) -> None:
-        pieces.append(sse.named(name, {"type": name, "sequence_number": self._number, **members}))
-        self._number += 1
+        pieces.append(sse.named(name, {"type": name, "sequence_number": self.number, **members}))
+        self.number += 1
 
     def _create(self, pieces: list[bytes]) -> None:
         if not self._created:
@@ -123,6 +127,7 @@ class ResponsesEncoder:
         if ended is None:
             ended = item.made is None
         text, status = "".join(self._texts), STATUS[ended]
+        self.deltas.append([len(piece) for piece in self._texts])
         self._texts.clear()
         for name, members in item.closing(text, status):
             self._tell(pieces, name, **members)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -13,11 +13,22 @@ from bridge.wire.responses_items import text_part
 LIMIT, MOST = 20, 100
 
 
+class Streamed(Protocol):
+    """How a response was streamed (`Kept`)."""
+
+    deltas: list[list[int]]
+    pauses: list[int]
+
+
 class Kept(msgspec.Struct, frozen=True):
     """A response: its object, and all items that the model was told before it, those of earlier responses included."""
 
     response: msgspec.Raw
     input: list[msgspec.Raw]
+    deltas: list[list[int]] | None = None
+    """Of each item of the output, how many characters each of its deltas had; None if it was not streamed."""
+    pauses: list[int] = []
+    """Numbers of the events that only kept the stream alive."""
 
     def output(self) -> list[msgspec.Raw]:
         """The items that were said."""
@@ -51,9 +62,10 @@ _TEXT = msgspec.json.Decoder(str | None)
 _ITEM = msgspec.json.Decoder(dict[str, msgspec.Raw])  # what else is in an item is passed on as it came
 
 
-def pack(response: bytes, items: Sequence[msgspec.Raw]) -> bytes:
+def pack(response: bytes, items: Sequence[msgspec.Raw], streamed: Streamed | None = None) -> bytes:
     """A record to keep."""
-    return msgspec.json.encode(Kept(msgspec.Raw(response), list(items)))
+    deltas, pauses = (streamed.deltas, streamed.pauses) if streamed else (None, [])
+    return msgspec.json.encode(Kept(msgspec.Raw(response), list(items), deltas, pauses))
 
 
 def size(response: bytes, items: Sequence[msgspec.Raw]) -> int:
@@ -88,7 +100,7 @@ def input_items(kept: Kept, response_id: str, query: Mapping[str, str]) -> bytes
         ids = [_id_of(_IDS.decode(kept.input[place]), response_id, place) for place in places]
         places = places[ids.index(after) + 1 :] if after in ids else []
     limit = _limit(query.get("limit"))
-    page = [_listed(kept.input[place], response_id, place) for place in places[:limit]]
+    page = [listed(kept.input[place], response_id, place) for place in places[:limit]]
     return msgspec.json.encode(
         {
             "object": "list",
@@ -114,7 +126,7 @@ def _id_of(told: _Ids, response_id: str, index: int) -> str:
     return told.id or f"{prefix}_{response_id.removeprefix('resp_')}i{index:x}"
 
 
-def _listed(raw: msgspec.Raw, response_id: str, index: int) -> dict[str, Any]:
+def listed(raw: msgspec.Raw, response_id: str, index: int) -> dict[str, Any]:
     """The item with all that lists promise and requests may omit: type, status, id, texts as parts."""
     item: dict[str, Any] = {**_ITEM.decode(raw)}
     told = _IDS.decode(raw)

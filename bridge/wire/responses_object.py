@@ -92,7 +92,7 @@ class ResponseObject:
             error=None,
             incomplete_details={"reason": cut} if cut else None,
             completed_at=None if cut else self._now(),
-            usage=_usage(usage),
+            usage=usage_object(usage),
         )
 
     def failed(self, error: GatewayError, output: Sequence[bytes]) -> bytes:
@@ -130,7 +130,8 @@ def _failure_words(error: GatewayError) -> str:
     return f"{error.message} Please try again in {error.retry_after}s."
 
 
-def _usage(usage: TokenUsage) -> dict[str, Any]:
+def usage_object(usage: TokenUsage) -> dict[str, Any]:
+    """Tokens as Responses counts them."""
     return {
         "input_tokens": usage.input_tokens,
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},

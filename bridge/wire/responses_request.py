@@ -105,6 +105,8 @@ class Draft:
         self._limit = _limit(fields)
         self._choice = choice_at(fields.tool_choice, ("tool_choice",))
         self._items = _items(fields)
+        self.told: list[msgspec.Raw] = []
+        """All items the model is told, earlier ones first; known after `request()`."""
         references = [response_of_item(item.id or "") for _, item, _ in self._items if item.kind == "item_reference"]
         previous = [fields.previous_response_id] if fields.previous_response_id else []
         self.needs: tuple[str, ...] = tuple(dict.fromkeys(previous + references))
@@ -121,7 +123,8 @@ class Draft:
         fields = self._fields
         items = self._earlier(kept) + resolved(self._items, kept)
         at_most(MOST_MESSAGES, items, ("input",))
-        told = list(read_messages((item, at) for _, item, at in items))
+        self.told = [raw for raw, _, _ in items]
+        told = read_messages((item, at) for _, item, at in items)
         messages = (Message("system", fields.instructions), *told) if fields.instructions else tuple(told)
         if not messages:
             raise nothing_said([(item, at) for _, item, at in items])
@@ -141,7 +144,7 @@ class Draft:
             ids=of_fields(
                 user=fields.user, safety_identifier=fields.safety_identifier, prompt_cache_key=fields.prompt_cache_key
             ),
-            echo=_asked(fields, self._choice, [raw for raw, _, _ in items]),
+            echo=_asked(fields, self._choice, self.told),
         )
 
     def _earlier(self, kept: Mapping[str, Kept]) -> list[Read]:

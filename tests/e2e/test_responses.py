@@ -71,6 +71,42 @@ def test_a_streamed_reply_can_be_read_as_soon_as_it_ends(oai):
     assert oai.responses.retrieve(reply.id).output_text == "Hello from the other side"
 
 
+def test_a_stored_reply_is_streamed_again_from_any_event(oai):
+    events, reply = streamed(oai, model="org_auto", input=SAY.replace("size=4", "size=4 delay_ms=20"))
+    told = [event.to_dict() for event in oai.responses.create(**ASK, stream=True)]
+    again = oai.responses.retrieve(told[-1]["response"]["id"], stream=True)
+    assert [event.to_dict() for event in again] == told
+    rest = oai.responses.retrieve(reply.id, stream=True, starting_after=5)
+    assert [event.sequence_number for event in rest] == [event.sequence_number for event in events[6:]]
+    with pytest.raises(openai.BadRequestError, match="starting_after"):
+        oai.responses.retrieve(reply.id, extra_query={"stream": "true", "starting_after": "x"})
+
+
+def test_a_conversation_is_compacted_and_goes_on_from_its_summary(gateway, oai):
+    say = '[[sim: text="They greeted each other in Q8."]] Hello'
+    first = oai.responses.create(model="org_auto", input=say, instructions="Be brief.")
+    items = [{"role": "user", "content": "And again."}]
+    compacted = oai.responses.compact(model="org_auto", input=items, previous_response_id=first.id)
+    assert (compacted.object, [item.type for item in compacted.output]) == (
+        "response.compaction", ["message", "message", "compaction"],
+    )  # fmt: skip
+    assert [item.content[0].text for item in compacted.output[:2]] == [say, "And again."]
+    assert compacted.usage.total_tokens == compacted.usage.input_tokens + compacted.usage.output_tokens > 0
+    row = gateway.row(compacted._request_id)
+    assert (row["endpoint"], row["status"]) == ("/v1/responses/compact", "ok")
+    kept = [item.to_dict(warnings=False) for item in compacted.output[1:]]
+    oai.responses.create(model="org_auto", input=[*kept, {"role": "user", "content": "What was Q8?"}])
+    assert "They greeted each other in Q8." in asked_with(gateway, "What was Q8?")
+
+
+def test_what_cannot_be_compacted_is_refused(oai):
+    with pytest.raises(openai.BadRequestError) as caught:
+        oai.responses.compact(model="org_auto", previous_response_id="resp_none")
+    assert caught.value.code == "previous_response_not_found"
+    with pytest.raises(openai.BadRequestError, match="input"):
+        oai.responses.compact(model="org_auto")
+
+
 def test_a_conversation_goes_on_without_being_sent_again(gateway, oai):
     first = oai.responses.create(model="org_auto", input="the first question of Q7", instructions="Speak softly.")
     second = oai.responses.create(model="org_auto", input="the second question of Q7", previous_response_id=first.id)
@@ -160,7 +196,7 @@ def test_a_slash_at_the_end_is_accepted(gateway, path):
         ("GET", "/v1/responses/resp_unknown", 404),
         ("DELETE", "/v1/responses/resp_" + "0" * 32, 404),
         ("POST", "/v1/responses/resp_" + "0" * 32 + "/cancel", 404),
-        ("POST", "/v1/responses/compact", 404),
+        ("GET", "/v1/responses/compact", 405),
         ("GET", "/v1/responses/resp_1/unknown", 404),
     ],
 )

@@ -39,6 +39,15 @@ def test_abilities_are_told_in_a_shape_that_both_sdks_take(abilities):
     assert set(ModelCapabilities.model_fields) <= set(told["capabilities"])
 
 
+@pytest.mark.parametrize("abilities", [Abilities(), Abilities(vision=True, reasoning=True)])
+def test_abilities_do_not_contradict_themselves(abilities):
+    told = json.loads(models.one(ModelRecord("m", "M", 1767225600, 200_000, abilities)))["capabilities"]
+    for name, ability in told.items():
+        kinds = ability.get("types", {key: value for key, value in ability.items() if isinstance(value, dict)})
+        assert ability["supported"] or not any(kind["supported"] for kind in kinds.values()), name
+    assert told["structured_outputs"] == {"supported": True}
+
+
 def test_what_is_not_known_is_null():
     told = json.loads(models.one(RECORDS[0]))
     assert (told["max_input_tokens"], told["capabilities"]) == (None, None)

@@ -1,0 +1,89 @@
+"""A stored response is told again by the very events that told it."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+
+from bridge.chat.errors import InvalidRequest
+from bridge.chat.events import KeepAlive, TextDelta
+from bridge.chat.fold import fold
+from bridge.wire import responses_kept
+from bridge.wire.format import ReplyHead
+from bridge.wire.responses import FORMAT
+from bridge.wire.responses_replay import number_of, replay
+from tests.bridge.wire.strategies import good_turns
+from tests.bridge.wire.turns import CUSTOM, GOOD_TURNS, HEAD, STARTED, TURNS, finished, payloads
+
+
+def asked(**fields):
+    body = {"model": "qwen-max", "input": "Hi", **fields}
+    return FORMAT.parse(json.dumps(body).encode()).echo
+
+
+def streamed(events, **fields):
+    """What a stream told, and its record."""
+    encoder = FORMAT.encoder(
+        ReplyHead(HEAD.request_id, HEAD.model, HEAD.created, echo=asked(**fields), clock=lambda: 7)
+    )
+    told = b"".join(encoder.feed([event]) for event in events)
+    return told, responses_kept.unpack(responses_kept.pack(encoder.whole, [], encoder))
+
+
+@pytest.mark.parametrize("turn", GOOD_TURNS)
+def test_a_stream_is_told_again_byte_for_byte(turn):
+    told, kept = streamed(TURNS[turn], instructions="Be brief.\n", metadata={"a": "b"}, temperature=0.5)
+    assert b"".join(replay(kept)) == told
+
+
+def test_what_is_special_in_a_request_is_told_again_too():
+    tools = [{"type": "custom", "name": "patch"}]
+    told, kept = streamed(CUSTOM, tools=tools, include=["reasoning.encrypted_content"])
+    assert b"".join(replay(kept)) == told
+    told, kept = streamed(TURNS["thinking"], include=["reasoning.encrypted_content"])
+    assert b"".join(replay(kept)) == told
+
+
+@settings(deadline=None)
+@given(events=good_turns())
+def test_whatever_was_told_is_told_again(events):
+    told, kept = streamed(events)
+    assert b"".join(replay(kept)) == told
+
+
+def test_a_stream_goes_on_after_any_event():
+    pause = KeepAlive()
+    told, kept = streamed([pause, STARTED, pause, pause, TextDelta("Hel"), pause, TextDelta("lo"), pause, finished()])
+    events = payloads(told)
+    for after in range(-1, len(events) + 2):
+        assert payloads_of(replay(kept, after)) == events[after + 1 :]
+
+
+def payloads_of(pieces):
+    told = b"".join(pieces)
+    return payloads(told) if told else []
+
+
+def test_a_reply_that_was_not_streamed_has_one_delta():
+    whole = FORMAT.whole(HEAD, fold(TURNS["text"]))
+    kept = responses_kept.unpack(responses_kept.pack(whole, []))
+    events = payloads_of(replay(kept))
+    assert [event["delta"] for event in events if event["type"] == "response.output_text.delta"] == ["Hello, 世界!\n"]
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert events[-1]["response"] == json.loads(whole)
+
+
+def test_a_record_of_an_older_version_can_be_told_too():
+    whole = FORMAT.whole(HEAD, fold(TURNS["calls"]))
+    record = msgspec.json.encode({"response": msgspec.Raw(whole), "input": []})
+    assert payloads_of(replay(responses_kept.unpack(record)))[-1]["response"] == json.loads(whole)
+
+
+def test_the_number_to_go_on_from_is_a_number():
+    assert number_of({}) == -1
+    assert number_of({"starting_after": "41"}) == 41
+    for given_number in ("", "-1", "x", "1.5", "9" * 5000, "²"):
+        with pytest.raises(InvalidRequest) as caught:
+            number_of({"starting_after": given_number})
+        assert caught.value.param == ("starting_after",)
