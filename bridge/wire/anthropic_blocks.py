@@ -9,7 +9,7 @@ import msgspec
 
 from bridge.chat.request import Message, Role, ToolCall
 from bridge.wire.attached import Attached
-from bridge.wire.bodies import Flaw, Path, decode, text_at
+from bridge.wire.bodies import Flaw, Path, decode, json_type, text_at
 from bridge.wire.bounds import id_at, shown
 from bridge.wire.documents import File, read_file, titled
 from bridge.wire.parts import unpacked
@@ -149,7 +149,7 @@ def _call(block: Block, at: Path) -> ToolCall:
     if arguments in ("", "null"):
         arguments = "{}"
     if not arguments.startswith("{"):
-        raise Flaw("invalid_type", (*at, "input"), expected="an object", got="something else")
+        raise Flaw("invalid_type", (*at, "input"), expected="an object", got=json_type(arguments[:1].encode()))
     return ToolCall(call_id, name, arguments)
 
 

@@ -29,6 +29,7 @@ _ARTICLES = {
     "object": "an object",
 }
 
+_BEGINNINGS = {b'"': "a string", b"[": "an array", b"t": "a boolean", b"f": "a boolean"}
 
 Integral = int | float | None
 """A whole number as JSON may spell it: `10`, `10.0` or `1e1`. Read it with `integer_at`."""
@@ -77,7 +78,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, at: Path
     except msgspec.DecodeError as exc:
         raise Flaw("invalid_json", at, reason=f"{exc}.") from None
     except UnicodeDecodeError as exc:
-        raise not_utf8(exc, at) from None
+        raise not_utf8(_first_in(bytes(body)) or exc, at) from None
     except RecursionError:
         raise Flaw("invalid_json", at, reason="It is nested too deeply.") from None
 
@@ -118,6 +119,11 @@ def type_words(value: Any) -> str:
     return _ARTICLES.get({"list": "array", "dict": "object"}.get(name, name), "null")
 
 
+def json_type(json: bytes) -> str:
+    """The type of a JSON text by how it begins, with its article."""
+    return _BEGINNINGS.get(json[:1], "a number")
+
+
 def is_absent(raw: msgspec.Raw) -> bool:
     """The field is not there, or null."""
     return bytes(raw) in (b"", b"null")
@@ -134,8 +140,17 @@ def schema_at(raw: msgspec.Raw, path: Path) -> bytes:
     if schema in (b"", b"null"):
         return b""
     if not schema.startswith(b"{"):
-        raise Flaw("invalid_type", path, expected="an object", got="something else")
+        raise Flaw("invalid_type", path, expected="an object", got=json_type(schema))
     return schema
+
+
+def _first_in(body: bytes) -> UnicodeDecodeError | None:
+    """Where the text stops being one: what the decoder says is counted from the beginning of some string."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as exc:
+        return exc
+    return None
 
 
 def _decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:

@@ -217,12 +217,12 @@ def _items(fields: _Body) -> list[Read]:
 
 def _offer(fields: _Body, choice: Any) -> Offer:
     tools = read_tools(fields.tools, nested=False)
-    if isinstance(choice, dict) and choice.get("type") not in CHOICES:
+    if isinstance(choice, dict) and text_at(choice.get("type"), ("tool_choice", "type")) not in CHOICES:
         choice = None  # a hosted tool, which does not exist here: it is left out, as in the list
     return read_choice(choice, bool(fields.tools), tools)
 
 
-CHOICES = ("function", "custom", "allowed_tools", "auto", "none", "required", "any", None)
+CHOICES = ("function", "custom", "allowed_tools", "auto", "none", "required", "any")
 """Types of a tool choice that can be met."""
 
 

@@ -283,7 +283,7 @@ def test_pitfall_27_a_wrong_field_is_400_and_the_message_begins_with_its_path(fi
         ({"role": "assistant", "content": [{"type": "tool_use", "name": "a"}]}, "content.0.id: Field required"),
         (
             {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "b", "input": "{}"}]},
-            "content.0.input: Input should be an object, not something else",
+            "content.0.input: Input should be an object, not a string",
         ),
     ],
 )
