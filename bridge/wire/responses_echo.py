@@ -19,7 +19,6 @@ LARGE = ("instructions", "tools", "text", "reasoning")
 MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
 LABELS = ("user", "safety_identifier", "prompt_cache_key")
 INTEGERS = ("max_output_tokens", "max_tool_calls", "top_logprobs")
-OBJECTS = ("text", "reasoning")
 LONGEST_LABEL = 512
 """Characters of `user` and its like. OpenAI takes 64; those of other gateways are longer."""
 
@@ -28,9 +27,10 @@ TIERS = ("auto", "default", "flex", "scale", "priority", "fast", "standard")
 
 _METADATA = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _VALUE = msgspec.json.Decoder(str)
-_TOOL = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _GROUP = msgspec.json.Decoder(list[msgspec.Raw])
 _NULL, _TRUE = msgspec.Raw(b"null"), msgspec.Raw(b"true")
+_PLAIN = msgspec.Raw(b'{"type":"text"}')
 
 
 def label_at(value: str | None, path: Path) -> str | None:
@@ -76,12 +76,12 @@ def _tools_told(items: tuple[bytes, ...]) -> list[msgspec.Raw]:
 
 
 def _tool_told(item: bytes) -> bytes:
-    tool = _TOOL.decode(item)
+    tool = _OBJECT.decode(item)
     kind = bytes(tool.get("type", b'"function"'))
     if kind == b'"function"':
         inner = tool.pop("function", None)  # the spelling of Chat Completions
         if inner is not None and bytes(inner).startswith(b"{"):
-            tool |= _TOOL.decode(inner)
+            tool |= _OBJECT.decode(inner)
         tool["type"] = msgspec.Raw(kind)
         if bytes(tool.get("strict", _NULL)) == b"null":
             tool["strict"] = _TRUE
@@ -112,7 +112,8 @@ def told_again(fields: Any, choice: Any) -> dict[str, Any]:
         "background": None,  # it is answered at once
         **{name: label_at(getattr(fields, name), (name,)) for name in LABELS},
         **{name: integer_at(getattr(fields, name), (name,)) for name in INTEGERS},
-        **{name: _object_told(getattr(fields, name)) for name in OBJECTS},
+        "text": _text_told(fields.text),
+        "reasoning": None if is_absent(fields.reasoning) else _with(DEFAULTS["reasoning"], fields.reasoning),
     }
     if checked["service_tier"] == "auto":
         checked["service_tier"] = None
@@ -120,8 +121,23 @@ def told_again(fields: Any, choice: Any) -> dict[str, Any]:
     return bounded_echo({name: value for name, value in given.items() if value is not None})
 
 
-def _object_told(raw: msgspec.Raw) -> msgspec.Raw | None:
-    return None if is_absent(raw) else one_line(raw)
+def _text_told(raw: msgspec.Raw) -> msgspec.Raw | None:
+    """The format of the reply with every field that OpenAI puts into it."""
+    if is_absent(raw):
+        return None
+    told = _OBJECT.decode(raw)
+    form = told.get("format", _NULL)
+    if bytes(form) == b"null":
+        told["format"] = _PLAIN
+    elif bytes(_OBJECT.decode(form).get("type", b"")) == b'"json_schema"':
+        told["format"] = _with({"description": None, "strict": False}, form)
+    return one_line(msgspec.Raw(msgspec.json.encode(told)))
+
+
+def _with(defaults: dict[str, Any], raw: msgspec.Raw) -> msgspec.Raw:
+    """The object, with what it lacks."""
+    given = {name: value for name, value in _OBJECT.decode(raw).items() if bytes(value) != b"null"}
+    return one_line(msgspec.Raw(msgspec.json.encode(defaults | given)))
 
 
 def bounded_echo(told: dict[str, Any]) -> dict[str, Any]:

@@ -55,9 +55,11 @@ def message(id_: str, status: Status, *texts: str) -> Item:
 
 def reasoning(id_: str, status: Status, *texts: str, sealed: bool = False) -> Item:
     """Reasoning. `sealed`: the client wants something opaque to send back, though nobody needs it here."""
-    content = base64.b64encode(id_.encode()).decode() if sealed and texts else None
     summary = [summary_part(text) for text in texts]
-    return {"id": id_, "type": "reasoning", "status": status, "summary": summary, "encrypted_content": content}
+    item = {"id": id_, "type": "reasoning", "status": status, "summary": summary}
+    if sealed and texts:
+        item["encrypted_content"] = base64.b64encode(id_.encode()).decode()
+    return item
 
 
 def compaction(id_: str, summary: str) -> Item:

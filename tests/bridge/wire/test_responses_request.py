@@ -323,6 +323,22 @@ def test_a_tool_choice_is_told_again_flat(choice, told):
     assert told_by(parse(tools=[LOOK], tool_choice=choice))["tool_choice"] == told
 
 
+@pytest.mark.parametrize(
+    ("field", "given", "told"),
+    [
+        ("text", {}, {"format": {"type": "text"}}),
+        ("text", {"format": None, "verbosity": "low"}, {"format": {"type": "text"}, "verbosity": "low"}),
+        ("text", {"format": {"type": "json_schema", "name": "n", "schema": SCHEMA}},
+         {"format": {"type": "json_schema", "name": "n", "schema": SCHEMA, "description": None, "strict": False}}),
+        ("reasoning", {"effort": "low"}, {"effort": "low", "summary": None}),
+        ("reasoning", {}, {"effort": None, "summary": None}),
+        ("service_tier", "auto", "default"),
+    ],
+)  # fmt: skip
+def test_what_is_told_again_has_every_field(field, given, told):
+    assert told_by(parse(**{field: given}))[field] == told
+
+
 def test_what_is_too_large_is_not_repeated_in_every_event():
     large = "x" * (1 << 20)
     told = told_by(parse(instructions=large, tools=[LOOK], metadata={"a": "b"}))
