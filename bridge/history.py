@@ -8,10 +8,12 @@ from typing import cast
 import msgspec
 
 from bridge.chat.request import ChatRequest, Message, Role, ToolCall
-from sessions_store.fingerprint import LooseFingerprint, StrictFingerprint, tools_digest
+from sessions_store.fingerprint import Digests, LooseFingerprint, StrictFingerprint, tools_digest
 from sessions_store.store import Knowledge
 
 Fingerprint = LooseFingerprint | StrictFingerprint
+SHORTEST_ID = 16
+"""Ids of our calls are longer: shorter ones were made up by the client, and prove nothing."""
 
 
 class Kept(msgspec.Struct, frozen=True, gc=False):
@@ -37,6 +39,7 @@ class History:
         self._prefix = prefix
         self._new = new
         self._tools: str | None = None
+        self._digests = Digests()
         self._loose: LooseFingerprint | None = None  # of the prefix
         self._strict: StrictFingerprint | None = None
 
@@ -54,14 +57,16 @@ class History:
         if self.proven:
             yield self._loosely().hexdigest()
             return
-        if any(message.tool_calls for message in reversed(self._prefix)):
+        calls = [call for message in self._prefix if message.tool_calls for call in message.tool_calls]
+        if any(len(call.id) >= SHORTEST_ID for call in calls):
             yield self._loosely().hexdigest()
-        if self._is_to_the_letter:
-            yield self._strictly().hexdigest()
-            if self._extras():  # what a session has not been told at all is told when it goes on
-                untold = StrictFingerprint(self._caller_id, self._request.ids.said)
-                _feed(untold, self._prefix)
-                yield untold.hexdigest()
+        if not self._is_to_the_letter:
+            return
+        yield self._strictly().hexdigest()
+        if self._extras() and not calls:  # what a session has not been told at all is told when it goes on
+            untold = StrictFingerprint(self._caller_id, self._request.ids.said, digests=self._digests)
+            _feed(untold, self._prefix)
+            yield untold.hexdigest()
 
     def untold(self, knows: Knowledge) -> list[Message]:
         """What agents have changed in the prefix since the session was told of it."""
@@ -111,7 +116,7 @@ class History:
 
     def _loosely(self) -> LooseFingerprint:
         if self._loose is None:
-            self._loose = LooseFingerprint(self._caller_id, self._request.ids.said)
+            self._loose = LooseFingerprint(self._caller_id, self._request.ids.said, self._digests)
             _feed(self._loose, self._prefix)
         return self._loose
 
@@ -122,7 +127,7 @@ class History:
         return self._strict
 
     def _new_strict(self) -> StrictFingerprint:
-        return StrictFingerprint(self._caller_id, self._request.ids.said, self._extras())
+        return StrictFingerprint(self._caller_id, self._request.ids.said, self._extras(), self._digests)
 
     def _extras(self) -> bytes:
         """What the prompts of this conversation say beside its messages."""

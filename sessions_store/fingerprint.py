@@ -28,14 +28,43 @@ from typing import NamedTuple
 
 from sessions_store import volatile
 
-_WHITE = b" \t\n\r\x0b\x0c"
 _LARGEST_REMEMBERED = 1 << 20  # characters of all tools of a request: what is larger is not kept in memory
 MOST_CHANGING = 512
 """Pieces that change in a conversation; one with more is not kept."""
 _DIGEST = 8  # characters of one of them
+_LONG = 1024  # characters of a text
 
 Call = tuple[str, str, str]
 """Id, name and arguments of an assistant's call."""
+
+
+class Digests:
+    """What stands for the texts of one request; long ones are read once for all of its fingerprints."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[str, bytes, bytes]] = {}  # the text is held, so that no other one gets its id
+
+    def of(self, text: str) -> bytes:
+        """Without the white space around it."""
+        return _part(text.strip()) if len(text) < _LONG else self._read(text)[1]
+
+    def exactly(self, text: str) -> bytes:
+        """To the letter."""
+        if len(text) < _LONG:
+            return _part(text)
+        _, inside, around = self._read(text)
+        return inside + around
+
+    def _read(self, text: str) -> tuple[str, bytes, bytes]:
+        known = self._known.get(id(text))
+        if known is None:
+            inside, begin = text.strip(), len(text) - len(text.lstrip())
+            digest = blake2b(inside.encode("utf-8", "surrogatepass"), digest_size=32).digest()
+            around = _part(text[:begin]) + _part(text[begin + len(inside) :])
+            known = self._known[id(text)] = (text, b"#" + digest, around)
+        return known
 
 
 class StrictFingerprint:
@@ -44,13 +73,16 @@ class StrictFingerprint:
     `hexdigest()` may be read at any point and feeding may go on after it.
     """
 
-    __slots__ = ("_hash",)
+    __slots__ = ("_digests", "_hash")
 
-    def __init__(self, api_key_id: int, ids: Iterable[str] = (), extras: bytes = b"") -> None:
+    def __init__(
+        self, api_key_id: int, ids: Iterable[str] = (), extras: bytes = b"", digests: Digests | None = None
+    ) -> None:
         """`ids` are those by which the client calls itself and its conversation."""
+        self._digests = digests or Digests()
         self._hash = blake2b(b"%d %d:" % (api_key_id, len(extras)), digest_size=24, person=b"lgw-session-s")
         self._hash.update(extras)
-        _add(self._hash, ids)
+        self._hash.update(b"".join(map(_part, ids)))
 
     def feed(
         self,
@@ -62,13 +94,12 @@ class StrictFingerprint:
         images: Sequence[str] = (),
     ) -> StrictFingerprint:
         """Add one message. White space around what the assistant said is lost on the way to clients and back."""
-        # A lone surrogate is legal in JSON and must not end a turn.
-        data = (text.strip() if role == "assistant" else text).encode("utf-8", "surrogatepass")
+        data = self._digests.of(text) if role == "assistant" else self._digests.exactly(text)
         parts = [part for call in calls for part in call] if calls else []
-        self._hash.update(b"%b %d %d %d %d:" % (role.encode(), len(data), is_error, len(parts), len(images)))
-        self._hash.update(data)
+        head = b"%b %d %d %d:%b" % (role.encode(), is_error, len(parts), len(images), data)
         if parts or images or call_id:
-            _add(self._hash, (call_id, *parts, *images))
+            head += b"".join(map(_part, (call_id, *parts, *images)))
+        self._hash.update(head)
         return self
 
     def hexdigest(self) -> str:
@@ -96,12 +127,13 @@ class LooseFingerprint:
     `hexdigest()` may be read at any point and feeding may go on after it.
     """
 
-    __slots__ = ("_calls", "_hash", "_images", "_role", "_texts", "_user_spoke", "changing")
+    __slots__ = ("_calls", "_digests", "_hash", "_images", "_role", "_texts", "_user_spoke", "changing")
 
-    def __init__(self, api_key_id: int, ids: Iterable[str] = ()) -> None:
+    def __init__(self, api_key_id: int, ids: Iterable[str] = (), digests: Digests | None = None) -> None:
         """`ids` are those by which the client calls itself and its conversation."""
+        self._digests = digests or Digests()
         self._hash = blake2b(b"%d:" % api_key_id, digest_size=24, person=b"lgw-session-l")
-        _add(self._hash, ids)
+        self._hash.update(b"".join(map(_part, ids)))
         self.changing: list[Changing] = []
         self._role = ""  # of the turn that may go on with the next message
         self._texts: list[str] = []
@@ -127,7 +159,7 @@ class LooseFingerprint:
             text = self._spoken(role, text, call_id)
             if role == "tool":
                 role = f"tool {len(call_id)}:{call_id} {is_error:d}"
-            elif not text and not images:
+            elif not images and not text.strip():
                 return self  # nothing but reminders
             self._user_spoke = True
         if role != self._role:
@@ -166,15 +198,18 @@ class LooseFingerprint:
         """Add the turn that is open. Counts and lengths go first, so that no text can imitate a border."""
         if not self._role:
             return
-        text = self._texts[0] if len(self._texts) == 1 else "\n".join(self._texts)
-        data = text.encode("utf-8", "surrogatepass")
-        if self._role == "assistant":
-            data = data.translate(None, _WHITE)
-        head = f"{self._role} {len(data)} {len(self._calls)} {len(self._images)}:"
-        digest.update(head.encode("utf-8", "surrogatepass"))
-        digest.update(data)
+        head = f"{self._role} {len(self._calls)} {len(self._images)}:".encode("utf-8", "surrogatepass") + self._said()
         if self._calls or self._images:
-            _add(digest, (*(part for call in self._calls for part in call[:2]), *self._images))
+            head += b"".join(map(_part, (*(part for call in self._calls for part in call[:2]), *self._images)))
+        digest.update(head)
+
+    def _said(self) -> bytes:
+        texts = self._texts
+        if self._role == "assistant":
+            return self._digests.of("".join("".join(texts).split()))
+        if self._role == "system":
+            return self._digests.exactly("\n".join(texts) if len(texts) > 1 else texts[0])
+        return self._digests.of("\n".join(each.strip() for each in texts) if len(texts) > 1 else texts[0])
 
     def hexdigest(self) -> str:
         """48 hexadecimal digits."""
@@ -196,12 +231,11 @@ class LooseFingerprint:
         return [each for digest, each in new.items() if digest not in known]
 
 
-def _add(digest: blake2b, parts: Iterable[str]) -> None:
-    """Each with its length, so that none can be shifted into the next."""
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(b"%d:" % len(data))
-        digest.update(data)
+def _part(text: str) -> bytes:
+    """With its length, so that it cannot be shifted into the next."""
+    # A lone surrogate is legal in JSON and must not end a turn.
+    data = text.encode("utf-8", "surrogatepass")
+    return b"%d:%b" % (len(data), data)
 
 
 def tools_digest(tools: tuple[tuple[str | bytes, ...], ...]) -> bytes:

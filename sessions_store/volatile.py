@@ -44,11 +44,11 @@ Lasting = tuple[str, tuple[str, ...]]
 
 
 def spoken(text: str) -> Lasting:
-    """A user's or a tool's text without reminders and the white space around it; the reminders."""
+    """A user's or a tool's text without reminders and the white space around them; the reminders."""
     if "\r" in text:
         text = text.replace("\r\n", "\n")
     if _OPEN not in text:
-        return text.strip(), ()
+        return text, ()
     kept, reminders = _without_reminders(text)
     return kept.strip(), tuple(reminders)
 

@@ -201,7 +201,9 @@ def test_a_prefill_comes_back_as_one_with_its_answer(gateway):
 
 
 def test_calls_in_the_old_form_go_on_to_the_letter(gateway):
-    functions = [{"name": "clock", "description": "Tells the time.", "parameters": {"type": "object", "properties": {}}}]
+    functions = [
+        {"name": "clock", "description": "Tells the time.", "parameters": {"type": "object", "properties": {}}}
+    ]
     steps = plan({"say": "I look.", **call("clock")}, {"say": "It is noon."}) + " in the old form"
     talk = [user(steps)]
     message = gateway.ask(OPENAI, talk, functions=functions).json()["choices"][0]["message"]

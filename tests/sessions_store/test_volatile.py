@@ -6,7 +6,7 @@ from sessions_store import volatile
 
 
 def spoken(text):
-    return volatile.spoken(text)[0]
+    return volatile.spoken(text)[0].strip()
 
 
 def lasting(text):

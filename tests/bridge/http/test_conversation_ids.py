@@ -1,0 +1,30 @@
+"""Headers by which agents name their conversations."""
+
+import pytest
+
+from bridge.chat.request import ClientIds
+from bridge.http.conversation_ids import HEADERS, identified
+from tests.bridge.chats import request
+
+UUID = b"3f2b8c1e-5d47-4a96-b0de-7c1f9e8a2d11"
+PROGRAMS = {"claude-code": b"claude-cli/2.1", "codex": b"codex_cli_rs/0.169", "opencode": b"opencode/1.18"}
+
+
+@pytest.mark.parametrize(("name", "agent"), HEADERS.items())
+def test_the_agents_own_header_proves_the_conversation(name, agent):
+    headers = {name: UUID, b"user-agent": PROGRAMS[agent.value]}
+    said = (f"{name.decode()} {UUID.decode()}",)
+    assert identified(request("Hi"), headers).ids == ClientIds(said, proven=True)
+    for other in ({**headers, b"user-agent": b"curl/8"}, {name: UUID}):
+        assert identified(request("Hi"), other).ids == ClientIds(said)
+    assert not identified(request("Hi"), {**headers, name: b"main"}).ids.proven
+
+
+def test_ids_of_headers_join_those_of_the_body():
+    of_body = request("Hi", ids=ClientIds(("user a",), proven=True))
+    assert identified(of_body, {b"x-session-id": b"b"}).ids == ClientIds(("user a", "x-session-id b"), proven=True)
+
+
+def test_without_such_headers_the_request_stays_as_it_is():
+    asked = request("Hi")
+    assert identified(asked, {b"user-agent": b"codex"}) is asked
