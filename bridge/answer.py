@@ -19,6 +19,7 @@ from bridge.chat.events import (
     TextDelta,
     ThinkingDelta,
     TokenUsage,
+    ToolCallDelta,
     ToolCallStarted,
 )
 from bridge.chat.request import ChatRequest
@@ -39,7 +40,8 @@ from bridge.record import TurnRecord
 from bridge.teller import Batch, Stopwatch, Teller
 
 CALL_IDS = {"openai": "call_", "anthropic": "toolu_"}
-_TEXT_ONLY, _ALL_THOUGHTS = ReadOptions(), ReadOptions(thinking=True)
+_PLAIN = tuple(tuple(ReadOptions(stream=stream, thinking=each) for each in (False, True)) for stream in (False, True))
+"""Options of readers that look for no calls and no JSON, by whether the client streams and wants the reasoning."""
 SEEN = (TextDelta, ThinkingDelta, ToolCallStarted)
 
 
@@ -79,6 +81,7 @@ class Answer:
         self._instance = lease.instance
         self._cutter = _cutter(task.request)
         self._cut_text: list[str] = []  # what the cutter let through
+        self._cut_calls: list[str] = []  # names and arguments
         self._started = False
         self._held_since: int | None = None  # milliseconds: when what comes began to be held back
         self._estimated = 0  # tokens of the request
@@ -125,8 +128,10 @@ class Answer:
         request, plan, offer = self._request, self._plan, None
         prefix, new_id = CALL_IDS[request.provider], self._services.new_id
         muted = not plan.emulates and plan.shown is None and bool(self._conversation.knows.tools)
-        if not request.tools and plan.shown is None and not muted:
-            return Reader(_ALL_THOUGHTS if plan.thinking else _TEXT_ONLY, new_id, self._conversation.nonce)
+        prefilled = request.messages[-1].role == "assistant"  # then the reply is only the rest of it
+        schema = b"" if prefilled else request.reply_schema
+        if not request.tools and plan.shown is None and not muted and not schema:
+            return Reader(_PLAIN[request.stream][plan.thinking], new_id, self._conversation.nonce)
         if plan.emulates:
             offer = Offer(
                 tools=request.tools,
@@ -145,6 +150,8 @@ class Answer:
             forced=request.forced_tool if plan.shown else None,
             parallel=request.parallel_tool_calls,
             forced_id=f"{prefix}fallback_0",
+            schema=schema,
+            stream=request.stream,
         )
         return Reader(options, lambda: prefix + new_id()[:24], self._conversation.nonce)
 
@@ -166,11 +173,18 @@ class Answer:
         turn.overflow = task.cancel if task else None
         try:
             batch = await self._follow(turn)
-            if self._reader.has_strayed or (turn.end is not None and turn.end.error is None):
-                batch += self._cut(self._reader.end())
+            ended = self._reader.has_strayed or (turn.end is not None and turn.end.error is None)
+            if ended and self._cut_reason is None:
+                last = self._reader.end()
+                if self._reader.taken_back:
+                    self._take_back(batch)
+                batch += self._cut(last)
                 if self._reader.correction and self._is_whole(turn):
                     await self._teller.tell(batch)
                     return self._correction(ask, turn)
+                if self._reader.correction:  # there is nobody to ask
+                    self._reader.again()
+                    batch += self._cut(self._reader.settle())
             await self._end(turn, batch)
         finally:
             self._leave(turn)
@@ -209,7 +223,10 @@ class Answer:
 
     def _take(self, pieces: list[Piece]) -> Batch:
         """What came, as it may be told."""
-        batch = self._cut(self._reader.feed(pieces))
+        events = self._reader.feed(pieces)
+        if self._reader.taken_back:
+            self._take_back([])
+        batch = self._cut(events)
         if not batch:
             return self._sign_of_life()
         self._held_since = None
@@ -227,6 +244,14 @@ class Answer:
         self._held_since = now
         return [KeepAlive()]
 
+    def _take_back(self, batch: Batch) -> None:
+        """The text so far is void, also what of it is still to be told."""
+        self._reader.taken_back = False
+        self._teller.take_back()
+        batch[:] = [event for event in batch if type(event) is not TextDelta]
+        self._cutter = _cutter(self._request)
+        self._cut_text.clear()
+
     def _cut(self, events: Batch) -> Batch:
         """Without what is beyond the limits of the request."""
         if self._cutter is None:
@@ -235,7 +260,13 @@ class Answer:
         for event in events:
             if not isinstance(event, TextDelta):
                 batch += [] if isinstance(event, KeepAlive) else self._rest()
+                if self._cutter.reason:
+                    break
                 batch.append(event)
+                if isinstance(event, ToolCallStarted):
+                    self._cut_calls.append(event.name)
+                elif isinstance(event, ToolCallDelta):
+                    self._cut_calls.append(event.text)
             elif text := self._cutter.feed(event.text):
                 self._cut_text.append(text)
                 batch.append(TextDelta(text))
@@ -345,9 +376,9 @@ class Answer:
     def _count(self, logged: LoggedUsage | None) -> TokenUsage:
         """The service's own figures, else calibrated estimates."""
         record, calibration, reader = self._record, self._services.calibration, self._reader
-        said = reader.text if self._cutter is None else "".join(self._cut_text)
+        said = estimate(reader.text if self._cutter is None else "".join(self._cut_text))
         thoughts = estimate(reader.thoughts)
-        guess = estimate(said) + thoughts + (estimate(reader.arguments) if reader.calls else 0)
+        guess = said + thoughts + self._estimated_calls()
         if logged is not None:
             calibration.input.learn(self._estimated, logged.prompt_tokens)
             calibration.output.learn(guess, logged.completion_tokens)
@@ -356,11 +387,20 @@ class Answer:
             record.completion_tokens = sum(each.completion_tokens for each in spent)
             record.usage_source = "upstream"
         else:
-            limit = self._request.max_tokens
-            tokens = calibration.output.apply(guess)
-            record.completion_tokens = tokens if limit is None else min(tokens, limit)
+            record.completion_tokens = calibration.output.apply(guess)
+            if (limit := self._request.max_tokens) is not None:  # it has cut the text, and nothing else
+                record.completion_tokens -= max(0, calibration.output.apply(said) - limit)
         told = min(thoughts, record.completion_tokens) if self._plan.thinking else 0
         return TokenUsage(record.prompt_tokens, record.completion_tokens, record.usage_source, told)
+
+    def _estimated_calls(self) -> int:
+        """Tokens of calls that were told, with what they were given."""
+        reader = self._reader
+        if not reader.calls:
+            return 0
+        if self._cutter is not None:
+            return estimate("".join(self._cut_calls))
+        return estimate("".join([*(name for _, name in reader.calls), reader.arguments]))
 
 
 def _cutter(request: ChatRequest) -> Cutter | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from bridge.chat.events import ChatEvent
+from bridge.chat.events import ChatEvent, TextDelta
 
 Batch = list[ChatEvent]
 Emit = Callable[[Batch], Awaitable[None]]
@@ -40,6 +40,10 @@ class Teller:
         elif batch:
             self.begun = True
             await self._emit(batch)
+
+    def take_back(self) -> None:
+        """Text of a reply that is told whole is void; what was streamed cannot be taken back."""
+        self._whole = [event for event in self._whole if type(event) is not TextDelta]
 
     def end(self, batch: Batch) -> Awaitable[None]:
         """Tell what is left, with the ending."""

@@ -127,5 +127,11 @@ class ServiceCall(msgspec.Struct, frozen=True):
     """Who runs it, where that was settled otherwise: the service was let, or asks whoever is connected to it."""
 
 
-Piece = TextDelta | ThinkingDelta | ServiceCall | KeepAlive
+class Overwritten(msgspec.Struct, frozen=True, gc=False):
+    """The service replaces all the text so far by this one, which is no continuation of it."""
+
+    text: str
+
+
+Piece = TextDelta | ThinkingDelta | ServiceCall | KeepAlive | Overwritten
 """What the connection puts on a turn's list."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from bridge.chat.errors import ConnectionLost, GatewayError, SlowClient, UpstreamFailed, UpstreamTimeout
-from bridge.chat.events import KeepAlive, Piece, ServiceCall, TextDelta, ThinkingDelta
+from bridge.chat.events import KeepAlive, Overwritten, Piece, ServiceCall, TextDelta, ThinkingDelta
 from bridge.lingma.firewall import Decision
 from bridge.lingma.pulse import Pulse
 
@@ -39,7 +39,7 @@ class TurnLimits(msgspec.Struct, frozen=True):
 class Turn:
     """A list and one Future: pushing never waits, and what has queued up is drained in one go.
 
-    `end` is set exactly once; what comes after it is ignored (F12, F13). `text` holds all that was said.
+    `end` is set exactly once; what comes after it is ignored (F12, F13). `text` holds all that was said and stands.
     """
 
     def __init__(self, request_id: str, session_id: str, limits: TurnLimits, pulse: Pulse) -> None:
@@ -57,7 +57,8 @@ class Turn:
         self._said: list[str] = []
         self._unread = self._read_bytes = 0  # as they are sent, about
         self._behind = min(BEHIND, limits.buffer_bytes)
-        self._told = False
+        self._read = 0  # how many of what was said have been drained
+        self._replaced = False  # a new text is on the list
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._signed_at = self._loop.time()
@@ -96,17 +97,24 @@ class Turn:
         self._put(call)
 
     def replace(self, text: str) -> None:
-        """`overwrite` (9.6). What a stream has said cannot be unsaid: a new text that goes on from the old one is
-        continued, one that does not is told from its start, on a line of its own.
+        """`overwrite` (9.6). A text that goes on from the old one is continued. What nobody has read yet gives way to
+        it; whoever has read some of the old one gets the new one as such.
         """
         said = self.text
         if text.startswith(said):
             return self.push(text[len(said) :])
-        if not self._told:  # nobody has read a word of it yet
-            self._pieces, self._said = [piece for piece in self._pieces if type(piece) is not TextDelta], []
-            self._unread = sum(map(_weight, self._pieces))
-            return self.push(text)
-        return self.push(f"\n\n{text}")
+        if self.end is not None:
+            return None
+        read = "".join(self._said[: self._read])
+        self._pieces = [piece for piece in self._pieces if not isinstance(piece, (TextDelta, Overwritten))]
+        self._unread = sum(map(_weight, self._pieces))
+        if text.startswith(read) and not self._replaced:
+            self._said = [read] if read else []
+            self._read = len(self._said)
+            return self.push(text[len(read) :])
+        self._said, self._read, self._replaced = [text], 0, True
+        self._heard_at = self._loop.time()
+        return self._put(Overwritten(text))
 
     def finish(self, session_id: str, full_answer: str) -> None:
         """The good ending. The whole answer counts only when nothing was streamed."""
@@ -128,7 +136,8 @@ class Turn:
             self._waiter = self._loop.create_future()
             await self._waiter
         pieces, self._pieces = self._pieces, []
-        self._told = bool(self._said)
+        self._read = len(self._said)
+        self._replaced = False
         self._read_bytes += self._unread
         self._unread = 0
         if self._read_bytes > MOST_BYTES:
@@ -197,7 +206,7 @@ class Turn:
 def _weight(piece: Piece) -> int:
     """Bytes a piece takes when it is sent, about."""
     match piece:
-        case TextDelta() | ThinkingDelta():
+        case TextDelta() | ThinkingDelta() | Overwritten():
             return PIECE_BYTES + len(piece.text.encode("utf-8", "replace"))
         case ServiceCall():
             return PIECE_BYTES + len(piece.input) + len(piece.result)

@@ -150,3 +150,11 @@ def invalid_call(flawed: FlawedCall, nonce: str) -> str:
         "Reply again now with the corrected call only, complete and without explanation:\n"
         f'<call:{nonce}>{{"name":"{name}","arguments":{{...}}}}</call:{nonce}>'
     )
+
+
+def invalid_reply(reason: str) -> str:
+    """Asked once more in the same session, when the reply had to be JSON and is not, or not the right one."""
+    return (
+        f"Your last reply is not the JSON that was asked for: {reason}\n\n"
+        "Reply again now with the whole JSON only, corrected, without explanation and without a code fence."
+    )

@@ -56,12 +56,15 @@ class Emulation:
         self._holding = offer.choice.must_call
         self._corrected = False
         self._unwanted = False  # a call is read that was not asked for
+        self._asked = False  # for calls; else something else was corrected
         self._deaf = False  # what else comes in this attempt is not wanted
         self._flaw: Flawed | None = None
         self._call: tuple[Tool, list[str]] | None = None
         self._call_at: int | None = None  # where it begins in what is pending; None when it was told
         self._refusal: list[ReplyEvent] = []  # the text of an attempt that owed a call
         self._kept = 0  # how much of what is pending came before the correction
+        self._kept_calls = 0
+        self._kept_outcomes: Counter[str] = Counter()
 
     @property
     def has_strayed(self) -> bool:
@@ -109,7 +112,22 @@ class Emulation:
         self.in_call = False
         if self._flaw is None:
             self._refusal, self._pending = self._pending, []
-        self._kept = len(self._pending)
+        self._kept, self._kept_calls, self._kept_outcomes = len(self._pending), self.calls, self.outcomes.copy()
+
+    def forget(self) -> None:
+        """What came in this attempt is void, and nothing of it was told."""
+        self._parser = self._new_parser()
+        del self._pending[self._kept :]
+        self.calls, self.outcomes = self._kept_calls, self._kept_outcomes.copy()
+        self._call = self._call_at = None
+        self._flaw = self._flaw if self._corrected else None
+        self._deaf = self._unwanted = self.in_call = False
+        self._holding = self._asked or self._offer.choice.must_call
+
+    def restart(self) -> None:
+        """Something else than calls is being corrected: of calls nothing is any more."""
+        self.forget()
+        self._corrected = True
 
     # -- one piece ------------------------------------------------------------------------------------------------
 
@@ -166,7 +184,7 @@ class Emulation:
         if not judged.judged:
             self.outcomes["unjudged"] += 1
         if not judged.flaw:
-            self.outcomes["repaired" if self._corrected else "parsed"] += 1
+            self.outcomes["repaired" if self._asked else "parsed"] += 1
         elif self._call_at is not None and not self._corrected:
             self._take_back(self._call_at, judged.flaw)
             return
@@ -209,7 +227,7 @@ class Emulation:
                 self._make_do()
             else:
                 self._correct(missing_call(self._offer.choice, self._offer.nonce))
-        elif self._corrected and not self.calls:
+        elif self._asked and not self.calls:
             self._make_do()
 
     def _mending(self, flaw: Flawed) -> str:
@@ -231,7 +249,7 @@ class Emulation:
             self._pending = [TextDelta(source)] if source else []
 
     def _correct(self, text: str) -> None:
-        self.correction = text
+        self.correction, self._asked = text, True
         self.outcomes["retried"] += 1
 
     def _fall_back(self) -> bool:

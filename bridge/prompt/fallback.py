@@ -52,6 +52,14 @@ class ForcedAnswer:
         self.calls, self.outcomes = 1, {"parsed": 1}
         return [*whole_call(tool, arguments, self._call_id)]
 
+    def forget(self) -> None:
+        """What came is void."""
+        if self._held is not None:
+            self._held.clear()
+
+    def restart(self) -> None:
+        """The answer was held back no longer, or there is none to correct."""
+
     def again(self) -> None:
         """There is no second attempt."""
 

@@ -20,8 +20,13 @@ class MutedCalls:
 
     def __init__(self, mark: str) -> None:
         self.outcomes: dict[str, int] = {}
+        self._mark = mark
         self._marks = Marks(mark)
-        self._parser = CallParser(mark, (), str, Reading(guesses=False, headings=headings(mark)))
+        self.forget()
+
+    def forget(self) -> None:
+        """What came is void."""
+        self._parser = CallParser(self._mark, (), str, Reading(guesses=False, headings=headings(self._mark)))
         self._left_out = ""
         self._told = False
 
@@ -45,6 +50,10 @@ class MutedCalls:
         if self._left_out and not self._told:
             told.append(TextDelta(self._left_out))
         return told
+
+    def restart(self) -> None:
+        """Something else than calls is being corrected."""
+        self.forget()
 
     def again(self) -> None:
         """There is no second attempt."""

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from bridge.chat.errors import ConnectionLost, SlowClient, UpstreamFailed, UpstreamTimeout
-from bridge.chat.events import KeepAlive, ServiceCall, TextDelta, ThinkingDelta
+from bridge.chat.events import KeepAlive, Overwritten, ServiceCall, TextDelta, ThinkingDelta
 from bridge.lingma import turn as turn_module
 from bridge.lingma.pulse import Pulse
 from bridge.lingma.turn import BEHIND, JOINED_CHARS, Turn, TurnLimits
@@ -100,12 +100,42 @@ async def test_an_overwrite_that_goes_on_from_what_was_read_is_continued(new_tur
     assert (texts(await turn.drain()), turn.text) == (["lo", " world"], "Hello world")
 
 
-async def test_an_overwrite_of_what_was_read_is_told_from_its_start(new_turn):
+async def test_an_overwrite_of_what_was_read_is_told_as_one(new_turn):
     turn = new_turn()
     turn.push("wrong")
     await turn.drain()
+    turn.push(", and wrong again")
     turn.replace("right")
-    assert (texts(await turn.drain()), turn.text) == (["\n\nright"], "wrong\n\nright")
+    turn.push(" now")
+    assert (await turn.drain(), turn.text) == ([Overwritten("right"), TextDelta(" now")], "right now")
+
+
+async def test_an_overwrite_goes_on_from_what_was_read_though_more_was_said(new_turn):
+    turn = new_turn()
+    turn.push("Hel")
+    await turn.drain()
+    turn.push("p!")
+    turn.replace("Hello")
+    assert (texts(await turn.drain()), turn.text) == (["lo"], "Hello")
+
+
+async def test_overwrites_that_grow_are_told_once(new_turn):
+    turn = new_turn()
+    turn.push("wrong")
+    seen = [await turn.drain()]
+    for text in ("right", "right and", "right and proper"):
+        turn.replace(text)
+        seen.append(await turn.drain())
+    assert seen[1:] == [[Overwritten("right")], [TextDelta(" and")], [TextDelta(" proper")]]
+
+
+async def test_of_overwrites_that_nobody_has_read_the_last_counts(new_turn):
+    turn = new_turn()
+    turn.push("wrong")
+    await turn.drain()
+    turn.replace("better")
+    turn.replace("best")
+    assert (await turn.drain(), turn.text) == ([Overwritten("best")], "best")
 
 
 async def test_an_overwrite_with_the_same_text_changes_nothing(new_turn):

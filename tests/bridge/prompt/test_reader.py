@@ -2,16 +2,28 @@
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.chat.events import KeepAlive, ServiceCall, TextDelta, ThinkingDelta, ToolCallStarted
-from bridge.chat.request import AUTO, Tool
+from bridge.chat.events import (
+    KeepAlive,
+    Overwritten,
+    ServiceCall,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+)
+from bridge.chat.request import AUTO, Tool, ToolChoice
 from bridge.prompt.emulation import Offer
 from bridge.prompt.reader import Reader, ReadOptions
+from tests.bridge.prompt.streams import sliced
 
 NONCE = "n0nce12345"
 TOOLS = (Tool("read", wire_name="Read"),)
+COUNT = Tool("count", schema=b'{"properties":{"n":{"type":"integer"},"x":{"type":"number"}}}')
 CALL = f'<call:{NONCE}>{{"name":"read","arguments":{{"path":"ä.txt"}}}}</call:{NONCE}>'
 REPLY = f"<think>Hm,\nwell.</think>Let me look.\n\n{CALL}\n"
 
@@ -117,3 +129,76 @@ def test_an_agent_that_called_a_tool_has_not_answered_by_arguments():
     events = reply.feed([TextDelta("{}"), ServiceCall("c1", "ls", b"{}", "finished", b'"x"')])
     assert of(TextDelta, [*events, *reply.feed([TextDelta("{}")]), *reply.end()]).endswith("x]\n{}")
     assert reply.calls == []
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_reasoning_that_only_ends_is_none_of_a_whole_answer(at_once):
+    reply = reader(thinking=True, stream=False)
+    texts = ["Let me weigh it.\n", "</think>\n", "\nThe answer."]
+    events = [] if at_once else reply.feed([TextDelta(texts[0])])
+    events = reply.feed([TextDelta(text) for text in (texts if at_once else texts[1:])]) + reply.end()
+    assert reply.taken_back
+    assert (of(ThinkingDelta, events), of(TextDelta, events)) == ("Let me weigh it.\n", "The answer.")
+    assert (reply.text, reply.thoughts) == ("The answer.", "Let me weigh it.\n")
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_a_stream_that_wants_reasoning_holds_its_beginning(size):
+    reply, text = reader(thinking=True), "Let me weigh it.\n</think>\n\nThe answer."
+    events = [event for piece in sliced(text, size) for event in reply.feed([TextDelta(piece)])] + reply.end()
+    assert (of(ThinkingDelta, events), of(TextDelta, events)) == ("Let me weigh it.\n", "The answer.")
+
+
+def test_what_is_held_at_the_beginning_is_bounded_and_ends_with_other_reasoning():
+    reply = reader(thinking=True)
+    assert reply.feed([TextDelta("x" * 400)]) == []
+    assert of(TextDelta, reply.feed([TextDelta("y")])) == "x" * 400 + "y"
+    other = reader(thinking=True)
+    events = other.feed([ThinkingDelta("Hm."), TextDelta("Yes")])
+    assert events == [ThinkingDelta("Hm."), TextDelta("Yes")]
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_a_stream_that_has_told_its_reasoning_as_text_leaves_out_the_tag(size):
+    reply = reader()
+    text = "Let me weigh it.</think>The answer."
+    events = [event for piece in sliced(text, size) for event in reply.feed([TextDelta(piece)])] + reply.end()
+    assert of(TextDelta, events) == "Let me weigh it.\n\nThe answer."
+
+
+@pytest.mark.parametrize("tools", [(), TOOLS])
+def test_a_draft_is_none_of_a_whole_answer(tools):
+    offer = Offer(TOOLS, AUTO, True, NONCE, False) if tools else None
+    reply = reader(offer=offer, tools=tools, stream=False)
+    reply.feed([TextDelta("A draft. " + CALL)])
+    events = reply.feed([Overwritten("The "), TextDelta("answer.")]) + reply.end()
+    assert reply.taken_back
+    assert (of(TextDelta, events), reply.text, reply.calls) == ("The answer.", "The answer.", [])
+
+
+def test_a_stream_tells_what_replaces_a_draft_behind_it():
+    reply = reader()
+    events = reply.feed([TextDelta("A draft.")]) + reply.feed([Overwritten("The answer.")]) + reply.end()
+    assert (of(TextDelta, events), reply.taken_back) == ("A draft.\n\nThe answer.", False)
+
+
+def test_a_draft_of_which_a_stream_has_told_nothing_is_forgotten():
+    reply = reader(offer=Offer(TOOLS, ToolChoice("required"), True, NONCE, True), tools=TOOLS)
+    events = reply.feed([TextDelta("A draft.")]) + reply.feed([Overwritten(CALL)]) + reply.end()
+    assert (of(TextDelta, events), [name for _, name in reply.calls]) == ("", ["read"])
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("size", [1, 4, 1000])
+def test_numbers_of_calls_are_told_as_their_schema_has_them(size, stream):
+    reply = reader(offer=Offer((COUNT,), AUTO, True, NONCE, stream), tools=(COUNT,), stream=stream)
+    call = f'<call:{NONCE}>{{"name":"count","arguments":{{"n":2.0,"x":2.0}}}}</call:{NONCE}>'
+    events = [event for piece in sliced(call, size) for event in reply.feed([TextDelta(piece)])] + reply.end()
+    assert reply.arguments == of(ToolCallDelta, events) == '{"n":2,"x":2.0}'
+    assert isinstance(events[-1], ToolCallEnded)
+
+
+def test_numbers_of_a_call_by_the_services_agent_are_told_the_same_way():
+    called = ServiceCall("c1", "count", b'{"n":1e3,"x":1.0}', "pending", runner="client")
+    reply = reader(service_calls="calls", tools=(COUNT,), stream=False)
+    assert '"n":1000' in of(ToolCallDelta, [*reply.feed([called]), *reply.end()]).replace(" ", "")

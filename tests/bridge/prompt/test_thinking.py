@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.chat.events import TextDelta, ThinkingDelta
-from bridge.prompt.thinking import ThinkingSplitter
+from bridge.prompt.thinking import ThinkingSplitter, Unopened
 from tests.bridge.prompt.streams import cut, fed, merged, sliced
 
 CARD = "```toolCall::read_file::t1::INIT\n```"
@@ -34,7 +34,22 @@ CASES = {
     "a tag behind text": ("Hi <think>a</think>", [said("Hi <think>a</think>")]),
     "a tag that is not closed": ("<think>a</thi", [thought("a</thi")]),
     "a tag that is not all there": ("<thin", [said("<thin")]),
-    "a tag that is another": ("<thinking>x", [said("<thinking>x")]),
+    "a tag that is another": ("<thinker>x", [said("<thinker>x")]),
+    "a longer tag": ("<thinking>Hmm</think></thinking>Hi", [thought("Hmm</think>"), said("Hi")]),
+    "a tag behind a sentence": ("Sure. <think>Hmm</think>Hi", [said("Sure. "), thought("Hmm"), said("Hi")]),
+    "a tag behind a line": ("Sure\n\n<thinking>Hmm</thinking>\nHi", [said("Sure\n\n"), thought("Hmm"), said("\nHi")]),
+    "a tag behind text that is not closed": ("Sure.\n<think>Hmm", [said("Sure.\n<think>Hmm")]),
+    "a tag in quotes": ('Write "<think>" first.</b>', [said('Write "<think>" first.</b>')]),
+    "a tag in a code span": ("Use `<think>` and `</think>`.", [said("Use `<think>` and `</think>`.")]),
+    "tags in code": ("So:\n```\n<think>\n</think>\n```\n", [said("So:\n```\n<think>\n</think>\n```\n")]),
+    "tags within a sentence": ("The tags <think> and </think> mean", [said("The tags <think> and </think> mean")]),
+    "a quoted pair": ("Write. <think> opens, '</think>' ends", [said("Write. <think> opens, '</think>' ends")]),
+    "only an end": ("Let me weigh it.\n</think>\n\nHi", [thought("Let me weigh it.\n"), said("Hi")]),
+    "only an end within a line": ("Let me weigh it.</thinking>Hi", [thought("Let me weigh it."), said("Hi")]),
+    "only an end at the start": ("</think>\n\nHi", [said("Hi")]),
+    "only an end, behind code": ("```\nx\n```\n</think>\nHi", [thought("```\nx\n```\n"), said("Hi")]),
+    "an end in a sentence": ("It ends with </think> and goes on", [said("It ends with </think> and goes on")]),
+    "a second end": ("a</think>b</think>c", [thought("a"), said("b</think>c")]),
     "a tag behind a fence": ("````think::1\na\n````\n<think>b</think>c", [thought("ab"), said("c")]),
     "a card": (f"a\n{CARD}\nb", [said("a\nb")]),
     "cards in a row": (f"a\n{CARD}\n{CARD}\n\nb", [said("a\n\nb")]),
@@ -55,17 +70,30 @@ CASES = {
 }  # fmt: skip
 
 
+def read(splitter, pieces):
+    """All it gives, with what it takes back taken back."""
+    told = []
+    for piece in fed(splitter, pieces):
+        if isinstance(piece, Unopened):
+            assert "".join(each.text for each in told if isinstance(each, TextDelta)) == piece.text
+            told = [each for each in told if not isinstance(each, TextDelta)] + [thought(piece.text)]
+        else:
+            told.append(piece)
+    return merged(told)
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 10_000])
 def test_reasoning_is_split_off_however_the_text_is_cut(case, size):
     written, pieces = CASES[case]
-    assert merged(fed(ThinkingSplitter(), sliced(written, size))) == pieces
+    assert read(ThinkingSplitter(), sliced(written, size)) == pieces
 
 
 MARKS = st.lists(
     st.sampled_from(
         [
             *("````think::1\n", "\n````\n", "````", "```", "`", "\n", "<think>", "</think>", "<", "x", " ", "\r"),
+            *("<thinking>", "</thinking>", "Sure. ", '"', "~~~", "e </think> and"),
             *(CARD, "```toolCall::", "::INIT", "```py|CODE_EDIT_BLOCK|/a/b", "|", "think", " " * 200, "y" * 300),
         ]
     ),
@@ -76,9 +104,9 @@ MARKS = st.lists(
 @settings(max_examples=400, deadline=None)
 @given(MARKS, st.data())
 def test_what_is_told_does_not_depend_on_how_the_stream_is_cut(reply, data):
-    expected = merged(fed(ThinkingSplitter(), [reply]))
-    assert merged(fed(ThinkingSplitter(), cut(reply, data))) == expected
-    assert merged(fed(ThinkingSplitter(), reply)) == expected
+    expected = read(ThinkingSplitter(), [reply])
+    assert read(ThinkingSplitter(), cut(reply, data)) == expected
+    assert read(ThinkingSplitter(), reply) == expected
 
 
 @settings(max_examples=100, deadline=None)
@@ -122,3 +150,20 @@ def test_no_stream_makes_it_hold_without_bound(unit, start):
     for piece in [start, *[unit * 100] * 40]:
         splitter.feed(piece)
     assert sum(len(piece.text) for piece in splitter.end()) <= 700
+
+
+def test_reasoning_behind_text_is_held_within_a_bound():
+    splitter = ThinkingSplitter()
+    assert splitter.feed("Sure.\n<think>") == [said("Sure.\n")]
+    held = 0
+    while not (told := splitter.feed("hm " * 100)):
+        held += 1
+        assert held < 200
+    assert "".join(piece.text for piece in told).startswith("<think>hm")
+    assert splitter.passes("hm")
+
+
+def test_many_tags_in_one_line_are_no_burden():
+    splitter = ThinkingSplitter()
+    text = "a <think> b </think> c" * 20_000
+    assert "".join(piece.text for piece in fed(splitter, [text])) == text
