@@ -38,6 +38,12 @@ def aider():
 
 
 @pytest.fixture(scope="session")
+def suites():
+    """The Python that has other projects' test suites."""
+    return available(install.suites)
+
+
+@pytest.fixture(scope="session")
 def gateways(tmp_path_factory):
     """Start each gateway when it is asked for first; they are gone in the end."""
     template = tmp_path_factory.mktemp("template")

@@ -30,6 +30,11 @@ def aider(patience=QUICK):
     return _installed("aider", ("aider.txt",), _install_aider, patience) / "bin" / "aider"
 
 
+def suites(patience=QUICK):
+    """The Python of an environment that has other projects' test suites."""
+    return _installed("suites", ("suites.txt",), _install_suites, patience) / "bin" / "python"
+
+
 def _installed(name, pins, install, patience):
     folder = PLACE / name
     wanted = hashlib.sha256(b"".join((HERE / pin).read_bytes() for pin in pins)).hexdigest()
@@ -90,6 +95,15 @@ def _install_aider(folder, patience):
     _run([str(folder / "bin" / "pip"), "install", *options], patience, "pip could not install aider")
 
 
+def _install_suites(folder, patience):
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    known = [*pip, "index", "versions", "langchain-tests", "--retries=0", "--timeout=2"]
+    _run(known, 8, "the Python package index does not answer")
+    _run([sys.executable, "-m", "venv", str(folder)], patience, "a virtual environment could not be made")
+    options = ["--quiet", "--quiet", "--no-deps", "--no-compile", "--require-hashes", "-r", str(HERE / "suites.txt")]
+    _run([str(folder / "bin" / "pip"), "install", *options], patience, "pip could not install the suites")
+
+
 def _python_for_aider():
     for python in AIDER_PYTHONS:
         try:
@@ -118,7 +132,7 @@ def _run(command, seconds, otherwise, folder=None):
 def main():
     """Install all; the exit code."""
     problems = []
-    for install in (node_clients, aider):
+    for install in (node_clients, aider, suites):
         try:
             print(f"{install.__name__}: {install(PATIENT)}", flush=True)
         except Unavailable as exc:

@@ -5,7 +5,9 @@ import pytest
 from tests.clients import install
 
 
-@pytest.mark.parametrize("clients", [install.node_clients, install.aider], ids=lambda clients: clients.__name__)
+@pytest.mark.parametrize(
+    "clients", [install.node_clients, install.aider, install.suites], ids=lambda clients: clients.__name__
+)
 def test_without_a_registry_it_says_so_and_remembers_it(clients, tmp_path, monkeypatch):
     monkeypatch.setattr(install, "PLACE", tmp_path)
     for name in ("npm_config_registry", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
