@@ -13,6 +13,7 @@ from bridge import metrics
 from bridge.chat.errors import Forbidden, NotFound, Unauthenticated
 from bridge.http.access import bears, caller_of
 from bridge.http.offer import Offer
+from bridge.http.readiness import public_reason
 from bridge.http.streaming import JSON, HttpConsumer
 from bridge.smoke import smoke
 from bridge.version import VERSION
@@ -75,10 +76,8 @@ class Ready(HttpConsumer):
         """200, or 503 with the reasons."""
         facts = self.runtime.pool.facts()
         ready = self.runtime.pool.ready
-        told = {
-            "status": "ready" if ready else "unavailable",
-            "instances": [{"name": each.name, "state": each.state, "reason": each.last_error} for each in facts],
-        }
+        instances = [{"name": each.name, "state": each.state, "reason": public_reason(each)} for each in facts]
+        told = {"status": "ready" if ready else "unavailable", "instances": instances}
         await self.reply(200 if ready else 503, msgspec.json.encode(told), [JSON, *self.common_headers()])
 
 

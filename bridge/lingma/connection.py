@@ -21,6 +21,7 @@ from bridge.lingma.rpc import Incoming
 from bridge.lingma.tool_desk import ToolDesk
 from bridge.lingma.turn import Turn
 from bridge.lingma.uploads import Uploads
+from bridge.lingma.urls import shown
 from bridge.lingma.websocket import Broken, Refused, WebSocket
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class Connection(asyncio.Protocol):
                     self.close()
                     raise
         except (OSError, TimeoutError, Refused, Broken) as exc:
-            raise DialFailed(f"{url}: {str(exc) or 'no answer'}") from exc
+            raise DialFailed(f"{shown(url)}: {str(exc) or 'no answer'}") from exc
         return self
 
     # -- what the owner does ------------------------------------------------------------------------------------
@@ -340,7 +341,7 @@ def _address(url: str) -> tuple[str, int]:
     with suppress(ValueError):  # a port beyond 65535
         if parts.hostname is not None and parts.scheme == "ws":
             return parts.hostname, parts.port or 80
-    raise DialFailed(f"{url}: not a ws:// URL")
+    raise DialFailed(f"{shown(url)}: not a ws:// URL")
 
 
 def _asked(turn: Turn, done: asyncio.Future[bytes]) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from bridge.lingma.urls import shown
+
 MOST_PACKED = 1 << 30
 DOWNLOAD_SEC = 900.0
 SILENCE_SEC = 30.0
@@ -23,19 +25,6 @@ CHUNK = 1 << 20
 
 class DownloadFailed(Exception):
     """The message is one line and says why, without the secrets a URL may hold."""
-
-
-def is_url(source: str) -> bool:
-    """Whether it has to be downloaded."""
-    return "://" in source
-
-
-def shown(source: str) -> str:
-    """The source as it may be printed: a URL without its password and query."""
-    if not is_url(source):
-        return source
-    parts = urlsplit(source)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def refused(url: str, sha256: str) -> str:

@@ -21,7 +21,8 @@ from typing import IO, NamedTuple
 import msgspec
 
 from bridge.lingma import download
-from bridge.lingma.download import CHUNK, MOST_PACKED, DownloadFailed, is_url, shown
+from bridge.lingma.download import CHUNK, MOST_PACKED, DownloadFailed
+from bridge.lingma.urls import is_url, shown
 
 MOST_UNPACKED = 4 << 30
 MOST_FILES = 20_000

@@ -26,6 +26,7 @@ from bridge.lingma.rpc import RpcError
 from bridge.lingma.service_log import ServiceLog
 from bridge.lingma.turn import Turn, TurnLimits
 from bridge.lingma.uploads import UploadFailed
+from bridge.lingma.urls import shown
 from bridge.pool.policy import Affinity, Candidate, InstanceFacts, InstanceState, restart_delay
 
 logger = logging.getLogger(__name__)
@@ -266,7 +267,7 @@ class Instance:
                     approval = self._options.approval
                     return await Connection.dial(url, within=2.0, headers=endpoint.headers, approval=approval)
             if self._process is None:
-                raise DialFailed(f"{endpoint.url}: no Lingma service answers there")
+                raise DialFailed(f"{shown(endpoint.url)}: no Lingma service answers there")
             await asyncio.wait({self._process.exited}, timeout=DIAL_EVERY_SEC)
             if self._process.exited.done():
                 raise StartFailed(f"the program exited with code {self._process.exited.result()}")
@@ -294,7 +295,7 @@ class Instance:
         if news or self._login != was or time.monotonic() - self._models_read_at >= self._options.models_refresh:
             await self._read_models()
         if self._login:
-            self.last_error = "" if self.state == "login_required" else self.last_error
+            self.last_error = ""  # what was is told by the log and by the count of restarts
             self._set("ready")
         else:
             self.last_error = "not logged in to Lingma"

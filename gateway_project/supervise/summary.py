@@ -2,7 +2,7 @@
 
 import msgspec
 
-from bridge.lingma import download
+from bridge.lingma.urls import shown
 from gateway_project.env import Environment
 
 KEY_PLACEHOLDER = "$LINGMA_GATEWAY_KEY"
@@ -31,11 +31,9 @@ def upstream(env: Environment) -> list[str]:
                 "Set LINGMA_BIN or LINGMA_VSIX for the real one.",
             ]
         case "attached":
-            return [f"Lingma at {url}" for url in env.lingma_attach_urls]
+            return [f"Lingma at {shown(url)}" for url in env.lingma_attach_urls]
         case _:
-            return [
-                f"Lingma, {env.lingma_instances} per web process: {env.lingma_bin or download.shown(env.lingma_vsix)}"
-            ]
+            return [f"Lingma, {env.lingma_instances} per web process: {env.lingma_bin or shown(env.lingma_vsix)}"]
 
 
 def rows(env: Environment, made: Made) -> list[tuple[str, str]]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from bridge.lingma import download, vsix
+from bridge.lingma import vsix
+from bridge.lingma.urls import shown
 from gateway_project.env import Environment, SettingError
 from gateway_project.supervise import orphans, plan
 from gateway_project.supervise.child import Child, Program, spawn
@@ -88,7 +89,7 @@ class Supervisor:
         if env.takes_vsix and not vsix.is_unpacked(
             env.lingma_vsix, self._data_dir / "binaries", env.lingma_vsix_sha256
         ):
-            self._console.say(f"unpacking Lingma from {download.shown(env.lingma_vsix)}; a download may take minutes")
+            self._console.say(f"unpacking Lingma from {shown(env.lingma_vsix)}; a download may take minutes")
         process = await spawn(plan.prepare(self._env, self._data_dir), stderr=PIPE)
         try:
             output, errors = await process.communicate()

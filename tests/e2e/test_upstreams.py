@@ -1,5 +1,6 @@
 """Other services than the bundled simulator: any executable that follows the protocol, and those that run already."""
 
+import re
 import subprocess
 import sys
 
@@ -67,6 +68,28 @@ def lingma_pid(gateway):
         return gateway.lingma().pid
     except StopIteration:
         return 0
+
+
+def test_readyz_and_the_log_tell_no_secret_of_an_attached_service(tmp_path, template):
+    """Nobody listens there, so every way of saying so is taken."""
+    url = f"ws://canary-user:canary-password@127.0.0.1:{free_port()}/canary?token=canary-token"
+    with Gateway(tmp_path / "data", template, wait=False, LINGMA_ATTACH_URLS=url) as gateway:
+
+        def instance():
+            return send(gateway, "GET", "/readyz").json()["instances"][0]
+
+        assert until(lambda: (found := instance())["state"] == "backoff" and found, 15)["reason"] == (
+            "no Lingma service answers"
+        )
+        assert until(lambda: "no Lingma service answers there; starting again" in gateway.output(), 15)
+
+        def heartbeat():
+            with gateway.redis() as client:
+                told = (client.get("lgw:instance:w1-i1") or b"").decode()
+            return told if "no Lingma service answers there" in told else ""
+
+        told = gateway.output() + send(gateway, "GET", "/readyz").body.decode() + until(heartbeat, 15)
+        assert not re.search("canary-user|canary-password|canary-token", told)
 
 
 @pytest.fixture

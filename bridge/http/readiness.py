@@ -1,0 +1,31 @@
+"""Why an instance is not ready, in a closed set of words: everybody may read them, and details hold addresses."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from bridge.pool.policy import InstanceFacts
+
+REASONS: Final = (
+    (re.compile(r"not logged in to Lingma"), "not logged in to Lingma"),
+    (re.compile(r"the program exited with code -?\d{1,10}"), ""),
+    (re.compile(r"connection lost"), "the connection was lost"),
+    (re.compile(r"the service did not answer in time"), "the service did not answer in time"),
+    (re.compile(r"another program listens"), "another program listens on its port"),
+    (re.compile(r".*: no Lingma service answers there", re.DOTALL), "no Lingma service answers"),
+    (re.compile(r".*\.info\.json: ", re.DOTALL), "no Lingma service was found"),
+)
+"""What an error begins with, and what is told of it; "": the words that were found themselves."""
+
+OTHER: Final = "it cannot be used; the admin console says why"
+
+
+def public_reason(facts: InstanceFacts) -> str:
+    """One of a few sentences; "" for an instance that is ready, or has not failed yet."""
+    if facts.state == "ready" or not facts.last_error:
+        return ""
+    for pattern, told in REASONS:
+        if found := pattern.match(facts.last_error):
+            return told or found[0]
+    return OTHER

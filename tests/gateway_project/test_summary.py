@@ -1,0 +1,24 @@
+"""What is printed when the gateway is up."""
+
+import pytest
+
+from gateway_project.env import Environment
+from gateway_project.supervise.summary import Made, summary
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "shown"),
+    [
+        ("LINGMA_ATTACH_URLS", "ws://alice:canary@10.0.0.7:4711/x?token=canary", "Lingma at ws://10.0.0.7:4711/x "),
+        (
+            "LINGMA_VSIX",
+            "https://alice:canary@files.example.com/a.vsix?sig=canary",
+            "https://files.example.com/a.vsix ",
+        ),
+    ],
+)
+def test_the_box_shows_where_the_upstream_is_and_no_secret_of_its_url(monkeypatch, variable, value, shown):
+    monkeypatch.setenv(variable, value)
+    told = summary(Environment(), Made(), "ready")
+    assert shown in told
+    assert "canary" not in told
