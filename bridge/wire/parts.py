@@ -23,6 +23,9 @@ FILES = ("file", "input_file", "document", "resource")
 LOST = {"input_audio": "audio", "audio": "audio", "input_video": "video", "video_url": "video", "video": "video"}
 """Parts that cannot be passed on, and what stands for them in the text."""
 
+BEGINNINGS = ("[", "{", " ", "\n", "\r", "\t")
+"""How a text begins that may be the JSON of parts."""
+
 _LIST = re.compile(r"\s*[\[{]")
 _PICTURE = re.compile(r'"type"\s*:\s*"(?:image|input_image|image_url|computer_screenshot)"')
 _PICTURE_URL = re.compile(r"data:image/|https?://", re.IGNORECASE)
@@ -79,6 +82,8 @@ def read_content(content: Content, at: Path, attached: Attached) -> str:
     """The texts of all parts, one per line."""
     if not isinstance(content, list):
         return content or ""
+    if len(content) == 1 and isinstance(text := content[0].text, str) and content[0].type in TEXTS:
+        return text  # as most are
     texts = [read_part(part, (*at, index), attached) for index, part in enumerate(content)]
     return "\n".join(text for text in texts if text)
 
@@ -92,7 +97,10 @@ def read_result(content: Content, at: Path, attached: Attached) -> str:
 
 def unpacked(text: str, attached: Attached) -> str:
     """The text, or what the parts say whose JSON it is: only if there is a picture among them, else to the letter."""
-    if not (_LIST.match(text) and _PICTURE.search(text)) or is_crowded(json := text.encode("utf-8", "replace")):
+    if text[:1] not in BEGINNINGS or not (_LIST.match(text) and _PICTURE.search(text)):
+        return text
+    json = text.encode("utf-8", "replace")
+    if is_crowded(json):
         return text
     inside = Attached()
     try:

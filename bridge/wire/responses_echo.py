@@ -18,6 +18,10 @@ LARGE = ("instructions", "tools", "text", "reasoning")
 
 MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
 LABELS = ("user", "safety_identifier", "prompt_cache_key")
+PLAIN = (
+    "frequency_penalty", "instructions", "parallel_tool_calls", "presence_penalty", "previous_response_id", "store",
+    "temperature", "top_p",
+)  # fmt: skip
 INTEGERS = ("max_output_tokens", "max_tool_calls", "top_logprobs")
 LONGEST_LABEL = 512
 """Characters of `user` and its like. OpenAI takes 64; those of other gateways are longer."""
@@ -40,10 +44,8 @@ def label_at(value: str | None, path: Path) -> str | None:
     return value
 
 
-def metadata_at(raw: msgspec.Raw, path: Path = ("metadata",)) -> dict[str, str] | None:
+def metadata_at(raw: msgspec.Raw, path: Path = ("metadata",)) -> dict[str, str]:
     """The pairs of strings. Raise a Flaw for anything else, and for too many or too long ones."""
-    if is_absent(raw):
-        return None
     if len(raw) > MOST_ECHOED:
         raise Flaw("invalid_value", path, reason=f"At most {MOST_PAIRS} pairs are supported.")
     pairs = decode(_METADATA, raw, path)
@@ -63,11 +65,6 @@ def one_of(value: str | None, known: Sequence[str], path: Path) -> str | None:
     if value is None or value in known:
         return value
     raise Flaw("invalid_value", path, reason=f"Supported are: {', '.join(known)}.")
-
-
-def tools_told(items: Sequence[msgspec.Raw] | None) -> list[msgspec.Raw] | None:
-    """The tools with every field that OpenAI puts into them."""
-    return None if items is None else _tools_told(tuple(map(bytes, items)))
 
 
 @remembered
@@ -103,28 +100,38 @@ def choice_told(choice: Any) -> Any:
 
 def told_again(fields: Any, choice: Any) -> dict[str, Any]:
     """Those of DEFAULTS that the request set, from the fields of its body and its decoded tool choice."""
-    checked = {
-        "metadata": metadata_at(fields.metadata),
-        "service_tier": one_of(fields.service_tier, TIERS, ("service_tier",)),
-        "truncation": one_of(fields.truncation, TRUNCATIONS, ("truncation",)),
-        "tools": tools_told(fields.tools),
-        "tool_choice": choice_told(choice),
-        "background": None,  # it is answered at once
-        **{name: label_at(getattr(fields, name), (name,)) for name in LABELS},
-        **{name: integer_at(getattr(fields, name), (name,)) for name in INTEGERS},
-        "text": _text_told(fields.text),
-        "reasoning": None if is_absent(fields.reasoning) else _with(DEFAULTS["reasoning"], fields.reasoning),
-    }
-    if checked["service_tier"] == "auto":
-        checked["service_tier"] = None
-    given = {name: checked[name] if name in checked else getattr(fields, name) for name in DEFAULTS}
-    return bounded_echo({name: value for name, value in given.items() if value is not None})
+    told = {name: value for name in PLAIN if (value := getattr(fields, name)) is not None}
+    for name in LABELS:
+        if (value := label_at(getattr(fields, name), (name,))) is not None:
+            told[name] = value
+    for name in INTEGERS:
+        if (number := integer_at(getattr(fields, name), (name,))) is not None:
+            told[name] = number
+    if choice is not None:
+        told["tool_choice"] = choice_told(choice)
+    if fields.tools is not None:
+        told["tools"] = _tools_told(tuple(map(bytes, fields.tools)))
+    told.update(_objects_told(fields))
+    if one_of(fields.truncation, TRUNCATIONS, ("truncation",)):
+        told["truncation"] = fields.truncation
+    if (one_of(fields.service_tier, TIERS, ("service_tier",)) or "auto") != "auto":
+        told["service_tier"] = fields.service_tier
+    return bounded_echo(told)
 
 
-def _text_told(raw: msgspec.Raw) -> msgspec.Raw | None:
+def _objects_told(fields: Any) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    if not is_absent(fields.metadata):
+        told["metadata"] = metadata_at(fields.metadata)
+    if not is_absent(fields.text):
+        told["text"] = _text_told(fields.text)
+    if not is_absent(fields.reasoning):
+        told["reasoning"] = _with(DEFAULTS["reasoning"], fields.reasoning)
+    return told
+
+
+def _text_told(raw: msgspec.Raw) -> msgspec.Raw:
     """The format of the reply with every field that OpenAI puts into it."""
-    if is_absent(raw):
-        return None
     told = _OBJECT.decode(raw)
     form = told.get("format", _NULL)
     if bytes(form) == b"null":
@@ -142,10 +149,12 @@ def _with(defaults: dict[str, Any], raw: msgspec.Raw) -> msgspec.Raw:
 
 def bounded_echo(told: dict[str, Any]) -> dict[str, Any]:
     """The fields without what is too large to be repeated in every event that tells the whole response."""
-    for name in LARGE:
-        if sum(_size(told.get(each)) for each in LARGE) <= MOST_ECHOED:
+    sizes = {name: _size(told[name]) for name in LARGE if name in told}
+    for name, size in sizes.items():
+        if sum(sizes.values()) <= MOST_ECHOED:
             break
-        told.pop(name, None)
+        sizes[name] -= size
+        del told[name]
     return told
 
 
@@ -156,4 +165,4 @@ def one_line(raw: msgspec.Raw) -> msgspec.Raw:
 
 
 def _size(value: Any) -> int:
-    return sum(map(len, value)) if isinstance(value, list) else len(value or b"")
+    return sum(map(len, value)) if isinstance(value, list) else len(value)

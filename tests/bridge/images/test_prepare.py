@@ -86,11 +86,15 @@ def test_a_bomb_is_refused_by_its_header(size):
 
 
 @pytest.mark.parametrize(
-    ("kind", "mode", "options"),
-    [("webp", "RGB", {}), ("png", "RGB", {"transparency": (0, 0, 0)}), ("png", "RGBA", {}), ("png", "I;16", {})],
+    ("kind", "mode", "side", "options"),
+    [
+        ("webp", "RGB", 4600, {"method": 0, "quality": 1}),
+        ("png", "RGB", 4900, {"transparency": (0, 0, 0), "compress_level": 1}),
+        ("png", "I;16", 5800, {"compress_level": 1}),
+    ],
 )
-def test_an_image_that_would_take_too_much_memory_is_refused(kind, mode, options):
-    data = picture(kind, (6000, 6000), mode, **options)
+def test_an_image_that_would_take_too_much_memory_is_refused(kind, mode, side, options):
+    data = picture(kind, (side, side), mode, **options)
     with pytest.raises(Unusable, match="million pixels") as caught:
         prepare(data, kind, max_side=64, max_bytes=MANY)
     assert caught.value.code == "image_too_large"
