@@ -6,33 +6,18 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
+from bridge.chat.events import TextDelta
 from bridge.chat.request import Tool
-from bridge.prompt.arguments import Unreadable
-from bridge.prompt.call_block import Block
 from bridge.prompt.call_marks import FENCE, MORE, UNMARKED, Marks, fence_body
 from bridge.prompt.dialects import Guessed
-from bridge.prompt.envelope import Envelope
-from bridge.prompt.guesses import Guess, Outcome, read_whole
+from bridge.prompt.guesses import Guess, Outcome
+from bridge.prompt.marked import CallEvent, MarkedCalls, whole_calls
 from bridge.prompt.quoting import in_fence, occurs, stands_free
-from bridge.prompt.spoken import MOST_SPACE, SPACE, Spoken
+from bridge.prompt.spoken import Spoken
 from bridge.prompt.tool_names import ToolNames
 
 _AT_ONCE = 4096
 _MOST_GUESSES = 64  # that turn out to be none, in one reply
-CUT_OFF = "the reply was cut off in the middle of the call"
-UNKNOWN = "there is no such tool"
-
-
-class Flawed(msgspec.Struct, frozen=True):
-    """A block that is no valid call and of which nothing was told. `reason` is quoted to the model, `source` is it."""
-
-    name: str
-    reason: str
-    source: str
-
-
-CallEvent = TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded | Flawed
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -60,14 +45,8 @@ class CallParser:
     def __init__(
         self, nonce: str, tools: Sequence[Tool], new_id: Callable[[], str], reading: Reading | None = None
     ) -> None:
-        self.cut_off = False
-        """The reply ended inside a call of which something had been told."""
-        self.broken = False
-        """As `cut_off`, because what came is no JSON."""
         self.strayed = False
         """The model has gone on as somebody else: the reply is over."""
-        self.marked = False
-        """There was a call between the session's marks."""
         self._reading = reading or Reading()
         self._marks = Marks(nonce)
         self._names = ToolNames(tools)
@@ -82,7 +61,17 @@ class CallParser:
         self._held = ""
         self._rest = ""
         self._spoken = Spoken()
-        self._block = Block("", Envelope(self._names.find), fenced=False, quoted=False)
+        self._marked = MarkedCalls(self._marks, self._names, new_id, self._spoken)
+
+    @property
+    def marked(self) -> bool:
+        """There was a call between the session's marks."""
+        return self._marked.marked
+
+    @property
+    def cut_off(self) -> bool:
+        """The reply ended inside a call of which something had been told, or what followed is no JSON."""
+        return self._marked.cut_off
 
     def feed(self, text: str) -> list[CallEvent]:
         """What can be told now."""
@@ -124,14 +113,13 @@ class CallParser:
         if self._mode == CallParser._hold and self._guess is not None:
             self._guessed(self._guess.end(), events)
             return self._rest or None
-        if self._mode == CallParser._in_block:
-            return self._block_cut(held, events)
+        if self._mode == CallParser._in_marked:
+            rest = self._marked.end(held, events)
+            self._mode = CallParser._text if self._marked.state == "text" else CallParser._nothing
+            return rest
         if self._mode == CallParser._head:
             return self._no_call(held, events)
-        if self._mode == CallParser._skip_block:
-            self._block.keep(held)
-            self._flawed(events)
-        elif self._mode == CallParser._text:
+        if self._mode == CallParser._text:
             self._say(self._marks.telling(held, self._reading.headings), events)
         return None
 
@@ -203,7 +191,9 @@ class CallParser:
         """It is known what it is: calls, and the reply is over; or text, which is read again."""
         self._guess, self._mode = None, CallParser._text
         if outcome.calls and self._are_own(outcome.calls):
-            self._tell_whole(outcome.calls, events)
+            self._spoken.call()
+            events += whole_calls(outcome.calls, self._new_id)
+            self._spoken.behind_call = True
             self.strayed = outcome.low > 0
             self._mode, self._rest = CallParser._nothing, ""
             return
@@ -216,15 +206,6 @@ class CallParser:
         if not stands_free(self._spoken.text):
             return False
         return not occurs([quote for call in calls for quote in call.quotes], self._reading.texts())
-
-    def _tell_whole(self, calls: Sequence[Guessed], events: list[CallEvent]) -> None:
-        self._spoken.call()
-        for call in calls:
-            tool = call.tool
-            events.append(ToolCallStarted(self._new_id(), tool.wire_name or tool.name, tool.namespace, tool.custom))
-            events += [ToolCallDelta(call.arguments)] if call.arguments else []
-            events.append(ToolCallEnded())
-        self._spoken.behind_call = True
 
     # -- fences ---------------------------------------------------------------------------------------------------
 
@@ -255,161 +236,18 @@ class CallParser:
 
     def _open(self, marker: str, *, fenced: bool, quoted: bool) -> None:
         self._guesses = 0
-        self._block = Block(marker, Envelope(self._names.find), fenced=fenced, quoted=quoted)
-        self._mode = CallParser._in_block
+        self._marked.open(marker, fenced=fenced, quoted=quoted)
+        self._mode = CallParser._in_marked
 
-    def _in_block(self, text: str, events: list[CallEvent]) -> str:
-        """Read the call as far as it goes."""
-        block = self._block
-        while self._mode == CallParser._in_block:
-            free = block.told or block.muted
-            window = text if free else text[: block.room]
-            try:
-                at, sign = block.envelope.take(window, 0)
-            except Unreadable as problem:
-                return self._stopped(problem, text, events)
-            if not block.told:
-                block.keep(text[:at])
-            text = text[at:]
-            if sign == "unknown":
-                block.reason, block.muted = UNKNOWN, True
-                block.envelope.mute()
-            self._tell(events)
-            if sign == "done":
-                self._close(events)
-            elif not sign:
-                over = not free and len(text) >= block.room
-                return self._give_up(text, "too much stands before its name and arguments", events) if over else text
-        return text
-
-    def _tell(self, events: list[CallEvent]) -> None:
-        """What is known of the call and was not told yet."""
-        block, envelope = self._block, self._block.envelope
-        if not envelope.begun:
-            return
-        if not block.told and envelope.tool:
-            block.told = self.marked = True
-            block.raw.clear()
-            self._spoken.call()
-            tool = envelope.tool
-            events.append(ToolCallStarted(self._new_id(), tool.wire_name or tool.name, tool.namespace, tool.custom))
-        if envelope.out:
-            if piece := "".join(envelope.out):
-                events.append(ToolCallDelta(piece))
-            envelope.out.clear()
-        if envelope.ended and not block.ended:
-            block.ended = True
-            events.append(ToolCallEnded())
-
-    def _close(self, events: list[CallEvent]) -> None:
-        """The call's object is complete."""
-        if self._block.muted:
-            self._flawed(events)
-        self._mode = CallParser._behind
-        self._spoken.behind_call = True
-        self._headings = (*self._reading.headings, *UNMARKED)
-        self._block.ends = self._marks.ends(fenced=self._block.fenced)
-
-    def _stopped(self, problem: Unreadable, text: str, events: list[CallEvent]) -> str:
-        """The JSON does not go on: the end of the block, or garbage."""
-        block = self._block
-        if block.quoted and not block.body.strip() and not problem.at:
-            return self._spoken_of(text, events)
-        if not block.told:
-            block.keep(text[: problem.at])
-        text = text[problem.at :]
-        self._tell(events)
-        marks = self._marks.breaks(fenced=block.fenced)
-        if text and not problem.final and not block.muted:
-            if text.startswith(marks) and self._completed("", closed=True, events=events):
-                return text
-            if any(mark.startswith(text) for mark in marks if mark != text):
-                return text
-        return self._give_up(text, problem.reason, events)
-
-    def _spoken_of(self, rest: str, events: list[CallEvent]) -> str:
-        """The model shows the mark itself: its secret part is nobody's business."""
-        self._mode = CallParser._text
-        self._say(f"<call>{self._block.body}", events)
-        return rest
-
-    def _completed(self, rest: str, *, closed: bool, events: list[CallEvent]) -> bool:
-        """Whether a call that ends here is complete enough; then it is told."""
-        if not self._block.envelope.complete(rest, closed=closed):
-            return False
-        self._tell(events)
-        self._close(events)
-        return True
-
-    def _give_up(self, text: str, reason: str, events: list[CallEvent]) -> str:
-        """The call cannot be read further than this."""
-        block = self._block
-        if block.ended:
-            self._close(events)
-        elif block.told:
-            self.cut_off = self.broken = True
-            self._mode = CallParser._nothing
-        else:
-            block.reason = block.reason or reason
-            self._mode = CallParser._skip_block
-        return text
-
-    def _block_cut(self, held: str, events: list[CallEvent]) -> str | None:
-        """The reply ends inside a call."""
-        block = self._block
-        rest = "" if any(mark.startswith(held) for mark in self._marks.breaks(fenced=block.fenced)) else held
-        if block.ended or (not block.muted and self._completed(rest, closed=False, events=events)):
-            return None
-        if block.told:
-            self.cut_off = True
-        elif block.quoted and not block.body.strip():
-            return self._spoken_of(held, events)
-        else:
-            block.keep(held)
-            block.reason = block.reason or CUT_OFF
-            self._flawed(events)
-        return None
-
-    def _behind(self, text: str, events: list[CallEvent]) -> str:
-        """Behind a call's object: its end, or one more object."""
-        block = self._block
-        bare = text.lstrip(SPACE if block.closed else f"{SPACE},]}}")
-        space = "".join(filter(SPACE.__contains__, text[: len(text) - len(bare)]))[-MOST_SPACE:]
-        while end := next((each for each in block.ends if bare.startswith(each)), ""):
-            space, bare = "", bare[len(end) :]
-            if block.fenced and end != FENCE:
-                bare = bare.lstrip(SPACE)
-            block.ends = (FENCE,) if block.fenced and end != FENCE else ()
-            block.closed = True
-        if bare[:1] == "{" and not block.closed:
-            self._open("", fenced=block.fenced, quoted=False)
-            return bare
-        if not block.ends or (bare and not any(each.startswith(bare) for each in block.ends)):
+    def _in_marked(self, text: str, events: list[CallEvent]) -> str:
+        """Behind a mark, until text follows."""
+        text = self._marked.read(text, events)
+        if self._marked.has_called:
+            self._headings = (*self._reading.headings, *UNMARKED)
+        if self._marked.state == "text":
             self._mode = CallParser._text
-        return space + bare
-
-    def _skip_block(self, text: str, events: list[CallEvent]) -> str:
-        """Look for the end of a block that cannot be read."""
-        at, whole = self._marks.flawed_end(text)
-        self._block.keep(text[:at])
-        if whole:
-            self._flawed(events)
-            self._close(events)
-            self._block.closed = True
-            self._block.ends = (FENCE,) if self._block.fenced else ()
-        return text[at:]
+        return text
 
     def _nothing(self, text: str, events: list[CallEvent]) -> str:
-        """Behind a broken call, and behind the end of the reply, nothing is told."""
+        """Behind the end of the reply nothing is told."""
         return ""
-
-    def _flawed(self, events: list[CallEvent]) -> None:
-        """The block is no call, unless the model wrote one between the marks in a notation of its own."""
-        block, self._block.muted = self._block, False
-        body = block.body.removesuffix(self._marks.closer)
-        if calls := read_whole(body, self._names.find):
-            self.marked = True
-            return self._tell_whole(calls, events)
-        self._spoken.call()
-        events.append(Flawed(block.envelope.name, block.reason, block.source))
-        return None

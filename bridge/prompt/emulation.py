@@ -10,9 +10,10 @@ import msgspec
 from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from bridge.chat.request import Tool, ToolChoice
 from bridge.prompt.call_marks import Marks
-from bridge.prompt.calls import CUT_OFF, UNKNOWN, CallParser, Flawed, Reading
+from bridge.prompt.calls import CallParser, Reading
 from bridge.prompt.contract import invalid_call, missing_call, unknown_tool
 from bridge.prompt.fallback import forced_arguments, whole_call
+from bridge.prompt.marked import CUT_OFF, UNKNOWN, Flawed
 from bridge.prompt.validation import FINE, flaw_of, judgement
 
 ReplyEvent = TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded

@@ -6,8 +6,9 @@ from typing import Final
 
 from bridge.chat.events import TextDelta
 from bridge.prompt.call_marks import Marks
-from bridge.prompt.calls import CallParser, Flawed, Reading
+from bridge.prompt.calls import CallParser, Reading
 from bridge.prompt.compose import headings
+from bridge.prompt.marked import Flawed
 
 
 class MutedCalls:
