@@ -308,6 +308,7 @@ class UsageAdmin(VisibleText, ModelAdmin):
         (None, {"fields": [("request_id", "api_key"), ("started_at", "client", "agent")]}),
         ("Turn", {"fields": [("protocol", "endpoint"), ("model", "lingma_model"), ("stream", "session", "instance")]}),
         ("Outcome", {"fields": [("status", "reason"), ("queue_ms", "first_token_ms", "total_ms"), "tools"]}),
+        ("Refusal", {"fields": [("count", "allowed"), ("value", "retry_after")]}),
         ("Tokens", {"fields": [("prompt_tokens", "completion_tokens", "usage_source")]}),
     ]
     empty_icon = "receipt_long"

@@ -45,16 +45,16 @@ def usage_figures(now: datetime) -> list[dict[str, str]]:
     recent = Usage.objects.filter(started_at__gte=now - DAY)
     failed = recent.failed()
     return [
-        {"name": "Turns in 24 hours", "value": counted(recent), "href": rows_since(now - DAY)},
+        {"name": "Turns in 24 hours", "value": times(recent), "href": rows_since(now - DAY)},
         {
             "name": "Failed in 24 hours",
-            "value": counted(failed),
+            "value": times(failed),
             "href": rows_since(now - DAY, outcome="failed"),
             "tone": tone(Usage.objects.filter(started_at__gte=now - HOUR)),
         },
         {
             "name": "Turned away in 24 hours",
-            "value": counted(recent.turned_away()),
+            "value": times(recent.turned_away()),
             "href": rows_since(now - DAY, outcome="turned_away"),
         },
     ]
@@ -62,7 +62,7 @@ def usage_figures(now: datetime) -> list[dict[str, str]]:
 
 def tone(latest: QuerySet[Usage]) -> str:
     """Good while nothing fails, bad when a share of the latest turns does; one failure on a busy day is neither."""
-    sums = Usage.objects.filter(pk__in=newest(latest)).aggregate(all=Count("pk"), failed=Count("pk", filter=FAILED))
+    sums = Usage.objects.filter(pk__in=newest(latest)).aggregate(all=Sum("count"), failed=Sum("count", filter=FAILED))
     if not sums["failed"]:
         return "good"
     return "bad" if sums["failed"] >= BAD_SHARE * sums["all"] else ""
@@ -85,6 +85,12 @@ def key_figures() -> list[dict[str, str]]:
     return [{"name": "Live keys", "value": counted(live), "href": reverse("admin:accounts_apikey_changelist")}]
 
 
+def times(rows: QuerySet[Usage]) -> str:
+    """How many turns and refusals; a row may stand for many refusals."""
+    sums = rows.order_by()[: MOST + 1].aggregate(rows=Count("pk"), times=Sum("count", default=0))
+    return f"{sums['times']:,}{'+' if sums['rows'] > MOST else ''}"
+
+
 def counted(rows: QuerySet[Any, Model]) -> str:
     """How many, up to where counting is cheap."""
     number = rows.order_by()[: MOST + 1].count()
@@ -102,8 +108,8 @@ def busiest_keys(since: datetime) -> dict[str, Any] | None:
         .order_by()
         .values("api_key_id", "api_key__name")
         .annotate(
-            turns=Count("pk"),
-            failed=Count("pk", filter=FAILED),
+            turns=Sum("count"),
+            failed=Sum("count", filter=FAILED, default=0),
             tokens_in=Sum("prompt_tokens"),
             tokens_out=Sum("completion_tokens"),
         )

@@ -162,8 +162,13 @@ class ApiKey(models.Model):
         return "expired" if self.expires_at is not None and self.expires_at <= at else "live"
 
 
-# Reasons of refusals that are the gateway's: the others are limits of the key, and mistakes of the caller.
-OURS = ("unavailable", "overloaded", "queue", "upstream", "timeout", "internal")
+# Whose fault it is: refusals for these reasons are the gateway's, all others are limits and mistakes of the caller;
+# errors for those reasons are the caller's, all others are the gateway's.
+OURS = ("unavailable", "overloaded", "upstream", "timeout", "internal")
+THEIRS = (
+    "invalid_request", "content_filter", "too_large", "authentication", "permission", "not_found", "revoked",
+    "expired", "unknown", "slow_client",
+)  # fmt: skip
 
 OUTCOME_COLOURS = {"ok": "success", "error": "danger", "cancelled": "warning", "refused": "info"}
 
@@ -177,10 +182,10 @@ class UsageQuerySet(models.QuerySet["Usage"]):
 
     def turned_away(self) -> UsageQuerySet:
         """Requests that a limit, the key or their own mistake stopped."""
-        return self.filter(status="refused").exclude(reason__in=OURS)
+        return self.filter(Q(status="error", reason__in=THEIRS) | Q(status="refused") & ~Q(reason__in=OURS))
 
 
-FAILED = Q(status="error") | Q(status="refused", reason__in=OURS)
+FAILED = Q(status="error") & ~Q(reason__in=THEIRS) | Q(status="refused", reason__in=OURS)
 
 
 class Usage(models.Model):
@@ -266,5 +271,6 @@ class Usage(models.Model):
 
     @property
     def outcome(self) -> str:
-        """How it ended, with the reason unless all went well."""
-        return self.status if self.status == self.Status.OK or not self.reason else f"{self.status}: {self.reason}"
+        """How it ended, with the reason unless all went well, and how often where a row stands for several."""
+        told = self.status if self.status == self.Status.OK or not self.reason else f"{self.status}: {self.reason}"
+        return told if self.count == 1 else f"{told} × {self.count:,}"

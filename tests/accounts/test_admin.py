@@ -226,25 +226,26 @@ def listed(client, address):
 
 
 OUTAGE = [
-    ("ok", "stop"), ("error", "upstream"), ("refused", "unavailable"), ("refused", "overloaded"), ("refused", "rpm"),
-    ("refused", "model"), ("cancelled", "client_closed"),
+    ("ok", "stop", 1), ("error", "upstream", 1), ("refused", "unavailable", 1), ("refused", "overloaded", 20),
+    ("refused", "rpm", 300), ("refused", "model", 1), ("cancelled", "client_closed", 1), ("error", "slow_client", 1),
 ]  # fmt: skip
 
 
 def test_an_outage_is_counted_whatever_word_stands_for_it(admin_client):
     key, day = make_key(), timedelta(days=1)
-    for number, (status, reason) in enumerate(OUTAGE):
-        make_turn(number, key, status=status, reason=reason)
+    for number, (status, reason, count) in enumerate(OUTAGE):
+        make_turn(number, key, status=status, reason=reason, count=count)
         make_turn(number + 100, key, status=status, reason=reason, started_at=timezone.now() - day * 2)
     page = text_of(admin_client.get(reverse("admin:index")))
     failed, tone, address = figure(page, "Failed in 24 hours")
-    assert (failed, tone) == ("3", "gw-bad")
+    assert (failed, tone) == ("22", "gw-bad")
     assert listed(admin_client, address) == {"request-1", "request-2", "request-3"}
     away, _, address = figure(page, "Turned away in 24 hours")
-    assert away == "2"
-    assert listed(admin_client, address) == {"request-4", "request-5"}
-    assert listed(admin_client, figure(page, "Turns in 24 hours")[2]) == {f"request-{number}" for number in range(7)}
-    of_key = re.search(r'href="([^"]*api_key__id__exact=[^"]*outcome=failed[^"]*)"[^>]*>3<', page)[1]
+    assert away == "302"
+    assert listed(admin_client, address) == {"request-4", "request-5", "request-7"}
+    assert "refused: rpm × 300" in text_of(admin_client.get(address))
+    assert listed(admin_client, figure(page, "Turns in 24 hours")[2]) == {f"request-{number}" for number in range(8)}
+    of_key = re.search(r'href="([^"]*api_key__id__exact=[^"]*outcome=failed[^"]*)"[^>]*>22<', page)[1]
     assert listed(admin_client, html.unescape(of_key)) == {"request-1", "request-2", "request-3"}
 
 
