@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from accounts.minting import is_mistyped
 from bridge.lingma.firewall import Approval
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -59,6 +60,8 @@ def _keys(values: list[str]) -> list[str]:
     for number, key in enumerate(values, 1):
         if len(key) < SHORTEST_KEY:
             raise ValueError(f"key {number} has {len(key)} characters; a key needs at least {SHORTEST_KEY}")
+        if is_mistyped(key):
+            raise ValueError(f"key {number} has the form of a key of this gateway, but a letter of it is wrong")
     return values
 
 

@@ -5,8 +5,12 @@ import pytest
 
 from accounts.redis_link import RedisLink
 from bridge.place_news import PLACES, PlaceNews
+from bridge.pool.instance import InstanceOptions
 from bridge.pool.policy import Owner
+from bridge.pool.pool import PoolOptions
 from bridge.pool.shares import Shares
+from tests.bridge.lingma.service import Service
+from tests.bridge.pools import attached, running
 
 ALICE = Owner(1, "core")
 
@@ -54,6 +58,23 @@ async def test_a_process_that_died_holds_nothing(link):
     await PlaceNews(link, shares, "p1").exchange()
     assert shares.line(ALICE).held == 1
     assert await link.execute("HKEYS", PLACES) == [b"p1"]
+
+
+async def test_who_holds_places_in_another_process_waits_for_those_who_hold_none(link):
+    async with Service() as one, Service() as two:
+        limits = PoolOptions(2), InstanceOptions(limit=2)
+        async with running(attached(one), *limits) as first, running(attached(two), *limits) as second:
+            alice, bob, carol = Owner(1), Owner(2), Owner(3)
+            elsewhere = [second.lease(owner=bob), second.lease(owner=bob)]
+            places = [first.lease(owner=alice), first.lease(owner=carol)]
+            for news in (PlaceNews(link, second.shares, "second"), PlaceNews(link, first.shares, "first")):
+                await news.exchange()
+            bobs, hers = first.queue(owner=bob), first.queue(owner=alice)
+            places[1].release()
+            assert (hers.lease.done(), bobs.lease.done()) == (True, False)
+            places[0].release()
+            assert bobs.lease.done()
+            assert len(elsewhere) == 2
 
 
 async def test_without_redis_a_process_knows_of_its_own_places(tmp_path):

@@ -1,5 +1,6 @@
 import pytest
 
+from accounts.minting import mint
 from gateway_project.env import SettingError, kept_secret, load
 
 
@@ -60,6 +61,13 @@ def test_a_key_that_can_be_guessed_is_refused_and_not_repeated(read, keys):
         read(API_KEYS=keys)
     assert keys.rpartition(",")[2] not in str(refusal.value)
     assert read(API_KEYS=f"{'x' * 20}, {'y' * 20}").api_keys == ["x" * 20, "y" * 20]
+
+
+def test_a_mistyped_key_is_refused_at_start(read):
+    key = mint()
+    assert read(API_KEYS=key).api_keys == [key]
+    with pytest.raises(SettingError, match="API_KEYS: key 1 has the form of a key of this gateway"):
+        read(API_KEYS=key[:-1] + ("x" if key[-1] != "x" else "y"))
 
 
 @pytest.mark.parametrize(
