@@ -27,6 +27,7 @@ from bridge.lingma import vsix
 from bridge.lingma.entropy import Entropy
 from bridge.lingma.firewall import Approval
 from bridge.lingma.turn import TurnLimits
+from bridge.load import BodyLoad
 from bridge.place_news import PlaceNews
 from bridge.plan import PlanOptions
 from bridge.pool.instance import Instance, InstanceOptions, Source
@@ -58,6 +59,7 @@ class Runtime:
         self.keys = KeyRing(pepper, self.link)
         self.in_use = KeysInUse(self.keys)
         self.limits = Limits(self.link)
+        self.bodies = BodyLoad(env.request_buffer_bytes)
         self.ledger = Ledger(self.link, data_dir / "spool")
         self.refusals = Refusals(self.ledger)
         self.pool = Pool(_sources(env, data_dir), env.web_process, _pool_options(env), _instance_options(env))

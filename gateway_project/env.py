@@ -169,6 +169,9 @@ class Environment(BaseSettings):
     stream_buffer_bytes: int = Field(
         1 << 20, ge=1024, description="Unread answer, as it is sent, that a slow reader may pile up."
     )
+    request_buffer_bytes: int = Field(
+        256 << 20, ge=64 << 20, description="Bodies of requests in work per process; of one key, half of that."
+    )
     rpc_timeout_sec: float = Field(60, gt=0, description="One RPC; a turn may be silent max(60, this + 60) s.")
 
     session_reuse_enabled: bool = Field(True, description="Continue upstream sessions.")

@@ -8,6 +8,7 @@ from typing import Any
 
 from bridge.chat.errors import TooLarge
 from bridge.http import encodings
+from bridge.load import HeldBody
 
 MAX_BODY = 32 << 20
 MOST_CALLS = 32
@@ -20,8 +21,13 @@ class HungUp(Exception):
     """The client left before its request was whole."""
 
 
-async def read_body(receive: Receive, headers: dict[bytes, bytes], raw: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The body, decoded. `raw` are the headers as they came. Raise TooLarge, InvalidRequest or HungUp."""
+async def read_body(
+    receive: Receive, headers: dict[bytes, bytes], raw: Iterable[tuple[bytes, bytes]], held: HeldBody
+) -> bytes:
+    """The body, decoded. `raw` are the headers as they came.
+
+    Raise TooLarge, InvalidRequest or HungUp, or what `held` says to more bytes.
+    """
     announced = headers.get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > MAX_BODY:
         raise _too_large()
@@ -29,17 +35,20 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], raw: Iterable
     if message["type"] == "http.disconnect":
         raise HungUp
     body: bytes = message.get("body", b"")
+    held.grow(len(body))
     if message.get("more_body"):
-        body = await _read_rest(receive, body)
+        body = await _read_rest(receive, body, held)
     if len(body) > MAX_BODY:
         raise _too_large()
     if b"content-encoding" not in headers:
         return body
     listed = b",".join(value for name, value in raw if name == b"content-encoding")
-    return await decoded(body, listed.strip().lower())
+    plain = await decoded(body, listed.strip().lower(), held)
+    held.release(keep=len(plain))
+    return plain
 
 
-async def _read_rest(receive: Receive, first: bytes) -> bytes:
+async def _read_rest(receive: Receive, first: bytes, held: HeldBody) -> bytes:
     parts, size, more = [first], len(first), True
     while more:
         message = await receive()
@@ -47,6 +56,7 @@ async def _read_rest(receive: Receive, first: bytes) -> bytes:
             raise HungUp
         part = message.get("body", b"")
         more = message.get("more_body", False)
+        held.grow(len(part))
         parts.append(part)
         size += len(part)
         if size > MAX_BODY:
@@ -54,12 +64,14 @@ async def _read_rest(receive: Receive, first: bytes) -> bytes:
     return b"".join(parts)
 
 
-async def decoded(body: bytes, encoding: bytes) -> bytes:
+async def decoded(body: bytes, encoding: bytes, held: HeldBody | None = None) -> bytes:
     """Undo the encoding, bounded as well; others are served between two slices of it."""
     if encoding in {b"", b"identity"}:
         return body
     parts, since, calls = [], 0, 0
     for part in encodings.slices(body, encoding, MAX_BODY):
+        if held is not None:
+            held.grow(len(part))
         parts.append(part)
         since, calls = since + len(part), calls + 1
         if since >= encodings.SLICE or calls >= MOST_CALLS:

@@ -24,6 +24,7 @@ from bridge.http import encodings
 from bridge.http.body import HungUp, Receive, read_body
 from bridge.http.clients import family_of
 from bridge.lingma.entropy import Entropy
+from bridge.load import LARGE, HeldBody
 from bridge.runtime import Runtime, get_runtime
 from bridge.wire import anthropic, openai_chat
 from bridge.wire.format import WireFormat
@@ -66,6 +67,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         self.request_headers: dict[bytes, bytes] = dict(scope["headers"])
         self.begun = False
         self.hung_up = False
+        self._body: HeldBody | None = None
         self._listener: asyncio.Task[None] | None = None
         self._task: asyncio.Task[Any] | None = None
         self._ended_by: GatewayError | None = None
@@ -84,6 +86,9 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             error = InternalError("The gateway failed; its log says why.")
             self.note(error)
             await self.refuse(error)
+        finally:
+            if self._body is not None:
+                self._body.release()
 
     def check_method(self) -> None:
         """Raise MethodNotAllowed."""
@@ -96,7 +101,12 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
 
     async def request_body(self) -> bytes:
         """The body, whole and decoded. Raise TooLarge, InvalidRequest or HungUp."""
-        return await read_body(self.receive, self.request_headers, self.scope["headers"])
+        bodies = self.runtime.bodies
+        held = self._body = bodies.hold(self.known.key_id if self.known else 0)
+        body = await read_body(self.receive, self.request_headers, self.scope["headers"], held)
+        if len(body) > LARGE:
+            await bodies.turn_of_large()
+        return body
 
     # -- who is asking, and in which format ---------------------------------------------------------------------
 

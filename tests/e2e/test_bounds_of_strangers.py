@@ -7,7 +7,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from tests.e2e.installation import KEY, Gateway, until
+from tests.e2e.installation import KEY, OTHER_KEY, Gateway, until
 from tests.e2e.speech import OPENAI, send
 
 HOST = b"Host: localhost\r\n"
@@ -29,9 +29,11 @@ ENDLESS = {
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory, template):
-    """A gateway that may have 200 descriptors, as on a host that allows no more."""
+    """A gateway that may have 200 descriptors, as on a host that allows no more, and hold 64 MiB of bodies."""
     command = ("prlimit", "--nofile=200:200")
-    with Gateway(tmp_path_factory.mktemp("small"), template, launcher=command, LINGMA_INSTANCES="1") as running:
+    with Gateway(
+        tmp_path_factory.mktemp("small"), template, launcher=command, REQUEST_BUFFER_BYTES=str(64 * MIB)
+    ) as running:
         yield running
 
 
@@ -75,6 +77,19 @@ def test_silence_does_not_keep_others_out(small):
     for stranger in silent:
         stranger.close()
     assert until(lambda: small.ask(OPENAI, "[[sim: text=hello]] x").status == 200)
+
+
+def test_half_sent_bodies_of_one_key_leave_room_for_others(small, dialect):
+    head = f"POST {dialect.path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n"
+    head = f"{head}Content-Length: {20 * MIB}\r\n\r\n".encode()
+    with connect(small) as first, connect(small) as second:
+        first.sendall(head + b" " * 18 * MIB)
+        with suppress(OSError):  # its end may come before all is sent
+            second.sendall(head + b" " * 18 * MIB)
+        assert second.recv(1000).startswith(b"HTTP/1.1 429 ")
+        answer = small.ask(dialect, "[[sim: text=hello]] " + "y" * MIB, key=OTHER_KEY)
+        assert (answer.status, answer.text) == (200, "hello")
+    assert until(lambda: small.ask(dialect, "[[sim: text=hello]] " + "y" * 20 * MIB).status != 429)
 
 
 @pytest.mark.parametrize("protocol", ["h2c", "websocket", "TLS/1.0"])

@@ -1,0 +1,76 @@
+"""The bytes of request bodies in work: bounded for the process and for each key, and large ones take turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+
+from bridge.chat.errors import RateLimited, Unavailable
+
+LARGE = 1 << 20
+RETRY_SEC = 1
+
+
+class BodyLoad:
+    """A body counts from its first byte to the last one of the answer: as long as anything made of it is there.
+
+    One key may hold half of what all may.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._share = most // 2
+        self._held = 0
+        self._by_key: defaultdict[int, int] = defaultdict(int)
+        self._large = asyncio.Lock()
+
+    def hold(self, key: int) -> HeldBody:
+        """A body of this key, still empty."""
+        return HeldBody(self, key)
+
+    def take(self, key: int, size: int) -> None:
+        """Count more. Raise RateLimited or Unavailable, and count nothing."""
+        if self._held + size > self._most:
+            words = "The gateway holds as many bytes of requests as it may; try again."
+            raise Unavailable(words, retry_after=RETRY_SEC)
+        if self._by_key[key] + size > self._share:
+            words = f"The requests of this API key that are in work exceed {self._share >> 20} MiB together; try again."
+            raise RateLimited(words, retry_after=RETRY_SEC)
+        self._held += size
+        self._by_key[key] += size
+
+    def give_back(self, key: int, size: int) -> None:
+        """Count less."""
+        self._held -= size
+        self._by_key[key] -= size
+        if not self._by_key[key]:
+            del self._by_key[key]
+
+    async def turn_of_large(self) -> None:
+        """Wait until a large body may be worked on, which nobody can interrupt: others get as much time between two."""
+        await self._large.acquire()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        loop.call_soon(lambda: loop.call_later(loop.time() - began, self._large.release))
+
+
+class HeldBody:
+    """What one request holds."""
+
+    __slots__ = ("_key", "_load", "size")
+
+    def __init__(self, load: BodyLoad, key: int) -> None:
+        self._load = load
+        self._key = key
+        self.size = 0
+
+    def grow(self, size: int) -> None:
+        """More has come, or was made of it. Raise RateLimited or Unavailable."""
+        self._load.take(self._key, size)
+        self.size += size
+
+    def release(self, keep: int = 0) -> None:
+        """All but so many bytes are gone."""
+        if self.size > keep:
+            self._load.give_back(self._key, self.size - keep)
+            self.size = keep
