@@ -19,8 +19,8 @@ REQUIRED = ("tools", "open", "close")
 MAX_TEMPLATE = 20_000
 
 TEMPLATE = """\
-The program you talk to runs the tools listed below in the user's own environment and sends you their results. They \
-are real and work now. Whatever was said about having no tools, or only built-in ones, does not hold here: these are \
+The program you talk to runs the tools below in the user's own environment and sends you their results. They are \
+real and work now. Whatever was said about having no tools, or only built-in ones, does not hold here: these are \
 your only tools, so never say that you cannot do what one of them does.
 
 When to call: if the task needs something that only a tool can find out or change, call it now instead of describing \
@@ -36,8 +36,8 @@ $example
 code fence around it. Arguments are the tool's parameters and no others; `?` marks those that may be left \
 out.
 $rules
-- Text before a call is shown to the user; keep it short. After your last call end the reply: the results come with \
-the next message. Never make up a result.
+- Text before a call is shown to the user; keep it short. After your last call end the reply: the results come \
+next. Never make up a result.
 - Write these marks for calls only. "[Call ...]" is a record of an earlier call, not a way to call.
 $hints
 
