@@ -55,6 +55,7 @@ class Runtime:
     def __init__(self, env: Environment, data_dir: Path, pepper: bytes) -> None:
         self.env = env
         self.upstream: bytes = env.upstream.encode()
+        self.cors_origins = frozenset(env.cors_allowed_origins)
         self.link = RedisLink(env.redis_or_embedded_url)
         self.keys = KeyRing(pepper, self.link)
         self.in_use = KeysInUse(self.keys)

@@ -73,6 +73,14 @@ def _zone(value: str) -> str:
     return value
 
 
+def _origins(values: list[str]) -> list[str]:
+    origins = [value.rstrip("/").lower() for value in values]
+    for origin in origins:
+        if not re.fullmatch(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s?#@]+", origin):
+            raise ValueError("must be origins such as https://app.example.com, or * for all")
+    return origins
+
+
 def _sha256(value: str) -> str:
     digest = value.strip().lower().removeprefix("sha256:")
     if digest and not re.fullmatch("[0-9a-f]{64}", digest):
@@ -89,6 +97,7 @@ Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 Keys = Annotated[list[str], NoDecode, BeforeValidator(_split), AfterValidator(_keys)]
 DatabaseUrl = Annotated[str, AfterValidator(_url("postgres", "postgresql", "sqlite"))]
 RedisUrl = Annotated[str, AfterValidator(_url("redis", "rediss", "unix"))]
+Origins = Annotated[list[str], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 Sha256 = Annotated[str, AfterValidator(_sha256)]
 Attachment = Annotated[str, AfterValidator(_attachment)]
 Proxy = Annotated[str, AfterValidator(_proxy)]
@@ -140,6 +149,9 @@ class Environment(BaseSettings):
         [], description="Addresses or networks whose `X-Forwarded-*` headers are believed."
     )
     csrf_trusted_origins: Names = Field([], description="Origins whose forms the Django pages accept.")
+    cors_allowed_origins: Origins = Field(
+        [], description="Origins whose pages may call `/v1` from a browser; `*` for all."
+    )
     debug: bool = Field(False, description="Django's debug pages. Never in production.")
 
     default_model: str = Field("org_auto", description="Lingma model for names that are not known.")

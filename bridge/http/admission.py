@@ -27,12 +27,13 @@ async def admit(consumer: HttpConsumer, caller: Caller) -> Ticket:
         ) from None
 
 
-async def admit_count(consumer: HttpConsumer, caller: Caller, model: str) -> None:
+async def admit_count(consumer: HttpConsumer, caller: Caller, model: str = "") -> None:
     """Let a request pass that asks no service, such as one that counts tokens: a model it may use, within `rpm`.
 
     It takes no tokens and no place, so the other limits do not stop it. Raise Forbidden or RateLimited.
     """
-    require_model(consumer, caller, model)
+    if model:
+        require_model(consumer, caller, model)
     await admit(consumer, msgspec.structs.replace(caller, tpm=0, concurrency=0))
 
 

@@ -13,8 +13,9 @@ from bridge.chat.errors import GatewayError, SlowClient
 from bridge.chat.events import Failed, Finished
 from bridge.chat.fold import fold
 from bridge.chat.request import ChatRequest
+from bridge.chat.tokens import estimate_messages
 from bridge.http.access import caller_of, key_closed
-from bridge.http.admission import admit, require_model
+from bridge.http.admission import admit, admit_count, require_model
 from bridge.http.clients import family_of
 from bridge.http.conversation_ids import identified
 from bridge.http.streaming import EVENT_STREAM, JSON, Headers, HttpConsumer
@@ -246,7 +247,9 @@ class CountTokens(HttpConsumer):
 
     async def handle(self) -> None:
         """Estimate; no service is asked."""
-        await caller_of(self)
-        tokens = anthropic.FORMAT.parse_count(await self.request_body())
+        caller = await caller_of(self)
+        request = anthropic.FORMAT.parse_to_count(await self.request_body())
+        await admit_count(self, caller, request.model)
+        tokens = estimate_messages(request.messages, request.tools)
         calibrated = self.runtime.engine.calibration.input.apply(tokens)
         await self.reply(200, anthropic.FORMAT.counted(calibrated), [JSON, *self.common_headers()])

@@ -10,6 +10,7 @@ from bridge.chat.errors import InvalidRequest, NotFound, Unavailable
 from bridge.chat.request import ChatRequest
 from bridge.chat.tokens import estimate_messages
 from bridge.http.access import caller_of
+from bridge.http.admission import admit_count
 from bridge.http.consumers import ChatConsumer
 from bridge.http.streaming import EVENT_STREAM, JSON, HttpConsumer
 from bridge.responses_store import MOST_READ, StoredTooLarge, StoreUnavailable
@@ -154,6 +155,7 @@ class InputTokens(_Beside):
         caller = await caller_of(self)
         body = await self.request_body()
         request = await _read(self, caller, body, counting=True)
+        await admit_count(self, caller, request.model)
         tokens = estimate_messages(request.messages, request.tools)
         await self.tell(responses_kept.counted(self.runtime.engine.calibration.input.apply(tokens)))
 

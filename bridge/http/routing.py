@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, re_path
 
-from bridge.http import consumers, responses, views
+from bridge.http import astray, consumers, responses, views
 
 CHATS = (consumers.ChatCompletions, consumers.Messages, responses.Responses)
 CHAT_CONSUMERS = {consumer.endpoint: consumer for consumer in CHATS}
@@ -27,4 +27,7 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^readyz/?$", views.Ready.as_asgi()),
     re_path(r"^metrics/?$", views.Metrics.as_asgi()),
     re_path(r"^internal/smoke/?$", views.Smoke.as_asgi()),
+    re_path(r"^api/hello/?$", views.Hello.as_asgi()),
+    re_path(astray.BESIDE_V1, views.UnknownPath.as_asgi()),
+    re_path(astray.UNDER_A_PREFIX, views.UnknownPath.as_asgi()),
 ]

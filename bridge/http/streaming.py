@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
 from channels.generic.http import AsyncHttpConsumer
@@ -23,6 +23,7 @@ from bridge.chat.errors import (
 from bridge.http import encodings
 from bridge.http.body import HungUp, Receive, read_body
 from bridge.http.clients import family_of
+from bridge.http.cors import Cors, cors_of
 from bridge.lingma.entropy import Entropy
 from bridge.load import LARGE, HeldBody
 from bridge.runtime import Runtime, get_runtime
@@ -55,6 +56,8 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
     endpoint: ClassVar[str] = ""
     """The path as the books have it."""
     runtime: Runtime
+    _cors: Sequence[tuple[bytes, bytes]] = ()
+    """What browsers are told besides."""
     known: Caller | None = None
     """Whose key the request carries, also when that key opens nothing any more."""
 
@@ -73,6 +76,8 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         self._ended_by: GatewayError | None = None
         try:
             self.runtime = await get_runtime()
+            if self.runtime.cors_origins and await self._is_preflight(cors_of(self.runtime.cors_origins)):
+                return
             self.check_method()
             await self.handle()
         except HungUp:
@@ -89,6 +94,18 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         finally:
             if self._body is not None:
                 self._body.release()
+
+    async def _is_preflight(self, cors: Cors) -> bool:
+        """Answer a browser that asks whether a page may ask: it does so without a key."""
+        if not self.scope["path"].startswith("/v1"):
+            return False
+        allowed = cors.preflight(self.request_headers) if self.scope["method"] == "OPTIONS" else None
+        if allowed is not None:
+            await self.start(204, [*allowed, *self.common_headers()])
+            await self.send_part(b"", last=True)
+            return True
+        self._cors = cors.headers(self.request_headers)
+        return False
 
     def check_method(self) -> None:
         """Raise MethodNotAllowed."""
@@ -156,6 +173,8 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
     async def start(self, status: int, headers: Headers) -> None:
         """Begin the answer."""
         self.begun = True
+        if self._cors:
+            headers = [*headers, *self._cors]
         await self.base_send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def send_part(self, body: bytes, *, last: bool) -> None:

@@ -11,13 +11,16 @@ import msgspec
 from accounts.limits import may_use
 from bridge import metrics
 from bridge.chat.errors import Forbidden, NotFound, Unauthenticated
+from bridge.http import astray
 from bridge.http.access import bears, caller_of
+from bridge.http.admission import admit_count
 from bridge.http.offer import Offer
 from bridge.http.readiness import public_reason
 from bridge.http.streaming import JSON, HttpConsumer
 from bridge.smoke import smoke
 from bridge.version import VERSION
-from bridge.wire import models
+from bridge.wire import anthropic, models
+from bridge.wire.format import WireFormat
 
 
 class Models(HttpConsumer):
@@ -30,6 +33,8 @@ class Models(HttpConsumer):
         caller = await caller_of(self)
         offered = Offer(self.runtime.pool.models(), self.runtime.engine.routes, partial(may_use, caller))
         wanted: str | None = self.scope["url_route"]["kwargs"].get("model_id")
+        if wanted is not None:
+            await admit_count(self, caller)
         body = models.listing(offered.records(), self._paging()) if wanted is None else _one(offered, wanted)
         await self.reply(200, body, [JSON, *self.common_headers()])
 
@@ -50,14 +55,27 @@ def _one(offered: Offer, wanted: str) -> bytes:
 
 
 class UnknownPath(HttpConsumer):
-    """Anything else under `/v1`, whatever the method."""
+    """Anything else under `/v1` and where clients go with a wrong base URL, whatever the method."""
+
+    @property
+    def wire(self) -> WireFormat:
+        """The protocol of the path, where it belongs to one."""
+        return anthropic.FORMAT if astray.is_anthropic(self.scope["path"]) else super().wire
 
     def check_method(self) -> None:
         """Take every method: it is the path that is wrong."""
 
     async def handle(self) -> None:
         """404 in the client's format."""
-        raise NotFound(f"Invalid URL ({self.scope['method']} {self.scope['path']})")
+        raise NotFound(astray.words(self.scope["method"], self.scope["path"]))
+
+
+class Hello(HttpConsumer):
+    """`/api/hello`: Claude Code looks there whether anybody is at home."""
+
+    async def handle(self) -> None:
+        """What Anthropic answers."""
+        await self.reply(200, b'{"message":"hello"}', [JSON, *self.common_headers()])
 
 
 class Health(HttpConsumer):

@@ -30,9 +30,9 @@ class AnthropicMessages:
         """Raise InvalidRequest, naming the field, for anything that is not a request."""
         return _read(anthropic_request.read, body)
 
-    def parse_count(self, body: bytes) -> int:
-        """Estimate the input tokens of a `count_tokens` body: messages, system and tools."""
-        return _read(anthropic_request.count, body)
+    def parse_to_count(self, body: bytes) -> ChatRequest:
+        """The request of a `count_tokens` body, which need not have `max_tokens`."""
+        return _read(anthropic_request.read_to_count, body)
 
     def counted(self, tokens: int) -> bytes:
         """The body that answers `count_tokens`."""

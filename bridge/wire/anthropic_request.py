@@ -12,7 +12,6 @@ from collections.abc import Iterator
 import msgspec
 
 from bridge.chat.request import ChatRequest, Message
-from bridge.chat.tokens import estimate_messages
 from bridge.wire.anthropic_blocks import Block, Content, assistant_message, spoken, user_messages
 from bridge.wire.anthropic_tools import Choice, read_choice, read_tools
 from bridge.wire.bodies import Flaw, Integral, Path, decode, integer_at, is_absent, schema_at
@@ -88,11 +87,9 @@ def read(body: bytes) -> ChatRequest:
     return _request(fields, limit)
 
 
-def count(body: bytes) -> int:
-    """Estimated input tokens of a request that need not have `max_tokens`; raise a Flaw for what is none."""
-    fields = decode(_DECODER, bounded(body))
-    request = _request(fields, None)
-    return estimate_messages(request.messages, request.tools)
+def read_to_count(body: bytes) -> ChatRequest:
+    """A request that need not have `max_tokens`; raise a Flaw for what is none."""
+    return _request(decode(_DECODER, bounded(body)), None)
 
 
 def _request(fields: _Body, limit: int | None) -> ChatRequest:

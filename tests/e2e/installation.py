@@ -32,6 +32,7 @@ LIMITED_KEYS = {
     "rpm": {"rpm": 1}, "tpm": {"tpm": 1}, "concurrency": {"concurrency": 1}, "flood": {"rpm": 1},
     "plain": {}, "gone": {}, "confined": {"allowed_models": "org_auto, claude-*"},
     "revoked": {}, "deleted": {}, "expiring": {}, "alone": {},
+    "counting": {"rpm": 3}, "narrow": {"allowed_models": "org_auto"},
 }  # fmt: skip
 PASSWORD = "correct-horse-battery"
 

@@ -140,6 +140,26 @@ def test_an_unknown_path_is_404_in_the_dialect_of_the_version_header(gateway, pa
             assert is_error_of(dialect, answer)
 
 
+ASTRAY = {
+    "/chat/completions": OPENAI, "/completions": OPENAI, "/responses": OPENAI, "/models": OPENAI, "/embeddings": OPENAI,
+    "/v1/v1/chat/completions": OPENAI, "/api/v1/responses": OPENAI, "/v1/completions": OPENAI,
+    "/messages": ANTHROPIC, "/v1/v1/messages": ANTHROPIC, "/api/v1/messages": ANTHROPIC,
+    "/anthropic/v1/messages": ANTHROPIC,
+    "/v1/messages/no/such/thing": ANTHROPIC, "/messages/count_tokens": ANTHROPIC,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "spoken"), ASTRAY.items(), ids=ASTRAY)
+def test_a_wrong_base_url_is_404_in_the_shape_of_the_path_and_says_the_right_one(gateway, path, spoken):
+    for method in ("POST", "GET", "OPTIONS", "DELETE"):
+        answer = send(gateway, method, path, key=KEY, body={} if method == "POST" else None)
+        assert (answer.status, answer.headers["x-should-retry"]) == (404, "false")
+        assert is_error_of(spoken, answer)
+        assert "/v1" in answer.json()["error"]["message"]
+    head = send(gateway, "HEAD", path)
+    assert (head.status, head.body, head.headers["content-type"]) == (404, b"", "application/json")
+
+
 def test_models_come_in_the_shape_of_the_version_header(gateway):
     plain = send(gateway, "GET", "/v1/models", headers={"x-api-key": KEY}).json()
     versioned = send(gateway, "GET", "/v1/models", key=KEY, headers={"anthropic-version": "2026-10-21"}).json()
@@ -320,8 +340,10 @@ def test_no_answer_sets_a_cookie_or_redirects(gateway):
 
 
 def test_probes_of_clients_do_no_harm(gateway):
-    for path in ("/api/hello", "/", "/favicon.ico"):
+    for path in ("/api/hello", "/", "/chat/completions"):
         assert send(gateway, "HEAD", path).status < 500
+    assert send(gateway, "GET", "/api/hello").json() == {"message": "hello"}
+    assert not [line for line in gateway.output().splitlines() if "Not Found" in line and "/api/hello" in line]
 
 
 def test_retries_are_called_for_only_where_they_help(gateway, dialect):

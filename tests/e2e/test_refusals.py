@@ -70,6 +70,38 @@ def test_a_confined_key_may_use_every_name_of_its_models(gateway, model):
     assert (answer.status, answer.text) == (200, "mine")
 
 
+COUNTS = {
+    f"{ANTHROPIC.path}/count_tokens": {"messages": [{"role": "user", "content": "x"}]},
+    f"{RESPONSES}/input_tokens": {"input": "x"},
+}
+
+
+@pytest.mark.parametrize("path", COUNTS)
+def test_counting_keeps_to_the_models_of_the_key(gateway, path):
+    def count(model):
+        return send(gateway, "POST", path, key=limited_key("narrow"), body={"model": model, **COUNTS[path]})
+
+    assert count("org_auto").status == 200
+    answer = count("dashscope_qwen3_coder")
+    assert (answer.status, "It may use: org_auto." in answer.error["message"]) == (403, True)
+    assert refused_row(gateway, gateway.key_id("narrow"), "model", path)["model"] in ("", "dashscope_qwen3_coder")
+
+
+def test_counting_and_looking_up_a_model_are_requests_of_the_key(gateway):
+    paths = [*COUNTS, "/v1/models/org_auto"]
+
+    def asked(path):
+        body = {"model": "org_auto", **COUNTS[path]} if path in COUNTS else None
+        return send(gateway, "POST" if body else "GET", path, key=limited_key("counting"), body=body)
+
+    assert [asked(path).status for path in paths] == [200] * 3
+    for answer in map(asked, paths):
+        assert answer.status == 429
+        assert int(answer.headers["retry-after"]) > 0
+    assert gateway.ask(OPENAI, "[[sim: text=x]] x", key=limited_key("counting")).status == 429
+    assert refused_row(gateway, gateway.key_id("counting"), "rpm", paths[0])["allowed"] == 3
+
+
 def test_a_confined_key_sees_only_what_it_may_use(gateway):
     listed = send(gateway, "GET", "/v1/models", key=limited_key("confined")).json()["data"]
     assert [model["id"] for model in listed] == ["org_auto"]

@@ -6,6 +6,7 @@ import pytest
 
 from bridge.chat.errors import InvalidRequest
 from bridge.chat.request import Message, Tool, ToolChoice
+from bridge.chat.tokens import estimate_messages
 from bridge.wire.anthropic import FORMAT
 
 LOOK = {"name": "look", "description": "Look.", "input_schema": {"type": "object"}}
@@ -217,7 +218,8 @@ def test_a_failed_result_is_marked_and_its_text_left_alone(flag, told):
 
 def count(**fields):
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], **fields}
-    return FORMAT.parse_count(json.dumps(body).encode())
+    request = FORMAT.parse_to_count(json.dumps(body).encode())
+    return estimate_messages(request.messages, request.tools)
 
 
 def test_an_image_counts_the_same_whatever_its_size():

@@ -1,0 +1,51 @@
+"""Paths of clients whose base URL is wrong."""
+
+import re
+
+import pytest
+
+from bridge.http import astray
+
+OURS = ["/chat/completions", "/responses", "/models", "/v1/v1/chat/completions", "/api/v1/responses",
+        "/openai/v1/models", "//v1/chat/completions", "/v1//chat/completions",
+        "/api/chat/completions", "/v2/chat/completions/"]  # fmt: skip
+THEIRS = ["/messages", "/messages/count_tokens", "/v1/v1/messages", "/anthropic/v1/messages", "/api/v1/messages",
+          "/v1/messages/no/such/thing", "/v1/messages/batches", "/v1/complete"]  # fmt: skip
+DJANGOS = ["/", "/admin/", "/admin/accounts/apikey/", "/api/keys/", "/api/schema/", "/api/docs/", "/api/usage/summary/",
+           "/static/admin/css/base.css", "/usage/", "/usage/r/messages", "/me/", "/healthz", "/modelsx"]  # fmt: skip
+
+
+def is_ours(path):
+    rest = path.removeprefix("/")
+    return any(re.search(each, rest) for each in (r"^v1(/|$)", astray.BESIDE_V1, astray.UNDER_A_PREFIX))
+
+
+@pytest.mark.parametrize("path", [*OURS, *THEIRS, "/embeddings", "/completions", "/api/v1", "/openai/v1/"])
+def test_a_path_beside_v1_is_not_left_to_django(path):
+    assert is_ours(path)
+
+
+@pytest.mark.parametrize("path", DJANGOS)
+def test_djangos_paths_are(path):
+    assert not is_ours(path)
+
+
+@pytest.mark.parametrize("path", OURS)
+def test_a_client_of_openais_is_told_its_base_url(path):
+    assert not astray.is_anthropic(path)
+    assert "The base URL for OpenAI clients ends in /v1: the full path is /v1/" in astray.words("POST", path)
+
+
+@pytest.mark.parametrize("path", THEIRS)
+def test_a_client_of_anthropics_is_told_its_base_url(path):
+    assert astray.is_anthropic(path)
+    assert "address without /v1: the full path is /v1/messages" in astray.words("POST", path)
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/embeddings", "/v1/images/generations"])
+def test_what_is_not_served_is_said_so(path):
+    assert "is not served here" in astray.words("POST", path)
+
+
+def test_a_path_of_any_length_is_echoed_within_a_bound():
+    assert len(astray.words("POST", "/v1/" + "x" * 60_000)) < 500
