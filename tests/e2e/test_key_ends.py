@@ -1,5 +1,8 @@
 """What runs or waits for a key ends with the key, also while Redis is away."""
 
+import http.client
+import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -42,6 +45,30 @@ def end(gateway, name):
     django(gateway.data_dir, f"from accounts.models import ApiKey\n{END[name]}")
 
 
+class HalfSent:
+    """A request whose body is on its way for a while."""
+
+    def __init__(self, gateway, key):
+        self.body = json.dumps(OPENAI.body("[[sim: text=late]] x")).encode()
+        self.began = time.monotonic()
+        self.connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
+        self.connection.putrequest("POST", OPENAI.path)
+        self.connection.putheader("content-length", str(len(self.body)))
+        self.connection.putheader("authorization", f"Bearer {key}")
+        self.connection.endheaders(self.body[:10])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.connection.close()
+
+    def send_the_rest(self):
+        time.sleep(max(0.0, self.began + 1.5 - time.monotonic()))
+        self.connection.send(self.body[10:])
+        return self.connection.getresponse().status
+
+
 def told_in(answer):
     """The type of the error that ends a stream."""
     events = [event for event in answer.events if event.get("error") or event.get("type") == "response.failed"]
@@ -64,12 +91,14 @@ def test_turns_that_run_and_turns_that_wait_end_with_their_key(gateway, name):
         waiting.until(OPENAI.keep_alive)
         others = stack.enter_context(Stream(gateway, OPENAI, f"[[sim: text=others]] {name}", key=KEY))
         others.until(OPENAI.keep_alive)
+        late = stack.enter_context(HalfSent(gateway, limited_key(name)))
         end(gateway, name)
         assert [told_in(stream.rest()) for stream in running] == KINDS
         assert told_in(waiting.rest()) == "invalid_request_error"
         assert whole.result().status == 401
         assert others.rest().text == "others"
         reason = "expired" if name == "expiring" else "revoked"
+        assert late.send_the_rest() == 401
         rows = [gateway.row(stream.request_id) for stream in (*running, waiting)]
         assert [(row["status"], row["reason"]) for row in rows] == [("error", reason)] * 3 + [("refused", reason)]
     assert gateway.asks(f"never asked {name}") == []
