@@ -406,4 +406,4 @@ class Answer:
 def _cutter(request: ChatRequest) -> Cutter | None:
     if not request.stop and request.max_tokens is None:
         return None
-    return Cutter(request.stop, request.max_tokens, estimate)
+    return Cutter(request.stop, request.max_tokens)

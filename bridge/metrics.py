@@ -82,7 +82,7 @@ QUEUE_TIME = BulkHistogram(
 TOOL_CALLS = Counter(
     "lingma_gateway_tool_calls_total",
     "Calls of clients' tools by what became of them: parsed, repaired, refused, retried, invalid; "
-    "unjudged are those whose schema takes too long to judge by.",
+    "unjudged are those whose schema takes too long to judge by; reply_* are replies that must be JSON.",
     ("outcome", "model", "client"),
 )
 RETRIES = Counter("lingma_gateway_retries_total", "Turns run again on another instance before their first byte.")

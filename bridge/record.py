@@ -27,7 +27,10 @@ class TurnRecord(msgspec.Struct):
     completion_tokens: int = 0
     usage_source: UsageSource = "estimate"
     tool_outcomes: dict[str, int] = {}
-    """Calls by what became of them: parsed, repaired, refused, retried, invalid; unjudged beside that."""
+    """Calls by what became of them: parsed, repaired, refused, retried, invalid; unjudged beside that.
+
+    Replies that must be JSON: reply_retried, reply_refused, reply_invalid.
+    """
     decisions: list[str] = []
     """What was said to tools of the service, such as `denied run_in_terminal`."""
     warnings: list[str] = []

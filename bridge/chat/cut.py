@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from bridge.chat.events import FinishReason
+from bridge.chat.tokens import beyond, of_size
 
 
 class Cutter:
     """Feed text, get the text that may be told. After `reason` is set nothing more may be told.
 
     At most one character less than the longest stop sequence is held back; `rest()` gives it up at the end.
-    `estimate` counts the tokens of a text and never more of them than it has characters.
+    Tokens are estimated from running sums: no text is looked at twice.
     """
 
-    def __init__(self, stop: tuple[str, ...], max_tokens: int | None, estimate: Callable[[str], int]) -> None:
+    def __init__(self, stop: tuple[str, ...], max_tokens: int | None) -> None:
         self.reason: FinishReason | None = None
         self.stop_sequence: str | None = None
         self._stop = tuple(each for each in stop if each)
         self._longest = max(map(len, self._stop), default=0)
         self._max_tokens = max_tokens
-        self._estimate = estimate
         self._held = ""
-        self._told: list[str] = []
-        self._told_length = 0
+        self._size = self._beyond = 0  # of what was told
 
     def feed(self, text: str) -> str:
         """What of the held text and this one may be told now."""
@@ -56,24 +53,20 @@ class Cutter:
         return 0
 
     def _within_budget(self, text: str, budget: int) -> str:
-        self._told_length += len(text)
-        self._told.append(text)
-        if self._told_length <= budget:  # a token is at least a character
-            return text
-        whole = "".join(self._told)
-        if self._estimate(whole) <= budget:
-            self._told = [whole]
+        size, more = self._size + len(text), self._beyond + beyond(text)
+        if size <= budget or of_size(size, more) <= budget:  # a token is at least a character
+            self._size, self._beyond = size, more
             return text
         self.reason, self.stop_sequence = FinishReason.LENGTH, None
-        return text[: len(text) - self._excess(whole, len(text), budget)]
+        return text[: self._fitting(text, budget)]
 
-    def _excess(self, whole: str, last: int, budget: int) -> int:
-        """How many characters at the end are too many: fewest by halving, at most the last text."""
-        low, high = 0, last
+    def _fitting(self, text: str, budget: int) -> int:
+        """How many characters of the text fit: most by halving."""
+        low, high = 0, len(text)
         while low < high:
-            middle = (low + high) // 2
-            if self._estimate(whole[: len(whole) - middle]) <= budget:
-                high = middle
+            middle = (low + high + 1) // 2
+            if of_size(self._size + middle, self._beyond + beyond(text[:middle])) <= budget:
+                low = middle
             else:
-                low = middle + 1
+                high = middle - 1
         return low

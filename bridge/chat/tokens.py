@@ -19,11 +19,20 @@ def estimate(text: str) -> int:
 
     Never more than there are characters; 0 only for the empty text.
     """
-    size = len(text)
-    if text.isascii():
+    return of_size(len(text), beyond(text))
+
+
+def beyond(text: str) -> int:
+    """Bytes of the text beyond one per character."""
+    return 0 if text.isascii() else len(text.encode("utf-8", "replace")) - len(text)
+
+
+def of_size(size: int, beyond: int) -> int:
+    """The estimate for a text of so many characters, and so many bytes beyond one for each. Both add up over pieces."""
+    if not beyond:
         return (size + 3) // 4
     # A wide character has three bytes, so every two bytes beyond one per character count as one wide character.
-    wide = (len(text.encode("utf-8", "replace")) - size) / 2
+    wide = beyond / 2
     return min(size, max(1, round(wide * 0.7 + max(0.0, size - wide) / 4)))
 
 

@@ -12,11 +12,13 @@ from bridge.prompt.code_lines import CodeLines
 
 _OPENERS = ("<think>", "<thinking>")
 _TAGS = (*_OPENERS, "</think>", "</thinking>")
+_LONGEST_TAG = max(map(len, _TAGS))
 _MOST_SPACE = 256
 _MOST_ASIDE = 32 * 1024  # characters of reasoning behind text that are held until they are seen to end
 _AT_ONCE = 4096
 
 _MARK = re.compile(r"(?:\A|(?<=\n))`|</?think(?:ing)?>")
+_PART_OF_TAG = re.compile(r"</?(?:t(?:h(?:i(?:n(?:k(?:i(?:ng?)?)?)?)?)?)?)?\Z")
 _OPENER = re.compile(r"<think(?:ing)?>")
 _QUOTES = frozenset("`\"'“”‘’«»")
 _BLANKS = frozenset(" \t")
@@ -89,7 +91,7 @@ class ThinkingSplitter:
             return False
         if not self._visible and (text[0] == "<" or text[0].isspace()):
             return False
-        if "<" in text and (_MARK.search(text) or _tag_begins(text) >= 0):
+        if "<" in text and ("think" in text or _tag_begins(text) >= 0):
             return False
         self._said.append(text)
         self._last = text
@@ -285,7 +287,7 @@ class ThinkingSplitter:
 
     def _say_before(self, text: str, pieces: list[Piece]) -> None:
         """What stands before something that is left out; nothing if the reply has only begun with white space."""
-        if self._visible or text.strip():
+        if self._visible or text.strip() or len(text) > _MOST_SPACE:
             self._say(text, pieces)
 
     def _say(self, text: str, pieces: list[Piece]) -> None:
@@ -304,8 +306,8 @@ def _ends_reasoning(line: str) -> bool:
 
 def _tag_begins(text: str) -> int:
     """Where at the end of the text a tag may have begun; -1 for nowhere."""
-    at = text.rfind("<", max(0, len(text) - max(map(len, _TAGS))))
-    return at if at >= 0 and any(tag.startswith(text[at:]) for tag in _TAGS) else -1
+    at = text.rfind("<", -_LONGEST_TAG)
+    return at if at >= 0 and _PART_OF_TAG.match(text, at) else -1
 
 
 def _tag_end(text: str, tag: str, *, ended: bool) -> tuple[int, int]:

@@ -20,7 +20,7 @@ def told(cutter, pieces):
 
 
 def cut(*stop, most=None):
-    return Cutter(stop, most, estimate)
+    return Cutter(stop, most)
 
 
 @given(st.text("ab-", max_size=30), st.lists(st.text("ab-", min_size=1, max_size=4), max_size=3), st.data())
@@ -82,3 +82,10 @@ def test_what_was_held_back_may_be_beyond_the_limit():
     cutter = cut("END", most=1)
     assert told(cutter, ["abcE", "N"]) == "abcE"
     assert cutter.reason is FinishReason.LENGTH
+
+
+def test_a_long_reply_is_looked_at_once():
+    cutter = cut(most=10_000_000)
+    piece = "灵码 and more " * 10
+    assert all(cutter.feed(piece) == piece for _ in range(20_000))
+    assert cutter.reason is None

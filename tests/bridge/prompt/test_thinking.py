@@ -49,6 +49,7 @@ CASES = {
     "only an end at the start": ("</think>\n\nHi", [said("Hi")]),
     "only an end, behind code": ("```\nx\n```\n</think>\nHi", [thought("```\nx\n```\n"), said("Hi")]),
     "an end in a sentence": ("It ends with </think> and goes on", [said("It ends with </think> and goes on")]),
+    "much white space before a tag": (" " * 300 + "<think>a", [said(" " * 300 + "<think>a")]),
     "a second end": ("a</think>b</think>c", [thought("a"), said("b</think>c")]),
     "a tag behind a fence": ("````think::1\na\n````\n<think>b</think>c", [thought("ab"), said("c")]),
     "a card": (f"a\n{CARD}\nb", [said("a\nb")]),
