@@ -120,6 +120,26 @@ async def test_a_session_that_knows_tools_is_told_when_none_may_be_called(new_se
     assert "Do not call a tool" in service.asks()[1]["questionText"]
 
 
+async def test_a_session_told_anew_knows_only_what_it_was_told(new_service, new_engine, sessions):
+    service = await new_service(obeying(call(path="a.txt")))
+    engine = await new_engine(service, sessions=sessions)
+    history = answered(await chat(engine, asking()))
+
+    async def lost(peer, params):
+        if params["isReply"]:
+            return await peer.push(finish(params["requestId"], 500))
+        return await obeying_plainly("Hm.")(peer, params)
+
+    service.on_ask = lost
+    second = await chat(engine, asking(*history, tool_choice=ToolChoice("none")))
+    service.on_ask = obeying_plainly("Done.")
+    again = (Message("assistant", "Hm."), Message("user", "Again."))
+    third = await chat(engine, asking(*history, *again))
+    told = [params["questionText"] for params in service.asks()]
+    assert [second.record.session, third.record.session] == ["rebuilt", "reused"]
+    assert ["Available tools" in each for each in told] == [True, False, False, True]
+
+
 async def test_sessions_with_tools_can_be_turned_off(new_service, new_engine, sessions):
     service = await new_service(obeying(call(path="a.txt"), "Hm."))
     engine = await new_engine(service, sessions=sessions, plan=PlanOptions(reuse_with_tools=False))
