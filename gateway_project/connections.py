@@ -59,6 +59,8 @@ class Connections:
         self._trusted = trusted
         self._open: set[BoundedHttpProtocol] = set()
         self._extra: dict[BoundedHttpProtocol, None] = {}
+        self.head_bytes = 0
+        """Of all heads that are not complete."""
         self._peers: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._logged_at = 0.0
@@ -82,6 +84,7 @@ class Connections:
 
     def leave(self, connection: BoundedHttpProtocol) -> None:
         """A connection has ended."""
+        self.forget_head(connection)
         self._extra.pop(connection, None)
         if connection in self._open:
             self._open.discard(connection)
@@ -89,6 +92,18 @@ class Connections:
                 self._peers[peer] -= 1
                 if not self._peers[peer]:
                     del self._peers[peer]
+
+    def hold_head(self, connection: BoundedHttpProtocol, size: int) -> bool:
+        """Whether there is room for more of a head that is not complete: all of them share it."""
+        connection.head_bytes += size
+        self.head_bytes += size
+        return self.head_bytes <= self.bounds.all_heads_bytes
+
+    def forget_head(self, connection: BoundedHttpProtocol) -> None:
+        """The head is complete, or given up."""
+        if connection.head_bytes:
+            self.head_bytes -= connection.head_bytes
+            connection.head_bytes = 0
 
     def _make_room(self) -> None:
         waiting = (each for each in self._extra if each.phase in (IDLE, IN_HEAD) and not each.answers)

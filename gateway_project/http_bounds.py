@@ -11,6 +11,8 @@ class Bounds(msgspec.Struct, frozen=True):
     head_bytes: int = 64 << 10
     """Target and header fields of a request together; so much, too, of a chunked body may be no body."""
     head_fields: int = 200
+    all_heads_bytes: int = 64 << 20
+    """Of all heads of the process that are not complete."""
     head_sec: float = 20
     """For a head to be complete, from its first byte or, for the first one, from the connection."""
     idle_sec: float = 75

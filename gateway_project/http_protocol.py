@@ -39,6 +39,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.phase = IDLE
         self.since = self.body_since = self.peers.now
         self.size = 0  # of what has come of a message that is not complete
+        self.head_bytes = 0  # of it, counted among those of all connections
         self.dry = 0  # bytes since the last one that was body
         self.unsent, self.unsent_since = 0, 0.0
         self.lingers = self.upgrading = False
@@ -96,6 +97,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.size += size
             if self.size > 2 * bounds.head_bytes:  # once it is complete, the true bound holds
                 self.refuse(refusals.HEAD_TOO_LARGE)
+            elif not self.peers.hold_head(self, size):
+                self.refuse(refusals.FULL)
             return
         self.since = now
         self.size += size
@@ -137,6 +140,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             raise
         self.phase, self.size, self.dry = IN_BODY, 0, 0
         self.since = self.body_since = self.peers.now
+        self.peers.forget_head(self)
         waits = self.answers
         self.cycle = cycle
         if waits:
@@ -241,6 +245,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Nothing more is understood on this connection: say why if that can be said, and end it."""
         self.peers.count_refusal(refusal)
         flawed = self.cycle if self.phase == IN_BODY else None
+        self.peers.forget_head(self)
         self.parser, self.refusal = Deaf(), None
         if flawed is not None and self.pipeline and self.pipeline[0][0] is flawed:
             self.pipeline.popleft()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.e2e.installation import Gateway
+from tests.e2e.installation import KEY, Gateway
+from tests.e2e.speech import OPENAI, send
 from tests.e2e.test_finish_codes import (  # noqa: F401
     test_200_is_the_good_ending,
     test_the_rate_limit_of_the_service_says_when_to_come_back,
@@ -18,6 +19,19 @@ from tests.e2e.test_text_limits import test_the_usage_of_the_service_is_told  # 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory, template):
     """The shared gateway's settings, served by daphne."""
-    with Gateway(tmp_path_factory.mktemp("daphne"), template, GATEWAY_SERVER="daphne") as running:
+    with Gateway(
+        tmp_path_factory.mktemp("daphne"), template, GATEWAY_SERVER="daphne", TRUSTED_PROXIES="10.9.9.9"
+    ) as running:
         yield running
     assert running.left_behind == []
+
+
+def test_a_proxy_that_is_not_named_is_not_believed(gateway):
+    headers = {"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https"}
+    answer = send(gateway, "POST", OPENAI.path, key=KEY, body=OPENAI.body("[[sim: text=hello]] x"), headers=headers)
+    assert gateway.row(answer.headers["x-request-id"])["client"] == "127.0.0.1"
+
+
+def test_a_large_body_for_django_is_refused(gateway):
+    answer = send(gateway, "POST", "/admin/login/", body=b"a" * (3 << 20))
+    assert answer.status == 413

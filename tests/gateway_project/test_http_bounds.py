@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -76,6 +76,26 @@ def test_target_and_fields_share_64_kib(server, target, fields, status, size):
     request = b"GET " + target + b" HTTP/1.1\r\n" + HOST + fields + b"Connection: close\r\n\r\n"
     told = server.talk(*(request[start : start + size] for start in range(0, len(request), size)))
     assert [answer[0] for answer in told] == [status]
+
+
+def test_all_heads_together_are_bounded():
+    with Served(all_heads_bytes=200_000, **FOREVER) as server, ExitStack() as held:
+        first = [held.enter_context(server.connect()) for _ in range(4)]
+        for connection in first:
+            connection.sendall(GET + b"X-A: " + b"a" * 48_000)
+        assert until(lambda: server.connections.head_bytes > 4 * 48_000)
+        statuses = []
+        for _ in range(3):
+            with server.connect() as late:
+                late.sendall(GET + b"X-A: " + b"a" * 48_000)
+                statuses += status_of(late)
+        assert statuses == [503] * 3
+        first[0].close()
+        assert until(lambda: len(server.connections) == 3)
+        late = held.enter_context(server.connect())
+        late.sendall(GET + b"X-A: " + b"a" * 40_000)
+        late.sendall(b"\r\nConnection: close\r\n\r\n")
+        assert status_of(late) == [200]
 
 
 def test_an_answer_to_what_is_too_large_names_it_in_the_shape_of_its_path(server):
