@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.bench import processes, report
 from tests.bench.cases import CASES, quick
-from tests.bench.targets import KEY, ROOT, SUPERVISOR, TARGETS, Ours, clean_environment
+from tests.bench.targets import KEY, ROOT, SUPERVISOR, TARGETS, Before, Ours, clean_environment
 
 RUN_TIMEOUT = 60
 TIME_LIMIT = 290  # s; passes that do not fit any more are left out
@@ -22,9 +22,11 @@ def options(argv):
     parser = argparse.ArgumentParser(prog="tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one pass of shorter cases")
     parser.add_argument("--passes", type=int, default=0, help="default 3, 1 with --quick")
+    parser.add_argument("--limit", type=float, default=0, help=f"seconds for all passes, default {TIME_LIMIT}")
     parser.add_argument("--only", default="none,typical,ours", help="targets, e.g. ours,typical")
     parser.add_argument("--scenario", default="", help=f"cases: {','.join(case.name for case in CASES)}")
     parser.add_argument("--json", type=Path, help="also write every figure there")
+    parser.add_argument("--against", type=Path, help="another checkout of the gateway, measured in the same run")
     parser.add_argument("--command", default=SUPERVISOR, help="how ours is started")
     return parser.parse_args(argv)
 
@@ -62,13 +64,13 @@ def measure(case, target):
 
 def passes(given, cases, targets, results):
     """All runs, in an order that turns from pass to pass."""
-    deadline = time.monotonic() + TIME_LIMIT
+    deadline = time.monotonic() + (given.limit or TIME_LIMIT)
     for number in range(given.passes or (1 if given.quick else 3)):
         for case in cases:
             if number and number >= case.passes:
                 continue
             for target in targets[number % len(targets) :] + targets[: number % len(targets)]:
-                if case.only not in ("", target.name):
+                if case.only not in ("", target.kind or target.name):
                     continue
                 if time.monotonic() > deadline:
                     print("out of time: the rest is left out", file=sys.stderr)
@@ -93,6 +95,8 @@ def progress(number, case, target, run):
 def tell(results):
     print(f"\n{report.comparison(results)}\n")
     print(f"CPU of the serving process; best of the passes. Machine: {report.machine()}.\n")
+    if change := report.change(results):
+        print(f"What the change costs, median of the ratios pass by pass:\n\n{change}\n")
     print(report.belief(results))
     if around := report.others(results):
         print(f"\nProcesses around ours, mean cores: {around}.")
@@ -102,6 +106,9 @@ def main(argv=None):
     given = options(argv)
     Ours.argv = given.command
     cases, kinds = chosen(given)
+    if given.against:
+        Before.root = given.against.resolve()
+        kinds.append(Before)
     results = report.Results()
     with tempfile.TemporaryDirectory(prefix="lgw-bench-") as directory, ExitStack() as stack:
         targets = [kind(Path(directory)) for kind in kinds]

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,13 @@ class Results:
     def add(self, case, target, run):
         self.runs.setdefault((case, target), []).append(run)
 
+    def values(self, case, target, figure):
+        """The figure in every pass."""
+        return [figure(run) for run in self.runs.get((case, target), ())]
+
     def best(self, case, target, figure, pick=min):
         """The best value of a figure over the passes; None when there is none."""
-        values = [figure(run) for run in self.runs.get((case, target), ())]
+        values = self.values(case, target, figure)
         return pick((value for value in values if value is not None), default=None)
 
 
@@ -151,6 +156,20 @@ def comparison(results):
     """The table of the README."""
     head = ["figure", "no gateway", "typical", "ours", "typical ÷ ours", "target", "met"]
     return table(head, [cells for row in ROWS if (cells := line(row, results))])
+
+
+def change(results, before="before", after="ours"):
+    """Our figures beside those of another checkout, where both were measured."""
+    rows = []
+    for row in ROWS:
+        pairs = list(
+            zip(results.values(row.case, before, row.figure), results.values(row.case, after, row.figure), strict=False)
+        )
+        ratios = [new / old for old, new in pairs if old and new]
+        if ratios:
+            old, new = (results.best(row.case, name, row.figure, row.pick) for name in (before, after))
+            rows.append([row.title, row.form.format(old), row.form.format(new), f"{statistics.median(ratios):.3f}"])
+    return table(["figure", "before", "after", "after ÷ before"], rows) if rows else ""
 
 
 def belief(results):

@@ -58,6 +58,8 @@ class Target:
     """A tree of processes with one that serves HTTP on `port`."""
 
     name = ""
+    kind = ""  # the target whose cases it takes part in, if not its own name
+    root = ROOT
     ready_path = "/healthz"
 
     def __init__(self, directory):
@@ -89,7 +91,7 @@ class Target:
 
     def launch(self, argv, environment):
         with (self.directory / "output").open("ab") as output:
-            process = subprocess.Popen(argv, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output,
+            process = subprocess.Popen(argv, env=environment, cwd=self.root, stdin=subprocess.DEVNULL, stdout=output,
                                        stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
         self.roots.append(process)
         return process
@@ -176,7 +178,14 @@ class Ours(Target):
         settings = {"DATA_DIR": str(self.directory / "data"), "HOST": "127.0.0.1", "PORT": str(self.port),
                     "API_KEYS": KEY, "LINGMA_BIN": str(binary), "LINGMA_INSTANCES": "1", "WEB_PROCESSES": "1",
                     "MAX_IN_FLIGHT": "1000", "MAX_QUEUE": "10000", "DRAIN_SEC": "1"}  # fmt: skip
-        return shlex.split(self.argv), clean_environment(**settings)
+        return shlex.split(self.argv), clean_environment(**settings, PYTHONPATH=str(self.root))
+
+
+class Before(Ours):
+    """The gateway of another checkout, with the same source: what a change costs."""
+
+    name = "before"
+    kind = "ours"
 
 
 TARGETS = (NoGateway, Typical, Ours)
