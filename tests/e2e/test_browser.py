@@ -122,7 +122,7 @@ def test_an_alias_that_is_added_counts_within_seconds(page, whole):
 
 def test_a_set_up_of_a_confined_key_works_as_it_stands(page, whole):
     page.goto("/admin/accounts/apikey/add/")
-    page.fill("input[name=name]", "confined")
+    page.fill("input[name=name]", "confined in a browser")
     page.fill("input[name=allowed_models]", "dashscope_qwen3_coder")
     page.click("button[name=_save], input[name=_save]")
     curl = page.locator("section", has_text="curl").last.locator("pre").inner_text()
