@@ -12,7 +12,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags
 
 from bridge import private
-from bridge.lingma.urls import is_url
+from bridge.lingma.download import can_fetch
 
 if TYPE_CHECKING:
     from gateway_project.env import Environment
@@ -34,10 +34,10 @@ def check_lingma(**_: Any) -> list[CheckMessage]:
                 id="lingma.E001",
             )
         ]
-    if env.takes_vsix and not is_url(env.lingma_vsix) and not Path(env.lingma_vsix).is_file():
+    if env.takes_vsix and not can_fetch(env.lingma_vsix) and not Path(env.lingma_vsix).is_file():
         return [
             Error(
-                f"LINGMA_VSIX: {env.lingma_vsix} is neither a file nor a URL.",
+                f"LINGMA_VSIX: {env.lingma_vsix} is neither a file nor an http(s) URL.",
                 hint="Correct the path.",
                 id="lingma.E002",
             )

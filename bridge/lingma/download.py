@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from bridge.lingma.urls import shown
+from bridge.lingma.urls import is_url, shown
 
 MOST_PACKED = 1 << 30
 DOWNLOAD_SEC = 900.0
@@ -25,6 +25,11 @@ CHUNK = 1 << 20
 
 class DownloadFailed(Exception):
     """The message is one line and says why, without the secrets a URL may hold."""
+
+
+def can_fetch(source: str) -> bool:
+    """Whether it is a URL of a kind that may be fetched."""
+    return urlsplit(source).scheme.lower() in {"http", "https"} if is_url(source) else False
 
 
 def refused(url: str, sha256: str) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from bridge import private
 from bridge.lingma import download
-from bridge.lingma.urls import is_url
+from bridge.lingma.urls import shown
 from gateway_project.env import Environment, SettingError
 
 BACKLOG = 2048
@@ -23,9 +23,9 @@ def check_programs(env: Environment) -> None:
         raise SettingError(f"LINGMA_BIN: {env.lingma_bin} is not an executable file")
     if not env.takes_vsix:
         return
-    if not is_url(env.lingma_vsix):
+    if not download.can_fetch(env.lingma_vsix):
         if not Path(env.lingma_vsix).is_file():
-            raise SettingError(f"LINGMA_VSIX: {env.lingma_vsix} is neither a file nor a URL")
+            raise SettingError(f"LINGMA_VSIX: {shown(env.lingma_vsix)} is neither a file nor an http(s) URL")
     elif why := download.refused(env.lingma_vsix, env.lingma_vsix_sha256):
         raise SettingError(f"LINGMA_VSIX: {why}")
 
