@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from bridge.http.body import LONGEST_LENGTH, announces_more
+
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
@@ -14,6 +16,7 @@ MOST = 2_621_440
 MOST_TOGETHER = 32 << 20
 """Of all bodies that are being read in this process."""
 
+NO_LENGTH = (400, b"The Content-Length is too long.")  # Django would try to read thousands of zeros
 TOO_LARGE = (413, b"The body is too large.")
 TOO_MANY = (503, b"Too many bodies at once; try again.")
 
@@ -28,8 +31,10 @@ class BoundedBodies:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve the request, or refuse its body."""
         body = _Body(self, receive)
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > MOST:
+        headers = dict(scope["headers"])
+        if len(headers.get(b"content-length", b"")) > LONGEST_LENGTH:
+            body.refusal = NO_LENGTH
+        elif announces_more(headers, MOST):
             body.refusal = TOO_LARGE
         else:
             try:

@@ -27,6 +27,10 @@ GATHER_SEC: Final = 0.05
 
 PLAIN: Final = re.compile(r"[^\s\"'=]+").fullmatch
 
+MOST: Final = 4096
+"""Characters of a message or a field. A path alone may have 64 KiB, and strangers may send thousands of them."""
+MOST_OF_A_TRACE: Final = 1 << 15
+
 # These tell every task and every query; at DEBUG they may.
 CHATTERERS: Final = ("celery.beat", "celery.worker.strategy", "celery.app.trace", "httpx")
 
@@ -176,7 +180,11 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 def _spelled(value: Any) -> str:
     if type(value) is int:
         return str(value)
-    return "-" if value is None or value == "" else _quoted(str(value))
+    return "-" if value is None or value == "" else _quoted(_cut(str(value)))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST else f"{text[:MOST]}…"
 
 
 # The same few words come in every line, so what was found out about them is kept.
@@ -188,8 +196,12 @@ def _quoted(text: str) -> str:
     return text if PLAIN(text) and text.isprintable() else repr(text)
 
 
-@lru_cache(maxsize=1024)
 def _clean(text: str) -> str:
+    return _said(_cut(text))
+
+
+@lru_cache(maxsize=1024)
+def _said(text: str) -> str:
     text = redacted(text)
     # A half of a sign, which JSON may hold, has no bytes.
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()
@@ -212,4 +224,7 @@ def _cleaned(value: Any) -> Any:
 def _trace(record: logging.LogRecord) -> str:
     if not record.exc_info or record.exc_info[0] is None:
         return ""
-    return _clean(logging.Formatter().formatException(record.exc_info))
+    trace = logging.Formatter().formatException(record.exc_info)
+    if len(trace) > MOST_OF_A_TRACE:  # the frames stand at its beginning, what was raised at its end
+        trace = f"{trace[: MOST_OF_A_TRACE // 2]}…{trace[-MOST_OF_A_TRACE // 2 :]}"
+    return _said.__wrapped__(trace)

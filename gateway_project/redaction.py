@@ -23,7 +23,6 @@ SECRETS: Final = (
     re.compile(r"(?i)(bearer[ \t]+)(?!lgw_)[\w.~+/=-]{8,}"),
     re.compile(rf"(?i)(authorization{BETWEEN}{SCHEME})(?!lgw_){VALUE}{{6,}}"),
     re.compile(r"\b((?:sk|pt|rt)-)[\w-]{12,}"),
-    re.compile(r"\b(eyJ)[\w-]{8,}\.[\w.-]{8,}"),
     re.compile(r"(://[^\s:/@]*:)[^\s/]+(?=@)"),
     re.compile(r"(://)[^\s:/@]{20,}(?=@)"),
     re.compile(rf"(?i)((?:set-)?cookie{BETWEEN})[^\r\n\"'…]+"),
@@ -31,6 +30,8 @@ SECRETS: Final = (
     re.compile(rf"(?i)((?:{NAMES}){BETWEEN})(?!lgw_){VALUE}{{6,}}"),
     re.compile(rf"(?i)((?<![\w-])key=)(?!lgw_|lgw:){VALUE}{{12,}}"),
 )
+# Its first part is taken also where the rest is missing, so that no text is looked through again from each `eyJ` in it.
+JWT: Final = re.compile(r"\b(eyJ)[\w-]{8,}+(\.[\w.-]{8,})?+")
 BASIC: Final = re.compile(r"(?i)(basic[ \t]+)([a-z0-9+/_-]{6,}={0,2})")
 
 # One of these is in every secret, and in few other texts.
@@ -50,6 +51,7 @@ def redacted(text: str) -> str:
     text = KEY.sub(r"lgw_\1…", text)
     for pattern in SECRETS:
         text = pattern.sub(r"\1…", text)
+    text = JWT.sub(lambda found: f"{found[1]}…" if found[2] else found[0], text)
     return BASIC.sub(_without_login, text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from bridge.chat.errors import TooLarge
@@ -11,6 +11,8 @@ from bridge.http import encodings
 from bridge.load import HeldBody
 
 MAX_BODY = 32 << 20
+LONGEST_LENGTH = 20
+"""Digits of a length that fits into 64 bits."""
 MOST_CALLS = 32
 """Steps of decoding without a pause; some bring nothing and cost all the same."""
 
@@ -28,8 +30,7 @@ async def read_body(
 
     Raise TooLarge, InvalidRequest or HungUp, or what `held` says to more bytes.
     """
-    announced = headers.get(b"content-length", b"0")
-    if announced.isdigit() and int(announced) > MAX_BODY:
+    if announces_more(headers, MAX_BODY):
         raise _too_large()
     message = await receive()
     if message["type"] == "http.disconnect":
@@ -46,6 +47,12 @@ async def read_body(
     plain = await decoded(body, listed.strip().lower(), held)
     held.release(keep=len(plain))
     return plain
+
+
+def announces_more(headers: Mapping[bytes, bytes], most: int) -> bool:
+    """Whether Content-Length tells more bytes; it may have thousands of zeros in front, which Python would not read."""
+    announced = headers.get(b"content-length", b"").lstrip(b"0")
+    return announced.isdigit() and (len(announced) > LONGEST_LENGTH or int(announced) > most)
 
 
 async def _read_rest(receive: Receive, first: bytes, held: HeldBody) -> bytes:

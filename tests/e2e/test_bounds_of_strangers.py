@@ -63,6 +63,22 @@ def test_what_does_not_end_is_cut_and_nobody_notices(gateway, name):
     assert gateway.ask(OPENAI, "[[sim: text=hello]] x").text == "hello"
 
 
+@pytest.mark.parametrize("path", ["/admin/login/", "/v1/chat/completions", "/v1/messages", "/v1/responses"])
+def test_a_length_behind_thousands_of_zeros_breaks_nothing(gateway, path):
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {KEY}"]
+    lines += [f"Content-Length: {'0' * 5000}2", "Connection: close", "", "{}"]
+    with connect(gateway) as client:
+        client.sendall("\r\n".join(lines).encode())
+        assert client.recv(1000).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_path_of_64_kib_costs_a_short_line(gateway):
+    before = len(gateway.output())
+    assert send(gateway, "GET", "/" + "eyJ-" * 16_000).status == 404
+    assert until(lambda: "Not Found: /eyJ-" in gateway.output()[before:])
+    assert len(gateway.output()) - before < 10_000
+
+
 def test_silence_does_not_keep_others_out(small):
     silent = [connect(small) for _ in range(400)]
     for number, stranger in enumerate(silent):

@@ -92,11 +92,33 @@ def test_no_secret_leaves_the_process_not_even_in_a_traceback(form):
         ("postgres://user:p@ss@host/db", "postgres://user:…@host/db"),
         ("read with pt-0123456789abcdef", "read with pt-…"),
         ("a eyJhbGciOiJI.eyJzdWIiOiIx.abc", "a eyJ…"),
+        ("an eyJhbGciOiJI or eyJhbGciOiJI-eyJ. alone", "an eyJhbGciOiJI or eyJhbGciOiJI-eyJ. alone"),
         ("prompt_tokens=12345678 first_token_ms=1234567", "prompt_tokens=12345678 first_token_ms=1234567"),
     ],
 )
 def test_secrets_are_recognised(text, clean):
     assert redacted(text) == clean
+
+
+@pytest.mark.parametrize("text", ["eyJ-", "eyJ.", "sk-", "://a:", "lgw_-", "key='", "token ", "?akey", "basic aaaaaa"])
+def test_no_text_is_looked_through_again_from_each_place(text):
+    """Twice as long a text may cost twice as much; a quadratic search takes minutes for this one."""
+    program = f"from gateway_project.redaction import redacted\nredacted({text!r} * 100_000)"
+    subprocess.run([sys.executable, "-c", program], timeout=60, check=True)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        'log.warning("Not Found: %s", "/x" * 100_000)',
+        'log.warning("turn", extra={"fields": {"model": "x" * 100_000}})',
+        'try:\n    raise ValueError("x" * 100_000)\nexcept ValueError:\n    log.exception("it failed")',
+    ],
+    ids=["message", "field", "trace"],
+)
+def test_a_stranger_does_not_fill_the_log_with_one_text(program, form):
+    assert len(logged(program, form)) < 40_000
 
 
 HOSTILE = r"\x1b[2J\x9b31m\u202egnp.exe\u2066\u200b\x07\r\n2026-01-01T00:00:00.000Z ERROR   root: forged\ud83d"
