@@ -170,6 +170,7 @@ def test_a_bomb_is_given_up_and_leaves_nothing(source, into, monkeypatch, bound,
         (packed({"2.11.1/m68k_amiga/Lingma": "a"}), f"no Lingma for {HERE}, but for m68k_amiga"),
         (packed({f"2.11.1/{HERE}/Other": "a"}), "there is no Lingma in"),
     ],
+    ids=["text", "cut", "cut_gzip", "nothing_in_it", "another_machine", "another_name"],
 )
 def test_what_is_no_vsix_for_us_is_refused_in_one_line(source, into, content, said):
     with pytest.raises(VsixError, match=said) as refusal:
