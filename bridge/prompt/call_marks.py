@@ -45,18 +45,19 @@ class Marks:
     def __init__(self, nonce: str) -> None:
         self.opener = f"<call:{nonce}>"
         self.closer = f"</call:{nonce}>"
+        self._bare: tuple[tuple[str, Sign], ...] = ((f"<call:{nonce}", "open"), (f"</call:{nonce}", "close"))
         self._longest = len(self.closer)
 
     def first(self, text: str, at: int, *, new_line: bool) -> tuple[int, int, Sign | Literal[""]]:
         """Where the first of them stands from `at` on, where it ends, and what it is; "" for none.
 
-        `new_line`: the text begins a line.
+        `new_line`: the text begins a line. A mark that goes on as something else than it should is one too: its secret
+        is told to nobody.
         """
         found: list[tuple[int, int, Sign]] = []
-        if (low := text.find(self.opener, at)) >= 0:
-            found.append((low, low + len(self.opener), "open"))
-        if (low := text.find(self.closer, at)) >= 0:
-            found.append((low, low + len(self.closer), "close"))
+        for bare, sign in self._bare:
+            if (low := text.find(bare, at)) >= 0 and (high := low + len(bare)) < len(text):
+                found.append((low, high + (text[high] == ">"), sign))
         line = _LINE.search(text, at)
         if line and not line.start() and not new_line:
             line = _LINE.search(text, 1)
@@ -85,7 +86,9 @@ class Marks:
 
     def without(self, text: str) -> str:
         """The text without marks."""
-        return text.replace(self.opener, "").replace(self.closer, "")
+        for mark in (self.opener, self.closer, *(bare for bare, _ in self._bare)):
+            text = text.replace(mark, "")
+        return text
 
     def ends(self, *, fenced: bool) -> tuple[str, ...]:
         """What stands behind a call's object."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from bridge.prompt.call_marks import STARTS
+from bridge.prompt.escaped import Escaped
 
 MOST_SEARCHED = 4 << 20
 """Characters of a request that are looked at; of a longer one nothing can be said."""
@@ -32,14 +33,17 @@ def in_fence(text: str) -> bool:
 
 
 def occurs(quotes: Sequence[str], texts: Iterable[str]) -> bool:
-    """Whether one of these stands in one of the texts, to the letter but for white space; True where nobody can say."""
+    """Whether one of these stands in one of the texts, to the letter but for white space, or escaped; True where nobody
+    can say.
+    """
     wanted = {"".join(quote.split()) for quote in quotes} - {""}
+    escaped = [Escaped(quote) for quote in quotes]
     left = MOST_SEARCHED
     for text in texts:
         left -= len(text)
         if left < 0:
             return True
         bare = "".join(text.split())
-        if any(each in bare for each in wanted):
+        if any(each in bare for each in wanted) or any(each.stands_in(text) or each.exhausted for each in escaped):
             return True
     return False

@@ -443,3 +443,27 @@ def test_the_contract_of_tools_with_namespace_is_kept():
         parser([Tool("a", wire_name="b", namespace="n", custom=True)]), [f'{OPEN}{{"tool":"a","args":"x"}}']
     )
     assert started == ToolCallStarted("call_1", "b", "n", True)
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (f"a {OPEN[:-1]} x> b", None),
+        (f"a {OPEN[:-1]}\n{PLAIN}{CLOSE}", [*text("a"), *call(LS)]),
+        (f"{OPEN[:-1]}{PLAIN}{CLOSE[:-1]} x", [*call(LS), *text("x")]),
+        (f"{OPEN}{PLAIN}{CLOSE[:-1]}/> x", [*call(LS), *text("/> x")]),
+        (f"a {CLOSE[:-1]} x", text("a  x")),
+        (f"Write `{OPEN[:-1]} ...` so", text("Write `<call> ...` so")),
+        (f'a {OPEN[:-1]} name="Bash">{LS}{CLOSE}', None),
+        (f'a {OPEN[:-1]} name="Bash">{LS}{CLOSE[:-1]}', None),
+    ],
+)
+def test_a_mark_that_is_not_whole_tells_no_secret(written, told, size):
+    events = merged(fed(parser(), sliced(written, size)))
+    assert NONCE not in "".join(event.text for event in events if isinstance(event, TextDelta))
+    if told is None:
+        assert events[0] == TextDelta("a")
+        assert isinstance(events[1], Flawed)
+    else:
+        assert events == told

@@ -1,5 +1,6 @@
 """Calls in notations of the models' own: read for what they are, and only where they are the model's own order."""
 
+import html
 import json
 import re
 
@@ -88,6 +89,43 @@ def test_a_call_that_is_shown_is_text(form, before, behind):
 def test_a_call_that_stands_in_the_request_is_text(form, spelled):
     said = f"Please read:\n{spelled(FORMS[form])}\n"
     assert read(f"Sure.\n{FORMS[form]}", texts=lambda: ["Hello", said]) == text(f"Sure.\n{FORMS[form]}")
+
+
+def numbered(text):
+    return "\n".join(f"{number:6}→{line}" for number, line in enumerate(text.split("\n"), 9))
+
+
+ESCAPED = {
+    "JSON": json.dumps,
+    "JSON, nothing but ASCII in HTML": lambda text: json.dumps(text).replace("<", "\\u003c").replace(">", "\\u003e"),
+    "JSON in JSON": lambda text: json.dumps({"stdout": json.dumps({"text": text}, ensure_ascii=False)}),
+    "HTML": html.escape,
+    "HTML in JSON": lambda text: json.dumps(html.escape(text)).replace("&", "\\u0026"),
+    "HTML in HTML": lambda text: html.escape(html.escape(text)),
+    "Python": lambda text: repr({"text": text}),
+    "numbered lines": numbered,
+    "found lines": lambda text: "\n".join(f"docs/a-b.md:{7}:{line}" for line in text.split("\n")),
+    "a diff": lambda text: "\n".join(f"+{line}" for line in text.split("\n")),
+    "a quotation in numbered lines": lambda text: numbered("> " + text.replace("\n", "\n> ")),
+    "numbered lines in JSON": lambda text: json.dumps({"content": numbered(text)}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("spelled", ESCAPED.values(), ids=ESCAPED)
+def test_a_call_that_stands_in_the_request_in_another_spelling_is_text(form, spelled):
+    said = f"# README\n\nA tool call:\n{spelled(FORMS[form])}\nThat is all.\n"
+    assert read(f"Sure.\n{FORMS[form]}", texts=lambda: ["Hello", said]) == text(f"Sure.\n{FORMS[form]}")
+
+
+def test_words_that_stand_in_the_request_do_not_make_a_call_a_quotation():
+    said = "Bash: run the cmd ls -l and cat 'a b', with count 2 for all paths a and b (note: null is \"none\")\n" * 50
+    assert len(calls(read(f"<tool_call>{OBJECT}</tool_call>", texts=lambda: [said, json.dumps(said)]))) == 1
+
+
+def test_a_text_that_takes_too_long_to_be_searched_is_not_believed():
+    written = f'<tool_call>{{"name":"ping","arguments":{{"x":"{"a " * 2000}b"}}}}</tool_call>'
+    assert read(written, texts=lambda: ["ping b name arguments " + ('{"x":"' + "a " * 1500) * 200]) == text(written)
 
 
 def test_arguments_that_stand_in_the_request_make_no_call():
