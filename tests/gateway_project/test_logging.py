@@ -104,7 +104,7 @@ def test_secrets_are_recognised(text, clean):
 def test_no_text_is_looked_through_again_from_each_place(text):
     """Twice as long a text may cost twice as much; a quadratic search takes minutes for this one."""
     program = f"from gateway_project.redaction import redacted\nredacted({text!r} * 100_000)"
-    subprocess.run([sys.executable, "-c", program], timeout=60, check=True)
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
