@@ -28,6 +28,7 @@ from bridge.lingma.entropy import Entropy
 from bridge.lingma.firewall import Approval
 from bridge.lingma.turn import TurnLimits
 from bridge.load import BodyLoad
+from bridge.patience import Pace
 from bridge.place_news import PlaceNews
 from bridge.plan import PlanOptions
 from bridge.pool.instance import Instance, InstanceOptions, Source
@@ -59,6 +60,7 @@ class Runtime:
         self.link = RedisLink(env.redis_or_embedded_url)
         self.keys = KeyRing(pepper, self.link)
         self.in_use = KeysInUse(self.keys)
+        self.strangers = Pace()
         self.limits = Limits(self.link)
         self.bodies = BodyLoad(env.request_buffer_bytes)
         self.ledger = Ledger(self.link, data_dir / "spool")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hmac
+import time
 
 from django.db import DatabaseError
 
 from accounts.keys import Caller, Standing, TooManyUnknown
 from bridge.chat.errors import GatewayError, Unauthenticated, Unavailable
 from bridge.http.streaming import HttpConsumer
+from bridge.patience import wait_or_gone
 
 
 async def caller_of(consumer: HttpConsumer) -> Caller:
     """The holder of the key in `x-api-key` or `Authorization`; of two different keys either will do.
 
-    Raise Unauthenticated, in the same words whatever is wrong with the key.
+    Raise Unauthenticated, in the same words whatever is wrong with the key; in a flood of those, after a while.
     """
     trouble: GatewayError = Unauthenticated("The API key is missing or not valid.", reason="no_key")
     for secret in (consumer.bearer(), consumer.single(b"x-api-key").strip().decode("latin-1")):
@@ -35,6 +37,8 @@ async def caller_of(consumer: HttpConsumer) -> Caller:
         closed, standing = keys.refused(secret)
         if consumer.known is None:  # of two keys that open nothing, the known one is told to the books
             consumer.known, trouble = closed, key_closed(standing)
+    if wait := consumer.runtime.strangers.wait(time.monotonic()):
+        await wait_or_gone(consumer.receive, wait)
     raise trouble
 
 
