@@ -21,6 +21,8 @@ _ESCAPE = re.compile(r"\\+(?:((?:u[0-9a-fA-F]{4}(?:\\+(?=u[0-9a-fA-F]{4}))?)+)|[
 _CODE = re.compile(r"u([0-9a-fA-F]{4})")
 _BEFORE_LINE = re.compile(r"^(?:[ \t]*(?:(?:[^\s:]{1,100}[:-])?\d{1,9}[:→|\t-]|[>+#*|-]|//))+", re.MULTILINE)
 
+_SPACES = {"n": "\n", "t": "\t"}
+
 Views = tuple[str, str]
 
 
@@ -98,8 +100,11 @@ def _unescaped(text: str) -> str:
 
 
 def _meant(escape: re.Match[str]) -> str:
-    """What it stands for, whatever the number of its backslashes: how deep it was nested is not known."""
+    """What it stands for, whatever the number of its backslashes: how deep it was nested is not known.
+
+    A space where it is nothing: words on either side are two words.
+    """
     if escape[1]:
         units = b"".join(int(code, 16).to_bytes(2, "big") for code in _CODE.findall(escape[1]))
         return units.decode("utf-16-be", "replace")
-    return "\n" if escape.group()[-1] == "n" else ""
+    return _SPACES.get(escape.group()[-1], " ")

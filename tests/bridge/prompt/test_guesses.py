@@ -108,6 +108,7 @@ ESCAPED = {
     "a diff": lambda text: "\n".join(f"+{line}" for line in text.split("\n")),
     "a quotation in numbered lines": lambda text: numbered("> " + text.replace("\n", "\n> ")),
     "numbered lines in JSON": lambda text: json.dumps({"content": numbered(text)}),
+    "lines numbered by cat in JSON": lambda text: json.dumps({"output": numbered(text).replace("→", "\t")}),
 }
 
 
@@ -116,6 +117,17 @@ ESCAPED = {
 def test_a_call_that_stands_in_the_request_in_another_spelling_is_text(form, spelled):
     said = f"# README\n\nA tool call:\n{spelled(FORMS[form])}\nThat is all.\n"
     assert read(f"Sure.\n{FORMS[form]}", texts=lambda: ["Hello", said]) == text(f"Sure.\n{FORMS[form]}")
+
+
+@pytest.mark.parametrize("spelled", ESCAPED.values(), ids=ESCAPED)
+@pytest.mark.parametrize(
+    "value", ["C:\\new\\x\\Users\\evil", 'say \\"12\\"\n+ 3\n# 天气 \U0001f600 &lt;b>\n\n- \\u00e9']
+)
+def test_whatever_is_in_a_call_that_stands_in_the_request(spelled, value):
+    as_json = f"<tool_call>{json.dumps({'name': 'Bash', 'arguments': {'cmd': value}}, indent=2)}</tool_call>"
+    for written in (as_json, f"<function=Bash>\n<parameter=cmd>\n{value}\n</parameter>\n</function>"):
+        said = [spelled(f"So:\n{written}\nNo.")]
+        assert read(written, texts=said.copy) == text(written)
 
 
 def test_words_that_stand_in_the_request_do_not_make_a_call_a_quotation():
