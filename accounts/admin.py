@@ -31,8 +31,6 @@ from accounts.cells import VisibleText, cut
 from accounts.models import OUTCOME_COLOURS, ApiKey, Team, Usage, names_in
 from accounts.setups import setups_of
 
-SCOPES = ("metrics",)
-
 foreign_admin.take_over()
 admin.site.index_title = "Overview"
 
@@ -92,11 +90,8 @@ class ApiKeyForm(forms.ModelForm[ApiKey]):
         return ", ".join(names_in(self.cleaned_data["allowed_models"]))
 
     def clean_scopes(self) -> str:
-        """Without needless blanks and commas, and with none that opens nothing."""
-        scopes = names_in(self.cleaned_data["scopes"])
-        if unknown := [scope for scope in scopes if scope not in SCOPES]:
-            raise forms.ValidationError(f"There is no scope {unknown[0]}. Known: {', '.join(SCOPES)}.")
-        return ", ".join(scopes)
+        """Without needless blanks and commas."""
+        return ", ".join(names_in(self.cleaned_data["scopes"]))
 
     def clean_expires_at(self) -> datetime | None:
         """A new expiry lies ahead."""

@@ -28,6 +28,15 @@ def validate_models(text: str) -> None:
         raise ValidationError(flaw)
 
 
+SCOPES = ("metrics",)
+
+
+def validate_scopes(text: str) -> None:
+    """Raise ValidationError for a scope that opens nothing."""
+    if unknown := [scope for scope in names_in(text) if scope not in SCOPES]:
+        raise ValidationError(f"There is no scope {unknown[0]}. Known: {', '.join(SCOPES)}.")
+
+
 class Team(models.Model):
     """Who shares keys and figures."""
 
@@ -99,7 +108,9 @@ class ApiKey(models.Model):
             " for and for the Lingma model it means. Empty: every model."
         ),
     )
-    scopes = models.CharField(max_length=200, blank=True, help_text="Comma-separated, such as metrics.")
+    scopes = models.CharField(
+        max_length=200, blank=True, validators=[validate_scopes], help_text="Comma-separated, such as metrics."
+    )
     rpm = models.PositiveIntegerField("requests per minute", default=0, help_text="0: no limit.")
     tpm = models.PositiveIntegerField("tokens per minute", default=0, help_text="0: no limit.")
     concurrency = models.PositiveIntegerField("turns at once", default=0, help_text="0: no limit.")
@@ -163,10 +174,11 @@ class ApiKey(models.Model):
 
 
 # Whose fault it is: refusals for these reasons are the gateway's, all others are limits and mistakes of the caller;
-# errors for those reasons are the caller's, all others are the gateway's.
+# errors for those reasons are the caller's, all others are the gateway's: also "permission", for it is the account of
+# the gateway that may not do something, or has used up its plan.
 OURS = ("unavailable", "overloaded", "upstream", "timeout", "internal")
 THEIRS = (
-    "invalid_request", "content_filter", "too_large", "authentication", "permission", "not_found", "revoked",
+    "invalid_request", "content_filter", "context_full", "too_large", "authentication", "not_found", "revoked",
     "expired", "unknown", "slow_client",
 )  # fmt: skip
 

@@ -228,6 +228,7 @@ def listed(client, address):
 OUTAGE = [
     ("ok", "stop", 1), ("error", "upstream", 1), ("refused", "unavailable", 1), ("refused", "overloaded", 20),
     ("refused", "rpm", 300), ("refused", "model", 1), ("cancelled", "client_closed", 1), ("error", "slow_client", 1),
+    ("error", "permission", 1), ("error", "context_full", 1),
 ]  # fmt: skip
 
 
@@ -238,15 +239,15 @@ def test_an_outage_is_counted_whatever_word_stands_for_it(admin_client):
         make_turn(number + 100, key, status=status, reason=reason, started_at=timezone.now() - day * 2)
     page = text_of(admin_client.get(reverse("admin:index")))
     failed, tone, address = figure(page, "Failed in 24 hours")
-    assert (failed, tone) == ("22", "gw-bad")
-    assert listed(admin_client, address) == {"request-1", "request-2", "request-3"}
+    assert (failed, tone) == ("23", "gw-bad")
+    assert listed(admin_client, address) == {"request-1", "request-2", "request-3", "request-8"}
     away, _, address = figure(page, "Turned away in 24 hours")
-    assert away == "302"
-    assert listed(admin_client, address) == {"request-4", "request-5", "request-7"}
+    assert away == "303"
+    assert listed(admin_client, address) == {"request-4", "request-5", "request-7", "request-9"}
     assert "refused: rpm × 300" in text_of(admin_client.get(address))
-    assert listed(admin_client, figure(page, "Turns in 24 hours")[2]) == {f"request-{number}" for number in range(8)}
-    of_key = re.search(r'href="([^"]*api_key__id__exact=[^"]*outcome=failed[^"]*)"[^>]*>22<', page)[1]
-    assert listed(admin_client, html.unescape(of_key)) == {"request-1", "request-2", "request-3"}
+    assert listed(admin_client, figure(page, "Turns in 24 hours")[2]) == {f"request-{number}" for number in range(10)}
+    of_key = re.search(r'href="([^"]*api_key__id__exact=[^"]*outcome=failed[^"]*)"[^>]*>23<', page)[1]
+    assert listed(admin_client, html.unescape(of_key)) == {"request-1", "request-2", "request-3", "request-8"}
 
 
 def test_one_failure_on_a_busy_day_is_no_alarm(admin_client):

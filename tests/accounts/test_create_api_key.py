@@ -50,6 +50,11 @@ def test_an_expiry_may_be_a_date_or_hours():
         ([" "], "blank"),
         (["n" * 101], "100 characters"),
         (["alice", "--models", "x" * 129], "at most 128 characters"),
+        (["alice", "--models", ""], "names nothing"),
+        (["alice", "--models", " , "], "names nothing"),
+        (["alice", "--scopes", ""], "names nothing"),
+        (["alice", "--scopes", "metrics,everything"], "There is no scope everything. Known: metrics"),
+        (["alice", "--expires", "999999w"], "later than any date"),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_leaves_nothing(args, said):
@@ -57,6 +62,14 @@ def test_what_makes_no_sense_is_refused_and_leaves_nothing(args, said):
         create(*args, "--team", "new")
     assert not ApiKey.objects.exists()
     assert not Team.objects.exists()
+
+
+def test_a_team_is_taken_by_its_name_and_one_that_nobody_can_have_is_refused():
+    create("one", "--team", "core")
+    create("two", "--team", " core ")
+    assert [team.name for team in Team.objects.all()] == ["core"]
+    with pytest.raises(CommandError, match="at most 100 characters"):
+        create("three", "--team", "t" * 101)
 
 
 def test_a_live_name_is_refused():

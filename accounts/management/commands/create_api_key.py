@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.apps import accounts_config
-from accounts.models import ApiKey, Team
+from accounts.models import ApiKey, Team, names_in
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -21,7 +21,12 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 def moment(text: str) -> datetime:
     """A time from now such as `30d`, or a date (its start in UTC) or date and time."""
     if found := re.fullmatch(r"(\d{1,6})([mhdw])", text):
-        return timezone.now() + timedelta(**{UNITS[found[2]]: int(found[1])})
+        try:
+            return timezone.now() + timedelta(**{UNITS[found[2]]: int(found[1])})
+        except OverflowError:
+            raise ArgumentTypeError(
+                f"{text} is later than any date; leave --expires out for a key that stays"
+            ) from None
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
@@ -39,6 +44,24 @@ def limit(text: str) -> int:
     return int(text)
 
 
+def team_of(name: str) -> Team | None:
+    """The team of that name, made if there is none. Raise ValidationError."""
+    name = name.strip()
+    team = Team.objects.filter(name=name).first() if name else None
+    if name and team is None:
+        team = Team(name=name)
+        team.full_clean()
+        team.save()
+    return team
+
+
+def names(text: str) -> str:
+    """A list that names something: an empty variable of a script must not open what it was to close."""
+    if not names_in(text):
+        raise ArgumentTypeError("names nothing; leave it out for the default")
+    return text
+
+
 class Command(BaseCommand):
     """Make a key and print it alone on stdout. It cannot be shown again."""
 
@@ -51,8 +74,8 @@ class Command(BaseCommand):
         parser.add_argument("--rpm", type=limit, default=0, help="requests per minute")
         parser.add_argument("--tpm", type=limit, default=0, help="tokens per minute")
         parser.add_argument("--concurrency", type=limit, default=0, help="turns at once")
-        parser.add_argument("--models", default="", help="comma-separated; all when left out")
-        parser.add_argument("--scopes", default="", help="comma-separated, such as metrics")
+        parser.add_argument("--models", type=names, default=None, help="comma-separated; all when left out")
+        parser.add_argument("--scopes", type=names, default=None, help="comma-separated, such as metrics")
         parser.add_argument("--expires", type=moment, default=None, help="30d, 12h or 2030-12-31")
 
     @transaction.atomic
@@ -60,9 +83,8 @@ class Command(BaseCommand):
         """Make the key."""
         key = ApiKey(
             name=options["name"].strip(),
-            team=Team.objects.get_or_create(name=options["team"])[0] if options["team"] else None,
-            allowed_models=options["models"],
-            scopes=options["scopes"],
+            allowed_models=options["models"] or "",
+            scopes=options["scopes"] or "",
             expires_at=options["expires"],
             rpm=options["rpm"],
             tpm=options["tpm"],
@@ -70,6 +92,7 @@ class Command(BaseCommand):
         )
         secret = key.renew_secret(accounts_config().pepper)
         try:
+            key.team = team_of(options["team"])
             key.full_clean()
         except ValidationError as exc:
             raise CommandError(" ".join(exc.messages)) from None
