@@ -203,7 +203,9 @@ class KeyRing:
                 await self._follow()
             except (redis.RedisError, OSError, TimeoutError) as exc:
                 if heard:
-                    log.warning("changes of keys are not heard, keys are read each second: %s", exc)
+                    log.warning(
+                        "changes of keys are not heard, keys are read each second: %s", str(exc) or "no answer in time"
+                    )
             heard = self.listening
             await asyncio.sleep(BEAT)
 

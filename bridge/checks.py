@@ -64,6 +64,15 @@ def check_exposure(**_: Any) -> list[CheckMessage]:
     return found
 
 
+def check_proxies(**_: Any) -> list[CheckMessage]:
+    """Whether everybody may say who they are."""
+    trusted = settings.ENV.trusted_proxies
+    if not any(name == "*" or name.endswith("/0") for name in trusted):
+        return []
+    what = "TRUSTED_PROXIES believes everybody: any client may name its own address, and may hold every connection."
+    return [checks.Warning(what, hint="Name the proxies alone, by address or network.", id="lingma.W008")]
+
+
 def check_secrets(**_: Any) -> list[CheckMessage]:
     """Secrets that can be guessed. What the gateway made itself is long enough."""
     env: Environment = settings.ENV
@@ -111,6 +120,7 @@ def check_privacy(**_: Any) -> list[CheckMessage]:
 CHECKS = (
     (check_lingma, (TAG,)),
     (check_exposure, (TAG, Tags.security)),
+    (check_proxies, (TAG, Tags.security)),
     (check_secrets, (TAG, Tags.security)),
     (check_tools, (TAG, Tags.security)),
     (check_metrics, (TAG,)),
