@@ -48,7 +48,9 @@ class Digests:
 
     def of(self, text: str) -> bytes:
         """Without the white space around it."""
-        return _part(text.strip()) if len(text) < _LONG else self._read(text)[1]
+        if len(text) < _LONG or len(text.strip()) < _LONG:
+            return _part(text.strip())
+        return self._read(text)[1]
 
     def exactly(self, text: str) -> bytes:
         """To the letter."""

@@ -101,6 +101,13 @@ def test_white_space_around_an_answer_is_lost_on_its_way():
     assert strict(("assistant", " Hello.\n")) == strict(("assistant", "Hello."))
 
 
+@kinds
+@pytest.mark.parametrize("length", [1, 1015, 1023, 1024, 5000])
+def test_white_space_around_an_answer_is_lost_whatever_its_length(kind, length):
+    said = [("assistant", text) for text in ("x" * length, f"  {'x' * length}\n" + "\n" * 2000)]
+    assert len({fed(kind, TALK[1], each).hexdigest() for each in said}) == 1
+
+
 def test_what_else_stands_in_a_prompt_counts():
     assert len({strict(*TALK, extras=extras) for extras in (b"", b"tools", b"tools {}")}) == 3
     assert strict(extras=b"user 1 0 0 0:a") != strict(("user", "a"))
