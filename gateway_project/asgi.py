@@ -50,14 +50,15 @@ router = ProtocolTypeRouter(
     }
 )
 
-# The chats find their consumer by one look into a dict: a tenth of what the routes' patterns cost, for every request.
-CHATS = {path: consumer.as_asgi() for path, consumer in CHAT_CONSUMERS.items()}
 
+def route(scope: dict[str, Any], receive: Receive, send: Send) -> Awaitable[None]:
+    """Route by path. The chats find their consumer by one look into a dict: a tenth of what the routes' patterns cost.
 
-async def route(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """Route by path, the busiest paths first."""
-    chat = CHATS.get(scope["path"]) if scope["type"] == "http" else None
-    await (chat or router)(scope, receive, send)
+    Nothing stands between them and the server: each step of a request wakes all coroutines that wait for each other.
+    """
+    consumer = CHAT_CONSUMERS.get(scope["path"]) if scope["type"] == "http" else None
+    served: Awaitable[None] = (consumer() if consumer else router)(scope, receive, send)
+    return served
 
 
 trusted = TrustedProxies(load().trusted_proxies)

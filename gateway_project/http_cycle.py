@@ -3,12 +3,77 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Coroutine
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 LENGTHS = {b"content-length", b"transfer-encoding"}
+FRAMING = (*LENGTHS, b"connection")
+NO_BODY = (204, 304)
+_CONTROLS = bytes((*range(0x20), 0x7F))
+_NOT_IN_NAMES = _CONTROLS + b'()<>@,;:[]={} \\"'
+_NOT_IN_VALUES = _CONTROLS.replace(b"\t", b"")
+
+
+class Shape(NamedTuple):
+    """What the names of a head's fields say, without their values."""
+
+    lines: bytes
+    """With a place for each value, down to the empty line."""
+    length: int
+    """Which of them is Content-Length; -1: none is, and chunks come."""
+
+
+@lru_cache(maxsize=256)  # the names are ours: there are few of them, and always in the same order
+def shape_of(names: tuple[bytes, ...]) -> Shape | None:
+    """None for names that the library had better look at."""
+    lowered = [name.lower() for name in names]
+    framing = [name for name in lowered if name in FRAMING]
+    if framing not in ([], [b"content-length"]) or any(
+        len(each.translate(None, _NOT_IN_NAMES)) < len(each) for each in names
+    ):
+        return None
+    lines = b"".join([b"%b: %%b\r\n" % name.replace(b"%", b"%%") for name in lowered])
+    if framing:
+        return Shape(lines + b"\r\n", lowered.index(b"content-length"))
+    return Shape(lines + b"transfer-encoding: chunked\r\n\r\n", -1)
+
+
+class LeanCycle(RequestResponseCycle):
+    """uvicorn's own, which looks at the fields of a head all at once, and not twice at each of them."""
+
+    def send(self, message: Any) -> Coroutine[Any, Any, None]:
+        """The next message; all but usual heads go the library's way."""
+        if (
+            self.response_started
+            or message["type"] != "http.response.start"
+            or not self.keep_alive
+            or message["status"] in NO_BODY
+            or self.scope["method"] == "HEAD"
+            or self.flow.write_paused
+            or self.disconnected
+            or self.access_log
+        ):
+            return super().send(message)
+        fields = (*self.default_headers, *message.get("headers", ()))
+        if not fields:
+            return super().send(message)
+        names, values = zip(*fields, strict=True)
+        shape, joined = shape_of(names), b"".join(values)
+        # What does not fit is refused there, with the words that say why.
+        if shape is None or len(joined.translate(None, _NOT_IN_VALUES)) < len(joined):
+            return super().send(message)
+        return self._send_head(message["status"], shape, values)
+
+    async def _send_head(self, status: int, shape: Shape, values: tuple[bytes, ...]) -> None:
+        self.response_started, self.waiting_for_100_continue = True, False
+        self.chunked_encoding = shape.length < 0
+        if not self.chunked_encoding:
+            self.expected_content_length = int(values[shape.length])
+        self.transport.write(STATUS_LINE[status] + shape.lines % values)
 
 
 class CarefulCycle(RequestResponseCycle):
@@ -42,7 +107,7 @@ class HeldFlow(FlowControl):
 
     def resume_reading(self) -> None:
         """Read on, unless requests wait."""
-        if not self.held:
+        if self.read_paused and not self.held:
             super().resume_reading()
 
 

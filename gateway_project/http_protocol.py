@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from gateway_project import http_refusals as refusals
 from gateway_project.http_cork import Corked
-from gateway_project.http_cycle import AfterUpgrade, CarefulCycle, Deaf, HeldFlow, Trailers
+from gateway_project.http_cycle import AfterUpgrade, CarefulCycle, Deaf, HeldFlow, LeanCycle, Trailers
 from gateway_project.http_deadlines import IDLE, IN_BODY, IN_HEAD, LEFTOVER
 from gateway_project.http_head import WATCHED, Head, Verdict, is_plain, judged, path_and_query, without_upgrade
 from gateway_project.http_refusals import Refusal, Refused, rendered
@@ -140,7 +140,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             raise
         self.phase, self.size, self.dry = IN_BODY, 0, 0
         self.since = self.body_since = self.peers.now
-        self.peers.forget_head(self)
+        if self.head_bytes:
+            self.peers.forget_head(self)
         waits = self.answers
         self.cycle = cycle
         if waits:
@@ -149,7 +150,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._start_asgi_task(cycle, self.app)
 
     def _new_cycle(self) -> RequestResponseCycle:
-        parser, scope, kind = self.parser, self.scope, RequestResponseCycle
+        parser, scope = self.parser, self.scope
+        kind: type[RequestResponseCycle] = LeanCycle
         version, method = parser.get_http_version(), parser.get_method().decode("ascii")
         scope["method"], scope["http_version"] = method, version
         expects = False
@@ -227,17 +229,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """The last byte of an answer: on with the next request, or back to waiting for one."""
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
+        if self.lingers or self.raw.is_closing():
             return
         self.since = self.body_since = self.peers.now
         if self.phase == IN_BODY and not self.pipeline:
             self.phase, self.size = LEFTOVER, 0
         flow, pipeline = self.flow, self.pipeline
-        cycle, app = pipeline.pop() if pipeline else (None, None)
+        if not pipeline:
+            flow.held = False
+            flow.resume_reading()
+            return
+        cycle, app = pipeline.pop()
         flow.held = bool(pipeline)
         flow.resume_reading()
-        if cycle is not None:
-            self._start_asgi_task(cycle, app)
+        self._start_asgi_task(cycle, app)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 

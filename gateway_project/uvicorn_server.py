@@ -50,6 +50,7 @@ def _config(application: str, env: Environment, connections: Connections) -> uvi
 
     return uvicorn.Config(
         application,
+        interface="asgi3",
         loop="uvloop",
         http=Protocol,
         ws="none",
