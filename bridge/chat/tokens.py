@@ -19,7 +19,7 @@ def estimate(text: str) -> int:
 
     Never more than there are characters; 0 only for the empty text.
     """
-    return of_size(len(text), beyond(text))
+    return (len(text) + 3) // 4 if text.isascii() else of_size(len(text), beyond(text))
 
 
 def beyond(text: str) -> int:
@@ -42,8 +42,10 @@ def estimate_messages(messages: Iterable[Message], tools: Iterable[Tool] = ()) -
 
 
 def _message(message: Message) -> int:
-    calls = sum(estimate(call.name) + estimate(call.arguments) for call in message.tool_calls)
-    return MESSAGE_OVERHEAD + estimate(message.text) + calls + IMAGE * len(message.images)
+    tokens = MESSAGE_OVERHEAD + estimate(message.text) + IMAGE * len(message.images)
+    for call in message.tool_calls:
+        tokens += estimate(call.name) + estimate(call.arguments)
+    return tokens
 
 
 def _tool(tool: Tool) -> int:
@@ -81,6 +83,8 @@ class Fit:
         """The estimate, corrected. At least 1 unless it was 0."""
         if estimated <= 0:
             return 0
+        if not self._known:
+            return estimated
         slope = self._together / self._spread if self._spread >= 1 else 1.0
         slope = min(max(slope, self.LEAST), self.MOST)
         return max(1, round(max(0.0, self._real - slope * self._estimated) + slope * estimated))

@@ -18,7 +18,7 @@ async def caller_of(consumer: HttpConsumer) -> Caller:
 
     Raise Unauthenticated, in the same words whatever is wrong with the key; in a flood of those, after a while.
     """
-    trouble: GatewayError = Unauthenticated("The API key is missing or not valid.", reason="no_key")
+    trouble: GatewayError | None = None
     for secret in (consumer.bearer(), consumer.single(b"x-api-key").strip().decode("latin-1")):
         if not secret:
             continue
@@ -39,7 +39,7 @@ async def caller_of(consumer: HttpConsumer) -> Caller:
             consumer.known, trouble = closed, key_closed(standing)
     if wait := consumer.runtime.strangers.wait(time.monotonic()):
         await wait_or_gone(consumer.receive, wait)
-    raise trouble
+    raise trouble or Unauthenticated("The API key is missing or not valid.", reason="no_key")
 
 
 def key_closed(standing: Standing) -> Unauthenticated:

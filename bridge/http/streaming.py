@@ -56,6 +56,13 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
     endpoint: ClassVar[str] = ""
     """The path as the books have it."""
     runtime: Runtime
+    begun = False
+    """The answer has begun."""
+    hung_up = False
+    _body: HeldBody | None = None
+    _listener: asyncio.Task[None] | None = None
+    _task: asyncio.Task[Any] | None = None
+    _ended_by: GatewayError | None = None
     _cors: Sequence[tuple[bytes, bytes]] = ()
     """What browsers are told besides."""
     known: Caller | None = None
@@ -68,12 +75,6 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         self.base_send = send
         self.id = _random().hex()
         self.request_headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.begun = False
-        self.hung_up = False
-        self._body: HeldBody | None = None
-        self._listener: asyncio.Task[None] | None = None
-        self._task: asyncio.Task[Any] | None = None
-        self._ended_by: GatewayError | None = None
         try:
             self.runtime = await get_runtime()
             if self.runtime.cors_origins and await self._is_preflight(cors_of(self.runtime.cors_origins)):

@@ -54,6 +54,7 @@ class Connection(asyncio.Protocol):
         self._next_id = 1
         self._uploads = Uploads(self._request)
         self._outgoing: list[bytes] = []
+        self._outgoing_bytes = 0
         self._last_body = b""
         self._loop = loop
         self._handlers: dict[str, Callable[[bytes], None]] = {
@@ -207,9 +208,11 @@ class Connection(asyncio.Protocol):
             # One write for all that is asked in this turn of the loop.
             self._loop.call_soon(self._flush)
         self._outgoing += messages
+        self._outgoing_bytes += sum(map(len, messages))
 
     def _flush(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
+        self._outgoing_bytes = 0
         if outgoing and self._transport is not None and not self._transport.is_closing():
             self._transport.write(self._socket.message(*outgoing))
 
@@ -217,7 +220,7 @@ class Connection(asyncio.Protocol):
         if size > SEND_BUFFER_LIMIT:  # twice the text, and more tokens than any model takes
             raise ContextFull()
         unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
-        if unsent + sum(map(len, self._outgoing)) + size > SEND_BUFFER_LIMIT:
+        if unsent + self._outgoing_bytes + size > SEND_BUFFER_LIMIT:
             raise Overloaded("The Lingma service has not read the questions before this one yet.", retry_after=ROOM_SEC)
 
     def _new_call_id(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from struct import Struct
 
 BLOCK = 256
 
@@ -11,12 +12,12 @@ class Entropy:
     """Call it for `size` fresh bytes, unguessable as `os.urandom` makes them."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        self._bytes = size * BLOCK
+        self._cut = Struct(f"{size}s" * BLOCK).unpack
         self._fresh: list[bytes] = []
 
     def __call__(self) -> bytes:
         """Bytes that were given to nobody else."""
         if not self._fresh:
-            size, block = self._size, os.urandom(self._size * BLOCK)
-            self._fresh = [block[start : start + size] for start in range(0, len(block), size)]
+            self._fresh = list(self._cut(os.urandom(self._bytes)))
         return self._fresh.pop()

@@ -25,10 +25,11 @@ class Lines(Generic[W]):
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
         self._lines: dict[int, deque[W]] = {}
-        self._count = 0
+        self.count = 0
+        """Who waits in all lines."""
 
     def __len__(self) -> int:
-        return self._count
+        return self.count
 
     def of(self, key: int) -> int:
         """How many turns of this key wait."""
@@ -37,7 +38,7 @@ class Lines(Generic[W]):
     def add(self, waiter: W) -> None:
         """Join the line of its key."""
         self._lines.setdefault(waiter.owner.key, deque()).append(waiter)
-        self._count += 1
+        self.count += 1
 
     def first(self) -> W:
         """Who is next; there must be somebody."""
@@ -61,7 +62,7 @@ class Lines(Generic[W]):
         self._left(waiter.owner.key, line)
 
     def _left(self, key: int, line: deque[W]) -> None:
-        self._count -= 1
+        self.count -= 1
         if not line:
             del self._lines[key]
 
@@ -69,5 +70,5 @@ class Lines(Generic[W]):
         """Everybody leaves; who that was, the longest waiting of each line first."""
         everybody = [waiter for line in self._lines.values() for waiter in line]
         self._lines.clear()
-        self._count = 0
+        self.count = 0
         return everybody

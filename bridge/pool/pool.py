@@ -91,7 +91,7 @@ class Pool:
     @property
     def waiting(self) -> int:
         """Turns in the queue."""
-        return len(self._waiters)
+        return self._waiters.count
 
     @property
     def ready(self) -> bool:
@@ -136,14 +136,14 @@ class Pool:
         self, affinity: Affinity | None = None, excluded: Collection[str] = (), owner: Owner = NOBODY
     ) -> Lease | None:
         """A place now, or None when there is none or others wait already. Raise Unavailable."""
-        lease = None if len(self._waiters) else self._take(affinity, excluded, owner)
+        lease = None if self._waiters.count else self._take(affinity, excluded, owner)
         if lease is None:
             self._require_ready()
         return lease
 
     def queue(self, affinity: Affinity | None = None, excluded: Collection[str] = (), owner: Owner = NOBODY) -> Waiter:
         """Wait in line. Raise Overloaded when the queue is full, or this key's share of it."""
-        of_key, waiting, most = self._waiters.of(owner.key), len(self._waiters), self.options.max_queue
+        of_key, waiting, most = self._waiters.of(owner.key), self._waiters.count, self.options.max_queue
         if waiting >= most:
             raise self.overloaded("The queue is full", most, waiting)
         if not policy.may_wait(of_key, waiting, most):
@@ -168,7 +168,8 @@ class Pool:
         instance.in_flight -= 1
         self.in_flight -= 1
         self._turn_sec += (self._loop.time() - taken_at - self._turn_sec) * 0.05
-        self._serve_waiters()
+        if self._waiters.count:
+            self._serve_waiters()
 
     def forget(self, waiter: Waiter) -> None:
         """The waiter has left."""
@@ -190,7 +191,7 @@ class Pool:
 
     def _serve_waiters(self) -> None:
         """In turn to keys."""
-        while len(self._waiters):
+        while self._waiters.count:
             first = self._waiters.first()
             lease = self._take(first.affinity, first.excluded, first.owner)
             if lease is None:
@@ -217,7 +218,7 @@ class Pool:
 
     def _retry_after(self) -> int:
         return policy.retry_after(
-            len(self._waiters),
+            self._waiters.count,
             self.options.max_in_flight,
             self._turn_sec,
             random.random(),  # noqa: S311

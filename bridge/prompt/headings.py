@@ -9,13 +9,14 @@ from bridge.prompt.compose import headings
 class HeadingGuard:
     """Feed the text of a reply, get what is the model's own. Only a line that may be a heading is held back."""
 
+    ended = False
+    """A heading came: nothing more is told."""
+    _headings: tuple[str, ...] = ()
+    _last = "\n"
+    _held = ""
+
     def __init__(self, mark: str) -> None:
-        self.ended = False
-        """A heading came: nothing more is told."""
         self._mark = mark
-        self._headings: tuple[str, ...] = ()
-        self._last = "\n"
-        self._held = ""
 
     def passes(self, text: str) -> bool:
         """Whether the text can be told as it is: then it need not be fed."""
@@ -49,4 +50,4 @@ class HeadingGuard:
     def end(self) -> str:
         """What was held back, when the reply ends; no part of the mark."""
         held, self._held = self._held, ""
-        return "" if begins_heading(held, self._headings) else held
+        return "" if not held or begins_heading(held, self._headings) else held

@@ -62,11 +62,23 @@ class ReadOptions(msgspec.Struct, frozen=True):
 class Reader:
     """A fold over one reply, or two when the first had to be corrected. `text` and `calls` are what was told."""
 
+    taken_back = False
+    """What was given out as text so far is void; whoever kept it resets this. Only where nothing is streamed."""
+    is_over = False
+    """There is nothing more to read."""
+    _emulation: Emulation | ForcedAnswer | MutedCalls | None = None
+    _service_calls: ServiceCalls | None = None
+    _structured: Structured | None = None
+    _guard: HeadingGuard | None = None
+    _front: list[str] | None = None
+    _front_size = 0
+    _corrected = False
+    _numbers: WholeNumbers | None = None
+
     def __init__(self, options: ReadOptions, new_id: Callable[[], str], mark: str = "") -> None:
         """`mark` is the session's, which stands in the headings of its prompts."""
         self._thinking = options.thinking
         self._splitter = ThinkingSplitter()
-        self._emulation: Emulation | ForcedAnswer | MutedCalls | None = None
         if options.offer is not None:
             self._emulation = Emulation(options.offer, new_id)
         elif options.forced is not None:
@@ -74,24 +86,21 @@ class Reader:
         elif options.muted:
             self._emulation = MutedCalls(mark)
         self._mark = "" if isinstance(self._emulation, Emulation | MutedCalls) else mark  # those look themselves
-        self._guard = HeadingGuard(self._mark) if self._mark else None
-        self._service_calls: ServiceCalls | None = None
+        if self._mark:
+            self._guard = HeadingGuard(self._mark)
         if options.service_calls is not None:
             self._service_calls = ServiceCalls(
                 options.service_calls, options.tools, new_id, forced=options.forced, parallel=options.parallel
             )
-        self._structured = Structured(options.schema, stream=options.stream) if options.schema else None
+        if options.schema:
+            self._structured = Structured(options.schema, stream=options.stream)
         self._stream = options.stream
-        self._front: list[str] | None = [] if options.stream and options.thinking else None
-        self._front_size = 0
+        if options.stream and options.thinking:
+            self._front = []
         self._plain = self._emulation is None and self._structured is None and self._front is None
         self.calls: list[tuple[str, str]] = []
         """Id and `Tool.name` of each."""
-        self.taken_back = False
-        """What was given out as text so far is void; whoever kept it resets this. Only where nothing is streamed."""
-        self._corrected = False
         self._tools = {(tool.namespace, tool.wire_name or tool.name): tool for tool in options.tools}
-        self._numbers: WholeNumbers | None = None
         self._text: list[str] = []
         self._arguments: list[str] = []
         self._thoughts: list[str] = []
@@ -115,11 +124,6 @@ class Reader:
     def is_text_only(self) -> bool:
         """No calls are looked for."""
         return self._emulation is None and self._service_calls is None
-
-    @property
-    def is_over(self) -> bool:
-        """There is nothing more to read."""
-        return self.waiting or self.has_strayed
 
     @property
     def has_strayed(self) -> bool:
@@ -170,15 +174,14 @@ class Reader:
         if len(texts) < len(pieces):
             for piece in pieces:
                 self._read_one(piece, events)
-            return events
-        text = "".join(texts)
-        if not self._splitter.passes(text):
+        elif not self._splitter.passes(text := "".join(texts)):
             self._read(self._splitter.feed(text), events)
         elif self._plain and (self._guard is None or self._guard.passes(text)):
             self._text.append(text)
-            events = cast("list[ChatEvent]", pieces)  # all are texts, none needs a look of its own
+            return cast("list[ChatEvent]", pieces)  # all are texts, none needs a look of its own
         else:
             self._say(text, events)
+        self.is_over = self.waiting or self.has_strayed
         return events
 
     def end(self) -> list[ChatEvent]:
@@ -210,6 +213,7 @@ class Reader:
         self._splitter = ThinkingSplitter()
         self._guard = HeadingGuard(self._mark) if self._mark else None
         self._corrected = True
+        self.is_over = False
         if self._emulation is not None and self._emulation.correction:
             self._emulation.again()
         elif self._emulation is not None:

@@ -66,24 +66,26 @@ class ThinkingSplitter:
     in quotes and within a sentence are text. But for reasoning behind text, no more than a marker is held back.
     """
 
+    # How every reply begins. Most replies leave nearly all of it so, and then it costs them nothing.
+    _held = ""
+    _last = "\n"
+    _thinking: Literal["", "tag", "fence", "aside"] = ""
+    _tag_end = ""
+    _new_line = False
+    _stripped = False
+    _visible = False
+    _again = False
+    _quick = True  # nothing is held, and no reasoning is open
+    _lines: CodeLines | None = None
+    _looked_at = 0  # how much of what was said the lines know
+    _unopened = False
+    _aside: list[str]
+    _aside_size = 0
+    _quoted = 0  # opening tags that were text and are not closed
+    _asides_end = True  # False: one did not end, so that they are text
+
     def __init__(self) -> None:
-        self._held = ""
-        self._last = "\n"
-        self._thinking: Literal["", "tag", "fence", "aside"] = ""
-        self._tag_end = ""
-        self._new_line = False
-        self._stripped = False
-        self._visible = False
-        self._again = False
-        self._quick = True  # nothing is held, and no reasoning is open
         self._said: list[str] = []
-        self._lines = CodeLines()
-        self._looked_at = 0  # how much of what was said the lines know
-        self._unopened = False
-        self._aside: list[str] = []
-        self._aside_size = 0
-        self._quoted = 0  # opening tags that were text and are not closed
-        self._asides_end = True  # False: one did not end, so that they are text
 
     def passes(self, text: str) -> bool:
         """Whether the text is nothing but text and can be told as it is: then it need not be fed."""
@@ -249,10 +251,11 @@ class ThinkingSplitter:
 
     def _look(self) -> CodeLines:
         """At what was said and not looked at yet."""
+        lines = self._lines = self._lines or CodeLines()
         if self._looked_at < len(self._said):
-            self._lines.feed("".join(self._said[self._looked_at :]))
+            lines.feed("".join(self._said[self._looked_at :]))
             self._looked_at = len(self._said)
-        return self._lines
+        return lines
 
     def _close(self, pieces: list[Piece]) -> None:
         """All that was said was reasoning."""
@@ -260,7 +263,7 @@ class ThinkingSplitter:
         self._unopened = True
         if said:
             pieces.append(Unopened(said))
-        self._said, self._lines, self._looked_at = [], CodeLines(), 0
+        self._said, self._lines, self._looked_at = [], None, 0
         self._visible, self._stripped, self._last = False, True, "\n"
 
     def _at_ticks(self, text: str, at: int, pieces: list[Piece], *, ended: bool) -> str | None:

@@ -13,6 +13,8 @@ from bridge.wire.bounds import MOST_MESSAGES, at_most, id_at
 from bridge.wire.parts import BEGINNINGS, Content, read_content, read_result
 
 ROLES = ("developer", "system", "user", "assistant", "tool", "function")
+_SPOKEN: dict[str | None, Role] = {"user": "user", "system": "system", "developer": "system"}
+"""Roles whose messages have nothing but content."""
 
 
 class _Fields(msgspec.Struct, gc=False):
@@ -51,7 +53,11 @@ def read_messages(messages: list[ChatMessage] | None) -> Iterator[Message]:
         raise Flaw("invalid_value", ("messages",), reason="Send at least one message.")
     at_most(MOST_MESSAGES, messages, ("messages",))
     for index, message in enumerate(messages):
-        yield _message(message, ("messages", index))
+        content = message.content
+        if isinstance(content, str) and (role := _SPOKEN.get(message.role)):  # as most are
+            yield Message(role, content)
+        else:
+            yield _message(message, ("messages", index))
 
 
 def _message(message: ChatMessage, at: Path) -> Message:

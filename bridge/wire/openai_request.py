@@ -7,6 +7,7 @@ switches are checked for type and then ignored, since Lingma takes none. Everyth
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -93,7 +94,7 @@ def read(body: bytes) -> ChatRequest:
         include_usage=bool(fields.stream_options and fields.stream_options.include_usage),
         max_tokens=_limit(fields),
         stop=_stop(fields.stop),
-        tooling=bool(fields.tools or fields.functions) or any(map(is_tool_turn, messages)),
+        tooling=bool(fields.tools or fields.functions) or _has_tool_turns(messages),
         tools=offer.tools,
         tool_choice=offer.choice,
         parallel_tool_calls=fields.parallel_tool_calls is not False and not deprecated,
@@ -113,14 +114,14 @@ def _ids(fields: _Body) -> ClientIds:
     )
 
 
-def is_tool_turn(message: Message) -> bool:
-    """The message calls tools or has a tool's result."""
-    return message.role == "tool" or bool(message.tool_calls)
+def _has_tool_turns(messages: Iterable[Message]) -> bool:
+    """Some message calls tools or has a tool's result."""
+    return any(message.tool_calls or message.role == "tool" for message in messages)
 
 
 def _offer(fields: _Body) -> Offer:
     """`functions` is what `tools` was called before; beside `tools` it has nothing to say."""
-    choice = choice_at(fields.tool_choice, ("tool_choice",))
+    choice = choice_at(fields.tool_choice, ("tool_choice",)) if len(fields.tool_choice) else None
     if fields.tools or not (fields.functions or len(fields.function_call)):
         if choice is None and not fields.tools:
             return _NO_TOOLS
@@ -159,24 +160,29 @@ def _reply_schema(wanted: _ResponseFormat) -> bytes:
 
 
 def _refuse_the_impossible(fields: _Body) -> None:
-    for name in INTEGERS:
-        value = integer_at(getattr(fields, name), (name,))
-        if name == "n" and value not in (None, 1):
+    for name in INTEGERS if not (fields.n is fields.seed is fields.top_logprobs is None) else ():
+        if (found := getattr(fields, name)) is None:
+            continue
+        value = integer_at(found, (name,))
+        if name == "n" and value != 1:
             raise Flaw("invalid_value", ("n",), reason="Only 1 is supported: send several requests instead.")
     if fields.modalities and any(modality != "text" for modality in fields.modalities):
         raise Flaw("invalid_value", ("modalities",), reason='Only ["text"] is supported.')
-    if not is_absent(fields.audio):
+    if len(fields.audio) and not is_absent(fields.audio):
         raise Flaw("unsupported_parameter", ("audio",), reason="Replies are text.")
 
 
 def _limit(fields: _Body) -> int | None:
+    if fields.max_tokens is fields.max_completion_tokens is None:
+        return None
     limit = None
     name: Literal["max_tokens", "max_completion_tokens"]
     for name in ("max_tokens", "max_completion_tokens"):  # the later, the newer name, wins
-        value = integer_at(getattr(fields, name), (name,))
-        if value is not None and value < 1:
+        if (found := getattr(fields, name)) is None:
+            continue
+        limit = integer_at(found, (name,))
+        if limit is not None and limit < 1:
             raise Flaw("invalid_value", (name,), reason="It must be at least 1.")
-        limit = limit if value is None else value
     return limit
 
 
