@@ -91,7 +91,10 @@ class Routes:
         return self._profile(lingma_model or self.default_model)
 
     def knows(self, name: str) -> bool:
-        """Whether the name means something of its own rather than the default model."""
+        """Whether the name, perhaps without what clients add, means something of its own, not the default model."""
+        return self._knows(name) or self._knows(ADDED.sub("", name))
+
+    def _knows(self, name: str) -> bool:
         return self.key_of(name) is not None or name.lower() in AGENT_NAMES or bool(self.of(name).alias)
 
     def key_of(self, name: str) -> str | None:
@@ -122,6 +125,9 @@ class Routes:
         agent: AskMode | None = "agent" if name.lower() in AGENT_NAMES else None
         alias = next((alias for matches, alias in self._aliases if matches(name)), None)
         if alias is None:
+            plain = ADDED.sub("", name)
+            if not agent and plain != name and self._knows(plain):
+                return self.of(plain)
             wanted = "" if agent else name
             return Route(wanted, agent, profile=self.profile_of(self.key_of(wanted) or ""))
         return Route(

@@ -1,4 +1,4 @@
-"""Numbers of a call that its tool wants whole, written so: models write `2.0` where the schema says integer. Pure."""
+"""Numbers that a schema wants whole, written so: models write `2.0` where it says integer. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ Step = str | int
 
 def may_want_integers(tool: Tool | None) -> bool:
     """Whether anything in the schema is an integer at all."""
-    return tool is not None and not tool.custom and _MARK in tool.schema
+    return tool is not None and not tool.custom and has_integers(tool.schema)
+
+
+def has_integers(schema: bytes) -> bool:
+    """Whether anything in it is an integer at all."""
+    return _MARK in schema
 
 
 def whole_number(word: str) -> str:
@@ -39,14 +44,14 @@ def whole_number(word: str) -> str:
 
 
 class WholeNumbers:
-    """Feed the arguments of a call, strict JSON in any pieces, and get them with integers as integers.
+    """Feed strict JSON in any pieces, and get it with integers as integers.
 
     Only a number that may go on is held back. The schema is asked only about those with a point or an exponent.
     """
 
-    def __init__(self, tool: Tool) -> None:
-        schema = schema_of(tool.schema)
-        self._root: Any = schema.root if schema is not None else {}
+    def __init__(self, schema: bytes) -> None:
+        known = schema_of(schema)
+        self._root: Any = known.root if known is not None else {}
         self._held = ""
         self._path: list[Step] = []
         self._in_string = False
@@ -69,9 +74,9 @@ class WholeNumbers:
         return "".join(out)
 
     def end(self) -> str:
-        """What is held, when the arguments end."""
+        """What is held, when the JSON ends."""
         held, self._held = self._held, ""
-        return held
+        return whole_number(held) if held and not self._path and self._wants_integer() else held
 
     def _string(self, text: str, at: int) -> tuple[int, str]:
         found = _IN_STRING.match(text, at)

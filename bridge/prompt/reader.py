@@ -360,7 +360,7 @@ class Reader:
                 if self._structured is not None:
                     self._add(self._structured.release(), events)
                 tool = self._tools.get((event.namespace, event.name))
-                self._numbers = WholeNumbers(tool) if tool is not None and may_want_integers(tool) else None
+                self._numbers = WholeNumbers(tool.schema) if tool is not None and may_want_integers(tool) else None
                 self.calls.append((event.id, tool.name if tool is not None else event.name))
             case ToolCallDelta():
                 self._arguments_go_on(event, events)

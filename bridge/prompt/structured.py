@@ -10,6 +10,7 @@ import msgspec
 from bridge.prompt import schema_parts
 from bridge.prompt.arguments import Unreadable, Value
 from bridge.prompt.contract import invalid_reply
+from bridge.prompt.integers import WholeNumbers, has_integers
 from bridge.prompt.type_text import Limits, TypeText
 from bridge.prompt.validation import FINE, NOTHING, UNJUDGED, Judgement, Schema, decoded, judged, schema_of
 
@@ -54,6 +55,7 @@ class Structured:
         self.correction = ""
         self.outcomes: Counter[str] = Counter()
         """`reply_retried`, `reply_refused` (no JSON came of it), `reply_invalid` (it does not fit), `unjudged`."""
+        self._asked = schema if has_integers(schema) else b""
         self._schema = schema_of(schema) if schema.strip() != ANY_OBJECT else Schema({"type": "object"}, "", True)
         self._begins, self._scalar = _roots(self._schema)
         self._streams = stream and not self._scalar
@@ -67,6 +69,7 @@ class Structured:
         self._size = 0
         self._tail = ""
         self._value: Value | None = None
+        self._numbers: WholeNumbers | None = None
         self._rest = ""
         self._told: list[str] = []
         self._plain = False
@@ -116,6 +119,7 @@ class Structured:
         window = self._tail + text
         if found := self._begins.search(window):
             self._value = Value([])
+            self._numbers = WholeNumbers(self._asked) if self._asked else None
             self._held.clear()
             return self._read(window[found.start() :].lstrip())
         self._tail = window[-_BEGINNING:]
@@ -134,16 +138,18 @@ class Structured:
             at = value.take(text, 0)
         except Unreadable as problem:
             self._plain = True
-            return self._tell() + text[problem.at :]
+            return self._tell(ends=True) + text[problem.at :]
         self._rest = "" if value.done else text[at:]
         return self._tell()
 
-    def _tell(self) -> str:
+    def _tell(self, *, ends: bool = False) -> str:
         value = self._value
         if value is None:
             return ""
         piece = "".join(value.out)
         value.out.clear()
+        if self._numbers is not None:
+            piece = self._numbers.feed(piece) + (self._numbers.end() if ends else "")
         self._told.append(piece)
         return piece
 
@@ -153,7 +159,7 @@ class Structured:
             self.outcomes["reply_invalid"] += 1
             return ""
         value.complete(self._rest)
-        piece = self._tell()
+        piece = self._tell(ends=True)
         self._note(self._judge("".join(self._told)) if value.done else Judgement("it is cut off"))
         return piece
 
@@ -172,6 +178,7 @@ class Structured:
             at, told = _value_at(text, begun.end() - len(begun.group().lstrip()))
             at = max(at, begun.end())
             if told:
+                told = self._whole(told)
                 found = Found(told, self._judge(told))
                 if found.fits:
                     return found
@@ -182,8 +189,15 @@ class Structured:
         stripped = text.strip()
         if fenced := _FENCED.match(stripped):
             stripped = fenced[1].strip()
-        is_json = decoded(stripped) is not NOTHING and stripped not in _NO_JSON
-        return Found(stripped, self._judge(stripped)) if is_json else Found()
+        if decoded(stripped) is NOTHING or stripped in _NO_JSON:
+            return Found()
+        told = self._whole(stripped)
+        return Found(told, self._judge(told))
+
+    def _whole(self, text: str) -> str:
+        """The JSON with integers as integers."""
+        numbers = WholeNumbers(self._asked) if self._asked else None
+        return numbers.feed(text) + numbers.end() if numbers is not None else text
 
     def _judge(self, text: str) -> Judgement:
         value = decoded(text)

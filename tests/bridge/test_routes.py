@@ -33,6 +33,20 @@ def test_an_alias_carries_its_modes():
     assert routes(alias).of("thinker") == Route("coder", "agent", "forward", True, alias="thinker")
 
 
+@pytest.mark.parametrize("added", ["[1m]", "-20250929", "-latest", "@2025-09-29[1m]"])
+def test_what_clients_add_to_a_name_changes_nothing(added):
+    table = routes(Alias("fast", "auto", tool_mode="bridge"))
+    for name in ("Coder", "fast", "lingma-agent"):
+        assert table.of(name + added) == table.of(name)
+        assert table.knows(name + added)
+    assert table.of(f"llama{added}") == Route(f"llama{added}")
+    assert not table.knows(f"llama{added}")
+
+
+def test_a_pattern_for_the_whole_name_comes_before_the_name_without_its_date():
+    assert routes(Alias("coder-2*", "auto")).of("coder-20250929").lingma_model == "auto"
+
+
 def test_a_name_that_nobody_knows_is_left_to_the_instance():
     assert routes(Alias("claude-*", "coder")).of("llama") == Route("llama")
 

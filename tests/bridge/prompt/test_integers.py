@@ -32,7 +32,7 @@ TOOL = Tool("t", schema=json.dumps(SCHEMA).encode())
 
 
 def told(arguments, tool=TOOL):
-    numbers = WholeNumbers(tool)
+    numbers = WholeNumbers(tool.schema)
     return numbers.feed(arguments) + numbers.end()
 
 
@@ -75,7 +75,7 @@ def test_only_tools_with_integers_are_looked_at():
 
 
 def test_strings_go_through_as_they_come():
-    numbers = WholeNumbers(TOOL)
+    numbers = WholeNumbers(TOOL.schema)
     assert numbers.feed('{"text":"a long') == '{"text":"a long'
     assert numbers.feed(' text\\"') == ' text\\"'
 
@@ -94,7 +94,7 @@ ARGUMENTS = (
 @settings(deadline=None)
 @given(st.data())
 def test_how_the_arguments_are_cut_makes_no_difference(data):
-    numbers = WholeNumbers(TOOL)
+    numbers = WholeNumbers(TOOL.schema)
     pieces = [numbers.feed(piece) for piece in cut(ARGUMENTS, data)]
     assert "".join([*pieces, numbers.end()]) == told(ARGUMENTS)
     assert json.loads(told(ARGUMENTS)) == json.loads(ARGUMENTS)

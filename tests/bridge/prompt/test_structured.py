@@ -52,6 +52,26 @@ def test_how_a_stream_is_cut_makes_no_difference(around, data):
     assert streamed(cut(AROUND[around], data)) == streamed([AROUND[around]])
 
 
+@pytest.mark.parametrize("size", [0, 1, 3, 10_000])
+@pytest.mark.parametrize(
+    ("schema", "text", "told"),
+    [
+        (
+            {"properties": {"n": {"type": "integer"}, "x": {"type": "number"}}},
+            '{"n": 2.0, "x": 2.0}',
+            '{"n":2,"x":2.0}',
+        ),
+        ({"type": "array", "items": {"type": "integer"}}, "[1e1, -3.0]", "[10,-3]"),
+        ({"properties": {"n": {"type": "integer"}}}, '{"n": 2.0, "m": []', '{"n":2,"m":[]}'),
+        ({"type": "integer"}, "```json\n4.0\n```", "4"),
+        ({"type": "number"}, "4.0", "4.0"),
+    ],
+)
+def test_integers_are_written_as_integers(schema, text, told, size):
+    asked = json.dumps(schema).encode()
+    assert (streamed(sliced(text, size), asked) if size else whole(Structured(asked, stream=False), text)) == told
+
+
 def test_json_is_streamed_as_it_comes():
     reply = Structured(SCHEMA, stream=True)
     assert reply.feed('```json\n{"na') == ""
