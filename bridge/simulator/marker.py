@@ -1,7 +1,13 @@
-"""`[[sim: key=value]]` in a prompt: what is told to the simulator for one turn."""
+"""
+`[[sim: key=value]]` in a prompt: what is told to the simulator for one turn.
+
+A value may be `base64:…`, so that what the model is to say does not stand in the request.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
 
@@ -9,6 +15,7 @@ from .knobs import TURN_NAMES, KnobError, Layer
 
 MARKER_OPENS = "[[sim:"
 MARKER = re.compile(r'\[\[sim:((?:[^"\]]|"(?:\\.|[^"\\])*"|\](?!\]))*)\]\]', re.DOTALL)
+ENCODED = "base64:"
 PAIR = re.compile(r'\s*([a-z_0-9]+)(?:=("(?:\\.|[^"\\])*"|[^\s"]+))?(?=\s|$)', re.DOTALL)
 
 
@@ -41,4 +48,9 @@ def _pairs(text: str) -> Layer:
 def _plain(value: str | None) -> str:
     if value is None:
         return "true"
+    if value.startswith(ENCODED):
+        try:
+            return base64.b64decode(value.removeprefix(ENCODED), validate=True).decode()
+        except (binascii.Error, ValueError):
+            raise KnobError(f"not base64 of a text: {value[:80]}") from None
     return str(json.loads(value, strict=False)) if value.startswith('"') else value

@@ -1,6 +1,7 @@
 """One agent on three APIs, through the official SDKs: it asks, gets calls, sends results, and keeps the history."""
 
 import atexit
+import base64
 import json
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,6 +21,16 @@ def plan(*steps, **knobs):
     """A marker that has the simulator's model take these steps, one each turn."""
     told = "".join(f" {name}={json.dumps(value)}" for name, value in knobs.items())
     return f"[[sim: plan={json.dumps(json.dumps(list(steps)))}{told}]]"
+
+
+def hidden(value):
+    """A knob's value that does not stand in the request: a guessed call that does is no call."""
+    return "base64:" + base64.b64encode(value.encode()).decode()
+
+
+def hidden_plan(*steps):
+    """The same as `plan`, for steps that write calls without marks."""
+    return f"[[sim: plan={hidden(json.dumps(list(steps)))}]]"
 
 
 def call(name, **arguments):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.e2e.agents import APIS, ChatAgent, MessagesAgent, ResponsesAgent
+from tests.e2e.agents import APIS, ChatAgent, MessagesAgent, ResponsesAgent, hidden
 
 PET = {
     "type": "object",
@@ -44,7 +44,7 @@ def agent(gateway, api, stream):
 
 def saying(text, **knobs):
     told = "".join(f" {name}={json.dumps(value)}" for name, value in knobs.items())
-    return f"[[sim: text={json.dumps(text)} first_ms=0 delay_ms=0{told}]]"
+    return f"[[sim: text={hidden(text)} first_ms=0 delay_ms=0{told}]]"
 
 
 @pytest.mark.parametrize("size", [0, 3])

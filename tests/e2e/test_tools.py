@@ -6,7 +6,7 @@ import re
 import anthropic
 import pytest
 
-from tests.e2e.agents import APIS, TOOLS, ChatAgent, MessagesAgent, ResponsesAgent, call, client_of, plan
+from tests.e2e.agents import APIS, TOOLS, ChatAgent, MessagesAgent, ResponsesAgent, call, client_of, hidden_plan, plan
 from tests.e2e.installation import KEY, METRICS_KEY
 from tests.e2e.speech import ANTHROPIC, OPENAI, Stream, send
 
@@ -115,7 +115,7 @@ def test_calls_one_at_a_time(agent):
 @pytest.mark.parametrize("flaw", ["fence", "quotes", "comma", "string", "alias", "prose"])
 def test_calls_that_are_written_badly_are_understood(agent, flaw):
     arguments = {"path": "a b.txt", "text": 'it\'s "x" – {1,}'}
-    done = agent.ask(plan(call("write_file", **arguments) | {"flaw": flaw}))
+    done = agent.ask(hidden_plan(call("write_file", **arguments) | {"flaw": flaw}))
     assert (done.names, done.arguments, done.finish) == (["write_file"], [arguments], agent.waits)
 
 
@@ -153,7 +153,7 @@ NATIVE = {
 @pytest.mark.parametrize("family", NATIVE)
 def test_a_call_in_the_models_own_notation_is_a_call_where_it_stands_alone(agent, family):
     done = agent.ask(
-        plan({"say": f"Look.\n\n{NATIVE[family]}"}, {"say": f"I ran\n{NATIVE[family]}\n{{{{last_result}}}}"})
+        hidden_plan({"say": f"Look.\n\n{NATIVE[family]}"}, {"say": f"I ran\n{NATIVE[family]}\n{{{{last_result}}}}"})
     )
     assert (done.names, done.arguments) == (["read_file"], [{"path": "a.txt"}])
     assert (done.text, done.finish) == ("Look.", agent.waits)

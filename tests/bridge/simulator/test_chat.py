@@ -1,5 +1,6 @@
 """A turn from chat/ask to chat/finish, sessions, thinking, usage lines, stopping."""
 
+import base64
 import json
 
 import pytest
@@ -63,7 +64,14 @@ WRONG = [
     "usage=much",
     "tool_args={",
     "ids=x",
+    "text=base64:x",
 ]
+
+
+async def test_a_value_may_be_encoded(simulator):
+    async with simulator.client() as client:
+        text, _ = await client.chat(f"[[sim: {QUICK} text=base64:{base64.b64encode('½ ]] said'.encode()).decode()}]] x")
+    assert text == "½ ]] said"
 
 
 @pytest.mark.parametrize("knob", WRONG)
