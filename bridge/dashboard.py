@@ -72,7 +72,8 @@ def troubles_of(instances: Iterable[Instance]) -> list[str]:
 def trouble_of(state: str, instances: list[Instance]) -> str:
     """Which instances, since when, and why, as far as one line goes; the rest is where it leads."""
     first, *others = (each.name for each in instances)
-    which = f"{len(instances)} instances, {first} to {others[-1]}" if others else f"Instance {first}"
+    span = "to" if others[1:] else "and"
+    which = f"{len(instances)} instances, {first} {span} {others[-1]}" if others else f"Instance {first}"
     errors = {each.last_error for each in instances if each.last_error}
     why = Truncator(visible(" ".join(min(errors).split()))).chars(LONGEST_REASON) if errors else ""
     return format_html(

@@ -33,6 +33,7 @@ async def admit_count(consumer: HttpConsumer, caller: Caller, model: str = "") -
     It takes no tokens and no place, so the other limits do not stop it. Raise Forbidden or RateLimited.
     """
     if model:
+        consumer.model_asked = model
         require_model(consumer, caller, model)
     await admit(consumer, msgspec.structs.replace(caller, tpm=0, concurrency=0))
 

@@ -67,6 +67,8 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
     """What browsers are told besides."""
     known: Caller | None = None
     """Whose key the request carries, also when that key opens nothing any more."""
+    model_asked: str = ""
+    """For the books, as soon as it is known."""
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve the request."""
@@ -202,7 +204,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             api_key_id=self.known.key_id if self.known else 0,
             protocol=self.wire.name,
             endpoint=self.endpoint,
-            model="",
+            model=self.model_asked,
             status="error" if isinstance(error, InternalError) else "refused",
             started_at=time.time(),
             reason=error.reason,

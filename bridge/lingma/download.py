@@ -34,7 +34,10 @@ def can_fetch(source: str) -> bool:
 
 def refused(url: str, sha256: str) -> str:
     """Why nothing is fetched from there, or "": what comes over http may be anybody's unless a digest is known."""
-    match urlsplit(url).scheme.lower():
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        return "a user or password in a URL is not supported; fetch the file yourself and name its path"
+    match parts.scheme.lower():
         case "https":
             return ""
         case "http":

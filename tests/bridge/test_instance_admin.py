@@ -90,6 +90,10 @@ def test_the_overview_says_what_is_broken(admin_client, beat):
     page = text(admin_client.get(reverse("admin:index")))
     assert "Instances ready 1 / 2" in page
     assert "Instance w1-i2: login required (the login has expired)" in page
+    beat("w2-i1", process=2)
+    beat("w2-i2", process=2, state="login_required", login=False, last_error="the login has expired")
+    page = text(admin_client.get(reverse("admin:index")))
+    assert "2 instances, w1-i2 and w2-i2: login required" in page
 
 
 def test_the_overview_misses_an_instance_for_an_hour(admin_client, beat, heartbeats):

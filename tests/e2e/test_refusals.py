@@ -84,7 +84,7 @@ def test_counting_keeps_to_the_models_of_the_key(gateway, path):
     assert count("org_auto").status == 200
     answer = count("dashscope_qwen3_coder")
     assert (answer.status, "It may use: org_auto." in answer.error["message"]) == (403, True)
-    assert refused_row(gateway, gateway.key_id("narrow"), "model", path)["model"] in ("", "dashscope_qwen3_coder")
+    assert refused_row(gateway, gateway.key_id("narrow"), "model", path)["model"] == "dashscope_qwen3_coder"
 
 
 def test_counting_and_looking_up_a_model_are_requests_of_the_key(gateway):

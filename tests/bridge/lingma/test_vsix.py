@@ -292,6 +292,13 @@ def test_plain_http_is_not_even_asked_without_a_digest(server, into):
     assert server.asked == 0
 
 
+def test_a_user_in_a_url_is_told_to_be_what_is_wrong_and_not_shown(server, into):
+    with pytest.raises(VsixError, match="a user or password in a URL is not supported") as caught:
+        unpack(server.url.replace("//", "//alice:canary@"), into, server.digest)
+    assert "canary" not in str(caught.value)
+    assert server.asked == 0
+
+
 @pytest.mark.parametrize("where", ["ftp://127.0.0.1/lingma.vsix", "file:///etc/passwd", "data://x", "gopher://x"])
 @pytest.mark.parametrize("redirected", [False, True])
 def test_other_schemes_are_refused_also_behind_a_redirect(server, into, where, redirected):
