@@ -133,7 +133,8 @@ class ResponsesEncoder:
             self._tell(pieces, name, **members)
         done = _encoded(item.done(text, status))
         self._output.append(done)
-        self._tell(pieces, "response.output_item.done", output_index=item.index, item=msgspec.Raw(done))
+        if ended or item.made is None or not item.made.custom:  # Codex would run half of a script as it would the whole
+            self._tell(pieces, "response.output_item.done", output_index=item.index, item=msgspec.Raw(done))
 
     def _end_call(self, pieces: list[bytes]) -> None:
         made = self._open.made if self._open else None

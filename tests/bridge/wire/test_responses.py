@@ -264,6 +264,17 @@ def test_a_call_that_was_cut_off_is_incomplete_and_its_arguments_are_never_calle
     assert events[-1]["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
 
 
+def test_breaks_codex_half_of_a_custom_call_is_told_but_never_as_an_item_that_is_done():
+    """Its input is plain text: half of a script runs, where half of a JSON object does not parse."""
+    *begun, _, _ = CUSTOM
+    events = payloads(stream(*begun, finished(FinishReason.LENGTH)))
+    told_of = [event["type"] for event in events]
+    assert "response.output_item.done" not in told_of
+    assert "response.custom_tool_call_input.done" not in told_of
+    (item,) = events[-1]["response"]["output"]
+    assert (told_of[-1], item["status"], item["input"]) == ("response.incomplete", "incomplete", '*** Begin\n"x"')
+
+
 @pytest.mark.parametrize(("turn", "reason"), [("length", "max_output_tokens"), ("filtered", "content_filter")])
 def test_a_reply_that_was_cut_is_incomplete(turn, reason):
     response = told(turn)[-1]["response"]
