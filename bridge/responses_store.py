@@ -7,17 +7,23 @@ import logging
 import time
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from redis import RedisError
 
-from accounts.redis_link import RedisLink, RedisUnavailable
+from accounts.redis_link import Arg, RedisLink, RedisUnavailable
 
 log = logging.getLogger(__name__)
 
+NOT_KEPT = "A response could not be kept: %s"
 PREFIX = "lgw:response:"
 INDEX = "lgw:responses:"
 MOST_BYTES = 8 << 20
 MOST_OF_A_KEY = 256 << 20
+LARGE = 1 << 16
+"""Bytes beyond which a record goes another way: on the link of all others they would wait for it."""
+TURN_SEC = 5.0
+"""How long a large record may wait for its turn, and take."""
 MOST_READ = 32 << 20
 """Bytes that one request may have read: its references are small, what they refer to is not."""
 
@@ -45,11 +51,11 @@ redis.call('EXPIRE', KEYS[3], ARGV[2])
 """
 
 
-# Read records, unless all of them are too much. KEYS records; ARGV most bytes.
+# Read records, or tell their bytes if these are too many. KEYS records; ARGV most bytes.
 _READ = """
 local total = 0
 for _, record in ipairs(KEYS) do total = total + redis.call('STRLEN', record) end
-if total > tonumber(ARGV[1]) then return false end
+if total > tonumber(ARGV[1]) then return total end
 return redis.call('MGET', unpack(KEYS))
 """
 
@@ -62,6 +68,43 @@ class StoreUnavailable(Exception):
     """What is stored cannot be read right now."""
 
 
+class Bulk:
+    """Redis for what is large, on a link of its own: one command at a time, and of one key's callers one in the line.
+
+    The server does one thing at a time, and a link its commands in a row. Large ones in a row look to whoever waits for
+    a small one like a server that is gone.
+    """
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self._all = asyncio.Lock()
+        self._of_key: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+
+    async def execute(self, key_id: int, *command: Arg) -> Any:
+        """The reply. Raise RedisUnavailable, also when the turn does not come, or ResponseError."""
+        mine = self._of_key.setdefault(key_id, asyncio.Lock())
+        try:
+            async with asyncio.timeout(TURN_SEC), mine:
+                await self._all.acquire()
+                return await asyncio.shield(self._issue(command))
+        except TimeoutError:
+            raise RedisUnavailable("too much is read and written") from None
+
+    def _issue(self, command: tuple[Arg, ...]) -> asyncio.Future[Any]:
+        """The turn ends with the reply, also when nobody waits for it any more."""
+        try:
+            reply = self._link.execute(*command)
+        except RedisUnavailable:
+            self._all.release()
+            raise
+        reply.add_done_callback(self._replied)
+        return reply
+
+    def _replied(self, reply: asyncio.Future[Any]) -> None:
+        self._all.release()
+        reply.exception()  # told to whoever still waits
+
+
 class ResponseStore:
     """Records by the id of their response, each for `ttl` seconds. One key's records do not exist for another.
 
@@ -72,6 +115,7 @@ class ResponseStore:
     def __init__(
         self,
         link: RedisLink,
+        bulk: RedisLink | None = None,
         *,
         ttl: int,
         most_bytes: int = MOST_BYTES,
@@ -79,6 +123,7 @@ class ResponseStore:
         most_read: int = MOST_READ,
     ) -> None:
         self._link = link
+        self._bulk = Bulk(bulk or link)
         self._ttl = ttl
         self._most_bytes = most_bytes
         self._most_of_a_key = most_of_a_key
@@ -90,28 +135,34 @@ class ResponseStore:
             log.warning("A response of %d bytes is too large to be kept", size)
         return size <= self._most_bytes
 
-    def keep(self, key_id: int, response_id: str, record: bytes) -> None:
-        """Send the record on its way. Redis takes it before anything that is issued later."""
+    async def keep(self, key_id: int, response_id: str, record: bytes) -> None:
+        """Send the record: Redis takes it before anything that is issued later. A large one is waited for."""
         if not self.takes(len(record)):
             return
         index = f"{INDEX}{key_id}"
         keys = (_key(key_id, response_id), index, f"{index}:bytes")
-        args = (record, self._ttl, time.time(), self._most_of_a_key)
+        command = ("EVAL", _KEEP, len(keys), *keys, record, self._ttl, time.time(), self._most_of_a_key)
         try:
-            reply = self._link.execute("EVAL", _KEEP, len(keys), *keys, *args)
+            if len(record) > LARGE:
+                await self._bulk.execute(key_id, *command)
+            else:
+                self._link.execute(*command).add_done_callback(_kept)
         except RedisUnavailable:
             return
-        reply.add_done_callback(_kept)
+        except RedisError as problem:
+            log.warning(NOT_KEPT, problem)
 
     async def read(self, key_id: int, response_ids: Sequence[str]) -> dict[str, bytes]:
-        """Those of the records that are there, in one question. Raise StoreUnavailable or StoredTooLarge."""
+        """Those of the records that are there. Raise StoreUnavailable or StoredTooLarge."""
         keys = [_key(key_id, each) for each in response_ids]
         try:
-            found = await self._link.execute("EVAL", _READ, len(keys), *keys, self._most_read)
+            found = await self._link.execute("EVAL", _READ, len(keys), *keys, min(LARGE, self._most_read))
+            if isinstance(found, int):
+                if found > self._most_read:
+                    raise StoredTooLarge
+                found = await self._bulk.execute(key_id, "MGET", *keys)
         except (RedisUnavailable, RedisError) as exc:
             raise StoreUnavailable from exc
-        if found is None:
-            raise StoredTooLarge
         return {each: record for each, record in zip(response_ids, found, strict=True) if record is not None}
 
     async def forget(self, key_id: int, response_id: str) -> bool:
@@ -128,4 +179,4 @@ def _key(key_id: int, response_id: str) -> str:
 
 def _kept(reply: asyncio.Future[Any]) -> None:
     if not reply.cancelled() and (problem := reply.exception()) is not None:
-        log.warning("A response could not be kept: %s", problem)
+        log.warning(NOT_KEPT, problem)

@@ -47,6 +47,7 @@ logger = logging.getLogger(__name__)
 HEARTBEAT = "lgw:instance:"
 HEARTBEAT_SEC = 2.0
 HEARTBEAT_TTL_SEC = 15
+BULK_SEC = 4.0  # how long Redis may be silent about a large record
 ROUTES_SEC = 1.0  # how long a start waits for a slow database
 
 
@@ -66,7 +67,8 @@ class Runtime:
         self.ledger = Ledger(self.link, data_dir / "spool")
         self.refusals = Refusals(self.ledger)
         self.pool = Pool(_sources(env, data_dir), env.web_process, _pool_options(env), _instance_options(env))
-        self.responses = ResponseStore(self.link, ttl=env.responses_ttl_sec)
+        self.bulk = RedisLink(env.redis_or_embedded_url, timeout=BULK_SEC)
+        self.responses = ResponseStore(self.link, self.bulk, ttl=env.responses_ttl_sec)
         self.engine = Engine(self.pool, self._sessions(), ImageDesk(_image_options(env)), _engine_options(env), _new_id)
         self.table = RouteTable(self.link, env.models_refresh_sec, self._take_rules)
         self._background: list[asyncio.Task[None]] = []
@@ -100,6 +102,7 @@ class Runtime:
             task.cancel()
         await asyncio.wait(self._background)
         await self.link.close()
+        await self.bulk.close()
 
     def _sessions(self) -> SessionStore | None:
         if not self.env.session_reuse_enabled:

@@ -18,7 +18,7 @@ from bridge.http.access import caller_of, key_closed
 from bridge.http.admission import admit, admit_count, require_model
 from bridge.http.clients import family_of
 from bridge.http.conversation_ids import identified
-from bridge.http.streaming import EVENT_STREAM, JSON, Headers, HttpConsumer
+from bridge.http.streaming import EVENT_STREAM, JSON, LARGE_PART, Headers, HttpConsumer
 from bridge.record import TurnRecord
 from bridge.teller import Batch
 from bridge.turn_log import tools_told, turn_line
@@ -41,6 +41,7 @@ class ChatConsumer(HttpConsumer):
     _asked: ChatRequest | None = None
     _booked = False
     _lost = ""
+    _end_is_open = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,12 +63,19 @@ class ChatConsumer(HttpConsumer):
         self._lost = warning_of(self.request.messages)
         require_model(self, self.caller, self.request.model)
         await self._within_limits()
+        if self._end_is_open:
+            await self.send_part(b"", last=True)
 
     async def read_request(self, body: bytes) -> ChatRequest:
         """What the client asks for. A format whose requests refer to what is stored fetches it here."""
         return self.wire.parse(body)
 
-    def keep(self, whole: bytes = b"") -> None:
+    async def send_last(self, part: bytes) -> None:
+        """As ever; but an instance's place does not wait for a client that takes its time."""
+        self._end_is_open = len(part) > LARGE_PART
+        await self.send_part(part, last=not self._end_is_open)
+
+    async def keep(self, whole: bytes = b"") -> None:
         """The reply is known to its end, and nobody has been told yet. `whole` is its body if it is not streamed."""
 
     async def _within_limits(self) -> None:
@@ -125,9 +133,10 @@ class ChatConsumer(HttpConsumer):
         part = self._encoder.feed(batch)
         last = type(batch[-1]) in ENDINGS
         if last:
-            self.keep()
+            await self.keep()
             await self._book()  # before the client has its last byte, so that no row is ever lost
-        await self.send_part(part, last=last)
+            return await self.send_last(part)
+        return await self.send_part(part, last=False)
 
     async def _stream_slices(self, encoder: Encoder, batch: Batch) -> Batch:
         """Tell what has piled up slice by slice, each when the client has taken the one before; return the last one."""
@@ -138,7 +147,7 @@ class ChatConsumer(HttpConsumer):
 
     async def _whole(self, batch: Batch) -> None:
         body = self.wire.whole(self._head(), fold(batch))
-        self.keep(body)
+        await self.keep(body)
         await self._book()
         total = (b"x-lingma-total-ms", b"%d" % self._total_ms())
         await self.reply(200, body, [JSON, *self.common_headers(), total])

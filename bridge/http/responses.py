@@ -35,7 +35,7 @@ class Responses(ChatConsumer):
         """The request, with the stored responses that it continues or refers to."""
         return await _read(self, self.caller, body)
 
-    def keep(self, whole: bytes = b"") -> None:
+    async def keep(self, whole: bytes = b"") -> None:
         """Keep the response, before the client knows that it could continue it."""
         asked, streamed = cast("Asked", self.request.echo), None
         if self._encoder is not None:
@@ -43,7 +43,7 @@ class Responses(ChatConsumer):
             whole = streamed.whole
         if whole and asked.input is not None and self.runtime.responses.takes(responses_kept.size(whole, asked.input)):
             record = responses_kept.pack(whole, asked.input, streamed)
-            self.runtime.responses.keep(self.caller.key_id, response_id(self.id), record)
+            await self.runtime.responses.keep(self.caller.key_id, response_id(self.id), record)
 
 
 class Compact(ChatConsumer):
@@ -180,6 +180,7 @@ async def _fetch(consumer: HttpConsumer, caller: Caller, ids: tuple[str, ...]) -
     except StoredTooLarge:
         words = f"The stored responses that this request refers to exceed {MOST_READ >> 20} MiB together."
         raise InvalidRequest(words, param=("input",), code="invalid_value") from None
+    await consumer.hold(caller, sum(map(len, records.values())))
     unpacked = {id_: responses_kept.unpack(record) for id_, record in records.items()}
     return {id_: kept for id_, kept in unpacked.items() if kept is not None}
 

@@ -37,6 +37,9 @@ _random = Entropy(16)
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
+LARGE_PART = 1 << 16
+"""Bytes of an answer that the server takes at once, whether the client reads or not."""
+
 JSON = (b"content-type", b"application/json")
 EVENT_STREAM: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -128,6 +131,14 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             await bodies.turn_of_large()
         return body
 
+    async def hold(self, caller: Caller, size: int) -> None:
+        """Count what the request brings into memory beside its body. Raise RateLimited or Unavailable."""
+        bodies = self.runtime.bodies
+        held = self._body = self._body or bodies.hold(caller.key_id)
+        held.grow(size)
+        if size > LARGE:
+            await bodies.turn_of_large()
+
     # -- who is asking, and in which format ---------------------------------------------------------------------
 
     @property
@@ -171,7 +182,14 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
     async def reply(self, status: int, body: bytes, headers: Headers) -> None:
         """A whole answer."""
         await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
-        await self.send_part(b"" if self.scope["method"] == "HEAD" else body, last=True)
+        await self.send_last(b"" if self.scope["method"] == "HEAD" else body)
+
+    async def send_last(self, part: bytes) -> None:
+        """The last part. A large one ends when the client has taken it: so long counts what it was made of."""
+        if len(part) > LARGE_PART:
+            await self.send_part(part, last=False)
+            part = b""
+        await self.send_part(part, last=True)
 
     async def start(self, status: int, headers: Headers) -> None:
         """Begin the answer."""

@@ -73,7 +73,9 @@ def read_file(file: File, attached: Attached, placeholder: str = FILE) -> str:
 
 def titled(name: str, text: str) -> str:
     """The text under the name of its file."""
-    shown = "".join(each if each.isprintable() else " " for each in name[:256])
+    shown = name[:256]
+    if not shown.isprintable():  # sign by sign costs a second for as many names as fit into a body
+        shown = "".join(each if each.isprintable() else " " for each in shown)
     return f"{shown}\n{text}" if shown and text else shown or text
 
 

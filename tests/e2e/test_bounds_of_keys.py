@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import psutil
 import pytest
 
-from tests.e2e.installation import KEY, OTHER_KEY
+from tests.e2e.installation import KEY, OTHER_KEY, Gateway, until
 from tests.e2e.speech import OPENAI, Stream, send
 
 MIB = 1 << 20
@@ -48,3 +50,54 @@ def test_a_name_that_would_be_told_with_every_piece_is_refused(gateway, dialect)
         gateway, "POST", dialect.path, key=KEY, body=gzip.compress(body), headers={"content-encoding": "gzip"}
     )
     assert answer.status in {400, 404}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, template):
+    """A gateway that may hold 64 MiB of bodies, of one key 32."""
+    with Gateway(tmp_path_factory.mktemp("keys"), template, REQUEST_BUFFER_BYTES=str(64 * MIB)) as running:
+        yield running
+
+
+def stored(gateway, size):
+    """The id of a response whose input has so many bytes."""
+    body = {"model": "org_auto", "input": "[[sim: text=hello]] " + "y" * size}
+    return send(gateway, "POST", "/v1/responses", key=KEY, body=body).json()["id"]
+
+
+def deaf(gateway, stack, path):
+    """Ask, and read nothing but the status."""
+    client = stack.enter_context(socket.socket())
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(20)
+    client.connect(("127.0.0.1", gateway.port))
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
+    return int(client.recv(12)[9:])
+
+
+def test_stored_responses_that_nobody_reads_to_the_end_count_as_bodies_in_work(small):
+    path = f"/v1/responses/{stored(small, 6 * MIB)}/input_items"
+    with ExitStack() as stack:
+        statuses = [deaf(small, stack, path) for _ in range(8)]
+        assert set(statuses) == {200, 429}
+        assert 1 <= statuses.count(200) <= 5
+        assert small.ask(OPENAI, "[[sim: text=hello]] " + "y" * MIB, key=OTHER_KEY).text == "hello"
+    assert until(lambda: send(small, "GET", path, key=KEY).status == 200)
+
+
+def test_large_stored_responses_of_one_key_take_the_store_from_nobody(gateway):
+    mine = f"/v1/responses/{stored(gateway, 6 * MIB)}/input_items"
+    body = {"model": "org_auto", "input": "[[sim: text=hello]] x"}
+    other = send(gateway, "POST", "/v1/responses", key=OTHER_KEY, body=body).json()["id"]
+    with ThreadPoolExecutor(20) as threads:
+        flood = [threads.submit(send, gateway, "GET", mine, key=KEY) for _ in range(60)]
+        statuses = [send(gateway, "GET", f"/v1/responses/{other}", key=OTHER_KEY).status for _ in range(20)]
+        assert {each.result().status for each in flood} <= {200, 429, 503}
+    assert set(statuses) == {200}
+
+
+def test_a_large_answer_that_is_read_slowly_arrives_whole(gateway, stream):
+    body = {"model": "org_auto", "input": "[[sim: text=hello]] x", "instructions": "y" * 500_000, "stream": stream}
+    answer = send(gateway, "POST", "/v1/responses", key=KEY, body=body)
+    assert answer.status == 200
+    assert answer.body.count(b"y" * 500_000) >= 1
