@@ -7,11 +7,13 @@ from typing import cast
 
 import msgspec
 
-from bridge.chat.request import ChatRequest, Message, Role, ToolCall
+from bridge.chat.request import ChatRequest, Message, Role, Tool, ToolCall
+from bridge.prompt.remembered import Remembered
 from sessions_store.fingerprint import Digests, LooseFingerprint, StrictFingerprint, tools_digest
 from sessions_store.store import Knowledge
 
 Fingerprint = LooseFingerprint | StrictFingerprint
+_known_tools: Remembered[str] = Remembered(8 << 20)
 SHORTEST_ID = 16
 """Ids of our calls are longer: shorter ones were made up by the client, and prove nothing."""
 
@@ -47,9 +49,7 @@ class History:
     def tools(self) -> str:
         """Which tools the request has; empty for none."""
         if self._tools is None:
-            tools = ((tool.name, tool.description, tool.schema, "custom" if tool.custom else "")
-                     for tool in self._request.tools)  # fmt: skip
-            self._tools = tools_digest(tuple(tools)).hex()
+            self._tools = _digest_of(self._request.tools) if self._request.tools else ""
         return self._tools
 
     def places(self) -> Iterator[str]:
@@ -137,6 +137,14 @@ class History:
         choice = request.tool_choice
         rules = f"{self.tools} {choice.mode} {len(choice.name)} {choice.name} {request.parallel_tool_calls:d} "
         return rules.encode("utf-8", "surrogatepass") + request.reply_schema
+
+
+def _digest_of(tools: tuple[Tool, ...]) -> str:
+    """Agents send the same tools each time."""
+    if (known := _known_tools.get(tools)) is not None:
+        return known
+    parts = tuple((tool.name, tool.description, tool.schema, "custom" if tool.custom else "") for tool in tools)
+    return _known_tools.keep(tools, tools_digest(parts).hex(), sum(len(part) for tool in parts for part in tool))
 
 
 def _feed(fingerprint: Fingerprint, messages: Iterable[Message]) -> None:

@@ -22,13 +22,11 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
 from sessions_store import volatile
 
-_LARGEST_REMEMBERED = 1 << 20  # characters of all tools of a request: what is larger is not kept in memory
 MOST_CHANGING = 512
 """Pieces that change in a conversation; one with more is not kept."""
 _DIGEST = 8  # characters of one of them
@@ -246,12 +244,6 @@ def _part(text: str) -> bytes:
 
 def tools_digest(tools: tuple[tuple[str | bytes, ...], ...]) -> bytes:
     """The tools of a request, one tuple of texts each (name, description, schema), in any order; empty for none."""
-    is_small = sum(len(part) for tool in tools for part in tool) <= _LARGEST_REMEMBERED
-    return (_tools_digest if is_small else _tools_digest.__wrapped__)(tools)
-
-
-@lru_cache(maxsize=64)
-def _tools_digest(tools: tuple[tuple[str | bytes, ...], ...]) -> bytes:
     if not tools:
         return b""
     digests = []

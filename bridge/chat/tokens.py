@@ -38,7 +38,8 @@ def of_size(size: int, beyond: int) -> int:
 
 def estimate_messages(messages: Iterable[Message], tools: Iterable[Tool] = ()) -> int:
     """Tokens of a whole conversation: texts, calls, images, and the definitions of the tools."""
-    return sum(map(_message, messages)) + sum(map(_tool, tools))
+    defined = [MESSAGE_OVERHEAD + (len(tool.name) + len(tool.description) + len(tool.schema)) // 4 for tool in tools]
+    return sum(map(_message, messages)) + sum(defined)
 
 
 def _message(message: Message) -> int:
@@ -46,10 +47,6 @@ def _message(message: Message) -> int:
     for call in message.tool_calls:
         tokens += estimate(call.name) + estimate(call.arguments)
     return tokens
-
-
-def _tool(tool: Tool) -> int:
-    return MESSAGE_OVERHEAD + (len(tool.name) + len(tool.description) + len(tool.schema)) // 4
 
 
 class Fit:

@@ -14,6 +14,7 @@ from bridge.prompt.calls import CallParser, Reading
 from bridge.prompt.contract import invalid_call, missing_call, unknown_tool
 from bridge.prompt.fallback import forced_arguments, whole_call
 from bridge.prompt.marked import CUT_OFF, UNKNOWN, Flawed
+from bridge.prompt.tool_names import by_wire_name
 from bridge.prompt.validation import FINE, flaw_of, judgement
 
 ReplyEvent = TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded
@@ -51,7 +52,7 @@ class Emulation:
         """A call stood between the session's marks."""
         self._offer = offer
         self._new_id = new_id
-        self._tools = {(tool.namespace, tool.wire_name or tool.name): tool for tool in offer.tools}
+        self._tools = offer.tools
         self._parser = self._new_parser()
         self._pending: list[ReplyEvent] = []
         self._holding = offer.choice.must_call
@@ -152,7 +153,7 @@ class Emulation:
     def _is_unwanted(self, piece: ReplyEvent | Flawed) -> bool:
         """A piece of a call of another tool than the one that was demanded."""
         if isinstance(piece, ToolCallStarted):
-            tool, choice = self._tools.get((piece.namespace, piece.name)), self._offer.choice
+            tool, choice = by_wire_name(self._tools).get((piece.namespace, piece.name)), self._offer.choice
             self._unwanted = choice.mode == "named" and (tool is None or tool.name != choice.name)
             if self._unwanted:
                 self.outcomes["refused"] += 1
@@ -166,7 +167,7 @@ class Emulation:
         if self.calls and not self._offer.parallel:
             self._deaf = True
             return
-        tool = self._tools.get((piece.namespace, piece.name))
+        tool = by_wire_name(self._tools).get((piece.namespace, piece.name))
         self._call = (tool, []) if tool is not None else None
         if self._corrected and self._flaw is not None:  # the words around a mended call are not for the client
             around = self._pending[self._kept :]

@@ -28,6 +28,7 @@ from bridge.prompt.muted import MutedCalls
 from bridge.prompt.service_calls import ServiceCalls
 from bridge.prompt.structured import Structured
 from bridge.prompt.thinking import ThinkingSplitter, Unopened
+from bridge.prompt.tool_names import by_wire_name
 
 Shown = Literal["text", "omit", "calls"]
 _FRONT = 400
@@ -100,7 +101,7 @@ class Reader:
         self._plain = self._emulation is None and self._structured is None and self._front is None
         self.calls: list[tuple[str, str]] = []
         """Id and `Tool.name` of each."""
-        self._tools = {(tool.namespace, tool.wire_name or tool.name): tool for tool in options.tools}
+        self._tools = options.tools
         self._text: list[str] = []
         self._arguments: list[str] = []
         self._thoughts: list[str] = []
@@ -359,7 +360,7 @@ class Reader:
             case ToolCallStarted():
                 if self._structured is not None:
                     self._add(self._structured.release(), events)
-                tool = self._tools.get((event.namespace, event.name))
+                tool = by_wire_name(self._tools).get((event.namespace, event.name))
                 self._numbers = WholeNumbers(tool.schema) if tool is not None and may_want_integers(tool) else None
                 self.calls.append((event.id, tool.name if tool is not None else event.name))
             case ToolCallDelta():

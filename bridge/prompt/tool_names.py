@@ -33,12 +33,17 @@ _GROUPS = [
 """Names that mean the same, best known first; a name is looked up in the groups from above (lingma-protocol 14.2)."""
 
 
+def by_wire_name(tools: Sequence[Tool]) -> dict[tuple[str, str], Tool]:
+    """By namespace, and by what the client calls them; made when a call has come, as most replies have none."""
+    return {(tool.namespace, tool.wire_name or tool.name): tool for tool in tools}
+
+
 class ToolNames:
     """The tools of one request by the names a model may use for them."""
 
     def __init__(self, tools: Sequence[Tool]) -> None:
         self._tools = tools
-        self._exact = {tool.name: tool for tool in tools}
+        self._exact: dict[str, Tool] | None = None
         self._plain: dict[str, Tool | None] | None = None
 
     def find(self, name: str) -> Tool | None:
@@ -50,6 +55,8 @@ class ToolNames:
 
     def spelled(self, name: str) -> Tool | None:
         """By the name itself, else by its spelling."""
+        if self._exact is None:
+            self._exact = {tool.name: tool for tool in self._tools}
         tool = self._exact.get(name)
         if tool is not None or len(name) > _LONGEST:
             return tool
