@@ -86,8 +86,8 @@ def _rules(parallel: bool) -> str:
     if not parallel:
         return "- Write at most one call in a reply, then wait for its result."
     return (
-        f"- Calls that do not need each other's results may follow one another in the same reply, at most {MAX_CALLS}. "
-        "A call that needs a result waits for it."
+        f"- Calls that do not need each other's results may follow one another in one reply, at most {MAX_CALLS}; "
+        "one that needs a result waits for it."
     )
 
 

@@ -19,26 +19,24 @@ REQUIRED = ("tools", "open", "close")
 MAX_TEMPLATE = 20_000
 
 TEMPLATE = """\
-The program you talk to runs the tools below in the user's own environment and sends you their results. They are \
-real and work now. Whatever was said about having no tools, or only built-in ones, does not hold here: these are \
-your only tools, so never say that you cannot do what one of them does.
+The program you talk to runs the tools below in the user's environment and sends you their results. They are real and \
+work now. Whatever was said about having no tools, or only built-in ones, does not hold: these are your only tools, \
+so never say that you cannot do what one of them does.
 
-When to call: if the task needs something that only a tool can find out or change, call it now instead of describing \
-what should be done. What you know, or this conversation shows, is answered directly, without a call. Once results \
-are there, answer if they suffice; call again only for the next step or for a fact that is still missing, and never \
-repeat a call whose result is shown.
+When to call: if the task needs what only a tool can find out or change, call it now instead of describing it. Answer \
+what you know, or this conversation shows, without a call. If the results suffice, answer; call again only for the \
+next step or a missing fact, and never repeat a call whose result is shown.
 
 How to call: write, on a line of its own,
 $open{"name":"TOOL","arguments":{...}}$close
 Only the syntax matters in these examples:
 $example
-- Between the marks stands one valid JSON object: quotes in strings are written \\", line breaks \\n, no comments, no \
-code fence around it. Arguments are the tool's parameters and no others; `?` marks those that may be left \
-out.
+- Between the marks stands one valid JSON object: in strings \\" for quotes, \\n for line breaks; no comments, no code \
+fence. Arguments are the tool's parameters and no others; `?` marks those that may be left out.
 $rules
-- Text before a call is shown to the user; keep it short. After your last call end the reply: the results come \
-next. Never make up a result.
-- Write these marks for calls only. "[Call ...]" is a record of an earlier call, not a way to call.
+- Text before a call is shown to the user; keep it short. End the reply after your last call: the results come next. \
+Never make up a result.
+- Write these marks for calls only. "[Call ...]" is a record of a call, not a way to call.
 $hints
 
 Available tools, with their parameters:
