@@ -1,0 +1,162 @@
+"""What another key waits, and what the process weighs, while somebody attacks: measured from outside, against both."""
+
+import base64
+import gzip
+import io
+import json
+import secrets
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+
+import psutil
+import pytest
+from PIL import Image
+
+from tests.e2e.agents import hidden
+from tests.e2e.installation import KEY, OTHER_KEY
+from tests.e2e.speech import ANTHROPIC, OPENAI, Stream, send
+from tests.e2e.test_bounds_of_strangers import ENDLESS, MIB, pour
+
+LONGEST_WAIT = 5.0  # seconds, on a busy machine; without bounds such attacks cost 8 to 30
+MOST_GROWTH = 384 * MIB
+
+
+class Witness:
+    """Another key that asks all the time. Use as a context; then look at what it waited and saw."""
+
+    def __init__(self, gateway):
+        self.gateway = gateway
+        self.process = psutil.Process(gateway.processes[0].pid)
+        self.before = self.process.memory_info().rss
+        self.heaviest, self.longest, self.answers = self.before, 0.0, set()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self):
+        self._look()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self):
+        while not self._ended.wait(0.02):
+            self._look()
+
+    def _look(self):
+        began = time.monotonic()
+        self.answers.add(send(self.gateway, "GET", "/healthz").status)
+        answer = self.gateway.ask(OPENAI, "[[sim: text=hello]] x", key=OTHER_KEY, stream=True)
+        self.answers.add((answer.status, answer.text))
+        self.longest = max(self.longest, time.monotonic() - began)
+        self.heaviest = max(self.heaviest, self.process.memory_info().rss)
+
+    @property
+    def growth(self):
+        return self.heaviest - self.before
+
+
+def post(gateway, body, path=OPENAI.path, **headers):
+    data = body if isinstance(body, bytes) else json.dumps({"model": "org_auto", **body}).encode()
+    return send(gateway, "POST", path, key=KEY, body=data, headers={"content-type": "application/json", **headers})
+
+
+def values(field, value, count):
+    """A body with so many of them in one field."""
+    rest = json.dumps({"model": "org_auto", "max_tokens": 50, "messages": [{"role": "user", "content": "x"}]}).encode()
+    return rest[:-1] + b', "%b": [%b]}' % (field, b",".join([value] * count))
+
+
+def schema_that_costs_much(gateway):
+    schema = {"type": "object", "properties": {"a": {"items": {"allOf": [{}] * 2000}}}}
+    call = f'<tool_call>{{"name":"f","arguments":{{"a":[{",".join(["0"] * 2500)}]}}}}</tool_call>'
+    tools = [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+    prompt = f"[[sim: text={hidden(call)} size=4000]]"
+    answer = post(gateway, {"messages": [{"role": "user", "content": prompt}], "tools": tools})
+    assert answer.status == 200
+
+
+def pattern_that_costs_much(gateway):
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
+    call = f'<tool_call>{{"name":"f","arguments":{{"a":"{"a" * 60}!"}}}}</tool_call>'
+    tools = [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+    assert post(gateway, {"messages": [OPENAI.body(f"[[sim: text={hidden(call)}]]")["messages"][0]], "tools": tools})
+
+
+def millions_of_stop_sequences(gateway):
+    assert post(gateway, values(b"stop_sequences", b'"zzz"', 4_000_000), ANTHROPIC.path).status == 400
+
+
+def values_that_grow_when_decoded(gateway):
+    body = values(b"tool_choice", b"[]", 10_000_000)
+    answer = post(gateway, gzip.compress(body), **{"content-encoding": "gzip"})
+    assert answer.status == 413
+
+
+def millions_of_values(gateway):
+    for path in (OPENAI.path, ANTHROPIC.path, "/v1/responses"):
+        assert post(gateway, values(b"unknown", b"{}", 8_000_000), path).status == 400
+
+
+def nesting_without_end(gateway):
+    for path in (OPENAI.path, ANTHROPIC.path, "/v1/responses"):
+        body = b'{"model": "org_auto", "x": ' + b"[" * 500_000 + b"]" * 500_000 + b"}"
+        assert post(gateway, body, path).status == 400
+
+
+def pictures_of_many_pixels(gateway):
+    told = io.BytesIO()
+    Image.new("RGB", (6000, 6000)).save(told, "PNG")
+    url = f"data:image/png;base64,{base64.b64encode(told.getvalue()).decode()}"
+    parts = [{"type": "image_url", "image_url": {"url": url}}] * 10
+    assert post(gateway, {"messages": [{"role": "user", "content": parts}]}).status == 400
+
+
+def prompt_beyond_all_models(gateway):
+    assert post(gateway, {"messages": [{"role": "user", "content": "word " * 6_000_000}]}).status == 400
+
+
+def readers_that_do_not_read(gateway):
+    prompt = "[[sim: echo=prompt size=1]] " + "y" * 50_000
+    with ExitStack() as stack:
+        for _ in range(4):  # half of the places
+            stream = stack.enter_context(Stream(gateway, OPENAI, prompt, key=KEY, receive_buffer=4096))
+            assert stream.status == 200
+        time.sleep(2)
+
+
+def keys_that_nobody_has(gateway):
+    def guess(_):
+        return [send(gateway, "GET", "/v1/models", key=secrets.token_hex(16)).status for _ in range(20)]
+
+    with ThreadPoolExecutor(64) as pool:
+        found = {status for statuses in pool.map(guess, range(64)) for status in statuses}
+    assert found <= {401, 503}
+
+
+def heads_and_bodies_without_end(gateway):
+    with suppress(OSError), ThreadPoolExecutor(len(ENDLESS)) as pool:
+        list(pool.map(lambda each: pour(gateway, *each, most=100 * MIB), ENDLESS.values()))
+
+
+ATTACKS = [
+    schema_that_costs_much, pattern_that_costs_much, millions_of_stop_sequences, values_that_grow_when_decoded,
+    millions_of_values, nesting_without_end, pictures_of_many_pixels, prompt_beyond_all_models,
+    readers_that_do_not_read, keys_that_nobody_has, heads_and_bodies_without_end,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+def test_an_attack_costs_another_key_little(gateway, attack, record_property):
+    with Witness(gateway) as witness:
+        attack(gateway)
+    record_property("longest wait in ms", round(witness.longest * 1000))
+    record_property("growth in MiB", witness.growth // MIB)
+
+    assert witness.answers == {200, (200, "hello")}
+    assert witness.longest < LONGEST_WAIT
+    assert witness.growth < MOST_GROWTH
