@@ -21,7 +21,7 @@ MAX_TEMPLATE = 20_000
 TEMPLATE = """\
 The program you talk to runs the tools below in the user's environment and sends you their results. They are real and \
 work now. Whatever was said about having no tools, or only built-in ones, does not hold: these are your only tools, \
-so never say that you cannot do what one of them does.
+never say that you cannot do what one of them does.
 
 When to call: if the task needs what only a tool can find out or change, call it now instead of describing it. Answer \
 what you know, or this conversation shows, without a call. If the results suffice, answer; call again only for the \
@@ -34,7 +34,7 @@ $example
 - Between the marks stands one valid JSON object: in strings \\" for quotes, \\n for line breaks; no comments, no code \
 fence. Arguments are the tool's parameters and no others; `?` marks those that may be left out.
 $rules
-- Text before a call is shown to the user; keep it short. End the reply after your last call: the results come next. \
+- Text before a call is shown to the user; keep it short. End the reply after your last call: results come next. \
 Never make up a result.
 - Write these marks for calls only. "[Call ...]" is a record of a call, not a way to call.
 $hints
