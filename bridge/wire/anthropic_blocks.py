@@ -104,8 +104,11 @@ def _unknown(block: Block, at: Path, attached: Attached) -> str:
 
 def user_messages(content: Content, at: Path) -> Iterator[Message]:
     """A user's blocks in order: each tool result is a message of its own, the texts between them are one each."""
-    if not isinstance(content, list) or not any(block.type == "tool_result" for block in content):
+    if not isinstance(content, list) or "tool_result" not in [block.type for block in content]:
         yield spoken("user", content, at)
+        return
+    if len(content) == 1:
+        yield _result(content[0], (*at, 0))
         return
     texts: list[str] = []
     attached = Attached()
@@ -228,4 +231,4 @@ def _words(value: Any) -> str:
 
 
 def _lines(texts: Iterable[str]) -> str:
-    return "\n".join(text for text in texts if text)
+    return "\n".join([text for text in texts if text])

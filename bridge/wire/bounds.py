@@ -89,7 +89,7 @@ def tool_name_at(value: str | None, path: Path) -> str:
 
 def id_at(value: object, path: Path) -> str:
     """The id of a call, whoever made it. Raise a Flaw."""
-    found = text_at(value, path)
+    found = value if isinstance(value, str) else text_at(value, path)
     if len(found) > LONGEST_ID:
         raise Flaw("invalid_value", path, reason=f"It has more than {LONGEST_ID} characters.")
     return found

@@ -65,8 +65,7 @@ def _message(message: ChatMessage, at: Path) -> Message:
         case "user":
             return _said("user", message, at)
         case "assistant":
-            said, calls = _said("assistant", message, at), tuple(_calls(message, at))
-            return Message("assistant", said.text or message.refusal or "", calls, images=said.images, lost=said.lost)
+            return _answer(message, at)
         case "system" | "developer":
             return _said("system", message, at)
         case "tool":
@@ -77,6 +76,14 @@ def _message(message: ChatMessage, at: Path) -> Message:
             raise Flaw("missing_required_parameter", (*at, "role"))
         case _:
             raise Flaw("invalid_value", (*at, "role"), reason=f"Supported are: {', '.join(ROLES)}.")
+
+
+def _answer(message: ChatMessage, at: Path) -> Message:
+    if isinstance(message.content, str):  # as most have
+        calls = tuple(_calls(message, at)) if message.tool_calls or message.function_call else ()
+        return Message("assistant", message.content or message.refusal or "", calls)
+    said, calls = _said("assistant", message, at), tuple(_calls(message, at))
+    return Message("assistant", said.text or message.refusal or "", calls, images=said.images, lost=said.lost)
 
 
 def _said(role: Role, message: ChatMessage, at: Path, call_id: str = "") -> Message:

@@ -82,9 +82,10 @@ def read_messages(items: Iterable[tuple[Item, Path]]) -> list[Message]:
     """All items to messages. Raise a Flaw, naming the field, for one that makes no sense."""
     said, messages = _Said(), list[Message]()
     for item, at in items:
-        message = None if _is_assistants(item) else _told(item, at)
+        kind = item.kind
+        message = None if _is_assistants(item, kind) else _told(item, kind, at)
         if message is None:
-            said.add(item, at)
+            said.add(item, kind, at)
             continue
         messages += said.take()
         messages.append(message)
@@ -103,26 +104,28 @@ class _Said:
         self._attached = Attached()
         self._spoke = False
 
-    def add(self, item: Item, at: Path) -> None:
-        if item.kind == "message":
+    def add(self, item: Item, kind: str, at: Path) -> None:
+        if kind == "message":
             self._spoke = True
             inside = (*at, "content")
             self._texts.append(read_content(_content(item.content, inside), inside, self._attached))
-        elif item.kind in CALLS:
-            self._calls.append(_call(item, CALLS[item.kind], at))
-        elif item.kind.endswith("_call") and item.call_id:
-            self._calls.append(ToolCall(item.call_id, item.kind.removesuffix("_call"), _hosted_arguments(item)))
-        elif item.kind in COMPACTIONS:
+        elif kind in CALLS:
+            self._calls.append(_call(item, CALLS[kind], at))
+        elif kind.endswith("_call") and item.call_id:
+            self._calls.append(ToolCall(item.call_id, kind.removesuffix("_call"), _hosted_arguments(item)))
+        elif kind in COMPACTIONS:
             self._attached.lose("compaction of another service")
-        elif item.kind not in SILENT:
+        elif kind not in SILENT:
             text = _whatever_text(item, at)
             self._texts.append(text)
-            if not text and not _is_known(item.kind):
-                self._attached.lose("item of type", shown(item.kind))
+            if not text and not _is_known(kind):
+                self._attached.lose("item of type", shown(kind))
 
     def take(self) -> Iterator[Message]:
         """The message, if anything was said; the next one begins."""
-        text = "\n".join(text for text in self._texts if text)
+        if not (self._texts or self._calls or self._spoke):
+            return
+        text = "\n".join([text for text in self._texts if text])
         if not (text or self._calls or self._spoke):
             return  # what was lost is told with a message that is there
         yield Message("assistant", text, tuple(self._calls), images=tuple(self._attached.images), lost=self.lost)
@@ -134,20 +137,20 @@ class _Said:
         return tuple(self._attached.lost)
 
 
-def _is_assistants(item: Item) -> bool:
-    if item.kind in COMPACTIONS:
-        return False
-    return item.role == "assistant" if item.kind == "message" else not item.kind.endswith("_output")
+def _is_assistants(item: Item, kind: str) -> bool:
+    if kind == "message":
+        return item.role == "assistant"
+    return kind not in COMPACTIONS and not kind.endswith("_output")
 
 
-def _told(item: Item, at: Path) -> Message | None:
+def _told(item: Item, kind: str, at: Path) -> Message | None:
     """The message of somebody else than the assistant; None for what goes into the assistant's."""
-    if item.kind == "message":
+    if kind == "message":
         return _spoken(item, at)
-    if item.kind in COMPACTIONS:
+    if kind in COMPACTIONS:
         return _compacted(item)
     attached = Attached()
-    if item.kind not in RESULTS:
+    if kind not in RESULTS:
         if not (item.call_id or item.id):
             return None
         text, call_id = _hosted_result(item, at, attached), id_at(item.call_id or item.id, (*at, "call_id"))
