@@ -130,8 +130,24 @@ class Connections:
         before, self.now = self.now, asyncio.get_running_loop().time()
         for connection in [*self._open, *self._extra]:
             http_deadlines.look(connection, self.now, before)
+        self._bound_unsent()
         if self._refused and self.now - self._logged_at >= LOG_EVERY_SEC:
             self._logged_at = self.now
             counts = ", ".join(f"{count} {code}" for code, count in sorted(self._refused.items()))
             logger.warning("refused: %s; %d of %d connections open", counts, len(self._open), self._most)
             self._refused.clear()
+
+    def _bound_unsent(self) -> None:
+        """Answers that nobody takes share a bound. Beyond it, those of the address that holds most of them are cut."""
+        waiting = [(each.raw.get_write_buffer_size(), each) for each in (*self._open, *self._extra) if each.unsent]
+        excess = sum(size for size, _ in waiting) - self.bounds.all_unsent_bytes
+        if excess <= 0:
+            return
+        held: Counter[str] = Counter()
+        for size, connection in waiting:
+            held[connection.peer] += size
+        for size, connection in sorted(waiting, key=lambda pair: (held[pair[1].peer], pair[0]), reverse=True):
+            if excess > 0:
+                excess -= size
+                self._refused["unread_answers"] += 1
+                connection.raw.abort()

@@ -24,6 +24,8 @@ class Bounds(msgspec.Struct, frozen=True):
     unread_sec: float = 60
     unread_step: int = 16 << 10
     """What a client must take of an answer that waits for it, each `unread_sec`."""
+    all_unsent_bytes: int = 256 << 20
+    """Of all answers of the process that wait for clients to take them."""
     pipelined: int = 16
     """Requests that may wait behind the one that is answered."""
     leftover_bytes: int = 64 << 20

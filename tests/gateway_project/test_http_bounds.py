@@ -240,6 +240,22 @@ def test_a_client_that_does_not_read_is_cut(streamed):
         assert until(lambda: len(server.connections) == 0)
 
 
+def test_all_unread_answers_together_are_bounded():
+    asked = []
+
+    async def large(_scope, receive, send):
+        await whole_body(receive)
+        asked.append(1)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a" * (8 << 20)})
+
+    with Served(large, all_unsent_bytes=20 << 20) as server, ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(server.connect(receive_buffer=4096)).sendall(GET + b"\r\n")
+        assert until(lambda: len(asked) == 8)
+        assert until(lambda: len(server.connections) <= 3)  # some of each waits in the system
+
+
 def test_a_client_that_reads_slowly_is_served():
     async def large(_scope, receive, send):
         await whole_body(receive)
