@@ -111,8 +111,8 @@ class History:
     @property
     def _is_to_the_letter(self) -> bool:
         """What stands behind the address of an image may be another one the next time."""
-        messages = self._request.messages
-        return all(url[:5].lower() == "data:" for message in messages if message.images for url in message.images)
+        pictured = [message for message in self._request.messages if message.images]
+        return all(url[:5].lower() == "data:" for message in pictured for url in message.images)
 
     def _loosely(self) -> LooseFingerprint:
         if self._loose is None:

@@ -32,6 +32,9 @@ MOST_CHANGING = 512
 _DIGEST = 8  # characters of one of them
 _LONG = 1024  # characters of a text
 
+_BARE = b"0:0:"
+"""What stands around a text that has no white space there: nothing, twice."""
+
 Call = tuple[str, str, str]
 """Id, name and arguments of an assistant's call."""
 
@@ -60,9 +63,12 @@ class Digests:
     def _read(self, text: str) -> tuple[str, bytes, bytes]:
         known = self._known.get(id(text))
         if known is None:
-            inside, begin = text.strip(), len(text) - len(text.lstrip())
+            inside = text.strip()
             digest = blake2b(inside.encode("utf-8", "surrogatepass"), digest_size=32).digest()
-            around = _part(text[:begin]) + _part(text[begin + len(inside) :])
+            around = _BARE
+            if len(inside) < len(text):
+                begin = len(text) - len(text.lstrip())
+                around = _part(text[:begin]) + _part(text[begin + len(inside) :])
             known = self._known[id(text)] = (text, b"#" + digest, around)
         return known
 
@@ -101,7 +107,9 @@ class StrictFingerprint:
         data = self._digests.of(text) if role == "assistant" else self._digests.exactly(text)
         parts = [part for call in calls for part in call] if calls else []
         head = b"%b %d %d %d:%b" % (role.encode(), is_error, len(parts), len(images), data)
-        if parts or images or call_id:
+        if call_id and not (parts or images):
+            head += _part(call_id)
+        elif parts or images:
             head += b"".join(map(_part, (call_id, *parts, *images)))
         self._hash.update(head)
         return self
