@@ -17,6 +17,8 @@ from bridge.prompt.marked import CUT_OFF, UNKNOWN, Flawed
 from bridge.prompt.tool_names import by_wire_name
 from bridge.prompt.validation import FINE, flaw_of, judgement
 
+GAP = "\n\n"
+
 ReplyEvent = TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded
 
 
@@ -67,6 +69,8 @@ class Emulation:
         self._kept = 0  # how much of what is pending came before the correction
         self._kept_calls = 0
         self._kept_outcomes: Counter[str] = Counter()
+        self._spoke = self._kept_spoke = False  # words were said; before the correction
+        self._gap = ""  # what parts them from the words after it
 
     @property
     def has_strayed(self) -> bool:
@@ -115,6 +119,8 @@ class Emulation:
         if self._flaw is None:
             self._refusal, self._pending = self._pending, []
         self._kept, self._kept_calls, self._kept_outcomes = len(self._pending), self.calls, self.outcomes.copy()
+        self._kept_spoke = self._spoke and self._flaw is not None
+        self._gap = GAP if self._kept_spoke else ""
 
     def forget(self) -> None:
         """What came in this attempt is void, and nothing of it was told."""
@@ -124,6 +130,7 @@ class Emulation:
         self._call = self._call_at = None
         self._flaw = self._flaw if self._corrected else None
         self._deaf = self._unwanted = self.in_call = False
+        self._spoke, self._gap = self._kept_spoke, GAP if self._kept_spoke else ""
         self._holding = self._asked or self._offer.choice.must_call
 
     def restart(self) -> None:
@@ -148,7 +155,9 @@ class Emulation:
                     self._call[1].append(piece.text)
                 self._pending.append(piece)
             case TextDelta():
-                self._pending.append(piece)
+                gap, self._gap = self._gap, ""
+                self._spoke = self._spoke or not piece.text.isspace()
+                self._pending.append(TextDelta(gap + piece.text) if gap and not piece.text[:1].isspace() else piece)
 
     def _is_unwanted(self, piece: ReplyEvent | Flawed) -> bool:
         """A piece of a call of another tool than the one that was demanded."""

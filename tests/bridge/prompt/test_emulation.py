@@ -244,6 +244,20 @@ def test_an_unknown_tool_that_stays_unknown_is_not_shown(stream, second, told):
     assert text_of(events) == (told or '{"name": "rm", "arguments": {"path": "a"}}')
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_words_before_and_after_a_correction_are_two_paragraphs(stream):
+    reply = emulation(stream=stream)
+    first = whole(reply, "Let me look." + call("rm", path="a"))
+    reply.again()
+    reply.forget()  # the connection was lost, and it is asked again
+    events = first + whole(reply, "I cannot remove it.")
+    assert text_of(events) == "Let me look.\n\nI cannot remove it."
+    reply = emulation(stream=stream)
+    first = whole(reply, call("rm", path="a"))
+    reply.again()
+    assert text_of(first + whole(reply, "I cannot remove it.")) == "I cannot remove it."
+
+
 def test_whether_the_marks_were_used_is_known():
     used, guessed = emulation(), emulation()
     whole(used, call("time"))
