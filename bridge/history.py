@@ -150,8 +150,9 @@ def _digest_of(tools: tuple[Tool, ...]) -> str:
 def _feed(fingerprint: Fingerprint, messages: Iterable[Message]) -> None:
     for message in messages:
         if message.tool_calls or message.tool_call_id or message.images:
+            calls = _triples(message.tool_calls) if message.tool_calls else ()
             fingerprint.feed(
-                message.role, message.text, calls=_triples(message.tool_calls), call_id=message.tool_call_id,
+                message.role, message.text, calls=calls, call_id=message.tool_call_id,
                 is_error=message.is_error, images=message.images,
             )  # fmt: skip
         else:

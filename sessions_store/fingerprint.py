@@ -66,8 +66,8 @@ class Digests:
             inside = text.strip()
             digest = blake2b(inside.encode("utf-8", "surrogatepass"), digest_size=32).digest()
             around = _BARE
-            if len(inside) < len(text):
-                begin = len(text) - len(text.lstrip())
+            if len(inside) < len(text):  # most often by a line break at its end
+                begin = len(text) - len(text.lstrip()) if text[0].isspace() else 0
                 around = _part(text[:begin]) + _part(text[begin + len(inside) :])
             known = self._known[id(text)] = (text, b"#" + digest, around)
         return known
