@@ -27,9 +27,10 @@ from unfold.decorators import action, display
 
 from accounts import foreign_admin
 from accounts.apps import accounts_config
-from accounts.cells import VisibleText, cut
+from accounts.cells import LONGEST, VisibleText, cut
 from accounts.models import OUTCOME_COLOURS, ApiKey, Team, Usage, names_in
 from accounts.setups import setups_of
+from accounts.visible import visible
 
 foreign_admin.take_over()
 admin.site.index_title = "Overview"
@@ -151,6 +152,16 @@ class ApiKeyAdmin(ModelAdmin):
         if not change:
             obj.secret = obj.renew_secret(accounts_config().pepper)
         super().save_model(request, obj, form, change)
+        if "allowed_models" in form.changed_data:
+            self._warn_of_unknown_models(request, obj)
+
+    def _warn_of_unknown_models(self, request: HttpRequest, key: ApiKey) -> None:
+        """A model that nobody offers may be right tomorrow, so it is told and not refused."""
+        unknown = accounts_config().unknown(names_in(key.allowed_models))
+        if unknown:
+            told = ", ".join(Truncator(visible(name)).chars(LONGEST) for name in unknown)
+            default = settings.ENV.default_model
+            messages.warning(request, f"No model or alias goes by {told} now; {default} answers who asks for that.")
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         """Show the secret, in this very response and never again."""

@@ -16,6 +16,8 @@ class AccountsConfig(AppConfig):
     pepper: bytes
     offered: Callable[[], Iterable[str]] = staticmethod(tuple)
     """The names of the models that can be had now. Whoever knows models puts it here."""
+    unknown: Callable[[Iterable[str]], list[str]] = staticmethod(lambda names: [])
+    """Those of the names and patterns that mean no model; likewise."""
 
     def ready(self) -> None:
         """Read the settings once."""

@@ -17,9 +17,10 @@ class BridgeConfig(AppConfig):
         from accounts.apps import accounts_config
         from bridge import schedules
         from bridge.checks import CHECKS
-        from bridge.trial import offered_names
+        from bridge.trial import offered_names, unknown_names
 
         for check, tags in CHECKS:
             register(check, *tags)
         accounts_config().offered = lambda: offered_names(settings.REDIS_URL)
+        accounts_config().unknown = lambda names: unknown_names(names, offered_names(settings.REDIS_URL))
         post_migrate.connect(schedules.install, sender=self, dispatch_uid="bridge.schedules")

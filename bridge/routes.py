@@ -92,7 +92,12 @@ class Routes:
 
     def knows(self, name: str) -> bool:
         """Whether the name, perhaps without what clients add, means something of its own, not the default model."""
-        return self._knows(name) or self._knows(ADDED.sub("", name))
+        return self._knows(self.meant(name))
+
+    def meant(self, name: str) -> str:
+        """The name; without what clients add where only that means something."""
+        plain = ADDED.sub("", name)
+        return plain if not self._knows(name) and self._knows(plain) else name
 
     def _knows(self, name: str) -> bool:
         return self.key_of(name) is not None or name.lower() in AGENT_NAMES or bool(self.of(name).alias)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 import redis
@@ -39,6 +40,15 @@ def offered_names(redis_url: str) -> dict[str, str]:
         return {}
 
 
+def unknown_names(names: Iterable[str], offered: dict[str, str]) -> list[str]:
+    """Those of the names and patterns that stand for no model and no alias; none while nobody tells what is offered."""
+    if not offered:
+        return []
+    routes = Routes(read_rules().aliases, (), offered)
+    there = [*offered, *AGENT_NAMES, *(alias.pattern for alias in routes.aliases)]
+    return [name for name in names if not routes.knows(name) and not any(map(matcher(name), there))]
+
+
 def try_name(name: str, default_model: str, offered: dict[str, str]) -> Trial:
     """Explain a name, where accounts offer these names."""
     rules = read_rules()
@@ -48,7 +58,7 @@ def try_name(name: str, default_model: str, offered: dict[str, str]) -> Trial:
     used = key or routes.key_of(default_model) or default_model
     return Trial(
         name=name,
-        decided_by=_decider(routes, name),
+        decided_by=_decider(routes, routes.meant(name)),
         alias=ModelAlias.objects.filter(pattern=route.alias).first() if route.alias else None,
         wanted=route.lingma_model,
         key=used,

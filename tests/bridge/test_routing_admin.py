@@ -10,10 +10,13 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 
+from accounts.models import ApiKey
 from bridge.models import ModelAlias, PromptTemplate
 from bridge.pool.policy import InstanceFacts
 from bridge.prompt.profile import DEFAULT_PROFILE
+from bridge.trial import try_name
 
+ADD_KEY = reverse("admin:accounts_apikey_add")
 ALIASES = reverse("admin:bridge_modelalias_changelist")
 ADD_ALIAS = reverse("admin:bridge_modelalias_add")
 TRY = reverse("admin:bridge_modelalias_try")
@@ -70,6 +73,23 @@ def test_a_model_that_is_not_offered_is_told_and_kept(admin_client, offered):
     assert "The account does not offer tomorrow now. Until it does, org_auto answers." in page
     assert "not offered now: org_auto answers" in page
     assert ModelAlias.objects.get().lingma_model == "tomorrow"
+
+
+def test_models_of_a_key_that_nobody_offers_are_told_and_kept(admin_client, offered):
+    ModelAlias.objects.create(pattern="claude-*", lingma_model="coder", position=1)
+    fields = {"name": "k", "rpm": 0, "tpm": 0, "concurrency": 0}
+    known = "Coder, qwen3*, claude-sonnet-*, claude-opus-5[1m], *"
+    page = text(admin_client.post(ADD_KEY, fields | {"allowed_models": f"{known}, tomorrow, gpt-?"}))
+    assert "No model or alias goes by tomorrow, gpt-? now; org_auto answers who asks for that." in page
+    page = text(admin_client.post(ADD_KEY, fields | {"name": "k2", "allowed_models": known}))
+    assert "No model or alias" not in page
+    assert ApiKey.objects.count() == 2
+
+
+@pytest.mark.parametrize("name", ["coder-20250929", "coder[1m]"])
+def test_the_form_tells_what_a_name_with_a_date_becomes(admin_client, offered, name):
+    trial = try_name(name, "org_auto", {"org_auto": "org_auto", "coder": "coder"})
+    assert (trial.decided_by, trial.key) == ("model", "coder")
 
 
 @pytest.mark.parametrize(
