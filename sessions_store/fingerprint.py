@@ -221,7 +221,11 @@ class LooseFingerprint:
             return self._digests.of("".join("".join(texts).split()))
         if self._role == "system":
             return self._digests.exactly("\n".join(texts) if len(texts) > 1 else texts[0])
-        return self._digests.of("\n".join(each.strip() for each in texts) if len(texts) > 1 else texts[0])
+        if len(texts) == 1:
+            return self._digests.of(texts[0])
+        text = "\n".join(each.strip() for each in texts)
+        # An empty text beside others is one more message, and no white space around them.
+        return self._digests.of(text) if text == text.strip() else self._digests.exactly(text)
 
     def hexdigest(self) -> str:
         """48 hexadecimal digits."""

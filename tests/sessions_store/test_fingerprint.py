@@ -207,6 +207,11 @@ def test_a_message_without_words_says_nothing():
     assert of(("system", " "), ("user", "a")) == of(("user", "a"))
 
 
+def test_an_empty_result_counts_as_often_as_it_comes():
+    empty = ("tool", "", {"call_id": "c"})
+    assert len({of(*[empty] * times) for times in (1, 2, 3)}) == 3
+
+
 def test_reading_the_key_changes_nothing():
     whole = LooseFingerprint(1).feed("user", "a")
     assert whole.hexdigest() == whole.hexdigest()
