@@ -126,7 +126,7 @@ def readers_that_do_not_read(gateway):
         for _ in range(4):  # half of the places
             stream = stack.enter_context(Stream(gateway, OPENAI, prompt, key=KEY, receive_buffer=4096))
             assert stream.status == 200
-        time.sleep(2)
+        time.sleep(2)  # the attack lasts as long: nothing happens that could be awaited
 
 
 def keys_that_nobody_has(gateway):

@@ -64,6 +64,7 @@ class HalfSent:
         self.connection.close()
 
     def send_the_rest(self):
+        # The upload must outlast the moment at which the gateway trusts its first look at the key.
         time.sleep(max(0.0, self.began + 1.5 - time.monotonic()))
         self.connection.send(self.body[10:])
         return self.connection.getresponse().status
