@@ -211,8 +211,8 @@ class Answer:
             self._started = True
             batch.insert(0, self._start())
         while not self._is_over(turn):
-            if batch:
-                await self._teller.tell(batch)
+            if told := self._teller.telling(batch):
+                await told
             batch = self._take(await turn.drain())
         return batch
 

@@ -18,7 +18,7 @@ from bridge.chat.tokens import Calibration
 from bridge.conversation import Conversation
 from bridge.images.desk import ImageDesk
 from bridge.plan import PlanOptions, plan_of
-from bridge.pool.policy import Owner
+from bridge.pool.policy import Affinity, Owner
 from bridge.pool.pool import Lease, Pool, Waiter
 from bridge.record import TurnRecord
 from bridge.routes import Routes
@@ -129,7 +129,7 @@ class _Run:
     async def _attempts(self) -> None:
         """Ask; when the instance or the reused session is lost before the first byte, ask once more."""
         for last_try in (False, True):
-            lease = await self._lease()
+            lease = self._engine.pool.lease(*self._wishes()) or await self._wait_in_line()
             try:
                 self._note(lease)
                 await Answer(self._task, self._engine.services, lease, last_try=last_try).run()
@@ -162,11 +162,11 @@ class _Run:
 
     # -- a place on an instance -----------------------------------------------------------------------------------
 
-    async def _lease(self) -> Lease:
-        pool, wishes = self._engine.pool, (self._conversation.affinity, self._excluded, self._owner)
-        if lease := pool.lease(*wishes):
-            return lease
-        waiter = pool.queue(*wishes)
+    def _wishes(self) -> tuple[Affinity | None, set[str], Owner]:
+        return self._conversation.affinity, self._excluded, self._owner
+
+    async def _wait_in_line(self) -> Lease:
+        waiter = self._engine.pool.queue(*self._wishes())
         self._record.queued = True
         try:
             while not await self._is_served(waiter):

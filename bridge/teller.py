@@ -35,11 +35,17 @@ class Teller:
 
     async def tell(self, batch: Batch) -> None:
         """Tell it now, or keep it for the end, so that nothing of a lost attempt is told."""
+        if told := self.telling(batch):
+            await told
+
+    def telling(self, batch: Batch) -> Awaitable[None] | None:
+        """The same, without a coroutine of its own; None when there is nothing to wait for."""
         if not self._stream:
             self._whole += batch
         elif batch:
             self.begun = True
-            await self._emit(batch)
+            return self._emit(batch)
+        return None
 
     def take_back(self) -> None:
         """Text of a reply that is told whole is void; what was streamed cannot be taken back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 from typing import ClassVar
 
 from accounts.keys import Standing
@@ -125,21 +126,29 @@ class ChatConsumer(HttpConsumer):
         return row
 
     async def _stream(self, batch: Batch) -> None:
+        last = type(batch[-1]) in ENDINGS
         if self._encoder is None:
             self._encoder = self.wire.encoder(self._head())
-            await self.start(200, EVENT_STREAM + self.common_headers())
+            if not last:  # else the head goes out with the rest, once the turn is booked: in one write
+                await self._begin()
         if len(batch) > MOST_AT_ONCE:
             batch = await self._stream_slices(self._encoder, batch)
         part = self._encoder.feed(batch)
-        last = type(batch[-1]) in ENDINGS
         if last:
             await self.keep()
             await self._book()  # before the client has its last byte, so that no row is ever lost
+            if not self.begun:
+                await self._begin()
             return await self.send_last(part)
         return await self.send_part(part, last=False)
 
+    def _begin(self) -> Awaitable[None]:
+        return self.start(200, EVENT_STREAM + self.common_headers())
+
     async def _stream_slices(self, encoder: Encoder, batch: Batch) -> Batch:
         """Tell what has piled up slice by slice, each when the client has taken the one before; return the last one."""
+        if not self.begun:
+            await self._begin()
         starts = range(0, len(batch), MOST_AT_ONCE)
         for start in starts[:-1]:
             await self.send_part(encoder.feed(batch[start : start + MOST_AT_ONCE]), last=False)

@@ -191,16 +191,16 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             part = b""
         await self.send_part(part, last=True)
 
-    async def start(self, status: int, headers: Headers) -> None:
+    def start(self, status: int, headers: Headers) -> Awaitable[None]:
         """Begin the answer."""
         self.begun = True
         if self._cors:
             headers = [*headers, *self._cors]
-        await self.base_send({"type": "http.response.start", "status": status, "headers": headers})
+        return self.base_send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def send_part(self, body: bytes, *, last: bool) -> None:
+    def send_part(self, body: bytes, *, last: bool) -> Awaitable[None]:
         """Go on with the answer."""
-        await self.base_send({"type": "http.response.body", "body": body, "more_body": not last})
+        return self.base_send({"type": "http.response.body", "body": body, "more_body": not last})
 
     async def refuse(self, error: GatewayError) -> None:
         """Tell an error before the first byte; after it, only the end of the connection is left to tell it."""

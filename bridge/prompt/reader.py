@@ -170,18 +170,28 @@ class Reader:
 
         The list is the reader's from now on.
         """
-        texts = [piece.text for piece in pieces if isinstance(piece, TextDelta)]
+        if len(pieces) == 1 and type(first := pieces[0]) is TextDelta:  # as most come
+            text = first.text
+        else:
+            texts = [piece.text for piece in pieces if type(piece) is TextDelta]
+            if len(texts) < len(pieces):
+                return self._feed_mixed(pieces)
+            text = "".join(texts)
         events: list[ChatEvent] = []
-        if len(texts) < len(pieces):
-            for piece in pieces:
-                self._read_one(piece, events)
-        elif not self._splitter.passes(text := "".join(texts)):
+        if not self._splitter.passes(text):
             self._read(self._splitter.feed(text), events)
         elif self._plain and (self._guard is None or self._guard.passes(text)):
             self._text.append(text)
             return cast("list[ChatEvent]", pieces)  # all are texts, none needs a look of its own
         else:
             self._say(text, events)
+        self.is_over = self.waiting or self.has_strayed
+        return events
+
+    def _feed_mixed(self, pieces: list[Piece]) -> list[ChatEvent]:
+        events: list[ChatEvent] = []
+        for piece in pieces:
+            self._read_one(piece, events)
         self.is_over = self.waiting or self.has_strayed
         return events
 
