@@ -1,0 +1,57 @@
+"""What does not work now, and what still does: told once on the way in, once on the way out, counted in between.
+
+Every process has its own view; web processes publish theirs with their heartbeat.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Final
+
+import msgspec
+
+logger = logging.getLogger(__name__)
+
+STILL_WORKS: Final = {
+    "redis": "turns go on without sessions reused; limits count per process; usage rows wait in files",
+    "database": "known keys go on; unknown ones are told to come back; usage rows wait in Redis",
+    "disk": "turns go on; usage rows wait in Redis or memory; metrics are kept in memory",
+    "instances": "turns wait in the queue for an instance to come back",
+}
+"""The modes, by the part that is away."""
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """One mode that is on. `since` is unix seconds, `times` how often the trouble has been met."""
+
+    name: str
+    why: str
+    since: float
+    times: int = 1
+
+
+_active: dict[str, Facts] = {}
+
+
+def begin(name: str, why: str) -> None:
+    """The part is away, or still away: cheap to say as often as it is met."""
+    known = _active.get(name)
+    if known is not None:
+        _active[name] = msgspec.structs.replace(known, times=known.times + 1)
+        return
+    _active[name] = Facts(name, why[:200], time.time())
+    logger.warning("degraded: %s (%s); %s", name, why[:200], STILL_WORKS[name])
+
+
+def end(name: str) -> None:
+    """The part works: costs a look into a dictionary when it did before."""
+    known = _active.pop(name, None)
+    if known is not None:
+        seconds = time.time() - known.since
+        logger.warning("well again: %s after %.1f s, met %d times (%s)", name, seconds, known.times, known.why)
+
+
+def active() -> list[Facts]:
+    """All modes that are on, the oldest first."""
+    return list(_active.values())
