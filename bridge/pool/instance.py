@@ -114,6 +114,7 @@ class Instance:
         self._version = ""
         self._models_read_at = 0.0
         self._started_at = 0.0
+        self._back_at = 0.0
         self._wake = asyncio.Event()
         self._stopping = False
 
@@ -133,6 +134,16 @@ class Instance:
     def late_acks(self) -> int:
         """Acknowledgements the service has missed, by its log."""
         return self.log.late_acks if self.log else 0
+
+    def back_within(self, seconds: float) -> bool:
+        """Whether it may take turns by then without anybody's help: worth waiting for."""
+        match self.state:
+            case "ready" | "starting":
+                return True
+            case "backoff":
+                return self._back_at - time.monotonic() < seconds
+            case _:
+                return False
 
     def model_key(self, name: str) -> str | None:
         """The key of the model a client names by its key or its display name."""
@@ -347,6 +358,7 @@ class Instance:
         self.restarts += 1
         self._wake.clear()  # news from the run that has ended must not cut the pause short
         delay = restart_delay(self._failures, random.random())  # noqa: S311
+        self._back_at = time.monotonic() + delay
         logger.warning("%s: %s; starting again in %.1f s", self.name, self.last_error, delay)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), delay)

@@ -205,3 +205,22 @@ async def test_an_instance_without_a_connection_takes_no_image(service):
         instance = pool.instances[0]
     with pytest.raises(UploadFailed):
         await instance.upload_image("data:image/png;base64,AA==")
+
+
+async def test_what_comes_back_by_itself_is_worth_waiting_for(service):
+    async with running(attached(service)) as pool:
+        instance = pool.instances[0]
+        assert instance.back_within(0)
+        service.answers["auth/status"] = {"status": 1}
+        await (await service.peers.get()).push(("auth/report", {}))
+        await in_state(pool, "login_required")
+        assert not instance.back_within(60)
+    assert not instance.back_within(60)
+
+
+async def test_an_instance_that_is_tried_again_later_is_back_after_its_pause(tmp_path):
+    async with running([Source("attached", attach=str(tmp_path))], ready=False) as pool:
+        await until(pool, lambda: pool.facts()[0].state == "starting" and pool.facts()[0].restarts == 1)
+        assert pool.instances[0].back_within(0)
+        await in_state(pool, "backoff")
+        assert (pool.instances[0].back_within(0), pool.instances[0].back_within(5)) == (False, True)
