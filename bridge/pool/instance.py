@@ -210,11 +210,13 @@ class Instance:
                 await self._live()
             except TROUBLES as exc:
                 self.last_error = str(exc) or "the service did not answer in time"
+            self._failures = 1 if time.monotonic() - began > STEADY_SEC else self._failures + 1
+            delay = restart_delay(self._failures, random.random())  # noqa: S311
+            self._back_at = time.monotonic() + delay
             self._set("draining" if self._stopping else "backoff")  # at once: no turn may choose it any more
             await self._end_process()
             if self._stopping:
                 break
-            self._failures = 1 if time.monotonic() - began > STEADY_SEC else self._failures + 1
             await self._back_off()
         self._set("stopped")
 
@@ -357,8 +359,7 @@ class Instance:
     async def _back_off(self) -> None:
         self.restarts += 1
         self._wake.clear()  # news from the run that has ended must not cut the pause short
-        delay = restart_delay(self._failures, random.random())  # noqa: S311
-        self._back_at = time.monotonic() + delay
+        delay = self._back_at - time.monotonic()
         logger.warning("%s: %s; starting again in %.1f s", self.name, self.last_error, delay)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), delay)
