@@ -9,7 +9,7 @@ import msgspec
 
 from bridge.chat.request import ChatRequest, Message, Role, Tool, ToolCall
 from bridge.prompt.remembered import Remembered
-from sessions_store.fingerprint import Digests, LooseFingerprint, StrictFingerprint, tools_digest
+from sessions_store.fingerprint import LooseFingerprint, StrictFingerprint, tools_digest
 from sessions_store.store import Knowledge
 
 Fingerprint = LooseFingerprint | StrictFingerprint
@@ -41,7 +41,6 @@ class History:
         self._prefix = prefix
         self._new = new
         self._tools: str | None = None
-        self._digests = Digests()
         self._loose: LooseFingerprint | None = None  # of the prefix
         self._strict: StrictFingerprint | None = None
 
@@ -57,14 +56,14 @@ class History:
         if self.proven:
             yield self._loosely().hexdigest()
             return
-        calls = [call for message in self._prefix if message.tool_calls for call in message.tool_calls]
-        if any(len(call.id) >= SHORTEST_ID for call in calls):
+        callers = [message for message in self._prefix if message.tool_calls]
+        if any(len(call.id) >= SHORTEST_ID for message in callers for call in message.tool_calls):
             yield self._loosely().hexdigest()
         if not self._is_to_the_letter:
             return
         yield self._strictly().hexdigest()
-        if self._extras() and not calls:  # what a session has not been told at all is told when it goes on
-            untold = StrictFingerprint(self._caller_id, self._request.ids.said, digests=self._digests)
+        if not callers and self._extras():  # what a session has not been told at all is told when it goes on
+            untold = StrictFingerprint(self._caller_id, self._request.ids.said)
             _feed(untold, self._prefix)
             yield untold.hexdigest()
 
@@ -116,7 +115,7 @@ class History:
 
     def _loosely(self) -> LooseFingerprint:
         if self._loose is None:
-            self._loose = LooseFingerprint(self._caller_id, self._request.ids.said, self._digests)
+            self._loose = LooseFingerprint(self._caller_id, self._request.ids.said)
             _feed(self._loose, self._prefix)
         return self._loose
 
@@ -127,7 +126,7 @@ class History:
         return self._strict
 
     def _new_strict(self) -> StrictFingerprint:
-        return StrictFingerprint(self._caller_id, self._request.ids.said, self._extras(), self._digests)
+        return StrictFingerprint(self._caller_id, self._request.ids.said, self._extras())
 
     def _extras(self) -> bytes:
         """What the prompts of this conversation say beside its messages."""

@@ -30,10 +30,6 @@ from sessions_store import volatile
 MOST_CHANGING = 512
 """Pieces that change in a conversation; one with more is not kept."""
 _DIGEST = 8  # characters of one of them
-_LONG = 1024  # characters of a text
-
-_BARE = b"0:0:"
-"""What stands around a text that has no white space there: nothing, twice."""
 
 _STRICT = blake2b(digest_size=24, person=b"lgw-session-s")
 """To begin with; a copy costs a third of a new one."""
@@ -42,53 +38,16 @@ Call = tuple[str, str, str]
 """Id, name and arguments of an assistant's call."""
 
 
-class Digests:
-    """What stands for the texts of one request; long ones are read once for all of its fingerprints."""
-
-    __slots__ = ("_known",)
-
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[str, bytes, bytes]] = {}  # the text is held, so that no other one gets its id
-
-    def of(self, text: str) -> bytes:
-        """Without the white space around it."""
-        if len(text) < _LONG or len(text.strip()) < _LONG:
-            return _part(text.strip())
-        return self._read(text)[1]
-
-    def exactly(self, text: str) -> bytes:
-        """To the letter."""
-        if len(text) < _LONG:
-            return _part(text)
-        _, inside, around = self._read(text)
-        return inside + around
-
-    def _read(self, text: str) -> tuple[str, bytes, bytes]:
-        known = self._known.get(id(text))
-        if known is None:
-            inside = text.strip()
-            digest = blake2b(inside.encode("utf-8", "surrogatepass"), digest_size=32).digest()
-            around = _BARE
-            if len(inside) < len(text):  # most often by a line break at its end
-                begin = len(text) - len(text.lstrip()) if text[0].isspace() else 0
-                around = _part(text[:begin]) + _part(text[begin + len(inside) :])
-            known = self._known[id(text)] = (text, b"#" + digest, around)
-        return known
-
-
 class StrictFingerprint:
     """A hash of everything a session is told: the messages, and what else stands in its prompts (`extras`).
 
     `hexdigest()` may be read at any point and feeding may go on after it.
     """
 
-    __slots__ = ("_digests", "_hash")
+    __slots__ = ("_hash",)
 
-    def __init__(
-        self, api_key_id: int, ids: Iterable[str] = (), extras: bytes = b"", digests: Digests | None = None
-    ) -> None:
+    def __init__(self, api_key_id: int, ids: Iterable[str] = (), extras: bytes = b"") -> None:
         """`ids` are those by which the client calls itself and its conversation."""
-        self._digests = digests or Digests()
         self._hash = _STRICT.copy()
         self._hash.update(b"%d %d:%b%b" % (api_key_id, len(extras), extras, b"".join(map(_part, ids))))
 
@@ -102,18 +61,17 @@ class StrictFingerprint:
         images: Sequence[str] = (),
     ) -> StrictFingerprint:
         """Add one message. White space around what the assistant said is lost on the way to clients and back."""
-        if len(text) < _LONG and not (calls or images or call_id or is_error):  # as most are
-            said = (text.strip() if role == "assistant" else text).encode("utf-8", "surrogatepass")
+        said = (text.strip() if role == "assistant" else text).encode("utf-8", "surrogatepass")
+        if not (calls or images or call_id or is_error):  # as most are
             self._hash.update(b"%b 0 0 0:%d:%b" % (role.encode(), len(said), said))
             return self
-        data = self._digests.of(text) if role == "assistant" else self._digests.exactly(text)
-        parts = [part for call in calls for part in call] if calls else []
-        head = b"%b %d %d %d:%b" % (role.encode(), is_error, len(parts), len(images), data)
-        if call_id and not (parts or images):
-            head += _part(call_id)
-        elif parts or images:
-            head += b"".join(map(_part, (call_id, *parts, *images)))
-        self._hash.update(head)
+        calls = list(calls)
+        parts = [part.encode("utf-8", "surrogatepass") for call in calls for part in call]
+        parts += [part.encode("utf-8", "surrogatepass") for part in (call_id, *images)]
+        # Counts and lengths go first, so that no text can imitate a border.
+        sizes = " ".join(map(str, map(len, parts)))
+        head = f"{role} {is_error:d} {len(calls)} {len(images)}:{len(said)} {sizes}:"
+        self._hash.update(b"".join((head.encode(), said, *parts)))
         return self
 
     def hexdigest(self) -> str:
@@ -141,11 +99,10 @@ class LooseFingerprint:
     `hexdigest()` may be read at any point and feeding may go on after it.
     """
 
-    __slots__ = ("_calls", "_digests", "_hash", "_images", "_role", "_texts", "_user_spoke", "changing")
+    __slots__ = ("_calls", "_hash", "_images", "_role", "_texts", "_user_spoke", "changing")
 
-    def __init__(self, api_key_id: int, ids: Iterable[str] = (), digests: Digests | None = None) -> None:
+    def __init__(self, api_key_id: int, ids: Iterable[str] = ()) -> None:
         """`ids` are those by which the client calls itself and its conversation."""
-        self._digests = digests or Digests()
         self._hash = blake2b(b"%d:" % api_key_id, digest_size=24, person=b"lgw-session-l")
         self._hash.update(b"".join(map(_part, ids)))
         self.changing: list[Changing] = []
@@ -220,14 +177,11 @@ class LooseFingerprint:
     def _said(self) -> bytes:
         texts = self._texts
         if self._role == "assistant":
-            return self._digests.of("".join("".join(texts).split()))
+            return _part("".join("".join(texts).split()))
         if self._role == "system":
-            return self._digests.exactly("\n".join(texts) if len(texts) > 1 else texts[0])
-        if len(texts) == 1:
-            return self._digests.of(texts[0])
-        text = "\n".join(each.strip() for each in texts)
+            return _part("\n".join(texts))
         # An empty text beside others is one more message, and no white space around them.
-        return self._digests.of(text) if text == text.strip() else self._digests.exactly(text)
+        return _part(texts[0].strip() if len(texts) == 1 else "\n".join(each.strip() for each in texts))
 
     def hexdigest(self) -> str:
         """48 hexadecimal digits."""

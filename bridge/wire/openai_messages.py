@@ -10,7 +10,7 @@ from bridge.chat.request import Message, Role, ToolCall
 from bridge.wire.attached import Attached
 from bridge.wire.bodies import Flaw, Path
 from bridge.wire.bounds import MOST_MESSAGES, at_most, id_at
-from bridge.wire.parts import BEGINNINGS, Content, read_content, read_result
+from bridge.wire.parts import Content, may_be_parts, read_content, read_result
 
 ROLES = ("developer", "system", "user", "assistant", "tool", "function")
 _SPOKEN: dict[str | None, Role] = {"user": "user", "system": "system", "developer": "system"}
@@ -88,7 +88,7 @@ def _answer(message: ChatMessage, at: Path) -> Message:
 
 def _said(role: Role, message: ChatMessage, at: Path, call_id: str = "") -> Message:
     content = message.content
-    if isinstance(content, str) and (role != "tool" or content[:1] not in BEGINNINGS):
+    if isinstance(content, str) and (role != "tool" or not may_be_parts(content)):
         return Message(role, content, tool_call_id=call_id)
     attached = Attached()
     read = read_result if role == "tool" else read_content

@@ -95,9 +95,14 @@ def read_result(content: Content, at: Path, attached: Attached) -> str:
     return unpacked(content, attached) if isinstance(content, str) else read_content(content, at, attached)
 
 
+def may_be_parts(text: str) -> bool:
+    """Whether a text begins like the JSON of parts; most do not."""
+    return text[:1] in BEGINNINGS and _LIST.match(text) is not None
+
+
 def unpacked(text: str, attached: Attached) -> str:
     """The text, or what the parts say whose JSON it is: only if there is a picture among them, else to the letter."""
-    if text[:1] not in BEGINNINGS or not (_LIST.match(text) and _PICTURE.search(text)):
+    if not (may_be_parts(text) and _PICTURE.search(text)):
         return text
     json = text.encode("utf-8", "replace")
     if is_crowded(json):
