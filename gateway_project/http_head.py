@@ -97,6 +97,8 @@ def _expects(expectations: list[bytes], *, is_old: bool) -> bool:
 
 def path_and_query(target: bytes) -> tuple[bytes, bytes]:
     """The two parts of a target. Raise Refused for one that has no path."""
+    if target[:1] == b"/" and b"?" not in target and b"#" not in target:  # the server's parser has read its signs
+        return target, b""
     try:
         parsed = httptools.parse_url(target)
     except httptools.HttpParserInvalidURLError:

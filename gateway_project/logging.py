@@ -39,9 +39,10 @@ def text_line(record: logging.LogRecord) -> str:
     """For people: time, level, logger, message and its fields."""
     fields = "".join([f" {name}={_spelled(value)}" for name, value in _fields(record).items()])
     line = f"{_stamp(record)} {record.levelname:<7} {record.name}: {visible(_clean(record.getMessage()))}{fields}"
-    # Indented, and so no line of a trace, which may quote a stranger, looks like one of the log.
-    trace = "".join([f"\n    {visible(each)}" for each in _trace(record).splitlines()])
-    return f"{line}{trace}"
+    if trace := _trace(record):
+        # Indented, and so no line of a trace, which may quote a stranger, looks like one of the log.
+        line += "".join([f"\n    {visible(each)}" for each in trace.splitlines()])
+    return line
 
 
 def json_line(record: logging.LogRecord) -> str:
@@ -178,9 +179,11 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _spelled(value: Any) -> str:
+    if type(value) is str:  # as most are
+        return _quoted(value if len(value) <= MOST else _cut(value)) if value else "-"
     if type(value) is int:
         return str(value)
-    return "-" if value is None or value == "" else _quoted(_cut(str(value)))
+    return "-" if value is None else _quoted(_cut(str(value)))
 
 
 def _cut(text: str) -> str:
