@@ -10,7 +10,8 @@ import os
 import re
 from collections import Counter as TallyCounter
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Protocol
@@ -23,9 +24,11 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
-from bridge.metric_values import BulkHistogram
+from bridge.metric_values import BulkHistogram, files
 
 # A time stamp per series makes the page twice as long, and nobody reads them.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it bare
@@ -245,8 +248,20 @@ def render() -> bytes:
         return generate_latest(REGISTRY)
     _bury_the_dead(Path(directory))
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, directory)  # type: ignore[no-untyped-call]  # the library leaves it bare
+    registry.register(_Collector(directory))
     return generate_latest(registry)
+
+
+class _Collector(Collector):
+    """The library's, which would leave out a file that could not be made yet."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = Path(directory)
+
+    def collect(self) -> Iterable[Metric]:
+        paths = {*map(str, self._directory.glob("*.db")), *files()}
+        merged: Iterable[Metric] = MultiProcessCollector.merge(sorted(paths))  # type: ignore[no-untyped-call]  # as above
+        return merged
 
 
 # Finding a child by its labels costs more than counting, so children are kept. The bounds are never reached by the
@@ -311,7 +326,8 @@ def _bury_the_dead(directory: Path) -> None:
     for path in directory.glob("gauge_*.db"):
         found = re.search(r"_(\d+)\.db$", path.name)
         if found and not _alive(int(found[1])):
-            path.unlink(missing_ok=True)  # another process may have been faster
+            with suppress(OSError):  # another process may have been faster, or the disk lets nobody write
+                path.unlink()
 
 
 def _alive(pid: int) -> bool:

@@ -1,0 +1,103 @@
+"""Lines that no file takes: they wait in memory, bounded, and a thread tries until they are written."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES: Final = 32 << 20
+"""About 80,000 turns. Those that come then are lost, and counted."""
+RETRY_SEC: Final = 0.5
+BATCH: Final = 1000
+
+Line = tuple[Path, bytes]
+
+
+class Unwritten:
+    """Lines of one process, in the order they came. `write` adds lines to a file, and raises OSError."""
+
+    def __init__(self, write: Callable[[Path, Sequence[bytes]], None]) -> None:
+        self._write = write
+        self._lines: deque[Line] = deque()
+        self._bytes = 0
+        self._lost = 0
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        atexit.register(self._last_try)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def keep(self, path: Path, lines: Sequence[bytes]) -> None:
+        """Remember lines of a file that does not take them now."""
+        with self._lock:
+            begins = not self._lines
+            kept = [(path, line) for line in lines if self._has_room(len(line))]
+            self._lines += kept
+            if self._thread is None and kept:
+                self._thread = threading.Thread(target=self._try_again, name="unwritten", daemon=True)
+                self._thread.start()
+        if begins and kept:
+            log.warning("rows wait in memory, where a kill of this process loses them; %s takes none", path)
+
+    def take(self, name: str, most: int) -> list[bytes]:
+        """Lines of files of this name, for somebody who can keep them elsewhere: they are the caller's now."""
+        with self._lock:
+            taken = [line for line in self._lines if line[0].name == name][:most]
+            self._forget(taken)
+        return [data for _, data in taken]
+
+    def _has_room(self, size: int) -> bool:
+        if self._bytes + size <= MOST_BYTES:
+            self._bytes += size
+            return True
+        self._lost += 1
+        if self._lost == 1:
+            log.error("rows are lost from now on: %d bytes of them wait in memory already", self._bytes)
+        return False
+
+    def _forget(self, lines: Sequence[Line]) -> None:
+        gone = set(map(id, lines))
+        self._lines = deque(line for line in self._lines if id(line) not in gone)
+        self._bytes -= sum(len(data) for _, data in lines)
+
+    def _try_again(self) -> None:
+        count = 0
+        while True:
+            time.sleep(RETRY_SEC)
+            count += self._write_some()
+            with self._lock:
+                if not self._lines:
+                    self._thread = None
+                    lost, self._lost = self._lost, 0
+                    break
+        log.warning("%d rows that waited in memory are written; %d were lost", count, lost)
+
+    def _write_some(self) -> int:
+        """As much as goes; how many lines that were."""
+        count = 0
+        try:
+            while lines := list(self._lines)[:BATCH]:
+                for path, same in groupby(lines, key=lambda line: line[0]):
+                    done = list(same)
+                    self._write(path, [data for _, data in done])
+                    with self._lock:
+                        self._forget(done)
+                    count += len(done)
+        except OSError:
+            pass
+        return count
+
+    def _last_try(self) -> None:
+        self._write_some()
+        if self._lines:
+            log.critical("%d rows are lost: this process ends, and no file takes them", len(self._lines) + self._lost)
