@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 PY := .venv/bin/python
 
-.PHONY: help run test test-clients lint bench format lock clean
+.PHONY: help run test test-clients lint bench trials format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ format: .venv/.test ## let ruff format the code and fix what it can
 
 bench: .venv/.test ## compare the gateway with none and with a typical one, as a table
 	@$(PY) -m tests.bench $(ARGS)
+
+trials: .venv/.test ## kill, stop, cut and fill everything under load, and hold the clients against the ledger
+	@$(PY) -m tests.trials $(ARGS)
 
 lock: .state/uv ## pin requirements/*.in anew, with hashes
 	@for purpose in run test; do \

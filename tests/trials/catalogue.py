@@ -1,0 +1,96 @@
+"""The trials, a few lines each. A new trial is a new entry here; a new kind of harm is a coroutine in `harms`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.trials import harms
+from tests.trials.load import Shape
+from tests.trials.stage import Setup
+
+USUAL = Shape()
+ONE, THREE = Setup(), Setup(instances=3)
+LOST_SOCKETS = ("IncompleteReadError", "ConnectionResetError", "BrokenPipeError")
+
+
+def never(_turn, _moments):
+    """Nothing may fail."""
+    return False
+
+
+def on_lost_sockets(turn, moments):
+    """What was sent on connections of a process that was killed."""
+    return turn.why in LOST_SOCKETS and moments.begun - 0.1 < turn.ended < moments.over + 3
+
+
+def while_down(turn, moments):
+    """What was sent to a gateway that had been told to stop."""
+    return moments.begun - 0.1 < turn.ended < moments.over + 3 and turn.status in {0, 503}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One harm to one kind of gateway, and what must hold."""
+
+    name: str
+    says: str
+    harm: Callable
+    setup: Setup = ONE
+    shape: Shape = USUAL
+    warm: float = 2.0
+    seconds: float = 6.0  # of load after the harm
+    well: float = 5.0  # s within which the last trouble must be over
+    may_fail: Callable = never
+    may_break: bool = False  # streams that have told text may end with an error
+    may_cut: bool = False  # streams may end without one
+    may_miss: bool = False  # turns that a client saw begin and not end may have no row
+    lines: int = 60  # most log lines
+    flat: bool = False  # memory and files must not grow
+
+
+WEB3 = Setup(web=3)
+ATTACHED, ATTACHED3 = Setup(upstream="door"), Setup(upstream="door", instances=3)
+REDIS = Setup(redis="door", instances=2)
+POSTGRES = Setup(database="door", instances=2)
+KILLED = {"may_fail": on_lost_sockets, "may_break": True, "may_cut": True, "may_miss": True}
+
+TRIALS = (
+    Trial("quiet", "no harm, 10,000 turns", harms.none, THREE, Shape(clients=20, pause=0, turns=10_000, slow_share=101),
+          flat=True, lines=5, seconds=1),
+    Trial("places", "no harm, 22 long streams for 24 places of 3 processes", harms.none,
+          Setup(web=3, settings=(("QUEUE_TIMEOUT_SEC", "1"),)),
+          Shape(clients=22, limited=False, slow_only=True, hang_up_share=0), lines=5, seconds=9),
+    Trial("kill-web", "kill -9 of the web process", harms.kill("web"), ONE, **KILLED),
+    Trial("kill-web-of-3", "kill -9 of one of three web processes", harms.kill("web"), WEB3, **KILLED),
+    Trial("kill-web-often", "kill -9 of a web process, five times", harms.kill_often("web", 5, 3), WEB3, **KILLED),
+    Trial("kill-instance", "kill -9 of the only instance", harms.kill("instance"), ONE, may_break=True),
+    Trial("kill-instance-of-3", "kill -9 of one of three", harms.kill("instance"), THREE, may_break=True),
+    Trial("hang-instance", "SIGSTOP of the only instance", harms.stop("instance"), ONE, may_break=True, well=15),
+    Trial("hang-instance-of-3", "SIGSTOP of one of three", harms.stop("instance"), THREE, may_break=True, well=10),
+    Trial("cut-upstream", "connections to the service reset, five times", harms.cut("upstream", 5, 1), ATTACHED,
+          may_break=True, well=1),
+    Trial("cut-upstream-of-3", "the same with three services", harms.cut("upstream", 5, 1), ATTACHED3,
+          may_break=True, well=1),
+    Trial("hole-upstream", "the service's network silent for 12 s", harms.blackhole("upstream", 12), ATTACHED,
+          may_break=True),
+    Trial("away-upstream", "the service away for 10 s", harms.refuse("upstream", 10), ATTACHED, may_break=True),
+    Trial("poison", "a prompt that kills the service, every 2 s", harms.poison(5, 2), Setup(instances=2),
+          may_break=True),
+    Trial("kill-redis", "kill -9 of Redis", harms.kill("redis"), THREE),
+    Trial("kill-redis-web-3", "kill -9 of Redis, three web processes", harms.kill("redis"), WEB3),
+    Trial("stop-redis", "SIGSTOP of Redis for 15 s", harms.pause("redis", 15), THREE),
+    Trial("cut-redis", "connections to Redis reset, five times", harms.cut("redis", 5, 1), REDIS),
+    Trial("hole-redis", "Redis' network silent for 12 s", harms.blackhole("redis", 12), REDIS),
+    Trial("full-redis", "Redis full for 10 s", harms.full_redis(10), REDIS),
+    Trial("read-only-redis", "Redis a replica for 10 s", harms.read_only_redis(10), REDIS),
+    Trial("hole-postgres", "PostgreSQL's network silent for 15 s", harms.blackhole("database", 15), POSTGRES),
+    Trial("restart-postgres", "PostgreSQL restarted", harms.restart_postgres(), POSTGRES),
+    Trial("lock-sqlite", "SQLite locked for 10 s", harms.lock_sqlite(10), THREE),
+    Trial("full-disk", "DATA_DIR's disk full for 12 s", harms.fill_disk(12), Setup(disk_mb=96, instances=2)),
+    Trial("silence", "1,100 silent connections, 512 descriptors", harms.silence(5), Setup(files=512, instances=2)),
+    Trial("kill-worker", "kill -9 of the Celery worker", harms.kill("worker"), THREE),
+    Trial("kill-beat", "kill -9 of Celery beat", harms.kill("beat"), THREE),
+    Trial("restart", "SIGTERM while busy, and a new start", harms.restart(), THREE, may_fail=while_down),
+    Trial("stop-twice", "SIGTERM twice while busy, and a new start", harms.stop_twice(), THREE,
+          may_fail=while_down, may_break=True),
+)  # fmt: skip
+BY_NAME = {trial.name: trial for trial in TRIALS}

@@ -1,0 +1,96 @@
+"""What the gateway has booked, held against what clients saw."""
+
+import asyncio
+import sqlite3
+from collections import defaultdict
+from contextlib import closing
+from dataclasses import dataclass, field
+
+QUERY = "select model, request_id, status, reason from accounts_usage where model like 'trial-%'"
+PATIENCE = 40.0
+"""Seconds in which all rows must have come to the database."""
+
+
+@dataclass
+class Account:
+    """How the rows compare with the turns. Each list holds numbers of turns."""
+
+    rows: int = 0
+    lost: list = field(default_factory=list)  # the client saw an end, and there is no row
+    doubled: list = field(default_factory=list)
+    disagree: list = field(default_factory=list)  # the row says something else than the client saw
+    unbooked: list = field(default_factory=list)  # a turn that the client saw begin and not end has no row
+    late: int = 0  # rows that were still on their way
+
+
+def rows_of(stage):
+    """All rows in the database, by model."""
+    found = defaultdict(list)
+    for model, request_id, status, reason in read(stage):
+        found[model].append((request_id, status, reason))
+    return found
+
+
+def read(stage):
+    if stage.postgres is not None:
+        import psycopg
+
+        with psycopg.connect(stage.postgres.url, autocommit=True, connect_timeout=10) as connection:
+            return connection.execute(QUERY).fetchall()
+    with closing(sqlite3.connect(stage.data_dir / "gateway.sqlite3", timeout=20)) as connection:
+        return connection.execute(QUERY).fetchall()
+
+
+def waiting(stage):
+    """Rows that are not in the database yet."""
+    spooled = sum(
+        1 for path in (stage.data_dir / "spool").glob("usage.jsonl*") for line in path.read_bytes().split(b"\n") if line
+    )
+    with stage.redis() as client:
+        return spooled + client.xlen("lgw:usage")
+
+
+async def settled(stage):
+    """Wait until nothing is on its way; how many rows still are when patience ends."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    left, calm = -1, 0
+    while asyncio.get_running_loop().time() < deadline:
+        try:
+            left = await asyncio.to_thread(waiting, stage)
+        except Exception:
+            left = -1  # Redis is still away
+        calm = calm + 1 if left == 0 else 0
+        if calm > 2:  # a row may be between two places
+            return 0
+        await asyncio.sleep(0.5)
+    return left
+
+
+async def compare(stage, turns):
+    """Read the ledger, and say what is wrong with it."""
+    late = await settled(stage)
+    rows = await asyncio.to_thread(rows_of, stage)
+    account = Account(rows=sum(map(len, rows.values())), late=late)
+    for turn in turns:
+        judge(account, turn, rows.get(turn.model, []))
+    return account
+
+
+def judge(account, turn, rows):
+    """Hold one turn against its rows."""
+    if len(rows) > 1:
+        account.doubled.append(turn.number)
+    if not rows:
+        if turn.outcome in {"ok", "broken", "wrong"}:
+            account.lost.append(turn.number)
+        elif turn.outcome in {"cut", "hung_up"}:
+            account.unbooked.append(turn.number)
+        return
+    request_id, status, _ = rows[0]
+    if turn.request_id not in {"", request_id} or (turn.outcome, status) in WRONG:
+        account.disagree.append(turn.number)
+
+
+WRONG = {
+    ("ok", "error"), ("ok", "cancelled"), ("ok", "refused"), ("broken", "ok"), ("broken", "refused"),
+}  # fmt: skip

@@ -1,0 +1,127 @@
+"""One trial on one stage: load, harm, recovery, ledger, verdict."""
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tests.trials import ledger
+from tests.trials.load import Load
+from tests.trials.stage import KEYS
+
+LONGEST = 60.0
+"""Seconds after a harm in which the gateway may become well; then the trial ends."""
+CALM = 3.0
+"""Seconds without trouble after which it counts as well."""
+GROWTH = 1.05
+
+
+@dataclass
+class Moments:
+    """When the harm was begun, and when it was over."""
+
+    begun: float = 0.0
+    over: float = 0.0
+
+
+@dataclass
+class Result:
+    """All figures of a trial."""
+
+    name: str
+    turns: int = 0
+    outcomes: dict = field(default_factory=dict)
+    failed: int = 0  # that the trial does not allow
+    allowed: int = 0
+    broken: int = 0
+    cut: int = 0
+    wrong: int = 0
+    lost: int = 0
+    doubled: int = 0
+    disagree: int = 0
+    unbooked: int = 0
+    late_rows: int = 0
+    well: float = 0.0
+    longest: float = 0.0  # s that the slowest good answer took beyond what the model needs
+    lines: int = 0
+    memory: tuple = (0.0, 0.0)
+    files: tuple = (0, 0)
+    reasons: dict = field(default_factory=dict)
+    misses: list = field(default_factory=list)
+
+
+async def play(trial, stage):
+    """Run it, and judge it."""
+    load, moments = Load(stage.port, KEYS, trial.shape), Moments()
+    lines = stage.log_lines()
+    load.start()
+    try:
+        await asyncio.sleep(trial.warm)
+        before = await asyncio.to_thread(stage.weight)
+        moments.begun = time.monotonic()
+        await trial.harm(stage)
+        moments.over = time.monotonic()
+        await until_calm(trial, load, moments)
+    finally:
+        await load.stop()
+    result = count(trial, load, moments)
+    account = await ledger.compare(stage, load.turns)
+    result.lines = stage.log_lines() - lines
+    after = await asyncio.to_thread(stage.weight)
+    result.memory, result.files = (before[0], after[0]), (before[1], after[1])
+    note(result, account)
+    result.misses = misses(trial, result)
+    return result
+
+
+async def until_calm(trial, load, moments):
+    """Until all has been well for a while."""
+    while time.monotonic() < moments.over + LONGEST:
+        await asyncio.sleep(0.1)
+        now = time.monotonic()
+        if trial.shape.turns:
+            if load.enough():
+                return
+        elif now > moments.over + trial.seconds and now > load.troubles(moments.over) + CALM:
+            return
+
+
+def count(trial, load, moments):
+    """What the clients saw."""
+    result = Result(trial.name, turns=len(load.turns), outcomes=dict(Counter(turn.outcome for turn in load.turns)))
+    failed = [turn for turn in load.turns if turn.outcome == "failed"]
+    result.allowed = sum(trial.may_fail(turn, moments) for turn in failed)
+    result.failed = len(failed) - result.allowed
+    for name in ("broken", "cut", "wrong"):
+        setattr(result, name, result.outcomes.get(name, 0))
+    result.well = round(load.troubles(moments.over) - moments.over, 2)
+    waits = [turn.ended - turn.began - turn.needs for turn in load.turns if turn.outcome == "ok"]
+    result.longest = round(max(waits, default=0.0), 2)
+    bad = [turn for turn in load.turns if turn.outcome in {"failed", "broken", "cut", "wrong"}]
+    result.reasons = dict(Counter(f"{turn.outcome}: {turn.why}" for turn in bad).most_common(8))
+    return result
+
+
+def note(result, account):
+    """What the ledger says."""
+    result.lost, result.doubled = len(account.lost), len(account.doubled)
+    result.disagree, result.unbooked = len(account.disagree), len(account.unbooked)
+    result.late_rows = account.late
+
+
+def misses(trial, result):
+    """Which bounds do not hold."""
+    found = [f"{name} {value}" for name in ("failed", "wrong", "lost", "doubled", "disagree")
+             if (value := getattr(result, name))]  # fmt: skip
+    rules = (
+        (result.broken and not trial.may_break, f"broken {result.broken}"),
+        (result.cut and not trial.may_cut, f"cut {result.cut}"),
+        (result.unbooked and not trial.may_miss, f"no row {result.unbooked}"),
+        (result.late_rows, f"rows late {result.late_rows}"),
+        (result.well > trial.well, f"well after {result.well:g} s"),
+        (result.lines > trial.lines, f"lines {result.lines}"),
+        (trial.flat and result.memory[1] > result.memory[0] * GROWTH, "memory grew"),
+        (trial.flat and result.files[1] > result.files[0] + 5, "files grew"),
+        (not result.outcomes.get("ok"), "nothing answered"),
+    )
+    return found + [words for missed, words in rules if missed]
