@@ -7,16 +7,23 @@ import msgspec
 from accounts.keys import Caller
 from accounts.limits import LimitExceeded, Ticket, may_use
 from bridge.chat.errors import Forbidden, RateLimited
+from bridge.chat.request import ChatRequest
+from bridge.chat.tokens import estimate_messages
 from bridge.http.streaming import HttpConsumer
 
 MOST_TOLD = 300  # characters of a list of models
 LONGEST_TOLD = 100
 
 
-async def admit(consumer: HttpConsumer, caller: Caller) -> Ticket:
+async def admit(consumer: HttpConsumer, caller: Caller, request: ChatRequest | None = None) -> Ticket:
     """A place under the key's limits; release it when the turn has ended. Raise RateLimited."""
+    limits, prompt, longest = consumer.runtime.limits, 0, None
+    if caller.tpm and request is not None:  # else nobody asks how long it is
+        calibration = consumer.runtime.engine.calibration.input
+        prompt = calibration.apply(estimate_messages(request.messages, request.tools))
+        longest = request.max_tokens
     try:
-        return await consumer.runtime.limits.admit(caller, consumer.id)
+        return await limits.admit(caller, consumer.id, prompt, longest)
     except LimitExceeded as exc:
         raise RateLimited(
             f"The limit of this API key is reached: {exc.limit} of {exc.allowed}. Try again later.",

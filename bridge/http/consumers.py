@@ -81,7 +81,7 @@ class ChatConsumer(HttpConsumer):
 
     async def _within_limits(self) -> None:
         """The turn, if the key's limits allow it; its tokens count when it has ended."""
-        ticket = await admit(self, self.caller)
+        ticket = await admit(self, self.caller, self.request)
         try:
             await self.until_hang_up(self._turn())
         finally:

@@ -1,10 +1,12 @@
 import asyncio
+from contextlib import suppress
 
 import pytest
 
 from accounts.keys import Caller
 from accounts.limits import UNLIMITED, LimitExceeded, Limits, may_use, names
-from accounts.redis_link import RedisLink
+from accounts.redis_link import RedisLink, RedisUnavailable
+from tests.accounts.conftest import until
 
 
 def caller(**limits):
@@ -106,12 +108,13 @@ async def test_a_long_turn_keeps_its_place(link, monkeypatch):
 
 async def test_what_is_counted_leaves_redis_by_itself(link):
     ticket = await Limits(link).admit(caller(rpm=9, tpm=9, concurrency=9), "r1")
-    requests, tokens, turns = names(1)
+    requests, tokens, turns, reserved = names(1)
     assert 0 < await link.execute("TTL", requests) <= 60
     assert 0 < await link.execute("TTL", turns) <= 120
+    assert 0 < await link.execute("TTL", reserved) <= 120
     await ticket.release(5)
     assert 0 < await link.execute("TTL", tokens) <= 65
-    assert await link.execute("EXISTS", turns) == 0
+    assert await link.execute("EXISTS", turns, reserved) == 0
 
 
 async def test_a_refusal_says_what_the_limit_stands_at(limits):
@@ -121,6 +124,110 @@ async def test_a_refusal_says_what_the_limit_stands_at(limits):
             await ticket.release(tokens)
         assert (await refused(limits, who)).value == (tokens or 1)
         await ticket.release()
+
+
+async def test_requests_at_once_do_not_take_more_tokens_than_the_limit(limits):
+    who = caller(tpm=1000)
+    outcomes = await asyncio.gather(*(limits.admit(who, f"r{n}", 100, 100) for n in range(64)), return_exceptions=True)
+    admitted = [each for each in outcomes if not isinstance(each, LimitExceeded)]
+    assert len(admitted) == 5
+    assert {each.value for each in outcomes if isinstance(each, LimitExceeded)} == {1000}
+    for each in admitted:
+        await each.release(tokens=150)
+    assert await limits.admit(who, "next", 100, 100)
+
+
+async def test_what_an_answer_will_take_is_learnt_from_those_before_it(limits):
+    who = caller(tpm=1000)
+    for number in range(3):
+        await (await limits.admit(who, f"r{number}", 10)).release(tokens=20)
+    outcomes = await asyncio.gather(*(limits.admit(who, f"s{n}", 10) for n in range(99)), return_exceptions=True)
+    assert sum(not isinstance(each, LimitExceeded) for each in outcomes) == 47
+
+
+async def test_a_request_larger_than_the_limit_takes_all_of_it_alone(limits):
+    who = caller(tpm=100)
+    ticket = await limits.admit(who, "large", 5000)
+    assert (await refused(limits, who)).limit == "tpm"
+    await ticket.release(5000)
+    assert (await refused(limits, who)).retry_after > 50
+
+
+async def test_what_a_killed_process_has_reserved_is_free_again(link):
+    await Limits(link).admit(caller(tpm=100), "killed", 100)
+    assert (await refused(Limits(link), caller(tpm=100))).retry_after == 1
+    await link.execute("ZADD", names(1)[2], 1, "killed")  # its lease was not renewed
+    assert await Limits(link).admit(caller(tpm=100), "next", 100)
+    assert await link.execute("HKEYS", names(1)[3]) == [b"next"]
+
+
+async def test_a_lease_is_short(link):
+    await Limits(link).admit(caller(concurrency=1), "r")
+    seconds, micros = map(int, await link.execute("TIME"))
+    assert float(await link.execute("ZSCORE", names(1)[2], "r")) - seconds - micros / 1e6 <= 6
+
+
+async def test_what_lies_in_the_future_does_not_count(link):
+    """As after a clock that ran ahead was set right."""
+    who, hour = caller(rpm=1, tpm=100, concurrency=1), int((await link.execute("TIME"))[0]) + 3600
+    requests, tokens, turns, reserved = names(1)
+    await link.execute("ZADD", requests, hour, "old")
+    await link.execute("ZADD", turns, hour, "old")
+    await link.execute("HSET", tokens, hour, 100)
+    await link.execute("HSET", reserved, "old", 100)
+    assert await Limits(link).admit(who, "new", 100)
+
+
+@pytest.fixture
+async def doors(own_redis, monkeypatch):
+    """A Redis of its own, and the door of a process that uses it."""
+    monkeypatch.setattr("accounts.limits.RENEW", 0.02)
+    link, look = RedisLink(own_redis.url, retry_after=0.05), RedisLink(own_redis.url, timeout=5, retry_after=0.05)
+    yield own_redis, Limits(link), look
+    await link.close()
+    await look.close()
+
+
+async def holds(look, key, count, within=10):
+    """Wait until Redis is there and says that so many are in the key."""
+    async with asyncio.timeout(within):
+        while True:
+            with suppress(RedisUnavailable):
+                if await look.execute("ZCARD", key) == count:
+                    return
+            await asyncio.sleep(0.01)
+
+
+async def test_a_turn_that_ends_while_redis_is_silent_is_settled_later_and_once(doors):
+    redis, limits, look = doors
+    ticket = await limits.admit(caller(concurrency=1, tpm=1000), "r")
+    redis.freeze()
+    await ticket.release(tokens=77)
+    redis.thaw()
+    await holds(look, names(1)[2], 0)
+    await until(lambda: not limits.waits)
+    assert await look.execute("HVALS", names(1)[1]) == [b"77"]
+
+
+async def test_a_redis_that_lost_everything_hears_of_the_turns_that_run(doors):
+    _, limits, look = doors
+    await limits.admit(caller(concurrency=1), "r")
+    await look.execute("FLUSHALL")
+    await holds(look, names(1)[2], 1)
+    assert (await refused(limits, caller(concurrency=1))).limit == "concurrency"
+
+
+async def test_turns_count_across_the_moment_at_which_redis_goes_and_comes(doors):
+    redis, limits, look = doors
+    who = caller(concurrency=2)
+    first = await limits.admit(who, "with")
+    redis.kill()
+    await limits.admit(who, "without")
+    assert (await refused(limits, who)).limit == "concurrency"
+    redis.start()
+    await holds(look, names(1)[2], 2)
+    await first.release()
+    await holds(look, names(1)[2], 1)
 
 
 async def test_a_request_given_up_while_it_is_counted_leaves_no_place_taken(link):

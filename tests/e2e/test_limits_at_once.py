@@ -1,0 +1,38 @@
+"""Limits hold for requests that come at once, and let go of what a killed process held."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+from tests.e2e.installation import KEY, Gateway, limited_key, until
+from tests.e2e.speech import DIALECTS, OPENAI, Stream
+
+HOLD = '[[sim: text="slow answer" chunks=2 delay_ms=60000]] x'
+
+
+def test_many_requests_at_once_take_about_as_many_tokens_as_the_limit_says(gateway):
+    """Each takes about 330 of 2,000: an answer of 300, as the first one has shown."""
+    prompt, key = f'[[sim: text="{"word " * 300}" delay_ms=5]] x', limited_key("tokens")
+    dialects = list(DIALECTS)
+    assert gateway.ask(OPENAI, prompt, key=key).status == 200
+    with ThreadPoolExecutor(32) as pool:
+        asked = [pool.submit(gateway.ask, dialects[number % len(dialects)], prompt, key=key) for number in range(48)]
+        answers = [each.result() for each in asked]
+    refused = [each for each in answers if each.status != 200]
+    assert {each.status for each in refused} == {429}
+    assert all(int(each.headers["retry-after"]) >= 1 for each in refused)
+    gateway.ask(OPENAI, "[[sim: text=x]] x", key=KEY)
+    key_id = gateway.key_id("tokens")
+    spent = [row for row in gateway.rows().values() if row["api_key_id"] == key_id]
+    assert 1000 < sum(row["prompt_tokens"] + row["completion_tokens"] for row in spent) < 2800
+
+
+def test_a_killed_process_holds_no_place_of_its_keys(tmp_path, template):
+    with Gateway(tmp_path / "data", template, processes=1) as gateway, ExitStack() as streams:
+        for _ in range(2):
+            stream = streams.enter_context(Stream(gateway, OPENAI, HOLD, key=limited_key("two")))
+            stream.until(b"slow")
+        assert gateway.ask(OPENAI, "[[sim: text=x]] x", key=limited_key("two")).status == 429
+        gateway.processes[0].kill()
+        gateway.processes[0].wait()
+        gateway.processes.append(gateway.start(1))
+        until(lambda: gateway.ask(OPENAI, "[[sim: text=x]] x", key=limited_key("two")).status == 200, 30)
