@@ -8,6 +8,7 @@ import redis
 from django.db import transaction
 
 from accounts.apps import accounts_config
+from accounts.redis_client import connect
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ def announce() -> None:
 def _publish() -> None:
     url = accounts_config().redis_url
     try:
-        with redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
+        with connect(url) as client:
             client.publish(CHANNEL, b"changed")
     except redis.RedisError as exc:
         # The rings miss the server too, and trust what they have read for a second at most.

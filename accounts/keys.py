@@ -17,6 +17,7 @@ from django.db import DatabaseError
 from accounts.announce import CHANNEL
 from accounts.key_reader import Caller, KeyReader, KeyRecord, known_keys, unknown_keys
 from accounts.minting import is_mistyped
+from accounts.redis_client import connect_async
 from accounts.redis_link import RedisLink
 
 __all__ = ["Caller", "KeyRecord", "KeyRing", "Standing", "TooManyUnknown"]
@@ -211,7 +212,7 @@ class KeyRing:
 
     async def _follow(self) -> None:
         async with (
-            redis.asyncio.Redis.from_url(self._url, socket_timeout=SILENCE, socket_connect_timeout=SILENCE) as client,
+            connect_async(self._url, SILENCE) as client,
             client.pubsub() as subscription,
         ):
             await subscription.subscribe(CHANNEL)

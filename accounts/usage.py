@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +24,9 @@ log = logging.getLogger(__name__)
 STREAM = "lgw:usage"
 BATCH = 500
 MOST = 2**31 - 1  # what the database's integers hold
+UNSURE_SEC = 5.0
+"""How long a row that Redis took may be in its memory only: it puts a write off for 2 s while the disk is busy."""
+MOST_TAKEN = 20_000
 NO_USE = ("revoked", "expired")  # of a key that opens nothing
 WIDTHS = {field.name: getattr(field, "max_length", None) for field in Usage._meta.get_fields()}
 
@@ -65,11 +70,18 @@ _decode = msgspec.json.Decoder(UsageRow).decode
 
 
 class Ledger:
-    """Takes the rows of one process. When `write` has returned, a kill -9 of the process loses nothing."""
+    """
+    Takes the rows of one process. When `write` has returned, a kill -9 of the process loses nothing.
+
+    Nor does one of Redis: it answers before what it was told is in its file, so rows that it took last are put into
+    the spool when it is lost. Those that it has kept after all are known by their request ids.
+    """
 
     def __init__(self, link: RedisLink, spool: Path) -> None:
         self._link = link
         self._spool = spool
+        self._taken: deque[tuple[float, bytes]] = deque(maxlen=MOST_TAKEN)
+        link.on_loss = self._redis_lost
 
     async def write(self, row: UsageRow) -> None:
         """Put the row where `flush` finds it. Never raises."""
@@ -81,6 +93,17 @@ class Ledger:
             raise
         except (RedisUnavailable, redis.ResponseError):
             append(self._spool, [line])
+        else:
+            now, taken = time.monotonic(), self._taken
+            taken.append((now, line))
+            while taken[0][0] < now - UNSURE_SEC:
+                taken.popleft()
+
+    def _redis_lost(self) -> None:
+        since = time.monotonic() - UNSURE_SEC
+        if unsure := [line for at, line in self._taken if at >= since]:
+            append(self._spool, unsure)
+        self._taken.clear()
 
     async def backlog(self) -> int:
         """Rows that wait for `flush`."""

@@ -8,6 +8,7 @@ import redis
 from django.db import transaction
 
 from accounts.apps import accounts_config
+from accounts.redis_client import connect
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ def announce() -> None:
 def _count() -> None:
     url = accounts_config().redis_url
     try:
-        with redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
+        with connect(url) as client:
             client.incr(KEY)
     except redis.RedisError as exc:
         # They read them again after MODELS_REFRESH_SEC anyhow.

@@ -18,10 +18,11 @@ class Schedule(NamedTuple):
 
 
 SCHEDULES = (
-    Schedule("File usage rows", "accounts.flush_usage", 2, 10, "Moves usage rows from Redis into the database."),
     Schedule("Check instances", "bridge.check_instances", 10, 20, "Reads the heartbeats of the Lingma instances."),
     Schedule("Clean sessions", "sessions_store.clean", 300, 600, "Takes out sessions whose time is over."),
 )
+
+OUTDATED = "File usage rows"  # the worker does it by a clock of its own
 
 
 def install(using: str = "default", **_: Any) -> None:
@@ -30,6 +31,7 @@ def install(using: str = "default", **_: Any) -> None:
 
     if PeriodicTask._meta.db_table not in connections[using].introspection.table_names():
         return  # another app was migrated alone, before there is a schedule
+    PeriodicTask.objects.filter(name=OUTDATED).delete()
     for each in SCHEDULES:
         if PeriodicTask.objects.filter(name=each.name).exists():
             continue

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import redis
 from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
+from accounts.redis_client import connect
 from bridge import heartbeats
 
 
 @shared_task(name="bridge.check_instances")
 def check_instances() -> None:
     """Bring the instances in the database up to date. Raise redis.RedisError."""
-    with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1) as client:
+    with connect(settings.REDIS_URL) as client:
         found = heartbeats.heartbeats(client)
     heartbeats.record(found, timezone.now())

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import redis
 
+from accounts.redis_client import connect
 from bridge.heartbeats import heartbeats
 from bridge.models import ModelAlias, PromptTemplate
 from bridge.route_table import read_rules
@@ -34,7 +35,7 @@ class Trial(NamedTuple):
 def offered_names(redis_url: str) -> dict[str, str]:
     """The names of the models that accounts offer now, as the heartbeats tell them; none while Redis is away."""
     try:
-        with redis.Redis.from_url(redis_url, socket_timeout=1, socket_connect_timeout=1) as client:
+        with connect(redis_url) as client:
             return {name: key for facts in heartbeats(client) for name, key in facts.model_names.items()}
     except redis.RedisError:
         return {}

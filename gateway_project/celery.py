@@ -5,14 +5,55 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from celery import Celery
+from celery import Celery, bootsteps
+from celery.app.amqp import AMQP
 from celery.signals import setup_logging, worker_ready
+from django.conf import settings
+from kombu import Connection
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 
-app = Celery("gateway_project")
+RETRY_SEC = 1.0
+
+
+class BrokerConnection(Connection):
+    """One that is tried again each second for as long as Redis is away, not after pauses that grow to 30 s."""
+
+    def _ensure_connection(self, *args: Any, **options: Any) -> Any:
+        pauses = {"interval_start": RETRY_SEC, "interval_step": 0, "interval_max": RETRY_SEC}
+        return super()._ensure_connection(*args, **pauses | options)
+
+
+class Broker(AMQP):
+    """Celery's own, but for the connection."""
+
+    Connection = BrokerConnection
+
+
+class UsageFlush(bootsteps.StartStopStep):
+    """Usage is filed by a clock of the worker's own: through a Redis that is full, no task comes to it."""
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._flusher: Any = None
+
+    def start(self, parent: Any) -> None:
+        """Before the worker looks for its broker."""
+        from accounts.flusher import Flusher  # it needs the models, which are not ready when this module is read
+
+        self._flusher = Flusher(settings.REDIS_URL, settings.SPOOL_DIR)
+        self._flusher.start()
+
+    def stop(self, parent: Any) -> None:
+        """With what waits now filed."""
+        if self._flusher is not None:
+            self._flusher.stop()
+
+
+app = Celery("gateway_project", amqp=Broker)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+app.steps["worker"].add(UsageFlush)
 
 
 @setup_logging.connect

@@ -12,10 +12,12 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from accounts import redis_url
 from accounts.minting import is_mistyped
 from bridge.lingma.firewall import Approval
 
@@ -95,8 +97,16 @@ def _approval(value: str) -> str:
 
 Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 Keys = Annotated[list[str], NoDecode, BeforeValidator(_split), AfterValidator(_keys)]
+
+
+def _redis(value: str) -> str:
+    if value:
+        redis_url.read(value)
+    return value
+
+
 DatabaseUrl = Annotated[str, AfterValidator(_url("postgres", "postgresql", "sqlite"))]
-RedisUrl = Annotated[str, AfterValidator(_url("redis", "rediss", "unix"))]
+RedisUrl = Annotated[str, AfterValidator(_url("redis", "rediss", "unix")), AfterValidator(_redis)]
 Origins = Annotated[list[str], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 Sha256 = Annotated[str, AfterValidator(_sha256)]
 Attachment = Annotated[str, AfterValidator(_attachment)]
@@ -227,13 +237,12 @@ class Environment(BaseSettings):
     @property
     def redis_or_embedded_url(self) -> str:
         """The Redis to talk to: the configured one, else the embedded server's socket."""
-        return self.redis_url or f"unix://{self.data_dir.resolve() / 'redis.sock'}"
+        return self.redis_url or f"unix://{quote(str(self.data_dir.resolve() / 'redis.sock'))}"
 
     @property
     def celery_broker_url(self) -> str:
         """The same server, spelled as kombu wants it."""
-        url = self.redis_or_embedded_url
-        return f"redis+socket://{url.removeprefix('unix://')}" if url.startswith("unix://") else url
+        return redis_url.broker_url(self.redis_or_embedded_url)
 
 
 @cache

@@ -126,7 +126,15 @@ LOGGING = {"level": ENV.log_level, "format": ENV.log_format}
 CELERY_BROKER_URL = ENV.celery_broker_url
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A task that outlives its time limit must not be handed to a second worker before it.
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 600, "global_keyprefix": "lgw:celery:"}
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # however long Redis is away
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 600,
+    "global_keyprefix": "lgw:celery:",
+    "socket_connect_timeout": 2,
+    "socket_timeout": 4,  # longer than the second that a worker lets Redis wait for a task
+    "health_check_interval": 2,  # a connection that is silent for 5 s is made anew
+    "retry_on_timeout": False,
+}
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # The shortest schedule is 2 s; beat looks for changed ones this often.
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5

@@ -16,11 +16,6 @@ State = Literal["idle", "in_use"]
 _decode = msgspec.json.Decoder(StoredEntry).decode
 
 
-def connect(url: str) -> redis.Redis:
-    """A client that gives up after a second, so that a dead Redis costs a page little."""
-    return redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry_on_timeout=False)
-
-
 def entries(client: redis.Redis, *, now: float, limit: int) -> list[tuple[StoredEntry, State]]:
     """The newest `limit` idle entries, and those that a running turn has taken."""
     newest: Any = client.zrevrange(scripts.INDEX, 0, limit - 1)

@@ -9,6 +9,7 @@ import redis
 from celery import shared_task
 from django.conf import settings
 
+from accounts.redis_client import connect
 from sessions_store import operators
 from sessions_store.models import Entry
 
@@ -16,7 +17,7 @@ from sessions_store.models import Entry
 @shared_task(name="sessions_store.clean")
 def clean() -> int:
     """Take out what expired, from the index in Redis and from the mirror; how many left the index."""
-    with operators.connect(settings.REDIS_URL) as client:
+    with connect(settings.REDIS_URL) as client:
         gone = operators.clean(client, now=time.time(), ttl=settings.SESSIONS_STORE_TTL)
         _mirror(client)
     return gone
@@ -24,14 +25,14 @@ def clean() -> int:
 
 def refresh() -> None:
     """Bring the mirror up to date. Raise redis.RedisError."""
-    with operators.connect(settings.REDIS_URL) as client:
+    with connect(settings.REDIS_URL) as client:
         _mirror(client)
 
 
 def forget(entries: Iterable[Entry]) -> int:
     """Give up these sessions, at once and in every process; how many were still there. Raise redis.RedisError."""
     sessions = [entry.session_id for entry in entries]
-    with operators.connect(settings.REDIS_URL) as client:
+    with connect(settings.REDIS_URL) as client:
         forgotten = operators.forget(client, sessions, ttl=settings.SESSIONS_STORE_TTL)
     Entry.objects.filter(pk__in=sessions).delete()
     return forgotten

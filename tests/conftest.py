@@ -6,6 +6,7 @@ import hypothesis
 import pytest
 from django.conf import settings
 
+from accounts import degraded
 from gateway_project.logging import Writer
 from tests.environment import DATA_DIR, start_redis
 
@@ -27,6 +28,13 @@ def no_log_between_the_dots():
     for handler in [handler for handler in root.handlers if isinstance(handler, Writer)]:
         root.removeHandler(handler)
         handler.close()
+
+
+@pytest.fixture(autouse=True)
+def well():
+    """A trouble that one test has met is not the next one's."""
+    yield
+    degraded._active.clear()
 
 
 @pytest.fixture(scope="session")

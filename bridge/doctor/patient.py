@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
+from accounts.redis_client import connect
 from bridge.pool.policy import InstanceFacts
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Patient:
 
 def patient(env: Environment, data_dir: Path, redis_url: str, now: float) -> Patient:
     """Prepare an examination. The client is the caller's to close."""
-    client = redis.Redis.from_url(redis_url, socket_timeout=WAIT_SEC, socket_connect_timeout=WAIT_SEC)
+    client = connect(redis_url, WAIT_SEC)
     return Patient(env, data_dir, client, now, started_at=_started_at(data_dir))
 
 

@@ -48,7 +48,7 @@ def web(env: Environment, data_dir: Path, listener: int) -> list[Program]:
 
 
 def background(env: Environment, data_dir: Path) -> list[Program]:
-    """Celery's worker and scheduler. Two threads: a long clean-up must not hold up the usage flush."""
+    """Celery's worker and scheduler. Two threads: a long clean-up must not hold up the look at the instances."""
     shared = {**shared_environment(env, data_dir), "PYTHONWARNINGS": "ignore:You're running the worker with superuser"}
     level = f"--loglevel={env.log_level}"
     worker = ("worker", "--pool=threads", "--concurrency=2", "--without-mingle", "--without-gossip", level)

@@ -12,13 +12,14 @@ from tests.environment import start_redis
 class OwnRedis:
     """A server a test may kill, freeze and start again."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, *options):
         self.directory = directory
+        self.options = options
         self.url = f"unix://{directory / 'redis.sock'}"
         self.start()
 
     def start(self):
-        self.process = start_redis(self.directory)
+        self.process = start_redis(self.directory, *self.options)
 
     def kill(self):
         self.process.kill()

@@ -3,8 +3,10 @@ import asyncio
 import pytest
 import redis
 
+from accounts import degraded, redis_pipe
 from accounts.redis_link import RedisLink, RedisUnavailable, Script
-from tests.accounts.conftest import until
+from tests.accounts.conftest import OwnRedis, until
+from tests.doors import Door
 
 ADD = Script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
 
@@ -81,15 +83,6 @@ async def test_a_frozen_server_costs_one_wait_and_then_nothing(own_redis):
     await link.close()
 
 
-async def test_a_server_that_takes_no_writes_counts_as_unavailable(own_redis):
-    link = RedisLink(own_redis.url)
-    await link.execute("CONFIG", "SET", "maxmemory", 1)
-    with pytest.raises(RedisUnavailable):
-        await link.execute("SET", "name", "value")
-    assert await link.execute("PING") == b"PONG"
-    await link.close()
-
-
 async def test_an_idle_connection_the_server_closes_is_replaced(link, redis_server):
     first = await link.execute("CLIENT", "ID")
     with redis.Redis.from_url(redis_server) as other:
@@ -117,3 +110,108 @@ async def test_the_database_and_password_of_the_url_are_used(own_redis):
     with pytest.raises(RedisUnavailable):
         await refused.execute("PING")
     await refused.close()
+
+
+def full(own_redis, most=1):
+    with redis.Redis.from_url(own_redis.url) as admin:
+        admin.config_set("maxmemory", most)
+
+
+async def test_a_full_server_still_reads_and_counts_as_unavailable_until_it_takes_writes(own_redis, caplog):
+    link = RedisLink(own_redis.url, timeout=5, retry_after=0.05)
+    await link.execute("SET", "name", "value")
+    full(own_redis)
+    for _ in range(50):
+        with pytest.raises(RedisUnavailable, match="OOM"):
+            await link.execute("SET", "name", "other")
+    assert not link.available
+    assert [facts.name for facts in degraded.active()] == ["redis"]
+    assert await link.execute("GET", "name") == b"value"
+    full(own_redis, 0)
+    await until(lambda: link.available)
+    assert degraded.active() == []
+    told_in, told_out = caplog.messages
+    assert told_in.startswith("degraded: redis (OOM")
+    assert told_out.startswith("well again: redis")
+    await link.close()
+
+
+async def test_a_server_that_is_full_from_the_start_is_read_from(own_redis):
+    full(own_redis)
+    link = RedisLink(own_redis.url, timeout=5, retry_after=0.05)
+    assert await link.execute("GET", "name") is None
+    assert not link.available
+    full(own_redis, 0)
+    await until(lambda: link.available)
+    await link.close()
+
+
+async def test_a_script_in_a_full_server_is_refused_like_a_command(own_redis):
+    link = RedisLink(own_redis.url, timeout=5)
+    await link.run(ADD, ["sum"], [2])
+    full(own_redis)
+    with pytest.raises(RedisUnavailable):
+        await link.run(ADD, ["sum"], [2])
+    assert not link.available
+    await link.close()
+
+
+async def test_a_server_that_becomes_a_replica_is_left_and_found_again(own_redis):
+    link = RedisLink(own_redis.url, timeout=5, retry_after=0.05)
+    await link.execute("SET", "name", "value")
+    with redis.Redis.from_url(own_redis.url) as admin:
+        admin.replicaof("127.0.0.1", "1")
+        with pytest.raises(RedisUnavailable, match="READONLY"):
+            await link.execute("SET", "name", "other")
+        await until(lambda: not link.available)
+        with pytest.raises(RedisUnavailable):
+            await link.execute("GET", "name")  # what a replica knows may be old
+        assert [facts.name for facts in degraded.active()] == ["redis"]
+        admin.replicaof("NO", "ONE")
+    await until(lambda: link.available)
+    assert degraded.active() == []
+    await link.close()
+
+
+async def test_a_node_of_a_cluster_is_never_available(tmp_path):
+    server = OwnRedis(tmp_path, "--cluster-enabled", "yes")
+    with redis.Redis.from_url(server.url) as admin:
+        admin.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        await until(lambda: admin.cluster("info")["cluster_state"] == "ok")
+    link = RedisLink(server.url, timeout=5, retry_after=0.05)
+    with pytest.raises(RedisUnavailable):
+        await link.execute("SET", "name", "value")
+    assert not link.available
+    assert "CROSSSLOT" in degraded.active()[0].why
+    await link.close()
+    server.kill()
+
+
+def test_what_a_script_meets_in_an_old_server_is_told_as_by_a_new_one():
+    said = "ERR Error running script (call to f_0): @user_script:2: @user_script: 2: -OOM command not allowed"
+    assert redis_pipe.OF_A_SCRIPT.match(said)[1] == "OOM command not allowed"
+
+
+async def test_a_connection_that_goes_silent_costs_one_wait(own_redis):
+    with Door(str(own_redis.directory / "redis.sock")) as door:
+        link = RedisLink(f"redis://127.0.0.1:{door.port}", timeout=0.5, retry_after=0.05)
+        await link.execute("PING")
+        door.silent = True
+        calls = await asyncio.gather(*(link.execute("PING") for _ in range(20)), return_exceptions=True)
+        assert {type(call) for call in calls} == {RedisUnavailable}
+        with pytest.raises(RedisUnavailable):
+            link.execute("PING")
+        door.silent = False
+        await until(lambda: link.available)
+        await link.close()
+
+
+async def test_an_idle_connection_that_is_closed_is_no_trouble(own_redis, caplog):
+    with Door(str(own_redis.directory / "redis.sock")) as door:
+        link = RedisLink(f"redis://127.0.0.1:{door.port}", timeout=5)
+        await link.execute("PING")
+        first = link._pipe
+        door.cut()
+        await until(lambda: link._pipe is not first and link.available)
+        assert caplog.messages == []
+        await link.close()

@@ -8,11 +8,14 @@ import pytest
 import redis
 from django.db import connection
 
+from accounts import degraded
+from accounts.flusher import Flusher
 from accounts.models import ApiKey, Usage
 from accounts.redis_link import RedisLink
-from accounts.spool import REJECTED, append, lines_of
+from accounts.spool import REJECTED, append, lines_of, waiting
 from accounts.tasks import flush_usage
 from accounts.usage import STREAM, Ledger, flush
+from tests.accounts.conftest import until
 from tests.accounts.rows import row
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -174,6 +177,71 @@ def test_a_frozen_redis_loses_no_row(own_redis, client, tmp_path):
     with redis.Redis.from_url(own_redis.url) as thawed:
         flush(thawed, tmp_path / "spool")
     assert len(filed()) == 50
+
+
+def test_a_row_that_a_killed_redis_had_only_answered_is_filed(own_redis, client, tmp_path):
+    async def run():
+        link = RedisLink(own_redis.url, timeout=5)
+        ledger = Ledger(link, tmp_path / "spool")
+        await asyncio.gather(*(ledger.write(row(f"r{n}")) for n in range(50)))
+        own_redis.kill()  # it keeps no file, as one whose disk is busy
+        await until(lambda: not link.available)
+        await link.close()
+
+    asyncio.run(run())
+    own_redis.start()
+    with redis.Redis.from_url(own_redis.url) as again:
+        assert flush(again, tmp_path / "spool") == 50
+    assert len(filed()) == 50
+
+
+def test_rows_are_kept_in_memory_for_some_seconds_only(monkeypatch, own_redis, tmp_path):
+    monkeypatch.setattr("accounts.usage.UNSURE_SEC", 0.0)
+
+    async def run():
+        link = RedisLink(own_redis.url, timeout=5)
+        ledger = Ledger(link, tmp_path / "spool")
+        for n in range(50):
+            await ledger.write(row(f"r{n}"))
+        own_redis.kill()
+        await until(lambda: not link.available)
+        await link.close()
+
+    asyncio.run(run())
+    assert waiting(tmp_path / "spool") <= 1
+
+
+def test_a_full_redis_is_emptied_and_takes_rows_again(own_redis, client, tmp_path):
+    spool = tmp_path / "spool"
+    write(own_redis.url, spool, *(row(f"r{n}") for n in range(2000)))
+    with redis.Redis.from_url(own_redis.url) as full:
+        full.config_set("maxmemory", full.info("memory")["used_memory"])
+        assert write(own_redis.url, spool, *(row(f"s{n}") for n in range(500))) >= 2000
+        assert waiting(spool) > 0
+        flusher = Flusher(own_redis.url, spool, every=0.01)
+        flusher.start()
+        try:
+            asyncio.run(until(lambda: full.xlen(STREAM) == 0 and waiting(spool) == 0, within=30))
+            write(own_redis.url, spool, row("t"))
+            assert waiting(spool) == 0
+        finally:
+            flusher.stop()
+    assert len(filed()) == 2501
+
+
+def test_a_flusher_goes_on_when_redis_comes_back_and_says_so_once(own_redis, client, caplog, tmp_path):
+    own_redis.kill()
+    write(own_redis.url, tmp_path / "spool", row("one"))
+    degraded.end("redis")
+    caplog.clear()
+    flusher = Flusher(own_redis.url, tmp_path / "spool", every=0.01)
+    flusher.start()
+    asyncio.run(until(lambda: degraded.active() and degraded.active()[0].times > 3))
+    assert filed() == {"one"}  # what waits in files needs no Redis
+    own_redis.start()
+    asyncio.run(until(lambda: not degraded.active()))
+    flusher.stop()
+    assert [message.partition(":")[0] for message in caplog.messages] == ["degraded", "well again"]
 
 
 @pytest.mark.parametrize("with_redis", [True, False])

@@ -115,7 +115,6 @@ def test_without_redis_nothing_is_declared_gone(beat, settings):
 def test_the_periodic_tasks_come_with_the_tables():
     found = {each.task: (each.interval.every, each.interval.period) for each in PeriodicTask.objects.all()}
     assert found == {
-        "accounts.flush_usage": (2, "seconds"),
         "bridge.check_instances": (10, "seconds"),
         "sessions_store.clean": (300, "seconds"),
     }
@@ -126,4 +125,4 @@ def test_migrating_again_leaves_what_an_operator_changed():
     PeriodicTask.objects.filter(task="sessions_store.clean").delete()
     call_command("migrate", verbosity=0)
     assert not PeriodicTask.objects.get(task="bridge.check_instances").enabled
-    assert PeriodicTask.objects.count() == 3
+    assert PeriodicTask.objects.count() == 2

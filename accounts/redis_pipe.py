@@ -1,0 +1,157 @@
+"""The connection of a RedisLink: at most one pipeline in flight, replies in order, a deadline for each."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from typing import Any, Final, Protocol, cast
+
+from hiredis import Reader
+from redis import ResponseError
+
+NOT_YET: Final = object()
+
+FULL: Final = ("OOM", "MISCONF", "NOREPLICAS", "BUSY ")
+"""It takes no writes now, but still reads."""
+ELSEWHERE: Final = (
+    "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK ", "CROSSSLOT", "TRYAGAIN", "NOAUTH", "WRONGPASS",
+)  # fmt: skip
+"""It is of no use now; another moment, or another server behind the same name, may be."""
+OF_A_SCRIPT: Final = re.compile(r"ERR Error running script .*?-([A-Z]{3,} .*)", re.DOTALL)
+"""How a server before 7.0 tells an error that a script met."""
+
+
+class RedisUnavailable(Exception):
+    """Redis cannot be reached, does not answer, or takes no commands now. Whether a command ran is unknown."""
+
+
+class Owner(Protocol):
+    """Whoever the connection belongs to."""
+
+    def lost(self, pipe: Pipe, why: str, *, dead: bool, open_commands: bool) -> None:
+        """It broke. `dead`: dialling at once would be of no use; `open_commands`: somebody waited for an answer."""
+
+    def refused(self, pipe: Pipe, why: str) -> None:
+        """The server takes no writes now."""
+
+
+class Pipe(asyncio.Protocol):
+    """The connection itself."""
+
+    def __init__(self, owner: Owner, timeout: float) -> None:
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._reader = Reader(replyError=ResponseError, notEnoughData=NOT_YET)
+        self._transport: asyncio.Transport | None = None
+        self._sent: deque[asyncio.Future[Any]] = deque()
+        self._packed: list[bytes] = []
+        self._awaited: list[asyncio.Future[Any]] = []
+        self._half = timeout / 2
+        self._ticking = False
+        self._silent_ticks = 0
+        self._broken = ""
+
+    def issue(self, packed: bytes) -> asyncio.Future[Any]:
+        """Send a command as soon as the loop comes round, or with the next pipeline when one is in flight."""
+        self.check()
+        reply = self._loop.create_future()
+        self._packed.append(packed)
+        self._awaited.append(reply)
+        if not self._sent and len(self._packed) == 1:
+            self._loop.call_soon(self._flush_if_idle)  # what else is issued in this turn of the loop goes along
+        return reply
+
+    def check(self) -> None:
+        """Raise RedisUnavailable when the connection broke."""
+        if self._broken:
+            raise RedisUnavailable(self._broken)
+
+    def issue_all(self, waiting: list[tuple[bytes, asyncio.Future[Any]]]) -> None:
+        """Send what was issued before there was a connection."""
+        self._packed += [packed for packed, _ in waiting]
+        self._awaited += [reply for _, reply in waiting]
+        if waiting:
+            self._flush()
+
+    def abort(self, why: str) -> None:
+        """Close the connection at once; every open command fails."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._break(why, dead=True)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Give each answer to whoever waits for it; then what came up meanwhile is sent."""
+        self._silent_ticks = 0
+        reader, sent = self._reader, self._sent
+        reader.feed(data)
+        while sent and (value := reader.gets()) is not NOT_YET:
+            reply = sent.popleft()
+            if reply.done():  # the caller was cancelled
+                continue
+            if isinstance(value, ResponseError):
+                reply.set_exception(self._judged(value))
+            else:
+                reply.set_result(value)
+        if self._packed and not sent:
+            self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop."""
+        self._break(f"connection lost: {exc or 'the server closed it'}", dead=False)
+
+    def _flush_if_idle(self) -> None:
+        if self._packed and not self._sent and not self._broken:
+            self._flush()
+
+    def _flush(self) -> None:
+        packed, self._packed = self._packed, []
+        self._sent.extend(self._awaited)
+        self._awaited.clear()
+        if self._transport is not None:
+            self._transport.write(packed[0] if len(packed) == 1 else b"".join(packed))
+        if not self._ticking:
+            self._ticking = True
+            self._silent_ticks = 0
+            self._loop.call_later(self._half, self._tick)
+
+    def _tick(self) -> None:
+        # Two silent half-times, so that a loop that was itself late gets a chance to read before it gives up.
+        if not self._sent or self._broken:
+            self._ticking = False
+            return
+        self._silent_ticks += 1
+        if self._silent_ticks >= 2:
+            self.abort(f"no answer within {self._half * 2:g} s")
+        else:
+            self._loop.call_later(self._half, self._tick)
+
+    def _break(self, why: str, *, dead: bool) -> None:
+        if self._broken:
+            return
+        self._broken = why
+        open_commands = bool(self._sent or self._awaited)
+        for reply in [*self._sent, *self._awaited]:
+            if not reply.done():
+                reply.set_exception(RedisUnavailable(why))
+        self._sent.clear()
+        self._awaited.clear()
+        self._packed.clear()
+        self._owner.lost(self, why, dead=dead, open_commands=open_commands)
+
+    def _judged(self, error: ResponseError) -> Exception:
+        """An error of the server rather than of the command concerns all commands."""
+        text = str(error)
+        if of_a_script := OF_A_SCRIPT.match(text):
+            text = of_a_script[1]
+        if text.startswith(FULL):
+            self._owner.refused(self, text)
+        elif text.startswith(ELSEWHERE):
+            self._loop.call_soon(self.abort, text)  # not in the middle of the replies
+        else:
+            return error
+        return RedisUnavailable(text)
