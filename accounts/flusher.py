@@ -9,7 +9,7 @@ from typing import Final
 from django.db import Error, connection
 from redis import RedisError
 
-from accounts import degraded, usage
+from accounts import degraded, disk, usage
 from accounts.redis_client import connect
 
 EVERY_SEC: Final = 2.0
@@ -56,11 +56,12 @@ class Flusher:
         except Error as exc:
             degraded.begin("database", str(exc))
         except OSError as exc:
-            degraded.begin("disk", str(exc))
+            disk.fails("flush", exc)
         except Exception as exc:  # noqa: BLE001 - an edge: whatever it is, the next flush is tried
             degraded.begin("flush", f"{type(exc).__name__}: {exc}")
         else:
-            for part in ("redis", "database", "disk", "flush"):
+            disk.works("flush")
+            for part in ("redis", "database", "flush"):
                 degraded.end(part)
         finally:
             connection.close()
