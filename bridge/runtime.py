@@ -67,7 +67,7 @@ class Runtime:
         self.ledger = Ledger(self.link, data_dir / "spool")
         self.refusals = Refusals(self.ledger)
         self.pool = Pool(_sources(env, data_dir), env.web_process, _pool_options(env), _instance_options(env))
-        self.bulk = RedisLink(env.redis_or_embedded_url, timeout=BULK_SEC)
+        self.bulk = RedisLink(env.redis_or_embedded_url, timeout=BULK_SEC, part="")
         self.responses = ResponseStore(self.link, self.bulk, ttl=env.responses_ttl_sec)
         self.engine = Engine(self.pool, self._sessions(), ImageDesk(_image_options(env)), _engine_options(env), _new_id)
         self.table = RouteTable(self.link, env.models_refresh_sec, self._take_rules)
