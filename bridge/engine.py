@@ -27,6 +27,8 @@ from sessions_store.store import SessionStore
 
 logger = logging.getLogger(__name__)
 
+MOST_TRIES = 3  # of a turn that is lost before anything of its reply was told
+
 
 class EngineOptions(msgspec.Struct, frozen=True):
     """What the engine decides by."""
@@ -96,6 +98,9 @@ class _Run:
         self._teller = Teller(emit, stream=request.stream)
         self._task = Task(request, plan, self._conversation, record, self._teller, self._watch)
         self._excluded: set[str] = set()
+        self._served_ms = 0  # by attempts that were lost
+        self._until = self._watch.began + engine.pool.options.queue_timeout
+        """How long it may wait for a place, as the time of the loop."""
 
     async def run(self) -> None:
         """See Engine.run."""
@@ -105,7 +110,7 @@ class _Run:
             await self._attempts()
         except GatewayError as exc:
             self._record.failed(exc)
-            if not self._teller.begun:
+            if not self._teller.open:
                 raise
             await self._emit([Failed(exc)])
             exc.__traceback__ = None  # its frames hold the turn, which holds the error
@@ -113,7 +118,7 @@ class _Run:
             logger.exception("a turn broke")
             error = InternalError("The gateway failed; its log says why.")
             self._record.failed(error)
-            if not self._teller.begun:
+            if not self._teller.open:
                 raise error from exc
             await self._emit([Failed(error)])
         finally:
@@ -127,22 +132,29 @@ class _Run:
     # -- an answer ------------------------------------------------------------------------------------------------
 
     async def _attempts(self) -> None:
-        """Ask; when the instance or the reused session is lost before the first byte, ask once more."""
-        for last_try in (False, True):
+        """Ask; what is lost before anything of the reply was told is asked again, of whoever is there first."""
+        for tried in range(1, MOST_TRIES + 1):
             lease = self._engine.pool.lease(*self._wishes()) or await self._wait_in_line()
             try:
                 self._note(lease)
-                await Answer(self._task, self._engine.services, lease, last_try=last_try).run()
+                await Answer(self._task, self._engine.services, lease, last_try=tried == MOST_TRIES).run()
             except GatewayError as exc:
-                if last_try or self._teller.begun or not self._may_retry(exc):
+                if tried == MOST_TRIES or self._teller.begun or not self._may_retry(exc):
                     raise
-                metrics.RETRIES.inc()
-                self._excluded.add(lease.instance.name)
-                self._later(self._conversation.rebuild())
+                self._lost(lease)
             else:
                 return
             finally:
                 lease.release()
+
+    def _lost(self, lease: Lease) -> None:
+        """The attempt has come to nothing; the time it took was no waiting."""
+        metrics.RETRIES.inc()
+        self._excluded.add(lease.instance.name)
+        self._later(self._conversation.rebuild())
+        served = self._watch.ms() - self._served_ms - self._record.queue_ms
+        self._served_ms += served
+        self._until += served / 1000
 
     def _note(self, lease: Lease) -> None:
         """Who answers, and with what; a session that another instance holds is given up."""
@@ -151,7 +163,7 @@ class _Run:
             self._later(conversation.rebuild())
         record.instance = instance.name
         record.lingma_model = instance.model_key(self._route.lingma_model) or self._engine.options.default_model
-        record.queue_ms = self._watch.ms()
+        record.queue_ms = self._watch.ms() - self._served_ms
         record.first_token_ms = None
 
     def _may_retry(self, error: GatewayError) -> bool:
@@ -162,8 +174,8 @@ class _Run:
 
     # -- a place on an instance -----------------------------------------------------------------------------------
 
-    def _wishes(self) -> tuple[Affinity | None, set[str], Owner]:
-        return self._conversation.affinity, self._excluded, self._owner
+    def _wishes(self) -> tuple[Affinity | None, set[str], Owner, float]:
+        return self._conversation.affinity, self._excluded, self._owner, self._until
 
     async def _wait_in_line(self) -> Lease:
         waiter = self._engine.pool.queue(*self._wishes())
@@ -177,11 +189,10 @@ class _Run:
             raise
 
     async def _is_served(self, waiter: Waiter) -> bool:
-        """Wait a while; False when it is time for a sign of life. Raise Overloaded after the queue time-out."""
-        deadline = self._watch.began + self._engine.pool.options.queue_timeout
-        pause = min(deadline - self._loop.time(), self._engine.options.keepalive_sec)
+        """Wait a while; False when it is time for a sign of life. Raise GatewayError after the queue time-out."""
+        pause = min(self._until - self._loop.time(), self._engine.options.keepalive_sec)
         await asyncio.wait({waiter.lease}, timeout=max(0.0, pause))
         # Timers may be a millisecond early.
-        if not waiter.lease.done() and self._loop.time() >= deadline - 0.01:
-            raise self._engine.pool.overloaded("No place became free in time")
+        if not waiter.lease.done() and self._loop.time() >= self._until - 0.01:
+            raise self._engine.pool.timed_out()
         return waiter.lease.done()

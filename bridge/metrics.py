@@ -88,7 +88,7 @@ TOOL_CALLS = Counter(
     "unjudged are those whose schema takes too long to judge by; reply_* are replies that must be JSON.",
     ("outcome", "model", "client"),
 )
-RETRIES = Counter("lingma_gateway_retries_total", "Turns run again on another instance before their first byte.")
+RETRIES = Counter("lingma_gateway_retries_total", "Turns asked again because they were lost before anything was told.")
 SLOW_CLIENTS = Counter("lingma_gateway_slow_clients_total", "Streams cut because the client read too slowly.")
 
 IN_FLIGHT = Gauge("lingma_gateway_in_flight", "Turns that hold an instance.", multiprocess_mode="livesum")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from bridge.chat.events import ChatEvent, TextDelta
+from bridge.chat.events import ChatEvent, KeepAlive, Started, TextDelta
 
 Batch = list[ChatEvent]
 Emit = Callable[[Batch], Awaitable[None]]
+
+EMPTY = (Started, KeepAlive)
+"""They commit to nothing: another attempt may still take over."""
 
 
 class Stopwatch:
@@ -28,7 +31,10 @@ class Teller:
 
     def __init__(self, emit: Emit, *, stream: bool) -> None:
         self.begun = False
-        """Something has been told: from here on nothing can be taken back."""
+        """Something of the reply has been told: from here on nothing can be taken back."""
+        self.open = False
+        """The client has heard something, if only a sign of life: from here on errors are told as events."""
+        self._started = False
         self._emit = emit
         self._stream = stream
         self._whole: Batch = []
@@ -42,10 +48,23 @@ class Teller:
         """The same, without a coroutine of its own; None when there is nothing to wait for."""
         if not self._stream:
             self._whole += batch
-        elif batch:
-            self.begun = True
-            return self._emit(batch)
-        return None
+            return None
+        if not self.begun:
+            batch = self._opening(batch)
+        return self._emit(batch) if batch else None
+
+    def _opening(self, batch: Batch) -> Batch:
+        """What is told while nothing of the reply has been: of several attempts only the first opens the stream."""
+        if batch and type(batch[0]) is Started:
+            if self._started:
+                batch = batch[1:]
+            self._started = True
+        for event in batch:
+            self.open = True
+            if type(event) not in EMPTY:
+                self.begun = True
+                break
+        return batch
 
     def take_back(self) -> None:
         """Text of a reply that is told whole is void; what was streamed cannot be taken back."""
@@ -53,8 +72,8 @@ class Teller:
 
     def end(self, batch: Batch) -> Awaitable[None]:
         """Tell what is left, with the ending."""
-        self.begun = True
-        return self._emit([*self._whole, *batch])
+        batch = [*self._whole, *batch]
+        return self._emit(batch if self.begun else self._opening(batch))
 
     def forget(self) -> None:
         """The attempt is lost: what was kept of it is not told."""

@@ -185,7 +185,9 @@ class Environment(BaseSettings):
     models_refresh_sec: float = Field(300, gt=0, description="How often the account's model list is read again.")
 
     max_in_flight: int = Field(0, ge=0, description="Turns at once per process. 0: 8 per instance.")
-    queue_timeout_sec: float = Field(30, ge=0, description="How long a turn may wait for an instance.")
+    queue_timeout_sec: float = Field(
+        30, ge=0, description="How long a turn may wait for a place, or for an instance that comes back."
+    )
     max_queue: int = Field(256, ge=0, description="Turns that may wait; one key alone may fill half of it.")
     keepalive_sec: float = Field(10, gt=0, description="Silence after which a stream gets a sign of life.")
     stream_buffer_bytes: int = Field(

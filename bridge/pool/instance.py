@@ -123,7 +123,9 @@ class Instance:
     @property
     def candidate(self) -> Candidate:
         """For the policy."""
-        return Candidate(self.name, self.generation, self.state == "ready", self.in_flight, self._options.limit)
+        # A connection is lost a moment before the state says so.
+        ready = self.state == "ready" and self._connection is not None and not self._connection.lost.done()
+        return Candidate(self.name, self.generation, ready, self.in_flight, self._options.limit)
 
     @property
     def affinity(self) -> Affinity:
@@ -142,6 +144,8 @@ class Instance:
                 return True
             case "backoff":
                 return self._back_at - time.monotonic() < seconds
+            case "stopped":
+                return not self._stopping  # it has not begun yet
             case _:
                 return False
 

@@ -66,9 +66,13 @@ class Lines(Generic[W]):
         if not line:
             del self._lines[key]
 
+    def everybody(self) -> list[W]:
+        """Who waits, the longest waiting of each line first."""
+        return [waiter for line in self._lines.values() for waiter in line]
+
     def clear(self) -> list[W]:
-        """Everybody leaves; who that was, the longest waiting of each line first."""
-        everybody = [waiter for line in self._lines.values() for waiter in line]
+        """Everybody leaves; who that was."""
+        everybody = self.everybody()
         self._lines.clear()
         self.count = 0
         return everybody

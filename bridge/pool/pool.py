@@ -49,11 +49,14 @@ class Lease:
 class Waiter:
     """A turn in the queue. `lease` is a Future of its Lease; `leave()` when nobody wants it any more."""
 
-    def __init__(self, pool: Pool, owner: Owner, affinity: Affinity | None, excluded: Collection[str]) -> None:
+    def __init__(
+        self, pool: Pool, owner: Owner, affinity: Affinity | None, excluded: Collection[str], until: float
+    ) -> None:
         self.lease: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self.owner = owner
         self.affinity = affinity
         self.excluded = excluded
+        self.until = until
         self._pool = pool
 
     def leave(self) -> None:
@@ -82,6 +85,7 @@ class Pool:
         self.shares = Shares()
         self._waiters: Lines[Waiter] = Lines(self.shares)
         self._last = -1
+        self._closed = ""
         self._turn_sec = 5.0  # a moving average, for Retry-After
         self._runs: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
@@ -124,7 +128,8 @@ class Pool:
             await asyncio.wait(self._runs)
 
     def end_turns(self, why: str) -> None:
-        """Fail every running turn, and every one that waits."""
+        """Fail every running turn, and every one that waits. None begins any more, not even once more."""
+        self._closed = why
         for instance in self.instances:
             instance.end_turns(why)
         for waiter in self._waiters.clear():
@@ -133,24 +138,41 @@ class Pool:
     # -- turns --------------------------------------------------------------------------------------------------
 
     def lease(
-        self, affinity: Affinity | None = None, excluded: Collection[str] = (), owner: Owner = NOBODY
+        self,
+        affinity: Affinity | None = None,
+        excluded: Collection[str] = (),
+        owner: Owner = NOBODY,
+        until: float | None = None,
     ) -> Lease | None:
-        """A place now, or None when there is none or others wait already. Raise Unavailable."""
+        """A place now, or None when there is none yet or others wait already.
+
+        Raise Unavailable when no instance can have one by `until`, a time of the loop.
+        """
         lease = None if self._waiters.count else self._take(affinity, excluded, owner)
-        if lease is None:
-            self._require_ready()
+        if lease is None and not self._is_hopeful(self._until(until)):
+            raise self._unavailable()
         return lease
 
-    def queue(self, affinity: Affinity | None = None, excluded: Collection[str] = (), owner: Owner = NOBODY) -> Waiter:
+    def queue(
+        self,
+        affinity: Affinity | None = None,
+        excluded: Collection[str] = (),
+        owner: Owner = NOBODY,
+        until: float | None = None,
+    ) -> Waiter:
         """Wait in line. Raise Overloaded when the queue is full, or this key's share of it."""
         of_key, waiting, most = self._waiters.of(owner.key), self._waiters.count, self.options.max_queue
         if waiting >= most:
             raise self.overloaded("The queue is full", most, waiting)
         if not policy.may_wait(of_key, waiting, most):
             raise self.overloaded("This API key's share of the queue is full", most - waiting, of_key)
-        waiter = Waiter(self, owner, affinity, excluded)
+        waiter = Waiter(self, owner, affinity, excluded, self._until(until))
         self._waiters.add(waiter)
         return waiter
+
+    def timed_out(self) -> GatewayError:
+        """The refusal of a turn that has waited as long as it may."""
+        return self.overloaded("No place became free in time") if self.ready else self._unavailable()
 
     def overloaded(self, what: str, allowed: int | None = None, value: int | None = None) -> Overloaded:
         """The refusal of a turn for lack of a place."""
@@ -176,7 +198,7 @@ class Pool:
         self._waiters.remove(waiter)
 
     def _take(self, affinity: Affinity | None, excluded: Collection[str], owner: Owner) -> Lease | None:
-        if self.in_flight >= self.options.max_in_flight:
+        if self.in_flight >= self.options.max_in_flight or self._closed:
             return None
         candidates = [instance.candidate for instance in self.instances]
         index = policy.choose(candidates, affinity, excluded, self._last)
@@ -204,17 +226,32 @@ class Pool:
         if self.ready:
             self._serve_waiters()
             return
-        for waiter in self._waiters.clear():
-            waiter.lease.set_exception(self._unavailable())
+        for waiter in self._waiters.everybody():
+            if not self._is_hopeful(waiter.until):
+                self._waiters.remove(waiter)
+                waiter.lease.set_exception(self._unavailable())
 
-    def _require_ready(self) -> None:
-        if not self.ready:
-            raise self._unavailable()
+    def _until(self, until: float | None) -> float:
+        return self._loop.time() + self.options.queue_timeout if until is None else until
+
+    def _is_hopeful(self, until: float) -> bool:
+        """Whether a turn may get a place by then, as far as the instances know."""
+        if self._closed:
+            return False
+        seconds = until - self._loop.time()
+        return any(instance.back_within(seconds) for instance in self.instances)
 
     def _unavailable(self) -> Unavailable:
+        if self._closed:
+            return Unavailable(self._closed)
         error = unavailable(self.facts())
-        error.retry_after = self._retry_after()
+        error.retry_after = max(self._retry_after(), self._back_in())
         return error
+
+    def _back_in(self) -> int:
+        """Whole seconds after which an instance may be back, as far as any of them knows."""
+        hopes = (seconds for seconds in range(1, 31) if any(each.back_within(seconds) for each in self.instances))
+        return next(hopes, 1)
 
     def _retry_after(self) -> int:
         return policy.retry_after(

@@ -33,6 +33,16 @@ async def hanging_up(peer, _params):
     peer.socket.transport.abort()
 
 
+def once(first, then):
+    """A service that does one thing at its first turn, and another at all that follow."""
+    acts = [first]
+
+    async def on_ask(peer, params):
+        await (acts.pop() if acts else then)(peer, params)
+
+    return on_ask
+
+
 class Reading:
     """One turn as its client reads it, from the moment this is made. `record` is complete when it has ended."""
 

@@ -14,7 +14,7 @@ from bridge.engine import Engine, EngineOptions
 from bridge.images.desk import ImageDesk, ImageOptions
 from bridge.plan import PlanOptions
 from bridge.record import TurnRecord
-from tests.bridge.chats import Reading, chat, hanging_up, replying, request, say
+from tests.bridge.chats import Reading, chat, hanging_up, once, replying, request, say
 from tests.bridge.lingma.service import finish
 
 
@@ -153,18 +153,68 @@ async def test_an_instance_that_is_lost_after_the_first_byte_is_told(new_service
     assert other.asks() == []
 
 
-async def test_a_turn_is_tried_twice_and_no_more(new_service, new_engine):
-    services = [await new_service(hanging_up) for _ in range(3)]
+async def test_a_turn_is_tried_three_times_and_no_more(new_service, new_engine):
+    services = [await new_service(hanging_up) for _ in range(4)]
     with pytest.raises(errors.ConnectionLost):
         await chat(await new_engine(*services), request("Hi"))
-    assert sum(len(service.asks()) for service in services) == 2
+    assert sum(len(service.asks()) for service in services) == 3
 
 
-async def test_a_lost_instance_that_is_the_only_one_is_an_error(new_service, new_engine):
-    engine = await new_engine(await new_service(hanging_up))
-    with pytest.raises((errors.ConnectionLost, errors.Unavailable)):
-        await chat(engine, request("Hi"))
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_only_instance_is_asked_again_when_it_is_back(new_service, new_engine, stream):
+    service = await new_service(once(hanging_up, replying("Hello")))
+    engine = await new_engine(service)
+    done = await chat(engine, request("Hi", stream=stream))
+    assert [type(event) for event in done.events] == [Started, TextDelta, Finished]
+    assert (done.text, done.record.status, len(service.asks())) == ("Hello", "ok", 2)
+    assert done.record.queue_ms <= done.record.first_token_ms <= done.record.total_ms
     assert engine.pool.in_flight == 0
+
+
+async def test_a_sign_of_life_commits_to_nothing(new_service, new_engine):
+    lost = await new_service()
+    reading = Reading(await new_engine(lost, await new_service(replying("Hello")), keepalive=0.01), request("Hi"))
+    await reading.until(KeepAlive)
+    await lost.drop()
+    done = await reading.to_end()
+    seen = [type(event) for event in done.events if type(event) is not KeepAlive]
+    assert (seen, done.text) == ([Started, TextDelta, Finished], "Hello")
+    assert (done.record.status, done.record.instance) == ("ok", "w1-i2")
+
+
+async def test_what_fails_after_signs_of_life_alone_is_told_in_the_stream(new_service, new_engine):
+    service = await new_service()
+    reading = Reading(await new_engine(service, keepalive=0.01), request("Hi"))
+    await reading.until(KeepAlive)
+    await service.open_peers[0].push(finish(service.asks()[0]["requestId"], code=500))
+    assert type((await reading.to_end()).end.error) is errors.UpstreamFailed
+
+
+async def test_who_waits_for_an_instance_in_vain_is_told_when_the_time_is_over(new_service, new_engine):
+    engine = await new_engine(await new_service(hanging_up), queue_timeout=0.05)
+    with pytest.raises(errors.Unavailable) as raised:
+        await chat(engine, request("Hi"))
+    assert 1 <= raised.value.retry_after <= 30
+    assert (engine.pool.in_flight, engine.pool.waiting) == (0, 0)
+
+
+async def test_who_hangs_up_while_it_waits_for_an_instance_leaves_nothing(new_service, new_engine):
+    engine = await new_engine(await new_service(hanging_up), keepalive=0.01)
+    reading = Reading(engine, request("Hi"))
+    await reading.until(KeepAlive)
+    await reading.hang_up()
+    assert (engine.pool.in_flight, engine.pool.waiting, reading.record.status) == (0, 0, "cancelled")
+
+
+async def test_an_end_of_all_turns_is_no_loss_that_is_tried_again(new_service, new_engine):
+    service = await new_service()
+    engine = await new_engine(service)
+    reading = Reading(engine, request("Hi"))
+    await service.got("chat/ask")
+    engine.pool.end_turns("closing")
+    with pytest.raises(errors.UpstreamFailed, match="closing"):
+        await reading.to_end()
+    assert len(service.asks()) == 1
 
 
 async def test_a_client_that_hangs_up_stops_the_service_and_frees_the_place(new_service, new_engine):

@@ -203,7 +203,8 @@ def test_a_failure_after_signs_of_life_is_told_in_the_stream(patient, dialect):
 
 
 def test_no_instance_is_503_with_reasons(tmp_path, template, dialect, stream):
-    with Gateway(tmp_path, template, wait=False, LINGMA_SIMULATOR_START_DELAY_MS="60000") as gateway:
+    slow = {"LINGMA_SIMULATOR_START_DELAY_MS": "60000", "QUEUE_TIMEOUT_SEC": "0.3"}
+    with Gateway(tmp_path, template, wait=False, **slow) as gateway:
         until(lambda: answers(gateway))
         answer = gateway.ask(dialect, "x", stream=stream)
         kind = "service_unavailable_error" if dialect.name == "openai" else "overloaded_error"

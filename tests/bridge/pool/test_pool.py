@@ -152,15 +152,44 @@ async def test_a_pool_of_nothing_is_unavailable():
         Pool([], 1, PoolOptions(), InstanceOptions()).lease()
 
 
-async def test_when_the_last_instance_goes_the_waiting_are_told(services, start):
+async def test_who_waits_is_served_by_the_instance_that_comes_back(services, start):
+    pool = await start(most=2)
+    lost = pool.lease()
+    await services[0].drop()
+    await in_state(pool, "backoff")
+    assert pool.lease() is None
+    waiter = pool.queue()
+    assert (await asyncio.wait_for(waiter.lease, 10)).instance is lost.instance
+
+
+async def test_when_no_instance_comes_back_by_itself_the_waiting_are_told(services, start):
     pool = await start(most=1)
     pool.lease()
     waiters = [pool.queue(), pool.queue()]
-    await services[0].drop()
+    services[0].answers["auth/status"] = {"status": 1}
+    await (await services[0].peers.get()).push(("auth/report", {}))
     for waiter in waiters:
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable, match="login_required"):
             await asyncio.wait_for(waiter.lease, 5)
     assert pool.waiting == 0
+
+
+async def test_nobody_waits_for_what_comes_back_too_late(services, start):
+    pool = await start()
+    await services[0].drop()
+    await in_state(pool, "backoff")
+    with pytest.raises(Unavailable, match="backoff") as raised:
+        pool.lease(until=asyncio.get_running_loop().time())
+    assert 1 <= raised.value.retry_after <= 30
+    assert pool.lease() is None
+
+
+async def test_a_lost_connection_gives_no_place_to_the_turn_that_it_has_lost(services, start):
+    pool = await start()
+    turn = pool.lease().instance.ask(Ask("r1", "s1", "Hello", "org_auto"))
+    await services[0].drop()
+    await ended(turn)
+    assert pool.lease() is None
 
 
 async def test_when_one_of_two_goes_the_waiting_get_the_other(services, start):
@@ -208,6 +237,9 @@ async def test_everything_can_be_ended_with_a_word(start):
     assert (type(turn.end.error), str(turn.end.error)) == (UpstreamFailed, "closing")
     with pytest.raises(Unavailable, match="closing"):
         await waiter.lease
+    lease.release()
+    with pytest.raises(Unavailable, match="closing"):
+        pool.lease()
 
 
 async def test_a_stop_ends_turns_and_instances(services, start):

@@ -1,0 +1,112 @@
+"""One instance that goes away and comes back: turns of which nothing was told wait for it, and are asked again."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+
+from tests.e2e.installation import KEY, Gateway, django, limited_key, until
+from tests.e2e.speech import DIALECTS, OPENAI, Dialect, Stream, send
+
+
+@dataclass(frozen=True)
+class ResponsesDialect(Dialect):
+    """The third format, as far as these tests need it."""
+
+    def body(self, prompt, *, stream=False, **more):
+        return {"model": "org_auto", "input": prompt, "stream": stream, **more}
+
+
+RESPONSES = ResponsesDialect("responses", "/v1/responses", {}, b"event: keepalive\n", "completed", 429)
+OPENINGS = {
+    "openai": b'"role":"assistant"',
+    "anthropic": b"event: message_start",
+    "responses": b"event: response.created",
+}
+
+
+@pytest.fixture(params=[*DIALECTS, RESPONSES], ids=str)
+def dialect(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def only(tmp_path_factory, template):
+    """One instance, and signs of life every 0.2 s."""
+    with Gateway(tmp_path_factory.mktemp("only"), template, KEEPALIVE_SEC="0.2") as running:
+        yield running
+
+
+def said(answer):
+    """The text of an answer in any of the formats."""
+    if b"response" not in answer.body[:40] and b'"object":"response"' not in answer.body:
+        return answer.text
+    if answer.streamed:
+        return "".join(each["delta"] for each in answer.events if each["type"] == "response.output_text.delta")
+    return "".join(part["text"] for item in answer.json()["output"] for part in item["content"])
+
+
+def test_turns_of_a_process_that_is_killed_are_answered_by_the_next(only, stream):
+    with ThreadPoolExecutor(4) as pool:
+        prompts = [f"[[sim: text=whole first_ms=700]] killed {stream} {number}" for number in range(4)]
+        asked = [pool.submit(only.ask, OPENAI, prompt, stream=stream) for prompt in prompts]
+        until(lambda: len(only.asks(f"killed {stream}")) >= 4)
+        only.lingma().kill()
+        answers = [each.result() for each in asked]
+    assert [(each.status, each.text) for each in answers] == [(200, "whole")] * 4
+    assert len({each.headers["x-request-id"] for each in answers} & only.rows().keys()) == 4
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory, template):
+    """An instance that takes its time to start."""
+    delays = {"LINGMA_SIMULATOR_START_DELAY_MS": "1500", "KEEPALIVE_SEC": "0.2"}
+    with Gateway(tmp_path_factory.mktemp("slow"), template, **delays) as running:
+        yield running
+
+
+def away(gateway):
+    gateway.lingma().kill()
+    until(lambda: send(gateway, "GET", "/readyz").status == 503)
+
+
+def test_a_turn_waits_for_an_instance_that_starts(slow, dialect):
+    away(slow)
+    answer = slow.ask(dialect, "[[sim: text=served]] x", stream=True)
+    assert (answer.status, said(answer)) == (200, "served")
+    assert dialect.keep_alive in answer.body
+    assert slow.row(answer.headers["x-request-id"])["queue_ms"] > 500
+
+
+def test_who_leaves_while_an_instance_starts_is_not_asked_for(slow, dialect):
+    away(slow)
+    question = f"left while it starts {dialect}"
+    with Stream(slow, dialect, question, key=KEY, model=question) as waiting:
+        waiting.until(dialect.keep_alive)
+    row = slow.row_of_model(question)
+    assert (row["status"], row["reason"], row["instance"]) == ("cancelled", "client_closed", "")
+    assert slow.ask(dialect, "[[sim: text=after]] x").status == 200
+    assert slow.asks(question) == []
+
+
+def answers(gateway):
+    try:
+        return send(gateway, "GET", "/healthz").status == 200
+    except OSError:
+        return False
+
+
+def test_who_waits_for_an_instance_is_told_of_the_end_of_its_key_and_of_a_stop(tmp_path, template):
+    settings = {"LINGMA_SIMULATOR_START_DELAY_MS": "60000", "KEEPALIVE_SEC": "0.2", "DRAIN_SEC": "1"}
+    with Gateway(tmp_path, template, wait=False, **settings) as gateway:
+        until(lambda: answers(gateway))
+        with (
+            Stream(gateway, OPENAI, "x", key=limited_key("alone")) as revoked,
+            Stream(gateway, OPENAI, "x", key=KEY) as other,
+        ):
+            for each in (revoked, other):
+                each.until(OPENAI.keep_alive)
+            django(tmp_path, 'from accounts.models import ApiKey\nApiKey.objects.filter(name="alone").revoke()')
+            assert revoked.rest().error["code"] == "invalid_api_key"
+            gateway.processes[0].terminate()
+            assert "shutting down" in other.rest().error["message"]
