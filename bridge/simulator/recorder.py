@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,4 +24,5 @@ class Recorder:
             line.update(message if isinstance(message, dict) else {"unreadable": message})
         except msgspec.DecodeError:
             line["unreadable"] = body.decode("utf-8", "replace")
-        self._file.write(msgspec.json.encode(line) + b"\n")
+        with suppress(OSError):  # a full disk
+            self._file.write(msgspec.json.encode(line) + b"\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ class Sessions:
     def save(self) -> None:
         """Write everything to disk, if that is wanted."""
         if self._path:
-            self._path.write_bytes(msgspec.json.encode(list(self.known.values())))
+            with suppress(OSError):  # a full disk ends no chat
+                self._path.write_bytes(msgspec.json.encode(list(self.known.values())))
 
     def forget(self, session_id: str, request_id: str | None = None) -> None:
         """Drop a session, or one record of it."""

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,10 @@ def write_info(root: Path, *, port: int, pid: int, ipc: Path | None) -> None:
 
 
 class ServiceLog:
-    """`logs/lingma.log`; a line is on disk when `write` returns, because clients read usage from here."""
+    """`logs/lingma.log`; a line is on disk when `write` returns, because clients read usage from here.
+
+    A line that the disk does not take is lost, and nothing else is.
+    """
 
     def __init__(self, root: Path, max_bytes: int = 0) -> None:
         self.path = root / "logs" / "lingma.log"
@@ -60,8 +64,8 @@ class ServiceLog:
         """Append one line."""
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         data = f"{stamp} [INFO] {line}\n".encode("utf-8", "replace")
-        self._file.write(data)
-        self._size += len(data)
+        with suppress(OSError):
+            self._size += self._file.write(data)
         if 0 < self.max_bytes <= self._size:
             self._rotate()
 
