@@ -49,6 +49,7 @@ HEARTBEAT_SEC = 2.0
 HEARTBEAT_TTL_SEC = 15
 BULK_SEC = 4.0  # how long Redis may be silent about a large record
 ROUTES_SEC = 1.0  # how long a start waits for a slow database
+END_SEC = 2.0  # how long turns that were ended may take to say so and to be booked
 
 
 class Runtime:

@@ -38,6 +38,8 @@ def _url(*schemes: str) -> Callable[[str], str]:
     def check(value: str) -> str:
         if value and not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
             raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        if "#" in value:  # the rest would be dropped in silence
+            raise ValueError("has a # in it; in a URL it is written %23")
         return value
 
     return check
@@ -245,6 +247,11 @@ class Environment(BaseSettings):
     def celery_broker_url(self) -> str:
         """The same server, spelled as kombu wants it."""
         return redis_url.broker_url(self.redis_or_embedded_url)
+
+    @property
+    def database_or_sqlite_url(self) -> str:
+        """The database to use: the configured one, else a file in `DATA_DIR`."""
+        return self.database_url or f"sqlite:///{quote(str(self.data_dir.resolve() / 'gateway.sqlite3'))}"
 
 
 @cache

@@ -73,9 +73,7 @@ TEMPLATES: list[dict[str, Any]] = [
     }
 ]
 
-DATABASES: dict[str, Any] = {
-    "default": dj_database_url.parse(ENV.database_url or f"sqlite:///{DATA_DIR / 'gateway.sqlite3'}", conn_max_age=0)
-}
+DATABASES: dict[str, Any] = {"default": dj_database_url.parse(ENV.database_or_sqlite_url, conn_max_age=0)}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # In memory, threads would find tables locked without waiting for them.
     DATABASES["default"]["TEST"] = {"NAME": DATA_DIR / "test.sqlite3"}

@@ -1,14 +1,30 @@
 """The process edge of `make run`: exit 0 after a stop, exit 2 with one line when the gateway cannot start."""
 
 import asyncio
+import os
 import sys
 
 from gateway_project.env import SettingError, load
 from gateway_project.supervise.supervisor import supervise
 
 
+def open_standard_streams() -> None:
+    """Whoever closed one of the three gives us the null device, so that no socket takes its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 def main() -> int:
     """Run until stopped."""
+    open_standard_streams()
     try:
         asyncio.run(supervise(load()))
     except SettingError as exc:

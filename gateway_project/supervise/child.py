@@ -1,20 +1,24 @@
 """One supervised process: started tied to us, its output copied, started again with back-off when it dies."""
 
 import asyncio
+import contextlib
 import inspect
 import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from bridge.lingma import launch
+from gateway_project.supervise import orphans
 from gateway_project.supervise.console import Console
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
+HURRIED = 3.0
+"""Seconds to stop in when that was asked for a second time: a web process takes two to end its turns."""
 STEADY = 30.0
 """Seconds after which a start counts as a success and the back-off begins anew."""
 
@@ -34,15 +38,18 @@ class Program(msgspec.Struct, frozen=True):
 async def spawn(program: Program, *, stderr: int) -> Process:
     """Start a program that dies with us. Its own session keeps a terminal's Ctrl-C away from it."""
     tie = (inspect.getfile(launch), str(int(signal.SIGKILL)), str(os.getpid()))
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-I", "-S", *tie, *program.command,
-        env={**os.environ, **program.environment},
-        pass_fds=program.inherited,
-        start_new_session=True,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=PIPE,
-        stderr=stderr,
-    )  # fmt: skip
+    with orphans.starting():
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", *tie, *program.command,
+            env={**os.environ, **program.environment},
+            pass_fds=program.inherited,
+            start_new_session=True,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=PIPE,
+            stderr=stderr,
+        )  # fmt: skip
+        orphans.ours.add(process.pid)
+    return process
 
 
 def ending(code: int) -> str:
@@ -53,28 +60,37 @@ def ending(code: int) -> str:
 class Child:
     """A program kept running until it is told to stop."""
 
-    def __init__(self, program: Program, console: Console, after_death: Callable[[], None]) -> None:
+    def __init__(self, program: Program, console: Console) -> None:
         self.program = program
         self._console = console
-        self._after_death = after_death
+        self._grace = program.grace
+        self._patience: asyncio.Timeout | None = None
         self._process: Process | None = None
         self._stopping = asyncio.Event()
         self._kept = asyncio.create_task(self._keep())
 
-    @property
-    def pid(self) -> int:
-        """Of the running process, or 0."""
-        return self._process.pid if self._process is not None else 0
-
     async def stop(self) -> None:
         """SIGTERM, wait, SIGKILL when it takes too long."""
-        self._stopping.set()
-        self._signal(signal.SIGTERM)
-        done, _ = await asyncio.wait({self._kept}, timeout=self.program.grace)
-        if not done:
-            self._console.say(f"{self.program.name} did not stop in {self.program.grace:g} s and is killed")
+        if not self._stopping.is_set():
+            self._stopping.set()
+            self._signal(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._grace) as self._patience:
+                await asyncio.wait({self._kept})
+        self._patience = None
+        if not self._kept.done():
+            self._console.say(f"{self.program.name} did not stop in {self._grace:g} s and is killed")
             self.kill()
         await self._kept
+
+    def hurry(self, number: signal.Signals | None) -> None:
+        """Tell it so by this signal, or later in its turn; it gets three seconds to stop in."""
+        if number is not None:
+            self._stopping.set()
+            self._signal(number)
+        self._grace = min(self._grace, HURRIED)
+        if self._patience is not None:
+            self._patience.reschedule(asyncio.get_running_loop().time() + self._grace)
 
     def kill(self) -> None:
         """SIGKILL at once, and no new start."""
@@ -90,26 +106,30 @@ class Child:
         clock = asyncio.get_running_loop().time
         while not self._stopping.is_set():
             began = clock()
-            code = await self._run_once()
+            how = await self._run_once()
             if self._stopping.is_set():
                 return
             if clock() - began > STEADY:
                 delay = FIRST_DELAY
-            self._after_death()
-            self._console.say(f"{self.program.name} {ending(code)}; starting it again in {delay:g} s")
+            orphans.reap()
+            self._console.say(f"{self.program.name} {how}; starting it again in {delay:g} s")
             await self._pause(delay)
             delay = min(2 * delay, LONGEST_DELAY)
 
-    async def _run_once(self) -> int:
-        process = self._process = await spawn(self.program, stderr=STDOUT)
+    async def _run_once(self) -> str:
+        try:
+            process = self._process = await spawn(self.program, stderr=STDOUT)
+        except OSError as exc:  # no memory, or too many processes: another moment may have room
+            return f"could not be started: {exc.strerror}"
         if self._stopping.is_set():  # told while it was being started
             self._signal(signal.SIGTERM)
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         output = asyncio.create_task(self._console.copy(self.program.name, process.stdout))
         code = await process.wait()
+        orphans.ours.discard(process.pid)
         await asyncio.wait({output}, timeout=0.5)  # something it started may still hold the pipe
         output.cancel()
-        return code
+        return ending(code)
 
     async def _pause(self, seconds: float) -> None:
         waiting = asyncio.create_task(self._stopping.wait())

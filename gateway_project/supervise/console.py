@@ -1,6 +1,9 @@
 """One readable output for many processes: a coloured name before each line, and never a wait for a slow terminal."""
 
+import contextlib
+import os
 import queue
+import select
 import sys
 import threading
 from asyncio import StreamReader
@@ -66,11 +69,16 @@ class Console:
             return  # a stopped terminal must not stop the gateway
 
     def _write(self) -> None:
-        output = sys.stdout.buffer
+        output = sys.stdout.fileno()
         while (data := self._lines.get()) is not None:
-            try:
-                output.write(data)
-                if self._lines.empty():
-                    output.flush()
-            except (OSError, ValueError):
-                continue  # the reader is gone; keep emptying the queue
+            with contextlib.suppress(OSError):  # the reader is gone, or there is no room: keep emptying the queue
+                _write_all(output, data)
+
+
+def _write_all(output: int, data: bytes) -> None:
+    """Past Python's buffer, which would try again at the very end and complain."""
+    while data:
+        try:
+            data = data[os.write(output, data) :]
+        except BlockingIOError:  # somebody else who has this terminal wants it so
+            select.select([], [output], [], 1)

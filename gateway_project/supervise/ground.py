@@ -1,12 +1,14 @@
 """What must be ours before anything starts: the data directory, its lock, the listening socket."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from bridge import private
@@ -15,6 +17,9 @@ from bridge.lingma.urls import shown
 from gateway_project.env import Environment, SettingError
 
 BACKLOG = 2048
+LOOPBACK = ("127.0.0.1", "::1")
+ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+"""This machine has no such address: no harm while a name means others too."""
 
 
 def check_programs(env: Environment) -> None:
@@ -33,18 +38,29 @@ def check_programs(env: Environment) -> None:
 @contextlib.contextmanager
 def own_data_dir(env: Environment) -> Iterator[Path]:
     """The data directory, made, writable and ours alone until the context ends or the process dies."""
-    directory = env.data_dir.resolve()
+    try:
+        directory = env.data_dir.resolve()
+        str(directory).encode()
+    except (OSError, RuntimeError):
+        raise SettingError(f"DATA_DIR: {env.data_dir} leads nowhere: its links go round in a circle") from None
+    except UnicodeError:
+        raise SettingError(f"DATA_DIR: {os.fsencode(env.data_dir)!r} is not UTF-8; choose another name") from None
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (directory / "supervisor.lock").open("w")
-        empty(directory / "metrics")
     except OSError as exc:
         raise SettingError(f"DATA_DIR: cannot write to {directory}: {exc.strerror}") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise SettingError(f"DATA_DIR: another gateway is running on {directory}") from None
+        except OSError as exc:
+            raise SettingError(f"DATA_DIR: cannot lock {lock.name}: {exc.strerror}") from None
+        try:
+            empty(directory / "metrics")
+        except OSError as exc:
+            raise SettingError(f"DATA_DIR: cannot write to {directory}: {exc.strerror}") from None
         yield directory
 
 
@@ -71,18 +87,48 @@ def empty(directory: Path) -> None:
     directory.mkdir(mode=0o700)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Bind the gateway's address. The web processes inherit it, so a restart of one loses no connection."""
+@contextlib.contextmanager
+def listening(host: str, port: int) -> Iterator[list[socket.socket]]:
+    """Bind the gateway's addresses. The web processes inherit them, so a restart of one loses no connection."""
+    with contextlib.ExitStack() as bound:
+        listeners, absent = [], ""
+        for family, address in _addresses(host, port):
+            try:
+                listeners.append(bound.enter_context(_bound(family, address)))
+            except OSError as exc:
+                if exc.errno not in ABSENT:
+                    raise SettingError(f"PORT: cannot listen on {_shown(address)}: {exc.strerror}") from None
+                absent = absent or f"HOST: cannot listen on {_shown(address)}: {exc.strerror}"
+        if not listeners:
+            raise SettingError(absent)
+        yield listeners
+
+
+def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, Any]]:
+    """All that a name means. `localhost` is both families, whatever the machine's list of names says of it."""
+    found = []
+    for each in LOOPBACK if host.lower() == "localhost" else (host,):
+        try:
+            found += socket.getaddrinfo(each, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        except (OSError, UnicodeError) as exc:
+            raise SettingError(f"HOST: cannot listen on {host}: {getattr(exc, 'strerror', exc)}") from None
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+
+def _bound(family: socket.AddressFamily, address: Any) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError as exc:
-        raise SettingError(f"HOST: cannot listen on {host}: {exc.strerror}") from None
-    listener = socket.socket(family, kind)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:  # `::` is every address of both families, and no other means two
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address[0] != "::")
         listener.bind(address)
         listener.listen(BACKLOG)
-    except OSError as exc:
+    except OSError:
         listener.close()
-        raise SettingError(f"PORT: cannot listen on {host}:{port}: {exc.strerror}") from None
+        raise
     return listener
+
+
+def _shown(address: Any) -> str:
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,15 +1,21 @@
 """Processes and the death of their parents: ours, and what a child of ours left behind."""
 
+import asyncio
 import contextlib
 import ctypes
 import os
 import signal
 import sys
-from collections.abc import Collection
+from collections.abc import Iterator
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+REAP_SEC = 5.0
+
+ours: set[int] = set()
+"""The processes that somebody here waits for."""
+_starting: list[None] = []
 
 
 def follow_parent() -> None:
@@ -24,7 +30,17 @@ def adopt() -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def adopted(ours: Collection[int]) -> list[int]:
+@contextlib.contextmanager
+def starting() -> Iterator[None]:
+    """While a child is being started its pid is not among `ours` yet, and nobody is taken for an orphan."""
+    _starting.append(None)
+    try:
+        yield
+    finally:
+        _starting.pop()
+
+
+def adopted() -> list[int]:
     """The children of this process that it did not start itself."""
     me = str(os.getpid())
     found = []
@@ -36,16 +52,25 @@ def adopted(ours: Collection[int]) -> list[int]:
     return found
 
 
-def reap(ours: Collection[int]) -> None:
+def reap() -> None:
     """Collect those that ended, so that none stays a zombie."""
-    for pid in adopted(ours):
+    if _starting:
+        return
+    for pid in adopted():
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
 
 
-def end(ours: Collection[int]) -> None:
+async def reap_now_and_then() -> None:
+    """Whoever runs as the first process of a container is the parent of all that lose theirs."""
+    while True:
+        await asyncio.sleep(REAP_SEC)
+        reap()
+
+
+def end() -> None:
     """Kill what is left, and what that leaves in turn."""
-    while left := adopted(ours):
+    while left := adopted():
         for pid in left:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(pid, signal.SIGKILL)

@@ -1,6 +1,7 @@
 """Which processes the gateway consists of, and how each is started."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from gateway_project import embedded_redis
@@ -31,16 +32,16 @@ def prepare(env: Environment, data_dir: Path) -> Program:
     return Program("prepare", command, shared_environment(env, data_dir))
 
 
-def web(env: Environment, data_dir: Path, listener: int) -> list[Program]:
-    """The processes that serve, on one inherited socket."""
-    command = (sys.executable, "-m", "gateway_project.server", "--fd", str(listener))
+def web(env: Environment, data_dir: Path, listeners: Sequence[int]) -> list[Program]:
+    """The processes that serve, on inherited sockets."""
+    command = (sys.executable, "-m", "gateway_project.server", *(f"--fd={each}" for each in listeners))
     shared = shared_environment(env, data_dir)
     return [
         Program(
             f"web-{number}",
             command,
             {**shared, "WEB_PROCESS": str(number)},
-            inherited=(listener,),
+            inherited=tuple(listeners),
             grace=env.drain_sec + 5,  # the server itself ends the streams after DRAIN_SEC
         )
         for number in range(1, env.web_processes + 1)

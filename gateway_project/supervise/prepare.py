@@ -13,22 +13,35 @@ from gateway_project.env import BASE_DIR, Environment, SettingError, load
 REDIS_PATIENCE = 3.0
 
 
-def wait_for_redis(url: str) -> None:
+def wait_for_redis(env: Environment) -> None:
     """Return when Redis answers. Raise SettingError when it does not within some seconds."""
     import redis
 
-    client = redis.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=2)
+    client = redis.Redis.from_url(env.redis_or_embedded_url, socket_connect_timeout=2, socket_timeout=2)
     deadline = time.monotonic() + REDIS_PATIENCE
     while True:
         try:
             client.ping()
         except (redis.RedisError, OSError) as exc:
             if time.monotonic() > deadline:
-                raise SettingError(f"REDIS_URL: Redis does not answer: {exc}") from None
+                raise SettingError(no_redis(env, exc)) from None
             time.sleep(0.02)
         else:
             client.close()
             return
+
+
+def no_redis(env: Environment, exc: Exception) -> str:
+    """Who is to blame: the embedded server says why in its own log, which is in the data directory."""
+    if env.redis_url:
+        return f"REDIS_URL: Redis does not answer: {one_line(exc)}"
+    log = env.data_dir / "redis" / "server.log"
+    try:
+        lines = log.read_text(errors="replace").split("\n")[-20:]
+    except OSError:
+        lines = []
+    said = " ".join(lines).strip()[-300:] or one_line(exc)
+    return f"DATA_DIR: the embedded Redis does not start; {log} ends with: {said}"
 
 
 def unpack_lingma(env: Environment) -> None:
@@ -83,7 +96,7 @@ def bootstrap() -> str:
 def prepare() -> str:
     """Do all of it."""
     env = load()
-    wait_for_redis(env.redis_or_embedded_url)
+    wait_for_redis(env)
     unpack_lingma(env)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
     import django
@@ -102,6 +115,8 @@ def prepare() -> str:
         raise SettingError(f"DATABASE_URL: the database cannot be used: {one_line(exc)}") from None
     except CommandError as exc:
         raise SettingError(one_line(exc)) from None
+    except OSError as exc:  # no room, or no rights
+        raise SettingError(f"DATA_DIR: cannot write to {exc.filename or env.data_dir}: {exc.strerror}") from None
 
 
 def one_line(exc: Exception) -> str:

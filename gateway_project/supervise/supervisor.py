@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from asyncio.subprocess import PIPE
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,11 +17,13 @@ from gateway_project.env import Environment, SettingError
 from gateway_project.supervise import orphans, plan
 from gateway_project.supervise.child import Child, Program, spawn
 from gateway_project.supervise.console import Console
-from gateway_project.supervise.ground import check_programs, keep_private, listen, own_data_dir
+from gateway_project.supervise.ground import check_programs, keep_private, listening, own_data_dir
 from gateway_project.supervise.summary import Made, summary
 
 READY_PATIENCE = 30.0
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PREPARE_PATIENCE = 1800.0
+"""A migration of a large table, or a slow download, may take long; for ever it may not."""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 async def supervise(env: Environment) -> None:
@@ -30,17 +32,24 @@ async def supervise(env: Environment) -> None:
         orphans.follow_parent()
     orphans.adopt()
     check_programs(env)
-    with own_data_dir(env) as data_dir, listen(env.host, env.port) as listener:
-        await Supervisor(env, data_dir, listener).run()
+    with own_data_dir(env) as data_dir, listening(env.host, env.port) as listeners:
+        await Supervisor(env, data_dir, listeners).run()
+
+
+def heeded() -> list[signal.Signals]:
+    """The signals to stop at. What `nohup` or a shell told us to ignore stays ignored, but for SIGTERM."""
+    ignored = {number for number in STOP_SIGNALS if signal.getsignal(number) is signal.SIG_IGN}
+    return [number for number in STOP_SIGNALS if number not in ignored - {signal.SIGTERM}]
 
 
 class Supervisor:
     """One run. Children are kept by group, in the order they stop in."""
 
-    def __init__(self, env: Environment, data_dir: Path, listener: socket.socket) -> None:
+    def __init__(self, env: Environment, data_dir: Path, listeners: Sequence[socket.socket]) -> None:
         self._env = env
         self._data_dir = data_dir
-        self._listener = listener
+        self._listeners = listeners
+        self._told = 0
         self._console = Console(width=max(len("gateway"), len(f"web-{env.web_processes}")))
         self._web: list[Child] = []
         self._background: list[Child] = []
@@ -53,20 +62,25 @@ class Supervisor:
     async def run(self) -> None:
         """Start, wait for a signal, stop."""
         loop = asyncio.get_running_loop()
-        for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, self._on_signal)
+        for number in heeded():
+            loop.add_signal_handler(number, self._on_signal, number)
+        reaping = loop.create_task(orphans.reap_now_and_then())
         try:
             await self._until_stopped(self._start())
             await self._stop.wait()
         finally:
+            reaping.cancel()
             await self._shut_down()
 
     async def _start(self) -> None:
         for line in keep_private(self._env, self._data_dir):
             self._console.say(line)
-        self._redis = self._launch(plan.redis(self._env, self._data_dir))
+        try:
+            self._redis = self._launch(plan.redis(self._env, self._data_dir))
+        except OSError as exc:
+            raise SettingError(f"DATA_DIR: cannot use {exc.filename}: {exc.strerror}") from None
         await self._prepare()
-        self._web = self._launch(plan.web(self._env, self._data_dir, self._listener.fileno()))
+        self._web = self._launch(plan.web(self._env, self._data_dir, [each.fileno() for each in self._listeners]))
         ready = await self._becomes_ready()
         self._show("ready" if ready else "NOT READY YET: see the lines above")
         # Last, so that on a small machine it does not delay the first answer.
@@ -82,7 +96,7 @@ class Supervisor:
             await start
 
     def _launch(self, programs: list[Program]) -> list[Child]:
-        return [Child(program, self._console, self._after_death) for program in programs]
+        return [Child(program, self._console) for program in programs]
 
     async def _prepare(self) -> None:
         env = self._env
@@ -92,11 +106,14 @@ class Supervisor:
             self._console.say(f"unpacking Lingma from {shown(env.lingma_vsix)}; a download may take minutes")
         process = await spawn(plan.prepare(self._env, self._data_dir), stderr=PIPE)
         try:
-            output, errors = await process.communicate()
-        except asyncio.CancelledError:
+            async with asyncio.timeout(PREPARE_PATIENCE):
+                output, errors = await process.communicate()
+        except (asyncio.CancelledError, TimeoutError) as exc:
             process.kill()
             await process.wait()
-            raise
+            if isinstance(exc, asyncio.CancelledError):
+                raise
+            raise SettingError(f"the preparation took more than {PREPARE_PATIENCE:g} s and was ended") from None
         if process.returncode == 0:
             self._made = msgspec.json.decode(output, type=Made)
             return
@@ -115,7 +132,7 @@ class Supervisor:
         return True
 
     async def _status(self) -> int:
-        host, port = self._listener.getsockname()[:2]
+        host, port = self._listeners[0].getsockname()[:2]
         wildcard = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
         try:
             reader, writer = await asyncio.open_connection(wildcard.get(host, host), port)
@@ -130,27 +147,34 @@ class Supervisor:
         self._console.block(summary(self._env, self._made, f"{state} ({after:.1f} s)"))
         self._shown = True
 
-    def _on_signal(self) -> None:
-        if not self._stop.is_set():
-            self._console.say(f"stopping; running streams get up to {self._env.drain_sec:g} s, once more to stop now")
-            self._stop.set()
-            return
-        for child in [*self._web, *self._background, *self._redis]:
-            child.kill()
+    def _on_signal(self, number: signal.Signals) -> None:
+        """The first stops, the second ends the turns that run, the third kills. SIGQUIT counts as two."""
+        self._told += 2 if number == signal.SIGQUIT and not self._told else 1
+        self._stop.set()
+        if self._told == 1:
+            self._console.say(f"stopping; running streams get up to {self._env.drain_sec:g} s, once more to end them")
+        elif self._told == 2:
+            self._console.say("stopping now; running streams are ended; once more to kill what is left")
+            for child in self._web:
+                child.hurry(signal.SIGQUIT)
+            for child in self._background:
+                child.hurry(signal.SIGTERM)
+            for child in self._redis:  # what the others still write has to go there
+                child.hurry(None)
+        else:
+            for child in [*self._web, *self._background, *self._redis]:
+                child.kill()
 
     async def _shut_down(self) -> None:
         if not self._shown and (
             self._made.api_key or self._made.admin_password
         ):  # secrets made in a start that was broken off
             self._show("stopped before it was ready")
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         for group in (self._web, self._background, self._redis):
             await asyncio.gather(*(child.stop() for child in group))
-        orphans.end(ours=())
+        orphans.end()
         if self._stop.is_set():
             self._console.say("stopped")
         self._console.close()
-
-    def _after_death(self) -> None:
-        ours = {child.pid for child in [*self._web, *self._background, *self._redis]}
-        orphans.reap(ours)

@@ -24,14 +24,14 @@ def free_port():
 class Gateway:
     """A supervisor on a data directory of its own. Use as a context: nothing of it survives."""
 
-    def __init__(self, data_dir, **variables):
+    def __init__(self, data_dir, *, wrapper=(), cwd=ROOT, **variables):
         self.port = variables.pop("PORT", None) or free_port()
         environment = {name: value for name, value in os.environ.items() if name != "MAKELEVEL"}
         environment |= {"DATA_DIR": str(data_dir), "PORT": str(self.port), "DRAIN_SEC": "5", "LOG_LEVEL": "INFO"}
         environment |= variables
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway_project.supervise"],
-            cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [*wrapper, sys.executable, "-m", "gateway_project.supervise"],
+            cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.lines = []
         self._changed = threading.Condition()

@@ -1,4 +1,10 @@
+from types import SimpleNamespace
+
+import dj_database_url
 import pytest
+from kombu import Connection
+from kombu.transport.redis import Channel
+from redis.connection import parse_url
 
 from accounts.minting import mint
 from gateway_project.env import SettingError, kept_secret, load
@@ -93,6 +99,43 @@ def test_celery_and_the_gateway_use_the_same_embedded_redis(read, tmp_path):
     env = read(DATA_DIR=str(tmp_path))
     assert env.redis_or_embedded_url == f"unix://{tmp_path}/redis.sock"
     assert env.celery_broker_url == f"redis+socket://{tmp_path}/redis.sock"
+
+
+ODD = "a b#c?d%25;e[f]é'\"&="
+
+
+def test_a_path_may_hold_what_means_something_in_urls(read, tmp_path):
+    env = read(DATA_DIR=str(tmp_path / ODD))
+    assert parse_url(env.redis_or_embedded_url)["path"] == str(tmp_path / ODD / "redis.sock")
+    assert dj_database_url.parse(env.database_or_sqlite_url)["NAME"] == str(tmp_path / ODD / "gateway.sqlite3")
+    assert broker(env.celery_broker_url)["path"] == str(tmp_path / ODD / "redis.sock")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("unix://:hush@/run/a%3Bb%20c?db=3", {"path": "/run/a;b c", "password": "hush", "db": 3}),
+        ("redis://me:a%3Bb@127.0.0.1:1/2", {"host": "127.0.0.1", "username": "me", "password": "a;b", "db": 2}),
+    ],
+)
+def test_celery_goes_where_all_others_go(read, url, told):
+    env = read(REDIS_URL=url)
+    assert told.items() <= broker(env.celery_broker_url).items()
+    assert told.items() <= parse_url(env.redis_or_embedded_url).items()
+
+
+def broker(url):
+    """What Celery's client of Redis is given."""
+    channel = Channel.__new__(Channel)
+    channel.connection = SimpleNamespace(client=Connection(url), default_port=6379)
+    return channel._connparams()
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "DATABASE_URL"])
+def test_a_hash_in_a_url_is_refused_with_what_to_write(read, name):
+    scheme = "unix" if name == "REDIS_URL" else "sqlite"
+    with pytest.raises(SettingError, match=f"^{name}: has a # in it; in a URL it is written %23$"):
+        read(**{name: f"{scheme}:///srv/a#b"})
 
 
 def test_a_secret_is_made_once_and_for_its_owner_only(tmp_path):

@@ -2,7 +2,9 @@
 
 import json
 import signal
+import sqlite3
 import urllib.request
+from contextlib import closing
 
 import pytest
 
@@ -46,6 +48,42 @@ def test_a_running_stream_ends_properly_after_sigterm(tmp_path, server):
             assert stream.read().endswith(b"data: [DONE]\n\n")
         assert gateway.ended() == (0, "")
         assert survivors(processes) == []
+
+
+def booked(data_dir, request_id):
+    """Whether a turn has a row: in the database, or in what Redis has written to its file."""
+    kept = (data_dir / "redis" / "appendonlydir").glob("*")
+    waits = any(request_id.encode() in path.read_bytes() for path in kept)
+    with closing(sqlite3.connect(data_dir / "gateway.sqlite3")) as database:
+        found = database.execute("select 1 from accounts_usage where request_id = ?", [request_id])
+        return waits or found.fetchone() is not None
+
+
+@pytest.mark.parametrize(
+    ("server", "signals"),
+    [("uvicorn", [signal.SIGTERM, signal.SIGTERM]), ("uvicorn", [signal.SIGQUIT]), ("daphne", [signal.SIGINT] * 2)],
+)
+def test_a_second_signal_ends_turns_in_words_and_books_them(tmp_path, server, signals):
+    with Gateway(tmp_path, GATEWAY_SERVER=server, DRAIN_SEC="600") as gateway:
+        key = gateway.until(r"API key +(lgw_\S+)")[1]
+        gateway.until("w1-i1 is ready")
+        turn = {"role": "user", "content": "[[sim: chunks=9000 delay_ms=100]]"}
+        body = json.dumps({"model": "org_auto", "stream": True, "messages": [turn]}).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{gateway.port}/v1/chat/completions", body, {"Authorization": f"Bearer {key}"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as stream:
+            assert stream.readline().startswith(b"data: ")
+            processes = gateway.descendants()
+            for count, number in enumerate(signals, 1):
+                gateway.process.send_signal(number)
+                gateway.until("stopping", count=count)
+            told = stream.read()
+        assert b"shutting down" in told
+        assert b"[DONE]" not in told
+        assert gateway.ended() == (0, "")
+        assert survivors(processes) == []
+        assert booked(tmp_path, stream.headers["x-request-id"])
 
 
 def test_secrets_are_printed_by_the_first_start_only(tmp_path):
@@ -103,7 +141,7 @@ def test_two_web_processes_share_the_socket(tmp_path):
         assert answers(gateway) == 200
 
 
-def test_a_second_signal_stops_at_once(tmp_path):
+def test_a_second_signal_waits_for_nobody_who_is_deaf(tmp_path):
     with Gateway(tmp_path, DRAIN_SEC="600") as gateway:
         processes = gateway.complete()
         for process in processes:

@@ -1,0 +1,66 @@
+"""daphne, told to stop as the other server is: no new requests, time for those that run, then an ending in words."""
+
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from daphne.server import Server
+from twisted.internet import reactor
+from twisted.internet.tcp import Port
+
+from gateway_project.asgi import application
+from gateway_project.env import Environment
+
+LOOK_SEC = 0.2
+
+
+def serve(listeners: list[socket.socket], env: Environment, started: Callable[[], None]) -> None:
+    """Serve until SIGTERM, then let running streams go on for DRAIN_SEC."""
+    server = Server(
+        application,
+        endpoints=[f"fd:fileno={listener.detach()}" for listener in listeners],
+        signal_handlers=False,
+        http_timeout=None,
+        application_close_timeout=10,
+        ready_callable=started,
+        verbosity=0,
+        server_name="",
+    )
+    stopping = Stopping(server, reactor, env.drain_sec)
+    signal.signal(signal.SIGTERM, stopping.on_signal)
+    signal.signal(signal.SIGQUIT, stopping.on_signal)
+    server.run()
+
+
+class Stopping:
+    """What SIGTERM begins; a second one, or SIGQUIT, leaves the turns that run no more time."""
+
+    def __init__(self, server: Any, loop: Any, drain_sec: float) -> None:
+        self._server = server
+        self._loop = loop  # twisted types it as a module
+        self._drain_sec = drain_sec
+        self._deadline: float | None = None
+
+    def on_signal(self, number: int, _: object) -> None:
+        """As the signals' handler."""
+        begun = self._deadline is not None
+        self._deadline = time.monotonic() + (0 if begun or number == signal.SIGQUIT else self._drain_sec)
+        if not begun:
+            self._loop.callFromThread(self._drain)
+
+    def _drain(self) -> None:
+        """Accept no more, wait for the running requests until the deadline, end the turns, stop."""
+        from bridge.runtime import END_SEC, end_turns
+
+        for port in [reader for reader in self._loop.getReaders() if isinstance(reader, Port)]:
+            port.stopListening()  # type: ignore[no-untyped-call]  # twisted is typed in part
+        running = [one for one in self._server.connections.values() if one.get("application_instance")]
+        late = time.monotonic() - (self._deadline or 0)
+        if late >= 0:
+            end_turns()
+        if running and late < END_SEC:
+            self._loop.callLater(LOOK_SEC, self._drain)
+        else:
+            self._loop.stop()
