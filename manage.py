@@ -10,10 +10,14 @@ from gateway_project.env import SettingError, load
 def main() -> None:
     """Run a management command, once the environment makes sense."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
+    from django.conf import settings
     from django.core.management import execute_from_command_line
+
+    from gateway_project.databases import be_patient
 
     try:
         load()
+        be_patient(settings.DATABASES)
         execute_from_command_line(sys.argv)
     except SettingError as exc:
         sys.exit(f"lingma-gateway: {exc}")

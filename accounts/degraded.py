@@ -15,7 +15,8 @@ logger = logging.getLogger(__name__)
 
 STILL_WORKS: Final = {
     "redis": "turns go on without sessions reused; limits count per process; usage rows wait in files",
-    "database": "known keys go on; unknown ones are told to come back; usage rows wait in Redis",
+    "database": "known keys go on, with aliases and prompts as they were; unknown ones are told to come back; "
+    "usage rows wait in Redis",
     "disk": "turns go on; usage rows wait in Redis or memory; metrics are kept in memory",
     "flush": "turns go on; usage rows wait in Redis and in files",
     "instances": "turns wait in the queue for an instance to come back",

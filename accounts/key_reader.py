@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import math
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 
 import msgspec
 from django.db import connection
 
+from accounts import database
 from accounts.models import ApiKey, names_in
+from accounts.query_thread import QueryThread
 
 AT_ONCE = 256
+FIRST_TRY_SEC, SECOND_TRY_SEC = 0.6, 1.2
+GIVE_UP_SEC = 2.5  # beyond both tries: whatever the thread waits for keeps no deadline
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -41,7 +45,7 @@ class KeyRecord(msgspec.Struct, frozen=True):
 class KeyReader:
     """Looks keys up by the hex of their digest. A reader has one thread, so a flood gets no more of the machine."""
 
-    def __init__(self, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, thread: QueryThread) -> None:
         self._thread = thread
         self._asked: dict[str, asyncio.Future[KeyRecord | None]] = {}
         self._reading: asyncio.Task[None] | None = None
@@ -59,8 +63,11 @@ class KeyReader:
     async def _read_all(self) -> None:
         while self._asked:
             asked = {digest: self._asked.pop(digest) for digest in list(islice(self._asked, AT_ONCE))}
+            asked = {digest: answer for digest, answer in asked.items() if not answer.done()}  # the others gave up
+            if not asked:
+                continue
             try:
-                found = await asyncio.get_running_loop().run_in_executor(self._thread, _load, list(asked))
+                found = await self._thread.run(partial(_load, list(asked)), GIVE_UP_SEC)
             except Exception as exc:  # noqa: BLE001 - whoever asked is told
                 _answer(asked, exc)
             else:
@@ -78,11 +85,23 @@ def _answer(asked: dict[str, asyncio.Future[KeyRecord | None]], found: dict[str,
 
 
 def _load(digests: list[str]) -> dict[str, KeyRecord]:
+    """Read them; a connection that was kept may have died with its server, so once more on another."""
+    try:
+        with database.within(FIRST_TRY_SEC, ahead=True):
+            return _read(digests)
+    except database.AWAY:
+        if connection.vendor != "postgresql":  # no connection is kept
+            raise
+    with database.within(SECOND_TRY_SEC, ahead=True):
+        return _read(digests)
+
+
+def _read(digests: list[str]) -> dict[str, KeyRecord]:
     try:
         keys = ApiKey.objects.select_related("team").filter(digest__in=digests).order_by()
         return {key.digest: record_of(key) for key in keys}
     finally:
-        connection.close()  # to the pool, where there is one; nothing else ends this thread's use of it
+        connection.close()  # kept for the next one where it is of use; nothing else ends this thread's use of it
 
 
 def record_of(key: ApiKey) -> KeyRecord:
@@ -104,5 +123,5 @@ def record_of(key: ApiKey) -> KeyRecord:
 
 
 # Known keys are read apart: no number of strangers may delay them.
-known_keys = ThreadPoolExecutor(1, thread_name_prefix="known-keys")
-unknown_keys = ThreadPoolExecutor(1, thread_name_prefix="unknown-keys")
+known_keys = QueryThread("known-keys")
+unknown_keys = QueryThread("unknown-keys")

@@ -1,4 +1,9 @@
-"""Who is calling: secrets to callers, without I/O for those seen lately, and never later than a second behind."""
+"""
+Who is calling: secrets to callers, without I/O for those seen lately.
+
+A change counts within a second. While the database is away, known keys stay as they were: for as long as changes are
+heard, or else for TRUST_ALONE seconds.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +17,10 @@ from typing import Any, Literal
 
 import redis
 import redis.asyncio
-from django.db import DatabaseError
+from django.db import DatabaseError, Error
 
-from accounts.announce import CHANNEL
+from accounts import database
+from accounts.announce import CHANNEL, changed_in
 from accounts.key_reader import Caller, KeyReader, KeyRecord, known_keys, unknown_keys
 from accounts.minting import is_mistyped
 from accounts.redis_client import connect_async
@@ -27,7 +33,8 @@ log = logging.getLogger(__name__)
 TRUST = 0.9  # seconds after which what was read must be confirmed: by the subscription, or by reading again
 RENEW = 0.45  # a known key is read again from then on, while it is still trusted
 READ_AGAIN = 30.0  # even while the subscription lives: an announcer may die between its commit and its message
-READ_WITHIN = 5.0
+READ_WITHIN = 2.0
+TRUST_ALONE = 900.0  # seconds a known key counts that neither the database nor the subscription can confirm
 BEAT = 0.25  # how often the subscription is asked whether it lives
 SILENCE = 0.4  # how long its answer may take
 MAX_UNKNOWN = 4096
@@ -43,7 +50,7 @@ class TooManyUnknown(Exception):
 
 
 class _Entry:
-    __slots__ = ("caller", "expires_at", "read_at", "revoked", "tried_at")
+    __slots__ = ("caller", "expires_at", "read_at", "revoked", "sure_at", "tried_at")
 
     def __init__(self, record: KeyRecord | None, read_at: float) -> None:
         self.caller = record.caller if record else None
@@ -51,6 +58,7 @@ class _Entry:
         self.expires_at = -math.inf if record is None or record.revoked else record.expires_at
         self.read_at = read_at
         self.tried_at = read_at
+        self.sure_at = read_at  # the last moment it was right for certain, but for the subscription that lives
 
     @property
     def standing(self) -> Standing:
@@ -67,7 +75,8 @@ class KeyRing:
 
     What was read from the database is trusted for TRUST seconds from the last moment it was known to be right: when
     it was read, or when the living subscription, which would have told of a change, last answered. So a subscription
-    that is down, however it broke, means reading again each second, and nothing else has to be decided.
+    that is down, however it broke, means reading again each second. What cannot be read again, because the database is
+    away, is trusted for TRUST_ALONE seconds from that moment on; nobody waits for it, it is tried in the background.
 
     A known key is read again in the background before its trust ends, and apart from unknown secrets, which wait for
     each other and not without bound.
@@ -85,13 +94,14 @@ class KeyRing:
         self._waiting = 0
         self._changes = 0
         self._confirmed_at = -math.inf
+        self._listening_since = math.inf
 
     async def authenticate(self, secret: str) -> Caller | None:
         """
         The caller, or None for a secret that is unknown, expired or revoked, all by the same path.
 
-        The lookup is by digest, so its time tells nothing of the secret. Raise DatabaseError when it must be read and
-        cannot be, and TooManyUnknown.
+        The lookup is by digest, so its time tells nothing of the secret. Raise Error when it must be read and cannot
+        be, and TooManyUnknown.
         """
         digest = self._digest(secret)
         entry = self._known.get(digest) or self._unknown.get(digest)
@@ -107,7 +117,7 @@ class KeyRing:
         return (entry.caller, entry.standing) if entry else (None, "unknown")
 
     async def standing(self, digest: bytes) -> Standing:
-        """How the key of that digest stands now. Raise DatabaseError."""
+        """How the key of that digest stands now. Raise Error."""
         entry = self._known.get(digest)
         if entry is None or not self._trusted(digest, entry):
             entry = await self._read(digest)
@@ -124,23 +134,39 @@ class KeyRing:
     def _trusted(self, digest: bytes, entry: _Entry) -> bool:
         """Whether what was read may be used. A known key is read again before that ends, an unknown one after it."""
         now, read_at = time.monotonic(), entry.read_at
-        age = now - max(read_at, self._confirmed_at)
+        age = now - self._sure_at(entry)
         if age <= RENEW and now - read_at <= READ_AGAIN:
             return True
         if entry.caller is None:
             return age <= TRUST and now - read_at <= READ_AGAIN
+        if database.away():
+            self._try_again(digest)
+            return age <= TRUST_ALONE
         if age <= TRUST and now - entry.tried_at >= RENEW:
             entry.tried_at = now
             self._begin_to_read(digest)
         return age <= TRUST
 
+    def _sure_at(self, entry: _Entry) -> float:
+        if entry.read_at >= self._listening_since and self._confirmed_at > entry.sure_at:
+            return self._confirmed_at
+        return entry.sure_at
+
     async def _read(self, digest: bytes) -> _Entry:
+        if database.away():
+            self._try_again(digest)
+            raise DatabaseError("the database is away")
         reading = self._reading.get(digest)
         if reading is None:
             if digest not in self._seen and self._waiting >= MAX_WAITING:
                 raise TooManyUnknown
             reading = self._begin_to_read(digest)
         return await asyncio.shield(reading)  # others wait for it too
+
+    def _try_again(self, digest: bytes) -> None:
+        """See whether the database is back: one key a second, and nobody waits for it."""
+        if database.may_try():
+            self._begin_to_read(digest)
 
     def _begin_to_read(self, digest: bytes) -> asyncio.Task[_Entry]:
         reading = self._reading.get(digest)
@@ -159,8 +185,9 @@ class KeyRing:
             changes, read_at = self._changes, time.monotonic()
             try:
                 record = await self._load(digest)
-            except DatabaseError:
-                if (entry := self._known.get(digest)) and self.listening:
+            except Error:
+                entry = self._known.get(digest)
+                if entry and time.monotonic() - self._sure_at(entry) <= TRUST_ALONE:
                     return entry  # nothing says that it changed
                 raise
             if changes == self._changes:  # else it may have been read before the change
@@ -171,11 +198,15 @@ class KeyRing:
         self._waiting += not is_known
         try:
             async with asyncio.timeout(READ_WITHIN):
-                return await (self._load_known if is_known else self._load_unknown)(digest.hex())
-        except TimeoutError:
-            raise DatabaseError("no answer in time") from None
+                record = await (self._load_known if is_known else self._load_unknown)(digest.hex())
+        except (TimeoutError, Error) as exc:
+            trouble = exc if isinstance(exc, Error) else DatabaseError("no answer in time")
+            database.failed(trouble)
+            raise trouble from None
         finally:
             self._waiting -= not is_known
+        database.works()
+        return record
 
     def _keep(self, digest: bytes, entry: _Entry) -> _Entry:
         self._known.pop(digest, None)
@@ -194,6 +225,21 @@ class KeyRing:
         """Read every key again before it is next trusted."""
         self._changes += 1
         self._known.clear()
+        self._unknown.clear()
+
+    def _forget_these(self, digests: list[bytes]) -> None:
+        """Read these keys again before they are next trusted."""
+        self._changes += 1
+        for digest in digests:
+            self._known.pop(digest, None)
+            self._unknown.pop(digest, None)
+
+    def _begin_to_listen(self) -> None:
+        """Nobody can say what changed while nobody listened: what was read until now has to be confirmed."""
+        for entry in self._known.values():
+            entry.sure_at = self._sure_at(entry)
+        self._listening_since = time.monotonic()
+        self._changes += 1
         self._unknown.clear()
 
     async def listen(self) -> None:
@@ -216,7 +262,7 @@ class KeyRing:
             client.pubsub() as subscription,
         ):
             await subscription.subscribe(CHANNEL)
-            self.forget()  # what changed while nobody listened was missed
+            self._begin_to_listen()
             while True:
                 asked = time.monotonic()
                 await subscription.ping()
@@ -234,5 +280,10 @@ class KeyRing:
             self._take(await subscription.get_message(timeout=left))
 
     def _take(self, message: Any) -> None:
-        if message is not None and message["type"] == "message":
+        if message is None or message["type"] != "message":
+            return
+        digests = changed_in(message["data"])
+        if digests is None:
             self.forget()
+        else:
+            self._forget_these(digests)

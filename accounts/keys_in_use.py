@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Protocol
 
-from django.db import DatabaseError
+from django.db import Error
 
 from accounts.keys import Caller, KeyRing, Standing
 
@@ -62,7 +62,7 @@ class KeysInUse:
     async def _look_at(self, digest: bytes) -> None:
         try:
             standing = await self._keys.standing(digest)
-        except DatabaseError:
+        except Error:
             return
         if standing != "open":
             for holder in tuple(self._holders.get(digest, ())):

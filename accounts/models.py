@@ -11,10 +11,12 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.text import Truncator
 
-from accounts.announce import announce
+from accounts.announce import MOST, announce
 from accounts.minting import digest_of, hint_of, mint
 from accounts.patterns import flaw_of
 from accounts.visible import visible
+
+NAMED = MOST + 1  # no more digests are read to be announced
 
 
 def names_in(text: str) -> list[str]:
@@ -52,7 +54,7 @@ class Team(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save and announce."""
         super().save(*args, **kwargs)
-        announce()  # callers carry the team's name
+        announce(self.keys.values_list("digest", flat=True)[:NAMED])  # callers carry the team's name
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
@@ -68,8 +70,9 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
     def update(self, **kwargs: Any) -> int:
         """Update and announce."""
+        digests = self._digests()
         changed = super().update(**kwargs)
-        announce()
+        announce(digests if len(digests) == changed else None)  # others may have come meanwhile
         return changed
 
     def note_use(self, key_id: int, at: datetime, client: str) -> int:
@@ -79,9 +82,13 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete and announce."""
+        digests = self._digests()
         deleted = super().delete()
-        announce()
+        announce(digests if len(digests) == deleted[1].get(self.model._meta.label, 0) else None)
         return deleted
+
+    def _digests(self) -> list[str]:
+        return list(self.order_by().values_list("digest", flat=True)[:NAMED])
 
     delete.alters_data = True  # type: ignore[attr-defined]  # Django keeps templates from calling what says so
     update.alters_data = True  # type: ignore[attr-defined]
@@ -137,13 +144,15 @@ class ApiKey(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save and announce."""
+        before = ApiKey.objects.filter(pk=self.pk).values_list("digest", flat=True) if self.pk else ()
+        digests = {*before, self.digest}  # it may have taken another secret
         super().save(*args, **kwargs)
-        announce()
+        announce(digests)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Delete and announce."""
         deleted = super().delete(*args, **kwargs)
-        announce()
+        announce([self.digest])
         return deleted
 
     @staticmethod

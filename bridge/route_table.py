@@ -11,6 +11,8 @@ import msgspec
 from django.db import Error, connection
 from redis import ResponseError
 
+from accounts import database
+from accounts.query_thread import QueryThread
 from accounts.redis_link import RedisLink, RedisUnavailable
 from bridge.models import ModelAlias, PromptTemplate
 from bridge.prompt.profile import PromptProfile, check
@@ -20,6 +22,8 @@ from bridge.routes import Alias
 log = logging.getLogger(__name__)
 
 LOOK_SEC = 2.0
+READ_SEC, GIVE_UP_SEC = 5.0, 8.0
+_thread = QueryThread("routes")
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -71,7 +75,6 @@ class RouteTable:
         self._changed = changed
         self._seen = b""
         self._read_at = float("-inf")
-        self._failing = False
 
     async def follow(self) -> None:
         """Look for changes until cancelled."""
@@ -80,18 +83,18 @@ class RouteTable:
             await asyncio.sleep(LOOK_SEC)
 
     async def look(self) -> None:
-        """Read the rules if they have changed, or were read long ago. After an error the old ones stay."""
+        """Read the rules if they have changed, were read long ago or could not be. After an error the old ones stay."""
         news = await self._news()
-        if news in (None, self._seen) and time.monotonic() - self._read_at < self._every:
+        old = time.monotonic() - self._read_at >= self._every
+        if news in (None, self._seen) and not old and not database.in_doubt():
             return
         try:
-            rules = await asyncio.to_thread(_read_in_thread)
+            rules = await _thread.run(_read_in_thread, GIVE_UP_SEC)
         except Error as exc:
-            if not self._failing:
-                log.error("aliases and prompts cannot be read, those read before go on to count: %s", exc)  # noqa: TRY400
-            self._failing = True
+            database.failed(exc)
             return
-        self._failing, self._read_at = False, time.monotonic()
+        database.works()
+        self._read_at = time.monotonic()
         self._seen = self._seen if news is None else news  # asked for before reading, so no change is missed
         self._changed(rules)
         self.read.set()
@@ -106,6 +109,7 @@ class RouteTable:
 
 def _read_in_thread() -> Rules:
     try:
-        return read_rules()
+        with database.within(READ_SEC, ahead=True):
+            return read_rules()
     finally:
-        connection.close()  # to the pool, where there is one; nothing else ends this thread's use of it
+        connection.close()  # kept for the next one where it is of use; nothing else ends this thread's use of it

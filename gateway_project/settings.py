@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
 import django_stubs_ext
 
 from bridge.metric_values import count_cheaply
 from gateway_project.console import UNFOLD as UNFOLD
+from gateway_project.databases import database
 from gateway_project.env import BASE_DIR, kept_secret, load
 
 count_cheaply()  # the settings are read before any application makes a metric
@@ -53,6 +53,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "gateway_project.trouble.DatabaseTrouble",
 ]
 
 ROOT_URLCONF = "gateway_project.urls"
@@ -73,19 +74,7 @@ TEMPLATES: list[dict[str, Any]] = [
     }
 ]
 
-DATABASES: dict[str, Any] = {"default": dj_database_url.parse(ENV.database_or_sqlite_url, conn_max_age=0)}
-if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # In memory, threads would find tables locked without waiting for them.
-    DATABASES["default"]["TEST"] = {"NAME": DATA_DIR / "test.sqlite3"}
-    # WAL lets the web processes read while the worker writes.
-    DATABASES["default"]["OPTIONS"] = {
-        "timeout": 20,
-        "transaction_mode": "IMMEDIATE",
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-    }
-else:
-    DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 8, "timeout": 5}}
-DATABASES["default"]["ENGINE"] = DATABASES["default"]["ENGINE"].replace("django.db", "django_prometheus.db")
+DATABASES: dict[str, Any] = {"default": database(ENV.database_or_sqlite_url, DATA_DIR)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Nothing is shared through Django's cache; what processes share is in Redis by name, or in the database.
@@ -133,7 +122,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "health_check_interval": 2,  # a connection that is silent for 5 s is made anew
     "retry_on_timeout": False,
 }
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "gateway_project.beat:PatientScheduler"
 # The shortest schedule is 2 s; beat looks for changed ones this often.
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_BEAT_SYNC_EVERY = 10  # runs, until the console is told of them: half a minute at most

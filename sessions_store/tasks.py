@@ -9,6 +9,7 @@ import redis
 from celery import shared_task
 from django.conf import settings
 
+from accounts import database
 from accounts.redis_client import connect
 from sessions_store import operators
 from sessions_store.models import Entry
@@ -19,7 +20,8 @@ def clean() -> int:
     """Take out what expired, from the index in Redis and from the mirror; how many left the index."""
     with connect(settings.REDIS_URL) as client:
         gone = operators.clean(client, now=time.time(), ttl=settings.SESSIONS_STORE_TTL)
-        _mirror(client)
+        with database.doing_without():
+            _mirror(client)
     return gone
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import time
 
-from django.db import DatabaseError
+from django.db import Error
 
 from accounts.keys import Caller, Standing, TooManyUnknown
 from bridge.chat.errors import GatewayError, Unauthenticated, Unavailable
@@ -25,8 +25,8 @@ async def caller_of(consumer: HttpConsumer) -> Caller:
         keys = consumer.runtime.keys
         try:
             caller = await keys.authenticate(secret)
-        except DatabaseError:
-            raise Unavailable("Keys cannot be checked right now.", retry_after=5) from None
+        except Error:
+            raise Unavailable("Keys cannot be checked right now.", retry_after=2) from None
         except TooManyUnknown:
             words = "Too many unknown API keys are being checked right now."
             trouble = Unavailable(words, retry_after=1, reason="too_many_unknown_keys")

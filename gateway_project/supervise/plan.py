@@ -53,5 +53,5 @@ def background(env: Environment, data_dir: Path) -> list[Program]:
     shared = {**shared_environment(env, data_dir), "PYTHONWARNINGS": "ignore:You're running the worker with superuser"}
     level = f"--loglevel={env.log_level}"
     worker = ("worker", "--pool=threads", "--concurrency=2", "--without-mingle", "--without-gossip", level)
-    beat = ("beat", "--scheduler=django_celery_beat.schedulers:DatabaseScheduler", "--pidfile=", level)
+    beat = ("beat", "--scheduler=gateway_project.beat:PatientScheduler", "--pidfile=", level)
     return [Program("worker", (*CELERY, *worker), shared), Program("beat", (*CELERY, *beat), shared)]

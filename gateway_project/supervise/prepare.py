@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from bridge.lingma import vsix
+from gateway_project.databases import be_patient
 from gateway_project.env import BASE_DIR, Environment, SettingError, load
 
 REDIS_PATIENCE = 3.0
@@ -104,8 +105,7 @@ def prepare() -> str:
     from django.core.management import CommandError
     from django.db import Error
 
-    # One connection is enough here, and it says why there is none; a pool only says that it timed out.
-    settings.DATABASES["default"].get("OPTIONS", {}).pop("pool", None)
+    be_patient(settings.DATABASES)  # migrations of large tables take their time
     try:
         django.setup()
         migrate()

@@ -1,0 +1,52 @@
+"""A thread of its own for queries, which a query that does not come back cannot stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from django.db import OperationalError
+
+MOST_LOST = 4
+T = TypeVar("T")
+
+
+class QueryThread:
+    """
+    Runs one query after the other.
+
+    Queries have deadlines of their own; where those do not help, as on a disk that hangs, the thread is given up with
+    its query and another takes its place. A few at most are lost at once: then there are no more until one comes back.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._thread = self._another()
+        self._lost: set[asyncio.Future[Any]] = set()
+
+    def _another(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, thread_name_prefix=self._name)
+
+    async def run(self, query: Callable[[], T], within: float) -> T:
+        """The query's result. Raise OperationalError when there is none in time, and whatever the query raises."""
+        if len(self._lost) >= MOST_LOST:
+            raise OperationalError("earlier queries do not come back")
+        running = asyncio.get_running_loop().run_in_executor(self._thread, query)
+        await asyncio.wait({running}, timeout=within)
+        if running.done():
+            return running.result()
+        self._give_up(running)
+        raise OperationalError(f"no answer within {within:g} s")
+
+    def _give_up(self, running: asyncio.Future[Any]) -> None:
+        self._lost.add(running)
+        running.add_done_callback(self._came_back)
+        self._thread.shutdown(wait=False)
+        self._thread = self._another()
+
+    def _came_back(self, running: asyncio.Future[Any]) -> None:
+        self._lost.discard(running)
+        if not running.cancelled():
+            running.exception()  # nobody waits for it any more

@@ -1,0 +1,63 @@
+"""Celery's scheduler over the database, which goes on with what it has read while the database is away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, TypeVar
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import Error, close_old_connections
+from django_celery_beat.schedulers import DatabaseScheduler
+
+from accounts import database
+
+T = TypeVar("T")
+
+
+class PatientScheduler(DatabaseScheduler):  # type: ignore[misc]  # it has no types
+    """As its parent, but a database that is away is noted once, ends nothing, and is asked once a second at most."""
+
+    _initial_read: bool
+    _last_timestamp: datetime | None
+
+    def all_as_schedule(self) -> dict[str, Any]:
+        """What is enabled; when that cannot be read, what was read before."""
+        found: dict[str, Any] | None = self._ask(super().all_as_schedule)
+        if found is None:
+            self._initial_read = self._initial_read or not self._schedule  # then the next tick reads again
+            return self._schedule or {}
+        return found
+
+    def schedule_changed(self) -> bool:
+        """Whether somebody changed a schedule since the last look."""
+        told = self._ask(lambda: (self.Changes.last_change(),))
+        if told is None:
+            return False
+        before, self._last_timestamp = self._last_timestamp, told[0]
+        return bool(told[0] and told[0] > (before or told[0]))
+
+    def sync(self) -> None:
+        """Write when tasks ran last."""
+        while self._dirty and self._ask(self._save_one):
+            pass
+
+    def _save_one(self) -> bool:
+        name = next(iter(self._dirty))
+        with suppress(KeyError, TypeError, ObjectDoesNotExist):  # it is not scheduled any more
+            self._schedule[name].save()
+        self._dirty.discard(name)
+        return True
+
+    def _ask(self, query: Callable[[], T]) -> T | None:
+        if database.away() and not database.may_try():
+            return None
+        try:
+            close_old_connections()
+            found = query()
+        except Error as exc:
+            database.failed(exc)
+            return None
+        database.works()
+        return found

@@ -1,0 +1,50 @@
+"""Django's settings of the database: where it is, and how long anybody waits for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import dj_database_url
+
+LOCKED_SEC = 4  # SQLite: how long a writer waits for another
+POSTGRESQL: Final[dict[str, Any]] = {
+    "connect_timeout": 2,
+    "statement_sec": 10.0,
+    "lock_sec": 4.0,
+    # What says nothing for so long is looked for: some 20 s until a connection counts as lost.
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+SQLITE: Final[dict[str, Any]] = {
+    "timeout": LOCKED_SEC,
+    "transaction_mode": "IMMEDIATE",
+    # WAL lets the web processes read while the worker writes.
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+}
+
+
+def database(url: str, data_dir: Path) -> dict[str, Any]:
+    """The default database. What the URL says of an option stands."""
+    found: dict[str, Any] = {**dj_database_url.parse(url, conn_max_age=0)}
+    told = found.get("OPTIONS", {})
+    if found["ENGINE"].endswith("sqlite3"):
+        # In memory, threads would find tables locked without waiting for them.
+        return found | {
+            "ENGINE": "django_prometheus.db.backends.sqlite3",
+            "TEST": {"NAME": data_dir / "test.sqlite3"},
+            "OPTIONS": SQLITE | told,
+        }
+    return found | {"ENGINE": "gateway_project.postgresql", "OPTIONS": POSTGRESQL | told}
+
+
+def be_patient(databases: dict[str, Any]) -> None:
+    """For those who work on tables as a whole, while somebody looks on."""
+    options = databases["default"]["OPTIONS"]
+    if "statement_sec" in options:
+        options |= {"statement_sec": 3600.0, "lock_sec": 60.0}
+    else:
+        options["timeout"] = 20

@@ -1,0 +1,78 @@
+"""A connection to PostgreSQL on which nothing waits for ever, whatever became of the server or the way to it."""
+
+from __future__ import annotations
+
+import select
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+from psycopg.abc import RV, PQGen
+
+from accounts import database
+
+MOST_DIALLING = 16
+_dialling = threading.BoundedSemaphore(MOST_DIALLING)
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """Each wait ends after `statement_sec`, or when its thread's patience does; the connection is of no use then.
+
+    The server's own time-outs say nothing when it hangs, and neither do those of TCP when something still acknowledges.
+    """
+
+    statement_sec = 10.0
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Wait for the server."""
+        seconds = database.seconds_left(self.statement_sec)
+        if timeout is not None and timeout < seconds:
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, seconds)
+        except psycopg.errors._WaitTimeout:
+            self.close()
+            raise psycopg.OperationalError(f"no answer within {seconds:.3g} s") from None
+
+    @property
+    def is_silent(self) -> bool:
+        """Nothing has come since the last answer; words or an end that came unasked are a server that stops."""
+        watch = select.poll()
+        watch.register(self.pgconn.socket, select.POLLIN)
+        return not watch.poll(0)
+
+
+def dial(connect: Callable[[], BoundedConnection], seconds: float) -> BoundedConnection:
+    """
+    A new connection. Raise psycopg.OperationalError when there is none in time.
+
+    It is made in a thread of its own, for the resolver of names keeps no deadline.
+    """
+    if not _dialling.acquire(blocking=False):
+        raise psycopg.OperationalError("earlier connections are still being made")
+    made: Future[BoundedConnection] = Future()
+    threading.Thread(target=_dial, args=(connect, made, seconds), name="database-dial", daemon=True).start()
+    try:
+        return made.result(seconds)
+    except NotInTime:
+        made.add_done_callback(_close_late)
+        raise psycopg.OperationalError(f"no connection within {seconds:.3g} s") from None
+
+
+def _dial(connect: Callable[[], BoundedConnection], made: Future[BoundedConnection], seconds: float) -> None:
+    try:
+        with database.within(seconds):
+            made.set_result(connect())
+    except BaseException as exc:  # noqa: BLE001 - whoever waits is told
+        made.set_exception(exc)
+    finally:
+        _dialling.release()
+
+
+def _close_late(made: Future[BoundedConnection]) -> None:
+    with suppress(psycopg.Error):
+        made.result().close()

@@ -1,0 +1,111 @@
+"""The connections of one process: a bounded number, kept while nobody uses them, looked at before the next use."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from accounts import database
+from gateway_project.postgresql.bounded import BoundedConnection, dial
+
+MOST = 8
+PLACE_SEC = 3.0  # how long to wait for one of those
+DIAL_SEC = 3.0
+KEPT_SEC = 300.0
+FRESH_SEC = 5.0  # one that was used so lately is taken as it is, when the server has said nothing
+CHECK_SEC = 0.4
+
+
+class KeptConnections:
+    """What Django takes for its pool. Unlike psycopg's it has no threads, opens nothing ahead and never backs off."""
+
+    def __init__(self, connect: Callable[[], BoundedConnection]) -> None:
+        self._connect = connect
+        self._places = threading.BoundedSemaphore(MOST)
+        self._lock = threading.Lock()
+        self._idle: list[tuple[float, BoundedConnection]] = []
+        self._holding: set[BoundedConnection] = set()
+
+    def open(self) -> None:
+        """Nothing has to be."""
+
+    def getconn(self) -> BoundedConnection:
+        """One that works. Raise psycopg.OperationalError."""
+        has_place = not database.goes_ahead()
+        if has_place and not self._places.acquire(timeout=database.seconds_left(PLACE_SEC)):
+            raise psycopg.OperationalError(f"all {MOST} connections of this process are in use")
+        try:
+            connection = self._kept() or dial(self._connect, database.seconds_left(DIAL_SEC))
+        except BaseException:
+            if has_place:
+                self._places.release()
+            raise
+        connection._pool = self  # type: ignore[assignment]  # Django gives it back to whom this names
+        if has_place:
+            self._holding.add(connection)
+        return connection
+
+    def putconn(self, connection: BoundedConnection) -> None:
+        """Keep it, when it is of use."""
+        if connection in self._holding:
+            self._holding.discard(connection)
+            self._places.release()
+        if connection.closed or connection.broken:
+            self.close()  # the others went to the same server
+        elif connection.info.transaction_status is TransactionStatus.IDLE:
+            self._keep(connection)
+        else:
+            _close(connection)
+
+    def close(self) -> None:
+        """Close those that nobody uses."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for _, connection in idle:
+            _close(connection)
+
+    def _keep(self, connection: BoundedConnection) -> None:
+        now = time.monotonic()
+        with self._lock:
+            idle = [*self._idle, (now, connection)]
+            self._idle = [each for each in idle[-MOST:] if now - each[0] <= KEPT_SEC]
+            gone = [each for each in idle if each not in self._idle]
+        for _, each in gone:
+            _close(each)
+
+    def _kept(self) -> BoundedConnection | None:
+        """The one that was used last, if it works: else none of them does."""
+        with self._lock:
+            if not self._idle:
+                return None
+            since, connection = self._idle.pop()
+        if self._works(connection, since):
+            return connection
+        _close(connection)
+        self.close()
+        return None
+
+    def _works(self, connection: BoundedConnection, since: float) -> bool:
+        if connection.closed or not connection.is_silent:
+            return False
+        age = time.monotonic() - since
+        if age <= FRESH_SEC:
+            return True
+        if age > KEPT_SEC:
+            return False
+        try:
+            with database.within(database.seconds_left(CHECK_SEC)):
+                connection.execute("")
+        except psycopg.Error:
+            return False
+        return True
+
+
+def _close(connection: BoundedConnection) -> None:
+    with suppress(psycopg.Error):
+        connection.close()

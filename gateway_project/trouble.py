@@ -1,0 +1,36 @@
+"""What Django's pages answer while the database is away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+from accounts import database
+
+RETRY_AFTER = "5"
+WORDS = "The database does not answer right now. Chats with keys that are in use go on."
+
+
+class DatabaseTrouble:
+    """Middleware: a view that the database fails becomes a 503 that says so, without a trace for each of them."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Nothing is done to what works."""
+        return self._get_response(request)
+
+    def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
+        """Django asks what becomes of an error in a view."""
+        if not isinstance(exc, database.AWAY):
+            return None
+        database.doubt()  # one slow page is no proof; whoever looks at the routes finds out
+        if request.path.startswith("/api/"):
+            answer: HttpResponse = JsonResponse({"detail": WORDS}, status=503)
+        else:
+            answer = render(request, "503.html", {"words": WORDS}, status=503)
+        answer["Retry-After"] = RETRY_AFTER
+        return answer
