@@ -9,7 +9,7 @@ from typing import Final
 from django.db import Error, connection
 from redis import RedisError
 
-from accounts import degraded, disk, usage
+from accounts import database, degraded, disk, usage
 from accounts.redis_client import connect
 
 EVERY_SEC: Final = 2.0
@@ -50,18 +50,20 @@ class Flusher:
     def _flush(self) -> None:
         try:
             with connect(self._url, REDIS_WAIT_SEC) as client:
-                usage.flush(client, self._spool)
+                filed = usage.flush(client, self._spool)
         except RedisError as exc:
             degraded.begin("redis", str(exc))
         except Error as exc:
-            degraded.begin("database", str(exc))
+            database.failed(exc)
         except OSError as exc:
             disk.fails("flush", exc)
         except Exception as exc:  # noqa: BLE001 - an edge: whatever it is, the next flush is tried
             degraded.begin("flush", f"{type(exc).__name__}: {exc}")
         else:
             disk.works("flush")
-            for part in ("redis", "database", "flush"):
+            if filed:  # else the database was not asked
+                database.works()
+            for part in ("redis", "flush"):
                 degraded.end(part)
         finally:
             connection.close()

@@ -10,7 +10,7 @@ import dj_database_url
 LOCKED_SEC = 4  # SQLite: how long a writer waits for another
 POSTGRESQL: Final[dict[str, Any]] = {
     "connect_timeout": 2,
-    "statement_sec": 10.0,
+    "statement_sec": 5.0,
     "lock_sec": 4.0,
     # What says nothing for so long is looked for: some 20 s until a connection counts as lost.
     "keepalives": 1,

@@ -10,6 +10,7 @@ from django.shortcuts import render
 from accounts import database
 
 RETRY_AFTER = "5"
+PAGE_SEC, AWAY_SEC = 20.0, 2.0  # what a whole page may take of the database, and what while it is known to be away
 WORDS = "The database does not answer right now. Chats with keys that are in use go on."
 
 
@@ -20,8 +21,9 @@ class DatabaseTrouble:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Nothing is done to what works."""
-        return self._get_response(request)
+        """A page takes no longer than it may."""
+        with database.within(AWAY_SEC if database.away() else PAGE_SEC):
+            return self._get_response(request)
 
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
         """Django asks what becomes of an error in a view."""

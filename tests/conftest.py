@@ -6,7 +6,7 @@ import hypothesis
 import pytest
 from django.conf import settings
 
-from accounts import degraded
+from accounts import database, degraded
 from gateway_project.logging import Writer
 from tests.environment import DATA_DIR, start_redis
 
@@ -35,6 +35,7 @@ def well():
     """A trouble that one test has met is not the next one's."""
     yield
     degraded._active.clear()
+    database.works()
 
 
 @pytest.fixture(scope="session")

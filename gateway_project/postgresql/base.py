@@ -35,6 +35,6 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it has no 
         options = self.settings_dict["OPTIONS"]
         connection.statement_sec, lock_sec = float(options["statement_sec"]), float(options["lock_sec"])
         # Not as options of the start: connection poolers refuse those.
-        connection.execute(SET, [f"{connection.statement_sec:.0f}s", f"{lock_sec:.0f}s"])
+        connection.execute(SET, [f"{connection.statement_sec * 1000:.0f}ms", f"{lock_sec * 1000:.0f}ms"])
         self._configure_connection(connection)
         return connection

@@ -25,7 +25,7 @@ class BoundedConnection(psycopg.Connection[Any]):
     The server's own time-outs say nothing when it hangs, and neither do those of TCP when something still acknowledges.
     """
 
-    statement_sec = 10.0
+    statement_sec = 5.0
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for the server."""

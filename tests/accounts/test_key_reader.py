@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -11,6 +10,7 @@ from django.db import DatabaseError, connections
 from accounts.key_reader import KeyReader, unknown_keys
 from accounts.keys import KeyRing
 from accounts.models import ApiKey
+from accounts.query_thread import QueryThread
 from accounts.redis_link import RedisLink
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -23,20 +23,19 @@ async def no_connection_is_left():
     await sync_to_async(connections.close_all)()  # its thread's own, which outlives the test
 
 
-class CountingThread(ThreadPoolExecutor):
+class CountingThread(QueryThread):
     """Counts the times it is given work."""
 
     given = 0
 
-    def submit(self, *args, **kwargs):
+    async def run(self, query, within):
         self.given += 1
-        return super().submit(*args, **kwargs)
+        return await super().run(query, within)
 
 
 @pytest.fixture
 def thread():
-    with CountingThread(1) as thread:
-        yield thread
+    return CountingThread("test-keys")
 
 
 @sync_to_async
@@ -82,7 +81,7 @@ async def test_known_keys_do_not_wait_for_unknown_ones(redis_server):
     ring = KeyRing(PEPPER, link)
     assert await ring.authenticate(secret)
     busy = threading.Event()
-    unknown_keys.submit(busy.wait)
+    blocking = asyncio.create_task(unknown_keys.run(lambda: busy.wait(20), 20))
     try:
         strangers = [asyncio.create_task(ring.authenticate(f"guess {number}")) for number in range(100)]
         await asyncio.sleep(0)
@@ -92,5 +91,6 @@ async def test_known_keys_do_not_wait_for_unknown_ones(redis_server):
         assert not any(task.done() for task in strangers)
     finally:
         busy.set()
+    assert await blocking
     assert await asyncio.gather(*strangers) == [None] * 100
     await link.close()

@@ -1,10 +1,11 @@
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 
+from accounts import database
 from accounts.keys import Caller, KeyRecord, KeyRing, TooManyUnknown
 from accounts.keys_in_use import KeysInUse
 from accounts.minting import digest_of, mint
@@ -100,9 +101,9 @@ async def test_a_key_expires_by_the_clock_without_being_read_again(redis_server)
     assert records.asked == 1
 
 
-async def announce(url):
+async def announce(url, message="changed"):
     link = RedisLink(url)
-    await link.execute("PUBLISH", "lgw:keys", "changed")
+    await link.execute("PUBLISH", "lgw:keys", message)
     await link.close()
 
 
@@ -253,6 +254,91 @@ async def test_operators_learn_what_is_wrong_with_a_key(redis_server, fields, st
         assert (caller.name, told) == ("alice", standing)
         assert await ring.standing(caller.digest) == standing
         assert ring.refused("nobody") == (None, "unknown")
+
+
+async def away(records, ring, secret="secret-b"):
+    """Break the database, and have somebody meet it."""
+    records.broken = True
+    with pytest.raises(DatabaseError):
+        await ring.authenticate(secret)
+
+
+async def test_while_the_database_is_away_it_is_tried_once_a_second_and_nobody_waits(redis_server, monkeypatch):
+    monkeypatch.setattr("accounts.database.RETRY_SEC", 1000.0)
+    records = Records(alice="secret-a")
+    async with ring_over(records, redis_server) as ring:
+        await ring.authenticate("secret-a")
+        await away(records, ring)
+        asked = records.asked
+        records.gate.clear()  # and it would hang now
+        for number in range(100):
+            assert await ring.authenticate("secret-a")
+            with pytest.raises(DatabaseError):
+                await ring.authenticate(f"guess {number}")
+        assert records.asked == asked
+
+
+async def test_when_the_database_is_back_new_keys_are_known_again(redis_server, monkeypatch):
+    monkeypatch.setattr("accounts.database.RETRY_SEC", 0.01)
+    records = Records(alice="secret-a")
+    async with ring_over(records, redis_server) as ring:
+        await away(records, ring, "secret-a")
+        records.broken = False
+        caller = None
+        async with asyncio.timeout(10):
+            while caller is None:
+                with suppress(DatabaseError):
+                    caller = await ring.authenticate("secret-a")
+                await asyncio.sleep(0.01)
+        assert not database.away()
+
+
+async def test_without_database_and_subscription_a_known_key_goes_on_for_a_while(tmp_path, monkeypatch):
+    records = Records(alice="secret-a")
+    async with ring_over(records, f"unix://{tmp_path / 'nobody.sock'}", listening=False) as ring:
+        await ring.authenticate("secret-a")
+        monkeypatch.setattr("accounts.keys.TRUST", -1.0)  # nothing is confirmed any more
+        monkeypatch.setattr("accounts.keys.RENEW", -1.0)
+        records.broken = True
+        assert await ring.authenticate("secret-a")  # by the read that fails
+        assert database.away()
+        assert await ring.authenticate("secret-a")  # and without one
+        monkeypatch.setattr("accounts.keys.TRUST_ALONE", -1.0)
+        with pytest.raises(DatabaseError):
+            await ring.authenticate("secret-a")
+
+
+async def test_a_redis_that_comes_back_while_the_database_is_away_makes_no_key_unknown(own_redis):
+    records = Records(alice="secret-a")
+    async with ring_over(records, own_redis.url) as ring:
+        await ring.authenticate("secret-a")
+        own_redis.kill()
+        await until(lambda: not ring.listening)
+        await away(records, ring)
+        own_redis.start()
+        await until(lambda: ring.listening)
+        assert await ring.authenticate("secret-a")
+
+
+async def test_a_key_that_is_said_to_have_changed_is_not_trusted_and_the_others_are(redis_server):
+    records = Records(alice="secret-a", bob="secret-b")
+    async with ring_over(records, redis_server) as ring:
+        alice = await ring.authenticate("secret-a")
+        await ring.authenticate("secret-b")
+        await announce(redis_server, alice.digest.hex())
+        await until(lambda: alice.digest not in ring._known)
+        await away(records, ring, "secret-a")
+        assert await ring.authenticate("secret-b")
+        assert await ring.standing((await ring.authenticate("secret-b")).digest) == "open"
+
+
+async def test_an_error_of_the_connection_itself_is_no_answer_either(redis_server):
+    async def broken(_digest):
+        raise InterfaceError("connection already closed")
+
+    ring = KeyRing(PEPPER, RedisLink(redis_server), broken)
+    with pytest.raises(InterfaceError):
+        await ring.authenticate("secret-a")
 
 
 class Work:

@@ -4,6 +4,9 @@ import pytest
 
 from tests.e2e.installation import Gateway, prepare
 from tests.e2e.speech import DIALECTS
+from tests.trials.postgres import binaries
+
+collect_ignore = [] if binaries() else ["test_database_away.py"]  # it needs a PostgreSQL on the machine
 
 
 def pytest_collection_modifyitems(items):

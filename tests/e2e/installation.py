@@ -62,12 +62,18 @@ def environment(data_dir, **settings):
     }  # fmt: skip
 
 
-def django(data_dir, code):
+def django(data_dir, code, **settings):
     """Run code in a Django of this installation; return what it prints."""
     program = f"import django; django.setup()\n{code}"
     command = [sys.executable, "-c", program]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment(data_dir), capture_output=True, text=True, check=False, timeout=60
+        command,
+        cwd=ROOT,
+        env=environment(data_dir, **settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -100,7 +106,7 @@ def limited_key(name):
     return f"lgw_test-key-limited-{name}"
 
 
-def prepare(data_dir):
+def prepare(data_dir, **settings):
     """A data directory as after a first start: database, secrets, keys, superuser."""
     (data_dir / "metrics").mkdir()
     server = start_redis(data_dir)
@@ -108,9 +114,9 @@ def prepare(data_dir):
         subprocess.run(
             [sys.executable, "-m", "gateway_project.supervise.prepare"],
             cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
-            env=environment(data_dir, API_KEYS=",".join(KEYS), ADMIN_PASSWORD=PASSWORD),
+            env=environment(data_dir, API_KEYS=",".join(KEYS), ADMIN_PASSWORD=PASSWORD, **settings),
         )  # fmt: skip
-        django(data_dir, SPECIAL_KEYS)
+        django(data_dir, SPECIAL_KEYS, **settings)
     finally:
         server.terminate()
         server.wait()

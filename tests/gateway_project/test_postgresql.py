@@ -1,0 +1,155 @@
+"""Connections to a real PostgreSQL that is slow, silent, restarted or full."""
+
+import socket
+import threading
+import time
+from contextlib import closing
+
+import pytest
+from django.db import InterfaceError, OperationalError
+
+from accounts import database
+from gateway_project.databases import database as database_settings
+from gateway_project.postgresql import kept
+from gateway_project.postgresql.base import DatabaseWrapper
+from tests.gateway_project.behind_door import DoorThread
+from tests.trials.postgres import Postgres
+
+
+@pytest.fixture(autouse=True)
+def a_database_of_its_own(django_db_blocker):
+    """Tests that use no database of Django's are kept from all others too."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Postgres() as running:
+        yield running
+
+
+@pytest.fixture
+def door(server):
+    with DoorThread(server.port) as door:
+        yield door
+
+
+class Users:
+    """Threads' views of one database, as Django makes them."""
+
+    def __init__(self, url, data_dir, **options):
+        self._settings = database_settings(url, data_dir)
+        self._settings |= {"TIME_ZONE": None, "AUTOCOMMIT": True, "ATOMIC_REQUESTS": False}
+        self._settings["OPTIONS"] |= options
+        self._alias = f"test-{id(self)}"
+
+    def one(self):
+        return closing(DatabaseWrapper(self._settings, self._alias))
+
+    def ask(self, query="SELECT pg_backend_pid()"):
+        with self.one() as wrapper, wrapper.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchone()[0]
+
+    def close(self):
+        DatabaseWrapper(self._settings, self._alias).close_pool()
+
+
+@pytest.fixture
+def users(door, server, tmp_path):
+    url = server.url.replace(str(server.port), str(door.port))
+    users = Users(url, tmp_path, statement_sec="0.5")
+    yield users
+    users.close()
+
+
+def test_a_connection_is_kept_for_the_next_user(users):
+    assert len({users.ask() for _ in range(5)}) == 1
+
+
+def test_one_that_is_left_in_a_transaction_is_not_kept(users):
+    with users.one() as wrapper:
+        wrapper.set_autocommit(False)
+        with wrapper.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            first = cursor.fetchone()[0]
+    assert users.ask() != first
+
+
+def test_a_silent_server_ends_a_query_by_our_deadline(users, door):
+    with users.one() as wrapper, wrapper.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        door.swallow()
+        with pytest.raises(OperationalError, match=r"no answer within 0\.5 s"):
+            cursor.execute("SELECT 1")
+        with pytest.raises((OperationalError, InterfaceError)):
+            wrapper.rollback()
+    door.heal()
+    assert users.ask("SELECT 1") == 1
+
+
+def test_a_silent_server_ends_a_connection_attempt(users, door):
+    door.swallow()
+    began = time.monotonic()
+    with database.within(0.3), pytest.raises(OperationalError, match="no connection within"):
+        users.ask()
+    assert time.monotonic() - began < 10
+
+
+def test_names_that_are_not_resolved_end_a_connection_attempt(users, monkeypatch):
+    asked = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: asked.wait(20) and [])
+    users._settings["HOST"] = "database.example"
+    try:
+        with database.within(0.3), pytest.raises(OperationalError, match="no connection within"):
+            users.ask()
+    finally:
+        asked.set()
+
+
+@pytest.mark.parametrize("harm", ["restart", "cut", "silence"])
+def test_a_connection_that_died_while_it_was_kept_costs_nobody_an_error(users, server, door, monkeypatch, harm):
+    monkeypatch.setattr(kept, "FRESH_SEC", 0.0)
+    with users.one() as one, users.one() as other:  # two that are kept
+        first = {wrapper.cursor().execute("SELECT pg_backend_pid()").fetchone()[0] for wrapper in (one, other)}
+    assert users.ask() in first
+    if harm == "restart":
+        server.stop()
+        server.start()
+    elif harm == "cut":
+        door.cut()
+    else:
+        door.swallow()
+        door.heal()
+    assert users.ask() not in first
+
+
+def test_connections_of_a_process_are_bounded_but_for_those_who_go_ahead(users, monkeypatch):
+    monkeypatch.setattr(kept, "PLACE_SEC", 0.1)
+    held = [users.one() for _ in range(kept.MOST)]
+    try:
+        for each in held:
+            each.thing.ensure_connection()
+        with pytest.raises(OperationalError, match="are in use"):
+            users.ask()
+        with database.within(10, ahead=True):
+            assert users.ask("SELECT 1") == 1
+    finally:
+        for each in held:
+            each.thing.close()
+    assert users.ask("SELECT 1") == 1
+
+
+def test_the_server_has_deadlines_too(users):
+    assert users.ask("SHOW statement_timeout") == "500ms"
+    assert users.ask("SHOW lock_timeout") == "4s"
+
+
+def test_what_the_url_says_of_the_connection_is_heard(server, tmp_path):
+    users = Users(f"{server.url}?application_name=ours&statement_sec=3", tmp_path)
+    try:
+        assert users.ask("SHOW application_name") == "ours"
+        assert users.ask("SHOW statement_timeout") == "3s"
+    finally:
+        users.close()

@@ -1,0 +1,119 @@
+"""Pages and the scheduler while the database is away, or locked by somebody else."""
+
+import sqlite3
+from contextlib import closing, contextmanager
+
+import pytest
+from celery import Celery
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django_celery_beat.models import PeriodicTask
+
+from accounts import database
+from gateway_project.beat import PatientScheduler
+from gateway_project.databases import be_patient
+from gateway_project.databases import database as database_settings
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@contextmanager
+def locked():
+    """Somebody else writes, and does not come to an end."""
+    connection.close()  # the next one has what patience is left
+    with closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+    connection.close()
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 0.05)
+
+
+@contextmanager
+def hidden(table):
+    """A database that has lost a table."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_hidden")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table}_hidden RENAME TO {table}")
+
+
+def test_a_login_that_finds_the_database_locked_is_told_so(client, hasty):
+    get_user_model().objects.create_superuser("anna", password="correct-horse")
+    form = {"username": "anna", "password": "correct-horse"}
+    with locked():
+        page = client.post("/admin/login/", form)
+        assert page.status_code == 503
+        assert page["Retry-After"]
+        assert "The database is away" in page.content.decode()
+        assert database.in_doubt()
+        assert not database.away()  # that is for those who serve keys to find out
+    assert client.post("/admin/login/", form).status_code == 302
+
+
+def test_programs_are_told_as_json(admin_client):
+    with hidden("accounts_apikey"):
+        answer = admin_client.get("/api/keys/")
+    assert (answer.status_code, "database" in answer.json()["detail"]) == (503, True)
+
+
+def test_a_writer_waits_for_another_for_some_seconds_at_most():
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout")
+        assert 1000 <= cursor.fetchone()[0] <= 5000
+
+
+def test_options_of_the_url_stand_beside_ours(tmp_path):
+    found = database_settings("postgres://lgw@host/name?sslmode=require&connect_timeout=9", tmp_path)
+    assert found["OPTIONS"]["sslmode"] == "require"
+    assert int(found["OPTIONS"]["connect_timeout"]) == 9
+    assert found["OPTIONS"]["lock_sec"] > 0
+
+
+@pytest.mark.parametrize(("url", "option"), [("postgres://u@h/n", "statement_sec"), ("sqlite:///x", "timeout")])
+def test_who_works_on_whole_tables_is_patient(tmp_path, url, option):
+    databases = {"default": database_settings(url, tmp_path)}
+    before = databases["default"]["OPTIONS"][option]
+    be_patient(databases)
+    assert databases["default"]["OPTIONS"][option] > before
+    assert database_settings(url, tmp_path)["OPTIONS"][option] == before
+
+
+@pytest.fixture
+def scheduler(monkeypatch):
+    monkeypatch.setattr("accounts.database.RETRY_SEC", 0.0)
+    return PatientScheduler(app=Celery(set_as_current=False), lazy=True)
+
+
+def test_the_scheduler_goes_on_with_what_it_has_read(scheduler, caplog):
+    names = set(scheduler.schedule)
+    assert names
+    with hidden("django_celery_beat_periodictask"), hidden("django_celery_beat_periodictasks"):
+        for _ in range(3):
+            scheduler.sync()
+            assert set(scheduler.all_as_schedule()) == names
+            assert not scheduler.schedule_changed()
+    assert set(scheduler.schedule) == names
+    assert [each.levelname for each in caplog.records if each.levelname == "ERROR"] == []
+
+
+def test_a_scheduler_that_starts_without_a_database_reads_when_it_is_back(scheduler):
+    with hidden("django_celery_beat_periodictask"):
+        assert scheduler.schedule == {}
+    assert scheduler.schedule
+
+
+def test_the_scheduler_writes_when_tasks_ran(scheduler, hasty):
+    name = next(iter(scheduler.schedule))
+    scheduler._schedule[name] = scheduler.reserve(scheduler._schedule[name])
+    with locked():
+        scheduler.sync()
+    assert PeriodicTask.objects.get(name=name).total_run_count == 0
+    scheduler.sync()
+    assert PeriodicTask.objects.get(name=name).total_run_count == 1
