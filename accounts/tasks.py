@@ -10,9 +10,12 @@ from accounts.redis_client import connect
 @shared_task(name="accounts.flush_usage", ignore_result=True)
 def flush_usage() -> int:
     """File the turns that wait in Redis and in the spool; how many there were. The worker does so by itself as well."""
-    with connect(settings.REDIS_URL, 5) as client, database.doing_without():  # the rows stay where they are
-        return usage.flush(client, settings.SPOOL_DIR)
-    return 0
+    with connect(settings.REDIS_URL, 5) as client:
+        try:
+            return usage.flush(client, settings.SPOOL_DIR)
+        except database.AWAY as exc:  # the rows stay where they are
+            database.failed(exc)
+            return 0
 
 
 def turns_wait_since() -> float | None:
