@@ -31,8 +31,9 @@ from bridge.load import BodyLoad
 from bridge.patience import Pace
 from bridge.place_news import PlaceNews
 from bridge.plan import PlanOptions
-from bridge.pool.instance import Instance, InstanceOptions, Source
+from bridge.pool.instance import Instance, InstanceOptions
 from bridge.pool.pool import Pool, PoolOptions
+from bridge.pool.upstream import Source
 from bridge.refusals import Refusals
 from bridge.responses_store import ResponseStore
 from bridge.route_table import RouteTable, Rules

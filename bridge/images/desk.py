@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from bridge import metrics
-from bridge.chat.errors import InvalidRequest, UpstreamFailed, UpstreamTimeout
+from bridge.chat.errors import ConnectionLost, InvalidRequest, UpstreamFailed, UpstreamTimeout
 from bridge.images.fetch import Fetcher, FetchFailed, FetchOptions
 from bridge.images.prepare import Prepared, Unusable, prepare
 from bridge.images.sniff import kind_of
@@ -74,6 +74,8 @@ class ImageDesk:
             pixels_left -= image.pixels
             try:
                 urls.append(await upload(image.url))
+            except ConnectionLost:
+                raise  # no trouble with the image: the turn may be asked again, whole
             except UpstreamTimeout as exc:
                 # The next one would wait as long, and the client with it.
                 _count("timeout", exc, len(newest) - number + 1)

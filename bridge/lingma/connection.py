@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from bridge.lingma.tool_desk import ToolDesk
 from bridge.lingma.turn import Turn
 from bridge.lingma.uploads import Uploads
 from bridge.lingma.urls import shown
+from bridge.lingma.vigil import BEAT_SEC, Vigil
 from bridge.lingma.websocket import Broken, Refused, WebSocket
 
 logger = logging.getLogger(__name__)
@@ -29,11 +31,18 @@ logger = logging.getLogger(__name__)
 SEND_BUFFER_LIMIT = 32 << 20  # bytes the service may leave unread before it counts as dead; no question takes it there
 ROOM_SEC = 1  # until a question may be tried again that found no room
 
+SIGN_SEC = 60.0  # after which an unanswered `ping` is forgotten
 STOP_SEC = 2.0  # after which an unanswered `chat/stop` is forgotten (9.7)
 
 
 class DialFailed(Exception):
-    """No connection; the message says why."""
+    """No connection; the message says why. `reason` is what of it is worth saying beside that nobody answers."""
+
+    def __init__(self, message: str, reason: str = "", *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.refused = refused
+        """The host is there, and nobody listens."""
 
 
 class Connection(asyncio.Protocol):
@@ -45,6 +54,14 @@ class Connection(asyncio.Protocol):
         self.opened: asyncio.Future[None] = loop.create_future()
         self.on_push: Callable[[str, msgspec.Raw], None] = lambda _method, _params: None
         """Called for pushes that belong to no turn."""
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called before those are told whose turns were under way: they look for another place at once."""
+        self.received = 0
+        """Reads in which something came."""
+        self.served = False
+        """A turn has had its good ending."""
+        self.hung = False
+        """It was given up because the service gave no sign of life."""
         self._socket = socket
         self._framer = Framer()
         self._transport: asyncio.Transport | None = None
@@ -56,6 +73,8 @@ class Connection(asyncio.Protocol):
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
         self._last_body = b""
+        self._vigil = Vigil()
+        self._seen = (0, 0, 0)  # at the last beat: what was received, pongs, bytes that were not sent yet
         self._loop = loop
         self._handlers: dict[str, Callable[[bytes], None]] = {
             dialect_a.ANSWER: self._on_answer,
@@ -71,19 +90,22 @@ class Connection(asyncio.Protocol):
         cls, url: str, *, within: float, headers: dict[str, str] | None = None, approval: Approval = DENY
     ) -> Connection:
         """Connect and shake hands within that many seconds. Raise DialFailed."""
-        host, port = _address(url)
+        host, port, tls = _address(url)
         socket = WebSocket(url, Entropy(4), headers)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(within):
-                _, self = await loop.create_connection(lambda: cls(socket, approval), host, port)
+                _, self = await loop.create_connection(lambda: cls(socket, approval), host, port, ssl=tls)
                 try:
                     await self.opened
                 except BaseException:
                     self.close()
                     raise
         except (OSError, TimeoutError, Refused, Broken) as exc:
-            raise DialFailed(f"{shown(url)}: {str(exc) or 'no answer'}") from exc
+            reason = str(exc) if isinstance(exc, ssl.SSLError) else ""
+            raise DialFailed(
+                f"{shown(url)}: {str(exc) or 'no answer'}", reason, refused=isinstance(exc, ConnectionRefusedError)
+            ) from exc
         return self
 
     # -- what the owner does ------------------------------------------------------------------------------------
@@ -127,6 +149,11 @@ class Connection(asyncio.Protocol):
         async with asyncio.timeout(within):
             return await self._request(method, params)
 
+    def keep_watch(self) -> None:
+        """From now on a service that is silent is asked for a sign of life; without one it is hung."""
+        self._write(self._socket.ping())  # whether it answers those is known before it matters
+        self._loop.call_later(BEAT_SEC, self._beat)
+
     async def upload(self, request_id: str, data_uri: str, within: float) -> str:
         """Have the service take an image (10); its URL upstream. Raise UploadFailed."""
         return await self._uploads.send(request_id, data_uri, within)
@@ -150,6 +177,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read what came, acknowledge every push of it in one write, and only then act on it (5.2)."""
+        self.received += 1
         try:
             bodies = [body for payload in self._socket.feed(data) for body in self._framer.feed(payload)]
             messages = [rpc.parse(body) for body in bodies]
@@ -180,14 +208,50 @@ class Connection(asyncio.Protocol):
         reason = str(exc) if exc else "the connection was closed"
         if not self.opened.done():
             self.opened.set_exception(Broken(reason))
+        self._mark_lost(reason)
         self.end_turns(ConnectionLost("The connection to the Lingma service was lost."))
         for call in self._calls.values():
             if not call.done():
                 call.set_exception(ConnectionLost("The connection to the Lingma service was lost."))
         self._calls.clear()
         self._uploads.lost()
-        if not self.lost.done():
-            self.lost.set_result(reason)
+
+    # -- signs of life ------------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        """Once a second: nothing of it is paid for by turns."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._loop.call_later(BEAT_SEC, self._beat)
+        received, pongs, unsent = self._seen
+        self._seen = self.received, self._socket.pongs, self._transport.get_write_buffer_size()
+        if self._socket.pongs > pongs:
+            self._vigil.answered("frame")
+        heard = self.received > received or self._seen[2] < unsent  # it reads what it was sent
+        match self._vigil.beat(heard=heard, busy=bool(self._turns)):
+            case "ask":
+                self._ask_for_a_sign()
+            case "hung":
+                self.hung = True
+                self._give_up("the service does not answer any more")
+
+    def _ask_for_a_sign(self) -> None:
+        for ping in self._vigil.pings:
+            if ping == "frame":
+                self._write(self._socket.ping())
+            else:
+                call = self._request(dialect_a.PING, {})
+                call.add_done_callback(self._on_sign)
+                self._loop.call_later(SIGN_SEC, call.cancel)
+
+    def _on_sign(self, done: asyncio.Future[bytes]) -> None:
+        """A refusal is a sign as well."""
+        if not done.cancelled() and not isinstance(done.exception(), ConnectionLost):
+            self._vigil.answered("request")
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -284,6 +348,7 @@ class Connection(asyncio.Protocol):
         if error is None and (full := dialect_a.is_full(finish)) is not None and not turn.text:
             error = full
         if error is None:
+            self.served = True
             turn.finish(finish.sessionId or "", finish.fullAnswer or "")
             return
         if str(finish.statusCode) == "401":
@@ -333,18 +398,28 @@ class Connection(asyncio.Protocol):
             self._give_up(str(exc))
 
     def _give_up(self, reason: str) -> None:
-        logger.warning("connection given up: %s", reason)
-        if not self.lost.done():
-            self.lost.set_result(reason)
+        self._mark_lost(reason)
         self.close()
 
+    def _mark_lost(self, reason: str) -> None:
+        if not self.lost.done():
+            self.lost.set_result(reason)
+            self.on_lost()
 
-def _address(url: str) -> tuple[str, int]:
+
+def _address(url: str) -> tuple[str, int, ssl.SSLContext | None]:
     parts = urlsplit(url)
     with suppress(ValueError):  # a port beyond 65535
-        if parts.hostname is not None and parts.scheme == "ws":
-            return parts.hostname, parts.port or 80
-    raise DialFailed(f"{shown(url)}: not a ws:// URL")
+        if parts.hostname is not None and parts.scheme in {"ws", "wss"}:
+            is_secure = parts.scheme == "wss"
+            return parts.hostname, parts.port or (443 if is_secure else 80), _trust() if is_secure else None
+    raise DialFailed(f"{shown(url)}: neither a ws:// nor a wss:// URL")
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """The system's authorities, or those in SSL_CERT_FILE and SSL_CERT_DIR: what OpenSSL takes."""
+    return ssl.create_default_context()
 
 
 def _asked(turn: Turn, done: asyncio.Future[bytes]) -> None:

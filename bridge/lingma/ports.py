@@ -31,6 +31,19 @@ def holder_of(port: int, session: int, also: int = 0, proc: Path = Path("/proc")
     return "ours" if nearest <= _sockets(session, also, proc) else "stranger"
 
 
+def held_since(port: int, pid: int, proc: Path = Path("/proc")) -> int | None:
+    """When the process began that listens on this port of 127.0.0.1, in clock ticks; None if it does not, or nobody
+    may see whether it does.
+    """
+    try:
+        nearest = {inode for address, inode in _listeners(port, proc) if address in LOOPBACK | EVERYWHERE}
+        if not nearest or not nearest <= set(_sockets_of(proc / str(pid) / "fd")):
+            return None
+        return int((proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def _listeners(port: int, proc: Path) -> Iterator[tuple[str, str]]:
     """Address and inode of each socket that gets connections to this port of 127.0.0.1."""
     ending = f":{port:04X}"

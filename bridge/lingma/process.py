@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -15,8 +16,12 @@ import msgspec
 
 from bridge.lingma import ports
 
+logger = logging.getLogger(__name__)
+
 LAUNCHER = str(Path(__file__).with_name("launch.py"))
 STOP_SEC = 3.0
+STOP_HUNG_SEC = 0.5  # a program that answers nothing gets no more
+KILL_SEC = 5.0  # a process that waits for a disk is not ended by any signal; nobody waits for it
 _PASSED_ON = (
     "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
     "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE",
@@ -80,13 +85,16 @@ class Process:
         except (OSError, msgspec.DecodeError):
             return None
 
-    async def stop(self) -> None:
+    async def stop(self, *, hung: bool = False) -> None:
         """SIGINT, three seconds, SIGKILL to the whole group (2.4)."""
         if not self.exited.done():
             self._signal(signal.SIGINT)
-            await asyncio.wait({self.exited}, timeout=STOP_SEC)
+            self._signal(signal.SIGCONT)  # a process that is stopped hears nothing else
+            await asyncio.wait({self.exited}, timeout=STOP_HUNG_SEC if hung else STOP_SEC)
         self.kill()
-        await self.exited
+        await asyncio.wait({self.exited}, timeout=KILL_SEC)
+        if not self.exited.done():
+            logger.error("process %d does not end, not even killed", self.pid)
 
     def kill(self) -> None:
         """End the group at once."""

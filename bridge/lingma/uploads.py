@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from bridge.chat.errors import UpstreamFailed, UpstreamTimeout
+from bridge.chat.errors import ConnectionLost, UpstreamFailed, UpstreamTimeout
 from bridge.lingma import dialect_a
 
 AT_ONCE = 2  # of up to 10 MB each: more at a time, and the service might seem not to read
@@ -32,7 +32,10 @@ class Uploads:
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def send(self, request_id: str, data_uri: str, within: float) -> str:
-        """The URL of the image. Raise UploadFailed; `within` is seconds for answer and notification together."""
+        """The URL of the image; `within` is seconds for answer and notification together.
+
+        Raise UploadFailed or ConnectionLost.
+        """
         async with self._places:
             url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
             self._waiting[request_id] = url
@@ -61,7 +64,8 @@ class Uploads:
     def lost(self) -> None:
         """The connection is gone, and the rest with it."""
         for url in self._waiting.values():
-            _fail(url, "the connection was lost")
+            if not url.done():
+                url.set_exception(ConnectionLost("The connection to the Lingma service was lost."))
 
 
 def _answered(url: asyncio.Future[str], done: asyncio.Future[bytes]) -> None:
@@ -74,6 +78,9 @@ def _answered(url: asyncio.Future[str], done: asyncio.Future[bytes]) -> None:
             problem_told = dialect_a.decode_upload(done.result()).problem
             if problem_told:
                 _fail(url, problem_told)
+    elif isinstance(problem, ConnectionLost):  # the turn is asked again, with its image
+        if not url.done():
+            url.set_exception(problem)
     else:
         _fail(url, str(problem))
 

@@ -33,6 +33,8 @@ class WebSocket:
         self.open = False
         self.broken: Broken | None = None
         """Why nothing comes after the messages that the last `feed` returned."""
+        self.pongs = 0
+        """Answers to `ping()`."""
         self._mask = mask
         self._protocol = ClientProtocol(parse_uri(url), max_size=MAX_MESSAGE)
         self._headers = headers or {}
@@ -56,6 +58,10 @@ class WebSocket:
     def message(self, *payloads: bytes) -> bytes:
         """Each payload as one masked binary message (17.1); all of them in one write."""
         return b"".join([_frame(payload, self._mask()) for payload in payloads])
+
+    def ping(self) -> bytes:
+        """A frame that the peer has to answer."""
+        return bytes((0x80 | Opcode.PING, 0x80)) + self._mask()
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take what arrived; return the payloads of the messages it completes. Raise Refused or Broken."""
@@ -142,6 +148,8 @@ class WebSocket:
                 if event.fin:
                     payloads.append(b"".join(self._fragments))
                     self._fragments = []
+            elif isinstance(event, Frame) and event.opcode is Opcode.PONG:
+                self.pongs += 1
         if self._protocol.parser_exc is not None or self._protocol.close_expected():
             raise Broken(str(self._protocol.parser_exc or self._protocol.close_rcvd or "closed"))
 

@@ -6,9 +6,10 @@ import asyncio
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,41 +18,32 @@ from bridge.chat.errors import ConnectionLost, GatewayError, Unavailable, Upstre
 from bridge.lingma import dialect_a
 from bridge.lingma.connection import Connection, DialFailed
 from bridge.lingma.dialect_a import Ask, Model
-from bridge.lingma.endpoint import Endpoint
+from bridge.lingma.endpoint import Identity
 from bridge.lingma.entropy import Entropy
 from bridge.lingma.firewall import DENY, Approval
-from bridge.lingma.process import Process, StartFailed
+from bridge.lingma.process import StartFailed
 from bridge.lingma.pulse import Pulse
 from bridge.lingma.rpc import RpcError
 from bridge.lingma.service_log import ServiceLog
 from bridge.lingma.turn import Turn, TurnLimits
-from bridge.lingma.uploads import UploadFailed
-from bridge.lingma.urls import shown
-from bridge.pool.policy import Affinity, Candidate, InstanceFacts, InstanceState, restart_delay
+from bridge.pool.comeback import Comeback
+from bridge.pool.policy import Affinity, Candidate, InstanceFacts, InstanceState
+from bridge.pool.troubles import Troubles
+from bridge.pool.upstream import Source, Upstream
 
 logger = logging.getLogger(__name__)
 
-DIAL_EVERY_SEC = 0.15
 LOGIN_POLL_SEC = 5.0
 HEALTH_SEC = 30.0
+ODD_LOOKS = 3  # in a row that brought no sense, before a service that has turns to answer is given up
 UPLOAD_SEC = 10.0  # the plugin waits as long (10)
-BRIEF_SEC = 1.0  # a connection that was lost so soon is not worth making again
-STEADY_SEC = 60.0  # a run this long wipes out the memory of earlier failures
+BRIEF_SEC = 1.0  # a connection that was lost so soon without an answered turn has not worked
+LOOK_SEC = 1.0  # how often one looks for an attached service that is away
+EXIT_SEC = 0.05  # between the end of a program's connection and its own
+FATE_SEC = 3.0  # until one knows of a lost connection whether the program went with it
 
 
 _new_id = Entropy(16)
-
-
-class Source(msgspec.Struct, frozen=True):
-    """Where an instance comes from: a command to start, or an endpoint to attach to."""
-
-    upstream: str
-    command: tuple[str, ...] = ()
-    arguments: tuple[str, ...] = ()
-    work_dir: Path | None = None
-    attach: str = ""
-    environment: dict[str, str] = {}
-    """Variables of the program beside those every program gets."""
 
 
 class InstanceOptions(msgspec.Struct, frozen=True):
@@ -76,6 +68,8 @@ class NotReady(Exception):
 TROUBLES = (
     NotReady, DialFailed, StartFailed, RpcError, GatewayError, TimeoutError, OSError, msgspec.DecodeError,
 )  # fmt: skip  # what may be better after a restart
+NOBODY = (DialFailed, StartFailed)
+ODD = (RpcError, TimeoutError, msgspec.DecodeError)
 
 
 class Instance:
@@ -103,18 +97,24 @@ class Instance:
         self.unknown_pushes = 0
         self.unrouted_tool_events = 0
         self._process_number = process_number
-        self._source = source
+        self._upstream = Upstream(source, options.approval)
+        self._upstream_name = source.upstream
         self._options = options
         self._pulse = pulse
         self._changed = changed
         self._connection: Connection | None = None
-        self._process: Process | None = None
-        self._failures = 0
+        self._identity: Identity | None = None
+        self._comeback = Comeback()
+        self._troubles = Troubles(name)
+        self._crashes: deque[int] = deque(maxlen=8)  # generations that ended by themselves
+        self._settled = asyncio.Event()  # whether a lost connection was all that was lost is known
+        self._odd_looks = 0
         self._login = False
         self._version = ""
         self._models_read_at = 0.0
         self._started_at = 0.0
         self._back_at = 0.0
+        self._met_at = 0.0  # loop time
         self._wake = asyncio.Event()
         self._stopping = False
 
@@ -123,9 +123,7 @@ class Instance:
     @property
     def candidate(self) -> Candidate:
         """For the policy."""
-        # A connection is lost a moment before the state says so.
-        ready = self.state == "ready" and self._connection is not None and not self._connection.lost.done()
-        return Candidate(self.name, self.generation, ready, self.in_flight, self._options.limit)
+        return Candidate(self.name, self.generation, self.state == "ready", self.in_flight, self._options.limit)
 
     @property
     def affinity(self) -> Affinity:
@@ -139,15 +137,24 @@ class Instance:
 
     def back_within(self, seconds: float) -> bool:
         """Whether it may take turns by then without anybody's help: worth waiting for."""
+        now = time.monotonic()
         match self.state:
-            case "ready" | "starting":
+            case "ready":
                 return True
+            case "starting":
+                return not self._comeback.is_hopeless(now)
             case "backoff":
-                return self._back_at - time.monotonic() < seconds
+                return not self._comeback.is_hopeless(now) and self._back_at - now < seconds
             case "stopped":
                 return not self._stopping  # it has not begun yet
             case _:
                 return False
+
+    async def crashed(self, generation: int) -> bool:
+        """Whether that run ended by itself, and not only a connection to it. Told as soon as it is known."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), FATE_SEC)
+        return generation in self._crashes
 
     def model_key(self, name: str) -> str | None:
         """The key of the model a client names by its key or its display name."""
@@ -158,7 +165,7 @@ class Instance:
         return InstanceFacts(
             name=self.name,
             process=self._process_number,
-            pid=self._process.pid if self._process else 0,
+            pid=self._upstream.pid,
             generation=self.generation,
             state=self.state,
             login=self._login,
@@ -167,7 +174,7 @@ class Instance:
             restarts=self.restarts,
             last_error=self.last_error,
             version=self._version,
-            upstream=self._source.upstream,
+            upstream=self._upstream_name,
             models=len(self.models),
             started_at=self._started_at,
             at=time.time(),
@@ -188,9 +195,12 @@ class Instance:
         return turn
 
     async def upload_image(self, data_uri: str) -> str:
-        """Hand an image to the service; its URL for `Ask.image_urls`, good on this instance. Raise UploadFailed."""
+        """Hand an image to the service; its URL for `Ask.image_urls`, good on this instance.
+
+        Raise UploadFailed or ConnectionLost.
+        """
         if self._connection is None:
-            raise UploadFailed("The instance is not connected.")
+            raise ConnectionLost("The instance is not connected.")
         return await self._connection.upload(_new_id().hex(), data_uri, UPLOAD_SEC)
 
     def give_up(self, turn: Turn) -> None:
@@ -208,102 +218,145 @@ class Instance:
 
     async def run(self) -> None:
         """Start, watch and restart the service until `stop()`."""
+        self._set("starting")
         while not self._stopping:
-            began = time.monotonic()
-            try:
-                await self._live()
-            except TROUBLES as exc:
-                self.last_error = str(exc) or "the service did not answer in time"
-            self._failures = 1 if time.monotonic() - began > STEADY_SEC else self._failures + 1
-            delay = restart_delay(self._failures, random.random())  # noqa: S311
-            self._back_at = time.monotonic() + delay
-            self._set("draining" if self._stopping else "backoff")  # at once: no turn may choose it any more
-            await self._end_process()
+            pause = await self._run_once()
             if self._stopping:
                 break
-            await self._back_off()
+            await self._wait(pause)
         self._set("stopped")
 
     async def stop(self) -> None:
         """End the service; `run()` returns."""
-        self._stopping = True
+        self._stopping = self._upstream.stopping = True
         self._wake.set()
         if self._connection is not None:
             self._connection.close()
 
+    async def _run_once(self) -> float:
+        """Until the service has to be started or looked for anew; in how many seconds."""
+        nobody = False
+        try:
+            await self._live()
+        except TROUBLES as exc:
+            self.last_error = str(exc) or "the service did not answer in time"
+            nobody = isinstance(exc, NOBODY) and self._upstream.is_attached
+        except Exception:  # an edge: no bug may take an instance away for ever
+            logger.exception("%s: a run broke", self.name)
+            self.last_error = "the gateway failed; its log says why"
+        if self._stopping:
+            self._set("draining")
+            await self._end()
+            return 0.0
+        return await self._rest(nobody=nobody)
+
+    async def _rest(self, *, nobody: bool) -> float:
+        """No turn may choose it any more; the pause is known before anybody is told."""
+        if self._has_crashed():
+            self._note_crash()
+        if not nobody or not self._comeback.failures:
+            self.restarts += 1
+        now, hung = time.monotonic(), self._connection is not None and self._connection.hung
+        pause = self._comeback.restart_pause(now, random.random())  # noqa: S311
+        pause = LOOK_SEC if nobody else pause
+        self._back_at = now + pause
+        self._settled.set()
+        self._troubles.met(now, self.last_error, f"starting again in {pause:.1f} s")
+        self._set("backoff")
+        await self._end(hung=hung)
+        return pause
+
+    async def _wait(self, pause: float) -> None:
+        """Sleep, unless the service is told to be somewhere else meanwhile."""
+        self._wake.clear()  # news from the run that has ended must not cut the pause short
+        while not self._stopping and (left := self._back_at - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), min(left, LOOK_SEC))
+                return
+            if pause > LOOK_SEC and self._upstream.has_moved():
+                return
+
     async def _live(self) -> None:
         """One run of the service. A lost connection is made again: its sessions live as long as the process (15.1)."""
-        self._set("starting")
+        self._comeback.begin(time.monotonic())
         self._wake.clear()
+        async with asyncio.timeout(self._options.start_timeout):
+            if not self._upstream.is_attached:
+                self._begin_generation()
+                self._set("starting")
+            await self._upstream.open()
+            await self._meet(await self._upstream.dial())
+        while not self._stopping:
+            await self._watch()
+            await self._meet_again()
+
+    def _begin_generation(self) -> None:
         # Wall-clock milliseconds: no two runs of an instance share one, not even across restarts of the gateway.
         self.generation = max(self.generation + 1, int(time.time() * 1000))
-        deadline = asyncio.get_running_loop().time() + self._options.start_timeout
-        async with asyncio.timeout_at(deadline):
-            endpoint = await self._open()
-        self.log = ServiceLog(endpoint.work_dir) if endpoint.work_dir else None
         self._started_at = time.time()
-        while True:
-            async with asyncio.timeout_at(deadline):
-                await self._connect(endpoint)
-            connected_at = time.monotonic()
-            await self._watch()
-            self.last_error = self._what_happened()
-            if self._stopping or self._process is None or time.monotonic() - connected_at < BRIEF_SEC:
-                raise NotReady(self.last_error)
-            self._set("starting")
-            deadline = asyncio.get_running_loop().time() + self._options.start_timeout
 
-    async def _connect(self, endpoint: Endpoint) -> None:
-        self._connection = await self._dial(endpoint)
-        self._connection.on_push = self._on_push
-        self._connection.tools.on_unrouted = self._on_unrouted
-        workspace = str(endpoint.work_dir or "/")
-        started = await self._rpc(dialect_a.INITIALIZE, dialect_a.initialize_params(workspace))
+    async def _meet(self, connection: Connection) -> None:
+        """Over a fresh connection: who it is, and what its account offers."""
+        self._connection = connection
+        connection.on_push = self._on_push
+        connection.on_lost = partial(self._on_lost, connection)
+        connection.tools.on_unrouted = self._on_unrouted
+        known = await self._recognize()
+        self._set("starting")
+        work_dir = self._upstream.endpoint.work_dir if self._upstream.endpoint else None
+        if self.log is None and work_dir is not None:
+            self.log = ServiceLog(work_dir)
+        started = await self._rpc(dialect_a.INITIALIZE, dialect_a.initialize_params(str(work_dir or "/")))
         self._version = dialect_a.version_of(started)
         if self._options.dedicated_domain:
             params = {"endpoint": self._options.dedicated_domain}
             await self._rpc(dialect_a.UPDATE_ENDPOINT, params)
-        await self._read_account()
+        connection.keep_watch()
+        await self._read_account(news=not known)
 
-    async def _open(self) -> Endpoint:
-        if self._source.attach:
-            return Endpoint.find(self._source.attach)
-        work_dir = self._source.work_dir
-        if work_dir is None:
-            raise StartFailed("an instance that is started needs a work dir")
-        self._process = await Process.start(
-            self._source.command, work_dir, self._source.arguments, self._source.environment
-        )
-        return Endpoint(self._process.url, self._process.work_dir)
+    async def _recognize(self) -> bool:
+        """Whether it is the process from before. An attached one has to prove it, or its sessions are not trusted."""
+        if not self._upstream.is_attached:
+            return self._comeback.ready
+        identity, was = await self._upstream.identity(), self._identity
+        self._identity = identity
+        if identity is not None and identity == was:
+            return True
+        if was is not None:
+            self._note_crash()
+        self._begin_generation()
+        return False
 
-    async def _dial(self, endpoint: Endpoint) -> Connection:
-        """Dial in a loop until the socket answers; give up at once when the process exits (2.4)."""
-        while not self._stopping:
-            for url in await self._own(endpoint):
-                with suppress(DialFailed):
-                    approval = self._options.approval
-                    return await Connection.dial(url, within=2.0, headers=endpoint.headers, approval=approval)
-            if self._process is None:
-                raise DialFailed(f"{shown(endpoint.url)}: no Lingma service answers there")
-            await asyncio.wait({self._process.exited}, timeout=DIAL_EVERY_SEC)
-            if self._process.exited.done():
-                raise StartFailed(f"the program exited with code {self._process.exited.result()}")
-        raise NotReady("stopped while it was starting")
-
-    async def _own(self, endpoint: Endpoint) -> tuple[str, ...]:
-        """What to dial: of a program that was started here nothing before it listens itself. Raise StartFailed."""
-        match await self._process.holder() if self._process is not None else "unknown":
-            case "nobody":
-                return ()
-            case "stranger":
-                raise StartFailed("another program listens on the port that was meant for it")
-            case _:
-                return endpoint.urls
+    async def _meet_again(self) -> None:
+        """Make a lost connection again: at once if it had worked, else, and when nobody answers, after short pauses."""
+        connection, loop = self._connection, asyncio.get_running_loop()
+        if self._stopping or connection is None:
+            return None
+        worked = connection.served or loop.time() - self._met_at >= BRIEF_SEC
+        if not self._comeback.lost(time.monotonic(), worked=worked) or (connection.hung and self._upstream.process):
+            raise NotReady(self.last_error)
+        self._troubles.met(time.monotonic(), self.last_error, "connecting again")
+        deadline, tries = loop.time() + self._options.start_timeout, 0
+        while True:
+            await asyncio.sleep(self._comeback.redial_pause(tries))
+            try:
+                async with asyncio.timeout_at(deadline):
+                    return await self._meet(await self._upstream.redial())
+            except (*NOBODY, ConnectionLost) as exc:
+                if self._stopping or self._upstream.exit_code is not None or loop.time() >= deadline:
+                    raise
+                if isinstance(exc, DialFailed) and exc.refused:  # its host is there, and it is not
+                    self._note_crash()
+            tries += 1
 
     async def _rpc(self, method: str, params: dict[str, Any]) -> bytes:
         if self._connection is None or self._stopping:
             raise ConnectionLost("The instance is not connected.")
-        return await self._connection.request(method, params, self._options.rpc_timeout)
+        connection = self._connection
+        result = await connection.request(method, params, self._options.rpc_timeout)
+        if connection.lost.done():  # right behind the answer, which tells nothing of now
+            raise ConnectionLost("The instance is not connected.")
+        return result
 
     async def _read_account(self, news: bool = True) -> None:
         """Who is logged in, and what the account offers (6.5): the latter when there is news, or now and then."""
@@ -311,12 +364,9 @@ class Instance:
         was, self._login = self._login, status.logged_in
         if news or self._login != was or time.monotonic() - self._models_read_at >= self._options.models_refresh:
             await self._read_models()
-        if self._login:
-            self.last_error = ""  # what was is told by the log and by the count of restarts
-            self._set("ready")
-        else:
-            self.last_error = "not logged in to Lingma"
-            self._set("login_required")
+        # What was is told by the log and by the count of restarts.
+        self.last_error = "" if self._login else "not logged in to Lingma"
+        self._be("ready" if self._login else "login_required")
 
     async def _read_models(self) -> None:
         self.models = dialect_a.models_of(await self._rpc(dialect_a.QUERY_MODELS, {})) if self._login else []
@@ -329,44 +379,73 @@ class Instance:
         if self._connection is None:
             return
         gone: set[asyncio.Future[Any]] = {self._connection.lost}
-        if self._process is not None:
-            gone.add(self._process.exited)
+        exited = self._upstream.process.exited if self._upstream.process else None
+        if exited is not None:
+            gone.add(exited)
         while not self._stopping:
             pause = min(HEALTH_SEC, self._options.models_refresh) if self._login else LOGIN_POLL_SEC
             woken = asyncio.ensure_future(self._wake.wait())
             done, _ = await asyncio.wait({*gone, woken}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             woken.cancel()
-            if self._process is not None and self._process.exited.done():
+            if done & gone and exited is not None:
+                await asyncio.wait({exited}, timeout=EXIT_SEC)
+            if self._upstream.exit_code is not None:
                 raise NotReady(self._what_happened())
             if done & gone:
                 return
             news = self._wake.is_set()
             self._wake.clear()
             if not self._stopping:
-                await self._read_account(news)
+                await self._look(news)
+
+    async def _look(self, news: bool) -> None:
+        """The account, while turns may be under way: one odd answer is no reason to end them."""
+        received = self._connection.received if self._connection is not None else 0
+        try:
+            await self._read_account(news)
+        except ConnectionLost:
+            return  # which the watch sees
+        except ODD as exc:
+            self._odd_looks += 1
+            heard = self._connection is not None and self._connection.received > received
+            if self._odd_looks >= ODD_LOOKS or not self.in_flight or not heard:
+                raise
+            self._models_read_at = 0.0
+            self._troubles.met(time.monotonic(), f"its account cannot be read: {exc or 'no answer'}", "looking again")
+        else:
+            self._odd_looks = 0
 
     def _what_happened(self) -> str:
-        if self._process is not None and self._process.exited.done():
-            return f"the program exited with code {self._process.exited.result()}"
+        if self._upstream.exit_code is not None:
+            return f"the program exited with code {self._upstream.exit_code}"
         return f"connection lost: {self._connection.lost.result()}" if self._connection else "connection lost"
 
-    async def _end_process(self) -> None:
+    def _has_crashed(self) -> bool:
+        """Whether the run that ends has ended by itself after it was ready, or had to be ended."""
+        hung = self._connection is not None and self._connection.hung
+        return self._comeback.ready and (hung or self._upstream.exit_code is not None)
+
+    def _note_crash(self) -> None:
+        if self.generation not in self._crashes:
+            self._crashes.append(self.generation)
+        self._settled.set()
+
+    async def _end(self, *, hung: bool = False) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
         if self.log is not None:
             self.log.close()
-        process, self._process = self._process, None
-        if process is not None:
-            await process.stop()
+            self.log = None
+        await self._upstream.end(hung=hung)
 
-    async def _back_off(self) -> None:
-        self.restarts += 1
-        self._wake.clear()  # news from the run that has ended must not cut the pause short
-        delay = self._back_at - time.monotonic()
-        logger.warning("%s: %s; starting again in %.1f s", self.name, self.last_error, delay)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), delay)
+    def _on_lost(self, connection: Connection) -> None:
+        """At once, before the turns know: they must not choose it again until it is back."""
+        self._comeback.served = self._comeback.served or connection.served
+        if connection is self._connection and self.state in {"ready", "login_required"}:
+            self._settled.clear()
+            self.last_error = self._what_happened()
+            self._set("draining" if self._stopping else "starting")
 
     def _on_push(self, method: str, _params: msgspec.Raw) -> None:
         if method in dialect_a.STATE_CHANGED:
@@ -378,9 +457,19 @@ class Instance:
     def _on_unrouted(self) -> None:
         self.unrouted_tool_events += 1
 
+    def _be(self, state: InstanceState) -> None:
+        """It can be used, or lacks a login only."""
+        if self.state not in {"ready", "login_required"}:
+            self._met_at = asyncio.get_running_loop().time()
+            self._comeback.back()
+            self._settled.set()
+        if state != self.state:
+            self._troubles.over(time.monotonic(), state)
+        self._set(state)
+
     def _set(self, state: InstanceState) -> None:
         if state != self.state:
-            logger.info("%s is %s", self.name, state)
+            logger.log(logging.INFO if self._stopping else logging.DEBUG, "%s is %s", self.name, state)
             self.state = state
             self._changed()
 

@@ -12,10 +12,11 @@ from bridge.chat.errors import GatewayError, Overloaded, Unavailable
 from bridge.lingma.dialect_a import Model
 from bridge.lingma.pulse import EVERY_SEC, Pulse
 from bridge.pool import policy
-from bridge.pool.instance import Instance, InstanceOptions, Source, names, unavailable
+from bridge.pool.instance import Instance, InstanceOptions, names, unavailable
 from bridge.pool.lines import Lines
 from bridge.pool.policy import Affinity, InstanceFacts, Owner
 from bridge.pool.shares import Shares
+from bridge.pool.upstream import Source
 
 NOBODY = Owner()
 

@@ -106,7 +106,7 @@ async def test_a_store_that_is_gone_fails_no_turn(new_engine, service, stack, tm
 async def test_another_run_of_the_instance_does_not_know_the_session(engine, service):
     await chat(engine, FIRST)
     await service.drop()
-    await in_state(engine.pool, "backoff")
+    await in_state(engine.pool, "starting")
     await in_state(engine.pool, "ready")
     assert (await chat(engine, NEXT)).record.session == "rebuilt"
     assert (asked(service)[0], asked(service)[2]) == (WHOLE, False)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from bridge.chat.errors import UpstreamTimeout
+from bridge.chat.errors import ConnectionLost, UpstreamTimeout
 from bridge.lingma.uploads import UploadFailed
 from tests.bridge.lingma.service import SILENT
 
@@ -131,7 +131,7 @@ async def test_a_lost_connection_fails_every_upload(service, peer, upload, conne
     await service.got("image/upload", 2)
     await service.drop()
     results = await asyncio.gather(*uploads, return_exceptions=True)
-    assert [type(result) for result in results] == [UploadFailed] * 3
+    assert [type(result) for result in results] == [ConnectionLost] * 3
 
 
 async def test_a_third_image_waits_until_one_of_two_has_arrived(service, peer, upload):

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from bridge.chat.errors import ConnectionLost
 from bridge.lingma.dialect_a import Ask
-from bridge.lingma.uploads import UploadFailed
 from bridge.pool import instance as instance_module
 from bridge.pool.instance import InstanceOptions, Source
 from tests.bridge.lingma.conftest import ended
@@ -128,12 +128,12 @@ async def test_a_lost_connection_is_made_again_as_another_generation(service):
     async with running(attached(service)) as pool:
         before = pool.facts()[0]
         await service.drop()
-        await in_state(pool, "backoff")
+        await in_state(pool, "starting")
         assert "connection lost" in pool.facts()[0].last_error
         await in_state(pool, "ready")
         after = pool.facts()[0]
-        assert after.generation > before.generation
-        assert (before.restarts, after.restarts) == (0, 1)
+        assert after.generation > before.generation  # nothing proves that it knows its sessions still
+        assert (before.restarts, after.restarts) == (0, 0)
 
 
 async def test_a_service_that_does_not_answer_is_left_and_tried_again(service):
@@ -171,7 +171,7 @@ async def test_a_service_that_is_attached_by_its_work_dir_is_found_on_its_new_po
         async with running([source]) as pool:
             info.write_text(json.dumps({"websocketPort": second.port, "pid": 2}))
             await first.drop()
-            await until(pool, lambda: pool.facts()[0].restarts == 1 and pool.ready)
+            await until(pool, lambda: pool.ready and second.methods())
             assert second.methods()[:2] == ["initialize", "auth/status"]
 
 
@@ -203,7 +203,7 @@ async def test_an_instance_hands_over_an_image_under_an_id_of_its_own(service):
 async def test_an_instance_without_a_connection_takes_no_image(service):
     async with running(attached(service)) as pool:
         instance = pool.instances[0]
-    with pytest.raises(UploadFailed):
+    with pytest.raises(ConnectionLost):
         await instance.upload_image("data:image/png;base64,AA==")
 
 

@@ -197,7 +197,7 @@ async def test_when_one_of_two_goes_the_waiting_get_the_other(services, start):
     first, second = pool.lease(), pool.lease()
     waiter = pool.queue()
     await services[0].drop()
-    await in_state(pool, "backoff", "ready")
+    await in_state(pool, "starting", "ready")
     assert not waiter.lease.done()
     first.release()
     assert not waiter.lease.done()

@@ -1,0 +1,64 @@
+"""Whether a silent service is hung or only thinks: told by pings such as it has answered before (protocol 6.3)."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+BEAT_SEC: Final = 1.0
+QUIET: Final = 2  # beats of silence before a sign of life is asked for
+ANSWER: Final = 5  # beats that a service has for it
+ANSWER_BUSY: Final = 30  # ... when turns are under way, and it never has answered then
+AGAIN: Final = 10  # beats before one that has answered nothing is asked again
+
+Ping = Literal["frame", "request"]
+Verdict = Literal["well", "ask", "hung"]
+
+
+class Vigil:
+    """One connection. `beat()` once a second; `answered()` when a ping is.
+
+    Beats are counted and no clock is read: a gateway that was itself stopped, or busy, judges nobody by that time.
+    Whatever arrives is a sign of life. A service is judged only by what it has been seen to answer: frames that are
+    read beside its work at any time, requests at first only while there is no turn that may keep it from them.
+    """
+
+    def __init__(self) -> None:
+        self._silent = 0
+        self._asked: int | None = None  # beats ago
+        self._answers: set[Ping] = set()
+        self._answers_busy = False
+        self._busy = False
+
+    @property
+    def pings(self) -> tuple[Ping, ...]:
+        """What to ask with: the frame alone where it is answered, else both."""
+        return ("frame",) if "frame" in self._answers else ("frame", "request")
+
+    def answered(self, ping: Ping) -> None:
+        """The service answers such pings."""
+        self._answers.add(ping)
+        self._answers_busy = self._answers_busy or self._busy
+
+    def beat(self, *, heard: bool, busy: bool) -> Verdict:
+        """What to do: `heard` is whether anything came since the last beat, `busy` whether turns are under way."""
+        self._busy = busy
+        if heard:
+            self._silent, self._asked = 0, None
+            return "well"
+        self._silent += 1
+        if self._asked is None:
+            return self._ask() if self._silent >= QUIET else "well"
+        self._asked += 1
+        patience = self._patience()
+        if patience is None:
+            return self._ask() if self._asked >= AGAIN else "well"
+        return "hung" if self._asked >= patience else "well"
+
+    def _ask(self) -> Verdict:
+        self._asked = 0
+        return "ask"
+
+    def _patience(self) -> int | None:
+        if not self._answers:
+            return None
+        return ANSWER if "frame" in self._answers or self._answers_busy or not self._busy else ANSWER_BUSY

@@ -1,0 +1,70 @@
+"""When an instance comes back: what had worked starts again at once, only what never works waits longer and longer."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from bridge.pool.policy import restart_delay
+
+DEATHS, DEATHS_SEC = 5, 60.0
+"""So many runs in that time may end without having served a turn before the next one has to wait."""
+CALM_SEC = 4.0  # the longest of those waits: such a run does start, and somebody else's turn may well succeed
+HOPE_SEC = 60.0  # what has been away for so long is tried on, but no turn waits for it
+MOST_BRIEF = 8  # connections in a row that are lost as soon as they are made
+
+
+class Comeback:
+    """The memory of an instance's runs. Times are seconds of any one clock."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        """Starts in a row that came to nothing."""
+        self.ready = False
+        """The run under way has been ready."""
+        self.served = False
+        """... and has answered a turn."""
+        self._deaths: deque[float] = deque(maxlen=16)
+        self._away_since: float | None = None
+        self._brief = 0
+
+    def begin(self, now: float) -> None:
+        """A run begins."""
+        self.ready = self.served = False
+        self._brief = 0
+        self._away(now)
+
+    def back(self) -> None:
+        """It can be used, or only lacks a login."""
+        self.ready, self._away_since, self.failures = True, None, 0
+
+    def lost(self, now: float, *, worked: bool) -> bool:
+        """A connection is gone. False when too many went in a row that had not worked."""
+        self._away(now)
+        self._brief = 0 if worked else self._brief + 1
+        return self._brief <= MOST_BRIEF
+
+    def redial_pause(self, tries: int) -> float:
+        """Seconds before the next dial: none before the first one after a connection that worked."""
+        count = self._brief + tries
+        return min(1.0, 0.05 * 2.0**count) if count else 0.0
+
+    def restart_pause(self, now: float, jitter: float) -> float:
+        """Seconds before the next start, after the run that has ended. `jitter` is from 0 to 1."""
+        self._away(now)
+        if not self.ready:
+            self.failures += 1
+            return restart_delay(self.failures, jitter)
+        if self.served:
+            self._deaths.clear()
+            return 0.0
+        self._deaths.append(now)
+        excess = sum(now - died < DEATHS_SEC for died in self._deaths) - DEATHS
+        return min(CALM_SEC, restart_delay(excess, jitter)) if excess > 0 else 0.0
+
+    def is_hopeless(self, now: float) -> bool:
+        """Whether it has failed for so long that no turn should wait for the next try."""
+        return self.failures > 1 and self._away_since is not None and now - self._away_since > HOPE_SEC
+
+    def _away(self, now: float) -> None:
+        if self._away_since is None:
+            self._away_since = now

@@ -1,0 +1,126 @@
+"""The service behind an instance: a program that is started, or one that is found; dialled, known again, ended."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from bridge.lingma.connection import Connection, DialFailed
+from bridge.lingma.endpoint import Endpoint, Identity
+from bridge.lingma.firewall import Approval
+from bridge.lingma.process import Process, StartFailed
+from bridge.lingma.urls import shown
+
+DIAL_EVERY_SEC = 0.15
+DIAL_SEC = 2.0  # for one connection with its handshake
+REDIAL_SEC = 5.0  # a program that had been reached and is not any more within that time is started anew
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where an instance comes from: a command to start, or an endpoint to attach to."""
+
+    upstream: str
+    command: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    work_dir: Path | None = None
+    attach: str = ""
+    environment: dict[str, str] = {}
+    """Variables of the program beside those every program gets."""
+
+
+class Upstream:
+    """One run after the other: `open()`, `dial()` as often as needed, `end()`."""
+
+    def __init__(self, source: Source, approval: Approval) -> None:
+        self.process: Process | None = None
+        self.endpoint: Endpoint | None = None
+        self.is_attached = bool(source.attach)
+        self.stopping = False
+        self._source = source
+        self._approval = approval
+
+    @property
+    def pid(self) -> int:
+        """Of the program that was started here."""
+        return self.process.pid if self.process is not None else 0
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of a program that was started here and has ended."""
+        exited = self.process.exited if self.process is not None else None
+        return exited.result() if exited is not None and exited.done() else None
+
+    async def open(self) -> None:
+        """Start the program; what is attached to is looked for when it is dialled. Raise StartFailed or OSError."""
+        if self.is_attached:
+            return
+        if self._source.work_dir is None:
+            raise StartFailed("an instance that is started needs a work dir")
+        source = self._source
+        self.process = await Process.start(source.command, self._source.work_dir, source.arguments, source.environment)
+        self.endpoint = Endpoint(self.process.url, self.process.work_dir)
+
+    async def dial(self) -> Connection:
+        """A connection: to a program as soon as it listens, to anybody else now. Raise DialFailed or StartFailed."""
+        if self.process is not None and self.endpoint is not None:
+            return await self._dial_program(self.process, self.endpoint)
+        self.endpoint = Endpoint.find(self._source.attach)  # afresh: ports change with the service
+        return await self._dial_any(self.endpoint)
+
+    async def redial(self) -> Connection:
+        """The same, of a service that was connected before. Raise TimeoutError as well."""
+        async with asyncio.timeout(REDIAL_SEC):
+            return await self.dial()
+
+    async def identity(self) -> Identity | None:
+        """Which process of this host was dialled last, if that can be proven."""
+        if self.endpoint is None or not self.is_attached:
+            return None
+        return await asyncio.to_thread(self.endpoint.identity)
+
+    def has_moved(self) -> bool:
+        """Whether a service is told to be where none was looked for last."""
+        if not self.is_attached:
+            return False
+        with suppress(StartFailed):
+            return Endpoint.find(self._source.attach) != self.endpoint
+        return False
+
+    async def end(self, *, hung: bool) -> None:
+        """End the program, if it was started here."""
+        process, self.process = self.process, None
+        if process is not None:
+            await process.stop(hung=hung)
+
+    async def _dial_program(self, process: Process, endpoint: Endpoint) -> Connection:
+        """In a loop until it listens; give up at once when it exits (2.4)."""
+        while not self.stopping:
+            if await _is_there(process):
+                with suppress(DialFailed):
+                    return await self._dial_any(endpoint)
+            await asyncio.wait({process.exited}, timeout=DIAL_EVERY_SEC)
+            if process.exited.done():
+                raise StartFailed(f"the program exited with code {process.exited.result()}")
+        raise DialFailed("stopped while it was starting")
+
+    async def _dial_any(self, endpoint: Endpoint) -> Connection:
+        reason, refused = "", False
+        for url in endpoint.urls:
+            try:
+                return await Connection.dial(url, within=DIAL_SEC, headers=endpoint.headers, approval=self._approval)
+            except DialFailed as exc:
+                reason, refused = f" ({exc.reason})" if exc.reason else "", exc.refused
+                if refused:
+                    break
+        raise DialFailed(f"{shown(endpoint.url)}: no Lingma service answers there{reason}", refused=refused)
+
+
+async def _is_there(process: Process) -> bool:
+    """Whether the program listens itself: nothing else is dialled. Raise StartFailed."""
+    holder = await process.holder()
+    if holder == "stranger":
+        raise StartFailed("another program listens on the port that was meant for it")
+    return holder != "nobody"

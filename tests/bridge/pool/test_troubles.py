@@ -1,0 +1,44 @@
+"""What the log says of an instance that comes and goes."""
+
+import logging
+
+import pytest
+
+from bridge.pool.troubles import AGAIN_SEC, MOST, Troubles
+
+
+@pytest.fixture
+def told(caplog):
+    caplog.set_level(logging.INFO)
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def test_an_outage_has_a_line_on_the_way_in_and_one_on_the_way_out(told):
+    troubles = Troubles("w1-i1")
+    troubles.over(0, "ready")
+    troubles.met(10, "gone", "starting again")
+    troubles.over(12.5, "ready")
+    troubles.over(13, "ready")
+    assert told() == ["w1-i1 is ready", "w1-i1: gone; starting again", "w1-i1 is ready after 2.5 s"]
+
+
+def test_one_that_comes_and_goes_all_the_time_does_not_fill_the_log(told):
+    troubles = Troubles("w1-i1")
+    for second in range(int(AGAIN_SEC) + 1):
+        troubles.met(second, "gone", "starting again")
+        troubles.over(second + 0.5, "ready")
+    assert told() == [
+        "w1-i1: gone; starting again",
+        "w1-i1 is ready after 0.5 s",
+        f"w1-i1: gone; starting again ({AGAIN_SEC - 1:.0f} times more since this was told last)",
+        "w1-i1 is ready after 0.5 s",
+    ]
+
+
+def test_each_trouble_is_told_and_few_are_remembered(told):
+    troubles = Troubles("w1-i1")
+    for number in range(2 * MOST):
+        troubles.met(0, f"trouble {number}", "starting again")
+        troubles.met(0, f"trouble {number}", "starting again")
+    assert len(told()) == 2 * MOST
+    assert len(troubles._told) == MOST
