@@ -12,7 +12,7 @@ from bridge.pool.policy import Owner
 from bridge.pool.pool import Pool, PoolOptions, retry_hint
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.lingma.service import Service
-from tests.bridge.pools import attached, in_state, running
+from tests.bridge.pools import attached, in_state, running, until
 
 ALICE, BOB = Owner(1), Owner(2)
 
@@ -156,7 +156,7 @@ async def test_who_waits_is_served_by_the_instance_that_comes_back(services, sta
     pool = await start(most=2)
     lost = pool.lease()
     await services[0].drop()
-    await in_state(pool, "backoff")
+    await in_state(pool, "starting")
     assert pool.lease() is None
     waiter = pool.queue()
     assert (await asyncio.wait_for(waiter.lease, 10)).instance is lost.instance
@@ -176,8 +176,9 @@ async def test_when_no_instance_comes_back_by_itself_the_waiting_are_told(servic
 
 async def test_nobody_waits_for_what_comes_back_too_late(services, start):
     pool = await start()
+    services[0].answers["initialize"] = {"error": {"code": -32603, "message": "broken"}}
     await services[0].drop()
-    await in_state(pool, "backoff")
+    await until(pool, lambda: pool.facts()[0].state == "backoff" and pool.facts()[0].restarts == 2)
     with pytest.raises(Unavailable, match="backoff") as raised:
         pool.lease(until=asyncio.get_running_loop().time())
     assert 1 <= raised.value.retry_after <= 30
