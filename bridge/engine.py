@@ -57,13 +57,15 @@ class Engine:
         self.services = Services(pool, images, Calibration(), new_id, options.keepalive_sec)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, request: ChatRequest, caller_id: int, record: TurnRecord, emit: Emit, team: str = "") -> None:
+    def run(
+        self, request: ChatRequest, caller_id: int, record: TurnRecord, emit: Emit, team: str = ""
+    ) -> Coroutine[Any, Any, None]:
         """Emit the reply's events in batches, and wait for each to be taken. Raise GatewayError only before the first.
 
         Cancel it at any time: the service is told to stop and the place is free at once. A reply that is not streamed
         is emitted whole, in one batch.
         """
-        await _Run(self, request, Owner(caller_id, team), record, emit).run()
+        return _Run(self, request, Owner(caller_id, team), record, emit).run()
 
     @property
     def calibration(self) -> Calibration:
