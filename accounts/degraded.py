@@ -19,6 +19,7 @@ STILL_WORKS: Final = {
     "usage rows wait in Redis",
     "disk": "turns go on; usage rows wait in Redis or memory; metrics are kept in memory",
     "flush": "turns go on; usage rows wait in Redis and in files",
+    "tasks": "turns go on and usage is filed; scheduled tasks wait",
     "instances": "turns wait in the queue for an instance to come back",
 }
 """The modes, by the part that is away."""

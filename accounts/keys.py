@@ -244,16 +244,17 @@ class KeyRing:
 
     async def listen(self) -> None:
         """Follow the announcements until cancelled."""
-        heard = True
+        deaf = False
         while True:
+            before = self._confirmed_at
             try:
                 await self._follow()
             except (redis.RedisError, OSError, TimeoutError) as exc:
-                if heard:
+                if not deaf or self._confirmed_at > before:
                     log.warning(
                         "changes of keys are not heard, keys are read each second: %s", str(exc) or "no answer in time"
                     )
-            heard = self.listening
+                deaf = True
             await asyncio.sleep(BEAT)
 
     async def _follow(self) -> None:

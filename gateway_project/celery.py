@@ -6,28 +6,10 @@ import os
 from typing import Any
 
 from celery import Celery, bootsteps
-from celery.app.amqp import AMQP
 from celery.signals import setup_logging, worker_ready
 from django.conf import settings
-from kombu import Connection
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
-
-RETRY_SEC = 1.0
-
-
-class BrokerConnection(Connection):
-    """One that is tried again each second for as long as Redis is away, not after pauses that grow to 30 s."""
-
-    def _ensure_connection(self, *args: Any, **options: Any) -> Any:
-        pauses = {"interval_start": RETRY_SEC, "interval_step": 0, "interval_max": RETRY_SEC}
-        return super()._ensure_connection(*args, **pauses | options)
-
-
-class Broker(AMQP):
-    """Celery's own, but for the connection."""
-
-    Connection = BrokerConnection
 
 
 class UsageFlush(bootsteps.StartStopStep):
@@ -50,7 +32,7 @@ class UsageFlush(bootsteps.StartStopStep):
             self._flusher.stop()
 
 
-app = Celery("gateway_project", amqp=Broker)
+app = Celery("gateway_project", amqp="gateway_project.broker:Broker")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.steps["worker"].add(UsageFlush)
@@ -59,6 +41,9 @@ app.steps["worker"].add(UsageFlush)
 @setup_logging.connect
 def leave_logging_alone(**_: Any) -> None:
     """Somebody who listens keeps Celery from configuring logging: Django's settings have done it."""
+    from gateway_project.broker import tell_once
+
+    tell_once()
 
 
 @worker_ready.connect

@@ -114,6 +114,9 @@ CELERY_BROKER_URL = ENV.celery_broker_url
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A task that outlives its time limit must not be handed to a second worker before it.
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # however long Redis is away
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True  # also one that has become a replica, or is full
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.2, "interval_step": 0, "interval_max": 0.2}
+CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 600,
     "global_keyprefix": "lgw:celery:",

@@ -1,0 +1,118 @@
+"""How Celery's processes stand by a Redis that is away: tried each second, told once."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from typing import Any, Final
+
+import redis
+from celery.app.amqp import AMQP
+from celery.exceptions import CPendingDeprecationWarning
+from celery.signals import after_task_publish
+from django.conf import settings
+from kombu import Connection
+from kombu.exceptions import KombuError
+
+from accounts import degraded
+from accounts.redis_client import connect
+from accounts.redis_link import PROBE
+
+RETRY_SEC: Final = 1
+WAIT_SEC: Final = 2.0
+PATIENCE_SEC: Final = 5
+"""How long whoever is neither worker nor scheduler, such as the doctor, waits for a connection."""
+TROUBLES: Final = (redis.RedisError, KombuError, OSError)
+THEIR_TROUBLES: Final = {"SchedulingError", "RestartFreqExceeded"}
+"""By name: their modules are the scheduler's own."""
+TELLERS: Final = ("celery.beat", "celery.worker.consumer.consumer", "kombu.transport.redis", "kombu.connection")
+
+
+class BrokerConnection(Connection):
+    """One that is tried each second for as long as Redis is away, or takes no tasks, not after pauses up to 30 s."""
+
+    def _ensure_connection(
+        self,
+        errback: Callable[..., Any] | None = None,
+        max_retries: int | None = None,
+        interval_start: int = RETRY_SEC,
+        interval_step: int = 0,
+        interval_max: int = RETRY_SEC,
+        callback: Callable[..., Any] | None = None,
+        reraise_as_library_errors: bool = True,
+        timeout: int | None = None,
+    ) -> Any:
+        if errback is None and max_retries is None and timeout is None:
+            timeout = PATIENCE_SEC
+        first = min(interval_start, RETRY_SEC)
+        return super()._ensure_connection(
+            errback, max_retries, first, 0, RETRY_SEC, callback, reraise_as_library_errors, timeout
+        )
+
+    def _connection_factory(self) -> Any:
+        # Else a worker would connect to a replica or a full server, fail at the first write, and connect again at once.
+        try:
+            with connect(settings.REDIS_URL, WAIT_SEC) as client:
+                client.execute_command(*PROBE)
+        except redis.ResponseError as exc:
+            raise redis.ConnectionError(str(exc)) from exc
+        return super()._connection_factory()
+
+
+class Broker(AMQP):
+    """Celery's own, but for the connection."""
+
+    Connection = BrokerConnection
+
+
+class TellOnce(logging.Filter):
+    """Takes what Celery and kombu say of a broker that is away, each second and with traces, for a degraded mode."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Only what is of something else is logged."""
+        trouble = _trouble(record)
+        if trouble is None:
+            return True
+        degraded.begin("tasks", " ".join(str(trouble).split()))
+        return False
+
+
+class EndOnConnection(logging.Filter):
+    """Hears the worker say that it has its connection."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Once it is known to be an end of a trouble, it need not be told twice."""
+        if not any(facts.name == "tasks" for facts in degraded.active()):
+            return True
+        degraded.end("tasks")
+        return False
+
+
+def _trouble(record: logging.LogRecord) -> object:
+    if record.levelno < logging.WARNING:
+        return None
+    if record.name == "kombu.transport.redis":
+        return record.getMessage()
+    raised = record.exc_info[1] if record.exc_info else None
+    said = record.args if isinstance(record.args, tuple) else ()
+    return next((each for each in (raised, *said) if _is_trouble(each)), None)
+
+
+def _is_trouble(said: object) -> bool:
+    return isinstance(said, TROUBLES) or type(said).__name__ in THEIR_TROUBLES
+
+
+def tell_once() -> None:
+    """Call it when logging has been set up."""
+    # Each loss of the connection would warn of a default that may change.
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning, module="celery.worker")
+    for name in TELLERS:
+        logging.getLogger(name).addFilter(TellOnce())
+    logging.getLogger("celery.worker.consumer.connection").addFilter(EndOnConnection())
+
+
+@after_task_publish.connect
+def published(**_: Any) -> None:
+    """A task came through."""
+    degraded.end("tasks")
