@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import select
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from accounts.visible import visible
+from gateway_project.log_repeats import Repeats
 from gateway_project.redaction import redacted as redacted
 
 LogFormat = Literal["text", "json"]
@@ -30,6 +32,12 @@ PLAIN: Final = re.compile(r"[^\s\"'=]+").fullmatch
 MOST: Final = 4096
 """Characters of a message or a field. A path alone may have 64 KiB, and strangers may send thousands of them."""
 MOST_OF_A_TRACE: Final = 1 << 15
+
+MOST_WAITING: Final = 10_000
+"""Records that wait while nobody reads standard error; further ones are dropped and counted."""
+MOST_AT_ONCE: Final = 1000
+MOST_TRACES_WAITING: Final = 500
+"""A trace holds what was in work when it was made, which may be megabytes."""
 
 # These tell every task and every query; at DEBUG they may.
 CHATTERERS: Final = ("celery.beat", "celery.worker.strategy", "celery.app.trace", "httpx")
@@ -79,6 +87,9 @@ class Writer(logging.Handler):
 
     def _start(self) -> None:
         self._records: SimpleQueue[logging.LogRecord | None] = SimpleQueue()
+        self._repeats = Repeats()
+        self._dropped = 0
+        self._counting = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
@@ -87,6 +98,12 @@ class Writer(logging.Handler):
         if record.exc_info and _is_callers_fault(record):
             record.exc_info = None
             record.levelno, record.levelname = logging.WARNING, "WARNING"
+        waiting = self._records.qsize()
+        if waiting > MOST_TRACES_WAITING:
+            if waiting > MOST_WAITING:
+                self._drop(1)
+                return True
+            record.exc_info = None
         self._records.put(record)
         return True
 
@@ -97,32 +114,51 @@ class Writer(logging.Handler):
             self._thread.join(timeout=2)
         super().close()
 
+    def _drop(self, count: int) -> None:
+        with self._counting:  # many threads may drop; the handler's own lock is held while it is closed
+            self._dropped += count
+
     def _run(self) -> None:
-        while (first := self._records.get()) is not None:
-            time.sleep(GATHER_SEC)
-            rest, ended = self._gathered()
-            self._write([first, *rest])
-            if ended:
-                return
+        ended = False
+        while not ended:
+            records, ended = self._gathered()
+            now = time.monotonic()
+            told = [record for record in records if self._repeats.admits(record, now)]
+            told += self._repeats.all(now) if ended else self._repeats.said(now)
+            if told:
+                self._write(told)
 
     def _gathered(self) -> tuple[list[logging.LogRecord], bool]:
+        """Records, as soon as there are any, or something is to be said of earlier ones; and whether it was the end."""
         records: list[logging.LogRecord] = []
-        while True:
-            try:
+        try:
+            record = self._records.get(timeout=self._until_due())
+            if self._records.qsize() < MOST_AT_ONCE:
+                time.sleep(GATHER_SEC)
+            while record is not None:
+                records.append(record)
+                if len(records) >= MOST_AT_ONCE:
+                    return records, False
                 record = self._records.get_nowait()
-            except Empty:
-                return records, False
-            if record is None:
-                return records, True
-            records.append(record)
+        except Empty:
+            return records, False
+        return records, True
+
+    def _until_due(self) -> float | None:
+        due = self._repeats.due
+        return None if due == float("inf") else max(0.0, due - time.monotonic())
 
     def _write(self, records: list[logging.LogRecord]) -> None:
-        lines = "".join(f"{self._safely(record)}\n" for record in records)
+        dropped = self._dropped
+        lines = [self._safely(record) for record in records]
+        if dropped:
+            lines.append(self._safely(_note(f"{dropped:,} lines were dropped: nobody took them")))
         try:
-            sys.stderr.write(lines)
-            sys.stderr.flush()
-        except (OSError, ValueError, AttributeError):  # standard error is closed or gone: nobody reads this
-            pass
+            _write_all("".join([f"{line}\n" for line in lines]).encode(errors="backslashreplace"))
+        except (OSError, ValueError, AttributeError):  # closed, gone, or a file on a full disk
+            self._drop(len(records))
+        else:
+            self._drop(-dropped)
 
     def _safely(self, record: logging.LogRecord) -> str:
         try:
@@ -131,6 +167,21 @@ class Writer(logging.Handler):
             return (
                 f"{_stamp(record)} ERROR   {__name__}: a record of {record.pathname}:{record.lineno} is broken: {exc!r}"
             )
+
+
+def _note(words: str) -> logging.LogRecord:
+    return logging.LogRecord(__name__, logging.WARNING, "", 0, words, None, None)
+
+
+def _write_all(data: bytes) -> None:
+    """To standard error itself: a thread that waits in a buffer's lock would abort the process at its end."""
+    file = sys.stderr.fileno()
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[os.write(file, left) :]
+        except BlockingIOError:  # somebody who shares it wants no waits
+            select.select([], [file], [], 1)
 
 
 def configure(options: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """One readable output for many processes: a coloured name before each line, and never a wait for a slow terminal."""
 
-import contextlib
 import os
 import queue
 import select
@@ -12,6 +11,10 @@ from accounts.visible import visible
 
 COLOURS = (36, 35, 33, 34, 32, 96, 95)
 LONGEST_LINE = 1 << 16
+MOST_LINES = 10_000
+MOST_AT_ONCE = 100
+MOST_BYTES = 8 << 20
+"""Of lines that wait while nobody reads the output; further ones are dropped and counted."""
 
 
 class Console:
@@ -19,9 +22,14 @@ class Console:
 
     def __init__(self, width: int) -> None:
         self._width = width
-        self._coloured = sys.stdout.isatty()
+        self._coloured = sys.stdout is not None and sys.stdout.isatty()
         self._colours: dict[str, int] = {}
-        self._lines: queue.Queue[bytes | None] = queue.Queue(10_000)
+        self._lines: queue.Queue[bytes | None] = queue.Queue(MOST_LINES)
+        self._put_bytes = 0  # by the event loop
+        self._written_bytes = 0  # by the thread
+        self._dropped = 0  # by the event loop: lines for which there was no room
+        self._told = 0  # by the thread: how many of those have been told
+        self._failed = 0  # by the thread: lines that could not be written
         self._writer = threading.Thread(target=self._write, daemon=True)
         self._writer.start()
 
@@ -63,22 +71,54 @@ class Console:
         return f"\x1b[{colour}m{padded}\x1b[0m".encode()
 
     def _put(self, data: bytes | None) -> None:
+        size = len(data or b"")
+        if self._put_bytes - self._written_bytes + size > MOST_BYTES:
+            self._dropped += 1  # a stopped terminal must not stop the gateway
+            return
         try:
             self._lines.put_nowait(data)
         except queue.Full:
-            return  # a stopped terminal must not stop the gateway
+            self._dropped += 1
+        else:
+            self._put_bytes += size
 
     def _write(self) -> None:
-        output = sys.stdout.fileno()
-        while (data := self._lines.get()) is not None:
-            with contextlib.suppress(OSError):  # the reader is gone, or there is no room: keep emptying the queue
-                _write_all(output, data)
+        ended = False
+        while not ended:
+            lines, ended = self._gathered()
+            self._written_bytes += sum(map(len, lines))
+            lost = self._dropped - self._told + self._failed
+            note = [self._note(lost)] if lost else []
+            try:
+                write_all(b"".join([*note, *lines]))
+            except (OSError, ValueError, AttributeError):  # the reader is gone, or a file is on a full disk
+                self._failed += len(lines)
+            else:
+                self._told, self._failed = self._told + lost - self._failed, 0
+
+    def _gathered(self) -> tuple[list[bytes], bool]:
+        """Lines as soon as there are any, and whether the last of them is among them."""
+        lines: list[bytes] = []
+        data = self._lines.get()
+        try:
+            while data is not None:
+                lines.append(data)
+                if len(lines) >= MOST_AT_ONCE:
+                    return lines, False
+                data = self._lines.get_nowait()
+        except queue.Empty:
+            return lines, False
+        return lines, True
+
+    def _note(self, lost: int) -> bytes:
+        return self._prefix("gateway") + f"{lost:,} lines were dropped: nobody took them\n".encode()
 
 
-def _write_all(output: int, data: bytes) -> None:
-    """Past Python's buffer, which would try again at the very end and complain."""
+def write_all(data: bytes) -> None:
+    """To the output itself: a thread that waits in a buffer's lock would abort the process at its end."""
+    file = sys.stdout.fileno()
     while data:
         try:
-            data = data[os.write(output, data) :]
-        except BlockingIOError:  # somebody else who has this terminal wants it so
-            select.select([], [output], [], 1)
+            data = data[os.write(file, data) :]
+        except BlockingIOError:  # somebody who shares it wants no waits
+            select.select([], [file], [], 1)
