@@ -38,7 +38,9 @@ class Trial:
     shape: Shape = USUAL
     warm: float = 2.0
     seconds: float = 6.0  # of load after the harm
+    calm: float = 3.0  # of these without trouble
     well: float = 5.0  # s within which the last trouble must be over
+    slot: float = 15.0  # s within which no slot of a key is held by a turn that has ended
     may_fail: Callable = never
     may_break: bool = False  # streams that have told text may end with an error
     may_cut: bool = False  # streams may end without one
@@ -55,7 +57,7 @@ KILLED = {"may_fail": on_lost_sockets, "may_break": True, "may_cut": True, "may_
 
 TRIALS = (
     Trial("quiet", "no harm, 10,000 turns", harms.none, THREE, Shape(clients=20, pause=0, turns=10_000, slow_share=101),
-          flat=True, lines=5, seconds=1),
+          flat=True, lines=5, warm=6),
     Trial("places", "no harm, 22 long streams for 24 places of 3 processes", harms.none,
           Setup(web=3, settings=(("QUEUE_TIMEOUT_SEC", "1"),)),
           Shape(clients=22, limited=False, slow_only=True, hang_up_share=0), lines=5, seconds=9),
@@ -82,7 +84,8 @@ TRIALS = (
     Trial("hole-redis", "Redis' network silent for 12 s", harms.blackhole("redis", 12), REDIS),
     Trial("full-redis", "Redis full for 10 s", harms.full_redis(10), REDIS),
     Trial("read-only-redis", "Redis a replica for 10 s", harms.read_only_redis(10), REDIS),
-    Trial("hole-postgres", "PostgreSQL's network silent for 15 s", harms.blackhole("database", 15), POSTGRES),
+    Trial("hole-postgres", "PostgreSQL's network silent for 20 s", harms.blackhole("database", 20), POSTGRES,
+          seconds=15),
     Trial("restart-postgres", "PostgreSQL restarted", harms.restart_postgres(), POSTGRES),
     Trial("lock-sqlite", "SQLite locked for 10 s", harms.lock_sqlite(10), THREE),
     Trial("full-disk", "DATA_DIR's disk full for 12 s", harms.fill_disk(12), Setup(disk_mb=96, instances=2)),

@@ -7,7 +7,7 @@ import socket
 import sqlite3
 from contextlib import closing, suppress
 
-from tests.trials.load import CHAT, post
+from tests.trials.load import CHAT, post, status_of
 from tests.trials.stage import KEYS
 
 SILENT = 1_100
@@ -81,11 +81,23 @@ def blackhole(which, seconds):
     async def harm(stage):
         for door in doors(stage, which):
             door.swallow()
-        await asyncio.sleep(seconds)
+        await asyncio.gather(asyncio.sleep(seconds), probe(stage, "a key not seen before", fresh(), 10))
         for door in doors(stage, which):
             door.heal()
 
     return harm
+
+
+async def probe(stage, what, request, seconds):
+    """Ask once in the middle of a harm. Any answer will do, but there must be one in time."""
+    if not await status_of(stage.port, request, seconds):
+        stage.unanswered.append(what)
+
+
+def fresh():
+    """A request with a key that is in the database, and that no process has used yet."""
+    body = {"model": "org_auto", "messages": [{"role": "user", "content": "[[sim: text=hello first_ms=0]] hello"}]}
+    return post(CHAT, json.dumps(body).encode(), KEYS["fresh"], "Connection: close\r\n")
 
 
 def refuse(which, seconds):
@@ -180,7 +192,8 @@ def silence(seconds):
                 each.connect(("127.0.0.1", stage.port))
             stage.silent.append(each)
             await asyncio.sleep(0.001)
-        await asyncio.sleep(seconds)
+        health = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        await asyncio.gather(asyncio.sleep(seconds), probe(stage, "/healthz", health, 5))
         for each in stage.silent:
             each.close()
         stage.silent.clear()

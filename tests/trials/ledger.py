@@ -1,10 +1,13 @@
 """What the gateway has booked, held against what clients saw."""
 
 import asyncio
+import json
 import sqlite3
 from collections import defaultdict
 from contextlib import closing
 from dataclasses import dataclass, field
+
+import redis
 
 QUERY = "select model, request_id, status, reason from accounts_usage where model like 'trial-%'"
 PATIENCE = 40.0
@@ -20,7 +23,7 @@ class Account:
     doubled: list = field(default_factory=list)
     disagree: list = field(default_factory=list)  # the row says something else than the client saw
     unbooked: list = field(default_factory=list)  # a turn that the client saw begin and not end has no row
-    late: int = 0  # rows that were still on their way
+    late: int = 0  # rows that were still on their way; they are not lost
 
 
 def rows_of(stage):
@@ -42,37 +45,38 @@ def read(stage):
 
 
 def waiting(stage):
-    """Rows that are not in the database yet."""
-    spooled = sum(
-        1 for path in (stage.data_dir / "spool").glob("usage.jsonl*") for line in path.read_bytes().split(b"\n") if line
-    )
+    """The models of rows that are not in the database yet."""
+    files = (stage.data_dir / "spool").glob("usage.jsonl*")
+    lines = [line for path in files for line in path.read_bytes().split(b"\n") if line]
     with stage.redis() as client:
-        return spooled + client.xlen("lgw:usage")
+        lines += [entry[b"row"] for _, entry in client.xrange("lgw:usage")]
+    return [model for line in lines if (model := json.loads(line)["model"]).startswith("trial-")]
 
 
 async def settled(stage):
-    """Wait until nothing is on its way; how many rows still are when patience ends."""
+    """Wait until nothing is on its way; what still is when patience ends."""
     deadline = asyncio.get_running_loop().time() + PATIENCE
-    left, calm = -1, 0
+    left, calm = [], 0
     while asyncio.get_running_loop().time() < deadline:
         try:
             left = await asyncio.to_thread(waiting, stage)
-        except Exception:
-            left = -1  # Redis is still away
-        calm = calm + 1 if left == 0 else 0
-        if calm > 2:  # a row may be between two places
-            return 0
+            calm = 0 if left else calm + 1
+        except (redis.RedisError, OSError):
+            calm = 0
+        if calm > 1:  # a row may be between two places
+            return []
         await asyncio.sleep(0.5)
     return left
 
 
 async def compare(stage, turns):
     """Read the ledger, and say what is wrong with it."""
-    late = await settled(stage)
+    late = set(await settled(stage))
     rows = await asyncio.to_thread(rows_of, stage)
-    account = Account(rows=sum(map(len, rows.values())), late=late)
+    account = Account(rows=sum(map(len, rows.values())), late=len(late - set(rows)))
     for turn in turns:
-        judge(account, turn, rows.get(turn.model, []))
+        if turn.model in rows or turn.model not in late:
+            judge(account, turn, rows.get(turn.model, []))
     return account
 
 

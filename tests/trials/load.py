@@ -25,7 +25,7 @@ class Turn:
     number: int
     path: str
     streamed: bool
-    limited: bool
+    key: str
     slow: bool
     hangs_up: bool
     began: float = 0.0
@@ -41,6 +41,10 @@ class Turn:
     def model(self):
         """A name of its own: it stands in the turn's row, also when the client never saw a request id."""
         return f"trial-{self.number}"
+
+    @property
+    def limited(self):
+        return self.key != "plain"
 
     @property
     def wanted(self):
@@ -103,9 +107,9 @@ class Load:
         self._tasks = []
 
     def start(self):
-        keys = [self.keys["plain"]] * self.shape.clients
+        keys = ["plain"] * self.shape.clients
         if self.shape.limited:
-            keys += [self.keys["narrow"], self.keys["narrow"], self.keys["paced"]]
+            keys += ["narrow", "narrow", "paced"]
         self._tasks = [asyncio.ensure_future(Client(self, key).run()) for key in keys]
         self._tasks.append(asyncio.ensure_future(self._look()))
 
@@ -116,7 +120,7 @@ class Load:
             number,
             PATHS[number // 2 % 3],
             streamed,
-            limited=key != self.keys["plain"],
+            key,
             slow=shape.slow_only or bool(shape.slow_share and number % shape.slow_share == 0),
             hangs_up=bool(streamed and shape.hang_up_share and number // 2 % shape.hang_up_share == 0),
         )
@@ -144,19 +148,31 @@ class Load:
         bad += [at for at, well in self.ready if at > since and not well]
         return max(bad, default=since)
 
+    def slot_after(self, since):
+        """When a turn of the key that may have one at once was first answered; None while none was."""
+        found = [turn.ended for turn in self.turns
+                 if turn.key == "narrow" and turn.outcome == "ok" and turn.began > since]  # fmt: skip
+        return min(found, default=None)
+
 
 async def is_ready(port):
     """Whether /readyz answers 200 within two seconds."""
+    request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    return await status_of(port, request, 2) == 200
+
+
+async def status_of(port, request, seconds):
+    """The status that a request is answered with; 0 when there is no answer in time."""
     try:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(seconds):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
-                writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                return (await reader.readline()).startswith(b"HTTP/1.1 200")
+                writer.write(request)
+                return int((await reader.readline())[9:12] or 0)
             finally:
                 writer.transport.abort()
-    except (OSError, TimeoutError):
-        return False
+    except (OSError, TimeoutError, ValueError):
+        return 0
 
 
 class HangUp(Exception):
@@ -184,7 +200,7 @@ class Client:
         try:
             async with asyncio.timeout(PATIENCE):
                 await self.connect()
-                self.writer.write(post(turn.path, json.dumps(body_of(turn)).encode(), self.key))
+                self.writer.write(post(turn.path, json.dumps(body_of(turn)).encode(), self.load.keys[turn.key]))
                 await self.read(turn)
         except HangUp:
             turn.outcome = "hung_up"

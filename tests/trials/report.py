@@ -3,7 +3,7 @@
 from tests.trials.catalogue import BY_NAME
 
 HEAD = (
-    "trial", "harm", "turns", "failed", "allowed", "broken", "cut", "lost", "doubled", "disagree", "well s",
+    "trial", "harm", "turns", "failed", "allowed", "broken", "cut", "lost", "doubled", "disagree", "well s", "slot s",
     "longest s", "lines", "MiB", "files", "verdict",
 )  # fmt: skip
 
@@ -12,7 +12,8 @@ def row(result):
     """One trial."""
     cells = (
         result.name, BY_NAME[result.name].says, f"{result.turns:,}", result.failed, result.allowed, result.broken,
-        result.cut, result.lost, result.doubled, result.disagree, f"{result.well:.1f}", f"{result.longest:.1f}",
+        result.cut, result.lost, result.doubled, result.disagree, f"{result.well:.1f}", f"{result.slot:.1f}",
+        f"{result.longest:.1f}",
         result.lines, f"{result.memory[0]:.0f} → {result.memory[1]:.0f}", f"{result.files[0]} → {result.files[1]}",
         "ok" if not result.misses else "missed: " + ", ".join(result.misses),
     )  # fmt: skip

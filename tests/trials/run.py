@@ -11,8 +11,6 @@ from tests.trials.stage import KEYS
 
 LONGEST = 60.0
 """Seconds after a harm in which the gateway may become well; then the trial ends."""
-CALM = 3.0
-"""Seconds without trouble after which it counts as well."""
 GROWTH = 1.05
 
 
@@ -42,6 +40,8 @@ class Result:
     unbooked: int = 0
     late_rows: int = 0
     well: float = 0.0
+    slot: float = 0.0  # s until a key that may have one turn at once had one
+    unanswered: list = field(default_factory=list)
     longest: float = 0.0  # s that the slowest good answer took beyond what the model needs
     lines: int = 0
     memory: tuple = (0.0, 0.0)
@@ -65,6 +65,7 @@ async def play(trial, stage):
     finally:
         await load.stop()
     result = count(trial, load, moments)
+    result.unanswered, stage.unanswered = stage.unanswered, []
     account = await ledger.compare(stage, load.turns)
     result.lines = stage.log_lines() - lines
     after = await asyncio.to_thread(stage.weight)
@@ -82,8 +83,15 @@ async def until_calm(trial, load, moments):
         if trial.shape.turns:
             if load.enough():
                 return
-        elif now > moments.over + trial.seconds and now > load.troubles(moments.over) + CALM:
+        elif now > max(moments.over + trial.seconds, load.troubles(moments.over) + trial.calm) and has_slot(
+            trial, load, moments
+        ):
             return
+
+
+def has_slot(trial, load, moments):
+    """Whether the key that may have one turn at once has had one since the harm."""
+    return not trial.shape.limited or load.slot_after(moments.over) is not None
 
 
 def count(trial, load, moments):
@@ -95,6 +103,9 @@ def count(trial, load, moments):
     for name in ("broken", "cut", "wrong"):
         setattr(result, name, result.outcomes.get(name, 0))
     result.well = round(load.troubles(moments.over) - moments.over, 2)
+    if trial.shape.limited:
+        slot = load.slot_after(moments.over)
+        result.slot = round((slot or time.monotonic()) - moments.over, 2)
     waits = [turn.ended - turn.began - turn.needs for turn in load.turns if turn.outcome == "ok"]
     result.longest = round(max(waits, default=0.0), 2)
     bad = [turn for turn in load.turns if turn.outcome in {"failed", "broken", "cut", "wrong"}]
@@ -119,6 +130,8 @@ def misses(trial, result):
         (result.unbooked and not trial.may_miss, f"no row {result.unbooked}"),
         (result.late_rows, f"rows late {result.late_rows}"),
         (result.well > trial.well, f"well after {result.well:g} s"),
+        (result.slot > trial.slot, f"slot after {result.slot:g} s"),
+        (result.unanswered, f"no answer: {', '.join(result.unanswered)}"),
         (result.lines > trial.lines, f"lines {result.lines}"),
         (trial.flat and result.memory[1] > result.memory[0] * GROWTH, "memory grew"),
         (trial.flat and result.files[1] > result.files[0] + 5, "files grew"),

@@ -27,6 +27,7 @@ KEYS = {
     "plain": "lgw_trial-key-plain-00001",
     "narrow": "lgw_trial-key-narrow-0002",
     "paced": "lgw_trial-key-paced-00003",
+    "fresh": "lgw_trial-key-fresh-00004",
 }
 LIMITS = f"""
 import django; django.setup()
@@ -125,6 +126,7 @@ class Stage:
         self.upstream_doors, self.simulators = [], []
         self.silent = []  # sockets that a harm holds open
         self.aside = []  # tasks that a harm has left behind
+        self.unanswered = []  # what a harm asked in vain
         self.process = None
         self._own_redis = None
         self._settings = {}
