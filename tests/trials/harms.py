@@ -34,6 +34,16 @@ def _signalled(part, number, which):
     return harm
 
 
+def both(first, second):
+    """One after the other, without a pause."""
+
+    async def harm(stage):
+        await first(stage)
+        await second(stage)
+
+    return harm
+
+
 def pause(part, seconds):
     """SIGSTOP, and SIGCONT later."""
 

@@ -14,6 +14,7 @@ LATE = 3.0
 
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
 PATHS = (CHAT, MESSAGES, RESPONSES)
+RUNS = count(1)
 WORDS = 4
 SLOW_WORDS = 20
 
@@ -33,6 +34,7 @@ class Turn:
     status: int = 0
     request_id: str = ""
     text: str = ""
+    run: int = 0
     outcome: str = ""
     """ok, refused (a limit), failed (no text), broken (error after text), cut (no ending), wrong, hung_up."""
     why: str = ""
@@ -40,7 +42,7 @@ class Turn:
     @property
     def model(self):
         """A name of its own: it stands in the turn's row, also when the client never saw a request id."""
-        return f"trial-{self.number}"
+        return f"trial-{self.run}-{self.number}"
 
     @property
     def limited(self):
@@ -103,7 +105,7 @@ class Load:
         self.ready = []  # (when, whether) /readyz said so
         self.running = set()
         self.stopping = False
-        self._numbers = count(1)
+        self._numbers, self._run = count(1), next(RUNS)
         self._tasks = []
 
     def start(self):
@@ -123,6 +125,7 @@ class Load:
             key,
             slow=shape.slow_only or bool(shape.slow_share and number % shape.slow_share == 0),
             hangs_up=bool(streamed and shape.hang_up_share and number // 2 % shape.hang_up_share == 0),
+            run=self._run,
         )
 
     def enough(self):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.trials import harms
 from tests.trials.catalogue import BY_NAME, TRIALS
 from tests.trials.doors import Door
 from tests.trials.ledger import Account, judge
@@ -29,9 +30,16 @@ def stage():
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("name", ["kill-instance-of-3", "kill-redis", "kill-web"])
-def test_nothing_is_lost_or_doubled(stage, name):
-    brief = {"shape": BRIEF, "warm": 1, "seconds": 1, "calm": 1, "well": GENEROUS, "lines": 500}
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        ("kill-instance-of-3", harms.both(harms.kill("instance"), harms.kill("redis"))),
+        ("kill-web", harms.kill("web")),
+    ],
+    ids=["instance and Redis", "web process"],
+)
+def test_nothing_is_lost_or_doubled_by_kill_9(stage, name, harm):
+    brief = {"harm": harm, "shape": BRIEF, "warm": 1, "seconds": 1, "calm": 1, "well": GENEROUS, "lines": 500}
     result = asyncio.run(play(replace(BY_NAME[name], **brief), stage))
     assert result.outcomes["ok"] > 20, result
     assert (result.lost, result.doubled, result.disagree, result.wrong) == (0, 0, 0, 0), result
@@ -86,24 +94,27 @@ async def echo(reader, writer):
     writer.close()
 
 
+async def greeted(port):
+    """A connection that an echo has come through."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"hello")
+    assert await reader.readexactly(5) == b"hello"
+    return reader, writer
+
+
 async def test_a_door_passes_cuts_and_swallows():
-    async with asyncio.timeout(20), await asyncio.start_server(echo, "127.0.0.1", 0) as server:
-        async with Door(server.sockets[0].getsockname()[1]) as door:
-            reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
-            writer.write(b"hello")
-            assert await reader.readexactly(5) == b"hello"
-            door.cut()
-            with pytest.raises(ConnectionResetError):
-                await reader.read(1)
-            reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
-            writer.write(b"hello")
-            assert await reader.readexactly(5) == b"hello"
-            door.swallow()
-            writer.write(b"lost")
-            door.heal()
-            other_reader, other = await asyncio.open_connection("127.0.0.1", door.port)
-            other.write(b"again")
-            assert await other_reader.readexactly(5) == b"again"
-            assert not reader._buffer  # what was swallowed does not come later
-            other.close()
-            writer.close()
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    async with asyncio.timeout(20), server, Door(server.sockets[0].getsockname()[1]) as door:
+        reader, writer = await greeted(door.port)
+        door.cut()
+        with pytest.raises(ConnectionResetError):
+            await reader.read(1)
+        writer.close()
+        reader, writer = await greeted(door.port)
+        door.swallow()
+        writer.write(b"lost")
+        door.heal()
+        _, other = await greeted(door.port)
+        assert not reader._buffer  # what was swallowed does not come later
+        for each in (writer, other):
+            each.close()
