@@ -68,6 +68,10 @@ class ServiceKnobs(msgspec.Struct, frozen=True, kw_only=True):
     ] = "ok"
     image_ms: Annotated[float, "with image_upload=late: how much later"] = 11_000
     log_max_bytes: Annotated[int, "rotate logs/lingma.log at this size; 0: never"] = 0
+    pings: Annotated[
+        Literal["all", "frames", "requests", "none"], "which pings are answered: all, frames, requests or none"
+    ] = "all"
+    idle_sec: Annotated[float, "close a connection on which a client said nothing for so long; 0: never"] = 0
     kick: Annotated[int, "a changed number closes every connection"] = 0
     seed: Annotated[int, "seed of ids and clock; 0: real ones"] = 0
 

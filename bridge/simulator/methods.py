@@ -170,6 +170,10 @@ def _image(service: Service, peer: Peer, params: Params) -> Any:
     return SILENCE if answer is None else answer
 
 
+def _ping(service: Service, peer: Peer, params: Params) -> Any:
+    return {"success": True} if service.controls.service.pings in {"all", "requests"} else SILENCE
+
+
 def _exit(service: Service, peer: Peer, params: Params) -> Any:
     service.stop()
     return SILENCE
@@ -186,7 +190,7 @@ def constant(value: Any) -> Method:
 
 METHODS: dict[str, Method] = {
     "initialize": _initialize,
-    "ping": constant({"success": True}),
+    "ping": _ping,
     "shutdown": constant(None),
     "exit": _exit,
     "auth/status": _auth_status,

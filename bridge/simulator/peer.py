@@ -53,6 +53,7 @@ class Peer:
         self.number = number
         self.initialized = False
         self.closed = False
+        self.heard_at = service.loop.time()
         self.plain = Quirks.of(service.controls.turn, websocket=websocket)
         self.websocket = websocket
         self.pending: dict[int, Pending] = {}
@@ -128,6 +129,7 @@ class Peer:
     # -- from the client ----------------------------------------------------------------------------------------
     def receive(self, data: bytes) -> None:
         """Bytes of the stream of framed messages."""
+        self.heard_at = self.service.loop.time()
         at = 0
         if self._reader.idle and not self.service.recorder:
             at = self._acknowledgements(data)

@@ -148,6 +148,9 @@ class Service:
         before = self.loop.time() - self.controls.service.ack_timeout_ms / 1000
         for peer in list(self.peers):
             peer.expire(before)
+        if idle := self.controls.service.idle_sec:
+            for peer in [peer for peer in self.peers if peer.heard_at < self.loop.time() - idle]:
+                peer.close(False)
 
     # -- controls -----------------------------------------------------------------------------------------------
     def look_at_controls(self) -> None:

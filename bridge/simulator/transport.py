@@ -105,7 +105,9 @@ class WebSocketEnd(SocketEnd):
 
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
-            self.peer.send_raw(frame(payload, PONG))
+            self.peer.heard_at = self.service.loop.time()
+            if self.service.controls.service.pings in {"all", "frames"}:
+                self.peer.send_raw(frame(payload, PONG))
         elif opcode == CLOSE:
             self.peer.flush()
             self.transport.write(frame(payload[:2], CLOSE))

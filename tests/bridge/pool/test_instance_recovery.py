@@ -1,0 +1,200 @@
+"""Services that hang, close, crash, move or come and go: how an instance gets over it, over real processes."""
+
+import asyncio
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+
+import pytest
+
+from bridge.chat.errors import ConnectionLost
+from bridge.lingma import connection as connection_module
+from bridge.lingma.dialect_a import Ask
+from bridge.pool.upstream import Source
+from tests.bridge.lingma.conftest import ended
+from tests.bridge.lingma.service import Service
+from tests.bridge.living import alive, gone
+from tests.bridge.pools import ROOT, attached, in_state, running, simulator, until
+
+QUICK = "first_ms=0 delay_ms=0"
+
+
+def ask(pool, text, request_id="r1"):
+    return pool.instances[0].ask(Ask(request_id, f"s-{request_id}", text, "org_auto"))
+
+
+async def serve_a_turn(pool, request_id="r0"):
+    assert "".join(await ended(ask(pool, f"[[sim: text=Hi {QUICK}]]", request_id))) == "Hi"
+
+
+@pytest.fixture
+def quick_beats(monkeypatch):
+    """For services that are to be found hung; never where one must not be: this machine may be slow."""
+    monkeypatch.setattr(connection_module, "BEAT_SEC", 0.25)
+
+
+@pytest.fixture
+async def start(tmp_path):
+    """Services that somebody else has started: `start("--flag")` gives the process and its work dir."""
+    started = []
+
+    async def start(*flags, work_dir=tmp_path / "theirs"):
+        command = [sys.executable, "-m", "bridge.simulator", "start", f"--workDir={work_dir}", "--login=auto"]
+        (work_dir / ".info.json").unlink(missing_ok=True)
+        process = await asyncio.create_subprocess_exec(
+            *command, "--socketPort=0", "--httpPort=0", *flags, env={**os.environ, "PYTHONPATH": ROOT}
+        )
+        started.append(process)
+        async with asyncio.timeout(20):
+            while not (work_dir / ".info.json").exists():
+                await asyncio.sleep(0.01)
+        return process, work_dir
+
+    yield start
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+# -- hung -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pings", ["frames", "requests"])
+async def test_a_program_that_hangs_under_a_turn_is_killed_and_another_started(tmp_path, quick_beats, pings):
+    async with running([simulator(tmp_path, "--login=auto", f"--pings={pings}")]) as pool:
+        instance, before = pool.instances[0], pool.facts()[0]
+        thinking = ask(pool, "[[sim: text=Hi first_ms=1000]]", "r0")  # pings are answered meanwhile
+        assert "".join(await ended(thinking)) == "Hi"
+        turn = ask(pool, "[[sim: text=Hi first_ms=60000]]")
+        await asyncio.to_thread(os.kill, before.pid, signal.SIGSTOP)
+        assert await ended(turn) == []
+        assert isinstance(turn.end.error, ConnectionLost)
+        assert await instance.crashed(before.generation)
+        await in_state(pool, "ready")
+        assert await gone(before.pid)
+        assert pool.facts()[0].generation > before.generation
+        await serve_a_turn(pool)
+
+
+async def test_an_idle_program_that_hangs_is_noticed(tmp_path, quick_beats):
+    async with running([simulator(tmp_path, "--login=auto")]) as pool:
+        before = pool.facts()[0]
+        os.kill(before.pid, signal.SIGSTOP)
+        await until(pool, lambda: pool.ready and pool.facts()[0].pid != before.pid)
+        assert not alive(before.pid)
+
+
+async def test_a_service_that_answers_no_ping_is_not_taken_for_hung(tmp_path, quick_beats):
+    async with running([simulator(tmp_path, "--login=auto", "--pings=none")]) as pool:
+        before = pool.facts()[0]
+        assert "".join(await ended(ask(pool, "[[sim: text=Hi first_ms=2200]]"))) == "Hi"
+        assert pool.facts()[0].pid == before.pid
+
+
+async def test_an_attached_service_that_hangs_for_a_while_keeps_its_sessions(start, quick_beats):
+    process, work_dir = await start()
+    async with running([Source("attached", attach=str(work_dir))]) as pool:
+        before = pool.facts()[0]
+        process.send_signal(signal.SIGSTOP)
+        await in_state(pool, "starting")
+        assert "does not answer any more" in pool.facts()[0].last_error
+        process.send_signal(signal.SIGCONT)
+        await in_state(pool, "ready")
+        assert pool.facts()[0].generation == before.generation
+        assert not await pool.instances[0].crashed(before.generation)
+
+
+# -- lost connections -------------------------------------------------------------------------------------------
+
+
+async def test_a_service_that_closes_idle_connections_fails_nobody_and_keeps_its_sessions(start, caplog):
+    caplog.set_level(logging.INFO)
+    _, work_dir = await start("--idle-sec=0.5", "--pings=none")
+    async with running([Source("attached", attach=str(work_dir))]) as pool:
+        instance, generation = pool.instances[0], pool.instances[0].generation
+        for number in range(3):
+            lost = asyncio.Event()
+            pool.on_change = lost.set
+            await asyncio.wait_for(lost.wait(), 20)
+            await until(pool, lambda: pool.ready)
+            await serve_a_turn(pool, f"r{number}")
+        assert (instance.generation, instance.restarts) == (generation, 0)
+    assert len([record for record in caplog.records if "w1-i1: connection lost" in record.getMessage()]) == 1
+
+
+async def test_pings_keep_a_connection_open(start, quick_beats):
+    _, work_dir = await start("--idle-sec=2")
+    async with running([Source("attached", attach=str(work_dir))]) as pool:
+        changes = []
+        pool.on_change = lambda: changes.append(pool.facts()[0].state)
+        async with asyncio.timeout(30):
+            while pool.instances[0]._connection._socket.pongs < 5:
+                await asyncio.sleep(0.05)
+        assert changes == []
+
+
+async def test_a_service_that_drops_each_connection_is_not_dialled_at_full_speed():
+    async with Service() as service, running(attached(service)) as pool:
+        began = time.monotonic()
+        for _ in range(4):
+            await service.drop()
+            await in_state(pool, "starting")
+            await in_state(pool, "ready")
+        assert time.monotonic() - began >= 0.1 + 0.2 + 0.4 + 0.8
+
+
+async def test_an_attached_service_that_starts_again_elsewhere_is_another_run_and_found_at_once(start):
+    first, work_dir = await start()
+    async with running([Source("attached", attach=str(work_dir))]) as pool:
+        before = pool.facts()[0]
+        first.kill()
+        await first.wait()
+        await in_state(pool, "starting")
+        assert await pool.instances[0].crashed(before.generation)
+        await start()
+        began = time.monotonic()
+        await until(pool, lambda: pool.ready)
+        assert time.monotonic() - began < 15
+        assert pool.facts()[0].generation > before.generation
+        await serve_a_turn(pool)
+
+
+async def test_a_file_that_leads_nowhere_is_read_again_until_it_leads_somewhere(start, tmp_path):
+    _, work_dir = await start()
+    elsewhere = tmp_path / "attached"
+    elsewhere.mkdir()
+    (elsewhere / ".info.json").write_text(json.dumps({"websocketPort": 9, "pid": 4194000}))
+    async with running([Source("attached", attach=str(elsewhere))], ready=False) as pool:
+        await in_state(pool, "backoff")
+        shutil.copy(work_dir / ".info.json", elsewhere / ".info.json")
+        await in_state(pool, "ready")
+
+
+# -- crashes ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_program_that_has_served_starts_again_at_once_each_time_it_dies(tmp_path):
+    async with running([simulator(tmp_path, "--login=auto")]) as pool:
+        instance = pool.instances[0]
+        for number in range(3):
+            await serve_a_turn(pool, f"r{number}")
+            generation = instance.generation
+            os.kill(pool.facts()[0].pid, signal.SIGKILL)
+            await until(pool, lambda expected=number + 1: instance.restarts == expected)
+            assert instance.back_within(0.1)
+            assert await instance.crashed(generation)
+            await in_state(pool, "ready")
+
+
+async def test_a_lost_work_dir_costs_one_start(tmp_path):
+    async with running([simulator(tmp_path / "work", "--login=auto")]) as pool:
+        before = pool.facts()[0]
+        shutil.rmtree(tmp_path / "work")
+        os.kill(before.pid, signal.SIGKILL)
+        await until(pool, lambda: pool.ready and pool.facts()[0].pid != before.pid)
+        await serve_a_turn(pool)
