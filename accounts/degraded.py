@@ -1,6 +1,6 @@
 """What does not work now, and what still does: told once on the way in, once on the way out, counted in between.
 
-Every process has its own view; web processes publish theirs with their heartbeat.
+Every process has its own view, and publishes it in Redis as a sign of life; web processes read those of all.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import time
 from typing import Final
 
 import msgspec
+import redis
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,9 @@ STILL_WORKS: Final = {
     "disk": "turns go on; usage rows wait in Redis or memory; metrics are kept in memory",
     "flush": "turns go on; usage rows wait in Redis and in files",
     "tasks": "turns go on and usage is filed; scheduled tasks wait",
-    "instances": "turns wait in the queue for an instance to come back",
+    "instances": "turns wait in the queue for an instance that comes back by itself",
+    "worker": "turns go on; usage rows wait in Redis; the console shows old states of instances",
+    "beat": "turns go on and usage is filed; sessions are not cleaned, instances not looked at",
 }
 """The modes, by the part that is away."""
 
@@ -58,3 +61,28 @@ def end(name: str) -> None:
 def active() -> list[Facts]:
     """All modes that are on, the oldest first."""
     return list(_active.values())
+
+
+PUBLISHED: Final = "lgw:modes:"
+LIFETIME_SEC: Final = 15
+
+
+def published() -> bytes:
+    """All modes that are on, for others to read."""
+    return msgspec.json.encode(active())
+
+
+def read(value: bytes | None) -> list[Facts] | None:
+    """What another process published; None when it has not lately, or in words that nobody here knows."""
+    try:
+        return None if value is None else [each for each in _decode(value) if each.name in STILL_WORKS]
+    except msgspec.MsgspecError:
+        return None
+
+
+def publish(client: redis.Redis, process: str) -> None:
+    """A sign of life of a process that may block. Raise redis.RedisError."""
+    client.set(PUBLISHED + process, published(), ex=LIFETIME_SEC)
+
+
+_decode = msgspec.json.Decoder(list[Facts]).decode

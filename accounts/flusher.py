@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -43,9 +44,16 @@ class Flusher:
 
     def _run(self) -> None:
         self._flush()
+        self._sign_of_life()
         while not self._stopping.wait(self._every):
             self._flush()
+            self._sign_of_life()
         self._flush()
+
+    def _sign_of_life(self) -> None:
+        """A worker that does not get so far is as good as dead."""
+        with suppress(RedisError), connect(self._url) as client:
+            degraded.publish(client, "worker")
 
     def _flush(self) -> None:
         try:

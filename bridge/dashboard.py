@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
@@ -15,9 +15,10 @@ from django.utils.html import format_html
 from django.utils.text import Truncator
 
 from accounts import dashboard as access
+from accounts.degraded import STILL_WORKS, Facts
 from accounts.tasks import turns_wait_since
 from accounts.visible import visible
-from bridge import tasks
+from bridge import modes, tasks
 from bridge.models import Instance
 
 LONGEST_REASON = 160
@@ -33,7 +34,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     troubles = broken_parts()
     instances = [each for each in Instance.objects.order_by("process", "name") if not long_gone(each)]
     return context | {
-        "troubles": [*troubles, *troubles_of(filter(needs_a_hand, instances))],
+        "troubles": [*map(trouble_of_mode, modes.active()), *troubles, *troubles_of(filter(needs_a_hand, instances))],
         "figures": [instance_figure(instances), *context["figures"]],
     }
 
@@ -49,6 +50,13 @@ def broken_parts() -> list[str]:
     if late > LATE:
         return [f"Usage rows have waited for {late:.0f} s to be filed. Is the Celery worker running?"]
     return []
+
+
+def trouble_of_mode(mode: Facts) -> str:
+    """What is away since when, why, and what still works."""
+    since = timezone.localtime(datetime.fromtimestamp(mode.since, UTC))
+    why = Truncator(visible(" ".join(mode.why.split()))).chars(LONGEST_REASON)
+    return f"Degraded: {mode.name} since {since:%H:%M:%S %Z} ({why}). Still: {STILL_WORKS[mode.name]}."
 
 
 def long_gone(instance: Instance) -> bool:

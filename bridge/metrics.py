@@ -123,6 +123,12 @@ LEDGER_BACKLOG = Gauge(
 REDIS_AVAILABLE = Gauge(
     "lingma_gateway_redis_available", "1 while every process reaches Redis.", multiprocess_mode="livemin"
 )
+DEGRADED = Gauge(
+    "lingma_gateway_degraded",
+    "1 while a part is away. mode: the part; README says what still works.",
+    ("mode",),
+    multiprocess_mode="livemax",
+)
 
 STATES: Final = ("starting", "ready", "login_required", "backoff", "draining", "stopped")
 

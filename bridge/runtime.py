@@ -28,6 +28,7 @@ from bridge.lingma.entropy import Entropy
 from bridge.lingma.firewall import Approval
 from bridge.lingma.turn import TurnLimits
 from bridge.load import BodyLoad
+from bridge.modes import Modes
 from bridge.patience import Pace
 from bridge.place_news import PlaceNews
 from bridge.plan import PlanOptions
@@ -83,9 +84,10 @@ class Runtime:
         self.pool.start()
         loop = asyncio.get_running_loop()
         places = PlaceNews(self.link, self.pool.shares, _new_id())
+        modes = Modes(self.link, self.env.web_process, self.env.web_processes, lambda: self.pool.ready)
         work = (
             self.keys.listen(), self.in_use.follow(), self.refusals.follow(), self._beat(), self.table.follow(),
-            places.follow(),
+            places.follow(), modes.follow(),
         )  # fmt: skip
         self._background = [loop.create_task(each) for each in work]
 

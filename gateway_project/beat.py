@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import Error, close_old_connections
 from django_celery_beat.schedulers import DatabaseScheduler
+from redis import RedisError
 
-from accounts import database
+from accounts import database, degraded
+from accounts.redis_client import connect
 
 T = TypeVar("T")
+
+SIGN_SEC = 3.0
+"""Between two signs of life."""
 
 
 class PatientScheduler(DatabaseScheduler):  # type: ignore[misc]  # it has no types
@@ -21,6 +28,17 @@ class PatientScheduler(DatabaseScheduler):  # type: ignore[misc]  # it has no ty
 
     _initial_read: bool
     _last_timestamp: datetime | None
+
+    _told_at = 0.0
+
+    def tick(self, *args: Any, **options: Any) -> Any:
+        """Do what is due; return the seconds until the next look. A scheduler that does not get so far is missed."""
+        pause = super().tick(*args, **options)
+        if time.monotonic() - self._told_at > SIGN_SEC:
+            self._told_at = time.monotonic()
+            with suppress(RedisError), connect(settings.REDIS_URL) as client:
+                degraded.publish(client, "beat")
+        return pause
 
     def all_as_schedule(self) -> dict[str, Any]:
         """What is enabled; when that cannot be read, what was read before."""

@@ -1,10 +1,13 @@
-"""Why an instance is not ready, in a closed set of words: everybody may read them, and details hold addresses."""
+"""What is not ready and why, in a closed set of words: everybody may read them, and details hold addresses."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 
+from accounts.degraded import STILL_WORKS
+from bridge import modes
 from bridge.pool.policy import InstanceFacts
 
 REASONS: Final = (
@@ -29,3 +32,15 @@ def public_reason(facts: InstanceFacts) -> str:
         if found := pattern.match(facts.last_error):
             return told or found[0]
     return OTHER
+
+
+def public_modes() -> list[dict[str, str]]:
+    """What is away, since when, and what still works. The reasons are the console's."""
+    return [
+        {
+            "name": each.name,
+            "since": datetime.fromtimestamp(each.since, UTC).isoformat(timespec="seconds"),
+            "still_works": STILL_WORKS[each.name],
+        }
+        for each in modes.active()
+    ]

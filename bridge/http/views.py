@@ -15,7 +15,7 @@ from bridge.http import astray
 from bridge.http.access import bears, caller_of
 from bridge.http.admission import admit_count
 from bridge.http.offer import Offer
-from bridge.http.readiness import public_reason
+from bridge.http.readiness import public_modes, public_reason
 from bridge.http.streaming import JSON, HttpConsumer
 from bridge.smoke import smoke
 from bridge.version import VERSION
@@ -95,7 +95,7 @@ class Ready(HttpConsumer):
         facts = self.runtime.pool.facts()
         ready = self.runtime.pool.ready
         instances = [{"name": each.name, "state": each.state, "reason": public_reason(each)} for each in facts]
-        told = {"status": "ready" if ready else "unavailable", "instances": instances}
+        told = {"status": "ready" if ready else "unavailable", "degraded": public_modes(), "instances": instances}
         await self.reply(200 if ready else 503, msgspec.json.encode(told), [JSON, *self.common_headers()])
 
 

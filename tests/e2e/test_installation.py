@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from tests.e2e.installation import FAST, KEY, until
+from tests.e2e.installation import FAST, KEY, METRICS_KEY, until
 from tests.e2e.speech import ANTHROPIC, OPENAI, Stream, send
 from tests.gateway_project.gateway import Gateway, survivors
 from tests.processes import command_line
@@ -81,6 +81,32 @@ def test_a_killed_lingma_process_is_started_again(whole):
     until(lambda: send(whole, "GET", "/readyz").status == 200, 20)
     assert whole.descendant("bridge.simulator").pid != lingma.pid
     assert ask(whole, OPENAI, "[[sim: text=again]] x").text == "again"
+
+
+def away(gateway):
+    """The modes that /readyz tells; it stays 200."""
+    answer = send(gateway, "GET", "/readyz")
+    return answer.status, {each["name"] for each in answer.json()["degraded"]}
+
+
+@pytest.mark.timeout(200)
+def test_a_worker_and_a_scheduler_that_stand_still_are_told_and_missed_by_no_turn(whole, directory):
+    background = [whole.descendant("celery", name) for name in ("worker", "beat")]
+    signs = ["lgw:modes:worker", "lgw:modes:beat"]
+    with redis.Redis(unix_socket_path=str(directory / "redis.sock")) as client:
+        until(lambda: client.exists(*signs) == 2, 60)
+        for process in background:
+            process.suspend()
+        until(lambda: client.delete(*signs) + 1 and away(whole) == (200, {"worker", "beat"}), 90, every=0.5)
+    assert ask(whole, OPENAI, "[[sim: text=anyway]] x").text == "anyway"
+    metrics = send(whole, "GET", "/metrics", key=METRICS_KEY).body.decode()
+    assert 'lingma_gateway_degraded{mode="worker"} 1.0' in metrics
+    assert 'lingma_gateway_degraded{mode="redis"} 0.0' in metrics
+    for process in background:
+        process.resume()
+    until(lambda: away(whole) == (200, set()), 60)
+    whole.until("well again: worker")
+    assert sum("degraded: worker" in line for line in whole.lines) == 1
 
 
 @pytest.mark.parametrize(("dialect", "server"), [(OPENAI, "uvicorn"), (ANTHROPIC, "daphne")], ids=str)
