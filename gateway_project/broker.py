@@ -10,7 +10,7 @@ from typing import Any, Final
 import redis
 from celery.app.amqp import AMQP
 from celery.exceptions import CPendingDeprecationWarning
-from celery.signals import after_task_publish
+from celery.signals import after_task_publish, worker_ready
 from django.conf import settings
 from kombu import Connection
 from kombu.exceptions import KombuError
@@ -105,11 +105,15 @@ def _is_trouble(said: object) -> bool:
 
 def tell_once() -> None:
     """Call it when logging has been set up."""
-    # Each loss of the connection would warn of a default that may change.
-    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning, module="celery.worker")
     for name in TELLERS:
         logging.getLogger(name).addFilter(TellOnce())
     logging.getLogger("celery.worker.consumer.connection").addFilter(EndOnConnection())
+
+
+@worker_ready.connect
+def expect_losses(**_: Any) -> None:
+    """Else each loss of the connection warns of a default that may change. Celery itself asks for such warnings."""
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning, module="celery.worker")
 
 
 @after_task_publish.connect

@@ -30,6 +30,7 @@ class Patient:
     started_at: float | None = None
     """Of the gateway that runs on the data directory; None when none does."""
     redis_answers: bool = False
+    redis_writes: bool = True
     database_answers: bool = False
     heartbeats: list[InstanceFacts] = field(default_factory=list)
 

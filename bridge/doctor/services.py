@@ -12,29 +12,34 @@ from celery import current_app
 from django.db.models import Max
 from django_celery_beat.models import PeriodicTask
 
-from accounts import spool
+from accounts import redis_fitness, spool
 from accounts.usage import STREAM
 from bridge import heartbeats
 from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.patient import WAIT_SEC, Patient
 from bridge.models import Instance
 
-OLDEST_REDIS = (6, 2)
 SLOW_SEC = 60
 LONGEST_REST_SEC = 240
 """The scheduler writes its last runs into the database every three minutes."""
 
 
 def store(patient: Patient) -> Iterator[Finding]:
-    """Whether Redis answers, and keeps what it is given."""
+    """Whether Redis answers, takes writes, and keeps what it is given."""
     try:
         info: Any = patient.redis.info()
+        refused = redis_fitness.refusal(patient.redis)
         patient.heartbeats = heartbeats.heartbeats(patient.redis)
     except (redis.RedisError, OSError) as exc:
         yield _no_answer(patient, exc)
         return
     patient.redis_answers = True
-    yield _version(str(info.get("redis_version", "0")), info.get("valkey_version"))
+    patient.redis_writes = not refused
+    yield _version(info)
+    unfit = list(redis_fitness.faults(info))
+    yield from (fail("redis", each.what, each.advice) for each in unfit)
+    if refused and not unfit:
+        yield fail("redis", f"it takes no writes: {refused}", "See its own log; turns go on, and rows wait in files.")
     yield from _keeping(info)
 
 
@@ -47,21 +52,21 @@ def _no_answer(patient: Patient, exc: Exception) -> Finding:
     return fail("redis", f"the embedded server does not answer: {exc}", f"See {log}; restart the gateway.")
 
 
-def _version(version: str, valkey: str | None) -> Finding:
-    name = f"Valkey {valkey}" if valkey else f"Redis {version}"
-    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST_REDIS:
+def _version(info: dict[str, Any]) -> Finding:
+    valkey = info.get("valkey_version")
+    name = f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'of an unknown version')}"
+    if redis_fitness.OLDEST <= redis_fitness.version(info) < redis_fitness.ADVISED:
         return warn("redis", f"{name} answers, but is old", "Take 6.2 or newer.")
     return ok("redis", f"{name} answers")
 
 
 def _keeping(info: dict[str, Any]) -> Iterator[Finding]:
     policy = info.get("maxmemory_policy", "unknown")
-    if policy == "noeviction":
-        yield ok("redis", "maxmemory-policy is noeviction")
-    else:
-        level = fail if info.get("maxmemory") else warn
-        lost = f"maxmemory-policy is {policy}: usage rows may be thrown away"
-        yield level("redis", lost, "Set maxmemory-policy noeviction.")
+    if not policy.startswith("allkeys"):
+        yield ok("redis", f"maxmemory-policy is {policy}: usage rows are kept")
+    elif not redis_fitness.evicts_rows(info):
+        lost = f"maxmemory-policy is {policy}: with a maxmemory, usage rows would be thrown away"
+        yield warn("redis", lost, "Set maxmemory-policy noeviction.")
     if not info.get("aof_enabled"):
         yield warn("redis", "no append-only file: a crash loses usage rows not filed yet", "Set appendonly yes.")
 
@@ -76,7 +81,7 @@ def ledger(patient: Patient) -> Iterator[Finding]:
         age = patient.now - int(first[0][0].partition(b"-")[0]) / 1000 if first else 0.0
     said = f"{rows} usage rows wait to be filed"
     if age > SLOW_SEC and patient.running:
-        advice = "See the log of the worker; the rows are safe meanwhile."
+        advice = "See the log of the worker, and the database above; the rows are safe meanwhile."
         yield fail("ledger", f"{said}, the first for {age:.0f} s", advice)
     else:
         yield ok("ledger", said)
@@ -118,7 +123,9 @@ def background(patient: Patient) -> Iterator[Finding]:
     if not (patient.running and patient.redis_answers):
         return
     advice = "See its log; restart the gateway."
-    if current_app.control.ping(timeout=WAIT_SEC, limit=1):
+    if not patient.redis_writes:
+        yield warn("worker", "it cannot be asked: Redis takes no writes", "See redis above.")
+    elif current_app.control.ping(timeout=WAIT_SEC, limit=1):
         yield ok("worker", "it answers")
     else:
         yield fail("worker", f"no Celery worker answers within {WAIT_SEC:g} s: usage is not filed", advice)

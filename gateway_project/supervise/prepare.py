@@ -6,30 +6,55 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from bridge.lingma import vsix
 from gateway_project.databases import be_patient
 from gateway_project.env import BASE_DIR, Environment, SettingError, load
 
 REDIS_PATIENCE = 3.0
+LOADING_PATIENCE = 300.0
+"""A large append-only file takes minutes on a slow disk."""
 
 
 def wait_for_redis(env: Environment) -> None:
-    """Return when Redis answers. Raise SettingError when it does not within some seconds."""
+    """Return when Redis can be used. Raise SettingError when it does not answer, or can never be used."""
+    deadline = time.monotonic() + REDIS_PATIENCE
+    while trouble := redis_trouble(env):
+        patience = LOADING_PATIENCE - REDIS_PATIENCE if trouble.loading else 0
+        if trouble.lasting or time.monotonic() > deadline + patience:
+            raise SettingError(trouble.words)
+        time.sleep(0.02)
+
+
+class RedisTrouble(NamedTuple):
+    """Why Redis cannot be used now. `lasting`: waiting is of no use; `loading`: it reads its own file."""
+
+    words: str
+    lasting: bool = False
+    loading: bool = False
+
+
+def redis_trouble(env: Environment) -> RedisTrouble | None:
+    """One look; a server that is only full is none, for the worker makes room in it."""
     import redis
 
-    client = redis.Redis.from_url(env.redis_or_embedded_url, socket_connect_timeout=2, socket_timeout=2)
-    deadline = time.monotonic() + REDIS_PATIENCE
-    while True:
-        try:
-            client.ping()
-        except (redis.RedisError, OSError) as exc:
-            if time.monotonic() > deadline:
-                raise SettingError(no_redis(env, exc)) from None
-            time.sleep(0.02)
-        else:
-            client.close()
-            return
+    from accounts import redis_fitness
+    from accounts.redis_client import connect
+
+    try:
+        with connect(env.redis_or_embedded_url, 2) as client:
+            info: Any = client.info()
+    except redis.AuthenticationError as exc:
+        return RedisTrouble(f"REDIS_URL: Redis refuses the user or the password: {one_line(exc)}", lasting=True)
+    except redis.exceptions.NoPermissionError:
+        return None  # it does not tell of itself
+    except (redis.RedisError, OSError) as exc:
+        return RedisTrouble(no_redis(env, exc))
+    if info.get("loading"):
+        return RedisTrouble("REDIS_URL: Redis is still loading its data", loading=True)
+    unfit = next((fault for fault in redis_fitness.faults(info) if fault.lasting), None)
+    return unfit and RedisTrouble(f"REDIS_URL: Redis cannot be used: {unfit.what}. {unfit.advice}")
 
 
 def no_redis(env: Environment, exc: Exception) -> str:

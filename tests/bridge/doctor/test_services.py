@@ -1,5 +1,6 @@
 """Redis, ledger, web processes, Celery."""
 
+import contextlib
 import threading
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -8,6 +9,7 @@ import msgspec
 import pytest
 from django_celery_beat.models import PeriodicTask
 
+from accounts import redis_fitness
 from accounts.spool import REJECTED, SPOOL, append
 from accounts.usage import STREAM
 from bridge.doctor import services
@@ -18,7 +20,7 @@ def test_redis_tells_its_version_and_that_it_keeps_what_it_is_given(patient, tol
     examined = patient()
     texts = [text for level, text in told(services.store, examined) if level == "ok"]
     assert texts[0].startswith("Valkey ")
-    assert texts[1] == "maxmemory-policy is noeviction"
+    assert texts[1] == "maxmemory-policy is noeviction: usage rows are kept"
     assert examined.redis_answers
 
 
@@ -132,3 +134,49 @@ def test_a_scheduler_that_rests_for_long_fails(patient, told, monkeypatch, minut
 
 def test_a_stopped_gateway_has_no_background(patient, told):
     assert told(services.background, patient()) == []
+
+
+@pytest.fixture
+def changed(patient):
+    """A patient whose Redis has these settings for as long as the test lasts."""
+    examined = patient()
+    with contextlib.ExitStack() as undone:
+
+        def changed(**settings):
+            for name, value in settings.items():
+                before = examined.redis.config_get(name)[name]
+                examined.redis.config_set(name, value)
+                undone.callback(examined.redis.config_set, name, before)
+            return examined
+
+        yield changed
+
+
+def test_a_full_redis_is_told_with_what_to_do(changed, told):
+    found = told(services.store, changed(maxmemory=1))
+    (text,) = [text for level, text in found if level == "fail"]
+    assert text.startswith("it is full: ")
+    assert text.endswith(redis_fitness.ROOM)
+
+
+def test_through_a_redis_that_takes_no_writes_the_worker_is_not_asked(changed, told):
+    examined = changed(maxmemory=1)
+    told(services.store, examined)
+    examined.started_at = examined.now
+    assert told(services.background, examined)[0] == (
+        "warn", "it cannot be asked: Redis takes no writes See redis above."
+    )  # fmt: skip
+
+
+def test_a_replica_is_told_with_what_to_do(patient, told):
+    examined = patient()
+    examined.redis.replicaof("127.0.0.1", "1")
+    try:
+        assert ("fail", "it is a read-only replica Name the primary.") in told(services.store, examined)
+    finally:
+        examined.redis.replicaof("NO", "ONE")
+
+
+def test_a_redis_that_evicts_what_has_a_time_to_live_is_fine(changed, told):
+    found = told(services.store, changed(**{"maxmemory-policy": "volatile-lru", "maxmemory": 1 << 30}))
+    assert [level for level, _ in found if level == "fail"] == []
