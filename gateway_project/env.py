@@ -46,8 +46,8 @@ def _url(*schemes: str) -> Callable[[str], str]:
 
 
 def _attachment(value: str) -> str:
-    if not value.startswith(("ws://", "file://", "/")):
-        raise ValueError("must be ws://host:port, or the absolute path of a work dir or of its .info.json")
+    if not value.startswith(("ws://", "wss://", "file://", "/")):
+        raise ValueError("must be ws://host:port, wss://host, or the absolute path of a work dir or of its .info.json")
     return value
 
 
@@ -136,7 +136,7 @@ class Environment(BaseSettings):
     lingma_vsix: str = Field("", description="Path or https URL of the VSIX to take the executable from.")
     lingma_vsix_sha256: Sha256 = Field("", description="Digest that the VSIX must have; with one, http will do.")
     lingma_attach_urls: Annotated[list[Attachment], NoDecode, BeforeValidator(_split)] = Field(
-        [], description="`ws://…` of running services to attach to, or work dirs with their `.info.json`."
+        [], description="`ws://…` or `wss://…` of running services to attach to, or work dirs with their `.info.json`."
     )
     lingma_instances: int = Field(1, ge=1, le=64, description="Instances per gateway process.")
     lingma_start_timeout_sec: float = Field(15, gt=0, description="How long an instance may take to be ready.")

@@ -83,6 +83,7 @@ def test_a_mistyped_key_is_refused_at_start(read):
         ({"LINGMA_BIN": "/opt/lingma"}, "lingma"),
         ({"LINGMA_VSIX": "/opt/lingma.vsix"}, "lingma"),
         ({"LINGMA_ATTACH_URLS": "ws://localhost:1", "LINGMA_BIN": "/opt/lingma"}, "attached"),
+        ({"LINGMA_ATTACH_URLS": "wss://lingma.example.com/ws"}, "attached"),
     ],
 )
 def test_the_upstream_follows_from_what_is_set(read, variables, upstream):

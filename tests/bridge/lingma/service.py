@@ -58,7 +58,8 @@ class Service:
     `on_upload(peer, params)` takes an image.
     """
 
-    def __init__(self, name="s", on_ask=None):
+    def __init__(self, name="s", on_ask=None, tls=None):
+        self._tls = tls
         self.answers = {"auth/status": {"status": 2}, "config/queryModels": MODELS, "initialize": {}}
         self.on_ask = on_ask
         self.on_upload = None
@@ -70,9 +71,11 @@ class Service:
         self._tasks = set()
 
     async def __aenter__(self):
-        self._server = await serve(self._talk, "127.0.0.1", 0, logger=QUIET, max_size=None, ping_interval=None)
+        self._server = await serve(
+            self._talk, "127.0.0.1", 0, logger=QUIET, max_size=None, ping_interval=None, ssl=self._tls
+        )
         self.port = self._server.sockets[0].getsockname()[1]
-        self.url = f"ws://127.0.0.1:{self.port}/"
+        self.url = f"wss://localhost:{self.port}/" if self._tls else f"ws://127.0.0.1:{self.port}/"
         return self
 
     async def __aexit__(self, *_):

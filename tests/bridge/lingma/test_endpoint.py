@@ -1,6 +1,8 @@
 """Where a service is found."""
 
 import json
+import os
+import socket
 
 import pytest
 
@@ -21,6 +23,7 @@ def test_a_url_is_taken_as_it_is_and_tried_on_both_paths():
     assert (endpoint.urls, endpoint.work_dir) == (("ws://127.0.0.1:36510/", "ws://127.0.0.1:36510/ws"), None)
     assert Endpoint.find("ws://127.0.0.1:36510").urls[1] == "ws://127.0.0.1:36510/ws"
     assert Endpoint.find("ws://127.0.0.1:36510/ws").urls == ("ws://127.0.0.1:36510/ws",)
+    assert Endpoint.find("wss://lingma.test").urls == ("wss://lingma.test", "wss://lingma.test/ws")
 
 
 @pytest.mark.parametrize("form", ["{0}", "{0}/.info.json", "file://{0}", "file://{0}/.info.json"])
@@ -50,3 +53,26 @@ def test_an_info_file_that_cannot_be_read_is_told(work_dir, text):
 def test_a_missing_work_dir_is_told(tmp_path):
     with pytest.raises(StartFailed):
         Endpoint.find(str(tmp_path / "nowhere"))
+
+
+def test_a_path_in_a_url_may_hold_any_sign(tmp_path):
+    odd = tmp_path / "a b#c%"
+    odd.mkdir()
+    (odd / ".info.json").write_text('{"websocketPort":4711}')
+    assert Endpoint.find(odd.as_uri()).url == "ws://127.0.0.1:4711/"
+
+
+def test_a_process_is_known_again_only_where_it_listens_itself(work_dir):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def identity(pid):
+            (work_dir / ".info.json").write_text(json.dumps({"websocketPort": port, "pid": pid}))
+            return Endpoint.find(str(work_dir)).identity()
+
+        own = identity(os.getpid())
+        assert own is not None
+        assert own == identity(os.getpid())
+        assert [identity(pid) for pid in (os.getppid(), 4194000, 0, -1)] == [None] * 4  # as those of a container may be
+    assert Endpoint.find(str(work_dir)).identity() is None
+    assert Endpoint.find(f"ws://127.0.0.1:{port}").identity() is None
