@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 BEAT_SEC: Final = 1.0
 QUIET: Final = 2  # beats of silence before a sign of life is asked for
+QUIET_BUSY: Final = 1  # ... while somebody waits for a reply
 ANSWER: Final = 5  # beats that a service has for it
 ANSWER_BUSY: Final = 30  # ... when turns are under way, and it never has answered then
 AGAIN: Final = 10  # beats before one that has answered nothing is asked again
@@ -47,7 +48,7 @@ class Vigil:
             return "well"
         self._silent += 1
         if self._asked is None:
-            return self._ask() if self._silent >= QUIET else "well"
+            return self._ask() if self._silent >= (QUIET_BUSY if busy else QUIET) else "well"
         self._asked += 1
         patience = self._patience()
         if patience is None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.lingma.vigil import AGAIN, ANSWER, ANSWER_BUSY, QUIET, Vigil
+from bridge.lingma.vigil import AGAIN, ANSWER, ANSWER_BUSY, QUIET, QUIET_BUSY, Vigil
 
 
 def beats(vigil, count, *, busy=False):
@@ -21,31 +21,32 @@ def knowing(*pings, busy=False):
 
 @pytest.mark.parametrize("busy", [False, True])
 def test_who_answers_frames_is_hung_when_it_does_not(busy):
-    said = beats(knowing("frame"), QUIET + ANSWER, busy=busy)
-    assert said == ["well"] * (QUIET - 1) + ["ask"] + ["well"] * (ANSWER - 1) + ["hung"]
+    quiet = QUIET_BUSY if busy else QUIET
+    said = beats(knowing("frame"), quiet + ANSWER, busy=busy)
+    assert said == ["well"] * (quiet - 1) + ["ask"] + ["well"] * (ANSWER - 1) + ["hung"]
 
 
 def test_whatever_comes_is_a_sign_of_life():
     vigil = knowing("frame")
     for _ in range(10):
-        assert "hung" not in beats(vigil, QUIET + ANSWER - 1)
+        assert "hung" not in beats(vigil, QUIET_BUSY + ANSWER - 1, busy=True)
         assert vigil.beat(heard=True, busy=True) == "well"
 
 
 def test_who_has_never_answered_is_never_judged_but_asked_again():
-    said = beats(Vigil(), QUIET + 10 * AGAIN, busy=True)
+    said = beats(Vigil(), QUIET_BUSY + 10 * AGAIN, busy=True)
     assert set(said) == {"well", "ask"}
     assert said.count("ask") == 11
 
 
 def test_who_answers_requests_between_turns_only_may_be_slow_under_way():
     assert beats(knowing("request"), QUIET + ANSWER)[-1] == "hung"
-    said = beats(knowing("request"), QUIET + ANSWER_BUSY, busy=True)
-    assert (said.index("hung"), len(said)) == (QUIET + ANSWER_BUSY - 1, QUIET + ANSWER_BUSY)
+    said = beats(knowing("request"), QUIET_BUSY + ANSWER_BUSY, busy=True)
+    assert said.index("hung") == QUIET_BUSY + ANSWER_BUSY - 1
 
 
 def test_who_has_answered_requests_during_a_turn_is_judged_during_turns():
-    assert beats(knowing("request", busy=True), QUIET + ANSWER, busy=True)[-1] == "hung"
+    assert beats(knowing("request", busy=True), QUIET_BUSY + ANSWER, busy=True)[-1] == "hung"
 
 
 def test_requests_are_sent_only_where_frames_are_not_answered():

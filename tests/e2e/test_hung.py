@@ -1,0 +1,32 @@
+"""A service that hangs, as the clients of a gateway see it: their turns are answered all the same."""
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.e2e.installation import Gateway, until
+from tests.e2e.speech import OPENAI
+from tests.e2e.test_retries import DIALECTS, RESPONSES, said
+
+FORMS = [(dialect, stream) for dialect in (*DIALECTS, RESPONSES) for stream in (False, True)]
+
+
+@pytest.mark.timeout(90)  # the noticing alone takes seven seconds
+def test_turns_of_a_process_that_hangs_are_answered_by_the_next(tmp_path, template):
+    with Gateway(tmp_path, template) as gateway, ThreadPoolExecutor(len(FORMS)) as pool:
+        hung = gateway.lingma()
+        asked = [
+            pool.submit(gateway.ask, dialect, f"[[sim: text=whole first_ms=1500]] hung {number}", stream=stream)
+            for number, (dialect, stream) in enumerate(FORMS)
+        ]
+        until(lambda: len(gateway.asks("hung")) >= len(FORMS))
+        hung.send_signal(signal.SIGSTOP)
+        answers = [each.result() for each in asked]
+        assert [(answer.status, said(answer)) for answer in answers] == [(200, "whole")] * len(FORMS)
+        assert not hung.is_running()
+        assert len({answer.headers["x-request-id"] for answer in answers} & gateway.rows().keys()) == len(FORMS)
+        assert gateway.ask(OPENAI, "[[sim: text=well]] x").text == "well"
+        told = [line for line in gateway.output().splitlines() if "w1-i1" in line and "does not answer" in line]
+        assert len(told) == 1
+    assert gateway.left_behind == []
