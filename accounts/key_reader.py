@@ -9,12 +9,15 @@ from itertools import islice
 
 import msgspec
 from django.db import connection
+from django.db.models import F, QuerySet
+from django.utils import timezone
 
 from accounts import database
 from accounts.models import ApiKey, names_in
 from accounts.query_thread import QueryThread
 
 AT_ONCE = 256
+USUAL = 2000
 FIRST_TRY_SEC, SECOND_TRY_SEC = 0.6, 1.2
 GIVE_UP_SEC = 2.5  # beyond both tries: whatever the thread waits for keeps no deadline
 
@@ -74,6 +77,18 @@ class KeyReader:
                 _answer(asked, found)
 
 
+async def usual_keys() -> dict[str, KeyRecord]:
+    """Those a process may be asked for soon: the latest in use, and new ones. Raise Error."""
+    return await unknown_keys.run(_load_usual, GIVE_UP_SEC)
+
+
+def _load_usual() -> dict[str, KeyRecord]:
+    with database.within(GIVE_UP_SEC, ahead=True):
+        return _read(
+            ApiKey.objects.all().usable(timezone.now()).order_by(F("last_used_at").desc(nulls_first=True))[:USUAL]
+        )
+
+
 def _answer(asked: dict[str, asyncio.Future[KeyRecord | None]], found: dict[str, KeyRecord] | Exception) -> None:
     for digest, answer in asked.items():
         if answer.done():  # given up meanwhile
@@ -86,20 +101,20 @@ def _answer(asked: dict[str, asyncio.Future[KeyRecord | None]], found: dict[str,
 
 def _load(digests: list[str]) -> dict[str, KeyRecord]:
     """Read them; a connection that was kept may have died with its server, so once more on another."""
+    asked = ApiKey.objects.filter(digest__in=digests).order_by()
     try:
         with database.within(FIRST_TRY_SEC, ahead=True):
-            return _read(digests)
+            return _read(asked)
     except database.AWAY:
         if connection.vendor != "postgresql":  # no connection is kept
             raise
     with database.within(SECOND_TRY_SEC, ahead=True):
-        return _read(digests)
+        return _read(asked)
 
 
-def _read(digests: list[str]) -> dict[str, KeyRecord]:
+def _read(keys: QuerySet[ApiKey]) -> dict[str, KeyRecord]:
     try:
-        keys = ApiKey.objects.select_related("team").filter(digest__in=digests).order_by()
-        return {key.digest: record_of(key) for key in keys}
+        return {key.digest: record_of(key) for key in keys.all().select_related("team")}
     finally:
         connection.close()  # kept for the next one where it is of use; nothing else ends this thread's use of it
 

@@ -21,7 +21,7 @@ from django.db import DatabaseError, Error
 
 from accounts import database
 from accounts.announce import CHANNEL, changed_in
-from accounts.key_reader import Caller, KeyReader, KeyRecord, known_keys, unknown_keys
+from accounts.key_reader import Caller, KeyReader, KeyRecord, known_keys, unknown_keys, usual_keys
 from accounts.minting import is_mistyped
 from accounts.redis_client import connect_async
 from accounts.redis_link import RedisLink
@@ -36,6 +36,7 @@ READ_AGAIN = 30.0  # even while the subscription lives: an announcer may die bet
 READ_WITHIN = 2.0
 TRUST_ALONE = 900.0  # seconds a known key counts that neither the database nor the subscription can confirm
 BEAT = 0.25  # how often the subscription is asked whether it lives
+LISTENS_AFTER = 12  # beats at most, from the start
 SILENCE = 0.4  # how long its answer may take
 MAX_UNKNOWN = 4096
 MAX_KNOWN = 100_000
@@ -233,6 +234,7 @@ class KeyRing:
         for digest in digests:
             self._known.pop(digest, None)
             self._unknown.pop(digest, None)
+            self._begin_to_read(digest)  # before the database may go
 
     def _begin_to_listen(self) -> None:
         """Nobody can say what changed while nobody listened: what was read until now has to be confirmed."""
@@ -241,6 +243,31 @@ class KeyRing:
         self._listening_since = time.monotonic()
         self._changes += 1
         self._unknown.clear()
+
+    async def get_to_know(self) -> None:
+        """Read the usual keys ahead: those this process has not met yet outlive an outage too."""
+        for _ in range(LISTENS_AFTER):  # what is read while changes are heard is trusted for longer
+            if not self.listening:
+                await asyncio.sleep(BEAT)
+        while True:
+            if await self._read_usual():
+                return
+            await asyncio.sleep(database.RETRY_SEC)
+
+    async def _read_usual(self) -> bool:
+        changes, read_at = self._changes, time.monotonic()
+        try:
+            records = await usual_keys()
+        except Error as exc:
+            database.failed(exc)
+            return False
+        database.works()
+        if changes != self._changes:  # they may have been read before the change
+            return False
+        for digest, record in records.items():
+            if (known := bytes.fromhex(digest)) not in self._known:
+                self._keep(known, _Entry(record, read_at))
+        return True
 
     async def listen(self) -> None:
         """Follow the announcements until cancelled."""

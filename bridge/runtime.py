@@ -86,8 +86,8 @@ class Runtime:
         places = PlaceNews(self.link, self.pool.shares, _new_id())
         modes = Modes(self.link, self.env.web_process, self.env.web_processes, lambda: self.pool.ready)
         work = (
-            self.keys.listen(), self.in_use.follow(), self.refusals.follow(), self._beat(), self.table.follow(),
-            places.follow(), modes.follow(),
+            self.keys.listen(), self.keys.get_to_know(), self.in_use.follow(), self.refusals.follow(), self._beat(),
+            self.table.follow(), places.follow(), modes.follow(),
         )  # fmt: skip
         self._background = [loop.create_task(each) for each in work]
 

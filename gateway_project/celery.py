@@ -51,4 +51,7 @@ def export_migrations(**_: Any) -> None:
     """Count the migrations for Prometheus: here, where no request waits for the database."""
     from django_prometheus.migrations import ExportMigrations
 
-    ExportMigrations()
+    from accounts import database
+
+    with database.doing_without():
+        ExportMigrations()

@@ -106,7 +106,7 @@ def limited_key(name):
     return f"lgw_test-key-limited-{name}"
 
 
-def prepare(data_dir, **settings):
+def prepare(data_dir, *, special_keys=True, **settings):
     """A data directory as after a first start: database, secrets, keys, superuser."""
     (data_dir / "metrics").mkdir()
     server = start_redis(data_dir)
@@ -116,7 +116,8 @@ def prepare(data_dir, **settings):
             cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
             env=environment(data_dir, API_KEYS=",".join(KEYS), ADMIN_PASSWORD=PASSWORD, **settings),
         )  # fmt: skip
-        django(data_dir, SPECIAL_KEYS, **settings)
+        if special_keys:
+            django(data_dir, SPECIAL_KEYS, **settings)
     finally:
         server.terminate()
         server.wait()

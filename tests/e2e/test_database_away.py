@@ -13,6 +13,7 @@ from tests.e2e.speech import ANTHROPIC, OPENAI, send
 from tests.gateway_project.behind_door import DoorThread
 from tests.trials.postgres import Postgres
 
+pytestmark = pytest.mark.timeout(120)  # the first of them sets a server up
 numbers = itertools.count()
 PATHS = ("/v1/chat/completions", "/v1/responses", "/v1/messages")
 FLUSH = """
@@ -57,7 +58,7 @@ def gateway(tmp_path_factory):
     with Postgres() as server, DoorThread(server.port) as door:
         url = server.url.replace(str(server.port), str(door.port))
         template = tmp_path_factory.mktemp("template")
-        prepare(template, DATABASE_URL=url)
+        prepare(template, special_keys=False, DATABASE_URL=url)
         with OnPostgres(server, door, tmp_path_factory.mktemp("away"), template, DATABASE_URL=url) as running:
             yield running
 
