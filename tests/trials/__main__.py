@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import time
 from dataclasses import asdict, replace
@@ -66,6 +67,7 @@ def main(argv=None):
     if given.list:
         print("\n".join(f"{trial.name:20} {trial.says}" for trial in trials))
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exit that tidies up
     results, left_out = all_of(trials, given.log)
     print("\n".join(["", report.table(results), "", *left_out]))
     if given.json:
