@@ -53,7 +53,8 @@ WEB3 = Setup(web=3)
 ATTACHED, ATTACHED3 = Setup(upstream="door"), Setup(upstream="door", instances=3)
 REDIS = Setup(redis="door", instances=2)
 POSTGRES = Setup(database="door", instances=2)
-KILLED = {"may_fail": on_lost_sockets, "may_break": True, "may_cut": True, "may_miss": True}
+KILLED = {"may_fail": on_lost_sockets, "may_break": True, "may_cut": True, "may_miss": True, "well": 10}
+"""Of a web process: what its own sockets held is lost, and another one has to start."""
 
 TRIALS = (
     Trial("quiet", "no harm, 10,000 turns", harms.none, THREE, Shape(clients=20, pause=0, turns=10_000, slow_share=101),
@@ -68,9 +69,9 @@ TRIALS = (
     Trial("kill-instance-of-3", "kill -9 of one of three", harms.kill("instance"), THREE, may_break=True),
     Trial("hang-instance", "SIGSTOP of the only instance", harms.stop("instance"), ONE, may_break=True, well=15),
     Trial("hang-instance-of-3", "SIGSTOP of one of three", harms.stop("instance"), THREE, may_break=True, well=10),
-    Trial("cut-upstream", "connections to the service reset, five times", harms.cut("upstream", 5, 1), ATTACHED,
+    Trial("cut-upstream", "connections to the service reset, four times", harms.cut("upstream", 4, 2.5), ATTACHED,
           may_break=True, well=1),
-    Trial("cut-upstream-of-3", "the same with three services", harms.cut("upstream", 5, 1), ATTACHED3,
+    Trial("cut-upstream-of-3", "the same with three services", harms.cut("upstream", 4, 2.5), ATTACHED3,
           may_break=True, well=1),
     Trial("hole-upstream", "the service's network silent for 12 s", harms.blackhole("upstream", 12), ATTACHED,
           may_break=True),
@@ -86,6 +87,7 @@ TRIALS = (
     Trial("read-only-redis", "Redis a replica for 10 s", harms.read_only_redis(10), REDIS),
     Trial("hole-postgres", "PostgreSQL's network silent for 20 s", harms.blackhole("database", 20), POSTGRES,
           seconds=15),
+    Trial("cut-postgres", "connections to PostgreSQL reset, five times", harms.cut("database", 5, 1), POSTGRES),
     Trial("restart-postgres", "PostgreSQL restarted", harms.restart_postgres(), POSTGRES),
     Trial("lock-sqlite", "SQLite locked for 10 s", harms.lock_sqlite(10), THREE),
     Trial("full-disk", "DATA_DIR's disk full for 12 s", harms.fill_disk(12), Setup(disk_mb=96, instances=2)),
