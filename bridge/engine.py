@@ -11,13 +11,23 @@ import msgspec
 
 from bridge import metrics
 from bridge.answer import Answer, Services, Task
-from bridge.chat.errors import ConnectionLost, GatewayError, InternalError, InvalidRequest, UpstreamFailed
+from bridge.chat.errors import (
+    ConnectionLost,
+    CrashingPrompt,
+    GatewayError,
+    InternalError,
+    InvalidRequest,
+    UpstreamFailed,
+)
 from bridge.chat.events import Failed, KeepAlive
 from bridge.chat.request import ChatRequest
 from bridge.chat.tokens import Calibration
 from bridge.conversation import Conversation
+from bridge.crashes import Crashes
+from bridge.doubt import Doubt
 from bridge.images.desk import ImageDesk
 from bridge.plan import PlanOptions, plan_of
+from bridge.pool.instance import Instance
 from bridge.pool.policy import Affinity, Owner
 from bridge.pool.pool import Lease, Pool, Waiter
 from bridge.record import TurnRecord
@@ -54,8 +64,9 @@ class Engine:
         self.options = options
         self.routes = Routes(default_model=options.default_model)
         """Replaced when operators change something, and when the account offers other models."""
+        self.crashes = Crashes()
         self.services = Services(pool, images, Calibration(), new_id, options.keepalive_sec)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     def run(
         self, request: ChatRequest, caller_id: int, record: TurnRecord, emit: Emit, team: str = ""
@@ -72,7 +83,7 @@ class Engine:
         """How far off estimates of tokens have been."""
         return self.services.calibration
 
-    def later(self, work: Coroutine[Any, Any, None]) -> None:
+    def later(self, work: Coroutine[Any, Any, object]) -> None:
         """Have something done that no turn waits for."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -100,13 +111,18 @@ class _Run:
         self._teller = Teller(emit, stream=request.stream)
         self._task = Task(request, plan, self._conversation, record, self._teller, self._watch)
         self._excluded: set[str] = set()
+        self._doubt: Doubt | None = None
+        self._generation = 0
         self._served_ms = 0  # by attempts that were lost
+        self._rank = 0.0  # among turns in doubt
         self._until = self._watch.began + engine.pool.options.queue_timeout
         """How long it may wait for a place, as the time of the loop."""
 
     async def run(self) -> None:
         """See Engine.run."""
         try:
+            if self._engine.crashes.seen:
+                self._recall()
             await self._conversation.find()
             self._record.session = self._conversation.state
             await self._attempts()
@@ -127,7 +143,7 @@ class _Run:
             self._record.total_ms = self._watch.ms()
             self._later(self._conversation.leave())  # claimed, and not remembered again
 
-    def _later(self, work: Coroutine[Any, Any, None] | None) -> None:
+    def _later(self, work: Coroutine[Any, Any, object] | None) -> None:
         if work is not None:
             self._engine.later(work)
 
@@ -136,24 +152,42 @@ class _Run:
     async def _attempts(self) -> None:
         """Ask; what is lost before anything of the reply was told is asked again, of whoever is there first."""
         for tried in range(1, MOST_TRIES + 1):
-            lease = self._engine.pool.lease(*self._wishes()) or await self._wait_in_line()
+            lease = self._free_place() or await self._wait_in_line(again=tried > 1)
             try:
                 self._note(lease)
                 await Answer(self._task, self._engine.services, lease, last_try=tried == MOST_TRIES).run()
             except GatewayError as exc:
-                if tried == MOST_TRIES or self._teller.begun or not self._may_retry(exc):
-                    raise
-                self._lost(lease)
+                error = exc.with_traceback(None)  # its frames hold the turn
             else:
+                if self._doubt is not None:
+                    self._doubt.answered()
                 return
             finally:
                 lease.release()
+            if isinstance(error, ConnectionLost):
+                await self._look_into(lease.instance, error)
+            if tried == MOST_TRIES or self._teller.begun or not self._may_retry(error):
+                raise error
+            self._lost(lease)
+
+    async def _look_into(self, instance: Instance, error: ConnectionLost) -> None:
+        """Was it the connection, or did the service exit? Raise CrashingPrompt when it did so over this prompt."""
+        self._doubt = self._doubt or self._new_doubt()
+        looking = self._doubt.lost(instance, self._generation, error)
+        if self._teller.begun:  # its client need not wait for that
+            self._later(looking)
+        elif await looking:
+            raise CrashingPrompt
+
+    def _new_doubt(self) -> Doubt:
+        return Doubt(self._engine.crashes, self._owner.key, self._task.request.messages)
 
     def _lost(self, lease: Lease) -> None:
         """The attempt has come to nothing; the time it took was no waiting."""
         metrics.RETRIES.inc()
         self._excluded.add(lease.instance.name)
         self._later(self._conversation.rebuild())
+        self._rank = -self._watch.began - (self._served_ms + self._record.queue_ms) / 1000
         served = self._watch.ms() - self._served_ms - self._record.queue_ms
         self._served_ms += served
         self._until += served / 1000
@@ -163,6 +197,7 @@ class _Run:
         instance, record, conversation = lease.instance, self._record, self._conversation
         if conversation.is_known and instance.affinity != conversation.affinity:
             self._later(conversation.rebuild())
+        self._generation = instance.generation
         record.instance = instance.name
         record.lingma_model = instance.model_key(self._route.lingma_model) or self._engine.options.default_model
         record.queue_ms = self._watch.ms() - self._served_ms
@@ -171,7 +206,7 @@ class _Run:
     def _may_retry(self, error: GatewayError) -> bool:
         """A lost connection may be retried; a session that fails may be the reason of the failure itself."""
         if isinstance(error, ConnectionLost):
-            return True
+            return self._doubt is None or self._doubt.may_try
         return self._conversation.state == "reused" and isinstance(error, (UpstreamFailed, InvalidRequest))
 
     # -- a place on an instance -----------------------------------------------------------------------------------
@@ -179,8 +214,45 @@ class _Run:
     def _wishes(self) -> tuple[Affinity | None, set[str], Owner, float]:
         return self._conversation.affinity, self._excluded, self._owner, self._until
 
-    async def _wait_in_line(self) -> Lease:
-        waiter = self._engine.pool.queue(*self._wishes())
+    def _free_place(self) -> Lease | None:
+        # One in doubt has to wait for a place of its own.
+        return None if self._care else self._engine.pool.lease(*self._wishes())
+
+    def _join_queue(self, *, again: bool) -> Waiter:
+        pool = self._engine.pool
+        if not self._care:
+            return pool.queue(*self._wishes(), again=again)
+        rank = self._rank if again else self._loop.time()
+        return pool.queue_with_care(self._care, rank, self._excluded, self._owner, self._until, again=again)
+
+    async def _wait_in_line(self, *, again: bool) -> Lease:
+        while True:
+            lease = await self._served(again=again)
+            try:
+                if not self._has_new_doubt():
+                    return lease
+            except CrashingPrompt:
+                lease.release()
+                raise
+            lease.release()  # the service has exited over this very prompt meanwhile, asked by somebody else
+
+    def _has_new_doubt(self) -> bool:
+        """Whether it has to be asked with more care than was known. Raise CrashingPrompt when it must not be asked."""
+        before = self._care
+        if self._engine.crashes.seen:
+            self._recall()
+        return self._care > before
+
+    def _recall(self) -> None:
+        self._doubt = self._doubt or self._new_doubt()
+        self._doubt.recall()
+
+    @property
+    def _care(self) -> int:
+        return self._doubt.care if self._doubt is not None else 0
+
+    async def _served(self, *, again: bool) -> Lease:
+        waiter = self._join_queue(again=again)
         self._record.queued = True
         try:
             while not await self._is_served(waiter):

@@ -89,6 +89,11 @@ TOOL_CALLS = Counter(
     ("outcome", "model", "client"),
 )
 RETRIES = Counter("lingma_gateway_retries_total", "Turns asked again because they were lost before anything was told.")
+CRASHES = Counter(
+    "lingma_gateway_crashing_prompts_total",
+    "Prompts that the service exited over: suspected (it was answering them), proven, and refused since.",
+    ("what",),
+)
 SLOW_CLIENTS = Counter("lingma_gateway_slow_clients_total", "Streams cut because the client read too slowly.")
 
 IN_FLIGHT = Gauge("lingma_gateway_in_flight", "Turns that hold an instance.", multiprocess_mode="livesum")

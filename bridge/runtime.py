@@ -21,6 +21,7 @@ from accounts.redis_link import RedisLink, RedisUnavailable
 from accounts.usage import Ledger
 from bridge import metrics
 from bridge.chat.request import ToolMode
+from bridge.crash_news import CrashNews
 from bridge.engine import Engine, EngineOptions
 from bridge.images.desk import ImageDesk, ImageOptions
 from bridge.lingma import vsix
@@ -87,7 +88,7 @@ class Runtime:
         modes = Modes(self.link, self.env.web_process, self.env.web_processes, lambda: self.pool.ready)
         work = (
             self.keys.listen(), self.keys.get_to_know(), self.in_use.follow(), self.refusals.follow(), self._beat(),
-            self.table.follow(), places.follow(), modes.follow(),
+            self.table.follow(), places.follow(), modes.follow(), CrashNews(self.link, self.engine.crashes).follow(),
         )  # fmt: skip
         self._background = [loop.create_task(each) for each in work]
 

@@ -5,6 +5,7 @@ GatewayError
 ├── InvalidRequest 400      what the client sent; `param` names the field
 │   ├── ContentFiltered     the service refused the content (finish 406, 601)
 │   ├── ContextFull         the prompt is longer than the model's context
+│   ├── CrashingPrompt      the service exits over it
 │   ├── UnsupportedEncoding 415
 │   └── TooLarge 413
 ├── Unauthenticated 401 · Forbidden 403 · NotFound 404 · MethodNotAllowed 405
@@ -89,6 +90,17 @@ class ContextFull(InvalidRequest):
         self.most = most
 
 
+class CrashingPrompt(InvalidRequest):
+    """The service exits over this prompt: it is not asked again for a while."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The Lingma service exits when it is asked this. The request is not tried again within an hour; change it.",
+            code="crashing_prompt",
+            reason="crashing_prompt",
+        )
+
+
 class UnsupportedEncoding(InvalidRequest):
     """A `Content-Encoding` that is not read here; `Accept-Encoding` of the answer lists those that are."""
 
@@ -164,7 +176,11 @@ class UpstreamFailed(GatewayError):
 
 
 class ConnectionLost(UpstreamFailed):
-    """The connection to the instance broke in mid-turn."""
+    """The connection to the instance broke in mid-turn. `alone`: nothing else was being answered there."""
+
+    def __init__(self, message: str, *, alone: bool = False) -> None:
+        super().__init__(message)
+        self.alone = alone
 
 
 class UpstreamTimeout(UpstreamFailed):

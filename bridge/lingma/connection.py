@@ -32,6 +32,7 @@ SEND_BUFFER_LIMIT = 32 << 20  # bytes the service may leave unread before it cou
 ROOM_SEC = 1  # until a question may be tried again that found no room
 
 SIGN_SEC = 60.0  # after which an unanswered `ping` is forgotten
+AFTER_STOP_SEC = 5.0  # so long a question that was stopped may still be at work
 STOP_SEC = 2.0  # after which an unanswered `chat/stop` is forgotten (9.7)
 
 
@@ -75,6 +76,7 @@ class Connection(asyncio.Protocol):
         self._last_body = b""
         self._vigil = Vigil()
         self._seen = (0, 0, 0)  # at the last beat: what was received, pongs, bytes that were not sent yet
+        self._stopped_at = float("-inf")
         self._loop = loop
         self._handlers: dict[str, Callable[[bytes], None]] = {
             dialect_a.ANSWER: self._on_answer,
@@ -134,10 +136,16 @@ class Connection(asyncio.Protocol):
 
     def stop(self, turn: Turn) -> None:
         """`chat/stop` (9.7), whose answer nobody waits for."""
+        self._stopped_at = self._loop.time()
         params = {"requestId": turn.request_id, "sessionId": turn.session_id}
         call = self._request(dialect_a.STOP, params)
         call.add_done_callback(_swallow)
         self._loop.call_later(STOP_SEC, call.cancel)
+
+    @property
+    def heard(self) -> int:
+        """Turns of whose reply something has come."""
+        return sum(turn.is_heard for turn in self._turns.values())
 
     def end_turns(self, error: GatewayError) -> None:
         """Fail every turn that is under way."""
@@ -209,7 +217,8 @@ class Connection(asyncio.Protocol):
         if not self.opened.done():
             self.opened.set_exception(Broken(reason))
         self._mark_lost(reason)
-        self.end_turns(ConnectionLost("The connection to the Lingma service was lost."))
+        alone = len(self._turns) == 1 and self._loop.time() - self._stopped_at > AFTER_STOP_SEC
+        self.end_turns(ConnectionLost("The connection to the Lingma service was lost.", alone=alone))
         for call in self._calls.values():
             if not call.done():
                 call.set_exception(ConnectionLost("The connection to the Lingma service was lost."))

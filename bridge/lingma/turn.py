@@ -66,6 +66,11 @@ class Turn:
         pulse.add(self)
 
     @property
+    def is_heard(self) -> bool:
+        """Something of the reply has come."""
+        return self._read_bytes + self._unread > 0
+
+    @property
     def text(self) -> str:
         """All the text so far."""
         return "".join(self._said)

@@ -131,6 +131,11 @@ class Instance:
         return Affinity(self.name, self.generation)
 
     @property
+    def unheard(self) -> int:
+        """Turns here of whose reply nothing has come yet."""
+        return self.in_flight - (self._connection.heard if self._connection is not None else 0)
+
+    @property
     def late_acks(self) -> int:
         """Acknowledgements the service has missed, by its log."""
         return self.log.late_acks if self.log else 0

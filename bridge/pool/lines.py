@@ -35,9 +35,10 @@ class Lines(Generic[W]):
         """How many turns of this key wait."""
         return len(self._lines.get(key, ()))
 
-    def add(self, waiter: W) -> None:
-        """Join the line of its key."""
-        self._lines.setdefault(waiter.owner.key, deque()).append(waiter)
+    def add(self, waiter: W, *, first: bool = False) -> None:
+        """Join the line of its key, at its end or in front."""
+        line = self._lines.setdefault(waiter.owner.key, deque())
+        (line.appendleft if first else line.append)(waiter)
         self.count += 1
 
     def first(self) -> W:

@@ -12,9 +12,10 @@ from bridge.chat.errors import GatewayError, Overloaded, Unavailable
 from bridge.lingma.dialect_a import Model
 from bridge.lingma.pulse import EVERY_SEC, Pulse
 from bridge.pool import policy
+from bridge.pool.careful import Careful
 from bridge.pool.instance import Instance, InstanceOptions, names, unavailable
 from bridge.pool.lines import Lines
-from bridge.pool.policy import Affinity, InstanceFacts, Owner
+from bridge.pool.policy import Affinity, Candidate, InstanceFacts, Owner
 from bridge.pool.shares import Shares
 from bridge.pool.upstream import Source
 
@@ -49,6 +50,11 @@ class Lease:
 
 class Waiter:
     """A turn in the queue. `lease` is a Future of its Lease; `leave()` when nobody wants it any more."""
+
+    care = 0
+    """More than that: it waits among the turns in doubt."""
+    rank = 0.0
+    """Its place among them."""
 
     def __init__(
         self, pool: Pool, owner: Owner, affinity: Affinity | None, excluded: Collection[str], until: float
@@ -85,6 +91,7 @@ class Pool:
         ]
         self.shares = Shares()
         self._waiters: Lines[Waiter] = Lines(self.shares)
+        self._careful: Careful[Waiter] = Careful(self._serve_waiters)
         self._last = -1
         self._closed = ""
         self._turn_sec = 5.0  # a moving average, for Retry-After
@@ -96,7 +103,7 @@ class Pool:
     @property
     def waiting(self) -> int:
         """Turns in the queue."""
-        return self._waiters.count
+        return self._waiters.count + len(self._careful.waiting)
 
     @property
     def ready(self) -> bool:
@@ -133,7 +140,7 @@ class Pool:
         self._closed = why
         for instance in self.instances:
             instance.end_turns(why)
-        for waiter in self._waiters.clear():
+        for waiter in [*self._waiters.clear(), *self._careful.clear()]:
             waiter.lease.set_exception(Unavailable(why))
 
     # -- turns --------------------------------------------------------------------------------------------------
@@ -160,16 +167,43 @@ class Pool:
         excluded: Collection[str] = (),
         owner: Owner = NOBODY,
         until: float | None = None,
+        *,
+        again: bool = False,
     ) -> Waiter:
-        """Wait in line. Raise Overloaded when the queue is full, or this key's share of it."""
-        of_key, waiting, most = self._waiters.of(owner.key), self._waiters.count, self.options.max_queue
+        """Wait in line. Raise Overloaded when the queue is full, or this key's share of it.
+
+        `again`: the turn had a place before; it waits in front, and in a full queue too.
+        """
+        if not again:
+            self._require_room(owner)
+        waiter = Waiter(self, owner, affinity, excluded, self._until(until))
+        self._waiters.add(waiter, first=again)
+        return waiter
+
+    def queue_with_care(
+        self, care: int, rank: float, excluded: Collection[str], owner: Owner, until: float, *, again: bool
+    ) -> Waiter:
+        """Wait for a place where nothing else is in doubt (`care` 1) or runs (2); the lowest rank comes first.
+
+        Raise Overloaded, and Unavailable when no instance can be there by `until`.
+        """
+        if not again:
+            self._require_room(owner)
+        if not self._is_hopeful(until):
+            raise self._unavailable()
+        waiter = Waiter(self, owner, None, excluded, until)
+        waiter.care, waiter.rank = care, rank
+        self._careful.add(waiter)
+        self._serve_waiters()
+        return waiter
+
+    def _require_room(self, owner: Owner) -> None:
+        of_key, most = self._waiters.of(owner.key) + self._careful.of(owner.key), self.options.max_queue
+        waiting = self.waiting
         if waiting >= most:
             raise self.overloaded("The queue is full", most, waiting)
         if not policy.may_wait(of_key, waiting, most):
             raise self.overloaded("This API key's share of the queue is full", most - waiting, of_key)
-        waiter = Waiter(self, owner, affinity, excluded, self._until(until))
-        self._waiters.add(waiter)
-        return waiter
 
     def timed_out(self) -> GatewayError:
         """The refusal of a turn that has waited as long as it may."""
@@ -191,17 +225,27 @@ class Pool:
         instance.in_flight -= 1
         self.in_flight -= 1
         self._turn_sec += (self._loop.time() - taken_at - self._turn_sec) * 0.05
-        if self._waiters.count:
+        if self._waiters.count or self._careful.waiting:
             self._serve_waiters()
 
     def forget(self, waiter: Waiter) -> None:
         """The waiter has left."""
-        self._waiters.remove(waiter)
+        if waiter.care:
+            self._careful.remove(waiter)
+        else:
+            self._waiters.remove(waiter)
 
     def _take(self, affinity: Affinity | None, excluded: Collection[str], owner: Owner) -> Lease | None:
         if self.in_flight >= self.options.max_in_flight or self._closed:
             return None
         candidates = [instance.candidate for instance in self.instances]
+        if self._careful.holds:
+            candidates = self._careful.open(candidates)
+        return self._take_of(candidates, affinity, excluded, owner)
+
+    def _take_of(
+        self, candidates: Sequence[Candidate], affinity: Affinity | None, excluded: Collection[str], owner: Owner
+    ) -> Lease | None:
         index = policy.choose(candidates, affinity, excluded, self._last)
         if index is None:
             return None
@@ -213,7 +257,10 @@ class Pool:
         return Lease(self, instance, owner, self._loop.time())
 
     def _serve_waiters(self) -> None:
-        """In turn to keys."""
+        """Turns in doubt first, then in turn to keys."""
+        self._careful.release(self.instances)
+        for waiter in self._careful.waiting.copy():
+            self._serve_with_care(waiter)
         while self._waiters.count:
             first = self._waiters.first()
             lease = self._take(first.affinity, first.excluded, first.owner)
@@ -222,14 +269,25 @@ class Pool:
             self._waiters.served(first)
             first.lease.set_result(lease)
 
+    def _serve_with_care(self, waiter: Waiter) -> None:
+        if self.in_flight >= self.options.max_in_flight or self._closed:
+            return None
+        candidates = [instance.candidate for instance in self.instances]
+        fitting = self._careful.fitting(waiter, self.instances, candidates)
+        lease = self._take_of(fitting, None, waiter.excluded, waiter.owner)
+        if lease is None:
+            return self._careful.keep(waiter, candidates)
+        self._careful.began(waiter, lease.instance)
+        return waiter.lease.set_result(lease)
+
     def _instance_changed(self) -> None:
         self.on_change()
         if self.ready:
             self._serve_waiters()
             return
-        for waiter in self._waiters.everybody():
+        for waiter in [*self._waiters.everybody(), *self._careful.waiting]:
             if not self._is_hopeful(waiter.until):
-                self._waiters.remove(waiter)
+                self.forget(waiter)
                 waiter.lease.set_exception(self._unavailable())
 
     def _until(self, until: float | None) -> float:

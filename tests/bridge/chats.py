@@ -5,7 +5,7 @@ import asyncio
 from bridge.chat.events import Failed, Finished, KeepAlive, Started, TextDelta
 from bridge.chat.request import ChatRequest, Message
 from bridge.record import TurnRecord
-from tests.bridge.lingma.service import answer, finish
+from tests.bridge.lingma.service import SILENT, answer, finish
 
 
 def request(*texts, model="org_auto", stream=True, **fields):
@@ -31,6 +31,12 @@ async def say(peer, params, *texts):
 
 async def hanging_up(peer, _params):
     peer.socket.transport.abort()
+
+
+async def going_for_long(peer, params):
+    """It can be dialled again, and says nothing."""
+    peer.service.answers["initialize"] = SILENT
+    await hanging_up(peer, params)
 
 
 def once(first, then):

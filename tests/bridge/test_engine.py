@@ -14,7 +14,7 @@ from bridge.engine import Engine, EngineOptions
 from bridge.images.desk import ImageDesk, ImageOptions
 from bridge.plan import PlanOptions
 from bridge.record import TurnRecord
-from tests.bridge.chats import Reading, chat, hanging_up, once, replying, request, say
+from tests.bridge.chats import Reading, chat, going_for_long, hanging_up, once, replying, request, say
 from tests.bridge.lingma.service import finish
 
 
@@ -191,7 +191,7 @@ async def test_what_fails_after_signs_of_life_alone_is_told_in_the_stream(new_se
 
 
 async def test_who_waits_for_an_instance_in_vain_is_told_when_the_time_is_over(new_service, new_engine):
-    engine = await new_engine(await new_service(hanging_up), queue_timeout=0.05)
+    engine = await new_engine(await new_service(going_for_long), queue_timeout=0.05)
     with pytest.raises(errors.Unavailable) as raised:
         await chat(engine, request("Hi"))
     assert 1 <= raised.value.retry_after <= 30
@@ -199,7 +199,7 @@ async def test_who_waits_for_an_instance_in_vain_is_told_when_the_time_is_over(n
 
 
 async def test_who_hangs_up_while_it_waits_for_an_instance_leaves_nothing(new_service, new_engine):
-    engine = await new_engine(await new_service(hanging_up), keepalive=0.01)
+    engine = await new_engine(await new_service(going_for_long), keepalive=0.01)
     reading = Reading(engine, request("Hi"))
     await reading.until(KeepAlive)
     await reading.hang_up()

@@ -23,6 +23,7 @@ OPENINGS = {
     "anthropic": b"event: message_start",
     "responses": b"event: response.created",
 }
+LOST_AFTER_SIGNS = {"fault": "drop", "after": 0, "first_ms": 600}
 
 
 @pytest.fixture(params=[*DIALECTS, RESPONSES], ids=str)
@@ -44,6 +45,36 @@ def said(answer):
     if answer.streamed:
         return "".join(each["delta"] for each in answer.events if each["type"] == "response.output_text.delta")
     return "".join(part["text"] for item in answer.json()["output"] for part in item["content"])
+
+
+def test_whatever_is_lost_before_its_first_byte_is_answered(only, dialect, stream):
+    question = f"lost at first {dialect} {stream}"
+    only.control(turns=[{"fault": "drop", "after": 0}, {}] * 4)
+    answers = [only.ask(dialect, f"[[sim: text=whole]] {question}", stream=stream) for _ in range(4)]
+    assert [(each.status, said(each)) for each in answers] == [(200, "whole")] * 4
+    assert len(only.asks(question)) == 8
+    assert [only.row(each.headers["x-request-id"])["status"] for each in answers] == ["ok"] * 4
+
+
+def test_after_signs_of_life_the_next_try_goes_on_in_the_same_stream(only, dialect, stream):
+    only.control(turns=[LOST_AFTER_SIGNS, {}])
+    answer = only.ask(dialect, "[[sim: text=whole]] lost after signs of life", stream=stream)
+    assert (answer.status, said(answer)) == (200, "whole")
+    assert (dialect.keep_alive in answer.body) == stream
+    assert not stream or answer.body.count(OPENINGS[dialect.name]) == 1
+    row = only.row(answer.headers["x-request-id"])
+    assert (row["status"], row["reason"]) == ("ok", "stop")
+    assert row["queue_ms"] <= row["first_token_ms"] <= row["total_ms"]
+
+
+def test_what_is_lost_each_time_is_an_error_in_the_end(only, dialect, stream):
+    question = f"lost each time {dialect} {stream}"
+    answer = only.ask(dialect, f"[[sim: fault=drop after=0]] {question}", stream=stream)
+    assert answer.status in {502, 200 if stream else 502}  # 200 after a sign of life
+    assert answer.error or b"response.failed" in answer.body
+    assert len(only.asks(question)) == 3
+    row = only.row(answer.headers["x-request-id"])
+    assert (row["status"], row["reason"]) == ("error", "upstream")
 
 
 def test_turns_of_a_process_that_is_killed_are_answered_by_the_next(only, stream):

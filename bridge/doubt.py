@@ -1,0 +1,56 @@
+"""One turn's part in exits of the service: whether it may be asked at all, how carefully, and whether once more."""
+
+from __future__ import annotations
+
+from time import time
+
+from bridge import metrics
+from bridge.chat.errors import ConnectionLost, CrashingPrompt
+from bridge.chat.request import Message
+from bridge.crashes import Care, Crashes, care_of, name_of
+from bridge.pool.instance import Instance
+
+MOST_EXITS = 2
+"""A turn that was there so often is not tried again, whoever is to blame."""
+
+
+class Doubt:
+    """What is known against one turn; only made when there may be something."""
+
+    def __init__(self, crashes: Crashes, key: int, messages: tuple[Message, ...]) -> None:
+        self.care: Care = 0
+        self._crashes = crashes
+        self._key = key
+        self._messages = messages
+        self._exits = 0
+
+    def recall(self) -> None:
+        """What is remembered. Raise CrashingPrompt when the service exits over this prompt."""
+        if not self._crashes.concern(self._key):
+            return
+        seen = self._crashes.of(name_of(self._key, self._messages), time())
+        if seen is not None and seen.proven:
+            metrics.CRASHES.labels("refused").inc()
+            raise CrashingPrompt
+        self.care = care_of(seen)
+
+    @property
+    def may_try(self) -> bool:
+        """It was not there at two exits."""
+        return self._exits < MOST_EXITS
+
+    async def lost(self, instance: Instance, generation: int, error: ConnectionLost) -> bool:
+        """The turn was lost; maybe with more than its connection. Whether the service has exited over its prompt."""
+        if not await instance.crashed(generation):
+            return False
+        self._exits += 1
+        name = name_of(self._key, self._messages)
+        seen = self._crashes.exited(name, alone=error.alone, now=time())
+        metrics.CRASHES.labels("proven" if seen.proven else "suspected").inc()
+        self.care = care_of(seen)
+        return seen.proven
+
+    def answered(self) -> None:
+        """It is harmless."""
+        if self.care:
+            self._crashes.answered(name_of(self._key, self._messages))

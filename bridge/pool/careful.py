@@ -1,0 +1,142 @@
+"""Turns in doubt: the service exited while it answered them. Each is asked alone, as far as that can be had."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from bridge.pool.policy import Candidate, Owner
+
+WINDOW_SEC = 1.0
+"""So long nothing begins on an instance that is kept for a turn in doubt, and so long nothing after it."""
+LOOK_SEC = 0.1
+
+
+class Place(Protocol):
+    """An instance, as far as this matters."""
+
+    name: str
+    in_flight: int
+
+    @property
+    def unheard(self) -> int:
+        """Turns there of whose reply nothing has come yet."""
+
+
+class Doubtful(Protocol):
+    """A turn that waits."""
+
+    owner: Owner
+    care: int
+    rank: float
+
+
+W = TypeVar("W", bound=Doubtful)
+
+
+class _Hold(msgspec.Struct):
+    """An instance where nothing else begins: it is kept for the first of the line, or a turn has begun there."""
+
+    care: int
+    until: float
+    kept: bool
+
+
+class Careful(Generic[W]):
+    """The line of these turns, and the instances that are held for them. No other turn pays for it."""
+
+    def __init__(self, serve: Callable[[], None]) -> None:
+        self.waiting: list[W] = []
+        self.holds: dict[str, _Hold] = {}
+        self._serve = serve
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def of(self, key: int) -> int:
+        """How many turns of this key wait here."""
+        return sum(waiter.owner.key == key for waiter in self.waiting)
+
+    def add(self, waiter: W) -> None:
+        """Join: who was asked last before an exit comes first, for that is the likeliest cause."""
+        self.waiting.append(waiter)
+        self.waiting.sort(key=lambda each: each.rank)
+        self._look_later()
+
+    def remove(self, waiter: W) -> None:
+        """Leave; nothing happens to one that does not wait."""
+        if waiter in self.waiting:
+            self.waiting.remove(waiter)
+        if all(each.care > 1 for each in self.waiting):
+            self.holds = {name: hold for name, hold in self.holds.items() if not hold.kept}
+
+    def clear(self) -> list[W]:
+        """Everybody leaves; who that was."""
+        everybody, self.waiting = self.waiting, []
+        self.holds.clear()
+        return everybody
+
+    def open(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """The candidates for all other turns."""
+        return [_closed(each) if each.name in self.holds else each for each in candidates]
+
+    def fitting(self, waiter: W, places: Sequence[Place], candidates: Sequence[Candidate]) -> list[Candidate]:
+        """The candidates for this turn: those without turns, or where it has waited long enough."""
+        fits = [self._fits(waiter, place) for place in places]
+        return [each if good else _closed(each) for good, each in zip(fits, candidates, strict=True)]
+
+    def began(self, waiter: W, place: Place) -> None:
+        """It has got its place."""
+        self.remove(waiter)
+        until = self._loop.time() + WINDOW_SEC if waiter.care == 1 else float("inf")
+        self.holds[place.name] = _Hold(waiter.care, until, kept=False)
+
+    def keep(self, waiter: W, candidates: Collection[Candidate]) -> None:
+        """Keep an instance for it, the one with the fewest turns: they may end while nothing else begins.
+
+        One alone for all who wait, and none for a turn that must be alone: that could take as long as a reply.
+        """
+        ready = {each.name for each in candidates if each.ready}
+        self.holds = {name: hold for name, hold in self.holds.items() if not hold.kept or name in ready}
+        if waiter.care > 1 or any(hold.kept for hold in self.holds.values()):
+            return
+        free = [each for each in candidates if each.ready and each.name not in self.holds]
+        if free:
+            chosen = min(free, key=lambda each: each.in_flight)
+            self.holds[chosen.name] = _Hold(waiter.care, self._loop.time() + WINDOW_SEC, kept=True)
+
+    def release(self, places: Sequence[Place]) -> None:
+        """What is not in doubt any more is free for all."""
+        for place in places:
+            hold = self.holds.get(place.name)
+            if hold is not None and not hold.kept and self._is_over(hold, place):
+                del self.holds[place.name]
+
+    def _is_over(self, hold: _Hold, place: Place) -> bool:
+        if hold.care > 1:
+            return place.in_flight == 0
+        return place.unheard == 0 or self._loop.time() >= hold.until
+
+    def _fits(self, waiter: W, place: Place) -> bool:
+        hold = self.holds.get(place.name)
+        if hold is not None and not hold.kept:
+            return False
+        waited = hold is not None and self._loop.time() >= hold.until
+        return place.in_flight == 0 or (waited and waiter.care == 1)
+
+    def _look_later(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(LOOK_SEC, self._look)
+
+    def _look(self) -> None:
+        """No event tells when a turn is first heard of: that would cost every turn."""
+        self._timer = None
+        self._serve()
+        if self.waiting or self.holds:
+            self._look_later()
+
+
+def _closed(candidate: Candidate) -> Candidate:
+    return msgspec.structs.replace(candidate, ready=False)

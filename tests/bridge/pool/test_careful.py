@@ -1,0 +1,142 @@
+"""Places for turns in doubt: alone if that can be had soon, and a moment before anybody else begins there."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from bridge.chat.errors import Overloaded, Unavailable
+from bridge.lingma.dialect_a import Ask
+from bridge.pool import careful
+from bridge.pool.policy import Owner
+from bridge.pool.pool import PoolOptions
+from tests.bridge.lingma.service import Service, answer
+from tests.bridge.pools import attached, running
+
+ALICE, BOB = Owner(1), Owner(2)
+
+
+@pytest.fixture
+async def services():
+    async with Service() as first, Service() as second:
+        yield first, second
+
+
+@pytest.fixture
+async def start(services):
+    async with AsyncExitStack() as stack:
+
+        async def start(instances=1, **options):
+            sources = attached(*services[:instances])
+            return await stack.enter_async_context(running(sources, PoolOptions(**options)))
+
+        yield start
+
+
+def doubtful(pool, care=1, rank=0.0, owner=ALICE, again=True):
+    until = asyncio.get_running_loop().time() + 30
+    return pool.queue_with_care(care, rank, (), owner, until, again=again)
+
+
+async def begun(waiter):
+    return await asyncio.wait_for(waiter.lease, 10)
+
+
+async def test_a_turn_in_doubt_takes_an_instance_without_turns_at_once(start):
+    pool = await start(2)
+    pool.lease()
+    assert doubtful(pool).lease.result().instance is pool.instances[1]
+
+
+async def test_nothing_else_begins_there_until_it_is_heard_of(start, services):
+    pool = await start()
+    place = doubtful(pool).lease.result()
+    turn = place.instance.ask(Ask("r1", "s1", "Hello", "org_auto"))
+    assert pool.lease() is None
+    other = pool.queue(owner=BOB)
+    await (await services[0].peers.get()).push(answer("I am harmless"))
+    assert (await begun(other)).instance is place.instance
+    assert turn.end is None
+
+
+async def test_one_that_is_not_heard_of_holds_up_the_others_for_a_moment_only(start, monkeypatch):
+    monkeypatch.setattr(careful, "WINDOW_SEC", 0.05)
+    pool = await start()
+    doubtful(pool).lease.result().instance.ask(Ask("r1", "s1", "Hello", "org_auto"))
+    assert await begun(pool.queue(owner=BOB))
+
+
+async def test_turns_in_doubt_go_one_at_a_time_the_last_that_was_asked_first(start):
+    pool = await start()
+    held = pool.lease()
+    waiters = [doubtful(pool, rank=rank) for rank in (-1.0, -3.0, -2.0)]
+    held.release()
+    assert [waiter.lease.done() for waiter in waiters] == [False, True, False]
+    waiters[1].lease.result().release()
+    await begun(waiters[2])
+    assert not waiters[0].lease.done()
+    waiters[2].lease.result().release()
+    await begun(waiters[0])
+    assert pool.waiting == 0
+
+
+async def test_a_busy_instance_is_kept_free_for_one_but_not_for_long(start, monkeypatch):
+    monkeypatch.setattr(careful, "WINDOW_SEC", 0.3)
+    pool = await start()
+    held = pool.lease()
+    waiter = doubtful(pool)
+    assert pool.lease() is None
+    assert (await begun(waiter)).instance is held.instance
+
+
+async def test_one_that_was_there_at_two_exits_is_always_alone(start, monkeypatch):
+    monkeypatch.setattr(careful, "WINDOW_SEC", 0.01)
+    pool = await start()
+    held = pool.lease()
+    waiter = doubtful(pool, care=2)
+    other = pool.lease()
+    await asyncio.sleep(0.3)  # several looks
+    assert not waiter.lease.done()
+    held.release()
+    other.release()
+    place = waiter.lease.result()
+    assert pool.lease() is None
+    late = pool.queue(owner=BOB)
+    place.release()
+    assert await begun(late)
+
+
+async def test_who_leaves_sets_its_instance_free(start):
+    pool = await start()
+    pool.lease()
+    waiter = doubtful(pool)
+    assert pool.lease() is None
+    waiter.leave()
+    assert pool.lease() is not None
+    assert pool.waiting == 0
+
+
+async def test_they_count_in_the_queue_unless_they_had_a_place_before(start):
+    pool = await start(max_queue=1, max_in_flight=1)
+    pool.lease()
+    assert not doubtful(pool).lease.done()
+    for care in (0, 1):
+        with pytest.raises(Overloaded):
+            doubtful(pool, owner=BOB, again=False) if care else pool.queue(owner=BOB)
+    assert pool.queue(owner=BOB, again=True)
+    assert pool.waiting == 2
+
+
+async def test_they_are_told_when_there_is_nothing_to_wait_for(start, services):
+    pool = await start()
+    pool.lease()
+    waiter = doubtful(pool)
+    services[0].answers["auth/status"] = {"status": 1}
+    await (await services[0].peers.get()).push(("auth/report", {}))
+    with pytest.raises(Unavailable):
+        await begun(waiter)
+    with pytest.raises(Unavailable):
+        doubtful(pool)
+    pool.end_turns("closing")
+    with pytest.raises(Unavailable, match="closing"):
+        doubtful(pool)

@@ -1,0 +1,102 @@
+"""A prompt over which the service exits: it costs two instances once, and others nothing that can be saved."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.e2e.installation import METRICS_KEY, OTHER_KEY, Gateway, until
+from tests.e2e.speech import DIALECTS, OPENAI, send
+from tests.e2e.test_retries import RESPONSES, said
+
+POISON = "[[sim: fault=crash after={after}]] poison {name}"
+
+
+@pytest.fixture(params=[*DIALECTS, RESPONSES], ids=str)
+def dialect(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def only(tmp_path_factory, template):
+    """One instance."""
+    with Gateway(tmp_path_factory.mktemp("crashing"), template, KEEPALIVE_SEC="0.2") as running:
+        yield running
+
+
+def count(gateway, what):
+    answer = send(gateway, "GET", "/metrics", key=METRICS_KEY)
+    name = f'lingma_gateway_crashing_prompts_total{{what="{what}"}}'
+    return sum(float(line.split()[-1]) for line in answer.body.decode().splitlines() if line.startswith(name))
+
+
+def is_refused(answer):
+    """With a status that no agent repeats, or after a sign of life in the words of the format."""
+    assert b"exits when it is asked this" in answer.body
+    if answer.status == 400:
+        assert answer.error["type"] == "invalid_request_error"
+        assert answer.headers["x-should-retry"] == "false"
+        assert "retry-after" not in answer.headers
+    return answer.status == 400 or answer.streamed
+
+
+def test_it_is_asked_twice_and_never_again(only, dialect, stream):
+    poison = POISON.format(after=0, name=f"{dialect} {stream}")
+    first = only.ask(dialect, poison, stream=stream)
+    assert is_refused(first)
+    row = only.row(first.headers["x-request-id"])
+    assert (row["status"], row["reason"], row["instance"]) == ("error", "crashing_prompt", "w1-i1")
+    before = count(only, "refused")
+    again = [only.ask(dialect, poison, stream=stream) for _ in range(2)]
+    assert [(each.status, is_refused(each)) for each in again] == [(400, True)] * 2
+    assert count(only, "refused") == before + 2
+    assert len(only.asks(poison)) == 2
+    assert only.ask(dialect, "[[sim: text=fine]] x").status == 200
+
+
+def test_it_is_the_same_prompt_on_every_path(only):
+    poison = POISON.format(after=0, name="path")
+    assert all(is_refused(only.ask(each, poison)) for each in (*DIALECTS, RESPONSES))
+    assert len(only.asks(poison)) == 2
+
+
+def test_another_key_may_still_ask_it(only):
+    poison = POISON.format(after=0, name="keys")
+    assert is_refused(only.ask(OPENAI, poison))
+    assert is_refused(only.ask(OPENAI, poison, key=OTHER_KEY))
+    assert len(only.asks(poison)) == 4
+
+
+def test_one_that_has_begun_to_be_answered_is_found_too(only):
+    poison = POISON.format(after=1, name="late")
+    answers = [only.ask(OPENAI, poison, stream=True) for _ in range(3)]
+    assert [each.error["type"] for each in answers] == ["server_error", "server_error", "invalid_request_error"]
+    assert len(only.asks(poison)) == 2
+
+
+def test_those_who_were_there_are_answered_and_not_blamed(only, stream):
+    innocent = "[[sim: text=innocent first_ms=400]] with poison {stream} {number}"
+    with ThreadPoolExecutor(8) as pool:
+        asked = [
+            pool.submit(only.ask, OPENAI, innocent.format(stream=stream, number=number), stream=stream)
+            for number in range(5)
+        ]
+        until(lambda: len(only.asks(f"with poison {stream}")) == 5)
+        poisoned = pool.submit(only.ask, OPENAI, POISON.format(after=0, name=f"crowd {stream}"), stream=stream)
+        answers = [each.result() for each in asked]
+    assert [(each.status, said(each)) for each in answers] == [(200, "innocent")] * 5
+    assert is_refused(poisoned.result())
+    assert len(only.asks(f"crowd {stream}")) == 2
+    again = [only.ask(OPENAI, innocent.format(stream=stream, number=number)) for number in range(5)]
+    assert [each.status for each in again] == [200] * 5
+
+
+def test_a_process_that_is_stopped_from_outside_blames_nobody_for_long(only):
+    with ThreadPoolExecutor(4) as pool:
+        asked = [
+            pool.submit(only.ask, OPENAI, f"[[sim: text=whole first_ms=400]] outside {number}") for number in range(4)
+        ]
+        until(lambda: len(only.asks("outside")) == 4)
+        only.lingma().kill()
+        assert [each.result().status for each in asked] == [200] * 4
+    refusals = [only.ask(OPENAI, f"[[sim: text=whole]] outside {number}").status for number in range(4)]
+    assert refusals == [200] * 4
