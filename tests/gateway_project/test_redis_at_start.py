@@ -55,10 +55,11 @@ def test_a_full_server_is_no_reason_not_to_start(server):
 
 
 def test_a_server_that_loads_its_file_is_waited_for(tmp_path):
-    server = OwnRedis(tmp_path, "--appendonly", "yes", "--key-load-delay", "2000")
-    with redis.Redis.from_url(server.url) as admin:
-        for number in range(500):
-            admin.set(f"key:{number}", number)
+    server = OwnRedis(tmp_path, "--appendonly", "yes", "--key-load-delay", "300")
+    with redis.Redis.from_url(server.url) as admin, admin.pipeline(transaction=False) as pipe:
+        for number in range(4000):  # it answers after each 1024 of them
+            pipe.set(f"key:{number}", number)
+        pipe.execute()
     server.kill()
     with ThreadPoolExecutor(1) as background:
         started = background.submit(server.start)
