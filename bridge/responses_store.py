@@ -18,8 +18,12 @@ log = logging.getLogger(__name__)
 NOT_KEPT = "A response could not be kept: %s"
 PREFIX = "lgw:response:"
 INDEX = "lgw:responses:"
+ALL = f"{INDEX}all"
 MOST_BYTES = 8 << 20
 MOST_OF_A_KEY = 256 << 20
+MOST_OF_ALL = 512 << 20
+MOST_DROPPED = 1000
+"""Records that make room for one: the server does nothing else meanwhile."""
 LARGE = 1 << 16
 """Bytes beyond which a record goes another way: on the link of all others they would wait for it."""
 TURN_SEC = 5.0
@@ -27,27 +31,41 @@ TURN_SEC = 5.0
 MOST_READ = 32 << 20
 """Bytes that one request may have read: its references are small, what they refer to is not."""
 
-# Keep a record, and drop the oldest of the same API key while there is too much. Redis is not the responses' alone.
-# KEYS record, index (a sorted set: `<record> <bytes>` by time), bytes of all; ARGV record, ttl s, now, most bytes.
-_KEEP = """
+# Keep a record, and drop the oldest of the same API key, and then of all keys, while there is too much: Redis is not
+# the responses' alone. An index is a sorted set, `<record> <bytes>` by time, and its bytes are kept beside it.
+# KEYS record, index of the key, its bytes, index of all, its bytes; ARGV record, ttl s, now, most of a key, of all.
+_KEEP = f"""
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-redis.call('ZADD', KEYS[2], ARGV[3], KEYS[1] .. ' ' .. #ARGV[1])
-local total = redis.call('INCRBY', KEYS[3], #ARGV[1])
+local entry = KEYS[1] .. ' ' .. #ARGV[1]
+local function add(index, sum)
+    if redis.call('ZADD', index, ARGV[3], entry) == 0 then return tonumber(redis.call('GET', sum) or 0) end
+    return redis.call('INCRBY', sum, #ARGV[1])
+end
+local function remove(index, sum, entry, size)
+    if redis.call('ZREM', index, entry) == 1 then redis.call('DECRBY', sum, size) end
+end
 local function drop(entry)
-    local record, size = entry:match('^(%S+) (%d+)$')
+    local record, key, size = entry:match('^({PREFIX}(%d+):%S+) (%d+)$')
     redis.call('DEL', record)
-    redis.call('ZREM', KEYS[2], entry)
-    total = redis.call('DECRBY', KEYS[3], size)
+    remove('{INDEX}' .. key, '{INDEX}' .. key .. ':bytes', entry, size)
+    remove(KEYS[4], KEYS[5], entry, size)
 end
-local expired = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[3] - ARGV[2], 'LIMIT', 0, 100)
-for _, entry in ipairs(expired) do drop(entry) end
-while total > tonumber(ARGV[4]) do
-    local oldest = redis.call('ZRANGE', KEYS[2], 0, 0)[1]
-    if not oldest then redis.call('SET', KEYS[3], 0) break end
-    drop(oldest)
+local function bound(index, sum, most)
+    local expired = redis.call('ZRANGEBYSCORE', index, '-inf', ARGV[3] - ARGV[2], 'LIMIT', 0, 100)
+    for _, old in ipairs(expired) do drop(old) end
+    for _ = 1, {MOST_DROPPED} do
+        if tonumber(redis.call('GET', sum) or 0) <= tonumber(most) then break end
+        local oldest = redis.call('ZRANGE', index, 0, 0)[1]
+        if not oldest then redis.call('SET', sum, 0) break end
+        drop(oldest)
+    end
+    redis.call('EXPIRE', index, ARGV[2])
+    redis.call('EXPIRE', sum, ARGV[2])
 end
-redis.call('EXPIRE', KEYS[2], ARGV[2])
-redis.call('EXPIRE', KEYS[3], ARGV[2])
+add(KEYS[2], KEYS[3])
+add(KEYS[4], KEYS[5])
+bound(KEYS[2], KEYS[3], ARGV[4])
+bound(KEYS[4], KEYS[5], ARGV[5])
 """
 
 
@@ -108,8 +126,8 @@ class Bulk:
 class ResponseStore:
     """Records by the id of their response, each for `ttl` seconds. One key's records do not exist for another.
 
-    Nothing here fails a turn: without Redis, and beyond `most_bytes`, nothing is kept. Of one key's records the oldest
-    go when all together exceed `most_of_a_key` bytes. At most `most_read` bytes are read at once.
+    Nothing here fails a turn: without Redis, and beyond `most_bytes`, nothing is kept. The oldest go when those of one
+    key exceed `most_of_a_key` bytes, or all together `most_of_all`. At most `most_read` bytes are read at once.
     """
 
     def __init__(
@@ -120,13 +138,14 @@ class ResponseStore:
         ttl: int,
         most_bytes: int = MOST_BYTES,
         most_of_a_key: int = MOST_OF_A_KEY,
+        most_of_all: int = MOST_OF_ALL,
         most_read: int = MOST_READ,
     ) -> None:
         self._link = link
         self._bulk = Bulk(bulk or link)
         self._ttl = ttl
         self._most_bytes = most_bytes
-        self._most_of_a_key = most_of_a_key
+        self._bounds = (most_of_a_key, most_of_all)
         self._most_read = most_read
 
     def takes(self, size: int) -> bool:
@@ -140,8 +159,8 @@ class ResponseStore:
         if not self.takes(len(record)):
             return
         index = f"{INDEX}{key_id}"
-        keys = (_key(key_id, response_id), index, f"{index}:bytes")
-        command = ("EVAL", _KEEP, len(keys), *keys, record, self._ttl, time.time(), self._most_of_a_key)
+        keys = (_key(key_id, response_id), index, f"{index}:bytes", ALL, f"{ALL}:bytes")
+        command = ("EVAL", _KEEP, len(keys), *keys, record, self._ttl, time.time(), *self._bounds)
         try:
             if len(record) > LARGE:
                 await self._bulk.execute(key_id, *command)
@@ -178,5 +197,6 @@ def _key(key_id: int, response_id: str) -> str:
 
 
 def _kept(reply: asyncio.Future[Any]) -> None:
-    if not reply.cancelled() and (problem := reply.exception()) is not None:
+    problem = None if reply.cancelled() else reply.exception()
+    if problem is not None and not isinstance(problem, RedisUnavailable):  # of that the link tells, and once
         log.warning(NOT_KEPT, problem)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from gateway_project.env import SettingError
 
+MEMORY = 1 << 30
+"""Beyond it stored responses and sessions give way, the ones used longest ago first; usage rows and keys never do."""
 LONGEST_SOCKET_PATH = 107  # sun_path of Linux, without the closing zero
 
 
@@ -43,7 +45,9 @@ def command(data_dir: Path) -> list[str]:
     """
     Serve `data_dir/redis.sock`, keep the data in `data_dir/redis`.
 
-    Every write is in the append-only file before it is answered, so usage rows outlive a kill -9 of the server.
+    Every write is in the append-only file before it is answered, but for two seconds while the disk is busy: the ledger
+    keeps rows for as long, so that they outlive a kill -9 of the server. What may be thrown away in a full one is what
+    has a time to live. When only rows are left it refuses writes, and rows go to the spool.
     """
     socket = data_dir / "redis.sock"
     if len(bytes(socket)) > LONGEST_SOCKET_PATH:
@@ -60,6 +64,7 @@ def command(data_dir: Path) -> list[str]:
         "save": "",
         "appendonly": "yes",
         "appendfsync": "everysec",
-        "maxmemory-policy": "noeviction",
+        "maxmemory": str(MEMORY),
+        "maxmemory-policy": "volatile-lru",
     }
     return [binary(), *(part for name, value in options.items() for part in (f"--{name}", value))]

@@ -14,6 +14,7 @@ from bridge.lingma.turn import TurnLimits
 from bridge.pool.instance import InstanceOptions, Source
 from bridge.pool.pool import PoolOptions
 from sessions_store.store import SessionStore
+from tests.accounts.conftest import OwnRedis
 from tests.bridge.lingma.service import Service
 from tests.bridge.pools import attached, running
 
@@ -22,6 +23,13 @@ from tests.bridge.pools import attached, running
 async def stack():
     async with AsyncExitStack() as stack:
         yield stack
+
+
+@pytest.fixture
+def own_redis(tmp_path):
+    server = OwnRedis(tmp_path)
+    yield server
+    server.kill()
 
 
 @pytest.fixture

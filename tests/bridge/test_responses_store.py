@@ -155,3 +155,34 @@ async def test_a_turn_nobody_waits_for_any_more_still_ends(link, redis_server, s
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
     assert len(await store.read(7, ["resp_1"])) == 1
+
+
+async def test_of_all_keys_records_the_oldest_go_when_there_is_too_much(link):
+    store = ResponseStore(link, ttl=60, most_bytes=100, most_of_all=350)
+    for number in range(6):
+        await store.keep(number % 3, f"resp_{number}", b"x" * 100)
+    kept = [number for number in range(6) if await store.read(number % 3, [f"resp_{number}"])]
+    assert kept == [3, 4, 5]
+    assert await link.execute("GET", "lgw:responses:all:bytes") == b"300"
+    assert [await link.execute("GET", f"lgw:responses:{key}:bytes") for key in range(3)] == [b"100"] * 3
+    assert await link.execute("ZCARD", "lgw:responses:all") == 3
+
+
+async def test_what_a_key_drops_counts_no_more_for_all(link):
+    store = ResponseStore(link, ttl=60, most_bytes=100, most_of_a_key=250, most_of_all=1000)
+    for number in range(20):
+        await store.keep(7, f"resp_{number}", b"x" * 100)
+    await store.keep(7, "resp_19", b"x" * 100)  # the same once more
+    assert await link.execute("GET", "lgw:responses:all:bytes") == b"200"
+
+
+async def test_a_full_server_keeps_no_record_and_fails_no_turn(own_redis, stack, caplog):
+    link = RedisLink(own_redis.url, timeout=5)
+    stack.push_async_callback(link.close)
+    store = ResponseStore(link, ttl=60)
+    await store.keep(7, "resp_1", b"one")
+    await link.execute("CONFIG", "SET", "maxmemory", 1)
+    for number in range(50):
+        await store.keep(7, f"resp_{number}", b"two")
+    assert await store.read(7, ["resp_1"]) == {"resp_1": b"one"}
+    assert [record.name for record in caplog.records] == ["accounts.degraded"]

@@ -1,0 +1,58 @@
+"""What happens in the embedded server when it is full."""
+
+import subprocess
+
+import pytest
+import redis
+
+from accounts.redis_client import connect
+from gateway_project import embedded_redis
+from tests.gateway_project.served import until
+
+
+@pytest.fixture
+def small(tmp_path):
+    """The embedded server with 16 MiB."""
+    command = [*embedded_redis.command(tmp_path), "--maxmemory", "16mb"]
+    with subprocess.Popen(command) as server, connect(f"unix://{tmp_path}/redis.sock", 10) as client:
+        until(lambda: answers(client))
+        yield client
+        server.kill()
+
+
+def answers(client):
+    try:
+        return client.ping()
+    except redis.RedisError:
+        return False
+
+
+def test_it_has_a_bound(tmp_path):
+    command = embedded_redis.command(tmp_path)
+    assert command[command.index("--maxmemory") + 1] == str(1 << 30)
+
+
+def test_stored_responses_give_way_and_rows_stay(small):
+    for number in range(200):
+        small.xadd("lgw:usage", {"row": f"{number}"})
+    for number in range(400):
+        small.set(f"lgw:response:1:{number}", b"x" * 100_000, ex=3600)
+        small.xadd("lgw:usage", {"row": "later"})
+        assert small.set("lgw:instance:w1-i1", "beat", ex=15)
+    assert small.xlen("lgw:usage") == 600
+    assert 10 < len(small.keys("lgw:response:*")) < 200
+    assert small.get("lgw:instance:w1-i1") == b"beat"
+
+
+def add_rows(client, most):
+    for _ in range(most):
+        yield client.xadd("lgw:usage", {"row": b"x" * 40_000})
+
+
+def test_when_only_rows_are_left_it_says_so_and_loses_none(small):
+    added = add_rows(small, 1000)
+    taken = 0
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        for taken, _ in enumerate(added, 1):  # noqa: B007 - it is what was taken before the refusal
+            pass
+    assert small.xlen("lgw:usage") == taken > 100
