@@ -14,6 +14,7 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 from prometheus_client import Histogram, multiprocess, values
@@ -124,6 +125,12 @@ def write_files() -> None:
         disk.works("metrics")
 
 
+def _write_at_the_end() -> None:
+    with suppress(OSError):
+        for file in list(_open_files.values()):
+            file.write()
+
+
 def _keep_writing() -> None:
     if _writer == [os.getpid()]:
         return
@@ -186,4 +193,4 @@ def count_cheaply() -> None:
     values.ValueClass = Value
     # A forked child counts as the library does, and so finds out that it needs files of its own.
     os.register_at_fork(after_in_child=lambda: delattr(Value, "inc"))
-    atexit.register(write_files)
+    atexit.register(_write_at_the_end)

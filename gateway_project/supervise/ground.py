@@ -17,6 +17,8 @@ from bridge.lingma.urls import shown
 from gateway_project.env import Environment, SettingError
 
 BACKLOG = 2048
+FIRST_START_BYTES = 32 << 20
+"""Static files take 13 MiB, the database and Redis' file grow from the first turn on."""
 LOOPBACK = ("127.0.0.1", "::1")
 ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 """This machine has no such address: no harm while a name means others too."""
@@ -58,10 +60,20 @@ def own_data_dir(env: Environment) -> Iterator[Path]:
         except OSError as exc:
             raise SettingError(f"DATA_DIR: cannot lock {lock.name}: {exc.strerror}") from None
         try:
+            check_room(directory)
             empty(directory / "metrics")
         except OSError as exc:
             raise SettingError(f"DATA_DIR: cannot write to {directory}: {exc.strerror}") from None
         yield directory
+
+
+def check_room(directory: Path, needed: int = FIRST_START_BYTES) -> None:
+    """Refuse a first start that would fail half-way. Later ones write little, and can serve without."""
+    if (directory / "static" / ".collected").exists():
+        return
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        raise SettingError(f"DATA_DIR: {directory} has room for {free >> 20} MiB, a first start needs {needed >> 20}")
 
 
 def keep_private(env: Environment, data_dir: Path) -> list[str]:

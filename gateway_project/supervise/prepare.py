@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import logging
 import os
 import sys
 import time
@@ -154,6 +155,7 @@ def main() -> None:
     try:
         sys.stdout.write(prepare() + "\n")
     except SettingError as exc:
+        logging.shutdown()  # ours is the last line
         sys.stderr.write(f"{exc}\n")
         sys.exit(2)
 

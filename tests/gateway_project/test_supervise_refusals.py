@@ -4,6 +4,8 @@ import socket
 
 import pytest
 
+from gateway_project.env import SettingError
+from gateway_project.supervise.ground import check_room
 from tests.gateway_project.gateway import Gateway
 
 pytestmark = pytest.mark.e2e
@@ -55,6 +57,17 @@ def test_a_data_directory_in_use(tmp_path):
 
 def test_a_data_directory_too_deep_for_a_socket(tmp_path):
     assert "DATA_DIR: " in refusal(tmp_path / ("d" * 100))
+
+
+def test_a_first_start_without_room(tmp_path):
+    with pytest.raises(SettingError, match=r"DATA_DIR: .* has room for \d+ MiB, a first start needs \d+"):
+        check_room(tmp_path, 1 << 60)
+
+
+def test_a_later_start_needs_no_room(tmp_path):
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / ".collected").touch()
+    assert check_room(tmp_path, 1 << 60) is None
 
 
 @pytest.mark.parametrize("source", ["/nowhere/lingma.vsix", "ftp://example.com/lingma.vsix"])

@@ -1,0 +1,55 @@
+"""A web process whose disk takes nothing, with a Redis that is full too: a limit on the size of files stands for it."""
+
+import json
+
+import psutil
+import pytest
+
+from tests.e2e.installation import METRICS_KEY, until
+from tests.e2e.speech import OPENAI, send
+
+
+@pytest.fixture
+def full(gateway):
+    """Neither the disk nor Redis takes anything; call it for there to be room again."""
+    process = psutil.Process(gateway.processes[0].pid)
+    limits = process.rlimit(psutil.RLIMIT_FSIZE)
+    gateway.ask(OPENAI, "to be known")
+    send(gateway, "GET", "/metrics", key=METRICS_KEY)
+    with gateway.redis() as client:
+
+        def make_room():
+            process.rlimit(psutil.RLIMIT_FSIZE, limits)
+            client.config_set("maxmemory", "0")
+
+        client.config_set("maxmemory", "1")
+        process.rlimit(psutil.RLIMIT_FSIZE, (0, limits[1]))
+        yield make_room
+        make_room()
+
+
+def filed(gateway):
+    """Request ids of rows in Redis and in the spool."""
+    lines = b"".join(path.read_bytes() for path in (gateway.data_dir / "spool").glob("usage.jsonl*")).split(b"\n")
+    return {json.loads(line)["request_id"] for line in lines if line} | set(gateway.rows())
+
+
+def test_turns_need_no_disk_and_their_rows_come_when_there_is_room(gateway, full, dialect, stream):
+    served = [gateway.ask(dialect, f"full disk {number}", stream=stream) for number in range(5)]
+    page = send(gateway, "GET", "/metrics", key=METRICS_KEY)
+    full()
+    assert {answer.status for answer in served} == {200}
+    assert page.status == 200
+    ids = {answer.headers["x-request-id"] for answer in served}
+    until(lambda: ids <= filed(gateway))
+    until(lambda: "well again: disk" in gateway.output())
+
+
+def test_a_full_disk_is_told_once(gateway, full, dialect):
+    before = gateway.output()
+    for number in range(30):
+        assert gateway.ask(dialect, f"quiet {number}").status == 200
+    full()
+    until(lambda: "well again: disk" in gateway.output()[len(before) :])
+    lines = [line for line in gateway.output()[len(before) :].splitlines() if " bridge.turn: " not in line]
+    assert len(lines) < 15
