@@ -173,6 +173,7 @@ async def test_a_file_that_leads_nowhere_is_read_again_until_it_leads_somewhere(
         await in_state(pool, "backoff")
         shutil.copy(work_dir / ".info.json", elsewhere / ".info.json")
         await in_state(pool, "ready")
+        assert pool.ready
 
 
 # -- crashes ----------------------------------------------------------------------------------------------------
@@ -197,4 +198,5 @@ async def test_a_lost_work_dir_costs_one_start(tmp_path):
         shutil.rmtree(tmp_path / "work")
         os.kill(before.pid, signal.SIGKILL)
         await until(pool, lambda: pool.ready and pool.facts()[0].pid != before.pid)
+        assert pool.instances[0].restarts == 1
         await serve_a_turn(pool)
