@@ -1,4 +1,4 @@
-"""One supervised process: started tied to us, its output copied, started again with back-off when it dies."""
+"""One supervised process: started tied to us, its output copied, started again when it dies."""
 
 import asyncio
 import contextlib
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from bridge.lingma import launch
+from gateway_project.ready_signal import READY_FD
 from gateway_project.supervise import orphans
 from gateway_project.supervise.console import Console
 
@@ -20,7 +21,7 @@ LONGEST_DELAY = 30.0
 HURRIED = 3.0
 """Seconds to stop in when that was asked for a second time: a web process takes two to end its turns."""
 STEADY = 30.0
-"""Seconds after which a start counts as a success and the back-off begins anew."""
+"""Seconds after which the start of a program that does not report counts as a success."""
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -33,16 +34,19 @@ class Program(msgspec.Struct, frozen=True):
     """File descriptors the process keeps."""
     grace: float = 10.0
     """Seconds between SIGTERM and SIGKILL."""
+    reports: bool = False
+    """It says when it serves (`report_ready`), so that one that has served is started again at once."""
 
 
-async def spawn(program: Program, *, stderr: int) -> Process:
+async def spawn(program: Program, *, stderr: int, ready: int | None = None) -> Process:
     """Start a program that dies with us. Its own session keeps a terminal's Ctrl-C away from it."""
+    told = {} if ready is None else {READY_FD: str(ready)}
     tie = (inspect.getfile(launch), str(int(signal.SIGKILL)), str(os.getpid()))
     with orphans.starting():
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", *tie, *program.command,
-            env={**os.environ, **program.environment},
-            pass_fds=program.inherited,
+            env={**os.environ, **program.environment, **told},
+            pass_fds=program.inherited if ready is None else (*program.inherited, ready),
             start_new_session=True,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=PIPE,
@@ -102,25 +106,40 @@ class Child:
             self._process.send_signal(number)
 
     async def _keep(self) -> None:
+        """A start that failed waits longer each time; a program that has served is started again at once."""
         delay = FIRST_DELAY
         clock = asyncio.get_running_loop().time
         while not self._stopping.is_set():
             began = clock()
-            how = await self._run_once()
+            how, served = await self._run_once()
             if self._stopping.is_set():
                 return
-            if clock() - began > STEADY:
+            if served or clock() - began > STEADY:
                 delay = FIRST_DELAY
             orphans.reap()
-            self._console.say(f"{self.program.name} {how}; starting it again in {delay:g} s")
-            await self._pause(delay)
-            delay = min(2 * delay, LONGEST_DELAY)
+            when = "" if served else f" in {delay:g} s"
+            self._console.say(f"{self.program.name} {how}; starting it again{when}")
+            if not served:
+                await self._pause(delay)
+                delay = min(2 * delay, LONGEST_DELAY)
 
-    async def _run_once(self) -> str:
+    async def _run_once(self) -> tuple[str, bool]:
+        """How it ended, and whether it has said that it serves."""
         try:
-            process = self._process = await spawn(self.program, stderr=STDOUT)
+            mine, theirs = os.pipe()
+            with os.fdopen(mine, "rb", buffering=0) as report:
+                try:
+                    ready = theirs if self.program.reports else None
+                    process = self._process = await spawn(self.program, stderr=STDOUT, ready=ready)
+                finally:
+                    os.close(theirs)
+                how = await self._until_ended(process)
+                os.set_blocking(mine, False)  # something it started may have kept the other end
+                return how, report.read(1) == b"1"
         except OSError as exc:  # no memory, or too many processes: another moment may have room
-            return f"could not be started: {exc.strerror}"
+            return f"could not be started: {exc.strerror}", False
+
+    async def _until_ended(self, process: Process) -> str:
         if self._stopping.is_set():  # told while it was being started
             self._signal(signal.SIGTERM)
         assert process.stdout is not None  # noqa: S101 - it is a pipe

@@ -43,6 +43,7 @@ def web(env: Environment, data_dir: Path, listeners: Sequence[int]) -> list[Prog
             {**shared, "WEB_PROCESS": str(number)},
             inherited=tuple(listeners),
             grace=env.drain_sec + 5,  # the server itself ends the streams after DRAIN_SEC
+            reports=True,
         )
         for number in range(1, env.web_processes + 1)
     ]
