@@ -8,7 +8,7 @@ from bridge import metrics
 from bridge.chat.errors import ConnectionLost, CrashingPrompt
 from bridge.chat.request import Message
 from bridge.crashes import Care, Crashes, care_of, name_of
-from bridge.pool.instance import Instance
+from bridge.pool.pool import AnyInstance
 
 MOST_EXITS = 2
 """A turn that was there so often is not tried again, whoever is to blame."""
@@ -39,7 +39,7 @@ class Doubt:
         """It was not there at two exits."""
         return self._exits < MOST_EXITS
 
-    async def lost(self, instance: Instance, generation: int, error: ConnectionLost) -> bool:
+    async def lost(self, instance: AnyInstance, generation: int, error: ConnectionLost) -> bool:
         """The turn was lost; maybe with more than its connection. Whether the service has exited over its prompt."""
         if not await instance.crashed(generation):
             return False

@@ -27,9 +27,8 @@ from bridge.crashes import Crashes
 from bridge.doubt import Doubt
 from bridge.images.desk import ImageDesk
 from bridge.plan import PlanOptions, plan_of
-from bridge.pool.instance import Instance
 from bridge.pool.policy import Affinity, Owner
-from bridge.pool.pool import Lease, Pool, Waiter
+from bridge.pool.pool import AnyInstance, Lease, Pool, Waiter
 from bridge.record import TurnRecord
 from bridge.routes import Routes
 from bridge.teller import Emit, Stopwatch, Teller
@@ -170,7 +169,7 @@ class _Run:
                 raise error
             self._lost(lease)
 
-    async def _look_into(self, instance: Instance, error: ConnectionLost) -> None:
+    async def _look_into(self, instance: AnyInstance, error: ConnectionLost) -> None:
         """Was it the connection, or did the service exit? Raise CrashingPrompt when it did so over this prompt."""
         self._doubt = self._doubt or self._new_doubt()
         looking = self._doubt.lost(instance, self._generation, error)

@@ -40,6 +40,7 @@ from bridge.refusals import Refusals
 from bridge.responses_store import ResponseStore
 from bridge.route_table import RouteTable, Rules
 from bridge.routes import Routes
+from bridge.siblings.siblings import Siblings
 from sessions_store.store import SessionStore
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Runtime:
         self.responses = ResponseStore(self.link, self.bulk, ttl=env.responses_ttl_sec)
         self.engine = Engine(self.pool, self._sessions(), ImageDesk(_image_options(env)), _engine_options(env), _new_id)
         self.table = RouteTable(self.link, env.models_refresh_sec, self._take_rules)
+        self.siblings = _siblings(env, data_dir, self.pool)
         self._background: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
         self._counted: dict[tuple[Counter, str], int] = {}
@@ -82,6 +84,7 @@ class Runtime:
     def start(self) -> None:
         """Start the instances and what runs beside the turns."""
         self.pool.on_change = self._on_change
+        self.pool.neighbours = self.siblings
         self.pool.start()
         loop = asyncio.get_running_loop()
         places = PlaceNews(self.link, self.pool.shares, _new_id())
@@ -91,6 +94,8 @@ class Runtime:
             self.table.follow(), places.follow(), modes.follow(), CrashNews(self.link, self.engine.crashes).follow(),
         )  # fmt: skip
         self._background = [loop.create_task(each) for each in work]
+        if self.siblings is not None:
+            self._background.append(loop.create_task(self.siblings.follow()))
 
     async def routes_read(self) -> None:
         """Wait until the aliases are known, while the instances start; not for long when the database is away."""
@@ -98,7 +103,11 @@ class Runtime:
             await asyncio.wait_for(self.table.read.wait(), ROUTES_SEC)
 
     async def stop(self) -> None:
-        """End the instances; what was left for later is done first."""
+        """End the instances; what was left for later is done first, and what other processes have borrowed ends."""
+        self.drain()
+        if self.siblings is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.siblings.returned(), self.env.drain_sec)
         await self.pool.stop()
         await self.engine.settle()
         await self.refusals.file()
@@ -108,6 +117,12 @@ class Runtime:
         await asyncio.wait(self._background)
         await self.link.close()
         await self.bulk.close()
+
+    def drain(self) -> None:
+        """Lend no more places; what is lent goes on."""
+        self.pool.lends = False
+        if self.siblings is not None:
+            self.siblings.instances_changed()
 
     def _sessions(self) -> SessionStore | None:
         if not self.env.session_reuse_enabled:
@@ -131,6 +146,8 @@ class Runtime:
         for instance in self.pool.instances:
             metrics.instance_changed(instance.name, instance.state)
         self._changed.set()
+        if self.siblings is not None:
+            self.siblings.instances_changed()
 
     async def _beat(self) -> None:
         """Heartbeats every two seconds, and at once when an instance changes."""
@@ -181,6 +198,12 @@ async def get_runtime() -> Runtime:
     return _runtime
 
 
+def begin_to_stop() -> None:
+    """No more requests come, and other processes borrow nothing any more."""
+    if _runtime is not None:
+        _runtime.drain()
+
+
 def end_turns() -> None:
     """Time is up: every turn that still runs ends with an error its client can read."""
     if _runtime is not None:
@@ -217,6 +240,12 @@ def _sources(env: Environment, data_dir: Path) -> list[Source]:
     endpoint = (f"--endpoint={env.dedicated_domain_url}",) if env.dedicated_domain_url else ()
     program = str(vsix.find(data_dir / "binaries")) if env.takes_vsix else env.lingma_bin
     return [Source("lingma", (program,), endpoint, each) for each in work_dirs]
+
+
+def _siblings(env: Environment, data_dir: Path, pool: Pool) -> Siblings | None:
+    if env.web_processes < 2:
+        return None
+    return Siblings(pool, env.web_process, env.web_processes, data_dir)
 
 
 def _pool_options(env: Environment) -> PoolOptions:

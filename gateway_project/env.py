@@ -127,7 +127,7 @@ class Environment(BaseSettings):
     data_dir: Path = Field(Path("./data"), description="Everything the gateway writes.")
     database_url: DatabaseUrl = Field("", description="Empty: SQLite in `DATA_DIR`. `postgres://…` in production.")
     redis_url: RedisUrl = Field("", description="Empty: an embedded server in `DATA_DIR`. `redis://…` in production.")
-    web_processes: int = Field(1, ge=1, le=64, description="Gateway processes, each with its own pool.")
+    web_processes: int = Field(1, ge=1, le=64, description="Gateway processes; each lends places to the others.")
     web_process: int = Field(1, ge=1, description="Number of this gateway process; `make run` sets it.")
     gateway_server: Literal["uvicorn", "daphne"] = Field("uvicorn", description="The ASGI server that serves.")
     drain_sec: float = Field(20, ge=0, description="How long running streams may go on after SIGTERM.")
@@ -186,7 +186,7 @@ class Environment(BaseSettings):
     responses_ttl_sec: int = Field(86_400, ge=1, description="How long stored Responses can be continued and read.")
     models_refresh_sec: float = Field(300, gt=0, description="How often the account's model list is read again.")
 
-    max_in_flight: int = Field(0, ge=0, description="Turns at once per process. 0: 8 per instance.")
+    max_in_flight: int = Field(0, ge=0, description="Turns at once on each process's instances. 0: 8 each.")
     queue_timeout_sec: float = Field(
         30, ge=0, description="How long a turn may wait for a place, or for an instance that comes back."
     )

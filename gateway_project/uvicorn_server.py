@@ -55,6 +55,9 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop."""
+        from bridge.runtime import begin_to_stop
+
+        begin_to_stop()
         ending = asyncio.get_running_loop().create_task(self._end_turns())
         await super().shutdown(sockets)
         ending.cancel()

@@ -88,11 +88,11 @@ class Health(HttpConsumer):
 
 
 class Ready(HttpConsumer):
-    """`GET /readyz`: at least one instance can take a chat."""
+    """`GET /readyz`: at least one instance of this gateway can take a chat."""
 
     async def handle(self) -> None:
         """200, or 503 with the reasons."""
-        facts = self.runtime.pool.facts()
+        facts = self.runtime.pool.all_facts()
         ready = self.runtime.pool.ready
         instances = [{"name": each.name, "state": each.state, "reason": public_reason(each)} for each in facts]
         told = {"status": "ready" if ready else "unavailable", "degraded": public_modes(), "instances": instances}

@@ -87,11 +87,11 @@ class Careful(Generic[W]):
         fits = [self._fits(waiter, place) for place in places]
         return [each if good else _closed(each) for good, each in zip(fits, candidates, strict=True)]
 
-    def began(self, waiter: W, place: Place) -> None:
+    def began(self, waiter: W, name: str) -> None:
         """It has got its place."""
         self.remove(waiter)
         until = self._loop.time() + WINDOW_SEC if waiter.care == 1 else float("inf")
-        self.holds[place.name] = _Hold(waiter.care, until, kept=False)
+        self.holds[name] = _Hold(waiter.care, until, kept=False)
 
     def keep(self, waiter: W, candidates: Collection[Candidate]) -> None:
         """Keep an instance for it, the one with the fewest turns: they may end while nothing else begins.

@@ -101,6 +101,11 @@ def next_line(lines: Sequence[Line]) -> int:
     return min(range(len(lines)), key=lambda index: msgspec.structs.astuple(lines[index]))
 
 
+def goes_first(other: Line, ours: Line) -> bool:
+    """Whether a turn that waits in another process gets the place that has become free in this one."""
+    return (other.held, other.held_by_team) < (ours.held, ours.held_by_team)
+
+
 def may_wait(waiting_of_key: int, waiting: int, most: int) -> bool:
     """Whether one more turn of a key may join the queue: as long as its key has fewer there than places are left.
 

@@ -15,11 +15,14 @@ from bridge.pool import policy
 from bridge.pool.careful import Careful
 from bridge.pool.instance import Instance, InstanceOptions, names, unavailable
 from bridge.pool.lines import Lines
-from bridge.pool.policy import Affinity, Candidate, InstanceFacts, Owner
+from bridge.pool.neighbours import Neighbours
+from bridge.pool.policy import Affinity, Candidate, InstanceFacts, Line, Owner
+from bridge.pool.remote import RemoteInstance
 from bridge.pool.shares import Shares
 from bridge.pool.upstream import Source
 
 NOBODY = Owner()
+AnyInstance = Instance | RemoteInstance
 
 
 class PoolOptions(msgspec.Struct, frozen=True):
@@ -35,7 +38,7 @@ class Lease:
 
     __slots__ = ("_owner", "_pool", "_taken_at", "instance")
 
-    def __init__(self, pool: Pool, instance: Instance, owner: Owner, taken_at: float) -> None:
+    def __init__(self, pool: Pool, instance: AnyInstance, owner: Owner | None, taken_at: float) -> None:
         self.instance = instance
         self._pool: Pool | None = pool
         self._owner = owner
@@ -83,6 +86,11 @@ class Pool:
         self.in_flight = 0
         self.on_change: Callable[[], None] = lambda: None
         """Called when an instance changes its state."""
+        self.neighbours: Neighbours | None = None
+        """The other processes of this gateway, if there are any."""
+        self.lends = True
+        """Other processes may borrow places; not of a process that stops."""
+        self.turn_limits = instances.turn
         self.pulse = Pulse(min(EVERY_SEC, instances.turn.keepalive_sec / 5))
         """Looks after every turn, and whatever else lives as long as one."""
         self.instances = [
@@ -107,20 +115,40 @@ class Pool:
 
     @property
     def ready(self) -> bool:
-        """At least one instance can take a turn."""
-        return any(instance.state == "ready" for instance in self.instances)
+        """At least one instance can take a turn, if only one of another process."""
+        here = any(instance.state == "ready" for instance in self.instances)
+        return here or (self.neighbours is not None and self.neighbours.ready)
+
+    @property
+    def free(self) -> int:
+        """Places that a turn could take now."""
+        rooms = [
+            max(0, each.limit - each.in_flight) for each in (one.candidate for one in self.instances) if each.ready
+        ]
+        return max(0, min(self.options.max_in_flight - self.in_flight, sum(rooms)))
 
     def facts(self) -> list[InstanceFacts]:
-        """All instances, for heartbeats and readiness."""
+        """All instances of this process, for heartbeats."""
         return [instance.facts() for instance in self.instances]
 
-    def models(self) -> list[Model]:
-        """What the accounts offer, each once, in the order the service tells them."""
+    def all_facts(self) -> list[InstanceFacts]:
+        """Those of the other processes too, for readiness."""
+        return self.facts() + (self.neighbours.facts() if self.neighbours is not None else [])
+
+    def own_models(self) -> list[Model]:
+        """What the accounts of this process offer, each once, in the order the service tells them."""
         return list({model.key: model for instance in self.instances for model in instance.models}.values())
+
+    def models(self) -> list[Model]:
+        """What all accounts offer."""
+        elsewhere = self.neighbours.models() if self.neighbours is not None else []
+        return list({model.key: model for model in (*elsewhere, *self.own_models())}.values())
 
     def model_names(self) -> dict[str, str]:
         """The names those go by, display names in lower case, to their keys."""
-        return {name: key for instance in self.instances for name, key in instance.model_names.items()}
+        names = [each.model_names for each in self.neighbours.facts()] if self.neighbours is not None else []
+        names += [instance.model_names for instance in self.instances]
+        return {name: key for each in names for name, key in each.items()}
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -140,6 +168,8 @@ class Pool:
         self._closed = why
         for instance in self.instances:
             instance.end_turns(why)
+        if self.neighbours is not None:
+            self.neighbours.end_turns(why)
         for waiter in [*self._waiters.clear(), *self._careful.clear()]:
             waiter.lease.set_exception(Unavailable(why))
 
@@ -156,6 +186,8 @@ class Pool:
 
         Raise Unavailable when no instance can have one by `until`, a time of the loop.
         """
+        if affinity is not None and self.neighbours is not None and self.neighbours.holds(affinity):
+            return None  # whoever waits for it asks there
         lease = None if self._waiters.count else self._take(affinity, excluded, owner)
         if lease is None and not self._is_hopeful(self._until(until)):
             raise self._unavailable()
@@ -177,7 +209,8 @@ class Pool:
         if not again:
             self._require_room(owner)
         waiter = Waiter(self, owner, affinity, excluded, self._until(until))
-        self._waiters.add(waiter, first=again)
+        if self.neighbours is None or not self.neighbours.borrow(waiter):
+            self._line_up(waiter, first=again)
         return waiter
 
     def queue_with_care(
@@ -185,11 +218,11 @@ class Pool:
     ) -> Waiter:
         """Wait for a place where nothing else is in doubt (`care` 1) or runs (2); the lowest rank comes first.
 
-        Raise Overloaded, and Unavailable when no instance can be there by `until`.
+        Raise Overloaded, and Unavailable when no instance of this process can be there by `until`.
         """
         if not again:
             self._require_room(owner)
-        if not self._is_hopeful(until):
+        if not self._is_hopeful_here(until):
             raise self._unavailable()
         waiter = Waiter(self, owner, None, excluded, until)
         waiter.care, waiter.rank = care, rank
@@ -200,6 +233,8 @@ class Pool:
     def _require_room(self, owner: Owner) -> None:
         of_key, most = self._waiters.of(owner.key) + self._careful.of(owner.key), self.options.max_queue
         waiting = self.waiting
+        if self.neighbours is not None:
+            most += self.neighbours.free  # who takes one of those hardly waits
         if waiting >= most:
             raise self.overloaded("The queue is full", most, waiting)
         if not policy.may_wait(of_key, waiting, most):
@@ -219,13 +254,17 @@ class Pool:
             value=value,
         )
 
-    def give_back(self, instance: Instance, owner: Owner, taken_at: float) -> None:
+    def give_back(self, instance: AnyInstance, owner: Owner | None, taken_at: float) -> None:
         """A lease has ended."""
-        self.shares.give_back(owner)
+        if owner is not None:
+            self.shares.give_back(owner)
+        if isinstance(instance, RemoteInstance):
+            instance.release()
+            return
         instance.in_flight -= 1
         self.in_flight -= 1
         self._turn_sec += (self._loop.time() - taken_at - self._turn_sec) * 0.05
-        if self._waiters.count or self._careful.waiting:
+        if self._waiters.count or self._careful.waiting or self.neighbours is not None:
             self._serve_waiters()
 
     def forget(self, waiter: Waiter) -> None:
@@ -234,8 +273,9 @@ class Pool:
             self._careful.remove(waiter)
         else:
             self._waiters.remove(waiter)
+            self._note_waiting()
 
-    def _take(self, affinity: Affinity | None, excluded: Collection[str], owner: Owner) -> Lease | None:
+    def _take(self, affinity: Affinity | None, excluded: Collection[str], owner: Owner | None) -> Lease | None:
         if self.in_flight >= self.options.max_in_flight or self._closed:
             return None
         candidates = [instance.candidate for instance in self.instances]
@@ -244,7 +284,11 @@ class Pool:
         return self._take_of(candidates, affinity, excluded, owner)
 
     def _take_of(
-        self, candidates: Sequence[Candidate], affinity: Affinity | None, excluded: Collection[str], owner: Owner
+        self,
+        candidates: Sequence[Candidate],
+        affinity: Affinity | None,
+        excluded: Collection[str],
+        owner: Owner | None,
     ) -> Lease | None:
         index = policy.choose(candidates, affinity, excluded, self._last)
         if index is None:
@@ -253,21 +297,88 @@ class Pool:
         instance = self.instances[index]
         instance.in_flight += 1
         self.in_flight += 1
-        self.shares.take(owner)
+        if owner is not None:
+            self.shares.take(owner)
         return Lease(self, instance, owner, self._loop.time())
 
+    def _line_up(self, waiter: Waiter, *, first: bool = False) -> None:
+        self._waiters.add(waiter, first=first)
+        self._note_waiting()
+
+    def _note_waiting(self) -> None:
+        if self.neighbours is not None:
+            self.neighbours.waiting_changed()
+
     def _serve_waiters(self) -> None:
-        """Turns in doubt first, then in turn to keys."""
+        """Turns in doubt first, then in turn to keys, those of other processes included."""
         self._careful.release(self.instances)
         for waiter in self._careful.waiting.copy():
             self._serve_with_care(waiter)
-        while self._waiters.count:
+        while True:
+            if self.neighbours is not None:
+                self.neighbours.serve()
+            if not self._waiters.count:
+                return
             first = self._waiters.first()
             lease = self._take(first.affinity, first.excluded, first.owner)
             if lease is None:
                 return
-            self._waiters.served(first)
-            first.lease.set_result(lease)
+            self._served(first, lease)
+
+    def _served(self, first: Waiter, lease: Lease) -> None:
+        self._waiters.served(first)
+        first.lease.set_result(lease)
+        self._note_waiting()
+
+    # -- what other processes of this gateway lend and borrow -----------------------------------------------------
+
+    @property
+    def borrowing(self) -> int:
+        """Turns that would take a place of another process. Those in doubt need more than a place."""
+        return self._waiters.count
+
+    def next_line(self) -> Line:
+        """The line whose turn is the next to get a place."""
+        return self.shares.line(self._waiters.first().owner) if self._waiters.count else Line(0, 0)
+
+    def lend(self, line: Line | None, affinity: Affinity | None = None) -> Lease | None:
+        """A place for a turn of another process, counted there; None when turns of this one come first.
+
+        `line` is who waits for it; without one the session's own instance must have it, and nobody may wait here.
+        """
+        if not self.lends or (self._waiters.count and (line is None or not policy.goes_first(line, self.next_line()))):
+            return None
+        if affinity is not None and not any(
+            each.affinity == affinity and each.candidate.has_room for each in self.instances
+        ):
+            return None
+        return self._take(affinity, (), None)
+
+    def take_in(self, instance: RemoteInstance, waiter: Waiter | None = None) -> bool:
+        """Give a borrowed place to the waiter it was asked for, else to the first in line; whether anybody wants it."""
+        if waiter is None or waiter.lease.done():
+            if not self._waiters.count:
+                return False
+            waiter = self._waiters.first()
+            self._waiters.served(waiter)
+            self._note_waiting()
+        self.shares.take(waiter.owner)
+        waiter.lease.set_result(Lease(self, instance, waiter.owner, self._loop.time()))
+        return True
+
+    def line_up(self, waiter: Waiter) -> None:
+        """The session's own instance has no place: any will do."""
+        if waiter.lease.done():
+            return
+        lease = None if self._waiters.count else self._take(waiter.affinity, waiter.excluded, waiter.owner)
+        if lease is not None:
+            waiter.lease.set_result(lease)
+        else:
+            self._line_up(waiter)
+
+    def neighbours_changed(self) -> None:
+        """Instances of other processes have come or gone."""
+        self._instance_changed()
 
     def _serve_with_care(self, waiter: Waiter) -> None:
         if self.in_flight >= self.options.max_in_flight or self._closed:
@@ -277,7 +388,7 @@ class Pool:
         lease = self._take_of(fitting, None, waiter.excluded, waiter.owner)
         if lease is None:
             return self._careful.keep(waiter, candidates)
-        self._careful.began(waiter, lease.instance)
+        self._careful.began(waiter, lease.instance.name)
         return waiter.lease.set_result(lease)
 
     def _instance_changed(self) -> None:
@@ -295,6 +406,10 @@ class Pool:
 
     def _is_hopeful(self, until: float) -> bool:
         """Whether a turn may get a place by then, as far as the instances know."""
+        elsewhere = self.neighbours is not None and self.neighbours.ready and not self._closed
+        return elsewhere or self._is_hopeful_here(until)
+
+    def _is_hopeful_here(self, until: float) -> bool:
         if self._closed:
             return False
         seconds = until - self._loop.time()

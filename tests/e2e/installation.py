@@ -129,7 +129,7 @@ class Gateway:
     def __init__(self, data_dir, template, *, processes=1, wait=True, launcher=(), **settings):
         shutil.copytree(template, data_dir, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
         self.data_dir = data_dir
-        self._settings = settings
+        self._settings = {"WEB_PROCESSES": str(processes), **settings}
         self._launcher = launcher  # what the command is given to, for limits of the host
         self._received = {}  # by file: how much of it has been read, and what that was
         self._redis = start_redis(data_dir)

@@ -1,0 +1,44 @@
+"""The other web processes of this gateway, as the pool of one of them knows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from bridge.lingma.dialect_a import Model
+from bridge.pool.policy import Affinity, InstanceFacts
+
+if TYPE_CHECKING:
+    from bridge.pool.pool import Waiter
+
+
+class Neighbours(Protocol):
+    """Where a turn may run that finds no place in its own process."""
+
+    @property
+    def ready(self) -> bool:
+        """An instance there can take turns."""
+
+    @property
+    def free(self) -> int:
+        """Places that are free there, as far as is known."""
+
+    def facts(self) -> list[InstanceFacts]:
+        """The instances there."""
+
+    def models(self) -> list[Model]:
+        """What their accounts offer."""
+
+    def holds(self, affinity: Affinity) -> bool:
+        """An instance there holds this session."""
+
+    def borrow(self, waiter: Waiter) -> bool:
+        """Ask for a place where the waiter's session is; the waiter comes back to `line_up` when there is none."""
+
+    def waiting_changed(self) -> None:
+        """More or fewer turns wait here than before."""
+
+    def serve(self) -> None:
+        """Lend places to turns there that wait."""
+
+    def end_turns(self, why: str) -> None:
+        """Fail the turns of this process that run there."""

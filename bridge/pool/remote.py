@@ -1,0 +1,149 @@
+"""An instance of another web process, as long as a place on it is lent: what an answer needs of an instance."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import msgspec
+
+from bridge.chat.errors import ConnectionLost, GatewayError, Overloaded
+from bridge.chat.events import Overwritten, Piece, ServiceCall, TextDelta, ThinkingDelta
+from bridge.lingma.dialect_a import Ask
+from bridge.lingma.pulse import Pulse
+from bridge.lingma.service_log import LoggedUsage
+from bridge.lingma.turn import Turn, TurnLimits
+from bridge.lingma.uploads import UploadFailed
+from bridge.pool.policy import Affinity
+
+NEVER = float("inf")
+USAGE_SEC = 1.0  # figures that are still not there then are not waited for
+CRASH_SEC = 4.0  # longer than the process of the instance waits itself, too
+UPLOAD_SEC = 15.0  # longer than the process of the instance waits itself
+
+
+class Asker(Protocol):
+    """The connection to the process that lends."""
+
+    def ask(self, lease: int, turn: Turn, ask: Ask, log: RemoteLog) -> bool:
+        """Send a question whose answer comes into the turn; whether it could be sent."""
+
+    def release(self, lease: int) -> None:
+        """Give the place back."""
+
+    def crashed(self, affinity: Affinity) -> asyncio.Future[bool]:
+        """Whether that run of an instance has ended by itself."""
+
+    def upload(self, lease: int, data_uri: str) -> asyncio.Future[str] | None:
+        """Hand over an image; its URL, or None when it could not be sent."""
+
+
+class RemoteLog:
+    """What the service has logged, as far as it concerns the turns of one lease."""
+
+    def __init__(self) -> None:
+        self._usages: dict[str, LoggedUsage] = {}
+        self._late: dict[str, asyncio.Future[None]] = {}
+
+    def keep(self, request_id: str, usage: LoggedUsage | None) -> None:
+        """The figures of one turn have come; None: there are none."""
+        if usage is not None:
+            self._usages[request_id] = usage
+        if (late := self._late.pop(request_id, None)) is not None and not late.done():
+            late.set_result(None)
+
+    def expect(self, request_id: str) -> None:
+        """They come later."""
+        self._late[request_id] = asyncio.get_running_loop().create_future()
+
+    @property
+    def worth_waiting(self) -> bool:
+        """Figures of a turn are still to come."""
+        return bool(self._late)
+
+    def usage(self, request_id: str) -> LoggedUsage | None:
+        """The usage of one turn, once: None as long as it is not known."""
+        return self._usages.pop(request_id, None)
+
+    async def wait_for(self, request_id: str) -> LoggedUsage | None:
+        """The usage of one turn, or None when it has not come in good time."""
+        if (late := self._late.get(request_id)) is not None:
+            await asyncio.wait({late}, timeout=USAGE_SEC)
+            self._late.pop(request_id, None)
+        return self.usage(request_id)
+
+
+class RemoteInstance:
+    """One lease on an instance elsewhere. Its process tells when the service is silent; here nobody looks at that."""
+
+    def __init__(
+        self, asker: Asker, lease: int, affinity: Affinity, models: dict[str, str], limits: TurnLimits, pulse: Pulse
+    ) -> None:
+        self.name = affinity.name
+        self.affinity = affinity
+        self.generation = affinity.generation
+        self.log = RemoteLog()
+        self.model_names = models
+        self._asker = asker
+        self._lease = lease
+        self._limits = msgspec.structs.replace(limits, silence_sec=NEVER)
+        self._pulse = pulse
+
+    def model_key(self, name: str) -> str | None:
+        """The key of the model a client names by its key or its display name."""
+        return self.model_names.get(name) or self.model_names.get(name.lower())
+
+    def ask(self, ask: Ask) -> Turn:
+        """Send the question; the answer comes into the turn. Raise ConnectionLost or Overloaded."""
+        turn = Turn(ask.request_id, ask.session_id, self._limits, self._pulse)
+        try:
+            if not self._asker.ask(self._lease, turn, ask, self.log):
+                raise Overloaded("Another process has not read the questions before this one yet.", retry_after=1)
+        except GatewayError:
+            turn.close()
+            raise
+        return turn
+
+    async def crashed(self, generation: int) -> bool:
+        """Whether that run ended by itself, and not only a connection to it."""
+        result = self._asker.crashed(Affinity(self.name, generation))
+        await asyncio.wait({result}, timeout=CRASH_SEC)
+        return result.done() and result.result()
+
+    def release(self) -> None:
+        """Give the place back."""
+        self._asker.release(self._lease)
+
+    async def upload_image(self, data_uri: str) -> str:
+        """Hand an image to the service; its URL for `Ask.image_urls`. Raise UploadFailed."""
+        uploaded = self._asker.upload(self._lease, data_uri)
+        if uploaded is None:
+            raise UploadFailed("The process of the instance could not be reached.")
+        try:
+            return await asyncio.wait_for(uploaded, UPLOAD_SEC)
+        except TimeoutError:
+            raise UploadFailed("The process of the instance did not answer in time.") from None
+
+    def give_up(self, turn: Turn) -> None:
+        """Nobody wants the rest: a turn that ends here has the service told to stop."""
+        turn.close()
+
+
+def put(turn: Turn, piece: Piece) -> None:
+    """Do to the turn what was done to the one that runs elsewhere."""
+    match piece:
+        case TextDelta(text):
+            turn.push(text)
+        case ThinkingDelta(text):
+            turn.push_thinking(text)
+        case Overwritten(text):
+            turn.replace(text)
+        case ServiceCall():
+            turn.push_call(piece)
+        case _:
+            turn.push("")
+
+
+def lost() -> ConnectionLost:
+    """The process that had the instance is gone."""
+    return ConnectionLost("The process of the instance was lost.")

@@ -1,0 +1,1 @@
+"""The web processes of one gateway, which lend each other places on their instances."""

@@ -1,0 +1,248 @@
+"""What one other process borrows from this one: places, and the turns that run on them for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from bridge.chat.errors import GatewayError, InternalError
+from bridge.lingma.turn import Turn
+from bridge.pool.instance import Instance
+from bridge.pool.policy import Affinity, Line
+from bridge.pool.pool import Lease, Pool
+from bridge.pool.remote import lost
+from bridge.siblings.link import Link
+from bridge.siblings.messages import (
+    Beat,
+    Borrow,
+    CrashCheck,
+    CrashResult,
+    Demand,
+    Ended,
+    FromBorrower,
+    Grant,
+    Hello,
+    Image,
+    News,
+    Pieces,
+    Question,
+    Refusal,
+    Release,
+    Room,
+    Stop,
+    Uploaded,
+    Usage,
+    failure_of,
+    told_of,
+)
+
+logger = logging.getLogger(__name__)
+
+NOTHING = Demand(0, 0, Line(0, 0))
+
+
+class Loan(msgspec.Struct):
+    """A place that is lent, and what runs on it."""
+
+    lease: Lease
+    instance: Instance
+    turns: dict[int, tuple[Turn, asyncio.Task[None]]]
+
+
+class Lender:
+    """One connection from a process that borrows. When its link is lost, what was lent is free at once."""
+
+    def __init__(self, pool: Pool, greeted: Callable[[int], None], changed: Callable[[], None]) -> None:
+        self.link = Link(FromBorrower, self._hear)
+        self.loans: dict[int, Loan] = {}
+        self.told_full = False
+        """The other process believes that no place is free here."""
+        self._pool = pool
+        self._greeted = greeted
+        self._changed = changed
+        """Called when more is demanded, and when something has come back."""
+        self._demand = NOTHING
+        self._granted = 0
+        self._leases = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self.link.lost.add_done_callback(self._on_lost)
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            Hello: lambda hello: self._greeted(hello.process),
+            Demand: self._on_demand,
+            Borrow: self._on_borrow,
+            Question: self._on_question,
+            Stop: self._on_stop,
+            Image: self._on_image,
+            Release: lambda release: self._release(release.lease),
+            CrashCheck: self._on_crash_check,
+            Beat: lambda _: None,
+        }
+
+    # -- what the siblings ask ----------------------------------------------------------------------------------
+
+    @property
+    def wanted(self) -> int:
+        """Turns that wait over there and were granted nothing yet."""
+        return self._demand.count - (self._granted - self._demand.seen) if self.link.open else 0
+
+    @property
+    def line(self) -> Line:
+        """The line that is next over there."""
+        return self._demand.line
+
+    def grant(self) -> bool:
+        """Give a place for whoever waits there; False when there is none for it."""
+        lease = self._pool.lend(self._demand.line)
+        if lease is None:
+            return False
+        self._granted += 1
+        self._grant(0, lease)
+        return True
+
+    def tell(self, news: News) -> None:
+        """How things are here. It is a sign of life, too."""
+        self.told_full = not news.free
+        self.link.send(news)
+
+    def tell_room(self, free: int) -> None:
+        """There are places again, if that is news."""
+        if self.told_full and free:
+            self.told_full = False
+            self.link.send(Room(free))
+
+    # -- what the other process says ------------------------------------------------------------------------------
+
+    def _hear(self, message: msgspec.Struct) -> None:
+        self._handlers[type(message)](message)
+
+    def _on_demand(self, demand: Demand) -> None:
+        self._demand = demand
+        self._changed()
+
+    def _on_borrow(self, borrow: Borrow) -> None:
+        lease = self._pool.lend(None, Affinity(borrow.name, borrow.generation))
+        if lease is not None:
+            self._grant(borrow.number, lease)
+        else:
+            free = self._pool.free
+            self.told_full = self.told_full or not free
+            self.link.send(Refusal(borrow.number, free))
+
+    def _grant(self, number: int, lease: Lease) -> None:
+        instance = lease.instance
+        assert isinstance(instance, Instance)  # noqa: S101 - what was borrowed is not lent
+        self._leases += 1
+        self.loans[self._leases] = Loan(lease, instance, {})
+        free = self._pool.free
+        self.told_full = not free
+        self.link.send(Grant(number, self._leases, instance.name, instance.generation, free))
+
+    def _on_question(self, question: Question) -> None:
+        loan = self.loans.get(question.lease)
+        try:
+            if loan is None:
+                raise lost()
+            turn = loan.instance.ask(question.ask)
+        except GatewayError as exc:
+            self.link.send(Ended(question.turn, failure=failure_of(exc)))
+            return
+        turn.overflow = lambda: loan.instance.give_up(turn)
+        loan.turns[question.turn] = turn, self._start(self._run(question.turn, loan, turn))
+
+    def _on_stop(self, stop: Stop) -> None:
+        for loan in self.loans.values():
+            if stop.turn in loan.turns:
+                self._stop(loan, stop.turn)
+                return
+
+    def _on_image(self, image: Image) -> None:
+        if (loan := self.loans.get(image.lease)) is not None:
+            self._start(self._upload(image, loan))
+        else:
+            self.link.send(Uploaded(image.number, "", failure_of(lost())))
+
+    def _on_crash_check(self, check: CrashCheck) -> None:
+        self._start(self._look_into(check))
+
+    def _release(self, number: int) -> None:
+        if (loan := self.loans.pop(number, None)) is None:
+            return
+        for turn in list(loan.turns):
+            self._stop(loan, turn)
+        loan.lease.release()
+        self._changed()
+
+    def _on_lost(self, _: asyncio.Future[None]) -> None:
+        for number in list(self.loans):
+            self._release(number)
+        for task in self._tasks:
+            task.cancel()
+
+    # -- turns --------------------------------------------------------------------------------------------------
+
+    def _start(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _stop(self, loan: Loan, number: int) -> None:
+        """Nobody wants the rest of this turn."""
+        turn, task = loan.turns.pop(number)
+        task.cancel()
+        if turn.end is None:
+            loan.instance.give_up(turn)
+
+    async def _run(self, number: int, loan: Loan, turn: Turn) -> None:
+        """Pass on what comes, and how it ends."""
+        try:
+            await self._pass_on(number, turn)
+        except Exception as exc:  # an edge: whatever breaks, the turn gets its one ending
+            logger.exception("a turn of another process broke")
+            turn.fail(InternalError(f"The gateway failed; its log says why ({type(exc).__name__})."))
+        loan.turns.pop(number, None)
+        end = turn.end
+        if end is None or end.error is not None:
+            error = end.error if end is not None and end.error is not None else lost()
+            self.link.send(Ended(number, failure=failure_of(error)))
+            return
+        log = loan.instance.log
+        usage = log.usage(turn.request_id) if log is not None else None
+        late = usage is None and log is not None and log.worth_waiting
+        self.link.send(Ended(number, end.session_id, usage=usage, late=late))
+        if late and log is not None:
+            self.link.send(Usage(number, await log.wait_for(turn.request_id)))
+
+    async def _pass_on(self, number: int, turn: Turn) -> None:
+        """Until the turn has ended. While the other process is behind, the turn's own bound holds."""
+        link = self.link
+        while True:
+            told = told_of(await turn.drain())
+            if told or turn.decisions:
+                link.send(Pieces(number, told, turn.decisions.copy()))
+                turn.decisions.clear()
+            if turn.end is not None:
+                return
+            if link.is_behind:
+                await link.room()
+
+    async def _look_into(self, check: CrashCheck) -> None:
+        """Told as soon as it is known."""
+        crashed = False
+        for instance in self._pool.instances:
+            if instance.name == check.name:
+                crashed = await instance.crashed(check.generation)
+        self.link.send(CrashResult(check.number, crashed))
+
+    async def _upload(self, image: Image, loan: Loan) -> None:
+        try:
+            url = await loan.instance.upload_image(image.data_uri)
+        except GatewayError as exc:
+            self.link.send(Uploaded(image.number, "", failure_of(exc)))
+        else:
+            self.link.send(Uploaded(image.number, url))

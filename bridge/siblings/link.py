@@ -1,0 +1,118 @@
+"""The connection between two web processes: messages, written together, and what has not been taken yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import msgspec
+
+from bridge.siblings.messages import MOST_BYTES
+
+BUFFER_BYTES = 64 << 20
+"""What the other side may leave unread before nothing more is asked of it."""
+ROOM_BYTES = 1 << 20
+"""What it may leave unread before pieces of turns wait."""
+HEAD = 4  # bytes that hold the length of a message
+
+
+class Link(asyncio.Protocol):
+    """`hear` is called with every message; `lost` resolves when the connection is gone."""
+
+    def __init__(self, kinds: Any, hear: Callable[[Any], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[None] = self._loop.create_future()
+        self.heard_at = self._loop.time()
+        self._hear = hear
+        self._decode = msgspec.msgpack.Decoder(kinds).decode
+        self._encode = msgspec.msgpack.Encoder(enc_hook=str).encode
+        self._transport: asyncio.Transport | None = None
+        self._read = bytearray()
+        self._outgoing: list[bytes] = []
+        self._outgoing_bytes = 0
+        self._room = asyncio.Event()
+        self._room.set()
+
+    # -- what the owner does ------------------------------------------------------------------------------------
+
+    @property
+    def open(self) -> bool:
+        """Messages can be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def send(self, message: msgspec.Struct) -> bool:
+        """Send it with all else that is sent in this turn of the loop; whether it could be."""
+        if not self.open:
+            return False
+        body = self._encode(message)
+        unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        if len(body) > MOST_BYTES or unsent + self._outgoing_bytes + len(body) > BUFFER_BYTES + MOST_BYTES:
+            return False
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing += (len(body).to_bytes(HEAD, "big"), body)
+        self._outgoing_bytes += len(body)
+        return True
+
+    @property
+    def is_behind(self) -> bool:
+        """The other side has much to read."""
+        return not self._room.is_set()
+
+    async def room(self) -> None:
+        """Wait until the other side has read most of what it was sent, or the connection is gone."""
+        await self._room.wait()
+
+    def close(self) -> None:
+        """Drop the connection now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- asyncio.Protocol ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It can be used."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by behaviour only
+        self._transport.set_write_buffer_limits(high=ROOM_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        """Act on every message that is complete. What cannot be read ends the connection."""
+        self.heard_at = self._loop.time()
+        read, position = self._read, 0
+        read += data
+        while len(read) - position >= HEAD:
+            start = position + HEAD
+            end = start + int.from_bytes(read[position:start], "big")
+            if end - start > MOST_BYTES:
+                return self.close()
+            if len(read) < end:
+                break
+            try:
+                message = self._decode(bytes(read[start:end]))
+            except msgspec.MsgspecError:
+                return self.close()
+            position = end
+            self._hear(message)
+        del read[:position]
+        return None
+
+    def pause_writing(self) -> None:
+        """The other side is behind."""
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._room.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing can be sent any more."""
+        self._room.set()
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+    def _flush(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        self._outgoing_bytes = 0
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(outgoing))

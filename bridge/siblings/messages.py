@@ -1,0 +1,219 @@
+"""What web processes of one gateway say to each other: one MessagePack array each, behind its length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from bridge.chat import errors
+from bridge.chat.errors import GatewayError, InternalError
+from bridge.chat.events import Overwritten, Piece, ServiceCall, TextDelta, ThinkingDelta
+from bridge.lingma.dialect_a import Ask, Model
+from bridge.lingma.firewall import Decision
+from bridge.lingma.service_log import LoggedUsage
+from bridge.pool.policy import InstanceFacts, Line
+
+MOST_BYTES = 64 << 20
+"""Of one message: twice the largest question."""
+
+# -- who borrows says ---------------------------------------------------------------------------------------------
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """The first message: which process this is."""
+
+    process: int
+
+
+class Demand(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """So many turns wait here, and this is the line that is next. `seen` counts the grants that had come by then."""
+
+    count: int
+    seen: int
+    line: Line
+
+
+class Borrow(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """A place on this run of this instance, which holds the turn's session; answered by a Grant or a Refusal."""
+
+    number: int
+    name: str
+    generation: int
+
+
+class Question(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Ask the instance of the lease; what comes back carries the number of the turn."""
+
+    lease: int
+    turn: int
+    ask: Ask
+
+
+class Stop(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """Nobody wants the rest of this turn."""
+
+    turn: int
+
+
+class Image(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Upload an image to the instance of the lease."""
+
+    lease: int
+    number: int
+    data_uri: str
+
+
+class Release(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """The place is not needed any more."""
+
+    lease: int
+
+
+class CrashCheck(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """Has this run of this instance ended by itself? Answered by a CrashResult."""
+
+    number: int
+    name: str
+    generation: int
+
+
+class Beat(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """A sign of life."""
+
+
+# -- who lends says -----------------------------------------------------------------------------------------------
+
+
+class News(msgspec.Struct, frozen=True, array_like=True, tag=20):
+    """How the instances of this process are, what their accounts offer, and how many places are free."""
+
+    instances: list[InstanceFacts]
+    models: list[Model]
+    free: int
+
+
+class Room(msgspec.Struct, frozen=True, array_like=True, tag=21):
+    """How many places are free, where none was."""
+
+    free: int
+
+
+class Grant(msgspec.Struct, frozen=True, array_like=True, tag=22):
+    """A place, until it is released. `number` is that of the Borrow; 0: it is for whoever waits."""
+
+    number: int
+    lease: int
+    name: str
+    generation: int
+    free: int
+
+
+class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=23):
+    """There is no such place now."""
+
+    number: int
+    free: int
+
+
+Told = tuple[int, str | ServiceCall]
+
+
+class Pieces(msgspec.Struct, frozen=True, array_like=True, tag=24):
+    """What came of a turn."""
+
+    turn: int
+    told: list[Told]
+    decisions: list[Decision] = []
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """An error: its class and what it holds."""
+
+    kind: str
+    message: str
+    holds: dict[str, Any]
+
+
+class Ended(msgspec.Struct, frozen=True, array_like=True, tag=25):
+    """The end of a turn. `late`: a Usage may follow."""
+
+    turn: int
+    session_id: str = ""
+    failure: Failure | None = None
+    usage: LoggedUsage | None = None
+    late: bool = False
+
+
+class Usage(msgspec.Struct, frozen=True, array_like=True, tag=26):
+    """What the service has logged of a turn, later than its end."""
+
+    turn: int
+    usage: LoggedUsage | None
+
+
+class Uploaded(msgspec.Struct, frozen=True, array_like=True, tag=27):
+    """What became of an image: its URL, or why there is none."""
+
+    number: int
+    url: str
+    failure: Failure | None = None
+
+
+class CrashResult(msgspec.Struct, frozen=True, array_like=True, tag=28):
+    """Whether that run of the instance has ended by itself."""
+
+    number: int
+    crashed: bool
+
+
+FromBorrower = Hello | Demand | Borrow | Question | Stop | Image | Release | CrashCheck | Beat
+FromLender = News | Room | Grant | Refusal | Pieces | Ended | Usage | Uploaded | CrashResult
+
+_KINDS: tuple[type[TextDelta] | type[ThinkingDelta] | type[Overwritten], ...] = (TextDelta, ThinkingDelta, Overwritten)
+_NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}
+_CALL = len(_KINDS)
+
+
+def told_of(pieces: Sequence[Piece]) -> list[Told]:
+    """Pieces as they are sent. Signs of life are left out: who has the client makes its own."""
+    told: list[Told] = []
+    for piece in pieces:
+        if isinstance(piece, ServiceCall):
+            told.append((_CALL, piece))
+        elif isinstance(piece, _KINDS):
+            told.append((_NUMBERS[type(piece)], piece.text))
+    return told
+
+
+def piece_of(told: Told) -> Piece:
+    """The piece that was sent."""
+    kind, content = told
+    if isinstance(content, ServiceCall):
+        return content
+    return _KINDS[kind](content)
+
+
+def failure_of(error: GatewayError) -> Failure:
+    """An error as it is sent."""
+    return Failure(type(error).__name__, str(error), dict(vars(error)))
+
+
+def error_of(failure: Failure) -> GatewayError:
+    """The error that was sent."""
+    kind = _error_kinds().get(failure.kind, InternalError)
+    error = kind.__new__(kind, failure.message)
+    vars(error).update(failure.holds)
+    error.param = tuple(error.param)
+    return error
+
+
+def _error_kinds() -> dict[str, type[GatewayError]]:
+    kinds: dict[str, type[GatewayError]] = {}
+    left = [errors.GatewayError]
+    while left:
+        kind = left.pop()
+        kinds[kind.__name__] = kind
+        left += kind.__subclasses__()
+    return kinds

@@ -1,0 +1,217 @@
+"""The other web processes of this gateway: who has a free place lends it to a turn that has none."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import tempfile
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from bridge.lingma.dialect_a import Model
+from bridge.pool.policy import Affinity, InstanceFacts
+from bridge.pool.pool import Pool, Waiter
+from bridge.siblings.borrower import Borrower
+from bridge.siblings.lender import Lender
+from bridge.siblings.link import Link
+from bridge.siblings.messages import Beat, News
+
+logger = logging.getLogger(__name__)
+
+EVERY_SEC = 1.0
+SILENCE_SEC = 10.0
+"""A process that says nothing for so long hangs: what it borrowed is free again, what it lent is lost."""
+LONGEST_PATH = 100  # bytes of a unix socket's name; the systems' limits are a little above
+
+
+class Siblings:
+    """`follow()` keeps the connections; the pool asks the rest of it. Each process both lends and borrows."""
+
+    def __init__(self, pool: Pool, process: int, processes: int, directory: Path) -> None:
+        self._pool = pool
+        self._process = process
+        self._others = [number for number in range(1, processes + 1) if number != process]
+        self._directory = directory
+        self._borrowers: dict[int, Borrower] = {}
+        self._lenders: set[Lender] = set()
+        self._greeted = {number: asyncio.Event() for number in self._others}
+        self._telling = False
+        self._returned = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    # -- what the pool asks, as borrower ------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """An instance of another process can take turns."""
+        return any(borrower.ready for borrower in self._borrowers.values())
+
+    @property
+    def free(self) -> int:
+        """Places of other processes that are free, as far as is known."""
+        return sum(borrower.free for borrower in self._borrowers.values())
+
+    def facts(self) -> list[InstanceFacts]:
+        """The instances of the other processes."""
+        return [facts for _, borrower in sorted(self._borrowers.items()) for facts in borrower.instances]
+
+    def models(self) -> list[Model]:
+        """What their accounts offer."""
+        return [model for _, borrower in sorted(self._borrowers.items()) for model in borrower.models]
+
+    def holds(self, affinity: Affinity) -> bool:
+        """An instance of another process holds this session."""
+        return any(borrower.holds(affinity) for borrower in self._borrowers.values())
+
+    def borrow(self, waiter: Waiter) -> bool:
+        """Ask for a place on the instance that holds the waiter's session; False when nobody has it."""
+        affinity = waiter.affinity
+        if affinity is None:
+            return False
+        return any(each.holds(affinity) and each.borrow(waiter, affinity) for each in self._borrowers.values())
+
+    def waiting_changed(self) -> None:
+        """More or fewer turns wait here than before."""
+        if not self._telling:
+            self._telling = True
+            self._loop.call_soon(self._demand)
+
+    def end_turns(self, why: str) -> None:
+        """Fail every turn that runs elsewhere for this process."""
+        for borrower in self._borrowers.values():
+            borrower.end_turns(why)
+
+    def _demand(self) -> None:
+        self._telling = False
+        count, line = self._pool.borrowing, self._pool.next_line()
+        for borrower in self._borrowers.values():
+            borrower.demand(count, line)
+
+    # -- as lender ----------------------------------------------------------------------------------------------
+
+    def serve(self) -> None:
+        """Lend free places to those who have turns that wait, first to the key that holds the fewest."""
+        while demanding := [lender for lender in self._lenders if lender.wanted > 0]:
+            if not min(demanding, key=lambda each: (each.line.held, each.line.held_by_team)).grant():
+                return
+        if any(lender.told_full for lender in self._lenders) and (free := self._pool.free):
+            for lender in self._lenders:
+                lender.tell_room(free)
+
+    def instances_changed(self) -> None:
+        """An instance of this process is in another state."""
+        news = self._news()
+        for lender in self._lenders:
+            lender.tell(news)
+
+    def _news(self) -> News:
+        pool = self._pool
+        return News(pool.facts() if pool.lends else [], pool.own_models(), pool.free if pool.lends else 0)
+
+    async def returned(self) -> None:
+        """Wait until nothing is lent any more."""
+        while any(lender.loans for lender in self._lenders):
+            self._returned.clear()
+            await self._returned.wait()
+
+    def _lent_changed(self) -> None:
+        self._returned.set()
+        self.serve()
+
+    # -- connections --------------------------------------------------------------------------------------------
+
+    async def follow(self) -> None:
+        """Listen, stay connected to all others, and tell them how things are, until cancelled."""
+        server = await self._listen()
+        dialling = [self._loop.create_task(self._stay_connected(number)) for number in self._others]
+        try:
+            await self._beat()
+        finally:
+            for task in dialling:
+                task.cancel()
+            if server is not None:
+                server.close()
+            for link in self._links():
+                link.close()
+
+    async def _listen(self) -> asyncio.Server | None:
+        try:
+            path = socket_path(self._directory, self._process)
+            path.unlink(missing_ok=True)
+            server = await self._loop.create_unix_server(self._accept, str(path))
+            path.chmod(0o600)
+        except OSError as exc:
+            logger.warning("other web processes cannot borrow places of this one: %s", exc.strerror)
+            return None
+        return server
+
+    def _accept(self) -> Link:
+        lender = Lender(self._pool, self._on_hello, self._lent_changed)
+        self._lenders.add(lender)
+        lender.link.lost.add_done_callback(lambda _: self._lenders.discard(lender))
+        self._loop.call_soon(lambda: lender.tell(self._news()))
+        return lender.link
+
+    def _on_hello(self, process: int) -> None:
+        if (greeted := self._greeted.get(process)) is not None:
+            greeted.set()
+
+    async def _stay_connected(self, number: int) -> None:
+        """A process that starts dials all others, so that they know it is there; else it is looked for now and then."""
+        greeted = self._greeted[number]
+        while True:
+            borrower = Borrower(self._pool, self._process, self._lenders_changed)
+            greeted.clear()
+            with suppress(OSError):
+                path = socket_path(self._directory, number)
+                await self._loop.create_unix_connection(partial(_same, borrower.link), str(path))
+                borrower.begin()
+                self._borrowers[number] = borrower
+                self.waiting_changed()
+                await asyncio.wait({borrower.link.lost})
+                del self._borrowers[number]
+            with suppress(TimeoutError):
+                await asyncio.wait_for(greeted.wait(), EVERY_SEC)
+
+    def _lenders_changed(self) -> None:
+        self._pool.neighbours_changed()
+        self.waiting_changed()
+
+    async def _beat(self) -> None:
+        while True:
+            began = self._loop.time()
+            await asyncio.sleep(EVERY_SEC)
+            self.instances_changed()
+            for borrower in self._borrowers.values():
+                borrower.link.send(Beat())
+            now = self._loop.time()
+            if now - began > 3 * EVERY_SEC:  # it was this process that hung
+                continue
+            for link in self._links():
+                if now - link.heard_at > SILENCE_SEC:
+                    link.close()
+
+    def _links(self) -> list[Link]:
+        return [borrower.link for borrower in self._borrowers.values()] + [lender.link for lender in self._lenders]
+
+
+def _same(link: Link) -> Link:
+    return link
+
+
+def socket_path(directory: Path, number: int) -> Path:
+    """Where a process listens: in the data directory, or where its path is too long for a socket, in one of our own."""
+    path = directory / f"web-{number}.sock"
+    if len(bytes(path)) <= LONGEST_PATH:
+        return path
+    name = hashlib.sha256(bytes(directory)).hexdigest()[:16]
+    own = Path(tempfile.gettempdir()) / f"lingma-gateway-{os.getuid()}-{name}"
+    with suppress(FileExistsError):
+        own.mkdir(mode=0o700)
+    facts = own.lstat()
+    if facts.st_uid != os.getuid() or facts.st_mode & 0o077 or own.is_symlink():
+        raise PermissionError(f"{own} belongs to somebody else")
+    return own / path.name

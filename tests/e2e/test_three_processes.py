@@ -1,0 +1,235 @@
+"""Three web processes with eight places each: one gateway with twenty-four."""
+
+import http.client
+import json
+from contextlib import ExitStack, contextmanager
+
+import psutil
+import pytest
+
+from tests.e2e.installation import KEY, Gateway, until
+from tests.e2e.speech import ANTHROPIC, DIALECTS, OPENAI, Stream, exchange, send
+
+HOLD = '[[sim: text="first second" chunks=2 delay_ms=60000]] '
+PROCESSES = (1, 2, 3)
+
+pytestmark = pytest.mark.timeout(120)  # three processes start together
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, template):
+    directory = tmp_path_factory.mktemp("three")
+    with Gateway(directory, template, processes=3, wait=False, KEEPALIVE_SEC="0.2") as running:
+        until(lambda: send(running, "GET", "/readyz").status == 200, 60)
+        yield running
+
+
+@pytest.fixture
+def three(gateway):
+    """The gateway, with all of its processes; those a test has killed are started again."""
+    for number in PROCESSES:
+        if gateway.processes[number - 1].poll() is not None:
+            gateway.processes[number - 1] = gateway.start(number)
+    until(lambda: all(sees_all(gateway, number) for number in PROCESSES), 60)
+    until(lambda: gateway.in_flight() == 0, 20)
+    return gateway
+
+
+@contextmanager
+def only(gateway, number):
+    """The other processes stand still, so that this one takes every connection."""
+    others = [psutil.Process(each.pid) for index, each in enumerate(gateway.processes, 1) if index != number]
+    for process in others:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in others:
+            process.resume()
+
+
+def connected(gateway, number, count=1):
+    """Connections that this process has taken."""
+    made = [http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30) for _ in range(count)]
+    with only(gateway, number):
+        for connection in made:
+            assert exchange(connection, "GET", "/healthz").status == 200
+    return made
+
+
+def sees_all(gateway, number):
+    (connection,) = connected(gateway, number)
+    told = exchange(connection, "GET", "/readyz").json()["instances"]
+    connection.close()
+    return {each["name"] for each in told if each["state"] == "ready"} == {"w1-i1", "w2-i1", "w3-i1"}
+
+
+class Held(Stream):
+    """A stream on a connection that is there already."""
+
+    def __init__(self, connection, prompt, dialect=OPENAI, **more):
+        self.connection, self.response = connection, None
+        body = json.dumps(dialect.body(prompt, stream=True, **more))
+        headers = {"content-type": "application/json", "authorization": f"Bearer {KEY}"}
+        connection.request("POST", dialect.path, body=body, headers=headers)
+
+
+@pytest.fixture
+def streams(three):
+    """Streams through one process, which end with the test."""
+    with ExitStack() as stack:
+
+        def start(number, count, prompt=HOLD, dialect=OPENAI):
+            made = [Held(each, prompt, dialect) for each in connected(three, number, count)]
+            for stream in made:
+                stack.enter_context(stream)
+            return made
+
+        yield start
+
+
+def instance(stream):
+    return stream.begin().response.headers["x-lingma-instance"]
+
+
+def asked(gateway, number, dialect, prompt, **more):
+    (connection,) = connected(gateway, number)
+    answer = exchange(connection, "POST", dialect.path, key=KEY, body=dialect.body(prompt, **more))
+    connection.close()
+    return answer
+
+
+def test_every_place_is_there_for_every_process(three, streams):
+    held = streams(1, 24)
+    for stream in held:
+        stream.until(b"first")
+    served = [instance(stream) for stream in held]
+    assert {name: served.count(name) for name in set(served)} == {"w1-i1": 8, "w2-i1": 8, "w3-i1": 8}
+
+
+def test_a_place_that_becomes_free_anywhere_ends_a_wait(three, streams, dialect):
+    held = streams(2, 24)
+    for stream in held:
+        stream.until(b"first")
+    for name in ("w1-i1", "w3-i1", "w2-i1"):
+        (waiting,) = streams(3, 1, "[[sim: text=served]] x", dialect)
+        waiting.until(dialect.keep_alive)
+        next(stream for stream in held if instance(stream) == name).hang_up()
+        held = [stream for stream in held if stream.connection.sock is not None]
+        assert waiting.rest().text == "served"
+        held += streams(2, 1)
+        held[-1].until(b"first")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_a_conversation_goes_on_with_its_session_through_any_process(three, dialect, stream):
+    for here, there in ((1, 2), (2, 3), (3, 1)):
+        question = f'[[sim: text="an answer"]] {dialect} {stream} {here}'
+        begun = asked(three, here, OPENAI, question)
+        messages = [{"role": "user", "content": question}, {"role": "assistant", "content": begun.text}]
+        messages.append({"role": "user", "content": '[[sim: text="and on" think="a thought"]] go on'})
+        answer = asked(three, there, dialect, messages, stream=stream)
+        assert (answer.status, answer.text, answer.finish) == (200, "and on", dialect.done)
+        assert answer.headers["x-lingma-session"] == "reused"
+        assert begun.headers["x-lingma-instance"] == answer.headers["x-lingma-instance"] == f"w{here}-i1"
+        row = three.row(answer.headers["x-request-id"])
+        assert (row["status"], row["usage_source"]) == ("ok", three.row(begun.headers["x-request-id"])["usage_source"])
+
+
+def test_a_turn_that_was_lent_leaves_the_rows_and_counts_of_any_other(three, streams):
+    held = streams(1, 8)
+    for stream in held:
+        stream.until(b"first")
+    (stream,) = streams(1, 1, "[[sim: text=lent]] x", ANTHROPIC)
+    answer = stream.rest()
+    assert (answer.text, answer.finish) == ("lent", "end_turn")
+    assert answer.headers["x-lingma-instance"] in {"w2-i1", "w3-i1"}
+    row = three.row(answer.headers["x-request-id"])
+    assert (row["status"], row["instance"]) == ("ok", answer.headers["x-lingma-instance"])
+    for stream in held:
+        stream.hang_up()
+    until(lambda: three.in_flight() == 0)
+
+
+def test_a_hang_up_stops_what_runs_elsewhere(three, streams):
+    held = streams(3, 9, HOLD + "hang up")
+    for stream in held:
+        stream.until(b"first")
+    (lent,) = [stream for stream in held if instance(stream) != "w3-i1"]
+    name = instance(lent)
+    lent.hang_up()
+    assert until(lambda: three.stops("hang up", name))
+
+
+def test_a_process_that_is_killed_takes_only_its_own_streams(three, streams):
+    held = streams(1, 16)
+    for stream in held:
+        stream.until(b"first")
+    victim = next(number for number in (2, 3) if any(instance(each) == f"w{number}-i1" for each in held))
+    own = streams(5 - victim, 4)
+    for stream in own:
+        stream.until(b"first")
+    three.processes[victim - 1].kill()
+    gone = [stream for stream in (*held, *own) if instance(stream) == f"w{victim}-i1"]
+    for stream in gone:
+        assert stream.rest().error  # told in the stream, for it had begun
+    for stream in (*held, *own):
+        assert stream in gone or stream.until(OPENAI.keep_alive)
+
+
+def test_what_a_killed_process_had_borrowed_is_free_again(three, streams):
+    held = streams(1, 24)
+    for stream in held:
+        stream.until(b"first")
+    three.processes[0].kill()
+    three.processes[0].wait()
+    again = [Stream(three, OPENAI, HOLD, key=KEY) for _ in range(16)]
+    for stream in again:
+        stream.until(b"first")
+    assert sorted(instance(stream) for stream in again) == ["w2-i1"] * 8 + ["w3-i1"] * 8
+    for stream in again:
+        stream.hang_up()
+
+
+def test_a_turn_that_was_lost_before_its_text_is_asked_elsewhere(three, streams):
+    for name in ("w2-i1", "w3-i1"):
+        three.control(name, turns=[{"fault": "crash", "after": 0}])
+    held = streams(1, 8)
+    for stream in held:
+        stream.until(b"first")
+    for stream in held[1:]:
+        stream.hang_up()
+    (stream,) = streams(1, 1, "[[sim: text=whole]] x")
+    assert stream.rest().text == "whole"
+    for name in ("w2-i1", "w3-i1"):
+        three.control(name)
+
+
+def test_a_process_that_stops_lets_end_what_it_has_lent(three, streams):
+    held = streams(1, 8)
+    for stream in held:
+        stream.until(b"first")
+    lent = streams(1, 2, '[[sim: text="slow but whole" chunks=3 delay_ms=500]] x')
+    for stream in lent:
+        stream.until(b"slow")
+    lenders = [three.processes[number - 1] for number in {int(instance(stream)[1]) for stream in lent}]
+    for process in lenders:
+        process.terminate()
+    assert [stream.rest().text for stream in lent] == [" but whole"] * 2
+    for process in lenders:
+        process.wait(20)
+
+
+def test_a_process_whose_instance_starts_is_ready_as_long_as_another_is(three):
+    three.control("w2-i1", start_delay_ms=60_000)
+    (connection,) = connected(three, 2)
+    three.lingma("w2-i1").kill()
+    for dialect in DIALECTS:
+        for stream in (False, True):
+            answer = asked(three, 2, dialect, "[[sim: text=elsewhere]] x", stream=stream)
+            assert (answer.status, answer.text) == (200, "elsewhere")
+    assert exchange(connection, "GET", "/readyz").status == 200
+    connection.close()
+    three.control("w2-i1")
+    three.processes[1].kill()
+    three.processes[1].wait()
