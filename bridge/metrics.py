@@ -105,6 +105,9 @@ INSTANCE_STATE = Gauge(
     multiprocess_mode="livemax",
 )
 INSTANCE_RESTARTS = Counter("lingma_gateway_instance_restarts_total", "Times an instance was restarted.", ("instance",))
+INSTANCE_RECONNECTS = Counter(
+    "lingma_gateway_instance_reconnects_total", "Connections to a running instance that were lost.", ("instance",)
+)
 ACKS_LATE = Counter(
     "lingma_gateway_acks_late_total", "Requests of the service that were not acknowledged at once.", ("instance",)
 )

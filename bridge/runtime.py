@@ -174,6 +174,7 @@ class Runtime:
         """What an instance has counted since the last heartbeat."""
         troubles = (
             (metrics.INSTANCE_RESTARTS, instance.restarts),
+            (metrics.INSTANCE_RECONNECTS, instance.reconnects),
             (metrics.ACKS_LATE, instance.late_acks),
             (metrics.UNKNOWN_PUSHES, instance.unknown_pushes),
             (metrics.UNROUTED_TOOL_EVENTS, instance.unrouted_tool_events),

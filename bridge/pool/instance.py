@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 LOGIN_POLL_SEC = 5.0
 HEALTH_SEC = 30.0
-ODD_LOOKS = 3  # in a row that brought no sense, before a service that has turns to answer is given up
+ODD_LOOKS = 3  # at the account in a row that brought no sense, before the service is given up
 UPLOAD_SEC = 10.0  # the plugin waits as long (10)
 BRIEF_SEC = 1.0  # a connection that was lost so soon without an answered turn has not worked
 LOOK_SEC = 1.0  # how often one looks for an attached service that is away
@@ -91,6 +91,7 @@ class Instance:
         """Keys and display names, these in lower case, to keys."""
         self.state: InstanceState = "stopped"
         self.restarts = 0
+        self.reconnects = 0
         self.last_error = ""
         self.generation = 0
         self.log: ServiceLog | None = None
@@ -284,6 +285,7 @@ class Instance:
     async def _live(self) -> None:
         """One run of the service. A lost connection is made again: its sessions live as long as the process (15.1)."""
         self._comeback.begin(time.monotonic())
+        self._odd_looks = 0
         self._wake.clear()
         async with asyncio.timeout(self._options.start_timeout):
             if not self._upstream.is_attached:
@@ -340,6 +342,7 @@ class Instance:
         worked = connection.served or loop.time() - self._met_at >= BRIEF_SEC
         if not self._comeback.lost(time.monotonic(), worked=worked) or (connection.hung and self._upstream.process):
             raise NotReady(self.last_error)
+        self.reconnects += 1
         self._troubles.met(time.monotonic(), self.last_error, "connecting again")
         deadline, tries = loop.time() + self._options.start_timeout, 0
         while True:
@@ -388,7 +391,8 @@ class Instance:
         if exited is not None:
             gone.add(exited)
         while not self._stopping:
-            pause = min(HEALTH_SEC, self._options.models_refresh) if self._login else LOGIN_POLL_SEC
+            well = self._login and not self._odd_looks
+            pause = min(HEALTH_SEC, self._options.models_refresh) if well else LOGIN_POLL_SEC
             woken = asyncio.ensure_future(self._wake.wait())
             done, _ = await asyncio.wait({*gone, woken}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             woken.cancel()
@@ -404,7 +408,7 @@ class Instance:
                 await self._look(news)
 
     async def _look(self, news: bool) -> None:
-        """The account, while turns may be under way: one odd answer is no reason to end them."""
+        """The account. One odd answer is no reason to end a service and whatever it is asked; silence may be one."""
         received = self._connection.received if self._connection is not None else 0
         try:
             await self._read_account(news)
@@ -413,7 +417,8 @@ class Instance:
         except ODD as exc:
             self._odd_looks += 1
             heard = self._connection is not None and self._connection.received > received
-            if self._odd_looks >= ODD_LOOKS or not self.in_flight or not heard:
+            busy = self.in_flight > 0 and heard
+            if self._odd_looks >= ODD_LOOKS or (isinstance(exc, TimeoutError) and not busy):
                 raise
             self._models_read_at = 0.0
             self._troubles.met(time.monotonic(), f"its account cannot be read: {exc or 'no answer'}", "looking again")

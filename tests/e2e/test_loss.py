@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.installation import Gateway, until
 from tests.e2e.speech import ANTHROPIC, OPENAI, send
 
-INSTANCES = 6  # each loss makes the same instance wait longer before it is started again
+INSTANCES = 6  # so that others are ready while one that was lost starts again
 NAMES = [f"w1-i{number}" for number in range(1, INSTANCES + 1)]
 
 

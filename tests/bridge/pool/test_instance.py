@@ -222,3 +222,38 @@ async def test_an_instance_that_is_tried_again_later_is_back_after_its_pause(tmp
     async with running([Source("attached", attach=str(tmp_path))], ready=False) as pool:
         await in_state(pool, "backoff")
         assert (pool.instances[0].back_within(0), pool.instances[0].back_within(5)) == (False, True)
+
+
+BROKEN = {"error": {"code": -32603, "message": "broken"}}
+
+
+async def test_one_odd_look_at_the_account_ends_nothing(service, monkeypatch):
+    monkeypatch.setattr(instance_module, "LOGIN_POLL_SEC", 0.01)
+    async with running(attached(service)) as pool:
+        peer, turn = await service.peers.get(), pool.instances[0].ask(Ask("r1", "s1", "Hello", "org_auto"))
+        right = service.answers["auth/status"]
+        service.answers["auth/status"] = BROKEN
+        await peer.push(("auth/report", {}))
+        await service.got("auth/status", times=2)
+        service.answers["auth/status"] = right
+        await service.got("config/queryModels", times=2)
+        await peer.push(answer("still here"), finish())
+        assert "".join(await ended(turn)) == "still here"
+        assert (pool.instances[0].reconnects, pool.instances[0].restarts) == (0, 0)
+
+
+async def test_an_account_that_cannot_be_read_any_more_ends_the_run(service, monkeypatch):
+    monkeypatch.setattr(instance_module, "LOGIN_POLL_SEC", 0.01)
+    async with running(attached(service)) as pool:
+        service.answers["auth/status"] = BROKEN
+        await (await service.peers.get()).push(("auth/report", {}))
+        await until(pool, lambda: pool.facts()[0].restarts > 0)
+        assert pool.facts()[0].last_error == "broken"
+
+
+async def test_a_service_that_answers_no_request_any_more_is_given_up(service, monkeypatch):
+    monkeypatch.setattr(instance_module, "HEALTH_SEC", 0.01)
+    async with running(attached(service), instances=InstanceOptions(rpc_timeout=0.1)) as pool:
+        service.answers["auth/status"] = SILENT
+        await until(pool, lambda: pool.facts()[0].restarts > 0)
+        assert pool.facts()[0].last_error == "the service did not answer in time"

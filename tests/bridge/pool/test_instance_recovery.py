@@ -200,3 +200,12 @@ async def test_a_lost_work_dir_costs_one_start(tmp_path):
         await until(pool, lambda: pool.ready and pool.facts()[0].pid != before.pid)
         assert pool.instances[0].restarts == 1
         await serve_a_turn(pool)
+
+
+async def test_a_start_for_which_there_is_no_room_is_made_when_there_is(tmp_path):
+    (tmp_path / "instances").write_text("in the way")
+    async with running([simulator(tmp_path / "instances" / "w1-i1", "--login=auto")], ready=False) as pool:
+        await in_state(pool, "backoff")
+        assert "w1-i1" in pool.facts()[0].last_error
+        (tmp_path / "instances").unlink()
+        await in_state(pool, "ready")
