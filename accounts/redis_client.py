@@ -9,15 +9,24 @@ import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from accounts import degraded
+
 WAIT_SEC = 1.0
+AWAY_SEC = 0.2
 
 
-def connect(url: str, wait: float = WAIT_SEC) -> redis.Redis:
-    """A client that waits at most so many seconds, for a connection and for each answer. The caller's to close."""
+def connect(url: str, wait: float | None = None) -> redis.Redis:
+    """
+    A client that waits at most so many seconds, for a connection and for each answer. The caller's to close.
+
+    Unless told otherwise it waits a second, and where this process knows Redis to be away, as long as the link does.
+    """
+    if wait is None:
+        wait = AWAY_SEC if any(facts.name == "redis" for facts in degraded.active()) else WAIT_SEC
     return redis.Redis.from_url(url, **_deadlines(wait), retry=Retry(NoBackoff(), 0))
 
 
-def connect_async(url: str, wait: float = WAIT_SEC) -> redis.asyncio.Redis:
+def connect_async(url: str, wait: float) -> redis.asyncio.Redis:
     """The same for a loop; what subscribes needs it, all else goes over a RedisLink."""
     retry = redis.asyncio.retry.Retry(NoBackoff(), 0)
     return redis.asyncio.Redis.from_url(url, **_deadlines(wait), retry=retry)

@@ -166,8 +166,9 @@ class ResponseStore:
                 await self._bulk.execute(key_id, *command)
             else:
                 self._link.execute(*command).add_done_callback(_kept)
-        except RedisUnavailable:
-            return
+        except RedisUnavailable as problem:
+            if self._link.available:  # else it is away for all, which the link tells
+                log.warning(NOT_KEPT, problem)
         except RedisError as problem:
             log.warning(NOT_KEPT, problem)
 
