@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 STREAM = "lgw:usage"
 BATCH = 500
 MOST = 2**31 - 1  # what the database's integers hold
+COUNT_SEC = 1.0
 UNSURE_SEC = 5.0
 """How long a row that Redis took may be in its memory only: it puts a write off for 2 s while the disk is busy."""
 MOST_TAKEN = 20_000
@@ -81,6 +82,7 @@ class Ledger:
         self._link = link
         self._spool = spool
         self._taken: deque[tuple[float, bytes]] = deque(maxlen=MOST_TAKEN)
+        self._counting: asyncio.Future[int] | None = None
         link.on_loss = self._redis_lost
 
     async def write(self, row: UsageRow) -> None:
@@ -111,7 +113,10 @@ class Ledger:
             ahead = int(await self._link.execute("XLEN", STREAM))
         except (RedisUnavailable, redis.ResponseError):
             ahead = 0
-        return ahead + await asyncio.to_thread(waiting, self._spool)
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.ensure_future(asyncio.to_thread(waiting, self._spool))
+        await asyncio.wait({self._counting}, timeout=COUNT_SEC)  # a disk that hangs must not stop the heartbeat
+        return ahead + (self._counting.result() if self._counting.done() else 0)
 
 
 def flush(client: redis.Redis, spool: Path) -> int:

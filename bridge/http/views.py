@@ -10,7 +10,7 @@ import msgspec
 
 from accounts.limits import may_use
 from bridge import metrics
-from bridge.chat.errors import Forbidden, NotFound, Unauthenticated
+from bridge.chat.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from bridge.http import astray
 from bridge.http.access import bears, caller_of
 from bridge.http.admission import admit_count
@@ -21,6 +21,9 @@ from bridge.smoke import smoke
 from bridge.version import VERSION
 from bridge.wire import anthropic, models
 from bridge.wire.format import WireFormat
+
+RENDER_SEC = 3.0
+"""A scraper waits for ten."""
 
 
 class Models(HttpConsumer):
@@ -110,8 +113,24 @@ class Metrics(HttpConsumer):
             caller = await caller_of(self)
             if "metrics" not in caller.scopes:
                 raise Forbidden("This API key may not read metrics.", reason="scope")
-        body = await asyncio.to_thread(metrics.render)
-        await self.reply(200, body, [(b"content-type", metrics.CONTENT_TYPE.encode()), *self.common_headers()])
+        await self.reply(
+            200, await _rendered(), [(b"content-type", metrics.CONTENT_TYPE.encode()), *self.common_headers()]
+        )
+
+
+_rendering: asyncio.Future[bytes] | None = None
+
+
+async def _rendered() -> bytes:
+    """Whoever asks meanwhile gets the same: files that hang hold one thread and no more. Raise Unavailable."""
+    global _rendering  # noqa: PLW0603  one per process is the point
+    if _rendering is None or _rendering.done():
+        _rendering = asyncio.ensure_future(asyncio.to_thread(metrics.render))
+    running = _rendering
+    await asyncio.wait({running}, timeout=RENDER_SEC)
+    if not running.done():
+        raise Unavailable("The files of the metrics cannot be read now.")
+    return running.result()
 
 
 class Smoke(HttpConsumer):

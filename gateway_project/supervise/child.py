@@ -20,6 +20,8 @@ FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
 HURRIED = 3.0
 """Seconds to stop in when that was asked for a second time: a web process takes two to end its turns."""
+KILLED = 5.0
+"""Seconds that the end of a killed process is waited for."""
 STEADY = 30.0
 """Seconds after which the start of a program that does not report counts as a success."""
 
@@ -69,6 +71,7 @@ class Child:
         self._console = console
         self._grace = program.grace
         self._patience: asyncio.Timeout | None = None
+        self._told = signal.SIGTERM
         self._process: Process | None = None
         self._stopping = asyncio.Event()
         self._kept = asyncio.create_task(self._keep())
@@ -85,7 +88,10 @@ class Child:
         if not self._kept.done():
             self._console.say(f"{self.program.name} did not stop in {self._grace:g} s and is killed")
             self.kill()
-        await self._kept
+            await asyncio.wait({self._kept}, timeout=KILLED)
+        if not self._kept.done():  # not even SIGKILL ends one that waits for a disk
+            self._console.say(f"{self.program.name} (pid {self._process.pid if self._process else 0}) cannot be killed")
+            self._kept.cancel()
 
     def hurry(self, number: signal.Signals | None) -> None:
         """Tell it so by this signal, or later in its turn; it gets three seconds to stop in."""
@@ -102,6 +108,7 @@ class Child:
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
+        self._told = number
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
@@ -141,7 +148,7 @@ class Child:
 
     async def _until_ended(self, process: Process) -> str:
         if self._stopping.is_set():  # told while it was being started
-            self._signal(signal.SIGTERM)
+            self._signal(self._told)
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         output = asyncio.create_task(self._console.copy(self.program.name, process.stdout))
         code = await process.wait()

@@ -6,12 +6,14 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 REAP_SEC = 5.0
+END_SEC = 5.0
 
 ours: set[int] = set()
 """The processes that somebody here waits for."""
@@ -69,9 +71,11 @@ async def reap_now_and_then() -> None:
 
 
 def end() -> None:
-    """Kill what is left, and what that leaves in turn."""
-    while left := adopted():
+    """Kill what is left, and what that leaves in turn; what cannot be killed is left in the end."""
+    deadline = time.monotonic() + END_SEC
+    while (left := adopted()) and time.monotonic() < deadline:
         for pid in left:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+                os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.01)

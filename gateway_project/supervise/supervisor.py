@@ -15,7 +15,7 @@ from bridge.lingma import vsix
 from bridge.lingma.urls import shown
 from gateway_project.env import Environment, SettingError
 from gateway_project.supervise import orphans, plan
-from gateway_project.supervise.child import Child, Program, spawn
+from gateway_project.supervise.child import KILLED, Child, Program, spawn
 from gateway_project.supervise.console import Console
 from gateway_project.supervise.ground import check_programs, keep_private, listening, own_data_dir
 from gateway_project.supervise.summary import Made, summary
@@ -110,7 +110,8 @@ class Supervisor:
                 output, errors = await process.communicate()
         except (asyncio.CancelledError, TimeoutError) as exc:
             process.kill()
-            await process.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), KILLED)
             if isinstance(exc, asyncio.CancelledError):
                 raise
             raise SettingError(f"the preparation took more than {PREPARE_PATIENCE:g} s and was ended") from None

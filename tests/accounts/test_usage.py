@@ -1,4 +1,5 @@
 import asyncio
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from accounts import degraded
 from accounts.flusher import Flusher
 from accounts.models import ApiKey, Usage
 from accounts.redis_link import RedisLink
-from accounts.spool import REJECTED, append, lines_of, waiting
+from accounts.spool import REJECTED, SPOOL, append, lines_of, waiting
 from accounts.tasks import flush_usage
 from accounts.usage import STREAM, Ledger, flush
 from tests.accounts.conftest import until
@@ -282,3 +283,16 @@ def test_filing_a_batch_takes_few_queries(client, redis_server, tmp_path, django
     # SQLite takes 43 rows an insert: 10 inserts and their transaction, 3 look-ups, 1 note of use
     with django_assert_max_num_queries(17):
         flush(client, tmp_path)
+
+
+async def test_a_spool_that_hangs_stops_no_heartbeat(redis_server, tmp_path):
+    os.mkfifo(tmp_path / SPOOL)  # opening it to read waits for a writer, as a disk that hangs does
+    link = RedisLink(redis_server)
+    await link.execute("DEL", STREAM)
+    ledger = Ledger(link, tmp_path)
+    async with asyncio.timeout(30):
+        assert await ledger.backlog() == 0
+        assert await ledger.backlog() == 0
+    with (tmp_path / SPOOL).open("w"):
+        pass
+    await link.close()

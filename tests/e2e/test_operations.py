@@ -1,5 +1,6 @@
 """What operators look at: health, readiness, metrics, smoke, the log; and what none of it may tell."""
 
+import os
 import re
 
 import pytest
@@ -55,6 +56,16 @@ def test_the_metrics_token_opens_the_metrics(talkative):
         "lingma_gateway_ledger_backlog",
     ):  # fmt: skip
         assert name in text
+
+
+def test_metrics_whose_files_hang_are_unavailable_and_hold_nobody_up(talkative):
+    hanging = talkative.data_dir / "metrics" / "counter_1.db"
+    os.mkfifo(hanging)  # opening it to read waits for a writer, as a disk that hangs does
+    assert send(talkative, "GET", "/metrics", key="canary-metrics-token").status == 503
+    assert talkative.ask(OPENAI, "[[sim: text=x]] x").status == 200
+    with hanging.open("w"):
+        hanging.unlink()
+    until(lambda: send(talkative, "GET", "/metrics", key="canary-metrics-token").status == 200)
 
 
 @pytest.mark.parametrize("key", [None, "wrong", KEY, "canary-metrics-token"])

@@ -1,14 +1,16 @@
-"""The table of what a peer can hold names tests that are there."""
+"""The tables of what a peer can hold and of what is waited for name tests that are there."""
 
 import ast
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.house.tree import modules, text
 
 
-def rows():
-    section = text(Path("ARCHITECTURE.md")).partition("## What one peer can hold")[2].partition("\n## ")[0]
+def rows(heading):
+    section = text(Path("ARCHITECTURE.md")).partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     table = [line.strip("|").split("|") for line in section.split("\n") if line.startswith("|")]
     return [row for row in table if row[-1].strip() not in {"tried by", "---"}]
 
@@ -23,10 +25,13 @@ def named_tests():
     }
 
 
-def test_every_bound_names_a_test_that_is_there():
+@pytest.mark.parametrize("heading", ["What one peer can hold", "What is waited for"])
+def test_every_bound_names_a_test_that_is_there(heading):
     there = named_tests() | {str(path) for path in modules("tests")}
     missing = [
-        row[0].strip() for row in rows() if not (named := re.findall(r"`([^`]+)`", row[-1])) or set(named) - there
+        row[0].strip()
+        for row in rows(heading)
+        if not (named := re.findall(r"`([^`]+)`", row[-1])) or set(named) - there
     ]
-    assert len(rows()) > 15
+    assert len(rows(heading)) > 15
     assert missing == []
