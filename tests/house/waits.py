@@ -28,7 +28,7 @@ class Wait(NamedTuple):
     call: str
 
     def __str__(self):
-        return f"{self.path} {self.function}: {self.call}"
+        return f"{self.path}: {self.call}"
 
 
 class Finder(ast.NodeVisitor):
