@@ -167,7 +167,8 @@ class Siblings:
             greeted.clear()
             with suppress(OSError):
                 path = socket_path(self._directory, number)
-                await self._loop.create_unix_connection(partial(_same, borrower.link), str(path))
+                async with asyncio.timeout(EVERY_SEC):
+                    await self._loop.create_unix_connection(partial(_same, borrower.link), str(path))
                 borrower.begin()
                 self._borrowers[number] = borrower
                 self.waiting_changed()

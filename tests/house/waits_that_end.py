@@ -20,6 +20,7 @@ WAITS = {
         "bridge/lingma/uploads.py: done.result()",
         "bridge/pool/instance.py: self._connection.lost.result()",
         "bridge/pool/pool.py: self.lease.result()",
+        "bridge/pool/remote.py: result.result()",
         "bridge/pool/upstream.py: exited.result()",
         "bridge/pool/upstream.py: process.exited.result()",
         "gateway_project/postgresql/bounded.py: made.result()",
@@ -52,6 +53,8 @@ WAITS = {
     "The turn's silence is bounded: the pulse fails one that the service leaves silent, and that ends the wait.": [
         "bridge/answer.py: await turn.drain()",
         "bridge/lingma/turn.py: await self._waiter",
+        "bridge/siblings/lender.py: await turn.drain()",
+        "bridge/siblings/link.py: await self._room.wait()",
     ],
     "The client is looked after: who does not take its answer, or stops sending, is cut (http_deadlines).": [
         "bridge/answer.py: await told",
@@ -69,6 +72,7 @@ WAITS = {
     ],
     "It waits for news as long as the process lives; nothing and nobody waits for it.": [
         "bridge/refusals.py: await self._noted.wait()",
+        "bridge/siblings/siblings.py: await asyncio.wait({borrower.link.lost})",
         "gateway_project/supervise/child.py: await process.wait()",
         "gateway_project/supervise/console.py: await source.read(LONGEST_LINE)",
         "gateway_project/supervise/console.py: self._lines.get()",
@@ -79,6 +83,7 @@ WAITS = {
         "bridge/engine.py: await asyncio.wait(self._tasks)",
         "bridge/pool/pool.py: await asyncio.wait(self._runs)",
         "bridge/runtime.py: await asyncio.wait(self._background)",
+        "bridge/siblings/siblings.py: await self._returned.wait()",
         "bridge/runtime.py: await self.link.close()",
         "bridge/runtime.py: await self.bulk.close()",
     ],
