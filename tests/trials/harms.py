@@ -106,8 +106,10 @@ async def probe(stage, what, request, seconds):
 
 def fresh():
     """A request with a key that is in the database, and that no process has used yet."""
-    body = {"model": "org_auto", "messages": [{"role": "user", "content": "[[sim: text=hello first_ms=0]] hello"}]}
-    return post(CHAT, json.dumps(body).encode(), KEYS["fresh"], "Connection: close\r\n")
+    return (
+        f"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEYS['fresh']}\r\n"
+        "Connection: close\r\n\r\n"
+    ).encode()
 
 
 def refuse(which, seconds):
