@@ -23,7 +23,6 @@ HURRIED = 3.0
 KILLED = 5.0
 """Seconds that the end of a killed process is waited for."""
 STEADY = 30.0
-"""Seconds after which the start of a program that does not report counts as a success."""
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -38,6 +37,8 @@ class Program(msgspec.Struct, frozen=True):
     """Seconds between SIGTERM and SIGKILL."""
     reports: bool = False
     """It says when it serves (`report_ready`), so that one that has served is started again at once."""
+    steady: float = STEADY
+    """Seconds of running after which a start counts as a success, where it does not report."""
 
 
 async def spawn(program: Program, *, stderr: int, ready: int | None = None) -> Process:
@@ -121,7 +122,7 @@ class Child:
             how, served = await self._run_once()
             if self._stopping.is_set():
                 return
-            if served or clock() - began > STEADY:
+            if served or clock() - began > self.program.steady:
                 delay = FIRST_DELAY
             orphans.reap()
             when = "" if served else f" in {delay:g} s"

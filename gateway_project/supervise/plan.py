@@ -23,7 +23,8 @@ def shared_environment(env: Environment, data_dir: Path) -> dict[str, str]:
 
 def redis(env: Environment, data_dir: Path) -> list[Program]:
     """The embedded server, unless there is another to use."""
-    return [] if env.redis_url else [Program("redis", embedded_redis.command(data_dir))]
+    # What cannot work ends within milliseconds; who has run for a second was killed, however often.
+    return [] if env.redis_url else [Program("redis", embedded_redis.command(data_dir), steady=1.0)]
 
 
 def prepare(env: Environment, data_dir: Path) -> Program:

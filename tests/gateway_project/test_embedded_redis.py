@@ -1,5 +1,8 @@
 """What happens in the embedded server when it is full."""
 
+import asyncio
+import os
+import signal
 import subprocess
 
 import pytest
@@ -7,6 +10,10 @@ import redis
 
 from accounts.redis_client import connect
 from gateway_project import embedded_redis
+from gateway_project.env import Environment
+from gateway_project.supervise import plan
+from gateway_project.supervise.child import Child
+from gateway_project.supervise.console import Console
 from tests.gateway_project.served import until
 
 
@@ -25,6 +32,21 @@ def answers(client):
         return client.ping()
     except redis.RedisError:
         return False
+
+
+async def test_one_that_is_killed_often_is_back_as_soon_as_after_the_first_time(tmp_path, capfd):
+    (program,) = plan.redis(Environment(_env_file=None, data_dir=tmp_path), tmp_path)
+    console = Console(7)
+    child = Child(program, console)
+    with connect(f"unix://{tmp_path}/redis.sock", 10) as client:
+        for _ in range(3):
+            await asyncio.to_thread(until, lambda: answers(client))
+            await asyncio.sleep(program.steady)
+            os.kill(client.info("server")["process_id"], signal.SIGKILL)
+            await asyncio.to_thread(until, lambda: not answers(client))
+    await child.stop()
+    console.close()
+    assert capfd.readouterr().out.count("starting it again in 0.5 s") == 3
 
 
 def test_it_has_a_bound(tmp_path):
