@@ -44,6 +44,7 @@ async def test_one_that_is_killed_often_is_back_as_soon_as_after_the_first_time(
             await asyncio.sleep(program.steady)
             os.kill(client.info("server")["process_id"], signal.SIGKILL)
             await asyncio.to_thread(until, lambda: not answers(client))
+        await asyncio.to_thread(until, lambda: answers(client))
     await child.stop()
     console.close()
     assert capfd.readouterr().out.count("starting it again in 0.5 s") == 3
