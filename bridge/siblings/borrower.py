@@ -11,7 +11,6 @@ import msgspec
 from bridge.chat.errors import UpstreamFailed
 from bridge.lingma.dialect_a import Ask, Model
 from bridge.lingma.turn import Turn
-from bridge.lingma.uploads import UploadFailed
 from bridge.pool.policy import Affinity, InstanceFacts, Line
 from bridge.pool.pool import Pool, Waiter
 from bridge.pool.remote import RemoteInstance, RemoteLog, lost, put
@@ -228,8 +227,7 @@ class Borrower:
         if uploaded.failure is None:
             future.set_result(uploaded.url)
         else:
-            error = error_of(uploaded.failure)
-            future.set_exception(error if isinstance(error, UploadFailed) else UploadFailed(str(error)))
+            future.set_exception(error_of(uploaded.failure))
 
     def _on_crash_result(self, result: CrashResult) -> None:
         future = self._crash_checks.get(result.number)
@@ -245,7 +243,7 @@ class Borrower:
             log.keep(turn.request_id, None)
         for future in list(self._images.values()):
             if not future.done():
-                future.set_exception(UploadFailed("The process of the instance was lost."))
+                future.set_exception(lost())  # the turn is asked again, with its image
         for result in list(self._crash_checks.values()):
             if not result.done():
                 result.set_result(False)

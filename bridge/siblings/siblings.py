@@ -30,11 +30,14 @@ LONGEST_PATH = 100  # bytes of a unix socket's name; the systems' limits are a l
 class Siblings:
     """`follow()` keeps the connections; the pool asks the rest of it. Each process both lends and borrows."""
 
-    def __init__(self, pool: Pool, process: int, processes: int, directory: Path) -> None:
+    def __init__(
+        self, pool: Pool, process: int, processes: int, directory: Path, silence_sec: float = SILENCE_SEC
+    ) -> None:
         self._pool = pool
         self._process = process
         self._others = [number for number in range(1, processes + 1) if number != process]
         self._directory = directory
+        self._silence_sec = silence_sec
         self._borrowers: dict[int, Borrower] = {}
         self._lenders: set[Lender] = set()
         self._greeted = {number: asyncio.Event() for number in self._others}
@@ -192,7 +195,7 @@ class Siblings:
             if now - began > 3 * EVERY_SEC:  # it was this process that hung
                 continue
             for link in self._links():
-                if now - link.heard_at > SILENCE_SEC:
+                if now - link.heard_at > self._silence_sec:
                     link.close()
 
     def _links(self) -> list[Link]:

@@ -36,9 +36,9 @@ async def in_state(pool, *states):
 
 
 @asynccontextmanager
-async def running(sources, options=PoolOptions(), instances=InstanceOptions(), ready=True):  # noqa: B008
+async def running(sources, options=PoolOptions(), instances=InstanceOptions(), ready=True, process=1):  # noqa: B008
     """A pool that is started, and stopped in the end."""
-    pool = Pool(sources, 1, options, instances)
+    pool = Pool(sources, process, options, instances)
     pool.start()
     try:
         if ready:

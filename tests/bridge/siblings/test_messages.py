@@ -1,0 +1,49 @@
+"""What web processes say to each other survives the way."""
+
+import msgspec
+import pytest
+
+from bridge.chat.errors import ContextFull, GatewayError, RateLimited, UpstreamTimeout
+from bridge.chat.events import KeepAlive, Overwritten, ServiceCall, TextDelta, ThinkingDelta
+from bridge.lingma.firewall import Decision
+from bridge.lingma.service_log import LoggedUsage
+from bridge.lingma.uploads import UploadFailed
+from bridge.siblings.messages import Ended, FromLender, Pieces, error_of, failure_of, piece_of, told_of
+
+decode = msgspec.msgpack.Decoder(FromLender).decode
+
+
+def sent(message):
+    return decode(msgspec.msgpack.encode(message))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        GatewayError("a", param=("messages", 0, "content"), code="c", details={"x": 1}, reason="r", allowed=3, value=4),
+        RateLimited("通义灵码", retry_after=7),
+        ContextFull(10, 5),
+        UpstreamTimeout("silent"),
+        UploadFailed("no"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_arrives_as_it_was(error):
+    arrived = error_of(sent(Ended(1, failure=failure_of(error))).failure)
+    assert type(arrived) is type(error)
+    assert (str(arrived), vars(arrived)) == (str(error), vars(error))
+
+
+def test_pieces_arrive_as_they_were_without_signs_of_life():
+    call = ServiceCall("c1", "read", b'{"a":1}', "finished", b'"x"', denied=True, runner="client")
+    pieces = [TextDelta("é"), ThinkingDelta("hm"), call, Overwritten("new")]
+    told = sent(Pieces(7, told_of([*pieces, KeepAlive()]), [Decision("rm", allowed=False)]))
+    assert [piece_of(each) for each in told.told] == pieces
+    assert told.decisions == [Decision("rm", allowed=False)]
+
+
+def test_the_end_of_a_turn_arrives_with_its_figures():
+    ended = Ended(3, "s1", usage=LoggedUsage("r", 5, 6))
+    arrived = sent(ended)
+    assert (arrived.session_id, arrived.failure, arrived.late) == ("s1", None, False)
+    assert (arrived.usage.prompt_tokens, arrived.usage.completion_tokens) == (5, 6)
