@@ -138,11 +138,16 @@ def prepare() -> str:
         collect_static()
         return bootstrap()
     except Error as exc:
-        raise SettingError(f"DATABASE_URL: the database cannot be used: {one_line(exc)}") from None
+        raise SettingError(f"{database_of(env)} cannot be used: {one_line(exc)}") from None
     except CommandError as exc:
         raise SettingError(one_line(exc)) from None
     except OSError as exc:  # no room, or no rights
         raise SettingError(f"DATA_DIR: cannot write to {exc.filename or env.data_dir}: {exc.strerror}") from None
+
+
+def database_of(env: Environment) -> str:
+    """The setting to blame, and what it means."""
+    return "DATABASE_URL: the database" if env.database_url else f"DATA_DIR: {env.data_dir / 'gateway.sqlite3'}"
 
 
 def one_line(exc: Exception) -> str:

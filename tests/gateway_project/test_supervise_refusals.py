@@ -1,5 +1,6 @@
 """What cannot work is said in one line, at once."""
 
+import re
 import socket
 
 import pytest
@@ -35,8 +36,20 @@ def test_a_data_directory_that_cannot_be_written(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "why"),
+    [("redis", "cannot use .*/redis: File exists"), ("gateway.sqlite3", "gateway.sqlite3 cannot be used: file is not")],
+)
+def test_something_else_that_is_in_the_way(tmp_path, name, why):
+    (tmp_path / name).write_text("nonsense " * 1000)
+    assert re.match(f"lingma-gateway: DATA_DIR: .*{why}", refusal(tmp_path))
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("HOST", "no-such-host.invalid"),
+        ("HOST", "192.0.2.7"),
+        ("REDIS_URL", "unix:///srv/a#b.sock"),
         ("PORT", "many"),
         ("LINGMA_BIN", "/nowhere/lingma"),
         ("REDIS_URL", "redis://127.0.0.1:1"),
@@ -52,7 +65,10 @@ def test_a_setting_that_cannot_work(tmp_path, name, value):
 def test_a_data_directory_in_use(tmp_path):
     with Gateway(tmp_path) as first:
         first.until("Lingma gateway, ready")
+        counts = sorted((tmp_path / "metrics").iterdir())
+        assert counts
         assert f"another gateway is running on {tmp_path}" in refusal(tmp_path)
+        assert set(counts) <= set((tmp_path / "metrics").iterdir())
 
 
 def test_a_data_directory_too_deep_for_a_socket(tmp_path):
