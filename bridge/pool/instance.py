@@ -17,7 +17,7 @@ import msgspec
 from bridge.chat.errors import ConnectionLost, GatewayError, Unavailable, UpstreamFailed
 from bridge.lingma import dialect_a
 from bridge.lingma.connection import Connection, DialFailed
-from bridge.lingma.dialect_a import Ask, Model
+from bridge.lingma.dialect_a import Ask
 from bridge.lingma.endpoint import Identity
 from bridge.lingma.entropy import Entropy
 from bridge.lingma.firewall import DENY, Approval
@@ -26,6 +26,7 @@ from bridge.lingma.pulse import Pulse
 from bridge.lingma.rpc import RpcError
 from bridge.lingma.service_log import ServiceLog
 from bridge.lingma.turn import Turn, TurnLimits
+from bridge.pool.account import Account
 from bridge.pool.comeback import Comeback
 from bridge.pool.policy import Affinity, Candidate, InstanceFacts, InstanceState
 from bridge.pool.troubles import Troubles
@@ -86,9 +87,7 @@ class Instance:
     ) -> None:
         self.name = name
         self.in_flight = 0
-        self.models: list[Model] = []
-        self.model_names: dict[str, str] = {}
-        """Keys and display names, these in lower case, to keys."""
+        self.account = Account(options.models_refresh)
         self.state: InstanceState = "stopped"
         self.restarts = 0
         self.reconnects = 0
@@ -110,9 +109,7 @@ class Instance:
         self._crashes: deque[int] = deque(maxlen=8)  # generations that ended by themselves
         self._settled = asyncio.Event()  # whether a lost connection was all that was lost is known
         self._odd_looks = 0
-        self._login = False
         self._version = ""
-        self._models_read_at = 0.0
         self._started_at = 0.0
         self._back_at = 0.0
         self._met_at = 0.0  # loop time
@@ -164,7 +161,7 @@ class Instance:
 
     def model_key(self, name: str) -> str | None:
         """The key of the model a client names by its key or its display name."""
-        return self.model_names.get(name) or self.model_names.get(name.lower())
+        return self.account.model_key(name)
 
     def facts(self) -> InstanceFacts:
         """For the heartbeat."""
@@ -174,17 +171,17 @@ class Instance:
             pid=self._upstream.pid,
             generation=self.generation,
             state=self.state,
-            login=self._login,
+            login=self.account.logged_in,
             in_flight=self.in_flight,
             limit=self._options.limit,
             restarts=self.restarts,
             last_error=self.last_error,
             version=self._version,
             upstream=self._upstream_name,
-            models=len(self.models),
+            models=len(self.account.models),
             started_at=self._started_at,
             at=time.time(),
-            model_names=self.model_names,
+            model_names=self.account.model_names,
         )
 
     def ask(self, ask: Ask) -> Turn:
@@ -367,20 +364,11 @@ class Instance:
         return result
 
     async def _read_account(self, news: bool = True) -> None:
-        """Who is logged in, and what the account offers (6.5): the latter when there is news, or now and then."""
-        status = dialect_a.decode_auth_status(await self._rpc(dialect_a.AUTH_STATUS, {}))
-        was, self._login = self._login, status.logged_in
-        if news or self._login != was or time.monotonic() - self._models_read_at >= self._options.models_refresh:
-            await self._read_models()
+        """Who is logged in, and what the account offers: the latter when there is news, or now and then."""
+        await self.account.read(self._rpc, news=news)
         # What was is told by the log and by the count of restarts.
-        self.last_error = "" if self._login else "not logged in to Lingma"
-        self._be("ready" if self._login else "login_required")
-
-    async def _read_models(self) -> None:
-        self.models = dialect_a.models_of(await self._rpc(dialect_a.QUERY_MODELS, {})) if self._login else []
-        self._models_read_at = time.monotonic()
-        self.model_names = {(model.displayName or model.key).lower(): model.key for model in self.models}
-        self.model_names |= {model.key: model.key for model in self.models}
+        self.last_error = "" if self.account.logged_in else "not logged in to Lingma"
+        self._be("ready" if self.account.logged_in else "login_required")
 
     async def _watch(self) -> None:
         """Until the connection is gone; the account is looked at now and then. Raise when the program is gone."""
@@ -391,7 +379,7 @@ class Instance:
         if exited is not None:
             gone.add(exited)
         while not self._stopping:
-            well = self._login and not self._odd_looks
+            well = self.account.logged_in and not self._odd_looks
             pause = min(HEALTH_SEC, self._options.models_refresh) if well else LOGIN_POLL_SEC
             woken = asyncio.ensure_future(self._wake.wait())
             done, _ = await asyncio.wait({*gone, woken}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
@@ -420,7 +408,7 @@ class Instance:
             busy = self.in_flight > 0 and heard
             if self._odd_looks >= ODD_LOOKS or (isinstance(exc, TimeoutError) and not busy):
                 raise
-            self._models_read_at = 0.0
+            self.account.doubt()
             self._troubles.met(time.monotonic(), f"its account cannot be read: {exc or 'no answer'}", "looking again")
         else:
             self._odd_looks = 0

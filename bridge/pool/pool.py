@@ -137,7 +137,7 @@ class Pool:
 
     def own_models(self) -> list[Model]:
         """What the accounts of this process offer, each once, in the order the service tells them."""
-        return list({model.key: model for instance in self.instances for model in instance.models}.values())
+        return list({model.key: model for instance in self.instances for model in instance.account.models}.values())
 
     def models(self) -> list[Model]:
         """What all accounts offer."""
@@ -147,7 +147,7 @@ class Pool:
     def model_names(self) -> dict[str, str]:
         """The names those go by, display names in lower case, to their keys."""
         names = [each.model_names for each in self.neighbours.facts()] if self.neighbours is not None else []
-        names += [instance.model_names for instance in self.instances]
+        names += [instance.account.model_names for instance in self.instances]
         return {name: key for each in names for name, key in each.items()}
 
     # -- life ---------------------------------------------------------------------------------------------------
