@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -18,7 +17,6 @@ from bridge.chat.errors import ConnectionLost, GatewayError, Unavailable, Upstre
 from bridge.lingma import dialect_a
 from bridge.lingma.connection import Connection, DialFailed
 from bridge.lingma.dialect_a import Ask
-from bridge.lingma.endpoint import Identity
 from bridge.lingma.entropy import Entropy
 from bridge.lingma.firewall import DENY, Approval
 from bridge.lingma.process import StartFailed
@@ -29,6 +27,7 @@ from bridge.lingma.turn import Turn, TurnLimits
 from bridge.pool.account import Account
 from bridge.pool.comeback import Comeback
 from bridge.pool.policy import Affinity, Candidate, InstanceFacts, InstanceState
+from bridge.pool.runs import Runs
 from bridge.pool.troubles import Troubles
 from bridge.pool.upstream import Source, Upstream
 
@@ -41,7 +40,6 @@ UPLOAD_SEC = 10.0  # the plugin waits as long (10)
 BRIEF_SEC = 1.0  # a connection that was lost so soon without an answered turn has not worked
 LOOK_SEC = 1.0  # how often one looks for an attached service that is away
 EXIT_SEC = 0.05  # between the end of a program's connection and its own
-FATE_SEC = 3.0  # until one knows of a lost connection whether the program went with it
 
 
 _new_id = Entropy(16)
@@ -92,7 +90,6 @@ class Instance:
         self.restarts = 0
         self.reconnects = 0
         self.last_error = ""
-        self.generation = 0
         self.log: ServiceLog | None = None
         self.unknown_pushes = 0
         self.unrouted_tool_events = 0
@@ -103,20 +100,22 @@ class Instance:
         self._pulse = pulse
         self._changed = changed
         self._connection: Connection | None = None
-        self._identity: Identity | None = None
+        self._runs = Runs()
         self._comeback = Comeback()
         self._troubles = Troubles(name)
-        self._crashes: deque[int] = deque(maxlen=8)  # generations that ended by themselves
-        self._settled = asyncio.Event()  # whether a lost connection was all that was lost is known
         self._odd_looks = 0
         self._version = ""
-        self._started_at = 0.0
         self._back_at = 0.0
         self._met_at = 0.0  # loop time
         self._wake = asyncio.Event()
         self._stopping = False
 
     # -- what the pool asks -------------------------------------------------------------------------------------
+
+    @property
+    def generation(self) -> int:
+        """Of the run under way, or the last one."""
+        return self._runs.generation
 
     @property
     def candidate(self) -> Candidate:
@@ -155,9 +154,7 @@ class Instance:
 
     async def crashed(self, generation: int) -> bool:
         """Whether that run ended by itself, and not only a connection to it. Told as soon as it is known."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._settled.wait(), FATE_SEC)
-        return generation in self._crashes
+        return await self._runs.crashed(generation)
 
     def model_key(self, name: str) -> str | None:
         """The key of the model a client names by its key or its display name."""
@@ -179,7 +176,7 @@ class Instance:
             version=self._version,
             upstream=self._upstream_name,
             models=len(self.account.models),
-            started_at=self._started_at,
+            started_at=self._runs.started_at,
             at=time.time(),
             model_names=self.account.model_names,
         )
@@ -256,14 +253,14 @@ class Instance:
     async def _rest(self, *, nobody: bool) -> float:
         """No turn may choose it any more; the pause is known before anybody is told."""
         if self._has_crashed():
-            self._note_crash()
+            self._runs.crash()
         if not nobody or not self._comeback.failures:
             self.restarts += 1
         now, hung = time.monotonic(), self._connection is not None and self._connection.hung
         pause = self._comeback.restart_pause(now, random.random())  # noqa: S311
         pause = LOOK_SEC if nobody else pause
         self._back_at = now + pause
-        self._settled.set()
+        self._runs.settle()
         self._troubles.met(now, self.last_error, f"starting again in {pause:.1f} s")
         self._set("backoff")
         await self._end(hung=hung)
@@ -286,18 +283,13 @@ class Instance:
         self._wake.clear()
         async with asyncio.timeout(self._options.start_timeout):
             if not self._upstream.is_attached:
-                self._begin_generation()
+                self._runs.begin()
                 self._set("starting")
             await self._upstream.open()
             await self._meet(await self._upstream.dial())
         while not self._stopping:
             await self._watch()
             await self._meet_again()
-
-    def _begin_generation(self) -> None:
-        # Wall-clock milliseconds: no two runs of an instance share one, not even across restarts of the gateway.
-        self.generation = max(self.generation + 1, int(time.time() * 1000))
-        self._started_at = time.time()
 
     async def _meet(self, connection: Connection) -> None:
         """Over a fresh connection: who it is, and what its account offers."""
@@ -322,14 +314,7 @@ class Instance:
         """Whether it is the process from before. An attached one has to prove it, or its sessions are not trusted."""
         if not self._upstream.is_attached:
             return self._comeback.ready
-        identity, was = await self._upstream.identity(), self._identity
-        self._identity = identity
-        if identity is not None and identity == was:
-            return True
-        if was is not None:
-            self._note_crash()
-        self._begin_generation()
-        return False
+        return self._runs.is_same(await self._upstream.identity())
 
     async def _meet_again(self) -> None:
         """Make a lost connection again: at once if it had worked, else, and when nobody answers, after short pauses."""
@@ -351,7 +336,7 @@ class Instance:
                 if self._stopping or self._upstream.exit_code is not None or loop.time() >= deadline:
                     raise
                 if isinstance(exc, DialFailed) and exc.refused:  # its host is there, and it is not
-                    self._note_crash()
+                    self._runs.crash()
             tries += 1
 
     async def _rpc(self, method: str, params: dict[str, Any]) -> bytes:
@@ -423,11 +408,6 @@ class Instance:
         hung = self._connection is not None and self._connection.hung
         return self._comeback.ready and (hung or self._upstream.exit_code is not None)
 
-    def _note_crash(self) -> None:
-        if self.generation not in self._crashes:
-            self._crashes.append(self.generation)
-        self._settled.set()
-
     async def _end(self, *, hung: bool = False) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -441,7 +421,7 @@ class Instance:
         """At once, before the turns know: they must not choose it again until it is back."""
         self._comeback.served = self._comeback.served or connection.served
         if connection is self._connection and self.state in {"ready", "login_required"}:
-            self._settled.clear()
+            self._runs.doubt()
             self.last_error = self._what_happened()
             self._set("draining" if self._stopping else "starting")
 
@@ -460,7 +440,7 @@ class Instance:
         if self.state not in {"ready", "login_required"}:
             self._met_at = asyncio.get_running_loop().time()
             self._comeback.back()
-            self._settled.set()
+            self._runs.settle()
         if state != self.state:
             self._troubles.over(time.monotonic(), state)
         self._set(state)
