@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.patient import WAIT_SEC, Patient
@@ -33,13 +34,25 @@ def lingma(patient: Patient) -> Iterator[Finding]:
 
 
 def _attached(url: str) -> Finding:
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
+    try:
+        host, port = _place(url)
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        return fail("lingma", f"{url}: no service has told its port there: {exc!r}", "Start it, or correct the path.")
     try:
         with closing(socket.create_connection((host, port), WAIT_SEC)):
             return ok("lingma", f"something listens at {host}:{port}")
     except OSError as exc:
         return fail("lingma", f"nothing listens at {host}:{port}: {exc}", "Start it, or correct LINGMA_ATTACH_URLS.")
+
+
+def _place(attachment: str) -> tuple[str, int]:
+    """Host and port: of a URL, or as a service's `.info.json` tells them."""
+    parts = urlsplit(attachment)
+    if parts.scheme in {"ws", "wss"}:
+        return parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
+    path = Path(unquote(parts.path) if parts.scheme == "file" else attachment)
+    info = path if path.is_file() else path / ".info.json"
+    return "127.0.0.1", int(json.loads(info.read_bytes())["websocketPort"])
 
 
 def _unpacked(patient: Patient) -> Finding:

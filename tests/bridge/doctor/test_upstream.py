@@ -1,5 +1,6 @@
 """The executable and the instances."""
 
+import json
 import socket
 
 import pytest
@@ -45,6 +46,13 @@ def test_services_to_attach_to_are_dialled(patient, told):
     with socket.create_server(("127.0.0.1", 0)) as server:
         urls = f"ws://127.0.0.1:{server.getsockname()[1]},ws://127.0.0.1:{free_port()}"
         assert [level for level, _ in told(upstream.lingma, patient(LINGMA_ATTACH_URLS=urls))] == ["ok", "fail"]
+
+
+def test_a_service_is_found_by_its_work_dir(patient, told, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        (tmp_path / ".info.json").write_text(json.dumps({"websocketPort": server.getsockname()[1]}))
+        places = f"{tmp_path},{tmp_path.as_uri()}/.info.json,{tmp_path}/nowhere"
+        assert [level for level, _ in told(upstream.lingma, patient(LINGMA_ATTACH_URLS=places))] == ["ok", "ok", "fail"]
 
 
 @pytest.mark.parametrize(
