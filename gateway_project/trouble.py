@@ -35,4 +35,5 @@ class DatabaseTrouble:
         else:
             answer = render(request, "503.html", {"words": WORDS}, status=503)
         answer["Retry-After"] = RETRY_AFTER
+        answer._has_been_logged = True  # type: ignore[attr-defined]  # Django would log each of them
         return answer

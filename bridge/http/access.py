@@ -19,6 +19,7 @@ async def caller_of(consumer: HttpConsumer) -> Caller:
     Raise Unauthenticated, in the same words whatever is wrong with the key; in a flood of those, after a while.
     """
     trouble: GatewayError | None = None
+    unchecked: GatewayError | None = None  # a key that may be good goes before one that is not
     for secret in (consumer.bearer(), consumer.single(b"x-api-key").strip().decode("latin-1")):
         if not secret:
             continue
@@ -26,10 +27,11 @@ async def caller_of(consumer: HttpConsumer) -> Caller:
         try:
             caller = await keys.authenticate(secret)
         except Error:
-            raise Unavailable("Keys cannot be checked right now.", retry_after=2) from None
+            unchecked = Unavailable("Keys cannot be checked right now.", retry_after=2, reason="keys_unavailable")
+            continue
         except TooManyUnknown:
             words = "Too many unknown API keys are being checked right now."
-            trouble = Unavailable(words, retry_after=1, reason="too_many_unknown_keys")
+            unchecked = Unavailable(words, retry_after=1, reason="too_many_unknown_keys")
             continue
         if caller is not None:
             consumer.known = caller
@@ -39,7 +41,7 @@ async def caller_of(consumer: HttpConsumer) -> Caller:
             consumer.known, trouble = closed, key_closed(standing)
     if wait := consumer.runtime.strangers.wait(time.monotonic()):
         await wait_or_gone(consumer.receive, wait)
-    raise trouble or Unauthenticated("The API key is missing or not valid.", reason="no_key")
+    raise unchecked or trouble or Unauthenticated("The API key is missing or not valid.", reason="no_key")
 
 
 def key_closed(standing: Standing) -> Unauthenticated:

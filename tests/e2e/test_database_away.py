@@ -94,6 +94,8 @@ def test_a_silent_database_delays_no_known_key_and_sends_others_away(gateway, pa
         for _ in range(10):
             assert gateway.unknown(path).status == 503
             gateway.known()
+        both = send(gateway, "POST", path, key="never-seen", headers={"x-api-key": KEY}, body={"model": "m"})
+        assert both.status == 400  # for its body: one of two keys is enough
         assert time.monotonic() - before < 10  # one that waited for the database would take two seconds
 
 

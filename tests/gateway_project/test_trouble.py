@@ -44,7 +44,7 @@ def hidden(table):
             cursor.execute(f"ALTER TABLE {table}_hidden RENAME TO {table}")
 
 
-def test_a_login_that_finds_the_database_locked_is_told_so(client, hasty):
+def test_a_login_that_finds_the_database_locked_is_told_so(client, hasty, caplog):
     get_user_model().objects.create_superuser("anna", password="correct-horse")
     form = {"username": "anna", "password": "correct-horse"}
     with locked():
@@ -54,6 +54,7 @@ def test_a_login_that_finds_the_database_locked_is_told_so(client, hasty):
         assert "The database is away" in page.content.decode()
         assert database.in_doubt()
         assert not database.away()  # that is for those who serve keys to find out
+        assert "Service Unavailable" not in caplog.text
     assert client.post("/admin/login/", form).status_code == 302
 
 
