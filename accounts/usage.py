@@ -17,7 +17,7 @@ from django.db import DataError, IntegrityError
 
 from accounts.models import ApiKey, Usage
 from accounts.redis_link import RedisLink, RedisUnavailable
-from accounts.spool import REJECTED, append, lines_of, take, waiting
+from accounts.spool import REJECTED, SPOOL, append, lines_of, take, unwritten, waiting
 
 log = logging.getLogger(__name__)
 
@@ -108,15 +108,27 @@ class Ledger:
         self._taken.clear()
 
     async def backlog(self) -> int:
-        """Rows that wait for `flush`."""
+        """Rows that wait for `flush`. Those in memory go to Redis, should it be there again before the disk is."""
         try:
+            await self._send_unwritten()
             ahead = int(await self._link.execute("XLEN", STREAM))
-        except (RedisUnavailable, redis.ResponseError):
+        except (RedisUnavailable, redis.ResponseError, TimeoutError):
             ahead = 0
         if self._counting is None or self._counting.done():
             self._counting = asyncio.ensure_future(asyncio.to_thread(waiting, self._spool))
         await asyncio.wait({self._counting}, timeout=COUNT_SEC)  # a disk that hangs must not stop the heartbeat
-        return ahead + (self._counting.result() if self._counting.done() else 0)
+        if not self._counting.done() or self._counting.exception():  # or no descriptor is left, or no thread
+            return ahead + len(unwritten)
+        return ahead + self._counting.result()
+
+    async def _send_unwritten(self) -> None:
+        while lines := unwritten.take(SPOOL, BATCH):
+            try:
+                async with asyncio.timeout(COUNT_SEC):
+                    await asyncio.gather(*[self._link.execute("XADD", STREAM, "*", "row", line) for line in lines])
+            except BaseException:
+                append(self._spool, lines)  # what was sent all the same is known by its request id
+                raise
 
 
 def flush(client: redis.Redis, spool: Path) -> int:

@@ -20,6 +20,7 @@ from accounts.limits import Limits
 from accounts.redis_link import RedisLink, RedisUnavailable
 from accounts.usage import Ledger
 from bridge import metrics
+from bridge.beside import keep_going
 from bridge.chat.request import ToolMode
 from bridge.crash_news import CrashNews
 from bridge.engine import Engine, EngineOptions
@@ -90,12 +91,11 @@ class Runtime:
         places = PlaceNews(self.link, self.pool.shares, _new_id())
         modes = Modes(self.link, self.env.web_process, self.env.web_processes, lambda: self.pool.ready)
         work = (
-            self.keys.listen(), self.keys.get_to_know(), self.in_use.follow(), self.refusals.follow(), self._beat(),
-            self.table.follow(), places.follow(), modes.follow(), CrashNews(self.link, self.engine.crashes).follow(),
+            self.keys.listen, self.keys.get_to_know, self.in_use.follow, self.refusals.follow, self._beat,
+            self.table.follow, places.follow, modes.follow, CrashNews(self.link, self.engine.crashes).follow,
+            *([self.siblings.follow] if self.siblings is not None else []),
         )  # fmt: skip
-        self._background = [loop.create_task(each) for each in work]
-        if self.siblings is not None:
-            self._background.append(loop.create_task(self.siblings.follow()))
+        self._background = [loop.create_task(keep_going(each)) for each in work]
 
     async def routes_read(self) -> None:
         """Wait until the aliases are known, while the instances start; not for long when the database is away."""

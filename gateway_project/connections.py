@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import os
 import resource
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 MOST = 10_000  # connections of one process
 SHARE = 0.8  # of the descriptors that a process may have; the rest is for instances, stores and files
 EXTRA = 32  # connections beyond the most, for health checks
+SPARE = 16  # descriptors that an instance's start and a new connection to Redis take together, and some
 LOG_EVERY_SEC = 10.0
 MOST_DESCRIPTORS = 65_536
 
@@ -43,6 +45,19 @@ def raise_descriptor_limit() -> int:
 def most_of(descriptors: int) -> int:
     """How many connections fit into so many descriptors."""
     return max(1, min(MOST, int(descriptors * SHARE) - EXTRA))
+
+
+def descriptors_left(count: int) -> bool:
+    """Whether so many can still be opened."""
+    opened: list[int] = []
+    try:
+        opened += (os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(count))
+    except OSError:
+        return False
+    finally:
+        for each in opened:
+            os.close(each)
+    return True
 
 
 class Connections:
@@ -131,11 +146,21 @@ class Connections:
         for connection in [*self._open, *self._extra]:
             http_deadlines.look(connection, self.now, before)
         self._bound_unsent()
+        self._keep_spare()
         if self._refused and self.now - self._logged_at >= LOG_EVERY_SEC:
             self._logged_at = self.now
             counts = ", ".join(f"{count} {code}" for code, count in sorted(self._refused.items()))
             logger.warning("refused: %s; %d of %d connections open", counts, len(self._open), self._most)
             self._refused.clear()
+
+    def _keep_spare(self) -> None:
+        """Whatever else takes the descriptors: those that have waited longest for a request make room for instances."""
+        if descriptors_left(SPARE):
+            return
+        waiting = (each for each in (*self._extra, *self._open) if each.phase in (IDLE, IN_HEAD) and not each.answers)
+        for connection in sorted(waiting, key=lambda each: each.since)[:SPARE]:
+            connection.raw.abort()
+        self._refused["no_descriptors"] += 1
 
     def _bound_unsent(self) -> None:
         """Answers that nobody takes share a bound. Beyond it, those of the address that holds most of them are cut."""

@@ -18,9 +18,10 @@ def full(gateway):
     send(gateway, "GET", "/metrics", key=METRICS_KEY)
     with gateway.redis() as client:
 
-        def make_room():
-            process.rlimit(psutil.RLIMIT_FSIZE, limits)
+        def make_room(*, disk=True):
             client.config_set("maxmemory", "0")
+            if disk:
+                process.rlimit(psutil.RLIMIT_FSIZE, limits)
 
         client.config_set("maxmemory", "1")
         process.rlimit(psutil.RLIMIT_FSIZE, (0, limits[1]))
@@ -53,3 +54,11 @@ def test_a_full_disk_is_told_once(gateway, full, dialect):
     until(lambda: "well again: disk" in gateway.output()[len(before) :])
     lines = [line for line in gateway.output()[len(before) :].splitlines() if " bridge.turn: " not in line]
     assert len(lines) < 15
+
+
+def test_rows_in_memory_go_to_redis_when_that_is_there_first(gateway, full, dialect):
+    answers = [gateway.ask(dialect, f"in memory {number}") for number in range(5)]
+    full(disk=False)
+    ids = {answer.headers["x-request-id"] for answer in answers}
+    until(lambda: ids <= set(gateway.rows()))
+    assert {answer.status for answer in answers} == {200}
