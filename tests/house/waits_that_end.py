@@ -32,6 +32,9 @@ WAITS = {
         "accounts/keys_in_use.py: await asyncio.gather(*[self._look_at(digest) for digest in self._holders])",
         "bridge/smoke.py: await asyncio.gather(*[_ask(engine, instance) for instance in engine.pool.instances])",
     ],
+    "Not a stream: each of its requests to the service has RPC_TIMEOUT_SEC.": [
+        "bridge/pool/instance.py: await self.account.read(self._rpc, news=news)",
+    ],
     "Its only caller waits within a deadline: a connection to Redis, a fetched image, a start, a pace.": [
         "accounts/redis_link.py: await loop.create_unix_connection(lambda: pipe, target.path)",
         "accounts/redis_link.py: await asyncio.to_thread(target.tls.context)",
