@@ -214,8 +214,9 @@ class _Run:
         return self._conversation.affinity, self._excluded, self._owner, self._until
 
     def _free_place(self) -> Lease | None:
-        # One in doubt has to wait for a place of its own.
-        return None if self._care else self._engine.pool.lease(*self._wishes())
+        if self._doubt is not None and self._doubt.care:
+            return None  # one in doubt waits for a place of its own
+        return self._engine.pool.lease(*self._wishes())
 
     def _join_queue(self, *, again: bool) -> Waiter:
         pool = self._engine.pool

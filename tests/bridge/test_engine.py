@@ -186,7 +186,8 @@ async def test_what_fails_after_signs_of_life_alone_is_told_in_the_stream(new_se
     service = await new_service()
     reading = Reading(await new_engine(service, keepalive=0.01), request("Hi"))
     await reading.until(KeepAlive)
-    await service.open_peers[0].push(finish(service.asks()[0]["requestId"], code=500))
+    asked = await service.got("chat/ask")
+    await service.open_peers[0].push(finish(asked["requestId"], code=500))
     assert type((await reading.to_end()).end.error) is errors.UpstreamFailed
 
 
