@@ -120,8 +120,8 @@ class Runtime:
 
     def drain(self) -> None:
         """Lend no more places; what is lent goes on."""
-        self.pool.lends = False
-        if self.siblings is not None:
+        if self.pool.lends and self.siblings is not None:
+            self.pool.lends = False
             self.siblings.instances_changed()
 
     def _sessions(self) -> SessionStore | None:
@@ -203,6 +203,11 @@ def begin_to_stop() -> None:
     """No more requests come, and other processes borrow nothing any more."""
     if _runtime is not None:
         _runtime.drain()
+
+
+def lends() -> bool:
+    """Other processes still use places of this one."""
+    return _runtime is not None and _runtime.siblings is not None and _runtime.siblings.lends
 
 
 def end_turns() -> None:

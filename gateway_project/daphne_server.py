@@ -52,15 +52,16 @@ class Stopping:
 
     def _drain(self) -> None:
         """Accept no more, wait for the running requests until the deadline, end the turns, stop."""
-        from bridge.runtime import END_SEC, end_turns
+        from bridge.runtime import END_SEC, begin_to_stop, end_turns, lends
 
+        begin_to_stop()
         for port in [reader for reader in self._loop.getReaders() if isinstance(reader, Port)]:
             port.stopListening()  # type: ignore[no-untyped-call]  # twisted is typed in part
         running = [one for one in self._server.connections.values() if one.get("application_instance")]
         late = time.monotonic() - (self._deadline or 0)
         if late >= 0:
             end_turns()
-        if running and late < END_SEC:
+        if (running or lends()) and late < END_SEC:
             self._loop.callLater(LOOK_SEC, self._drain)
         else:
             self._loop.stop()

@@ -114,9 +114,14 @@ class Siblings:
         pool = self._pool
         return News(pool.facts() if pool.lends else [], pool.own_models(), pool.free if pool.lends else 0)
 
+    @property
+    def lends(self) -> bool:
+        """Other processes use places of this one."""
+        return any(lender.loans for lender in self._lenders)
+
     async def returned(self) -> None:
         """Wait until nothing is lent any more."""
-        while any(lender.loans for lender in self._lenders):
+        while self.lends:
             self._returned.clear()
             await self._returned.wait()
 
