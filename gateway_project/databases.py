@@ -34,7 +34,7 @@ def database(url: str, data_dir: Path) -> dict[str, Any]:
     if found["ENGINE"].endswith("sqlite3"):
         # In memory, threads would find tables locked without waiting for them.
         return found | {
-            "ENGINE": "django_prometheus.db.backends.sqlite3",
+            "ENGINE": "gateway_project.sqlite3",
             "TEST": {"NAME": data_dir / "test.sqlite3"},
             "OPTIONS": SQLITE | told,
         }

@@ -1,0 +1,1 @@
+"""Django's backend for SQLite, which leaves nothing open of a connection that could not be set up."""

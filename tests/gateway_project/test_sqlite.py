@@ -1,0 +1,29 @@
+"""The backend for SQLite."""
+
+import gc
+import os
+
+import pytest
+from django.db import DatabaseError
+from django.db.utils import ConnectionHandler
+
+from gateway_project.databases import database
+
+
+def open_files(path):
+    links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    return sum(os.readlink(link) == str(path) for link in links if os.path.lexists(link))
+
+
+def test_a_connection_that_cannot_be_set_up_is_closed(tmp_path, django_db_blocker):
+    path = tmp_path / "none.sqlite3"
+    path.write_bytes(b"text" * 1024)
+    wrapper = ConnectionHandler({"default": database(f"sqlite:///{path}", tmp_path)})["default"]
+    gc.disable()
+    try:
+        for _ in range(3):
+            with django_db_blocker.unblock(), pytest.raises(DatabaseError, match="not a database"):
+                wrapper.ensure_connection()
+        assert open_files(path) == 0
+    finally:
+        gc.enable()
