@@ -51,7 +51,7 @@ class Trial:
     may_cut: bool = False  # streams may end without one
     may_miss: bool = False  # turns that a client saw begin and not end may have no row
     lines: int = 60  # most log lines
-    flat: bool = False  # memory and files must not grow
+    flat: bool = False  # memory must not grow; files never do
 
 
 WEB3 = Setup(web=3)
