@@ -175,16 +175,18 @@ async def test_a_server_that_becomes_a_replica_is_left_and_found_again(own_redis
 
 async def test_a_node_of_a_cluster_is_never_available(tmp_path):
     server = OwnRedis(tmp_path, "--cluster-enabled", "yes")
-    with redis.Redis.from_url(server.url) as admin:
-        admin.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        await until(lambda: admin.cluster("info")["cluster_state"] == "ok")
-    link = RedisLink(server.url, timeout=5, retry_after=0.05)
-    with pytest.raises(RedisUnavailable):
-        await link.execute("SET", "name", "value")
-    assert not link.available
-    assert "CROSSSLOT" in degraded.active()[0].why
-    await link.close()
-    server.kill()
+    try:
+        with redis.Redis.from_url(server.url) as admin:
+            admin.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            await until(lambda: admin.cluster("info")["cluster_state"] == "ok")
+        link = RedisLink(server.url, timeout=5, retry_after=0.05)
+        with pytest.raises(RedisUnavailable):
+            await link.execute("SET", "name", "value")
+        assert not link.available
+        assert "CROSSSLOT" in degraded.active()[0].why
+        await link.close()
+    finally:
+        server.kill()
 
 
 def test_what_a_script_meets_in_an_old_server_is_told_as_by_a_new_one():

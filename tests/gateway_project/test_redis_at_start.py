@@ -61,6 +61,13 @@ def test_a_server_that_loads_its_file_is_waited_for(tmp_path):
             pipe.set(f"key:{number}", number)
         pipe.execute()
     server.kill()
+    try:
+        wait_while_it_loads(server)
+    finally:
+        server.kill()
+
+
+def wait_while_it_loads(server):
     with ThreadPoolExecutor(1) as background:
         started = background.submit(server.start)
         env = Environment(_env_file=None, redis_url=server.url)
@@ -68,7 +75,6 @@ def test_a_server_that_loads_its_file_is_waited_for(tmp_path):
         prepare.wait_for_redis(env)
         started.result()
     assert trouble(server.url) is None
-    server.kill()
 
 
 def test_a_wrong_password_is_refused_at_once(server):
