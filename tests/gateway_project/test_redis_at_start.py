@@ -62,12 +62,12 @@ def test_a_server_that_loads_its_file_is_waited_for(tmp_path):
         pipe.execute()
     server.kill()
     try:
-        wait_while_it_loads(server)
+        assert_it_is_waited_for(server)
     finally:
         server.kill()
 
 
-def wait_while_it_loads(server):
+def assert_it_is_waited_for(server):
     with ThreadPoolExecutor(1) as background:
         started = background.submit(server.start)
         env = Environment(_env_file=None, redis_url=server.url)
