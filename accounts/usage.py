@@ -122,7 +122,7 @@ class Ledger:
         return ahead + self._counting.result()
 
     async def _send_unwritten(self) -> None:
-        while lines := unwritten.take(SPOOL, BATCH):
+        while self._link.available and (lines := unwritten.take(SPOOL, BATCH)):
             try:
                 async with asyncio.timeout(COUNT_SEC):
                     await asyncio.gather(*[self._link.execute("XADD", STREAM, "*", "row", line) for line in lines])
