@@ -59,9 +59,14 @@ def connected(gateway, number, count=1):
 
 def sees_all(gateway, number):
     (connection,) = connected(gateway, number)
-    told = exchange(connection, "GET", "/readyz").json()["instances"]
+    seen = ready(connection)
     connection.close()
-    return {each["name"] for each in told if each["state"] == "ready"} == {"w1-i1", "w2-i1", "w3-i1"}
+    return seen == {"w1-i1", "w2-i1", "w3-i1"}
+
+
+def ready(connection):
+    told = exchange(connection, "GET", "/readyz").json()["instances"]
+    return {each["name"] for each in told if each["state"] == "ready"}
 
 
 class Held(Stream):
@@ -224,6 +229,7 @@ def test_a_process_whose_instance_starts_is_ready_as_long_as_another_is(three):
     three.control("w2-i1", start_delay_ms=60_000)
     (connection,) = connected(three, 2)
     three.lingma("w2-i1").kill()
+    until(lambda: "w2-i1" not in ready(connection))
     for dialect in DIALECTS:
         for stream in (False, True):
             answer = asked(three, 2, dialect, "[[sim: text=elsewhere]] x", stream=stream)
