@@ -12,6 +12,8 @@ from bridge.pool.policy import Candidate, Owner
 
 WINDOW_SEC = 1.0
 """So long nothing begins on an instance that is kept for a turn in doubt, and so long nothing after it."""
+ALONE_SEC = 10.0
+"""So long nothing begins beside a turn that must be alone: others wait for it, and not as long as a reply may take."""
 LOOK_SEC = 0.1
 
 
@@ -51,6 +53,10 @@ class Careful(Generic[W]):
     def __init__(self, serve: Callable[[], None]) -> None:
         self.waiting: list[W] = []
         self.holds: dict[str, _Hold] = {}
+        self.gives_way = False
+        """One of them was the last that began: the others have their turn first."""
+        self._given: dict[int, int] = {}
+        """Places that each key has had since it began to wait here."""
         self._serve = serve
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -60,10 +66,15 @@ class Careful(Generic[W]):
         return sum(waiter.owner.key == key for waiter in self.waiting)
 
     def add(self, waiter: W) -> None:
-        """Join: who was asked last before an exit comes first, for that is the likeliest cause."""
+        """Join: keys take turns; of one key, who was asked last before an exit comes first, the likeliest cause."""
         self.waiting.append(waiter)
-        self.waiting.sort(key=lambda each: each.rank)
+        self._sort()
         self._look_later()
+
+    def _sort(self) -> None:
+        keys = {each.owner.key for each in self.waiting}
+        self._given = {key: count for key, count in self._given.items() if key in keys}
+        self.waiting.sort(key=lambda each: (self._given.get(each.owner.key, 0), each.rank))
 
     def remove(self, waiter: W) -> None:
         """Leave; nothing happens to one that does not wait."""
@@ -90,8 +101,12 @@ class Careful(Generic[W]):
     def began(self, waiter: W, name: str) -> None:
         """It has got its place."""
         self.remove(waiter)
-        until = self._loop.time() + WINDOW_SEC if waiter.care == 1 else float("inf")
+        key = waiter.owner.key
+        self._given[key] = self._given.get(key, 0) + 1
+        self._sort()
+        until = self._loop.time() + (WINDOW_SEC if waiter.care == 1 else ALONE_SEC)
         self.holds[name] = _Hold(waiter.care, until, kept=False)
+        self.gives_way = True
 
     def keep(self, waiter: W, candidates: Collection[Candidate]) -> None:
         """Keep an instance for it, the one with the fewest turns: they may end while nothing else begins.
@@ -114,10 +129,13 @@ class Careful(Generic[W]):
             if hold is not None and not hold.kept and self._is_over(hold, place):
                 del self.holds[place.name]
 
+    def others_had_their_turn(self) -> None:
+        """Unless they still could not have one, where one of these turns is alone."""
+        self.gives_way = any(not hold.kept for hold in self.holds.values())
+
     def _is_over(self, hold: _Hold, place: Place) -> bool:
-        if hold.care > 1:
-            return place.in_flight == 0
-        return place.unheard == 0 or self._loop.time() >= hold.until
+        done = place.in_flight == 0 if hold.care > 1 else place.unheard == 0
+        return done or self._loop.time() >= hold.until
 
     def _fits(self, waiter: W, place: Place) -> bool:
         hold = self.holds.get(place.name)

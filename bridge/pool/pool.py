@@ -310,10 +310,17 @@ class Pool:
             self.neighbours.waiting_changed()
 
     def _serve_waiters(self) -> None:
-        """Turns in doubt first, then in turn to keys, those of other processes included."""
+        """Turns in doubt first, if it is not the others' turn."""
         self._careful.release(self.instances)
+        if self._careful.gives_way:
+            self._serve_lines()
+            self._careful.others_had_their_turn()
         for waiter in self._careful.waiting.copy():
             self._serve_with_care(waiter)
+        self._serve_lines()
+
+    def _serve_lines(self) -> None:
+        """In turn to keys, those of other processes included."""
         while True:
             if self.neighbours is not None:
                 self.neighbours.serve()

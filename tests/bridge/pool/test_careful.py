@@ -140,3 +140,49 @@ async def test_they_are_told_when_there_is_nothing_to_wait_for(start, services):
     pool.end_turns("closing")
     with pytest.raises(Unavailable, match="closing"):
         doubtful(pool)
+
+
+async def test_between_two_turns_in_doubt_those_who_wait_have_their_turn(start):
+    pool = await start()
+    held = pool.lease()
+    waiters = [doubtful(pool, rank=float(rank)) for rank in range(4)]
+    others = [pool.queue(owner=BOB) for _ in range(2)]
+    held.release()
+    (await begun(waiters[0])).release()
+    assert [other.lease.done() for other in others] == [True, True]
+    assert not any(waiter.lease.done() for waiter in waiters[1:])
+    for other in others:
+        other.lease.result().release()
+    assert waiters[1].lease.done()
+
+
+async def test_turns_in_doubt_that_must_be_alone_let_others_in_between(start):
+    pool = await start()
+    first, second = (doubtful(pool, care=2, rank=float(rank)) for rank in range(2))
+    other = pool.queue(owner=BOB)
+    first.lease.result().release()
+    assert other.lease.done()
+    assert not second.lease.done()
+    other.lease.result().release()
+    assert second.lease.done()
+
+
+async def test_no_turn_in_doubt_keeps_an_instance_to_itself_for_long(start, services, monkeypatch):
+    monkeypatch.setattr(careful, "ALONE_SEC", 0.05)
+    pool = await start()
+    lease = doubtful(pool, care=2).lease.result()
+    lease.instance.ask(Ask("r1", "s1", "Hello", "org_auto"))
+    assert pool.lease() is None
+    assert (await begun(pool.queue(owner=BOB))).instance is lease.instance
+
+
+async def test_turns_in_doubt_of_one_key_do_not_go_before_all_of_another(start):
+    pool = await start()
+    held = pool.lease()
+    many = [doubtful(pool, rank=float(rank)) for rank in range(3)]
+    one = doubtful(pool, rank=9.0, owner=BOB)
+    held.release()
+    (await begun(many[0])).release()
+    assert [each.lease.done() for each in (one, many[1], many[2])] == [True, False, False]
+    one.lease.result().release()
+    assert many[1].lease.done()
