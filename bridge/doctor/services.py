@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
+import msgspec
 import redis
 from celery import current_app
 from django.db.models import Max
@@ -20,8 +21,19 @@ from bridge.doctor.patient import WAIT_SEC, Patient
 from bridge.models import Instance
 
 SLOW_SEC = 60
+LONGEST_ANSWER = 1 << 20
 LONGEST_REST_SEC = 240
 """The scheduler writes its last runs into the database every three minutes."""
+
+
+class _Mode(msgspec.Struct):
+    name: str
+    since: str
+    still_works: str
+
+
+class _Readiness(msgspec.Struct):
+    degraded: list[_Mode] = []
 
 
 def store(patient: Patient) -> Iterator[Finding]:
@@ -95,7 +107,7 @@ def web(patient: Patient) -> Iterator[Finding]:
     host, port = patient.env.host, patient.env.port
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     try:
-        status = _readiness(host, port)
+        status, told = _readiness(host, port)
     except (OSError, http.client.HTTPException) as exc:
         if patient.started_at is not None:
             advice = "See the log of the web processes; is PORT the one it was started with?"
@@ -110,12 +122,26 @@ def web(patient: Patient) -> Iterator[Finding]:
             yield fail("web", f"it answers at {host}:{port}, but can take no chat", "See lingma and instances below.")
         case _:
             yield fail("web", f"something else answers at {host}:{port} ({status})", "Stop it, or set PORT.")
+            return
+    yield from _away(told)
 
 
-def _readiness(host: str, port: int) -> int:
+def _readiness(host: str, port: int) -> tuple[int, bytes]:
     with closing(http.client.HTTPConnection(host, port, timeout=WAIT_SEC)) as connection:
         connection.request("GET", "/readyz")
-        return connection.getresponse().status
+        answer = connection.getresponse()
+        return answer.status, answer.read(LONGEST_ANSWER)
+
+
+def _away(told: bytes) -> Iterator[Finding]:
+    """What the processes themselves miss: each may have troubles that nobody else sees from outside."""
+    try:
+        answer = msgspec.json.decode(told, type=_Readiness)
+    except msgspec.MsgspecError:  # of another version
+        return
+    for each in answer.degraded:
+        advice = 'Search the log for "degraded: ' + each.name + '": it has the cause.'
+        yield warn("web", f"{each.name} is away since {each.since}; {each.still_works}", advice)
 
 
 def background(patient: Patient) -> Iterator[Finding]:

@@ -80,11 +80,12 @@ def answering():
     """A server that answers everything with one status; its port."""
     servers = []
 
-    def answering(status):
+    def answering(status, body=b""):
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 self.send_response(status)
                 self.end_headers()
+                self.wfile.write(body)
 
             def log_message(self, *_):
                 pass
@@ -102,6 +103,14 @@ def answering():
 @pytest.mark.parametrize(("status", "level"), [(200, "ok"), (503, "fail"), (404, "fail")])
 def test_what_answers_at_the_address(patient, told, answering, status, level):
     assert told(services.web, patient(PORT=answering(status)))[0][0] == level
+
+
+def test_what_the_processes_say_is_away_is_told(patient, told, answering):
+    mode = {"name": "database", "since": "2026-11-28T12:56:34+00:00", "still_works": "known keys go on"}
+    port = answering(200, msgspec.json.encode({"status": "ready", "degraded": [mode], "instances": []}))
+    _, (level, text) = told(services.web, patient(PORT=port))
+    assert level == "warn"
+    assert "database is away since 2026-11-28T12:56:34+00:00; known keys go on" in text
 
 
 @pytest.mark.parametrize(("held", "level"), [(True, "fail"), (False, "warn")])
