@@ -10,7 +10,7 @@ from typing import Any, Final
 import redis
 from celery.app.amqp import AMQP
 from celery.exceptions import CPendingDeprecationWarning
-from celery.signals import after_task_publish, worker_ready
+from celery.signals import after_task_publish, task_received, worker_ready
 from django.conf import settings
 from kombu import Connection
 from kombu.exceptions import KombuError
@@ -116,7 +116,8 @@ def expect_losses(**_: Any) -> None:
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning, module="celery.worker")
 
 
+@task_received.connect
 @after_task_publish.connect
-def published(**_: Any) -> None:
-    """A task came through."""
+def came_through(**_: Any) -> None:
+    """A task went to the broker, or came from it: a connection that kombu replaces by itself is told by nobody."""
     degraded.end("tasks")
