@@ -30,6 +30,8 @@ class Unwritten:
         self._lines: deque[Line] = deque()
         self._bytes = 0
         self._lost = 0
+        self._taken = 0
+        self._refused: Path | None = None  # the file that took none last
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         atexit.register(self._last_try)
@@ -40,13 +42,14 @@ class Unwritten:
     def keep(self, path: Path, lines: Sequence[bytes]) -> None:
         """Remember lines of a file that does not take them now."""
         with self._lock:
-            begins = not self._lines
             kept = [(path, line) for line in lines if self._has_room(len(line))]
+            begins = bool(kept) and self._refused is None
             self._lines += kept
+            self._refused = path if kept else self._refused
             if self._thread is None and kept:
                 self._thread = threading.Thread(target=self._try_again, name="unwritten", daemon=True)
                 self._thread.start()
-        if begins and kept:
+        if begins:
             log.warning("rows wait in memory, where a kill of this process loses them; %s takes none", path)
 
     def take(self, name: str, most: int) -> list[bytes]:
@@ -54,6 +57,7 @@ class Unwritten:
         with self._lock:
             taken = [line for line in self._lines if line[0].name == name][:most]
             self._forget(taken)
+            self._taken += len(taken)
         return [data for _, data in taken]
 
     def _has_room(self, size: int) -> bool:
@@ -76,11 +80,11 @@ class Unwritten:
             time.sleep(RETRY_SEC)
             count += self._write_some()
             with self._lock:
-                if not self._lines:
+                if not self._lines and self._refused is None:
                     self._thread = None
-                    lost, self._lost = self._lost, 0
+                    taken, lost, self._taken, self._lost = self._taken, self._lost, 0, 0
                     break
-        log.warning("%d rows that waited in memory are written; %d were lost", count, lost)
+        log.warning("no rows wait in memory: %d are written, %d went elsewhere, %d were lost", count, taken, lost)
 
     def _write_some(self) -> int:
         """As much as goes; how many lines that were."""
@@ -93,6 +97,9 @@ class Unwritten:
                     with self._lock:
                         self._forget(done)
                     count += len(done)
+            if self._refused is not None and not count:  # all rows went elsewhere; does the disk take any again?
+                self._write(self._refused, [b""])
+            self._refused = None
         except OSError:
             pass
         return count

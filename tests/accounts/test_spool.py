@@ -91,3 +91,26 @@ def test_rows_in_memory_can_be_kept_elsewhere(tmp_path):
     """,
     )
     assert len(rows(tmp_path)) == 6
+
+
+def test_a_disk_with_room_again_is_noticed_also_when_all_rows_went_elsewhere(tmp_path):
+    log = run(
+        tmp_path,
+        """
+        import threading
+        from accounts import degraded
+        fill()
+        for number in range(3):
+            add(number, number + 1)
+            assert len(spool.unwritten.take(spool.SPOOL, 9)) == 1
+        assert [facts.name for facts in degraded.active()] == ["disk"]
+        empty()
+        for thread in threading.enumerate():
+            if thread.name == "unwritten":
+                thread.join(30)
+        assert degraded.active() == []
+        """,
+    )
+    assert rows(tmp_path) == []
+    assert log.count("rows wait in memory, where") == 1
+    assert "0 are written, 3 went elsewhere, 0 were lost" in log
