@@ -59,6 +59,8 @@ class Flusher:
         try:
             with connect(self._url, REDIS_WAIT_SEC) as client:
                 filed = usage.flush(client, self._spool)
+            if database.away() and not filed:  # nothing has asked it whether it is back
+                usage.try_to_write()
         except RedisError as exc:
             degraded.begin("redis", str(exc))
         except Error as exc:
@@ -69,7 +71,7 @@ class Flusher:
             degraded.begin("flush", f"{type(exc).__name__}: {exc}")
         else:
             disk.works("flush")
-            if filed:  # else the database was not asked
+            if filed or database.away():  # else the database was not asked
                 database.works()
             for part in ("redis", "flush"):
                 degraded.end(part)

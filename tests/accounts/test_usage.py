@@ -1,15 +1,17 @@
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
 import redis
 from django.db import connection
 
-from accounts import degraded
+from accounts import database, degraded
 from accounts.flusher import Flusher
 from accounts.models import ApiKey, Usage
 from accounts.redis_link import RedisLink
@@ -243,6 +245,22 @@ def test_a_flusher_goes_on_when_redis_comes_back_and_says_so_once(own_redis, cli
     asyncio.run(until(lambda: not degraded.active()))
     flusher.stop()
     assert [message.partition(":")[0] for message in caplog.messages] == ["degraded", "well again"]
+
+
+def test_a_flusher_without_rows_notices_that_the_database_is_back(client, redis_server, tmp_path):
+    connection.ensure_connection()
+    with closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        database.failed("another task met it")
+        flusher = Flusher(redis_server, tmp_path / "spool", every=0.01)
+        flusher.start()
+        try:
+            asyncio.run(until(lambda: degraded.active()[0].times > 1, within=30))
+            other.execute("ROLLBACK")
+            asyncio.run(until(lambda: not degraded.active(), within=30))
+        finally:
+            flusher.stop()
+    assert not database.away()
 
 
 @pytest.mark.parametrize("with_redis", [True, False])
