@@ -14,7 +14,7 @@ from bridge import metrics
 
 EVERY_SEC = 2.0
 START_SEC = 30.0
-"""How long worker and beat may take to be heard for the first time."""
+"""How long worker and beat may take to be heard. What is heard sooner may be the last sign of those before them."""
 MISSED_SEC = 5.0
 """How long one is missed before it counts: after Redis was away, its next sign may take that long."""
 BACKGROUND = ("worker", "beat")
@@ -41,7 +41,7 @@ class Modes:
         self._names = [*BACKGROUND, *others]
         self._ready = ready
         self._clock = asyncio.get_running_loop().time
-        self._patience = dict.fromkeys(BACKGROUND, START_SEC)
+        self._patient_until = self._clock() + START_SEC
         self._heard_at = dict.fromkeys(BACKGROUND, self._clock())
         self._was_ready_at = self._clock()
 
@@ -78,9 +78,9 @@ class Modes:
             if name not in BACKGROUND:
                 continue
             if modes is not None:
-                self._heard_at[name], self._patience[name] = now, MISSED_SEC
+                self._heard_at[name] = now
                 degraded.end(name)
-            elif now - self._heard_at[name] > self._patience[name]:
+            elif now > max(self._patient_until, self._heard_at[name] + MISSED_SEC):
                 degraded.begin(name, "no sign of life")
 
     def _look_at_instances(self) -> None:

@@ -84,6 +84,7 @@ async def test_what_nobody_understands_counts_for_nothing(redis_server, client):
 @pytest.mark.parametrize("process", ["worker", "beat"])
 async def test_who_was_heard_and_falls_silent_is_missed_by_the_first(redis_server, client, monkeypatch, process):
     monkeypatch.setattr(modes, "MISSED_SEC", 0.05)
+    monkeypatch.setattr(modes, "START_SEC", 0.0)
     for each in ("worker", "beat"):
         told(client, each)
     async with view(redis_server) as first, view(redis_server, process=2) as second:
@@ -96,6 +97,17 @@ async def test_who_was_heard_and_falls_silent_is_missed_by_the_first(redis_serve
         assert names() == [process]
         told(client, process)
         await first.exchange()
+        assert names() == []
+
+
+async def test_the_last_sign_of_those_before_a_restart_makes_nobody_impatient(redis_server, client, monkeypatch):
+    monkeypatch.setattr(modes, "MISSED_SEC", 0.0)
+    told(client, "worker")
+    async with view(redis_server) as here:
+        await here.exchange()
+        client.delete("lgw:modes:worker")
+        await asyncio.sleep(0.01)
+        await here.exchange()
         assert names() == []
 
 
