@@ -43,7 +43,7 @@ class FileInMemory:
     """Has the face and the format of the library's mapped file. `write` copies it to the file."""
 
     def __init__(self, filename: str) -> None:
-        self._name = filename
+        self._name = filename = _lasting(filename)
         self._file = -1
         self._changed = False
         self._data = bytearray(_earlier(filename))
@@ -151,7 +151,7 @@ def _values(data: bytes) -> Iterator[tuple[str, float, float, int]]:
 
 
 def _earlier(filename: str) -> bytes:
-    """The part of a file that is in use: an earlier process may have had our id. Nothing when there is no file."""
+    """The part of a file that is in use: an earlier process may have had our name. Nothing when there is no file."""
     try:
         with open(filename, "rb") as file:
             data = file.read()
@@ -159,6 +159,22 @@ def _earlier(filename: str) -> bytes:
         data = b""
     used = _HEAD.unpack_from(data)[0] if len(data) >= _HEAD.size else 0
     return data[:used] if _HEAD.size <= used <= len(data) else _HEAD.pack(_HEAD.size, 0)
+
+
+def _lasting(filename: str) -> str:
+    """
+    A part of the gateway that is started again goes on counting in the file of the process before it.
+
+    Else each kill would leave files to be read at every look. Gauges say how things are now, and end with the process.
+    """
+    part, head = os.environ.get("METRICS_PART"), os.path.basename(filename).partition("_")[0]
+    if not part or head == "gauge" or os.getpid() != _PROCESS:
+        return filename
+    return filename.removesuffix(f"_{_PROCESS}.db") + f"_{part}.db"
+
+
+_PROCESS: Final = os.getpid()
+"""The one that was started; forked ones have files of their own."""
 
 
 def _write_all(file: int, data: bytes, at: int) -> None:

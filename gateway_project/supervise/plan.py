@@ -11,12 +11,13 @@ from gateway_project.supervise.child import Program
 CELERY = (sys.executable, "-m", "celery", "--quiet", "-A", "gateway_project.celery")
 
 
-def shared_environment(env: Environment, data_dir: Path) -> dict[str, str]:
-    """What every process is told beyond our own environment."""
+def shared_environment(env: Environment, data_dir: Path, part: str) -> dict[str, str]:
+    """What every process is told beyond our own environment. A part that is started again has the same name."""
     return {
         "DATA_DIR": str(data_dir),
         "DJANGO_SETTINGS_MODULE": "gateway_project.settings",
         "PROMETHEUS_MULTIPROC_DIR": str(data_dir / "metrics"),
+        "METRICS_PART": part,
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -30,18 +31,17 @@ def redis(env: Environment, data_dir: Path) -> list[Program]:
 def prepare(env: Environment, data_dir: Path) -> Program:
     """The step between Redis and the web."""
     command = (sys.executable, "-m", "gateway_project.supervise.prepare")
-    return Program("prepare", command, shared_environment(env, data_dir))
+    return Program("prepare", command, shared_environment(env, data_dir, "prepare"))
 
 
 def web(env: Environment, data_dir: Path, listeners: Sequence[int]) -> list[Program]:
     """The processes that serve, on inherited sockets."""
     command = (sys.executable, "-m", "gateway_project.server", *(f"--fd={each}" for each in listeners))
-    shared = shared_environment(env, data_dir)
     return [
         Program(
             f"web-{number}",
             command,
-            {**shared, "WEB_PROCESS": str(number)},
+            {**shared_environment(env, data_dir, f"web-{number}"), "WEB_PROCESS": str(number)},
             inherited=tuple(listeners),
             grace=env.drain_sec + 5,  # the server itself ends the streams after DRAIN_SEC
             reports=True,
@@ -52,8 +52,11 @@ def web(env: Environment, data_dir: Path, listeners: Sequence[int]) -> list[Prog
 
 def background(env: Environment, data_dir: Path) -> list[Program]:
     """Celery's worker and scheduler. Two threads: a long clean-up must not hold up the look at the instances."""
-    shared = {**shared_environment(env, data_dir), "PYTHONWARNINGS": "ignore:You're running the worker with superuser"}
+    quiet = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser"}
     level = f"--loglevel={env.log_level}"
     worker = ("worker", "--pool=threads", "--concurrency=2", "--without-mingle", "--without-gossip", level)
     beat = ("beat", "--scheduler=gateway_project.beat:PatientScheduler", "--pidfile=", level)
-    return [Program("worker", (*CELERY, *worker), shared), Program("beat", (*CELERY, *beat), shared)]
+    return [
+        Program(name, (*CELERY, *command), {**shared_environment(env, data_dir, name), **quiet})
+        for name, command in (("worker", worker), ("beat", beat))
+    ]

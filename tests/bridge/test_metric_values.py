@@ -82,3 +82,20 @@ def test_a_killed_process_leaves_what_it_counted_a_while_ago(tmp_path, other):
     """,
     )
     assert other()["lingma_gateway_sessions_total", "outcome-2"] == 1
+
+
+def test_a_part_that_is_started_again_counts_on_in_the_same_files(tmp_path, other):
+    for _ in range(3):
+        run(
+            tmp_path,
+            """
+            os.environ["METRICS_PART"] = "web-1"
+            from bridge import metrics
+            count(3)
+            if os.fork() == 0:
+                metrics.SESSIONS.labels("outcome-0").inc()
+                os._exit(0)
+        """,
+        )
+    assert [path.name for path in tmp_path.glob("counter_*.db")] == ["counter_web-1.db"]
+    assert other()["lingma_gateway_sessions_total", "outcome-2"] == 3

@@ -11,7 +11,9 @@ from contextlib import closing, suppress
 import msgspec
 import pytest
 import redis
+from celery.signals import after_task_publish, task_received
 
+from accounts import degraded
 from bridge.pool.policy import InstanceFacts
 from gateway_project.celery import app
 from tests.environment import start_redis
@@ -74,3 +76,11 @@ def test_a_periodic_task_that_waited_is_dropped_before_the_broker_hands_it_out_a
     handed_out_again = app.conf.broker_transport_options["visibility_timeout"]
     assert app.conf.task_time_limit < handed_out_again
     assert all(each.expires <= handed_out_again for each in SCHEDULES)
+
+
+@pytest.mark.parametrize("way", [task_received, after_task_publish])
+def test_a_task_that_comes_through_ends_the_mode(way):
+    app.amqp  # noqa: B018 - Celery's processes load the broker so, and it listens
+    degraded.begin("tasks", "Redis BRPOP got no reply for 12 seconds; dropping stale connection")
+    way.send(sender=None)
+    assert degraded.active() == []
