@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from time import time
+from typing import Any
 
 from bridge import metrics
 from bridge.chat.errors import ConnectionLost, CrashingPrompt
 from bridge.chat.request import Message
-from bridge.crashes import Care, Crashes, care_of, name_of
+from bridge.crashes import Care, Crashes, Seen, care_of, name_of
 from bridge.pool.pool import AnyInstance
 
 MOST_EXITS = 2
 """A turn that was there so often is not tried again, whoever is to blame."""
+GIVEN_UP_SEC = 1.0
+"""So long the service may still exit over a question that nobody wants answered any more."""
 
 
 class Doubt:
@@ -44,13 +49,27 @@ class Doubt:
         if not await instance.crashed(generation):
             return False
         self._exits += 1
-        name = name_of(self._key, self._messages)
-        seen = self._crashes.exited(name, alone=error.alone, now=time())
-        metrics.CRASHES.labels("proven" if seen.proven else "suspected").inc()
+        seen = _note(self._crashes, name_of(self._key, self._messages), alone=error.alone)
         self.care = care_of(seen)
         return seen.proven
+
+    def given_up(self, instance: AnyInstance, generation: int) -> Coroutine[Any, Any, None]:
+        """Its client has gone. Who hangs up in time leaves no less behind than who waits; the prompt is let go of."""
+        return _watch(self._crashes, name_of(self._key, self._messages), instance, generation)
 
     def answered(self) -> None:
         """It is harmless."""
         if self.care:
             self._crashes.answered(name_of(self._key, self._messages))
+
+
+async def _watch(crashes: Crashes, name: str, instance: AnyInstance, generation: int) -> None:
+    await asyncio.sleep(GIVEN_UP_SEC)
+    if await instance.crashed(generation):
+        _note(crashes, name, alone=False)
+
+
+def _note(crashes: Crashes, name: str, *, alone: bool) -> Seen:
+    seen = crashes.exited(name, alone=alone, now=time())
+    metrics.CRASHES.labels("proven" if seen.proven else "suspected").inc()
+    return seen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -35,6 +35,8 @@ from bridge.teller import Emit, Stopwatch, Teller
 from sessions_store.store import SessionStore
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MOST_TRIES = 3  # of a turn that is lost before anything of its reply was told
 
@@ -82,11 +84,12 @@ class Engine:
         """How far off estimates of tokens have been."""
         return self.services.calibration
 
-    def later(self, work: Coroutine[Any, Any, object]) -> None:
-        """Have something done that no turn waits for."""
+    def later(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Have something done that no turn needs to wait for."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def settle(self) -> None:
         """Wait for what was left for later."""
@@ -157,6 +160,9 @@ class _Run:
                 await Answer(self._task, self._engine.services, lease, last_try=tried == MOST_TRIES).run()
             except GatewayError as exc:
                 error = exc.with_traceback(None)  # its frames hold the turn
+            except asyncio.CancelledError:  # the client has gone
+                self._later((self._doubt or self._new_doubt()).given_up(lease.instance, self._generation))
+                raise
             else:
                 if self._doubt is not None:
                     self._doubt.answered()
@@ -172,10 +178,10 @@ class _Run:
     async def _look_into(self, instance: AnyInstance, error: ConnectionLost) -> None:
         """Was it the connection, or did the service exit? Raise CrashingPrompt when it did so over this prompt."""
         self._doubt = self._doubt or self._new_doubt()
-        looking = self._doubt.lost(instance, self._generation, error)
+        looking = self._engine.later(self._doubt.lost(instance, self._generation, error))
         if self._teller.begun:  # its client need not wait for that
-            self._later(looking)
-        elif await looking:
+            return
+        if await asyncio.shield(looking):  # it is found out, too, when the client has gone meanwhile
             raise CrashingPrompt
 
     def _new_doubt(self) -> Doubt:

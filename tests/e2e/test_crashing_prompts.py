@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.installation import METRICS_KEY, OTHER_KEY, Gateway, until
-from tests.e2e.speech import DIALECTS, OPENAI, send
+from tests.e2e.installation import KEY, METRICS_KEY, OTHER_KEY, Gateway, until
+from tests.e2e.speech import DIALECTS, OPENAI, Stream, send
 from tests.e2e.test_retries import RESPONSES, said
 
 POISON = "[[sim: fault=crash after={after}]] poison {name}"
@@ -100,3 +100,12 @@ def test_a_process_that_is_stopped_from_outside_blames_nobody_for_long(only):
         assert [each.result().status for each in asked] == [200] * 4
     refusals = [only.ask(OPENAI, f"[[sim: text=whole]] outside {number}").status for number in range(4)]
     assert refusals == [200] * 4
+
+
+@pytest.mark.parametrize("first_ms", [0, 300], ids=["after the exit", "before it"])
+def test_who_hangs_up_in_time_is_remembered_too(only, stream, first_ms):
+    prompt = f"[[sim: fault=crash after=0 first_ms={first_ms} ignore_stop]] poison left {stream} {first_ms}"
+    before = count(only, "suspected")
+    with Stream(only, OPENAI, prompt, key=KEY, stream=stream):
+        until(lambda: only.asks(prompt))
+    until(lambda: count(only, "suspected") > before)

@@ -26,7 +26,7 @@ WAITS = {
         "gateway_project/postgresql/bounded.py: made.result()",
     ],
     "Who does the work has a deadline (GIVE_UP_SEC of a query, WITHIN_SEC of a smoke test, FATE_SEC of a crash).": [
-        "bridge/engine.py: await looking",
+        "bridge/engine.py: await asyncio.shield(looking)",
         "accounts/key_reader.py: await answer",
         "accounts/keys.py: await asyncio.shield(reading)",
         "accounts/keys_in_use.py: await asyncio.gather(*[self._look_at(digest) for digest in self._holders])",
