@@ -209,6 +209,22 @@ async def test_a_turn_that_ends_while_redis_is_silent_is_settled_later_and_once(
     assert await look.execute("HVALS", names(1)[1]) == [b"77"]
 
 
+async def test_tokens_of_a_turn_that_redis_never_heard_of_count_when_it_is_back(doors):
+    redis, limits, look = doors
+    redis.kill()
+    ticket = await limits.admit(caller(tpm=1000), "without")
+    await ticket.release(tokens=77)
+    await ticket.release(tokens=77)
+    redis.start()
+    await until(lambda: not limits.waits)
+    async with asyncio.timeout(10):
+        while True:
+            with suppress(RedisUnavailable):
+                assert await look.execute("HVALS", names(1)[1]) == [b"77"]
+                break
+            await asyncio.sleep(0.01)
+
+
 async def test_a_redis_that_lost_everything_hears_of_the_turns_that_run(doors):
     _, limits, look = doors
     await limits.admit(caller(concurrency=1), "r")
