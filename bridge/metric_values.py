@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import struct
 import threading
 import time
@@ -15,6 +16,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from prometheus_client import Histogram, multiprocess, values
@@ -177,6 +179,25 @@ _PROCESS: Final = os.getpid()
 """The one that was started; forked ones have files of their own."""
 
 
+def bury_the_dead(directory: Path) -> None:
+    """Gauges say how things are now, and those of a process that is gone say nothing any more."""
+    for path in directory.glob("gauge_*.db"):
+        found = re.search(r"_(\d+)\.db$", path.name)
+        if found and not _alive(int(found[1])):
+            with suppress(OSError):  # another process may have been faster, or the disk lets nobody write
+                path.unlink()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, so alive
+        pass
+    return True
+
+
 def _write_all(file: int, data: bytes, at: int) -> None:
     while data:
         written = os.pwrite(file, data, at)
@@ -189,8 +210,10 @@ def count_cheaply() -> None:
     It asks for the process id at every count, to notice a fork; Python tells of forks itself. Metrics made before this
     and after it would write to one file from two places, so it comes before all of them.
     """
-    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not directory:
         return
+    bury_the_dead(Path(directory))  # not only when somebody looks: nobody may, and a crash loop goes on
     for module in (values, multiprocess):
         vars(module)["MmapedDict"] = FileInMemory  # where the library looks it up
     shared: Any = MultiProcessValue()  # type: ignore[no-untyped-call]  # as the library has it

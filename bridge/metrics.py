@@ -7,11 +7,9 @@ be set, and emptied, before the first process starts; without it each process sh
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter as TallyCounter
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Protocol
@@ -28,7 +26,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from bridge.metric_values import BulkHistogram, files
+from bridge.metric_values import BulkHistogram, bury_the_dead, files
 
 # A time stamp per series makes the page twice as long, and nobody reads them.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it bare
@@ -260,7 +258,7 @@ def render() -> bytes:
     directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not directory:
         return generate_latest(REGISTRY)
-    _bury_the_dead(Path(directory))
+    bury_the_dead(Path(directory))
     registry = CollectorRegistry()
     registry.register(_Collector(directory))
     return generate_latest(registry)
@@ -333,22 +331,3 @@ def _bounded(model: str) -> str:
             return "other"
         _models.add(model)
     return model
-
-
-def _bury_the_dead(directory: Path) -> None:
-    """Gauges say how things are now, and those of a process that is gone say nothing any more."""
-    for path in directory.glob("gauge_*.db"):
-        found = re.search(r"_(\d+)\.db$", path.name)
-        if found and not _alive(int(found[1])):
-            with suppress(OSError):  # another process may have been faster, or the disk lets nobody write
-                path.unlink()
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's, so alive
-        pass
-    return True

@@ -98,4 +98,5 @@ def test_a_part_that_is_started_again_counts_on_in_the_same_files(tmp_path, othe
         """,
         )
     assert [path.name for path in tmp_path.glob("counter_*.db")] == ["counter_web-1.db"]
+    assert len(list(tmp_path.glob("gauge_livesum_*.db"))) == 1  # of the last one
     assert other()["lingma_gateway_sessions_total", "outcome-2"] == 3
