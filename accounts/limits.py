@@ -13,7 +13,7 @@ from redis import ResponseError
 
 from accounts.keys import Caller
 from accounts.patterns import allows
-from accounts.redis_link import RedisLink, RedisUnavailable, Script
+from accounts.redis_link import NotSent, RedisLink, RedisUnavailable, Script
 
 Limit = Literal["rpm", "tpm", "concurrency"]
 
@@ -166,7 +166,7 @@ class Limits:
         """Tokens of an answer to each key, a moving average; the key that was answered last is the last."""
         self._keeping: asyncio.Task[None] | None = None
         self._settling: set[asyncio.Task[None]] = set()
-        self._unsettled: deque[tuple[int, str, int]] = deque(maxlen=MOST_UNSETTLED)
+        self._unsettled: deque[tuple[int, list[str | int]]] = deque(maxlen=MOST_UNSETTLED)
 
     @property
     def waits(self) -> int:
@@ -217,12 +217,23 @@ class Limits:
             held.pop(request_id, None)
             if not held:
                 del self._held[key_id]
+        settlement: list[str | int] = [request_id, tokens, ""]
         try:
-            await self._link.run(SETTLE, names(key_id), [request_id, tokens, ""])
+            await self._settle(key_id, settlement)
         except (RedisUnavailable, ResponseError):
             self._here[key_id].spend(tokens, time.monotonic())
-            self._unsettled.append((key_id, request_id, tokens))
+            self._unsettled.append((key_id, settlement))
             self._begin_to_keep()
+
+    async def _settle(self, key_id: int, settlement: list[str | int]) -> None:
+        """What may have come through without a reply is remembered in the settlement."""
+        try:
+            await self._link.run(SETTLE, names(key_id), settlement)
+        except NotSent:
+            raise
+        except (RedisUnavailable, ResponseError):
+            settlement[2] = "again"
+            raise
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -248,8 +259,7 @@ class Limits:
     async def _settle_again(self) -> None:
         """Those that ended while Redis was away."""
         while self._unsettled:
-            key_id, request_id, tokens = self._unsettled[0]
-            await self._link.run(SETTLE, names(key_id), [request_id, tokens, "again"])
+            await self._settle(*self._unsettled[0])
             self._unsettled.popleft()
 
 

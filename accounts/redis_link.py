@@ -11,9 +11,9 @@ from hiredis import pack_command
 from redis import ResponseError
 
 from accounts import degraded, redis_url
-from accounts.redis_pipe import FULL, Pipe, RedisUnavailable
+from accounts.redis_pipe import FULL, NotSent, Pipe, RedisUnavailable
 
-__all__ = ["Arg", "RedisLink", "RedisUnavailable", "Script"]
+__all__ = ["Arg", "NotSent", "RedisLink", "RedisUnavailable", "Script"]
 
 Arg = str | bytes | int | float
 
@@ -157,7 +157,7 @@ class RedisLink:
 
     def _wait_for_connection(self, packed: bytes) -> asyncio.Future[Any]:
         if self._closed or self._refusing:
-            raise RedisUnavailable("Redis is not available")
+            raise NotSent("Redis is not available")
         if self._dialling is None:
             self._dial()
         reply = asyncio.get_running_loop().create_future()
@@ -244,4 +244,4 @@ class RedisLink:
         waiting, self._waiting = self._waiting, []
         for _, reply in waiting:
             if not reply.done():
-                reply.set_exception(RedisUnavailable(why))
+                reply.set_exception(NotSent(why))

@@ -26,6 +26,10 @@ class RedisUnavailable(Exception):
     """Redis cannot be reached, does not answer, or takes no commands now. Whether a command ran is unknown."""
 
 
+class NotSent(RedisUnavailable):
+    """... but for this one: it never left this process."""
+
+
 class Owner(Protocol):
     """Whoever the connection belongs to."""
 
