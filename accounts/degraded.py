@@ -58,6 +58,11 @@ def end(name: str) -> None:
         logger.warning("well again: %s after %.1f s, met %d times (%s)", name, seconds, known.times, known.why)
 
 
+def is_on(name: str) -> bool:
+    """Whether the part is away, as this process has met it."""
+    return name in _active
+
+
 def active() -> list[Facts]:
     """All modes that are on, the oldest first."""
     return list(_active.values())

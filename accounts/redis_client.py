@@ -22,7 +22,7 @@ def connect(url: str, wait: float | None = None) -> redis.Redis:
     Unless told otherwise it waits a second, and where this process knows Redis to be away, as long as the link does.
     """
     if wait is None:
-        wait = AWAY_SEC if any(facts.name == "redis" for facts in degraded.active()) else WAIT_SEC
+        wait = AWAY_SEC if degraded.is_on("redis") else WAIT_SEC
     return redis.Redis.from_url(url, **_deadlines(wait), retry=Retry(NoBackoff(), 0))
 
 

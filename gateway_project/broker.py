@@ -17,7 +17,7 @@ from kombu.exceptions import KombuError
 
 from accounts import degraded
 from accounts.redis_client import connect
-from accounts.redis_link import PROBE
+from accounts.redis_fitness import refusal
 
 RETRY_SEC: Final = 1
 WAIT_SEC: Final = 2.0
@@ -52,11 +52,9 @@ class BrokerConnection(Connection):
 
     def _connection_factory(self) -> Any:
         # Else a worker would connect to a replica or a full server, fail at the first write, and connect again at once.
-        try:
-            with connect(settings.REDIS_URL, WAIT_SEC) as client:
-                client.execute_command(*PROBE)
-        except redis.ResponseError as exc:
-            raise redis.ConnectionError(str(exc)) from exc
+        with connect(settings.REDIS_URL, WAIT_SEC) as client:
+            if why := refusal(client):
+                raise redis.ConnectionError(why)
         return super()._connection_factory()
 
 
@@ -83,7 +81,7 @@ class EndOnConnection(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Once it is known to be an end of a trouble, it need not be told twice."""
-        if not any(facts.name == "tasks" for facts in degraded.active()):
+        if not degraded.is_on("tasks"):
             return True
         degraded.end("tasks")
         return False

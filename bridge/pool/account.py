@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from bridge.lingma import dialect_a
@@ -11,6 +11,11 @@ from bridge.lingma.dialect_a import Model
 
 Rpc = Callable[[str, dict[str, Any]], Awaitable[bytes]]
 """A method and its params to the raw result."""
+
+
+def key_of(name: str, names: Mapping[str, str]) -> str | None:
+    """The key of the model a client names by its key or its display name; `names` are an account's."""
+    return names.get(name) or names.get(name.lower())
 
 
 class Account:
@@ -35,10 +40,6 @@ class Account:
     def doubt(self) -> None:
         """The models are read at the next opportunity."""
         self._read_at = float("-inf")
-
-    def model_key(self, name: str) -> str | None:
-        """The key of the model a client names by its key or its display name."""
-        return self.model_names.get(name) or self.model_names.get(name.lower())
 
     async def _read_models(self, rpc: Rpc) -> None:
         self.models = dialect_a.models_of(await rpc(dialect_a.QUERY_MODELS, {})) if self.logged_in else []

@@ -24,7 +24,7 @@ from bridge.lingma.pulse import Pulse
 from bridge.lingma.rpc import RpcError
 from bridge.lingma.service_log import ServiceLog
 from bridge.lingma.turn import Turn, TurnLimits
-from bridge.pool.account import Account
+from bridge.pool.account import Account, key_of
 from bridge.pool.comeback import Comeback
 from bridge.pool.policy import Affinity, Candidate, InstanceFacts, InstanceState
 from bridge.pool.runs import Runs
@@ -158,7 +158,7 @@ class Instance:
 
     def model_key(self, name: str) -> str | None:
         """The key of the model a client names by its key or its display name."""
-        return self.account.model_key(name)
+        return key_of(name, self.account.model_names)
 
     def facts(self) -> InstanceFacts:
         """For the heartbeat."""

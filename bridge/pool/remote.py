@@ -14,6 +14,7 @@ from bridge.lingma.pulse import Pulse
 from bridge.lingma.service_log import LoggedUsage
 from bridge.lingma.turn import Turn, TurnLimits
 from bridge.lingma.uploads import UploadFailed
+from bridge.pool.account import key_of
 from bridge.pool.policy import Affinity
 
 NEVER = float("inf")
@@ -91,7 +92,7 @@ class RemoteInstance:
 
     def model_key(self, name: str) -> str | None:
         """The key of the model a client names by its key or its display name."""
-        return self.model_names.get(name) or self.model_names.get(name.lower())
+        return key_of(name, self.model_names)
 
     def ask(self, ask: Ask) -> Turn:
         """Send the question; the answer comes into the turn. Raise ConnectionLost or Overloaded."""
