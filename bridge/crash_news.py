@@ -36,14 +36,25 @@ for i = 1, #all, 2 do
   end
 end
 table.sort(kept, function(a, b) return a[3] < b[3] end)
-local told = {{}}
-for i, each in ipairs(kept) do
-  if i <= #kept - {MOST} then
-    redis.call('HDEL', KEYS[1], each[1])
-  else
-    told[#told + 1] = each[1]
-    told[#told + 1] = each[2]
+local counts = {{}}
+local function key_of(each) return string.match(each[1], '^[^:]*') end
+for _, each in ipairs(kept) do counts[key_of(each)] = (counts[key_of(each)] or 0) + 1 end
+while #kept > {MOST} do
+  local most = 0
+  for _, count in pairs(counts) do most = math.max(most, count) end
+  for i, each in ipairs(kept) do
+    if counts[key_of(each)] == most then
+      counts[key_of(each)] = most - 1
+      redis.call('HDEL', KEYS[1], each[1])
+      table.remove(kept, i)
+      break
+    end
   end
+end
+local told = {{}}
+for _, each in ipairs(kept) do
+  told[#told + 1] = each[1]
+  told[#told + 1] = each[2]
 end
 return told
 """)

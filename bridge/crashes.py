@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ import msgspec
 from bridge.chat.request import Message
 
 MOST = 256
-"""Prompts that are remembered, those of last time."""
+"""Prompts that are remembered, those of last time; beyond, the key with the most of them forgets its oldest."""
 LIFETIME_SEC = 3600
 
 Care = Literal[0, 1, 2]
@@ -84,7 +85,12 @@ class Crashes:
 
 def _trim(known: dict[str, Any]) -> None:
     while len(known) > MOST:
-        del known[next(iter(known))]
+        most = Counter(map(_key_of, known)).most_common(1)[0][0]
+        del known[next(name for name in known if _key_of(name) == most)]
+
+
+def _key_of(name: str) -> str:
+    return name.partition(":")[0]
 
 
 def care_of(seen: Seen | None) -> Care:

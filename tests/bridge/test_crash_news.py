@@ -71,3 +71,14 @@ async def test_without_redis_a_process_knows_its_own(link, clock):
     with pytest.raises(redis.ResponseError):
         await news.exchange()
     assert (crashes.seen, crashes.news) == ({"1:x": Seen(1, False, 1000)},) * 2
+
+
+async def test_no_key_has_those_of_another_forgotten(link, clock):
+    mine, theirs = Crashes(), Crashes()
+    mine.exited("1:old", alone=False, now=900)
+    await CrashNews(link, mine).exchange()
+    for part in range(3):
+        for number in range(MOST):
+            theirs.exited(f"2:{part}-{number}", alone=False, now=950 + part)
+        await CrashNews(link, theirs).exchange()
+    assert (len(theirs.seen), "1:old" in theirs.seen) == (MOST, True)

@@ -53,6 +53,17 @@ def test_there_is_an_end_to_what_is_remembered():
     assert len(crashes.news) <= MOST
 
 
+def test_a_key_with_many_prompts_in_doubt_has_none_of_another_forgotten():
+    crashes = Crashes()
+    for _ in range(2):
+        crashes.exited(POISON, alone=True, now=0)
+    for number in range(2 * MOST):
+        crashes.exited(f"2:{number}", alone=False, now=1)
+    assert crashes.of(POISON, 2).proven
+    crashes.hear({POISON: Seen(2, True, 0), **{f"3:{number}": Seen(1, False, 1) for number in range(2 * MOST)}})
+    assert (len(crashes.seen), crashes.of(POISON, 2)) == (MOST, Seen(2, True, 0))
+
+
 def test_what_others_tell_does_not_undo_what_they_have_not_heard_yet():
     crashes = Crashes()
     crashes.exited("1:mine", alone=True, now=5)

@@ -109,3 +109,4 @@ def test_who_hangs_up_in_time_is_remembered_too(only, stream, first_ms):
     with Stream(only, OPENAI, prompt, key=KEY, stream=stream):
         until(lambda: only.asks(prompt))
     until(lambda: count(only, "suspected") > before)
+    assert len(only.asks(prompt)) == 1
