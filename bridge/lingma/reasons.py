@@ -59,9 +59,11 @@ _MOST = re.compile(
     re.IGNORECASE,
 )
 _WAIT = re.compile(
-    r"(?:retry[ _-]?after|try again in|retry in|wait)\w*\W{0,4}(\d+)(?:\.\d+)? ?(ms|m\b|min)?|(\d+) ?秒(?:后|之后)",
+    r"(?:retry[ _-]?after|try again in|retry in|wait)\w*\W{0,4}(\d+)(?:\.\d+)? ?(ms|m\b|min|h\b|hour)?"
+    r"|(\d+) ?(秒|分钟|小时)(?:后|之后)",
     re.IGNORECASE,
 )
+_SECONDS = {"m": 60, "min": 60, "分钟": 60, "h": 3600, "hour": 3600, "小时": 3600}
 _WRAPPED = re.compile(r"\b(10010|10011|10605)\b|code\W{1,4}(110|112)\b", re.IGNORECASE)
 
 
@@ -89,7 +91,8 @@ def wait(reason: str) -> int | None:
     if found is None:
         return None
     amount = int((found[1] or found[3])[:9])
-    seconds = {"ms": -(-amount // 1000), "m": amount * 60, "min": amount * 60}.get((found[2] or "").lower(), amount)
+    unit = (found[2] or found[4] or "").lower()
+    seconds = -(-amount // 1000) if unit == "ms" else amount * _SECONDS.get(unit, 1)
     return max(1, min(MOST_WAIT, seconds))
 
 
