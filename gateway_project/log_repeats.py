@@ -19,6 +19,9 @@ LONGEST: Final = 1000
 NEVER: Final = frozenset({"bridge.turn"})
 """Loggers whose every record is a fact of its own."""
 
+SPELLED_OUT: Final = "django.security."
+"""Loggers without templates: their messages quote a stranger, such as a host that nobody knows."""
+
 Kind = tuple[str, int, str, str]
 
 
@@ -111,6 +114,8 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _kind_of(record: logging.LogRecord) -> Kind:
+    if record.name.startswith(SPELLED_OUT):
+        return record.name, record.levelno, "", ""
     template = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
     return record.name, record.levelno, template[:200], _raised(record)
 

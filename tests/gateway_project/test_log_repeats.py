@@ -40,6 +40,15 @@ def test_a_trace_of_one_place_is_written_once():
     assert "request 99 failed … repeated 90 times" in written
 
 
+def test_what_quotes_a_stranger_is_counted_too():
+    lines = logged(
+        "for n in range(1000):\n"
+        "    logging.getLogger('django.security.DisallowedHost').warning(f'Invalid HTTP_HOST header: {n}')"
+    ).splitlines()
+    assert len(lines) == FIRST + 1
+    assert "header: 999 … repeated 990 times" in lines[-1]
+
+
 def test_every_turn_has_its_line():
     lines = logged("for n in range(2000):\n    logging.getLogger('bridge.turn').info('turn')").splitlines()
     assert len(lines) == 2000
