@@ -55,6 +55,12 @@ class Flusher:
         with suppress(RedisError), connect(self._url) as client:
             degraded.publish(client, "worker")
 
+    def _hear_redis(self) -> None:
+        """Rows in files come first, so Redis may not have been asked whether it is back."""
+        with suppress(RedisError), connect(self._url) as client:
+            usage.oldest_waiting(client)
+            degraded.end("redis")
+
     def _flush(self) -> None:
         try:
             with connect(self._url, REDIS_WAIT_SEC) as client:
@@ -65,6 +71,7 @@ class Flusher:
             degraded.begin("redis", str(exc))
         except Error as exc:
             database.failed(exc)
+            self._hear_redis()
         except OSError as exc:
             disk.fails("flush", exc)
         except Exception as exc:  # noqa: BLE001 - an edge: whatever it is, the next flush is tried

@@ -263,6 +263,25 @@ def test_a_flusher_without_rows_notices_that_the_database_is_back(client, redis_
     assert not database.away()
 
 
+def test_a_redis_that_is_back_is_heard_while_the_database_is_away(own_redis, tmp_path):
+    connection.ensure_connection()
+    own_redis.kill()
+    flusher = Flusher(own_redis.url, tmp_path / "spool", every=0.01)
+    flusher.start()
+    try:
+        asyncio.run(until(lambda: degraded.active()))
+        with closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            write(own_redis.url, tmp_path / "spool", row("one"))
+            asyncio.run(until(lambda: len(degraded.active()) == 2, within=30))
+            own_redis.start()
+            asyncio.run(until(lambda: [mode.name for mode in degraded.active()] == ["database"], within=30))
+        asyncio.run(until(lambda: not degraded.active(), within=30))
+    finally:
+        flusher.stop()
+    assert filed() == {"one"}
+
+
 @pytest.mark.parametrize("with_redis", [True, False])
 def test_a_row_survives_the_kill_of_its_process(client, redis_server, tmp_path, with_redis):
     url = redis_server if with_redis else f"unix://{tmp_path / 'nobody.sock'}"
