@@ -60,6 +60,7 @@ class Turn:
         self._read = 0  # how many of what was said have been drained
         self._replaced = False  # a new text is on the list
         self._waiter: asyncio.Future[None] | None = None
+        self._is_awake = False  # the reader waited for this, and has not had its turn yet
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._signed_at = self._loop.time()
         self._pulse = pulse
@@ -140,6 +141,7 @@ class Turn:
         if not self._pieces and self.end is None:
             self._waiter = self._loop.create_future()
             await self._waiter
+        self._is_awake = False
         pieces, self._pieces = self._pieces, []
         self._read = len(self._said)
         self._replaced = False
@@ -163,7 +165,8 @@ class Turn:
 
     def _has_room(self) -> bool:
         """Whether the reader may fall behind still further."""
-        if self._unread <= self._limits.buffer_bytes:
+        # One that waited is not behind, however much comes at once.
+        if self._unread <= (MOST_BYTES if self._is_awake else self._limits.buffer_bytes):
             return True
         self._drown()
         return False
@@ -196,6 +199,7 @@ class Turn:
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+            self._is_awake = True
 
     def look(self, now: float) -> None:
         """At every beat: has the service been silent for too long, does the client need a sign of life?"""

@@ -194,6 +194,19 @@ async def test_a_reader_that_keeps_up_may_get_any_amount(new_turn):
     assert (turn.end, len(turn.text)) == (None, 1000)
 
 
+@pytest.mark.parametrize("push", ["push", "push_thinking"])
+async def test_a_reader_that_waited_is_not_behind_however_much_comes_at_once(new_turn, push):
+    turn = new_turn(buffer_bytes=10)
+    reading = asyncio.ensure_future(turn.drain())
+    await asyncio.sleep(0)
+    for _ in range(40):
+        getattr(turn, push)("x" * JOINED_CHARS)
+    assert "".join(piece.text for piece in await reading) == "x" * 40 * JOINED_CHARS
+    for _ in range(3):
+        getattr(turn, push)("more than it may be behind")
+    assert isinstance(turn.end.error, SlowClient)
+
+
 async def test_the_same_turn_with_a_buffer_that_is_never_read_keeps_no_text(new_turn):
     turn = new_turn(buffer_bytes=100)
     for _ in range(1000):
