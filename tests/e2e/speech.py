@@ -1,4 +1,4 @@
-"""The two public formats as a client without an SDK speaks them, over plain sockets."""
+"""The public formats as a client without an SDK speaks them, over plain sockets."""
 
 import http.client
 import json
@@ -60,7 +60,13 @@ class Answer:
 
 
 def said(part):
-    """The text in one object of either format."""
+    """The text in one object of any format."""
+    if part.get("object") == "response":
+        return "".join(block["text"] for item in part["output"] for block in item["content"])
+    if part.get("type") == "response.output_text.delta":
+        return part["delta"]
+    if part.get("type", "").startswith("response."):
+        return ""
     if "choices" in part:
         choices = part["choices"]
         return ((choices[0].get("delta") or choices[0].get("message") or {}).get("content") or "") if choices else ""
@@ -106,8 +112,16 @@ class Dialect:
         return self.name
 
 
+class ResponsesDialect(Dialect):
+    """Responses, as far as prompts and texts go."""
+
+    def body(self, prompt, *, stream=False, **more):
+        return {"model": "org_auto", "input": prompt, "stream": stream, **more}
+
+
 OPENAI = Dialect("openai", "/v1/chat/completions", {}, b": keep-alive\n", "stop", 429)
 ANTHROPIC = Dialect("anthropic", "/v1/messages", {"max_tokens": 10_000_000}, b"event: ping\n", "end_turn", 529)
+RESPONSES = ResponsesDialect("responses", "/v1/responses", {}, b"event: keepalive\n", "completed", 429)
 DIALECTS = (OPENAI, ANTHROPIC)
 
 

@@ -5,8 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.e2e.installation import KEY, METRICS_KEY, OTHER_KEY, Gateway, until
-from tests.e2e.speech import DIALECTS, OPENAI, Stream, send
-from tests.e2e.test_retries import RESPONSES, said
+from tests.e2e.speech import DIALECTS, OPENAI, RESPONSES, Stream, send
 
 POISON = "[[sim: fault=crash after={after}]] poison {name}"
 
@@ -83,7 +82,7 @@ def test_those_who_were_there_are_answered_and_not_blamed(only, stream):
         until(lambda: len(only.asks(f"with poison {stream}")) == 5)
         poisoned = pool.submit(only.ask, OPENAI, POISON.format(after=0, name=f"crowd {stream}"), stream=stream)
         answers = [each.result() for each in asked]
-    assert [(each.status, said(each)) for each in answers] == [(200, "innocent")] * 5
+    assert [(each.status, each.text) for each in answers] == [(200, "innocent")] * 5
     assert is_refused(poisoned.result())
     assert len(only.asks(f"crowd {stream}")) == 2
     again = [only.ask(OPENAI, innocent.format(stream=stream, number=number)) for number in range(5)]

@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.e2e.installation import Gateway, until
-from tests.e2e.speech import OPENAI
-from tests.e2e.test_retries import DIALECTS, RESPONSES, said
+from tests.e2e.speech import DIALECTS, OPENAI, RESPONSES
 
 FORMS = [(dialect, stream) for dialect in (*DIALECTS, RESPONSES) for stream in (False, True)]
 
@@ -23,7 +22,7 @@ def test_turns_of_a_process_that_hangs_are_answered_by_the_next(tmp_path, templa
         until(lambda: len(gateway.asks("hung")) >= len(FORMS))
         hung.send_signal(signal.SIGSTOP)
         answers = [each.result() for each in asked]
-        assert [(answer.status, said(answer)) for answer in answers] == [(200, "whole")] * len(FORMS)
+        assert [(answer.status, answer.text) for answer in answers] == [(200, "whole")] * len(FORMS)
         assert not hung.is_running()
         assert len({answer.headers["x-request-id"] for answer in answers} & gateway.rows().keys()) == len(FORMS)
         assert gateway.ask(OPENAI, "[[sim: text=well]] x").text == "well"

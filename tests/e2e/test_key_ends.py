@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.e2e.installation import KEY, Gateway, django, limited_key, until
-from tests.e2e.speech import ANTHROPIC, OPENAI, Dialect, Stream
+from tests.e2e.speech import ANTHROPIC, OPENAI, RESPONSES, Stream
 
 HOLD = '[[sim: text="first second" chunks=2 delay_ms=60000]] x'
 
@@ -23,16 +23,6 @@ ApiKey.objects.filter(name="expiring").update(expires_at=timezone.now() + timede
 """,
     "alone": 'ApiKey.objects.filter(name="alone").revoke()',
 }
-
-
-class Responses(Dialect):
-    """Responses, as far as a stream needs it."""
-
-    def body(self, prompt, *, stream=False, **more):
-        return {"model": "org_auto", "input": prompt, "stream": stream, **more}
-
-
-RESPONSES = Responses("responses", "/v1/responses", {}, b": keep-alive\n", "completed", 429)
 
 
 @pytest.fixture(scope="module")
