@@ -1,4 +1,4 @@
-"""A door in front of a server: it can be shut, go silent, and speak TLS."""
+"""A door in front of a server that sync tests cut and silence; and an authority for one that speaks TLS."""
 
 import asyncio
 import datetime
@@ -10,68 +10,49 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.trials import doors
+
 
 class Door:
-    """Passes connections on to a unix socket or a port, in a thread of its own. Use as a context."""
+    """The door of the trials, in a thread of its own. Use as a context."""
 
     def __init__(self, target, *, tls=None):
-        self.target = target
-        self.silent = False
-        """What arrives is read and goes nowhere, as behind a firewall that has forgotten the connection."""
-        self._tls = tls
-        self._pairs = set()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self._door = doors.Door(target, tls)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
 
     def __enter__(self):
         self._thread.start()
-        assert self._ready.wait(10)
+        self._wait(self._door.__aenter__())
+        self.port = self._door.port
         return self
 
     def __exit__(self, *_):
-        self._loop.call_soon_threadsafe(self._end.set)
+        self._wait(self._door.__aexit__())
+        self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
+
+    def _wait(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(20)
+
+    def _do(self, name):
+        async def act():
+            getattr(self._door, name)()
+
+        self._wait(act())
+
+    def swallow(self):
+        """Nothing arrives any more, and nobody is told."""
+        self._do("swallow")
+
+    def heal(self):
+        """New connections pass again; those that were silent stay so."""
+        self._do("heal")
 
     def cut(self):
-        """Close every connection there is."""
-        self._loop.call_soon_threadsafe(self._cut)
-
-    def _cut(self):
-        for writer in self._pairs:
-            writer.transport.abort()
-
-    async def _serve(self):
-        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._pass_on, "127.0.0.1", 0, ssl=self._tls)
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._end.wait()
-        server.close()
-        self._cut()
-        await asyncio.sleep(0.01)
-
-    async def _pass_on(self, reader, writer):
-        self._pairs.add(writer)
-        try:
-            if isinstance(self.target, int):
-                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
-            else:
-                far_reader, far_writer = await asyncio.open_unix_connection(self.target)
-        except OSError:
-            writer.transport.abort()
-            return
-        self._pairs.add(far_writer)
-        await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
-        self._pairs -= {writer, far_writer}
-
-    async def _copy(self, reader, writer):
-        try:
-            while data := await reader.read(65536):
-                if not self.silent:
-                    writer.write(data)
-        except OSError:
-            pass
-        writer.transport.abort()
+        """Reset every connection; new ones pass."""
+        self._do("cut")
 
 
 class Authority:

@@ -198,12 +198,12 @@ async def test_a_connection_that_goes_silent_costs_one_wait(own_redis):
     with Door(str(own_redis.directory / "redis.sock")) as door:
         link = RedisLink(f"redis://127.0.0.1:{door.port}", timeout=0.5, retry_after=0.05)
         await link.execute("PING")
-        door.silent = True
+        door.swallow()
         calls = await asyncio.gather(*(link.execute("PING") for _ in range(20)), return_exceptions=True)
         assert {type(call) for call in calls} == {RedisUnavailable}
         with pytest.raises(RedisUnavailable):
             link.execute("PING")
-        door.silent = False
+        door.heal()
         await until(lambda: link.available)
         await link.close()
 

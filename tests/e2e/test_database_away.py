@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.doors import Door
 from tests.e2e.installation import KEY, OTHER_KEY, Gateway, django, prepare, until
 from tests.e2e.speech import ANTHROPIC, OPENAI, send
-from tests.gateway_project.behind_door import DoorThread
 from tests.trials.postgres import Postgres
 
 pytestmark = pytest.mark.timeout(120)  # the first of them sets a server up
@@ -55,7 +55,7 @@ class OnPostgres(Gateway):
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory):
-    with Postgres() as server, DoorThread(server.port) as door:
+    with Postgres() as server, Door(server.port) as door:
         url = server.url.replace(str(server.port), str(door.port))
         template = tmp_path_factory.mktemp("template")
         prepare(template, special_keys=False, DATABASE_URL=url)

@@ -12,7 +12,7 @@ from accounts import database
 from gateway_project.databases import database as database_settings
 from gateway_project.postgresql import kept
 from gateway_project.postgresql.base import DatabaseWrapper
-from tests.gateway_project.behind_door import DoorThread
+from tests.doors import Door
 from tests.trials.postgres import Postgres
 
 
@@ -31,7 +31,7 @@ def server():
 
 @pytest.fixture
 def door(server):
-    with DoorThread(server.port) as door:
+    with Door(server.port) as door:
         yield door
 
 

@@ -12,8 +12,9 @@ RESET = struct.pack("ii", 1, 0)
 class Passage(asyncio.Protocol):
     """One side of a connection through a door; `other` is where its bytes go."""
 
-    def __init__(self, door):
+    def __init__(self, door, entered=None):
         self.door = door
+        self.entered = entered
         self.other = None
         self.waiting = []  # what came before the other side was there
         self.transport = None
@@ -22,6 +23,8 @@ class Passage(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
         self.door.passages.add(self)
+        if self.entered is not None:
+            self.entered(self)
 
     def data_received(self, data):
         if self.swallows:
@@ -55,10 +58,14 @@ class Passage(asyncio.Protocol):
 
 
 class Door:
-    """Listens on a free port of 127.0.0.1 and passes on to `target`: a port there, or the path of a unix socket."""
+    """Listens on a free port of 127.0.0.1 and passes on to `target`: a port there, or the path of a unix socket.
 
-    def __init__(self, target):
+    With a context in `tls` it speaks TLS to those who come.
+    """
+
+    def __init__(self, target, tls=None):
         self.target = target
+        self._tls = tls
         self.swallows = False
         self.shut = False
         self.passages = set()
@@ -68,7 +75,9 @@ class Door:
 
     async def __aenter__(self):
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._entered, "127.0.0.1", 0, backlog=512)
+        self._server = await loop.create_server(
+            lambda: Passage(self, self._entered), "127.0.0.1", 0, backlog=512, ssl=self._tls
+        )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -79,12 +88,10 @@ class Door:
             each.cancel()
         await asyncio.gather(*self._dialling, return_exceptions=True)
 
-    def _entered(self):
-        near = Passage(self)
+    def _entered(self, near):
         task = asyncio.ensure_future(self._dial(near))
         self._dialling.add(task)
         task.add_done_callback(self._dialling.discard)
-        return near
 
     async def _dial(self, near):
         if self.swallows:
@@ -104,7 +111,7 @@ class Door:
         for data in near.waiting:
             far.transport.write(data)
         near.waiting.clear()
-        if near.transport is None or near.transport.is_closing():
+        if near.transport.is_closing():
             far.transport.close()
 
     def cut(self):
