@@ -31,17 +31,21 @@ def test_a_start_prints_where_it_is_and_sigterm_leaves_nothing(tmp_path):
         assert survivors(processes) == []
 
 
+def stream_of(gateway, prompt):
+    """A turn of the first key, streamed."""
+    key = gateway.until(r"API key +(lgw_\S+)")[1]
+    gateway.until("w1-i1 is ready")
+    turn = {"role": "user", "content": prompt}
+    body = json.dumps({"model": "org_auto", "stream": True, "messages": [turn]}).encode()
+    url = f"http://127.0.0.1:{gateway.port}/v1/chat/completions"
+    request = urllib.request.Request(url, body, {"Authorization": f"Bearer {key}"})
+    return urllib.request.urlopen(request, timeout=30)
+
+
 @pytest.mark.parametrize("server", ["uvicorn", "daphne"])
 def test_a_running_stream_ends_properly_after_sigterm(tmp_path, server):
     with Gateway(tmp_path, GATEWAY_SERVER=server) as gateway:
-        key = gateway.until(r"API key +(lgw_\S+)")[1]
-        gateway.until("w1-i1 is ready")
-        turn = {"role": "user", "content": "[[sim: chunks=20 delay_ms=100]]"}
-        body = json.dumps({"model": "org_auto", "stream": True, "messages": [turn]}).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{gateway.port}/v1/chat/completions", body, {"Authorization": f"Bearer {key}"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as stream:
+        with stream_of(gateway, "[[sim: chunks=20 delay_ms=100]]") as stream:
             assert stream.readline().startswith(b"data: ")
             processes = gateway.descendants()
             gateway.process.send_signal(signal.SIGTERM)
@@ -65,14 +69,7 @@ def booked(data_dir, request_id):
 )
 def test_a_second_signal_ends_turns_in_words_and_books_them(tmp_path, server, signals):
     with Gateway(tmp_path, GATEWAY_SERVER=server, DRAIN_SEC="600") as gateway:
-        key = gateway.until(r"API key +(lgw_\S+)")[1]
-        gateway.until("w1-i1 is ready")
-        turn = {"role": "user", "content": "[[sim: chunks=9000 delay_ms=100]]"}
-        body = json.dumps({"model": "org_auto", "stream": True, "messages": [turn]}).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{gateway.port}/v1/chat/completions", body, {"Authorization": f"Bearer {key}"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as stream:
+        with stream_of(gateway, "[[sim: chunks=9000 delay_ms=100]]") as stream:
             assert stream.readline().startswith(b"data: ")
             processes = gateway.descendants()
             for count, number in enumerate(signals, 1):

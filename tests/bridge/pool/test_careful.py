@@ -10,16 +10,10 @@ from bridge.lingma.dialect_a import Ask
 from bridge.pool import careful
 from bridge.pool.policy import Owner
 from bridge.pool.pool import PoolOptions
-from tests.bridge.lingma.service import Service, answer
+from tests.bridge.lingma.service import answer
 from tests.bridge.pools import attached, running
 
 ALICE, BOB = Owner(1), Owner(2)
-
-
-@pytest.fixture
-async def services():
-    async with Service() as first, Service() as second:
-        yield first, second
 
 
 @pytest.fixture

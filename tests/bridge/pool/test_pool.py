@@ -11,16 +11,9 @@ from bridge.pool.instance import InstanceOptions
 from bridge.pool.policy import Owner
 from bridge.pool.pool import Pool, PoolOptions, retry_hint
 from tests.bridge.lingma.conftest import ended
-from tests.bridge.lingma.service import Service
 from tests.bridge.pools import attached, in_state, running, until
 
 ALICE, BOB = Owner(1), Owner(2)
-
-
-@pytest.fixture
-async def services():
-    async with Service() as first, Service() as second:
-        yield first, second
 
 
 @pytest.fixture
