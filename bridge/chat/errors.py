@@ -93,12 +93,10 @@ class ContextFull(InvalidRequest):
 class CrashingPrompt(InvalidRequest):
     """The service exits over this prompt: it is not asked again for a while."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "The Lingma service exits when it is asked this. The request is not tried again within an hour; change it.",
-            code="crashing_prompt",
-            reason="crashing_prompt",
-        )
+    words = "The Lingma service exits when it is asked this. The request is not tried again within an hour; change it."
+
+    def __init__(self, message: str = words) -> None:
+        super().__init__(message, code="crashing_prompt", reason="crashing_prompt")
 
 
 class UnsupportedEncoding(InvalidRequest):

@@ -186,7 +186,10 @@ class Gateway:
     def rows(self):
         """Usage rows that wait to be filed, by request id."""
         with self.redis() as client:
-            rows = [json.loads(entry[b"row"]) for _, entry in client.xrange("lgw:usage")]
+            lines = [entry[b"row"] for _, entry in client.xrange("lgw:usage")]
+        spool = self.data_dir / "spool" / "usage.jsonl"  # where rows go while Redis seems to be away
+        lines += spool.read_bytes().split(b"\n") if spool.exists() else []
+        rows = [json.loads(line) for line in lines if line]
         return {row["request_id"]: row for row in rows}
 
     def key_id(self, name):

@@ -202,12 +202,14 @@ class Stage:
             )  # fmt: skip
 
     def environment(self):
-        return clean_environment(
+        env = clean_environment(
             DATA_DIR=str(self.data_dir), HOST="127.0.0.1", PORT=str(self.port), API_KEYS=",".join(KEYS.values()),
             WEB_PROCESSES=str(self.setup.web), LINGMA_INSTANCES=str(self.setup.instances), LOG_LEVEL="WARNING",
             KEEPALIVE_SEC="2", DRAIN_SEC="10", LINGMA_SIMULATOR_FIRST_MS="0", PYTHONDONTWRITEBYTECODE="1",
             DJANGO_SETTINGS_MODULE="gateway_project.settings", **self._settings, **dict(self.setup.settings),
         )  # fmt: skip
+        env.pop("MAKELEVEL", None)  # under `make` a supervisor ends with who started it: here, a thread of a moment
+        return env
 
     def _first_start(self):
         self.start()
