@@ -264,7 +264,8 @@ class Pool:
         instance.in_flight -= 1
         self.in_flight -= 1
         self._turn_sec += (self._loop.time() - taken_at - self._turn_sec) * 0.05
-        if self._waiters.count or self._careful.waiting or self.neighbours is not None:
+        careful = self._careful
+        if self._waiters.count or careful.waiting or careful.holds or self.neighbours is not None:
             self._serve_waiters()
 
     def forget(self, waiter: Waiter) -> None:
