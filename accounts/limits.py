@@ -259,8 +259,10 @@ class Limits:
     async def _settle_again(self) -> None:
         """Those that ended while Redis was away."""
         while self._unsettled:
-            await self._settle(*self._unsettled[0])
-            self._unsettled.popleft()
+            ended = self._unsettled[0]
+            await self._settle(*ended)
+            if self._unsettled and self._unsettled[0] is ended:  # else it has made room for a later one meanwhile
+                self._unsettled.popleft()
 
 
 def names(key_id: int) -> list[str]:
