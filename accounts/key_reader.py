@@ -36,6 +36,11 @@ class Caller(msgspec.Struct, frozen=True):
     concurrency: int = 0
     digest: bytes = b""
 
+    @property
+    def is_limited(self) -> bool:
+        """Its requests are counted before they begin."""
+        return bool(self.rpm or self.tpm or self.concurrency)
+
 
 class KeyRecord(msgspec.Struct, frozen=True):
     """A key as the database has it. `expires_at` is unix seconds, infinity for never."""

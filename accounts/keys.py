@@ -8,7 +8,6 @@ heard, or else for TRUST_ALONE seconds.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import math
 import time
@@ -22,7 +21,7 @@ from django.db import DatabaseError, Error
 from accounts import database
 from accounts.announce import CHANNEL, changed_in
 from accounts.key_reader import Caller, KeyReader, KeyRecord, known_keys, unknown_keys, usual_keys
-from accounts.minting import is_mistyped
+from accounts.minting import Digester, is_mistyped
 from accounts.redis_client import connect_async
 from accounts.redis_link import RedisLink
 
@@ -84,7 +83,7 @@ class KeyRing:
     """
 
     def __init__(self, pepper: bytes, link: RedisLink, load: Load | None = None) -> None:
-        self._pepper = pepper
+        self._digest = Digester(pepper)
         self._url = link.url
         self._load_known = load or KeyReader(known_keys).read
         self._load_unknown = load or KeyReader(unknown_keys).read
@@ -128,9 +127,6 @@ class KeyRing:
     def listening(self) -> bool:
         """Whether changes are heard at once."""
         return time.monotonic() - self._confirmed_at <= TRUST
-
-    def _digest(self, secret: str) -> bytes:
-        return hmac.digest(self._pepper, secret.encode(errors="surrogateescape"), "sha256")
 
     def _trusted(self, digest: bytes, entry: _Entry) -> bool:
         """Whether what was read may be used. A known key is read again before that ends, an unknown one after it."""

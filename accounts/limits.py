@@ -179,7 +179,7 @@ class Limits:
         `prompt` are the tokens it brings, and `longest` how many the answer may have, if the client has said so; only
         a key with a limit of tokens needs them.
         """
-        if not (caller.rpm or caller.tpm or caller.concurrency):
+        if not caller.is_limited:
             return UNLIMITED
         key_id, tokens = caller.key_id, self._estimate(caller, prompt, longest) if caller.tpm else 0
         try:

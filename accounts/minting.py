@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import secrets
 import string
 import zlib
@@ -11,6 +11,7 @@ ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 PREFIX, BODY, CHECK = 8, 32, 6
 LENGTH = len("lgw__") + PREFIX + BODY + CHECK
 LETTERS = frozenset(ALPHABET + "_")
+BLOCK = 64  # bytes that SHA-256 takes at once
 
 
 def mint() -> str:
@@ -40,7 +41,26 @@ def hint_of(secret: str) -> str:
 
 def digest_of(secret: str, pepper: bytes) -> str:
     """HMAC-SHA256 in hex: all that is kept. Without the pepper a stolen database cannot be tried against guesses."""
-    return hmac.digest(pepper, secret.encode(errors="surrogateescape"), "sha256").hex()
+    return Digester(pepper)(secret).hex()
+
+
+class Digester:
+    """HMAC-SHA256 (RFC 2104) with one pepper, whose two blocks are hashed once.
+
+    `hmac.digest` looks its algorithm up anew each time, in code that is never in the processor's cache.
+    """
+
+    def __init__(self, pepper: bytes) -> None:
+        key = (pepper if len(pepper) <= BLOCK else hashlib.sha256(pepper).digest()).ljust(BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(each ^ 0x36 for each in key))
+        self._outer = hashlib.sha256(bytes(each ^ 0x5C for each in key))
+
+    def __call__(self, secret: str) -> bytes:
+        """32 bytes."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(secret.encode(errors="surrogateescape"))
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 def _checksum(stem: str) -> str:

@@ -11,7 +11,7 @@ from hiredis import pack_command
 from redis import ResponseError
 
 from accounts import degraded, redis_url
-from accounts.redis_pipe import FULL, NotSent, Pipe, RedisUnavailable
+from accounts.redis_pipe import FULL, NotSent, Pipe, R, RedisUnavailable, Reply
 
 __all__ = ["Arg", "NotSent", "RedisLink", "RedisUnavailable", "Script"]
 
@@ -61,7 +61,7 @@ class RedisLink:
         self._full = False  # connected, and no writes are taken
         self._steady = 0
         self._probe: asyncio.TimerHandle | None = None
-        self._waiting: list[tuple[bytes, asyncio.Future[Any]]] = []
+        self._waiting: list[tuple[bytes, Reply]] = []
         self._closed = False
 
     @property
@@ -77,8 +77,16 @@ class RedisLink:
         """
         pipe = self._pipe
         if pipe is not None:
-            return pipe.issue(pack(command))
-        return self._wait_for_connection(pack(command))
+            return pipe.issue(pack(command), pipe.loop.create_future())
+        return self._wait_for_connection(pack(command), asyncio.get_running_loop().create_future())
+
+    def issue(self, reply: Reply, *command: Arg) -> None:
+        """The same for what is no Future, and cheaper than one."""
+        pipe = self._pipe
+        if pipe is not None:
+            pipe.issue(pack(command), reply)
+        else:
+            self._wait_for_connection(pack(command), reply)
 
     async def run(self, script: Script, keys: Sequence[Arg], args: Sequence[Arg]) -> Any:
         """Run a script and return its reply; the server is given the text when it does not know it yet."""
@@ -134,7 +142,9 @@ class RedisLink:
 
     def _probe_now(self, pipe: Pipe) -> None:
         if self._pipe is pipe and not self._closed:
-            pipe.issue(pack(PROBE)).add_done_callback(lambda reply: self._probed(pipe, reply))
+            pipe.issue(pack(PROBE), pipe.loop.create_future()).add_done_callback(
+                lambda reply: self._probed(pipe, reply)
+            )
 
     def _probed(self, pipe: Pipe, reply: asyncio.Future[Any]) -> None:
         if not reply.cancelled() and reply.exception() is None:
@@ -155,12 +165,11 @@ class RedisLink:
         if self._part:
             degraded.end(self._part)
 
-    def _wait_for_connection(self, packed: bytes) -> asyncio.Future[Any]:
+    def _wait_for_connection(self, packed: bytes, reply: R) -> R:
         if self._closed or self._refusing:
             raise NotSent("Redis is not available")
         if self._dialling is None:
             self._dial()
-        reply = asyncio.get_running_loop().create_future()
         self._waiting.append((packed, reply))
         return reply
 
@@ -220,9 +229,9 @@ class RedisLink:
             secure = await asyncio.to_thread(target.tls.context) if target.tls else None
             await loop.create_connection(lambda: pipe, target.host, target.port, ssl=secure)
         for command in self._greeting():
-            await pipe.issue(pack(command))
+            await pipe.issue(pack(command), loop.create_future())
         try:
-            await pipe.issue(pack(PROBE))
+            await pipe.issue(pack(PROBE), loop.create_future())
         except RedisUnavailable as exc:
             if str(exc).startswith(FULL):
                 return str(exc)

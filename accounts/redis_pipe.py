@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from hiredis import Reader
 from redis import ResponseError
@@ -30,6 +30,22 @@ class NotSent(RedisUnavailable):
     """... but for this one: it never left this process."""
 
 
+class Reply(Protocol):
+    """What an answer is given to, as to a Future."""
+
+    def done(self) -> bool:
+        """Nobody waits any more."""
+
+    def set_result(self, result: Any, /) -> None:
+        """The answer."""
+
+    def set_exception(self, problem: Any, /) -> None:
+        """ResponseError or RedisUnavailable."""
+
+
+R = TypeVar("R", bound=Reply)
+
+
 class Owner(Protocol):
     """Whoever the connection belongs to."""
 
@@ -45,25 +61,24 @@ class Pipe(asyncio.Protocol):
 
     def __init__(self, owner: Owner, timeout: float) -> None:
         self._owner = owner
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._reader = Reader(replyError=ResponseError, notEnoughData=NOT_YET)
         self._transport: asyncio.Transport | None = None
-        self._sent: deque[asyncio.Future[Any]] = deque()
+        self._sent: deque[Reply] = deque()
         self._packed: list[bytes] = []
-        self._awaited: list[asyncio.Future[Any]] = []
+        self._awaited: list[Reply] = []
         self._half = timeout / 2
         self._ticking = False
         self._silent_ticks = 0
         self._broken = ""
 
-    def issue(self, packed: bytes) -> asyncio.Future[Any]:
+    def issue(self, packed: bytes, reply: R) -> R:
         """Send a command as soon as the loop comes round, or with the next pipeline when one is in flight."""
         self.check()
-        reply = self._loop.create_future()
         self._packed.append(packed)
         self._awaited.append(reply)
         if not self._sent and len(self._packed) == 1:
-            self._loop.call_soon(self._flush_if_idle)  # what else is issued in this turn of the loop goes along
+            self.loop.call_soon(self._flush_if_idle)  # what else is issued in this turn of the loop goes along
         return reply
 
     def check(self) -> None:
@@ -71,7 +86,7 @@ class Pipe(asyncio.Protocol):
         if self._broken:
             raise RedisUnavailable(self._broken)
 
-    def issue_all(self, waiting: list[tuple[bytes, asyncio.Future[Any]]]) -> None:
+    def issue_all(self, waiting: list[tuple[bytes, Reply]]) -> None:
         """Send what was issued before there was a connection."""
         self._packed += [packed for packed, _ in waiting]
         self._awaited += [reply for _, reply in waiting]
@@ -121,7 +136,7 @@ class Pipe(asyncio.Protocol):
         if not self._ticking:
             self._ticking = True
             self._silent_ticks = 0
-            self._loop.call_later(self._half, self._tick)
+            self.loop.call_later(self._half, self._tick)
 
     def _tick(self) -> None:
         # Two silent half-times, so that a loop that was itself late gets a chance to read before it gives up.
@@ -132,7 +147,7 @@ class Pipe(asyncio.Protocol):
         if self._silent_ticks >= 2:
             self.abort(f"no answer within {self._half * 2:g} s")
         else:
-            self._loop.call_later(self._half, self._tick)
+            self.loop.call_later(self._half, self._tick)
 
     def _break(self, why: str, *, dead: bool) -> None:
         if self._broken:
@@ -155,7 +170,7 @@ class Pipe(asyncio.Protocol):
         if text.startswith(FULL):
             self._owner.refused(self, text)
         elif text.startswith(ELSEWHERE):
-            self._loop.call_soon(self.abort, text)  # not in the middle of the replies
+            self.loop.call_soon(self.abort, text)  # not in the middle of the replies
         else:
             return error
         return RedisUnavailable(text)

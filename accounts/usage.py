@@ -32,7 +32,7 @@ NO_USE = ("revoked", "expired")  # of a key that opens nothing
 WIDTHS = {field.name: getattr(field, "max_length", None) for field in Usage._meta.get_fields()}
 
 
-class UsageRow(msgspec.Struct):
+class UsageRow(msgspec.Struct, omit_defaults=True):
     """One turn. Milliseconds are whole, `started_at` is unix seconds, `first_token_ms` None when none came."""
 
     request_id: str

@@ -79,6 +79,7 @@ class Answer:
         self._watch = task.watch
         self._services = services
         self._instance = lease.instance
+        self._affinity = lease.instance.affinity
         self._cutter = _cutter(task.request)
         self._cut_text: list[str] = []  # what the cutter let through
         self._cut_calls: list[str] = []  # names and arguments
@@ -90,7 +91,7 @@ class Answer:
 
     async def run(self) -> None:
         """Raise GatewayError when the service fails the turn."""
-        images = self._conversation.images(self._instance.affinity)
+        images = self._conversation.images(self._affinity)
         self._record.warnings.clear()
         ask: Ask | None = self._question(await self._deliver(images) if images else ())
         self._record.session = self._conversation.state
@@ -102,7 +103,7 @@ class Answer:
 
     def _question(self, images: tuple[str, ...]) -> Ask:
         new_id, model = self._services.new_id, self._record.lingma_model
-        ask = self._conversation.ask(self._instance.affinity, model, new_id, images)
+        ask = self._conversation.ask(self._affinity, model, new_id, images)
         if self._plan.forwards:
             request = self._request
             config = tool_config(
@@ -169,7 +170,7 @@ class Answer:
     async def _attempt(self, ask: Ask) -> Ask | None:
         """One question and its reply. The question that corrects it, if it must be corrected."""
         turn = self._instance.ask(ask)
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._services.pool.pulse.loop)
         turn.overflow = task.cancel if task else None
         try:
             batch = await self._follow(turn)
@@ -339,8 +340,9 @@ class Answer:
 
     def _remember(self, session_id: str) -> None:
         reader = self._reader
-        affinity, called = self._instance.affinity, reader.has_called
-        self._conversation.remember(affinity, session_id, reader.text, reader.calls, reader.arguments, called=called)
+        self._conversation.remember(
+            self._affinity, session_id, reader.text, reader.calls, reader.arguments, called=reader.has_called
+        )
 
     def _is_retriable_loss(self, error: GatewayError) -> bool:
         return isinstance(error, ConnectionLost) and not self._teller.begun and not self._last_try

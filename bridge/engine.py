@@ -104,7 +104,7 @@ class _Run:
         self._engine = engine
         self._emit = emit
         self._record = record
-        self._loop = asyncio.get_running_loop()
+        self._loop = engine.pool.pulse.loop
         self._watch = Stopwatch(self._loop)
         self._route = engine.routes.of(request.model)
         plan = plan_of(request, self._route, engine.options.plan)

@@ -34,6 +34,10 @@ class Corked:
             return
         self._transport.write(data)
 
+    def hold(self, head: bytes) -> None:
+        """Keep a head until its body comes, however long that takes: nobody can use it before."""
+        self._head = head
+
     def close(self) -> None:
         """Close, once everything is written; while the client still sends, it would lose the answer by that."""
         self._flush()

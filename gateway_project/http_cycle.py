@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from gateway_project.http_cork import Corked
+
 LENGTHS = {b"content-length", b"transfer-encoding"}
 FRAMING = (*LENGTHS, b"connection")
 NO_BODY = (204, 304)
@@ -56,6 +58,8 @@ SENT = Sent()
 
 class LeanCycle(RequestResponseCycle):
     """uvicorn's own, which looks at the fields of a head all at once, and not twice at each of them."""
+
+    transport: Corked  # type: ignore[assignment]  # it takes any
 
     def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]  # ASGI wants no more
         """The next message; all but usual heads and the pieces of a stream go the library's way."""
@@ -106,9 +110,12 @@ class LeanCycle(RequestResponseCycle):
     def _send_head(self, status: int, shape: Shape, values: tuple[bytes, ...]) -> Awaitable[None]:
         self.response_started, self.waiting_for_100_continue = True, False
         self.chunked_encoding = shape.length < 0
-        if not self.chunked_encoding:
+        head = STATUS_LINE[status] + shape.lines % values
+        if self.chunked_encoding:
+            self.transport.write(head)
+        else:
             self.expected_content_length = int(values[shape.length])
-        self.transport.write(STATUS_LINE[status] + shape.lines % values)
+            self.transport.hold(head)
         return SENT
 
 

@@ -45,7 +45,9 @@ CHATTERERS: Final = ("celery.beat", "celery.worker.strategy", "celery.app.trace"
 
 def text_line(record: logging.LogRecord) -> str:
     """For people: time, level, logger, message and its fields."""
-    fields = "".join([f" {name}={_spelled(value)}" for name, value in _fields(record).items()])
+    fields = "".join(
+        [f" {name}={value if type(value) is int else _spelled(value)}" for name, value in _fields(record).items()]
+    )
     line = f"{_stamp(record)} {record.levelname:<7} {record.name}: {visible(_clean(record.getMessage()))}{fields}"
     if trace := _trace(record):
         # Indented, and so no line of a trace, which may quote a stranger, looks like one of the log.
@@ -230,11 +232,9 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _spelled(value: Any) -> str:
-    if type(value) is str:  # as most are
-        return _quoted(value if len(value) <= MOST else _cut(value)) if value else "-"
-    if type(value) is int:
-        return str(value)
-    return "-" if value is None else _quoted(_cut(str(value)))
+    if type(value) is str and 0 < len(value) <= MOST:  # as most are
+        return _quoted(value)
+    return "-" if value is None or value == "" else _quoted(_cut(str(value)))
 
 
 def _cut(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import msgspec
@@ -40,6 +40,50 @@ class Knowledge(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 NOTHING = Knowledge()
+
+
+class _Remembering:
+    """What the link tells that an entry is kept: a Future and its callback would cost every turn more than this."""
+
+    __slots__ = ("_command", "_ended", "_link", "_script", "_waiter")
+
+    def __init__(self, link: RedisLink, script: Script, command: tuple[Arg, ...]) -> None:
+        self._link = link
+        self._script = script
+        self._command = command
+        self._ended = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def begin(self) -> None:
+        """Issue the command; without Redis nothing is kept."""
+        try:
+            self._link.issue(self, *self._command)
+        except RedisUnavailable:
+            self.set_result(None)
+
+    def done(self) -> bool:
+        """Nobody gives it up."""
+        return False
+
+    def set_result(self, _result: Any) -> None:
+        """It has ended."""
+        self._ended = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def set_exception(self, problem: Exception) -> None:
+        """The server does not know the script yet, or will not keep the entry."""
+        if isinstance(problem, ResponseError) and str(problem).startswith("NOSCRIPT") and self._command[0] == "EVALSHA":
+            self._command = ("EVAL", self._script.text, *self._command[2:])
+            return self.begin()
+        log.warning("A session entry could not be kept: %s", problem)
+        return self.set_result(None)
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Wait for it."""
+        if not self._ended:
+            self._waiter = asyncio.get_running_loop().create_future()
+            yield from self._waiter
 
 
 class StoredEntry(msgspec.Struct, frozen=True):
@@ -111,10 +155,10 @@ class SessionStore:
         hits: int,
         created_at: float,
         knows: Knowledge = NOTHING,
-    ) -> asyncio.Future[None]:
+    ) -> Awaitable[None]:
         """Keep the session for the turn that continues this prefix, unless an operator forgot it meanwhile.
 
-        It is on its way when this returns; the result says when it is done, and is never an error.
+        It is on its way when this returns, and nobody needs to wait for it; who awaits the result meets no error.
         """
         now = self._clock()
         entry = StoredEntry(key, session_id, instance, generation, api_key_id, length, hits, created_at, now, knows)
@@ -122,27 +166,10 @@ class SessionStore:
         keys = (entry_key, scripts.AT + key, scripts.INDEX, scripts.IN_USE, forgotten)
         args = (session_id, now, self._ttl, self._max_entries, scripts.PREFIX, self._encode(entry), key,
                 scripts.MOST_ALIKE)  # fmt: skip
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._issue(("EVALSHA", self._remember.sha, len(keys), *keys, *args), done)
-        return done
-
-    def _issue(self, command: tuple[Arg, ...], done: asyncio.Future[None]) -> None:
-        try:
-            reply = self._link.execute(*command)
-        except RedisUnavailable:
-            done.set_result(None)
-        else:
-            reply.add_done_callback(lambda reply: self._remembered(reply, command, done))
-
-    def _remembered(self, reply: asyncio.Future[Any], command: tuple[Arg, ...], done: asyncio.Future[None]) -> None:
-        problem = reply.exception() if not reply.cancelled() else None
-        if isinstance(problem, ResponseError) and str(problem).startswith("NOSCRIPT"):
-            return self._issue(("EVAL", self._remember.text, *command[2:]), done)
-        if isinstance(problem, RedisError):
-            log.warning("A session entry could not be kept: %s", problem)
-        if not done.done():
-            done.set_result(None)
-        return None
+        command = ("EVALSHA", self._remember.sha, len(keys), *keys, *args)
+        remembering = _Remembering(self._link, self._remember, command)
+        remembering.begin()
+        return remembering
 
     async def drop(self, session_id: str) -> None:
         """A claimed session was given up, because its turn failed or was rebuilt: it is no longer in use."""

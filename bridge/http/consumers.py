@@ -43,6 +43,7 @@ class ChatConsumer(HttpConsumer):
     _booked = False
     _lost = ""
     _end_is_open = False
+    _is_in_use = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,21 +72,22 @@ class ChatConsumer(HttpConsumer):
         """What the client asks for. A format whose requests refer to what is stored fetches it here."""
         return self.wire.parse(body)
 
-    async def send_last(self, part: bytes) -> None:
+    def send_last(self, part: bytes) -> Awaitable[None]:
         """As ever; but an instance's place does not wait for a client that takes its time."""
         self._end_is_open = len(part) > LARGE_PART
-        await self.send_part(part, last=not self._end_is_open)
+        return self.send_part(part, last=not self._end_is_open)
 
     async def keep(self, whole: bytes = b"") -> None:
         """The reply is known to its end, and nobody has been told yet. `whole` is its body if it is not streamed."""
 
     async def _within_limits(self) -> None:
         """The turn, if the key's limits allow it; its tokens count when it has ended."""
-        ticket = await admit(self, self.caller, self.request)
+        ticket = await admit(self, self.caller, self.request) if self.caller.is_limited else UNLIMITED
         try:
             await self.until_hang_up(self._turn())
         finally:
-            self.runtime.in_use.remove(self.caller, self)
+            if self._is_in_use:
+                self.runtime.in_use.remove(self.caller, self)
             if ticket is not UNLIMITED:
                 tokens = self._record.prompt_tokens + self._record.completion_tokens
                 self.runtime.engine.later(ticket.release(tokens))
@@ -103,6 +105,7 @@ class ChatConsumer(HttpConsumer):
     def look(self, now: float) -> None:
         """The turn takes its time: its key may be revoked before it ends."""
         super().look(now)
+        self._is_in_use = True
         self.runtime.in_use.add(self.caller, self)
 
     def key_closed(self, standing: Standing) -> None:

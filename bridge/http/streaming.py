@@ -184,12 +184,13 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
         await self.send_last(b"" if self.scope["method"] == "HEAD" else body)
 
-    async def send_last(self, part: bytes) -> None:
+    def send_last(self, part: bytes) -> Awaitable[None]:
         """The last part. A large one ends when the client has taken it: so long counts what it was made of."""
-        if len(part) > LARGE_PART:
-            await self.send_part(part, last=False)
-            part = b""
-        await self.send_part(part, last=True)
+        return self._send_large(part) if len(part) > LARGE_PART else self.send_part(part, last=True)
+
+    async def _send_large(self, part: bytes) -> None:
+        await self.send_part(part, last=False)
+        await self.send_part(b"", last=True)
 
     def start(self, status: int, headers: Headers) -> Awaitable[None]:
         """Begin the answer."""
@@ -251,12 +252,12 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
 
     async def until_hang_up(self, work: Awaitable[None]) -> None:
         """Do the work, but not a moment longer than the client listens. Raise HungUp when it left."""
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
+        pulse = self.runtime.pool.pulse
+        task = asyncio.current_task(pulse.loop)
         if task is None:
             raise RuntimeError("a consumer runs in a task")
         self._task = task
-        self.runtime.pool.pulse.add(self)
+        pulse.add(self)
         try:
             await work
         except asyncio.CancelledError:
@@ -266,7 +267,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             task.uncancel()
             raise (ended_by or HungUp) from None
         finally:
-            self.runtime.pool.pulse.remove(self)
+            pulse.remove(self)
             # Both hold us, in what they raise too: a cycle would let bodies pile up.
             listener, self._listener, self._task = self._listener, None, None
             if listener is not None:

@@ -21,7 +21,8 @@ class Pulse:
     def __init__(self, every: float = EVERY_SEC) -> None:
         self._every = every
         self._watched: dict[Watched, None] = {}
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
+        """Kept for whoever is watched: to ask for the running loop is a system call (before Python 3.12)."""
         self._beating = False
 
     def add(self, watched: Watched) -> None:
@@ -29,16 +30,16 @@ class Pulse:
         self._watched[watched] = None
         if not self._beating:
             self._beating = True
-            self._loop.call_later(self._every, self._beat)
+            self.loop.call_later(self._every, self._beat)
 
     def remove(self, watched: Watched) -> None:
         """Look at it no more."""
         self._watched.pop(watched, None)
 
     def _beat(self) -> None:
-        now = self._loop.time()
+        now = self.loop.time()
         for watched in list(self._watched):
             watched.look(now)
         self._beating = bool(self._watched)
         if self._beating:
-            self._loop.call_later(self._every, self._beat)
+            self.loop.call_later(self._every, self._beat)

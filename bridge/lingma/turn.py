@@ -61,7 +61,7 @@ class Turn:
         self._replaced = False  # a new text is on the list
         self._waiter: asyncio.Future[None] | None = None
         self._is_awake = False  # the reader waited for this, and has not had its turn yet
-        self._loop = asyncio.get_running_loop()
+        self._loop = pulse.loop
         self._heard_at = self._signed_at = self._loop.time()
         self._pulse = pulse
         pulse.add(self)

@@ -123,6 +123,11 @@ class Instance:
         return Candidate(self.name, self.generation, self.state == "ready", self.in_flight, self._options.limit)
 
     @property
+    def has_room(self) -> bool:
+        """It could take a turn now."""
+        return self.state == "ready" and self.in_flight < self._options.limit
+
+    @property
     def affinity(self) -> Affinity:
         """What a session that was made now is bound to."""
         return Affinity(self.name, self.generation)

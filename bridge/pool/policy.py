@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -33,8 +33,28 @@ class InstanceFacts(msgspec.Struct, frozen=True):
     """Keys and display names, these in lower case, to keys."""
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class Place(Protocol):
     """What the choice needs to know of one instance."""
+
+    @property
+    def name(self) -> str:
+        """As in `Affinity`."""
+
+    @property
+    def generation(self) -> int:
+        """The same."""
+
+    @property
+    def in_flight(self) -> int:
+        """Turns it has."""
+
+    @property
+    def has_room(self) -> bool:
+        """It could take a turn now."""
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """An instance as it is at this moment, for those who want to see another one in its place."""
 
     name: str
     generation: int
@@ -55,9 +75,7 @@ class Affinity(msgspec.Struct, frozen=True):
     generation: int
 
 
-def choose(
-    candidates: Sequence[Candidate], affinity: Affinity | None, excluded: Collection[str], last: int
-) -> int | None:
+def choose(candidates: Sequence[Place], affinity: Affinity | None, excluded: Collection[str], last: int) -> int | None:
     """The index of the instance that takes the turn, or None when none has room (17.7).
 
     Affinity first, then least in flight, then round robin: `last` is the index chosen before. Instances that failed

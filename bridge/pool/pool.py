@@ -16,7 +16,7 @@ from bridge.pool.careful import Careful
 from bridge.pool.instance import Instance, InstanceOptions, names, unavailable
 from bridge.pool.lines import Lines
 from bridge.pool.neighbours import Neighbours
-from bridge.pool.policy import Affinity, Candidate, InstanceFacts, Line, Owner
+from bridge.pool.policy import Affinity, InstanceFacts, Line, Owner
 from bridge.pool.remote import RemoteInstance
 from bridge.pool.shares import Shares
 from bridge.pool.upstream import Source
@@ -279,19 +279,19 @@ class Pool:
     def _take(self, affinity: Affinity | None, excluded: Collection[str], owner: Owner | None) -> Lease | None:
         if self.in_flight >= self.options.max_in_flight or self._closed:
             return None
-        candidates = [instance.candidate for instance in self.instances]
+        places: Sequence[policy.Place] = self.instances
         if self._careful.holds:
-            candidates = self._careful.open(candidates)
-        return self._take_of(candidates, affinity, excluded, owner)
+            places = self._careful.open([instance.candidate for instance in self.instances])
+        return self._take_of(places, affinity, excluded, owner)
 
     def _take_of(
         self,
-        candidates: Sequence[Candidate],
+        places: Sequence[policy.Place],
         affinity: Affinity | None,
         excluded: Collection[str],
         owner: Owner | None,
     ) -> Lease | None:
-        index = policy.choose(candidates, affinity, excluded, self._last)
+        index = policy.choose(places, affinity, excluded, self._last)
         if index is None:
             return None
         self._last = index
@@ -356,9 +356,7 @@ class Pool:
         """
         if not self.lends or (self._waiters.count and (line is None or not policy.goes_first(line, self.next_line()))):
             return None
-        if affinity is not None and not any(
-            each.affinity == affinity and each.candidate.has_room for each in self.instances
-        ):
+        if affinity is not None and not any(each.affinity == affinity and each.has_room for each in self.instances):
             return None
         return self._take(affinity, (), None)
 

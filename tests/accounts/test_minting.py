@@ -1,3 +1,4 @@
+import hmac
 import re
 
 import pytest
@@ -47,3 +48,11 @@ def test_the_digest_needs_the_pepper():
     secret = mint()
     assert digest_of(secret, b"one") != digest_of(secret, b"two")
     assert len(digest_of("schlüssel 密钥", b"one")) == 64
+
+
+@pytest.mark.parametrize("size", [0, 1, 32, 63, 64, 65, 200])
+def test_the_digest_is_the_standard_one(size):
+    """RFC 2104: a pepper may be shorter than a block of the hash, as long, or longer."""
+    pepper, secret = bytes(range(size)), "lgw_ä\udcff"
+    expected = hmac.new(pepper, secret.encode(errors="surrogateescape"), "sha256").hexdigest()
+    assert digest_of(secret, pepper) == expected

@@ -43,6 +43,8 @@ class Written:
     def write(self, data):
         self.data += data
 
+    hold = write
+
     def is_closing(self):
         return self.closed
 
