@@ -20,7 +20,7 @@ class Corked:
 
     def __init__(self, transport: asyncio.Transport, protocol: BoundedHttpProtocol) -> None:
         self._transport = transport
-        self._protocol = protocol
+        self._protocol: BoundedHttpProtocol | None = protocol
         self._head = b""
         self._loop = asyncio.get_running_loop()
 
@@ -41,12 +41,16 @@ class Corked:
     def close(self) -> None:
         """Close, once everything is written; while the client still sends, it would lose the answer by that."""
         self._flush()
-        if not self._protocol.linger():
+        if self._protocol is None or not self._protocol.linger():
             self._transport.close()
 
     def is_closing(self) -> bool:
         """Nothing more can be written."""
-        return self._protocol.lingers or self._transport.is_closing()
+        return self._protocol is None or self._protocol.lingers or self._transport.is_closing()
+
+    def let_go(self) -> None:
+        """The connection has ended. Else it and its protocol would hold each other until the collector comes."""
+        self._head, self._protocol = b"", None
 
     def _flush(self) -> None:
         head, self._head = self._head, b""

@@ -33,7 +33,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Begin a connection."""
         self.raw = transport
         self.peer = ""  # whose share of the connections it counts to
-        super().connection_made(cast("asyncio.Transport", Corked(transport, self)))
+        self.corked = Corked(transport, self)
+        super().connection_made(cast("asyncio.Transport", self.corked))
         self.flow: HeldFlow = HeldFlow(transport)
         self.parser: Any
         self.phase = IDLE
@@ -55,7 +56,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self.running is not None and not self.running.response_complete:  # uvicorn tells the newest request only
             self.running.disconnected = True
             self.running.message_event.set()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Leave nothing for the collector: it comes so seldom that heads and bodies of thousands would wait for it."""
         self.pipeline.clear()
+        self.cycle = cast("RequestResponseCycle", self.running)  # a newer one was never begun, and would hold us
+        self.corked.let_go()
 
     @property
     def answers(self) -> bool:
