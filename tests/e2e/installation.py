@@ -11,9 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import psutil
 import redis
 
+from accounts.usage import UsageRow
 from tests.e2e.speech import Answer, send
 from tests.environment import start_redis
 from tests.gateway_project.gateway import survivors
@@ -189,7 +191,7 @@ class Gateway:
             lines = [entry[b"row"] for _, entry in client.xrange("lgw:usage")]
         spool = self.data_dir / "spool" / "usage.jsonl"  # where rows go while Redis seems to be away
         lines += spool.read_bytes().split(b"\n") if spool.exists() else []
-        rows = [json.loads(line) for line in lines if line]
+        rows = [msgspec.structs.asdict(msgspec.json.decode(line, type=UsageRow)) for line in lines if line]
         return {row["request_id"]: row for row in rows}
 
     def key_id(self, name):
