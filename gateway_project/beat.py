@@ -16,6 +16,7 @@ from redis import RedisError
 
 from accounts import database, degraded
 from accounts.redis_client import connect
+from gateway_project import life_signs
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ class PatientScheduler(DatabaseScheduler):  # type: ignore[misc]  # it has no ty
 
     def tick(self, *args: Any, **options: Any) -> Any:
         """Do what is due; return the seconds until the next look. A scheduler that does not get so far is missed."""
+        life_signs.alive()
         pause = super().tick(*args, **options)
         if time.monotonic() - self._told_at > SIGN_SEC:
             self._told_at = time.monotonic()
@@ -59,7 +61,7 @@ class PatientScheduler(DatabaseScheduler):  # type: ignore[misc]  # it has no ty
     def sync(self) -> None:
         """Write when tasks ran last."""
         while self._dirty and self._ask(self._save_one):
-            pass
+            life_signs.alive()
 
     def _save_one(self) -> bool:
         name = next(iter(self._dirty))

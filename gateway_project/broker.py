@@ -18,6 +18,7 @@ from kombu.exceptions import KombuError
 from accounts import degraded
 from accounts.redis_client import connect
 from accounts.redis_fitness import refusal
+from gateway_project import life_signs
 
 RETRY_SEC: Final = 1
 WAIT_SEC: Final = 2.0
@@ -51,6 +52,7 @@ class BrokerConnection(Connection):
         )
 
     def _connection_factory(self) -> Any:
+        life_signs.alive()  # a worker that looks for its broker does nothing else
         # Else a worker would connect to a replica or a full server, fail at the first write, and connect again at once.
         with connect(settings.REDIS_URL, WAIT_SEC) as client:
             if why := refusal(client):

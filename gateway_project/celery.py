@@ -9,6 +9,8 @@ from celery import Celery, bootsteps
 from celery.signals import setup_logging, worker_ready
 from django.conf import settings
 
+from gateway_project import life_signs
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 
 
@@ -32,10 +34,22 @@ class UsageFlush(bootsteps.StartStopStep):
             self._flusher.stop()
 
 
+class SignsOfLife(bootsteps.StartStopStep):
+    """From the worker's own loop, so that one that hangs gives none."""
+
+    requires = ("celery.worker.components:Timer",)
+
+    def start(self, parent: Any) -> None:
+        """Before the worker looks for its broker."""
+        life_signs.alive()
+        parent.timer.call_repeatedly(life_signs.EVERY_SEC, life_signs.alive)
+
+
 app = Celery("gateway_project", amqp="gateway_project.broker:Broker")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.steps["worker"].add(UsageFlush)
+app.steps["worker"].add(SignsOfLife)
 
 
 @setup_logging.connect

@@ -18,17 +18,18 @@ LOOK_SEC = 0.2
 
 def serve(listeners: list[socket.socket], env: Environment, started: Callable[[], None]) -> None:
     """Serve until SIGTERM, then let running streams go on for DRAIN_SEC."""
+    loop: Any = reactor  # twisted types it as a module
     server = Server(
         application,
         endpoints=[f"fd:fileno={listener.detach()}" for listener in listeners],
         signal_handlers=False,
         http_timeout=None,
         application_close_timeout=10,
-        ready_callable=started,
+        ready_callable=lambda: loop.callLater(0, started),  # it is called before the loop runs
         verbosity=0,
         server_name="",
     )
-    stopping = Stopping(server, reactor, env.drain_sec)
+    stopping = Stopping(server, loop, env.drain_sec)
     signal.signal(signal.SIGTERM, stopping.on_signal)
     signal.signal(signal.SIGQUIT, stopping.on_signal)
     server.run()
@@ -39,7 +40,7 @@ class Stopping:
 
     def __init__(self, server: Any, loop: Any, drain_sec: float) -> None:
         self._server = server
-        self._loop = loop  # twisted types it as a module
+        self._loop = loop
         self._drain_sec = drain_sec
         self._deadline: float | None = None
 

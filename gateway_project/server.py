@@ -6,16 +6,16 @@ import signal
 import socket
 import sys
 
+from gateway_project import life_signs
 from gateway_project.connections import raise_descriptor_limit
 from gateway_project.env import Environment, SettingError, load
-from gateway_project.ready_signal import report_ready
 
 APPLICATION = "gateway_project.asgi:application"
 
 
 def settle() -> None:
     """Take what start-up made out of the collector's sight, and collect less often: a measured 8 % of CPU a chunk."""
-    report_ready()
+    life_signs.serve()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)

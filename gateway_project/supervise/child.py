@@ -8,13 +8,15 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
 from bridge.lingma import launch
-from gateway_project.ready_signal import READY_FD
+from gateway_project.life_signs import LIFE_FD
 from gateway_project.supervise import orphans
 from gateway_project.supervise.console import Console
+from gateway_project.supervise.watch import Pings, Signs, is_traced, until_hung
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
@@ -35,21 +37,23 @@ class Program(msgspec.Struct, frozen=True):
     """File descriptors the process keeps."""
     grace: float = 10.0
     """Seconds between SIGTERM and SIGKILL."""
-    reports: bool = False
-    """It says when it serves (`report_ready`), so that one that has served is started again at once."""
     steady: float = STEADY
-    """Seconds of running after which a start counts as a success, where it does not report."""
+    """Seconds of running after which a start counts as a success, where it does not say that it serves."""
+    silence: float = 0.0
+    """Seconds without a sign of life after which it is killed; 0 for ever."""
+    pinged: Path | None = None
+    """The socket where a Redis is asked for its signs of life; all others give theirs on a pipe (`life_signs`)."""
 
 
-async def spawn(program: Program, *, stderr: int, ready: int | None = None) -> Process:
+async def spawn(program: Program, *, stderr: int, signs: int | None = None) -> Process:
     """Start a program that dies with us. Its own session keeps a terminal's Ctrl-C away from it."""
-    told = {} if ready is None else {READY_FD: str(ready)}
+    told = {} if signs is None else {LIFE_FD: str(signs)}
     tie = (inspect.getfile(launch), str(int(signal.SIGKILL)), str(os.getpid()))
     with orphans.starting():
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", *tie, *program.command,
             env={**os.environ, **program.environment, **told},
-            pass_fds=program.inherited if ready is None else (*program.inherited, ready),
+            pass_fds=program.inherited if signs is None else (*program.inherited, signs),
             start_new_session=True,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=PIPE,
@@ -134,16 +138,16 @@ class Child:
     async def _run_once(self) -> tuple[str, bool]:
         """How it ended, and whether it has said that it serves."""
         try:
-            mine, theirs = os.pipe()
-            with os.fdopen(mine, "rb", buffering=0) as report:
+            with Signs() as signs:
+                process = self._process = await spawn(self.program, stderr=STDOUT, signs=signs.theirs)
+                signs.hand_over()
+                watching = asyncio.create_task(self._end_if_hung(process, signs))
                 try:
-                    ready = theirs if self.program.reports else None
-                    process = self._process = await spawn(self.program, stderr=STDOUT, ready=ready)
+                    how = await self._until_ended(process)
                 finally:
-                    os.close(theirs)
-                how = await self._until_ended(process)
-                os.set_blocking(mine, False)  # something it started may have kept the other end
-                return how, report.read(1) == b"1"
+                    watching.cancel()
+                await signs.heard()  # what it said last
+                return f"{signs.verdict}{how}", signs.served
         except OSError as exc:  # no memory, or too many processes: another moment may have room
             return f"could not be started: {exc.strerror}", False
 
@@ -157,6 +161,21 @@ class Child:
         await asyncio.wait({output}, timeout=0.5)  # something it started may still hold the pipe
         output.cancel()
         return ending(code)
+
+    async def _end_if_hung(self, process: Process, signs: Signs) -> None:
+        """Kill it when it has been silent for too long. A stop has deadlines of its own."""
+        program, silent = self.program, 0
+        if not program.silence:
+            return
+        heard = Pings(program.pinged).heard if program.pinged else signs.heard
+        while not silent or is_traced(process.pid):
+            silent = await until_hung(heard, program.silence)
+        if process.returncode is not None or self._stopping.is_set():
+            return
+        signs.verdict = f"gave no sign of life for {silent} s and "
+        process.kill()
+        await asyncio.sleep(KILLED)
+        self._console.say(f"{program.name} (pid {process.pid}) {signs.verdict}cannot be killed")
 
     async def _pause(self, seconds: float) -> None:
         waiting = asyncio.create_task(self._stopping.wait())

@@ -8,6 +8,12 @@ from gateway_project import embedded_redis
 from gateway_project.env import Environment
 from gateway_project.supervise.child import Program
 
+WEB_SILENCE = 20.0
+"""Seconds: a large request may hold an event loop for one or two."""
+REDIS_SILENCE = 30.0
+"""It may wait for a slow disk."""
+BACKGROUND_SILENCE = 60.0
+"""Nobody waits for them, and a look for the broker may take its time."""
 CELERY = (sys.executable, "-m", "celery", "--quiet", "-A", "gateway_project.celery")
 
 
@@ -25,7 +31,10 @@ def shared_environment(env: Environment, data_dir: Path, part: str) -> dict[str,
 def redis(env: Environment, data_dir: Path) -> list[Program]:
     """The embedded server, unless there is another to use."""
     # What cannot work ends within milliseconds; who has run for a second was killed, however often.
-    return [] if env.redis_url else [Program("redis", embedded_redis.command(data_dir), steady=1.0)]
+    if env.redis_url:
+        return []
+    command, address = embedded_redis.command(data_dir), data_dir / "redis.sock"
+    return [Program("redis", command, steady=1.0, silence=REDIS_SILENCE, pinged=address)]
 
 
 def prepare(env: Environment, data_dir: Path) -> Program:
@@ -44,7 +53,7 @@ def web(env: Environment, data_dir: Path, listeners: Sequence[int]) -> list[Prog
             {**shared_environment(env, data_dir, f"web-{number}"), "WEB_PROCESS": str(number)},
             inherited=tuple(listeners),
             grace=env.drain_sec + 5,  # the server itself ends the streams after DRAIN_SEC
-            reports=True,
+            silence=WEB_SILENCE,
         )
         for number in range(1, env.web_processes + 1)
     ]
@@ -57,6 +66,8 @@ def background(env: Environment, data_dir: Path) -> list[Program]:
     worker = ("worker", "--pool=threads", "--concurrency=2", "--without-mingle", "--without-gossip", level)
     beat = ("beat", "--scheduler=gateway_project.beat:PatientScheduler", "--pidfile=", level)
     return [
-        Program(name, (*CELERY, *command), {**shared_environment(env, data_dir, name), **quiet})
+        Program(
+            name, (*CELERY, *command), {**shared_environment(env, data_dir, name), **quiet}, silence=BACKGROUND_SILENCE
+        )
         for name, command in (("worker", worker), ("beat", beat))
     ]

@@ -165,14 +165,14 @@ class Gateway:
         self._redis.terminate()
         self._redis.wait()
 
-    def start(self, number):
+    def start(self, number, *inherited, **more):
         """Start a web process."""
-        env = environment(self.data_dir, WEB_PROCESS=str(number), **self._settings)
+        env = environment(self.data_dir, WEB_PROCESS=str(number), **self._settings, **more)
         with (self.data_dir / "output.log").open("ab") as output:
             return subprocess.Popen(
                 [*self._launcher, *LAUNCHER, str(os.getpid()), sys.executable, "-m", "gateway_project.server", "--fd",
                  str(self._listener.fileno())],
-                cwd=ROOT, env=env, stdout=output, stderr=output, pass_fds=[self._listener.fileno()],
+                cwd=ROOT, env=env, stdout=output, stderr=output, pass_fds=[self._listener.fileno(), *inherited],
             )  # fmt: skip
 
     # -- what can be seen ---------------------------------------------------------------------------------------

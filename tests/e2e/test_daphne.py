@@ -1,5 +1,7 @@
 """The same gateway under daphne: the tests of everything that the server has a hand in."""
 
+import os
+
 import pytest
 
 from tests.e2e.installation import KEY, Gateway
@@ -35,3 +37,15 @@ def test_a_proxy_that_is_not_named_is_not_believed(gateway):
 def test_a_large_body_for_django_is_refused(gateway):
     answer = send(gateway, "POST", "/admin/login/", body=b"a" * (3 << 20))
     assert answer.status == 413
+
+
+def test_its_loop_tells_the_supervisor_that_it_goes_on(gateway):
+    mine, theirs = os.pipe()
+    with os.fdopen(mine, "rb", buffering=0) as signs:
+        process = gateway.start(1, theirs, GATEWAY_LIFE_FD=str(theirs))
+        try:
+            os.close(theirs)
+            assert b"".join(signs.read(1) for _ in range(4)) == b"1..."
+        finally:
+            process.kill()
+            process.wait()

@@ -70,6 +70,8 @@ TRIALS = (
     Trial("kill-web", "kill -9 of the web process", harms.kill("web"), ONE, **KILLED),
     Trial("kill-web-of-3", "kill -9 of one of three web processes", harms.kill("web"), WEB3, **KILLED),
     Trial("kill-web-often", "kill -9 of a web process, five times", harms.kill_often("web", 5, 3), WEB3, **KILLED),
+    Trial("hang-web-of-3", "SIGSTOP of one of three web processes", harms.stop_until_ended("web"), WEB3,
+          **KILLED | {"well": 25}),
     Trial("kill-instance", "kill -9 of the only instance", harms.kill("instance"), ONE, may_break=True),
     Trial("kill-instance-of-3", "kill -9 of one of three", harms.kill("instance"), THREE, may_break=True),
     Trial("hang-instance", "SIGSTOP of the only instance", harms.stop("instance"), ONE, may_break=True, well=15),

@@ -27,6 +27,19 @@ def stop(part, which=0):
     return _signalled(part, signal.SIGSTOP, which)
 
 
+def stop_until_ended(part, within=40):
+    """SIGSTOP, and nobody lets it go on; over when the supervisor has ended it."""
+
+    async def harm(stage):
+        before = stage.pids(part)
+        await asyncio.to_thread(stage.send, part, signal.SIGSTOP)
+        async with asyncio.timeout(within):
+            while set(before) <= set(stage.pids(part)):
+                await asyncio.sleep(0.1)
+
+    return harm
+
+
 def _signalled(part, number, which):
     async def harm(stage):
         await asyncio.to_thread(stage.send, part, number, which)

@@ -1,0 +1,52 @@
+"""How a process tells the supervisor that it serves, and that it goes on: bytes on a pipe that a variable names."""
+
+import asyncio
+import os
+import threading
+from contextlib import suppress
+
+LIFE_FD = "GATEWAY_LIFE_FD"
+READY = b"1"
+ALIVE = b"."
+EVERY_SEC = 1.0
+
+
+class _Pipe:
+    """Of this process."""
+
+    descriptor: int | None = None
+
+
+def _open() -> int | None:
+    """The pipe, if there is a supervisor; nothing that we start gets it."""
+    if told := os.environ.pop(LIFE_FD, ""):
+        with suppress(OSError, ValueError):
+            descriptor = int(told)
+            os.set_inheritable(descriptor, False)
+            os.set_blocking(descriptor, False)  # a supervisor that stands still holds nobody up
+            _Pipe.descriptor = descriptor
+    return _Pipe.descriptor
+
+
+def _tell(what: bytes) -> None:
+    descriptor = _open()
+    if descriptor is not None:
+        with suppress(OSError):
+            os.write(descriptor, what)
+
+
+def alive() -> None:
+    """A sign of life, to be given where the process does its work: another thread may live on beside one that hangs."""
+    if threading.current_thread() is threading.main_thread():
+        _tell(ALIVE)
+
+
+def serve() -> None:
+    """It serves; from now on the event loop itself gives a sign each second, until it ends."""
+    _tell(READY)
+    _beat(asyncio.get_running_loop())
+
+
+def _beat(loop: asyncio.AbstractEventLoop) -> None:
+    alive()
+    loop.call_later(EVERY_SEC, _beat, loop)

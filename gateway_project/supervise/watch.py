@@ -1,0 +1,102 @@
+"""Whether a child has hung: who gives no sign of life for too long has."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+
+from gateway_project.life_signs import READY
+
+LOOK_SEC = 1.0
+LATE_SEC = 2.0
+"""A look that comes later than that was held up itself, so the child may have been too: it begins anew."""
+START_SEC = 120.0
+"""Until the first sign."""
+PING_SEC = 1.0
+
+
+class Signs:
+    """The pipe on which one run of a child gives them."""
+
+    def __init__(self) -> None:
+        self._mine, self._theirs = os.pipe()
+        os.set_blocking(self._mine, False)
+        self.served = False
+        """It has said that it serves."""
+        self.verdict = ""
+        """What is told of it before how it ended."""
+
+    def __enter__(self) -> "Signs":
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self.hand_over()
+        os.close(self._mine)
+
+    @property
+    def theirs(self) -> int:
+        """The child's end."""
+        return self._theirs
+
+    def hand_over(self) -> None:
+        """The child has its end."""
+        if self._theirs >= 0:
+            os.close(self._theirs)
+            self._theirs = -1
+
+    async def heard(self) -> bool:
+        """Whether there was one since the last look."""
+        try:
+            told = os.read(self._mine, 1 << 16)
+        except BlockingIOError:
+            return False
+        self.served = self.served or READY in told
+        return bool(told)
+
+
+class Pings:
+    """A Redis that answers gives them, whatever it says: it may be full, or still load its file."""
+
+    def __init__(self, address: Path) -> None:
+        self._address = str(address)
+
+    async def heard(self) -> bool:
+        """Whether it answers now."""
+        try:
+            async with asyncio.timeout(PING_SEC):
+                reader, writer = await asyncio.open_unix_connection(self._address)
+                with contextlib.closing(writer):
+                    writer.write(b"PING\r\n")
+                    return bool(await reader.read(1))
+        except OSError:  # TimeoutError is one
+            return False
+
+
+async def until_hung(heard: Callable[[], Awaitable[bool]], silence: float) -> int:
+    """Wait until there has been no sign for `silence` seconds; return how many.
+
+    Looks are counted, not time: a machine that was suspended, or has no time for us either, says nothing of a child.
+    """
+    clock = asyncio.get_running_loop().time
+    looks, most = 0, max(START_SEC, silence)
+    while looks * LOOK_SEC < most:
+        slept = clock()
+        await asyncio.sleep(LOOK_SEC)
+        late = clock() - slept > LOOK_SEC + LATE_SEC
+        if await heard():
+            looks, most = 0, silence
+        elif late:
+            looks = 0
+        else:
+            looks += 1
+    return round(looks * LOOK_SEC)
+
+
+def is_traced(pid: int) -> bool:
+    """Whether a debugger holds it. Linux only."""
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        return any(line.startswith("TracerPid:") and line.split()[1] != "0" for line in status.splitlines())
+    return False

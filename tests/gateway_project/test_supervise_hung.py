@@ -1,0 +1,133 @@
+"""What hangs is named, ended and started again; what only seems to is left alone."""
+
+import contextlib
+import http.client
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+import redis
+
+from tests.e2e.installation import until
+from tests.gateway_project.gateway import ROOT, Gateway, survivors
+from tests.gateway_project.test_supervise import answers, stream_of
+
+pytestmark = pytest.mark.e2e
+
+SOON = """
+import sys
+from gateway_project.supervise import __main__, plan
+plan.WEB_SILENCE = plan.REDIS_SILENCE = plan.BACKGROUND_SILENCE = 3.0
+sys.exit(__main__.main())
+"""
+WRAPPER = (sys.executable, "-c", SOON)
+PARTS = {"web-1": ("gateway_project.server",), "redis": ("redis.sock",), "worker": ("celery", "worker"),
+         "beat": ("celery", "beat")}  # fmt: skip
+
+
+def has_ticked(data_dir):
+    """Whether the scheduler has told Redis that it goes on."""
+    with redis.Redis(unix_socket_path=str(data_dir / "redis.sock")) as client:
+        return client.exists("lgw:modes:beat")
+
+
+def rest_of(stream):
+    """What still comes, until it ends or is cut."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return stream.read()
+    return b""
+
+
+@pytest.mark.timeout(120)
+def test_every_part_that_stands_still_is_killed_and_started_again(tmp_path):
+    with Gateway(tmp_path, wrapper=WRAPPER) as gateway:
+        gateway.complete()
+        with stream_of(gateway, "[[sim: chunks=9000 delay_ms=100]]") as stream:
+            assert stream.readline().startswith(b"data: ")
+            until(lambda: has_ticked(tmp_path), seconds=40)
+            web = gateway.descendant(*PARTS["web-1"])
+            instances = web.children(recursive=True)
+            for words in PARTS.values():
+                gateway.descendant(*words).send_signal(signal.SIGSTOP)
+            for name in PARTS:
+                gateway.until(rf"{name} gave no sign of life for \d+ s and was killed by SIGKILL; starting it again")
+            assert b"[DONE]" not in rest_of(stream)  # its client waits no longer
+        assert instances
+        assert survivors([web, *instances]) == []
+        gateway.until(r"^worker .* ready", count=2)
+        assert answers(gateway) == 200
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.ended()[0] == 0
+
+
+CHILD = """
+import ctypes, time
+from gateway_project import life_signs
+ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1))  # PR_SET_PTRACER: anybody may look at it
+while True:
+    life_signs.alive()
+    time.sleep(0.05)
+"""
+DEBUGGER = """
+import ctypes, os, sys
+assert ctypes.CDLL(None).ptrace(16, int(sys.argv[1]), None, None) == 0  # PTRACE_ATTACH
+os.waitpid(int(sys.argv[1]), 0)
+print("attached", flush=True)
+sys.stdin.read()
+"""
+LEFT_ALONE = f"""
+import asyncio, signal, subprocess, sys, time
+import psutil
+from gateway_project.supervise import watch
+from gateway_project.supervise.child import Child, Program
+from gateway_project.supervise.console import Console
+from tests.e2e.installation import until
+from tests.processes import command_line
+
+CHILD, DEBUGGER = {CHILD!r}, {DEBUGGER!r}
+
+def running():
+    return [each for each in psutil.Process().children() if CHILD in command_line(each)[-1:]]
+
+async def main():
+    watch.LOOK_SEC, watch.LATE_SEC = 0.1, 0.5
+    console = Console(7)
+    child = Child(Program("patient", (sys.executable, "-c", CHILD), silence=1.0), console)
+    while not running():
+        await asyncio.sleep(0.05)
+    process = running()[0]
+    await asyncio.sleep(1)
+
+    process.suspend()
+    time.sleep(1.8)  # the supervisor stands still too, as when the machine is suspended
+    process.resume()
+    await asyncio.sleep(1)
+    console.say(f"after a suspension {{process.is_running()}}")
+
+    debugger = subprocess.Popen([sys.executable, "-c", DEBUGGER, str(process.pid)], stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE)
+    await asyncio.to_thread(debugger.stdout.readline)
+    await asyncio.sleep(1.8)
+    console.say(f"in a debugger {{process.is_running()}}")
+    debugger.communicate()
+
+    process.suspend()
+    while running() in ([], [process]):
+        await asyncio.sleep(0.05)
+    await child.stop()
+    console.close()
+
+asyncio.run(main())
+"""
+
+
+def test_a_machine_that_was_suspended_and_a_debugger_end_nothing():
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_ALONE], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    lines = [line.partition(" | ")[2] for line in done.stdout.splitlines()]
+    assert lines[:2] == ["after a suspension True", "in a debugger True"]
+    assert re.fullmatch(r"patient gave no sign of life for 1 s and was killed by SIGKILL; .*", lines[2])
+    assert done.stderr == ""
