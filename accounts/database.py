@@ -14,12 +14,16 @@ from typing import Final
 
 from django.db import Error, InterfaceError, InternalError, OperationalError
 
-from accounts import degraded
+from accounts import degraded, disk
 
 RETRY_SEC = 1.0
 
 AWAY: Final = (OperationalError, InterfaceError, InternalError)
 """What the database raises when the fault is its own: it is gone, full, locked, read-only or too slow."""
+
+
+NO_ROOM: Final = ("database or disk is full", "disk I/O error")
+"""What SQLite says when its file is on our disk, and that takes nothing."""
 
 
 class _State:
@@ -44,7 +48,11 @@ _patience = _Patience()
 def failed(exc: Error | str) -> None:
     """A query did not come to its end."""
     _state.away, _state.doubted, _state.try_at = True, False, time.monotonic() + RETRY_SEC
-    degraded.begin("database", " ".join(str(exc).split()) or type(exc).__name__)
+    words = " ".join(str(exc).split()) or type(exc).__name__
+    if any(each in words for each in NO_ROOM):
+        disk.fails("database", OSError(words))
+    else:
+        degraded.begin("database", words)
 
 
 def works() -> None:
@@ -53,6 +61,7 @@ def works() -> None:
     if _state.away:
         _state.away = False
         degraded.end("database")
+        disk.works("database")
 
 
 def doubt() -> None:

@@ -14,16 +14,26 @@ MOST = 256
 """Prompts that are remembered, those of last time; beyond, the key with the most of them forgets its oldest."""
 LIFETIME_SEC = 3600
 
+MOST_OF_KEY = 5
+"""Exits over prompts of one key, or prompts that are proven, within BUDGET_SEC; then its turns are refused."""
+BUDGET_SEC = 600
+AT_ONCE_SEC = 5
+"""Prompts that were being answered at the same exit are noted within this time."""
+
 Care = Literal[0, 1, 2]
 """0: like any other. 1: alone, if that can be had in a second, until something of the reply has come. 2: alone."""
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
-    """How often the service exited while it answered a prompt, and whether the prompt did it. Unix seconds."""
+    """How often the service exited while it answered a prompt, and whether the prompt did it. Unix seconds.
+
+    `weighs`: nothing else was being answered at the last exit, or the client had just gone.
+    """
 
     exits: int
     proven: bool
     at: float
+    weighs: bool = False
 
 
 class Crashes:
@@ -42,12 +52,22 @@ class Crashes:
         """Whether prompts of this key are among them."""
         return any(name.startswith(f"{key}:") for name in self.seen)
 
-    def exited(self, name: str, *, alone: bool, now: float) -> Seen:
+    def is_spent(self, key: int, now: float) -> bool:
+        """Whether the service has exited so often over prompts of this key that none is asked for a while.
+
+        Else one that changes with each request costs two exits each time. What was answered in the end counts no more.
+        """
+        since, mine = now - BUDGET_SEC, f"{key}:"
+        known = [seen for name, seen in self.seen.items() if seen.at > since and name.startswith(mine)]
+        exits = {seen.at // AT_ONCE_SEC for seen in known if seen.weighs and not seen.proven}
+        return len(exits) + sum(seen.proven for seen in known) >= MOST_OF_KEY
+
+    def exited(self, name: str, *, alone: bool, now: float, left: bool = False) -> Seen:
         """The service exited while it answered this prompt; what is known of it now."""
         before = self.seen.get(name)
         exits = before.exits + 1 if before is not None else 1
         proven = (alone and exits > 1) or (before is not None and before.proven)
-        seen = Seen(exits, proven, now)
+        seen = Seen(exits, proven, now, alone or left)
         self._note(name, seen)
         return seen
 

@@ -8,7 +8,7 @@ from time import time
 from typing import Any
 
 from bridge import metrics
-from bridge.chat.errors import ConnectionLost, CrashingPrompt
+from bridge.chat.errors import ConnectionLost, CrashingKey, CrashingPrompt
 from bridge.chat.request import Message
 from bridge.crashes import Care, Crashes, Seen, care_of, name_of
 from bridge.pool.pool import AnyInstance
@@ -30,13 +30,17 @@ class Doubt:
         self._exits = 0
 
     def recall(self) -> None:
-        """What is remembered. Raise CrashingPrompt when the service exits over this prompt."""
+        """What is remembered. Raise CrashingPrompt or CrashingKey when the service exits over it, or too often."""
         if not self._crashes.concern(self._key):
             return
-        seen = self._crashes.of(name_of(self._key, self._messages), time())
+        now = time()
+        seen = self._crashes.of(name_of(self._key, self._messages), now)
         if seen is not None and seen.proven:
             metrics.CRASHES.labels("refused").inc()
             raise CrashingPrompt
+        if self._crashes.is_spent(self._key, now):
+            metrics.CRASHES.labels("refused").inc()
+            raise CrashingKey
         self.care = care_of(seen)
 
     @property
@@ -66,10 +70,10 @@ class Doubt:
 async def _watch(crashes: Crashes, name: str, instance: AnyInstance, generation: int) -> None:
     await asyncio.sleep(GIVEN_UP_SEC)
     if await instance.crashed(generation):
-        _note(crashes, name, alone=False)
+        _note(crashes, name, alone=False, left=True)
 
 
-def _note(crashes: Crashes, name: str, *, alone: bool) -> Seen:
-    seen = crashes.exited(name, alone=alone, now=time())
+def _note(crashes: Crashes, name: str, *, alone: bool, left: bool = False) -> Seen:
+    seen = crashes.exited(name, alone=alone, left=left, now=time())
     metrics.CRASHES.labels("proven" if seen.proven else "suspected").inc()
     return seen

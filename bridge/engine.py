@@ -13,6 +13,7 @@ from bridge import metrics
 from bridge.answer import Answer, Services, Task
 from bridge.chat.errors import (
     ConnectionLost,
+    CrashingKey,
     CrashingPrompt,
     GatewayError,
     InternalError,
@@ -237,13 +238,13 @@ class _Run:
             try:
                 if not self._has_new_doubt():
                     return lease
-            except CrashingPrompt:
+            except (CrashingPrompt, CrashingKey):
                 lease.release()
                 raise
             lease.release()  # the service has exited over this very prompt meanwhile, asked by somebody else
 
     def _has_new_doubt(self) -> bool:
-        """Whether it has to be asked with more care than was known. Raise CrashingPrompt when it must not be asked."""
+        """Whether it has to be asked with more care than was known. Raise GatewayError when it must not be asked."""
         before = self._care
         if self._engine.crashes.seen:
             self._recall()

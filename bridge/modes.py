@@ -23,11 +23,11 @@ _elsewhere: list[Facts] = []
 
 
 def active() -> list[Facts]:
-    """All modes that are on in any process, each once, the oldest first."""
+    """All modes that are on in any process, each once and since the first that met it, in one order everywhere."""
     found: dict[str, Facts] = {}
     for each in sorted([*degraded.active(), *_elsewhere], key=lambda facts: facts.since):
         found.setdefault(each.name, each)
-    return list(found.values())
+    return [found[name] for name in degraded.STILL_WORKS if name in found]
 
 
 class Modes:

@@ -10,6 +10,7 @@ GatewayError
 │   └── TooLarge 413
 ├── Unauthenticated 401 · Forbidden 403 · NotFound 404 · MethodNotAllowed 405
 ├── RateLimited 429         this key's limit, or the service's own (finish 429)
+│   └── CrashingKey         the service exits over too many of its prompts
 ├── Overloaded 429          no place: queue full or waited too long (Anthropic: 529)
 ├── Unavailable 503         no instance is ready
 ├── UpstreamFailed 502      the service failed the turn
@@ -150,6 +151,18 @@ class RateLimited(GatewayError):
 
     status = 429
     kind = "rate_limited"
+
+
+class CrashingKey(RateLimited):
+    """The service has exited over several prompts of this key: none is asked for some minutes."""
+
+    words = (
+        "The Lingma service has exited over several requests of this key within ten minutes. "
+        "Its requests are refused for some minutes; change what they have in common."
+    )
+
+    def __init__(self) -> None:
+        super().__init__(self.words, code="crashing_prompts", retry_after=30, reason="crashing_prompts")
 
 
 class Overloaded(GatewayError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import ceil
 from typing import Final
 
 from bridge.chat.errors import ContextFull, GatewayError, RateLimited
@@ -12,6 +13,8 @@ READ_CHARS: Final = 4000
 
 MOST_WAIT: Final = 60
 """Seconds: the longest wait that is passed on to a client."""
+
+MOST_DIGITS: Final = 15
 
 LEAST_CONTEXT: Final = 2048
 """Tokens. A smaller number is no size of a context, but a vendor's error code."""
@@ -59,11 +62,11 @@ _MOST = re.compile(
     re.IGNORECASE,
 )
 _WAIT = re.compile(
-    r"(?:retry[ _-]?after|try again in|retry in|wait)\w*\W{0,4}(\d+)(?:\.\d+)? ?(ms|m\b|min|h\b|hour)?"
-    r"|(\d+) ?(秒|分钟|小时)(?:后|之后)",
+    r"(?:retry[ _-]?after|try again in|retry in|wait)\w*\W{0,4}(\d+(?:\.\d+)?) ?(ms|m\b|min|h\b|hour)?"
+    r"|(\d+(?:\.\d+)?) ?(秒|分钟|小时)(?:后|之后)",
     re.IGNORECASE,
 )
-_SECONDS = {"m": 60, "min": 60, "分钟": 60, "h": 3600, "hour": 3600, "小时": 3600}
+_SECONDS = {"ms": 0.001, "m": 60, "min": 60, "分钟": 60, "h": 3600, "hour": 3600, "小时": 3600}
 _WRAPPED = re.compile(r"\b(10010|10011|10605)\b|code\W{1,4}(110|112)\b", re.IGNORECASE)
 
 
@@ -90,10 +93,9 @@ def wait(reason: str) -> int | None:
     found = _WAIT.search(reason[:READ_CHARS])
     if found is None:
         return None
-    amount = int((found[1] or found[3])[:9])
+    amount = float((found[1] or found[3])[:MOST_DIGITS])
     unit = (found[2] or found[4] or "").lower()
-    seconds = -(-amount // 1000) if unit == "ms" else amount * _SECONDS.get(unit, 1)
-    return max(1, min(MOST_WAIT, seconds))
+    return max(1, ceil(min(MOST_WAIT, amount * _SECONDS.get(unit, 1))))  # sooner would be refused again
 
 
 def wrapped_code(reason: str) -> int | None:

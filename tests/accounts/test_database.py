@@ -1,7 +1,10 @@
 """How the database is doing, as one process has met it."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
-from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.db import InterfaceError, OperationalError, ProgrammingError, connection
 
 from accounts import database, degraded
 
@@ -55,3 +58,17 @@ def test_patience_is_that_of_the_innermost_and_of_this_thread_only():
             assert not database.goes_ahead()
         assert database.goes_ahead()
     assert database.seconds_left(7) == 7
+
+
+def test_an_sqlite_file_without_room_is_trouble_of_the_disk(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "full.sqlite3", isolation_level=None)) as file:
+        file.execute("create table rows (text)")
+        file.execute("pragma max_page_count = 2")
+        with database.doing_without(), connection.wrap_database_errors:
+            file.execute("insert into rows values (?)", ["x" * 100_000])
+    assert [(facts.name, facts.why) for facts in degraded.active()] == [("disk", "database: database or disk is full")]
+    assert database.away()
+    database.failed("database is locked")
+    assert degraded.is_on("database")
+    database.works()
+    assert degraded.active() == []

@@ -33,7 +33,7 @@ async def test_what_one_process_learns_all_know(link, clock):
     here.exited("2:y", alone=False, now=1000)
     for crashes in (here, there):
         await CrashNews(link, crashes).exchange()
-    assert there.seen == here.seen == {"1:x": Seen(2, True, 1000), "2:y": Seen(1, False, 1000)}
+    assert there.seen == here.seen == {"1:x": Seen(2, True, 1000, weighs=True), "2:y": Seen(1, False, 1000)}
     assert here.news == {}
 
 
@@ -70,7 +70,7 @@ async def test_without_redis_a_process_knows_its_own(link, clock):
     news = CrashNews(link, crashes)
     with pytest.raises(redis.ResponseError):
         await news.exchange()
-    assert (crashes.seen, crashes.news) == ({"1:x": Seen(1, False, 1000)},) * 2
+    assert (crashes.seen, crashes.news) == ({"1:x": Seen(1, False, 1000, weighs=True)},) * 2
 
 
 async def test_no_key_has_those_of_another_forgotten(link, clock):

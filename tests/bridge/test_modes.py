@@ -139,3 +139,19 @@ def test_the_console_says_what_is_away_and_why(admin_client, client):
     page = admin_client.get(reverse("admin:index")).content.decode()
     assert "Degraded: database since " in page
     assert "(10.0.0.7 &lt;refused&gt;). Still: known keys go on" in page
+
+
+async def test_the_order_is_the_same_in_every_process(redis_server, client):
+    here, elsewhere = Facts("beat", "silent", 5.0), Facts("tasks", "refused", 5.0)
+    told(client, "web-2", elsewhere)
+    told(client, "web-1", here)
+    orders = []
+    for process, other in ((1, elsewhere), (2, here)):
+        async with view(redis_server, process) as one:
+            told(client, f"web-{3 - process}", other)
+            own = here if process == 1 else elsewhere
+            degraded._active[own.name] = own
+            await one.exchange()
+            orders.append(names())
+            degraded.end(own.name)
+    assert orders == [["tasks", "beat"]] * 2

@@ -1,10 +1,13 @@
 """A prompt over which the service exits: it costs two instances once, and others nothing that can be saved."""
 
+import itertools
+import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.installation import KEY, METRICS_KEY, OTHER_KEY, Gateway, until
+from tests.e2e.installation import METRICS_KEY, OTHER_KEY, Gateway, limited_key, until
 from tests.e2e.speech import DIALECTS, OPENAI, RESPONSES, Stream, send
 
 POISON = "[[sim: fault=crash after={after}]] poison {name}"
@@ -15,9 +18,33 @@ def dialect(request):
     return request.param
 
 
+class Asked:
+    """A gateway, asked with a key of its own: crashes of other tests are not its."""
+
+    def __init__(self, gateway, name):
+        self._gateway = gateway
+        self.name = name
+        self.key = limited_key(name)
+
+    def ask(self, *args, **more):
+        return self._gateway.ask(*args, **{"key": self.key, **more})
+
+    def __getattr__(self, name):
+        return getattr(self._gateway, name)
+
+
 @pytest.fixture(scope="module")
-def only(tmp_path_factory, template):
-    """One instance."""
+def numbers():
+    return itertools.count()
+
+
+@pytest.fixture
+def only(one_instance, numbers):
+    return Asked(one_instance, f"crash-{next(numbers)}")
+
+
+@pytest.fixture(scope="module")
+def one_instance(tmp_path_factory, template):
     with Gateway(tmp_path_factory.mktemp("crashing"), template, KEEPALIVE_SEC="0.2") as running:
         yield running
 
@@ -105,7 +132,20 @@ def test_a_process_that_is_stopped_from_outside_blames_nobody_for_long(only):
 def test_who_hangs_up_in_time_is_remembered_too(only, stream, first_ms):
     prompt = f"[[sim: fault=crash after=0 first_ms={first_ms} ignore_stop]] poison left {stream} {first_ms}"
     before = count(only, "suspected")
-    with Stream(only, OPENAI, prompt, key=KEY, stream=stream):
+    with Stream(only, OPENAI, prompt, key=only.key, stream=stream):
         until(lambda: only.asks(prompt))
     until(lambda: count(only, "suspected") > before)
     assert len(only.asks(prompt)) == 1
+
+
+def test_a_key_that_changes_its_poison_is_refused_for_a_while(only, dialect, stream):
+    others = {f"{only.key_id(only.name)}:{number}": json.dumps([2, True, time.time()]) for number in range(4)}
+    with only.redis() as client:
+        client.hset("lgw:crashes", mapping=others)  # as other web processes tell it
+    poison = POISON.format(after=0, name=f"fifth {dialect} {stream}")
+    assert is_refused(only.ask(dialect, poison))
+    spent = until(lambda: (answer := only.ask(dialect, "anything else", stream=stream)).status == 429 and answer)
+    assert b"over several requests of this key" in spent.body
+    assert spent.headers["retry-after"] == "30"
+    assert only.row(spent.headers["x-request-id"])["reason"] == "crashing_prompts"
+    assert only.ask(dialect, "[[sim: text=fine]] x", key=OTHER_KEY).status == 200

@@ -113,7 +113,7 @@ def test_what_lasts_is_told_as_final_and_what_passes_as_retryable(code, reason, 
     ("reason", "seconds"),
     [
         ("please retry after 30 s", 30),
-        ("try again in 1.5s", 1),
+        ("try again in 1.5s", 2),
         ("try again in 20ms", 1),
         ("retry in 2 min", 60),
         ("Retry-After: 7", 7),
