@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ MOST = 2_621_440
 """Django's own `DATA_UPLOAD_MAX_MEMORY_SIZE`: no form of the console comes near it."""
 MOST_TOGETHER = 32 << 20
 """Of all bodies that are being read in this process."""
+MOST_LEFT = 8 << 20
+"""Of bodies whose requests have ended and may still be in memory."""
 
 NO_LENGTH = (400, b"The Content-Length is too long.")  # Django would try to read thousands of zeros
 TOO_LARGE = (413, b"The body is too large.")
@@ -27,6 +30,7 @@ class BoundedBodies:
     def __init__(self, django: Any) -> None:
         self._django = django
         self._held = 0
+        self._left = 0
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve the request, or refuse its body."""
@@ -41,8 +45,16 @@ class BoundedBodies:
                 await self._django(scope, body.receive, send)
             finally:
                 self._held -= body.size
+                self._leave(body.size)
         if body.refusal is not None:
             await _refuse(send, body.refusal)
+
+    def _leave(self, size: int) -> None:
+        """Django's requests hold themselves, by what they raise: only the collector lets go of their bodies."""
+        self._left += size
+        if self._left > MOST_LEFT:
+            self._left = 0
+            gc.collect()
 
     def take(self, body: _Body, size: int) -> None:
         """Count more of a body."""

@@ -1,31 +1,29 @@
 """The web process: the ASGI application under uvicorn or daphne, on sockets inherited from the supervisor."""
 
 import argparse
-import gc
 import signal
 import socket
 import sys
 
 from gateway_project import life_signs
+from gateway_project.collector import settle
 from gateway_project.connections import raise_descriptor_limit
 from gateway_project.env import Environment, SettingError, load
 
 APPLICATION = "gateway_project.asgi:application"
 
 
-def settle() -> None:
-    """Take what start-up made out of the collector's sight, and collect less often: a measured 8 % of CPU a chunk."""
+def started() -> None:
+    """Say so, and go on as is best for serving."""
     life_signs.serve()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 100)
+    settle()
 
 
 def serve_with_uvicorn(listeners: list[socket.socket], env: Environment) -> None:
     """Serve until SIGTERM, then let running streams go on for DRAIN_SEC."""
     from gateway_project.uvicorn_server import Server
 
-    Server(APPLICATION, env, settle).run(listeners)
+    Server(APPLICATION, env, started).run(listeners)
 
 
 def serve_with_daphne(listeners: list[socket.socket], env: Environment) -> None:
@@ -33,7 +31,7 @@ def serve_with_daphne(listeners: list[socket.socket], env: Environment) -> None:
     raise_descriptor_limit()
     from gateway_project.daphne_server import serve
 
-    serve(listeners, env, settle)
+    serve(listeners, env, started)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from types import FrameType
 
 import uvicorn
 
+from gateway_project.collector import Collector
 from gateway_project.connections import Connections, most_of, raise_descriptor_limit
 from gateway_project.env import Environment
 from gateway_project.forwarded import TrustedProxies
@@ -23,6 +24,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, application: str, env: Environment, started: Callable[[], None]) -> None:
         self._connections = Connections(most_of(raise_descriptor_limit()), TrustedProxies(env.trusted_proxies))
+        self._collector = Collector()
         self._drain_sec = env.drain_sec
         self._started = started
         self._told_again = asyncio.Event()
@@ -41,6 +43,7 @@ class Server(uvicorn.Server):
         """Whether to stop."""
         if counter % LOOK_EVERY == 0:
             self._connections.look()
+            self._collector.look(self._connections.now)
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

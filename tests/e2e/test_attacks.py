@@ -143,10 +143,17 @@ def heads_and_bodies_without_end(gateway):
         list(pool.map(lambda each: pour(gateway, *each, most=100 * MIB), ENDLESS.values()))
 
 
+def pages_with_large_bodies(gateway):
+    body = b"a=" + b"x" * 2_400_000
+    form = {"content-type": "application/x-www-form-urlencoded", "cookie": f"csrftoken={'a' * 32}"}
+    found = {post(gateway, body, "/admin/login/", **form).status for _ in range(200)}
+    assert found == {403}
+
+
 ATTACKS = [
     schema_that_costs_much, pattern_that_costs_much, millions_of_stop_sequences, values_that_grow_when_decoded,
     millions_of_values, nesting_without_end, pictures_of_many_pixels, prompt_beyond_all_models,
-    readers_that_do_not_read, keys_that_nobody_has, heads_and_bodies_without_end,
+    readers_that_do_not_read, keys_that_nobody_has, heads_and_bodies_without_end, pages_with_large_bodies,
 ]  # fmt: skip
 
 
