@@ -1,4 +1,4 @@
-"""Turns in doubt: the service exited while it answered them. Each is asked alone, as far as that can be had."""
+"""Turns in doubt: the service exited while it answered them. Each is asked alone, as far as that can be had soon."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import msgspec
 
 from bridge.pool.policy import Candidate, Owner
 
-WINDOW_SEC = 1.0
-"""So long nothing begins on an instance that is kept for a turn in doubt, and so long nothing after it."""
+WINDOW_SEC = 0.75
+"""So long nothing begins on an instance that is kept for the first of a row of turns in doubt, or after it: the
+likeliest has the longest time to show itself. Each of those behind it has half of what was left, so that a row of any
+length takes hardly more than twice as long. What a service cannot read, it exits over in milliseconds."""
+SHORTEST_SEC = 0.1
+"""What is left for each when that is used up. From then on the others have their turn in between."""
 ALONE_SEC = 10.0
 """So long nothing begins beside a turn that must be alone: others wait for it, and not as long as a reply may take."""
-LOOK_SEC = 0.1
+LOOK_SEC = 0.02
 
 
 class Place(Protocol):
@@ -54,7 +58,9 @@ class Careful(Generic[W]):
         self.waiting: list[W] = []
         self.holds: dict[str, _Hold] = {}
         self.gives_way = False
-        """One of them was the last that began: the others have their turn first."""
+        """One of them was the last that began, and they have had their time: the others have their turn first."""
+        self._spent_at = 0.0
+        """When the row under way has used up its time; 0 while there is none."""
         self._given: dict[int, int] = {}
         """Places that each key has had since it began to wait here."""
         self._serve = serve
@@ -104,9 +110,9 @@ class Careful(Generic[W]):
         key = waiter.owner.key
         self._given[key] = self._given.get(key, 0) + 1
         self._sort()
-        until = self._loop.time() + (WINDOW_SEC if waiter.care == 1 else ALONE_SEC)
-        self.holds[name] = _Hold(waiter.care, until, kept=False)
-        self.gives_way = True
+        now = self._loop.time()
+        self.holds[name] = _Hold(waiter.care, now + (self._window() if waiter.care == 1 else ALONE_SEC), kept=False)
+        self.gives_way = waiter.care > 1 or now >= self._spent_at
 
     def keep(self, waiter: W, candidates: Collection[Candidate]) -> None:
         """Keep an instance for it, the one with the fewest turns: they may end while nothing else begins.
@@ -120,18 +126,32 @@ class Careful(Generic[W]):
         free = [each for each in candidates if each.ready and each.name not in self.holds]
         if free:
             chosen = min(free, key=lambda each: each.in_flight)
-            self.holds[chosen.name] = _Hold(waiter.care, self._loop.time() + WINDOW_SEC, kept=True)
+            self.holds[chosen.name] = _Hold(waiter.care, self._loop.time() + self._window(), kept=True)
 
     def release(self, places: Sequence[Place]) -> None:
-        """What is not in doubt any more is free for all."""
+        """What is not in doubt any more is free for all; what has only had its time, for the next in doubt."""
         for place in places:
             hold = self.holds.get(place.name)
-            if hold is not None and not hold.kept and self._is_over(hold, place):
+            if hold is None or hold.kept or not self._is_over(hold, place):
+                continue
+            if place.unheard and not self.gives_way and any(each.care == 1 for each in self.waiting):
+                hold.kept = True
+            else:
                 del self.holds[place.name]
 
     def others_had_their_turn(self) -> None:
         """Unless they still could not have one, where one of these turns is alone."""
         self.gives_way = any(not hold.kept for hold in self.holds.values())
+
+    def rest(self) -> None:
+        """All had their turn that could: the next row has its own time."""
+        if not self.waiting and not self.holds:
+            self._spent_at = 0.0
+
+    def _window(self) -> float:
+        now = self._loop.time()
+        self._spent_at = self._spent_at or now + 2 * WINDOW_SEC
+        return max(SHORTEST_SEC, (self._spent_at - now) / 2)
 
     def _is_over(self, hold: _Hold, place: Place) -> bool:
         done = place.in_flight == 0 if hold.care > 1 else place.unheard == 0

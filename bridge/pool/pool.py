@@ -319,6 +319,7 @@ class Pool:
         for waiter in self._careful.waiting.copy():
             self._serve_with_care(waiter)
         self._serve_lines()
+        self._careful.rest()
 
     def _serve_lines(self) -> None:
         """In turn to keys, those of other processes included."""

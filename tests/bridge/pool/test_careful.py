@@ -136,7 +136,50 @@ async def test_they_are_told_when_there_is_nothing_to_wait_for(start, services):
         doubtful(pool)
 
 
-async def test_between_two_turns_in_doubt_those_who_wait_have_their_turn(start):
+async def test_turns_in_doubt_go_first_in_a_row(start):
+    pool = await start()
+    held = pool.lease()
+    waiters = [doubtful(pool, rank=float(rank)) for rank in range(3)]
+    other = pool.queue(owner=BOB)
+    held.release()
+    for waiter in waiters:
+        assert not other.lease.done()
+        (await begun(waiter)).release()
+    assert await begun(other)
+
+
+async def test_the_time_of_a_row_does_not_grow_with_its_length(start, monkeypatch):
+    monkeypatch.setattr(careful, "WINDOW_SEC", 0.5)
+    pool = await start()
+    async with asyncio.timeout(4):  # a window for each would be 7 s at least
+        for waiter in [doubtful(pool, rank=float(rank)) for rank in range(8)]:
+            (await begun(waiter)).instance.ask(Ask(f"r{id(waiter)}", "s", "Hello", "org_auto"))  # never heard of
+
+
+async def test_a_row_that_has_had_its_time_keeps_nothing_for_who_must_be_alone(start, monkeypatch):
+    monkeypatch.setattr(careful, "WINDOW_SEC", 0.05)
+    pool = await start()
+    (await begun(doubtful(pool))).instance.ask(Ask("r1", "s1", "Hello", "org_auto"))
+    alone = doubtful(pool, care=2)
+    assert await begun(pool.queue(owner=BOB))
+    assert not alone.lease.done()
+    alone.leave()
+
+
+async def test_the_next_row_has_its_own_time(start, monkeypatch):
+    monkeypatch.setattr(careful, "WINDOW_SEC", 0.05)
+    pool = await start()
+    (await begun(doubtful(pool))).instance.ask(Ask("r1", "s1", "Hello", "org_auto"))
+    (await begun(pool.queue(owner=BOB))).release()  # the time of the first is over
+    monkeypatch.setattr(careful, "WINDOW_SEC", 30)
+    waiter = doubtful(pool)
+    assert pool.lease() is None
+    waiter.leave()
+    assert pool.lease() is not None
+
+
+async def test_after_their_time_those_who_wait_have_their_turn_between_two_in_doubt(start, monkeypatch):
+    monkeypatch.setattr(careful, "WINDOW_SEC", 0)
     pool = await start()
     held = pool.lease()
     waiters = [doubtful(pool, rank=float(rank)) for rank in range(4)]
