@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
     # -- signs of life ------------------------------------------------------------------------------------------
 
     def _beat(self) -> None:
-        """Once a second: nothing of it is paid for by turns."""
+        """Twice a second: nothing of it is paid for by turns."""
         if self._transport is None or self._transport.is_closing():
             return
         self._loop.call_later(BEAT_SEC, self._beat)

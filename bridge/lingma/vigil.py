@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-BEAT_SEC: Final = 1.0
-QUIET: Final = 2  # beats of silence before a sign of life is asked for
+BEAT_SEC: Final = 0.5
+QUIET: Final = 4  # beats of silence before a sign of life is asked for
 QUIET_BUSY: Final = 1  # ... while somebody waits for a reply
-ANSWER: Final = 5  # beats that a service has for it
-ANSWER_BUSY: Final = 30  # ... when turns are under way, and it never has answered then
-AGAIN: Final = 10  # beats before one that has answered nothing is asked again
+ANSWER: Final = 10  # beats that a service has for it
+ANSWER_BUSY: Final = 60  # ... when turns are under way, and it never has answered then
+AGAIN: Final = 20  # beats before one that has answered nothing is asked again
 
 Ping = Literal["frame", "request"]
 Verdict = Literal["well", "ask", "hung"]
 
 
 class Vigil:
-    """One connection. `beat()` once a second; `answered()` when a ping is.
+    """One connection. `beat()` every BEAT_SEC; `answered()` when a ping is.
 
     Beats are counted and no clock is read: a gateway that was itself stopped, or busy, judges nobody by that time.
     Whatever arrives is a sign of life. A service is judged only by what it has been seen to answer: frames that are

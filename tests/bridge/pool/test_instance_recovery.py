@@ -34,7 +34,7 @@ async def serve_a_turn(pool, request_id="r0"):
 @pytest.fixture
 def quick_beats(monkeypatch):
     """For services that are to be found hung; never where one must not be: this machine may be slow."""
-    monkeypatch.setattr(connection_module, "BEAT_SEC", 0.25)
+    monkeypatch.setattr(connection_module, "BEAT_SEC", 0.125)
 
 
 @pytest.fixture
