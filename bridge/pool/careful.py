@@ -10,7 +10,7 @@ import msgspec
 
 from bridge.pool.policy import Candidate, Owner
 
-WINDOW_SEC = 0.75
+WINDOW_SEC = 0.5
 """So long nothing begins on an instance that is kept for the first of a row of turns in doubt, or after it: the
 likeliest has the longest time to show itself. Each of those behind it has half of what was left, so that a row of any
 length takes hardly more than twice as long. What a service cannot read, it exits over in milliseconds."""
@@ -87,7 +87,7 @@ class Careful(Generic[W]):
         if waiter in self.waiting:
             self.waiting.remove(waiter)
         if all(each.care > 1 for each in self.waiting):
-            self.holds = {name: hold for name, hold in self.holds.items() if not hold.kept}
+            self._drop_kept()
 
     def clear(self) -> list[W]:
         """Everybody leaves; who that was."""
@@ -129,13 +129,16 @@ class Careful(Generic[W]):
             self.holds[chosen.name] = _Hold(waiter.care, self._loop.time() + self._window(), kept=True)
 
     def release(self, places: Sequence[Place]) -> None:
-        """What is not in doubt any more is free for all; what has only had its time, for the next in doubt."""
+        """What is not in doubt any more is free for all, unless the next of the row needs it."""
         for place in places:
             hold = self.holds.get(place.name)
             if hold is None or hold.kept or not self._is_over(hold, place):
                 continue
-            if place.unheard and not self.gives_way and any(each.care == 1 for each in self.waiting):
+            if self._is_needed(place, places):
+                self._drop_kept()
                 hold.kept = True
+                if not place.unheard:  # it ends soon, maybe, and who comes next is alone
+                    hold.until = self._loop.time() + self._window()
             else:
                 del self.holds[place.name]
 
@@ -147,6 +150,16 @@ class Careful(Generic[W]):
         """All had their turn that could: the next row has its own time."""
         if not self.waiting and not self.holds:
             self._spent_at = 0.0
+
+    def _is_needed(self, place: Place, places: Sequence[Place]) -> bool:
+        """Whether a turn in doubt may come before all others, and has no better instance that is kept for it."""
+        if self.gives_way or all(each.care > 1 for each in self.waiting):
+            return False
+        kept = [each for each in places if each.name in self.holds and self.holds[each.name].kept]
+        return all(place.in_flight < each.in_flight for each in kept)
+
+    def _drop_kept(self) -> None:
+        self.holds = {name: hold for name, hold in self.holds.items() if not hold.kept}
 
     def _window(self) -> float:
         now = self._loop.time()
