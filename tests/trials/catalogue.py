@@ -58,8 +58,13 @@ WEB3 = Setup(web=3)
 ATTACHED, ATTACHED3 = Setup(upstream="door"), Setup(upstream="door", instances=3)
 REDIS = Setup(redis="door", instances=2)
 POSTGRES = Setup(database="door", instances=2)
-KILLED = {"may_fail": on_lost_sockets, "may_break": True, "may_cut": True, "may_miss": True, "well": 10}
+ATTACHED_WEB3 = Setup(upstream="door", instances=3, web=3)
+KILLED = {"may_fail": on_lost_sockets, "may_break": True, "may_cut": True, "may_miss": True}
 """Of a web process: what its own sockets held is lost, and another one has to start."""
+NOTICED = 6
+"""s until a service is taken for hung. Then it is started anew, and whole answers of two seconds begin once more."""
+CUTS = harms.cut("upstream", 4, 2.5)
+"""A turn is tried three times: sooner one after the other, they would fail whatever lasts two seconds."""
 
 TRIALS = (
     Trial("quiet", "no harm, 10,000 turns", harms.none, THREE, Shape(clients=20, pause=0, turns=10_000, slow_share=101),
@@ -74,12 +79,16 @@ TRIALS = (
           **KILLED | {"well": 25}),
     Trial("kill-instance", "kill -9 of the only instance", harms.kill("instance"), ONE, may_break=True),
     Trial("kill-instance-of-3", "kill -9 of one of three", harms.kill("instance"), THREE, may_break=True),
-    Trial("hang-instance", "SIGSTOP of the only instance", harms.stop("instance"), ONE, may_break=True, well=15),
-    Trial("hang-instance-of-3", "SIGSTOP of one of three", harms.stop("instance"), THREE, may_break=True, well=10),
-    Trial("cut-upstream", "connections to the service reset, four times", harms.cut("upstream", 4, 2.5), ATTACHED,
-          may_break=True, well=1),
-    Trial("cut-upstream-of-3", "the same with three services", harms.cut("upstream", 4, 2.5), ATTACHED3,
-          may_break=True, well=1),
+    Trial("kill-instance-web-3", "kill -9 of one, three web processes", harms.kill("instance"), WEB3, may_break=True),
+    Trial("hang-instance", "SIGSTOP of the only instance", harms.stop("instance"), ONE, may_break=True,
+          well=NOTICED + 6),
+    Trial("hang-instance-of-3", "SIGSTOP of one of three", harms.stop("instance"), THREE, may_break=True,
+          well=NOTICED + 4),
+    Trial("hang-instance-web-3", "SIGSTOP of one, three web processes", harms.stop("instance"), WEB3, may_break=True,
+          well=NOTICED + 4),
+    Trial("cut-upstream", "connections to the service reset, four times", CUTS, ATTACHED, may_break=True, well=1),
+    Trial("cut-upstream-of-3", "the same with three services", CUTS, ATTACHED3, may_break=True, well=1),
+    Trial("cut-upstream-web-3", "the same with three web processes", CUTS, ATTACHED_WEB3, may_break=True, well=1),
     Trial("hole-upstream", "the service's network silent for 12 s", harms.blackhole("upstream", 12), ATTACHED,
           may_break=True),
     Trial("away-upstream", "the service away for 10 s", harms.refuse("upstream", 10), ATTACHED, may_break=True),
