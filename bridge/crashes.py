@@ -21,7 +21,7 @@ AT_ONCE_SEC = 5
 """Prompts that were being answered at the same exit are noted within this time."""
 
 Care = Literal[0, 1, 2]
-"""0: like any other. 1: alone, if that can be had in a second, until something of the reply has come. 2: alone."""
+"""0: like any other. 1: alone, if that can be had soon, until something of the reply has come. 2: alone."""
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):

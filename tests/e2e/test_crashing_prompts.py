@@ -143,7 +143,8 @@ def test_a_key_that_changes_its_poison_is_refused_for_a_while(only, dialect, str
     with only.redis() as client:
         client.hset("lgw:crashes", mapping=others)  # as other web processes tell it
     poison = POISON.format(after=0, name=f"fifth {dialect} {stream}")
-    assert is_refused(only.ask(dialect, poison))
+    fifth = only.ask(dialect, poison)
+    assert fifth.status == 429 or is_refused(fifth)  # 429: the others were told before its first exit
     spent = until(lambda: (answer := only.ask(dialect, "anything else", stream=stream)).status == 429 and answer)
     assert b"over several requests of this key" in spent.body
     assert spent.headers["retry-after"] == "30"

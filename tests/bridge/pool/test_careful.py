@@ -154,6 +154,7 @@ async def test_the_time_of_a_row_does_not_grow_with_its_length(start, monkeypatc
     async with asyncio.timeout(4):  # a window for each would be 7 s at least
         for waiter in [doubtful(pool, rank=float(rank)) for rank in range(8)]:
             (await begun(waiter)).instance.ask(Ask(f"r{id(waiter)}", "s", "Hello", "org_auto"))  # never heard of
+    assert (pool.waiting, pool.in_flight) == (0, 8)
 
 
 async def test_a_row_that_has_had_its_time_keeps_nothing_for_who_must_be_alone(start, monkeypatch):
