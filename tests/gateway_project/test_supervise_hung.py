@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import os
 import re
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import pytest
 import redis
 
+from gateway_project.supervise import watch
 from tests.e2e.installation import until
 from tests.gateway_project.gateway import ROOT, Gateway, survivors
 from tests.gateway_project.test_supervise import answers, stream_of
@@ -83,7 +85,6 @@ import psutil
 from gateway_project.supervise import watch
 from gateway_project.supervise.child import Child, Program
 from gateway_project.supervise.console import Console
-from tests.e2e.installation import until
 from tests.processes import command_line
 
 CHILD, DEBUGGER = {CHILD!r}, {DEBUGGER!r}
@@ -131,3 +132,50 @@ def test_a_machine_that_was_suspended_and_a_debugger_end_nothing():
     assert lines[:2] == ["after a suspension True", "in a debugger True"]
     assert re.fullmatch(r"patient gave no sign of life for 1 s and was killed by SIGKILL; .*", lines[2])
     assert done.stderr == ""
+
+
+async def test_before_its_first_sign_a_child_has_longer(monkeypatch):
+    monkeypatch.setattr(watch, "LOOK_SEC", 0.01)
+    monkeypatch.setattr(watch, "START_SEC", 0.5)
+    monkeypatch.setattr(watch, "LATE_SEC", 60)
+    looks = []
+
+    async def heard():
+        looks.append(None)
+        return len(looks) == 40
+
+    await watch.until_hung(heard, 0.1)
+    assert len(looks) == 50
+
+
+LOOKS_FOR_ITS_BROKER = """
+import django, os, threading
+from contextlib import suppress
+django.setup()
+from gateway_project.celery import app
+from gateway_project import life_signs
+
+def connect():
+    with suppress(Exception):
+        app.connection_for_write().ensure_connection(max_retries=1, timeout=1)
+
+thread = threading.Thread(target=connect)
+thread.start()
+thread.join()
+os.write(int(os.environ[life_signs.LIFE_FD]), b"|")
+connect()
+"""
+
+
+def test_who_looks_for_its_broker_goes_on_and_another_thread_says_nothing(tmp_path):
+    mine, theirs = os.pipe()
+    with os.fdopen(mine, "rb") as signs:
+        told = {"DATA_DIR": str(tmp_path), "REDIS_URL": "redis://127.0.0.1:1", "GATEWAY_LIFE_FD": str(theirs),
+                "DJANGO_SETTINGS_MODULE": "gateway_project.settings"}  # fmt: skip
+        subprocess.run(
+            [sys.executable, "-c", LOOKS_FOR_ITS_BROKER], cwd=ROOT, env=os.environ | told, pass_fds=[theirs],
+            timeout=60, check=True,
+        )  # fmt: skip
+        os.close(theirs)
+        said = signs.read()
+    assert said.startswith(b"|.")
