@@ -16,7 +16,7 @@ from bridge.lingma import launch
 from gateway_project.life_signs import LIFE_FD
 from gateway_project.supervise import orphans
 from gateway_project.supervise.console import Console
-from gateway_project.supervise.watch import Pings, Signs, is_traced, until_hung
+from gateway_project.supervise.watch import Pings, Signs, until_hung
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
@@ -164,12 +164,11 @@ class Child:
 
     async def _end_if_hung(self, process: Process, signs: Signs) -> None:
         """Kill it when it has been silent for too long. A stop has deadlines of its own."""
-        program, silent = self.program, 0
+        program = self.program
         if not program.silence:
             return
         heard = Pings(program.pinged).heard if program.pinged else signs.heard
-        while not silent or is_traced(process.pid):
-            silent = await until_hung(heard, program.silence)
+        silent = await until_hung(heard, program.silence, process.pid)
         if process.returncode is not None or self._stopping.is_set():
             return
         signs.verdict = f"gave no sign of life for {silent} s and "

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.e2e
 SOON = """
 import sys
 from gateway_project.supervise import __main__, plan
-plan.WEB_SILENCE = plan.REDIS_SILENCE = plan.BACKGROUND_SILENCE = 3.0
+plan.WEB_SILENCE = plan.REDIS_SILENCE = plan.BACKGROUND_SILENCE = 5.0
 sys.exit(__main__.main())
 """
 WRAPPER = (sys.executable, "-c", SOON)
@@ -113,6 +113,7 @@ async def main():
     await asyncio.sleep(1.8)
     console.say(f"in a debugger {{process.is_running()}}")
     debugger.communicate()
+    await asyncio.sleep(0.5)
 
     process.suspend()
     while running() in ([], [process]):
@@ -144,7 +145,7 @@ async def test_before_its_first_sign_a_child_has_longer(monkeypatch):
         looks.append(None)
         return len(looks) == 40
 
-    await watch.until_hung(heard, 0.1)
+    await watch.until_hung(heard, 0.1, os.getpid())
     assert len(looks) == 50
 
 
