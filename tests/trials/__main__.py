@@ -57,7 +57,11 @@ def all_of(trials, log):
             result = asyncio.run(run(trial, template, log))
             results.append(result)
             spent = time.monotonic() - began
-            print(f"{report.row(result)}  {spent:.0f} s{report.reasons(result)}", file=sys.stderr, flush=True)
+            print(
+                f"{report.row(result)}  {spent:.0f} s{report.reasons(result)}{report.weights(result)}",
+                file=sys.stderr,
+                flush=True,
+            )
     return results, left_out
 
 

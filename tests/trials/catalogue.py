@@ -51,7 +51,7 @@ class Trial:
     may_cut: bool = False  # streams may end without one
     may_miss: bool = False  # turns that a client saw begin and not end may have no row
     lines: int = 60  # most log lines
-    flat: bool = False  # memory must not grow; files never do
+    marks: tuple = ()  # numbers of turns after which processes are weighed; between the last two nothing may grow
 
 
 WEB3 = Setup(web=3)
@@ -67,8 +67,8 @@ CUTS = harms.cut("upstream", 4, 2.5)
 """A turn is tried three times: sooner one after the other, they would fail whatever lasts two seconds."""
 
 TRIALS = (
-    Trial("quiet", "no harm, 10,000 turns", harms.none, THREE, Shape(clients=20, pause=0, turns=10_000, slow_share=101),
-          flat=True, lines=5, warm=6),
+    Trial("long-run", "no harm, 12,000 turns", harms.none, THREE,
+          Shape(clients=20, pause=0, turns=12_000, slow_share=101, rich=True), lines=5, marks=(2_000, 6_000, 12_000)),
     Trial("places", "no harm, 22 long streams for 24 places of 3 processes", harms.none,
           Setup(web=3, settings=(("QUEUE_TIMEOUT_SEC", "1"),)),
           Shape(clients=22, limited=False, slow_only=True, hang_up_share=0), lines=5, seconds=9),

@@ -17,6 +17,14 @@ PATHS = (CHAT, MESSAGES, RESPONSES)
 RUNS = count(1)
 WORDS = 4
 SLOW_WORDS = 20
+CONTEXT = 6_000
+"""Times that a few words stand in a long context."""
+SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}}}
+TOOLS = {
+    CHAT: {"type": "function", "function": {"name": "read", "parameters": SCHEMA}},
+    MESSAGES: {"name": "read", "input_schema": SCHEMA},
+    RESPONSES: {"type": "function", "name": "read", "parameters": SCHEMA},
+}
 
 
 @dataclass(slots=True)
@@ -29,6 +37,7 @@ class Turn:
     key: str
     slow: bool
     hangs_up: bool
+    rich: bool = False
     began: float = 0.0
     ended: float = 0.0
     status: int = 0
@@ -72,6 +81,7 @@ class Shape:
     hang_up_share: int = 25
     limited: bool = True  # three more clients, whose keys have limits
     slow_only: bool = False
+    rich: bool = False  # some turns also have tools, or a long context, or a connection of their own
     turns: int = 0  # stop after so many; 0: when told
 
 
@@ -81,10 +91,18 @@ def body_of(turn):
     words = SLOW_WORDS if turn.slow else WORDS
     prompt = f'[[sim: text="{turn.wanted}" chunks={words} first_ms=5 delay_ms={delay}]] turn {turn.number}'
     asked = {"model": turn.model, "stream": turn.streamed}
+    if turn.rich:
+        prompt += " " + "long ago " * (CONTEXT if turn.number % 11 == 0 else 0)
+        asked |= {"tools": [TOOLS[turn.path]]} if turn.number % 7 == 0 else {}
     if turn.path == RESPONSES:
         return asked | {"input": prompt}
     asked["messages"] = [{"role": "user", "content": prompt}]
     return asked | ({"max_tokens": 4096} if turn.path == MESSAGES else {})
+
+
+def closes(turn):
+    """Whether its client asks for a connection that ends with the answer."""
+    return turn.rich and turn.number % 13 == 0
 
 
 def post(path, body, key, more=""):
@@ -125,6 +143,7 @@ class Load:
             key,
             slow=shape.slow_only or bool(shape.slow_share and number % shape.slow_share == 0),
             hangs_up=bool(streamed and shape.hang_up_share and number // 2 % shape.hang_up_share == 0),
+            rich=shape.rich,
             run=self._run,
         )
 
@@ -203,7 +222,8 @@ class Client:
         try:
             async with asyncio.timeout(PATIENCE):
                 await self.connect()
-                self.writer.write(post(turn.path, json.dumps(body_of(turn)).encode(), self.load.keys[turn.key]))
+                more = "Connection: close\r\n" if closes(turn) else ""
+                self.writer.write(post(turn.path, json.dumps(body_of(turn)).encode(), self.load.keys[turn.key], more))
                 await self.read(turn)
         except HangUp:
             turn.outcome = "hung_up"
@@ -237,9 +257,12 @@ class Client:
         if b"content-length" in headers:
             body = await self.reader.readexactly(int(headers[b"content-length"]))
             judge_whole(turn, json.loads(body))
-            if headers.get(b"connection") == b"close":
-                self.close()
-            return
+        else:
+            await self.read_stream(turn)
+        if headers.get(b"connection") == b"close" or closes(turn):
+            self.close()
+
+    async def read_stream(self, turn):
         saw = Events(turn)
         async for data in self.pieces():
             saw.feed(data)

@@ -32,6 +32,16 @@ def table(results):
     return "\n".join(rows) + f"\n\n{total:,} turns in all; {lost} rows lost, {doubled} doubled."
 
 
+def weights(result):
+    """What each web process weighed, and when."""
+    told = [
+        f"\n    after {turns:,} turns: "
+        + ", ".join(f"{memory / (1 << 20):.1f} MiB and {files} files" for memory, files in processes.values())
+        for turns, processes in result.weights
+    ]
+    return "".join(told)
+
+
 def reasons(result):
     """Why turns failed, for whoever mends it."""
     return "".join(f"\n    {times} × {why}" for why, times in result.reasons.items())

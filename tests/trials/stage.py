@@ -285,13 +285,17 @@ class Stage:
 
     def weight(self):
         """(MiB, open files) of all web processes."""
-        memory = files = 0
+        weights = self.weights().values()
+        return round(sum(memory for memory, _ in weights) / (1 << 20), 1), sum(files for _, files in weights)
+
+    def weights(self):
+        """(bytes, open files) of each web process."""
+        found = {}
         for pid in self.pids("web"):
             with suppress(psutil.Error):
                 process = psutil.Process(pid)
-                memory += process.memory_info().rss
-                files += process.num_fds()
-        return round(memory / (1 << 20), 1), files
+                found[pid] = process.memory_info().rss, process.num_fds()
+        return found
 
 
 def limit_files(most):

@@ -10,7 +10,7 @@ from tests.trials.catalogue import BY_NAME, TRIALS
 from tests.trials.doors import Door
 from tests.trials.ledger import Account, judge
 from tests.trials.load import CHAT, Shape, Turn
-from tests.trials.run import Result, misses, play
+from tests.trials.run import Result, growths, misses, play
 from tests.trials.stage import Setup, Stage, Template
 
 GENEROUS = 30.0  # s: what is asserted here is that nothing is lost; how fast it is, `make trials` says
@@ -82,6 +82,25 @@ def test_each_missed_bound_is_named():
         "failed 1", "lost 2", "broken 3", "cut 4", "rows late 5", "well after 9.5 s", "slot after 20 s", "lines 100",
         "nothing answered",
     ]  # fmt: skip
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("last", "told"),
+    [
+        ({7: (140 * MIB, 30), 8: (140 * MIB, 33)}, []),
+        ({7: (140 * MIB, 30), 8: (144 * MIB, 30)}, ["1049 bytes a turn"]),
+        ({7: (100 * MIB, 36), 8: (140 * MIB, 30)}, ["6 files more"]),
+        ({7: (140 * MIB, 30), 9: (140 * MIB, 30)}, ["not weighed"]),
+    ],
+)
+def test_what_grows_between_the_last_two_marks_is_named(last, told):
+    first = {7: (120 * MIB, 30), 8: (120 * MIB, 30)}
+    before = {7: (140 * MIB, 30), 8: (140 * MIB, 30)}
+    assert growths(Result("x", weights=[(1_000, first), (2_000, before), (10_000, last)])) == told
+    assert growths(Result("x", weights=[(1_000, first)])) == ["not weighed"]
 
 
 def test_every_trial_has_a_name_of_its_own():
