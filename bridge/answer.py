@@ -31,6 +31,7 @@ from bridge.lingma.service_log import LoggedUsage
 from bridge.lingma.tool_config import tool_config
 from bridge.lingma.turn import Turn
 from bridge.plan import TurnPlan
+from bridge.pool.instance import Instance
 from bridge.pool.pool import Lease, Pool, retry_hint
 from bridge.prompt.calls import Reading
 from bridge.prompt.compose import headings
@@ -80,6 +81,7 @@ class Answer:
         self._services = services
         self._instance = lease.instance
         self._affinity = lease.instance.affinity
+        self._in_doubt = lease.in_doubt
         self._cutter = _cutter(task.request)
         self._cut_text: list[str] = []  # what the cutter let through
         self._cut_calls: list[str] = []  # names and arguments
@@ -170,6 +172,8 @@ class Answer:
     async def _attempt(self, ask: Ask) -> Ask | None:
         """One question and its reply. The question that corrects it, if it must be corrected."""
         turn = self._instance.ask(ask)
+        if self._in_doubt and isinstance(self._instance, Instance):  # nobody borrows a place for such a turn
+            self._instance.watch(turn)
         task = asyncio.current_task(self._services.pool.pulse.loop)
         turn.overflow = task.cancel if task else None
         try:

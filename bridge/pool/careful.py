@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -30,6 +30,10 @@ class Place(Protocol):
     @property
     def unheard(self) -> int:
         """Turns there of whose reply nothing has come yet."""
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """One of them is itself in doubt, and was asked lately."""
 
 
 class Doubtful(Protocol):
@@ -114,16 +118,18 @@ class Careful(Generic[W]):
         self.holds[name] = _Hold(waiter.care, now + (self._window() if waiter.care == 1 else ALONE_SEC), kept=False)
         self.gives_way = waiter.care > 1 or now >= self._spent_at
 
-    def keep(self, waiter: W, candidates: Collection[Candidate]) -> None:
+    def keep(self, waiter: W, places: Sequence[Place], candidates: Sequence[Candidate]) -> None:
         """Keep an instance for it, the one with the fewest turns: they may end while nothing else begins.
 
-        One alone for all who wait, and none for a turn that must be alone: that could take as long as a reply.
+        One alone for all who wait, and none for a turn that must be alone: that could take as long as a reply. Nor one
+        where another in doubt is still silent: others may begin there meanwhile.
         """
-        ready = {each.name for each in candidates if each.ready}
+        able = [each for place, each in zip(places, candidates, strict=True) if each.ready and not place.is_in_doubt]
+        ready = {each.name for each in able}
         self.holds = {name: hold for name, hold in self.holds.items() if not hold.kept or name in ready}
         if waiter.care > 1 or any(hold.kept for hold in self.holds.values()):
             return
-        free = [each for each in candidates if each.ready and each.name not in self.holds]
+        free = [each for each in able if each.name not in self.holds]
         if free:
             chosen = min(free, key=lambda each: each.in_flight)
             self.holds[chosen.name] = _Hold(waiter.care, self._loop.time() + self._window(), kept=True)
@@ -174,7 +180,8 @@ class Careful(Generic[W]):
         hold = self.holds.get(place.name)
         if hold is not None and not hold.kept:
             return False
-        waited = hold is not None and self._loop.time() >= hold.until
+        # Two in doubt that exit together tell nothing, and the one that is innocent has been there twice.
+        waited = hold is not None and self._loop.time() >= hold.until and not place.is_in_doubt
         return place.in_flight == 0 or (waited and waiter.care == 1)
 
     def _look_later(self) -> None:

@@ -39,6 +39,7 @@ ODD_LOOKS = 3  # at the account in a row that brought no sense, before the servi
 UPLOAD_SEC = 10.0  # the plugin waits as long (10)
 BRIEF_SEC = 1.0  # a connection that was lost so soon without an answered turn has not worked
 LOOK_SEC = 1.0  # how often one looks for an attached service that is away
+DOUBT_SEC = 2.0  # so long a turn in doubt may be silent before another one is asked beside it
 EXIT_SEC = 0.05  # between the end of a program's connection and its own
 
 
@@ -108,6 +109,7 @@ class Instance:
         self._back_at = 0.0
         self._met_at = 0.0  # loop time
         self._wake = asyncio.Event()
+        self._watched: list[tuple[Turn, float]] = []
         self._stopping = False
 
     # -- what the pool asks -------------------------------------------------------------------------------------
@@ -136,6 +138,15 @@ class Instance:
     def unheard(self) -> int:
         """Turns here of whose reply nothing has come yet."""
         return self.in_flight - (self._connection.heard if self._connection is not None else 0)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """One of them is itself in doubt, and was asked lately."""
+        since = time.monotonic() - DOUBT_SEC
+        self._watched = [
+            (turn, at) for turn, at in self._watched if at > since and turn.end is None and not turn.is_heard
+        ]
+        return bool(self._watched)
 
     @property
     def late_acks(self) -> int:
@@ -198,6 +209,10 @@ class Instance:
             turn.close()
             raise
         return turn
+
+    def watch(self, turn: Turn) -> None:
+        """Note that the turn is in doubt: no other such turn is asked beside it until it is heard."""
+        self._watched.append((turn, time.monotonic()))
 
     async def upload_image(self, data_uri: str) -> str:
         """Hand an image to the service; its URL for `Ask.image_urls`, good on this instance.

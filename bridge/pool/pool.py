@@ -36,10 +36,11 @@ class PoolOptions(msgspec.Struct, frozen=True):
 class Lease:
     """One place on one instance, until `release()`; releasing twice does nothing."""
 
-    __slots__ = ("_owner", "_pool", "_taken_at", "instance")
+    __slots__ = ("_owner", "_pool", "_taken_at", "in_doubt", "instance")
 
     def __init__(self, pool: Pool, instance: AnyInstance, owner: Owner | None, taken_at: float) -> None:
         self.instance = instance
+        self.in_doubt = False
         self._pool: Pool | None = pool
         self._owner = owner
         self._taken_at = taken_at
@@ -394,7 +395,8 @@ class Pool:
         fitting = self._careful.fitting(waiter, self.instances, candidates)
         lease = self._take_of(fitting, None, waiter.excluded, waiter.owner)
         if lease is None:
-            return self._careful.keep(waiter, candidates)
+            return self._careful.keep(waiter, self.instances, candidates)
+        lease.in_doubt = True
         self._careful.began(waiter, lease.instance.name)
         return waiter.lease.set_result(lease)
 

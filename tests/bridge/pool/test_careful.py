@@ -224,3 +224,17 @@ async def test_turns_in_doubt_of_one_key_do_not_go_before_all_of_another(start):
     assert [each.lease.done() for each in (one, many[1], many[2])] == [True, False, False]
     one.lease.result().release()
     assert many[1].lease.done()
+
+
+async def test_two_in_doubt_are_never_silent_on_one_instance_at_once(start, services, monkeypatch):
+    """They would exit together, and the innocent one had been there twice."""
+    monkeypatch.setattr(careful, "WINDOW_SEC", 0.02)
+    monkeypatch.setattr(careful, "SHORTEST_SEC", 0.02)
+    pool = await start()
+    silent, next_one = doubtful(pool), doubtful(pool, rank=1.0)
+    place = silent.lease.result()
+    place.instance.watch(place.instance.ask(Ask("r1", "s1", "Hello", "org_auto")))
+    assert await begun(pool.queue(owner=BOB))  # others are not held up
+    assert not next_one.lease.done()
+    await (await services[0].peers.get()).push(answer("I am harmless"))
+    assert (await begun(next_one)).instance is place.instance
