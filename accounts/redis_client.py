@@ -13,6 +13,8 @@ from accounts import degraded
 
 WAIT_SEC = 1.0
 AWAY_SEC = 0.2
+AWAY = (redis.RedisError,)
+"""What a task may raise while Redis is away: that is told as the degraded mode, and not with a trace for each try."""
 
 
 def connect(url: str, wait: float | None = None) -> redis.Redis:

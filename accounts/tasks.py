@@ -4,10 +4,10 @@ from celery import shared_task
 from django.conf import settings
 
 from accounts import database, usage
-from accounts.redis_client import connect
+from accounts.redis_client import AWAY, connect
 
 
-@shared_task(name="accounts.flush_usage", ignore_result=True)
+@shared_task(name="accounts.flush_usage", ignore_result=True, throws=AWAY)
 def flush_usage() -> int:
     """File the turns that wait in Redis and in the spool; how many there were. The worker does so by itself as well."""
     with connect(settings.REDIS_URL, 5) as client:

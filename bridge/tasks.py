@@ -7,11 +7,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts import database
-from accounts.redis_client import connect
+from accounts.redis_client import AWAY, connect
 from bridge import heartbeats
 
 
-@shared_task(name="bridge.check_instances")
+@shared_task(name="bridge.check_instances", throws=AWAY)
 def check_instances() -> None:
     """Bring the instances in the database up to date. Raise redis.RedisError."""
     with connect(settings.REDIS_URL) as client:

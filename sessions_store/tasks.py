@@ -10,12 +10,12 @@ from celery import shared_task
 from django.conf import settings
 
 from accounts import database
-from accounts.redis_client import connect
+from accounts.redis_client import AWAY, connect
 from sessions_store import operators
 from sessions_store.models import Entry
 
 
-@shared_task(name="sessions_store.clean")
+@shared_task(name="sessions_store.clean", throws=AWAY)
 def clean() -> int:
     """Take out what expired, from the index in Redis and from the mirror; how many left the index."""
     with connect(settings.REDIS_URL) as client:

@@ -14,6 +14,7 @@ from django_celery_beat.models import PeriodicTask
 from bridge.models import Instance
 from bridge.pool.policy import InstanceFacts
 from bridge.tasks import check_instances
+from gateway_project.celery import app as celery
 
 pytestmark = pytest.mark.django_db
 
@@ -110,6 +111,15 @@ def test_without_redis_nothing_is_declared_gone(beat, settings):
     with pytest.raises(redis.ConnectionError):
         check_instances()
     assert states() == {"w1-i1": "ready"}
+
+
+@pytest.mark.parametrize("name", ["bridge.check_instances", "sessions_store.clean", "accounts.flush_usage"])
+def test_without_redis_a_task_fails_without_a_trace(name, settings, caplog):
+    """That Redis is away is told as such; a trace of fifty lines for each try would hide it."""
+    celery.loader.import_default_modules()
+    settings.REDIS_URL = "unix:///nowhere/redis.sock"
+    assert celery.tasks[name].apply().state == "FAILURE"
+    assert [record for record in caplog.records if record.exc_info or record.levelno > logging.INFO] == []
 
 
 def test_the_periodic_tasks_come_with_the_tables():
