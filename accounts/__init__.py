@@ -1,0 +1,1 @@
+"""Teams, API keys, limits and usage."""

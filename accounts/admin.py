@@ -28,9 +28,9 @@ from unfold.decorators import action, display
 from accounts import foreign_admin
 from accounts.apps import accounts_config
 from accounts.cells import LONGEST, VisibleText, cut
+from accounts.keys.snippets import setups_of
 from accounts.models import OUTCOME_COLOURS, ApiKey, Team, Usage, names_in
-from accounts.setups import setups_of
-from accounts.visible import visible
+from gateway_project.lib.visible import visible
 
 foreign_admin.take_over()
 admin.site.index_title = "Overview"

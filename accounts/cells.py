@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
-from accounts.visible import visible
+from gateway_project.lib.visible import visible
 
 LONGEST = 64  # in a page's text; the sheet cuts it further, to the width there is
 

@@ -17,7 +17,7 @@ from django.utils.timesince import timesince
 
 from accounts.cells import cut
 from accounts.models import FAILED, OUTCOME_COLOURS, ApiKey, Usage
-from accounts.visible import visible
+from gateway_project.lib.visible import visible
 
 MOST = 10_000  # counting stops here, so a busy day does not make the page slow
 LATEST = 10

@@ -11,10 +11,10 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.text import Truncator
 
-from accounts.announce import MOST, announce
-from accounts.minting import digest_of, hint_of, mint
+from accounts.keys.announce import MOST, announce
 from accounts.patterns import flaw_of
-from accounts.visible import visible
+from gateway_project.lib.key_secret import digest_of, hint_of, mint
+from gateway_project.lib.visible import visible
 
 NAMED = MOST + 1  # no more digests are read to be announced
 

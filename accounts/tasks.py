@@ -3,8 +3,9 @@
 from celery import shared_task
 from django.conf import settings
 
-from accounts import database, usage
-from accounts.redis_client import AWAY, connect
+from accounts.ledger import ledger as usage
+from gateway_project.lib import database_state as database
+from gateway_project.lib.redis_client import AWAY, connect
 
 
 @shared_task(name="accounts.flush_usage", ignore_result=True, throws=AWAY)

@@ -1,0 +1,1 @@
+"""One chat turn, from HTTP to Lingma and back."""

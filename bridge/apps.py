@@ -17,7 +17,7 @@ class BridgeConfig(AppConfig):
         from accounts.apps import accounts_config
         from bridge import schedules
         from bridge.checks import CHECKS
-        from bridge.trial import offered_names, unknown_names
+        from bridge.routing.explain import offered_names, unknown_names
 
         for check, tags in CHECKS:
             register(check, *tags)

@@ -11,8 +11,8 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags
 
-from bridge import private
-from bridge.lingma.download import can_fetch
+from bridge.lingma.install.download import can_fetch
+from gateway_project.lib import private
 
 if TYPE_CHECKING:
     from gateway_project.env import Environment

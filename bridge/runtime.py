@@ -14,34 +14,34 @@ from django.conf import settings
 from prometheus_client import Counter
 from redis import ResponseError
 
-from accounts.keys import KeyRing
-from accounts.keys_in_use import KeysInUse
-from accounts.limits import Limits
-from accounts.redis_link import RedisLink, RedisUnavailable
-from accounts.usage import Ledger
-from bridge import metrics
-from bridge.beside import keep_going
+from accounts.keys.in_use import KeysInUse
+from accounts.keys.keyring import KeyRing
+from accounts.ledger.ledger import Ledger
+from accounts.limits.admission import Limits
+from bridge.bounds.load import BodyLoad
+from bridge.bounds.patience import Pace
 from bridge.chat.request import ToolMode
-from bridge.crash_news import CrashNews
-from bridge.engine import Engine, EngineOptions
+from bridge.fleet.crash_news import CrashNews
+from bridge.fleet.modes import Modes
+from bridge.fleet.place_news import PlaceNews
 from bridge.images.desk import ImageDesk, ImageOptions
-from bridge.lingma import vsix
-from bridge.lingma.entropy import Entropy
-from bridge.lingma.firewall import Approval
+from bridge.lingma.install import vsix
 from bridge.lingma.turn import TurnLimits
-from bridge.load import BodyLoad
-from bridge.modes import Modes
-from bridge.patience import Pace
-from bridge.place_news import PlaceNews
-from bridge.plan import PlanOptions
 from bridge.pool.instance import Instance, InstanceOptions
 from bridge.pool.pool import Pool, PoolOptions
 from bridge.pool.upstream import Source
-from bridge.refusals import Refusals
-from bridge.responses_store import ResponseStore
-from bridge.route_table import RouteTable, Rules
-from bridge.routes import Routes
+from bridge.routing.routes import Routes
+from bridge.routing.watcher import RouteTable, Rules
 from bridge.siblings.siblings import Siblings
+from bridge.telemetry import metrics
+from bridge.telemetry.refusals import Refusals
+from bridge.turn.engine import Engine, EngineOptions
+from bridge.turn.plan import PlanOptions
+from gateway_project.lib.background import keep_going
+from gateway_project.lib.random_bytes import Entropy
+from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
+from gateway_project.lib.tool_approval import Approval
+from sessions_store.responses import ResponseStore
 from sessions_store.store import SessionStore
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from accounts import database
-from accounts.redis_client import AWAY, connect
-from bridge import heartbeats
+from bridge.fleet import heartbeats
+from gateway_project.lib import database_state as database
+from gateway_project.lib.redis_client import AWAY, connect
 
 
 @shared_task(name="bridge.check_instances", throws=AWAY)

@@ -10,9 +10,9 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
 from django.urls import re_path
 
-from gateway_project.bodies import BoundedBodies
 from gateway_project.env import load
-from gateway_project.forwarded import Forwarded, TrustedProxies
+from gateway_project.server.bodies import BoundedBodies
+from gateway_project.server.forwarded import Forwarded, TrustedProxies
 
 django_application = BoundedBodies(get_asgi_application())  # sets Django up, so it comes before what imports models
 

@@ -14,9 +14,9 @@ from django.db import Error, close_old_connections
 from django_celery_beat.schedulers import DatabaseScheduler
 from redis import RedisError
 
-from accounts import database, degraded
-from accounts.redis_client import connect
-from gateway_project import life_signs
+from gateway_project.lib import database_state as database
+from gateway_project.lib import degraded, life_signs
+from gateway_project.lib.redis_client import connect
 
 T = TypeVar("T")
 

@@ -15,10 +15,9 @@ from django.conf import settings
 from kombu import Connection
 from kombu.exceptions import KombuError
 
-from accounts import degraded
-from accounts.redis_client import connect
-from accounts.redis_fitness import refusal
-from gateway_project import life_signs
+from gateway_project.lib import degraded, life_signs
+from gateway_project.lib.redis_client import connect
+from gateway_project.lib.redis_fitness import refusal
 
 RETRY_SEC: Final = 1
 WAIT_SEC: Final = 2.0

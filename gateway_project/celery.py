@@ -9,7 +9,7 @@ from celery import Celery, bootsteps
 from celery.signals import setup_logging, worker_ready
 from django.conf import settings
 
-from gateway_project import life_signs
+from gateway_project.lib import life_signs
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 
@@ -23,7 +23,7 @@ class UsageFlush(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:
         """Before the worker looks for its broker."""
-        from accounts.flusher import Flusher  # it needs the models, which are not ready when this module is read
+        from accounts.ledger.flusher import Flusher  # it needs the models, which are not ready when this module is read
 
         self._flusher = Flusher(settings.REDIS_URL, settings.SPOOL_DIR)
         self._flusher.start()
@@ -65,7 +65,7 @@ def export_migrations(**_: Any) -> None:
     """Count the migrations for Prometheus: here, where no request waits for the database."""
     from django_prometheus.migrations import ExportMigrations
 
-    from accounts import database
+    from gateway_project.lib import database_state as database
 
     with database.doing_without():
         ExportMigrations()

@@ -58,7 +58,7 @@ UNFOLD: dict[str, Any] = {
     "STYLES": [asset("accounts/console.css")],
     "COLORS": {"primary": INDIGO},
     "ENVIRONMENT": "gateway_project.console.environment",
-    "DASHBOARD_CALLBACK": "bridge.dashboard.dashboard",
+    "DASHBOARD_CALLBACK": "bridge.admin.overview.dashboard",
     "SIDEBAR": {
         "show_search": False,
         "show_all_applications": False,

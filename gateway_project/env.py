@@ -17,9 +17,9 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from accounts import redis_url
-from accounts.minting import is_mistyped
-from bridge.lingma.firewall import Approval
+from gateway_project.lib import redis_url
+from gateway_project.lib.key_secret import is_mistyped
+from gateway_project.lib.tool_approval import Approval
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SHORTEST_KEY = 20

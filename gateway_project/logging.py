@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from accounts.visible import visible
+from gateway_project.lib.visible import visible
 from gateway_project.log_repeats import Repeats
 from gateway_project.redaction import redacted as redacted
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import django_stubs_ext
 
-from bridge.metric_values import count_cheaply
+from bridge.telemetry.metric_values import count_cheaply
 from gateway_project.console import UNFOLD as UNFOLD
 from gateway_project.databases import database
 from gateway_project.env import BASE_DIR, kept_secret, load
@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "accounts",
     "sessions_store",
     "bridge",
+    "gateway_project",
 ]
 
 MIDDLEWARE = [

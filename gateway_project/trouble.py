@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
-from accounts import database
+from gateway_project.lib import database_state as database
 
 RETRY_AFTER = "5"
 PAGE_SEC, AWAY_SEC = 20.0, 2.0  # what a whole page may take of the database, and what while it is known to be away

@@ -1,0 +1,1 @@
+"""Which upstream session continues a conversation, and stored Responses; shared by all web processes."""

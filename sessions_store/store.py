@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from redis import RedisError, ResponseError
 
-from accounts.redis_link import Arg, RedisLink, RedisUnavailable, Script
+from gateway_project.lib.redis_link import Arg, RedisLink, RedisUnavailable, Script
 from sessions_store import scripts
 
 log = logging.getLogger(__name__)

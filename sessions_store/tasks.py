@@ -9,8 +9,8 @@ import redis
 from celery import shared_task
 from django.conf import settings
 
-from accounts import database
-from accounts.redis_client import AWAY, connect
+from gateway_project.lib import database_state as database
+from gateway_project.lib.redis_client import AWAY, connect
 from sessions_store import operators
 from sessions_store.models import Entry
 

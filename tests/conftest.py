@@ -6,7 +6,8 @@ import hypothesis
 import pytest
 from django.conf import settings
 
-from accounts import database, degraded
+from gateway_project.lib import database_state as database
+from gateway_project.lib import degraded
 from gateway_project.logging import Writer
 from tests.environment import DATA_DIR, start_redis
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 from pydantic import SecretStr
 
-from accounts.visible import visible
+from gateway_project.lib.visible import visible
 
 if TYPE_CHECKING:
     from gateway_project.env import Environment

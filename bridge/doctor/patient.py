@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from accounts.redis_client import connect
 from bridge.pool.policy import InstanceFacts
+from gateway_project.lib.redis_client import connect
 
 if TYPE_CHECKING:
     from gateway_project.env import Environment

@@ -13,12 +13,13 @@ from celery import current_app
 from django.db.models import Max
 from django_celery_beat.models import PeriodicTask
 
-from accounts import redis_fitness, spool
-from accounts.usage import STREAM
-from bridge import heartbeats
+from accounts.ledger import spool
+from accounts.ledger.ledger import STREAM
 from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.patient import WAIT_SEC, Patient
+from bridge.fleet import heartbeats
 from bridge.models import Instance
+from gateway_project.lib import redis_fitness
 
 SLOW_SEC = 60
 LONGEST_ANSWER = 1 << 20

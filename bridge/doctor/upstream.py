@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.patient import WAIT_SEC, Patient
-from bridge.lingma import vsix
+from bridge.lingma.install import vsix
 from bridge.pool.policy import InstanceFacts
 
 VERSION_SEC = 10.0

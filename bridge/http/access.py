@@ -7,10 +7,10 @@ import time
 
 from django.db import Error
 
-from accounts.keys import Caller, Standing, TooManyUnknown
+from accounts.keys.keyring import Caller, Standing, TooManyUnknown
+from bridge.bounds.patience import wait_or_gone
 from bridge.chat.errors import GatewayError, Unauthenticated, Unavailable
 from bridge.http.streaming import HttpConsumer
-from bridge.patience import wait_or_gone
 
 
 async def caller_of(consumer: HttpConsumer) -> Caller:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from accounts.keys import Caller
-from accounts.limits import LimitExceeded, Ticket, may_use
+from accounts.keys.keyring import Caller
+from accounts.limits.admission import LimitExceeded, Ticket, may_use
 from bridge.chat.errors import Forbidden, RateLimited
 from bridge.chat.request import ChatRequest
 from bridge.chat.tokens import estimate_messages

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
+from bridge.bounds.load import HeldBody
 from bridge.chat.errors import TooLarge
 from bridge.http import encodings
-from bridge.load import HeldBody
 
 MAX_BODY = 32 << 20
 LONGEST_LENGTH = 20

@@ -6,10 +6,9 @@ import time
 from collections.abc import Awaitable
 from typing import ClassVar
 
-from accounts.keys import Standing
-from accounts.limits import UNLIMITED
-from accounts.usage import UsageRow
-from bridge import metrics
+from accounts.keys.keyring import Standing
+from accounts.ledger.ledger import UsageRow
+from accounts.limits.admission import UNLIMITED
 from bridge.chat.errors import GatewayError, SlowClient
 from bridge.chat.events import Failed, Finished
 from bridge.chat.fold import fold
@@ -20,12 +19,14 @@ from bridge.http.admission import admit, admit_count, require_model
 from bridge.http.clients import family_of
 from bridge.http.conversation_ids import identified
 from bridge.http.streaming import EVENT_STREAM, JSON, LARGE_PART, Headers, HttpConsumer
-from bridge.record import TurnRecord
-from bridge.teller import Batch
-from bridge.turn_log import tools_told, turn_line
-from bridge.wire import anthropic, openai_chat
+from bridge.telemetry import metrics
+from bridge.telemetry.turn_log import tools_told, turn_line
+from bridge.turn.output import Batch
+from bridge.turn.record import TurnRecord
+from bridge.wire.anthropic import messages as anthropic
 from bridge.wire.attached import warning_of
 from bridge.wire.format import Encoder, ReplyHead, WireFormat
+from bridge.wire.openai import chat as openai_chat
 
 ENDINGS = (Finished, Failed)
 LONG_BODY_SEC = 1.0  # meanwhile a key may have been revoked

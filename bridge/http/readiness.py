@@ -6,9 +6,9 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
-from accounts.degraded import STILL_WORKS
-from bridge import modes
+from bridge.fleet import modes
 from bridge.pool.policy import InstanceFacts
+from gateway_project.lib.degraded import STILL_WORKS
 
 REASONS: Final = (
     (re.compile(r"not logged in to Lingma"), "not logged in to Lingma"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 from urllib.parse import parse_qsl
 
-from accounts.keys import Caller
+from accounts.keys.keyring import Caller
 from bridge.chat.errors import InvalidRequest, NotFound, Unavailable
 from bridge.chat.request import ChatRequest
 from bridge.chat.tokens import estimate_messages
@@ -13,14 +13,16 @@ from bridge.http.access import caller_of
 from bridge.http.admission import admit_count
 from bridge.http.consumers import ChatConsumer
 from bridge.http.streaming import EVENT_STREAM, JSON, HttpConsumer
-from bridge.responses_store import MOST_READ, StoredTooLarge, StoreUnavailable
-from bridge.wire import responses, responses_compact, responses_kept
 from bridge.wire.format import WireFormat
-from bridge.wire.responses_items import is_response_id, response_id
-from bridge.wire.responses_kept import Kept
-from bridge.wire.responses_object import Asked
-from bridge.wire.responses_replay import number_of, replay
-from bridge.wire.responses_request import Draft
+from bridge.wire.responses import compact as responses_compact
+from bridge.wire.responses import encoder as responses
+from bridge.wire.responses import stored as responses_kept
+from bridge.wire.responses.output_items import is_response_id, response_id
+from bridge.wire.responses.replay import number_of, replay
+from bridge.wire.responses.request import Draft
+from bridge.wire.responses.response_object import Asked
+from bridge.wire.responses.stored import Kept
+from sessions_store.responses import MOST_READ, StoredTooLarge, StoreUnavailable
 
 RETRY_SEC = 5
 

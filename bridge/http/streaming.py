@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 from channels.generic.http import AsyncHttpConsumer
 
-from accounts.keys import Caller
-from accounts.usage import UsageRow
+from accounts.keys.keyring import Caller
+from accounts.ledger.ledger import UsageRow
+from bridge.bounds.load import LARGE, HeldBody
 from bridge.chat.errors import (
     GatewayError,
     InternalError,
@@ -24,11 +25,11 @@ from bridge.http import encodings
 from bridge.http.body import HungUp, Receive, read_body
 from bridge.http.clients import family_of
 from bridge.http.cors import Cors, cors_of
-from bridge.lingma.entropy import Entropy
-from bridge.load import LARGE, HeldBody
 from bridge.runtime import Runtime, get_runtime
-from bridge.wire import anthropic, openai_chat
+from bridge.wire.anthropic import messages as anthropic
 from bridge.wire.format import WireFormat
+from bridge.wire.openai import chat as openai_chat
+from gateway_project.lib.random_bytes import Entropy
 
 logger = logging.getLogger(__name__)
 

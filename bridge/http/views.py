@@ -8,18 +8,19 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from accounts.limits import may_use
-from bridge import metrics
+from accounts.limits.admission import may_use
 from bridge.chat.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from bridge.http import astray
 from bridge.http.access import bears, caller_of
 from bridge.http.admission import admit_count
-from bridge.http.offer import Offer
 from bridge.http.readiness import public_modes, public_reason
 from bridge.http.streaming import JSON, HttpConsumer
-from bridge.smoke import smoke
+from bridge.routing.catalogue import Offer
+from bridge.telemetry import metrics
+from bridge.turn.smoke import smoke
 from bridge.version import VERSION
-from bridge.wire import anthropic, models
+from bridge.wire import models
+from bridge.wire.anthropic import messages as anthropic
 from bridge.wire.format import WireFormat
 
 RENDER_SEC = 3.0

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from bridge import metrics
 from bridge.chat.errors import ConnectionLost, InvalidRequest, UpstreamFailed, UpstreamTimeout
 from bridge.images.fetch import Fetcher, FetchFailed, FetchOptions
 from bridge.images.prepare import Prepared, Unusable, prepare
 from bridge.images.sniff import kind_of
+from bridge.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 

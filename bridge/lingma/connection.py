@@ -14,17 +14,18 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bridge.chat.errors import ConnectionLost, ContextFull, GatewayError, Overloaded, UpstreamFailed
-from bridge.lingma import dialect_a, rpc
-from bridge.lingma.entropy import Entropy
-from bridge.lingma.firewall import DENY, Approval
-from bridge.lingma.framing import Framer, FramingError
-from bridge.lingma.rpc import Incoming
-from bridge.lingma.tool_desk import ToolDesk
+from bridge.lingma.dialects import dialect_a
+from bridge.lingma.tools.router import ToolDesk
+from bridge.lingma.transport import rpc
+from bridge.lingma.transport.framing import Framer, FramingError
+from bridge.lingma.transport.rpc import Incoming
+from bridge.lingma.transport.urls import shown
+from bridge.lingma.transport.vigil import BEAT_SEC, Vigil
+from bridge.lingma.transport.websocket import Broken, Refused, WebSocket
 from bridge.lingma.turn import Turn
 from bridge.lingma.uploads import Uploads
-from bridge.lingma.urls import shown
-from bridge.lingma.vigil import BEAT_SEC, Vigil
-from bridge.lingma.websocket import Broken, Refused, WebSocket
+from gateway_project.lib.random_bytes import Entropy
+from gateway_project.lib.tool_approval import DENY, Approval
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import msgspec
 
 from bridge.chat.errors import ConnectionLost, GatewayError, SlowClient, UpstreamFailed, UpstreamTimeout
 from bridge.chat.events import KeepAlive, Overwritten, Piece, ServiceCall, TextDelta, ThinkingDelta
-from bridge.lingma.firewall import Decision
-from bridge.lingma.pulse import Pulse
+from bridge.lingma.tools.policy import Decision
+from gateway_project.lib.ticker import Pulse
 
 PIECE_BYTES = 400
 """What a piece costs a client beside its text, in the widest format."""

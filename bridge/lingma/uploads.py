@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from bridge.chat.errors import ConnectionLost, UpstreamFailed, UpstreamTimeout
-from bridge.lingma import dialect_a
+from bridge.lingma.dialects import dialect_a
 
 AT_ONCE = 2  # of up to 10 MB each: more at a time, and the service might seem not to read
 

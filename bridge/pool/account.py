@@ -6,8 +6,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from bridge.lingma import dialect_a
-from bridge.lingma.dialect_a import Model
+from bridge.lingma.dialects import dialect_a
+from bridge.lingma.dialects.dialect_a import Model
 
 Rpc = Callable[[str, dict[str, Any]], Awaitable[bytes]]
 """A method and its params to the raw result."""

@@ -14,15 +14,12 @@ from typing import Any
 import msgspec
 
 from bridge.chat.errors import ConnectionLost, GatewayError, Unavailable, UpstreamFailed
-from bridge.lingma import dialect_a
 from bridge.lingma.connection import Connection, DialFailed
-from bridge.lingma.dialect_a import Ask
-from bridge.lingma.entropy import Entropy
-from bridge.lingma.firewall import DENY, Approval
-from bridge.lingma.process import StartFailed
-from bridge.lingma.pulse import Pulse
-from bridge.lingma.rpc import RpcError
-from bridge.lingma.service_log import ServiceLog
+from bridge.lingma.dialects import dialect_a
+from bridge.lingma.dialects.dialect_a import Ask
+from bridge.lingma.process.process import StartFailed
+from bridge.lingma.process.service_log import ServiceLog
+from bridge.lingma.transport.rpc import RpcError
 from bridge.lingma.turn import Turn, TurnLimits
 from bridge.pool.account import Account, key_of
 from bridge.pool.comeback import Comeback
@@ -30,6 +27,9 @@ from bridge.pool.policy import Affinity, Candidate, InstanceFacts, InstanceState
 from bridge.pool.runs import Runs
 from bridge.pool.troubles import Troubles
 from bridge.pool.upstream import Source, Upstream
+from gateway_project.lib.random_bytes import Entropy
+from gateway_project.lib.ticker import Pulse
+from gateway_project.lib.tool_approval import DENY, Approval
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 import msgspec
 
 from bridge.chat.errors import GatewayError, Overloaded, Unavailable
-from bridge.lingma.dialect_a import Model
-from bridge.lingma.pulse import EVERY_SEC, Pulse
+from bridge.lingma.dialects.dialect_a import Model
 from bridge.pool import policy
 from bridge.pool.careful import Careful
 from bridge.pool.instance import Instance, InstanceOptions, names, unavailable
@@ -20,6 +19,7 @@ from bridge.pool.policy import Affinity, InstanceFacts, Line, Owner
 from bridge.pool.remote import RemoteInstance
 from bridge.pool.shares import Shares
 from bridge.pool.upstream import Source
+from gateway_project.lib.ticker import EVERY_SEC, Pulse
 
 NOBODY = Owner()
 AnyInstance = Instance | RemoteInstance

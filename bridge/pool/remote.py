@@ -9,13 +9,13 @@ import msgspec
 
 from bridge.chat.errors import ConnectionLost, GatewayError, Overloaded
 from bridge.chat.events import Overwritten, Piece, ServiceCall, TextDelta, ThinkingDelta
-from bridge.lingma.dialect_a import Ask
-from bridge.lingma.pulse import Pulse
-from bridge.lingma.service_log import LoggedUsage
+from bridge.lingma.dialects.dialect_a import Ask
+from bridge.lingma.process.service_log import LoggedUsage
 from bridge.lingma.turn import Turn, TurnLimits
 from bridge.lingma.uploads import UploadFailed
 from bridge.pool.account import key_of
 from bridge.pool.policy import Affinity
+from gateway_project.lib.ticker import Pulse
 
 NEVER = float("inf")
 USAGE_SEC = 1.0  # figures that are still not there then are not waited for

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from contextlib import suppress
 
-from bridge.lingma.endpoint import Identity
+from bridge.lingma.process.endpoint import Identity
 
 FATE_SEC = 3.0  # until one knows of a lost connection whether the run went with it
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 
 from bridge.lingma.connection import Connection, DialFailed
-from bridge.lingma.endpoint import Endpoint, Identity
-from bridge.lingma.firewall import Approval
-from bridge.lingma.process import Process, StartFailed
-from bridge.lingma.urls import shown
+from bridge.lingma.process.endpoint import Endpoint, Identity
+from bridge.lingma.process.process import Process, StartFailed
+from bridge.lingma.transport.urls import shown
+from gateway_project.lib.tool_approval import Approval
 
 DIAL_EVERY_SEC = 0.15
 DIAL_SEC = 2.0  # for one connection with its handshake

@@ -8,7 +8,7 @@ from string import Template
 from typing import Protocol
 
 from bridge.chat.request import Tool, ToolChoice
-from bridge.prompt import schema
+from bridge.prompt import tool_signature as schema
 from bridge.prompt.profile import DEFAULT_PROFILE, PromptProfile
 
 MAX_CALLS = 8

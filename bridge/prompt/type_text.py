@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, NamedTuple
 
-from bridge.prompt import schema_parts
-from bridge.prompt.formats import JUDGED
-from bridge.prompt.judge import is_of
+from bridge.schema import parts as schema_parts
+from bridge.schema.formats import JUDGED
+from bridge.schema.judge import is_of
 
 UNKNOWN = "{...}"
 MOST_NODES = 800

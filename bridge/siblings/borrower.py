@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bridge.chat.errors import UpstreamFailed
-from bridge.lingma.dialect_a import Ask, Model
+from bridge.lingma.dialects.dialect_a import Ask, Model
 from bridge.lingma.turn import Turn
 from bridge.pool.policy import Affinity, InstanceFacts, Line
 from bridge.pool.pool import Pool, Waiter

@@ -10,9 +10,9 @@ import msgspec
 from bridge.chat import errors
 from bridge.chat.errors import GatewayError, InternalError
 from bridge.chat.events import Overwritten, Piece, ServiceCall, TextDelta, ThinkingDelta
-from bridge.lingma.dialect_a import Ask, Model
-from bridge.lingma.firewall import Decision
-from bridge.lingma.service_log import LoggedUsage
+from bridge.lingma.dialects.dialect_a import Ask, Model
+from bridge.lingma.process.service_log import LoggedUsage
+from bridge.lingma.tools.policy import Decision
 from bridge.pool.policy import InstanceFacts, Line
 
 MOST_BYTES = 64 << 20

@@ -1,1 +1,1 @@
-"""Django's backend for PostgreSQL with a deadline on every wait, and with connections kept for the next user."""
+"""Django's backend for PostgreSQL: a deadline on every wait, connections kept for the next user."""

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from bridge.lingma import launch
-from gateway_project.life_signs import LIFE_FD
+from gateway_project.lib import process_death
+from gateway_project.lib.life_signs import LIFE_FD
 from gateway_project.supervise import orphans
 from gateway_project.supervise.console import Console
 from gateway_project.supervise.watch import Pings, Signs, until_hung
@@ -48,7 +48,7 @@ class Program(msgspec.Struct, frozen=True):
 async def spawn(program: Program, *, stderr: int, signs: int | None = None) -> Process:
     """Start a program that dies with us. Its own session keeps a terminal's Ctrl-C away from it."""
     told = {} if signs is None else {LIFE_FD: str(signs)}
-    tie = (inspect.getfile(launch), str(int(signal.SIGKILL)), str(os.getpid()))
+    tie = (inspect.getfile(process_death), str(int(signal.SIGKILL)), str(os.getpid()))
     with orphans.starting():
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", *tie, *program.command,

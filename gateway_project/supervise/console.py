@@ -7,7 +7,7 @@ import sys
 import threading
 from asyncio import StreamReader
 
-from accounts.visible import visible
+from gateway_project.lib.visible import visible
 
 COLOURS = (36, 35, 33, 34, 32, 96, 95)
 LONGEST_LINE = 1 << 16

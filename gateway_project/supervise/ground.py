@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from bridge import private
-from bridge.lingma import download
-from bridge.lingma.urls import shown
+from bridge.lingma.install import download
+from bridge.lingma.transport.urls import shown
 from gateway_project.env import Environment, SettingError
+from gateway_project.lib import private
 
 BACKLOG = 2048
 FIRST_START_BYTES = 32 << 20

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bridge.lingma import vsix
+from bridge.lingma.install import vsix
 from gateway_project.databases import be_patient
 from gateway_project.env import BASE_DIR, Environment, SettingError, load
 
@@ -40,8 +40,8 @@ def redis_trouble(env: Environment) -> RedisTrouble | None:
     """One look; a server that is only full is none, for the worker makes room in it."""
     import redis
 
-    from accounts import redis_fitness
-    from accounts.redis_client import connect
+    from gateway_project.lib import redis_fitness
+    from gateway_project.lib.redis_client import connect
 
     try:
         with connect(env.redis_or_embedded_url, 2) as client:

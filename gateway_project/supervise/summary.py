@@ -2,7 +2,7 @@
 
 import msgspec
 
-from bridge.lingma.urls import shown
+from bridge.lingma.transport.urls import shown
 from gateway_project.env import Environment
 
 KEY_PLACEHOLDER = "$LINGMA_GATEWAY_KEY"

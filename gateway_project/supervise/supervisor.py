@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from bridge.lingma import vsix
-from bridge.lingma.urls import shown
+from bridge.lingma.install import vsix
+from bridge.lingma.transport.urls import shown
 from gateway_project.env import Environment, SettingError
 from gateway_project.supervise import orphans, plan
 from gateway_project.supervise.child import KILLED, Child, Program, spawn

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from accounts.redis_link import RedisLink
+from gateway_project.lib.redis_link import RedisLink
 from tests.environment import start_redis
 
 

@@ -1,6 +1,6 @@
 """Usage rows for tests."""
 
-from accounts.usage import UsageRow
+from accounts.ledger.ledger import UsageRow
 
 
 def row(request_id, **fields):

@@ -10,9 +10,9 @@ from django.contrib.sessions.models import Session
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.minting import digest_of, is_minted
 from accounts.models import ApiKey, Team, Usage, names_in
 from accounts.patterns import allows
+from gateway_project.lib.key_secret import digest_of, is_minted
 
 KEYS = reverse("admin:accounts_apikey_changelist")
 ADD = reverse("admin:accounts_apikey_add")

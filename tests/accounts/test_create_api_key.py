@@ -5,8 +5,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from accounts.minting import is_minted
 from accounts.models import ApiKey, Team
+from gateway_project.lib.key_secret import is_minted
 
 pytestmark = pytest.mark.django_db
 

@@ -6,10 +6,10 @@ from asgiref.sync import sync_to_async
 from django.db import IntegrityError, connections
 from django.utils import timezone
 
-from accounts import database
-from accounts.keys import KeyRing
+from accounts.keys.keyring import KeyRing
 from accounts.models import ApiKey, Team
-from accounts.redis_link import RedisLink
+from gateway_project.lib import database_state as database
+from gateway_project.lib.redis_link import RedisLink
 from tests.accounts.conftest import until
 
 PEPPER = b"pepper"

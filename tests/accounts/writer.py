@@ -6,8 +6,8 @@ from pathlib import Path
 
 
 async def main(url, spool):
-    from accounts.redis_link import RedisLink
-    from accounts.usage import Ledger
+    from accounts.ledger.ledger import Ledger
+    from gateway_project.lib.redis_link import RedisLink
     from tests.accounts.rows import row
 
     ledger = Ledger(RedisLink(url), Path(spool))

@@ -4,7 +4,7 @@ import asyncio
 
 from bridge.chat.events import Failed, Finished, KeepAlive, Started, TextDelta
 from bridge.chat.request import ChatRequest, Message
-from bridge.record import TurnRecord
+from bridge.turn.record import TurnRecord
 from tests.bridge.lingma.service import SILENT, answer, finish
 
 

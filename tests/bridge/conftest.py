@@ -7,12 +7,12 @@ from itertools import count
 import pytest
 import redis
 
-from accounts.redis_link import RedisLink
-from bridge.engine import Engine, EngineOptions
 from bridge.images.desk import ImageDesk, ImageOptions
 from bridge.lingma.turn import TurnLimits
 from bridge.pool.instance import InstanceOptions, Source
 from bridge.pool.pool import PoolOptions
+from bridge.turn.engine import Engine, EngineOptions
+from gateway_project.lib.redis_link import RedisLink
 from sessions_store.store import SessionStore
 from tests.accounts.conftest import OwnRedis
 from tests.bridge.lingma.service import Service

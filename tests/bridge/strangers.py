@@ -6,7 +6,9 @@ from collections import defaultdict
 
 from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallStarted
 from bridge.http.conversation_ids import identified
-from bridge.wire import anthropic, openai_chat, responses
+from bridge.wire.anthropic import messages as anthropic
+from bridge.wire.openai import chat as openai_chat
+from bridge.wire.responses import encoder as responses
 from tests.bridge.chats import say
 from tests.bridge.lingma.service import finish
 

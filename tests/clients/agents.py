@@ -2,7 +2,7 @@
 
 import shlex
 
-from accounts.setups import setups
+from accounts.keys.snippets import setups
 from tests.clients.task import MODEL, PROMPT
 from tests.e2e.installation import KEY
 

@@ -15,14 +15,15 @@ import msgspec
 import psutil
 import redis
 
-from accounts.usage import UsageRow
+from accounts.ledger.ledger import UsageRow
 from tests.e2e.speech import Answer, send
 from tests.environment import start_redis
 from tests.gateway_project.gateway import survivors
 from tests.processes import command_line
 
 ROOT = Path(__file__).parents[2]
-LAUNCHER = (sys.executable, "-I", "-S", str(ROOT / "bridge" / "lingma" / "launch.py"), str(int(signal.SIGKILL)))
+DEATH = ROOT / "gateway_project" / "lib" / "process_death.py"
+LAUNCHER = (sys.executable, "-I", "-S", str(DEATH), str(int(signal.SIGKILL)))
 
 KEY = "lgw_test-key-of-alice-0001"
 OTHER_KEY = "lgw_test-key-of-bob-00002"
@@ -87,7 +88,7 @@ import json
 from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
-from accounts.minting import digest_of
+from gateway_project.lib.key_secret import digest_of
 from accounts.models import ApiKey
 key = lambda text: ApiKey.objects.filter(digest=digest_of(text, settings.KEY_PEPPER))
 key({EXPIRED_KEY!r}).update(expires_at=timezone.now() - timedelta(minutes=1))

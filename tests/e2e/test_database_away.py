@@ -20,7 +20,7 @@ FLUSH = """
 from accounts.models import Usage
 from accounts.tasks import flush_usage
 flush_usage()
-from accounts import database
+from gateway_project.lib import database_state as database
 print(database.away() or Usage.objects.count())
 """
 

@@ -11,7 +11,7 @@ from tests.e2e.speech import ANTHROPIC, OPENAI, exchange, send
 REVOKE = """
 import time
 from django.conf import settings
-from accounts.minting import digest_of
+from gateway_project.lib.key_secret import digest_of
 from accounts.models import ApiKey
 asked = ApiKey.objects.filter(digest=digest_of({secret!r}, settings.KEY_PEPPER))
 {how}

@@ -10,10 +10,10 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
-from gateway_project.connections import Connections
-from gateway_project.forwarded import TrustedProxies
-from gateway_project.http_bounds import Bounds
-from gateway_project.http_protocol import BoundedHttpProtocol
+from gateway_project.server.bounds import Bounds
+from gateway_project.server.connections import Connections
+from gateway_project.server.forwarded import TrustedProxies
+from gateway_project.server.protocol import BoundedHttpProtocol
 
 HOST = b"Host: localhost\r\n"
 LOOK_EVERY = 0.02

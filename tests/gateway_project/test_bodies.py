@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway_project.bodies import MOST, MOST_TOGETHER, BoundedBodies
+from gateway_project.server.bodies import MOST, MOST_TOGETHER, BoundedBodies
 
 
 class Client:

@@ -13,9 +13,9 @@ import pytest
 import redis
 from celery.signals import after_task_publish, task_received
 
-from accounts import degraded
 from bridge.pool.policy import InstanceFacts
 from gateway_project.celery import app
+from gateway_project.lib import degraded
 from tests.environment import start_redis
 
 FACTS = InstanceFacts(

@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from gateway_project.collector import EVERY_SEC, SHARE, Collector
+from gateway_project.server.collector import EVERY_SEC, SHARE, Collector
 
 LONG = 1e6 * EVERY_SEC
 

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from gateway_project.connections import EXTRA, MOST, most_of
+from gateway_project.server.connections import EXTRA, MOST, most_of
 
 PROGRAM = """
 import resource
-from gateway_project.connections import raise_descriptor_limit
+from gateway_project.server.connections import raise_descriptor_limit
 print(raise_descriptor_limit(), *resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 

@@ -8,9 +8,9 @@ import subprocess
 import pytest
 import redis
 
-from accounts.redis_client import connect
 from gateway_project import embedded_redis
 from gateway_project.env import Environment
+from gateway_project.lib.redis_client import connect
 from gateway_project.supervise import plan
 from gateway_project.supervise.child import Child
 from gateway_project.supervise.console import Console

@@ -6,8 +6,8 @@ from kombu import Connection
 from kombu.transport.redis import Channel
 from redis.connection import parse_url
 
-from accounts.minting import mint
 from gateway_project.env import SettingError, kept_secret, load
+from gateway_project.lib.key_secret import mint
 
 
 @pytest.fixture

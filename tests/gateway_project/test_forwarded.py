@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway_project.forwarded import Forwarded, TrustedProxies
+from gateway_project.server.forwarded import Forwarded, TrustedProxies
 
 PROXIES = ["10.0.0.0/8", "::1", "192.0.2.7"]
 

@@ -6,7 +6,7 @@ import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from gateway_project.http_cycle import LeanCycle, shape_of
+from gateway_project.server.cycle import LeanCycle, shape_of
 
 DATE = (b"date", b"Sat, 28 Nov 2026 00:00:00 GMT")
 JSON = (b"Content-Type", b"application/json")

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from gateway_project.http_protocol import BoundedHttpProtocol
+from gateway_project.server.protocol import BoundedHttpProtocol
 from tests.gateway_project.served import HOST, Served, read_all, until, whole_body
 
 GET = b"GET /a HTTP/1.1\r\n" + HOST

@@ -150,7 +150,7 @@ def test_machines_read_what_was_really_said():
 
 TURN = f"""
 from types import SimpleNamespace
-from bridge.turn_log import turn_line
+from bridge.telemetry.turn_log import turn_line
 row = SimpleNamespace(
     request_id="r1", protocol="openai", endpoint="chat", model="gpt {SECRET}", lingma_model="org_auto",
     instance="w1-i1", session="reused", stream=True, status="ok", reason="stop", queue_ms=1, first_token_ms=20,

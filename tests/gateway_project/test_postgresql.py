@@ -8,8 +8,8 @@ from contextlib import closing
 import pytest
 from django.db import InterfaceError, OperationalError
 
-from accounts import database
 from gateway_project.databases import database as database_settings
+from gateway_project.lib import database_state as database
 from gateway_project.postgresql import kept
 from gateway_project.postgresql.base import DatabaseWrapper
 from tests.doors import Door

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from bridge import private
 from gateway_project.env import Environment
+from gateway_project.lib import private
 from gateway_project.supervise.ground import keep_private
 from tests.gateway_project.gateway import ROOT, Gateway
 

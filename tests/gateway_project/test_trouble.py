@@ -9,10 +9,10 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django_celery_beat.models import PeriodicTask
 
-from accounts import database
 from gateway_project.beat import PatientScheduler
 from gateway_project.databases import be_patient
 from gateway_project.databases import database as database_settings
+from gateway_project.lib import database_state as database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -88,7 +88,7 @@ def test_who_works_on_whole_tables_is_patient(tmp_path, url, option):
 
 @pytest.fixture
 def scheduler(monkeypatch):
-    monkeypatch.setattr("accounts.database.RETRY_SEC", 0.0)
+    monkeypatch.setattr("gateway_project.lib.database_state.RETRY_SEC", 0.0)
     return PatientScheduler(app=Celery(set_as_current=False), lazy=True)
 
 

@@ -2,19 +2,19 @@
 
 WAITS = {
     "A lock that is held for work in memory only; no I/O and no other lock inside.": [
-        "accounts/disk.py: _lock",
-        "accounts/unwritten.py: self._lock",
-        "bridge/metric_values.py: lock",
+        "gateway_project/lib/disk.py: _lock",
+        "accounts/ledger/unwritten.py: self._lock",
+        "bridge/telemetry/metric_values.py: lock",
         "gateway_project/postgresql/kept.py: self._lock",
     ],
     "Not a lock but an open file; it was locked with LOCK_NB.": [
         "gateway_project/supervise/ground.py: lock",
     ],
     "The result of a future that is done.": [
-        "accounts/query_thread.py: running.result()",
-        "accounts/usage.py: self._counting.result()",
-        "bridge/answer.py: work.result()",
-        "bridge/engine.py: waiter.lease.result()",
+        "gateway_project/lib/query_thread.py: running.result()",
+        "accounts/ledger/ledger.py: self._counting.result()",
+        "bridge/turn/attempt.py: work.result()",
+        "bridge/turn/engine.py: waiter.lease.result()",
         "bridge/http/views.py: running.result()",
         "bridge/lingma/connection.py: done.result()",
         "bridge/lingma/uploads.py: done.result()",
@@ -26,26 +26,27 @@ WAITS = {
         "gateway_project/postgresql/bounded.py: made.result()",
     ],
     "Who does the work has a deadline (GIVE_UP_SEC of a query, WITHIN_SEC of a smoke test, FATE_SEC of a crash).": [
-        "bridge/engine.py: await asyncio.shield(looking)",
-        "accounts/key_reader.py: await answer",
-        "accounts/keys.py: await asyncio.shield(reading)",
-        "accounts/keys_in_use.py: await asyncio.gather(*[self._look_at(digest) for digest in self._holders])",
-        "bridge/smoke.py: await asyncio.gather(*[_ask(engine, instance) for instance in engine.pool.instances])",
+        "bridge/turn/engine.py: await asyncio.shield(looking)",
+        "accounts/keys/reader.py: await answer",
+        "accounts/keys/keyring.py: await asyncio.shield(reading)",
+        "accounts/keys/in_use.py: await asyncio.gather(*[self._look_at(digest) for digest in self._holders])",
+        "bridge/turn/smoke.py: await asyncio.gather(*[_ask(engine, instance) for instance in engine.pool.instances])",
     ],
     "Not a stream: each of its requests to the service has RPC_TIMEOUT_SEC.": [
         "bridge/pool/instance.py: await self.account.read(self._rpc, news=news)",
     ],
     "Its only caller waits within a deadline: a connection to Redis, a fetched image, a start, a pace.": [
-        "accounts/redis_link.py: await loop.create_unix_connection(lambda: pipe, target.path)",
-        "accounts/redis_link.py: await asyncio.to_thread(target.tls.context)",
-        "accounts/redis_link.py: await loop.create_connection(lambda: pipe, target.host, target.port, ssl=secure)",
+        "gateway_project/lib/redis_link.py: await loop.create_unix_connection(lambda: pipe, target.path)",
+        "gateway_project/lib/redis_link.py: await asyncio.to_thread(target.tls.context)",
+        "gateway_project/lib/redis_link.py: "
+        "await loop.create_connection(lambda: pipe, target.host, target.port, ssl=secure)",
         "bridge/images/fetch.py: await loop.run_in_executor(_resolvers, "
         "lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))",
         "bridge/images/fetch.py: "
         "await asyncio.open_connection(address, target.port, ssl=trusted, server_hostname=name)",
         "bridge/images/fetch.py: await reader.read(CHUNK)",
-        "bridge/patience.py: await receive()",
-        "bridge/patience.py: await asyncio.Event().wait()",
+        "bridge/bounds/patience.py: await receive()",
+        "bridge/bounds/patience.py: await asyncio.Event().wait()",
         "gateway_project/supervise/supervisor.py: await asyncio.open_connection(wildcard.get(host, host), port)",
         "gateway_project/supervise/supervisor.py: await reader.readline()",
     ],
@@ -54,14 +55,14 @@ WAITS = {
         "bridge/http/responses.py: await consumer.runtime.responses.read(caller.key_id, wanted)",
     ],
     "The turn's silence is bounded: the pulse fails one that the service leaves silent, and that ends the wait.": [
-        "bridge/answer.py: await turn.drain()",
+        "bridge/turn/attempt.py: await turn.drain()",
         "bridge/lingma/turn.py: await self._waiter",
         "bridge/siblings/lender.py: await turn.drain()",
         "bridge/siblings/link.py: await self._room.wait()",
     ],
     "The client is looked after: who does not take its answer, or stops sending, is cut (http_deadlines).": [
-        "bridge/answer.py: await told",
-        "bridge/teller.py: await told",
+        "bridge/turn/attempt.py: await told",
+        "bridge/turn/output.py: await told",
         "bridge/http/body.py: await receive()",
         "bridge/http/streaming.py: await work",
         "bridge/http/streaming.py: await self.receive()",
@@ -69,12 +70,12 @@ WAITS = {
     ],
     "Work of bounded size on this processor, or a look at files of this host in /proc and beside a socket.": [
         "bridge/images/desk.py: await loop.run_in_executor(self._worker, self._prepared, source, fetched, pixels_left)",
-        "bridge/lingma/process.py: await asyncio.to_thread(ports.holder_of, self.port, self.pid, also)",
-        "bridge/load.py: await self._large.acquire()",
+        "bridge/lingma/process/process.py: await asyncio.to_thread(ports.holder_of, self.port, self.pid, also)",
+        "bridge/bounds/load.py: await self._large.acquire()",
         "bridge/pool/upstream.py: await asyncio.to_thread(self.endpoint.identity)",
     ],
     "It waits for news as long as the process lives; nothing and nobody waits for it.": [
-        "bridge/refusals.py: await self._noted.wait()",
+        "bridge/telemetry/refusals.py: await self._noted.wait()",
         "bridge/siblings/siblings.py: await asyncio.wait({borrower.link.lost})",
         "gateway_project/supervise/child.py: await process.wait()",
         "gateway_project/supervise/console.py: await source.read(LONGEST_LINE)",
@@ -82,8 +83,8 @@ WAITS = {
         "gateway_project/supervise/supervisor.py: await self._stop.wait()",
     ],
     "The end of a process: what was cancelled ends at once, and the supervisor kills who takes too long.": [
-        "accounts/redis_link.py: await asyncio.wait({self._dialling})",
-        "bridge/engine.py: await asyncio.wait(self._tasks)",
+        "gateway_project/lib/redis_link.py: await asyncio.wait({self._dialling})",
+        "bridge/turn/engine.py: await asyncio.wait(self._tasks)",
         "bridge/pool/pool.py: await asyncio.wait(self._runs)",
         "bridge/runtime.py: await asyncio.wait(self._background)",
         "bridge/siblings/siblings.py: await self._returned.wait()",
@@ -91,7 +92,7 @@ WAITS = {
         "bridge/runtime.py: await self.bulk.close()",
     ],
     "A start, whose steps have deadlines, or the signal to stop; each child's stop has its grace.": [
-        "bridge/lingma/vsix.py: fcntl.flock(lock, fcntl.LOCK_EX)",
+        "bridge/lingma/install/vsix.py: fcntl.flock(lock, fcntl.LOCK_EX)",
         "gateway_project/supervise/supervisor.py: "
         "await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)",
         "gateway_project/supervise/supervisor.py: await start",

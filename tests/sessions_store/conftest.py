@@ -5,8 +5,10 @@ import asyncio
 import pytest
 import redis
 
-from accounts.redis_link import RedisLink
+from gateway_project.lib.redis_link import RedisLink
 from sessions_store.store import SessionStore
+from tests.bridge.conftest import own_redis as own_redis
+from tests.bridge.conftest import stack as stack
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from accounts.redis_link import RedisLink
+from gateway_project.lib.redis_link import RedisLink
 from sessions_store import operators
 from sessions_store.fingerprint import StrictFingerprint
 from sessions_store.scripts import MOST_ALIKE

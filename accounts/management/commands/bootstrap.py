@@ -8,8 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from accounts import bootstrap
 from accounts.apps import accounts_config
+from accounts.keys import bootstrap
 
 
 class Command(BaseCommand):

@@ -6,10 +6,10 @@ import pytest
 
 from bridge.chat.events import TextDelta
 from bridge.lingma.connection import Connection
-from bridge.lingma.dialect_a import Ask, ask_params
-from bridge.lingma.firewall import DENY
-from bridge.lingma.pulse import Pulse
+from bridge.lingma.dialects.dialect_a import Ask, ask_params
 from bridge.lingma.turn import Turn, TurnLimits
+from gateway_project.lib.ticker import Pulse
+from gateway_project.lib.tool_approval import DENY
 from tests.bridge.lingma.service import Service
 
 

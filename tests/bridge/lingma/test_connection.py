@@ -7,8 +7,8 @@ import pytest
 from bridge.chat.errors import ContentFiltered, UpstreamFailed
 from bridge.chat.events import TextDelta, ThinkingDelta
 from bridge.lingma.connection import Connection, DialFailed
-from bridge.lingma.process import free_ports
-from bridge.lingma.rpc import RpcError
+from bridge.lingma.process.process import free_ports
+from bridge.lingma.transport.rpc import RpcError
 from tests.bridge.lingma.conftest import ended, heard
 from tests.bridge.lingma.service import SILENT, answer, finish, framed
 

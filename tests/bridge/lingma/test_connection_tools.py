@@ -6,8 +6,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from bridge.chat.events import ServiceCall, TextDelta
-from bridge.lingma.firewall import DENIED, NOT_RUN, Approval, Decision
-from bridge.lingma.tool_events import MOST_CALLS
+from bridge.lingma.tools.events import MOST_CALLS
+from bridge.lingma.tools.policy import DENIED, NOT_RUN, Decision
+from gateway_project.lib.tool_approval import Approval
 from tests.bridge.lingma.conftest import heard
 from tests.bridge.lingma.service import answer, finish
 

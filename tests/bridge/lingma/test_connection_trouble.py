@@ -7,8 +7,8 @@ import pytest
 from bridge.chat.errors import ConnectionLost, ContextFull, Overloaded, UpstreamFailed
 from bridge.lingma import connection as connection_module
 from bridge.lingma.connection import Connection
-from bridge.lingma.pulse import Pulse
 from bridge.lingma.turn import Turn, TurnLimits
+from gateway_project.lib.ticker import Pulse
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.lingma.service import SILENT, answer, finish, framed
 

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from bridge.chat import errors
-from bridge.lingma import dialect_a
-from bridge.lingma.dialect_a import Ask, FinishParams, Model
+from bridge.lingma.dialects import dialect_a
+from bridge.lingma.dialects.dialect_a import Ask, FinishParams, Model
 
 REPLY = Ask("r1", "s1", "Hello", "org_auto", is_reply=True)
 COMMON = {

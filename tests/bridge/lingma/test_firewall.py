@@ -2,7 +2,8 @@
 
 import pytest
 
-from bridge.lingma.firewall import DENY, Approval, Decision
+from bridge.lingma.tools.policy import Decision
+from gateway_project.lib.tool_approval import DENY, Approval
 
 
 @pytest.mark.parametrize(

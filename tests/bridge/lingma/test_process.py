@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.lingma import process
-from bridge.lingma.process import Process, StartFailed, free_ports
+from bridge.lingma.process import process
+from bridge.lingma.process.process import Process, StartFailed, free_ports
 from tests.bridge.living import alive, gone
 
 STAND_IN = str(Path(__file__).with_name("stand_in.py"))
@@ -20,7 +20,7 @@ COMMAND = (sys.executable, STAND_IN)
 PARENT = f"""
 import asyncio, sys
 from pathlib import Path
-from bridge.lingma.process import Process
+from bridge.lingma.process.process import Process
 
 async def main():
     child = await Process.start({COMMAND!r}, Path(sys.argv[1]), (), {{}})

@@ -3,8 +3,8 @@
 import pytest
 
 from bridge.chat import errors
-from bridge.lingma import reasons
-from bridge.lingma.dialect_a import FinishParams, finish_error
+from bridge.lingma.dialects import reasons
+from bridge.lingma.dialects.dialect_a import FinishParams, finish_error
 
 FULL = [
     ("prompt is too long: 213462 tokens > 200000 maximum", 213462, 200000),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bridge.lingma import rpc
-from bridge.lingma.rpc import NotJson
+from bridge.lingma.transport import rpc
+from bridge.lingma.transport.rpc import NotJson
 
 
 def unframed(data):

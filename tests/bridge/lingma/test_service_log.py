@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from bridge.lingma import service_log
-from bridge.lingma.service_log import LoggedUsage, ServiceLog
+from bridge.lingma.process import service_log
+from bridge.lingma.process.service_log import LoggedUsage, ServiceLog
 
 STAMP = "2026-03-25T17:46:20.540+0800 INFO chat/service.go:88 "
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from bridge.chat.request import AUTO, Tool, ToolChoice
-from bridge.lingma.tool_config import tool_config
+from bridge.lingma.dialects.tool_config import tool_config
 
 SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}}}
 READ = Tool("read", "Read a file", json.dumps(SCHEMA).encode())

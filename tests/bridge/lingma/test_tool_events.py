@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.chat.events import ServiceCall
-from bridge.lingma import tool_events
-from bridge.lingma.dialect_a import TOOL_APPROVE, TOOL_EVENTS, TOOL_INVOKE, TOOL_INVOKE_RESULT, TOOL_SYNC
-from bridge.lingma.tool_events import MOST_BYTES, MOST_CALLS, VALUE_BYTES, Budget, ToolEvent, complete, name_on_card
+from bridge.lingma.dialects.dialect_a import TOOL_APPROVE, TOOL_EVENTS, TOOL_INVOKE, TOOL_INVOKE_RESULT, TOOL_SYNC
+from bridge.lingma.tools import events as tool_events
+from bridge.lingma.tools.events import MOST_BYTES, MOST_CALLS, VALUE_BYTES, Budget, ToolEvent, complete, name_on_card
 
 IDS = {"requestId": "r1", "sessionId": "s1"}
 PLAIN = IDS | {"toolCallId": "c1", "toolCallStatus": "PENDING", "parameters": {"a": 1}, "results": []}

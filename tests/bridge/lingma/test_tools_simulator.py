@@ -6,9 +6,9 @@ from itertools import count
 import pytest
 
 from bridge.chat.events import ServiceCall
-from bridge.lingma.dialect_a import Ask
-from bridge.lingma.firewall import Approval
+from bridge.lingma.dialects.dialect_a import Ask
 from bridge.pool.instance import InstanceOptions
+from gateway_project.lib.tool_approval import Approval
 from tests.bridge.lingma.conftest import heard
 from tests.bridge.pools import running, simulator
 

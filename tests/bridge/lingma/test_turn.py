@@ -8,8 +8,8 @@ import pytest
 from bridge.chat.errors import ConnectionLost, SlowClient, UpstreamFailed, UpstreamTimeout
 from bridge.chat.events import KeepAlive, Overwritten, ServiceCall, TextDelta, ThinkingDelta
 from bridge.lingma import turn as turn_module
-from bridge.lingma.pulse import Pulse
 from bridge.lingma.turn import BEHIND, JOINED_CHARS, Turn, TurnLimits
+from gateway_project.lib.ticker import Pulse
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.lingma.vigil import AGAIN, ANSWER, ANSWER_BUSY, QUIET, QUIET_BUSY, Vigil
+from bridge.lingma.transport.vigil import AGAIN, ANSWER, ANSWER_BUSY, QUIET, QUIET_BUSY, Vigil
 
 
 def beats(vigil, count, *, busy=False):

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bridge.lingma import download, vsix
-from bridge.lingma.vsix import VsixError, find, this_platform, unpack
+from bridge.lingma.install import download, vsix
+from bridge.lingma.install.vsix import VsixError, find, this_platform, unpack
 
 HERE = this_platform()
 

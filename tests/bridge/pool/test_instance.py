@@ -6,7 +6,7 @@ import json
 import pytest
 
 from bridge.chat.errors import ConnectionLost
-from bridge.lingma.dialect_a import Ask
+from bridge.lingma.dialects.dialect_a import Ask
 from bridge.pool import instance as instance_module
 from bridge.pool.instance import InstanceOptions, Source
 from tests.bridge.lingma.conftest import ended

@@ -13,7 +13,7 @@ import pytest
 
 from bridge.chat.errors import ConnectionLost
 from bridge.lingma import connection as connection_module
-from bridge.lingma.dialect_a import Ask
+from bridge.lingma.dialects.dialect_a import Ask
 from bridge.pool.upstream import Source
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.lingma.service import Service

@@ -3,7 +3,7 @@
 import pytest
 
 from bridge.lingma import connection
-from bridge.lingma.dialect_a import Ask
+from bridge.lingma.dialects.dialect_a import Ask
 from tests.bridge.images.web import certificates
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.lingma.service import Service, answer, finish

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from bridge.chat.errors import ConnectionLost, Overloaded, RateLimited, Unavailable, UpstreamFailed
-from bridge.lingma.dialect_a import Ask
+from bridge.lingma.dialects.dialect_a import Ask
 from bridge.pool.instance import InstanceOptions
 from bridge.pool.policy import Owner
 from bridge.pool.pool import Pool, PoolOptions, retry_hint

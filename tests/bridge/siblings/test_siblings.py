@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from bridge.chat.errors import ConnectionLost, Overloaded, SlowClient
-from bridge.lingma.dialect_a import Ask
+from bridge.lingma.dialects.dialect_a import Ask
 from bridge.lingma.uploads import UploadFailed
 from bridge.pool.instance import InstanceOptions
 from bridge.pool.policy import Line, Owner
@@ -20,7 +20,7 @@ from tests.bridge.chats import replying, say
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.lingma.service import Service
 from tests.bridge.pools import attached, running, until
-from tests.bridge.test_engine_images import refuse, take
+from tests.bridge.turn.test_engine_images import refuse, take
 
 ALICE, BOB = Owner(1), Owner(2)
 SOON = 10

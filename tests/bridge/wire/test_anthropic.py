@@ -6,7 +6,7 @@ from pydantic import TypeAdapter
 
 from bridge.chat.errors import InvalidRequest, NotFound, Unauthenticated
 from bridge.chat.events import FinishReason, KeepAlive, Started, TextDelta, ThinkingDelta
-from bridge.wire.anthropic import FORMAT
+from bridge.wire.anthropic.messages import FORMAT
 from tests.bridge.wire.turns import HEAD, LOST, STARTED, TURNS, blocks, every_error, finished, payloads, reply
 
 EVENT = TypeAdapter(RawMessageStreamEvent)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from bridge.chat.events import Failed, Finished, FinishReason, TextDelta, ThinkingDelta, ToolCallStarted
 from bridge.chat.fold import fold
-from bridge.wire.anthropic import FORMAT
+from bridge.wire.anthropic.messages import FORMAT
 from tests.bridge.wire.strategies import good_turns, turns
 from tests.bridge.wire.turns import HEAD, STARTED, TURNS, WAITING, blocks, call, finished, payloads
 

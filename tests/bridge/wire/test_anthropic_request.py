@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bridge.chat.errors import InvalidRequest
 from bridge.chat.request import ChatRequest, Message, ToolCall
 from bridge.chat.tokens import estimate_messages
-from bridge.wire.anthropic import FORMAT
+from bridge.wire.anthropic.messages import FORMAT
 
 USER = {"role": "user", "content": "Hi"}
 PNG = {"type": "base64", "media_type": "image/png", "data": "AAAA"}

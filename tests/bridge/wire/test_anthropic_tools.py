@@ -7,7 +7,7 @@ import pytest
 from bridge.chat.errors import InvalidRequest
 from bridge.chat.request import Message, Tool, ToolChoice
 from bridge.chat.tokens import estimate_messages
-from bridge.wire.anthropic import FORMAT
+from bridge.wire.anthropic.messages import FORMAT
 
 LOOK = {"name": "look", "description": "Look.", "input_schema": {"type": "object"}}
 DEFERRED = {"name": "later", "input_schema": {}, "defer_loading": True, "$schema": "s", "cache_control": None}

@@ -6,8 +6,10 @@ import tracemalloc
 import pytest
 
 from bridge.chat.errors import GatewayError
-from bridge.wire import anthropic, openai_chat, responses
+from bridge.wire.anthropic import messages as anthropic
 from bridge.wire.bounds import LONGEST_ID, LONGEST_NAME, LONGEST_STOP, MOST_MESSAGES, MOST_TOOLS, shown
+from bridge.wire.openai import chat as openai_chat
+from bridge.wire.responses import encoder as responses
 
 FORMATS = {"openai_chat": openai_chat.FORMAT, "anthropic": anthropic.FORMAT, "responses": responses.FORMAT}
 SAID = {

@@ -6,8 +6,10 @@ import pytest
 from msgspec import Raw
 
 from bridge.chat.request import NOBODY, ClientIds
-from bridge.wire import anthropic, openai_chat, responses
+from bridge.wire.anthropic import messages as anthropic
 from bridge.wire.client_ids import is_random, of_metadata
+from bridge.wire.openai import chat as openai_chat
+from bridge.wire.responses import encoder as responses
 
 UUID = "3f2b8c1e-5d47-4a96-b0de-7c1f9e8a2d11"
 

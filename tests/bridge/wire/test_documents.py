@@ -5,9 +5,11 @@ import json
 
 import pytest
 
-from bridge.wire import anthropic, openai_chat, responses
+from bridge.wire.anthropic import messages as anthropic
 from bridge.wire.attached import LONGEST_NAMED, MOST_NAMED, Attached, warning_of
 from bridge.wire.documents import LARGEST_TEXT, File, read_file
+from bridge.wire.openai import chat as openai_chat
+from bridge.wire.responses import encoder as responses
 
 FORMATS = {"openai_chat": openai_chat.FORMAT, "anthropic": anthropic.FORMAT, "responses": responses.FORMAT}
 formats = pytest.mark.parametrize("name", FORMATS)

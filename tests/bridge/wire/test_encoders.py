@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.chat.fold import fold
-from bridge.wire import anthropic, openai_chat, sse
+from bridge.wire import sse
+from bridge.wire.anthropic import messages as anthropic
+from bridge.wire.openai import chat as openai_chat
 from tests.bridge.wire.strategies import turns
 from tests.bridge.wire.turns import GOLDEN, GOOD_TURNS, HEAD, HEAD_WITH_USAGE, TURNS, every_error, reply
 

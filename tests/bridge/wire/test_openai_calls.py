@@ -9,8 +9,8 @@ from openai.types.chat import ChatCompletion
 
 from bridge.chat.events import Finished, FinishReason, ThinkingDelta, TokenUsage
 from bridge.chat.fold import fold
-from bridge.wire.openai_chat import FORMAT
-from bridge.wire.openai_request import DeprecatedFunctions
+from bridge.wire.openai.chat import FORMAT
+from bridge.wire.openai.request import DeprecatedFunctions
 from tests.bridge.wire.strategies import good_turns, turns
 from tests.bridge.wire.turns import CUSTOM, HEAD, HEAD_WITH_USAGE, STARTED, TURNS, WAITING, WEATHER, call, payloads
 

@@ -5,7 +5,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from bridge.chat.errors import Forbidden, InvalidRequest, NotFound, RateLimited, Unauthenticated
 from bridge.chat.events import FinishReason, KeepAlive, TextDelta
-from bridge.wire.openai_chat import FORMAT
+from bridge.wire.openai.chat import FORMAT
 from tests.bridge.wire.turns import (
     GOOD_TURNS,
     HEAD,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bridge.chat.errors import InvalidRequest
 from bridge.chat.request import ChatRequest, ClientIds, Message, ToolCall
-from bridge.wire.openai_chat import FORMAT
+from bridge.wire.openai.chat import FORMAT
 
 USER = {"role": "user", "content": "Hi"}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": ""}}

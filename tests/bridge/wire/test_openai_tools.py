@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from bridge.chat.errors import InvalidRequest
 from bridge.chat.request import Message, Tool, ToolChoice
 from bridge.wire.bodies import Flaw
-from bridge.wire.openai_chat import FORMAT
-from bridge.wire.openai_request import DeprecatedFunctions
-from bridge.wire.openai_tools import Offer, read_choice, read_tools
+from bridge.wire.openai.chat import FORMAT
+from bridge.wire.openai.request import DeprecatedFunctions
+from bridge.wire.openai.tools import Offer, read_choice, read_tools
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string", "description": "世"}}}
 LOOK = {"type": "function", "function": {"name": "look", "description": "Look.", "parameters": SCHEMA, "strict": True}}

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from bridge.chat.errors import GatewayError
-from bridge.wire import anthropic, openai_chat, responses
+from bridge.wire.anthropic import messages as anthropic
+from bridge.wire.openai import chat as openai_chat
+from bridge.wire.responses import encoder as responses
 
 FORMATS = {"openai_chat": openai_chat.FORMAT, "anthropic": anthropic.FORMAT, "responses": responses.FORMAT}
 formats = pytest.mark.parametrize("name", FORMATS)

@@ -16,7 +16,7 @@ from bridge.chat.errors import ContentFiltered, InvalidRequest, Overloaded, Rate
 from bridge.chat.events import Failed, FinishReason, KeepAlive, TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from bridge.chat.fold import fold
 from bridge.wire.format import ReplyHead
-from bridge.wire.responses import FORMAT
+from bridge.wire.responses.encoder import FORMAT
 from tests.bridge.wire.strategies import good_turns, turns
 from tests.bridge.wire.turns import (
     CUSTOM,

@@ -6,8 +6,8 @@ import pytest
 
 from bridge.chat.errors import InvalidRequest, UpstreamFailed
 from bridge.wire.format import ReplyHead
-from bridge.wire.responses import FORMAT as RESPONSES
-from bridge.wire.responses_compact import FORMAT
+from bridge.wire.responses.compact import FORMAT
+from bridge.wire.responses.encoder import FORMAT as RESPONSES
 from tests.bridge.wire.turns import HEAD, reply
 
 ITEMS = [

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bridge.wire.responses import FORMAT
+from bridge.wire.responses.encoder import FORMAT
 from tests.bridge.wire.test_responses_request import LOOK, NAMESPACE, SCHEMA, parse, told_by
 
 

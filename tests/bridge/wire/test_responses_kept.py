@@ -7,8 +7,8 @@ import pytest
 from openai.types.responses import ResponseItemList
 
 from bridge.chat.errors import InvalidRequest
-from bridge.wire import responses_kept
-from bridge.wire.responses_items import is_response_id, item_id, response_id, response_of_item, text_part
+from bridge.wire.responses import stored as responses_kept
+from bridge.wire.responses.output_items import is_response_id, item_id, response_id, response_of_item, text_part
 
 ID = response_id("0a" * 16)
 ITEMS = [

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from bridge.chat.errors import InvalidRequest
 from bridge.chat.events import KeepAlive, TextDelta
 from bridge.chat.fold import fold
-from bridge.wire import responses_kept
 from bridge.wire.format import ReplyHead
-from bridge.wire.responses import FORMAT
-from bridge.wire.responses_replay import number_of, replay
+from bridge.wire.responses import stored as responses_kept
+from bridge.wire.responses.encoder import FORMAT
+from bridge.wire.responses.replay import number_of, replay
 from tests.bridge.wire.strategies import good_turns
 from tests.bridge.wire.turns import CUSTOM, GOOD_TURNS, HEAD, STARTED, TURNS, finished, payloads
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from bridge.chat.errors import GatewayError, InvalidRequest, NotFound
 from bridge.chat.request import ChatRequest, Message, Tool, ToolCall, ToolChoice
 from bridge.wire.format import ReplyHead
-from bridge.wire.responses import FORMAT
-from bridge.wire.responses_kept import Kept
-from bridge.wire.responses_refs import MOST_REFERRED
+from bridge.wire.responses.encoder import FORMAT
+from bridge.wire.responses.references import MOST_REFERRED
+from bridge.wire.responses.stored import Kept
 from tests.bridge.wire.turns import STARTED, payloads
 
 HI = Message("user", "Hi")

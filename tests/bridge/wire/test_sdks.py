@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 
 from bridge.chat.fold import fold
-from bridge.wire import anthropic as anthropic_wire
-from bridge.wire import openai_chat
+from bridge.wire.anthropic import messages as anthropic_wire
+from bridge.wire.openai import chat as openai_chat
 from tests.bridge.wire.strategies import good_turns
 from tests.bridge.wire.turns import CUSTOM, GOLDEN, GOOD_TURNS, HEAD, HEAD_WITH_USAGE, TURNS
 

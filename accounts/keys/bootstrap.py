@@ -1,0 +1,51 @@
+"""What a new installation needs before anybody can come in. Every step does nothing when it has been done."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+
+from django.contrib.auth import get_user_model
+from django.db import IntegrityError, transaction
+
+from accounts.models import ApiKey
+from gateway_project.lib.key_secret import digest_of
+
+
+def import_keys(texts: Iterable[str], pepper: bytes) -> int:
+    """Take keys that exist elsewhere; how many were new. One that was revoked here stays revoked."""
+    return sum(_import(text, pepper) for text in texts)
+
+
+def _import(text: str, pepper: bytes) -> bool:
+    digest = digest_of(text, pepper)
+    if ApiKey.objects.filter(digest=digest).exists():
+        return False
+    key = ApiKey(name=f"imported {digest[:8]}")
+    key.adopt(text, pepper)
+    try:
+        with transaction.atomic():
+            key.save()
+    except IntegrityError:  # another process was faster
+        return False
+    return True
+
+
+def first_superuser(username: str, password: str) -> str | None:
+    """Make a superuser when there is none; its password when it had to be made up."""
+    users = get_user_model().objects
+    if users.filter(is_superuser=True).exists() or users.filter(username=username).exists():
+        return None
+    made_up = "" if password else secrets.token_urlsafe(15)
+    users.create_superuser(username, password=password or made_up)
+    return made_up or None
+
+
+def first_key(pepper: bytes) -> str | None:
+    """Make a key when there is none at all; its secret."""
+    if ApiKey.objects.exists():
+        return None
+    key = ApiKey(name="first")
+    secret = key.renew_secret(pepper)
+    key.save()
+    return secret

@@ -1,0 +1,69 @@
+"""Whose turns run now: they end when their key is revoked, expires or is deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from django.db import Error
+
+from accounts.keys.keyring import Caller, KeyRing, Standing
+
+log = logging.getLogger(__name__)
+
+EVERY_SEC = 0.5
+
+
+class Holder(Protocol):
+    """Something that goes on for as long as its key is good."""
+
+    def key_closed(self, standing: Standing) -> None:
+        """The key opens nothing any more; called again until the holder has been removed."""
+
+
+class KeysInUse:
+    """
+    What runs for each key of one process.
+
+    Keys are looked at twice a second as they are for a new request: in memory while changes are heard, read again when
+    something changed or nothing is heard. What cannot be read ends nothing.
+    """
+
+    def __init__(self, keys: KeyRing) -> None:
+        self._keys = keys
+        self._holders: dict[bytes, set[Holder]] = {}
+
+    def add(self, caller: Caller, holder: Holder) -> None:
+        """It begins, or goes on."""
+        self._holders.setdefault(caller.digest, set()).add(holder)
+
+    def remove(self, caller: Caller, holder: Holder) -> None:
+        """It has ended; nothing happens when it never began."""
+        holders = self._holders.get(caller.digest)
+        if holders is not None:
+            holders.discard(holder)
+            if not holders:
+                del self._holders[caller.digest]
+
+    async def follow(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY_SEC)
+            try:
+                await self.look()
+            except Exception:  # an edge: whatever one look met, the next may do better
+                log.exception("keys in use could not be looked at")
+
+    async def look(self) -> None:
+        """End what runs for keys that are closed."""
+        await asyncio.gather(*[self._look_at(digest) for digest in self._holders])
+
+    async def _look_at(self, digest: bytes) -> None:
+        try:
+            standing = await self._keys.standing(digest)
+        except Error:
+            return
+        if standing != "open":
+            for holder in tuple(self._holders.get(digest, ())):
+                holder.key_closed(standing)

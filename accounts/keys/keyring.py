@@ -1,0 +1,313 @@
+"""
+Who is calling: secrets to callers, without I/O for those seen lately.
+
+A change counts within a second. While the database is away, known keys stay as they were: for as long as changes are
+heard, or else for TRUST_ALONE seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import redis
+import redis.asyncio
+from django.db import DatabaseError, Error
+
+from accounts.keys.announce import CHANNEL, changed_in
+from accounts.keys.reader import Caller, KeyReader, KeyRecord, known_keys, unknown_keys, usual_keys
+from gateway_project.lib import database_state as database
+from gateway_project.lib.key_secret import Digester, is_mistyped
+from gateway_project.lib.redis_client import connect_async
+from gateway_project.lib.redis_link import RedisLink
+
+__all__ = ["Caller", "KeyRecord", "KeyRing", "Standing", "TooManyUnknown"]
+
+log = logging.getLogger(__name__)
+
+TRUST = 0.9  # seconds after which what was read must be confirmed: by the subscription, or by reading again
+RENEW = 0.45  # a known key is read again from then on, while it is still trusted
+READ_AGAIN = 30.0  # even while the subscription lives: an announcer may die between its commit and its message
+READ_WITHIN = 2.0
+TRUST_ALONE = 900.0  # seconds a known key counts that neither the database nor the subscription can confirm
+BEAT = 0.25  # how often the subscription is asked whether it lives
+LISTENS_AFTER = 12  # beats at most, from the start
+SILENCE = 0.4  # how long its answer may take
+MAX_UNKNOWN = 4096
+MAX_KNOWN = 100_000
+MAX_WAITING = 256  # look-ups of unknown secrets at once
+
+Load = Callable[[str], Awaitable[KeyRecord | None]]
+Standing = Literal["open", "unknown", "expired", "revoked"]
+
+
+class TooManyUnknown(Exception):
+    """So many unknown secrets are being looked up that one more has to come back later."""
+
+
+class _Entry:
+    __slots__ = ("caller", "expires_at", "read_at", "revoked", "sure_at", "tried_at")
+
+    def __init__(self, record: KeyRecord | None, read_at: float) -> None:
+        self.caller = record.caller if record else None
+        self.revoked = record is not None and record.revoked
+        self.expires_at = -math.inf if record is None or record.revoked else record.expires_at
+        self.read_at = read_at
+        self.tried_at = read_at
+        self.sure_at = read_at  # the last moment it was right for certain, but for the subscription that lives
+
+    @property
+    def standing(self) -> Standing:
+        if self.caller is None:
+            return "unknown"
+        if self.revoked:
+            return "revoked"
+        return "open" if self.expires_at > time.time() else "expired"
+
+
+class KeyRing:
+    """
+    The keys one process has seen.
+
+    What was read from the database is trusted for TRUST seconds from the last moment it was known to be right: when
+    it was read, or when the living subscription, which would have told of a change, last answered. So a subscription
+    that is down, however it broke, means reading again each second. What cannot be read again, because the database is
+    away, is trusted for TRUST_ALONE seconds from that moment on; nobody waits for it, it is tried in the background.
+
+    A known key is read again in the background before its trust ends, and apart from unknown secrets, which wait for
+    each other and not without bound.
+    """
+
+    def __init__(self, pepper: bytes, link: RedisLink, load: Load | None = None) -> None:
+        self._digest = Digester(pepper)
+        self._url = link.url
+        self._load_known = load or KeyReader(known_keys).read
+        self._load_unknown = load or KeyReader(unknown_keys).read
+        self._known: dict[bytes, _Entry] = {}
+        self._unknown: dict[bytes, _Entry] = {}
+        self._seen: dict[bytes, None] = {}
+        self._reading: dict[bytes, asyncio.Task[_Entry]] = {}
+        self._waiting = 0
+        self._changes = 0
+        self._confirmed_at = -math.inf
+        self._listening_since = math.inf
+
+    async def authenticate(self, secret: str) -> Caller | None:
+        """
+        The caller, or None for a secret that is unknown, expired or revoked, all by the same path.
+
+        The lookup is by digest, so its time tells nothing of the secret. Raise Error when it must be read and cannot
+        be, and TooManyUnknown.
+        """
+        digest = self._digest(secret)
+        entry = self._known.get(digest) or self._unknown.get(digest)
+        if entry is None or not self._trusted(digest, entry):
+            if entry is None and is_mistyped(secret):
+                return None
+            entry = await self._read(digest)
+        return entry.caller if entry.expires_at > time.time() else None
+
+    def refused(self, secret: str) -> tuple[Caller | None, Standing]:
+        """Whose secret it was that has just been refused, and why."""
+        entry = self._known.get(self._digest(secret))
+        return (entry.caller, entry.standing) if entry else (None, "unknown")
+
+    async def standing(self, digest: bytes) -> Standing:
+        """How the key of that digest stands now. Raise Error."""
+        entry = self._known.get(digest)
+        if entry is None or not self._trusted(digest, entry):
+            entry = await self._read(digest)
+        return entry.standing
+
+    @property
+    def listening(self) -> bool:
+        """Whether changes are heard at once."""
+        return time.monotonic() - self._confirmed_at <= TRUST
+
+    def _trusted(self, digest: bytes, entry: _Entry) -> bool:
+        """Whether what was read may be used. A known key is read again before that ends, an unknown one after it."""
+        now, read_at = time.monotonic(), entry.read_at
+        age = now - self._sure_at(entry)
+        if age <= RENEW and now - read_at <= READ_AGAIN:
+            return True
+        if entry.caller is None:
+            return age <= TRUST and now - read_at <= READ_AGAIN
+        if database.away():
+            self._try_again(digest)
+            return age <= TRUST_ALONE
+        if age <= TRUST and now - entry.tried_at >= RENEW:
+            entry.tried_at = now
+            self._begin_to_read(digest)
+        return age <= TRUST
+
+    def _sure_at(self, entry: _Entry) -> float:
+        if entry.read_at >= self._listening_since and self._confirmed_at > entry.sure_at:
+            return self._confirmed_at
+        return entry.sure_at
+
+    async def _read(self, digest: bytes) -> _Entry:
+        if database.away():
+            self._try_again(digest)
+            raise DatabaseError("the database is away")
+        reading = self._reading.get(digest)
+        if reading is None:
+            if digest not in self._seen and self._waiting >= MAX_WAITING:
+                raise TooManyUnknown
+            reading = self._begin_to_read(digest)
+        return await asyncio.shield(reading)  # others wait for it too
+
+    def _try_again(self, digest: bytes) -> None:
+        """See whether the database is back: one key a second, and nobody waits for it."""
+        if database.may_try():
+            self._begin_to_read(digest)
+
+    def _begin_to_read(self, digest: bytes) -> asyncio.Task[_Entry]:
+        reading = self._reading.get(digest)
+        if reading is None:
+            reading = self._reading[digest] = asyncio.create_task(self._fetch(digest))
+            reading.add_done_callback(lambda task: self._read_ended(digest, task))
+        return reading
+
+    def _read_ended(self, digest: bytes, task: asyncio.Task[_Entry]) -> None:
+        del self._reading[digest]
+        if not task.cancelled():
+            task.exception()  # one in the background has nobody who would hear of it
+
+    async def _fetch(self, digest: bytes) -> _Entry:
+        while True:
+            changes, read_at = self._changes, time.monotonic()
+            try:
+                record = await self._load(digest)
+            except Error:
+                entry = self._known.get(digest)
+                if entry and time.monotonic() - self._sure_at(entry) <= TRUST_ALONE:
+                    return entry  # nothing says that it changed
+                raise
+            if changes == self._changes:  # else it may have been read before the change
+                return self._keep(digest, _Entry(record, read_at))
+
+    async def _load(self, digest: bytes) -> KeyRecord | None:
+        is_known = digest in self._seen
+        self._waiting += not is_known
+        try:
+            async with asyncio.timeout(READ_WITHIN):
+                record = await (self._load_known if is_known else self._load_unknown)(digest.hex())
+        except (TimeoutError, Error) as exc:
+            trouble = exc if isinstance(exc, Error) else DatabaseError("no answer in time")
+            database.failed(trouble)
+            raise trouble from None
+        finally:
+            self._waiting -= not is_known
+        database.works()
+        return record
+
+    def _keep(self, digest: bytes, entry: _Entry) -> _Entry:
+        self._known.pop(digest, None)
+        self._unknown.pop(digest, None)
+        kept, most = (self._known, MAX_KNOWN) if entry.caller else (self._unknown, MAX_UNKNOWN)
+        if len(kept) >= most:
+            del kept[next(iter(kept))]
+        kept[digest] = entry
+        if entry.caller:
+            self._seen[digest] = None
+            if len(self._seen) > MAX_KNOWN:
+                del self._seen[next(iter(self._seen))]
+        return entry
+
+    def forget(self) -> None:
+        """Read every key again before it is next trusted."""
+        self._changes += 1
+        self._known.clear()
+        self._unknown.clear()
+
+    def _forget_these(self, digests: list[bytes]) -> None:
+        """Read these keys again before they are next trusted."""
+        self._changes += 1
+        for digest in digests:
+            self._known.pop(digest, None)
+            self._unknown.pop(digest, None)
+            self._begin_to_read(digest)  # before the database may go
+
+    def _begin_to_listen(self) -> None:
+        """Nobody can say what changed while nobody listened: what was read until now has to be confirmed."""
+        for entry in self._known.values():
+            entry.sure_at = self._sure_at(entry)
+        self._listening_since = time.monotonic()
+        self._changes += 1
+        self._unknown.clear()
+
+    async def get_to_know(self) -> None:
+        """Read the usual keys ahead: those this process has not met yet outlive an outage too."""
+        for _ in range(LISTENS_AFTER):  # what is read while changes are heard is trusted for longer
+            if not self.listening:
+                await asyncio.sleep(BEAT)
+        while True:
+            if await self._read_usual():
+                return
+            await asyncio.sleep(database.RETRY_SEC)
+
+    async def _read_usual(self) -> bool:
+        changes, read_at = self._changes, time.monotonic()
+        try:
+            records = await usual_keys()
+        except Error as exc:
+            database.failed(exc)
+            return False
+        database.works()
+        if changes != self._changes:  # they may have been read before the change
+            return False
+        for digest, record in records.items():
+            if (known := bytes.fromhex(digest)) not in self._known:
+                self._keep(known, _Entry(record, read_at))
+        return True
+
+    async def listen(self) -> None:
+        """Follow the announcements until cancelled."""
+        deaf = False
+        while True:
+            before = self._confirmed_at
+            try:
+                await self._follow()
+            except (redis.RedisError, OSError, TimeoutError) as exc:
+                if not deaf or self._confirmed_at > before:
+                    log.warning(
+                        "changes of keys are not heard, keys are read each second: %s", str(exc) or "no answer in time"
+                    )
+                deaf = True
+            await asyncio.sleep(BEAT)
+
+    async def _follow(self) -> None:
+        async with (
+            connect_async(self._url, SILENCE) as client,
+            client.pubsub() as subscription,
+        ):
+            await subscription.subscribe(CHANNEL)
+            self._begin_to_listen()
+            while True:
+                asked = time.monotonic()
+                await subscription.ping()
+                await asyncio.wait_for(self._hear_until_pong(subscription), SILENCE)
+                self._confirmed_at = asked
+                await self._hear_for(subscription, BEAT)
+
+    async def _hear_until_pong(self, subscription: Any) -> None:
+        while (message := await subscription.get_message(timeout=SILENCE)) is None or message["type"] != "pong":
+            self._take(message)
+
+    async def _hear_for(self, subscription: Any, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._take(await subscription.get_message(timeout=left))
+
+    def _take(self, message: Any) -> None:
+        if message is None or message["type"] != "message":
+            return
+        digests = changed_in(message["data"])
+        if digests is None:
+            self.forget()
+        else:
+            self._forget_these(digests)

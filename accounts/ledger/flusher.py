@@ -1,0 +1,88 @@
+"""Files usage rows by the clock, in a thread: no message and no scheduler has to come through for it."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from django.db import Error, connection
+from redis import RedisError
+
+from accounts.ledger import ledger as usage
+from gateway_project.lib import database_state as database
+from gateway_project.lib import degraded, disk
+from gateway_project.lib.redis_client import connect
+
+EVERY_SEC: Final = 2.0
+REDIS_WAIT_SEC: Final = 5.0
+LAST_SEC: Final = 8.0
+"""How long the end of the process may wait for the last flush."""
+
+
+class Flusher:
+    """Moves rows from Redis and the spool into the database until it is stopped.
+
+    Reading and deleting work in a Redis that is full, so this is what makes room in it. What is away is told once, as
+    a degraded mode, and tried again; several at once do no harm.
+    """
+
+    def __init__(self, redis_url: str, spool: Path, every: float = EVERY_SEC) -> None:
+        self._url = redis_url
+        self._spool = spool
+        self._every = every
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="usage-flusher", daemon=True)
+
+    def start(self) -> None:
+        """Begin; the first flush comes at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """What waits now is filed first."""
+        self._stopping.set()
+        self._thread.join(LAST_SEC)
+
+    def _run(self) -> None:
+        self._flush()
+        self._sign_of_life()
+        while not self._stopping.wait(self._every):
+            self._flush()
+            self._sign_of_life()
+        self._flush()
+
+    def _sign_of_life(self) -> None:
+        """A worker that does not get so far is as good as dead."""
+        with suppress(RedisError), connect(self._url) as client:
+            degraded.publish(client, "worker")
+
+    def _hear_redis(self) -> None:
+        """Rows in files come first, so Redis may not have been asked whether it is back."""
+        with suppress(RedisError), connect(self._url) as client:
+            usage.oldest_waiting(client)
+            degraded.end("redis")
+
+    def _flush(self) -> None:
+        try:
+            with connect(self._url, REDIS_WAIT_SEC) as client:
+                filed = usage.flush(client, self._spool)
+            if database.away() and not filed:  # nothing has asked it whether it is back
+                usage.try_to_write()
+        except RedisError as exc:
+            degraded.begin("redis", str(exc))
+        except Error as exc:
+            database.failed(exc)
+            self._hear_redis()
+        except OSError as exc:
+            disk.fails("flush", exc)
+        except Exception as exc:  # noqa: BLE001 - an edge: whatever it is, the next flush is tried
+            degraded.begin("flush", f"{type(exc).__name__}: {exc}")
+        else:
+            disk.works("flush")
+            if filed or database.away():  # else the database was not asked
+                database.works()
+            for part in ("redis", "flush"):
+                degraded.end(part)
+        finally:
+            connection.close()

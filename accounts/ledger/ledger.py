@@ -1,0 +1,255 @@
+"""One row per turn that is not lost: ahead to Redis or to a spool file, and from there in batches to the database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import redis
+from django.db import DataError, IntegrityError
+
+from accounts.ledger.spool import REJECTED, SPOOL, append, lines_of, take, unwritten, waiting
+from accounts.models import ApiKey, Usage
+from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
+
+log = logging.getLogger(__name__)
+
+STREAM = "lgw:usage"
+BATCH = 500
+MOST = 2**31 - 1  # what the database's integers hold
+COUNT_SEC = 1.0
+UNSURE_SEC = 5.0
+"""How long a row that Redis took may be in its memory only: it puts a write off for 2 s while the disk is busy."""
+MOST_TAKEN = 20_000
+NO_USE = ("revoked", "expired")  # of a key that opens nothing
+WIDTHS = {field.name: getattr(field, "max_length", None) for field in Usage._meta.get_fields()}
+
+
+class UsageRow(msgspec.Struct, omit_defaults=True):
+    """One turn. Milliseconds are whole, `started_at` is unix seconds, `first_token_ms` None when none came."""
+
+    request_id: str
+    api_key_id: int
+    protocol: str
+    endpoint: str
+    model: str
+    status: str
+    started_at: float
+    lingma_model: str = ""
+    instance: str = ""
+    session: str = ""
+    stream: bool = False
+    reason: str = ""
+    queue_ms: int = 0
+    first_token_ms: int | None = None
+    total_ms: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usage_source: str = ""
+    client: str = ""
+    agent: str = ""
+    """A value of `Usage.Agent`."""
+    tools: str = ""
+    """What became of calls and of the service's own tools, in a few words."""
+    count: int = 1
+    """Refusals of one kind share a row: `request_id` is that of the first, and the highest count is the right one."""
+    allowed: int | None = None
+    """The size of the limit that was reached, and what it stood at (`value`)."""
+    value: int | None = None
+    retry_after: int | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(UsageRow).decode
+
+
+class Ledger:
+    """
+    Takes the rows of one process. When `write` has returned, a kill -9 of the process loses nothing.
+
+    Nor does one of Redis: it answers before what it was told is in its file, so rows that it took last are put into
+    the spool when it is lost. Those that it has kept after all are known by their request ids.
+    """
+
+    def __init__(self, link: RedisLink, spool: Path) -> None:
+        self._link = link
+        self._spool = spool
+        self._taken: deque[tuple[float, bytes]] = deque(maxlen=MOST_TAKEN)
+        self._counting: asyncio.Future[int] | None = None
+        link.on_loss = self._redis_lost
+
+    async def write(self, row: UsageRow) -> None:
+        """Put the row where `flush` finds it. Never raises."""
+        line = _encode(row)
+        try:
+            await self._link.execute("XADD", STREAM, "*", "row", line)
+        except asyncio.CancelledError:
+            append(self._spool, [line])  # whether it was sent is unknown; twice is once, by its request id
+            raise
+        except (RedisUnavailable, redis.ResponseError):
+            append(self._spool, [line])
+        else:
+            now, taken = time.monotonic(), self._taken
+            taken.append((now, line))
+            while taken[0][0] < now - UNSURE_SEC:
+                taken.popleft()
+
+    def _redis_lost(self) -> None:
+        since = time.monotonic() - UNSURE_SEC
+        if unsure := [line for at, line in self._taken if at >= since]:
+            append(self._spool, unsure)
+        self._taken.clear()
+
+    async def backlog(self) -> int:
+        """Rows that wait for `flush`. Those in memory go to Redis, should it be there again before the disk is."""
+        try:
+            await self._send_unwritten()
+            ahead = int(await self._link.execute("XLEN", STREAM))
+        except (RedisUnavailable, redis.ResponseError, TimeoutError):
+            ahead = 0
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.ensure_future(asyncio.to_thread(waiting, self._spool))
+        await asyncio.wait({self._counting}, timeout=COUNT_SEC)  # a disk that hangs must not stop the heartbeat
+        if not self._counting.done() or self._counting.exception():  # or no descriptor is left, or no thread
+            return ahead + len(unwritten)
+        return ahead + self._counting.result()
+
+    async def _send_unwritten(self) -> None:
+        while self._link.available and (lines := unwritten.take(SPOOL, BATCH)):
+            try:
+                async with asyncio.timeout(COUNT_SEC):
+                    await asyncio.gather(*[self._link.execute("XADD", STREAM, "*", "row", line) for line in lines])
+            except BaseException:
+                append(self._spool, lines)  # what was sent all the same is known by its request id
+                raise
+
+
+def flush(client: redis.Redis, spool: Path) -> int:
+    """
+    File what waits in the stream and in the spool; how many rows were filed now.
+
+    Safe to run twice and at the same time: a row is known by its request id, and leaves its place only when it is in
+    the database. Rows that cannot be filed at all are set aside in the spool's `rejected.jsonl`. Raise when Redis or
+    the database is away; nothing is lost then.
+    """
+    filed = 0
+    for path in take(spool):
+        lines = lines_of(path)
+        for start in range(0, len(lines), BATCH):
+            filed += file_rows(lines[start : start + BATCH], spool)
+        path.unlink(missing_ok=True)
+    entries: Any = client.xrange(STREAM, count=BATCH)
+    while entries:
+        filed += file_rows([fields.get(b"row", b"") for _, fields in entries], spool)
+        client.xdel(STREAM, *[entry for entry, _ in entries])
+        entries = client.xrange(STREAM, count=BATCH)
+    return filed
+
+
+def try_to_write() -> None:
+    """Ask the database as a row that is filed would, and change nothing. Raise when it is away, or takes no writes."""
+    Usage.objects.filter(pk=0).update(count=1)
+
+
+def oldest_waiting(client: redis.Redis) -> float | None:
+    """Since when the oldest row in the stream waits, unix seconds; None when none does."""
+    oldest: Any = client.xrange(STREAM, count=1)
+    return int(oldest[0][0].partition(b"-")[0]) / 1000 if oldest else None
+
+
+def file_rows(lines: list[bytes], spool: Path) -> int:
+    """Put a batch of encoded rows into the database; how many were new."""
+    rows, rejected = _decoded(lines)
+    known = set(ApiKey.objects.filter(pk__in={row.api_key_id for row in rows}).values_list("pk", flat=True))
+    before = _filed(rows)
+    rows.sort(key=lambda row: row.count)
+    new = {row.request_id: row for row in rows if row.request_id not in before}
+    rejected += _insert(list(new.values()), known)
+    _count_again(rows)
+    if rejected:
+        log.error("%d usage rows cannot be filed and were set aside in %s", len(rejected), spool / REJECTED)
+        append(spool, rejected, REJECTED)
+    _note_uses(row for row in new.values() if row.api_key_id in known and row.reason not in NO_USE)
+    return len(new)
+
+
+def _decoded(lines: list[bytes]) -> tuple[list[UsageRow], list[bytes]]:
+    rows, rejected = [], []
+    for line in lines:
+        try:
+            rows.append(_cleaned(_decode(line)))
+        except (msgspec.DecodeError, ValueError, OverflowError):
+            rejected.append(line)
+    return rows, rejected
+
+
+def _cleaned(row: UsageRow) -> UsageRow:
+    """The row as the columns can hold it. Raise ValueError when no cutting helps."""
+    if row.status not in Usage.Status.values:
+        raise ValueError(row.status)
+    datetime.fromtimestamp(row.started_at, UTC)  # raises when it is no time
+    for name in UsageRow.__struct_fields__:
+        value = getattr(row, name)
+        if isinstance(value, str):
+            setattr(row, name, value.replace("\0", "")[: WIDTHS[name]])
+        elif isinstance(value, int) and not isinstance(value, bool):
+            setattr(row, name, min(max(value, 0), MOST))
+    return row
+
+
+def _filed(rows: Iterable[UsageRow]) -> set[str]:
+    asked = Usage.objects.filter(request_id__in=[row.request_id for row in rows]).order_by()
+    return set(asked.values_list("request_id", flat=True))
+
+
+def _count_again(rows: list[UsageRow]) -> None:
+    """Refusals that came after their row was filed."""
+    for row in rows:
+        if row.count > 1:
+            Usage.objects.filter(request_id=row.request_id, count__lt=row.count).update(
+                count=row.count, value=row.value
+            )
+
+
+def _insert(rows: list[UsageRow], known: set[int]) -> list[bytes]:
+    """File these; those the database refuses are returned."""
+    try:
+        Usage.objects.bulk_create([_turn(row, known) for row in rows], ignore_conflicts=True)
+    except (DataError, IntegrityError):
+        log.exception("a batch of usage rows was refused; filing them one by one")
+    there = _filed(rows)  # SQLite ignores more than conflicts
+    return [_encode(row) for row in rows if row.request_id not in there and not _insert_one(row, known)]
+
+
+def _insert_one(row: UsageRow, known: set[int]) -> bool:
+    for keys in (known, set[int]()):  # the key may have gone since
+        try:
+            Usage.objects.bulk_create([_turn(row, keys)], ignore_conflicts=True)
+        except (DataError, IntegrityError):
+            continue
+        return bool(_filed([row]))
+    return False
+
+
+def _turn(row: UsageRow, known: set[int]) -> Usage:
+    fields = msgspec.structs.asdict(row)
+    fields["started_at"] = datetime.fromtimestamp(row.started_at, UTC)
+    if row.api_key_id not in known:
+        fields["api_key_id"] = None
+    return Usage(**fields)
+
+
+def _note_uses(rows: Iterable[UsageRow]) -> None:
+    last: dict[int, UsageRow] = {}
+    for row in rows:
+        if row.api_key_id not in last or row.started_at > last[row.api_key_id].started_at:
+            last[row.api_key_id] = row
+    for key_id, row in last.items():
+        ApiKey.objects.all().note_use(key_id, datetime.fromtimestamp(row.started_at, UTC), row.client)

@@ -1,0 +1,118 @@
+"""Lines kept in files while Redis is away: many processes append, any of them takes what is there."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from accounts.ledger.unwritten import Unwritten
+from gateway_project.lib import disk
+
+SPOOL = "usage.jsonl"
+REJECTED = "rejected.jsonl"
+
+LOCK_TRIES: Final = 20  # a millisecond each; who holds the lock writes for microseconds, unless it was stopped
+
+
+def append(directory: Path, lines: Iterable[bytes], name: str = SPOOL) -> None:
+    """Add lines to a file that another process may be taking away. Never raises: what fails waits in memory."""
+    path, told = directory / name, list(lines)
+    try:
+        if not unwritten:  # otherwise a thread tries, and knows before us when there is room
+            _write(path, told)
+            return
+    except OSError:
+        pass
+    unwritten.keep(path, told)
+
+
+def _write(path: Path, lines: Sequence[bytes]) -> None:
+    data = b"".join(b"\n" + line + b"\n" for line in lines)  # the first newline ends what a crash cut short
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        while not _append_to(path, data):
+            pass
+    except BlockingIOError:
+        raise
+    except OSError as exc:
+        disk.fails("usage rows", exc)
+        raise
+    disk.works("usage rows")
+
+
+unwritten: Final = Unwritten(_write)
+"""Lines of this process that wait until their file takes them."""
+
+
+def _append_to(path: Path, data: bytes) -> bool:
+    """False when the file was taken away between opening and locking it."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _lock(file, fcntl.LOCK_EX)
+        if not _is_still(file, path):
+            return False
+        if (written := os.write(file, data)) < len(data):
+            os.ftruncate(file, os.fstat(file).st_size - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return True
+    finally:
+        os.close(file)
+
+
+def _lock(file: int, kind: int) -> None:
+    """Raise BlockingIOError when somebody holds it for long."""
+    for _ in range(LOCK_TRIES):
+        with suppress(BlockingIOError):
+            return fcntl.flock(file, kind | fcntl.LOCK_NB)
+        time.sleep(0.001)
+    raise BlockingIOError(errno.EAGAIN, "the file is locked")
+
+
+def _is_still(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def waiting(directory: Path) -> int:
+    """How many lines wait, those in this process's memory included."""
+    return sum(len(lines_of(path)) for path in _files(directory)) + len(unwritten)
+
+
+def take(directory: Path) -> Iterator[Path]:
+    """Files that nobody writes to any more, those of a taker that died included. The caller deletes them."""
+    with suppress(FileNotFoundError):
+        (directory / SPOOL).rename(directory / f"{SPOOL}.{uuid.uuid4().hex}")
+    for path in _files(directory):
+        if path.name != SPOOL and _settled(path):
+            yield path
+
+
+def _settled(path: Path) -> bool:
+    """Wait for the writer that got in before the move; one that comes later sees the move."""
+    try:
+        with path.open("rb") as file:
+            _lock(file.fileno(), fcntl.LOCK_SH)
+    except (FileNotFoundError, BlockingIOError):  # another taker was faster, or the writer stands still: next time
+        return False
+    return True
+
+
+def lines_of(path: Path) -> list[bytes]:
+    """The lines of a file, none when it is gone."""
+    try:
+        return [line for line in path.read_bytes().split(b"\n") if line]
+    except FileNotFoundError:
+        return []
+
+
+def _files(directory: Path) -> list[Path]:
+    return sorted(directory.glob(f"{SPOOL}*"))

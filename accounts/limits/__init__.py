@@ -1,0 +1,1 @@
+"""What a key may spend: requests and tokens per minute, turns at once."""

@@ -1,0 +1,4 @@
+"""The pages of the admin console on instances and routing."""
+
+from bridge.admin import instances as instances
+from bridge.admin import routing as routing

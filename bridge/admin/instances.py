@@ -1,0 +1,125 @@
+"""Instances in the admin console: read-only, as their heartbeats tell them when the list is opened."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import redis
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.text import Truncator
+from django.utils.timesince import timesince
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from accounts.cells import VisibleText
+from bridge import tasks
+from bridge.models import Instance
+
+COLOURS = {
+    "ready": "success",
+    "starting": "info",
+    "draining": "info",
+    "backing off": "warning",
+    "login required": "danger",
+    "gone": "danger",
+}
+
+RUNNING = {Instance.State.READY, Instance.State.LOGIN_REQUIRED, Instance.State.DRAINING}
+
+
+@admin.register(Instance)
+class InstanceAdmin(VisibleText, ModelAdmin):
+    """Facts only: nothing here can be edited."""
+
+    list_display = (
+        "header", "state_label", "logged_in", "load", "restarts", "version", "up_for", "heartbeat", "error",
+    )  # fmt: skip
+    list_filter = ("state", "upstream", "login")
+    list_per_page = 100
+    fieldsets: ClassVar = [
+        (None, {"fields": [("name", "state_label"), ("logged_in", "load"), ("started_at", "seen_at"), "last_error"]}),
+        ("Process", {"fields": [("process", "pid"), ("restarts", "generation")]}),
+        ("Service", {"fields": [("upstream", "version"), "models_offered"]}),
+    ]
+    search_fields = ("name", "last_error")
+    ordering = ("process", "name")
+    empty_icon = "dns"
+    empty_title = "No instance has been seen yet"
+    empty_hint = (
+        "Each web process starts its own instances and tells about them every two seconds. If this list stays empty, "
+        "no web process is running, or it does not reach the same Redis."
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """The pool starts instances."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Instance | None = None) -> bool:
+        """The pool knows its instances."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Instance | None = None) -> bool:
+        """What is gone leaves the list by itself after a day."""
+        return False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Read the heartbeats first."""
+        try:
+            tasks.check_instances()
+        except redis.RedisError as exc:
+            messages.error(request, f"Redis cannot be reached: {exc}. The list shows what was known before.")
+        response: HttpResponse = super().changelist_view(request, extra_context)
+        return response
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Without a button to a history: instances are not changed here."""
+        page: HttpResponse = super().change_view(
+            request, object_id, form_url, (extra_context or {}) | {"show_history": False}
+        )
+        return page
+
+    @display(description="Instance", header=True, ordering="name")
+    def header(self, obj: Instance) -> tuple[str, str]:
+        """Its name, which tells the web process, and its process."""
+        return obj.name, f"pid {obj.pid}" if obj.pid else ""
+
+    @display(description="State", ordering="state", label=COLOURS)
+    def state_label(self, obj: Instance) -> str:
+        """Coloured by whether it can take a turn."""
+        return obj.get_state_display()
+
+    @display(description="Login", boolean=True, ordering="login")
+    def logged_in(self, obj: Instance) -> bool:
+        """Whether somebody is logged in to the service."""
+        return obj.login
+
+    @display(description="In flight", ordering="in_flight")
+    def load(self, obj: Instance) -> str:
+        """Turns it runs, of those it may run."""
+        return f"{obj.in_flight} / {obj.limit}"
+
+    @display(description="Up for", ordering="started_at")
+    def up_for(self, obj: Instance) -> str | None:
+        """Since its last start."""
+        if obj.started_at is None or obj.state not in RUNNING:
+            return None
+        return timesince(obj.started_at, timezone.now(), depth=1)
+
+    @display(description="Heartbeat", ordering="seen_at")
+    def heartbeat(self, obj: Instance) -> str:
+        """How old the facts are."""
+        age = max(0, round((timezone.now() - obj.seen_at).total_seconds()))
+        return f"{age} s ago" if age < 60 else f"{timesince(obj.seen_at, timezone.now(), depth=1)} ago"
+
+    @display(description="Last error")
+    def error(self, obj: Instance) -> str | None:
+        """What went wrong last, on one line; the whole text is on its page."""
+        if not obj.last_error:
+            return None
+        line = '<span class="block truncate" style="max-width: min(16rem, 55vw)" title="{}">{}</span>'
+        return format_html(line, obj.last_error, Truncator(obj.last_error).chars(120))

@@ -1,0 +1,1 @@
+"""What requests and strangers may take of memory and time."""

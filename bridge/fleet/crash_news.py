@@ -1,0 +1,91 @@
+"""Prompts that make the service exit: each web process tells the others, through Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+
+import msgspec
+from redis import ResponseError
+
+from bridge.pool.crashes import LIFETIME_SEC, MOST, Crashes, Seen
+from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script
+
+CRASHES = "lgw:crashes"
+EVERY_SEC = 2.0
+
+# KEYS: prompts (hash). ARGV: the time, then pairs of a prompt and what is known of it ("" to forget it).
+# Reply: all prompts with what is known of them.
+EXCHANGE = Script(f"""
+for i = 2, #ARGV, 2 do
+  if ARGV[i + 1] == '' then
+    redis.call('HDEL', KEYS[1], ARGV[i])
+  else
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+    redis.call('EXPIRE', KEYS[1], {LIFETIME_SEC})
+  end
+end
+local all, kept = redis.call('HGETALL', KEYS[1]), {{}}
+for i = 1, #all, 2 do
+  local at = tonumber(cjson.decode(all[i + 1])[3])
+  if at + {LIFETIME_SEC} < tonumber(ARGV[1]) then
+    redis.call('HDEL', KEYS[1], all[i])
+  else
+    kept[#kept + 1] = {{all[i], all[i + 1], at}}
+  end
+end
+table.sort(kept, function(a, b) return a[3] < b[3] end)
+local counts = {{}}
+local function key_of(each) return string.match(each[1], '^[^:]*') end
+for _, each in ipairs(kept) do counts[key_of(each)] = (counts[key_of(each)] or 0) + 1 end
+while #kept > {MOST} do
+  local most = 0
+  for _, count in pairs(counts) do most = math.max(most, count) end
+  for i, each in ipairs(kept) do
+    if counts[key_of(each)] == most then
+      counts[key_of(each)] = most - 1
+      redis.call('HDEL', KEYS[1], each[1])
+      table.remove(kept, i)
+      break
+    end
+  end
+end
+local told = {{}}
+for _, each in ipairs(kept) do
+  told[#told + 1] = each[1]
+  told[#told + 1] = each[2]
+end
+return told
+""")
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Seen).decode
+
+
+class CrashNews:
+    """Keeps one process's knowledge up to date. While Redis is away each process knows its own alone."""
+
+    def __init__(self, link: RedisLink, crashes: Crashes) -> None:
+        self._link = link
+        self._crashes = crashes
+
+    async def follow(self) -> None:
+        """Tell and hear until cancelled."""
+        while True:
+            with suppress(RedisUnavailable, ResponseError, msgspec.MsgspecError):
+                await self.exchange()
+            await asyncio.sleep(EVERY_SEC)
+
+    async def exchange(self) -> None:
+        """Once."""
+        news = dict(self._crashes.news)
+        args = [str(time.time())]
+        for name, seen in news.items():
+            args += [name, "" if seen is None else _encode(seen).decode()]
+        reply: list[bytes] = await self._link.run(EXCHANGE, [CRASHES], args)
+        for name, seen in news.items():
+            if self._crashes.news.get(name) is seen:
+                self._crashes.news.pop(name, None)
+        pairs = zip(reply[::2], reply[1::2], strict=True)
+        self._crashes.hear({name.decode(): _decode(seen) for name, seen in pairs})

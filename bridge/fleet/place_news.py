@@ -1,0 +1,68 @@
+"""Which keys hold how many places: each web process tells the others, through Redis."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from redis import ResponseError
+
+from bridge.pool.shares import Held, Shares
+from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script
+
+PLACES = "lgw:places"
+EVERY_SEC = 0.5
+LIFETIME_SEC = 3  # of what a process has told; longer than that it may be dead
+
+# KEYS: what each process told (hash). ARGV: this process, what it tells ("" for nothing). Reply: what the others told.
+EXCHANGE = Script(f"""
+local now = tonumber(redis.call('TIME')[1])
+if ARGV[2] == '' then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+else
+  redis.call('HSET', KEYS[1], ARGV[1], now .. ' ' .. ARGV[2])
+  redis.call('EXPIRE', KEYS[1], {10 * LIFETIME_SEC})
+end
+local all, others = redis.call('HGETALL', KEYS[1]), {{}}
+for i = 1, #all, 2 do
+  local at, told = string.match(all[i + 1], '^(%d+) (.*)$')
+  if tonumber(at) < now - {LIFETIME_SEC} then
+    redis.call('HDEL', KEYS[1], all[i])
+  elseif all[i] ~= ARGV[1] then
+    others[#others + 1] = told
+  end
+end
+return others
+""")
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Held).decode
+
+
+class PlaceNews:
+    """Keeps the shares of one process up to date. While Redis is away each process knows of its own places alone."""
+
+    def __init__(self, link: RedisLink, shares: Shares, process: str) -> None:
+        self._link = link
+        self._shares = shares
+        self._process = process
+        self._told = False
+
+    async def follow(self) -> None:
+        """Tell and hear until cancelled. A process without turns tells nothing, and need not know."""
+        while True:
+            await self.exchange()
+            await asyncio.sleep(EVERY_SEC)
+
+    async def exchange(self) -> None:
+        """Once."""
+        holds = bool(self._shares.here.keys)
+        if not holds and not self._told:
+            return
+        told = _encode(self._shares.here) if holds else b""
+        try:
+            others = await self._link.run(EXCHANGE, [PLACES], [self._process, told])
+            self._told = holds
+            self._shares.hear([_decode(each) for each in others])
+        except (RedisUnavailable, ResponseError, msgspec.MsgspecError):
+            self._shares.hear([])

@@ -1,0 +1,1 @@
+"""The method names and payloads of the service, and what its answers mean. Pure."""

@@ -1,0 +1,1 @@
+"""The executable out of a VSIX."""

@@ -1,0 +1,266 @@
+"""The executable out of a VSIX: fetched, unwrapped, unpacked whole and once into a directory of ours (1.1)."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gzip
+import hashlib
+import os
+import platform
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+import msgspec
+
+from bridge.lingma.install import download
+from bridge.lingma.install.download import CHUNK, MOST_PACKED, DownloadFailed
+from bridge.lingma.transport.urls import is_url, shown
+
+MOST_UNPACKED = 4 << 30
+MOST_FILES = 20_000
+
+STAMP = "unpacked.json"
+LOCK = "lock"
+DRAFT = ".draft-"
+
+_INNER = re.compile(r"extension/dist/bin/lingma-(v?\d[\w.+-]*)\.zip", re.IGNORECASE)
+_VERSION = re.compile(r"v?\d[\w.+-]*")
+_CPUS = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
+_BROKEN = (zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, NotImplementedError, RuntimeError)
+
+
+class VsixError(Exception):
+    """The executable cannot be taken from the VSIX; the message is one line and says why."""
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    """What was unpacked last: a digest of the source as it was then, and the executable below the directory."""
+
+    source: str
+    executable: str
+
+
+class Place(NamedTuple):
+    """A directory `<version>/<platform>` of the inner archive."""
+
+    version: str
+    platform: str
+
+
+def find(into: Path) -> Path:
+    """The executable that was unpacked into this directory. Raise VsixError when there is none."""
+    stamp = _stamp(into)
+    if stamp is None or not os.access(into / stamp.executable, os.X_OK):
+        raise VsixError(f"nothing is unpacked in {into}; the next start of the gateway does it")
+    return into / stamp.executable
+
+
+def is_unpacked(source: str, into: Path, sha256: str = "") -> bool:
+    """Whether `unpack` would have nothing to do."""
+    stamp = _stamp(into)
+    same = stamp is not None and stamp.source == _identity(source, sha256)
+    return same and stamp is not None and os.access(into / stamp.executable, os.X_OK)
+
+
+def unpack(source: str, into: Path, sha256: str = "") -> Path:
+    """
+    Unpack `<version>/<platform>` for this machine below `into`, unless that was done; the path of the executable.
+
+    `source` is a path or a URL, `sha256` the digest it must have; without one a URL has to be https. Safe to call
+    from several processes at once. Raise VsixError.
+    """
+    try:
+        into.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _alone(into):
+            if not is_unpacked(source, into, sha256):
+                _unpack_anew(source, into, sha256)
+            return find(into)
+    except DownloadFailed as exc:
+        raise VsixError(str(exc)) from exc
+    except _BROKEN as exc:
+        raise VsixError(f"{shown(source)} is damaged or no VSIX: {exc}") from exc
+    except OSError as exc:
+        raise VsixError(f"{shown(source)}: {exc.strerror or exc}") from exc
+
+
+@contextlib.contextmanager
+def _alone(into: Path) -> Iterator[None]:
+    """Wait for the process that is unpacking; clear away what one that died has left."""
+    with (into / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in into.glob(f"{DRAFT}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+
+
+def _stamp(into: Path) -> Stamp | None:
+    try:
+        return msgspec.json.decode((into / STAMP).read_bytes(), type=Stamp)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _identity(source: str, sha256: str) -> str:
+    """Changes with the URL, or with path, size and time of the file, and with the digest it must have.
+
+    A digest itself, as a URL may hold a secret.
+    """
+    text = source
+    if not is_url(source):
+        with contextlib.suppress(OSError):
+            found = Path(source).stat()
+            text = f"{Path(source).resolve()}\n{found.st_size}\n{found.st_mtime_ns}"
+    return hashlib.sha256(f"{text}\n{sha256}".encode() if sha256 else text.encode()).hexdigest()
+
+
+def _unpack_anew(source: str, into: Path, sha256: str) -> None:
+    identity = _identity(source, sha256)
+    with tempfile.TemporaryDirectory(prefix=DRAFT, dir=into) as draft_name:
+        draft = Path(draft_name)
+        inner = _inner_archive(_packed(source, draft, sha256), draft)
+        place = _extract(inner, draft / "tree")
+        executable = _executable(draft / "tree", place)
+        _move(draft / "tree", into / place.version / place.platform, draft / "old", into / STAMP)
+        stamp = Stamp(identity, f"{place.version}/{place.platform}/{executable}")
+        (draft / STAMP).write_bytes(msgspec.json.encode(stamp))
+        (draft / STAMP).rename(into / STAMP)
+
+
+def _move(tree: Path, target: Path, aside: Path, stamp: Path) -> None:
+    """Put the finished tree in its place. Without a stamp a crash between the two renames is seen."""
+    stamp.unlink(missing_ok=True)
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if target.exists():
+        target.rename(aside)
+    tree.rename(target)
+
+
+# -- getting the archive ----------------------------------------------------------------------------------------
+
+
+def _packed(source: str, draft: Path, sha256: str) -> Path:
+    """The archive, without the gzip that the marketplace may wrap around it. Raise VsixError if it is another one."""
+    fetched = Path(source)
+    if is_url(source):
+        fetched = draft / "fetched"
+        download.fetch(source, fetched, sha256)
+    elif sha256:  # what is checked is what is unpacked, whoever writes to the file meanwhile
+        fetched = draft / "fetched"
+        shutil.copyfile(source, fetched)
+    plain = _plain(fetched, draft)
+    if sha256 and sha256 not in (found := [download.digest_of(each) for each in dict.fromkeys((fetched, plain))]):
+        raise VsixError(f"{shown(source)} is another file than LINGMA_VSIX_SHA256 says: its SHA-256 is {found[-1]}")
+    return plain
+
+
+def _copy(read: Callable[[int], bytes], target: IO[bytes], most: int) -> int:
+    """How many bytes were copied; never more than `most`, whatever an archive says."""
+    copied = 0
+    while data := read(CHUNK):
+        copied += len(data)
+        if copied > most:
+            raise VsixError(f"the VSIX holds more than the {most >> 20} MiB allowed here")
+        target.write(data)
+    return copied
+
+
+def _plain(packed: Path, draft: Path) -> Path:
+    """Without the gzip that the marketplace may wrap around the zip."""
+    with packed.open("rb") as file:
+        if file.read(2) != b"\x1f\x8b":
+            return packed
+    with gzip.open(packed) as source, (draft / "plain").open("wb") as target:
+        _copy(source.read, target, MOST_PACKED)
+    return draft / "plain"
+
+
+def _inner_archive(packed: Path, draft: Path) -> Path:
+    """The zip within the zip, of the highest version."""
+    with zipfile.ZipFile(packed) as vsix:
+        found = [(match[1], name) for name in vsix.namelist() if (match := _INNER.fullmatch(name))]
+        if not found:
+            raise VsixError("there is no extension/dist/bin/lingma-<version>.zip in the VSIX")
+        _, name = max(found, key=lambda each: numbers(each[0]))
+        with vsix.open(_ordinary(vsix.getinfo(name))) as source, (draft / "inner").open("wb") as target:
+            _copy(source.read, target, MOST_PACKED)
+    return draft / "inner"
+
+
+# -- unpacking it -----------------------------------------------------------------------------------------------
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """A version as it is compared: `2.11.1` is above `v2.9.0`."""
+    return tuple(int(part) for part in re.findall(r"\d+", version))
+
+
+def this_platform() -> str:
+    """The name of this machine's directory, as the table in 1.1 has it."""
+    cpu = platform.machine().lower()
+    return f"{_CPUS.get(cpu, cpu)}_{platform.system().lower()}"
+
+
+def _extract(archive: Path, tree: Path) -> Place:
+    """Unpack the directory of the highest version for this machine; which one it was."""
+    with zipfile.ZipFile(archive) as inner:
+        entries = inner.infolist()
+        if len(entries) > MOST_FILES:
+            raise VsixError(f"the VSIX holds more than the {MOST_FILES} files allowed here")
+        place = _choose([_checked(entry) for entry in entries])
+        tree.mkdir(mode=0o700)
+        left = MOST_UNPACKED
+        for entry in entries:
+            path = PurePosixPath(entry.filename)
+            if path.parts[:2] == place and not entry.is_dir():
+                left -= _write(inner, entry, tree.joinpath(*path.parts[2:]), left)
+    return place
+
+
+def _checked(entry: zipfile.ZipInfo) -> PurePosixPath:
+    """The path of an entry. Raise VsixError for one that could end up, or point, elsewhere."""
+    path, kind = PurePosixPath(entry.filename), stat.S_IFMT(entry.external_attr >> 16)
+    unsafe = path.is_absolute() or ".." in path.parts or any(sign in entry.filename for sign in "\\:\0")
+    if unsafe or kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
+        raise VsixError(f"the VSIX holds a file that is refused: {entry.filename[:100]!r}")
+    return path
+
+
+def _ordinary(entry: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    """The entry, when it is packed as VSIX files are."""
+    if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise VsixError(f"the VSIX holds a file packed in an unusual way: {entry.filename[:100]!r}")
+    return entry
+
+
+def _choose(paths: list[PurePosixPath]) -> Place:
+    places = {Place(*path.parts[:2]) for path in paths if len(path.parts) > 2 and _VERSION.fullmatch(path.parts[0])}
+    here = this_platform()
+    fitting = [place for place in places if place.platform == here]
+    if not fitting:
+        others = ", ".join(sorted({place.platform for place in places})) or "no platform at all"
+        raise VsixError(f"the VSIX holds no Lingma for {here}, but for {others}")
+    return max(fitting, key=lambda place: numbers(place.version))
+
+
+def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, most: int) -> int:
+    """Unpack one file, executable; its size. A second one of the same name is refused."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with archive.open(_ordinary(entry)) as source, path.open("xb") as target:
+        size = _copy(source.read, target, most)
+    path.chmod(0o755)
+    return size
+
+
+def _executable(tree: Path, place: Place) -> str:
+    for name in ("Lingma", "Lingma.exe"):
+        if (tree / name).is_file():
+            return name
+    raise VsixError(f"there is no Lingma in {place.version}/{place.platform} of the VSIX")

@@ -1,0 +1,1 @@
+"""The service's own process: started, found, watched, stopped; its log."""

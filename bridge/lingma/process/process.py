@@ -1,0 +1,127 @@
+"""The service's own process: started with a work dir and ports of its own, watched, stopped (lingma-protocol 2)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from bridge.lingma.process import ports
+from gateway_project.lib import process_death
+
+logger = logging.getLogger(__name__)
+
+LAUNCHER = str(process_death.__file__)
+STOP_SEC = 3.0
+STOP_HUNG_SEC = 0.5  # a program that answers nothing gets no more
+KILL_SEC = 5.0  # a process that waits for a disk is not ended by any signal; nobody waits for it
+_PASSED_ON = (
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+    "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE",
+)  # fmt: skip
+
+
+class _Info(msgspec.Struct):
+    websocketPort: int  # noqa: N815  the protocol's spelling
+    pid: int
+
+
+class StartFailed(Exception):
+    """The program could not be started; the message says why."""
+
+
+class Process:
+    """One run of the program."""
+
+    def __init__(self, child: asyncio.subprocess.Process, work_dir: Path, socket_port: int) -> None:
+        self.pid = child.pid
+        self.work_dir = work_dir
+        self.port = socket_port
+        self.url = f"ws://127.0.0.1:{socket_port}/"
+        self.exited = asyncio.ensure_future(child.wait())
+        self._child = child
+
+    @classmethod
+    async def start(
+        cls, command: Sequence[str], work_dir: Path, extra: Sequence[str], variables: dict[str, str]
+    ) -> Process:
+        """Start `command` with the canonical arguments (2.1) in a process group of its own. Raise StartFailed."""
+        work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  once per start, a local disk
+        socket_port, http_port = free_ports(2)
+        arguments = [
+            *command, "start", "--transportType=websocket", f"--workDir={work_dir}",
+            f"--socketPort={socket_port}", f"--httpPort={http_port}", *extra,
+        ]  # fmt: skip
+        launcher = [sys.executable, "-I", "-S", LAUNCHER, str(int(signal.SIGKILL)), str(os.getpid())]
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *launcher, *arguments, env=_environment() | variables, start_new_session=True,
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+        except OSError as exc:
+            raise StartFailed(f"{command[0]}: {exc.strerror}") from exc
+        return cls(child, work_dir, socket_port)
+
+    async def holder(self) -> ports.Holder:
+        """Who listens on the port that the program was given: between its choice and now it was anybody's to take."""
+        info = self._info()
+        also = info.pid if info is not None and info.websocketPort == self.port else 0
+        told = await asyncio.to_thread(ports.holder_of, self.port, self.pid, also)
+        if told == "unknown" and info is not None and not also:
+            return "nobody"  # the file is of an earlier run, until this one has written its own
+        return told
+
+    def _info(self) -> _Info | None:
+        """What the program has written of itself, if it does (2.3)."""
+        try:
+            return msgspec.json.decode((self.work_dir / ".info.json").read_bytes(), type=_Info)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    async def stop(self, *, hung: bool = False) -> None:
+        """SIGINT, three seconds, SIGKILL to the whole group (2.4)."""
+        if not self.exited.done():
+            self._signal(signal.SIGINT)
+            self._signal(signal.SIGCONT)  # a process that is stopped hears nothing else
+            await asyncio.wait({self.exited}, timeout=STOP_HUNG_SEC if hung else STOP_SEC)
+        self.kill()
+        await asyncio.wait({self.exited}, timeout=KILL_SEC)
+        if not self.exited.done():
+            logger.error("process %d does not end, not even killed", self.pid)
+
+    def kill(self) -> None:
+        """End the group at once."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on right now."""
+    with_sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in with_sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in with_sockets]
+    finally:
+        for each in with_sockets:
+            each.close()
+
+
+def _environment() -> dict[str, str]:
+    """What the program may see: none of the gateway's secrets are among it."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in _PASSED_ON or name.startswith(("LINGMA_SIMULATOR_", "LC_"))
+    }

@@ -1,0 +1,84 @@
+"""JSON-RPC as the service speaks it (lingma-protocol 5): messages in and out, ids of either kind, no I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from bridge.lingma.transport.framing import frame
+
+_NOTHING = msgspec.Raw(b"")
+_NULL = b"null"
+
+
+class Incoming(msgspec.Struct, gc=False):
+    """One message from the service. `id` is kept as it was written, so that it goes back unchanged."""
+
+    method: str | None = None
+    id: msgspec.Raw = _NOTHING
+    params: msgspec.Raw = _NOTHING
+    result: msgspec.Raw = _NOTHING
+    error: msgspec.Raw = _NOTHING
+
+
+class _ErrorBody(msgspec.Struct):
+    code: int | float | str | None = None
+    message: str | None = None
+
+
+class RpcError(Exception):
+    """The service answered a request with an error; the message is its own wording (5.3)."""
+
+
+class NotJson(Exception):
+    """A body that is no JSON object: the connection cannot be trusted any more (4.3)."""
+
+
+_decode = msgspec.json.Decoder(Incoming).decode
+_encode = msgspec.json.Encoder().encode
+_decode_error = msgspec.json.Decoder(_ErrorBody).decode
+
+
+def parse(body: bytes) -> Incoming:
+    """One body to one message. Raise NotJson."""
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise NotJson(str(exc)) from exc
+
+
+def wants_answer(message: Incoming) -> bool:
+    """A push with an id is a request (5.2); `null` is no id."""
+    size = len(message.id)
+    return size > 0 and not (size == 4 and bytes(message.id) == _NULL)  # a Raw never equals bytes
+
+
+def error_of(message: Incoming) -> RpcError | None:
+    """The error of a response, if it is one."""
+    if bytes(message.error) in {b"", _NULL}:
+        return None
+    try:
+        return RpcError(_decode_error(message.error).message or "the service gave no reason")
+    except msgspec.DecodeError:
+        return RpcError("the service answered with an error of unknown shape")
+
+
+def acknowledgement(message: Incoming) -> bytes:
+    """`result: null` for a push (5.2)."""
+    return frame(b'{"jsonrpc":"2.0","id":%b,"result":null}' % bytes(message.id))
+
+
+def answer(message: Incoming, result: Any) -> bytes:
+    """A response with content."""
+    return frame(b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (bytes(message.id), _encode(result)))
+
+
+def request(id_: int, method: str, params: Any) -> bytes:
+    """A request; `params` is always an object, `{}` where there are none (5.1)."""
+    return frame(_encode({"jsonrpc": "2.0", "id": id_, "method": method, "params": params}))
+
+
+def notification(method: str, params: Any) -> bytes:
+    """A message that gets no answer."""
+    return frame(_encode({"jsonrpc": "2.0", "method": method, "params": params}))

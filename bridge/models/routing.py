@@ -1,0 +1,190 @@
+"""What operators say of models: aliases and prompts."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+
+from bridge.models.changes import announce
+from bridge.prompt.profile import DEFAULT_PROFILE, check
+
+
+class RoutingQuerySet(models.QuerySet[Any, Any]):
+    """Every way to change rows tells the web processes."""
+
+    def update(self, **kwargs: Any) -> int:
+        """Update and announce."""
+        changed = super().update(**kwargs)
+        announce()
+        return changed
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete and announce."""
+        deleted = super().delete()
+        announce()
+        return deleted
+
+    delete.alters_data = True  # type: ignore[attr-defined]  # Django keeps templates from calling what says so
+    update.alters_data = True  # type: ignore[attr-defined]
+
+
+class RoutingRow(models.Model):
+    """A rule for names that fit a pattern; the first that is enabled and fits counts."""
+
+    position = models.PositiveIntegerField(
+        "order", default=100, help_text="Rules are tried from the smallest number on; the first that fits counts."
+    )
+    enabled = models.BooleanField(default=True, help_text="Switch it off to keep it for later.")
+    note = models.CharField(max_length=200, blank=True, help_text="For your colleagues.")
+
+    objects = RoutingQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save and announce."""
+        super().save(*args, **kwargs)
+        announce()
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete and announce."""
+        deleted = super().delete(*args, **kwargs)
+        announce()
+        return deleted
+
+
+def check_pattern(pattern: str) -> None:
+    """Raise ValidationError for what no model name can fit."""
+    if any(character.isspace() or not character.isprintable() for character in pattern):
+        raise ValidationError("Model names have no blanks in them.")
+
+
+class ModelAlias(RoutingRow):
+    """What model names of a pattern mean here. What is left empty follows the settings."""
+
+    class AskMode(models.TextChoices):
+        """How the service is asked."""
+
+        CHAT = "chat", "chat"
+        AGENT = "agent", "agent"
+
+    class ToolMode(models.TextChoices):
+        """What becomes of a request's own tools."""
+
+        EMULATE = "emulate", "emulate"
+        BRIDGE = "bridge", "bridge"
+        FORWARD = "forward", "forward"
+
+    class Thinking(models.TextChoices):
+        """Whether reasoning is shown to clients that do not say."""
+
+        ON = "on", "shown"
+        OFF = "off", "not shown"
+
+    pattern = models.CharField(
+        max_length=100,
+        validators=[check_pattern],
+        help_text="The name clients use, in any case. * stands for any text, ? for one character. "
+        "Names of the account's own models always mean those models.",
+    )
+    lingma_model = models.CharField(
+        "Lingma model",
+        max_length=100,
+        blank=True,
+        help_text="Key or display name. Empty, or not offered by the account: DEFAULT_MODEL.",
+    )
+    display_name = models.CharField(
+        max_length=100,
+        blank=True,
+        help_text="For lists of models, which show names without * and ?. Empty: the name itself.",
+    )
+    ask_mode = models.CharField(max_length=8, choices=AskMode, blank=True, help_text="Usually DEFAULT_ASK_MODE.")
+    tool_mode = models.CharField(max_length=8, choices=ToolMode, blank=True, help_text="Usually TOOL_MODE.")
+    thinking = models.CharField(
+        max_length=4,
+        choices=Thinking,
+        blank=True,
+        help_text="The model's reasoning, for requests that do not say whether they want it.",
+    )
+
+    class Meta:
+        verbose_name = "alias"
+        verbose_name_plural = "aliases"
+        ordering: ClassVar = ["position", "id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                Lower("pattern"), name="modelalias_pattern", violation_error_message="Another alias has this pattern."
+            ),
+            models.CheckConstraint(condition=~Q(pattern=""), name="modelalias_pattern_not_empty"),
+            models.CheckConstraint(condition=Q(ask_mode__in=["", "chat", "agent"]), name="modelalias_ask_mode"),
+            models.CheckConstraint(
+                condition=Q(tool_mode__in=["", "emulate", "bridge", "forward"]), name="modelalias_tool_mode"
+            ),
+            models.CheckConstraint(condition=Q(thinking__in=["", "on", "off"]), name="modelalias_thinking"),
+        ]
+
+    def __str__(self) -> str:
+        return self.pattern
+
+    def clean(self) -> None:
+        """Without blanks around names."""
+        self.pattern, self.lingma_model = self.pattern.strip(), self.lingma_model.strip()
+
+
+def shipped_template() -> str:
+    """The text new prompts begin with."""
+    return DEFAULT_PROFILE.template
+
+
+def shipped_description_chars() -> int:
+    """How much of a description is told unless an operator says otherwise."""
+    return DEFAULT_PROFILE.description_chars
+
+
+class PromptTemplate(RoutingRow):
+    """How prompts that offer tools are put to Lingma models of a pattern."""
+
+    pattern = models.CharField(
+        max_length=100,
+        validators=[check_pattern],
+        help_text="Keys of Lingma models, in any case. * stands for any text, ? for one character.",
+    )
+    template = models.TextField(default=shipped_template)
+    description_chars = models.PositiveIntegerField(
+        "longest description",
+        default=shipped_description_chars,
+        help_text="Characters of a tool's description that are told; the rest is cut.",
+    )
+    native_calls = models.BooleanField(
+        "native calls",
+        default=True,
+        help_text="Until the model has called a tool as the template says, a call in its own notation counts as well, "
+        "if it stands alone at the end of a reply and nowhere in the request.",
+    )
+
+    class Meta:
+        verbose_name = "prompt"
+        ordering: ClassVar = ["position", "id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                Lower("pattern"),
+                name="prompttemplate_pattern",
+                violation_error_message="Another prompt has this pattern.",
+            ),
+            models.CheckConstraint(condition=~Q(pattern=""), name="prompttemplate_pattern_not_empty"),
+        ]
+
+    def __str__(self) -> str:
+        return self.pattern
+
+    def clean(self) -> None:
+        """A template that lacks what the contract needs is refused, with each reason."""
+        self.pattern = self.pattern.strip()
+        self.template = self.template.replace("\r\n", "\n")
+        if problems := check(self.template):
+            raise ValidationError({"template": [str(problem) for problem in problems]})

@@ -1,0 +1,178 @@
+"""JSON schemas of tools as short text for a prompt: one line per tool, bounded, whatever a client sends. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import msgspec
+
+from bridge.chat.request import Tool
+from bridge.prompt.remembered import Remembered
+from bridge.prompt.type_text import MOST_CHARS, MOST_NODES, UNKNOWN, Limits, TypeText, flat, literal, shortened
+from bridge.schema import parts as schema_parts
+
+MAX_SIGNATURE = 12_000  # characters of one tool's parameters
+_WITH_COMMENTS = 4000  # beyond, descriptions give way
+_COMMENTS = 1600  # characters of all descriptions of a tool together
+_MOST_NODES = 8000  # of all tools together
+_MAX_REQUIRED = 500  # names that are looked at
+_MAX_EXAMPLE = 1000
+_MAX_LITERAL = 200
+
+_lists: Remembered[str] = Remembered(8 << 20)
+_bodies: Remembered[tuple[str, ...]] = Remembered(8 << 20)
+
+
+class Signature(NamedTuple):
+    """A tool's parameters as text. `whole`: it tells all that may be enforced."""
+
+    text: str
+    whole: bool
+
+
+def _size(tools: Sequence[Tool]) -> int:
+    return sum(len(tool.name) + len(tool.description) + len(tool.schema) for tool in tools)
+
+
+def tool_list(tools: tuple[Tool, ...], description_chars: int) -> str:
+    """One line per tool: `- name(parameters): description`. Agents send the same tools each time."""
+    key = (tools, description_chars)
+    if (text := _lists.get(key)) is not None:
+        return text
+    limits = Limits(_MOST_NODES)
+    text = "\n".join(_line(tool, description_chars, limits) for tool in tools)
+    return _lists.keep(key, text, _size(tools) + len(text))
+
+
+def _line(tool: Tool, description_chars: int, limits: Limits) -> str:
+    said = shortened(tool.description, description_chars)
+    if tool.custom:
+        return f"- {tool.name}(input: string /* plain text */)" + (f": {said}" if said else "")
+    return f"- {tool.name}{signature(tool.schema, limits)}" + (f": {said}" if said else "")
+
+
+def signature(schema: bytes, limits: Limits | None = None) -> str:
+    """The parameters in parentheses, `()` for none. `({...})` when the schema cannot be read. Never raises."""
+    try:
+        root = msgspec.json.decode(schema) if schema else {}
+        return signature_of(root, limits or Limits(_MOST_NODES)).text
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return f"({UNKNOWN})"
+
+
+def signature_of(root: Any, limits: Limits) -> Signature:
+    """The same for a schema that has been read. Takes its nodes off the limits."""
+    if not isinstance(root, dict):
+        return Signature(f"({UNKNOWN})", False)
+    for comments, most in ((_COMMENTS, _WITH_COMMENTS), (0, MAX_SIGNATURE)):
+        told = _written(root, limits, comments, frozenset())
+        if not told.whole:
+            break
+        if len(told.text) <= most:
+            return told
+    told = _written(root, limits, 0, None)  # what is written once is shorter, where much is referred to
+    if len(told.text) <= MAX_SIGNATURE:
+        return told
+    return Signature(told.text[:MAX_SIGNATURE] + "...", False)
+
+
+def _written(root: dict[str, Any], limits: Limits, comments: int, naming: frozenset[str] | None) -> Signature:
+    mine = Limits(min(MOST_NODES, limits.nodes), MOST_CHARS, comments)
+    before = mine.nodes
+    writer = TypeText(root, mine, naming=naming)
+    text = f"({_parameters(root, writer)}){writer.definitions()}"
+    limits.nodes -= before - mine.nodes
+    if writer.recursive and naming is not None:
+        return _written(root, limits, comments, naming | writer.recursive if not naming else None)
+    return Signature(text, writer.whole)
+
+
+def _parameters(root: dict[str, Any], writer: TypeText) -> str:
+    """The fields of the root; other forms of root as one type."""
+    node = writer.resolved(root)
+    if not isinstance(node, dict) or not node:
+        return ""
+    others = ("$ref", "anyOf", "oneOf", "allOf", "enum", "const", "minProperties", "maxProperties")
+    if any(key in node for key in others) or not set(schema_parts.types(node)) <= {"object"}:
+        return flat(writer.type(node))
+    return writer.members(node, 0)
+
+
+def examples(tools: tuple[Tool, ...], count: int) -> tuple[str, ...]:
+    """Bodies of up to `count` example calls of these tools: JSON with `name` and `arguments`."""
+    key = (tools, count)
+    if (bodies := _bodies.get(key)) is not None:
+        return bodies
+    picked = sorted(tools, key=lambda tool: not tool.custom and b'"required"' not in tool.schema)[:count]
+    return _bodies.keep(key, tuple(_example(tool) for tool in picked), _size(tools))
+
+
+def _example(tool: Tool) -> str:
+    arguments = {"input": "first line\nsecond line"} if tool.custom else _example_arguments(tool.schema)
+    text = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
+    name = json.dumps(tool.name, ensure_ascii=False)
+    return f'{{"name":{name},"arguments":{text if len(text) <= _MAX_EXAMPLE else "{...}"}}}'
+
+
+def _example_arguments(schema: bytes) -> dict[str, Any]:
+    try:
+        root = msgspec.json.decode(schema) if schema else {}
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return {}
+    if not isinstance(root, dict):
+        return {}
+    fields = schema_parts.fields(root)
+    names = _required(root) or list(islice(fields, 1))
+    return {name: _example_value(root, name, fields.get(name), 0) for name in names[:6]}
+
+
+_SAMPLES = (
+    ("path", "src/main.py"),
+    ("file", "src/main.py"),
+    ("command", "ls -la"),
+    ("cmd", "ls -la"),
+    ("url", "https://example.com/"),
+    ("pattern", "main"),
+    ("query", "main"),
+)
+
+
+def _example_value(root: dict[str, Any], name: str, node: Any, depth: int) -> Any:
+    if isinstance(node, dict) and isinstance(node.get("$ref"), str):
+        node = schema_parts.pointed(root, node["$ref"])
+    if not isinstance(node, dict) or depth > 3:
+        return "..."
+    if "const" in node:
+        return _short(node["const"])
+    if isinstance(node.get("enum"), list) and node["enum"]:
+        return _short(node["enum"][0])
+    for key in ("anyOf", "oneOf", "allOf"):
+        if isinstance(node.get(key), list) and node[key]:
+            return _example_value(root, name, node[key][0], depth + 1)
+    return _example_typed(root, name, node, depth)
+
+
+def _required(node: dict[str, Any]) -> list[str]:
+    """The first of the names; a list of any length may be referred to hundreds of times."""
+    return [name for name in schema_parts.required(node)[:_MAX_REQUIRED] if isinstance(name, str)]
+
+
+def _short(value: Any) -> Any:
+    return value if literal(value)[1] else "..."
+
+
+def _example_typed(root: dict[str, Any], name: str, node: dict[str, Any], depth: int) -> Any:
+    kind = node.get("type")
+    kind = kind[0] if isinstance(kind, list) and kind else kind
+    if kind == "array":
+        return [_example_value(root, name, node.get("items"), depth + 1)]
+    if kind == "object" or (kind is None and schema_parts.fields(node)):
+        return {
+            one: _example_value(root, one, schema_parts.fields(node).get(one), depth + 1) for one in _required(node)[:6]
+        }
+    if kind == "string" or not isinstance(kind, str):
+        return next((sample for part, sample in _SAMPLES if part in name.lower()), "...")
+    return {"integer": 1, "number": 1, "boolean": True, "null": None}.get(kind, "...")

@@ -1,0 +1,97 @@
+"""A place in a text of which more may come: tokens, tags and JSON are read from it, or more is needed."""
+
+from __future__ import annotations
+
+import re
+
+from bridge.reply.calls.json_value import Unreadable, Value
+
+_SPACE = re.compile(r"\s*")
+_LONGEST_TOKEN = 40
+
+
+class MoreNeeded(Exception):
+    """What stands there may become a call, or is one as far as it goes."""
+
+
+class NoCall(Exception):
+    """What stands before `at` is no call, whatever follows."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__(at)
+        self.at = at
+
+
+class Cursor:
+    """Reads on from `at`. Whether something can be read never depends on how much stands behind it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self.settled = False
+        """All calls so far are complete: the reply may end here."""
+
+    def space(self) -> None:
+        """Skip white space. Raise MoreNeeded at the end of the text."""
+        found = _SPACE.match(self.text, self.at)
+        self.at = found.end() if found else self.at
+        if self.at == len(self.text):
+            raise MoreNeeded
+
+    def take(self, *tokens: str) -> str:
+        """Read one of the tokens, if one stands here. Raise MoreNeeded when that cannot be said yet."""
+        for token in tokens:
+            if self.text.startswith(token, self.at):
+                self.at += len(token)
+                return token
+        tail = self.text[self.at : self.at + _LONGEST_TOKEN]
+        if any(token.startswith(tail) for token in tokens):
+            raise MoreNeeded
+        return ""
+
+    def expect(self, *tokens: str) -> str:
+        """Read one of the tokens, behind white space. Raise NoCall when none stands here."""
+        self.space()
+        found = self.take(*tokens)
+        if not found:
+            raise NoCall(self.at)
+        return found
+
+    def until(self, token: str, most: int) -> str:
+        """What stands before the token, at most so many characters; the token is read too."""
+        end = self.text.find(token, self.at, self.at + most + len(token))
+        if end < 0:
+            if len(self.text) - self.at >= most + len(token):
+                raise NoCall(self.at)
+            raise MoreNeeded
+        found = self.text[self.at : end]
+        self.at = end + len(token)
+        return found
+
+    def value(self, closers: tuple[str, ...], nexts: tuple[str, ...]) -> str:
+        """A text up to its closing tag, which is read too. One behind which the call does not go on is text."""
+        start = low = self.at
+        while True:
+            end, closer = min(
+                ((at, each) for each in closers if (at := self.text.find(each, low)) >= 0), default=(-1, "")
+            )
+            if end < 0:
+                raise MoreNeeded
+            self.at = low = end + len(closer)
+            self.space()
+            at = self.at
+            if self.take(*nexts):
+                self.at = at
+                return self.text[start:end]
+
+    def json(self) -> str:
+        """One JSON value, strict and compact. Raise NoCall where it is no JSON."""
+        out: list[str] = []
+        value = Value(out)
+        try:
+            self.at = value.take(self.text, self.at)
+        except Unreadable as problem:
+            raise NoCall(max(problem.at, self.at)) from None
+        if not value.done:
+            raise MoreNeeded
+        return "".join(out)

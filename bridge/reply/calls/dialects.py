@@ -1,0 +1,333 @@
+"""
+Calls as models write them by themselves: the notations that the families Lingma offers were trained on.
+
+JSON in tags or in a code fence (Hermes, Qwen), tags for each parameter (Qwen3-Coder, GLM, MiniMax, DeepSeek V3.2 and
+later), section tokens (Kimi K2, DeepSeek V3 and R1).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from bridge.chat.request import Tool
+from bridge.reply.calls.call_object import Envelope, whole_arguments
+from bridge.reply.calls.cursor import Cursor, MoreNeeded, NoCall
+from bridge.reply.calls.delimiters import FENCE, MORE, NONE, fence_body
+from bridge.reply.calls.json_value import Unreadable
+from bridge.reply.calls.typed import Parameters
+
+_DSML = "｜DSML｜"
+_MOST_NAME = 200
+_MOST_UNNAMED = 400  # characters of a JSON object that may stand before its tool's name
+_NAME = re.compile(r"[\w.:/-]*")
+_TAG = re.compile(r'\s+name="([^"]+)"(?:\s+string="(true|false)")?\s*')
+_NAMED = re.compile(r"""["'“”](?:name|tool|function)["'“”]\s*:\s*["'“”]([^"'“”]+)["'“”]""")
+_KIMI_NAME = re.compile(r"\s*(?:functions\.)?(.+?)(?::\d+)?\s*", re.DOTALL)
+
+
+def _both(*tags: str) -> tuple[str, ...]:
+    """Each tag, and what DeepSeek makes of it."""
+    return (*tags, *(tag.replace("</", f"</{_DSML}") if "</" in tag else tag.replace("<", f"<{_DSML}") for tag in tags))
+
+
+_INVOKE, _INVOKE_END = _both("<invoke"), _both("</invoke>")
+_PARAMETER, _PARAMETER_END = _both("<parameter"), _both("</parameter>")
+_LIST_ENDS = (*_both("</function_calls>", "</tool_calls>"), "</minimax:tool_call>")
+
+
+class Guessed(msgspec.Struct, frozen=True):
+    """A complete call. `quotes` are texts that a stranger would have written to have it made."""
+
+    tool: Tool
+    arguments: str
+    """JSON, or the plain text of a custom tool."""
+    quotes: tuple[str, ...]
+
+
+class Dialects:
+    """Reads calls from a cursor, whatever their notation, into `calls`."""
+
+    def __init__(self, cursor: Cursor, find: Callable[[str], Tool | None]) -> None:
+        self.calls: list[Guessed] = []
+        self._cursor = cursor
+        self._find = find
+        self._blocks: dict[str, Callable[[], None]] = {
+            "<tool_call>": self._tool_call,
+            "<tool_calls>": self._listed,
+            "<function_calls>": self._listed,
+            f"<{_DSML}function_calls>": self._listed,
+            f"<{_DSML}tool_calls>": self._listed,
+            "<minimax:tool_call>": self._listed,
+            "<function=": lambda: self._alone(self._function, "</tool_call>"),
+            "<invoke": lambda: self._alone(self._invoke, *_LIST_ENDS),
+            f"<{_DSML}invoke": lambda: self._alone(self._invoke, *_LIST_ENDS),
+            "<|tool_calls_section_begin|>": lambda: self._section("<|tool_call_begin|>", "<|tool_calls_section_end|>"),
+            "<|tool_call_begin|>": lambda: self._alone(self._kimi, "<|tool_calls_section_end|>"),
+            "<｜tool▁calls▁begin｜>": lambda: self._section("<｜tool▁call▁begin｜>", "<｜tool▁calls▁end｜>"),
+            "<｜tool▁call▁begin｜>": lambda: self._alone(self._deepseek, "<｜tool▁calls▁end｜>"),
+            FENCE: self._fence,
+        }
+
+    def block(self) -> None:
+        """One block of calls. Raise MoreNeeded, NoCall."""
+        cursor = self._cursor
+        cursor.space()
+        began = cursor.at
+        try:
+            found = cursor.take(*self._blocks)
+        except MoreNeeded:
+            cursor.settled = False  # another one begins, and is not all there
+            raise
+        if not found:
+            raise NoCall(max(began, 1))
+        cursor.settled = False
+        self._blocks[found]()
+        cursor.settled = True
+
+    # -- around calls ---------------------------------------------------------------------------------------------
+
+    def _end(self, *tokens: str) -> None:
+        """What may stand behind a complete call; it may as well be left out."""
+        self._cursor.settled = True
+        self._cursor.space()
+        self._cursor.take(*tokens)
+
+    def _add(self, tool: Tool, arguments: str, *quotes: str) -> None:
+        """`{}` is in every other text, so it proves nothing."""
+        given = (arguments,) if arguments != "{}" else ()
+        told = whole_arguments(tool, arguments)
+        if told is None:
+            raise NoCall(self._cursor.at)
+        self.calls.append(Guessed(tool, told, (*quotes, *given)))
+
+    def _tool(self, name: str) -> Tool:
+        tool = self._find(name.strip())
+        if tool is None:
+            raise NoCall(self._cursor.at)
+        return tool
+
+    def _alone(self, read: Callable[[], None], *closers: str) -> None:
+        """A call before which the beginning of the block is missing; models forget it."""
+        read()
+        self._end(*closers)
+
+    def _tool_call(self) -> None:
+        """The tag that three families share."""
+        cursor = self._cursor
+        cursor.space()
+        if cursor.text[cursor.at] in "{[":
+            self._objects(bare=True)
+        elif cursor.take("<function="):
+            self._function()
+            while self._follows("<function="):
+                self._function()
+        else:
+            return self._arg_pairs()
+        return self._end("</tool_call>")
+
+    def _follows(self, *openers: str) -> str:
+        """One more call in the same block."""
+        self._cursor.settled = True
+        self._cursor.space()
+        if not any(self._cursor.text.startswith(each, self._cursor.at) for each in openers):
+            return ""
+        self._cursor.settled = False
+        return self._cursor.take(*openers)
+
+    def _listed(self) -> None:
+        """`<invoke …>` one after the other, or JSON."""
+        cursor = self._cursor
+        cursor.space()
+        if cursor.text[cursor.at] in "{[":
+            self._objects(bare=True)
+        else:
+            cursor.expect(*_INVOKE)
+            self._invoke()
+            while self._follows(*_INVOKE):
+                self._invoke()
+        self._end(*_LIST_ENDS)
+
+    def _section(self, opener: str, closer: str) -> None:
+        """Section tokens around calls."""
+        read = self._kimi if opener == "<|tool_call_begin|>" else self._deepseek
+        self._cursor.expect(opener)
+        read()
+        while self._follows(opener):
+            read()
+        self._end(closer)
+        if opener != "<|tool_call_begin|>":
+            self._end("<｜end▁of▁sentence｜>")
+
+    # -- JSON with the name inside --------------------------------------------------------------------------------
+
+    def _fence(self) -> None:
+        cursor = self._cursor
+        body = fence_body(cursor.text, cursor.at)
+        if body == MORE:
+            raise MoreNeeded
+        if body == NONE or cursor.text[body] == "<":
+            raise NoCall(cursor.at)
+        cursor.at = body
+        self._objects(bare=False)
+        self._end(FENCE)
+
+    def _objects(self, *, bare: bool) -> None:
+        """Objects one after the other, or a list of them. `bare`: a name alone is a call too."""
+        cursor = self._cursor
+        while True:
+            start = cursor.at
+            self._look_for_name(start)
+            cursor.json()
+            self._envelopes(cursor.text[start : cursor.at], bare=bare)
+            cursor.settled = True
+            cursor.space()
+            if cursor.text[cursor.at] != "{":
+                return
+            cursor.settled = False
+
+    def _look_for_name(self, start: int) -> None:
+        """Long objects that name no tool are released early: much JSON in replies is no call."""
+        window = self._cursor.text[start : start + _MOST_UNNAMED]
+        if len(window) == _MOST_UNNAMED and not any(self._find(name) for name in _NAMED.findall(window)):
+            raise NoCall(start + 1)
+
+    def _envelopes(self, text: str, *, bare: bool) -> None:
+        at = 0
+        while at < len(text):
+            if text[at] == "{":
+                at = self._envelope(text, at, bare=bare)
+            elif text[at] in "[], \t\r\n":
+                at += 1
+            else:
+                raise NoCall(self._cursor.at)
+
+    def _envelope(self, text: str, start: int, *, bare: bool) -> int:
+        envelope, at, sign = Envelope(self._find), start, ""
+        try:
+            while sign != "done":
+                at, sign = envelope.take(text, at)
+                if sign in ("", "unknown"):
+                    raise NoCall(self._cursor.at)
+        except Unreadable:
+            raise NoCall(self._cursor.at) from None
+        tool = envelope.tool
+        if tool is None or not (envelope.nested or (bare and envelope.is_bare)):
+            raise NoCall(self._cursor.at)
+        arguments = "".join(envelope.out)
+        quoted = json.dumps({"input": arguments}, ensure_ascii=False) if tool.custom else arguments
+        self.calls.append(Guessed(tool, arguments, (text[start:at], *((quoted,) if quoted != "{}" else ()))))
+        return at
+
+    # -- JSON behind the name -------------------------------------------------------------------------------------
+
+    def _kimi(self) -> None:
+        named = _KIMI_NAME.fullmatch(self._cursor.until("<|tool_call_argument_begin|>", _MOST_NAME))
+        self._given(self._tool(named[1] if named else ""))
+        self._end("<|tool_call_end|>")
+
+    def _deepseek(self) -> None:
+        cursor = self._cursor
+        name = cursor.until("<｜tool▁sep｜>", _MOST_NAME)
+        fenced = name.strip() == "function"
+        tool = self._tool(cursor.until("\n", _MOST_NAME) if fenced else name)
+        if fenced:
+            cursor.expect(f"{FENCE}json")
+        self._given(tool)
+        if fenced:
+            self._end(FENCE)
+        self._end("<｜tool▁call▁end｜>")
+
+    def _given(self, tool: Tool) -> None:
+        """The arguments, as an object."""
+        cursor = self._cursor
+        cursor.space()
+        start = cursor.at
+        if cursor.text[start] != "{":
+            raise NoCall(start)
+        arguments = cursor.json()
+        self._add(tool, arguments, *([cursor.text[start : cursor.at]] if arguments != "{}" else []))
+
+    # -- a tag for each parameter ---------------------------------------------------------------------------------
+
+    def _function(self) -> None:
+        """Behind `<function=`."""
+        cursor = self._cursor
+        start = cursor.at
+        tool = self._tool(cursor.until(">", _MOST_NAME))
+        given = _Given(tool)
+        while cursor.expect("<parameter=", "</function>") != "</function>":
+            name = cursor.until(">", _MOST_NAME)
+            text = cursor.value(("</parameter>",), ("<parameter=", "</function>"))
+            given.add(cursor, name.strip(), text.removeprefix("\n").removesuffix("\n"))
+        self._add(tool, given.json, cursor.text[start : cursor.at])
+
+    def _invoke(self) -> None:
+        """Behind `<invoke`."""
+        cursor = self._cursor
+        start = cursor.at
+        tool = self._tool(self._attributes()[0])
+        cursor.space()
+        if cursor.text[cursor.at] == "{":
+            arguments = cursor.json()
+            cursor.expect(*_INVOKE_END)
+            return self._add(tool, arguments, cursor.text[start : cursor.at])
+        given = _Given(tool)
+        while cursor.expect(*_PARAMETER, *_INVOKE_END) in _PARAMETER:
+            name, is_string = self._attributes()
+            text = cursor.value(_PARAMETER_END, (*_PARAMETER, *_INVOKE_END))
+            given.add(cursor, name, _unwrapped(text), is_string=is_string == "true" if is_string else None)
+        return self._add(tool, given.json, cursor.text[start : cursor.at])
+
+    def _attributes(self) -> tuple[str, str]:
+        """Of a tag: its name, and what it says of its kind."""
+        found = _TAG.fullmatch(self._cursor.until(">", _MOST_NAME))
+        if not found:
+            raise NoCall(self._cursor.at)
+        return found[1], found[2] or ""
+
+    def _arg_pairs(self) -> None:
+        """Behind `<tool_call>`: the name, then keys and values."""
+        cursor = self._cursor
+        start = cursor.at
+        found = _NAME.match(cursor.text, start)
+        end = found.end() if found else start
+        if end - start > _MOST_NAME or (end < len(cursor.text) and cursor.text[end] not in "< \t\r\n"):
+            raise NoCall(end)
+        if end == len(cursor.text):
+            raise MoreNeeded
+        cursor.at = end
+        tool = self._tool(cursor.text[start:end])
+        given = _Given(tool)
+        while cursor.expect("<arg_key>", "</tool_call>") == "<arg_key>":
+            name = cursor.until("</arg_key>", _MOST_NAME)
+            cursor.expect("<arg_value>")
+            text = cursor.value(("</arg_value>",), ("<arg_key>", "</tool_call>"))
+            given.add(cursor, name.strip(), _unwrapped(text))
+        self._add(tool, given.json, cursor.text[start : cursor.at])
+
+
+class _Given:
+    """The parameters of a call, each once."""
+
+    def __init__(self, tool: Tool) -> None:
+        self._parameters = Parameters(tool)
+        self._members: dict[str, str] = {}
+
+    def add(self, cursor: Cursor, name: str, text: str, *, is_string: bool | None = None) -> None:
+        if name in self._members:
+            raise NoCall(cursor.at)
+        self._members[name] = self._parameters.value(name, text, is_string=is_string)
+
+    @property
+    def json(self) -> str:
+        members = (f"{json.dumps(name, ensure_ascii=False)}:{value}" for name, value in self._members.items())
+        return f"{{{','.join(members)}}}"
+
+
+def _unwrapped(text: str) -> str:
+    """A value that stands on lines of its own."""
+    return text[1:].removesuffix("\n") if text.startswith("\n") else text

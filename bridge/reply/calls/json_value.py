@@ -1,0 +1,177 @@
+"""A JSON value as a model writes it, read as it arrives and written strictly."""
+
+from __future__ import annotations
+
+import re
+
+from bridge.reply.calls.json_string import QUOTES, StringReader
+
+_DEEPEST = 100
+_LONGEST_LITERAL = 300
+
+_SPACE = re.compile(r"[\s\ufeff]*")
+_LITERAL = re.compile(r"[-+.0-9A-Za-z_]+")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+_WORDS = {"true": "true", "false": "false", "null": "null", "True": "true", "False": "false", "None": "null"}
+
+
+class Unreadable(Exception):
+    """What stands at `at` is no JSON, nor any of the spellings of it that are tolerated.
+
+    `final`: it was read, up to `at`, and is of no use; else it was not read, and may be what ends the JSON.
+    """
+
+    def __init__(self, at: int, reason: str, *, final: bool = False) -> None:
+        super().__init__(reason)
+        self.at = at
+        self.reason = reason
+        self.final = final
+
+
+def skip_space(text: str, at: int) -> int:
+    """The position of the first character that is no white space."""
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
+
+
+class Value:
+    """Reads one value and puts it, piece by piece, into `out`: compact strict JSON once all pieces are joined.
+
+    Tolerated: other quotes, trailing and missing commas, raw control characters, unknown escapes, Python's words.
+    """
+
+    __slots__ = ("_comma", "_stack", "_state", "_string", "done", "out")
+
+    def __init__(self, out: list[str]) -> None:
+        self.out = out
+        self.done = False
+        self._stack: list[str] = []
+        self._state = "value"
+        self._comma = False
+        self._string: StringReader | None = None
+
+    def take(self, text: str, at: int) -> int:
+        """Read on from `at`; the position behind what was read. Raise Unreadable."""
+        while not self.done and at < len(text):
+            behind = self._in_string(text, at) if self._string else self._step(text, skip_space(text, at))
+            if behind < 0:  # more must be seen; it waits behind the white space
+                return skip_space(text, at) if self._string is None else ~behind
+            at = behind
+        return at
+
+    def complete(self, rest: str) -> bool:
+        """The reply ended, with `rest` unread: close what is open if the value so far may be all of it."""
+        if word := _WORDS.get(rest.strip()):
+            if self._state == "value" and self._string is None:
+                self._write(word)
+                self._ended()
+        elif rest.strip():
+            return False
+        if not self.done and self._state == "after" and self._stack:
+            self.out.extend(reversed(self._stack))
+            self.done = True
+        return self.done
+
+    def _in_string(self, text: str, at: int) -> int:
+        string = self._string
+        if string is None:
+            return at
+        at = string.take(text, at)
+        if not string.closed:
+            return ~at
+        self._string = None
+        self.out.append('"')
+        if self._state == "key":
+            self._state = "colon"
+        else:
+            self._ended()
+        return at
+
+    def _step(self, text: str, at: int) -> int:
+        """One token outside strings; negative when more must be seen."""
+        if at == len(text):
+            return at
+        char = text[at]
+        if self._state == "value":
+            return self._value(text, at, char)
+        if self._state == "key":
+            return self._key(at, char)
+        if self._state == "after":
+            return self._after(at, char)
+        if char != ":":
+            raise Unreadable(at, f"a colon is missing before {char!r}")
+        self.out.append(":")
+        self._state = "value"
+        return at + 1
+
+    def _value(self, text: str, at: int, char: str) -> int:
+        if char in QUOTES:
+            return self._open_string(at, char)
+        if char in "{[":
+            return self._open(at, char)
+        if char == "]" and self._stack[-1:] == ["]"]:
+            return self._close(at)
+        return self._literal(text, at)
+
+    def _key(self, at: int, char: str) -> int:
+        if char in QUOTES:
+            return self._open_string(at, char)
+        if char == "}":
+            return self._close(at)
+        if char == ",":
+            return at + 1
+        raise Unreadable(at, f"a key in quotes is expected instead of {char!r}")
+
+    def _after(self, at: int, char: str) -> int:
+        closer = self._stack[-1]
+        if char == closer:
+            return self._close(at)
+        if char != "," and char not in QUOTES and not (closer == "]" and char in "{["):
+            raise Unreadable(at, f"a comma or {closer!r} is expected instead of {char!r}")
+        self._comma = True
+        self._state = "key" if closer == "}" else "value"
+        return at + 1 if char == "," else at
+
+    def _open_string(self, at: int, quote: str) -> int:
+        self._write('"')
+        self._string = StringReader(quote, self.out)
+        return at + 1
+
+    def _open(self, at: int, char: str) -> int:
+        if len(self._stack) == _DEEPEST:
+            raise Unreadable(at, "it is nested too deeply")
+        self._write(char)
+        self._stack.append("}" if char == "{" else "]")
+        self._state = "key" if char == "{" else "value"
+        return at + 1
+
+    def _close(self, at: int) -> int:
+        self._comma = False
+        self.out.append(self._stack.pop())
+        self._ended()
+        return at + 1
+
+    def _literal(self, text: str, at: int) -> int:
+        found = _LITERAL.match(text, at)
+        if not found:
+            raise Unreadable(at, f"a value is expected instead of {text[at]!r}")
+        if found.end() - at > _LONGEST_LITERAL:
+            raise Unreadable(at, "a value is no JSON")
+        if found.end() == len(text):
+            return -1
+        word = found.group()
+        if not _NUMBER.fullmatch(word) and word not in _WORDS:
+            raise Unreadable(at, f"{word[:40]!r} is no JSON value")
+        self._write(_WORDS.get(word, word))
+        self._ended()
+        return found.end()
+
+    def _write(self, piece: str) -> None:
+        """What begins a member or an element, with the comma that was put off until one came."""
+        self.out.append(f",{piece}" if self._comma else piece)
+        self._comma = False
+
+    def _ended(self) -> None:
+        """A value is complete: the whole one, or one inside it."""
+        self.done = not self._stack
+        self._state = "after"

@@ -1,0 +1,238 @@
+"""Calls between the session's marks: read as they arrive, whatever is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import msgspec
+
+from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
+from bridge.prompt.tool_names import ToolNames
+from bridge.reply.calls.block import Block
+from bridge.reply.calls.call_object import Envelope
+from bridge.reply.calls.delimiters import FENCE, Marks
+from bridge.reply.calls.dialects import Guessed
+from bridge.reply.calls.json_value import Unreadable
+from bridge.reply.guesses import read_whole
+from bridge.reply.spoken import MOST_SPACE, SPACE, Spoken
+
+CUT_OFF = "the reply was cut off in the middle of the call"
+UNKNOWN = "there is no such tool"
+
+
+class Flawed(msgspec.Struct, frozen=True):
+    """A block that is no valid call and of which nothing was told. `reason` is quoted to the model, `source` is it."""
+
+    name: str
+    reason: str
+    source: str
+
+
+CallEvent = TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded | Flawed
+
+
+class MarkedCalls:
+    """`open()` a block, then `read()` until the state is `text`, or `broken`: then nothing more can be told."""
+
+    def __init__(self, marks: Marks, names: ToolNames, new_id: Callable[[], str], spoken: Spoken) -> None:
+        self.state: Literal["text", "call", "flawed", "behind", "broken"] = "text"
+        self.marked = False
+        """There was a call."""
+        self.has_called = False
+        """A block has ended."""
+        self.cut_off = False
+        """The reply ended inside a call of which something had been told."""
+        self._marks = marks
+        self._names = names
+        self._new_id = new_id
+        self._spoken = spoken
+        self._block = Block("", Envelope(names.find), fenced=False, quoted=False)
+
+    def open(self, marker: str, *, fenced: bool, quoted: bool) -> None:
+        """A block begins, in a code fence or with its mark in inline code."""
+        self._block = Block(marker, Envelope(self._names.find), fenced=fenced, quoted=quoted)
+        self.state = "call"
+
+    def read(self, text: str, events: list[CallEvent]) -> str:
+        """Read on as far as it goes; what is left."""
+        state = None
+        while state != self.state and self.state not in ("text", "broken"):
+            state = self.state
+            read = {"call": self._in_block, "flawed": self._skip_block}.get(state, self._behind)
+            text = read(text, events)
+        return "" if self.state == "broken" else text
+
+    def _in_block(self, text: str, events: list[CallEvent]) -> str:
+        """Read the call as far as it goes."""
+        block = self._block
+        while self.state == "call":
+            free = block.told or block.muted
+            window = text if free else text[: block.room]
+            try:
+                at, sign = block.envelope.take(window, 0)
+            except Unreadable as problem:
+                return self._stopped(problem, text, events)
+            if not block.told:
+                block.keep(text[:at])
+            text = text[at:]
+            if sign == "unknown":
+                block.reason, block.muted = UNKNOWN, True
+                block.envelope.mute()
+            self._tell(events)
+            if sign == "done":
+                self._close(events)
+            elif not sign:
+                over = not free and len(text) >= block.room
+                return self._give_up(text, "too much stands before its name and arguments", events) if over else text
+        return text
+
+    def _tell(self, events: list[CallEvent]) -> None:
+        """What is known of the call and was not told yet."""
+        block, envelope = self._block, self._block.envelope
+        if not envelope.begun:
+            return
+        if not block.told and envelope.tool:
+            block.told = self.marked = True
+            block.raw.clear()
+            self._spoken.call()
+            tool = envelope.tool
+            events.append(ToolCallStarted(self._new_id(), tool.wire_name or tool.name, tool.namespace, tool.custom))
+        if envelope.out:
+            if piece := "".join(envelope.out):
+                events.append(ToolCallDelta(piece))
+            envelope.out.clear()
+        if envelope.ended and not block.ended:
+            block.ended = True
+            events.append(ToolCallEnded())
+
+    def _close(self, events: list[CallEvent]) -> None:
+        """The call's object is complete."""
+        if self._block.muted:
+            self._flawed(events)
+        self.state = "behind"
+        self._spoken.behind_call = True
+        self.has_called = True
+        self._block.ends = self._marks.ends(fenced=self._block.fenced)
+
+    def _stopped(self, problem: Unreadable, text: str, events: list[CallEvent]) -> str:
+        """The JSON does not go on: the end of the block, or garbage."""
+        block = self._block
+        if block.quoted and not (block.body + text[: problem.at]).strip():
+            return self._spoken_of(text, events)
+        if not block.told:
+            block.keep(text[: problem.at])
+        text = text[problem.at :]
+        self._tell(events)
+        marks = self._marks.breaks(fenced=block.fenced)
+        if text and not problem.final and not block.muted:
+            if text.startswith(marks) and self._completed("", closed=True, events=events):
+                return text
+            if any(mark.startswith(text) for mark in marks if mark != text):
+                return text
+        return self._give_up(text, problem.reason, events)
+
+    def _spoken_of(self, rest: str, events: list[CallEvent]) -> str:
+        """The model shows the mark itself: its secret part is nobody's business."""
+        self.state = "text"
+        events += self._spoken.say(f"<call>{self._block.body}")
+        return rest
+
+    def _completed(self, rest: str, *, closed: bool, events: list[CallEvent]) -> bool:
+        """Whether a call that ends here is complete enough; then it is told."""
+        if not self._block.envelope.complete(rest, closed=closed):
+            return False
+        self._tell(events)
+        self._close(events)
+        return True
+
+    def _give_up(self, text: str, reason: str, events: list[CallEvent]) -> str:
+        """The call cannot be read further than this."""
+        block = self._block
+        if block.ended:
+            self._close(events)
+        elif block.told:
+            self.cut_off = True
+            self.state = "broken"
+        else:
+            block.reason = block.reason or reason
+            self.state = "flawed"
+        return text
+
+    def end(self, held: str, events: list[CallEvent]) -> str | None:
+        """The reply ends here, with `held` unread: what is to be read once more as text, None for nothing."""
+        block = self._block
+        if self.state == "flawed":
+            block.keep(held)
+            self._flawed(events)
+        return self._cut(held, events) if self.state == "call" else None
+
+    def _cut(self, held: str, events: list[CallEvent]) -> str | None:
+        """The reply ends inside a call."""
+        block = self._block
+        rest = "" if any(mark.startswith(held) for mark in self._marks.breaks(fenced=block.fenced)) else held
+        if block.ended or (not block.muted and self._completed(rest, closed=False, events=events)):
+            return None
+        if block.told:
+            self.cut_off = True
+        elif block.quoted and not block.body.strip():
+            return self._spoken_of(held, events)
+        else:
+            block.keep(held)
+            block.reason = block.reason or CUT_OFF
+            self._flawed(events)
+        return None
+
+    def _behind(self, text: str, events: list[CallEvent]) -> str:
+        """Behind a call's object: its end, or one more object."""
+        block = self._block
+        bare = text.lstrip(SPACE if block.closed else f"{SPACE},]}}")
+        space = "".join(filter(SPACE.__contains__, text[: len(text) - len(bare)]))[-MOST_SPACE:]
+        while end := next((each for each in block.ends if bare.startswith(each)), ""):
+            space, bare = "", bare[len(end) :]
+            if block.fenced and end != FENCE:
+                bare = bare.lstrip(SPACE)
+            block.ends = (FENCE,) if block.fenced and end != FENCE else ()
+            block.closed = True
+        if bare[:1] == "{" and not block.closed:
+            self.open("", fenced=block.fenced, quoted=False)
+            return bare
+        if not block.ends or (bare and not any(each.startswith(bare) for each in block.ends)):
+            self.state = "text"
+        return space + bare
+
+    def _skip_block(self, text: str, events: list[CallEvent]) -> str:
+        """Look for the end of a block that cannot be read."""
+        at, whole = self._marks.flawed_end(text)
+        self._block.keep(text[:at])
+        if whole:
+            self._flawed(events)
+            self._close(events)
+            self._block.closed = True
+            self._block.ends = (FENCE,) if self._block.fenced else ()
+        return text[at:]
+
+    def _flawed(self, events: list[CallEvent]) -> None:
+        """The block is no call, unless the model wrote one between the marks in a notation of its own."""
+        block, self._block.muted = self._block, False
+        body = block.body.removesuffix(self._marks.closer)
+        if calls := read_whole(body, self._names.find):
+            self.marked = True
+            self._spoken.call()
+            events += whole_calls(calls, self._new_id)
+            return
+        self._spoken.call()
+        events.append(Flawed(block.envelope.name, block.reason, block.source))
+
+
+def whole_calls(
+    calls: Sequence[Guessed], new_id: Callable[[], str]
+) -> list[ToolCallStarted | ToolCallDelta | ToolCallEnded]:
+    """Calls that are known from their start to their end."""
+    events: list[ToolCallStarted | ToolCallDelta | ToolCallEnded] = []
+    for call in calls:
+        tool = call.tool
+        events.append(ToolCallStarted(new_id(), tool.wire_name or tool.name, tool.namespace, tool.custom))
+        events += [ToolCallDelta(call.arguments)] if call.arguments else []
+        events.append(ToolCallEnded())
+    return events

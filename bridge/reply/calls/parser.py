@@ -1,0 +1,253 @@
+"""Tool calls that a model writes into its text, found while the text arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from bridge.chat.events import TextDelta
+from bridge.chat.request import Tool
+from bridge.prompt.tool_names import ToolNames
+from bridge.reply.calls.delimiters import FENCE, MORE, UNMARKED, Marks, fence_body
+from bridge.reply.calls.dialects import Guessed
+from bridge.reply.calls.marked import CallEvent, MarkedCalls, whole_calls
+from bridge.reply.guesses import Guess, Outcome
+from bridge.reply.quoting import in_fence, occurs, stands_free
+from bridge.reply.spoken import Spoken
+
+_AT_ONCE = 4096
+_MOST_GUESSES = 64  # that turn out to be none, in one reply
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What counts in a reply beside the session's marks."""
+
+    guesses: bool = True
+    """Calls in a notation of the model's own may count."""
+    texts: Callable[[], Iterable[str]] = tuple
+    """What the request says: a call that stands there is not the model's own."""
+    headings: tuple[str, ...] = ()
+    """What headings of the session's prompts begin with: behind one the model plays somebody else's part."""
+
+
+class CallParser:
+    """
+    Feed the text of a reply, get text and calls. How the text is cut into pieces makes no difference to what is told.
+
+    Text goes through at once but for what may be the beginning of a call and white space that may stand before one.
+    A call between the session's marks is one wherever it stands: its start is told when its tool and the beginning of
+    its arguments are known, then the arguments as they come. When they break off, or go on as something that is no
+    JSON, `cut_off` is set and nothing more is told. A call in another notation is held until the reply has ended.
+    No input raises, and no more is held than `call_block` and `guesses` allow.
+    """
+
+    def __init__(
+        self, nonce: str, tools: Sequence[Tool], new_id: Callable[[], str], reading: Reading | None = None
+    ) -> None:
+        self.strayed = False
+        """The model has gone on as somebody else: the reply is over."""
+        self._reading = reading or Reading()
+        self._marks = Marks(nonce)
+        self._names = ToolNames(tools)
+        self._new_id = new_id
+        self._headings = self._reading.headings
+        self._guesses = _MOST_GUESSES if self._reading.guesses else 0
+        self._guess: Guess | None = None
+        self._in_fence_guess = False  # what the fence just begun holds may be a guess
+        self._skip = 0  # characters of what is read next in which no guess is looked for
+        self._mode = CallParser._text
+        self._plain = False
+        self._held = ""
+        self._rest = ""
+        self._spoken = Spoken()
+        self._marked = MarkedCalls(self._marks, self._names, new_id, self._spoken)
+
+    @property
+    def marked(self) -> bool:
+        """There was a call between the session's marks."""
+        return self._marked.marked
+
+    @property
+    def cut_off(self) -> bool:
+        """The reply ended inside a call of which something had been told, or what followed is no JSON."""
+        return self._marked.cut_off
+
+    def feed(self, text: str) -> list[CallEvent]:
+        """What can be told now."""
+        plain = self._plain and "<" not in text and "`" not in text and "[" not in text and text
+        if plain and text[-1] > " " and not self._spoken.space:
+            self._spoken.pieces.append(text)
+            return [TextDelta(text)]
+        if plain:
+            return [*self._spoken.say(text)]
+        events: list[CallEvent] = []
+        for at in range(0, len(text), _AT_ONCE):  # what is left is copied at every marker
+            self._go_on(text[at : at + _AT_ONCE], events)
+        return events
+
+    def end(self) -> list[CallEvent]:
+        """What was held back, when the reply ends."""
+        events: list[CallEvent] = []
+        while (rest := self._at_end(self._held, events)) is not None:
+            self._held = ""
+            self._go_on(rest, events)
+        self._held = ""
+        return events + self._spoken.end()
+
+    def _go_on(self, text: str, events: list[CallEvent]) -> None:
+        """Read on; what turns out to be no call is read again, a piece at a time."""
+        self._rest = text
+        while self._rest:
+            text, self._rest = self._held + self._rest[:_AT_ONCE], self._rest[_AT_ONCE:]
+            mode = None
+            while mode != self._mode:  # one after the other reads, until one needs more than there is
+                mode = self._mode
+                text = mode(self, text, events)
+            self._held = text
+        spoken = self._spoken
+        self._plain = self._mode == CallParser._text and bool(spoken.pieces) and not (self._held or spoken.behind_call)
+
+    def _at_end(self, held: str, events: list[CallEvent]) -> str | None:
+        """The reply ends in some mode: what is to be read once more as text, None for nothing."""
+        if self._mode == CallParser._hold and self._guess is not None:
+            self._guessed(self._guess.end(), events)
+            return self._rest or None
+        if self._mode == CallParser._in_marked:
+            rest = self._marked.end(held, events)
+            self._mode = CallParser._text if self._marked.state == "text" else CallParser._nothing
+            return rest
+        if self._mode == CallParser._head:
+            return self._no_call(held, events)
+        if self._mode == CallParser._text:
+            self._say(self._marks.telling(held, self._reading.headings), events)
+        return None
+
+    # -- text -----------------------------------------------------------------------------------------------------
+
+    def _text(self, text: str, events: list[CallEvent]) -> str:
+        """Look for what begins a call, and for what ends the reply."""
+        at = 0
+        while True:
+            new_line = self._spoken.begins_line
+            low, high, sign = self._marks.first(text, at, new_line=new_line)
+            if not sign:
+                low = self._marks.possible(text, self._headings, new_line=new_line)
+                return self._cut(text, low, low, events)
+            if sign == "close":
+                quoted, text = self._spoken.ends_in_tick(text[:low]), self._cut(text, low, high, events)
+                self._say("</call>" if quoted else "", events)
+                at = 0
+            elif (sign == "heading" and not text.startswith(self._headings, low)) or (
+                sign == "start" and not self._may_guess(low)
+            ):
+                at = low + 1
+            else:
+                return self._begin(sign, text, low, high, events)
+
+    def _begin(self, sign: str, text: str, low: int, high: int, events: list[CallEvent]) -> str:
+        """Something begins that is no text."""
+        may_guess, quoted = self._may_guess(low), self._spoken.ends_in_tick(text[:low])
+        rest = self._cut(text, low, low if sign == "start" else high, events)
+        if sign == "open":
+            self._open(text[low:high], fenced=False, quoted=quoted)
+        elif sign == "start":
+            self._begin_guess()
+        elif sign == "fence":
+            self._in_fence_guess = may_guess
+            self._mode = CallParser._head
+        else:
+            self._spoken.space = ""
+            self._mode, self.strayed = CallParser._nothing, True
+        return rest
+
+    def _cut(self, text: str, low: int, high: int, events: list[CallEvent]) -> str:
+        """Tell the text up to `low`; what is left behind `high`."""
+        self._say(text[:low], events)
+        self._skip = max(self._skip - high, 0)
+        return text[high:]
+
+    def _say(self, text: str, events: list[CallEvent]) -> None:
+        events += self._spoken.say(text)
+
+    # -- guesses --------------------------------------------------------------------------------------------------
+
+    def _may_guess(self, at: int) -> bool:
+        return self._guesses > 0 and at >= self._skip
+
+    def _begin_guess(self) -> None:
+        self._guesses -= 1
+        self._guess = Guess(self._marks.opener, self._names.spelled, self._headings)
+        self._mode = CallParser._hold
+
+    def _hold(self, text: str, events: list[CallEvent]) -> str:
+        """What may be a call waits for the end of the reply."""
+        outcome = self._guess.feed(text) if self._guess is not None else None
+        if outcome is not None:
+            self._guessed(outcome, events)
+        return ""
+
+    def _guessed(self, outcome: Outcome, events: list[CallEvent]) -> None:
+        """It is known what it is: calls, and the reply is over; or text, which is read again."""
+        self._guess, self._mode = None, CallParser._text
+        if outcome.calls and self._are_own(outcome.calls):
+            self._spoken.call()
+            events += whole_calls(outcome.calls, self._new_id)
+            self._spoken.behind_call = True
+            self.strayed = outcome.low > 0
+            self._mode, self._rest = CallParser._nothing, ""
+            return
+        self._skip = outcome.low
+        self._guesses = self._guesses if outcome.more else 0
+        self._rest = outcome.text + self._rest
+
+    def _are_own(self, calls: Sequence[Guessed]) -> bool:
+        """The model gives them by itself, and shows them to nobody."""
+        if not stands_free(self._spoken.text):
+            return False
+        return not occurs([quote for call in calls for quote in call.quotes], self._reading.texts())
+
+    # -- fences ---------------------------------------------------------------------------------------------------
+
+    def _head(self, text: str, events: list[CallEvent]) -> str:
+        """Behind three backticks: only what looks like it may be a call."""
+        body = fence_body(text, 0)
+        if body == MORE:
+            return text
+        opener = self._marks.opener
+        if body >= 0 and text[body] == "<":
+            if text.startswith(opener, body) and not in_fence(self._spoken.text):
+                high = body + len(opener)
+                self._open(FENCE + text[:high], fenced=True, quoted=False)
+                return text[high:]
+            if opener.startswith(text[body:]):
+                return text
+        elif body >= 0 and self._in_fence_guess:
+            self._begin_guess()
+            return FENCE + text
+        return self._no_call(text, events)
+
+    def _no_call(self, rest: str, events: list[CallEvent]) -> str:
+        self._mode = CallParser._text
+        self._say(FENCE, events)
+        return rest
+
+    # -- calls between marks --------------------------------------------------------------------------------------
+
+    def _open(self, marker: str, *, fenced: bool, quoted: bool) -> None:
+        self._guesses = 0
+        self._marked.open(marker, fenced=fenced, quoted=quoted)
+        self._mode = CallParser._in_marked
+
+    def _in_marked(self, text: str, events: list[CallEvent]) -> str:
+        """Behind a mark, until text follows."""
+        text = self._marked.read(text, events)
+        if self._marked.has_called:
+            self._headings = (*self._reading.headings, *UNMARKED)
+        if self._marked.state == "text":
+            self._mode = CallParser._text
+        return text
+
+    def _nothing(self, text: str, events: list[CallEvent]) -> str:
+        """Behind the end of the reply nothing is told."""
+        return ""

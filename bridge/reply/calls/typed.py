@@ -1,0 +1,118 @@
+"""A parameter written as plain text between tags, as the JSON value that its tool's schema asks for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from bridge.chat.request import Tool
+from bridge.reply.calls.json_value import Unreadable, Value
+
+_DEEPEST = 8
+_MOST_NODES = 200
+_KINDS: dict[type, str] = {
+    type(None): "null",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+}
+
+
+class Parameters:
+    """The parameters of one tool. What its schema does not say counts as unknown; nothing raises."""
+
+    def __init__(self, tool: Tool) -> None:
+        self._root = _decoded(tool.schema)
+        fields = self._root.get("properties")
+        self._fields = fields if isinstance(fields, dict) else {}
+        self._nodes = 0
+
+    def value(self, name: str, text: str, *, is_string: bool | None = None) -> str:
+        """
+        The JSON of the value. Strings stay as they are written; what can only be something else is read as JSON.
+
+        `is_string` is what the model said of it; it counts where the schema allows it.
+        """
+        self._nodes = 0
+        kinds = self._kinds(self._fields.get(name), 0)
+        if is_string and (kinds is None or "string" in kinds):
+            return json.dumps(text, ensure_ascii=False)
+        if kinds is not None and kinds <= {"string"}:
+            return json.dumps(text, ensure_ascii=False)
+        read = _as_json(text, strict=kinds is None)
+        if read is None or (kinds is not None and "string" in kinds and _kind(read) not in kinds):
+            return json.dumps(text, ensure_ascii=False)
+        return read
+
+    def _kinds(self, node: Any, depth: int) -> set[str] | None:
+        """The kinds of JSON values that the schema allows; None when it does not say."""
+        self._nodes += 1
+        if not isinstance(node, dict) or depth > _DEEPEST or self._nodes > _MOST_NODES:
+            return None
+        if isinstance(node.get("$ref"), str):
+            return self._kinds(_pointed(self._root, node["$ref"]), depth + 1)
+        said = _said(node)
+        if said is not None:
+            return said
+        for key in ("anyOf", "oneOf", "allOf"):
+            if isinstance(branches := node.get(key), list):
+                found = [self._kinds(branch, depth + 1) for branch in branches[:_MOST_NODES]]
+                known = [each for each in found if each is not None]
+                if known and (key == "allOf" or len(known) == len(found)):
+                    return set.intersection(*known) if key == "allOf" else set.union(*known)
+        return None
+
+
+def _said(node: dict[str, Any]) -> set[str] | None:
+    """By `const`, `enum` or `type`."""
+    values = [node["const"]] if "const" in node else node.get("enum")
+    if isinstance(values, list) and values:
+        return {_KINDS.get(type(value), "string") for value in values}
+    kind = node.get("type")
+    kinds = [kind] if isinstance(kind, str) else kind
+    if not isinstance(kinds, list) or not kinds:
+        return None
+    return {each for each in kinds if isinstance(each, str)} | ({"integer"} if "number" in kinds else set())
+
+
+def _decoded(schema: bytes) -> dict[str, Any]:
+    try:
+        root = msgspec.json.decode(schema) if schema else {}
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return {}
+    return root if isinstance(root, dict) else {}
+
+
+def _pointed(root: Any, reference: str) -> Any:
+    """What a local reference points to."""
+    if not reference.startswith("#") or reference.count("/") > _DEEPEST:
+        return None
+    for step in reference[1:].split("/")[1:]:
+        root = root.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(root, dict) else None
+    return root
+
+
+def _as_json(text: str, *, strict: bool) -> str | None:
+    """The text as one JSON value, if it is one; without `strict` in any of the spellings that are tolerated."""
+    out: list[str] = []
+    value = Value(out)
+    try:
+        if strict:
+            msgspec.json.decode(text)
+        rest = text[value.take(f"{text}\n", 0) :]  # a number ends where something else begins
+    except (Unreadable, msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    return "".join(out) if value.done and not rest.strip() else None
+
+
+def _kind(strict: str) -> str:
+    """The kind of a value by how its JSON begins."""
+    first = strict[0]
+    if first in '"{[tfn':
+        return {'"': "string", "{": "object", "[": "array", "n": "null"}.get(first, "boolean")
+    return "number" if any(sign in strict for sign in ".eE") else "integer"

@@ -1,0 +1,279 @@
+"""Calls out of the model's text: which of them may be told, and when the model must be asked once more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
+from bridge.chat.request import Tool, ToolChoice
+from bridge.prompt.contract import invalid_call, missing_call, unknown_tool
+from bridge.prompt.tool_names import by_wire_name
+from bridge.reply.calls.delimiters import Marks
+from bridge.reply.calls.marked import CUT_OFF, UNKNOWN, Flawed
+from bridge.reply.calls.parser import CallParser, Reading
+from bridge.reply.forced_call import forced_arguments, whole_call
+from bridge.reply.validation import FINE, flaw_of, judgement
+
+GAP = "\n\n"
+
+ReplyEvent = TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """The tools the model was told of, and how it must use them."""
+
+    tools: Sequence[Tool]
+    choice: ToolChoice
+    parallel: bool
+    nonce: str
+    stream: bool
+    """Whether the client sees calls as they come; otherwise every flaw can be mended before it is told."""
+    reading: Reading = Reading()
+
+
+class Emulation:
+    """Feed text, get what may be told. `end()`, then look at `correction`: what to ask the model, once; then `again()`.
+
+    A call is told as it arrives. Only what has not been told can be mended: so everything is held back while the
+    client waits for the whole reply, and text is held while a call is still owed.
+    """
+
+    def __init__(self, offer: Offer, new_id: Callable[[], str]) -> None:
+        self.correction = ""
+        self.outcomes: Counter[str] = Counter()
+        """How often a call was `parsed`, `repaired`, `refused`, `retried`, `invalid` or `unjudged`."""
+        self.calls = 0
+        """Calls that will be told or have been."""
+        self.cut_off = False
+        self.in_call = False
+        """A call has begun and its arguments are not complete."""
+        self.marked = False
+        """A call stood between the session's marks."""
+        self._offer = offer
+        self._new_id = new_id
+        self._tools = offer.tools
+        self._parser = self._new_parser()
+        self._pending: list[ReplyEvent] = []
+        self._holding = offer.choice.must_call
+        self._corrected = False
+        self._unwanted = False  # a call is read that was not asked for
+        self._asked = False  # for calls; else something else was corrected
+        self._deaf = False  # what else comes in this attempt is not wanted
+        self._flaw: Flawed | None = None
+        self._call: tuple[Tool, list[str]] | None = None
+        self._call_at: int | None = None  # where it begins in what is pending; None when it was told
+        self._refusal: list[ReplyEvent] = []  # the text of an attempt that owed a call
+        self._kept = 0  # how much of what is pending came before the correction
+        self._kept_calls = 0
+        self._kept_outcomes: Counter[str] = Counter()
+        self._spoke = self._kept_spoke = False  # words were said; before the correction
+        self._gap = ""  # what parts them from the words after it
+
+    @property
+    def has_strayed(self) -> bool:
+        """The model has gone on as somebody else, and what it said as itself need not be corrected."""
+        mendable = not self._corrected and (self._flaw is not None or (self._offer.choice.must_call and not self.calls))
+        return self._parser.strayed and not mendable
+
+    def _new_parser(self) -> CallParser:
+        offer = self._offer
+        return CallParser(offer.nonce, offer.tools, self._new_id, offer.reading)
+
+    def feed(self, text: str) -> list[ReplyEvent]:
+        """The next piece of the model's text."""
+        for piece in self._parser.feed(text):
+            self._take(piece)
+        return self._tellable()
+
+    def end(self) -> list[ReplyEvent]:
+        """The model has ended its reply. Nothing is told as long as a correction is called for."""
+        for piece in self._parser.end():
+            self._take(piece)
+        self.marked = self.marked or self._parser.marked
+        self.cut_off = self._parser.cut_off and not self._unwanted
+        if self.cut_off and self._call_at is not None and not self._corrected:
+            self._take_back(self._call_at, CUT_OFF)
+        self._judge()
+        if self.correction:
+            return []
+        self._holding = False
+        return self._drain()
+
+    def settle(self) -> list[ReplyEvent]:
+        """The correction cannot be had: tell what there is; empty when that would not be a whole reply."""
+        if not (self._corrected and self._holding):
+            return []
+        self._pending = self._pending[: self._kept]
+        self._make_do()
+        return self._drain()
+
+    def again(self) -> None:
+        """The correction is being sent."""
+        self._parser = self._new_parser()
+        self._unwanted = False
+        self.correction, self._corrected, self._deaf, self._holding = "", True, False, True
+        self.in_call = False
+        if self._flaw is None:
+            self._refusal, self._pending = self._pending, []
+        self._kept, self._kept_calls, self._kept_outcomes = len(self._pending), self.calls, self.outcomes.copy()
+        self._kept_spoke = self._spoke and self._flaw is not None
+        self._gap = GAP if self._kept_spoke else ""
+
+    def forget(self) -> None:
+        """What came in this attempt is void, and nothing of it was told."""
+        self._parser = self._new_parser()
+        del self._pending[self._kept :]
+        self.calls, self.outcomes = self._kept_calls, self._kept_outcomes.copy()
+        self._call = self._call_at = None
+        self._flaw = self._flaw if self._corrected else None
+        self._deaf = self._unwanted = self.in_call = False
+        self._spoke, self._gap = self._kept_spoke, GAP if self._kept_spoke else ""
+        self._holding = self._asked or self._offer.choice.must_call
+
+    def restart(self) -> None:
+        """Something else than calls is being corrected: of calls nothing is any more."""
+        self.forget()
+        self._corrected = True
+
+    # -- one piece ------------------------------------------------------------------------------------------------
+
+    def _take(self, piece: ReplyEvent | Flawed) -> None:
+        if self._deaf or self._is_unwanted(piece):
+            return
+        match piece:
+            case Flawed():
+                self._reject(piece)
+            case ToolCallStarted():
+                self._begin(piece)
+            case ToolCallEnded():
+                self._complete(piece)
+            case ToolCallDelta():
+                if self._call is not None:
+                    self._call[1].append(piece.text)
+                self._pending.append(piece)
+            case TextDelta():
+                gap, self._gap = self._gap, ""
+                self._spoke = self._spoke or not piece.text.isspace()
+                self._pending.append(TextDelta(gap + piece.text) if gap and not piece.text[:1].isspace() else piece)
+
+    def _is_unwanted(self, piece: ReplyEvent | Flawed) -> bool:
+        """A piece of a call of another tool than the one that was demanded."""
+        if isinstance(piece, ToolCallStarted):
+            tool, choice = by_wire_name(self._tools).get((piece.namespace, piece.name)), self._offer.choice
+            self._unwanted = choice.mode == "named" and (tool is None or tool.name != choice.name)
+            if self._unwanted:
+                self.outcomes["refused"] += 1
+            return self._unwanted
+        if not self._unwanted or not isinstance(piece, ToolCallDelta | ToolCallEnded):
+            return False
+        self._unwanted = isinstance(piece, ToolCallDelta)
+        return True
+
+    def _begin(self, piece: ToolCallStarted) -> None:
+        if self.calls and not self._offer.parallel:
+            self._deaf = True
+            return
+        tool = by_wire_name(self._tools).get((piece.namespace, piece.name))
+        self._call = (tool, []) if tool is not None else None
+        if self._corrected and self._flaw is not None:  # the words around a mended call are not for the client
+            around = self._pending[self._kept :]
+            self._pending[self._kept :] = [event for event in around if type(event) is not TextDelta]
+        self._call_at = len(self._pending)
+        self._pending.append(piece)
+        self.calls += 1
+        self.in_call = True
+        self._holding = False
+
+    def _complete(self, piece: ToolCallEnded) -> None:
+        self.in_call = False
+        tool, arguments = self._call or (None, [])
+        text = "".join(arguments)
+        judged = judgement(tool, text) if tool is not None else FINE
+        if not judged.judged:
+            self.outcomes["unjudged"] += 1
+        if not judged.flaw:
+            self.outcomes["repaired" if self._asked else "parsed"] += 1
+        elif self._call_at is not None and not self._corrected:
+            self._take_back(self._call_at, judged.flaw)
+            return
+        else:
+            self.outcomes["invalid"] += 1  # the client's own answer to it is the model's next chance
+        self._pending.append(piece)
+
+    def _take_back(self, call_at: int, reason: str) -> None:
+        """A call of which nothing was told is none until the model has mended it."""
+        tool, arguments = self._call or (None, [])
+        del self._pending[call_at:]
+        self.calls -= 1
+        self.cut_off = False
+        self._reject(Flawed(tool.name if tool else "", reason, "".join(arguments)))
+
+    def _reject(self, flaw: Flawed) -> None:
+        """What cannot be read as a call: the model may mend it once; after that it is no call."""
+        if self._corrected:
+            self.outcomes["refused"] += 1
+            return
+        self._flaw, self._deaf = flaw, True
+
+    # -- what may be told -----------------------------------------------------------------------------------------
+
+    def _tellable(self) -> list[ReplyEvent]:
+        return [] if self._holding or not self._offer.stream else self._drain()
+
+    def _drain(self) -> list[ReplyEvent]:
+        pending, self._pending = self._pending, []
+        self._call_at, self._kept = None, 0
+        return pending
+
+    def _judge(self) -> None:
+        """After the end of an attempt: is it what was asked for?"""
+        owed = self._offer.choice.must_call and not self.calls
+        if self._flaw is not None and not self._corrected:
+            self._correct(self._mending(self._flaw))
+        elif owed and not self._fall_back():
+            if self._corrected:
+                self._make_do()
+            else:
+                self._correct(missing_call(self._offer.choice, self._offer.nonce))
+        elif self._asked and not self.calls:
+            self._make_do()
+
+    def _mending(self, flaw: Flawed) -> str:
+        """What the model is asked about a flawed call."""
+        offer = self._offer
+        if flaw.reason == UNKNOWN and offer.choice.mode == "named":
+            return missing_call(offer.choice, offer.nonce)
+        if flaw.reason == UNKNOWN:
+            return unknown_tool(flaw, offer.tools, offer.nonce)
+        return invalid_call(flaw, offer.nonce)
+
+    def _make_do(self) -> None:
+        """No call came of the correction: what was said counts, or else what was to be corrected."""
+        if self._flaw is None:
+            self.outcomes["refused"] += 1
+            self._pending = self._pending or self._refusal
+        elif not self._pending:
+            source = Marks(self._offer.nonce).without(self._flaw.source)
+            self._pending = [TextDelta(source)] if source else []
+
+    def _correct(self, text: str) -> None:
+        self.correction, self._asked = text, True
+        self.outcomes["retried"] += 1
+
+    def _fall_back(self) -> bool:
+        """Where one function is forced, an answer that is nothing but its arguments is the call (17.6)."""
+        name = self._offer.choice.name
+        tool = next((each for each in self._offer.tools if each.name == name), None)
+        if tool is None or tool.custom:
+            return False
+        text = "".join(event.text for event in self._pending if isinstance(event, TextDelta))
+        arguments = forced_arguments(text, name)
+        if arguments is None or flaw_of(tool, arguments):
+            return False
+        self._pending = [*whole_call(tool, arguments, self._new_id())]
+        self.calls = 1
+        self.outcomes["parsed"] += 1
+        return True

@@ -1,0 +1,117 @@
+"""
+A call in a notation of the model's own, held until the reply has ended.
+
+Strangers can write such a thing too, and a model may show it to somebody. So it is a call only if it stands alone at
+the end of the reply, and if nobody sent it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from bridge.chat.request import Tool
+from bridge.reply.calls.cursor import Cursor, MoreNeeded, NoCall
+from bridge.reply.calls.dialects import Dialects, Guessed
+
+MOST_HELD = 256 * 1024
+"""Characters that are held; more is text."""
+
+_OFTEN = 512
+"""So many are looked at with each piece: most of what is no call shows that soon."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of the held text: calls at the end of the reply, or of what the model says as itself, up to `low`;
+    or text, in which calls may be from `low` on. Without `more` none are looked for any more.
+    """
+
+    text: str
+    calls: tuple[Guessed, ...] = ()
+    low: int = 0
+    more: bool = False
+
+
+class Guess:
+    """
+    Feed what follows the beginning of what may be a call; get an outcome as soon as there is one.
+
+    A longer text is looked at each time it has doubled, so the work stays in proportion to its length. What comes of it
+    depends on the text alone: it is looked at up to the first mark of the conversation, behind which a call is sure.
+    """
+
+    def __init__(self, opener: str, find: Callable[[str], Tool | None], headings: Sequence[str]) -> None:
+        self._opener = opener
+        self._find = find
+        self._headings = headings
+        self._pieces: list[str] = []
+        self._length = 0
+        self._look_at = 1
+        self._tail = ""
+
+    def feed(self, text: str) -> Outcome | None:
+        """One more piece."""
+        self._pieces.append(text)
+        self._length += len(text)
+        recent = self._tail + text
+        self._tail = recent[-len(self._opener) :]
+        over = self._opener in recent or self._length > MOST_HELD
+        if not over and self._length < self._look_at:
+            return None
+        self._look_at = 2 * self._length if self._length > _OFTEN else 0
+        held = "".join(self._pieces)
+        outcome = self._look(held.partition(self._opener)[0][:MOST_HELD])
+        if outcome is None:
+            return Outcome(held) if over else None
+        return msgspec.structs.replace(outcome, text=held)
+
+    def end(self) -> Outcome:
+        """The reply has ended."""
+        held = "".join(self._pieces)
+        cursor = Cursor(held)
+        outcome, calls = self._read(cursor)
+        if outcome is not None:
+            return msgspec.structs.replace(outcome, text=held)
+        return Outcome(held, calls) if cursor.settled else Outcome(held)
+
+    def _look(self, text: str) -> Outcome | None:
+        """Without what is, or may be, the beginning of a mark."""
+        low = text.rfind("<", max(1, len(text) - len(self._opener)))
+        outcome, _ = self._read(Cursor(text[:low] if low > 0 and self._opener.startswith(text[low:]) else text))
+        return outcome
+
+    def _read(self, cursor: Cursor) -> tuple[Outcome | None, tuple[Guessed, ...]]:
+        """What is known whatever follows, if anything is; and the calls so far."""
+        dialects = Dialects(cursor, self._find)
+        try:
+            while True:
+                dialects.block()
+                if self._at_heading(cursor):
+                    return Outcome("", tuple(dialects.calls), low=cursor.at), ()
+        except MoreNeeded:
+            return None, tuple(dialects.calls)
+        except NoCall as none:
+            return Outcome("", low=max(none.at, 1), more=True), ()
+
+    def _at_heading(self, cursor: Cursor) -> bool:
+        """Whether the model goes on as somebody else. That ends the reply."""
+        cursor.space()
+        if cursor.text[cursor.at] != "[" or cursor.text[cursor.at - 1] != "\n":
+            return False
+        at, found = cursor.at, cursor.take(*self._headings)
+        cursor.at = at
+        return bool(found)
+
+
+def read_whole(text: str, find: Callable[[str], Tool | None]) -> tuple[Guessed, ...]:
+    """The calls that a text consists of; none if it is anything else."""
+    cursor = Cursor(text)
+    dialects = Dialects(cursor, find)
+    try:
+        while True:
+            dialects.block()
+    except MoreNeeded:
+        return tuple(dialects.calls) if cursor.settled else ()
+    except NoCall:
+        return ()

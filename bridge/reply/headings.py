@@ -1,0 +1,53 @@
+"""A reply in which the model goes on as somebody else: it ends before the first heading of the session's prompts."""
+
+from __future__ import annotations
+
+from bridge.prompt.compose import headings
+from bridge.reply.calls.delimiters import begins_heading
+
+
+class HeadingGuard:
+    """Feed the text of a reply, get what is the model's own. Only a line that may be a heading is held back."""
+
+    ended = False
+    """A heading came: nothing more is told."""
+    _headings: tuple[str, ...] = ()
+    _last = "\n"
+    _held = ""
+
+    def __init__(self, mark: str) -> None:
+        self._mark = mark
+
+    def passes(self, text: str) -> bool:
+        """Whether the text can be told as it is: then it need not be fed."""
+        if "[" in text or self._held or self.ended:
+            return False
+        self._last = text or self._last
+        return True
+
+    def feed(self, text: str) -> str:
+        """What can be told now."""
+        if self.passes(text):
+            return text
+        if self.ended:
+            return ""
+        text, self._held = self._held + text, ""
+        self._headings = self._headings or headings(self._mark)
+        new_line, at = self._last[-1] == "\n", -1
+        while (at := text.find("[", at + 1)) >= 0:
+            if not (text[at - 1] == "\n" if at else new_line):
+                continue
+            if text.startswith(self._headings, at):
+                self.ended = True
+                return text[:at]
+            if any(each.startswith(text[at:]) for each in self._headings):
+                self._held = text[at:]
+                text = text[:at]
+                break
+        self._last = text or self._last
+        return text
+
+    def end(self) -> str:
+        """What was held back, when the reply ends; no part of the mark."""
+        held, self._held = self._held, ""
+        return "" if not held or begins_heading(held, self._headings) else held

@@ -1,0 +1,391 @@
+"""What the service sends, as the client may hear it: reasoning apart from text, calls and JSON read, calls shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, assert_never, cast
+
+import msgspec
+
+from bridge.chat.events import (
+    ChatEvent,
+    KeepAlive,
+    Overwritten,
+    Piece,
+    ServiceCall,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+)
+from bridge.chat.request import Tool
+from bridge.prompt.tool_names import by_wire_name
+from bridge.reply.emulated_calls import Emulation, Offer
+from bridge.reply.forced_call import ForcedAnswer
+from bridge.reply.headings import HeadingGuard
+from bridge.reply.integers import WholeNumbers, may_want_integers
+from bridge.reply.lingma_calls import ServiceCalls
+from bridge.reply.muted import MutedCalls
+from bridge.reply.structured import Structured
+from bridge.reply.thinking import ThinkingSplitter, Unopened
+
+Shown = Literal["text", "omit", "calls"]
+_FRONT = 400
+"""Characters that a stream holds at its beginning where reasoning is wanted: it may have begun without a tag."""
+
+
+class ReadOptions(msgspec.Struct, frozen=True):
+    """What is to be read out of a reply."""
+
+    thinking: bool = False
+    """Whether the client wants the reasoning."""
+    offer: Offer | None = None
+    """Tools the model was told of in the prompt."""
+    muted: bool = False
+    """The model was told of tools before, and may call none now."""
+    service_calls: Shown | None = None
+    """How calls of the service's own agent are shown; None: not at all."""
+    tools: Sequence[Tool] = ()
+    """The client's tools, offered or not: the service's agent may call them as well."""
+    forced: Tool | None = None
+    """The one of them that the service's agent must call."""
+    parallel: bool = True
+    """Whether the service's agent may call several of them at once."""
+    forced_id: str = ""
+    """Of a call that is made of its answer."""
+    schema: bytes = b""
+    """JSON schema of the reply; empty: it need not be JSON."""
+    stream: bool = True
+    """Whether the client sees the reply as it comes; otherwise all of it can be taken back to its end."""
+
+
+class Reader:
+    """A fold over one reply, or two when the first had to be corrected. `text` and `calls` are what was told."""
+
+    taken_back = False
+    """What was given out as text so far is void; whoever kept it resets this. Only where nothing is streamed."""
+    is_over = False
+    """There is nothing more to read."""
+    _emulation: Emulation | ForcedAnswer | MutedCalls | None = None
+    _service_calls: ServiceCalls | None = None
+    _structured: Structured | None = None
+    _guard: HeadingGuard | None = None
+    _front: list[str] | None = None
+    _front_size = 0
+    _corrected = False
+    _numbers: WholeNumbers | None = None
+
+    def __init__(self, options: ReadOptions, new_id: Callable[[], str], mark: str = "") -> None:
+        """`mark` is the session's, which stands in the headings of its prompts."""
+        self._thinking = options.thinking
+        self._splitter = ThinkingSplitter()
+        if options.offer is not None:
+            self._emulation = Emulation(options.offer, new_id)
+        elif options.forced is not None:
+            self._emulation = ForcedAnswer(options.forced, options.forced_id)
+        elif options.muted:
+            self._emulation = MutedCalls(mark)
+        self._mark = "" if isinstance(self._emulation, Emulation | MutedCalls) else mark  # those look themselves
+        if self._mark:
+            self._guard = HeadingGuard(self._mark)
+        if options.service_calls is not None:
+            self._service_calls = ServiceCalls(
+                options.service_calls, options.tools, new_id, forced=options.forced, parallel=options.parallel
+            )
+        if options.schema:
+            self._structured = Structured(options.schema, stream=options.stream)
+        self._stream = options.stream
+        if options.stream and options.thinking:
+            self._front = []
+        self._plain = self._emulation is None and self._structured is None and self._front is None
+        self.calls: list[tuple[str, str]] = []
+        """Id and `Tool.name` of each."""
+        self._tools = options.tools
+        self._text: list[str] = []
+        self._arguments: list[str] = []
+        self._thoughts: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """The answer so far, without reasoning and calls."""
+        return "".join(self._text)
+
+    @property
+    def arguments(self) -> str:
+        """What calls were given, all in one."""
+        return "".join(self._arguments)
+
+    @property
+    def thoughts(self) -> str:
+        """The reasoning so far, told or not."""
+        return "".join(self._thoughts)
+
+    @property
+    def is_text_only(self) -> bool:
+        """No calls are looked for."""
+        return self._emulation is None and self._service_calls is None
+
+    @property
+    def has_strayed(self) -> bool:
+        """The model has gone on as somebody else. It is not told, and its session holds what nobody said."""
+        if self._guard is not None:
+            return self._guard.ended
+        return isinstance(self._emulation, Emulation | MutedCalls) and self._emulation.has_strayed
+
+    @property
+    def waiting(self) -> bool:
+        """A call waits for the client, and the service waits for its result: there is nothing more to read."""
+        return self._service_calls is not None and self._service_calls.waiting
+
+    @property
+    def calls_wait(self) -> bool:
+        """The client has calls to run."""
+        return self.waiting or (self._emulation is not None and self._emulation.calls > 0)
+
+    @property
+    def has_called(self) -> bool:
+        """The model has called a tool between the session's marks."""
+        return isinstance(self._emulation, Emulation) and self._emulation.marked
+
+    @property
+    def cut_off(self) -> bool:
+        """The reply ended in the middle of a call."""
+        return self._emulation is not None and self._emulation.cut_off
+
+    @property
+    def correction(self) -> str:
+        """After `end()`: what the model must be asked before this reply can be told; "" for nothing."""
+        of_calls = self._emulation.correction if self._emulation is not None else ""
+        return of_calls or (self._structured.correction if self._structured is not None else "")
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How calls fared, and JSON that was asked for."""
+        calls = self._emulation.outcomes if self._emulation is not None else {}
+        return {**calls, **(self._structured.outcomes if self._structured is not None else {})}
+
+    def feed(self, pieces: list[Piece]) -> list[ChatEvent]:
+        """The next pieces. Texts that came together are read as one; plain ones are told as they came.
+
+        The list is the reader's from now on.
+        """
+        if len(pieces) == 1 and type(first := pieces[0]) is TextDelta:  # as most come
+            text = first.text
+        else:
+            texts = [piece.text for piece in pieces if type(piece) is TextDelta]
+            if len(texts) < len(pieces):
+                return self._feed_mixed(pieces)
+            text = "".join(texts)
+        events: list[ChatEvent] = []
+        if not self._splitter.passes(text):
+            self._read(self._splitter.feed(text), events)
+        elif self._plain and (self._guard is None or self._guard.passes(text)):
+            self._text.append(text)
+            return cast("list[ChatEvent]", pieces)  # all are texts, none needs a look of its own
+        else:
+            self._say(text, events)
+        self.is_over = self.waiting or self.has_strayed
+        return events
+
+    def _feed_mixed(self, pieces: list[Piece]) -> list[ChatEvent]:
+        events: list[ChatEvent] = []
+        for piece in pieces:
+            self._read_one(piece, events)
+        self.is_over = self.waiting or self.has_strayed
+        return events
+
+    def end(self) -> list[ChatEvent]:
+        """The reply has ended: what was held back, unless it must be corrected."""
+        events: list[ChatEvent] = []
+        self._read(self._splitter.end(), events)
+        self._release(events)
+        if self._guard is not None:
+            self._own(self._guard.end(), events)
+        if self._emulation is not None:
+            self._tell(self._emulation.end(), events)
+        if self._structured is not None and not (self._emulation is not None and self._emulation.correction):
+            self._add(self._structured.end(called=bool(self.calls)), events)
+        if self._service_calls is not None:
+            self._tell_service(self._service_calls.end(), events)
+        return events
+
+    def settle(self) -> list[ChatEvent]:
+        """The correction cannot be had: what can be told all the same; empty for nothing."""
+        events: list[ChatEvent] = []
+        if isinstance(self._emulation, Emulation):
+            self._tell(self._emulation.settle(), events)
+        if self._structured is not None and self._corrected:
+            self._add(self._structured.settle() or self._structured.release(), events)
+        return events
+
+    def again(self) -> None:
+        """The correction is being asked."""
+        self._splitter = ThinkingSplitter()
+        self._guard = HeadingGuard(self._mark) if self._mark else None
+        self._corrected = True
+        self.is_over = False
+        if self._emulation is not None and self._emulation.correction:
+            self._emulation.again()
+        elif self._emulation is not None:
+            self._emulation.restart()
+        if self._structured is not None:
+            self._structured.again()
+
+    def _read_one(self, piece: Piece, events: list[ChatEvent]) -> None:
+        match piece:
+            case TextDelta():
+                self._read(self._splitter.feed(piece.text), events)
+            case ThinkingDelta():
+                self._read([piece], events)
+            case ServiceCall():
+                self._release(events)
+                if isinstance(self._emulation, ForcedAnswer):
+                    self._tell(self._emulation.release(), events)
+                if self._service_calls is not None:
+                    self._tell_service(self._service_calls.feed(piece), events)
+            case Overwritten():
+                self._overwrite(piece.text, events)
+            case KeepAlive():
+                events.append(piece)
+            case _:
+                assert_never(piece)
+
+    def _read(self, parts: Iterable[TextDelta | ThinkingDelta | Unopened], events: list[ChatEvent]) -> None:
+        """Text and reasoning, already told apart."""
+        for part in parts:
+            if isinstance(part, TextDelta):
+                self._say(part.text, events)
+            elif isinstance(part, Unopened):
+                self._was_reasoning(part.text, events)
+            else:
+                self._release(events)
+                self._think(part, events)
+
+    def _think(self, part: ThinkingDelta, events: list[ChatEvent]) -> None:
+        self._thoughts.append(part.text)
+        if self._thinking and not self._in_call:
+            events.append(part)
+
+    @property
+    def _in_call(self) -> bool:
+        """Nothing may come between the pieces of a call."""
+        return self._emulation is not None and self._emulation.in_call
+
+    # -- text that may be something else --------------------------------------------------------------------------
+
+    def _say(self, text: str, events: list[ChatEvent]) -> None:
+        """Text of the answer, unless it is the beginning of what may prove to be reasoning."""
+        if self._front is None:
+            self._answer(text, events)
+            return
+        self._front.append(text)
+        self._front_size += len(text)
+        if self._front_size > _FRONT:
+            self._release(events)
+
+    def _release(self, events: list[ChatEvent]) -> None:
+        """What is held at the beginning is no reasoning."""
+        front, self._front = self._front, None
+        if front is not None:
+            self._plain = self._emulation is None and self._structured is None
+            if front:
+                self._answer("".join(front), events)
+
+    def _was_reasoning(self, text: str, events: list[ChatEvent]) -> None:
+        """All the text so far was reasoning. A stream that has told it can only leave out the tag."""
+        if not self._take_back(events):
+            self._say("\n\n", events)
+            return
+        self._front = None
+        self._plain = self._emulation is None and self._structured is None
+        self._think(ThinkingDelta(text), events)
+
+    def _overwrite(self, text: str, events: list[ChatEvent]) -> None:
+        """The service has begun anew. What a stream has told stands, and the new text follows it."""
+        if self._take_back(events):
+            self._splitter = ThinkingSplitter()
+        elif text:
+            text = f"\n\n{text}"
+        self._read(self._splitter.feed(text), events)
+
+    def _take_back(self, events: list[ChatEvent]) -> bool:
+        """Make the text so far void, if none of it was streamed."""
+        if self._stream and (self._text or self.calls):
+            return False
+        self.taken_back = not self._stream
+        events[:] = [event for event in events if type(event) is not TextDelta]
+        self._text.clear()
+        if self._front is not None:
+            self._front, self._front_size = [], 0
+        self._guard = HeadingGuard(self._mark) if self._mark else None
+        if self._emulation is not None:
+            self._emulation.forget()
+        if self._structured is not None:
+            self._structured.forget()
+        return True
+
+    # -- what is told ---------------------------------------------------------------------------------------------
+
+    def _answer(self, text: str, events: list[ChatEvent]) -> None:
+        """Text of the answer, as far as the model speaks for itself."""
+        self._own(text if self._guard is None else self._guard.feed(text), events)
+
+    def _own(self, text: str, events: list[ChatEvent]) -> None:
+        if not text:
+            return
+        if self._emulation is not None:
+            self._tell(self._emulation.feed(text), events)
+        elif self._structured is not None:
+            self._add(self._structured.feed(text), events)
+        else:
+            self._add(text, events)
+
+    def _add(self, text: str, events: list[ChatEvent]) -> None:
+        if text:
+            self._text.append(text)
+            events.append(TextDelta(text))
+
+    def _tell(self, told: Iterable[ChatEvent], events: list[ChatEvent]) -> None:
+        for event in told:
+            if not isinstance(event, TextDelta):
+                self._tell_call(event, events)
+            elif self._structured is not None:
+                self._add(self._structured.feed(event.text), events)
+            else:
+                self._text.append(event.text)
+                events.append(event)
+
+    def _tell_service(self, told: Iterable[ChatEvent], events: list[ChatEvent]) -> None:
+        """Where JSON is asked for, words about calls would break it."""
+        for event in told:
+            if not isinstance(event, TextDelta):
+                self._tell_call(event, events)
+            elif self._structured is None:
+                self._text.append(event.text)
+                events.append(event)
+
+    def _tell_call(self, event: ChatEvent, events: list[ChatEvent]) -> None:
+        match event:
+            case ToolCallStarted():
+                if self._structured is not None:
+                    self._add(self._structured.release(), events)
+                tool = by_wire_name(self._tools).get((event.namespace, event.name))
+                self._numbers = WholeNumbers(tool.schema) if tool is not None and may_want_integers(tool) else None
+                self.calls.append((event.id, tool.name if tool is not None else event.name))
+            case ToolCallDelta():
+                self._arguments_go_on(event, events)
+                return
+            case ToolCallEnded() if self._numbers is not None:
+                if rest := self._numbers.end():
+                    self._arguments.append(rest)
+                    events.append(ToolCallDelta(rest))
+                self._numbers = None
+        events.append(event)
+
+    def _arguments_go_on(self, event: ToolCallDelta, events: list[ChatEvent]) -> None:
+        if self._numbers is not None:
+            event = ToolCallDelta(self._numbers.feed(event.text))
+        if event.text:
+            self._arguments.append(event.text)
+            events.append(event)

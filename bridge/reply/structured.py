@@ -1,0 +1,248 @@
+"""Replies that must be JSON: taken out of what surrounds it, told strictly, checked, asked for once more. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import msgspec
+
+from bridge.prompt.contract import invalid_reply
+from bridge.prompt.type_text import Limits, TypeText
+from bridge.reply.calls.json_value import Unreadable, Value
+from bridge.reply.integers import WholeNumbers, has_integers
+from bridge.reply.validation import FINE, NOTHING, UNJUDGED, Judgement, Schema, decoded, judged, schema_of
+from bridge.schema import parts as schema_parts
+
+_MOST_HELD = 16 * 1024  # characters in which a stream's JSON must have begun
+_MOST_LOOKED_AT = 8  # beginnings of JSON in one reply
+_BEGINNING = 300  # characters of one, at most
+
+_OBJECT = r"""\{\s{0,40}(?:\}|"(?:[^"\\]|\\.){0,200}"\s{0,20}:|'[^'\\]{0,200}'\s{0,20}:)"""
+_ARRAY = r"""(?:\A|(?<=\n))[ \t]{0,20}\[\s{0,40}(?:[\]{\["'\d-]|true|false|null|True|False|None)"""
+_BEGINS = {
+    "{": re.compile(_OBJECT, re.DOTALL),
+    "[": re.compile(_ARRAY),
+    "{[": re.compile(f"{_OBJECT}|{_ARRAY}", re.DOTALL),
+}
+_FENCED = re.compile(r"\A```[\w -]*\n(.*?)\n?```\Z", re.DOTALL)
+_NO_JSON = frozenset(("NaN", "Infinity", "-Infinity"))
+ANY_OBJECT = b"{}"
+
+
+class Found(msgspec.Struct, frozen=True):
+    """JSON that a reply held, and what is wrong with it."""
+
+    text: str = ""
+    judgement: Judgement = Judgement("it holds no JSON")
+
+    @property
+    def fits(self) -> bool:
+        """It is what was asked for, as far as can be said."""
+        return not self.judgement.flaw
+
+
+class Structured:
+    """
+    Feed the text of a reply, get what may be told. `end()`, then look at `correction`: what to ask once, and `again()`.
+
+    What surrounds the JSON is left out. A stream is told its JSON as it comes, from its first key on; so it can be
+    corrected only if none came. A whole reply is told the first JSON that fits. What is no JSON the second time is told
+    as it is: a refusal must stay readable.
+    """
+
+    def __init__(self, schema: bytes, *, stream: bool) -> None:
+        self.correction = ""
+        self.outcomes: Counter[str] = Counter()
+        """`reply_retried`, `reply_refused` (no JSON came of it), `reply_invalid` (it does not fit), `unjudged`."""
+        self._asked = schema if has_integers(schema) else b""
+        self._schema = schema_of(schema) if schema.strip() != ANY_OBJECT else Schema({"type": "object"}, "", True)
+        self._begins, self._scalar = _roots(self._schema)
+        self._streams = stream and not self._scalar
+        self._corrected = False
+        self._first = Found()
+        self._refusal = ""
+        self._start()
+
+    def _start(self) -> None:
+        self._held: list[str] = []
+        self._size = 0
+        self._tail = ""
+        self._value: Value | None = None
+        self._numbers: WholeNumbers | None = None
+        self._rest = ""
+        self._told: list[str] = []
+        self._plain = False
+
+    def feed(self, text: str) -> str:
+        """What may be told of the next piece."""
+        if self._plain:
+            return text
+        if self._value is not None:
+            return self._read(text)
+        self._held.append(text)
+        self._size += len(text)
+        return self._look(text) if self._streams else ""
+
+    def release(self) -> str:
+        """A call comes: what is held is the text before it."""
+        held, self._held, self._size, self._tail = "".join(self._held), [], 0, ""
+        return held
+
+    def forget(self) -> None:
+        """What came in this attempt is void."""
+        self._start()
+
+    def again(self) -> None:
+        """A correction is being sent, of this or of something else."""
+        if self.correction:
+            self._start()
+        self.correction, self._corrected = "", True
+
+    def end(self, *, called: bool) -> str:
+        """The reply has ended. `called`: with calls, so that it need not be JSON."""
+        if self._value is not None:
+            return self._ended()
+        held = self.release()
+        if self._plain or called:
+            return held
+        return self._settled(held, self._best(held))
+
+    def settle(self) -> str:
+        """The correction cannot be had: what came first."""
+        return self._first.text or self._refusal if self._corrected and not self._told else ""
+
+    # -- streams --------------------------------------------------------------------------------------------------
+
+    def _look(self, text: str) -> str:
+        """Whether JSON has begun."""
+        window = self._tail + text
+        if found := self._begins.search(window):
+            self._value = Value([])
+            self._numbers = WholeNumbers(self._asked) if self._asked else None
+            self._held.clear()
+            return self._read(window[found.start() :].lstrip())
+        self._tail = window[-_BEGINNING:]
+        if self._size <= _MOST_HELD:
+            return ""
+        self._plain = True
+        return self.release()
+
+    def _read(self, text: str) -> str:
+        """JSON goes on; what follows it is left out. What cannot be read is told as it stands."""
+        value = self._value
+        if value is None or value.done:
+            return ""
+        text = self._rest + text
+        try:
+            at = value.take(text, 0)
+        except Unreadable as problem:
+            self._plain = True
+            return self._tell(ends=True) + text[problem.at :]
+        self._rest = "" if value.done else text[at:]
+        return self._tell()
+
+    def _tell(self, *, ends: bool = False) -> str:
+        value = self._value
+        if value is None:
+            return ""
+        piece = "".join(value.out)
+        value.out.clear()
+        if self._numbers is not None:
+            piece = self._numbers.feed(piece) + (self._numbers.end() if ends else "")
+        self._told.append(piece)
+        return piece
+
+    def _ended(self) -> str:
+        value = self._value
+        if value is None or self._plain:
+            self.outcomes["reply_invalid"] += 1
+            return ""
+        value.complete(self._rest)
+        piece = self._tell(ends=True)
+        self._note(self._judge("".join(self._told)) if value.done else Judgement("it is cut off"))
+        return piece
+
+    # -- whole replies --------------------------------------------------------------------------------------------
+
+    def _best(self, text: str) -> Found:
+        """The first JSON of the text that fits, else the first."""
+        if self._scalar:
+            return self._scalar_of(text)
+        first: Found | None = None
+        at = 0
+        for _ in range(_MOST_LOOKED_AT):
+            begun = self._begins.search(text, at)
+            if begun is None:
+                break
+            at, told = _value_at(text, begun.end() - len(begun.group().lstrip()))
+            at = max(at, begun.end())
+            if told:
+                told = self._whole(told)
+                found = Found(told, self._judge(told))
+                if found.fits:
+                    return found
+                first = first or found
+        return first or Found()
+
+    def _scalar_of(self, text: str) -> Found:
+        stripped = text.strip()
+        if fenced := _FENCED.match(stripped):
+            stripped = fenced[1].strip()
+        if decoded(stripped) is NOTHING or stripped in _NO_JSON:
+            return Found()
+        told = self._whole(stripped)
+        return Found(told, self._judge(told))
+
+    def _whole(self, text: str) -> str:
+        """The JSON with integers as integers."""
+        numbers = WholeNumbers(self._asked) if self._asked else None
+        return numbers.feed(text) + numbers.end() if numbers is not None else text
+
+    def _judge(self, text: str) -> Judgement:
+        value = decoded(text)
+        if value is NOTHING:
+            return Judgement("it is no valid JSON")
+        return judged(self._schema, value) if self._schema is not None else UNJUDGED
+
+    def _settled(self, held: str, found: Found) -> str:
+        """What is told of a reply of which nothing was told; nothing as long as it is to be corrected."""
+        if found.fits or self._corrected:
+            best = found if found.text else self._first
+            self._note(best.judgement)
+            self._told.append(best.text)
+            return best.text or held or self._refusal
+        self._first, self._refusal = found, held
+        self.correction = invalid_reply(found.judgement.flaw)
+        self.outcomes["reply_retried"] += 1
+        return ""
+
+    def _note(self, judgement: Judgement) -> None:
+        if judgement.flaw:
+            self.outcomes["reply_invalid" if any(self._told) or self._first.text else "reply_refused"] += 1
+        elif judgement != FINE:
+            self.outcomes["unjudged"] += 1
+
+
+def _roots(schema: Schema | None) -> tuple[re.Pattern[str], bool]:
+    """What JSON of the schema begins with, and whether it may be neither object nor array."""
+    root = TypeText(schema.root, Limits()).resolved(schema.root) if schema is not None else {}
+    if not isinstance(root, dict):
+        return _BEGINS["{["], False
+    types = set(schema_parts.types(root))
+    if not types and schema_parts.fields(root):
+        types = {"object"}
+    signs = "".join(sign for kind, sign in (("object", "{"), ("array", "[")) if kind in types)
+    return _BEGINS[signs or "{["], bool(types) and not signs
+
+
+def _value_at(text: str, at: int) -> tuple[int, str]:
+    """The position behind the JSON value that begins there, and the value; "" when it is none."""
+    value = Value([])
+    try:
+        behind = value.take(text, at)
+    except Unreadable as problem:
+        return problem.at, ""
+    if not value.done and not value.complete(text[behind:]):
+        return behind, ""
+    return behind, "".join(value.out)

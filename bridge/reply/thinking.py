@@ -1,0 +1,332 @@
+"""Reasoning and tool cards that the service mixes into the text of a reply (lingma-protocol 9.6)."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import msgspec
+
+from bridge.chat.events import TextDelta, ThinkingDelta
+from bridge.reply.code_lines import CodeLines
+
+_OPENERS = ("<think>", "<thinking>")
+_TAGS = (*_OPENERS, "</think>", "</thinking>")
+_LONGEST_TAG = max(map(len, _TAGS))
+_MOST_SPACE = 256
+_MOST_ASIDE = 32 * 1024  # characters of reasoning behind text that are held until they are seen to end
+_AT_ONCE = 4096
+
+_MARK = re.compile(r"(?:\A|(?<=\n))`|</?think(?:ing)?>")
+_PART_OF_TAG = re.compile(r"</?(?:t(?:h(?:i(?:n(?:k(?:i(?:ng?)?)?)?)?)?)?)?\Z")
+_OPENER = re.compile(r"<think(?:ing)?>")
+_QUOTES = frozenset("`\"'“”‘’«»")
+_BLANKS = frozenset(" \t")
+_SENTENCE_ENDS = frozenset(".!?…。！？")
+
+
+def _beginning(word: str, rest: str) -> re.Pattern[str]:
+    """Matches the word cut off anywhere, or all of it and then `rest`."""
+    pattern = rest
+    for char in reversed(word):
+        pattern = f"(?:{re.escape(char)}{pattern})?"
+    return re.compile(pattern)
+
+
+_THINK = re.compile(r"````think::[^\n`]{0,100}\n")
+_FENCE_END = re.compile(r"\n````\r?\n")
+_FENCE_END_BEGINNING = re.compile(r"\n(?:`{0,3}|````\r?)\Z")
+_CARD = re.compile(r"```toolCall::[^\n`]{0,400}\n```[ \t\r]{0,8}\n")
+_EDIT = re.compile(r"(```[^\n`|]{0,40}\|CODE_EDIT_BLOCK\|)(?:/|[A-Za-z]:[\\/])([^\n`]{0,400})\n")
+_EDIT_HEAD = _beginning("|CODE_EDIT_BLOCK|", r"[^\n`]{0,402}")
+_BEGINNINGS = (
+    _beginning("````think::", r"[^\n`]{0,100}"),
+    _beginning("```toolCall::", r"[^\n`]{0,400}(?:\n(?:`{0,2}|```[ \t\r]{0,8}))?"),
+    re.compile(rf"```[^\n`|]{{0,40}}{_EDIT_HEAD.pattern}"),
+)
+_FOLDER = re.compile(r"[/\\]")
+
+
+class Unopened(msgspec.Struct, frozen=True, gc=False):
+    """Reasoning ends here that nothing began: all the text before, which is this, was reasoning."""
+
+    text: str
+
+
+Piece = TextDelta | ThinkingDelta | Unopened
+
+
+class ThinkingSplitter:
+    """
+    Feed the text of a reply, get text and reasoning apart; cards of the service's own tools are left out.
+
+    Reasoning is what stands in a fence of four backticks headed `think::<word>`, or in `<think>` or `<thinking>`.
+    Before text, what was begun and not ended is reasoning. Behind text, a tag counts at the beginning of a line or
+    sentence, if it is closed: it is held until then. A closing tag alone makes all before it reasoning. Tags in code,
+    in quotes and within a sentence are text. But for reasoning behind text, no more than a marker is held back.
+    """
+
+    # How every reply begins. Most replies leave nearly all of it so, and then it costs them nothing.
+    _held = ""
+    _last = "\n"
+    _thinking: Literal["", "tag", "fence", "aside"] = ""
+    _tag_end = ""
+    _new_line = False
+    _stripped = False
+    _visible = False
+    _again = False
+    _quick = True  # nothing is held, and no reasoning is open
+    _lines: CodeLines | None = None
+    _looked_at = 0  # how much of what was said the lines know
+    _unopened = False
+    _aside: list[str]
+    _aside_size = 0
+    _quoted = 0  # opening tags that were text and are not closed
+    _asides_end = True  # False: one did not end, so that they are text
+
+    def __init__(self) -> None:
+        self._said: list[str] = []
+
+    def passes(self, text: str) -> bool:
+        """Whether the text is nothing but text and can be told as it is: then it need not be fed."""
+        if not self._quick or not text or "`" in text:
+            return False
+        if not self._visible and (text[0] == "<" or text[0].isspace()):
+            return False
+        if "<" in text and ("think" in text or _tag_begins(text) >= 0):
+            return False
+        self._said.append(text)
+        self._last = text
+        self._visible = True
+        return True
+
+    def feed(self, text: str) -> list[Piece]:
+        """What can be told now."""
+        if self.passes(text):
+            return [TextDelta(text)]
+        pieces: list[Piece] = []
+        for at in range(0, len(text), _AT_ONCE):  # what is left is copied at every marker
+            self._go_on(text[at : at + _AT_ONCE], pieces, ended=False)
+        return pieces
+
+    def end(self) -> list[Piece]:
+        """What was held back, when the reply ends."""
+        pieces: list[Piece] = []
+        if not self._quick:
+            self._go_on("", pieces, ended=True)
+        return pieces
+
+    def _go_on(self, text: str, pieces: list[Piece], *, ended: bool) -> None:
+        text = self._held + text
+        self._again = True
+        while self._again:
+            self._again = False
+            if self._thinking == "aside":
+                text = self._in_aside(text, pieces, ended=ended)
+            elif self._thinking:
+                text = self._in_thinking(text, pieces, ended=ended)
+            else:
+                text = self._in_text(text, pieces, ended=ended)
+        self._held = "" if ended else text
+        self._quick = not text and not self._thinking
+
+    # Reasoning
+
+    def _in_thinking(self, text: str, pieces: list[Piece], *, ended: bool) -> str:
+        """Everything up to the marker is reasoning."""
+        if self._thinking == "tag":
+            at, behind = _tag_end(text, self._tag_end, ended=ended)
+        else:
+            at, behind = _fence_end(text, ended=ended)
+        start = 1 if self._new_line and at else 0
+        self._new_line = self._new_line and not at
+        if start < at:
+            pieces.append(ThinkingDelta(text[start:at]))
+        if behind < 0:
+            return text[at:]
+        self._thinking = ""
+        self._last = "\n"
+        self._again = True
+        return text[behind:]
+
+    def _begin(self, kind: Literal["tag", "fence"]) -> None:
+        """Reasoning begins; in a fence, with the end of the line above it."""
+        self._thinking = kind
+        self._new_line = kind == "fence"
+        self._stripped = self._again = True
+
+    def _in_aside(self, text: str, pieces: list[Piece], *, ended: bool) -> str:
+        """Reasoning behind text: held until it ends, for nothing but its end shows that it is some."""
+        at = text.find(self._tag_end)
+        behind = at + len(self._tag_end)
+        begun = at if at >= 0 else _tag_begins(text)
+        self._put_aside(text[:begun] if begun >= 0 else text)
+        if self._aside_size > _MOST_ASIDE or (ended and at < 0):
+            return self._give_up(text[begun:] if begun >= 0 else "")
+        if at < 0 or (behind == len(text) and not ended):  # what follows it decides
+            return text[begun:] if begun >= 0 else ""
+        self._again = True
+        if self._is_quoted(text[behind : behind + 1]):
+            self._put_aside(text[at:behind])
+            return text[behind:]
+        if thought := "".join(self._aside[1:]):
+            pieces.append(ThinkingDelta(thought))
+        self._thinking, self._last = "", "\n"
+        return text[behind:]
+
+    def _put_aside(self, text: str) -> None:
+        if text:
+            self._aside.append(text)
+            self._aside_size += len(text)
+
+    def _is_quoted(self, follows: str) -> bool:
+        """Whether the tag that would end what is held stands in quotes or in a sentence."""
+        before = self._aside[-1][-1]
+        return before in _QUOTES or follows in _QUOTES or (before in _BLANKS and follows in _BLANKS)
+
+    def _give_up(self, rest: str) -> str:
+        """It was text."""
+        self._thinking, self._asides_end = "", False
+        self._again = True
+        return "".join(self._aside) + rest
+
+    # Text
+
+    def _in_text(self, text: str, pieces: list[Piece], *, ended: bool) -> str:
+        """Tell text up to the first marker, or up to what may be the beginning of one."""
+        if not self._visible:
+            bare = text.lstrip()
+            if self._stripped:
+                text = bare
+            if len(text) - len(bare) <= _MOST_SPACE:
+                if opener := _OPENER.match(bare):
+                    self._tag_end = f"</{opener.group()[1:]}"
+                    self._begin("tag")
+                    return bare[opener.end() :]
+                if any(tag.startswith(bare) for tag in _TAGS) and not ended:
+                    return text
+        for found in _MARK.finditer(text):
+            at = found.start()
+            if text[at] == "<":
+                return self._at_tag(text, at, found.end(), pieces, ended=ended)
+            if at or self._last[-1] == "\n":
+                rest = self._at_ticks(text, at, pieces, ended=ended)
+                if rest is not None:
+                    return rest
+        keep = -1 if ended else _tag_begins(text)
+        self._say(text[:keep] if keep >= 0 else text, pieces)
+        return text[keep:] if keep >= 0 else ""
+
+    def _at_tag(self, text: str, at: int, end: int, pieces: list[Piece], *, ended: bool) -> str:
+        """A tag: what is left to read."""
+        if end == len(text) and not ended:  # what follows it decides
+            if not self._visible and not text[:at].strip():
+                return text
+            self._say(text[:at], pieces)
+            return text[at:]
+        self._again = True
+        self._say_before(text[:at], pieces)
+        tag, follows = text[at:end], text[end : end + 1]
+        lines = self._look()
+        if lines.in_code or follows in _QUOTES or lines.line[-1:] in _QUOTES:
+            self._say(tag, pieces)
+        elif tag in _OPENERS:
+            self._open(tag, lines.line, pieces)
+        elif self._unopened or self._quoted or not _ends_reasoning(lines.line):
+            self._quoted = max(0, self._quoted - 1)
+            self._say(tag, pieces)
+        else:
+            self._close(pieces)
+        return text[end:]
+
+    def _open(self, tag: str, line: str, pieces: list[Piece]) -> None:
+        """An opening tag behind text."""
+        bare = line.rstrip()
+        if self._asides_end and (not bare or bare[-1] in _SENTENCE_ENDS):
+            self._thinking, self._tag_end = "aside", f"</{tag[1:]}"
+            self._aside, self._aside_size = [tag], 0
+        else:
+            self._quoted += 1
+            self._say(tag, pieces)
+
+    def _look(self) -> CodeLines:
+        """At what was said and not looked at yet."""
+        lines = self._lines = self._lines or CodeLines()
+        if self._looked_at < len(self._said):
+            lines.feed("".join(self._said[self._looked_at :]))
+            self._looked_at = len(self._said)
+        return lines
+
+    def _close(self, pieces: list[Piece]) -> None:
+        """All that was said was reasoning."""
+        said = "".join(self._said)
+        self._unopened = True
+        if said:
+            pieces.append(Unopened(said))
+        self._said, self._lines, self._looked_at = [], None, 0
+        self._visible, self._stripped, self._last = False, True, "\n"
+
+    def _at_ticks(self, text: str, at: int, pieces: list[Piece], *, ended: bool) -> str | None:
+        """A line that begins with a backtick: what is left to read if it is, or may be, a marker; else None."""
+        if found := _THINK.match(text, at):
+            self._say_before(text[:at], pieces)
+            self._begin("fence")
+            return text[found.end() - 1 :]
+        if found := _CARD.match(f"{text}\n" if ended else text, at):
+            self._say_before(text[:at], pieces)
+            self._stripped = self._again = True
+            self._last = "\n"
+            return text[found.end() :]
+        if found := _EDIT.match(text, at):
+            self._say(f"{text[:at]}{found[1]}{_FOLDER.split(found[2])[-1]}\n", pieces)
+            self._again = True
+            return text[found.end() :]
+        if ended or not any(beginning.fullmatch(text, at) for beginning in _BEGINNINGS):
+            return None
+        if not self._visible and not text[:at].strip():
+            return text
+        self._say(text[:at], pieces)
+        return text[at:]
+
+    def _say_before(self, text: str, pieces: list[Piece]) -> None:
+        """What stands before something that is left out; nothing if the reply has only begun with white space."""
+        if self._visible or text.strip() or len(text) > _MOST_SPACE:
+            self._say(text, pieces)
+
+    def _say(self, text: str, pieces: list[Piece]) -> None:
+        if text:
+            pieces.append(TextDelta(text))
+            self._said.append(text)
+            self._last = text
+            self._visible = True
+
+
+def _ends_reasoning(line: str) -> bool:
+    """Whether a closing tag behind this line is one: within a sentence it has white space before it."""
+    bare = line.rstrip()
+    return not bare or bare == line or bare[-1] in _SENTENCE_ENDS
+
+
+def _tag_begins(text: str) -> int:
+    """Where at the end of the text a tag may have begun; -1 for nowhere."""
+    at = text.rfind("<", -_LONGEST_TAG)
+    return at if at >= 0 and _PART_OF_TAG.match(text, at) else -1
+
+
+def _tag_end(text: str, tag: str, *, ended: bool) -> tuple[int, int]:
+    """Where reasoning ends and what follows begins; else how much surely is reasoning, and -1."""
+    at = text.find(tag)
+    if at >= 0:
+        return at, at + len(tag)
+    at = text.rfind("<")
+    possible = at >= 0 and not ended and tag.startswith(text[at:])
+    return at if possible else len(text), -1
+
+
+def _fence_end(text: str, *, ended: bool) -> tuple[int, int]:
+    """The same for a closing fence, a line of its own."""
+    found = _FENCE_END.search(f"{text}\n" if ended else text)
+    if found:
+        return found.start(), found.end()
+    possible = None if ended else _FENCE_END_BEGINNING.search(text)
+    return possible.start() if possible else len(text), -1

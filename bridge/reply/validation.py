@@ -1,0 +1,136 @@
+"""Whether the arguments of a call are what its tool's schema asks for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from bridge.chat.request import Tool
+from bridge.prompt.remembered import Remembered
+from bridge.prompt.tool_signature import MAX_SIGNATURE, signature_of
+from bridge.prompt.type_text import UNKNOWN, Limits, TypeText, flat
+from bridge.schema import judge
+
+_LARGEST_SCHEMA = 64 * 1024
+_LARGEST_VALUE = 1 << 20  # characters
+_MOST_NODES = 2400
+_LONGEST_LINE = 300
+_MOST_SHOWN = 1000  # characters of the schema in a correction
+
+
+class Schema(msgspec.Struct, frozen=True):
+    """A schema that has been read. `whole`: the model was told all of it, so it may be held to it."""
+
+    root: Any
+    signature: str
+    whole: bool
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What is wrong with a value, told to the model; "" for nothing. `judged`: it was looked at to its end."""
+
+    flaw: str = ""
+    judged: bool = True
+
+
+FINE, UNJUDGED = Judgement(), Judgement(judged=False)
+
+_schemas: Remembered[Schema] = Remembered(8 * _LARGEST_SCHEMA)
+
+
+def flaw_of(tool: Tool, arguments: str) -> str | None:
+    """What is wrong with the arguments, for the model; None when they are valid or cannot be judged."""
+    return judgement(tool, arguments).flaw or None
+
+
+def judgement(tool: Tool, arguments: str) -> Judgement:
+    """Whether the arguments of a call fit its tool."""
+    if tool.custom:
+        return FINE
+    if len(arguments) > _LARGEST_VALUE:
+        return UNJUDGED
+    value = decoded(arguments)
+    if value is NOTHING:
+        return Judgement("the arguments are no valid JSON")
+    if not isinstance(value, dict):
+        return Judgement("the arguments are no JSON object")
+    if not tool.schema:
+        return FINE
+    schema = schema_of(tool.schema)
+    if schema is None or not schema.whole:
+        return UNJUDGED
+    return judged(schema, value, shown=f"The parameters of {tool.name}: {schema.signature}")
+
+
+def judged(schema: Schema, value: Any, shown: str = "") -> Judgement:
+    """Judge a value. `shown` is the whole schema in words; when it is long, the parts concerned are shown instead."""
+    try:
+        found = judge.violations(schema.root, value)
+    except judge.TooMuch:
+        return UNJUDGED
+    if not found:
+        return FINE
+    lines = [_line(each) for each in found]
+    if len(found) == judge.MOST_VIOLATIONS:
+        lines.append("there may be more of this kind")
+    flaw = lines[0] if len(lines) == 1 else "\n" + "\n".join(f"- {line}" for line in lines)
+    return Judgement(f"{flaw}\n{shown if 0 < len(shown) <= _MOST_SHOWN else _parts(schema.root, found)}")
+
+
+NOTHING = object()
+"""What is no JSON."""
+
+
+def decoded(text: str) -> Any:
+    """The value that a JSON text stands for; NOTHING if it is none."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        pass
+    try:
+        return json.loads(text)  # more lenient: numbers beyond a float
+    except (ValueError, RecursionError):
+        return NOTHING
+
+
+def schema_of(schema: bytes) -> Schema | None:
+    """None for a schema that is none, or too large to judge by. Agents send the same ones each time."""
+    if len(schema) > _LARGEST_SCHEMA:
+        return None
+    if (known := _schemas.get(schema)) is not None:
+        return known
+    try:
+        root = msgspec.json.decode(schema)
+        told = signature_of(root, Limits(_MOST_NODES))
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    return _schemas.keep(schema, Schema(root, told.text, told.whole), len(schema))
+
+
+def _line(violation: judge.Violation) -> str:
+    line = str(violation)
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 3]}..."
+
+
+def _parts(root: Any, found: list[judge.Violation]) -> str:
+    """The parts of the schema that say so, as types."""
+    told: dict[str, None] = {}
+    room = _MOST_SHOWN
+    for violation in found:
+        text = part_text(root, violation.schema, room)
+        if text in told:
+            continue
+        room -= len(text)
+        if room < 0:
+            break
+        told[text] = None
+    return f"Allowed there: {'; '.join(told)}" if told else ""
+
+
+def part_text(root: Any, node: Any, room: int = MAX_SIGNATURE) -> str:
+    """One part of a schema as a type."""
+    writer = TypeText(root, Limits(nodes=200, chars=max(room, 0)), naming=None)
+    text = flat(writer.type(node))
+    return text + writer.definitions() if text != UNKNOWN else text

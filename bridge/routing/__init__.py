@@ -1,0 +1,1 @@
+"""Which model, prompt and settings a model name stands for."""

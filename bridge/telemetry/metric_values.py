@@ -1,0 +1,235 @@
+"""How counts are kept: in memory, and once a second in the files that several processes share.
+
+To be set up before the first metric is made. The library maps its files into memory instead; where the disk is full or
+broken, touching such a page kills the process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import struct
+import threading
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from prometheus_client import Histogram, multiprocess, values
+from prometheus_client.mmap_dict import _read_all_values
+from prometheus_client.values import MultiProcessValue
+
+from gateway_project.lib import disk
+
+WRITE_EVERY_SEC: Final = 1.0
+
+_HEAD: Final = struct.Struct("ii")  # how many bytes are in use
+_FIGURES: Final = struct.Struct("dd")  # a value and its time
+
+
+class BulkHistogram(Histogram):
+    """The library's, which also takes many observations for the price of one or two."""
+
+    def observe_all(self, amounts: list[float]) -> None:
+        """Count each of them."""
+        self._sum.inc(sum(amounts))
+        for bucket, times in Counter(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
+            self._buckets[bucket].inc(times)
+
+
+class FileInMemory:
+    """Has the face and the format of the library's mapped file. `write` copies it to the file."""
+
+    def __init__(self, filename: str) -> None:
+        self._name = filename = _lasting(filename)
+        self._file = -1
+        self._changed = False
+        self._data = bytearray(_earlier(filename))
+        self._positions = {key: position for key, _, _, position in _values(bytes(self._data))}
+        _open_files[filename] = self
+        _keep_writing()
+
+    def read_value(self, key: str) -> tuple[float, float]:
+        """A value and its time, zeros for a new one."""
+        if key not in self._positions:
+            self._add(key)
+        value, timestamp = _FIGURES.unpack_from(self._data, self._positions[key])
+        return value, timestamp
+
+    def write_value(self, key: str, value: float, timestamp: float) -> None:
+        """Set a value."""
+        if key not in self._positions:
+            self._add(key)
+        _FIGURES.pack_into(self._data, self._positions[key], value, timestamp)
+        self._changed = True
+
+    def _add(self, key: str) -> None:
+        encoded = key.encode()
+        padded = encoded + b" " * (8 - (len(encoded) + 4) % 8)
+        self._data += struct.pack(f"i{len(padded)}sdd", len(encoded), padded, 0.0, 0.0)
+        self._positions[key] = len(self._data) - _FIGURES.size
+        _HEAD.pack_into(self._data, 0, len(self._data), 0)
+        self._changed = True
+
+    def write(self) -> None:
+        """Copy what has changed to the file. Raise OSError when that cannot be done; it is tried again next time."""
+        if not self._changed:
+            return
+        if self._file < 0:
+            self._file = os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._changed = False
+        data = bytes(self._data)  # of one moment
+        try:
+            # The head comes last, so that a reader finds all that it speaks of.
+            _write_all(self._file, data[_HEAD.size :], _HEAD.size)
+            _write_all(self._file, data[: _HEAD.size], 0)
+        except OSError:
+            self._changed = True
+            raise
+
+    def close(self) -> None:
+        """Forget the file."""
+        _open_files.pop(self._name, None)
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    @staticmethod
+    def read_all_values_from_file(filename: str) -> Iterator[tuple[str, float, float, int]]:
+        """What is in a file: of this process as it is now, of others as they wrote it last."""
+        ours = _open_files.get(filename)
+        return _values(bytes(ours._data) if ours is not None else _earlier(filename))
+
+
+_open_files: dict[str, FileInMemory] = {}
+"""Those of this process, by path. The library guards them with a lock of its own."""
+_writer: list[int] = []
+"""The process whose thread writes; a fork takes the list along and not the thread."""
+
+
+def files() -> list[str]:
+    """Those of this process, written or not."""
+    return list(_open_files)
+
+
+def write_files() -> None:
+    """Copy to the files what has changed since the last time."""
+    try:
+        for file in list(_open_files.values()):
+            file.write()
+    except OSError as exc:
+        disk.fails("metrics", exc)
+    else:
+        disk.works("metrics")
+
+
+def _write_at_the_end() -> None:
+    with suppress(OSError):
+        for file in list(_open_files.values()):
+            file.write()
+
+
+def _keep_writing() -> None:
+    if _writer == [os.getpid()]:
+        return
+    _writer[:] = [os.getpid()]
+    threading.Thread(target=_write_for_ever, name="metrics-writer", daemon=True).start()
+
+
+def _write_for_ever() -> None:
+    while True:
+        time.sleep(WRITE_EVERY_SEC)
+        write_files()
+
+
+def _values(data: bytes) -> Iterator[tuple[str, float, float, int]]:
+    """Key, value, time and position of each."""
+    found: Iterator[tuple[str, float, float, int]] = _read_all_values(data)  # type: ignore[no-untyped-call]  # as below
+    return found
+
+
+def _earlier(filename: str) -> bytes:
+    """The part of a file that is in use: an earlier process may have had our name. Nothing when there is no file."""
+    try:
+        with open(filename, "rb") as file:
+            data = file.read()
+    except OSError:
+        data = b""
+    used = _HEAD.unpack_from(data)[0] if len(data) >= _HEAD.size else 0
+    return data[:used] if _HEAD.size <= used <= len(data) else _HEAD.pack(_HEAD.size, 0)
+
+
+def _lasting(filename: str) -> str:
+    """
+    A part of the gateway that is started again goes on counting in the file of the process before it.
+
+    Else each kill would leave files to be read at every look. Gauges say how things are now, and end with the process.
+    """
+    part, head = os.environ.get("METRICS_PART"), os.path.basename(filename).partition("_")[0]
+    if not part or head == "gauge" or os.getpid() != _PROCESS:
+        return filename
+    return filename.removesuffix(f"_{_PROCESS}.db") + f"_{part}.db"
+
+
+_PROCESS: Final = os.getpid()
+"""The one that was started; forked ones have files of their own."""
+
+
+def bury_the_dead(directory: Path) -> None:
+    """Gauges say how things are now, and those of a process that is gone say nothing any more."""
+    for path in directory.glob("gauge_*.db"):
+        found = re.search(r"_(\d+)\.db$", path.name)
+        if found and not _alive(int(found[1])):
+            with suppress(OSError):  # another process may have been faster, or the disk lets nobody write
+                path.unlink()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, so alive
+        pass
+    return True
+
+
+def _write_all(file: int, data: bytes, at: int) -> None:
+    while data:
+        written = os.pwrite(file, data, at)
+        data, at = data[written:], at + written
+
+
+def count_cheaply() -> None:
+    """Count in this process at a third of the library's price, and without a disk.
+
+    It asks for the process id at every count, to notice a fork; Python tells of forks itself. Metrics made before this
+    and after it would write to one file from two places, so it comes before all of them.
+    """
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not directory:
+        return
+    bury_the_dead(Path(directory))  # not only when somebody looks: nobody may, and a crash loop goes on
+    for module in (values, multiprocess):
+        vars(module)["MmapedDict"] = FileInMemory  # where the library looks it up
+    shared: Any = MultiProcessValue()  # type: ignore[no-untyped-call]  # as the library has it
+    lock = threading.Lock()
+
+    class Value(shared):  # type: ignore[misc]  # as above
+        """Counting is one addition and one write into memory. Threads of Django's count too, hence the lock."""
+
+        _value: float
+
+        def inc(self, amount: float) -> None:
+            with lock:
+                value = self._value = self._value + amount
+                self._file.write_value(self._key, value, 0.0)
+
+    values.ValueClass = Value
+    # A forked child counts as the library does, and so finds out that it needs files of its own.
+    os.register_at_fork(after_in_child=lambda: delattr(Value, "inc"))
+    atexit.register(_write_at_the_end)

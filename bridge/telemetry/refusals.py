@@ -1,0 +1,70 @@
+"""Refusals are facts: a row, a line in the log and a count, and a flood of them costs no more than one a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from accounts.ledger.ledger import Ledger, UsageRow
+from bridge.telemetry import metrics
+from bridge.telemetry.turn_log import refusal_line
+
+GATHER_SEC = 1.0  # how long refusals are gathered before they are filed
+MOST = 4096
+MINUTE = 60
+
+Kind = tuple[int, str, str, int]
+
+
+class Refusal:
+    """Those of one key, endpoint and reason in one minute; `told` of them have been filed."""
+
+    __slots__ = ("hint", "row", "told")
+
+    def __init__(self, row: UsageRow, hint: str) -> None:
+        self.row = row
+        self.hint = hint
+        self.told = 0
+
+
+class Refusals:
+    """The refusals of one process. Those without a known key (its id is 0) leave no row."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._refusals: dict[Kind, Refusal] = {}
+        self._noted = asyncio.Event()
+
+    def note(self, row: UsageRow, hint: str) -> None:
+        """Count one; its row stands for all of its kind in this minute, with the id of the first."""
+        metrics.refused(row)
+        kind = (row.api_key_id, row.endpoint, row.reason, int(row.started_at) // MINUTE)
+        gathered = self._refusals.get(kind)
+        if gathered is not None:
+            gathered.row.count += 1
+            gathered.row.value = max(gathered.row.value or 0, row.value or 0) or None
+        elif len(self._refusals) < MOST:
+            self._refusals[kind] = Refusal(row, hint)
+        self._noted.set()
+
+    async def follow(self) -> None:
+        """File what was noted, until cancelled."""
+        while True:
+            await self._noted.wait()
+            await asyncio.sleep(GATHER_SEC)
+            await self.file()
+
+    async def file(self) -> None:
+        """File what has been noted since the last time. A row that was filed is filed again with its higher count."""
+        self._noted.clear()
+        over = int(time.time()) // MINUTE
+        for kind, refusal in list(self._refusals.items()):
+            if kind[-1] < over:
+                del self._refusals[kind]
+            more = refusal.row.count - refusal.told
+            if not more:
+                continue
+            refusal.told += more
+            refusal_line(refusal.row, refusal.hint, more)
+            if refusal.row.api_key_id:
+                await self._ledger.write(refusal.row)

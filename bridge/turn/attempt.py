@@ -1,0 +1,415 @@
+"""One attempt at a turn: ask a leased instance, read its reply, have it corrected once, end exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from bridge.chat.cut import Cutter
+from bridge.chat.errors import ConnectionLost, GatewayError, SlowClient
+from bridge.chat.events import (
+    Finished,
+    FinishReason,
+    KeepAlive,
+    Piece,
+    Started,
+    TextDelta,
+    ThinkingDelta,
+    TokenUsage,
+    ToolCallDelta,
+    ToolCallStarted,
+)
+from bridge.chat.request import ChatRequest
+from bridge.chat.tokens import Calibration, estimate, estimate_messages
+from bridge.images.desk import ImageDesk
+from bridge.lingma.dialects.dialect_a import Ask
+from bridge.lingma.dialects.tool_config import tool_config
+from bridge.lingma.process.service_log import LoggedUsage
+from bridge.lingma.turn import Turn
+from bridge.pool.instance import Instance
+from bridge.pool.pool import Lease, Pool, retry_hint
+from bridge.prompt.compose import headings
+from bridge.reply.calls.parser import Reading
+from bridge.reply.emulated_calls import Offer
+from bridge.reply.reader import Reader, ReadOptions
+from bridge.telemetry import metrics
+from bridge.turn.conversation import Conversation
+from bridge.turn.output import Batch, Stopwatch, Teller
+from bridge.turn.plan import TurnPlan
+from bridge.turn.record import TurnRecord
+
+CALL_IDS = {"openai": "call_", "anthropic": "toolu_"}
+_PLAIN = tuple(tuple(ReadOptions(stream=stream, thinking=each) for each in (False, True)) for stream in (False, True))
+"""Options of readers that look for no calls and no JSON, by whether the client streams and wants the reasoning."""
+SEEN = (TextDelta, ThinkingDelta, ToolCallStarted)
+
+
+class Services(msgspec.Struct, frozen=True):
+    """What every answer needs beside its own turn."""
+
+    pool: Pool
+    images: ImageDesk
+    calibration: Calibration
+    new_id: Callable[[], str]
+    keepalive_sec: float
+
+
+class Task(msgspec.Struct, frozen=True):
+    """The turn that is answered. It knows nothing of who runs it: a cycle would let turns pile up."""
+
+    request: ChatRequest
+    plan: TurnPlan
+    conversation: Conversation
+    record: TurnRecord
+    teller: Teller
+    watch: Stopwatch
+
+
+class Answer:
+    """`run()` it once; a lost attempt is another answer's."""
+
+    def __init__(self, task: Task, services: Services, lease: Lease, *, last_try: bool) -> None:
+        self._last_try = last_try
+        self._request = task.request
+        self._plan = task.plan
+        self._conversation = task.conversation
+        self._record = task.record
+        self._teller = task.teller
+        self._watch = task.watch
+        self._services = services
+        self._instance = lease.instance
+        self._affinity = lease.instance.affinity
+        self._in_doubt = lease.in_doubt
+        self._cutter = _cutter(task.request)
+        self._cut_text: list[str] = []  # what the cutter let through
+        self._cut_calls: list[str] = []  # names and arguments
+        self._started = False
+        self._held_since: int | None = None  # milliseconds: when what comes began to be held back
+        self._estimated = 0  # tokens of the request
+        self._corrected: LoggedUsage | None = None  # what the reply that had to be corrected has cost
+        task.teller.forget()
+
+    async def run(self) -> None:
+        """Raise GatewayError when the service fails the turn."""
+        images = self._conversation.images(self._affinity)
+        self._record.warnings.clear()
+        ask: Ask | None = self._question(await self._deliver(images) if images else ())
+        self._record.session = self._conversation.state
+        self._reader = self._new_reader()
+        while ask is not None:
+            ask = await self._attempt(ask)
+
+    # -- the question ---------------------------------------------------------------------------------------------
+
+    def _question(self, images: tuple[str, ...]) -> Ask:
+        new_id, model = self._services.new_id, self._record.lingma_model
+        ask = self._conversation.ask(self._affinity, model, new_id, images)
+        if self._plan.forwards:
+            request = self._request
+            config = tool_config(
+                request.provider, request.tools, request.tool_choice, parallel=request.parallel_tool_calls
+            )
+            ask = msgspec.structs.replace(ask, tool_config=config)
+        return ask
+
+    async def _deliver(self, images: Sequence[str]) -> tuple[str, ...]:
+        """The service's addresses of the images; what could not be uploaded stays a word in the text."""
+        work = asyncio.ensure_future(self._services.images.deliver(images, self._instance.upload_image))
+        try:
+            while not (await asyncio.wait({work}, timeout=self._services.keepalive_sec))[0]:
+                await self._teller.tell([KeepAlive()])
+            delivered = work.result()
+        finally:
+            work.cancel()
+        if delivered.failed:
+            self._record.warnings.append(f"{delivered.failed} of {len(images)} images could not be passed on")
+        return delivered.urls
+
+    def _new_reader(self) -> Reader:
+        request, plan, offer = self._request, self._plan, None
+        prefix, new_id = CALL_IDS[request.provider], self._services.new_id
+        muted = not plan.emulates and plan.shown is None and bool(self._conversation.knows.tools)
+        prefilled = request.messages[-1].role == "assistant"  # then the reply is only the rest of it
+        schema = b"" if prefilled else request.reply_schema
+        if not request.tools and plan.shown is None and not muted and not schema:
+            return Reader(_PLAIN[request.stream][plan.thinking], new_id, self._conversation.nonce)
+        if plan.emulates:
+            offer = Offer(
+                tools=request.tools,
+                choice=request.tool_choice,
+                parallel=request.parallel_tool_calls,
+                nonce=self._conversation.nonce,
+                stream=request.stream,
+                reading=self._reading(),
+            )
+        options = ReadOptions(
+            thinking=plan.thinking,
+            offer=offer,
+            muted=muted,
+            service_calls=plan.shown,
+            tools=request.tools if request.tool_choice.mode != "none" else (),
+            forced=request.forced_tool if plan.shown else None,
+            parallel=request.parallel_tool_calls,
+            forced_id=f"{prefix}fallback_0",
+            schema=schema,
+            stream=request.stream,
+        )
+        return Reader(options, lambda: prefix + new_id()[:24], self._conversation.nonce)
+
+    def _reading(self) -> Reading:
+        """What counts as a call. One that the request says is nobody's order, unless the model itself said it."""
+        messages, conversation = self._request.messages, self._conversation
+        return Reading(
+            guesses=self._plan.profile.native_calls and not conversation.has_called,
+            texts=lambda: [message.text for message in messages],
+            headings=headings(conversation.nonce),
+        )
+
+    # -- the reply ------------------------------------------------------------------------------------------------
+
+    async def _attempt(self, ask: Ask) -> Ask | None:
+        """One question and its reply. The question that corrects it, if it must be corrected."""
+        turn = self._instance.ask(ask)
+        if self._in_doubt and isinstance(self._instance, Instance):  # nobody borrows a place for such a turn
+            self._instance.watch(turn)
+        task = asyncio.current_task(self._services.pool.pulse.loop)
+        turn.overflow = task.cancel if task else None
+        try:
+            batch = await self._follow(turn)
+            ended = self._reader.has_strayed or (turn.end is not None and turn.end.error is None)
+            if ended and self._cut_reason is None:
+                last = self._reader.end()
+                if self._reader.taken_back:
+                    self._take_back(batch)
+                batch += self._cut(last)
+                if self._reader.correction and self._is_whole(turn):
+                    await self._teller.tell(batch)
+                    return self._correction(ask, turn)
+                if self._reader.correction:  # there is nobody to ask
+                    self._reader.again()
+                    batch += self._cut(self._reader.settle())
+            await self._end(turn, batch)
+        finally:
+            self._leave(turn)
+        return None
+
+    def _is_whole(self, turn: Turn) -> bool:
+        return turn.end is not None and (self._cutter is None or self._cutter.reason is None)
+
+    def _correction(self, ask: Ask, turn: Turn) -> Ask:
+        """In the session of the reply that is corrected."""
+        log = self._instance.log
+        self._corrected = log.usage(turn.request_id) if log is not None else None
+        session_id = turn.end.session_id if turn.end else ask.session_id
+        text = self._reader.correction
+        self._reader.again()
+        return Ask(self._services.new_id(), session_id, text, ask.model, ask.mode, is_reply=True)
+
+    async def _follow(self, turn: Turn) -> Batch:
+        """Tell what comes, all but the last batch: that one is returned."""
+        batch: Batch = []
+        while not batch and not self._is_over(turn):
+            batch = self._take(await turn.drain())
+        if not self._started:
+            self._started = True
+            batch.insert(0, self._start())
+        while not self._is_over(turn):
+            if told := self._teller.telling(batch):
+                await told
+            batch = self._take(await turn.drain())
+        return batch
+
+    def _is_over(self, turn: Turn) -> bool:
+        if self._cutter is not None and self._cutter.reason is not None:
+            return True
+        return turn.end is not None or self._reader.is_over
+
+    def _take(self, pieces: list[Piece]) -> Batch:
+        """What came, as it may be told."""
+        events = self._reader.feed(pieces)
+        if self._reader.taken_back:
+            self._take_back([])
+        batch = self._cut(events)
+        if not batch:
+            return self._sign_of_life()
+        self._held_since = None
+        if self._record.first_token_ms is None and any(isinstance(event, SEEN) for event in batch):
+            self._record.first_token_ms = self._watch.ms()
+        return batch
+
+    def _sign_of_life(self) -> Batch:
+        """The service speaks, and for a while the client has heard nothing of it."""
+        now = self._watch.ms()
+        if self._held_since is None:
+            self._held_since = now
+        if now - self._held_since < self._services.keepalive_sec * 1000:
+            return []
+        self._held_since = now
+        return [KeepAlive()]
+
+    def _take_back(self, batch: Batch) -> None:
+        """The text so far is void, also what of it is still to be told."""
+        self._reader.taken_back = False
+        self._teller.take_back()
+        batch[:] = [event for event in batch if type(event) is not TextDelta]
+        self._cutter = _cutter(self._request)
+        self._cut_text.clear()
+
+    def _cut(self, events: Batch) -> Batch:
+        """Without what is beyond the limits of the request."""
+        if self._cutter is None:
+            return events
+        batch: Batch = []
+        for event in events:
+            if not isinstance(event, TextDelta):
+                batch += [] if isinstance(event, KeepAlive) else self._rest()
+                if self._cutter.reason:
+                    break
+                batch.append(event)
+                if isinstance(event, ToolCallStarted):
+                    self._cut_calls.append(event.name)
+                elif isinstance(event, ToolCallDelta):
+                    self._cut_calls.append(event.text)
+            elif text := self._cutter.feed(event.text):
+                self._cut_text.append(text)
+                batch.append(TextDelta(text))
+            if self._cutter.reason:
+                break
+        return batch
+
+    def _rest(self) -> Batch:
+        """What the cutter holds back, when something else than text comes next."""
+        if self._cutter is None or self._cutter.reason or not (rest := self._cutter.rest()):
+            return []
+        self._cut_text.append(rest)
+        return [TextDelta(rest)]
+
+    # -- the ending -----------------------------------------------------------------------------------------------
+
+    async def _end(self, turn: Turn, batch: Batch) -> None:
+        strayed = self._reader.has_strayed  # what the service does with the rest is its own business
+        error = turn.end.error if turn.end is not None and self._cut_reason is None and not strayed else None
+        if error is not None:
+            await self._make_do(error, batch)
+        if turn.end is None:
+            self._instance.give_up(turn)
+        if self._cutter is not None:
+            batch += self._rest()
+        cut = self._cut_reason  # what was held back may be beyond the limit
+        logged = await self._logged(turn, batch) if cut is None and turn.end is not None else None
+        usage = self._count(logged)
+        reason = cut or self._reason()
+        self._record.status, self._record.reason = "ok", reason
+        whole = cut is None and error is None and not strayed and reason is not FinishReason.LENGTH
+        if whole and turn.end is not None:
+            self._remember(turn.end.session_id)
+        self._note_tools(turn)  # the turn is booked with its last event
+        await self._teller.end([*batch, Finished(reason, usage, self._cutter.stop_sequence if self._cutter else None)])
+
+    async def _make_do(self, error: GatewayError, batch: Batch) -> None:
+        """Add to the batch what can be told although the service failed. Raise the error when that is no reply."""
+        if self._is_retriable_loss(error):
+            raise error
+        settled = self._cut(self._reader.settle())
+        if not settled:
+            if any(isinstance(event, SEEN) for event in batch):
+                await self._teller.tell(batch)
+            raise retry_hint(error, self._services.pool)
+        batch += settled
+
+    @property
+    def _cut_reason(self) -> FinishReason | None:
+        return self._cutter.reason if self._cutter is not None else None
+
+    def _reason(self) -> FinishReason:
+        if self._reader.is_text_only:
+            return FinishReason.STOP
+        if self._reader.cut_off:
+            return FinishReason.LENGTH
+        return FinishReason.TOOL_CALLS if self._reader.calls_wait else FinishReason.STOP
+
+    async def _logged(self, turn: Turn, batch: Batch) -> LoggedUsage | None:
+        """The service's own figures; the text does not wait for them."""
+        log = self._instance.log
+        if log is None:
+            return None
+        logged = log.usage(turn.request_id)
+        if logged is None and log.worth_waiting:
+            await self._teller.tell(batch.copy())
+            batch.clear()
+            logged = await log.wait_for(turn.request_id)
+        return logged
+
+    def _remember(self, session_id: str) -> None:
+        reader = self._reader
+        self._conversation.remember(
+            self._affinity, session_id, reader.text, reader.calls, reader.arguments, called=reader.has_called
+        )
+
+    def _is_retriable_loss(self, error: GatewayError) -> bool:
+        return isinstance(error, ConnectionLost) and not self._teller.begun and not self._last_try
+
+    def _leave(self, turn: Turn) -> None:
+        """However it came to this: the service stops, and what was told is counted."""
+        record = self._record
+        if turn.end is None:
+            self._instance.give_up(turn)
+        elif isinstance(turn.end.error, SlowClient):
+            metrics.SLOW_CLIENTS.inc()
+            self._instance.give_up(turn)
+            record.failed(turn.end.error)
+        if record.status != "ok":
+            self._note_tools(turn)
+            self._count(None)
+
+    # -- what is noted --------------------------------------------------------------------------------------------
+
+    def _note_tools(self, turn: Turn) -> None:
+        """How calls fared; what was decided is noted once."""
+        if turn.decisions:
+            self._record.decisions += map(str, turn.decisions)
+            turn.decisions.clear()
+        self._record.tool_outcomes = self._reader.outcomes
+
+    def _start(self) -> Started:
+        record, request = self._record, self._request
+        self._estimated = estimate_messages(request.messages, request.tools)
+        record.prompt_tokens = self._services.calibration.input.apply(self._estimated)
+        return Started(record.instance, record.lingma_model, record.session, record.queue_ms, record.prompt_tokens)
+
+    def _count(self, logged: LoggedUsage | None) -> TokenUsage:
+        """The service's own figures, else calibrated estimates."""
+        record, calibration, reader = self._record, self._services.calibration, self._reader
+        said = estimate(reader.text if self._cutter is None else "".join(self._cut_text))
+        thoughts = estimate(reader.thoughts)
+        guess = said + thoughts + self._estimated_calls()
+        if logged is not None:
+            calibration.input.learn(self._estimated, logged.prompt_tokens)
+            calibration.output.learn(guess, logged.completion_tokens)
+            spent = [logged, self._corrected] if self._corrected is not None else [logged]
+            record.prompt_tokens = sum(each.prompt_tokens for each in spent)
+            record.completion_tokens = sum(each.completion_tokens for each in spent)
+            record.usage_source = "upstream"
+        else:
+            record.completion_tokens = calibration.output.apply(guess)
+            if (limit := self._request.max_tokens) is not None:  # it has cut the text, and nothing else
+                record.completion_tokens -= max(0, calibration.output.apply(said) - limit)
+        told = min(thoughts, record.completion_tokens) if self._plan.thinking else 0
+        return TokenUsage(record.prompt_tokens, record.completion_tokens, record.usage_source, told)
+
+    def _estimated_calls(self) -> int:
+        """Tokens of calls that were told, with what they were given."""
+        reader = self._reader
+        if not reader.calls:
+            return 0
+        if self._cutter is not None:
+            return estimate("".join(self._cut_calls))
+        return estimate("".join([*(name for _, name in reader.calls), reader.arguments]))
+
+
+def _cutter(request: ChatRequest) -> Cutter | None:
+    if not request.stop and request.max_tokens is None:
+        return None
+    return Cutter(request.stop, request.max_tokens)

@@ -1,0 +1,279 @@
+"""One turn: find its session, lease an instance, have it answered, end exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import msgspec
+
+from bridge.chat.errors import (
+    ConnectionLost,
+    CrashingKey,
+    CrashingPrompt,
+    GatewayError,
+    InternalError,
+    InvalidRequest,
+    UpstreamFailed,
+)
+from bridge.chat.events import Failed, KeepAlive
+from bridge.chat.request import ChatRequest
+from bridge.chat.tokens import Calibration
+from bridge.images.desk import ImageDesk
+from bridge.pool.crashes import Crashes
+from bridge.pool.policy import Affinity, Owner
+from bridge.pool.pool import AnyInstance, Lease, Pool, Waiter
+from bridge.routing.routes import Routes
+from bridge.telemetry import metrics
+from bridge.turn.attempt import Answer, Services, Task
+from bridge.turn.conversation import Conversation
+from bridge.turn.doubt import Doubt
+from bridge.turn.output import Emit, Stopwatch, Teller
+from bridge.turn.plan import PlanOptions, plan_of
+from bridge.turn.record import TurnRecord
+from sessions_store.store import SessionStore
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MOST_TRIES = 3  # of a turn that is lost before anything of its reply was told
+
+
+class EngineOptions(msgspec.Struct, frozen=True):
+    """What the engine decides by."""
+
+    default_model: str = "org_auto"
+    keepalive_sec: float = 10.0
+    plan: PlanOptions = PlanOptions()
+
+
+class Engine:
+    """`run()` runs a turn; everything it needs is given to it."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        sessions: SessionStore | None,
+        images: ImageDesk,
+        options: EngineOptions,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.pool = pool
+        self.sessions = sessions
+        self.options = options
+        self.routes = Routes(default_model=options.default_model)
+        """Replaced when operators change something, and when the account offers other models."""
+        self.crashes = Crashes()
+        self.services = Services(pool, images, Calibration(), new_id, options.keepalive_sec)
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    def run(
+        self, request: ChatRequest, caller_id: int, record: TurnRecord, emit: Emit, team: str = ""
+    ) -> Coroutine[Any, Any, None]:
+        """Emit the reply's events in batches, and wait for each to be taken. Raise GatewayError only before the first.
+
+        Cancel it at any time: the service is told to stop and the place is free at once. A reply that is not streamed
+        is emitted whole, in one batch.
+        """
+        return _Run(self, request, Owner(caller_id, team), record, emit).run()
+
+    @property
+    def calibration(self) -> Calibration:
+        """How far off estimates of tokens have been."""
+        return self.services.calibration
+
+    def later(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Have something done that no turn needs to wait for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def settle(self) -> None:
+        """Wait for what was left for later."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+class _Run:
+    """The state of one turn while it runs."""
+
+    def __init__(self, engine: Engine, request: ChatRequest, owner: Owner, record: TurnRecord, emit: Emit) -> None:
+        self._engine = engine
+        self._emit = emit
+        self._record = record
+        self._loop = engine.pool.pulse.loop
+        self._watch = Stopwatch(self._loop)
+        self._route = engine.routes.of(request.model)
+        plan = plan_of(request, self._route, engine.options.plan)
+        self._owner = owner
+        self._conversation = Conversation(engine.sessions, request, owner.key, plan)
+        self._teller = Teller(emit, stream=request.stream)
+        self._task = Task(request, plan, self._conversation, record, self._teller, self._watch)
+        self._excluded: set[str] = set()
+        self._doubt: Doubt | None = None
+        self._generation = 0
+        self._served_ms = 0  # by attempts that were lost
+        self._rank = 0.0  # among turns in doubt
+        self._until = self._watch.began + engine.pool.options.queue_timeout
+        """How long it may wait for a place, as the time of the loop."""
+
+    async def run(self) -> None:
+        """See Engine.run."""
+        try:
+            if self._engine.crashes.seen:
+                self._recall()
+            await self._conversation.find()
+            self._record.session = self._conversation.state
+            await self._attempts()
+        except GatewayError as exc:
+            self._record.failed(exc)
+            if not self._teller.open:
+                raise
+            await self._emit([Failed(exc)])
+            exc.__traceback__ = None  # its frames hold the turn, which holds the error
+        except Exception as exc:  # an edge: whatever breaks, the turn gets its one ending
+            logger.exception("a turn broke")
+            error = InternalError("The gateway failed; its log says why.")
+            self._record.failed(error)
+            if not self._teller.open:
+                raise error from exc
+            await self._emit([Failed(error)])
+        finally:
+            self._record.total_ms = self._watch.ms()
+            self._later(self._conversation.leave())  # claimed, and not remembered again
+
+    def _later(self, work: Coroutine[Any, Any, object] | None) -> None:
+        if work is not None:
+            self._engine.later(work)
+
+    # -- an answer ------------------------------------------------------------------------------------------------
+
+    async def _attempts(self) -> None:
+        """Ask; what is lost before anything of the reply was told is asked again, of whoever is there first."""
+        for tried in range(1, MOST_TRIES + 1):
+            lease = self._free_place() or await self._wait_in_line(again=tried > 1)
+            try:
+                self._note(lease)
+                await Answer(self._task, self._engine.services, lease, last_try=tried == MOST_TRIES).run()
+            except GatewayError as exc:
+                error = exc.with_traceback(None)  # its frames hold the turn
+            except asyncio.CancelledError:  # the client has gone
+                self._later((self._doubt or self._new_doubt()).given_up(lease.instance, self._generation))
+                raise
+            else:
+                if self._doubt is not None:
+                    self._doubt.answered()
+                return
+            finally:
+                lease.release()
+            if isinstance(error, ConnectionLost):
+                await self._look_into(lease.instance, error)
+            if tried == MOST_TRIES or self._teller.begun or not self._may_retry(error):
+                raise error
+            self._lost(lease)
+
+    async def _look_into(self, instance: AnyInstance, error: ConnectionLost) -> None:
+        """Was it the connection, or did the service exit? Raise CrashingPrompt when it did so over this prompt."""
+        self._doubt = self._doubt or self._new_doubt()
+        looking = self._engine.later(self._doubt.lost(instance, self._generation, error))
+        if self._teller.begun:  # its client need not wait for that
+            return
+        if await asyncio.shield(looking):  # it is found out, too, when the client has gone meanwhile
+            raise CrashingPrompt
+
+    def _new_doubt(self) -> Doubt:
+        return Doubt(self._engine.crashes, self._owner.key, self._task.request.messages)
+
+    def _lost(self, lease: Lease) -> None:
+        """The attempt has come to nothing; the time it took was no waiting."""
+        metrics.RETRIES.inc()
+        self._excluded.add(lease.instance.name)
+        self._later(self._conversation.rebuild())
+        self._rank = -self._watch.began - (self._served_ms + self._record.queue_ms) / 1000
+        served = self._watch.ms() - self._served_ms - self._record.queue_ms
+        self._served_ms += served
+        self._until += served / 1000
+
+    def _note(self, lease: Lease) -> None:
+        """Who answers, and with what; a session that another instance holds is given up."""
+        instance, record, conversation = lease.instance, self._record, self._conversation
+        if conversation.is_known and instance.affinity != conversation.affinity:
+            self._later(conversation.rebuild())
+        self._generation = instance.generation
+        record.instance = instance.name
+        record.lingma_model = instance.model_key(self._route.lingma_model) or self._engine.options.default_model
+        record.queue_ms = self._watch.ms() - self._served_ms
+        record.first_token_ms = None
+
+    def _may_retry(self, error: GatewayError) -> bool:
+        """A lost connection may be retried; a session that fails may be the reason of the failure itself."""
+        if isinstance(error, ConnectionLost):
+            return self._doubt is None or self._doubt.may_try
+        return self._conversation.state == "reused" and isinstance(error, (UpstreamFailed, InvalidRequest))
+
+    # -- a place on an instance -----------------------------------------------------------------------------------
+
+    def _wishes(self) -> tuple[Affinity | None, set[str], Owner, float]:
+        return self._conversation.affinity, self._excluded, self._owner, self._until
+
+    def _free_place(self) -> Lease | None:
+        if self._doubt is not None and self._doubt.care:
+            return None  # one in doubt waits for a place of its own
+        return self._engine.pool.lease(*self._wishes())
+
+    def _join_queue(self, *, again: bool) -> Waiter:
+        pool = self._engine.pool
+        if not self._care:
+            return pool.queue(*self._wishes(), again=again)
+        rank = self._rank if again else self._loop.time()
+        return pool.queue_with_care(self._care, rank, self._excluded, self._owner, self._until, again=again)
+
+    async def _wait_in_line(self, *, again: bool) -> Lease:
+        while True:
+            lease = await self._served(again=again)
+            try:
+                if not self._has_new_doubt():
+                    return lease
+            except (CrashingPrompt, CrashingKey):
+                lease.release()
+                raise
+            lease.release()  # the service has exited over this very prompt meanwhile, asked by somebody else
+
+    def _has_new_doubt(self) -> bool:
+        """Whether it has to be asked with more care than was known. Raise GatewayError when it must not be asked."""
+        before = self._care
+        if self._engine.crashes.seen:
+            self._recall()
+        return self._care > before
+
+    def _recall(self) -> None:
+        self._doubt = self._doubt or self._new_doubt()
+        self._doubt.recall()
+
+    @property
+    def _care(self) -> int:
+        return self._doubt.care if self._doubt is not None else 0
+
+    async def _served(self, *, again: bool) -> Lease:
+        waiter = self._join_queue(again=again)
+        self._record.queued = True
+        try:
+            while not await self._is_served(waiter):
+                await self._teller.tell([KeepAlive()])
+            return waiter.lease.result()
+        except BaseException:
+            waiter.leave()
+            raise
+
+    async def _is_served(self, waiter: Waiter) -> bool:
+        """Wait a while; False when it is time for a sign of life. Raise GatewayError after the queue time-out."""
+        pause = min(self._until - self._loop.time(), self._engine.options.keepalive_sec)
+        await asyncio.wait({waiter.lease}, timeout=max(0.0, pause))
+        # Timers may be a millisecond early.
+        if not waiter.lease.done() and self._loop.time() >= self._until - 0.01:
+            raise self._engine.pool.timed_out()
+        return waiter.lease.done()

@@ -1,0 +1,58 @@
+"""How one request is served: what its model name, its tools and the settings add up to. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bridge.chat.request import AskMode, ChatRequest, ToolMode
+from bridge.prompt.profile import DEFAULT_PROFILE, PromptProfile
+from bridge.reply.reader import Shown
+from bridge.routing.routes import Route
+
+
+class PlanOptions(msgspec.Struct, frozen=True):
+    """What the settings say where a route says nothing."""
+
+    ask_mode: AskMode = "chat"
+    tool_mode: ToolMode = "emulate"
+    tool_executed: Shown = "text"
+    reuse_with_tools: bool = True
+
+
+class TurnPlan(msgspec.Struct, frozen=True):
+    """What is done for a turn."""
+
+    mode: AskMode
+    emulates: bool
+    """The model is told of the request's tools in the prompt, and its calls are read out of its text."""
+    forwards: bool
+    """`toolConfig` goes along."""
+    shown: Shown | None
+    """How calls of the service's own agent are shown; None: not at all."""
+    thinking: bool
+    keeps_session: bool
+    profile: PromptProfile = DEFAULT_PROFILE
+
+
+def plan_of(request: ChatRequest, route: Route, options: PlanOptions) -> TurnPlan:
+    """Tools are emulated, or left to the service's agent: then a request that has to do with tools needs agent mode
+    (lingma-protocol 17.3). Sessions are kept in chat mode only.
+    """
+    tool_mode = route.tool_mode or options.tool_mode
+    bridged = tool_mode != "emulate"
+    mode: AskMode = "agent" if bridged and request.tooling else route.ask_mode or options.ask_mode
+    thinking = request.thinking if request.thinking is not None else route.thinking
+    return TurnPlan(
+        mode=mode,
+        emulates=not bridged and bool(request.tools) and request.tool_choice.mode != "none",
+        forwards=tool_mode == "forward" and request.tooling,
+        shown=_shown(request, options) if bridged else None,
+        thinking=bool(thinking),
+        keeps_session=mode == "chat" and (options.reuse_with_tools or not request.tooling),
+        profile=route.profile,
+    )
+
+
+def _shown(request: ChatRequest, options: PlanOptions) -> Shown:
+    """Where every call is the client's to run, one that has run can only be told in words."""
+    return "text" if options.tool_executed == "calls" and not request.marks_waiting_calls else options.tool_executed

@@ -1,0 +1,181 @@
+"""The events of a streamed Anthropic reply: one block after the other, never two open."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from typing import Any, assert_never
+
+from bridge.chat.events import (
+    ChatEvent,
+    Failed,
+    Finished,
+    FinishReason,
+    KeepAlive,
+    Started,
+    TextDelta,
+    ThinkingDelta,
+    TokenUsage,
+    ToolCallDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+)
+from bridge.wire import sse
+from bridge.wire.anthropic.errors import error_object
+from bridge.wire.format import AllButText, ReplyHead
+
+STOP_REASON = {
+    FinishReason.STOP: "end_turn",
+    FinishReason.STOP_SEQUENCE: "stop_sequence",
+    FinishReason.LENGTH: "max_tokens",
+    FinishReason.TOOL_CALLS: "tool_use",
+    FinishReason.CONTENT_FILTER: "refusal",
+}
+
+# Both SDKs drop an event without its `event:` line.
+PING = sse.named("ping", {"type": "ping"})
+MESSAGE_STOP = sse.named("message_stop", {"type": "message_stop"})
+DELTA = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"%b","%b":'
+DELTA_END = b"}}\n\n"
+
+
+class Signature:
+    """The signature of one thinking block: made of the reply's id and the text, so that it can be made again."""
+
+    def __init__(self, head: ReplyHead) -> None:
+        self._digest = hashlib.sha256(head.request_id.encode())
+
+    def add(self, text: str) -> None:
+        """Sign the next piece too."""
+        self._digest.update(text.encode("utf-8", "replace"))
+
+    def __str__(self) -> str:
+        """In base64, as clients know it."""
+        return base64.b64encode(self._digest.digest()).decode()
+
+
+class MessageEncoder:
+    """Events of one reply. A block is opened by the first event of its kind and closed by the next of another."""
+
+    def __init__(self, head: ReplyHead) -> None:
+        self._head = head
+        self._index = -1
+        self._open: type[TextDelta | ThinkingDelta | ToolCallDelta] | None = None
+        self._delta = b""
+        """How an event begins that adds to the open block."""
+        self._signature = Signature(head)
+        self._has_arguments = False
+
+    def feed(self, events: Iterable[ChatEvent]) -> bytes:
+        """Encode the next events."""
+        pieces: list[bytes] = []
+        for event in events:
+            if isinstance(event, TextDelta):  # the hot path: no call but the escaping
+                if self._open is not TextDelta:
+                    pieces.append(self._open_text())
+                pieces += (self._delta, sse.json_text(event.text), DELTA_END)
+            else:
+                pieces.append(self._other(event))
+        return b"".join(pieces)
+
+    def _other(self, event: AllButText) -> bytes:
+        match event:
+            case ToolCallDelta():
+                self._has_arguments = True
+                return self._more(event.text)
+            case ThinkingDelta():
+                return self._think(event.text)
+            case ToolCallStarted():
+                return self._open_call(event)
+            case ToolCallEnded():
+                return (b"" if self._has_arguments else self._more("{}")) + self._close()
+            case Started():
+                return self._start(event)
+            case KeepAlive():
+                return PING
+            case Finished():
+                return self._close() + self._ending(event)
+            case Failed():  # neither message_delta nor message_stop may follow
+                return sse.named("error", error_object(event.error, self._head.request_id, in_stream=True))
+            case _:
+                assert_never(event)
+
+    def _more(self, text: str) -> bytes:
+        return self._delta + sse.json_text(text) + DELTA_END
+
+    def _think(self, text: str) -> bytes:
+        opening = b"" if self._open is ThinkingDelta else self._open_thinking()
+        self._signature.add(text)
+        return opening + self._more(text)
+
+    def _open_text(self) -> bytes:
+        told = self._close() + self._begin({"type": "text", "text": ""})
+        self._open, self._delta = TextDelta, DELTA % (self._index, b"text_delta", b"text")
+        return told
+
+    def _open_thinking(self) -> bytes:
+        told = self._close() + self._begin({"type": "thinking", "thinking": "", "signature": ""})
+        self._open, self._delta = ThinkingDelta, DELTA % (self._index, b"thinking_delta", b"thinking")
+        self._signature = Signature(self._head)
+        return told
+
+    def _open_call(self, event: ToolCallStarted) -> bytes:
+        block = {"type": "tool_use", "id": event.id, "name": event.name, "input": {}}
+        told = self._close() + self._begin(block)
+        self._open, self._delta = ToolCallDelta, DELTA % (self._index, b"input_json_delta", b"partial_json")
+        self._has_arguments = False
+        return told + self._more("")
+
+    def _begin(self, block: dict[str, Any]) -> bytes:
+        self._index += 1
+        event = {"type": "content_block_start", "index": self._index, "content_block": block}
+        return sse.named("content_block_start", event)
+
+    def _close(self) -> bytes:
+        """End the open block, if there is one; a thinking block with its signature."""
+        if self._open is None:
+            return b""
+        signed = b""
+        if self._open is ThinkingDelta:
+            signed = DELTA % (self._index, b"signature_delta", b"signature")
+            signed += sse.json_text(str(self._signature)) + DELTA_END
+        self._open = None
+        return signed + sse.named("content_block_stop", {"type": "content_block_stop", "index": self._index})
+
+    def _start(self, event: Started) -> bytes:
+        message = message_object(self._head, [], None, None)
+        # Clients take 0 for a missing figure.
+        message["usage"] = usage_object(TokenUsage(max(1, event.input_tokens), 1, "estimate"))
+        return sse.named("message_start", {"type": "message_start", "message": message})
+
+    def _ending(self, event: Finished) -> bytes:
+        delta = {"stop_reason": STOP_REASON[event.reason], "stop_sequence": event.stop_sequence}
+        told = {"type": "message_delta", "delta": delta, "usage": usage_object(event.usage)}
+        return sse.named("message_delta", told) + MESSAGE_STOP
+
+
+def message_object(head: ReplyHead, content: list[Any], reason: str | None, sequence: str | None) -> dict[str, Any]:
+    """A reply's message, without its usage."""
+    return {
+        "id": f"msg_{head.request_id}",
+        "type": "message",
+        "role": "assistant",
+        "model": head.model,
+        "content": content,
+        "stop_reason": reason,
+        "stop_sequence": sequence,
+    }
+
+
+def usage_object(usage: TokenUsage) -> dict[str, Any]:
+    """Tokens as Anthropic counts them: the input without what was cached."""
+    told: dict[str, Any] = {
+        "input_tokens": usage.input_tokens,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        "output_tokens": usage.output_tokens,
+    }
+    if usage.thinking_tokens:
+        told["output_tokens_details"] = {"thinking_tokens": usage.thinking_tokens}
+    return told

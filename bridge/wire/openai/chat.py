@@ -1,0 +1,207 @@
+"""OpenAI Chat Completions: parse a request, encode a reply, shape an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, assert_never
+
+import msgspec
+
+from bridge.chat.errors import GatewayError
+from bridge.chat.events import (
+    ChatEvent,
+    Failed,
+    Finished,
+    FinishReason,
+    KeepAlive,
+    Started,
+    TextDelta,
+    ThinkingDelta,
+    TokenUsage,
+    ToolCallDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+)
+from bridge.chat.fold import Text, WholeReply
+from bridge.chat.request import ChatRequest
+from bridge.wire import sse
+from bridge.wire.bodies import Flaw
+from bridge.wire.format import AllButText, Encoder, ReplyHead, WireFormat
+from bridge.wire.openai import request as openai_request
+from bridge.wire.openai.chat_calls import CallDeltas, FunctionCall, ToolCalls, whole_calls
+from bridge.wire.openai.errors import error_object, refusal, shape_of
+from bridge.wire.openai.request import DeprecatedFunctions
+
+FINISH = {
+    FinishReason.STOP: "stop",
+    FinishReason.STOP_SEQUENCE: "stop",
+    FinishReason.LENGTH: "length",
+    FinishReason.TOOL_CALLS: "tool_calls",
+    FinishReason.CONTENT_FILTER: "content_filter",
+}
+
+
+class ChatEncoder:
+    """
+    Chunks of one reply: the role once, reasoning, texts, calls, the reason, the usage only if asked for, `[DONE]`.
+
+    A chunk is a fixed head, the delta, a fixed tail: all chunks of a reply differ in nothing else.
+    """
+
+    def __init__(self, head: ReplyHead) -> None:
+        usage = b',"usage":null' if head.include_usage else b""
+        self._opening = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,' % (
+            sse.json_text(_reply_id(head)),
+            head.created,
+            sse.json_text(head.model),
+        )
+        self._chunk = self._opening + b'"system_fingerprint":null,"choices":[{"index":0,"delta":'
+        self._text = self._chunk + b'{"content":'
+        self._end = b"}]%b}\n\n" % usage
+        self._delta_end = b',"logprobs":null,"finish_reason":null' + self._end
+        self._text_end = b"}" + self._delta_end
+        self._include_usage = head.include_usage
+        self._deprecated = _is_deprecated(head)
+        self._calls: CallDeltas = FunctionCall() if self._deprecated else ToolCalls()
+
+    def feed(self, events: Iterable[ChatEvent]) -> bytes:
+        """Encode the next events."""
+        pieces: list[bytes] = []
+        for event in events:
+            if isinstance(event, TextDelta):  # the hot path: no call but the escaping
+                pieces += (self._text, sse.json_text(event.text), self._text_end)
+            else:
+                pieces.append(self._other(event))
+        return b"".join(pieces)
+
+    def _other(self, event: AllButText) -> bytes:
+        match event:
+            case ToolCallDelta():
+                return self._told(self._calls.more(event.text))
+            case Started():
+                return self._chunk + b'{"role":"assistant","content":"","refusal":null}' + self._delta_end
+            case Finished():
+                return self._ending(event)
+            case ThinkingDelta():
+                return self._told(b'{"reasoning_content":%b}' % sse.json_text(event.text))
+            case ToolCallStarted():
+                return self._told(self._calls.start(event))
+            case ToolCallEnded():
+                return self._told(self._calls.end())
+            case KeepAlive():
+                return sse.COMMENT
+            case Failed():
+                return sse.data(error_object(event.error))  # no [DONE]: it is not a success
+            case _:
+                assert_never(event)
+
+    def _told(self, delta: bytes) -> bytes:
+        return self._chunk + delta + self._delta_end if delta else b""
+
+    def _ending(self, event: Finished) -> bytes:
+        reason = _finish(event.reason, deprecated=self._deprecated).encode()
+        chunks = self._chunk + b'{},"logprobs":null,"finish_reason":"%b"' % reason + self._end
+        if self._include_usage:
+            usage = msgspec.json.encode(_stream_usage(event.usage))
+            chunks += self._opening + b'"system_fingerprint":null,"choices":[],"usage":%b}\n\n' % usage
+        return chunks + sse.DONE
+
+
+class OpenAIChat:
+    """The format; its one instance is FORMAT."""
+
+    name = "openai"
+
+    def parse(self, body: bytes) -> ChatRequest:
+        """Raise InvalidRequest, naming the field, for anything that is not a request."""
+        try:
+            return openai_request.read(body)
+        except Flaw as flaw:
+            raise refusal(flaw) from None
+
+    def encoder(self, head: ReplyHead) -> Encoder:
+        """Start a streamed reply."""
+        return ChatEncoder(head)
+
+    def whole(self, head: ReplyHead, reply: WholeReply) -> bytes:
+        """The body of a reply that is not streamed."""
+        deprecated, usage = _is_deprecated(head), reply.usage
+        return _WHOLE % (
+            sse.json_text(_reply_id(head)),
+            head.created,
+            sse.json_text(head.model),
+            _message(reply, deprecated=deprecated),
+            _finish(reply.reason, deprecated=deprecated).encode(),
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.input_tokens + usage.output_tokens,
+            usage.thinking_tokens,
+        )
+
+    def error(self, error: GatewayError, request_id: str) -> tuple[int, bytes]:
+        """Status and body of an error before the first byte; the id stands in a header only."""
+        return shape_of(error).status, msgspec.json.encode(error_object(error))
+
+
+def _reply_id(head: ReplyHead) -> str:
+    return f"chatcmpl-{head.request_id}"
+
+
+def _is_deprecated(head: ReplyHead) -> bool:
+    return isinstance(head.echo, DeprecatedFunctions)
+
+
+def _finish(reason: FinishReason, *, deprecated: bool) -> str:
+    return "function_call" if deprecated and reason is FinishReason.TOOL_CALLS else FINISH[reason]
+
+
+_WHOLE = (
+    b'{"id":%b,"object":"chat.completion","created":%d,"model":%b,'
+    b'"choices":[{"index":0,"message":%b,"logprobs":null,"finish_reason":"%b"}],'
+    b'"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,'
+    b'"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":%d}},'
+    b'"service_tier":"default","system_fingerprint":null}'
+)
+_WORDS = b'{"role":"assistant","content":%b,"refusal":null,"annotations":[]}'
+
+
+def _message(reply: WholeReply, *, deprecated: bool) -> bytes:
+    if len(reply.parts) == 1 and isinstance(reply.parts[0], Text):  # as most are
+        return _WORDS % sse.json_text(reply.parts[0].text)
+    return msgspec.json.encode(_spelled(reply, deprecated=deprecated))
+
+
+def _spelled(reply: WholeReply, *, deprecated: bool) -> dict[str, Any]:
+    calls = whole_calls(reply.calls)
+    text = reply.text
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": text if text or not calls else None,
+        "refusal": None,
+        "annotations": [],
+    }
+    if thinking := reply.thinking:
+        message["reasoning_content"] = thinking
+    if calls and deprecated:
+        message["function_call"] = calls[0]["function"]
+    elif calls:  # absent when there are none: clients test for presence
+        message["tool_calls"] = calls
+    return message
+
+
+def _usage(usage: TokenUsage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
+
+
+def _stream_usage(usage: TokenUsage) -> dict[str, Any]:
+    told = _usage(usage)
+    if usage.thinking_tokens:
+        told["completion_tokens_details"] = {"reasoning_tokens": usage.thinking_tokens}
+    return told
+
+
+FORMAT: WireFormat = OpenAIChat()

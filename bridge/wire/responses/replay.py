@@ -1,0 +1,151 @@
+"""A stored response as the stream that told it: the same events with the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import accumulate, pairwise
+from typing import Any
+
+import msgspec
+
+from bridge.chat.errors import InvalidRequest
+from bridge.chat.events import (
+    ChatEvent,
+    Finished,
+    FinishReason,
+    KeepAlive,
+    Started,
+    TextDelta,
+    ThinkingDelta,
+    TokenUsage,
+    ToolCallDelta,
+    ToolCallEnded,
+    ToolCallStarted,
+)
+from bridge.wire.format import ReplyHead
+from bridge.wire.responses.encoder import ResponsesEncoder
+from bridge.wire.responses.response_object import DEFAULTS, INCOMPLETE, Asked
+from bridge.wire.responses.stored import Kept
+
+CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
+REASONS = {reason: finish for finish, reason in INCOMPLETE.items()}
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class _Why(msgspec.Struct):
+    reason: str = ""
+
+
+class _Details(msgspec.Struct, frozen=True):
+    reasoning_tokens: int = 0
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: int = 0
+    output_tokens: int = 0
+    output_tokens_details: _Details = _Details()
+
+
+class _Part(msgspec.Struct):
+    text: str = ""
+
+
+class _Said(msgspec.Struct):
+    """An item of the output."""
+
+    type: str
+    status: str = "completed"
+    call_id: str = ""
+    name: str = ""
+    namespace: str = ""
+    arguments: str = ""
+    input: str = ""
+    content: list[_Part] = []
+    summary: list[_Part] = []
+    encrypted_content: str | None = None
+
+
+class _Response(msgspec.Struct):
+    id: str
+    model: str
+    created_at: int
+    completed_at: int | None = None
+    output: list[_Said] = []
+    incomplete_details: _Why | None = None
+    usage: _Usage | None = None
+
+
+_RESPONSE = msgspec.json.Decoder(_Response)
+
+
+def number_of(query: Mapping[str, str]) -> int:
+    """After which event the stream begins; -1 for from the first. Raise InvalidRequest."""
+    given = query.get("starting_after")
+    if given is None:
+        return -1
+    if not given.isdecimal() or len(given) > 9:
+        words = "starting_after must be the sequence_number of an event."
+        raise InvalidRequest(words, param=("starting_after",), code="invalid_value")
+    return int(given)
+
+
+def replay(kept: Kept, after: int = -1) -> Iterator[bytes]:
+    """The events of the stream, those up to this number left out."""
+    encoder = _encoder(kept)
+    pauses = set(kept.pauses)
+    skipped = after + 1
+    for event in _events(kept):
+        while encoder.number in pauses or (not encoder.number and 1 in pauses):  # the first comes after an event
+            yield from _blocks(encoder.feed([KeepAlive()]), encoder.number, skipped)
+        yield from _blocks(encoder.feed([event]), encoder.number, skipped)
+
+
+def _blocks(told: bytes, number: int, skipped: int) -> Iterator[bytes]:
+    """The events in what was told, of which the next one has this number."""
+    blocks = told.split(b"\n\n")[:-1]
+    for block in blocks[max(0, skipped - (number - len(blocks))) :]:
+        yield block + b"\n\n"
+
+
+def _encoder(kept: Kept) -> ResponsesEncoder:
+    response, fields = _RESPONSE.decode(kept.response), _OBJECT.decode(kept.response)
+    asked: dict[str, Any] = {name: fields[name] for name in DEFAULTS if name in fields}
+    seals = any(item.encrypted_content for item in response.output)
+    completed = response.completed_at or response.created_at
+    request_id = response.id.removeprefix("resp_")
+    head = ReplyHead(request_id, response.model, response.created_at, echo=Asked(asked, seals), clock=lambda: completed)
+    return ResponsesEncoder(head)
+
+
+def _events(kept: Kept) -> Iterator[ChatEvent]:
+    response = _RESPONSE.decode(kept.response)
+    yield Started("", response.model, "new", 0, 0)
+    for index, item in enumerate(response.output):
+        lengths = kept.deltas[index] if kept.deltas and index < len(kept.deltas) else None
+        yield from _told(item, lengths)
+    cut = response.incomplete_details
+    usage = response.usage or _Usage()
+    yield Finished(
+        REASONS.get(cut.reason, FinishReason.LENGTH) if cut else FinishReason.STOP,
+        TokenUsage(usage.input_tokens, usage.output_tokens, "upstream", usage.output_tokens_details.reasoning_tokens),
+    )
+
+
+def _told(item: _Said, lengths: list[int] | None) -> Iterator[ChatEvent]:
+    if item.type in CALLS:
+        yield ToolCallStarted(item.call_id, item.name, item.namespace, item.type == "custom_tool_call")
+        yield from map(ToolCallDelta, _pieces(getattr(item, CALLS[item.type]), lengths))
+        if item.status == "completed":
+            yield ToolCallEnded()
+    elif item.type == "reasoning":
+        yield from map(ThinkingDelta, _pieces("".join(part.text for part in item.summary), lengths))
+    else:
+        yield from map(TextDelta, _pieces("".join(part.text for part in item.content), lengths))
+
+
+def _pieces(text: str, lengths: list[int] | None) -> Iterator[str]:
+    """The text as it was cut into deltas."""
+    if lengths is None:
+        return iter([text] if text else [])
+    return (text[start:end] for start, end in pairwise(accumulate(lengths, initial=0)))

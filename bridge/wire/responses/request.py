@@ -1,0 +1,255 @@
+"""
+A Responses body to a ChatRequest, in two steps: what is referred to must be fetched in between.
+
+Declared are the fields that matter here, and those whose wrong JSON type OpenAI refuses. Everything else may hold
+anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bridge.chat.errors import GatewayError, InvalidRequest, NotFound
+from bridge.chat.request import ChatRequest, Message
+from bridge.wire.bodies import Flaw, Integral, Path, decode, integer_at, is_absent, not_utf8, schema_at, text_at
+from bridge.wire.bounds import MOST_MESSAGES, at_most, bounded, choice_at, name_at, shown
+from bridge.wire.client_ids import of_fields
+from bridge.wire.openai.errors import refusal
+from bridge.wire.openai.tools import Offer, read_choice, read_tools
+from bridge.wire.responses.echo import told_again
+from bridge.wire.responses.input_items import message_item, nothing_said, read_item, read_messages
+from bridge.wire.responses.output_items import response_of_item
+from bridge.wire.responses.references import MOST_REFERRED, Read, resolved
+from bridge.wire.responses.response_object import Asked
+from bridge.wire.responses.stored import Kept
+
+SEALED = b'"reasoning.encrypted_content"'
+WHOLE = {"max_output_tokens": 1, "max_tool_calls": 1, "top_logprobs": 0}
+"""Whole numbers, and the least that each may be."""
+FORMATS = ("text", "json_object", "json_schema")
+
+
+class _Fields(msgspec.Struct, gc=False):
+    pass
+
+
+class _Format(_Fields):
+    type: str | None = None
+    schema: msgspec.Raw = msgspec.Raw()
+
+
+class _Text(_Fields):
+    format: _Format | None = None
+
+
+class _Reasoning(_Fields):
+    effort: str | None = None
+    summary: str | None = None
+    generate_summary: str | None = None
+
+
+class _Conversation(_Fields):
+    id: str | None = None
+
+
+class _Body(_Fields):
+    model: str | None = None
+    input: msgspec.Raw = msgspec.Raw()
+    instructions: str | None = None
+    stream: bool | None = None
+    tools: list[msgspec.Raw] | None = None
+    tool_choice: msgspec.Raw = msgspec.Raw()
+    parallel_tool_calls: bool | None = None
+    max_tool_calls: Integral = None
+    max_output_tokens: Integral = None
+    temperature: float | None = None
+    top_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    top_logprobs: Integral = None
+    text: msgspec.Raw = msgspec.Raw()
+    reasoning: msgspec.Raw = msgspec.Raw()
+    include: list[msgspec.Raw] | None = None
+    store: bool | None = None
+    previous_response_id: str | None = None
+    conversation: msgspec.Raw = msgspec.Raw()
+    prompt: msgspec.Raw = msgspec.Raw()
+    background: bool | None = None
+    truncation: str | None = None
+    metadata: msgspec.Raw = msgspec.Raw()
+    user: str | None = None
+    safety_identifier: str | None = None
+    service_tier: str | None = None
+    prompt_cache_key: str | None = None
+
+
+_BODY = msgspec.json.Decoder(_Body)
+_INPUT = msgspec.json.Decoder(str | list[msgspec.Raw] | None)
+_TEXT = msgspec.json.Decoder(_Text | None)
+_CONVERSATION = msgspec.json.Decoder(str | _Conversation)
+_REASONING = msgspec.json.Decoder(_Reasoning | None)
+
+
+class Draft:
+    """A body that was read. `needs` are the ids of the stored responses without which it is not complete."""
+
+    def __init__(self, body: bytes, *, counting: bool = False) -> None:
+        """Raise a Flaw, InvalidRequest or NotFound for what is no request, or what cannot be had here."""
+        fields = self._fields = decode(_BODY, bounded(_valid_text(body)))
+        if fields.model or not counting:
+            name_at(fields.model, ("model",))
+        _refuse_the_impossible(fields)
+        self._limit = _limit(fields)
+        self._choice = choice_at(fields.tool_choice, ("tool_choice",))
+        self._items = _items(fields)
+        self.told: list[msgspec.Raw] = []
+        """All items the model is told, earlier ones first; known after `request()`."""
+        references = [response_of_item(item.id or "") for _, item, _ in self._items if item.kind == "item_reference"]
+        previous = [fields.previous_response_id] if fields.previous_response_id else []
+        self.needs: tuple[str, ...] = tuple(dict.fromkeys(previous + references))
+        at_most(MOST_REFERRED, self.needs, ("input",))
+
+    def request(self, kept: Mapping[str, Kept]) -> ChatRequest:
+        """The whole request, given the stored responses by their ids. Raise InvalidRequest."""
+        try:
+            return self._request(kept)
+        except Flaw as flaw:
+            raise refusal(flaw) from None
+
+    def _request(self, kept: Mapping[str, Kept]) -> ChatRequest:
+        fields = self._fields
+        items = self._earlier(kept) + resolved(self._items, kept)
+        at_most(MOST_MESSAGES, items, ("input",))
+        self.told = [raw for raw, _, _ in items]
+        told = read_messages((item, at) for _, item, at in items)
+        messages = (Message("system", fields.instructions), *told) if fields.instructions else tuple(told)
+        if not messages:
+            raise nothing_said([(item, at) for _, item, at in items])
+        offer = _offer(fields, self._choice)
+        return ChatRequest(
+            model=fields.model or "",
+            messages=messages,
+            stream=bool(fields.stream),
+            max_tokens=self._limit,
+            tooling=bool(offer.tools) or offer.choice.must_call or any(m.role == "tool" or m.tool_calls for m in told),
+            tools=offer.tools,
+            tool_choice=offer.choice,
+            parallel_tool_calls=fields.parallel_tool_calls is not False,
+            thinking=_thinking(fields),
+            reply_schema=_reply_schema(fields),
+            marks_waiting_calls=False,
+            ids=of_fields(
+                user=fields.user, safety_identifier=fields.safety_identifier, prompt_cache_key=fields.prompt_cache_key
+            ),
+            echo=_asked(fields, self._choice, self.told),
+        )
+
+    def _earlier(self, kept: Mapping[str, Kept]) -> list[Read]:
+        """What the previous response was told, and what it said."""
+        previous = self._fields.previous_response_id
+        if not previous:
+            return []
+        if previous not in kept:
+            raise InvalidRequest(
+                f"Previous response with id '{shown(previous)}' not found.",
+                param=("previous_response_id",),
+                code="previous_response_not_found",
+            )
+        raws = kept[previous].input + kept[previous].output()
+        at: Path = ("previous_response_id",)
+        return [(raw, read_item(raw, at), at) for raw in raws]
+
+
+def _valid_text(body: bytes) -> bytes:
+    """The body, if it is UTF-8: what is passed on as it came would not be looked at."""
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as exc:
+            raise not_utf8(exc) from None
+    return body
+
+
+def _refuse_the_impossible(fields: _Body) -> None:
+    if not is_absent(fields.conversation):
+        raise _no_conversation(fields)
+    if not is_absent(fields.prompt):
+        raise Flaw("unsupported_parameter", ("prompt",), reason="There are no prompt templates here.")
+
+
+def _no_conversation(fields: _Body) -> GatewayError:
+    if fields.previous_response_id:
+        words = "Mutually exclusive parameters: send either 'conversation' or 'previous_response_id'."
+        return InvalidRequest(words, param=("conversation",), code="mutually_exclusive_parameters")
+    named = decode(_CONVERSATION, fields.conversation, ("conversation",))
+    id_ = text_at(named.id, ("conversation", "id")) if isinstance(named, _Conversation) else named
+    words = f"Conversation with id '{shown(id_)}' not found."
+    return NotFound(words, param=("conversation",), code="conversation_not_found")
+
+
+def _limit(fields: _Body) -> int | None:
+    """`max_output_tokens`; the other whole numbers are only checked."""
+    for name, least in WHOLE.items():
+        value = integer_at(getattr(fields, name), (name,))
+        if value is not None and value < least:
+            raise Flaw("invalid_value", (name,), reason=f"It must be at least {least}.")
+    return integer_at(fields.max_output_tokens, ("max_output_tokens",))
+
+
+def _items(fields: _Body) -> list[Read]:
+    given = decode(_INPUT, fields.input, ("input",)) if len(fields.input) else None
+    if given is None:
+        if not fields.previous_response_id:
+            raise Flaw("missing_required_parameter", ("input",))
+        given = []
+    if isinstance(given, str):
+        given = [message_item(given)]
+    at_most(MOST_MESSAGES, given, ("input",))
+    found: list[Read] = []
+    for index, raw in enumerate(given):
+        at = ("input", index)
+        found.append((raw, read_item(raw, at), at))
+    return found
+
+
+def _offer(fields: _Body, choice: Any) -> Offer:
+    tools = read_tools(fields.tools, nested=False)
+    if isinstance(choice, dict) and text_at(choice.get("type"), ("tool_choice", "type")) not in CHOICES:
+        choice = None  # a hosted tool, which does not exist here: it is left out, as in the list
+    return read_choice(choice, bool(fields.tools), tools)
+
+
+CHOICES = ("function", "custom", "allowed_tools", "auto", "none", "required", "any")
+"""Types of a tool choice that can be met."""
+
+
+def _thinking(fields: _Body) -> bool | None:
+    """Asked for by an effort or a summary; an effort of `none` alone says no."""
+    reasoning = decode(_REASONING, fields.reasoning, ("reasoning",)) if len(fields.reasoning) else None
+    if reasoning is None:
+        return None
+    if reasoning.summary or reasoning.generate_summary:
+        return True
+    return None if reasoning.effort is None else reasoning.effort != "none"
+
+
+def _reply_schema(fields: _Body) -> bytes:
+    text = decode(_TEXT, fields.text, ("text",)) if len(fields.text) else None
+    at: Path = ("text", "format")
+    match text.format.type if text and text.format else None:
+        case None | "text":
+            return b""
+        case "json_object":
+            return b"{}"
+        case "json_schema" if text and text.format:
+            return schema_at(text.format.schema, (*at, "schema")) or b"{}"
+        case _:
+            raise Flaw("invalid_value", (*at, "type"), reason=f"Supported are: {', '.join(FORMATS)}.")
+
+
+def _asked(fields: _Body, choice: Any, items: Sequence[msgspec.Raw]) -> Asked:
+    seals = SEALED in map(bytes, fields.include or ())
+    return Asked(told_again(fields, choice), seals, None if fields.store is False else tuple(items))

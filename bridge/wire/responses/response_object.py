@@ -1,0 +1,141 @@
+"""The response object: what never changes in it is encoded once, its ending is put behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from bridge.chat.errors import GatewayError
+from bridge.chat.events import FinishReason, TokenUsage
+from bridge.wire import sse
+from bridge.wire.format import ReplyHead
+from bridge.wire.openai.errors import shape_of
+from bridge.wire.responses.output_items import response_id
+
+INCOMPLETE = {FinishReason.LENGTH: "max_output_tokens", FinishReason.CONTENT_FILTER: "content_filter"}
+"""Why a reply is not whole; every other reason completes it."""
+
+FINAL_CODES = ("context_length_exceeded", "insufficient_quota")
+"""Codes of ours after which Codex gives up; it repeats the turn on every code that it does not know."""
+
+DEFAULTS: dict[str, Any] = {
+    "background": False,
+    "frequency_penalty": 0.0,
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "presence_penalty": 0.0,
+    "previous_response_id": None,
+    "prompt_cache_key": None,
+    "reasoning": {"effort": None, "summary": None},
+    "safety_identifier": None,
+    "service_tier": "default",
+    "store": True,
+    "temperature": 1.0,
+    "text": {"format": {"type": "text"}},
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "top_p": 1.0,
+    "truncation": "disabled",
+    "user": None,
+}
+"""Every field that is told again, and what it is when the request does not set it."""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What of a request its response needs: it travels as `ChatRequest.echo` and `ReplyHead.echo`."""
+
+    fields: dict[str, Any] = {}
+    """Those of DEFAULTS that the request set."""
+    seals_reasoning: bool = False
+    """Asked for with `include: ["reasoning.encrypted_content"]`."""
+    input: tuple[msgspec.Raw, ...] | None = None
+    """All items the model was told, earlier ones first; None when nothing is to be stored."""
+
+
+def asked_in(head: ReplyHead) -> Asked:
+    """What the request set; nothing if it was another format's."""
+    return head.echo if isinstance(head.echo, Asked) else Asked()
+
+
+class ResponseObject:
+    """Encodes one response at each stage of its life."""
+
+    def __init__(self, head: ReplyHead) -> None:
+        self._clock = head.clock
+        self._created = head.created
+        fixed = {
+            "id": response_id(head.request_id),
+            "object": "response",
+            "created_at": head.created,
+            "model": head.model,
+            **DEFAULTS,
+            **asked_in(head).fields,
+        }
+        self._fixed = sse.one_line(msgspec.json.encode(fixed).removesuffix(b"}"))
+
+    def in_progress(self) -> bytes:
+        """While items are added."""
+        return self._with("in_progress", (), error=None, incomplete_details=None, completed_at=None, usage=None)
+
+    def finished(self, reason: FinishReason, output: Sequence[bytes], usage: TokenUsage) -> bytes:
+        """At a good ending. `output` holds the encoded items."""
+        cut = INCOMPLETE.get(reason)
+        return self._with(
+            status_of(reason),
+            output,
+            error=None,
+            incomplete_details={"reason": cut} if cut else None,
+            completed_at=None if cut else self._now(),
+            usage=usage_object(usage),
+        )
+
+    def failed(self, error: GatewayError, output: Sequence[bytes]) -> bytes:
+        """At a bad ending."""
+        told = {"code": failure_code(error), "message": _failure_words(error)}
+        return self._with("failed", output, error=told, incomplete_details=None, completed_at=None, usage=None)
+
+    def _with(self, status: str, output: Sequence[bytes], **ending: Any) -> bytes:
+        tail = sse.one_line(msgspec.json.encode({"status": status, **ending})).removeprefix(b"{")
+        return b'%b,"output":[%b],%b' % (self._fixed, b",".join(output), tail)
+
+    def _now(self) -> int:
+        return int(self._clock()) if self._clock else self._created
+
+
+def status_of(reason: FinishReason) -> str:
+    """The response's status at a good ending."""
+    return "incomplete" if reason in INCOMPLETE else "completed"
+
+
+def failure_code(error: GatewayError) -> str:
+    """The code of `response.failed`, chosen by what Codex does on it: repeat the turn, or give up."""
+    code = shape_of(error).code
+    if code in FINAL_CODES:
+        return str(code)
+    if error.kind in ("rate_limited", "overloaded"):
+        return "rate_limit_exceeded"
+    return "server_error" if error.retryable else "invalid_prompt"
+
+
+def _failure_words(error: GatewayError) -> str:
+    """Codex reads from the words how long to wait."""
+    if error.retry_after is None or failure_code(error) != "rate_limit_exceeded":
+        return error.message
+    return f"{error.message} Please try again in {error.retry_after}s."
+
+
+def usage_object(usage: TokenUsage) -> dict[str, Any]:
+    """Tokens as Responses counts them."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.thinking_tokens},
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }

@@ -1,0 +1,140 @@
+"""What is kept of a response, and what is told of it later: the object, its input items, its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from bridge.chat.errors import InvalidRequest
+from bridge.wire.responses.output_items import text_part
+
+LIMIT, MOST = 20, 100
+
+
+class Streamed(Protocol):
+    """How a response was streamed (`Kept`)."""
+
+    deltas: list[list[int]]
+    pauses: list[int]
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A response: its object, and all items that the model was told before it, those of earlier responses included."""
+
+    response: msgspec.Raw
+    input: list[msgspec.Raw]
+    deltas: list[list[int]] | None = None
+    """Of each item of the output, how many characters each of its deltas had; None if it was not streamed."""
+    pauses: list[int] = []
+    """Numbers of the events that only kept the stream alive."""
+
+    def output(self) -> list[msgspec.Raw]:
+        """The items that were said."""
+        return _OUTPUT.decode(self.response).output
+
+    def by_id(self, response_id: str) -> dict[str, msgspec.Raw]:
+        """The items, said or told, by their ids; those without one by what the list of input items calls them."""
+        found: dict[str, msgspec.Raw] = {}
+        for index, raw in enumerate(self.input):
+            found.setdefault(_id_of(_IDS.decode(raw), response_id, index), raw)
+        for raw in self.output():
+            if id_ := _IDS.decode(raw).id:
+                found[id_] = raw
+        return found
+
+
+class _Output(msgspec.Struct):
+    output: list[msgspec.Raw]
+
+
+class _Ids(msgspec.Struct):
+    type: str | None = None
+    id: str | None = None
+    role: str | None = None
+
+
+_OUTPUT = msgspec.json.Decoder(_Output)
+_KEPT = msgspec.json.Decoder(Kept)
+_IDS = msgspec.json.Decoder(_Ids)
+_TEXT = msgspec.json.Decoder(str | None)
+_ITEM = msgspec.json.Decoder(dict[str, msgspec.Raw])  # what else is in an item is passed on as it came
+
+
+def pack(response: bytes, items: Sequence[msgspec.Raw], streamed: Streamed | None = None) -> bytes:
+    """A record to keep."""
+    deltas, pauses = (streamed.deltas, streamed.pauses) if streamed else (None, [])
+    return msgspec.json.encode(Kept(msgspec.Raw(response), list(items), deltas, pauses))
+
+
+def size(response: bytes, items: Sequence[msgspec.Raw]) -> int:
+    """Bytes of the record, nearly: what is too large to keep need not be packed."""
+    return len(response) + sum(map(len, items))
+
+
+def unpack(record: bytes) -> Kept | None:
+    """A record that was kept; None for one that cannot be read any more, as another version may have written it."""
+    try:
+        return _KEPT.decode(record)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+
+
+def deleted(response_id: str) -> bytes:
+    """The answer to a DELETE."""
+    return msgspec.json.encode({"id": response_id, "object": "response", "deleted": True})
+
+
+def counted(tokens: int) -> bytes:
+    """The answer to `input_tokens`."""
+    return msgspec.json.encode({"object": "response.input_tokens", "input_tokens": tokens})
+
+
+def input_items(kept: Kept, response_id: str, query: Mapping[str, str]) -> bytes:
+    """One page of what the model was told, the latest first unless `order=asc`. Raise InvalidRequest."""
+    places = list(range(len(kept.input)))
+    if query.get("order", "desc") != "asc":
+        places.reverse()
+    if after := query.get("after"):
+        ids = [_id_of(_IDS.decode(kept.input[place]), response_id, place) for place in places]
+        places = places[ids.index(after) + 1 :] if after in ids else []
+    limit = _limit(query.get("limit"))
+    page = [listed(kept.input[place], response_id, place) for place in places[:limit]]
+    return msgspec.json.encode(
+        {
+            "object": "list",
+            "data": page,
+            "first_id": page[0]["id"] if page else None,
+            "last_id": page[-1]["id"] if page else None,
+            "has_more": len(places) > limit,
+        }
+    )
+
+
+def _limit(given: str | None) -> int:
+    if given is None:
+        return LIMIT
+    if not given.isdecimal() or len(given) > len(str(MOST)) or not 1 <= int(given) <= MOST:
+        raise InvalidRequest(f"limit must be a number from 1 to {MOST}.", param=("limit",), code="invalid_value")
+    return int(given)
+
+
+def _id_of(told: _Ids, response_id: str, index: int) -> str:
+    """The id of an input item, or the one that it gets here."""
+    prefix = "item" if told.type not in (None, "message") else "msg"
+    return told.id or f"{prefix}_{response_id.removeprefix('resp_')}i{index:x}"
+
+
+def listed(raw: msgspec.Raw, response_id: str, index: int) -> dict[str, Any]:
+    """The item with all that lists promise and requests may omit: type, status, id, texts as parts."""
+    item: dict[str, Any] = {**_ITEM.decode(raw)}
+    told = _IDS.decode(raw)
+    kind = item["type"] = told.type or "message"
+    item["id"] = _id_of(told, response_id, index)
+    item.setdefault("status", "completed")
+    content = bytes(item.get("content", b""))
+    if kind == "message" and not content.startswith(b"["):
+        text = (_TEXT.decode(content) if content else None) or ""
+        item["content"] = [text_part(text) if told.role == "assistant" else {"type": "input_text", "text": text}]
+    return item

@@ -1,0 +1,1 @@
+"""The floor: small tools that every app may use, and that know no app."""

@@ -1,0 +1,124 @@
+"""How the database is doing, as this process has met it, and how long it may be waited for.
+
+Whoever reads or writes says how it went. While the database is away nobody waits for it: one try a second finds out
+when it is back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from django.db import Error, InterfaceError, InternalError, OperationalError
+
+from gateway_project.lib import degraded, disk
+
+RETRY_SEC = 1.0
+
+AWAY: Final = (OperationalError, InterfaceError, InternalError)
+"""What the database raises when the fault is its own: it is gone, full, locked, read-only or too slow."""
+
+
+NO_ROOM: Final = ("database or disk is full", "disk I/O error")
+"""What SQLite says when its file is on our disk, and that takes nothing."""
+
+
+class _State:
+    """Of this process; a lock is not needed, as each change is one assignment."""
+
+    away = False
+    doubted = False
+    try_at = 0.0
+
+
+class _Patience(threading.local):
+    """Of this thread: `until` is on the monotonic clock."""
+
+    until: float | None = None
+    ahead = False
+
+
+_state = _State()
+_patience = _Patience()
+
+
+def failed(exc: Error | str) -> None:
+    """A query did not come to its end."""
+    _state.away, _state.doubted, _state.try_at = True, False, time.monotonic() + RETRY_SEC
+    words = " ".join(str(exc).split()) or type(exc).__name__
+    if any(each in words for each in NO_ROOM):
+        disk.fails("database", OSError(words))
+    else:
+        degraded.begin("database", words)
+
+
+def works() -> None:
+    """A query came to its end."""
+    _state.doubted = False
+    if _state.away:
+        _state.away = False
+        degraded.end("database")
+        disk.works("database")
+
+
+def doubt() -> None:
+    """Something failed that may be its own fault: the next regular look finds out."""
+    _state.doubted = True
+
+
+def in_doubt() -> bool:
+    """Whether a look is due before its time."""
+    return _state.away or _state.doubted
+
+
+def away() -> bool:
+    """Whether the last query failed."""
+    return _state.away
+
+
+def may_try() -> bool:
+    """Whether it is time to see if the database is back; True is told to one asker."""
+    now = time.monotonic()
+    if now < _state.try_at:
+        return False
+    _state.try_at = now + RETRY_SEC
+    return True
+
+
+@contextmanager
+def doing_without() -> Iterator[None]:
+    """A run that may be left out while the database is away: it is noted, and nothing is raised."""
+    try:
+        yield
+    except AWAY as exc:
+        failed(exc)
+    else:
+        works()
+
+
+@contextmanager
+def within(seconds: float, *, ahead: bool = False) -> Iterator[None]:
+    """What this thread asks of the database until the end of the block takes no longer than that.
+
+    `ahead` takes a connection although those of the process are all in use: for those on whom many wait.
+    """
+    before = _patience.until, _patience.ahead
+    _patience.until, _patience.ahead = time.monotonic() + seconds, ahead
+    try:
+        yield
+    finally:
+        _patience.until, _patience.ahead = before
+
+
+def seconds_left(most: float) -> float:
+    """How long this thread may wait now."""
+    until = _patience.until
+    return most if until is None else max(0.0, min(most, until - time.monotonic()))
+
+
+def goes_ahead() -> bool:
+    """Whether this thread may have a connection beyond those of the process."""
+    return _patience.ahead

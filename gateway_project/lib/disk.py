@@ -1,0 +1,27 @@
+"""Who cannot write to the disk now: the mode "disk" lasts from the first of them to the last."""
+
+from __future__ import annotations
+
+import threading
+
+from gateway_project.lib import degraded
+
+_failing: set[str] = set()
+_lock = threading.Lock()
+
+
+def fails(writer: str, error: OSError) -> None:
+    """A writer, in a word or two, could not write: cheap to say as often as it is met."""
+    with _lock:
+        _failing.add(writer)
+        degraded.begin("disk", f"{writer}: {error.strerror or error}")
+
+
+def works(writer: str) -> None:
+    """It could: costs a look into a set when it always could."""
+    if writer not in _failing:
+        return
+    with _lock:
+        _failing.discard(writer)
+        if not _failing:
+            degraded.end("disk")

@@ -1,0 +1,38 @@
+"""Redis for whoever may block: tasks, pages, commands. One try within a deadline: a dead server costs little."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from gateway_project.lib import degraded
+
+WAIT_SEC = 1.0
+AWAY_SEC = 0.2
+AWAY = (redis.RedisError,)
+"""What a task may raise while Redis is away: that is told as the degraded mode, and not with a trace for each try."""
+
+
+def connect(url: str, wait: float | None = None) -> redis.Redis:
+    """
+    A client that waits at most so many seconds, for a connection and for each answer. The caller's to close.
+
+    Unless told otherwise it waits a second, and where this process knows Redis to be away, as long as the link does.
+    """
+    if wait is None:
+        wait = AWAY_SEC if degraded.is_on("redis") else WAIT_SEC
+    return redis.Redis.from_url(url, **_deadlines(wait), retry=Retry(NoBackoff(), 0))
+
+
+def connect_async(url: str, wait: float) -> redis.asyncio.Redis:
+    """The same for a loop; what subscribes needs it, all else goes over a RedisLink."""
+    retry = redis.asyncio.retry.Retry(NoBackoff(), 0)
+    return redis.asyncio.Redis.from_url(url, **_deadlines(wait), retry=retry)
+
+
+def _deadlines(wait: float) -> dict[str, Any]:
+    return {"socket_timeout": wait, "socket_connect_timeout": wait, "retry_on_timeout": False}

@@ -1,0 +1,256 @@
+"""One lean connection to Redis for the hot path: group commit, a deadline, and a breaker when the server is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from hiredis import pack_command
+from redis import ResponseError
+
+from gateway_project.lib import degraded, redis_url
+from gateway_project.lib.redis_pipe import FULL, NotSent, Pipe, R, RedisUnavailable, Reply
+
+__all__ = ["Arg", "NotSent", "RedisLink", "RedisUnavailable", "Script"]
+
+Arg = str | bytes | int | float
+
+DIAL_SEC: Final = 1.0
+"""How long a connection may take to be there, with TLS: its callers wait no longer than for an answer."""
+STEADY: Final = 2
+"""Probes in a row that a server must take after it took no writes."""
+
+# A write of two keys: what a full server, a replica and a node of a cluster all refuse.
+PROBE: Final = ("MSET", "lgw:probe:1", 1, "lgw:probe:2", 2)
+
+# hiredis' stub says a tuple of exactly one; it takes any number.
+pack: Callable[[tuple[Arg, ...]], bytes] = pack_command  # type: ignore[assignment]
+
+
+class Script:
+    """A Lua script, sent by its digest once the server has it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisLink:
+    """
+    One connection to Redis, group commit: what is issued while a pipeline is in flight goes out in the next one.
+
+    Replies are as RESP2 gives them: bytes, int, None, lists. One link belongs to one event loop. `timeout` bounds a
+    wait in seconds; after a failure the link tries again by itself every `retry_after` seconds. Troubles are told as
+    the degraded mode `part`, by a link that has one.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 0.2, retry_after: float = 1.0, part: str = "redis") -> None:
+        self.url = url
+        self.on_loss: Callable[[], None] = lambda: None
+        """Called when the server is lost: it may have been killed, and what it had answered last be gone."""
+        self._target = redis_url.read(url)
+        self._timeout = timeout
+        self._retry_after = retry_after
+        self._part = part
+        self._pipe: Pipe | None = None
+        self._dialling: asyncio.Task[None] | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._refusing = False  # from the first failure on; only while dialling for the first time do callers wait
+        self._full = False  # connected, and no writes are taken
+        self._steady = 0
+        self._probe: asyncio.TimerHandle | None = None
+        self._waiting: list[tuple[bytes, Reply]] = []
+        self._closed = False
+
+    @property
+    def available(self) -> bool:
+        """Whether a command would be sent at once, and a write be taken."""
+        return self._pipe is not None and not self._full
+
+    def execute(self, *command: Arg) -> asyncio.Future[Any]:
+        """Issue a command now; await the reply, which may be RedisUnavailable or ResponseError.
+
+        Raise RedisUnavailable at once while the server is known to be gone. Commands take effect in the order in which
+        they are issued, so a reply also says that what was issued before it is done.
+        """
+        pipe = self._pipe
+        if pipe is not None:
+            return pipe.issue(pack(command), pipe.loop.create_future())
+        return self._wait_for_connection(pack(command), asyncio.get_running_loop().create_future())
+
+    def issue(self, reply: Reply, *command: Arg) -> None:
+        """The same for what is no Future, and cheaper than one."""
+        pipe = self._pipe
+        if pipe is not None:
+            pipe.issue(pack(command), reply)
+        else:
+            self._wait_for_connection(pack(command), reply)
+
+    async def run(self, script: Script, keys: Sequence[Arg], args: Sequence[Arg]) -> Any:
+        """Run a script and return its reply; the server is given the text when it does not know it yet."""
+        try:
+            return await self.execute("EVALSHA", script.sha, len(keys), *keys, *args)
+        except ResponseError as exc:
+            if not str(exc).startswith("NOSCRIPT"):
+                raise
+            return await self.execute("EVAL", script.text, len(keys), *keys, *args)
+
+    async def close(self) -> None:
+        """Drop the connection; whoever still waits gets RedisUnavailable."""
+        self._closed = True
+        for timer in (self._retry, self._probe):
+            if timer is not None:
+                timer.cancel()
+        if self._dialling is not None:
+            self._dialling.cancel()
+            await asyncio.wait({self._dialling})
+        if self._pipe is not None:
+            self._pipe.abort("closed")
+        self._fail_waiting("closed")
+        await asyncio.sleep(0)  # the transport closes its socket in the next turn of the loop
+
+    def lost(self, pipe: Pipe, why: str, *, dead: bool, open_commands: bool) -> None:
+        """Called by the pipe when it broke. A server that hung up is dialled at once, a silent one later."""
+        if self._pipe is not pipe:
+            return
+        self._pipe = None
+        self._full = False
+        if self._closed:
+            return
+        if dead or open_commands:  # else an idle connection was closed, as some servers do
+            self._trouble(why)
+        self.on_loss()
+        if dead:
+            self._retry_later()
+        else:
+            self._dial()
+
+    def refused(self, pipe: Pipe, why: str) -> None:
+        """Called by the pipe when the server is there and takes no writes: what reads goes on, and it is probed."""
+        if self._pipe is not pipe:  # it has not been taken into use yet
+            return
+        self._trouble(why)
+        self._steady = 0
+        if not self._full:
+            self._full = True
+            self._probe_later(pipe)
+
+    def _probe_later(self, pipe: Pipe) -> None:
+        self._probe = asyncio.get_running_loop().call_later(self._retry_after, self._probe_now, pipe)
+
+    def _probe_now(self, pipe: Pipe) -> None:
+        if self._pipe is pipe and not self._closed:
+            pipe.issue(pack(PROBE), pipe.loop.create_future()).add_done_callback(
+                lambda reply: self._probed(pipe, reply)
+            )
+
+    def _probed(self, pipe: Pipe, reply: asyncio.Future[Any]) -> None:
+        if not reply.cancelled() and reply.exception() is None:
+            self._steady += 1
+        if self._pipe is not pipe or self._closed:
+            return
+        if self._steady < STEADY:
+            self._probe_later(pipe)
+        else:
+            self._full = False
+            self._well()
+
+    def _trouble(self, why: str) -> None:
+        if self._part:
+            degraded.begin(self._part, why)
+
+    def _well(self) -> None:
+        if self._part:
+            degraded.end(self._part)
+
+    def _wait_for_connection(self, packed: bytes, reply: R) -> R:
+        if self._closed or self._refusing:
+            raise NotSent("Redis is not available")
+        if self._dialling is None:
+            self._dial()
+        self._waiting.append((packed, reply))
+        return reply
+
+    def _dial(self) -> None:
+        if not self._closed:
+            loop = asyncio.get_running_loop()
+            self._dialling = loop.create_task(self._connect())
+            loop.call_later(self._timeout, self._refuse_while, self._dialling)
+
+    def _refuse_while(self, dialling: asyncio.Task[None]) -> None:
+        """Nobody waits for a connection longer than for an answer."""
+        if self._dialling is dialling:
+            self._refusing = True
+            self._fail_waiting("no connection in time")
+
+    def _retry_later(self) -> None:
+        self._refusing = True
+        if not self._closed:
+            self._retry = asyncio.get_running_loop().call_later(self._retry_after, self._dial)
+
+    async def _connect(self) -> None:
+        pipe = Pipe(self, self._timeout)
+        try:
+            async with asyncio.timeout(max(self._timeout, DIAL_SEC)):
+                full = await self._open(pipe)
+        except asyncio.CancelledError:
+            pipe.abort("closed")
+            raise
+        except (OSError, TimeoutError, ResponseError, RedisUnavailable) as exc:
+            self._dialling = None
+            pipe.abort("not connected")
+            why = str(exc) or "no connection in time"
+            self._fail_waiting(why)
+            self._trouble(why)
+            self._retry_later()
+        else:
+            self._dialling = None
+            self._use(pipe, full)
+
+    def _use(self, pipe: Pipe, full: str) -> None:
+        self._refusing = False
+        self._pipe = pipe
+        waiting, self._waiting = self._waiting, []
+        pipe.issue_all(waiting)
+        if full:
+            self.refused(pipe, full)
+        else:
+            self._well()
+
+    async def _open(self, pipe: Pipe) -> str:
+        """Connect and say who we are; why the server takes no writes, if it takes none."""
+        loop, target = asyncio.get_running_loop(), self._target
+        if target.path:
+            await loop.create_unix_connection(lambda: pipe, target.path)
+        else:
+            # Its files are read each time: certificates are renewed while we run.
+            secure = await asyncio.to_thread(target.tls.context) if target.tls else None
+            await loop.create_connection(lambda: pipe, target.host, target.port, ssl=secure)
+        for command in self._greeting():
+            await pipe.issue(pack(command), loop.create_future())
+        try:
+            await pipe.issue(pack(PROBE), loop.create_future())
+        except RedisUnavailable as exc:
+            if str(exc).startswith(FULL):
+                return str(exc)
+            raise
+        pipe.check()
+        return ""
+
+    def _greeting(self) -> list[tuple[Arg, ...]]:
+        """Who we are and which database."""
+        greeting: list[tuple[Arg, ...]] = []
+        if password := self._target.password:
+            username = self._target.username
+            greeting.append(("AUTH", username, password) if username else ("AUTH", password))
+        if database := self._target.database:
+            greeting.append(("SELECT", database))
+        return greeting
+
+    def _fail_waiting(self, why: str) -> None:
+        waiting, self._waiting = self._waiting, []
+        for _, reply in waiting:
+            if not reply.done():
+                reply.set_exception(NotSent(why))

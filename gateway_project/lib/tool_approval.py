@@ -1,0 +1,38 @@
+"""Which tools of Lingma's own agent may run: what the setting `TOOL_APPROVAL` says."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+UNNAMED: Final = "tool"
+"""Stands for a name the service did not tell."""
+
+_NAME = re.compile(r"[^\s,*]+")
+
+
+class Approval(msgspec.Struct, frozen=True):
+    """Which tools of the service's own agent may run. By default none."""
+
+    everything: bool = False
+    names: frozenset[str] = frozenset()
+
+    @classmethod
+    def read(cls, text: str) -> Approval:
+        """`deny`, `allow`, or `allow:<name>,<name>`. Raise ValueError for anything else."""
+        word, colon, listed = text.strip().partition(":")
+        if (word, colon) in {("deny", ""), ("allow", "")}:
+            return cls(everything=word == "allow")
+        names = frozenset(stripped for part in listed.split(",") if (stripped := part.strip()))
+        if word != "allow" or not names or not all(map(_NAME.fullmatch, names)):
+            raise ValueError("must be deny, allow, or allow:<name>,<name>")
+        return cls(names=names)
+
+    def allows(self, name: str) -> bool:
+        """Names are compared exactly; a tool without a name is allowed only where everything is."""
+        return self.everything or (name in self.names and name != UNNAMED)
+
+
+DENY: Final = Approval()

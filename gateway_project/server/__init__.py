@@ -1,0 +1,1 @@
+"""The web process: uvicorn with bounds on all that a peer may hold, or daphne."""

@@ -1,0 +1,204 @@
+"""One request and its answer, where uvicorn's own would say something that the client cannot understand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Generator
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from gateway_project.server.cork import Corked
+
+LENGTHS = {b"content-length", b"transfer-encoding"}
+FRAMING = (*LENGTHS, b"connection")
+NO_BODY = (204, 304)
+_CONTROLS = bytes((*range(0x20), 0x7F))
+_NOT_IN_NAMES = _CONTROLS + b'()<>@,;:[]={} \\"'
+_NOT_IN_VALUES = _CONTROLS.replace(b"\t", b"")
+
+
+class Shape(NamedTuple):
+    """What the names of a head's fields say, without their values."""
+
+    lines: bytes
+    """With a place for each value, down to the empty line."""
+    length: int
+    """Which of them is Content-Length; -1: none is, and chunks come."""
+
+
+@lru_cache(maxsize=256)  # the names are ours: there are few of them, and always in the same order
+def shape_of(names: tuple[bytes, ...]) -> Shape | None:
+    """None for names that the library had better look at."""
+    lowered = [name.lower() for name in names]
+    framing = [name for name in lowered if name in FRAMING]
+    if framing not in ([], [b"content-length"]) or any(
+        len(each.translate(None, _NOT_IN_NAMES)) < len(each) for each in names
+    ):
+        return None
+    lines = b"".join([b"%b: %%b\r\n" % name.replace(b"%", b"%%") for name in lowered])
+    if framing:
+        return Shape(lines + b"\r\n", lowered.index(b"content-length"))
+    return Shape(lines + b"transfer-encoding: chunked\r\n\r\n", -1)
+
+
+class Sent:
+    """What is awaited when nothing is left to wait for."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return iter(())  # type: ignore[return-value]  # cheaper than a generator
+
+
+SENT = Sent()
+
+
+class LeanCycle(RequestResponseCycle):
+    """uvicorn's own, which looks at the fields of a head all at once, and not twice at each of them."""
+
+    transport: Corked  # type: ignore[assignment]  # it takes any
+
+    def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]  # ASGI wants no more
+        """The next message; all but usual heads and the pieces of a stream go the library's way."""
+        if self.response_started:
+            return self._send_piece(message)
+        if (
+            message["type"] != "http.response.start"
+            or not self.keep_alive
+            or message["status"] in NO_BODY
+            or self.scope["method"] == "HEAD"
+            or self.flow.write_paused
+            or self.disconnected
+            or self.access_log
+        ):
+            return super().send(message)
+        fields = (*self.default_headers, *message.get("headers", ()))
+        if not fields:
+            return super().send(message)
+        names, values = zip(*fields, strict=True)
+        shape, joined = shape_of(names), b"".join(values)
+        # What does not fit is refused there, with the words that say why.
+        if shape is None or len(joined.translate(None, _NOT_IN_VALUES)) < len(joined):
+            return super().send(message)
+        return self._send_head(message["status"], shape, values)
+
+    def _send_piece(self, message: Any) -> Awaitable[None]:
+        """A part of the body; for a client that keeps up it is written at once, without a coroutine of its own."""
+        body, more = message.get("body", b""), message.get("more_body", False)
+        if (
+            not (self.chunked_encoding or (len(body) == self.expected_content_length and not more))
+            or self.response_complete
+            or self.flow.write_paused
+            or self.disconnected
+            or not self.keep_alive
+            or message["type"] != "http.response.body"
+            or self.scope["method"] == "HEAD"
+        ):
+            return super().send(message)
+        if self.chunked_encoding:
+            body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
+        self.transport.write(body)
+        if not more:
+            self.response_complete, self.expected_content_length = True, 0
+            self.message_event.set()
+            self.on_response()
+        return SENT
+
+    def _send_head(self, status: int, shape: Shape, values: tuple[bytes, ...]) -> Awaitable[None]:
+        self.response_started, self.waiting_for_100_continue = True, False
+        self.chunked_encoding = shape.length < 0
+        head = STATUS_LINE[status] + shape.lines % values
+        if self.chunked_encoding:
+            self.transport.write(head)
+        else:
+            self.expected_content_length = int(values[shape.length])
+            self.transport.hold(head)
+        return SENT
+
+
+class CarefulCycle(RequestResponseCycle):
+    """For HTTP/1.0, and for clients that wait for `100 Continue`. Nearly no request is either."""
+
+    _ends_with_connection = False
+
+    async def send(self, message: Any) -> None:
+        """Without chunks for HTTP/1.0 (RFC 9112 6.1); an answer that came before the body is the connection's last."""
+        if message["type"] == "http.response.start":
+            if self.waiting_for_100_continue and self.more_body:
+                self.keep_alive = False  # nobody knows whether the body will still come (RFC 9110 10.1.1)
+            self._choose_end(message)
+        elif self._ends_with_connection:
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
+
+    def _choose_end(self, message: Any) -> None:
+        names = {name.lower() for name, _ in message.get("headers", [])}
+        if self.scope["http_version"] == "1.0" and not names & LENGTHS and self.scope["method"] != "HEAD":
+            self._ends_with_connection = True
+            self.chunked_encoding = False
+
+
+class HeldFlow(FlowControl):
+    """Flow control that goes on reading only when no request waits behind another: an answer must not read for them."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self.held = False
+
+    def resume_reading(self) -> None:
+        """Read on, unless requests wait."""
+        if self.read_paused and not self.held:
+            super().resume_reading()
+
+
+class Trailers(list[tuple[bytes, bytes]]):
+    """Where the fields behind a chunked body go: nowhere. What a proxy takes out of a head may come back in them."""
+
+    def append(self, _field: tuple[bytes, bytes]) -> None:
+        """Drop it."""
+
+
+class AfterUpgrade:
+    """Callbacks of a parser that is fed a head which has been served already, without its wish for an upgrade."""
+
+    def __init__(self, protocol: Any) -> None:
+        self._protocol = protocol
+        self._known = True
+        self.on_body = protocol.on_body
+        self.on_message_complete = protocol.on_message_complete
+
+    def on_message_begin(self) -> None:
+        """The first message has begun long ago."""
+        if not self._known:
+            self._protocol.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """The same."""
+        if not self._known:
+            self._protocol.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """The same; a trailer goes where trailers go."""
+        if not self._known:
+            self._protocol.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """From here on everything is new."""
+        if self._known:
+            self._known = False
+        else:
+            self._protocol.on_headers_complete()
+
+
+class Deaf:
+    """Stands in for the parser of a connection on which nothing more is understood; counts what is thrown away."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def feed_data(self, data: bytes) -> None:
+        """Throw it away."""
+        self.bytes += len(data)

@@ -1,0 +1,304 @@
+"""uvicorn's HTTP protocol with bounds: nothing a peer sends is read, kept or (`http_deadlines`) awaited without end."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.parse
+from typing import TYPE_CHECKING, Any, cast
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from gateway_project.server import refusals
+from gateway_project.server.cork import Corked
+from gateway_project.server.cycle import AfterUpgrade, CarefulCycle, Deaf, HeldFlow, LeanCycle, Trailers
+from gateway_project.server.deadlines import IDLE, IN_BODY, IN_HEAD, LEFTOVER
+from gateway_project.server.head import WATCHED, Head, Verdict, is_plain, judged, path_and_query, without_upgrade
+from gateway_project.server.refusals import Refusal, Refused, rendered
+
+if TYPE_CHECKING:
+    from gateway_project.server.connections import Connections
+
+PIECE = 64 << 10  # bytes that are parsed before anyone looks at what they have made
+HEALTH = {b"/healthz", b"/healthz/", b"/readyz", b"/readyz/"}
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """One connection. `look()` is called about once a second by whoever counts the connections."""
+
+    peers: Connections
+    """Set on a subclass, one per server."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin a connection."""
+        self.raw = transport
+        self.peer = ""  # whose share of the connections it counts to
+        self.corked = Corked(transport, self)
+        super().connection_made(cast("asyncio.Transport", self.corked))
+        self.flow: HeldFlow = HeldFlow(transport)
+        self.parser: Any
+        self.phase = IDLE
+        self.since = self.body_since = self.peers.now
+        self.size = 0  # of what has come of a message that is not complete
+        self.head_bytes = 0  # of it, counted among those of all connections
+        self.dry = 0  # bytes since the last one that was body
+        self.unsent, self.unsent_since = 0, 0.0
+        self.lingers = self.upgrading = False
+        self.refusal: Refusal | None = None
+        self.running: RequestResponseCycle | None = None
+        self.is_extra = not self.peers.enter(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End a connection."""
+        super().connection_lost(exc)
+        self.parser = Deaf()
+        self.peers.leave(self)
+        if self.running is not None and not self.running.response_complete:  # uvicorn tells the newest request only
+            self.running.disconnected = True
+            self.running.message_event.set()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Leave nothing for the collector: it comes so seldom that heads and bodies of thousands would wait for it."""
+        self.pipeline.clear()
+        self.cycle = cast("RequestResponseCycle", self.running)  # a newer one was never begun, and would hold us
+        self.corked.let_go()
+
+    @property
+    def answers(self) -> bool:
+        """A request is being answered."""
+        return self.running is not None and not self.running.response_complete
+
+    @property
+    def answers_early(self) -> bool:
+        """The answer has begun before the request was whole; nobody waits for its rest."""
+        return self.cycle is self.running is not None and self.running.response_started
+
+    # -- bytes ------------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came."""
+        if len(data) > PIECE:
+            for start in range(0, len(data), PIECE):
+                self._parse(data[start : start + PIECE])
+        else:
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        size = len(data)
+        self.dry += size
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as exc:
+            self._ignore_upgrade(data[exc.args[0] :])
+        except httptools.HttpParserError:
+            self.refuse(self.refusal or refusals.BAD_REQUEST)
+        if self.phase:
+            self._heard(size)
+
+    def _heard(self, size: int) -> None:
+        """Count what came of a message that is not complete."""
+        bounds, now = self.peers.bounds, self.peers.now
+        if self.phase == IN_HEAD:
+            self.since = self.since if self.size else now
+            self.size += size
+            if self.size > 2 * bounds.head_bytes:  # once it is complete, the true bound holds
+                self.refuse(refusals.HEAD_TOO_LARGE)
+            elif not self.peers.hold_head(self, size):
+                self.refuse(refusals.FULL)
+            return
+        self.since = now
+        self.size += size
+        if self.phase == IN_BODY:
+            if self.dry > bounds.head_bytes:
+                self.refuse(refusals.TRAILERS_TOO_LARGE)
+        elif self.size > bounds.leftover_bytes:
+            self.raw.close()
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """RFC 9110 7.8: the parser has stopped behind the head; another one goes on as if nobody had asked for it."""
+        self.upgrading = False
+        self.parser = httptools.HttpRequestParser(AfterUpgrade(self))
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        scope = self.scope
+        self._parse(without_upgrade(scope["method"], scope["http_version"], list(scope["headers"])) + rest)
+
+    # -- the parser's callbacks -------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A first byte."""
+        super().on_message_begin()
+        self.watched: list[tuple[bytes, bytes]] = []
+        self.phase, self.size = IN_HEAD, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head; behind a chunked body, one that nobody sees."""
+        name = name.lower()
+        if name in WATCHED:
+            self.watched.append((name, value))
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: answer, or wait for one's turn."""
+        try:
+            cycle = self._new_cycle()
+        except Refused as exc:
+            self.refusal = exc.refusal
+            raise
+        self.phase, self.size, self.dry = IN_BODY, 0, 0
+        self.since = self.body_since = self.peers.now
+        if self.head_bytes:
+            self.peers.forget_head(self)
+        waits = self.answers
+        self.cycle = cycle
+        if waits:
+            self._queue(cycle)
+        else:
+            self._start_asgi_task(cycle, self.app)
+
+    def _new_cycle(self) -> RequestResponseCycle:
+        parser, scope = self.parser, self.scope
+        kind: type[RequestResponseCycle] = LeanCycle
+        version, method = parser.get_http_version(), parser.get_method().decode("ascii")
+        scope["method"], scope["http_version"] = method, version
+        expects = False
+        if self.size or self.is_extra or not is_plain(self.watched, self.url, version, method):
+            verdict = self._judge(Head(method, self.url, version, self.watched))
+            expects = verdict.expects_continue
+            kind = CarefulCycle
+        path, query = path_and_query(self.url)
+        text = path.decode("ascii")
+        scope["path"] = urllib.parse.unquote(text) if "%" in text else text
+        scope["raw_path"], scope["query_string"] = path, query
+        if len(self.headers) > self.peers.bounds.head_fields:
+            raise Refused(refusals.HEAD_TOO_LARGE)
+        return kind(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=expects,
+            keep_alive=version != "1.0" and parser.should_keep_alive() and not self.is_extra,
+            on_response=self.on_response_complete,
+        )
+
+    def _judge(self, head: Head) -> Verdict:
+        fields = sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if len(head.target) + fields > self.peers.bounds.head_bytes:
+            raise Refused(refusals.HEAD_TOO_LARGE)
+        verdict = judged(head)
+        if self.is_extra and head.target.partition(b"?")[0] not in HEALTH:
+            raise Refused(refusals.FULL)
+        self.upgrading = verdict.upgrade and self.parser.should_upgrade()
+        if verdict.chunked:
+            self.headers = Trailers()
+        return verdict
+
+    def _queue(self, cycle: RequestResponseCycle) -> None:
+        if len(self.pipeline) >= self.peers.bounds.pipelined:
+            self.refusal = refusals.PIPELINE
+            raise Refused(refusals.PIPELINE)
+        self.pipeline.appendleft((cycle, self.app))
+        self.flow.pause_reading()
+        self.flow.held = True
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self.running = cycle
+        task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self.dry = 0
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > PIECE:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """The last byte of a request."""
+        if self.upgrading:
+            return
+        self.phase = IDLE
+        cycle = self.cycle
+        if cycle.response_complete:
+            self.since = self.peers.now
+        else:
+            cycle.more_body = False
+            cycle.message_event.set()
+
+    def on_response_complete(self) -> None:
+        """The last byte of an answer: on with the next request, or back to waiting for one."""
+        self.server_state.total_requests += 1
+        if self.lingers or self.raw.is_closing():
+            return
+        self.since = self.body_since = self.peers.now
+        if self.phase == IN_BODY and not self.pipeline:
+            self.phase, self.size = LEFTOVER, 0
+        flow, pipeline = self.flow, self.pipeline
+        if not pipeline:
+            flow.held = False
+            flow.resume_reading()
+            return
+        cycle, app = pipeline.pop()
+        flow.held = bool(pipeline)
+        flow.resume_reading()
+        self._start_asgi_task(cycle, app)
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Nothing more is understood on this connection: say why if that can be said, and end it."""
+        self.peers.count_refusal(refusal)
+        flawed = self.cycle if self.phase == IN_BODY else None
+        self.peers.forget_head(self)
+        self.parser, self.refusal = Deaf(), None
+        if flawed is not None and self.pipeline and self.pipeline[0][0] is flawed:
+            self.pipeline.popleft()
+            flawed = None
+        if self.running is not None and self.answers and flawed is not self.running:
+            return self._end_after(self.pipeline[0][0] if self.pipeline else self.running)
+        if flawed is not None:
+            flawed.disconnected = True
+            flawed.message_event.set()
+        if refusal.message and not (flawed is not None and flawed.response_started):
+            headers = self.server_state.default_headers
+            self.transport.write(rendered(refusal, getattr(self, "url", b""), headers))
+        self.phase = IN_BODY  # whatever it was: it goes on
+        return self.transport.close()
+
+    def _end_after(self, last: RequestResponseCycle) -> None:
+        """Answers to good requests go out first. Meanwhile nothing is read."""
+        last.keep_alive = False
+        self.phase = IDLE
+        self.flow.pause_reading()
+        self.flow.held = True
+
+    def linger(self) -> bool:
+        """End our side and read on for a while: a close with bytes unread would take the answer back."""
+        if self.phase == IDLE or self.raw.is_closing():
+            return self.lingers
+        if not self.lingers:
+            self.lingers = True
+            self.parser = Deaf()
+            self.phase, self.size = LEFTOVER, 0
+            self.since = self.body_since = self.peers.now
+            self.raw.write_eof()
+            self.flow.held = False
+            self.flow.resume_reading()
+        return True
+
+    def shutdown(self) -> None:
+        """The server stops: end what is not answering, and the rest with its answer."""
+        if self.answers or self.pipeline:
+            self.cycle.keep_alive = False
+        else:
+            self.raw.close()

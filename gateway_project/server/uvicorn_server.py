@@ -1,0 +1,102 @@
+"""uvicorn with our protocol, a look at all connections once a second, and streams that end in words when it stops."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+
+import uvicorn
+
+from gateway_project.env import Environment
+from gateway_project.server.collector import Collector
+from gateway_project.server.connections import Connections, most_of, raise_descriptor_limit
+from gateway_project.server.forwarded import TrustedProxies
+from gateway_project.server.protocol import BoundedHttpProtocol
+
+LOOK_EVERY = 10  # of uvicorn's ticks, which are tenths of a second
+LOOK_SEC = 0.1
+
+
+class Server(uvicorn.Server):
+    """Serves until SIGTERM, then lets running streams go on for DRAIN_SEC."""
+
+    def __init__(self, application: str, env: Environment, started: Callable[[], None]) -> None:
+        self._connections = Connections(most_of(raise_descriptor_limit()), TrustedProxies(env.trusted_proxies))
+        self._collector = Collector()
+        self._drain_sec = env.drain_sec
+        self._started = started
+        self._told_again = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        super().__init__(_config(application, env, self._connections))
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_signal_handler(signal.SIGQUIT, self._hurry)
+        self._connections.look()
+        await super().startup(sockets)
+        self._started()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to stop."""
+        if counter % LOOK_EVERY == 0:
+            self._connections.look()
+            self._collector.look(self._connections.now)
+        return await super().on_tick(counter)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """As the signals' handler: a second one, or SIGQUIT, leaves the turns that run no more time."""
+        if self.should_exit and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._hurry)
+        super().handle_exit(sig, frame)
+
+    def _hurry(self) -> None:
+        self.should_exit = True
+        self._told_again.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop."""
+        from bridge.runtime import begin_to_stop
+
+        begin_to_stop()
+        ending = asyncio.get_running_loop().create_task(self._end_turns())
+        await super().shutdown(sockets)
+        ending.cancel()
+
+    async def _end_turns(self) -> None:
+        """Turns that are still running just before the time is up get an ending; the rest is only cut."""
+        from bridge.runtime import END_SEC, end_turns
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._drain_sec * 0.95):
+                await self._told_again.wait()
+        for _ in range(round(END_SEC / LOOK_SEC)):  # a turn that was about to begin is ended the next time
+            end_turns()
+            await asyncio.sleep(LOOK_SEC)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        for task in self.server_state.tasks:
+            task.cancel()
+
+
+def _config(application: str, env: Environment, connections: Connections) -> uvicorn.Config:
+    class Protocol(BoundedHttpProtocol):
+        peers = connections
+
+    return uvicorn.Config(
+        application,
+        interface="asgi3",
+        loop="uvloop",
+        http=Protocol,
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,  # `Forwarded` believes them, under either server
+        backlog=2048,
+        timeout_graceful_shutdown=env.drain_sec,  # type: ignore[arg-type]  # it is only given to wait_for
+    )

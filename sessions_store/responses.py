@@ -1,0 +1,203 @@
+"""Responses that a later request may continue or read: in Redis, per API key, for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakValueDictionary
+
+from redis import RedisError
+
+from gateway_project.lib.redis_link import Arg, RedisLink, RedisUnavailable
+
+log = logging.getLogger(__name__)
+
+NOT_KEPT = "A response could not be kept: %s"
+PREFIX = "lgw:response:"
+INDEX = "lgw:responses:"
+ALL = f"{INDEX}all"
+MOST_BYTES = 8 << 20
+MOST_OF_A_KEY = 256 << 20
+MOST_OF_ALL = 512 << 20
+MOST_DROPPED = 1000
+"""Records that make room for one: the server does nothing else meanwhile."""
+LARGE = 1 << 16
+"""Bytes beyond which a record goes another way: on the link of all others they would wait for it."""
+TURN_SEC = 5.0
+"""How long a large record may wait for its turn, and take."""
+MOST_READ = 32 << 20
+"""Bytes that one request may have read: its references are small, what they refer to is not."""
+
+# Keep a record, and drop the oldest of the same API key, and then of all keys, while there is too much: Redis is not
+# the responses' alone. An index is a sorted set, `<record> <bytes>` by time, and its bytes are kept beside it.
+# KEYS record, index of the key, its bytes, index of all, its bytes; ARGV record, ttl s, now, most of a key, of all.
+_KEEP = f"""
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+local entry = KEYS[1] .. ' ' .. #ARGV[1]
+local function add(index, sum)
+    if redis.call('ZADD', index, ARGV[3], entry) == 0 then return tonumber(redis.call('GET', sum) or 0) end
+    return redis.call('INCRBY', sum, #ARGV[1])
+end
+local function remove(index, sum, entry, size)
+    if redis.call('ZREM', index, entry) == 1 then redis.call('DECRBY', sum, size) end
+end
+local function drop(entry)
+    local record, key, size = entry:match('^({PREFIX}(%d+):%S+) (%d+)$')
+    redis.call('DEL', record)
+    remove('{INDEX}' .. key, '{INDEX}' .. key .. ':bytes', entry, size)
+    remove(KEYS[4], KEYS[5], entry, size)
+end
+local function bound(index, sum, most)
+    local expired = redis.call('ZRANGEBYSCORE', index, '-inf', ARGV[3] - ARGV[2], 'LIMIT', 0, 100)
+    for _, old in ipairs(expired) do drop(old) end
+    for _ = 1, {MOST_DROPPED} do
+        if tonumber(redis.call('GET', sum) or 0) <= tonumber(most) then break end
+        local oldest = redis.call('ZRANGE', index, 0, 0)[1]
+        if not oldest then redis.call('SET', sum, 0) break end
+        drop(oldest)
+    end
+    redis.call('EXPIRE', index, ARGV[2])
+    redis.call('EXPIRE', sum, ARGV[2])
+end
+add(KEYS[2], KEYS[3])
+add(KEYS[4], KEYS[5])
+bound(KEYS[2], KEYS[3], ARGV[4])
+bound(KEYS[4], KEYS[5], ARGV[5])
+"""
+
+
+# Read records, or tell their bytes if these are too many. KEYS records; ARGV most bytes.
+_READ = """
+local total = 0
+for _, record in ipairs(KEYS) do total = total + redis.call('STRLEN', record) end
+if total > tonumber(ARGV[1]) then return total end
+return redis.call('MGET', unpack(KEYS))
+"""
+
+
+class StoredTooLarge(Exception):
+    """What is asked for is more than one request may bring into memory."""
+
+
+class StoreUnavailable(Exception):
+    """What is stored cannot be read right now."""
+
+
+class Bulk:
+    """Redis for what is large, on a link of its own: one command at a time, and of one key's callers one in the line.
+
+    The server does one thing at a time, and a link its commands in a row. Large ones in a row look to whoever waits for
+    a small one like a server that is gone.
+    """
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self._all = asyncio.Lock()
+        self._of_key: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+
+    async def execute(self, key_id: int, *command: Arg) -> Any:
+        """The reply. Raise RedisUnavailable, also when the turn does not come, or ResponseError."""
+        mine = self._of_key.setdefault(key_id, asyncio.Lock())
+        try:
+            async with asyncio.timeout(TURN_SEC), mine:
+                await self._all.acquire()
+                return await asyncio.shield(self._issue(command))
+        except TimeoutError:
+            raise RedisUnavailable("too much is read and written") from None
+
+    def _issue(self, command: tuple[Arg, ...]) -> asyncio.Future[Any]:
+        """The turn ends with the reply, also when nobody waits for it any more."""
+        try:
+            reply = self._link.execute(*command)
+        except RedisUnavailable:
+            self._all.release()
+            raise
+        reply.add_done_callback(self._replied)
+        return reply
+
+    def _replied(self, reply: asyncio.Future[Any]) -> None:
+        self._all.release()
+        reply.exception()  # told to whoever still waits
+
+
+class ResponseStore:
+    """Records by the id of their response, each for `ttl` seconds. One key's records do not exist for another.
+
+    Nothing here fails a turn: without Redis, and beyond `most_bytes`, nothing is kept. The oldest go when those of one
+    key exceed `most_of_a_key` bytes, or all together `most_of_all`. At most `most_read` bytes are read at once.
+    """
+
+    def __init__(
+        self,
+        link: RedisLink,
+        bulk: RedisLink | None = None,
+        *,
+        ttl: int,
+        most_bytes: int = MOST_BYTES,
+        most_of_a_key: int = MOST_OF_A_KEY,
+        most_of_all: int = MOST_OF_ALL,
+        most_read: int = MOST_READ,
+    ) -> None:
+        self._link = link
+        self._bulk = Bulk(bulk or link)
+        self._ttl = ttl
+        self._most_bytes = most_bytes
+        self._bounds = (most_of_a_key, most_of_all)
+        self._most_read = most_read
+
+    def takes(self, size: int) -> bool:
+        """Whether a record of so many bytes may be kept; one that may not is logged."""
+        if size > self._most_bytes:
+            log.warning("A response of %d bytes is too large to be kept", size)
+        return size <= self._most_bytes
+
+    async def keep(self, key_id: int, response_id: str, record: bytes) -> None:
+        """Send the record: Redis takes it before anything that is issued later. A large one is waited for."""
+        if not self.takes(len(record)):
+            return
+        index = f"{INDEX}{key_id}"
+        keys = (_key(key_id, response_id), index, f"{index}:bytes", ALL, f"{ALL}:bytes")
+        command = ("EVAL", _KEEP, len(keys), *keys, record, self._ttl, time.time(), *self._bounds)
+        try:
+            if len(record) > LARGE:
+                await self._bulk.execute(key_id, *command)
+            else:
+                self._link.execute(*command).add_done_callback(_kept)
+        except RedisUnavailable as problem:
+            if self._link.available:  # else it is away for all, which the link tells
+                log.warning(NOT_KEPT, problem)
+        except RedisError as problem:
+            log.warning(NOT_KEPT, problem)
+
+    async def read(self, key_id: int, response_ids: Sequence[str]) -> dict[str, bytes]:
+        """Those of the records that are there. Raise StoreUnavailable or StoredTooLarge."""
+        keys = [_key(key_id, each) for each in response_ids]
+        try:
+            found = await self._link.execute("EVAL", _READ, len(keys), *keys, min(LARGE, self._most_read))
+            if isinstance(found, int):
+                if found > self._most_read:
+                    raise StoredTooLarge
+                found = await self._bulk.execute(key_id, "MGET", *keys)
+        except (RedisUnavailable, RedisError) as exc:
+            raise StoreUnavailable from exc
+        return {each: record for each, record in zip(response_ids, found, strict=True) if record is not None}
+
+    async def forget(self, key_id: int, response_id: str) -> bool:
+        """Drop the record; False if there was none. Raise StoreUnavailable."""
+        try:
+            return bool(await self._link.execute("DEL", _key(key_id, response_id)))
+        except (RedisUnavailable, RedisError) as exc:
+            raise StoreUnavailable from exc
+
+
+def _key(key_id: int, response_id: str) -> str:
+    return f"{PREFIX}{key_id}:{response_id}"
+
+
+def _kept(reply: asyncio.Future[Any]) -> None:
+    problem = None if reply.cancelled() else reply.exception()
+    if problem is not None and not isinstance(problem, RedisUnavailable):  # of that the link tells, and once
+        log.warning(NOT_KEPT, problem)

@@ -1,0 +1,264 @@
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from accounts.keys.keyring import Caller
+from accounts.limits.admission import UNLIMITED, LimitExceeded, Limits, may_use, names
+from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
+from tests.accounts.conftest import until
+
+
+def caller(**limits):
+    return Caller(1, "alice", "lgw_alice", **limits)
+
+
+@pytest.fixture(params=["redis", "alone"])
+async def limits(request, link, tmp_path):
+    """The door as it is, and as it is while Redis is away."""
+    if request.param == "redis":
+        yield Limits(link)
+        return
+    away = RedisLink(f"unix://{tmp_path / 'nobody.sock'}")
+    yield Limits(away)
+    await away.close()
+
+
+async def refused(limits, who, request_id="next"):
+    with pytest.raises(LimitExceeded) as refusal:
+        await limits.admit(who, request_id)
+    return refusal.value
+
+
+async def test_a_key_without_limits_costs_nothing(tmp_path):
+    assert await Limits(RedisLink(f"unix://{tmp_path}/nobody")).admit(caller(), "r") is UNLIMITED
+
+
+async def test_requests_per_minute_are_counted(limits):
+    who = caller(rpm=3)
+    for number in range(3):
+        await (await limits.admit(who, f"r{number}")).release()
+    refusal = await refused(limits, who)
+    assert (refusal.limit, refusal.allowed, refusal.scope) == ("rpm", 3, "key")
+    assert 55 <= refusal.retry_after <= 60
+
+
+async def test_of_many_at_once_only_so_many_are_admitted(limits):
+    who = caller(rpm=5)
+    outcomes = await asyncio.gather(*(limits.admit(who, f"r{n}") for n in range(50)), return_exceptions=True)
+    assert sum(isinstance(outcome, LimitExceeded) for outcome in outcomes) == 45
+
+
+async def test_tokens_are_settled_when_the_turn_has_ended(limits):
+    who = caller(tpm=100)
+    await (await limits.admit(who, "r1")).release(tokens=60)
+    await (await limits.admit(who, "r2")).release(tokens=60)
+    refusal = await refused(limits, who)
+    assert (refusal.limit, refusal.allowed) == ("tpm", 100)
+    assert 50 <= refusal.retry_after <= 60
+
+
+async def test_a_place_is_free_again_when_the_turn_has_ended(limits):
+    who = caller(concurrency=2)
+    first, _ = await limits.admit(who, "r1"), await limits.admit(who, "r2")
+    assert (await refused(limits, who)).limit == "concurrency"
+    await first.release()
+    await first.release()
+    await limits.admit(who, "r3")
+    assert (await refused(limits, who)).retry_after == 1
+
+
+async def test_a_refused_request_uses_nothing_up(limits):
+    who = caller(concurrency=1, rpm=2)
+    ticket = await limits.admit(who, "r1")
+    for _ in range(5):
+        assert (await refused(limits, who)).limit == "concurrency"
+    await ticket.release()
+    await limits.admit(who, "r2")
+
+
+async def test_processes_count_together(link):
+    who = caller(rpm=2)
+    await Limits(link).admit(who, "r1")
+    await Limits(link).admit(who, "r2")
+    assert (await refused(Limits(link), who)).limit == "rpm"
+
+
+async def test_keys_do_not_count_together(limits):
+    await limits.admit(Caller(1, "alice", "", rpm=1), "r1")
+    assert await limits.admit(Caller(2, "bob", "", rpm=1), "r2")
+
+
+async def test_the_place_of_a_killed_process_becomes_free(link):
+    who = caller(concurrency=1)
+    await Limits(link).admit(who, "killed")
+    await link.execute("ZADD", names(1)[2], 1, "killed")  # its lease was not renewed
+    assert await Limits(link).admit(who, "r2")
+
+
+async def test_a_long_turn_keeps_its_place(link, monkeypatch):
+    monkeypatch.setattr("accounts.limits.admission.RENEW", 0.02)
+    await Limits(link).admit(caller(concurrency=1), "long")
+    await link.execute("ZADD", names(1)[2], 1, "long")
+    async with asyncio.timeout(5):
+        while float(await link.execute("ZSCORE", names(1)[2], "long")) == 1:
+            await asyncio.sleep(0.01)
+    assert (await refused(Limits(link), caller(concurrency=1))).limit == "concurrency"
+
+
+async def test_what_is_counted_leaves_redis_by_itself(link):
+    ticket = await Limits(link).admit(caller(rpm=9, tpm=9, concurrency=9), "r1")
+    requests, tokens, turns, reserved = names(1)
+    assert 0 < await link.execute("TTL", requests) <= 60
+    assert 0 < await link.execute("TTL", turns) <= 120
+    assert 0 < await link.execute("TTL", reserved) <= 120
+    await ticket.release(5)
+    assert 0 < await link.execute("TTL", tokens) <= 65
+    assert await link.execute("EXISTS", turns, reserved) == 0
+
+
+async def test_a_refusal_says_what_the_limit_stands_at(limits):
+    for who, tokens in ((caller(rpm=1), 0), (caller(tpm=10), 12), (caller(concurrency=1), 0)):
+        ticket = await limits.admit(who, f"first {who}")
+        if tokens:
+            await ticket.release(tokens)
+        assert (await refused(limits, who)).value == (tokens or 1)
+        await ticket.release()
+
+
+async def test_requests_at_once_do_not_take_more_tokens_than_the_limit(limits):
+    who = caller(tpm=1000)
+    outcomes = await asyncio.gather(*(limits.admit(who, f"r{n}", 100, 100) for n in range(64)), return_exceptions=True)
+    admitted = [each for each in outcomes if not isinstance(each, LimitExceeded)]
+    assert len(admitted) == 5
+    assert {each.value for each in outcomes if isinstance(each, LimitExceeded)} == {1000}
+    for each in admitted:
+        await each.release(tokens=150)
+    assert await limits.admit(who, "next", 100, 100)
+
+
+async def test_what_an_answer_will_take_is_learnt_from_those_before_it(limits):
+    who = caller(tpm=1000)
+    for number in range(3):
+        await (await limits.admit(who, f"r{number}", 10)).release(tokens=20)
+    outcomes = await asyncio.gather(*(limits.admit(who, f"s{n}", 10) for n in range(99)), return_exceptions=True)
+    assert sum(not isinstance(each, LimitExceeded) for each in outcomes) == 47
+
+
+async def test_a_request_larger_than_the_limit_takes_all_of_it_alone(limits):
+    who = caller(tpm=100)
+    ticket = await limits.admit(who, "large", 5000)
+    assert (await refused(limits, who)).limit == "tpm"
+    await ticket.release(5000)
+    assert (await refused(limits, who)).retry_after > 50
+
+
+async def test_what_a_killed_process_has_reserved_is_free_again(link):
+    await Limits(link).admit(caller(tpm=100), "killed", 100)
+    assert (await refused(Limits(link), caller(tpm=100))).retry_after == 1
+    await link.execute("ZADD", names(1)[2], 1, "killed")  # its lease was not renewed
+    assert await Limits(link).admit(caller(tpm=100), "next", 100)
+    assert await link.execute("HKEYS", names(1)[3]) == [b"next"]
+
+
+async def test_a_lease_is_short(link):
+    await Limits(link).admit(caller(concurrency=1), "r")
+    seconds, micros = map(int, await link.execute("TIME"))
+    assert float(await link.execute("ZSCORE", names(1)[2], "r")) - seconds - micros / 1e6 <= 6
+
+
+async def test_what_lies_in_the_future_does_not_count(link):
+    """As after a clock that ran ahead was set right."""
+    who, hour = caller(rpm=1, tpm=100, concurrency=1), int((await link.execute("TIME"))[0]) + 3600
+    requests, tokens, turns, reserved = names(1)
+    await link.execute("ZADD", requests, hour, "old")
+    await link.execute("ZADD", turns, hour, "old")
+    await link.execute("HSET", tokens, hour, 100)
+    await link.execute("HSET", reserved, "old", 100)
+    assert await Limits(link).admit(who, "new", 100)
+
+
+@pytest.fixture
+async def doors(own_redis, monkeypatch):
+    """A Redis of its own, and the door of a process that uses it."""
+    monkeypatch.setattr("accounts.limits.admission.RENEW", 0.02)
+    link, look = RedisLink(own_redis.url, retry_after=0.05), RedisLink(own_redis.url, timeout=5, retry_after=0.05)
+    yield own_redis, Limits(link), look
+    await link.close()
+    await look.close()
+
+
+async def holds(look, key, count, within=10):
+    """Wait until Redis is there and says that so many are in the key."""
+    async with asyncio.timeout(within):
+        while True:
+            with suppress(RedisUnavailable):
+                if await look.execute("ZCARD", key) == count:
+                    return
+            await asyncio.sleep(0.01)
+
+
+async def test_a_turn_that_ends_while_redis_is_silent_is_settled_later_and_once(doors):
+    redis, limits, look = doors
+    ticket = await limits.admit(caller(concurrency=1, tpm=1000), "r")
+    redis.freeze()
+    await ticket.release(tokens=77)
+    redis.thaw()
+    await holds(look, names(1)[2], 0)
+    await until(lambda: not limits.waits)
+    assert await look.execute("HVALS", names(1)[1]) == [b"77"]
+
+
+async def test_tokens_of_a_turn_that_redis_never_heard_of_count_when_it_is_back(doors):
+    redis, limits, look = doors
+    redis.kill()
+    ticket = await limits.admit(caller(tpm=1000), "without")
+    await ticket.release(tokens=77)
+    await ticket.release(tokens=77)
+    redis.start()
+    await until(lambda: not limits.waits)
+    async with asyncio.timeout(10):
+        while True:
+            with suppress(RedisUnavailable):
+                assert await look.execute("HVALS", names(1)[1]) == [b"77"]
+                break
+            await asyncio.sleep(0.01)
+
+
+async def test_a_redis_that_lost_everything_hears_of_the_turns_that_run(doors):
+    _, limits, look = doors
+    await limits.admit(caller(concurrency=1), "r")
+    await look.execute("FLUSHALL")
+    await holds(look, names(1)[2], 1)
+    assert (await refused(limits, caller(concurrency=1))).limit == "concurrency"
+
+
+async def test_turns_count_across_the_moment_at_which_redis_goes_and_comes(doors):
+    redis, limits, look = doors
+    who = caller(concurrency=2)
+    first = await limits.admit(who, "with")
+    redis.kill()
+    await limits.admit(who, "without")
+    assert (await refused(limits, who)).limit == "concurrency"
+    redis.start()
+    await holds(look, names(1)[2], 2)
+    await first.release()
+    await holds(look, names(1)[2], 1)
+
+
+async def test_a_request_given_up_while_it_is_counted_leaves_no_place_taken(link):
+    door = Limits(link)
+    await (await door.admit(caller(concurrency=1), "the server knows the script now")).release()
+    task = asyncio.create_task(door.admit(caller(concurrency=1), "given up"))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+    async with asyncio.timeout(5):
+        while await link.execute("EXISTS", names(1)[2]):
+            await asyncio.sleep(0.01)
+    assert await door.admit(caller(concurrency=1), "next")
+
+
+@pytest.mark.parametrize(("models", "allowed"), [(None, True), (frozenset({"a"}), True), (frozenset({"b"}), False)])
+def test_a_list_of_models_is_the_whole_list(models, allowed):
+    assert may_use(caller(models=models), "a") is allowed

@@ -1,0 +1,226 @@
+"""Aliases and prompts as operators see and change them."""
+
+import re
+import time
+
+import msgspec
+import pytest
+import redis
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.urls import reverse
+
+from accounts.models import ApiKey
+from bridge.models import ModelAlias, PromptTemplate
+from bridge.pool.policy import InstanceFacts
+from bridge.prompt.profile import DEFAULT_PROFILE
+from bridge.routing.explain import try_name
+
+ADD_KEY = reverse("admin:accounts_apikey_add")
+ALIASES = reverse("admin:bridge_modelalias_changelist")
+ADD_ALIAS = reverse("admin:bridge_modelalias_add")
+TRY = reverse("admin:bridge_modelalias_try")
+PROMPTS = reverse("admin:bridge_prompttemplate_changelist")
+ADD_PROMPT = reverse("admin:bridge_prompttemplate_add")
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def no_rows(db):
+    ModelAlias.objects.all().delete()
+
+
+@pytest.fixture
+def offered(redis_server):
+    """Heartbeats of an instance whose account offers two models."""
+    facts = InstanceFacts(
+        name="w1-i1", process=1, pid=9, generation=1, state="ready", login=True, in_flight=0, limit=8, restarts=0,
+        last_error="", version="", upstream="lingma", models=2, started_at=1.0, at=time.time(),
+        model_names={"org_auto": "org_auto", "auto": "org_auto", "coder": "coder", "qwen3-coder": "coder"},
+    )  # fmt: skip
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushdb()
+        client.set("lgw:instance:w1-i1", msgspec.json.encode(facts))
+        yield
+        client.flushdb()
+
+
+def text(page):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.content.decode()))
+
+
+def alias(**fields):
+    blank = dict.fromkeys(["lingma_model", "display_name", "note", "ask_mode", "tool_mode", "thinking"], "")
+    return blank | {"pattern": "claude-*", "position": 10, "enabled": "on"} | fields
+
+
+def prompt(**fields):
+    plain = {"template": DEFAULT_PROFILE.template, "description_chars": 300, "note": "", "position": 10}
+    return plain | {"pattern": "*coder*", "enabled": "on"} | fields
+
+
+def test_an_alias_is_added_and_the_log_knows_who_did_it(admin_client, offered):
+    page = admin_client.post(ADD_ALIAS, alias(pattern=" gpt-* ", lingma_model="Qwen3-Coder"), follow=True)
+    row = ModelAlias.objects.get()
+    assert (row.pattern, row.lingma_model) == ("gpt-*", "Qwen3-Coder")
+    assert "does not offer" not in text(page)
+    assert LogEntry.objects.get().object_repr == "gpt-*"
+
+
+def test_a_model_that_is_not_offered_is_told_and_kept(admin_client, offered):
+    page = text(admin_client.post(ADD_ALIAS, alias(lingma_model="tomorrow"), follow=True))
+    assert "The account does not offer tomorrow now. Until it does, org_auto answers." in page
+    assert "not offered now: org_auto answers" in page
+    assert ModelAlias.objects.get().lingma_model == "tomorrow"
+
+
+def test_models_of_a_key_that_nobody_offers_are_told_and_kept(admin_client, offered):
+    ModelAlias.objects.create(pattern="claude-*", lingma_model="coder", position=1)
+    fields = {"name": "k", "rpm": 0, "tpm": 0, "concurrency": 0}
+    known = "Coder, qwen3*, claude-sonnet-*, claude-opus-5[1m], *"
+    page = text(admin_client.post(ADD_KEY, fields | {"allowed_models": f"{known}, tomorrow, gpt-?"}))
+    assert "No model or alias goes by tomorrow, gpt-? now; org_auto answers who asks for that." in page
+    page = text(admin_client.post(ADD_KEY, fields | {"name": "k2", "allowed_models": known}))
+    assert "No model or alias" not in page
+    assert ApiKey.objects.count() == 2
+
+
+@pytest.mark.parametrize("name", ["coder-20250929", "coder[1m]"])
+def test_the_form_tells_what_a_name_with_a_date_becomes(admin_client, offered, name):
+    trial = try_name(name, "org_auto", {"org_auto": "org_auto", "coder": "coder"})
+    assert (trial.decided_by, trial.key) == ("model", "coder")
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"pattern": ""}, "This field is required."),
+        ({"pattern": "claude opus"}, "Model names have no blanks in them."),
+        ({"pattern": "TAKEN"}, "Another alias has this pattern."),
+        ({"ask_mode": "odd"}, "not one of the available choices"),
+        ({"position": "-1"}, "greater than or equal to 0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_words(admin_client, offered, fields, told):
+    ModelAlias.objects.create(pattern="taken")
+    assert told in text(admin_client.post(ADD_ALIAS, alias(**fields)))
+    assert ModelAlias.objects.count() == 1
+
+
+def test_the_form_suggests_what_is_offered_and_puts_new_rows_last(admin_client, offered):
+    ModelAlias.objects.create(pattern="x", position=70)
+    page = admin_client.get(ADD_ALIAS).content.decode()
+    assert re.search(r'<datalist id="lingma_model-offered">.*<option value="coder">qwen3-coder</option>', page)
+    assert re.search(r'name="position"[^>]*value="80"|value="80"[^>]*name="position"', page)
+
+
+def test_the_order_is_changed_in_the_list(admin_client, offered):
+    first, second = (ModelAlias.objects.create(pattern=name, position=10) for name in "ab")
+    rows = {"form-0-id": first.pk, "form-0-position": 30, "form-1-id": second.pk, "form-1-position": 20}
+    counts = {"form-TOTAL_FORMS": 2, "form-INITIAL_FORMS": 2, "_save": "Save", "form-1-enabled": "on"}
+    admin_client.post(ALIASES, rows | counts)
+    assert [(row.pattern, row.enabled) for row in ModelAlias.objects.all()] == [("b", True), ("a", False)]
+
+
+def test_the_list_is_searched(admin_client, offered):
+    ModelAlias.objects.create(pattern="gpt-*", note="for Codex")
+    ModelAlias.objects.create(pattern="claude-*")
+    page = text(admin_client.get(ALIASES, {"q": "codex"}))
+    assert "gpt-*" in page
+    assert "claude-*" not in page
+
+
+def test_the_list_costs_no_query_per_alias(admin_client, offered, django_assert_num_queries):
+    for number in range(20):
+        ModelAlias.objects.create(pattern=f"name-{number}")
+    admin_client.get(ALIASES)
+    with django_assert_num_queries(5):
+        admin_client.get(ALIASES)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("claude-opus-9", ["the alias claude-*", "coder", "agent mode", "bridge", "shown unless the request"]),
+        ("Qwen3-Coder", ["it offers a model of this name", "coder", "chat mode (DEFAULT_ASK_MODE)", "(TOOL_MODE)"]),
+        ("lost-1", ["the alias lost-*", "does not offer gone now", "org_auto"]),
+        ("lingma-agent", ["stands for agent mode", "org_auto"]),
+        ("llama", ["no alias fits", "org_auto", "shown only if", "as shipped"]),
+    ],
+)
+def test_a_name_is_tried(admin_client, offered, name, told):
+    ModelAlias.objects.create(
+        pattern="claude-*", lingma_model="coder", ask_mode="agent", tool_mode="bridge", thinking="on"
+    )
+    ModelAlias.objects.create(pattern="lost-*", lingma_model="gone")
+    page = text(admin_client.get(TRY, {"name": name}))
+    assert [part for part in told if part not in page] == []
+
+
+def test_a_trial_names_the_prompt_of_the_model(admin_client, offered):
+    PromptTemplate.objects.create(pattern="c*r")
+    assert "c*r" in text(admin_client.get(TRY, {"name": "coder"}))
+
+
+def test_without_redis_a_trial_says_that_it_does_not_know_what_is_offered(admin_client, settings):
+    settings.REDIS_URL = "unix:///nowhere/redis.sock"
+    ModelAlias.objects.create(pattern="claude-*", lingma_model="coder")
+    page = text(admin_client.get(TRY, {"name": "claude-x"}))
+    assert "No instance tells now which models it offers." in page
+    assert admin_client.get(ALIASES).status_code == 200
+
+
+def test_a_name_is_told_as_text(admin_client, offered):
+    assert b"<script>alert" not in admin_client.get(TRY, {"name": '"><script>alert(1)</script>'}).content
+
+
+@pytest.mark.parametrize("page", [ALIASES, ADD_ALIAS, TRY, PROMPTS, ADD_PROMPT])
+def test_staff_need_the_permission(client, page):
+    client.force_login(User.objects.create_user("staff", is_staff=True))
+    assert client.get(page).status_code == 403
+
+
+def test_who_may_only_look_changes_nothing(client, offered):
+    user = User.objects.create_user("staff", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename="view_modelalias"))
+    client.force_login(user)
+    row = ModelAlias.objects.create(pattern="kept")
+    assert [client.get(page).status_code for page in (ALIASES, TRY)] == [200, 200]
+    assert client.post(reverse("admin:bridge_modelalias_change", args=[row.pk]), alias()).status_code == 403
+
+
+def test_a_prompt_begins_with_the_shipped_text_and_shows_what_is_sent(admin_client):
+    page = admin_client.get(ADD_PROMPT).content.decode()
+    assert DEFAULT_PROFILE.template.splitlines()[1][:60] in page
+    assert "&lt;call:k3v9x2m7qd&gt;" in page
+
+
+def test_a_prompt_is_saved_and_its_own_text_is_shown(admin_client):
+    template = "Mine: $tools\r\n$open$close"
+    admin_client.post(ADD_PROMPT, prompt(template=template))
+    row = PromptTemplate.objects.get()
+    assert row.template == "Mine: $tools\n$open$close"
+    page = admin_client.get(reverse("admin:bridge_prompttemplate_change", args=[row.pk])).content.decode()
+    assert "Mine: " in page.partition("As last saved")[2]
+    assert "read_file" in page.partition("As last saved")[2]
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"template": "nothing"}, "$tools is missing"),
+        ({"template": "$tools $open $close $ odd"}, "write $$ for the sign itself"),
+        ({"template": "$tools $open $close $what"}, "$what is not a placeholder."),
+        ({"pattern": "*TAKEN"}, "Another prompt has this pattern."),
+        ({"description_chars": "x"}, "Enter a whole number."),
+    ],
+)
+def test_a_prompt_that_would_not_work_is_refused(admin_client, fields, told):
+    PromptTemplate.objects.create(pattern="*taken")
+    assert told in text(admin_client.post(ADD_PROMPT, prompt(**fields)))
+    assert PromptTemplate.objects.count() == 1
+
+
+def test_an_empty_list_of_prompts_says_what_is_used(admin_client):
+    assert "The shipped prompt is used for every model" in text(admin_client.get(PROMPTS))

@@ -1,0 +1,157 @@
+"""What is away is the same from every process."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+import redis
+from django.urls import reverse
+
+from bridge.fleet import modes
+from bridge.fleet.modes import Modes
+from bridge.http.readiness import public_modes
+from gateway_project.lib import degraded
+from gateway_project.lib.degraded import Facts
+from gateway_project.lib.redis_link import RedisLink
+
+
+@pytest.fixture
+def client(redis_server):
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushdb()
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _well():
+    yield
+    modes._elsewhere.clear()
+    for facts in degraded.active():
+        degraded.end(facts.name)
+
+
+@asynccontextmanager
+async def view(url, process=1, processes=2, *, ready=lambda: True):
+    link = RedisLink(url)
+    try:
+        yield Modes(link, process, processes, ready)
+    finally:
+        await link.close()
+
+
+def told(client, process, *facts):
+    """As another process does."""
+    client.set(degraded.PUBLISHED + process, msgspec.json.encode(facts), ex=60)
+
+
+def names():
+    return [facts.name for facts in modes.active()]
+
+
+async def test_each_process_shows_what_any_of_them_misses(redis_server, client):
+    told(client, "web-2", Facts("disk", "no room on /srv/secret", 5.0))
+    told(client, "worker", Facts("database", "10.0.0.7 refused", 3.0), Facts("disk", "no room", 9.0))
+    degraded.begin("flush", "silent")
+    async with view(redis_server) as here:
+        await here.exchange()
+        assert [(facts.name, facts.since) for facts in modes.active()][:2] == [("database", 3.0), ("disk", 5.0)]
+        assert names() == ["database", "disk", "flush"]
+        assert degraded.read(client.get("lgw:modes:web-1"))[0].name == "flush"
+        told(client, "web-2")
+        told(client, "worker")
+        await here.exchange()
+        assert names() == ["flush"]
+
+
+async def test_strangers_are_told_in_closed_words(redis_server, client):
+    told(client, "web-2", Facts("disk", "no room on /srv/secret", 5.0))
+    async with view(redis_server) as here:
+        await here.exchange()
+    assert public_modes() == [
+        {"name": "disk", "since": "1970-01-01T00:00:05+00:00", "still_works": degraded.STILL_WORKS["disk"]}
+    ]
+
+
+async def test_what_nobody_understands_counts_for_nothing(redis_server, client):
+    client.set("lgw:modes:web-2", b"[}")
+    told(client, "worker", Facts("gravity", "gone", 1.0))
+    async with view(redis_server) as here:
+        await here.exchange()
+    assert names() == []
+
+
+@pytest.mark.parametrize("process", ["worker", "beat"])
+async def test_who_was_heard_and_falls_silent_is_missed_by_the_first(redis_server, client, monkeypatch, process):
+    monkeypatch.setattr(modes, "MISSED_SEC", 0.05)
+    monkeypatch.setattr(modes, "START_SEC", 0.0)
+    for each in ("worker", "beat"):
+        told(client, each)
+    async with view(redis_server) as first, view(redis_server, process=2) as second:
+        await first.exchange()
+        client.delete(f"lgw:modes:{process}")
+        await asyncio.sleep(0.06)
+        await second.exchange()
+        assert names() == []
+        await first.exchange()
+        assert names() == [process]
+        told(client, process)
+        await first.exchange()
+        assert names() == []
+
+
+async def test_the_last_sign_of_those_before_a_restart_makes_nobody_impatient(redis_server, client, monkeypatch):
+    monkeypatch.setattr(modes, "MISSED_SEC", 0.0)
+    told(client, "worker")
+    async with view(redis_server) as here:
+        await here.exchange()
+        client.delete("lgw:modes:worker")
+        await asyncio.sleep(0.01)
+        await here.exchange()
+        assert names() == []
+
+
+async def test_nobody_is_missed_while_redis_is_away(tmp_path, monkeypatch):
+    monkeypatch.setattr(modes, "MISSED_SEC", 0.0)
+    monkeypatch.setattr(modes, "START_SEC", 0.0)
+    async with view(f"unix://{tmp_path}/nobody.sock") as here:
+        await here.exchange()
+        await asyncio.sleep(0.01)
+        await here.exchange()
+        assert set(names()) <= {"redis"}
+
+
+async def test_instances_that_stay_away_are_a_mode(redis_server, monkeypatch):
+    monkeypatch.setattr(modes, "MISSED_SEC", 0.0)
+    states = [True, False, True]
+    async with view(redis_server, ready=lambda: states.pop()) as here:
+        await here.exchange()
+        await asyncio.sleep(0.01)
+        await here.exchange()
+        assert "instances" in names()
+        await here.exchange()
+        assert "instances" not in names()
+
+
+@pytest.mark.django_db
+def test_the_console_says_what_is_away_and_why(admin_client, client):
+    degraded.begin("database", "10.0.0.7 <refused>")
+    page = admin_client.get(reverse("admin:index")).content.decode()
+    assert "Degraded: database since " in page
+    assert "(10.0.0.7 &lt;refused&gt;). Still: known keys go on" in page
+
+
+async def test_the_order_is_the_same_in_every_process(redis_server, client):
+    here, elsewhere = Facts("beat", "silent", 5.0), Facts("tasks", "refused", 5.0)
+    told(client, "web-2", elsewhere)
+    told(client, "web-1", here)
+    orders = []
+    for process, other in ((1, elsewhere), (2, here)):
+        async with view(redis_server, process) as one:
+            told(client, f"web-{3 - process}", other)
+            own = here if process == 1 else elsewhere
+            degraded._active[own.name] = own
+            await one.exchange()
+            orders.append(names())
+            degraded.end(own.name)
+    assert orders == [["tasks", "beat"]] * 2

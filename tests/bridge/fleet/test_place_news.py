@@ -1,0 +1,91 @@
+"""What web processes tell each other of their places."""
+
+import msgspec
+import pytest
+
+from bridge.fleet.place_news import PLACES, PlaceNews
+from bridge.pool.instance import InstanceOptions
+from bridge.pool.policy import Owner
+from bridge.pool.pool import PoolOptions
+from bridge.pool.shares import Shares
+from gateway_project.lib.redis_link import RedisLink
+from tests.bridge.lingma.service import Service
+from tests.bridge.pools import attached, running
+
+ALICE = Owner(1, "core")
+
+
+@pytest.fixture
+async def link(redis_server):
+    link = RedisLink(redis_server)
+    await link.execute("FLUSHALL")
+    yield link
+    await link.close()
+
+
+async def test_each_process_hears_what_the_others_hold(link):
+    first, second, third = Shares(), Shares(), Shares()
+    told = [PlaceNews(link, shares, f"p{number}") for number, shares in enumerate((first, second, third))]
+    first.take(ALICE)
+    second.take(ALICE)
+    third.take(Owner(2, "core"))
+    for news in (*told, *told):
+        await news.exchange()
+    assert [(line.held, line.held_by_team) for line in (each.line(ALICE) for each in (first, second, third))] == [
+        (2, 3)
+    ] * 3
+
+
+async def test_what_was_given_back_is_told_too(link):
+    first, second = Shares(), Shares()
+    one, two = PlaceNews(link, first, "p1"), PlaceNews(link, second, "p2")
+    first.take(ALICE)
+    second.take(Owner(2))
+    await one.exchange()
+    await two.exchange()
+    assert second.line(ALICE).held == 1
+    first.give_back(ALICE)
+    await one.exchange()
+    await two.exchange()
+    assert second.line(ALICE).held == 0
+    assert await link.execute("HKEYS", PLACES) == [b"p2"]
+
+
+async def test_a_process_that_died_holds_nothing(link):
+    shares = Shares()
+    shares.take(ALICE)
+    await link.execute("HSET", PLACES, "dead", b"1000 " + msgspec.json.encode({"keys": {1: 7}}))
+    await PlaceNews(link, shares, "p1").exchange()
+    assert shares.line(ALICE).held == 1
+    assert await link.execute("HKEYS", PLACES) == [b"p1"]
+
+
+async def test_who_holds_places_in_another_process_waits_for_those_who_hold_none(link):
+    async with Service() as one, Service() as two:
+        limits = PoolOptions(2), InstanceOptions(limit=2)
+        async with running(attached(one), *limits) as first, running(attached(two), *limits) as second:
+            alice, bob, carol = Owner(1), Owner(2), Owner(3)
+            elsewhere = [second.lease(owner=bob), second.lease(owner=bob)]
+            places = [first.lease(owner=alice), first.lease(owner=carol)]
+            for news in (PlaceNews(link, second.shares, "second"), PlaceNews(link, first.shares, "first")):
+                await news.exchange()
+            bobs, hers = first.queue(owner=bob), first.queue(owner=alice)
+            places[1].release()
+            assert (hers.lease.done(), bobs.lease.done()) == (True, False)
+            places[0].release()
+            assert bobs.lease.done()
+            assert len(elsewhere) == 2
+
+
+async def test_without_redis_a_process_knows_of_its_own_places(tmp_path):
+    away = RedisLink(f"unix://{tmp_path / 'nobody.sock'}")
+    shares = Shares()
+    shares.take(ALICE)
+    await PlaceNews(away, shares, "p1").exchange()
+    assert shares.line(ALICE).held == 1
+    await away.close()
+
+
+async def test_an_idle_process_asks_nothing(link):
+    await PlaceNews(link, Shares(), "p1").exchange()
+    assert await link.execute("EXISTS", PLACES) == 0

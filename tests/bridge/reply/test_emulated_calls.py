@@ -1,0 +1,283 @@
+"""Which calls may be told, and when the model is asked once more."""
+
+import itertools
+import json
+
+import pytest
+
+from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
+from bridge.chat.request import AUTO, Tool, ToolChoice
+from bridge.reply.emulated_calls import Emulation, Offer
+
+NONCE = "n0nce12345"
+SCHEMA = b'{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]}'
+READ = Tool("read", schema=SCHEMA)
+TIME = Tool("time")
+
+
+def emulation(choice=AUTO, *, parallel=True, stream=True, tools=(READ, TIME)):
+    ids = itertools.count(1)
+    return Emulation(Offer(tools, choice, parallel, NONCE, stream), lambda: f"call_{next(ids)}")
+
+
+def call(name, **arguments):
+    return f"<call:{NONCE}>" + json.dumps({"name": name, "arguments": arguments}) + f"</call:{NONCE}>"
+
+
+def text_of(events):
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def calls_of(events):
+    """(id, name, arguments) of the calls that were told to their end."""
+    calls, name, arguments = [], None, ""
+    for event in events:
+        match event:
+            case ToolCallStarted():
+                name, arguments = (event.id, event.name), ""
+            case ToolCallDelta():
+                arguments += event.text
+            case ToolCallEnded():
+                calls.append((*name, json.loads(arguments)))
+            case _:
+                pass
+    return calls
+
+
+def whole(reply, text):
+    return reply.feed(text) + reply.end()
+
+
+def test_text_and_calls_are_told_as_they_come():
+    reply = emulation()
+    assert text_of(reply.feed("Let me look. ")).rstrip() == "Let me look."
+    events = reply.feed(call("read", path="a.txt"))
+    assert calls_of(events + reply.end()) == [("call_1", "read", {"path": "a.txt"})]
+    assert (reply.correction, reply.calls, reply.outcomes) == ("", 1, {"parsed": 1})
+
+
+def test_arguments_are_told_before_the_call_is_complete():
+    reply = emulation()
+    half = call("read", path="a" * 50)[:-40]
+    events = reply.feed(half)
+    assert isinstance(events[0], ToolCallStarted)
+    assert any(isinstance(event, ToolCallDelta) for event in events)
+
+
+def test_a_second_call_is_left_out_where_one_at_a_time_is_asked_for():
+    events = whole(emulation(parallel=False), call("read", path="a") + call("time") + "and so on")
+    assert calls_of(events) == [("call_1", "read", {"path": "a"})]
+    assert text_of(events).strip() == ""
+
+
+def test_a_call_that_does_not_fit_its_tool_is_mended_once():
+    reply = emulation()
+    assert calls_of(whole(reply, call("read", file="a"))) == []
+    assert "path" in reply.correction
+    reply.again()
+    events = whole(reply, "Sorry! " + call("read", path="a"))
+    assert (text_of(events), calls_of(events)) == ("", [("call_2", "read", {"path": "a"})])
+    assert reply.outcomes == {"retried": 1, "repaired": 1}
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_was_said_before_a_call_is_told_though_the_call_had_to_be_mended(stream, pieces):
+    reply = emulation(stream=stream)
+    flawed = call("read", file="a")
+    events = [event for text in (["Now:", flawed] if pieces == 2 else ["Now:" + flawed]) for event in reply.feed(text)]
+    events += reply.end()
+    reply.again()
+    events += whole(reply, "Sorry! " + call("read", path="a"))
+    assert (text_of(events), len(calls_of(events))) == ("Now:", 1)
+
+
+def test_a_call_that_stays_wrong_is_the_clients_to_answer():
+    reply = emulation()
+    whole(reply, call("read", file="a"))
+    reply.again()
+    events = whole(reply, call("read", file="b"))
+    assert (calls_of(events), reply.correction) == ([("call_2", "read", {"file": "b"})], "")
+    assert reply.outcomes == {"retried": 1, "invalid": 1}
+
+
+def test_what_stays_unreadable_is_no_call():
+    reply = emulation()
+    unreadable = f'<call:{NONCE}>{{"name":"read","arguments":[</call:{NONCE}>'
+    whole(reply, unreadable)
+    reply.again()
+    events = whole(reply, unreadable)
+    assert (calls_of(events), reply.correction, reply.calls) == ([], "", 0)
+    assert '"read"' in text_of(events)
+    assert NONCE not in text_of(events)
+
+
+def test_a_call_that_breaks_off_untold_is_mended():
+    reply = emulation(stream=False)
+    assert whole(reply, call("read", path="a" * 100)[:-60]) == []
+    assert ("cut off" in reply.correction, reply.cut_off) == (True, False)
+    reply.again()
+    assert len(calls_of(whole(reply, call("read", path="a")))) == 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "reply", "told"),
+    [(AUTO, "Now: " + call("read", file="a"), "Now:"), (ToolChoice("required"), "No.", "No.")],
+)
+def test_without_the_correction_what_there_is_is_told(choice, reply, told):
+    first = emulation(choice, stream=False)
+    whole(first, reply)
+    first.again()
+    first.feed("Well")
+    assert text_of(first.settle()).strip() == told
+
+
+def test_there_is_nothing_to_settle_in_a_reply_that_was_not_corrected():
+    reply = emulation(stream=False)
+    reply.feed("Half of a")
+    assert reply.settle() == []
+
+
+def test_text_instead_of_the_mended_call_is_told():
+    reply = emulation()
+    whole(reply, "Now: " + call("read", file="a"))
+    reply.again()
+    assert text_of(whole(reply, "I cannot.")).endswith("I cannot.")
+
+
+def test_what_was_told_of_a_call_cannot_be_mended():
+    reply = emulation()
+    text = call("read", file="a" * 50)
+    told = reply.feed(text[:60])
+    assert told
+    told += reply.feed(text[60:]) + reply.end()
+    assert len(calls_of(told)) == 1
+    assert (reply.correction, reply.outcomes) == ("", {"invalid": 1})
+
+
+def test_a_client_that_waits_for_the_whole_reply_gets_every_call_mended():
+    reply = emulation(stream=False)
+    text = call("read", file="a" * 50)
+    assert reply.feed(text[:60]) + reply.feed(text[60:]) + reply.end() == []
+    assert reply.correction
+
+
+@pytest.mark.parametrize("choice", [ToolChoice("required"), ToolChoice("named", "read")])
+def test_a_call_that_is_owed_is_asked_for_once(choice):
+    reply = emulation(choice)
+    assert reply.feed("I would rather talk.") == []
+    assert (reply.end(), bool(reply.correction)) == ([], True)
+    reply.again()
+    assert calls_of(whole(reply, call("read", path="a"))) == [("call_1", "read", {"path": "a"})]
+
+
+def test_who_will_not_call_may_speak():
+    reply = emulation(ToolChoice("required"))
+    whole(reply, "No.")
+    reply.again()
+    assert text_of(whole(reply, "")) == "No."
+    assert reply.outcomes == {"retried": 1, "refused": 1}
+
+
+def test_text_before_a_call_that_is_owed_is_told_with_it():
+    reply = emulation(ToolChoice("required"))
+    assert reply.feed("Well, ") == []
+    events = whole(reply, call("time"))
+    assert (text_of(events), len(calls_of(events))) == ("Well,", 1)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("parallel", [True, False])
+def test_a_call_of_another_tool_is_not_the_one_that_was_demanded(stream, parallel):
+    reply = emulation(ToolChoice("named", "read"), stream=stream, parallel=parallel)
+    assert calls_of(whole(reply, "Well. " + call("time"))) == []
+    assert "a call of the tool read is required" in reply.correction
+    reply.again()
+    assert calls_of(whole(reply, call("time") + call("read", path="a") + call("time"))) == [
+        ("call_3", "read", {"path": "a"})
+    ]
+    assert reply.calls == 1
+
+
+def test_who_calls_another_tool_twice_has_called_none():
+    reply = emulation(ToolChoice("named", "read"))
+    whole(reply, "Well. " + call("time"))
+    reply.again()
+    events = whole(reply, call("time"))
+    assert (text_of(events).strip(), calls_of(events), reply.calls, reply.correction) == ("Well.", [], 0, "")
+
+
+def test_another_call_that_breaks_off_is_none_either():
+    reply = emulation(ToolChoice("named", "time"))
+    whole(reply, call("time") + call("read", path="a" * 99)[:-60])
+    assert (reply.calls, reply.cut_off) == (1, False)
+
+
+def test_a_demand_for_any_call_is_met_by_any():
+    reply = emulation(ToolChoice("required"))
+    assert calls_of(whole(reply, call("time"))) == [("call_1", "time", {})]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_call_of_an_unknown_tool_is_corrected_by_the_names_there_are(stream):
+    reply = emulation(stream=stream)
+    whole(reply, "Now: " + call("rm", path="a"))
+    assert all(word in reply.correction for word in ("no tool rm", "read, time"))
+    reply.again()
+    assert calls_of(whole(reply, call("read", path="a"))) == [("call_1", "read", {"path": "a"})]
+
+
+def test_an_unknown_tool_where_one_is_demanded_is_corrected_by_its_name():
+    reply = emulation(ToolChoice("named", "read"))
+    whole(reply, call("rm"))
+    assert "a call of the tool read is required" in reply.correction
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(("second", "told"), [("Look. {}\n\nSo.", "Look.\n\nSo."), ("{}", "")])
+def test_an_unknown_tool_that_stays_unknown_is_not_shown(stream, second, told):
+    reply = emulation(stream=stream)
+    first = whole(reply, call("rm", path="a"))
+    reply.again()
+    events = first + whole(reply, second.format(call("rm", path="a")))
+    assert calls_of(events) == []
+    assert text_of(events) == (told or '{"name": "rm", "arguments": {"path": "a"}}')
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_words_before_and_after_a_correction_are_two_paragraphs(stream):
+    reply = emulation(stream=stream)
+    first = whole(reply, "Let me look." + call("rm", path="a"))
+    reply.again()
+    reply.forget()  # the connection was lost, and it is asked again
+    events = first + whole(reply, "I cannot remove it.")
+    assert text_of(events) == "Let me look.\n\nI cannot remove it."
+    reply = emulation(stream=stream)
+    first = whole(reply, call("rm", path="a"))
+    reply.again()
+    assert text_of(first + whole(reply, "I cannot remove it.")) == "I cannot remove it."
+
+
+def test_whether_the_marks_were_used_is_known():
+    used, guessed = emulation(), emulation()
+    whole(used, call("time"))
+    whole(guessed, '<tool_call>{"name":"time"}</tool_call>')
+    assert (used.marked, guessed.marked, guessed.calls) == (True, False, 1)
+
+
+def test_a_guessed_call_that_does_not_fit_is_mended():
+    reply = emulation()
+    assert whole(reply, "<function=read>\n<parameter=file>\na\n</parameter>\n</function>") == []
+    assert "path" in reply.correction
+
+
+def test_bare_arguments_of_the_forced_tool_are_its_call():
+    reply = emulation(ToolChoice("named", "read"))
+    events = whole(reply, '```json\n{"path":"a"}\n```')
+    assert (text_of(events), calls_of(events)) == ("", [("call_1", "read", {"path": "a"})])
+
+
+def test_a_call_that_breaks_off_is_not_completed():
+    reply = emulation()
+    events = whole(reply, call("read", path="a" * 100)[:-60])
+    assert (calls_of(events), reply.cut_off) == ([], True)

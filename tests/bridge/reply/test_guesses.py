@@ -1,0 +1,288 @@
+"""Calls in notations of the models' own: read for what they are, and only where they are the model's own order."""
+
+import html
+import json
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
+from bridge.chat.request import Tool
+from bridge.prompt.compose import headings
+from bridge.reply.guesses import MOST_HELD
+from tests.bridge.reply.dialects import ARGUMENTS, FORMS, OBJECT, SCHEMA
+from tests.bridge.reply.streams import CLOSE, NONCE, OPEN, cut, fed, merged, parser, sliced
+
+BASH = Tool("Bash", schema=SCHEMA)
+TOOLS = (BASH, Tool("ping"), Tool("patch", custom=True), Tool("read_file", wire_name="Read", namespace="fs"))
+HEADINGS = headings(NONCE)
+SURE = f'{OPEN}{{"name":"ping","arguments":{{}}}}{CLOSE}'
+
+
+def read(written, size=10_000, **reading):
+    """What is told of a reply."""
+    return merged(fed(parser(TOOLS, headings=HEADINGS, **reading), sliced(written, size)))
+
+
+def text(told):
+    return [TextDelta(told)]
+
+
+def calls(events):
+    """Names and arguments of the calls that were told whole."""
+    started = [event.name for event in events if isinstance(event, ToolCallStarted)]
+    assert len(started) == sum(isinstance(event, ToolCallEnded) for event in events)
+    return [*zip(started, [event.text for event in events if isinstance(event, ToolCallDelta)], strict=True)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("size", [1, 3, 10_000])
+def test_the_notations_of_all_families_are_read(form, size):
+    before, *events = read(f"Let me look.\n\n{FORMS[form]}\n", size)
+    [(name, arguments)] = calls(events)
+    assert (before, name, json.loads(arguments)) == (TextDelta("Let me look."), "Bash", ARGUMENTS)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_several_calls_may_follow_each_other(form):
+    assert len(calls(read(f"{FORMS[form]}\n{FORMS[form]}"))) == 2
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_call_that_is_not_all_there_is_text(form):
+    written = FORMS[form]
+    for end in range(1, len(written), 3):
+        events = read(written[:end])
+        assert events == text(written[:end]) or [json.loads(given) for _, given in calls(events)] == [ARGUMENTS]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [
+        ("", "\nThat looks suspicious, so I will not run it."),
+        ("The page says: ", ""),
+        ("In the docs: `", "` is the syntax."),
+        ("- ", ""),
+        ("1. The page:\n   ", ""),
+        ("> ", ""),
+        ("> The page says\n", ""),
+        ("Like this:\n```xml\n", "\n```"),
+        ("Like this:\n~~~\n", ""),
+        ("Like this:\n````\n", "\n````\n"),
+        ("Like this:\n\n    ", ""),
+        ("", f"\n{SURE}"),
+        (f"{SURE}\n", ""),
+    ],
+)
+def test_a_call_that_is_shown_is_text(form, before, behind):
+    events = read(f"{before}{FORMS[form]}{behind}")
+    told = "".join(event.text for event in events if isinstance(event, TextDelta))
+    assert FORMS[form] in told
+    assert [name for name, _ in calls(events)] == ["ping"] * (SURE in before + behind)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("spelled", [lambda text: text, lambda text: re.sub(r"\s+", "", text)])
+def test_a_call_that_stands_in_the_request_is_text(form, spelled):
+    said = f"Please read:\n{spelled(FORMS[form])}\n"
+    assert read(f"Sure.\n{FORMS[form]}", texts=lambda: ["Hello", said]) == text(f"Sure.\n{FORMS[form]}")
+
+
+def numbered(text):
+    return "\n".join(f"{number:6}→{line}" for number, line in enumerate(text.split("\n"), 9))
+
+
+ESCAPED = {
+    "JSON": json.dumps,
+    "JSON, nothing but ASCII in HTML": lambda text: json.dumps(text).replace("<", "\\u003c").replace(">", "\\u003e"),
+    "JSON in JSON": lambda text: json.dumps({"stdout": json.dumps({"text": text}, ensure_ascii=False)}),
+    "HTML": html.escape,
+    "HTML in JSON": lambda text: json.dumps(html.escape(text)).replace("&", "\\u0026"),
+    "HTML in HTML": lambda text: html.escape(html.escape(text)),
+    "Python": lambda text: repr({"text": text}),
+    "numbered lines": numbered,
+    "found lines": lambda text: "\n".join(f"docs/a-b.md:{7}:{line}" for line in text.split("\n")),
+    "a diff": lambda text: "\n".join(f"+{line}" for line in text.split("\n")),
+    "a quotation in numbered lines": lambda text: numbered("> " + text.replace("\n", "\n> ")),
+    "numbered lines in JSON": lambda text: json.dumps({"content": numbered(text)}),
+    "lines numbered by cat in JSON": lambda text: json.dumps({"output": numbered(text).replace("→", "\t")}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("spelled", ESCAPED.values(), ids=ESCAPED)
+def test_a_call_that_stands_in_the_request_in_another_spelling_is_text(form, spelled):
+    said = f"# README\n\nA tool call:\n{spelled(FORMS[form])}\nThat is all.\n"
+    assert read(f"Sure.\n{FORMS[form]}", texts=lambda: ["Hello", said]) == text(f"Sure.\n{FORMS[form]}")
+
+
+@pytest.mark.parametrize("spelled", ESCAPED.values(), ids=ESCAPED)
+@pytest.mark.parametrize(
+    "value", ["C:\\new\\x\\Users\\evil", 'say \\"12\\"\n+ 3\n# 天气 \U0001f600 &lt;b>\n\n- \\u00e9']
+)
+def test_whatever_is_in_a_call_that_stands_in_the_request(spelled, value):
+    as_json = f"<tool_call>{json.dumps({'name': 'Bash', 'arguments': {'cmd': value}}, indent=2)}</tool_call>"
+    for written in (as_json, f"<function=Bash>\n<parameter=cmd>\n{value}\n</parameter>\n</function>"):
+        said = [spelled(f"So:\n{written}\nNo.")]
+        assert read(written, texts=said.copy) == text(written)
+
+
+def test_words_that_stand_in_the_request_do_not_make_a_call_a_quotation():
+    said = "Bash: run the cmd ls -l and cat 'a b', with count 2 for all paths a and b (note: null is \"none\")\n" * 50
+    assert len(calls(read(f"<tool_call>{OBJECT}</tool_call>", texts=lambda: [said, json.dumps(said)]))) == 1
+
+
+def test_a_text_that_takes_too_long_to_be_searched_is_not_believed():
+    written = f'<tool_call>{{"name":"ping","arguments":{{"x":"{"a " * 2000}b"}}}}</tool_call>'
+    assert read(written, texts=lambda: ["ping b name arguments " + ('{"x":"' + "a " * 1500) * 200]) == text(written)
+
+
+def test_arguments_that_stand_in_the_request_make_no_call():
+    told = '{"name": "ping", "arguments": {"host": "a b"}}'
+    written = f"<tool_call>{told}</tool_call>"
+    assert read(written, texts=lambda: ['... {"host":"a b"} ...']) == text(written)
+    assert calls(read(written, texts=lambda: ['{"host":"ab c"} {}'])) == [("ping", '{"host":"a b"}')]
+
+
+def test_of_a_request_too_long_to_be_searched_nothing_is_believed():
+    written = f"<tool_call>{OBJECT}</tool_call>"
+    assert read(written, texts=lambda: ["x" * 100] * 50_000) == text(written)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_where_guesses_do_not_count_they_are_text(form):
+    assert read(FORMS[form], guesses=False) == text(FORMS[form])
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_a_heading_of_the_session_ends_the_reply_behind_a_call(form, size):
+    assert len(calls(read(f"{FORMS[form]}\n{HEADINGS[6]} Bash x]\nfile.txt\n{FORMS[form]}", size))) == 1
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '<tool_call>{"name":"ping"}</tool_call>',
+        '<tool_call>{"name":"ping","arguments":[]}</tool_call>',
+        '<tool_call>{"name":"ping","arguments":""}</tool_call>',
+        '<tool_call>{"name":"ping","arguments":null}</tool_call>',
+        '<tool_call>{"name":"functions.ping","parameters":{}}</tool_call>',
+        "<tool_call>ping</tool_call>",
+        "<tool_call><function=ping></function></tool_call>",
+        '<invoke name="ping"></invoke>',
+        "<｜tool▁call▁begin｜>ping<｜tool▁sep｜>{}",
+    ],
+)
+def test_a_tool_without_parameters_is_called_without_arguments(written):
+    assert calls(read(written)) == [("ping", "{}")]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '<tool_call>{"name":"patch","arguments":{"input":"a\\nb"}}</tool_call>',
+        "<function=patch>\n<parameter=input>\na\nb\n</parameter>\n</function>",
+        '<invoke name="patch"><parameter name="patch">a\nb</parameter></invoke>',
+    ],
+)
+def test_a_custom_tool_is_given_plain_text(written):
+    [started, delta, _] = read(written)
+    assert (started.custom, delta.text) == (True, "a\nb")
+
+
+def test_a_tool_of_a_namespace_is_told_by_the_name_the_client_knows():
+    [started, *_] = read("<tool_call>read_file<arg_key>path</arg_key><arg_value>a</arg_value></tool_call>")
+    assert (started.name, started.namespace) == ("Read", "fs")
+
+
+@pytest.mark.parametrize("inside", ["a </parameter> b", "</function>", "<parameter=x>", "<tool_call>", OBJECT, "`\n- "])
+def test_tags_inside_of_a_parameter_are_a_part_of_it(inside):
+    written = f"<tool_call>\n<function=Bash>\n<parameter=cmd>\n{inside}\n</parameter>\n</function>\n</tool_call>"
+    assert [json.loads(given) for _, given in calls(read(written))] == [{"cmd": inside}]
+
+
+AS_TEXT = {
+    "a tag spoken of": "<tool_call> is a tag",
+    "an unknown tool": '<tool_call>{"name":"rm","arguments":{}}</tool_call>',
+    "an unknown tool in tags": "<function=rm>\n</function>",
+    "a name that only means the same": '```\n{"tool":"terminal","args":{"cmd":"rm -rf ~"}}\n```',
+    "an object of data": '```json\n{"name": "ping", "version": "1"}\n```',
+    "a name alone in a fence": '```json\n{"name": "ping"}\n```',
+    "a parameter twice": "<function=Bash><parameter=cmd>a</parameter><parameter=cmd>b</parameter></function>",
+    "words between parameters": "<function=Bash>x<parameter=cmd>a</parameter></function>",
+    "garbage in the arguments": '<tool_call>{"name":"Bash","arguments":{"cmd":"l" s"}}</tool_call>',
+    "arguments of another kind": '<tool_call>{"name":"Bash","arguments":[1]}</tool_call>',
+    "an unmarked heading behind it": f"<tool_call>{OBJECT}</tool_call>\n[User]\nThanks.",
+    "a cut second call": f"<tool_call>{OBJECT}</tool_call>\n<tool_call>\n",
+    "tags in a tag": "see <tool_call>\n<function=ping></function></tool_call>",
+}
+
+
+@pytest.mark.parametrize("case", AS_TEXT)
+@pytest.mark.parametrize("size", [1, 4, 10_000])
+def test_what_is_no_whole_call_is_text(case, size):
+    assert read(AS_TEXT[case], size) == text(AS_TEXT[case])
+
+
+def test_text_is_told_as_soon_as_it_can_be_no_call():
+    reader = parser(TOOLS)
+    assert reader.feed("Look:\n<tool_call>") == text("Look:")
+    assert merged(reader.feed(" is a tag")) == text("\n<tool_call> is a tag")
+    assert merged(reader.feed("\n```json\n" + json.dumps([{"id": n} for n in range(99)]))) != []
+
+
+def test_a_call_is_not_told_before_the_reply_has_ended():
+    reader = parser(TOOLS)
+    assert reader.feed(FORMS["Qwen3-Coder"]) == reader.feed("\n") == []
+    assert len(calls(merged(reader.end()))) == 1
+
+
+@pytest.mark.parametrize("size", [1000, 300_000])
+def test_no_more_is_held_than_the_bound(size):
+    written = f"<function=Bash>\n<parameter=cmd>\n{'x' * MOST_HELD}\n</parameter>\n</function>"
+    reader = parser(TOOLS)
+    events = merged([event for piece in sliced(written, size) for event in reader.feed(piece)])
+    assert "".join(event.text for event in events + reader.end()) == written
+    assert len(events[0].text) > MOST_HELD - 5000
+
+
+@pytest.mark.parametrize(
+    "unit", ["<invoke\n", "<tool_call>\n", "```json\n{", "```\n", '<tool_call>{"name":"Bash","arguments":{"a":"\n']
+)
+def test_beginnings_without_end_are_all_told(unit):
+    written = unit * 2000
+    assert read(written, 50) == text(written)
+
+
+PIECES = sorted({each for form in FORMS.values() for each in re.findall(r"</?[^>\n]*>|```json|```|\n|[^<`\n]+", form)})
+PIECES += [
+    "\n",
+    "\n\n",
+    "> ",
+    "- ",
+    "`",
+    "text",
+    OPEN,
+    CLOSE,
+    SURE,
+    "</call:",
+    "~~~\n",
+    f"{HEADINGS[0]}]\n",
+    "[User",
+    "ping",
+]
+REPLIES = st.lists(st.sampled_from([*PIECES, *FORMS.values(), *FORMS.values()]), max_size=9).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(REPLIES, st.data())
+def test_what_is_told_does_not_depend_on_how_the_stream_is_cut(reply, data):
+    whole = read(reply)
+    assert merged(fed(parser(TOOLS, headings=HEADINGS), cut(reply, data))) == read(reply, 1) == whole
+    told = "".join(event.text for event in whole if isinstance(event, TextDelta))
+    assert OPEN not in told
+    assert CLOSE not in told

@@ -1,0 +1,49 @@
+"""A reply in which the model plays somebody else's part, where no calls are looked for."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.prompt.compose import headings
+from bridge.reply.headings import HeadingGuard
+from tests.bridge.reply.streams import cut, sliced
+
+MARK = "k3x9qa72mb"
+USER = f"[User {MARK}]"
+
+
+def told(pieces):
+    guard = HeadingGuard(MARK)
+    return "".join([*map(guard.feed, pieces), guard.end()])
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+@pytest.mark.parametrize("heading", headings(MARK))
+def test_a_reply_ends_before_a_heading_of_its_session(heading, size):
+    assert told(sliced(f"Yes [1].\n{heading}]\nAnd?\n[Assistant {MARK}]\nNo.", size)) == "Yes [1].\n"
+    assert told(sliced(f"{heading}]\nAnd?", size)) == ""
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+@pytest.mark.parametrize("text", ["[User]\nHi", f"see {USER}", f" {USER}", "[User abc]", "[x]\n[y", "[", "a\n[User"])
+def test_what_is_no_heading_of_the_session_is_told(text, size):
+    assert told(sliced(text, size)) == text
+
+
+def test_no_part_of_the_mark_is_told_at_the_end():
+    assert told(["Yes.\n[User k3x9"]) == "Yes.\n"
+
+
+def test_text_passes_at_once():
+    guard = HeadingGuard(MARK)
+    assert guard.passes("a <b> c\n")
+    assert not guard.passes("[")
+    assert (guard.feed("a [b"), guard.passes("c")) == ("a [b", True)
+
+
+PIECES = st.sampled_from([USER, "[User", "[", " ", MARK, "]", "\n", "\n", "x", "[Call", f"[Result {MARK} "])
+
+
+@given(st.lists(PIECES, max_size=9).map("".join), st.data())
+def test_it_does_not_matter_how_the_reply_is_cut(text, data):
+    assert told(cut(text, data)) == told(text) == told([text])

@@ -1,0 +1,149 @@
+"""Arguments judged by the schema of their tool."""
+
+import json
+
+import pytest
+
+from bridge.chat.request import Tool
+from bridge.reply.validation import UNJUDGED, flaw_of, judgement
+
+READ = {
+    "type": "object",
+    "properties": {"path": {"type": "string"}, "lines": {"type": "array", "items": {"type": "integer"}}},
+    "required": ["path"],
+}
+
+
+def flaw(schema, arguments):
+    return flaw_of(Tool("t", schema=json.dumps(schema).encode()), json.dumps(arguments))
+
+
+def test_valid_arguments_have_no_flaw():
+    assert flaw(READ, {"path": "a", "lines": [1]}) is None
+
+
+def test_unknown_members_are_fine():
+    assert flaw(READ, {"path": "a", "more": 1}) is None
+
+
+def test_unknown_members_are_a_flaw_when_the_schema_forbids_them():
+    assert "more" in flaw({**READ, "additionalProperties": False}, {"path": "a", "more": 1})
+
+
+def test_a_missing_field_is_named_and_the_parameters_are_shown():
+    told = flaw(READ, {})
+    assert told == "'path' is a required property\nThe parameters of t: (path: string, lines?: integer[])"
+
+
+def test_the_place_of_a_flaw_is_named():
+    assert flaw(READ, {"path": "a", "lines": [1, "x"]}).startswith("lines[1]: 'x' is not of type 'integer'\n")
+
+
+def test_all_flaws_are_named():
+    lines = flaw(READ, {"lines": [1, "x", 2.5]}).splitlines()
+    assert lines[:4] == [
+        *("", "- 'path' is a required property", "- lines[1]: 'x' is not of type 'integer'"),
+        "- lines[2]: 2.5 is not of type 'integer'",
+    ]
+
+
+def test_a_list_of_flaws_is_bounded():
+    told = flaw(READ, {"path": "a", "lines": ["x" * 1000] * 50})
+    assert told.count("\n- ") == 11
+    assert "more" in told
+    assert len(told) < 3000
+
+
+def test_of_a_large_schema_the_part_concerned_is_shown():
+    many = {f"p{n}": {"type": "string", "description": "w" * 90} for n in range(60)}
+    schema = {"properties": {**many, "mode": {"type": "object", "properties": {"a": {"enum": [1, 2]}}}}}
+    assert flaw(schema, {"mode": {"a": 3}}) == "mode.a: 3 is not one of 1, 2\nAllowed there: 1 | 2"
+
+
+def test_a_message_is_short_and_still_says_what_is_wrong():
+    told = flaw(READ, {"path": ["x\n" * 5000]}).splitlines()[0]
+    assert told == "path: an array is not of type 'string'"
+
+
+def test_a_schema_that_cannot_be_told_whole_is_not_held_against_a_call():
+    schema = {"properties": {f"{'p' * 150}{n}": {"type": "string"} for n in range(300)}}
+    tool = Tool("t", schema=json.dumps(schema).encode())
+    assert not judgement(tool, json.dumps({f"{'p' * 150}0": 1})).judged
+    assert flaw(schema, {f"{'p' * 150}0": 1}) is None
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ({"items": {"allOf": [{}] * 2000}}, [0] * 2500),
+        ({"items": {"anyOf": [{"type": "string"}] * 2000}}, [0] * 2500),
+        ({"allOf": [{"uniqueItems": True}] * 100}, [[n] for n in range(5000)]),
+        ({"items": {"enum": [[n] for n in range(100)]}}, [[99]] * 5000),
+        ({"items": {"required": [str(n) for n in range(500)]}}, [{str(n): 0 for n in range(500)}] * 1000),
+        ({"items": {"allOf": [{"format": "duration"}] * 100}}, ["P" + "1Y" * 400] * 1000),
+        ({"items": {"$ref": "#/properties/a/items/$defs/0", "$defs": {"0": {"minimum": 0}}}}, [1] * 5000),
+    ],
+)
+def test_work_is_bounded_whatever_schema_and_arguments_make_of_each_other(part, value):
+    tool = Tool("t", schema=json.dumps({"properties": {"a": part}}).encode())
+    assert judgement(tool, json.dumps({"a": value})) == UNJUDGED
+
+
+@pytest.mark.parametrize("arguments", ["[1]", "1", '"x"', "null"])
+def test_arguments_that_are_no_object_are_a_flaw_without_a_schema(arguments):
+    assert flaw_of(Tool("t"), arguments) == "the arguments are no JSON object"
+
+
+def test_text_that_is_no_json_is_a_flaw():
+    assert flaw_of(Tool("t"), "{") == "the arguments are no valid JSON"
+
+
+def test_the_text_of_a_custom_tool_is_never_a_flaw():
+    assert flaw_of(Tool("t", custom=True), "{") is None
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        *({"type": 5}, [], 1, {"properties": []}, {"$ref": "#"}, {"$ref": "#/nowhere"}, {"minimum": "x"}),
+        {"$ref": "http://127.0.0.1:1/schema.json"},
+        {"$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}]}}, "$ref": "#/$defs/a"},
+    ],
+)
+def test_a_schema_that_cannot_be_used_flaws_nothing(schema):
+    assert flaw(schema, {"a": 1}) is None
+
+
+@pytest.mark.parametrize("schema", [b"", b"{", b"\xff", b"[" * 100_000])
+def test_a_schema_that_cannot_be_read_flaws_nothing(schema):
+    assert flaw_of(Tool("t", schema=schema), '{"a":1}') is None
+
+
+def test_references_within_the_schema_are_followed():
+    schema = {"$defs": {"s": {"type": "string"}}, "properties": {"a": {"$ref": "#/$defs/s"}}}
+    assert flaw(schema, {"a": 1}).startswith("a: 1 is not of type 'string'\n")
+
+
+def test_a_schema_of_endless_references_is_given_up():
+    steps = {f"s{each}": {"allOf": [{"$ref": f"#/$defs/s{each + 1}"}] * 2} for each in range(60)}
+    assert flaw({"$defs": {**steps, "s60": {}}, "$ref": "#/$defs/s0"}, {}) is None
+
+
+def test_patterns_are_not_run():
+    schema = {"properties": {"a": {"pattern": "^(a+)+$"}}, "patternProperties": {"^(b+)+$": False}}
+    assert flaw(schema, {"a": "a" * 60 + "!", "b" * 60 + "!": 1}) is None
+
+
+@pytest.mark.parametrize("rest", ["additionalProperties", "unevaluatedProperties"])
+def test_patterns_are_not_run_to_find_what_is_left_over(rest):
+    assert flaw({"patternProperties": {"^(b+)+$": {}}, rest: False}, {"b" * 60 + "!": 1}) is None
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "9" * 400])
+def test_a_number_that_cannot_be_divided_is_not_judged(number):
+    tool = Tool("t", schema=b'{"properties":{"n":{"multipleOf":0.1}}}')
+    assert flaw_of(tool, f'{{"n":{number}}}') is None
+
+
+def test_an_address_in_a_schema_that_is_none_flaws_nothing():
+    assert flaw({"$id": "http://[", "properties": {"a": {"$ref": "x"}}}, {"a": 1}) is None

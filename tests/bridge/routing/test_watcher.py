@@ -1,0 +1,184 @@
+"""Aliases and prompts on their way from the database into a running process."""
+
+import asyncio
+import importlib
+from contextlib import asynccontextmanager, closing
+
+import pytest
+import redis
+from asgiref.sync import sync_to_async
+from django.apps import apps
+from django.db import DatabaseError, IntegrityError, connection
+
+from accounts.apps import accounts_config
+from bridge.models import ModelAlias, PromptTemplate
+from bridge.models.changes import KEY
+from bridge.prompt.profile import DEFAULT_PROFILE
+from bridge.routing import watcher as route_table
+from bridge.routing.routes import Alias, Routes
+from bridge.routing.watcher import RouteTable, Rules, read_rules
+from gateway_project.lib.redis_link import RedisLink
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def no_rows(transactional_db):
+    ModelAlias.objects.all().delete()
+
+
+class Heard(list):
+    """The rules a table told, in order."""
+
+    def patterns(self):
+        return [[alias.pattern for alias in rules.aliases] for rules in self]
+
+
+@sync_to_async
+def add(pattern):
+    """In a thread, which outlives the test and must not keep its connection."""
+    with closing(connection):
+        ModelAlias.objects.create(pattern=pattern)
+
+
+@asynccontextmanager
+async def table_over(url, every=1000.0):
+    link, heard = RedisLink(url), Heard()
+    yield RouteTable(link, every, heard.append), heard
+    await link.close()
+
+
+async def test_the_rules_are_read_once_and_again_when_they_change(redis_server):
+    await add("first")
+    async with table_over(redis_server) as (table, heard):
+        for _ in range(3):
+            await table.look()
+        await add("second")
+        for _ in range(3):
+            await table.look()
+    assert heard.patterns() == [["first"], ["first", "second"]]
+    assert table.read.is_set()
+
+
+@pytest.mark.parametrize("change", ["save", "delete", "update", "queryset delete"])
+def test_every_way_to_change_a_rule_is_announced(redis_server, change):
+    with redis.Redis.from_url(redis_server) as client:
+        row = PromptTemplate.objects.create(pattern="*")
+        before = int(client.get(KEY))
+        {
+            "save": row.save,
+            "delete": row.delete,
+            "update": lambda: PromptTemplate.objects.update(enabled=False),
+            "queryset delete": PromptTemplate.objects.all().delete,
+        }[change]()
+        assert int(client.get(KEY)) > before
+
+
+async def test_without_redis_the_rules_are_read_now_and_then():
+    async with table_over("unix:///nowhere/redis.sock", every=0.0) as (table, heard):
+        await table.look()
+        await add("late")
+        await table.look()
+    assert heard.patterns() == [[], ["late"]]
+
+
+def test_a_change_that_cannot_be_announced_is_saved_all_the_same(monkeypatch, caplog):
+    monkeypatch.setattr(accounts_config(), "redis_url", "unix:///nowhere/redis.sock")
+    ModelAlias.objects.create(pattern="quiet")
+    assert ModelAlias.objects.filter(pattern="quiet").exists()
+    assert "could not be announced" in caplog.text
+
+
+@pytest.fixture
+def without_table():
+    """The database as it is when something is wrong with it."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE bridge_modelalias RENAME TO hidden")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE hidden RENAME TO bridge_modelalias")
+
+
+async def test_an_error_of_the_database_keeps_what_was_read_and_is_logged_once(redis_server, caplog, without_table):
+    async with table_over(redis_server, every=0.0) as (table, heard):
+        for _ in range(3):
+            await table.look()
+    assert heard == []
+    assert not table.read.is_set()
+    assert ["degraded: database" in each for each in caplog.messages] == [True]
+
+
+async def test_a_table_follows_until_it_is_cancelled(redis_server, monkeypatch):
+    monkeypatch.setattr(route_table, "LOOK_SEC", 0.01)
+    async with table_over(redis_server) as (table, heard):
+        following = asyncio.create_task(table.follow())
+        async with asyncio.timeout(5):
+            await table.read.wait()
+        following.cancel()
+        await asyncio.wait({following})
+    assert heard == [Rules()]
+
+
+def test_only_what_is_enabled_counts_in_its_order():
+    ModelAlias.objects.create(pattern="b", position=2, thinking="off")
+    ModelAlias.objects.create(pattern="c", position=3, enabled=False)
+    ModelAlias.objects.create(
+        pattern="a", position=1, lingma_model="coder", ask_mode="agent", tool_mode="bridge", thinking="on",
+        display_name="A",
+    )  # fmt: skip
+    expected = [Alias("a", "coder", "agent", "bridge", True, "A"), Alias("b", thinking=False)]
+    assert read_rules().aliases == expected
+
+
+def test_a_prompt_says_whether_calls_in_the_models_own_notation_count():
+    PromptTemplate.objects.create(pattern="a")
+    PromptTemplate.objects.create(pattern="b", native_calls=False)
+    assert [profile.native_calls for _, profile in read_rules().profiles] == [True, False]
+
+
+def test_a_prompt_this_release_cannot_use_does_not_count(caplog):
+    good = PromptTemplate.objects.create(pattern="good", description_chars=7)
+    PromptTemplate.objects.create(pattern="bad", template="no placeholders at all")
+    assert [(pattern, each.description_chars) for pattern, each in read_rules().profiles] == [("good", 7)]
+    assert good.template == DEFAULT_PROFILE.template
+    assert "bad" in caplog.text
+
+
+SHIPPED = [
+    ("claude-opus-4-5-20251101", "dashscope_qwen3_coder"),
+    ("claude-sonnet-4-5", "dashscope_qwen3_coder"),
+    ("claude-3-5-haiku-latest", "org_auto"),
+    ("claude-opus-4-5-thinking", "dashscope_qwen_plus_20250428_thinking"),
+    ("claude-something-new", "dashscope_qwen3_coder"),
+    ("gpt-5.1-codex-mini", "dashscope_qwen3_coder"),
+    ("gpt-5-mini", "org_auto"),
+    ("gpt-4o", "dashscope_qwen3_coder"),
+    ("o3", "dashscope_qwen_plus_20250428_thinking"),
+    ("o4-mini", "dashscope_qwen_plus_20250428_thinking"),
+]
+
+
+def test_a_fresh_installation_knows_the_families_agents_ask_for():
+    migration = importlib.import_module("bridge.migrations.0004_shipped_aliases")
+    for _ in range(2):  # what is there already is left as it is
+        migration.ship(apps, connection.schema_editor())
+    assert ModelAlias.objects.count() == len(migration.SHIPPED)
+    rules = read_rules()
+    routes = Routes(rules.aliases, rules.profiles)
+    assert [(name, routes.of(name).lingma_model) for name, _ in SHIPPED] == SHIPPED
+    assert not any(routes.knows(name) for name in ("qwen-max", "ollama", "olmo-2", "llama"))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"pattern": ""}, {"ask_mode": "odd"}, {"tool_mode": "odd"}, {"thinking": "odd"}, {"pattern": "TWICE"}],
+)
+def test_the_database_refuses_what_makes_no_sense(fields):
+    ModelAlias.objects.create(pattern="twice")
+    with pytest.raises(IntegrityError):
+        ModelAlias.objects.create(**{"pattern": "x"} | fields)
+
+
+def test_reading_without_a_database_is_an_error(without_table):
+    with pytest.raises(DatabaseError):
+        read_rules()

@@ -1,0 +1,102 @@
+"""Counts where the disk takes nothing: a limit on the size of files stands for a full one."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+START = textwrap.dedent("""
+    import logging, os, resource, sys
+    logging.basicConfig(level="INFO")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
+    from bridge.telemetry.metric_values import count_cheaply, write_files
+    count_cheaply()
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    fill = lambda size=0: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    empty = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    show = lambda: sys.stdout.buffer.write(metrics.render())
+    def count(times=1000):
+        for number in range(times):
+            metrics.SESSIONS.labels(f"outcome-{number}").inc()
+        metrics.IN_FLIGHT.set(7)
+""")
+
+
+def run(directory, program):
+    """What a process that counts shows and logs."""
+    command = [sys.executable, "-c", START + textwrap.dedent(program), str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    page = text_string_to_metric_families(done.stdout)
+    return {(s.name, *s.labels.values()): s.value for family in page for s in family.samples}, done.stderr
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A process that shows what is in the files of others."""
+    return lambda: run(tmp_path, "from bridge.telemetry import metrics\nshow()")[0]
+
+
+@pytest.mark.parametrize("room", [0, 70_000], ids=["no room at all", "no room to grow"])
+def test_a_full_disk_leaves_every_count_on_the_page(tmp_path, room):
+    seen, log = run(tmp_path, f"fill({room})\nfrom bridge.telemetry import metrics\ncount()\nwrite_files()\nshow()")
+    counts = [value for name, value in seen.items() if name[0] == "lingma_gateway_sessions_total"]
+    assert counts == [1.0] * 1000
+    assert seen["lingma_gateway_in_flight",] == 7
+    assert log.count("degraded: disk") == 1
+
+
+def test_counts_are_in_the_files_once_there_is_room(tmp_path, other):
+    _, log = run(
+        tmp_path,
+        """
+        fill()
+        from bridge.telemetry import metrics
+        count()
+        write_files(), write_files(), empty(), count(), write_files()
+    """,
+    )
+    seen = other()
+    assert seen["lingma_gateway_sessions_total", "outcome-999"] == 2
+    assert (log.count("degraded: disk"), log.count("well again: disk")) == (1, 1)
+
+
+def test_a_file_that_was_cut_short_is_no_reason_for_no_page(tmp_path, other):
+    run(tmp_path, "from bridge.telemetry import metrics\ncount(3)")
+    (tmp_path / "counter_1.db").touch()
+    (tmp_path / "histogram_1.db").write_bytes(b"\xff" * 100)
+    assert other()["lingma_gateway_sessions_total", "outcome-2"] == 1
+
+
+def test_a_killed_process_leaves_what_it_counted_a_while_ago(tmp_path, other):
+    run(
+        tmp_path,
+        """
+        from bridge.telemetry import metrics
+        from pathlib import Path
+        count(3)
+        while not [path for path in Path(sys.argv[1]).glob("counter_*.db") if b"outcome-2" in path.read_bytes()]:
+            pass
+        os._exit(0)
+    """,
+    )
+    assert other()["lingma_gateway_sessions_total", "outcome-2"] == 1
+
+
+def test_a_part_that_is_started_again_counts_on_in_the_same_files(tmp_path, other):
+    for _ in range(3):
+        run(
+            tmp_path,
+            """
+            os.environ["METRICS_PART"] = "web-1"
+            from bridge.telemetry import metrics
+            count(3)
+            if os.fork() == 0:
+                metrics.SESSIONS.labels("outcome-0").inc()
+                os._exit(0)
+        """,
+        )
+    assert [path.name for path in tmp_path.glob("counter_*.db")] == ["counter_web-1.db"]
+    assert len(list(tmp_path.glob("gauge_livesum_*.db"))) == 1  # of the last one
+    assert other()["lingma_gateway_sessions_total", "outcome-2"] == 3

@@ -1,0 +1,82 @@
+"""Refusals as rows: gathered, counted up, bounded."""
+
+import msgspec
+import pytest
+import redis
+
+from accounts.ledger.ledger import STREAM, Ledger, UsageRow
+from bridge.telemetry.refusals import MOST, Refusals
+from gateway_project.lib.redis_link import RedisLink
+
+MINUTE = 60.0
+
+
+@pytest.fixture
+async def refusals(redis_server, tmp_path):
+    link = RedisLink(redis_server)
+    await link.execute("DEL", STREAM)
+    yield Refusals(Ledger(link, tmp_path))
+    await link.close()
+
+
+@pytest.fixture
+def filed(redis_server):
+    """The rows that were filed, as (request id, count, value)."""
+
+    def filed():
+        with redis.Redis.from_url(redis_server) as client:
+            rows = [msgspec.json.decode(entry[b"row"], type=UsageRow) for _, entry in client.xrange(STREAM)]
+        return [(row.request_id, row.count, row.value) for row in rows]
+
+    return filed
+
+
+def refused(number, *, key=7, reason="rpm", at=0.0, value=None):
+    return UsageRow(
+        f"req_{number}", key, "openai", "/v1/chat/completions", "", "refused", at, reason=reason, value=value
+    )
+
+
+async def test_refusals_of_one_kind_share_the_row_of_the_first(refusals, filed):
+    for number in range(5):
+        refusals.note(refused(number, value=60 + number), "lgw_x")
+    await refusals.file()
+    assert filed() == [("req_0", 5, 64)]
+
+
+async def test_what_has_not_changed_is_not_filed_again(refusals, filed):
+    minute = 4e9  # far ahead, so not over
+    refusals.note(refused(1, at=minute), "lgw_x")
+    await refusals.file()
+    await refusals.file()
+    refusals.note(refused(2, at=minute), "lgw_x")
+    await refusals.file()
+    assert filed() == [("req_1", 1, None), ("req_1", 2, None)]
+
+
+async def test_keys_reasons_and_minutes_are_told_apart(refusals, filed):
+    for number, fields in enumerate([{}, {"key": 8}, {"reason": "tpm"}, {"at": MINUTE}, {"at": MINUTE - 1}]):
+        refusals.note(refused(number, **fields), "lgw_x")
+    await refusals.file()
+    assert filed() == [("req_0", 2, None), ("req_1", 1, None), ("req_2", 1, None), ("req_3", 1, None)]
+
+
+async def test_a_minute_that_is_over_is_forgotten(refusals, filed):
+    refusals.note(refused(1), "lgw_x")
+    await refusals.file()
+    refusals.note(refused(2), "lgw_x")
+    await refusals.file()
+    assert filed() == [("req_1", 1, None), ("req_2", 1, None)]
+
+
+async def test_who_has_no_known_key_leaves_no_row(refusals, filed):
+    refusals.note(refused(1, key=0, reason="unknown_key"), "")
+    await refusals.file()
+    assert filed() == []
+
+
+async def test_there_is_an_end_to_what_is_gathered(refusals, filed):
+    for number in range(MOST + 100):
+        refusals.note(refused(number, key=number + 1), "lgw_x")
+    await refusals.file()
+    assert len(filed()) == MOST

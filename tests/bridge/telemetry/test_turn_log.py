@@ -1,0 +1,18 @@
+"""What lists and logs say of tools."""
+
+import pytest
+
+from bridge.telemetry.turn_log import tools_told
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "decisions", "told"),
+    [
+        ({}, [], ""),
+        ({"parsed": 3, "repaired": 1, "refused": 0}, [], "3 parsed, 1 repaired"),
+        ({}, ["denied run_in_terminal", "denied list_dir", "denied list_dir"], "denied run_in_terminal, list_dir"),
+        ({"parsed": 1}, ["allowed read_file", "denied rm"], "1 parsed; allowed read_file; denied rm"),
+    ],
+)
+def test_what_became_of_tools_is_told_in_a_few_words(outcomes, decisions, told):
+    assert tools_told(outcomes, decisions) == told

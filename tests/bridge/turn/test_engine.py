@@ -1,0 +1,303 @@
+"""Turns from the question to their one ending."""
+
+import asyncio
+import gc
+import weakref
+
+import pytest
+
+from bridge.chat import errors
+from bridge.chat.events import Failed, Finished, FinishReason, KeepAlive, Started, TextDelta, TokenUsage
+from bridge.chat.request import Tool
+from bridge.chat.tokens import estimate, estimate_messages
+from bridge.images.desk import ImageDesk, ImageOptions
+from bridge.turn.engine import Engine, EngineOptions
+from bridge.turn.plan import PlanOptions
+from bridge.turn.record import TurnRecord
+from tests.bridge.chats import Reading, chat, going_for_long, hanging_up, once, replying, request, say
+from tests.bridge.lingma.service import finish
+
+
+async def test_a_turn_begins_says_its_text_and_ends(new_service, new_engine):
+    engine = await new_engine(await new_service(replying("Hel", "", "lo")))
+    done = await chat(engine, request("Hi"))
+    tokens = estimate_messages(request("Hi").messages)
+    assert done.events[0] == Started("w1-i1", "org_auto", "off", done.record.queue_ms, tokens)
+    assert done.text == "Hello"
+    assert done.end == Finished(FinishReason.STOP, TokenUsage(tokens, estimate("Hello"), "estimate"))
+
+
+async def test_the_record_tells_how_it_went(new_service, new_engine):
+    engine = await new_engine(await new_service(replying("Hello")))
+    record = (await chat(engine, request("Hi"))).record
+    assert (record.instance, record.lingma_model, record.session) == ("w1-i1", "org_auto", "off")
+    assert (record.status, record.reason, record.usage_source) == ("ok", "stop", "estimate")
+    assert 0 <= record.queue_ms <= record.first_token_ms <= record.total_ms
+    assert engine.pool.in_flight == 0
+
+
+@pytest.mark.parametrize("tools", [(), (Tool("list_dir"),)])
+async def test_a_turn_that_has_ended_does_not_wait_for_the_garbage_collector(new_service, new_engine, tools):
+    engine = await new_engine(await new_service(replying("Hello")))
+    gc.disable()
+    try:
+        reading = weakref.ref(await chat(engine, request("Hi", tools=tools, tooling=bool(tools))))
+        await asyncio.sleep(0)  # its task lets go
+        assert reading() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("asked", "key"),
+    [
+        ("org_auto", "org_auto"),
+        ("coder", "coder"),
+        ("qwen3-coder", "coder"),
+        ("gpt-4o", "fallback"),
+        ("agent", "fallback"),
+    ],
+)
+async def test_the_model_is_found_by_key_or_name_or_is_the_default(new_service, new_engine, asked, key):
+    service = await new_service(replying("x"))
+    engine = await new_engine(service, default_model="fallback")
+    done = await chat(engine, request("Hi", model=asked))
+    assert service.asks()[0]["extra"]["modelConfig"] == {"key": key}
+    assert (done.record.lingma_model, done.events[0].lingma_model) == (key, key)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "mode"),
+    [
+        ("lingma-agent", {}, "agent"),
+        ("org_auto", {"plan": PlanOptions(ask_mode="agent")}, "agent"),
+        ("org_auto", {}, "chat"),
+    ],
+)
+async def test_the_mode_is_the_models_or_the_default(new_service, new_engine, model, options, mode):
+    service = await new_service(replying("x"))
+    await chat(await new_engine(service, **options), request("Hi", model=model))
+    assert service.asks()[0]["mode"] == mode
+
+
+async def test_every_turn_has_ids_of_its_own(new_service, new_engine):
+    service = await new_service(replying("x"))
+    engine = await new_engine(service)
+    for _ in range(2):
+        await chat(engine, request("Hi"))
+    ids = [params[name] for params in service.asks() for name in ("requestId", "sessionId")]
+    assert len(set(ids)) == 4
+
+
+async def test_the_whole_conversation_is_told_without_a_session(new_service, new_engine):
+    service = await new_service(replying("x"))
+    await chat(await new_engine(service), request("Hi", "Hello", "Bye"))
+    params = service.asks()[0]
+    told = params["questionText"].replace("id00000000", "M")  # the mark, as the ids of the tests begin
+    assert told == "[User M]\nHi\n\n[Assistant M]\nHello\n\n[User M]\nBye\n\n[Assistant M]"
+    assert params["isReply"] is False
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (400, errors.InvalidRequest),
+        (403, errors.Forbidden),
+        (429, errors.RateLimited),
+        (500, errors.UpstreamFailed),
+        (601, errors.ContentFiltered),
+        (408, errors.UpstreamTimeout),
+    ],
+)
+async def test_a_turn_that_fails_before_its_text_raises(new_service, new_engine, code, kind):
+    engine = await new_engine(await new_service(replying(code=code)))
+    reading = Reading(engine, request("Hi"))
+    with pytest.raises(kind) as raised:
+        await reading.to_end()
+    assert (reading.events, reading.record.status, reading.record.reason) == ([], "error", kind.kind)
+    assert (raised.value.retry_after is not None) == (code == 429)
+    assert engine.pool.in_flight == 0
+
+
+async def test_a_turn_that_fails_after_its_text_says_so_at_the_end(new_service, new_engine):
+    engine = await new_engine(await new_service(replying("half", code=500)))
+    done = await chat(engine, request("Hi"))
+    assert done.text == "half"
+    assert isinstance(done.end, Failed)
+    assert (type(done.end.error), done.record.status, done.record.reason) == (
+        errors.UpstreamFailed,
+        "error",
+        "upstream",
+    )
+    assert done.record.completion_tokens == estimate("half")
+
+
+async def test_an_instance_that_is_lost_before_the_first_byte_is_replaced_unseen(new_service, new_engine):
+    lost, good = await new_service(hanging_up), await new_service(replying("Hello"))
+    done = await chat(await new_engine(lost, good), request("Hi"))
+    assert [type(event) for event in done.events] == [Started, TextDelta, Finished]
+    assert (done.record.instance, done.events[0].instance, done.record.status) == ("w1-i2", "w1-i2", "ok")
+    assert (len(lost.asks()), len(good.asks())) == (1, 1)
+    assert lost.asks()[0]["requestId"] != good.asks()[0]["requestId"]
+
+
+async def test_an_instance_that_is_lost_after_the_first_byte_is_told(new_service, new_engine):
+    service, other = await new_service(), await new_service(replying("no"))
+    engine = await new_engine(service, other)
+    reading = Reading(engine, request("Hi"))
+    service.on_ask = lambda peer, params: say(peer, params, "half")
+    await reading.until(TextDelta)
+    await service.drop()
+    done = await reading.to_end()
+    assert (done.text, type(done.end.error)) == ("half", errors.ConnectionLost)
+    assert other.asks() == []
+
+
+async def test_a_turn_is_tried_three_times_and_no_more(new_service, new_engine):
+    services = [await new_service(hanging_up) for _ in range(4)]
+    with pytest.raises(errors.ConnectionLost):
+        await chat(await new_engine(*services), request("Hi"))
+    assert sum(len(service.asks()) for service in services) == 3
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_only_instance_is_asked_again_when_it_is_back(new_service, new_engine, stream):
+    service = await new_service(once(hanging_up, replying("Hello")))
+    engine = await new_engine(service)
+    done = await chat(engine, request("Hi", stream=stream))
+    assert [type(event) for event in done.events] == [Started, TextDelta, Finished]
+    assert (done.text, done.record.status, len(service.asks())) == ("Hello", "ok", 2)
+    assert done.record.queue_ms <= done.record.first_token_ms <= done.record.total_ms
+    assert engine.pool.in_flight == 0
+
+
+async def test_a_sign_of_life_commits_to_nothing(new_service, new_engine):
+    lost = await new_service()
+    reading = Reading(await new_engine(lost, await new_service(replying("Hello")), keepalive=0.01), request("Hi"))
+    await reading.until(KeepAlive)
+    await lost.drop()
+    done = await reading.to_end()
+    seen = [type(event) for event in done.events if type(event) is not KeepAlive]
+    assert (seen, done.text) == ([Started, TextDelta, Finished], "Hello")
+    assert (done.record.status, done.record.instance) == ("ok", "w1-i2")
+
+
+async def test_what_fails_after_signs_of_life_alone_is_told_in_the_stream(new_service, new_engine):
+    service = await new_service()
+    reading = Reading(await new_engine(service, keepalive=0.01), request("Hi"))
+    await reading.until(KeepAlive)
+    asked = await service.got("chat/ask")
+    await service.open_peers[0].push(finish(asked["requestId"], code=500))
+    assert type((await reading.to_end()).end.error) is errors.UpstreamFailed
+
+
+async def test_who_waits_for_an_instance_in_vain_is_told_when_the_time_is_over(new_service, new_engine):
+    engine = await new_engine(await new_service(going_for_long), queue_timeout=0.05)
+    with pytest.raises(errors.Unavailable) as raised:
+        await chat(engine, request("Hi"))
+    assert 1 <= raised.value.retry_after <= 30
+    assert (engine.pool.in_flight, engine.pool.waiting) == (0, 0)
+
+
+async def test_who_hangs_up_while_it_waits_for_an_instance_leaves_nothing(new_service, new_engine):
+    engine = await new_engine(await new_service(going_for_long), keepalive=0.01)
+    reading = Reading(engine, request("Hi"))
+    await reading.until(KeepAlive)
+    await reading.hang_up()
+    assert (engine.pool.in_flight, engine.pool.waiting, reading.record.status) == (0, 0, "cancelled")
+
+
+async def test_an_end_of_all_turns_is_no_loss_that_is_tried_again(new_service, new_engine):
+    service = await new_service()
+    engine = await new_engine(service)
+    reading = Reading(engine, request("Hi"))
+    await service.got("chat/ask")
+    engine.pool.end_turns("closing")
+    with pytest.raises(errors.UpstreamFailed, match="closing"):
+        await reading.to_end()
+    assert len(service.asks()) == 1
+
+
+async def test_a_client_that_hangs_up_stops_the_service_and_frees_the_place(new_service, new_engine):
+    service = await new_service(lambda peer, params: say(peer, params, "Hello "))
+    engine = await new_engine(service)
+    reading = Reading(engine, request("Hi"))
+    await reading.until(TextDelta)
+    await reading.hang_up()
+    assert (engine.pool.in_flight, reading.record.status, reading.record.reason) == (0, "cancelled", "client_closed")
+    assert (await service.got("chat/stop"))["requestId"] == service.asks()[0]["requestId"]
+    assert reading.record.completion_tokens == estimate("Hello ")
+
+
+async def test_a_cancelled_reader_before_the_first_byte_is_a_hang_up_too(new_service, new_engine):
+    service = await new_service()
+    engine = await new_engine(service)
+    reading = Reading(engine, request("Hi"))
+    await service.got("chat/ask")
+    await reading.hang_up()
+    assert (engine.pool.in_flight, reading.record.status) == (0, "cancelled")
+    assert await service.got("chat/stop")
+
+
+async def test_a_silent_model_is_bridged_by_signs_of_life(new_service, new_engine):
+    service = await new_service()
+    reading = Reading(await new_engine(service, keepalive=0.01), request("Hi"))
+    await reading.until(KeepAlive, times=2)
+    assert [type(event) for event in reading.events] == [Started, KeepAlive, KeepAlive]
+    await service.open_peers[0].push(finish(service.asks()[0]["requestId"], fullAnswer="late"))
+    assert (await reading.to_end()).text == "late"
+
+
+async def test_a_service_that_stays_silent_is_given_up(new_service, new_engine):
+    engine = await new_engine(await new_service(), silence=0.05)
+    with pytest.raises(errors.UpstreamTimeout):
+        await chat(engine, request("Hi"))
+
+
+async def test_a_client_that_reads_too_slowly_is_cut_off(new_service, new_engine):
+    service = await new_service(lambda peer, params: say(peer, params, *["x" * 50] * 100))
+    engine = await new_engine(service, buffer=1000)
+    record = TurnRecord()
+
+    async def slow_client(_batch):
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(engine.run(request("Hi"), 1, record, slow_client))
+    await asyncio.wait({task}, timeout=5)
+    assert task.cancelled()
+    assert (engine.pool.in_flight, record.status, record.reason) == (0, "error", "slow_client")
+    assert await service.got("chat/stop")
+
+
+async def test_a_bug_is_an_internal_error_and_leaves_no_trace(new_service, new_engine, caplog):
+    pool = (await new_engine(await new_service())).pool
+    engine = Engine(pool, None, ImageDesk(ImageOptions()), EngineOptions(), lambda: 1 / 0)
+    reading = Reading(engine, request("Hi"))
+    with pytest.raises(errors.InternalError):
+        await reading.to_end()
+    assert (pool.in_flight, reading.record.status, reading.record.reason) == (0, "error", "internal")
+    assert "a turn broke" in caplog.text
+
+
+async def test_what_is_not_streamed_comes_whole_in_one_batch(new_service, new_engine):
+    service = await new_service(replying("Hel", "lo"))
+    done = await chat(await new_engine(service, keepalive=0.01), request("Hi", stream=False))
+    assert (len(done.batches), done.text, type(done.events[0]), type(done.end)) == (1, "Hello", Started, Finished)
+
+
+async def test_of_a_lost_attempt_that_is_not_streamed_nothing_is_told(new_service, new_engine):
+    async def half(peer, params):
+        await say(peer, params, "half")
+        await peer.socket.close()
+
+    lost, good = await new_service(half), await new_service(replying("Hello"))
+    done = await chat(await new_engine(lost, good), request("Hi", stream=False))
+    assert (done.text, done.record.instance, done.record.status) == ("Hello", "w1-i2", "ok")
+
+
+async def test_what_is_not_streamed_fails_with_an_error_after_its_text_too(new_service, new_engine):
+    engine = await new_engine(await new_service(replying("half", code=500)))
+    reading = Reading(engine, request("Hi", stream=False))
+    with pytest.raises(errors.UpstreamFailed):
+        await reading.to_end()
+    assert (reading.batches, reading.record.status) == ([], "error")

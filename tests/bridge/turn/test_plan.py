@@ -1,0 +1,75 @@
+"""How a request is served: model name, tools and settings together."""
+
+import pytest
+
+from bridge.chat.request import ChatRequest, Message, Tool, ToolChoice
+from bridge.routing.routes import Route
+from bridge.turn.plan import PlanOptions, plan_of
+
+TOOL = Tool("read")
+
+
+def asking(**fields):
+    return ChatRequest("m", (Message("user", "Hi"),), **fields)
+
+
+def with_tools(**fields):
+    return asking(tools=(TOOL,), tooling=True, **fields)
+
+
+def test_a_plain_request_is_a_chat_that_keeps_its_session():
+    plan = plan_of(asking(), Route(), PlanOptions())
+    assert (plan.mode, plan.emulates, plan.forwards, plan.shown, plan.keeps_session) == (
+        "chat", False, False, None, True,
+    )  # fmt: skip
+
+
+def test_tools_are_emulated_in_chat_mode():
+    plan = plan_of(with_tools(), Route(), PlanOptions())
+    assert (plan.mode, plan.emulates, plan.shown, plan.keeps_session) == ("chat", True, None, True)
+
+
+def test_tools_that_must_not_be_called_are_not_offered():
+    plan = plan_of(with_tools(tool_choice=ToolChoice("none")), Route(), PlanOptions())
+    assert not plan.emulates
+
+
+def test_a_history_with_tools_but_no_tools_offers_none():
+    assert not plan_of(asking(tooling=True), Route(), PlanOptions()).emulates
+
+
+@pytest.mark.parametrize(("tool_mode", "forwards"), [("bridge", False), ("forward", True)])
+def test_other_tool_modes_leave_tools_to_the_agent(tool_mode, forwards):
+    plan = plan_of(with_tools(), Route(), PlanOptions(tool_mode=tool_mode, tool_executed="omit"))
+    assert (plan.mode, plan.emulates, plan.forwards, plan.shown) == ("agent", False, forwards, "omit")
+    assert not plan.keeps_session
+
+
+def test_bridging_concerns_requests_with_tools_only():
+    plan = plan_of(asking(), Route(), PlanOptions(tool_mode="forward"))
+    assert (plan.mode, plan.forwards, plan.keeps_session) == ("chat", False, True)
+
+
+def test_a_route_goes_before_the_settings():
+    route = Route(ask_mode="agent", tool_mode="bridge", thinking=True)
+    plan = plan_of(asking(), route, PlanOptions(ask_mode="chat"))
+    assert (plan.mode, plan.shown, plan.thinking) == ("agent", "text", True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "default", "given"),
+    [(None, None, False), (None, True, True), (False, True, False), (True, None, True)],
+)
+def test_thinking_is_what_the_client_says_else_the_routes_default(asked, default, given):
+    assert plan_of(asking(thinking=asked), Route(thinking=default), PlanOptions()).thinking is given
+
+
+def test_sessions_with_tools_can_be_turned_off():
+    assert not plan_of(with_tools(), Route(), PlanOptions(reuse_with_tools=False)).keeps_session
+    assert plan_of(asking(), Route(), PlanOptions(reuse_with_tools=False)).keeps_session
+
+
+def test_a_call_that_has_run_is_told_in_words_where_every_call_is_the_clients():
+    options = PlanOptions(tool_mode="bridge", tool_executed="calls")
+    plans = [plan_of(with_tools(marks_waiting_calls=marks), Route(), options) for marks in (True, False)]
+    assert [plan.shown for plan in plans] == ["calls", "text"]

@@ -1,0 +1,36 @@
+"""Work that must not end."""
+
+import asyncio
+
+import pytest
+
+from gateway_project.lib import background as beside
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    monkeypatch.setattr(beside, "RETRY_SEC", 0.01)
+
+
+@pytest.mark.parametrize(
+    "trouble", [RuntimeError("can't start new thread"), OSError(24, "Too many open files")], ids=str
+)
+async def test_what_work_stumbles_over_is_logged_and_it_starts_again(soon, caplog, trouble):
+    tries = []
+
+    async def work():
+        tries.append(1)
+        if len(tries) < 3:
+            raise trouble
+
+    await beside.keep_going(work)
+    assert len(tries) == 3
+    assert [record.exc_info[1] for record in caplog.records] == [trouble, trouble]
+
+
+async def test_work_that_is_cancelled_ends():
+    task = asyncio.create_task(beside.keep_going(asyncio.Event().wait))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

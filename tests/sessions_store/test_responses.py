@@ -1,0 +1,188 @@
+"""Stored responses, on a real Redis."""
+
+import asyncio
+
+import pytest
+import redis
+
+from gateway_project.lib.redis_link import RedisLink
+from sessions_store.responses import LARGE, ResponseStore, StoredTooLarge, StoreUnavailable
+
+
+@pytest.fixture
+async def link(redis_server, stack):
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushdb()
+    link = RedisLink(redis_server)
+    stack.push_async_callback(link.close)
+    return link
+
+
+@pytest.fixture
+def store(link):
+    return ResponseStore(link, ttl=60, most_bytes=100)
+
+
+@pytest.fixture
+async def dead_store(tmp_path, stack):
+    link = RedisLink(f"unix://{tmp_path}/none.sock")
+    stack.push_async_callback(link.close)
+    return ResponseStore(link, ttl=60)
+
+
+async def test_a_record_is_there_for_whoever_asks_next(store):
+    await store.keep(7, "resp_1", b"one")
+    assert await store.read(7, ["resp_1"]) == {"resp_1": b"one"}
+
+
+async def test_several_are_read_at_once_and_those_that_are_not_there_left_out(store):
+    await store.keep(7, "resp_1", b"one")
+    await store.keep(7, "resp_2", b"two")
+    assert await store.read(7, ["resp_2", "resp_3", "resp_1"]) == {"resp_2": b"two", "resp_1": b"one"}
+
+
+async def test_more_than_one_request_may_hold_is_not_read(link):
+    store = ResponseStore(link, ttl=60, most_read=5)
+    await store.keep(7, "resp_1", b"one")
+    await store.keep(7, "resp_2", b"two")
+    assert await store.read(7, ["resp_1", "resp_9"]) == {"resp_1": b"one"}
+    with pytest.raises(StoredTooLarge):
+        await store.read(7, ["resp_1", "resp_2"])
+
+
+async def test_records_of_another_key_are_not_there(store):
+    await store.keep(7, "resp_1", b"one")
+    assert await store.read(8, ["resp_1"]) == {}
+    assert not await store.forget(8, "resp_1")
+    assert await store.read(7, ["resp_1"]) == {"resp_1": b"one"}
+
+
+async def test_a_record_is_forgotten_once(store):
+    await store.keep(7, "resp_1", b"one")
+    assert await store.forget(7, "resp_1")
+    assert not await store.forget(7, "resp_1")
+    assert await store.read(7, ["resp_1"]) == {}
+
+
+async def test_of_one_keys_records_the_oldest_go_when_there_is_too_much(link):
+    store = ResponseStore(link, ttl=60, most_bytes=100, most_of_a_key=250)
+    await store.keep(8, "resp_0", b"x" * 100)
+    for number in range(1, 5):
+        await store.keep(7, f"resp_{number}", b"x" * 100)
+    assert [*await store.read(7, ["resp_1", "resp_2", "resp_3", "resp_4"])] == ["resp_3", "resp_4"]
+    assert await store.read(8, ["resp_0"]) != {}
+
+
+async def test_what_has_expired_or_was_forgotten_takes_no_room_for_long(link):
+    store = ResponseStore(link, ttl=60, most_bytes=100, most_of_a_key=250)
+    await store.keep(7, "resp_1", b"x" * 100)
+    assert await store.forget(7, "resp_1")
+    await link.execute("ZADD", "lgw:responses:7", 1, "lgw:response:7:resp_1 100")  # long ago
+    await store.keep(7, "resp_2", b"x" * 100)
+    await store.keep(7, "resp_3", b"x" * 100)
+    assert [*await store.read(7, ["resp_2", "resp_3"])] == ["resp_2", "resp_3"]
+    assert await link.execute("GET", "lgw:responses:7:bytes") == b"200"
+
+
+async def test_a_record_lasts_for_its_time(store, link):
+    await store.keep(7, "resp_1", b"one")
+    (key,) = await link.execute("KEYS", "lgw:response:*")
+    assert 50 < await link.execute("TTL", key) <= 60
+
+
+async def test_what_is_too_large_is_not_kept(store, caplog):
+    await store.keep(7, "resp_1", b"x" * 101)
+    assert await store.read(7, ["resp_1"]) == {}
+    assert "too large" in caplog.text
+
+
+async def test_without_redis_nothing_is_kept_and_reading_says_so(dead_store):
+    await dead_store.keep(7, "resp_1", b"one")
+    with pytest.raises(StoreUnavailable):
+        await dead_store.read(7, ["resp_1"])
+    with pytest.raises(StoreUnavailable):
+        await dead_store.forget(7, "resp_1")
+    await dead_store.keep(7, "resp_1", b"one")  # known to be gone by now
+    assert not dead_store._link.available
+
+
+class Watched(RedisLink):
+    """A link that knows how many of its commands were open at once."""
+
+    open = most = 0
+
+    def execute(self, *command):
+        reply = super().execute(*command)
+        self.open += 1
+        self.most = max(self.most, self.open)
+        reply.add_done_callback(self._ended)
+        return reply
+
+    def _ended(self, _reply):
+        self.open -= 1
+
+
+async def test_large_records_go_one_at_a_time_and_not_where_all_others_wait(link, redis_server, stack):
+    bulk = Watched(redis_server, timeout=10)
+    stack.push_async_callback(bulk.close)
+    store = ResponseStore(link, bulk, ttl=60)
+    record = b"x" * LARGE * 2
+    await asyncio.gather(*(store.keep(number % 2, f"resp_{number}", record) for number in range(6)))
+    reads = [asyncio.create_task(store.read(number % 2, [f"resp_{number}"])) for number in range(6)]
+    reads[1].cancel()
+    found = await asyncio.gather(*reads, return_exceptions=True)
+    assert [isinstance(each, dict) and len(each) for each in found] == [1, False, 1, 1, 1, 1]
+    assert bulk.most == 1
+
+
+async def test_without_a_way_for_large_records_small_ones_are_still_kept(link, tmp_path, stack):
+    nowhere = RedisLink(f"unix://{tmp_path}/none.sock")
+    stack.push_async_callback(nowhere.close)
+    store = ResponseStore(link, nowhere, ttl=60)
+    await store.keep(7, "resp_1", b"x" * LARGE * 2)
+    await store.keep(7, "resp_2", b"small")
+    assert await store.read(7, ["resp_1", "resp_2"]) == {"resp_2": b"small"}
+
+
+async def test_a_turn_nobody_waits_for_any_more_still_ends(link, redis_server, stack):
+    bulk = RedisLink(redis_server, timeout=10)
+    stack.push_async_callback(bulk.close)
+    store = ResponseStore(link, bulk, ttl=60)
+    await store.keep(7, "resp_1", b"x" * LARGE * 2)
+    for _ in range(20):
+        reading = asyncio.create_task(store.read(7, ["resp_1"]))
+        await asyncio.sleep(0.001)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    assert len(await store.read(7, ["resp_1"])) == 1
+
+
+async def test_of_all_keys_records_the_oldest_go_when_there_is_too_much(link):
+    store = ResponseStore(link, ttl=60, most_bytes=100, most_of_all=350)
+    for number in range(6):
+        await store.keep(number % 3, f"resp_{number}", b"x" * 100)
+    kept = [number for number in range(6) if await store.read(number % 3, [f"resp_{number}"])]
+    assert kept == [3, 4, 5]
+    assert await link.execute("GET", "lgw:responses:all:bytes") == b"300"
+    assert [await link.execute("GET", f"lgw:responses:{key}:bytes") for key in range(3)] == [b"100"] * 3
+    assert await link.execute("ZCARD", "lgw:responses:all") == 3
+
+
+async def test_what_a_key_drops_counts_no_more_for_all(link):
+    store = ResponseStore(link, ttl=60, most_bytes=100, most_of_a_key=250, most_of_all=1000)
+    for number in range(20):
+        await store.keep(7, f"resp_{number}", b"x" * 100)
+    await store.keep(7, "resp_19", b"x" * 100)  # the same once more
+    assert await link.execute("GET", "lgw:responses:all:bytes") == b"200"
+
+
+async def test_a_full_server_keeps_no_record_and_fails_no_turn(own_redis, stack, caplog):
+    link = RedisLink(own_redis.url, timeout=5)
+    stack.push_async_callback(link.close)
+    store = ResponseStore(link, ttl=60)
+    await store.keep(7, "resp_1", b"one")
+    await link.execute("CONFIG", "SET", "maxmemory", 1)
+    for number in range(50):
+        await store.keep(7, f"resp_{number}", b"two")
+    assert await store.read(7, ["resp_1"]) == {"resp_1": b"one"}
+    assert [record.name for record in caplog.records] == ["gateway_project.lib.degraded"]
