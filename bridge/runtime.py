@@ -37,6 +37,7 @@ from bridge.telemetry import metrics
 from bridge.telemetry.refusals import Refusals
 from bridge.turn.engine import Engine, EngineOptions
 from bridge.turn.plan import PlanOptions
+from gateway_project.lib import redis_keys
 from gateway_project.lib.background import keep_going
 from gateway_project.lib.random_bytes import Entropy
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT = "lgw:instance:"
 HEARTBEAT_SEC = 2.0
 HEARTBEAT_TTL_SEC = 15
 BULK_SEC = 4.0  # how long Redis may be silent about a large record
@@ -165,7 +165,7 @@ class Runtime:
         for instance, facts in zip(self.pool.instances, self.pool.facts(), strict=True):
             self._count_troubles(instance)
             with suppress(RedisUnavailable, ResponseError):
-                key = HEARTBEAT + facts.name
+                key = redis_keys.INSTANCE + facts.name
                 await self.link.execute("SET", key, msgspec.json.encode(facts), "EX", HEARTBEAT_TTL_SEC)
         metrics.LEDGER_BACKLOG.set(await self.ledger.backlog())
         metrics.REDIS_AVAILABLE.set(self.link.available)

@@ -9,6 +9,7 @@ from bridge.telemetry.metric_values import count_cheaply
 from gateway_project.console import UNFOLD as UNFOLD
 from gateway_project.databases import database
 from gateway_project.env import BASE_DIR, kept_secret, load
+from gateway_project.lib import redis_keys
 
 count_cheaply()  # the settings are read before any application makes a metric
 
@@ -120,7 +121,7 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.2, "in
 CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 600,
-    "global_keyprefix": "lgw:celery:",
+    "global_keyprefix": redis_keys.CELERY,
     "socket_connect_timeout": 2,
     "socket_timeout": 4,  # longer than the second that a worker lets Redis wait for a task
     "health_check_interval": 2,  # a connection that is silent for 5 s is made anew

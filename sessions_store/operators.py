@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 import redis
 
+from gateway_project.lib import redis_keys
 from sessions_store import scripts
 from sessions_store.store import StoredEntry
 
@@ -18,9 +19,9 @@ _decode = msgspec.json.Decoder(StoredEntry).decode
 
 def entries(client: redis.Redis, *, now: float, limit: int) -> list[tuple[StoredEntry, State]]:
     """The newest `limit` idle entries, and those that a running turn has taken."""
-    newest: Any = client.zrevrange(scripts.INDEX, 0, limit - 1)
-    idle: Any = client.mget([scripts.PREFIX + session.decode() for session in newest]) if newest else []
-    taken: Any = client.hgetall(scripts.IN_USE)
+    newest: Any = client.zrevrange(redis_keys.SESSIONS, 0, limit - 1)
+    idle: Any = client.mget([redis_keys.SESSION + session.decode() for session in newest]) if newest else []
+    taken: Any = client.hgetall(redis_keys.SESSIONS_IN_USE)
     in_use = [entry for lease, entry in map(_split, taken.values()) if lease > now]
     return [*_stated(idle, "idle"), *_stated(in_use, "in_use")]
 
@@ -32,7 +33,8 @@ def forget(client: redis.Redis, sessions: Iterable[str], *, ttl: int) -> int:
     """
     with client.pipeline(transaction=False) as pipe:
         for session_id in sessions:
-            names = (scripts.PREFIX + session_id, scripts.INDEX, scripts.IN_USE, scripts.FORGOTTEN + session_id)
+            entry, forgotten = redis_keys.SESSION + session_id, redis_keys.SESSION_FORGOTTEN + session_id
+            names = (entry, redis_keys.SESSIONS, redis_keys.SESSIONS_IN_USE, forgotten)
             # A turn may outlive the time to live of entries that are only looked up.
             pipe.eval(scripts.FORGET, 4, *names, session_id, max(ttl, 3600))
         return sum(pipe.execute())
@@ -40,10 +42,10 @@ def forget(client: redis.Redis, sessions: Iterable[str], *, ttl: int) -> int:
 
 def clean(client: redis.Redis, *, now: float, ttl: int) -> int:
     """Take what expired out of the index and the leases nobody gave back; how many were taken out."""
-    expired: Any = client.zremrangebyscore(scripts.INDEX, "-inf", f"({now - ttl}")
-    taken: Any = client.hgetall(scripts.IN_USE)
+    expired: Any = client.zremrangebyscore(redis_keys.SESSIONS, "-inf", f"({now - ttl}")
+    taken: Any = client.hgetall(redis_keys.SESSIONS_IN_USE)
     ended = [session for session, value in taken.items() if _split(value)[0] <= now]
-    return int(expired) + int(client.hdel(scripts.IN_USE, *ended) if ended else 0)
+    return int(expired) + int(client.hdel(redis_keys.SESSIONS_IN_USE, *ended) if ended else 0)
 
 
 def _split(value: bytes) -> tuple[float, bytes]:

@@ -11,14 +11,13 @@ from weakref import WeakValueDictionary
 
 from redis import RedisError
 
+from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import Arg, RedisLink, RedisUnavailable
 
 log = logging.getLogger(__name__)
 
 NOT_KEPT = "A response could not be kept: %s"
-PREFIX = "lgw:response:"
-INDEX = "lgw:responses:"
-ALL = f"{INDEX}all"
+ALL = f"{redis_keys.RESPONSES}all"
 MOST_BYTES = 8 << 20
 MOST_OF_A_KEY = 256 << 20
 MOST_OF_ALL = 512 << 20
@@ -45,9 +44,9 @@ local function remove(index, sum, entry, size)
     if redis.call('ZREM', index, entry) == 1 then redis.call('DECRBY', sum, size) end
 end
 local function drop(entry)
-    local record, key, size = entry:match('^({PREFIX}(%d+):%S+) (%d+)$')
+    local record, key, size = entry:match('^({redis_keys.RESPONSE}(%d+):%S+) (%d+)$')
     redis.call('DEL', record)
-    remove('{INDEX}' .. key, '{INDEX}' .. key .. ':bytes', entry, size)
+    remove('{redis_keys.RESPONSES}' .. key, '{redis_keys.RESPONSES}' .. key .. ':bytes', entry, size)
     remove(KEYS[4], KEYS[5], entry, size)
 end
 local function bound(index, sum, most)
@@ -158,7 +157,7 @@ class ResponseStore:
         """Send the record: Redis takes it before anything that is issued later. A large one is waited for."""
         if not self.takes(len(record)):
             return
-        index = f"{INDEX}{key_id}"
+        index = f"{redis_keys.RESPONSES}{key_id}"
         keys = (_key(key_id, response_id), index, f"{index}:bytes", ALL, f"{ALL}:bytes")
         command = ("EVAL", _KEEP, len(keys), *keys, record, self._ttl, time.time(), *self._bounds)
         try:
@@ -194,7 +193,7 @@ class ResponseStore:
 
 
 def _key(key_id: int, response_id: str) -> str:
-    return f"{PREFIX}{key_id}:{response_id}"
+    return f"{redis_keys.RESPONSE}{key_id}:{response_id}"
 
 
 def _kept(reply: asyncio.Future[Any]) -> None:

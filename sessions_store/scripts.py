@@ -1,18 +1,5 @@
-"""What Redis does in one step, so that no two turns can ever hold the same session.
+"""What Redis does in one step, so that no two turns can ever hold the same session. Names: `redis_keys`."""
 
-`lgw:session:<session>`            an idle entry as JSON, with a time to live
-`lgw:sessions:at:<fingerprint>`    list: the sessions that may be kept under this fingerprint, the latest at the end.
-                                   An entry says itself where it lies: what has moved on or expired is passed over
-`lgw:sessions`                     sorted set: sessions by last use, for eviction
-`lgw:sessions:in_use`              hash: session to the entry that a running turn took, with the end of its lease
-`lgw:session:forgotten:<session>`  an operator gave this session up: it is neither handed out nor remembered again
-"""
-
-PREFIX = "lgw:session:"
-AT = "lgw:sessions:at:"
-INDEX = "lgw:sessions"
-IN_USE = "lgw:sessions:in_use"
-FORGOTTEN = "lgw:session:forgotten:"
 MOST_ALIKE = 8
 """Sessions under one fingerprint; the oldest goes."""
 

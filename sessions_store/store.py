@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from redis import RedisError, ResponseError
 
+from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import Arg, RedisLink, RedisUnavailable, Script
 from sessions_store import scripts
 
@@ -132,8 +133,8 @@ class SessionStore:
 
     async def claim(self, key: str) -> Found | None:
         """Take an entry out of the store, or None. Of all that claim one entry, in any process, one gets it."""
-        keys = (scripts.AT + key, scripts.INDEX, scripts.IN_USE)
-        args = (key, self._clock(), LEASE_SEC, scripts.PREFIX, scripts.FORGOTTEN)
+        keys = (redis_keys.SESSIONS_AT + key, redis_keys.SESSIONS, redis_keys.SESSIONS_IN_USE)
+        args = (key, self._clock(), LEASE_SEC, redis_keys.SESSION, redis_keys.SESSION_FORGOTTEN)
         try:
             entry = await self._link.run(self._claim, keys, args)
             return None if entry is None else self._found.decode(entry)
@@ -162,9 +163,9 @@ class SessionStore:
         """
         now = self._clock()
         entry = StoredEntry(key, session_id, instance, generation, api_key_id, length, hits, created_at, now, knows)
-        entry_key, forgotten = scripts.PREFIX + session_id, scripts.FORGOTTEN + session_id
-        keys = (entry_key, scripts.AT + key, scripts.INDEX, scripts.IN_USE, forgotten)
-        args = (session_id, now, self._ttl, self._max_entries, scripts.PREFIX, self._encode(entry), key,
+        entry_key, forgotten = redis_keys.SESSION + session_id, redis_keys.SESSION_FORGOTTEN + session_id
+        keys = (entry_key, redis_keys.SESSIONS_AT + key, redis_keys.SESSIONS, redis_keys.SESSIONS_IN_USE, forgotten)
+        args = (session_id, now, self._ttl, self._max_entries, redis_keys.SESSION, self._encode(entry), key,
                 scripts.MOST_ALIKE)  # fmt: skip
         command = ("EVALSHA", self._remember.sha, len(keys), *keys, *args)
         remembering = _Remembering(self._link, self._remember, command)
@@ -174,7 +175,7 @@ class SessionStore:
     async def drop(self, session_id: str) -> None:
         """A claimed session was given up, because its turn failed or was rebuilt: it is no longer in use."""
         try:
-            await self._link.execute("HDEL", scripts.IN_USE, session_id)
+            await self._link.execute("HDEL", redis_keys.SESSIONS_IN_USE, session_id)
         except RedisUnavailable:
             pass
         except RedisError as exc:

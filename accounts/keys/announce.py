@@ -10,11 +10,11 @@ import redis
 from django.db import transaction
 
 from accounts.apps import accounts_config
+from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_client import connect
 
 log = logging.getLogger(__name__)
 
-CHANNEL = "lgw:keys"
 ANY = b"changed"
 MOST = 500  # more than these are told as any
 
@@ -43,7 +43,7 @@ def _publish(message: bytes) -> None:
     url = accounts_config().redis_url
     try:
         with connect(url) as client:
-            client.publish(CHANNEL, message)
+            client.publish(redis_keys.KEYS_CHANGED, message)
     except redis.RedisError as exc:
         # The rings miss the server too, and trust what they have read for a second at most.
         log.warning("a change of keys could not be announced: %s", exc)

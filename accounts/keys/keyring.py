@@ -18,9 +18,10 @@ import redis
 import redis.asyncio
 from django.db import DatabaseError, Error
 
-from accounts.keys.announce import CHANNEL, changed_in
+from accounts.keys.announce import changed_in
 from accounts.keys.reader import Caller, KeyReader, KeyRecord, known_keys, unknown_keys, usual_keys
 from gateway_project.lib import database_state as database
+from gateway_project.lib import redis_keys
 from gateway_project.lib.key_secret import Digester, is_mistyped
 from gateway_project.lib.redis_client import connect_async
 from gateway_project.lib.redis_link import RedisLink
@@ -285,7 +286,7 @@ class KeyRing:
             connect_async(self._url, SILENCE) as client,
             client.pubsub() as subscription,
         ):
-            await subscription.subscribe(CHANNEL)
+            await subscription.subscribe(redis_keys.KEYS_CHANGED)
             self._begin_to_listen()
             while True:
                 asked = time.monotonic()

@@ -15,13 +15,14 @@ import msgspec
 import redis
 from django.db import DataError, IntegrityError
 
+from accounts.ledger.row import UsageRow
 from accounts.ledger.spool import REJECTED, SPOOL, append, lines_of, take, unwritten, waiting
 from accounts.models import ApiKey, Usage
+from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
 
 log = logging.getLogger(__name__)
 
-STREAM = "lgw:usage"
 BATCH = 500
 MOST = 2**31 - 1  # what the database's integers hold
 COUNT_SEC = 1.0
@@ -30,40 +31,6 @@ UNSURE_SEC = 5.0
 MOST_TAKEN = 20_000
 NO_USE = ("revoked", "expired")  # of a key that opens nothing
 WIDTHS = {field.name: getattr(field, "max_length", None) for field in Usage._meta.get_fields()}
-
-
-class UsageRow(msgspec.Struct, omit_defaults=True):
-    """One turn. Milliseconds are whole, `started_at` is unix seconds, `first_token_ms` None when none came."""
-
-    request_id: str
-    api_key_id: int
-    protocol: str
-    endpoint: str
-    model: str
-    status: str
-    started_at: float
-    lingma_model: str = ""
-    instance: str = ""
-    session: str = ""
-    stream: bool = False
-    reason: str = ""
-    queue_ms: int = 0
-    first_token_ms: int | None = None
-    total_ms: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    usage_source: str = ""
-    client: str = ""
-    agent: str = ""
-    """A value of `Usage.Agent`."""
-    tools: str = ""
-    """What became of calls and of the service's own tools, in a few words."""
-    count: int = 1
-    """Refusals of one kind share a row: `request_id` is that of the first, and the highest count is the right one."""
-    allowed: int | None = None
-    """The size of the limit that was reached, and what it stood at (`value`)."""
-    value: int | None = None
-    retry_after: int | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -89,7 +56,7 @@ class Ledger:
         """Put the row where `flush` finds it. Never raises."""
         line = _encode(row)
         try:
-            await self._link.execute("XADD", STREAM, "*", "row", line)
+            await self._link.execute("XADD", redis_keys.USAGE, "*", "row", line)
         except asyncio.CancelledError:
             append(self._spool, [line])  # whether it was sent is unknown; twice is once, by its request id
             raise
@@ -111,7 +78,7 @@ class Ledger:
         """Rows that wait for `flush`. Those in memory go to Redis, should it be there again before the disk is."""
         try:
             await self._send_unwritten()
-            ahead = int(await self._link.execute("XLEN", STREAM))
+            ahead = int(await self._link.execute("XLEN", redis_keys.USAGE))
         except (RedisUnavailable, redis.ResponseError, TimeoutError):
             ahead = 0
         if self._counting is None or self._counting.done():
@@ -125,7 +92,8 @@ class Ledger:
         while self._link.available and (lines := unwritten.take(SPOOL, BATCH)):
             try:
                 async with asyncio.timeout(COUNT_SEC):
-                    await asyncio.gather(*[self._link.execute("XADD", STREAM, "*", "row", line) for line in lines])
+                    sent = [self._link.execute("XADD", redis_keys.USAGE, "*", "row", line) for line in lines]
+                    await asyncio.gather(*sent)
             except BaseException:
                 append(self._spool, lines)  # what was sent all the same is known by its request id
                 raise
@@ -145,11 +113,11 @@ def flush(client: redis.Redis, spool: Path) -> int:
         for start in range(0, len(lines), BATCH):
             filed += file_rows(lines[start : start + BATCH], spool)
         path.unlink(missing_ok=True)
-    entries: Any = client.xrange(STREAM, count=BATCH)
+    entries: Any = client.xrange(redis_keys.USAGE, count=BATCH)
     while entries:
         filed += file_rows([fields.get(b"row", b"") for _, fields in entries], spool)
-        client.xdel(STREAM, *[entry for entry, _ in entries])
-        entries = client.xrange(STREAM, count=BATCH)
+        client.xdel(redis_keys.USAGE, *[entry for entry, _ in entries])
+        entries = client.xrange(redis_keys.USAGE, count=BATCH)
     return filed
 
 
@@ -160,7 +128,7 @@ def try_to_write() -> None:
 
 def oldest_waiting(client: redis.Redis) -> float | None:
     """Since when the oldest row in the stream waits, unix seconds; None when none does."""
-    oldest: Any = client.xrange(STREAM, count=1)
+    oldest: Any = client.xrange(redis_keys.USAGE, count=1)
     return int(oldest[0][0].partition(b"-")[0]) / 1000 if oldest else None
 
 

@@ -13,6 +13,7 @@ from redis import ResponseError
 
 from accounts.keys.keyring import Caller
 from accounts.patterns import allows
+from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import NotSent, RedisLink, RedisUnavailable, Script
 
 Limit = Literal["rpm", "tpm", "concurrency"]
@@ -184,7 +185,7 @@ class Limits:
         key_id, tokens = caller.key_id, self._estimate(caller, prompt, longest) if caller.tpm else 0
         try:
             refusal: Any = await self._link.run(
-                ADMIT, names(key_id), [request_id, caller.rpm, caller.tpm, caller.concurrency, tokens]
+                ADMIT, redis_keys.limits(key_id), [request_id, caller.rpm, caller.tpm, caller.concurrency, tokens]
             )
         except asyncio.CancelledError:
             # It may have been counted, and nobody is left to give its place back.
@@ -228,7 +229,7 @@ class Limits:
     async def _settle(self, key_id: int, settlement: list[str | int]) -> None:
         """What may have come through without a reply is remembered in the settlement."""
         try:
-            await self._link.run(SETTLE, names(key_id), settlement)
+            await self._link.run(SETTLE, redis_keys.limits(key_id), settlement)
         except NotSent:
             raise
         except (RedisUnavailable, ResponseError):
@@ -253,7 +254,7 @@ class Limits:
             await asyncio.sleep(RENEW)
             with suppress(RedisUnavailable, ResponseError):
                 for key_id, held in list(self._held.items()):
-                    await self._link.run(KEEP, names(key_id)[2:], sorted(held))
+                    await self._link.run(KEEP, redis_keys.limits(key_id)[2:], sorted(held))
                 await self._settle_again()
 
     async def _settle_again(self) -> None:
@@ -263,11 +264,6 @@ class Limits:
             await self._settle(*ended)
             if self._unsettled and self._unsettled[0] is ended:  # else it has made room for a later one meanwhile
                 self._unsettled.popleft()
-
-
-def names(key_id: int) -> list[str]:
-    """The Redis keys of one ApiKey; the braces put them on one node of a cluster."""
-    return [f"lgw:limit:{{{key_id}}}:{kind}" for kind in ("requests", "tokens", "turns", "reserved")]
 
 
 class _Ticket:

@@ -14,12 +14,11 @@ from django.db.models import Max
 from django_celery_beat.models import PeriodicTask
 
 from accounts.ledger import spool
-from accounts.ledger.ledger import STREAM
 from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.patient import WAIT_SEC, Patient
 from bridge.fleet import heartbeats
 from bridge.models import Instance
-from gateway_project.lib import redis_fitness
+from gateway_project.lib import redis_fitness, redis_keys
 
 SLOW_SEC = 60
 LONGEST_ANSWER = 1 << 20
@@ -89,8 +88,8 @@ def ledger(patient: Patient) -> Iterator[Finding]:
     directory = patient.data_dir / "spool"
     rows, age = spool.waiting(directory), 0.0
     if patient.redis_answers:
-        rows += int(patient.redis.xlen(STREAM))
-        first: Any = patient.redis.xrange(STREAM, count=1)
+        rows += int(patient.redis.xlen(redis_keys.USAGE))
+        first: Any = patient.redis.xrange(redis_keys.USAGE, count=1)
         age = patient.now - int(first[0][0].partition(b"-")[0]) / 1000 if first else 0.0
     said = f"{rows} usage rows wait to be filed"
     if age > SLOW_SEC and patient.running:

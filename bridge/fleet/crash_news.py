@@ -10,9 +10,9 @@ import msgspec
 from redis import ResponseError
 
 from bridge.pool.crashes import LIFETIME_SEC, MOST, Crashes, Seen
+from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script
 
-CRASHES = "lgw:crashes"
 EVERY_SEC = 2.0
 
 # KEYS: prompts (hash). ARGV: the time, then pairs of a prompt and what is known of it ("" to forget it).
@@ -83,7 +83,7 @@ class CrashNews:
         args = [str(time.time())]
         for name, seen in news.items():
             args += [name, "" if seen is None else _encode(seen).decode()]
-        reply: list[bytes] = await self._link.run(EXCHANGE, [CRASHES], args)
+        reply: list[bytes] = await self._link.run(EXCHANGE, [redis_keys.CRASHES], args)
         for name, seen in news.items():
             if self._crashes.news.get(name) is seen:
                 self._crashes.news.pop(name, None)

@@ -13,10 +13,10 @@ from django.db import transaction
 
 from bridge.models import Instance
 from bridge.pool.policy import InstanceFacts
+from gateway_project.lib import redis_keys
 
 log = logging.getLogger(__name__)
 
-PREFIX = "lgw:instance:"
 
 # How long an instance without a heartbeat stays in the list.
 REMEMBERED = timedelta(days=1)
@@ -28,7 +28,7 @@ _decode = msgspec.json.Decoder(InstanceFacts).decode
 
 def heartbeats(client: redis.Redis) -> list[InstanceFacts]:
     """The facts of every instance that is alive."""
-    keys = list(client.scan_iter(f"{PREFIX}*", count=1000))
+    keys = list(client.scan_iter(f"{redis_keys.INSTANCE}*", count=1000))
     found: Any = client.mget(keys) if keys else []
     return [facts for value in found if value is not None and (facts := _read(value))]
 

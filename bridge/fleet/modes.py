@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from redis import ResponseError
 
 from bridge.telemetry import metrics
-from gateway_project.lib import degraded
-from gateway_project.lib.degraded import LIFETIME_SEC, PUBLISHED, Facts
+from gateway_project.lib import degraded, redis_keys
+from gateway_project.lib.degraded import LIFETIME_SEC, Facts
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
 
 EVERY_SEC = 2.0
@@ -35,7 +35,7 @@ class Modes:
 
     def __init__(self, link: RedisLink, process: int, processes: int, ready: Callable[[], bool]) -> None:
         self._link = link
-        self._own = f"{PUBLISHED}web-{process}"
+        self._own = f"{redis_keys.MODES}web-{process}"
         self._judges = process == 1
         others = (f"web-{number}" for number in range(1, processes + 1) if number != process)
         self._names = [*BACKGROUND, *others]
@@ -63,7 +63,7 @@ class Modes:
     async def _hear(self) -> list[list[Facts] | None]:
         try:
             await self._link.execute("SET", self._own, degraded.published(), "EX", LIFETIME_SEC)
-            values = await self._link.execute("MGET", *(PUBLISHED + name for name in self._names))
+            values = await self._link.execute("MGET", *(redis_keys.MODES + name for name in self._names))
         except (RedisUnavailable, ResponseError):
             self._heard_at = dict.fromkeys(BACKGROUND, self._clock())  # nobody can be heard now
             return []

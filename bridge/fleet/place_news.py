@@ -8,9 +8,9 @@ import msgspec
 from redis import ResponseError
 
 from bridge.pool.shares import Held, Shares
+from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script
 
-PLACES = "lgw:places"
 EVERY_SEC = 0.5
 LIFETIME_SEC = 3  # of what a process has told; longer than that it may be dead
 
@@ -61,7 +61,7 @@ class PlaceNews:
             return
         told = _encode(self._shares.here) if holds else b""
         try:
-            others = await self._link.run(EXCHANGE, [PLACES], [self._process, told])
+            others = await self._link.run(EXCHANGE, [redis_keys.PLACES], [self._process, told])
             self._told = holds
             self._shares.hear([_decode(each) for each in others])
         except (RedisUnavailable, ResponseError, msgspec.MsgspecError):

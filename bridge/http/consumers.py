@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from typing import ClassVar
 
 from accounts.keys.keyring import Standing
-from accounts.ledger.ledger import UsageRow
+from accounts.ledger.row import UsageRow
 from accounts.limits.admission import UNLIMITED
 from bridge.chat.errors import GatewayError, SlowClient
 from bridge.chat.events import Failed, Finished

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from channels.generic.http import AsyncHttpConsumer
 
 from accounts.keys.keyring import Caller
-from accounts.ledger.ledger import UsageRow
+from accounts.ledger.row import UsageRow
 from bridge.bounds.load import LARGE, HeldBody
 from bridge.chat.errors import (
     GatewayError,

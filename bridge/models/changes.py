@@ -8,11 +8,10 @@ import redis
 from django.db import transaction
 
 from accounts.apps import accounts_config
+from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_client import connect
 
 log = logging.getLogger(__name__)
-
-KEY = "lgw:routes"
 
 
 def announce() -> None:
@@ -24,7 +23,7 @@ def _count() -> None:
     url = accounts_config().redis_url
     try:
         with connect(url) as client:
-            client.incr(KEY)
+            client.incr(redis_keys.ROUTES)
     except redis.RedisError as exc:
         # They read them again after MODELS_REFRESH_SEC anyhow.
         log.warning("a change of aliases could not be announced: %s", exc)

@@ -12,10 +12,10 @@ from django.db import Error, connection
 from redis import ResponseError
 
 from bridge.models import ModelAlias, PromptTemplate
-from bridge.models.changes import KEY
 from bridge.prompt.profile import PromptProfile, check
 from bridge.routing.routes import Alias
 from gateway_project.lib import database_state as database
+from gateway_project.lib import redis_keys
 from gateway_project.lib.query_thread import QueryThread
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
 
@@ -102,7 +102,7 @@ class RouteTable:
     async def _news(self) -> bytes | None:
         """The counter of changes; None while Redis is away."""
         try:
-            return await self._link.execute("GET", KEY) or b"0"
+            return await self._link.execute("GET", redis_keys.ROUTES) or b"0"
         except (RedisUnavailable, ResponseError):
             return None
 

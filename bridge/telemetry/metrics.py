@@ -12,7 +12,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from prometheus_client import (
     REGISTRY,
@@ -26,6 +26,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from accounts.ledger.row import UsageRow
 from bridge.telemetry.metric_values import BulkHistogram, bury_the_dead, files
 
 # A time stamp per series makes the page twice as long, and nobody reads them.
@@ -145,24 +146,7 @@ MOST_NOTED: Final = 1000
 Observe = Callable[[list[float]], None]
 
 
-class Turn(Protocol):
-    """What is counted of a turn: a usage row has it all. Times in ms, `first_token_ms` from the request on."""
-
-    protocol: str
-    endpoint: str
-    lingma_model: str
-    session: str
-    status: str
-    reason: str
-    queue_ms: int
-    first_token_ms: int | None
-    total_ms: int
-    prompt_tokens: int
-    completion_tokens: int
-    usage_source: str
-
-
-def turn_finished(turn: Turn) -> None:
+def turn_finished(turn: UsageRow) -> None:
     """Note a turn, however it ended. It is counted with others by `count_turns`, for a fraction of the price."""
     _finished.append(turn)
     if len(_finished) >= MOST_NOTED:
@@ -190,7 +174,7 @@ def count_turns() -> None:
     _count_tools()
 
 
-def _observations(turn: Turn) -> Iterator[tuple[Observe, float]]:
+def _observations(turn: UsageRow) -> Iterator[tuple[Observe, float]]:
     ok = turn.status == "ok"
     model = turn.lingma_model
     yield _duration(model, "" if ok else turn.reason), turn.total_ms / 1000
@@ -209,17 +193,7 @@ def _observations(turn: Turn) -> Iterator[tuple[Observe, float]]:
         yield output_tokens, tokens
 
 
-class Refused(Protocol):
-    """What is counted of a request that was refused before it became a turn; `api_key_id` 0 is nobody."""
-
-    api_key_id: int
-    protocol: str
-    endpoint: str
-    reason: str
-    status: str
-
-
-def refused(row: Refused) -> None:
+def refused(row: UsageRow) -> None:
     """Count a request that never became a turn."""
     if row.api_key_id:
         _requests(row.protocol, row.endpoint, "", row.status, row.reason)(1)
@@ -320,7 +294,7 @@ def _sessions(outcome: str) -> Callable[[float], None]:
     return SESSIONS.labels(outcome).inc
 
 
-_finished: deque[Turn] = deque()
+_finished: deque[UsageRow] = deque()
 _called: deque[tuple[Mapping[str, int], str, str]] = deque()
 _models: set[str] = set()
 

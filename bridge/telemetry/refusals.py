@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from accounts.ledger.ledger import Ledger, UsageRow
+from accounts.ledger.ledger import Ledger
+from accounts.ledger.row import UsageRow
 from bridge.telemetry import metrics
 from bridge.telemetry.turn_log import refusal_line
 

@@ -5,32 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
+
+from accounts.ledger.row import UsageRow
 
 log = logging.getLogger("bridge.turn")
 
 
-class TurnRow(Protocol):
-    """What the line tells of a turn: a usage row has it all."""
-
-    request_id: str
-    protocol: str
-    endpoint: str
-    model: str
-    lingma_model: str
-    instance: str
-    session: str
-    stream: bool
-    status: str
-    reason: str
-    queue_ms: int
-    first_token_ms: int | None
-    total_ms: int
-    prompt_tokens: int
-    completion_tokens: int
-    usage_source: str
-    agent: str
-    tools: str
+NOT_TOLD = frozenset(("api_key_id", "started_at", "client", "count", "allowed", "value", "retry_after"))
+"""Left out of the line of a turn: its key stands there by its hint, the time in front, and the rest is of refusals."""
+TOLD = tuple(name for name in UsageRow.__struct_fields__ if name not in NOT_TOLD)
 
 
 def tools_told(outcomes: Mapping[str, int], decisions: Sequence[str]) -> str:
@@ -45,29 +29,14 @@ def tools_told(outcomes: Mapping[str, int], decisions: Sequence[str]) -> str:
     return "; ".join(filter(None, [calls, *(f"{verdict} {', '.join(names)}" for verdict, names in verdicts.items())]))
 
 
-def turn_line(row: TurnRow, key_hint: str) -> None:
+def turn_line(row: UsageRow, key_hint: str) -> None:
     """Log a turn that ended. `key_hint` is the part of the key that may be shown."""
     if log.isEnabledFor(logging.INFO):
         # Spelling the line out is left to the thread that writes it.
         log.handle(TurnRecord(row, key_hint))
 
 
-class RefusedRow(Protocol):
-    """What the line of a refusal tells: a usage row has it all."""
-
-    request_id: str
-    protocol: str
-    endpoint: str
-    model: str
-    status: str
-    reason: str
-    client: str
-    agent: str
-    allowed: int | None
-    value: int | None
-
-
-def refusal_line(row: RefusedRow, key_hint: str, times: int) -> None:
+def refusal_line(row: UsageRow, key_hint: str, times: int) -> None:
     """Log so many refusals of one kind; `key_hint` is empty when the key is unknown."""
     fields = {
         "request_id": row.request_id,
@@ -89,7 +58,7 @@ def refusal_line(row: RefusedRow, key_hint: str, times: int) -> None:
 class TurnRecord(logging.LogRecord):
     """A record without what nobody asks of it: the library's own looks up caller, thread and process for each."""
 
-    def __init__(self, row: TurnRow, key_hint: str) -> None:
+    def __init__(self, row: UsageRow, key_hint: str) -> None:
         self.__dict__.update(_SAME)
         self.created = time.time()
         self._row = row
@@ -104,26 +73,8 @@ class TurnRecord(logging.LogRecord):
 _SAME = logging.makeLogRecord({"name": log.name, "levelno": logging.INFO, "levelname": "INFO", "msg": "turn"}).__dict__
 
 
-def _fields(row: TurnRow, key_hint: str) -> dict[str, Any]:
-    return {
-        "request_id": row.request_id,
-        "key": key_hint,
-        "protocol": row.protocol,
-        "endpoint": row.endpoint,
-        # A client may name its model as it likes.
-        "model": row.model[:100],
-        "lingma_model": row.lingma_model,
-        "instance": row.instance,
-        "session": row.session,
-        "stream": row.stream,
-        "status": row.status,
-        "reason": row.reason,
-        "queue_ms": row.queue_ms,
-        "first_token_ms": row.first_token_ms,
-        "total_ms": row.total_ms,
-        "prompt_tokens": row.prompt_tokens,
-        "completion_tokens": row.completion_tokens,
-        "usage_source": row.usage_source,
-        "agent": row.agent,
-        "tools": row.tools,
-    }
+def _fields(row: UsageRow, key_hint: str) -> dict[str, Any]:
+    fields: dict[str, Any] = {"request_id": row.request_id, "key": key_hint}
+    fields |= {name: getattr(row, name) for name in TOLD}
+    fields["model"] = row.model[:100]  # a client may name its model as it likes
+    return fields

@@ -12,6 +12,8 @@ from typing import Final
 import msgspec
 import redis
 
+from gateway_project.lib import redis_keys
+
 logger = logging.getLogger(__name__)
 
 STILL_WORKS: Final = {
@@ -68,7 +70,6 @@ def active() -> list[Facts]:
     return list(_active.values())
 
 
-PUBLISHED: Final = "lgw:modes:"
 LIFETIME_SEC: Final = 15
 
 
@@ -87,7 +88,7 @@ def read(value: bytes | None) -> list[Facts] | None:
 
 def publish(client: redis.Redis, process: str) -> None:
     """A sign of life of a process that may block. Raise redis.RedisError."""
-    client.set(PUBLISHED + process, published(), ex=LIFETIME_SEC)
+    client.set(redis_keys.MODES + process, published(), ex=LIFETIME_SEC)
 
 
 _decode = msgspec.json.Decoder(list[Facts]).decode

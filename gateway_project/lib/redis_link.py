@@ -11,6 +11,7 @@ from hiredis import pack_command
 from redis import ResponseError
 
 from gateway_project.lib import degraded, redis_url
+from gateway_project.lib.redis_keys import PROBES
 from gateway_project.lib.redis_pipe import FULL, NotSent, Pipe, R, RedisUnavailable, Reply
 
 __all__ = ["Arg", "NotSent", "RedisLink", "RedisUnavailable", "Script"]
@@ -23,7 +24,7 @@ STEADY: Final = 2
 """Probes in a row that a server must take after it took no writes."""
 
 # A write of two keys: what a full server, a replica and a node of a cluster all refuse.
-PROBE: Final = ("MSET", "lgw:probe:1", 1, "lgw:probe:2", 2)
+PROBE: Final = ("MSET", PROBES[0], 1, PROBES[1], 2)
 
 # hiredis' stub says a tuple of exactly one; it takes any number.
 pack: Callable[[tuple[Arg, ...]], bytes] = pack_command  # type: ignore[assignment]

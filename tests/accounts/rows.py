@@ -1,6 +1,6 @@
 """Usage rows for tests."""
 
-from accounts.ledger.ledger import UsageRow
+from accounts.ledger.row import UsageRow
 
 
 def row(request_id, **fields):

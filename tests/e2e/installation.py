@@ -15,7 +15,7 @@ import msgspec
 import psutil
 import redis
 
-from accounts.ledger.ledger import UsageRow
+from accounts.ledger.row import UsageRow
 from tests.e2e.speech import Answer, send
 from tests.environment import start_redis
 from tests.gateway_project.gateway import survivors

@@ -83,3 +83,9 @@ def test_only_the_composing_modules_read_settings():
         and imports_settings(path)
     ]
     assert readers == []
+
+
+def test_every_name_in_redis_stands_in_one_table():
+    """What lies there, for how long, who writes and who reads it."""
+    named = [path for path in source() if path.name not in {"redis_keys.py", "redaction.py"} and "lgw:" in text(path)]
+    assert named == []

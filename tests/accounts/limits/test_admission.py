@@ -4,7 +4,8 @@ from contextlib import suppress
 import pytest
 
 from accounts.keys.keyring import Caller
-from accounts.limits.admission import UNLIMITED, LimitExceeded, Limits, may_use, names
+from accounts.limits.admission import UNLIMITED, LimitExceeded, Limits, may_use
+from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
 from tests.accounts.conftest import until
 
@@ -92,23 +93,23 @@ async def test_keys_do_not_count_together(limits):
 async def test_the_place_of_a_killed_process_becomes_free(link):
     who = caller(concurrency=1)
     await Limits(link).admit(who, "killed")
-    await link.execute("ZADD", names(1)[2], 1, "killed")  # its lease was not renewed
+    await link.execute("ZADD", redis_keys.limits(1)[2], 1, "killed")  # its lease was not renewed
     assert await Limits(link).admit(who, "r2")
 
 
 async def test_a_long_turn_keeps_its_place(link, monkeypatch):
     monkeypatch.setattr("accounts.limits.admission.RENEW", 0.02)
     await Limits(link).admit(caller(concurrency=1), "long")
-    await link.execute("ZADD", names(1)[2], 1, "long")
+    await link.execute("ZADD", redis_keys.limits(1)[2], 1, "long")
     async with asyncio.timeout(5):
-        while float(await link.execute("ZSCORE", names(1)[2], "long")) == 1:
+        while float(await link.execute("ZSCORE", redis_keys.limits(1)[2], "long")) == 1:
             await asyncio.sleep(0.01)
     assert (await refused(Limits(link), caller(concurrency=1))).limit == "concurrency"
 
 
 async def test_what_is_counted_leaves_redis_by_itself(link):
     ticket = await Limits(link).admit(caller(rpm=9, tpm=9, concurrency=9), "r1")
-    requests, tokens, turns, reserved = names(1)
+    requests, tokens, turns, reserved = redis_keys.limits(1)
     assert 0 < await link.execute("TTL", requests) <= 60
     assert 0 < await link.execute("TTL", turns) <= 120
     assert 0 < await link.execute("TTL", reserved) <= 120
@@ -156,21 +157,21 @@ async def test_a_request_larger_than_the_limit_takes_all_of_it_alone(limits):
 async def test_what_a_killed_process_has_reserved_is_free_again(link):
     await Limits(link).admit(caller(tpm=100), "killed", 100)
     assert (await refused(Limits(link), caller(tpm=100))).retry_after == 1
-    await link.execute("ZADD", names(1)[2], 1, "killed")  # its lease was not renewed
+    await link.execute("ZADD", redis_keys.limits(1)[2], 1, "killed")  # its lease was not renewed
     assert await Limits(link).admit(caller(tpm=100), "next", 100)
-    assert await link.execute("HKEYS", names(1)[3]) == [b"next"]
+    assert await link.execute("HKEYS", redis_keys.limits(1)[3]) == [b"next"]
 
 
 async def test_a_lease_is_short(link):
     await Limits(link).admit(caller(concurrency=1), "r")
     seconds, micros = map(int, await link.execute("TIME"))
-    assert float(await link.execute("ZSCORE", names(1)[2], "r")) - seconds - micros / 1e6 <= 6
+    assert float(await link.execute("ZSCORE", redis_keys.limits(1)[2], "r")) - seconds - micros / 1e6 <= 6
 
 
 async def test_what_lies_in_the_future_does_not_count(link):
     """As after a clock that ran ahead was set right."""
     who, hour = caller(rpm=1, tpm=100, concurrency=1), int((await link.execute("TIME"))[0]) + 3600
-    requests, tokens, turns, reserved = names(1)
+    requests, tokens, turns, reserved = redis_keys.limits(1)
     await link.execute("ZADD", requests, hour, "old")
     await link.execute("ZADD", turns, hour, "old")
     await link.execute("HSET", tokens, hour, 100)
@@ -204,9 +205,9 @@ async def test_a_turn_that_ends_while_redis_is_silent_is_settled_later_and_once(
     redis.freeze()
     await ticket.release(tokens=77)
     redis.thaw()
-    await holds(look, names(1)[2], 0)
+    await holds(look, redis_keys.limits(1)[2], 0)
     await until(lambda: not limits.waits)
-    assert await look.execute("HVALS", names(1)[1]) == [b"77"]
+    assert await look.execute("HVALS", redis_keys.limits(1)[1]) == [b"77"]
 
 
 async def test_tokens_of_a_turn_that_redis_never_heard_of_count_when_it_is_back(doors):
@@ -220,7 +221,7 @@ async def test_tokens_of_a_turn_that_redis_never_heard_of_count_when_it_is_back(
     async with asyncio.timeout(10):
         while True:
             with suppress(RedisUnavailable):
-                assert await look.execute("HVALS", names(1)[1]) == [b"77"]
+                assert await look.execute("HVALS", redis_keys.limits(1)[1]) == [b"77"]
                 break
             await asyncio.sleep(0.01)
 
@@ -229,7 +230,7 @@ async def test_a_redis_that_lost_everything_hears_of_the_turns_that_run(doors):
     _, limits, look = doors
     await limits.admit(caller(concurrency=1), "r")
     await look.execute("FLUSHALL")
-    await holds(look, names(1)[2], 1)
+    await holds(look, redis_keys.limits(1)[2], 1)
     assert (await refused(limits, caller(concurrency=1))).limit == "concurrency"
 
 
@@ -241,9 +242,9 @@ async def test_turns_count_across_the_moment_at_which_redis_goes_and_comes(doors
     await limits.admit(who, "without")
     assert (await refused(limits, who)).limit == "concurrency"
     redis.start()
-    await holds(look, names(1)[2], 2)
+    await holds(look, redis_keys.limits(1)[2], 2)
     await first.release()
-    await holds(look, names(1)[2], 1)
+    await holds(look, redis_keys.limits(1)[2], 1)
 
 
 async def test_a_request_given_up_while_it_is_counted_leaves_no_place_taken(link):
@@ -254,7 +255,7 @@ async def test_a_request_given_up_while_it_is_counted_leaves_no_place_taken(link
     task.cancel()
     await asyncio.wait({task})
     async with asyncio.timeout(5):
-        while await link.execute("EXISTS", names(1)[2]):
+        while await link.execute("EXISTS", redis_keys.limits(1)[2]):
             await asyncio.sleep(0.01)
     assert await door.admit(caller(concurrency=1), "next")
 

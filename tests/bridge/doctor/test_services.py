@@ -9,10 +9,10 @@ import msgspec
 import pytest
 from django_celery_beat.models import PeriodicTask
 
-from accounts.ledger.ledger import STREAM
 from accounts.ledger.spool import REJECTED, SPOOL, append
 from bridge.doctor import services
 from gateway_project.lib import redis_fitness
+from gateway_project.lib.redis_keys import USAGE as STREAM
 from tests.gateway_project.gateway import free_port
 
 

@@ -4,8 +4,10 @@ import msgspec
 import pytest
 import redis
 
-from accounts.ledger.ledger import STREAM, Ledger, UsageRow
+from accounts.ledger.ledger import Ledger
+from accounts.ledger.row import UsageRow
 from bridge.telemetry.refusals import MOST, Refusals
+from gateway_project.lib.redis_keys import USAGE as STREAM
 from gateway_project.lib.redis_link import RedisLink
 
 MINUTE = 60.0

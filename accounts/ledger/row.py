@@ -1,0 +1,49 @@
+"""The one list of what is known of a turn when it has ended: the ledger, the log and the metrics take it from here.
+
+The model `Usage` has the same columns, and the admin shows them; a test compares them.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class UsageRow(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """One turn, or refusals of one kind. In the order in which a log line tells it.
+
+    Milliseconds are whole and count from the request on, `started_at` is unix seconds.
+    """
+
+    request_id: str
+    api_key_id: int
+    """0 for nobody's."""
+    protocol: str
+    endpoint: str
+    model: str
+    """As the client named it."""
+    lingma_model: str = ""
+    instance: str = ""
+    session: str = ""
+    stream: bool = False
+    status: str
+    reason: str = ""
+    queue_ms: int = 0
+    first_token_ms: int | None = None
+    """None when no text came."""
+    total_ms: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usage_source: str = ""
+    agent: str = ""
+    """A value of `Usage.Agent`."""
+    tools: str = ""
+    """What became of calls and of the service's own tools, in a few words."""
+    started_at: float
+    client: str = ""
+    """The address it came from."""
+    count: int = 1
+    """Refusals of one kind share a row: `request_id` is that of the first, and the highest count is the right one."""
+    allowed: int | None = None
+    """The size of the limit that was reached, and what it stood at (`value`)."""
+    value: int | None = None
+    retry_after: int | None = None

@@ -1,0 +1,70 @@
+"""Every name of ours in Redis: what lies there, for how long, who writes it and who reads it.
+
+A test finds any other `lgw:` in the code. Names end with a colon where something follows.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+INSTANCE: Final = "lgw:instance:"
+"""`<instance>`: JSON of its `InstanceFacts`, 15 s. Written by its web process; read by tasks, console and doctor."""
+
+MODES: Final = "lgw:modes:"
+"""`<process>`: JSON of what is away for it, a few seconds. Written by every process; read by web and console."""
+
+PLACES: Final = "lgw:places"
+"""Hash: web process to the places its keys hold. Written and read by web processes, a few seconds each."""
+
+CRASHES: Final = "lgw:crashes"
+"""Hash: prompt to its exits, an hour each. Written and read by web processes."""
+
+ROUTES: Final = "lgw:routes"
+"""Counter of changes of aliases and prompts, for ever. Written by the console; read by web processes."""
+
+KEYS_CHANGED: Final = "lgw:keys"
+"""Channel: digests of keys that changed. Written by whoever saves a key; heard by web processes."""
+
+USAGE: Final = "lgw:usage"
+"""Stream of usage rows until they are filed. Written by web processes; read by the worker."""
+
+SESSION: Final = "lgw:session:"
+"""`<session>`: an idle entry as JSON, `SESSION_CACHE_TTL_SEC`. Written and read by web processes and the console."""
+
+SESSIONS_AT: Final = "lgw:sessions:at:"
+"""`<fingerprint>`: list of sessions that may be kept under it, the latest at the end; as long as they.
+
+An entry says itself where it lies: what has moved on or expired is passed over.
+"""
+
+SESSIONS: Final = "lgw:sessions"
+"""Sorted set: sessions by last use, for eviction."""
+
+SESSIONS_IN_USE: Final = "lgw:sessions:in_use"
+"""Hash: session to the entry that a running turn took, with the end of its lease; 10 min."""
+
+SESSION_FORGOTTEN: Final = "lgw:session:forgotten:"
+"""`<session>`: an operator gave it up; it is neither handed out nor remembered again. As long as a session."""
+
+RESPONSE: Final = "lgw:response:"
+"""`<key>:<response>`: a stored response, `RESPONSES_TTL_SEC`. Written and read by web processes."""
+
+RESPONSES: Final = "lgw:responses:"
+"""`<key>`: sorted set of its responses by age, and beside it what all of them take."""
+
+CELERY: Final = "lgw:celery:"
+"""Before all names of Celery's."""
+
+PROBES: Final = ("lgw:probe:1", "lgw:probe:2")
+"""Numbers that a link writes to see whether the server takes writes."""
+
+LIMIT_KINDS: Final = ("requests", "tokens", "turns", "reserved")
+
+
+def limits(key_id: int) -> list[str]:
+    """What a key has spent: requests (sorted set) and tokens (hash), a minute; its turns by the end of their leases
+    (sorted set), and the tokens reserved for them (hash).
+
+    Written and read by web processes. The braces put them on one node of a cluster.
+    """
+    return [f"lgw:limit:{{{key_id}}}:{kind}" for kind in LIMIT_KINDS]
