@@ -161,8 +161,8 @@ class CrashingKey(RateLimited):
         "Its requests are refused for some minutes; change what they have in common."
     )
 
-    def __init__(self) -> None:
-        super().__init__(self.words, code="crashing_prompts", retry_after=30, reason="crashing_prompts")
+    def __init__(self, message: str = words) -> None:
+        super().__init__(message, code="crashing_prompts", retry_after=30, reason="crashing_prompts")
 
 
 class Overloaded(GatewayError):

@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
-from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -26,6 +25,7 @@ from cryptography.x509.oid import NameOID
 
 from bridge.lingma.install import download, vsix
 from bridge.lingma.install.vsix import VsixError, find, this_platform, unpack
+from gateway_project.env import BASE_DIR
 
 HERE = this_platform()
 
@@ -384,7 +384,7 @@ def test_a_server_that_drips_is_cut_off(into, monkeypatch):
 
 def simulator(directory, version="2.11.1"):
     """A VSIX whose Lingma is the bundled simulator, logged in."""
-    root = Path(vsix.__file__).parents[2]
+    root = BASE_DIR
     script = f'#!/bin/sh\nPYTHONPATH="{root}" exec "{sys.executable}" -m bridge.simulator "$@" --login=auto\n'
     path = directory / "simulator.vsix"
     path.write_bytes(packed({f"{version}/{HERE}/Lingma": script}, version))
