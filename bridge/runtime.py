@@ -233,7 +233,7 @@ def _new_id() -> str:
 
 
 def _sources(env: Environment, data_dir: Path) -> list[Source]:
-    """One per instance: attached services, else started ones, each with a work dir of its own (2.5)."""
+    """One per instance: attached services, else started ones, each with a work dir of its own (PROTOCOL 2.5)."""
     if env.lingma_attach_urls:
         return [Source("attached", attach=url) for url in env.lingma_attach_urls]
     work_dirs = [

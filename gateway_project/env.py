@@ -217,7 +217,7 @@ class Environment(BaseSettings):
 
     @property
     def turn_silence_sec(self) -> float:
-        """How long a turn may be silent (lingma-protocol 17.2)."""
+        """How long a turn may be silent (PROTOCOL 17.2)."""
         return max(60.0, self.rpc_timeout_sec + 60.0)
 
     @property

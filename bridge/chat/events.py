@@ -108,7 +108,7 @@ ChatEvent = (
 
 
 class ServiceCall(msgspec.Struct, frozen=True):
-    """What is known so far of a tool call of the service's own agent (lingma-protocol 17.5). It goes no further than
+    """What is known so far of a tool call of the service's own agent (PROTOCOL 17.5). It goes no further than
     the reader of the reply, which decides what of it a client is told.
     """
 

@@ -24,7 +24,7 @@ Upload = Callable[[str], Awaitable[str]]
 
 
 class ImageOptions(msgspec.Struct, frozen=True):
-    """Sizes in bytes and pixels. `upload_bytes` keeps the base64 form below the 10 MB known of the service (10)."""
+    """Sizes in bytes and pixels. `upload_bytes` keeps the base64 form below the 10 MB it is known for (PROTOCOL 10)."""
 
     fetch_enabled: bool = False
     max_bytes: int = 10 << 20

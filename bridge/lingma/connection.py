@@ -34,7 +34,7 @@ ROOM_SEC = 1  # until a question may be tried again that found no room
 
 SIGN_SEC = 60.0  # after which an unanswered `ping` is forgotten
 AFTER_STOP_SEC = 5.0  # so long a question that was stopped may still be at work
-STOP_SEC = 2.0  # after which an unanswered `chat/stop` is forgotten (9.7)
+STOP_SEC = 2.0  # after which an unanswered `chat/stop` is forgotten (PROTOCOL 9.7)
 
 
 class DialFailed(Exception):
@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
     # -- what the owner does ------------------------------------------------------------------------------------
 
     def ask(self, turn: Turn, params: dict[str, Any], kind: str) -> None:
-        """Send `chat/ask` (9.1). The turn is known before the question leaves (17.2).
+        """Send `chat/ask` (PROTOCOL 9.1). The turn is known before the question leaves (PROTOCOL 17.2).
 
         Raise ConnectionLost, or ContextFull or Overloaded for a question that would cost all others the connection.
         """
@@ -136,7 +136,7 @@ class Connection(asyncio.Protocol):
         turn.closed = close
 
     def stop(self, turn: Turn) -> None:
-        """`chat/stop` (9.7), whose answer nobody waits for."""
+        """`chat/stop` (PROTOCOL 9.7), whose answer nobody waits for."""
         self._stopped_at = self._loop.time()
         params = {"requestId": turn.request_id, "sessionId": turn.session_id}
         call = self._request(dialect_a.STOP, params)
@@ -164,7 +164,7 @@ class Connection(asyncio.Protocol):
         self._loop.call_later(BEAT_SEC, self._beat)
 
     async def upload(self, request_id: str, data_uri: str, within: float) -> str:
-        """Have the service take an image (10); its URL upstream. Raise UploadFailed."""
+        """Have the service take an image (PROTOCOL 10); its URL upstream. Raise UploadFailed."""
         return await self._uploads.send(request_id, data_uri, within)
 
     def close(self) -> None:
@@ -185,7 +185,7 @@ class Connection(asyncio.Protocol):
         self._give_up("the service does not read any more")
 
     def data_received(self, data: bytes) -> None:
-        """Read what came, acknowledge every push of it in one write, and only then act on it (5.2)."""
+        """Read what came, acknowledge every push of it in one write, and only then act on it (PROTOCOL 5.2)."""
         self.received += 1
         try:
             bodies = [body for payload in self._socket.feed(data) for body in self._framer.feed(payload)]
@@ -213,7 +213,7 @@ class Connection(asyncio.Protocol):
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End everything that was under way (17.1)."""
+        """End everything that was under way (PROTOCOL 17.1)."""
         reason = str(exc) if exc else "the connection was closed"
         if not self.opened.done():
             self.opened.set_exception(Broken(reason))
@@ -266,7 +266,7 @@ class Connection(asyncio.Protocol):
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _answer(self, message: Incoming) -> bytes:
-        """An acknowledgement; only `tool/invoke` may want an answer with content (5.2, 11.4)."""
+        """An acknowledgement; only `tool/invoke` may want an answer with content (PROTOCOL 5.2, 11.4)."""
         if message.method == dialect_a.TOOL_INVOKE and (told := self.tools.answer(message.params)) is not None:
             return rpc.answer(message, told)
         return rpc.acknowledgement(message)
@@ -366,7 +366,7 @@ class Connection(asyncio.Protocol):
         turn.fail(error)
 
     def _on_fatal(self, params: bytes) -> None:
-        """With a matching or missing request id, it fails the turn (9.6)."""
+        """With a matching or missing request id, it fails the turn (PROTOCOL 9.6)."""
         told = dialect_a.decode_fatal(params)
         words, reason = "The Lingma service reported an error", str(told.message or told.error)
         turns = [turn for turn in self._turns.values() if told.requestId in {None, "", turn.request_id}]
@@ -433,7 +433,7 @@ def _trust() -> ssl.SSLContext:
 
 
 def _asked(turn: Turn, done: asyncio.Future[bytes]) -> None:
-    """The immediate result of `chat/ask` matters only when it is a failure (9.5, F30)."""
+    """The immediate result of `chat/ask` matters only when it is a failure (PROTOCOL 9.5, F30)."""
     if done.cancelled():
         return
     problem = done.exception()

@@ -22,7 +22,7 @@ MOST_BYTES = 256 << 20
 
 
 class TurnEnd(msgspec.Struct, frozen=True):
-    """How the service ended the turn: `error` is None for the good ending. `session_id` is the real one (9.6)."""
+    """How the service ended the turn: `error` is None when it was good. `session_id` is the real one (PROTOCOL 9.6)."""
 
     error: GatewayError | None = None
     session_id: str = ""
@@ -103,8 +103,8 @@ class Turn:
         self._put(call)
 
     def replace(self, text: str) -> None:
-        """`overwrite` (9.6). A text that goes on from the old one is continued. What nobody has read yet gives way to
-        it; whoever has read some of the old one gets the new one as such.
+        """`overwrite` (PROTOCOL 9.6). A text that goes on from the old one is continued. What nobody has read yet gives
+        way to it; whoever has read some of the old one gets the new one as such.
         """
         said = self.text
         if text.startswith(said):

@@ -1,4 +1,4 @@
-"""Images under way to the service: each is answered at once, and its URL comes later in a notification (10)."""
+"""Images under way to the service: each is answered, and its URL comes later in a notification (PROTOCOL 10)."""
 
 from __future__ import annotations
 

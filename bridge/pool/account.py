@@ -1,4 +1,4 @@
-"""What an instance's account is and offers (lingma-protocol 6.5)."""
+"""What an instance's account is and offers (PROTOCOL 6.5)."""
 
 from __future__ import annotations
 

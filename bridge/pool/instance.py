@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 LOGIN_POLL_SEC = 5.0
 HEALTH_SEC = 30.0
 ODD_LOOKS = 3  # at the account in a row that brought no sense, before the service is given up
-UPLOAD_SEC = 10.0  # the plugin waits as long (10)
+UPLOAD_SEC = 10.0  # the plugin waits as long (PROTOCOL 10)
 BRIEF_SEC = 1.0  # a connection that was lost so soon without an answered turn has not worked
 LOOK_SEC = 1.0  # how often one looks for an attached service that is away
 DOUBT_SEC = 2.0  # so long a turn in doubt may be silent before another one is asked beside it
@@ -224,7 +224,7 @@ class Instance:
         return await self._connection.upload(_new_id().hex(), data_uri, UPLOAD_SEC)
 
     def give_up(self, turn: Turn) -> None:
-        """Nobody wants the rest: end the turn here and tell the service to stop (9.7)."""
+        """Nobody wants the rest: end the turn here and tell the service to stop (PROTOCOL 9.7)."""
         turn.close()
         if self._connection is not None:
             self._connection.stop(turn)
@@ -297,7 +297,7 @@ class Instance:
                 return
 
     async def _live(self) -> None:
-        """One run of the service. A lost connection is made again: its sessions live as long as the process (15.1)."""
+        """One run of the service. A lost connection is made again: its sessions live on (PROTOCOL 15.1)."""
         self._comeback.begin(time.monotonic())
         self._odd_looks = 0
         self._wake.clear()

@@ -76,7 +76,7 @@ class Affinity(msgspec.Struct, frozen=True):
 
 
 def choose(candidates: Sequence[Place], affinity: Affinity | None, excluded: Collection[str], last: int) -> int | None:
-    """The index of the instance that takes the turn, or None when none has room (17.7).
+    """The index of the instance that takes the turn, or None when none has room (PROTOCOL 17.7).
 
     Affinity first, then least in flight, then round robin: `last` is the index chosen before. Instances that failed
     this turn already (`excluded`) come only when there is no other.

@@ -96,7 +96,7 @@ class Upstream:
             await process.stop(hung=hung)
 
     async def _dial_program(self, process: Process, endpoint: Endpoint) -> Connection:
-        """In a loop until it listens; give up at once when it exits (2.4)."""
+        """In a loop until it listens; give up at once when it exits (PROTOCOL 2.4)."""
         while not self.stopping:
             if await _is_there(process):
                 with suppress(DialFailed):

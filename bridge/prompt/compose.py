@@ -1,4 +1,4 @@
-"""A conversation as the one text the service takes (lingma-protocol 9.4).
+"""A conversation as the one text the service takes (PROTOCOL 9.4).
 
 Every heading carries the session's mark, which nobody outside can know: a line of a user or of a tool's result that
 looks like a heading is text, and stays as it is.

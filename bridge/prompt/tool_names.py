@@ -30,7 +30,7 @@ _GROUPS = [
         f"{_GREP} {_GLOB} {_LIST}",
     )
 ]
-"""Names that mean the same, best known first; a name is looked up in the groups from above (lingma-protocol 14.2)."""
+"""Names that mean the same, best known first; a name is looked up in the groups from above (PROTOCOL 14.2)."""
 
 
 def by_wire_name(tools: Sequence[Tool]) -> dict[tuple[str, str], Tool]:

@@ -264,7 +264,7 @@ class Emulation:
         self.outcomes["retried"] += 1
 
     def _fall_back(self) -> bool:
-        """Where one function is forced, an answer that is nothing but its arguments is the call (17.6)."""
+        """Where one function is forced, an answer that is nothing but its arguments is the call (PROTOCOL 17.6)."""
         name = self._offer.choice.name
         tool = next((each for each in self._offer.tools if each.name == name), None)
         if tool is None or tool.custom:

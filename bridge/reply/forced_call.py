@@ -1,4 +1,4 @@
-"""A forced function whose call came as plain JSON (lingma-protocol 17.6)."""
+"""A forced function whose call came as plain JSON (PROTOCOL 17.6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reasoning and tool cards that the service mixes into the text of a reply (lingma-protocol 9.6)."""
+"""Reasoning and tool cards that the service mixes into the text of a reply (PROTOCOL 9.6)."""
 
 from __future__ import annotations
 

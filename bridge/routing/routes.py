@@ -12,7 +12,7 @@ import msgspec
 from bridge.chat.request import AskMode, ToolMode
 from bridge.prompt.profile import DEFAULT_PROFILE, PromptProfile
 
-AGENT_NAMES = frozenset({"agent", "lingma-agent"})  # lingma-protocol 17.3
+AGENT_NAMES = frozenset({"agent", "lingma-agent"})  # PROTOCOL 17.3
 WILDCARDS = "*?"
 MOST_REMEMBERED = 1024  # clients choose the names
 LONGEST_MATCHED = 256

@@ -21,7 +21,7 @@ IDE_TOOLS = frozenset({
     "create_file_with_text", "delete_file_by_path", "get_problems",
 })  # fmt: skip
 CARD_CHUNK = 7
-PHASES = {"PENDING": "pending", "RUNNING": "processing", "FINISHED": "results"}  # 11.3, the other words seen
+PHASES = {"PENDING": "pending", "RUNNING": "processing", "FINISHED": "results"}  # PROTOCOL 11.3, the other words seen
 
 
 class ToolCall(msgspec.Struct):

@@ -88,7 +88,7 @@ class Conversation:
         return _images(turn)
 
     def ask(self, instance: Affinity, model: str, new_id: Callable[[], str], images: tuple[str, ...] = ()) -> Ask:
-        """The question for this instance: only what is new where it holds the session, else everything (9.8)."""
+        """The question for this instance: only what is new where it holds the session, else all (PROTOCOL 9.8)."""
         found = self._found if self.affinity == instance else None
         if found is not None:
             self.state = "reused"

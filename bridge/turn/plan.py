@@ -36,7 +36,7 @@ class TurnPlan(msgspec.Struct, frozen=True):
 
 def plan_of(request: ChatRequest, route: Route, options: PlanOptions) -> TurnPlan:
     """Tools are emulated, or left to the service's agent: then a request that has to do with tools needs agent mode
-    (lingma-protocol 17.3). Sessions are kept in chat mode only.
+    (PROTOCOL 17.3). Sessions are kept in chat mode only.
     """
     tool_mode = route.tool_mode or options.tool_mode
     bridged = tool_mode != "emulate"

@@ -94,7 +94,7 @@ def _shape(record: ModelRecord) -> dict[str, Any]:
 
 
 def _capabilities(abilities: Abilities) -> dict[str, Any]:
-    """Anthropic's object, which has every key always (6.5), and `tools`, which it has no word for."""
+    """Anthropic's object, which has every key always (FORMATS 6.5), and `tools`, which it has no word for."""
     yes, no = {"supported": True}, {"supported": False}
     thinks = yes if abilities.reasoning else no
     thinking = dict.fromkeys(("adaptive", "between_tools", "disabled", "enabled"), thinks)

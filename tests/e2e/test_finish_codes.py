@@ -1,4 +1,4 @@
-"""Each code of `chat/finish` (lingma-protocol 9.6), before and after text, in every form of a reply."""
+"""Each code of `chat/finish` (PROTOCOL 9.6), before and after text, in every form of a reply."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the service may send, however odd, is understood (lingma-protocol 4, 5, 9.6, 18.2 and its faults)."""
+"""What the service may send, however odd, is understood (PROTOCOL 4, 5, 9.6, 18.2 and its faults)."""
 
 from concurrent.futures import ThreadPoolExecutor
 

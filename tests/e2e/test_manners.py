@@ -1,4 +1,4 @@
-"""HTTP as clients, proxies and people use it: the pitfalls of api-wire-formats 10 that concern HTTP itself."""
+"""HTTP as clients, proxies and people use it: the pitfalls (FORMATS 10) that concern HTTP itself."""
 
 import gzip
 import http.client

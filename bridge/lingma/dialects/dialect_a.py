@@ -1,4 +1,4 @@
-"""Dialect A (lingma-protocol 6 to 9, 17.3): the method names and payloads of the service, and what its answers mean."""
+"""Dialect A (PROTOCOL 6 to 9, 17.3): the method names and payloads of the service, and what its answers mean."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ TOOL_SYNC = "tool/call/sync"
 TOOL_APPROVE = "tool/call/approve"
 IMAGE_UPLOAD = "image/upload"
 IMAGE_UPLOADED = "image/uploadResultNotification"
-TOOL_EVENTS = (TOOL_SYNC, TOOL_INVOKE, TOOL_APPROVE, TOOL_INVOKE_RESULT)  # 17.5
-FATAL = frozenset({"error", "fatal_error", "chat/error"})  # 9.6, others that may arrive
+TOOL_EVENTS = (TOOL_SYNC, TOOL_INVOKE, TOOL_APPROVE, TOOL_INVOKE_RESULT)  # PROTOCOL 17.5
+FATAL = frozenset({"error", "fatal_error", "chat/error"})  # PROTOCOL 9.6, others that may arrive
 STATE_CHANGED = frozenset(
     {"auth/report", "auth/syncTokenUpdate", "config/changeEndpoint", "config/refreshModels", "model/refresh"}
-)  # 7.5: read auth/status and config/queryModels again instead of trusting the payload
+)  # PROTOCOL 7.5: read auth/status and config/queryModels again instead of trusting the payload
 
 PASSIVE = frozenset(
     {
@@ -51,12 +51,12 @@ PASSIVE = frozenset(
         "user/inprogress/task/sync", "user/task/stats/sync", "task/planProgress/content/sync", "window/logMessage",
         "telemetry/event", "client/registerCapability", "chat/answer", "chat/finish",
     }
-)  # fmt: skip  # chapter 13: known, and nothing to do but to acknowledge them
+)  # fmt: skip  # PROTOCOL 13: known, and nothing to do but to acknowledge them
 
-LOGGED_IN = 2  # auth/status.status (7.1)
+LOGGED_IN = 2  # auth/status.status (PROTOCOL 7.1)
 
-# 17.3 fixes the profile fields; the rest of the payload follows 9.3, where nobody knows the seed's hidden lines
-# (chapter 20, 1). All of it can be changed per mode by LINGMA_ASK_OVERRIDES, and nowhere else.
+# PROTOCOL 17.3 fixes the profile fields; the rest follows PROTOCOL 9.3, which is not known to its end
+# (PROTOCOL 20, no. 1). All of it can be changed per mode by LINGMA_ASK_OVERRIDES, and nowhere else.
 _COMMON: dict[str, Any] = {
     "stream": True,
     "source": 1,
@@ -83,13 +83,13 @@ class Ask(msgspec.Struct, frozen=True):
     mode: AskMode = "chat"
     is_reply: bool = False
     image_urls: tuple[str, ...] = ()
-    """As the service named them when they were uploaded (10)."""
+    """As the service named them when they were uploaded (PROTOCOL 10)."""
     tool_config: dict[str, Any] | None = None
     """What `tool_config.tool_config` makes; None: the request says nothing of tools."""
 
 
 class AnswerParams(msgspec.Struct, gc=False):
-    """`chat/answer` and `chat/think` (9.6): `text`, else `content` (17.4)."""
+    """`chat/answer` and `chat/think` (PROTOCOL 9.6): `text`, else `content` (PROTOCOL 17.4)."""
 
     requestId: str = ""  # noqa: N815  the protocol's spelling
     text: str | None = None
@@ -98,7 +98,7 @@ class AnswerParams(msgspec.Struct, gc=False):
 
 
 class FinishParams(msgspec.Struct, gc=False):
-    """`chat/finish` (9.6)."""
+    """`chat/finish` (PROTOCOL 9.6)."""
 
     requestId: str = ""  # noqa: N815
     sessionId: str | None = None  # noqa: N815
@@ -108,7 +108,7 @@ class FinishParams(msgspec.Struct, gc=False):
 
 
 class FatalParams(msgspec.Struct, gc=False):
-    """`error`, `fatal_error`, `chat/error`: shapes not recorded, read defensively (9.6)."""
+    """`error`, `fatal_error`, `chat/error`: shapes not recorded, read defensively (PROTOCOL 9.6)."""
 
     requestId: str | None = None  # noqa: N815
     message: str | None = None
@@ -122,7 +122,7 @@ class AboutParams(msgspec.Struct, gc=False):
 
 
 class UploadResult(msgspec.Struct, gc=False):
-    """What both messages about an upload carry (10): the answer `success`, the notification the rest."""
+    """What both messages about an upload carry (PROTOCOL 10): the answer `success`, the notification the rest."""
 
     requestId: str | None = None  # noqa: N815
     imageUrl: str | None = None  # noqa: N815
@@ -130,7 +130,7 @@ class UploadResult(msgspec.Struct, gc=False):
 
 
 class UploadParams(msgspec.Struct, gc=False):
-    """The answer to `image/upload`, or the params of `image/uploadResultNotification` (10)."""
+    """The answer to `image/upload`, or the params of `image/uploadResultNotification` (PROTOCOL 10)."""
 
     requestId: str | None = None  # noqa: N815
     errorCode: Any = None  # noqa: N815
@@ -149,13 +149,13 @@ class UploadParams(msgspec.Struct, gc=False):
 
     @property
     def problem(self) -> str:
-        """Why it failed, or ""; any code means failure (5.3)."""
+        """Why it failed, or ""; any code means failure (PROTOCOL 5.3)."""
         failed = self.errorCode or self.errorMessage or (self.result is not None and self.result.success is False)
         return f"{self.errorCode or ''} {self.errorMessage or ''}".strip() or "no reason given" if failed else ""
 
 
 class AuthStatus(msgspec.Struct):
-    """`auth/status` (7.1), without the tokens: what is not read cannot leak."""
+    """`auth/status` (PROTOCOL 7.1), without the tokens: what is not read cannot leak."""
 
     status: int | str | None = None
 
@@ -166,7 +166,7 @@ class AuthStatus(msgspec.Struct):
 
 
 class Model(msgspec.Struct, frozen=True):
-    """One entry of the `chat` scene (8.3)."""
+    """One entry of the `chat` scene (PROTOCOL 8.3)."""
 
     key: str
     displayName: str | None = None  # noqa: N815
@@ -224,7 +224,7 @@ def version_of(result: bytes) -> str:
 
 
 def ask_params(ask: Ask, overrides: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The payload of `chat/ask` (9.3, 17.3)."""
+    """The payload of `chat/ask` (PROTOCOL 9.3, 17.3)."""
     context: dict[str, Any] = {"text": ask.text, "preferredLanguage": "zh-CN", "localeLang": "zh-CN"}
     if ask.image_urls:
         context["imageUrls"] = list(ask.image_urls)
@@ -244,12 +244,12 @@ def ask_params(ask: Ask, overrides: dict[str, dict[str, Any]]) -> dict[str, Any]
 
 
 def upload_params(request_id: str, data_uri: str) -> dict[str, Any]:
-    """The payload of `image/upload` (10): a `data:` URI, never a path."""
+    """The payload of `image/upload` (PROTOCOL 10): a `data:` URI, never a path."""
     return {"requestId": request_id, "imageUri": data_uri}
 
 
 def ask_refused(result: bytes) -> str | None:
-    """Why the immediate result of `chat/ask` is a failure, or None (9.5)."""
+    """Why the immediate result of `chat/ask` is a failure, or None (PROTOCOL 9.5)."""
     try:
         told = _decode_ask_result(result)
     except msgspec.DecodeError:
@@ -260,7 +260,7 @@ def ask_refused(result: bytes) -> str | None:
 
 
 def models_of(result: bytes) -> list[Model]:
-    """The models of the `chat` scene; with another shape, every object that has an id and a name (8.3)."""
+    """The models of the `chat` scene; with another shape, every object that has an id and a name (PROTOCOL 8.3)."""
     scenes = msgspec.json.decode(result)
     chat = scenes.get("chat") if isinstance(scenes, dict) else None
     found = list(_walk(chat if isinstance(chat, list) and chat else scenes))
@@ -319,7 +319,7 @@ _GOOD_REASONS = frozenset({"success", "completed", "end_turn", "cancelled"})
 
 
 def finish_error(finish: FinishParams) -> GatewayError | None:
-    """What the code of a `chat/finish` means (9.6), read with its reason: None for 200, the only success."""
+    """What the code of a `chat/finish` means (PROTOCOL 9.6), read with its reason: None for 200, the only success."""
     try:
         code = int(finish.statusCode or 0)
     except ValueError:
@@ -351,13 +351,13 @@ def _quoting(words: str, reason: str) -> str:
 
 
 def approval(request_id: str, session_id: str, tool_id: str, *, allowed: bool) -> dict[str, Any]:
-    """`tool/call/approve` (11.6)."""
+    """`tool/call/approve` (PROTOCOL 11.6)."""
     ids = {"sessionId": session_id, "requestId": request_id, "toolCallId": tool_id}
     return {"type": "tool_call", **ids, "approval": allowed}
 
 
 def tool_result(tool_id: str, name: str, result: Any) -> dict[str, Any]:
-    """What the service itself said a tool has given, told back to it (11.5)."""
+    """What the service itself said a tool has given, told back to it (PROTOCOL 11.5)."""
     if isinstance(result, list) and len(result) == 1:
         result = result[0]
     if not isinstance(result, dict):
@@ -366,5 +366,5 @@ def tool_result(tool_id: str, name: str, result: Any) -> dict[str, Any]:
 
 
 def no_tool_result(tool_id: str, name: str, why: str) -> dict[str, Any]:
-    """The same for a tool that has given nothing (11.4, 11.5)."""
+    """The same for a tool that has given nothing (PROTOCOL 11.4, 11.5)."""
     return {"toolCallId": tool_id, "name": name, "success": False, "errorMessage": why, "result": {}}

@@ -99,7 +99,7 @@ def wait(reason: str) -> int | None:
 
 
 def wrapped_code(reason: str) -> int | None:
-    """The code that another one wraps: what 403 and 418 stand for is in their words (9.6)."""
+    """The code that another one wraps: what 403 and 418 stand for is in their words (PROTOCOL 9.6)."""
     found = _WRAPPED.search(reason[:READ_CHARS])
     return int(found[1] or found[2]) if found else None
 

@@ -1,4 +1,4 @@
-"""The tools of a request as `chat/ask` may carry them along (lingma-protocol 9.1, 17.3): each vendor's own shape."""
+"""The tools of a request as `chat/ask` may carry them along (PROTOCOL 9.1, 17.3): each vendor's own shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The executable out of a VSIX: fetched, unwrapped, unpacked whole and once into a directory of ours (1.1)."""
+"""The executable out of a VSIX: fetched, unwrapped, unpacked whole and once into a directory of ours (PROTOCOL 1.1)."""
 
 from __future__ import annotations
 

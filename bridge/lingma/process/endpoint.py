@@ -1,4 +1,4 @@
-"""Where a service listens: given as a URL, or found in its `.info.json` (lingma-protocol 2.3)."""
+"""Where a service listens: given as a URL, or found in its `.info.json` (PROTOCOL 2.3)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """What to dial, in order: some editions listen on `/ws` only (4.1)."""
+        """What to dial, in order: some editions listen on `/ws` only (PROTOCOL 4.1)."""
         parts = urlsplit(self.url)
         return (self.url,) if parts.path.strip("/") else (self.url, f"{parts.scheme}://{parts.netloc}/ws")
 

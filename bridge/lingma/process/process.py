@@ -1,4 +1,4 @@
-"""The service's own process: started with a work dir and ports of its own, watched, stopped (lingma-protocol 2)."""
+"""The service's own process: started with a work dir and ports of its own, watched, stopped (PROTOCOL 2)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Process:
     async def start(
         cls, command: Sequence[str], work_dir: Path, extra: Sequence[str], variables: dict[str, str]
     ) -> Process:
-        """Start `command` with the canonical arguments (2.1) in a process group of its own. Raise StartFailed."""
+        """Start `command` with its arguments (PROTOCOL 2.1) in a process group of its own. Raise StartFailed."""
         work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  once per start, a local disk
         socket_port, http_port = free_ports(2)
         arguments = [
@@ -80,14 +80,14 @@ class Process:
         return told
 
     def _info(self) -> _Info | None:
-        """What the program has written of itself, if it does (2.3)."""
+        """What the program has written of itself, if it does (PROTOCOL 2.3)."""
         try:
             return msgspec.json.decode((self.work_dir / ".info.json").read_bytes(), type=_Info)
         except (OSError, msgspec.DecodeError):
             return None
 
     async def stop(self, *, hung: bool = False) -> None:
-        """SIGINT, three seconds, SIGKILL to the whole group (2.4)."""
+        """SIGINT, three seconds, SIGKILL to the whole group (PROTOCOL 2.4)."""
         if not self.exited.done():
             self._signal(signal.SIGINT)
             self._signal(signal.SIGCONT)  # a process that is stopped hears nothing else

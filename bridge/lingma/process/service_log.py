@@ -1,4 +1,4 @@
-"""The service's log, read as it grows: the only place where dialect A tells real token usage (lingma-protocol 3.3)."""
+"""The service's log, read as it grows: the only place where dialect A tells real token usage (PROTOCOL 3.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tool events of the service's own agent (lingma-protocol 11, 17.5): every spelling to one, and calls put together.
+"""Tool events of the service's own agent (PROTOCOL 11, 17.5): every spelling to one, and calls put together.
 
 Whatever JSON comes, nothing here raises. Kept of a turn are at most MOST_CALLS calls and MOST_BYTES of their inputs and
 results, VALUE_BYTES of each: a larger input counts as unknown, a larger result is replaced by a word that says so.
@@ -38,7 +38,7 @@ _SPELLINGS: dict[State, tuple[str, ...]] = {
     "failed": ("ERROR", "FAILED", "FAILURE", "TIMEOUT"),
     "cancelled": ("CANCELLED", "CANCELED", "REJECTED"),
 }
-_STATES = {word: state for state, words in _SPELLINGS.items() for word in words}  # 11.3; any other word is `running`
+_STATES = {word: state for state, words in _SPELLINGS.items() for word in words}  # PROTOCOL 11.3; else `running`
 _RANKS: dict[State, int] = {"pending": 0, "running": 1, "finished": 2, "failed": 2, "cancelled": 2}
 _UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 _UNWRITABLE = (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError, OverflowError)
@@ -55,7 +55,7 @@ class ToolEvent(msgspec.Struct, frozen=True):
     """A JSON object that is not empty."""
     state: State = "pending"
     undecided: bool = True
-    """By its status the call still waits for a word of the client (11.3)."""
+    """By its status the call still waits for a word of the client (PROTOCOL 11.3)."""
     result: bytes = b""
     """JSON, never `{}`, `[]`, `""` or `null`."""
     error: str = ""
@@ -67,7 +67,7 @@ class Heard(msgspec.Struct, frozen=True):
     events: list[ToolEvent]
     request_id: str = ""
     asynchronous: bool = False
-    """`async` of `tool/invoke` (11.4)."""
+    """`async` of `tool/invoke` (PROTOCOL 11.4)."""
 
 
 def read(method: str, params: bytes | msgspec.Raw) -> Heard | None:
@@ -87,7 +87,7 @@ def read(method: str, params: bytes | msgspec.Raw) -> Heard | None:
 
 
 def name_on_card(text: str, tool_id: str) -> str:
-    """The name on the card that announced the call in the text (9.6), or "": also if another card names another."""
+    """The name on the card that announced the call (PROTOCOL 9.6), or "": also if another card names another."""
     if f"::{tool_id}" not in text:
         return ""
     cards = re.findall(rf"toolCall::([^\n`]{{1,{NAME_CHARS}}}?)::{re.escape(tool_id)}(?=::|[\s`]|$)", text)
@@ -137,7 +137,7 @@ def _weight(call: ServiceCall) -> int:
 
 
 def _found(told: dict[str, Any], data: dict[str, Any]) -> list[dict[str, Any]]:
-    """The objects that are events (17.5). An item of `results` is one if it speaks of a call, else it is output."""
+    """The objects that are events (PROTOCOL 17.5). An item of `results` is one if it speaks of a call, else output."""
     for holder in (told, data):
         for key in _NESTED:
             if isinstance(holder.get(key), dict):

@@ -1,7 +1,7 @@
 """The tool calls of the service's own agent: which turn each belongs to, what is known of it, and what it is answered.
 
 The gateway runs no tool. It denies or allows by its `Approval`, says so once, and reports as a result only what the
-service has reported itself (lingma-protocol 11.8, 17.5).
+service has reported itself (PROTOCOL 11.8, 17.5).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class ToolDesk:
             self._hear(method, event, asynchronous=heard.asynchronous)
 
     def answer(self, params: bytes | msgspec.Raw) -> dict[str, Any] | None:
-        """The JSON-RPC result of a `tool/invoke` that waits for it (11.4); None: it wants an acknowledgement."""
+        """The JSON-RPC result of a `tool/invoke` that waits for it (PROTOCOL 11.4); None: only acknowledge it."""
         heard = tool_events.read(dialect_a.TOOL_INVOKE, params)
         if heard is None or heard.asynchronous:
             return None
@@ -160,7 +160,7 @@ class ToolDesk:
         self._notify(dialect_a.TOOL_INVOKE_RESULT, told)
 
     def _turn_of(self, event: ToolEvent) -> Turn | None:
-        """By request id; without one by the tool id, if that is known of one turn only (17.5)."""
+        """By request id; without one by the tool id, if that is known of one turn only (PROTOCOL 17.5)."""
         if event.request_id:
             return self._turns.get(event.request_id)
         owners = [request_id for request_id, docket in self._dockets.items() if event.tool_id in docket.cases]
@@ -187,7 +187,7 @@ def _completed(case: Case | None, event: ToolEvent, turn: Turn) -> ServiceCall:
 
 
 def _named(event: ToolEvent, before: ServiceCall | None, turn: Turn) -> ToolEvent:
-    """With the name on the card in the turn's text, where nothing else tells one (11.3)."""
+    """With the name on the card in the turn's text, where nothing else tells one (PROTOCOL 11.3)."""
     if event.name or (before is not None and before.name != UNNAMED):
         return event
     return msgspec.structs.replace(event, name=tool_events.name_on_card(turn.text, event.tool_id))

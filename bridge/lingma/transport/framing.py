@@ -1,4 +1,4 @@
-"""LSP framing (lingma-protocol 4.3): `Content-Length` heads, UTF-8 JSON bodies. Bounded, indifferent to slicing."""
+"""LSP framing (PROTOCOL 4.3): `Content-Length` heads, UTF-8 JSON bodies. Bounded, indifferent to slicing."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def whole_message(data: bytes) -> bytes | None:
 
 
 def content_length(head: bytes) -> int:
-    """The length a head announces. Names in any case, blanks and other headers allowed (4.3)."""
+    """The length a head announces. Names in any case, blanks and other headers allowed (PROTOCOL 4.3)."""
     for line in head.split(b"\r\n"):
         name, colon, value = line.partition(b":")
         if colon and name.strip().lower() == b"content-length":

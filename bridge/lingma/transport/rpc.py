@@ -1,4 +1,4 @@
-"""JSON-RPC as the service speaks it (lingma-protocol 5): messages in and out, ids of either kind, no I/O."""
+"""JSON-RPC as the service speaks it (PROTOCOL 5): messages in and out, ids of either kind, no I/O."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class _ErrorBody(msgspec.Struct):
 
 
 class RpcError(Exception):
-    """The service answered a request with an error; the message is its own wording (5.3)."""
+    """The service answered a request with an error; the message is its own wording (PROTOCOL 5.3)."""
 
 
 class NotJson(Exception):
-    """A body that is no JSON object: the connection cannot be trusted any more (4.3)."""
+    """A body that is no JSON object: the connection cannot be trusted any more (PROTOCOL 4.3)."""
 
 
 _decode = msgspec.json.Decoder(Incoming).decode
@@ -49,7 +49,7 @@ def parse(body: bytes) -> Incoming:
 
 
 def wants_answer(message: Incoming) -> bool:
-    """A push with an id is a request (5.2); `null` is no id."""
+    """A push with an id is a request (PROTOCOL 5.2); `null` is no id."""
     size = len(message.id)
     return size > 0 and not (size == 4 and bytes(message.id) == _NULL)  # a Raw never equals bytes
 
@@ -65,7 +65,7 @@ def error_of(message: Incoming) -> RpcError | None:
 
 
 def acknowledgement(message: Incoming) -> bytes:
-    """`result: null` for a push (5.2)."""
+    """`result: null` for a push (PROTOCOL 5.2)."""
     return frame(b'{"jsonrpc":"2.0","id":%b,"result":null}' % bytes(message.id))
 
 
@@ -75,7 +75,7 @@ def answer(message: Incoming, result: Any) -> bytes:
 
 
 def request(id_: int, method: str, params: Any) -> bytes:
-    """A request; `params` is always an object, `{}` where there are none (5.1)."""
+    """A request; `params` is always an object, `{}` where there are none (PROTOCOL 5.1)."""
     return frame(_encode({"jsonrpc": "2.0", "id": id_, "method": method, "params": params}))
 
 

@@ -1,4 +1,4 @@
-"""Whether a silent service is hung or only thinks: told by pings such as it has answered before (protocol 6.3)."""
+"""Whether a silent service is hung or only thinks: told by pings such as it has answered before (PROTOCOL 6.3)."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class WebSocket:
         return b"".join(self._protocol.data_to_send())
 
     def message(self, *payloads: bytes) -> bytes:
-        """Each payload as one masked binary message (17.1); all of them in one write."""
+        """Each payload as one masked binary message (PROTOCOL 17.1); all of them in one write."""
         return b"".join([_frame(payload, self._mask()) for payload in payloads])
 
     def ping(self) -> bytes:
