@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 PY := .venv/bin/python
 
-.PHONY: help run test test-clients lint bench trials format lock clean
+.PHONY: help run test test-clients lint bench trials format options lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ lint: .venv/.test ## check format, lint, types, import directions and migrations
 
 format: .venv/.test ## let ruff format the code and fix what it can
 	@.venv/bin/ruff check --quiet --fix . ; .venv/bin/ruff format --quiet .
+
+options: .venv/.test ## write OPTIONS.md anew from gateway_project/env.py
+	@$(PY) -m tests.house.options
 
 bench: .venv/.test ## compare the gateway with none and with a typical one, as a table
 	@$(PY) -m tests.bench $(ARGS)

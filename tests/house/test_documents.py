@@ -5,38 +5,50 @@ from pathlib import Path
 
 import pytest
 
-from gateway_project.env import Environment
+from gateway_project.env import BASE_DIR, Environment
+from tests.house import options
 from tests.house.tree import PACKAGES, files, modules, text
 
 UNMAPPED = {"__init__", "__main__", "apps"}
 
 
-def shown(default):
-    """A default as the documents spell it."""
-    if hasattr(default, "get_secret_value"):
-        default = default.get_secret_value()
-    if isinstance(default, bool):
-        return str(default).lower()
-    if isinstance(default, Path):
-        return f"./{default}"
-    if isinstance(default, list | dict):
-        return ",".join(default)
-    return f"{default:g}" if isinstance(default, float) else str(default)
+VARIABLES = {name.upper(): options.shown(field.default) for name, field in Environment.model_fields.items()}
+WIDEST = 120
+WRAPPED = (
+    "README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "OPTIONS.md", "bridge/lingma/PROTOCOL.md",
+    "bridge/wire/FORMATS.md",
+)  # fmt: skip
 
 
-VARIABLES = {name.upper(): shown(field.default) for name, field in Environment.model_fields.items()}
+def test_the_options_are_those_of_the_environment():
+    assert text(options.TARGET) == options.page(), "run `make options`"
 
 
-@pytest.mark.parametrize("name", VARIABLES)
-def test_readme_lists_every_variable_with_its_default(name):
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", text(Path("README.md")), re.MULTILINE))
-    default = VARIABLES[name]
-    assert rows.get(name) == (f"`{default}`" if default else "empty")
-
-
-def test_readme_lists_no_variable_that_is_not_read():
+def test_readme_names_no_variable_that_is_not_read():
     section = text(Path("README.md")).partition("## Environment")[2].partition("\n## ")[0]
-    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(VARIABLES)
+    named = set(re.findall(r"^\| `([A-Z0-9_]+)` \|", section, re.MULTILINE))
+    assert named
+    assert named <= set(VARIABLES)
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_no_line_of_a_document_is_too_long(name):
+    """Rows of tables and lines of an event stream cannot be split."""
+    lines = enumerate(text(Path(name)).splitlines(), 1)
+    assert [at for at, line in lines if len(line) > WIDEST and not line.startswith(("|", "data: "))] == []
+
+
+def test_links_of_the_documents_lead_somewhere():
+    for name in WRAPPED:
+        there = (BASE_DIR / name).parent
+        links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)[^)]*\)", text(Path(name)))
+        assert [link for link in links if not (there / link).exists()] == [], name
+
+
+def test_recipes_name_files_that_are_there():
+    named = re.findall(r"`([\w./-]+/[\w.-]+\.(?:py|md|in|yaml|html|toml))`", text(Path("CONTRIBUTING.md")))
+    assert len(named) > 20
+    assert [name for name in named if not (BASE_DIR / name).exists()] == []
 
 
 def test_the_example_environment_lists_every_variable():

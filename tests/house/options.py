@@ -1,0 +1,143 @@
+"""OPTIONS.md, made from the fields of gateway_project/env.py: `make options` writes it, a house test compares it."""
+
+import typing
+from pathlib import Path
+
+import annotated_types
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from gateway_project.env import BASE_DIR, Environment
+
+TARGET = Path("OPTIONS.md")
+HEAD = """\
+# Options
+
+Made by `make options` from `gateway_project/env.py`: change it there, or in `tests/house/options.py`.
+
+The gateway reads these variables from its environment and from `.env`; `.env.example` is a start. The environment goes
+before the file, and an empty value is the default. A value that makes no sense stops the start with one line that names
+it. Lists are separated by commas. Times are seconds.
+
+"""
+
+SYNTAX = {
+    "database_url": "URL: `postgres://`, `postgresql://`, `sqlite://`",
+    "redis_url": "URL: `redis://`, `rediss://`, `unix://`",
+    "lingma_vsix_sha256": "64 hexadecimal digits",
+    "lingma_attach_urls": "list: `ws://host:port`, `wss://host`, absolute paths",
+    "lingma_ask_overrides": "JSON: modes to objects",
+    "api_keys": "list of keys",
+    "allowed_hosts": "list of names",
+    "trusted_proxies": "list of addresses and networks, or `*`",
+    "csrf_trusted_origins": "list of origins",
+    "cors_allowed_origins": "list of origins, or `*`",
+    "tool_approval": "`deny`, `allow`, `allow:<name>,<name>`",
+    "time_zone": "a name such as `Asia/Shanghai`",
+    "lingma_bin": "path",
+    "lingma_vsix": "path or URL",
+    "dedicated_domain_url": "URL",
+    "host": "address or name",
+}
+"""What a value looks like, where its type does not say it."""
+
+MORE = {
+    "database_url": """\
+SQLite in `DATA_DIR` serves one machine well. PostgreSQL is for more than that, and for backups without a stop. What
+stands behind a `?` goes to libpq, such as `sslmode=verify-full`; two options are the gateway's own: `statement_sec` (5)
+and `lock_sec` (4), the longest waits for a statement and for a lock. A `#` in the URL is written `%23`.""",
+    "redis_url": """\
+The embedded server is enough for one machine. An own server has to be 6.2 or newer, take writes, and never evict rows:
+`maxmemory-policy noeviction`, with persistence, for usage rows rest there until they are in the database. A cluster, a
+read-only replica or `allkeys` eviction ends the start. TLS is `rediss://`, with redis-py's `ssl_…` options in the URL.
+Options the gateway does not know are refused.""",
+    "web_processes": """\
+One process uses one core. Each has its own `LINGMA_INSTANCES`; keys, limits, sessions and usage are shared, and a turn
+that finds no place in its process runs on an instance of another. Each process needs some 130 MiB without its
+instances.""",
+    "lingma_attach_urls": """\
+Attaches to services that somebody else starts and stops. A work directory, or the path of its `.info.json`, is better
+than a URL: the service is found again after a change of port, and keeps its sessions over a lost connection. This goes
+before `LINGMA_BIN`, and that before `LINGMA_VSIX`; without any of them the bundled simulator answers.""",
+    "trusted_proxies": """\
+Only these may say who the client is. Without the proxy's address here every client has the same address in logs, rows
+and the bound on connections. `*` believes everybody, which lets anybody choose the address that is logged; a check
+warns of it. Under uvicorn and daphne it means the same.""",
+    "default_model": """\
+The Lingma model for a name that neither the account nor an alias knows. Clients ask for models by names of their own,
+so most requests of a new installation end here; the response header `x-lingma-model` says which model answered. Aliases
+in the console are the better way to name models.""",
+    "tool_mode": """\
+`emulate` describes the tools in the prompt and reads calls from the model's text while it streams. It works with every
+model. `bridge` runs requests with tools in Lingma's agent mode and shows the calls of Lingma's own agent. `forward` is
+`bridge` and also sends the tools along as `toolConfig`, which no service is known to read. An alias may choose another
+mode for its model.""",
+    "tool_approval": """\
+Lingma's own agent may ask to run a command or to change a file on the machine of the service. `deny` refuses all,
+`allow:<name>,<name>` allows tools by the exact names that the service reports, `allow` allows everything. The gateway
+runs no tool itself. What was decided is in the log, the metrics and the usage row. Allow tools only where every client
+may do there what they can do.""",
+    "max_in_flight": """\
+Turns beyond it wait up to `QUEUE_TIMEOUT_SEC` in a queue of `MAX_QUEUE`, and are refused after that: 429, in Messages
+529. Zero means 8 for each instance, a guess, as no limit of the service is known. Lower it if the service answers 429
+itself. Places and queue are shared fairly between keys.""",
+    "session_reuse_enabled": """\
+A request that continues a conversation sends Lingma only what is new. Without it each request sends the whole history
+and pays for it again, which is slower and easier to understand. `SESSION_REUSE_WITH_TOOLS` does the same for requests
+with tools alone; `SESSION_CACHE_MAX_ENTRIES` and `SESSION_CACHE_TTL_SEC` say how many are remembered, and for how
+long.""",
+}
+"""A paragraph for the settings that matter most."""
+
+
+def shown(default: object) -> str:
+    """A default as the documents spell it."""
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, Path):
+        return f"./{default}"
+    if isinstance(default, list | dict):
+        return ",".join(default)
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def values(name: str, field: FieldInfo) -> str:
+    """What may stand there: the choices, the type with its bounds, or the syntax in words."""
+    if name in SYNTAX:
+        return SYNTAX[name]
+    if typing.get_origin(field.annotation) is typing.Literal:
+        return ", ".join(f"`{value}`" for value in typing.get_args(field.annotation))
+    kind = {bool: "`true`, `false`", int: "integer", float: "number", Path: "path"}.get(field.annotation, "text")
+    return f"{kind} {bounds(field)}".strip()
+
+
+def bounds(field: FieldInfo) -> str:
+    """`from 1 to 64`, `above 0`, or nothing."""
+    said = []
+    for bound in field.metadata:
+        match bound:
+            case annotated_types.Ge(ge=least):
+                said.append(f"from {least}")
+            case annotated_types.Gt(gt=below):
+                said.append(f"above {below}")
+            case annotated_types.Le(le=most):
+                said.append(f"to {most}")
+    return " ".join(said)
+
+
+def page() -> str:
+    """The whole of OPTIONS.md."""
+    rows = ["| variable | values | default | meaning |", "|---|---|---|---|"]
+    for name, field in Environment.model_fields.items():
+        default = shown(field.default)
+        told = f"`{default}`" if default else "empty"
+        rows.append(f"| `{name.upper()}` | {values(name, field)} | {told} | {field.description} |")
+    more = "\n".join(f"### `{name.upper()}`\n\n{text}\n" for name, text in MORE.items())
+    table = "\n".join(rows)
+    return f"{HEAD}{table}\n\n## The ten that matter most\n\n{more}"
+
+
+if __name__ == "__main__":
+    (BASE_DIR / TARGET).write_text(page(), encoding="utf-8")
