@@ -3,8 +3,10 @@
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 PY := .venv/bin/python
+UNIT := $(addprefix tests/bridge/,chat wire prompt reply schema routing/test_routes.py turn/test_plan.py turn/test_history.py) \
+  tests/sessions_store/test_fingerprint.py tests/sessions_store/test_volatile.py tests/house
 
-.PHONY: help run test test-clients lint bench trials format options lock clean
+.PHONY: help run test test-unit test-clients lint bench trials format options lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +16,9 @@ run: .venv/.run ## set up what is missing and run the gateway until Ctrl-C
 
 test: .venv/.test ## run all tests
 	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-unit: .venv/.test ## run the tests that start no process, in seconds
+	@$(PY) -m pytest -n 2 $(UNIT) $(ARGS)
 
 test-clients: .venv/.test ## install coding agents and SDKs for Node, and drive them
 	@$(PY) -m tests.clients.install

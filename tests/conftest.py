@@ -1,6 +1,7 @@
 """Fixtures for everybody."""
 
 import logging
+import os
 
 import hypothesis
 import pytest
@@ -13,7 +14,13 @@ from tests.environment import DATA_DIR, start_redis
 
 # How long an example takes says more about what else the machine does than about the code.
 hypothesis.settings.register_profile("gateway", deadline=None)
-hypothesis.settings.load_profile("gateway")
+# The same examples each time: a red build says something of the change, and new examples are looked for elsewhere.
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gateway"))
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="write what is told now into tests/golden")
 
 
 @pytest.fixture(scope="session", autouse=True)

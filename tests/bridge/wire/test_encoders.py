@@ -13,7 +13,7 @@ from bridge.wire import sse
 from bridge.wire.anthropic import messages as anthropic
 from bridge.wire.openai import chat as openai_chat
 from tests.bridge.wire.strategies import turns
-from tests.bridge.wire.turns import GOLDEN, GOOD_TURNS, HEAD, HEAD_WITH_USAGE, TURNS, every_error, reply
+from tests.bridge.wire.turns import GOOD_TURNS, HEAD, HEAD_WITH_USAGE, TURNS, every_error, reply
 
 FORMATS = {"openai_chat": openai_chat.FORMAT, "anthropic": anthropic.FORMAT}
 formats = pytest.mark.parametrize("name", FORMATS)
@@ -22,28 +22,26 @@ formats = pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("head", [HEAD, HEAD_WITH_USAGE], ids=["plain", "with_usage"])
 @pytest.mark.parametrize("turn", TURNS)
 @formats
-def test_the_bytes_of_a_stream_are_the_golden_ones(name, turn, head):
+def test_the_bytes_of_a_stream_are_the_golden_ones(name, turn, head, golden):
     suffix = ".usage.sse" if head.include_usage and name == "openai_chat" else ".sse"
-    golden = GOLDEN / name / (turn + suffix)
-    assert FORMATS[name].encoder(head).feed(TURNS[turn]) == golden.read_bytes()
+    golden(f"{name}/{turn}{suffix}", FORMATS[name].encoder(head).feed(TURNS[turn]))
 
 
 @formats
-def test_the_bytes_of_a_whole_reply_are_the_golden_ones(name):
-    assert FORMATS[name].whole(HEAD, reply()) + b"\n" == (GOLDEN / name / "whole.json").read_bytes()
+def test_the_bytes_of_a_whole_reply_are_the_golden_ones(name, golden):
+    golden(f"{name}/whole.json", FORMATS[name].whole(HEAD, reply()) + b"\n")
 
 
 @pytest.mark.parametrize("turn", [turn for turn in GOOD_TURNS if re.search("call|cut|thinking", turn)])
 @formats
-def test_the_bytes_of_a_whole_reply_with_calls_or_thinking_are_the_golden_ones(name, turn):
-    golden = GOLDEN / name / f"{turn}.json"
-    assert FORMATS[name].whole(HEAD, fold(TURNS[turn])) + b"\n" == golden.read_bytes()
+def test_the_bytes_of_a_whole_reply_with_calls_or_thinking_are_the_golden_ones(name, turn, golden):
+    golden(f"{name}/{turn}.json", FORMATS[name].whole(HEAD, fold(TURNS[turn])) + b"\n")
 
 
 @formats
-def test_the_bodies_of_all_errors_are_the_golden_ones(name):
+def test_the_bodies_of_all_errors_are_the_golden_ones(name, golden):
     told = [b"%s %d %s\n" % (type(e).__name__.encode(), *FORMATS[name].error(e, "9b1c")) for e in every_error()]
-    assert b"".join(told) == (GOLDEN / name / "errors.txt").read_bytes()
+    golden(f"{name}/errors.txt", b"".join(told))
 
 
 @formats

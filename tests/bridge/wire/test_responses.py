@@ -20,7 +20,6 @@ from bridge.wire.responses.encoder import FORMAT
 from tests.bridge.wire.strategies import good_turns, turns
 from tests.bridge.wire.turns import (
     CUSTOM,
-    GOLDEN,
     GOOD_TURNS,
     HEAD,
     LOST,
@@ -92,13 +91,13 @@ def without_parsed(item):
 
 
 @pytest.mark.parametrize("turn", ALL)
-def test_the_bytes_of_a_stream_are_the_golden_ones(turn):
-    assert stream(*ALL[turn]) == (GOLDEN / "responses" / f"{turn}.sse").read_bytes()
+def test_the_bytes_of_a_stream_are_the_golden_ones(turn, golden):
+    golden(f"responses/{turn}.sse", stream(*ALL[turn]))
 
 
 @pytest.mark.parametrize("turn", ["text", "calls", "thinking", "cut_off", "empty", "filtered"])
-def test_the_bytes_of_a_whole_reply_are_the_golden_ones(turn):
-    assert FORMAT.whole(HEAD, fold(TURNS[turn])) + b"\n" == (GOLDEN / "responses" / f"{turn}.json").read_bytes()
+def test_the_bytes_of_a_whole_reply_are_the_golden_ones(turn, golden):
+    golden(f"responses/{turn}.json", FORMAT.whole(HEAD, fold(TURNS[turn])) + b"\n")
 
 
 @pytest.mark.parametrize("turn", ALL)
