@@ -6,7 +6,7 @@ from tests.bridge.wire.turns import GOLDEN
 
 
 @pytest.fixture
-def golden(request):
+def assert_golden(request):
     """Hold bytes against a file below `tests/golden`; with `--update-golden` they become the file."""
 
     def same(path, told):

@@ -22,26 +22,26 @@ formats = pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("head", [HEAD, HEAD_WITH_USAGE], ids=["plain", "with_usage"])
 @pytest.mark.parametrize("turn", TURNS)
 @formats
-def test_the_bytes_of_a_stream_are_the_golden_ones(name, turn, head, golden):
+def test_the_bytes_of_a_stream_are_the_golden_ones(name, turn, head, assert_golden):
     suffix = ".usage.sse" if head.include_usage and name == "openai_chat" else ".sse"
-    golden(f"{name}/{turn}{suffix}", FORMATS[name].encoder(head).feed(TURNS[turn]))
+    assert_golden(f"{name}/{turn}{suffix}", FORMATS[name].encoder(head).feed(TURNS[turn]))
 
 
 @formats
-def test_the_bytes_of_a_whole_reply_are_the_golden_ones(name, golden):
-    golden(f"{name}/whole.json", FORMATS[name].whole(HEAD, reply()) + b"\n")
+def test_the_bytes_of_a_whole_reply_are_the_golden_ones(name, assert_golden):
+    assert_golden(f"{name}/whole.json", FORMATS[name].whole(HEAD, reply()) + b"\n")
 
 
 @pytest.mark.parametrize("turn", [turn for turn in GOOD_TURNS if re.search("call|cut|thinking", turn)])
 @formats
-def test_the_bytes_of_a_whole_reply_with_calls_or_thinking_are_the_golden_ones(name, turn, golden):
-    golden(f"{name}/{turn}.json", FORMATS[name].whole(HEAD, fold(TURNS[turn])) + b"\n")
+def test_the_bytes_of_a_whole_reply_with_calls_or_thinking_are_the_golden_ones(name, turn, assert_golden):
+    assert_golden(f"{name}/{turn}.json", FORMATS[name].whole(HEAD, fold(TURNS[turn])) + b"\n")
 
 
 @formats
-def test_the_bodies_of_all_errors_are_the_golden_ones(name, golden):
+def test_the_bodies_of_all_errors_are_the_golden_ones(name, assert_golden):
     told = [b"%s %d %s\n" % (type(e).__name__.encode(), *FORMATS[name].error(e, "9b1c")) for e in every_error()]
-    golden(f"{name}/errors.txt", b"".join(told))
+    assert_golden(f"{name}/errors.txt", b"".join(told))
 
 
 @formats

@@ -91,13 +91,13 @@ def without_parsed(item):
 
 
 @pytest.mark.parametrize("turn", ALL)
-def test_the_bytes_of_a_stream_are_the_golden_ones(turn, golden):
-    golden(f"responses/{turn}.sse", stream(*ALL[turn]))
+def test_the_bytes_of_a_stream_are_the_golden_ones(turn, assert_golden):
+    assert_golden(f"responses/{turn}.sse", stream(*ALL[turn]))
 
 
 @pytest.mark.parametrize("turn", ["text", "calls", "thinking", "cut_off", "empty", "filtered"])
-def test_the_bytes_of_a_whole_reply_are_the_golden_ones(turn, golden):
-    golden(f"responses/{turn}.json", FORMAT.whole(HEAD, fold(TURNS[turn])) + b"\n")
+def test_the_bytes_of_a_whole_reply_are_the_golden_ones(turn, assert_golden):
+    assert_golden(f"responses/{turn}.json", FORMAT.whole(HEAD, fold(TURNS[turn])) + b"\n")
 
 
 @pytest.mark.parametrize("turn", ALL)
