@@ -12,13 +12,13 @@ import redis
 from django.db import connection
 
 from accounts.ledger.flusher import Flusher
+from accounts.ledger.ledger import Ledger, flush
 from accounts.ledger.spool import REJECTED, SPOOL, append, lines_of, waiting
 from accounts.models import ApiKey, Usage
 from accounts.tasks import flush_usage
 from gateway_project.lib import database_state as database
 from gateway_project.lib import degraded
 from gateway_project.lib.redis_keys import USAGE as STREAM
-from gateway_project.lib.redis_keys import Ledger, flush
 from gateway_project.lib.redis_link import RedisLink
 from tests.accounts.conftest import until
 from tests.accounts.rows import row

@@ -3,8 +3,9 @@
 import pytest
 import redis
 
-from bridge.fleet.crash_news import CRASHES, CrashNews
+from bridge.fleet.crash_news import CrashNews
 from bridge.pool.crashes import LIFETIME_SEC, MOST, Crashes, Seen
+from gateway_project.lib.redis_keys import CRASHES
 from gateway_project.lib.redis_link import RedisLink
 
 

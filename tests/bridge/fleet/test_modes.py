@@ -42,7 +42,7 @@ async def view(url, process=1, processes=2, *, ready=lambda: True):
 
 def told(client, process, *facts):
     """As another process does."""
-    client.set(degraded.PUBLISHED + process, msgspec.json.encode(facts), ex=60)
+    client.set(f"lgw:modes:{process}", msgspec.json.encode(facts), ex=60)
 
 
 def names():

@@ -3,11 +3,12 @@
 import msgspec
 import pytest
 
-from bridge.fleet.place_news import PLACES, PlaceNews
+from bridge.fleet.place_news import PlaceNews
 from bridge.pool.instance import InstanceOptions
 from bridge.pool.policy import Owner
 from bridge.pool.pool import PoolOptions
 from bridge.pool.shares import Shares
+from gateway_project.lib.redis_keys import PLACES
 from gateway_project.lib.redis_link import RedisLink
 from tests.bridge.lingma.service import Service
 from tests.bridge.pools import attached, running

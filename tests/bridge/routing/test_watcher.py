@@ -12,11 +12,11 @@ from django.db import DatabaseError, IntegrityError, connection
 
 from accounts.apps import accounts_config
 from bridge.models import ModelAlias, PromptTemplate
-from bridge.models.changes import KEY
 from bridge.prompt.profile import DEFAULT_PROFILE
 from bridge.routing import watcher as route_table
 from bridge.routing.routes import Alias, Routes
 from bridge.routing.watcher import RouteTable, Rules, read_rules
+from gateway_project.lib.redis_keys import ROUTES as KEY
 from gateway_project.lib.redis_link import RedisLink
 
 pytestmark = pytest.mark.django_db(transaction=True)

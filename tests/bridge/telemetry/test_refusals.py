@@ -35,8 +35,9 @@ def filed(redis_server):
 
 def refused(number, *, key=7, reason="rpm", at=0.0, value=None):
     return UsageRow(
-        f"req_{number}", key, "openai", "/v1/chat/completions", "", "refused", at, reason=reason, value=value
-    )
+        request_id=f"req_{number}", api_key_id=key, protocol="openai", endpoint="/v1/chat/completions", model="",
+        status="refused", started_at=at, reason=reason, value=value,
+    )  # fmt: skip
 
 
 async def test_refusals_of_one_kind_share_the_row_of_the_first(refusals, filed):
