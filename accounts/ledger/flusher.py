@@ -54,12 +54,12 @@ class Flusher:
 
     def _sign_of_life(self) -> None:
         """A worker that does not get so far is as good as dead."""
-        with suppress(RedisError), connect(self._url) as client:
+        with suppress(Exception), connect(self._url) as client:  # whatever it is, it must not end the thread
             degraded.publish(client, "worker")
 
     def _hear_redis(self) -> None:
         """Rows in files come first, so Redis may not have been asked whether it is back."""
-        with suppress(RedisError), connect(self._url) as client:
+        with suppress(Exception), connect(self._url) as client:  # the same
             usage.oldest_waiting(client)
             degraded.end("redis")
 

@@ -335,3 +335,10 @@ async def test_a_spool_that_hangs_stops_no_heartbeat(redis_server, tmp_path):
     with (tmp_path / SPOOL).open("w"):
         pass
     await link.close()
+
+
+async def test_nothing_that_redis_raises_ends_the_thread(tmp_path):
+    flusher = Flusher("nonsense://", tmp_path / "spool", every=0.01)
+    flusher.start()
+    assert await until(lambda: any(each.name == "flush" and each.times > 3 for each in degraded.active()))
+    flusher.stop()
