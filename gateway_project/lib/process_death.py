@@ -1,5 +1,5 @@
 """Become another program that dies with its parent. Run as a script, with `-I -S` for a quick start:
-`python -I -S launch.py SIGNAL PARENT_PID PROGRAM ARGUMENT…`.
+`python -I -S process_death.py SIGNAL PARENT_PID PROGRAM ARGUMENT…`.
 
 An instance must not outlive the gateway, not even a kill -9 of it. The parent-death signal survives the exec; asking
 for it here instead of between fork and exec keeps Python code out of a forked child.

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with bounds: nothing a peer sends is read, kept or (`http_deadlines`) awaited without end."""
+"""uvicorn's HTTP protocol with bounds: nothing a peer sends is read, kept or (`deadlines`) awaited without end."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.tree import modules, text
+from tests.house.tree import PACKAGES, modules, text
 
 
 def rows(heading):
@@ -34,4 +34,14 @@ def test_every_bound_names_a_test_that_is_there(heading):
         if not (named := re.findall(r"`([^`]+)`", row[-1])) or set(named) - there
     ]
     assert len(rows(heading)) > 15
+    assert missing == []
+
+
+@pytest.mark.parametrize("heading", ["What one peer can hold", "What is waited for"])
+def test_every_bound_names_a_module_that_is_there(heading):
+    paths = [f"/{path}" for path in modules(*PACKAGES)]
+    there = {path.removesuffix(".py").rpartition("/")[2] for path in paths} | {"pool/"}
+    named = {name for row in rows(heading) for name in re.findall(r"`([a-z_0-9/]+(?:\.py)?/?)`", row[-2])}
+    missing = [name for name in named if name not in there and not any(path.endswith(f"/{name}") for path in paths)]
+    assert named
     assert missing == []

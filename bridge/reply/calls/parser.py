@@ -39,7 +39,7 @@ class CallParser:
     A call between the session's marks is one wherever it stands: its start is told when its tool and the beginning of
     its arguments are known, then the arguments as they come. When they break off, or go on as something that is no
     JSON, `cut_off` is set and nothing more is told. A call in another notation is held until the reply has ended.
-    No input raises, and no more is held than `call_block` and `guesses` allow.
+    No input raises, and no more is held than `block` and `guesses` allow.
     """
 
     def __init__(
