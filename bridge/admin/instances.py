@@ -17,17 +17,9 @@ from unfold.decorators import display
 from accounts.cells import VisibleText
 from bridge import tasks
 from bridge.models import Instance
+from bridge.status.states import InstanceState
 
-COLOURS = {
-    "ready": "success",
-    "starting": "info",
-    "draining": "info",
-    "backing off": "warning",
-    "login required": "danger",
-    "gone": "danger",
-}
-
-RUNNING = {Instance.State.READY, Instance.State.LOGIN_REQUIRED, Instance.State.DRAINING}
+BADGES = {each.value: each.badge for each in InstanceState}
 
 
 @admin.register(Instance)
@@ -88,10 +80,10 @@ class InstanceAdmin(VisibleText, ModelAdmin):
         """Its name, which tells the web process, and its process."""
         return obj.name, f"pid {obj.pid}" if obj.pid else ""
 
-    @display(description="State", ordering="state", label=COLOURS)
-    def state_label(self, obj: Instance) -> str:
+    @display(description="State", ordering="state", label=BADGES)
+    def state_label(self, obj: Instance) -> tuple[str, str]:
         """Coloured by whether it can take a turn."""
-        return obj.get_state_display()
+        return obj.state, obj.get_state_display()
 
     @display(description="Login", boolean=True, ordering="login")
     def logged_in(self, obj: Instance) -> bool:
@@ -106,7 +98,7 @@ class InstanceAdmin(VisibleText, ModelAdmin):
     @display(description="Up for", ordering="started_at")
     def up_for(self, obj: Instance) -> str | None:
         """Since its last start."""
-        if obj.started_at is None or obj.state not in RUNNING:
+        if obj.started_at is None or not InstanceState(obj.state).is_up:
             return None
         return timesince(obj.started_at, timezone.now(), depth=1)
 

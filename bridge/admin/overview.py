@@ -19,6 +19,7 @@ from accounts.tasks import turns_wait_since
 from bridge import tasks
 from bridge.fleet import modes
 from bridge.models import Instance
+from bridge.status.states import InstanceState
 from gateway_project.lib.degraded import STILL_WORKS, Facts
 from gateway_project.lib.visible import visible
 
@@ -62,12 +63,12 @@ def trouble_of_mode(mode: Facts) -> str:
 
 def long_gone(instance: Instance) -> bool:
     """Whether it was taken away rather than lost; the list of instances shows it for a while still."""
-    return instance.state == Instance.State.GONE and timezone.now() - instance.seen_at > MISSED
+    return instance.state == InstanceState.GONE and timezone.now() - instance.seen_at > MISSED
 
 
 def needs_a_hand(instance: Instance) -> bool:
     """Whether somebody should look at it: what starts or drains is left alone."""
-    return instance.state in {Instance.State.LOGIN_REQUIRED, Instance.State.BACKOFF, Instance.State.GONE}
+    return InstanceState(instance.state).is_trouble
 
 
 def troubles_of(instances: Iterable[Instance]) -> list[str]:
@@ -98,14 +99,14 @@ def trouble_of(state: str, instances: list[Instance]) -> str:
 
 
 def _since(state: str, instances: list[Instance]) -> str:
-    if state != Instance.State.GONE:
+    if state != InstanceState.GONE:
         return ""
     return f" since {timezone.localtime(min(each.seen_at for each in instances)):%H:%M:%S %Z}"
 
 
 def instance_figure(instances: list[Instance]) -> dict[str, str]:
     """How many can take a turn, of those there should be."""
-    ready = sum(instance.state == Instance.State.READY for instance in instances)
+    ready = sum(instance.state == InstanceState.READY for instance in instances)
     return {
         "name": "Instances ready",
         "value": f"{ready} / {len(instances)}",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from bridge.pool.policy import InstanceFacts
+from bridge.status.instance import InstanceStatus
 from gateway_project.lib.redis_client import connect
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Patient:
     redis_answers: bool = False
     redis_writes: bool = True
     database_answers: bool = False
-    heartbeats: list[InstanceFacts] = field(default_factory=list)
+    heartbeats: list[InstanceStatus] = field(default_factory=list)
 
     @property
     def running(self) -> bool:

@@ -14,7 +14,8 @@ from urllib.parse import unquote, urlsplit
 from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.patient import WAIT_SEC, Patient
 from bridge.lingma.install import vsix
-from bridge.pool.policy import InstanceFacts
+from bridge.status.instance import InstanceStatus
+from bridge.status.states import InstanceState
 
 VERSION_SEC = 10.0
 
@@ -95,26 +96,26 @@ def instances(patient: Patient) -> Iterator[Finding]:
         yield fail("instances", f"{missing} of {wanted} give no sign of life", advice)
 
 
-def _instance(patient: Patient, facts: InstanceFacts) -> Finding:
+def _instance(patient: Patient, facts: InstanceStatus) -> Finding:
     topic, error = "instances", f": {facts.last_error}" if facts.last_error else ""
-    said = f"{facts.name} is {facts.state.replace('_', ' ')}"
+    said = f"{facts.name} is {facts.state.label}"
     match facts.state:
-        case "ready":
+        case InstanceState.READY:
             return ok(topic, f"{said} and logged in, version {facts.version or 'unknown'}, {facts.models} models")
-        case "login_required":
+        case InstanceState.LOGIN_REQUIRED:
             return fail(topic, f"{said}{error}", _log_in(patient, facts))
-        case "backoff":
+        case InstanceState.BACKOFF:
             advice = f"It is started again by itself. See {_work_dir(patient, facts)}/logs/lingma.log."
             return fail(topic, f"{said} after {facts.restarts} restarts{error}", advice)
         case _:
             return warn(topic, f"{said}{error}", "Look again in a moment.")
 
 
-def _work_dir(patient: Patient, facts: InstanceFacts) -> Path:
+def _work_dir(patient: Patient, facts: InstanceStatus) -> Path:
     return patient.data_dir / "instances" / facts.name
 
 
-def _log_in(patient: Patient, facts: InstanceFacts) -> str:
+def _log_in(patient: Patient, facts: InstanceStatus) -> str:
     if patient.env.lingma_attach_urls:
         return "Log in with the client that started this service."
     return (

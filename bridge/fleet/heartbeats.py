@@ -12,7 +12,8 @@ import redis
 from django.db import transaction
 
 from bridge.models import Instance
-from bridge.pool.policy import InstanceFacts
+from bridge.status.instance import InstanceStatus
+from bridge.status.states import InstanceState
 from gateway_project.lib import redis_keys
 
 log = logging.getLogger(__name__)
@@ -23,17 +24,17 @@ REMEMBERED = timedelta(days=1)
 
 MUTABLE = [field.name for field in Instance._meta.concrete_fields if not field.primary_key]
 
-_decode = msgspec.json.Decoder(InstanceFacts).decode
+_decode = msgspec.json.Decoder(InstanceStatus).decode
 
 
-def heartbeats(client: redis.Redis) -> list[InstanceFacts]:
+def heartbeats(client: redis.Redis) -> list[InstanceStatus]:
     """The facts of every instance that is alive."""
     keys = list(client.scan_iter(f"{redis_keys.INSTANCE}*", count=1000))
     found: Any = client.mget(keys) if keys else []
     return [facts for value in found if value is not None and (facts := _read(value))]
 
 
-def record(found: Iterable[InstanceFacts], now: datetime) -> None:
+def record(found: Iterable[InstanceStatus], now: datetime) -> None:
     """Make the rows say what was found, and tell the log which states changed. Safe to run twice and at once."""
     rows = {facts.name: _row(facts) for facts in found}
     with transaction.atomic():
@@ -43,7 +44,7 @@ def record(found: Iterable[InstanceFacts], now: datetime) -> None:
         )
         missing = Instance.objects.exclude(pk__in=rows)
         missing.filter(seen_at__lt=now - REMEMBERED).delete()
-        missing.update(state=Instance.State.GONE, in_flight=0, login=False)
+        missing.update(state=InstanceState.GONE, in_flight=0, login=False)
         after = dict(Instance.objects.values_list("name", "state"))
     for name, state in after.items():
         if before.get(name) != state:
@@ -51,12 +52,12 @@ def record(found: Iterable[InstanceFacts], now: datetime) -> None:
 
 
 def _tell(name: str, before: str | None, state: str, row: Instance | None) -> None:
-    bad = state in {Instance.State.GONE, Instance.State.BACKOFF, Instance.State.LOGIN_REQUIRED}
+    bad = InstanceState(state).is_trouble
     fields = {"instance": name, "was": before, "state": state, "error": row.last_error if row else ""}
     log.log(logging.WARNING if bad else logging.INFO, "instance changed", extra={"fields": fields})
 
 
-def _read(value: bytes) -> InstanceFacts | None:
+def _read(value: bytes) -> InstanceStatus | None:
     try:
         return _decode(value)
     except msgspec.MsgspecError as exc:
@@ -64,7 +65,7 @@ def _read(value: bytes) -> InstanceFacts | None:
         return None
 
 
-def _row(facts: InstanceFacts) -> Instance:
+def _row(facts: InstanceStatus) -> Instance:
     return Instance(
         name=facts.name,
         process=facts.process,

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from bridge.fleet import modes
-from bridge.pool.policy import InstanceFacts
+from bridge.status.instance import InstanceStatus
+from bridge.status.states import InstanceState
 from gateway_project.lib.degraded import STILL_WORKS
 
 REASONS: Final = (
@@ -24,9 +25,9 @@ REASONS: Final = (
 OTHER: Final = "it cannot be used; the admin console says why"
 
 
-def public_reason(facts: InstanceFacts) -> str:
+def public_reason(facts: InstanceStatus) -> str:
     """One of a few sentences; "" for an instance that is ready, or has not failed yet."""
-    if facts.state == "ready" or not facts.last_error:
+    if facts.state is InstanceState.READY or not facts.last_error:
         return ""
     for pattern, told in REASONS:
         if found := pattern.match(facts.last_error):

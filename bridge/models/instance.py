@@ -6,26 +6,17 @@ from typing import ClassVar
 
 from django.db import models
 
+from bridge.status.states import InstanceState
+
 
 class Instance(models.Model):
     """One instance of the pool of one web process; `gone` when its heartbeat stopped."""
-
-    class State(models.TextChoices):
-        """The states of the pool, and one that only who looks from outside can see."""
-
-        STARTING = "starting", "starting"
-        READY = "ready", "ready"
-        LOGIN_REQUIRED = "login_required", "login required"
-        BACKOFF = "backoff", "backing off"
-        DRAINING = "draining", "draining"
-        STOPPED = "stopped", "stopped"
-        GONE = "gone", "gone"
 
     name = models.CharField(max_length=100, primary_key=True)
     process = models.PositiveIntegerField("web process")
     pid = models.PositiveIntegerField("process id")
     generation = models.PositiveBigIntegerField(help_text="Grows with every start; sessions belong to one start.")
-    state = models.CharField(max_length=16, choices=State)
+    state = models.CharField(max_length=16, choices=[(each.value, each.label) for each in InstanceState])
     login = models.BooleanField("logged in")
     in_flight = models.PositiveIntegerField("turns in flight")
     limit = models.PositiveIntegerField("turns at once")

@@ -23,10 +23,12 @@ from bridge.lingma.transport.rpc import RpcError
 from bridge.lingma.turn import Turn, TurnLimits
 from bridge.pool.account import Account, key_of
 from bridge.pool.comeback import Comeback
-from bridge.pool.policy import Affinity, Candidate, InstanceFacts, InstanceState
+from bridge.pool.policy import Affinity, Candidate
 from bridge.pool.runs import Runs
 from bridge.pool.troubles import Troubles
 from bridge.pool.upstream import Source, Upstream
+from bridge.status.instance import InstanceStatus
+from bridge.status.states import InstanceState
 from gateway_project.lib.random_bytes import Entropy
 from gateway_project.lib.ticker import Pulse
 from gateway_project.lib.tool_approval import DENY, Approval
@@ -87,7 +89,7 @@ class Instance:
         self.name = name
         self.in_flight = 0
         self.account = Account(options.models_refresh)
-        self.state: InstanceState = "stopped"
+        self.state = InstanceState.STOPPED
         self.restarts = 0
         self.reconnects = 0
         self.last_error = ""
@@ -122,12 +124,14 @@ class Instance:
     @property
     def candidate(self) -> Candidate:
         """For the policy."""
-        return Candidate(self.name, self.generation, self.state == "ready", self.in_flight, self._options.limit)
+        return Candidate(
+            self.name, self.generation, self.state is InstanceState.READY, self.in_flight, self._options.limit
+        )
 
     @property
     def has_room(self) -> bool:
         """It could take a turn now."""
-        return self.state == "ready" and self.in_flight < self._options.limit
+        return self.state is InstanceState.READY and self.in_flight < self._options.limit
 
     @property
     def affinity(self) -> Affinity:
@@ -157,13 +161,13 @@ class Instance:
         """Whether it may take turns by then without anybody's help: worth waiting for."""
         now = time.monotonic()
         match self.state:
-            case "ready":
+            case InstanceState.READY:
                 return True
-            case "starting":
+            case InstanceState.STARTING:
                 return not self._comeback.is_hopeless(now)
-            case "backoff":
+            case InstanceState.BACKOFF:
                 return not self._comeback.is_hopeless(now) and self._back_at - now < seconds
-            case "stopped":
+            case InstanceState.STOPPED:
                 return not self._stopping  # it has not begun yet
             case _:
                 return False
@@ -176,9 +180,9 @@ class Instance:
         """The key of the model a client names by its key or its display name."""
         return key_of(name, self.account.model_names)
 
-    def facts(self) -> InstanceFacts:
+    def facts(self) -> InstanceStatus:
         """For the heartbeat."""
-        return InstanceFacts(
+        return InstanceStatus(
             name=self.name,
             process=self._process_number,
             pid=self._upstream.pid,
@@ -238,13 +242,13 @@ class Instance:
 
     async def run(self) -> None:
         """Start, watch and restart the service until `stop()`."""
-        self._set("starting")
+        self._set(InstanceState.STARTING)
         while not self._stopping:
             pause = await self._run_once()
             if self._stopping:
                 break
             await self._wait(pause)
-        self._set("stopped")
+        self._set(InstanceState.STOPPED)
 
     async def stop(self) -> None:
         """End the service; `run()` returns."""
@@ -265,7 +269,7 @@ class Instance:
             logger.exception("%s: a run broke", self.name)
             self.last_error = "the gateway failed; its log says why"
         if self._stopping:
-            self._set("draining")
+            self._set(InstanceState.DRAINING)
             await self._end()
             return 0.0
         return await self._rest(nobody=nobody)
@@ -282,7 +286,7 @@ class Instance:
         self._back_at = now + pause
         self._runs.settle()
         self._troubles.met(now, self.last_error, f"starting again in {pause:.1f} s")
-        self._set("backoff")
+        self._set(InstanceState.BACKOFF)
         await self._end(hung=hung)
         return pause
 
@@ -304,7 +308,7 @@ class Instance:
         async with asyncio.timeout(self._options.start_timeout):
             if not self._upstream.is_attached:
                 self._runs.begin()
-                self._set("starting")
+                self._set(InstanceState.STARTING)
             await self._upstream.open()
             await self._meet(await self._upstream.dial())
         while not self._stopping:
@@ -318,7 +322,7 @@ class Instance:
         connection.on_lost = partial(self._on_lost, connection)
         connection.tools.on_unrouted = self._on_unrouted
         known = await self._recognize()
-        self._set("starting")
+        self._set(InstanceState.STARTING)
         work_dir = self._upstream.endpoint.work_dir if self._upstream.endpoint else None
         if self.log is None and work_dir is not None:
             self.log = ServiceLog(work_dir)
@@ -373,7 +377,7 @@ class Instance:
         await self.account.read(self._rpc, news=news)
         # What was is told by the log and by the count of restarts.
         self.last_error = "" if self.account.logged_in else "not logged in to Lingma"
-        self._be("ready" if self.account.logged_in else "login_required")
+        self._be(InstanceState.READY if self.account.logged_in else InstanceState.LOGIN_REQUIRED)
 
     async def _watch(self) -> None:
         """Until the connection is gone; the account is looked at now and then. Raise when the program is gone."""
@@ -440,10 +444,10 @@ class Instance:
     def _on_lost(self, connection: Connection) -> None:
         """At once, before the turns know: they must not choose it again until it is back."""
         self._comeback.served = self._comeback.served or connection.served
-        if connection is self._connection and self.state in {"ready", "login_required"}:
+        if connection is self._connection and self.state in {InstanceState.READY, InstanceState.LOGIN_REQUIRED}:
             self._runs.doubt()
             self.last_error = self._what_happened()
-            self._set("draining" if self._stopping else "starting")
+            self._set(InstanceState.DRAINING if self._stopping else InstanceState.STARTING)
 
     def _on_push(self, method: str, _params: msgspec.Raw) -> None:
         if method in dialect_a.STATE_CHANGED:
@@ -457,7 +461,7 @@ class Instance:
 
     def _be(self, state: InstanceState) -> None:
         """It can be used, or lacks a login only."""
-        if self.state not in {"ready", "login_required"}:
+        if self.state not in {InstanceState.READY, InstanceState.LOGIN_REQUIRED}:
             self._met_at = asyncio.get_running_loop().time()
             self._comeback.back()
             self._runs.settle()
@@ -477,7 +481,7 @@ def names(sources: Sequence[Source], process_number: int) -> list[str]:
     return [f"w{process_number}-i{index}" for index in range(1, len(sources) + 1)]
 
 
-def unavailable(facts: Sequence[InstanceFacts]) -> Unavailable:
+def unavailable(facts: Sequence[InstanceStatus]) -> Unavailable:
     """Why no instance can take a turn, in words for a client."""
     states = ", ".join(f"{each.name} {each.state}" for each in facts) or "none configured"
     return Unavailable(f"No Lingma instance is ready ({states}).", code="server_is_overloaded")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from bridge.lingma.dialects.dialect_a import Model
-from bridge.pool.policy import Affinity, InstanceFacts
+from bridge.pool.policy import Affinity
+from bridge.status.instance import InstanceStatus
 
 if TYPE_CHECKING:
     from bridge.pool.pool import Waiter
@@ -22,7 +23,7 @@ class Neighbours(Protocol):
     def free(self) -> int:
         """Places that are free there, as far as is known."""
 
-    def facts(self) -> list[InstanceFacts]:
+    def facts(self) -> list[InstanceStatus]:
         """The instances there."""
 
     def models(self) -> list[Model]:

@@ -3,34 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
-
-InstanceState = Literal["starting", "ready", "login_required", "backoff", "draining", "stopped"]
-
-
-class InstanceFacts(msgspec.Struct, frozen=True):
-    """One instance as its heartbeat tells it; times are Unix seconds."""
-
-    name: str
-    process: int
-    pid: int
-    generation: int
-    """Grows with every start: a session belongs to one run of one instance."""
-    state: InstanceState
-    login: bool
-    in_flight: int
-    limit: int
-    restarts: int
-    last_error: str
-    version: str
-    upstream: str
-    models: int
-    started_at: float
-    at: float
-    model_names: dict[str, str] = {}
-    """Keys and display names, these in lower case, to keys."""
 
 
 class Place(Protocol):

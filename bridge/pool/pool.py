@@ -15,10 +15,12 @@ from bridge.pool.careful import Careful
 from bridge.pool.instance import Instance, InstanceOptions, names, unavailable
 from bridge.pool.lines import Lines
 from bridge.pool.neighbours import Neighbours
-from bridge.pool.policy import Affinity, InstanceFacts, Line, Owner
+from bridge.pool.policy import Affinity, Line, Owner
 from bridge.pool.remote import RemoteInstance
 from bridge.pool.shares import Shares
 from bridge.pool.upstream import Source
+from bridge.status.instance import InstanceStatus
+from bridge.status.states import InstanceState
 from gateway_project.lib.ticker import EVERY_SEC, Pulse
 
 NOBODY = Owner()
@@ -117,7 +119,7 @@ class Pool:
     @property
     def ready(self) -> bool:
         """At least one instance can take a turn, if only one of another process."""
-        here = any(instance.state == "ready" for instance in self.instances)
+        here = any(instance.state is InstanceState.READY for instance in self.instances)
         return here or (self.neighbours is not None and self.neighbours.ready)
 
     @property
@@ -128,11 +130,11 @@ class Pool:
         ]
         return max(0, min(self.options.max_in_flight - self.in_flight, sum(rooms)))
 
-    def facts(self) -> list[InstanceFacts]:
+    def facts(self) -> list[InstanceStatus]:
         """All instances of this process, for heartbeats."""
         return [instance.facts() for instance in self.instances]
 
-    def all_facts(self) -> list[InstanceFacts]:
+    def all_facts(self) -> list[InstanceStatus]:
         """Those of the other processes too, for readiness."""
         return self.facts() + (self.neighbours.facts() if self.neighbours is not None else [])
 

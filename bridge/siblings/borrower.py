@@ -11,7 +11,7 @@ import msgspec
 from bridge.chat.errors import UpstreamFailed
 from bridge.lingma.dialects.dialect_a import Ask, Model
 from bridge.lingma.turn import Turn
-from bridge.pool.policy import Affinity, InstanceFacts, Line
+from bridge.pool.policy import Affinity, Line
 from bridge.pool.pool import Pool, Waiter
 from bridge.pool.remote import RemoteInstance, RemoteLog, lost, put
 from bridge.siblings.link import Link
@@ -37,6 +37,8 @@ from bridge.siblings.messages import (
     error_of,
     piece_of,
 )
+from bridge.status.instance import InstanceStatus
+from bridge.status.states import InstanceState
 
 ANSWER_SEC = 0.3
 """Until a process is not waited for that holds the session of a turn: telling it anew takes longer than this."""
@@ -46,13 +48,13 @@ class Borrower:
     """One connection to a process that lends. It is over when its link is lost: then everything borrowed is, too."""
 
     def __init__(self, pool: Pool, process: int, changed: Callable[[], None]) -> None:
-        self.instances: list[InstanceFacts] = []
+        self.instances: list[InstanceStatus] = []
         self.models: list[Model] = []
         self.free = 0
         """Places that are free there, as it told last."""
         self._pool = pool
         self._changed = changed
-        self._holds: dict[Affinity, InstanceFacts] = {}
+        self._holds: dict[Affinity, InstanceStatus] = {}
         self._granted = 0
         self._demanded: Demand | None = None
         self._numbers = 0
@@ -164,7 +166,9 @@ class Borrower:
     def _on_news(self, news: News) -> None:
         before = set(self._holds), self.models
         self.instances, self.models, self.free = news.instances, news.models, news.free
-        self._holds = {Affinity(each.name, each.generation): each for each in news.instances if each.state == "ready"}
+        self._holds = {
+            Affinity(each.name, each.generation): each for each in news.instances if each.state is InstanceState.READY
+        }
         if (set(self._holds), self.models) != before:
             self._changed()
 

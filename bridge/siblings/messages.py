@@ -13,7 +13,8 @@ from bridge.chat.events import Overwritten, Piece, ServiceCall, TextDelta, Think
 from bridge.lingma.dialects.dialect_a import Ask, Model
 from bridge.lingma.process.service_log import LoggedUsage
 from bridge.lingma.tools.policy import Decision
-from bridge.pool.policy import InstanceFacts, Line
+from bridge.pool.policy import Line
+from bridge.status.instance import InstanceStatus
 
 MOST_BYTES = 64 << 20
 """Of one message: twice the largest question."""
@@ -89,7 +90,7 @@ class Beat(msgspec.Struct, frozen=True, array_like=True, tag=8):
 class News(msgspec.Struct, frozen=True, array_like=True, tag=20):
     """How the instances of this process are, what their accounts offer, and how many places are free."""
 
-    instances: list[InstanceFacts]
+    instances: list[InstanceStatus]
     models: list[Model]
     free: int
 

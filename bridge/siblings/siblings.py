@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 
 from bridge.lingma.dialects.dialect_a import Model
-from bridge.pool.policy import Affinity, InstanceFacts
+from bridge.pool.policy import Affinity
 from bridge.pool.pool import Pool, Waiter
 from bridge.siblings.borrower import Borrower
 from bridge.siblings.lender import Lender
 from bridge.siblings.link import Link
 from bridge.siblings.messages import Beat, News
+from bridge.status.instance import InstanceStatus
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Siblings:
         """Places of other processes that are free, as far as is known."""
         return sum(borrower.free for borrower in self._borrowers.values())
 
-    def facts(self) -> list[InstanceFacts]:
+    def facts(self) -> list[InstanceStatus]:
         """The instances of the other processes."""
         return [facts for _, borrower in sorted(self._borrowers.items()) for facts in borrower.instances]
 

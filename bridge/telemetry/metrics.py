@@ -27,6 +27,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from accounts.ledger.row import UsageRow
+from bridge.status.states import OWN_STATES
 from bridge.telemetry.metric_values import BulkHistogram, bury_the_dead, files
 
 # A time stamp per series makes the page twice as long, and nobody reads them.
@@ -137,9 +138,6 @@ DEGRADED = Gauge(
     multiprocess_mode="livemax",
 )
 
-STATES: Final = ("starting", "ready", "login_required", "backoff", "draining", "stopped")
-
-
 # Turns that may be noted and not yet counted.
 MOST_NOTED: Final = 1000
 
@@ -219,7 +217,7 @@ def _count_tools() -> None:
 
 def instance_changed(name: str, state: str) -> None:
     """Show the state an instance is in now."""
-    for each in STATES:
+    for each in OWN_STATES:
         INSTANCE_STATE.labels(name, each).set(each == state)
 
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from bridge.models import Instance
-from bridge.pool.policy import InstanceFacts
+from bridge.status.instance import InstanceStatus
 from bridge.tasks import check_instances
 from gateway_project.celery import app as celery
 
@@ -31,7 +31,7 @@ def beat(redis_server):
                 "in_flight": 2, "limit": 8, "restarts": 0, "last_error": "", "version": "2.5", "upstream": "lingma",
                 "models": 6, "started_at": time.time() - 60, "at": time.time(),
             }  # fmt: skip
-            value = msgspec.json.encode(InstanceFacts(**facts | changes))
+            value = msgspec.json.encode(InstanceStatus(**facts | changes))
             client.set(f"lgw:instance:{name}", value, ex=15)
 
         beat.client = client

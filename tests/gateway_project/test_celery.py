@@ -13,12 +13,12 @@ import pytest
 import redis
 from celery.signals import after_task_publish, task_received
 
-from bridge.pool.policy import InstanceFacts
+from bridge.status.instance import InstanceStatus
 from gateway_project.celery import app
 from gateway_project.lib import degraded
 from tests.environment import start_redis
 
-FACTS = InstanceFacts(
+FACTS = InstanceStatus(
     "w1-i1", 1, 99, 1, "ready", True, 0, 8, 0, "", "2.5", "simulator", 6, time.time(), time.time()
 )  # fmt: skip
 

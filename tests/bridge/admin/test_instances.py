@@ -9,7 +9,7 @@ import redis
 from django.urls import reverse
 
 from bridge.models import Instance
-from bridge.pool.policy import InstanceFacts
+from bridge.status.instance import InstanceStatus
 
 LIST = reverse("admin:bridge_instance_changelist")
 
@@ -30,7 +30,7 @@ def beat(heartbeats):
             "limit": 8, "restarts": 4, "last_error": "", "version": "2.5.1", "upstream": "lingma", "models": 6,
             "started_at": time.time() - 7200, "at": time.time(),
         }  # fmt: skip
-        heartbeats.set(f"lgw:instance:{name}", msgspec.json.encode(InstanceFacts(**facts | changes)), ex=15)
+        heartbeats.set(f"lgw:instance:{name}", msgspec.json.encode(InstanceStatus(**facts | changes)), ex=15)
 
     return beat
 

@@ -12,9 +12,9 @@ from django.urls import reverse
 
 from accounts.models import ApiKey
 from bridge.models import ModelAlias, PromptTemplate
-from bridge.pool.policy import InstanceFacts
 from bridge.prompt.profile import DEFAULT_PROFILE
 from bridge.routing.explain import try_name
+from bridge.status.instance import InstanceStatus
 
 ADD_KEY = reverse("admin:accounts_apikey_add")
 ALIASES = reverse("admin:bridge_modelalias_changelist")
@@ -34,7 +34,7 @@ def no_rows(db):
 @pytest.fixture
 def offered(redis_server):
     """Heartbeats of an instance whose account offers two models."""
-    facts = InstanceFacts(
+    facts = InstanceStatus(
         name="w1-i1", process=1, pid=9, generation=1, state="ready", login=True, in_flight=0, limit=8, restarts=0,
         last_error="", version="", upstream="lingma", models=2, started_at=1.0, at=time.time(),
         model_names={"org_auto": "org_auto", "auto": "org_auto", "coder": "coder", "qwen3-coder": "coder"},

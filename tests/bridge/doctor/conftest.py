@@ -8,7 +8,8 @@ import pytest
 import redis
 
 from bridge.doctor import patient as room
-from bridge.pool.policy import InstanceFacts
+from bridge.status.instance import InstanceStatus
+from bridge.status.states import InstanceState
 from gateway_project.env import Environment
 
 
@@ -22,7 +23,8 @@ def facts():
             "limit": 8, "restarts": 0, "last_error": "", "version": "2.11.1", "upstream": "lingma", "models": 6,
             "started_at": time.time(), "at": time.time(),
         }  # fmt: skip
-        return InstanceFacts(**well | changes)
+        fields = well | changes
+        return InstanceStatus(**fields | {"state": InstanceState(fields["state"])})
 
     return facts
 

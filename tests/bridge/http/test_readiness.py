@@ -3,7 +3,8 @@
 import pytest
 
 from bridge.http.readiness import OTHER, public_reason
-from bridge.pool.policy import InstanceFacts
+from bridge.status.instance import InstanceStatus
+from bridge.status.states import InstanceState
 
 SECRET = "ws://user:hunter2@10.0.0.7:4711/path?token=hunter2"
 KNOWN = {
@@ -23,11 +24,11 @@ KNOWN = {
 
 def facts(**fields):
     plain = {
-        "name": "w1-i1", "process": 1, "pid": 0, "generation": 1, "state": "backoff", "login": False, "in_flight": 0,
-        "limit": 8, "restarts": 0, "last_error": "", "version": "", "upstream": "lingma", "models": 0,
+        "name": "w1-i1", "process": 1, "pid": 0, "generation": 1, "state": InstanceState.BACKOFF, "login": False,
+        "in_flight": 0, "limit": 8, "restarts": 0, "last_error": "", "version": "", "upstream": "lingma", "models": 0,
         "started_at": 0.0, "at": 0.0,
     }  # fmt: skip
-    return InstanceFacts(**(plain | fields))
+    return InstanceStatus(**(plain | fields))
 
 
 @pytest.mark.parametrize(("error", "told"), KNOWN.items(), ids=range(len(KNOWN)))
@@ -37,4 +38,4 @@ def test_every_error_is_told_in_fixed_words(error, told):
 
 @pytest.mark.parametrize("error", KNOWN, ids=range(len(KNOWN)))
 def test_a_ready_instance_has_no_reason(error):
-    assert public_reason(facts(state="ready", last_error=error)) == ""
+    assert public_reason(facts(state=InstanceState.READY, last_error=error)) == ""

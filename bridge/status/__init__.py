@@ -1,0 +1,1 @@
+"""An instance as others see it: the one list of its states, and what its heartbeat carries."""

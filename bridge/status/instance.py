@@ -1,0 +1,30 @@
+"""What is known of one instance, as its heartbeat carries it through Redis."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bridge.status.states import InstanceState
+
+
+class InstanceStatus(msgspec.Struct, frozen=True):
+    """One instance of one web process; times are Unix seconds."""
+
+    name: str
+    process: int
+    pid: int
+    generation: int
+    """Grows with every start: a session belongs to one run of one instance."""
+    state: InstanceState
+    login: bool
+    in_flight: int
+    limit: int
+    restarts: int
+    last_error: str
+    version: str
+    upstream: str
+    models: int
+    started_at: float
+    at: float
+    model_names: dict[str, str] = {}
+    """Keys and display names, these in lower case, to keys."""

@@ -1,0 +1,38 @@
+"""The one list of the states of an instance: pool, heartbeat, metric, log, table and pages take them from here."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class InstanceState(StrEnum):
+    """A state, and what pages and log say of it. GONE is seen from outside only: its heartbeat stopped."""
+
+    label: str
+    """For people; pages show it, and filter by it."""
+    badge: str
+    """The colour of its label in the admin console."""
+    is_up: bool
+    """Its service runs and is connected, or is about to end in peace."""
+    is_trouble: bool
+    """Somebody should look at it: it does not get well by waiting for it."""
+
+    def __new__(cls, value: str, label: str = "", badge: str = "", *flags: str) -> InstanceState:
+        """One line of the list: value, label, badge, and what is true of it."""
+        self = str.__new__(cls, value)
+        self._value_ = value
+        self.label, self.badge = label, badge
+        self.is_up, self.is_trouble = "up" in flags, "trouble" in flags
+        return self
+
+    STARTING = "starting", "starting", "info"
+    READY = "ready", "ready", "success", "up"
+    LOGIN_REQUIRED = "login_required", "login required", "danger", "up", "trouble"
+    BACKOFF = "backoff", "backing off", "warning", "trouble"
+    DRAINING = "draining", "draining", "info", "up"
+    STOPPED = "stopped", "stopped", ""
+    GONE = "gone", "gone", "danger", "trouble"
+
+
+OWN_STATES = tuple(each for each in InstanceState if each is not InstanceState.GONE)
+"""Those an instance can be in by its own account."""

@@ -1,0 +1,42 @@
+"""The states of an instance stand in one list, and few files name one of them."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from bridge.models import Instance
+from bridge.status.states import InstanceState
+
+ROOT = Path(__file__).parents[3]
+LIST = ROOT / "bridge/status/states.py"
+READERS = {
+    "READY": {
+        "bridge/pool/pool.py",
+        "bridge/siblings/borrower.py",
+        "bridge/http/readiness.py",
+        "bridge/admin/overview.py",
+    },
+    "GONE": {"bridge/admin/overview.py", "bridge/fleet/heartbeats.py"},
+}
+"""Who asks for one state: whether an instance can take a turn, and whether its heartbeat stopped."""
+
+
+def files_that_name(state):
+    for path in ROOT.glob("bridge/**/*.py"):
+        if path != LIST and "simulator" not in path.parts:
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Attribute) and node.attr == state.name and "State" in ast.unparse(node.value):
+                    yield str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("state", InstanceState)
+def test_state_is_set_in_one_file(state):
+    named = set(files_that_name(state)) - READERS.get(state.name, set()) - {"bridge/doctor/upstream.py"}
+    assert len(named) <= 1
+
+
+@pytest.mark.parametrize("state", InstanceState)
+def test_table_and_page_take_state_from_list(state):
+    assert dict(Instance._meta.get_field("state").choices)[state.value] == state.label
+    assert state.badge or state is InstanceState.STOPPED
