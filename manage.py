@@ -5,11 +5,13 @@ import os
 import sys
 
 from gateway_project.env import SettingError, load
+from gateway_project.lib.prometheus_values import install_fast_values
 
 
 def main() -> None:
     """Run a management command, once the environment makes sense."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
+    install_fast_values()
     from django.conf import settings
     from django.core.management import execute_from_command_line
 

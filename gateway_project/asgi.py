@@ -11,9 +11,11 @@ from django.core.asgi import get_asgi_application
 from django.urls import re_path
 
 from gateway_project.env import load
+from gateway_project.lib.prometheus_values import install_fast_values
 from gateway_project.server.bodies import BoundedBodies
 from gateway_project.server.forwarded import Forwarded, TrustedProxies
 
+install_fast_values()
 django_application = BoundedBodies(get_asgi_application())  # sets Django up, so it comes before what imports models
 
 from bridge.http.routing import CHAT_CONSUMERS, urlpatterns

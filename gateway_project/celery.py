@@ -10,8 +10,11 @@ from celery.signals import setup_logging, worker_ready
 from django.conf import settings
 
 from gateway_project.lib import life_signs
+from gateway_project.lib.prometheus_values import install_fast_values
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
+
+install_fast_values()
 
 
 class UsageFlush(bootsteps.StartStopStep):

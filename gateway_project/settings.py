@@ -5,13 +5,10 @@ from typing import Any
 
 import django_stubs_ext
 
-from bridge.telemetry.metric_values import count_cheaply
 from gateway_project.console import UNFOLD as UNFOLD
 from gateway_project.databases import database
 from gateway_project.env import BASE_DIR, kept_secret, load
 from gateway_project.lib import redis_keys
-
-count_cheaply()  # the settings are read before any application makes a metric
 
 ENV = load()
 DATA_DIR: Path = ENV.data_dir.resolve()

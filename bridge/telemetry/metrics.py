@@ -28,7 +28,7 @@ from prometheus_client.registry import Collector
 
 from accounts.ledger.row import UsageRow
 from bridge.status.states import OWN_STATES
-from bridge.telemetry.metric_values import BulkHistogram, bury_the_dead, files
+from gateway_project.lib.prometheus_values import BulkHistogram, drop_stale_gauges, files
 
 # A time stamp per series makes the page twice as long, and nobody reads them.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it bare
@@ -230,7 +230,7 @@ def render() -> bytes:
     directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not directory:
         return generate_latest(REGISTRY)
-    bury_the_dead(Path(directory))
+    drop_stale_gauges(Path(directory))
     registry = CollectorRegistry()
     registry.register(_Collector(directory))
     return generate_latest(registry)

@@ -4,7 +4,7 @@ WAITS = {
     "A lock that is held for work in memory only; no I/O and no other lock inside.": [
         "gateway_project/lib/disk.py: _lock",
         "accounts/ledger/unwritten.py: self._lock",
-        "bridge/telemetry/metric_values.py: lock",
+        "gateway_project/lib/prometheus_values.py: lock",
         "gateway_project/postgresql/kept.py: self._lock",
     ],
     "Not a lock but an open file; it was locked with LOCK_NB.": [

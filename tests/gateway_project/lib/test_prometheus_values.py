@@ -1,5 +1,6 @@
 """Counts where the disk takes nothing: a limit on the size of files stands for a full one."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -11,8 +12,8 @@ START = textwrap.dedent("""
     import logging, os, resource, sys
     logging.basicConfig(level="INFO")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
-    from bridge.telemetry.metric_values import count_cheaply, write_files
-    count_cheaply()
+    from gateway_project.lib.prometheus_values import install_fast_values, write_files
+    install_fast_values()
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     fill = lambda size=0: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     empty = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
@@ -100,3 +101,33 @@ def test_a_part_that_is_started_again_counts_on_in_the_same_files(tmp_path, othe
     assert [path.name for path in tmp_path.glob("counter_*.db")] == ["counter_web-1.db"]
     assert len(list(tmp_path.glob("gauge_livesum_*.db"))) == 1  # of the last one
     assert other()["lingma_gateway_sessions_total", "outcome-2"] == 3
+
+
+def test_changed_library_counts_in_its_own_way(tmp_path):
+    program = START.replace(
+        "from gateway_project", "import prometheus_client.values as v\ndel v.MmapedDict\nfrom gateway_project"
+    )
+    command = [sys.executable, "-c", program + "print(v.ValueClass.__name__)", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "MmapedValue"
+    assert "has changed inside" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "value"),
+    {
+        "gateway_project.settings": "MmapedValue",
+        "gateway_project.asgi": "FastValue",
+        "gateway_project.celery": "FastValue",
+    }.items(),
+)
+def test_programs_install_values_and_settings_do_not(tmp_path, module, value):
+    program = f"import {module}, prometheus_client.values as v; print(v.ValueClass.__name__)"
+    environment = {
+        **os.environ, "DATA_DIR": str(tmp_path), "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "gateway_project.settings",
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True, env=environment
+    )
+    assert done.stdout.strip() == value

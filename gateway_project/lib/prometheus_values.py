@@ -7,6 +7,7 @@ broken, touching such a page kills the process.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import re
 import struct
@@ -25,7 +26,10 @@ from prometheus_client.values import MultiProcessValue
 
 from gateway_project.lib import disk
 
+log = logging.getLogger(__name__)
+
 WRITE_EVERY_SEC: Final = 1.0
+FAST: Final = "FastValue"
 
 _HEAD: Final = struct.Struct("ii")  # how many bytes are in use
 _FIGURES: Final = struct.Struct("dd")  # a value and its time
@@ -179,7 +183,7 @@ _PROCESS: Final = os.getpid()
 """The one that was started; forked ones have files of their own."""
 
 
-def bury_the_dead(directory: Path) -> None:
+def drop_stale_gauges(directory: Path) -> None:
     """Gauges say how things are now, and those of a process that is gone say nothing any more."""
     for path in directory.glob("gauge_*.db"):
         found = re.search(r"_(\d+)\.db$", path.name)
@@ -204,22 +208,31 @@ def _write_all(file: int, data: bytes, at: int) -> None:
         data, at = data[written:], at + written
 
 
-def count_cheaply() -> None:
-    """Count in this process at a third of the library's price, and without a disk.
+def install_fast_values() -> None:
+    """Count at half of the library's price, and without a disk: 0.6 µs, not 1.1; an observation 1.2, not 2.2.
 
     It asks for the process id at every count, to notice a fork; Python tells of forks itself. Metrics made before this
-    and after it would write to one file from two places, so it comes before all of them.
+    and after it would write to one file from two places, so programs call it first. A release of the library that is
+    made differently inside counts in its own way.
     """
     directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if not directory:
+    if not directory or values.ValueClass.__name__ == FAST:
         return
-    bury_the_dead(Path(directory))  # not only when somebody looks: nobody may, and a crash loop goes on
+    drop_stale_gauges(Path(directory))  # not only when somebody looks: nobody may, and a crash loop goes on
+    if not all(hasattr(module, "MmapedDict") for module in (values, multiprocess)):
+        log.warning("prometheus_client has changed inside: counting is slower, and needs a disk with room")
+        return
     for module in (values, multiprocess):
         vars(module)["MmapedDict"] = FileInMemory  # where the library looks it up
+    values.ValueClass = _fast_value()
+    atexit.register(_write_at_the_end)
+
+
+def _fast_value() -> type[Any]:
     shared: Any = MultiProcessValue()  # type: ignore[no-untyped-call]  # as the library has it
     lock = threading.Lock()
 
-    class Value(shared):  # type: ignore[misc]  # as above
+    class FastValue(shared):  # type: ignore[misc]  # as above
         """Counting is one addition and one write into memory. Threads of Django's count too, hence the lock."""
 
         _value: float
@@ -229,7 +242,6 @@ def count_cheaply() -> None:
                 value = self._value = self._value + amount
                 self._file.write_value(self._key, value, 0.0)
 
-    values.ValueClass = Value
     # A forked child counts as the library does, and so finds out that it needs files of its own.
-    os.register_at_fork(after_in_child=lambda: delattr(Value, "inc"))
-    atexit.register(_write_at_the_end)
+    os.register_at_fork(after_in_child=lambda: delattr(FastValue, "inc"))
+    return FastValue
