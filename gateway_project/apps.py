@@ -1,6 +1,10 @@
-"""The project itself as a Django application."""
+"""The project as a Django application, and the admin with the site of our console."""
 
-from django.apps import AppConfig
+from typing import ClassVar
+
+from django.apps import AppConfig, apps
+from django.contrib import admin
+from django.contrib.admin import apps as admin_apps
 
 
 class ProjectConfig(AppConfig):
@@ -11,3 +15,22 @@ class ProjectConfig(AppConfig):
     def ready(self) -> None:
         """Make our Celery application the one that every `shared_task` belongs to."""
         from gateway_project import celery  # noqa: F401
+
+
+class ConsoleConfig(admin_apps.AdminConfig):
+    """`admin.site` is ours. Pages for the models of others are put there once all apps have registered theirs."""
+
+    TITLES: ClassVar = {"auth": "Console", "django_celery_beat": "Schedules"}  # as the sidebar names them
+    default_site = "gateway_project.admin.site.GatewayAdminSite"
+
+    def ready(self) -> None:
+        """Find all pages, then replace those of others, whatever their place in INSTALLED_APPS."""
+        super().ready()
+        from gateway_project.admin.schedules import SCHEDULE_PAGES
+        from gateway_project.admin.users import USER_PAGES
+
+        for label, title in self.TITLES.items():
+            apps.get_app_config(label).verbose_name = title
+        for model, page in (USER_PAGES | SCHEDULE_PAGES).items():
+            admin.site.unregister(model)
+            admin.site.register(model, page)

@@ -5,7 +5,7 @@ from typing import Any
 
 import django_stubs_ext
 
-from gateway_project.console import UNFOLD as UNFOLD
+from gateway_project.admin_theme import UNFOLD as UNFOLD
 from gateway_project.databases import database
 from gateway_project.env import BASE_DIR, kept_secret, load
 from gateway_project.lib import redis_keys
@@ -25,9 +25,9 @@ SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008", "security.W012", "se
 
 INSTALLED_APPS = [
     "daphne",
-    "unfold",
+    "unfold.apps.BasicAppConfig",  # its usual one would put its own site in the place of ours
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "gateway_project.apps.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -40,7 +40,7 @@ INSTALLED_APPS = [
     "accounts",
     "sessions_store",
     "bridge",
-    "gateway_project",
+    "gateway_project.apps.ProjectConfig",
 ]
 
 MIDDLEWARE = [

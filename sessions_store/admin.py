@@ -14,7 +14,7 @@ from django.utils.timesince import timesince
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
-from accounts.cells import VisibleText
+from gateway_project.lib.cells import VisibleText
 from sessions_store import tasks
 from sessions_store.models import Entry
 

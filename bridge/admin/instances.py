@@ -14,10 +14,10 @@ from django.utils.timesince import timesince
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from accounts.cells import VisibleText
 from bridge import tasks
 from bridge.models import Instance
 from bridge.status.states import InstanceState
+from gateway_project.lib.cells import VisibleText
 
 BADGES = {each.value: each.badge for each in InstanceState}
 

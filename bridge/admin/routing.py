@@ -19,13 +19,13 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from accounts.cells import cut
 from bridge.chat.request import AUTO, Tool
 from bridge.models import ModelAlias, PromptTemplate, RoutingRow
 from bridge.prompt.contract import contract
 from bridge.prompt.profile import PLACEHOLDERS, check
 from bridge.routing.explain import offered_names, try_name
 from bridge.routing.watcher import profile_of
+from gateway_project.lib.cells import cut
 
 STEP = 10
 SAMPLES = (

@@ -1,4 +1,4 @@
-"""The first page of the console, as far as access goes: figures that cost little, who is busy, the latest turns."""
+"""Access on the first page of the console: figures that cost little, who is busy, the latest turns."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.timesince import timesince
 
-from accounts.cells import cut
 from accounts.models import FAILED, OUTCOME_COLOURS, ApiKey, Usage
+from gateway_project.lib.cells import cut
+from gateway_project.lib.panels import Figure, Panel, Section
 from gateway_project.lib.visible import visible
 
 MOST = 10_000  # counting stops here, so a busy day does not make the page slow
@@ -26,37 +27,33 @@ BAD_SHARE = 0.05  # of the last hour's turns
 BUSIEST = 5
 
 
-def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add figures and tables to the context of the index page, as far as the reader may see them."""
+def panel(request: HttpRequest) -> Panel:
+    """Figures and tables, as far as the reader may see them."""
     may_see_usage = request.user.has_perm("accounts.view_usage")
     may_see_keys = request.user.has_perm("accounts.view_apikey")
     now = timezone.now()
-    return context | {
-        "figures": [*(usage_figures(now) if may_see_usage else []), *(key_figures() if may_see_keys else [])],
+    turns = {
         "busiest": busiest_keys(now - DAY) if may_see_usage else None,
         "turns": latest_turns() if may_see_usage else None,
         "may_see_usage": may_see_usage,
         "may_add_key": request.user.has_perm("accounts.add_apikey"),
     }
+    return Panel(
+        position=20,
+        figures=[*(usage_figures(now) if may_see_usage else []), *(key_figures() if may_see_keys else [])],
+        sections=[Section("admin/accounts/overview.html", turns)],
+    )
 
 
-def usage_figures(now: datetime) -> list[dict[str, str]]:
+def usage_figures(now: datetime) -> list[Figure]:
     """Turns of the last 24 hours; each figure leads to the very rows it counts."""
     recent = Usage.objects.filter(started_at__gte=now - DAY)
-    failed = recent.failed()
+    failed, turned_away = recent.failed(), recent.turned_away()
+    alarm = tone(Usage.objects.filter(started_at__gte=now - HOUR))
     return [
-        {"name": "Turns in 24 hours", "value": times(recent), "href": rows_since(now - DAY)},
-        {
-            "name": "Failed in 24 hours",
-            "value": times(failed),
-            "href": rows_since(now - DAY, outcome="failed"),
-            "tone": tone(Usage.objects.filter(started_at__gte=now - HOUR)),
-        },
-        {
-            "name": "Turned away in 24 hours",
-            "value": times(recent.turned_away()),
-            "href": rows_since(now - DAY, outcome="turned_away"),
-        },
+        Figure("Turns in 24 hours", times(recent), rows_since(now - DAY)),
+        Figure("Failed in 24 hours", times(failed), rows_since(now - DAY, outcome="failed"), alarm),
+        Figure("Turned away in 24 hours", times(turned_away), rows_since(now - DAY, outcome="turned_away")),
     ]
 
 
@@ -79,10 +76,10 @@ def rows_since(since: datetime, **filters: Any) -> str:
     return f"{page}?{urlencode({**filters, 'started_at__gte': since.isoformat()})}"
 
 
-def key_figures() -> list[dict[str, str]]:
-    """Keys that open the door."""
-    live = ApiKey.objects.all().usable(timezone.now())
-    return [{"name": "Live keys", "value": counted(live), "href": reverse("admin:accounts_apikey_changelist")}]
+def key_figures() -> list[Figure]:
+    """Keys that can be used now."""
+    live = ApiKey.objects.usable(timezone.now())
+    return [Figure("Live keys", counted(live), reverse("admin:accounts_apikey_changelist"))]
 
 
 def times(rows: QuerySet[Usage]) -> str:

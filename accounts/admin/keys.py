@@ -1,4 +1,4 @@
-"""Keys, teams and usage in the admin console."""
+"""API keys in the admin console: made and shown once, changed, revoked."""
 
 from __future__ import annotations
 
@@ -15,42 +15,15 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import Truncator
 from django.utils.timesince import timesince, timeuntil
-from unfold import paginator as unfold_paginator
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import (
-    AutocompleteSelectFilter,
-    ChoicesDropdownFilter,
-    DropdownFilter,
-    RelatedDropdownFilter,
-)
+from unfold.contrib.filters.admin import DropdownFilter, RelatedDropdownFilter
 from unfold.decorators import action, display
 
-from accounts import foreign_admin
 from accounts.apps import accounts_config
-from accounts.cells import LONGEST, VisibleText, cut
 from accounts.keys.snippets import setups_of
-from accounts.models import OUTCOME_COLOURS, ApiKey, Team, Usage, names_in
+from accounts.models import ApiKey, names_in
+from gateway_project.lib.cells import LONGEST, cut
 from gateway_project.lib.visible import visible
-
-foreign_admin.take_over()
-admin.site.index_title = "Overview"
-
-
-@admin.register(Team)
-class TeamAdmin(ModelAdmin):
-    """Teams."""
-
-    list_display = ("name", "created_at")
-    search_fields = ("name",)
-    list_per_page = 50
-    empty_icon = "groups"
-    empty_title = "No teams yet"
-    empty_hint = "A team groups keys, so that its usage can be told from that of others."
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], list[Any]]:
-        """A team with keys is kept because of them, not for want of a permission nobody has."""
-        listed, counts, missing, protected = super().get_deleted_objects(objs, request)
-        return listed, counts, set() if protected else missing, protected
 
 
 class StateFilter(DropdownFilter):
@@ -242,140 +215,3 @@ class ApiKeyAdmin(ModelAdmin):
             return None
         ago = f"{timesince(obj.last_used_at, depth=1)} ago"
         return f"{ago} from {obj.last_used_from}" if obj.last_used_from else ago
-
-
-class ProtocolFilter(DropdownFilter):
-    """By a list of our own: asking the table which there are would read all of it."""
-
-    title = "protocol"
-    parameter_name = "protocol"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """The protocols."""
-        return [("openai", "OpenAI"), ("anthropic", "Anthropic")]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Turns of the chosen protocol."""
-        return queryset.filter(protocol=self.value()) if self.value() else queryset
-
-
-class OutcomeFilter(DropdownFilter):
-    """By whose fault a turn ended, over all the words for it."""
-
-    title = "fault"
-    parameter_name = "outcome"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """What the first page counts."""
-        return [("failed", "failed here"), ("turned_away", "turned away by a limit or a mistake")]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Turns that ended so."""
-        match self.value():
-            case "failed":
-                return queryset.failed()
-            case "turned_away":
-                return queryset.turned_away()
-            case _:
-                return queryset
-
-
-class InfinitePaginator(unfold_paginator.InfinitePaginator):  # unfold's templates know it by this name
-    """Looks only at ids until it knows those of its page: a deep page joins fifty rows, not all before them."""
-
-    def page(self, number: Any) -> Any:
-        """The page of that number, perhaps empty: nothing was counted."""
-        number = self.validate_number(number)
-        start = (number - 1) * self.per_page
-        ids = list(self.object_list.values_list("pk", flat=True)[start : start + self.per_page])
-        return self._get_page(self.object_list.filter(pk__in=ids), number, self)
-
-
-@admin.register(Usage)
-class UsageAdmin(VisibleText, ModelAdmin):
-    """Turns, to be read only. Nothing here counts the table, so it may grow."""
-
-    list_display = ("turn", "key", "asked", "outcome", "calls", "speed", "tokens")
-    list_filter: ClassVar = [
-        OutcomeFilter, ("status", ChoicesDropdownFilter), ProtocolFilter, ("agent", ChoicesDropdownFilter),
-        ("api_key", AutocompleteSelectFilter), "started_at",
-    ]  # fmt: skip
-    list_filter_submit = True
-    list_select_related: ClassVar = ["api_key"]
-    list_per_page = 50
-    paginator = InfinitePaginator
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    search_fields = ("request_id__exact",)
-    search_help_text = "A whole request id"
-    ordering = ("-started_at", "-id")
-    actions: ClassVar[list[str]] = []
-    fieldsets: ClassVar = [
-        (None, {"fields": [("request_id", "api_key"), ("started_at", "client", "agent")]}),
-        ("Turn", {"fields": [("protocol", "endpoint"), ("model", "lingma_model"), ("stream", "session", "instance")]}),
-        ("Outcome", {"fields": [("status", "reason"), ("queue_ms", "first_token_ms", "total_ms"), "tools"]}),
-        ("Refusal", {"fields": [("count", "allowed"), ("value", "retry_after")]}),
-        ("Tokens", {"fields": [("prompt_tokens", "completion_tokens", "usage_source")]}),
-    ]
-    empty_icon = "receipt_long"
-    empty_title = "No turns yet"
-    empty_hint = "Every turn appears here within seconds of its end, however it ended."
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        """Without a button to a history: rows have none."""
-        page: HttpResponse = super().change_view(
-            request, object_id, form_url, (extra_context or {}) | {"show_history": False}
-        )
-        return page
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """The ledger adds rows."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Usage | None = None) -> bool:
-        """Rows are never changed."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Usage | None = None) -> bool:
-        """Rows are never deleted."""
-        return False
-
-    @display(description="Turn", header=True, ordering="started_at")
-    def turn(self, obj: Usage) -> tuple[str, str]:
-        """Its start to the second, and as much of its request id as tells it from others."""
-        return timezone.localtime(obj.started_at).strftime("%Y-%m-%d %H:%M:%S"), Truncator(obj.request_id).chars(20)
-
-    @display(description="Key", header=True)
-    def key(self, obj: Usage) -> tuple[str, str]:
-        """Whose turn."""
-        return (cut(obj.api_key.name), obj.api_key.hint) if obj.api_key else ("deleted key", "")
-
-    @display(description="Model", header=True)
-    def asked(self, obj: Usage) -> tuple[str, str]:
-        """What was asked for and how."""
-        means = obj.lingma_model if obj.lingma_model != obj.model else ""
-        how = [obj.get_agent_display(), obj.protocol, "streamed" if obj.stream else "plain", means]
-        return cut(obj.model), cut(", ".join(filter(None, how)))
-
-    @display(description="Outcome", label=OUTCOME_COLOURS)
-    def outcome(self, obj: Usage) -> tuple[str, str]:
-        """How it ended; coloured by the status."""
-        return obj.status, obj.outcome
-
-    @display(description="Tools")
-    def calls(self, obj: Usage) -> str:
-        """What became of calls, and what was decided on those of the service."""
-        return cut(obj.tools) if obj.tools else "–"
-
-    @display(description="First / total")
-    def speed(self, obj: Usage) -> str:
-        """Milliseconds."""
-        first = "–" if obj.first_token_ms is None else f"{obj.first_token_ms:,}"
-        return f"{first} / {obj.total_ms:,} ms"
-
-    @display(description="Tokens in / out", header=True)
-    def tokens(self, obj: Usage) -> tuple[str, str]:
-        """Of the prompt and of the answer, and whether they are the service's own figures or an estimate."""
-        return f"{obj.prompt_tokens:,} / {obj.completion_tokens:,}", obj.usage_source

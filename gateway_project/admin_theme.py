@@ -57,8 +57,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": asset("accounts/favicon.svg")}],
     "STYLES": [asset("accounts/console.css")],
     "COLORS": {"primary": INDIGO},
-    "ENVIRONMENT": "gateway_project.console.environment",
-    "DASHBOARD_CALLBACK": "bridge.admin.overview.dashboard",
+    "ENVIRONMENT": "gateway_project.admin_theme.environment",
     "SIDEBAR": {
         "show_search": False,
         "show_all_applications": False,

@@ -1,11 +1,10 @@
-"""The first page of the console: what is broken, above what `accounts` tells of keys and turns."""
+"""The service on the first page of the console: what is broken, and how many instances are ready."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import redis
 from django.http import HttpRequest
@@ -14,13 +13,13 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
 
-from accounts import dashboard as access
 from accounts.tasks import turns_wait_since
 from bridge import tasks
 from bridge.fleet import modes
 from bridge.models import Instance
 from bridge.status.states import InstanceState
 from gateway_project.lib.degraded import STILL_WORKS, Facts
+from gateway_project.lib.panels import Figure, Panel
 from gateway_project.lib.visible import visible
 
 LONGEST_REASON = 160
@@ -28,17 +27,17 @@ LATE = 30.0  # seconds; usage rows are filed every two
 MISSED = timedelta(hours=1)  # how long an instance that is gone counts as one there should be
 
 
-def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add the instances and what needs a hand to the context of the index page."""
-    context = access.dashboard(request, context)
+def panel(request: HttpRequest) -> Panel | None:
+    """The instances and what needs a hand; None for who may not see instances."""
     if not request.user.has_perm("bridge.view_instance"):
-        return context
+        return None
     troubles = broken_parts()
     instances = [each for each in Instance.objects.order_by("process", "name") if not long_gone(each)]
-    return context | {
-        "troubles": [*map(trouble_of_mode, modes.active()), *troubles, *troubles_of(filter(needs_a_hand, instances))],
-        "figures": [instance_figure(instances), *context["figures"]],
-    }
+    return Panel(
+        position=10,
+        troubles=[*map(trouble_of_mode, modes.active()), *troubles, *troubles_of(filter(needs_a_hand, instances))],
+        figures=[instance_figure(instances)],
+    )
 
 
 def broken_parts() -> list[str]:
@@ -104,12 +103,8 @@ def _since(state: str, instances: list[Instance]) -> str:
     return f" since {timezone.localtime(min(each.seen_at for each in instances)):%H:%M:%S %Z}"
 
 
-def instance_figure(instances: list[Instance]) -> dict[str, str]:
+def instance_figure(instances: list[Instance]) -> Figure:
     """How many can take a turn, of those there should be."""
     ready = sum(instance.state == InstanceState.READY for instance in instances)
-    return {
-        "name": "Instances ready",
-        "value": f"{ready} / {len(instances)}",
-        "href": reverse("admin:bridge_instance_changelist"),
-        "tone": "good" if instances and ready == len(instances) else "bad",
-    }
+    tone = "good" if instances and ready == len(instances) else "bad"
+    return Figure("Instances ready", f"{ready} / {len(instances)}", reverse("admin:bridge_instance_changelist"), tone)

@@ -1,0 +1,28 @@
+"""Teams in the admin console."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+
+from accounts.models import Team
+
+
+@admin.register(Team)
+class TeamAdmin(ModelAdmin):
+    """Teams."""
+
+    list_display = ("name", "created_at")
+    search_fields = ("name",)
+    list_per_page = 50
+    empty_icon = "groups"
+    empty_title = "No teams yet"
+    empty_hint = "A team groups keys, so that its usage can be told from that of others."
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], list[Any]]:
+        """A team with keys is kept because of them, not for want of a permission nobody has."""
+        listed, counts, missing, protected = super().get_deleted_objects(objs, request)
+        return listed, counts, set() if protected else missing, protected

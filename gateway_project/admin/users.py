@@ -1,0 +1,65 @@
+"""Users and groups, on pages that look like ours, and which let nobody become more than they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
+from django.contrib.auth.admin import UserAdmin as PlainUserAdmin
+from django.contrib.auth.models import Group, Permission, User
+from django.db.models import Q
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from gateway_project.admin.history import KeptHistory
+
+
+class UserAdmin(KeptHistory, PlainUserAdmin[User], ModelAdmin):
+    """Who may come into the console."""
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        """What somebody may do is the superusers' to say: others would give it to themselves."""
+        fields = tuple(super().get_readonly_fields(request, obj))
+        return fields if is_superuser(request) else (*fields, "is_superuser", "groups", "user_permissions")
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Their passwords as well: nobody may take over a user who may do more."""
+        return super().has_change_permission(request, obj) and not may_do_more(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """The same holds for an end to them."""
+        return super().has_delete_permission(request, obj) and not may_do_more(request, obj)
+
+
+class GroupAdmin(PlainGroupAdmin, ModelAdmin):
+    """What they may do there."""
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> tuple[str, ...]:
+        """A group gives what it holds to its members, who may be the ones that edit it."""
+        fields = tuple(super().get_readonly_fields(request, obj))
+        return fields if is_superuser(request) else (*fields, "permissions")
+
+
+def is_superuser(request: HttpRequest) -> bool:
+    """Whether the caller may do everything."""
+    return isinstance(request.user, User) and request.user.is_superuser
+
+
+def may_do_more(request: HttpRequest, other: User | None) -> bool:
+    """Whether the other user may, or once active again could, do what the caller may not."""
+    if other is None or is_superuser(request):
+        return False
+    if other.is_superuser:
+        return True
+    held = Permission.objects.filter(Q(user=other) | Q(group__user=other)).select_related("content_type")
+    theirs = {f"{each.content_type.app_label}.{each.codename}" for each in held}
+    return not (isinstance(request.user, User) and theirs <= request.user.get_all_permissions())
+
+
+USER_PAGES: dict[Any, type[ModelAdmin]] = {User: UserAdmin, Group: GroupAdmin}

@@ -1,0 +1,46 @@
+"""What an app contributes to the console besides its models: a panel of the first page, and pages that are no lists.
+
+The console's site looks for `admin/panels.py` in each app: a function `panel(request)`, a tuple `PAGES`, or both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from django.http import HttpRequest, HttpResponse
+
+
+class Figure(NamedTuple):
+    """A number that leads to what it counts; `tone` is "good", "bad" or ""."""
+
+    name: str
+    value: str
+    href: str
+    tone: str = ""
+
+
+class Section(NamedTuple):
+    """A part of the page below the figures: a template, and the one variable it has, `section`."""
+
+    template: str
+    section: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """What one app says on the first page, as far as the reader may see it. `position` orders the apps."""
+
+    position: int
+    troubles: Sequence[str] = ()
+    figures: Sequence[Figure] = ()
+    sections: Sequence[Section] = field(default=())
+
+
+class Page(NamedTuple):
+    """A page of its own, for staff: its path below the console's, its name in `admin:`, and the view."""
+
+    route: str
+    name: str
+    view: Callable[[HttpRequest], HttpResponse]

@@ -1,0 +1,58 @@
+"""How the console is put together from what the apps contribute."""
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from django.contrib.auth.models import User
+from django.http import HttpResponse
+from django.test import RequestFactory
+
+from accounts.admin import panels as access
+from bridge.admin import panels as service
+from gateway_project.admin import site
+from gateway_project.lib.panels import Page, Panel
+
+
+def test_every_app_with_panels_is_found():
+    assert list(site.contributions()) == [access, service]
+
+
+def test_panels_come_in_their_order(monkeypatch):
+    last, first = Panel(position=9), Panel(position=1)
+    modules = [SimpleNamespace(panel=lambda request, panel=panel: panel) for panel in (last, None, first)]
+    monkeypatch.setattr(site, "contributions", lambda: iter([*modules, SimpleNamespace()]))
+    assert site.panels(RequestFactory().get("/")) == [first, last]
+
+
+@pytest.mark.django_db
+def test_a_page_of_an_app_is_for_staff(monkeypatch, rf):
+    page = Page("x/", "x", lambda request: HttpResponse("seen"))
+    monkeypatch.setattr(site, "contributions", lambda: iter([SimpleNamespace(PAGES=[page])]))
+    (url,) = site.GatewayAdminSite().extra_urls()
+    request = rf.get("/x/")
+    request.user = User.objects.create_user("plain")
+    assert url.callback(request).status_code == 302
+    request.user = User.objects.create_user("staff", is_staff=True)
+    assert (url.name, url.callback(request).content) == ("x", b"seen")
+
+
+ORDER = """
+from django.conf import settings
+settings.INSTALLED_APPS.remove("gateway_project.apps.ConsoleConfig")
+settings.INSTALLED_APPS.insert({place}, "gateway_project.apps.ConsoleConfig")
+import django
+django.setup()
+from django.contrib import admin
+print(sorted(f"{{page.__class__.__module__}}.{{page.__class__.__name__}}" for page in admin.site._registry.values()))
+"""
+
+
+def test_the_order_of_the_apps_changes_nothing():
+    env = os.environ | {"DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
+    programs = [[sys.executable, "-c", ORDER.format(place=place)] for place in (0, 99)]
+    first, last = (subprocess.run(each, env=env, capture_output=True, text=True, check=True) for each in programs)
+    assert "gateway_project.admin.users.UserAdmin" in first.stdout
+    assert first.stdout == last.stdout
