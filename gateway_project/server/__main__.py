@@ -5,6 +5,8 @@ import signal
 import socket
 import sys
 
+from django.utils.module_loading import import_string
+
 from gateway_project.env import Environment, SettingError, load
 from gateway_project.lib import life_signs
 from gateway_project.server.collector import settle
@@ -31,7 +33,7 @@ def serve_with_daphne(listeners: list[socket.socket], env: Environment) -> None:
     raise_descriptor_limit()
     from gateway_project.server.daphne_server import serve
 
-    serve(listeners, env, started)
+    serve(import_string(APPLICATION.replace(":", ".")), listeners, env, started)
 
 
 def main() -> None:

@@ -10,13 +10,12 @@ from daphne.server import Server
 from twisted.internet import reactor
 from twisted.internet.tcp import Port
 
-from gateway_project.asgi import application
 from gateway_project.env import Environment
 
 LOOK_SEC = 0.2
 
 
-def serve(listeners: list[socket.socket], env: Environment, started: Callable[[], None]) -> None:
+def serve(application: Any, listeners: list[socket.socket], env: Environment, started: Callable[[], None]) -> None:
     """Serve until SIGTERM, then let running streams go on for DRAIN_SEC."""
     loop: Any = reactor  # twisted types it as a module
     server = Server(
