@@ -73,6 +73,8 @@ class Runtime:
         self.ledger = Ledger(self.link, data_dir / "spool")
         self.refusals = Refusals(self.ledger)
         self.pool = Pool(_sources(env, data_dir), env.web_process, _pool_options(env), _instance_options(env))
+        self.ticker = self.pool.pulse
+        """Looks after whatever lives as long as a turn."""
         self.bulk = RedisLink(env.redis_or_embedded_url, timeout=BULK_SEC, part="")
         self.responses = ResponseStore(self.link, self.bulk, ttl=env.responses_ttl_sec)
         self.engine = Engine(self.pool, self._sessions(), ImageDesk(_image_options(env)), _engine_options(env), _new_id)

@@ -9,7 +9,7 @@ import msgspec
 Role = Literal["system", "user", "assistant", "tool"]
 AskMode = Literal["chat", "agent"]
 ToolMode = Literal["emulate", "bridge", "forward"]
-Provider = Literal["openai", "anthropic"]
+ToolNotation = Literal["openai", "anthropic"]
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
@@ -89,8 +89,6 @@ class ChatRequest(msgspec.Struct, frozen=True):
     model: str
     messages: tuple[Message, ...]
     stream: bool = False
-    include_usage: bool = False
-    """OpenAI's `stream_options.include_usage`; formats that always tell usage leave it False."""
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     tooling: bool = False
@@ -103,15 +101,15 @@ class ChatRequest(msgspec.Struct, frozen=True):
     """Whether the client wants the reasoning; None: it did not say."""
     reply_schema: bytes = b""
     """JSON schema the whole reply must follow, `{}` for any JSON object; empty: plain text."""
-    provider: Provider = "openai"
-    """Whose format this is: ids of calls, and tools that are sent along, are spelled its way."""
-    marks_waiting_calls: bool = True
-    """Whether this format's endings tell calls that wait for the client from calls that have run."""
+    call_id_prefix: str = "call_"
+    """How the ids of new calls begin, as the client knows them."""
+    tool_notation: ToolNotation = "openai"
+    """In which of the notations that Lingma knows tools are handed to its own agent (PROTOCOL 17.3)."""
+    can_show_executed_calls: bool = True
+    """A reply can hold calls that have run already beside those that the client must run."""
     returns_call_ids: bool = True
-    """Whether the client sends the ids of calls back with them."""
+    """The client sends the ids of calls back with them."""
     ids: ClientIds = NOBODY
-    echo: msgspec.Struct | None = None
-    """What the format itself wants to find again when it encodes the reply; nobody else reads it."""
 
     @property
     def forced_tool(self) -> Tool | None:

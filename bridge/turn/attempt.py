@@ -40,7 +40,6 @@ from bridge.turn.output import Batch, Stopwatch, Teller
 from bridge.turn.plan import TurnPlan
 from bridge.turn.record import TurnRecord
 
-CALL_IDS = {"openai": "call_", "anthropic": "toolu_"}
 _PLAIN = tuple(tuple(ReadOptions(stream=stream, thinking=each) for each in (False, True)) for stream in (False, True))
 """Options of readers that look for no calls and no JSON, by whether the client streams and wants the reasoning."""
 SEEN = (TextDelta, ThinkingDelta, ToolCallStarted)
@@ -109,7 +108,7 @@ class Answer:
         if self._plan.forwards:
             request = self._request
             config = tool_config(
-                request.provider, request.tools, request.tool_choice, parallel=request.parallel_tool_calls
+                request.tool_notation, request.tools, request.tool_choice, parallel=request.parallel_tool_calls
             )
             ask = msgspec.structs.replace(ask, tool_config=config)
         return ask
@@ -129,7 +128,7 @@ class Answer:
 
     def _new_reader(self) -> Reader:
         request, plan, offer = self._request, self._plan, None
-        prefix, new_id = CALL_IDS[request.provider], self._services.new_id
+        prefix, new_id = request.call_id_prefix, self._services.new_id
         muted = not plan.emulates and plan.shown is None and bool(self._conversation.knows.tools)
         prefilled = request.messages[-1].role == "assistant"  # then the reply is only the rest of it
         schema = b"" if prefilled else request.reply_schema

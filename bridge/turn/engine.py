@@ -20,7 +20,7 @@ from bridge.chat.errors import (
 )
 from bridge.chat.events import Failed, KeepAlive
 from bridge.chat.request import ChatRequest
-from bridge.chat.tokens import Calibration
+from bridge.chat.tokens import Calibration, estimate_messages
 from bridge.images.desk import ImageDesk
 from bridge.pool.crashes import Crashes
 from bridge.pool.policy import Affinity, Owner
@@ -84,6 +84,14 @@ class Engine:
     def calibration(self) -> Calibration:
         """How far off estimates of tokens have been."""
         return self.services.calibration
+
+    def count_tokens(self, request: ChatRequest) -> int:
+        """Tokens of the request: an estimate, corrected by how far off earlier ones have been."""
+        return self.calibration.input.apply(estimate_messages(request.messages, request.tools))
+
+    def new_id(self) -> str:
+        """32 hexadecimal digits."""
+        return self.services.new_id()
 
     def later(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Have something done that no turn needs to wait for."""

@@ -55,4 +55,4 @@ def plan_of(request: ChatRequest, route: Route, options: PlanOptions) -> TurnPla
 
 def _shown(request: ChatRequest, options: PlanOptions) -> Shown:
     """Where every call is the client's to run, one that has run can only be told in words."""
-    return "text" if options.tool_executed == "calls" and not request.marks_waiting_calls else options.tool_executed
+    return "text" if options.tool_executed == "calls" and not request.can_show_executed_calls else options.tool_executed

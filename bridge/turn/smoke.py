@@ -34,7 +34,7 @@ async def smoke(engine: Engine) -> list[SmokeResult]:
 async def _ask(engine: Engine, instance: Instance) -> SmokeResult:
     result = SmokeResult(instance.name, ok=False)
     began = time.monotonic()
-    ask = Ask(engine.services.new_id(), engine.services.new_id(), QUESTION, engine.options.default_model)
+    ask = Ask(engine.new_id(), engine.new_id(), QUESTION, engine.options.default_model)
     try:
         async with asyncio.timeout(WITHIN_SEC):
             turn = instance.ask(ask)

@@ -1,9 +1,10 @@
-"""What every public format offers: parse a request, encode a reply, shape an error."""
+"""What every public format offers: parse a request, encode its reply, shape an error, and what HTTP must know of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -24,7 +25,7 @@ from bridge.chat.request import ChatRequest
 
 
 class ReplyHead(msgspec.Struct, frozen=True):
-    """What the caller of an encoder decides: ids and clocks are arguments in pure rooms."""
+    """What a reply needs beside its request: ids and clocks are arguments in pure rooms."""
 
     request_id: str
     """32 hex characters; reply ids are made from it (`chatcmpl-…`, `msg_…`)."""
@@ -32,32 +33,23 @@ class ReplyHead(msgspec.Struct, frozen=True):
     """The name the client asked for."""
     created: int
     """Unix seconds."""
-    include_usage: bool = False
-    echo: msgspec.Struct | None = None
-    """`ChatRequest.echo`."""
     clock: Callable[[], float] | None = None
-    """Unix seconds when asked; for formats that tell when a reply ended."""
+    """Unix seconds when called; for formats that show when a reply ended."""
 
 
 AllButText = Started | ThinkingDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded | KeepAlive | Finished | Failed
-"""What an encoder has a method for; text, being most of every stream, goes by a shorter way."""
+"""Every event but TextDelta, which encoders handle inline: it is most of every stream."""
 
 
 class Encoder(Protocol):
-    """A fold over events: bytes of server-sent events out, nothing else."""
+    """A fold over events: bytes of a stream out, nothing else."""
 
     def feed(self, events: Iterable[ChatEvent]) -> bytes:
         """Encode the next events; b"" for none. After an ending nothing more may come."""
 
 
-class WireFormat(Protocol):
-    """One public format; a module's singleton (`openai_chat.FORMAT`, `anthropic.FORMAT`)."""
-
-    name: str
-    """`openai` or `anthropic`: goes into usage rows and metrics."""
-
-    def parse(self, body: bytes) -> ChatRequest:
-        """Raise InvalidRequest, naming the field, for anything that is not a request."""
+class ReplyFormat(Protocol):
+    """How one request wants its reply: what it asked for that concerns nobody but the format itself."""
 
     def encoder(self, head: ReplyHead) -> Encoder:
         """Start a streamed reply."""
@@ -65,5 +57,45 @@ class WireFormat(Protocol):
     def whole(self, head: ReplyHead, reply: WholeReply) -> bytes:
         """The body of a reply that is not streamed."""
 
+
+Reply_co = TypeVar("Reply_co", bound=ReplyFormat, covariant=True)
+
+
+class ParsedRequest(NamedTuple, Generic[Reply_co]):
+    """A body that was read: the turn to run, and how its reply is encoded."""
+
+    request: ChatRequest
+    reply: Reply_co
+
+
+class WireFormat(ABC):
+    """One public format. Its folder has a singleton (`anthropic.format.FORMAT`), which `bridge.wire.formats` lists."""
+
+    name: str
+    """A label in usage rows, metrics and logs, at most 16 characters; nothing is decided by it."""
+    path: str
+    """Where its chats are posted, such as `/v1/messages`."""
+    client_header: bytes = b""
+    """A request header that only its clients send: by it they are known on paths that all formats share."""
+    id_header: bytes = b""
+    """The response header in which its SDKs look for the request's id, beside `x-request-id`."""
+    pages_models: bool = False
+    """Its clients read the list of models page by page."""
+
+    # For clients whose base URL is wrong. Paths are those below `/v1/`.
+    base_url: str = ""
+    """The rule for the base URL of its clients, as the first half of a sentence."""
+    other_paths: tuple[str, ...] = ()
+    """What is served beside `path`, longer ones first."""
+    paths_not_served: tuple[str, ...] = ()
+    """What its clients may ask for and do not get here."""
+    replaced_paths: Mapping[str, str] = {}
+    """What its clients may ask for, to what they should ask for instead."""
+
+    @abstractmethod
+    def parse(self, body: bytes) -> ParsedRequest[ReplyFormat]:
+        """Raise InvalidRequest, naming the field, for anything that is not a request."""
+
+    @abstractmethod
     def error(self, error: GatewayError, request_id: str) -> tuple[int, bytes]:
         """Status and body of an error before the first byte."""

@@ -6,9 +6,9 @@ from collections import defaultdict
 
 from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallStarted
 from bridge.http.conversation_ids import identified
-from bridge.wire.anthropic import messages as anthropic
-from bridge.wire.openai import chat as openai_chat
-from bridge.wire.responses import encoder as responses
+from bridge.wire.anthropic import format as anthropic
+from bridge.wire.openai import format as openai_chat
+from bridge.wire.responses import format as responses
 from tests.bridge.chats import say
 from tests.bridge.lingma.service import finish
 
@@ -59,7 +59,7 @@ class Person:
         return SPELLED[self.api](self.items, {"model": "org_auto", **self.fields})
 
     def request(self):
-        parsed = FORMATS[self.api].parse(json.dumps(self.body()).encode())
+        parsed = FORMATS[self.api].parse(json.dumps(self.body()).encode()).request
         return identified(parsed, {name.encode(): value.encode() for name, value in self.headers.items()})
 
     def hear(self, events, then):

@@ -15,7 +15,7 @@ WAITS = {
         "accounts/ledger/ledger.py: self._counting.result()",
         "bridge/turn/attempt.py: work.result()",
         "bridge/turn/engine.py: waiter.lease.result()",
-        "bridge/http/views.py: running.result()",
+        "bridge/http/endpoints.py: running.result()",
         "bridge/lingma/connection.py: done.result()",
         "bridge/lingma/uploads.py: done.result()",
         "bridge/pool/instance.py: self._connection.lost.result()",
@@ -52,7 +52,7 @@ WAITS = {
     ],
     "What it calls has a deadline inside: Fetcher.get, the store's link.": [
         "bridge/images/desk.py: await self._fetcher.get(source)",
-        "bridge/http/responses.py: await consumer.runtime.responses.read(caller.key_id, wanted)",
+        "bridge/http/responses.py: await self.runtime.responses.read(caller.key_id, wanted)",
     ],
     "The turn's silence is bounded: the pulse fails one that the service leaves silent, and that ends the wait.": [
         "bridge/turn/attempt.py: await turn.drain()",
@@ -64,8 +64,8 @@ WAITS = {
         "bridge/turn/attempt.py: await told",
         "bridge/turn/output.py: await told",
         "bridge/http/body.py: await receive()",
-        "bridge/http/streaming.py: await work",
-        "bridge/http/streaming.py: await self.receive()",
+        "bridge/http/base.py: await work",
+        "bridge/http/base.py: await self.receive()",
         "gateway_project/asgi.py: await receive()",
     ],
     "Work of bounded size on this processor, or a look at files of this host in /proc and beside a socket.": [

@@ -110,7 +110,8 @@ def _request(fields: _Body, limit: int | None) -> ChatRequest:
         parallel_tool_calls=not (fields.tool_choice and fields.tool_choice.disable_parallel_tool_use),
         thinking=THINKING.get(fields.thinking.type or "") if fields.thinking else None,
         reply_schema=_reply_schema(fields),
-        provider="anthropic",
+        call_id_prefix="toolu_",
+        tool_notation="anthropic",
         ids=of_metadata(fields.metadata),
     )
 

@@ -1,5 +1,5 @@
 """
-A Chat Completions body to a ChatRequest.
+A Chat Completions body to a ChatRequest, and what it asks of its reply.
 
 Declared are the fields that matter here, and those whose wrong JSON type OpenAI refuses: sampling numbers and
 switches are checked for type and then ignored, since Lingma takes none. Everything else may hold anything.
@@ -16,16 +16,14 @@ from bridge.chat.request import NOBODY, ChatRequest, ClientIds, Message
 from bridge.wire.bodies import Flaw, Integral, decode, integer_at, is_absent, schema_at, text_at, type_words
 from bridge.wire.bounds import bounded, choice_at, name_at, stops_at
 from bridge.wire.client_ids import of_fields
+from bridge.wire.format import ParsedRequest
+from bridge.wire.openai.encoder import ChatReply
 from bridge.wire.openai.messages import ChatMessage, read_messages
 from bridge.wire.openai.tools import Offer, read_choice, read_functions, read_tools
 
 MAX_STOPS = 4
 INTEGERS = ("n", "seed", "top_logprobs")
 """Whole numbers that are checked and then ignored, but for `n`."""
-
-
-class DeprecatedFunctions(msgspec.Struct, frozen=True):
-    """The request's echo when it declared `functions`: its client looks for `function_call` in the reply."""
 
 
 class _Fields(msgspec.Struct, gc=False):
@@ -79,31 +77,31 @@ _DECODER = msgspec.json.Decoder(_Body)
 _NO_TOOLS = Offer()
 
 
-def read(body: bytes) -> ChatRequest:
+def read(body: bytes) -> ParsedRequest[ChatReply]:
     """Raise a Flaw for what is no request, or asks for what a text gateway cannot give."""
     fields = decode(_DECODER, bounded(body))
     model = name_at(fields.model, ("model",))
     messages = tuple(read_messages(fields.messages))
     _refuse_the_impossible(fields)
-    deprecated = bool(fields.functions) and not fields.tools
+    functions = bool(fields.functions) and not fields.tools  # deprecated: one call a reply, and no ids
     offer = _offer(fields)
-    return ChatRequest(
+    request = ChatRequest(
         model=model,
         messages=messages,
         stream=bool(fields.stream),
-        include_usage=bool(fields.stream_options and fields.stream_options.include_usage),
         max_tokens=_limit(fields),
         stop=_stop(fields.stop),
         tooling=bool(fields.tools or fields.functions) or _has_tool_turns(messages),
         tools=offer.tools,
         tool_choice=offer.choice,
-        parallel_tool_calls=fields.parallel_tool_calls is not False and not deprecated,
+        parallel_tool_calls=fields.parallel_tool_calls is not False and not functions,
         thinking=None if fields.reasoning_effort is None else fields.reasoning_effort != "none",
         reply_schema=_reply_schema(fields.response_format) if fields.response_format is not None else b"",
-        returns_call_ids=not deprecated,
+        returns_call_ids=not functions,
         ids=_ids(fields),
-        echo=DeprecatedFunctions() if deprecated else None,
     )
+    include_usage = bool(fields.stream_options and fields.stream_options.include_usage)
+    return ParsedRequest(request, ChatReply(include_usage, functions))
 
 
 def _ids(fields: _Body) -> ClientIds:

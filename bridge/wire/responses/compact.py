@@ -9,9 +9,10 @@ import msgspec
 from bridge.chat.errors import GatewayError, UpstreamFailed
 from bridge.chat.fold import WholeReply
 from bridge.chat.request import ChatRequest, Message
-from bridge.wire.format import Encoder, ReplyHead, WireFormat
-from bridge.wire.responses import encoder as responses
+from bridge.wire.format import ParsedRequest, ReplyHead, WireFormat
 from bridge.wire.responses import output_items as responses_items
+from bridge.wire.responses.encoder import ResponsesEncoder, ResponsesReply
+from bridge.wire.responses.format import FORMAT as RESPONSES
 from bridge.wire.responses.response_object import usage_object
 from bridge.wire.responses.stored import listed
 
@@ -22,12 +23,6 @@ TASK = (
 )
 
 
-class Compacting(msgspec.Struct, frozen=True):
-    """A compaction's echo: what people said, which stays as it is."""
-
-    said: tuple[msgspec.Raw, ...]
-
-
 class _Kind(msgspec.Struct):
     type: str | None = None
     role: str | None = None
@@ -36,57 +31,64 @@ class _Kind(msgspec.Struct):
 _KIND = msgspec.json.Decoder(_Kind)
 
 
-def compacting(request: ChatRequest, items: Sequence[msgspec.Raw]) -> ChatRequest:
-    """The request for a summary of this one's conversation, whose input `items` are: no tools, and not streamed."""
-    return ChatRequest(
-        model=request.model,
-        messages=(*request.messages, Message("user", TASK)),
-        thinking=False,
-        ids=request.ids,
-        marks_waiting_calls=request.marks_waiting_calls,
-        echo=Compacting(_peoples(items)),
-    )
+class CompactionReply:
+    """A summary for a reply; never streamed."""
 
+    def __init__(self, messages: Sequence[msgspec.Raw]) -> None:
+        self._messages = messages  # of people, which stay as they are
 
-def _peoples(items: Sequence[msgspec.Raw]) -> tuple[msgspec.Raw, ...]:
-    """The messages that are not the model's."""
-    return tuple(raw for raw in items if (kind := _KIND.decode(raw)).role and kind.role != "assistant")
-
-
-class Compaction:
-    """The format; its one instance is FORMAT."""
-
-    name = "openai"
-
-    def parse(self, body: bytes) -> ChatRequest:
-        """Raise InvalidRequest, naming the field."""
-        draft = responses.FORMAT.draft(body)
-        return compacting(draft.request({}), draft.told)
-
-    def encoder(self, head: ReplyHead) -> Encoder:
+    def encoder(self, head: ReplyHead) -> ResponsesEncoder:
         """Nothing here is streamed; the request says so."""
-        return responses.FORMAT.encoder(head)
+        return ResponsesReply().encoder(head)
 
     def whole(self, head: ReplyHead, reply: WholeReply) -> bytes:
-        """What people said, and the summary of all."""
+        """What people wrote, and the summary of all."""
         if not reply.text:
             raise UpstreamFailed("The model gave no summary.")
-        said = head.echo.said if isinstance(head.echo, Compacting) else ()
         id_ = responses_items.response_id(head.request_id)
-        output = [listed(raw, id_, index) for index, raw in enumerate(said)]
+        output = [listed(raw, id_, index) for index, raw in enumerate(self._messages)]
         output.append(responses_items.compaction(f"cmp_{head.request_id}", reply.text))
-        told = {
+        compaction = {
             "id": id_,
             "object": "response.compaction",
             "created_at": head.created,
             "output": output,
             "usage": usage_object(reply.usage),
         }
-        return msgspec.json.encode(told)
+        return msgspec.json.encode(compaction)
+
+
+def compaction_of(request: ChatRequest, items: Sequence[msgspec.Raw]) -> ParsedRequest[CompactionReply]:
+    """The request for a summary of this one's conversation, whose input `items` are: no tools, and not streamed."""
+    summary = ChatRequest(
+        model=request.model,
+        messages=(*request.messages, Message("user", TASK)),
+        thinking=False,
+        ids=request.ids,
+        can_show_executed_calls=request.can_show_executed_calls,
+    )
+    return ParsedRequest(summary, CompactionReply(_messages_of_people(items)))
+
+
+def _messages_of_people(items: Sequence[msgspec.Raw]) -> tuple[msgspec.Raw, ...]:
+    """The messages that are not the model's."""
+    return tuple(raw for raw in items if (kind := _KIND.decode(raw)).role and kind.role != "assistant")
+
+
+class Compaction(WireFormat):
+    """The format; its one instance is FORMAT. It is served beside Responses, and not listed."""
+
+    name = RESPONSES.name
+    path = "/v1/responses/compact"
+
+    def parse(self, body: bytes) -> ParsedRequest[CompactionReply]:
+        """Raise InvalidRequest, naming the field."""
+        draft = RESPONSES.draft(body)
+        return compaction_of(draft.complete({}).request, draft.items)
 
     def error(self, error: GatewayError, request_id: str) -> tuple[int, bytes]:
         """As for any response."""
-        return responses.FORMAT.error(error, request_id)
+        return RESPONSES.error(error, request_id)
 
 
-FORMAT: WireFormat = Compaction()
+FORMAT = Compaction()

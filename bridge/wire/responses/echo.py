@@ -1,4 +1,4 @@
-"""What a response tells again of its request: checked, spelt as OpenAI spells it, and bounded."""
+"""What a response echoes of its request: checked, in OpenAI's own notation, and bounded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_ECHOED = 1 << 20
 """Bytes of instructions, tools and formats that a response repeats: it stands in three events of a stream."""
 
 LARGE = ("instructions", "tools", "text", "reasoning")
-"""What is not told again when it is too large, in this order."""
+"""What is not echoed when it is too large, in this order."""
 
 MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
 LABELS = ("user", "safety_identifier", "prompt_cache_key")
@@ -60,23 +60,23 @@ def metadata_at(raw: msgspec.Raw, path: Path = ("metadata",)) -> dict[str, str]:
     return found
 
 
-def one_of(value: str | None, known: Sequence[str], path: Path) -> str | None:
-    """The value, if it is a known one. Raise a Flaw."""
-    if value is None or value in known:
+def one_of(value: str | None, supported: Sequence[str], path: Path) -> str | None:
+    """The value, if it is a supported one. Raise a Flaw."""
+    if value is None or value in supported:
         return value
-    raise Flaw("invalid_value", path, reason=f"Supported are: {', '.join(known)}.")
+    raise Flaw("invalid_value", path, reason=f"Supported are: {', '.join(supported)}.")
 
 
 @remembered
-def _tools_told(items: tuple[bytes, ...]) -> list[msgspec.Raw]:
-    return [one_line(msgspec.Raw(_tool_told(item))) for item in items]
+def _echoed_tools(items: tuple[bytes, ...]) -> list[msgspec.Raw]:
+    return [one_line(msgspec.Raw(_echoed_tool(item))) for item in items]
 
 
-def _tool_told(item: bytes) -> bytes:
+def _echoed_tool(item: bytes) -> bytes:
     tool = _OBJECT.decode(item)
     kind = bytes(tool.get("type", b'"function"'))
     if kind == b'"function"':
-        inner = tool.pop("function", None)  # the spelling of Chat Completions
+        inner = tool.pop("function", None)  # as in Chat Completions
         if inner is not None and bytes(inner).startswith(b"{"):
             tool |= _OBJECT.decode(inner)
         tool["type"] = msgspec.Raw(kind)
@@ -84,13 +84,13 @@ def _tool_told(item: bytes) -> bytes:
             tool["strict"] = _TRUE
         return msgspec.json.encode({"description": _NULL, "parameters": _NULL} | tool)
     if kind == b'"namespace"' and bytes(tool.get("tools", b"")).startswith(b"["):
-        inside = [msgspec.Raw(_tool_told(bytes(each))) for each in _GROUP.decode(tool["tools"])]
+        inside = [msgspec.Raw(_echoed_tool(bytes(each))) for each in _GROUP.decode(tool["tools"])]
         return msgspec.json.encode(tool | {"tools": inside})
     return item
 
 
-def choice_told(choice: Any) -> Any:
-    """The tool choice, flat as Responses spells it."""
+def echoed_choice(choice: Any) -> Any:
+    """The tool choice, flat as Responses has it."""
     if not isinstance(choice, dict):
         return choice
     inner = choice.get(choice.get("type"))
@@ -98,47 +98,47 @@ def choice_told(choice: Any) -> Any:
     return flat | {"mode": flat.get("mode") or "auto"} if flat["type"] == "allowed_tools" else flat
 
 
-def told_again(fields: Any, choice: Any) -> dict[str, Any]:
+def echoed_fields(fields: Any, choice: Any) -> dict[str, Any]:
     """Those of DEFAULTS that the request set, from the fields of its body and its decoded tool choice."""
-    told = {name: value for name in PLAIN if (value := getattr(fields, name)) is not None}
+    echoed = {name: value for name in PLAIN if (value := getattr(fields, name)) is not None}
     for name in LABELS:
         if (value := label_at(getattr(fields, name), (name,))) is not None:
-            told[name] = value
+            echoed[name] = value
     for name in INTEGERS:
         if (number := integer_at(getattr(fields, name), (name,))) is not None:
-            told[name] = number
+            echoed[name] = number
     if choice is not None:
-        told["tool_choice"] = choice_told(choice)
+        echoed["tool_choice"] = echoed_choice(choice)
     if fields.tools is not None:
-        told["tools"] = _tools_told(tuple(map(bytes, fields.tools)))
-    told.update(_objects_told(fields))
+        echoed["tools"] = _echoed_tools(tuple(map(bytes, fields.tools)))
+    echoed.update(_echoed_objects(fields))
     if one_of(fields.truncation, TRUNCATIONS, ("truncation",)):
-        told["truncation"] = fields.truncation
+        echoed["truncation"] = fields.truncation
     if (one_of(fields.service_tier, TIERS, ("service_tier",)) or "auto") != "auto":
-        told["service_tier"] = fields.service_tier
-    return bounded_echo(told)
+        echoed["service_tier"] = fields.service_tier
+    return _bounded(echoed)
 
 
-def _objects_told(fields: Any) -> dict[str, Any]:
-    told: dict[str, Any] = {}
+def _echoed_objects(fields: Any) -> dict[str, Any]:
+    echoed: dict[str, Any] = {}
     if not is_absent(fields.metadata):
-        told["metadata"] = metadata_at(fields.metadata)
+        echoed["metadata"] = metadata_at(fields.metadata)
     if not is_absent(fields.text):
-        told["text"] = _text_told(fields.text)
+        echoed["text"] = _echoed_text(fields.text)
     if not is_absent(fields.reasoning):
-        told["reasoning"] = _with(DEFAULTS["reasoning"], fields.reasoning)
-    return told
+        echoed["reasoning"] = _with(DEFAULTS["reasoning"], fields.reasoning)
+    return echoed
 
 
-def _text_told(raw: msgspec.Raw) -> msgspec.Raw:
+def _echoed_text(raw: msgspec.Raw) -> msgspec.Raw:
     """The format of the reply with every field that OpenAI puts into it."""
-    told = _OBJECT.decode(raw)
-    form = told.get("format", _NULL)
+    echoed = _OBJECT.decode(raw)
+    form = echoed.get("format", _NULL)
     if bytes(form) == b"null":
-        told["format"] = _PLAIN
+        echoed["format"] = _PLAIN
     elif bytes(_OBJECT.decode(form).get("type", b"")) == b'"json_schema"':
-        told["format"] = _with({"description": None, "strict": False}, form)
-    return one_line(msgspec.Raw(msgspec.json.encode(told)))
+        echoed["format"] = _with({"description": None, "strict": False}, form)
+    return one_line(msgspec.Raw(msgspec.json.encode(echoed)))
 
 
 def _with(defaults: dict[str, Any], raw: msgspec.Raw) -> msgspec.Raw:
@@ -147,15 +147,15 @@ def _with(defaults: dict[str, Any], raw: msgspec.Raw) -> msgspec.Raw:
     return one_line(msgspec.Raw(msgspec.json.encode(defaults | given)))
 
 
-def bounded_echo(told: dict[str, Any]) -> dict[str, Any]:
-    """The fields without what is too large to be repeated in every event that tells the whole response."""
-    sizes = {name: _size(told[name]) for name in LARGE if name in told}
+def _bounded(echoed: dict[str, Any]) -> dict[str, Any]:
+    """The fields without what is too large to be repeated in every event that has the whole response."""
+    sizes = {name: _size(echoed[name]) for name in LARGE if name in echoed}
     for name, size in sizes.items():
         if sum(sizes.values()) <= MOST_ECHOED:
             break
         sizes[name] -= size
-        del told[name]
-    return told
+        del echoed[name]
+    return echoed
 
 
 def one_line(raw: msgspec.Raw) -> msgspec.Raw:

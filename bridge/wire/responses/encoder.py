@@ -1,9 +1,9 @@
-"""OpenAI Responses: parse a request, encode a reply, shape an error."""
+"""Replies of Responses: the events of a stream, the whole body, and the record that is stored of either."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import assert_never
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, assert_never
 
 import msgspec
 
@@ -21,16 +21,14 @@ from bridge.chat.events import (
     ToolCallStarted,
 )
 from bridge.chat.fold import Call, Text, Thinking, WholeReply
-from bridge.chat.request import ChatRequest
 from bridge.wire import sse
-from bridge.wire.bodies import Flaw
-from bridge.wire.format import Encoder, ReplyHead, WireFormat
-from bridge.wire.openai.errors import error_object, refusal, shape_of
+from bridge.wire.format import ReplyHead
+from bridge.wire.openai.errors import error_object
 from bridge.wire.responses import output_items as items
+from bridge.wire.responses import stored
 from bridge.wire.responses.open_item import OpenItem, open_call, open_message, open_reasoning
 from bridge.wire.responses.output_items import Item, Status
-from bridge.wire.responses.request import Draft
-from bridge.wire.responses.response_object import INCOMPLETE, ResponseObject, asked_in, status_of
+from bridge.wire.responses.response_object import INCOMPLETE, ResponseObject, status_of
 
 STATUS: dict[bool, Status] = {True: "completed", False: "incomplete"}
 
@@ -41,17 +39,17 @@ class _NoDelta(TextDelta, frozen=True):
 
 class ResponsesEncoder:
     """
-    Events of one reply, numbered without a gap. `whole` is the response object once the reply has ended well;
-    `deltas` and `pauses` are what it takes to tell the stream again (`Kept`).
+    Events of one reply, numbered without a gap. `response` is the response object once the reply has ended well;
+    `deltas` and `pauses` are what it takes to send the stream again (`Kept`).
 
     The deltas of an open item differ in their number and their text only.
     """
 
-    def __init__(self, head: ReplyHead) -> None:
-        self.whole = b""
+    def __init__(self, head: ReplyHead, echoed: Mapping[str, Any], *, seals_reasoning: bool) -> None:
+        self.response = b""
         self._id = head.request_id
-        self._object = ResponseObject(head)
-        self._seals = asked_in(head).seals_reasoning
+        self._object = ResponseObject(head, echoed)
+        self._seals = seals_reasoning
         self.number = 0
         self._created = False
         self._open: OpenItem | None = None
@@ -67,14 +65,14 @@ class ResponsesEncoder:
         pieces: list[bytes] = []
         for event in events:
             if not isinstance(event, self._kind):
-                self._turn_to(event, pieces)
+                self._change(event, pieces)
             if isinstance(event, self._kind):  # the hot path: no call but the escaping
                 self._texts.append(event.text)
                 pieces += (self._before, b'%d,"delta":' % self.number, sse.json_text(event.text), b"}\n\n")
                 self.number += 1
         return b"".join(pieces)
 
-    def _turn_to(self, event: ChatEvent, pieces: list[bytes]) -> None:
+    def _change(self, event: ChatEvent, pieces: list[bytes]) -> None:
         """Whatever is no further delta of the open item: close it, open another, or end."""
         match event:
             case TextDelta():
@@ -92,11 +90,11 @@ class ResponsesEncoder:
                 self._end_call(pieces)
             case Started():
                 self._create(pieces)
-                self._tell(pieces, "response.in_progress", response=msgspec.Raw(self._object.in_progress()))
+                self._event(pieces, "response.in_progress", response=msgspec.Raw(self._object.in_progress()))
             case KeepAlive():
                 self._create(pieces)  # it comes first, or clients break
                 self.pauses.append(self.number)
-                self._tell(pieces, "keepalive")
+                self._event(pieces, "keepalive")
             case Finished():
                 self._finish(event, pieces)
             case Failed():
@@ -104,23 +102,23 @@ class ResponsesEncoder:
             case _:
                 assert_never(event)
 
-    def _tell(self, pieces: list[bytes], name: str, /, **members: object) -> None:
+    def _event(self, pieces: list[bytes], name: str, /, **members: object) -> None:
         pieces.append(sse.named(name, {"type": name, "sequence_number": self.number, **members}))
         self.number += 1
 
     def _create(self, pieces: list[bytes]) -> None:
         if not self._created:
             self._created = True
-            self._tell(pieces, "response.created", response=msgspec.Raw(self._object.in_progress()))
+            self._event(pieces, "response.created", response=msgspec.Raw(self._object.in_progress()))
 
     def _add(self, item: OpenItem, pieces: list[bytes]) -> None:
         self._open, self._kind, self._before = item, item.delta_kind, item.before_delta()
-        self._tell(pieces, "response.output_item.added", output_index=item.index, item=item.begun())
+        self._event(pieces, "response.output_item.added", output_index=item.index, item=item.begun())
         for name, members in item.opening():
-            self._tell(pieces, name, **members)
+            self._event(pieces, name, **members)
 
     def _close(self, pieces: list[bytes], *, ended: bool | None = None) -> None:
-        """`ended`: the item is whole. Unless told otherwise, text is and a call is not."""
+        """`ended`: the item is whole. By default text is and a call is not."""
         item, self._open, self._kind = self._open, None, _NoDelta
         if item is None:
             return
@@ -130,11 +128,11 @@ class ResponsesEncoder:
         self.deltas.append([len(piece) for piece in self._texts])
         self._texts.clear()
         for name, members in item.closing(text, status):
-            self._tell(pieces, name, **members)
+            self._event(pieces, name, **members)
         done = _encoded(item.done(text, status))
         self._output.append(done)
         if ended or item.made is None or not item.made.custom:  # Codex would run half of a script as it would the whole
-            self._tell(pieces, "response.output_item.done", output_index=item.index, item=msgspec.Raw(done))
+            self._event(pieces, "response.output_item.done", output_index=item.index, item=msgspec.Raw(done))
 
     def _end_call(self, pieces: list[bytes]) -> None:
         made = self._open.made if self._open else None
@@ -146,55 +144,70 @@ class ResponsesEncoder:
         if self._open is None and not self._output:  # nothing was said: a message all the same, clients read one
             self._add(open_message(self._id, 0), pieces)
         self._close(pieces, ended=False if event.reason in INCOMPLETE else None)
-        self.whole = self._object.finished(event.reason, self._output, event.usage)
-        self._tell(pieces, f"response.{status_of(event.reason)}", response=msgspec.Raw(self.whole))
+        self.response = self._object.finished(event.reason, self._output, event.usage)
+        self._event(pieces, f"response.{status_of(event.reason)}", response=msgspec.Raw(self.response))
 
     def _fail(self, error: GatewayError, pieces: list[bytes]) -> None:
         if not self._created:
-            told = error_object(error)["error"]
-            self._tell(pieces, "error", code=told["code"], message=told["message"], param=told["param"])
+            body = error_object(error)["error"]
+            self._event(pieces, "error", code=body["code"], message=body["message"], param=body["param"])
             return
         # The open item is not closed: Codex would run a call that is only half there.
         output = list(self._output)
         if self._open is not None:
             output.append(_encoded(self._open.done("".join(self._texts), "incomplete")))
-        self._tell(pieces, "response.failed", response=msgspec.Raw(self._object.failed(error, output)))
+        self._event(pieces, "response.failed", response=msgspec.Raw(self._object.failed(error, output)))
 
 
-class OpenAIResponses:
-    """The format; its one instance is FORMAT."""
+class ResponsesReply:
+    """What a request asked of its reply. It makes one reply, streamed or whole."""
 
-    name = "openai"
-
-    def draft(self, body: bytes, *, counting: bool = False) -> Draft:
-        """Read a body as far as it goes by itself. `counting`: its tokens only, so it need not be whole."""
-        try:
-            return Draft(body, counting=counting)
-        except Flaw as flaw:
-            raise refusal(flaw) from None
-
-    def parse(self, body: bytes) -> ChatRequest:
-        """Raise InvalidRequest, naming the field, for anything that is no request or needs a stored response."""
-        return self.draft(body).request({})
+    def __init__(
+        self,
+        echoed: Mapping[str, Any] | None = None,
+        *,
+        seals_reasoning: bool = False,
+        items: Sequence[msgspec.Raw] | None = None,
+    ) -> None:
+        self.echoed = echoed or {}
+        """Those of DEFAULTS that the request set."""
+        self.seals_reasoning = seals_reasoning
+        """Asked for with `include: ["reasoning.encrypted_content"]`."""
+        self.items = items
+        """All items the model is sent, earlier ones first; None when nothing is to be stored."""
+        self._streamed: ResponsesEncoder | None = None
+        self._whole = b""
 
     def encoder(self, head: ReplyHead) -> ResponsesEncoder:
         """Start a streamed reply."""
-        return ResponsesEncoder(head)
+        self._streamed = ResponsesEncoder(head, self.echoed, seals_reasoning=self.seals_reasoning)
+        return self._streamed
 
     def whole(self, head: ReplyHead, reply: WholeReply) -> bytes:
         """The body of a reply that is not streamed."""
-        output = [_encoded(item) for item in _output(head, reply)]
-        return ResponseObject(head).finished(reply.reason, output, reply.usage)
+        output = [_encoded(item) for item in _output(head, reply, sealed=self.seals_reasoning)]
+        self._whole = ResponseObject(head, self.echoed).finished(reply.reason, output, reply.usage)
+        return self._whole
 
-    def error(self, error: GatewayError, request_id: str) -> tuple[int, bytes]:
-        """Status and body of an error before the first byte; the id stands in a header only."""
-        return shape_of(error).status, msgspec.json.encode(error_object(error))
+    @property
+    def record_size(self) -> int:
+        """Bytes of the record, nearly; 0 when there is nothing to store."""
+        if self.items is None or not self._response:
+            return 0
+        return stored.size(self._response, self.items)
+
+    def record(self) -> bytes:
+        """What is stored of a reply that has ended well."""
+        return stored.pack(self._response, self.items or (), self._streamed)
+
+    @property
+    def _response(self) -> bytes:
+        return self._whole if self._streamed is None else self._streamed.response
 
 
-def _output(head: ReplyHead, reply: WholeReply) -> list[Item]:
-    """The items of a whole reply, as a stream of it would have told them."""
+def _output(head: ReplyHead, reply: WholeReply, *, sealed: bool) -> list[Item]:
+    """The items of a whole reply, as a stream of it would have had them."""
     parts = reply.parts or [Text("")]
-    sealed = asked_in(head).seals_reasoning
     output = []
     for index, part in enumerate(parts):
         is_cut = part is parts[-1] and reply.reason in INCOMPLETE
@@ -223,7 +236,3 @@ def _item(part: Text | Thinking | Call, id_: str, status: Status, sealed: bool) 
 
 def _encoded(item: Item) -> bytes:
     return sse.one_line(msgspec.json.encode(item))
-
-
-FORMAT = OpenAIResponses()
-_checked: tuple[WireFormat, type[Encoder]] = (FORMAT, ResponsesEncoder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import accumulate, pairwise
-from typing import Any
 
 import msgspec
 
@@ -24,7 +23,7 @@ from bridge.chat.events import (
 )
 from bridge.wire.format import ReplyHead
 from bridge.wire.responses.encoder import ResponsesEncoder
-from bridge.wire.responses.response_object import DEFAULTS, INCOMPLETE, Asked
+from bridge.wire.responses.response_object import DEFAULTS, INCOMPLETE
 from bridge.wire.responses.stored import Kept
 
 CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
@@ -110,12 +109,12 @@ def _blocks(told: bytes, number: int, skipped: int) -> Iterator[bytes]:
 
 def _encoder(kept: Kept) -> ResponsesEncoder:
     response, fields = _RESPONSE.decode(kept.response), _OBJECT.decode(kept.response)
-    asked: dict[str, Any] = {name: fields[name] for name in DEFAULTS if name in fields}
+    echoed = {name: fields[name] for name in DEFAULTS if name in fields}
     seals = any(item.encrypted_content for item in response.output)
     completed = response.completed_at or response.created_at
     request_id = response.id.removeprefix("resp_")
-    head = ReplyHead(request_id, response.model, response.created_at, echo=Asked(asked, seals), clock=lambda: completed)
-    return ResponsesEncoder(head)
+    head = ReplyHead(request_id, response.model, response.created_at, clock=lambda: completed)
+    return ResponsesEncoder(head, echoed, seals_reasoning=seals)
 
 
 def _events(kept: Kept) -> Iterator[ChatEvent]:

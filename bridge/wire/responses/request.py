@@ -1,5 +1,6 @@
 """
-A Responses body to a ChatRequest, in two steps: what is referred to must be fetched in between.
+A Responses body to a ChatRequest and what it asks of its reply, in two steps: what is referred to must be fetched in
+between.
 
 Declared are the fields that matter here, and those whose wrong JSON type OpenAI refuses. Everything else may hold
 anything.
@@ -7,7 +8,7 @@ anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -17,13 +18,14 @@ from bridge.chat.request import ChatRequest, Message
 from bridge.wire.bodies import Flaw, Integral, Path, decode, integer_at, is_absent, not_utf8, schema_at, text_at
 from bridge.wire.bounds import MOST_MESSAGES, at_most, bounded, choice_at, name_at, shown
 from bridge.wire.client_ids import of_fields
+from bridge.wire.format import ParsedRequest
 from bridge.wire.openai.errors import refusal
 from bridge.wire.openai.tools import Offer, read_choice, read_tools
-from bridge.wire.responses.echo import told_again
+from bridge.wire.responses.echo import echoed_fields
+from bridge.wire.responses.encoder import ResponsesReply
 from bridge.wire.responses.input_items import message_item, nothing_said, read_item, read_messages
 from bridge.wire.responses.output_items import response_of_item
 from bridge.wire.responses.references import MOST_REFERRED, Read, resolved
-from bridge.wire.responses.response_object import Asked
 from bridge.wire.responses.stored import Kept
 
 SEALED = b'"reasoning.encrypted_content"'
@@ -104,28 +106,28 @@ class Draft:
         _refuse_the_impossible(fields)
         self._limit = _limit(fields)
         self._choice = choice_at(fields.tool_choice, ("tool_choice",))
-        self._items = _items(fields)
-        self.told: list[msgspec.Raw] = []
-        """All items the model is told, earlier ones first; known after `request()`."""
-        references = [response_of_item(item.id or "") for _, item, _ in self._items if item.kind == "item_reference"]
+        self._own = _items(fields)
+        self.items: list[msgspec.Raw] = []
+        """All items the model is sent, earlier ones first; complete after `complete()`."""
+        references = [response_of_item(item.id or "") for _, item, _ in self._own if item.kind == "item_reference"]
         previous = [fields.previous_response_id] if fields.previous_response_id else []
         self.needs: tuple[str, ...] = tuple(dict.fromkeys(previous + references))
         at_most(MOST_REFERRED, self.needs, ("input",))
 
-    def request(self, kept: Mapping[str, Kept]) -> ChatRequest:
+    def complete(self, kept: Mapping[str, Kept]) -> ParsedRequest[ResponsesReply]:
         """The whole request, given the stored responses by their ids. Raise InvalidRequest."""
         try:
-            return self._request(kept)
+            return ParsedRequest(self._request(kept), self._reply())
         except Flaw as flaw:
             raise refusal(flaw) from None
 
     def _request(self, kept: Mapping[str, Kept]) -> ChatRequest:
         fields = self._fields
-        items = self._earlier(kept) + resolved(self._items, kept)
+        items = self._earlier(kept) + resolved(self._own, kept)
         at_most(MOST_MESSAGES, items, ("input",))
-        self.told = [raw for raw, _, _ in items]
-        told = read_messages((item, at) for _, item, at in items)
-        messages = (Message("system", fields.instructions), *told) if fields.instructions else tuple(told)
+        self.items = [raw for raw, _, _ in items]
+        sent = read_messages((item, at) for _, item, at in items)
+        messages = (Message("system", fields.instructions), *sent) if fields.instructions else tuple(sent)
         if not messages:
             raise nothing_said([(item, at) for _, item, at in items])
         offer = _offer(fields, self._choice)
@@ -134,21 +136,28 @@ class Draft:
             messages=messages,
             stream=bool(fields.stream),
             max_tokens=self._limit,
-            tooling=bool(offer.tools) or offer.choice.must_call or any(m.role == "tool" or m.tool_calls for m in told),
+            tooling=bool(offer.tools) or offer.choice.must_call or any(m.role == "tool" or m.tool_calls for m in sent),
             tools=offer.tools,
             tool_choice=offer.choice,
             parallel_tool_calls=fields.parallel_tool_calls is not False,
             thinking=_thinking(fields),
             reply_schema=_reply_schema(fields),
-            marks_waiting_calls=False,
+            can_show_executed_calls=False,
             ids=of_fields(
                 user=fields.user, safety_identifier=fields.safety_identifier, prompt_cache_key=fields.prompt_cache_key
             ),
-            echo=_asked(fields, self._choice, self.told),
+        )
+
+    def _reply(self) -> ResponsesReply:
+        fields = self._fields
+        return ResponsesReply(
+            echoed_fields(fields, self._choice),
+            seals_reasoning=SEALED in map(bytes, fields.include or ()),
+            items=None if fields.store is False else tuple(self.items),
         )
 
     def _earlier(self, kept: Mapping[str, Kept]) -> list[Read]:
-        """What the previous response was told, and what it said."""
+        """The items of the previous response: its input and its output."""
         previous = self._fields.previous_response_id
         if not previous:
             return []
@@ -248,8 +257,3 @@ def _reply_schema(fields: _Body) -> bytes:
             return schema_at(text.format.schema, (*at, "schema")) or b"{}"
         case _:
             raise Flaw("invalid_value", (*at, "type"), reason=f"Supported are: {', '.join(FORMATS)}.")
-
-
-def _asked(fields: _Body, choice: Any, items: Sequence[msgspec.Raw]) -> Asked:
-    seals = SEALED in map(bytes, fields.include or ())
-    return Asked(told_again(fields, choice), seals, None if fields.store is False else tuple(items))

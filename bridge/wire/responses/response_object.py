@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -44,29 +44,14 @@ DEFAULTS: dict[str, Any] = {
     "truncation": "disabled",
     "user": None,
 }
-"""Every field that is told again, and what it is when the request does not set it."""
-
-
-class Asked(msgspec.Struct, frozen=True):
-    """What of a request its response needs: it travels as `ChatRequest.echo` and `ReplyHead.echo`."""
-
-    fields: dict[str, Any] = {}
-    """Those of DEFAULTS that the request set."""
-    seals_reasoning: bool = False
-    """Asked for with `include: ["reasoning.encrypted_content"]`."""
-    input: tuple[msgspec.Raw, ...] | None = None
-    """All items the model was told, earlier ones first; None when nothing is to be stored."""
-
-
-def asked_in(head: ReplyHead) -> Asked:
-    """What the request set; nothing if it was another format's."""
-    return head.echo if isinstance(head.echo, Asked) else Asked()
+"""Every field that is echoed, and what it is when the request does not set it."""
 
 
 class ResponseObject:
     """Encodes one response at each stage of its life."""
 
-    def __init__(self, head: ReplyHead) -> None:
+    def __init__(self, head: ReplyHead, echoed: Mapping[str, Any]) -> None:
+        """`echoed`: those of DEFAULTS that the request set."""
         self._clock = head.clock
         self._created = head.created
         fixed = {
@@ -75,7 +60,7 @@ class ResponseObject:
             "created_at": head.created,
             "model": head.model,
             **DEFAULTS,
-            **asked_in(head).fields,
+            **echoed,
         }
         self._fixed = sse.one_line(msgspec.json.encode(fixed).removesuffix(b"}"))
 
@@ -97,8 +82,8 @@ class ResponseObject:
 
     def failed(self, error: GatewayError, output: Sequence[bytes]) -> bytes:
         """At a bad ending."""
-        told = {"code": failure_code(error), "message": _failure_words(error)}
-        return self._with("failed", output, error=told, incomplete_details=None, completed_at=None, usage=None)
+        body = {"code": failure_code(error), "message": _failure_words(error)}
+        return self._with("failed", output, error=body, incomplete_details=None, completed_at=None, usage=None)
 
     def _with(self, status: str, output: Sequence[bytes], **ending: Any) -> bytes:
         tail = sse.one_line(msgspec.json.encode({"status": status, **ending})).removeprefix(b"{")

@@ -86,7 +86,7 @@ def deleted(response_id: str) -> bytes:
     return msgspec.json.encode({"id": response_id, "object": "response", "deleted": True})
 
 
-def counted(tokens: int) -> bytes:
+def token_count(tokens: int) -> bytes:
     """The answer to `input_tokens`."""
     return msgspec.json.encode({"object": "response.input_tokens", "input_tokens": tokens})
 

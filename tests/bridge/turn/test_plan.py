@@ -71,5 +71,5 @@ def test_sessions_with_tools_can_be_turned_off():
 
 def test_a_call_that_has_run_is_told_in_words_where_every_call_is_the_clients():
     options = PlanOptions(tool_mode="bridge", tool_executed="calls")
-    plans = [plan_of(with_tools(marks_waiting_calls=marks), Route(), options) for marks in (True, False)]
+    plans = [plan_of(with_tools(can_show_executed_calls=shows), Route(), options) for shows in (True, False)]
     assert [plan.shown for plan in plans] == ["calls", "text"]

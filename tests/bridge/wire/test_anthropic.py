@@ -6,15 +6,15 @@ from pydantic import TypeAdapter
 
 from bridge.chat.errors import InvalidRequest, NotFound, Unauthenticated
 from bridge.chat.events import FinishReason, KeepAlive, Started, TextDelta, ThinkingDelta
-from bridge.wire.anthropic.messages import FORMAT
-from tests.bridge.wire.turns import HEAD, LOST, STARTED, TURNS, blocks, every_error, finished, payloads, reply
+from bridge.wire.anthropic.format import FORMAT
+from tests.bridge.wire.turns import HEAD, LOST, MESSAGES, STARTED, TURNS, blocks, every_error, finished, payloads, reply
 
 EVENT = TypeAdapter(RawMessageStreamEvent)
 OUTSIDE_THE_UNION = {"ping", "error"}
 
 
 def stream(*events):
-    return FORMAT.encoder(HEAD).feed(events)
+    return MESSAGES.encoder(HEAD).feed(events)
 
 
 @pytest.mark.parametrize("turn", TURNS)
@@ -45,7 +45,7 @@ def test_pitfall_12_the_order_is_whole():
 def test_an_empty_reply_has_no_blocks():
     names = [name for name, _ in blocks(stream(*TURNS["empty"]))]
     assert names == ["message_start", "message_delta", "message_stop"]
-    assert json.loads(FORMAT.whole(HEAD, reply("")))["content"] == []
+    assert json.loads(MESSAGES.whole(HEAD, reply("")))["content"] == []
 
 
 def test_the_message_starts_empty():
@@ -83,13 +83,13 @@ def test_pitfall_12_the_ending_tells_usage_and_corrects_the_estimate():
 def test_the_reason_is_told(reason, told):
     delta = payloads(stream(STARTED, finished(reason)))[1]["delta"]
     assert delta == {"stop_reason": told, "stop_sequence": None}
-    assert json.loads(FORMAT.whole(HEAD, reply(reason=reason)))["stop_reason"] == told
+    assert json.loads(MESSAGES.whole(HEAD, reply(reason=reason)))["stop_reason"] == told
 
 
 def test_a_stop_sequence_is_told_with_its_text():
     delta = payloads(stream(*TURNS["stop_sequence"]))[-2]["delta"]
     assert delta == {"stop_reason": "stop_sequence", "stop_sequence": "3"}
-    whole = json.loads(FORMAT.whole(HEAD, reply(reason=FinishReason.STOP_SEQUENCE, stop_sequence="3")))
+    whole = json.loads(MESSAGES.whole(HEAD, reply(reason=FinishReason.STOP_SEQUENCE, stop_sequence="3")))
     assert whole["stop_sequence"] == "3"
 
 
@@ -118,7 +118,7 @@ def test_pitfall_29_no_data_line_is_broken_by_a_unicode_line_break():
 
 
 def test_the_official_type_accepts_a_whole_reply():
-    whole = json.loads(FORMAT.whole(HEAD, reply()))
+    whole = json.loads(MESSAGES.whole(HEAD, reply()))
     Message.model_validate(whole, strict=True)
     assert whole["content"] == [{"type": "text", "text": "Hello!"}]
 
@@ -158,4 +158,4 @@ def test_a_message_begins_with_its_path_once():
 
 
 def test_the_official_type_accepts_a_count():
-    assert MessageTokensCount.model_validate_json(FORMAT.counted(17)).input_tokens == 17
+    assert MessageTokensCount.model_validate_json(FORMAT.token_count(17)).input_tokens == 17

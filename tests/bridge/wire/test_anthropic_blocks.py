@@ -10,13 +10,13 @@ from hypothesis import given, settings
 
 from bridge.chat.events import Failed, Finished, FinishReason, TextDelta, ThinkingDelta, ToolCallStarted
 from bridge.chat.fold import fold
-from bridge.wire.anthropic.messages import FORMAT
+from bridge.wire.anthropic.format import FORMAT
 from tests.bridge.wire.strategies import good_turns, turns
-from tests.bridge.wire.turns import HEAD, STARTED, TURNS, WAITING, blocks, call, finished, payloads
+from tests.bridge.wire.turns import HEAD, MESSAGES, STARTED, TURNS, WAITING, blocks, call, finished, payloads
 
 
 def events(turn):
-    return [event for event in payloads(FORMAT.encoder(HEAD).feed(turn)) if event["type"] != "ping"]
+    return [event for event in payloads(MESSAGES.encoder(HEAD).feed(turn)) if event["type"] != "ping"]
 
 
 def content(turn):
@@ -34,7 +34,7 @@ def partial(turn):
 
 
 def whole(turn, head=HEAD):
-    told = json.loads(FORMAT.whole(head, fold(turn)))
+    told = json.loads(MESSAGES.whole(head, fold(turn)))
     Message.model_validate(told, strict=True)
     return told
 
@@ -171,7 +171,7 @@ def test_a_signature_depends_on_the_reply_and_the_text():
 def test_a_reply_may_be_sent_back_as_history():
     told = whole(TURNS["calls"])["content"]
     body = {"model": "m", "max_tokens": 9, "messages": [{"role": "assistant", "content": told}]}
-    message = FORMAT.parse(json.dumps(body).encode()).messages[0]
+    message = FORMAT.parse(json.dumps(body).encode()).request.messages[0]
     assert message.text == "Let me look."
     assert [(call.id, call.name) for call in message.tool_calls] == [
         ("call_a1", "get_weather"),
@@ -188,7 +188,7 @@ def test_the_tokens_of_thinking_are_told():
 
 
 def test_after_a_failure_in_a_call_nothing_is_closed_and_nothing_follows():
-    assert [name for name, _ in blocks(FORMAT.encoder(HEAD).feed(TURNS["broken_call"]))] == [
+    assert [name for name, _ in blocks(MESSAGES.encoder(HEAD).feed(TURNS["broken_call"]))] == [
         "message_start",
         "content_block_start",
         "content_block_delta",

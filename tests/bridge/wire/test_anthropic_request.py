@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from bridge.chat.errors import InvalidRequest
 from bridge.chat.request import ChatRequest, Message, ToolCall
 from bridge.chat.tokens import estimate_messages
-from bridge.wire.anthropic.messages import FORMAT
+from bridge.wire.anthropic.format import FORMAT
+from bridge.wire.format import ParsedRequest
 
 USER = {"role": "user", "content": "Hi"}
 PNG = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
@@ -23,7 +24,7 @@ def body(*messages, **fields):
 
 
 def parse(*messages, **fields):
-    return FORMAT.parse(body(*messages, **fields))
+    return FORMAT.parse(body(*messages, **fields)).request
 
 
 def count(raw):
@@ -46,7 +47,8 @@ def assistant(*content):
 
 
 def test_the_smallest_request():
-    assert parse() == ChatRequest("qwen-max", (Message("user", "Hi"),), max_tokens=100, provider="anthropic")
+    notation = {"call_id_prefix": "toolu_", "tool_notation": "anthropic"}
+    assert parse() == ChatRequest("qwen-max", (Message("user", "Hi"),), max_tokens=100, **notation)
 
 
 def test_system_is_a_string_or_blocks():
@@ -133,7 +135,7 @@ def test_blocks_are_read_or_refused_however_deep_they_lie(depth, begin, end):
     block = begin * depth + '{"type":"text","text":"x"}' + end * depth
     asked = '{"model":"m","max_tokens":5,"messages":[{"role":"user","content":[' + block + "]}]}"
     with suppress(InvalidRequest):  # any other error is ours
-        assert len(FORMAT.parse(asked.encode()).messages) == 1
+        assert len(FORMAT.parse(asked.encode()).request.messages) == 1
 
 
 @pytest.mark.parametrize("signature", [{"signature": ""}, {"signature": "c2ln"}, {}])
@@ -351,5 +353,5 @@ def outcome(parse, raw):
 def test_any_body_is_a_request_or_an_invalid_one(value):
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
     parsed = outcome(FORMAT.parse, raw)
-    assert isinstance(parsed, ChatRequest) or parsed == 400
+    assert isinstance(parsed, ParsedRequest) or parsed == 400
     assert outcome(count, raw) > 0

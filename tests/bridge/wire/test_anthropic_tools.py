@@ -7,7 +7,7 @@ import pytest
 from bridge.chat.errors import InvalidRequest
 from bridge.chat.request import Message, Tool, ToolChoice
 from bridge.chat.tokens import estimate_messages
-from bridge.wire.anthropic.messages import FORMAT
+from bridge.wire.anthropic.format import FORMAT
 
 LOOK = {"name": "look", "description": "Look.", "input_schema": {"type": "object"}}
 DEFERRED = {"name": "later", "input_schema": {}, "defer_loading": True, "$schema": "s", "cache_control": None}
@@ -17,7 +17,7 @@ SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 5}
 
 def parse(**fields):
     body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], **fields}
-    return FORMAT.parse(json.dumps(body).encode())
+    return FORMAT.parse(json.dumps(body).encode()).request
 
 
 def refused(**fields):

@@ -6,10 +6,10 @@ import tracemalloc
 import pytest
 
 from bridge.chat.errors import GatewayError
-from bridge.wire.anthropic import messages as anthropic
+from bridge.wire.anthropic import format as anthropic
 from bridge.wire.bounds import LONGEST_ID, LONGEST_NAME, LONGEST_STOP, MOST_MESSAGES, MOST_TOOLS, shown
-from bridge.wire.openai import chat as openai_chat
-from bridge.wire.responses import encoder as responses
+from bridge.wire.openai import format as openai_chat
+from bridge.wire.responses import format as responses
 
 FORMATS = {"openai_chat": openai_chat.FORMAT, "anthropic": anthropic.FORMAT, "responses": responses.FORMAT}
 SAID = {
@@ -31,7 +31,7 @@ def raw_body(name, field, value):
 
 
 def parse(name, **fields):
-    return FORMATS[name].parse(body(name, **fields))
+    return FORMATS[name].parse(body(name, **fields)).request
 
 
 def refused(name, raw):
@@ -153,7 +153,7 @@ def test_stop_sequences_are_few_and_short(name, field, most):
 def test_a_large_tool_choice_is_refused(name):
     raw = raw_body(name, "tool_choice", b'{"type":"auto","tools":["%b"]}' % (b"x" * (1 << 17)))
     if name == "anthropic":  # its other fields are not looked at
-        assert FORMATS[name].parse(raw).tool_choice.mode == "auto"
+        assert FORMATS[name].parse(raw).request.tool_choice.mode == "auto"
     else:
         assert refused(name, raw).param == ("tool_choice",)
 
@@ -169,7 +169,7 @@ LIMITS = {"max_tokens", "max_completion_tokens", "max_output_tokens"}
 @pytest.mark.parametrize("spelt", [b"1", b"1.0", b"1e0", b"0.1e1"])
 @pytest.mark.parametrize(("name", "field"), WHOLE)
 def test_a_whole_number_may_be_spelt_with_a_point(name, field, spelt):
-    request = FORMATS[name].parse(raw_body(name, field, spelt))
+    request = FORMATS[name].parse(raw_body(name, field, spelt)).request
     if field in LIMITS:
         assert (request.max_tokens, type(request.max_tokens)) == (1, int)
 

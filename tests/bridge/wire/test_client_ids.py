@@ -6,10 +6,10 @@ import pytest
 from msgspec import Raw
 
 from bridge.chat.request import NOBODY, ClientIds
-from bridge.wire.anthropic import messages as anthropic
+from bridge.wire.anthropic import format as anthropic
 from bridge.wire.client_ids import is_random, of_metadata
-from bridge.wire.openai import chat as openai_chat
-from bridge.wire.responses import encoder as responses
+from bridge.wire.openai import format as openai_chat
+from bridge.wire.responses import format as responses
 
 UUID = "3f2b8c1e-5d47-4a96-b0de-7c1f9e8a2d11"
 
@@ -57,7 +57,7 @@ def test_metadata_may_hold_anything(raw):
 
 def ids_of(wire, **fields):
     fields = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}], "input": "Hi"} | fields
-    return wire.parse(json.dumps(fields).encode()).ids
+    return wire.parse(json.dumps(fields).encode()).request.ids
 
 
 @pytest.mark.parametrize("wire", [openai_chat.FORMAT, responses.FORMAT], ids=["chat", "responses"])

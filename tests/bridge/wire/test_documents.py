@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from bridge.wire.anthropic import messages as anthropic
+from bridge.wire.anthropic import format as anthropic
 from bridge.wire.attached import LONGEST_NAMED, MOST_NAMED, Attached, warning_of
 from bridge.wire.documents import LARGEST_TEXT, File, read_file
-from bridge.wire.openai import chat as openai_chat
-from bridge.wire.responses import encoder as responses
+from bridge.wire.openai import format as openai_chat
+from bridge.wire.responses import format as responses
 
 FORMATS = {"openai_chat": openai_chat.FORMAT, "anthropic": anthropic.FORMAT, "responses": responses.FORMAT}
 formats = pytest.mark.parametrize("name", FORMATS)
@@ -25,7 +25,11 @@ def said(name, *parts):
     """The message that a user's parts become."""
     fields = {"model": "m", "max_tokens": 5} if name == "anthropic" else {"model": "m"}
     turns = "input" if name == "responses" else "messages"
-    return FORMATS[name].parse(json.dumps({**fields, turns: [{"role": "user", "content": parts}]}).encode()).messages[0]
+    return (
+        FORMATS[name]
+        .parse(json.dumps({**fields, turns: [{"role": "user", "content": parts}]}).encode())
+        .request.messages[0]
+    )
 
 
 def a_file(name, data, kind, title="notes.txt"):
@@ -165,7 +169,7 @@ def result(name, told):
         body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": [block]}]}
     else:
         body = {"model": "m", "messages": [{"role": "tool", "tool_call_id": "c", "content": told}]}
-    (message,) = FORMATS[name].parse(json.dumps(body).encode()).messages
+    (message,) = FORMATS[name].parse(json.dumps(body).encode()).request.messages
     return message
 
 
@@ -230,5 +234,5 @@ def test_a_list_of_parts_with_a_picture_is_read_as_before(name):
 def test_a_screenshot_is_a_picture():
     output = {"type": "computer_screenshot", "image_url": PNG}
     body = {"model": "m", "input": [{"type": "computer_call_output", "call_id": "c", "output": output}]}
-    (message,) = responses.FORMAT.parse(json.dumps(body).encode()).messages
+    (message,) = responses.FORMAT.parse(json.dumps(body).encode()).request.messages
     assert (message.text, message.images) == ("[image]", (PNG,))

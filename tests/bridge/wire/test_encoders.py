@@ -10,32 +10,36 @@ from hypothesis import strategies as st
 
 from bridge.chat.fold import fold
 from bridge.wire import sse
-from bridge.wire.anthropic import messages as anthropic
-from bridge.wire.openai import chat as openai_chat
+from bridge.wire.anthropic import format as anthropic
+from bridge.wire.openai import format as openai_chat
 from tests.bridge.wire.strategies import turns
-from tests.bridge.wire.turns import GOOD_TURNS, HEAD, HEAD_WITH_USAGE, TURNS, every_error, reply
+from tests.bridge.wire.turns import CHAT, CHAT_WITH_USAGE, GOOD_TURNS, HEAD, MESSAGES, TURNS, every_error, reply
 
+REPLIES = {"openai_chat": CHAT, "anthropic": MESSAGES}
 FORMATS = {"openai_chat": openai_chat.FORMAT, "anthropic": anthropic.FORMAT}
 formats = pytest.mark.parametrize("name", FORMATS)
 
 
-@pytest.mark.parametrize("head", [HEAD, HEAD_WITH_USAGE], ids=["plain", "with_usage"])
 @pytest.mark.parametrize("turn", TURNS)
 @formats
-def test_the_bytes_of_a_stream_are_the_golden_ones(name, turn, head, assert_golden):
-    suffix = ".usage.sse" if head.include_usage and name == "openai_chat" else ".sse"
-    assert_golden(f"{name}/{turn}{suffix}", FORMATS[name].encoder(head).feed(TURNS[turn]))
+def test_the_bytes_of_a_stream_are_the_golden_ones(name, turn, assert_golden):
+    assert_golden(f"{name}/{turn}.sse", REPLIES[name].encoder(HEAD).feed(TURNS[turn]))
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_the_bytes_of_a_stream_with_usage_are_the_golden_ones(turn, assert_golden):
+    assert_golden(f"openai_chat/{turn}.usage.sse", CHAT_WITH_USAGE.encoder(HEAD).feed(TURNS[turn]))
 
 
 @formats
 def test_the_bytes_of_a_whole_reply_are_the_golden_ones(name, assert_golden):
-    assert_golden(f"{name}/whole.json", FORMATS[name].whole(HEAD, reply()) + b"\n")
+    assert_golden(f"{name}/whole.json", REPLIES[name].whole(HEAD, reply()) + b"\n")
 
 
 @pytest.mark.parametrize("turn", [turn for turn in GOOD_TURNS if re.search("call|cut|thinking", turn)])
 @formats
 def test_the_bytes_of_a_whole_reply_with_calls_or_thinking_are_the_golden_ones(name, turn, assert_golden):
-    assert_golden(f"{name}/{turn}.json", FORMATS[name].whole(HEAD, fold(TURNS[turn])) + b"\n")
+    assert_golden(f"{name}/{turn}.json", REPLIES[name].whole(HEAD, fold(TURNS[turn])) + b"\n")
 
 
 @formats
@@ -48,7 +52,7 @@ def test_the_bodies_of_all_errors_are_the_golden_ones(name, assert_golden):
 @settings(deadline=None)
 @given(events=turns(), cuts=st.lists(st.booleans(), max_size=40))
 def test_how_events_are_batched_makes_no_difference(name, events, cuts):
-    encoder = FORMATS[name].encoder(HEAD)
+    encoder = REPLIES[name].encoder(HEAD)
     pieces, batch = [], []
     for event, cut in zip_longest(events, cuts[: len(events)], fillvalue=False):
         batch.append(event)
@@ -56,13 +60,13 @@ def test_how_events_are_batched_makes_no_difference(name, events, cuts):
             pieces.append(encoder.feed(batch))
             batch = []
     pieces.append(encoder.feed(batch))
-    assert b"".join(pieces) == FORMATS[name].encoder(HEAD).feed(events)
+    assert b"".join(pieces) == REPLIES[name].encoder(HEAD).feed(events)
 
 
 @pytest.mark.parametrize("turn", ["calls", "text_after_a_call", "thinking"])
 @formats
 def test_pitfall_25_every_piece_is_told_at_once(name, turn):
-    encoder = FORMATS[name].encoder(HEAD)
+    encoder = REPLIES[name].encoder(HEAD)
     told = [(getattr(event, "text", ""), encoder.feed([event])) for event in TURNS[turn]]
     assert (
         sum(sse.json_text(text) in stream for text, stream in told if text) == sum(bool(text) for text, _ in told) > 2
@@ -71,7 +75,7 @@ def test_pitfall_25_every_piece_is_told_at_once(name, turn):
 
 @formats
 def test_no_events_make_no_bytes(name):
-    assert FORMATS[name].encoder(HEAD).feed([]) == b""
+    assert REPLIES[name].encoder(HEAD).feed([]) == b""
 
 
 @formats

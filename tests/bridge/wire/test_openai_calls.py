@@ -2,36 +2,45 @@
 
 import json
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from openai.types.chat import ChatCompletion
 
 from bridge.chat.events import Finished, FinishReason, ThinkingDelta, TokenUsage
 from bridge.chat.fold import fold
-from bridge.wire.openai.chat import FORMAT
-from bridge.wire.openai.request import DeprecatedFunctions
+from bridge.wire.openai.encoder import ChatReply
 from tests.bridge.wire.strategies import good_turns, turns
-from tests.bridge.wire.turns import CUSTOM, HEAD, HEAD_WITH_USAGE, STARTED, TURNS, WAITING, WEATHER, call, payloads
+from tests.bridge.wire.turns import (
+    CHAT,
+    CHAT_WITH_USAGE,
+    CUSTOM,
+    HEAD,
+    STARTED,
+    TURNS,
+    WAITING,
+    WEATHER,
+    call,
+    payloads,
+)
 
-DEPRECATED = msgspec.structs.replace(HEAD, echo=DeprecatedFunctions())
+FUNCTIONS = ChatReply(functions=True)
 
 
-def chunks(turn, head=HEAD):
-    return payloads(FORMAT.encoder(head).feed(turn))
+def chunks(turn, asked=CHAT):
+    return payloads(asked.encoder(HEAD).feed(turn))
 
 
-def deltas(turn, head=HEAD):
+def deltas(turn, asked=CHAT):
     """The deltas between the role and the reason."""
-    return [chunk["choices"][0]["delta"] for chunk in chunks(turn, head)[1:-1]]
+    return [chunk["choices"][0]["delta"] for chunk in chunks(turn, asked)[1:-1]]
 
 
 def fragments(turn):
     return [fragment for delta in deltas(turn) for fragment in delta.get("tool_calls", ())]
 
 
-def whole(turn, head=HEAD):
-    told = json.loads(FORMAT.whole(head, fold(turn)))
+def whole(turn, asked=CHAT):
+    told = json.loads(asked.whole(HEAD, fold(turn)))
     ChatCompletion.model_validate(told, strict=True)
     return told["choices"][0]
 
@@ -133,27 +142,27 @@ def test_thinking_comes_as_reasoning_content_before_the_text():
 def test_the_tokens_of_thinking_are_told():
     turn = [STARTED, ThinkingDelta("Hm."), Finished(FinishReason.STOP, TokenUsage(10, 5, "upstream", 3))]
     told = {"reasoning_tokens": 3}
-    assert chunks(turn, HEAD_WITH_USAGE)[-1]["usage"]["completion_tokens_details"] == told
-    assert json.loads(FORMAT.whole(HEAD, fold(turn)))["usage"]["completion_tokens_details"] == told
+    assert chunks(turn, CHAT_WITH_USAGE)[-1]["usage"]["completion_tokens_details"] == told
+    assert json.loads(CHAT.whole(HEAD, fold(turn)))["usage"]["completion_tokens_details"] == told
 
 
 def test_who_declared_functions_gets_a_function_call():
     turn = [STARTED, *WEATHER, WAITING]
-    assert deltas(turn, DEPRECATED) == [
+    assert deltas(turn, FUNCTIONS) == [
         {"function_call": {"name": "get_weather", "arguments": ""}},
         {"function_call": {"arguments": '{"ci'}},
         {"function_call": {"arguments": 'ty":"Paris"}'}},
     ]
-    assert chunks(turn, DEPRECATED)[-1]["choices"][0]["finish_reason"] == "function_call"
-    told = whole(turn, DEPRECATED)
+    assert chunks(turn, FUNCTIONS)[-1]["choices"][0]["finish_reason"] == "function_call"
+    told = whole(turn, FUNCTIONS)
     assert told["message"]["function_call"] == {"name": "get_weather", "arguments": '{"city":"Paris"}'}
     assert (told["finish_reason"], "tool_calls" in told["message"]) == ("function_call", False)
 
 
 def test_a_function_call_is_the_first_one_only():
     turn = [STARTED, *call("call_1", "get_time"), *WEATHER, WAITING]
-    assert deltas(turn, DEPRECATED) == [
+    assert deltas(turn, FUNCTIONS) == [
         {"function_call": {"name": "get_time", "arguments": ""}},
         {"function_call": {"arguments": "{}"}},
     ]
-    assert whole(turn, DEPRECATED)["message"]["function_call"] == {"name": "get_time", "arguments": "{}"}
+    assert whole(turn, FUNCTIONS)["message"]["function_call"] == {"name": "get_time", "arguments": "{}"}

@@ -5,11 +5,12 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from bridge.chat.errors import Forbidden, InvalidRequest, NotFound, RateLimited, Unauthenticated
 from bridge.chat.events import FinishReason, KeepAlive, TextDelta
-from bridge.wire.openai.chat import FORMAT
+from bridge.wire.openai.format import FORMAT
 from tests.bridge.wire.turns import (
+    CHAT,
+    CHAT_WITH_USAGE,
     GOOD_TURNS,
     HEAD,
-    HEAD_WITH_USAGE,
     LOST,
     STARTED,
     TURNS,
@@ -21,14 +22,14 @@ from tests.bridge.wire.turns import (
 )
 
 
-def stream(*events, head=HEAD):
-    return FORMAT.encoder(head).feed(events)
+def stream(*events, asked=CHAT):
+    return asked.encoder(HEAD).feed(events)
 
 
-@pytest.mark.parametrize("head", [HEAD, HEAD_WITH_USAGE], ids=["plain", "with_usage"])
+@pytest.mark.parametrize("asked", [CHAT, CHAT_WITH_USAGE], ids=["plain", "with_usage"])
 @pytest.mark.parametrize("turn", GOOD_TURNS)
-def test_the_official_types_accept_every_chunk(turn, head):
-    for chunk in payloads(stream(*TURNS[turn], head=head)):
+def test_the_official_types_accept_every_chunk(turn, asked):
+    for chunk in payloads(stream(*TURNS[turn], asked=asked)):
         ChatCompletionChunk.model_validate(chunk, strict=True)
         assert (chunk["id"], chunk["created"], chunk["model"]) == (f"chatcmpl-{'9b1c' * 8}", 1795330968, "qwen-max")
         assert chunk["object"] == "chat.completion.chunk"
@@ -46,7 +47,7 @@ def test_pitfall_10_no_usage_is_sent_that_nobody_asked_for():
 
 
 def test_pitfall_10_usage_comes_last_and_once_when_asked_for():
-    *chunks, last = payloads(stream(*TURNS["text"], head=HEAD_WITH_USAGE))
+    *chunks, last = payloads(stream(*TURNS["text"], asked=CHAT_WITH_USAGE))
     assert all(chunk["usage"] is None and chunk["choices"] for chunk in chunks)
     assert last["choices"] == []
     assert last["usage"] == {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
@@ -67,7 +68,7 @@ def test_exactly_one_chunk_tells_why_it_ended(reason, told):
         chunk["choices"][0]["finish_reason"] for chunk in payloads(stream(*TURNS["text"][:-1], finished(reason)))
     ]
     assert reasons == [None, None, None, told]
-    assert json.loads(FORMAT.whole(HEAD, reply(reason=reason)))["choices"][0]["finish_reason"] == told
+    assert json.loads(CHAT.whole(HEAD, reply(reason=reason)))["choices"][0]["finish_reason"] == told
 
 
 def test_a_good_stream_ends_with_done():
@@ -75,7 +76,7 @@ def test_a_good_stream_ends_with_done():
 
 
 def test_pitfall_6_a_failure_is_told_and_nothing_follows_that_looks_like_success():
-    found = blocks(stream(STARTED, TextDelta("Hel"), LOST, head=HEAD_WITH_USAGE))
+    found = blocks(stream(STARTED, TextDelta("Hel"), LOST, asked=CHAT_WITH_USAGE))
     assert json.loads(found[-1][1]) == {
         "error": {
             "message": "The upstream service closed the connection.",
@@ -97,7 +98,7 @@ def test_pitfall_29_no_data_line_is_broken_by_a_unicode_line_break():
 
 
 def test_the_official_type_accepts_a_whole_reply():
-    whole = json.loads(FORMAT.whole(HEAD, reply()))
+    whole = json.loads(CHAT.whole(HEAD, reply()))
     ChatCompletion.model_validate(whole, strict=True)
     message = whole["choices"][0]["message"]
     assert message == {"role": "assistant", "content": "Hello!", "refusal": None, "annotations": []}
@@ -106,7 +107,7 @@ def test_the_official_type_accepts_a_whole_reply():
 
 def test_a_model_name_needs_no_manners():
     head = type(HEAD)("9b1c", 'a"b\u2028', 1)
-    chunks = payloads(FORMAT.encoder(head).feed(TURNS["text"]))
+    chunks = payloads(CHAT.encoder(head).feed(TURNS["text"]))
     assert {chunk["model"] for chunk in chunks} == {'a"b\u2028'}
 
 

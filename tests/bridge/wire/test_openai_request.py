@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from bridge.chat.errors import InvalidRequest
 from bridge.chat.request import ChatRequest, ClientIds, Message, ToolCall
-from bridge.wire.openai.chat import FORMAT
+from bridge.wire.format import ParsedRequest
+from bridge.wire.openai.encoder import ChatReply
+from bridge.wire.openai.format import FORMAT
 
 USER = {"role": "user", "content": "Hi"}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": ""}}
@@ -18,7 +20,7 @@ def body(*messages, **fields):
 
 
 def parse(*messages, **fields):
-    return FORMAT.parse(body(*messages, **fields))
+    return FORMAT.parse(body(*messages, **fields)).request
 
 
 def refused(raw):
@@ -118,12 +120,12 @@ def test_every_documented_field_and_any_other_is_accepted():
         "qwen-max",
         (Message("user", "Hi"),),
         stream=True,
-        include_usage=True,
         max_tokens=7,
         stop=("END",),
         thinking=True,
         ids=ClientIds(('user "u"', 'safety_identifier "s"', 'prompt_cache_key "k"')),
     )
+    assert FORMAT.parse(body(**DOCUMENTED)).reply == ChatReply(include_usage=True)
 
 
 def test_null_means_absent_everywhere():
@@ -134,7 +136,7 @@ def test_null_means_absent_everywhere():
 
 def test_pitfall_29_half_an_emoji_is_no_reason_to_refuse():
     raw = rb'{"model":"m","messages":[{"role":"user","content":"a \ud83d b \\ud83d \ud83d\ude00"}],"x":"\udc00"}'
-    assert FORMAT.parse(raw).messages[0].text == "a \ufffd b \\ud83d 😀"
+    assert FORMAT.parse(raw).request.messages[0].text == "a \ufffd b \\ud83d 😀"
 
 
 @pytest.mark.parametrize(("stop", "told"), [("a", ("a",)), ("", ()), ([], ()), (["a", "b"], ("a", "b"))])
@@ -285,4 +287,4 @@ def outcome(parse, raw):
 def test_any_body_is_a_request_or_an_invalid_one(value):
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
     parsed = outcome(FORMAT.parse, raw)
-    assert isinstance(parsed, ChatRequest) or parsed == 400
+    assert isinstance(parsed, ParsedRequest) or parsed == 400

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from bridge.chat.errors import InvalidRequest
 from bridge.chat.request import Message, Tool, ToolChoice
 from bridge.wire.bodies import Flaw
-from bridge.wire.openai.chat import FORMAT
-from bridge.wire.openai.request import DeprecatedFunctions
+from bridge.wire.openai.format import FORMAT
 from bridge.wire.openai.tools import Offer, read_choice, read_tools
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string", "description": "世"}}}
@@ -23,7 +22,7 @@ HOSTED = {"type": "web_search", "name": 7, "search_context_size": "low"}
 
 def parse(**fields):
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], **fields}
-    return FORMAT.parse(json.dumps(body, ensure_ascii=False).encode())
+    return FORMAT.parse(json.dumps(body, ensure_ascii=False).encode()).request
 
 
 def refused(**fields):
@@ -182,13 +181,13 @@ def test_the_deprecated_functions_are_tools_of_which_one_is_called_at_a_time():
     request = parse(functions=[LOOK["function"], {"name": "wait"}], function_call={"name": "wait"})
     assert request.tools == parse(tools=[LOOK, WAIT]).tools
     assert (request.tool_choice, request.parallel_tool_calls) == (ToolChoice("named", "wait"), False)
-    assert isinstance(request.echo, DeprecatedFunctions)
+    assert not request.returns_call_ids
     assert parse(functions=[{"name": "wait"}], function_call="none").tool_choice == ToolChoice("none")
 
 
 def test_tools_win_over_functions():
     request = parse(tools=[LOOK], functions=[{"name": "wait"}], function_call={"name": "wait"})
-    assert (names(request), request.tool_choice, request.echo) == (["look"], ToolChoice(), None)
+    assert (names(request), request.tool_choice, request.returns_call_ids) == (["look"], ToolChoice(), True)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from bridge.chat.errors import GatewayError
-from bridge.wire.anthropic import messages as anthropic
-from bridge.wire.openai import chat as openai_chat
-from bridge.wire.responses import encoder as responses
+from bridge.wire.anthropic import format as anthropic
+from bridge.wire.openai import format as openai_chat
+from bridge.wire.responses import format as responses
 
 FORMATS = {"openai_chat": openai_chat.FORMAT, "anthropic": anthropic.FORMAT, "responses": responses.FORMAT}
 formats = pytest.mark.parametrize("name", FORMATS)
@@ -108,7 +108,7 @@ def refusal(name, raw):
 
 @formats
 def test_the_example_is_taken(name):
-    assert FORMATS[name].parse(json.dumps(WHOLE[name]).encode()).messages
+    assert FORMATS[name].parse(json.dumps(WHOLE[name]).encode()).request.messages
 
 
 @formats

@@ -16,7 +16,8 @@ from bridge.chat.errors import ContentFiltered, InvalidRequest, Overloaded, Rate
 from bridge.chat.events import Failed, FinishReason, KeepAlive, TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from bridge.chat.fold import fold
 from bridge.wire.format import ReplyHead
-from bridge.wire.responses.encoder import FORMAT
+from bridge.wire.responses.encoder import ResponsesReply
+from bridge.wire.responses.format import FORMAT
 from tests.bridge.wire.strategies import good_turns, turns
 from tests.bridge.wire.turns import (
     CUSTOM,
@@ -44,16 +45,16 @@ ENDINGS = ("response.completed", "response.incomplete", "response.failed")
 RESPONSE_ID = f"resp_{'9b1c' * 8}"
 
 
-def stream(*events, head=HEAD):
-    return FORMAT.encoder(head).feed(events)
+def stream(*events, head=HEAD, asked=None):
+    return (asked or ResponsesReply()).encoder(head).feed(events)
 
 
 def told(turn):
     return payloads(stream(*ALL[turn]))
 
 
-def whole(turn, head=HEAD):
-    return json.loads(FORMAT.whole(head, fold(ALL[turn])))
+def whole(turn, head=HEAD, asked=None):
+    return json.loads((asked or ResponsesReply()).whole(head, fold(ALL[turn])))
 
 
 def with_own_ids(turn):
@@ -97,7 +98,7 @@ def test_the_bytes_of_a_stream_are_the_golden_ones(turn, assert_golden):
 
 @pytest.mark.parametrize("turn", ["text", "calls", "thinking", "cut_off", "empty", "filtered"])
 def test_the_bytes_of_a_whole_reply_are_the_golden_ones(turn, assert_golden):
-    assert_golden(f"responses/{turn}.json", FORMAT.whole(HEAD, fold(TURNS[turn])) + b"\n")
+    assert_golden(f"responses/{turn}.json", ResponsesReply().whole(HEAD, fold(TURNS[turn])) + b"\n")
 
 
 @pytest.mark.parametrize("turn", ALL)
@@ -110,7 +111,7 @@ def test_the_official_types_accept_every_event(turn):
 @settings(deadline=None, max_examples=60)
 @given(turn=good_turns().map(with_own_ids))
 def test_any_stream_says_to_the_client_what_the_whole_reply_says(client, turn):
-    one = json.loads(FORMAT.whole(HEAD, fold(turn)))
+    one = json.loads(ResponsesReply().whole(HEAD, fold(turn)))
     assert without_parsed(put_together(client, stream(*turn)).to_dict(mode="json")) == one
     Response.model_validate(one, strict=True)
 
@@ -118,7 +119,7 @@ def test_any_stream_says_to_the_client_what_the_whole_reply_says(client, turn):
 @settings(deadline=None)
 @given(events=turns(), cuts=st.lists(st.booleans(), max_size=40))
 def test_how_events_are_batched_makes_no_difference(events, cuts):
-    encoder = FORMAT.encoder(HEAD)
+    encoder = ResponsesReply().encoder(HEAD)
     pieces, batch = [], []
     for event, cut in zip_longest(events, cuts[: len(events)], fillvalue=False):
         batch.append(event)
@@ -227,12 +228,12 @@ def test_thinking_is_told_as_a_summary():
 
 def test_something_opaque_is_given_to_who_wants_to_send_it_back():
     body = {"model": "m", "input": "x", "include": ["reasoning.encrypted_content", "new.things"]}
-    head = ReplyHead(HEAD.request_id, "m", 1, echo=FORMAT.parse(json.dumps(body).encode()).echo)
-    events = payloads(stream(*TURNS["thinking"], head=head))
+    head, asked = ReplyHead(HEAD.request_id, "m", 1), FORMAT.parse(json.dumps(body).encode()).reply
+    events = payloads(stream(*TURNS["thinking"], head=head, asked=asked))
     items = [event["item"] for event in events if "item" in event]
     assert items[0].get("encrypted_content") is None
     assert items[1].get("encrypted_content")
-    assert events[-1]["response"]["output"][0] == items[1] == whole("thinking", head)["output"][0]
+    assert events[-1]["response"]["output"][0] == items[1] == whole("thinking", head, asked)["output"][0]
 
 
 def test_breaks_codex_a_call_tells_its_namespace():
@@ -338,16 +339,16 @@ def test_the_end_is_told_by_the_clock():
 
 
 def test_what_is_kept_is_what_was_told():
-    encoder = FORMAT.encoder(HEAD)
+    encoder = ResponsesReply().encoder(HEAD)
     ending = payloads(encoder.feed(TURNS["calls"]))[-1]
-    assert json.loads(encoder.whole) == ending["response"]
+    assert json.loads(encoder.response) == ending["response"]
 
 
 @pytest.mark.parametrize("turn", ["broken", "broken_call"])
 def test_nothing_is_kept_of_a_reply_that_failed(turn):
-    encoder = FORMAT.encoder(HEAD)
+    encoder = ResponsesReply().encoder(HEAD)
     encoder.feed(TURNS[turn])
-    assert encoder.whole == b""
+    assert encoder.response == b""
 
 
 def test_errors_have_the_shape_of_the_dialect():

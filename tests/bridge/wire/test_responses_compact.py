@@ -5,9 +5,8 @@ import json
 import pytest
 
 from bridge.chat.errors import InvalidRequest, UpstreamFailed
-from bridge.wire.format import ReplyHead
 from bridge.wire.responses.compact import FORMAT
-from bridge.wire.responses.encoder import FORMAT as RESPONSES
+from bridge.wire.responses.format import FORMAT as RESPONSES
 from tests.bridge.wire.turns import HEAD, reply
 
 ITEMS = [
@@ -25,12 +24,13 @@ def parse(**fields):
 
 
 def compacted(text="The summary of 世界."):
-    head = ReplyHead(HEAD.request_id, "m", HEAD.created, echo=parse().echo)
-    return json.loads(FORMAT.whole(head, reply(text)))
+    return json.loads(parse().reply.whole(HEAD, reply(text)))
 
 
 def test_the_model_is_asked_for_a_summary_of_everything():
-    request = parse(tools=[{"type": "function", "name": "look"}], tool_choice="required", stream=True, store=False)
+    request = parse(
+        tools=[{"type": "function", "name": "look"}], tool_choice="required", stream=True, store=False
+    ).request
     assert [message.role for message in request.messages[-3:]] == ["tool", "user", "user"]
     assert "Sum up" in request.messages[-1].text
     assert (request.tools, request.stream, request.tooling) == ((), False, False)
@@ -46,7 +46,7 @@ def test_what_people_said_stays_and_the_rest_is_one_item():
 def test_the_summary_is_read_again():
     items = [compacted()["output"][-1], {"role": "user", "content": "five"}]
     body = json.dumps({"model": "m", "input": items}).encode()
-    summary, asked = RESPONSES.parse(body).messages
+    summary, asked = RESPONSES.parse(body).request.messages
     assert (summary.role, asked.text) == ("user", "five")
     assert summary.text.endswith("The summary of 世界.")
     assert not summary.lost
@@ -55,7 +55,7 @@ def test_the_summary_is_read_again():
 @pytest.mark.parametrize("content", [None, 5, "", "gAAAAABpM0Yj", "bGd3", {"a": 1}])
 def test_the_summary_of_another_service_is_named_as_lost(content):
     items = [{"type": "compaction", "encrypted_content": content}, {"role": "user", "content": "five"}]
-    (asked,) = RESPONSES.parse(json.dumps({"model": "m", "input": items}).encode()).messages
+    (asked,) = RESPONSES.parse(json.dumps({"model": "m", "input": items}).encode()).request.messages
     assert (asked.text, asked.lost) == ("five", ("compaction of another service",))
 
 

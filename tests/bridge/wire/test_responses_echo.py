@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from bridge.wire.responses.encoder import FORMAT
-from tests.bridge.wire.test_responses_request import LOOK, NAMESPACE, SCHEMA, parse, told_by
+from bridge.wire.responses.format import FORMAT
+from tests.bridge.wire.test_responses_request import LOOK, NAMESPACE, SCHEMA, echoed, echoed_by
 
 
 def test_the_response_tells_what_the_request_set():
@@ -18,7 +18,7 @@ def test_the_response_tells_what_the_request_set():
         "tools": [LOOK, NAMESPACE, {"type": "web_search"}], "top_logprobs": 2, "user": "u",
     }  # fmt: skip
     pretty = json.dumps({"model": "m", "input": "Hi", **asked}, indent=2).encode()
-    told = told_by(FORMAT.parse(pretty))
+    told = echoed_by(FORMAT.parse(pretty))
     names = set(asked) - {"tools"}
     assert {name: told[name] for name in names} == {name: asked[name] for name in names}
 
@@ -28,7 +28,7 @@ def test_tools_are_told_again_with_every_field_openai_has():
              {"type": "function", "name": "all", "description": "d", "parameters": SCHEMA, "strict": None},
              {"type": "web_search"}]  # fmt: skip
     given[1]["function"]["name"] = "nested"
-    look, nested, group, full, hosted = told_by(parse(tools=given))["tools"]
+    look, nested, group, full, hosted = echoed(tools=given)["tools"]
     assert look == {"type": "function", "name": "look", "description": None, "parameters": None, "strict": True}
     assert nested == look | {"name": "nested", "description": "d", "strict": False}
     assert group["tools"] == [look | {"name": "read", "parameters": SCHEMA}, NAMESPACE["tools"][1]]
@@ -47,7 +47,7 @@ def test_tools_are_told_again_with_every_field_openai_has():
     ],
 )  # fmt: skip
 def test_a_tool_choice_is_told_again_flat(choice, told):
-    assert told_by(parse(tools=[LOOK], tool_choice=choice))["tool_choice"] == told
+    assert echoed(tools=[LOOK], tool_choice=choice)["tool_choice"] == told
 
 
 @pytest.mark.parametrize(
@@ -63,11 +63,11 @@ def test_a_tool_choice_is_told_again_flat(choice, told):
     ],
 )  # fmt: skip
 def test_what_is_told_again_has_every_field(field, given, told):
-    assert told_by(parse(**{field: given}))[field] == told
+    assert echoed(**{field: given})[field] == told
 
 
 def test_what_is_too_large_is_not_repeated_in_every_event():
     large = "x" * (1 << 20)
-    told = told_by(parse(instructions=large, tools=[LOOK], metadata={"a": "b"}))
+    told = echoed(instructions=large, tools=[LOOK], metadata={"a": "b"})
     assert (told["instructions"], told["metadata"], len(told["tools"])) == (None, {"a": "b"}, 1)
-    assert told_by(parse(tools=[LOOK | {"description": large}]))["tools"] == []
+    assert echoed(tools=[LOOK | {"description": large}])["tools"] == []

@@ -7,7 +7,7 @@ import pytest
 from openai.types.responses import ResponseItemList
 
 from bridge.chat.errors import InvalidRequest
-from bridge.wire.responses import stored as responses_kept
+from bridge.wire.responses import stored
 from bridge.wire.responses.output_items import is_response_id, item_id, response_id, response_of_item, text_part
 
 ID = response_id("0a" * 16)
@@ -21,12 +21,12 @@ ITEMS = [
 
 def kept(items=ITEMS, **response):
     body = json.dumps({"id": ID, "output": [], **response}).encode()
-    record = responses_kept.pack(body, [msgspec.Raw(json.dumps(item).encode()) for item in items])
-    return responses_kept.unpack(record)
+    record = stored.pack(body, [msgspec.Raw(json.dumps(item).encode()) for item in items])
+    return stored.unpack(record)
 
 
 def page(**query):
-    return json.loads(responses_kept.input_items(kept(), ID, query))
+    return json.loads(stored.input_items(kept(), ID, query))
 
 
 def test_a_record_gives_back_what_was_packed():
@@ -37,7 +37,7 @@ def test_a_record_gives_back_what_was_packed():
 
 @pytest.mark.parametrize("record", [b"", b"\xff", b"{}", b"[1]", b'{"response":{},"input":5}', b"[" * 100_000])
 def test_a_record_that_cannot_be_read_is_none(record):
-    assert responses_kept.unpack(record) is None
+    assert stored.unpack(record) is None
 
 
 def test_items_are_listed_as_the_types_promise():
@@ -50,12 +50,12 @@ def test_items_are_listed_as_the_types_promise():
 
 def test_an_item_is_listed_with_all_that_it_came_with():
     odd = b'{"type": null, "role": "user", "content": "one", "weight": 1e999, "big": 123456789012345678901234567890}'
-    stored = responses_kept.unpack(responses_kept.pack(b'{"output":[]}', [msgspec.Raw(odd)]))
-    listed = responses_kept.input_items(stored, ID, {})
+    record = stored.unpack(stored.pack(b'{"output":[]}', [msgspec.Raw(odd)]))
+    listed = stored.input_items(record, ID, {})
     assert b'"weight":1e999,"big":123456789012345678901234567890' in listed
     (item,) = json.loads(listed)["data"]
     assert (item["type"], item["content"][0]["text"]) == ("message", "one")
-    assert bytes(stored.by_id(ID)[item["id"]]) == odd
+    assert bytes(record.by_id(ID)[item["id"]]) == odd
 
 
 def test_pages_follow_one_another_latest_first():

@@ -10,8 +10,9 @@ from bridge.chat.errors import InvalidRequest
 from bridge.chat.events import KeepAlive, TextDelta
 from bridge.chat.fold import fold
 from bridge.wire.format import ReplyHead
-from bridge.wire.responses import stored as responses_kept
-from bridge.wire.responses.encoder import FORMAT
+from bridge.wire.responses import stored
+from bridge.wire.responses.encoder import ResponsesReply
+from bridge.wire.responses.format import FORMAT
 from bridge.wire.responses.replay import number_of, replay
 from tests.bridge.wire.strategies import good_turns
 from tests.bridge.wire.turns import CUSTOM, GOOD_TURNS, HEAD, STARTED, TURNS, finished, payloads
@@ -19,16 +20,15 @@ from tests.bridge.wire.turns import CUSTOM, GOOD_TURNS, HEAD, STARTED, TURNS, fi
 
 def asked(**fields):
     body = {"model": "qwen-max", "input": "Hi", **fields}
-    return FORMAT.parse(json.dumps(body).encode()).echo
+    return FORMAT.parse(json.dumps(body).encode()).reply
 
 
 def streamed(events, **fields):
     """What a stream told, and its record."""
-    encoder = FORMAT.encoder(
-        ReplyHead(HEAD.request_id, HEAD.model, HEAD.created, echo=asked(**fields), clock=lambda: 7)
-    )
+    reply = asked(**fields)
+    encoder = reply.encoder(ReplyHead(HEAD.request_id, HEAD.model, HEAD.created, clock=lambda: 7))
     told = b"".join(encoder.feed([event]) for event in events)
-    return told, responses_kept.unpack(responses_kept.pack(encoder.whole, [], encoder))
+    return told, stored.unpack(reply.record())
 
 
 @pytest.mark.parametrize("turn", GOOD_TURNS)
@@ -66,8 +66,8 @@ def payloads_of(pieces):
 
 
 def test_a_reply_that_was_not_streamed_has_one_delta():
-    whole = FORMAT.whole(HEAD, fold(TURNS["text"]))
-    kept = responses_kept.unpack(responses_kept.pack(whole, []))
+    whole = ResponsesReply().whole(HEAD, fold(TURNS["text"]))
+    kept = stored.unpack(stored.pack(whole, []))
     events = payloads_of(replay(kept))
     assert [event["delta"] for event in events if event["type"] == "response.output_text.delta"] == ["Hello, 世界!\n"]
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
@@ -75,9 +75,9 @@ def test_a_reply_that_was_not_streamed_has_one_delta():
 
 
 def test_a_record_of_an_older_version_can_be_told_too():
-    whole = FORMAT.whole(HEAD, fold(TURNS["calls"]))
+    whole = ResponsesReply().whole(HEAD, fold(TURNS["calls"]))
     record = msgspec.json.encode({"response": msgspec.Raw(whole), "input": []})
-    assert payloads_of(replay(responses_kept.unpack(record)))[-1]["response"] == json.loads(whole)
+    assert payloads_of(replay(stored.unpack(record)))[-1]["response"] == json.loads(whole)
 
 
 def test_the_number_to_go_on_from_is_a_number():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridge.chat.errors import GatewayError, InvalidRequest, NotFound
 from bridge.chat.request import ChatRequest, Message, Tool, ToolCall, ToolChoice
 from bridge.wire.format import ReplyHead
-from bridge.wire.responses.encoder import FORMAT
+from bridge.wire.responses.format import FORMAT
 from bridge.wire.responses.references import MOST_REFERRED
 from bridge.wire.responses.stored import Kept
 from tests.bridge.wire.turns import STARTED, payloads
@@ -27,7 +27,7 @@ def body(*items, **fields):
 
 
 def parse(*items, **fields):
-    return FORMAT.parse(body(*items, **fields))
+    return FORMAT.parse(body(*items, **fields)).request
 
 
 def refused(*items, **fields):
@@ -57,7 +57,7 @@ REASONING = {"type": "reasoning", "id": "rs_1", "summary": [], "content": None, 
 
 def test_the_smallest_request():
     request = parse()
-    assert request == ChatRequest("m", (HI,), marks_waiting_calls=False, echo=request.echo)
+    assert request == ChatRequest("m", (HI,), can_show_executed_calls=False)
     assert parse(user({"type": "input_text", "text": "Hi"})).messages == request.messages
 
 
@@ -263,22 +263,26 @@ NULLS = [
 ]  # fmt: skip
 
 
-def told_by(request):
-    """The response object that tells the request again."""
-    head = ReplyHead("9b" * 16, request.model, 1, echo=request.echo)
-    return payloads(FORMAT.encoder(head).feed([STARTED]))[0]["response"]
+def echoed(**fields):
+    """The response object of a reply to this request."""
+    return echoed_by(FORMAT.parse(body(**fields)))
+
+
+def echoed_by(parsed):
+    head = ReplyHead("9b" * 16, parsed.request.model, 1)
+    return payloads(parsed.reply.encoder(head).feed([STARTED]))[0]["response"]
 
 
 def test_null_means_absent():
     request = parse(**dict.fromkeys(NULLS))
-    assert msgspec.structs.replace(request, echo=None) == ChatRequest("m", (HI,), marks_waiting_calls=False)
-    assert told_by(request) == told_by(parse())
+    assert request == ChatRequest("m", (HI,), can_show_executed_calls=False)
+    assert echoed(**dict.fromkeys(NULLS)) == echoed()
 
 
 def test_unknown_fields_are_ignored_and_background_is_answered_at_once():
     more = {"client_metadata": {"x": 1}, "context_management": [], "future": {"a": [1]}, "background": True}
     assert parse(**more).messages == (HI,)
-    assert told_by(parse(**more))["background"] is False
+    assert echoed(**more)["background"] is False
 
 
 @pytest.mark.parametrize(
@@ -359,15 +363,15 @@ def kept(items=(), said=()):
 def test_a_conversation_is_continued():
     draft = FORMAT.draft(body(output("call_1"), previous_response_id=PREVIOUS, instructions="New."))
     assert draft.needs == (PREVIOUS,)
-    request = draft.request({PREVIOUS: kept([user({"type": "input_text", "text": "Hi"})], [call("call_1")])})
-    assert [message.role for message in request.messages] == ["system", "user", "assistant", "tool"]
-    assert len(request.echo.input) == 3
-    assert told_by(request)["previous_response_id"] == PREVIOUS
+    parsed = draft.complete({PREVIOUS: kept([user({"type": "input_text", "text": "Hi"})], [call("call_1")])})
+    assert [message.role for message in parsed.request.messages] == ["system", "user", "assistant", "tool"]
+    assert len(parsed.reply.items) == 3
+    assert echoed_by(parsed)["previous_response_id"] == PREVIOUS
 
 
 def test_a_response_may_be_continued_without_anything_new():
     draft = FORMAT.draft(json.dumps({"model": "m", "previous_response_id": PREVIOUS}).encode())
-    request = draft.request({PREVIOUS: kept([user()], [assistant("Hm.")])})
+    request = draft.complete({PREVIOUS: kept([user()], [assistant("Hm.")])}).request
     assert request.messages[-1] == Message("assistant", "Hm.")
 
 
@@ -375,20 +379,20 @@ def test_a_reference_is_resolved_where_its_id_points_to():
     wanted = assistant("I said so.", id=f"msg_{'0a' * 16}1")
     draft = FORMAT.draft(body({"type": "item_reference", "id": wanted["id"]}))
     assert draft.needs == (PREVIOUS,)
-    request = draft.request({PREVIOUS: kept(said=[wanted])})
+    request, reply = draft.complete({PREVIOUS: kept(said=[wanted])})
     assert request.messages == (Message("assistant", "I said so."),)
-    assert json.loads(bytes(request.echo.input[0])) == wanted
+    assert json.loads(bytes(reply.items[0])) == wanted
     with pytest.raises(InvalidRequest, match=wanted["id"]):
-        draft.request({PREVIOUS: kept()})
+        draft.complete({PREVIOUS: kept()})
 
 
 def test_what_references_stand_for_is_bounded():
     wanted = assistant("x" * (1 << 20), id=f"msg_{'0a' * 16}1")
     reference = {"type": "item_reference", "id": wanted["id"]}
-    assert FORMAT.draft(body(*[reference] * 8)).request({PREVIOUS: kept(said=[wanted])})
+    assert FORMAT.draft(body(*[reference] * 8)).complete({PREVIOUS: kept(said=[wanted])})
     draft = FORMAT.draft(body(*[reference] * 40))
     with pytest.raises(InvalidRequest, match="32 MiB") as caught:
-        draft.request({PREVIOUS: kept(said=[wanted])})
+        draft.complete({PREVIOUS: kept(said=[wanted])})
     assert caught.value.param[0] == "input"
 
 
@@ -402,17 +406,17 @@ def test_a_request_refers_to_a_few_responses_only():
 def test_every_reference_costs_one_look():
     items = [assistant("a", id=f"msg_{'0a' * 16}{index:x}") for index in range(5000)]
     references = [{"type": "item_reference", "id": item["id"]} for item in items]
-    request = FORMAT.draft(body(*references)).request({PREVIOUS: kept(said=items)})
-    assert len(request.echo.input) == 5000
+    reply = FORMAT.draft(body(*references)).complete({PREVIOUS: kept(said=items)}).reply
+    assert len(reply.items) == 5000
 
 
 def test_nothing_is_prepared_for_storing_when_nothing_is_stored():
-    assert parse(store=False).echo.input is None
-    assert parse(store=True).echo.input is not None
+    assert FORMAT.parse(body(store=False)).reply.items is None
+    assert FORMAT.parse(body(store=True)).reply.items is not None
 
 
 def test_a_count_needs_no_model():
-    assert FORMAT.draft(b'{"input":"Hi"}', counting=True).request({}).messages == (HI,)
+    assert FORMAT.draft(b'{"input":"Hi"}', counting=True).complete({}).request.messages == (HI,)
 
 
 @settings(deadline=None)
@@ -441,4 +445,4 @@ def test_what_is_nested_too_deeply_is_refused_or_passed_on(place):
     value = deep if place != "input" else f'[{{"type":"future","output":{deep}}}]'
     raw = f'{{"model":"m","input":"Hi","{place}":{value}}}'.encode()
     with suppress(InvalidRequest):
-        assert FORMAT.parse(raw).model == "m"
+        assert FORMAT.parse(raw).request.model == "m"

@@ -9,10 +9,8 @@ import pytest
 from hypothesis import given, settings
 
 from bridge.chat.fold import fold
-from bridge.wire.anthropic import messages as anthropic_wire
-from bridge.wire.openai import chat as openai_chat
 from tests.bridge.wire.strategies import good_turns
-from tests.bridge.wire.turns import CUSTOM, GOLDEN, GOOD_TURNS, HEAD, HEAD_WITH_USAGE, TURNS
+from tests.bridge.wire.turns import CHAT, CHAT_WITH_USAGE, CUSTOM, GOLDEN, GOOD_TURNS, HEAD, MESSAGES, TURNS
 
 
 class Served:
@@ -55,7 +53,7 @@ def golden(path):
 
 def assert_same_completion(completion, turn):
     """What the client put together says what the body of the same reply, not streamed, says."""
-    whole = json.loads(openai_chat.FORMAT.whole(HEAD, fold(turn)))
+    whole = json.loads(CHAT.whole(HEAD, fold(turn)))
     told, message = whole["choices"][0]["message"], completion.choices[0].message
     calls = [(call.id, call.type, call.function.model_dump()) for call in message.tool_calls or ()]
     assert calls == [
@@ -68,7 +66,7 @@ def assert_same_completion(completion, turn):
 
 
 def assert_same_message(message, turn):
-    whole = json.loads(anthropic_wire.FORMAT.whole(HEAD, fold(turn)))
+    whole = json.loads(MESSAGES.whole(HEAD, fold(turn)))
     assert [block.model_dump(exclude_none=True) for block in message.content] == whole["content"]
     assert (message.stop_reason, message.stop_sequence) == (whole["stop_reason"], whole["stop_sequence"])
     usage = message.usage.model_dump(exclude_none=True)
@@ -103,17 +101,17 @@ def test_the_anthropic_client_shows_a_call_that_was_cut_off_as_far_as_it_came(an
 @settings(deadline=None, max_examples=60)
 @given(turn=good_turns())
 def test_any_stream_says_to_the_openai_client_what_the_whole_reply_says(openai_client, turn):
-    assert_same_completion(completed(openai_client, openai_chat.FORMAT.encoder(HEAD_WITH_USAGE).feed(turn)), turn)
+    assert_same_completion(completed(openai_client, CHAT_WITH_USAGE.encoder(HEAD).feed(turn)), turn)
 
 
 @settings(deadline=None, max_examples=60)
 @given(turn=good_turns())
 def test_any_stream_says_to_the_anthropic_client_what_the_whole_reply_says(anthropic_client, turn):
-    assert_same_message(put_together(anthropic_client, anthropic_wire.FORMAT.encoder(HEAD).feed(turn)), turn)
+    assert_same_message(put_together(anthropic_client, MESSAGES.encoder(HEAD).feed(turn)), turn)
 
 
 def test_the_openai_client_reads_a_call_of_a_custom_tool(openai_client):
-    Served.body = openai_chat.FORMAT.encoder(HEAD).feed(CUSTOM)  # its helper knows functions only
+    Served.body = CHAT.encoder(HEAD).feed(CUSTOM)  # its helper knows functions only
     chunks = openai_client.chat.completions.create(model="m", messages=[], stream=True)
     fragments = [call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or ()]
     assert [(call.index, call.id, call.type) for call in fragments] == [

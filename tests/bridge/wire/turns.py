@@ -19,12 +19,14 @@ from bridge.chat.events import (
     ToolCallStarted,
 )
 from bridge.chat.fold import Text, WholeReply
+from bridge.wire.anthropic.encoder import MessagesReply
 from bridge.wire.format import ReplyHead
+from bridge.wire.openai.encoder import ChatReply
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
 HEAD = ReplyHead("9b1c" * 8, "qwen-max", 1795330968)
-HEAD_WITH_USAGE = ReplyHead("9b1c" * 8, "qwen-max", 1795330968, include_usage=True)
+CHAT, CHAT_WITH_USAGE, MESSAGES = ChatReply(), ChatReply(include_usage=True), MessagesReply()
 STARTED = Started("w1-i1", "Qwen", "new", 3, 12)
 USAGE = TokenUsage(10, 5, "upstream")
 LOST = Failed(ConnectionLost("The upstream service closed the connection."))

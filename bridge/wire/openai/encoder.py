@@ -1,4 +1,4 @@
-"""OpenAI Chat Completions: parse a request, encode a reply, shape an error."""
+"""Replies of Chat Completions: chunks of a stream, and the whole body."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any, assert_never
 
 import msgspec
 
-from bridge.chat.errors import GatewayError
 from bridge.chat.events import (
     ChatEvent,
     Failed,
@@ -23,14 +22,10 @@ from bridge.chat.events import (
     ToolCallStarted,
 )
 from bridge.chat.fold import Text, WholeReply
-from bridge.chat.request import ChatRequest
 from bridge.wire import sse
-from bridge.wire.bodies import Flaw
-from bridge.wire.format import AllButText, Encoder, ReplyHead, WireFormat
-from bridge.wire.openai import request as openai_request
+from bridge.wire.format import AllButText, ReplyHead
 from bridge.wire.openai.chat_calls import CallDeltas, FunctionCall, ToolCalls, whole_calls
-from bridge.wire.openai.errors import error_object, refusal, shape_of
-from bridge.wire.openai.request import DeprecatedFunctions
+from bridge.wire.openai.errors import error_object
 
 FINISH = {
     FinishReason.STOP: "stop",
@@ -48,8 +43,8 @@ class ChatEncoder:
     A chunk is a fixed head, the delta, a fixed tail: all chunks of a reply differ in nothing else.
     """
 
-    def __init__(self, head: ReplyHead) -> None:
-        usage = b',"usage":null' if head.include_usage else b""
+    def __init__(self, head: ReplyHead, *, include_usage: bool, functions: bool) -> None:
+        usage = b',"usage":null' if include_usage else b""
         self._opening = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,' % (
             sse.json_text(_reply_id(head)),
             head.created,
@@ -60,9 +55,9 @@ class ChatEncoder:
         self._end = b"}]%b}\n\n" % usage
         self._delta_end = b',"logprobs":null,"finish_reason":null' + self._end
         self._text_end = b"}" + self._delta_end
-        self._include_usage = head.include_usage
-        self._deprecated = _is_deprecated(head)
-        self._calls: CallDeltas = FunctionCall() if self._deprecated else ToolCalls()
+        self._include_usage = include_usage
+        self._functions = functions
+        self._calls: CallDeltas = FunctionCall() if functions else ToolCalls()
 
     def feed(self, events: Iterable[ChatEvent]) -> bytes:
         """Encode the next events."""
@@ -77,17 +72,17 @@ class ChatEncoder:
     def _other(self, event: AllButText) -> bytes:
         match event:
             case ToolCallDelta():
-                return self._told(self._calls.more(event.text))
+                return self._delta(self._calls.more(event.text))
             case Started():
                 return self._chunk + b'{"role":"assistant","content":"","refusal":null}' + self._delta_end
             case Finished():
                 return self._ending(event)
             case ThinkingDelta():
-                return self._told(b'{"reasoning_content":%b}' % sse.json_text(event.text))
+                return self._delta(b'{"reasoning_content":%b}' % sse.json_text(event.text))
             case ToolCallStarted():
-                return self._told(self._calls.start(event))
+                return self._delta(self._calls.start(event))
             case ToolCallEnded():
-                return self._told(self._calls.end())
+                return self._delta(self._calls.end())
             case KeepAlive():
                 return sse.COMMENT
             case Failed():
@@ -95,11 +90,11 @@ class ChatEncoder:
             case _:
                 assert_never(event)
 
-    def _told(self, delta: bytes) -> bytes:
+    def _delta(self, delta: bytes) -> bytes:
         return self._chunk + delta + self._delta_end if delta else b""
 
     def _ending(self, event: Finished) -> bytes:
-        reason = _finish(event.reason, deprecated=self._deprecated).encode()
+        reason = _finish(event.reason, functions=self._functions).encode()
         chunks = self._chunk + b'{},"logprobs":null,"finish_reason":"%b"' % reason + self._end
         if self._include_usage:
             usage = msgspec.json.encode(_stream_usage(event.usage))
@@ -107,52 +102,40 @@ class ChatEncoder:
         return chunks + sse.DONE
 
 
-class OpenAIChat:
-    """The format; its one instance is FORMAT."""
+class ChatReply(msgspec.Struct, frozen=True):
+    """What a request asked of its reply."""
 
-    name = "openai"
+    include_usage: bool = False
+    """`stream_options.include_usage`: the last chunk of a stream tells the usage."""
+    functions: bool = False
+    """It declared `functions`, deprecated: its client looks for `function_call` in the reply."""
 
-    def parse(self, body: bytes) -> ChatRequest:
-        """Raise InvalidRequest, naming the field, for anything that is not a request."""
-        try:
-            return openai_request.read(body)
-        except Flaw as flaw:
-            raise refusal(flaw) from None
-
-    def encoder(self, head: ReplyHead) -> Encoder:
+    def encoder(self, head: ReplyHead) -> ChatEncoder:
         """Start a streamed reply."""
-        return ChatEncoder(head)
+        return ChatEncoder(head, include_usage=self.include_usage, functions=self.functions)
 
     def whole(self, head: ReplyHead, reply: WholeReply) -> bytes:
         """The body of a reply that is not streamed."""
-        deprecated, usage = _is_deprecated(head), reply.usage
+        usage = reply.usage
         return _WHOLE % (
             sse.json_text(_reply_id(head)),
             head.created,
             sse.json_text(head.model),
-            _message(reply, deprecated=deprecated),
-            _finish(reply.reason, deprecated=deprecated).encode(),
+            _message(reply, functions=self.functions),
+            _finish(reply.reason, functions=self.functions).encode(),
             usage.input_tokens,
             usage.output_tokens,
             usage.input_tokens + usage.output_tokens,
             usage.thinking_tokens,
         )
 
-    def error(self, error: GatewayError, request_id: str) -> tuple[int, bytes]:
-        """Status and body of an error before the first byte; the id stands in a header only."""
-        return shape_of(error).status, msgspec.json.encode(error_object(error))
-
 
 def _reply_id(head: ReplyHead) -> str:
     return f"chatcmpl-{head.request_id}"
 
 
-def _is_deprecated(head: ReplyHead) -> bool:
-    return isinstance(head.echo, DeprecatedFunctions)
-
-
-def _finish(reason: FinishReason, *, deprecated: bool) -> str:
-    return "function_call" if deprecated and reason is FinishReason.TOOL_CALLS else FINISH[reason]
+def _finish(reason: FinishReason, *, functions: bool) -> str:
+    return "function_call" if functions and reason is FinishReason.TOOL_CALLS else FINISH[reason]
 
 
 _WHOLE = (
@@ -165,13 +148,13 @@ _WHOLE = (
 _WORDS = b'{"role":"assistant","content":%b,"refusal":null,"annotations":[]}'
 
 
-def _message(reply: WholeReply, *, deprecated: bool) -> bytes:
+def _message(reply: WholeReply, *, functions: bool) -> bytes:
     if len(reply.parts) == 1 and isinstance(reply.parts[0], Text):  # as most are
         return _WORDS % sse.json_text(reply.parts[0].text)
-    return msgspec.json.encode(_spelled(reply, deprecated=deprecated))
+    return msgspec.json.encode(_message_object(reply, functions=functions))
 
 
-def _spelled(reply: WholeReply, *, deprecated: bool) -> dict[str, Any]:
+def _message_object(reply: WholeReply, *, functions: bool) -> dict[str, Any]:
     calls = whole_calls(reply.calls)
     text = reply.text
     message: dict[str, Any] = {
@@ -182,7 +165,7 @@ def _spelled(reply: WholeReply, *, deprecated: bool) -> dict[str, Any]:
     }
     if thinking := reply.thinking:
         message["reasoning_content"] = thinking
-    if calls and deprecated:
+    if calls and functions:
         message["function_call"] = calls[0]["function"]
     elif calls:  # absent when there are none: clients test for presence
         message["tool_calls"] = calls
@@ -198,10 +181,7 @@ def _usage(usage: TokenUsage) -> dict[str, Any]:
 
 
 def _stream_usage(usage: TokenUsage) -> dict[str, Any]:
-    told = _usage(usage)
+    shown = _usage(usage)
     if usage.thinking_tokens:
-        told["completion_tokens_details"] = {"reasoning_tokens": usage.thinking_tokens}
-    return told
-
-
-FORMAT: WireFormat = OpenAIChat()
+        shown["completion_tokens_details"] = {"reasoning_tokens": usage.thinking_tokens}
+    return shown

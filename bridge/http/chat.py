@@ -1,10 +1,9 @@
-"""The chat endpoints: authenticate, parse, stream the engine's events in the format of the path, book the turn."""
+"""A chat in any format: authenticate, parse, stream the engine's events, write the turn's row."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable
-from typing import ClassVar
 
 from accounts.keys.keyring import Standing
 from accounts.ledger.row import UsageRow
@@ -13,77 +12,70 @@ from bridge.chat.errors import GatewayError, SlowClient
 from bridge.chat.events import Failed, Finished
 from bridge.chat.fold import fold
 from bridge.chat.request import ChatRequest
-from bridge.chat.tokens import estimate_messages
-from bridge.http.access import caller_of, key_closed
-from bridge.http.admission import admit, admit_count, require_model
+from bridge.http.api import ApiConsumer, key_closed
+from bridge.http.base import EVENT_STREAM, JSON, LARGE_PART, Headers
 from bridge.http.clients import family_of
 from bridge.http.conversation_ids import identified
-from bridge.http.streaming import EVENT_STREAM, JSON, LARGE_PART, Headers, HttpConsumer
 from bridge.telemetry import metrics
 from bridge.telemetry.turn_log import tools_told, turn_line
 from bridge.turn.output import Batch
 from bridge.turn.record import TurnRecord
-from bridge.wire.anthropic import messages as anthropic
 from bridge.wire.attached import warning_of
-from bridge.wire.format import Encoder, ReplyHead, WireFormat
-from bridge.wire.openai import chat as openai_chat
+from bridge.wire.format import Encoder, ParsedRequest, ReplyFormat, ReplyHead, WireFormat
 
 ENDINGS = (Finished, Failed)
 LONG_BODY_SEC = 1.0  # meanwhile a key may have been revoked
 MOST_AT_ONCE = 512  # events that are encoded in one go; a write for each 128 of them cost a flood 6 % of its CPU
 
 
-class ChatConsumer(HttpConsumer):
-    """One turn. A subclass names its format; there is one path for streams and whole replies."""
+class ChatConsumer(ApiConsumer):
+    """One turn, in the format that it is made with; there is one path for streams and whole replies."""
 
     methods = ("POST",)
-    format: ClassVar[WireFormat]
-    endpoint: ClassVar[str]
+    _request: ChatRequest | None = None
     _encoder: Encoder | None = None
-    _asked: ChatRequest | None = None
     _booked = False
-    _lost = ""
+    _warning = ""
+    """What of the messages is not passed on."""
     _end_is_open = False
     _is_in_use = False
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._began = time.time()
+    def __init__(self, wire_format: WireFormat) -> None:
+        super().__init__(wire_format)
+        self.endpoint = wire_format.path
+        self._started_at = time.time()
+        self._began = time.monotonic()  # how long things took is counted from here: the clock may be set meanwhile
         self._record = TurnRecord()
-
-    @property
-    def wire(self) -> WireFormat:
-        """The format of the path."""
-        return self.format
 
     async def handle(self) -> None:
         """Everything that can be refused before a turn begins, then the turn."""
-        self.caller = await caller_of(self)
+        self.caller = await self.authenticate()
         body = await self.request_body()
-        if time.time() - self._began > LONG_BODY_SEC:
-            self.caller = await caller_of(self)
-        self.request = self._asked = identified(await self.read_request(body), self.request_headers)
-        self._lost = warning_of(self.request.messages)
-        require_model(self, self.caller, self.request.model)
+        if time.monotonic() - self._began > LONG_BODY_SEC:
+            self.caller = await self.authenticate()
+        request, self._reply = await self.read_request(body)
+        self.request = self._request = identified(request, self.request_headers)
+        self._warning = warning_of(self.request.messages)
+        self.require_model(self.caller, self.request.model)
         await self._within_limits()
         if self._end_is_open:
             await self.send_part(b"", last=True)
 
-    async def read_request(self, body: bytes) -> ChatRequest:
+    async def read_request(self, body: bytes) -> ParsedRequest[ReplyFormat]:
         """What the client asks for. A format whose requests refer to what is stored fetches it here."""
-        return self.wire.parse(body)
+        return self.format.parse(body)
 
     def send_last(self, part: bytes) -> Awaitable[None]:
         """As ever; but an instance's place does not wait for a client that takes its time."""
         self._end_is_open = len(part) > LARGE_PART
         return self.send_part(part, last=not self._end_is_open)
 
-    async def keep(self, whole: bytes = b"") -> None:
-        """The reply is known to its end, and nobody has been told yet. `whole` is its body if it is not streamed."""
+    async def store_reply(self) -> None:
+        """Called when the reply is complete, just before its last byte is sent."""
 
     async def _within_limits(self) -> None:
         """The turn, if the key's limits allow it; its tokens count when it has ended."""
-        ticket = await admit(self, self.caller, self.request) if self.caller.is_limited else UNLIMITED
+        ticket = await self.admit(self.caller, self.request) if self.caller.is_limited else UNLIMITED
         try:
             await self.until_hang_up(self._turn())
         finally:
@@ -124,22 +116,22 @@ class ChatConsumer(HttpConsumer):
     def refusal(self, error: GatewayError) -> UsageRow:
         """With what is known of the turn it would have been."""
         row = super().refusal(error)
-        row.started_at, row.total_ms = self._began, self._total_ms()
-        if self._asked is not None:
-            row.model, row.stream = self._asked.model, self._asked.stream
+        row.started_at, row.total_ms = self._started_at, self._total_ms()
+        if self._request is not None:
+            row.model, row.stream = self._request.model, self._request.stream
         return row
 
     async def _stream(self, batch: Batch) -> None:
         last = type(batch[-1]) in ENDINGS
         if self._encoder is None:
-            self._encoder = self.wire.encoder(self._head())
+            self._encoder = self._reply.encoder(self._head())
             if not last:  # else the head goes out with the rest, once the turn is booked: in one write
                 await self._begin()
         if len(batch) > MOST_AT_ONCE:
             batch = await self._stream_slices(self._encoder, batch)
         part = self._encoder.feed(batch)
         if last:
-            await self.keep()
+            await self.store_reply()
             await self._book()  # before the client has its last byte, so that no row is ever lost
             if not self.begun:
                 await self._begin()
@@ -150,7 +142,7 @@ class ChatConsumer(HttpConsumer):
         return self.start(200, EVENT_STREAM + self.common_headers())
 
     async def _stream_slices(self, encoder: Encoder, batch: Batch) -> Batch:
-        """Tell what has piled up slice by slice, each when the client has taken the one before; return the last one."""
+        """Send what has piled up slice by slice, each when the client has taken the one before; return the last one."""
         if not self.begun:
             await self._begin()
         starts = range(0, len(batch), MOST_AT_ONCE)
@@ -159,8 +151,8 @@ class ChatConsumer(HttpConsumer):
         return batch[starts[-1] :]
 
     async def _whole(self, batch: Batch) -> None:
-        body = self.wire.whole(self._head(), fold(batch))
-        await self.keep(body)
+        body = self._reply.whole(self._head(), fold(batch))
+        await self.store_reply()
         await self._book()
         total = (b"x-lingma-total-ms", b"%d" % self._total_ms())
         await self.reply(200, body, [JSON, *self.common_headers(), total])
@@ -177,8 +169,7 @@ class ChatConsumer(HttpConsumer):
         return await super().refuse(error)
 
     def _head(self) -> ReplyHead:
-        request = self.request
-        return ReplyHead(self.id, request.model, int(self._began), request.include_usage, request.echo, time.time)
+        return ReplyHead(self.id, self.request.model, int(self._started_at), time.time)
 
     def _instance_headers(self) -> Headers:
         """Who serves the turn; one that was refused, or still waits in the queue, has no instance."""
@@ -199,12 +190,12 @@ class ChatConsumer(HttpConsumer):
     def common_headers(self) -> Headers:
         """What every answer carries, and what is known of the turn when it begins."""
         headers = super().common_headers() + self._instance_headers()
-        if self._lost:
-            headers.append((b"x-lingma-warning", self._lost.encode()))
+        if self._warning:
+            headers.append((b"x-lingma-warning", self._warning.encode()))
         return headers
 
     def _total_ms(self) -> int:
-        return round((time.time() - self._began) * 1000)
+        return round((time.monotonic() - self._began) * 1000)
 
     async def _book(self) -> None:
         """Count, log and file the turn, once."""
@@ -220,11 +211,11 @@ class ChatConsumer(HttpConsumer):
         return UsageRow(
             request_id=f"req_{self.id}",
             api_key_id=self.caller.key_id,
-            protocol=self.wire.name,
+            protocol=self.format.name,
             endpoint=self.endpoint,
             model=self.request.model,
             status=record.status,
-            started_at=self._began,
+            started_at=self._started_at,
             lingma_model=record.lingma_model,
             instance=record.instance,
             session=record.session,
@@ -240,38 +231,3 @@ class ChatConsumer(HttpConsumer):
             agent=family_of(self.request_headers.get(b"user-agent", b"")),
             tools=tools_told(record.tool_outcomes, record.decisions),
         )
-
-
-class ChatCompletions(ChatConsumer):
-    """`POST /v1/chat/completions`."""
-
-    format = openai_chat.FORMAT
-    endpoint = "/v1/chat/completions"
-
-
-class Messages(ChatConsumer):
-    """`POST /v1/messages`."""
-
-    format = anthropic.FORMAT
-    endpoint = "/v1/messages"
-
-
-class CountTokens(HttpConsumer):
-    """`POST /v1/messages/count_tokens`: cheap, and outside the queue of the chats."""
-
-    methods = ("POST",)
-    endpoint = "/v1/messages/count_tokens"
-
-    @property
-    def wire(self) -> WireFormat:
-        """The path is Anthropic's alone."""
-        return anthropic.FORMAT
-
-    async def handle(self) -> None:
-        """Estimate; no service is asked."""
-        caller = await caller_of(self)
-        request = anthropic.FORMAT.parse_to_count(await self.request_body())
-        await admit_count(self, caller, request.model)
-        tokens = estimate_messages(request.messages, request.tools)
-        calibrated = self.runtime.engine.calibration.input.apply(tokens)
-        await self.reply(200, anthropic.FORMAT.counted(calibrated), [JSON, *self.common_headers()])

@@ -1,4 +1,4 @@
-"""The lean consumer base: hears the hang-up while it answers, and turns every failure into an answer."""
+"""The consumer base: notices a hang-up while it answers, and turns every failure into an answer."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ from bridge.http.body import HungUp, Receive, read_body
 from bridge.http.clients import family_of
 from bridge.http.cors import Cors, cors_of
 from bridge.runtime import Runtime, get_runtime
-from bridge.wire.anthropic import messages as anthropic
+from bridge.wire import formats
 from bridge.wire.format import WireFormat
-from bridge.wire.openai import chat as openai_chat
 from gateway_project.lib.random_bytes import Entropy
 
 logger = logging.getLogger(__name__)
@@ -57,8 +56,8 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
     """
 
     methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD")
-    endpoint: ClassVar[str] = ""
-    """The path as the books have it."""
+    endpoint: str = ""
+    """The path as usage rows and metrics have it."""
     runtime: Runtime
     begun = False
     """The answer has begun."""
@@ -68,11 +67,16 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
     _task: asyncio.Task[Any] | None = None
     _ended_by: GatewayError | None = None
     _cors: Sequence[tuple[bytes, bytes]] = ()
-    """What browsers are told besides."""
-    known: Caller | None = None
+    """What browsers get besides."""
+    key_holder: Caller | None = None
     """Whose key the request carries, also when that key opens nothing any more."""
-    model_asked: str = ""
-    """For the books, as soon as it is known."""
+    model: str = ""
+    """The model of the request, for its row, as soon as the body is read."""
+
+    def __init__(self, wire_format: WireFormat | None = None) -> None:
+        """`wire_format`: that of the path; None where all formats share it."""
+        super().__init__()
+        self._format = wire_format
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve the request."""
@@ -126,7 +130,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
     async def request_body(self) -> bytes:
         """The body, whole and decoded. Raise TooLarge, InvalidRequest or HungUp."""
         bodies = self.runtime.bodies
-        held = self._body = bodies.hold(self.known.key_id if self.known else 0)
+        held = self._body = bodies.hold(self.key_holder.key_id if self.key_holder else 0)
         body = await read_body(self.receive, self.request_headers, self.scope["headers"], held)
         if len(body) > LARGE:
             await bodies.turn_of_large()
@@ -143,9 +147,9 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
     # -- who is asking, and in which format ---------------------------------------------------------------------
 
     @property
-    def wire(self) -> WireFormat:
-        """The format of paths that both protocols share: told by a header, never by the kind of key."""
-        return anthropic.FORMAT if b"anthropic-version" in self.request_headers else openai_chat.FORMAT
+    def format(self) -> WireFormat:
+        """In which errors are written: the format of the path, or on a shared path that of a header."""
+        return self._format or formats.by_header(self.request_headers) or formats.DEFAULT
 
     def single(self, name: bytes) -> bytes:
         """A header that says who is asking, or b"". Raise InvalidRequest when it comes with two values."""
@@ -171,8 +175,8 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         """What every answer carries."""
         id_ = b"req_" + self.id.encode()
         headers = [(b"x-request-id", id_), (b"x-lingma-upstream", self.upstream())]
-        if self.wire.name == "anthropic":
-            headers.append((b"request-id", id_))
+        if header := self.format.id_header:
+            headers.append((header, id_))
         return headers
 
     def upstream(self) -> bytes:
@@ -205,26 +209,26 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         return self.base_send({"type": "http.response.body", "body": body, "more_body": not last})
 
     async def refuse(self, error: GatewayError) -> None:
-        """Tell an error before the first byte; after it, only the end of the connection is left to tell it."""
+        """Send an error before the first byte; after it, only the end of the connection is left to show it."""
         if self.begun:
             return await self.send_part(b"", last=True)
-        status, body = self.wire.error(error, self.id)
+        status, body = self.format.error(error, self.id)
         return await self.reply(status, body, [JSON, *self.common_headers(), *self._error_headers(error)])
 
     def note(self, error: GatewayError) -> None:
-        """Put a refusal into the books."""
+        """Count, log and file a refusal."""
         runtime: Runtime | None = getattr(self, "runtime", None)
         if runtime is not None:
-            runtime.refusals.note(self.refusal(error), self.known.hint if self.known else "")
+            runtime.refusals.note(self.refusal(error), self.key_holder.hint if self.key_holder else "")
 
     def refusal(self, error: GatewayError) -> UsageRow:
-        """What the books say of it."""
+        """The usage row of it."""
         return UsageRow(
             request_id=f"req_{self.id}",
-            api_key_id=self.known.key_id if self.known else 0,
-            protocol=self.wire.name,
+            api_key_id=self.key_holder.key_id if self.key_holder else 0,
+            protocol=self.format.name,
             endpoint=self.endpoint,
-            model=self.model_asked,
+            model=self.model,
             status="error" if isinstance(error, InternalError) else "refused",
             started_at=time.time(),
             reason=error.reason,
@@ -253,12 +257,12 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
 
     async def until_hang_up(self, work: Awaitable[None]) -> None:
         """Do the work, but not a moment longer than the client listens. Raise HungUp when it left."""
-        pulse = self.runtime.pool.pulse
-        task = asyncio.current_task(pulse.loop)
+        ticker = self.runtime.ticker
+        task = asyncio.current_task(ticker.loop)
         if task is None:
             raise RuntimeError("a consumer runs in a task")
         self._task = task
-        pulse.add(self)
+        ticker.add(self)
         try:
             await work
         except asyncio.CancelledError:
@@ -268,7 +272,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             task.uncancel()
             raise (ended_by or HungUp) from None
         finally:
-            pulse.remove(self)
+            ticker.remove(self)
             # Both hold us, in what they raise too: a cycle would let bodies pile up.
             listener, self._listener, self._task = self._listener, None, None
             if listener is not None:
@@ -276,12 +280,12 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
 
     @property
     def is_too_slow(self) -> bool:
-        """The client was given up because it does not read; nothing can be told to it any more."""
+        """The client was given up because it does not read; nothing can be sent to it any more."""
         return False
 
     def look(self, now: float) -> None:
-        """Begin to listen. Short answers end before a task that listens would have paid for itself."""
-        self.runtime.pool.pulse.remove(self)
+        """Start the listener for a hang-up. Short answers end before it would have paid for itself."""
+        self.runtime.ticker.remove(self)
         if self._task is not None:
             self._listener = asyncio.get_running_loop().create_task(self._cancel_on_hang_up(self._task))
 
@@ -297,7 +301,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             task.cancel()
 
     def end_with(self, error: GatewayError) -> None:
-        """End the work, and tell the client why."""
+        """End the work; the client gets the error."""
         if self._task is not None and not self.hung_up and self._ended_by is None:
             self._ended_by = error
             self._task.cancel()

@@ -1,11 +1,13 @@
-"""The events of a streamed Anthropic reply: one block after the other, never two open."""
+"""Replies of Messages: the events of a stream, one block after the other and never two open, and the whole body."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, assert_never
+
+import msgspec
 
 from bridge.chat.events import (
     ChatEvent,
@@ -21,8 +23,10 @@ from bridge.chat.events import (
     ToolCallEnded,
     ToolCallStarted,
 )
+from bridge.chat.fold import Call, Text, Thinking, WholeReply
 from bridge.wire import sse
 from bridge.wire.anthropic.errors import error_object
+from bridge.wire.bodies import Flaw, decode
 from bridge.wire.format import AllButText, ReplyHead
 
 STOP_REASON = {
@@ -39,8 +43,10 @@ MESSAGE_STOP = sse.named("message_stop", {"type": "message_stop"})
 DELTA = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"%b","%b":'
 DELTA_END = b"}}\n\n"
 
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-class Signature:
+
+class _Signature:
     """The signature of one thinking block: made of the reply's id and the text, so that it can be made again."""
 
     def __init__(self, head: ReplyHead) -> None:
@@ -64,7 +70,7 @@ class MessageEncoder:
         self._open: type[TextDelta | ThinkingDelta | ToolCallDelta] | None = None
         self._delta = b""
         """How an event begins that adds to the open block."""
-        self._signature = Signature(head)
+        self._signature = _Signature(head)
         self._has_arguments = False
 
     def feed(self, events: Iterable[ChatEvent]) -> bytes:
@@ -117,7 +123,7 @@ class MessageEncoder:
     def _open_thinking(self) -> bytes:
         told = self._close() + self._begin({"type": "thinking", "thinking": "", "signature": ""})
         self._open, self._delta = ThinkingDelta, DELTA % (self._index, b"thinking_delta", b"thinking")
-        self._signature = Signature(self._head)
+        self._signature = _Signature(self._head)
         return told
 
     def _open_call(self, event: ToolCallStarted) -> bytes:
@@ -144,19 +150,58 @@ class MessageEncoder:
         return signed + sse.named("content_block_stop", {"type": "content_block_stop", "index": self._index})
 
     def _start(self, event: Started) -> bytes:
-        message = message_object(self._head, [], None, None)
+        message = _message_object(self._head, [], None, None)
         # Clients take 0 for a missing figure.
-        message["usage"] = usage_object(TokenUsage(max(1, event.input_tokens), 1, "estimate"))
+        message["usage"] = _usage_object(TokenUsage(max(1, event.input_tokens), 1, "estimate"))
         return sse.named("message_start", {"type": "message_start", "message": message})
 
     def _ending(self, event: Finished) -> bytes:
         delta = {"stop_reason": STOP_REASON[event.reason], "stop_sequence": event.stop_sequence}
-        told = {"type": "message_delta", "delta": delta, "usage": usage_object(event.usage)}
+        told = {"type": "message_delta", "delta": delta, "usage": _usage_object(event.usage)}
         return sse.named("message_delta", told) + MESSAGE_STOP
 
 
-def message_object(head: ReplyHead, content: list[Any], reason: str | None, sequence: str | None) -> dict[str, Any]:
-    """A reply's message, without its usage."""
+class MessagesReply:
+    """Every request gets its reply in the same way."""
+
+    def encoder(self, head: ReplyHead) -> MessageEncoder:
+        """Start a streamed reply."""
+        return MessageEncoder(head)
+
+    def whole(self, head: ReplyHead, reply: WholeReply) -> bytes:
+        """The body of a reply that is not streamed."""
+        content = [_block(head, part) for part in reply.parts if _is_shown(part)]
+        message = _message_object(head, content, STOP_REASON[reply.reason], reply.stop_sequence)
+        message["usage"] = _usage_object(reply.usage) | {"service_tier": "standard"}
+        return msgspec.json.encode(message)
+
+
+def _is_shown(part: Text | Thinking | Call) -> bool:
+    return part.complete if isinstance(part, Call) else bool(part.text)
+
+
+def _block(head: ReplyHead, part: Text | Thinking | Call) -> dict[str, Any]:
+    match part:
+        case Text():
+            return {"type": "text", "text": part.text}
+        case Thinking():
+            signature = _Signature(head)
+            signature.add(part.text)
+            return {"type": "thinking", "thinking": part.text, "signature": str(signature)}
+        case Call():
+            return {"type": "tool_use", "id": part.id, "name": part.name, "input": _input(part.arguments or "{}")}
+
+
+def _input(arguments: str) -> Mapping[str, object]:
+    """The arguments, no deeper decoded than needed; what is no object after all is put into one."""
+    try:
+        return decode(_OBJECT, arguments.encode("utf-8", "replace"))
+    except Flaw:
+        return {"input": arguments}
+
+
+def _message_object(head: ReplyHead, content: list[Any], reason: str | None, sequence: str | None) -> dict[str, Any]:
+    """The reply's message, without its usage."""
     return {
         "id": f"msg_{head.request_id}",
         "type": "message",
@@ -168,7 +213,7 @@ def message_object(head: ReplyHead, content: list[Any], reason: str | None, sequ
     }
 
 
-def usage_object(usage: TokenUsage) -> dict[str, Any]:
+def _usage_object(usage: TokenUsage) -> dict[str, Any]:
     """Tokens as Anthropic counts them: the input without what was cached."""
     told: dict[str, Any] = {
         "input_tokens": usage.input_tokens,

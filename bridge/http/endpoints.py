@@ -10,40 +10,38 @@ import msgspec
 
 from accounts.limits.admission import may_use
 from bridge.chat.errors import Forbidden, NotFound, Unauthenticated, Unavailable
-from bridge.http import astray
-from bridge.http.access import bears, caller_of
-from bridge.http.admission import admit_count
+from bridge.http import wrong_base_url
+from bridge.http.api import ApiConsumer
+from bridge.http.base import JSON, HttpConsumer
 from bridge.http.readiness import public_modes, public_reason
-from bridge.http.streaming import JSON, HttpConsumer
 from bridge.routing.catalogue import Offer
 from bridge.telemetry import metrics
 from bridge.turn.smoke import smoke
 from bridge.version import VERSION
-from bridge.wire import models
-from bridge.wire.anthropic import messages as anthropic
+from bridge.wire import formats, models
 from bridge.wire.format import WireFormat
 
 RENDER_SEC = 3.0
 """A scraper waits for ten."""
 
 
-class Models(HttpConsumer):
-    """`GET /v1/models` and `GET /v1/models/{id}`, in a shape that satisfies both protocols."""
+class Models(ApiConsumer):
+    """`GET /v1/models` and `GET /v1/models/{id}`, in a shape that satisfies the clients of every format."""
 
     endpoint = "/v1/models"
 
     async def handle(self) -> None:
         """What the accounts of this process's instances offer, and the names operators gave to it."""
-        caller = await caller_of(self)
+        caller = await self.authenticate()
         offered = Offer(self.runtime.pool.models(), self.runtime.engine.routes, partial(may_use, caller))
         wanted: str | None = self.scope["url_route"]["kwargs"].get("model_id")
         if wanted is not None:
-            await admit_count(self, caller)
+            await self.admit_count(caller)
         body = models.listing(offered.records(), self._paging()) if wanted is None else _one(offered, wanted)
         await self.reply(200, body, [JSON, *self.common_headers()])
 
     def _paging(self) -> dict[str, str]:
-        if self.wire.name != "anthropic":  # OpenAI's list has no pages
+        if not self.format.pages_models:
             return {}
         return dict(parse_qsl(self.scope["query_string"].decode("latin-1")))
 
@@ -62,16 +60,18 @@ class UnknownPath(HttpConsumer):
     """Anything else under `/v1` and where clients go with a wrong base URL, whatever the method."""
 
     @property
-    def wire(self) -> WireFormat:
-        """The protocol of the path, where it belongs to one."""
-        return anthropic.FORMAT if astray.is_anthropic(self.scope["path"]) else super().wire
+    def format(self) -> WireFormat:
+        """The format of the path, where no header shows another and it belongs to one."""
+        return (
+            formats.by_header(self.request_headers) or wrong_base_url.format_of(self.scope["path"]) or formats.DEFAULT
+        )
 
     def check_method(self) -> None:
         """Take every method: it is the path that is wrong."""
 
     async def handle(self) -> None:
         """404 in the client's format."""
-        raise NotFound(astray.words(self.scope["method"], self.scope["path"]))
+        raise NotFound(wrong_base_url.advice(self.scope["method"], self.scope["path"]))
 
 
 class Hello(HttpConsumer):
@@ -87,8 +87,8 @@ class Health(HttpConsumer):
 
     async def handle(self) -> None:
         """Always 200."""
-        told = {"status": "ok", "upstream": self.runtime.env.upstream, "version": VERSION}
-        await self.reply(200, msgspec.json.encode(told), [JSON, *self.common_headers()])
+        body = {"status": "ok", "upstream": self.runtime.env.upstream, "version": VERSION}
+        await self.reply(200, msgspec.json.encode(body), [JSON, *self.common_headers()])
 
 
 class Ready(HttpConsumer):
@@ -99,19 +99,19 @@ class Ready(HttpConsumer):
         facts = self.runtime.pool.all_facts()
         ready = self.runtime.pool.ready
         instances = [{"name": each.name, "state": each.state, "reason": public_reason(each)} for each in facts]
-        told = {"status": "ready" if ready else "unavailable", "degraded": public_modes(), "instances": instances}
-        await self.reply(200 if ready else 503, msgspec.json.encode(told), [JSON, *self.common_headers()])
+        body = {"status": "ready" if ready else "unavailable", "degraded": public_modes(), "instances": instances}
+        await self.reply(200 if ready else 503, msgspec.json.encode(body), [JSON, *self.common_headers()])
 
 
-class Metrics(HttpConsumer):
+class Metrics(ApiConsumer):
     """`GET /metrics`, for the metrics token or a key that has the scope; never open."""
 
     endpoint = "/metrics"
 
     async def handle(self) -> None:
         """Prometheus' text format, of all web processes."""
-        if not bears(self, self.runtime.env.metrics_token.get_secret_value()):
-            caller = await caller_of(self)
+        if not self.carries(self.runtime.env.metrics_token.get_secret_value()):
+            caller = await self.authenticate()
             if "metrics" not in caller.scopes:
                 raise Forbidden("This API key may not read metrics.", reason="scope")
         await self.reply(
@@ -134,16 +134,16 @@ async def _rendered() -> bytes:
     return running.result()
 
 
-class Smoke(HttpConsumer):
+class Smoke(ApiConsumer):
     """`POST /internal/smoke`: one short chat through every instance of this process."""
 
     methods = ("POST",)
 
     async def handle(self) -> None:
         """200 when every instance answered, else 503; the body says how each fared."""
-        if not bears(self, self.runtime.env.admin_token.get_secret_value()):
+        if not self.carries(self.runtime.env.admin_token.get_secret_value()):
             raise Unauthenticated("The admin token is missing or not valid.")
         results = await smoke(self.runtime.engine)
         ok = bool(results) and all(result.ok for result in results)
-        told = {"ok": ok, "instances": results}
-        await self.reply(200 if ok else 503, msgspec.json.encode(told), [JSON, *self.common_headers()])
+        body = {"ok": ok, "instances": results}
+        await self.reply(200 if ok else 503, msgspec.json.encode(body), [JSON, *self.common_headers()])

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from bridge.http import astray
+from bridge.http import wrong_base_url
+from bridge.wire.anthropic.format import FORMAT as ANTHROPIC
 
 OURS = ["/chat/completions", "/responses", "/models", "/v1/v1/chat/completions", "/api/v1/responses",
         "/openai/v1/models", "//v1/chat/completions", "/v1//chat/completions",
@@ -17,7 +18,7 @@ DJANGOS = ["/", "/admin/", "/admin/accounts/apikey/", "/api/keys/", "/api/schema
 
 def is_ours(path):
     rest = path.removeprefix("/")
-    return any(re.search(each, rest) for each in (r"^v1(/|$)", astray.BESIDE_V1, astray.UNDER_A_PREFIX))
+    return any(re.search(each, rest) for each in (r"^v1(/|$)", wrong_base_url.BESIDE_V1, wrong_base_url.UNDER_A_PREFIX))
 
 
 @pytest.mark.parametrize("path", [*OURS, *THEIRS, "/embeddings", "/completions", "/api/v1", "/openai/v1/"])
@@ -32,20 +33,20 @@ def test_djangos_paths_are(path):
 
 @pytest.mark.parametrize("path", OURS)
 def test_a_client_of_openais_is_told_its_base_url(path):
-    assert not astray.is_anthropic(path)
-    assert "The base URL for OpenAI clients ends in /v1: the full path is /v1/" in astray.words("POST", path)
+    assert wrong_base_url.format_of(path) is not ANTHROPIC
+    assert "The base URL for OpenAI clients ends in /v1: the full path is /v1/" in wrong_base_url.advice("POST", path)
 
 
 @pytest.mark.parametrize("path", THEIRS)
 def test_a_client_of_anthropics_is_told_its_base_url(path):
-    assert astray.is_anthropic(path)
-    assert "address without /v1: the full path is /v1/messages" in astray.words("POST", path)
+    assert wrong_base_url.format_of(path) is ANTHROPIC
+    assert "address without /v1: the full path is /v1/messages" in wrong_base_url.advice("POST", path)
 
 
 @pytest.mark.parametrize("path", ["/v1/completions", "/embeddings", "/v1/images/generations"])
 def test_what_is_not_served_is_said_so(path):
-    assert "is not served here" in astray.words("POST", path)
+    assert "is not served here" in wrong_base_url.advice("POST", path)
 
 
 def test_a_path_of_any_length_is_echoed_within_a_bound():
-    assert len(astray.words("POST", "/v1/" + "x" * 60_000)) < 500
+    assert len(wrong_base_url.advice("POST", "/v1/" + "x" * 60_000)) < 500

@@ -1,0 +1,110 @@
+"""Requests that carry a key: whose it is, and what it may do."""
+
+from __future__ import annotations
+
+import hmac
+import time
+
+import msgspec
+from django.db import Error
+
+from accounts.keys.keyring import Caller, Standing, TooManyUnknown
+from accounts.limits.admission import LimitExceeded, Ticket, may_use
+from bridge.bounds.patience import wait_or_gone
+from bridge.chat.errors import Forbidden, GatewayError, RateLimited, Unauthenticated, Unavailable
+from bridge.chat.request import ChatRequest
+from bridge.http.base import HttpConsumer
+
+LONGEST_LIST = 300  # characters of a list of models
+LONGEST_MODEL = 100
+
+
+class ApiConsumer(HttpConsumer):
+    """A request that a key pays for, or one with a token of the operators."""
+
+    # -- whose key ------------------------------------------------------------------------------------------------
+
+    async def authenticate(self) -> Caller:
+        """The holder of the key in `x-api-key` or `Authorization`; of two different keys either will do.
+
+        Raise Unauthenticated, in the same words whatever is wrong with the key; in a flood of those, after a while.
+        """
+        trouble: GatewayError | None = None
+        unchecked: GatewayError | None = None  # a key that may be good goes before one that is not
+        keys = self.runtime.keys
+        for secret in (self.bearer(), self.single(b"x-api-key").strip().decode("latin-1")):
+            if not secret:
+                continue
+            try:
+                caller = await keys.authenticate(secret)
+            except Error:
+                unchecked = Unavailable("Keys cannot be checked right now.", retry_after=2, reason="keys_unavailable")
+                continue
+            except TooManyUnknown:
+                words = "Too many unknown API keys are being checked right now."
+                unchecked = Unavailable(words, retry_after=1, reason="too_many_unknown_keys")
+                continue
+            if caller is not None:
+                self.key_holder = caller
+                return caller
+            closed, standing = keys.refused(secret)
+            if self.key_holder is None:  # of two keys that open nothing, the row has the one that once did
+                self.key_holder, trouble = closed, key_closed(standing)
+        if wait := self.runtime.strangers.wait(time.monotonic()):
+            await wait_or_gone(self.receive, wait)
+        raise unchecked or trouble or Unauthenticated("The API key is missing or not valid.", reason="no_key")
+
+    def carries(self, token: str) -> bool:
+        """The request has this token of the operators; an empty one opens nothing."""
+        return bool(token) and hmac.compare_digest(self.bearer().encode(), token.encode())
+
+    # -- what it may do -------------------------------------------------------------------------------------------
+
+    async def admit(self, caller: Caller, request: ChatRequest | None = None) -> Ticket:
+        """A place under the key's limits; release it when the turn has ended. Raise RateLimited."""
+        prompt, longest = 0, None
+        if caller.tpm and request is not None:  # else nobody asks how long it is
+            prompt, longest = self.runtime.engine.count_tokens(request), request.max_tokens
+        try:
+            return await self.runtime.limits.admit(caller, self.id, prompt, longest)
+        except LimitExceeded as exc:
+            raise RateLimited(
+                f"The limit of this API key is reached: {exc.limit} of {exc.allowed}. Try again later.",
+                retry_after=exc.retry_after,
+                reason=exc.limit,
+                allowed=exc.allowed,
+                value=exc.value,
+            ) from None
+
+    async def admit_count(self, caller: Caller, model: str = "") -> None:
+        """Let a request pass that asks no service, such as one that counts tokens: a model it may use, within `rpm`.
+
+        It takes no tokens and no place, so the other limits do not stop it. Raise Forbidden or RateLimited.
+        """
+        if model:
+            self.model = model
+            self.require_model(caller, model)
+        await self.admit(msgspec.structs.replace(caller, tpm=0, concurrency=0))
+
+    def require_model(self, caller: Caller, model: str) -> None:
+        """Raise Forbidden unless the key may use the model, by the name asked for or by what it means here."""
+        if caller.models is None or may_use(caller, *self.runtime.engine.routes.names_of(model)):
+            return
+        shown = model if len(model) <= LONGEST_MODEL else f"{model[:LONGEST_MODEL]}…"
+        raise Forbidden(
+            f"This API key may not use the model '{shown}'. It may use: {_listed(caller.models)}.",
+            param=("model",),
+            code="model_not_allowed",
+            reason="model",
+        )
+
+
+def key_closed(standing: Standing) -> Unauthenticated:
+    """The refusal of a key that opens nothing: in the same words whatever is wrong with it; its row says more."""
+    reason = "unknown_key" if standing == "unknown" else standing
+    return Unauthenticated("The API key is missing or not valid.", reason=reason)
+
+
+def _listed(models: frozenset[str]) -> str:
+    names = ", ".join(sorted(models))
+    return names if len(names) <= LONGEST_LIST else f"{names[:LONGEST_LIST].rpartition(',')[0]}, …"
