@@ -123,7 +123,7 @@ class ApiKeyAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Give a new key its secret, which stays in memory until the page that shows it is made."""
         if not change:
-            obj.secret = obj.renew_secret(accounts_config().pepper)
+            obj.secret = obj.renew_secret(settings.KEY_PEPPER)
         super().save_model(request, obj, form, change)
         if "allowed_models" in form.changed_data:
             self._warn_of_unknown_models(request, obj)

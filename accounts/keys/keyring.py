@@ -18,8 +18,8 @@ import redis
 import redis.asyncio
 from django.db import DatabaseError, Error
 
-from accounts.keys.announce import changed_in
 from accounts.keys.reader import Caller, KeyReader, KeyRecord, known_keys, unknown_keys, usual_keys
+from accounts.models.changes import changed_in
 from gateway_project.lib import database_state as database
 from gateway_project.lib import redis_keys
 from gateway_project.lib.key_secret import Digester, is_mistyped

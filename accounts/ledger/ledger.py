@@ -144,7 +144,7 @@ def file_rows(lines: list[bytes], spool: Path) -> int:
     if rejected:
         log.error("%d usage rows cannot be filed and were set aside in %s", len(rejected), spool / REJECTED)
         append(spool, rejected, REJECTED)
-    _note_uses(row for row in new.values() if row.api_key_id in known and row.reason not in NO_USE)
+    _mark_used(row for row in new.values() if row.api_key_id in known and row.reason not in NO_USE)
     return len(new)
 
 
@@ -214,10 +214,10 @@ def _turn(row: UsageRow, known: set[int]) -> Usage:
     return Usage(**fields)
 
 
-def _note_uses(rows: Iterable[UsageRow]) -> None:
+def _mark_used(rows: Iterable[UsageRow]) -> None:
     last: dict[int, UsageRow] = {}
     for row in rows:
         if row.api_key_id not in last or row.started_at > last[row.api_key_id].started_at:
             last[row.api_key_id] = row
     for key_id, row in last.items():
-        ApiKey.objects.all().note_use(key_id, datetime.fromtimestamp(row.started_at, UTC), row.client)
+        ApiKey.objects.filter(pk=key_id).mark_used(datetime.fromtimestamp(row.started_at, UTC), row.client)

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-
-import redis
-from django.db import transaction
-
-from accounts.apps import accounts_config
 from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_client import connect
-
-log = logging.getLogger(__name__)
+from gateway_project.lib.changes import after_commit
 
 
 def announce() -> None:
-    """Once the transaction is committed, make every web process read its routes again."""
-    transaction.on_commit(_count)
+    """
+    Once the transaction is committed, make every web process read its routes again.
 
-
-def _count() -> None:
-    url = accounts_config().redis_url
-    try:
-        with connect(url) as client:
-            client.incr(redis_keys.ROUTES)
-    except redis.RedisError as exc:
-        # They read them again after MODELS_REFRESH_SEC anyhow.
-        log.warning("a change of aliases could not be announced: %s", exc)
+    Those that miss it, because Redis is away, read them again after MODELS_REFRESH_SEC anyhow.
+    """
+    after_commit("aliases", "INCR", redis_keys.ROUTES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
@@ -27,6 +28,12 @@ class RoutingQuerySet(models.QuerySet[Any, Any]):
         deleted = super().delete()
         announce()
         return deleted
+
+    def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        """Create and announce."""
+        created = super().bulk_create(objs, *args, **kwargs)
+        announce()
+        return created
 
     delete.alters_data = True  # type: ignore[attr-defined]  # Django keeps templates from calling what says so
     update.alters_data = True  # type: ignore[attr-defined]

@@ -14,14 +14,14 @@ LETTERS = frozenset(ALPHABET + "_")
 BLOCK = 64  # bytes that SHA-256 takes at once
 
 
-def mint() -> str:
+def generate() -> str:
     """A new secret: `lgw_`, 8 letters that may be shown, `_`, 32 that may not (190 bits), a checksum of 6."""
     letters = "".join(secrets.choice(ALPHABET) for _ in range(PREFIX + BODY))
     stem = f"lgw_{letters[:PREFIX]}_{letters[PREFIX:]}"
     return stem + _checksum(stem)
 
 
-def is_minted(text: str) -> bool:
+def is_generated(text: str) -> bool:
     """Whether this has the form and the checksum of a secret of ours; needs no database, so scanners can tell."""
     stem, check = text[:-CHECK], text[-CHECK:]
     return text.startswith("lgw_") and len(stem) == len("lgw__") + PREFIX + BODY and check == _checksum(stem)
@@ -29,12 +29,12 @@ def is_minted(text: str) -> bool:
 
 def is_mistyped(text: str) -> bool:
     """Whether this looks like a secret of ours and cannot be one."""
-    return text.startswith("lgw_") and len(text) == LENGTH and not is_minted(text) and not set(text) - LETTERS
+    return text.startswith("lgw_") and len(text) == LENGTH and not is_generated(text) and not set(text) - LETTERS
 
 
 def hint_of(secret: str) -> str:
     """What may be shown of a secret. Of one that somebody else made up, little or nothing."""
-    if is_minted(secret):
+    if is_generated(secret):
         return secret[: len("lgw_") + PREFIX]
     return f"{secret[:4]}…" if len(secret) >= 16 else "imported"
 

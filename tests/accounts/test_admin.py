@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, Team, Usage, names_in
 from accounts.patterns import allows
-from gateway_project.lib.key_secret import digest_of, is_minted
+from gateway_project.lib.key_secret import digest_of, is_generated
 
 KEYS = reverse("admin:accounts_apikey_changelist")
 ADD = reverse("admin:accounts_apikey_add")
@@ -58,7 +58,7 @@ def secrets_in(response):
 def test_a_new_key_is_shown_on_the_page_that_answers_its_making(admin_client, settings):
     page = add(admin_client)
     (secret,) = secrets_in(page)
-    assert is_minted(secret)
+    assert is_generated(secret)
     assert ApiKey.objects.get().digest == digest_of(secret, settings.KEY_PEPPER)
     assert "no-store" in page["Cache-Control"]
 

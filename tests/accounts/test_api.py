@@ -67,6 +67,26 @@ def test_only_staff_who_may_see_it_in_the_console_get_in(client, path):
     assert client.get(path).status_code == 200
 
 
+def test_who_may_not_see_it_is_refused_before_filters_are_read(client):
+    client.force_login(User.objects.create_user("staff", is_staff=True))
+    assert client.get("/api/usage/", {"api_key": "x"}).status_code == 403
+
+
+@pytest.mark.parametrize("method", ["get", "head", "options"])
+def test_any_look_needs_the_permission(client, method):
+    client.force_login(User.objects.create_user("staff", is_staff=True))
+    assert getattr(client, method)("/api/keys/").status_code == 403
+
+
+def test_who_may_look_is_told_that_a_method_is_not_there(client):
+    staff = User.objects.create_user("staff", is_staff=True)
+    staff.user_permissions.set(Permission.objects.filter(codename="view_apikey"))
+    client.force_login(staff)
+    answer = client.post("/api/keys/")
+    assert (answer.status_code, answer["Allow"]) == (405, "GET, HEAD, OPTIONS")
+    assert answer["Content-Type"] == "application/json"
+
+
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
 def test_nothing_can_be_written(admin_client, key, method):
     for path in ("/api/keys/", f"/api/keys/{key.pk}/", "/api/usage/"):

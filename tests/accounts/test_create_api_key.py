@@ -6,7 +6,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from accounts.models import ApiKey, Team
-from gateway_project.lib.key_secret import is_minted
+from gateway_project.lib.key_secret import is_generated
 
 pytestmark = pytest.mark.django_db
 
@@ -20,7 +20,7 @@ def create(*args):
 def test_the_key_stands_alone_on_stdout():
     printed = create("alice")
     assert printed.endswith("\n")
-    assert is_minted(printed.strip())
+    assert is_generated(printed.strip())
     assert ApiKey.objects.get().hint == printed[:12]
 
 

@@ -2,6 +2,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+import redis
 from asgiref.sync import sync_to_async
 from django.db import IntegrityError, connections
 from django.utils import timezone
@@ -65,8 +66,8 @@ def test_usable_keys_are_neither_revoked_nor_expired():
 def test_the_last_use_moves_forward_only():
     made, _ = key()
     now = timezone.now()
-    assert ApiKey.objects.all().note_use(made.pk, now, "10.0.0.1") == 1
-    assert ApiKey.objects.all().note_use(made.pk, now - timedelta(seconds=1), "10.0.0.2") == 0
+    assert ApiKey.objects.filter(pk=made.pk).mark_used(now, "10.0.0.1") == 1
+    assert ApiKey.objects.filter(pk=made.pk).mark_used(now - timedelta(seconds=1), "10.0.0.2") == 0
     made.refresh_from_db()
     assert (made.last_used_at, made.last_used_from) == (now, "10.0.0.1")
 
@@ -127,3 +128,14 @@ def test_a_change_is_saved_though_it_cannot_be_announced():
     made, _ = key()
     revoked_by_save(made)
     assert ApiKey.objects.get().revoked_at
+
+
+@pytest.mark.django_db(transaction=True)
+def test_keys_made_in_bulk_are_announced(redis_server):
+    with redis.Redis.from_url(redis_server) as client, client.pubsub() as heard:
+        heard.subscribe("lgw:keys")
+        assert heard.get_message(timeout=5)["type"] == "subscribe"
+        made = ApiKey(name="a")
+        made.renew_secret(PEPPER)
+        ApiKey.objects.bulk_create([made])
+        assert heard.get_message(timeout=5)["data"] == made.digest.encode()

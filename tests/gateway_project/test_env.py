@@ -7,7 +7,7 @@ from kombu.transport.redis import Channel
 from redis.connection import parse_url
 
 from gateway_project.env import SettingError, kept_secret, load
-from gateway_project.lib.key_secret import mint
+from gateway_project.lib.key_secret import generate
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_key_that_can_be_guessed_is_refused_and_not_repeated(read, keys):
 
 
 def test_a_mistyped_key_is_refused_at_start(read):
-    key = mint()
+    key = generate()
     assert read(API_KEYS=key).api_keys == [key]
     with pytest.raises(SettingError, match="API_KEYS: key 1 has the form of a key of this gateway"):
         read(API_KEYS=key[:-1] + ("x" if key[-1] != "x" else "y"))

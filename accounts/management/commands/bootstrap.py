@@ -8,7 +8,6 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from accounts.apps import accounts_config
 from accounts.keys import bootstrap
 
 
@@ -19,7 +18,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Take every step that has not been taken."""
-        env, pepper = settings.ENV, accounts_config().pepper
+        env, pepper = settings.ENV, settings.KEY_PEPPER
         bootstrap.import_keys(env.api_keys, pepper)
         told = {
             "admin_username": env.admin_username,

@@ -8,7 +8,7 @@ from django.core.management import call_command
 from pydantic import SecretStr
 
 from accounts.models import ApiKey
-from gateway_project.lib.key_secret import digest_of, is_minted
+from gateway_project.lib.key_secret import digest_of, is_generated
 
 pytestmark = pytest.mark.django_db
 
@@ -27,7 +27,7 @@ def start(settings):
 def test_a_new_installation_is_given_a_superuser_and_a_key(start):
     told = start()
     assert authenticate(username=told["admin_username"], password=told["admin_password"]).is_superuser
-    assert is_minted(told["api_key"])
+    assert is_generated(told["api_key"])
 
 
 def test_the_second_start_makes_and_tells_nothing(start):

@@ -8,7 +8,7 @@ from django.db import DatabaseError, InterfaceError
 from accounts.keys.in_use import KeysInUse
 from accounts.keys.keyring import Caller, KeyRecord, KeyRing, TooManyUnknown
 from gateway_project.lib import database_state as database
-from gateway_project.lib.key_secret import digest_of, mint
+from gateway_project.lib.key_secret import digest_of, generate
 from gateway_project.lib.redis_link import RedisLink
 from tests.accounts.conftest import until
 
@@ -195,7 +195,7 @@ async def test_a_known_key_goes_on_while_the_database_is_down_and_the_subscripti
 async def test_a_mistyped_key_is_refused_without_a_look(redis_server):
     records = Records()
     async with ring_over(records, redis_server) as ring:
-        secret = mint()
+        secret = generate()
         assert await ring.authenticate(secret[:-1] + ("x" if secret[-1] != "x" else "y")) is None
         assert records.asked == 0
         assert await ring.authenticate(secret) is None

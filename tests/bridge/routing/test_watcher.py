@@ -10,7 +10,6 @@ from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.db import DatabaseError, IntegrityError, connection
 
-from accounts.apps import accounts_config
 from bridge.models import ModelAlias, PromptTemplate
 from bridge.prompt.profile import DEFAULT_PROFILE
 from bridge.routing import watcher as route_table
@@ -60,7 +59,7 @@ async def test_the_rules_are_read_once_and_again_when_they_change(redis_server):
     assert table.read.is_set()
 
 
-@pytest.mark.parametrize("change", ["save", "delete", "update", "queryset delete"])
+@pytest.mark.parametrize("change", ["save", "delete", "update", "queryset delete", "in bulk"])
 def test_every_way_to_change_a_rule_is_announced(redis_server, change):
     with redis.Redis.from_url(redis_server) as client:
         row = PromptTemplate.objects.create(pattern="*")
@@ -70,6 +69,7 @@ def test_every_way_to_change_a_rule_is_announced(redis_server, change):
             "delete": row.delete,
             "update": lambda: PromptTemplate.objects.update(enabled=False),
             "queryset delete": PromptTemplate.objects.all().delete,
+            "in bulk": lambda: PromptTemplate.objects.bulk_create([PromptTemplate(pattern="b*")]),
         }[change]()
         assert int(client.get(KEY)) > before
 
@@ -82,8 +82,8 @@ async def test_without_redis_the_rules_are_read_now_and_then():
     assert heard.patterns() == [[], ["late"]]
 
 
-def test_a_change_that_cannot_be_announced_is_saved_all_the_same(monkeypatch, caplog):
-    monkeypatch.setattr(accounts_config(), "redis_url", "unix:///nowhere/redis.sock")
+def test_a_change_that_cannot_be_announced_is_saved_all_the_same(settings, caplog):
+    settings.REDIS_URL = "unix:///nowhere/redis.sock"
     ModelAlias.objects.create(pattern="quiet")
     assert ModelAlias.objects.filter(pattern="quiet").exists()
     assert "could not be announced" in caplog.text

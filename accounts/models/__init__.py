@@ -1,0 +1,15 @@
+"""The tables of access: teams, keys as digests, and one row per turn."""
+
+from accounts.models.key import SCOPES as SCOPES
+from accounts.models.key import ApiKey as ApiKey
+from accounts.models.key import ApiKeyQuerySet as ApiKeyQuerySet
+from accounts.models.key import names_in as names_in
+from accounts.models.key import validate_models as validate_models
+from accounts.models.key import validate_scopes as validate_scopes
+from accounts.models.team import Team as Team
+from accounts.models.usage import FAILED as FAILED
+from accounts.models.usage import OURS as OURS
+from accounts.models.usage import OUTCOME_COLOURS as OUTCOME_COLOURS
+from accounts.models.usage import THEIRS as THEIRS
+from accounts.models.usage import Usage as Usage
+from accounts.models.usage import UsageQuerySet as UsageQuerySet

@@ -1,0 +1,170 @@
+"""API keys: digests, what they may do, and the announcement of every change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.text import Truncator
+
+from accounts.models.changes import NAMED, announce
+from accounts.models.team import Team
+from accounts.patterns import flaw_of
+from gateway_project.lib.key_secret import digest_of, generate, hint_of
+from gateway_project.lib.visible import visible
+
+
+def names_in(text: str) -> list[str]:
+    """The names in a comma-separated list."""
+    return [name for part in text.split(",") if (name := part.strip())]
+
+
+def validate_models(text: str) -> None:
+    """Raise ValidationError for a list of models that no key can have."""
+    if flaw := flaw_of(names_in(text)):
+        raise ValidationError(flaw)
+
+
+SCOPES = ("metrics",)
+
+
+def validate_scopes(text: str) -> None:
+    """Raise ValidationError for a scope that opens nothing."""
+    if unknown := [scope for scope in names_in(text) if scope not in SCOPES]:
+        raise ValidationError(f"There is no scope {unknown[0]}. Known: {', '.join(SCOPES)}.")
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    """Every way to change keys announces the change, except for marking them as used."""
+
+    def usable(self, at: datetime) -> ApiKeyQuerySet:
+        """Keys that are neither revoked nor expired at that time."""
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=at), revoked_at=None)
+
+    def revoke(self) -> int:
+        """Revoke those that are live; how many there were."""
+        return self.filter(revoked_at=None).update(revoked_at=timezone.now())
+
+    def update(self, **kwargs: Any) -> int:
+        """Update and announce."""
+        digests = self._digests()
+        changed = super().update(**kwargs)
+        announce(digests if len(digests) == changed else None)  # others may have come meanwhile
+        return changed
+
+    def mark_used(self, at: datetime, client: str) -> int:
+        """Move their last use forward, never back; how many it moved. No ring needs to know of it."""
+        later = self.filter(Q(last_used_at=None) | Q(last_used_at__lt=at))
+        return super(ApiKeyQuerySet, later).update(last_used_at=at, last_used_from=client)
+
+    def bulk_create(self, objs: Iterable[ApiKey], *args: Any, **kwargs: Any) -> list[ApiKey]:
+        """Create and announce: somebody may have tried them before."""
+        created = super().bulk_create(objs, *args, **kwargs)
+        announce([key.digest for key in created])
+        return created
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete and announce."""
+        digests = self._digests()
+        deleted = super().delete()
+        announce(digests if len(digests) == deleted[1].get(self.model._meta.label, 0) else None)
+        return deleted
+
+    def _digests(self) -> list[str]:
+        return list(self.order_by().values_list("digest", flat=True)[:NAMED])
+
+    delete.alters_data = True  # type: ignore[attr-defined]  # Django keeps templates from calling what says so
+    update.alters_data = True  # type: ignore[attr-defined]
+
+
+class ApiKey(models.Model):
+    """What a caller holds. Of the secret only a digest is kept."""
+
+    name = models.CharField(max_length=100, help_text="Whose key, or what for.")
+    team = models.ForeignKey(Team, models.PROTECT, null=True, blank=True, related_name="keys")
+    hint = models.CharField(max_length=16, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: never.")
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_from = models.CharField(max_length=64, blank=True, editable=False)
+    allowed_models = models.CharField(
+        max_length=1000,
+        blank=True,
+        validators=[validate_models],
+        help_text=(
+            "Comma-separated names or patterns such as claude-*, in any case; each counts for the name a client asks"
+            " for and for the Lingma model it means. Empty: every model."
+        ),
+    )
+    scopes = models.CharField(
+        max_length=200, blank=True, validators=[validate_scopes], help_text="Comma-separated, such as metrics."
+    )
+    rpm = models.PositiveIntegerField("requests per minute", default=0, help_text="0: no limit.")
+    tpm = models.PositiveIntegerField("tokens per minute", default=0, help_text="0: no limit.")
+    concurrency = models.PositiveIntegerField("turns at once", default=0, help_text="0: no limit.")
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "key"
+        ordering: ClassVar = ["-created_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["name"],
+                condition=Q(revoked_at=None),
+                name="apikey_live_name",
+                violation_error_message="A live key has this name already.",
+            ),
+            models.CheckConstraint(
+                condition=Q(rpm__gte=0, tpm__gte=0, concurrency__gte=0), name="apikey_limits_not_negative"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{visible(self.name)} ({self.hint})"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save and announce."""
+        before = ApiKey.objects.filter(pk=self.pk).values_list("digest", flat=True) if self.pk else ()
+        digests = {*before, self.digest}  # it may have taken another secret
+        super().save(*args, **kwargs)
+        announce(digests)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete and announce."""
+        deleted = super().delete(*args, **kwargs)
+        announce([self.digest])
+        return deleted
+
+    @staticmethod
+    def cut(name: str) -> str:
+        """A name as lists show it: on one line."""
+        return Truncator(visible(name)).chars(32)
+
+    @property
+    def short_name(self) -> str:
+        """Its name, for lists of other things."""
+        return self.cut(self.name)
+
+    def adopt(self, secret: str, pepper: bytes) -> None:
+        """Take this secret; only its digest and a hint are kept."""
+        self.hint, self.digest = hint_of(secret), digest_of(secret, pepper)
+
+    def renew_secret(self, pepper: bytes) -> str:
+        """Take a new secret and return it: the only time it is seen."""
+        secret = generate()
+        self.adopt(secret, pepper)
+        return secret
+
+    def state(self, at: datetime) -> str:
+        """`live`, `expired` or `revoked`."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= at else "live"

@@ -1,0 +1,124 @@
+"""One row per turn, and whose fault its end was."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from accounts.models.key import ApiKey
+
+# Whose fault it is: refusals for these reasons are the gateway's, all others are limits and mistakes of the caller;
+# errors for those reasons are the caller's, all others are the gateway's: also "permission", for it is the account of
+# the gateway that may not do something, or has used up its plan.
+OURS = ("unavailable", "overloaded", "upstream", "timeout", "internal")
+THEIRS = (
+    "invalid_request", "content_filter", "context_full", "too_large", "authentication", "not_found", "revoked",
+    "expired", "unknown", "slow_client",
+)  # fmt: skip
+
+OUTCOME_COLOURS = {"ok": "success", "error": "danger", "cancelled": "warning", "refused": "info"}
+
+
+class UsageQuerySet(models.QuerySet["Usage"]):
+    """Turns by whose fault their end was."""
+
+    def failed(self) -> UsageQuerySet:
+        """Turns the gateway owed an answer and did not give."""
+        return self.filter(FAILED)
+
+    def turned_away(self) -> UsageQuerySet:
+        """Requests that a limit, the key or their own mistake stopped."""
+        return self.filter(Q(status="error", reason__in=THEIRS) | Q(status="refused") & ~Q(reason__in=OURS))
+
+
+FAILED = Q(status="error") & ~Q(reason__in=THEIRS) | Q(status="refused", reason__in=OURS)
+
+
+class Usage(models.Model):
+    """
+    One turn, however it ended, or what was refused before it became one. Rows are written once and never changed, but
+    for `count`: refusals of one key, endpoint and reason share a row for a minute.
+    """
+
+    class Status(models.TextChoices):
+        """How a turn ended."""
+
+        OK = "ok", "ok"
+        ERROR = "error", "error"
+        CANCELLED = "cancelled", "cancelled"
+        REFUSED = "refused", "refused"
+
+    class Agent(models.TextChoices):
+        """Families of programs that call, by their User-Agent."""
+
+        CLAUDE_CODE = "claude-code", "Claude Code"
+        CODEX = "codex", "Codex"
+        OPENCODE = "opencode", "opencode"
+        CLINE = "cline", "Cline"
+        AIDER = "aider", "aider"
+        OPENAI_PYTHON = "openai-python", "OpenAI SDK, Python"
+        OPENAI_NODE = "openai-node", "OpenAI SDK, Node"
+        ANTHROPIC_PYTHON = "anthropic-python", "Anthropic SDK, Python"
+        ANTHROPIC_NODE = "anthropic-node", "Anthropic SDK, Node"
+        LANGCHAIN = "langchain", "LangChain"
+        LITELLM = "litellm", "LiteLLM"
+        CURL = "curl", "curl"
+        OTHER = "other", "other"
+
+    request_id = models.CharField("request", max_length=64, unique=True)
+    # Null when the key was gone before its last turns were filed.
+    api_key = models.ForeignKey(
+        ApiKey, models.PROTECT, null=True, related_name="usage", db_index=False, verbose_name="key"
+    )
+    protocol = models.CharField(max_length=16)
+    endpoint = models.CharField(max_length=64)
+    model = models.CharField("model asked", max_length=128)
+    lingma_model = models.CharField("model used", max_length=128, blank=True)
+    instance = models.CharField(max_length=64, blank=True)
+    session = models.CharField(max_length=16, blank=True)
+    stream = models.BooleanField()
+    status = models.CharField(max_length=16, choices=Status.choices)
+    reason = models.CharField(max_length=64, blank=True)
+    queue_ms = models.PositiveIntegerField("queued (ms)")
+    first_token_ms = models.PositiveIntegerField("first token (ms)", null=True)
+    total_ms = models.PositiveIntegerField("total (ms)")
+    prompt_tokens = models.PositiveIntegerField()
+    completion_tokens = models.PositiveIntegerField()
+    usage_source = models.CharField("tokens from", max_length=16, blank=True)
+    client = models.CharField(max_length=64, blank=True)
+    agent = models.CharField("program", max_length=32, choices=Agent, blank=True, default="", db_default="")
+    tools = models.CharField(max_length=200, blank=True, default="", db_default="")
+    count = models.PositiveIntegerField("times", default=1, db_default=1)
+    allowed = models.PositiveIntegerField("limit", null=True, blank=True)
+    value = models.PositiveIntegerField("stood at", null=True, blank=True)
+    retry_after = models.PositiveIntegerField("told to wait (s)", null=True, blank=True)
+    started_at = models.DateTimeField()
+
+    objects = UsageQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "turn"
+        verbose_name_plural = "usage"
+        ordering: ClassVar = ["-started_at", "-id"]
+        indexes: ClassVar = [
+            # The id makes the order whole: deep pages then walk the index and nothing else.
+            models.Index(fields=["api_key", "started_at"], name="usage_key_started"),
+            models.Index(fields=["started_at", "id"], name="usage_started"),
+            models.Index(fields=["status", "started_at"], name="usage_status_started"),
+            models.Index(fields=["protocol", "started_at"], name="usage_protocol_started"),
+            models.Index(fields=["agent", "started_at"], name="usage_agent_started"),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(status__in=["ok", "error", "cancelled", "refused"]), name="usage_status")
+        ]
+
+    def __str__(self) -> str:
+        return self.request_id
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, with the reason unless all went well, and how often where a row stands for several."""
+        told = self.status if self.status == self.Status.OK or not self.reason else f"{self.status}: {self.reason}"
+        return told if self.count == 1 else f"{told} × {self.count:,}"

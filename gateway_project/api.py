@@ -1,0 +1,41 @@
+"""What every view of the operators' API has in common; `REST_FRAMEWORK` in the settings names it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from django.db.models import QuerySet
+from rest_framework import permissions
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+
+if TYPE_CHECKING:  # views read the settings, and these name this module
+    from rest_framework.generics import GenericAPIView
+    from rest_framework.views import APIView
+
+VIEW = ["%(app_label)s.view_%(model_name)s"]
+
+
+class ModelPermissions(permissions.DjangoModelPermissions):
+    """Staff with Django's permissions for the model, as in the console: also who only looks needs one."""
+
+    perms_map = permissions.DjangoModelPermissions.perms_map | dict.fromkeys(("GET", "HEAD", "OPTIONS"), VIEW)
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """A method that the view does not have is like a look: who may look is then told 405."""
+        method = request.method if request.method in view.allowed_methods else "GET"
+        model = cast("GenericAPIView[Any]", view).get_queryset().model
+        return bool(request.user.is_staff and request.user.has_perms(self.get_required_permissions(method, model)))
+
+
+class InOrder(CursorPagination):
+    """Pages in the order that the view says in `ordering`, without counting; `next` and `previous` are addresses."""
+
+    page_size = 100
+    page_size_query_param = "page_size"
+    max_page_size = 1000
+
+    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: APIView) -> tuple[str, ...]:
+        """As the view says."""
+        ordering: tuple[str, ...] = view.ordering  # type: ignore[attr-defined]  # ours have one
+        return ordering

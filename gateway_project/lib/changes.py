@@ -1,0 +1,27 @@
+"""Telling all processes through Redis that rows have changed, once they have."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+import redis
+from django.conf import settings
+from django.db import transaction
+
+from gateway_project.lib.redis_client import connect
+
+log = logging.getLogger(__name__)
+
+
+def after_commit(what: str, *command: str | bytes) -> None:
+    """Once the transaction is committed, send the command to Redis; the log says what could not be told."""
+    transaction.on_commit(partial(_send, what, command))
+
+
+def _send(what: str, command: tuple[str | bytes, ...]) -> None:
+    try:
+        with connect(settings.REDIS_URL) as client:
+            client.execute_command(*command)
+    except redis.RedisError as exc:
+        log.warning("a change of %s could not be announced: %s", what, exc)
