@@ -41,11 +41,8 @@ LARGE_PART = 1 << 16
 """Bytes of an answer that the server takes at once, whether the client reads or not."""
 
 JSON = (b"content-type", b"application/json")
-EVENT_STREAM: Headers = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
+UNBUFFERED: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+"""What proxies must know of a stream."""
 
 
 class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no types
@@ -171,6 +168,16 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
 
     # -- sending --------------------------------------------------------------------------------------------------
 
+    @property
+    def content_type(self) -> tuple[bytes, bytes]:
+        """That of whole replies and of errors."""
+        return (b"content-type", self.format.media_type)
+
+    def start_stream(self) -> Awaitable[None]:
+        """Begin an answer that goes on for a while."""
+        type_ = (b"content-type", self.format.stream_media_type)
+        return self.start(200, [type_, *UNBUFFERED, *self.common_headers()])
+
     def common_headers(self) -> Headers:
         """What every answer carries."""
         id_ = b"req_" + self.id.encode()
@@ -213,7 +220,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         if self.begun:
             return await self.send_part(b"", last=True)
         status, body = self.format.error(error, self.id)
-        return await self.reply(status, body, [JSON, *self.common_headers(), *self._error_headers(error)])
+        return await self.reply(status, body, [self.content_type, *self.common_headers(), *self._error_headers(error)])
 
     def note(self, error: GatewayError) -> None:
         """Count, log and file a refusal."""

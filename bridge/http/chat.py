@@ -13,7 +13,7 @@ from bridge.chat.events import Failed, Finished
 from bridge.chat.fold import fold
 from bridge.chat.request import ChatRequest
 from bridge.http.api import ApiConsumer, key_closed
-from bridge.http.base import EVENT_STREAM, JSON, LARGE_PART, Headers
+from bridge.http.base import LARGE_PART, Headers
 from bridge.http.clients import family_of
 from bridge.http.conversation_ids import identified
 from bridge.telemetry import metrics
@@ -126,7 +126,7 @@ class ChatConsumer(ApiConsumer):
         if self._encoder is None:
             self._encoder = self._reply.encoder(self._head())
             if not last:  # else the head goes out with the rest, once the turn is booked: in one write
-                await self._begin()
+                await self.start_stream()
         if len(batch) > MOST_AT_ONCE:
             batch = await self._stream_slices(self._encoder, batch)
         part = self._encoder.feed(batch)
@@ -134,17 +134,14 @@ class ChatConsumer(ApiConsumer):
             await self.store_reply()
             await self._book()  # before the client has its last byte, so that no row is ever lost
             if not self.begun:
-                await self._begin()
+                await self.start_stream()
             return await self.send_last(part)
         return await self.send_part(part, last=False)
-
-    def _begin(self) -> Awaitable[None]:
-        return self.start(200, EVENT_STREAM + self.common_headers())
 
     async def _stream_slices(self, encoder: Encoder, batch: Batch) -> Batch:
         """Send what has piled up slice by slice, each when the client has taken the one before; return the last one."""
         if not self.begun:
-            await self._begin()
+            await self.start_stream()
         starts = range(0, len(batch), MOST_AT_ONCE)
         for start in starts[:-1]:
             await self.send_part(encoder.feed(batch[start : start + MOST_AT_ONCE]), last=False)
@@ -155,7 +152,7 @@ class ChatConsumer(ApiConsumer):
         await self.store_reply()
         await self._book()
         total = (b"x-lingma-total-ms", b"%d" % self._total_ms())
-        await self.reply(200, body, [JSON, *self.common_headers(), total])
+        await self.reply(200, body, [self.content_type, *self.common_headers(), total])
 
     @property
     def is_too_slow(self) -> bool:

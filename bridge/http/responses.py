@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 from accounts.keys.keyring import Caller
 from bridge.chat.errors import InvalidRequest, NotFound, Unavailable
 from bridge.http.api import ApiConsumer
-from bridge.http.base import EVENT_STREAM, JSON
+from bridge.http.base import JSON
 from bridge.http.chat import ChatConsumer
 from bridge.wire.format import ParsedRequest
 from bridge.wire.responses import stored
@@ -116,7 +116,7 @@ class StoredResponse(_Beside):
     async def _stream(self) -> None:
         after = number_of(self.query())
         kept = await self.kept()
-        await self.start(200, EVENT_STREAM + self.common_headers())
+        await self.start_stream()
         for event in replay(kept, after):
             await self.send_part(event, last=False)
         await self.send_part(b"", last=True)

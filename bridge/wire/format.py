@@ -75,6 +75,9 @@ class WireFormat(ABC):
     """A label in usage rows, metrics and logs, at most 16 characters; nothing is decided by it."""
     path: str
     """Where its chats are posted, such as `/v1/messages`."""
+    media_type: bytes = b"application/json"
+    """Content type of whole replies and of errors."""
+    stream_media_type: bytes = b"text/event-stream; charset=utf-8"
     client_header: bytes = b""
     """A request header that only its clients send: by it they are known on paths that all formats share."""
     id_header: bytes = b""

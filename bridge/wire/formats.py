@@ -17,6 +17,6 @@ DEFAULT: WireFormat = OPENAI_CHAT
 def by_header(headers: Mapping[bytes, bytes]) -> WireFormat | None:
     """The format whose clients send one of these headers; never told by the kind of key."""
     for each in FORMATS:
-        if each.client_header in headers:  # b"" is no header's name
+        if each.client_header and each.client_header in headers:
             return each
     return None

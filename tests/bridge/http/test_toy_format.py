@@ -1,0 +1,160 @@
+"""A format that no module of the gateway knows, served by all that the others are served by."""
+
+import asyncio
+import json
+
+import pytest
+import redis
+from channels.routing import URLRouter
+
+from accounts.keys.keyring import Caller, KeyRecord, KeyRing
+from bridge import runtime as runtime_module
+from bridge.http.routing import chat_consumers, chat_routes
+from bridge.runtime import Runtime
+from bridge.wire.formats import FORMATS
+from gateway_project.env import Environment
+from gateway_project.lib.key_secret import digest_of, mint
+from gateway_project.lib.redis_keys import USAGE
+from tests.bridge.chats import replying, say
+from tests.bridge.http.toy_format import FORMAT
+from tests.bridge.lingma.service import finish
+from tests.bridge.pools import in_state
+
+SECRET, PEPPER = mint(), b"pepper"
+SERVED = (*FORMATS, FORMAT)
+
+
+async def load_key(digest):
+    """The one key that there is."""
+    if digest == digest_of(SECRET, PEPPER):
+        return KeyRecord(Caller(1, "key", "lgw_", digest=bytes.fromhex(digest)))
+    return None
+
+
+@pytest.fixture
+async def gateway(new_service, redis_server, tmp_path, monkeypatch):
+    """`gateway(on_ask)`: a runtime over a scripted service that answers like that."""
+    runtimes = []
+
+    async def gateway(on_ask):
+        service = await new_service(on_ask)
+        env = Environment(lingma_attach_urls=service.url, redis_url=redis_server)
+        runtime = Runtime(env, tmp_path, PEPPER)
+        runtimes.append(runtime)
+        runtime.keys = KeyRing(PEPPER, runtime.link, load_key)
+        runtime.pool.start()
+        await in_state(runtime.pool, "ready")
+        monkeypatch.setattr(runtime_module, "_runtime", runtime)
+        return runtime
+
+    yield gateway
+    for each in runtimes:
+        await each.pool.stop()
+        await each.engine.settle()
+        await each.link.close()
+        await each.bulk.close()
+
+
+class Answer:
+    """What the server is handed for one request: a status, headers, and the parts of the body as they came."""
+
+    def __init__(self):
+        self.parts = []
+        self.has_text = asyncio.Event()
+
+    async def send(self, message):
+        if message["type"] == "http.response.start":
+            self.status, self.headers = message["status"], dict(message["headers"])
+        else:
+            self.parts.append(message["body"])
+            self.has_text.set()
+
+
+async def post(body, path="/v1/lines", application=None, answer=None):
+    headers = [(b"authorization", f"Bearer {SECRET}".encode()), (b"content-type", b"text/plain")]
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+    answer = answer or Answer()
+    application = application or chat_consumers(SERVED)[path]()
+    await application(scope, receive_from(messages), answer.send)
+    return answer
+
+
+def receive_from(messages):
+    """What the client sends; then it stays and listens."""
+
+    async def receive():
+        return messages.pop(0) if messages else await asyncio.Event().wait()
+
+    return receive
+
+
+def rows(redis_server):
+    with redis.Redis.from_url(redis_server) as client:
+        return [json.loads(fields[b"row"]) for _, fields in client.xrange(USAGE)]
+
+
+async def test_a_streamed_reply_is_sent_as_it_comes(gateway):
+    answer = Answer()
+
+    async def on_ask(peer, params):
+        await say(peer, params, "Hel")
+        await answer.has_text.wait()
+        await say(peer, params, "lo")
+        await peer.push(finish(params["requestId"]))
+
+    await gateway(on_ask)
+    async with asyncio.timeout(20):
+        await post(b"org_auto stream\nHi", answer=answer)
+    assert (answer.status, answer.headers[b"content-type"]) == (200, b"text/plain; charset=utf-8")
+    assert b"".join(answer.parts) == b"Hello\n= stop of org_auto\n"
+    assert len(answer.parts) > 1
+
+
+async def test_a_whole_reply(gateway):
+    await gateway(replying("Hel", "lo"))
+    answer = await post(b"org_auto\nHi")
+    assert (answer.status, answer.parts) == (200, [b"Hello\n= stop of org_auto\n"])
+    assert answer.headers[b"content-type"] == b"text/plain; charset=utf-8"
+    assert answer.headers[b"lines-id"] == answer.headers[b"x-request-id"]
+    assert answer.headers[b"x-lingma-instance"]
+
+
+@pytest.mark.parametrize("first", [b"org_auto", b"org_auto stream"])
+async def test_an_error_before_the_first_byte_is_in_its_words(gateway, first):
+    await gateway(replying(statusCode=500))
+    answer = await post(first + b"\nHi")
+    assert answer.status == 502
+    assert b"".join(answer.parts).startswith(b"! ")
+    assert answer.headers[b"content-type"] == b"text/plain; charset=utf-8"
+
+
+async def test_an_error_after_it_is_the_last_line(gateway):
+    async def on_ask(peer, params):
+        await say(peer, params, "Hel")
+        await peer.push(finish(params["requestId"], code=500))
+
+    await gateway(on_ask)
+    answer = await post(b"org_auto stream\nHi")
+    body = b"".join(answer.parts)
+    assert answer.status == 200
+    assert body.startswith(b"Hel\n! ")
+
+
+async def test_what_is_no_request_is_refused_in_its_words(gateway):
+    await gateway(replying("Hello"))
+    answer = await post(b"org_auto")
+    assert (answer.status, answer.parts) == (400, [b"! Send a line with the model, then a text.\n"])
+
+
+async def test_its_turns_have_rows(gateway, redis_server):
+    await gateway(replying("Hello"))
+    await post(b"org_auto\nHi")
+    row = rows(redis_server)[-1]
+    assert (row["protocol"], row["endpoint"], row["status"], row["model"]) == ("lines", "/v1/lines", "ok", "org_auto")
+
+
+async def test_a_slash_at_the_end_finds_it_too(gateway):
+    await gateway(replying("Hello"))
+    answer = await post(b"org_auto\nHi", "/v1/lines/", URLRouter(chat_routes(SERVED)))
+    assert answer.parts == [b"Hello\n= stop of org_auto\n"]

@@ -1,0 +1,19 @@
+"""The formats that are served, and how their clients are told apart."""
+
+from bridge.wire.anthropic.format import FORMAT as ANTHROPIC
+from bridge.wire.formats import DEFAULT, FORMATS, by_header
+
+
+def test_each_format_has_a_path_of_its_own():
+    assert len({each.path for each in FORMATS}) == len(FORMATS)
+    assert all(each.path.startswith("/v1/") for each in FORMATS)
+    assert DEFAULT in FORMATS
+
+
+def test_names_fit_into_usage_rows():
+    assert all(0 < len(each.name) <= 16 for each in FORMATS)
+
+
+def test_a_header_shows_the_format():
+    assert by_header({b"anthropic-version": b"2023-06-01"}) is ANTHROPIC
+    assert by_header({b"authorization": b"Bearer x"}) is None
