@@ -11,9 +11,13 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from . import faults, knobs, workdir
-from .account import read_user
-from .chance import Chance
+from bridge.simulator.options import fault_names
+from bridge.simulator.options.controls import Controls
+from bridge.simulator.options.errors import OptionError
+from bridge.simulator.options.layers import SERVICE_NAMES, TURN_NAMES, described
+from bridge.simulator.process import work_dir
+from bridge.simulator.process.ids_and_clock import IdsAndClock
+from bridge.simulator.state.account import read_user
 
 USAGE = """\
 A stand-in for the Lingma executable: it speaks the same local protocol, and no model is asked.
@@ -28,14 +32,14 @@ Flags of start (both --key=value and --key value; unknown ones are ignored):
   --socketPort <port>      WebSocket port, default 37010, 0 takes a free one
   --httpPort <port>        HTTP port, default 37510, 0 takes a free one
   --transportType, --endpoint, --copyDataDir, --startupId   as the executable has them
-  --script <file>          a JSON object of knobs
+  --script <file>          a JSON object of options
 
-Every knob below is also a flag (--start-delay-ms=500), an environment variable
+Every option below is also a flag (--start-delay-ms=500), an environment variable
 (LINGMA_SIMULATOR_START_DELAY_MS=500), and a key of the control file <workDir>/simulator.json, a JSON object
-which is re-read when it changes. There, "turns" is a list of objects with knobs for the next turns, one each.
+which is re-read when it changes. There, "turns" is a list of objects with options for the next turns, one each.
 The later wins: environment, --script, flags, control file, entry of "turns", marker.
 
-A marker in the prompt sets the knobs of that turn: [[sim: key=value key="quoted \\"value\\"" key]]. A key alone
+A marker in the prompt sets the options of that turn: [[sim: key=value key="quoted \\"value\\"" key]]. A key alone
 means true. The last marker of the prompt counts, and none is echoed. An unknown key finishes the turn with 400.
   [[sim: text="Hello" size=2 delay_ms=20 first_ms=0]]
   [[sim: chunks=50 delay_ms=0 fault=F1 after=3]]
@@ -81,21 +85,21 @@ def main(argv: list[str]) -> int:
         return 2
     try:
         return COMMANDS[command](flags)
-    except knobs.KnobError as exc:
+    except OptionError as exc:
         sys.stderr.write(f"{exc}\n")
         return 2
 
 
 def help_text() -> str:
-    """What --help prints, made from the knobs themselves."""
+    """What --help prints, made from the options themselves."""
     lines = [USAGE]
-    for room, title in (("service", "Knobs of the process"), ("turn", "Knobs of a turn (a marker may set these)")):
+    for kind, title in (("service", "Options of the process"), ("turn", "Options of a turn (a marker may set these)")):
         lines.append(f"{title}:")
         lines += [
-            f"  {name:<18} {meaning} [{default}]" for kind, name, default, meaning in knobs.described() if kind == room
+            f"  {name:<18} {meaning} [{default}]" for kinds, name, default, meaning in described() if kinds == kind
         ]
         lines.append("")
-    numbered = "  ".join(f"{number}={name}" for number, name in faults.NAMES.items())
+    numbered = "  ".join(f"{number}={name}" for number, name in fault_names.NAMES.items())
     return "\n".join([*lines, f"Faults: {numbered}"])
 
 
@@ -103,13 +107,13 @@ def _root(flags: dict[str, str]) -> Path:
     return Path(flags.get("workdir") or Path.home() / ".lingma").expanduser().absolute()
 
 
-def _controls(flags: dict[str, str]) -> knobs.Controls:
-    names = {_bare(name): name for name in knobs.SERVICE_NAMES | knobs.TURN_NAMES}
+def _controls(flags: dict[str, str]) -> Controls:
+    names = {_bare(name): name for name in SERVICE_NAMES | TURN_NAMES}
     layer = {names[flag]: value for flag, value in flags.items() if flag in names}
     script = flags.get("script")
-    controls = knobs.Controls(_root(flags), layer, Path(script) if script else None)
+    controls = Controls(_root(flags), layer, Path(script) if script else None)
     controls.refresh()
-    faults.named(controls.turn.fault)
+    fault_names.named(controls.turn.fault)
     return controls
 
 
@@ -129,7 +133,7 @@ def _status(flags: dict[str, str]) -> int:
 
 
 def _machine_info(flags: dict[str, str]) -> int:
-    print(f"machineToken: {Chance().hex()}\nmachineType: {socket.gethostname()}")  # noqa: T201
+    print(f"machineToken: {IdsAndClock().hex()}\nmachineType: {socket.gethostname()}")  # noqa: T201
     return 0
 
 
@@ -141,14 +145,14 @@ def _start(flags: dict[str, str]) -> int:
         sys.stderr.write("simulated start failure\n")
         return settings.exit_code
     ports = [int(flags.get(name) or default) for name, default in PORTS]
-    workdir.lay_out(root)
+    work_dir.lay_out(root)
     return _run(root, controls, *ports)
 
 
-def _run(root: Path, controls: knobs.Controls, port: int, http_port: int) -> int:
+def _run(root: Path, controls: Controls, port: int, http_port: int) -> int:
     import uvloop  # here, so that the other commands stay quick
 
-    from .service import serve
+    from bridge.simulator.service import serve
 
     code = uvloop.run(serve(root, controls, port=port, http_port=http_port))
     sys.stdout.flush()

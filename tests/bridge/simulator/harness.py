@@ -53,9 +53,9 @@ class Simulator:
             time.sleep(0.01)
         return found
 
-    def control(self, **knobs):
+    def control(self, **options):
         draft = self.work_dir / "draft.json"
-        draft.write_text(json.dumps(knobs))
+        draft.write_text(json.dumps(options))
         draft.replace(self.work_dir / "simulator.json")
 
     def stop(self):

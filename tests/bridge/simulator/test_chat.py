@@ -74,10 +74,10 @@ async def test_a_value_may_be_encoded(simulator):
     assert text == "½ ]] said"
 
 
-@pytest.mark.parametrize("knob", WRONG)
-async def test_a_wrong_marker_is_told_in_the_finish(simulator, knob):
+@pytest.mark.parametrize("option", WRONG)
+async def test_a_wrong_marker_is_told_in_the_finish(simulator, option):
     async with simulator.client() as client:
-        _, finish = await client.chat(f"[[sim: {knob}]]")
+        _, finish = await client.chat(f"[[sim: {option}]]")
     assert (finish["statusCode"], finish["reason"][:16]) == (400, "simulator script")
 
 
@@ -96,12 +96,12 @@ async def test_overwrite_replaces_what_was_sent(simulator):
     assert (last["text"], last["overwrite"], finish["fullAnswer"]) == ("right", True, "right")
 
 
-@pytest.mark.parametrize(("knob", "fields", "streamed", "full"), [
+@pytest.mark.parametrize(("option", "fields", "streamed", "full"), [
     ("full_answer=only", {}, "", "hello"), ("full_answer=empty", {}, "hello", ""), ("", {"stream": False}, "", "hello"),
 ])  # fmt: skip
-async def test_the_full_answer_can_be_all_or_nothing(simulator, knob, fields, streamed, full):
+async def test_the_full_answer_can_be_all_or_nothing(simulator, option, fields, streamed, full):
     async with simulator.client() as client:
-        text, finish = await client.chat(f"[[sim: {QUICK} text=hello {knob}]]", **fields)
+        text, finish = await client.chat(f"[[sim: {QUICK} text=hello {option}]]", **fields)
     assert (text, finish["fullAnswer"]) == (streamed, full)
 
 

@@ -36,12 +36,12 @@ def test_an_unknown_command_is_refused():
     assert run("dance").returncode == 2
 
 
-def test_a_wrong_knob_is_told_in_one_line(tmp_path):
+def test_a_wrong_option_is_told_in_one_line(tmp_path):
     refused = run("start", f"--workDir={tmp_path}", "--start-delay-ms=soon")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
 
 
-def test_help_lists_knobs_and_faults():
+def test_help_lists_options_and_faults():
     text = run("start", "--help").stdout
     assert all(word in text for word in ("--socketPort", "first_ms", "ack_gate", "F30=ask_error", "[[sim:"))
 

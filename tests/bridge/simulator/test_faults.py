@@ -49,10 +49,10 @@ async def test_f5_pushes_an_unknown_method(simulator):
     assert text.split()[-1] == "word0004"
 
 
-@pytest.mark.parametrize("knobs", ["fault=F6 text=x", "first_ms=60000 text=x", f"{FIVE} fault=F7"])
-async def test_f6_and_f7_are_silence_that_can_be_stopped(simulator, knobs):
+@pytest.mark.parametrize("options", ["fault=F6 text=x", "first_ms=60000 text=x", f"{FIVE} fault=F7"])
+async def test_f6_and_f7_are_silence_that_can_be_stopped(simulator, options):
     async with simulator.client() as client:
-        await client.ask(f"[[sim: {knobs}]]")
+        await client.ask(f"[[sim: {options}]]")
         await client.push_named("chat/process_step_callback")
         await client.call("chat/stop", {"requestId": "r1"})
         assert (await client.push_named("chat/finish"))["reason"] == "cancelled"
@@ -192,10 +192,10 @@ async def test_f28_rewrites_the_user_file(simulator):
     assert path.stat().st_ino != before
 
 
-@pytest.mark.parametrize("knob", ["fault=F30", 'ask_error="out of order"'])
-async def test_f30_fails_the_call_itself(simulator, knob):
+@pytest.mark.parametrize("option", ["fault=F30", 'ask_error="out of order"'])
+async def test_f30_fails_the_call_itself(simulator, option):
     async with simulator.client() as client:
-        error = await client.call("chat/ask", {"requestId": "r", "questionText": f"[[sim: {knob}]]"})
+        error = await client.call("chat/ask", {"requestId": "r", "questionText": f"[[sim: {option}]]"})
         await client.call("ping")
     assert error["code"] == -32603
     assert client.pushes == []

@@ -187,8 +187,8 @@ async def test_the_control_file_changes_a_running_service(start):
 
 async def test_a_broken_control_file_is_logged(start):
     simulator = start()
-    simulator.control(no_such_knob=1)
-    assert simulator.wait_for_line("no such knob: no_such_knob")
+    simulator.control(no_such_option=1)
+    assert simulator.wait_for_line("no such option: no_such_option")
 
 
 def test_the_user_file_can_be_rewritten_all_the_time(start):

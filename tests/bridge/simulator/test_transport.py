@@ -95,23 +95,23 @@ async def test_ids_of_pushes_are_growing_integers(simulator):
         assert [push["id"] for push in client.pushes] == list(range(1, len(client.pushes) + 1))
 
 
-@pytest.mark.parametrize(("knob", "kind"), [("ids=string", str), ("ids=none", None)])
-async def test_pushes_can_have_other_ids(simulator, knob, kind):
+@pytest.mark.parametrize(("option", "kind"), [("ids=string", str), ("ids=none", None)])
+async def test_pushes_can_have_other_ids(simulator, option, kind):
     async with simulator.client() as client:
-        text, _ = await client.chat(f"[[sim: {QUICK} text=hello {knob}]]")
+        text, _ = await client.chat(f"[[sim: {QUICK} text=hello {option}]]")
         assert text == "hello"
         assert {type(push["id"]) if "id" in push else None for push in client.pushes} == {kind}
         assert (await client.call("simulator/report"))["pending"] == 0
 
 
 @pytest.mark.parametrize(
-    "knobs",
+    "options",
     ["frame=binary", "merge=3", "split=1", "split=7", "split=3,18,-2", "fragment=11", "ping", "merge=2 split=50",
      "fragment=20 ping merge=3 split=64 frame=binary"],
 )  # fmt: skip
-async def test_odd_frames_carry_the_same_text(simulator, knobs):
+async def test_odd_frames_carry_the_same_text(simulator, options):
     async with simulator.client() as client:
-        text, finish = await client.chat(f'[[sim: {QUICK} text="你好，世界 hello" size=2 frame=binary {knobs}]]')
+        text, finish = await client.chat(f'[[sim: {QUICK} text="你好，世界 hello" size=2 frame=binary {options}]]')
     assert (text, finish["statusCode"]) == ("你好，世界 hello", 200)
 
 

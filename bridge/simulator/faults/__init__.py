@@ -1,0 +1,1 @@
+"""What goes wrong on request, in frames and in turns."""

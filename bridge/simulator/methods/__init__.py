@@ -1,0 +1,1 @@
+"""What clients and browsers may ask of the service."""

@@ -1,0 +1,80 @@
+"""How the layers add up, and which the next turn gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+from bridge.simulator.options.errors import OptionError
+from bridge.simulator.options.layers import (
+    SERVICE_NAMES,
+    TURN_NAMES,
+    Layer,
+    from_environment,
+    service_options,
+    set_by_faults,
+    turn_options,
+)
+from bridge.simulator.options.turn_options import TurnOptions
+
+CONTROL_FILE = "simulator.json"
+
+
+class Controls:
+    """The layers below a marker: environment, script file, flags, and the control file, re-read when it changed."""
+
+    def __init__(self, work_dir: Path, flags: Layer, script: Path | None = None) -> None:
+        self.path = work_dir / CONTROL_FILE
+        self._base = {**from_environment(os.environ), **(_read(script) if script else {}), **flags}
+        self._seen: tuple[int, int] | None = None
+        self._queue: list[Layer] = []
+        self._adopt(self._base)
+
+    def _adopt(self, layer: Layer) -> None:
+        self.layer = layer
+        self.service = service_options({**set_by_faults(layer), **layer})
+        self.turn = turn_options(layer)
+        self._queue = [dict(item) for item in layer.get("turns", [])]
+
+    def refresh(self) -> bool:
+        """Whether the control file said something new."""
+        try:
+            stat = self.path.stat()
+        except FileNotFoundError:
+            return False
+        if (seen := (stat.st_mtime_ns, stat.st_size)) == self._seen:
+            return False
+        self._seen = seen
+        self._adopt({**self._base, **_read(self.path)})
+        return True
+
+    def for_turn(self, marker: Layer) -> TurnOptions:
+        """The options of the next turn: a marker beats the next entry of `turns`, and that the rest."""
+        scripted = self._queue.pop(0) if self._queue else {}
+        if not (scripted or marker):
+            return self.turn
+        if set_by_faults(marker):
+            raise OptionError(f"a fault of the process cannot be set for one turn: {marker['fault']}")
+        own = {**scripted, **marker}
+        if "plan" not in own and own.keys() & {"text", "echo", "chunks"}:
+            own["plan"] = ""  # what is wanted of this very turn beats a plan for all
+        return turn_options({**self.layer, **own})
+
+
+def _read(path: Path) -> Layer:
+    for _ in range(5):
+        try:
+            layer = json.loads(path.read_bytes())
+            break
+        except ValueError:
+            time.sleep(0.02)  # caught in the middle of being written
+    else:
+        raise OptionError(f"{path} is not valid JSON")
+    if not isinstance(layer, dict):
+        raise OptionError(f"{path} must hold a JSON object")
+    unknown = set(layer) - SERVICE_NAMES - TURN_NAMES - {"turns"}
+    if unknown:
+        raise OptionError(f"{path}: no such option: {', '.join(sorted(unknown))}")
+    return layer

@@ -1,0 +1,1 @@
+"""A client's bytes: sockets, frames, messages, acknowledgements."""
