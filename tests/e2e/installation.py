@@ -49,7 +49,7 @@ SIMULATOR = {
 FAST = {**SIMULATOR, "DRAIN_SEC": "5", "LOG_LEVEL": "INFO"}
 
 
-def until(look, seconds=10.0, every=0.02):
+def until(look, seconds=30.0, every=0.02):
     """Ask until the answer is true; return it."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
