@@ -1,4 +1,4 @@
-"""Settings to this process's one engine: starts on first use, tells the others how it is, ends with the process."""
+"""Settings to this process's one engine: starts on first use, ends with the process."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 from django.conf import settings
-from prometheus_client import Counter
-from redis import ResponseError
 
 from accounts.keys.in_use import KeysInUse
 from accounts.keys.keyring import KeyRing
@@ -22,25 +19,24 @@ from bridge.bounds.load import BodyLoad
 from bridge.bounds.patience import Pace
 from bridge.chat.request import ToolMode
 from bridge.fleet.crash_news import CrashNews
+from bridge.fleet.heartbeat import Heartbeat
 from bridge.fleet.modes import Modes
 from bridge.fleet.place_news import PlaceNews
 from bridge.images.desk import ImageDesk, ImageOptions
 from bridge.lingma.install import vsix
 from bridge.lingma.turn import TurnLimits
-from bridge.pool.instance import Instance, InstanceOptions
+from bridge.pool.instance import InstanceOptions
 from bridge.pool.pool import Pool, PoolOptions
 from bridge.pool.upstream import Source
 from bridge.routing.routes import Routes
 from bridge.routing.watcher import RouteTable, Rules
 from bridge.siblings.siblings import Siblings
-from bridge.telemetry import metrics
 from bridge.telemetry.refusals import Refusals
 from bridge.turn.engine import Engine, EngineOptions
 from bridge.turn.plan import PlanOptions
-from gateway_project.lib import redis_keys
 from gateway_project.lib.background import keep_going
 from gateway_project.lib.random_bytes import Entropy
-from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
+from gateway_project.lib.redis_link import RedisLink
 from gateway_project.lib.tool_approval import Approval
 from sessions_store.responses import ResponseStore
 from sessions_store.store import SessionStore
@@ -50,8 +46,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT_SEC = 2.0
-HEARTBEAT_TTL_SEC = 15
 BULK_SEC = 4.0  # how long Redis may be silent about a large record
 ROUTES_SEC = 1.0  # how long a start waits for a slow database
 END_SEC = 2.0  # how long turns that were ended may take to say so and to be booked
@@ -80,9 +74,8 @@ class Runtime:
         self.engine = Engine(self.pool, self._sessions(), ImageDesk(_image_options(env)), _engine_options(env), _new_id)
         self.table = RouteTable(self.link, env.models_refresh_sec, self._take_rules)
         self.siblings = _siblings(env, data_dir, self.pool)
+        self.heartbeat = Heartbeat(self.pool, self.link, self.ledger, self._take_models)
         self._background: list[asyncio.Task[None]] = []
-        self._changed = asyncio.Event()
-        self._counted: dict[tuple[Counter, str], int] = {}
 
     def start(self) -> None:
         """Start the instances and what runs beside the turns."""
@@ -93,7 +86,7 @@ class Runtime:
         places = PlaceNews(self.link, self.pool.shares, _new_id())
         modes = Modes(self.link, self.env.web_process, self.env.web_processes, lambda: self.pool.ready)
         work = (
-            self.keys.listen, self.keys.get_to_know, self.in_use.follow, self.refusals.follow, self._beat,
+            self.keys.listen, self.keys.get_to_know, self.in_use.follow, self.refusals.follow, self.heartbeat.follow,
             self.table.follow, places.follow, modes.follow, CrashNews(self.link, self.engine.crashes).follow,
             *([self.siblings.follow] if self.siblings is not None else []),
         )  # fmt: skip
@@ -113,7 +106,7 @@ class Runtime:
         await self.pool.stop()
         await self.engine.settle()
         await self.refusals.file()
-        await self._publish()
+        await self.heartbeat.publish()
         for task in self._background:
             task.cancel()
         await asyncio.wait(self._background)
@@ -145,47 +138,9 @@ class Runtime:
 
     def _on_change(self) -> None:
         self._take_models()
-        for instance in self.pool.instances:
-            metrics.instance_changed(instance.name, instance.state)
-        self._changed.set()
+        self.heartbeat.instance_changed()
         if self.siblings is not None:
             self.siblings.instances_changed()
-
-    async def _beat(self) -> None:
-        """Heartbeats every two seconds, and at once when an instance changes."""
-        while True:
-            await self._publish()
-            self._changed.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), HEARTBEAT_SEC)
-
-    async def _publish(self) -> None:
-        self._take_models()
-        metrics.count_turns()
-        metrics.IN_FLIGHT.set(self.pool.in_flight)
-        metrics.QUEUE_LENGTH.set(self.pool.waiting)
-        for instance, facts in zip(self.pool.instances, self.pool.facts(), strict=True):
-            self._count_troubles(instance)
-            with suppress(RedisUnavailable, ResponseError):
-                key = redis_keys.INSTANCE + facts.name
-                await self.link.execute("SET", key, msgspec.json.encode(facts), "EX", HEARTBEAT_TTL_SEC)
-        metrics.LEDGER_BACKLOG.set(await self.ledger.backlog())
-        metrics.REDIS_AVAILABLE.set(self.link.available)
-
-    def _count_troubles(self, instance: Instance) -> None:
-        """What an instance has counted since the last heartbeat."""
-        troubles = (
-            (metrics.INSTANCE_RESTARTS, instance.restarts),
-            (metrics.INSTANCE_RECONNECTS, instance.reconnects),
-            (metrics.ACKS_LATE, instance.late_acks),
-            (metrics.UNKNOWN_PUSHES, instance.unknown_pushes),
-            (metrics.UNROUTED_TOOL_EVENTS, instance.unrouted_tool_events),
-        )
-        for counter, now in troubles:
-            before = self._counted.get((counter, instance.name))
-            if before is None or now > before:  # the first time counts nothing, but makes it show as 0
-                counter.labels(instance.name).inc(now - (before or 0))
-            self._counted[counter, instance.name] = now
 
 
 _runtime: Runtime | None = None

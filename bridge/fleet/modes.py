@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 
 from redis import ResponseError
 
-from bridge.telemetry import metrics
 from gateway_project.lib import degraded, redis_keys
 from gateway_project.lib.degraded import LIFETIME_SEC, Facts
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
@@ -56,9 +55,6 @@ class Modes:
         self._look_at_instances()
         heard = await self._hear()
         _elsewhere[:] = [each for modes in heard if modes for each in modes]
-        on = {each.name for each in active()}
-        for name in degraded.STILL_WORKS:
-            metrics.DEGRADED.labels(name).set(name in on)
 
     async def _hear(self) -> list[list[Facts] | None]:
         try:

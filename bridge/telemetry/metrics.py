@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter as TallyCounter
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -219,6 +219,12 @@ def instance_changed(name: str, state: str) -> None:
     """Show the state an instance is in now."""
     for each in OWN_STATES:
         INSTANCE_STATE.labels(name, each).set(each == state)
+
+
+def modes_changed(on: Collection[str], all_: Iterable[str]) -> None:
+    """Show which degraded modes are on."""
+    for name in all_:
+        DEGRADED.labels(name).set(name in on)
 
 
 def render() -> bytes:

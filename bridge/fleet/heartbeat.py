@@ -1,0 +1,78 @@
+"""What one web process tells the others of its instances, through Redis: every two seconds, and when one changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import msgspec
+from prometheus_client import Counter
+from redis import ResponseError
+
+from accounts.ledger.ledger import Ledger
+from bridge.fleet import modes
+from bridge.pool.instance import Instance
+from bridge.pool.pool import Pool
+from bridge.telemetry import metrics
+from gateway_project.lib import degraded, redis_keys
+from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
+
+EVERY_SEC = 2.0
+LIFETIME_SEC = 15
+
+
+class Heartbeat:
+    """The status of each instance of `pool` in Redis, and the gauges of this process. `before` is called first."""
+
+    def __init__(self, pool: Pool, link: RedisLink, ledger: Ledger, before: Callable[[], None]) -> None:
+        self._pool = pool
+        self._link = link
+        self._ledger = ledger
+        self._before = before
+        self._changed = asyncio.Event()
+        self._counted: dict[tuple[Counter, str], int] = {}
+
+    def instance_changed(self) -> None:
+        """Publish soon: an instance is in another state, or offers other models."""
+        for instance in self._pool.instances:
+            metrics.instance_changed(instance.name, instance.state)
+        self._changed.set()
+
+    async def follow(self) -> None:
+        """Publish until cancelled."""
+        while True:
+            await self.publish()
+            self._changed.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), EVERY_SEC)
+
+    async def publish(self) -> None:
+        """Once. Redis may be away."""
+        self._before()
+        metrics.count_turns()
+        metrics.IN_FLIGHT.set(self._pool.in_flight)
+        metrics.QUEUE_LENGTH.set(self._pool.waiting)
+        metrics.modes_changed({each.name for each in modes.active()}, degraded.STILL_WORKS)
+        for instance, status in zip(self._pool.instances, self._pool.facts(), strict=True):
+            self._count_troubles(instance)
+            with suppress(RedisUnavailable, ResponseError):
+                key = redis_keys.INSTANCE + status.name
+                await self._link.execute("SET", key, msgspec.json.encode(status), "EX", LIFETIME_SEC)
+        metrics.LEDGER_BACKLOG.set(await self._ledger.backlog())
+        metrics.REDIS_AVAILABLE.set(self._link.available)
+
+    def _count_troubles(self, instance: Instance) -> None:
+        """What an instance has counted since the last heartbeat."""
+        troubles = (
+            (metrics.INSTANCE_RESTARTS, instance.restarts),
+            (metrics.INSTANCE_RECONNECTS, instance.reconnects),
+            (metrics.ACKS_LATE, instance.late_acks),
+            (metrics.UNKNOWN_PUSHES, instance.unknown_pushes),
+            (metrics.UNROUTED_TOOL_EVENTS, instance.unrouted_tool_events),
+        )
+        for counter, now in troubles:
+            before = self._counted.get((counter, instance.name))
+            if before is None or now > before:  # the first time counts nothing, but makes it show as 0
+                counter.labels(instance.name).inc(now - (before or 0))
+            self._counted[counter, instance.name] = now
