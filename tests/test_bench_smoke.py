@@ -100,7 +100,7 @@ def test_nothing_is_left_running(target):
 
 
 @pytest.mark.e2e
-def test_our_gateway_runs_the_source_in_place_of_the_executable(tmp_path):
+def test_bench_gateway_runs_source_instead_of_executable(tmp_path):
     _, environment = Ours(tmp_path).command()
     binary = environment["LINGMA_BIN"]
     told = subprocess.run([binary, "version"], cwd=tmp_path, capture_output=True, text=True, timeout=20, check=True)
@@ -116,6 +116,6 @@ def test_our_gateway_runs_the_source_in_place_of_the_executable(tmp_path):
         (500, 600, "missed (figure, ratio)"),
     ],
 )
-def test_a_target_holds_only_with_its_figure_and_its_ratio(ours, typical, verdict):
+def test_target_needs_its_figure_and_its_ratio(ours, typical, verdict):
     row = report.Row("a figure", "request", None, at_most=450, ratio=2)
     assert report.judged(row, ours, typical, None) == ("≤ 450, ≥ 2× better", verdict)

@@ -32,7 +32,7 @@ def plan_for(agent, work):
 
 
 @pytest.mark.parametrize(("agent", "reuse"), CASES, indirect=["reuse"], ids=NAMES)
-def test_an_agent_finishes_its_task_and_is_taken_up_again(agent, node_clients, gateway, folder, reuse, report):
+def test_agent_finishes_its_task_and_resumes(agent, node_clients, gateway, folder, reuse, report):
     plan = [*plan_for(agent, folder.work), {"say": "Nothing more to do."}]
     with watched(gateway, plan) as seen:
         told = agent.run(node_clients, gateway, folder)
@@ -56,7 +56,7 @@ def test_codex_calls_tools_of_a_namespace(node_clients, gateway, folder):
     assert "unsupported call" not in told
 
 
-def test_claude_code_is_told_of_tools_that_it_loads_later(node_clients, gateway, folder, reuse):
+def test_claude_code_loads_tools_later(node_clients, gateway, folder, reuse):
     search = call("ToolSearch", query="select:WebFetch", max_results=3)
     fetch = call("WebFetch", url=f"{base(gateway)}/healthz", prompt="status")
     with watched(gateway, [search, fetch, ANSWER]) as seen:
@@ -73,7 +73,7 @@ SLIPS = {
 
 
 @pytest.mark.parametrize("slips", SLIPS.values(), ids=SLIPS)
-def test_an_agent_gets_over_what_its_model_writes_wrongly(slips, node_clients, gateway, folder):
+def test_agent_survives_malformed_calls(slips, node_clients, gateway, folder):
     agent = ClaudeCode()
     *calls, answer = plan_for(agent, folder.work)
     plan = [{**step, "flaw": slip} for step, slip in zip(calls, slips, strict=True)]

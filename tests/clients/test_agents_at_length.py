@@ -46,7 +46,7 @@ def test_a_session_goes_on_through_whatever_results_come(agent, node_clients, ga
 
 @agents
 @reusing
-def test_when_the_service_has_forgotten_everything_it_is_told_again(agent, node_clients, gateway, folder):
+def test_forgotten_sessions_are_sent_again(agent, node_clients, gateway, folder):
     with watched(gateway, [agent.shell("cat a.txt"), {"say": "Read."}, agent.shell(COMMAND), ANSWER]) as seen:
         agent.run(node_clients, gateway, folder)
         gateway.lingma().kill()
@@ -58,7 +58,7 @@ def test_when_the_service_has_forgotten_everything_it_is_told_again(agent, node_
 
 
 @reusing
-def test_agents_that_work_side_by_side_do_not_get_into_each_others_sessions(node_clients, gateway, tmp_path):
+def test_parallel_agents_keep_their_own_sessions(node_clients, gateway, tmp_path):
     agents = [ClaudeCode(), Codex()] * 2
     folders = [Folder(tmp_path / str(number)) for number in range(len(agents))]
 

@@ -8,7 +8,7 @@ from tests.clients import install
 @pytest.mark.parametrize(
     "clients", [install.node_clients, install.aider, install.suites], ids=lambda clients: clients.__name__
 )
-def test_without_a_registry_it_says_so_and_remembers_it(clients, tmp_path, monkeypatch):
+def test_missing_registry_is_reported_and_remembered(clients, tmp_path, monkeypatch):
     monkeypatch.setattr(install, "PLACE", tmp_path)
     for name in ("npm_config_registry", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
         monkeypatch.setenv(name, "http://127.0.0.1:9/")

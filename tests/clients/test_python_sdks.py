@@ -126,7 +126,7 @@ def test_an_sdk_runs_its_tools_to_the_end(client, gateway, folder, reuse, report
 
 @pytest.mark.parametrize("style", ["push", "fence", "tags"])
 @pytest.mark.parametrize("reuse", [True], indirect=True, ids=["reuse"])
-def test_a_verdict_of_a_few_tokens_comes_through_however_long_the_model_thinks(style, gateway):
+def test_short_verdict_survives_long_thinking(style, gateway):
     """Claude Code's auto mode asks so before it runs a command, and runs nothing when it gets no verdict."""
     marker = f'[[sim: think="{"Let me see. " * 200}" think_style={style} delay_ms=0 text="<block>no</block> because"]]'
     with anthropic.Anthropic(base_url=f"http://127.0.0.1:{gateway.port}", api_key=KEY, max_retries=0) as client:

@@ -57,7 +57,7 @@ async def test_a_body_that_grows_too_large_is_413(application):
     assert client.asked == MOST // 65536 + 1
 
 
-async def test_one_that_says_so_is_not_read_at_all(application):
+async def test_declared_large_body_is_not_read(application):
     client = await Client(b"a", announced=MOST + 1).ask(application)
     assert (client.statuses, client.asked) == ([413], 0)
 

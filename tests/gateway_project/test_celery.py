@@ -54,7 +54,7 @@ def celery(installation):
 
 
 @pytest.mark.e2e
-def test_beat_and_worker_find_an_instance_by_its_heartbeat(celery, tmp_path):
+def test_heartbeat_shows_instance_to_beat_and_worker(celery, tmp_path):
     assert any("instance changed instance=w1-i1" in line for line in celery.stderr)
     with closing(sqlite3.connect(tmp_path / "gateway.sqlite3")) as database:
         rows = database.execute("select name, state from bridge_instance").fetchall()
@@ -70,7 +70,7 @@ def test_every_scheduled_task_exists():
     assert {each.task for each in SCHEDULES} <= set(app.tasks)
 
 
-def test_a_periodic_task_that_waited_is_dropped_before_the_broker_hands_it_out_again():
+def test_waiting_periodic_task_expires_before_redelivery():
     from bridge.schedules import SCHEDULES
 
     handed_out_again = app.conf.broker_transport_options["visibility_timeout"]

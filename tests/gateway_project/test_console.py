@@ -32,7 +32,7 @@ def start(stdout):
 
 
 @pytest.mark.parametrize("blocking", [True, False])
-def test_a_terminal_that_stands_still_costs_lines_and_little_memory(pipe, blocking):
+def test_stalled_terminal_costs_lines_and_little_memory(pipe, blocking):
     reader, writer = pipe
     os.set_blocking(writer, blocking)
     with start(writer) as process:

@@ -34,7 +34,7 @@ def answers(client):
         return False
 
 
-async def test_one_that_is_killed_often_is_back_as_soon_as_after_the_first_time(tmp_path, capfd):
+async def test_often_killed_redis_is_back_as_fast(tmp_path, capfd):
     (program,) = plan.redis(Environment(_env_file=None, data_dir=tmp_path), tmp_path)
     console = Console(7)
     child = Child(program, console)
@@ -72,7 +72,7 @@ def add_rows(client, most):
         yield client.xadd("lgw:usage", {"row": b"x" * 40_000})
 
 
-def test_when_only_rows_are_left_it_says_so_and_loses_none(small):
+def test_store_full_of_rows_loses_none(small):
     added = add_rows(small, 1000)
     taken = 0
     with pytest.raises(redis.exceptions.OutOfMemoryError):

@@ -40,7 +40,7 @@ def read(monkeypatch):
         ("LOG_LEVEL", "LOUD"),
     ],
 )
-def test_a_broken_value_is_refused_in_one_line_that_names_the_variable(read, name, value):
+def test_broken_value_is_refused_in_one_line(read, name, value):
     with pytest.raises(SettingError) as refusal:
         read(**{name: value})
     assert str(refusal.value).startswith(f"{name}: ")
@@ -62,7 +62,7 @@ def test_names_are_separated_by_commas(read):
 
 
 @pytest.mark.parametrize("keys", ["~", "nineteen-characters", f"{'x' * 20},hunter2"])
-def test_a_key_that_can_be_guessed_is_refused_and_not_repeated(read, keys):
+def test_guessable_key_is_refused_and_not_repeated(read, keys):
     with pytest.raises(SettingError, match=r"API_KEYS: key \d has \d+ characters; a key needs at least 20") as refusal:
         read(API_KEYS=keys)
     assert keys.rpartition(",")[2] not in str(refusal.value)
@@ -96,7 +96,7 @@ def test_eight_turns_run_at_once_for_every_instance(read):
     assert read(MAX_IN_FLIGHT="5").in_flight_limit == 5
 
 
-def test_celery_and_the_gateway_use_the_same_embedded_redis(read, tmp_path):
+def test_embedded_redis_is_shared_with_celery(read, tmp_path):
     env = read(DATA_DIR=str(tmp_path))
     assert env.redis_or_embedded_url == f"unix://{tmp_path}/redis.sock"
     assert env.celery_broker_url == f"redis+socket://{tmp_path}/redis.sock"
@@ -105,7 +105,7 @@ def test_celery_and_the_gateway_use_the_same_embedded_redis(read, tmp_path):
 ODD = "a b#c?d%25;e[f]é'\"&="
 
 
-def test_a_path_may_hold_what_means_something_in_urls(read, tmp_path):
+def test_path_may_hold_url_characters(read, tmp_path):
     env = read(DATA_DIR=str(tmp_path / ODD))
     assert parse_url(env.redis_or_embedded_url)["path"] == str(tmp_path / ODD / "redis.sock")
     assert dj_database_url.parse(env.database_or_sqlite_url)["NAME"] == str(tmp_path / ODD / "gateway.sqlite3")
@@ -133,13 +133,13 @@ def broker(url):
 
 
 @pytest.mark.parametrize("name", ["REDIS_URL", "DATABASE_URL"])
-def test_a_hash_in_a_url_is_refused_with_what_to_write(read, name):
+def test_hash_in_url_is_refused_with_advice(read, name):
     scheme = "unix" if name == "REDIS_URL" else "sqlite"
     with pytest.raises(SettingError, match=f"^{name}: has a # in it; in a URL it is written %23$"):
         read(**{name: f"{scheme}:///srv/a#b"})
 
 
-def test_a_secret_is_made_once_and_for_its_owner_only(tmp_path):
+def test_secret_is_made_once_for_its_owner(tmp_path):
     secret = kept_secret(tmp_path, "django")
     assert kept_secret(tmp_path, "django") == secret
     assert (tmp_path / "secrets" / "django").stat().st_mode & 0o077 == 0

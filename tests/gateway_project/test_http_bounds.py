@@ -98,21 +98,21 @@ def test_all_heads_together_are_bounded():
         assert status_of(late) == [200]
 
 
-def test_an_answer_to_what_is_too_large_names_it_in_the_shape_of_its_path(server):
+def test_too_large_answer_has_shape_of_its_path(server):
     for path, keys in ((b"/v1/messages", {"type", "error"}), (b"/v1/chat/completions", {"error"})):
         told = server.talk(b"POST " + path + b" HTTP/1.1\r\n" + HOST + b"X-A: " + b"a" * 70_000 + b"\r\n\r\n")
         assert set(seen(told[0])) == keys
         assert "64 KiB" in seen(told[0])["error"]["message"]
 
 
-def test_a_head_that_does_not_come_is_not_waited_for():
+def test_missing_head_is_not_waited_for():
     with Served(head_sec=0.2) as server, server.connect() as silent, server.connect() as half:
         half.sendall(GET)
         assert status_of(half) == [408]
         assert read_all(silent) == b""
 
 
-def test_a_head_by_bytes_is_not_waited_for_either():
+def test_slow_head_is_not_waited_for():
     with Served(head_sec=0.3) as server, server.connect() as slow:
         slow.settimeout(0.02)
         slow.sendall(GET + b"X-A: ")
@@ -148,7 +148,7 @@ def test_a_body_that_crawls_is_408():
         assert until(lambda: drip(slow)).startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_body_that_waits_for_us_is_not_hurried():
+def test_body_that_waits_for_us_is_not_hurried():
     release = {}
 
     async def busy(scope, receive, send):
@@ -165,7 +165,7 @@ def test_a_body_that_waits_for_us_is_not_hurried():
         assert status_of(waiting) == [200]
 
 
-def test_a_body_nobody_wants_is_read_for_a_while_only(server):
+def test_unwanted_body_is_read_for_a_while(server):
     sent, statuses = pour(
         server, b"POST /early HTTP/1.1\r\n" + HOST + CHUNKED, b"400\r\n" + b"a" * 1024 + b"\r\n", 64 << 20
     )
@@ -178,17 +178,17 @@ def test_a_small_body_nobody_wanted_keeps_the_connection(server):
     assert [answer[0] for answer in server.talk(early, b"a" * 100_000 + LAST)] == [200, 200]
 
 
-def test_a_client_reads_its_refusal_though_it_still_sends(server):
+def test_refusal_reaches_client_that_still_sends(server):
     told = server.talk(POST + b"X-A: " + b"a" * 70_000, b"a" * 500_000)
     assert [answer[0] for answer in told] == [431]
 
 
-def test_requests_in_a_row_are_answered_in_their_order(server):
+def test_pipelined_requests_are_answered_in_order(server):
     rows = b"".join(b"GET /%d HTTP/1.1\r\n" % number + HOST + b"\r\n" for number in range(10))
     assert [seen(answer)["path"] for answer in server.talk(rows + LAST)] == [*(f"/{n}" for n in range(10)), "/last"]
 
 
-def test_a_flood_of_requests_in_a_row_is_cut_short():
+def test_flood_of_pipelined_requests_is_cut():
     started = []
 
     async def counted(scope, receive, send):
@@ -201,7 +201,7 @@ def test_a_flood_of_requests_in_a_row_is_cut_short():
     assert len(started) == 5
 
 
-def test_a_request_behind_a_running_one_is_not_read_into_memory():
+def test_pipelined_request_is_not_read_into_memory():
     async def listens(scope, receive, send):
         await whole_body(receive)
         await receive()  # until the client hangs up: a stream listens like this
@@ -213,7 +213,7 @@ def test_a_request_behind_a_running_one_is_not_read_into_memory():
             greedy.sendall((b"10000\r\n" + b"a" * 65536 + b"\r\n") * 512)
 
 
-def test_a_good_request_is_answered_before_a_bad_one_ends_the_connection():
+def test_good_request_is_answered_before_bad_one():
     told = {}
 
     async def slow(scope, receive, send):
@@ -289,7 +289,7 @@ def test_one_address_may_hold_half_of_the_places(caplog):
     assert "too_many_connections; " in caplog.text
 
 
-def test_health_is_answered_while_silent_connections_come_and_come():
+def test_health_answers_beside_silent_connections():
     with Served(most=8, **FOREVER) as server:
         held = [server.connect() for _ in range(200)]
         for _ in range(10):

@@ -86,14 +86,14 @@ async def test_every_head_is_the_librarys_to_the_byte(status, headers, method, k
 
 
 @pytest.mark.parametrize("field", BROKEN)
-async def test_a_sign_that_would_end_a_field_is_refused(field):
+async def test_field_ending_characters_are_refused(field):
     transport, cycle = cycle_of(LeanCycle)
     with pytest.raises(RuntimeError, match="Invalid HTTP header"):
         await cycle.send({"type": "http.response.start", "status": 200, "headers": [JSON, field]})
     assert not transport.data
 
 
-async def test_a_body_that_does_not_fit_its_length_is_refused():
+async def test_body_of_wrong_length_is_refused():
     _, cycle = cycle_of(LeanCycle)
     await cycle.send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     with pytest.raises(RuntimeError, match="longer than Content-Length"):

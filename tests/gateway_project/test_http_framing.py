@@ -67,7 +67,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_two_servers_may_read_differently_ends_the_connection(server, name):
+def test_ambiguous_framing_ends_the_connection(server, name):
     status, request = REFUSED[name]
     told = server.talk(request + LAST)
     assert [answer[0] for answer in told] == [status]
@@ -98,7 +98,7 @@ UPGRADES = {
 @pytest.mark.parametrize("upgrade", UPGRADES)
 @pytest.mark.parametrize("name", READ)
 @pytest.mark.parametrize("size", [1, 7, 10_000])
-def test_body_and_next_request_are_told_apart(server, name, upgrade, size):
+def test_body_and_next_request_are_kept_apart(server, name, upgrade, size):
     request, body = READ[name]
     request = request.replace(HOST, HOST + UPGRADES[upgrade])
     whole = request + request + LAST
@@ -141,7 +141,7 @@ def test_http_1_0_expects_nothing(server):
     assert [answer[0] for answer in told] == [200]
 
 
-def test_a_client_that_waits_is_told_to_go_on(server):
+def test_waiting_client_gets_100_continue(server):
     with server.connect() as connection:
         connection.sendall(POST + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n")
         assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -149,7 +149,7 @@ def test_a_client_that_waits_is_told_to_go_on(server):
         assert [answer[0] for answer in answers(read_all(connection))] == [200, 200]
 
 
-def test_an_answer_instead_of_going_on_is_the_last(server):
+def test_answer_instead_of_continue_is_the_last(server):
     head = b"POST /early HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 500\r\n\r\n"
     told = server.talk(head)
     assert [(answer[0], answer[1].get("connection")) for answer in told] == [(200, "close")]

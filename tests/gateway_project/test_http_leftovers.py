@@ -66,7 +66,7 @@ def test_nothing_is_left_of_a_connection(server, sent, politely):
     assert until(lambda: not left())
 
 
-def test_nothing_is_left_of_requests_that_were_never_begun():
+def test_requests_never_begun_leave_nothing():
     begun = []
 
     async def stream(scope, receive, send):

@@ -15,7 +15,7 @@ def record(template, *args, level=logging.WARNING, name="bridge.test"):
     return logging.LogRecord(name, level, "x.py", 1, template, args, None)
 
 
-def test_the_same_trouble_is_told_then_counted():
+def test_repeated_trouble_is_logged_then_counted():
     lines = logged("for n in range(1234):\n    log.warning('lost %d', n)\nlog.warning('other')").splitlines()
     assert [line.rpartition("lost ")[2] for line in lines[:FIRST]] == [str(n) for n in range(FIRST)]
     assert lines[FIRST].endswith("other")
@@ -54,7 +54,7 @@ def test_every_turn_has_its_line():
     assert len(lines) == 2000
 
 
-def test_a_trouble_that_goes_on_is_told_of_now_and_then():
+def test_lasting_trouble_is_logged_now_and_then():
     repeats, said = Repeats(), []
     for second in range(600):
         for _ in range(100):
@@ -65,7 +65,7 @@ def test_a_trouble_that_goes_on_is_told_of_now_and_then():
     assert 5 < len(said) < 12
 
 
-def test_a_trouble_that_comes_again_after_a_pause_is_told_again():
+def test_returning_trouble_is_logged_again():
     repeats = Repeats()
     for _ in range(50):
         repeats.admits(record("lost"), 0)
@@ -74,7 +74,7 @@ def test_a_trouble_that_comes_again_after_a_pause_is_told_again():
     assert repeats.admits(record("lost"), 101)
 
 
-def test_many_kinds_of_records_take_little_memory_and_lose_no_count():
+def test_many_kinds_of_records_take_little_memory():
     repeats, said = Repeats(), []
     for number in range(10 * MOST_KINDS):
         for _ in range(FIRST + 3):
@@ -106,7 +106,7 @@ def flood(stderr, **more):
 
 
 @pytest.mark.parametrize("blocking", [True, False])
-def test_a_reader_that_stands_still_stops_and_grows_nobody(blocking):
+def test_stalled_log_reader_stops_nobody(blocking):
     reader, writer = os.pipe()
     os.set_blocking(writer, blocking)
     with flood(writer) as process, open(reader, "rb") as read_end:

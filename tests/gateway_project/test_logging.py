@@ -30,7 +30,7 @@ def logged(program, form="text"):
     return done.stderr
 
 
-def test_a_line_for_people_has_level_logger_message_and_fields():
+def test_text_line_has_level_logger_message_fields():
     line = logged('log.warning("it is %s", "slow", extra={"fields": {"ms": 7, "why": "no room", "key": ""}})')
     assert line.endswith("WARNING bridge.test: it is slow ms=7 why='no room' key=-\n")
 
@@ -56,7 +56,7 @@ def test_a_traceback_stays_on_one_line_for_machines():
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_no_secret_leaves_the_process_not_even_in_a_traceback(form):
+def test_secrets_never_leave_even_in_tracebacks(form):
     written = logged(FAILURE, form)
     assert SECRET not in written
     assert "lgw_Ab3dEf7h…" in written
@@ -101,7 +101,7 @@ def test_secrets_are_recognised(text, clean):
 
 
 @pytest.mark.parametrize("text", ["eyJ-", "eyJ.", "sk-", "://a:", "lgw_-", "key='", "token ", "?akey", "basic aaaaaa"])
-def test_no_text_is_looked_through_again_from_each_place(text):
+def test_long_text_is_scanned_once(text):
     """Twice as long a text may cost twice as much; a quadratic search takes minutes for this one."""
     program = f"from gateway_project.redaction import redacted\nredacted({text!r} * 100_000)"
     assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
@@ -117,7 +117,7 @@ def test_no_text_is_looked_through_again_from_each_place(text):
     ],
     ids=["message", "field", "trace"],
 )
-def test_a_stranger_does_not_fill_the_log_with_one_text(program, form):
+def test_one_long_text_does_not_fill_the_log(program, form):
     assert len(logged(program, form)) < 40_000
 
 
@@ -135,7 +135,7 @@ HOSTILE = r"\x1b[2J\x9b31m\u202egnp.exe\u2066\u200b\x07\r\n2026-01-01T00:00:00.0
     ],
     ids=["message", "field", "list", "trace"],
 )
-def test_a_stranger_neither_steers_a_terminal_nor_writes_lines(program, form):
+def test_log_text_cannot_steer_terminals_or_forge_lines(program, form):
     written = logged(program, form)
     assert all(line.isprintable() for line in written.splitlines())
     assert [line for line in written.splitlines() if line.startswith("2026-01-01")] == []
@@ -143,7 +143,7 @@ def test_a_stranger_neither_steers_a_terminal_nor_writes_lines(program, form):
     assert "u202egnp.exe" in written
 
 
-def test_machines_read_what_was_really_said():
+def test_json_lines_keep_the_text_unchanged():
     line = logged(r'log.info("turn", extra={"fields": {"model": "\u202e \U000e0041\x7f 通义"}})', "json")
     assert json.loads(line)["model"] == "\u202e \U000e0041\x7f 通义"
 
@@ -170,7 +170,7 @@ def test_a_turn_is_one_line_with_its_figures():
     assert (seen["agent"], seen["tools"]) == ("codex", "2 parsed; denied run_in_terminal")
 
 
-def test_a_key_that_was_sent_as_the_model_is_not_logged():
+def test_key_sent_as_model_is_not_logged():
     assert SECRET not in logged(TURN)
 
 
@@ -187,7 +187,7 @@ def test_lines_of_a_forked_child_are_written_too():
     assert {"parent", "child"} == {line.rpartition(" ")[2] for line in logged(program).splitlines()}
 
 
-def test_a_record_that_cannot_be_spelled_does_not_end_the_log():
+def test_unprintable_record_does_not_end_the_log():
     lines = logged('log.info("%d", "no number")\nlog.info("still here")').splitlines()
     assert "is broken" in lines[0]
     assert lines[1].endswith("still here")

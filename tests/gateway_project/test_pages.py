@@ -26,7 +26,7 @@ def test_the_root_leads_to_the_console(client):
     ("address", "status", "told"),
     [("/refuse/", 403, "You may not see this"), ("/break/", 500, "Something went wrong"), ("/x/", 404, "nothing here")],
 )
-def test_errors_look_like_the_product_and_tell_no_details(address, status, told):
+def test_error_pages_have_our_look_without_details(address, status, told):
     page = Client(raise_request_exception=False).get(address)
     assert page.status_code == status
     text = page.content.decode()
@@ -35,7 +35,7 @@ def test_errors_look_like_the_product_and_tell_no_details(address, status, told)
     assert "secret detail" not in text
 
 
-def test_a_form_that_is_not_ours_is_refused_in_our_words():
+def test_foreign_form_is_refused_in_our_words():
     page = Client(enforce_csrf_checks=True).post("/admin/login/", {"username": "a"})
     assert page.status_code == 403
     assert "The form could not be checked" in page.content.decode()

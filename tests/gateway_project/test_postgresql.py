@@ -68,7 +68,7 @@ def test_a_connection_is_kept_for_the_next_user(users):
     assert len({users.ask() for _ in range(5)}) == 1
 
 
-def test_one_that_is_left_in_a_transaction_is_not_kept(users):
+def test_connection_in_a_transaction_is_not_kept(users):
     with users.one() as wrapper:
         wrapper.set_autocommit(False)
         with wrapper.cursor() as cursor:
@@ -77,7 +77,7 @@ def test_one_that_is_left_in_a_transaction_is_not_kept(users):
     assert users.ask() != first
 
 
-def test_a_silent_server_ends_a_query_by_our_deadline(users, door):
+def test_silent_server_ends_query_by_our_deadline(users, door):
     with users.one() as wrapper, wrapper.cursor() as cursor:
         cursor.execute("SELECT 1")
         door.swallow()
@@ -97,7 +97,7 @@ def test_a_silent_server_ends_a_connection_attempt(users, door):
     assert time.monotonic() - began < 10
 
 
-def test_names_that_are_not_resolved_end_a_connection_attempt(users, monkeypatch):
+def test_unresolved_names_end_a_connection_attempt(users, monkeypatch):
     asked = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: asked.wait(20) and [])
     users._settings["HOST"] = "database.example"
@@ -109,7 +109,7 @@ def test_names_that_are_not_resolved_end_a_connection_attempt(users, monkeypatch
 
 
 @pytest.mark.parametrize("harm", ["restart", "cut", "silence"])
-def test_a_connection_that_died_while_it_was_kept_costs_nobody_an_error(users, server, door, monkeypatch, harm):
+def test_dead_kept_connection_costs_no_error(users, server, door, monkeypatch, harm):
     monkeypatch.setattr(kept, "FRESH_SEC", 0.0)
     with users.one() as one, users.one() as other:  # two that are kept
         first = {wrapper.cursor().execute("SELECT pg_backend_pid()").fetchone()[0] for wrapper in (one, other)}
@@ -125,7 +125,7 @@ def test_a_connection_that_died_while_it_was_kept_costs_nobody_an_error(users, s
     assert users.ask() not in first
 
 
-def test_connections_of_a_process_are_bounded_but_for_those_who_go_ahead(users, monkeypatch):
+def test_connections_are_bounded_except_for_priority(users, monkeypatch):
     monkeypatch.setattr(kept, "PLACE_SEC", 0.1)
     held = [users.one() for _ in range(kept.MOST)]
     try:
@@ -146,7 +146,7 @@ def test_the_server_has_deadlines_too(users):
     assert users.ask("SHOW lock_timeout") == "4s"
 
 
-def test_what_the_url_says_of_the_connection_is_heard(server, tmp_path):
+def test_url_connection_options_are_honoured(server, tmp_path):
     users = Users(f"{server.url}?application_name=ours&statement_sec=3", tmp_path)
     try:
         assert users.ask("SHOW application_name") == "ours"

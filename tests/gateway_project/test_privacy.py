@@ -35,7 +35,7 @@ def test_a_command_that_runs_first_makes_private_files(tmp_path):
     assert open_to_others(tmp_path / "new") == []
 
 
-def test_a_directory_that_others_can_read_is_told_and_narrowed_at_the_next_start(tmp_path):
+def test_readable_directory_is_reported_and_narrowed(tmp_path):
     data_dir = tmp_path / "data"
     data_dir.mkdir()
     data_dir.chmod(0o755)
@@ -70,14 +70,14 @@ def test_stores_are_narrowed_wherever_they_are(wide):
     assert keep_private(env, wide) == []
 
 
-def test_a_volume_of_somebody_else_is_told_and_left(wide, monkeypatch):
+def test_foreign_volume_is_reported_and_left(wide, monkeypatch):
     monkeypatch.setattr(private.os, "geteuid", lambda: 4711)
     (line,) = keep_private(Environment(_env_file=None), wide)
     assert "not ours to change" in line
     assert stat.S_IMODE(wide.stat().st_mode) == 0o755
 
 
-def test_a_directory_for_everybody_is_left_as_it_is(wide):
+def test_directory_for_everybody_is_left_alone(wide):
     wide.chmod(0o1777)
     assert "not ours to change" in keep_private(Environment(_env_file=None), wide)[-1]
     assert stat.S_IMODE(wide.stat().st_mode) == 0o1777

@@ -49,12 +49,12 @@ def test_a_server_that_evicts_rows_is_refused(server):
     assert "maxmemory-policy is allkeys-lru: usage rows would be thrown away" in trouble(server.url).words
 
 
-def test_a_full_server_is_no_reason_not_to_start(server):
+def test_start_works_with_full_server(server):
     server.admin.config_set("maxmemory", 1)
     assert trouble(server.url) is None
 
 
-def test_a_server_that_loads_its_file_is_waited_for(tmp_path):
+def test_start_waits_for_loading_server(tmp_path):
     server = OwnRedis(tmp_path, "--appendonly", "yes", "--key-load-delay", "300")
     with redis.Redis.from_url(server.url) as admin, admin.pipeline(transaction=False) as pipe:
         for number in range(4000):  # it answers after each 1024 of them

@@ -15,7 +15,7 @@ def open_files(path):
     return sum(os.readlink(link) == str(path) for link in links if os.path.lexists(link))
 
 
-def test_a_connection_that_cannot_be_set_up_is_closed(tmp_path, django_db_blocker):
+def test_broken_setup_closes_the_connection(tmp_path, django_db_blocker):
     path = tmp_path / "none.sqlite3"
     path.write_bytes(b"text" * 1024)
     wrapper = ConnectionHandler({"default": database(f"sqlite:///{path}", tmp_path)})["default"]

@@ -17,7 +17,7 @@ from gateway_project.supervise.summary import Made, summary
         ),
     ],
 )
-def test_the_box_shows_where_the_upstream_is_and_no_secret_of_its_url(monkeypatch, variable, value, shown):
+def test_box_shows_upstream_without_url_secrets(monkeypatch, variable, value, shown):
     monkeypatch.setenv(variable, value)
     told = summary(Environment(), Made(), "ready")
     assert shown in told

@@ -19,7 +19,7 @@ def answers(gateway, path="/admin/login/"):
         return answer.status
 
 
-def test_a_start_prints_where_it_is_and_sigterm_leaves_nothing(tmp_path):
+def test_start_prints_address_and_sigterm_leaves_nothing(tmp_path):
     with Gateway(tmp_path) as gateway:
         processes = gateway.complete()
         output = "\n".join(gateway.lines)
@@ -67,7 +67,7 @@ def booked(data_dir, request_id):
     ("server", "signals"),
     [("uvicorn", [signal.SIGTERM, signal.SIGINT]), ("daphne", [signal.SIGQUIT])],
 )
-def test_a_second_signal_ends_turns_in_words_and_books_them(tmp_path, server, signals):
+def test_second_signal_ends_turns_and_books_them(tmp_path, server, signals):
     with Gateway(tmp_path, GATEWAY_SERVER=server, DRAIN_SEC="600") as gateway:
         with stream_of(gateway, "[[sim: chunks=9000 delay_ms=100]]") as stream:
             assert stream.readline().startswith(b"data: ")
@@ -115,7 +115,7 @@ def test_a_child_that_dies_is_started_again(tmp_path):
         gateway.until(r"^worker .* ready", count=2)
 
 
-def test_usage_in_the_embedded_redis_survives_its_kill_9(tmp_path):
+def test_embedded_redis_keeps_usage_over_kill_9(tmp_path):
     import redis
 
     with Gateway(tmp_path) as gateway:
@@ -139,7 +139,7 @@ def test_two_web_processes_share_the_socket(tmp_path):
         assert answers(gateway) == 200
 
 
-def test_a_second_signal_waits_for_nobody_who_is_deaf(tmp_path):
+def test_second_signal_waits_for_no_deaf_process(tmp_path):
     with Gateway(tmp_path, DRAIN_SEC="600") as gateway:
         processes = gateway.complete()
         for process in processes:
@@ -151,7 +151,7 @@ def test_a_second_signal_waits_for_nobody_who_is_deaf(tmp_path):
         assert survivors(processes) == []
 
 
-def test_a_signal_in_the_middle_of_a_start_leaves_nothing(tmp_path):
+def test_signal_during_start_leaves_nothing(tmp_path):
     with Gateway(tmp_path) as gateway:
         while not (processes := gateway.descendants()):
             gateway.process.poll()

@@ -43,7 +43,7 @@ def rest_of(stream):
 
 
 @pytest.mark.timeout(120)
-def test_every_part_that_stands_still_is_killed_and_started_again(tmp_path):
+def test_hung_part_is_killed_and_restarted(tmp_path):
     with Gateway(tmp_path, wrapper=WRAPPER) as gateway:
         gateway.complete()
         with stream_of(gateway, "[[sim: chunks=9000 delay_ms=100]]") as stream:
@@ -125,7 +125,7 @@ asyncio.run(main())
 """
 
 
-def test_a_machine_that_was_suspended_and_a_debugger_end_nothing():
+def test_suspended_machine_and_debugger_end_nothing():
     done = subprocess.run(
         [sys.executable, "-c", LEFT_ALONE], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
@@ -168,7 +168,7 @@ connect()
 """
 
 
-def test_who_looks_for_its_broker_goes_on_and_another_thread_says_nothing(tmp_path):
+def test_life_signs_come_only_from_working_thread(tmp_path):
     mine, theirs = os.pipe()
     with os.fdopen(mine, "rb") as signs:
         told = {"DATA_DIR": str(tmp_path), "REDIS_URL": "redis://127.0.0.1:1", "GATEWAY_LIFE_FD": str(theirs),

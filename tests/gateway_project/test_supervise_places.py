@@ -47,7 +47,7 @@ def metrics(gateway, key):
         return answer.read().decode()
 
 
-def test_a_relative_link_to_an_odd_place_both_families_and_no_terminal(tmp_path):
+def test_odd_place_with_both_families_and_no_terminal(tmp_path):
     (tmp_path / ODD).mkdir()
     (tmp_path / "link;#").symlink_to(ODD)
     where = {"cwd": tmp_path, "PYTHONPATH": str(ROOT), "HOST": "localhost", "METRICS_TOKEN": "told-to-nobody-else"}
@@ -105,7 +105,7 @@ asyncio.run(main())
 """
 
 
-def test_what_lost_its_parent_is_collected_and_nobody_elses_child():
+def test_orphans_are_collected_and_foreign_children_left():
     """As the first process of a container has to."""
     done = subprocess.run(
         [sys.executable, "-c", ORPHANS], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True

@@ -24,7 +24,7 @@ def said(gateway, key):
         return text, answer.headers["x-lingma-upstream"]
 
 
-def test_a_chat_with_a_lingma_out_of_a_vsix(tmp_path):
+def test_lingma_from_vsix_answers_a_chat(tmp_path):
     source, data = str(simulator(tmp_path)), tmp_path / "data"
     with Gateway(data, LINGMA_VSIX=source) as gateway:
         gateway.until(f"unpacking Lingma from {source}")

@@ -44,7 +44,7 @@ def hidden(table):
             cursor.execute(f"ALTER TABLE {table}_hidden RENAME TO {table}")
 
 
-def test_a_login_that_finds_the_database_locked_is_told_so(client, hasty, caplog):
+def test_login_names_a_locked_database(client, hasty, caplog):
     get_user_model().objects.create_superuser("anna", password="correct-horse")
     form = {"username": "anna", "password": "correct-horse"}
     with locked():
@@ -58,13 +58,13 @@ def test_a_login_that_finds_the_database_locked_is_told_so(client, hasty, caplog
     assert client.post("/admin/login/", form).status_code == 302
 
 
-def test_programs_are_told_as_json(admin_client):
+def test_programs_report_as_json(admin_client):
     with hidden("accounts_apikey"):
         answer = admin_client.get("/api/keys/")
     assert (answer.status_code, "database" in answer.json()["detail"]) == (503, True)
 
 
-def test_a_writer_waits_for_another_for_some_seconds_at_most():
+def test_writer_waits_seconds_for_another_at_most():
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA busy_timeout")
         assert 1000 <= cursor.fetchone()[0] <= 5000
@@ -92,7 +92,7 @@ def scheduler(monkeypatch):
     return PatientScheduler(app=Celery(set_as_current=False), lazy=True)
 
 
-def test_the_scheduler_goes_on_with_what_it_has_read(scheduler, caplog):
+def test_scheduler_goes_on_with_what_it_read(scheduler, caplog):
     names = set(scheduler.schedule)
     assert names
     with hidden("django_celery_beat_periodictask"), hidden("django_celery_beat_periodictasks"):
@@ -104,7 +104,7 @@ def test_the_scheduler_goes_on_with_what_it_has_read(scheduler, caplog):
     assert [each.levelname for each in caplog.records if each.levelname == "ERROR"] == []
 
 
-def test_a_scheduler_that_starts_without_a_database_reads_when_it_is_back(scheduler):
+def test_scheduler_without_database_reads_when_back(scheduler):
     with hidden("django_celery_beat_periodictask"):
         assert scheduler.schedule == {}
     assert scheduler.schedule

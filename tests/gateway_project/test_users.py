@@ -33,7 +33,7 @@ def change(client, user, **fields):
     return client.post(reverse("admin:auth_user_change", args=[user.pk]), told)
 
 
-def test_staff_cannot_make_itself_superuser_or_more_than_it_is(editor):
+def test_staff_cannot_raise_its_own_rights(editor):
     group = Group.objects.create(name="all")
     group.permissions.set(Permission.objects.all())
     everything = [each.pk for each in Permission.objects.all()]

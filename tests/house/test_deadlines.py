@@ -71,7 +71,7 @@ def test_every_wait_has_a_deadline_or_a_reason():
     assert sorted({str(wait) for wait in found()} - listed) == []
 
 
-def test_no_reason_is_given_for_a_wait_that_is_gone():
+def test_reasons_belong_to_waits_that_exist():
     there = {str(wait) for wait in found()}
     assert [each for those in WAITS.values() for each in those if each not in there] == []
 
@@ -86,7 +86,7 @@ def test_the_rule_lets_deadlines_pass(line):
     assert waits(Path("example.py"), ast.parse(f"async def example():\n    {line}")) == []
 
 
-def test_a_deadline_around_counts_and_one_of_another_function_does_not():
+def test_deadline_counts_only_within_its_own_function():
     around = "async def example():\n    async with asyncio.timeout(3):\n        await self.changed.wait()"
     assert waits(Path("example.py"), ast.parse(around)) == []
     inner = f"{around}\n        async def other():\n            await self.changed.wait()"

@@ -49,12 +49,12 @@ def test_every_test_asserts_something():
     assert silent == []
 
 
-def test_every_module_says_what_its_room_is_for():
+def test_module_docstring_is_there():
     silent = [path for path in source() if text(path).strip() and not ast.get_docstring(tree(path))]
     assert silent == []
 
 
-def test_nothing_names_a_home_directory_or_a_package_registry():
+def test_home_directories_and_registries_are_not_named():
     named = [
         f"{path}:{number}"
         for path in files()

@@ -101,7 +101,7 @@ def test_sections_are_numbered_in_order(page):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_says_how_code_points_at_it(page):
+def test_page_explains_how_code_points_at_it(page):
     head = text(PAGES[page]).partition("\n## ")[0]
     assert f"`{page} " in head
     assert "tests/house/test_pointers.py" in head

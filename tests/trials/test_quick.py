@@ -96,7 +96,7 @@ MIB = 1 << 20
         ({7: (140 * MIB, 30), 9: (140 * MIB, 30)}, ["not weighed"]),
     ],
 )
-def test_what_grows_between_the_last_two_marks_is_named(last, told):
+def test_growth_between_last_two_marks_is_named(last, told):
     first = {7: (120 * MIB, 30), 8: (120 * MIB, 30)}
     before = {7: (140 * MIB, 30), 8: (140 * MIB, 30)}
     assert growths(Result("x", weights=[(1_000, first), (2_000, before), (10_000, last)])) == told

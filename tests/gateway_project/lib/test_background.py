@@ -15,7 +15,7 @@ def soon(monkeypatch):
 @pytest.mark.parametrize(
     "trouble", [RuntimeError("can't start new thread"), OSError(24, "Too many open files")], ids=str
 )
-async def test_what_work_stumbles_over_is_logged_and_it_starts_again(soon, caplog, trouble):
+async def test_failed_work_is_logged_and_started_again(soon, caplog, trouble):
     tries = []
 
     async def work():

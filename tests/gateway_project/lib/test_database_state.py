@@ -19,7 +19,7 @@ def test_a_failure_is_noted_until_something_works():
     assert degraded.active() == []
 
 
-def test_one_asker_in_a_while_finds_out_whether_it_is_back(monkeypatch):
+def test_one_asker_probes_at_a_time(monkeypatch):
     database.failed("away")
     assert not database.may_try()
     monkeypatch.setattr("gateway_project.lib.database_state.RETRY_SEC", 0)
@@ -27,7 +27,7 @@ def test_one_asker_in_a_while_finds_out_whether_it_is_back(monkeypatch):
     assert database.may_try()
 
 
-def test_what_may_be_somebody_elses_fault_is_only_doubted():
+def test_doubtful_errors_are_only_doubted():
     database.doubt()
     assert (database.in_doubt(), database.away()) == (True, False)
     database.works()
@@ -44,13 +44,13 @@ def test_a_run_may_be_left_out(error):
     assert not database.away()
 
 
-def test_what_is_not_the_databases_own_fault_is_raised():
+def test_foreign_errors_are_raised():
     with pytest.raises(ProgrammingError), database.doing_without():
         raise ProgrammingError
     assert not database.away()
 
 
-def test_patience_is_that_of_the_innermost_and_of_this_thread_only():
+def test_patience_belongs_to_innermost_block_and_thread():
     assert database.seconds_left(7) == 7
     with database.within(5, ahead=True):
         assert 0 < database.seconds_left(7) <= 5
@@ -61,7 +61,7 @@ def test_patience_is_that_of_the_innermost_and_of_this_thread_only():
     assert database.seconds_left(7) == 7
 
 
-def test_an_sqlite_file_without_room_is_trouble_of_the_disk(tmp_path):
+def test_full_sqlite_file_is_disk_trouble(tmp_path):
     with closing(sqlite3.connect(tmp_path / "full.sqlite3", isolation_level=None)) as file:
         file.execute("create table rows (text)")
         file.execute("pragma max_page_count = 2")

@@ -12,7 +12,7 @@ def _well():
         degraded.end(facts.name)
 
 
-def test_a_trouble_is_told_once_on_the_way_in_and_once_on_the_way_out(caplog):
+def test_mode_is_logged_once_in_and_once_out(caplog):
     caplog.set_level(logging.INFO)
     for _ in range(1000):
         degraded.begin("redis", "connection refused")
@@ -28,7 +28,7 @@ def test_a_trouble_is_told_once_on_the_way_in_and_once_on_the_way_out(caplog):
     assert "1000 times" in told_out
 
 
-def test_every_mode_says_what_still_works():
+def test_mode_names_what_still_works():
     for name, still in degraded.STILL_WORKS.items():
         degraded.begin(name, "away")
         assert still

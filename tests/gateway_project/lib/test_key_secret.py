@@ -40,7 +40,7 @@ def test_the_hint_shows_the_prefix_only():
 
 
 @pytest.mark.parametrize(("secret", "hint"), [("a-long-key-of-old-times", "a-lo…"), ("short", "imported")])
-def test_a_key_somebody_made_up_is_hardly_hinted_at(secret, hint):
+def test_made_up_key_is_hardly_hinted_at(secret, hint):
     assert hint_of(secret) == hint
 
 

@@ -40,7 +40,7 @@ def other(tmp_path):
 
 
 @pytest.mark.parametrize("room", [0, 70_000], ids=["no room at all", "no room to grow"])
-def test_a_full_disk_leaves_every_count_on_the_page(tmp_path, room):
+def test_full_disk_keeps_counts_on_the_page(tmp_path, room):
     seen, log = run(tmp_path, f"fill({room})\nfrom bridge.telemetry import metrics\ncount()\nwrite_files()\nshow()")
     counts = [value for name, value in seen.items() if name[0] == "lingma_gateway_sessions_total"]
     assert counts == [1.0] * 1000
@@ -48,7 +48,7 @@ def test_a_full_disk_leaves_every_count_on_the_page(tmp_path, room):
     assert log.count("degraded: disk") == 1
 
 
-def test_counts_are_in_the_files_once_there_is_room(tmp_path, other):
+def test_counts_reach_files_once_there_is_room(tmp_path, other):
     _, log = run(
         tmp_path,
         """
@@ -63,14 +63,14 @@ def test_counts_are_in_the_files_once_there_is_room(tmp_path, other):
     assert (log.count("degraded: disk"), log.count("well again: disk")) == (1, 1)
 
 
-def test_a_file_that_was_cut_short_is_no_reason_for_no_page(tmp_path, other):
+def test_truncated_file_does_not_break_the_page(tmp_path, other):
     run(tmp_path, "from bridge.telemetry import metrics\ncount(3)")
     (tmp_path / "counter_1.db").touch()
     (tmp_path / "histogram_1.db").write_bytes(b"\xff" * 100)
     assert other()["lingma_gateway_sessions_total", "outcome-2"] == 1
 
 
-def test_a_killed_process_leaves_what_it_counted_a_while_ago(tmp_path, other):
+def test_killed_process_leaves_its_earlier_counts(tmp_path, other):
     run(
         tmp_path,
         """
@@ -85,7 +85,7 @@ def test_a_killed_process_leaves_what_it_counted_a_while_ago(tmp_path, other):
     assert other()["lingma_gateway_sessions_total", "outcome-2"] == 1
 
 
-def test_a_part_that_is_started_again_counts_on_in_the_same_files(tmp_path, other):
+def test_restarted_part_counts_on_in_same_files(tmp_path, other):
     for _ in range(3):
         run(
             tmp_path,

@@ -16,14 +16,14 @@ def gate():
     gate.set()
 
 
-async def test_a_query_that_does_not_come_back_stops_no_other(gate):
+async def test_hanging_query_stops_no_other(gate):
     thread = QueryThread("test")
     with pytest.raises(OperationalError, match="no answer within"):
         await thread.run(gate.wait, 0.05)
     assert await thread.run(lambda: 42, 10) == 42
 
 
-async def test_threads_are_lost_up_to_a_bound_until_one_comes_back(gate):
+async def test_lost_threads_are_bounded(gate):
     thread = QueryThread("test")
     for _ in range(MOST_LOST):
         with pytest.raises(OperationalError, match="no answer"):
@@ -37,7 +37,7 @@ async def test_threads_are_lost_up_to_a_bound_until_one_comes_back(gate):
     assert await thread.run(lambda: 42, 10) == 42
 
 
-async def test_what_a_query_raises_is_told_also_when_it_is_late(gate):
+async def test_late_query_errors_are_reported(gate):
     def broken():
         gate.wait()
         raise OperationalError("late")

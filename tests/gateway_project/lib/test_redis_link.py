@@ -28,13 +28,13 @@ async def test_a_big_value_survives_being_sliced(link):
     assert len(await link.execute("GET", "big")) == 5_000_000
 
 
-async def test_an_error_reply_is_raised_to_its_caller_only(link):
+async def test_error_reply_reaches_only_its_caller(link):
     wrong, right = await asyncio.gather(link.execute("NONSENSE"), link.execute("PING"), return_exceptions=True)
     assert isinstance(wrong, redis.ResponseError)
     assert right == b"PONG"
 
 
-async def test_a_script_is_loaded_when_the_server_does_not_know_it(link):
+async def test_unknown_script_is_loaded(link):
     await link.execute("SCRIPT", "FLUSH")
     assert await link.run(ADD, ["sum"], [2]) == 2
     assert await link.run(ADD, ["sum"], [3]) == 5
@@ -49,7 +49,7 @@ async def test_a_cancelled_caller_does_not_shift_the_replies(link):
     assert await second == b"second"
 
 
-async def test_a_server_that_is_not_there_is_refused_and_then_found(tmp_path):
+async def test_absent_server_is_refused_then_found(tmp_path):
     link = RedisLink(f"unix://{tmp_path / 'redis.sock'}", retry_after=0.05)
     with pytest.raises(RedisUnavailable):
         await link.execute("PING")
@@ -70,7 +70,7 @@ async def test_a_killed_server_fails_fast_and_comes_back(own_redis):
     await link.close()
 
 
-async def test_a_frozen_server_costs_one_wait_and_then_nothing(own_redis):
+async def test_frozen_server_costs_one_wait(own_redis):
     link = RedisLink(own_redis.url, timeout=0.2, retry_after=0.3)
     await link.execute("PING")
     own_redis.freeze()
@@ -100,7 +100,7 @@ async def test_a_closed_link_refuses(redis_server):
         await link.execute("PING")
 
 
-async def test_the_database_and_password_of_the_url_are_used(own_redis):
+async def test_url_database_and_password_are_used(own_redis):
     with redis.Redis.from_url(own_redis.url) as admin:
         admin.config_set("requirepass", "hush")
     link = RedisLink(f"unix://:hush@{own_redis.directory / 'redis.sock'}?db=3")
@@ -117,7 +117,7 @@ def full(own_redis, most=1):
         admin.config_set("maxmemory", most)
 
 
-async def test_a_full_server_still_reads_and_counts_as_unavailable_until_it_takes_writes(own_redis, caplog):
+async def test_full_server_reads_but_counts_as_unavailable(own_redis, caplog):
     link = RedisLink(own_redis.url, timeout=5, retry_after=0.05)
     await link.execute("SET", "name", "value")
     full(own_redis)
@@ -136,7 +136,7 @@ async def test_a_full_server_still_reads_and_counts_as_unavailable_until_it_take
     await link.close()
 
 
-async def test_a_server_that_is_full_from_the_start_is_read_from(own_redis):
+async def test_server_full_from_the_start_is_read(own_redis):
     full(own_redis)
     link = RedisLink(own_redis.url, timeout=5, retry_after=0.05)
     assert await link.execute("GET", "name") is None
@@ -146,7 +146,7 @@ async def test_a_server_that_is_full_from_the_start_is_read_from(own_redis):
     await link.close()
 
 
-async def test_a_script_in_a_full_server_is_refused_like_a_command(own_redis):
+async def test_full_server_refuses_scripts_like_commands(own_redis):
     link = RedisLink(own_redis.url, timeout=5)
     await link.run(ADD, ["sum"], [2])
     full(own_redis)
@@ -156,7 +156,7 @@ async def test_a_script_in_a_full_server_is_refused_like_a_command(own_redis):
     await link.close()
 
 
-async def test_a_server_that_becomes_a_replica_is_left_and_found_again(own_redis):
+async def test_replica_is_left_and_found_again(own_redis):
     link = RedisLink(own_redis.url, timeout=5, retry_after=0.05)
     await link.execute("SET", "name", "value")
     with redis.Redis.from_url(own_redis.url) as admin:
@@ -189,7 +189,7 @@ async def test_a_node_of_a_cluster_is_never_available(tmp_path):
         server.kill()
 
 
-def test_what_a_script_meets_in_an_old_server_is_told_as_by_a_new_one():
+def test_script_errors_read_alike_in_old_servers():
     said = "ERR Error running script (call to f_0): @user_script:2: @user_script: 2: -OOM command not allowed"
     assert redis_pipe.OF_A_SCRIPT.match(said)[1] == "OOM command not allowed"
 
@@ -208,7 +208,7 @@ async def test_a_connection_that_goes_silent_costs_one_wait(own_redis):
         await link.close()
 
 
-async def test_an_idle_connection_that_is_closed_is_no_trouble(own_redis, caplog):
+async def test_closed_idle_connection_is_no_trouble(own_redis, caplog):
     with Door(str(own_redis.directory / "redis.sock")) as door:
         link = RedisLink(f"redis://127.0.0.1:{door.port}", timeout=5)
         await link.execute("PING")

@@ -41,7 +41,7 @@ def tls_door(own_redis, authority):
 @pytest.mark.parametrize(
     "query", ["?ssl_ca_certs={ca}", "?ssl_cert_reqs=none", "3?ssl_ca_certs={ca}&ssl_check_hostname=false"]
 )
-def test_an_authority_of_ones_own_is_honoured_by_all_that_connect(tls_door, authority, query):
+def test_own_authority_is_honoured_by_all_clients(tls_door, authority, query):
     url = f"rediss://127.0.0.1:{tls_door.port}/{query.format(ca=authority.ca_file)}"
     database = 3 if query.startswith("3") else 0
     assert f" db={database} ".encode() in ping_over_link(url)
@@ -50,7 +50,7 @@ def test_an_authority_of_ones_own_is_honoured_by_all_that_connect(tls_door, auth
     assert ping_over_broker(url)["db"] == database
 
 
-def test_a_server_of_an_unknown_authority_is_refused_by_all_that_connect(tls_door):
+def test_unknown_authority_is_refused_by_all_clients(tls_door):
     url = f"rediss://127.0.0.1:{tls_door.port}"
     with pytest.raises(redis.RedisError), connect(url, 10) as client:
         client.ping()
@@ -66,7 +66,7 @@ def test_a_certificate_of_the_client_is_shown(own_redis, authority):
         assert ping_over_broker(url)["db"] == 1
 
 
-def test_a_socket_with_options_is_honoured_by_all_that_connect(own_redis):
+def test_socket_options_are_honoured_by_all_clients(own_redis):
     with redis.Redis.from_url(own_redis.url) as admin:
         admin.execute_command("ACL", "SETUSER", "al.ice", "on", ">hu/sh@", "allkeys", "allchannels", "allcommands")
     path = own_redis.directory / "redis.sock"
@@ -89,7 +89,7 @@ def test_a_socket_with_options_is_honoured_by_all_that_connect(own_redis):
         ("redis://host/cache", "cache is not the number of a database"),
     ],
 )
-def test_what_not_everybody_would_honour_is_refused_by_name(monkeypatch, url, said):
+def test_options_not_honoured_by_all_are_refused(monkeypatch, url, said):
     monkeypatch.setenv("REDIS_URL", url)
     load.cache_clear()
     with pytest.raises(SettingError, match=f"REDIS_URL: {said}"):
@@ -101,7 +101,7 @@ def test_what_not_everybody_would_honour_is_refused_by_name(monkeypatch, url, sa
     "url",
     ["redis://", "redis://h:1/2", "redis://:p@[::1]/", "redis://u:p%40@h", "unix:///a/b%25c?db=4", "rediss://h/1?db=2"],
 )
-def test_a_url_means_what_it_means_to_redis_py(url):
+def test_url_means_the_same_to_redis_py(url):
     target, theirs = redis_url.read(url), redis.connection.parse_url(url)
     ours = {
         "host": target.host, "port": target.port, "path": target.path, "db": target.database,

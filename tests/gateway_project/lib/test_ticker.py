@@ -14,7 +14,7 @@ class Seen:
             self.done.set()
 
 
-async def test_all_that_is_added_is_looked_at_until_it_is_removed():
+async def test_ticker_calls_what_was_added_until_removed():
     pulse = Pulse(0.001)
     seen = [Seen(pulse, beats) for beats in (1, 3, 5)]
     for each in seen:
@@ -23,7 +23,7 @@ async def test_all_that_is_added_is_looked_at_until_it_is_removed():
     assert [each.left for each in seen] == [0, 0, 0]
 
 
-async def test_it_rests_when_there_is_nothing_to_look_at_and_beats_again_later():
+async def test_ticker_rests_while_empty():
     pulse = Pulse(0.001)
     for _ in range(2):
         seen = Seen(pulse, 1)
