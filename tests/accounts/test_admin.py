@@ -55,7 +55,7 @@ def secrets_in(response):
     return set(re.findall(r"lgw_\w{8}_\w{38}", text_of(response)))
 
 
-def test_a_new_key_is_shown_on_the_page_that_answers_its_making(admin_client, settings):
+def test_new_key_is_shown_once_after_creation(admin_client, settings):
     page = add(admin_client)
     (secret,) = secrets_in(page)
     assert is_generated(secret)
@@ -66,7 +66,7 @@ def test_a_new_key_is_shown_on_the_page_that_answers_its_making(admin_client, se
 @pytest.mark.parametrize(
     "client_name", ["Claude Code", "Codex", "opencode", "Cline", "aider", "OpenAI SDK", "Anthropic SDK", "curl"]
 )
-def test_the_page_has_a_set_up_for_each_client_with_the_address_it_was_asked_at(admin_client, client_name):
+def test_page_has_setup_for_each_client(admin_client, client_name):
     page = text_of(admin_client.post(ADD, {"name": "a", "rpm": 0, "tpm": 0, "concurrency": 0}, HTTP_HOST="localhost"))
     section = page.partition(f">{client_name}<")[2].partition("</section>")[0]
     assert "http://localhost" in section
@@ -86,21 +86,21 @@ def test_the_secret_is_nowhere_afterwards(admin_client, caplog):
     assert all(secret not in repr(session.get_decoded()) for session in Session.objects.all())
 
 
-def test_a_second_live_key_of_that_name_is_refused_in_the_form(admin_client):
+def test_second_live_key_of_a_name_is_refused(admin_client):
     add(admin_client)
     page = add(admin_client)
     assert "A live key has this name already." in text_of(page)
     assert not secrets_in(page)
 
 
-def test_lists_of_names_are_tidied_and_a_past_expiry_is_refused(admin_client):
+def test_name_lists_are_tidied_and_past_expiry_refused(admin_client):
     add(admin_client, allowed_models=" a,, b ,", expires_at_0="2001-01-01", expires_at_1="00:00")
     assert not ApiKey.objects.exists()
     add(admin_client, allowed_models=" a,, b ,")
     assert ApiKey.objects.get().allowed_models == "a, b"
 
 
-def test_a_pattern_that_makes_no_sense_is_refused_in_the_form(admin_client):
+def test_invalid_pattern_is_refused_in_the_form(admin_client):
     assert "At most 64 names or patterns." in text_of(add(admin_client, allowed_models="a," * 65))
     assert not ApiKey.objects.exists()
 
@@ -114,7 +114,7 @@ def test_revoking_one_asks_first(admin_client):
     assert ApiKey.objects.get().revoked_at
 
 
-def test_revoking_several_asks_first_and_is_kept_in_the_history(admin_client):
+def test_bulk_revocation_asks_first_and_is_logged(admin_client):
     chosen = {"action": "revoke_selected", "_selected_action": [make_key("a").pk, make_key("b").pk]}
     make_key("c")
     assert "Revoke 2 keys?" in text_of(admin_client.post(KEYS, chosen))
@@ -130,7 +130,7 @@ def test_a_revoked_key_can_be_looked_at_only(admin_client):
     assert admin_client.post(url, {"name": "other"}).status_code == 403
 
 
-def test_who_may_only_look_cannot_make_change_or_revoke(client):
+def test_viewer_cannot_add_change_or_revoke(client):
     key = make_key()
     staff(client, "view_apikey")
     revoke = reverse("admin:accounts_apikey_revoke_one", args=[key.pk])
@@ -156,7 +156,7 @@ def test_keys_are_filtered_by_state(admin_client, state, shown):
     ]
 
 
-def test_the_list_of_keys_takes_the_same_queries_however_long(admin_client, django_assert_num_queries):
+def test_key_list_queries_do_not_grow(admin_client, django_assert_num_queries):
     for number in range(30):
         make_key(f"key {number}", team=Team.objects.create(name=f"team {number}"))
     with django_assert_num_queries(6):  # session, user, two counts, keys with teams, teams of the filter
@@ -185,7 +185,7 @@ def test_usage_is_found_by_request_and_by_filters(admin_client):
     assert "request-2" not in by_key
 
 
-def test_a_turn_tells_its_program_and_what_became_of_tools(admin_client):
+def test_turn_page_shows_program_and_tools(admin_client):
     turn = make_turn(1, make_key(), agent="claude-code", tools="2 parsed; denied run_in_terminal")
     listed = text_of(admin_client.get(USAGE))
     assert "Claude Code" in listed
@@ -203,7 +203,7 @@ def test_usage_can_be_read_only(admin_client):
         assert admin_client.post(reverse(f"admin:accounts_usage_{name}", args=args)).status_code == 403
 
 
-def test_the_overview_tells_what_the_reader_may_see(admin_client, client):
+def test_overview_shows_what_the_reader_may_see(admin_client, client):
     make_turn(1, make_key(), model="a-rare-model", status="error", reason="upstream")
     page = text_of(admin_client.get(reverse("admin:index")))
     assert "a-rare-model" in page
@@ -232,7 +232,7 @@ OUTAGE = [
 ]  # fmt: skip
 
 
-def test_an_outage_is_counted_whatever_word_stands_for_it(admin_client):
+def test_outage_counts_under_any_of_its_words(admin_client):
     key, day = make_key(), timedelta(days=1)
     for number, (status, reason, count) in enumerate(OUTAGE):
         make_turn(number, key, status=status, reason=reason, count=count)
@@ -250,7 +250,7 @@ def test_an_outage_is_counted_whatever_word_stands_for_it(admin_client):
     assert listed(admin_client, html.unescape(of_key)) == {"request-1", "request-2", "request-3", "request-8"}
 
 
-def test_one_failure_on_a_busy_day_is_no_alarm(admin_client):
+def test_single_failure_on_busy_day_is_no_alarm(admin_client):
     key = make_key()
     for number in range(30):
         make_turn(number, key)
@@ -261,14 +261,14 @@ def test_one_failure_on_a_busy_day_is_no_alarm(admin_client):
 
 
 @pytest.mark.parametrize("permissions", [(), ("view_apikey",), ("view_user",)])
-def test_who_may_not_see_turns_is_not_told_that_there_are_none(client, permissions):
+def test_hidden_turns_are_not_reported_as_absent(client, permissions):
     make_turn(1, make_key())
     page = text_of(staff(client, *permissions).get(reverse("admin:index")))
     assert "No turns yet" not in page
     assert "Turns are not shown to you" in page
 
 
-def test_without_turns_the_overview_says_so(admin_client):
+def test_overview_without_turns_explains_itself(admin_client):
     assert "No turns yet" in text_of(admin_client.get(reverse("admin:index")))
 
 
@@ -284,7 +284,7 @@ def test_a_callers_words_are_spelled_in_the_console(admin_client):
 
 
 @pytest.mark.parametrize("page", [reverse("admin:index"), KEYS, ADD, USAGE])
-def test_every_page_says_that_the_simulator_answers(admin_client, page):
+def test_simulator_notice_is_on_every_page(admin_client, page):
     assert re.search(r">\s*Simulator\s*<", text_of(admin_client.get(page)))
 
 
@@ -297,7 +297,7 @@ def test_a_scope_that_opens_nothing_is_refused(admin_client):
 @pytest.mark.parametrize(
     "allowed", ["dashscope_qwen3_coder", "Claude-*", "qwen-max, claude-opus-4-1", "nothing-known-?*", "org_auto"]
 )
-def test_the_set_ups_of_a_new_key_ask_for_a_model_it_may_use(admin_client, allowed):
+def test_setups_of_new_key_use_an_allowed_model(admin_client, allowed):
     page = html.unescape(text_of(add(admin_client, allowed_models=allowed)))
     patterns = frozenset(names_in(allowed))
     for asked in re.findall(r'model(?:="|": ")([^"]+)"|Model ID  ([^\s<]+)|--model openai/([^\s<]+)', page):
@@ -308,7 +308,7 @@ def test_the_set_ups_of_a_new_key_ask_for_a_model_it_may_use(admin_client, allow
     assert all(allows(patterns, [name]) for name in pinned)
 
 
-def test_a_key_for_every_model_is_told_the_default(admin_client):
+def test_unrestricted_key_gets_default_model_in_setups(admin_client):
     page = html.unescape(text_of(add(admin_client)))
     assert 'model="org_auto"' in page
     assert "ANTHROPIC_MODEL" not in page
@@ -346,7 +346,7 @@ def test_filters_and_row_actions_are_buttons(admin_client):
     assert re.search(r'<button[^>]*aria-label="More actions"', page)
 
 
-def test_the_overview_tells_who_is_busy(admin_client):
+def test_overview_shows_who_is_busy(admin_client):
     ada, bob = make_key("ada"), make_key("bob")
     for number, key in enumerate([ada, bob, bob]):
         make_turn(number, key)
@@ -355,9 +355,7 @@ def test_the_overview_tells_who_is_busy(admin_client):
     assert f"api_key__id__exact={bob.pk}" in page
 
 
-def test_the_overview_takes_the_same_queries_however_much_there_is(
-    admin_client, django_assert_num_queries, redis_server
-):
+def test_overview_queries_do_not_grow(admin_client, django_assert_num_queries, redis_server):
     for number in range(20):
         make_turn(number, make_key(f"key {number}"))
     admin_client.get(reverse("admin:index"))
@@ -365,7 +363,7 @@ def test_the_overview_takes_the_same_queries_however_much_there_is(
         admin_client.get(reverse("admin:index"))
 
 
-def test_a_team_with_keys_is_kept_because_of_them(admin_client):
+def test_team_with_keys_cannot_be_deleted(admin_client):
     team = Team.objects.create(name="research")
     make_key(team=team)
     page = text_of(admin_client.get(reverse("admin:accounts_team_delete", args=[team.pk])))

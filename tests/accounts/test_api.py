@@ -31,7 +31,7 @@ def ids(response):
     return [row["request_id"] for row in response.json()["results"]]
 
 
-def test_keys_are_told_without_their_digests(admin_client, key):
+def test_keys_are_listed_without_digests(admin_client, key):
     response = admin_client.get("/api/keys/")
     (told,) = response.json()["results"]
     assert (told["name"], told["hint"], told["team"], told["state"]) == ("alice", key.hint, "core", "live")
@@ -58,7 +58,7 @@ def test_a_filter_that_makes_no_sense_is_refused(admin_client, wrong):
 
 
 @pytest.mark.parametrize("path", ["/api/keys/", "/api/usage/"])
-def test_only_staff_who_may_see_it_in_the_console_get_in(client, path):
+def test_only_staff_with_view_rights_get_in(client, path):
     assert client.get(path).status_code == 403
     staff = User.objects.create_user("staff", is_staff=True)
     client.force_login(staff)
@@ -67,7 +67,7 @@ def test_only_staff_who_may_see_it_in_the_console_get_in(client, path):
     assert client.get(path).status_code == 200
 
 
-def test_who_may_not_see_it_is_refused_before_filters_are_read(client):
+def test_unauthorised_reader_is_refused_before_filters_are_read(client):
     client.force_login(User.objects.create_user("staff", is_staff=True))
     assert client.get("/api/usage/", {"api_key": "x"}).status_code == 403
 
@@ -78,7 +78,7 @@ def test_any_look_needs_the_permission(client, method):
     assert getattr(client, method)("/api/keys/").status_code == 403
 
 
-def test_who_may_look_is_told_that_a_method_is_not_there(client):
+def test_viewer_gets_method_not_allowed(client):
     staff = User.objects.create_user("staff", is_staff=True)
     staff.user_permissions.set(Permission.objects.filter(codename="view_apikey"))
     client.force_login(staff)

@@ -57,14 +57,14 @@ def test_an_expiry_may_be_a_date_or_hours():
         (["alice", "--expires", "999999w"], "later than any date"),
     ],
 )
-def test_what_makes_no_sense_is_refused_and_leaves_nothing(args, said):
+def test_invalid_arguments_are_refused_and_leave_nothing(args, said):
     with pytest.raises(CommandError, match=said):
         create(*args, "--team", "new")
     assert not ApiKey.objects.exists()
     assert not Team.objects.exists()
 
 
-def test_a_team_is_taken_by_its_name_and_one_that_nobody_can_have_is_refused():
+def test_team_is_found_by_name_or_refused():
     create("one", "--team", "core")
     create("two", "--team", " core ")
     assert [team.name for team in Team.objects.all()] == ["core"]

@@ -38,7 +38,7 @@ def test_two_live_keys_cannot_share_a_name():
 
 
 @pytest.mark.django_db
-def test_a_name_is_free_again_once_its_key_is_revoked():
+def test_name_is_free_after_revocation():
     key()
     assert ApiKey.objects.all().revoke() == 1
     key()
@@ -87,7 +87,7 @@ CHANGES = {
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("change", CHANGES)
-async def test_every_way_to_end_a_key_reaches_a_listening_ring(redis_server, change):
+async def test_ending_a_key_reaches_a_listening_ring(redis_server, change):
     _, other = await sync_to_async(key)("bystander")
     made, secret = await sync_to_async(key)(team=await Team.objects.acreate(name="core"), allowed_models="a, b")
     link = RedisLink(redis_server)
@@ -107,7 +107,7 @@ async def test_every_way_to_end_a_key_reaches_a_listening_ring(redis_server, cha
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_ring_knows_keys_that_nobody_has_used_and_hears_of_new_ones(redis_server):
+async def test_ring_hears_of_new_and_unused_keys(redis_server):
     _, usual = await sync_to_async(key)()
     link = RedisLink(redis_server)
     ring = KeyRing(PEPPER, link)
@@ -124,7 +124,7 @@ async def test_a_ring_knows_keys_that_nobody_has_used_and_hears_of_new_ones(redi
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_change_is_saved_though_it_cannot_be_announced():
+def test_change_is_saved_though_not_announced():
     made, _ = key()
     revoked_by_save(made)
     assert ApiKey.objects.get().revoked_at

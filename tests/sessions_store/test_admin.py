@@ -60,7 +60,7 @@ def test_the_list_can_be_filtered(admin_client, put, key):
     assert rows(admin_client.get(LIST, {"state__exact": "in_use"})) == []
 
 
-def test_an_entry_of_a_deleted_key_is_still_listed(admin_client, put):
+def test_entry_of_deleted_key_is_still_listed(admin_client, put):
     put("s1", api_key_id=4711)
     assert "deleted key" in admin_client.get(LIST).content.decode()
 
@@ -89,7 +89,7 @@ def test_nothing_can_be_added_or_changed(admin_client, put):
     assert b"_save" not in admin_client.get(reverse("admin:sessions_store_entry_change", args=["s1"])).content
 
 
-def test_without_redis_the_list_says_so_and_shows_what_was_known(admin_client, put, settings):
+def test_list_without_redis_shows_what_was_known(admin_client, put, settings):
     put("s1")
     admin_client.get(LIST)
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
@@ -98,7 +98,7 @@ def test_without_redis_the_list_says_so_and_shows_what_was_known(admin_client, p
     assert "Redis cannot be reached" in page.content.decode()
 
 
-def test_an_empty_list_says_what_would_be_in_it(admin_client, client_of_redis):
+def test_empty_list_explains_what_it_would_show(admin_client, client_of_redis):
     assert "A session appears when" in admin_client.get(LIST).content.decode()
 
 

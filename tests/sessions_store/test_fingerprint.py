@@ -54,7 +54,7 @@ def test_the_two_kinds_never_meet():
 
 
 @kinds
-def test_the_end_of_a_turn_is_the_prefix_of_the_next(kind):
+def test_turn_end_is_prefix_of_the_next(kind):
     grown = fed(kind, *TALK)
     assert grown.hexdigest() == fed(kind, *TALK).hexdigest()
     grown.feed("assistant", "Because.")
@@ -97,13 +97,13 @@ def test_messages_that_are_split_have_other_headings():
     assert strict(("user", "")) != strict()
 
 
-def test_white_space_around_an_answer_is_lost_on_its_way():
+def test_white_space_around_answers_is_ignored():
     assert strict(("assistant", " Hello.\n")) == strict(("assistant", "Hello."))
 
 
 @kinds
 @pytest.mark.parametrize("length", [1, 1015, 1023, 1024, 5000])
-def test_white_space_around_an_answer_is_lost_whatever_its_length(kind, length):
+def test_white_space_around_long_answers_is_ignored(kind, length):
     said = [("assistant", text) for text in ("x" * length, f"  {'x' * length}\n" + "\n" * 2000)]
     assert len({fed(kind, TALK[1], each).hexdigest() for each in said}) == 1
 
@@ -141,7 +141,7 @@ LATE = ("system", "Folder /work, 12:30")
         (SYSTEM, FIX, ("assistant", "I read it."), ("assistant", "", {"calls": [("call_1", "Read", "{}")]}), SOURCE),
     ],
 )
-def test_a_conversation_is_known_again_as_agents_send_it(sent_again):
+def test_agent_conversation_is_recognised(sent_again):
     assert of(*sent_again) == of(*AGENTS_TALK)
 
 
@@ -197,17 +197,17 @@ def test_images_count_by_content_and_order():
     assert len({of(one), of(two), of(("user", "[image]")), of(("user", "", {"images": ("data:a",)}))}) == 4
 
 
-def test_messages_of_one_role_in_a_row_are_one_turn():
+def test_adjacent_messages_of_one_role_are_one_turn():
     assert of(("user", "a"), ("user", "b")) == of(("user", "a\nb"))
     assert of(("user", "a"), LATE, ("user", "b")) == of(("user", "a\nb"))
 
 
-def test_a_message_without_words_says_nothing():
+def test_empty_message_changes_no_fingerprint():
     assert of(("user", ""), ("user", "a")) == of(("user", "a"))
     assert of(("system", " "), ("user", "a")) == of(("user", "a"))
 
 
-def test_an_empty_result_counts_as_often_as_it_comes():
+def test_empty_results_are_counted():
     empty = ("tool", "", {"call_id": "c"})
     assert len({of(*[empty] * times) for times in (1, 2, 3)}) == 3
 
@@ -250,7 +250,7 @@ def meaning(talk):
 
 
 @given(talks, talks)
-def test_keys_are_equal_where_the_meaning_is_equal_and_nowhere_else(one, other):
+def test_keys_are_equal_exactly_where_meaning_is(one, other):
     assert (of(*one) == of(*other)) == (meaning(one) == meaning(other))
 
 
@@ -276,7 +276,7 @@ def test_no_change_that_agents_make_counts(talk, data):
     assert of(*talk[:2], *changed) == of(*talk)
 
 
-def test_tools_count_by_all_their_words_and_not_by_their_order():
+def test_tools_count_by_words_and_not_order():
     read, bash = ("Read", "Reads.", b"{}"), ("Bash", "Runs.", b"{}")
     assert tools_digest((read, bash)) == tools_digest((bash, read))
     others = [(read,), (bash,), (read, ("Bash", "Runs!", b"{}")), (read, ("Bash", "Runs.", b'{"a":1}'))]
@@ -297,7 +297,7 @@ def exactly(talk):
 
 
 @given(talks, talks)
-def test_to_the_letter_keys_are_equal_for_the_same_talk_and_no_other(one, other):
+def test_literal_keys_are_equal_only_for_same_talk(one, other):
     assert (strict(*one) == strict(*other)) == (exactly(one) == exactly(other))
 
 
@@ -320,7 +320,7 @@ def test_what_is_left_out_is_kept_apart():
     ]  # fmt: skip
 
 
-def test_what_a_session_was_told_is_not_told_again():
+def test_session_gets_only_what_is_new():
     told = fed(LooseFingerprint, *CHANGING_TALK).told()
     new = REMINDER.replace("tasks", "files")
     later = fed(LooseFingerprint, *CHANGING_TALK, LATE, ("user", f"{new}{new}{REMINDER}And?"))
@@ -329,7 +329,7 @@ def test_what_a_session_was_told_is_not_told_again():
     assert len(later.untold("")) == 6
 
 
-def test_who_said_it_counts():
+def test_speaker_counts():
     told = fed(LooseFingerprint, ("tool", REMINDER, {"call_id": "c"})).told()
     assert fed(LooseFingerprint, ("user", f"{REMINDER}a")).untold(told) == [Changing("user", REMINDER)]
 

@@ -35,13 +35,13 @@ async def test_a_record_is_there_for_whoever_asks_next(store):
     assert await store.read(7, ["resp_1"]) == {"resp_1": b"one"}
 
 
-async def test_several_are_read_at_once_and_those_that_are_not_there_left_out(store):
+async def test_several_are_read_at_once_without_absent_ones(store):
     await store.keep(7, "resp_1", b"one")
     await store.keep(7, "resp_2", b"two")
     assert await store.read(7, ["resp_2", "resp_3", "resp_1"]) == {"resp_2": b"two", "resp_1": b"one"}
 
 
-async def test_more_than_one_request_may_hold_is_not_read(link):
+async def test_reads_beyond_the_request_bound_are_cut(link):
     store = ResponseStore(link, ttl=60, most_read=5)
     await store.keep(7, "resp_1", b"one")
     await store.keep(7, "resp_2", b"two")
@@ -64,7 +64,7 @@ async def test_a_record_is_forgotten_once(store):
     assert await store.read(7, ["resp_1"]) == {}
 
 
-async def test_of_one_keys_records_the_oldest_go_when_there_is_too_much(link):
+async def test_oldest_records_of_a_key_go_first(link):
     store = ResponseStore(link, ttl=60, most_bytes=100, most_of_a_key=250)
     await store.keep(8, "resp_0", b"x" * 100)
     for number in range(1, 5):
@@ -73,7 +73,7 @@ async def test_of_one_keys_records_the_oldest_go_when_there_is_too_much(link):
     assert await store.read(8, ["resp_0"]) != {}
 
 
-async def test_what_has_expired_or_was_forgotten_takes_no_room_for_long(link):
+async def test_expired_and_forgotten_records_free_their_room(link):
     store = ResponseStore(link, ttl=60, most_bytes=100, most_of_a_key=250)
     await store.keep(7, "resp_1", b"x" * 100)
     assert await store.forget(7, "resp_1")
@@ -96,7 +96,7 @@ async def test_what_is_too_large_is_not_kept(store, caplog):
     assert "too large" in caplog.text
 
 
-async def test_without_redis_nothing_is_kept_and_reading_says_so(dead_store):
+async def test_reading_without_redis_is_refused(dead_store):
     await dead_store.keep(7, "resp_1", b"one")
     with pytest.raises(StoreUnavailable):
         await dead_store.read(7, ["resp_1"])
@@ -122,7 +122,7 @@ class Watched(RedisLink):
         self.open -= 1
 
 
-async def test_large_records_go_one_at_a_time_and_not_where_all_others_wait(link, redis_server, stack):
+async def test_large_records_go_one_at_a_time_elsewhere(link, redis_server, stack):
     bulk = Watched(redis_server, timeout=10)
     stack.push_async_callback(bulk.close)
     store = ResponseStore(link, bulk, ttl=60)
@@ -135,7 +135,7 @@ async def test_large_records_go_one_at_a_time_and_not_where_all_others_wait(link
     assert bulk.most == 1
 
 
-async def test_without_a_way_for_large_records_small_ones_are_still_kept(link, tmp_path, stack):
+async def test_small_records_are_kept_without_large_ones_link(link, tmp_path, stack):
     nowhere = RedisLink(f"unix://{tmp_path}/none.sock")
     stack.push_async_callback(nowhere.close)
     store = ResponseStore(link, nowhere, ttl=60)
@@ -144,7 +144,7 @@ async def test_without_a_way_for_large_records_small_ones_are_still_kept(link, t
     assert await store.read(7, ["resp_1", "resp_2"]) == {"resp_2": b"small"}
 
 
-async def test_a_turn_nobody_waits_for_any_more_still_ends(link, redis_server, stack):
+async def test_turn_ends_when_nobody_waits_any_more(link, redis_server, stack):
     bulk = RedisLink(redis_server, timeout=10)
     stack.push_async_callback(bulk.close)
     store = ResponseStore(link, bulk, ttl=60)
@@ -157,7 +157,7 @@ async def test_a_turn_nobody_waits_for_any_more_still_ends(link, redis_server, s
     assert len(await store.read(7, ["resp_1"])) == 1
 
 
-async def test_of_all_keys_records_the_oldest_go_when_there_is_too_much(link):
+async def test_oldest_records_of_all_keys_go_first(link):
     store = ResponseStore(link, ttl=60, most_bytes=100, most_of_all=350)
     for number in range(6):
         await store.keep(number % 3, f"resp_{number}", b"x" * 100)
@@ -168,7 +168,7 @@ async def test_of_all_keys_records_the_oldest_go_when_there_is_too_much(link):
     assert await link.execute("ZCARD", "lgw:responses:all") == 3
 
 
-async def test_what_a_key_drops_counts_no_more_for_all(link):
+async def test_dropped_records_no_longer_count_for_all(link):
     store = ResponseStore(link, ttl=60, most_bytes=100, most_of_a_key=250, most_of_all=1000)
     for number in range(20):
         await store.keep(7, f"resp_{number}", b"x" * 100)
@@ -176,7 +176,7 @@ async def test_what_a_key_drops_counts_no_more_for_all(link):
     assert await link.execute("GET", "lgw:responses:all:bytes") == b"200"
 
 
-async def test_a_full_server_keeps_no_record_and_fails_no_turn(own_redis, stack, caplog):
+async def test_full_server_keeps_nothing_and_fails_no_turn(own_redis, stack, caplog):
     link = RedisLink(own_redis.url, timeout=5)
     stack.push_async_callback(link.close)
     store = ResponseStore(link, ttl=60)

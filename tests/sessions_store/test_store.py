@@ -25,13 +25,13 @@ async def test_what_was_remembered_is_found(store, remember):
     assert await store.claim("k") == Found("k", "s1", "w1-i1", 4, 2, 5.0)
 
 
-async def test_what_the_session_was_told_is_found(store, remember):
+async def test_session_is_found_by_its_conversation(store, remember):
     knows = Knowledge("m4rk", "t00ls", single=True, json=True, called=True, proven=True, told="AbCdEf12")
     await remember("k", "s1", knows=knows)
     assert (await store.claim("k")).knows == knows
 
 
-async def test_an_entry_of_an_earlier_version_is_not_found(store, client_of_redis):
+async def test_entry_of_an_earlier_version_is_not_found(store, client_of_redis):
     entry = {"session_id": "s1", "instance": "i1", "generation": 1, "hits": 0, "created_at": 5.0}
     client_of_redis.set("lgw:session:k", json.dumps(entry))
     client_of_redis.zadd("lgw:sessions", {"k": time.time()})
@@ -42,7 +42,7 @@ async def test_nothing_is_found_for_an_unknown_prefix(store):
     assert await store.claim("nobody") is None
 
 
-async def test_of_a_hundred_claims_at_once_exactly_one_wins(store, remember, redis_server):
+async def test_one_of_a_hundred_claims_wins(store, remember, redis_server):
     await remember("k")
     links = [RedisLink(redis_server) for _ in range(4)]
     stores = [SessionStore(link, ttl=60, max_entries=3) for link in links]
@@ -51,7 +51,7 @@ async def test_of_a_hundred_claims_at_once_exactly_one_wins(store, remember, red
     await asyncio.gather(*(link.close() for link in links))
 
 
-async def test_sessions_alike_are_all_kept_and_each_is_claimed_once(store, remember):
+async def test_equal_sessions_are_kept_and_claimed_once_each(store, remember):
     for number in range(3):
         await remember("k", f"s{number}")
     claimed = [await store.claim("k") for _ in range(4)]
@@ -67,7 +67,7 @@ async def test_of_too_many_sessions_alike_the_oldest_goes(link, remember, client
     assert [found and found.session_id for found in claimed] == [*(f"s{n}" for n in range(MOST_ALIKE + 1, 1, -1)), None]
 
 
-async def test_a_session_that_has_moved_on_is_found_where_it_is_and_nowhere_else(store, remember):
+async def test_advanced_session_is_found_only_at_its_end(store, remember):
     await remember("short", "other")
     await remember("short", "s1")
     await remember("long", "s1")  # as when the service gives two conversations one session
@@ -76,7 +76,7 @@ async def test_a_session_that_has_moved_on_is_found_where_it_is_and_nowhere_else
     assert (await store.claim("long")).session_id == "s1"
 
 
-async def test_what_moved_on_does_not_go_with_the_oldest(link, remember, client_of_redis):
+async def test_advanced_session_outlives_the_oldest(link, remember, client_of_redis):
     store = SessionStore(link, ttl=60, max_entries=100)
     await remember("k", "moved", store=store)
     await remember("elsewhere", "moved", store=store)
@@ -93,7 +93,7 @@ async def test_a_forgotten_session_gives_way_to_another_alike(store, remember, c
     assert (await store.claim("k")).session_id == "s1"
 
 
-async def test_a_claimed_session_comes_back_with_the_longer_prefix(store, remember):
+async def test_claimed_session_returns_with_longer_prefix(store, remember):
     await remember("short")
     await store.claim("short")
     await remember("long", hits=1)
@@ -101,7 +101,7 @@ async def test_a_claimed_session_comes_back_with_the_longer_prefix(store, rememb
     assert (await store.claim("long")).hits == 1
 
 
-async def test_an_entry_in_use_is_shown_until_its_turn_ends(store, remember, client_of_redis):
+async def test_entry_in_use_is_shown_until_turn_ends(store, remember, client_of_redis):
     await remember("short")
     await store.claim("short")
     assert held(client_of_redis) == [("short", "s1", "in_use")]
@@ -144,7 +144,7 @@ async def test_forgetting_takes_effect_at_once(store, remember, client_of_redis)
     assert held(client_of_redis) == []
 
 
-async def test_a_session_forgotten_while_in_use_is_not_remembered_again(store, remember, client_of_redis):
+async def test_session_forgotten_in_use_stays_forgotten(store, remember, client_of_redis):
     await remember("short")
     await store.claim("short")
     assert operators.forget(client_of_redis, ["s1"], ttl=60) == 1
@@ -152,7 +152,7 @@ async def test_a_session_forgotten_while_in_use_is_not_remembered_again(store, r
     assert await store.claim("long") is None
 
 
-async def test_a_session_that_moved_on_before_it_was_forgotten_is_not_handed_out(store, remember, client_of_redis):
+async def test_advanced_then_forgotten_session_is_not_handed_out(store, remember, client_of_redis):
     await remember("long")
     operators.forget(client_of_redis, ["s1"], ttl=60)
     assert await store.claim("long") is None

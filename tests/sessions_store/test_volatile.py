@@ -23,7 +23,7 @@ def lasting(text):
         "\r\nfix it",
     ],
 )
-def test_reminders_and_the_white_space_around_them_are_not_spoken(text):
+def test_reminders_are_stripped_with_white_space(text):
     assert spoken(text) == "fix it"
 
 
@@ -69,7 +69,7 @@ def test_dates_that_people_speak_of_stay(date):
         ("2026-11-22 13:49:58+02:00", "2026-11-23 00:00:00+01:00"),
     ],
 )
-def test_days_and_hours_of_a_system_text_do_not_last(one, other):
+def test_dates_and_times_are_stripped_from_system_texts(one, other):
     assert lasting(f"Today is {one}. Be brief.") == lasting(f"Today is {other}. Be brief.")
     assert volatile.lasting(f"Be brief.\n Today is {one}.")[1] == (f"Today is {one}.",)
     for line in ("Born {}", "The appointment: {}", "Today we pay what was due {}"):
@@ -86,7 +86,7 @@ def test_days_and_hours_of_a_system_text_do_not_last(one, other):
         "現在の日時: {}", "오늘은 {}",
     ],
 )  # fmt: skip
-def test_the_present_date_does_not_last_in_many_languages(line):
+def test_present_date_is_stripped_in_many_languages(line):
     one, other = (f"Be brief.\n{line.format(date)}\nBe kind." for date in ("2026-11-22", "2026-11-23"))
     assert lasting(one) == lasting(other)
     assert volatile.lasting(one)[1] == (line.format("2026-11-22").splitlines()[-1].strip(),)
@@ -105,7 +105,7 @@ def test_whatever_looks_like_a_date_or_space_lasts(one, other):
     assert lasting(f"Today is 2026-11-22.\n{one}") != lasting(f"Today is 2026-11-22.\n{other}")
 
 
-def test_a_long_line_lasts_whatever_it_says():
+def test_long_lines_are_kept():
     assert lasting("Today is 2026-11-22. " + "x" * 400) != lasting("Today is 2026-11-23. " + "x" * 400)
 
 
@@ -129,12 +129,12 @@ def test_reminders_do_not_last():
 @pytest.mark.parametrize(
     "piece", ["1", "12:", "1-1-", "Mon ", "May 1 ", "1:11 UTC (", "Nov", "星期", " ", "<system-reminder>"]
 )
-def test_long_texts_of_nothing_but_beginnings_come_to_an_end(piece):
+def test_endless_openings_come_to_an_end(piece):
     text = piece * (90_000 // len(piece))
     lines = "\n".join(text[at : at + 300] for at in range(0, len(text), 300))
     for each in (text, lines):
         assert lasting(f"Today is 2026-11-22\n{each}") == lasting(f"Today is 2026-11-23\n{each}")
 
 
-def test_the_end_of_an_endless_text_counts_as_it_is():
+def test_end_of_endless_text_is_kept():
     assert lasting("2026-11-22" + "x" * 100_000 + "2026-11-22").endswith("x2026-11-22")

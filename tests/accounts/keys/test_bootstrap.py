@@ -24,25 +24,25 @@ def start(settings):
     return run
 
 
-def test_a_new_installation_is_given_a_superuser_and_a_key(start):
+def test_new_installation_gets_superuser_and_key(start):
     told = start()
     assert authenticate(username=told["admin_username"], password=told["admin_password"]).is_superuser
     assert is_generated(told["api_key"])
 
 
-def test_the_second_start_makes_and_tells_nothing(start):
+def test_second_start_makes_and_prints_nothing(start):
     start()
     assert start() == {"admin_username": "admin", "admin_password": None, "api_key": None}
     assert (User.objects.count(), ApiKey.objects.count()) == (1, 1)
 
 
-def test_a_given_password_is_used_and_not_told(start):
+def test_given_password_is_used_and_not_printed(start):
     told = start(admin_username="root", admin_password=SecretStr("a-given-password"))
     assert (told["admin_username"], told["admin_password"]) == ("root", None)
     assert authenticate(username="root", password="a-given-password")
 
 
-def test_keys_of_the_environment_are_imported_once_as_digests(start, settings):
+def test_environment_keys_are_imported_once_as_digests(start, settings):
     for _ in range(2):
         told = start(api_keys=["sk-some-old-key-of-ours", "other"])
     assert told["api_key"] is None

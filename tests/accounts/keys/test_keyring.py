@@ -73,14 +73,14 @@ async def test_many_at_once_share_one_read(redis_server):
 
 
 @pytest.mark.parametrize("secret", ["", "nobody", "secret-A", "密钥", "\udcff", "x" * 100_000])
-async def test_an_unknown_key_is_nobody_and_is_remembered_as_such(redis_server, secret):
+async def test_unknown_key_is_remembered_as_such(redis_server, secret):
     records = Records(alice="secret-a")
     async with ring_over(records, redis_server) as ring:
         assert [await ring.authenticate(secret) for _ in range(5)] == [None] * 5
     assert records.asked == 1
 
 
-async def test_a_flood_of_unknown_keys_does_not_fill_the_memory_nor_push_out_known_ones(redis_server, monkeypatch):
+async def test_unknown_keys_neither_fill_memory_nor_evict_known(redis_server, monkeypatch):
     monkeypatch.setattr("accounts.keys.keyring.MAX_UNKNOWN", 10)
     records = Records(alice="secret-a")
     async with ring_over(records, redis_server) as ring:
@@ -91,7 +91,7 @@ async def test_a_flood_of_unknown_keys_does_not_fill_the_memory_nor_push_out_kno
         assert await ring.authenticate("secret-a")
 
 
-async def test_a_key_expires_by_the_clock_without_being_read_again(redis_server):
+async def test_key_expires_without_being_read_again(redis_server):
     records = Records()
     records.add("alice", "secret-a", expires_at=time.time() + 0.2)
     async with ring_over(records, redis_server) as ring:
@@ -107,7 +107,7 @@ async def announce(url, message="changed"):
     await link.close()
 
 
-async def test_an_announced_revocation_holds_at_once_in_every_ring(redis_server):
+async def test_announced_revocation_holds_at_once_everywhere(redis_server):
     records = Records(alice="secret-a")
     async with ring_over(records, redis_server) as one, ring_over(records, redis_server) as two:
         assert await one.authenticate("secret-a")
@@ -129,7 +129,7 @@ async def test_a_change_during_the_read_is_not_overlooked(redis_server):
         assert await reading is None
 
 
-async def test_without_the_subscription_a_revocation_holds_within_a_second(tmp_path):
+async def test_revocation_without_subscription_holds_within_a_second(tmp_path):
     records = Records(alice="secret-a")
     async with ring_over(records, f"unix://{tmp_path / 'nobody.sock'}", listening=False) as ring:
         assert await ring.authenticate("secret-a")
@@ -139,7 +139,7 @@ async def test_without_the_subscription_a_revocation_holds_within_a_second(tmp_p
 
 
 @pytest.mark.parametrize("harm", ["kill", "freeze"])
-async def test_when_redis_breaks_a_revocation_holds_within_a_second(own_redis, harm):
+async def test_revocation_with_broken_redis_holds_within_a_second(own_redis, harm):
     records = Records(alice="secret-a")
     async with ring_over(records, own_redis.url) as ring:
         assert await ring.authenticate("secret-a")
@@ -163,7 +163,7 @@ async def test_when_redis_comes_back_changes_are_heard_again(own_redis):
         await until(lambda: not ring._known, within=1)
 
 
-async def test_a_new_key_is_known_at_once_though_it_was_tried_before(redis_server):
+async def test_new_key_is_known_though_tried_before(redis_server):
     records = Records()
     async with ring_over(records, redis_server) as ring:
         assert await ring.authenticate("secret-a") is None
@@ -173,7 +173,7 @@ async def test_a_new_key_is_known_at_once_though_it_was_tried_before(redis_serve
         assert await ring.authenticate("secret-a")
 
 
-async def test_a_database_that_is_down_is_no_answer_for_a_key_never_seen(redis_server):
+async def test_unseen_key_is_not_judged_without_database(redis_server):
     records = Records()
     records.broken = True
     async with ring_over(records, redis_server) as ring:
@@ -181,7 +181,7 @@ async def test_a_database_that_is_down_is_no_answer_for_a_key_never_seen(redis_s
             await ring.authenticate("secret-a")
 
 
-async def test_a_known_key_goes_on_while_the_database_is_down_and_the_subscription_lives(redis_server, monkeypatch):
+async def test_known_key_works_without_database_while_subscribed(redis_server, monkeypatch):
     monkeypatch.setattr("accounts.keys.keyring.READ_AGAIN", 0)
     records = Records(alice="secret-a")
     async with ring_over(records, redis_server) as ring:
@@ -202,7 +202,7 @@ async def test_a_mistyped_key_is_refused_without_a_look(redis_server):
         assert records.asked == 1
 
 
-async def test_unknown_keys_wait_in_a_bounded_line_and_known_ones_elsewhere(redis_server, monkeypatch):
+async def test_unknown_keys_wait_in_a_bounded_line(redis_server, monkeypatch):
     monkeypatch.setattr("accounts.keys.keyring.MAX_WAITING", 5)
     records = Records(alice="secret-a")
     async with ring_over(records, redis_server) as ring:
@@ -220,7 +220,7 @@ async def test_unknown_keys_wait_in_a_bounded_line_and_known_ones_elsewhere(redi
         assert await ring.authenticate("one more") is None
 
 
-async def test_a_known_key_is_served_while_it_is_read_again(tmp_path):
+async def test_known_key_is_served_during_a_refresh(tmp_path):
     records = Records(alice="secret-a")
     async with ring_over(records, f"unix://{tmp_path / 'nobody.sock'}", listening=False) as ring:
         assert await ring.authenticate("secret-a")
@@ -232,7 +232,7 @@ async def test_a_known_key_is_served_while_it_is_read_again(tmp_path):
             await asyncio.sleep(0.005)
 
 
-async def test_a_database_that_does_not_answer_ends_no_wait_later_than_it_must(redis_server, monkeypatch):
+async def test_silent_database_ends_no_wait_late(redis_server, monkeypatch):
     monkeypatch.setattr("accounts.keys.keyring.READ_WITHIN", 0.05)
     records = Records()
     records.gate.clear()
@@ -263,7 +263,7 @@ async def away(records, ring, secret="secret-b"):
         await ring.authenticate(secret)
 
 
-async def test_while_the_database_is_away_it_is_tried_once_a_second_and_nobody_waits(redis_server, monkeypatch):
+async def test_absent_database_is_tried_once_a_second(redis_server, monkeypatch):
     monkeypatch.setattr("gateway_project.lib.database_state.RETRY_SEC", 1000.0)
     records = Records(alice="secret-a")
     async with ring_over(records, redis_server) as ring:
@@ -278,7 +278,7 @@ async def test_while_the_database_is_away_it_is_tried_once_a_second_and_nobody_w
         assert records.asked == asked
 
 
-async def test_when_the_database_is_back_new_keys_are_known_again(redis_server, monkeypatch):
+async def test_new_keys_are_known_when_database_returns(redis_server, monkeypatch):
     monkeypatch.setattr("gateway_project.lib.database_state.RETRY_SEC", 0.01)
     records = Records(alice="secret-a")
     async with ring_over(records, redis_server) as ring:
@@ -293,7 +293,7 @@ async def test_when_the_database_is_back_new_keys_are_known_again(redis_server, 
         assert not database.away()
 
 
-async def test_without_database_and_subscription_a_known_key_goes_on_for_a_while(tmp_path, monkeypatch):
+async def test_known_key_lasts_without_database_and_subscription(tmp_path, monkeypatch):
     records = Records(alice="secret-a")
     async with ring_over(records, f"unix://{tmp_path / 'nobody.sock'}", listening=False) as ring:
         await ring.authenticate("secret-a")
@@ -308,7 +308,7 @@ async def test_without_database_and_subscription_a_known_key_goes_on_for_a_while
             await ring.authenticate("secret-a")
 
 
-async def test_a_redis_that_comes_back_while_the_database_is_away_makes_no_key_unknown(own_redis):
+async def test_returning_redis_makes_no_key_unknown(own_redis):
     records = Records(alice="secret-a")
     async with ring_over(records, own_redis.url) as ring:
         await ring.authenticate("secret-a")
@@ -320,7 +320,7 @@ async def test_a_redis_that_comes_back_while_the_database_is_away_makes_no_key_u
         assert await ring.authenticate("secret-a")
 
 
-async def test_a_key_that_is_said_to_have_changed_is_not_trusted_and_the_others_are(redis_server):
+async def test_only_the_changed_key_is_distrusted(redis_server):
     records = Records(alice="secret-a", bob="secret-b")
     async with ring_over(records, redis_server) as ring:
         alice = await ring.authenticate("secret-a")
@@ -332,7 +332,7 @@ async def test_a_key_that_is_said_to_have_changed_is_not_trusted_and_the_others_
         assert await ring.standing((await ring.authenticate("secret-b")).digest) == "open"
 
 
-async def test_an_error_of_the_connection_itself_is_no_answer_either(redis_server):
+async def test_connection_error_is_no_verdict(redis_server):
     async def broken(_digest):
         raise InterfaceError("connection already closed")
 
@@ -351,7 +351,7 @@ class Work:
         self.ended.append(standing)
 
 
-async def test_what_runs_for_a_key_hears_of_its_end(redis_server):
+async def test_turns_of_a_key_learn_of_its_end(redis_server):
     records = Records(alice="secret-a", bob="secret-b")
     async with ring_over(records, redis_server) as ring:
         in_use = KeysInUse(ring)

@@ -55,14 +55,14 @@ async def test_those_asked_for_at_once_share_a_query(thread):
     assert thread.given <= 3
 
 
-async def test_a_revoked_key_is_told_as_such(thread):
+async def test_revoked_key_is_reported_as_revoked(thread):
     key, _ = await make()
     await sync_to_async(ApiKey.objects.filter(pk=key.pk).revoke)()
     record = await KeyReader(thread).read(key.digest)
     assert (record.caller.key_id, record.revoked) == (key.pk, True)
 
 
-async def test_what_goes_wrong_is_told_to_whoever_asked_and_the_next_may_do_better(thread, monkeypatch):
+async def test_read_errors_reach_who_asked_and_nobody_later(thread, monkeypatch):
     def broken(digests):
         raise DatabaseError
 

@@ -112,7 +112,7 @@ def test_two_flushes_at_once_file_each_row_once(client, redis_server, tmp_path):
     assert Usage.objects.count() == 1400
 
 
-def test_a_row_of_a_key_that_is_gone_is_kept(client, redis_server, tmp_path):
+def test_row_of_a_deleted_key_is_kept(client, redis_server, tmp_path):
     write(redis_server, tmp_path, row("one", api_key_id=12345))
     assert flush(client, tmp_path) == 1
     assert Usage.objects.get().api_key is None
@@ -121,7 +121,7 @@ def test_a_row_of_a_key_that_is_gone_is_kept(client, redis_server, tmp_path):
 POISON = [b"no json", b'{"request_id":"x"}', b'{"half', b"\xff\xfe", b"[]"]
 
 
-def test_what_is_no_row_is_set_aside_and_blocks_nothing(client, redis_server, tmp_path):
+def test_malformed_row_is_set_aside(client, redis_server, tmp_path):
     for line in POISON:
         client.xadd(STREAM, {"row": line})
     append(tmp_path, POISON)
@@ -132,14 +132,14 @@ def test_what_is_no_row_is_set_aside_and_blocks_nothing(client, redis_server, tm
     assert len(lines_of(tmp_path / REJECTED)) == 2 * len(POISON) + 2
 
 
-def test_a_row_that_exceeds_its_columns_is_cut_to_fit(client, redis_server, tmp_path):
+def test_too_long_row_is_cut_to_fit(client, redis_server, tmp_path):
     write(redis_server, tmp_path, row("long", model="m\0" * 500, total_ms=2**40, queue_ms=-1, api_key_id=2**62))
     assert flush(client, tmp_path) == 1
     turn = Usage.objects.get()
     assert (turn.model, turn.total_ms, turn.queue_ms) == ("m" * 128, 2**31 - 1, 0)
 
 
-def test_refusals_that_share_a_row_are_counted_up_and_never_down(client, redis_server, tmp_path):
+def test_shared_refusal_rows_only_count_up(client, redis_server, tmp_path):
     key = make_key()
     refused = {"api_key_id": key.pk, "status": "refused", "reason": "rpm", "allowed": 60, "retry_after": 12}
     write(redis_server, tmp_path, *(row("one", **refused, count=count, value=60 + count) for count in (1, 3)))
@@ -156,14 +156,14 @@ def test_a_turn_counts_once(client, redis_server, tmp_path):
     assert (Usage.objects.get().count, Usage.objects.get().allowed) == (1, None)
 
 
-def test_what_a_revoked_key_tries_is_no_use_of_it(client, redis_server, tmp_path):
+def test_attempts_with_revoked_key_are_no_use(client, redis_server, tmp_path):
     key = make_key()
     write(redis_server, tmp_path, row("one", api_key_id=key.pk, status="refused", reason="revoked"))
     flush(client, tmp_path)
     assert ApiKey.objects.get().last_used_at is None
 
 
-def test_the_last_use_of_a_key_is_its_latest_turn(client, redis_server, tmp_path):
+def test_last_use_of_key_is_its_latest_turn(client, redis_server, tmp_path):
     key = make_key()
     write(
         redis_server, tmp_path,
@@ -184,7 +184,7 @@ def test_a_frozen_redis_loses_no_row(own_redis, client, tmp_path):
     assert len(filed()) == 50
 
 
-def test_a_row_that_a_killed_redis_had_only_answered_is_filed(own_redis, client, tmp_path):
+def test_row_answered_by_killed_redis_is_filed(own_redis, client, tmp_path):
     async def run():
         link = RedisLink(own_redis.url, timeout=5)
         ledger = Ledger(link, tmp_path / "spool")
@@ -200,7 +200,7 @@ def test_a_row_that_a_killed_redis_had_only_answered_is_filed(own_redis, client,
     assert len(filed()) == 50
 
 
-def test_rows_are_kept_in_memory_for_some_seconds_only(monkeypatch, own_redis, tmp_path):
+def test_rows_stay_in_memory_for_seconds_only(monkeypatch, own_redis, tmp_path):
     monkeypatch.setattr("accounts.ledger.ledger.UNSURE_SEC", 0.0)
 
     async def run():
@@ -216,7 +216,7 @@ def test_rows_are_kept_in_memory_for_some_seconds_only(monkeypatch, own_redis, t
     assert waiting(tmp_path / "spool") <= 1
 
 
-def test_a_full_redis_is_emptied_and_takes_rows_again(own_redis, client, tmp_path):
+def test_full_redis_is_emptied_and_takes_rows_again(own_redis, client, tmp_path):
     spool = tmp_path / "spool"
     write(own_redis.url, spool, *(row(f"r{n}") for n in range(2000)))
     with redis.Redis.from_url(own_redis.url) as full:
@@ -234,7 +234,7 @@ def test_a_full_redis_is_emptied_and_takes_rows_again(own_redis, client, tmp_pat
     assert len(filed()) == 2501
 
 
-def test_a_flusher_goes_on_when_redis_comes_back_and_says_so_once(own_redis, client, caplog, tmp_path):
+def test_flusher_continues_when_redis_returns(own_redis, client, caplog, tmp_path):
     own_redis.kill()
     write(own_redis.url, tmp_path / "spool", row("one"))
     degraded.end("redis")
@@ -249,7 +249,7 @@ def test_a_flusher_goes_on_when_redis_comes_back_and_says_so_once(own_redis, cli
     assert [message.partition(":")[0] for message in caplog.messages] == ["degraded", "well again"]
 
 
-def test_a_flusher_without_rows_notices_that_the_database_is_back(client, redis_server, tmp_path):
+def test_flusher_without_rows_notices_returning_database(client, redis_server, tmp_path):
     connection.ensure_connection()
     with closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -265,7 +265,7 @@ def test_a_flusher_without_rows_notices_that_the_database_is_back(client, redis_
     assert not database.away()
 
 
-def test_a_redis_that_is_back_is_heard_while_the_database_is_away(own_redis, tmp_path):
+def test_returning_redis_is_noticed_without_database(own_redis, tmp_path):
     connection.ensure_connection()
     own_redis.kill()
     flusher = Flusher(own_redis.url, tmp_path / "spool", every=0.01)
@@ -310,7 +310,7 @@ def test_a_cancelled_writer_loses_no_row(client, redis_server, tmp_path):
     assert filed() == {"one"}
 
 
-def test_the_task_files_what_waits_where_the_settings_say(client, redis_server, settings, tmp_path):
+def test_task_files_rows_of_the_configured_redis(client, redis_server, settings, tmp_path):
     settings.SPOOL_DIR = tmp_path
     write(redis_server, tmp_path, row("one"))
     assert flush_usage() == 1

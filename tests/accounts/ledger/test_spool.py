@@ -51,7 +51,7 @@ def test_rows_wait_in_memory_until_there_is_room(tmp_path, room):
     assert len(log.splitlines()) == 4
 
 
-def test_rows_in_memory_are_written_when_the_process_ends(tmp_path):
+def test_rows_in_memory_are_written_at_exit(tmp_path):
     run(tmp_path, "fill()\nadd(0, 10)\nempty()")
     assert len(rows(tmp_path)) == 10
 
@@ -93,7 +93,7 @@ def test_rows_in_memory_can_be_kept_elsewhere(tmp_path):
     assert len(rows(tmp_path)) == 6
 
 
-def test_a_disk_with_room_again_is_noticed_also_when_all_rows_went_elsewhere(tmp_path):
+def test_disk_with_room_again_is_noticed_without_rows(tmp_path):
     log = run(
         tmp_path,
         """

@@ -44,7 +44,7 @@ async def test_requests_per_minute_are_counted(limits):
     assert 55 <= refusal.retry_after <= 60
 
 
-async def test_of_many_at_once_only_so_many_are_admitted(limits):
+async def test_admissions_at_once_are_bounded(limits):
     who = caller(rpm=5)
     outcomes = await asyncio.gather(*(limits.admit(who, f"r{n}") for n in range(50)), return_exceptions=True)
     assert sum(isinstance(outcome, LimitExceeded) for outcome in outcomes) == 45
@@ -59,7 +59,7 @@ async def test_tokens_are_settled_when_the_turn_has_ended(limits):
     assert 50 <= refusal.retry_after <= 60
 
 
-async def test_a_place_is_free_again_when_the_turn_has_ended(limits):
+async def test_place_is_free_after_the_turn(limits):
     who = caller(concurrency=2)
     first, _ = await limits.admit(who, "r1"), await limits.admit(who, "r2")
     assert (await refused(limits, who)).limit == "concurrency"
@@ -118,7 +118,7 @@ async def test_what_is_counted_leaves_redis_by_itself(link):
     assert await link.execute("EXISTS", turns, reserved) == 0
 
 
-async def test_a_refusal_says_what_the_limit_stands_at(limits):
+async def test_refusal_has_the_state_of_its_limit(limits):
     for who, tokens in ((caller(rpm=1), 0), (caller(tpm=10), 12), (caller(concurrency=1), 0)):
         ticket = await limits.admit(who, f"first {who}")
         if tokens:
@@ -127,7 +127,7 @@ async def test_a_refusal_says_what_the_limit_stands_at(limits):
         await ticket.release()
 
 
-async def test_requests_at_once_do_not_take_more_tokens_than_the_limit(limits):
+async def test_concurrent_requests_respect_the_token_limit(limits):
     who = caller(tpm=1000)
     outcomes = await asyncio.gather(*(limits.admit(who, f"r{n}", 100, 100) for n in range(64)), return_exceptions=True)
     admitted = [each for each in outcomes if not isinstance(each, LimitExceeded)]
@@ -138,7 +138,7 @@ async def test_requests_at_once_do_not_take_more_tokens_than_the_limit(limits):
     assert await limits.admit(who, "next", 100, 100)
 
 
-async def test_what_an_answer_will_take_is_learnt_from_those_before_it(limits):
+async def test_answer_size_is_learnt_from_earlier_ones(limits):
     who = caller(tpm=1000)
     for number in range(3):
         await (await limits.admit(who, f"r{number}", 10)).release(tokens=20)
@@ -146,7 +146,7 @@ async def test_what_an_answer_will_take_is_learnt_from_those_before_it(limits):
     assert sum(not isinstance(each, LimitExceeded) for each in outcomes) == 47
 
 
-async def test_a_request_larger_than_the_limit_takes_all_of_it_alone(limits):
+async def test_oversized_request_takes_the_whole_limit_alone(limits):
     who = caller(tpm=100)
     ticket = await limits.admit(who, "large", 5000)
     assert (await refused(limits, who)).limit == "tpm"
@@ -154,7 +154,7 @@ async def test_a_request_larger_than_the_limit_takes_all_of_it_alone(limits):
     assert (await refused(limits, who)).retry_after > 50
 
 
-async def test_what_a_killed_process_has_reserved_is_free_again(link):
+async def test_reservations_of_killed_process_are_released(link):
     await Limits(link).admit(caller(tpm=100), "killed", 100)
     assert (await refused(Limits(link), caller(tpm=100))).retry_after == 1
     await link.execute("ZADD", redis_keys.limits(1)[2], 1, "killed")  # its lease was not renewed
@@ -199,7 +199,7 @@ async def holds(look, key, count, within=10):
             await asyncio.sleep(0.01)
 
 
-async def test_a_turn_that_ends_while_redis_is_silent_is_settled_later_and_once(doors):
+async def test_turn_ended_during_outage_is_settled_once(doors):
     redis, limits, look = doors
     ticket = await limits.admit(caller(concurrency=1, tpm=1000), "r")
     redis.freeze()
@@ -210,7 +210,7 @@ async def test_a_turn_that_ends_while_redis_is_silent_is_settled_later_and_once(
     assert await look.execute("HVALS", redis_keys.limits(1)[1]) == [b"77"]
 
 
-async def test_tokens_of_a_turn_that_redis_never_heard_of_count_when_it_is_back(doors):
+async def test_tokens_unknown_to_redis_count_when_it_returns(doors):
     redis, limits, look = doors
     redis.kill()
     ticket = await limits.admit(caller(tpm=1000), "without")
@@ -226,7 +226,7 @@ async def test_tokens_of_a_turn_that_redis_never_heard_of_count_when_it_is_back(
             await asyncio.sleep(0.01)
 
 
-async def test_a_redis_that_lost_everything_hears_of_the_turns_that_run(doors):
+async def test_emptied_redis_relearns_running_turns(doors):
     _, limits, look = doors
     await limits.admit(caller(concurrency=1), "r")
     await look.execute("FLUSHALL")
@@ -234,7 +234,7 @@ async def test_a_redis_that_lost_everything_hears_of_the_turns_that_run(doors):
     assert (await refused(limits, caller(concurrency=1))).limit == "concurrency"
 
 
-async def test_turns_count_across_the_moment_at_which_redis_goes_and_comes(doors):
+async def test_turns_count_across_an_outage(doors):
     redis, limits, look = doors
     who = caller(concurrency=2)
     first = await limits.admit(who, "with")
@@ -247,7 +247,7 @@ async def test_turns_count_across_the_moment_at_which_redis_goes_and_comes(doors
     await holds(look, redis_keys.limits(1)[2], 1)
 
 
-async def test_a_request_given_up_while_it_is_counted_leaves_no_place_taken(link):
+async def test_abandoned_admission_leaves_no_place_taken(link):
     door = Limits(link)
     await (await door.admit(caller(concurrency=1), "the server knows the script now")).release()
     task = asyncio.create_task(door.admit(caller(concurrency=1), "given up"))
