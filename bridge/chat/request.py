@@ -1,4 +1,4 @@
-"""What a client asks for, in no public format's words."""
+"""What a client asks for, independent of any public format."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Message(msgspec.Struct, frozen=True):
     tool_call_id: str = ""
     is_error: bool = False
     images: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
     """What of the message is not passed on, such as a PDF: named to the client, never to the model."""
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """A tool of the client. The model knows it by `name`, the client by `wire_name` within `namespace`."""
+    """A tool of the client. `name` is for the model, `wire_name` within `namespace` for the client."""
 
     name: str
     description: str = ""
@@ -64,7 +64,7 @@ class ToolChoice(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def must_call(self) -> bool:
-        """An answer without a call is not what was asked for."""
+        """A reply without a call does not do."""
         return self.mode in ("required", "named")
 
 
@@ -74,7 +74,7 @@ AUTO = ToolChoice()
 class ClientIds(msgspec.Struct, frozen=True, gc=False):
     """By which ids the client calls itself and its conversation."""
 
-    said: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
     """Each with the name under which it came."""
     proven: bool = False
     """One of them names this conversation, and nobody else can know it."""

@@ -50,7 +50,7 @@ async def read_body(
 
 
 def announces_more(headers: Mapping[bytes, bytes], most: int) -> bool:
-    """Whether Content-Length tells more bytes; it may have thousands of zeros in front, which Python would not read."""
+    """Whether Content-Length announces more; it may have thousands of zeros in front, which Python would not read."""
     announced = headers.get(b"content-length", b"").lstrip(b"0")
     return announced.isdigit() and (len(announced) > LONGEST_LENGTH or int(announced) > most)
 

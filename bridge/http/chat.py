@@ -34,7 +34,7 @@ class ChatConsumer(ApiConsumer):
     methods = ("POST",)
     _request: ChatRequest | None = None
     _encoder: Encoder | None = None
-    _booked = False
+    _has_row = False
     _warning = ""
     """What of the messages is not passed on."""
     _end_is_open = False
@@ -90,10 +90,10 @@ class ChatConsumer(ApiConsumer):
         try:
             await self.runtime.engine.run(self.request, self.caller.key_id, self._record, emit, self.caller.team)
         finally:
-            # Refused, broken or given up: the row needs nobody to wait for it. Refused at once: `note` books it.
-            if not self._booked and (self._record.queued or self._record.status != "refused"):
-                self._booked = True
-                self.runtime.engine.later(self._book())
+            # Refused, broken or given up: the row needs nobody to wait for it. Refused at once: `note` writes it.
+            if not self._has_row and (self._record.queued or self._record.status != "refused"):
+                self._has_row = True
+                self.runtime.engine.later(self._write_row())
 
     def look(self, now: float) -> None:
         """The turn takes its time: its key may be revoked before it ends."""
@@ -103,18 +103,18 @@ class ChatConsumer(ApiConsumer):
 
     def key_closed(self, standing: Standing) -> None:
         """The turn ends with its key, unless its end is on its way already."""
-        if not self._booked:
+        if not self._has_row:
             error = key_closed("revoked" if standing == "unknown" else standing)
             self._record.failed(error)
             self.end_with(error)
 
     def note(self, error: GatewayError) -> None:
         """A turn has a row of its own, unless it was refused at once."""
-        if not self._booked:
+        if not self._has_row:
             super().note(error)
 
     def refusal(self, error: GatewayError) -> UsageRow:
-        """With what is known of the turn it would have been."""
+        """With what there is of the turn it would have been."""
         row = super().refusal(error)
         row.started_at, row.total_ms = self._started_at, self._total_ms()
         if self._request is not None:
@@ -125,14 +125,14 @@ class ChatConsumer(ApiConsumer):
         last = type(batch[-1]) in ENDINGS
         if self._encoder is None:
             self._encoder = self._reply.encoder(self._head())
-            if not last:  # else the head goes out with the rest, once the turn is booked: in one write
+            if not last:  # else the head goes out with the rest, once the row is written: in one write
                 await self.start_stream()
         if len(batch) > MOST_AT_ONCE:
             batch = await self._stream_slices(self._encoder, batch)
         part = self._encoder.feed(batch)
         if last:
             await self.store_reply()
-            await self._book()  # before the client has its last byte, so that no row is ever lost
+            await self._write_row()  # before the client has its last byte, so that no row is ever lost
             if not self.begun:
                 await self.start_stream()
             return await self.send_last(part)
@@ -150,7 +150,7 @@ class ChatConsumer(ApiConsumer):
     async def _whole(self, batch: Batch) -> None:
         body = self._reply.whole(self._head(), fold(batch))
         await self.store_reply()
-        await self._book()
+        await self._write_row()
         total = (b"x-lingma-total-ms", b"%d" % self._total_ms())
         await self.reply(200, body, [self.content_type, *self.common_headers(), total])
 
@@ -185,7 +185,7 @@ class ChatConsumer(ApiConsumer):
         return headers
 
     def common_headers(self) -> Headers:
-        """What every answer carries, and what is known of the turn when it begins."""
+        """What every answer carries, and what there is of the turn when it begins."""
         headers = super().common_headers() + self._instance_headers()
         if self._warning:
             headers.append((b"x-lingma-warning", self._warning.encode()))
@@ -194,9 +194,9 @@ class ChatConsumer(ApiConsumer):
     def _total_ms(self) -> int:
         return round((time.monotonic() - self._began) * 1000)
 
-    async def _book(self) -> None:
+    async def _write_row(self) -> None:
         """Count, log and file the turn, once."""
-        self._booked = True
+        self._has_row = True
         row = self._row(self._record)
         metrics.turn_finished(row)
         if self._record.tool_outcomes:

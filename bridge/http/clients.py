@@ -34,5 +34,5 @@ def family_of(user_agent: bytes) -> str:
 
 @lru_cache(maxsize=512)
 def _family_of(user_agent: bytes) -> str:
-    said = user_agent.decode("latin-1").lower()
-    return next((family.value for sign, family in SIGNS if sign in said), Agent.OTHER.value)
+    name = user_agent.decode("latin-1").lower()
+    return next((family.value for sign, family in SIGNS if sign in name), Agent.OTHER.value)

@@ -27,9 +27,9 @@ def identified(request: ChatRequest, headers: Mapping[bytes, bytes]) -> ChatRequ
     if HEADERS.keys().isdisjoint(headers):
         return request
     family = family_of(headers.get(b"user-agent", b""))
-    said, proven = list(request.ids.said), request.ids.proven
+    values, proven = list(request.ids.values), request.ids.proven
     for name, agent in HEADERS.items():
         if value := headers.get(name, b"").decode("latin-1"):
-            said.append(f"{name.decode()} {value}")
+            values.append(f"{name.decode()} {value}")
             proven = proven or (agent.value == family and is_random(value))
-    return msgspec.structs.replace(request, ids=ClientIds(tuple(said), proven=proven))
+    return msgspec.structs.replace(request, ids=ClientIds(tuple(values), proven=proven))

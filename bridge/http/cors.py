@@ -1,4 +1,4 @@
-"""Which web pages may call `/v1` from a browser, and what their browsers are told (the Fetch standard, 3.2)."""
+"""Which web pages may call `/v1` from a browser, and what their browsers get (the Fetch standard, 3.2)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
+from bridge.wire.formats import FORMATS
+
 Headers = list[tuple[bytes, bytes]]
 
 METHODS: Final = b"GET, HEAD, POST, DELETE, OPTIONS"
-USUAL_HEADERS: Final = b"authorization, content-type, x-api-key, anthropic-version, anthropic-beta"
-EXPOSED: Final = (
-    b"x-request-id, request-id, x-lingma-upstream, x-lingma-instance, x-lingma-model, x-lingma-session, "
+USUAL_HEADERS: Final = b", ".join(
+    [b"authorization", b"content-type", b"x-api-key", *(name for each in FORMATS for name in each.client_headers)]
+)
+EXPOSED: Final = b", ".join([b"x-request-id", *(each.id_header for each in FORMATS if each.id_header)]) + (
+    b", x-lingma-upstream, x-lingma-instance, x-lingma-model, x-lingma-session, "
     b"x-lingma-queue-ms, x-lingma-first-token-ms, x-lingma-total-ms, x-lingma-warning, retry-after, retry-after-ms, "
     b"x-should-retry, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
     b"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "
@@ -22,7 +26,7 @@ EXPOSED: Final = (
 REMEMBERED_SEC: Final = b"7200"
 """The longest that Chromium keeps the answer to a preflight."""
 
-ASKED = re.compile(rb"[\w!#$%&'*+.^`|~, \t-]{1,4096}")
+HEADER_NAMES = re.compile(rb"[\w!#$%&'*+.^`|~, \t-]{1,4096}")
 VARY_ORIGIN: Final = (b"vary", b"Origin")
 VARY_PREFLIGHT: Final = (b"vary", b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
 
@@ -51,20 +55,20 @@ class Cors:
         """What an answer of any kind carries; caches keep it for one origin only."""
         vary = [] if self._all else [VARY_ORIGIN]
         origin = request.get(b"origin")
-        if origin is None or not (told := self.allowed(origin)):
+        if origin is None or not (origin_header := self.allowed(origin)):
             return vary
-        return [(b"access-control-allow-origin", told), (b"access-control-expose-headers", EXPOSED), *vary]
+        return [(b"access-control-allow-origin", origin_header), (b"access-control-expose-headers", EXPOSED), *vary]
 
     def preflight(self, request: Mapping[bytes, bytes]) -> Headers | None:
         """The answer to a browser that asks whether it may ask; None for what is no such question, or is refused."""
-        told = self.allowed(request.get(b"origin", b"")) if b"origin" in request else b""
-        if not told or b"access-control-request-method" not in request:
+        origin_header = self.allowed(request.get(b"origin", b"")) if b"origin" in request else b""
+        if not origin_header or b"access-control-request-method" not in request:
             return None
-        asked = request.get(b"access-control-request-headers", b"").strip()
+        requested = request.get(b"access-control-request-headers", b"").strip()
         return [
-            (b"access-control-allow-origin", told),
+            (b"access-control-allow-origin", origin_header),
             (b"access-control-allow-methods", METHODS),
-            (b"access-control-allow-headers", asked if ASKED.fullmatch(asked) else USUAL_HEADERS),
+            (b"access-control-allow-headers", requested if HEADER_NAMES.fullmatch(requested) else USUAL_HEADERS),
             (b"access-control-max-age", REMEMBERED_SEC),
             VARY_PREFLIGHT,
         ]

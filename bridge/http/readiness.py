@@ -20,7 +20,7 @@ REASONS: Final = (
     (re.compile(r".*: no Lingma service answers there", re.DOTALL), "no Lingma service answers"),
     (re.compile(r".*\.info\.json: ", re.DOTALL), "no Lingma service was found"),
 )
-"""What an error begins with, and what is told of it; "": the words that were found themselves."""
+"""What an error begins with, and what is shown of it; "": the words that were found themselves."""
 
 OTHER: Final = "it cannot be used; the admin console says why"
 
@@ -29,9 +29,9 @@ def public_reason(facts: InstanceStatus) -> str:
     """One of a few sentences; "" for an instance that is ready, or has not failed yet."""
     if facts.state is InstanceState.READY or not facts.last_error:
         return ""
-    for pattern, told in REASONS:
+    for pattern, reason in REASONS:
         if found := pattern.match(facts.last_error):
-            return told or found[0]
+            return reason or found[0]
     return OTHER
 
 

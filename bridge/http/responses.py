@@ -17,7 +17,7 @@ from bridge.wire.responses.format import FORMAT
 from bridge.wire.responses.output_items import is_response_id, response_id
 from bridge.wire.responses.replay import number_of, replay
 from bridge.wire.responses.request import Draft
-from bridge.wire.responses.stored import Kept
+from bridge.wire.responses.stored import StoredRecord
 from sessions_store.responses import MOST_READ, StoredTooLarge, StoreUnavailable
 
 RETRY_SEC = 5
@@ -30,7 +30,7 @@ class _StoredResponses(ApiConsumer):
         """The request with what it refers to."""
         return draft.complete(await self.fetch(caller, draft.needs) if draft.needs else {})
 
-    async def fetch(self, caller: Caller, ids: tuple[str, ...]) -> dict[str, Kept]:
+    async def fetch(self, caller: Caller, ids: tuple[str, ...]) -> dict[str, StoredRecord]:
         """The key's stored responses of these ids, those that there are. Raise InvalidRequest or Unavailable."""
         wanted = [id_ for id_ in ids if is_response_id(id_)]
         if not wanted:
@@ -76,7 +76,7 @@ class Compact(ChatConsumer, _StoredResponses):
 class _Beside(_StoredResponses):
     """What can be asked beside a chat."""
 
-    async def kept(self) -> Kept:
+    async def kept(self) -> StoredRecord:
         """The stored response that the path names. Raise NotFound, also for another key's."""
         caller, id_ = await self.authenticate(), self.response_id
         found = await self.fetch(caller, (id_,))

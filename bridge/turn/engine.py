@@ -151,7 +151,6 @@ class _Run:
                 raise error from exc
             await self._emit([Failed(error)])
         finally:
-            self._record.total_ms = self._watch.ms()
             self._later(self._conversation.leave())  # claimed, and not remembered again
 
     def _later(self, work: Coroutine[Any, Any, object] | None) -> None:

@@ -63,7 +63,7 @@ class History:
             return
         yield self._strictly().hexdigest()
         if not callers and self._extras():  # what a session has not been told at all is told when it goes on
-            untold = StrictFingerprint(self._caller_id, self._request.ids.said)
+            untold = StrictFingerprint(self._caller_id, self._request.ids.values)
             _feed(untold, self._prefix)
             yield untold.hexdigest()
 
@@ -115,7 +115,7 @@ class History:
 
     def _loosely(self) -> LooseFingerprint:
         if self._loose is None:
-            self._loose = LooseFingerprint(self._caller_id, self._request.ids.said)
+            self._loose = LooseFingerprint(self._caller_id, self._request.ids.values)
             _feed(self._loose, self._prefix)
         return self._loose
 
@@ -126,7 +126,7 @@ class History:
         return self._strict
 
     def _new_strict(self) -> StrictFingerprint:
-        return StrictFingerprint(self._caller_id, self._request.ids.said, self._extras())
+        return StrictFingerprint(self._caller_id, self._request.ids.values, self._extras())
 
     def _extras(self) -> bytes:
         """What the prompts of this conversation say beside its messages."""

@@ -9,7 +9,11 @@ from bridge.chat.events import SessionState, UsageSource
 
 
 class TurnRecord(msgspec.Struct):
-    """What is known of a turn, also when nobody waited for its end. Times in ms since the turn began."""
+    """What is known of a turn, also when nobody waited for its end. Times in ms since the turn began.
+
+    http makes one for each request. The engine and its attempts write it; http reads it when the reply begins, for its
+    headers, and when it has ended, for its row.
+    """
 
     instance: str = ""
     lingma_model: str = ""
@@ -22,7 +26,6 @@ class TurnRecord(msgspec.Struct):
     """It has waited for a place."""
     queue_ms: int = 0
     first_token_ms: int | None = None
-    total_ms: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     usage_source: UsageSource = "estimate"

@@ -13,31 +13,31 @@ LONGEST_NAMED = 80
 class Attached:
     """Collects what one message brings."""
 
-    __slots__ = ("images", "lost")
+    __slots__ = ("dropped", "images")
 
     def __init__(self) -> None:
         self.images: list[str] = []
         """URLs, in the order in which `[image]` stands for them in the text."""
-        self.lost: list[str] = []
+        self.dropped: list[str] = []
         """What is not passed on, in words."""
 
-    def lose(self, what: str, name: str = "") -> None:
+    def drop(self, what: str, name: str = "") -> None:
         """Note what is not passed on; `name` is the client's word for it."""
-        self.lost.append(f"{what} {_printable(name)}" if name else what)
+        self.dropped.append(f"{what} {_printable(name)}" if name else what)
 
     def add(self, other: Attached) -> None:
         """Take over what another collected."""
         self.images += other.images
-        self.lost += other.lost
+        self.dropped += other.dropped
 
 
 def warning_of(messages: Iterable[Message]) -> str:
-    """What the client is told of all that is not passed on, in ASCII and within a bound; "" if there is nothing."""
-    lost = [what for message in messages if message.lost for what in message.lost]
-    if not lost:
+    """A warning that names all that is not passed on, in ASCII and within a bound; "" if there is nothing."""
+    dropped = [what for message in messages if message.dropped for what in message.dropped]
+    if not dropped:
         return ""
-    counted = dict.fromkeys(lost, 0)
-    for what in lost:
+    counted = dict.fromkeys(dropped, 0)
+    for what in dropped:
         counted[what] += 1
     named = [what if times == 1 else f"{what} ({times} times)" for what, times in list(counted.items())[:MOST_NAMED]]
     if len(counted) > MOST_NAMED:

@@ -1,4 +1,4 @@
-"""Decode a request body, and say what is wrong with it; each format spells that its own way."""
+"""Decode a request body, and say what is wrong with it; each format words that its own way."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ARTICLES = {
 _BEGINNINGS = {b'"': "a string", b"[": "an array", b"t": "a boolean", b"f": "a boolean"}
 
 Integral = int | float | None
-"""A whole number as JSON may spell it: `10`, `10.0` or `1e1`. Read it with `integer_at`."""
+"""A whole number as JSON may write it: `10`, `10.0` or `1e1`. Read it with `integer_at`."""
 
 MOST_REMEMBERED = 32
 """Lists of tools, read once: agents send the same with every request."""
@@ -103,7 +103,7 @@ def text_at(value: Any, path: Path) -> str:
 
 
 def integer_at(value: Integral, path: Path) -> int | None:
-    """The whole number, however it was spelt; None if there is none. Raise a Flaw for one with a fraction."""
+    """The whole number, however it was written; None if there is none. Raise a Flaw for one with a fraction."""
     if value is None:
         return None
     if isinstance(value, float) and not value.is_integer():
@@ -177,7 +177,7 @@ def _misfit(complaint: str, at: Path) -> Flaw:
     path = (*at, *_steps(where["path"])) if where else at
     if misfit := _MISFIT.match(complaint):
         names = misfit["expected"].split(" | ")
-        if "int" in names and "float" in names:  # a whole number in any spelling
+        if "int" in names and "float" in names:  # a whole number in any notation
             names.remove("float")
         expected = [_ARTICLES.get(name, name) for name in names if name != "null"]
         return Flaw("invalid_type", path, expected=" or ".join(expected), got=_ARTICLES.get(misfit["got"], "null"))

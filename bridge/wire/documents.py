@@ -1,4 +1,4 @@
-"""Files in a request: those that are text become text, whatever their spelling; the others are named in a warning."""
+"""Files in a request: those that are text become text, whatever their shape; the others are named in a warning."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class _Content(msgspec.Struct):
 
 
 def read_file(file: File, attached: Attached, placeholder: str = FILE) -> str:
-    """The text that stands for the file; pictures and what is lost are noted."""
+    """The text that stands for the file; pictures and what is dropped are noted."""
     if not file.data:
-        attached.lose("file at a URL" if file.url else "file that is not in the request", file.name or file.url)
+        attached.drop("file at a URL" if file.url else "file that is not in the request", file.name or file.url)
         return placeholder
     if file.plain:
         return file.data
@@ -66,7 +66,7 @@ def read_file(file: File, attached: Attached, placeholder: str = FILE) -> str:
     content = _content(file)
     text = None if content.data is None else _text(content)
     if text is None:
-        attached.lose(_kind(content), file.name)
+        attached.drop(_kind(content), file.name)
         return placeholder
     return text
 

@@ -78,8 +78,8 @@ class WireFormat(ABC):
     media_type: bytes = b"application/json"
     """Content type of whole replies and of errors."""
     stream_media_type: bytes = b"text/event-stream; charset=utf-8"
-    client_header: bytes = b""
-    """A request header that only its clients send: by it they are known on paths that all formats share."""
+    client_headers: tuple[bytes, ...] = ()
+    """Request headers that only its clients send. The first shows the format on paths that all formats share."""
     id_header: bytes = b""
     """The response header in which its SDKs look for the request's id, beside `x-request-id`."""
     pages_models: bool = False

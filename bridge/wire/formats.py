@@ -15,8 +15,8 @@ DEFAULT: WireFormat = OPENAI_CHAT
 
 
 def by_header(headers: Mapping[bytes, bytes]) -> WireFormat | None:
-    """The format whose clients send one of these headers; never told by the kind of key."""
+    """The format whose clients send their own header; the kind of key shows nothing."""
     for each in FORMATS:
-        if each.client_header and each.client_header in headers:
+        if each.client_headers and each.client_headers[0] in headers:
             return each
     return None

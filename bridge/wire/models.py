@@ -20,7 +20,7 @@ class Abilities(msgspec.Struct, frozen=True):
 
 
 class ModelRecord(msgspec.Struct, frozen=True):
-    """A model as told to clients. `created` is Unix seconds; what is None is not known."""
+    """A model as clients see it. `created` is Unix seconds; None is unknown."""
 
     id: str
     display_name: str

@@ -1,8 +1,8 @@
 """
-The parts of a message's content, as OpenAI spells them in both of its formats.
+The parts of a message's content, as OpenAI has them in both of its formats.
 
-The spellings of others are read too: results of tools come as MCP or Anthropic spell them, and as the JSON text of such
-a list.
+Those of others are read too: results of tools come in the shapes of MCP or Anthropic, and as the JSON text of such a
+list.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bridge.wire.documents import IMAGE, File, read_file, titled
 TEXTS = ("text", "input_text", "output_text", "summary_text", "reasoning_text")
 IMAGES = ("image_url", "input_image", "image", "computer_screenshot")
 FILES = ("file", "input_file", "document", "resource")
-LOST = {"input_audio": "audio", "audio": "audio", "input_video": "video", "video_url": "video", "video": "video"}
+DROPPED = {"input_audio": "audio", "audio": "audio", "input_video": "video", "video_url": "video", "video": "video"}
 """Parts that cannot be passed on, and what stands for them in the text."""
 
 BEGINNINGS = ("[", "{", " ", "\n", "\r", "\t")
@@ -33,7 +33,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_=\s-]{16}")
 
 
 class Part(msgspec.Struct, gc=False):
-    """A part of any type. What differs by type is read when the type is known."""
+    """A part of any type. What differs by type is read later."""
 
     type: str | None = None
     text: Any = None
@@ -113,33 +113,33 @@ def unpacked(text: str, attached: Attached) -> str:
         parts = found.content if isinstance(found, _Wrapped) else found
         if not all(map(_is_plain, parts)):
             return text
-        told = read_content(parts, (), inside)
+        text_of_parts = read_content(parts, (), inside)
     except Flaw:
         return text
     if not inside.images:
         return text
     attached.add(inside)
-    return told
+    return text_of_parts
 
 
 def read_part(part: Part, at: Path, attached: Attached) -> str:
     """What stands for the part in the text; "" for nothing. Raise a Flaw for one that lacks what its type needs."""
     match part.type:
-        case known if known in TEXTS:
+        case kind if kind in TEXTS:
             return text_at(part.text, (*at, "text"))
         case "refusal":
             return text_at(part.refusal, (*at, "refusal"))
         case None:
             raise Flaw("missing_required_parameter", (*at, "type"))
-        case known if known in IMAGES:
+        case kind if kind in IMAGES:
             attached.images.append(_image(part, at))
             return IMAGE
-        case known if known in FILES:
+        case kind if kind in FILES:
             file = _file(part, at)
             return titled(file.name, read_file(file, attached))
-        case known if known in LOST:
-            attached.lose(LOST[known])
-            return f"[{LOST[known]}]"
+        case kind if kind in DROPPED:
+            attached.drop(DROPPED[kind])
+            return f"[{DROPPED[kind]}]"
         case _:
             return _unknown(part, attached)
 
@@ -147,7 +147,7 @@ def read_part(part: Part, at: Path, attached: Attached) -> str:
 def _unknown(part: Part, attached: Attached) -> str:
     if isinstance(part.text, str):
         return part.text
-    attached.lose("part of type", shown(part.type or ""))
+    attached.drop("part of type", shown(part.type or ""))
     return ""
 
 
@@ -200,7 +200,7 @@ def _is_plain(part: Part) -> bool:
     if part.type in TEXTS:
         return isinstance(part.text, str)
     if part.type not in IMAGES:
-        return part.type in FILES or part.type in LOST
+        return part.type in FILES or part.type in DROPPED
     if isinstance(part.data, str):
         return _BASE64.match(part.data) is not None
     try:

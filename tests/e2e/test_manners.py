@@ -140,7 +140,7 @@ def test_an_unknown_path_is_404_in_the_dialect_of_the_version_header(gateway, pa
             assert is_error_of(dialect, answer)
 
 
-ASTRAY = {
+WRONG_BASE_URLS = {
     "/chat/completions": OPENAI, "/completions": OPENAI, "/responses": OPENAI, "/models": OPENAI, "/embeddings": OPENAI,
     "/v1/v1/chat/completions": OPENAI, "/api/v1/responses": OPENAI, "/v1/completions": OPENAI,
     "/messages": ANTHROPIC, "/v1/v1/messages": ANTHROPIC, "/api/v1/messages": ANTHROPIC,
@@ -149,7 +149,7 @@ ASTRAY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("path", "spoken"), ASTRAY.items(), ids=ASTRAY)
+@pytest.mark.parametrize(("path", "spoken"), WRONG_BASE_URLS.items(), ids=WRONG_BASE_URLS)
 def test_a_wrong_base_url_is_404_in_the_shape_of_the_path_and_says_the_right_one(gateway, path, spoken):
     for method in ("POST", "GET", "OPTIONS", "DELETE"):
         answer = send(gateway, method, path, key=KEY, body={} if method == "POST" else None)

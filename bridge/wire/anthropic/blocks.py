@@ -89,7 +89,7 @@ def block_text(block: Block, at: Path, attached: Attached) -> str:
             return _lines((_words(block.title), _inner_text(block, at, attached)))
         case "tool_reference":
             return f"[tool {block.tool_name}]" if isinstance(block.tool_name, str) else ""
-        case known if known in NO_TEXT:
+        case kind if kind in NO_TEXT:
             return ""
         case _:
             return _unknown(block, at, attached)
@@ -98,14 +98,14 @@ def block_text(block: Block, at: Path, attached: Attached) -> str:
 def _unknown(block: Block, at: Path, attached: Attached) -> str:
     text = block.text if isinstance(block.text, str) else _gather(_anything(block.content, at))
     if not text:
-        attached.lose("block of type", shown(block.type or ""))
+        attached.drop("block of type", shown(block.type or ""))
     return text
 
 
 def user_messages(content: Content, at: Path) -> Iterator[Message]:
     """A user's blocks in order: each tool result is a message of its own, the texts between them are one each."""
     if not isinstance(content, list) or "tool_result" not in [block.type for block in content]:
-        yield spoken("user", content, at)
+        yield plain_message("user", content, at)
         return
     if len(content) == 1:
         yield _result(content[0], (*at, 0))
@@ -125,25 +125,26 @@ def user_messages(content: Content, at: Path) -> Iterator[Message]:
 def assistant_message(content: Content, at: Path) -> Message:
     """An assistant's texts and calls."""
     if not isinstance(content, list):
-        return spoken("assistant", content, at)
+        return plain_message("assistant", content, at)
     attached = Attached()
     calls = [_call(block, (*at, i)) for i, block in enumerate(content) if block.type == "tool_use"]
     texts = [block_text(block, (*at, i), attached) for i, block in enumerate(content) if block.type != "tool_use"]
-    return Message("assistant", _lines(texts), tuple(calls), images=tuple(attached.images), lost=tuple(attached.lost))
+    images, dropped = tuple(attached.images), tuple(attached.dropped)
+    return Message("assistant", _lines(texts), tuple(calls), images=images, dropped=dropped)
 
 
-def spoken(role: Role, content: Content, at: Path) -> Message:
+def plain_message(role: Role, content: Content, at: Path) -> Message:
     """A message that neither calls a tool nor answers a call."""
     if isinstance(content, str):
         return Message(role, content)
     attached = Attached()
     text = text_of(content, at, attached)
-    return Message(role, text, images=tuple(attached.images), lost=tuple(attached.lost))
+    return Message(role, text, images=tuple(attached.images), dropped=tuple(attached.dropped))
 
 
 def _between(texts: list[str], attached: Attached) -> Iterator[Message]:
     if text := _lines(texts):
-        yield Message("user", text, images=tuple(attached.images), lost=tuple(attached.lost))
+        yield Message("user", text, images=tuple(attached.images), dropped=tuple(attached.dropped))
 
 
 def _call(block: Block, at: Path) -> ToolCall:
@@ -163,8 +164,8 @@ def _result(block: Block, at: Path) -> Message:
         content = text_at(content[0].text, (*inside, 0, "text"))
     text = unpacked(content, attached) if isinstance(content, str) else text_of(content, inside, attached)
     call_id = id_at(block.tool_use_id, (*at, "tool_use_id"))
-    lost = tuple(attached.lost)
-    return Message("tool", text, (), call_id, block.is_error is True, tuple(attached.images), lost)
+    dropped = tuple(attached.dropped)
+    return Message("tool", text, (), call_id, block.is_error is True, tuple(attached.images), dropped)
 
 
 def _inner_text(block: Block, at: Path, attached: Attached) -> str:
@@ -187,15 +188,15 @@ def _image(source: msgspec.Raw, at: Path) -> str:
 
 
 def _document(block: Block, at: Path, attached: Attached) -> str:
-    """A text under its title, whatever its spelling; else what stands for it."""
+    """A text under its title, whatever its shape; else what stands for it."""
     source = _given(_SOURCE, block.source, at) or _Source()
     title, context = _words(block.title), _words(block.context)
     if source.type == "content":
         inside = (*at, "content")
         return _lines((title, context, text_of(_nested(source.content, inside), inside, attached)))
     file = File(title, source.media_type or "", source.data or "", source.url or "", plain=source.type == "text")
-    told = read_file(file, attached, DOCUMENT) if file.data or not file.plain else ""
-    return titled(title, _lines((context, told)))
+    text = read_file(file, attached, DOCUMENT) if file.data or not file.plain else ""
+    return titled(title, _lines((context, text)))
 
 
 def _nested(content: msgspec.Raw, at: Path) -> Content:

@@ -116,22 +116,22 @@ class MessageEncoder:
         return opening + self._more(text)
 
     def _open_text(self) -> bytes:
-        told = self._close() + self._begin({"type": "text", "text": ""})
+        opened = self._close() + self._begin({"type": "text", "text": ""})
         self._open, self._delta = TextDelta, DELTA % (self._index, b"text_delta", b"text")
-        return told
+        return opened
 
     def _open_thinking(self) -> bytes:
-        told = self._close() + self._begin({"type": "thinking", "thinking": "", "signature": ""})
+        opened = self._close() + self._begin({"type": "thinking", "thinking": "", "signature": ""})
         self._open, self._delta = ThinkingDelta, DELTA % (self._index, b"thinking_delta", b"thinking")
         self._signature = _Signature(self._head)
-        return told
+        return opened
 
     def _open_call(self, event: ToolCallStarted) -> bytes:
         block = {"type": "tool_use", "id": event.id, "name": event.name, "input": {}}
-        told = self._close() + self._begin(block)
+        opened = self._close() + self._begin(block)
         self._open, self._delta = ToolCallDelta, DELTA % (self._index, b"input_json_delta", b"partial_json")
         self._has_arguments = False
-        return told + self._more("")
+        return opened + self._more("")
 
     def _begin(self, block: dict[str, Any]) -> bytes:
         self._index += 1
@@ -157,8 +157,8 @@ class MessageEncoder:
 
     def _ending(self, event: Finished) -> bytes:
         delta = {"stop_reason": STOP_REASON[event.reason], "stop_sequence": event.stop_sequence}
-        told = {"type": "message_delta", "delta": delta, "usage": _usage_object(event.usage)}
-        return sse.named("message_delta", told) + MESSAGE_STOP
+        ending = {"type": "message_delta", "delta": delta, "usage": _usage_object(event.usage)}
+        return sse.named("message_delta", ending) + MESSAGE_STOP
 
 
 class MessagesReply:
@@ -215,12 +215,12 @@ def _message_object(head: ReplyHead, content: list[Any], reason: str | None, seq
 
 def _usage_object(usage: TokenUsage) -> dict[str, Any]:
     """Tokens as Anthropic counts them: the input without what was cached."""
-    told: dict[str, Any] = {
+    counts: dict[str, Any] = {
         "input_tokens": usage.input_tokens,
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": 0,
         "output_tokens": usage.output_tokens,
     }
     if usage.thinking_tokens:
-        told["output_tokens_details"] = {"thinking_tokens": usage.thinking_tokens}
-    return told
+        counts["output_tokens_details"] = {"thinking_tokens": usage.thinking_tokens}
+    return counts

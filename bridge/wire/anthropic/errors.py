@@ -42,10 +42,10 @@ def error_object(error: GatewayError, request_id: str, *, in_stream: bool = Fals
     kind, message = SHAPES.get(error.kind, (0, "api_error"))[1], _message(error)
     if in_stream and error.kind in BREAKS and not message.endswith(RETRY):
         message = f"{message} {RETRY}"
-    told: dict[str, Any] = {"type": kind, "message": message}
+    body: dict[str, Any] = {"type": kind, "message": message}
     if error.details is not None:
-        told["details"] = error.details
-    return {"type": "error", "error": told, "request_id": f"req_{request_id}"}
+        body["details"] = error.details
+    return {"type": "error", "error": body, "request_id": f"req_{request_id}"}
 
 
 def refusal(flaw: Flaw) -> InvalidRequest:
@@ -54,7 +54,7 @@ def refusal(flaw: Flaw) -> InvalidRequest:
     return InvalidRequest(_words(flaw), param=flaw.path, code=code, details=flaw.details)
 
 
-def spell(path: Path) -> str:
+def path_text(path: Path) -> str:
     """The path as `messages.0.content.1.text`."""
     return ".".join(map(str, path))
 
@@ -64,7 +64,7 @@ def _message(error: GatewayError) -> str:
         return "invalid x-api-key"
     if isinstance(error, ContextFull):
         return _too_long(error)
-    where = spell(error.param)
+    where = path_text(error.param)
     if not where or error.message.startswith(f"{where}:"):
         return error.message
     return f"{where}: {error.message}"
@@ -80,7 +80,7 @@ def _too_long(error: ContextFull) -> str:
 
 
 def _words(flaw: Flaw) -> str:
-    return f"{spell(flaw.path)}: {_complaint(flaw)}" if flaw.path else _complaint(flaw)
+    return f"{path_text(flaw.path)}: {_complaint(flaw)}" if flaw.path else _complaint(flaw)
 
 
 def _complaint(flaw: Flaw) -> str:

@@ -25,7 +25,7 @@ class AnthropicMessages(WireFormat):
 
     name = "anthropic"
     path = "/v1/messages"
-    client_header = b"anthropic-version"
+    client_headers = (b"anthropic-version", b"anthropic-beta")
     id_header = b"request-id"
     pages_models = True
     base_url = "The base URL for Anthropic clients is the gateway's address without /v1"

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 import msgspec
 
 from bridge.chat.request import ChatRequest, Message
-from bridge.wire.anthropic.blocks import Block, Content, assistant_message, spoken, user_messages
+from bridge.wire.anthropic.blocks import Block, Content, assistant_message, plain_message, user_messages
+from bridge.wire.anthropic.client_ids import of_metadata
 from bridge.wire.anthropic.tools import Choice, read_choice, read_tools
 from bridge.wire.bodies import Flaw, Integral, Path, decode, integer_at, is_absent, schema_at
 from bridge.wire.bounds import MOST_MESSAGES, at_most, bounded, name_at, stops_at
-from bridge.wire.client_ids import of_metadata
 
 BILLING_HEADER = "x-anthropic-billing-header:"
 """How a system block begins that is no instruction: it differs from run to run."""
@@ -30,7 +30,7 @@ NOTHING = (b"", b"null", b"[]", b"{}", b'""', b"false")
 """How clients say that they want none of it."""
 
 THINKING = {"enabled": True, "adaptive": True, "disabled": False, "between_tools": False}
-"""Whether the reasoning is told; other values say nothing."""
+"""Whether the reply shows its reasoning; other values leave it open."""
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -139,9 +139,9 @@ def _stops(sequences: list[str] | None) -> tuple[str, ...]:
 def _system(system: str | list[Block] | None) -> Iterator[Message]:
     if isinstance(system, list) and system and _is_billing_header(system[0]):
         system[0].text = system[0].text.partition("\n")[2]
-    said = spoken("system", system, ("system",))
-    if said.text:
-        yield said
+    message = plain_message("system", system, ("system",))
+    if message.text:
+        yield message
 
 
 def _is_billing_header(block: Block) -> bool:
@@ -166,7 +166,7 @@ def _message(message: _Message, at: Path) -> Iterator[Message]:
         case "assistant":
             yield assistant_message(message.content, inside)
         case "system":
-            yield spoken("system", message.content, inside)
+            yield plain_message("system", message.content, inside)
         case None:
             raise Flaw("missing_required_parameter", (*at, "role"))
         case _:

@@ -1,4 +1,4 @@
-"""Tools and tool choice as Anthropic spells them."""
+"""Tools and tool choice in Anthropic's notation."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def read_choice(choice: Choice | None, declared: bool, tools: tuple[Tool, ...]) 
     if kind not in MODES and kind != "tool":
         raise Flaw("invalid_value", (at, "type"), reason="Input should be 'auto', 'any', 'tool' or 'none'")
     if kind in ("any", "tool") and not tools:
-        told = "None of the tools can be called here" if declared else "It may only be given together with tools"
-        raise Flaw("invalid_value", (at,), reason=told)
+        reason = "None of the tools can be called here" if declared else "It may only be given together with tools"
+        raise Flaw("invalid_value", (at,), reason=reason)
     return MODES[kind] if kind in MODES else ToolChoice("named", _named(choice, tools))
 
 

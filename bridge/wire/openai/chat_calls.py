@@ -11,7 +11,7 @@ from bridge.wire import sse
 
 
 class CallDeltas(Protocol):
-    """Pieces of calls, one call after the other, to deltas; b"" for nothing to tell."""
+    """Pieces of calls, one call after the other, to deltas; b"" for nothing to send."""
 
     def start(self, event: ToolCallStarted) -> bytes:
         """A call begins."""
@@ -59,7 +59,7 @@ class ToolCalls:
 
 
 class FunctionCall:
-    """The deprecated form has room for one call; those after the first are not told."""
+    """The deprecated form has room for one call; those after the first are left out."""
 
     def __init__(self) -> None:
         self._calls = 0

@@ -106,7 +106,7 @@ class ChatReply(msgspec.Struct, frozen=True):
     """What a request asked of its reply."""
 
     include_usage: bool = False
-    """`stream_options.include_usage`: the last chunk of a stream tells the usage."""
+    """`stream_options.include_usage`: the last chunk of a stream has the usage."""
     functions: bool = False
     """It declared `functions`, deprecated: its client looks for `function_call` in the reply."""
 

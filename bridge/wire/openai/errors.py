@@ -50,13 +50,13 @@ def shape_of(error: GatewayError) -> Shape:
 
 
 def error_object(error: GatewayError) -> dict[str, Any]:
-    """The body of an error, and of the event that tells one in mid-stream: all four keys, always."""
+    """The body of an error, and of the event that has one in mid-stream: all four keys, always."""
     shape = shape_of(error)
     return {
         "error": {
             "message": WRONG_KEY if error.kind == "authentication" else error.message,
             "type": shape.type,
-            "param": spell(error.param) or None,
+            "param": path_text(error.param) or None,
             "code": shape.code,
         }
     }
@@ -68,13 +68,13 @@ def refusal(flaw: Flaw) -> InvalidRequest:
     return InvalidRequest(_words(flaw), param=flaw.path, code=code)
 
 
-def spell(path: Path) -> str:
+def path_text(path: Path) -> str:
     """The path as `messages[0].content[1].text`."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
 def _words(flaw: Flaw) -> str:
-    where = spell(flaw.path)
+    where = path_text(flaw.path)
     match flaw.code:
         case "missing_required_parameter":
             return f"Missing required parameter: '{where}'."

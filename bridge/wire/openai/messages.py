@@ -13,7 +13,7 @@ from bridge.wire.bounds import MOST_MESSAGES, at_most, id_at
 from bridge.wire.parts import Content, may_be_parts, read_content, read_result
 
 ROLES = ("developer", "system", "user", "assistant", "tool", "function")
-_SPOKEN: dict[str | None, Role] = {"user": "user", "system": "system", "developer": "system"}
+_PLAIN_ROLES: dict[str | None, Role] = {"user": "user", "system": "system", "developer": "system"}
 """Roles whose messages have nothing but content."""
 
 
@@ -54,7 +54,7 @@ def read_messages(messages: list[ChatMessage] | None) -> Iterator[Message]:
     at_most(MOST_MESSAGES, messages, ("messages",))
     for index, message in enumerate(messages):
         content = message.content
-        if isinstance(content, str) and (role := _SPOKEN.get(message.role)):  # as most are
+        if isinstance(content, str) and (role := _PLAIN_ROLES.get(message.role)):  # as most are
             yield Message(role, content)
         else:
             yield _message(message, ("messages", index))
@@ -63,15 +63,15 @@ def read_messages(messages: list[ChatMessage] | None) -> Iterator[Message]:
 def _message(message: ChatMessage, at: Path) -> Message:
     match message.role:
         case "user":
-            return _said("user", message, at)
+            return _plain_message("user", message, at)
         case "assistant":
             return _answer(message, at)
         case "system" | "developer":
-            return _said("system", message, at)
+            return _plain_message("system", message, at)
         case "tool":
-            return _said("tool", message, at, id_at(message.tool_call_id, (*at, "tool_call_id")))
+            return _plain_message("tool", message, at, id_at(message.tool_call_id, (*at, "tool_call_id")))
         case "function":  # the old form has no ids: the function's name ties call and result together
-            return _said("tool", message, at, id_at(message.name, (*at, "name")))
+            return _plain_message("tool", message, at, id_at(message.name, (*at, "name")))
         case None:
             raise Flaw("missing_required_parameter", (*at, "role"))
         case _:
@@ -82,18 +82,18 @@ def _answer(message: ChatMessage, at: Path) -> Message:
     if isinstance(message.content, str):  # as most have
         calls = tuple(_calls(message, at)) if message.tool_calls or message.function_call else ()
         return Message("assistant", message.content or message.refusal or "", calls)
-    said, calls = _said("assistant", message, at), tuple(_calls(message, at))
-    return Message("assistant", said.text or message.refusal or "", calls, images=said.images, lost=said.lost)
+    plain, calls = _plain_message("assistant", message, at), tuple(_calls(message, at))
+    return Message("assistant", plain.text or message.refusal or "", calls, images=plain.images, dropped=plain.dropped)
 
 
-def _said(role: Role, message: ChatMessage, at: Path, call_id: str = "") -> Message:
+def _plain_message(role: Role, message: ChatMessage, at: Path, call_id: str = "") -> Message:
     content = message.content
     if isinstance(content, str) and (role != "tool" or not may_be_parts(content)):
         return Message(role, content, tool_call_id=call_id)
     attached = Attached()
     read = read_result if role == "tool" else read_content
     text = read(content, (*at, "content"), attached)
-    return Message(role, text, tool_call_id=call_id, images=tuple(attached.images), lost=tuple(attached.lost))
+    return Message(role, text, tool_call_id=call_id, images=tuple(attached.images), dropped=tuple(attached.dropped))
 
 
 def _calls(message: ChatMessage, at: Path) -> Iterator[ToolCall]:

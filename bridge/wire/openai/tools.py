@@ -1,7 +1,7 @@
 """
-Tools and tool choice as OpenAI spells them, in Chat Completions and in Responses.
+Tools and tool choice in OpenAI's notation, in Chat Completions and in Responses.
 
-Both spellings are read in both places: nested (`{"type":"function","function":{"name":…}}`) and flat
+Both notations are read in both places: nested (`{"type":"function","function":{"name":…}}`) and flat
 (`{"type":"function","name":…}`). Hosted tools, which a vendor would run, are left out: nobody runs them here.
 """
 

@@ -141,7 +141,7 @@ class ResponsesEncoder:
         self._close(pieces, ended=True)
 
     def _finish(self, event: Finished, pieces: list[bytes]) -> None:
-        if self._open is None and not self._output:  # nothing was said: a message all the same, clients read one
+        if self._open is None and not self._output:  # an empty reply: a message all the same, clients read one
             self._add(open_message(self._id, 0), pieces)
         self._close(pieces, ended=False if event.reason in INCOMPLETE else None)
         self.response = self._object.finished(event.reason, self._output, event.usage)

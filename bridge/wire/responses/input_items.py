@@ -1,7 +1,7 @@
 """
 Input items of the Responses API to messages.
 
-Whatever the assistant said and called between two words of others is one message, as it was one reply: text, calls
+Whatever the assistant wrote and called between two messages of others is one message, as it was one reply: text, calls
 and reasoning come as items of their own.
 """
 
@@ -25,7 +25,7 @@ CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 """Items that call a tool of the client, and where their arguments stand."""
 COMPACTIONS = ("compaction", "compaction_summary")
 SILENT = ("reasoning", "additional_tools")
-KNOWN = ("message", "item_reference", *COMPACTIONS, *SILENT)
+SUPPORTED = ("message", "item_reference", *COMPACTIONS, *SILENT)
 SUMMARY = "Summary of the conversation so far:"
 RESULTS = ("function_call_output", "custom_tool_call_output")
 TEXTS = ("text", "stdout", "stderr", "output", "content")
@@ -38,7 +38,7 @@ class _Fields(msgspec.Struct, gc=False):
 
 
 class Item(_Fields):
-    """One item of any type. What differs by type is read when the type is known."""
+    """One item of any type. What differs by type is read later."""
 
     type: str | None = None
     role: str | None = None
@@ -56,7 +56,7 @@ class Item(_Fields):
 
     @property
     def kind(self) -> str:
-        """The type, also of an item that has none; "" when nothing tells it."""
+        """The type, also of an item that has none; "" when nothing shows it."""
         if self.type:
             return self.type
         if self.role:
@@ -80,33 +80,33 @@ def read_item(raw: msgspec.Raw, at: Path) -> Item:
 
 def read_messages(items: Iterable[tuple[Item, Path]]) -> list[Message]:
     """All items to messages. Raise a Flaw, naming the field, for one that makes no sense."""
-    said, messages = _Said(), list[Message]()
+    assistant, messages = _AssistantMessage(), list[Message]()
     for item, at in items:
         kind = item.kind
-        message = None if _is_assistants(item, kind) else _told(item, kind, at)
+        message = None if _is_assistants(item, kind) else _other_message(item, kind, at)
         if message is None:
-            said.add(item, kind, at)
+            assistant.add(item, kind, at)
             continue
-        messages += said.take()
+        messages += assistant.finish()
         messages.append(message)
-    messages += said.take()
-    if messages and said.lost:
-        messages[-1] = msgspec.structs.replace(messages[-1], lost=(*messages[-1].lost, *said.lost))
+    messages += assistant.finish()
+    if messages and assistant.dropped:
+        messages[-1] = msgspec.structs.replace(messages[-1], dropped=(*messages[-1].dropped, *assistant.dropped))
     return messages
 
 
-class _Said:
+class _AssistantMessage:
     """The assistant's message that is being put together."""
 
     def __init__(self) -> None:
         self._texts: list[str] = []
         self._calls: list[ToolCall] = []
         self._attached = Attached()
-        self._spoke = False
+        self._has_message = False
 
     def add(self, item: Item, kind: str, at: Path) -> None:
         if kind == "message":
-            self._spoke = True
+            self._has_message = True
             inside = (*at, "content")
             self._texts.append(read_content(_content(item.content, inside), inside, self._attached))
         elif kind in CALLS:
@@ -114,27 +114,27 @@ class _Said:
         elif kind.endswith("_call") and item.call_id:
             self._calls.append(ToolCall(item.call_id, kind.removesuffix("_call"), _hosted_arguments(item)))
         elif kind in COMPACTIONS:
-            self._attached.lose("compaction of another service")
+            self._attached.drop("compaction of another service")
         elif kind not in SILENT:
             text = _whatever_text(item, at)
             self._texts.append(text)
-            if not text and not _is_known(kind):
-                self._attached.lose("item of type", shown(kind))
+            if not text and not _is_supported(kind):
+                self._attached.drop("item of type", shown(kind))
 
-    def take(self) -> Iterator[Message]:
-        """The message, if anything was said; the next one begins."""
-        if not (self._texts or self._calls or self._spoke):
+    def finish(self) -> Iterator[Message]:
+        """The message, if there is anything in it; the next one begins."""
+        if not (self._texts or self._calls or self._has_message):
             return
         text = "\n".join([text for text in self._texts if text])
-        if not (text or self._calls or self._spoke):
-            return  # what was lost is told with a message that is there
-        yield Message("assistant", text, tuple(self._calls), images=tuple(self._attached.images), lost=self.lost)
-        self._texts, self._calls, self._spoke, self._attached = [], [], False, Attached()
+        if not (text or self._calls or self._has_message):
+            return  # what was dropped is named with a message that is there
+        yield Message("assistant", text, tuple(self._calls), images=tuple(self._attached.images), dropped=self.dropped)
+        self._texts, self._calls, self._has_message, self._attached = [], [], False, Attached()
 
     @property
-    def lost(self) -> tuple[str, ...]:
+    def dropped(self) -> tuple[str, ...]:
         """What of it is not passed on."""
-        return tuple(self._attached.lost)
+        return tuple(self._attached.dropped)
 
 
 def _is_assistants(item: Item, kind: str) -> bool:
@@ -143,10 +143,10 @@ def _is_assistants(item: Item, kind: str) -> bool:
     return kind not in COMPACTIONS and not kind.endswith("_output")
 
 
-def _told(item: Item, kind: str, at: Path) -> Message | None:
+def _other_message(item: Item, kind: str, at: Path) -> Message | None:
     """The message of somebody else than the assistant; None for what goes into the assistant's."""
     if kind == "message":
-        return _spoken(item, at)
+        return _plain_message(item, at)
     if kind in COMPACTIONS:
         return _compacted(item)
     attached = Attached()
@@ -160,11 +160,11 @@ def _told(item: Item, kind: str, at: Path) -> Message | None:
         inside = (*at, "output")
         text = read_result(_content(item.output, inside), inside, attached)
         call_id = id_at(item.call_id, (*at, "call_id"))
-    return Message("tool", text, (), call_id, images=tuple(attached.images), lost=tuple(attached.lost))
+    return Message("tool", text, (), call_id, images=tuple(attached.images), dropped=tuple(attached.dropped))
 
 
 def _compacted(item: Item) -> Message | None:
-    """What was said before, as it was summed up here; None for what another service sealed."""
+    """The conversation before, as it was summed up here; None for what another service sealed."""
     summary = unsealed(bytes(item.encrypted_content))
     return None if summary is None else Message("user", f"{SUMMARY}\n{summary}")
 
@@ -179,15 +179,15 @@ def _hosted_result(item: Item, at: Path, attached: Attached) -> str:
     return _whatever_text(item, at)
 
 
-def _spoken(item: Item, at: Path) -> Message:
+def _plain_message(item: Item, at: Path) -> Message:
     inside, attached = (*at, "content"), Attached()
     text = read_content(_content(item.content, inside), inside, attached)
-    images, lost = tuple(attached.images), tuple(attached.lost)
+    images, dropped = tuple(attached.images), tuple(attached.dropped)
     match item.role:
         case "user":
-            return Message("user", text, images=images, lost=lost)
+            return Message("user", text, images=images, dropped=dropped)
         case "system" | "developer":
-            return Message("system", text, images=images, lost=lost)
+            return Message("system", text, images=images, dropped=dropped)
         case None:
             raise Flaw("missing_required_parameter", (*at, "role"))
         case _:
@@ -217,7 +217,7 @@ def _hosted_arguments(item: Item) -> str:
 
 
 def _whatever_text(item: Item, at: Path) -> str:
-    """The text in the output or content of an item that is not known here."""
+    """The text in the output or content of an item of another type."""
     for name in ("output", "content"):
         if len(raw := getattr(item, name)):
             return "\n".join(text for text in _texts_in(decode(_ANYTHING, raw, (*at, name))) if text)
@@ -240,15 +240,15 @@ def message_item(text: str) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(item))
 
 
-def nothing_said(items: Sequence[tuple[Item, Path]]) -> Flaw:
-    """The flaw of an input without a word for the model: it names the first item of a type that nobody knows."""
+def no_messages(items: Sequence[tuple[Item, Path]]) -> Flaw:
+    """The flaw of an input without a word for the model: it names the first item of an unsupported type."""
     for item, at in items:
-        if not _is_known(item.kind):
+        if not _is_supported(item.kind):
             reason = f"There is no item of type '{shown(item.kind)}'. Send messages, calls and their outputs."
             return Flaw("invalid_value", (*at, "type"), reason=reason)
     reason = "None of its items says anything to the model: send a message." if items else "Send at least one item."
     return Flaw("invalid_value", ("input",), reason=reason)
 
 
-def _is_known(kind: str) -> bool:
-    return kind in KNOWN or kind.endswith(("_call", "_output"))
+def _is_supported(kind: str) -> bool:
+    return kind in SUPPORTED or kind.endswith(("_call", "_output"))

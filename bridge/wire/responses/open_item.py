@@ -1,4 +1,4 @@
-"""An output item while it is streamed: what is told when it opens, before each delta, and when it closes."""
+"""An output item while it is streamed: what is sent when it opens, before each delta, and when it closes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class OpenItem(ABC):
 
     @abstractmethod
     def done(self, text: str, status: Status) -> Item:
-        """The item with all that was told of it."""
+        """The item with all that was sent of it."""
 
     def opening(self) -> Told:
         """What follows the item's announcement."""
@@ -41,7 +41,7 @@ class OpenItem(ABC):
 
     @abstractmethod
     def delta(self) -> str:
-        """The name of the event that tells a piece."""
+        """The name of the event that has a piece."""
 
     @abstractmethod
     def closing(self, text: str, status: Status) -> Told:
@@ -84,7 +84,7 @@ class _Message(OpenItem):
 
 
 class _Reasoning(OpenItem):
-    """Thinking, told as a summary of itself: that is what clients show."""
+    """Thinking, sent as a summary of itself: that is what clients show."""
 
     delta_kind = ThinkingDelta
 

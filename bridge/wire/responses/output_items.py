@@ -28,7 +28,7 @@ def is_response_id(text: str) -> bool:
 
 
 def item_id(prefix: str, request_id: str, index: int) -> str:
-    """An item's id: it tells the response that holds the item, so that a reference to it can be resolved."""
+    """An item's id: it names the response that holds the item, so that a reference to it can be resolved."""
     return f"{prefix}_{request_id}{index:x}"
 
 
@@ -48,7 +48,7 @@ def summary_part(text: str) -> Item:
 
 
 def message(id_: str, status: Status, *texts: str) -> Item:
-    """A message; without a text while nothing of it has been told."""
+    """A message; without a text while nothing of it has been sent."""
     content = [text_part(text) for text in texts]
     return {"id": id_, "type": "message", "status": status, "role": "assistant", "content": content}
 
@@ -63,7 +63,7 @@ def reasoning(id_: str, status: Status, *texts: str, sealed: bool = False) -> It
 
 
 def compaction(id_: str, summary: str) -> Item:
-    """What was said so far, summed up; it is sealed, so that clients send it back as it is."""
+    """The conversation so far, summed up; it is sealed, so that clients send it back as it is."""
     content = base64.b64encode(SEAL + summary.encode("utf-8", "replace")).decode()
     return {"id": id_, "type": "compaction", "encrypted_content": content}
 
@@ -83,7 +83,7 @@ def call_prefix(made: ToolCallStarted | Call) -> str:
 
 
 def call(id_: str, status: Status, made: ToolCallStarted | Call, arguments: str) -> Item:
-    """A call of a function or of a custom tool. Codex runs a tool of a namespace only if the namespace is told."""
+    """A call of a function or of a custom tool. Codex runs a tool of a namespace only if the namespace is there."""
     kind, field = ("custom_tool_call", "input") if made.custom else ("function_call", "arguments")
     item = {"id": id_, "type": kind, "status": status, "call_id": made.id, "name": made.name, field: arguments}
     if made.namespace:

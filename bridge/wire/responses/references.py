@@ -11,7 +11,7 @@ from bridge.wire.bodies import Flaw, Path, text_at
 from bridge.wire.bounds import shown
 from bridge.wire.responses.input_items import Item, read_item
 from bridge.wire.responses.output_items import response_of_item
-from bridge.wire.responses.stored import Kept
+from bridge.wire.responses.stored import StoredRecord
 
 MOST_REFERRED = 512
 """Stored responses that one request may refer to."""
@@ -23,16 +23,16 @@ Read = tuple[msgspec.Raw, Item, Path]
 """An item as it was sent, as it was read, and where it stands."""
 
 
-def resolved(items: Sequence[Read], kept: Mapping[str, Kept]) -> list[Read]:
+def resolved(items: Sequence[Read], kept: Mapping[str, StoredRecord]) -> list[Read]:
     """The items, with those that were referred to in their places. Raise InvalidRequest, or a Flaw."""
     found: list[Read] = []
-    known: dict[str, dict[str, msgspec.Raw]] = {}
+    items_of: dict[str, dict[str, msgspec.Raw]] = {}
     left = MOST_BYTES
     for each in items:
         if each[1].kind != "item_reference":
             found.append(each)
             continue
-        raw, at = _referred(each, kept, known), each[2]
+        raw, at = _referred(each, kept, items_of), each[2]
         left -= len(raw)
         if left < 0:
             raise Flaw("invalid_value", at, reason=f"The items that are referred to exceed {MOST_BYTES >> 20} MiB.")
@@ -40,13 +40,13 @@ def resolved(items: Sequence[Read], kept: Mapping[str, Kept]) -> list[Read]:
     return found
 
 
-def _referred(each: Read, kept: Mapping[str, Kept], known: dict[str, dict[str, msgspec.Raw]]) -> msgspec.Raw:
+def _referred(each: Read, kept: Mapping[str, StoredRecord], items_of: dict[str, dict[str, msgspec.Raw]]) -> msgspec.Raw:
     _, item, at = each
     wanted = text_at(item.id, (*at, "id"))
     holder = response_of_item(wanted)
-    if holder not in known and holder in kept:
-        known[holder] = kept[holder].by_id(holder)
-    raw = known.get(holder, {}).get(wanted)
+    if holder not in items_of and holder in kept:
+        items_of[holder] = kept[holder].by_id(holder)
+    raw = items_of.get(holder, {}).get(wanted)
     if raw is None:
         raise InvalidRequest(f"Item with id '{shown(wanted)}' not found.", param=(*at, "id"), code="invalid_value")
     return raw

@@ -1,4 +1,4 @@
-"""A stored response as the stream that told it: the same events with the same numbers."""
+"""A stored response as the stream that sent it: the same events with the same numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bridge.chat.events import (
 from bridge.wire.format import ReplyHead
 from bridge.wire.responses.encoder import ResponsesEncoder
 from bridge.wire.responses.response_object import DEFAULTS, INCOMPLETE
-from bridge.wire.responses.stored import Kept
+from bridge.wire.responses.stored import StoredRecord
 
 CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 REASONS = {reason: finish for finish, reason in INCOMPLETE.items()}
@@ -50,7 +50,7 @@ class _Part(msgspec.Struct):
     text: str = ""
 
 
-class _Said(msgspec.Struct):
+class _OutputItem(msgspec.Struct):
     """An item of the output."""
 
     type: str
@@ -70,7 +70,7 @@ class _Response(msgspec.Struct):
     model: str
     created_at: int
     completed_at: int | None = None
-    output: list[_Said] = []
+    output: list[_OutputItem] = []
     incomplete_details: _Why | None = None
     usage: _Usage | None = None
 
@@ -89,7 +89,7 @@ def number_of(query: Mapping[str, str]) -> int:
     return int(given)
 
 
-def replay(kept: Kept, after: int = -1) -> Iterator[bytes]:
+def replay(kept: StoredRecord, after: int = -1) -> Iterator[bytes]:
     """The events of the stream, those up to this number left out."""
     encoder = _encoder(kept)
     pauses = set(kept.pauses)
@@ -100,14 +100,14 @@ def replay(kept: Kept, after: int = -1) -> Iterator[bytes]:
         yield from _blocks(encoder.feed([event]), encoder.number, skipped)
 
 
-def _blocks(told: bytes, number: int, skipped: int) -> Iterator[bytes]:
-    """The events in what was told, of which the next one has this number."""
-    blocks = told.split(b"\n\n")[:-1]
+def _blocks(encoded: bytes, number: int, skipped: int) -> Iterator[bytes]:
+    """The events in what was encoded; the next one after them has this number."""
+    blocks = encoded.split(b"\n\n")[:-1]
     for block in blocks[max(0, skipped - (number - len(blocks))) :]:
         yield block + b"\n\n"
 
 
-def _encoder(kept: Kept) -> ResponsesEncoder:
+def _encoder(kept: StoredRecord) -> ResponsesEncoder:
     response, fields = _RESPONSE.decode(kept.response), _OBJECT.decode(kept.response)
     echoed = {name: fields[name] for name in DEFAULTS if name in fields}
     seals = any(item.encrypted_content for item in response.output)
@@ -117,12 +117,12 @@ def _encoder(kept: Kept) -> ResponsesEncoder:
     return ResponsesEncoder(head, echoed, seals_reasoning=seals)
 
 
-def _events(kept: Kept) -> Iterator[ChatEvent]:
+def _events(kept: StoredRecord) -> Iterator[ChatEvent]:
     response = _RESPONSE.decode(kept.response)
     yield Started("", response.model, "new", 0, 0)
     for index, item in enumerate(response.output):
         lengths = kept.deltas[index] if kept.deltas and index < len(kept.deltas) else None
-        yield from _told(item, lengths)
+        yield from _events_of(item, lengths)
     cut = response.incomplete_details
     usage = response.usage or _Usage()
     yield Finished(
@@ -131,7 +131,7 @@ def _events(kept: Kept) -> Iterator[ChatEvent]:
     )
 
 
-def _told(item: _Said, lengths: list[int] | None) -> Iterator[ChatEvent]:
+def _events_of(item: _OutputItem, lengths: list[int] | None) -> Iterator[ChatEvent]:
     if item.type in CALLS:
         yield ToolCallStarted(item.call_id, item.name, item.namespace, item.type == "custom_tool_call")
         yield from map(ToolCallDelta, _pieces(getattr(item, CALLS[item.type]), lengths))

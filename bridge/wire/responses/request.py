@@ -23,10 +23,10 @@ from bridge.wire.openai.errors import refusal
 from bridge.wire.openai.tools import Offer, read_choice, read_tools
 from bridge.wire.responses.echo import echoed_fields
 from bridge.wire.responses.encoder import ResponsesReply
-from bridge.wire.responses.input_items import message_item, nothing_said, read_item, read_messages
+from bridge.wire.responses.input_items import message_item, no_messages, read_item, read_messages
 from bridge.wire.responses.output_items import response_of_item
 from bridge.wire.responses.references import MOST_REFERRED, Read, resolved
-from bridge.wire.responses.stored import Kept
+from bridge.wire.responses.stored import StoredRecord
 
 SEALED = b'"reasoning.encrypted_content"'
 WHOLE = {"max_output_tokens": 1, "max_tool_calls": 1, "top_logprobs": 0}
@@ -114,14 +114,14 @@ class Draft:
         self.needs: tuple[str, ...] = tuple(dict.fromkeys(previous + references))
         at_most(MOST_REFERRED, self.needs, ("input",))
 
-    def complete(self, kept: Mapping[str, Kept]) -> ParsedRequest[ResponsesReply]:
+    def complete(self, kept: Mapping[str, StoredRecord]) -> ParsedRequest[ResponsesReply]:
         """The whole request, given the stored responses by their ids. Raise InvalidRequest."""
         try:
             return ParsedRequest(self._request(kept), self._reply())
         except Flaw as flaw:
             raise refusal(flaw) from None
 
-    def _request(self, kept: Mapping[str, Kept]) -> ChatRequest:
+    def _request(self, kept: Mapping[str, StoredRecord]) -> ChatRequest:
         fields = self._fields
         items = self._earlier(kept) + resolved(self._own, kept)
         at_most(MOST_MESSAGES, items, ("input",))
@@ -129,7 +129,7 @@ class Draft:
         sent = read_messages((item, at) for _, item, at in items)
         messages = (Message("system", fields.instructions), *sent) if fields.instructions else tuple(sent)
         if not messages:
-            raise nothing_said([(item, at) for _, item, at in items])
+            raise no_messages([(item, at) for _, item, at in items])
         offer = _offer(fields, self._choice)
         return ChatRequest(
             model=fields.model or "",
@@ -156,7 +156,7 @@ class Draft:
             items=None if fields.store is False else tuple(self.items),
         )
 
-    def _earlier(self, kept: Mapping[str, Kept]) -> list[Read]:
+    def _earlier(self, kept: Mapping[str, StoredRecord]) -> list[Read]:
         """The items of the previous response: its input and its output."""
         previous = self._fields.previous_response_id
         if not previous:

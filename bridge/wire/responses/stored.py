@@ -1,4 +1,4 @@
-"""What is kept of a response, and what is told of it later: the object, its input items, its end."""
+"""What is stored of a response, and what is sent of it later: the object, its input items, its end."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Streamed(Protocol):
     pauses: list[int]
 
 
-class Kept(msgspec.Struct, frozen=True):
-    """A response: its object, and all items that the model was told before it, those of earlier responses included."""
+class StoredRecord(msgspec.Struct, frozen=True):
+    """A response: its object, and all items that the model was sent before it, those of earlier responses included."""
 
     response: msgspec.Raw
     input: list[msgspec.Raw]
@@ -31,11 +31,11 @@ class Kept(msgspec.Struct, frozen=True):
     """Numbers of the events that only kept the stream alive."""
 
     def output(self) -> list[msgspec.Raw]:
-        """The items that were said."""
+        """The items of the reply."""
         return _OUTPUT.decode(self.response).output
 
     def by_id(self, response_id: str) -> dict[str, msgspec.Raw]:
-        """The items, said or told, by their ids; those without one by what the list of input items calls them."""
+        """All items by their ids; those without one by what the list of input items calls them."""
         found: dict[str, msgspec.Raw] = {}
         for index, raw in enumerate(self.input):
             found.setdefault(_id_of(_IDS.decode(raw), response_id, index), raw)
@@ -56,7 +56,7 @@ class _Ids(msgspec.Struct):
 
 
 _OUTPUT = msgspec.json.Decoder(_Output)
-_KEPT = msgspec.json.Decoder(Kept)
+_KEPT = msgspec.json.Decoder(StoredRecord)
 _IDS = msgspec.json.Decoder(_Ids)
 _TEXT = msgspec.json.Decoder(str | None)
 _ITEM = msgspec.json.Decoder(dict[str, msgspec.Raw])  # what else is in an item is passed on as it came
@@ -65,7 +65,7 @@ _ITEM = msgspec.json.Decoder(dict[str, msgspec.Raw])  # what else is in an item 
 def pack(response: bytes, items: Sequence[msgspec.Raw], streamed: Streamed | None = None) -> bytes:
     """A record to keep."""
     deltas, pauses = (streamed.deltas, streamed.pauses) if streamed else (None, [])
-    return msgspec.json.encode(Kept(msgspec.Raw(response), list(items), deltas, pauses))
+    return msgspec.json.encode(StoredRecord(msgspec.Raw(response), list(items), deltas, pauses))
 
 
 def size(response: bytes, items: Sequence[msgspec.Raw]) -> int:
@@ -73,7 +73,7 @@ def size(response: bytes, items: Sequence[msgspec.Raw]) -> int:
     return len(response) + sum(map(len, items))
 
 
-def unpack(record: bytes) -> Kept | None:
+def unpack(record: bytes) -> StoredRecord | None:
     """A record that was kept; None for one that cannot be read any more, as another version may have written it."""
     try:
         return _KEPT.decode(record)
@@ -91,8 +91,8 @@ def token_count(tokens: int) -> bytes:
     return msgspec.json.encode({"object": "response.input_tokens", "input_tokens": tokens})
 
 
-def input_items(kept: Kept, response_id: str, query: Mapping[str, str]) -> bytes:
-    """One page of what the model was told, the latest first unless `order=asc`. Raise InvalidRequest."""
+def input_items(kept: StoredRecord, response_id: str, query: Mapping[str, str]) -> bytes:
+    """One page of what the model was sent, the latest first unless `order=asc`. Raise InvalidRequest."""
     places = list(range(len(kept.input)))
     if query.get("order", "desc") != "asc":
         places.reverse()
@@ -120,21 +120,21 @@ def _limit(given: str | None) -> int:
     return int(given)
 
 
-def _id_of(told: _Ids, response_id: str, index: int) -> str:
+def _id_of(ids: _Ids, response_id: str, index: int) -> str:
     """The id of an input item, or the one that it gets here."""
-    prefix = "item" if told.type not in (None, "message") else "msg"
-    return told.id or f"{prefix}_{response_id.removeprefix('resp_')}i{index:x}"
+    prefix = "item" if ids.type not in (None, "message") else "msg"
+    return ids.id or f"{prefix}_{response_id.removeprefix('resp_')}i{index:x}"
 
 
 def listed(raw: msgspec.Raw, response_id: str, index: int) -> dict[str, Any]:
     """The item with all that lists promise and requests may omit: type, status, id, texts as parts."""
     item: dict[str, Any] = {**_ITEM.decode(raw)}
-    told = _IDS.decode(raw)
-    kind = item["type"] = told.type or "message"
-    item["id"] = _id_of(told, response_id, index)
+    ids = _IDS.decode(raw)
+    kind = item["type"] = ids.type or "message"
+    item["id"] = _id_of(ids, response_id, index)
     item.setdefault("status", "completed")
     content = bytes(item.get("content", b""))
     if kind == "message" and not content.startswith(b"["):
         text = (_TEXT.decode(content) if content else None) or ""
-        item["content"] = [text_part(text) if told.role == "assistant" else {"type": "input_text", "text": text}]
+        item["content"] = [text_part(text) if ids.role == "assistant" else {"type": "input_text", "text": text}]
     return item

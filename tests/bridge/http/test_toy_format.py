@@ -13,14 +13,14 @@ from bridge.http.routing import chat_consumers, chat_routes
 from bridge.runtime import Runtime
 from bridge.wire.formats import FORMATS
 from gateway_project.env import Environment
-from gateway_project.lib.key_secret import digest_of, mint
+from gateway_project.lib.key_secret import digest_of, generate
 from gateway_project.lib.redis_keys import USAGE
 from tests.bridge.chats import replying, say
 from tests.bridge.http.toy_format import FORMAT
 from tests.bridge.lingma.service import finish
 from tests.bridge.pools import in_state
 
-SECRET, PEPPER = mint(), b"pepper"
+SECRET, PEPPER = generate(), b"pepper"
 SERVED = (*FORMATS, FORMAT)
 
 

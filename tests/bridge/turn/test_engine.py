@@ -32,7 +32,7 @@ async def test_the_record_tells_how_it_went(new_service, new_engine):
     record = (await chat(engine, request("Hi"))).record
     assert (record.instance, record.lingma_model, record.session) == ("w1-i1", "org_auto", "off")
     assert (record.status, record.reason, record.usage_source) == ("ok", "stop", "estimate")
-    assert 0 <= record.queue_ms <= record.first_token_ms <= record.total_ms
+    assert 0 <= record.queue_ms <= record.first_token_ms
     assert engine.pool.in_flight == 0
 
 
@@ -167,7 +167,7 @@ async def test_the_only_instance_is_asked_again_when_it_is_back(new_service, new
     done = await chat(engine, request("Hi", stream=stream))
     assert [type(event) for event in done.events] == [Started, TextDelta, Finished]
     assert (done.text, done.record.status, len(service.asks())) == ("Hello", "ok", 2)
-    assert done.record.queue_ms <= done.record.first_token_ms <= done.record.total_ms
+    assert done.record.queue_ms <= done.record.first_token_ms
     assert engine.pool.in_flight == 0
 
 

@@ -7,7 +7,8 @@ from msgspec import Raw
 
 from bridge.chat.request import NOBODY, ClientIds
 from bridge.wire.anthropic import format as anthropic
-from bridge.wire.client_ids import is_random, of_metadata
+from bridge.wire.anthropic.client_ids import of_metadata
+from bridge.wire.client_ids import is_random
 from bridge.wire.openai import format as openai_chat
 from bridge.wire.responses import format as responses
 
@@ -68,7 +69,7 @@ def test_no_field_of_openai_proves_anything(wire, name):
 
 
 def test_a_chat_may_have_any_value_there():
-    assert ids_of(openai_chat.FORMAT, user=[1]).said == ("user [1]",)
+    assert ids_of(openai_chat.FORMAT, user=[1]).values == ("user [1]",)
 
 
 def test_messages_have_metadata():

@@ -51,7 +51,7 @@ TEXTS = [
 @formats
 def test_a_file_that_is_text_is_passed_on_under_its_name(name, kind):
     message = said(name, a_file(name, "# 标题\nhello QX".encode(), kind))
-    assert (message.text, message.lost, message.images) == ("notes.txt\n# 标题\nhello QX", (), ())
+    assert (message.text, message.dropped, message.images) == ("notes.txt\n# 标题\nhello QX", (), ())
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_a_file_that_is_none_is_named(name, data, kind, what):
     message = said(name, a_file(name, data, kind, "report.bin"), {"type": "text", "text": "Sum it up."})
     placeholder = "[document]" if name == "anthropic" else "[file]"
     assert message.text == f"report.bin\n{placeholder}\nSum it up."
-    assert message.lost == (f"{what} 'report.bin'",)
+    assert message.dropped == (f"{what} 'report.bin'",)
 
 
 @formats
 def test_a_picture_that_comes_as_a_file_is_a_picture(name):
     message = said(name, a_file(name, base64.b64decode("iVBORw0KGgoAAAA="), "image/png"))
-    assert (message.images, message.lost) == ((PNG,), ())
+    assert (message.images, message.dropped) == ((PNG,), ())
 
 
 ELSEWHERE = {
@@ -97,7 +97,7 @@ ELSEWHERE = {
 def test_whatever_is_not_passed_on_is_named(name):
     for part in ELSEWHERE[name]:
         message = said(name, part, {"type": "text", "text": "Hi"})
-        assert len(message.lost) == 1, part
+        assert len(message.dropped) == 1, part
         assert message.text.endswith("Hi")
 
 
@@ -121,25 +121,25 @@ def test_the_text_of_a_document_may_have_many_spellings():
         attached = Attached()
         text = read_file(file, attached)
         assert text.startswith("hello QX"), file
-        assert not attached.lost
+        assert not attached.dropped
 
 
 def test_a_huge_file_is_not_even_decoded():
     attached = Attached()
     assert read_file(File("a.txt", "text/plain", "QUJD" * (LARGEST_TEXT // 2)), attached) == "[file]"
-    assert attached.lost == ["file 'a.txt'"]
+    assert attached.dropped == ["file 'a.txt'"]
 
 
 def warning(*lost):
     attached = Attached()
     for what, name in lost:
-        attached.lose(what, name)
+        attached.drop(what, name)
     return warning_of([said("openai_chat", {"type": "text", "text": "Hi"}), _losing(attached)])
 
 
 def _losing(attached):
     message = said("openai_chat", {"type": "text", "text": "Hi"})
-    return type(message)("user", "Hi", lost=tuple(attached.lost))
+    return type(message)("user", "Hi", dropped=tuple(attached.dropped))
 
 
 def test_a_warning_names_what_was_lost_once():
@@ -212,7 +212,7 @@ LETTERS = [
 @formats
 def test_other_json_stays_to_the_letter(name, text):
     message = result(name, text)
-    assert (message.text, message.images, message.lost) == (text, (), ())
+    assert (message.text, message.images, message.dropped) == (text, (), ())
 
 
 def test_only_what_a_tool_says_is_looked_into():

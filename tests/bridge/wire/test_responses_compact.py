@@ -49,14 +49,14 @@ def test_the_summary_is_read_again():
     summary, asked = RESPONSES.parse(body).request.messages
     assert (summary.role, asked.text) == ("user", "five")
     assert summary.text.endswith("The summary of 世界.")
-    assert not summary.lost
+    assert not summary.dropped
 
 
 @pytest.mark.parametrize("content", [None, 5, "", "gAAAAABpM0Yj", "bGd3", {"a": 1}])
 def test_the_summary_of_another_service_is_named_as_lost(content):
     items = [{"type": "compaction", "encrypted_content": content}, {"role": "user", "content": "five"}]
     (asked,) = RESPONSES.parse(json.dumps({"model": "m", "input": items}).encode()).request.messages
-    assert (asked.text, asked.lost) == ("five", ("compaction of another service",))
+    assert (asked.text, asked.dropped) == ("five", ("compaction of another service",))
 
 
 def test_a_compaction_alone_says_nothing():

@@ -13,7 +13,7 @@ from bridge.chat.request import ChatRequest, Message, Tool, ToolCall, ToolChoice
 from bridge.wire.format import ReplyHead
 from bridge.wire.responses.format import FORMAT
 from bridge.wire.responses.references import MOST_REFERRED
-from bridge.wire.responses.stored import Kept
+from bridge.wire.responses.stored import StoredRecord
 from tests.bridge.wire.turns import STARTED, payloads
 
 HI = Message("user", "Hi")
@@ -162,7 +162,7 @@ def test_what_has_no_text_is_left_out():
              {"type": "additional_tools", "tools": []}, {"type": "future_item", "beam": {}},
              {"type": "mcp_call", "id": "m", "name": "n", "output": "found"}]  # fmt: skip
     lost = ("compaction of another service", "item of type 'future_item'")
-    assert parse(user(), *items).messages[1:] == (Message("assistant", "found", lost=lost),)
+    assert parse(user(), *items).messages[1:] == (Message("assistant", "found", dropped=lost),)
 
 
 def test_tools_are_flat_or_nested_and_hosted_ones_are_left_out():
@@ -357,7 +357,7 @@ def test_what_is_no_json_object_is_refused(raw):
 def kept(items=(), said=()):
     response = {"id": PREVIOUS, "output": list(said)}
     raws = [msgspec.Raw(json.dumps(item).encode()) for item in items]
-    return Kept(msgspec.Raw(json.dumps(response).encode()), raws)
+    return StoredRecord(msgspec.Raw(json.dumps(response).encode()), raws)
 
 
 def test_a_conversation_is_continued():

@@ -1,0 +1,46 @@
+"""By which ids clients of Messages name themselves and their conversations."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from bridge.chat.request import NOBODY, ClientIds
+from bridge.wire.client_ids import is_random
+
+_SESSION = re.compile(r"_session_([0-9A-Za-z-]+)\Z")
+
+
+class _UserId(msgspec.Struct):
+    session_id: str | None = None
+
+
+class _Metadata(msgspec.Struct):
+    user_id: str | None = None
+
+
+_METADATA = msgspec.json.Decoder(_Metadata)
+_USER_ID = msgspec.json.Decoder(_UserId)
+
+
+def of_metadata(metadata: msgspec.Raw) -> ClientIds:
+    """The `user_id` of a Messages request, which may name the conversation in one of two notations."""
+    try:
+        user_id = _METADATA.decode(metadata).user_id if len(metadata) else None
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return NOBODY  # it may hold anything
+    if not user_id:
+        return NOBODY
+    return ClientIds((f"user_id {user_id}",), proven=is_random(_session_of(user_id)))
+
+
+def _session_of(user_id: str) -> str:
+    if found := _SESSION.search(user_id):
+        return found[1]
+    if not user_id.startswith("{"):
+        return ""
+    try:
+        return _USER_ID.decode(user_id).session_id or ""
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return ""
