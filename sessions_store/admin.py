@@ -6,19 +6,19 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 import redis
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.timesince import timesince
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
 from gateway_project.lib.cells import VisibleText
-from sessions_store import tasks
+from gateway_project.lib.live_rows import AWAY, LiveRows
+from sessions_store import services
 from sessions_store.models import Entry
-
-NO_REDIS = "Redis cannot be reached: {}"
 
 
 def since(moment: datetime) -> str:
@@ -28,7 +28,7 @@ def since(moment: datetime) -> str:
 
 
 @admin.register(Entry)
-class EntryAdmin(VisibleText, ModelAdmin):
+class EntryAdmin(VisibleText, LiveRows, ModelAdmin):
     """Nothing can be added or changed here, only forgotten."""
 
     list_display = ("key", "instance", "length", "hits", "age", "idle_for", "state_label")
@@ -58,14 +58,9 @@ class EntryAdmin(VisibleText, ModelAdmin):
         actions.pop("delete_selected", None)
         return actions
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Look the entries up first."""
-        try:
-            tasks.refresh()
-        except redis.RedisError as exc:
-            messages.error(request, f"{NO_REDIS.format(exc)}. The list shows what was known before.")
-        response: HttpResponse = super().changelist_view(request, extra_context)
-        return response
+    def current_rows(self) -> list[Entry]:
+        """As Redis has them now."""
+        return services.current(settings.REDIS_URL, settings.SESSIONS_STORE_MAX)
 
     def delete_model(self, request: HttpRequest, obj: Entry) -> None:
         """Forget one."""
@@ -85,9 +80,9 @@ class EntryAdmin(VisibleText, ModelAdmin):
 
     def _forget(self, request: HttpRequest, entries: list[Entry]) -> bool:
         try:
-            tasks.forget(entries)
+            services.forget(settings.REDIS_URL, [each.pk for each in entries], settings.SESSIONS_STORE_TTL)
         except redis.RedisError as exc:
-            messages.error(request, f"{NO_REDIS.format(exc)}. Nothing was forgotten.")
+            messages.error(request, f"{AWAY.format(exc)}. Nothing was forgotten.")
             return False
         return True
 

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
-from sessions_store import volatile
+from sessions_store import normalize
 
 MOST_CHANGING = 512
 """Pieces that change in a conversation; one with more is not kept."""
@@ -148,12 +148,12 @@ class LooseFingerprint:
             if text := text.strip():
                 self.changing.append(Changing("system", text))
             return ""
-        kept, changing = volatile.lasting(text)
+        kept, changing = normalize.stable_system_text(text)
         self.changing += [Changing("system", piece) for piece in changing]
         return kept
 
     def _spoken(self, role: str, text: str, call_id: str) -> str:
-        kept, changing = volatile.spoken(text)
+        kept, changing = normalize.strip_reminders(text)
         if changing:
             self.changing += [Changing(role, piece, call_id) for piece in changing]
         return kept

@@ -1,4 +1,4 @@
-"""What the admin console lists: a mirror of the entries, which live in Redis."""
+"""A copy of the entries, which live in Redis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 from django.db import models, transaction
 
 from accounts.models import ApiKey
-from sessions_store.operators import State
+from sessions_store.inspect import State
 from sessions_store.store import StoredEntry
 
 
@@ -30,7 +30,12 @@ MUTABLE = ("fingerprint", "api_key", "instance", "generation", "length", "hits",
 
 
 class Entry(models.Model):
-    """A conversation prefix and the upstream session that continues it."""
+    """
+    A conversation prefix and the upstream session that continues it.
+
+    A copy, some minutes old, for the time when Redis is away: turns alone know and change entries, pages show
+    `services.current`, and nothing may be built on these rows.
+    """
 
     class State(models.TextChoices):
         """Whether a turn may take it."""

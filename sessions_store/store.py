@@ -13,7 +13,7 @@ from redis import RedisError, ResponseError
 
 from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import Arg, RedisLink, RedisUnavailable, Script
-from sessions_store import scripts
+from sessions_store import lua
 
 log = logging.getLogger(__name__)
 
@@ -126,8 +126,8 @@ class SessionStore:
         self._ttl = ttl
         self._max_entries = max_entries
         self._clock = clock
-        self._claim = Script(scripts.CLAIM)
-        self._remember = Script(scripts.REMEMBER)
+        self._claim = Script(lua.CLAIM)
+        self._remember = Script(lua.REMEMBER)
         self._found = msgspec.json.Decoder(Found)
         self._encode = msgspec.json.Encoder().encode
 
@@ -166,7 +166,7 @@ class SessionStore:
         entry_key, forgotten = redis_keys.SESSION + session_id, redis_keys.SESSION_FORGOTTEN + session_id
         keys = (entry_key, redis_keys.SESSIONS_AT + key, redis_keys.SESSIONS, redis_keys.SESSIONS_IN_USE, forgotten)
         args = (session_id, now, self._ttl, self._max_entries, redis_keys.SESSION, self._encode(entry), key,
-                scripts.MOST_ALIKE)  # fmt: skip
+                lua.MOST_ALIKE)  # fmt: skip
         command = ("EVALSHA", self._remember.sha, len(keys), *keys, *args)
         remembering = _Remembering(self._link, self._remember, command)
         remembering.begin()

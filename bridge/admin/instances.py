@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import redis
-from django.contrib import admin, messages
+from django.conf import settings
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -14,16 +14,17 @@ from django.utils.timesince import timesince
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from bridge import tasks
+from bridge.fleet import mirror
 from bridge.models import Instance
 from bridge.status.states import InstanceState
 from gateway_project.lib.cells import VisibleText
+from gateway_project.lib.live_rows import LiveRows
 
 BADGES = {each.value: each.badge for each in InstanceState}
 
 
 @admin.register(Instance)
-class InstanceAdmin(VisibleText, ModelAdmin):
+class InstanceAdmin(VisibleText, LiveRows, ModelAdmin):
     """Facts only: nothing here can be edited."""
 
     list_display = (
@@ -57,14 +58,9 @@ class InstanceAdmin(VisibleText, ModelAdmin):
         """What is gone leaves the list by itself after a day."""
         return False
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Read the heartbeats first."""
-        try:
-            tasks.check_instances()
-        except redis.RedisError as exc:
-            messages.error(request, f"Redis cannot be reached: {exc}. The list shows what was known before.")
-        response: HttpResponse = super().changelist_view(request, extra_context)
-        return response
+    def current_rows(self) -> list[Instance]:
+        """As the heartbeats of this moment have it."""
+        return mirror.current(settings.REDIS_URL)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

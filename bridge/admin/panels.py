@@ -7,18 +7,19 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import redis
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
 
-from accounts.tasks import turns_wait_since
-from bridge import tasks
-from bridge.fleet import modes
+from accounts.ledger import services as ledger
+from bridge.fleet import mirror, modes
 from bridge.models import Instance
 from bridge.status.states import InstanceState
 from gateway_project.lib.degraded import STILL_WORKS, Facts
+from gateway_project.lib.live_rows import AWAY
 from gateway_project.lib.panels import Figure, Panel
 from gateway_project.lib.visible import visible
 
@@ -31,8 +32,8 @@ def panel(request: HttpRequest) -> Panel | None:
     """The instances and what needs a hand; None for who may not see instances."""
     if not request.user.has_perm("bridge.view_instance"):
         return None
-    troubles = broken_parts()
-    instances = [each for each in Instance.objects.order_by("process", "name") if not long_gone(each)]
+    instances, troubles = instances_now()
+    instances = [each for each in instances if not long_gone(each)]
     return Panel(
         position=10,
         troubles=[*map(trouble_of_mode, modes.active()), *troubles, *troubles_of(filter(needs_a_hand, instances))],
@@ -40,13 +41,19 @@ def panel(request: HttpRequest) -> Panel | None:
     )
 
 
-def broken_parts() -> list[str]:
-    """What is wrong with the parts every instance needs. Brings the instances in the database up to date."""
+def instances_now() -> tuple[list[Instance], list[str]]:
+    """The instances in order, and what is wrong with the parts that all of them need."""
+    url = settings.REDIS_URL
     try:
-        tasks.check_instances()
-        waiting_since = turns_wait_since()
+        instances, troubles = mirror.current(url), late_rows(ledger.waiting_since(url))
     except redis.RedisError as exc:
-        return [f"Redis cannot be reached: {exc}. The page shows what was known before."]
+        instances = list(Instance.objects.all())
+        troubles = [f"{AWAY.format(exc)}. The page shows what was known before."]
+    return sorted(instances, key=lambda each: (each.process, each.name)), troubles
+
+
+def late_rows(waiting_since: float | None) -> list[str]:
+    """Whether usage rows wait for longer than they should."""
     late = time.time() - waiting_since if waiting_since else 0.0
     if late > LATE:
         return [f"Usage rows have waited for {late:.0f} s to be filed. Is the Celery worker running?"]

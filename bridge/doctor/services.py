@@ -41,7 +41,7 @@ def store(patient: Patient) -> Iterator[Finding]:
     try:
         info: Any = patient.redis.info()
         refused = redis_fitness.refusal(patient.redis)
-        patient.heartbeats = heartbeats.heartbeats(patient.redis)
+        patient.heartbeats = heartbeats.read_all(patient.redis)
     except (redis.RedisError, OSError) as exc:
         yield _no_answer(patient, exc)
         return

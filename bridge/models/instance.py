@@ -1,4 +1,4 @@
-"""What the admin console lists of instances, as their heartbeats told it."""
+"""A copy of what heartbeats told of instances."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from bridge.status.states import InstanceState
 
 
 class Instance(models.Model):
-    """One instance of the pool of one web process; `gone` when its heartbeat stopped."""
+    """
+    One instance of the pool of one web process; `gone` when its heartbeat stopped.
+
+    A copy of heartbeats, some ten seconds old, for the time when Redis is away: pools alone know and change instances,
+    pages show `fleet.mirror.current`, and nothing may be built on these rows.
+    """
 
     name = models.CharField(max_length=100, primary_key=True)
     process = models.PositiveIntegerField("web process")

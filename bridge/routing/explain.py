@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import redis
 
-from bridge.fleet.heartbeats import heartbeats
+from bridge.fleet import heartbeats
 from bridge.models import ModelAlias, PromptTemplate
 from bridge.routing.routes import AGENT_NAMES, Routes, matcher
 from bridge.routing.watcher import read_rules
@@ -36,7 +36,7 @@ def offered_names(redis_url: str) -> dict[str, str]:
     """The names of the models that accounts offer now, as the heartbeats tell them; none while Redis is away."""
     try:
         with connect(redis_url) as client:
-            return {name: key for facts in heartbeats(client) for name, key in facts.model_names.items()}
+            return {name: key for facts in heartbeats.read_all(client) for name, key in facts.model_names.items()}
     except redis.RedisError:
         return {}
 

@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 
 from accounts.models import ApiKey
-from sessions_store import tasks
+from sessions_store import inspect, tasks
 from sessions_store.models import Entry
 from sessions_store.store import StoredEntry
 
@@ -91,7 +91,7 @@ def test_nothing_can_be_added_or_changed(admin_client, put):
 
 def test_list_without_redis_shows_what_was_known(admin_client, put, settings):
     put("s1")
-    admin_client.get(LIST)
+    tasks.clean()
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
     page = admin_client.get(LIST)
     assert rows(page) == ["s1"]
@@ -106,14 +106,31 @@ def test_the_list_costs_no_query_per_entry(admin_client, put, django_assert_num_
     for number in range(5):
         put(f"s{number}")
     admin_client.get(LIST)
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(7):
         admin_client.get(LIST)
+
+
+def test_a_look_writes_nothing_and_what_is_seen_can_be_forgotten(admin_client, put, client_of_redis):
+    put("s1")
+    assert rows(admin_client.get(LIST)) == ["s1"]
+    assert not Entry.objects.exists()
+    admin_client.post(LIST, {"action": "forget", "_selected_action": ["s1"]})
+    assert not client_of_redis.exists("lgw:session:s1")
+
+
+def test_the_list_is_searched_by_key_and_shows_hundreds(admin_client, put, key):
+    other = ApiKey.objects.create(name="Bob", digest="1" * 64)
+    for number in range(200):
+        put(f"b{number}", api_key_id=other.pk)
+    put("s1")
+    assert rows(admin_client.get(LIST, {"q": "Ada"})) == ["s1"]
+    assert admin_client.get(LIST).context["cl"].result_count == 201
 
 
 def test_cleaning_takes_expired_entries_out_of_the_mirror(put, client_of_redis):
     put("old", used_at=1000.0)
     put("new")
-    tasks.refresh()
+    Entry.objects.mirror(inspect.entries(client_of_redis, now=time.time(), limit=99))
     client_of_redis.delete("lgw:session:old")
     assert tasks.clean() == 1
     assert tasks.clean() == 0

@@ -7,16 +7,15 @@ import time
 import pytest
 
 from gateway_project.lib.redis_link import RedisLink
-from sessions_store import operators
+from sessions_store import inspect
 from sessions_store.fingerprint import StrictFingerprint
-from sessions_store.scripts import MOST_ALIKE
+from sessions_store.lua import MOST_ALIKE
 from sessions_store.store import Found, Knowledge, SessionStore
 
 
 def held(client_of_redis):
     return [
-        (e.fingerprint, e.session_id, state)
-        for e, state in operators.entries(client_of_redis, now=time.time(), limit=99)
+        (e.fingerprint, e.session_id, state) for e, state in inspect.entries(client_of_redis, now=time.time(), limit=99)
     ]
 
 
@@ -89,7 +88,7 @@ async def test_advanced_session_outlives_the_oldest(link, remember, client_of_re
 async def test_a_forgotten_session_gives_way_to_another_alike(store, remember, client_of_redis):
     await remember("k", "s1")
     await remember("k", "s2")
-    operators.forget(client_of_redis, ["s2"], ttl=60)
+    inspect.forget(client_of_redis, ["s2"], ttl=60)
     assert (await store.claim("k")).session_id == "s1"
 
 
@@ -139,7 +138,7 @@ async def test_two_keys_never_share_a_session(store, remember):
 
 async def test_forgetting_takes_effect_at_once(store, remember, client_of_redis):
     await remember("k")
-    assert operators.forget(client_of_redis, ["s1"], ttl=60) == 1
+    assert inspect.forget(client_of_redis, ["s1"], ttl=60) == 1
     assert await store.claim("k") is None
     assert held(client_of_redis) == []
 
@@ -147,14 +146,14 @@ async def test_forgetting_takes_effect_at_once(store, remember, client_of_redis)
 async def test_session_forgotten_in_use_stays_forgotten(store, remember, client_of_redis):
     await remember("short")
     await store.claim("short")
-    assert operators.forget(client_of_redis, ["s1"], ttl=60) == 1
+    assert inspect.forget(client_of_redis, ["s1"], ttl=60) == 1
     await remember("long")
     assert await store.claim("long") is None
 
 
 async def test_advanced_then_forgotten_session_is_not_handed_out(store, remember, client_of_redis):
     await remember("long")
-    operators.forget(client_of_redis, ["s1"], ttl=60)
+    inspect.forget(client_of_redis, ["s1"], ttl=60)
     assert await store.claim("long") is None
 
 
@@ -162,13 +161,13 @@ async def test_cleaning_takes_out_what_expired(store, remember, client_of_redis)
     await remember("old", "s1")
     await remember("taken", "s2")
     await store.claim("taken")
-    assert operators.clean(client_of_redis, now=time.time() + 1000, ttl=60) == 2
+    assert inspect.clean(client_of_redis, now=time.time() + 1000, ttl=60) == 2
     assert held(client_of_redis) == []
 
 
 async def test_cleaning_leaves_what_is_alive(store, remember, client_of_redis):
     await remember("k")
-    assert operators.clean(client_of_redis, now=time.time(), ttl=60) == 0
+    assert inspect.clean(client_of_redis, now=time.time(), ttl=60) == 0
     assert held(client_of_redis) == [("k", "s1", "idle")]
 
 

@@ -9,7 +9,7 @@ import msgspec
 import redis
 
 from gateway_project.lib import redis_keys
-from sessions_store import scripts
+from sessions_store import lua
 from sessions_store.store import StoredEntry
 
 State = Literal["idle", "in_use"]
@@ -36,7 +36,7 @@ def forget(client: redis.Redis, sessions: Iterable[str], *, ttl: int) -> int:
             entry, forgotten = redis_keys.SESSION + session_id, redis_keys.SESSION_FORGOTTEN + session_id
             names = (entry, redis_keys.SESSIONS, redis_keys.SESSIONS_IN_USE, forgotten)
             # A turn may outlive the time to live of entries that are only looked up.
-            pipe.eval(scripts.FORGET, 4, *names, session_id, max(ttl, 3600))
+            pipe.eval(lua.FORGET, 4, *names, session_id, max(ttl, 3600))
         return sum(pipe.execute())
 
 

@@ -39,11 +39,11 @@ _SHORTEST, _LONGEST = 8, 400  # characters of a line that tells the date
 _MOST_LINES = 2000
 _EXAMINED = 100_000  # characters of a system text; what follows counts as it is
 
-Lasting = tuple[str, tuple[str, ...]]
+Normalized = tuple[str, tuple[str, ...]]
 """What lasts of a text, and the pieces that may be other ones in the next request."""
 
 
-def spoken(text: str) -> Lasting:
+def strip_reminders(text: str) -> Normalized:
     """A user's or a tool's text without reminders and the white space around them; the reminders."""
     if "\r" in text:
         text = text.replace("\r\n", "\n")
@@ -64,14 +64,14 @@ def _without_reminders(text: str) -> tuple[str, list[str]]:
     return "\n".join([*kept, rest.lstrip() if kept else rest]), reminders
 
 
-def lasting(text: str) -> Lasting:
+def stable_system_text(text: str) -> Normalized:
     """A system text without reminders, billing headers and the present date; the reminders and the lines with it."""
-    kept, changing = _lasting(text[:_EXAMINED])
+    kept, changing = _stable(text[:_EXAMINED])
     return (kept + text[_EXAMINED:], changing) if len(text) > _EXAMINED else (kept, changing)
 
 
 @lru_cache(maxsize=32)  # agents send the same text each time
-def _lasting(text: str) -> Lasting:
+def _stable(text: str) -> Normalized:
     changing: list[str] = []
     if _OPEN in text:
         text, changing = _without_reminders(text)

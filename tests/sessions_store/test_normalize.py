@@ -2,15 +2,15 @@
 
 import pytest
 
-from sessions_store import volatile
+from sessions_store import normalize
 
 
 def spoken(text):
-    return volatile.spoken(text)[0].strip()
+    return normalize.strip_reminders(text)[0].strip()
 
 
 def lasting(text):
-    return volatile.lasting(text)[0]
+    return normalize.stable_system_text(text)[0]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_dates_that_people_speak_of_stay(date):
 )
 def test_dates_and_times_are_stripped_from_system_texts(one, other):
     assert lasting(f"Today is {one}. Be brief.") == lasting(f"Today is {other}. Be brief.")
-    assert volatile.lasting(f"Be brief.\n Today is {one}.")[1] == (f"Today is {one}.",)
+    assert normalize.stable_system_text(f"Be brief.\n Today is {one}.")[1] == (f"Today is {one}.",)
     for line in ("Born {}", "The appointment: {}", "Today we pay what was due {}"):
         assert lasting(line.format(one)) != lasting(line.format(other))
 
@@ -89,7 +89,7 @@ def test_dates_and_times_are_stripped_from_system_texts(one, other):
 def test_present_date_is_stripped_in_many_languages(line):
     one, other = (f"Be brief.\n{line.format(date)}\nBe kind." for date in ("2026-11-22", "2026-11-23"))
     assert lasting(one) == lasting(other)
-    assert volatile.lasting(one)[1] == (line.format("2026-11-22").splitlines()[-1].strip(),)
+    assert normalize.stable_system_text(one)[1] == (line.format("2026-11-22").splitlines()[-1].strip(),)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,25 @@
+"""What tasks and pages ask of the ledger. Blocking; raise redis.RedisError."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accounts.ledger import ledger
+from gateway_project.lib import database_state as database
+from gateway_project.lib.redis_client import connect
+
+
+def flush(redis_url: str, spool: Path) -> int:
+    """File the rows that wait in Redis and in the spool; how many there were. Without a database they stay there."""
+    with connect(redis_url, 5) as client:
+        try:
+            return ledger.flush(client, spool)
+        except database.AWAY as exc:
+            database.failed(exc)
+            return 0
+
+
+def waiting_since(redis_url: str) -> float | None:
+    """Since when the oldest row waits to be filed, unix seconds; None when none does."""
+    with connect(redis_url) as client:
+        return ledger.oldest_waiting(client)

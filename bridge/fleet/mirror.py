@@ -1,0 +1,88 @@
+"""Heartbeats as rows: those of this moment for pages, and a copy in the database for the time when Redis is away."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from bridge.fleet import heartbeats
+from bridge.models import Instance
+from bridge.status.instance import InstanceStatus
+from bridge.status.states import InstanceState
+from gateway_project.lib import database_state as database
+from gateway_project.lib.redis_client import connect
+
+log = logging.getLogger(__name__)
+
+# How long an instance without a heartbeat stays in the list.
+REMEMBERED = timedelta(days=1)
+
+MUTABLE = [field.name for field in Instance._meta.concrete_fields if not field.primary_key]
+
+
+def current(redis_url: str) -> list[Instance]:
+    """The instances as they are now, and those that were gone within REMEMBERED. Raise redis.RedisError."""
+    with connect(redis_url) as client:
+        rows = {status.name: _row(status) for status in heartbeats.read_all(client)}
+    missing = Instance.objects.exclude(pk__in=rows).filter(seen_at__gte=timezone.now() - REMEMBERED)
+    return [*rows.values(), *map(_gone, missing)]
+
+
+def refresh(redis_url: str) -> None:
+    """Bring the copy up to date. Safe to run twice and at once. Raise redis.RedisError."""
+    with connect(redis_url) as client:
+        found = heartbeats.read_all(client)
+    with database.doing_without():
+        record(found, timezone.now())
+
+
+def record(found: Iterable[InstanceStatus], now: datetime) -> None:
+    """Make the copy say what was found, and log which states changed. Safe to run twice and at once."""
+    rows = {status.name: _row(status) for status in found}
+    with transaction.atomic():
+        before = dict(Instance.objects.values_list("name", "state"))
+        Instance.objects.bulk_create(
+            rows.values(), update_conflicts=True, unique_fields=["name"], update_fields=MUTABLE
+        )
+        missing = Instance.objects.exclude(pk__in=rows)
+        missing.filter(seen_at__lt=now - REMEMBERED).delete()
+        missing.update(state=InstanceState.GONE, in_flight=0, login=False)
+        after = dict(Instance.objects.values_list("name", "state"))
+    for name, state in after.items():
+        if before.get(name) != state:
+            _log_change(name, before.get(name), state, rows.get(name))
+
+
+def _log_change(name: str, before: str | None, state: str, row: Instance | None) -> None:
+    bad = InstanceState(state).is_trouble
+    fields = {"instance": name, "was": before, "state": state, "error": row.last_error if row else ""}
+    log.log(logging.WARNING if bad else logging.INFO, "instance changed", extra={"fields": fields})
+
+
+def _gone(row: Instance) -> Instance:
+    row.state, row.in_flight, row.login = InstanceState.GONE, 0, False
+    return row
+
+
+def _row(status: InstanceStatus) -> Instance:
+    return Instance(
+        name=status.name,
+        process=status.process,
+        pid=status.pid,
+        generation=status.generation,
+        state=status.state,
+        login=status.login,
+        in_flight=status.in_flight,
+        limit=status.limit,
+        restarts=status.restarts,
+        last_error=status.last_error,
+        version=status.version,
+        upstream=status.upstream,
+        models_offered=status.models,
+        started_at=datetime.fromtimestamp(status.started_at, UTC) if status.started_at else None,
+        seen_at=datetime.fromtimestamp(status.at, UTC),
+    )

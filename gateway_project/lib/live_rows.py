@@ -1,0 +1,86 @@
+"""
+Query sets over rows that are in no table: what Redis says now, filtered, ordered and joined by the database.
+
+Some pages of the console list what lives in Redis. Their tables are copies, written by the clock for the time when
+Redis is away; a page that copied before it showed would write at each look. So the rows of a page travel along as JSON
+and stand in the place of the table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import redis
+from django.contrib import messages
+from django.db.models import Model, QuerySet
+from django.db.models.sql import Query
+from django.db.models.sql.datastructures import BaseTable
+from django.http import HttpRequest
+
+AWAY = "Redis cannot be reached: {}"
+
+
+def query_set_of(model: type[Model], rows: Sequence[Model]) -> QuerySet[Any]:
+    """These objects, saved or not, as a query set of their model."""
+    query = _Query(model)
+    query.rows = rows
+    return QuerySet(model, query=query)
+
+
+class LiveRows:
+    """An admin page that shows what `current_rows` finds; without Redis, what its table was last told."""
+
+    def current_rows(self) -> Sequence[Model]:
+        """What there is now. Raise RedisError."""
+        raise NotImplementedError
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """The admin asks several times for one page; Redis is asked once."""
+        table: QuerySet[Any] = super().get_queryset(request)  # type: ignore[misc]  # of the page it is mixed into
+        rows = self._rows(request)
+        return table if rows is None else query_set_of(table.model, rows).order_by(*table.query.order_by)
+
+    def _rows(self, request: HttpRequest) -> Sequence[Model] | None:
+        kept: dict[type, Sequence[Model] | None] = request.__dict__.setdefault("live_rows", {})
+        if type(self) not in kept:
+            try:
+                kept[type(self)] = self.current_rows()
+            except redis.RedisError as exc:
+                messages.error(request, f"{AWAY.format(exc)}. The list shows what was known before.")
+                kept[type(self)] = None
+        return kept[type(self)]
+
+
+class _Query(Query):
+    rows: Sequence[Model]
+
+    @property
+    def base_table_class(self) -> Any:  # type: ignore[override]  # Django calls it as a class
+        return partial(_Table, self.rows)
+
+
+class _Table(BaseTable):
+    def __init__(self, rows: Sequence[Model], table_name: str, alias: str | None) -> None:
+        super().__init__(table_name, alias)
+        self._rows = rows
+
+    def relabeled_clone(self, change_map: dict[str | None, str]) -> _Table:
+        return _Table(self._rows, self.table_name, change_map.get(self.table_alias, self.table_alias))
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        fields = compiler.query.get_meta().concrete_fields
+        values = [
+            {field.column: field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields}
+            for row in self._rows
+        ]
+        quote, alias = connection.ops.quote_name, compiler.quote_name_unless_alias(self.table_alias)
+        if connection.vendor == "postgresql":
+            columns = ", ".join(f"{quote(field.column)} {field.db_type(connection)}" for field in fields)
+            table = f"jsonb_to_recordset(%s::jsonb) AS {alias}({columns})"
+        else:
+            columns = ", ".join(f"json_extract(value, '$.{field.column}') AS {quote(field.column)}" for field in fields)
+            table = f"(SELECT {columns} FROM json_each(%s)) {alias}"  # noqa: S608 - names of our own columns
+        return table, [json.dumps(values, default=str)]
