@@ -68,7 +68,7 @@ def test_tools_go_along_when_they_are_forwarded(forward, api, stream):
     assert asked["toolConfig"]["tool_choice"] == ("auto" if provider == "openai" else {"type": "auto"})
 
 
-def test_what_the_service_ran_is_told_in_a_line_each(bridge, api, stream):
+def test_service_tools_are_one_line_each(bridge, api, stream):
     done = api(bridge, stream, tools=(WEATHER,)).ask(RAN)
     assert [line for line in done.text.splitlines() if line] == [
         '[tool list_dir {"file_path":"/workspace/a.txt"}]', "[result of list_dir: simulated]", "So it is.",
@@ -81,7 +81,7 @@ def test_what_the_service_ran_can_be_left_out(allowing, api, stream):
     assert (done.text.strip(), done.calls, done.finish) == ("So it is.", [], api.ends)
 
 
-def test_what_the_service_ran_can_be_shown_as_calls_that_nobody_has_to_run(forward, api, stream):
+def test_service_tools_can_be_shown_as_finished_calls(forward, api, stream):
     done = api(forward, stream, tools=(WEATHER,)).ask(RAN)
     assert done.finish == api.ends
     if api is ResponsesAgent:  # where every call is the client's to run
@@ -92,14 +92,14 @@ def test_what_the_service_ran_can_be_shown_as_calls_that_nobody_has_to_run(forwa
         assert {block.type for block in done.whole.content} == {"text", "tool_use"}
 
 
-def test_what_the_service_ran_is_not_the_clients_to_run_even_if_it_has_such_a_tool(bridge, api, stream):
+def test_service_tools_are_not_the_clients_to_run(bridge, api, stream):
     done = api(bridge, stream, tools=(LS,)).ask(RAN)
     assert (done.calls, done.finish) == ([], api.ends)
     assert "[result of list_dir: simulated]" in done.text
 
 
 @pytest.mark.parametrize("shape", ["named", "nested", "snake", "data"])
-def test_a_call_of_the_clients_own_tool_waits_for_the_client(bridge, api, stream, shape):
+def test_own_tool_call_waits_for_the_client(bridge, api, stream, shape):
     question = f"waits {shape} {api.__name__} {stream}"
     agent = api(bridge, stream, tools=(WEATHER,))
     first = agent.ask(f"[[sim: tools=weather tool_shape={shape} tool_args='{{}}' text=never]] {question}".replace(
@@ -120,7 +120,7 @@ def test_a_call_of_the_clients_own_tool_waits_for_the_client(bridge, api, stream
         "tool_approval=false",
     ],
 )  # fmt: skip
-def test_however_the_service_tells_of_a_call_it_waits_for_the_client_once(bridge, stream, way):
+def test_own_tool_call_waits_once_in_every_spelling(bridge, stream, way):
     args = json.dumps(json.dumps({"path": "a.txt"}))
     agent = MessagesAgent(bridge, stream, tools=(READ,))
     done = agent.ask(f"[[sim: tools=read_file tool_shape=named {way} tool_args={args} text=never size=2]] x")
@@ -136,7 +136,7 @@ def test_a_forwarded_function_comes_back_as_a_call(forward, api, stream):
 
 
 @pytest.mark.parametrize("mode", ["bridge", "forward"])
-def test_a_forced_function_may_be_answered_by_its_arguments_alone(request, mode, api, stream):
+def test_forced_function_may_be_answered_by_bare_arguments(request, mode, api, stream):
     agent = api(request.getfixturevalue(mode), stream, tools=(WEATHER, LS))
     done = agent.ask(told('```json\n{"city": "Köln"}\n```'), **agent.named("weather"))
     assert done.calls == [(f"{agent.prefix}fallback_0", "weather", {"city": "Köln"})]
@@ -157,7 +157,7 @@ def test_all_other_answers_stay_text(bridge, api, stream, text, forced):
     assert (done.text, done.calls, done.finish) == (text, [], agent.ends)
 
 
-def test_where_the_service_called_a_tool_its_text_is_text(bridge, api, stream):
+def test_text_after_service_tools_is_plain_text(bridge, api, stream):
     agent = api(bridge, stream, tools=(WEATHER,))
     knobs = "tools=list_dir tool_start=finished tool_shape=named "
     done = agent.ask(told('{"city": "Köln"}', knobs), **agent.named("weather"))
@@ -184,7 +184,7 @@ def decided(gateway):
 
 @pytest.mark.parametrize("model", ["agent", "lingma-agent"])
 @pytest.mark.parametrize("asynchronous", ["true", "false"])
-def test_by_default_nothing_is_approved_and_nothing_is_reported_as_done(gateway, stream, model, asynchronous):
+def test_nothing_is_approved_or_reported_by_default(gateway, stream, model, asynchronous):
     knobs = f"tools=run_in_terminal,list_dir,create_file_with_text tool_shape=named tool_async={asynchronous}"
     for more in ("", " tool_approval=false", " tool_start=running", " tool_done", " tool_twice tool_lower"):
         done = ChatAgent(gateway, stream, tools=(), more={"model": model}).ask(f"[[sim: {knobs}{more} text=On.]] x")
@@ -197,7 +197,7 @@ def test_by_default_nothing_is_approved_and_nothing_is_reported_as_done(gateway,
     assert results
 
 
-def test_a_denial_is_on_the_row_in_the_log_and_in_the_metrics(gateway, api, stream):
+def test_denial_is_in_row_log_and_metrics(gateway, api, stream):
     agent = api(gateway, stream, tools=(), more={"model": "lingma-agent"})
     done = agent.ask("[[sim: tools=run_in_terminal,list_dir tool_shape=named text=On.]] x")
     assert gateway.row(done.request_id)["tools"] == "denied run_in_terminal, list_dir"
@@ -207,7 +207,7 @@ def test_a_denial_is_on_the_row_in_the_log_and_in_the_metrics(gateway, api, stre
     assert 'decision="allowed"' not in told
 
 
-def test_agent_mode_without_tools_shows_what_the_default_shows(bridge, api, stream):
+def test_agent_mode_without_tools_shows_the_default(bridge, api, stream):
     agent = api(bridge, stream, tools=(), more={"model": "agent"})
     done = agent.ask("[[sim: tools=run_in_terminal tool_shape=named text=On.]] x")
     assert "[result of run_in_terminal: denied by the gateway, not run]" in done.text
@@ -230,19 +230,19 @@ def test_only_what_is_allowed_is_allowed(allowing, api, stream):
     assert {each["name"] for each in results if each["success"]} <= {"list_dir"}  # nobody has read a file
 
 
-def test_what_the_service_is_allowed_to_run_is_not_the_clients_to_run(allowing, api, stream):
+def test_allowed_service_tool_is_not_the_clients(allowing, api, stream):
     done = api(allowing, stream, tools=(LS,)).ask("[[sim: tools=list_dir tool_shape=named text=On.]] x")
     assert (done.calls, done.finish, done.text.strip()) == ([], api.ends, "On.")
 
 
-def test_what_the_service_asks_its_client_to_run_is_the_clients_to_run(allowing, api, stream):
+def test_invoked_tool_is_the_clients_to_run(allowing, api, stream):
     agent = api(allowing, stream, tools=(READ,))
     args = json.dumps(json.dumps({"path": "a.txt"}))
     done = agent.ask(f"[[sim: tools=read_file tool_shape=named tool_start=running tool_args={args} text=no]] x")
     assert (done.names, done.arguments, done.finish) == (["read_file"], [{"path": "a.txt"}], agent.waits)
 
 
-def test_a_denial_is_told_to_nobody_as_an_error(bridge, stream):
+def test_denial_is_no_error_to_anybody(bridge, stream):
     body = MessagesAgent(bridge, stream, tools=(RUN,)).body("[[sim: tools=search_web tool_shape=named text=On.]] x")
     answer = send(bridge, "POST", "/v1/messages", key=KEY, body=body)
     assert (answer.status, answer.error, answer.finish) == (200, None, "end_turn")

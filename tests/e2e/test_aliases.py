@@ -51,7 +51,7 @@ def test_names_are_listed_and_patterns_are_not(named):
     assert (model.id, model.display_name) == ("house-model", "The house's own")
 
 
-def test_the_answer_has_the_name_that_was_asked_for(named, api, stream):
+def test_answer_has_the_requested_name(named, api, stream):
     done = agent_of(api, named, stream, "house-model").ask("[[sim: echo=params]]")
     assert done.whole.model == "house-model"
     assert done.headers["x-lingma-model"] == "dashscope_qmodel"
@@ -59,7 +59,7 @@ def test_the_answer_has_the_name_that_was_asked_for(named, api, stream):
     assert "dashscope_qmodel" in json.dumps(asked["extra"])
 
 
-def test_a_model_that_is_not_offered_means_the_default(named, api, stream):
+def test_unknown_model_means_the_default(named, api, stream):
     done = agent_of(api, named, stream, "quiet").ask("[[sim: text=hi]]")
     assert (done.whole.model, done.headers["x-lingma-model"]) == ("quiet", "org_auto")
 
@@ -80,7 +80,7 @@ def test_a_name_decides_how_the_service_is_asked(named, api, stream, model):
     assert (json.loads(done.text)["mode"], done.whole.model) == ("agent", model)
 
 
-def test_tools_are_told_in_the_prompt_also_in_agent_mode(named, api, stream):
+def test_tools_stand_in_the_prompt_in_agent_mode(named, api, stream):
     agent = agent_of(api, named, stream, "lingma-agent", (CLOCK,))
     first = agent.ask(plan(call("clock"), {"say": "It is {{last_result}}."}))
     assert (first.names, first.session) == (["clock"], "off")
@@ -88,7 +88,7 @@ def test_tools_are_told_in_the_prompt_also_in_agent_mode(named, api, stream):
     assert second.text == "It is noon."
 
 
-def test_a_name_decides_on_reasoning_unless_the_request_does(named, stream):
+def test_model_name_decides_reasoning_unless_request_does(named, stream):
     think = plan({"think": "Hm.", "say": "Yes."})
     assert agent_of(ChatAgent, named, stream, "pensive").ask(think).thinking == "Hm."
     assert agent_of(ChatAgent, named, stream, "quiet").ask(think).thinking == ""

@@ -34,7 +34,7 @@ def rss(gateway):
     return psutil.Process(gateway.processes[0].pid).memory_info().rss
 
 
-def test_a_huge_name_is_refused_before_a_stream_repeats_it(gateway, api):
+def test_huge_name_is_refused_before_streaming_repeats_it(gateway, api):
     body = json.dumps({"model": "m" * MIB, "stream": True, **FIELDS[api]}).encode()
     answer = post(gateway, api, body)
     assert (answer.status, answer.streamed) == (400, False)

@@ -19,7 +19,7 @@ def rss(gateway):
     return psutil.Process(gateway.processes[0].pid).memory_info().rss
 
 
-def test_a_reader_that_does_not_read_small_pieces_costs_little(gateway, dialect):
+def test_reader_of_small_pieces_costs_little(gateway, dialect):
     """Of 20 KB of text in pieces of one character, 5 MB would be sent."""
     gateway.ask(dialect, "[[sim: text=warm size=1]] x", stream=True)
     before = rss(gateway)
@@ -44,7 +44,7 @@ def test_a_prompt_beyond_all_models_harms_nobody_else(gateway, stream):
     assert gateway.ask(OPENAI, "[[sim: text=hello]] x").text == "hello"
 
 
-def test_a_name_that_would_be_told_with_every_piece_is_refused(gateway, dialect):
+def test_name_too_long_for_each_piece_is_refused(gateway, dialect):
     body = json.dumps(dialect.body("[[sim: chunks=600]] x", stream=True, model="m" * MIB)).encode()
     answer = send(
         gateway, "POST", dialect.path, key=KEY, body=gzip.compress(body), headers={"content-encoding": "gzip"}
@@ -75,7 +75,7 @@ def deaf(gateway, stack, path):
     return int(client.recv(12)[9:])
 
 
-def test_stored_responses_that_nobody_reads_to_the_end_count_as_bodies_in_work(small):
+def test_unread_stored_responses_count_as_bodies(small):
     path = f"/v1/responses/{stored(small, 6 * MIB)}/input_items"
     with ExitStack() as stack:
         statuses = [deaf(small, stack, path) for _ in range(8)]
@@ -85,7 +85,7 @@ def test_stored_responses_that_nobody_reads_to_the_end_count_as_bodies_in_work(s
     assert until(lambda: send(small, "GET", path, key=KEY).status == 200)
 
 
-def test_large_stored_responses_of_one_key_take_the_store_from_nobody(gateway):
+def test_large_stored_responses_leave_the_store_to_others(gateway):
     mine = f"/v1/responses/{stored(gateway, 6 * MIB)}/input_items"
     body = {"model": "org_auto", "input": "[[sim: text=hello]] x"}
     other = send(gateway, "POST", "/v1/responses", key=OTHER_KEY, body=body).json()["id"]
@@ -96,7 +96,7 @@ def test_large_stored_responses_of_one_key_take_the_store_from_nobody(gateway):
     assert set(statuses) == {200}
 
 
-def test_a_large_answer_that_is_read_slowly_arrives_whole(gateway, stream):
+def test_large_answer_read_slowly_arrives_whole(gateway, stream):
     body = {"model": "org_auto", "input": "[[sim: text=hello]] x", "instructions": "y" * 500_000, "stream": stream}
     answer = send(gateway, "POST", "/v1/responses", key=KEY, body=body)
     assert answer.status == 200

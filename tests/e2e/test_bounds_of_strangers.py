@@ -53,7 +53,7 @@ def pour(gateway, first, part, most=200 * MIB):
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_what_does_not_end_is_cut_and_nobody_notices(gateway, name):
+def test_endless_input_is_cut_unnoticed(gateway, name):
     process = psutil.Process(gateway.processes[0].pid)
     pour(gateway, *ENDLESS[name], most=MIB)
     before = process.memory_info().rss
@@ -72,7 +72,7 @@ def test_a_length_behind_thousands_of_zeros_breaks_nothing(gateway, path):
         assert client.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
-def test_a_path_of_64_kib_costs_a_short_line(gateway):
+def test_path_of_64_kib_costs_a_short_line(gateway):
     before = len(gateway.output())
     assert send(gateway, "GET", "/" + "eyJ-" * 16_000).status == 404
     assert until(lambda: "Not Found: /eyJ-" in gateway.output()[before:])
@@ -95,7 +95,7 @@ def test_silence_does_not_keep_others_out(small):
     assert until(lambda: small.ask(OPENAI, "[[sim: text=hello]] x").status == 200)
 
 
-def test_half_sent_bodies_of_one_key_leave_room_for_others(small, dialect):
+def test_half_sent_bodies_leave_room_for_others(small, dialect):
     head = f"POST {dialect.path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n"
     head = f"{head}Content-Length: {20 * MIB}\r\n\r\n".encode()
     with connect(small) as first, connect(small) as second:
@@ -132,7 +132,7 @@ def test_a_websocket_is_refused_as_a_get(gateway):
     assert send(gateway, "GET", "/nope", headers=headers).status == 404
 
 
-def test_a_stream_over_http_1_0_has_no_chunk_sizes(gateway, dialect):
+def test_http_1_0_stream_has_no_chunk_sizes(gateway, dialect):
     body = json.dumps(dialect.body("[[sim: text=hello]] x", stream=True)).encode()
     lines = [f"POST {dialect.path} HTTP/1.0", f"Authorization: Bearer {KEY}", f"Content-Length: {len(body)}", "", ""]
     with connect(gateway) as client:

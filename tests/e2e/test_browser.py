@@ -58,7 +58,7 @@ def shows(page, path, *texts):
     return until(found, 25, every=0.5)
 
 
-def test_a_key_is_made_seen_once_and_used_and_its_traces_are_seen(page, whole):
+def test_key_is_made_shown_once_and_traced(page, whole):
     page.goto("/admin/accounts/apikey/add/")
     page.fill("input[name=name]", "made in a browser")
     page.click("button[name=_save], input[name=_save]")
@@ -74,7 +74,7 @@ def test_a_key_is_made_seen_once_and_used_and_its_traces_are_seen(page, whole):
     assert shows(page, "/admin/bridge/instance/", "w1-i1", "ready")
 
 
-def test_a_session_that_is_forgotten_is_not_gone_on_in(page, whole):
+def test_forgotten_session_is_not_continued(page, whole):
     question = {"role": "user", "content": "[[sim: text=remembered]] x"}
     body = OPENAI.body([question])
     assert send(whole, "POST", OPENAI.path, key=KEY, body=body).text == "remembered"
@@ -120,7 +120,7 @@ def test_an_alias_that_is_added_counts_within_seconds(page, whole):
     assert "dashscope_qwen3_coder" in page.content()
 
 
-def test_a_set_up_of_a_confined_key_works_as_it_stands(page, whole):
+def test_setup_of_confined_key_works_as_printed(page, whole):
     page.goto("/admin/accounts/apikey/add/")
     page.fill("input[name=name]", "confined in a browser")
     page.fill("input[name=allowed_models]", "dashscope_qwen3_coder")

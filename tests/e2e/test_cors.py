@@ -41,7 +41,7 @@ def test_a_preflight_is_answered_without_a_key(open_, path, origin):
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("dialect", [OPENAI, ANTHROPIC], ids=str)
-def test_answers_and_streams_may_be_read_by_the_page(open_, dialect, stream):
+def test_answers_and_streams_are_readable_by_the_page(open_, dialect, stream):
     body = dialect.body(HELLO, stream=stream)
     answer = send(open_, "POST", dialect.path, key=KEY, body=body, headers={"origin": APP})
     assert (answer.status, answer.text) == (200, "hello")
@@ -68,7 +68,7 @@ def test_errors_may_be_read_by_the_page_too(open_, method, path, key, body, stat
 @pytest.mark.parametrize(
     "origin", ["https://evil.example.com", "null", f"{APP}.evil.example", "http://localhost:3001", ""]
 )
-def test_other_pages_are_told_nothing(open_, origin):
+def test_other_pages_get_no_headers(open_, origin):
     assert told(send(open_, "OPTIONS", OPENAI.path, headers={"origin": origin, **ASKS})) == {}
     answer = send(open_, "POST", OPENAI.path, key=KEY, body=OPENAI.body(HELLO), headers={"origin": origin})
     assert (answer.status, told(answer), answer.headers["vary"]) == (200, {}, "Origin")

@@ -92,14 +92,14 @@ def test_another_key_may_still_ask_it(only):
     assert len(only.asks(poison)) == 4
 
 
-def test_one_that_has_begun_to_be_answered_is_found_too(only):
+def test_poison_that_began_to_answer_is_found_too(only):
     poison = POISON.format(after=1, name="late")
     answers = [only.ask(OPENAI, poison, stream=True) for _ in range(3)]
     assert [each.error["type"] for each in answers] == ["server_error", "server_error", "invalid_request_error"]
     assert len(only.asks(poison)) == 2
 
 
-def test_those_who_were_there_are_answered_and_not_blamed(only, stream):
+def test_bystanders_are_answered_and_not_blamed(only, stream):
     innocent = "[[sim: text=innocent first_ms=400]] with poison {stream} {number}"
     with ThreadPoolExecutor(8) as pool:
         asked = [
@@ -116,7 +116,7 @@ def test_those_who_were_there_are_answered_and_not_blamed(only, stream):
     assert [each.status for each in again] == [200] * 5
 
 
-def test_a_process_that_is_stopped_from_outside_blames_nobody_for_long(only):
+def test_process_stopped_from_outside_blames_nobody_for_long(only):
     with ThreadPoolExecutor(4) as pool:
         asked = [
             pool.submit(only.ask, OPENAI, f"[[sim: text=whole first_ms=400]] outside {number}") for number in range(4)
@@ -138,7 +138,7 @@ def test_who_hangs_up_in_time_is_remembered_too(only, stream, first_ms):
     assert len(only.asks(prompt)) == 1
 
 
-def test_a_key_that_changes_its_poison_is_refused_for_a_while(only, dialect, stream):
+def test_key_with_changing_poison_is_refused(only, dialect, stream):
     others = {f"{only.key_id(only.name)}:{number}": json.dumps([2, True, time.time()]) for number in range(4)}
     with only.redis() as client:
         client.hset("lgw:crashes", mapping=others)  # as other web processes tell it

@@ -38,7 +38,7 @@ def exhausted(gateway, silent):
     process.rlimit(psutil.RLIMIT_NOFILE, limits)
 
 
-def test_those_who_wait_for_nothing_make_room_for_an_instance(gateway, exhausted):
+def test_idle_connections_make_room_for_an_instance(gateway, exhausted):
     before, lingma = gateway.output(), gateway.lingma()
     lingma.kill()
     lingma.wait()

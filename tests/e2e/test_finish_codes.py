@@ -27,7 +27,7 @@ def expected(dialect, code):
 
 
 @codes
-def test_a_finish_code_before_any_text_is_a_status(gateway, dialect, stream, code):
+def test_finish_code_before_text_is_a_status(gateway, dialect, stream, code):
     answer = gateway.ask(dialect, f"[[sim: fault=finish_code after=0 finish={code}]] hello", stream=stream)
     assert (answer.status, answer.error["type"]) == expected(dialect, code)
     assert answer.headers["content-type"] == "application/json"
@@ -36,7 +36,7 @@ def test_a_finish_code_before_any_text_is_a_status(gateway, dialect, stream, cod
 
 
 @codes
-def test_a_finish_code_after_text_ends_the_stream_with_an_error(gateway, dialect, code):
+def test_finish_code_after_text_ends_the_stream(gateway, dialect, code):
     answer = gateway.ask(
         dialect, f'[[sim: text="so far" chunks=2 after=2 fault=finish_code finish={code}]] x', stream=True
     )
@@ -50,7 +50,7 @@ def test_a_finish_code_after_text_ends_the_stream_with_an_error(gateway, dialect
 
 
 @codes
-def test_a_finish_code_after_text_fails_a_whole_reply(gateway, dialect, code):
+def test_finish_code_after_text_fails_whole_replies(gateway, dialect, code):
     answer = gateway.ask(dialect, f'[[sim: text="so far" chunks=2 after=2 fault=finish_code finish={code}]] x')
     assert (answer.status, answer.error["type"]) == expected(dialect, code)
 
@@ -67,7 +67,7 @@ def test_filtered_content_is_named_so_to_openai_clients(gateway, code):
     assert answer.error["code"] == "content_filter"
 
 
-def test_the_rate_limit_of_the_service_says_when_to_come_back(gateway, dialect):
+def test_service_rate_limit_has_retry_after(gateway, dialect):
     answer = gateway.ask(dialect, "[[sim: fault=finish_code after=0 finish=429]] x")
     assert 1 <= int(answer.headers["retry-after"]) <= 30
 
@@ -88,7 +88,7 @@ def told(answer):
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("code", [400, 403, 429, 500, 604, 90000])
-def test_a_full_context_is_said_in_words_agents_know_whatever_the_code(gateway, path, code, stream):
+def test_full_context_has_words_that_agents_know(gateway, path, code, stream):
     knobs = f'[[sim: fault=finish_code after=0 finish={code} reason="{FULL}"]] x'
     answer = send(gateway, "POST", path, key=KEY, body=PATHS[path](knobs, stream=stream))
     assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
@@ -99,7 +99,7 @@ def test_a_full_context_is_said_in_words_agents_know_whatever_the_code(gateway, 
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_context_that_fills_up_in_mid_stream_is_said_in_the_same_words(gateway, path):
+def test_context_filling_mid_stream_has_same_words(gateway, path):
     knobs = f'[[sim: text="so far" chunks=2 after=2 fault=finish_code finish=500 reason="{FULL}"]] x'
     answer = send(gateway, "POST", path, key=KEY, body=PATHS[path](knobs, stream=True))
     assert answer.status == 200
@@ -113,6 +113,6 @@ def test_a_plan_that_is_used_up_is_final(gateway, dialect, code):
     assert "retry-after" not in answer.headers
 
 
-def test_the_service_says_itself_when_to_come_back(gateway, dialect):
+def test_retry_after_is_the_services_own(gateway, dialect):
     answer = gateway.ask(dialect, '[[sim: fault=finish_code after=0 finish=429 reason="retry after 29 s"]] x')
     assert answer.headers["retry-after"] == "29"

@@ -23,7 +23,7 @@ def test_the_form_of_the_frames_does_not_matter(gateway, dialect, frames):
 
 
 @pytest.mark.parametrize("ids", ["int", "string"])
-def test_every_push_that_is_a_request_is_acknowledged_with_its_own_id(gateway, dialect, ids):
+def test_push_requests_are_acknowledged_with_their_ids(gateway, dialect, ids):
     before = len(gateway.received())
     gateway.ask(dialect, f"[[sim: chunks=5 ids={ids}]] x", stream=True)
     messages = gateway.received()[before:]
@@ -69,23 +69,23 @@ def other_models(gateway):
         until(lambda wanted=wanted: offered() == wanted)
 
 
-def test_a_reply_goes_on_while_the_service_offers_other_models(gateway, dialect, stream, other_models):
+def test_reply_survives_a_change_of_models(gateway, dialect, stream, other_models):
     answer = gateway.ask(dialect, '[[sim: text="one two three" size=3 fault=models_change]] x', stream=stream)
     assert (answer.text, answer.finish, answer.error) == ("one two three", dialect.done, None)
     assert until(other_models) == {"brand_new_model"}
 
 
-def test_overwrite_replaces_what_was_said(gateway, dialect):
+def test_overwrite_replaces_text(gateway, dialect):
     answer = gateway.ask(dialect, '[[sim: text="draft" overwrite="final answer"]] x')
     assert answer.text.endswith("final answer")
 
 
-def test_overwrite_that_goes_on_from_the_text_is_continued(gateway, dialect, stream):
+def test_overwrite_that_extends_text_continues_it(gateway, dialect, stream):
     answer = gateway.ask(dialect, '[[sim: text="one" overwrite="one two" delay_ms=5]] x', stream=stream)
     assert answer.text == "one two"
 
 
-def test_text_after_a_code_point_that_breaks_naive_clients_stays_in_one_line(gateway, dialect):
+def test_line_separators_stay_in_one_event_line(gateway, dialect):
     text = "a\u2028b\u2029c\x85d\x0be\x0cf\ng"
     escaped = text.replace("\n", "\\n")
     answer = gateway.ask(dialect, f'[[sim: text="{escaped}" size=2]] x', stream=True)
@@ -93,7 +93,7 @@ def test_text_after_a_code_point_that_breaks_naive_clients_stays_in_one_line(gat
     assert all(line.startswith(("data: ", "event: ", ": ")) for line in answer.body.decode().splitlines() if line)
 
 
-def test_turns_that_are_interleaved_chunk_by_chunk_stay_apart(gateway):
+def test_interleaved_turns_stay_apart(gateway):
     def ask(number):
         name = f"turn{number:02d} "
         marker = f'[[sim: text="{name * 40}" size=3 delay_ms=1]]'

@@ -35,7 +35,7 @@ def filed(gateway):
     return {json.loads(line)["request_id"] for line in lines if line} | set(gateway.rows())
 
 
-def test_turns_need_no_disk_and_their_rows_come_when_there_is_room(gateway, full, dialect, stream):
+def test_turns_need_no_disk_and_rows_follow(gateway, full, dialect, stream):
     served = [gateway.ask(dialect, f"full disk {number}", stream=stream) for number in range(5)]
     page = send(gateway, "GET", "/metrics", key=METRICS_KEY)
     full()
@@ -46,7 +46,7 @@ def test_turns_need_no_disk_and_their_rows_come_when_there_is_room(gateway, full
     until(lambda: "well again: disk" in gateway.output())
 
 
-def test_a_full_disk_is_told_once(gateway, full, dialect):
+def test_full_disk_is_reported_once(gateway, full, dialect):
     before = gateway.output()
     for number in range(30):
         assert gateway.ask(dialect, f"quiet {number}").status == 200
@@ -56,7 +56,7 @@ def test_a_full_disk_is_told_once(gateway, full, dialect):
     assert len(lines) < 15
 
 
-def test_rows_in_memory_go_to_redis_when_that_is_there_first(gateway, full, dialect):
+def test_rows_in_memory_go_to_returning_redis_first(gateway, full, dialect):
     answers = [gateway.ask(dialect, f"in memory {number}") for number in range(5)]
     full(disk=False)
     ids = {answer.headers["x-request-id"] for answer in answers}

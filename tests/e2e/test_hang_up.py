@@ -55,7 +55,7 @@ def test_leaving_a_whole_reply_stops_the_turn(gateway, dialect, how):
     assert left(gateway, question, left_at)["stream"] is False
 
 
-def test_a_client_that_leaves_while_it_sends_leaves_nothing(gateway, dialect):
+def test_client_that_leaves_while_sending_leaves_nothing(gateway, dialect):
     with socket.create_connection(("127.0.0.1", gateway.port)) as client:
         head = f"POST {dialect.path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: 1000\r\n\r\n"
         client.sendall(head.encode() + b'{"model":')

@@ -13,7 +13,7 @@ def common(answer):
     assert answer.headers["x-lingma-upstream"] == "simulator"
 
 
-def test_a_turn_tells_who_took_it(gateway, dialect, stream):
+def test_headers_name_who_took_the_turn(gateway, dialect, stream):
     answer = gateway.ask(dialect, "[[sim: text=hi]] x", stream=stream)
     common(answer)
     assert answer.headers["x-lingma-instance"] == "w1-i1"
@@ -23,7 +23,7 @@ def test_a_turn_tells_who_took_it(gateway, dialect, stream):
     assert answer.headers["x-lingma-first-token-ms"].isdigit()
 
 
-def test_a_whole_reply_tells_how_long_it_took(gateway, dialect):
+def test_whole_reply_has_its_duration(gateway, dialect):
     assert gateway.ask(dialect, "[[sim: text=hi]] x").headers["x-lingma-total-ms"].isdigit()
 
 
@@ -36,7 +36,7 @@ def test_a_whole_reply_tells_how_long_it_took(gateway, dialect):
         ("Qwen3.6-Plus", "dashscope_qmodel"),
     ],
 )
-def test_a_name_means_a_model_and_the_reply_keeps_the_name(gateway, dialect, name, used):
+def test_alias_means_a_model_and_is_echoed(gateway, dialect, name, used):
     answer = gateway.ask(dialect, "[[sim: text=hi]] x", model=name)
     assert answer.headers["x-lingma-model"] == used
     assert answer.json()["model"] == name

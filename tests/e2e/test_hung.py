@@ -12,7 +12,7 @@ FORMS = [(dialect, stream) for dialect in (*DIALECTS, RESPONSES) for stream in (
 
 
 @pytest.mark.timeout(90)  # the noticing alone takes seven seconds
-def test_turns_of_a_process_that_hangs_are_answered_by_the_next(tmp_path, template):
+def test_turns_of_hung_process_move_to_the_next(tmp_path, template):
     with Gateway(tmp_path, template) as gateway, ThreadPoolExecutor(len(FORMS)) as pool:
         hung = gateway.lingma()
         asked = [

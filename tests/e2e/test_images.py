@@ -75,7 +75,7 @@ def test_an_image_is_uploaded_and_referred_to(gateway, agent):
     assert (done.text, "x-lingma-warning" in done.headers) == ("seen", False)
 
 
-def test_the_model_is_shown_several_images_in_their_order(gateway, agent):
+def test_several_images_are_shown_in_order(gateway, agent):
     question = f"[[sim: text=seen]] all of these {agent.name}"
     first = with_image(agent, question, data_url(png("red")))
     agent.ask([*first, with_image(agent, "", data_url(png("blue")))[1]])
@@ -85,7 +85,7 @@ def test_the_model_is_shown_several_images_in_their_order(gateway, agent):
 
 
 @pytest.mark.parametrize("manner", ["failed", "refused", "error"])
-def test_an_image_the_service_does_not_take_costs_no_turn(gateway, agent, failing, manner):
+def test_refused_image_costs_no_turn(gateway, agent, failing, manner):
     failing(manner)
     question = f"[[sim: echo=prompt]] not taken {manner} {agent.name}"
     done = agent.ask(with_image(agent, question, data_url(png())))
@@ -105,7 +105,7 @@ def test_an_image_the_service_does_not_take_costs_no_turn(gateway, agent, failin
     ],
     ids=["text", "svg", "base64", "empty", "cut"],
 )  # fmt: skip
-def test_what_is_no_image_is_refused_in_the_words_of_the_api(gateway, agent, url):
+def test_non_image_is_refused_in_api_words(gateway, agent, url):
     with pytest.raises(ANY_ERROR) as caught:
         agent.ask(with_image(agent, f"no image {agent.name}", url))
     assert caught.value.body["type" if not isinstance(agent, MessagesAgent) else "error"]
@@ -149,7 +149,7 @@ def test_an_image_in_a_result_is_uploaded(gateway, api, stream):
     assert not gateway.asks(second.calls[0][0])[0]["chatContext"].get("imageUrls")
 
 
-def test_an_image_of_an_earlier_turn_is_not_uploaded_again(gateway, agent):
+def test_earlier_image_is_not_uploaded_again(gateway, agent):
     agent.ask(with_image(agent, "[[sim: text=seen]] once", data_url(png("green"))))
     before = len(uploads(gateway))
     done = agent.ask("[[sim: text=fine]] and now in words")
@@ -183,7 +183,7 @@ def test_tokens_of_images_can_be_counted(gateway):
     assert client.messages.count_tokens(model="m", messages=[{"role": "user", "content": content}]).input_tokens > 0
 
 
-def test_a_whole_request_of_many_images_keeps_the_newest(gateway):
+def test_newest_images_are_kept_in_a_full_request(gateway):
     agent = ChatAgent(gateway, stream=False, tools=())
     first = with_image(agent, "[[sim: text=seen]] too many", data_url(png()))
     done = agent.ask([*first, *[first[1]] * 11])
@@ -192,7 +192,7 @@ def test_a_whole_request_of_many_images_keeps_the_newest(gateway):
     assert "2 of 12" in done.headers["x-lingma-warning"]
 
 
-def test_a_raw_refusal_has_the_shape_of_the_api(gateway, api, stream):
+def test_raw_refusal_has_the_shape_of_the_api(gateway, api, stream):
     agent = api(gateway, stream)
     body = agent.body(with_image(agent, "x", data_url(b"no image")))
     answer = send(gateway, "POST", agent.path, key=KEY, body=body)

@@ -54,7 +54,7 @@ def test_a_turn_becomes_one_row_of_the_database(whole, directory, dialect, strea
     assert rows == [("ok", dialect.name, "org_auto", 12, 3, "upstream", "claude-code")]
 
 
-def test_a_row_is_not_lost_when_the_web_process_is_killed_after_the_last_byte(whole, directory, dialect, stream):
+def test_row_survives_web_process_killed_after_last_byte(whole, directory, dialect, stream):
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: ask(whole, dialect, "[[sim: text=last]] x", stream=stream), range(8)))
     whole.descendant("gateway_project.server").kill()
@@ -65,7 +65,7 @@ def test_a_row_is_not_lost_when_the_web_process_is_killed_after_the_last_byte(wh
     until(lambda: send(whole, "GET", "/readyz").status == 200, 20)
 
 
-def test_a_row_is_not_lost_when_redis_is_killed(whole, directory):
+def test_row_survives_a_killed_redis(whole, directory):
     whole.descendant("redis.sock").kill()
     answer = ask(whole, OPENAI, "[[sim: text=without]] x")
     assert (answer.status, answer.text) == (200, "without")
@@ -90,7 +90,7 @@ def away(gateway):
 
 
 @pytest.mark.timeout(200)
-def test_a_worker_and_a_scheduler_that_stand_still_are_told_and_missed_by_no_turn(whole, directory):
+def test_frozen_worker_and_scheduler_are_reported_and_harmless(whole, directory):
     background = [whole.descendant("celery", name) for name in ("worker", "beat")]
     signs = ["lgw:modes:worker", "lgw:modes:beat"]
     with redis.Redis(unix_socket_path=str(directory / "redis.sock")) as client:
@@ -130,7 +130,7 @@ def kept(directory, request_id):
     return filed(directory, request_id) or any(request_id.encode() in path.read_bytes() for path in files)
 
 
-def test_a_stream_that_does_not_end_is_cut_in_the_end(tmp_path, template):
+def test_endless_stream_is_cut_in_the_end(tmp_path, template):
     with start(tmp_path, template, DRAIN_SEC="1") as gateway:
         processes = gateway.complete()
         with Stream(gateway, OPENAI, '[[sim: text="one two" chunks=2 delay_ms=60000]] x', key=KEY) as running:
@@ -141,7 +141,7 @@ def test_a_stream_that_does_not_end_is_cut_in_the_end(tmp_path, template):
         assert survivors(processes) == []
 
 
-def test_kill_9_of_the_supervisor_in_mid_stream_leaves_nothing(tmp_path, template):
+def test_kill_9_of_supervisor_mid_stream_leaves_nothing(tmp_path, template):
     with start(tmp_path, template) as gateway:
         processes = gateway.complete()
         assert any("bridge.simulator" in " ".join(command_line(each)) for each in processes)

@@ -71,7 +71,7 @@ KINDS = ["invalid_request_error", "authentication_error", "invalid_prompt"]
 
 
 @pytest.mark.parametrize("name", ["revoked", "deleted", "expiring"])
-def test_turns_that_run_and_turns_that_wait_end_with_their_key(gateway, name):
+def test_running_and_waiting_turns_end_with_their_key(gateway, name):
     with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
         running = [Stream(gateway, each, HOLD, key=limited_key(name)) for each in (OPENAI, ANTHROPIC, RESPONSES)]
         for stream in running:

@@ -9,7 +9,7 @@ from tests.e2e.speech import DIALECTS, OPENAI, Stream
 HOLD = '[[sim: text="slow answer" chunks=2 delay_ms=60000]] x'
 
 
-def test_many_requests_at_once_take_about_as_many_tokens_as_the_limit_says(gateway):
+def test_concurrent_requests_take_about_the_token_limit(gateway):
     """Each takes about 330 of 2,000: an answer of 300, as the first one has shown."""
     prompt, key = f'[[sim: text="{"word " * 300}" delay_ms=5]] x', limited_key("tokens")
     dialects = list(DIALECTS)
@@ -26,7 +26,7 @@ def test_many_requests_at_once_take_about_as_many_tokens_as_the_limit_says(gatew
     assert 1000 < sum(row["prompt_tokens"] + row["completion_tokens"] for row in spent) < 2800
 
 
-def test_a_killed_process_holds_no_place_of_its_keys(tmp_path, template):
+def test_killed_process_holds_no_place_of_its_keys(tmp_path, template):
     with Gateway(tmp_path / "data", template, processes=1) as gateway, ExitStack() as streams:
         for _ in range(2):
             stream = streams.enter_context(Stream(gateway, OPENAI, HOLD, key=limited_key("two")))

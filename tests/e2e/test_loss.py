@@ -35,7 +35,7 @@ def some_ready(gateway, wanted=2):
     ],
     ids=str,
 )  # fmt: skip
-def test_a_loss_before_the_first_byte_is_not_noticed(many, dialect, stream, fault, victim):
+def test_loss_before_first_byte_is_unnoticed(many, dialect, stream, fault, victim):
     until(lambda: victim in ready(many) and len(ready(many)) > 1, 40)
     question = f"lost {fault} {dialect} {stream}"
     many.control(victim, turns=[{"fault": fault, "after": 0}])
@@ -51,7 +51,7 @@ def test_a_loss_before_the_first_byte_is_not_noticed(many, dialect, stream, faul
 
 
 @pytest.mark.parametrize("fault", ["drop", "crash", "wrong_length"])
-def test_a_loss_after_text_is_an_error_in_the_stream(many, dialect, fault):
+def test_loss_after_text_is_a_stream_error(many, dialect, fault):
     some_ready(many)
     answer = many.ask(dialect, f'[[sim: text="some text" chunks=2 after=1 delay_ms=50 fault={fault}]] x', stream=True)
     assert (answer.status, answer.text) == (200, "some")
@@ -63,13 +63,13 @@ def test_a_loss_after_text_is_an_error_in_the_stream(many, dialect, fault):
     assert (row["status"], row["reason"]) == ("error", "upstream")
 
 
-def test_a_loss_after_text_never_passes_for_a_whole_reply(many, dialect):
+def test_loss_after_text_never_passes_for_complete(many, dialect):
     some_ready(many)
     answer = many.ask(dialect, '[[sim: text="some text" chunks=2 after=1 delay_ms=50 fault=drop]] x')
     assert (answer.status, answer.text) in [(502, ""), (200, "some text")]
 
 
-def test_every_turn_of_a_lost_connection_ends_and_the_instance_comes_back(tmp_path, template):
+def test_lost_connection_ends_its_turns_and_is_restored(tmp_path, template):
     with Gateway(tmp_path, template, LINGMA_INSTANCES="2") as gateway, ThreadPoolExecutor(12) as pool:
         some_ready(gateway)
         slow = '[[sim: text="some text" chunks=2 delay_ms=60000]] x'

@@ -49,7 +49,7 @@ def test_accept_decides_nothing(gateway, dialect, stream, accept):
 
 
 @pytest.mark.parametrize("query", ["?beta=true", "/", "/?beta=true", "?a=1&b=2"])
-def test_a_query_or_a_slash_at_the_end_changes_nothing(gateway, dialect, query):
+def test_query_or_trailing_slash_changes_nothing(gateway, dialect, query):
     assert post(gateway, dialect, query=query).text == "hello"
 
 
@@ -62,7 +62,7 @@ def test_a_query_or_a_slash_at_the_end_changes_nothing(gateway, dialect, query):
         {"x-stainless-lang": "NOT_GIVEN", "sec-fetch-mode": "cors", "accept-language": "*", "origin": "https://a.example"},
     ],
 )  # fmt: skip
-def test_headers_that_clients_send_do_not_get_in_the_way(gateway, dialect, headers):
+def test_client_headers_do_not_get_in_the_way(gateway, dialect, headers):
     answer = post(gateway, dialect, headers=headers, body=dialect.body(HELLO, stream=True))
     assert answer.text == "hello"
     assert "content-encoding" not in answer.headers
@@ -102,7 +102,7 @@ def test_one_header_with_two_keys_is_refused(gateway, path, name):
     assert asked(KEY, KEY).status == 200
 
 
-def test_keys_that_do_not_open_are_refused_in_the_same_words(gateway, dialect):
+def test_bad_keys_are_all_refused_alike(gateway, dialect):
     def body(key):
         answer = post(gateway, dialect, key=key)
         assert (answer.status, answer.headers["x-should-retry"]) == (401, "false")
@@ -117,7 +117,7 @@ def test_a_key_in_the_query_opens_nothing(gateway, dialect):
 
 @pytest.mark.parametrize("path", POST_PATHS)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"])
-def test_other_methods_are_405_in_the_dialect_of_the_path(gateway, method, path):
+def test_other_methods_are_405_in_dialect_of_path(gateway, method, path):
     answer = send(gateway, method, path, key=KEY)
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
     assert method == "HEAD" or is_error_of(OPENAI if "chat" in path else ANTHROPIC, answer)
@@ -132,7 +132,7 @@ def test_models_are_only_read(gateway, method):
 @pytest.mark.parametrize(
     "path", ["/v1/nope", "/v1/", "/v1", "/v1/files", "/v1/chat", "/v1/messages/batches", "/v1/embeddings"]
 )
-def test_an_unknown_path_is_404_in_the_dialect_of_the_version_header(gateway, path):
+def test_unknown_path_is_404_by_version_header(gateway, path):
     for dialect, headers in ((OPENAI, {}), (ANTHROPIC, {"anthropic-version": "2023-06-01"})):
         answer = send(gateway, "GET", path, key=KEY, headers=headers)
         assert (answer.status, answer.headers["x-should-retry"]) == (404, "false")
@@ -150,7 +150,7 @@ WRONG_BASE_URLS = {
 
 
 @pytest.mark.parametrize(("path", "spoken"), WRONG_BASE_URLS.items(), ids=WRONG_BASE_URLS)
-def test_a_wrong_base_url_is_404_in_the_shape_of_the_path_and_says_the_right_one(gateway, path, spoken):
+def test_wrong_base_url_404_names_the_right_one(gateway, path, spoken):
     for method in ("POST", "GET", "OPTIONS", "DELETE"):
         answer = send(gateway, method, path, key=KEY, body={} if method == "POST" else None)
         assert (answer.status, answer.headers["x-should-retry"]) == (404, "false")
@@ -160,7 +160,7 @@ def test_a_wrong_base_url_is_404_in_the_shape_of_the_path_and_says_the_right_one
     assert (head.status, head.body, head.headers["content-type"]) == (404, b"", "application/json")
 
 
-def test_models_come_in_the_shape_of_the_version_header(gateway):
+def test_models_come_in_shape_of_version_header(gateway):
     plain = send(gateway, "GET", "/v1/models", headers={"x-api-key": KEY}).json()
     versioned = send(gateway, "GET", "/v1/models", key=KEY, headers={"anthropic-version": "2026-10-21"}).json()
     assert plain["object"] == "list"
@@ -208,7 +208,7 @@ def test_a_gzipped_body_is_understood(gateway, dialect):
 
 @pytest.mark.parametrize("path", ENDPOINTS)
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP", "deflate", "zstd", "identity"])
-def test_a_body_is_read_in_each_encoding_that_is_offered(gateway, path, encoding):
+def test_body_is_read_in_each_offered_encoding(gateway, path, encoding):
     plain = json.dumps(ENDPOINTS[path]).encode()
     body = {"deflate": zlib.compress, "zstd": zstd.compress, "identity": bytes}.get(encoding, gzip.compress)(plain)
     assert send(gateway, "POST", path, key=KEY, body=body, headers={"content-encoding": encoding}).status == 200
@@ -216,7 +216,7 @@ def test_a_body_is_read_in_each_encoding_that_is_offered(gateway, path, encoding
 
 @pytest.mark.parametrize("path", ENDPOINTS)
 @pytest.mark.parametrize("encoding", ["br", "compress", "gzip, gzip", "zstd, gzip", "gzip, identity", "nonsense"])
-def test_an_encoding_that_is_not_read_is_415_and_the_answer_lists_those_that_are(gateway, path, encoding):
+def test_unread_encoding_is_415_with_a_list(gateway, path, encoding):
     body = gzip.compress(json.dumps(ENDPOINTS[path]).encode())
     answer = send(gateway, "POST", path, key=KEY, body=body, headers={"content-encoding": encoding})
     assert (answer.status, answer.headers["accept-encoding"]) == (415, "gzip, deflate, zstd")
@@ -224,7 +224,7 @@ def test_an_encoding_that_is_not_read_is_415_and_the_answer_lists_those_that_are
     assert is_error_of(ANTHROPIC if "messages" in path else OPENAI, answer)
 
 
-def test_two_encodings_in_two_headers_are_no_single_one(gateway):
+def test_two_encoding_headers_are_refused(gateway):
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
     connection.putrequest("POST", OPENAI.path)
     body = gzip.compress(json.dumps(OPENAI.body(HELLO)).encode())
@@ -238,13 +238,13 @@ def test_two_encodings_in_two_headers_are_no_single_one(gateway):
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
-def test_a_body_that_is_not_what_its_encoding_says_is_400(gateway, dialect, encoding):
+def test_body_unlike_its_encoding_is_400(gateway, dialect, encoding):
     answer = post(gateway, dialect, headers={"content-encoding": encoding})
     assert answer.status == 400
     assert is_error_of(dialect, answer)
 
 
-def test_a_small_body_that_grows_two_hundred_times_is_413(gateway, dialect):
+def test_small_body_growing_two_hundredfold_is_413(gateway, dialect):
     bomb = zstd.compress(json.dumps(dialect.body(HELLO)).encode() + b" " * (8 << 20))
     answer = post(gateway, dialect, body=bomb, headers={"content-encoding": "zstd"})
     assert answer.status == 413
@@ -297,12 +297,12 @@ def test_a_wrong_field_is_named_by_its_path(gateway, dialect, change, where):
 
 
 @pytest.mark.parametrize("change", [{"thread": {"id": "t"}}, {"container": "c"}, {"mcp_servers": [{"name": "m"}]}])
-def test_fields_that_would_move_state_here_are_refused_by_messages(gateway, change):
+def test_messages_refuses_fields_that_move_state_here(gateway, change):
     assert post(gateway, ANTHROPIC, body=ANTHROPIC.body(HELLO) | change).status == 400
 
 
 @pytest.mark.parametrize("change", [{"n": 2}, {"audio": {"voice": "alloy", "format": "wav"}, "modalities": ["audio"]}])
-def test_fields_that_would_change_the_answer_are_refused_by_chat_completions(gateway, change):
+def test_chat_completions_refuses_fields_that_change_answers(gateway, change):
     assert post(gateway, OPENAI, body=OPENAI.body(HELLO) | change).status == 400
 
 
@@ -352,7 +352,7 @@ def test_retries_are_called_for_only_where_they_help(gateway, dialect):
     assert [answer.headers.get("x-should-retry") for answer in (*bad, failed)] == ["false", "false", "false", None]
 
 
-def test_rate_limit_headers_of_one_dialect_are_not_told_in_the_other(gateway):
+def test_rate_limit_headers_are_of_one_dialect(gateway):
     for dialect, foreign in zip(DIALECTS, ("anthropic-ratelimit", "x-ratelimit"), strict=True):
         answer = post(gateway, dialect)
         assert not [name for name in answer.headers if name.startswith(foreign)]

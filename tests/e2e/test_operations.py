@@ -22,13 +22,13 @@ def talkative(tmp_path_factory, template):
         yield running
 
 
-def test_healthz_tells_what_stands_behind(gateway):
+def test_healthz_shows_the_upstream(gateway):
     told = send(gateway, "GET", "/healthz").json()
     assert (told["status"], told["upstream"]) == ("ok", "simulator")
     assert told["version"]
 
 
-def test_readyz_tells_each_instance(gateway):
+def test_readyz_lists_each_instance(gateway):
     answer = send(gateway, "GET", "/readyz")
     assert answer.status == 200
     assert [(each["name"], each["state"]) for each in answer.json()["instances"]] == [("w1-i1", "ready")]
@@ -41,7 +41,7 @@ def test_heads_of_these_pages_have_no_body(gateway):
 
 
 @pytest.mark.parametrize(("key", "status"), [(None, 401), ("wrong", 401), (KEY, 403), (METRICS_KEY, 200)])
-def test_metrics_are_closed_but_for_a_key_with_the_scope(gateway, key, status):
+def test_metrics_need_a_key_with_the_scope(gateway, key, status):
     assert send(gateway, "GET", "/metrics", key=key).status == status
 
 
@@ -58,7 +58,7 @@ def test_the_metrics_token_opens_the_metrics(talkative):
         assert name in text
 
 
-def test_metrics_whose_files_hang_are_unavailable_and_hold_nobody_up(talkative):
+def test_hanging_metrics_files_are_unavailable_and_harmless(talkative):
     hanging = talkative.data_dir / "metrics" / "counter_1.db"
     os.mkfifo(hanging)  # opening it to read waits for a writer, as a disk that hangs does
     assert send(talkative, "GET", "/metrics", key="canary-metrics-token").status == 503
@@ -84,14 +84,14 @@ def test_smoke_asks_every_instance(talkative):
         assert 0 <= each["first_token_ms"] <= each["total_ms"]
 
 
-def test_a_closed_token_opens_nothing_when_it_is_not_set(gateway):
+def test_empty_token_opens_nothing(gateway):
     for headers in ({}, {"authorization": "Bearer "}, {"authorization": "Bearer"}):
         assert send(gateway, "POST", "/internal/smoke", headers=headers).status == 401
         assert send(gateway, "GET", "/metrics", headers=headers).status == 401
 
 
 @pytest.mark.parametrize("knob", ['ask_error="no such mood"', "ask_refused"])
-def test_a_question_the_service_does_not_take_is_its_failure(talkative, dialect, stream, knob):
+def test_rejected_question_is_the_services_failure(talkative, dialect, stream, knob):
     answer = talkative.ask(dialect, f"[[sim: {knob}]] x", stream=stream)
     assert (answer.status, answer.error["type"]) == (502, "server_error" if dialect is OPENAI else "api_error")
 
@@ -120,7 +120,7 @@ def cancelled(gateway):
     return "".join(line for line in gateway.output().splitlines() if "status=cancelled" in line)
 
 
-def test_the_log_tells_no_secret_no_prompt_and_no_answer(talkative, dialect):
+def test_log_has_no_secret_prompt_or_answer(talkative, dialect):
     say_canaries(talkative, dialect)
     until(lambda: f"endpoint={dialect.path}" in cancelled(talkative))
     talkative.ask(dialect, f"[[sim: fault=bad_json after=1]] {CANARIES['prompt']}")
@@ -137,7 +137,7 @@ def test_a_turn_is_one_line_of_the_log(gateway, dialect):
     assert all(name in line for name in ("model=", "instance=w1-i1", "first_token_ms=", "usage_source=", "key="))
 
 
-def test_an_instance_that_is_logged_out_takes_no_turns_until_it_is_in_again(tmp_path, template):
+def test_logged_out_instance_takes_no_turns(tmp_path, template):
     with Gateway(tmp_path, template) as gateway:
         assert gateway.ask(ANTHROPIC, "[[sim: fault=logout after=0]] x").status == 503
         until(lambda: send(gateway, "GET", "/readyz").json()["instances"][0]["state"] == "login_required")

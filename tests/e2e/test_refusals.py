@@ -23,7 +23,7 @@ def refused_row(gateway, key_id, reason, endpoint=None):
     return row
 
 
-def test_a_limit_that_is_reached_is_told_in_a_row(gateway):
+def test_reached_limit_is_in_a_row(gateway):
     assert gateway.ask(OPENAI, "[[sim: text=x]] x", key=limited_key("rpm")).status == 200
     answer = gateway.ask(OPENAI, "x", key=limited_key("rpm"), stream=True)
     assert answer.status == 429
@@ -55,7 +55,7 @@ def test_tokens_and_places_are_limits_too(gateway):
         (RESPONSES, {"model": "dashscope_qwen3_coder", "input": "x"}),
     ],
 )
-def test_a_model_that_a_key_may_not_use_is_told_with_those_it_may(gateway, path, body):
+def test_forbidden_model_is_refused_with_allowed_ones(gateway, path, body):
     answer = send(gateway, "POST", path, key=limited_key("confined"), body=body)
     assert answer.status == 403
     assert "It may use: claude-*, org_auto." in answer.error["message"]
@@ -65,7 +65,7 @@ def test_a_model_that_a_key_may_not_use_is_told_with_those_it_may(gateway, path,
 @pytest.mark.parametrize(
     "model", ["org_auto", "ORG_AUTO", "Auto", "claude-sonnet-4-5-20250929", "Claude-X[1m]", "unheard-of"]
 )
-def test_a_confined_key_may_use_every_name_of_its_models(gateway, model):
+def test_confined_key_may_use_all_its_models_names(gateway, model):
     answer = gateway.ask(OPENAI, "[[sim: text=mine]] x", key=limited_key("confined"), model=model)
     assert (answer.status, answer.text) == (200, "mine")
 
@@ -87,7 +87,7 @@ def test_counting_keeps_to_the_models_of_the_key(gateway, path):
     assert refused_row(gateway, gateway.key_id("narrow"), "model", path)["model"] == "dashscope_qwen3_coder"
 
 
-def test_counting_and_looking_up_a_model_are_requests_of_the_key(gateway):
+def test_token_counts_and_model_lookups_count_as_requests(gateway):
     paths = [*COUNTS, "/v1/models/org_auto"]
 
     def asked(path):
@@ -102,7 +102,7 @@ def test_counting_and_looking_up_a_model_are_requests_of_the_key(gateway):
     assert refused_row(gateway, gateway.key_id("counting"), "rpm", paths[0])["allowed"] == 3
 
 
-def test_a_confined_key_sees_only_what_it_may_use(gateway):
+def test_confined_key_sees_only_its_models(gateway):
     listed = send(gateway, "GET", "/v1/models", key=limited_key("confined")).json()["data"]
     assert [model["id"] for model in listed] == ["org_auto"]
     assert send(gateway, "GET", "/v1/models/dashscope_qwen3_coder", key=limited_key("confined")).status == 404
@@ -110,7 +110,7 @@ def test_a_confined_key_sees_only_what_it_may_use(gateway):
 
 
 @pytest.mark.parametrize("path", [OPENAI.path, ANTHROPIC.path, RESPONSES, f"{ANTHROPIC.path}/count_tokens"])
-def test_a_request_that_makes_no_sense_leaves_a_row(gateway, path):
+def test_invalid_request_leaves_a_row(gateway, path):
     answer = send(gateway, "POST", path, key=limited_key("plain"), body={"model": 7})
     assert answer.status == 400
     assert (
@@ -139,7 +139,7 @@ def test_a_key_without_the_scope_leaves_a_row(gateway):
     assert refused_row(gateway, gateway.key_id("plain"), "scope")["endpoint"] == "/metrics"
 
 
-def test_a_key_that_was_revoked_or_has_expired_leaves_a_row(gateway, dialect):
+def test_revoked_and_expired_keys_leave_rows(gateway, dialect):
     for key, reason in ((limited_key("gone"), "revoked"), (EXPIRED_KEY, "expired")):
         answers = [gateway.ask(dialect, "x", key=each) for each in (key, "lgw_test-key-of-nobody")]
         assert [answer.status for answer in answers] == [401, 401]
@@ -175,7 +175,7 @@ def test_a_flood_is_one_row_with_a_count(gateway):
     assert re.search(r'requests_total\{.*reason="rpm".*status="refused"\} ', metrics(gateway))
 
 
-def test_an_unknown_key_is_counted_and_leaves_no_row(gateway):
+def test_unknown_key_is_counted_without_a_row(gateway):
     before = len(gateway.rows())
     assert gateway.ask(OPENAI, "x", key="lgw_test-key-of-nobody").status == 401
     assert 'rejected_total{endpoint="/v1/chat/completions",reason="unknown_key"}' in metrics(gateway)

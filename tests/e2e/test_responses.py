@@ -66,12 +66,12 @@ def test_a_reply_is_read_again_and_deleted(oai):
         oai.responses.retrieve(reply.id)
 
 
-def test_a_streamed_reply_can_be_read_as_soon_as_it_ends(oai):
+def test_streamed_reply_is_readable_as_it_ends(oai):
     _, reply = streamed(oai, **ASK)
     assert oai.responses.retrieve(reply.id).output_text == "Hello from the other side"
 
 
-def test_a_stored_reply_is_streamed_again_from_any_event(oai):
+def test_stored_reply_streams_again_from_any_event(oai):
     events, reply = streamed(oai, model="org_auto", input=SAY.replace("size=4", "size=4 delay_ms=20"))
     told = [event.to_dict() for event in oai.responses.create(**ASK, stream=True)]
     again = oai.responses.retrieve(told[-1]["response"]["id"], stream=True)
@@ -82,7 +82,7 @@ def test_a_stored_reply_is_streamed_again_from_any_event(oai):
         oai.responses.retrieve(reply.id, extra_query={"stream": "true", "starting_after": "x"})
 
 
-def test_a_conversation_is_compacted_and_goes_on_from_its_summary(gateway, oai):
+def test_compacted_conversation_continues_from_its_summary(gateway, oai):
     say = '[[sim: text="They greeted each other in Q8."]] Hello'
     first = oai.responses.create(model="org_auto", input=say, instructions="Be brief.")
     items = [{"role": "user", "content": "And again."}]
@@ -170,7 +170,7 @@ def test_errors_before_the_first_byte_have_their_status(oai, code, kind):
     assert caught.value.request_id.startswith("req_")
 
 
-def test_a_failure_in_mid_stream_is_told_by_response_failed(oai):
+def test_mid_stream_failure_is_response_failed(oai):
     events = list(oai.responses.create(model="org_auto", input=FAIL.format(after=3, code=500), stream=True))
     assert events[-1].type == "response.failed"
     assert (events[-1].response.status, events[-1].response.error.code) == ("failed", "server_error")
@@ -200,7 +200,7 @@ def test_a_slash_at_the_end_is_accepted(gateway, path):
         ("GET", "/v1/responses/resp_1/unknown", 404),
     ],
 )
-def test_what_is_not_there_is_told_in_the_shape_of_the_path(gateway, method, path, status):
+def test_missing_object_has_shape_of_its_path(gateway, method, path, status):
     answer = send(gateway, method, path, key=KEY)
     assert answer.status == status
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}

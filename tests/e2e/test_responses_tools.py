@@ -40,7 +40,7 @@ def calls(reply):
     return [item for item in reply.output if item.type.endswith("_call")]
 
 
-def test_an_agent_sends_its_history_again_and_goes_on_in_the_session(oai, stream):
+def test_resent_history_continues_in_the_session(oai, stream):
     steps = [{"say": "Let me look.", "call": "read", "arguments": {"path": "a 世.txt"}},
              {"calls": [{"call": "read", "arguments": {"path": path}} for path in "bc"]}, ANSWER]  # fmt: skip
     history = [{"role": "user", "content": script(*steps, name=f"agent {stream}")}]
@@ -64,7 +64,7 @@ def test_a_stored_conversation_needs_only_the_results(oai, stream):
     assert headers["x-lingma-session"] == "reused"
 
 
-def test_a_tool_of_a_namespace_is_called_by_its_own_name(oai, stream):
+def test_namespace_tool_is_called_by_its_own_name(oai, stream):
     question = script({"call": "files__read", "arguments": {"path": "a"}}, ANSWER, name=f"namespace {stream}")
     first, _ = ask(oai, stream=stream, tools=[FILES], input=question)
     (call,) = calls(first)
@@ -87,7 +87,7 @@ def test_a_custom_tool_gets_text(oai, stream):
     assert second.output_text == "It says: applied"
 
 
-def test_thinking_is_a_reasoning_item_for_those_who_ask(oai, stream):
+def test_thinking_is_a_reasoning_item_on_request(oai, stream):
     question = '[[sim: think="I should greet." text="Hello."]] think'
     reply, _ = ask(oai, stream=stream, input=question, reasoning={"effort": "low", "summary": "auto"})
     assert [item.type for item in reply.output] == ["reasoning", "message"]
@@ -105,7 +105,7 @@ def test_arguments_come_in_pieces(oai):
     assert json.loads("".join(deltas)) == {"path": "a" * 400}
 
 
-def test_a_required_call_is_demanded_and_none_is_possible_without_tools(oai):
+def test_required_call_is_demanded_if_tools_exist(oai):
     question = script({"flaw": "no_call", "call": "read", "arguments": {"path": "a"}}, name="required")
     reply, _ = ask(oai, stream=False, input=question, tools=[READ], tool_choice="required")
     assert [call.name for call in calls(reply)] == ["read"]
@@ -113,7 +113,7 @@ def test_a_required_call_is_demanded_and_none_is_possible_without_tools(oai):
         oai.responses.create(model="org_auto", input="x", tools=[WEB], tool_choice="required")
 
 
-def test_without_redis_a_turn_runs_and_what_was_stored_cannot_be_read(tmp_path, template):
+def test_stored_response_is_unreadable_without_redis(tmp_path, template):
     with Gateway(tmp_path, template) as gateway:
         answer = send(gateway, "POST", "/v1/responses", key=KEY, body={"model": "org_auto", "input": "before"})
         gateway._redis.terminate()

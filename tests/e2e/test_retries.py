@@ -27,7 +27,7 @@ def only(tmp_path_factory, template):
         yield running
 
 
-def test_whatever_is_lost_before_its_first_byte_is_answered(only, dialect, stream):
+def test_loss_before_first_byte_is_answered(only, dialect, stream):
     question = f"lost at first {dialect} {stream}"
     only.control(turns=[{"fault": "drop", "after": 0}, {}] * 4)
     answers = [only.ask(dialect, f"[[sim: text=whole]] {question}", stream=stream) for _ in range(4)]
@@ -36,7 +36,7 @@ def test_whatever_is_lost_before_its_first_byte_is_answered(only, dialect, strea
     assert [only.row(each.headers["x-request-id"])["status"] for each in answers] == ["ok"] * 4
 
 
-def test_after_signs_of_life_the_next_try_goes_on_in_the_same_stream(only, dialect, stream):
+def test_retry_after_signs_of_life_continues_the_stream(only, dialect, stream):
     only.control(turns=[LOST_AFTER_SIGNS, {}])
     answer = only.ask(dialect, "[[sim: text=whole]] lost after signs of life", stream=stream)
     assert (answer.status, answer.text) == (200, "whole")
@@ -47,7 +47,7 @@ def test_after_signs_of_life_the_next_try_goes_on_in_the_same_stream(only, diale
     assert row["queue_ms"] <= row["first_token_ms"] <= row["total_ms"]
 
 
-def test_what_is_lost_each_time_is_an_error_in_the_end(only, dialect, stream):
+def test_repeated_loss_is_an_error_in_the_end(only, dialect, stream):
     question = f"lost each time {dialect} {stream}"
     answer = only.ask(dialect, f"[[sim: fault=drop after=0]] {question}", stream=stream)
     assert answer.status in {502, 200 if stream else 502}  # 200 after a sign of life
@@ -57,7 +57,7 @@ def test_what_is_lost_each_time_is_an_error_in_the_end(only, dialect, stream):
     assert (row["status"], row["reason"]) == ("error", "upstream")
 
 
-def test_turns_of_a_process_that_is_killed_are_answered_by_the_next(only, stream):
+def test_turns_of_killed_process_move_to_the_next(only, stream):
     with ThreadPoolExecutor(4) as pool:
         prompts = [f"[[sim: text=whole first_ms=700]] killed {stream} {number}" for number in range(4)]
         asked = [pool.submit(only.ask, OPENAI, prompt, stream=stream) for prompt in prompts]
@@ -89,7 +89,7 @@ def test_a_turn_waits_for_an_instance_that_starts(slow, dialect):
     assert slow.row(answer.headers["x-request-id"])["queue_ms"] > 500
 
 
-def test_who_leaves_while_an_instance_starts_is_not_asked_for(slow, dialect):
+def test_absent_caller_is_not_asked_for_after_start(slow, dialect):
     away(slow)
     question = f"left while it starts {dialect}"
     with Stream(slow, dialect, question, key=KEY, model=question) as waiting:
@@ -107,7 +107,7 @@ def answers(gateway):
         return False
 
 
-def test_who_waits_for_an_instance_is_told_of_the_end_of_its_key_and_of_a_stop(tmp_path, template):
+def test_waiting_caller_learns_of_key_end_and_stop(tmp_path, template):
     settings = {"LINGMA_SIMULATOR_START_DELAY_MS": "60000", "KEEPALIVE_SEC": "0.2", "DRAIN_SEC": "1"}
     with Gateway(tmp_path, template, wait=False, **settings) as gateway:
         until(lambda: answers(gateway))

@@ -61,7 +61,7 @@ def test_openai_sends_no_usage_chunk_unasked(oai):
     assert all(len(chunk.choices) == 1 and chunk.usage is None for chunk in chunks)
 
 
-def test_the_stream_helper_of_openai_gets_the_whole_message(oai):
+def test_openai_stream_helper_gets_the_whole_message(oai):
     with oai.chat.completions.stream(**ASK) as stream:
         assert stream.get_final_completion().choices[0].message.content == "Hello from the other side"
 
@@ -89,7 +89,7 @@ def test_openai_lists_models(oai):
         (429, openai.RateLimitError), (500, openai.InternalServerError), (601, openai.BadRequestError),
     ],
 )  # fmt: skip
-def test_openai_raises_what_the_status_says(oai, code, kind):
+def test_openai_raises_by_status(oai, code, kind):
     with pytest.raises(kind) as caught:
         oai.chat.completions.create(**failing(code))
     assert caught.value.request_id.startswith("req_")
@@ -102,14 +102,14 @@ def test_openai_raises_in_mid_stream(oai):
 
 
 @pytest.mark.parametrize("key", ["lgw_wrong", EXPIRED_KEY])
-def test_both_raise_for_a_key_that_does_not_open(oai, ant, key):
+def test_both_sdks_raise_for_a_bad_key(oai, ant, key):
     with pytest.raises(openai.AuthenticationError):
         oai.with_options(api_key=key).chat.completions.create(**ASK)
     with pytest.raises(anthropic.AuthenticationError):
         ant.with_options(api_key=key).messages.create(**ASK, max_tokens=100)
 
 
-def test_both_raise_for_a_body_that_makes_no_sense(oai, ant):
+def test_both_sdks_raise_for_an_invalid_body(oai, ant):
     with pytest.raises(openai.BadRequestError, match="messages"):
         oai.chat.completions.create(model="org_auto", messages=[])
     with pytest.raises(anthropic.BadRequestError, match="messages"):
@@ -164,7 +164,7 @@ def test_anthropic_lists_models_to_the_end(ant):
         (429, anthropic.RateLimitError), (500, anthropic.InternalServerError), (601, anthropic.BadRequestError),
     ],
 )  # fmt: skip
-def test_anthropic_raises_what_the_status_says(ant, code, kind):
+def test_anthropic_raises_by_status(ant, code, kind):
     with pytest.raises(kind) as caught:
         ant.messages.create(**failing(code), max_tokens=100)
     assert caught.value.request_id.startswith("req_")
@@ -184,7 +184,7 @@ def test_anthropic_messages_may_hold_a_system_message(ant):
     assert reply.content[0].text == "Hello from the other side"
 
 
-def test_the_tool_runner_of_anthropic_falls_back_to_whole_histories(ant):
+def test_anthropic_tool_runner_falls_back_to_whole_histories(ant):
     with pytest.raises(anthropic.BadRequestError) as caught:
         ant.messages.create(**ASK, max_tokens=100, extra_body={"thread": {"type": "new"}})
     assert caught.value.body["error"]["details"]["error_code"] == "thread_unsupported_request"
@@ -201,7 +201,7 @@ async def test_a_cancelled_task_ends_its_turn(gateway, async_oai):
     assert gateway.row_of_model(question)["status"] == "cancelled"
 
 
-def test_retries_of_the_sdk_succeed_when_a_place_is_free_again(gateway, oai):
+def test_sdk_retries_succeed_once_a_place_is_free(gateway, oai):
     gateway.control(turns=[{"fault": "finish_code", "after": 0, "finish": 500}])
     reply = oai.with_options(max_retries=2).chat.completions.create(**ASK)
     gateway.control()

@@ -59,7 +59,7 @@ ALIKE = {
 
 
 @pytest.mark.parametrize("talks", ALIKE.values(), ids=ALIKE)
-def test_who_was_told_less_or_something_else_gets_a_session_of_his_own(gateway, talks, request):
+def test_different_history_gets_its_own_session(gateway, talks, request):
     alice, bob = ([system(request.node.name), *talk] for talk in talks)
     answer = {"role": "assistant", "content": gateway.ask(OPENAI, alice).text}
     theirs = [answer, user(HISTORY)]
@@ -100,7 +100,7 @@ def test_of_two_alike_both_go_on(gateway):
     assert sessions == ["reused", "reused", "new"]
 
 
-def test_no_text_of_a_user_takes_over_another_users_conversation(gateway):
+def test_user_text_takes_over_no_foreign_conversation(gateway):
     bot = system("You are the bank's help bot. Today is 2026-11-28.")
     greeting = f"take over {SAY}"
     answer = gateway.ask(OPENAI, [bot, user(greeting)]).text
@@ -136,7 +136,7 @@ def post(gateway, dialect, messages, headers, **more):
 
 
 @pytest.mark.parametrize("headers", TWO.values(), ids=TWO)
-def test_a_client_that_names_its_conversation_may_change_what_agents_change(gateway, dialect, headers):
+def test_named_conversation_may_change_what_agents_change(gateway, dialect, headers):
     name = f"named {dialect} {headers['user-agent']}"
     session, told = told_twice(gateway, dialect, name, headers)
     assert session == "reused"
@@ -193,7 +193,7 @@ def test_calls_may_follow_one_another_again(gateway, stream):
     assert "may follow one another" in gateway.asks(first.calls[0][0])[0]["questionText"]
 
 
-def test_a_prefill_comes_back_as_one_with_its_answer(gateway):
+def test_prefill_returns_joined_to_its_answer(gateway):
     talk = [user(f"prefilled {SAY}"), {"role": "assistant", "content": "Well, "}]
     answer = gateway.ask(ANTHROPIC, talk).text
     for text, session in ((f"Well, {answer}", "reused"), (f"Well, {answer}", "new")):
@@ -201,7 +201,7 @@ def test_a_prefill_comes_back_as_one_with_its_answer(gateway):
         assert gateway.ask(ANTHROPIC, again).headers["x-lingma-session"] == session
 
 
-def test_calls_in_the_old_form_go_on_to_the_letter(gateway):
+def test_old_form_calls_continue_verbatim(gateway):
     functions = [
         {"name": "clock", "description": "Tells the time.", "parameters": {"type": "object", "properties": {}}}
     ]

@@ -29,7 +29,7 @@ def session(answer):
 
 
 @pytest.mark.parametrize("then", DIALECTS, ids=str)
-def test_a_second_turn_goes_on_in_the_session_with_only_the_new_text(gateway, dialect, stream, then):
+def test_second_turn_sends_only_the_new_text(gateway, dialect, stream, then):
     name = f"one {dialect} {stream} {then}"
     messages = first(gateway, name, dialect=dialect, stream=stream)
     answer = go_on(gateway, messages, f"new {name}", dialect=then, stream=stream)
@@ -51,7 +51,7 @@ def test_a_conversation_goes_on_for_many_turns(gateway):
         messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer.text}]
 
 
-def test_the_session_id_that_the_service_tells_is_the_one_that_counts(gateway):
+def test_session_id_of_the_service_counts(gateway):
     question = "[[sim: text=hi session=told-by-the-service]] named"
     answer = gateway.ask(OPENAI, question)
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer.text}]
@@ -97,7 +97,7 @@ def test_equal_prefixes_at_once_never_share_a_session(gateway):
     assert len({ask["sessionId"] for ask in gateway.asks("at the same time")}) == 6
 
 
-def test_a_turn_that_failed_or_was_left_is_not_gone_on_from(gateway):
+def test_failed_or_abandoned_turn_is_not_continued(gateway):
     question = "[[sim: text=half chunks=1 after=1 fault=finish_code]] failed"
     gateway.ask(OPENAI, question, stream=True)
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": "half"}]
@@ -108,7 +108,7 @@ def test_agent_mode_has_none(gateway, dialect):
     assert session(gateway.ask(dialect, "[[sim: text=x]] x", model="lingma-agent")) == "off"
 
 
-def test_a_session_the_service_has_lost_is_told_again_from_the_start(gateway, dialect, stream):
+def test_lost_session_is_sent_again_from_the_start(gateway, dialect, stream):
     messages = first(gateway, f"lost {dialect} {stream}")
     gateway.control(turns=[{"fault": "finish_code", "after": 0, "finish": 500}])
     answer = go_on(gateway, messages, f"after loss {dialect} {stream}", dialect=dialect, stream=stream)
@@ -148,7 +148,7 @@ def test_the_oldest_of_too_many_conversations_is_forgotten(pair):
     assert newest_first == ["reused"] * 4 + ["new"]
 
 
-def test_a_conversation_whose_instance_is_busy_is_rebuilt_on_another(pair, dialect, stream):
+def test_conversation_of_busy_instance_is_rebuilt_elsewhere(pair, dialect, stream):
     question = f"busy {dialect} {stream}"
     begun = pair.ask(OPENAI, f'[[sim: text="a first answer"]] begin {question}')
     home = begun.headers["x-lingma-instance"]

@@ -19,7 +19,7 @@ def small(tmp_path_factory, template):
         yield running
 
 
-def test_a_slow_reader_is_cut_and_the_service_told_to_stop(small, dialect):
+def test_slow_reader_is_cut_and_service_stopped(small, dialect):
     question = f"slow {dialect}"
     with Stream(small, dialect, FLOOD + question + PADDING, key=KEY, receive_buffer=4096, model=question) as slow:
         row = small.row_of_model(question)

@@ -49,7 +49,7 @@ def saying(text, **knobs):
 
 @pytest.mark.parametrize("size", [0, 3])
 @pytest.mark.parametrize("written", WRITTEN)
-def test_a_reply_that_must_be_json_is_nothing_else(agent, written, size):
+def test_required_json_is_nothing_else(agent, written, size):
     agent.more = ASKS[type(agent)]
     done = agent.ask(saying(WRITTEN[written], size=size))
     assert json.loads(done.text) == VALUE
@@ -69,7 +69,7 @@ def test_a_conversation_in_json_keeps_its_session(agent):
     assert agent.ask(saying(WRITTEN["in prose"])).session == "reused"
 
 
-def test_who_may_call_or_answer_in_json_may_do_either(gateway, api, stream):
+def test_call_or_json_are_both_allowed(gateway, api, stream):
     agent = api(gateway, stream, more=ASKS[api])
     first = agent.ask(saying('<tool_call>{"name":"clock","arguments":{}}</tool_call>'))
     assert first.names == ["clock"]
@@ -77,7 +77,7 @@ def test_who_may_call_or_answer_in_json_may_do_either(gateway, api, stream):
     assert json.loads(second.text) == VALUE
 
 
-def test_integers_are_told_as_their_schema_has_them(gateway, api, stream):
+def test_integers_follow_their_schema(gateway, api, stream):
     step = ("walk", "Walk.", {"steps": {"type": "integer"}, "speed": {"type": "number"}}, [])
     agent = api(gateway, stream, tools=(step,))
     call = '<tool_call>{"name":"walk","arguments":{"steps":2.0,"speed":2.0}}</tool_call>'
@@ -92,7 +92,7 @@ def test_reasoning_is_no_part_of_the_answer(agent, text):
 
 
 @pytest.mark.parametrize("stream", [False], ids=["plain"])
-def test_a_draft_is_no_part_of_a_whole_answer(gateway, agent):
+def test_draft_is_no_part_of_whole_answers(gateway, agent):
     question = saying("A draft.", size=2, overwrite="The final text.") + f" draft {agent.name}"
     first = agent.ask(question.replace("delay_ms=0", "delay_ms=3"))
     assert first.text == "The final text."
@@ -100,7 +100,7 @@ def test_a_draft_is_no_part_of_a_whole_answer(gateway, agent):
 
 
 @pytest.mark.parametrize("stream", [True], ids=["streamed"])
-def test_a_stream_tells_what_replaces_a_draft_once(agent):
+def test_stream_sends_the_replacement_of_a_draft_once(agent):
     question = saying("A draft.", size=2, overwrite="The final text.").replace("delay_ms=0", "delay_ms=3")
     assert agent.ask(question).text.count("The final text.") == 1
     assert agent.ask(saying("Fine.")).session == "reused"

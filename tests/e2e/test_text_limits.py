@@ -13,7 +13,7 @@ def stop_of(dialect, *texts):
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
-def test_a_stop_sequence_ends_the_answer_wherever_it_is_cut(gateway, dialect, stream, size):
+def test_stop_sequence_ends_answer_wherever_cut(gateway, dialect, stream, size):
     more = stop_of(dialect, "never", "four")
     answer = gateway.ask(dialect, LONG.format(size=size, delay=0), stream=stream, **more)
     assert answer.text == "one two three "
@@ -27,7 +27,7 @@ def test_a_stop_sequence_may_be_one_string(gateway, stream):
     assert gateway.ask(OPENAI, LONG.format(size=2, delay=0), stream=stream, stop="two").text == "one "
 
 
-def test_what_only_looks_like_a_stop_sequence_is_told(gateway, dialect, stream):
+def test_near_stop_sequence_is_sent(gateway, dialect, stream):
     answer = gateway.ask(dialect, LONG.format(size=1, delay=0), stream=stream, **stop_of(dialect, "ten thousand"))
     assert answer.text.endswith("nine ten")
     assert answer.finish == dialect.done
@@ -45,14 +45,14 @@ def test_the_token_limit_ends_the_answer(gateway, dialect, stream, name):
 
 
 @pytest.mark.parametrize("limit", ["stop", "tokens"])
-def test_the_service_is_told_to_stop(gateway, dialect, limit):
+def test_service_gets_a_stop(gateway, dialect, limit):
     question = f"limited by {limit} {dialect}"
     more = stop_of(dialect, "two") if limit == "stop" else {"max_tokens": 1}
     gateway.ask(dialect, LONG.format(size=4, delay=200) + question, **more)
     assert until(lambda: gateway.stops(question))
 
 
-def test_the_usage_of_the_service_is_told(gateway, dialect, stream):
+def test_service_usage_is_reported(gateway, dialect, stream):
     more = {"stream_options": {"include_usage": True}} if dialect is OPENAI else {}
     answer = gateway.ask(dialect, '[[sim: text=hello usage="1234,56"]] x', stream=stream, **more)
     assert answer.usage == (1234, 56)
@@ -60,12 +60,12 @@ def test_the_usage_of_the_service_is_told(gateway, dialect, stream):
     assert (row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == (1234, 56, "upstream")
 
 
-def test_usage_that_the_log_tells_a_little_late_is_waited_for(gateway, dialect):
+def test_late_usage_line_is_waited_for(gateway, dialect):
     answer = gateway.ask(dialect, '[[sim: text=hello usage="77,5" usage_line=after usage_late_ms=30]] x')
     assert answer.usage == (77, 5)
 
 
-def test_without_figures_of_the_service_the_usage_is_an_estimate(gateway, dialect, stream):
+def test_usage_is_estimated_without_service_figures(gateway, dialect, stream):
     more = {"stream_options": {"include_usage": True}} if dialect is OPENAI else {}
     answer = gateway.ask(dialect, '[[sim: text="a few words" usage_line=never]] x', stream=stream, **more)
     row = gateway.row(answer.headers["x-request-id"])
@@ -74,7 +74,7 @@ def test_without_figures_of_the_service_the_usage_is_an_estimate(gateway, dialec
     assert row["usage_source"] == "estimate"
 
 
-def test_a_row_says_what_the_turn_was(gateway, dialect, stream):
+def test_row_describes_the_turn(gateway, dialect, stream):
     answer = gateway.ask(dialect, "[[sim: text=hello]] x", stream=stream, model="some-alias")
     row = gateway.row(answer.headers["x-request-id"])
     assert (row["protocol"], row["endpoint"], row["stream"]) == (dialect.name, dialect.path, stream)

@@ -26,7 +26,7 @@ def thinking(style, *, text="Yes.", size=0):
 
 @pytest.mark.parametrize("size", [0, 1, 7])
 @pytest.mark.parametrize("style", STYLES)
-def test_reasoning_is_told_to_those_who_ask(agent, style, size):
+def test_reasoning_is_sent_on_request(agent, style, size):
     done = agent.ask(thinking(style, size=size), **agent.thinks)
     assert (done.thinking.strip(), done.text.strip()) == (THOUGHT, "Yes.")
     assert done.finish == agent.ends
@@ -54,7 +54,7 @@ def test_reasoning_and_calls_go_together_over_rounds(gateway, api, stream, style
     assert "First I look" not in asked["questionText"]
 
 
-def test_reasoning_of_earlier_turns_is_taken_and_not_told_to_the_service(gateway, agent):
+def test_earlier_reasoning_is_accepted_and_not_forwarded(gateway, agent):
     agent.ask(thinking("push"), **agent.thinks)
     agent.history[0]["content"] += " another beginning"
     question = f"[[sim: text=fine]] after reasoning {agent.name}"
@@ -113,12 +113,12 @@ def test_cards_of_the_services_tools_are_no_text(gateway, agent):
     assert agent.ask(plan({"say": f"One.{card}Two."}, size=4)).text.replace("\n", "") == "One.Two."
 
 
-def test_a_reply_that_was_nothing_but_reasoning_still_ends(agent):
+def test_reply_of_only_reasoning_still_ends(agent):
     done = agent.ask('[[sim: text="<think>hm</think>"]] x', **agent.thinks)
     assert (done.text, done.finish) == ("", agent.ends)
 
 
-def test_reasoning_tokens_are_told(gateway, stream):
+def test_reasoning_tokens_are_reported(gateway, stream):
     more = {"stream_options": {"include_usage": True}} if stream else {}
     done = ChatAgent(gateway, stream, tools=()).ask(thinking("push"), **ChatAgent.thinks, **more)
     assert done.whole.usage.completion_tokens_details.reasoning_tokens > 0

@@ -112,7 +112,7 @@ def test_every_place_is_there_for_every_process(three, streams):
     assert {name: served.count(name) for name in set(served)} == {"w1-i1": 8, "w2-i1": 8, "w3-i1": 8}
 
 
-def test_a_place_that_becomes_free_anywhere_ends_a_wait(three, streams, dialect):
+def test_place_freed_anywhere_ends_a_wait(three, streams, dialect):
     held = streams(2, 24)
     for stream in held:
         stream.until(b"first")
@@ -127,7 +127,7 @@ def test_a_place_that_becomes_free_anywhere_ends_a_wait(three, streams, dialect)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
-def test_a_conversation_goes_on_with_its_session_through_any_process(three, dialect, stream):
+def test_conversation_keeps_its_session_through_any_process(three, dialect, stream):
     for here, there in ((1, 2), (2, 3), (3, 1)):
         question = f'[[sim: text="an answer"]] {dialect} {stream} {here}'
         begun = asked(three, here, OPENAI, question)
@@ -141,7 +141,7 @@ def test_a_conversation_goes_on_with_its_session_through_any_process(three, dial
         assert (row["status"], row["usage_source"]) == ("ok", three.row(begun.headers["x-request-id"])["usage_source"])
 
 
-def test_a_turn_that_was_lent_leaves_the_rows_and_counts_of_any_other(three, streams):
+def test_lent_turn_has_rows_and_counts_like_any(three, streams):
     held = streams(1, 8)
     for stream in held:
         stream.until(b"first")
@@ -166,7 +166,7 @@ def test_a_hang_up_stops_what_runs_elsewhere(three, streams):
     assert until(lambda: three.stops("hang up", name))
 
 
-def test_a_process_that_is_killed_takes_only_its_own_streams(three, streams):
+def test_killed_process_takes_only_its_own_streams(three, streams):
     held = streams(1, 16)
     for stream in held:
         stream.until(b"first")
@@ -182,7 +182,7 @@ def test_a_process_that_is_killed_takes_only_its_own_streams(three, streams):
         assert stream in gone or stream.until(OPENAI.keep_alive)
 
 
-def test_what_a_killed_process_had_borrowed_is_free_again(three, streams):
+def test_places_borrowed_by_killed_process_are_freed(three, streams):
     held = streams(1, 24)
     for stream in held:
         stream.until(b"first")
@@ -196,7 +196,7 @@ def test_what_a_killed_process_had_borrowed_is_free_again(three, streams):
         stream.hang_up()
 
 
-def test_a_turn_that_was_lost_before_its_text_is_asked_elsewhere(three, streams):
+def test_turn_lost_before_text_is_asked_elsewhere(three, streams):
     for name in ("w2-i1", "w3-i1"):
         three.control(name, turns=[{"fault": "crash", "after": 0}])
     held = streams(1, 8)
@@ -210,7 +210,7 @@ def test_a_turn_that_was_lost_before_its_text_is_asked_elsewhere(three, streams)
         three.control(name)
 
 
-def test_a_process_that_stops_lets_end_what_it_has_lent(three, streams):
+def test_stopping_process_finishes_what_it_lent(three, streams):
     held = streams(1, 8)
     for stream in held:
         stream.until(b"first")
@@ -225,7 +225,7 @@ def test_a_process_that_stops_lets_end_what_it_has_lent(three, streams):
         process.wait(20)
 
 
-def test_a_process_whose_instance_starts_is_ready_as_long_as_another_is(three):
+def test_process_with_starting_instance_is_ready_through_siblings(three):
     three.control("w2-i1", start_delay_ms=60_000)
     (connection,) = connected(three, 2)
     three.lingma("w2-i1").kill()

@@ -79,7 +79,7 @@ def test_tools_change_their_order(gateway, stream):
     assert "Read a file." not in gateway.asks(done.calls[0][0])[0]["questionText"]
 
 
-def test_results_are_told_as_text_or_blocks(gateway):
+def test_results_go_as_text_or_blocks(gateway):
     agent, done = begun(gateway)
     second = agent.answer(done, "noon")
     agent.history[2]["content"][0]["content"] = [{"type": "text", "text": "noon"}]
@@ -103,7 +103,7 @@ def test_another_conversation_never_gets_the_session(gateway, change):
     assert agent.answer(second, "x").session == "new"
 
 
-def test_other_tools_are_told_in_the_same_session(gateway, api, stream):
+def test_changed_tools_stay_in_the_same_session(gateway, api, stream):
     agent = api(gateway, stream, tools=TOOLS[1:])
     first = agent.ask(plan(*STEPS))
     agent.tools = TOOLS
@@ -122,7 +122,7 @@ def test_a_conversation_that_branches_goes_on_once(gateway):
     assert agent.answer(done, "noon").session == "new"
 
 
-def test_an_agent_that_answers_in_text_and_asks_again(gateway, api, stream):
+def test_agent_answers_in_text_and_asks_again(gateway, api, stream):
     agent = api(gateway, stream)
     first = agent.ask(plan({"say": "Hello."}, call("clock"), {"say": "It is {{last_result}}."}))
     second = agent.ask("What time is it?")
@@ -142,7 +142,7 @@ def test_stored_responses_go_on_with_results_alone(gateway, stream):
     assert [second.session, third.session] == ["reused", "reused"]
 
 
-def test_the_tools_of_the_first_turn_are_told_once(gateway, api):
+def test_first_tools_are_described_once(gateway, api):
     agent = api(gateway, stream=False)
     first = agent.ask(plan(*STEPS) + f" told once {agent.name}")
     second = agent.answer(first, "noon", **agent.required)
@@ -160,7 +160,7 @@ def mortal(tmp_path_factory, template):
         yield running
 
 
-def test_sessions_that_are_gone_are_told_from_the_start(mortal):
+def test_lost_sessions_are_sent_from_the_start(mortal):
     begun = []
     for agent in [api(mortal, stream) for api in APIS for stream in (False, True)]:
         first = agent.ask(plan(*STEPS))
@@ -210,7 +210,7 @@ def test_without_tools_sessions_go_on_all_the_same(forgetful):
     assert json.loads(agent.ask("[[sim: echo=history]]").text)["isReply"] is True
 
 
-def test_a_turn_without_choice_keeps_what_was_told(gateway, api, stream):
+def test_turn_without_choice_keeps_earlier_tools(gateway, api, stream):
     agent = api(gateway, stream)
     first = agent.ask(plan(call("clock"), {"say": "It is noon."}, call("clock"), {"say": "Done."}))
     second = agent.answer(first, "noon", **agent.none)
@@ -231,7 +231,7 @@ def test_tools_may_come_later(gateway, api, stream):
     assert [second.session, third.session] == ["reused", "reused"]
 
 
-def test_agents_at_the_same_time_keep_to_their_own_sessions(gateway):
+def test_concurrent_agents_keep_their_own_sessions(gateway):
     def work(number):
         agent = APIS[number % 3](gateway, stream=number % 2 == 0)
         done = agent.ask(
@@ -248,7 +248,7 @@ def test_agents_at_the_same_time_keep_to_their_own_sessions(gateway):
         assert list(pool.map(work, range(12))) == [(True, ["reused"] * 3, "3")] * 12
 
 
-def test_an_agent_that_hangs_up_in_a_call_stops_the_model(gateway, dialect):
+def test_hang_up_during_a_call_stops_the_model(gateway, dialect):
     api = ChatAgent if dialect is OPENAI else MessagesAgent
     question = f"hangs up in a call {dialect}"
     prompt = plan(call("write_file", path="a", text="far " * 400), size=10, delay_ms=20) + question

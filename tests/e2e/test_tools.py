@@ -87,7 +87,7 @@ def test_a_tool_must_be_called(gateway, agent):
     assert agent.answer(done, "noon").session == "reused"
 
 
-def test_what_is_said_instead_of_a_call_is_told_after_one_more_try(gateway, agent):
+def test_text_instead_of_call_follows_one_retry(gateway, agent):
     step = call("clock") | {"say": "I would rather not.", "flaw": "no_call", "times": 9}
     done = agent.ask(plan(step), **agent.required)
     assert (done.calls, done.text, done.finish) == ([], "I would rather not.", agent.ends)
@@ -120,7 +120,7 @@ def test_calls_that_are_written_badly_are_understood(agent, flaw):
 
 
 @pytest.mark.parametrize("flaw", ["missing", "type"])
-def test_a_call_that_does_not_fit_is_mended_before_a_waiting_client_hears_of_it(gateway, api, flaw):
+def test_misfit_call_is_repaired_before_client_sees_it(gateway, api, flaw):
     agent = api(gateway, stream=False)
     step = call("read_file", path="a.txt") | {"flaw": flaw}
     done = agent.ask(plan(step, {"say": "Good."}) + f" mend {api.__name__} {flaw}")
@@ -130,7 +130,7 @@ def test_a_call_that_does_not_fit_is_mended_before_a_waiting_client_hears_of_it(
     assert (second.text, second.session) == ("Good.", "reused")
 
 
-def test_white_space_between_the_texts_around_a_call_is_kept(agent):
+def test_white_space_around_calls_is_kept(agent):
     done = agent.ask(plan({"say": "Look.", **call("read_file", path="a.txt"), "flaw": "prose"}))
     assert (done.names, done.text) == (["read_file"], "Look.\nI wait for what comes of it.")
 
@@ -151,7 +151,7 @@ NATIVE = {
 
 
 @pytest.mark.parametrize("family", NATIVE)
-def test_a_call_in_the_models_own_notation_is_a_call_where_it_stands_alone(agent, family):
+def test_model_notation_is_a_call_only_alone(agent, family):
     done = agent.ask(
         hidden_plan({"say": f"Look.\n\n{NATIVE[family]}"}, {"say": f"I ran\n{NATIVE[family]}\n{{{{last_result}}}}"})
     )
@@ -161,19 +161,19 @@ def test_a_call_in_the_models_own_notation_is_a_call_where_it_stands_alone(agent
     assert (done.calls, done.text, done.finish) == ([], f"I ran\n{NATIVE[family]}\nas you said.", agent.ends)
 
 
-def test_a_call_of_another_tool_than_the_demanded_one_is_not_told(agent):
+def test_call_of_undemanded_tool_is_withheld(agent):
     done = agent.ask(plan({"say": "Well.", **call("clock")}), **agent.named("read_file"))
     assert (done.calls, done.text, done.finish) == ([], "Well.", agent.ends)
 
 
-def test_an_unknown_tool_is_no_call_and_shows_no_marks(gateway, agent):
+def test_unknown_tool_is_plain_text_without_marks(gateway, agent):
     done = agent.ask(plan(call("clock") | {"flaw": "unknown", "times": 9}))
     assert (done.calls, done.finish) == ([], agent.ends)
     assert "clock_of_another_world" in done.text
     assert "<call" not in done.text
 
 
-def test_a_call_that_breaks_off_ends_with_the_length(gateway, api):
+def test_broken_off_call_ends_with_length(gateway, api):
     agent = api(gateway, stream=True)
     body = agent.body(plan(call("write_file", path="a", text="x" * 300) | {"flaw": "cut"}))
     answer = send(gateway, "POST", agent.path, key=KEY, body=body)
@@ -182,7 +182,7 @@ def test_a_call_that_breaks_off_ends_with_the_length(gateway, api):
     assert b"xxxx" in answer.body
 
 
-def test_a_failed_call_is_told_as_failed(gateway):
+def test_failed_call_is_reported_as_failed(gateway):
     agent = MessagesAgent(gateway, stream=False)
     first = agent.ask(plan(call("clock"), {"say": "So it failed: {{last_result}}"}))
     second = agent.answer(first, "no batteries", failed=True)
@@ -212,7 +212,7 @@ def test_big_results_go_upstream_whole(gateway, agent):
     assert agent.answer(first, result).text == result
 
 
-def test_no_more_than_the_new_goes_upstream_however_long_the_history_is(gateway, agent):
+def test_upstream_gets_only_what_is_new(gateway, agent):
     first = agent.ask("x" * 50_000 + plan(call("clock"), {"say": "Fine."}))
     agent.answer(first, "noon")
     [asked] = gateway.asks(first.calls[0][0])
@@ -220,7 +220,7 @@ def test_no_more_than_the_new_goes_upstream_however_long_the_history_is(gateway,
 
 
 @pytest.mark.parametrize("dialect", [OPENAI, ANTHROPIC], ids=str)
-def test_a_call_is_told_while_it_is_written(gateway, dialect):
+def test_call_streams_while_it_is_written(gateway, dialect):
     api = ChatAgent if dialect is OPENAI else MessagesAgent
     step = {"say": "Look.", **call("write_file", path="a.txt", text="far " * 200)}
     tools = [api.declared(tool) for tool in TOOLS]
@@ -230,7 +230,7 @@ def test_a_call_is_told_while_it_is_written(gateway, dialect):
         assert b"far" in b"".join(stream.until(b"far"))
 
 
-def test_every_fragment_of_a_chat_call_has_its_index_and_only_the_first_a_name(gateway):
+def test_call_fragments_have_index_and_first_a_name(gateway):
     agent = ChatAgent(gateway, stream=True)
     step = {"calls": [call("write_file", path="a", text=NASTY), call("read_file", path="b")]}
     slowly = plan(step, size=3, delay_ms=2)  # pieces that come together are told together
@@ -244,7 +244,7 @@ def test_every_fragment_of_a_chat_call_has_its_index_and_only_the_first_a_name(g
         assert json.loads("".join(each["function"]["arguments"] for each in fragments)) == arguments
 
 
-def test_the_blocks_of_a_message_come_one_after_the_other(gateway):
+def test_message_blocks_come_one_after_another(gateway):
     agent = MessagesAgent(gateway, stream=True)
     step = {"say": "Both.", "calls": [call("write_file", path="a", text=NASTY), call("clock")]}
     slowly = plan(step, size=3, delay_ms=2)  # pieces that come together are told together
@@ -257,7 +257,7 @@ def test_the_blocks_of_a_message_come_one_after_the_other(gateway):
     assert answer.finish == "tool_use"
 
 
-def test_the_tool_runner_of_anthropic_runs_tools_to_the_end(gateway):
+def test_anthropic_tool_runner_runs_to_the_end(gateway):
     @anthropic.beta_tool
     def read_file(path: str) -> str:
         """Read a file."""
@@ -270,7 +270,7 @@ def test_the_tool_runner_of_anthropic_runs_tools_to_the_end(gateway):
     assert [message.stop_reason for message in runner] == ["tool_use", "end_turn"]
 
 
-def test_calls_are_counted_by_model_and_client_and_cost_tokens(gateway, api, stream):
+def test_calls_are_counted_and_cost_tokens(gateway, api, stream):
     agent = api(gateway, stream)
     more = {"stream_options": {"include_usage": True}} if stream and api is ChatAgent else {}
     done = agent.ask(plan(call("write_file", path="a", text="word " * 100)), **more)

@@ -46,7 +46,7 @@ def connections(gateway, key):
     [(REVOCABLE_KEYS[0], "asked.revoke()"), (REVOCABLE_KEYS[1], "asked.get().delete()")],
     ids=["revoked", "deleted"],
 )
-def test_a_key_is_worth_nothing_a_second_after_it_was_taken_away(twins, secret, how):
+def test_revoked_key_is_worthless_within_a_second(twins, secret, how):
     import time
 
     kept = connections(twins, secret)
@@ -94,7 +94,7 @@ def test_each_process_has_work_dirs_of_its_own(twins):
     assert twins.lingma("w1-i1").pid != twins.lingma("w2-i1").pid
 
 
-def test_all_of_it_goes_when_one_process_is_killed(twins):
+def test_killed_process_ends_the_whole_gateway(twins):
     lingma = twins.lingma("w2-i1")
     twins.processes[1].kill()
     assert until(lambda: not lingma.is_running() or lingma.status() == "zombie")

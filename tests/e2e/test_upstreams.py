@@ -40,7 +40,7 @@ def test_any_executable_that_follows_the_protocol_will_do(tmp_path, template, di
     assert gateway.left_behind == []
 
 
-def test_an_executable_that_ends_at_once_is_told_in_readyz(tmp_path, template):
+def test_executable_that_ends_at_once_is_in_readyz(tmp_path, template):
     with Gateway(tmp_path / "data", template, wait=False, LINGMA_BIN="/bin/false") as gateway:
 
         def reason():
@@ -56,7 +56,7 @@ def test_an_instance_that_ignores_sigint_is_killed(tmp_path, template):
     assert gateway.left_behind == []
 
 
-def test_an_instance_that_never_answers_initialize_is_started_again(tmp_path, template):
+def test_instance_silent_on_initialize_is_restarted(tmp_path, template):
     settings = {"LINGMA_SIMULATOR_INITIALIZE_SILENT": "true", "LINGMA_START_TIMEOUT_SEC": "1"}
     with Gateway(tmp_path, template, wait=False, **settings) as gateway:
         first = until(lambda: lingma_pid(gateway), 15)
@@ -70,7 +70,7 @@ def lingma_pid(gateway):
         return 0
 
 
-def test_readyz_and_the_log_tell_no_secret_of_an_attached_service(tmp_path, template):
+def test_readyz_and_log_hide_attached_service_secrets(tmp_path, template):
     """Nobody listens there, so every way of saying so is taken."""
     url = f"ws://canary-user:canary-password@127.0.0.1:{free_port()}/canary?token=canary-token"
     with Gateway(tmp_path / "data", template, wait=False, LINGMA_ATTACH_URLS=url) as gateway:

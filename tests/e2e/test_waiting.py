@@ -52,7 +52,7 @@ def refused(answer, dialect):
     return answer
 
 
-def test_a_turn_that_waits_too_long_is_told_to_come_back(narrow, dialect, stream, taken):
+def test_turn_that_waits_too_long_gets_retry_after(narrow, dialect, stream, taken):
     taken(narrow)
     answer = refused(narrow.ask(dialect, "x", stream=stream), dialect)
     row = narrow.row(answer.headers["x-request-id"])
@@ -67,7 +67,7 @@ def test_a_full_queue_refuses_at_once(narrow, dialect, stream, taken):
     assert len([answer for answer in answers if "queue is full" in answer.error["message"]]) >= 1
 
 
-def test_not_everybody_is_told_to_come_back_at_once(narrow, taken):
+def test_retry_after_varies_between_callers(narrow, taken):
     taken(narrow)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: narrow.ask(OPENAI, "x"), range(24)))
@@ -85,7 +85,7 @@ def test_a_hang_up_frees_the_place(narrow, dialect, taken):
     assert until(lambda: narrow.ask(dialect, "[[sim: text=next]] x").text == "next", 5)
 
 
-def test_a_waiting_turn_is_served_when_a_place_is_free(patient, dialect, stream, taken):
+def test_waiting_turn_is_served_when_place_frees(patient, dialect, stream, taken):
     holder = taken(patient)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(patient.ask, dialect, "[[sim: text=served]] x", stream=stream)
@@ -117,7 +117,7 @@ def test_first_come_first_served(patient, taken):
         stream.hang_up()
 
 
-def test_who_comes_with_one_request_gets_the_next_place(patient, taken):
+def test_single_request_gets_the_next_place(patient, taken):
     holder = taken(patient, "turns")
     waiting = []
     for number, key in enumerate([KEY, KEY, KEY, OTHER_KEY]):
@@ -148,7 +148,7 @@ def test_one_key_leaves_room_in_the_queue(tmp_path, template):
             stream.hang_up()
 
 
-def test_a_waiting_stream_gets_signs_of_life_and_then_the_answer(patient, dialect, taken):
+def test_waiting_stream_gets_keepalives_then_the_answer(patient, dialect, taken):
     holder = taken(patient)
     with Stream(patient, dialect, "[[sim: text=served]] x", key=KEY) as waiting:
         for _ in range(3):
@@ -158,7 +158,7 @@ def test_a_waiting_stream_gets_signs_of_life_and_then_the_answer(patient, dialec
     assert (answer.text, answer.finish) == ("served", dialect.done)
 
 
-def test_a_client_that_leaves_the_queue_is_not_asked_for(patient, dialect, taken):
+def test_client_that_left_the_queue_is_not_served(patient, dialect, taken):
     holder = taken(patient)
     question = f"leaves the queue {dialect}"
     with Stream(patient, dialect, f"[[sim: text=x]] {question}", key=KEY, model=question) as waiting:
@@ -171,13 +171,13 @@ def test_a_client_that_leaves_the_queue_is_not_asked_for(patient, dialect, taken
 
 
 @pytest.mark.parametrize("silence", ["first_ms=900", "first_ms=0 delay_ms=900 chunks=2"])
-def test_a_silent_model_is_covered_by_signs_of_life(patient, dialect, silence):
+def test_silent_model_is_covered_by_keepalives(patient, dialect, silence):
     answer = patient.ask(dialect, f'[[sim: text="slow model" {silence}]] x', stream=True)
     assert (answer.text, answer.finish) == ("slow model", dialect.done)
     assert answer.body.count(dialect.keep_alive) >= 2
 
 
-def test_text_that_is_held_back_is_covered_by_signs_of_life(patient, dialect):
+def test_withheld_text_is_covered_by_keepalives(patient, dialect):
     api = ChatAgent if dialect is OPENAI else MessagesAgent
     tools = {"tools": [api.declared(CLOCK)], **api.required}
     prompt = plan({"say": "Let me think about it for a while.", **call("clock")}, size=4, delay_ms=80)
@@ -192,12 +192,12 @@ def test_a_whole_reply_holds_no_signs_of_life(patient, dialect):
     assert dialect.keep_alive not in answer.body
 
 
-def test_a_whole_reply_that_fails_after_a_wait_still_has_its_status(patient, dialect):
+def test_late_whole_reply_failure_keeps_its_status(patient, dialect):
     answer = patient.ask(dialect, "[[sim: first_ms=700 fault=finish_code after=0 finish=429]] x")
     assert answer.status == 429
 
 
-def test_a_failure_after_signs_of_life_is_told_in_the_stream(patient, dialect):
+def test_failure_after_keepalives_is_in_the_stream(patient, dialect):
     answer = patient.ask(dialect, "[[sim: first_ms=700 fault=finish_code after=0 finish=429]] x", stream=True)
     assert (answer.status, answer.error["type"], answer.finish) == (200, "rate_limit_error", None)
 
