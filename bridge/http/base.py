@@ -55,25 +55,44 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
     methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD")
     endpoint: str = ""
     """The path as usage rows and metrics have it."""
-    runtime: Runtime
-    begun = False
-    """The answer has begun."""
-    hung_up = False
-    _body: HeldBody | None = None
-    _listener: asyncio.Task[None] | None = None
-    _task: asyncio.Task[Any] | None = None
-    _ended_by: GatewayError | None = None
-    _cors: Sequence[tuple[bytes, bytes]] = ()
-    """What browsers get besides."""
-    key_holder: Caller | None = None
-    """Whose key the request carries, also when that key opens nothing any more."""
-    model: str = ""
-    """The model of the request, for its row, as soon as the body is read."""
+    # Python gives an object a dictionary of its own when its class learns of an attribute after many others were made.
+    __slots__ = (
+        "_body",
+        "_cors",
+        "_ended_by",
+        "_format",
+        "_listener",
+        "_task",
+        "base_send",
+        "begun",
+        "hung_up",
+        "id",
+        "key_holder",
+        "model",
+        "receive",
+        "request_headers",
+        "runtime",
+        "scope",
+    )
 
     def __init__(self, wire_format: WireFormat | None = None) -> None:
         """`wire_format`: that of the path; None where all formats share it."""
-        super().__init__()
+        # Channels' own makes room for a body, which is read elsewhere here.
         self._format = wire_format
+        self.runtime: Runtime
+        self.begun = False
+        """The answer has begun."""
+        self.hung_up = False
+        self._body: HeldBody | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._ended_by: GatewayError | None = None
+        self._cors: Sequence[tuple[bytes, bytes]] = ()
+        """What browsers get besides."""
+        self.key_holder: Caller | None = None
+        """Whose key the request carries, also when that key opens nothing any more."""
+        self.model = ""
+        """The model of the request, for its row, as soon as the body is read."""
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve the request."""

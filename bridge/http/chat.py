@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable
 
-from accounts.keys.keyring import Standing
+from accounts.keys.keyring import Caller, Standing
 from accounts.ledger.row import UsageRow
 from accounts.limits.admission import UNLIMITED
 from bridge.chat.errors import GatewayError, SlowClient
@@ -32,17 +32,35 @@ class ChatConsumer(ApiConsumer):
     """One turn, in the format that it is made with; there is one path for streams and whole replies."""
 
     methods = ("POST",)
-    _request: ChatRequest | None = None
-    _encoder: Encoder | None = None
-    _has_row = False
-    _warning = ""
-    """What of the messages is not passed on."""
-    _end_is_open = False
-    _is_in_use = False
+    __slots__ = (
+        "_began",
+        "_encoder",
+        "_end_is_open",
+        "_has_row",
+        "_is_in_use",
+        "_record",
+        "_reply",
+        "_request",
+        "_started_at",
+        "_warning",
+        "caller",
+        "endpoint",
+        "request",
+    )
 
     def __init__(self, wire_format: WireFormat) -> None:
         super().__init__(wire_format)
         self.endpoint = wire_format.path
+        self.caller: Caller
+        self.request: ChatRequest
+        self._reply: ReplyFormat
+        self._request: ChatRequest | None = None
+        self._encoder: Encoder | None = None
+        self._has_row = False
+        self._warning = ""
+        """What of the messages is not passed on."""
+        self._end_is_open = False
+        self._is_in_use = False
         self._started_at = time.time()
         self._began = time.monotonic()  # how long things took is counted from here: the clock may be set meanwhile
         self._record = TurnRecord()

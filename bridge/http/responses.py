@@ -50,6 +50,8 @@ class _StoredResponses(ApiConsumer):
 class Responses(ChatConsumer, _StoredResponses):
     """`POST /v1/responses`."""
 
+    __slots__ = ("_response",)
+
     async def read_request(self, body: bytes) -> ParsedRequest[ResponsesReply]:
         """The request, with the stored responses that it continues or refers to."""
         parsed = await self.complete(self.caller, FORMAT.draft(body))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Generator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -54,6 +54,39 @@ class Sent:
 
 
 SENT = Sent()
+
+
+class Event:
+    """As much of asyncio's as uvicorn uses. That one has a queue of 760 bytes for those who wait: here one at most."""
+
+    __slots__ = ("_is_set", "_waiting")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiting: tuple[asyncio.Future[None], ...] = ()
+
+    def set(self) -> None:
+        """Let those go on who wait."""
+        if not self._is_set:
+            self._is_set = True
+            for waiting in self._waiting:
+                if not waiting.done():
+                    waiting.set_result(None)
+
+    def clear(self) -> None:
+        """From now on it is waited for again."""
+        self._is_set = False
+
+    async def wait(self) -> None:
+        """Until it is set."""
+        if self._is_set:
+            return
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting += (waiting,)
+        try:
+            await waiting
+        finally:
+            self._waiting = tuple(each for each in self._waiting if each is not waiting)
 
 
 class LeanCycle(RequestResponseCycle):
@@ -146,6 +179,8 @@ class HeldFlow(FlowControl):
 
     def __init__(self, transport: asyncio.Transport) -> None:
         super().__init__(transport)
+        self._is_writable_event = cast("asyncio.Event", Event())
+        self._is_writable_event.set()
         self.held = False
 
     def resume_reading(self) -> None:

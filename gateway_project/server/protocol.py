@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from gateway_project.server import refusals
 from gateway_project.server.cork import Corked
-from gateway_project.server.cycle import AfterUpgrade, CarefulCycle, Deaf, HeldFlow, LeanCycle, Trailers
+from gateway_project.server.cycle import AfterUpgrade, CarefulCycle, Deaf, Event, HeldFlow, LeanCycle, Trailers
 from gateway_project.server.deadlines import IDLE, IN_BODY, IN_HEAD, LEFTOVER
 from gateway_project.server.head import WATCHED, Head, Verdict, is_plain, judged, path_and_query, without_upgrade
 from gateway_project.server.refusals import Refusal, Refused, rendered
@@ -26,6 +26,28 @@ HEALTH = {b"/healthz", b"/healthz/", b"/readyz", b"/readyz/"}
 class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection. `look()` is called about once a second by whoever counts the connections."""
 
+    # With uvicorn's there are more than Python keeps without a dictionary per connection: 1.5 KiB each.
+    __slots__ = (
+        "body_since",
+        "corked",
+        "dry",
+        "head_bytes",
+        "is_extra",
+        "lingers",
+        "peer",
+        "phase",
+        "raw",
+        "refusal",
+        "running",
+        "since",
+        "size",
+        "unsent",
+        "unsent_since",
+        "upgrading",
+        "url",
+        "watched",
+    )
+
     peers: Connections
     """Set on a subclass, one per server."""
 
@@ -36,6 +58,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.corked = Corked(transport, self)
         super().connection_made(cast("asyncio.Transport", self.corked))
         self.flow: HeldFlow = HeldFlow(transport)
+        self.pipeline: list[tuple[RequestResponseCycle, Any]] = []  # type: ignore[assignment]  # a deque takes 760 bytes
         self.parser: Any
         self.phase = IDLE
         self.since = self.body_since = self.peers.now
@@ -180,7 +203,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             access_logger=self.access_logger,
             access_log=self.access_log,
             default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
+            message_event=cast("asyncio.Event", Event()),
             expect_100_continue=expects,
             keep_alive=version != "1.0" and parser.should_keep_alive() and not self.is_extra,
             on_response=self.on_response_complete,
@@ -202,7 +225,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= self.peers.bounds.pipelined:
             self.refusal = refusals.PIPELINE
             raise Refused(refusals.PIPELINE)
-        self.pipeline.appendleft((cycle, self.app))
+        self.pipeline.insert(0, (cycle, self.app))
         self.flow.pause_reading()
         self.flow.held = True
 
@@ -262,7 +285,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.peers.forget_head(self)
         self.parser, self.refusal = Deaf(), None
         if flawed is not None and self.pipeline and self.pipeline[0][0] is flawed:
-            self.pipeline.popleft()
+            del self.pipeline[0]
             flawed = None
         if self.running is not None and self.answers and flawed is not self.running:
             return self._end_after(self.pipeline[0][0] if self.pipeline else self.running)

@@ -6,6 +6,7 @@ import socket
 from contextlib import suppress
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway_project.server.protocol import BoundedHttpProtocol
 from tests.gateway_project.served import HOST, Served, read_all, until, whole_body
@@ -64,6 +65,17 @@ def test_nothing_is_left_of_a_connection(server, sent, politely):
                 read_all(connection)
     server.talk(GET + CLOSE + b"\r\n")  # it comes after the other one
     assert until(lambda: not left())
+
+
+def test_what_is_ours_of_an_open_connection_has_slots(server):
+    """A dictionary of its own, for more attributes than Python shares among objects, weighs 1.5 KiB."""
+    with server.connect() as connection:
+        connection.sendall(GET + b"\r\n")
+        connection.recv(1)
+        (ours,) = left()
+        known = vars(HttpToolsProtocol(ours.config, ours.server_state, {}, ours.loop))
+        assert not vars(ours).keys() - known.keys()
+        assert len(known) < 30
 
 
 def test_requests_never_begun_leave_nothing():

@@ -67,6 +67,7 @@ WAITS = {
         "bridge/http/base.py: await work",
         "bridge/http/base.py: await self.receive()",
         "gateway_project/asgi.py: await receive()",
+        "gateway_project/server/cycle.py: await waiting",
     ],
     "Work of bounded size on this processor, or a look at files of this host in /proc and beside a socket.": [
         "bridge/images/desk.py: await loop.run_in_executor(self._worker, self._prepared, source, fetched, pixels_left)",
