@@ -24,11 +24,11 @@ def ids(settings, monkeypatch):
     return ids
 
 
-def test_a_plain_installation_has_nothing_to_tell_not_even_for_deployment(ids):
+def test_plain_installation_has_no_warnings(ids):
     assert ids(deploy=True) == set()
 
 
-def test_a_public_installation_behind_tls_has_nothing_to_tell(ids):
+def test_public_installation_behind_tls_has_no_warnings(ids):
     public = {"HOST": "0.0.0.0", "ALLOWED_HOSTS": "gw.example.com"}
     assert ids(deploy=True, **public, CSRF_TRUSTED_ORIGINS="https://gw.example.com") == set()
 
@@ -69,7 +69,7 @@ def test_a_trouble_has_its_id(ids, variables, found):
     assert ids(**variables) == found
 
 
-def test_after_a_supervised_start_nobody_asks_for_the_directory_of_the_metrics(ids, settings, tmp_path):
+def test_supervised_start_needs_no_metrics_directory(ids, settings, tmp_path):
     (tmp_path / "metrics").mkdir()
     settings.DATA_DIR = tmp_path
     assert ids(WEB_PROCESSES="2") == set()

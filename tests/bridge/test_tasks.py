@@ -66,7 +66,7 @@ def test_a_heartbeat_that_stopped_leaves_a_gone_instance(beat):
     assert (row.state, row.in_flight, row.login) == ("gone", 0, False)
 
 
-def test_an_instance_that_comes_back_is_no_longer_gone(beat):
+def test_returning_instance_is_no_longer_gone(beat):
     beat()
     check_instances()
     beat.client.flushdb()

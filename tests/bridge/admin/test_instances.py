@@ -50,14 +50,14 @@ def test_the_list_shows_the_state_of_this_moment(admin_client, beat):
         assert fact in page
 
 
-def test_an_instance_whose_heartbeat_stopped_is_shown_as_gone(admin_client, beat, heartbeats):
+def test_instance_without_heartbeat_is_shown_as_gone(admin_client, beat, heartbeats):
     beat("w1-i1")
     check_instances()
     heartbeats.flushdb()
     assert " gone " in text(admin_client.get(LIST))
 
 
-def test_without_redis_the_list_says_so(admin_client, beat, settings):
+def test_list_without_redis_explains_itself(admin_client, beat, settings):
     beat("w1-i1")
     check_instances()
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
@@ -75,7 +75,7 @@ def test_a_look_writes_nothing(admin_client, beat):
     assert not Instance.objects.exists()
 
 
-def test_the_list_is_filtered_searched_and_sorted_as_if_it_were_the_table(admin_client, beat):
+def test_list_filters_searches_and_sorts_like_the_table(admin_client, beat):
     beat("w1-i1", in_flight=3, started_at=0)
     beat("w1-i2", in_flight=1, state="backoff", login=False, last_error='it\'s gone: 100 % "odd" 通义')
     for asked, listed in [
@@ -86,7 +86,7 @@ def test_the_list_is_filtered_searched_and_sorted_as_if_it_were_the_table(admin_
         assert [row.name for row in page.context["cl"].result_list] == listed, asked
 
 
-def test_an_empty_list_says_why_it_is_empty(admin_client, heartbeats):
+def test_empty_list_explains_why(admin_client, heartbeats):
     assert "no web process is running" in text(admin_client.get(LIST))
 
 
@@ -108,7 +108,7 @@ def test_the_list_costs_no_query_per_instance(admin_client, beat, django_assert_
         admin_client.get(LIST)
 
 
-def test_the_overview_says_what_is_broken(admin_client, beat):
+def test_overview_shows_what_is_broken(admin_client, beat):
     beat("w1-i1")
     beat("w1-i2", state="login_required", login=False, last_error="the login has expired")
     page = text(admin_client.get(reverse("admin:index")))
@@ -149,12 +149,12 @@ def test_many_instances_that_are_gone_are_one_line(admin_client, beat, heartbeat
     assert "w1-i1" not in shown
 
 
-def test_the_overview_says_that_nobody_files_the_turns(admin_client, heartbeats):
+def test_overview_shows_that_nobody_files_turns(admin_client, heartbeats):
     heartbeats.xadd("lgw:usage", {"row": b"{}"}, id=f"{int((time.time() - 90) * 1000)}-0")
     assert "Is the Celery worker running?" in text(admin_client.get(reverse("admin:index")))
 
 
-def test_the_overview_says_that_redis_is_gone(admin_client, settings):
+def test_overview_shows_that_redis_is_gone(admin_client, settings):
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
     assert "Redis cannot be reached" in text(admin_client.get(reverse("admin:index")))
 

@@ -60,7 +60,7 @@ def prompt(**fields):
     return plain | {"pattern": "*coder*", "enabled": "on"} | fields
 
 
-def test_an_alias_is_added_and_the_log_knows_who_did_it(admin_client, offered):
+def test_added_alias_is_logged_with_its_author(admin_client, offered):
     page = admin_client.post(ADD_ALIAS, alias(pattern=" gpt-* ", lingma_model="Qwen3-Coder"), follow=True)
     row = ModelAlias.objects.get()
     assert (row.pattern, row.lingma_model) == ("gpt-*", "Qwen3-Coder")
@@ -68,14 +68,14 @@ def test_an_alias_is_added_and_the_log_knows_who_did_it(admin_client, offered):
     assert LogEntry.objects.get().object_repr == "gpt-*"
 
 
-def test_a_model_that_is_not_offered_is_told_and_kept(admin_client, offered):
+def test_unoffered_model_is_reported_and_kept(admin_client, offered):
     page = text(admin_client.post(ADD_ALIAS, alias(lingma_model="tomorrow"), follow=True))
     assert "The account does not offer tomorrow now. Until it does, org_auto answers." in page
     assert "not offered now: org_auto answers" in page
     assert ModelAlias.objects.get().lingma_model == "tomorrow"
 
 
-def test_models_of_a_key_that_nobody_offers_are_told_and_kept(admin_client, offered):
+def test_unoffered_models_of_a_key_are_reported(admin_client, offered):
     ModelAlias.objects.create(pattern="claude-*", lingma_model="coder", position=1)
     fields = {"name": "k", "rpm": 0, "tpm": 0, "concurrency": 0}
     known = "Coder, qwen3*, claude-sonnet-*, claude-opus-5[1m], *"
@@ -87,7 +87,7 @@ def test_models_of_a_key_that_nobody_offers_are_told_and_kept(admin_client, offe
 
 
 @pytest.mark.parametrize("name", ["coder-20250929", "coder[1m]"])
-def test_the_form_tells_what_a_name_with_a_date_becomes(admin_client, offered, name):
+def test_form_shows_what_a_dated_name_becomes(admin_client, offered, name):
     trial = try_name(name, "org_auto", {"org_auto": "org_auto", "coder": "coder"})
     assert (trial.decided_by, trial.key) == ("model", "coder")
 
@@ -108,7 +108,7 @@ def test_what_makes_no_sense_is_refused_in_words(admin_client, offered, fields, 
     assert ModelAlias.objects.count() == 1
 
 
-def test_the_form_suggests_what_is_offered_and_puts_new_rows_last(admin_client, offered):
+def test_form_suggests_offered_models_with_new_rows_last(admin_client, offered):
     ModelAlias.objects.create(pattern="x", position=70)
     page = admin_client.get(ADD_ALIAS).content.decode()
     assert re.search(r'<datalist id="lingma_model-offered">.*<option value="coder">qwen3-coder</option>', page)
@@ -163,7 +163,7 @@ def test_a_trial_names_the_prompt_of_the_model(admin_client, offered):
     assert "c*r" in text(admin_client.get(TRY, {"name": "coder"}))
 
 
-def test_without_redis_a_trial_says_that_it_does_not_know_what_is_offered(admin_client, settings):
+def test_trial_without_redis_does_not_know_the_models(admin_client, settings):
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
     ModelAlias.objects.create(pattern="claude-*", lingma_model="coder")
     page = text(admin_client.get(TRY, {"name": "claude-x"}))
@@ -171,7 +171,7 @@ def test_without_redis_a_trial_says_that_it_does_not_know_what_is_offered(admin_
     assert admin_client.get(ALIASES).status_code == 200
 
 
-def test_a_name_is_told_as_text(admin_client, offered):
+def test_name_is_shown_as_text(admin_client, offered):
     assert b"<script>alert" not in admin_client.get(TRY, {"name": '"><script>alert(1)</script>'}).content
 
 
@@ -190,13 +190,13 @@ def test_who_may_only_look_changes_nothing(client, offered):
     assert client.post(reverse("admin:bridge_modelalias_change", args=[row.pk]), alias()).status_code == 403
 
 
-def test_a_prompt_begins_with_the_shipped_text_and_shows_what_is_sent(admin_client):
+def test_prompt_starts_from_shipped_text_with_preview(admin_client):
     page = admin_client.get(ADD_PROMPT).content.decode()
     assert DEFAULT_PROFILE.template.splitlines()[1][:60] in page
     assert "&lt;call:k3v9x2m7qd&gt;" in page
 
 
-def test_a_prompt_is_saved_and_its_own_text_is_shown(admin_client):
+def test_saved_prompt_shows_its_own_text(admin_client):
     template = "Mine: $tools\r\n$open$close"
     admin_client.post(ADD_PROMPT, prompt(template=template))
     row = PromptTemplate.objects.get()
@@ -222,5 +222,5 @@ def test_a_prompt_that_would_not_work_is_refused(admin_client, fields, told):
     assert PromptTemplate.objects.count() == 1
 
 
-def test_an_empty_list_of_prompts_says_what_is_used(admin_client):
+def test_empty_prompt_list_names_what_is_used(admin_client):
     assert "The shipped prompt is used for every model" in text(admin_client.get(PROMPTS))

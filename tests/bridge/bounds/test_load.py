@@ -48,7 +48,7 @@ def test_a_decoded_body_counts_as_it_is():
     assert held.size == 3 * MIB
 
 
-async def test_large_bodies_come_one_at_a_time_and_others_between():
+async def test_large_bodies_take_turns_with_others():
     load, order = BodyLoad(8 * MIB), []
 
     async def large(name):
@@ -72,7 +72,7 @@ async def test_large_bodies_come_one_at_a_time_and_others_between():
     assert "small" in order[places[1] : places[2]]
 
 
-async def test_one_who_gives_up_keeps_nobody_from_a_turn():
+async def test_giving_up_keeps_nobody_from_a_turn():
     load = BodyLoad(8 * MIB)
     await load.turn_of_large()
     waiting = asyncio.ensure_future(load.turn_of_large())

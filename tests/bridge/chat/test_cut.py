@@ -24,7 +24,7 @@ def cut(*stop, most=None):
 
 
 @given(st.text("ab-", max_size=30), st.lists(st.text("ab-", min_size=1, max_size=4), max_size=3), st.data())
-def test_the_cut_is_where_a_stop_sequence_begins_however_the_text_comes(text, stop, data):
+def test_cut_is_where_a_stop_sequence_begins(text, stop, data):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=10)))
     pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     cutter = cut(*stop)
@@ -50,19 +50,19 @@ def test_of_several_the_first_in_the_text_cuts():
     assert cutter.stop_sequence == "o w"
 
 
-def test_no_more_is_held_back_than_may_be_a_beginning():
+def test_only_a_possible_beginning_is_withheld():
     cutter = cut("END")
     assert [cutter.feed(text) for text in ("abc", "E", "N", "x")] == ["abc", "", "", "ENx"]
 
 
-def test_what_was_held_back_is_told_when_the_reply_ends():
+def test_withheld_text_is_released_at_the_end():
     cutter = cut("\n\nUser:")
     assert told(cutter, ["Bye\n\nUse"]) == "Bye\n\nUse"
     assert cutter.reason is None
 
 
 @given(st.lists(st.text("abc 灵码", max_size=12), max_size=20), st.integers(1, 30))
-def test_no_more_tokens_are_told_than_asked_for_and_no_fewer(pieces, most):
+def test_token_limit_is_met_exactly(pieces, most):
     cutter, text = cut(most=most), "".join(pieces)
     seen = told(cutter, pieces)
     assert text.startswith(seen)
@@ -72,13 +72,13 @@ def test_no_more_tokens_are_told_than_asked_for_and_no_fewer(pieces, most):
         assert estimate(text[: len(seen) + 1]) > most
 
 
-def test_a_stop_sequence_beyond_the_limit_does_not_count():
+def test_stop_sequence_beyond_the_limit_does_not_count():
     cutter = cut("END", most=2)
     assert told(cutter, ["x" * 40 + "END"]) == "x" * 8
     assert (cutter.reason, cutter.stop_sequence) == (FinishReason.LENGTH, None)
 
 
-def test_what_was_held_back_may_be_beyond_the_limit():
+def test_withheld_text_may_be_beyond_the_limit():
     cutter = cut("END", most=1)
     assert told(cutter, ["abcE", "N"]) == "abcE"
     assert cutter.reason is FinishReason.LENGTH

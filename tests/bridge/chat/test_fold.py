@@ -49,7 +49,7 @@ def test_events_without_an_ending_are_a_bug():
         fold([STARTED, TextDelta("half")])
 
 
-def test_the_parts_keep_their_order_and_what_belongs_together_is_one():
+def test_parts_keep_order_and_adjacent_ones_join():
     reply = fold([
         STARTED, ThinkingDelta("Let "), ThinkingDelta("me."), TextDelta("I "), TextDelta("look."),
         ToolCallStarted("call_1", "look"), ToolCallDelta('{"a"'), KeepAlive(), ToolCallDelta(":1}"), ToolCallEnded(),
@@ -67,7 +67,7 @@ def test_the_parts_keep_their_order_and_what_belongs_together_is_one():
     assert [call.id for call in reply.calls] == ["call_1", "call_2"]
 
 
-def test_a_call_that_was_cut_off_is_not_complete():
+def test_cut_off_call_is_not_complete():
     cut = [STARTED, ToolCallStarted("call_1", "look"), ToolCallDelta('{"a'), Finished(FinishReason.LENGTH, USAGE)]
     assert fold(cut).calls == [Call("call_1", "look", '{"a', complete=False)]
 

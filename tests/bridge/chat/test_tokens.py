@@ -16,7 +16,7 @@ def test_the_estimate_knows_narrow_and_wide_text(text, tokens):
 
 @settings(deadline=None)
 @given(st.text())
-def test_no_text_has_more_tokens_than_characters_and_only_the_empty_one_has_none(text):
+def test_tokens_never_exceed_characters(text):
     assert estimate(text) <= len(text)
     assert (estimate(text) == 0) == (text == "")
 
@@ -38,7 +38,7 @@ def test_it_learns_how_far_off_the_estimates_were():
     assert learnt((100, 150), (1000, 1500)).apply(2000) == pytest.approx(3000, rel=0.02)
 
 
-def test_the_prompt_the_service_adds_is_not_taken_for_a_rate():
+def test_added_prompt_is_not_taken_for_a_rate():
     assert learnt((5, 485), (1000, 1480)).apply(10_000) == pytest.approx(10_480, rel=0.02)
     assert learnt((5, 485)).apply(5000) == pytest.approx(5480, rel=0.02)
 
@@ -50,7 +50,7 @@ def test_the_slope_stays_in_bounds(real, slope):
 
 
 @pytest.mark.parametrize(("estimated", "real"), [(0, 5), (5, 0), (-1, 5)])
-def test_figures_that_say_nothing_teach_nothing(estimated, real):
+def test_useless_figures_teach_nothing(estimated, real):
     assert learnt((estimated, real)).apply(1000) == 1000
 
 

@@ -32,7 +32,7 @@ def test_nothing_runs_and_nothing_is_set_up_yet(tmp_path):
     assert not (tmp_path / "data" / "gateway.sqlite3").exists()
 
 
-def test_what_does_not_work_is_exit_code_1_and_no_secret_is_told(tmp_path):
+def test_broken_part_is_exit_code_1_without_secrets(tmp_path):
     secrets = {
         "REDIS_URL": "redis://:canary-1@127.0.0.1:1",
         "SECRET_KEY": "canary-2",
@@ -49,7 +49,7 @@ def test_what_does_not_work_is_exit_code_1_and_no_secret_is_told(tmp_path):
     assert "canary" not in told + errors
 
 
-def test_a_data_directory_that_cannot_be_used_is_one_line(tmp_path):
+def test_unusable_data_directory_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     code, told, errors = doctor(tmp_path / "file" / "data")
     assert (code, told) == (1, "")

@@ -18,7 +18,7 @@ def test_a_plain_installation_is_well(patient, told):
         assert {level for level, _ in told(look, patient())} == {"ok"}
 
 
-def test_a_setting_that_does_harm_is_told_with_its_id(patient, told, settings):
+def test_harmful_setting_is_reported_with_its_id(patient, told, settings):
     settings.ENV = patient(TOOL_APPROVAL="allow").env
     [(level, text)] = told(installation.settings, patient())
     assert level == "warn"
@@ -30,7 +30,7 @@ def test_a_setting_that_cannot_work_fails(patient, told, settings):
     assert told(installation.settings, patient())[0][0] == "fail"
 
 
-def test_a_data_directory_that_others_can_read_is_told(patient, told, settings, tmp_path):
+def test_readable_data_directory_is_reported(patient, told, settings, tmp_path):
     settings.DATA_DIR = tmp_path
     tmp_path.chmod(0o755)
     [(level, text)] = told(installation.settings, patient())
@@ -64,7 +64,7 @@ def test_missing_migrations_matter_while_the_gateway_runs(patient, told, held, l
     assert not examined.database_answers
 
 
-def test_a_database_file_that_is_not_there_is_not_made_by_looking(patient, told, monkeypatch, tmp_path):
+def test_look_does_not_create_the_database_file(patient, told, monkeypatch, tmp_path):
     monkeypatch.setitem(connection.settings_dict, "NAME", tmp_path / "none.sqlite3")
     assert told(installation.database, patient())[0][0] == "warn"
     assert not (tmp_path / "none.sqlite3").exists()

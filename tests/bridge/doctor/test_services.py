@@ -16,7 +16,7 @@ from gateway_project.lib.redis_keys import USAGE as STREAM
 from tests.gateway_project.gateway import free_port
 
 
-def test_redis_tells_its_version_and_that_it_keeps_what_it_is_given(patient, told):
+def test_redis_version_and_persistence_are_shown(patient, told):
     examined = patient()
     texts = [text for level, text in told(services.store, examined) if level == "ok"]
     assert texts[0].startswith("Valkey ")
@@ -25,7 +25,7 @@ def test_redis_tells_its_version_and_that_it_keeps_what_it_is_given(patient, tol
 
 
 @pytest.mark.parametrize(("most", "level"), [(0, "warn"), (1 << 30, "fail")])
-def test_a_redis_that_evicts_is_told(patient, told, most, level):
+def test_evicting_redis_is_reported(patient, told, most, level):
     examined = patient()
     examined.redis.config_set("maxmemory-policy", "allkeys-lru")
     examined.redis.config_set("maxmemory", most)
@@ -54,7 +54,7 @@ def test_heartbeats_are_read(patient, told, facts):
     assert examined.running
 
 
-def test_rows_that_wait_in_redis_and_in_the_spool_are_counted(patient, told, tmp_path):
+def test_rows_waiting_in_redis_and_spool_are_counted(patient, told, tmp_path):
     examined = patient()
     examined.redis_answers = True
     examined.redis.xadd(STREAM, {"row": "{}"})
@@ -63,14 +63,14 @@ def test_rows_that_wait_in_redis_and_in_the_spool_are_counted(patient, told, tmp
 
 
 @pytest.mark.parametrize(("held", "level"), [(True, "fail"), (False, "ok")])
-def test_rows_that_wait_for_long_are_a_trouble_of_a_running_gateway(patient, told, held, level):
+def test_long_waiting_rows_are_trouble_while_running(patient, told, held, level):
     examined = patient(held=held)
     examined.redis_answers = True
     examined.redis.xadd(STREAM, {"row": "{}"}, id=f"{int((examined.now - 300) * 1000)}-0")
     assert told(services.ledger, examined)[0][0] == level
 
 
-def test_rows_that_were_set_aside_are_told(patient, told, tmp_path):
+def test_set_aside_rows_are_reported(patient, told, tmp_path):
     append(tmp_path / "spool", [b"broken"], REJECTED)
     assert told(services.ledger, patient())[1][0] == "warn"
 
@@ -105,7 +105,7 @@ def test_what_answers_at_the_address(patient, told, answering, status, level):
     assert told(services.web, patient(PORT=answering(status)))[0][0] == level
 
 
-def test_what_the_processes_say_is_away_is_told(patient, told, answering):
+def test_parts_reported_away_are_shown(patient, told, answering):
     mode = {"name": "database", "since": "2026-11-28T12:56:34+00:00", "still_works": "known keys go on"}
     port = answering(200, msgspec.json.encode({"status": "ready", "degraded": [mode], "instances": []}))
     _, (level, text) = told(services.web, patient(PORT=port))
@@ -128,7 +128,7 @@ def background(patient, told, monkeypatch, **changes):
 
 
 @pytest.mark.django_db
-def test_a_worker_that_does_not_answer_fails_and_a_fresh_scheduler_does_not(patient, told, monkeypatch):
+def test_silent_worker_fails_and_fresh_scheduler_does_not(patient, told, monkeypatch):
     assert list(background(patient, told, monkeypatch)) == ["fail", "ok"]
 
 
@@ -161,14 +161,14 @@ def changed(patient):
         yield changed
 
 
-def test_a_full_redis_is_told_with_what_to_do(changed, told):
+def test_full_redis_is_reported_with_advice(changed, told):
     found = told(services.store, changed(maxmemory=1))
     (text,) = [text for level, text in found if level == "fail"]
     assert text.startswith("it is full: ")
     assert text.endswith(redis_fitness.ROOM)
 
 
-def test_through_a_redis_that_takes_no_writes_the_worker_is_not_asked(changed, told):
+def test_worker_is_not_asked_through_unwritable_redis(changed, told):
     examined = changed(maxmemory=1)
     told(services.store, examined)
     examined.started_at = examined.now
@@ -177,7 +177,7 @@ def test_through_a_redis_that_takes_no_writes_the_worker_is_not_asked(changed, t
     )  # fmt: skip
 
 
-def test_a_replica_is_told_with_what_to_do(patient, told):
+def test_replica_is_reported_with_advice(patient, told):
     examined = patient()
     examined.redis.replicaof("127.0.0.1", "1")
     try:
@@ -186,6 +186,6 @@ def test_a_replica_is_told_with_what_to_do(patient, told):
         examined.redis.replicaof("NO", "ONE")
 
 
-def test_a_redis_that_evicts_what_has_a_time_to_live_is_fine(changed, told):
+def test_redis_evicting_only_expiring_keys_is_fine(changed, told):
     found = told(services.store, changed(**{"maxmemory-policy": "volatile-lru", "maxmemory": 1 << 30}))
     assert [level for level, _ in found if level == "fail"] == []

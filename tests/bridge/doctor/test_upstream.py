@@ -16,13 +16,13 @@ def script(tmp_path, text):
     return str(path)
 
 
-def test_the_simulator_is_told_loudly(patient, told):
+def test_simulator_is_reported_loudly(patient, told):
     [(level, text)] = told(upstream.lingma, patient())
     assert level == "warn"
     assert "every answer is made up" in text
 
 
-def test_the_executable_tells_its_version_and_sees_no_secret(patient, told, tmp_path):
+def test_executable_shows_version_and_sees_no_secret(patient, told, tmp_path):
     path = script(tmp_path, '#!/bin/sh\necho "version: 2.11.1 ${ADMIN_TOKEN:-blind} $1"\n')
     examined = patient(LINGMA_BIN=path, ADMIN_TOKEN="canary-canary-canary")
     assert told(upstream.lingma, examined) == [("ok", f"{path}, version: 2.11.1 blind version")]
@@ -65,7 +65,7 @@ def test_a_service_is_found_by_its_work_dir(patient, told, tmp_path):
         ("draining", "warn", "Look again"),
     ],
 )
-def test_an_instance_is_told_with_what_to_do(patient, told, facts, state, level, advice):
+def test_instance_is_reported_with_advice(patient, told, facts, state, level, advice):
     examined = patient(held=True)
     examined.redis_answers, examined.heartbeats = True, [facts(state=state, last_error="it broke")]
     [(found, text)] = told(upstream.instances, examined)

@@ -64,7 +64,7 @@ async def test_each_process_shows_what_any_of_them_misses(redis_server, client):
         assert names() == ["flush"]
 
 
-async def test_strangers_are_told_in_closed_words(redis_server, client):
+async def test_outside_answers_use_closed_words(redis_server, client):
     told(client, "web-2", Facts("disk", "no room on /srv/secret", 5.0))
     async with view(redis_server) as here:
         await here.exchange()
@@ -82,7 +82,7 @@ async def test_what_nobody_understands_counts_for_nothing(redis_server, client):
 
 
 @pytest.mark.parametrize("process", ["worker", "beat"])
-async def test_who_was_heard_and_falls_silent_is_missed_by_the_first(redis_server, client, monkeypatch, process):
+async def test_sudden_silence_is_missed_by_the_first(redis_server, client, monkeypatch, process):
     monkeypatch.setattr(modes, "MISSED_SEC", 0.05)
     monkeypatch.setattr(modes, "START_SEC", 0.0)
     for each in ("worker", "beat"):
@@ -100,7 +100,7 @@ async def test_who_was_heard_and_falls_silent_is_missed_by_the_first(redis_serve
         assert names() == []
 
 
-async def test_the_last_sign_of_those_before_a_restart_makes_nobody_impatient(redis_server, client, monkeypatch):
+async def test_last_sign_before_a_restart_is_ignored(redis_server, client, monkeypatch):
     monkeypatch.setattr(modes, "MISSED_SEC", 0.0)
     told(client, "worker")
     async with view(redis_server) as here:
@@ -134,7 +134,7 @@ async def test_instances_that_stay_away_are_a_mode(redis_server, monkeypatch):
 
 
 @pytest.mark.django_db
-def test_the_console_says_what_is_away_and_why(admin_client, client):
+def test_console_shows_what_is_away_and_why(admin_client, client):
     degraded.begin("database", "10.0.0.7 <refused>")
     page = admin_client.get(reverse("admin:index")).content.decode()
     assert "Degraded: database since " in page

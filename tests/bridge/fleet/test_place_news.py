@@ -37,7 +37,7 @@ async def test_each_process_hears_what_the_others_hold(link):
     ] * 3
 
 
-async def test_what_was_given_back_is_told_too(link):
+async def test_returned_places_are_announced(link):
     first, second = Shares(), Shares()
     one, two = PlaceNews(link, first, "p1"), PlaceNews(link, second, "p2")
     first.take(ALICE)
@@ -61,7 +61,7 @@ async def test_a_process_that_died_holds_nothing(link):
     assert await link.execute("HKEYS", PLACES) == [b"p1"]
 
 
-async def test_who_holds_places_in_another_process_waits_for_those_who_hold_none(link):
+async def test_process_with_places_elsewhere_waits_for_those_without(link):
     async with Service() as one, Service() as two:
         limits = PoolOptions(2), InstanceOptions(limit=2)
         async with running(attached(one), *limits) as first, running(attached(two), *limits) as second:
@@ -78,7 +78,7 @@ async def test_who_holds_places_in_another_process_waits_for_those_who_hold_none
             assert len(elsewhere) == 2
 
 
-async def test_without_redis_a_process_knows_of_its_own_places(tmp_path):
+async def test_process_without_redis_knows_its_own_places(tmp_path):
     away = RedisLink(f"unix://{tmp_path / 'nobody.sock'}")
     shares = Shares()
     shares.take(ALICE)

@@ -53,7 +53,7 @@ async def test_all_members_are_read(encoding):
 
 @packed
 @pytest.mark.parametrize("plain", [PLAIN, LONG], ids=["short", "long"])
-async def test_what_is_cut_off_or_followed_by_something_else_is_refused(encoding, plain):
+async def test_truncated_or_trailing_data_is_refused(encoding, plain):
     whole = PACK[encoding](plain)
     for body in (b"", whole[:-1], whole[: len(whole) // 2], whole + b"x", whole + b"\0x", b"x" + whole):
         with pytest.raises(InvalidRequest, match=f"not the {encoding.decode()}"):
@@ -107,7 +107,7 @@ async def test_other_encodings_are_refused(encoding):
 
 
 @packed
-async def test_others_are_served_while_a_large_body_is_decoded(encoding):
+async def test_others_are_served_during_a_large_decode(encoding):
     body = PACK[encoding](LONG)
     turns = 0
 

@@ -32,11 +32,11 @@ def test_programs_are_known_by_what_they_send(user_agent, family):
     assert family_of(user_agent) == family
 
 
-def test_every_family_can_be_filed_and_fits_its_column():
+def test_client_family_fits_its_column():
     families = {family.value for _, family in SIGNS} | {family_of(b"")}
     assert families == set(Usage.Agent.values)
     assert max(map(len, families)) <= Usage._meta.get_field("agent").max_length
 
 
-def test_only_the_beginning_of_a_long_one_is_looked_at():
+def test_only_the_start_of_long_agents_is_read():
     assert family_of(b"x" * 100_000 + b"curl/8") == "other"

@@ -25,6 +25,6 @@ def test_ids_of_headers_join_those_of_the_body():
     assert identified(of_body, {b"x-session-id": b"b"}).ids == ClientIds(("user a", "x-session-id b"), proven=True)
 
 
-def test_without_such_headers_the_request_stays_as_it_is():
+def test_request_without_id_headers_stays_as_it_is():
     asked = request("Hi")
     assert identified(asked, {b"user-agent": b"codex"}) is asked

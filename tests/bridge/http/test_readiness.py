@@ -32,7 +32,7 @@ def facts(**fields):
 
 
 @pytest.mark.parametrize(("error", "told"), KNOWN.items(), ids=range(len(KNOWN)))
-def test_every_error_is_told_in_fixed_words(error, told):
+def test_errors_are_reported_in_fixed_words(error, told):
     assert public_reason(facts(last_error=error)) == told
 
 

@@ -121,7 +121,7 @@ async def test_a_whole_reply(gateway):
 
 
 @pytest.mark.parametrize("first", [b"org_auto", b"org_auto stream"])
-async def test_an_error_before_the_first_byte_is_in_its_words(gateway, first):
+async def test_early_error_is_in_words_of_the_format(gateway, first):
     await gateway(replying(statusCode=500))
     answer = await post(first + b"\nHi")
     assert answer.status == 502
@@ -141,7 +141,7 @@ async def test_an_error_after_it_is_the_last_line(gateway):
     assert body.startswith(b"Hel\n! ")
 
 
-async def test_what_is_no_request_is_refused_in_its_words(gateway):
+async def test_invalid_request_is_refused_in_its_words(gateway):
     await gateway(replying("Hello"))
     answer = await post(b"org_auto")
     assert (answer.status, answer.parts) == (400, [b"! Send a line with the model, then a text.\n"])

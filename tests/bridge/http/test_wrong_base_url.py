@@ -22,7 +22,7 @@ def is_ours(path):
 
 
 @pytest.mark.parametrize("path", [*OURS, *THEIRS, "/embeddings", "/completions", "/api/v1", "/openai/v1/"])
-def test_a_path_beside_v1_is_not_left_to_django(path):
+def test_path_beside_v1_is_not_left_to_django(path):
     assert is_ours(path)
 
 
@@ -32,21 +32,21 @@ def test_djangos_paths_are(path):
 
 
 @pytest.mark.parametrize("path", OURS)
-def test_a_client_of_openais_is_told_its_base_url(path):
+def test_openai_client_is_shown_its_base_url(path):
     assert wrong_base_url.format_of(path) is not ANTHROPIC
     assert "The base URL for OpenAI clients ends in /v1: the full path is /v1/" in wrong_base_url.advice("POST", path)
 
 
 @pytest.mark.parametrize("path", THEIRS)
-def test_a_client_of_anthropics_is_told_its_base_url(path):
+def test_anthropic_client_is_shown_its_base_url(path):
     assert wrong_base_url.format_of(path) is ANTHROPIC
     assert "address without /v1: the full path is /v1/messages" in wrong_base_url.advice("POST", path)
 
 
 @pytest.mark.parametrize("path", ["/v1/completions", "/embeddings", "/v1/images/generations"])
-def test_what_is_not_served_is_said_so(path):
+def test_unserved_endpoint_is_named_as_such(path):
     assert "is not served here" in wrong_base_url.advice("POST", path)
 
 
-def test_a_path_of_any_length_is_echoed_within_a_bound():
+def test_long_path_is_echoed_within_a_bound():
     assert len(wrong_base_url.advice("POST", "/v1/" + "x" * 60_000)) < 500

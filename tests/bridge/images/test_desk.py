@@ -34,7 +34,7 @@ async def delivered(*sources, upstream=None, **options):
     return await ImageDesk(ImageOptions(**options)).deliver(sources, upstream.upload), upstream.taken
 
 
-async def test_many_large_pictures_are_refused_before_they_are_decoded():
+async def test_many_large_pictures_are_refused_before_decoding():
     large = data_url(picture("png", (300, 100)))
     upstream = Upstream()
     with pytest.raises(InvalidRequest, match=r"Image 4 of 10: .* together"):
@@ -43,7 +43,7 @@ async def test_many_large_pictures_are_refused_before_they_are_decoded():
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "webp"])
-async def test_an_image_goes_up_as_it_came_under_its_true_type(kind):
+async def test_image_is_uploaded_unchanged_under_its_true_type(kind):
     data = picture(kind)
     found, taken = await delivered(data_url(data, "image/svg+xml"))
     assert found == Delivered(("https://images.example/1",), 0)
@@ -55,7 +55,7 @@ async def test_no_images_are_no_work():
 
 
 @pytest.mark.parametrize("head", ["DATA:image/png;BASE64", "data:;base64", "data:image/png;name=a.png;base64"])
-async def test_the_head_of_a_data_url_may_be_spelled_in_any_way(head):
+async def test_data_url_head_may_be_spelled_any_way(head):
     assert (await delivered(f"{head},{base64.b64encode(PNG).decode()}"))[0].failed == 0
 
 
@@ -80,7 +80,7 @@ async def test_the_head_of_a_data_url_may_be_spelled_in_any_way(head):
         ("HTTP://a.example/a.png", "set IMAGE_FETCH_ENABLED", "invalid_image_url"),
     ],
 )
-async def test_what_can_never_work_is_refused_with_the_reason(source, why, code):
+async def test_hopeless_image_is_refused_with_the_reason(source, why, code):
     upstream = Upstream()
     with pytest.raises(InvalidRequest, match=f"Image 2 of 2: .*{why}") as caught:
         await delivered(data_url(PNG), source, upstream=upstream, max_bytes=4096)
@@ -103,7 +103,7 @@ async def test_a_large_image_is_scaled_down():
     assert (kind, opened(data).size) == ("image/jpeg", (100, 50))
 
 
-async def test_only_the_newest_are_taken_and_the_others_count_as_failed():
+async def test_newest_images_are_taken_and_others_failed():
     before = failures("surplus")
     pictures = [picture(colour=colour) for colour in ("red", "green", "blue")]
     found, taken = await delivered(*map(data_url, pictures), max_count=2)
@@ -112,21 +112,21 @@ async def test_only_the_newest_are_taken_and_the_others_count_as_failed():
     assert failures("surplus") == before + 1
 
 
-async def test_a_lost_connection_is_no_trouble_of_an_image_and_ends_the_attempt():
+async def test_lost_connection_ends_the_attempt_without_blame():
     before = failures("upload")
     with pytest.raises(ConnectionLost):
         await delivered(*[data_url(PNG)] * 3, upstream=Upstream(n2=ConnectionLost("lost")))
     assert failures("upload") == before
 
 
-async def test_an_image_the_service_does_not_take_costs_only_itself():
+async def test_refused_image_costs_only_itself():
     before = failures("upload")
     found, _ = await delivered(*[data_url(PNG)] * 3, upstream=Upstream(n2=UpstreamFailed("not taken")))
     assert found == Delivered(("https://images.example/1", "https://images.example/3"), 1)
     assert failures("upload") == before + 1
 
 
-async def test_after_one_that_timed_out_no_other_is_tried():
+async def test_no_image_is_tried_after_a_timeout():
     before, upstream = failures("timeout"), Upstream(n2=UpstreamTimeout("silence"))
     found, taken = await delivered(*[data_url(PNG)] * 4, upstream=upstream)
     assert (found, len(taken)) == (Delivered(("https://images.example/1",), 3), 2)
@@ -154,13 +154,13 @@ async def test_an_image_is_fetched_where_that_is_allowed(web, fetching):
     ],
     ids=["page", "nothing", "large", "gone"],
 )
-async def test_what_is_fetched_is_checked_like_what_is_sent(web, fetching, page, why):
+async def test_fetched_image_is_checked_like_a_sent_one(web, fetching, page, why):
     web.pages["/a.png"] = page
     with pytest.raises(InvalidRequest, match=f"Image 1 of 1: .*{why}"):
         await delivered(web.url("/a.png"), max_bytes=4096, **fetching)
 
 
-async def test_a_private_address_is_refused_in_words_that_tell_nothing_of_the_network(web, fetching):
+async def test_private_address_is_refused_without_network_details(web, fetching):
     web.hosts["pictures.example"] = ["10.11.12.13"]
     before = failures("fetch")
     with pytest.raises(InvalidRequest) as caught:

@@ -43,7 +43,7 @@ async def test_a_body_arrives_however_it_is_sent(web, get, page):
     assert await get("/a.png?b=c") == PNG
 
 
-async def test_a_request_says_no_more_than_it_must(web, get, monkeypatch):
+async def test_request_has_only_necessary_headers(web, get, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     web.pages["/a.png"] = reply(PNG, Set_Cookie="a=b")
     for _ in range(2):
@@ -59,7 +59,7 @@ async def test_a_request_says_no_more_than_it_must(web, get, monkeypatch):
     [["10.0.0.1"], [HERE, "10.0.0.1"], ["8.8.8.8", "::1"], ["169.254.169.254"], ["::ffff:127.0.0.1"], []],
     ids=str,
 )
-async def test_a_host_with_any_address_that_is_not_public_is_not_asked(web, get, addresses):
+async def test_host_with_any_private_address_is_not_asked(web, get, addresses):
     web.hosts["pictures.example"] = addresses
     with pytest.raises(FetchFailed, match="no public address"):
         await get("/a.png")
@@ -74,7 +74,7 @@ async def test_by_default_this_machine_is_not_asked(web):
     assert web.asked == []
 
 
-async def test_a_host_is_looked_up_once_and_its_addresses_are_tried_in_order(web, get):
+async def test_host_is_resolved_once_and_tried_in_order(web, get):
     web.hosts["pictures.example"] = ["127.0.0.2", HERE]
     web.pages["/a.png"] = reply(PNG)
     assert await get("/a.png", is_allowed=lambda address: address.startswith("127.")) == PNG
@@ -86,7 +86,7 @@ async def test_the_resolver_gives_every_address():
     assert set(await resolve("localhost", 80)) <= {"127.0.0.1", "::1"}
 
 
-async def test_an_unknown_host_and_a_closed_port_are_told_in_the_same_words(web, get):
+async def test_unknown_host_and_closed_port_read_alike(web, get):
     with pytest.raises(FetchFailed, match="could not be fetched"):
         await get(web.url("/a.png", "unknown.example"))
     with pytest.raises(FetchFailed, match="could not be fetched"):
@@ -110,14 +110,14 @@ async def test_redirects_are_followed(web, get, status):
         ("/round", "more than 3 times"),
     ],
 )
-async def test_a_redirect_leads_nowhere_that_a_url_may_not(web, get, location, why):
+async def test_redirect_is_checked_like_a_url(web, get, location, why):
     web.hosts["inner.example"] = ["192.168.0.1"]
     web.pages["/round"] = reply(status="302 Found", Location=location.format(port=web.port))
     with pytest.raises(FetchFailed, match=why):
         await get("/round")
 
 
-async def test_three_redirects_are_followed_and_a_fourth_is_not(web, get):
+async def test_three_redirects_are_followed_and_not_four(web, get):
     web.pages |= {f"/{number}": reply(status="302 Found", Location=f"/{number + 1}") for number in range(4)}
     web.pages["/4"] = reply(PNG)
     assert await get("/1") == PNG
@@ -125,7 +125,7 @@ async def test_three_redirects_are_followed_and_a_fourth_is_not(web, get):
         await get("/0")
 
 
-async def test_a_name_that_changes_between_two_redirects_is_checked_again(web, get):
+async def test_name_changing_between_redirects_is_checked_again(web, get):
     web.pages["/a"] = reply(status="302 Found", Location="/b")
     answers = iter([[HERE], ["10.0.0.1"]])
 
@@ -185,7 +185,7 @@ async def test_a_host_that_takes_its_time_is_left(web, get, page):
         await get("/a.png", seconds=0.1)
 
 
-async def test_the_time_is_for_all_redirects_and_look_ups_together(web, get):
+async def test_deadline_spans_all_redirects_and_lookups(web, get):
     async def never(host, port):
         await asyncio.Event().wait()
 
@@ -224,12 +224,12 @@ async def secure(web, tmp_path):
     return authorities
 
 
-async def test_an_encrypted_host_proves_its_name_though_its_address_was_dialled(web, get, secure):
+async def test_tls_host_proves_its_name_despite_dialled_address(web, get, secure):
     web.pages["/a.png"] = reply(PNG)
     assert await get(web.url("/a.png", scheme="https"), authorities=secure) == PNG
 
 
-async def test_a_host_of_another_name_or_an_unknown_authority_is_not_believed(web, get, secure):
+async def test_wrong_name_or_unknown_authority_is_not_believed(web, get, secure):
     web.pages["/a.png"] = reply(PNG)
     with pytest.raises(FetchFailed, match="could not be fetched"):
         await get(web.url("/a.png", "other.example", "https"), authorities=secure)
@@ -238,7 +238,7 @@ async def test_a_host_of_another_name_or_an_unknown_authority_is_not_believed(we
     assert web.asked == []
 
 
-async def test_an_encrypted_host_may_not_redirect_to_one_that_is_not(web, get, secure):
+async def test_tls_host_may_not_redirect_to_plain_http(web, get, secure):
     web.pages["/a.png"] = reply(status="302 Found", Location=web.url("/b.png"))
     with pytest.raises(FetchFailed, match="from https to http"):
         await get(web.url("/a.png", scheme="https"), authorities=secure)

@@ -11,7 +11,7 @@ MANY = 10_000_000
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "webp"])
-def test_an_image_within_the_limits_passes_byte_for_byte(kind):
+def test_small_image_passes_byte_for_byte(kind):
     data = picture(kind, (64, 32))
     assert prepare(data, kind, max_side=64, max_bytes=MANY).data == data
 
@@ -22,7 +22,7 @@ def test_an_animation_within_the_limits_stays_one():
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "webp"])
 @pytest.mark.parametrize(("size", "becomes"), [((200, 100), (64, 32)), ((100, 200), (32, 64)), ((5000, 1), (64, 1))])
-def test_a_larger_one_is_scaled_down_and_keeps_its_type(kind, size, becomes):
+def test_larger_image_is_scaled_and_keeps_its_type(kind, size, becomes):
     prepared = prepare(picture(kind, size), kind, max_side=64, max_bytes=MANY)
     assert (prepared.kind, kind_of(prepared.data), opened(prepared.data).size) == (kind, kind, becomes)
 
@@ -49,13 +49,13 @@ def test_transparency_survives():
     assert opened(prepared.data).getpixel((0, 0))[3] == 0
 
 
-def test_of_an_animation_that_is_too_large_the_first_frame_is_kept():
+def test_large_animation_keeps_its_first_frame():
     image = opened(prepare(animation(), "gif", max_side=64, max_bytes=MANY).data)
     assert (image.n_frames, image.convert("RGB").getpixel((0, 0))) == (1, (255, 0, 0))
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
-def test_a_scaled_image_stands_upright_and_has_lost_its_metadata(kind):
+def test_scaled_image_is_upright_without_metadata(kind):
     exif = Image.Exif()
     exif[0x0112], exif[0x0131] = 6, "secret"
     prepared = prepare(picture(kind, (200, 100), exif=exif), kind, max_side=64, max_bytes=MANY)
@@ -64,13 +64,13 @@ def test_a_scaled_image_stands_upright_and_has_lost_its_metadata(kind):
     assert b"secret" not in prepared.data
 
 
-def test_an_image_of_too_many_bytes_becomes_a_jpeg():
+def test_image_of_too_many_bytes_becomes_jpeg():
     data = noise((300, 300))
     prepared = prepare(data, "png", max_side=300, max_bytes=len(data) - 1)
     assert (prepared.kind, opened(prepared.data).size, len(prepared.data) < len(data)) == ("jpeg", (300, 300), True)
 
 
-def test_and_a_smaller_one_if_that_is_not_enough():
+def test_smaller_jpeg_follows_if_still_too_large():
     prepared = prepare(noise((300, 300)), "png", max_side=300, max_bytes=10_000)
     assert len(prepared.data) <= 10_000
     assert max(opened(prepared.data).size) < 300
@@ -93,7 +93,7 @@ def test_a_bomb_is_refused_by_its_header(size):
         ("png", "I;16", 5800, {"compress_level": 1}),
     ],
 )
-def test_an_image_that_would_take_too_much_memory_is_refused(kind, mode, side, options):
+def test_image_needing_too_much_memory_is_refused(kind, mode, side, options):
     data = picture(kind, (side, side), mode, **options)
     with pytest.raises(Unusable, match="million pixels") as caught:
         prepare(data, kind, max_side=64, max_bytes=MANY)
@@ -127,6 +127,6 @@ def test_what_only_begins_like_an_image_is_refused(data):
         prepare(data, kind_of(data), max_side=2048, max_bytes=MANY)
 
 
-def test_the_type_is_what_was_sniffed_and_no_other_reader_is_tried():
+def test_reader_is_the_one_of_the_sniffed_type():
     with pytest.raises(Unusable):
         prepare(PNG, "jpeg", max_side=2048, max_bytes=MANY)

@@ -19,7 +19,7 @@ async def upload(stack, tmp_path):
 
 
 @pytest.mark.parametrize("manner", ["ok", "early", "twice", "request"])
-async def test_however_the_service_tells_of_an_image_it_is_delivered_once(upload, manner):
+async def test_image_is_delivered_once_however_announced(upload, manner):
     desk = ImageDesk(ImageOptions())
     delivered = await desk.deliver([data_url(PNG)] * 2, await upload(f"--image-upload={manner}"))
     assert (len(set(delivered.urls)), delivered.failed) == (2, 0)
@@ -27,12 +27,12 @@ async def test_however_the_service_tells_of_an_image_it_is_delivered_once(upload
 
 
 @pytest.mark.parametrize("manner", ["failed", "refused", "error"])
-async def test_an_image_the_service_does_not_take_counts_as_failed(upload, manner):
+async def test_image_refused_by_the_service_counts_as_failed(upload, manner):
     delivered = await ImageDesk(ImageOptions()).deliver([data_url(PNG)], await upload(f"--image-upload={manner}"))
     assert (delivered.urls, delivered.failed) == ((), 1)
 
 
-async def test_the_largest_images_fit_into_what_the_service_takes(upload):
+async def test_largest_images_fit_the_service(upload):
     picture = noise((3000, 2900))
     assert 7_500_000 < len(picture) < 10 << 20
     desk = ImageDesk(ImageOptions(max_side=4096))

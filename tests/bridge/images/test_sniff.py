@@ -7,7 +7,7 @@ from tests.bridge.images.pictures import PNG, picture
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "webp"])
-def test_the_four_types_are_known_by_their_first_bytes(kind):
+def test_types_are_known_by_their_first_bytes(kind):
     assert kind_of(picture(kind)) == kind
 
 

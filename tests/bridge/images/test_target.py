@@ -21,7 +21,7 @@ PORTS = frozenset({80, 443, 8080})
         ("http://8.8.8.8/x", "8.8.8.8", "/x", False),
     ],
 )
-def test_a_url_says_whom_to_ask_for_what(url, authority, path, secure):
+def test_url_gives_host_port_and_path(url, authority, path, secure):
     target = read(url, PORTS)
     assert (target.authority, target.path, target.secure) == (authority, path, secure)
 
@@ -59,7 +59,7 @@ def test_a_redirect_may_be_relative(location, url):
 @pytest.mark.parametrize(
     "location", ["http://a.example/", "file:///etc/passwd", "data:,x", "https://u@a.example/", "https://a:22/", "//["]
 )
-def test_a_redirect_is_checked_like_the_first_url_and_stays_encrypted(location):
+def test_redirect_is_checked_and_stays_encrypted(location):
     with pytest.raises(BadUrl):
         redirected(read("https://a.example/", PORTS), location, PORTS)
 

@@ -24,7 +24,7 @@ def test_a_lone_question_goes_as_it_is():
     assert reply_prompt([BYE]) == "Bye"
 
 
-def test_a_conversation_is_labelled_and_asks_for_the_next_answer():
+def test_conversation_is_labelled_and_asks_for_an_answer():
     assert whole_prompt([SYSTEM, HELLO, HI, BYE]) == (
         "[System k3y]\nBe brief.\n\n[User k3y]\nHello\n\n[Assistant k3y]\nHi!\n\n[User k3y]\nBye\n\n[Assistant k3y]"
     )
@@ -38,7 +38,7 @@ def test_a_prefill_is_the_last_word():
     assert whole_prompt([HELLO, Message("assistant", "Well,")]) == "[User k3y]\nHello\n\n[Assistant k3y]\nWell,"
 
 
-def test_tool_calls_and_their_results_are_told():
+def test_tool_calls_and_results_are_written():
     calls = (ToolCall("c1", "read_file", '{"path":"a"}'), ToolCall("c2", "list", ""))
     prompt = whole_prompt([HELLO, Message("assistant", "", calls), Message("tool", "text of a", tool_call_id="c1")])
     assert prompt == (
@@ -78,7 +78,7 @@ def test_a_prefill_follows_the_contract():
     assert whole_prompt(messages, CONTRACT) == "[User k3y]\nHello\n\n[Tools k3y]\nUse them.\n\n[Assistant k3y]\nWell,"
 
 
-def test_a_failed_call_is_told():
+def test_failed_call_is_written_as_such():
     failed = Message("tool", "No such file", tool_call_id="c1", is_error=True)
     assert "[Failed k3y Read c1]\nNo such file" in whole_prompt([HELLO, CALLED, failed])
     assert reply_prompt([failed], [HELLO, CALLED]) == "[Failed k3y Read c1]\nNo such file"
@@ -88,13 +88,13 @@ def test_a_new_result_names_its_call():
     assert reply_prompt([RESULT], [HELLO, CALLED]) == "[Result k3y Read c1]\ntext of a"
 
 
-def test_several_new_results_tell_their_arguments_when_these_are_short():
+def test_new_results_have_their_short_arguments():
     long = ToolCall("c2", "Write", '{"text":"%s"}' % ("x" * 200))
     prompt = reply_prompt([RESULT, LISTED], [HELLO, Message("assistant", "", (READ, long))])
     assert prompt == ('[Result k3y Read c1] {"path":"a"}\ntext of a\n\n[Result k3y Write c2]\na\nb')
 
 
-def test_a_result_of_an_unknown_call_is_told_without_a_name():
+def test_result_of_unknown_call_has_no_name():
     assert reply_prompt([RESULT], [HELLO, HI]) == "[Result k3y c1]\ntext of a"
 
 
@@ -112,7 +112,7 @@ def test_the_constraint_stands_last_in_a_known_session():
     assert reply_prompt([RESULT], [CALLED], "Call now.").endswith("text of a\n\n[System k3y]\nCall now.")
 
 
-def test_old_calls_are_not_told_in_the_syntax_of_calls():
+def test_old_calls_do_not_use_call_syntax():
     assert "<call" not in whole_prompt([HELLO, CALLED, RESULT, LISTED])
 
 
@@ -150,7 +150,7 @@ def test_a_demand_for_json_is_taken_back():
     assert demand(b"{}", held=True) == demand(b"{}")
 
 
-def test_what_has_changed_in_the_rest_stands_first_under_its_own_heading():
+def test_changes_stand_first_under_their_own_heading():
     changed = [Message("system", "It is noon."), Message("tool", "Careful.", tool_call_id="c1")]
     assert reply_prompt([BYE], [CALLED], changed=changed) == (
         "[System k3y]\nIt is noon.\n\n[Result k3y Read c1]\nCareful.\n\n[User k3y]\nBye"

@@ -23,7 +23,7 @@ def test_an_unknown_placeholder_is_named():
     assert check("$tools $open $close $toolz") == ["$toolz is not a placeholder."]
 
 
-def test_a_stray_dollar_is_told():
+def test_stray_dollar_is_reported():
     assert "$$" in check("$tools $open $close 5 $ each")[0]
 
 

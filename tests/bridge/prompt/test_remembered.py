@@ -13,7 +13,7 @@ def test_what_was_not_used_for_longest_makes_room():
     assert [remembered.get(number) for number in (0, 7, 8)] == ["value 0", "value 7", "value 8"]
 
 
-def test_what_takes_a_good_part_of_the_room_is_not_kept():
+def test_large_share_of_the_room_is_not_kept():
     remembered = Remembered(80)
     assert remembered.keep("large", "value", 11) == "value"
     assert remembered.get("large") is None

@@ -36,11 +36,11 @@ def test_spellings_of_a_name_are_the_same(name, tool):
         *(("edit", "apply_patch"), ("create_file", "Write"), ("search_web", "WebSearch"), ("open_url", "fetch")),
     ],
 )
-def test_names_that_mean_the_same_are_the_tool_of_the_request(name, tool):
+def test_equivalent_names_mean_the_requests_tool(name, tool):
     assert meant(name, "other", tool) == tool
 
 
-def test_a_tool_called_so_comes_before_one_that_means_so():
+def test_exact_name_beats_equivalent_name():
     assert meant("bash", "shell", "bash") == "bash"
 
 

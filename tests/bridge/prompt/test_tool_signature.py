@@ -16,7 +16,7 @@ def rendered(properties, required=(), **root):
     return signature(json.dumps(schema).encode())
 
 
-def test_parameters_are_told_by_name_and_type():
+def test_parameters_have_name_and_type():
     properties = {"path": {"type": "string"}, "limit": {"type": "integer"}, "all": {"type": "boolean"}}
     assert rendered(properties, ["path"]) == "(path: string, limit?: integer, all?: boolean)"
 
@@ -75,7 +75,7 @@ def test_a_schema_that_contains_itself_ends():
     assert told == "(tree?: T) where T = {left?: T, right?: T}"
 
 
-def test_two_levels_of_optional_models_are_told_whole():
+def test_two_levels_of_optional_models_are_written_out():
     def optional(ref):
         return {"anyOf": [{"$ref": f"#/$defs/{ref}"}, {"type": "null"}], "default": None}
 
@@ -98,7 +98,7 @@ def test_depth_alone_leaves_nothing_out():
     assert "string /* at least 7 characters */" in told
 
 
-def test_what_would_be_too_long_in_place_is_told_once():
+def test_long_part_is_written_once():
     steps = {
         f"S{n}": {"type": "object", "properties": {f"{way}_{n}": {"$ref": f"#/$defs/S{n + 1}"} for way in "ab"}}
         for n in range(12)
@@ -133,11 +133,11 @@ def test_what_would_be_too_long_in_place_is_told_once():
         ({"type": "string", "pattern": "^a+$"}, "string"),
     ],
 )
-def test_all_that_is_enforced_is_told(field, told):
+def test_enforced_constraints_are_all_written(field, told):
     assert rendered({"x": field}, ["x"], **{"$defs": {"P": {"type": "integer"}}}) == f"(x: {told})"
 
 
-def test_many_tools_with_endless_schemas_are_listed_within_bounds():
+def test_endless_schemas_are_listed_within_bounds():
     steps = {f"s{n}": {"allOf": [{"$ref": f"#/$defs/s{n + 1}"}] * 2} for n in range(40)}
     schema = json.dumps({"$defs": steps, "$ref": "#/$defs/s0"}).encode()
     told = tool_list(tuple(Tool(f"t{n}", schema=schema) for n in range(500)), 100)
@@ -150,7 +150,7 @@ def test_a_reference_to_itself_ends():
 
 
 @pytest.mark.parametrize("schema", [b"{", b"[]", b"\xff", b"[" * 5000, b'"text"', b"1" * 5000])
-def test_a_broken_schema_is_told_as_unknown(schema):
+def test_broken_schema_is_written_as_unknown(schema):
     assert signature(schema) == "({...})"
 
 
@@ -197,7 +197,7 @@ anything = st.recursive(
 
 @settings(max_examples=200, deadline=None)
 @given(anything)
-def test_whatever_a_client_sends_is_told_somehow(schema):
+def test_any_client_schema_can_be_written(schema):
     data = json.dumps(schema).encode()
     assert len(signature(data)) <= MAX_SIGNATURE + 10
     assert len(examples((Tool("t", schema=data),), 1)[0]) < 1100
@@ -241,7 +241,7 @@ def test_tools_with_required_parameters_are_the_better_examples():
     assert [json.loads(body)["name"] for body in examples(tools, 1)] == ["patch"]
 
 
-def test_tools_of_any_size_are_listed_but_large_ones_are_not_kept_in_memory():
+def test_large_tools_are_listed_but_not_cached():
     tools = (Tool("read", "x" * (1 << 21)),)
     held = sys.getrefcount(tools)
     assert tool_list(tools, 100) == "- read(): " + "x" * 97 + "..."
@@ -249,13 +249,13 @@ def test_tools_of_any_size_are_listed_but_large_ones_are_not_kept_in_memory():
     assert sys.getrefcount(tools) == held
 
 
-def test_of_a_large_literal_only_the_beginning_is_looked_at():
+def test_large_literal_is_read_only_at_its_start():
     assert rendered({"a": {"const": [*range(1000)]}}, "a").endswith('19, "..."])')
     assert rendered({"a": {"const": {"b": [[["c"]]]}}}, "a") == '(a: {"b": ["..."]})'
     assert rendered({"a": {"const": "x" * 1000}}, "a") == f'(a: "{"x" * 199}...)'
 
 
-def test_a_large_part_that_is_referred_to_often_is_no_burden():
+def test_often_referenced_large_part_is_cheap():
     part = {"properties": {"a": {"const": "x" * (1 << 20)}}, "required": [*map(str, range(100_000))]}
     schema = {"properties": {f"p{n}": {"$ref": "#/$defs/part"} for n in range(390)}, "$defs": {"part": part}}
     tool = Tool("t", schema=json.dumps(schema | {"required": [*schema["properties"]]}).encode())

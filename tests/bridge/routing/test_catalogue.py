@@ -18,7 +18,7 @@ def offer(models=MODELS, names=NAMES):
     return Offer(models, Routes(ALIASES, (), names, "org_auto"))
 
 
-def test_models_are_listed_and_names_that_stand_for_one():
+def test_models_are_listed_with_their_aliases():
     told = [(record.id, record.display_name) for record in offer().records()]
     assert told == [("org_auto", "Auto"), ("eyes", "Qwen-VL"), ("gpt-see", "Seeing"), ("lost", "lost")]
 
@@ -31,7 +31,7 @@ def test_an_alias_can_do_what_its_model_can():
 
 
 @pytest.mark.parametrize("name", ["eyes", "gpt-see", "claude-opus-9", "CLAUDE-X", "auto", "agent", "lost", "Qwen-VL"])
-def test_every_name_that_means_something_is_found_as_it_was_spelled(name):
+def test_meaningful_name_is_found_as_spelled(name):
     assert offer().record(name).id == name
 
 

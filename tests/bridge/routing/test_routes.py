@@ -43,11 +43,11 @@ def test_what_clients_add_to_a_name_changes_nothing(added):
     assert not table.knows(f"llama{added}")
 
 
-def test_a_pattern_for_the_whole_name_comes_before_the_name_without_its_date():
+def test_whole_name_pattern_beats_undated_name():
     assert routes(Alias("coder-2*", "auto")).of("coder-20250929").lingma_model == "auto"
 
 
-def test_a_name_that_nobody_knows_is_left_to_the_instance():
+def test_unknown_name_is_left_to_the_instance():
     assert routes(Alias("claude-*", "coder")).of("llama") == Route("llama")
 
 
@@ -56,22 +56,22 @@ def test_the_agent_names_choose_agent_mode(name):
     assert routes().of(name) == Route("", "agent")
 
 
-def test_the_agent_names_stay_so_below_an_alias_for_everything():
+def test_agent_names_survive_a_catch_all_alias():
     table = routes(Alias("*", "coder"), Alias("lingma-agent", "auto", ask_mode="chat"))
     assert (table.of("agent").lingma_model, table.of("agent").ask_mode) == ("coder", "agent")
 
 
-def test_an_alias_may_say_that_an_agent_name_is_for_chats():
+def test_alias_may_make_an_agent_name_a_chat():
     assert routes(Alias("agent", "coder", ask_mode="chat")).of("agent").ask_mode == "chat"
 
 
-def test_a_profile_is_chosen_by_the_model_that_will_be_used():
+def test_profile_follows_the_model_in_use():
     table = routes(Alias("claude-*", "Qwen3-Coder"), profiles=[("coder*", TERSE), ("*", DEFAULT_PROFILE)])
     assert [table.of(name).profile for name in ("claude-opus", "coder", "llama")] == [TERSE, TERSE, DEFAULT_PROFILE]
     assert table.profile_of("CODER-2") == TERSE
 
 
-def test_what_the_account_does_not_offer_has_the_profile_of_the_default_model():
+def test_unoffered_model_has_the_default_models_profile():
     table = routes(Alias("claude-*", "gone"), profiles=[("org_*", TERSE)])
     assert table.of("claude-opus").profile == TERSE
 
@@ -134,12 +134,12 @@ def test_a_model_goes_by_all_its_names(asked, names):
     assert routes(Alias("claude-*", "coder")).names_of(asked) == names
 
 
-def test_a_dated_name_that_means_another_model_is_another():
+def test_dated_name_may_be_its_own_model():
     table = routes(Alias("claude-opus-20250929", "coder"))
     assert "claude-opus" not in table.names_of("claude-opus-20250929")
 
 
-def test_while_no_model_is_known_a_name_goes_by_what_would_be_looked_for():
+def test_name_goes_by_wanted_model_while_none_known():
     table = Routes([Alias("claude-*", "coder")], (), {}, "org_auto")
     assert table.names_of("claude-x") == ("claude-x", "coder")
     assert table.names_of("coder") == ("coder",)

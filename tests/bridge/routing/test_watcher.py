@@ -47,7 +47,7 @@ async def table_over(url, every=1000.0):
     await link.close()
 
 
-async def test_the_rules_are_read_once_and_again_when_they_change(redis_server):
+async def test_rules_are_read_once_and_after_changes(redis_server):
     await add("first")
     async with table_over(redis_server) as (table, heard):
         for _ in range(3):
@@ -74,7 +74,7 @@ def test_every_way_to_change_a_rule_is_announced(redis_server, change):
         assert int(client.get(KEY)) > before
 
 
-async def test_without_redis_the_rules_are_read_now_and_then():
+async def test_rules_are_polled_without_redis():
     async with table_over("unix:///nowhere/redis.sock", every=0.0) as (table, heard):
         await table.look()
         await add("late")
@@ -82,7 +82,7 @@ async def test_without_redis_the_rules_are_read_now_and_then():
     assert heard.patterns() == [[], ["late"]]
 
 
-def test_a_change_that_cannot_be_announced_is_saved_all_the_same(settings, caplog):
+def test_change_is_saved_though_not_announced(settings, caplog):
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
     ModelAlias.objects.create(pattern="quiet")
     assert ModelAlias.objects.filter(pattern="quiet").exists()
@@ -99,7 +99,7 @@ def without_table():
         cursor.execute("ALTER TABLE hidden RENAME TO bridge_modelalias")
 
 
-async def test_an_error_of_the_database_keeps_what_was_read_and_is_logged_once(redis_server, caplog, without_table):
+async def test_database_error_keeps_rules_and_is_logged_once(redis_server, caplog, without_table):
     async with table_over(redis_server, every=0.0) as (table, heard):
         for _ in range(3):
             await table.look()
@@ -130,13 +130,13 @@ def test_only_what_is_enabled_counts_in_its_order():
     assert read_rules().aliases == expected
 
 
-def test_a_prompt_says_whether_calls_in_the_models_own_notation_count():
+def test_prompt_decides_whether_model_notation_counts():
     PromptTemplate.objects.create(pattern="a")
     PromptTemplate.objects.create(pattern="b", native_calls=False)
     assert [profile.native_calls for _, profile in read_rules().profiles] == [True, False]
 
 
-def test_a_prompt_this_release_cannot_use_does_not_count(caplog):
+def test_unusable_prompt_does_not_count(caplog):
     good = PromptTemplate.objects.create(pattern="good", description_chars=7)
     PromptTemplate.objects.create(pattern="bad", template="no placeholders at all")
     assert [(pattern, each.description_chars) for pattern, each in read_rules().profiles] == [("good", 7)]
@@ -158,7 +158,7 @@ SHIPPED = [
 ]
 
 
-def test_a_fresh_installation_knows_the_families_agents_ask_for():
+def test_fresh_installation_knows_families_that_agents_request():
     migration = importlib.import_module("bridge.migrations.0004_shipped_aliases")
     for _ in range(2):  # what is there already is left as it is
         migration.ship(apps, connection.schema_editor())

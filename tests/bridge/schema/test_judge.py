@@ -51,7 +51,7 @@ SCHEMAS = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(SCHEMAS, SCHEMAS, VALUES)
-def test_a_value_is_judged_as_the_standard_says(schema, other, value):
+def test_value_is_judged_by_the_standard(schema, other, value):
     if "$ref" in json.dumps(other):
         other = {}
     root = {"$defs": {"x": other}, "allOf": [schema]}
@@ -80,7 +80,7 @@ def test_formats(name, good, bad):
     assert bad is None or f"is not of format '{name}'" in str(violations(schema, bad)[0])
 
 
-def test_the_branch_that_was_meant_tells_what_is_wrong():
+def test_intended_branch_reports_the_fault():
     person = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["name"]}
     schema = {"properties": {"who": {"anyOf": [person, {"type": "null"}]}}}
     assert [*map(str, violations(schema, {"who": {"age": "x"}}))] == [
@@ -88,16 +88,16 @@ def test_the_branch_that_was_meant_tells_what_is_wrong():
     ]
 
 
-def test_where_no_branch_was_meant_none_is_said_to_fit():
+def test_no_branch_is_named_when_none_was_intended():
     schema = {"anyOf": [{"type": "integer"}, {"type": "null"}]}
     assert [*map(str, violations(schema, "x"))] == ["'x' fits none of what is allowed"]
 
 
-def test_violations_are_told_up_to_a_number():
+def test_violations_are_reported_up_to_a_number():
     assert len(violations({"items": {"type": "string"}}, [0] * 1000)) == MOST_VIOLATIONS
 
 
 @pytest.mark.parametrize("schema", [{"$ref": "#"}, {"allOf": [{"$ref": "#"}] * 2}, {"anyOf": [{"$ref": "#"}] * 2}])
-def test_a_schema_that_asks_for_itself_is_given_up(schema):
+def test_self_referring_schema_is_given_up(schema):
     with pytest.raises(TooMuch):
         violations(schema, 1)

@@ -34,7 +34,7 @@ def test_an_error_arrives_as_it_was(error):
     assert (str(arrived), vars(arrived)) == (str(error), vars(error))
 
 
-def test_pieces_arrive_as_they_were_without_signs_of_life():
+def test_pieces_arrive_unchanged_without_keepalives():
     call = ServiceCall("c1", "read", b'{"a":1}', "finished", b'"x"', denied=True, runner="client")
     pieces = [TextDelta("é"), ThinkingDelta("hm"), call, Overwritten("new")]
     told = sent(Pieces(7, told_of([*pieces, KeepAlive()]), [Decision("rm", allowed=False)]))
@@ -42,7 +42,7 @@ def test_pieces_arrive_as_they_were_without_signs_of_life():
     assert told.decisions == [Decision("rm", allowed=False)]
 
 
-def test_the_end_of_a_turn_arrives_with_its_figures():
+def test_end_of_turn_arrives_with_its_figures():
     ended = Ended(3, "s1", usage=LoggedUsage("r", 5, 6))
     arrived = sent(ended)
     assert (arrived.session_id, arrived.failure, arrived.late) == ("s1", None, False)

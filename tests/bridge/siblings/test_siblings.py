@@ -85,7 +85,7 @@ async def test_a_turn_runs_where_a_place_is(join):
     assert here.shares.here.keys == {0: 1}
 
 
-async def test_the_key_with_the_fewest_places_comes_first_in_all_processes(join):
+async def test_key_with_fewest_places_comes_first_everywhere(join):
     here, there = await join(replying("x"), replying("x"), most=2)
     held = [here.lease(owner=ALICE), here.lease(owner=ALICE), *[there.lease(owner=ALICE) for _ in range(2)]]
     hers, his = there.queue(owner=ALICE), here.queue(owner=BOB)
@@ -106,7 +106,7 @@ async def test_a_place_elsewhere_counts_beside_a_small_queue(join):
     assert lease.instance.name == "w2-i1"
 
 
-async def test_places_and_turns_of_a_process_that_is_gone_are_lost(join):
+async def test_places_and_turns_of_dead_process_are_lost(join):
     here, there = await join(replying("x"), lambda peer, params: say(peer, params, "begun"))
     here.lease()
     lease = await served(here.queue())
@@ -147,7 +147,7 @@ async def cut(reader):
     return True
 
 
-async def test_what_a_process_that_hangs_has_borrowed_is_free_again(join, raw):
+async def test_places_borrowed_by_hung_process_are_freed(join, raw):
     (pool, _) = await join(replying("x"), replying("x"), silence=2.5)
     demand = msgspec.msgpack.encode(Demand(1, 0, Line(0, 0)))
     reader = await raw(len(demand).to_bytes(4, "big") + demand)
@@ -156,7 +156,7 @@ async def test_what_a_process_that_hangs_has_borrowed_is_free_again(join, raw):
     await eventually(lambda: pool.in_flight == 0)
 
 
-async def test_what_cannot_be_read_ends_one_connection_and_nothing_else(join, raw):
+async def test_unreadable_message_ends_one_connection_only(join, raw):
     here, _ = await join(replying("x"), replying("x"))
     for nonsense in (b"\xff\xff\xff\xff", b"\x00\x00\x00\x01\xc1", b"\x00\x00\x00\x02\x91\x63"):
         assert await cut(await raw(nonsense))
@@ -164,7 +164,7 @@ async def test_what_cannot_be_read_ends_one_connection_and_nothing_else(join, ra
     assert (await served(here.queue())).instance.name == "w2-i1"
 
 
-async def test_who_stops_lends_nothing_more_and_waits_for_what_is_lent(join):
+async def test_stopping_process_lends_nothing_and_waits(join):
     here, there = await join(replying("x"), replying("x"), most=2)
     held = [here.lease(), here.lease()]
     lease = await served(here.queue())
@@ -182,7 +182,7 @@ async def test_who_stops_lends_nothing_more_and_waits_for_what_is_lent(join):
     assert (await served(waiting)).instance.name == "w1-i1"
 
 
-async def test_an_image_goes_to_the_service_that_is_asked(join):
+async def test_image_goes_to_the_asked_service(join):
     here, there = await join(replying("x"), replying("x"))
     here.lease()
     lease = await served(here.queue())
@@ -194,7 +194,7 @@ async def test_an_image_goes_to_the_service_that_is_asked(join):
         await lease.instance.upload_image("data:image/png;base64,AAAA")
 
 
-async def test_who_reads_too_slowly_has_one_turn_ended_and_no_more(join):
+async def test_slow_reader_has_only_one_turn_ended(join):
     async def flood(peer, params):
         for _ in range(40):
             await say(peer, params, "x" * 100_000)

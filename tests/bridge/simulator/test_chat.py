@@ -20,7 +20,7 @@ async def test_the_pushes_of_a_turn_come_in_order(simulator):
     assert [push["params"]["step"] for push in client.pushes[:2]] == ["step_start", "step_end"]
 
 
-async def test_asked_as_a_request_it_answers_first_and_in_both_spellings(simulator):
+async def test_ask_request_is_answered_first_in_both_spellings(simulator):
     async with simulator.client() as client:
         result = await client.call("chat/ask", {"requestId": "r", "questionText": f"[[sim: {QUICK} text=x]]"})
         assert client.pushes == []
@@ -28,7 +28,7 @@ async def test_asked_as_a_request_it_answers_first_and_in_both_spellings(simulat
     assert (result["success"], result["isSuccess"], result["errorCode"]) == (True, True, None)
 
 
-async def test_by_default_it_talks_about_the_question_and_says_that_it_is_simulated(simulator):
+async def test_default_answer_quotes_question_and_admits_simulation(simulator):
     async with simulator.client() as client:
         prompt = "[System]\nBe kind.\n\n[User]\nWhat is a monad? [[sim: delay_ms=0]]"
         text, finish = await client.chat(prompt, extra={"modelConfig": {"key": "kmodel"}})
@@ -75,13 +75,13 @@ async def test_a_value_may_be_encoded(simulator):
 
 
 @pytest.mark.parametrize("option", WRONG)
-async def test_a_wrong_marker_is_told_in_the_finish(simulator, option):
+async def test_wrong_marker_is_named_in_the_finish(simulator, option):
     async with simulator.client() as client:
         _, finish = await client.chat(f"[[sim: {option}]]")
     assert (finish["statusCode"], finish["reason"][:16]) == (400, "simulator script")
 
 
-async def test_the_answer_can_be_cut_and_spelled_in_many_ways(simulator):
+async def test_answer_can_be_cut_and_spelled_many_ways(simulator):
     async with simulator.client() as client:
         await client.chat(f'[[sim: {QUICK} text="a \\"b\\" ]] c" size=3 empty=1 field=content]]')
     deltas = [push["params"] for push in client.pushes if push["method"] == "chat/answer"]
@@ -176,7 +176,7 @@ async def test_the_finish_can_name_another_session(simulator):
     assert fresh["sessionId"] not in ("mine", "other")
 
 
-async def test_an_unknown_model_is_the_default_or_an_error(start):
+async def test_unknown_model_is_default_or_error(start):
     asked = {"extra": {"modelConfig": {"key": "nobody"}}}
     simulator = start("--login=auto")
     async with simulator.client() as client:
@@ -187,7 +187,7 @@ async def test_an_unknown_model_is_the_default_or_an_error(start):
     assert finish["statusCode"] == 500
 
 
-async def test_the_usage_is_in_the_log_before_the_finish_is_sent(simulator):
+async def test_usage_is_logged_before_the_finish(simulator):
     async with simulator.client() as client:
         await client.chat(f'[[sim: {QUICK} text="one two three" usage=495,62]]', "usage-1")
         log = simulator.log()

@@ -10,7 +10,7 @@ import pytest
 from tests.bridge.simulator.harness import ENVIRONMENT, run
 
 
-def test_version_is_told_as_the_executable_tells_it():
+def test_version_is_printed_like_the_executable():
     assert run("version").stdout == "version: 2.11.1\n"
 
 
@@ -21,7 +21,7 @@ def test_machine_info_names_token_and_type():
     ]
 
 
-def test_status_of_a_fresh_work_dir_is_logged_out(tmp_path):
+def test_status_of_fresh_work_dir_is_logged_out(tmp_path):
     status = run("status", "-o", "json", "--workDir", str(tmp_path))
     assert json.loads(status.stdout) == {"logged_in": False, "version": "2.11.1"}
 
@@ -36,7 +36,7 @@ def test_an_unknown_command_is_refused():
     assert run("dance").returncode == 2
 
 
-def test_a_wrong_option_is_told_in_one_line(tmp_path):
+def test_wrong_option_is_refused_in_one_line(tmp_path):
     refused = run("start", f"--workDir={tmp_path}", "--start-delay-ms=soon")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
 
@@ -52,7 +52,7 @@ def test_manage_py_passes_its_arguments_on():
     assert done.stdout == "version: 2.11.1\n"
 
 
-def test_the_work_dir_has_its_tree_and_its_ports(start):
+def test_work_dir_has_its_tree_and_ports(start):
     simulator = start("--transportType", "websocket", "--startupId=x", "--unknown", "--another=1")
     info = json.loads((simulator.work_dir / ".info.json").read_text())
     assert (info["websocketPort"], info["pid"], info["isDev"]) == (simulator.port, simulator.process.pid, False)
@@ -74,7 +74,7 @@ def test_info_json_can_name_wrong_ports(start, fault, port):
     assert info["websocketPort"] == port
 
 
-def test_a_taken_port_is_one_line_and_exit_one(start, tmp_path):
+def test_taken_port_is_one_line_and_exit_one(start, tmp_path):
     port = start().port
     refused = run("start", f"--workDir={tmp_path / 'other'}", f"--socketPort={port}", "--httpPort=0")
     assert (refused.returncode, "cannot listen" in refused.stderr) == (1, True)

@@ -28,7 +28,7 @@ async def test_f2_never_finishes(simulator):
 
 
 @pytest.mark.parametrize(("after", "text"), [(0, ""), (2, "word0000 word0001 ")])
-async def test_f3_finishes_with_a_code_before_or_after_text(simulator, after, text):
+async def test_f3_finishes_with_a_code_anywhere(simulator, after, text):
     async with simulator.client() as client:
         got, finish = await client.chat(f"[[sim: {QUICK} chunks=5 fault=F3 after={after} finish=31404]]")
     assert (got, finish["statusCode"]) == (text, 31404)
@@ -50,7 +50,7 @@ async def test_f5_pushes_an_unknown_method(simulator):
 
 
 @pytest.mark.parametrize("options", ["fault=F6 text=x", "first_ms=60000 text=x", f"{FIVE} fault=F7"])
-async def test_f6_and_f7_are_silence_that_can_be_stopped(simulator, options):
+async def test_f6_and_f7_are_stoppable_silence(simulator, options):
     async with simulator.client() as client:
         await client.ask(f"[[sim: {options}]]")
         await client.push_named("chat/process_step_callback")
@@ -99,7 +99,7 @@ async def test_f11_renews_the_tokens(simulator):
 
 
 @pytest.mark.parametrize(("fault", "last"), [("F12", "chat/finish"), ("F13", "chat/answer")])
-async def test_f12_and_f13_say_more_after_the_end(simulator, fault, last):
+async def test_f12_and_f13_push_after_the_end(simulator, fault, last):
     async with simulator.client() as client:
         await client.chat(f"[[sim: {FIVE} fault={fault}]]")
         assert (await client.push_named(last))["requestId"] == "r1"
@@ -174,7 +174,7 @@ async def test_f26_turns_away_what_is_too_much(start):
     assert (finish["requestId"], finish["statusCode"]) == ("c", 429)
 
 
-async def test_f27_leaves_the_request_id_out_of_a_later_tool_event(simulator):
+async def test_f27_omits_request_id_of_later_event(simulator):
     async with simulator.client() as client:
         await client.chat(f"[[sim: {FIVE} fault=F27]]")
     events = [push["params"] for push in client.pushes if push["method"] == "tool/call/sync"]

@@ -14,7 +14,7 @@ def upload(client, uri=TINY, request_id="u1"):
     return client.call("image/upload", {"requestId": request_id, "imageUri": uri})
 
 
-async def test_an_upload_is_answered_and_then_told_of_by_a_notification(simulator):
+async def test_upload_is_answered_then_notified(simulator):
     async with simulator.client() as client:
         answer = await upload(client)
         told = await client.push_named(UPLOADED)
@@ -37,7 +37,7 @@ async def test_an_upload_is_answered_and_then_told_of_by_a_notification(simulato
     ],
     ids=["path", "file", "https", "garbage", "empty", "text", "large"],
 )
-async def test_what_is_no_image_within_the_limit_is_not_taken(simulator, uri, code):
+async def test_unfit_image_is_not_taken(simulator, uri, code):
     async with simulator.client() as client:
         answer = await upload(client, uri)
     assert (answer["errorCode"], answer["result"]) == (code, {"success": False})
@@ -93,7 +93,7 @@ async def test_a_late_notice_comes_after_its_time(start):
         assert (await client.push_named(UPLOADED))["result"]["imageUrl"]
 
 
-async def test_a_failed_upload_is_told_with_a_code_and_without_a_url(start):
+async def test_failed_upload_has_a_code_and_no_url(start):
     simulator = start("--login=auto", "--image-upload=failed")
     async with simulator.client() as client:
         await upload(client)
@@ -101,7 +101,7 @@ async def test_a_failed_upload_is_told_with_a_code_and_without_a_url(start):
     assert (told["errorCode"], told["result"]) == ("UPLOAD_FAILED", {"requestId": "u1"})
 
 
-async def test_a_question_sees_the_images_that_were_uploaded_here_and_no_others(simulator):
+async def test_question_sees_only_images_uploaded_here(simulator):
     async with simulator.client() as client:
         await upload(client)
         url = (await client.push_named(UPLOADED))["result"]["imageUrl"]

@@ -24,7 +24,7 @@ async def status(client):
     return (await client.call("auth/status"))["status"]
 
 
-async def test_initialize_tells_name_and_version(start):
+async def test_initialize_has_name_and_version(start):
     async with start("--version-string=9.9.9").client(initialize=False) as client:
         result = await client.call("initialize")
     assert result["serverInfo"] == {"name": "lingma", "version": "9.9.9"}
@@ -41,7 +41,7 @@ async def test_a_fresh_work_dir_is_logged_out(start):
     assert "No cached user info, please login." in simulator.log()
 
 
-async def test_a_logged_in_one_tells_account_and_models(simulator):
+async def test_logged_in_service_shows_account_and_models(simulator):
     async with simulator.client() as client:
         answer = await client.call("auth/status")
         models = await client.call("config/queryModels")
@@ -64,7 +64,7 @@ async def test_a_copied_bundle_is_a_login(start, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "text"), [("id", "another-machine-id"), ("user", "damaged")])
-async def test_a_bundle_that_does_not_fit_is_logged_out(start, tmp_path, name, text):
+async def test_unfit_bundle_is_logged_out(start, tmp_path, name, text):
     start("--login=auto", name="first").stop()
     (tmp_path / "first/cache" / name).write_text(text)
     simulator = start(name="first")
@@ -121,7 +121,7 @@ async def test_other_ways_to_log_in(start):
     assert (answer["name"], answer["id"], answer["token"], answer["refreshToken"]) == ("ann", "42", "pt-1", "rt-1")
 
 
-async def test_logout_and_refresh_are_told_to_everybody(start):
+async def test_logout_and_refresh_are_pushed_to_everybody(start):
     simulator = start("--login=auto")
     async with simulator.client() as client, simulator.client() as witness:
         assert (await client.call("auth/refreshToken", {"token": "pt-2", "refreshToken": "rt-2"}))["success"] is True
@@ -191,7 +191,7 @@ async def test_a_broken_control_file_is_logged(start):
     assert simulator.wait_for_line("no such option: no_such_option")
 
 
-def test_the_user_file_can_be_rewritten_all_the_time(start):
+def test_user_file_can_be_rewritten_continuously(start):
     simulator = start("--login=auto", "--rewrite-user-ms=20")
     path = simulator.work_dir / "cache/user"
     first = path.stat().st_ino

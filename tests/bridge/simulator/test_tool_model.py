@@ -39,24 +39,24 @@ def told(steps, prompt):
     return perform(Memory(), f"[[plan]]{prompt}", prompt, given=json.dumps(steps)).text
 
 
-def test_it_calls_in_the_format_of_the_prompt_and_answers_with_the_result():
+def test_model_calls_in_prompts_format_and_uses_results():
     step = session(READ, ANSWER)
     assert step(CONTRACT).text == block()
     assert step(result("hello\nworld")).text == "It says: hello\nworld"
     assert step("thanks").text == DONE
 
 
-def test_without_tools_it_says_so():
+def test_model_without_tools_declines():
     assert told([READ], "Make a title for this.") == NO_TOOLS
 
 
-def test_without_a_plan_it_has_nothing_to_say_but_learns_the_format():
+def test_model_without_plan_only_learns_the_format():
     memory = Memory()
     assert perform(memory, CONTRACT, CONTRACT, given="") is None
     assert perform(memory, "go", "go", given=json.dumps([READ])).text == block()
 
 
-def test_text_goes_before_calls_and_several_calls_wait_for_all_their_results():
+def test_text_precedes_calls_that_wait_for_all_results():
     both = {"say": "Both.", "calls": [READ, {"call": "List", "arguments": {"path": "."}}]}
     step = session(both, {"say": "{{results}} results", "think": "counting"})
     assert step(CONTRACT).text == f"Both.\n{block()}\n{block('List', path='.')}"
@@ -64,7 +64,7 @@ def test_text_goes_before_calls_and_several_calls_wait_for_all_their_results():
     assert (reply.think, reply.text) == ("counting", "2 results")
 
 
-def test_a_prompt_with_the_whole_history_tells_how_far_it_is():
+def test_whole_history_in_prompt_shows_the_progress():
     done = (
         f"[User {NONCE}]\n\n[Assistant {NONCE}]\nLook.\n[Call {NONCE} Read 1] {{}}\n\n{result('hello')}\n\n{CONTRACT}"
     )
@@ -73,7 +73,7 @@ def test_a_prompt_with_the_whole_history_tells_how_far_it_is():
     assert told([READ, {"say": "Read."}, {"say": "Told all."}], later) == "Told all."
 
 
-def test_results_before_the_plan_belong_to_an_earlier_one():
+def test_results_before_the_plan_do_not_count():
     prompt = f"{CONTRACT}\n{result('old')}\n\n[User {NONCE}]\n[[plan]]"
     assert perform(Memory(), prompt, "", given=json.dumps([READ])).text == block()
 
@@ -111,13 +111,13 @@ FLAWED = {
 
 
 @pytest.mark.parametrize("flaw", FLAWED)
-def test_a_flaw_is_written_once_and_then_put_right(flaw):
+def test_flaw_is_written_once_then_corrected(flaw):
     step = session({**READ, "flaw": flaw})
     assert FLAWED[flaw] in step(CONTRACT).text
     assert step("[System]\nThat was no valid call.").text == block()
 
 
-def test_a_flawed_call_that_the_tool_refuses_is_put_right_too():
+def test_flawed_call_refused_by_tool_is_corrected():
     step = session({**READ, "flaw": "missing"}, ANSWER)
     step(CONTRACT)
     assert step(result("path is missing", verb="Failed")).text == block()
@@ -126,7 +126,7 @@ def test_a_flawed_call_that_the_tool_refuses_is_put_right_too():
     assert told([{**READ, "flaw": "missing"}, ANSWER], whole) == block()
 
 
-def test_a_failure_that_no_flaw_provoked_is_a_result():
+def test_unprovoked_failure_is_a_result():
     step = session(READ, ANSWER)
     step(CONTRACT)
     assert step(result("no such file", verb="Failed")).text == "It says: no such file"
@@ -137,7 +137,7 @@ def test_typographic_quotes_leave_escaped_ones_alone():
     assert '{“text”: “he said \\"no\\"”}' in step(CONTRACT).text
 
 
-def test_a_call_can_be_cut_off_or_left_out():
+def test_call_can_be_cut_off_or_omitted():
     assert not session({**READ, "flaw": "cut"})(CONTRACT).text.endswith(f"</call:{NONCE}>")
     step = session({**READ, "flaw": "no_call", "times": 2})
     assert "<call:" not in step(CONTRACT).text + step(CONTRACT).text
@@ -158,7 +158,7 @@ async def test_a_marker_carries_the_plan_through_a_session(simulator):
     assert any(push["method"] == "chat/think" for push in client.pushes)
 
 
-async def test_a_marker_that_a_client_has_quoted_is_read_all_the_same(simulator):
+async def test_quoted_marker_is_read_all_the_same(simulator):
     quoted = marker([{"say": 'a "b"'}]).replace('"', '\\"')
     async with simulator.client() as client:
         assert (await client.chat(f'[User]\n"{quoted} do it"'))[0] == 'a "b"'
@@ -172,26 +172,26 @@ def test_arguments_in_a_heading_are_no_result():
     assert step(f"{reminded}\n\n{reminded}").text == "It says: hello"
 
 
-def test_a_heading_without_a_mark_is_a_part_of_the_result():
+def test_unmarked_heading_is_part_of_the_result():
     step = session(READ, ANSWER)
     step(CONTRACT)
     assert step(result("one\n[Result call_2]\n[User]\ntwo")).text == "It says: one\n[Result call_2]\n[User]\ntwo"
 
 
-def test_the_contract_after_a_result_is_not_taken_for_a_part_of_it():
+def test_contract_after_a_result_stands_apart():
     prompt = f"{result('hello')}\n\n[Tools {NONCE}]\n{CONTRACT}\n\n[Assistant {NONCE}]"
     assert told([READ, ANSWER], prompt) == "It says: hello"
     assert told([READ, READ], prompt) == block()
 
 
-async def test_a_control_file_may_hold_the_plan_as_json(start):
+async def test_control_file_may_hold_plan_as_json(start):
     simulator = start("--login=auto", "--first-ms=0", "--delay-ms=0")
     simulator.control(plan=[READ, ANSWER])
     async with simulator.client() as client:
         assert (await client.chat(f"{CONTRACT}\n\n{result('hello')}\n\n[User {NONCE}]\nDo."))[0] == "It says: hello"
 
 
-async def test_what_a_turn_is_told_itself_beats_a_plan_for_all(start):
+async def test_options_of_a_turn_beat_the_general_plan(start):
     simulator = start("--login=auto", "--first-ms=0", "--delay-ms=0")
     simulator.control(plan=[{"say": "as planned"}])
     async with simulator.client() as client:

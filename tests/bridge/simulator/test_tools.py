@@ -22,7 +22,7 @@ async def give_result(client, event, **fields):
     await client.send("tool/invokeResult", outcome)
 
 
-async def test_a_tool_of_the_ide_goes_the_whole_way(simulator):
+async def test_ide_tool_goes_the_whole_way(simulator):
     async with simulator.client() as client:
         await client.ask(READ, mode="agent")
         event = await client.push_named("tool/call/sync")
@@ -37,7 +37,7 @@ async def test_a_tool_of_the_ide_goes_the_whole_way(simulator):
     assert f"```toolCall::read_file::{event['toolCallId']}::INIT\n```" in texts(client.pushes)
 
 
-async def test_approval_and_result_at_once_and_twice_are_fine(simulator):
+async def test_early_and_repeated_approvals_and_results_are_fine(simulator):
     async with simulator.client() as client:
         await client.ask(READ)
         event = await client.push_named("tool/call/sync")
@@ -59,7 +59,7 @@ async def test_requests_are_answered_too(simulator):
     assert "ERROR" in states(client)
 
 
-async def test_a_rejected_tool_is_cancelled_and_the_agent_goes_on(simulator):
+async def test_rejected_tool_is_cancelled_and_agent_continues(simulator):
     async with simulator.client() as client:
         await client.ask(READ)
         await approve(client, await client.push_named("tool/call/sync"), approval=False)
@@ -68,7 +68,7 @@ async def test_a_rejected_tool_is_cancelled_and_the_agent_goes_on(simulator):
     assert finish["fullAnswer"].endswith("done")
 
 
-async def test_silence_of_the_client_is_an_error_of_the_tool(simulator):
+async def test_client_silence_is_a_tool_error(simulator):
     async with simulator.client() as client:
         await client.chat(f"[[sim: {QUICK} text=done tools=read_file tool_timeout_ms=20]]")
         await client.chat(f"[[sim: {QUICK} text=done tools=read_file tool_timeout_ms=20 tool_approval=false]]", "r2")
@@ -76,7 +76,7 @@ async def test_silence_of_the_client_is_an_error_of_the_tool(simulator):
     assert states(client) == ["PENDING", "ERROR", "REQUEST_FINISHED", "PENDING", "RUNNING", "ERROR", "REQUEST_FINISHED"]
 
 
-async def test_a_synchronous_invocation_takes_the_answer_as_the_result(simulator):
+async def test_synchronous_invocation_takes_answer_as_result(simulator):
     async with simulator.client(ack=b'{"success": true, "result": {"content": "abc"}}') as client:
         await client.chat(f"[[sim: {QUICK} text=done tools=read_file tool_async=false tool_approval=false]]")
     finished = [push["params"] for push in client.pushes if push["params"].get("toolCallStatus") == "FINISHED"]
@@ -105,14 +105,14 @@ async def test_the_event_is_spelled_in_several_ways(simulator, shape, look):
     assert "finished" in str(events[2])
 
 
-async def test_the_states_may_have_the_words_of_another_client(simulator):
+async def test_states_may_use_another_clients_words(simulator):
     async with simulator.client() as client:
         await client.chat(f"{LIST} tool_words=phases]]")
     assert states(client)[:3] == ["pending", "processing", "results"]
 
 
 @pytest.mark.parametrize(("start", "seen"), [("running", ["RUNNING", "FINISHED"]), ("finished", ["FINISHED"])])
-async def test_a_tool_may_be_told_of_when_it_runs_already(simulator, start, seen):
+async def test_tool_may_be_announced_while_running(simulator, start, seen):
     async with simulator.client() as client:
         await client.chat(f"{LIST} tool_start={start} tool_card=false]]")
         await client.call("ping")
@@ -129,7 +129,7 @@ async def test_events_may_lack_an_id_and_come_twice(simulator):
     assert ["sessionId" in event for event in events] == [True] * 6 + [False] * 3
 
 
-async def test_an_invocation_may_bring_its_result_and_what_is_said_may_come_back(simulator):
+async def test_invocation_may_bring_result_and_echo(simulator):
     async with simulator.client() as client:
         await client.ask(f"[[sim: {QUICK} text=done tools=read_file tool_done tool_echo]]")
         await approve(client, await client.push_named("tool/call/sync"))

@@ -49,7 +49,7 @@ async def test_a_large_request_arrives_whole(simulator):
     assert text == "长" * 1_000_000
 
 
-async def test_header_names_in_any_case_and_further_headers_are_read(simulator):
+async def test_header_names_in_any_case_are_read(simulator):
     body = json.dumps(PING).encode()
     async with simulator.client() as client:
         await client.socket.send(b"content-type: x\r\nCONTENT-LENGTH:  %d\r\n\r\n%b" % (len(body), body))
@@ -75,7 +75,7 @@ async def test_calls_before_initialize_are_refused(simulator):
         assert (await client.call("ping"))["code"] == -32002
 
 
-async def test_an_unknown_request_is_refused_and_an_unknown_notification_logged(simulator):
+async def test_unknown_request_is_refused_and_notification_logged(simulator):
     async with simulator.client() as client:
         await client.send("initialized")
         assert await client.call("session/new") == {"code": -32601, "message": "unknown method: session/new"}
@@ -122,7 +122,7 @@ async def test_one_text_frame_per_message_is_the_default(simulator):
         assert all(isinstance(data, str) for data in client.frames)
 
 
-async def test_acknowledgements_are_counted_whatever_they_say(simulator):
+async def test_acknowledgements_count_whatever_their_result(simulator):
     async with simulator.client(ack=b'{"well": 1}') as client:
         await client.chat(f"[[sim: {QUICK} chunks=3]]")
         before = await client.call("simulator/report")
@@ -152,7 +152,7 @@ async def test_the_gate_opens_with_every_acknowledgement(start):
     assert text == "one by one"
 
 
-async def test_a_record_of_every_message_is_kept_on_request(start):
+async def test_every_message_is_recorded_on_request(start):
     simulator = start("--login=auto", "--record")
     async with simulator.client() as client:
         await client.chat(f"[[sim: {QUICK} text=x]]")

@@ -41,13 +41,13 @@ def counted(row):
     return {name: value - before.get(name, 0) for name, value in samples().items() if value != before.get(name, 0)}
 
 
-def test_a_turn_is_counted_by_protocol_endpoint_model_and_ending():
+def test_turn_counts_by_protocol_endpoint_model_and_ending():
     added = counted(Row(lingma_model="m1"))
     assert added["lingma_gateway_requests_total", "chat", "m1", "ok", "openai", "stop"] == 1
     assert added["lingma_gateway_sessions_total", "reused"] == 1
 
 
-def test_times_are_seconds_under_the_names_of_the_convention():
+def test_times_are_seconds_under_conventional_names():
     added = counted(Row(lingma_model="m2"))
     assert added["gen_ai_server_request_duration_seconds_sum", "", "chat", "lingma", "m2"] == pytest.approx(1.12)
     assert added["gen_ai_server_time_to_first_token_seconds_sum", "chat", "lingma", "m2"] == pytest.approx(0.12)
@@ -55,20 +55,20 @@ def test_times_are_seconds_under_the_names_of_the_convention():
     assert added["lingma_gateway_queue_time_seconds_sum",] == pytest.approx(0.04)
 
 
-def test_tokens_say_their_kind_and_who_counted_them():
+def test_tokens_have_kind_and_source():
     added = counted(Row(lingma_model="m3", usage_source="estimate"))
     name = "gen_ai_client_token_usage_sum"
     assert added[name, "chat", "estimate", "input", "lingma", "m3"] == 30
     assert added[name, "chat", "estimate", "lingma", "m3", "output"] == 11
 
 
-def test_a_failed_turn_names_its_error_and_tells_no_speed():
+def test_failed_turn_has_error_and_no_speed():
     added = counted(Row(lingma_model="m4", status="error", reason="timeout"))
     assert added["gen_ai_server_request_duration_seconds_count", "chat", "lingma", "m4", "timeout"] == 1
     assert not [name for name in added if name[0].startswith("gen_ai_server_time_per_output_token")]
 
 
-def test_a_refused_turn_has_no_session_and_no_tokens():
+def test_refused_turn_has_no_session_or_tokens():
     added = counted(Row(lingma_model="", status="refused", reason="rate_limited", session="off", prompt_tokens=9))
     assert not [name for name in added if "sessions" in name[0] or "token" in name[0] or "queue" in name[0]]
 
@@ -83,7 +83,7 @@ MODELS_WITHOUT_END = textwrap.dedent("""
 """)
 
 
-def test_calls_are_counted_by_what_became_of_them_model_and_program():
+def test_calls_count_by_outcome_model_and_program():
     before = samples()
     for _ in range(2):
         metrics.tools_counted({"parsed": 2, "repaired": 1}, "m5", "claude-code")
@@ -150,7 +150,7 @@ def test_any_process_shows_the_sum_of_all(two_processes):
     assert seen["lingma_gateway_redis_available",] == 0
 
 
-def test_a_dead_process_leaves_its_counts_and_takes_its_gauges_along(two_processes):
+def test_dead_process_leaves_counts_and_no_gauges(two_processes):
     two_processes[0].kill()
     two_processes[0].wait()
     seen = samples(two_processes[1].communicate(b"\n")[0])

@@ -40,7 +40,7 @@ def refused(number, *, key=7, reason="rpm", at=0.0, value=None):
     )  # fmt: skip
 
 
-async def test_refusals_of_one_kind_share_the_row_of_the_first(refusals, filed):
+async def test_refusals_of_one_kind_share_a_row(refusals, filed):
     for number in range(5):
         refusals.note(refused(number, value=60 + number), "lgw_x")
     await refusals.file()
@@ -57,7 +57,7 @@ async def test_what_has_not_changed_is_not_filed_again(refusals, filed):
     assert filed() == [("req_1", 1, None), ("req_1", 2, None)]
 
 
-async def test_keys_reasons_and_minutes_are_told_apart(refusals, filed):
+async def test_keys_reasons_and_minutes_are_kept_apart(refusals, filed):
     for number, fields in enumerate([{}, {"key": 8}, {"reason": "tpm"}, {"at": MINUTE}, {"at": MINUTE - 1}]):
         refusals.note(refused(number, **fields), "lgw_x")
     await refusals.file()

@@ -14,5 +14,5 @@ from bridge.telemetry.turn_log import tools_told
         ({"parsed": 1}, ["allowed read_file", "denied rm"], "1 parsed; allowed read_file; denied rm"),
     ],
 )
-def test_what_became_of_tools_is_told_in_a_few_words(outcomes, decisions, told):
+def test_tool_outcomes_are_summed_up_briefly(outcomes, decisions, told):
     assert tools_told(outcomes, decisions) == told
