@@ -23,11 +23,11 @@ from bridge.fleet.heartbeat import Heartbeat
 from bridge.fleet.modes import Modes
 from bridge.fleet.place_news import PlaceNews
 from bridge.images.desk import ImageDesk, ImageOptions
+from bridge.lingma.dialects.a.dialect import DialectA
 from bridge.lingma.install import vsix
-from bridge.lingma.turn import TurnLimits
-from bridge.pool.instance import InstanceOptions
-from bridge.pool.pool import Pool, PoolOptions
-from bridge.pool.upstream import Source
+from bridge.lingma.stream import TurnLimits
+from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
+from bridge.pool.pool import Pool
 from bridge.routing.routes import Routes
 from bridge.routing.watcher import RouteTable, Rules
 from bridge.siblings.siblings import Siblings
@@ -66,7 +66,7 @@ class Runtime:
         self.bodies = BodyLoad(env.request_buffer_bytes)
         self.ledger = Ledger(self.link, data_dir / "spool")
         self.refusals = Refusals(self.ledger)
-        self.pool = Pool(_sources(env, data_dir), env.web_process, _pool_options(env), _instance_options(env))
+        self.pool = Pool(_instance_specs(env, data_dir), env.web_process, _pool_options(env), _instance_options(env))
         self.ticker = self.pool.pulse
         """Looks after whatever lives as long as a turn."""
         self.bulk = RedisLink(env.redis_or_embedded_url, timeout=BULK_SEC, part="")
@@ -189,20 +189,24 @@ def _new_id() -> str:
     return _random().hex()
 
 
-def _sources(env: Environment, data_dir: Path) -> list[Source]:
+def _instance_specs(env: Environment, data_dir: Path) -> list[InstanceSpec]:
     """One per instance: attached services, else started ones, each with a work dir of its own (PROTOCOL 2.5)."""
+    dialect = DialectA(env.lingma_ask_overrides)
     if env.lingma_attach_urls:
-        return [Source("attached", attach=url) for url in env.lingma_attach_urls]
+        return [InstanceSpec("attached", dialect, attach=url) for url in env.lingma_attach_urls]
     work_dirs = [
         data_dir / "instances" / f"w{env.web_process}-i{index}" for index in range(1, env.lingma_instances + 1)
     ]
     if env.upstream == "simulator":
         command = (sys.executable, "-m", "bridge.simulator")
         variables = {"PYTHONPATH": str(settings.BASE_DIR)}
-        return [Source("simulator", command, ("--login=auto",), each, environment=variables) for each in work_dirs]
+        return [
+            InstanceSpec("simulator", dialect, command, ("--login=auto",), each, environment=variables)
+            for each in work_dirs
+        ]
     endpoint = (f"--endpoint={env.dedicated_domain_url}",) if env.dedicated_domain_url else ()
     program = str(vsix.find(data_dir / "binaries")) if env.takes_vsix else env.lingma_bin
-    return [Source("lingma", (program,), endpoint, each) for each in work_dirs]
+    return [InstanceSpec("lingma", dialect, (program,), endpoint, each) for each in work_dirs]
 
 
 def _siblings(env: Environment, data_dir: Path, pool: Pool) -> Siblings | None:
@@ -222,7 +226,6 @@ def _instance_options(env: Environment) -> InstanceOptions:
         start_timeout=env.lingma_start_timeout_sec,
         rpc_timeout=env.rpc_timeout_sec,
         ask_kind=env.lingma_ask_kind,
-        ask_overrides=env.lingma_ask_overrides,
         dedicated_domain=env.dedicated_domain_url if env.lingma_attach_urls else "",
         models_refresh=env.models_refresh_sec,
         turn=TurnLimits(env.keepalive_sec, env.turn_silence_sec, env.stream_buffer_bytes),

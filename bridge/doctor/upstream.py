@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from bridge.doctor.finding import Finding, fail, ok, warn
 from bridge.doctor.patient import WAIT_SEC, Patient
+from bridge.lingma.errors import VsixError
 from bridge.lingma.install import vsix
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
@@ -59,7 +60,7 @@ def _place(attachment: str) -> tuple[str, int]:
 def _unpacked(patient: Patient) -> Finding:
     try:
         return _executable(vsix.find(patient.data_dir / "binaries"))
-    except vsix.VsixError as exc:
+    except VsixError as exc:
         level = fail if patient.started_at is not None else warn
         return level("lingma", str(exc), "Restart the gateway: make run.")
 

@@ -65,11 +65,11 @@ class Heartbeat:
     def _count_troubles(self, instance: Instance) -> None:
         """What an instance has counted since the last heartbeat."""
         troubles = (
-            (metrics.INSTANCE_RESTARTS, instance.restarts),
-            (metrics.INSTANCE_RECONNECTS, instance.reconnects),
+            (metrics.INSTANCE_RESTARTS, instance.incidents.restarts),
+            (metrics.INSTANCE_RECONNECTS, instance.incidents.reconnects),
             (metrics.ACKS_LATE, instance.late_acks),
-            (metrics.UNKNOWN_PUSHES, instance.unknown_pushes),
-            (metrics.UNROUTED_TOOL_EVENTS, instance.unrouted_tool_events),
+            (metrics.UNKNOWN_PUSHES, instance.incidents.unknown_pushes),
+            (metrics.UNROUTED_TOOL_EVENTS, instance.incidents.unrouted_tool_events),
         )
         for counter, now in troubles:
             before = self._counted.get((counter, instance.name))

@@ -5,84 +5,80 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from functools import partial
 
 import msgspec
 
-from bridge.chat.errors import ConnectionLost, UpstreamFailed, UpstreamTimeout
-from bridge.lingma.dialects import dialect_a
+from bridge.chat.errors import ConnectionLost
+from bridge.lingma.dialects.base import Call, Dialect, Uploaded
+from bridge.lingma.errors import UploadFailed, UploadTimedOut
 
 AT_ONCE = 2  # of up to 10 MB each: more at a time, and the service might seem not to read
 
 
-class UploadFailed(UpstreamFailed):
-    """The service did not take an image; the turn can go on without it."""
-
-
-class UploadTimedOut(UploadFailed, UpstreamTimeout):
-    """... nor said why."""
-
-
 class Uploads:
-    """The uploads of one connection. `call` sends a request and gives the future of its result."""
+    """The uploads of one connection. `request` sends a request and gives the future of its result."""
 
-    def __init__(self, call: Callable[[str, dict[str, Any]], asyncio.Future[bytes]]) -> None:
-        self._call = call
+    def __init__(self, dialect: Dialect, request: Callable[[Call], asyncio.Future[bytes]]) -> None:
+        self._dialect = dialect
+        self._request = request
         self._waiting: dict[str, asyncio.Future[str]] = {}
         self._places = asyncio.Semaphore(AT_ONCE)
 
-    async def send(self, request_id: str, data_uri: str, within: float) -> str:
+    async def send(self, upload_id: str, data_uri: str, within: float) -> str:
         """The URL of the image; `within` is seconds for answer and notification together.
 
         Raise UploadFailed or ConnectionLost.
         """
         async with self._places:
             url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-            self._waiting[request_id] = url
-            call = self._call(dialect_a.IMAGE_UPLOAD, dialect_a.upload_params(request_id, data_uri))
-            call.add_done_callback(lambda done: _answered(url, done))
+            self._waiting[upload_id] = url
+            call = self._request(self._dialect.upload(upload_id, data_uri))
+            call.add_done_callback(partial(self._answered, url))
             try:
                 async with asyncio.timeout(within):
                     return await url
             except TimeoutError:
                 raise UploadTimedOut(f"The Lingma service took no image within {within:g} s.") from None
             finally:
-                del self._waiting[request_id]
+                del self._waiting[upload_id]
                 call.cancel()
 
-    def told(self, params: bytes) -> None:
-        """`image/uploadResultNotification`: may come before the answer, twice, or when nobody waits any more."""
-        told = dialect_a.decode_upload(params)
-        url = self._waiting.get(told.upload_id)
-        if url is None or url.done():
-            return
-        if told.problem or not told.url:
-            _fail(url, told.problem or "it told no URL")
-        else:
-            url.set_result(told.url)
+    def handlers(self) -> dict[str, Callable[[bytes], None]]:
+        """What is done with each method that is about uploads."""
+        return {method: partial(self._on_uploaded, read) for method, read in self._dialect.pushes.uploads.items()}
 
-    def lost(self) -> None:
+    def lose(self) -> None:
         """The connection is gone, and the rest with it."""
         for url in self._waiting.values():
             if not url.done():
                 url.set_exception(ConnectionLost("The connection to the Lingma service was lost."))
 
+    def _on_uploaded(self, read: Callable[[bytes], Uploaded], params: bytes) -> None:
+        """It may come before the answer, twice, or when nobody waits any more."""
+        uploaded = read(params)
+        url = self._waiting.get(uploaded.upload_id)
+        if url is None or url.done():
+            return
+        if uploaded.problem or not uploaded.url:
+            _fail(url, uploaded.problem or "it told no URL")
+        else:
+            url.set_result(uploaded.url)
 
-def _answered(url: asyncio.Future[str], done: asyncio.Future[bytes]) -> None:
-    """The immediate answer matters only when it is a failure."""
-    if done.cancelled():
-        return
-    problem = done.exception()
-    if problem is None:
-        with suppress(msgspec.DecodeError):
-            problem_told = dialect_a.decode_upload(done.result()).problem
-            if problem_told:
-                _fail(url, problem_told)
-    elif isinstance(problem, ConnectionLost):  # the turn is asked again, with its image
-        if not url.done():
-            url.set_exception(problem)
-    else:
-        _fail(url, str(problem))
+    def _answered(self, url: asyncio.Future[str], done: asyncio.Future[bytes]) -> None:
+        """The immediate answer matters only when it is a failure."""
+        if done.cancelled():
+            return
+        problem = done.exception()
+        if problem is None:
+            with suppress(msgspec.DecodeError):
+                if refusal := self._dialect.upload_answer(done.result()).problem:
+                    _fail(url, refusal)
+        elif isinstance(problem, ConnectionLost):  # the turn is asked again, with its image
+            if not url.done():
+                url.set_exception(problem)
+        else:
+            _fail(url, str(problem))
 
 
 def _fail(url: asyncio.Future[str], why: str) -> None:

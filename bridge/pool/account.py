@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
-from bridge.lingma.dialects import dialect_a
-from bridge.lingma.dialects.dialect_a import Model
+from bridge.lingma.dialects.base import Call, Dialect, Model
 
-Rpc = Callable[[str, dict[str, Any]], Awaitable[bytes]]
-"""A method and its params to the raw result."""
+Rpc = Callable[[Call], Awaitable[bytes]]
+"""A call to its raw result."""
 
 
 def key_of(name: str, names: Mapping[str, str]) -> str | None:
@@ -21,18 +19,21 @@ def key_of(name: str, names: Mapping[str, str]) -> str | None:
 class Account:
     """As it was read last. Models are read again when there is news, or `refresh` seconds after they were."""
 
-    def __init__(self, refresh: float) -> None:
+    def __init__(self, dialect: Dialect, refresh: float) -> None:
         self.logged_in = False
         self.models: list[Model] = []
         self.model_names: dict[str, str] = {}
         """Keys and display names, these in lower case, to keys."""
+        self.odd_looks = 0
+        """Looks at it in a row that brought no sense."""
+        self._dialect = dialect
         self._refresh = refresh
         self._read_at = float("-inf")
 
     async def read(self, rpc: Rpc, *, news: bool) -> None:
         """Ask the service. Raise what `rpc` raises, or DecodeError."""
-        status = dialect_a.decode_auth_status(await rpc(dialect_a.AUTH_STATUS, {}))
-        was, self.logged_in = self.logged_in, status.logged_in
+        status = await rpc(self._dialect.login_status())
+        was, self.logged_in = self.logged_in, self._dialect.is_logged_in(status)
         if news or self.logged_in != was or time.monotonic() - self._read_at >= self._refresh:
             self.doubt()
             await self._read_models(rpc)
@@ -42,7 +43,8 @@ class Account:
         self._read_at = float("-inf")
 
     async def _read_models(self, rpc: Rpc) -> None:
-        self.models = dialect_a.models_of(await rpc(dialect_a.QUERY_MODELS, {})) if self.logged_in else []
+        dialect = self._dialect
+        self.models = dialect.models_of(await rpc(dialect.list_models())) if self.logged_in else []
         self._read_at = time.monotonic()
-        self.model_names = {(model.displayName or model.key).lower(): model.key for model in self.models}
+        self.model_names = {(model.display_name or model.key).lower(): model.key for model in self.models}
         self.model_names |= {model.key: model.key for model in self.models}

@@ -28,7 +28,7 @@ class Place(Protocol):
     in_flight: int
 
     @property
-    def unheard(self) -> int:
+    def unanswered(self) -> int:
         """Turns there of whose reply nothing has come yet."""
 
     @property
@@ -143,7 +143,7 @@ class Careful(Generic[W]):
             if self._is_needed(place, places):
                 self._drop_kept()
                 hold.kept = True
-                if not place.unheard:  # it ends soon, maybe, and who comes next is alone
+                if not place.unanswered:  # it ends soon, maybe, and who comes next is alone
                     hold.until = self._loop.time() + self._window()
             else:
                 del self.holds[place.name]
@@ -173,7 +173,7 @@ class Careful(Generic[W]):
         return max(SHORTEST_SEC, (self._spent_at - now) / 2)
 
     def _is_over(self, hold: _Hold, place: Place) -> bool:
-        done = place.in_flight == 0 if hold.care > 1 else place.unheard == 0
+        done = place.in_flight == 0 if hold.care > 1 else place.unanswered == 0
         return done or self._loop.time() >= hold.until
 
     def _fits(self, waiter: W, place: Place) -> bool:

@@ -23,6 +23,10 @@ class Comeback:
         """The run under way has been ready."""
         self.served = False
         """... and has answered a turn."""
+        self.back_at = 0.0
+        """When the pause ends that is under way, or was the last."""
+        self.up_since = 0.0
+        """When it could be used again."""
         self._deaths: deque[float] = deque(maxlen=16)
         self._away_since: float | None = None
         self._brief = 0
@@ -33,9 +37,9 @@ class Comeback:
         self._brief = 0
         self._away(now)
 
-    def back(self) -> None:
+    def back(self, now: float) -> None:
         """It can be used, or only lacks a login."""
-        self.ready, self._away_since, self.failures = True, None, 0
+        self.ready, self._away_since, self.failures, self.up_since = True, None, 0, now
 
     def lost(self, now: float, *, worked: bool) -> bool:
         """A connection is gone. False when too many went in a row that had not worked."""

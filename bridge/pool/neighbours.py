@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from bridge.lingma.dialects.dialect_a import Model
+from bridge.lingma.dialects.base import Model
 from bridge.pool.policy import Affinity
 from bridge.status.instance import InstanceStatus
 

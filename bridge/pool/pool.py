@@ -6,33 +6,23 @@ import asyncio
 import random
 from collections.abc import Callable, Collection, Sequence
 
-import msgspec
-
 from bridge.chat.errors import GatewayError, Overloaded, Unavailable
-from bridge.lingma.dialects.dialect_a import Model
+from bridge.lingma.dialects.base import Model
 from bridge.pool import policy
 from bridge.pool.careful import Careful
-from bridge.pool.instance import Instance, InstanceOptions, names, unavailable
+from bridge.pool.instance import Instance
 from bridge.pool.lines import Lines
 from bridge.pool.neighbours import Neighbours
+from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
 from bridge.pool.policy import Affinity, Line, Owner
 from bridge.pool.remote import RemoteInstance
 from bridge.pool.shares import Shares
-from bridge.pool.upstream import Source
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
 from gateway_project.lib.ticker import EVERY_SEC, Pulse
 
 NOBODY = Owner()
 AnyInstance = Instance | RemoteInstance
-
-
-class PoolOptions(msgspec.Struct, frozen=True):
-    """Admission: turns at once, turns that may wait, and how long (seconds)."""
-
-    max_in_flight: int = 8
-    max_queue: int = 256
-    queue_timeout: float = 30.0
 
 
 class Lease:
@@ -83,7 +73,7 @@ class Pool:
     """`start()` it once; then `lease()`, or `queue()` when that finds no place."""
 
     def __init__(
-        self, sources: Sequence[Source], process_number: int, options: PoolOptions, instances: InstanceOptions
+        self, specs: Sequence[InstanceSpec], process_number: int, options: PoolOptions, instances: InstanceOptions
     ) -> None:
         self.options = options
         self.in_flight = 0
@@ -97,8 +87,8 @@ class Pool:
         self.pulse = Pulse(min(EVERY_SEC, instances.turn.keepalive_sec / 5))
         """Looks after every turn, and whatever else lives as long as one."""
         self.instances = [
-            Instance(name, process_number, source, instances, self.pulse, self._instance_changed)
-            for name, source in zip(names(sources, process_number), sources, strict=True)
+            Instance(name, process_number, spec, instances, self.pulse, self._instance_changed)
+            for name, spec in zip(_names(specs, process_number), specs, strict=True)
         ]
         self.shares = Shares()
         self._waiters: Lines[Waiter] = Lines(self.shares)
@@ -162,7 +152,7 @@ class Pool:
     async def stop(self) -> None:
         """End every instance and whatever still runs on them."""
         for instance in self.instances:
-            await instance.stop()
+            instance.stop()
         if self._runs:
             await asyncio.wait(self._runs)
 
@@ -429,7 +419,7 @@ class Pool:
     def _unavailable(self) -> Unavailable:
         if self._closed:
             return Unavailable(self._closed)
-        error = unavailable(self.facts())
+        error = _unavailable(self.facts())
         error.retry_after = max(self._retry_after(), self._back_in())
         return error
 
@@ -452,3 +442,14 @@ def retry_hint(error: GatewayError, pool: Pool) -> GatewayError:
     if error.status == 429 and error.retry_after is None:
         error.retry_after = policy.retry_after(pool.waiting, pool.options.max_in_flight, 2.0, random.random())  # noqa: S311
     return error
+
+
+def _names(specs: Sequence[InstanceSpec], process_number: int) -> list[str]:
+    """`w1-i1` is the first instance of the first web process."""
+    return [f"w{process_number}-i{index}" for index in range(1, len(specs) + 1)]
+
+
+def _unavailable(facts: Sequence[InstanceStatus]) -> Unavailable:
+    """Why no instance can take a turn, in words for a client."""
+    states = ", ".join(f"{each.name} {each.state}" for each in facts) or "none configured"
+    return Unavailable(f"No Lingma instance is ready ({states}).", code="server_is_overloaded")

@@ -9,10 +9,9 @@ import msgspec
 
 from bridge.chat.errors import ConnectionLost, GatewayError, Overloaded
 from bridge.chat.events import Overwritten, Piece, ServiceCall, TextDelta, ThinkingDelta
-from bridge.lingma.dialects.dialect_a import Ask
-from bridge.lingma.process.service_log import LoggedUsage
-from bridge.lingma.turn import Turn, TurnLimits
-from bridge.lingma.uploads import UploadFailed
+from bridge.lingma.dialects.base import Ask, LoggedUsage
+from bridge.lingma.errors import UploadFailed
+from bridge.lingma.stream import ReplyStream, TurnLimits
 from bridge.pool.account import key_of
 from bridge.pool.policy import Affinity
 from gateway_project.lib.ticker import Pulse
@@ -26,7 +25,7 @@ UPLOAD_SEC = 15.0  # longer than the process of the instance waits itself
 class Asker(Protocol):
     """The connection to the process that lends."""
 
-    def ask(self, lease: int, turn: Turn, ask: Ask, log: RemoteLog) -> bool:
+    def ask(self, lease: int, turn: ReplyStream, ask: Ask, log: RemoteLog) -> bool:
         """Send a question whose answer comes into the turn; whether it could be sent."""
 
     def release(self, lease: int) -> None:
@@ -94,9 +93,9 @@ class RemoteInstance:
         """The key of the model a client names by its key or its display name."""
         return key_of(name, self.model_names)
 
-    def ask(self, ask: Ask) -> Turn:
+    def ask(self, ask: Ask) -> ReplyStream:
         """Send the question; the answer comes into the turn. Raise ConnectionLost or Overloaded."""
-        turn = Turn(ask.request_id, ask.session_id, self._limits, self._pulse)
+        turn = ReplyStream(ask.request_id, ask.session_id, self._limits, self._pulse)
         try:
             if not self._asker.ask(self._lease, turn, ask, self.log):
                 raise Overloaded("Another process has not read the questions before this one yet.", retry_after=1)
@@ -125,12 +124,12 @@ class RemoteInstance:
         except TimeoutError:
             raise UploadFailed("The process of the instance did not answer in time.") from None
 
-    def give_up(self, turn: Turn) -> None:
+    def give_up(self, turn: ReplyStream) -> None:
         """Nobody wants the rest: a turn that ends here has the service told to stop."""
         turn.close()
 
 
-def put(turn: Turn, piece: Piece) -> None:
+def put(turn: ReplyStream, piece: Piece) -> None:
     """Do to the turn what was done to the one that runs elsewhere."""
     match piece:
         case TextDelta(text):

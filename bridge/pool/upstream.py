@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from pathlib import Path
 
-import msgspec
-
-from bridge.lingma.connection import Connection, DialFailed
+from bridge.lingma.connection import Connection
+from bridge.lingma.errors import DialFailed, StartFailed
 from bridge.lingma.process.endpoint import Endpoint, Identity
-from bridge.lingma.process.process import Process, StartFailed
+from bridge.lingma.process.process import Process
 from bridge.lingma.transport.urls import shown
+from bridge.pool.options import InstanceSpec
 from gateway_project.lib.tool_approval import Approval
 
 DIAL_EVERY_SEC = 0.15
@@ -19,27 +18,15 @@ DIAL_SEC = 2.0  # for one connection with its handshake
 REDIAL_SEC = 5.0  # a program that had been reached and is not any more within that time is started anew
 
 
-class Source(msgspec.Struct, frozen=True):
-    """Where an instance comes from: a command to start, or an endpoint to attach to."""
-
-    upstream: str
-    command: tuple[str, ...] = ()
-    arguments: tuple[str, ...] = ()
-    work_dir: Path | None = None
-    attach: str = ""
-    environment: dict[str, str] = {}
-    """Variables of the program beside those every program gets."""
-
-
 class Upstream:
     """One run after the other: `open()`, `dial()` as often as needed, `end()`."""
 
-    def __init__(self, source: Source, approval: Approval) -> None:
+    def __init__(self, spec: InstanceSpec, approval: Approval) -> None:
         self.process: Process | None = None
         self.endpoint: Endpoint | None = None
-        self.is_attached = bool(source.attach)
+        self.is_attached = bool(spec.attach)
         self.stopping = False
-        self._source = source
+        self._spec = spec
         self._approval = approval
 
     @property
@@ -57,17 +44,17 @@ class Upstream:
         """Start the program; what is attached to is looked for when it is dialled. Raise StartFailed or OSError."""
         if self.is_attached:
             return
-        if self._source.work_dir is None:
+        if self._spec.work_dir is None:
             raise StartFailed("an instance that is started needs a work dir")
-        source = self._source
-        self.process = await Process.start(source.command, self._source.work_dir, source.arguments, source.environment)
+        source = self._spec
+        self.process = await Process.start(source.command, self._spec.work_dir, source.arguments, source.environment)
         self.endpoint = Endpoint(self.process.url, self.process.work_dir)
 
     async def dial(self) -> Connection:
         """A connection: to a program as soon as it listens, to anybody else now. Raise DialFailed or StartFailed."""
         if self.process is not None and self.endpoint is not None:
             return await self._dial_program(self.process, self.endpoint)
-        self.endpoint = Endpoint.find(self._source.attach)  # afresh: ports change with the service
+        self.endpoint = Endpoint.find(self._spec.attach)  # afresh: ports change with the service
         return await self._dial_any(self.endpoint)
 
     async def redial(self) -> Connection:
@@ -86,7 +73,7 @@ class Upstream:
         if not self.is_attached:
             return False
         with suppress(StartFailed):
-            return Endpoint.find(self._source.attach) != self.endpoint
+            return Endpoint.find(self._spec.attach) != self.endpoint
         return False
 
     async def end(self, *, hung: bool) -> None:
@@ -110,7 +97,9 @@ class Upstream:
         reason, refused = "", False
         for url in endpoint.urls:
             try:
-                return await Connection.dial(url, within=DIAL_SEC, headers=endpoint.headers, approval=self._approval)
+                return await Connection.dial(
+                    url, self._spec.dialect, within=DIAL_SEC, headers=endpoint.headers, approval=self._approval
+                )
             except DialFailed as exc:
                 reason, refused = f" ({exc.reason})" if exc.reason else "", exc.refused
                 if refused:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bridge.lingma.dialects.dialect_a import Model
+from bridge.lingma.dialects.base import Model
 from bridge.routing.routes import Routes, shown
 from bridge.wire.models import Abilities, ModelRecord
 
@@ -28,7 +28,7 @@ class Offer:
         """The account's models in its own order, then the aliases."""
         if not self._models:
             return []
-        own = [_record(model.key, model.displayName or "", model) for model in self._models.values()]
+        own = [_record(model.key, model.display_name or "", model) for model in self._models.values()]
         named = [alias for alias in shown(self._routes.aliases) if self._routes.key_of(alias.pattern) is None]
         aliases = [_record(each.pattern, each.display_name, self._behind(each.pattern)) for each in named]
         return [record for record in own + aliases if self._may_see(record.id)]
@@ -38,7 +38,7 @@ class Offer:
         if not self._may_see(name):
             return None
         if model := self._models.get(name):
-            return _record(name, model.displayName or "", model)
+            return _record(name, model.display_name or "", model)
         if not self._models or not self._routes.knows(name):
             return None
         titles = {alias.pattern.lower(): alias.display_name for alias in shown(self._routes.aliases)}
@@ -55,5 +55,5 @@ class Offer:
 
 
 def _record(name: str, title: str, model: Model | None) -> ModelRecord:
-    abilities = Abilities(model.isVl, model.isReasoning) if model else None
-    return ModelRecord(name, title or name, SINCE, (model and model.maxInputTokens) or None, abilities)
+    abilities = Abilities(model.sees_images, model.is_reasoning) if model else None
+    return ModelRecord(name, title or name, SINCE, (model and model.max_input_tokens) or None, abilities)

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from bridge.chat.errors import UpstreamFailed
-from bridge.lingma.dialects.dialect_a import Ask, Model
-from bridge.lingma.turn import Turn
+from bridge.lingma.dialects.base import Ask, Model
+from bridge.lingma.stream import ReplyStream
 from bridge.pool.policy import Affinity, Line
 from bridge.pool.pool import Pool, Waiter
 from bridge.pool.remote import RemoteInstance, RemoteLog, lost, put
@@ -59,9 +59,9 @@ class Borrower:
         self._demanded: Demand | None = None
         self._numbers = 0
         self._asked: dict[int, Waiter] = {}
-        self._turns: dict[int, tuple[Turn, RemoteLog]] = {}
-        self._late: dict[int, tuple[Turn, RemoteLog]] = {}
-        self._numbers_of: dict[Turn, int] = {}
+        self._turns: dict[int, tuple[ReplyStream, RemoteLog]] = {}
+        self._late: dict[int, tuple[ReplyStream, RemoteLog]] = {}
+        self._numbers_of: dict[ReplyStream, int] = {}
         self._images: dict[int, asyncio.Future[str]] = {}
         self._crash_checks: dict[int, asyncio.Future[bool]] = {}
         self._loop = asyncio.get_running_loop()
@@ -121,7 +121,7 @@ class Borrower:
 
     # -- what a remote instance asks ----------------------------------------------------------------------------
 
-    def ask(self, lease: int, turn: Turn, ask: Ask, log: RemoteLog) -> bool:
+    def ask(self, lease: int, turn: ReplyStream, ask: Ask, log: RemoteLog) -> bool:
         """Send a question. Raise ConnectionLost when the process is gone."""
         if not self.link.open:
             raise lost()
@@ -255,7 +255,7 @@ class Borrower:
             self._refused(number)
         self._changed()
 
-    def _forget(self, turn: Turn) -> None:
+    def _forget(self, turn: ReplyStream) -> None:
         """The turn has ended here."""
         number = self._numbers_of.pop(turn)
         del self._turns[number]

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from bridge.chat.errors import GatewayError, InternalError
-from bridge.lingma.turn import Turn
+from bridge.lingma.stream import ReplyStream
 from bridge.pool.instance import Instance
 from bridge.pool.policy import Affinity, Line
 from bridge.pool.pool import Lease, Pool
@@ -50,7 +50,7 @@ class Loan(msgspec.Struct):
 
     lease: Lease
     instance: Instance
-    turns: dict[int, tuple[Turn, asyncio.Task[None]]]
+    turns: dict[int, tuple[ReplyStream, asyncio.Task[None]]]
 
 
 class Lender:
@@ -198,7 +198,7 @@ class Lender:
         if turn.end is None:
             loan.instance.give_up(turn)
 
-    async def _run(self, number: int, loan: Loan, turn: Turn) -> None:
+    async def _run(self, number: int, loan: Loan, turn: ReplyStream) -> None:
         """Pass on what comes, and how it ends."""
         try:
             await self._pass_on(number, turn)
@@ -218,7 +218,7 @@ class Lender:
         if late and log is not None:
             self.link.send(Usage(number, await log.wait_for(turn.request_id)))
 
-    async def _pass_on(self, number: int, turn: Turn) -> None:
+    async def _pass_on(self, number: int, turn: ReplyStream) -> None:
         """Until the turn has ended. While the other process is behind, the turn's own bound holds."""
         link = self.link
         while True:

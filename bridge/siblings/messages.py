@@ -10,8 +10,7 @@ import msgspec
 from bridge.chat import errors
 from bridge.chat.errors import GatewayError, InternalError
 from bridge.chat.events import Overwritten, Piece, ServiceCall, TextDelta, ThinkingDelta
-from bridge.lingma.dialects.dialect_a import Ask, Model
-from bridge.lingma.process.service_log import LoggedUsage
+from bridge.lingma.dialects.base import Ask, LoggedUsage, Model
 from bridge.lingma.tools.policy import Decision
 from bridge.pool.policy import Line
 from bridge.status.instance import InstanceStatus

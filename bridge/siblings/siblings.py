@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from bridge.lingma.dialects.dialect_a import Model
+from bridge.lingma.dialects.base import Model
 from bridge.pool.policy import Affinity
 from bridge.pool.pool import Pool, Waiter
 from bridge.siblings.borrower import Borrower

@@ -24,10 +24,8 @@ from bridge.chat.events import (
 from bridge.chat.request import ChatRequest
 from bridge.chat.tokens import Calibration, estimate, estimate_messages
 from bridge.images.desk import ImageDesk
-from bridge.lingma.dialects.dialect_a import Ask
-from bridge.lingma.dialects.tool_config import tool_config
-from bridge.lingma.process.service_log import LoggedUsage
-from bridge.lingma.turn import Turn
+from bridge.lingma.dialects.base import Ask, AskTools, LoggedUsage
+from bridge.lingma.stream import ReplyStream
 from bridge.pool.instance import Instance
 from bridge.pool.pool import Lease, Pool, retry_hint
 from bridge.prompt.compose import headings
@@ -107,10 +105,8 @@ class Answer:
         ask = self._conversation.ask(self._affinity, model, new_id, images)
         if self._plan.forwards:
             request = self._request
-            config = tool_config(
-                request.tool_notation, request.tools, request.tool_choice, parallel=request.parallel_tool_calls
-            )
-            ask = msgspec.structs.replace(ask, tool_config=config)
+            tools = AskTools(request.tool_notation, request.tools, request.tool_choice, request.parallel_tool_calls)
+            ask = msgspec.structs.replace(ask, tools=tools)
         return ask
 
     async def _deliver(self, images: Sequence[str]) -> tuple[str, ...]:
@@ -194,10 +190,10 @@ class Answer:
             self._leave(turn)
         return None
 
-    def _is_whole(self, turn: Turn) -> bool:
+    def _is_whole(self, turn: ReplyStream) -> bool:
         return turn.end is not None and (self._cutter is None or self._cutter.reason is None)
 
-    def _correction(self, ask: Ask, turn: Turn) -> Ask:
+    def _correction(self, ask: Ask, turn: ReplyStream) -> Ask:
         """In the session of the reply that is corrected."""
         log = self._instance.log
         self._corrected = log.usage(turn.request_id) if log is not None else None
@@ -206,7 +202,7 @@ class Answer:
         self._reader.again()
         return Ask(self._services.new_id(), session_id, text, ask.model, ask.mode, is_reply=True)
 
-    async def _follow(self, turn: Turn) -> Batch:
+    async def _follow(self, turn: ReplyStream) -> Batch:
         """Tell what comes, all but the last batch: that one is returned."""
         batch: Batch = []
         while not batch and not self._is_over(turn):
@@ -220,7 +216,7 @@ class Answer:
             batch = self._take(await turn.drain())
         return batch
 
-    def _is_over(self, turn: Turn) -> bool:
+    def _is_over(self, turn: ReplyStream) -> bool:
         if self._cutter is not None and self._cutter.reason is not None:
             return True
         return turn.end is not None or self._reader.is_over
@@ -287,7 +283,7 @@ class Answer:
 
     # -- the ending -----------------------------------------------------------------------------------------------
 
-    async def _end(self, turn: Turn, batch: Batch) -> None:
+    async def _end(self, turn: ReplyStream, batch: Batch) -> None:
         strayed = self._reader.has_strayed  # what the service does with the rest is its own business
         error = turn.end.error if turn.end is not None and self._cut_reason is None and not strayed else None
         if error is not None:
@@ -329,7 +325,7 @@ class Answer:
             return FinishReason.LENGTH
         return FinishReason.TOOL_CALLS if self._reader.calls_wait else FinishReason.STOP
 
-    async def _logged(self, turn: Turn, batch: Batch) -> LoggedUsage | None:
+    async def _logged(self, turn: ReplyStream, batch: Batch) -> LoggedUsage | None:
         """The service's own figures; the text does not wait for them."""
         log = self._instance.log
         if log is None:
@@ -350,7 +346,7 @@ class Answer:
     def _is_retriable_loss(self, error: GatewayError) -> bool:
         return isinstance(error, ConnectionLost) and not self._teller.begun and not self._last_try
 
-    def _leave(self, turn: Turn) -> None:
+    def _leave(self, turn: ReplyStream) -> None:
         """However it came to this: the service stops, and what was told is counted."""
         record = self._record
         if turn.end is None:
@@ -365,7 +361,7 @@ class Answer:
 
     # -- what is noted --------------------------------------------------------------------------------------------
 
-    def _note_tools(self, turn: Turn) -> None:
+    def _note_tools(self, turn: ReplyStream) -> None:
         """How calls fared; what was decided is noted once."""
         if turn.decisions:
             self._record.decisions += map(str, turn.decisions)

@@ -10,7 +10,7 @@ import msgspec
 
 from bridge.chat.events import SessionState
 from bridge.chat.request import ChatRequest, Message, ToolChoice
-from bridge.lingma.dialects.dialect_a import Ask
+from bridge.lingma.dialects.base import Ask
 from bridge.pool.policy import Affinity
 from bridge.prompt.compose import MARK_LENGTH, demand, reply_prompt, split_reply, whole_prompt
 from bridge.prompt.contract import constraint, contract

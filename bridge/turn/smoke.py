@@ -8,7 +8,7 @@ import time
 import msgspec
 
 from bridge.chat.errors import GatewayError
-from bridge.lingma.dialects.dialect_a import Ask
+from bridge.lingma.dialects.base import Ask
 from bridge.pool.instance import Instance
 from bridge.turn.engine import Engine
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bridge.lingma.errors import VsixError
 from bridge.lingma.install import vsix
 from gateway_project.databases import be_patient
 from gateway_project.env import BASE_DIR, Environment, SettingError, load
@@ -76,7 +77,7 @@ def unpack_lingma(env: Environment) -> None:
     if env.takes_vsix:
         try:
             vsix.unpack(env.lingma_vsix, env.data_dir / "binaries", env.lingma_vsix_sha256)
-        except vsix.VsixError as exc:
+        except VsixError as exc:
             raise SettingError(f"LINGMA_VSIX: {one_line(exc)}") from None
 
 

@@ -8,14 +8,13 @@ import pytest
 import redis
 
 from bridge.images.desk import ImageDesk, ImageOptions
-from bridge.lingma.turn import TurnLimits
-from bridge.pool.instance import InstanceOptions, Source
-from bridge.pool.pool import PoolOptions
+from bridge.lingma.stream import TurnLimits
+from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
 from bridge.turn.engine import Engine, EngineOptions
 from gateway_project.lib.redis_link import RedisLink
 from sessions_store.store import SessionStore
 from tests.accounts.conftest import OwnRedis
-from tests.bridge.lingma.service import Service
+from tests.bridge.lingma.service import DIALECT, Service
 from tests.bridge.pools import attached, running
 
 
@@ -55,7 +54,7 @@ def new_engine(stack):
 
     async def new_engine(*origins, sessions=None, most=8, waiting=256, limit=8, queue_timeout=5.0, keepalive=10.0,
                          silence=60.0, buffer=1 << 20, **options):  # fmt: skip
-        sources = [each if isinstance(each, Source) else attached(each)[0] for each in origins]
+        sources = [each if isinstance(each, InstanceSpec) else attached(each)[0] for each in origins]
         turn = TurnLimits(keepalive, silence, buffer)
         instances = InstanceOptions(limit=limit, turn=turn)
         pool = await stack.enter_async_context(running(sources, PoolOptions(most, waiting, queue_timeout), instances))
@@ -81,6 +80,6 @@ def with_log(tmp_path):
         (tmp_path / "logs").mkdir()
         (tmp_path / "logs" / "lingma.log").touch()
         (tmp_path / ".info.json").write_text(json.dumps({"websocketPort": service.port}))
-        return Source("attached", attach=str(tmp_path))
+        return InstanceSpec("attached", DIALECT, attach=str(tmp_path))
 
     return with_log

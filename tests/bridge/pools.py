@@ -5,20 +5,21 @@ import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bridge.pool.instance import InstanceOptions, Source
-from bridge.pool.pool import Pool, PoolOptions
+from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
+from bridge.pool.pool import Pool
+from tests.bridge.lingma.service import DIALECT
 
 ROOT = str(Path(__file__).parents[2])
 
 
 def attached(*services):
-    return [Source("attached", attach=service.url) for service in services]
+    return [InstanceSpec("attached", DIALECT, attach=service.url) for service in services]
 
 
 def simulator(work_dir, *arguments):
     """A simulator process of its own."""
     command = (sys.executable, "-m", "bridge.simulator")
-    return Source("simulator", command, arguments, work_dir, environment={"PYTHONPATH": ROOT})
+    return InstanceSpec("simulator", DIALECT, command, arguments, work_dir, environment={"PYTHONPATH": ROOT})
 
 
 async def until(pool, condition):

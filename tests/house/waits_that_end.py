@@ -18,7 +18,7 @@ WAITS = {
         "bridge/http/endpoints.py: running.result()",
         "bridge/lingma/connection.py: done.result()",
         "bridge/lingma/uploads.py: done.result()",
-        "bridge/pool/instance.py: self._connection.lost.result()",
+        "bridge/pool/service_link.py: lost.result()",
         "bridge/pool/pool.py: self.lease.result()",
         "bridge/pool/remote.py: result.result()",
         "bridge/pool/upstream.py: exited.result()",
@@ -33,7 +33,7 @@ WAITS = {
         "bridge/turn/smoke.py: await asyncio.gather(*[_ask(engine, instance) for instance in engine.pool.instances])",
     ],
     "Not a stream: each of its requests to the service has RPC_TIMEOUT_SEC.": [
-        "bridge/pool/instance.py: await self.account.read(self._rpc, news=news)",
+        "bridge/pool/service_link.py: await self.account.read(self.request, news=news)",
     ],
     "Its only caller waits within a deadline: a connection to Redis, a fetched image, a start, a pace.": [
         "gateway_project/lib/redis_link.py: await loop.create_unix_connection(lambda: pipe, target.path)",
@@ -56,7 +56,7 @@ WAITS = {
     ],
     "The turn's silence is bounded: the pulse fails one that the service leaves silent, and that ends the wait.": [
         "bridge/turn/attempt.py: await turn.drain()",
-        "bridge/lingma/turn.py: await self._waiter",
+        "bridge/lingma/stream.py: await self._waiter",
         "bridge/siblings/lender.py: await turn.drain()",
         "bridge/siblings/link.py: await self._room.wait()",
     ],

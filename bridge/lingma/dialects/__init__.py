@@ -1,1 +1,1 @@
-"""The method names and payloads of the service, and what its answers mean. Pure."""
+"""What a private protocol is to the rest of the gateway, and a folder for each one. Pure."""

@@ -6,7 +6,7 @@ import re
 from math import ceil
 from typing import Final
 
-from bridge.chat.errors import ContextFull, GatewayError, RateLimited
+from bridge.chat.errors import ContextFull, GatewayError, RateLimited, UpstreamFailed
 
 READ_CHARS: Final = 4000
 """A reason says what it says near its beginning; more is not searched."""
@@ -86,6 +86,11 @@ def read(reason: str, otherwise: GatewayError) -> GatewayError:
     if isinstance(otherwise, RateLimited):
         otherwise.retry_after = wait(reason)
     return otherwise
+
+
+def failure(words: str, reason: str) -> GatewayError:
+    """A failure that has no code: what its reason says, else that the service failed the turn."""
+    return read(reason, UpstreamFailed(f"{words}: {reason[:200]}"))
 
 
 def wait(reason: str) -> int | None:

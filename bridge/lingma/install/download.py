@@ -15,16 +15,13 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from bridge.lingma.errors import DownloadFailed
 from bridge.lingma.transport.urls import is_url, shown
 
 MOST_PACKED = 1 << 30
 DOWNLOAD_SEC = 900.0
 SILENCE_SEC = 30.0
 CHUNK = 1 << 20
-
-
-class DownloadFailed(Exception):
-    """The message is one line and says why, without the secrets a URL may hold."""
 
 
 def can_fetch(source: str) -> bool:

@@ -20,8 +20,9 @@ from typing import IO, NamedTuple
 
 import msgspec
 
+from bridge.lingma.errors import DownloadFailed, VsixError
 from bridge.lingma.install import download
-from bridge.lingma.install.download import CHUNK, MOST_PACKED, DownloadFailed
+from bridge.lingma.install.download import CHUNK, MOST_PACKED
 from bridge.lingma.transport.urls import is_url, shown
 
 MOST_UNPACKED = 4 << 30
@@ -35,10 +36,6 @@ _INNER = re.compile(r"extension/dist/bin/lingma-(v?\d[\w.+-]*)\.zip", re.IGNOREC
 _VERSION = re.compile(r"v?\d[\w.+-]*")
 _CPUS = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 _BROKEN = (zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, NotImplementedError, RuntimeError)
-
-
-class VsixError(Exception):
-    """The executable cannot be taken from the VSIX; the message is one line and says why."""
 
 
 class Stamp(msgspec.Struct, frozen=True):

@@ -7,8 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from bridge.lingma.errors import StartFailed
 from bridge.lingma.process import ports
-from bridge.lingma.process.process import StartFailed
 
 
 class _Info(msgspec.Struct):

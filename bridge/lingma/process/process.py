@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from bridge.lingma.errors import StartFailed
 from bridge.lingma.process import ports
 from gateway_project.lib import process_death
 
@@ -32,10 +33,6 @@ _PASSED_ON = (
 class _Info(msgspec.Struct):
     websocketPort: int  # noqa: N815  the protocol's spelling
     pid: int
-
-
-class StartFailed(Exception):
-    """The program could not be started; the message says why."""
 
 
 class Process:

@@ -12,7 +12,7 @@ NO_RESULT: Final = "the service reported no result"
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What was said to one call. As text: `denied run_in_terminal`."""
+    """What was decided about one call. As text: `denied run_in_terminal`."""
 
     name: str
     allowed: bool

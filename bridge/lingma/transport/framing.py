@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from bridge.lingma.errors import FramingError
+
 MAX_HEADER = 4096
 MAX_BODY = 64 << 20
-
-
-class FramingError(Exception):
-    """The stream cannot be followed any further; the connection must be closed."""
 
 
 def frame(body: bytes) -> bytes:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from bridge.lingma.errors import NotJson, RpcError
 from bridge.lingma.transport.framing import frame
 
 _NOTHING = msgspec.Raw(b"")
@@ -25,14 +26,6 @@ class Incoming(msgspec.Struct, gc=False):
 class _ErrorBody(msgspec.Struct):
     code: int | float | str | None = None
     message: str | None = None
-
-
-class RpcError(Exception):
-    """The service answered a request with an error; the message is its own wording (PROTOCOL 5.3)."""
-
-
-class NotJson(Exception):
-    """A body that is no JSON object: the connection cannot be trusted any more (PROTOCOL 4.3)."""
 
 
 _decode = msgspec.json.Decoder(Incoming).decode

@@ -40,10 +40,10 @@ class Vigil:
         self._answers.add(ping)
         self._answers_busy = self._answers_busy or self._busy
 
-    def beat(self, *, heard: bool, busy: bool) -> Verdict:
-        """What to do: `heard` is whether anything came since the last beat, `busy` whether turns are under way."""
+    def beat(self, *, alive: bool, busy: bool) -> Verdict:
+        """What to do: `alive` is whether anything came since the last beat, `busy` whether turns are under way."""
         self._busy = busy
-        if heard:
+        if alive:
             self._silent, self._asked = 0, None
             return "well"
         self._silent += 1

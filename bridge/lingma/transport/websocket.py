@@ -10,17 +10,11 @@ from websockets.frames import Frame, Opcode
 from websockets.speedups import apply_mask
 from websockets.uri import parse_uri
 
+from bridge.lingma.errors import Broken, Refused
+
 MAX_MESSAGE = 64 << 20
 MAX_HEAD = 16 << 10
 _SINGLE = (0x80 | Opcode.TEXT, 0x80 | Opcode.BINARY)
-
-
-class Refused(Exception):
-    """The server did not take the upgrade. The message says why, e.g. `HTTP 404`."""
-
-
-class Broken(Exception):
-    """The peer does not speak WebSocket, or closed it."""
 
 
 class WebSocket:

@@ -4,9 +4,8 @@ import msgspec
 import pytest
 
 from bridge.fleet.place_news import PlaceNews
-from bridge.pool.instance import InstanceOptions
+from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.policy import Owner
-from bridge.pool.pool import PoolOptions
 from bridge.pool.shares import Shares
 from gateway_project.lib.redis_keys import PLACES
 from gateway_project.lib.redis_link import RedisLink

@@ -6,11 +6,11 @@ import pytest
 
 from bridge.chat.events import TextDelta
 from bridge.lingma.connection import Connection
-from bridge.lingma.dialects.dialect_a import Ask, ask_params
-from bridge.lingma.turn import Turn, TurnLimits
+from bridge.lingma.dialects.base import Ask
+from bridge.lingma.stream import ReplyStream, TurnLimits
 from gateway_project.lib.ticker import Pulse
 from gateway_project.lib.tool_approval import DENY
-from tests.bridge.lingma.service import Service
+from tests.bridge.lingma.service import DIALECT, Service
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def approval():
 
 @pytest.fixture
 async def connection(service, approval):
-    connection = await Connection.dial(service.url, within=5, approval=approval)
+    connection = await Connection.dial(service.url, DIALECT, within=5, approval=approval)
     yield connection
     connection.close()
     await connection.lost
@@ -44,8 +44,8 @@ def ask(connection):
     """Ask a question; the turn is returned."""
 
     def ask(request_id="r1", kind="notification", limits=TurnLimits()):  # noqa: B008
-        turn = Turn(request_id, "s-mine", limits, Pulse(0.01))
-        connection.ask(turn, ask_params(Ask(request_id, "s-mine", "Hello", "org_auto"), {}), kind)
+        turn = ReplyStream(request_id, "s-mine", limits, Pulse(0.01))
+        connection.ask(turn, Ask(request_id, "s-mine", "Hello", "org_auto"), kind)
         return turn
 
     return ask

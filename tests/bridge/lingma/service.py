@@ -6,6 +6,10 @@ import logging
 
 from websockets.asyncio.server import serve
 
+from bridge.lingma.dialects.a.dialect import DialectA
+
+DIALECT = DialectA()
+
 QUIET = logging.getLogger("tests.websockets")
 QUIET.setLevel(logging.CRITICAL)
 SILENT = object()

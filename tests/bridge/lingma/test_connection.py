@@ -6,11 +6,11 @@ import pytest
 
 from bridge.chat.errors import ContentFiltered, UpstreamFailed
 from bridge.chat.events import TextDelta, ThinkingDelta
-from bridge.lingma.connection import Connection, DialFailed
+from bridge.lingma.connection import Connection
+from bridge.lingma.errors import DialFailed, RpcError
 from bridge.lingma.process.process import free_ports
-from bridge.lingma.transport.rpc import RpcError
 from tests.bridge.lingma.conftest import ended, heard
-from tests.bridge.lingma.service import SILENT, answer, finish, framed
+from tests.bridge.lingma.service import DIALECT, SILENT, answer, finish, framed
 
 
 async def test_an_answer_comes_in_pieces_and_ends_with_the_real_session(service, peer, ask):
@@ -62,7 +62,7 @@ async def test_notifications_are_read_and_not_acknowledged(service, peer, connec
     await peer.send({"method": "chat/answer", "params": answer("a")[1]})
     await peer.send({"method": "chat/finish", "params": finish()[1], "id": None})
     assert await ended(turn) == ["a"]
-    await connection.request("ping", {}, 5)
+    await connection.request(("ping", {}), 5)
     assert service.acknowledged() == []
 
 
@@ -156,11 +156,11 @@ async def test_a_finish_with_an_error_keeps_the_text_and_fails_the_turn(peer, as
 
 async def test_a_logout_told_by_a_turn_is_passed_on(connection, peer, ask):
     pushed = []
-    connection.on_push = lambda method, _params: pushed.append(method)
+    connection.on_account_changed = lambda: pushed.append("account")
     turn = ask()
     await peer.push(finish(code=401))
     await ended(turn)
-    assert pushed == ["auth/report"]
+    assert pushed == ["account"]
 
 
 async def test_the_request_form_takes_its_result_as_no_end(service, peer, ask):
@@ -191,13 +191,13 @@ async def test_a_question_that_is_not_taken_fails_at_once(service, connection, a
 async def test_results_and_errors_reach_their_callers(service, connection):
     service.answers |= {"a": {"n": 1}, "b": {"error": {"code": -32601, "message": "unknown method: b"}}, "c": SILENT}
     waits = {"a": 5, "b": 5, "c": 0.05}
-    calls = [connection.request(method, {}, within) for method, within in waits.items()]
+    calls = [connection.request((method, {}), within) for method, within in waits.items()]
     a, b, c = await asyncio.gather(*calls, return_exceptions=True)
     assert (a, str(b), type(b), type(c)) == (b'{"n": 1}', "unknown method: b", RpcError, TimeoutError)
 
 
 async def test_an_error_of_null_is_a_success(connection, peer):
-    call = asyncio.create_task(connection.request("silent", {}, 5))
+    call = asyncio.create_task(connection.request(("silent", {}), 5))
     peer.service.answers["silent"] = SILENT
     await peer.service.got("silent")
     await peer.send({"id": 999, "result": 1}, {"id": "odd", "result": 1}, {"id": 1, "result": {"ok": 1}, "error": None})
@@ -211,7 +211,7 @@ async def test_a_stop_names_turn_and_session(service, connection, ask):
 
 
 async def test_headers_are_sent_with_the_upgrade(service):
-    connection = await Connection.dial(service.url, within=5, headers={"Cosy-MachineToken": "abc"})
+    connection = await Connection.dial(service.url, DIALECT, within=5, headers={"Cosy-MachineToken": "abc"})
     connection.close()
     assert service.headers[0]["Cosy-MachineToken"] == "abc"
 
@@ -219,13 +219,13 @@ async def test_headers_are_sent_with_the_upgrade(service):
 async def test_nobody_there_is_told():
     [port] = free_ports(1)
     with pytest.raises(DialFailed, match=str(port)):
-        await Connection.dial(f"ws://127.0.0.1:{port}/", within=5)
+        await Connection.dial(f"ws://127.0.0.1:{port}/", DIALECT, within=5)
 
 
 @pytest.mark.parametrize("url", ["wss://127.0.0.1:1/", "http://127.0.0.1:1/", "ws:///", "ws://127.0.0.1:99999/"])
 async def test_only_plain_websockets_are_dialled(url):
     with pytest.raises(DialFailed):
-        await Connection.dial(url, within=5)
+        await Connection.dial(url, DIALECT, within=5)
 
 
 @pytest.mark.parametrize("told", [b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", b"", b"SSH-2.0\r\n\r\n"])
@@ -238,7 +238,7 @@ async def test_a_server_that_is_no_lingma_is_told(told):
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(DialFailed):
-            await Connection.dial(f"ws://127.0.0.1:{port}/", within=5)
+            await Connection.dial(f"ws://127.0.0.1:{port}/", DIALECT, within=5)
 
 
 async def test_a_server_that_never_shakes_hands_is_given_up():
@@ -251,7 +251,7 @@ async def test_a_server_that_never_shakes_hands_is_given_up():
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
         with pytest.raises(DialFailed, match="no answer"):
-            await Connection.dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", within=0.1)
+            await Connection.dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", DIALECT, within=0.1)
         await asyncio.wait_for(gone.wait(), 5)
 
 

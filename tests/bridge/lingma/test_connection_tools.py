@@ -35,7 +35,7 @@ def course(service, connection, peer, ask):
         turn = ask(request_id)
         await peer.push(*pushes, finish(request_id))
         calls = [piece for piece in await heard(turn) if isinstance(piece, ServiceCall)]
-        await connection.request("ping", {}, 5)
+        await connection.request(("ping", {}), 5)
         told = [
             (each["method"], each["params"]) for each in service.received if each.get("method", "").startswith("tool/")
         ]

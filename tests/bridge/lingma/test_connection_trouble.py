@@ -5,12 +5,13 @@ import asyncio
 import pytest
 
 from bridge.chat.errors import ConnectionLost, ContextFull, Overloaded, UpstreamFailed
-from bridge.lingma import connection as connection_module
+from bridge.lingma import channel
 from bridge.lingma.connection import Connection
-from bridge.lingma.turn import Turn, TurnLimits
+from bridge.lingma.dialects.base import Ask
+from bridge.lingma.stream import ReplyStream, TurnLimits
 from gateway_project.lib.ticker import Pulse
 from tests.bridge.lingma.conftest import ended
-from tests.bridge.lingma.service import SILENT, answer, finish, framed
+from tests.bridge.lingma.service import DIALECT, SILENT, answer, finish, framed
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ async def test_an_unreadable_message_ends_the_connection_and_all_its_turns(conne
 
 async def test_a_cut_connection_fails_turns_and_calls_at_once(service, connection, ask):
     service.answers["ping"] = SILENT
-    turn, call = ask(), asyncio.create_task(connection.request("ping", {}, 60))
+    turn, call = ask(), asyncio.create_task(connection.request(("ping", {}), 60))
     await service.got("ping")
     await service.drop()
     await ended(turn)
@@ -152,24 +153,22 @@ async def test_a_tool_that_the_service_runs_itself_is_only_acknowledged(service,
 
 async def test_pushes_of_no_turn_reach_the_owner(connection, peer, ask):
     pushed = asyncio.Queue()
-    connection.on_push = lambda method, params: pushed.put_nowait((method, bytes(params)))
-    await peer.push(("config/refreshModels", {}), ("session/title/update", {"sessionId": "x"}))
-    assert [await pushed.get(), await pushed.get()] == [
-        ("config/refreshModels", b"{}"),
-        ("session/title/update", b'{"sessionId": "x"}'),
-    ]
+    connection.on_account_changed = lambda: pushed.put_nowait("account")
+    connection.on_unknown = pushed.put_nowait
+    await peer.push(("config/refreshModels", {}), ("session/title/update", {"sessionId": "x"}), ("brand/new", {}))
+    assert [await pushed.get(), await pushed.get()] == ["account", "brand/new"]
 
 
 async def test_a_service_that_does_not_read_is_given_up(service, monkeypatch):
-    monkeypatch.setattr(connection_module, "SEND_BUFFER_LIMIT", 1 << 16)
-    connection = await Connection.dial(service.url, within=5)
+    monkeypatch.setattr(channel, "SEND_BUFFER_LIMIT", 1 << 16)
+    connection = await Connection.dial(service.url, DIALECT, within=5)
     peer = await service.peers.get()
     peer.socket.transport.pause_reading()
-    turn = Turn("r1", "s1", TurnLimits(), Pulse())
-    connection.ask(turn, {"questionText": "x"}, "notification")
+    turn = ReplyStream("r1", "s1", TurnLimits(), Pulse())
+    connection.ask(turn, Ask("r", "s", "x", "m"), "notification")
     calls = []
     while not connection.lost.done():
-        calls.append(asyncio.create_task(connection.request("ping", {"filler": "x" * (4 << 20)}, 60)))
+        calls.append(asyncio.create_task(connection.request(("ping", {"filler": "x" * (4 << 20)}), 60)))
         await asyncio.sleep(0)
     assert {type(lost) for lost in await asyncio.gather(*calls, return_exceptions=True)} == {ConnectionLost}
     await ended(turn)
@@ -179,9 +178,9 @@ async def test_a_service_that_does_not_read_is_given_up(service, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["notification", "request"])
 async def test_a_question_beyond_all_bounds_costs_nobody_else_the_connection(connection, peer, ask, kind):
-    other, large = ask("r1"), Turn("r2", "s2", TurnLimits(), Pulse())
+    other, large = ask("r1"), ReplyStream("r2", "s2", TurnLimits(), Pulse())
     with pytest.raises(ContextFull):
-        connection.ask(large, {"questionText": "x" * connection_module.SEND_BUFFER_LIMIT}, kind)
+        connection.ask(large, Ask("r", "s", "x" * channel.SEND_BUFFER_LIMIT, "m"), kind)
     large.close()
     await peer.push(answer("still here", "r1"), finish("r1"))
     assert await ended(other) == ["still here"]
@@ -189,14 +188,14 @@ async def test_a_question_beyond_all_bounds_costs_nobody_else_the_connection(con
 
 @pytest.mark.parametrize("kind", ["notification", "request"])
 async def test_questions_that_are_not_read_yet_leave_no_room_for_more(service, kind):
-    connection = await Connection.dial(service.url, within=5)
+    connection = await Connection.dial(service.url, DIALECT, within=5)
     peer = await service.peers.get()
     peer.socket.transport.pause_reading()
-    turns = [Turn(f"r{number}", "s1", TurnLimits(), Pulse()) for number in range(40)]
+    turns = [ReplyStream(f"r{number}", "s1", TurnLimits(), Pulse()) for number in range(40)]
 
     def ask_all():
         for turn in turns:
-            connection.ask(turn, {"questionText": "x" * (4 << 20)}, kind)
+            connection.ask(turn, Ask("r", "s", "x" * (4 << 20), "m"), kind)
 
     with pytest.raises(Overloaded):
         ask_all()

@@ -6,9 +6,13 @@ import msgspec
 import pytest
 
 from bridge.chat import errors
-from bridge.lingma.dialects import dialect_a
-from bridge.lingma.dialects.dialect_a import Ask, FinishParams, Model
+from bridge.chat.request import AUTO
+from bridge.lingma.dialects.a.dialect import DialectA
+from bridge.lingma.dialects.a.endings import error_of
+from bridge.lingma.dialects.a.messages import FinishParams, decode_auth_status
+from bridge.lingma.dialects.base import Ask, AskTools, Model
 
+DIALECT = DialectA()
 REPLY = Ask("r1", "s1", "Hello", "org_auto", is_reply=True)
 COMMON = {
     "requestId": "r1",
@@ -32,25 +36,36 @@ PROFILES = {
 }
 
 
+def params_of(call):
+    _, params = call
+    return params
+
+
+def asked(ask, overrides):
+    method, params = DialectA(overrides).ask(ask)
+    assert method == "chat/ask"
+    return params
+
+
 @pytest.mark.parametrize("mode", ["chat", "agent"])
 def test_a_question_has_exactly_the_payload_of_its_mode(mode):
     ask = msgspec.structs.replace(REPLY, mode=mode)
-    assert dialect_a.ask_params(ask, {}) == COMMON | PROFILES[mode]
+    assert asked(ask, {}) == COMMON | PROFILES[mode]
 
 
 def test_a_first_turn_is_no_reply():
-    assert dialect_a.ask_params(Ask("r", "s", "Hi", "m"), {})["isReply"] is False
+    assert asked(Ask("r", "s", "Hi", "m"), {})["isReply"] is False
 
 
 def test_overrides_change_the_payload_of_their_mode_only():
     overrides = {"chat": {"taskDefinitionType": "", "closeTypewriter": True}}
-    chat = dialect_a.ask_params(REPLY, overrides)
+    chat = asked(REPLY, overrides)
     assert (chat["taskDefinitionType"], chat["closeTypewriter"]) == ("", True)
-    assert dialect_a.ask_params(msgspec.structs.replace(REPLY, mode="agent"), overrides) == COMMON | PROFILES["agent"]
+    assert asked(msgspec.structs.replace(REPLY, mode="agent"), overrides) == COMMON | PROFILES["agent"]
 
 
 def test_initialize_names_a_workspace():
-    params = dialect_a.initialize_params("/data/w1-i1")
+    params = params_of(DIALECT.initialize("/data/w1-i1"))
     assert params["workspaceFolders"] == [{"uri": "file:///data/w1-i1", "name": "workspace"}]
     assert params["rootUri"] == "file:///data/w1-i1"
 
@@ -66,7 +81,7 @@ def test_initialize_names_a_workspace():
     ],
 )
 def test_the_version_is_told_when_there_is_one(result, version):
-    assert dialect_a.version_of(result) == version
+    assert DIALECT.version_of(result) == version
 
 
 @pytest.mark.parametrize(
@@ -86,20 +101,20 @@ def test_the_version_is_told_when_there_is_one(result, version):
     ],
 )
 def test_every_finish_code_has_its_kind_of_error(code, kind):
-    assert type(dialect_a.finish_error(FinishParams("r", statusCode=code))) is kind
+    assert type(error_of(FinishParams("r", statusCode=code))) is kind
 
 
 @pytest.mark.parametrize("code", [200, "200"])
 @pytest.mark.parametrize("reason", [None, "success", "cancelled"])
 def test_only_200_is_a_success(code, reason):
-    assert dialect_a.finish_error(FinishParams("r", statusCode=code, reason=reason)) is None
+    assert error_of(FinishParams("r", statusCode=code, reason=reason)) is None
 
 
 def test_filtered_content_has_its_code_and_the_reason_is_told():
-    error = dialect_a.finish_error(FinishParams("r", statusCode=406, reason="Session blocked"))
+    error = error_of(FinishParams("r", statusCode=406, reason="Session blocked"))
     assert error.code == "content_filter"
     assert error.message.endswith("It said: Session blocked")
-    assert len(dialect_a.finish_error(FinishParams("r", statusCode=500, reason="x" * 9999)).message) < 300
+    assert len(error_of(FinishParams("r", statusCode=500, reason="x" * 9999)).message) < 300
 
 
 SCENES = {
@@ -113,7 +128,7 @@ SCENES = {
 
 
 def models(value):
-    return [(model.key, model.displayName) for model in dialect_a.models_of(json.dumps(value).encode())]
+    return [(model.key, model.display_name) for model in DIALECT.models_of(json.dumps(value).encode())]
 
 
 def test_the_models_are_those_of_the_chat_scene_each_once():
@@ -123,8 +138,8 @@ def test_the_models_are_those_of_the_chat_scene_each_once():
 def test_a_model_says_what_it_can():
     told = {"key": "m", "displayName": "M", "isVl": True, "isReasoning": True, "isDefault": True, "maxInputTokens": 9}
     odd = {"key": "o", "displayName": "O", "isVl": "yes", "isReasoning": None, "maxInputTokens": "9"}
-    assert dialect_a.models_of(json.dumps({"chat": [told, odd]}).encode()) == [
-        Model("m", "M", isVl=True, isReasoning=True, isDefault=True, maxInputTokens=9),
+    assert DIALECT.models_of(json.dumps({"chat": [told, odd]}).encode()) == [
+        Model("m", "M", sees_images=True, is_reasoning=True, is_default=True, max_input_tokens=9),
         Model("o", "O"),
     ]
 
@@ -151,11 +166,11 @@ def test_without_models_there_are_none(value):
 )
 def test_only_status_two_is_a_login(status, logged_in):
     body = f'{{"status":{status},"id":"593","token":"pt-secret"}}'.encode()
-    assert dialect_a.decode_auth_status(body).logged_in is logged_in
+    assert DIALECT.is_logged_in(body) is logged_in
 
 
 def test_tokens_of_the_login_are_never_kept():
-    status = dialect_a.decode_auth_status(b'{"status":2,"token":"pt-secret","refreshToken":"rt-secret"}')
+    status = decode_auth_status(b'{"status":2,"token":"pt-secret","refreshToken":"rt-secret"}')
     assert "secret" not in repr(status)
 
 
@@ -171,19 +186,21 @@ def test_tokens_of_the_login_are_never_kept():
     ],
 )
 def test_the_immediate_result_counts_only_when_it_is_a_failure(result, words):
-    assert dialect_a.ask_refused(result) == words
+    assert DIALECT.refusal_of(result) == words
 
 
 def test_images_and_tools_go_along_only_when_there_are_any():
-    with_both = msgspec.structs.replace(REPLY, image_urls=("https://a/1", "https://a/2"), tool_config={"tools": []})
-    params = dialect_a.ask_params(with_both, {})
+    with_both = msgspec.structs.replace(
+        REPLY, image_urls=("https://a/1", "https://a/2"), tools=AskTools("openai", (), AUTO)
+    )
+    params = asked(with_both, {})
     assert params["chatContext"]["imageUrls"] == ["https://a/1", "https://a/2"]
-    assert params["toolConfig"] == {"tools": []}
-    assert dialect_a.ask_params(with_both, {"chat": {"toolConfig": None}})["toolConfig"] is None
+    assert params["toolConfig"] == {"provider": "openai", "tools": [], "tool_choice": "auto"}
+    assert asked(with_both, {"chat": {"toolConfig": None}})["toolConfig"] is None
 
 
 def test_a_tool_that_gave_nothing_is_no_success():
-    told = dialect_a.no_tool_result("call-1", "read_file", "why")
+    _, told = DIALECT.no_tool_result("call-1", "read_file", "why")
     assert told == {"toolCallId": "call-1", "name": "read_file", "success": False, "errorMessage": "why", "result": {}}
 
 
@@ -198,5 +215,5 @@ def test_a_tool_that_gave_nothing_is_no_success():
     ],
 )
 def test_a_result_that_is_told_back_is_always_an_object(result, told):
-    answer = dialect_a.tool_result("call-1", "read_file", result)
+    _, answer = DIALECT.tool_result("call-1", "read_file", json.dumps(result).encode())
     assert (answer["success"], answer["errorMessage"], answer["result"]) == (True, "", told)

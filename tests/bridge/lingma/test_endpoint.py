@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
+from bridge.lingma.errors import StartFailed
 from bridge.lingma.process.endpoint import Endpoint
-from bridge.lingma.process.process import StartFailed
 
 
 @pytest.fixture

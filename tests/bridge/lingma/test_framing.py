@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.lingma.errors import FramingError
 from bridge.lingma.transport import framing
-from bridge.lingma.transport.framing import MAX_BODY, MAX_HEADER, Framer, FramingError, frame
+from bridge.lingma.transport.framing import MAX_BODY, MAX_HEADER, Framer, frame
 
 BODIES = [b'{"id":1}', "通义灵码".encode(), b"", b'{"a":"Content-Length: 3\\r\\n\\r\\n"}']
 STREAM = b"".join(map(frame, BODIES))

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from bridge.lingma.errors import StartFailed
 from bridge.lingma.process import process
-from bridge.lingma.process.process import Process, StartFailed, free_ports
+from bridge.lingma.process.process import Process, free_ports
 from tests.bridge.living import alive, gone
 
 STAND_IN = str(Path(__file__).with_name("stand_in.py"))

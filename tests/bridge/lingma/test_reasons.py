@@ -4,7 +4,8 @@ import pytest
 
 from bridge.chat import errors
 from bridge.lingma.dialects import reasons
-from bridge.lingma.dialects.dialect_a import FinishParams, finish_error
+from bridge.lingma.dialects.a.endings import error_of
+from bridge.lingma.dialects.a.messages import FinishParams
 
 FULL = [
     ("prompt is too long: 213462 tokens > 200000 maximum", 213462, 200000),
@@ -75,9 +76,9 @@ def test_other_reasons_do_not_say_so(words):
 
 @pytest.mark.parametrize("code", [code for code in CODES if code != 200])
 def test_the_reason_decides_whatever_the_code(code):
-    full = finish_error(FinishParams("r", statusCode=code, reason="prompt is too long: 300000 tokens > 200000 maximum"))
+    full = error_of(FinishParams("r", statusCode=code, reason="prompt is too long: 300000 tokens > 200000 maximum"))
     assert type(full) is errors.ContextFull
-    assert type(finish_error(FinishParams("r", statusCode=code, reason="odd"))) is not errors.ContextFull
+    assert type(error_of(FinishParams("r", statusCode=code, reason="odd"))) is not errors.ContextFull
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_a_reason_of_any_size_is_read_in_bounded_work(words):
     ],
 )
 def test_what_lasts_is_told_as_final_and_what_passes_as_retryable(code, reason, kind, told):
-    error = finish_error(FinishParams("r", statusCode=code, reason=reason))
+    error = error_of(FinishParams("r", statusCode=code, reason=reason))
     assert (type(error), error.code) == (kind, told)
     assert error.retryable is (kind is not errors.Forbidden)
 
@@ -128,4 +129,4 @@ def test_what_lasts_is_told_as_final_and_what_passes_as_retryable(code, reason, 
     ],
 )
 def test_the_service_says_when_it_takes_requests_again(reason, seconds):
-    assert finish_error(FinishParams("r", statusCode=429, reason=reason)).retry_after == seconds
+    assert error_of(FinishParams("r", statusCode=429, reason=reason)).retry_after == seconds

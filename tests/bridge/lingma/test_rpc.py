@@ -2,8 +2,8 @@
 
 import pytest
 
+from bridge.lingma.errors import NotJson
 from bridge.lingma.transport import rpc
-from bridge.lingma.transport.rpc import NotJson
 
 
 def unframed(data):

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from bridge.chat.request import AUTO, Tool, ToolChoice
-from bridge.lingma.dialects.tool_config import tool_config
+from bridge.lingma.dialects.a.tool_config import tool_config
+from bridge.lingma.dialects.base import AskTools
 
 SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}}}
 READ = Tool("read", "Read a file", json.dumps(SCHEMA).encode())
@@ -15,8 +16,8 @@ PATCH = Tool("patch", custom=True)
 NOTHING = {"type": "object", "properties": {}}
 
 
-def sent(*arguments, **more):
-    return json.loads(msgspec.json.encode(tool_config(*arguments, **more)))
+def sent(provider, tools, choice, parallel=True):
+    return json.loads(msgspec.json.encode(tool_config(AskTools(provider, tuple(tools), choice, parallel))))
 
 
 def test_openai_has_functions_and_custom_tools():

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.chat.events import ServiceCall
-from bridge.lingma.dialects.dialect_a import TOOL_APPROVE, TOOL_EVENTS, TOOL_INVOKE, TOOL_INVOKE_RESULT, TOOL_SYNC
-from bridge.lingma.tools import events as tool_events
-from bridge.lingma.tools.events import MOST_BYTES, MOST_CALLS, VALUE_BYTES, Budget, ToolEvent, complete, name_on_card
+from bridge.lingma.dialects.a import tool_events
+from bridge.lingma.dialects.a.messages import TOOL_APPROVE, TOOL_EVENTS, TOOL_INVOKE, TOOL_INVOKE_RESULT, TOOL_SYNC
+from bridge.lingma.tools.events import MOST_BYTES, MOST_CALLS, VALUE_BYTES, Budget, ToolEvent, complete
 
 IDS = {"requestId": "r1", "sessionId": "s1"}
 PLAIN = IDS | {"toolCallId": "c1", "toolCallStatus": "PENDING", "parameters": {"a": 1}, "results": []}
@@ -198,7 +198,7 @@ def test_without_a_status_the_rest_tells_the_state(method, params, state):
     ],
 )
 def test_a_card_in_the_text_names_the_tool(text, name):
-    assert name_on_card(text, "c1") == name
+    assert tool_events.name_on_card(text, "c1") == name
 
 
 def test_later_events_complete_earlier_ones():
@@ -250,8 +250,8 @@ JSON = st.recursive(
 def test_whatever_json_comes_nothing_is_raised_and_calls_are_valid(method, messages):
     calls, budget = {}, Budget()
     for params in messages:
-        heard = tool_events.read(method, json.dumps(params).encode())
-        for event in heard.events if heard else ():
+        message = tool_events.read(method, json.dumps(params).encode())
+        for event in message.events if message else ():
             after = budget.fit(calls.get(event.tool_id), complete(calls.get(event.tool_id), event))
             calls[event.tool_id] = after
     for call in calls.values():
@@ -261,13 +261,13 @@ def test_whatever_json_comes_nothing_is_raised_and_calls_are_valid(method, messa
 
 @given(st.binary())
 def test_no_bytes_are_too_odd(params):
-    heard = tool_events.read(TOOL_SYNC, params)
-    assert heard is None or isinstance(heard.events, list)
+    message = tool_events.read(TOOL_SYNC, params)
+    assert message is None or isinstance(message.events, list)
 
 
 @pytest.mark.parametrize(
     "deep", [b"[" * 100_000, b'{"toolCall":' * 100_000, b'{"toolCallId":"c","input":"' + b"[" * 9000 + b'"}']
 )
 def test_deep_nesting_is_survived(deep):
-    heard = tool_events.read(TOOL_SYNC, deep)
-    assert heard is None or heard.events[0].input
+    message = tool_events.read(TOOL_SYNC, deep)
+    assert message is None or message.events[0].input

@@ -6,8 +6,8 @@ from itertools import count
 import pytest
 
 from bridge.chat.events import ServiceCall
-from bridge.lingma.dialects.dialect_a import Ask
-from bridge.pool.instance import InstanceOptions
+from bridge.lingma.dialects.base import Ask
+from bridge.pool.options import InstanceOptions
 from gateway_project.lib.tool_approval import Approval
 from tests.bridge.lingma.conftest import heard
 from tests.bridge.pools import running, simulator
@@ -70,7 +70,7 @@ async def test_nothing_is_approved_and_nothing_is_reported_as_done(served):
     told = await served.received()
     assert {params["approval"] for params in told if "approval" in params} == {False}
     assert {params["success"] for params in told if "success" in params} == {False}
-    assert served.instance.unrouted_tool_events == 0
+    assert served.instance.incidents.unrouted_tool_events == 0
 
 
 async def test_however_it_is_told_a_call_is_known_by_name_and_arguments(served):

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from bridge.chat.errors import ConnectionLost, UpstreamTimeout
-from bridge.lingma.uploads import UploadFailed
+from bridge.lingma.errors import UploadFailed
 from tests.bridge.lingma.service import SILENT
 
 TINY = "data:image/png;base64,iVBORw0KGgo="
@@ -63,7 +63,7 @@ async def test_a_notification_that_comes_twice_or_late_is_ignored(service, peer,
     await peer.send(told(), told(url="https://images.example/2.png"))
     assert await uploading == "https://images.example/1.png"
     await peer.send(told(), told("long-gone", code="TIMEOUT"))
-    await connection.request("ping", {}, 5)
+    await connection.request(("ping", {}), 5)
     assert not connection.lost.done()
 
 

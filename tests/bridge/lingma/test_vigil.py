@@ -7,13 +7,13 @@ from bridge.lingma.transport.vigil import AGAIN, ANSWER, ANSWER_BUSY, QUIET, QUI
 
 def beats(vigil, count, *, busy=False):
     """Beats of silence: what each said."""
-    return [vigil.beat(heard=False, busy=busy) for _ in range(count)]
+    return [vigil.beat(alive=False, busy=busy) for _ in range(count)]
 
 
 def knowing(*pings, busy=False):
     """A vigil over a service that has answered these."""
     vigil = Vigil()
-    vigil.beat(heard=True, busy=busy)
+    vigil.beat(alive=True, busy=busy)
     for ping in pings:
         vigil.answered(ping)
     return vigil
@@ -30,7 +30,7 @@ def test_whatever_comes_is_a_sign_of_life():
     vigil = knowing("frame")
     for _ in range(10):
         assert "hung" not in beats(vigil, QUIET_BUSY + ANSWER - 1, busy=True)
-        assert vigil.beat(heard=True, busy=True) == "well"
+        assert vigil.beat(alive=True, busy=True) == "well"
 
 
 def test_who_has_never_answered_is_never_judged_but_asked_again():

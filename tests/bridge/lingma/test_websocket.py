@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from websockets.frames import Close, Frame, Opcode
 from websockets.server import ServerProtocol
 
+from bridge.lingma.errors import Broken, Refused
 from bridge.lingma.transport import websocket
-from bridge.lingma.transport.websocket import Broken, Refused, WebSocket
+from bridge.lingma.transport.websocket import WebSocket
 
 URL = "ws://127.0.0.1:37010/"
 QUIET = logging.getLogger("tests.quiet")

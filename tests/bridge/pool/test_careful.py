@@ -6,10 +6,10 @@ from contextlib import AsyncExitStack
 import pytest
 
 from bridge.chat.errors import Overloaded, Unavailable
-from bridge.lingma.dialects.dialect_a import Ask
+from bridge.lingma.dialects.base import Ask
 from bridge.pool import careful
+from bridge.pool.options import PoolOptions
 from bridge.pool.policy import Owner
-from bridge.pool.pool import PoolOptions
 from tests.bridge.lingma.service import answer
 from tests.bridge.pools import attached, running
 

@@ -7,7 +7,7 @@ def run(comeback, now, *, ready=True, served=False):
     """One run that ends at once; the pause after it."""
     comeback.begin(now)
     if ready:
-        comeback.back()
+        comeback.back(now)
     comeback.served = served
     return comeback.restart_pause(now, 0)
 
@@ -43,7 +43,7 @@ def test_runs_that_end_now_and_then_start_again_at_once():
 def test_what_worked_is_dialled_at_once_and_then_after_short_growing_pauses():
     comeback = Comeback()
     comeback.begin(0)
-    comeback.back()
+    comeback.back(0)
     assert comeback.lost(1, worked=True)
     pauses = [comeback.redial_pause(tries) for tries in range(8)]
     assert pauses == [0, 0.1, 0.2, 0.4, 0.8, 1, 1, 1]

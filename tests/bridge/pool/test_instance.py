@@ -6,11 +6,11 @@ import json
 import pytest
 
 from bridge.chat.errors import ConnectionLost
-from bridge.lingma.dialects.dialect_a import Ask
-from bridge.pool import instance as instance_module
-from bridge.pool.instance import InstanceOptions, Source
+from bridge.lingma.dialects.base import Ask
+from bridge.pool import lifecycle
+from bridge.pool.options import InstanceOptions, InstanceSpec
 from tests.bridge.lingma.conftest import ended
-from tests.bridge.lingma.service import SILENT, Service, answer, finish
+from tests.bridge.lingma.service import DIALECT, SILENT, Service, answer, finish
 from tests.bridge.pools import attached, in_state, running, until
 
 
@@ -48,7 +48,7 @@ async def test_a_login_is_noticed_by_a_push(service):
 
 
 async def test_a_login_is_noticed_without_a_push(service, monkeypatch):
-    monkeypatch.setattr(instance_module, "LOGIN_POLL_SEC", 0.01)
+    monkeypatch.setattr(lifecycle, "LOGIN_POLL_SEC", 0.01)
     service.answers["auth/status"] = {"status": 1}
     async with running(attached(service), ready=False) as pool:
         await in_state(pool, "login_required")
@@ -100,7 +100,7 @@ async def test_models_are_read_again_as_often_as_the_setting_says(service):
 
 
 async def test_without_news_the_account_is_looked_at_and_its_models_are_not(service, monkeypatch):
-    monkeypatch.setattr(instance_module, "HEALTH_SEC", 0.02)
+    monkeypatch.setattr(lifecycle, "HEALTH_SEC", 0.02)
     async with running(attached(service)):
         await service.got("auth/status", times=4)
         assert service.methods().count("config/queryModels") == 1
@@ -111,7 +111,7 @@ async def test_unknown_pushes_are_counted_and_known_ones_are_not(service):
         peer = await service.peers.get()
         await peer.push(("brand/new", {}), ("extension/register", {}), ("chat/answer", {}), ("brand/newer", {}))
         await service.until(lambda: len(service.acknowledged()) == 4)
-        assert pool.instances[0].unknown_pushes == 2
+        assert pool.instances[0].incidents.unknown_pushes == 2
 
 
 async def test_tool_events_of_no_turn_are_counted(service):
@@ -121,7 +121,7 @@ async def test_tool_events_of_no_turn_are_counted(service):
         await service.until(service.acknowledged)
         await peer.push(("extension/register", {}))
         await service.until(lambda: len(service.acknowledged()) == 2)
-        assert (pool.instances[0].unrouted_tool_events, pool.instances[0].unknown_pushes) == (1, 0)
+        assert (pool.instances[0].incidents.unrouted_tool_events, pool.instances[0].incidents.unknown_pushes) == (1, 0)
 
 
 async def test_a_lost_connection_is_made_again_as_another_generation(service):
@@ -165,7 +165,7 @@ async def test_an_answer_that_makes_no_sense_is_a_reason_to_start_again(service,
 
 
 async def test_a_service_that_is_attached_by_its_work_dir_is_found_on_its_new_port(tmp_path):
-    info, source = tmp_path / ".info.json", Source("attached", attach=str(tmp_path / ".info.json"))
+    info, source = tmp_path / ".info.json", InstanceSpec("attached", DIALECT, attach=str(tmp_path / ".info.json"))
     async with Service() as first, Service() as second:
         info.write_text(json.dumps({"websocketPort": first.port, "pid": 1}))
         async with running([source]) as pool:
@@ -176,7 +176,7 @@ async def test_a_service_that_is_attached_by_its_work_dir_is_found_on_its_new_po
 
 
 async def test_nobody_to_attach_to_is_told(tmp_path):
-    async with running([Source("attached", attach=str(tmp_path))], ready=False) as pool:
+    async with running([InstanceSpec("attached", DIALECT, attach=str(tmp_path))], ready=False) as pool:
         await in_state(pool, "backoff")
         assert ".info.json" in pool.facts()[0].last_error
 
@@ -219,7 +219,7 @@ async def test_what_comes_back_by_itself_is_worth_waiting_for(service):
 
 
 async def test_an_instance_that_is_tried_again_later_is_back_after_its_pause(tmp_path):
-    async with running([Source("attached", attach=str(tmp_path))], ready=False) as pool:
+    async with running([InstanceSpec("attached", DIALECT, attach=str(tmp_path))], ready=False) as pool:
         await in_state(pool, "backoff")
         assert (pool.instances[0].back_within(0), pool.instances[0].back_within(5)) == (False, True)
 
@@ -228,7 +228,7 @@ BROKEN = {"error": {"code": -32603, "message": "broken"}}
 
 
 async def test_one_odd_look_at_the_account_ends_nothing(service, monkeypatch):
-    monkeypatch.setattr(instance_module, "LOGIN_POLL_SEC", 0.01)
+    monkeypatch.setattr(lifecycle, "LOGIN_POLL_SEC", 0.01)
     async with running(attached(service)) as pool:
         peer, turn = await service.peers.get(), pool.instances[0].ask(Ask("r1", "s1", "Hello", "org_auto"))
         right = service.answers["auth/status"]
@@ -239,11 +239,11 @@ async def test_one_odd_look_at_the_account_ends_nothing(service, monkeypatch):
         await service.got("config/queryModels", times=2)
         await peer.push(answer("still here"), finish())
         assert "".join(await ended(turn)) == "still here"
-        assert (pool.instances[0].reconnects, pool.instances[0].restarts) == (0, 0)
+        assert (pool.instances[0].incidents.reconnects, pool.instances[0].incidents.restarts) == (0, 0)
 
 
 async def test_an_account_that_cannot_be_read_any_more_ends_the_run(service, monkeypatch):
-    monkeypatch.setattr(instance_module, "LOGIN_POLL_SEC", 0.01)
+    monkeypatch.setattr(lifecycle, "LOGIN_POLL_SEC", 0.01)
     async with running(attached(service)) as pool:
         service.answers["auth/status"] = BROKEN
         await (await service.peers.get()).push(("auth/report", {}))
@@ -252,7 +252,7 @@ async def test_an_account_that_cannot_be_read_any_more_ends_the_run(service, mon
 
 
 async def test_a_service_that_answers_no_request_any_more_is_given_up(service, monkeypatch):
-    monkeypatch.setattr(instance_module, "HEALTH_SEC", 0.01)
+    monkeypatch.setattr(lifecycle, "HEALTH_SEC", 0.01)
     async with running(attached(service), instances=InstanceOptions(rpc_timeout=0.1)) as pool:
         service.answers["auth/status"] = SILENT
         await until(pool, lambda: pool.facts()[0].restarts > 0)

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from bridge.chat.errors import ConnectionLost
-from bridge.lingma.dialects.dialect_a import Ask
-from bridge.pool import instance as instance_module
-from bridge.pool.instance import InstanceOptions, Source
+from bridge.lingma.dialects.base import Ask
+from bridge.pool import lifecycle
+from bridge.pool.options import InstanceOptions, InstanceSpec
 from tests.bridge.lingma.conftest import ended
+from tests.bridge.lingma.service import DIALECT
 from tests.bridge.living import alive, gone
 from tests.bridge.pools import in_state, running, simulator, until
 
@@ -71,7 +72,7 @@ async def test_a_program_that_is_killed_is_started_again(tmp_path):
 
 
 async def test_a_lost_connection_to_a_living_program_is_made_again_without_a_new_start(tmp_path, monkeypatch):
-    monkeypatch.setattr(instance_module, "BRIEF_SEC", 0)
+    monkeypatch.setattr(lifecycle, "BRIEF_SEC", 0)
     async with running([simulator(tmp_path, "--login=auto")]) as pool:
         before = pool.facts()[0]
         (tmp_path / "simulator.json").write_text(json.dumps({"kick": 1}))
@@ -93,19 +94,19 @@ async def test_a_program_that_never_answers_initialize_is_ended_and_started_agai
 
 @pytest.mark.parametrize("command", [("/nowhere/Lingma",), ("/bin/sh", "-c", "exit 3")])
 async def test_a_program_that_does_not_start_is_told(tmp_path, command):
-    async with running([Source("lingma", command, (), tmp_path)], ready=False) as pool:
+    async with running([InstanceSpec("lingma", DIALECT, command, (), tmp_path)], ready=False) as pool:
         await in_state(pool, "backoff")
         assert "exited with code" in pool.facts()[0].last_error
 
 
 async def test_a_port_that_a_stranger_took_is_not_dialled(tmp_path):
     visitors = []
-    source = Source("lingma", (sys.executable, str(STAND_IN)), (), tmp_path)
+    source = InstanceSpec("lingma", DIALECT, (sys.executable, str(STAND_IN)), (), tmp_path)
     async with running([source], ready=False) as pool:
         port = await port_of(tmp_path)
         server = await asyncio.start_server(lambda *_: visitors.append(1), "127.0.0.1", port)
         await in_state(pool, "backoff")
-        assert pool.instances[0].last_error == "another program listens on the port that was meant for it"
+        assert pool.instances[0].incidents.last_error == "another program listens on the port that was meant for it"
         server.close()
         await server.wait_closed()
     assert visitors == []
@@ -131,7 +132,9 @@ async def test_a_running_service_is_attached_to_by_url_and_by_path(tmp_path):
     async with running([simulator(tmp_path, "--login=auto")]):
         info = json.loads((tmp_path / ".info.json").read_text())
         url, path = f"ws://127.0.0.1:{info['websocketPort']}", str(tmp_path)
-        async with running([Source("attached", attach=url), Source("attached", attach=path)]) as pool:
+        async with running(
+            [InstanceSpec("attached", DIALECT, attach=url), InstanceSpec("attached", DIALECT, attach=path)]
+        ) as pool:
             assert [facts.state for facts in pool.facts()] == ["ready", "ready"]
             assert [each.log is not None for each in pool.instances] == [False, True]
             assert "".join(await ended(ask(pool, f"[[sim: text=Hi {QUICK}]]"))) == "Hi"

@@ -12,11 +12,11 @@ import time
 import pytest
 
 from bridge.chat.errors import ConnectionLost
-from bridge.lingma import connection as connection_module
-from bridge.lingma.dialects.dialect_a import Ask
-from bridge.pool.upstream import Source
+from bridge.lingma import liveness
+from bridge.lingma.dialects.base import Ask
+from bridge.pool.options import InstanceSpec
 from tests.bridge.lingma.conftest import ended
-from tests.bridge.lingma.service import Service
+from tests.bridge.lingma.service import DIALECT, Service
 from tests.bridge.living import alive, gone
 from tests.bridge.pools import ROOT, attached, in_state, running, simulator, until
 
@@ -34,7 +34,7 @@ async def serve_a_turn(pool, request_id="r0"):
 @pytest.fixture
 def quick_beats(monkeypatch):
     """For services that are to be found hung; never where one must not be: this machine may be slow."""
-    monkeypatch.setattr(connection_module, "BEAT_SEC", 0.125)
+    monkeypatch.setattr(liveness, "BEAT_SEC", 0.125)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ async def test_a_service_that_answers_no_ping_is_not_taken_for_hung(tmp_path, qu
 
 async def test_an_attached_service_that_hangs_for_a_while_keeps_its_sessions(start, quick_beats):
     process, work_dir = await start()
-    async with running([Source("attached", attach=str(work_dir))]) as pool:
+    async with running([InstanceSpec("attached", DIALECT, attach=str(work_dir))]) as pool:
         before = pool.facts()[0]
         process.send_signal(signal.SIGSTOP)
         await in_state(pool, "starting")
@@ -115,7 +115,7 @@ async def test_an_attached_service_that_hangs_for_a_while_keeps_its_sessions(sta
 async def test_a_service_that_closes_idle_connections_fails_nobody_and_keeps_its_sessions(start, caplog):
     caplog.set_level(logging.INFO)
     _, work_dir = await start("--idle-sec=0.5", "--pings=none")
-    async with running([Source("attached", attach=str(work_dir))]) as pool:
+    async with running([InstanceSpec("attached", DIALECT, attach=str(work_dir))]) as pool:
         instance, generation = pool.instances[0], pool.instances[0].generation
         for number in range(3):
             lost = asyncio.Event()
@@ -123,17 +123,17 @@ async def test_a_service_that_closes_idle_connections_fails_nobody_and_keeps_its
             await asyncio.wait_for(lost.wait(), 20)
             await until(pool, lambda: pool.ready)
             await serve_a_turn(pool, f"r{number}")
-        assert (instance.generation, instance.restarts) == (generation, 0)
+        assert (instance.generation, instance.incidents.restarts) == (generation, 0)
     assert len([record for record in caplog.records if "w1-i1: connection lost" in record.getMessage()]) == 1
 
 
 async def test_pings_keep_a_connection_open(start, quick_beats):
     _, work_dir = await start("--idle-sec=2")
-    async with running([Source("attached", attach=str(work_dir))]) as pool:
+    async with running([InstanceSpec("attached", DIALECT, attach=str(work_dir))]) as pool:
         changes = []
         pool.on_change = lambda: changes.append(pool.facts()[0].state)
         async with asyncio.timeout(30):
-            while pool.instances[0]._connection._socket.pongs < 5:
+            while pool.instances[0]._link.connection._channel.pongs < 5:
                 await asyncio.sleep(0.05)
         assert changes == []
 
@@ -150,7 +150,7 @@ async def test_a_service_that_drops_each_connection_is_not_dialled_at_full_speed
 
 async def test_an_attached_service_that_starts_again_elsewhere_is_another_run_and_found_at_once(start):
     first, work_dir = await start()
-    async with running([Source("attached", attach=str(work_dir))]) as pool:
+    async with running([InstanceSpec("attached", DIALECT, attach=str(work_dir))]) as pool:
         before = pool.facts()[0]
         first.kill()
         await first.wait()
@@ -169,7 +169,7 @@ async def test_a_file_that_leads_nowhere_is_read_again_until_it_leads_somewhere(
     elsewhere = tmp_path / "attached"
     elsewhere.mkdir()
     (elsewhere / ".info.json").write_text(json.dumps({"websocketPort": 9, "pid": 4194000}))
-    async with running([Source("attached", attach=str(elsewhere))], ready=False) as pool:
+    async with running([InstanceSpec("attached", DIALECT, attach=str(elsewhere))], ready=False) as pool:
         await in_state(pool, "backoff")
         shutil.copy(work_dir / ".info.json", elsewhere / ".info.json")
         await in_state(pool, "ready")
@@ -186,7 +186,7 @@ async def test_a_program_that_has_served_starts_again_at_once_each_time_it_dies(
             await serve_a_turn(pool, f"r{number}")
             generation = instance.generation
             os.kill(pool.facts()[0].pid, signal.SIGKILL)
-            await until(pool, lambda expected=number + 1: instance.restarts == expected)
+            await until(pool, lambda expected=number + 1: instance.incidents.restarts == expected)
             assert instance.back_within(0.1)
             assert await instance.crashed(generation)
             await in_state(pool, "ready")
@@ -198,7 +198,7 @@ async def test_a_lost_work_dir_costs_one_start(tmp_path):
         shutil.rmtree(tmp_path / "work")
         os.kill(before.pid, signal.SIGKILL)
         await until(pool, lambda: pool.ready and pool.facts()[0].pid != before.pid)
-        assert pool.instances[0].restarts == 1
+        assert pool.instances[0].incidents.restarts == 1
         await serve_a_turn(pool)
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bridge.lingma import connection
-from bridge.lingma.dialects.dialect_a import Ask
+from bridge.lingma import channel
+from bridge.lingma.dialects.base import Ask
 from tests.bridge.images.web import certificates
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.lingma.service import Service, answer, finish
@@ -21,11 +21,11 @@ async def secure(tmp_path, monkeypatch):
 
     def believe():
         monkeypatch.setenv("SSL_CERT_FILE", authority)
-        connection._trust.cache_clear()
+        channel._trust.cache_clear()
 
     async with Service(on_ask=reply, tls=context) as service:
         yield service, believe
-    connection._trust.cache_clear()
+    channel._trust.cache_clear()
 
 
 async def test_a_service_behind_tls_is_asked_by_an_authority_of_its_own(secure):

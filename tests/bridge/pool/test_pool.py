@@ -6,10 +6,10 @@ from contextlib import AsyncExitStack
 import pytest
 
 from bridge.chat.errors import ConnectionLost, Overloaded, RateLimited, Unavailable, UpstreamFailed
-from bridge.lingma.dialects.dialect_a import Ask
-from bridge.pool.instance import InstanceOptions
+from bridge.lingma.dialects.base import Ask
+from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.policy import Owner
-from bridge.pool.pool import Pool, PoolOptions, retry_hint
+from bridge.pool.pool import Pool, retry_hint
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.pools import attached, in_state, running, until
 

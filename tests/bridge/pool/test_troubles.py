@@ -41,4 +41,4 @@ def test_each_trouble_is_told_and_few_are_remembered(told):
         troubles.met(0, f"trouble {number}", "starting again")
         troubles.met(0, f"trouble {number}", "starting again")
     assert len(told()) == 2 * MOST
-    assert len(troubles._told) == MOST
+    assert len(troubles._logged) == MOST

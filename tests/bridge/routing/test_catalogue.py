@@ -2,11 +2,14 @@
 
 import pytest
 
-from bridge.lingma.dialects.dialect_a import Model
+from bridge.lingma.dialects.base import Model
 from bridge.routing.catalogue import Offer
 from bridge.routing.routes import Alias, Routes
 
-MODELS = [Model("org_auto", "Auto"), Model("eyes", "Qwen-VL", isVl=True, isReasoning=True, maxInputTokens=9000)]
+MODELS = [
+    Model("org_auto", "Auto"),
+    Model("eyes", "Qwen-VL", sees_images=True, is_reasoning=True, max_input_tokens=9000),
+]
 NAMES = {"org_auto": "org_auto", "auto": "org_auto", "eyes": "eyes", "qwen-vl": "eyes"}
 ALIASES = [
     Alias("gpt-see", "eyes", display_name="Seeing"), Alias("claude-*", "eyes"), Alias("eyes", "org_auto"),

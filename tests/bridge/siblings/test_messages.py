@@ -5,9 +5,9 @@ import pytest
 
 from bridge.chat.errors import ContextFull, GatewayError, RateLimited, UpstreamTimeout
 from bridge.chat.events import KeepAlive, Overwritten, ServiceCall, TextDelta, ThinkingDelta
-from bridge.lingma.process.service_log import LoggedUsage
+from bridge.lingma.dialects.base import LoggedUsage
+from bridge.lingma.errors import UploadFailed
 from bridge.lingma.tools.policy import Decision
-from bridge.lingma.uploads import UploadFailed
 from bridge.siblings.messages import Ended, FromLender, Pieces, error_of, failure_of, piece_of, told_of
 
 decode = msgspec.msgpack.Decoder(FromLender).decode

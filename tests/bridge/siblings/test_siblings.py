@@ -9,11 +9,10 @@ import msgspec
 import pytest
 
 from bridge.chat.errors import ConnectionLost, Overloaded, SlowClient
-from bridge.lingma.dialects.dialect_a import Ask
-from bridge.lingma.uploads import UploadFailed
-from bridge.pool.instance import InstanceOptions
+from bridge.lingma.dialects.base import Ask
+from bridge.lingma.errors import UploadFailed
+from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.policy import Line, Owner
-from bridge.pool.pool import PoolOptions
 from bridge.siblings.messages import Demand
 from bridge.siblings.siblings import Siblings, socket_path
 from tests.bridge.chats import replying, say

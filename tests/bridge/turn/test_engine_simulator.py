@@ -8,7 +8,7 @@ import pytest
 from bridge.chat.errors import UpstreamFailed
 from bridge.chat.events import TokenUsage
 from bridge.images.desk import ImageDesk, ImageOptions
-from bridge.pool.instance import InstanceOptions
+from bridge.pool.options import InstanceOptions
 from bridge.turn.engine import Engine, EngineOptions
 from tests.bridge.chats import Reading, chat, request
 from tests.bridge.pools import running, simulator

@@ -4,10 +4,10 @@ from contextlib import AsyncExitStack
 from itertools import count
 
 from bridge.images.desk import ImageDesk, ImageOptions
-from bridge.pool.upstream import Source
+from bridge.pool.options import InstanceSpec
 from bridge.turn.engine import Engine, EngineOptions
 from bridge.turn.smoke import QUESTION, smoke
-from tests.bridge.lingma.service import Service, answer, finish
+from tests.bridge.lingma.service import DIALECT, Service, answer, finish
 from tests.bridge.pools import attached, in_state, running
 
 
@@ -45,7 +45,7 @@ async def test_every_instance_is_asked_and_tells_how_it_fared():
 
 
 async def test_an_instance_that_is_not_connected_is_told(tmp_path):
-    async with running([Source("attached", attach=str(tmp_path))], ready=False) as pool:
+    async with running([InstanceSpec("attached", DIALECT, attach=str(tmp_path))], ready=False) as pool:
         await in_state(pool, "backoff")
         [result] = await smoke(engine_of(pool))
         assert (result.ok, result.error) == (False, "The instance is not connected.")

@@ -1,4 +1,4 @@
-"""The service's log, read as it grows: the only place where dialect A tells real token usage (PROTOCOL 3.3)."""
+"""The service's log, read as it grows: for some dialects the only place that tells real token usage."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-_USAGE = b"[TOKEN_USAGE]: "
-_LATE_ACK = b"no response from client"
+from bridge.lingma.dialects.base import LogFormat, LoggedUsage
+
 MAX_READ = 4 << 20  # bytes looked at per read; of a longer backlog only the end matters
 MAX_KEPT = 4096
 WAITS = (0.005, 0.015, 0.03, 0.05)  # seconds; the line is nearly always there before the turn's last push
@@ -19,24 +19,14 @@ LOOK_AGAIN_SEC = 1.0  # after there was no log
 MISSES = 3  # turns without figures after which nobody waits any more
 
 
-class LoggedUsage(msgspec.Struct, gc=False):
-    """One `[TOKEN_USAGE]` line."""
+class LogTail:
+    """Follow the log, also over rotation. A look is one short read of a local file, when a turn ends."""
 
-    request_id: str
-    prompt_tokens: int
-    completion_tokens: int
-
-
-_decode = msgspec.json.Decoder(LoggedUsage).decode
-
-
-class ServiceLog:
-    """Follow `logs/lingma.log`, also over rotation. A look is one short read of a local file, when a turn ends."""
-
-    def __init__(self, work_dir: Path) -> None:
+    def __init__(self, work_dir: Path, format_: LogFormat) -> None:
         self.late_acks = 0
         """Lines in which the service complains about a missing acknowledgement."""
-        self._path = str(work_dir / "logs" / "lingma.log")
+        self._format = format_
+        self._path = str(work_dir / format_.path)
         self._usages: dict[str, LoggedUsage] = {}
         self._inode = 0
         self._offset = 0
@@ -104,16 +94,17 @@ class ServiceLog:
 
     def _parse(self, data: bytes) -> None:
         whole, _, self._rest = data.rpartition(b"\n")
-        self.late_acks += whole.count(_LATE_ACK)
-        position = whole.find(_USAGE)
+        self.late_acks += whole.count(self._format.late_ack)
+        mark = self._format.usage
+        position = whole.find(mark)
         while position >= 0:
             end = whole.find(b"\n", position)
-            self._keep(whole[position + len(_USAGE) : end if end >= 0 else len(whole)])
-            position = whole.find(_USAGE, position + 1)
+            self._keep(whole[position + len(mark) : end if end >= 0 else len(whole)])
+            position = whole.find(mark, position + 1)
 
     def _keep(self, text: bytes) -> None:
         try:
-            usage = _decode(text.strip())
+            usage = self._format.decode(text.strip())
         except msgspec.DecodeError:
             return
         self._usages[usage.request_id] = usage

@@ -7,20 +7,20 @@ from typing import Any
 
 import msgspec
 
-from bridge.chat.request import Tool, ToolChoice, ToolNotation
+from bridge.chat.request import Tool, ToolChoice
+from bridge.lingma.dialects.base import AskTools
 
 _NO_ARGUMENTS = msgspec.Raw(b'{"type":"object","properties":{}}')
 
 
-def tool_config(
-    notation: ToolNotation, tools: Sequence[Tool], choice: ToolChoice, *, parallel: bool = True
-) -> dict[str, Any]:
+def tool_config(offered: AskTools) -> dict[str, Any]:
     """`toolConfig`. Tools go by `Tool.name`, so that calls of them are found again."""
-    if notation == "anthropic":
-        shown, chosen = [_anthropic_tool(tool) for tool in tools], _anthropic_choice(choice, parallel=parallel)
+    tools, choice = offered.tools, offered.choice
+    if offered.notation == "anthropic":
+        shown, chosen = [_anthropic_tool(tool) for tool in tools], _anthropic_choice(choice, parallel=offered.parallel)
     else:
         shown, chosen = [_openai_tool(tool) for tool in tools], _openai_choice(choice, tools)
-    return {"provider": notation, "tools": shown, "tool_choice": chosen}
+    return {"provider": offered.notation, "tools": shown, "tool_choice": chosen}
 
 
 def _openai_tool(tool: Tool) -> dict[str, Any]:

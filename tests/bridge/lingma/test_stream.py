@@ -7,8 +7,8 @@ import pytest
 
 from bridge.chat.errors import ConnectionLost, SlowClient, UpstreamFailed, UpstreamTimeout
 from bridge.chat.events import KeepAlive, Overwritten, ServiceCall, TextDelta, ThinkingDelta
-from bridge.lingma import turn as turn_module
-from bridge.lingma.turn import BEHIND, JOINED_CHARS, Turn, TurnLimits
+from bridge.lingma import stream as stream_module
+from bridge.lingma.stream import BEHIND, JOINED_CHARS, ReplyStream, TurnLimits
 from gateway_project.lib.ticker import Pulse
 
 
@@ -17,7 +17,7 @@ async def new_turn():
     turns = []
 
     def new(**limits):
-        turns.append(Turn("r1", "s1", TurnLimits(**limits), Pulse(0.01)))
+        turns.append(ReplyStream("r1", "s1", TurnLimits(**limits), Pulse(0.01)))
         return turns[-1]
 
     yield new
@@ -243,7 +243,7 @@ async def test_pieces_of_different_kinds_are_not_joined(new_turn):
 
 
 async def test_a_reply_without_end_is_ended(new_turn, monkeypatch):
-    monkeypatch.setattr(turn_module, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(stream_module, "MOST_BYTES", 10_000)
     turn = new_turn()
     for _ in range(100):
         turn.push("x" * 1000)

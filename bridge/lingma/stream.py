@@ -1,4 +1,4 @@
-"""One turn as it comes in: pieces pushed by the connection, drained whole by whoever answers the client."""
+"""The reply of one turn: pieces pushed by the connection, drained whole by whoever answers the client."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class TurnLimits(msgspec.Struct, frozen=True):
     buffer_bytes: int = 1 << 20
 
 
-class Turn:
+class ReplyStream:
     """A list and one Future: pushing never waits, and what has queued up is drained in one go.
 
-    `end` is set exactly once; what comes after it is ignored (F12, F13). `text` holds all that was said and stands.
+    `end` is set exactly once; what comes after it is ignored (F12, F13). `text` holds all that came and stands.
     """
 
     def __init__(self, request_id: str, session_id: str, limits: TurnLimits, pulse: Pulse) -> None:
@@ -47,44 +47,44 @@ class Turn:
         self.session_id = session_id
         self.end: TurnEnd | None = None
         self.decisions: list[Decision] = []
-        """What was said to calls of the service's own agent."""
+        """What was decided about calls of the service's own agent."""
         self.overflow: Callable[[], object] | None = None
         """Called once when the reader has fallen too far behind."""
-        self.closed: Callable[[Turn], object] | None = None
+        self.closed: Callable[[ReplyStream], object] | None = None
         """Called once when the turn has ended."""
         self._limits = limits
         self._pieces: list[Piece] = []
-        self._said: list[str] = []
+        self._texts: list[str] = []
         self._unread = self._read_bytes = 0  # as they are sent, about
         self._behind = min(BEHIND, limits.buffer_bytes)
-        self._read = 0  # how many of what was said have been drained
+        self._read = 0  # how many of the texts have been drained
         self._replaced = False  # a new text is on the list
         self._waiter: asyncio.Future[None] | None = None
         self._is_awake = False  # the reader waited for this, and has not had its turn yet
         self._loop = pulse.loop
-        self._heard_at = self._signed_at = self._loop.time()
+        self._received_at = self._signed_at = self._loop.time()
         self._pulse = pulse
         pulse.add(self)
 
     @property
-    def is_heard(self) -> bool:
+    def has_begun(self) -> bool:
         """Something of the reply has come."""
         return self._read_bytes + self._unread > 0
 
     @property
     def text(self) -> str:
         """All the text so far."""
-        return "".join(self._said)
+        return "".join(self._texts)
 
     def push(self, text: str) -> None:
         """Append text; empty deltas count as a sign of life only."""
-        self._heard_at = now = self._loop.time()
+        self._received_at = now = self._loop.time()
         if not text or self.end is not None:
             return
         self._signed_at = now
         if self._unread > self._behind and not self._has_room():
             return
-        self._said.append(text)
+        self._texts.append(text)
         if self._unread > BEHIND and self._join(TextDelta, text):
             return
         self._pieces.append(TextDelta(text))
@@ -93,38 +93,38 @@ class Turn:
 
     def push_thinking(self, text: str) -> None:
         """Append reasoning. Nobody may be told of it, so it is a sign of life of the service and none for a client."""
-        self._heard_at = self._loop.time()
+        self._received_at = self._loop.time()
         if text:
             self._put(ThinkingDelta(text))
 
     def push_call(self, call: ServiceCall) -> None:
         """Append what is known of a tool call of the service's own agent; the same holds for it."""
-        self._heard_at = self._loop.time()
+        self._received_at = self._loop.time()
         self._put(call)
 
     def replace(self, text: str) -> None:
         """`overwrite` (PROTOCOL 9.6). A text that goes on from the old one is continued. What nobody has read yet gives
         way to it; whoever has read some of the old one gets the new one as such.
         """
-        said = self.text
-        if text.startswith(said):
-            return self.push(text[len(said) :])
+        before = self.text
+        if text.startswith(before):
+            return self.push(text[len(before) :])
         if self.end is not None:
             return None
-        read = "".join(self._said[: self._read])
+        read = "".join(self._texts[: self._read])
         self._pieces = [piece for piece in self._pieces if not isinstance(piece, (TextDelta, Overwritten))]
         self._unread = sum(map(_weight, self._pieces))
         if text.startswith(read) and not self._replaced:
-            self._said = [read] if read else []
-            self._read = len(self._said)
+            self._texts = [read] if read else []
+            self._read = len(self._texts)
             return self.push(text[len(read) :])
-        self._said, self._read, self._replaced = [text], 0, True
-        self._heard_at = self._loop.time()
+        self._texts, self._read, self._replaced = [text], 0, True
+        self._received_at = self._loop.time()
         return self._put(Overwritten(text))
 
     def finish(self, session_id: str, full_answer: str) -> None:
         """The good ending. The whole answer counts only when nothing was streamed."""
-        if not self._said and full_answer:
+        if not self._texts and full_answer:
             self.push(full_answer)
         self._finish(TurnEnd(session_id=session_id or self.session_id))
 
@@ -143,7 +143,7 @@ class Turn:
             await self._waiter
         self._is_awake = False
         pieces, self._pieces = self._pieces, []
-        self._read = len(self._said)
+        self._read = len(self._texts)
         self._replaced = False
         self._read_bytes += self._unread
         self._unread = 0
@@ -168,7 +168,7 @@ class Turn:
         # One that waited is not behind, however much comes at once.
         if self._unread <= (MOST_BYTES if self._is_awake else self._limits.buffer_bytes):
             return True
-        self._drown()
+        self._overflow()
         return False
 
     def _join(self, kind: type[TextDelta] | type[ThinkingDelta], text: str) -> bool:
@@ -189,7 +189,7 @@ class Turn:
             self.closed(self)
         self._wake()
 
-    def _drown(self) -> None:
+    def _overflow(self) -> None:
         self._finish(TurnEnd(SlowClient("The client reads more slowly than the answer comes.")))
         self._pieces = []
         if self.overflow is not None:
@@ -203,7 +203,7 @@ class Turn:
 
     def look(self, now: float) -> None:
         """At every beat: has the service been silent for too long, does the client need a sign of life?"""
-        silent = now - self._heard_at
+        silent = now - self._received_at
         if silent >= self._limits.silence_sec:
             self.fail(UpstreamTimeout(f"The Lingma service was silent for {silent:.0f} s."))
         elif now - self._signed_at >= self._limits.keepalive_sec:

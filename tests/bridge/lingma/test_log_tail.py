@@ -5,8 +5,10 @@ import json
 
 import pytest
 
-from bridge.lingma.process import service_log
-from bridge.lingma.process.service_log import LoggedUsage, ServiceLog
+from bridge.lingma.dialects.a.dialect import LOG
+from bridge.lingma.dialects.base import LoggedUsage
+from bridge.lingma.process import log_tail
+from bridge.lingma.process.log_tail import LogTail
 
 STAMP = "2026-03-25T17:46:20.540+0800 INFO chat/service.go:88 "
 
@@ -26,7 +28,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def log(path, tmp_path):
-    return ServiceLog(tmp_path)
+    return LogTail(tmp_path, LOG)
 
 
 def append(path, text):
@@ -72,8 +74,8 @@ def test_a_truncated_log_is_read_from_its_start(log, path):
 
 
 def test_without_a_log_there_are_no_figures_until_there_is_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(service_log, "LOOK_AGAIN_SEC", 0)
-    log = ServiceLog(tmp_path)
+    monkeypatch.setattr(log_tail, "LOOK_AGAIN_SEC", 0)
+    log = LogTail(tmp_path, LOG)
     assert (log.usage("r1"), log.worth_waiting) == (None, False)
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "lingma.log").write_text(line("r1"))
@@ -88,13 +90,13 @@ def test_a_line_that_cannot_be_read_hides_no_other(log, path, text):
 
 
 def test_of_a_long_backlog_only_the_end_is_read(log, path, monkeypatch):
-    monkeypatch.setattr(service_log, "MAX_READ", 1000)
+    monkeypatch.setattr(log_tail, "MAX_READ", 1000)
     append(path, line("old") + "x" * 5000 + "\n" + line("new"))
     assert (log.usage("old"), bool(log.usage("new"))) == (None, True)
 
 
 def test_figures_nobody_asks_for_do_not_pile_up(log, path, monkeypatch):
-    monkeypatch.setattr(service_log, "MAX_KEPT", 3)
+    monkeypatch.setattr(log_tail, "MAX_KEPT", 3)
     append(path, "".join(line(f"r{n}") for n in range(10)))
     assert log.usage("r9")
     assert (log.usage("r0"), bool(log.usage("r8")), bool(log.usage("r7"))) == (None, True, True)
@@ -113,8 +115,8 @@ async def test_a_late_line_is_waited_for(log, path):
 
 
 async def test_a_log_without_figures_is_waited_for_only_a_few_times(log, path, monkeypatch):
-    monkeypatch.setattr(service_log, "WAITS", (0.0,))
-    for number in range(service_log.MISSES):
+    monkeypatch.setattr(log_tail, "WAITS", (0.0,))
+    for number in range(log_tail.MISSES):
         assert log.worth_waiting
         assert await log.wait_for(f"r{number}") is None
     assert not log.worth_waiting

@@ -1,0 +1,189 @@
+"""One WebSocket to a service: bytes to messages, and all that is sent in one turn of the loop to one write."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from typing import cast
+from urllib.parse import urlsplit
+
+from bridge.chat.errors import ConnectionLost, ContextFull, Overloaded
+from bridge.lingma.errors import Broken, DialFailed, FramingError, NotJson, Refused
+from bridge.lingma.transport import rpc
+from bridge.lingma.transport.framing import Framer
+from bridge.lingma.transport.rpc import Incoming
+from bridge.lingma.transport.urls import shown
+from bridge.lingma.transport.websocket import WebSocket
+from gateway_project.lib.random_bytes import Entropy
+
+SEND_BUFFER_LIMIT = 32 << 20  # bytes the service may leave unread before it counts as dead; no question takes it there
+ROOM_SEC = 1  # until a question may be tried again that found no room
+
+Receive = Callable[[list[bytes], list[Incoming]], None]
+"""Bodies, and what they say: what came in one read."""
+
+
+class Channel(asyncio.Protocol):
+    """Make it, say who takes what comes, and `open()` it; `lost` resolves when it is gone.
+
+    Raise DialFailed for a URL that cannot be one.
+    """
+
+    def __init__(self, url: str, headers: dict[str, str] | None = None) -> None:
+        self._address = _address(url)
+        self._loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[str] = self._loop.create_future()
+        self.opened: asyncio.Future[None] = self._loop.create_future()
+        self.receive: Receive = lambda _bodies, _messages: None
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called once, as soon as nothing more can be expected of it."""
+        self.on_closed: Callable[[], None] = lambda: None
+        """Called once, when the last byte has been read."""
+        self.reads = 0
+        """In which something came."""
+        self._socket = WebSocket(url, Entropy(4), headers)
+        self._framer = Framer()
+        self._transport: asyncio.Transport | None = None
+        self._outgoing: list[bytes] = []
+        self._outgoing_bytes = 0
+
+    async def open(self, within: float) -> None:
+        """Connect and shake hands within that many seconds. Raise OSError, TimeoutError, Refused or Broken."""
+        host, port, tls = self._address
+        async with asyncio.timeout(within):
+            await self._loop.create_connection(lambda: self, host, port, ssl=tls)
+            try:
+                await self.opened
+            except BaseException:
+                self.close()
+                raise
+
+    @property
+    def is_open(self) -> bool:
+        """Something can be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def pongs(self) -> int:
+        """Answers to `ping`."""
+        return self._socket.pongs
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the service has not read yet."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def send(self, message: bytes) -> None:
+        """Send a message with all else that is sent in this turn of the loop. Raise ConnectionLost."""
+        if self._transport is None or self._transport.is_closing():
+            raise ConnectionLost("The connection to the Lingma service was lost.")
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing.append(message)
+        self._outgoing_bytes += len(message)
+
+    def send_now(self, messages: list[bytes]) -> None:
+        """Send them, behind what waits, before anything else happens."""
+        if self._outgoing:
+            self._outgoing += messages
+            self._flush()
+        elif self._transport is not None and not self._transport.is_closing():
+            self._transport.write(self._socket.message(*messages))
+
+    def require_room(self, size: int) -> None:
+        """Raise ContextFull or Overloaded for a message that would cost all others the connection."""
+        if size > SEND_BUFFER_LIMIT:  # twice the text, and more tokens than any model takes
+            raise ContextFull()
+        if self.unsent + self._outgoing_bytes + size > SEND_BUFFER_LIMIT:
+            raise Overloaded("The Lingma service has not read the questions before this one yet.", retry_after=ROOM_SEC)
+
+    def ping(self) -> None:
+        """Send a frame that the other side has to answer."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(self._socket.ping())
+
+    def give_up(self, reason: str) -> None:
+        """It is as good as gone: end it."""
+        self._mark_lost(reason)
+        self.close()
+
+    def close(self) -> None:
+        """Drop the connection now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the upgrade request."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by behaviour only
+        self._transport.set_write_buffer_limits(high=SEND_BUFFER_LIMIT)
+        self._transport.write(self._socket.hello())
+
+    def pause_writing(self) -> None:
+        """The service has stopped reading: it is as good as gone."""
+        self.give_up("the service does not read any more")
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came, and hand on the messages that it completes."""
+        self.reads += 1
+        try:
+            bodies = [body for payload in self._socket.feed(data) for body in self._framer.feed(payload)]
+            messages = [rpc.parse(body) for body in bodies]
+        except (Refused, Broken) as exc:
+            return self._refused(exc)
+        except (FramingError, NotJson) as exc:
+            return self.give_up(f"unreadable message: {exc}")
+        if self._transport is None or self._transport.is_closing():
+            return None
+        if control := self._socket.to_send():
+            self._transport.write(control)
+        if self._socket.open and not self.opened.done():
+            self.opened.set_result(None)
+        if messages:
+            self.receive(bodies, messages)
+        if self._socket.broken is not None:
+            self.give_up(str(self._socket.broken))
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End everything that was under way (PROTOCOL 17.1)."""
+        reason = str(exc) if exc else "the connection was closed"
+        if not self.opened.done():
+            self.opened.set_exception(Broken(reason))
+        self._mark_lost(reason)
+        self.on_closed()
+
+    def _flush(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        self._outgoing_bytes = 0
+        if outgoing and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(self._socket.message(*outgoing))
+
+    def _refused(self, exc: Exception) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(exc)
+            self.close()
+        else:
+            self.give_up(str(exc))
+
+    def _mark_lost(self, reason: str) -> None:
+        if not self.lost.done():
+            self.lost.set_result(reason)
+            self.on_lost()
+
+
+def _address(url: str) -> tuple[str, int, ssl.SSLContext | None]:
+    parts = urlsplit(url)
+    with suppress(ValueError):  # a port beyond 65535
+        if parts.hostname is not None and parts.scheme in {"ws", "wss"}:
+            is_secure = parts.scheme == "wss"
+            return parts.hostname, parts.port or (443 if is_secure else 80), _trust() if is_secure else None
+    raise DialFailed(f"{shown(url)}: neither a ws:// nor a wss:// URL")
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """The system's authorities, or those in SSL_CERT_FILE and SSL_CERT_DIR: what OpenSSL takes."""
+    return ssl.create_default_context()

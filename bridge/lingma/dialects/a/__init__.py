@@ -1,0 +1,1 @@
+"""Dialect A, which the program in Lingma's VSIX speaks: method names and payloads. Pure."""

@@ -1,0 +1,218 @@
+"""What a dialect is to the rest of the gateway: questions to payloads, and messages to meanings.
+
+Who adds a dialect writes a folder beside this module with one class that is a `Dialect`, and names it in the composer
+(`bridge.runtime`). No other room knows which one is spoken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from bridge.chat.errors import GatewayError
+from bridge.chat.request import AskMode, Tool, ToolChoice, ToolNotation
+from bridge.lingma.tools.events import ToolMessage
+
+Call = tuple[str, dict[str, Any]]
+"""A method and its params, as they are sent."""
+
+
+class AskTools(msgspec.Struct, frozen=True):
+    """Tools that go along with a question, for services that pass them on to the model."""
+
+    notation: ToolNotation
+    tools: tuple[Tool, ...]
+    choice: ToolChoice
+    parallel: bool = True
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """One turn as a service is asked for it. `text` is the whole flattened prompt, or the new text of a reply."""
+
+    request_id: str
+    session_id: str
+    text: str
+    model: str
+    mode: AskMode = "chat"
+    is_reply: bool = False
+    image_urls: tuple[str, ...] = ()
+    """As the service named them when they were uploaded."""
+    tools: AskTools | None = None
+    """None: the question says nothing of tools."""
+
+
+class Model(msgspec.Struct, frozen=True):
+    """What an account offers."""
+
+    key: str
+    display_name: str | None = None
+    sees_images: bool = False
+    is_reasoning: bool = False
+    is_default: bool = False
+    max_input_tokens: int = 0
+    """0: the service does not say."""
+
+
+class Delta(msgspec.Struct, gc=False):
+    """A piece of a reply. `request_id` is that of the `Ask`; so it is in all that follows."""
+
+    request_id: str = ""
+    text: str | None = None
+    """None: see `other_text`."""
+    replaces: bool | None = None
+    """It replaces all the text so far."""
+
+    def other_text(self) -> str:
+        """What stands in for the text. A method, so that what decodes a piece is the decoder and no function more."""
+        return ""
+
+
+class Ending(msgspec.Struct):
+    """A turn has ended: well, if `error` is None."""
+
+    request_id: str
+    session_id: str = ""
+    """The one to go on with; empty: that of the question."""
+    text: str = ""
+    """The whole reply, for turns of which nothing was streamed."""
+    error: GatewayError | None = None
+    error_if_empty: GatewayError | None = None
+    """What it means if the reply has no text at all."""
+    logged_out: bool = False
+    """The login of the account is gone."""
+
+
+class Failure(msgspec.Struct):
+    """An error of one turn, or of all if it does not name one."""
+
+    request_id: str = ""
+    reason: str = ""
+
+
+class Uploaded(msgspec.Struct):
+    """What became of an image: its URL, or why there is none. An answer that only says "taken" has neither."""
+
+    upload_id: str
+    url: str = ""
+    problem: str = ""
+
+
+class LoggedUsage(msgspec.Struct, gc=False):
+    """Tokens of one turn as the service has logged them."""
+
+    request_id: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class LogFormat(msgspec.Struct, frozen=True):
+    """A log that tells what turns have cost: a path below the work dir, and what its lines look like."""
+
+    path: str
+    usage: bytes
+    """What stands before the figures, which go on to the end of the line."""
+    decode: Callable[[bytes], LoggedUsage]
+    late_ack: bytes
+    """What stands in a line that misses an acknowledgement."""
+
+
+class Pushes(msgspec.Struct, frozen=True):
+    """The messages of the service by their methods, each with the function that reads its params.
+
+    A connection makes one table of them when it is opened. What is none of these may still be about a turn
+    (`Dialect.request_id_of`), and is counted unless it is `passive`. Whatever reads raises DecodeError at most.
+    """
+
+    texts: Mapping[str, Callable[[bytes], Delta]]
+    endings: Mapping[str, Callable[[bytes], Ending]]
+    thoughts: Mapping[str, Callable[[bytes], Delta]] = {}
+    failures: Mapping[str, Callable[[bytes], Failure]] = {}
+    tools: Mapping[str, Callable[[bytes], ToolMessage | None]] = {}
+    """Of the service's own agent. None: nothing can be read of it."""
+    invocations: frozenset[str] = frozenset()
+    """Those of `tools` that may want an answer with content."""
+    uploads: Mapping[str, Callable[[bytes], Uploaded]] = {}
+    account: frozenset[str] = frozenset()
+    """The account or its models have changed: both are read again, whatever the message says."""
+    passive: frozenset[str] = frozenset()
+    """Known, and nothing to do but to acknowledge them."""
+
+
+class Dialect(Protocol):
+    """A private protocol over JSON-RPC. What decodes a result may raise DecodeError unless it says otherwise."""
+
+    @property
+    def pushes(self) -> Pushes:
+        """What the service sends unasked."""
+
+    @property
+    def repeats(self) -> bool:
+        """The service may send the very same request twice in a row, and means it once."""
+
+    @property
+    def log(self) -> LogFormat | None:
+        """Where it logs what turns cost, if it does."""
+
+    def request_id_of(self, params: bytes) -> str:
+        """Which turn any other message is about, or ""."""
+
+    # Signing on
+
+    def initialize(self, workspace: str) -> Call:
+        """The first call of a connection."""
+
+    def version_of(self, result: bytes) -> str:
+        """The service's version out of its result, or "". Raises nothing."""
+
+    def use_endpoint(self, url: str) -> Call:
+        """Have the service use a dedicated domain."""
+
+    def login_status(self) -> Call:
+        """Ask whether an account is logged in."""
+
+    def is_logged_in(self, result: bytes) -> bool:
+        """What it says."""
+
+    def list_models(self) -> Call:
+        """Ask what the account offers."""
+
+    def models_of(self, result: bytes) -> list[Model]:
+        """What it says, each model once."""
+
+    def ping(self) -> Call:
+        """A call that a service answers beside its work, if it answers it at all."""
+
+    # Turns
+
+    def ask(self, ask: Ask) -> Call:
+        """The question."""
+
+    def refusal_of(self, result: bytes) -> str | None:
+        """Why the immediate result of a question is a failure, or None. Raises nothing."""
+
+    def stop(self, request_id: str, session_id: str) -> Call:
+        """Nobody wants the rest of this turn."""
+
+    # Images
+
+    def upload(self, upload_id: str, data_uri: str) -> Call:
+        """Hand over an image."""
+
+    def upload_answer(self, result: bytes) -> Uploaded:
+        """The immediate answer to that; the URL may come later as a push."""
+
+    # Tools of the service's own agent
+
+    def name_in_text(self, text: str, tool_id: str) -> str:
+        """The tool's name, if the text of the reply announces the call in a way that can be read, else ""."""
+
+    def approve(self, request_id: str, session_id: str, tool_id: str, *, allowed: bool) -> Call:
+        """Let the agent run a tool, or not."""
+
+    def tool_result(self, tool_id: str, name: str, result: bytes) -> Call:
+        """What the service itself said a tool has given (JSON), reported back to it; the params also answer a push."""
+
+    def no_tool_result(self, tool_id: str, name: str, why: str) -> Call:
+        """The same for a tool that has given nothing."""

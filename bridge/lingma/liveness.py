@@ -1,0 +1,73 @@
+"""Whether a service that is silent still lives: it is asked for a sign of life, and given up without one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+from bridge.chat.errors import ConnectionLost
+from bridge.lingma.channel import Channel
+from bridge.lingma.transport.vigil import BEAT_SEC, Vigil
+
+SIGN_SEC = 60.0  # after which an unanswered `ping` is forgotten
+
+
+class _Seen(NamedTuple):
+    """At the last beat: what was received, pongs, bytes that were not sent yet."""
+
+    reads: int = 0
+    pongs: int = 0
+    unsent: int = 0
+
+
+class Liveness:
+    """Of one connection. `ping` sends a request that says nothing; `is_busy` tells whether turns are under way."""
+
+    def __init__(
+        self, channel: Channel, ping: Callable[[], asyncio.Future[bytes]], is_busy: Callable[[], bool]
+    ) -> None:
+        self.hung = False
+        """It was given up."""
+        self._channel = channel
+        self._ping = ping
+        self._is_busy = is_busy
+        self._vigil = Vigil()
+        self._seen = _Seen()
+        self._loop = asyncio.get_running_loop()
+
+    def start(self) -> None:
+        """Whether it answers frames is known before it matters."""
+        self._channel.ping()
+        self._loop.call_later(BEAT_SEC, self._beat)
+
+    def _beat(self) -> None:
+        """Twice a second: nothing of it is paid for by turns."""
+        if not self._channel.is_open:
+            return
+        self._loop.call_later(BEAT_SEC, self._beat)
+        before = self._seen
+        self._seen = now = _Seen(self._channel.reads, self._channel.pongs, self._channel.unsent)
+        if now.pongs > before.pongs:
+            self._vigil.answered("frame")
+        alive = now.reads > before.reads or now.unsent < before.unsent  # it reads what it was sent
+        match self._vigil.beat(alive=alive, busy=self._is_busy()):
+            case "ask":
+                self._ask()
+            case "hung":
+                self.hung = True
+                self._channel.give_up("the service does not answer any more")
+
+    def _ask(self) -> None:
+        for ping in self._vigil.pings:
+            if ping == "frame":
+                self._channel.ping()
+            else:
+                call = self._ping()
+                call.add_done_callback(self._on_answer)
+                self._loop.call_later(SIGN_SEC, call.cancel)
+
+    def _on_answer(self, done: asyncio.Future[bytes]) -> None:
+        """A refusal is a sign as well."""
+        if not done.cancelled() and not isinstance(done.exception(), ConnectionLost):
+            self._vigil.answered("request")

@@ -1,0 +1,97 @@
+"""The replies that a service has under way: what it pushes about them, put on the right stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+import msgspec
+
+from bridge.chat.errors import GatewayError, UpstreamFailed
+from bridge.lingma.dialects import reasons
+from bridge.lingma.dialects.base import Delta, Dialect, Ending, Failure
+from bridge.lingma.stream import ReplyStream
+
+Handler = Callable[[bytes], None]
+"""Takes the params of a push. May raise DecodeError."""
+
+
+class Replies:
+    """By request id. `handlers` are made once for each connection, so a push costs no more than to be read."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.streams: dict[str, ReplyStream] = {}
+        self.served = False
+        """One has had its good ending."""
+        self.on_logged_out: Callable[[], None] = lambda: None
+        """Called when a turn has failed because the account is not logged in any more."""
+        self._dialect = dialect
+
+    def handlers(self) -> dict[str, Handler]:
+        """What is done with each method that is about replies."""
+        pushes = self._dialect.pushes
+        return {
+            **{method: partial(self._on_text, read) for method, read in pushes.texts.items()},
+            **{method: partial(self._on_thought, read) for method, read in pushes.thoughts.items()},
+            **{method: partial(self._on_ending, read) for method, read in pushes.endings.items()},
+            **{method: partial(self._on_failure, read) for method, read in pushes.failures.items()},
+        }
+
+    def of(self, params: bytes) -> ReplyStream | None:
+        """The one that any other message is about."""
+        with suppress(msgspec.DecodeError):
+            return self.streams.get(self._dialect.request_id_of(params))
+        return None
+
+    def fail(self, error: GatewayError) -> None:
+        """End all of them."""
+        for stream in list(self.streams.values()):
+            stream.fail(error)
+
+    def _on_text(self, read: Callable[[bytes], Delta], params: bytes) -> None:
+        delta = read(params)
+        stream = self.streams.get(delta.request_id)
+        if stream is None:
+            return
+        text = delta.text
+        if text is None:
+            text = delta.other_text()
+        if delta.replaces:
+            stream.replace(text)
+        else:
+            stream.push(text)
+
+    def _on_thought(self, read: Callable[[bytes], Delta], params: bytes) -> None:
+        delta = read(params)
+        if (stream := self.streams.get(delta.request_id)) is not None:
+            stream.push_thinking(delta.other_text() if delta.text is None else delta.text)
+
+    def _on_ending(self, read: Callable[[bytes], Ending], params: bytes) -> None:
+        try:
+            ending = read(params)
+        except msgspec.DecodeError:
+            if (stream := self.of(params)) is not None:
+                stream.fail(UpstreamFailed("The Lingma service ended the turn in an unknown way."))
+            raise
+        stream = self.streams.get(ending.request_id)
+        if stream is None:
+            return
+        error = ending.error or (None if stream.text else ending.error_if_empty)
+        if error is None:
+            self.served = True
+            stream.finish(ending.session_id, ending.text)
+            return
+        if ending.logged_out:
+            self.on_logged_out()
+        stream.fail(error)
+
+    def _on_failure(self, read: Callable[[bytes], Failure], params: bytes) -> None:
+        """With a matching or missing request id, it fails the turn."""
+        failure = read(params)
+        words, reason = "The Lingma service reported an error", failure.reason
+        streams = [each for each in self.streams.values() if failure.request_id in ("", each.request_id)]
+        # What it says of one prompt is not said to the askers of others.
+        error = reasons.failure(words, reason) if len(streams) == 1 else UpstreamFailed(f"{words}: {reason[:200]}")
+        for stream in streams:
+            stream.fail(error)

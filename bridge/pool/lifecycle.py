@@ -1,0 +1,284 @@
+"""The life of one service: started or looked for, signed on to, watched, connected to again, started anew."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from bridge.chat.errors import ConnectionLost, GatewayError
+from bridge.lingma.connection import Connection
+from bridge.lingma.errors import DialFailed, LingmaError, NotReady, RpcError, StartFailed
+from bridge.pool.comeback import Comeback
+from bridge.pool.incidents import Incidents
+from bridge.pool.options import InstanceOptions
+from bridge.pool.runs import Runs
+from bridge.pool.service_link import ServiceLink
+from bridge.pool.troubles import Troubles
+from bridge.pool.upstream import Upstream
+from bridge.status.states import InstanceState
+
+logger = logging.getLogger(__name__)
+
+LOGIN_POLL_SEC = 5.0
+HEALTH_SEC = 30.0
+ODD_LOOKS = 3  # at the account in a row that brought no sense, before the service is given up
+BRIEF_SEC = 1.0  # a connection that was lost so soon without an answered turn has not worked
+LOOK_SEC = 1.0  # how often one looks for an attached service that is away
+EXIT_SEC = 0.05  # between the end of a program's connection and its own
+
+TROUBLES = (LingmaError, GatewayError, TimeoutError, OSError, msgspec.DecodeError)  # may be better after a restart
+NOBODY = (DialFailed, StartFailed)
+ODD = (RpcError, TimeoutError, msgspec.DecodeError)
+CONNECTED = frozenset({InstanceState.READY, InstanceState.LOGIN_REQUIRED})
+
+
+class Lifecycle:
+    """`run()` keeps the service alive until `stop()`, and says in which state it is."""
+
+    def __init__(
+        self,
+        link: ServiceLink,
+        upstream: Upstream,
+        options: InstanceOptions,
+        incidents: Incidents,
+        troubles: Troubles,
+        changed: Callable[[], None],
+        is_busy: Callable[[], bool],
+    ) -> None:
+        self.state = InstanceState.STOPPED
+        self.runs = Runs()
+        self._link = link
+        self._upstream = upstream
+        self._options = options
+        self._incidents = incidents
+        self._troubles = troubles
+        self._changed = changed
+        self._is_busy = is_busy
+        self._comeback = Comeback()
+        self._wake = asyncio.Event()
+        link.on_account_changed = self._wake.set
+        link.on_lost = self._on_lost
+
+    @property
+    def is_ready(self) -> bool:
+        """It can take turns."""
+        return self.state is InstanceState.READY
+
+    def back_within(self, seconds: float) -> bool:
+        """Whether it may be ready by then without anybody's help."""
+        now = time.monotonic()
+        match self.state:
+            case InstanceState.READY:
+                return True
+            case InstanceState.STARTING:
+                return not self._comeback.is_hopeless(now)
+            case InstanceState.BACKOFF:
+                return not self._comeback.is_hopeless(now) and self._comeback.back_at - now < seconds
+            case InstanceState.STOPPED:
+                return not self._upstream.stopping  # it has not begun yet
+            case _:
+                return False
+
+    async def run(self) -> None:
+        """Start, watch and restart the service until `stop()`."""
+        self._set(InstanceState.STARTING)
+        while not self._upstream.stopping:
+            pause = await self._run_once()
+            if self._upstream.stopping:
+                break
+            await self._wait(pause)
+        self._set(InstanceState.STOPPED)
+
+    def stop(self) -> None:
+        """End the service; `run()` returns."""
+        self._upstream.stopping = True
+        self._wake.set()
+        self._link.stop()
+
+    async def _run_once(self) -> float:
+        """Until the service has to be started or looked for anew; in how many seconds."""
+        nobody = False
+        try:
+            await self._live()
+        except TROUBLES as exc:
+            self._incidents.last_error = str(exc) or "the service did not answer in time"
+            nobody = isinstance(exc, NOBODY) and self._upstream.is_attached
+        except Exception:  # an edge: no bug may take an instance away for ever
+            logger.exception("%s: a run broke", self._troubles.name)
+            self._incidents.last_error = "the gateway failed; its log says why"
+        if self._upstream.stopping:
+            self._set(InstanceState.DRAINING)
+            self._link.close()
+            await self._upstream.end(hung=False)
+            return 0.0
+        return await self._rest(nobody=nobody)
+
+    async def _rest(self, *, nobody: bool) -> float:
+        """No turn may choose it any more; the pause is known before anybody is told."""
+        hung = self._link.hung
+        if self._comeback.ready and (hung or self._upstream.exit_code is not None):
+            self.runs.crash()  # by itself after it was ready, or it had to be ended
+        if not nobody or not self._comeback.failures:
+            self._incidents.restarts += 1
+        now = time.monotonic()
+        pause = self._comeback.restart_pause(now, random.random())  # noqa: S311
+        pause = LOOK_SEC if nobody else pause
+        self._comeback.back_at = now + pause
+        self.runs.settle()
+        self._troubles.met(now, self._incidents.last_error, f"starting again in {pause:.1f} s")
+        self._set(InstanceState.BACKOFF)
+        self._link.close()
+        await self._upstream.end(hung=hung)
+        return pause
+
+    async def _wait(self, pause: float) -> None:
+        """Sleep, unless the service is told to be somewhere else meanwhile."""
+        self._wake.clear()  # news from the run that has ended must not cut the pause short
+        while not self._upstream.stopping and (left := self._comeback.back_at - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), min(left, LOOK_SEC))
+                return
+            if pause > LOOK_SEC and self._upstream.has_moved():
+                return
+
+    async def _live(self) -> None:
+        """One run of the service. A lost connection is made again: its sessions live on (PROTOCOL 15.1)."""
+        self._comeback.begin(time.monotonic())
+        self._link.account.odd_looks = 0
+        self._wake.clear()
+        async with asyncio.timeout(self._options.start_timeout):
+            if not self._upstream.is_attached:
+                self.runs.begin()
+                self._set(InstanceState.STARTING)
+            await self._upstream.open()
+            await self._meet(await self._upstream.dial())
+        while not self._upstream.stopping:
+            await self._watch()
+            await self._meet_again()
+
+    async def _meet(self, connection: Connection) -> None:
+        """Over a fresh connection: who it is, and what its account offers."""
+        self._link.attach(connection)
+        known = await self._recognize()
+        self._set(InstanceState.STARTING)
+        await self._link.sign_on(connection, self._upstream.endpoint.work_dir if self._upstream.endpoint else None)
+        await self._read_account(news=not known)
+
+    async def _recognize(self) -> bool:
+        """Whether it is the process from before. An attached one has to prove it, or its sessions are not trusted."""
+        if not self._upstream.is_attached:
+            return self._comeback.ready
+        return self.runs.is_same(await self._upstream.identity())
+
+    async def _meet_again(self) -> None:
+        """Make a lost connection again: at once if it had worked, else, and when nobody answers, after short pauses."""
+        connection, loop = self._link.connection, asyncio.get_running_loop()
+        if self._upstream.stopping or connection is None:
+            return None
+        now = time.monotonic()
+        worked = connection.served or now - self._comeback.up_since >= BRIEF_SEC
+        if not self._comeback.lost(now, worked=worked) or (connection.hung and self._upstream.process):
+            raise NotReady(self._incidents.last_error)
+        self._incidents.reconnects += 1
+        self._troubles.met(now, self._incidents.last_error, "connecting again")
+        deadline, tries = loop.time() + self._options.start_timeout, 0
+        while True:
+            await asyncio.sleep(self._comeback.redial_pause(tries))
+            try:
+                async with asyncio.timeout_at(deadline):
+                    return await self._meet(await self._upstream.redial())
+            except (*NOBODY, ConnectionLost) as exc:
+                if self._upstream.stopping or self._upstream.exit_code is not None or loop.time() >= deadline:
+                    raise
+                if isinstance(exc, DialFailed) and exc.refused:  # its host is there, and it is not
+                    self.runs.crash()
+            tries += 1
+
+    async def _read_account(self, *, news: bool) -> None:
+        await self._link.read_account(news=news)
+        logged_in = self._link.account.logged_in
+        # What was is told by the log and by the count of restarts.
+        self._incidents.last_error = "" if logged_in else "not logged in to Lingma"
+        self._be(InstanceState.READY if logged_in else InstanceState.LOGIN_REQUIRED)
+
+    async def _watch(self) -> None:
+        """Until the connection is gone; the account is looked at now and then. Raise when the program is gone."""
+        if self._link.connection is None:
+            return
+        gone: set[asyncio.Future[Any]] = {self._link.connection.lost}
+        exited = self._upstream.process.exited if self._upstream.process else None
+        if exited is not None:
+            gone.add(exited)
+        while not self._upstream.stopping:
+            woken = asyncio.ensure_future(self._wake.wait())
+            done, _ = await asyncio.wait({*gone, woken}, timeout=self._pause(), return_when=asyncio.FIRST_COMPLETED)
+            woken.cancel()
+            if done & gone and exited is not None:
+                await asyncio.wait({exited}, timeout=EXIT_SEC)
+            if self._upstream.exit_code is not None:
+                raise NotReady(self._what_happened())
+            if done & gone:
+                return
+            news = self._wake.is_set()
+            self._wake.clear()
+            if not self._upstream.stopping:
+                await self._look(news)
+
+    def _pause(self) -> float:
+        """Before the next look at the account."""
+        account = self._link.account
+        well = account.logged_in and not account.odd_looks
+        return min(HEALTH_SEC, self._options.models_refresh) if well else LOGIN_POLL_SEC
+
+    async def _look(self, news: bool) -> None:
+        """The account. One odd answer is no reason to end a service and whatever it is asked; silence may be one."""
+        account, reads = self._link.account, self._link.reads
+        try:
+            await self._read_account(news=news)
+        except ConnectionLost:
+            return  # which the watch sees
+        except ODD as exc:
+            account.odd_looks += 1
+            busy = self._is_busy() and self._link.reads > reads
+            if account.odd_looks >= ODD_LOOKS or (isinstance(exc, TimeoutError) and not busy):
+                raise
+            account.doubt()
+            self._troubles.met(time.monotonic(), f"its account cannot be read: {exc or 'no answer'}", "looking again")
+        else:
+            account.odd_looks = 0
+
+    def _what_happened(self) -> str:
+        if self._upstream.exit_code is not None:
+            return f"the program exited with code {self._upstream.exit_code}"
+        return self._link.loss()
+
+    def _on_lost(self, connection: Connection) -> None:
+        """At once, before the turns know: they must not choose it again until it is back."""
+        self._comeback.served = self._comeback.served or connection.served
+        if connection is self._link.connection and self.state in CONNECTED:
+            self.runs.doubt()
+            self._incidents.last_error = self._what_happened()
+            self._set(InstanceState.DRAINING if self._upstream.stopping else InstanceState.STARTING)
+
+    def _be(self, state: InstanceState) -> None:
+        """It can be used, or lacks a login only."""
+        if self.state not in CONNECTED:
+            self._comeback.back(time.monotonic())
+            self.runs.settle()
+        if state != self.state:
+            self._troubles.over(time.monotonic(), state)
+        self._set(state)
+
+    def _set(self, state: InstanceState) -> None:
+        if state != self.state:
+            level = logging.INFO if self._upstream.stopping else logging.DEBUG
+            logger.log(level, "%s is %s", self._troubles.name, state)
+            self.state = state
+            self._changed()

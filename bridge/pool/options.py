@@ -1,0 +1,47 @@
+"""What the pool and its instances are set to, and where an instance comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from bridge.lingma.connection import AskKind
+from bridge.lingma.dialects.base import Dialect
+from bridge.lingma.stream import TurnLimits
+from gateway_project.lib.tool_approval import DENY, Approval
+
+
+class InstanceSpec(msgspec.Struct, frozen=True):
+    """Where an instance comes from, a command to start or an endpoint to attach to, and what it speaks."""
+
+    upstream: str
+    dialect: Dialect
+    command: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    work_dir: Path | None = None
+    attach: str = ""
+    environment: dict[str, str] = {}
+    """Variables of the program beside those every program gets."""
+
+
+class InstanceOptions(msgspec.Struct, frozen=True):
+    """What all instances of a pool share. Times in seconds."""
+
+    limit: int = 8
+    start_timeout: float = 15.0
+    rpc_timeout: float = 60.0
+    ask_kind: AskKind = "notification"
+    dedicated_domain: str = ""
+    models_refresh: float = 300.0
+    turn: TurnLimits = TurnLimits()
+    approval: Approval = DENY
+    """Which tools of its own the service may run."""
+
+
+class PoolOptions(msgspec.Struct, frozen=True):
+    """Admission: turns at once, turns that may wait, and how long (seconds)."""
+
+    max_in_flight: int = 8
+    max_queue: int = 256
+    queue_timeout: float = 30.0

@@ -1,0 +1,150 @@
+"""An instance's connection to its service, and what is known over it: version, account, log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from bridge.chat.errors import ConnectionLost, GatewayError, UpstreamFailed
+from bridge.lingma.connection import Connection
+from bridge.lingma.dialects.base import Ask, Call, Dialect
+from bridge.lingma.process.log_tail import LogTail
+from bridge.lingma.stream import ReplyStream
+from bridge.pool.account import Account
+from bridge.pool.incidents import Incidents
+from bridge.pool.options import InstanceOptions
+from gateway_project.lib.random_bytes import Entropy
+from gateway_project.lib.ticker import Pulse
+
+logger = logging.getLogger(__name__)
+
+UPLOAD_SEC = 10.0  # the plugin waits as long (PROTOCOL 10)
+
+_new_id = Entropy(16)
+
+
+class ServiceLink:
+    """One connection after the other: `attach()`, `sign_on()`, then turns, until `close()`."""
+
+    def __init__(
+        self, name: str, dialect: Dialect, options: InstanceOptions, incidents: Incidents, pulse: Pulse
+    ) -> None:
+        self.account = Account(dialect, options.models_refresh)
+        self.connection: Connection | None = None
+        self.log: LogTail | None = None
+        self.version = ""
+        self.on_account_changed: Callable[[], None] = lambda: None
+        """Called when the service says that its account, or what that offers, has changed."""
+        self.on_lost: Callable[[Connection], None] = lambda _connection: None
+        """Called at once, before the turns know."""
+        self._name = name
+        self._dialect = dialect
+        self._options = options
+        self._incidents = incidents
+        self._pulse = pulse
+        self._stopped = False
+
+    @property
+    def begun(self) -> int:
+        """Turns of whose reply something has come."""
+        return self.connection.begun if self.connection is not None else 0
+
+    @property
+    def hung(self) -> bool:
+        """The last connection was given up because the service gave no sign of life."""
+        return self.connection is not None and self.connection.hung
+
+    @property
+    def reads(self) -> int:
+        """How often something has come over this connection."""
+        return self.connection.reads if self.connection is not None else 0
+
+    def attach(self, connection: Connection) -> None:
+        """A fresh connection takes the place of the one before."""
+        self.connection = connection
+        connection.on_account_changed = self.on_account_changed
+        connection.on_unknown = self._on_unknown
+        connection.on_lost(partial(self.on_lost, connection))
+        connection.tools.on_unrouted = self._on_unrouted
+
+    async def sign_on(self, connection: Connection, work_dir: Path | None) -> None:
+        """Make ourselves known. Raise what `request` raises."""
+        dialect = self._dialect
+        if self.log is None and work_dir is not None and dialect.log is not None:
+            self.log = LogTail(work_dir, dialect.log)
+        self.version = dialect.version_of(await self.request(dialect.initialize(str(work_dir or "/"))))
+        if self._options.dedicated_domain:
+            await self.request(dialect.use_endpoint(self._options.dedicated_domain))
+        connection.keep_watch()
+
+    async def request(self, call: Call) -> bytes:
+        """One RPC: the raw result. Raise RpcError, TimeoutError or ConnectionLost."""
+        if self.connection is None or self._stopped:
+            raise ConnectionLost("The instance is not connected.")
+        connection = self.connection
+        result = await connection.request(call, self._options.rpc_timeout)
+        if connection.lost.done():  # right behind the answer, which tells nothing of now
+            raise ConnectionLost("The instance is not connected.")
+        return result
+
+    async def read_account(self, *, news: bool) -> None:
+        """Who is logged in, and what the account offers: the latter when there is news, or now and then."""
+        await self.account.read(self.request, news=news)
+
+    def ask(self, ask: Ask) -> ReplyStream:
+        """Send the question. Raise ConnectionLost, ContextFull or Overloaded."""
+        if self.connection is None:
+            raise ConnectionLost("The instance is not connected.")
+        stream = ReplyStream(ask.request_id, ask.session_id, self._options.turn, self._pulse)
+        try:
+            self.connection.ask(stream, ask, self._options.ask_kind)
+        except GatewayError:
+            stream.close()
+            raise
+        return stream
+
+    async def upload_image(self, data_uri: str) -> str:
+        """Hand over an image; its URL. Raise UploadFailed or ConnectionLost."""
+        if self.connection is None:
+            raise ConnectionLost("The instance is not connected.")
+        return await self.connection.upload(_new_id().hex(), data_uri, UPLOAD_SEC)
+
+    def give_up(self, stream: ReplyStream) -> None:
+        """End the turn here, and tell the service to stop."""
+        stream.close()
+        if self.connection is not None:
+            self.connection.stop(stream)
+
+    def end_turns(self, why: str) -> None:
+        """Fail whatever runs."""
+        if self.connection is not None:
+            self.connection.end_turns(UpstreamFailed(why))
+
+    def stop(self) -> None:
+        """End the connection; no request is sent any more."""
+        self._stopped = True
+        if self.connection is not None:
+            self.connection.close()
+
+    def close(self) -> None:
+        """The run of the service is over."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+        if self.log is not None:
+            self.log.close()
+            self.log = None
+
+    def loss(self) -> str:
+        """Why the connection was lost."""
+        lost = self.connection.lost if self.connection is not None else None
+        return f"connection lost: {lost.result()}" if lost is not None and lost.done() else "connection lost"
+
+    def _on_unknown(self, method: str) -> None:
+        self._incidents.unknown_pushes += 1
+        logger.info("%s: unknown message %s ignored", self._name, method[:80])
+
+    def _on_unrouted(self) -> None:
+        self._incidents.unrouted_tool_events += 1
