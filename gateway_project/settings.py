@@ -9,6 +9,7 @@ from gateway_project.admin_theme import UNFOLD as UNFOLD
 from gateway_project.databases import database
 from gateway_project.env import BASE_DIR, kept_secret, load
 from gateway_project.lib import redis_keys
+from gateway_project.logging import config as logging_config
 
 ENV = load()
 DATA_DIR: Path = ENV.data_dir.resolve()
@@ -113,8 +114,7 @@ SPOOL_DIR = DATA_DIR / "spool"
 SESSIONS_STORE_TTL = ENV.session_cache_ttl_sec
 SESSIONS_STORE_MAX = ENV.session_cache_max_entries
 
-LOGGING_CONFIG = "gateway_project.logging.configure"
-LOGGING = {"level": ENV.log_level, "format": ENV.log_format}
+LOGGING = logging_config(ENV.log_level, ENV.log_format)
 
 CELERY_BROKER_URL = ENV.celery_broker_url
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

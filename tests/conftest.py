@@ -9,7 +9,7 @@ from django.conf import settings
 
 from gateway_project.lib import database_state as database
 from gateway_project.lib import degraded
-from gateway_project.logging import Writer
+from gateway_project.log_handler import QueuedHandler
 from tests.environment import DATA_DIR, start_redis
 
 # How long an example takes says more about what else the machine does than about the code.
@@ -33,7 +33,7 @@ def plain_static_files():
 def no_log_between_the_dots():
     """Log records go to pytest, which shows those of a test that failed. Celery, once loaded, asks for ours again."""
     root = logging.getLogger()
-    for handler in [handler for handler in root.handlers if isinstance(handler, Writer)]:
+    for handler in [handler for handler in root.handlers if isinstance(handler, QueuedHandler)]:
         root.removeHandler(handler)
         handler.close()
 

@@ -113,12 +113,18 @@ def test_without_redis_nothing_is_declared_gone(beat, settings):
     assert states() == {"w1-i1": "ready"}
 
 
-@pytest.mark.parametrize("name", ["bridge.check_instances", "sessions_store.clean", "accounts.flush_usage"])
-def test_without_redis_a_task_fails_without_a_trace(name, settings, caplog):
-    """That Redis is away is told as such; a trace of fifty lines for each try would hide it."""
+@pytest.fixture(scope="module")
+def tasks():
+    """All tasks. Celery sets Django up again, and with it the log, so this comes before anybody listens to it."""
     celery.loader.import_default_modules()
+    return celery.tasks
+
+
+@pytest.mark.parametrize("name", ["bridge.check_instances", "sessions_store.clean", "accounts.flush_usage"])
+def test_without_redis_a_task_fails_without_a_trace(tasks, name, settings, caplog):
+    """That Redis is away is told as such; a trace of fifty lines for each try would hide it."""
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
-    assert celery.tasks[name].apply().state == "FAILURE"
+    assert tasks[name].apply().state == "FAILURE"
     assert [record for record in caplog.records if record.exc_info or record.levelno > logging.INFO] == []
 
 

@@ -8,14 +8,15 @@ import textwrap
 
 import pytest
 
-from gateway_project.logging import redacted
+from gateway_project.env import BASE_DIR
+from gateway_project.redaction import redacted
 
 SECRET = "lgw_Ab3dEf7h_0123456789abcdefghijABCDEFGHIJ01Zz9Yy8"
 
 START = """
-import logging
-from gateway_project.logging import configure
-configure({"level": "INFO", "format": FORMAT})
+import logging.config
+from gateway_project.logging import config
+logging.config.dictConfig(config("INFO", FORMAT))
 log = logging.getLogger("bridge.test")
 """
 
@@ -236,3 +237,31 @@ def test_a_request_that_django_refuses_costs_one_line(tmp_path):
     lines = done.stderr.splitlines()
     assert [line.split()[1] for line in lines] == ["WARNING"] * 6
     assert "DisallowedHost" in lines[0]
+
+
+OPERATORS = """
+from gateway_project.settings import *
+LOGGING["formatters"]["own"] = {"format": "%(levelname)s %(process)d %(message)s %(fields)s"}
+LOGGING["handlers"] |= {
+    "own": {"class": "logging.FileHandler", "filename": "own.log", "formatter": "own", "filters": ["without_secrets"]},
+    "ours": {"class": "logging.FileHandler", "filename": "ours.log", "formatter": "json"},
+}
+LOGGING["root"]["handlers"] += ["own", "ours"]
+"""
+
+
+def test_operators_add_handlers_as_django_says(tmp_path):
+    (tmp_path / "operators.py").write_text(OPERATORS)
+    env = os.environ | {"DATA_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "operators"}
+    env["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{BASE_DIR}"
+    program = f"import django, logging\ndjango.setup()\nlog = logging.getLogger('x')\n{TURN}{FAILURE}"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    own, ours = (tmp_path / "own.log").read_text(), (tmp_path / "ours.log").read_text()
+    for written in (done.stderr, own, ours):
+        assert SECRET not in written
+        assert "is broken" not in written
+        assert "org_auto" in written
+        assert "ValueError: lgw_Ab3dEf7h…" in written
+    assert own.startswith("INFO ")
+    assert [json.loads(line)["message"] for line in ours.splitlines()] == ["turn", "it failed"]

@@ -1,0 +1,138 @@
+"""How a record becomes a line: for people or for machines, without secrets, and so that no stranger writes lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+
+from gateway_project.lib.visible import visible
+from gateway_project.redaction import redacted
+
+PLAIN: Final = re.compile(r"[^\s\"'=]+").fullmatch
+
+MOST: Final = 4096
+"""Characters of a message or a field. A path alone may have 64 KiB, and strangers may send thousands of them."""
+MOST_OF_A_TRACE: Final = 1 << 15
+
+
+class TextFormatter(logging.Formatter):
+    """For people: time, level, logger, message and its fields; a trace follows, indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return text_line(record)
+
+
+class JsonFormatter(logging.Formatter):
+    """For machines: one object on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json_line(record)
+
+
+def text_line(record: logging.LogRecord) -> str:
+    """For people: time, level, logger, message and its fields."""
+    fields = "".join(
+        [f" {name}={value if type(value) is int else _spelled(value)}" for name, value in _fields(record).items()]
+    )
+    line = f"{stamp(record)} {record.levelname:<7} {record.name}: {visible(_clean(record.getMessage()))}{fields}"
+    if trace := _trace(record):
+        # Indented, and so no line of a trace, which may quote a stranger, looks like one of the log.
+        line += "".join([f"\n    {visible(each)}" for each in trace.splitlines()])
+    return line
+
+
+def json_line(record: logging.LogRecord) -> str:
+    """For machines: one object on one line."""
+    fields = _fields(record).items()
+    line = {
+        "time": stamp(record),
+        "level": record.levelname,
+        "logger": record.name,
+        "message": _clean(record.getMessage()),
+        **{name: _clean(value) if isinstance(value, str) else _cleaned(value) for name, value in fields},
+    }
+    if trace := _trace(record):
+        line["error"] = trace
+    return _escaped(msgspec.json.encode(line, enc_hook=lambda value: _clean(str(value))).decode())
+
+
+def _escaped(line: str) -> str:
+    """JSON that says the same, also on a terminal: without raw signs that nobody sees."""
+    if line.isprintable():
+        return line
+    return "".join([each if each.isprintable() else json.dumps(each)[1:-1] for each in line])
+
+
+def stamp(record: logging.LogRecord) -> str:
+    seconds, fraction = divmod(record.created, 1)
+    return f"{_second(int(seconds))}.{int(fraction * 1000):03}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """What `extra={"fields": {…}}` brought along."""
+    fields: dict[str, Any] = getattr(record, "fields", {})
+    return fields
+
+
+def _spelled(value: Any) -> str:
+    if type(value) is str and 0 < len(value) <= MOST:  # as most are
+        return _quoted(value)
+    return "-" if value is None or value == "" else _quoted(_cut(str(value)))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST else f"{text[:MOST]}…"
+
+
+# The same few words come in every line, so what was found out about them is kept.
+
+
+@lru_cache(maxsize=1024)
+def _quoted(text: str) -> str:
+    text = redacted(text)
+    return text if PLAIN(text) and text.isprintable() else repr(text)
+
+
+def _clean(text: str) -> str:
+    return _said(_cut(text))
+
+
+@lru_cache(maxsize=1024)
+def _said(text: str) -> str:
+    text = redacted(text)
+    # A half of a sign, which JSON may hold, has no bytes.
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
+
+
+def _cleaned(value: Any) -> Any:
+    match value:
+        case int() | None:
+            return value
+        case str():
+            return _clean(value)
+        case list() | tuple():
+            return [_cleaned(each) for each in value]
+        case dict():
+            return {_cleaned(name): _cleaned(each) for name, each in value.items()}
+        case _:
+            return value
+
+
+def _trace(record: logging.LogRecord) -> str:
+    if not record.exc_info or record.exc_info[0] is None:
+        return ""
+    trace = logging.Formatter().formatException(record.exc_info)
+    if len(trace) > MOST_OF_A_TRACE:  # the frames stand at its beginning, what was raised at its end
+        trace = f"{trace[: MOST_OF_A_TRACE // 2]}…{trace[-MOST_OF_A_TRACE // 2 :]}"
+    return _said.__wrapped__(trace)
