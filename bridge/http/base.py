@@ -65,6 +65,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         "_task",
         "base_send",
         "begun",
+        "format",
         "hung_up",
         "id",
         "key_holder",
@@ -79,6 +80,8 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         """`wire_format`: that of the path; None where all formats share it."""
         # Channels' own makes room for a body, which is read elsewhere here.
         self._format = wire_format
+        self.format: WireFormat
+        """In which errors are written: the path's, or on a shared path the client's."""
         self.runtime: Runtime
         self.begun = False
         """The answer has begun."""
@@ -101,6 +104,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         self.base_send = send
         self.id = _random().hex()
         self.request_headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.format = self._format or self.format_of_client()
         try:
             self.runtime = await get_runtime()
             if self.runtime.cors_origins and await self._is_preflight(cors_of(self.runtime.cors_origins)):
@@ -162,10 +166,9 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
 
     # -- who is asking, and in which format ---------------------------------------------------------------------
 
-    @property
-    def format(self) -> WireFormat:
-        """In which errors are written: the format of the path, or on a shared path that of a header."""
-        return self._format or formats.by_header(self.request_headers) or formats.DEFAULT
+    def format_of_client(self) -> WireFormat:
+        """The format on a path that all share; the kind of key shows nothing."""
+        return formats.by_header(self.request_headers) or formats.DEFAULT
 
     def single(self, name: bytes) -> bytes:
         """A header that says who is asking, or b"". Raise InvalidRequest when it comes with two values."""

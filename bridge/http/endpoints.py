@@ -59,9 +59,8 @@ def _one(offered: Offer, wanted: str) -> bytes:
 class UnknownPath(HttpConsumer):
     """Anything else under `/v1` and where clients go with a wrong base URL, whatever the method."""
 
-    @property
-    def format(self) -> WireFormat:
-        """The format of the path, where no header shows another and it belongs to one."""
+    def format_of_client(self) -> WireFormat:
+        """By the path, where no header shows the format and the path belongs to one."""
         return (
             formats.by_header(self.request_headers) or wrong_base_url.format_of(self.scope["path"]) or formats.DEFAULT
         )
