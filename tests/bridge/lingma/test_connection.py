@@ -13,7 +13,7 @@ from tests.bridge.lingma.conftest import ended, heard
 from tests.bridge.lingma.service import DIALECT, SILENT, answer, finish, framed
 
 
-async def test_an_answer_comes_in_pieces_and_ends_with_the_real_session(service, peer, ask):
+async def test_answer_comes_in_pieces_with_the_real_session(service, peer, ask):
     turn = ask()
     params = await service.got("chat/ask")
     assert (params["requestId"], params["questionText"]) == ("r1", "Hello")
@@ -23,7 +23,7 @@ async def test_an_answer_comes_in_pieces_and_ends_with_the_real_session(service,
     assert (turn.end.error, turn.end.session_id, turn.text) == (None, "s-real", "Hello")
 
 
-async def test_every_push_is_acknowledged_in_order_though_nobody_reads(service, peer, ask):
+async def test_pushes_are_acknowledged_in_order_without_a_reader(service, peer, ask):
     turn = ask()
     pushes = [answer("a"), ("brand/new", {}), ("chat/think", {"requestId": "r1"}), answer("x", "foreign"), finish()]
     await peer.push(*pushes[:2])
@@ -34,7 +34,7 @@ async def test_every_push_is_acknowledged_in_order_though_nobody_reads(service, 
     assert turn.end is not None
 
 
-async def test_a_push_is_acknowledged_before_the_reader_of_the_turn_can_act(service, connection, peer, ask):
+async def test_push_is_acknowledged_before_the_reader_acts(service, connection, peer, ask):
     turn = ask()
 
     async def reader():
@@ -83,7 +83,7 @@ async def test_fragments_and_pings_are_part_of_the_way(peer, ask):
     await asyncio.wait_for(pong, 5)
 
 
-async def test_a_request_that_comes_twice_is_acknowledged_twice_and_said_once(service, peer, ask):
+async def test_repeated_request_is_acknowledged_twice_and_used_once(service, peer, ask):
     turn = ask()
     for push in (answer("a"), answer("b"), finish()):
         request = peer.request(*push)
@@ -92,7 +92,7 @@ async def test_a_request_that_comes_twice_is_acknowledged_twice_and_said_once(se
     await service.until(lambda: service.acknowledged() == [1, 1, 2, 2, 3, 3])
 
 
-async def test_the_same_words_twice_are_said_twice(peer, ask):
+async def test_same_words_twice_are_both_kept(peer, ask):
     turn = ask()
     await peer.push(answer("ha"), answer("ha"))
     await peer.send(*[{"method": "chat/answer", "params": answer("ho")[1]}] * 2)
@@ -147,14 +147,14 @@ async def test_what_comes_after_the_end_is_ignored(service, peer, ask):
     await service.until(lambda: len(service.acknowledged()) == 5)
 
 
-async def test_a_finish_with_an_error_keeps_the_text_and_fails_the_turn(peer, ask):
+async def test_error_finish_keeps_text_and_fails_the_turn(peer, ask):
     turn = ask()
     await peer.push(answer("half"), finish(code=601, reason="filtered"))
     assert await ended(turn) == ["half"]
     assert isinstance(turn.end.error, ContentFiltered)
 
 
-async def test_a_logout_told_by_a_turn_is_passed_on(connection, peer, ask):
+async def test_logout_seen_by_a_turn_is_passed_on(connection, peer, ask):
     pushed = []
     connection.on_account_changed = lambda: pushed.append("account")
     turn = ask()
@@ -163,7 +163,7 @@ async def test_a_logout_told_by_a_turn_is_passed_on(connection, peer, ask):
     assert pushed == ["account"]
 
 
-async def test_the_request_form_takes_its_result_as_no_end(service, peer, ask):
+async def test_request_form_result_is_no_end(service, peer, ask):
     service.answers["chat/ask"] = {"requestId": "r1", "success": True, "isSuccess": True, "errorMessage": ""}
     turn = ask(kind="request")
     await service.got("chat/ask")
@@ -180,7 +180,7 @@ async def test_the_request_form_takes_its_result_as_no_end(service, peer, ask):
         {"isSuccess": False, "errorMessage": "no quota left"},
     ],
 )
-async def test_a_question_that_is_not_taken_fails_at_once(service, connection, ask, result):
+async def test_rejected_question_fails_at_once(service, connection, ask, result):
     service.answers["chat/ask"] = result
     turn = ask(kind="request")
     await ended(turn)
@@ -216,7 +216,7 @@ async def test_headers_are_sent_with_the_upgrade(service):
     assert service.headers[0]["Cosy-MachineToken"] == "abc"
 
 
-async def test_nobody_there_is_told():
+async def test_absent_server_is_reported():
     [port] = free_ports(1)
     with pytest.raises(DialFailed, match=str(port)):
         await Connection.dial(f"ws://127.0.0.1:{port}/", DIALECT, within=5)
@@ -229,7 +229,7 @@ async def test_only_plain_websockets_are_dialled(url):
 
 
 @pytest.mark.parametrize("told", [b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", b"", b"SSH-2.0\r\n\r\n"])
-async def test_a_server_that_is_no_lingma_is_told(told):
+async def test_foreign_server_is_reported(told):
     async def talk(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
         writer.write(told)
@@ -241,7 +241,7 @@ async def test_a_server_that_is_no_lingma_is_told(told):
             await Connection.dial(f"ws://127.0.0.1:{port}/", DIALECT, within=5)
 
 
-async def test_a_server_that_never_shakes_hands_is_given_up():
+async def test_server_without_handshake_is_given_up():
     gone = asyncio.Event()
 
     async def talk(reader, writer):

@@ -49,7 +49,7 @@ def verdicts(told):
     return [params.get("approval", params.get("success")) for _, params in told]
 
 
-async def test_by_default_a_call_is_denied_once_and_shown_as_denied(course):
+async def test_call_is_denied_once_and_shown_by_default(course):
     turn, calls, told = await course(
         sync(name="list_dir"), sync(name="list_dir"), sync("RUNNING"), invoke(**{"async": True})
     )
@@ -68,7 +68,7 @@ async def test_by_default_a_call_is_denied_once_and_shown_as_denied(course):
 
 
 @pytest.mark.parametrize("approval", [ALLOW, ALLOW_LIST])
-async def test_an_allowed_call_is_approved_at_once_and_its_result_is_the_services_own(course):
+async def test_allowed_call_is_approved_and_keeps_services_result(course):
     finished = sync("FINISHED", results=[OUTPUT])
     turn, calls, told = await course(sync(name="list_dir"), sync("RUNNING"), finished, finished)
     assert told == [
@@ -99,7 +99,7 @@ async def test_an_allowed_call_is_approved_at_once_and_its_result_is_the_service
         ([invoke(**{"async": True}), sync("FINISHED", results=[OUTPUT])], [True, False]),
     ],
 )
-async def test_success_is_told_only_of_what_the_service_reported(course, events, said):
+async def test_success_is_shown_only_if_reported(course, events, said):
     _, _, told = await course(sync(name="list_dir"), *events)
     assert verdicts(told) == said
 
@@ -117,7 +117,7 @@ async def test_success_is_told_only_of_what_the_service_reported(course, events,
         (ALLOW, {"requestId": "ended", "result": OUTPUT}, False, DENIED),
     ],
 )
-async def test_an_invocation_that_waits_is_answered_and_told_no_result_beside(service, course, more, success, error):
+async def test_waiting_invocation_gets_one_answer_only(service, course, more, success, error):
     _, _, told = await course(invoke(**more))
     answered = next(each["result"] for each in service.received if isinstance(each.get("result"), dict))
     assert (answered["success"], answered["errorMessage"]) == (success, error)
@@ -126,7 +126,7 @@ async def test_an_invocation_that_waits_is_answered_and_told_no_result_beside(se
 
 
 @pytest.mark.parametrize("approval", [ALLOW])
-async def test_an_allowed_call_that_is_invoked_is_told_that_nothing_runs_here(course):
+async def test_allowed_invocation_learns_that_nothing_runs_here(course):
     _, calls, told = await course(invoke(**{"async": True}))
     assert verdicts(told) == [True, False]
     assert told[1][1]["errorMessage"] == NOT_RUN
@@ -135,7 +135,7 @@ async def test_an_allowed_call_that_is_invoked_is_told_that_nothing_runs_here(co
 
 @pytest.mark.parametrize("status", ["RUNNING", "finished", "ERROR", "CANCELLED", "REQUEST_FINISHED"])
 @pytest.mark.parametrize("approval", [Approval(), ALLOW])
-async def test_a_call_that_is_under_way_already_is_shown_and_not_decided(course, status):
+async def test_call_under_way_is_shown_and_not_decided(course, status):
     turn, calls, told = await course(sync(status))
     assert (len(calls), told, turn.decisions) == (1, [], [])
     assert not calls[0].denied
@@ -150,7 +150,7 @@ async def test_without_both_ids_there_is_no_round_trip(course, missing):
     assert calls[-1].input == b'{"path":"."}'
 
 
-async def test_later_events_find_their_turn_by_the_tool_id(course):
+async def test_later_events_find_turn_by_tool_id(course):
     later = {"toolCallId": "c1", "toolCallStatus": "FINISHED", "results": [OUTPUT]}
     _, calls, _ = await course(sync(name="list_dir"), ("tool/call/sync", later))
     assert (calls[-1].state, json.loads(calls[-1].result)) == ("finished", [OUTPUT])
@@ -169,7 +169,7 @@ async def test_what_fits_no_turn_is_dropped_and_counted(connection, course):
     assert [(method, params["success"]) for method, params in told] == [("tool/invokeResult", False)]
 
 
-async def test_a_tool_id_of_two_turns_belongs_to_neither(connection, peer, ask):
+async def test_tool_id_of_two_turns_belongs_to_neither(connection, peer, ask):
     dropped = []
     connection.tools.on_unrouted = lambda: dropped.append(1)
     first, second = ask("r1"), ask("r2")
@@ -180,7 +180,7 @@ async def test_a_tool_id_of_two_turns_belongs_to_neither(connection, peer, ask):
     assert len(dropped) == 1
 
 
-async def test_the_ids_of_a_turn_are_forgotten_with_it(connection, course):
+async def test_tool_ids_are_forgotten_with_their_turn(connection, course):
     dropped = []
     await course(sync("RUNNING"))
     connection.tools.on_unrouted = lambda: dropped.append(1)
@@ -189,7 +189,7 @@ async def test_the_ids_of_a_turn_are_forgotten_with_it(connection, course):
 
 
 @pytest.mark.parametrize("approval", [ALLOW_LIST])
-async def test_a_name_that_only_the_text_says_opens_no_list(course):
+async def test_name_from_text_opens_no_list(course):
     """The model writes the text as it likes, so a card there may say anything."""
     turn, calls, told = await course(answer("\n```toolCall::list_"), answer("dir::c1::INIT\n```\n"), sync())
     assert (calls[0].name, verdicts(told)) == ("list_dir", [False, False])
@@ -197,7 +197,7 @@ async def test_a_name_that_only_the_text_says_opens_no_list(course):
 
 
 @pytest.mark.parametrize("approval", [ALLOW_LIST])
-async def test_an_invocation_that_names_nothing_is_not_named_by_the_text(service, course):
+async def test_nameless_invocation_takes_no_name_from_text(service, course):
     card = answer("```toolCall::list_dir::c1::INIT\n```\n")
     await course(card, sync("RUNNING"), invoke(name="", result=OUTPUT))
     (told,) = [each["result"] for each in service.received if "success" in (each.get("result") or {})]
@@ -205,7 +205,7 @@ async def test_an_invocation_that_names_nothing_is_not_named_by_the_text(service
 
 
 @pytest.mark.parametrize("approval", [ALLOW])
-async def test_a_name_in_the_text_does_no_harm_where_everything_is_allowed(course):
+async def test_name_from_text_is_harmless_without_restrictions(course):
     _, _, told = await course(answer("```toolCall::list_dir::c1::INIT\n```\n"), sync())
     assert verdicts(told) == [True]
 
@@ -218,7 +218,7 @@ async def test_a_card_that_another_contradicts_names_nothing(course):
 
 
 @pytest.mark.parametrize("approval", [ALLOW_LIST])
-async def test_what_was_allowed_under_one_name_is_denied_under_another(course):
+async def test_call_allowed_under_another_name_is_denied(course):
     turn, calls, told = await course(sync(name="list_dir"), invoke(name="run_in_terminal", **{"async": True}))
     assert verdicts(told) == [True, False, False]
     assert (told[-1][1]["name"], told[-1][1]["errorMessage"]) == ("run_in_terminal", DENIED)
@@ -227,19 +227,19 @@ async def test_what_was_allowed_under_one_name_is_denied_under_another(course):
 
 
 @pytest.mark.parametrize("approval", [ALLOW_LIST])
-async def test_an_invocation_that_waits_gets_no_result_under_a_name_that_is_not_allowed(service, course):
+async def test_waiting_invocation_under_forbidden_name_gets_no_result(service, course):
     await course(sync(name="list_dir"), invoke(name="run_in_terminal", result=OUTPUT))
     (told,) = [each["result"] for each in service.received if "success" in (each.get("result") or {})]
     assert (told["name"], told["success"], told["result"]) == ("run_in_terminal", False, {})
 
 
-async def test_the_name_that_an_event_tells_stands_above_the_one_on_a_card(course):
+async def test_name_of_event_beats_name_of_card(course):
     _, calls, _ = await course(answer("```toolCall::list_dir::c1::INIT\n```\n"), sync(), invoke(name="delete_file"))
     assert [call.name for call in calls] == ["list_dir", "delete_file"]
 
 
 @pytest.mark.parametrize("approval", [ALLOW_LIST])
-async def test_a_call_nobody_named_is_denied_and_named_when_it_is_invoked(course):
+async def test_unnamed_call_is_denied_and_named_when_invoked(course):
     turn, calls, told = await course(sync(), invoke(**{"async": True}))
     assert [call.name for call in calls] == ["tool", "list_dir"]
     assert (verdicts(told), turn.decisions) == ([False, False], [Decision("tool", False)])
@@ -253,12 +253,12 @@ async def test_a_call_nobody_named_is_denied_and_named_when_it_is_invoked(course
     ],
 )
 @pytest.mark.parametrize("approval", [Approval(), ALLOW])
-async def test_what_other_clients_said_is_shown_and_starts_nothing(course, said):
+async def test_other_clients_actions_are_shown_and_start_nothing(course, said):
     turn, calls, told = await course(said)
     assert (len(calls), told, turn.decisions) == (1, [], [])
 
 
-async def test_an_invocation_of_a_call_that_had_ended_is_answered_all_the_same(course):
+async def test_invocation_of_ended_call_is_answered(course):
     _, _, told = await course(sync("ERROR"), invoke(**{"async": True}))
     assert verdicts(told) == [False, False]
 
@@ -272,7 +272,7 @@ async def test_decisions_are_counted(course):
     assert counted() == before + 2
 
 
-async def test_too_many_calls_of_one_turn_are_dropped_and_still_not_run(connection, peer, ask):
+async def test_excess_calls_are_dropped_and_not_run(connection, peer, ask):
     dropped = []
     connection.tools.on_unrouted = lambda: dropped.append(1)
     turn = ask()

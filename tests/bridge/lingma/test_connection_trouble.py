@@ -27,7 +27,7 @@ from tests.bridge.lingma.service import DIALECT, SILENT, answer, finish, framed
     ],
     ids=["cut json", "array", "no utf-8", "odd length", "no length", "wrong length", "no head"],
 )
-async def test_an_unreadable_message_ends_the_connection_and_all_its_turns(connection, peer, ask, stream):
+async def test_unreadable_message_ends_connection_and_turns(connection, peer, ask, stream):
     turns = [ask("r1"), ask("r2")]
     await peer.send(stream)
     for turn in turns:
@@ -36,7 +36,7 @@ async def test_an_unreadable_message_ends_the_connection_and_all_its_turns(conne
     assert "unreadable" in await connection.lost
 
 
-async def test_a_cut_connection_fails_turns_and_calls_at_once(service, connection, ask):
+async def test_cut_connection_fails_turns_and_calls_at_once(service, connection, ask):
     service.answers["ping"] = SILENT
     turn, call = ask(), asyncio.create_task(connection.request(("ping", {}), 60))
     await service.got("ping")
@@ -58,7 +58,7 @@ async def test_the_last_words_before_a_close_count(peer, connection, ask):
 
 
 @pytest.mark.parametrize("kind", ["notification", "request"])
-async def test_a_question_over_a_lost_connection_fails_at_once(connection, ask, kind):
+async def test_question_over_lost_connection_fails_at_once(connection, ask, kind):
     connection.close()
     await connection.lost
     try:
@@ -80,7 +80,7 @@ async def test_a_fatal_push_fails_its_turn_or_all(peer, ask, method, who):
     assert "the model is down" in turn.end.error.message
 
 
-async def test_a_fatal_push_for_another_turn_is_left_alone(peer, ask):
+async def test_fatal_push_for_another_turn_is_left_alone(peer, ask):
     turn = ask()
     await peer.push(("chat/error", {"requestId": "foreign", "error": {"code": 5}}), answer("a"), finish())
     assert await ended(turn) == ["a"]
@@ -99,7 +99,7 @@ async def test_a_fatal_push_for_another_turn_is_left_alone(peer, ask):
         {"method": "tool/invoke", "id": 7, "params": None},
     ],
 )
-async def test_a_push_of_an_odd_shape_is_acknowledged_and_harms_nobody(service, peer, ask, push):
+async def test_odd_push_is_acknowledged_and_harmless(service, peer, ask, push):
     turn = ask()
     await peer.send(push)
     await peer.push(answer("fine"), finish())
@@ -107,14 +107,14 @@ async def test_a_push_of_an_odd_shape_is_acknowledged_and_harms_nobody(service, 
     await service.until(lambda: service.acknowledged() == [7, 1, 2])
 
 
-async def test_a_finish_that_cannot_be_read_still_ends_its_turn(peer, ask):
+async def test_unreadable_finish_still_ends_its_turn(peer, ask):
     turn = ask()
     await peer.push(("chat/finish", {"requestId": "r1", "statusCode": 200, "fullAnswer": {"text": "odd"}}))
     await ended(turn)
     assert isinstance(turn.end.error, UpstreamFailed)
 
 
-async def test_a_tool_that_waits_for_its_result_is_denied_in_the_answer(service, peer, ask):
+async def test_waiting_tool_is_denied_in_the_answer(service, peer, ask):
     ask()
     await peer.push(("tool/invoke", {"requestId": "r1", "toolCallId": "c1", "name": "read_file", "parameters": {}}))
     await service.until(service.acknowledged)
@@ -132,7 +132,7 @@ async def test_an_asynchronous_tool_is_acknowledged_and_denied_later(service, pe
     assert service.received[1] == {"jsonrpc": "2.0", "id": 1, "result": None}
 
 
-async def test_a_tool_that_asks_for_approval_is_told_no_once(service, peer, ask):
+async def test_tool_awaiting_approval_is_refused_once(service, peer, ask):
     turn = ask()
     pending = {"requestId": "r1", "sessionId": "s1", "toolCallId": "c1", "toolCallStatus": "pending", "parameters": {}}
     await peer.push(("tool/call/sync", pending), ("tool/call/sync", pending | {"toolCallStatus": "RUNNING"}))
@@ -143,7 +143,7 @@ async def test_a_tool_that_asks_for_approval_is_told_no_once(service, peer, ask)
     assert service.methods().count("tool/call/approve") == service.methods().count("tool/invokeResult") == 1
 
 
-async def test_a_tool_that_the_service_runs_itself_is_only_acknowledged(service, peer, ask):
+async def test_service_run_tool_is_only_acknowledged(service, peer, ask):
     turn = ask()
     done = {"requestId": "r1", "sessionId": "s1", "toolCallId": "c1", "toolCallStatus": "FINISHED", "results": []}
     await peer.push(("tool/call/sync", done), answer("done"), finish())
@@ -159,7 +159,7 @@ async def test_pushes_of_no_turn_reach_the_owner(connection, peer, ask):
     assert [await pushed.get(), await pushed.get()] == ["account", "brand/new"]
 
 
-async def test_a_service_that_does_not_read_is_given_up(service, monkeypatch):
+async def test_service_that_does_not_read_is_given_up(service, monkeypatch):
     monkeypatch.setattr(channel, "SEND_BUFFER_LIMIT", 1 << 16)
     connection = await Connection.dial(service.url, DIALECT, within=5)
     peer = await service.peers.get()
@@ -177,7 +177,7 @@ async def test_a_service_that_does_not_read_is_given_up(service, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["notification", "request"])
-async def test_a_question_beyond_all_bounds_costs_nobody_else_the_connection(connection, peer, ask, kind):
+async def test_oversized_question_costs_nobody_else_the_connection(connection, peer, ask, kind):
     other, large = ask("r1"), ReplyStream("r2", "s2", TurnLimits(), Pulse())
     with pytest.raises(ContextFull):
         connection.ask(large, Ask("r", "s", "x" * channel.SEND_BUFFER_LIMIT, "m"), kind)
@@ -187,7 +187,7 @@ async def test_a_question_beyond_all_bounds_costs_nobody_else_the_connection(con
 
 
 @pytest.mark.parametrize("kind", ["notification", "request"])
-async def test_questions_that_are_not_read_yet_leave_no_room_for_more(service, kind):
+async def test_unread_questions_leave_no_room_for_more(service, kind):
     connection = await Connection.dial(service.url, DIALECT, within=5)
     peer = await service.peers.get()
     peer.socket.transport.pause_reading()

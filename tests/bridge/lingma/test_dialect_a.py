@@ -48,7 +48,7 @@ def asked(ask, overrides):
 
 
 @pytest.mark.parametrize("mode", ["chat", "agent"])
-def test_a_question_has_exactly_the_payload_of_its_mode(mode):
+def test_question_has_exactly_the_payload_of_its_mode(mode):
     ask = msgspec.structs.replace(REPLY, mode=mode)
     assert asked(ask, {}) == COMMON | PROFILES[mode]
 
@@ -80,7 +80,7 @@ def test_initialize_names_a_workspace():
         (b'{"serverInfo":"x"}', ""),
     ],
 )
-def test_the_version_is_told_when_there_is_one(result, version):
+def test_version_is_sent_when_known(result, version):
     assert DIALECT.version_of(result) == version
 
 
@@ -110,7 +110,7 @@ def test_only_200_is_a_success(code, reason):
     assert error_of(FinishParams("r", statusCode=code, reason=reason)) is None
 
 
-def test_filtered_content_has_its_code_and_the_reason_is_told():
+def test_filtered_content_keeps_code_and_reason():
     error = error_of(FinishParams("r", statusCode=406, reason="Session blocked"))
     assert error.code == "content_filter"
     assert error.message.endswith("It said: Session blocked")
@@ -131,11 +131,11 @@ def models(value):
     return [(model.key, model.display_name) for model in DIALECT.models_of(json.dumps(value).encode())]
 
 
-def test_the_models_are_those_of_the_chat_scene_each_once():
+def test_models_are_those_of_chat_scene_once_each():
     assert models(SCENES) == [("org_auto", "Auto"), ("dashscope_qwen3_coder", "qwen3-coder")]
 
 
-def test_a_model_says_what_it_can():
+def test_model_lists_its_abilities():
     told = {"key": "m", "displayName": "M", "isVl": True, "isReasoning": True, "isDefault": True, "maxInputTokens": 9}
     odd = {"key": "o", "displayName": "O", "isVl": "yes", "isReasoning": None, "maxInputTokens": "9"}
     assert DIALECT.models_of(json.dumps({"chat": [told, odd]}).encode()) == [
@@ -152,7 +152,7 @@ def test_a_model_says_what_it_can():
         {"chat": [], "groups": [[{"key": "m1", "name": "One"}], {"x": {"id": "m2", "name": "Two"}}]},
     ],
 )
-def test_with_another_shape_whatever_has_an_id_and_a_name_is_a_model(value):
+def test_item_with_id_and_name_is_a_model(value):
     assert models(value) == [("m1", "One"), ("m2", "Two")]
 
 
@@ -185,11 +185,11 @@ def test_tokens_of_the_login_are_never_kept():
         (b'{"isSuccess":false}', "the service did not take the question"),
     ],
 )
-def test_the_immediate_result_counts_only_when_it_is_a_failure(result, words):
+def test_immediate_result_counts_only_as_a_failure(result, words):
     assert DIALECT.refusal_of(result) == words
 
 
-def test_images_and_tools_go_along_only_when_there_are_any():
+def test_images_and_tools_go_along_only_if_any():
     with_both = msgspec.structs.replace(
         REPLY, image_urls=("https://a/1", "https://a/2"), tools=AskTools("openai", (), AUTO)
     )
@@ -214,6 +214,6 @@ def test_a_tool_that_gave_nothing_is_no_success():
         (["text"], {"content": "text"}),
     ],
 )
-def test_a_result_that_is_told_back_is_always_an_object(result, told):
+def test_returned_result_is_always_an_object(result, told):
     _, answer = DIALECT.tool_result("call-1", "read_file", json.dumps(result).encode())
     assert (answer["success"], answer["errorMessage"], answer["result"]) == (True, "", told)

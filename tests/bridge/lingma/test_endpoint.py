@@ -18,7 +18,7 @@ def work_dir(tmp_path):
     return tmp_path
 
 
-def test_a_url_is_taken_as_it_is_and_tried_on_both_paths():
+def test_url_is_taken_and_tried_on_both_paths():
     endpoint = Endpoint.find("ws://127.0.0.1:36510/")
     assert (endpoint.urls, endpoint.work_dir) == (("ws://127.0.0.1:36510/", "ws://127.0.0.1:36510/ws"), None)
     assert Endpoint.find("ws://127.0.0.1:36510").urls[1] == "ws://127.0.0.1:36510/ws"
@@ -27,7 +27,7 @@ def test_a_url_is_taken_as_it_is_and_tried_on_both_paths():
 
 
 @pytest.mark.parametrize("form", ["{0}", "{0}/.info.json", "file://{0}", "file://{0}/.info.json"])
-def test_a_work_dir_is_found_by_its_path_or_its_info_file(work_dir, form):
+def test_work_dir_is_found_by_either_path(work_dir, form):
     endpoint = Endpoint.find(form.format(work_dir))
     assert (endpoint.url, endpoint.work_dir, endpoint.headers) == ("ws://127.0.0.1:36510/", work_dir, {})
 
@@ -38,31 +38,31 @@ def test_the_info_file_is_read_afresh_each_time(work_dir):
     assert Endpoint.find(str(work_dir)).url == "ws://127.0.0.1:4711/"
 
 
-def test_the_machine_token_is_sent_when_there_is_one(work_dir):
+def test_machine_token_is_sent_when_there_is_one(work_dir):
     (work_dir / "cache" / "machine_token.json").write_text('{"token":"abc","type":"x","updateAt":1}')
     assert Endpoint.find(str(work_dir)).headers == {"Cosy-MachineToken": "abc"}
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", '{"websocketPort":"x"}', "36510\n14060\n"])
-def test_an_info_file_that_cannot_be_read_is_told(work_dir, text):
+def test_unreadable_info_file_is_reported(work_dir, text):
     (work_dir / ".info.json").write_text(text)
     with pytest.raises(StartFailed, match=r"\.info\.json"):
         Endpoint.find(str(work_dir))
 
 
-def test_a_missing_work_dir_is_told(tmp_path):
+def test_missing_work_dir_is_reported(tmp_path):
     with pytest.raises(StartFailed):
         Endpoint.find(str(tmp_path / "nowhere"))
 
 
-def test_a_path_in_a_url_may_hold_any_sign(tmp_path):
+def test_path_in_url_may_hold_any_character(tmp_path):
     odd = tmp_path / "a b#c%"
     odd.mkdir()
     (odd / ".info.json").write_text('{"websocketPort":4711}')
     assert Endpoint.find(odd.as_uri()).url == "ws://127.0.0.1:4711/"
 
 
-def test_a_process_is_known_again_only_where_it_listens_itself(work_dir):
+def test_process_is_recognised_only_where_it_listens_itself(work_dir):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
 

@@ -18,11 +18,11 @@ def read(pieces):
 
 
 @pytest.mark.parametrize("size", range(1, len(STREAM) + 1))
-def test_it_does_not_matter_how_the_stream_is_sliced(size):
+def test_stream_slicing_does_not_matter(size):
     assert read(STREAM[i : i + size] for i in range(0, len(STREAM), size)) == BODIES
 
 
-def test_two_pieces_give_the_same_wherever_the_cut_is():
+def test_two_pieces_give_the_same_wherever_cut():
     assert all(read([STREAM[:cut], STREAM[cut:]]) == BODIES for cut in range(len(STREAM)))
 
 
@@ -61,19 +61,19 @@ def test_a_head_may_be_spelt_in_many_ways(head):
         b"",
     ],
 )
-def test_a_head_without_a_usable_length_ends_the_stream(head):
+def test_head_without_usable_length_ends_the_stream(head):
     with pytest.raises(FramingError):
         Framer().feed(head + b"\r\n\r\n{}")
 
 
-def test_bytes_that_are_no_head_are_refused_before_they_pile_up():
+def test_headless_bytes_are_refused_before_piling_up():
     framer = Framer()
     assert framer.feed(b"x" * MAX_HEADER) == []
     with pytest.raises(FramingError, match="header"):
         framer.feed(b"x")
 
 
-def test_a_length_that_is_too_short_makes_the_rest_unreadable():
+def test_short_length_makes_the_rest_unreadable():
     with pytest.raises(FramingError):
         Framer().feed(b'Content-Length: 3\r\n\r\n{"id":1}' + b"x" * MAX_HEADER)
 
@@ -89,7 +89,7 @@ def test_messages_after_a_partial_one_are_found():
     assert framer.feed(frame(b"whole")) == [b"whole"]
 
 
-def test_a_large_body_in_many_pieces_is_looked_at_only_once(monkeypatch):
+def test_large_body_in_pieces_is_scanned_once(monkeypatch):
     looks = []
     real = framing.content_length
     monkeypatch.setattr(framing, "content_length", lambda head: looks.append(head) or real(head))

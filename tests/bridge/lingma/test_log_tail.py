@@ -36,7 +36,7 @@ def append(path, text):
         file.write(text)
 
 
-def test_the_usage_of_a_turn_is_told_once(log, path):
+def test_usage_of_a_turn_is_read_once(log, path):
     append(path, f"{STAMP}something else\n{line('r1')}{line('r2', 7, 8)}")
     assert log.usage("r2") == LoggedUsage("r2", 7, 8)
     assert log.usage("r1") == LoggedUsage("r1", 495, 62)
@@ -73,7 +73,7 @@ def test_a_truncated_log_is_read_from_its_start(log, path):
     assert log.usage("r2")
 
 
-def test_without_a_log_there_are_no_figures_until_there_is_one(tmp_path, monkeypatch):
+def test_figures_begin_with_the_log(tmp_path, monkeypatch):
     monkeypatch.setattr(log_tail, "LOOK_AGAIN_SEC", 0)
     log = LogTail(tmp_path, LOG)
     assert (log.usage("r1"), log.worth_waiting) == (None, False)
@@ -84,12 +84,12 @@ def test_without_a_log_there_are_no_figures_until_there_is_one(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("text", ["[TOKEN_USAGE]: {", "[TOKEN_USAGE]: {}", "[TOKEN_USAGE]: null", "[TOKEN_USAGE]: "])
-def test_a_line_that_cannot_be_read_hides_no_other(log, path, text):
+def test_unreadable_line_hides_no_other(log, path, text):
     append(path, f"{text}\n{line('r1')}{text}\n")
     assert log.usage("r1")
 
 
-def test_of_a_long_backlog_only_the_end_is_read(log, path, monkeypatch):
+def test_long_backlog_is_read_only_at_its_end(log, path, monkeypatch):
     monkeypatch.setattr(log_tail, "MAX_READ", 1000)
     append(path, line("old") + "x" * 5000 + "\n" + line("new"))
     assert (log.usage("old"), bool(log.usage("new"))) == (None, True)
@@ -114,7 +114,7 @@ async def test_a_late_line_is_waited_for(log, path):
     assert await log.wait_for("r1") == LoggedUsage("r1", 495, 62)
 
 
-async def test_a_log_without_figures_is_waited_for_only_a_few_times(log, path, monkeypatch):
+async def test_log_without_figures_is_awaited_a_few_times(log, path, monkeypatch):
     monkeypatch.setattr(log_tail, "WAITS", (0.0,))
     for number in range(log_tail.MISSES):
         assert log.worth_waiting

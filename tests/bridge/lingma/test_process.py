@@ -55,7 +55,7 @@ async def start(tmp_path):
         await child.exited
 
 
-async def test_the_program_is_started_as_the_protocol_says(start, tmp_path):
+async def test_program_is_started_by_the_protocol(start, tmp_path):
     child, facts = await start("--endpoint=https://lingma.example.com")
     assert facts["argv"][:3] == ["start", "--transportType=websocket", f"--workDir={tmp_path / 'work'}"]
     ports = [int(argument.rpartition("=")[2]) for argument in facts["argv"][3:5]]
@@ -79,7 +79,7 @@ async def test_the_program_sees_no_secrets_of_the_gateway(start, monkeypatch):
     assert "PATH" in facts["environment"]
 
 
-async def test_the_program_has_a_session_and_a_group_of_its_own(start):
+async def test_program_has_its_own_session_and_group(start):
     child, facts = await start()
     assert facts["pid"] == facts["group"] == facts["session"] == child.pid
     assert facts["group"] != os.getpgid(0)
@@ -111,19 +111,19 @@ async def test_an_exit_is_seen(start):
     await child.stop()
 
 
-async def test_a_program_that_is_not_there_exits_at_once(tmp_path):
+async def test_missing_program_exits_at_once(tmp_path):
     child = await Process.start(("/nowhere/Lingma",), tmp_path, (), {})
     assert await asyncio.wait_for(child.exited, 10) != 0
 
 
-async def test_a_work_dir_that_cannot_be_made_is_told(tmp_path):
+async def test_unmakeable_work_dir_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises((StartFailed, OSError)):
         await Process.start(COMMAND, tmp_path / "file" / "work", (), {})
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a parent-death signal")
-async def test_the_program_dies_with_a_gateway_that_is_killed(tmp_path):
+async def test_program_dies_with_a_killed_gateway(tmp_path):
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)])
     facts = await facts_of(tmp_path)
     parent.kill()
@@ -131,7 +131,7 @@ async def test_the_program_dies_with_a_gateway_that_is_killed(tmp_path):
     assert await gone(facts["pid"])
 
 
-async def test_a_port_is_nobodys_until_the_program_listens_and_a_strangers_when_another_does(start):
+async def test_port_is_strangers_when_another_program_listens(start):
     child, _ = await start()
     assert await child.holder() == "nobody"
     with socket.create_server(("127.0.0.1", child.port)):
@@ -140,12 +140,12 @@ async def test_a_port_is_nobodys_until_the_program_listens_and_a_strangers_when_
 
 
 @pytest.mark.parametrize("flags", [("--listen",), ("--listen", "--child")])
-async def test_a_port_is_the_programs_own_when_it_or_its_child_listens(start, flags):
+async def test_port_is_own_when_program_or_child_listens(start, flags):
     child, _ = await start(*flags)
     assert await child.holder() == "ours"
 
 
-async def test_a_program_that_leaves_its_session_is_known_by_what_it_wrote(start):
+async def test_program_leaving_its_session_is_known_by_records(start):
     child, _ = await start()
     with socket.create_server(("127.0.0.1", child.port)):
         info = {"websocketPort": child.port, "pid": os.getpid()}

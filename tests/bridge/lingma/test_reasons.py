@@ -62,7 +62,7 @@ CODES = [0, 200, 400, 403, 418, 429, 500, 602, 604, 40505, 90000]
 
 
 @pytest.mark.parametrize(("words", "asked", "most"), FULL, ids=lambda value: str(value)[:40])
-def test_the_words_of_every_vendor_say_that_the_context_is_full(words, asked, most):
+def test_full_context_is_known_by_every_vendors_words(words, asked, most):
     error = reasons.context_full(words)
     assert error is not None
     assert (error.status, error.code, error.retryable) == (400, "context_length_exceeded", False)
@@ -70,7 +70,7 @@ def test_the_words_of_every_vendor_say_that_the_context_is_full(words, asked, mo
 
 
 @pytest.mark.parametrize("words", OTHER, ids=lambda value: value[:40])
-def test_other_reasons_do_not_say_so(words):
+def test_other_reasons_do_not_mean_full_context(words):
     assert reasons.context_full(words) is None
 
 
@@ -84,7 +84,7 @@ def test_the_reason_decides_whatever_the_code(code):
 @pytest.mark.parametrize(
     "words", ["a" * 100_000, "input " * 20_000, "prompt exceed " * 9_000, "max 1 " * 20_000, "1" * 99_999]
 )
-def test_a_reason_of_any_size_is_read_in_bounded_work(words):
+def test_reason_of_any_size_costs_bounded_work(words):
     assert reasons.read(words, errors.UpstreamFailed("x")).status in {400, 502}  # the test's time limit is the bound
 
 
@@ -104,7 +104,7 @@ def test_a_reason_of_any_size_is_read_in_bounded_work(words):
         (10605, "{}", errors.RateLimited, None),
     ],
 )
-def test_what_lasts_is_told_as_final_and_what_passes_as_retryable(code, reason, kind, told):
+def test_lasting_failures_are_final_and_passing_ones_retryable(code, reason, kind, told):
     error = error_of(FinishParams("r", statusCode=code, reason=reason))
     assert (type(error), error.code) == (kind, told)
     assert error.retryable is (kind is not errors.Forbidden)
@@ -128,5 +128,5 @@ def test_what_lasts_is_told_as_final_and_what_passes_as_retryable(code, reason, 
         ("slow down", None),
     ],
 )
-def test_the_service_says_when_it_takes_requests_again(reason, seconds):
+def test_retry_time_is_the_services_own(reason, seconds):
     assert error_of(FinishParams("r", statusCode=429, reason=reason)).retry_after == seconds

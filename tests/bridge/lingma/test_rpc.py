@@ -37,7 +37,7 @@ def test_requests_and_notifications_are_framed_json_rpc():
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"text"', b"{}{}", b'{"method":5}', b"\xff\xfe"])
-def test_a_body_that_is_no_message_is_told(body):
+def test_body_that_is_no_message_is_reported(body):
     with pytest.raises(NotJson):
         rpc.parse(body)
 
@@ -54,7 +54,7 @@ def test_unknown_members_are_ignored():
         (b'{"id":1,"error":"broken"}', "the service answered with an error of unknown shape"),
     ],
 )
-def test_an_error_is_told_in_the_words_of_the_service(body, words):
+def test_error_keeps_the_words_of_the_service(body, words):
     assert str(rpc.error_of(rpc.parse(body))) == words
 
 

@@ -29,14 +29,14 @@ def texts(pieces):
     return [piece.text for piece in pieces]
 
 
-async def test_what_has_queued_up_is_drained_in_one_go(new_turn):
+async def test_queued_pieces_are_drained_at_once(new_turn):
     turn = new_turn()
     for text in ("a", "", "b", "c"):
         turn.push(text)
     assert await turn.drain() == [TextDelta("a"), TextDelta("b"), TextDelta("c")]
 
 
-async def test_a_reader_is_woken_by_text_and_by_the_end(new_turn):
+async def test_text_and_end_wake_the_reader(new_turn):
     turn = new_turn()
     loop = asyncio.get_running_loop()
     loop.call_soon(turn.push, "a")
@@ -65,7 +65,7 @@ async def test_a_reader_that_was_cancelled_does_no_harm(new_turn):
     assert texts(await turn.drain()) == ["a"]
 
 
-async def test_there_is_only_one_end_and_it_is_told_once(new_turn):
+async def test_end_comes_only_once(new_turn):
     turn, closed = new_turn(), []
     turn.closed = closed.append
     turn.fail(UpstreamFailed("first"))
@@ -78,20 +78,20 @@ async def test_there_is_only_one_end_and_it_is_told_once(new_turn):
     assert await turn.drain() == []
 
 
-async def test_a_turn_that_is_given_up_ends_with_an_error(new_turn):
+async def test_turn_given_up_ends_with_an_error(new_turn):
     turn = new_turn()
     turn.close()
     assert isinstance(turn.end.error, ConnectionLost)
 
 
-async def test_an_overwrite_that_nobody_has_read_the_old_text_of_replaces_it(new_turn):
+async def test_unread_overwrite_replaces_the_old_text(new_turn):
     turn = new_turn()
     turn.push("wrong")
     turn.replace("right")
     assert (texts(await turn.drain()), turn.text) == (["right"], "right")
 
 
-async def test_an_overwrite_that_goes_on_from_what_was_read_is_continued(new_turn):
+async def test_overwrite_extending_read_text_is_continued(new_turn):
     turn = new_turn()
     turn.push("Hel")
     await turn.drain()
@@ -100,7 +100,7 @@ async def test_an_overwrite_that_goes_on_from_what_was_read_is_continued(new_tur
     assert (texts(await turn.drain()), turn.text) == (["lo", " world"], "Hello world")
 
 
-async def test_an_overwrite_of_what_was_read_is_told_as_one(new_turn):
+async def test_overwrite_of_read_text_is_passed_on(new_turn):
     turn = new_turn()
     turn.push("wrong")
     await turn.drain()
@@ -110,7 +110,7 @@ async def test_an_overwrite_of_what_was_read_is_told_as_one(new_turn):
     assert (await turn.drain(), turn.text) == ([Overwritten("right"), TextDelta(" now")], "right now")
 
 
-async def test_an_overwrite_goes_on_from_what_was_read_though_more_was_said(new_turn):
+async def test_overwrite_continues_read_text_despite_unread_rest(new_turn):
     turn = new_turn()
     turn.push("Hel")
     await turn.drain()
@@ -119,7 +119,7 @@ async def test_an_overwrite_goes_on_from_what_was_read_though_more_was_said(new_
     assert (texts(await turn.drain()), turn.text) == (["lo"], "Hello")
 
 
-async def test_overwrites_that_grow_are_told_once(new_turn):
+async def test_growing_overwrites_are_sent_once(new_turn):
     turn = new_turn()
     turn.push("wrong")
     seen = [await turn.drain()]
@@ -129,7 +129,7 @@ async def test_overwrites_that_grow_are_told_once(new_turn):
     assert seen[1:] == [[Overwritten("right")], [TextDelta(" and")], [TextDelta(" proper")]]
 
 
-async def test_of_overwrites_that_nobody_has_read_the_last_counts(new_turn):
+async def test_last_of_unread_overwrites_counts(new_turn):
     turn = new_turn()
     turn.push("wrong")
     await turn.drain()
@@ -145,7 +145,7 @@ async def test_an_overwrite_with_the_same_text_changes_nothing(new_turn):
     assert texts(await turn.drain()) == ["same"]
 
 
-async def test_a_silent_service_gives_signs_of_life_and_then_an_error(new_turn):
+async def test_silent_service_gives_keepalives_then_an_error(new_turn):
     turn = new_turn(keepalive_sec=0.01, silence_sec=0.3)
     pieces = []
     while turn.end is None:
@@ -154,7 +154,7 @@ async def test_a_silent_service_gives_signs_of_life_and_then_an_error(new_turn):
     assert isinstance(turn.end.error, UpstreamTimeout)
 
 
-async def test_a_service_that_only_thinks_is_not_silent_but_the_client_hears_of_it(new_turn):
+async def test_service_that_only_thinks_is_not_silent(new_turn):
     turn = new_turn(keepalive_sec=0.02, silence_sec=5)
     loop = asyncio.get_running_loop()
 
@@ -177,7 +177,7 @@ async def test_silence_counts_from_the_last_word(new_turn):
     assert loop.time() - began >= 0.29
 
 
-async def test_a_reader_that_is_far_behind_ends_the_turn(new_turn):
+async def test_reader_far_behind_ends_the_turn(new_turn):
     turn, told = new_turn(buffer_bytes=10), []
     turn.overflow = lambda: told.append("overflow")
     for _ in range(20):
@@ -186,7 +186,7 @@ async def test_a_reader_that_is_far_behind_ends_the_turn(new_turn):
     assert (await turn.drain(), told) == ([], ["overflow"])
 
 
-async def test_a_reader_that_keeps_up_may_get_any_amount(new_turn):
+async def test_reader_that_keeps_up_gets_any_amount(new_turn):
     turn = new_turn(buffer_bytes=10)
     for _ in range(100):
         turn.push("x" * 10)
@@ -195,7 +195,7 @@ async def test_a_reader_that_keeps_up_may_get_any_amount(new_turn):
 
 
 @pytest.mark.parametrize("push", ["push", "push_thinking"])
-async def test_a_reader_that_waited_is_not_behind_however_much_comes_at_once(new_turn, push):
+async def test_reader_that_waited_is_not_behind(new_turn, push):
     turn = new_turn(buffer_bytes=10)
     reading = asyncio.ensure_future(turn.drain())
     await asyncio.sleep(0)
@@ -207,7 +207,7 @@ async def test_a_reader_that_waited_is_not_behind_however_much_comes_at_once(new
     assert isinstance(turn.end.error, SlowClient)
 
 
-async def test_the_same_turn_with_a_buffer_that_is_never_read_keeps_no_text(new_turn):
+async def test_unread_turn_keeps_no_text(new_turn):
     turn = new_turn(buffer_bytes=100)
     for _ in range(1000):
         turn.push("x" * 50)
@@ -254,7 +254,7 @@ async def test_a_reply_without_end_is_ended(new_turn, monkeypatch):
 CALL = ServiceCall("c1", "list_dir")
 
 
-async def test_reasoning_and_calls_are_pieces_in_their_place_and_no_text(new_turn):
+async def test_reasoning_and_calls_are_pieces_in_place(new_turn):
     turn = new_turn()
     turn.push_thinking("hm")
     turn.push("a")
@@ -264,7 +264,7 @@ async def test_reasoning_and_calls_are_pieces_in_their_place_and_no_text(new_tur
     assert turn.text == "a"
 
 
-async def test_reasoning_and_calls_are_signs_of_life_that_a_client_may_not_see(new_turn):
+async def test_reasoning_and_calls_are_unseen_signs_of_life(new_turn):
     turn = new_turn(keepalive_sec=0.02, silence_sec=5)
     loop = asyncio.get_running_loop()
 
@@ -291,7 +291,7 @@ async def test_an_overwrite_replaces_text_and_nothing_else(new_turn):
 
 
 @pytest.mark.parametrize("push", ["push_thinking", "push_call"])
-async def test_a_reader_that_is_far_behind_ends_the_turn_whatever_it_does_not_read(new_turn, push):
+async def test_reader_far_behind_on_anything_ends_the_turn(new_turn, push):
     turn = new_turn(buffer_bytes=10)
     piece = "12345" if push == "push_thinking" else msgspec.structs.replace(CALL, result=b'"12345"')
     for _ in range(20):

@@ -61,6 +61,6 @@ def test_the_choice_is_spelled_as_each_spells_it(choice, openai, anthropic):
     assert sent("anthropic", [READ, PATCH], choice)["tool_choice"] == anthropic
 
 
-def test_one_call_at_a_time_is_part_of_the_choice_of_anthropic():
+def test_single_call_belongs_to_choice_of_anthropic():
     choice = sent("anthropic", [READ], ToolChoice("required"), parallel=False)["tool_choice"]
     assert choice == {"type": "any", "disable_parallel_tool_use": True}

@@ -45,12 +45,12 @@ OTHER = {"toolCallId": "c9", "name": "no"}
         INNER,
     ],
 )
-def test_the_first_object_in_the_order_of_the_protocol_is_the_event(params):
+def test_first_object_in_protocol_order_is_the_event(params):
     event = one(params)
     assert (event.tool_id, event.name) == ("c1", "ls")
 
 
-def test_every_item_that_speaks_of_a_call_is_an_event():
+def test_each_item_about_a_call_is_an_event():
     items = [{"toolCallId": "c1", "name": "ls", "result": "x"}, {"tool_call_id": "c2", "content": "y"}]
     first, second = read(
         IDS | {"toolCallId": "c1", "toolCallStatus": "results", "parameters": {"a": 1}, "results": items}
@@ -77,7 +77,7 @@ def test_items_that_are_mere_output_are_the_result(items):
         ({"id": 7}, {}, "7"),
     ],
 )
-def test_the_id_is_the_first_that_is_not_empty(inner, outer, tool_id):
+def test_id_is_the_first_that_is_not_empty(inner, outer, tool_id):
     assert one({"toolCall": inner, **outer}).tool_id == tool_id
 
 
@@ -95,7 +95,7 @@ def test_an_event_without_an_id_is_none(params):
 
 
 @pytest.mark.parametrize("params", [None, 1, "text", [], [PLAIN]])
-def test_params_that_are_no_object_say_nothing(params):
+def test_params_that_are_no_object_give_nothing(params):
     assert tool_events.read(TOOL_SYNC, json.dumps(params).encode()) is None
     assert tool_events.read(TOOL_SYNC, b"{no json") is None
 
@@ -128,7 +128,7 @@ def test_the_name_is_the_first_that_is_there(inner, outer, name):
         ({"arguments": [1]}, {}, {"input": [1]}),
     ],
 )
-def test_the_input_is_the_first_that_is_filled_and_always_an_object(inner, outer, found):
+def test_input_is_first_filled_one_and_an_object(inner, outer, found):
     assert json.loads(one({"toolCall": inner, "toolCallId": "c1", **outer}).input) == found
 
 
@@ -161,7 +161,7 @@ def test_the_result_is_the_first_that_is_filled(params, result):
         ("Canceled", "cancelled", False),
     ],
 )
-def test_a_status_is_read_in_any_case_and_spelling(status, state, undecided):
+def test_status_is_read_in_any_case_and_spelling(status, state, undecided):
     for key in ("toolCallStatus", "tool_call_status", "status"):
         event = one({"toolCall": {key: status}, "toolCallId": "c1"})
         assert (event.state, event.undecided) == (state, undecided)
@@ -181,7 +181,7 @@ def test_a_status_is_read_in_any_case_and_spelling(status, state, undecided):
         (TOOL_APPROVE, {"approval": False}, "cancelled"),
     ],
 )
-def test_without_a_status_the_rest_tells_the_state(method, params, state):
+def test_state_without_status_follows_from_the_rest(method, params, state):
     assert one({"toolCallId": "c1", **params}, method).state == state
 
 
@@ -212,20 +212,20 @@ def test_later_events_complete_earlier_ones():
     assert complete(call, ToolEvent("c1", state="running")) == complete(call, ToolEvent("c1")) == done
 
 
-def test_a_larger_input_counts_as_unknown_and_a_larger_result_is_replaced_by_words():
+def test_oversized_input_is_unknown_and_result_replaced():
     event = one({"toolCallId": "c1", "parameters": {"a": "x" * VALUE_BYTES}, "result": "y" * VALUE_BYTES})
     assert event.input == b""
     assert json.loads(event.result) == f"(a result of {VALUE_BYTES + 2} bytes, not kept)"
 
 
-def test_a_turn_keeps_so_many_calls_and_no_more():
+def test_turn_keeps_a_bounded_number_of_calls():
     budget = Budget()
     calls = [ServiceCall(str(number), "ls") for number in range(MOST_CALLS + 5)]
     assert sum(budget.fit(None, call) is not None for call in calls) == MOST_CALLS
     assert budget.fit(calls[0], complete(calls[0], ToolEvent("0", result=b"[1]"))).result == b"[1]"
 
 
-def test_a_turn_keeps_so_many_bytes_and_no_more():
+def test_turn_keeps_a_bounded_number_of_bytes():
     budget, kept = Budget(), []
     for number in range(20):
         call = ServiceCall(str(number), "ls", b'{"a":"%b"}' % (b"x" * 500_000), result=b'"%b"' % (b"y" * 500_000))
@@ -247,7 +247,7 @@ JSON = st.recursive(
 
 
 @given(st.sampled_from(TOOL_EVENTS), st.lists(JSON | st.dictionaries(st.sampled_from(KEYS), JSON), max_size=3))
-def test_whatever_json_comes_nothing_is_raised_and_calls_are_valid(method, messages):
+def test_any_json_gives_valid_calls_without_errors(method, messages):
     calls, budget = {}, Budget()
     for params in messages:
         message = tool_events.read(method, json.dumps(params).encode())

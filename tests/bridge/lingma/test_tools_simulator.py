@@ -62,7 +62,7 @@ def calls(pieces):
     return list({piece.id: piece for piece in pieces if isinstance(piece, ServiceCall)}.values())
 
 
-async def test_nothing_is_approved_and_nothing_is_reported_as_done(served):
+async def test_nothing_is_approved_or_reported_as_done(served):
     for way in WAYS:
         turn, pieces = await served.turn(f"{TOOLS} tool_timeout_ms=200 {way}")
         assert (turn.end.error, turn.text[-4:], len(calls(pieces)) >= 2) == (None, "done", True), way
@@ -73,14 +73,14 @@ async def test_nothing_is_approved_and_nothing_is_reported_as_done(served):
     assert served.instance.incidents.unrouted_tool_events == 0
 
 
-async def test_however_it_is_told_a_call_is_known_by_name_and_arguments(served):
+async def test_call_is_known_however_it_is_spelled(served):
     for way in [way for way in WAYS if "card=false" not in way and "fault" not in way]:
         _, pieces = await served.turn(f'tools=list_dir tool_args="{{\\"path\\":1}}" tool_approval=false {way}')
         assert [(call.name, call.input) for call in calls(pieces)] == [("list_dir", b'{"path":1}')], way
 
 
 @pytest.mark.parametrize("served", ["allow", "allow:run_in_terminal,list_dir"], indirect=True)
-async def test_what_is_allowed_runs_in_the_service_and_only_its_own_results_are_told_back(served):
+async def test_allowed_tools_run_in_service_with_own_results(served):
     _, pieces = await served.turn(f"{TOOLS} tool_shape=named")
     command, listing = calls(pieces)
     assert (command.name, command.state, command.result) == ("run_in_terminal", "failed", b"")

@@ -34,7 +34,7 @@ def taken(service):
     service.answers["image/upload"] = TAKEN
 
 
-async def test_the_url_of_an_image_comes_with_the_notification_of_its_id(service, peer, upload):
+async def test_image_url_comes_with_its_notification(service, peer, upload):
     uploading = upload()
     assert await service.got("image/upload") == {"requestId": "u1", "imageUri": TINY}
     await peer.send(told("another", "https://images.example/0.png"), told())
@@ -49,7 +49,7 @@ async def test_the_notification_may_come_before_the_answer(service, peer, upload
     assert await uploading == "https://images.example/1.png"
 
 
-async def test_the_notification_may_be_a_request_and_is_then_acknowledged(service, peer, upload):
+async def test_notification_as_a_request_is_acknowledged(service, peer, upload):
     uploading = upload()
     await service.got("image/upload")
     await peer.send(told() | {"id": 7})
@@ -57,7 +57,7 @@ async def test_the_notification_may_be_a_request_and_is_then_acknowledged(servic
     await service.until(lambda: service.acknowledged() == [7])
 
 
-async def test_a_notification_that_comes_twice_or_late_is_ignored(service, peer, upload, connection):
+async def test_repeated_or_late_notification_is_ignored(service, peer, upload, connection):
     uploading = upload()
     await service.got("image/upload")
     await peer.send(told(), told(url="https://images.example/2.png"))
@@ -76,13 +76,13 @@ async def test_a_notification_that_comes_twice_or_late_is_ignored(service, peer,
         (TAKEN | {"result": {"success": False}}, "no reason given"),
     ],
 )
-async def test_an_answer_that_refuses_is_the_end_of_it(service, peer, upload, answer, why):
+async def test_refusing_answer_ends_the_upload(service, peer, upload, answer, why):
     service.answers["image/upload"] = answer
     with pytest.raises(UploadFailed, match=why):
         await upload()
 
 
-async def test_an_error_instead_of_an_answer_fails_the_upload(service, peer, upload):
+async def test_error_answer_fails_the_upload(service, peer, upload):
     service.answers["image/upload"] = SILENT
     uploading = upload()
     await service.got("image/upload")
@@ -117,7 +117,7 @@ async def test_a_notification_of_an_unknown_shape_harms_nobody(service, peer, up
 
 
 @pytest.mark.parametrize("answer", [TAKEN, SILENT], ids=["answered", "not answered"])
-async def test_a_service_that_tells_nothing_is_not_waited_for_longer(service, peer, upload, answer):
+async def test_silent_service_is_not_waited_for(service, peer, upload, answer):
     service.answers["image/upload"] = answer
     with pytest.raises(UploadFailed, match=r"within 0\.05 s") as caught:
         await upload(within=0.05)
@@ -134,7 +134,7 @@ async def test_a_lost_connection_fails_every_upload(service, peer, upload, conne
     assert [type(result) for result in results] == [ConnectionLost] * 3
 
 
-async def test_a_third_image_waits_until_one_of_two_has_arrived(service, peer, upload):
+async def test_third_image_waits_for_one_of_two(service, peer, upload):
     uploads = [upload(f"u{number}") for number in range(3)]
     await service.got("image/upload", 2)
     assert service.methods().count("image/upload") == 2
@@ -144,7 +144,7 @@ async def test_a_third_image_waits_until_one_of_two_has_arrived(service, peer, u
     assert (await asyncio.gather(*uploads))[0] == "https://images.example/0.png"
 
 
-async def test_an_upload_that_is_given_up_leaves_its_place(service, peer, upload):
+async def test_upload_given_up_frees_its_place(service, peer, upload):
     for number in range(3):
         given_up = upload(f"u{number}")
         await service.got("image/upload", number + 1)

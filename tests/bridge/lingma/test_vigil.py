@@ -20,7 +20,7 @@ def knowing(*pings, busy=False):
 
 
 @pytest.mark.parametrize("busy", [False, True])
-def test_who_answers_frames_is_hung_when_it_does_not(busy):
+def test_frame_answering_service_is_hung_when_it_stops(busy):
     quiet = QUIET_BUSY if busy else QUIET
     said = beats(knowing("frame"), quiet + ANSWER, busy=busy)
     assert said == ["well"] * (quiet - 1) + ["ask"] + ["well"] * (ANSWER - 1) + ["hung"]
@@ -33,23 +33,23 @@ def test_whatever_comes_is_a_sign_of_life():
         assert vigil.beat(alive=True, busy=True) == "well"
 
 
-def test_who_has_never_answered_is_never_judged_but_asked_again():
+def test_never_answering_service_is_asked_and_never_judged():
     said = beats(Vigil(), QUIET_BUSY + 10 * AGAIN, busy=True)
     assert set(said) == {"well", "ask"}
     assert said.count("ask") == 11
 
 
-def test_who_answers_requests_between_turns_only_may_be_slow_under_way():
+def test_service_answering_between_turns_may_be_slow_during():
     assert beats(knowing("request"), QUIET + ANSWER)[-1] == "hung"
     said = beats(knowing("request"), QUIET_BUSY + ANSWER_BUSY, busy=True)
     assert said.index("hung") == QUIET_BUSY + ANSWER_BUSY - 1
 
 
-def test_who_has_answered_requests_during_a_turn_is_judged_during_turns():
+def test_service_that_answered_during_turns_is_judged_then():
     assert beats(knowing("request", busy=True), QUIET_BUSY + ANSWER, busy=True)[-1] == "hung"
 
 
-def test_requests_are_sent_only_where_frames_are_not_answered():
+def test_requests_are_sent_only_where_frames_fail():
     assert (Vigil().pings, knowing("request").pings, knowing("frame", "request").pings) == (
         ("frame", "request"), ("frame", "request"), ("frame",),
     )  # fmt: skip

@@ -66,7 +66,7 @@ def leftovers(into):
 
 
 @pytest.mark.parametrize("wrap", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_the_whole_directory_of_this_machine_is_unpacked_and_executable(source, into, wrap):
+def test_whole_machine_directory_is_unpacked_and_executable(source, into, wrap):
     files = {f"2.11.1/{HERE}/Lingma": "a", f"2.11.1/{HERE}/lib/data.bin": "b", "2.11.1/other_os/Lingma": "c"}
     executable = unpack(source(wrap(packed(files))), into)
     assert executable == find(into) == into / "2.11.1" / HERE / "Lingma"
@@ -76,7 +76,7 @@ def test_the_whole_directory_of_this_machine_is_unpacked_and_executable(source, 
     assert leftovers(into) == []
 
 
-def test_the_highest_version_is_the_highest_number_not_the_last_word(source, into):
+def test_highest_version_is_the_highest_number(source, into):
     names = ["2.9.0", "2.11.1", "v2.10.0"]
     files = {f"{name}/{HERE}/Lingma": name for name in names}
     assert unpack(source(packed(files)), into).read_text() == "2.11.1"
@@ -95,7 +95,7 @@ def test_a_second_time_does_nothing(source, into):
     assert vsix.is_unpacked(path, into)
 
 
-def test_a_changed_vsix_is_unpacked_anew_even_with_the_same_version(source, into):
+def test_changed_vsix_of_same_version_is_unpacked_anew(source, into):
     unpack(source(packed()), into)
     changed = source(packed({f"2.11.1/{HERE}/Lingma": "another build"}))
     assert not vsix.is_unpacked(changed, into)
@@ -172,13 +172,13 @@ def test_a_bomb_is_given_up_and_leaves_nothing(source, into, monkeypatch, bound,
     ],
     ids=["text", "cut", "cut_gzip", "nothing_in_it", "another_machine", "another_name"],
 )
-def test_what_is_no_vsix_for_us_is_refused_in_one_line(source, into, content, said):
+def test_unusable_vsix_is_refused_in_one_line(source, into, content, said):
     with pytest.raises(VsixError, match=said) as refusal:
         unpack(source(content), into)
     assert "\n" not in str(refusal.value)
 
 
-def test_a_broken_new_vsix_leaves_the_old_one_unpacked(source, into):
+def test_broken_new_vsix_keeps_the_old_one(source, into):
     unpack(source(packed()), into)
     with pytest.raises(VsixError):
         unpack(source(b"broken"), into)
@@ -231,7 +231,7 @@ def test_a_url_is_fetched_once(server, into):
     assert server.asked == 2
 
 
-def test_a_failed_download_says_where_but_no_secret(server, into):
+def test_failed_download_shows_where_but_no_secret(server, into):
     with pytest.raises(VsixError, match="Not Found") as refusal:
         unpack(server.url.replace("lingma.vsix", "other.vsix?token=canary"), into, server.digest)
     assert "canary" not in str(refusal.value)
@@ -240,7 +240,7 @@ def test_a_failed_download_says_where_but_no_secret(server, into):
         unpack(server.url, into, server.digest)
 
 
-def test_a_download_ends_when_all_is_there_even_if_the_server_keeps_the_line(server, into):
+def test_download_ends_when_complete_despite_open_connection(server, into):
     server.stalls = True
     try:
         assert unpack(server.url, into, server.digest).is_file()
@@ -249,7 +249,7 @@ def test_a_download_ends_when_all_is_there_even_if_the_server_keeps_the_line(ser
 
 
 @pytest.mark.parametrize("bound", ["SILENCE_SEC", "DOWNLOAD_SEC"])
-def test_a_download_that_takes_too_long_is_given_up(server, into, monkeypatch, bound):
+def test_slow_download_is_given_up(server, into, monkeypatch, bound):
     monkeypatch.setattr(download, bound, 0.05 if bound == "SILENCE_SEC" else -1)
     server.stalls, server.missing = True, 1
     try:
@@ -261,7 +261,7 @@ def test_a_download_that_takes_too_long_is_given_up(server, into, monkeypatch, b
 
 
 @pytest.mark.parametrize("wrap", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_a_file_has_to_be_what_its_digest_says(source, into, wrap):
+def test_file_must_match_its_digest(source, into, wrap):
     content = packed()
     path = source(wrap(content))
     for other in (sha256(b"other"), "0" * 64):
@@ -279,20 +279,20 @@ def test_another_digest_has_the_file_looked_at_again(source, into):
         unpack(path, into, "0" * 64)
 
 
-def test_a_download_has_to_be_what_its_digest_says(server, into):
+def test_download_must_match_its_digest(server, into):
     with pytest.raises(VsixError, match="another file"):
         unpack(server.url, into, "0" * 64)
     assert leftovers(into) == []
     assert unpack(server.url, into, sha256(packed())).is_file()  # the digest of what the gzip holds will do
 
 
-def test_plain_http_is_not_even_asked_without_a_digest(server, into):
+def test_plain_http_is_refused_without_a_digest(server, into):
     with pytest.raises(VsixError, match="plain http may bring anything"):
         unpack(server.url, into)
     assert server.asked == 0
 
 
-def test_a_user_in_a_url_is_told_to_be_what_is_wrong_and_not_shown(server, into):
+def test_user_in_url_is_named_wrong_and_hidden(server, into):
     with pytest.raises(VsixError, match="a user or password in a URL is not supported") as caught:
         unpack(server.url.replace("//", "//alice:canary@"), into, server.digest)
     assert "canary" not in str(caught.value)
@@ -308,7 +308,7 @@ def test_other_schemes_are_refused_also_behind_a_redirect(server, into, where, r
         unpack(url, into, server.digest)
 
 
-def test_a_redirect_from_http_to_http_is_followed_with_a_digest(server, into):
+def test_http_redirect_is_followed_with_a_digest(server, into):
     server.moved = server.url
     assert unpack(server.url.replace("lingma.vsix", "moved"), into, server.digest).is_file()
 

@@ -143,7 +143,7 @@ def test_fragments_are_joined_around_a_ping(pair, size):
     assert pair.received(pair.client.to_send()) == [(Opcode.PONG, b"alive?")]
 
 
-def test_a_ping_is_answered_by_a_pong_with_its_data(pair):
+def test_ping_gets_a_pong_with_its_data(pair):
     assert pair.client.feed(pair.sent((Opcode.PING, b"42"))) == []
     assert pair.received(pair.client.to_send()) == [(Opcode.PONG, b"42")]
     assert pair.client.feed(pair.sent((Opcode.PONG, b"unasked"))) == []

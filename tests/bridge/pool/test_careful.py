@@ -36,13 +36,13 @@ async def begun(waiter):
     return await asyncio.wait_for(waiter.lease, 10)
 
 
-async def test_a_turn_in_doubt_takes_an_instance_without_turns_at_once(start):
+async def test_doubtful_turn_takes_an_idle_instance_at_once(start):
     pool = await start(2)
     pool.lease()
     assert doubtful(pool).lease.result().instance is pool.instances[1]
 
 
-async def test_nothing_else_begins_there_until_it_is_heard_of(start, services):
+async def test_nothing_begins_beside_a_silent_doubtful_turn(start, services):
     pool = await start()
     place = doubtful(pool).lease.result()
     turn = place.instance.ask(Ask("r1", "s1", "Hello", "org_auto"))
@@ -53,14 +53,14 @@ async def test_nothing_else_begins_there_until_it_is_heard_of(start, services):
     assert turn.end is None
 
 
-async def test_one_that_is_not_heard_of_holds_up_the_others_for_a_moment_only(start, monkeypatch):
+async def test_silent_doubtful_turn_delays_others_only_briefly(start, monkeypatch):
     monkeypatch.setattr(careful, "WINDOW_SEC", 0.05)
     pool = await start()
     doubtful(pool).lease.result().instance.ask(Ask("r1", "s1", "Hello", "org_auto"))
     assert await begun(pool.queue(owner=BOB))
 
 
-async def test_turns_in_doubt_go_one_at_a_time_the_last_that_was_asked_first(start):
+async def test_doubtful_turns_go_singly_and_latest_first(start):
     pool = await start()
     held = pool.lease()
     waiters = [doubtful(pool, rank=rank) for rank in (-1.0, -3.0, -2.0)]
@@ -74,7 +74,7 @@ async def test_turns_in_doubt_go_one_at_a_time_the_last_that_was_asked_first(sta
     assert pool.waiting == 0
 
 
-async def test_a_busy_instance_is_kept_free_for_one_but_not_for_long(start, monkeypatch):
+async def test_busy_instance_is_kept_free_only_briefly(start, monkeypatch):
     monkeypatch.setattr(careful, "WINDOW_SEC", 0.3)
     pool = await start()
     held = pool.lease()
@@ -83,7 +83,7 @@ async def test_a_busy_instance_is_kept_free_for_one_but_not_for_long(start, monk
     assert (await begun(waiter)).instance is held.instance
 
 
-async def test_one_that_was_there_at_two_exits_is_always_alone(start, monkeypatch):
+async def test_turn_seen_at_two_exits_is_always_alone(start, monkeypatch):
     monkeypatch.setattr(careful, "WINDOW_SEC", 0.01)
     pool = await start()
     held = pool.lease()
@@ -110,7 +110,7 @@ async def test_who_leaves_sets_its_instance_free(start):
     assert pool.waiting == 0
 
 
-async def test_they_count_in_the_queue_unless_they_had_a_place_before(start):
+async def test_doubtful_turns_count_in_queue_unless_placed_before(start):
     pool = await start(max_queue=1, max_in_flight=1)
     pool.lease()
     assert not doubtful(pool).lease.done()
@@ -121,7 +121,7 @@ async def test_they_count_in_the_queue_unless_they_had_a_place_before(start):
     assert pool.waiting == 2
 
 
-async def test_they_are_told_when_there_is_nothing_to_wait_for(start, services):
+async def test_doubtful_turns_learn_that_waiting_is_vain(start, services):
     pool = await start()
     pool.lease()
     waiter = doubtful(pool)
@@ -148,7 +148,7 @@ async def test_turns_in_doubt_go_first_in_a_row(start):
     assert await begun(other)
 
 
-async def test_the_time_of_a_row_does_not_grow_with_its_length(start, monkeypatch):
+async def test_time_in_row_does_not_grow_with_length(start, monkeypatch):
     monkeypatch.setattr(careful, "WINDOW_SEC", 0.5)
     pool = await start()
     async with asyncio.timeout(4):  # a window for each would be 7 s at least
@@ -157,7 +157,7 @@ async def test_the_time_of_a_row_does_not_grow_with_its_length(start, monkeypatc
     assert (pool.waiting, pool.in_flight) == (0, 8)
 
 
-async def test_a_row_that_has_had_its_time_keeps_nothing_for_who_must_be_alone(start, monkeypatch):
+async def test_expired_row_keeps_nothing_for_lone_turns(start, monkeypatch):
     monkeypatch.setattr(careful, "WINDOW_SEC", 0.05)
     pool = await start()
     (await begun(doubtful(pool))).instance.ask(Ask("r1", "s1", "Hello", "org_auto"))
@@ -179,7 +179,7 @@ async def test_the_next_row_has_its_own_time(start, monkeypatch):
     assert pool.lease() is not None
 
 
-async def test_after_their_time_those_who_wait_have_their_turn_between_two_in_doubt(start, monkeypatch):
+async def test_waiting_turns_run_between_two_doubtful_ones(start, monkeypatch):
     monkeypatch.setattr(careful, "WINDOW_SEC", 0)
     pool = await start()
     held = pool.lease()
@@ -194,7 +194,7 @@ async def test_after_their_time_those_who_wait_have_their_turn_between_two_in_do
     assert waiters[1].lease.done()
 
 
-async def test_turns_in_doubt_that_must_be_alone_let_others_in_between(start):
+async def test_lone_doubtful_turns_let_others_in_between(start):
     pool = await start()
     first, second = (doubtful(pool, care=2, rank=float(rank)) for rank in range(2))
     other = pool.queue(owner=BOB)
@@ -205,7 +205,7 @@ async def test_turns_in_doubt_that_must_be_alone_let_others_in_between(start):
     assert second.lease.done()
 
 
-async def test_no_turn_in_doubt_keeps_an_instance_to_itself_for_long(start, services, monkeypatch):
+async def test_no_doubtful_turn_keeps_an_instance_long(start, services, monkeypatch):
     monkeypatch.setattr(careful, "ALONE_SEC", 0.05)
     pool = await start()
     lease = doubtful(pool, care=2).lease.result()
@@ -214,7 +214,7 @@ async def test_no_turn_in_doubt_keeps_an_instance_to_itself_for_long(start, serv
     assert (await begun(pool.queue(owner=BOB))).instance is lease.instance
 
 
-async def test_turns_in_doubt_of_one_key_do_not_go_before_all_of_another(start):
+async def test_doubtful_turns_alternate_between_keys(start):
     pool = await start()
     held = pool.lease()
     many = [doubtful(pool, rank=float(rank)) for rank in range(3)]
@@ -226,7 +226,7 @@ async def test_turns_in_doubt_of_one_key_do_not_go_before_all_of_another(start):
     assert many[1].lease.done()
 
 
-async def test_two_in_doubt_are_never_silent_on_one_instance_at_once(start, services, monkeypatch):
+async def test_two_doubtful_turns_are_never_silent_together(start, services, monkeypatch):
     """They would exit together, and the innocent one had been there twice."""
     monkeypatch.setattr(careful, "WINDOW_SEC", 0.02)
     monkeypatch.setattr(careful, "SHORTEST_SEC", 0.02)

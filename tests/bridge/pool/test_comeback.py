@@ -12,35 +12,35 @@ def run(comeback, now, *, ready=True, served=False):
     return comeback.restart_pause(now, 0)
 
 
-def test_starts_that_come_to_nothing_wait_longer_and_longer():
+def test_failing_starts_wait_longer_and_longer():
     comeback = Comeback()
     assert [run(comeback, now, ready=False) for now in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
 
 
-def test_a_run_that_has_served_starts_again_at_once_however_short_it_was():
+def test_run_that_served_restarts_at_once():
     comeback = Comeback()
     assert {run(comeback, now / 10, served=True) for now in range(100)} == {0.0}
 
 
-def test_a_start_that_succeeds_wipes_out_those_that_failed():
+def test_successful_start_clears_earlier_failures():
     comeback = Comeback()
     pauses = [run(comeback, now, ready=now == 3) for now in range(5)]
     assert pauses == [0.5, 1, 2, 0, 0.5]
 
 
-def test_a_loop_of_runs_that_serve_nobody_is_slowed_down():
+def test_loop_of_idle_runs_is_slowed_down():
     comeback = Comeback()
     pauses = [run(comeback, now) for now in range(12)]
     assert pauses[:DEATHS] == [0.0] * DEATHS
     assert pauses[DEATHS:] == [0.5, 1, 2, CALM_SEC, CALM_SEC, CALM_SEC, CALM_SEC]
 
 
-def test_runs_that_end_now_and_then_start_again_at_once():
+def test_occasional_ends_restart_at_once():
     comeback = Comeback()
     assert {run(comeback, 30 * number) for number in range(50)} == {0.0}
 
 
-def test_what_worked_is_dialled_at_once_and_then_after_short_growing_pauses():
+def test_working_connection_is_redialled_with_growing_pauses():
     comeback = Comeback()
     comeback.begin(0)
     comeback.back(0)
@@ -49,14 +49,14 @@ def test_what_worked_is_dialled_at_once_and_then_after_short_growing_pauses():
     assert pauses == [0, 0.1, 0.2, 0.4, 0.8, 1, 1, 1]
 
 
-def test_connections_that_do_not_work_are_not_made_for_ever():
+def test_broken_connections_are_not_made_for_ever():
     comeback = Comeback()
     comeback.begin(0)
     assert [comeback.lost(0, worked=False) for _ in range(MOST_BRIEF + 1)] == [True] * MOST_BRIEF + [False]
     assert comeback.lost(0, worked=True)
 
 
-def test_nobody_waits_for_what_has_failed_for_a_minute():
+def test_nobody_waits_for_minute_long_failures():
     comeback = Comeback()
     run(comeback, 0, ready=False)
     run(comeback, 1, ready=False)
@@ -65,7 +65,7 @@ def test_nobody_waits_for_what_has_failed_for_a_minute():
     assert not comeback.is_hopeless(2 * HOPE_SEC)
 
 
-def test_a_first_start_that_takes_its_time_is_waited_for():
+def test_slow_first_start_is_waited_for():
     comeback = Comeback()
     comeback.begin(0)
     assert not comeback.is_hopeless(10 * HOPE_SEC)

@@ -6,14 +6,14 @@ from bridge.pool.crashes import BUDGET_SEC, LIFETIME_SEC, MOST, MOST_OF_KEY, Cra
 POISON = name_of(1, (Message("user", "poison"),))
 
 
-def test_a_prompt_is_proven_by_a_second_exit_alone():
+def test_prompt_is_proven_by_second_exit_alone():
     crashes = Crashes()
     assert not crashes.exited(POISON, alone=True, now=0).proven
     assert crashes.exited(POISON, alone=True, now=1).proven
     assert crashes.of(POISON, 2).proven
 
 
-def test_no_number_of_exits_in_company_proves_a_prompt():
+def test_shared_exits_never_prove_a_prompt():
     crashes = Crashes()
     seen = [crashes.exited(POISON, alone=False, now=0) for _ in range(5)]
     assert not any(each.proven for each in seen)
@@ -21,7 +21,7 @@ def test_no_number_of_exits_in_company_proves_a_prompt():
     assert crashes.exited(POISON, alone=True, now=1).proven
 
 
-def test_a_prompt_that_is_answered_is_in_doubt_no_more():
+def test_answered_prompt_is_in_doubt_no_more():
     crashes = Crashes()
     crashes.exited(POISON, alone=True, now=0)
     crashes.answered(POISON)
@@ -53,7 +53,7 @@ def test_there_is_an_end_to_what_is_remembered():
     assert len(crashes.news) <= MOST
 
 
-def test_a_key_with_many_prompts_in_doubt_has_none_of_another_forgotten():
+def test_many_doubts_of_one_key_evict_no_other():
     crashes = Crashes()
     for _ in range(2):
         crashes.exited(POISON, alone=True, now=0)
@@ -64,7 +64,7 @@ def test_a_key_with_many_prompts_in_doubt_has_none_of_another_forgotten():
     assert (len(crashes.seen), crashes.of(POISON, 2)) == (MOST, Seen(2, True, 0, weighs=True))
 
 
-def test_what_others_tell_does_not_undo_what_they_have_not_heard_yet():
+def test_news_of_others_keeps_unheard_own_doubts():
     crashes = Crashes()
     crashes.exited("1:mine", alone=True, now=5)
     crashes.exited("1:good", alone=True, now=5)
@@ -77,7 +77,7 @@ def spent(crashes, now, key=1):
     return crashes.is_spent(key, now)
 
 
-def test_a_key_whose_prompts_are_proven_one_after_the_other_is_spent_for_a_while():
+def test_key_with_many_proven_prompts_is_spent():
     crashes = Crashes()
     for number in range(MOST_OF_KEY):
         assert not spent(crashes, number)
@@ -87,7 +87,7 @@ def test_a_key_whose_prompts_are_proven_one_after_the_other_is_spent_for_a_while
     assert not spent(crashes, BUDGET_SEC)
 
 
-def test_who_hangs_up_before_each_exit_is_spent_too():
+def test_caller_hanging_up_before_exits_is_spent():
     crashes = Crashes()
     for number in range(MOST_OF_KEY):
         crashes.exited(f"1:{number}", alone=False, left=True, now=20 * number)

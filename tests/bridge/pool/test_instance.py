@@ -20,7 +20,7 @@ async def service():
         yield service
 
 
-async def test_an_instance_is_ready_after_the_steps_of_the_protocol(service):
+async def test_instance_is_ready_after_the_protocol_steps(service):
     service.answers["initialize"] = {"serverInfo": {"name": "lingma", "version": "2.11.1"}}
     async with running(attached(service)) as pool:
         facts = pool.facts()[0]
@@ -29,7 +29,7 @@ async def test_an_instance_is_ready_after_the_steps_of_the_protocol(service):
     assert (facts.process, facts.pid, facts.restarts, facts.upstream) == (1, 0, 0, "attached")
 
 
-async def test_a_dedicated_domain_is_told_to_a_service_that_was_not_started_here(service):
+async def test_dedicated_domain_goes_to_attached_service(service):
     options = InstanceOptions(dedicated_domain="https://lingma.example.com")
     async with running(attached(service), instances=options):
         assert await service.got("config/updateEndpoint") == {"endpoint": "https://lingma.example.com"}
@@ -57,7 +57,7 @@ async def test_a_login_is_noticed_without_a_push(service, monkeypatch):
         assert pool.facts()[0].models == 2
 
 
-async def test_a_logout_is_noticed_and_the_turn_that_runs_goes_on(service):
+async def test_logout_is_noticed_and_running_turn_continues(service):
     async with running(attached(service)) as pool:
         peer = await service.peers.get()
         turn = pool.instances[0].ask(Ask("r1", "s1", "Hello", "org_auto"))
@@ -68,7 +68,7 @@ async def test_a_logout_is_noticed_and_the_turn_that_runs_goes_on(service):
         assert "".join(await ended(turn)) == "still here"
 
 
-async def test_a_turn_that_finishes_with_401_makes_the_instance_look(service):
+async def test_finish_401_makes_the_instance_look(service):
     async with running(attached(service)) as pool:
         peer = await service.peers.get()
         turn = pool.instances[0].ask(Ask("r1", "s1", "Hello", "org_auto"))
@@ -89,7 +89,7 @@ async def test_changed_models_are_read_again(service):
         assert pool.instances[0].model_key("coder") is None
 
 
-async def test_models_are_read_again_as_often_as_the_setting_says(service):
+async def test_models_are_reread_at_the_configured_interval(service):
     async with running(attached(service), instances=InstanceOptions(models_refresh=0.05)) as pool:
         service.answers["config/queryModels"] = {"chat": [{"key": "new", "displayName": "New"}]}
         await service.got("config/queryModels", times=3)
@@ -99,14 +99,14 @@ async def test_models_are_read_again_as_often_as_the_setting_says(service):
         assert pool.facts()[0].model_names == {"new": "new"}
 
 
-async def test_without_news_the_account_is_looked_at_and_its_models_are_not(service, monkeypatch):
+async def test_account_is_checked_without_rereading_models(service, monkeypatch):
     monkeypatch.setattr(lifecycle, "HEALTH_SEC", 0.02)
     async with running(attached(service)):
         await service.got("auth/status", times=4)
         assert service.methods().count("config/queryModels") == 1
 
 
-async def test_unknown_pushes_are_counted_and_known_ones_are_not(service):
+async def test_only_unknown_pushes_are_counted(service):
     async with running(attached(service)) as pool:
         peer = await service.peers.get()
         await peer.push(("brand/new", {}), ("extension/register", {}), ("chat/answer", {}), ("brand/newer", {}))
@@ -124,7 +124,7 @@ async def test_tool_events_of_no_turn_are_counted(service):
         assert (pool.instances[0].incidents.unrouted_tool_events, pool.instances[0].incidents.unknown_pushes) == (1, 0)
 
 
-async def test_a_lost_connection_is_made_again_as_another_generation(service):
+async def test_lost_connection_is_remade_as_another_generation(service):
     async with running(attached(service)) as pool:
         before = pool.facts()[0]
         await service.drop()
@@ -136,7 +136,7 @@ async def test_a_lost_connection_is_made_again_as_another_generation(service):
         assert (before.restarts, after.restarts) == (0, 0)
 
 
-async def test_a_service_that_does_not_answer_is_left_and_tried_again(service):
+async def test_silent_service_is_left_and_tried_again(service):
     service.answers["initialize"] = SILENT
     async with running(attached(service), instances=InstanceOptions(start_timeout=0.1), ready=False) as pool:
         await in_state(pool, "backoff")
@@ -154,7 +154,7 @@ async def test_a_service_that_does_not_answer_is_left_and_tried_again(service):
         {"initialize": {"error": {"code": -32603, "message": "broken"}}},
     ],
 )
-async def test_an_answer_that_makes_no_sense_is_a_reason_to_start_again(service, answers):
+async def test_senseless_answer_leads_to_a_new_start(service, answers):
     right = {method: service.answers[method] for method in answers}
     service.answers |= answers
     async with running(attached(service), ready=False) as pool:
@@ -164,7 +164,7 @@ async def test_an_answer_that_makes_no_sense_is_a_reason_to_start_again(service,
         await in_state(pool, "ready")
 
 
-async def test_a_service_that_is_attached_by_its_work_dir_is_found_on_its_new_port(tmp_path):
+async def test_attached_work_dir_is_followed_to_new_port(tmp_path):
     info, source = tmp_path / ".info.json", InstanceSpec("attached", DIALECT, attach=str(tmp_path / ".info.json"))
     async with Service() as first, Service() as second:
         info.write_text(json.dumps({"websocketPort": first.port, "pid": 1}))
@@ -175,13 +175,13 @@ async def test_a_service_that_is_attached_by_its_work_dir_is_found_on_its_new_po
             assert second.methods()[:2] == ["initialize", "auth/status"]
 
 
-async def test_nobody_to_attach_to_is_told(tmp_path):
+async def test_missing_attached_service_is_reported(tmp_path):
     async with running([InstanceSpec("attached", DIALECT, attach=str(tmp_path))], ready=False) as pool:
         await in_state(pool, "backoff")
         assert ".info.json" in pool.facts()[0].last_error
 
 
-async def test_a_turn_that_is_given_up_is_stopped_in_the_service(service):
+async def test_turn_given_up_is_stopped_in_the_service(service):
     async with running(attached(service)) as pool:
         turn = pool.instances[0].ask(Ask("r1", "s1", "Hello", "org_auto"))
         pool.instances[0].give_up(turn)
@@ -189,7 +189,7 @@ async def test_a_turn_that_is_given_up_is_stopped_in_the_service(service):
         assert await service.got("chat/stop") == {"requestId": "r1", "sessionId": "s1"}
 
 
-async def test_an_instance_hands_over_an_image_under_an_id_of_its_own(service):
+async def test_image_is_handed_over_under_own_id(service):
     service.answers["image/upload"] = {"errorCode": None, "result": {"success": True}}
     async with running(attached(service)) as pool:
         uploading = asyncio.create_task(pool.instances[0].upload_image("data:image/png;base64,AA=="))
@@ -207,7 +207,7 @@ async def test_an_instance_without_a_connection_takes_no_image(service):
         await instance.upload_image("data:image/png;base64,AA==")
 
 
-async def test_what_comes_back_by_itself_is_worth_waiting_for(service):
+async def test_self_healing_instance_is_worth_waiting_for(service):
     async with running(attached(service)) as pool:
         instance = pool.instances[0]
         assert instance.back_within(0)
@@ -218,7 +218,7 @@ async def test_what_comes_back_by_itself_is_worth_waiting_for(service):
     assert not instance.back_within(60)
 
 
-async def test_an_instance_that_is_tried_again_later_is_back_after_its_pause(tmp_path):
+async def test_postponed_instance_is_back_after_its_pause(tmp_path):
     async with running([InstanceSpec("attached", DIALECT, attach=str(tmp_path))], ready=False) as pool:
         await in_state(pool, "backoff")
         assert (pool.instances[0].back_within(0), pool.instances[0].back_within(5)) == (False, True)
@@ -242,7 +242,7 @@ async def test_one_odd_look_at_the_account_ends_nothing(service, monkeypatch):
         assert (pool.instances[0].incidents.reconnects, pool.instances[0].incidents.restarts) == (0, 0)
 
 
-async def test_an_account_that_cannot_be_read_any_more_ends_the_run(service, monkeypatch):
+async def test_unreadable_account_ends_the_run(service, monkeypatch):
     monkeypatch.setattr(lifecycle, "LOGIN_POLL_SEC", 0.01)
     async with running(attached(service)) as pool:
         service.answers["auth/status"] = BROKEN
@@ -251,7 +251,7 @@ async def test_an_account_that_cannot_be_read_any_more_ends_the_run(service, mon
         assert pool.facts()[0].last_error == "broken"
 
 
-async def test_a_service_that_answers_no_request_any_more_is_given_up(service, monkeypatch):
+async def test_service_answering_no_requests_is_given_up(service, monkeypatch):
     monkeypatch.setattr(lifecycle, "HEALTH_SEC", 0.01)
     async with running(attached(service), instances=InstanceOptions(rpc_timeout=0.1)) as pool:
         service.answers["auth/status"] = SILENT

@@ -71,7 +71,7 @@ async def test_a_program_that_is_killed_is_started_again(tmp_path):
         assert pool.facts()[0].restarts == 1
 
 
-async def test_a_lost_connection_to_a_living_program_is_made_again_without_a_new_start(tmp_path, monkeypatch):
+async def test_lost_connection_to_living_program_needs_no_restart(tmp_path, monkeypatch):
     monkeypatch.setattr(lifecycle, "BRIEF_SEC", 0)
     async with running([simulator(tmp_path, "--login=auto")]) as pool:
         before = pool.facts()[0]
@@ -84,7 +84,7 @@ async def test_a_lost_connection_to_a_living_program_is_made_again_without_a_new
     assert (after.pid, after.generation, after.restarts) == (before.pid, before.generation, 0)
 
 
-async def test_a_program_that_never_answers_initialize_is_ended_and_started_again(tmp_path):
+async def test_program_silent_on_initialize_is_restarted(tmp_path):
     options = InstanceOptions(start_timeout=1.0)
     async with running([simulator(tmp_path, "--initialize-silent")], instances=options, ready=False) as pool:
         await until(pool, lambda: pool.facts()[0].state == "backoff" and pool.facts()[0].restarts == 1)
@@ -93,13 +93,13 @@ async def test_a_program_that_never_answers_initialize_is_ended_and_started_agai
 
 
 @pytest.mark.parametrize("command", [("/nowhere/Lingma",), ("/bin/sh", "-c", "exit 3")])
-async def test_a_program_that_does_not_start_is_told(tmp_path, command):
+async def test_program_that_does_not_start_is_reported(tmp_path, command):
     async with running([InstanceSpec("lingma", DIALECT, command, (), tmp_path)], ready=False) as pool:
         await in_state(pool, "backoff")
         assert "exited with code" in pool.facts()[0].last_error
 
 
-async def test_a_port_that_a_stranger_took_is_not_dialled(tmp_path):
+async def test_port_taken_by_a_stranger_is_not_dialled(tmp_path):
     visitors = []
     source = InstanceSpec("lingma", DIALECT, (sys.executable, str(STAND_IN)), (), tmp_path)
     async with running([source], ready=False) as pool:
@@ -121,14 +121,14 @@ async def port_of(work_dir):
     return int(json.loads(path.read_text())["argv"][3].rpartition("=")[2])
 
 
-async def test_a_pool_is_stopped_at_once_while_a_program_is_still_starting(tmp_path):
+async def test_pool_stops_at_once_during_a_start(tmp_path):
     source = simulator(tmp_path, "--login=auto", "--start-delay-ms=60000")
     async with running([source], instances=InstanceOptions(start_timeout=60), ready=False) as pool:
         await in_state(pool, "starting")
     assert pool.facts()[0].state == "stopped"
 
 
-async def test_a_running_service_is_attached_to_by_url_and_by_path(tmp_path):
+async def test_running_service_is_attached_by_url_and_path(tmp_path):
     async with running([simulator(tmp_path, "--login=auto")]):
         info = json.loads((tmp_path / ".info.json").read_text())
         url, path = f"ws://127.0.0.1:{info['websocketPort']}", str(tmp_path)

@@ -65,7 +65,7 @@ async def start(tmp_path):
 
 
 @pytest.mark.parametrize("pings", ["frames", "requests"])
-async def test_a_program_that_hangs_under_a_turn_is_killed_and_another_started(tmp_path, quick_beats, pings):
+async def test_program_hanging_under_a_turn_is_replaced(tmp_path, quick_beats, pings):
     async with running([simulator(tmp_path, "--login=auto", f"--pings={pings}")]) as pool:
         instance, before = pool.instances[0], pool.facts()[0]
         thinking = ask(pool, "[[sim: text=Hi first_ms=1000]]", "r0")  # pings are answered meanwhile
@@ -89,14 +89,14 @@ async def test_an_idle_program_that_hangs_is_noticed(tmp_path, quick_beats):
         assert not alive(before.pid)
 
 
-async def test_a_service_that_answers_no_ping_is_not_taken_for_hung(tmp_path, quick_beats):
+async def test_service_without_pings_is_not_called_hung(tmp_path, quick_beats):
     async with running([simulator(tmp_path, "--login=auto", "--pings=none")]) as pool:
         before = pool.facts()[0]
         assert "".join(await ended(ask(pool, "[[sim: text=Hi first_ms=2200]]"))) == "Hi"
         assert pool.facts()[0].pid == before.pid
 
 
-async def test_an_attached_service_that_hangs_for_a_while_keeps_its_sessions(start, quick_beats):
+async def test_briefly_hung_attached_service_keeps_sessions(start, quick_beats):
     process, work_dir = await start()
     async with running([InstanceSpec("attached", DIALECT, attach=str(work_dir))]) as pool:
         before = pool.facts()[0]
@@ -112,7 +112,7 @@ async def test_an_attached_service_that_hangs_for_a_while_keeps_its_sessions(sta
 # -- lost connections -------------------------------------------------------------------------------------------
 
 
-async def test_a_service_that_closes_idle_connections_fails_nobody_and_keeps_its_sessions(start, caplog):
+async def test_idle_closing_service_fails_nobody_and_keeps_sessions(start, caplog):
     caplog.set_level(logging.INFO)
     _, work_dir = await start("--idle-sec=0.5", "--pings=none")
     async with running([InstanceSpec("attached", DIALECT, attach=str(work_dir))]) as pool:
@@ -138,7 +138,7 @@ async def test_pings_keep_a_connection_open(start, quick_beats):
         assert changes == []
 
 
-async def test_a_service_that_drops_each_connection_is_not_dialled_at_full_speed():
+async def test_dropping_service_is_not_dialled_at_full_speed():
     async with Service() as service, running(attached(service)) as pool:
         began = time.monotonic()
         for _ in range(4):
@@ -148,7 +148,7 @@ async def test_a_service_that_drops_each_connection_is_not_dialled_at_full_speed
         assert time.monotonic() - began >= 0.1 + 0.2 + 0.4 + 0.8
 
 
-async def test_an_attached_service_that_starts_again_elsewhere_is_another_run_and_found_at_once(start):
+async def test_moved_attached_service_is_found_as_new_run(start):
     first, work_dir = await start()
     async with running([InstanceSpec("attached", DIALECT, attach=str(work_dir))]) as pool:
         before = pool.facts()[0]
@@ -164,7 +164,7 @@ async def test_an_attached_service_that_starts_again_elsewhere_is_another_run_an
         await serve_a_turn(pool)
 
 
-async def test_a_file_that_leads_nowhere_is_read_again_until_it_leads_somewhere(start, tmp_path):
+async def test_dead_info_file_is_read_until_it_works(start, tmp_path):
     _, work_dir = await start()
     elsewhere = tmp_path / "attached"
     elsewhere.mkdir()
@@ -179,7 +179,7 @@ async def test_a_file_that_leads_nowhere_is_read_again_until_it_leads_somewhere(
 # -- crashes ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_program_that_has_served_starts_again_at_once_each_time_it_dies(tmp_path):
+async def test_program_that_served_restarts_at_once_each_time(tmp_path):
     async with running([simulator(tmp_path, "--login=auto")]) as pool:
         instance = pool.instances[0]
         for number in range(3):
@@ -202,7 +202,7 @@ async def test_a_lost_work_dir_costs_one_start(tmp_path):
         await serve_a_turn(pool)
 
 
-async def test_a_start_for_which_there_is_no_room_is_made_when_there_is(tmp_path):
+async def test_start_without_room_is_made_later(tmp_path):
     (tmp_path / "instances").write_text("in the way")
     async with running([simulator(tmp_path / "instances" / "w1-i1", "--login=auto")], ready=False) as pool:
         await in_state(pool, "backoff")

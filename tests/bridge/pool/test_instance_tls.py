@@ -28,7 +28,7 @@ async def secure(tmp_path, monkeypatch):
     channel._trust.cache_clear()
 
 
-async def test_a_service_behind_tls_is_asked_by_an_authority_of_its_own(secure):
+async def test_tls_service_is_verified_by_own_authority(secure):
     service, believe = secure
     believe()
     async with running(attached(service)) as pool:
@@ -40,7 +40,7 @@ async def test_a_service_behind_tls_is_asked_by_an_authority_of_its_own(secure):
     assert service.asks()[0]["questionText"] == "Hello " * 100_000
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused_and_told(secure):
+async def test_unvouched_certificate_is_refused_and_reported(secure):
     service, _ = secure
     async with running(attached(service), ready=False) as pool:
         await in_state(pool, "backoff")

@@ -42,7 +42,7 @@ def test_the_key_that_holds_least_comes_first():
     assert next_line([Line(7, 7), Line(0, 0), Line(3, 3)]) == 1
 
 
-def test_between_equal_keys_the_team_that_holds_least_comes_first():
+def test_smaller_team_comes_first_between_equal_keys():
     assert next_line([Line(1, 6), Line(1, 2), Line(1, 9)]) == 1
 
 
@@ -84,7 +84,7 @@ def test_within_a_key_the_first_comes_first():
     assert numbers == [0, 1, 2]
 
 
-def test_a_team_of_many_keys_does_not_push_out_a_small_one():
+def test_large_team_does_not_push_out_small_one():
     shares = Shares()
     big = [Owner(number, "big") for number in range(10, 20)]
     shares.take(big[0])
@@ -100,14 +100,14 @@ def test_places_in_other_processes_count():
     assert served(shares, waiting(shares, A, B), 1) == [2]
 
 
-def test_who_had_the_only_place_last_waits_for_the_others():
+def test_last_holder_of_the_only_place_waits():
     shares = Shares()
     shares.take(A)
     shares.give_back(A)
     assert served(shares, waiting(shares, A, B), 2) == [2, 1]
 
 
-def test_what_all_have_given_back_is_held_by_nobody():
+def test_returned_places_are_held_by_nobody():
     shares = Shares()
     owners = [A, A, Owner(2, "core")]
     for owner in owners:
@@ -118,7 +118,7 @@ def test_what_all_have_given_back_is_held_by_nobody():
 
 
 @given(st.integers(0, 300))
-def test_one_key_alone_fills_half_the_queue_and_no_more(most):
+def test_one_key_fills_at_most_half_the_queue(most):
     mine = 0
     while may_wait(mine, mine, most):
         mine += 1
@@ -126,7 +126,7 @@ def test_one_key_alone_fills_half_the_queue_and_no_more(most):
 
 
 @given(st.lists(st.integers(1, 8), max_size=400), st.integers(1, 256))
-def test_there_is_room_for_a_newcomer_until_the_queue_is_full(keys, most):
+def test_newcomer_has_room_until_queue_is_full(keys, most):
     waiting = dict.fromkeys(range(1, 9), 0)
     for key in keys:
         if may_wait(waiting[key], sum(waiting.values()), most):

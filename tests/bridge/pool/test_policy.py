@@ -27,7 +27,7 @@ def idle(*in_flight):
 
 
 @given(pools(), affinities, exclusions, last)
-def test_only_an_instance_with_room_is_chosen_and_one_is_if_there_is_any(pool, affinity, excluded, last):
+def test_instance_with_room_is_chosen_if_any(pool, affinity, excluded, last):
     index = choose(pool, affinity, excluded, last)
     assert (index is None) == (not any(each.ready and each.in_flight < each.limit for each in pool))
     assert index is None or pool[index].has_room
@@ -45,7 +45,7 @@ def test_the_holder_of_the_session_comes_first(pool, affinity, excluded, last):
 
 
 @given(pools(), exclusions, last)
-def test_then_the_least_busy_of_those_that_have_not_failed(pool, excluded, last):
+def test_least_busy_unfailed_instance_comes_next(pool, excluded, last):
     index = choose(pool, None, excluded, last)
     fresh = [each for each in pool if each.has_room and each.name not in excluded]
     if index is not None:
@@ -67,7 +67,7 @@ def test_the_busier_one_waits_its_turn():
     assert choose(idle(2, 1, 1), None, (), 2) == 1
 
 
-def test_another_run_of_the_instance_does_not_hold_the_session():
+def test_another_run_does_not_hold_the_session():
     assert choose(idle(1, 0), Affinity("w1-i1", 2), (), -1) == 1
 
 
@@ -77,7 +77,7 @@ def test_an_instance_that_failed_is_better_than_none():
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1))
-def test_a_restart_waits_between_half_a_second_and_half_a_minute(failures, jitter):
+def test_restart_pause_is_between_half_second_and_minute(failures, jitter):
     assert 0.5 <= restart_delay(failures, jitter) <= 37.5
 
 
@@ -87,12 +87,12 @@ def test_each_failure_doubles_the_wait():
 
 
 @given(st.integers(0, 10_000), st.integers(0, 100), st.floats(0, 1000), st.floats(0, 1))
-def test_a_refused_client_is_told_whole_seconds_from_one_to_thirty(waiting, slots, turn_sec, jitter):
+def test_refusal_gives_one_to_thirty_whole_seconds(waiting, slots, turn_sec, jitter):
     told = retry_after(waiting, slots, turn_sec, jitter)
     assert isinstance(told, int)
     assert 1 <= told <= 30
 
 
-def test_the_longer_the_queue_the_longer_the_wait_and_not_the_same_for_all():
+def test_longer_queue_gives_longer_and_varied_waits():
     assert retry_after(40, 8, 4, 0.5) > retry_after(4, 8, 4, 0.5)
     assert len({retry_after(16, 8, 4, tenth / 10) for tenth in range(11)}) > 3

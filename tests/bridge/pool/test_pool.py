@@ -40,7 +40,7 @@ async def test_a_session_brings_its_turn_to_its_instance(start):
     assert {pool.lease(holder.affinity).instance for _ in range(4)} == {holder}
 
 
-async def test_there_are_no_more_turns_at_once_than_allowed(start):
+async def test_turns_at_once_never_exceed_the_bound(start):
     pool = await start(2, most=3)
     leases = [pool.lease() for _ in range(3)]
     assert pool.lease() is None
@@ -87,7 +87,7 @@ async def test_who_leaves_the_line_is_skipped(start):
     assert pool.waiting == 0
 
 
-async def test_a_lease_that_nobody_takes_goes_to_the_next(start):
+async def test_untaken_lease_goes_to_the_next(start):
     pool = await start(most=1)
     lease = pool.lease()
     first, second = pool.queue(), pool.queue()
@@ -98,7 +98,7 @@ async def test_a_lease_that_nobody_takes_goes_to_the_next(start):
     assert pool.in_flight == 0
 
 
-async def test_a_full_line_refuses_with_a_hint_when_to_come_back(start):
+async def test_full_line_refuses_with_retry_after(start):
     pool = await start(most=1, waiting=2)
     pool.lease()
     waiters = [pool.queue(owner=ALICE), pool.queue(owner=BOB)]
@@ -108,7 +108,7 @@ async def test_a_full_line_refuses_with_a_hint_when_to_come_back(start):
     assert len(waiters) == pool.waiting
 
 
-async def test_a_key_gets_its_share_of_the_queue_and_leaves_room(start):
+async def test_key_gets_its_share_of_the_queue(start):
     pool = await start(most=1, waiting=8)
     pool.lease(owner=ALICE)
     waiters = [pool.queue(owner=ALICE) for _ in range(4)]
@@ -145,7 +145,7 @@ async def test_a_pool_of_nothing_is_unavailable():
         Pool([], 1, PoolOptions(), InstanceOptions()).lease()
 
 
-async def test_who_waits_is_served_by_the_instance_that_comes_back(services, start):
+async def test_waiting_turn_is_served_by_returning_instance(services, start):
     pool = await start(most=2)
     lost = pool.lease()
     await services[0].drop()
@@ -155,7 +155,7 @@ async def test_who_waits_is_served_by_the_instance_that_comes_back(services, sta
     assert (await asyncio.wait_for(waiter.lease, 10)).instance is lost.instance
 
 
-async def test_when_no_instance_comes_back_by_itself_the_waiting_are_told(services, start):
+async def test_waiting_turns_learn_that_no_instance_returns(services, start):
     pool = await start(most=1)
     pool.lease()
     waiters = [pool.queue(), pool.queue()]
@@ -178,7 +178,7 @@ async def test_nobody_waits_for_what_comes_back_too_late(services, start):
     assert pool.lease() is None
 
 
-async def test_a_lost_connection_gives_no_place_to_the_turn_that_it_has_lost(services, start):
+async def test_lost_connection_frees_no_place_for_its_turn(services, start):
     pool = await start()
     turn = pool.lease().instance.ask(Ask("r1", "s1", "Hello", "org_auto"))
     await services[0].drop()
@@ -186,7 +186,7 @@ async def test_a_lost_connection_gives_no_place_to_the_turn_that_it_has_lost(ser
     assert pool.lease() is None
 
 
-async def test_when_one_of_two_goes_the_waiting_get_the_other(services, start):
+async def test_waiting_turns_get_the_remaining_instance(services, start):
     pool = await start(2, limit=1, most=2)
     first, second = pool.lease(), pool.lease()
     waiter = pool.queue()
@@ -210,7 +210,7 @@ async def test_an_instance_that_becomes_ready_serves_the_waiting(services, start
         assert (await asyncio.wait_for(waiter.lease, 5)).instance.name == "w1-i2"
 
 
-async def test_models_of_all_instances_are_told_each_once(services, start):
+async def test_models_of_all_instances_are_listed_once(services, start):
     services[1].answers["config/queryModels"] = {
         "chat": [{"key": "coder", "displayName": "Qwen3-Coder"}, {"key": "max", "displayName": "Qwen3-Max"}]
     }
@@ -247,7 +247,7 @@ async def test_a_stop_ends_turns_and_instances(services, start):
         pool.lease()
 
 
-async def test_a_rate_limit_of_the_service_gets_a_time_to_come_back(start):
+async def test_service_rate_limit_gets_retry_after(start):
     pool = await start()
     assert 1 <= retry_hint(RateLimited("slow down"), pool).retry_after <= 30
     assert retry_hint(RateLimited("slow down", retry_after=7), pool).retry_after == 7

@@ -13,7 +13,7 @@ def told(caplog):
     return lambda: [record.getMessage() for record in caplog.records]
 
 
-def test_an_outage_has_a_line_on_the_way_in_and_one_on_the_way_out(told):
+def test_outage_has_one_line_in_and_one_out(told):
     troubles = Troubles("w1-i1")
     troubles.over(0, "ready")
     troubles.met(10, "gone", "starting again")
@@ -22,7 +22,7 @@ def test_an_outage_has_a_line_on_the_way_in_and_one_on_the_way_out(told):
     assert told() == ["w1-i1 is ready", "w1-i1: gone; starting again", "w1-i1 is ready after 2.5 s"]
 
 
-def test_one_that_comes_and_goes_all_the_time_does_not_fill_the_log(told):
+def test_flapping_outage_does_not_fill_the_log(told):
     troubles = Troubles("w1-i1")
     for second in range(int(AGAIN_SEC) + 1):
         troubles.met(second, "gone", "starting again")
@@ -35,7 +35,7 @@ def test_one_that_comes_and_goes_all_the_time_does_not_fill_the_log(told):
     ]
 
 
-def test_each_trouble_is_told_and_few_are_remembered(told):
+def test_troubles_are_each_reported_and_few_remembered(told):
     troubles = Troubles("w1-i1")
     for number in range(2 * MOST):
         troubles.met(0, f"trouble {number}", "starting again")

@@ -18,7 +18,7 @@ from tests.bridge.chats import Reading, chat, going_for_long, hanging_up, once, 
 from tests.bridge.lingma.service import finish
 
 
-async def test_a_turn_begins_says_its_text_and_ends(new_service, new_engine):
+async def test_turn_begins_sends_text_and_ends(new_service, new_engine):
     engine = await new_engine(await new_service(replying("Hel", "", "lo")))
     done = await chat(engine, request("Hi"))
     tokens = estimate_messages(request("Hi").messages)
@@ -27,7 +27,7 @@ async def test_a_turn_begins_says_its_text_and_ends(new_service, new_engine):
     assert done.end == Finished(FinishReason.STOP, TokenUsage(tokens, estimate("Hello"), "estimate"))
 
 
-async def test_the_record_tells_how_it_went(new_service, new_engine):
+async def test_record_describes_the_turn(new_service, new_engine):
     engine = await new_engine(await new_service(replying("Hello")))
     record = (await chat(engine, request("Hi"))).record
     assert (record.instance, record.lingma_model, record.session) == ("w1-i1", "org_auto", "off")
@@ -37,7 +37,7 @@ async def test_the_record_tells_how_it_went(new_service, new_engine):
 
 
 @pytest.mark.parametrize("tools", [(), (Tool("list_dir"),)])
-async def test_a_turn_that_has_ended_does_not_wait_for_the_garbage_collector(new_service, new_engine, tools):
+async def test_ended_turn_needs_no_garbage_collector(new_service, new_engine, tools):
     engine = await new_engine(await new_service(replying("Hello")))
     gc.disable()
     try:
@@ -58,7 +58,7 @@ async def test_a_turn_that_has_ended_does_not_wait_for_the_garbage_collector(new
         ("agent", "fallback"),
     ],
 )
-async def test_the_model_is_found_by_key_or_name_or_is_the_default(new_service, new_engine, asked, key):
+async def test_model_is_found_by_key_or_name(new_service, new_engine, asked, key):
     service = await new_service(replying("x"))
     engine = await new_engine(service, default_model="fallback")
     done = await chat(engine, request("Hi", model=asked))
@@ -89,7 +89,7 @@ async def test_every_turn_has_ids_of_its_own(new_service, new_engine):
     assert len(set(ids)) == 4
 
 
-async def test_the_whole_conversation_is_told_without_a_session(new_service, new_engine):
+async def test_whole_conversation_is_sent_without_a_session(new_service, new_engine):
     service = await new_service(replying("x"))
     await chat(await new_engine(service), request("Hi", "Hello", "Bye"))
     params = service.asks()[0]
@@ -119,7 +119,7 @@ async def test_a_turn_that_fails_before_its_text_raises(new_service, new_engine,
     assert engine.pool.in_flight == 0
 
 
-async def test_a_turn_that_fails_after_its_text_says_so_at_the_end(new_service, new_engine):
+async def test_failure_after_text_comes_at_the_end(new_service, new_engine):
     engine = await new_engine(await new_service(replying("half", code=500)))
     done = await chat(engine, request("Hi"))
     assert done.text == "half"
@@ -132,7 +132,7 @@ async def test_a_turn_that_fails_after_its_text_says_so_at_the_end(new_service, 
     assert done.record.completion_tokens == estimate("half")
 
 
-async def test_an_instance_that_is_lost_before_the_first_byte_is_replaced_unseen(new_service, new_engine):
+async def test_instance_lost_before_first_byte_is_replaced_unseen(new_service, new_engine):
     lost, good = await new_service(hanging_up), await new_service(replying("Hello"))
     done = await chat(await new_engine(lost, good), request("Hi"))
     assert [type(event) for event in done.events] == [Started, TextDelta, Finished]
@@ -141,7 +141,7 @@ async def test_an_instance_that_is_lost_before_the_first_byte_is_replaced_unseen
     assert lost.asks()[0]["requestId"] != good.asks()[0]["requestId"]
 
 
-async def test_an_instance_that_is_lost_after_the_first_byte_is_told(new_service, new_engine):
+async def test_instance_lost_after_first_byte_is_an_error(new_service, new_engine):
     service, other = await new_service(), await new_service(replying("no"))
     engine = await new_engine(service, other)
     reading = Reading(engine, request("Hi"))
@@ -153,7 +153,7 @@ async def test_an_instance_that_is_lost_after_the_first_byte_is_told(new_service
     assert other.asks() == []
 
 
-async def test_a_turn_is_tried_three_times_and_no_more(new_service, new_engine):
+async def test_turn_is_tried_three_times_at_most(new_service, new_engine):
     services = [await new_service(hanging_up) for _ in range(4)]
     with pytest.raises(errors.ConnectionLost):
         await chat(await new_engine(*services), request("Hi"))
@@ -161,7 +161,7 @@ async def test_a_turn_is_tried_three_times_and_no_more(new_service, new_engine):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_the_only_instance_is_asked_again_when_it_is_back(new_service, new_engine, stream):
+async def test_only_instance_is_asked_again_when_back(new_service, new_engine, stream):
     service = await new_service(once(hanging_up, replying("Hello")))
     engine = await new_engine(service)
     done = await chat(engine, request("Hi", stream=stream))
@@ -182,7 +182,7 @@ async def test_a_sign_of_life_commits_to_nothing(new_service, new_engine):
     assert (done.record.status, done.record.instance) == ("ok", "w1-i2")
 
 
-async def test_what_fails_after_signs_of_life_alone_is_told_in_the_stream(new_service, new_engine):
+async def test_failure_after_keepalives_is_in_the_stream(new_service, new_engine):
     service = await new_service()
     reading = Reading(await new_engine(service, keepalive=0.01), request("Hi"))
     await reading.until(KeepAlive)
@@ -191,7 +191,7 @@ async def test_what_fails_after_signs_of_life_alone_is_told_in_the_stream(new_se
     assert type((await reading.to_end()).end.error) is errors.UpstreamFailed
 
 
-async def test_who_waits_for_an_instance_in_vain_is_told_when_the_time_is_over(new_service, new_engine):
+async def test_vain_wait_for_instance_ends_in_time(new_service, new_engine):
     engine = await new_engine(await new_service(going_for_long), queue_timeout=0.05)
     with pytest.raises(errors.Unavailable) as raised:
         await chat(engine, request("Hi"))
@@ -199,7 +199,7 @@ async def test_who_waits_for_an_instance_in_vain_is_told_when_the_time_is_over(n
     assert (engine.pool.in_flight, engine.pool.waiting) == (0, 0)
 
 
-async def test_who_hangs_up_while_it_waits_for_an_instance_leaves_nothing(new_service, new_engine):
+async def test_hang_up_during_instance_wait_leaves_nothing(new_service, new_engine):
     engine = await new_engine(await new_service(going_for_long), keepalive=0.01)
     reading = Reading(engine, request("Hi"))
     await reading.until(KeepAlive)
@@ -207,7 +207,7 @@ async def test_who_hangs_up_while_it_waits_for_an_instance_leaves_nothing(new_se
     assert (engine.pool.in_flight, engine.pool.waiting, reading.record.status) == (0, 0, "cancelled")
 
 
-async def test_an_end_of_all_turns_is_no_loss_that_is_tried_again(new_service, new_engine):
+async def test_end_of_all_turns_is_not_retried(new_service, new_engine):
     service = await new_service()
     engine = await new_engine(service)
     reading = Reading(engine, request("Hi"))
@@ -218,7 +218,7 @@ async def test_an_end_of_all_turns_is_no_loss_that_is_tried_again(new_service, n
     assert len(service.asks()) == 1
 
 
-async def test_a_client_that_hangs_up_stops_the_service_and_frees_the_place(new_service, new_engine):
+async def test_hang_up_stops_service_and_frees_the_place(new_service, new_engine):
     service = await new_service(lambda peer, params: say(peer, params, "Hello "))
     engine = await new_engine(service)
     reading = Reading(engine, request("Hi"))
@@ -229,7 +229,7 @@ async def test_a_client_that_hangs_up_stops_the_service_and_frees_the_place(new_
     assert reading.record.completion_tokens == estimate("Hello ")
 
 
-async def test_a_cancelled_reader_before_the_first_byte_is_a_hang_up_too(new_service, new_engine):
+async def test_reader_cancelled_before_first_byte_hung_up(new_service, new_engine):
     service = await new_service()
     engine = await new_engine(service)
     reading = Reading(engine, request("Hi"))
@@ -239,7 +239,7 @@ async def test_a_cancelled_reader_before_the_first_byte_is_a_hang_up_too(new_ser
     assert await service.got("chat/stop")
 
 
-async def test_a_silent_model_is_bridged_by_signs_of_life(new_service, new_engine):
+async def test_silent_model_is_bridged_by_keepalives(new_service, new_engine):
     service = await new_service()
     reading = Reading(await new_engine(service, keepalive=0.01), request("Hi"))
     await reading.until(KeepAlive, times=2)
@@ -254,7 +254,7 @@ async def test_a_service_that_stays_silent_is_given_up(new_service, new_engine):
         await chat(engine, request("Hi"))
 
 
-async def test_a_client_that_reads_too_slowly_is_cut_off(new_service, new_engine):
+async def test_slow_reading_client_is_cut_off(new_service, new_engine):
     service = await new_service(lambda peer, params: say(peer, params, *["x" * 50] * 100))
     engine = await new_engine(service, buffer=1000)
     record = TurnRecord()
@@ -269,7 +269,7 @@ async def test_a_client_that_reads_too_slowly_is_cut_off(new_service, new_engine
     assert await service.got("chat/stop")
 
 
-async def test_a_bug_is_an_internal_error_and_leaves_no_trace(new_service, new_engine, caplog):
+async def test_bug_is_an_internal_error_without_traces(new_service, new_engine, caplog):
     pool = (await new_engine(await new_service())).pool
     engine = Engine(pool, None, ImageDesk(ImageOptions()), EngineOptions(), lambda: 1 / 0)
     reading = Reading(engine, request("Hi"))
@@ -279,13 +279,13 @@ async def test_a_bug_is_an_internal_error_and_leaves_no_trace(new_service, new_e
     assert "a turn broke" in caplog.text
 
 
-async def test_what_is_not_streamed_comes_whole_in_one_batch(new_service, new_engine):
+async def test_unstreamed_reply_comes_in_one_batch(new_service, new_engine):
     service = await new_service(replying("Hel", "lo"))
     done = await chat(await new_engine(service, keepalive=0.01), request("Hi", stream=False))
     assert (len(done.batches), done.text, type(done.events[0]), type(done.end)) == (1, "Hello", Started, Finished)
 
 
-async def test_of_a_lost_attempt_that_is_not_streamed_nothing_is_told(new_service, new_engine):
+async def test_lost_unstreamed_attempt_sends_nothing(new_service, new_engine):
     async def half(peer, params):
         await say(peer, params, "half")
         await peer.socket.close()
@@ -295,7 +295,7 @@ async def test_of_a_lost_attempt_that_is_not_streamed_nothing_is_told(new_servic
     assert (done.text, done.record.instance, done.record.status) == ("Hello", "w1-i2", "ok")
 
 
-async def test_what_is_not_streamed_fails_with_an_error_after_its_text_too(new_service, new_engine):
+async def test_unstreamed_reply_fails_after_text_too(new_service, new_engine):
     engine = await new_engine(await new_service(replying("half", code=500)))
     reading = Reading(engine, request("Hi", stream=False))
     with pytest.raises(errors.UpstreamFailed):

@@ -51,7 +51,7 @@ async def service(new_service):
     return service
 
 
-async def test_an_image_is_uploaded_and_named_in_the_question(new_engine, service):
+async def test_image_is_uploaded_and_named_in_question(new_engine, service):
     done = await chat(await new_engine(service), asking(LOOK))
     [upload] = uploads(service)
     assert upload["imageUri"] == RED
@@ -59,7 +59,7 @@ async def test_an_image_is_uploaded_and_named_in_the_question(new_engine, servic
     assert done.record.warnings == []
 
 
-async def test_a_session_is_sent_only_the_images_it_has_not_seen(new_engine, service, sessions):
+async def test_session_gets_only_images_it_has_not_seen(new_engine, service, sessions):
     engine = await new_engine(service, sessions=sessions)
     await chat(engine, asking(LOOK))
     more = (LOOK, Message("assistant", "Red."), Message("user", "And this?\n[image]", images=(BLUE,)))
@@ -67,7 +67,7 @@ async def test_a_session_is_sent_only_the_images_it_has_not_seen(new_engine, ser
     assert (done.record.session, [each["imageUri"] for each in uploads(service)]) == ("reused", [RED, BLUE])
 
 
-async def test_of_a_whole_history_the_newest_images_are_sent(new_engine, service):
+async def test_newest_images_of_whole_history_are_sent(new_engine, service):
     history = (LOOK, Message("assistant", "Red."), Message("user", "Sure?"))
     await chat(await new_engine(service), asking(*history))
     assert [each["imageUri"] for each in uploads(service)] == [RED]
@@ -81,7 +81,7 @@ async def test_another_image_is_another_conversation(new_engine, service, sessio
     assert done.record.session == "new"
 
 
-async def test_what_the_service_does_not_take_is_a_warning(new_engine, service):
+async def test_refused_image_is_a_warning(new_engine, service):
     service.on_upload = refuse
     done = await chat(await new_engine(service), asking(LOOK))
     assert (done.text, done.record.warnings) == ("Red.", ["1 of 1 images could not be passed on"])
@@ -96,7 +96,7 @@ async def test_what_is_no_image_is_the_clients_error(new_engine, service):
     assert service.asks() == []
 
 
-async def test_a_client_hears_of_its_turn_while_images_are_on_their_way(new_engine, service):
+async def test_client_hears_of_turn_during_image_upload(new_engine, service):
     taken = asyncio.Event()
 
     async def slowly(peer, params):

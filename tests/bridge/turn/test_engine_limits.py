@@ -13,7 +13,7 @@ from tests.bridge.chats import Reading, chat, replying, request, say
 from tests.bridge.lingma.service import finish
 
 
-async def test_a_stop_sequence_over_several_chunks_ends_the_turn(new_service, new_engine):
+async def test_stop_sequence_over_several_chunks_ends_turn(new_service, new_engine):
     service = await new_service(lambda peer, params: say(peer, params, "One E", "N", "D two"))
     engine = await new_engine(service)
     done = await chat(engine, request("Hi", stop=("END", "\n\nUser:")))
@@ -23,7 +23,7 @@ async def test_a_stop_sequence_over_several_chunks_ends_the_turn(new_service, ne
     assert await service.got("chat/stop")
 
 
-async def test_the_beginning_of_a_stop_sequence_is_told_when_the_answer_ends_with_it(new_service, new_engine):
+async def test_stop_sequence_beginning_is_sent_at_the_end(new_service, new_engine):
     service = await new_service(replying("One", " EN"))
     done = await chat(await new_engine(service), request("Hi", stop=("END",)))
     assert (done.text, done.end.reason, done.end.stop_sequence) == ("One EN", FinishReason.STOP, None)
@@ -38,14 +38,14 @@ async def test_the_limit_of_tokens_ends_the_turn(new_service, new_engine):
     assert await service.got("chat/stop")
 
 
-async def test_a_held_back_end_beyond_the_limit_is_a_length_too(new_service, new_engine):
+async def test_withheld_end_beyond_limit_is_length_too(new_service, new_engine):
     done = await chat(
         await new_engine(await new_service(replying("abcE", "N"))), request("Hi", stop=("END",), max_tokens=1)
     )
     assert (done.text, done.end.reason) == ("abcE", FinishReason.LENGTH)
 
 
-async def test_signs_of_life_go_through_while_text_is_held_back(new_service, new_engine):
+async def test_keepalives_pass_while_text_is_withheld(new_service, new_engine):
     service = await new_service(lambda peer, params: say(peer, params, "E"))
     reading = Reading(await new_engine(service, keepalive=0.01), request("Hi", stop=("END",)))
     await reading.until(KeepAlive)
@@ -53,7 +53,7 @@ async def test_signs_of_life_go_through_while_text_is_held_back(new_service, new
     assert (await reading.to_end()).text == "E"
 
 
-async def test_a_turn_that_waits_gets_signs_of_life_and_then_its_place(new_service, new_engine):
+async def test_waiting_turn_gets_keepalives_then_its_place(new_service, new_engine):
     engine = await new_engine(await new_service(replying("Hello")), most=1, keepalive=0.01)
     lease = engine.pool.lease()
     reading = Reading(engine, request("Hi"))
@@ -88,7 +88,7 @@ async def test_a_turn_that_waits_too_long_is_refused(new_service, new_engine):
     assert (reading.record.status, reading.record.reason, engine.pool.waiting) == ("refused", "overloaded", 0)
 
 
-async def test_a_refusal_after_a_sign_of_life_is_the_ending(new_service, new_engine):
+async def test_refusal_after_keepalive_is_the_ending(new_service, new_engine):
     engine = await new_engine(await new_service(), most=1, queue_timeout=0.3, keepalive=0.01)
     engine.pool.lease()
     done = await chat(engine, request("Hi"))
@@ -103,7 +103,7 @@ async def test_a_full_queue_refuses_at_once(new_service, new_engine):
         await chat(engine, request("Hi"))
 
 
-async def test_a_client_that_hangs_up_in_the_queue_leaves_it(new_service, new_engine):
+async def test_hang_up_in_the_queue_leaves_it(new_service, new_engine):
     engine = await new_engine(await new_service(), most=1)
     lease = engine.pool.lease()
     reading = Reading(engine, request("Hi"))
@@ -115,7 +115,7 @@ async def test_a_client_that_hangs_up_in_the_queue_leaves_it(new_service, new_en
     assert engine.pool.in_flight == 0
 
 
-async def test_without_an_instance_there_is_nothing_to_wait_for(new_service, new_engine):
+async def test_nothing_is_awaited_without_an_instance(new_service, new_engine):
     service = await new_service()
     engine = await new_engine(service)
     await engine.pool.stop()
@@ -131,7 +131,7 @@ def tell_usage(tmp_path, params, prompt, completion):
         file.write(f"[TOKEN_USAGE]: {json.dumps(figures)}\n")
 
 
-async def test_the_figures_of_the_service_are_told_when_it_tells_them(new_service, new_engine, with_log, tmp_path):
+async def test_service_figures_are_reported(new_service, new_engine, with_log, tmp_path):
     async def on_ask(peer, params):
         tell_usage(tmp_path, params, 495, 62)
         await replying("Hello")(peer, params)
@@ -143,7 +143,7 @@ async def test_the_figures_of_the_service_are_told_when_it_tells_them(new_servic
     assert (record.prompt_tokens, record.completion_tokens, record.usage_source) == (495, 62, "upstream")
 
 
-async def test_figures_that_are_late_hold_up_only_the_ending(new_service, new_engine, with_log, tmp_path):
+async def test_late_figures_delay_only_the_ending(new_service, new_engine, with_log, tmp_path):
     service = await new_service(replying("Hello"))
     reading = Reading(await new_engine(with_log(service)), request("Hi"))
     await reading.until(TextDelta)

@@ -30,7 +30,7 @@ def asking(*messages, stream=False, schema=SCHEMA):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_what_is_no_json_is_sent_back_in_the_same_session(new_service, new_engine, stream):
+async def test_invalid_json_is_sent_back_in_same_session(new_service, new_engine, stream):
     service = await new_service(saying("Certainly!", 'Here: {"n": 1}'))
     done = await chat(await new_engine(service), asking(stream=stream))
     first, second = service.asks()
@@ -41,7 +41,7 @@ async def test_what_is_no_json_is_sent_back_in_the_same_session(new_service, new
     assert done.record.tool_outcomes == {"reply_retried": 1}
 
 
-async def test_json_that_does_not_fit_is_sent_back_with_all_that_is_wrong(new_service, new_engine):
+async def test_misfit_json_is_sent_back_with_all_faults(new_service, new_engine):
     service = await new_service(saying('{"n": "x"}', '{"n": 2}'))
     done = await chat(await new_engine(service), asking())
     assert done.text == '{"n":2}'
@@ -65,7 +65,7 @@ async def test_without_the_correction_the_first_reply_counts(new_service, new_en
     assert (done.text, done.record.status) == ("I would rather not.", "ok")
 
 
-async def test_what_goes_on_from_the_clients_own_beginning_is_left_alone(new_service, new_engine):
+async def test_continued_client_prefix_is_left_alone(new_service, new_engine):
     service = await new_service(saying('"n": 1}'))
     done = await chat(await new_engine(service), asking(Message("assistant", "{")))
     assert (done.text, len(service.asks())) == ('"n": 1}', 1)
@@ -79,7 +79,7 @@ def replacing(draft, text):
     return on_ask
 
 
-async def test_only_the_final_text_is_told_counted_and_remembered(new_service, new_engine, sessions):
+async def test_final_text_alone_is_sent_counted_and_remembered(new_service, new_engine, sessions):
     service = await new_service(replacing("A long| draft", "The text"))
     engine = await new_engine(service, sessions=sessions)
     done = await chat(engine, request("Hi", stream=False))
@@ -94,7 +94,7 @@ async def test_the_limits_hold_for_the_final_text(new_service, new_engine):
     assert (done.text, done.end.reason) == ("One two ", FinishReason.STOP_SEQUENCE)
 
 
-async def test_reasoning_without_a_beginning_is_reasoning_and_no_text(new_service, new_engine, sessions):
+async def test_reasoning_without_opening_is_no_text(new_service, new_engine, sessions):
     service = await new_service(saying("Let me weigh it.\n</think>\n\nYes."))
     engine = await new_engine(service, sessions=sessions)
     done = await chat(engine, request("Hi", stream=False, thinking=True))
@@ -105,7 +105,7 @@ async def test_reasoning_without_a_beginning_is_reasoning_and_no_text(new_servic
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_what_no_limit_cuts_is_counted_all_the_same(new_service, new_engine, stream):
+async def test_uncut_text_is_counted_all_the_same(new_service, new_engine, stream):
     arguments = json.dumps({"text": "word " * 100})
     call = f'<tool_call>{{"name":"write","arguments":{arguments}}}</tool_call>'
     service = await new_service(replying(call))
@@ -115,7 +115,7 @@ async def test_what_no_limit_cuts_is_counted_all_the_same(new_service, new_engin
     assert done.end.usage.output_tokens == done.record.completion_tokens >= estimate(told) > 100
 
 
-async def test_reasoning_is_counted_beside_the_limit_of_the_text(new_service, new_engine):
+async def test_reasoning_counts_beside_the_text_limit(new_service, new_engine):
     service = await new_service(saying(f"<think>{'hm ' * 200}</think>{'word ' * 50}"))
     done = await chat(await new_engine(service), request("Hi", stream=False, thinking=True, max_tokens=5))
     assert (estimate(done.text), done.end.reason) == (5, FinishReason.LENGTH)

@@ -43,7 +43,7 @@ async def test_a_conversation_goes_on_in_its_session(engine, service):
     assert (third.record.session, asked(service)) == ("reused", ("Again", "s-real", True))
 
 
-async def test_a_whole_reply_is_remembered_as_a_streamed_one(engine, service):
+async def test_whole_reply_is_remembered_like_a_streamed_one(engine, service):
     await chat(engine, request("Hi", stream=False))
     assert (await chat(engine, request("Hi", "Hello", "Bye", stream=False))).record.session == "reused"
 
@@ -61,7 +61,7 @@ async def test_another_caller_never_gets_the_session(engine, service):
     assert (await chat(engine, NEXT, caller_id=1)).record.session == "reused"
 
 
-async def test_of_two_with_the_same_prefix_only_one_gets_the_session(engine, service):
+async def test_one_of_two_equal_prefixes_gets_the_session(engine, service):
     await chat(engine, FIRST)
     both = await asyncio.gather(chat(engine, NEXT), chat(engine, NEXT))
     assert sorted(done.record.session for done in both) == ["new", "reused"]
@@ -103,7 +103,7 @@ async def test_a_store_that_is_gone_fails_no_turn(new_engine, service, stack, tm
     assert (await chat(engine, NEXT)).record.session == "new"
 
 
-async def test_another_run_of_the_instance_does_not_know_the_session(engine, service):
+async def test_another_run_does_not_know_the_session(engine, service):
     await chat(engine, FIRST)
     await service.drop()
     await in_state(engine.pool, "starting")
@@ -136,7 +136,7 @@ async def test_a_busy_instance_is_not_waited_for(two, other):
     lease.release()
 
 
-async def test_a_session_that_is_lost_is_rebuilt_elsewhere_unseen(two, service, other):
+async def test_lost_session_is_rebuilt_elsewhere_unseen(two, service, other):
     await chat(two, FIRST)
     service.on_ask = hanging_up
     done = await chat(two, NEXT)
@@ -145,7 +145,7 @@ async def test_a_session_that_is_lost_is_rebuilt_elsewhere_unseen(two, service, 
 
 
 @pytest.mark.parametrize("code", [406, 500, 400, 408])
-async def test_a_session_that_the_service_refuses_is_rebuilt_unseen(engine, service, code):
+async def test_refused_session_is_rebuilt_unseen(engine, service, code):
     async def refuse_replies(peer, params):
         await (replying(code=code) if params["isReply"] else replying("Fresh"))(peer, params)
 
@@ -180,7 +180,7 @@ async def test_a_turn_that_was_cut_leaves_no_session(engine, service, limits):
     assert (await chat(engine, request("Hi", cut.text, "Bye"))).record.session == "new"
 
 
-async def test_a_turn_that_was_given_up_leaves_no_session(engine, service):
+async def test_turn_given_up_leaves_no_session(engine, service):
     service.on_ask = lambda peer, params: say(peer, params, "Hello")
     reading = Reading(engine, FIRST)
     await reading.until(TextDelta)
@@ -189,7 +189,7 @@ async def test_a_turn_that_was_given_up_leaves_no_session(engine, service):
     assert (await chat(engine, NEXT)).record.session == "new"
 
 
-async def test_a_reused_session_that_was_given_up_is_not_used_again(engine, service):
+async def test_reused_session_given_up_is_not_used_again(engine, service):
     await chat(engine, FIRST)
     service.on_ask = lambda peer, params: say(peer, params, "half")
     reading = Reading(engine, NEXT)
@@ -199,7 +199,7 @@ async def test_a_reused_session_that_was_given_up_is_not_used_again(engine, serv
     assert (await chat(engine, NEXT)).record.session == "new"
 
 
-async def test_a_turn_that_was_refused_leaves_its_session_for_the_next_try(new_engine, service, sessions):
+async def test_refused_turn_leaves_its_session_for_retry(new_engine, service, sessions):
     engine = await new_engine(service, sessions=sessions, most=1, waiting=0)
     await chat(engine, FIRST)
     lease = engine.pool.lease()
@@ -209,7 +209,7 @@ async def test_a_turn_that_was_refused_leaves_its_session_for_the_next_try(new_e
     assert (await chat(engine, NEXT)).record.session == "reused"
 
 
-async def test_a_reused_session_that_fails_twice_is_an_error(engine, service):
+async def test_reused_session_failing_twice_is_an_error(engine, service):
     await chat(engine, FIRST)
     service.on_ask = replying(code=500)
     reading = Reading(engine, NEXT)
@@ -218,7 +218,7 @@ async def test_a_reused_session_that_fails_twice_is_an_error(engine, service):
     assert (reading.record.session, len(service.asks())) == ("rebuilt", 3)
 
 
-async def test_the_answer_that_is_remembered_is_the_one_that_was_told(engine, service):
+async def test_remembered_answer_is_the_one_sent(engine, service):
     async def overwrite(peer, params):
         await say(peer, params, "Helo")
         await peer.push(

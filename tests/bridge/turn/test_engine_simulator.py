@@ -46,7 +46,7 @@ def saying(way):
     [((), WAYS), (("--ack-gate",), [way for way in WAYS if "merge" not in way and "F14" not in way])],
     ids=["at its own pace", "waiting for acknowledgements"],
 )
-async def test_however_the_service_says_it_the_client_hears_the_same(new_engine, flags, ways):
+async def test_client_hears_the_same_however_pushed(new_engine, flags, ways):
     engine = await new_engine(*flags)
     heard = {way: (await chat(engine, saying(way))).text for way in ways}
     assert heard == dict.fromkeys(ways, TEXT)
@@ -75,7 +75,7 @@ async def test_every_push_gets_exactly_one_acknowledgement(new_engine, tmp_path)
     assert len(told) == len(set(told)) > 5
 
 
-async def test_the_usage_of_the_log_is_told(new_engine):
+async def test_log_usage_is_reported(new_engine):
     engine = await new_engine()
     for way in ("usage_line=before", "usage_line=after usage_late_ms=10"):
         assert (await chat(engine, saying(way))).end.usage == TokenUsage(7, 2, "upstream")
@@ -83,7 +83,7 @@ async def test_the_usage_of_the_log_is_told(new_engine):
 
 
 @pytest.mark.parametrize("way", ["fault=F30", 'ask_error="no quota"', "ask_refused"])
-async def test_a_question_that_is_not_taken_is_an_error_at_once(new_engine, way):
+async def test_rejected_question_is_an_error_at_once(new_engine, way):
     reading = Reading(await new_engine(ask_kind="request"), saying(way))
     with pytest.raises(UpstreamFailed, match="did not take the question"):
         await reading.to_end()

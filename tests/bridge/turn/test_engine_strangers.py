@@ -130,7 +130,7 @@ async def turn(engine, service_book, person, dice):
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_no_session_was_told_what_its_request_does_not_say(engine, book, seed):
+async def test_no_session_holds_more_than_its_request(engine, book, seed):
     dice, seen = random.Random(seed), []
     for _ in range(60):
         people = a_few_people(dice)

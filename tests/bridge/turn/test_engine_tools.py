@@ -64,7 +64,7 @@ def answered(done, result="It says hello."):
     return Message("assistant", done.text, calls), Message("tool", result, tool_call_id=call_id)
 
 
-async def test_tools_are_offered_and_a_call_ends_the_turn(new_service, new_engine):
+async def test_tools_are_offered_and_call_ends_turn(new_service, new_engine):
     service = await new_service(obeying("Let me look.\n" + call(path="a.txt")))
     done = await chat(await new_engine(service), asking())
     assert "read_file" in service.asks()[0]["questionText"]
@@ -75,7 +75,7 @@ async def test_tools_are_offered_and_a_call_ends_the_turn(new_service, new_engin
     assert (done.end.reason, done.record.tool_outcomes) == (FinishReason.TOOL_CALLS, {"parsed": 1})
 
 
-async def test_the_result_goes_to_the_session_that_asked_for_it(new_service, new_engine, sessions):
+async def test_result_goes_to_the_asking_session(new_service, new_engine, sessions):
     service = await new_service(obeying("Look: " + call(path="a.txt"), "It says hello."))
     engine = await new_engine(service, sessions=sessions)
     first = await chat(engine, asking())
@@ -88,7 +88,7 @@ async def test_the_result_goes_to_the_session_that_asked_for_it(new_service, new
     assert "Available tools" not in prompt
 
 
-async def test_a_call_in_a_continued_session_is_read_with_its_old_delimiter(new_service, new_engine, sessions):
+async def test_continued_session_keeps_its_old_delimiter(new_service, new_engine, sessions):
     service = await new_service(obeying(call(path="a.txt"), call(path="b.txt"), "Done."))
     engine = await new_engine(service, sessions=sessions)
     first = await chat(engine, asking())
@@ -99,7 +99,7 @@ async def test_a_call_in_a_continued_session_is_read_with_its_old_delimiter(new_
     assert [done.record.session for done in (first, second, third)] == ["new", "reused", "reused"]
 
 
-async def test_tools_that_come_later_are_told_to_the_session_that_goes_on(new_service, new_engine, sessions):
+async def test_later_tools_are_described_to_continued_session(new_service, new_engine, sessions):
     service = await new_service(obeying(call(path="a.txt"), call(path="b.txt"), "Done."))
     engine = await new_engine(service, sessions=sessions)
     more = (READ, Tool("write_file"))
@@ -112,7 +112,7 @@ async def test_tools_that_come_later_are_told_to_the_session_that_goes_on(new_se
     assert nonce_of(prompts[1]) == nonce_of(prompts[0])
 
 
-async def test_a_session_that_knows_tools_is_told_when_none_may_be_called(new_service, new_engine, sessions):
+async def test_session_with_tools_learns_of_forbidden_calls(new_service, new_engine, sessions):
     service = await new_service(obeying(call(path="a.txt"), "Hm."))
     engine = await new_engine(service, sessions=sessions)
     history = answered(await chat(engine, asking()))
@@ -120,7 +120,7 @@ async def test_a_session_that_knows_tools_is_told_when_none_may_be_called(new_se
     assert "Do not call a tool" in service.asks()[1]["questionText"]
 
 
-async def test_a_session_told_anew_knows_only_what_it_was_told(new_service, new_engine, sessions):
+async def test_rebuilt_session_knows_only_what_it_got(new_service, new_engine, sessions):
     service = await new_service(obeying(call(path="a.txt")))
     engine = await new_engine(service, sessions=sessions)
     history = answered(await chat(engine, asking()))
@@ -149,7 +149,7 @@ async def test_sessions_with_tools_can_be_turned_off(new_service, new_engine, se
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_call_that_is_owed_is_asked_for_in_the_same_session(new_service, new_engine, stream):
+async def test_owed_call_is_requested_in_same_session(new_service, new_engine, stream):
     service = await new_service(obeying("I would rather not.", call(path="a.txt")))
     request = asking(tool_choice=ToolChoice("required"), stream=stream)
     done = await chat(await new_engine(service), request)
@@ -160,7 +160,7 @@ async def test_a_call_that_is_owed_is_asked_for_in_the_same_session(new_service,
     assert done.record.tool_outcomes == {"retried": 1, "repaired": 1}
 
 
-async def test_a_flawed_call_is_mended_before_a_waiting_client_hears_of_it(new_service, new_engine):
+async def test_flawed_call_is_repaired_before_client_hears(new_service, new_engine):
     service = await new_service(obeying("Look: " + call(file="a.txt"), call(path="a.txt")))
     done = await chat(await new_engine(service), asking(stream=False))
     assert "path" in service.asks()[1]["questionText"]
@@ -176,7 +176,7 @@ async def test_a_corrected_session_goes_on(new_service, new_engine, sessions):
     assert (second.record.session, second.text) == ("reused", "It says hello.")
 
 
-async def test_without_a_choice_no_tool_is_offered_and_none_is_read(new_service, new_engine):
+async def test_no_tool_is_offered_or_read_without_choice(new_service, new_engine):
     text = '<call:abcdefghij>{"name":"read_file","arguments":{"path":"a"}}</call:abcdefghij>'
     service = await new_service(obeying_plainly(text))
     done = await chat(await new_engine(service), asking(tool_choice=ToolChoice("none")))
@@ -192,7 +192,7 @@ def obeying_plainly(text):
     return on_ask
 
 
-async def test_a_call_that_breaks_off_ends_with_the_length(new_service, new_engine):
+async def test_broken_off_call_ends_with_length(new_service, new_engine):
     service = await new_service(obeying(call(path="a" * 200)[:-80]))
     done = await chat(await new_engine(service), asking())
     assert done.end.reason is FinishReason.LENGTH
@@ -200,7 +200,7 @@ async def test_a_call_that_breaks_off_ends_with_the_length(new_service, new_engi
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_correction_that_fails_leaves_the_reply_as_it_was(new_service, new_engine, sessions, stream):
+async def test_failed_correction_leaves_the_reply(new_service, new_engine, sessions, stream):
     async def on_ask(peer, params):
         if params["isReply"]:
             return await peer.push(finish(params["requestId"], 500))
@@ -215,9 +215,7 @@ GUESS = "<tool_call>\n<function=read_file>\n<parameter=path>\nb.txt\n</parameter
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_call_in_the_models_own_notation_is_made_until_it_keeps_to_the_marks(
-    new_service, new_engine, sessions, stream
-):
+async def test_model_notation_counts_until_marks_are_kept(new_service, new_engine, sessions, stream):
     service = await new_service(obeying(GUESS, GUESS, call(path="a.txt"), GUESS, "Done."))
     engine = await new_engine(service, sessions=sessions)
     history, told = [], []
@@ -244,7 +242,7 @@ async def test_guesses_can_be_switched_off_for_a_model(new_service, new_engine):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_result_that_the_model_makes_up_is_not_told_and_stops_it(new_service, new_engine, sessions, stream):
+async def test_invented_result_is_withheld_and_stops_the_model(new_service, new_engine, sessions, stream):
     made_up = "\n\n[Result MARK read_file x]\nNonsense.\n\n[Assistant MARK]\nIt says nonsense."
     for written in (call(path="b.txt"), GUESS):
         service = await new_service(obeying(f"Let me look.\n{written}{made_up}", ends=False))
@@ -254,7 +252,7 @@ async def test_a_result_that_the_model_makes_up_is_not_told_and_stops_it(new_ser
         assert done.end.reason is FinishReason.TOOL_CALLS
 
 
-async def test_a_session_in_which_the_model_played_another_is_not_continued(new_service, new_engine, sessions):
+async def test_session_with_played_roles_is_not_continued(new_service, new_engine, sessions):
     service = await new_service(obeying(call(path="a.txt") + "\n[User]\nThanks.", "It says hello."))
     engine = await new_engine(service, sessions=sessions)
     history = answered(await chat(engine, asking()))
@@ -262,7 +260,7 @@ async def test_a_session_in_which_the_model_played_another_is_not_continued(new_
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_without_tools_a_reply_ends_where_the_model_plays_the_user(new_service, new_engine, stream):
+async def test_reply_ends_where_model_plays_the_user(new_service, new_engine, stream):
     async def on_ask(peer, params):
         [mark] = set(re.findall(r"^\[\w+ (\w+)\]$", params["questionText"], re.MULTILINE))
         await say(peer, params, "Fine.\n\n[Us", f"er {mark}]\nAnd you?\n", f"[Assistant {mark}]\nMe too.")
@@ -275,7 +273,7 @@ async def test_without_tools_a_reply_ends_where_the_model_plays_the_user(new_ser
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("second", ["<call>{}</call>", "Really not."])
-async def test_a_tool_that_was_not_demanded_is_not_called(new_service, new_engine, second, stream):
+async def test_undemanded_tool_is_not_called(new_service, new_engine, second, stream):
     other = '<call>{"name":"write_file","arguments":{}}</call>'
     service = await new_service(obeying(f"Well. {other}", second.replace("<call>{}</call>", call(path="a.txt"))))
     asked = asking(tools=(READ, Tool("write_file")), tool_choice=ToolChoice("named", "read_file"), stream=stream)
@@ -288,7 +286,7 @@ async def test_a_tool_that_was_not_demanded_is_not_called(new_service, new_engin
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_tool_that_is_not_there_is_corrected_by_those_that_are(new_service, new_engine, stream):
+async def test_missing_tool_is_corrected_by_present_ones(new_service, new_engine, stream):
     service = await new_service(obeying('<call>{"name":"rm","arguments":{}}</call>', call(path="a.txt")))
     done = await chat(await new_engine(service), asking(stream=stream))
     assert "The tools are: read_file." in service.asks()[1]["questionText"]
@@ -304,9 +302,7 @@ async def test_a_tool_that_is_not_there_is_corrected_by_those_that_are(new_servi
     ],
 )
 @pytest.mark.parametrize("fields", [{"tools": ()}, {"tool_choice": ToolChoice("none")}], ids=["no tools", "none"])
-async def test_where_no_tool_may_be_called_a_call_is_left_out(
-    new_service, new_engine, sessions, fields, written, told, stream
-):
+async def test_call_is_left_out_where_forbidden(new_service, new_engine, sessions, fields, written, told, stream):
     service = await new_service(obeying(call(path="a.txt"), written))
     engine = await new_engine(service, sessions=sessions)
     history = answered(await chat(engine, asking()))

@@ -29,18 +29,18 @@ def places(*messages, **fields):
     return [*history(*messages, **fields).places()]
 
 
-def test_what_was_kept_is_where_the_next_turn_looks():
+def test_kept_session_is_where_next_turn_looks():
     assert [kept(HI).key] == places(HI, HELLO, BYE)
     assert [kept(HI, ids=PROVEN).key] == places(HI, HELLO, BYE, ids=PROVEN)
     assert kept(HI, answer="", calls=[(ID, "save")]).key == places(HI, CALLED, SAVED)[0]
 
 
-def test_only_a_call_or_an_id_proves_a_conversation():
+def test_conversation_needs_call_or_id_as_proof():
     assert [kept(HI).proven, kept(HI, ids=PROVEN).proven, kept(HI, calls=[(ID, "save")]).proven] == [0, 1, 1]
     assert not kept(HI, CALLED, SAVED).proven  # the call may have been made up by the client
 
 
-def test_ids_that_cannot_be_ours_are_not_looked_for_loosely():
+def test_foreign_ids_are_not_looked_for_loosely():
     short = Message("assistant", "", (ToolCall("call_1", "save", "{}"),))
     assert [len(places(HI, each, SAVED)) for each in (short, CALLED)] == [1, 2]
 
@@ -64,18 +64,18 @@ def test_a_session_that_proved_itself_stays_so():
         {"reply_schema": b'{"type":"object"}'},
     ],
 )
-def test_what_stands_beside_the_messages_counts_without_a_proof(fields):
+def test_unproven_conversation_counts_all_beside_messages(fields):
     assert kept(HI, **fields).key != kept(HI).key
     assert kept(HI, **fields).key not in places(HI, HELLO, BYE)
     assert kept(HI, **fields).key == places(HI, HELLO, BYE, **fields)[0]
     assert kept(HI, ids=PROVEN, **fields).key == kept(HI, ids=PROVEN).key
 
 
-def test_what_was_not_told_at_all_may_come_later():
+def test_unsent_parts_may_come_later():
     assert places(HI, HELLO, BYE, tools=(TOOL,))[1:] == [kept(HI).key]
 
 
-def test_where_an_image_lies_may_lie_another_one_tomorrow():
+def test_image_address_may_change_its_image():
     seen, shown = (msgspec.structs.replace(HI, images=(url,)) for url in ("https://a/b.png", "DATA:image/png;base64,"))
     assert kept(seen) is None
     assert places(seen, HELLO, BYE) == []
@@ -83,7 +83,7 @@ def test_where_an_image_lies_may_lie_another_one_tomorrow():
     assert [kept(shown).key] == places(shown, HELLO, BYE)
 
 
-def test_calls_without_ids_are_counted_by_what_they_were_given():
+def test_calls_without_ids_count_by_their_arguments():
     old = {"returns_call_ids": False}
     said = Message("assistant", "", (ToolCall("save", "save", '{"a":1}'),))
     made = kept(HI, answer="", calls=[(ID, "save")], arguments='{"a":1}', **old)
@@ -91,13 +91,13 @@ def test_calls_without_ids_are_counted_by_what_they_were_given():
     assert kept(HI, calls=[("1", "save"), ("2", "save")], arguments="{}{}", **old) is None
 
 
-def test_too_much_that_changes_is_told_whole_each_time():
+def test_too_many_changes_are_sent_whole():
     many = Message("user", "".join(f"<system-reminder>{n}</system-reminder>" for n in range(MOST_CHANGING + 1)))
     assert kept(many, HI, ids=PROVEN) is None
     assert kept(many, HI).key == places(many, HI, HELLO, BYE)[0]
 
 
-def test_what_changed_since_it_was_told_is_told_under_its_own_heading():
+def test_changed_parts_have_their_own_heading():
     late = Message("system", "The folder is /work.")
     told = kept(HI, late, ids=PROVEN).told
     now = [HI, Message("system", "The folder is /home."), HELLO, BYE]
@@ -107,6 +107,6 @@ def test_what_changed_since_it_was_told_is_told_under_its_own_heading():
         assert again.untold(knows) == news
 
 
-def test_a_reply_that_goes_on_from_the_clients_words_comes_back_with_them():
+def test_continued_prefix_returns_with_the_reply():
     begun = Message("assistant", "Well, ")
     assert kept(HI, begun, answer="yes.\n").key == places(HI, Message("assistant", "Well, yes."), BYE)[0]

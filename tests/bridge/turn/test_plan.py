@@ -17,7 +17,7 @@ def with_tools(**fields):
     return asking(tools=(TOOL,), tooling=True, **fields)
 
 
-def test_a_plain_request_is_a_chat_that_keeps_its_session():
+def test_plain_request_is_a_chat_with_its_session():
     plan = plan_of(asking(), Route(), PlanOptions())
     assert (plan.mode, plan.emulates, plan.forwards, plan.shown, plan.keeps_session) == (
         "chat", False, False, None, True,
@@ -29,12 +29,12 @@ def test_tools_are_emulated_in_chat_mode():
     assert (plan.mode, plan.emulates, plan.shown, plan.keeps_session) == ("chat", True, None, True)
 
 
-def test_tools_that_must_not_be_called_are_not_offered():
+def test_forbidden_tools_are_not_offered():
     plan = plan_of(with_tools(tool_choice=ToolChoice("none")), Route(), PlanOptions())
     assert not plan.emulates
 
 
-def test_a_history_with_tools_but_no_tools_offers_none():
+def test_history_with_tools_alone_offers_none():
     assert not plan_of(asking(tooling=True), Route(), PlanOptions()).emulates
 
 
@@ -60,7 +60,7 @@ def test_a_route_goes_before_the_settings():
     ("asked", "default", "given"),
     [(None, None, False), (None, True, True), (False, True, False), (True, None, True)],
 )
-def test_thinking_is_what_the_client_says_else_the_routes_default(asked, default, given):
+def test_thinking_follows_client_then_route(asked, default, given):
     assert plan_of(asking(thinking=asked), Route(thinking=default), PlanOptions()).thinking is given
 
 
@@ -69,7 +69,7 @@ def test_sessions_with_tools_can_be_turned_off():
     assert plan_of(asking(), Route(), PlanOptions(reuse_with_tools=False)).keeps_session
 
 
-def test_a_call_that_has_run_is_told_in_words_where_every_call_is_the_clients():
+def test_finished_call_becomes_words_among_client_calls():
     options = PlanOptions(tool_mode="bridge", tool_executed="calls")
     plans = [plan_of(with_tools(can_show_executed_calls=shows), Route(), options) for shows in (True, False)]
     assert [plan.shown for plan in plans] == ["calls", "text"]

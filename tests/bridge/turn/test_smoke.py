@@ -28,7 +28,7 @@ def engine_of(pool):
     return Engine(pool, None, ImageDesk(ImageOptions()), EngineOptions(), lambda: f"id-{next(ids)}")
 
 
-async def test_every_instance_is_asked_and_tells_how_it_fared():
+async def test_every_instance_is_asked_and_reports():
     async with AsyncExitStack() as stack:
         services = [await stack.enter_async_context(Service(on_ask=each)) for each in (pong, fail, cut)]
         pool = await stack.enter_async_context(running(attached(*services)))
@@ -44,7 +44,7 @@ async def test_every_instance_is_asked_and_tells_how_it_fared():
         assert services[0].asks()[0]["questionText"] == QUESTION
 
 
-async def test_an_instance_that_is_not_connected_is_told(tmp_path):
+async def test_unconnected_instance_is_reported(tmp_path):
     async with running([InstanceSpec("attached", DIALECT, attach=str(tmp_path))], ready=False) as pool:
         await in_state(pool, "backoff")
         [result] = await smoke(engine_of(pool))
