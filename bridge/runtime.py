@@ -24,6 +24,7 @@ from bridge.fleet.modes import Modes
 from bridge.fleet.place_news import PlaceNews
 from bridge.images.desk import ImageDesk, ImageOptions
 from bridge.lingma.dialects.a.dialect import DialectA
+from bridge.lingma.dialects.base import Dialect
 from bridge.lingma.install import vsix
 from bridge.lingma.stream import TurnLimits
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
@@ -54,7 +55,7 @@ END_SEC = 2.0  # how long turns that were ended may take to say so and to be boo
 class Runtime:
     """Everything one web process serves with."""
 
-    def __init__(self, env: Environment, data_dir: Path, pepper: bytes) -> None:
+    def __init__(self, env: Environment, data_dir: Path, pepper: bytes, dialect: Dialect | None = None) -> None:
         self.env = env
         self.upstream: bytes = env.upstream.encode()
         self.cors_origins = frozenset(env.cors_allowed_origins)
@@ -66,7 +67,8 @@ class Runtime:
         self.bodies = BodyLoad(env.request_buffer_bytes)
         self.ledger = Ledger(self.link, data_dir / "spool")
         self.refusals = Refusals(self.ledger)
-        self.pool = Pool(_instance_specs(env, data_dir), env.web_process, _pool_options(env), _instance_options(env))
+        specs = _instance_specs(env, data_dir, dialect or DialectA(env.lingma_ask_overrides))
+        self.pool = Pool(specs, env.web_process, _pool_options(env), _instance_options(env))
         self.ticker = self.pool.pulse
         """Looks after whatever lives as long as a turn."""
         self.bulk = RedisLink(env.redis_or_embedded_url, timeout=BULK_SEC, part="")
@@ -189,9 +191,8 @@ def _new_id() -> str:
     return _random().hex()
 
 
-def _instance_specs(env: Environment, data_dir: Path) -> list[InstanceSpec]:
+def _instance_specs(env: Environment, data_dir: Path, dialect: Dialect) -> list[InstanceSpec]:
     """One per instance: attached services, else started ones, each with a work dir of its own (PROTOCOL 2.5)."""
-    dialect = DialectA(env.lingma_ask_overrides)
     if env.lingma_attach_urls:
         return [InstanceSpec("attached", dialect, attach=url) for url in env.lingma_attach_urls]
     work_dirs = [

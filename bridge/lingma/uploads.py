@@ -30,10 +30,11 @@ class Uploads:
 
         Raise UploadFailed or ConnectionLost.
         """
+        question = self._dialect.upload(upload_id, data_uri)
         async with self._places:
             url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
             self._waiting[upload_id] = url
-            call = self._request(self._dialect.upload(upload_id, data_uri))
+            call = self._request(question)
             call.add_done_callback(partial(self._answered, url))
             try:
                 async with asyncio.timeout(within):

@@ -6,6 +6,7 @@ Who adds a dialect writes a folder beside this module with one class that is a `
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ import msgspec
 
 from bridge.chat.errors import GatewayError
 from bridge.chat.request import AskMode, Tool, ToolChoice, ToolNotation
+from bridge.lingma.errors import NotReady, UploadFailed
 from bridge.lingma.tools.events import ToolMessage
 
 Call = tuple[str, dict[str, Any]]
@@ -141,78 +143,94 @@ class Pushes(msgspec.Struct, frozen=True):
 
 
 class Dialect(Protocol):
-    """A private protocol over JSON-RPC. What decodes a result may raise DecodeError unless it says otherwise."""
+    """A private protocol over JSON-RPC. What decodes a result may raise DecodeError unless it says otherwise.
+
+    A class that inherits from this one gets what has a body here: a service without images, tools or log.
+    """
 
     @property
+    @abstractmethod
     def pushes(self) -> Pushes:
         """What the service sends unasked."""
 
     @property
     def repeats(self) -> bool:
         """The service may send the very same request twice in a row, and means it once."""
+        return False
 
     @property
     def log(self) -> LogFormat | None:
         """Where it logs what turns cost, if it does."""
+        return None
 
+    @abstractmethod
     def request_id_of(self, params: bytes) -> str:
         """Which turn any other message is about, or ""."""
 
-    # Signing on
-
+    @abstractmethod
     def initialize(self, workspace: str) -> Call:
         """The first call of a connection."""
 
+    @abstractmethod
     def version_of(self, result: bytes) -> str:
         """The service's version out of its result, or "". Raises nothing."""
 
     def use_endpoint(self, url: str) -> Call:
-        """Have the service use a dedicated domain."""
+        """Have the service use a dedicated domain. Raise NotReady if it cannot."""
+        raise NotReady(f"this service cannot be told to use {url}")
 
+    @abstractmethod
     def login_status(self) -> Call:
         """Ask whether an account is logged in."""
 
+    @abstractmethod
     def is_logged_in(self, result: bytes) -> bool:
         """What it says."""
 
+    @abstractmethod
     def list_models(self) -> Call:
         """Ask what the account offers."""
 
+    @abstractmethod
     def models_of(self, result: bytes) -> list[Model]:
         """What it says, each model once."""
 
+    @abstractmethod
     def ping(self) -> Call:
         """A call that a service answers beside its work, if it answers it at all."""
 
-    # Turns
-
+    @abstractmethod
     def ask(self, ask: Ask) -> Call:
         """The question."""
 
+    @abstractmethod
     def refusal_of(self, result: bytes) -> str | None:
         """Why the immediate result of a question is a failure, or None. Raises nothing."""
 
+    @abstractmethod
     def stop(self, request_id: str, session_id: str) -> Call:
         """Nobody wants the rest of this turn."""
 
-    # Images
-
     def upload(self, upload_id: str, data_uri: str) -> Call:
-        """Hand over an image."""
+        """Hand over an image. Raise UploadFailed if it takes none."""
+        raise UploadFailed("This service takes no images.")
 
     def upload_answer(self, result: bytes) -> Uploaded:
         """The immediate answer to that; the URL may come later as a push."""
-
-    # Tools of the service's own agent
+        raise UploadFailed("This service takes no images.")
 
     def name_in_text(self, text: str, tool_id: str) -> str:
         """The tool's name, if the text of the reply announces the call in a way that can be read, else ""."""
+        return ""
 
     def approve(self, request_id: str, session_id: str, tool_id: str, *, allowed: bool) -> Call:
-        """Let the agent run a tool, or not."""
+        """Let the service's own agent run a tool, or not. Only for those that have `pushes.tools`, like the rest."""
+        raise NotImplementedError
 
     def tool_result(self, tool_id: str, name: str, result: bytes) -> Call:
         """What the service itself said a tool has given (JSON), reported back to it; the params also answer a push."""
+        raise NotImplementedError
 
     def no_tool_result(self, tool_id: str, name: str, why: str) -> Call:
         """The same for a tool that has given nothing."""
+        raise NotImplementedError

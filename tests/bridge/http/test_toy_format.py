@@ -7,86 +7,30 @@ import pytest
 import redis
 from channels.routing import URLRouter
 
-from accounts.keys.keyring import Caller, KeyRecord, KeyRing
-from bridge import runtime as runtime_module
 from bridge.http.routing import chat_consumers, chat_routes
-from bridge.runtime import Runtime
 from bridge.wire.formats import FORMATS
-from gateway_project.env import Environment
-from gateway_project.lib.key_secret import digest_of, generate
 from gateway_project.lib.redis_keys import USAGE
 from tests.bridge.chats import replying, say
+from tests.bridge.http import serving
+from tests.bridge.http.serving import Answer
 from tests.bridge.http.toy_format import FORMAT
 from tests.bridge.lingma.service import finish
-from tests.bridge.pools import in_state
 
-SECRET, PEPPER = generate(), b"pepper"
 SERVED = (*FORMATS, FORMAT)
 
 
-async def load_key(digest):
-    """The one key that there is."""
-    if digest == digest_of(SECRET, PEPPER):
-        return KeyRecord(Caller(1, "key", "lgw_", digest=bytes.fromhex(digest)))
-    return None
-
-
 @pytest.fixture
-async def gateway(new_service, redis_server, tmp_path, monkeypatch):
+def gateway(new_service, new_runtime):
     """`gateway(on_ask)`: a runtime over a scripted service that answers like that."""
-    runtimes = []
 
     async def gateway(on_ask):
-        service = await new_service(on_ask)
-        env = Environment(lingma_attach_urls=service.url, redis_url=redis_server)
-        runtime = Runtime(env, tmp_path, PEPPER)
-        runtimes.append(runtime)
-        runtime.keys = KeyRing(PEPPER, runtime.link, load_key)
-        runtime.pool.start()
-        await in_state(runtime.pool, "ready")
-        monkeypatch.setattr(runtime_module, "_runtime", runtime)
-        return runtime
+        return await new_runtime(await new_service(on_ask))
 
-    yield gateway
-    for each in runtimes:
-        await each.pool.stop()
-        await each.engine.settle()
-        await each.link.close()
-        await each.bulk.close()
-
-
-class Answer:
-    """What the server is handed for one request: a status, headers, and the parts of the body as they came."""
-
-    def __init__(self):
-        self.parts = []
-        self.has_text = asyncio.Event()
-
-    async def send(self, message):
-        if message["type"] == "http.response.start":
-            self.status, self.headers = message["status"], dict(message["headers"])
-        else:
-            self.parts.append(message["body"])
-            self.has_text.set()
+    return gateway
 
 
 async def post(body, path="/v1/lines", application=None, answer=None):
-    headers = [(b"authorization", f"Bearer {SECRET}".encode()), (b"content-type", b"text/plain")]
-    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
-    messages = [{"type": "http.request", "body": body, "more_body": False}]
-    answer = answer or Answer()
-    application = application or chat_consumers(SERVED)[path]()
-    await application(scope, receive_from(messages), answer.send)
-    return answer
-
-
-def receive_from(messages):
-    """What the client sends; then it stays and listens."""
-
-    async def receive():
-        return messages.pop(0) if messages else await asyncio.Event().wait()
-
-    return receive
+    return await serving.post(application or chat_consumers(SERVED)[path](), body, path, "text/plain", answer)
 
 
 def rows(redis_server):

@@ -62,6 +62,8 @@ class Service:
     `on_upload(peer, params)` takes an image.
     """
 
+    ASK = "chat/ask"
+
     def __init__(self, name="s", on_ask=None, tls=None):
         self._tls = tls
         self.answers = {"auth/status": {"status": 2}, "config/queryModels": MODELS, "initialize": {}}
@@ -89,7 +91,7 @@ class Service:
         await self._server.wait_closed()
 
     def asks(self):
-        return [message["params"] for message in self.received if message.get("method") == "chat/ask"]
+        return [message["params"] for message in self.received if message.get("method") == self.ASK]
 
     def methods(self):
         return [message["method"] for message in self.received if "method" in message]
@@ -134,7 +136,7 @@ class Service:
         if "method" in message and "id" in message and result is not SILENT:
             told = result if isinstance(result, dict) and "error" in result else {"result": result}
             await peer.send({"jsonrpc": "2.0", "id": message["id"], **told})
-        act = {"chat/ask": self.on_ask, "image/upload": self.on_upload}.get(message.get("method"))
+        act = {self.ASK: self.on_ask, "image/upload": self.on_upload}.get(message.get("method"))
         if act is not None:
             task = asyncio.create_task(act(peer, message["params"]))
             self._tasks.add(task)

@@ -5,10 +5,21 @@ import pytest
 
 from bridge.chat.errors import ContextFull, GatewayError, RateLimited, UpstreamTimeout
 from bridge.chat.events import KeepAlive, Overwritten, ServiceCall, TextDelta, ThinkingDelta
-from bridge.lingma.dialects.base import LoggedUsage
+from bridge.chat.request import Tool, ToolChoice
+from bridge.lingma.dialects.base import Ask, AskTools, LoggedUsage
 from bridge.lingma.errors import UploadFailed
 from bridge.lingma.tools.policy import Decision
-from bridge.siblings.messages import Ended, FromLender, Pieces, error_of, failure_of, piece_of, told_of
+from bridge.siblings.messages import (
+    Ended,
+    FromBorrower,
+    FromLender,
+    Pieces,
+    Question,
+    error_of,
+    failure_of,
+    piece_of,
+    told_of,
+)
 
 decode = msgspec.msgpack.Decoder(FromLender).decode
 
@@ -40,6 +51,14 @@ def test_pieces_arrive_unchanged_without_keepalives():
     told = sent(Pieces(7, told_of([*pieces, KeepAlive()]), [Decision("rm", allowed=False)]))
     assert [piece_of(each) for each in told.told] == pieces
     assert told.decisions == [Decision("rm", allowed=False)]
+
+
+def test_question_arrives_with_its_tools():
+    tool = Tool("read", "Read a file", b'{"type":"object"}')
+    question = Question(
+        1, 2, Ask("r1", "s1", "Hi", "m", tools=AskTools("openai", (tool,), ToolChoice("named", "read")))
+    )
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(question), type=FromBorrower) == question
 
 
 def test_end_of_turn_arrives_with_its_figures():

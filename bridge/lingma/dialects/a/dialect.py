@@ -13,7 +13,7 @@ from bridge.lingma.dialects.a import messages, tool_events
 from bridge.lingma.dialects.a.endings import read_finish
 from bridge.lingma.dialects.a.models import models_of
 from bridge.lingma.dialects.a.tool_config import tool_config
-from bridge.lingma.dialects.base import Ask, Call, LogFormat, LoggedUsage, Model, Pushes, Uploaded
+from bridge.lingma.dialects.base import Ask, Call, Dialect, LogFormat, LoggedUsage, Model, Pushes, Uploaded
 
 # PROTOCOL 17.3 fixes the profile fields; the rest follows PROTOCOL 9.3, which is not known to its end
 # (PROTOCOL 20, no. 1). All of it can be changed per mode by LINGMA_ASK_OVERRIDES, and nowhere else.
@@ -51,8 +51,8 @@ LOG: Final = LogFormat(
 )  # PROTOCOL 3.3: the only place that tells real token usage
 
 
-class DialectA:
-    """A `Dialect`. `ask_overrides` are fields of `chat/ask` by mode, which win over those that are written here."""
+class DialectA(Dialect):
+    """`ask_overrides` are fields of `chat/ask` by mode, which win over those that are written here."""
 
     pushes = PUSHES
     repeats = True  # F14
