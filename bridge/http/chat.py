@@ -139,7 +139,13 @@ class ChatConsumer(ApiConsumer):
             row.model, row.stream = self._request.model, self._request.stream
         return row
 
-    async def _stream(self, batch: Batch) -> None:
+    def _stream(self, batch: Batch) -> Awaitable[None]:
+        """Send a batch; most neither begin nor end the stream, nor are long, and need no coroutine of their own."""
+        if self._encoder is None or type(batch[-1]) in ENDINGS or len(batch) > MOST_AT_ONCE:
+            return self._stream_rare(batch)
+        return self.send_part(self._encoder.feed(batch), last=False)
+
+    async def _stream_rare(self, batch: Batch) -> None:
         last = type(batch[-1]) in ENDINGS
         if self._encoder is None:
             self._encoder = self._reply.encoder(self._head())

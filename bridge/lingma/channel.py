@@ -129,7 +129,9 @@ class Channel(asyncio.Protocol):
         """Read what came, and hand on the messages that it completes."""
         self.reads += 1
         try:
-            bodies = [body for payload in self._socket.feed(data) for body in self._framer.feed(payload)]
+            bodies: list[bytes] = []
+            for payload in self._socket.feed(data):
+                bodies += self._framer.feed(payload)
             messages = [rpc.parse(body) for body in bodies]
         except (Refused, Broken) as exc:
             return self._refused(exc)

@@ -138,9 +138,19 @@ class ReplyStream:
 
     async def drain(self) -> list[Piece]:
         """All that has queued up; wait when that is nothing and the turn goes on. [] means the turn has ended."""
-        if not self._pieces and self.end is None:
-            self._waiter = self._loop.create_future()
-            await self._waiter
+        if (news := self.news()) is not None:
+            await news
+        return self.take()
+
+    def news(self) -> asyncio.Future[None] | None:
+        """What to wait for before `take()`; None when there is something already, or the turn has ended."""
+        if self._pieces or self.end is not None:
+            return None
+        self._waiter = self._loop.create_future()
+        return self._waiter
+
+    def take(self) -> list[Piece]:
+        """All that has queued up."""
         self._is_awake = False
         pieces, self._pieces = self._pieces, []
         self._read = len(self._texts)

@@ -213,7 +213,9 @@ class Answer:
         while not self._is_over(turn):
             if told := self._teller.telling(batch):
                 await told
-            batch = self._take(await turn.drain())
+            if (news := turn.news()) is not None:
+                await news
+            batch = self._take(turn.take())
         return batch
 
     def _is_over(self, turn: ReplyStream) -> bool:
@@ -226,7 +228,7 @@ class Answer:
         events = self._reader.feed(pieces)
         if self._reader.taken_back:
             self._take_back([])
-        batch = self._cut(events)
+        batch = events if self._cutter is None else self._cut(events)
         if not batch:
             return self._sign_of_life()
         self._held_since = None

@@ -34,6 +34,12 @@ class Corked:
             return
         self._transport.write(data)
 
+    def write_on(self, data: bytes) -> None:
+        """Write at once what is no head."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        self._transport.write(data)
+
     def hold(self, head: bytes) -> None:
         """Keep a head until its body comes, however long that takes: nobody can use it before."""
         self._head = head

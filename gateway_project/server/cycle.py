@@ -93,6 +93,8 @@ class LeanCycle(RequestResponseCycle):
     """uvicorn's own, which looks at the fields of a head all at once, and not twice at each of them."""
 
     transport: Corked  # type: ignore[assignment]  # it takes any
+    _is_stream = False
+    """The head is out, and chunks follow it."""
 
     def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]  # ASGI wants no more
         """The next message; all but usual heads and the pieces of a stream go the library's way."""
@@ -120,6 +122,17 @@ class LeanCycle(RequestResponseCycle):
 
     def _send_piece(self, message: Any) -> Awaitable[None]:
         """A part of the body; for a client that keeps up it is written at once, without a coroutine of its own."""
+        if (
+            self._is_stream
+            and message.get("more_body")
+            and not (self.flow.write_paused or self.disconnected or self.response_complete)
+        ):
+            if body := message.get("body"):
+                self.transport.write_on(b"%x\r\n%b\r\n" % (len(body), body))
+            return SENT
+        return self._send_rare_piece(message)
+
+    def _send_rare_piece(self, message: Any) -> Awaitable[None]:
         body, more = message.get("body", b""), message.get("more_body", False)
         if (
             not (self.chunked_encoding or (len(body) == self.expected_content_length and not more))
@@ -145,6 +158,7 @@ class LeanCycle(RequestResponseCycle):
         self.chunked_encoding = shape.length < 0
         head = STATUS_LINE[status] + shape.lines % values
         if self.chunked_encoding:
+            self._is_stream = True
             self.transport.write(head)
         else:
             self.expected_content_length = int(values[shape.length])

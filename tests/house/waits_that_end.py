@@ -56,7 +56,8 @@ WAITS = {
     ],
     "The turn's silence is bounded: the pulse fails one that the service leaves silent, and that ends the wait.": [
         "bridge/turn/attempt.py: await turn.drain()",
-        "bridge/lingma/stream.py: await self._waiter",
+        "bridge/turn/attempt.py: await news",
+        "bridge/lingma/stream.py: await news",
         "bridge/siblings/lender.py: await turn.drain()",
         "bridge/siblings/link.py: await self._room.wait()",
     ],

@@ -35,6 +35,7 @@ class WebSocket:
         self._tail: list[bytes] = []
         self._tail_length = 0
         self._needed = 2
+        self._may_have_to_send = False
         self._in_fragments = False
         self._fragments: list[bytes] = []
 
@@ -43,10 +44,13 @@ class WebSocket:
         request = self._protocol.connect()
         request.headers.update(self._headers)
         self._protocol.send_request(request)
-        return self.to_send()
+        return b"".join(self._protocol.data_to_send())
 
     def to_send(self) -> bytes:
         """Answers to control frames, waiting to be written."""
+        if not self._may_have_to_send:
+            return b""
+        self._may_have_to_send = False
         return b"".join(self._protocol.data_to_send())
 
     def message(self, *payloads: bytes) -> bytes:
@@ -68,7 +72,20 @@ class WebSocket:
             self._tail = []
         if not self.open:
             return self._shake_hands(data)
-        return self._take(data)
+        payload = self._single_payload(data)
+        return self._take(data) if payload is None else [payload]
+
+    def _single_payload(self, data: bytes) -> bytes | None:
+        """When `data` is exactly one message of usual size, as nearly always where messages do not come in step."""
+        size = len(data)
+        if size < 4 or self._in_fragments or data[0] not in _SINGLE:
+            return None
+        length, start = data[1], 2
+        if length > 125:
+            if length > 126:
+                return None
+            length, start = data[2] << 8 | data[3], 4
+        return data[start:] if start + length == size else None
 
     def _shake_hands(self, data: bytes) -> list[bytes]:
         end = data.find(b"\r\n\r\n")
@@ -79,6 +96,7 @@ class WebSocket:
             return []
         if data.startswith(b"HTTP/1.1 ") and data[9:12] != b"101":  # the library would wait for the body
             raise Refused(f"HTTP {data[9:12].decode('latin-1')}")
+        self._may_have_to_send = True
         self._protocol.receive_data(data[: end + 4])
         self._protocol.events_received()
         if (problem := self._protocol.handshake_exc) is not None:
@@ -131,6 +149,7 @@ class WebSocket:
 
     def _read_rare(self, frame: bytes, payloads: list[bytes]) -> None:
         """Control frames and fragments, one whole frame at a time."""
+        self._may_have_to_send = True
         try:
             self._protocol.receive_data(frame)
         except WebSocketException as exc:
