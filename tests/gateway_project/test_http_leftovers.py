@@ -67,7 +67,7 @@ def test_nothing_is_left_of_a_connection(server, sent, politely):
     assert until(lambda: not left())
 
 
-def test_what_is_ours_of_an_open_connection_has_slots(server):
+def test_open_connections_own_objects_have_slots(server):
     """A dictionary of its own, for more attributes than Python shares among objects, weighs 1.5 KiB."""
     with server.connect() as connection:
         connection.sendall(GET + b"\r\n")

@@ -250,7 +250,7 @@ LOGGING["root"]["handlers"] += ["own", "ours"]
 """
 
 
-def test_operators_add_handlers_as_django_says(tmp_path):
+def test_operators_add_handlers_the_django_way(tmp_path):
     (tmp_path / "operators.py").write_text(OPERATORS)
     env = os.environ | {"DATA_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "operators"}
     env["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{BASE_DIR}"

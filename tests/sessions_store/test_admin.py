@@ -110,7 +110,7 @@ def test_the_list_costs_no_query_per_entry(admin_client, put, django_assert_num_
         admin_client.get(LIST)
 
 
-def test_a_look_writes_nothing_and_what_is_seen_can_be_forgotten(admin_client, put, client_of_redis):
+def test_look_writes_nothing_and_entries_can_be_forgotten(admin_client, put, client_of_redis):
     put("s1")
     assert rows(admin_client.get(LIST)) == ["s1"]
     assert not Entry.objects.exists()
@@ -118,7 +118,7 @@ def test_a_look_writes_nothing_and_what_is_seen_can_be_forgotten(admin_client, p
     assert not client_of_redis.exists("lgw:session:s1")
 
 
-def test_the_list_is_searched_by_key_and_shows_hundreds(admin_client, put, key):
+def test_list_searches_by_key_and_shows_hundreds(admin_client, put, key):
     other = ApiKey.objects.create(name="Bob", digest="1" * 64)
     for number in range(200):
         put(f"b{number}", api_key_id=other.pk)

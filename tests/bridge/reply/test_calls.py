@@ -96,7 +96,7 @@ CALLS = {
 
 @pytest.mark.parametrize("case", CALLS)
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 10_000])
-def test_a_call_is_understood_in_all_spellings_and_slicings(case, size):
+def test_call_is_understood_in_all_spellings_and_slicings(case, size):
     written, events = CALLS[case]
     reader = parser()
     assert merged(fed(reader, sliced(written, size))) == events
@@ -123,7 +123,7 @@ AS_TEXT = {
 
 @pytest.mark.parametrize("case", AS_TEXT)
 @pytest.mark.parametrize("size", [1, 2, 5, 10_000])
-def test_what_is_no_call_stays_text_as_it_was_written(case, size):
+def test_text_without_calls_stays_as_written(case, size):
     assert merged(fed(parser(), sliced(AS_TEXT[case], size))) == text(AS_TEXT[case])
 
 
@@ -141,7 +141,7 @@ FLAWED = {
 
 @pytest.mark.parametrize("case", FLAWED)
 @pytest.mark.parametrize("size", [1, 3, 10_000])
-def test_a_block_of_which_nothing_could_be_told_is_flawed(case, size):
+def test_unsent_malformed_block_is_a_flaw(case, size):
     written, name, reason = FLAWED[case]
     reader = parser()
     [flawed] = fed(reader, sliced(written, size))
@@ -151,7 +151,7 @@ def test_a_block_of_which_nothing_could_be_told_is_flawed(case, size):
     assert not reader.cut_off
 
 
-def test_text_behind_a_flawed_block_is_told():
+def test_text_behind_a_flawed_block_is_sent():
     first, *rest = fed(parser(), [f"{OPEN}nonsense{CLOSE}\nBut this."])
     assert isinstance(first, Flawed)
     assert rest == text("But this.")
@@ -159,7 +159,7 @@ def test_text_behind_a_flawed_block_is_told():
 
 @pytest.mark.parametrize("size", [1, 4, 10_000])
 @pytest.mark.parametrize("end", ['"ls', '"ls","b"', '"ls","b":', '"ls",', "12", '["x",', '{"y"'])
-def test_a_call_cut_off_in_the_middle_has_no_end(end, size):
+def test_cut_off_call_has_no_end(end, size):
     reader = parser()
     events = merged(fed(reader, sliced(f'{OPEN}{{"name":"Bash","arguments":{{"cmd":{end}', size)))
     assert [type(event) for event in events] == [ToolCallStarted, ToolCallDelta]
@@ -167,7 +167,7 @@ def test_a_call_cut_off_in_the_middle_has_no_end(end, size):
 
 
 @pytest.mark.parametrize("size", [1, 4, 10_000])
-def test_garbage_in_the_middle_of_told_arguments_ends_the_reply(size):
+def test_garbage_in_sent_arguments_ends_the_reply(size):
     reader = parser()
     events = merged(fed(reader, sliced(f'{OPEN}{{"name":"Bash","arguments":{{"cmd":"l" s"}}}}{CLOSE} and more', size)))
     assert events == [ToolCallStarted("call_1", "Bash"), ToolCallDelta('{"cmd":"l"')]
@@ -197,14 +197,14 @@ def test_a_custom_tool_is_given_plain_text(case, size):
 
 @pytest.mark.parametrize("given", ['{"in', '{"inputs": 1}', "{", "", " { x"])
 @pytest.mark.parametrize("size", [1, 10_000])
-def test_plain_text_that_only_begins_like_json_is_given_as_it_is(given, size):
+def test_text_beginning_like_json_is_kept(given, size):
     written = json.dumps({"name": "apply_patch", "arguments": given})
     events = fed(parser(), sliced(OPEN + written + CLOSE, size))
     assert "".join(event.text for event in events if isinstance(event, ToolCallDelta)) == given
     assert isinstance(events[-1], ToolCallEnded)
 
 
-def test_a_call_is_told_by_the_name_the_client_knows():
+def test_call_has_the_name_that_client_knows():
     [started, *_] = fed(parser(), [f'{OPEN}{{"name":"stat__x","arguments":{{}}}}{CLOSE}'])
     assert started == ToolCallStarted("call_1", "stat", "fs")
 
@@ -237,7 +237,7 @@ def test_arguments_in_a_string_stream_too():
     assert merged(reader.feed('\\"cmd\\":\\"ec')) == [ToolCallDelta('"cmd":"ec')]
 
 
-def test_arguments_that_never_get_a_name_are_held_only_so_far():
+def test_nameless_arguments_are_held_only_so_far():
     reader = parser()
     events = reader.feed(OPEN + '{"arguments":{"a":"')
     for _ in range(40):
@@ -251,7 +251,7 @@ UNKNOWN = f'{OPEN}{{"name": "rm", "arguments": {{"a": "{OPEN}"}}}}{CLOSE}'
 
 
 @pytest.mark.parametrize("size", [1, 3, 10_000])
-def test_a_call_of_an_unknown_tool_is_never_shown(size):
+def test_call_of_unknown_tool_is_never_shown(size):
     before, flawed, after = merged(fed(parser(), sliced(f"Look.\n{UNKNOWN}\nSo.", size)))
     assert (before, after) == (TextDelta("Look."), TextDelta("\nSo."))
     assert (flawed.name, flawed.reason) == ("rm", "there is no such tool")
@@ -259,7 +259,7 @@ def test_a_call_of_an_unknown_tool_is_never_shown(size):
 
 @pytest.mark.parametrize("end", ["", '{"name":"rm","arguments":{"a":"', '{"name":"rm","arguments":oops', "{"])
 @pytest.mark.parametrize("size", [1, 10_000])
-def test_a_block_that_cannot_be_told_leaves_no_mark(end, size):
+def test_unusable_block_leaves_no_mark(end, size):
     events = fed(parser(), sliced(f"Look: {OPEN}{end}", size))
     assert NONCE not in "".join(event.text for event in events if isinstance(event, TextDelta))
     assert isinstance(events[-1], Flawed)
@@ -276,7 +276,7 @@ def test_a_block_that_cannot_be_told_leaves_no_mark(end, size):
         ("a <call", "a <call"),
     ],
 )
-def test_the_secret_of_a_mark_is_not_told_where_it_is_spoken_of(written, told, size):
+def test_secret_of_a_mentioned_mark_is_hidden(written, told, size):
     assert merged(fed(parser(), sliced(written, size))) == text(told)
 
 
@@ -295,14 +295,14 @@ def test_a_call_in_inline_code_is_a_call():
         (("Look.\n", "\n"), "Look."),
     ],
 )
-def test_white_space_around_a_call_is_kept_between_texts(around, told, size):
+def test_white_space_around_calls_is_kept_between_texts(around, told, size):
     events = merged(fed(parser(), sliced(f"{OPEN}{PLAIN}{CLOSE}".join(around), size)))
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == told
 
 
 @pytest.mark.parametrize("form", ["Qwen3-Coder", "MiniMax M2", "Kimi K2", "DeepSeek V3.1"])
 @pytest.mark.parametrize("size", [1, 10_000])
-def test_a_call_of_another_notation_between_the_marks_is_a_call(form, size):
+def test_foreign_notation_between_marks_is_a_call(form, size):
     tools = (Tool("Bash", schema=SCHEMA),)
     events = merged(fed(parser(tools, guesses=False), sliced(f"{OPEN}\n{FORMS[form]}\n{CLOSE} So.", size)))
     assert [type(event) for event in events] == [ToolCallStarted, ToolCallDelta, ToolCallEnded, TextDelta]
@@ -314,7 +314,7 @@ HEADINGS = headings(NONCE)
 
 @pytest.mark.parametrize("size", [1, 2, 7, 10_000])
 @pytest.mark.parametrize("heading", HEADINGS)
-def test_behind_a_heading_of_the_session_nothing_is_told(heading, size):
+def test_nothing_is_sent_behind_a_session_heading(heading, size):
     written = f"Yes.\n\n{heading}]\nAnd now?\n{OPEN}{PLAIN}{CLOSE}"
     assert merged(fed(parser(headings=HEADINGS), sliced(written, size))) == text("Yes.")
     assert merged(fed(parser(headings=HEADINGS), sliced(written[6:], size))) == []
@@ -324,7 +324,7 @@ def test_behind_a_heading_of_the_session_nothing_is_told(heading, size):
 @pytest.mark.parametrize(
     "heading", ["[User]", "[Result of tool call call_1: Bash]", "[Failed tool call x]", "[Assistant]"]
 )
-def test_behind_a_call_lines_that_look_like_headings_end_the_reply(heading, size):
+def test_heading_like_lines_behind_a_call_end_it(heading, size):
     reply = f"{OPEN}{PLAIN}{CLOSE}\n{heading}\nfile.txt\n\n{OPEN}{PLAIN}{CLOSE}"
     assert merged(fed(parser(headings=HEADINGS), sliced(reply, size))) == call(LS)
 
@@ -342,11 +342,11 @@ def test_behind_a_call_lines_that_look_like_headings_end_the_reply(heading, size
         "[x](y)\n[z]: w",
     ],
 )
-def test_what_is_no_heading_is_told(written, size):
+def test_text_unlike_a_heading_is_sent(written, size):
     assert merged(fed(parser(headings=HEADINGS), sliced(written, size))) == text(written)
 
 
-def test_the_arguments_of_a_call_may_hold_a_heading():
+def test_arguments_may_hold_a_heading():
     written = f'{OPEN}{{"name":"Bash","arguments":{{"cmd":"a\n{HEADINGS[0]}]\nb"}}}}{CLOSE}'
     [_, delta, _] = merged(fed(parser(headings=HEADINGS), [written]))
     assert json.loads(delta.text) == {"cmd": f"a\n{HEADINGS[0]}]\nb"}
@@ -370,7 +370,7 @@ REPLIES = st.one_of(
 
 @settings(max_examples=400, deadline=None)
 @given(REPLIES, st.data())
-def test_what_is_told_does_not_depend_on_how_the_stream_is_cut(reply, data):
+def test_events_do_not_depend_on_stream_slicing(reply, data):
     whole, some, single = parser(), parser(), parser()
     expected = merged(fed(whole, [reply]))
     assert merged(fed(some, cut(reply, data))) == expected
@@ -380,7 +380,7 @@ def test_what_is_told_does_not_depend_on_how_the_stream_is_cut(reply, data):
 
 @settings(max_examples=300, deadline=None)
 @given(REPLIES)
-def test_calls_that_ended_have_valid_arguments_and_others_are_the_last(reply):
+def test_only_the_last_call_may_be_incomplete(reply):
     reader = parser()
     events = merged(fed(reader, [reply]))
     open_call, arguments = None, ""
@@ -399,7 +399,7 @@ def test_calls_that_ended_have_valid_arguments_and_others_are_the_last(reply):
 
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=200))
-def test_text_without_markers_is_told_as_it_is(reply):
+def test_text_without_markers_stays_as_it_is(reply):
     assert "".join(event.text for event in fed(parser(), reply)) == reply
 
 
@@ -431,7 +431,7 @@ def test_no_stream_makes_it_hold_without_bound(unit, start):
     assert told <= len(start) + len(unit) * 12_000
 
 
-def test_all_tools_of_the_request_are_found_by_their_own_name():
+def test_tools_are_all_found_by_their_own_name():
     for tool in TOOLS:
         written = json.dumps({"name": tool.name, "arguments": {"input": "x"}})
         [started, *_] = fed(parser(), [OPEN + written + CLOSE])
@@ -459,7 +459,7 @@ def test_the_contract_of_tools_with_namespace_is_kept():
         (f'a {OPEN[:-1]} name="Bash">{LS}{CLOSE[:-1]}', None),
     ],
 )
-def test_a_mark_that_is_not_whole_tells_no_secret(written, told, size):
+def test_incomplete_mark_shows_no_secret(written, told, size):
     events = merged(fed(parser(), sliced(written, size)))
     assert NONCE not in "".join(event.text for event in events if isinstance(event, TextDelta))
     if told is None:

@@ -48,7 +48,7 @@ def whole(reply, text):
     return reply.feed(text) + reply.end()
 
 
-def test_text_and_calls_are_told_as_they_come():
+def test_text_and_calls_stream_as_they_come():
     reply = emulation()
     assert text_of(reply.feed("Let me look. ")).rstrip() == "Let me look."
     events = reply.feed(call("read", path="a.txt"))
@@ -56,7 +56,7 @@ def test_text_and_calls_are_told_as_they_come():
     assert (reply.correction, reply.calls, reply.outcomes) == ("", 1, {"parsed": 1})
 
 
-def test_arguments_are_told_before_the_call_is_complete():
+def test_arguments_stream_before_the_call_is_complete():
     reply = emulation()
     half = call("read", path="a" * 50)[:-40]
     events = reply.feed(half)
@@ -64,13 +64,13 @@ def test_arguments_are_told_before_the_call_is_complete():
     assert any(isinstance(event, ToolCallDelta) for event in events)
 
 
-def test_a_second_call_is_left_out_where_one_at_a_time_is_asked_for():
+def test_second_call_is_omitted_where_one_is_allowed():
     events = whole(emulation(parallel=False), call("read", path="a") + call("time") + "and so on")
     assert calls_of(events) == [("call_1", "read", {"path": "a"})]
     assert text_of(events).strip() == ""
 
 
-def test_a_call_that_does_not_fit_its_tool_is_mended_once():
+def test_misfit_call_is_repaired_once():
     reply = emulation()
     assert calls_of(whole(reply, call("read", file="a"))) == []
     assert "path" in reply.correction
@@ -82,7 +82,7 @@ def test_a_call_that_does_not_fit_its_tool_is_mended_once():
 
 @pytest.mark.parametrize("pieces", [1, 2])
 @pytest.mark.parametrize("stream", [True, False])
-def test_what_was_said_before_a_call_is_told_though_the_call_had_to_be_mended(stream, pieces):
+def test_text_before_a_repaired_call_is_sent(stream, pieces):
     reply = emulation(stream=stream)
     flawed = call("read", file="a")
     events = [event for text in (["Now:", flawed] if pieces == 2 else ["Now:" + flawed]) for event in reply.feed(text)]
@@ -92,7 +92,7 @@ def test_what_was_said_before_a_call_is_told_though_the_call_had_to_be_mended(st
     assert (text_of(events), len(calls_of(events))) == ("Now:", 1)
 
 
-def test_a_call_that_stays_wrong_is_the_clients_to_answer():
+def test_call_that_stays_wrong_is_the_clients():
     reply = emulation()
     whole(reply, call("read", file="a"))
     reply.again()
@@ -124,7 +124,7 @@ def test_a_call_that_breaks_off_untold_is_mended():
     ("choice", "reply", "told"),
     [(AUTO, "Now: " + call("read", file="a"), "Now:"), (ToolChoice("required"), "No.", "No.")],
 )
-def test_without_the_correction_what_there_is_is_told(choice, reply, told):
+def test_original_reply_is_sent_without_a_correction(choice, reply, told):
     first = emulation(choice, stream=False)
     whole(first, reply)
     first.again()
@@ -132,20 +132,20 @@ def test_without_the_correction_what_there_is_is_told(choice, reply, told):
     assert text_of(first.settle()).strip() == told
 
 
-def test_there_is_nothing_to_settle_in_a_reply_that_was_not_corrected():
+def test_uncorrected_reply_leaves_nothing_to_settle():
     reply = emulation(stream=False)
     reply.feed("Half of a")
     assert reply.settle() == []
 
 
-def test_text_instead_of_the_mended_call_is_told():
+def test_text_instead_of_repaired_call_is_sent():
     reply = emulation()
     whole(reply, "Now: " + call("read", file="a"))
     reply.again()
     assert text_of(whole(reply, "I cannot.")).endswith("I cannot.")
 
 
-def test_what_was_told_of_a_call_cannot_be_mended():
+def test_sent_part_of_a_call_cannot_be_repaired():
     reply = emulation()
     text = call("read", file="a" * 50)
     told = reply.feed(text[:60])
@@ -155,7 +155,7 @@ def test_what_was_told_of_a_call_cannot_be_mended():
     assert (reply.correction, reply.outcomes) == ("", {"invalid": 1})
 
 
-def test_a_client_that_waits_for_the_whole_reply_gets_every_call_mended():
+def test_waiting_client_gets_every_call_repaired():
     reply = emulation(stream=False)
     text = call("read", file="a" * 50)
     assert reply.feed(text[:60]) + reply.feed(text[60:]) + reply.end() == []
@@ -163,7 +163,7 @@ def test_a_client_that_waits_for_the_whole_reply_gets_every_call_mended():
 
 
 @pytest.mark.parametrize("choice", [ToolChoice("required"), ToolChoice("named", "read")])
-def test_a_call_that_is_owed_is_asked_for_once(choice):
+def test_owed_call_is_requested_once(choice):
     reply = emulation(choice)
     assert reply.feed("I would rather talk.") == []
     assert (reply.end(), bool(reply.correction)) == ([], True)
@@ -179,7 +179,7 @@ def test_who_will_not_call_may_speak():
     assert reply.outcomes == {"retried": 1, "refused": 1}
 
 
-def test_text_before_a_call_that_is_owed_is_told_with_it():
+def test_text_before_an_owed_call_comes_with_it():
     reply = emulation(ToolChoice("required"))
     assert reply.feed("Well, ") == []
     events = whole(reply, call("time"))
@@ -188,7 +188,7 @@ def test_text_before_a_call_that_is_owed_is_told_with_it():
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("parallel", [True, False])
-def test_a_call_of_another_tool_is_not_the_one_that_was_demanded(stream, parallel):
+def test_call_of_another_tool_is_not_the_demanded(stream, parallel):
     reply = emulation(ToolChoice("named", "read"), stream=stream, parallel=parallel)
     assert calls_of(whole(reply, "Well. " + call("time"))) == []
     assert "a call of the tool read is required" in reply.correction
@@ -213,13 +213,13 @@ def test_another_call_that_breaks_off_is_none_either():
     assert (reply.calls, reply.cut_off) == (1, False)
 
 
-def test_a_demand_for_any_call_is_met_by_any():
+def test_demand_for_any_call_is_met_by_any():
     reply = emulation(ToolChoice("required"))
     assert calls_of(whole(reply, call("time"))) == [("call_1", "time", {})]
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_call_of_an_unknown_tool_is_corrected_by_the_names_there_are(stream):
+def test_unknown_tool_is_corrected_by_existing_names(stream):
     reply = emulation(stream=stream)
     whole(reply, "Now: " + call("rm", path="a"))
     assert all(word in reply.correction for word in ("no tool rm", "read, time"))
@@ -227,7 +227,7 @@ def test_a_call_of_an_unknown_tool_is_corrected_by_the_names_there_are(stream):
     assert calls_of(whole(reply, call("read", path="a"))) == [("call_1", "read", {"path": "a"})]
 
 
-def test_an_unknown_tool_where_one_is_demanded_is_corrected_by_its_name():
+def test_unknown_tool_is_corrected_by_demanded_name():
     reply = emulation(ToolChoice("named", "read"))
     whole(reply, call("rm"))
     assert "a call of the tool read is required" in reply.correction
@@ -235,7 +235,7 @@ def test_an_unknown_tool_where_one_is_demanded_is_corrected_by_its_name():
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(("second", "told"), [("Look. {}\n\nSo.", "Look.\n\nSo."), ("{}", "")])
-def test_an_unknown_tool_that_stays_unknown_is_not_shown(stream, second, told):
+def test_lastingly_unknown_tool_is_not_shown(stream, second, told):
     reply = emulation(stream=stream)
     first = whole(reply, call("rm", path="a"))
     reply.again()
@@ -245,7 +245,7 @@ def test_an_unknown_tool_that_stays_unknown_is_not_shown(stream, second, told):
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
-def test_words_before_and_after_a_correction_are_two_paragraphs(stream):
+def test_words_around_a_correction_are_two_paragraphs(stream):
     reply = emulation(stream=stream)
     first = whole(reply, "Let me look." + call("rm", path="a"))
     reply.again()
@@ -265,13 +265,13 @@ def test_whether_the_marks_were_used_is_known():
     assert (used.marked, guessed.marked, guessed.calls) == (True, False, 1)
 
 
-def test_a_guessed_call_that_does_not_fit_is_mended():
+def test_misfit_guessed_call_is_repaired():
     reply = emulation()
     assert whole(reply, "<function=read>\n<parameter=file>\na\n</parameter>\n</function>") == []
     assert "path" in reply.correction
 
 
-def test_bare_arguments_of_the_forced_tool_are_its_call():
+def test_bare_arguments_of_forced_tool_are_its_call():
     reply = emulation(ToolChoice("named", "read"))
     events = whole(reply, '```json\n{"path":"a"}\n```')
     assert (text_of(events), calls_of(events)) == ("", [("call_1", "read", {"path": "a"})])

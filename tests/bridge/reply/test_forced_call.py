@@ -21,7 +21,7 @@ from bridge.reply.forced_call import forced_arguments
         ("{}", {}),
     ],
 )
-def test_one_json_object_is_the_call_of_a_forced_function(text, arguments):
+def test_one_json_object_calls_the_forced_function(text, arguments):
     assert json.loads(forced_arguments(text, "weather")) == arguments
 
 

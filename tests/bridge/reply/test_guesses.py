@@ -51,7 +51,7 @@ def test_several_calls_may_follow_each_other(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_call_that_is_not_all_there_is_text(form):
+def test_call_with_text_around_is_text(form):
     written = FORMS[form]
     for end in range(1, len(written), 3):
         events = read(written[:end])
@@ -86,7 +86,7 @@ def test_a_call_that_is_shown_is_text(form, before, behind):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("spelled", [lambda text: text, lambda text: re.sub(r"\s+", "", text)])
-def test_a_call_that_stands_in_the_request_is_text(form, spelled):
+def test_call_quoted_from_the_request_is_text(form, spelled):
     said = f"Please read:\n{spelled(FORMS[form])}\n"
     assert read(f"Sure.\n{FORMS[form]}", texts=lambda: ["Hello", said]) == text(f"Sure.\n{FORMS[form]}")
 
@@ -114,7 +114,7 @@ ESCAPED = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("spelled", ESCAPED.values(), ids=ESCAPED)
-def test_a_call_that_stands_in_the_request_in_another_spelling_is_text(form, spelled):
+def test_call_quoted_in_another_spelling_is_text(form, spelled):
     said = f"# README\n\nA tool call:\n{spelled(FORMS[form])}\nThat is all.\n"
     assert read(f"Sure.\n{FORMS[form]}", texts=lambda: ["Hello", said]) == text(f"Sure.\n{FORMS[form]}")
 
@@ -123,31 +123,31 @@ def test_a_call_that_stands_in_the_request_in_another_spelling_is_text(form, spe
 @pytest.mark.parametrize(
     "value", ["C:\\new\\x\\Users\\evil", 'say \\"12\\"\n+ 3\n# 天气 \U0001f600 &lt;b>\n\n- \\u00e9']
 )
-def test_whatever_is_in_a_call_that_stands_in_the_request(spelled, value):
+def test_quoted_call_with_any_content_is_text(spelled, value):
     as_json = f"<tool_call>{json.dumps({'name': 'Bash', 'arguments': {'cmd': value}}, indent=2)}</tool_call>"
     for written in (as_json, f"<function=Bash>\n<parameter=cmd>\n{value}\n</parameter>\n</function>"):
         said = [spelled(f"So:\n{written}\nNo.")]
         assert read(written, texts=said.copy) == text(written)
 
 
-def test_words_that_stand_in_the_request_do_not_make_a_call_a_quotation():
+def test_words_shared_with_request_make_no_quotation():
     said = "Bash: run the cmd ls -l and cat 'a b', with count 2 for all paths a and b (note: null is \"none\")\n" * 50
     assert len(calls(read(f"<tool_call>{OBJECT}</tool_call>", texts=lambda: [said, json.dumps(said)]))) == 1
 
 
-def test_a_text_that_takes_too_long_to_be_searched_is_not_believed():
+def test_text_too_slow_to_search_is_not_believed():
     written = f'<tool_call>{{"name":"ping","arguments":{{"x":"{"a " * 2000}b"}}}}</tool_call>'
     assert read(written, texts=lambda: ["ping b name arguments " + ('{"x":"' + "a " * 1500) * 200]) == text(written)
 
 
-def test_arguments_that_stand_in_the_request_make_no_call():
+def test_arguments_quoted_from_request_make_no_call():
     told = '{"name": "ping", "arguments": {"host": "a b"}}'
     written = f"<tool_call>{told}</tool_call>"
     assert read(written, texts=lambda: ['... {"host":"a b"} ...']) == text(written)
     assert calls(read(written, texts=lambda: ['{"host":"ab c"} {}'])) == [("ping", '{"host":"a b"}')]
 
 
-def test_of_a_request_too_long_to_be_searched_nothing_is_believed():
+def test_request_too_long_to_search_allows_no_guess():
     written = f"<tool_call>{OBJECT}</tool_call>"
     assert read(written, texts=lambda: ["x" * 100] * 50_000) == text(written)
 
@@ -159,7 +159,7 @@ def test_where_guesses_do_not_count_they_are_text(form):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("size", [1, 10_000])
-def test_a_heading_of_the_session_ends_the_reply_behind_a_call(form, size):
+def test_session_heading_ends_reply_behind_a_call(form, size):
     assert len(calls(read(f"{FORMS[form]}\n{HEADINGS[6]} Bash x]\nfile.txt\n{FORMS[form]}", size))) == 1
 
 
@@ -194,13 +194,13 @@ def test_a_custom_tool_is_given_plain_text(written):
     assert (started.custom, delta.text) == (True, "a\nb")
 
 
-def test_a_tool_of_a_namespace_is_told_by_the_name_the_client_knows():
+def test_namespace_tool_has_the_name_client_knows():
     [started, *_] = read("<tool_call>read_file<arg_key>path</arg_key><arg_value>a</arg_value></tool_call>")
     assert (started.name, started.namespace) == ("Read", "fs")
 
 
 @pytest.mark.parametrize("inside", ["a </parameter> b", "</function>", "<parameter=x>", "<tool_call>", OBJECT, "`\n- "])
-def test_tags_inside_of_a_parameter_are_a_part_of_it(inside):
+def test_tags_inside_a_parameter_belong_to_it(inside):
     written = f"<tool_call>\n<function=Bash>\n<parameter=cmd>\n{inside}\n</parameter>\n</function>\n</tool_call>"
     assert [json.loads(given) for _, given in calls(read(written))] == [{"cmd": inside}]
 
@@ -228,14 +228,14 @@ def test_what_is_no_whole_call_is_text(case, size):
     assert read(AS_TEXT[case], size) == text(AS_TEXT[case])
 
 
-def test_text_is_told_as_soon_as_it_can_be_no_call():
+def test_text_is_sent_once_it_cannot_be_call():
     reader = parser(TOOLS)
     assert reader.feed("Look:\n<tool_call>") == text("Look:")
     assert merged(reader.feed(" is a tag")) == text("\n<tool_call> is a tag")
     assert merged(reader.feed("\n```json\n" + json.dumps([{"id": n} for n in range(99)]))) != []
 
 
-def test_a_call_is_not_told_before_the_reply_has_ended():
+def test_call_is_withheld_until_the_reply_ends():
     reader = parser(TOOLS)
     assert reader.feed(FORMS["Qwen3-Coder"]) == reader.feed("\n") == []
     assert len(calls(merged(reader.end()))) == 1
@@ -253,7 +253,7 @@ def test_no_more_is_held_than_the_bound(size):
 @pytest.mark.parametrize(
     "unit", ["<invoke\n", "<tool_call>\n", "```json\n{", "```\n", '<tool_call>{"name":"Bash","arguments":{"a":"\n']
 )
-def test_beginnings_without_end_are_all_told(unit):
+def test_beginnings_without_end_are_all_sent(unit):
     written = unit * 2000
     assert read(written, 50) == text(written)
 
@@ -280,7 +280,7 @@ REPLIES = st.lists(st.sampled_from([*PIECES, *FORMS.values(), *FORMS.values()]),
 
 @settings(max_examples=300, deadline=None)
 @given(REPLIES, st.data())
-def test_what_is_told_does_not_depend_on_how_the_stream_is_cut(reply, data):
+def test_events_do_not_depend_on_stream_slicing(reply, data):
     whole = read(reply)
     assert merged(fed(parser(TOOLS, headings=HEADINGS), cut(reply, data))) == read(reply, 1) == whole
     told = "".join(event.text for event in whole if isinstance(event, TextDelta))

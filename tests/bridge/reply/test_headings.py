@@ -19,18 +19,18 @@ def told(pieces):
 
 @pytest.mark.parametrize("size", [1, 3, 100])
 @pytest.mark.parametrize("heading", headings(MARK))
-def test_a_reply_ends_before_a_heading_of_its_session(heading, size):
+def test_reply_ends_before_a_session_heading(heading, size):
     assert told(sliced(f"Yes [1].\n{heading}]\nAnd?\n[Assistant {MARK}]\nNo.", size)) == "Yes [1].\n"
     assert told(sliced(f"{heading}]\nAnd?", size)) == ""
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
 @pytest.mark.parametrize("text", ["[User]\nHi", f"see {USER}", f" {USER}", "[User abc]", "[x]\n[y", "[", "a\n[User"])
-def test_what_is_no_heading_of_the_session_is_told(text, size):
+def test_text_unlike_a_session_heading_is_sent(text, size):
     assert told(sliced(text, size)) == text
 
 
-def test_no_part_of_the_mark_is_told_at_the_end():
+def test_end_shows_no_part_of_the_mark():
     assert told(["Yes.\n[User k3x9"]) == "Yes.\n"
 
 
@@ -45,5 +45,5 @@ PIECES = st.sampled_from([USER, "[User", "[", " ", MARK, "]", "\n", "\n", "x", "
 
 
 @given(st.lists(PIECES, max_size=9).map("".join), st.data())
-def test_it_does_not_matter_how_the_reply_is_cut(text, data):
+def test_slicing_of_the_reply_does_not_matter(text, data):
     assert told(cut(text, data)) == told(text) == told([text])

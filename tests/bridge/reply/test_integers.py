@@ -55,7 +55,7 @@ def test_a_number_is_whole_or_stays(written, whole):
         *('{"deep":{"again":{"again":{"n":%s}}}}', '{"map":{"whatever":%s}}', '{ "x" : {"n":2.0} , "n" : %s }'),
     ],
 )
-def test_an_integer_is_told_as_one_wherever_the_schema_says_so(place):
+def test_integer_is_written_as_its_schema_demands(place):
     assert told(place % "2.0") == place % "2"
 
 

@@ -34,7 +34,7 @@ def as_call(id_, name, arguments, *more):
     return [ToolCallStarted(id_, name, *more), ToolCallDelta(arguments), ToolCallEnded()]
 
 
-def test_a_call_and_its_result_are_a_line_each_told_when_they_are_known():
+def test_call_and_result_are_one_line_each():
     shown = calls()
     assert text(shown.feed(call())) == '\n[tool list_dir {"path":"."}]\n'
     assert shown.feed(call(state="running")) == []
@@ -54,11 +54,11 @@ def test_a_call_and_its_result_are_a_line_each_told_when_they_are_known():
         ({"state": "cancelled", "denied": True, "error": "rejected"}, "denied by the gateway, not run"),
     ],
 )
-def test_the_result_line_says_what_became_of_the_call(more, words):
+def test_result_line_shows_the_outcome(more, words):
     assert text(calls().feed(call(**more))) == f'\n[tool list_dir {{"path":"."}}]\n[result of list_dir: {words}]\n'
 
 
-def test_a_call_nobody_heard_of_again_is_told_at_the_end_and_not_as_done():
+def test_abandoned_call_is_shown_at_end_as_unfinished():
     shown = calls()
     shown.feed(call(name="tool", input=b"{}"))
     shown.feed(call(id="c2", denied=True))
@@ -76,12 +76,12 @@ def test_lines_stay_lines_and_short():
     assert max(map(len, told.splitlines())) <= LINE_CHARS
 
 
-def test_omitted_calls_are_told_in_no_way():
+def test_omitted_calls_are_not_shown_at_all():
     shown = calls("omit")
     assert shown.feed(call(state="finished", result=b'"x"')) + shown.feed(call(id="c2")) + shown.end() == []
 
 
-def test_as_calls_they_are_told_whole_and_without_result_in_the_order_of_arrival():
+def test_shown_calls_are_whole_and_in_order():
     shown = calls("calls")
     assert shown.feed(call(name="tool", input=b"{}")) == []
     assert shown.feed(call(id="c2")) == as_call("c2", "list_dir", '{"path":"."}')
@@ -90,7 +90,7 @@ def test_as_calls_they_are_told_whole_and_without_result_in_the_order_of_arrival
     assert (shown.end(), shown.waiting) == ([], False)
 
 
-def test_a_call_without_arguments_is_told_when_no_more_can_come():
+def test_call_without_arguments_is_shown_when_final():
     shown = calls("calls")
     assert shown.feed(call(input=b"{}", state="running")) == []
     assert shown.feed(call(input=b"{}", state="finished")) == as_call("c1", "list_dir", "{}")
@@ -98,7 +98,7 @@ def test_a_call_without_arguments_is_told_when_no_more_can_come():
 
 @pytest.mark.parametrize("shown", ["text", "omit", "calls"])
 @pytest.mark.parametrize("denied", [True, False])
-def test_a_call_of_the_clients_own_tool_waits_for_the_client(shown, denied):
+def test_own_tool_call_waits_for_the_client(shown, denied):
     told = calls(shown, BASH)
     pending = call(name="Bash", input=b'{"command":"ls"}', denied=denied)
     assert told.feed(pending) == as_call("c1", "bash", '{"command":"ls"}', "shell")
@@ -106,19 +106,19 @@ def test_a_call_of_the_clients_own_tool_waits_for_the_client(shown, denied):
     assert told.feed(call(name="Bash", state="cancelled", denied=denied)) == told.end() == []
 
 
-def test_a_call_that_the_service_was_let_run_is_not_handed_over():
+def test_permitted_service_call_is_not_handed_over():
     shown = calls("omit", BASH)
     assert shown.feed(call(name="Bash", runner="service")) + shown.feed(call(name="Bash", state="running")) == []
     assert (shown.end(), shown.waiting) == ([], False)
 
 
-def test_a_call_that_the_service_asks_its_client_to_run_is_handed_over():
+def test_invoked_call_is_handed_over():
     shown = calls("text", BASH)
     asked = call(name="Bash", state="running", runner="client")
     assert shown.feed(asked) == as_call("c1", "bash", '{"path":"."}', "shell")
 
 
-def test_the_arguments_of_a_call_that_waits_are_waited_for():
+def test_waiting_call_waits_for_its_arguments():
     shown = calls("text", BASH)
     assert (shown.feed(call(name="tool", input=b"{}")), shown.waiting) == ([], False)
     assert (shown.feed(call(name="Bash", input=b"{}")), shown.waiting) == ([], False)
@@ -126,21 +126,21 @@ def test_the_arguments_of_a_call_that_waits_are_waited_for():
 
 
 @pytest.mark.parametrize("shown", ["text", "omit", "calls"])
-def test_a_call_of_the_clients_own_tool_that_seems_to_run_may_still_be_handed_over(shown):
+def test_seemingly_running_own_call_may_be_handed_over(shown):
     told = calls(shown, BASH)
     assert told.feed(call(name="Bash", state="running")) == []
     assert told.feed(call(name="Bash", state="running", denied=True)) == as_call("c1", "bash", '{"path":"."}', "shell")
 
 
 @pytest.mark.parametrize("state", ["cancelled", "failed"])
-def test_a_denied_call_without_arguments_is_handed_over_when_the_service_gives_it_up(state):
+def test_denied_bare_call_is_handed_over_when_dropped(state):
     shown = calls("text", BASH)
     shown.feed(call(name="Bash", input=b"{}", denied=True))
     assert shown.feed(call(name="Bash", input=b"{}", state=state, denied=True)) == as_call("c1", "bash", "{}", "shell")
     assert shown.waiting
 
 
-def test_one_that_nothing_more_was_heard_of_is_handed_over_at_the_end():
+def test_silent_own_call_is_handed_over_at_end():
     shown = calls("text", BASH)
     shown.feed(call(name="Bash", input=b"{}"))
     assert shown.end() == as_call("c1", "bash", "{}", "shell")
@@ -148,13 +148,13 @@ def test_one_that_nothing_more_was_heard_of_is_handed_over_at_the_end():
 
 
 @pytest.mark.parametrize("state", ["running", "finished", "failed"])
-def test_a_declared_tool_that_the_service_ran_itself_waits_for_nobody(state):
+def test_declared_tool_run_by_service_waits_for_nobody(state):
     shown = calls("text", BASH)
     assert "[tool Bash" in text(shown.feed(call(name="Bash", state=state)) + shown.end())
     assert not shown.waiting
 
 
-def test_parallel_calls_wait_together_and_nothing_else_is_told_after_them():
+def test_parallel_calls_wait_together_and_end_the_reply():
     shown = calls("text", BASH)
     shown.feed(call(name="Bash"))
     assert shown.feed(call(id="c2")) == []
@@ -162,7 +162,7 @@ def test_parallel_calls_wait_together_and_nothing_else_is_told_after_them():
     assert shown.end() == []
 
 
-def test_a_client_that_runs_a_call_is_given_no_other_to_run():
+def test_client_running_a_call_gets_no_other():
     shown = calls("calls", BASH)
     assert shown.feed(call(state="finished", result=b'"x"')) + shown.feed(call(id="c2")) == []
     before, *handed_over = shown.feed(call(id="c3", name="Bash"))
@@ -172,27 +172,27 @@ def test_a_client_that_runs_a_call_is_given_no_other_to_run():
 
 
 @pytest.mark.parametrize("shown", ["text", "omit", "calls"])
-def test_a_tool_that_was_not_demanded_is_not_the_clients_to_run(shown):
+def test_undemanded_tool_is_not_the_clients(shown):
     told = calls(shown, BASH, PATCH, forced=PATCH)
     events = told.feed(call(name="Bash", denied=True)) + told.feed(call(id="c2", name="apply_patch"))
     events += told.feed(call(state="finished", id="c3")) + told.end()
     assert [event.name for event in events if isinstance(event, ToolCallStarted)] == ["apply_patch"]
 
 
-def test_where_no_demanded_tool_was_called_no_other_is_told_as_a_call():
+def test_no_call_is_shown_without_a_demanded_one():
     told = calls("calls", BASH, PATCH, forced=PATCH)
     events = told.feed(call(name="Bash", denied=True)) + told.feed(call(id="c2", state="finished")) + told.end()
     assert "[tool Bash" in text(events)
     assert not told.waiting
 
 
-def test_one_call_at_a_time_is_handed_over_where_the_client_wants_that():
+def test_single_call_is_handed_over_on_request():
     told = calls("text", BASH, PATCH, parallel=False)
     assert told.feed(call(name="Bash")) == as_call("c1", "bash", '{"path":"."}', "shell")
     assert told.feed(call(id="c2", name="apply_patch")) + told.end() == []
 
 
-def test_where_no_call_of_the_client_came_the_others_are_told_as_calls_at_the_end():
+def test_service_calls_are_shown_without_client_calls():
     shown = calls("calls", BASH)
     assert shown.feed(call(state="finished")) + shown.feed(call(id="c2", name="Bash", state="finished")) == []
     assert shown.end() == as_call("c1", "list_dir", '{"path":"."}') + as_call("c2", "bash", '{"path":"."}', "shell")
@@ -206,7 +206,7 @@ def test_a_custom_tool_is_given_plain_text():
     assert told[1] == ToolCallDelta('{"patch":1}')
 
 
-def test_an_id_that_clients_may_not_take_is_replaced():
+def test_unusable_id_is_replaced():
     shown = calls("calls")
     events = shown.feed(call(id="")) + shown.feed(call(id="r:tool:x")) + shown.feed(call(id="ok-1"))
     assert [event.id for event in events if isinstance(event, ToolCallStarted)] == ["new_1", "new_2", "ok-1"]
@@ -224,7 +224,7 @@ CALLS = st.builds(
 
 
 @given(st.lists(CALLS), st.sampled_from(["text", "omit", "calls"]))
-def test_whatever_comes_no_call_is_told_twice_and_each_is_whole(fed, way):
+def test_no_call_is_sent_twice_or_in_part(fed, way):
     shown = calls(way, BASH)
     events = [event for each in fed for event in shown.feed(each)] + shown.end()
     started = [event.id for event in events if isinstance(event, ToolCallStarted)]

@@ -51,11 +51,11 @@ def test_plain_text_goes_through():
     assert reply.text == "Hello"
 
 
-def test_where_calls_may_come_texts_that_came_together_are_told_as_one():
+def test_adjacent_texts_are_joined_where_calls_may_come():
     assert read(offering(), "Hel", "lo ", "you") == [TextDelta("Hello you")]
 
 
-def test_reasoning_is_told_to_who_wants_it():
+def test_reasoning_is_sent_on_request():
     events = read(reader(thinking=True), "<think>Hm.</think>", "Yes.")
     assert (of(ThinkingDelta, events), of(TextDelta, events)) == ("Hm.", "Yes.")
 
@@ -67,7 +67,7 @@ def test_reasoning_is_swallowed_otherwise():
     assert reply.thoughts == "Hm."
 
 
-def test_calls_are_told_under_the_clients_name_and_remembered_under_ours():
+def test_calls_have_clients_name_outside_and_ours_inside():
     reply = offering()
     events = read(reply, CALL)
     assert [event.name for event in events if isinstance(event, ToolCallStarted)] == ["Read"]
@@ -80,7 +80,7 @@ def test_reasoning_holds_no_calls():
     assert (reply.calls, of(TextDelta, events)) == ([], "Done.")
 
 
-def test_reasoning_in_the_middle_of_a_call_does_not_tear_it():
+def test_reasoning_inside_a_call_does_not_tear_it():
     reply = offering(thinking=True)
     half = CALL[: CALL.index(".txt")]
     events = reply.feed([TextDelta(half)]) + reply.feed([ThinkingDelta("Hm.")])
@@ -89,14 +89,14 @@ def test_reasoning_in_the_middle_of_a_call_does_not_tear_it():
     assert (reply.arguments, reply.calls) == ('{"path":"ä.txt"}', [("call_1", "read")])
 
 
-def test_calls_of_the_service_are_told_only_where_they_are_shown():
+def test_service_calls_are_sent_only_where_shown():
     ran = ServiceCall("s1", "list_dir", b'{"path":"."}', "finished", b'[{"content":"a"}]')
     assert "list_dir" in of(TextDelta, reader(service_calls="text").feed([ran]))
     assert reader().feed([ran]) == []
 
 
 @given(st.lists(st.integers(0, len(REPLY)), max_size=12), st.integers(1, 4))
-def test_every_way_to_slice_a_reply_tells_the_same(cuts, at_once):
+def test_reply_events_do_not_depend_on_slicing(cuts, at_once):
     edges = [0, *sorted(cuts), len(REPLY)]
     pieces = [TextDelta(REPLY[low:high]) for low, high in itertools.pairwise(edges) if high > low]
     reply = offering(thinking=True)
@@ -110,7 +110,7 @@ def forcing(**options):
     return reader(forced=TOOLS[0], forced_id="call_fallback_0", tools=TOOLS, service_calls="text", **options)
 
 
-def test_the_answer_of_an_agent_that_is_nothing_but_arguments_is_the_call_of_a_forced_tool():
+def test_agent_answer_of_bare_arguments_is_the_call():
     reply = forcing()
     assert reply.feed([TextDelta('{"path":'), TextDelta('"a"}')]) == []
     assert [type(event).__name__ for event in reply.end()] == ["ToolCallStarted", "ToolCallDelta", "ToolCallEnded"]
@@ -118,13 +118,13 @@ def test_the_answer_of_an_agent_that_is_nothing_but_arguments_is_the_call_of_a_f
     assert (reply.calls_wait, reply.outcomes) == (True, {"parsed": 1})
 
 
-def test_any_other_answer_of_an_agent_is_told_at_its_end():
+def test_other_agent_answer_comes_at_its_end():
     reply = forcing()
     assert reply.feed([TextDelta("It is "), TextDelta("{}")]) == []
     assert (of(TextDelta, reply.end()), reply.calls_wait) == ("It is {}", False)
 
 
-def test_an_agent_that_called_a_tool_has_not_answered_by_arguments():
+def test_agent_that_called_needs_no_bare_arguments():
     reply = forcing()
     events = reply.feed([TextDelta("{}"), ServiceCall("c1", "ls", b"{}", "finished", b'"x"')])
     assert of(TextDelta, [*events, *reply.feed([TextDelta("{}")]), *reply.end()]).endswith("x]\n{}")
@@ -132,7 +132,7 @@ def test_an_agent_that_called_a_tool_has_not_answered_by_arguments():
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_reasoning_that_only_ends_is_none_of_a_whole_answer(at_once):
+def test_reasoning_that_only_ends_is_dropped_from_whole(at_once):
     reply = reader(thinking=True, stream=False)
     texts = ["Let me weigh it.\n", "</think>\n", "\nThe answer."]
     events = [] if at_once else reply.feed([TextDelta(texts[0])])
@@ -149,7 +149,7 @@ def test_a_stream_that_wants_reasoning_holds_its_beginning(size):
     assert (of(ThinkingDelta, events), of(TextDelta, events)) == ("Let me weigh it.\n", "The answer.")
 
 
-def test_what_is_held_at_the_beginning_is_bounded_and_ends_with_other_reasoning():
+def test_beginning_held_is_bounded_and_ends_with_reasoning():
     reply = reader(thinking=True)
     assert reply.feed([TextDelta("x" * 400)]) == []
     assert of(TextDelta, reply.feed([TextDelta("y")])) == "x" * 400 + "y"
@@ -159,7 +159,7 @@ def test_what_is_held_at_the_beginning_is_bounded_and_ends_with_other_reasoning(
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000])
-def test_a_stream_that_has_told_its_reasoning_as_text_leaves_out_the_tag(size):
+def test_reasoning_streamed_as_text_leaves_out_the_tag(size):
     reply = reader()
     text = "Let me weigh it.</think>The answer."
     events = [event for piece in sliced(text, size) for event in reply.feed([TextDelta(piece)])] + reply.end()
@@ -176,13 +176,13 @@ def test_a_draft_is_none_of_a_whole_answer(tools):
     assert (of(TextDelta, events), reply.text, reply.calls) == ("The answer.", "The answer.", [])
 
 
-def test_a_stream_tells_what_replaces_a_draft_behind_it():
+def test_stream_sends_the_replacement_behind_a_draft():
     reply = reader()
     events = reply.feed([TextDelta("A draft.")]) + reply.feed([Overwritten("The answer.")]) + reply.end()
     assert (of(TextDelta, events), reply.taken_back) == ("A draft.\n\nThe answer.", False)
 
 
-def test_a_draft_of_which_a_stream_has_told_nothing_is_forgotten():
+def test_unsent_draft_is_forgotten():
     reply = reader(offer=Offer(TOOLS, ToolChoice("required"), True, NONCE, True), tools=TOOLS)
     events = reply.feed([TextDelta("A draft.")]) + reply.feed([Overwritten(CALL)]) + reply.end()
     assert (of(TextDelta, events), [name for _, name in reply.calls]) == ("", ["read"])
@@ -190,7 +190,7 @@ def test_a_draft_of_which_a_stream_has_told_nothing_is_forgotten():
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("size", [1, 4, 1000])
-def test_numbers_of_calls_are_told_as_their_schema_has_them(size, stream):
+def test_call_numbers_follow_their_schema(size, stream):
     reply = reader(offer=Offer((COUNT,), AUTO, True, NONCE, stream), tools=(COUNT,), stream=stream)
     call = f'<call:{NONCE}>{{"name":"count","arguments":{{"n":2.0,"x":2.0}}}}</call:{NONCE}>'
     events = [event for piece in sliced(call, size) for event in reply.feed([TextDelta(piece)])] + reply.end()
@@ -198,7 +198,7 @@ def test_numbers_of_calls_are_told_as_their_schema_has_them(size, stream):
     assert isinstance(events[-1], ToolCallEnded)
 
 
-def test_numbers_of_a_call_by_the_services_agent_are_told_the_same_way():
+def test_service_call_numbers_follow_their_schema():
     called = ServiceCall("c1", "count", b'{"n":1e3,"x":1.0}', "pending", runner="client")
     reply = reader(service_calls="calls", tools=(COUNT,), stream=False)
     assert '"n":1000' in of(ToolCallDelta, [*reply.feed([called]), *reply.end()]).replace(" ", "")

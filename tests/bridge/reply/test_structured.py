@@ -42,7 +42,7 @@ def test_a_whole_reply_is_its_json(around):
 
 @pytest.mark.parametrize("around", AROUND)
 @pytest.mark.parametrize("size", [1, 3, 7, 10_000])
-def test_a_stream_is_its_json_however_it_is_cut(around, size):
+def test_stream_is_its_json_however_cut(around, size):
     assert json.loads(streamed(sliced(AROUND[around], size))) == json.loads(JSON)
 
 
@@ -82,7 +82,7 @@ def test_json_is_streamed_as_it_comes():
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_what_is_no_json_is_asked_for_once_and_then_told(stream):
+def test_non_json_is_retried_once_then_sent(stream):
     reply = Structured(SCHEMA, stream=stream)
     assert whole(reply, "I would rather not.") == ""
     assert "it holds no JSON" in reply.correction
@@ -92,14 +92,14 @@ def test_what_is_no_json_is_asked_for_once_and_then_told(stream):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_what_comes_of_the_correction_is_told(stream):
+def test_result_of_the_correction_is_sent(stream):
     reply = Structured(SCHEMA, stream=stream)
     whole(reply, "Hm.")
     reply.again()
     assert whole(reply, f"```json\n{JSON}\n```") == JSON
 
 
-def test_json_that_does_not_fit_is_asked_for_once_and_then_told():
+def test_misfit_json_is_retried_once_then_sent():
     reply = Structured(SCHEMA, stream=False)
     assert whole(reply, '{"tags":1}') == ""
     assert "'name' is a required property" in reply.correction
@@ -109,38 +109,38 @@ def test_json_that_does_not_fit_is_asked_for_once_and_then_told():
     assert reply.outcomes == {"reply_retried": 1, "reply_invalid": 1}
 
 
-def test_json_that_does_not_fit_is_better_than_none():
+def test_misfit_json_is_better_than_none():
     reply = Structured(SCHEMA, stream=False)
     whole(reply, '{"tags":1}')
     reply.again()
     assert whole(reply, "Sorry.") == '{"tags":1}'
 
 
-def test_of_several_the_one_that_fits_is_told():
+def test_fitting_json_among_several_is_sent():
     reply = Structured(SCHEMA, stream=False)
     assert whole(reply, f'Not {{"tags":1}} but {JSON}') == JSON
 
 
-def test_json_that_is_cut_off_is_asked_for_again():
+def test_cut_off_json_is_requested_again():
     reply = Structured(SCHEMA, stream=False)
     assert whole(reply, JSON[:12]) == ""
     assert reply.correction
 
 
-def test_what_a_stream_has_told_cannot_be_corrected():
+def test_streamed_text_cannot_be_corrected():
     reply = Structured(SCHEMA, stream=True)
     assert whole(reply, '{"tags":[]}') == '{"tags":[]}'
     assert (reply.correction, reply.outcomes) == ("", {"reply_invalid": 1})
 
 
-def test_with_a_call_the_text_need_not_be_json():
+def test_text_beside_a_call_need_not_be_json():
     reply = Structured(SCHEMA, stream=True)
     assert (reply.feed("Let me look."), reply.release()) == ("", "Let me look.")
     assert whole(reply, "\nSo.", called=True) == "\nSo."
 
 
 @pytest.mark.parametrize("failed", ["I would rather not.", '{"tags":1}'])
-def test_without_the_correction_what_came_first_is_told(failed):
+def test_first_text_is_sent_without_a_correction(failed):
     reply = Structured(SCHEMA, stream=False)
     whole(reply, failed)
     assert reply.settle() == ""
@@ -168,7 +168,7 @@ def test_what_was_replaced_is_forgotten():
     ],
 )
 @pytest.mark.parametrize("stream", [True, False])
-def test_json_is_looked_for_by_what_the_schema_asks_for(schema, text, told, stream):
+def test_json_is_searched_by_what_schema_wants(schema, text, told, stream):
     assert whole(Structured(schema, stream=stream), text) == told
 
 
@@ -178,13 +178,13 @@ def test_an_object_is_an_object():
     assert reply.correction
 
 
-def test_a_schema_too_large_to_judge_by_lets_any_json_pass():
+def test_schema_too_large_to_judge_accepts_any_json():
     reply = Structured(json.dumps({"enum": ["x" * 100_000]}).encode(), stream=False)
     assert whole(reply, '{"a":1}') == '{"a":1}'
     assert reply.outcomes == {"unjudged": 1}
 
 
-def test_a_stream_without_json_is_told_after_a_while():
+def test_stream_without_json_is_sent_after_a_while():
     reply = Structured(SCHEMA, stream=True)
     told = "".join(reply.feed("No way. ") for _ in range(3000))
     assert told + reply.end(called=False) == "No way. " * 3000

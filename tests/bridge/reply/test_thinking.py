@@ -85,7 +85,7 @@ def read(splitter, pieces):
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 10_000])
-def test_reasoning_is_split_off_however_the_text_is_cut(case, size):
+def test_reasoning_is_split_off_however_cut(case, size):
     written, pieces = CASES[case]
     assert read(ThinkingSplitter(), sliced(written, size)) == pieces
 
@@ -104,7 +104,7 @@ MARKS = st.lists(
 
 @settings(max_examples=400, deadline=None)
 @given(MARKS, st.data())
-def test_what_is_told_does_not_depend_on_how_the_stream_is_cut(reply, data):
+def test_events_do_not_depend_on_stream_slicing(reply, data):
     expected = read(ThinkingSplitter(), [reply])
     assert read(ThinkingSplitter(), cut(reply, data)) == expected
     assert read(ThinkingSplitter(), reply) == expected
@@ -112,7 +112,7 @@ def test_what_is_told_does_not_depend_on_how_the_stream_is_cut(reply, data):
 
 @settings(max_examples=100, deadline=None)
 @given(st.text().filter(lambda text: "think" not in text and "```" not in text))
-def test_text_without_markers_is_told_as_it_is(reply):
+def test_text_without_markers_stays_as_it_is(reply):
     assert "".join(piece.text for piece in fed(ThinkingSplitter(), reply)) == reply
 
 
@@ -133,7 +133,7 @@ def test_text_that_passes_need_not_be_fed():
     assert splitter.feed("````think::1\na\n````\n") == [thought("a")]
 
 
-def test_nothing_passes_while_something_is_held_or_reasoning_is_open():
+def test_nothing_passes_while_held_or_reasoning():
     splitter = ThinkingSplitter()
     for text in (" <th", "ink>Hm"):
         splitter.feed(text)

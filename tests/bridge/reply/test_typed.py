@@ -40,18 +40,18 @@ SCHEMA = {
         *((name, text, text) for name in ("any", "unheard of") for text in ("hello", "True", "{'a': 1}", "NaN")),
     ],
 )
-def test_a_text_becomes_what_the_schema_says(name, written, value):
+def test_text_becomes_what_the_schema_wants(name, written, value):
     told = json.loads(Parameters(Tool("t", schema=json.dumps(SCHEMA).encode())).value(name, written))
     assert (told, type(told)) == (value, type(value))
 
 
 @pytest.mark.parametrize(("is_string", "value"), [(True, "5"), (False, 5), (None, 5)])
-def test_what_the_model_says_counts_where_the_schema_allows_it(is_string, value):
+def test_models_choice_counts_where_schema_allows_it(is_string, value):
     parameters = Parameters(Tool("t", schema=json.dumps(SCHEMA).encode()))
     assert json.loads(parameters.value("any", "5", is_string=is_string)) == value
     assert json.loads(parameters.value("count", "5", is_string=is_string)) == 5
 
 
 @pytest.mark.parametrize("schema", [b"", b"[]", b"nonsense", b'{"properties":[]}', b'{"properties":{"a":{"type":7}}}'])
-def test_a_schema_that_says_nothing_leaves_it_to_the_text(schema):
+def test_silent_schema_leaves_the_text(schema):
     assert [Parameters(Tool("t", schema=schema)).value("a", text) for text in ("5", "x")] == ["5", '"x"']

@@ -26,11 +26,11 @@ def test_unknown_members_are_fine():
     assert flaw(READ, {"path": "a", "more": 1}) is None
 
 
-def test_unknown_members_are_a_flaw_when_the_schema_forbids_them():
+def test_unknown_members_are_flaws_where_schema_forbids():
     assert "more" in flaw({**READ, "additionalProperties": False}, {"path": "a", "more": 1})
 
 
-def test_a_missing_field_is_named_and_the_parameters_are_shown():
+def test_missing_field_is_named_with_the_parameters():
     told = flaw(READ, {})
     assert told == "'path' is a required property\nThe parameters of t: (path: string, lines?: integer[])"
 
@@ -54,18 +54,18 @@ def test_a_list_of_flaws_is_bounded():
     assert len(told) < 3000
 
 
-def test_of_a_large_schema_the_part_concerned_is_shown():
+def test_concerned_part_of_large_schema_is_shown():
     many = {f"p{n}": {"type": "string", "description": "w" * 90} for n in range(60)}
     schema = {"properties": {**many, "mode": {"type": "object", "properties": {"a": {"enum": [1, 2]}}}}}
     assert flaw(schema, {"mode": {"a": 3}}) == "mode.a: 3 is not one of 1, 2\nAllowed there: 1 | 2"
 
 
-def test_a_message_is_short_and_still_says_what_is_wrong():
+def test_message_is_short_and_names_the_fault():
     told = flaw(READ, {"path": ["x\n" * 5000]}).splitlines()[0]
     assert told == "path: an array is not of type 'string'"
 
 
-def test_a_schema_that_cannot_be_told_whole_is_not_held_against_a_call():
+def test_abridged_schema_is_not_held_against_a_call():
     schema = {"properties": {f"{'p' * 150}{n}": {"type": "string"} for n in range(300)}}
     tool = Tool("t", schema=json.dumps(schema).encode())
     assert not judgement(tool, json.dumps({f"{'p' * 150}0": 1})).judged
@@ -84,13 +84,13 @@ def test_a_schema_that_cannot_be_told_whole_is_not_held_against_a_call():
         ({"items": {"$ref": "#/properties/a/items/$defs/0", "$defs": {"0": {"minimum": 0}}}}, [1] * 5000),
     ],
 )
-def test_work_is_bounded_whatever_schema_and_arguments_make_of_each_other(part, value):
+def test_work_is_bounded_for_any_schema_and_arguments(part, value):
     tool = Tool("t", schema=json.dumps({"properties": {"a": part}}).encode())
     assert judgement(tool, json.dumps({"a": value})) == UNJUDGED
 
 
 @pytest.mark.parametrize("arguments", ["[1]", "1", '"x"', "null"])
-def test_arguments_that_are_no_object_are_a_flaw_without_a_schema(arguments):
+def test_non_object_arguments_are_a_flaw_without_schema(arguments):
     assert flaw_of(Tool("t"), arguments) == "the arguments are no JSON object"
 
 
@@ -98,7 +98,7 @@ def test_text_that_is_no_json_is_a_flaw():
     assert flaw_of(Tool("t"), "{") == "the arguments are no valid JSON"
 
 
-def test_the_text_of_a_custom_tool_is_never_a_flaw():
+def test_custom_tool_text_is_never_a_flaw():
     assert flaw_of(Tool("t", custom=True), "{") is None
 
 
@@ -135,15 +135,15 @@ def test_patterns_are_not_run():
 
 
 @pytest.mark.parametrize("rest", ["additionalProperties", "unevaluatedProperties"])
-def test_patterns_are_not_run_to_find_what_is_left_over(rest):
+def test_patterns_are_not_run_for_leftover_members(rest):
     assert flaw({"patternProperties": {"^(b+)+$": {}}, rest: False}, {"b" * 60 + "!": 1}) is None
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "9" * 400])
-def test_a_number_that_cannot_be_divided_is_not_judged(number):
+def test_indivisible_number_is_not_judged(number):
     tool = Tool("t", schema=b'{"properties":{"n":{"multipleOf":0.1}}}')
     assert flaw_of(tool, f'{{"n":{number}}}') is None
 
 
-def test_an_address_in_a_schema_that_is_none_flaws_nothing():
+def test_broken_address_in_schema_flaws_nothing():
     assert flaw({"$id": "http://[", "properties": {"a": {"$ref": "x"}}}, {"a": 1}) is None

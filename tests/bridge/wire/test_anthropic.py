@@ -55,7 +55,7 @@ def test_the_message_starts_empty():
 
 
 @pytest.mark.parametrize(("estimate", "told"), [(12, 12), (0, 1)])
-def test_pitfall_22_input_tokens_are_told_at_the_start_and_never_0(estimate, told):
+def test_pitfall_22_input_tokens_come_first_and_nonzero(estimate, told):
     usage = payloads(stream(Started("i", "m", "new", 0, estimate)))[0]["message"]["usage"]
     assert usage == {
         "input_tokens": told,
@@ -65,7 +65,7 @@ def test_pitfall_22_input_tokens_are_told_at_the_start_and_never_0(estimate, tol
     }
 
 
-def test_pitfall_12_the_ending_tells_usage_and_corrects_the_estimate():
+def test_pitfall_12_ending_has_usage_correcting_the_estimate():
     ending = payloads(stream(*TURNS["text"]))[-2]
     assert ending["usage"]["input_tokens"] == 10
     assert ending["usage"]["output_tokens"] == 5
@@ -80,20 +80,20 @@ def test_pitfall_12_the_ending_tells_usage_and_corrects_the_estimate():
         (FinishReason.TOOL_CALLS, "tool_use"),  # pitfall 19: never `end_turn`
     ],
 )
-def test_the_reason_is_told(reason, told):
+def test_stop_reason_is_given(reason, told):
     delta = payloads(stream(STARTED, finished(reason)))[1]["delta"]
     assert delta == {"stop_reason": told, "stop_sequence": None}
     assert json.loads(MESSAGES.whole(HEAD, reply(reason=reason)))["stop_reason"] == told
 
 
-def test_a_stop_sequence_is_told_with_its_text():
+def test_stop_sequence_is_given_with_its_text():
     delta = payloads(stream(*TURNS["stop_sequence"]))[-2]["delta"]
     assert delta == {"stop_reason": "stop_sequence", "stop_sequence": "3"}
     whole = json.loads(MESSAGES.whole(HEAD, reply(reason=FinishReason.STOP_SEQUENCE, stop_sequence="3")))
     assert whole["stop_sequence"] == "3"
 
 
-def test_pitfall_6_a_failure_is_an_error_event_of_this_dialect_and_the_last_event():
+def test_pitfall_6_failure_is_the_last_event():
     *before, (name, data) = blocks(stream(STARTED, TextDelta("Hel"), LOST))
     told = {"type": "api_error", "message": "The upstream service closed the connection. Please retry your request."}
     assert name == "error"
@@ -101,19 +101,19 @@ def test_pitfall_6_a_failure_is_an_error_event_of_this_dialect_and_the_last_even
     assert {name for name, _ in before} == {"message_start", "content_block_start", "content_block_delta"}
 
 
-def test_pitfall_14_a_silent_stream_is_kept_alive_by_pings_even_before_the_message():
+def test_pitfall_14_pings_keep_a_silent_stream_alive():
     ping = b'event: ping\ndata: {"type":"ping"}\n\n'
     assert stream(KeepAlive()) == ping
     assert stream(*TURNS["kept_alive"]).startswith(ping + b"event: message_start\n")
 
 
-def test_pitfall_24_no_thinking_is_sent_where_there_is_none():
+def test_pitfall_24_no_thinking_is_made_up():
     silent = [turn for name, turn in TURNS.items() if not any(isinstance(event, ThinkingDelta) for event in turn)]
     assert len(silent) > 10
     assert all(b"thinking" not in stream(*turn) for turn in silent)
 
 
-def test_pitfall_29_no_data_line_is_broken_by_a_unicode_line_break():
+def test_pitfall_29_unicode_line_breaks_stay_in_line():
     assert payloads(stream(*TURNS["nasty_text"]))[2]["delta"]["text"] == TURNS["nasty_text"][1].text
 
 
@@ -128,14 +128,14 @@ def error(raised):
     return status, json.loads(body)
 
 
-def test_every_error_has_the_dialects_shape_and_the_requests_id():
+def test_errors_have_dialects_shape_and_request_id():
     for raised in every_error():
         _, body = error(raised)
         assert (body["type"], body["request_id"]) == ("error", "req_9b1c")
         assert list(body["error"]) == ["type", "message"]
 
 
-def test_a_401_has_the_words_that_clients_look_for():
+def test_message_of_401_is_what_clients_seek():
     status, body = error(Unauthenticated("No."))
     assert (status, body["error"]) == (401, {"type": "authentication_error", "message": "invalid x-api-key"})
 

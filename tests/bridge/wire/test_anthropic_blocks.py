@@ -41,7 +41,7 @@ def whole(turn, head=HEAD):
 
 @settings(deadline=None)
 @given(turns())
-def test_blocks_are_numbered_without_gaps_and_never_two_are_open(turn):
+def test_blocks_are_numbered_and_open_one_by_one(turn):
     index, is_open = -1, False
     for event in content(turn):
         if event["type"] == "content_block_start":
@@ -54,7 +54,7 @@ def test_blocks_are_numbered_without_gaps_and_never_two_are_open(turn):
 
 @settings(deadline=None)
 @given(turns())
-def test_pitfall_12_a_stream_ends_whole_or_with_an_error(turn):
+def test_pitfall_12_stream_ends_whole_or_with_error(turn):
     told = [event["type"] for event in events(turn)]
     assert told[0] == "message_start"
     ending = ["error"] if isinstance(turn[-1], Failed) else ["message_delta", "message_stop"]
@@ -78,7 +78,7 @@ def test_every_block_starts_empty(turn):
 
 @settings(deadline=None)
 @given(turns())
-def test_a_block_gets_deltas_of_its_own_kind_only(turn):
+def test_block_gets_deltas_of_its_kind_only(turn):
     kinds = {
         "text": {"text_delta"},
         "thinking": {"thinking_delta", "signature_delta"},
@@ -103,7 +103,7 @@ def test_a_thinking_block_ends_with_one_signature(turn):
         assert told[place + 1]["type"] == "content_block_stop"
 
 
-def test_pitfall_8_a_call_opens_empty_and_is_filled_by_fragments():
+def test_pitfall_8_call_opens_empty_before_its_fragments():
     assert started(TURNS["one_call"]) == [{"type": "tool_use", "id": "call_a1", "name": "get_weather", "input": {}}]
     assert partial(TURNS["one_call"]) == ["", '{"ci', 'ty":"Paris"}']
 
@@ -114,7 +114,7 @@ def test_a_call_without_arguments_gets_an_empty_object():
     assert whole(turn)["content"][0]["input"] == {}
 
 
-def test_the_input_of_a_whole_call_is_an_object():
+def test_whole_call_input_is_an_object():
     assert [block.get("input") for block in whole(TURNS["calls"])["content"]] == [
         None,
         None,
@@ -125,16 +125,16 @@ def test_the_input_of_a_whole_call_is_an_object():
 
 
 @pytest.mark.parametrize("arguments", ["[1]", '"ls"', "ls -l"])
-def test_an_input_that_is_no_object_after_all_is_put_into_one(arguments):
+def test_non_object_input_is_put_into_one(arguments):
     assert whole([STARTED, *call("toolu_1", "run", arguments), WAITING])["content"][0]["input"] == {"input": arguments}
 
 
-def test_half_an_emoji_in_the_arguments_does_not_spoil_the_body():
+def test_half_an_emoji_does_not_spoil_the_body():
     turn = [STARTED, *call("toolu_1", "run", '{"a":"\\ud83d","b":1}'), WAITING]
     assert whole(turn)["content"][0]["input"] == {"a": "\ufffd", "b": 1}
 
 
-def test_a_call_that_was_cut_off_is_streamed_as_far_as_it_came_and_left_out_of_the_whole():
+def test_cut_off_call_is_streamed_but_not_whole():
     assert partial(TURNS["cut_off"]) == ["", '{"ci']
     assert content(TURNS["cut_off"])[-1]["type"] == "content_block_stop"
     assert [block["type"] for block in whole(TURNS["cut_off"])["content"]] == ["text"]
@@ -144,7 +144,7 @@ def test_a_call_that_was_cut_off_is_streamed_as_far_as_it_came_and_left_out_of_t
 @pytest.mark.parametrize(
     ("turn", "reason"), [("calls", "tool_use"), ("executed_call", "end_turn"), ("cut_off", "max_tokens")]
 )
-def test_pitfall_19_the_reason_says_whether_a_call_waits(turn, reason):
+def test_pitfall_19_reason_shows_whether_a_call_waits(turn, reason):
     assert events(TURNS[turn])[-2]["delta"]["stop_reason"] == reason
     assert whole(TURNS[turn])["stop_reason"] == reason
 
@@ -159,7 +159,7 @@ def signature(turn, head=HEAD):
     return whole(turn, head)["content"][0]["signature"]
 
 
-def test_a_signature_depends_on_the_reply_and_the_text():
+def test_signature_depends_on_reply_and_text():
     turn = TURNS["thinking"]
     told = [event["delta"] for event in content(turn) if event.get("delta", {}).get("type") == "signature_delta"]
     assert [delta["signature"] for delta in told] == [signature(turn)]
@@ -180,14 +180,14 @@ def test_a_reply_may_be_sent_back_as_history():
     ]
 
 
-def test_the_tokens_of_thinking_are_told():
+def test_thinking_tokens_are_counted():
     told = {"thinking_tokens": 3}
     assert events(TURNS["thinking"])[-2]["usage"]["output_tokens_details"] == told
     assert whole(TURNS["thinking"])["usage"]["output_tokens_details"] == told
     assert "output_tokens_details" not in whole(TURNS["text"])["usage"]
 
 
-def test_after_a_failure_in_a_call_nothing_is_closed_and_nothing_follows():
+def test_failure_in_a_call_closes_nothing():
     assert [name for name, _ in blocks(MESSAGES.encoder(HEAD).feed(TURNS["broken_call"]))] == [
         "message_start",
         "content_block_start",
@@ -197,7 +197,7 @@ def test_after_a_failure_in_a_call_nothing_is_closed_and_nothing_follows():
     ]
 
 
-def test_thinking_that_resumes_gets_a_new_block_and_a_signature_of_its_own():
+def test_resumed_thinking_gets_new_block_and_signature():
     turn = [
         STARTED,
         ThinkingDelta("a"),

@@ -61,7 +61,7 @@ def test_system_is_a_string_or_blocks():
     assert parse(system="") == parse(system=[]) == parse(system=None) == parse()
 
 
-def test_the_billing_header_of_claude_code_is_left_out():
+def test_billing_header_of_claude_code_is_left_out():
     header = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.330; cch=1f2e3;"}
     assert parse(system=[header, {"type": "text", "text": "Be brief."}]) == parse(system="Be brief.")
     assert parse(system=[header]) == parse()
@@ -77,7 +77,7 @@ def test_pitfall_4_system_messages_keep_their_place(content):
     ]
 
 
-def test_roles_need_not_alternate_and_the_last_may_be_the_assistants():
+def test_roles_need_not_alternate_or_end_with_user():
     turns = ["assistant", "user", "user", "assistant", "assistant"]
     request = parse(*({"role": role, "content": "a"} for role in turns))
     assert [message.role for message in request.messages] == turns
@@ -85,7 +85,7 @@ def test_roles_need_not_alternate_and_the_last_may_be_the_assistants():
 
 @pytest.mark.parametrize("content", [{}, {"content": None}, {"content": ""}, {"content": []}])
 @pytest.mark.parametrize("role", ["user", "assistant", "system"])
-def test_pitfall_20_content_may_be_absent_null_or_empty(role, content):
+def test_pitfall_20_content_may_be_null_or_empty(role, content):
     assert parse({"role": role, **content}).messages == (Message(role, ""),)
 
 
@@ -114,7 +114,7 @@ def test_images_and_search_results():
     assert user_text({"type": "text", "text": "See"}, IMAGE, found) == "See\n[image]\nT\nFound."
 
 
-def test_blocks_of_unknown_types_give_what_text_they_have():
+def test_unknown_blocks_give_their_text():
     assert user_text({"type": "hologram", "text": "a"}, {"type": "x", "text": 7, "content": [1, None]}) == "a"
     ran = {"type": "web_search_tool_result", "content": [{"type": "web_search_result", "text": "b"}, {"url": "u"}]}
     summary = {"type": "compaction", "content": "So far."}
@@ -131,7 +131,7 @@ def test_blocks_of_unknown_types_give_what_text_they_have():
         ('{"type":"hologram","content":[', "]}"),
     ],
 )
-def test_blocks_are_read_or_refused_however_deep_they_lie(depth, begin, end):
+def test_blocks_are_read_or_refused_at_any_depth(depth, begin, end):
     block = begin * depth + '{"type":"text","text":"x"}' + end * depth
     asked = '{"model":"m","max_tokens":5,"messages":[{"role":"user","content":[' + block + "]}]}"
     with suppress(InvalidRequest):  # any other error is ours
@@ -139,7 +139,7 @@ def test_blocks_are_read_or_refused_however_deep_they_lie(depth, begin, end):
 
 
 @pytest.mark.parametrize("signature", [{"signature": ""}, {"signature": "c2ln"}, {}])
-def test_pitfall_24_thinking_in_the_history_is_dropped_whatever_its_signature(signature):
+def test_pitfall_24_thinking_in_history_is_dropped(signature):
     thinking = {"type": "thinking", "thinking": "Hm.", **signature}
     redacted = {"type": "redacted_thinking", "data": "AAAA"}
     assert assistant(thinking, redacted, {"type": "text", "text": "a"}) == Message("assistant", "a")
@@ -168,12 +168,12 @@ RESULTS = [
 
 
 @pytest.mark.parametrize(("given_content", "text"), RESULTS)
-def test_pitfall_20_tool_results_may_hold_anything_or_nothing(given_content, text):
+def test_pitfall_20_tool_results_may_hold_anything(given_content, text):
     result = {"type": "tool_result", "tool_use_id": "toolu_1", **given_content}
     assert parse({"role": "user", "content": [result]}).messages == (Message("tool", text, tool_call_id="toolu_1"),)
 
 
-def test_results_and_texts_of_one_message_keep_their_order():
+def test_results_and_texts_of_message_keep_their_order():
     first, second = ({"type": "tool_result", "tool_use_id": name, "content": name} for name in "ab")
     text = {"type": "text", "text": "Go on."}
     request = parse({"role": "user", "content": [text, first, second, text, text]})
@@ -196,7 +196,7 @@ DOCUMENTED = {
 }  # fmt: skip
 
 
-def test_pitfall_5_every_documented_field_and_any_other_is_accepted():
+def test_pitfall_5_documented_and_other_fields_are_accepted():
     assert parse(**DOCUMENTED) == msgspec.structs.replace(parse(), parallel_tool_calls=False)
 
 
@@ -232,7 +232,7 @@ def test_tooling_is_noticed_in_the_history():
 
 
 @pytest.mark.parametrize("thread", [{"id": "thread_1"}, {}, "thread_1"])
-def test_pitfall_3_a_thread_is_refused_with_the_code_that_makes_clients_fall_back(thread):
+def test_pitfall_3_thread_is_refused_with_fallback_code(thread):
     status, raw = FORMAT.error(refused(body(thread=thread)), "9b1c")
     told = json.loads(raw)["error"]
     assert (status, told["type"]) == (400, "invalid_request_error")
@@ -241,7 +241,7 @@ def test_pitfall_3_a_thread_is_refused_with_the_code_that_makes_clients_fall_bac
 
 
 @pytest.mark.parametrize("fields", [{"container": "c_1"}, {"container": {"id": "c"}}, {"mcp_servers": [{"url": "u"}]}])
-def test_pitfall_3_other_state_on_the_server_is_refused(fields):
+def test_pitfall_3_other_server_state_is_refused(fields):
     assert refused(body(**fields)).param == tuple(fields)
 
 
@@ -266,7 +266,7 @@ def test_pitfall_3_other_state_on_the_server_is_refused(fields):
         ({"stream": 1}, "stream: Input should be a boolean, not an integer"),
     ],
 )
-def test_pitfall_27_a_wrong_field_is_400_and_the_message_begins_with_its_path(fields, message):
+def test_pitfall_27_wrong_field_is_400_with_path(fields, message):
     error = refused(body(**fields))
     assert (error.status, error.message) == (400, message)
 
@@ -295,7 +295,7 @@ def test_pitfall_27_a_wrong_field_is_400_and_the_message_begins_with_its_path(fi
         ),
     ],
 )
-def test_pitfall_27_a_wrong_message_is_400_and_the_path_is_named(message, complaint):
+def test_pitfall_27_wrong_message_is_400_with_path(message, complaint):
     assert refused(body(USER, message)).message == f"messages.1.{complaint}"
 
 
@@ -350,7 +350,7 @@ def outcome(parse, raw):
 
 @settings(deadline=None)
 @given(JSON | REQUESTS | st.binary())
-def test_any_body_is_a_request_or_an_invalid_one(value):
+def test_body_is_a_request_or_an_invalid_one(value):
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
     parsed = outcome(FORMAT.parse, raw)
     assert isinstance(parsed, ParsedRequest) or parsed == 400

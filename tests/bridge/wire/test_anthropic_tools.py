@@ -37,7 +37,7 @@ def test_tools_are_read_as_they_were_sent():
     assert request.tools == (look, Tool("bare"), Tool("typeless", "Look.", b'{"type": "object"}'))
 
 
-def test_pitfall_5_tools_that_load_later_are_accepted_and_typed_ones_left_out():
+def test_pitfall_5_deferred_tools_are_accepted_without_typed():
     request = parse(tools=[TYPED, LOOK, SEARCH, DEFERRED, {"type": "mcp_toolset", "mcp_server_name": "s"}])
     assert [tool.name for tool in request.tools] == ["look", "later"]
     assert request.tooling
@@ -62,7 +62,7 @@ def test_no_tools_are_no_tools(tools):
         ([LOOK, DEFERRED, LOOK], "tools.2"),
     ],
 )
-def test_a_wrong_tool_is_400_and_the_path_is_named(tools, path):
+def test_wrong_tool_is_400_with_its_path(tools, path):
     assert refused(tools=tools) == (400, path)
 
 
@@ -82,7 +82,7 @@ def test_a_choice_in_every_spelling(choice, told):
 
 
 @pytest.mark.parametrize(("given_flag", "told"), [(None, True), (False, True), (True, False)])
-def test_calls_may_be_parallel_unless_told_otherwise(given_flag, told):
+def test_calls_may_be_parallel_by_default(given_flag, told):
     choice = {"type": "any", "disable_parallel_tool_use": given_flag}
     assert parse(tools=[LOOK], tool_choice=choice).parallel_tool_calls is told
 
@@ -105,7 +105,7 @@ def test_calls_may_be_parallel_unless_told_otherwise(given_flag, told):
         ),
     ],
 )
-def test_a_choice_that_cannot_be_met_is_400_and_the_path_is_named(fields, path):
+def test_unmeetable_choice_is_400_with_its_path(fields, path):
     assert refused(**fields) == (400, path)
 
 
@@ -122,7 +122,7 @@ def test_a_choice_that_cannot_be_met_is_400_and_the_path_is_named(fields, path):
         ({}, None),
     ],
 )
-def test_thinking_is_told_if_asked_for(thinking, told):
+def test_thinking_is_sent_on_request(thinking, told):
     assert parse(thinking=thinking).thinking is told
 
 
@@ -153,7 +153,7 @@ def test_the_form_of_the_reply_is_a_schema(fields, schema):
         ({"thinking": True}, "thinking"),
     ],
 )
-def test_a_wrong_form_of_the_reply_is_400_and_the_path_is_named(fields, path):
+def test_wrong_reply_form_is_400_with_its_path(fields, path):
     assert refused(**fields) == (400, path)
 
 
@@ -166,7 +166,7 @@ def text(words):
     return {"type": "text", "text": words}
 
 
-def test_images_are_kept_in_the_order_of_their_places_in_the_text():
+def test_images_keep_their_order_in_the_text():
     assert content(LINKED, text("and"), PNG) == (Message("user", "[image]\nand\n[image]", images=(ADDRESS, DATA_URL)),)
 
 
@@ -174,7 +174,7 @@ def result(*blocks, **fields):
     return {"type": "tool_result", "tool_use_id": "toolu_1", "content": blocks, **fields}
 
 
-def test_images_belong_to_the_result_or_the_text_they_stand_in():
+def test_images_belong_to_their_result_or_text():
     assert content(text("a"), LINKED, result(text("b"), PNG), PNG, text("c")) == (
         Message("user", "a\n[image]", images=(ADDRESS,)),
         Message("tool", "b\n[image]", tool_call_id="toolu_1", images=(DATA_URL,)),
@@ -202,7 +202,7 @@ def test_images_in_documents_and_search_results_are_kept():
         ("AAAA", "source"),
     ],
 )
-def test_an_image_that_cannot_be_had_is_400_and_the_path_is_named(source, path):
+def test_unobtainable_image_is_400_with_its_path(source, path):
     block = {"type": "image", "source": source}
     assert refused(messages=[{"role": "user", "content": [block]}]) == (400, f"messages.0.content.0.{path}")
     inside = [{"role": "user", "content": [text("a"), result(block)]}]
@@ -210,7 +210,7 @@ def test_an_image_that_cannot_be_had_is_400_and_the_path_is_named(source, path):
 
 
 @pytest.mark.parametrize(("flag", "told"), [(True, True), (False, False), (None, False), ("yes", False)])
-def test_a_failed_result_is_marked_and_its_text_left_alone(flag, told):
+def test_failed_result_is_marked_and_its_text_kept(flag, told):
     assert content(result(text("boom"), is_error=flag)) == (
         Message("tool", "boom", tool_call_id="toolu_1", is_error=told),
     )

@@ -83,7 +83,7 @@ def test_a_model_that_cannot_be_shown_is_refused(name, model):
 
 
 @formats
-def test_a_model_may_have_any_name_that_can_be_shown(name):
+def test_model_may_have_any_printable_name(name):
     for model in ("m" * LONGEST_NAME, "通义 灵码", "org/auto:latest[1m]"):
         assert parse(name, model=model).model == model
 
@@ -168,7 +168,7 @@ LIMITS = {"max_tokens", "max_completion_tokens", "max_output_tokens"}
 
 @pytest.mark.parametrize("spelt", [b"1", b"1.0", b"1e0", b"0.1e1"])
 @pytest.mark.parametrize(("name", "field"), WHOLE)
-def test_a_whole_number_may_be_spelt_with_a_point(name, field, spelt):
+def test_whole_number_may_have_a_point(name, field, spelt):
     request = FORMATS[name].parse(raw_body(name, field, spelt)).request
     if field in LIMITS:
         assert (request.max_tokens, type(request.max_tokens)) == (1, int)
@@ -176,7 +176,7 @@ def test_a_whole_number_may_be_spelt_with_a_point(name, field, spelt):
 
 @pytest.mark.parametrize("spelt", [b"1.5", b"10.5", b"1e-1", b'"1"', b"true", b"1e300", b"[]", b"1" * 5000])
 @pytest.mark.parametrize(("name", "field"), WHOLE)
-def test_what_is_no_whole_number_is_refused_by_name(name, field, spelt):
+def test_fractions_are_refused_by_name(name, field, spelt):
     error = refused(name, raw_body(name, field, spelt))
     assert error.param == (field,)
     assert "integer" in error.message.lower() or "number" in error.message.lower()

@@ -49,7 +49,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("kind", TEXTS)
 @formats
-def test_a_file_that_is_text_is_passed_on_under_its_name(name, kind):
+def test_text_file_is_passed_on_under_its_name(name, kind):
     message = said(name, a_file(name, "# 标题\nhello QX".encode(), kind))
     assert (message.text, message.dropped, message.images) == ("notes.txt\n# 标题\nhello QX", (), ())
 
@@ -77,7 +77,7 @@ def test_a_file_that_is_none_is_named(name, data, kind, what):
 
 
 @formats
-def test_a_picture_that_comes_as_a_file_is_a_picture(name):
+def test_picture_sent_as_file_is_a_picture(name):
     message = said(name, a_file(name, base64.b64decode("iVBORw0KGgoAAAA="), "image/png"))
     assert (message.images, message.dropped) == ((PNG,), ())
 
@@ -101,7 +101,7 @@ def test_whatever_is_not_passed_on_is_named(name):
         assert message.text.endswith("Hi")
 
 
-def test_the_text_of_a_document_may_have_many_spellings():
+def test_document_text_may_have_many_spellings():
     for file in (
         File("a", "text/plain", b64(b"hello QX")),
         File("a", "", b64(b"hello QX")),
@@ -148,7 +148,7 @@ def test_a_warning_names_what_was_lost_once():
     assert warning() == ""
 
 
-def test_a_warning_fits_into_a_header_whatever_the_names():
+def test_warning_fits_a_header_with_any_names():
     told = warning(*[("PDF", f"{index}\r\nx-evil: 1 通义\u202e" + "x" * 1000) for index in range(1000)])
     assert told.isascii()
     assert told.isprintable()
@@ -185,14 +185,14 @@ PICTURES = [
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda part: "-".join(part))
 @pytest.mark.parametrize("wrap", [list, lambda parts: {"content": parts, "isError": False}], ids=["list", "mcp"])
 @formats
-def test_a_result_that_is_the_json_of_parts_is_read_as_parts(name, wrap, picture):
+def test_result_of_json_parts_is_read_as_parts(name, wrap, picture):
     for indent in (None, 2):
         message = result(name, json.dumps(wrap([TEXT, picture]), indent=indent))
         assert (message.text, message.images) == ("A chart:\n[image]", (PNG,))
 
 
 @formats
-def test_a_lone_text_part_may_hold_the_json_of_parts(name):
+def test_lone_text_part_may_hold_json_parts(name):
     kind = "input_text" if name == "responses" else "text"
     message = result(name, [{"type": kind, "text": json.dumps([PICTURES[0]])}])
     assert (message.text, message.images) == ("[image]", (PNG,))
@@ -215,7 +215,7 @@ def test_other_json_stays_to_the_letter(name, text):
     assert (message.text, message.images, message.dropped) == (text, (), ())
 
 
-def test_only_what_a_tool_says_is_looked_into():
+def test_json_parts_are_sought_only_in_tool_results():
     text = json.dumps([PICTURES[0]])
     assert said("openai_chat", {"type": "text", "text": text}).text == text
 
@@ -226,7 +226,7 @@ def test_a_crowded_result_is_left_as_it_is():
 
 
 @formats
-def test_a_list_of_parts_with_a_picture_is_read_as_before(name):
+def test_list_with_a_picture_is_read_as_before(name):
     picture = PICTURES[2] if name == "anthropic" else PICTURES[1]
     assert result(name, [TEXT, picture]).images == (PNG,)
 

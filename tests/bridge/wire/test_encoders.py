@@ -22,28 +22,28 @@ formats = pytest.mark.parametrize("name", FORMATS)
 
 @pytest.mark.parametrize("turn", TURNS)
 @formats
-def test_the_bytes_of_a_stream_are_the_golden_ones(name, turn, assert_golden):
+def test_stream_bytes_are_golden(name, turn, assert_golden):
     assert_golden(f"{name}/{turn}.sse", REPLIES[name].encoder(HEAD).feed(TURNS[turn]))
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_the_bytes_of_a_stream_with_usage_are_the_golden_ones(turn, assert_golden):
+def test_stream_bytes_with_usage_are_golden(turn, assert_golden):
     assert_golden(f"openai_chat/{turn}.usage.sse", CHAT_WITH_USAGE.encoder(HEAD).feed(TURNS[turn]))
 
 
 @formats
-def test_the_bytes_of_a_whole_reply_are_the_golden_ones(name, assert_golden):
+def test_whole_reply_bytes_are_golden(name, assert_golden):
     assert_golden(f"{name}/whole.json", REPLIES[name].whole(HEAD, reply()) + b"\n")
 
 
 @pytest.mark.parametrize("turn", [turn for turn in GOOD_TURNS if re.search("call|cut|thinking", turn)])
 @formats
-def test_the_bytes_of_a_whole_reply_with_calls_or_thinking_are_the_golden_ones(name, turn, assert_golden):
+def test_whole_reply_bytes_with_calls_thinking_are_golden(name, turn, assert_golden):
     assert_golden(f"{name}/{turn}.json", REPLIES[name].whole(HEAD, fold(TURNS[turn])) + b"\n")
 
 
 @formats
-def test_the_bodies_of_all_errors_are_the_golden_ones(name, assert_golden):
+def test_error_bodies_are_golden(name, assert_golden):
     told = [b"%s %d %s\n" % (type(e).__name__.encode(), *FORMATS[name].error(e, "9b1c")) for e in every_error()]
     assert_golden(f"{name}/errors.txt", b"".join(told))
 
@@ -65,7 +65,7 @@ def test_how_events_are_batched_makes_no_difference(name, events, cuts):
 
 @pytest.mark.parametrize("turn", ["calls", "text_after_a_call", "thinking"])
 @formats
-def test_pitfall_25_every_piece_is_told_at_once(name, turn):
+def test_pitfall_25_pieces_are_sent_at_once(name, turn):
     encoder = REPLIES[name].encoder(HEAD)
     told = [(getattr(event, "text", ""), encoder.feed([event])) for event in TURNS[turn]]
     assert (
@@ -79,7 +79,7 @@ def test_no_events_make_no_bytes(name):
 
 
 @formats
-def test_pitfall_18_every_error_is_json_with_a_message(name):
+def test_pitfall_18_errors_are_json_with_a_message(name):
     for error in every_error():
         status, body = FORMATS[name].error(error, "9b1c")
         assert 400 <= status < 600

@@ -28,7 +28,7 @@ def test_one_record_satisfies_both_protocols():
 
 
 @pytest.mark.parametrize("abilities", [Abilities(), Abilities(vision=True, reasoning=True)])
-def test_abilities_are_told_in_a_shape_that_both_sdks_take(abilities):
+def test_abilities_have_a_shape_both_sdks_take(abilities):
     told = json.loads(models.one(ModelRecord("m", "M", 1767225600, 200_000, abilities)))
     Model.model_validate(told, strict=True)
     info = ModelInfo.model_validate(told)
@@ -95,6 +95,6 @@ def test_an_unknown_place_is_refused():
 
 @settings(deadline=None)
 @given(st.integers(0, 253_402_300_799))
-def test_times_are_told_as_rfc_3339(seconds):
+def test_times_are_rfc_3339(seconds):
     told = json.loads(models.one(ModelRecord("a", "A", seconds)))["created_at"]
     assert told == datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -59,7 +59,7 @@ def test_a_call_is_named_once_and_then_grows():
 
 @settings(deadline=None)
 @given(turns())
-def test_pitfall_9_every_fragment_has_its_index_and_only_the_first_has_id_type_and_name(turn):
+def test_pitfall_9_fragments_have_index_first_has_name(turn):
     seen = []
     for chunk in chunks([event for event in turn if event is not turn[-1]]):
         for fragment in chunk["choices"][0]["delta"].get("tool_calls", ()):
@@ -75,7 +75,7 @@ def test_pitfall_9_every_fragment_has_its_index_and_only_the_first_has_id_type_a
 
 @settings(deadline=None)
 @given(good_turns())
-def test_the_arguments_of_a_call_are_one_json_object(turn):
+def test_call_arguments_are_one_json_object(turn):
     arguments = {}
     for fragment in fragments(turn):
         arguments[fragment["index"]] = arguments.get(fragment["index"], "") + fragment["function"]["arguments"]
@@ -106,12 +106,12 @@ def test_a_custom_tool_may_get_an_empty_input():
 @pytest.mark.parametrize(
     ("turn", "reason"), [("calls", "tool_calls"), ("executed_call", "stop"), ("cut_off", "length")]
 )
-def test_pitfall_19_the_reason_says_whether_a_call_waits(turn, reason):
+def test_pitfall_19_reason_shows_whether_a_call_waits(turn, reason):
     assert chunks(TURNS[turn])[-1]["choices"][0]["finish_reason"] == reason
     assert whole(TURNS[turn])["finish_reason"] == reason
 
 
-def test_content_is_null_beside_calls_only_where_there_is_no_text():
+def test_content_beside_calls_is_null_without_text():
     assert whole(TURNS["one_call"])["message"]["content"] is None
     assert whole(TURNS["calls"])["message"]["content"] == "Let me look."
     assert whole(TURNS["empty"])["message"]["content"] == ""
@@ -122,7 +122,7 @@ def test_tool_calls_are_absent_where_there_is_none(turn):
     assert "tool_calls" not in whole(TURNS[turn])["message"]
 
 
-def test_a_call_that_was_cut_off_is_streamed_as_far_as_it_came_and_left_out_of_the_whole():
+def test_cut_off_call_is_streamed_but_not_whole():
     assert [fragment["function"]["arguments"] for fragment in fragments(TURNS["cut_off"])] == ["", '{"ci']
     assert [fragment["function"]["arguments"] for fragment in fragments(TURNS["cut_off_at_once"])] == [""]
     assert whole(TURNS["cut_off"])["message"]["content"] == "I look."
@@ -139,7 +139,7 @@ def test_thinking_comes_as_reasoning_content_before_the_text():
     assert "reasoning_content" not in whole(TURNS["text"])["message"]
 
 
-def test_the_tokens_of_thinking_are_told():
+def test_thinking_tokens_are_counted():
     turn = [STARTED, ThinkingDelta("Hm."), Finished(FinishReason.STOP, TokenUsage(10, 5, "upstream", 3))]
     told = {"reasoning_tokens": 3}
     assert chunks(turn, CHAT_WITH_USAGE)[-1]["usage"]["completion_tokens_details"] == told

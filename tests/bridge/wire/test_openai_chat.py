@@ -35,18 +35,18 @@ def test_the_official_types_accept_every_chunk(turn, asked):
         assert chunk["object"] == "chat.completion.chunk"
 
 
-def test_pitfall_9_the_role_stands_on_the_first_chunk_only():
+def test_pitfall_9_role_is_on_first_chunk_only():
     deltas = [chunk["choices"][0]["delta"] for chunk in payloads(stream(*TURNS["text"]))]
     assert deltas[0] == {"role": "assistant", "content": "", "refusal": None}
     assert deltas[1:] == [{"content": "Hel"}, {"content": "lo, 世界!\n"}, {}]
 
 
-def test_pitfall_10_no_usage_is_sent_that_nobody_asked_for():
+def test_pitfall_10_usage_is_sent_only_on_request():
     chunks = payloads(stream(*TURNS["text"]))
     assert all("usage" not in chunk and chunk["choices"] for chunk in chunks)
 
 
-def test_pitfall_10_usage_comes_last_and_once_when_asked_for():
+def test_pitfall_10_requested_usage_comes_last_and_once():
     *chunks, last = payloads(stream(*TURNS["text"], asked=CHAT_WITH_USAGE))
     assert all(chunk["usage"] is None and chunk["choices"] for chunk in chunks)
     assert last["choices"] == []
@@ -63,7 +63,7 @@ def test_pitfall_10_usage_comes_last_and_once_when_asked_for():
         (FinishReason.TOOL_CALLS, "tool_calls"),  # pitfall 19: never `stop`
     ],
 )
-def test_exactly_one_chunk_tells_why_it_ended(reason, told):
+def test_one_chunk_has_the_finish_reason(reason, told):
     reasons = [
         chunk["choices"][0]["finish_reason"] for chunk in payloads(stream(*TURNS["text"][:-1], finished(reason)))
     ]
@@ -75,7 +75,7 @@ def test_a_good_stream_ends_with_done():
     assert blocks(stream(*TURNS["text"]))[-1] == (None, "[DONE]")
 
 
-def test_pitfall_6_a_failure_is_told_and_nothing_follows_that_looks_like_success():
+def test_pitfall_6_nothing_follows_a_failure():
     found = blocks(stream(STARTED, TextDelta("Hel"), LOST, asked=CHAT_WITH_USAGE))
     assert json.loads(found[-1][1]) == {
         "error": {
@@ -88,11 +88,11 @@ def test_pitfall_6_a_failure_is_told_and_nothing_follows_that_looks_like_success
     assert all('"finish_reason":null' in data for _, data in found[:-1])
 
 
-def test_pitfall_14_a_silent_stream_is_kept_alive_by_a_comment():
+def test_pitfall_14_comments_keep_a_silent_stream_alive():
     assert stream(KeepAlive()) == b": keep-alive\n\n"
 
 
-def test_pitfall_29_no_data_line_is_broken_by_a_unicode_line_break():
+def test_pitfall_29_unicode_line_breaks_stay_in_line():
     delta = payloads(stream(*TURNS["nasty_text"]))[1]["choices"][0]["delta"]
     assert delta == {"content": TURNS["nasty_text"][1].text}
 
@@ -121,18 +121,18 @@ def test_all_four_keys_stand_in_every_error():
         assert list(error(raised)[1]) == ["message", "type", "param", "code"]
 
 
-def test_a_401_has_the_words_that_clients_look_for():
+def test_message_of_401_is_what_clients_seek():
     status, told = error(Unauthenticated("No."))
     assert (status, told["type"], told["code"]) == (401, "invalid_request_error", "invalid_api_key")
     assert told["message"].startswith("Incorrect API key provided")
 
 
-def test_the_path_and_code_of_an_error_are_told():
+def test_error_has_path_and_code():
     status, told = error(InvalidRequest("No such role.", param=("messages", 0, "role"), code="invalid_value"))
     assert (status, told["param"], told["code"]) == (400, "messages[0].role", "invalid_value")
 
 
-def test_an_unknown_model_and_a_quota_keep_their_own_codes():
+def test_unknown_model_and_quota_have_own_codes():
     assert error(NotFound("The model 'x' does not exist.", code="model_not_found"))[1]["code"] == "model_not_found"
     told = error(RateLimited("The budget is spent.", code="insufficient_quota"))[1]
     assert (told["type"], told["code"]) == ("insufficient_quota", "insufficient_quota")

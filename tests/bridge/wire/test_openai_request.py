@@ -67,16 +67,16 @@ def test_one_text_part_equals_a_string():
 
 @pytest.mark.parametrize("content", [{}, {"content": None}, {"content": ""}, {"content": []}])
 @pytest.mark.parametrize("role", ["system", "developer", "user", "assistant"])
-def test_pitfall_20_content_may_be_absent_null_or_empty(role, content):
+def test_pitfall_20_content_may_be_null_or_empty(role, content):
     assert [text for _, text in texts({"role": role, **content})] == [""]
 
 
-def test_pitfall_20_tool_calls_come_with_null_content_and_empty_arguments():
+def test_pitfall_20_calls_allow_null_content_empty_arguments():
     request = parse(USER, {"role": "assistant", "content": None, "tool_calls": [CALL]})
     assert request.messages[1] == Message("assistant", "", (ToolCall("call_1", "look", ""),))
 
 
-def test_tool_calls_keep_ids_and_arguments_of_any_kind():
+def test_tool_calls_keep_ids_and_any_arguments():
     custom = {"id": "fc_" + "x" * 80, "type": "custom", "custom": {"name": "sh", "input": "ls"}}
     broken = {"id": "toolu_1", "type": "function", "function": {"name": "look", "arguments": '{"broken'}}
     calls = parse({"role": "assistant", "content": "", "tool_calls": [custom, broken]}).messages[0].tool_calls
@@ -134,7 +134,7 @@ def test_null_means_absent_everywhere():
     assert parse(USER | nulls) == parse()
 
 
-def test_pitfall_29_half_an_emoji_is_no_reason_to_refuse():
+def test_pitfall_29_half_an_emoji_is_accepted():
     raw = rb'{"model":"m","messages":[{"role":"user","content":"a \ud83d b \\ud83d \ud83d\ude00"}],"x":"\udc00"}'
     assert FORMAT.parse(raw).request.messages[0].text == "a \ufffd b \\ud83d 😀"
 
@@ -192,7 +192,7 @@ MISSING, TYPE, VALUE = "missing_required_parameter", "invalid_type", "invalid_va
         ([{"role": "assistant", "tool_calls": [CALL | {"id": None}]}], "messages[0].tool_calls[0].id", MISSING),
     ],
 )
-def test_pitfall_27_a_wrong_message_is_400_and_the_path_is_named(messages, path, code):
+def test_pitfall_27_wrong_message_is_400_with_path(messages, path, code):
     error = refused(body(*messages))
     told = json.loads(FORMAT.error(error, "r")[1])["error"]
     assert (error.status, told["param"], told["code"], told["type"]) == (400, path, code, "invalid_request_error")
@@ -231,14 +231,14 @@ def test_pitfall_27_a_wrong_message_is_400_and_the_path_is_named(messages, path,
         ({"tool_choice": "sometimes"}, "tool_choice", VALUE),
     ],
 )
-def test_pitfall_27_a_wrong_field_is_400_and_the_path_is_named(fields, path, code):
+def test_pitfall_27_wrong_field_is_400_with_path(fields, path, code):
     error = refused(json.dumps({"model": "m", "messages": [USER]} | fields).encode())
     told = json.loads(FORMAT.error(error, "r")[1])["error"]
     assert (error.status, told["param"], told["code"]) == (400, path, code)
     assert f"'{path}'" in told["message"]
 
 
-def test_the_words_say_what_was_expected():
+def test_refusal_names_what_was_expected():
     assert refused(body({"role": 7})).message == (
         "Invalid type for 'messages[0].role': expected a string, but got an integer instead."
     )
@@ -284,7 +284,7 @@ def outcome(parse, raw):
 
 @settings(deadline=None)
 @given(JSON | REQUESTS | st.binary())
-def test_any_body_is_a_request_or_an_invalid_one(value):
+def test_body_is_a_request_or_an_invalid_one(value):
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
     parsed = outcome(FORMAT.parse, raw)
     assert isinstance(parsed, ParsedRequest) or parsed == 400

@@ -44,7 +44,7 @@ def test_tools_are_read_as_they_were_sent():
 
 
 @pytest.mark.parametrize(("size", "once"), [(1, True), (300_000, False)])
-def test_the_same_tools_are_read_once_unless_they_are_large(size, once):
+def test_same_tools_are_read_once_unless_large(size, once):
     tools = [{"type": "function", "function": {"name": "look", "description": "x" * size}}]
     first, second = parse(tools=tools).tools, parse(tools=tools).tools
     assert first == second
@@ -56,7 +56,7 @@ def test_the_flat_spelling_is_understood_too():
     assert parse(tools=[flat]).tools == parse(tools=[LOOK]).tools
 
 
-def test_the_grammar_of_a_custom_tool_is_told_to_the_model():
+def test_custom_tool_grammar_is_shown_to_the_model():
     nested = {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: x"}}
     flat = {"type": "grammar", "syntax": "lark", "definition": "start: x"}
     told = [parse(tools=[{"type": "custom", "custom": {"name": "p", "format": form}}]) for form in (nested, flat)]
@@ -69,7 +69,7 @@ def test_pitfall_5_hosted_tools_are_left_out():
     assert parse(tools=[HOSTED]).tooling
 
 
-def test_null_and_unknown_fields_of_a_tool_are_accepted():
+def test_null_and_unknown_tool_fields_are_accepted():
     spec = {"name": "look", "description": None, "parameters": None, "strict": None, "cache_control": {"a": [1]}}
     assert parse(tools=[{"type": "function", "function": spec, "defer_loading": True}]).tools == (Tool("look"),)
 
@@ -99,7 +99,7 @@ def tool(**spec):
         ([PATCH, tool(name="patch")], "tools[1].function.name"),
     ],
 )
-def test_a_wrong_tool_is_400_and_the_path_is_named(tools, path):
+def test_wrong_tool_is_400_with_its_path(tools, path):
     assert refused(tools=tools) == (400, path)
 
 
@@ -168,16 +168,16 @@ UNKNOWN = {"type": "function", "function": {"name": "fly"}}
         ({"tools": [LOOK], "tool_choice": allowing("required", [HOSTED])}, "tool_choice"),
     ],
 )
-def test_a_choice_that_cannot_be_met_is_400_and_the_path_is_named(fields, path):
+def test_unmeetable_choice_is_400_with_its_path(fields, path):
     assert refused(**fields) == (400, path)
 
 
 @pytest.mark.parametrize(("given_flag", "told"), [(None, True), (True, True), (False, False)])
-def test_calls_may_be_parallel_unless_told_otherwise(given_flag, told):
+def test_calls_may_be_parallel_by_default(given_flag, told):
     assert parse(tools=[LOOK], parallel_tool_calls=given_flag).parallel_tool_calls is told
 
 
-def test_the_deprecated_functions_are_tools_of_which_one_is_called_at_a_time():
+def test_deprecated_functions_are_tools_called_one_by_one():
     request = parse(functions=[LOOK["function"], {"name": "wait"}], function_call={"name": "wait"})
     assert request.tools == parse(tools=[LOOK, WAIT]).tools
     assert (request.tool_choice, request.parallel_tool_calls) == (ToolChoice("named", "wait"), False)
@@ -202,7 +202,7 @@ def test_tools_win_over_functions():
         ({"functions": [{"name": "a"}], "function_call": 7}, "function_call"),
     ],
 )
-def test_a_wrong_function_is_400_and_the_path_is_named(fields, path):
+def test_wrong_function_is_400_with_its_path(fields, path):
     assert refused(**fields) == (400, path)
 
 
@@ -237,7 +237,7 @@ def test_the_form_of_the_reply_is_a_schema(wanted, schema):
         ({"type": "json_schema", "json_schema": {"schema": []}}, "response_format.json_schema.schema"),
     ],
 )
-def test_a_wrong_form_of_the_reply_is_400_and_the_path_is_named(wanted, path):
+def test_wrong_reply_form_is_400_with_its_path(wanted, path):
     assert refused(response_format=wanted) == (400, path)
 
 
@@ -252,7 +252,7 @@ def said(role, *content, **fields):
     return parse(messages=[{"role": role, "content": content, **fields}]).messages[0]
 
 
-def test_images_are_kept_in_the_order_of_their_places_in_the_text():
+def test_images_keep_their_order_in_the_text():
     parts = [image({"url": DATA_URL, "detail": "original"}), {"type": "text", "text": "and"}, image(ADDRESS)]
     assert said("user", *parts) == Message("user", "[image]\nand\n[image]", images=(DATA_URL, ADDRESS))
 
@@ -272,7 +272,7 @@ def test_a_tools_result_may_hold_images():
         (image({"url": 7}), "image_url.url"),
     ],
 )
-def test_an_image_without_an_address_is_400_and_the_path_is_named(part, path):
+def test_image_without_address_is_400_with_its_path(part, path):
     assert refused(messages=[{"role": "user", "content": [part]}]) == (400, f"messages[0].content[0].{path}")
 
 
@@ -292,7 +292,7 @@ def flat(*items):
     return read_tools([msgspec.Raw(json.dumps(item).encode()) for item in items], nested=False)
 
 
-def test_the_model_knows_the_tools_of_a_namespace_by_a_name_of_their_own():
+def test_namespace_tools_have_model_names_of_their_own():
     send, draft, plain = flat(GROUP, {"type": "function", "name": "send"})
     assert (send.name, send.wire_name, send.namespace, send.custom) == ("mail__send", "send", "mail", False)
     assert (draft.name, draft.custom) == ("mail__draft", True)
@@ -328,7 +328,7 @@ def test_a_whole_namespace_may_be_allowed():
         ({"type": "namespace", "name": "a", "tools": [{"type": "function"}]}, ("tools", 0, "tools", 0, "name")),
     ],
 )
-def test_in_the_flat_spelling_a_name_is_missed_at_the_top(item, path):
+def test_flat_tool_misses_its_name_at_top(item, path):
     with pytest.raises(Flaw) as caught:
         flat(item)
     assert caught.value.path == path
@@ -364,6 +364,6 @@ def test_any_choice_is_one_or_a_flaw(choice):
 
 
 @given(st.lists(JSON, max_size=3))
-def test_any_list_of_tools_is_one_or_a_flaw(items):
+def test_tool_list_is_read_or_a_flaw(items):
     tools = outcome(flat, *items)
     assert tools == "tools" or len({tool.name for tool in tools}) == len(tools)

@@ -112,7 +112,7 @@ def test_the_example_is_taken(name):
 
 
 @formats
-def test_a_refusal_names_the_field_in_words_that_can_be_read(name):
+def test_refusal_names_the_field_readably(name):
     for path in places(WHOLE[name]):
         for odd in [*ODD, *([GONE] if path else [])]:
             found = refusal(name, json.dumps(changed(WHOLE[name], path, odd)).encode())
@@ -139,7 +139,7 @@ def test_a_refusal_names_the_field_in_words_that_can_be_read(name):
     ],
 )
 @formats
-def test_bytes_that_are_no_json_are_told_as_such(name, raw, words):
+def test_bytes_that_are_no_json_are_refused(name, raw, words):
     error, message = refusal(name, raw)
     assert words in message or error.param
     assert "codec" not in message

@@ -92,12 +92,12 @@ def without_parsed(item):
 
 
 @pytest.mark.parametrize("turn", ALL)
-def test_the_bytes_of_a_stream_are_the_golden_ones(turn, assert_golden):
+def test_stream_bytes_are_golden(turn, assert_golden):
     assert_golden(f"responses/{turn}.sse", stream(*ALL[turn]))
 
 
 @pytest.mark.parametrize("turn", ["text", "calls", "thinking", "cut_off", "empty", "filtered"])
-def test_the_bytes_of_a_whole_reply_are_the_golden_ones(turn, assert_golden):
+def test_whole_reply_bytes_are_golden(turn, assert_golden):
     assert_golden(f"responses/{turn}.json", ResponsesReply().whole(HEAD, fold(TURNS[turn])) + b"\n")
 
 
@@ -110,7 +110,7 @@ def test_the_official_types_accept_every_event(turn):
 
 @settings(deadline=None, max_examples=60)
 @given(turn=good_turns().map(with_own_ids))
-def test_any_stream_says_to_the_client_what_the_whole_reply_says(client, turn):
+def test_stream_equals_the_whole_reply_for_clients(client, turn):
     one = json.loads(ResponsesReply().whole(HEAD, fold(turn)))
     assert without_parsed(put_together(client, stream(*turn)).to_dict(mode="json")) == one
     Response.model_validate(one, strict=True)
@@ -146,7 +146,7 @@ def test_any_stream_is_framed_numbered_and_closed(events):
 
 @settings(deadline=None)
 @given(events=good_turns())
-def test_items_come_one_after_the_other_and_keep_their_ids(events):
+def test_items_come_singly_and_keep_their_ids(events):
     data = payloads(stream(*events))
     items = [event for event in data if event["type"].startswith("response.output_item.")]
     assert [event["type"].rpartition(".")[2] for event in items] == ["added", "done"] * (len(items) // 2)
@@ -159,7 +159,7 @@ def test_items_come_one_after_the_other_and_keep_their_ids(events):
 # What breaks if a rule is broken: one test for each line of that table.
 
 
-def test_breaks_helpers_created_comes_first_even_before_a_keep_alive():
+def test_breaks_helpers_created_precedes_even_a_keepalive():
     events = told("kept_alive")
     assert [event["type"] for event in events[:4]] == [
         "response.created", "keepalive", "response.in_progress", "keepalive",
@@ -168,7 +168,7 @@ def test_breaks_helpers_created_comes_first_even_before_a_keep_alive():
     assert (created["status"], created["output"], created["usage"]) == ("in_progress", [], None)
 
 
-def test_breaks_helpers_an_item_is_added_before_anything_of_it_is_told():
+def test_breaks_helpers_item_is_added_before_its_content():
     added = {}
     for event in told("calls"):
         if event["type"] == "response.output_item.added":
@@ -181,7 +181,7 @@ def test_breaks_helpers_an_item_is_added_before_anything_of_it_is_told():
     assert [item["type"] for item in added.values()] == ["reasoning", "message", *["function_call"] * 3]
 
 
-def test_breaks_helpers_a_part_is_added_before_its_text():
+def test_breaks_helpers_part_is_added_before_its_text():
     names = [event["type"] for event in told("text")]
     assert names == [
         "response.created", "response.in_progress", "response.output_item.added", "response.content_part.added",
@@ -202,7 +202,7 @@ def test_breaks_codex_every_done_item_is_whole():
 
 
 @pytest.mark.parametrize("turn", GOOD_TURNS)
-def test_breaks_opencode_a_good_end_has_output_and_usage(turn):
+def test_breaks_opencode_good_end_has_output_and_usage(turn):
     ending = told(turn)[-1]
     response = ending["response"]
     assert ending["type"] == f"response.{response['status']}"
@@ -216,7 +216,7 @@ def test_reasoning_tokens_are_counted():
     assert told("thinking")[-1]["response"]["usage"]["output_tokens_details"] == {"reasoning_tokens": 3}
 
 
-def test_thinking_is_told_as_a_summary():
+def test_thinking_is_sent_as_a_summary():
     names = [event["type"] for event in told("thinking")]
     assert names[2:9] == [
         "response.output_item.added", "response.reasoning_summary_part.added",
@@ -226,7 +226,7 @@ def test_thinking_is_told_as_a_summary():
     assert told("thinking")[8]["item"].get("encrypted_content") is None
 
 
-def test_something_opaque_is_given_to_who_wants_to_send_it_back():
+def test_encrypted_content_is_given_on_request():
     body = {"model": "m", "input": "x", "include": ["reasoning.encrypted_content", "new.things"]}
     head, asked = ReplyHead(HEAD.request_id, "m", 1), FORMAT.parse(json.dumps(body).encode()).reply
     events = payloads(stream(*TURNS["thinking"], head=head, asked=asked))
@@ -236,13 +236,13 @@ def test_something_opaque_is_given_to_who_wants_to_send_it_back():
     assert events[-1]["response"]["output"][0] == items[1] == whole("thinking", head, asked)["output"][0]
 
 
-def test_breaks_codex_a_call_tells_its_namespace():
+def test_breaks_codex_call_has_its_namespace():
     item = told("namespaced_call")[-2]["item"]
     assert (item["name"], item["namespace"], item["call_id"]) == ("read", "mcp__files", "call_n1")
     assert "namespace" not in whole("one_call")["output"][0]
 
 
-def test_pitfall_21_the_items_id_is_not_the_calls():
+def test_pitfall_21_item_id_is_not_call_id():
     item = whole("one_call")["output"][0]
     assert (item["id"][:3], item["call_id"]) == ("fc_", "call_a1")
 
@@ -256,7 +256,7 @@ def test_a_custom_tool_gets_plain_text():
 
 
 @pytest.mark.parametrize("turn", ["cut_off", "cut_off_at_once"])
-def test_a_call_that_was_cut_off_is_incomplete_and_its_arguments_are_never_called_done(turn):
+def test_cut_off_call_is_incomplete_and_never_done(turn):
     events = told(turn)
     assert "response.function_call_arguments.done" not in [event["type"] for event in events]
     assert events[-2]["item"]["status"] == "incomplete"
@@ -264,7 +264,7 @@ def test_a_call_that_was_cut_off_is_incomplete_and_its_arguments_are_never_calle
     assert events[-1]["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
 
 
-def test_breaks_codex_half_of_a_custom_call_is_told_but_never_as_an_item_that_is_done():
+def test_breaks_codex_half_custom_call_is_never_done():
     """Its input is plain text: half of a script runs, where half of a JSON object does not parse."""
     *begun, _, _ = CUSTOM
     events = payloads(stream(*begun, finished(FinishReason.LENGTH)))
@@ -288,7 +288,7 @@ def test_a_reply_of_nothing_is_an_empty_message():
     assert item["content"][0]["text"] == ""
 
 
-def test_pitfall_13_a_failure_is_response_failed_and_leaves_a_half_call_open():
+def test_pitfall_13_failure_leaves_a_half_call_open():
     events = told("broken_call")
     assert "response.output_item.done" not in [event["type"] for event in events]
     failed = events[-1]["response"]
@@ -297,7 +297,7 @@ def test_pitfall_13_a_failure_is_response_failed_and_leaves_a_half_call_open():
     assert failed["output"][0]["status"] == "incomplete"
 
 
-def test_without_a_response_object_a_failure_is_an_error_event():
+def test_failure_without_response_is_an_error_event():
     (event,) = told("error_before_anything")
     assert (event["type"], event["sequence_number"], event["code"]) == ("error", 0, "upstream_error")
 
@@ -314,31 +314,31 @@ def test_without_a_response_object_a_failure_is_an_error_event():
         (ContentFiltered("x"), "invalid_prompt"),
     ],
 )
-def test_codex_is_told_whether_to_try_again(error, code):
+def test_codex_learns_whether_to_retry(error, code):
     failed = payloads(stream(STARTED, Failed(error)))[-1]["response"]["error"]
     assert failed["code"] == code
     assert ("try again in 3s" in failed["message"]) == (error.retry_after == 3)
 
 
-def test_pitfall_14_a_silent_stream_is_kept_alive_by_events():
+def test_pitfall_14_events_keep_a_silent_stream_alive():
     assert stream(STARTED, KeepAlive()).endswith(
         b'event: keepalive\ndata: {"type":"keepalive","sequence_number":2}\n\n'
     )
 
 
-def test_pitfall_29_no_data_line_is_broken_by_a_unicode_line_break():
+def test_pitfall_29_unicode_line_breaks_stay_in_line():
     text = TURNS["nasty_text"][1].text
     assert [event["delta"] for event in told("nasty_text") if "delta" in event] == [text]
     assert told("nasty_text")[-1]["response"]["output"][0]["content"][0]["text"] == text
 
 
-def test_the_end_is_told_by_the_clock():
+def test_end_time_is_from_the_clock():
     head = ReplyHead(HEAD.request_id, "m", 1795330968, clock=lambda: 1795330970.6)
     done = payloads(stream(STARTED, TextDelta("x"), finished(), head=head))[-1]["response"]
     assert (done["created_at"], done["completed_at"]) == (1795330968, 1795330970)
 
 
-def test_what_is_kept_is_what_was_told():
+def test_stored_response_is_the_sent_one():
     encoder = ResponsesReply().encoder(HEAD)
     ending = payloads(encoder.feed(TURNS["calls"]))[-1]
     assert json.loads(encoder.response) == ending["response"]

@@ -27,7 +27,7 @@ def compacted(text="The summary of 世界."):
     return json.loads(parse().reply.whole(HEAD, reply(text)))
 
 
-def test_the_model_is_asked_for_a_summary_of_everything():
+def test_model_summarises_the_whole_conversation():
     request = parse(
         tools=[{"type": "function", "name": "look"}], tool_choice="required", stream=True, store=False
     ).request
@@ -36,7 +36,7 @@ def test_the_model_is_asked_for_a_summary_of_everything():
     assert (request.tools, request.stream, request.tooling) == ((), False, False)
 
 
-def test_what_people_said_stays_and_the_rest_is_one_item():
+def test_user_messages_stay_and_one_item_follows():
     told = compacted()
     assert [item.get("role") or item["type"] for item in told["output"]] == ["developer", "user", "user", "compaction"]
     assert told["output"][2]["id"] == "msg_9"
@@ -53,13 +53,13 @@ def test_the_summary_is_read_again():
 
 
 @pytest.mark.parametrize("content", [None, 5, "", "gAAAAABpM0Yj", "bGd3", {"a": 1}])
-def test_the_summary_of_another_service_is_named_as_lost(content):
+def test_foreign_summary_is_named_as_lost(content):
     items = [{"type": "compaction", "encrypted_content": content}, {"role": "user", "content": "five"}]
     (asked,) = RESPONSES.parse(json.dumps({"model": "m", "input": items}).encode()).request.messages
     assert (asked.text, asked.dropped) == ("five", ("compaction of another service",))
 
 
-def test_a_compaction_alone_says_nothing():
+def test_compaction_alone_adds_nothing():
     body = json.dumps({"model": "m", "input": [{"type": "compaction", "encrypted_content": "x"}]}).encode()
     with pytest.raises(InvalidRequest):
         RESPONSES.parse(body)

@@ -8,7 +8,7 @@ from bridge.wire.responses.format import FORMAT
 from tests.bridge.wire.test_responses_request import LOOK, NAMESPACE, SCHEMA, echoed, echoed_by
 
 
-def test_the_response_tells_what_the_request_set():
+def test_response_repeats_what_the_request_set():
     asked = {
         "instructions": "Be brief. \u2028 世界", "max_output_tokens": 7, "max_tool_calls": 3, "metadata": {"a": "b"},
         "parallel_tool_calls": False, "prompt_cache_key": "k", "reasoning": {"effort": "high", "summary": "auto"},
@@ -23,7 +23,7 @@ def test_the_response_tells_what_the_request_set():
     assert {name: told[name] for name in names} == {name: asked[name] for name in names}
 
 
-def test_tools_are_told_again_with_every_field_openai_has():
+def test_tools_are_repeated_with_every_field():
     given = [LOOK, {"type": "function", "function": {**LOOK, "strict": False, "description": "d"}}, NAMESPACE,
              {"type": "function", "name": "all", "description": "d", "parameters": SCHEMA, "strict": None},
              {"type": "web_search"}]  # fmt: skip
@@ -46,7 +46,7 @@ def test_tools_are_told_again_with_every_field_openai_has():
         ({"type": "web_search"}, {"type": "web_search"}),
     ],
 )  # fmt: skip
-def test_a_tool_choice_is_told_again_flat(choice, told):
+def test_tool_choice_is_repeated_flat(choice, told):
     assert echoed(tools=[LOOK], tool_choice=choice)["tool_choice"] == told
 
 
@@ -62,11 +62,11 @@ def test_a_tool_choice_is_told_again_flat(choice, told):
         ("service_tier", "auto", "default"),
     ],
 )  # fmt: skip
-def test_what_is_told_again_has_every_field(field, given, told):
+def test_repeated_parts_have_every_field(field, given, told):
     assert echoed(**{field: given})[field] == told
 
 
-def test_what_is_too_large_is_not_repeated_in_every_event():
+def test_large_parts_are_not_repeated_in_each_event():
     large = "x" * (1 << 20)
     told = echoed(instructions=large, tools=[LOOK], metadata={"a": "b"})
     assert (told["instructions"], told["metadata"], len(told["tools"])) == (None, {"a": "b"}, 1)

@@ -48,7 +48,7 @@ def test_items_are_listed_as_the_types_promise():
     assert len({item["id"] for item in listed["data"]}) == 4
 
 
-def test_an_item_is_listed_with_all_that_it_came_with():
+def test_listed_item_has_all_that_it_had():
     odd = b'{"type": null, "role": "user", "content": "one", "weight": 1e999, "big": 123456789012345678901234567890}'
     record = stored.unpack(stored.pack(b'{"output":[]}', [msgspec.Raw(odd)]))
     listed = stored.input_items(record, ID, {})
@@ -82,7 +82,7 @@ def test_a_limit_that_makes_no_sense_is_refused(limit):
     assert caught.value.param == ("limit",)
 
 
-def test_an_items_id_tells_its_response():
+def test_item_id_contains_its_response():
     assert response_of_item(item_id("msg", "0a" * 16, 17)) == ID
     assert is_response_id(ID)
     assert not any(map(is_response_id, ["", "resp_", "resp_x", ID + "0", ID.upper(), response_of_item("msg_short")]))

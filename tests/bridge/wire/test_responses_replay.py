@@ -32,12 +32,12 @@ def streamed(events, **fields):
 
 
 @pytest.mark.parametrize("turn", GOOD_TURNS)
-def test_a_stream_is_told_again_byte_for_byte(turn):
+def test_stream_is_replayed_byte_for_byte(turn):
     told, kept = streamed(TURNS[turn], instructions="Be brief.\n", metadata={"a": "b"}, temperature=0.5)
     assert b"".join(replay(kept)) == told
 
 
-def test_what_is_special_in_a_request_is_told_again_too():
+def test_special_request_fields_are_replayed_too():
     tools = [{"type": "custom", "name": "patch"}]
     told, kept = streamed(CUSTOM, tools=tools, include=["reasoning.encrypted_content"])
     assert b"".join(replay(kept)) == told
@@ -47,7 +47,7 @@ def test_what_is_special_in_a_request_is_told_again_too():
 
 @settings(deadline=None)
 @given(events=good_turns())
-def test_whatever_was_told_is_told_again(events):
+def test_replay_equals_what_was_sent(events):
     told, kept = streamed(events)
     assert b"".join(replay(kept)) == told
 
@@ -65,7 +65,7 @@ def payloads_of(pieces):
     return payloads(told) if told else []
 
 
-def test_a_reply_that_was_not_streamed_has_one_delta():
+def test_unstreamed_reply_has_one_delta():
     whole = ResponsesReply().whole(HEAD, fold(TURNS["text"]))
     kept = stored.unpack(stored.pack(whole, []))
     events = payloads_of(replay(kept))
@@ -74,13 +74,13 @@ def test_a_reply_that_was_not_streamed_has_one_delta():
     assert events[-1]["response"] == json.loads(whole)
 
 
-def test_a_record_of_an_older_version_can_be_told_too():
+def test_record_of_older_version_can_be_replayed():
     whole = ResponsesReply().whole(HEAD, fold(TURNS["calls"]))
     record = msgspec.json.encode({"response": msgspec.Raw(whole), "input": []})
     assert payloads_of(replay(stored.unpack(record)))[-1]["response"] == json.loads(whole)
 
 
-def test_the_number_to_go_on_from_is_a_number():
+def test_starting_number_is_a_number():
     assert number_of({}) == -1
     assert number_of({"starting_after": "41"}) == 41
     for given_number in ("", "-1", "x", "1.5", "9" * 5000, "²"):

@@ -85,7 +85,7 @@ def test_parts_become_text_and_images():
     assert message.images == (PNG, "https://example.com/a.png")
 
 
-def test_what_the_assistant_said_and_called_in_a_row_is_one_message():
+def test_adjacent_assistant_items_are_one_message():
     items = [user(), REASONING, assistant("I look.", phase="commentary"), call("call_1"),
              {"type": "custom_tool_call", "call_id": "call_2", "name": "patch", "input": "*** x"},
              output("call_1"), output("call_2", kind="custom_tool_call_output"), assistant("Done.")]  # fmt: skip
@@ -99,11 +99,11 @@ def test_what_the_assistant_said_and_called_in_a_row_is_one_message():
     )
 
 
-def test_reasoning_alone_says_nothing():
+def test_reasoning_alone_adds_nothing():
     assert parse(user({"type": "input_text", "text": "Hi"}), REASONING).messages == (HI,)
 
 
-def test_an_assistant_may_refuse_or_say_nothing():
+def test_assistant_may_refuse_or_be_empty():
     refusal = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
     empty = {"role": "assistant", "content": []}
     assert parse(user(), refusal).messages[1] == Message("assistant", "No.")
@@ -142,7 +142,7 @@ HOSTED = [
 
 
 @pytest.mark.parametrize(("called", "came", "name", "text"), HOSTED)
-def test_the_history_of_hosted_tools_keeps_what_has_text(called, came, name, text):
+def test_hosted_tool_history_keeps_what_has_text(called, came, name, text):
     said, result = parse(called, came).messages
     arguments = called.get("action") or called.get("operation")
     assert (said.tool_calls[0].id, said.tool_calls[0].name) == ("c", name)
@@ -150,7 +150,7 @@ def test_the_history_of_hosted_tools_keeps_what_has_text(called, came, name, tex
     assert result == Message("tool", text, tool_call_id="c")
 
 
-def test_an_item_of_an_unknown_type_is_named_when_nothing_else_is_said():
+def test_unknown_item_is_named_if_alone():
     error = refused({"type": "reasoning"}, {"type": "banana"})
     assert (error.param, error.code) == (("input", 1, "type"), "invalid_value")
     assert "'banana'" in error.message
@@ -165,7 +165,7 @@ def test_what_has_no_text_is_left_out():
     assert parse(user(), *items).messages[1:] == (Message("assistant", "found", dropped=lost),)
 
 
-def test_tools_are_flat_or_nested_and_hosted_ones_are_left_out():
+def test_tools_are_flat_or_nested_without_hosted_ones():
     tools = [
         {"type": "function", "name": "a", "description": "A.", "parameters": SCHEMA, "strict": None},
         {"type": "function", "function": {"name": "b", "parameters": None}},
@@ -185,7 +185,7 @@ NAMESPACE = {
 }  # fmt: skip
 
 
-def test_tools_of_a_namespace_have_names_of_their_own_in_history_too():
+def test_namespace_tools_keep_their_names_in_history():
     request = parse(user(), call("c", "read", namespace="files"), output("c"), tools=[NAMESPACE])
     assert [(tool.name, tool.wire_name, tool.namespace) for tool in request.tools] == [
         ("files__read", "read", "files"),
@@ -279,7 +279,7 @@ def test_null_means_absent():
     assert echoed(**dict.fromkeys(NULLS)) == echoed()
 
 
-def test_unknown_fields_are_ignored_and_background_is_answered_at_once():
+def test_unknown_fields_are_ignored_and_background_answered():
     more = {"client_metadata": {"x": 1}, "context_management": [], "future": {"a": [1]}, "background": True}
     assert parse(**more).messages == (HI,)
     assert echoed(**more)["background"] is False
@@ -342,7 +342,7 @@ def test_unknown_fields_are_ignored_and_background_is_answered_at_once():
         ({"input": [{"id": "msg_1"}]}, ("input", 0, "id"), "invalid_value"),
     ],
 )  # fmt: skip
-def test_what_is_no_request_is_refused_by_the_name_of_its_field(fields, param, code):
+def test_invalid_request_is_refused_by_its_field(fields, param, code):
     error = refused(**fields)
     assert (error.param, error.code) == (param, code)
     assert error.status in (400, 404)
@@ -375,7 +375,7 @@ def test_a_response_may_be_continued_without_anything_new():
     assert request.messages[-1] == Message("assistant", "Hm.")
 
 
-def test_a_reference_is_resolved_where_its_id_points_to():
+def test_reference_is_resolved_where_its_id_points():
     wanted = assistant("I said so.", id=f"msg_{'0a' * 16}1")
     draft = FORMAT.draft(body({"type": "item_reference", "id": wanted["id"]}))
     assert draft.needs == (PREVIOUS,)
@@ -410,7 +410,7 @@ def test_every_reference_costs_one_look():
     assert len(reply.items) == 5000
 
 
-def test_nothing_is_prepared_for_storing_when_nothing_is_stored():
+def test_nothing_is_prepared_when_nothing_is_stored():
     assert FORMAT.parse(body(store=False)).reply.items is None
     assert FORMAT.parse(body(store=True)).reply.items is not None
 
@@ -440,7 +440,7 @@ def test_no_input_is_a_bug(given_input):
 
 
 @pytest.mark.parametrize("place", ["metadata", "reasoning", "text", "tools", "input"])
-def test_what_is_nested_too_deeply_is_refused_or_passed_on(place):
+def test_too_deep_nesting_is_refused_or_passed_on(place):
     deep = "[" * 50_000 + "]" * 50_000
     value = deep if place != "input" else f'[{{"type":"future","output":{deep}}}]'
     raw = f'{{"model":"m","input":"Hi","{place}":{value}}}'.encode()

@@ -92,7 +92,7 @@ def test_the_anthropic_client_puts_the_reply_together(anthropic_client, turn):
     assert_same_message(put_together(anthropic_client, golden(f"anthropic/{turn}.sse")), TURNS[turn])
 
 
-def test_the_anthropic_client_shows_a_call_that_was_cut_off_as_far_as_it_came(anthropic_client):
+def test_anthropic_client_shows_a_cut_off_call(anthropic_client):
     message = put_together(anthropic_client, golden("anthropic/cut_off.sse"))
     assert [block.type for block in message.content] == ["text", "tool_use"]
     assert message.stop_reason == "max_tokens"
@@ -100,17 +100,17 @@ def test_the_anthropic_client_shows_a_call_that_was_cut_off_as_far_as_it_came(an
 
 @settings(deadline=None, max_examples=60)
 @given(turn=good_turns())
-def test_any_stream_says_to_the_openai_client_what_the_whole_reply_says(openai_client, turn):
+def test_stream_equals_whole_reply_for_openai_client(openai_client, turn):
     assert_same_completion(completed(openai_client, CHAT_WITH_USAGE.encoder(HEAD).feed(turn)), turn)
 
 
 @settings(deadline=None, max_examples=60)
 @given(turn=good_turns())
-def test_any_stream_says_to_the_anthropic_client_what_the_whole_reply_says(anthropic_client, turn):
+def test_stream_equals_whole_reply_for_anthropic_client(anthropic_client, turn):
     assert_same_message(put_together(anthropic_client, MESSAGES.encoder(HEAD).feed(turn)), turn)
 
 
-def test_the_openai_client_reads_a_call_of_a_custom_tool(openai_client):
+def test_openai_client_reads_a_custom_tool_call(openai_client):
     Served.body = CHAT.encoder(HEAD).feed(CUSTOM)  # its helper knows functions only
     chunks = openai_client.chat.completions.create(model="m", messages=[], stream=True)
     fragments = [call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or ()]

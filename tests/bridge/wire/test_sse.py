@@ -9,7 +9,7 @@ from bridge.wire import sse
 
 @settings(deadline=None)
 @given(st.text())
-def test_a_text_survives_and_stays_in_one_line_for_every_splitter(text):
+def test_text_stays_in_one_line_for_every_splitter(text):
     encoded = sse.json_text(text)
     assert json.loads(encoded) == text
     assert len(encoded.decode().splitlines()) == 1
