@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import django_stubs_ext
-
 from gateway_project.admin_theme import UNFOLD as UNFOLD
 from gateway_project.databases import database
 from gateway_project.env import BASE_DIR, kept_secret, load
@@ -144,6 +142,3 @@ CELERY_TASK_SOFT_TIME_LIMIT = 100
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = ENV.time_zone
-
-# unfold's and the admin's generic classes take their type arguments at run time
-django_stubs_ext.monkeypatch()

@@ -49,7 +49,7 @@ class StateFilter(DropdownFilter):
                 return queryset
 
 
-class ApiKeyForm(forms.ModelForm[ApiKey]):
+class ApiKeyForm(forms.ModelForm):
     """Lists of names are kept tidy."""
 
     def clean_name(self) -> str:

@@ -73,7 +73,7 @@ class OfferedModel(UnfoldAdminTextInputWidget):
         return format_html('{}<datalist id="{}-offered">{}</datalist>', field, name, options)
 
 
-class UniquePattern(forms.ModelForm[Any]):
+class UniquePattern(forms.ModelForm):
     """Says beside the pattern that there is another like it."""
 
     def clean_pattern(self) -> str:

@@ -15,7 +15,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from gateway_project.admin.history import KeptHistory
 
 
-class UserAdmin(KeptHistory, PlainUserAdmin[User], ModelAdmin):
+class UserAdmin(KeptHistory, PlainUserAdmin, ModelAdmin):
     """Who may come into the console."""
 
     form = UserChangeForm

@@ -21,7 +21,6 @@ def shared_environment(env: Environment, data_dir: Path, part: str) -> dict[str,
     """What every process is told beyond our own environment. A part that is started again has the same name."""
     return {
         "DATA_DIR": str(data_dir),
-        "DJANGO_SETTINGS_MODULE": "gateway_project.settings",
         "PROMETHEUS_MULTIPROC_DIR": str(data_dir / "metrics"),
         "METRICS_PART": part,
         "PYTHONUNBUFFERED": "1",
