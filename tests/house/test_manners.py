@@ -10,6 +10,7 @@ NOTE_WITHOUT_ISSUE = re.compile(r"\b(TODO|FIXME|XXX)\b(?!.*#\d)")
 HOME_OR_REGISTRY = re.compile(
     r"/(home|Users)/\w+/|/roo[t]/\w|pypi[.]org|pythonhosted[.]org|npmjs[.]org|index[-]url\s*="
 )
+MOST_WORDS = 8
 MAY_READ_SETTINGS = {"runtime", "tasks", "checks", "apps", "admin", "pages", "views", "urls"}
 
 
@@ -47,6 +48,17 @@ def test_every_test_asserts_something():
         if function.name.startswith("test_") and not any(asserts(node) for node in ast.walk(function))
     ]
     assert silent == []
+
+
+def test_test_names_have_at_most_eight_words():
+    """The subject first and what becomes of it, so that a list of names can be read and searched."""
+    long = [
+        f"{path}:{function.lineno} {function.name}"
+        for path in modules("tests")
+        for function in functions(path)
+        if function.name.startswith("test_") and function.name.count("_") > MOST_WORDS
+    ]
+    assert long == []
 
 
 def test_module_docstring_is_there():
