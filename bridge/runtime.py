@@ -82,7 +82,8 @@ class Runtime:
     def start(self) -> None:
         """Start the instances and what runs beside the turns."""
         self.pool.on_change = self._on_change
-        self.pool.neighbours = self.siblings
+        if self.siblings is not None:
+            self.pool.neighbours = self.siblings
         self.pool.start()
         loop = asyncio.get_running_loop()
         places = PlaceNews(self.link, self.pool.shares, _new_id())

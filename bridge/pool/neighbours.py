@@ -9,7 +9,7 @@ from bridge.pool.policy import Affinity
 from bridge.status.instance import InstanceStatus
 
 if TYPE_CHECKING:
-    from bridge.pool.pool import Waiter
+    from bridge.pool.lease import Waiter
 
 
 class Neighbours(Protocol):
@@ -43,3 +43,38 @@ class Neighbours(Protocol):
 
     def end_turns(self, why: str) -> None:
         """Fail the turns of this process that run there."""
+
+
+class Alone:
+    """There are none."""
+
+    ready = False
+    free = 0
+
+    def facts(self) -> list[InstanceStatus]:
+        """Nobody's."""
+        return []
+
+    def models(self) -> list[Model]:
+        """Nobody's."""
+        return []
+
+    def holds(self, affinity: Affinity) -> bool:
+        """Nobody does."""
+        return False
+
+    def borrow(self, waiter: Waiter) -> bool:
+        """Of nobody."""
+        return False
+
+    def waiting_changed(self) -> None:
+        """Nobody wants to know."""
+
+    def serve(self) -> None:
+        """Nobody waits."""
+
+    def end_turns(self, why: str) -> None:
+        """Nothing runs there."""
+
+
+ALONE = Alone()

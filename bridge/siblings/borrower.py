@@ -11,8 +11,9 @@ import msgspec
 from bridge.chat.errors import UpstreamFailed
 from bridge.lingma.dialects.base import Ask, Model
 from bridge.lingma.stream import ReplyStream
+from bridge.pool.lease import Waiter
 from bridge.pool.policy import Affinity, Line
-from bridge.pool.pool import Pool, Waiter
+from bridge.pool.pool import Pool
 from bridge.pool.remote import RemoteInstance, RemoteLog, lost, put
 from bridge.siblings.link import Link
 from bridge.siblings.messages import (

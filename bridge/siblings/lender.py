@@ -12,8 +12,9 @@ import msgspec
 from bridge.chat.errors import GatewayError, InternalError
 from bridge.lingma.stream import ReplyStream
 from bridge.pool.instance import Instance
+from bridge.pool.lease import Lease
 from bridge.pool.policy import Affinity, Line
-from bridge.pool.pool import Lease, Pool
+from bridge.pool.pool import Pool
 from bridge.pool.remote import lost
 from bridge.siblings.link import Link
 from bridge.siblings.messages import (

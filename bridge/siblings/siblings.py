@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from bridge.lingma.dialects.base import Model
+from bridge.pool.lease import Waiter
 from bridge.pool.policy import Affinity
-from bridge.pool.pool import Pool, Waiter
+from bridge.pool.pool import Pool
 from bridge.siblings.borrower import Borrower
 from bridge.siblings.lender import Lender
 from bridge.siblings.link import Link

@@ -27,7 +27,8 @@ from bridge.images.desk import ImageDesk
 from bridge.lingma.dialects.base import Ask, AskTools, LoggedUsage
 from bridge.lingma.stream import ReplyStream
 from bridge.pool.instance import Instance
-from bridge.pool.pool import Lease, Pool, retry_hint
+from bridge.pool.lease import Lease
+from bridge.pool.pool import Pool, retry_hint
 from bridge.prompt.compose import headings
 from bridge.reply.calls.parser import Reading
 from bridge.reply.emulated_calls import Offer

@@ -10,7 +10,7 @@ from typing import Any
 from bridge.chat.errors import ConnectionLost, CrashingKey, CrashingPrompt
 from bridge.chat.request import Message
 from bridge.pool.crashes import Care, Crashes, Seen, care_of, name_of
-from bridge.pool.pool import AnyInstance
+from bridge.pool.lease import AnyInstance
 from bridge.telemetry import metrics
 
 MOST_EXITS = 2

@@ -23,8 +23,9 @@ from bridge.chat.request import ChatRequest
 from bridge.chat.tokens import Calibration, estimate_messages
 from bridge.images.desk import ImageDesk
 from bridge.pool.crashes import Crashes
+from bridge.pool.lease import AnyInstance, Lease, Waiter
 from bridge.pool.policy import Affinity, Owner
-from bridge.pool.pool import AnyInstance, Lease, Pool, Waiter
+from bridge.pool.pool import Pool
 from bridge.routing.routes import Routes
 from bridge.telemetry import metrics
 from bridge.turn.attempt import Answer, Services, Task

@@ -19,7 +19,7 @@ WAITS = {
         "bridge/lingma/connection.py: done.result()",
         "bridge/lingma/uploads.py: done.result()",
         "bridge/pool/service_link.py: lost.result()",
-        "bridge/pool/pool.py: self.lease.result()",
+        "bridge/pool/lease.py: self.lease.result()",
         "bridge/pool/remote.py: result.result()",
         "bridge/pool/upstream.py: exited.result()",
         "bridge/pool/upstream.py: process.exited.result()",
@@ -87,7 +87,7 @@ WAITS = {
     "The end of a process: what was cancelled ends at once, and the supervisor kills who takes too long.": [
         "gateway_project/lib/redis_link.py: await asyncio.wait({self._dialling})",
         "bridge/turn/engine.py: await asyncio.wait(self._tasks)",
-        "bridge/pool/pool.py: await asyncio.wait(self._runs)",
+        "bridge/pool/members.py: await asyncio.wait(self._runs)",
         "bridge/runtime.py: await asyncio.wait(self._background)",
         "bridge/siblings/siblings.py: await self._returned.wait()",
         "bridge/runtime.py: await self.link.close()",

@@ -1,0 +1,63 @@
+"""A place on an instance, and a turn that waits for one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+
+from bridge.pool.instance import Instance
+from bridge.pool.policy import Affinity, Owner
+from bridge.pool.remote import RemoteInstance
+
+AnyInstance = Instance | RemoteInstance
+
+
+class Lease:
+    """One place on one instance, until `release()`; releasing twice does nothing."""
+
+    __slots__ = ("_give_back", "in_doubt", "instance", "owner", "taken_at")
+
+    def __init__(
+        self, instance: AnyInstance, owner: Owner | None, taken_at: float, give_back: Callable[[Lease], None]
+    ) -> None:
+        self.instance = instance
+        self.owner = owner
+        self.taken_at = taken_at
+        self.in_doubt = False
+        self._give_back: Callable[[Lease], None] | None = give_back
+
+    def release(self) -> None:
+        """Give the place back."""
+        give_back, self._give_back = self._give_back, None
+        if give_back is not None:
+            give_back(self)
+
+
+class Waiter:
+    """A turn in the queue. `lease` is a Future of its Lease; `leave()` when nobody wants it any more."""
+
+    care = 0
+    """More than that: it waits among the turns in doubt."""
+    rank = 0.0
+    """Its place among them."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        affinity: Affinity | None,
+        excluded: Collection[str],
+        until: float,
+        forget: Callable[[Waiter], None],
+    ) -> None:
+        self.lease: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        self.owner = owner
+        self.affinity = affinity
+        self.excluded = excluded
+        self.until = until
+        self._forget = forget
+
+    def leave(self) -> None:
+        """Leave the queue; a lease that came in the same moment goes back."""
+        self._forget(self)
+        if not self.lease.cancel() and self.lease.exception() is None:
+            self.lease.result().release()

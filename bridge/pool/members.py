@@ -1,0 +1,74 @@
+"""The instances of this process, and what they and those of the other processes offer together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from bridge.lingma.dialects.base import Model
+from bridge.pool.instance import Instance
+from bridge.pool.neighbours import ALONE, Neighbours
+from bridge.status.instance import InstanceStatus
+from bridge.status.states import InstanceState
+
+
+class Members:
+    """`start()` them once; they become ready in their own time."""
+
+    def __init__(self, instances: Sequence[Instance]) -> None:
+        self.instances = instances
+        self.neighbours: Neighbours = ALONE
+        """The other processes of this gateway."""
+        self._runs: list[asyncio.Task[None]] = []
+
+    @property
+    def ready(self) -> bool:
+        """At least one instance can take a turn, if only one of another process."""
+        return any(each.state is InstanceState.READY for each in self.instances) or self.neighbours.ready
+
+    def facts(self) -> list[InstanceStatus]:
+        """Those of this process."""
+        return [instance.facts() for instance in self.instances]
+
+    def all_facts(self) -> list[InstanceStatus]:
+        """Those of all."""
+        return self.facts() + self.neighbours.facts()
+
+    def own_models(self) -> list[Model]:
+        """What the accounts of this process offer, each once, in the order in which the service lists them."""
+        return list({model.key: model for instance in self.instances for model in instance.account.models}.values())
+
+    def models(self) -> list[Model]:
+        """What all accounts offer."""
+        return list({model.key: model for model in (*self.neighbours.models(), *self.own_models())}.values())
+
+    def model_names(self) -> dict[str, str]:
+        """The names those go by, display names in lower case, to their keys."""
+        names = [each.model_names for each in self.neighbours.facts()]
+        names += [instance.account.model_names for instance in self.instances]
+        return {name: key for each in names for name, key in each.items()}
+
+    def back_within(self, seconds: float) -> bool:
+        """Whether one of this process may take turns by then without anybody's help."""
+        return any(instance.back_within(seconds) for instance in self.instances)
+
+    def back_in(self) -> int:
+        """Whole seconds after which one of this process may be back, as far as any of them knows."""
+        return next((seconds for seconds in range(1, 31) if self.back_within(seconds)), 1)
+
+    def start(self) -> None:
+        """Start every instance of this process."""
+        self._runs = [asyncio.get_running_loop().create_task(instance.run()) for instance in self.instances]
+
+    async def stop(self) -> None:
+        """End every one of them, and whatever still runs on it."""
+        for instance in self.instances:
+            instance.stop()
+        if self._runs:
+            await asyncio.wait(self._runs)
+
+    def end_turns(self, why: str) -> None:
+        """Fail every running turn of this process, wherever it runs."""
+        for instance in self.instances:
+            instance.end_turns(why)
+        self.neighbours.end_turns(why)

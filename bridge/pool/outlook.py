@@ -1,0 +1,71 @@
+"""What a turn may hope for that finds no place: whether to wait, and the refusal when that is in vain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from bridge.chat.errors import GatewayError, Overloaded, Unavailable
+from bridge.pool import policy
+from bridge.pool.members import Members
+from bridge.pool.places import Places
+from bridge.pool.policy import Owner
+from bridge.pool.queue import TurnQueue
+from bridge.status.instance import InstanceStatus
+
+
+class Outlook:
+    """Times are those of the loop. `most` is how many turns may wait."""
+
+    def __init__(self, members: Members, places: Places, queue: TurnQueue, most: int) -> None:
+        self._members = members
+        self._places = places
+        self._queue = queue
+        self._most = most
+        self._loop = asyncio.get_running_loop()
+
+    def is_hopeful(self, until: float) -> bool:
+        """Whether a turn may get a place by then, as far as the instances know."""
+        return (self._members.neighbours.ready and not self._places.closed) or self.is_hopeful_here(until)
+
+    def is_hopeful_here(self, until: float) -> bool:
+        """The same, on an instance of this process."""
+        return not self._places.closed and self._members.back_within(until - self._loop.time())
+
+    def require_room(self, owner: Owner) -> None:
+        """Raise Overloaded when the queue is full, or this key's share of it."""
+        of_key, waiting = self._queue.of(owner.key), self._queue.waiting
+        most = self._most + self._members.neighbours.free  # who takes one of those hardly waits
+        if waiting >= most:
+            raise self._overloaded("The queue is full", most, waiting)
+        if not policy.may_wait(of_key, waiting, most):
+            raise self._overloaded("This API key's share of the queue is full", most - waiting, of_key)
+
+    def timed_out(self) -> GatewayError:
+        """The refusal of a turn that has waited as long as it may."""
+        return self._overloaded("No place became free in time") if self._members.ready else self.unavailable()
+
+    def unavailable(self) -> Unavailable:
+        """The refusal of a turn that no instance can take."""
+        if self._places.closed:
+            return Unavailable(self._places.closed)
+        error = _unavailable(self._members.facts())
+        error.retry_after = max(self._retry_after(), self._members.back_in())
+        return error
+
+    def _overloaded(self, what: str, allowed: int | None = None, value: int | None = None) -> Overloaded:
+        return Overloaded(
+            f"{what}: all Lingma instances are busy. Try again later.",
+            code="rate_limit_exceeded",
+            retry_after=self._retry_after(),
+            allowed=allowed,
+            value=value,
+        )
+
+    def _retry_after(self) -> int:
+        return self._places.retry_after(self._queue.in_lines)
+
+
+def _unavailable(statuses: Sequence[InstanceStatus]) -> Unavailable:
+    states = ", ".join(f"{each.name} {each.state}" for each in statuses) or "none configured"
+    return Unavailable(f"No Lingma instance is ready ({states}).", code="server_is_overloaded")

@@ -1,0 +1,128 @@
+"""The turns that wait for a place, and who is served when one is free."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from bridge.pool import policy
+from bridge.pool.careful import Careful
+from bridge.pool.lease import Lease, Waiter
+from bridge.pool.lines import Lines
+from bridge.pool.members import Members
+from bridge.pool.places import Places
+from bridge.pool.policy import Affinity, Line, Owner
+
+
+class TurnQueue:
+    """Turns in doubt come first, if it is not the others' turn; of those, keys take turns, also across processes."""
+
+    def __init__(self, members: Members, places: Places) -> None:
+        self._members = members
+        self._places = places
+        self._lines: Lines[Waiter] = Lines(places.shares)
+        self._careful: Careful[Waiter] = Careful(self.serve)
+        places.on_release = self._on_release
+
+    @property
+    def waiting(self) -> int:
+        """Turns in the queue."""
+        return self._lines.count + len(self._careful.waiting)
+
+    @property
+    def in_lines(self) -> int:
+        """Those that are not in doubt."""
+        return self._lines.count
+
+    def of(self, key: int) -> int:
+        """How many turns of this key wait."""
+        return self._lines.of(key) + self._careful.of(key)
+
+    def next_line(self) -> Line:
+        """The line whose turn is the next to get a place."""
+        return self._places.shares.line(self._lines.first().owner) if self._lines.count else Line(0, 0)
+
+    def take(self, affinity: Affinity | None, excluded: Collection[str], owner: Owner | None) -> Lease | None:
+        """A place for a turn that is not in doubt, whoever waits."""
+        candidates: Sequence[policy.Place] = self._members.instances
+        if self._careful.holds:
+            candidates = self._careful.open([instance.candidate for instance in self._members.instances])
+        return self._places.take(candidates, affinity, excluded, owner)
+
+    def add(self, waiter: Waiter, *, first: bool = False) -> None:
+        """Wait in the line of its key, at its end or in front."""
+        self._lines.add(waiter, first=first)
+        self._members.neighbours.waiting_changed()
+
+    def add_careful(self, waiter: Waiter) -> None:
+        """Wait among the turns in doubt."""
+        self._careful.add(waiter)
+        self.serve()
+
+    def remove(self, waiter: Waiter) -> None:
+        """Leave; nothing happens to one that does not wait."""
+        if waiter.care:
+            self._careful.remove(waiter)
+        else:
+            self._lines.remove(waiter)
+            self._members.neighbours.waiting_changed()
+
+    def pop(self) -> Waiter | None:
+        """The next of those that are not in doubt."""
+        if not self._lines.count:
+            return None
+        waiter = self._lines.first()
+        self._lines.served(waiter)
+        self._members.neighbours.waiting_changed()
+        return waiter
+
+    def everybody(self) -> list[Waiter]:
+        """Who waits."""
+        return [*self._lines.everybody(), *self._careful.waiting]
+
+    def clear(self) -> list[Waiter]:
+        """Everybody leaves; who that was."""
+        return [*self._lines.clear(), *self._careful.clear()]
+
+    def serve(self) -> None:
+        """Give places to those who wait, as far as there are any."""
+        self._careful.release(self._members.instances)
+        if self._careful.gives_way:
+            self._serve_lines()
+            self._careful.others_had_their_turn()
+        for waiter in self._careful.waiting.copy():
+            self._serve_careful(waiter)
+        self._serve_lines()
+        self._careful.rest()
+
+    def _on_release(self) -> None:
+        if self._lines.count or self._careful.waiting or self._careful.holds:
+            self.serve()
+        else:
+            self._members.neighbours.serve()
+
+    def _serve_lines(self) -> None:
+        """In turn to keys, those of other processes included."""
+        while True:
+            self._members.neighbours.serve()
+            if not self._lines.count:
+                return
+            first = self._lines.first()
+            lease = self.take(first.affinity, first.excluded, first.owner)
+            if lease is None:
+                return
+            self._lines.served(first)
+            first.lease.set_result(lease)
+            self._members.neighbours.waiting_changed()
+
+    def _serve_careful(self, waiter: Waiter) -> None:
+        if self._places.is_full:
+            return None
+        instances = self._members.instances
+        candidates = [instance.candidate for instance in instances]
+        fitting = self._careful.fitting(waiter, instances, candidates)
+        lease = self._places.take(fitting, None, waiter.excluded, waiter.owner)
+        if lease is None:
+            return self._careful.keep(waiter, instances, candidates)
+        lease.in_doubt = True
+        self._careful.began(waiter, lease.instance.name)
+        return waiter.lease.set_result(lease)
