@@ -1,8 +1,7 @@
-"""The consumer base: notices a hang-up while it answers, and turns every failure into an answer."""
+"""The consumer base: one request, its answer, and every failure as an answer."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -59,14 +58,10 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
     __slots__ = (
         "_body",
         "_cors",
-        "_ended_by",
         "_format",
-        "_listener",
-        "_task",
         "base_send",
         "begun",
         "format",
-        "hung_up",
         "id",
         "key_holder",
         "model",
@@ -85,11 +80,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         self.runtime: Runtime
         self.begun = False
         """The answer has begun."""
-        self.hung_up = False
         self._body: HeldBody | None = None
-        self._listener: asyncio.Task[None] | None = None
-        self._task: asyncio.Task[Any] | None = None
-        self._ended_by: GatewayError | None = None
         self._cors: Sequence[tuple[bytes, bytes]] = ()
         """What browsers get besides."""
         self.key_holder: Caller | None = None
@@ -281,56 +272,3 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         if isinstance(error, Unauthenticated):
             headers.append((b"www-authenticate", b"Bearer"))
         return headers
-
-    # -- the hang-up ----------------------------------------------------------------------------------------------
-
-    async def until_hang_up(self, work: Awaitable[None]) -> None:
-        """Do the work, but not a moment longer than the client listens. Raise HungUp when it left."""
-        ticker = self.runtime.ticker
-        task = asyncio.current_task(ticker.loop)
-        if task is None:
-            raise RuntimeError("a consumer runs in a task")
-        self._task = task
-        ticker.add(self)
-        try:
-            await work
-        except asyncio.CancelledError:
-            ended_by = self._ended_by
-            if not self.hung_up and not self.is_too_slow and ended_by is None:
-                raise
-            task.uncancel()
-            raise (ended_by or HungUp) from None
-        finally:
-            ticker.remove(self)
-            # Both hold us, in what they raise too: a cycle would let bodies pile up.
-            listener, self._listener, self._task = self._listener, None, None
-            if listener is not None:
-                listener.cancel()
-
-    @property
-    def is_too_slow(self) -> bool:
-        """The client was given up because it does not read; nothing can be sent to it any more."""
-        return False
-
-    def look(self, now: float) -> None:
-        """Start the listener for a hang-up. Short answers end before it would have paid for itself."""
-        self.runtime.ticker.remove(self)
-        if self._task is not None:
-            self._listener = asyncio.get_running_loop().create_task(self._cancel_on_hang_up(self._task))
-
-    async def _cancel_on_hang_up(self, task: asyncio.Task[Any]) -> None:
-        while (await self.receive())["type"] != "http.disconnect":
-            pass
-        self.hang_up(task)
-
-    def hang_up(self, task: asyncio.Task[Any]) -> None:
-        """End the work: the client has left, or is as good as gone."""
-        if not self.hung_up and self._ended_by is None:
-            self.hung_up = True
-            task.cancel()
-
-    def end_with(self, error: GatewayError) -> None:
-        """End the work; the client gets the error."""
-        if self._task is not None and not self.hung_up and self._ended_by is None:
-            self._ended_by = error
-            self._task.cancel()

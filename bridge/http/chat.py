@@ -12,12 +12,13 @@ from bridge.chat.errors import GatewayError, SlowClient
 from bridge.chat.events import Failed, Finished
 from bridge.chat.fold import fold
 from bridge.chat.request import ChatRequest
-from bridge.http.api import ApiConsumer, key_closed
+from bridge.http.api import key_closed
 from bridge.http.base import LARGE_PART, Headers
 from bridge.http.clients import family_of
 from bridge.http.conversation_ids import identified
+from bridge.http.hang_up import ListeningConsumer
 from bridge.telemetry import metrics
-from bridge.telemetry.turn_log import tools_told, turn_line
+from bridge.telemetry.turn_log import tools_summary, turn_line
 from bridge.turn.output import Batch
 from bridge.turn.record import TurnRecord
 from bridge.wire.attached import warning_of
@@ -28,7 +29,7 @@ LONG_BODY_SEC = 1.0  # meanwhile a key may have been revoked
 MOST_AT_ONCE = 512  # events that are encoded in one go; a write for each 128 of them cost a flood 6 % of its CPU
 
 
-class ChatConsumer(ApiConsumer):
+class ChatConsumer(ListeningConsumer):
     """One turn, in the format that it is made with; there is one path for streams and whole replies."""
 
     methods = ("POST",)
@@ -250,5 +251,5 @@ class ChatConsumer(ApiConsumer):
             usage_source=record.usage_source,
             client=self.client,
             agent=family_of(self.request_headers.get(b"user-agent", b"")),
-            tools=tools_told(record.tool_outcomes, record.decisions),
+            tools=tools_summary(record.tool_outcomes, record.decisions),
         )

@@ -13,12 +13,12 @@ from accounts.ledger.row import UsageRow
 log = logging.getLogger("bridge.turn")
 
 
-NOT_TOLD = frozenset(("api_key_id", "started_at", "client", "count", "allowed", "value", "retry_after"))
+LEFT_OUT = frozenset(("api_key_id", "started_at", "client", "count", "allowed", "value", "retry_after"))
 """Left out of the line of a turn: its key stands there by its hint, the time in front, and the rest is of refusals."""
-TOLD = tuple(name for name in UsageRow.__struct_fields__ if name not in NOT_TOLD)
+SHOWN = tuple(name for name in UsageRow.__struct_fields__ if name not in LEFT_OUT)
 
 
-def tools_told(outcomes: Mapping[str, int], decisions: Sequence[str]) -> str:
+def tools_summary(outcomes: Mapping[str, int], decisions: Sequence[str]) -> str:
     """In a few words what became of tools: `3 parsed, 1 repaired; denied run_in_terminal, list_dir`; mostly ""."""
     if not outcomes and not decisions:
         return ""
@@ -81,6 +81,6 @@ _SAME = logging.makeLogRecord({"name": log.name, "levelno": logging.INFO, "level
 
 def _fields(row: UsageRow, key_hint: str) -> dict[str, Any]:
     fields: dict[str, Any] = {"request_id": row.request_id, "key": key_hint}
-    fields |= {name: getattr(row, name) for name in TOLD}
+    fields |= {name: getattr(row, name) for name in SHOWN}
     fields["model"] = row.model[:100]  # a client may name its model as it likes
     return fields

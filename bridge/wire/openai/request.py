@@ -19,7 +19,7 @@ from bridge.wire.client_ids import of_fields
 from bridge.wire.format import ParsedRequest
 from bridge.wire.openai.encoder import ChatReply
 from bridge.wire.openai.messages import ChatMessage, read_messages
-from bridge.wire.openai.tools import Offer, read_choice, read_functions, read_tools
+from bridge.wire.openai.tools import ToolSelection, read_choice, read_functions, read_tools
 
 MAX_STOPS = 4
 INTEGERS = ("n", "seed", "top_logprobs")
@@ -74,7 +74,7 @@ class _Body(_Fields):
 
 
 _DECODER = msgspec.json.Decoder(_Body)
-_NO_TOOLS = Offer()
+_NO_TOOLS = ToolSelection()
 
 
 def read(body: bytes) -> ParsedRequest[ChatReply]:
@@ -84,7 +84,7 @@ def read(body: bytes) -> ParsedRequest[ChatReply]:
     messages = tuple(read_messages(fields.messages))
     _refuse_the_impossible(fields)
     functions = bool(fields.functions) and not fields.tools  # deprecated: one call a reply, and no ids
-    offer = _offer(fields)
+    selection = _selection(fields)
     request = ChatRequest(
         model=model,
         messages=messages,
@@ -92,8 +92,8 @@ def read(body: bytes) -> ParsedRequest[ChatReply]:
         max_tokens=_limit(fields),
         stop=_stop(fields.stop),
         tooling=bool(fields.tools or fields.functions) or _has_tool_turns(messages),
-        tools=offer.tools,
-        tool_choice=offer.choice,
+        tools=selection.tools,
+        tool_choice=selection.choice,
         parallel_tool_calls=fields.parallel_tool_calls is not False and not functions,
         thinking=None if fields.reasoning_effort is None else fields.reasoning_effort != "none",
         reply_schema=_reply_schema(fields.response_format) if fields.response_format is not None else b"",
@@ -117,7 +117,7 @@ def _has_tool_turns(messages: Iterable[Message]) -> bool:
     return any(message.tool_calls or message.role == "tool" for message in messages)
 
 
-def _offer(fields: _Body) -> Offer:
+def _selection(fields: _Body) -> ToolSelection:
     """`functions` is what `tools` was called before; beside `tools` it has nothing to say."""
     choice = choice_at(fields.tool_choice, ("tool_choice",)) if len(fields.tool_choice) else None
     if fields.tools or not (fields.functions or len(fields.function_call)):

@@ -26,7 +26,7 @@ OWN = ("function", "custom")
 """Types of tools that the client runs itself."""
 
 
-class Offer(msgspec.Struct, frozen=True):
+class ToolSelection(msgspec.Struct, frozen=True):
     """What the model may call, and whether it must."""
 
     tools: tuple[Tool, ...] = ()
@@ -95,7 +95,7 @@ def read_functions(items: Sequence[msgspec.Raw] | None, at: Path = ("functions",
     return _unique((_tool(spec, path), path) for spec, path in specs)
 
 
-def read_choice(choice: Any, declared: bool, tools: tuple[Tool, ...], at: Path = ("tool_choice",)) -> Offer:
+def read_choice(choice: Any, declared: bool, tools: tuple[Tool, ...], at: Path = ("tool_choice",)) -> ToolSelection:
     """Which of the tools are offered, and whether one must be called.
 
     `choice` is the decoded field, `declared` whether the request lists tools at all, hosted ones included. Raise a
@@ -103,16 +103,16 @@ def read_choice(choice: Any, declared: bool, tools: tuple[Tool, ...], at: Path =
     """
     match choice:
         case None:
-            return Offer(tools)
+            return ToolSelection(tools)
         case str() if choice in MODES and choice != "any":
-            offer = Offer(tools, MODES[choice])
+            selection = ToolSelection(tools, MODES[choice])
         case str():
             raise Flaw("invalid_value", at, reason="Supported are: none, auto, required, and an object.")
         case dict():
-            offer = _object_choice(choice, tools, at)
+            selection = _object_choice(choice, tools, at)
         case _:
             raise Flaw("invalid_type", at, expected="a string or an object", got=type_words(choice))
-    return _possible(offer, at, declared=declared)
+    return _possible(selection, at, declared=declared)
 
 
 def _tools(
@@ -172,15 +172,15 @@ def _unique(tools: Iterator[tuple[Tool, Path]]) -> tuple[Tool, ...]:
     return tuple(found.values())
 
 
-def _object_choice(choice: dict[str, Any], tools: tuple[Tool, ...], at: Path) -> Offer:
+def _object_choice(choice: dict[str, Any], tools: tuple[Tool, ...], at: Path) -> ToolSelection:
     kind = text_at(choice.get("type"), (*at, "type"))
     if kind in MODES:
-        return Offer(tools, MODES[kind])
+        return ToolSelection(tools, MODES[kind])
     if kind == "allowed_tools":
         return _allowed(choice, tools, at)
     if kind not in OWN:
         raise Flaw("invalid_value", (*at, "type"), reason=f"There is no tool '{shown(kind)}' here.")
-    return Offer(tools, ToolChoice("named", _named(choice, kind, tools, at)))
+    return ToolSelection(tools, ToolChoice("named", _named(choice, kind, tools, at)))
 
 
 def _named(choice: dict[str, Any], kind: str, tools: tuple[Tool, ...], at: Path) -> str:
@@ -208,7 +208,7 @@ def _find(wanted: str, namespace: Any, tools: tuple[Tool, ...]) -> str | None:
     return inside[0] if len(inside) == 1 else None
 
 
-def _allowed(choice: dict[str, Any], tools: tuple[Tool, ...], at: Path) -> Offer:
+def _allowed(choice: dict[str, Any], tools: tuple[Tool, ...], at: Path) -> ToolSelection:
     inner, path = choice, at
     if isinstance(choice.get("allowed_tools"), dict):
         inner, path = choice["allowed_tools"], (*at, "allowed_tools")
@@ -219,7 +219,7 @@ def _allowed(choice: dict[str, Any], tools: tuple[Tool, ...], at: Path) -> Offer
     if not isinstance(listed, list):
         raise Flaw("invalid_type", (*path, "tools"), expected="an array", got=type_words(listed))
     names = set(_listed(listed, tools, (*path, "tools")))
-    return Offer(tuple(tool for tool in tools if tool.name in names), MODES[mode])
+    return ToolSelection(tuple(tool for tool in tools if tool.name in names), MODES[mode])
 
 
 def _listed(listed: list[Any], tools: tuple[Tool, ...], at: Path) -> Iterator[str]:
@@ -234,8 +234,8 @@ def _listed(listed: list[Any], tools: tuple[Tool, ...], at: Path) -> Iterator[st
             yield from (tool.name for tool in tools if tool.namespace == entry.get("name"))
 
 
-def _possible(offer: Offer, at: Path, *, declared: bool) -> Offer:
-    if not offer.choice.must_call or offer.tools:
-        return offer
+def _possible(selection: ToolSelection, at: Path, *, declared: bool) -> ToolSelection:
+    if not selection.choice.must_call or selection.tools:
+        return selection
     reason = "None of the tools can be called here." if declared else "It is only allowed when tools are given."
     raise Flaw("invalid_value", at, reason=reason)

@@ -20,7 +20,7 @@ from bridge.wire.bounds import MOST_MESSAGES, at_most, bounded, choice_at, name_
 from bridge.wire.client_ids import of_fields
 from bridge.wire.format import ParsedRequest
 from bridge.wire.openai.errors import refusal
-from bridge.wire.openai.tools import Offer, read_choice, read_tools
+from bridge.wire.openai.tools import ToolSelection, read_choice, read_tools
 from bridge.wire.responses.echo import echoed_fields
 from bridge.wire.responses.encoder import ResponsesReply
 from bridge.wire.responses.input_items import message_item, no_messages, read_item, read_messages
@@ -130,15 +130,17 @@ class Draft:
         messages = (Message("system", fields.instructions), *sent) if fields.instructions else tuple(sent)
         if not messages:
             raise no_messages([(item, at) for _, item, at in items])
-        offer = _offer(fields, self._choice)
+        selection = _selection(fields, self._choice)
         return ChatRequest(
             model=fields.model or "",
             messages=messages,
             stream=bool(fields.stream),
             max_tokens=self._limit,
-            tooling=bool(offer.tools) or offer.choice.must_call or any(m.role == "tool" or m.tool_calls for m in sent),
-            tools=offer.tools,
-            tool_choice=offer.choice,
+            tooling=bool(selection.tools)
+            or selection.choice.must_call
+            or any(m.role == "tool" or m.tool_calls for m in sent),
+            tools=selection.tools,
+            tool_choice=selection.choice,
             parallel_tool_calls=fields.parallel_tool_calls is not False,
             thinking=_thinking(fields),
             reply_schema=_reply_schema(fields),
@@ -224,7 +226,7 @@ def _items(fields: _Body) -> list[Read]:
     return found
 
 
-def _offer(fields: _Body, choice: Any) -> Offer:
+def _selection(fields: _Body, choice: Any) -> ToolSelection:
     tools = read_tools(fields.tools, nested=False)
     if isinstance(choice, dict) and text_at(choice.get("type"), ("tool_choice", "type")) not in CHOICES:
         choice = None  # a hosted tool, which does not exist here: it is left out, as in the list

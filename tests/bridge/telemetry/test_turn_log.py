@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.telemetry.turn_log import tools_told
+from bridge.telemetry.turn_log import tools_summary
 
 
 @pytest.mark.parametrize(
@@ -15,4 +15,4 @@ from bridge.telemetry.turn_log import tools_told
     ],
 )
 def test_tool_outcomes_are_summed_up_briefly(outcomes, decisions, told):
-    assert tools_told(outcomes, decisions) == told
+    assert tools_summary(outcomes, decisions) == told

@@ -11,7 +11,7 @@ from bridge.chat.errors import InvalidRequest
 from bridge.chat.request import Message, Tool, ToolChoice
 from bridge.wire.bodies import Flaw
 from bridge.wire.openai.format import FORMAT
-from bridge.wire.openai.tools import Offer, read_choice, read_tools
+from bridge.wire.openai.tools import ToolSelection, read_choice, read_tools
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string", "description": "世"}}}
 LOOK = {"type": "function", "function": {"name": "look", "description": "Look.", "parameters": SCHEMA, "strict": True}}
@@ -310,7 +310,7 @@ def test_namespace_tools_have_model_names_of_their_own():
 )
 def test_a_tool_of_a_namespace_may_be_named(choice, told):
     tools = flat(GROUP, {"type": "function", "name": "send"})
-    assert read_choice(choice, True, tools) == Offer(tools, ToolChoice("named", told))
+    assert read_choice(choice, True, tools) == ToolSelection(tools, ToolChoice("named", told))
 
 
 def test_a_whole_namespace_may_be_allowed():
