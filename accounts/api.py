@@ -23,13 +23,10 @@ class KeySerializer(serializers.ModelSerializer[ApiKey]):
         exclude: ClassVar = ["digest"]
 
     def get_state(self, key: ApiKey) -> str:
-        """As `ApiKey.state`."""
         return key.state(timezone.now())
 
 
 class UsageSerializer(serializers.ModelSerializer[Usage]):
-    """A turn."""
-
     class Meta:
         model = Usage
         exclude: ClassVar = ["id"]

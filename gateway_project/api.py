@@ -36,6 +36,5 @@ class InOrder(CursorPagination):
     max_page_size = 1000
 
     def get_ordering(self, request: Request, queryset: QuerySet[Any], view: APIView) -> tuple[str, ...]:
-        """As the view says."""
         ordering: tuple[str, ...] = view.ordering  # type: ignore[attr-defined]  # ours have one
         return ordering

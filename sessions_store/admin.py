@@ -59,15 +59,12 @@ class EntryAdmin(VisibleText, LiveRows, ModelAdmin):
         return actions
 
     def current_rows(self) -> list[Entry]:
-        """As Redis has them now."""
         return services.current(settings.REDIS_URL, settings.SESSIONS_STORE_MAX)
 
     def delete_model(self, request: HttpRequest, obj: Entry) -> None:
-        """Forget one."""
         self._forget(request, [obj])
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
-        """Forget several."""
         self._forget(request, list(queryset))
 
     @action(description="Forget selected sessions", permissions=["delete"])
@@ -88,7 +85,6 @@ class EntryAdmin(VisibleText, LiveRows, ModelAdmin):
 
     @display(description="Key", header=True, ordering="api_key__name")
     def key(self, obj: Entry) -> tuple[str, str]:
-        """Whose conversation."""
         return (obj.api_key.short_name, obj.api_key.hint) if obj.api_key else ("deleted key", "")
 
     @display(description="Age", ordering="created_at")
@@ -103,5 +99,4 @@ class EntryAdmin(VisibleText, LiveRows, ModelAdmin):
 
     @display(description="State", ordering="state", label={"idle": "success", "in use": "info"})
     def state_label(self, obj: Entry) -> str:
-        """Whether a turn has it now."""
         return obj.get_state_display()

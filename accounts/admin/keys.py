@@ -27,17 +27,13 @@ from gateway_project.lib.visible import visible
 
 
 class StateFilter(DropdownFilter):
-    """Live, expired, revoked."""
-
     title = "state"
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """The states."""
         return [("live", "live"), ("expired", "expired"), ("revoked", "revoked")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Keys in the chosen state."""
         match self.value():
             case "live":
                 return queryset.usable(timezone.now())
@@ -50,8 +46,6 @@ class StateFilter(DropdownFilter):
 
 
 class ApiKeyForm(forms.ModelForm):
-    """Lists of names are kept tidy."""
-
     def clean_name(self) -> str:
         """Told here, since forms leave out constraints on fields they do not show."""
         name: str = self.cleaned_data["name"]
@@ -60,11 +54,9 @@ class ApiKeyForm(forms.ModelForm):
         return name
 
     def clean_allowed_models(self) -> str:
-        """Without needless blanks and commas."""
         return ", ".join(names_in(self.cleaned_data["allowed_models"]))
 
     def clean_scopes(self) -> str:
-        """Without needless blanks and commas."""
         return ", ".join(names_in(self.cleaned_data["scopes"]))
 
     def clean_expires_at(self) -> datetime | None:
@@ -111,7 +103,6 @@ class ApiKeyAdmin(ModelAdmin):
         return bool(super().has_change_permission(request, obj))
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        """A key that is being made has no facts yet."""
         return [*self.fieldsets, self.facts] if obj else self.fieldsets
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
@@ -154,12 +145,10 @@ class ApiKeyAdmin(ModelAdmin):
 
     @action(description="Revoke selected keys", permissions=["change"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
-        """Ask, then revoke."""
         return self._revoke(request, queryset, "revoke_selected")
 
     @action(description="Revoke", permissions=["change"], url_path="revoke", icon="block")
     def revoke_one(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        """Ask, then revoke."""
         page = self._revoke(request, ApiKey.objects.filter(pk=object_id))
         return page or HttpResponseRedirect(reverse("admin:accounts_apikey_changelist"))
 
@@ -185,23 +174,19 @@ class ApiKeyAdmin(ModelAdmin):
 
     @display(description="Key", header=True, ordering="name")
     def header(self, obj: ApiKey) -> tuple[str, str]:
-        """Its name and hint."""
         return cut(obj.name), obj.hint
 
     @display(description="State", label={"live": "success", "expired": "warning", "revoked": "danger"})
     def state_label(self, obj: ApiKey) -> str:
-        """Whether it opens the door."""
         return obj.state(timezone.now())
 
     @display(description="Limits")
     def limits(self, obj: ApiKey) -> str | None:
-        """Those it has."""
         all_limits = ((obj.rpm, "rpm"), (obj.tpm, "tpm"), (obj.concurrency, "at once"))
         return ", ".join(f"{limit:,} {unit}" for limit, unit in all_limits if limit) or None
 
     @display(description="Expires", ordering="expires_at")
     def expires(self, obj: ApiKey) -> str | None:
-        """From now."""
         if obj.expires_at is None:
             return None
         if obj.state(timezone.now()) == "live":
@@ -210,7 +195,6 @@ class ApiKeyAdmin(ModelAdmin):
 
     @display(description="Last used", ordering="last_used_at")
     def last_used(self, obj: ApiKey) -> str | None:
-        """When and from where."""
         if obj.last_used_at is None:
             return None
         ago = f"{timesince(obj.last_used_at, depth=1)} ago"

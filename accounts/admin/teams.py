@@ -13,8 +13,6 @@ from accounts.models import Team
 
 @admin.register(Team)
 class TeamAdmin(ModelAdmin):
-    """Teams."""
-
     list_display = ("name", "created_at")
     search_fields = ("name",)
     list_per_page = 50

@@ -24,11 +24,9 @@ class ProtocolFilter(DropdownFilter):
     parameter_name = "protocol"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """The protocols."""
         return [("openai", "OpenAI"), ("anthropic", "Anthropic")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Turns of the chosen protocol."""
         return queryset.filter(protocol=self.value()) if self.value() else queryset
 
 
@@ -39,11 +37,9 @@ class OutcomeFilter(DropdownFilter):
     parameter_name = "outcome"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """What the first page counts."""
         return [("failed", "failed here"), ("turned_away", "turned away by a limit or a mistake")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Turns that ended so."""
         match self.value():
             case "failed":
                 return queryset.failed()
@@ -122,19 +118,16 @@ class UsageAdmin(VisibleText, ModelAdmin):
 
     @display(description="Key", header=True)
     def key(self, obj: Usage) -> tuple[str, str]:
-        """Whose turn."""
         return (cut(obj.api_key.name), obj.api_key.hint) if obj.api_key else ("deleted key", "")
 
     @display(description="Model", header=True)
     def asked(self, obj: Usage) -> tuple[str, str]:
-        """What was asked for and how."""
         means = obj.lingma_model if obj.lingma_model != obj.model else ""
         how = [obj.get_agent_display(), obj.protocol, "streamed" if obj.stream else "plain", means]
         return cut(obj.model), cut(", ".join(filter(None, how)))
 
     @display(description="Outcome", label=OUTCOME_COLOURS)
     def outcome(self, obj: Usage) -> tuple[str, str]:
-        """How it ended; coloured by the status."""
         return obj.status, obj.outcome
 
     @display(description="Tools")
@@ -144,11 +137,9 @@ class UsageAdmin(VisibleText, ModelAdmin):
 
     @display(description="First / total")
     def speed(self, obj: Usage) -> str:
-        """Milliseconds."""
         first = "–" if obj.first_token_ms is None else f"{obj.first_token_ms:,}"
         return f"{first} / {obj.total_ms:,} ms"
 
     @display(description="Tokens in / out", header=True)
     def tokens(self, obj: Usage) -> tuple[str, str]:
-        """Of the prompt and of the answer, and whether they are the service's own figures or an estimate."""
         return f"{obj.prompt_tokens:,} / {obj.completion_tokens:,}", obj.usage_source

@@ -51,7 +51,6 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return self.filter(revoked_at=None).update(revoked_at=timezone.now())
 
     def update(self, **kwargs: Any) -> int:
-        """Update and announce."""
         digests = self._digests()
         changed = super().update(**kwargs)
         announce(digests if len(digests) == changed else None)  # others may have come meanwhile
@@ -69,7 +68,6 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return created
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        """Delete and announce."""
         digests = self._digests()
         deleted = super().delete()
         announce(digests if len(digests) == deleted[1].get(self.model._meta.label, 0) else None)
@@ -131,14 +129,12 @@ class ApiKey(models.Model):
         return f"{visible(self.name)} ({self.hint})"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save and announce."""
         before = ApiKey.objects.filter(pk=self.pk).values_list("digest", flat=True) if self.pk else ()
         digests = {*before, self.digest}  # it may have taken another secret
         super().save(*args, **kwargs)
         announce(digests)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Delete and announce."""
         deleted = super().delete(*args, **kwargs)
         announce([self.digest])
         return deleted

@@ -12,8 +12,6 @@ from gateway_project.lib.visible import visible
 
 
 class Team(models.Model):
-    """Who shares keys and figures."""
-
     name = models.CharField(max_length=100, unique=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -24,6 +22,5 @@ class Team(models.Model):
         return visible(self.name)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save and announce."""
         super().save(*args, **kwargs)
         announce(self.keys.values_list("digest", flat=True)[:NAMED])  # callers carry the team's name

@@ -43,8 +43,6 @@ class Usage(models.Model):
     """
 
     class Status(models.TextChoices):
-        """How a turn ended."""
-
         OK = "ok", "ok"
         ERROR = "error", "error"
         CANCELLED = "cancelled", "cancelled"

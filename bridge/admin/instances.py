@@ -73,34 +73,28 @@ class InstanceAdmin(VisibleText, LiveRows, ModelAdmin):
 
     @display(description="Instance", header=True, ordering="name")
     def header(self, obj: Instance) -> tuple[str, str]:
-        """Its name, which tells the web process, and its process."""
         return obj.name, f"pid {obj.pid}" if obj.pid else ""
 
     @display(description="State", ordering="state", label=BADGES)
     def state_label(self, obj: Instance) -> tuple[str, str]:
-        """Coloured by whether it can take a turn."""
         return obj.state, obj.get_state_display()
 
     @display(description="Login", boolean=True, ordering="login")
     def logged_in(self, obj: Instance) -> bool:
-        """Whether somebody is logged in to the service."""
         return obj.login
 
     @display(description="In flight", ordering="in_flight")
     def load(self, obj: Instance) -> str:
-        """Turns it runs, of those it may run."""
         return f"{obj.in_flight} / {obj.limit}"
 
     @display(description="Up for", ordering="started_at")
     def up_for(self, obj: Instance) -> str | None:
-        """Since its last start."""
         if obj.started_at is None or not InstanceState(obj.state).is_up:
             return None
         return timesince(obj.started_at, timezone.now(), depth=1)
 
     @display(description="Heartbeat", ordering="seen_at")
     def heartbeat(self, obj: Instance) -> str:
-        """How old the facts are."""
         age = max(0, round((timezone.now() - obj.seen_at).total_seconds()))
         return f"{age} s ago" if age < 60 else f"{timesince(obj.seen_at, timezone.now(), depth=1)} ago"
 

@@ -66,7 +66,6 @@ class OfferedModel(UnfoldAdminTextInputWidget):
     """A text field that suggests what accounts offer now."""
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        """The field and its suggestions."""
         field = super().render(name, value, {**(attrs or {}), "list": f"{name}-offered"}, renderer)
         titles = {key: title for title, key in offered_now().items() if title != key}
         options = format_html_join("", '<option value="{}">{}</option>', titles.items())
@@ -159,7 +158,6 @@ class ModelAliasAdmin(RoutingAdmin):
 
     @display(description="Names", header=True)
     def header(self, obj: ModelAlias) -> tuple[str, str]:
-        """The pattern, and why it is there."""
         return cut(obj.pattern), cut(obj.note)
 
     @display(description="Lingma model", header=True)
@@ -172,7 +170,6 @@ class ModelAliasAdmin(RoutingAdmin):
 
     @display(description="Modes")
     def modes(self, obj: ModelAlias) -> str | None:
-        """Where it differs from the settings."""
         told = [obj.get_ask_mode_display(), obj.tool_mode and f"tools: {obj.get_tool_mode_display()}"]
         told.append(obj.thinking and f"thinking: {obj.get_thinking_display()}")
         return ", ".join(filter(None, told)) or None
@@ -231,7 +228,6 @@ class PromptTemplateAdmin(RoutingAdmin):
 
     @display(description="Lingma models", header=True)
     def header(self, obj: PromptTemplate) -> tuple[str, str]:
-        """The pattern, and why it is there."""
         return cut(obj.pattern), cut(obj.note)
 
     @display(description="As last saved")

@@ -18,19 +18,16 @@ class RoutingQuerySet(models.QuerySet[Any, Any]):
     """Every way to change rows tells the web processes."""
 
     def update(self, **kwargs: Any) -> int:
-        """Update and announce."""
         changed = super().update(**kwargs)
         announce()
         return changed
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        """Delete and announce."""
         deleted = super().delete()
         announce()
         return deleted
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
-        """Create and announce."""
         created = super().bulk_create(objs, *args, **kwargs)
         announce()
         return created
@@ -54,12 +51,10 @@ class RoutingRow(models.Model):
         abstract = True
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save and announce."""
         super().save(*args, **kwargs)
         announce()
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Delete and announce."""
         deleted = super().delete(*args, **kwargs)
         announce()
         return deleted
@@ -75,8 +70,6 @@ class ModelAlias(RoutingRow):
     """What model names of a pattern mean here. What is left empty follows the settings."""
 
     class AskMode(models.TextChoices):
-        """How the service is asked."""
-
         CHAT = "chat", "chat"
         AGENT = "agent", "agent"
 

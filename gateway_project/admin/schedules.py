@@ -18,8 +18,6 @@ class TaskWidget(UnfoldAdminSelectWidget, beat.TaskSelectWidget):
 
 
 class PeriodicTaskForm(beat.PeriodicTaskForm):
-    """With our widgets."""
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["task"].widget = UnfoldAdminTextInputWidget()
@@ -29,8 +27,6 @@ class PeriodicTaskForm(beat.PeriodicTaskForm):
 
 
 class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
-    """What runs when."""
-
     form = PeriodicTaskForm
     list_display = ("name", "enabled", "scheduler", "last_run", "runs")
     list_filter = ("enabled", "one_off")
@@ -51,11 +47,11 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
 
 
 class IntervalScheduleAdmin(ModelAdmin):
-    """Every so often."""
+    """An interval."""
 
 
 class CrontabScheduleAdmin(beat.CrontabScheduleAdmin, ModelAdmin):
-    """At certain times."""
+    """Minutes, hours and days, as in a crontab."""
 
 
 class SolarScheduleAdmin(ModelAdmin):
@@ -63,7 +59,7 @@ class SolarScheduleAdmin(ModelAdmin):
 
 
 class ClockedScheduleAdmin(beat.ClockedScheduleAdmin, ModelAdmin):
-    """Once."""
+    """A single moment."""
 
 
 SCHEDULE_PAGES: dict[Any, type[ModelAdmin]] = {

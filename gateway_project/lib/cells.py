@@ -25,12 +25,10 @@ class VisibleText:
     """A page of records that nobody edits: their texts are shown as `visible` has them, in the list and alone."""
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """The record as it is shown."""
         found = super().get_object(request, object_id, from_field)  # type: ignore[misc]  # of the page it is mixed into
         return found and shown(found)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """The rows as they are shown."""
         changes = super().get_changelist_instance(request)  # type: ignore[misc]  # as above
         for row in changes.result_list:
             shown(row)

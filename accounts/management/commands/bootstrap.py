@@ -17,7 +17,6 @@ class Command(BaseCommand):
     help = __doc__
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Take every step that has not been taken."""
         env, pepper = settings.ENV, settings.KEY_PEPPER
         bootstrap.import_keys(env.api_keys, pepper)
         told = {

@@ -68,7 +68,6 @@ class Command(BaseCommand):
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the arguments."""
         parser.add_argument("name", help="whose key, or what for")
         parser.add_argument("--team", default="", help="made when there is none of that name")
         parser.add_argument("--rpm", type=limit, default=0, help="requests per minute")
@@ -80,7 +79,6 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
-        """Make the key."""
         key = ApiKey(
             name=options["name"].strip(),
             allowed_models=options["models"] or "",
