@@ -60,6 +60,11 @@ class InfinitePaginator(unfold_paginator.InfinitePaginator):  # unfold's templat
         return self._get_page(self.object_list.filter(pk__in=ids), number, self)
 
 
+def names_of(line: str | tuple[str, ...]) -> tuple[str, ...]:
+    """The fields of one line of a section."""
+    return (line,) if isinstance(line, str) else line
+
+
 @admin.register(Usage)
 class UsageAdmin(VisibleText, ModelAdmin):
     """Turns, to be read only. Nothing here counts the table, so it may grow."""
@@ -79,7 +84,7 @@ class UsageAdmin(VisibleText, ModelAdmin):
     search_help_text = "A whole request id"
     ordering = ("-started_at", "-id")
     actions: ClassVar[list[str]] = []
-    fieldsets: ClassVar = [
+    sections: ClassVar[list[tuple[str | None, dict[str, Any]]]] = [
         (None, {"fields": [("request_id", "api_key"), ("started_at", "client", "agent")]}),
         ("Turn", {"fields": [("protocol", "endpoint"), ("model", "lingma_model"), ("stream", "session", "instance")]}),
         ("Outcome", {"fields": [("status", "reason"), ("queue_ms", "first_token_ms", "total_ms"), "tools"]}),
@@ -89,6 +94,12 @@ class UsageAdmin(VisibleText, ModelAdmin):
     empty_icon = "receipt_long"
     empty_title = "No turns yet"
     empty_hint = "Every turn appears here within seconds of its end, however it ended."
+
+    def get_fieldsets(self, request: HttpRequest, obj: Usage | None = None) -> Any:
+        """The sections, and a last one for columns that none of them names: a new column needs no work here."""
+        named = {name for _, section in self.sections for line in section["fields"] for name in names_of(line)}
+        rest = [field.name for field in Usage._meta.concrete_fields if field.name not in named | {"id"}]
+        return [*self.sections, *([("More", {"fields": rest})] if rest else [])]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

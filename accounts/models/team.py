@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.db import models
 from django.utils import timezone
 
-from accounts.models.changes import NAMED, announce
 from gateway_project.lib.visible import visible
 
 
@@ -20,7 +19,3 @@ class Team(models.Model):
 
     def __str__(self) -> str:
         return visible(self.name)
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        super().save(*args, **kwargs)
-        announce(self.keys.values_list("digest", flat=True)[:NAMED])  # callers carry the team's name

@@ -243,20 +243,27 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
 
     def refusal(self, error: GatewayError) -> UsageRow:
         """The usage row of it."""
-        return UsageRow(
-            request_id=f"req_{self.id}",
-            api_key_id=self.key_holder.key_id if self.key_holder else 0,
-            protocol=self.format.name,
-            endpoint=self.endpoint,
+        return self.usage_row(
             model=self.model,
             status="error" if isinstance(error, InternalError) else "refused",
             started_at=time.time(),
             reason=error.reason,
-            client=self.client,
-            agent=family_of(self.request_headers.get(b"user-agent", b"")),
             allowed=error.allowed,
             value=error.value,
             retry_after=error.retry_after,
+        )
+
+    def usage_row(self, **fields: Any) -> UsageRow:
+        """A usage row: what every request has, and `fields`."""
+        key = self.key_holder
+        return UsageRow(
+            request_id=f"req_{self.id}",
+            api_key_id=key.key_id if key else 0,
+            protocol=self.format.name,
+            endpoint=self.endpoint,
+            client=self.client,
+            agent=family_of(self.request_headers.get(b"user-agent", b"")),
+            **fields,
         )
 
     def _error_headers(self, error: GatewayError) -> Headers:

@@ -14,7 +14,6 @@ from bridge.chat.fold import fold
 from bridge.chat.request import ChatRequest
 from bridge.http.api import key_closed
 from bridge.http.base import LARGE_PART, Headers
-from bridge.http.clients import family_of
 from bridge.http.conversation_ids import identified
 from bridge.http.hang_up import ListeningConsumer
 from bridge.telemetry import metrics
@@ -107,7 +106,7 @@ class ChatConsumer(ListeningConsumer):
     async def _turn(self) -> None:
         emit = self._stream if self.request.stream else self._whole
         try:
-            await self.runtime.engine.run(self.request, self.caller.key_id, self._record, emit, self.caller.team)
+            await self.runtime.engine.run(self.request, self.caller.key_id, self._record, emit, self.caller.team_id)
         finally:
             # Refused, broken or given up: the row needs nobody to wait for it. Refused at once: `note` writes it.
             if not self._has_row and (self._record.queued or self._record.status != "refused"):
@@ -230,11 +229,7 @@ class ChatConsumer(ListeningConsumer):
         await self.runtime.ledger.write(row)
 
     def _row(self, record: TurnRecord) -> UsageRow:
-        return UsageRow(
-            request_id=f"req_{self.id}",
-            api_key_id=self.caller.key_id,
-            protocol=self.format.name,
-            endpoint=self.endpoint,
+        return self.usage_row(
             model=self.request.model,
             status=record.status,
             started_at=self._started_at,
@@ -249,7 +244,5 @@ class ChatConsumer(ListeningConsumer):
             prompt_tokens=record.prompt_tokens,
             completion_tokens=record.completion_tokens,
             usage_source=record.usage_source,
-            client=self.client,
-            agent=family_of(self.request_headers.get(b"user-agent", b"")),
             tools=tools_summary(record.tool_outcomes, record.decisions),
         )

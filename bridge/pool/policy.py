@@ -72,7 +72,7 @@ class Owner(msgspec.Struct, frozen=True):
     """Whose turn it is. Places are shared between keys, and between teams where keys are equal."""
 
     key: int = 0
-    team: str = ""
+    team_id: int = 0
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ class Held(msgspec.Struct):
     """Places that turns hold, by key and by team; what one web process tells the others."""
 
     keys: dict[int, int] = {}
-    teams: dict[str, int] = {}
+    teams: dict[int, int] = {}
 
 
 class Shares:
@@ -36,29 +36,29 @@ class Shares:
         keys = self.here.keys
         keys[owner.key] = keys.get(owner.key, 0) + 1
         self._note(owner.key)
-        if owner.team:
+        if owner.team_id:
             teams = self.here.teams
-            teams[owner.team] = teams.get(owner.team, 0) + 1
+            teams[owner.team_id] = teams.get(owner.team_id, 0) + 1
 
     def give_back(self, owner: Owner) -> None:
         """It has ended."""
         _less(self.here.keys, owner.key)
-        if owner.team:
-            _less(self.here.teams, owner.team)
+        if owner.team_id:
+            _less(self.here.teams, owner.team_id)
 
     def hear(self, others: list[Held]) -> None:
         """What the other processes hold now."""
         keys: list[Mapping[int, int]] = [each.keys for each in others]
-        teams: list[Mapping[str, int]] = [each.teams for each in others]
+        teams: list[Mapping[int, int]] = [each.teams for each in others]
         self._elsewhere = Held(_sum(keys), _sum(teams))
 
     def line(self, owner: Owner) -> Line:
         """What a choice needs to know of this owner. A key without a team is a team of its own."""
         held = self.here.keys.get(owner.key, 0) + self._elsewhere.keys.get(owner.key, 0)
         served = self._served.get(owner.key, 0)
-        if not owner.team:
+        if not owner.team_id:
             return Line(held, held, served)
-        return Line(held, self.here.teams.get(owner.team, 0) + self._elsewhere.teams.get(owner.team, 0), served)
+        return Line(held, self.here.teams.get(owner.team_id, 0) + self._elsewhere.teams.get(owner.team_id, 0), served)
 
     def _note(self, key: int) -> None:
         self._given += 1

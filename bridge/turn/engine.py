@@ -72,14 +72,14 @@ class Engine:
         self._tasks: set[asyncio.Task[object]] = set()
 
     def run(
-        self, request: ChatRequest, caller_id: int, record: TurnRecord, emit: Emit, team: str = ""
+        self, request: ChatRequest, caller_id: int, record: TurnRecord, emit: Emit, team_id: int = 0
     ) -> Coroutine[Any, Any, None]:
         """Emit the reply's events in batches, and wait for each to be taken. Raise GatewayError only before the first.
 
         Cancel it at any time: the service is told to stop and the place is free at once. A reply that is not streamed
         is emitted whole, in one batch.
         """
-        return _Run(self, request, Owner(caller_id, team), record, emit).run()
+        return _Run(self, request, Owner(caller_id, team_id), record, emit).run()
 
     @property
     def calibration(self) -> Calibration:

@@ -95,7 +95,7 @@ async def test_ending_a_key_reaches_a_listening_ring(redis_server, change):
     listening = asyncio.create_task(ring.listen())
     await until(lambda: ring.listening)
     bystander, caller = await ring.authenticate(other), await ring.authenticate(secret)
-    assert (caller.key_id, caller.team, caller.models) == (made.pk, "core", {"a", "b"})
+    assert (caller.key_id, caller.team_id, caller.models) == (made.pk, made.team_id, {"a", "b"})
     await sync_to_async(CHANGES[change])(made)
     await until(lambda: (known := ring._known.get(caller.digest)) is None or known.revoked)
     assert bystander.digest in ring._known

@@ -12,7 +12,7 @@ from gateway_project.lib.redis_link import RedisLink
 from tests.bridge.lingma.service import Service
 from tests.bridge.pools import attached, running
 
-ALICE = Owner(1, "core")
+ALICE = Owner(1, 7)
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def test_each_process_hears_what_the_others_hold(link):
     told = [PlaceNews(link, shares, f"p{number}") for number, shares in enumerate((first, second, third))]
     first.take(ALICE)
     second.take(ALICE)
-    third.take(Owner(2, "core"))
+    third.take(Owner(2, 7))
     for news in (*told, *told):
         await news.exchange()
     assert [(line.held, line.held_by_team) for line in (each.line(ALICE) for each in (first, second, third))] == [

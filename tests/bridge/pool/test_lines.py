@@ -86,17 +86,17 @@ def test_within_a_key_the_first_comes_first():
 
 def test_large_team_does_not_push_out_small_one():
     shares = Shares()
-    big = [Owner(number, "big") for number in range(10, 20)]
+    big = [Owner(number, 100) for number in range(10, 20)]
     shares.take(big[0])
-    lines = waiting(shares, *big[1:], Owner(2, "small"))
+    lines = waiting(shares, *big[1:], Owner(2, 200))
     assert served(shares, lines, 1) == [2]
 
 
 def test_places_in_other_processes_count():
     shares = Shares()
-    shares.hear([Held({1: 2}), Held({1: 3, 2: 1}, {"core": 9})])
+    shares.hear([Held({1: 2}), Held({1: 3, 2: 1}, {7: 9})])
     assert shares.line(A) == Line(5, 5)
-    assert shares.line(Owner(2, "core")) == Line(1, 9)
+    assert shares.line(Owner(2, 7)) == Line(1, 9)
     assert served(shares, waiting(shares, A, B), 1) == [2]
 
 
@@ -109,7 +109,7 @@ def test_last_holder_of_the_only_place_waits():
 
 def test_returned_places_are_held_by_nobody():
     shares = Shares()
-    owners = [A, A, Owner(2, "core")]
+    owners = [A, A, Owner(2, 7)]
     for owner in owners:
         shares.take(owner)
     for owner in owners:
