@@ -17,6 +17,8 @@ class UsageRow(msgspec.Struct, omit_defaults=True, kw_only=True):
     request_id: str
     api_key_id: int
     """0 for nobody's."""
+    team_id: int | None = None
+    """The key's team when it was used; a key may move."""
     protocol: str
     endpoint: str
     model: str

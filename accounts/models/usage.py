@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.models.key import ApiKey
+from accounts.models.team import Team
 
 # Whose fault it is: refusals for these reasons are the gateway's, all others are limits and mistakes of the caller;
 # errors for those reasons are the caller's, all others are the gateway's: also "permission", for it is the account of
@@ -70,6 +71,10 @@ class Usage(models.Model):
     api_key = models.ForeignKey(
         ApiKey, models.PROTECT, null=True, related_name="usage", db_index=False, verbose_name="key"
     )
+    # Without a constraint in the database: a row is filed later than its turn, and must not fail for its team's end.
+    team = models.ForeignKey(
+        Team, models.PROTECT, null=True, blank=True, related_name="usage", db_index=False, db_constraint=False
+    )
     protocol = models.CharField(max_length=16)
     endpoint = models.CharField(max_length=64)
     model = models.CharField("model asked", max_length=128)
@@ -107,6 +112,7 @@ class Usage(models.Model):
             models.Index(fields=["status", "started_at"], name="usage_status_started"),
             models.Index(fields=["protocol", "started_at"], name="usage_protocol_started"),
             models.Index(fields=["agent", "started_at"], name="usage_agent_started"),
+            models.Index(fields=["team", "started_at"], name="usage_team_started"),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(status__in=["ok", "error", "cancelled", "refused"]), name="usage_status")

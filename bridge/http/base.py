@@ -259,6 +259,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         return UsageRow(
             request_id=f"req_{self.id}",
             api_key_id=key.key_id if key else 0,
+            team_id=key.team_id or None if key else None,
             protocol=self.format.name,
             endpoint=self.endpoint,
             client=self.client,

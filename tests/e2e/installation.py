@@ -89,18 +89,18 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 from gateway_project.lib.key_secret import digest_of
-from accounts.models import ApiKey
+from accounts.models import ApiKey, Team
 key = lambda text: ApiKey.objects.filter(digest=digest_of(text, settings.KEY_PEPPER))
 key({EXPIRED_KEY!r}).update(expires_at=timezone.now() - timedelta(minutes=1))
 key({METRICS_KEY!r}).update(scopes="metrics")
 key({KEY!r}).update(name="alice")
-key({OTHER_KEY!r}).update(name="bob")
+key({OTHER_KEY!r}).update(name="bob", team=Team.objects.create(name="core"))
 for name, fields in {LIMITED_KEYS!r}.items():
     made = ApiKey(name=name, **fields)
     made.adopt("lgw_test-key-limited-" + name, settings.KEY_PEPPER)
     made.save()
 ApiKey.objects.filter(name="gone").revoke()
-ids = dict(ApiKey.objects.values_list("name", "pk"))
+ids = dict(ApiKey.objects.values_list("name", "pk")) | {{"team core": Team.objects.get().pk}}
 (settings.DATA_DIR / "key-ids.json").write_text(json.dumps(ids))
 """
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.e2e.installation import KEY, METRICS_KEY, Gateway, until
+from tests.e2e.installation import KEY, METRICS_KEY, OTHER_KEY, Gateway, until
 from tests.e2e.speech import ANTHROPIC, OPENAI, Stream, send
 
 CANARIES = {name: f"canary-{name}-7f3a" for name in ("prompt", "answer", "system", "reason", "body", "query", "stop")}
@@ -135,6 +135,14 @@ def test_a_turn_is_one_line_of_the_log(gateway, dialect):
     [line] = until(lambda: [line for line in gateway.output().splitlines() if id_ in line])
     assert re.search(r"status=ok .*total_ms=\d+", line)
     assert all(name in line for name in ("model=", "instance=w1-i1", "first_token_ms=", "usage_source=", "key="))
+
+
+@pytest.mark.parametrize("prompt", ["[[sim: text=hello]] x", "[[sim: fault=finish_code after=0]] x"])
+def test_row_names_the_team_of_its_key(gateway, dialect, prompt):
+    team = gateway.key_id("team core")
+    for key, expected in ((OTHER_KEY, team), (KEY, None)):
+        answer = gateway.ask(dialect, prompt, key=key)
+        assert gateway.row(answer.headers["x-request-id"])["team_id"] == expected
 
 
 def test_logged_out_instance_takes_no_turns(tmp_path, template):
