@@ -79,13 +79,13 @@ class CrashNews:
 
     async def exchange(self) -> None:
         """Once."""
-        news = dict(self._crashes.news)
+        news = dict(self._crashes.unsent)
         args = [str(time.time())]
         for name, seen in news.items():
             args += [name, "" if seen is None else _encode(seen).decode()]
         reply: list[bytes] = await self._link.run(EXCHANGE, [redis_keys.CRASHES], args)
         for name, seen in news.items():
-            if self._crashes.news.get(name) is seen:
-                self._crashes.news.pop(name, None)
+            if self._crashes.unsent.get(name) is seen:
+                self._crashes.unsent.pop(name, None)
         pairs = zip(reply[::2], reply[1::2], strict=True)
-        self._crashes.hear({name.decode(): _decode(seen) for name, seen in pairs})
+        self._crashes.merge({name.decode(): _decode(seen) for name, seen in pairs})

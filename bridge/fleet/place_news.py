@@ -63,6 +63,6 @@ class PlaceNews:
         try:
             others = await self._link.run(EXCHANGE, [redis_keys.PLACES], [self._process, told])
             self._told = holds
-            self._shares.hear([_decode(each) for each in others])
+            self._shares.update_others([_decode(each) for each in others])
         except (RedisUnavailable, ResponseError, msgspec.MsgspecError):
-            self._shares.hear([])
+            self._shares.update_others([])

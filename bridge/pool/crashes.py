@@ -45,7 +45,7 @@ class Crashes:
 
     def __init__(self) -> None:
         self.seen: dict[str, Seen] = {}
-        self.news: dict[str, Seen | None] = {}
+        self.unsent: dict[str, Seen | None] = {}
         """What other processes have not been told yet; None: forget it."""
 
     def concern(self, key: int) -> bool:
@@ -74,17 +74,17 @@ class Crashes:
     def answered(self, name: str) -> None:
         """It is harmless."""
         if self.seen.pop(name, None) is not None:
-            self._tell(name, None)
+            self._queue(name, None)
 
     def of(self, name: str, now: float) -> Seen | None:
         """What is known of a prompt."""
         seen = self.seen.get(name)
         return seen if seen is not None and now - seen.at < LIFETIME_SEC else None
 
-    def hear(self, told: dict[str, Seen]) -> None:
+    def merge(self, known: dict[str, Seen]) -> None:
         """What all processes know together; what they have not been told yet stays."""
-        self.seen = told
-        for name, seen in self.news.items():
+        self.seen = known
+        for name, seen in self.unsent.items():
             if seen is None:
                 self.seen.pop(name, None)
             else:
@@ -95,12 +95,12 @@ class Crashes:
         self.seen.pop(name, None)
         self.seen[name] = seen
         _trim(self.seen)
-        self._tell(name, seen)
+        self._queue(name, seen)
 
-    def _tell(self, name: str, seen: Seen | None) -> None:
-        self.news.pop(name, None)
-        self.news[name] = seen
-        _trim(self.news)
+    def _queue(self, name: str, seen: Seen | None) -> None:
+        self.unsent.pop(name, None)
+        self.unsent[name] = seen
+        _trim(self.unsent)
 
 
 def _trim(known: dict[str, Any]) -> None:

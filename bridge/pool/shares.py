@@ -46,7 +46,7 @@ class Shares:
         if owner.team_id:
             _less(self.here.teams, owner.team_id)
 
-    def hear(self, others: list[Held]) -> None:
+    def update_others(self, others: list[Held]) -> None:
         """What the other processes hold now."""
         keys: list[Mapping[int, int]] = [each.keys for each in others]
         teams: list[Mapping[int, int]] = [each.teams for each in others]

@@ -38,7 +38,7 @@ from bridge.siblings.messages import (
     Uploaded,
     Usage,
     failure_of,
-    told_of,
+    pack_pieces,
 )
 
 logger = logging.getLogger(__name__)
@@ -58,9 +58,9 @@ class Lender:
     """One connection from a process that borrows. When its link is lost, what was lent is free at once."""
 
     def __init__(self, pool: Pool, greeted: Callable[[int], None], changed: Callable[[], None]) -> None:
-        self.link = Link(FromBorrower, self._hear)
+        self.link = Link(FromBorrower, self._receive)
         self.loans: dict[int, Loan] = {}
-        self.told_full = False
+        self.reported_full = False
         """The other process believes that no place is free here."""
         self._pool = pool
         self._greeted = greeted
@@ -84,8 +84,6 @@ class Lender:
             Beat: lambda _: None,
         }
 
-    # -- what the siblings ask ----------------------------------------------------------------------------------
-
     @property
     def wanted(self) -> int:
         """Turns that wait over there and were granted nothing yet."""
@@ -105,20 +103,18 @@ class Lender:
         self._grant(0, lease)
         return True
 
-    def tell(self, news: News) -> None:
+    def send_news(self, news: News) -> None:
         """How things are here. It is a sign of life, too."""
-        self.told_full = not news.free
+        self.reported_full = not news.free
         self.link.send(news)
 
-    def tell_room(self, free: int) -> None:
+    def send_room(self, free: int) -> None:
         """There are places again, if that is news."""
-        if self.told_full and free:
-            self.told_full = False
+        if self.reported_full and free:
+            self.reported_full = False
             self.link.send(Room(free))
 
-    # -- what the other process says ------------------------------------------------------------------------------
-
-    def _hear(self, message: msgspec.Struct) -> None:
+    def _receive(self, message: msgspec.Struct) -> None:
         self._handlers[type(message)](message)
 
     def _on_demand(self, demand: Demand) -> None:
@@ -131,7 +127,7 @@ class Lender:
             self._grant(borrow.number, lease)
         else:
             free = self._pool.free
-            self.told_full = self.told_full or not free
+            self.reported_full = self.reported_full or not free
             self.link.send(Refusal(borrow.number, free))
 
     def _grant(self, number: int, lease: Lease) -> None:
@@ -140,7 +136,7 @@ class Lender:
         self._leases += 1
         self.loans[self._leases] = Loan(lease, instance, {})
         free = self._pool.free
-        self.told_full = not free
+        self.reported_full = not free
         self.link.send(Grant(number, self._leases, instance.name, instance.generation, free))
 
     def _on_question(self, question: Question) -> None:
@@ -184,8 +180,6 @@ class Lender:
         for task in self._tasks:
             task.cancel()
 
-    # -- turns --------------------------------------------------------------------------------------------------
-
     def _start(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = self._loop.create_task(work)
         self._tasks.add(task)
@@ -223,9 +217,9 @@ class Lender:
         """Until the turn has ended. While the other process is behind, the turn's own bound holds."""
         link = self.link
         while True:
-            told = told_of(await turn.drain())
-            if told or turn.decisions:
-                link.send(Pieces(number, told, turn.decisions.copy()))
+            pieces = pack_pieces(await turn.drain())
+            if pieces or turn.decisions:
+                link.send(Pieces(number, pieces, turn.decisions.copy()))
                 turn.decisions.clear()
             if turn.end is not None:
                 return

@@ -18,13 +18,13 @@ HEAD = 4  # bytes that hold the length of a message
 
 
 class Link(asyncio.Protocol):
-    """`hear` is called with every message; `lost` resolves when the connection is gone."""
+    """`receive` is called with every message; `lost` resolves when the connection is gone."""
 
-    def __init__(self, kinds: Any, hear: Callable[[Any], None]) -> None:
+    def __init__(self, kinds: Any, receive: Callable[[Any], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[None] = self._loop.create_future()
-        self.heard_at = self._loop.time()
-        self._hear = hear
+        self.received_at = self._loop.time()
+        self._receive = receive
         self._decode = msgspec.msgpack.Decoder(kinds).decode
         self._encode = msgspec.msgpack.Encoder(enc_hook=str).encode
         self._transport: asyncio.Transport | None = None
@@ -33,8 +33,6 @@ class Link(asyncio.Protocol):
         self._outgoing_bytes = 0
         self._room = asyncio.Event()
         self._room.set()
-
-    # -- what the owner does ------------------------------------------------------------------------------------
 
     @property
     def open(self) -> bool:
@@ -69,8 +67,6 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # -- asyncio.Protocol ---------------------------------------------------------------------------------------
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It can be used."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by behaviour only
@@ -78,7 +74,7 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Act on every message that is complete. What cannot be read ends the connection."""
-        self.heard_at = self._loop.time()
+        self.received_at = self._loop.time()
         read, position = self._read, 0
         read += data
         while len(read) - position >= HEAD:
@@ -93,7 +89,7 @@ class Link(asyncio.Protocol):
             except msgspec.MsgspecError:
                 return self.close()
             position = end
-            self._hear(message)
+            self._receive(message)
         del read[:position]
         return None
 

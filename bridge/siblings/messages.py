@@ -18,8 +18,6 @@ from bridge.status.instance import InstanceStatus
 MOST_BYTES = 64 << 20
 """Of one message: twice the largest question."""
 
-# -- who borrows says ---------------------------------------------------------------------------------------------
-
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """The first message: which process this is."""
@@ -83,9 +81,6 @@ class Beat(msgspec.Struct, frozen=True, array_like=True, tag=8):
     """A sign of life."""
 
 
-# -- who lends says -----------------------------------------------------------------------------------------------
-
-
 class News(msgspec.Struct, frozen=True, array_like=True, tag=20):
     """How the instances of this process are, what their accounts offer, and how many places are free."""
 
@@ -117,14 +112,14 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=23):
     free: int
 
 
-Told = tuple[int, str | ServiceCall]
+PackedPiece = tuple[int, str | ServiceCall]
 
 
 class Pieces(msgspec.Struct, frozen=True, array_like=True, tag=24):
     """What came of a turn."""
 
     turn: int
-    told: list[Told]
+    pieces: list[PackedPiece]
     decisions: list[Decision] = []
 
 
@@ -176,20 +171,20 @@ _NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}
 _CALL = len(_KINDS)
 
 
-def told_of(pieces: Sequence[Piece]) -> list[Told]:
+def pack_pieces(pieces: Sequence[Piece]) -> list[PackedPiece]:
     """Pieces as they are sent. Signs of life are left out: who has the client makes its own."""
-    told: list[Told] = []
+    packed: list[PackedPiece] = []
     for piece in pieces:
         if isinstance(piece, ServiceCall):
-            told.append((_CALL, piece))
+            packed.append((_CALL, piece))
         elif isinstance(piece, _KINDS):
-            told.append((_NUMBERS[type(piece)], piece.text))
-    return told
+            packed.append((_NUMBERS[type(piece)], piece.text))
+    return packed
 
 
-def piece_of(told: Told) -> Piece:
+def unpack_piece(packed: PackedPiece) -> Piece:
     """The piece that was sent."""
-    kind, content = told
+    kind, content = packed
     if isinstance(content, ServiceCall):
         return content
     return _KINDS[kind](content)

@@ -43,11 +43,9 @@ class Siblings:
         self._borrowers: dict[int, Borrower] = {}
         self._lenders: set[Lender] = set()
         self._greeted = {number: asyncio.Event() for number in self._others}
-        self._telling = False
+        self._demanding = False
         self._returned = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-
-    # -- what the pool asks, as borrower ------------------------------------------------------------------------
 
     @property
     def ready(self) -> bool:
@@ -80,8 +78,8 @@ class Siblings:
 
     def waiting_changed(self) -> None:
         """More or fewer turns wait here than before."""
-        if not self._telling:
-            self._telling = True
+        if not self._demanding:
+            self._demanding = True
             self._loop.call_soon(self._demand)
 
     def end_turns(self, why: str) -> None:
@@ -90,27 +88,25 @@ class Siblings:
             borrower.end_turns(why)
 
     def _demand(self) -> None:
-        self._telling = False
+        self._demanding = False
         count, line = self._pool.borrowing, self._pool.next_line()
         for borrower in self._borrowers.values():
             borrower.demand(count, line)
-
-    # -- as lender ----------------------------------------------------------------------------------------------
 
     def serve(self) -> None:
         """Lend free places to those who have turns that wait, first to the key that holds the fewest."""
         while demanding := [lender for lender in self._lenders if lender.wanted > 0]:
             if not min(demanding, key=lambda each: (each.line.held, each.line.held_by_team)).grant():
                 return
-        if any(lender.told_full for lender in self._lenders) and (free := self._pool.free):
+        if any(lender.reported_full for lender in self._lenders) and (free := self._pool.free):
             for lender in self._lenders:
-                lender.tell_room(free)
+                lender.send_room(free)
 
     def instances_changed(self) -> None:
         """An instance of this process is in another state."""
         news = self._news()
         for lender in self._lenders:
-            lender.tell(news)
+            lender.send_news(news)
 
     def _news(self) -> News:
         pool = self._pool
@@ -130,8 +126,6 @@ class Siblings:
     def _lent_changed(self) -> None:
         self._returned.set()
         self.serve()
-
-    # -- connections --------------------------------------------------------------------------------------------
 
     async def follow(self) -> None:
         """Listen, stay connected to all others, and tell them how things are, until cancelled."""
@@ -162,7 +156,7 @@ class Siblings:
         lender = Lender(self._pool, self._on_hello, self._lent_changed)
         self._lenders.add(lender)
         lender.link.lost.add_done_callback(lambda _: self._lenders.discard(lender))
-        self._loop.call_soon(lambda: lender.tell(self._news()))
+        self._loop.call_soon(lambda: lender.send_news(self._news()))
         return lender.link
 
     def _on_hello(self, process: int) -> None:
@@ -202,7 +196,7 @@ class Siblings:
             if now - began > 3 * EVERY_SEC:  # it was this process that hung
                 continue
             for link in self._links():
-                if now - link.heard_at > self._silence_sec:
+                if now - link.received_at > self._silence_sec:
                     link.close()
 
     def _links(self) -> list[Link]:

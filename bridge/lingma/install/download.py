@@ -80,9 +80,6 @@ def _take(url: str, answer: http.client.HTTPResponse, file: IO[bytes]) -> None:
         raise DownloadFailed(f"{shown(url)} broke off after {got} of {announced} bytes")
 
 
-# -- what goes beyond urllib ------------------------------------------------------------------------------------
-
-
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows to where the first address may go, and never from https back to http."""
 

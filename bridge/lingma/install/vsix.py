@@ -140,9 +140,6 @@ def _move(tree: Path, target: Path, aside: Path, stamp: Path) -> None:
     tree.rename(target)
 
 
-# -- getting the archive ----------------------------------------------------------------------------------------
-
-
 def _packed(source: str, draft: Path, sha256: str) -> Path:
     """The archive, without the gzip that the marketplace may wrap around it. Raise VsixError if it is another one."""
     fetched = Path(source)
@@ -189,9 +186,6 @@ def _inner_archive(packed: Path, draft: Path) -> Path:
         with vsix.open(_ordinary(vsix.getinfo(name))) as source, (draft / "inner").open("wb") as target:
             _copy(source.read, target, MOST_PACKED)
     return draft / "inner"
-
-
-# -- unpacking it -----------------------------------------------------------------------------------------------
 
 
 def numbers(version: str) -> tuple[int, ...]:

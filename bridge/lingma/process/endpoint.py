@@ -63,10 +63,10 @@ class Endpoint(msgspec.Struct, frozen=True):
         path = Path(unquote(parts.path) if parts.scheme == "file" else where).expanduser()
         info = path if path.is_file() else path / ".info.json"
         try:
-            told = msgspec.json.decode(info.read_bytes(), type=_Info)
+            found = msgspec.json.decode(info.read_bytes(), type=_Info)
         except (OSError, msgspec.DecodeError) as exc:
             raise StartFailed(f"{info}: {exc}") from exc
-        return cls(f"ws://127.0.0.1:{told.websocketPort}/", info.parent, _headers(info.parent), told.pid)
+        return cls(f"ws://127.0.0.1:{found.websocketPort}/", info.parent, _headers(info.parent), found.pid)
 
 
 def _headers(work_dir: Path) -> dict[str, str]:

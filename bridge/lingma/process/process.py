@@ -71,10 +71,10 @@ class Process:
         """Who listens on the port that the program was given: between its choice and now it was anybody's to take."""
         info = self._info()
         also = info.pid if info is not None and info.websocketPort == self.port else 0
-        told = await asyncio.to_thread(ports.holder_of, self.port, self.pid, also)
-        if told == "unknown" and info is not None and not also:
+        holder = await asyncio.to_thread(ports.holder_of, self.port, self.pid, also)
+        if holder == "unknown" and info is not None and not also:
             return "nobody"  # the file is of an earlier run, until this one has written its own
-        return told
+        return holder
 
     def _info(self) -> _Info | None:
         """What the program has written of itself, if it does (PROTOCOL 2.3)."""

@@ -35,7 +35,7 @@ async def test_what_one_process_learns_all_know(link, clock):
     for crashes in (here, there):
         await CrashNews(link, crashes).exchange()
     assert there.seen == here.seen == {"1:x": Seen(2, True, 1000, weighs=True), "2:y": Seen(1, False, 1000)}
-    assert here.news == {}
+    assert here.unsent == {}
 
 
 async def test_what_is_harmless_is_so_for_all(link, clock):
@@ -71,7 +71,7 @@ async def test_without_redis_a_process_knows_its_own(link, clock):
     news = CrashNews(link, crashes)
     with pytest.raises(redis.ResponseError):
         await news.exchange()
-    assert (crashes.seen, crashes.news) == ({"1:x": Seen(1, False, 1000, weighs=True)},) * 2
+    assert (crashes.seen, crashes.unsent) == ({"1:x": Seen(1, False, 1000, weighs=True)},) * 2
 
 
 async def test_no_key_has_those_of_another_forgotten(link, clock):

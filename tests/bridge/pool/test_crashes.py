@@ -50,7 +50,7 @@ def test_there_is_an_end_to_what_is_remembered():
         crashes.exited(f"1:{number}", alone=True, now=0)
     assert len(crashes.seen) == MOST
     assert crashes.of("1:9", 1) is None
-    assert len(crashes.news) <= MOST
+    assert len(crashes.unsent) <= MOST
 
 
 def test_many_doubts_of_one_key_evict_no_other():
@@ -60,7 +60,7 @@ def test_many_doubts_of_one_key_evict_no_other():
     for number in range(2 * MOST):
         crashes.exited(f"2:{number}", alone=False, now=1)
     assert crashes.of(POISON, 2).proven
-    crashes.hear({POISON: Seen(2, True, 0), **{f"3:{number}": Seen(1, False, 1) for number in range(2 * MOST)}})
+    crashes.merge({POISON: Seen(2, True, 0), **{f"3:{number}": Seen(1, False, 1) for number in range(2 * MOST)}})
     assert (len(crashes.seen), crashes.of(POISON, 2)) == (MOST, Seen(2, True, 0, weighs=True))
 
 
@@ -69,7 +69,7 @@ def test_news_of_others_keeps_unheard_own_doubts():
     crashes.exited("1:mine", alone=True, now=5)
     crashes.exited("1:good", alone=True, now=5)
     crashes.answered("1:good")
-    crashes.hear({"1:theirs": Seen(2, True, 4), "1:good": Seen(1, False, 5)})
+    crashes.merge({"1:theirs": Seen(2, True, 4), "1:good": Seen(1, False, 5)})
     assert crashes.seen == {"1:theirs": Seen(2, True, 4), "1:mine": Seen(1, False, 5, weighs=True)}
 
 

@@ -94,7 +94,7 @@ def test_large_team_does_not_push_out_small_one():
 
 def test_places_in_other_processes_count():
     shares = Shares()
-    shares.hear([Held({1: 2}), Held({1: 3, 2: 1}, {7: 9})])
+    shares.update_others([Held({1: 2}), Held({1: 3, 2: 1}, {7: 9})])
     assert shares.line(A) == Line(5, 5)
     assert shares.line(Owner(2, 7)) == Line(1, 9)
     assert served(shares, waiting(shares, A, B), 1) == [2]

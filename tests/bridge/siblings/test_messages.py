@@ -17,8 +17,8 @@ from bridge.siblings.messages import (
     Question,
     error_of,
     failure_of,
-    piece_of,
-    told_of,
+    pack_pieces,
+    unpack_piece,
 )
 
 decode = msgspec.msgpack.Decoder(FromLender).decode
@@ -48,9 +48,9 @@ def test_an_error_arrives_as_it_was(error):
 def test_pieces_arrive_unchanged_without_keepalives():
     call = ServiceCall("c1", "read", b'{"a":1}', "finished", b'"x"', denied=True, runner="client")
     pieces = [TextDelta("é"), ThinkingDelta("hm"), call, Overwritten("new")]
-    told = sent(Pieces(7, told_of([*pieces, KeepAlive()]), [Decision("rm", allowed=False)]))
-    assert [piece_of(each) for each in told.told] == pieces
-    assert told.decisions == [Decision("rm", allowed=False)]
+    arrived = sent(Pieces(7, pack_pieces([*pieces, KeepAlive()]), [Decision("rm", allowed=False)]))
+    assert [unpack_piece(each) for each in arrived.pieces] == pieces
+    assert arrived.decisions == [Decision("rm", allowed=False)]
 
 
 def test_question_arrives_with_its_tools():

@@ -155,10 +155,10 @@ class DialectA(Dialect):
             given = given[0]
         if not isinstance(given, dict):
             given = {"results": given} if isinstance(given, list) else {"content": given}
-        told = {"toolCallId": tool_id, "name": name, "success": True, "errorMessage": "", "result": given}
-        return messages.TOOL_INVOKE_RESULT, told
+        params = {"toolCallId": tool_id, "name": name, "success": True, "errorMessage": "", "result": given}
+        return messages.TOOL_INVOKE_RESULT, params
 
     def no_tool_result(self, tool_id: str, name: str, why: str) -> Call:
         """The same for a tool that has given nothing (PROTOCOL 11.4, 11.5)."""
-        told = {"toolCallId": tool_id, "name": name, "success": False, "errorMessage": why, "result": {}}
-        return messages.TOOL_INVOKE_RESULT, told
+        params = {"toolCallId": tool_id, "name": name, "success": False, "errorMessage": why, "result": {}}
+        return messages.TOOL_INVOKE_RESULT, params

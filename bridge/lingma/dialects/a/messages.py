@@ -140,8 +140,8 @@ _decode_initialized = msgspec.json.Decoder(_Initialized).decode
 
 def read_fatal(params: bytes) -> Failure:
     """An error beside the turns' own endings."""
-    told = _decode_fatal(params)
-    return Failure(told.requestId or "", str(told.message or told.error))
+    answer = _decode_fatal(params)
+    return Failure(answer.requestId or "", str(answer.message or answer.error))
 
 
 def request_id_of(params: bytes) -> str:
@@ -151,8 +151,8 @@ def request_id_of(params: bytes) -> str:
 
 def read_upload(params: bytes) -> Uploaded:
     """The answer to an upload, or its notification."""
-    told = _decode_upload(params)
-    return Uploaded(told.upload_id, (told.result and told.result.imageUrl) or "", told.problem)
+    answer = _decode_upload(params)
+    return Uploaded(answer.upload_id, (answer.result and answer.result.imageUrl) or "", answer.problem)
 
 
 def version_of(result: bytes) -> str:
@@ -167,9 +167,9 @@ def version_of(result: bytes) -> str:
 def refusal_of(result: bytes) -> str | None:
     """Why the immediate result of `chat/ask` is a failure, or None (PROTOCOL 9.5)."""
     try:
-        told = _decode_ask_result(result)
+        answer = _decode_ask_result(result)
     except msgspec.DecodeError:
         return None
-    if told.success is False or told.isSuccess is False:
-        return told.errorMessage or "the service did not take the question"
+    if answer.success is False or answer.isSuccess is False:
+        return answer.errorMessage or "the service did not take the question"
     return None

@@ -44,16 +44,16 @@ _UNWRITABLE = (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, Va
 def read(method: str, params: bytes | msgspec.Raw) -> ToolMessage | None:
     """What a message says; None if its params are no object."""
     try:
-        told = msgspec.json.decode(params)
+        outer = msgspec.json.decode(params)
     except _UNREADABLE:
         return None
-    if not isinstance(told, dict):
+    if not isinstance(outer, dict):
         return None
-    data = _object(told, "data")
-    objects = _found(told, data)
-    events = [_event(method, found, told, data) for found in objects]
-    asynchronous = any(each.get("async") is True for each in (told, *objects))
-    request_id = _text((told, data), ("requestId",))
+    data = _object(outer, "data")
+    objects = _found(outer, data)
+    events = [_event(method, found, outer, data) for found in objects]
+    asynchronous = any(each.get("async") is True for each in (outer, *objects))
+    request_id = _text((outer, data), ("requestId",))
     known = [event for event in events if 0 < len(event.tool_id) <= ID_CHARS]
     return ToolMessage(_KINDS.get(method, "echo"), known, request_id, asynchronous)
 
@@ -66,21 +66,21 @@ def name_on_card(text: str, tool_id: str) -> str:
     return str(cards[0]) if len(set(cards)) == 1 else ""
 
 
-def _found(told: dict[str, Any], data: dict[str, Any]) -> list[dict[str, Any]]:
+def _found(outer: dict[str, Any], data: dict[str, Any]) -> list[dict[str, Any]]:
     """The objects that are events (PROTOCOL 17.5). An item of `results` is one if it speaks of a call, else output."""
-    for holder in (told, data):
+    for holder in (outer, data):
         for key in _NESTED:
             if isinstance(holder.get(key), dict):
                 return [holder[key]]
-    results = told.get("results")
+    results = outer.get("results")
     items = results if isinstance(results, list) else []
-    return [_whole(item) for item in items if isinstance(item, dict) and _speaks_of_a_call(item, told)] or [told]
+    return [_whole(item) for item in items if isinstance(item, dict) and _speaks_of_a_call(item, outer)] or [outer]
 
 
-def _speaks_of_a_call(item: dict[str, Any], told: dict[str, Any]) -> bool:
+def _speaks_of_a_call(item: dict[str, Any], outer: dict[str, Any]) -> bool:
     if _text((item,), _OUTER_IDS) or "result" in item:
         return True
-    return bool(_text((item,), ("id",))) and (bool(_text((item,), _NAMES)) or not _text((told,), _OUTER_IDS))
+    return bool(_text((item,), ("id",))) and (bool(_text((item,), _NAMES)) or not _text((outer,), _OUTER_IDS))
 
 
 def _whole(item: dict[str, Any]) -> dict[str, Any]:
@@ -88,21 +88,21 @@ def _whole(item: dict[str, Any]) -> dict[str, Any]:
     return {"result": {key: value for key, value in item.items() if key not in _ABOUT_A_CALL}} | item
 
 
-def _event(method: str, found: dict[str, Any], told: dict[str, Any], data: dict[str, Any]) -> ToolEvent:
-    outer_id = _text((told,), _OUTER_IDS)
+def _event(method: str, found: dict[str, Any], outer: dict[str, Any], data: dict[str, Any]) -> ToolEvent:
+    outer_id = _text((outer,), _OUTER_IDS)
     tool_id = _text((found,), _IDS) or outer_id
     if outer_id not in ("", tool_id):  # the rest is about another call
-        told, data = {key: value for key, value in told.items() if key in _ABOUT_ALL}, {}
-    result = _result(found, told, data)
-    error = _error((found, told))
-    status = _text((found, told, data), _STATUSES).strip().upper().replace("-", "_").replace(" ", "_")
+        outer, data = {key: value for key, value in outer.items() if key in _ABOUT_ALL}, {}
+    result = _result(found, outer, data)
+    error = _error((found, outer))
+    status = _text((found, outer, data), _STATUSES).strip().upper().replace("-", "_").replace(" ", "_")
     return ToolEvent(
         tool_id=tool_id,
-        request_id=_text((told, found, data), ("requestId",)),
-        session_id=_text((told, found, data), ("sessionId",)),
-        name=_name(found, told),
-        input=_input(found, told),
-        state=_state(method, status, told, result, error),
+        request_id=_text((outer, found, data), ("requestId",)),
+        session_id=_text((outer, found, data), ("sessionId",)),
+        name=_name(found, outer),
+        input=_input(found, outer),
+        state=_state(method, status, outer, result, error),
         undecided=_STATES.get(status) == "pending",
         result=result,
         error=error,
@@ -113,10 +113,10 @@ _ABOUT_A_CALL = frozenset({*_IDS, *_NAMES, *_INPUTS, *_STATUSES, *_ERRORS, "requ
 _ABOUT_ALL = frozenset({"requestId", "sessionId", *_STATUSES})
 
 
-def _state(method: str, status: str, told: dict[str, Any], result: bytes, error: str) -> State:
-    if method == messages.TOOL_INVOKE_RESULT and isinstance(told.get("success"), bool):
-        return "finished" if told["success"] else "failed"
-    if method == messages.TOOL_APPROVE and told.get("approval") is False:
+def _state(method: str, status: str, outer: dict[str, Any], result: bytes, error: str) -> State:
+    if method == messages.TOOL_INVOKE_RESULT and isinstance(outer.get("success"), bool):
+        return "finished" if outer["success"] else "failed"
+    if method == messages.TOOL_APPROVE and outer.get("approval") is False:
         return "cancelled"
     if status:
         return _STATES.get(status, "running")
@@ -125,13 +125,13 @@ def _state(method: str, status: str, told: dict[str, Any], result: bytes, error:
     return "finished" if result else "pending"
 
 
-def _name(found: dict[str, Any], told: dict[str, Any]) -> str:
-    name = _text((found,), _NAMES) or _text((told,), ("name",))
+def _name(found: dict[str, Any], outer: dict[str, Any]) -> str:
+    name = _text((found,), _NAMES) or _text((outer,), ("name",))
     return "" if name == UNNAMED else name[:NAME_CHARS]
 
 
-def _input(found: dict[str, Any], told: dict[str, Any]) -> bytes:
-    for given in (*(found.get(key) for key in _INPUTS), told.get("parameters")):
+def _input(found: dict[str, Any], outer: dict[str, Any]) -> bytes:
+    for given in (*(found.get(key) for key in _INPUTS), outer.get("parameters")):
         value = _decoded(given) if isinstance(given, str) else given
         if value in (None, "", {}, []) or isinstance(value, bool):
             continue
@@ -140,10 +140,10 @@ def _input(found: dict[str, Any], told: dict[str, Any]) -> bytes:
     return b""
 
 
-def _result(found: dict[str, Any], told: dict[str, Any], data: dict[str, Any]) -> bytes:
+def _result(found: dict[str, Any], outer: dict[str, Any], data: dict[str, Any]) -> bytes:
     listed = found.get("results")
     output = listed if isinstance(listed, list) else None
-    for value in (found.get("result"), told.get("result"), data.get("result"), output):
+    for value in (found.get("result"), outer.get("result"), data.get("result"), output):
         if value not in (None, "", {}, []):
             written = _written(value)
             return written if len(written) <= VALUE_BYTES else not_kept(written)
@@ -161,8 +161,8 @@ def _error(objects: Iterable[dict[str, Any]]) -> str:
     return ""
 
 
-def _object(told: dict[str, Any], key: str) -> dict[str, Any]:
-    value = told.get(key)
+def _object(outer: dict[str, Any], key: str) -> dict[str, Any]:
+    value = outer.get(key)
     return value if isinstance(value, dict) else {}
 
 

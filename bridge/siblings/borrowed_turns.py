@@ -1,0 +1,153 @@
+"""The turns of this process that run on instances of one other, and what else was asked of it for them."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+
+from bridge.chat.errors import UpstreamFailed
+from bridge.lingma.dialects.base import Ask
+from bridge.lingma.stream import ReplyStream
+from bridge.pool.policy import Affinity
+from bridge.pool.remote import RemoteLog, lost, put
+from bridge.siblings.link import Link
+from bridge.siblings.messages import (
+    CrashCheck,
+    CrashResult,
+    Ended,
+    Image,
+    Pieces,
+    Question,
+    Release,
+    Stop,
+    Uploaded,
+    Usage,
+    error_of,
+    unpack_piece,
+)
+
+Running = tuple[ReplyStream, RemoteLog]
+
+
+class BorrowedTurns:
+    """What a `RemoteInstance` asks. All of it ends with the link."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._numbers = count(1)
+        self._running: dict[int, Running] = {}
+        self._late: dict[int, Running] = {}
+        """They have ended, and their figures are still to come."""
+        self._numbers_of: dict[ReplyStream, int] = {}
+        self._images: dict[int, asyncio.Future[str]] = {}
+        self._crash_checks: dict[int, asyncio.Future[bool]] = {}
+        self._loop = asyncio.get_running_loop()
+
+    def ask(self, lease: int, turn: ReplyStream, ask: Ask, log: RemoteLog) -> bool:
+        """Send a question; whether it could be sent. Raise ConnectionLost when the process is gone."""
+        if not self._link.open:
+            raise lost()
+        number = next(self._numbers)
+        if not self._link.send(Question(lease, number, ask)):
+            return False
+        self._running[number] = turn, log
+        self._numbers_of[turn] = number
+        turn.closed = self._forget
+        return True
+
+    def upload(self, lease: int, data_uri: str) -> asyncio.Future[str] | None:
+        """Hand over an image; its URL, or None when it could not be sent."""
+        number = next(self._numbers)
+        if not self._link.send(Image(lease, number, data_uri)):
+            return None
+        uploaded: asyncio.Future[str] = self._loop.create_future()
+        self._images[number] = uploaded
+        uploaded.add_done_callback(lambda _: self._images.pop(number, None))
+        return uploaded
+
+    def crashed(self, affinity: Affinity) -> asyncio.Future[bool]:
+        """Whether that run of an instance has ended by itself; of a process that is gone nobody can say so."""
+        number = next(self._numbers)
+        result: asyncio.Future[bool] = self._loop.create_future()
+        if self._link.send(CrashCheck(number, affinity.name, affinity.generation)):
+            self._crash_checks[number] = result
+            result.add_done_callback(lambda _: self._crash_checks.pop(number, None))
+        else:
+            result.set_result(False)
+        return result
+
+    def release(self, lease: int) -> None:
+        """Give a place back."""
+        self._link.send(Release(lease))
+
+    def fail(self, why: str) -> None:
+        """End every turn that runs there."""
+        for turn, _ in list(self._running.values()):
+            turn.fail(UpstreamFailed(why))
+
+    def lose(self) -> None:
+        """The process is gone, and with it what ran on its instances."""
+        for turn, _log in list(self._running.values()):
+            turn.fail(lost())
+        for turn, log in self._late.values():
+            log.keep(turn.request_id, None)
+        for future in list(self._images.values()):
+            if not future.done():
+                future.set_exception(lost())  # the turn is asked again, with its image
+        for result in list(self._crash_checks.values()):
+            if not result.done():
+                result.set_result(False)
+
+    def on_pieces(self, pieces: Pieces) -> None:
+        """Of a turn that runs."""
+        if (running := self._running.get(pieces.turn)) is None:
+            return
+        turn = running[0]
+        turn.decisions += pieces.decisions
+        for packed in pieces.pieces:
+            put(turn, unpack_piece(packed))
+
+    def on_ended(self, ended: Ended) -> None:
+        """A turn has, there."""
+        if (running := self._running.get(ended.turn)) is None:
+            return
+        turn, log = running
+        turn.closed = None
+        del self._running[ended.turn], self._numbers_of[turn]
+        if ended.failure is not None:
+            turn.fail(error_of(ended.failure))
+            return
+        if ended.late:
+            log.expect(turn.request_id)
+            self._late[ended.turn] = running
+        else:
+            log.keep(turn.request_id, ended.usage)
+        turn.finish(ended.session_id, "")
+
+    def on_usage(self, usage: Usage) -> None:
+        """Late figures."""
+        if (running := self._late.pop(usage.turn, None)) is not None:
+            turn, log = running
+            log.keep(turn.request_id, usage.usage)
+
+    def on_uploaded(self, uploaded: Uploaded) -> None:
+        """An image has been taken, or not."""
+        future = self._images.get(uploaded.number)
+        if future is None or future.done():
+            return
+        if uploaded.failure is None:
+            future.set_result(uploaded.url)
+        else:
+            future.set_exception(error_of(uploaded.failure))
+
+    def on_crash_result(self, result: CrashResult) -> None:
+        """It is known whether a run has crashed."""
+        future = self._crash_checks.get(result.number)
+        if future is not None and not future.done():
+            future.set_result(result.crashed)
+
+    def _forget(self, turn: ReplyStream) -> None:
+        """The turn has ended here."""
+        number = self._numbers_of.pop(turn)
+        del self._running[number]
+        self._link.send(Stop(number))
