@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 PY := .venv/bin/python
 UNIT := $(addprefix tests/bridge/,chat wire prompt reply schema routing/test_routes.py turn/test_plan.py turn/test_history.py) \
-  tests/sessions_store/test_fingerprint.py tests/sessions_store/test_volatile.py tests/house
+  tests/sessions_store/test_fingerprint.py tests/sessions_store/test_normalize.py tests/house
 
 .PHONY: help run test test-unit test-clients lint bench trials format options lock clean
 
