@@ -118,7 +118,7 @@ class MarkedCalls:
     def _stopped(self, problem: Unreadable, text: str, events: list[CallEvent]) -> str:
         """The JSON does not go on: the end of the block, or garbage."""
         block = self._block
-        if block.quoted and not (block.body + text[: problem.at]).strip():
+        if block.quoted and not block.told and not (block.body + text[: problem.at]).strip():
             return self._spoken_of(text, events)
         if not block.told:
             block.keep(text[: problem.at])

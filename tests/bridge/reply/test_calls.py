@@ -166,6 +166,14 @@ def test_cut_off_call_has_no_end(end, size):
     assert reader.cut_off
 
 
+@pytest.mark.parametrize("size", [1, 46, 10_000])
+def test_begun_call_behind_a_tick_stays_one(size):
+    reader = parser()
+    events = merged(fed(reader, sliced(f'`{OPEN}{{"name":"Bash","arguments":{{{OPEN}', size)))
+    assert events == [TextDelta("`"), ToolCallStarted("call_1", "Bash"), ToolCallDelta("{")]
+    assert reader.cut_off
+
+
 @pytest.mark.parametrize("size", [1, 4, 10_000])
 def test_garbage_in_sent_arguments_ends_the_reply(size):
     reader = parser()
