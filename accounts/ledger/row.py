@@ -11,7 +11,8 @@ import msgspec
 class UsageRow(msgspec.Struct, omit_defaults=True, kw_only=True):
     """One turn, or refusals of one kind. In the order in which a log line tells it.
 
-    Milliseconds are whole and count from the request on, `started_at` is unix seconds.
+    Milliseconds are whole: `total_ms` counts from the request on, the others from when it was read and admitted.
+    `started_at` is unix seconds.
     """
 
     request_id: str

@@ -9,10 +9,10 @@ from bridge.chat.events import SessionState, UsageSource
 
 
 class TurnRecord(msgspec.Struct):
-    """What is known of a turn, also when nobody waited for its end. Times in ms since the turn began.
+    """What is known of a turn, also when nobody waited for its end. Times in ms since the engine took it.
 
-    http makes one for each request. The engine and its attempts write it; http reads it when the reply begins, for its
-    headers, and when it has ended, for its row.
+    http makes one for each request and reads it: when the reply begins, for its headers, and when it has ended, for its
+    row. The engine and its attempts write it, and nobody else but http when the key of a running turn closes.
     """
 
     instance: str = ""
