@@ -9,12 +9,14 @@ from __future__ import annotations
 import ast
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("gateway_project", "bridge", "sessions_store", "accounts")
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Every module by its dotted name, migrations apart."""
     paths = [path for package in PACKAGES for path in ROOT.glob(f"{package}/**/*.py") if "migrations" not in path.parts]
@@ -26,6 +28,7 @@ def room_of(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
+@cache
 def arrows() -> dict[str, Counter[str]]:
     """How many imports lead from a room to each other room."""
     known = modules()

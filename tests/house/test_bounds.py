@@ -1,12 +1,11 @@
 """The tables of what a peer can hold and of what is waited for name tests that are there."""
 
-import ast
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.house.tree import PACKAGES, modules, text
+from tests.house.tree import PACKAGES, functions, modules, text
 
 
 def rows(heading):
@@ -16,13 +15,7 @@ def rows(heading):
 
 
 def named_tests():
-    trees = [ast.parse(text(path)) for path in modules("tests")]
-    return {
-        node.name
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
+    return {function.name for path in modules("tests") for function in functions(path)}
 
 
 @pytest.mark.parametrize("heading", ["What one peer can hold", "What is waited for"])

@@ -1,6 +1,7 @@
 """Every wait has a deadline, or a reason why it ends by itself."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,7 @@ await self.file()
 """
 
 
+@cache
 def found():
     return [wait for path in source() if not FREE & set(path.parts) for wait in waits(path, tree(path))]
 

@@ -40,6 +40,7 @@ def places(page: str) -> frozenset[str]:
     return frozenset(found)
 
 
+@cache
 def words(path: Path) -> str:
     """A module's comments and docstrings: what stands in code and in data points at nothing."""
     comments = [
@@ -75,7 +76,7 @@ def lost(path: Path) -> list[str]:
 
 
 def test_every_pointer_has_its_place():
-    assert {str(path): lost(path) for path in SOURCES if lost(path)} == {}
+    assert {str(path): leads for path in SOURCES if (leads := lost(path))} == {}
 
 
 def test_every_pointer_names_its_page():

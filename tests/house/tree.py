@@ -32,6 +32,7 @@ def source() -> list[Path]:
     return [*modules(*PACKAGES), Path("manage.py")]
 
 
+@cache
 def text(path: Path) -> str:
     """A file's text; bytes that are no text are left out."""
     return (BASE_DIR / path).read_text(encoding="utf-8", errors="ignore")
@@ -43,6 +44,7 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(text(path), filename=str(path))
 
 
+@cache
 def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     """Every function of a module, methods and nested ones included."""
     return [node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
