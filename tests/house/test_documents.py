@@ -51,6 +51,13 @@ def test_recipes_name_files_that_are_there():
     assert [name for name in named if not (BASE_DIR / name).exists()] == []
 
 
+@pytest.mark.parametrize("page", ["bridge/lingma/PROTOCOL.md", "bridge/wire/FORMATS.md"])
+def test_protocol_pages_name_files_that_exist(page):
+    named = re.findall(r"`(bridge/[\w./-]+)`", text(Path(page)))
+    assert named
+    assert [name for name in named if not (BASE_DIR / name).exists()] == []
+
+
 def test_the_example_environment_lists_every_variable():
     listed = dict(re.findall(r"^# ?([A-Z0-9_]+)=(.*)$", text(Path(".env.example")), re.MULTILINE))
     assert listed == VARIABLES
