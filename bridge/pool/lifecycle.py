@@ -53,6 +53,8 @@ class Lifecycle:
         is_busy: Callable[[], bool],
     ) -> None:
         self.state = InstanceState.STOPPED
+        self.is_ready = False
+        """It can take turns. Kept beside the state, because each choice of an instance asks for it."""
         self.runs = Runs()
         self._link = link
         self._upstream = upstream
@@ -65,11 +67,6 @@ class Lifecycle:
         self._wake = asyncio.Event()
         link.on_account_changed = self._wake.set
         link.on_lost = self._on_lost
-
-    @property
-    def is_ready(self) -> bool:
-        """It can take turns."""
-        return self.state is InstanceState.READY
 
     def back_within(self, seconds: float) -> bool:
         """Whether it may be ready by then without anybody's help."""
@@ -280,5 +277,5 @@ class Lifecycle:
         if state != self.state:
             level = logging.INFO if self._upstream.stopping else logging.DEBUG
             logger.log(level, "%s is %s", self._troubles.name, state)
-            self.state = state
+            self.state, self.is_ready = state, state is InstanceState.READY
             self._changed()

@@ -63,7 +63,7 @@ class Outlook:
         )
 
     def _retry_after(self) -> int:
-        return self._places.retry_after(self._queue.in_lines)
+        return self._places.retry_after(self._queue.lines.count)
 
 
 def _unavailable(statuses: Sequence[InstanceStatus]) -> Unavailable:

@@ -132,7 +132,7 @@ class Pool:
         """
         if affinity is not None and self._members.neighbours.holds(affinity):
             return None  # whoever waits for it asks there
-        lease = None if self._queue.in_lines else self._queue.take(affinity, excluded, owner)
+        lease = None if self._queue.lines.count else self._queue.take(affinity, excluded, owner)
         if lease is None and not self._outlook.is_hopeful(self._until(until)):
             raise self._outlook.unavailable()
         return lease
@@ -180,7 +180,7 @@ class Pool:
     @property
     def borrowing(self) -> int:
         """Turns that would take a place of another process. Those in doubt need more than a place."""
-        return self._queue.in_lines
+        return self._queue.lines.count
 
     def next_line(self) -> Line:
         """The line whose turn is the next to get a place."""
@@ -191,7 +191,7 @@ class Pool:
 
         `line` is who waits for it; without one the session's own instance must have it, and nobody may wait here.
         """
-        ours = self._queue.in_lines and (line is None or not policy.goes_first(line, self.next_line()))
+        ours = self._queue.lines.count and (line is None or not policy.goes_first(line, self.next_line()))
         if ours or not self.lends:
             return None
         if affinity is not None and not any(each.affinity == affinity and each.has_room for each in self.instances):
@@ -212,7 +212,7 @@ class Pool:
         if waiter.lease.done():
             return
         lease = None
-        if not self._queue.in_lines:
+        if not self._queue.lines.count:
             lease = self._queue.take(waiter.affinity, waiter.excluded, waiter.owner)
         if lease is not None:
             waiter.lease.set_result(lease)

@@ -19,27 +19,23 @@ class TurnQueue:
     def __init__(self, members: Members, places: Places) -> None:
         self._members = members
         self._places = places
-        self._lines: Lines[Waiter] = Lines(places.shares)
+        self.lines: Lines[Waiter] = Lines(places.shares)
+        """Those that are not in doubt."""
         self._careful: Careful[Waiter] = Careful(self.serve)
         places.on_release = self._on_release
 
     @property
     def waiting(self) -> int:
         """Turns in the queue."""
-        return self._lines.count + len(self._careful.waiting)
-
-    @property
-    def in_lines(self) -> int:
-        """Those that are not in doubt."""
-        return self._lines.count
+        return self.lines.count + len(self._careful.waiting)
 
     def of(self, key: int) -> int:
         """How many turns of this key wait."""
-        return self._lines.of(key) + self._careful.of(key)
+        return self.lines.of(key) + self._careful.of(key)
 
     def next_line(self) -> Line:
         """The line whose turn is the next to get a place."""
-        return self._places.shares.line(self._lines.first().owner) if self._lines.count else Line(0, 0)
+        return self._places.shares.line(self.lines.first().owner) if self.lines.count else Line(0, 0)
 
     def take(self, affinity: Affinity | None, excluded: Collection[str], owner: Owner | None) -> Lease | None:
         """A place for a turn that is not in doubt, whoever waits."""
@@ -50,7 +46,7 @@ class TurnQueue:
 
     def add(self, waiter: Waiter, *, first: bool = False) -> None:
         """Wait in the line of its key, at its end or in front."""
-        self._lines.add(waiter, first=first)
+        self.lines.add(waiter, first=first)
         self._members.neighbours.waiting_changed()
 
     def add_careful(self, waiter: Waiter) -> None:
@@ -63,25 +59,25 @@ class TurnQueue:
         if waiter.care:
             self._careful.remove(waiter)
         else:
-            self._lines.remove(waiter)
+            self.lines.remove(waiter)
             self._members.neighbours.waiting_changed()
 
     def pop(self) -> Waiter | None:
         """The next of those that are not in doubt."""
-        if not self._lines.count:
+        if not self.lines.count:
             return None
-        waiter = self._lines.first()
-        self._lines.served(waiter)
+        waiter = self.lines.first()
+        self.lines.served(waiter)
         self._members.neighbours.waiting_changed()
         return waiter
 
     def everybody(self) -> list[Waiter]:
         """Who waits."""
-        return [*self._lines.everybody(), *self._careful.waiting]
+        return [*self.lines.everybody(), *self._careful.waiting]
 
     def clear(self) -> list[Waiter]:
         """Everybody leaves; who that was."""
-        return [*self._lines.clear(), *self._careful.clear()]
+        return [*self.lines.clear(), *self._careful.clear()]
 
     def serve(self) -> None:
         """Give places to those who wait, as far as there are any."""
@@ -95,7 +91,7 @@ class TurnQueue:
         self._careful.rest()
 
     def _on_release(self) -> None:
-        if self._lines.count or self._careful.waiting or self._careful.holds:
+        if self.lines.count or self._careful.waiting or self._careful.holds:
             self.serve()
         else:
             self._members.neighbours.serve()
@@ -104,13 +100,13 @@ class TurnQueue:
         """In turn to keys, those of other processes included."""
         while True:
             self._members.neighbours.serve()
-            if not self._lines.count:
+            if not self.lines.count:
                 return
-            first = self._lines.first()
+            first = self.lines.first()
             lease = self.take(first.affinity, first.excluded, first.owner)
             if lease is None:
                 return
-            self._lines.served(first)
+            self.lines.served(first)
             first.lease.set_result(lease)
             self._members.neighbours.waiting_changed()
 
