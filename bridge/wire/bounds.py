@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import msgspec
@@ -34,10 +34,7 @@ STRIDE = 4000
 # Everything but white space and numbers is counted, a string as one, a stride at a time: nothing is tried twice.
 _STRIDE = re.compile(rb'(?:[^"{\[,]*+(?:"(?:[^"\\]++|\\.)*+"?+|[{\[,])){%d}' % STRIDE, re.DOTALL)
 _COUNTED = b'"{[,'
-_LISTS = ("messages", "input", "tools", "functions", "system", "tool_choice", "stop", "stop_sequences", "metadata")
-_Lists = msgspec.defstruct("_Lists", [(name, msgspec.Raw, msgspec.Raw()) for name in _LISTS])
 _ANYTHING = msgspec.json.Decoder()
-_LISTS_DECODER = msgspec.json.Decoder(_Lists)
 
 
 def is_crowded(json: bytes) -> bool:
@@ -53,13 +50,16 @@ def is_crowded(json: bytes) -> bool:
     return True
 
 
-def bounded(body: bytes) -> bytes:
-    """The body, if it holds no more values than it may. Raise a Flaw that names the field with most of them."""
+def bounded(body: bytes, lists: Sequence[str]) -> bytes:
+    """The body, if it holds no more values than it may. Raise a Flaw that names the largest of `lists`."""
     if not is_crowded(body):
         return body
-    lists = decode(_LISTS_DECODER, body)
-    largest = max(_LISTS, key=lambda name: len(getattr(lists, name)))
-    path: Path = (largest,) if len(getattr(lists, largest)) * 2 > len(body) else ()
+    # A dict of all that is there would itself be large.
+    fields = msgspec.defstruct("_Lists", [(name, msgspec.Raw, msgspec.Raw()) for name in lists])
+    found = decode(msgspec.json.Decoder(fields), body)
+    sizes = {name: len(getattr(found, name)) for name in lists}
+    largest = max(sizes, key=sizes.__getitem__)
+    path: Path = (largest,) if sizes[largest] * 2 > len(body) else ()
     raise Flaw("invalid_value", path, reason=f"It holds more than {MOST_TOKENS} strings, objects and other values.")
 
 

@@ -26,6 +26,9 @@ THREADS_UNSUPPORTED: dict[str, object] = {"error_code": "thread_unsupported_requ
 
 
 MOST_STOPS = 16
+LISTS = ("messages", "system", "tools", "tool_choice", "stop_sequences", "metadata")
+"""Fields that may hold many values."""
+
 NOTHING = (b"", b"null", b"[]", b"{}", b'""', b"false")
 """How clients say that they want none of it."""
 
@@ -78,7 +81,7 @@ _DECODER = msgspec.json.Decoder(_Body)
 
 def read(body: bytes) -> ChatRequest:
     """Raise a Flaw for what is no request, or needs state here. `max_tokens` 0 asks for an empty reply."""
-    fields = decode(_DECODER, bounded(body))
+    fields = decode(_DECODER, bounded(body, LISTS))
     limit = integer_at(fields.max_tokens, ("max_tokens",))
     if limit is None:
         raise Flaw("missing_required_parameter", ("max_tokens",))
@@ -89,7 +92,7 @@ def read(body: bytes) -> ChatRequest:
 
 def read_to_count(body: bytes) -> ChatRequest:
     """A request that need not have `max_tokens`; raise a Flaw for what is none."""
-    return _request(decode(_DECODER, bounded(body)), None)
+    return _request(decode(_DECODER, bounded(body, LISTS)), None)
 
 
 def _request(fields: _Body, limit: int | None) -> ChatRequest:

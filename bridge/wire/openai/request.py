@@ -22,6 +22,9 @@ from bridge.wire.openai.messages import ChatMessage, read_messages
 from bridge.wire.openai.tools import ToolSelection, read_choice, read_functions, read_tools
 
 MAX_STOPS = 4
+LISTS = ("messages", "tools", "functions", "tool_choice", "stop", "metadata")
+"""Fields that may hold many values."""
+
 INTEGERS = ("n", "seed", "top_logprobs")
 """Whole numbers that are checked and then ignored, but for `n`."""
 
@@ -79,7 +82,7 @@ _NO_TOOLS = ToolSelection()
 
 def read(body: bytes) -> ParsedRequest[ChatReply]:
     """Raise a Flaw for what is no request, or asks for what a text gateway cannot give."""
-    fields = decode(_DECODER, bounded(body))
+    fields = decode(_DECODER, bounded(body, LISTS))
     model = name_at(fields.model, ("model",))
     messages = tuple(read_messages(fields.messages))
     _refuse_the_impossible(fields)

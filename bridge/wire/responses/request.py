@@ -28,6 +28,9 @@ from bridge.wire.responses.output_items import response_of_item
 from bridge.wire.responses.references import MOST_REFERRED, Read, resolved
 from bridge.wire.responses.stored import StoredRecord
 
+LISTS = ("input", "tools", "tool_choice", "metadata")
+"""Fields that may hold many values."""
+
 SEALED = b'"reasoning.encrypted_content"'
 WHOLE = {"max_output_tokens": 1, "max_tool_calls": 1, "top_logprobs": 0}
 """Whole numbers, and the least that each may be."""
@@ -100,7 +103,7 @@ class Draft:
 
     def __init__(self, body: bytes, *, counting: bool = False) -> None:
         """Raise a Flaw, InvalidRequest or NotFound for what is no request, or what cannot be had here."""
-        fields = self._fields = decode(_BODY, bounded(_valid_text(body)))
+        fields = self._fields = decode(_BODY, bounded(_valid_text(body), LISTS))
         if fields.model or not counting:
             name_at(fields.model, ("model",))
         _refuse_the_impossible(fields)
