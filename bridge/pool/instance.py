@@ -53,6 +53,11 @@ class Instance:
         return self._life.state
 
     @property
+    def is_ready(self) -> bool:
+        """It can take turns."""
+        return self._life.is_ready
+
+    @property
     def generation(self) -> int:
         """Of the run under way, or the last one."""
         return self._life.runs.generation

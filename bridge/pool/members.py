@@ -9,7 +9,6 @@ from bridge.lingma.dialects.base import Model
 from bridge.pool.instance import Instance
 from bridge.pool.neighbours import ALONE, Neighbours
 from bridge.status.instance import InstanceStatus
-from bridge.status.states import InstanceState
 
 
 class Members:
@@ -24,7 +23,7 @@ class Members:
     @property
     def ready(self) -> bool:
         """At least one instance can take a turn, if only one of another process."""
-        return any(each.state is InstanceState.READY for each in self.instances) or self.neighbours.ready
+        return any(instance.is_ready for instance in self.instances) or self.neighbours.ready
 
     def facts(self) -> list[InstanceStatus]:
         """Those of this process."""

@@ -12,12 +12,11 @@ ROOT = Path(__file__).parents[3]
 LIST = ROOT / "bridge/status/states.py"
 READERS = {
     "READY": {
-        "bridge/pool/pool.py",
         "bridge/siblings/borrower.py",
         "bridge/http/readiness.py",
-        "bridge/admin/overview.py",
+        "bridge/admin/panels.py",
     },
-    "GONE": {"bridge/admin/overview.py", "bridge/fleet/heartbeats.py"},
+    "GONE": {"bridge/admin/panels.py", "bridge/fleet/mirror.py"},
 }
 """Who asks for one state: whether an instance can take a turn, and whether its heartbeat stopped."""
 
