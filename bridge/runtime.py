@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
@@ -94,6 +95,10 @@ class Runtime:
             *([self.siblings.follow] if self.siblings is not None else []),
         )  # fmt: skip
         self._background = [loop.create_task(keep_going(each)) for each in work]
+
+    def later(self, work: Coroutine[Any, Any, object]) -> None:
+        """Have something done that no turn needs to wait for; a stop waits for it."""
+        self.engine.later(work)
 
     async def routes_read(self) -> None:
         """Wait until the aliases are known, while the instances start; not for long when the database is away."""

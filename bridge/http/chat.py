@@ -101,7 +101,7 @@ class ChatConsumer(ListeningConsumer):
                 self.runtime.in_use.remove(self.caller, self)
             if ticket is not UNLIMITED:
                 tokens = self._record.prompt_tokens + self._record.completion_tokens
-                self.runtime.engine.later(ticket.release(tokens))
+                self.runtime.later(ticket.release(tokens))
 
     async def _turn(self) -> None:
         emit = self._stream if self.request.stream else self._whole
@@ -111,7 +111,7 @@ class ChatConsumer(ListeningConsumer):
             # Refused, broken or given up: the row needs nobody to wait for it. Refused at once: `note` writes it.
             if not self._has_row and (self._record.queued or self._record.status != "refused"):
                 self._has_row = True
-                self.runtime.engine.later(self._write_row())
+                self.runtime.later(self._write_row())
 
     def look(self, now: float) -> None:
         """The turn takes its time: its key may be revoked before it ends."""
