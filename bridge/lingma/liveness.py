@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from bridge.chat.errors import ConnectionLost
 from bridge.lingma.channel import Channel
-from bridge.lingma.transport.vigil import BEAT_SEC, Vigil
+from bridge.lingma.transport.liveness_probe import BEAT_SEC, LivenessProbe
 
 SIGN_SEC = 60.0  # after which an unanswered `ping` is forgotten
 
@@ -32,7 +32,7 @@ class Liveness:
         self._channel = channel
         self._ping = ping
         self._is_busy = is_busy
-        self._vigil = Vigil()
+        self._probe = LivenessProbe()
         self._seen = _Seen()
         self._loop = asyncio.get_running_loop()
 
@@ -49,9 +49,9 @@ class Liveness:
         before = self._seen
         self._seen = now = _Seen(self._channel.reads, self._channel.pongs, self._channel.unsent)
         if now.pongs > before.pongs:
-            self._vigil.answered("frame")
+            self._probe.answered("frame")
         alive = now.reads > before.reads or now.unsent < before.unsent  # it reads what it was sent
-        match self._vigil.beat(alive=alive, busy=self._is_busy()):
+        match self._probe.beat(alive=alive, busy=self._is_busy()):
             case "ask":
                 self._ask()
             case "hung":
@@ -59,7 +59,7 @@ class Liveness:
                 self._channel.give_up("the service does not answer any more")
 
     def _ask(self) -> None:
-        for ping in self._vigil.pings:
+        for ping in self._probe.pings:
             if ping == "frame":
                 self._channel.ping()
             else:
@@ -70,4 +70,4 @@ class Liveness:
     def _on_answer(self, done: asyncio.Future[bytes]) -> None:
         """A refusal is a sign as well."""
         if not done.cancelled() and not isinstance(done.exception(), ConnectionLost):
-            self._vigil.answered("request")
+            self._probe.answered("request")

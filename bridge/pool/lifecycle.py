@@ -15,9 +15,9 @@ import msgspec
 from bridge.chat.errors import ConnectionLost, GatewayError
 from bridge.lingma.connection import Connection
 from bridge.lingma.errors import DialFailed, LingmaError, NotReady, RpcError, StartFailed
-from bridge.pool.comeback import Comeback
 from bridge.pool.incidents import Incidents
 from bridge.pool.options import InstanceOptions
+from bridge.pool.restart_policy import RestartPolicy
 from bridge.pool.runs import Runs
 from bridge.pool.service_link import ServiceLink
 from bridge.pool.troubles import Troubles
@@ -63,7 +63,7 @@ class Lifecycle:
         self._troubles = troubles
         self._changed = changed
         self._is_busy = is_busy
-        self._comeback = Comeback()
+        self._restarts = RestartPolicy()
         self._wake = asyncio.Event()
         link.on_account_changed = self._wake.set
         link.on_lost = self._on_lost
@@ -75,9 +75,9 @@ class Lifecycle:
             case InstanceState.READY:
                 return True
             case InstanceState.STARTING:
-                return not self._comeback.is_hopeless(now)
+                return not self._restarts.is_hopeless(now)
             case InstanceState.BACKOFF:
-                return not self._comeback.is_hopeless(now) and self._comeback.back_at - now < seconds
+                return not self._restarts.is_hopeless(now) and self._restarts.back_at - now < seconds
             case InstanceState.STOPPED:
                 return not self._upstream.stopping  # it has not begun yet
             case _:
@@ -120,14 +120,14 @@ class Lifecycle:
     async def _rest(self, *, nobody: bool) -> float:
         """No turn may choose it any more; the pause is known before anybody is told."""
         hung = self._link.hung
-        if self._comeback.ready and (hung or self._upstream.exit_code is not None):
+        if self._restarts.ready and (hung or self._upstream.exit_code is not None):
             self.runs.crash()  # by itself after it was ready, or it had to be ended
-        if not nobody or not self._comeback.failures:
+        if not nobody or not self._restarts.failures:
             self._incidents.restarts += 1
         now = time.monotonic()
-        pause = self._comeback.restart_pause(now, random.random())  # noqa: S311
+        pause = self._restarts.restart_pause(now, random.random())  # noqa: S311
         pause = LOOK_SEC if nobody else pause
-        self._comeback.back_at = now + pause
+        self._restarts.back_at = now + pause
         self.runs.settle()
         self._troubles.met(now, self._incidents.last_error, f"starting again in {pause:.1f} s")
         self._set(InstanceState.BACKOFF)
@@ -138,7 +138,7 @@ class Lifecycle:
     async def _wait(self, pause: float) -> None:
         """Sleep, unless the service is told to be somewhere else meanwhile."""
         self._wake.clear()  # news from the run that has ended must not cut the pause short
-        while not self._upstream.stopping and (left := self._comeback.back_at - time.monotonic()) > 0:
+        while not self._upstream.stopping and (left := self._restarts.back_at - time.monotonic()) > 0:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), min(left, LOOK_SEC))
                 return
@@ -147,7 +147,7 @@ class Lifecycle:
 
     async def _live(self) -> None:
         """One run of the service. A lost connection is made again: its sessions live on (PROTOCOL 15.1)."""
-        self._comeback.begin(time.monotonic())
+        self._restarts.begin(time.monotonic())
         self._link.account.odd_looks = 0
         self._wake.clear()
         async with asyncio.timeout(self._options.start_timeout):
@@ -171,7 +171,7 @@ class Lifecycle:
     async def _recognize(self) -> bool:
         """Whether it is the process from before. An attached one has to prove it, or its sessions are not trusted."""
         if not self._upstream.is_attached:
-            return self._comeback.ready
+            return self._restarts.ready
         return self.runs.is_same(await self._upstream.identity())
 
     async def _meet_again(self) -> None:
@@ -180,14 +180,14 @@ class Lifecycle:
         if self._upstream.stopping or connection is None:
             return None
         now = time.monotonic()
-        worked = connection.served or now - self._comeback.up_since >= BRIEF_SEC
-        if not self._comeback.lost(now, worked=worked) or (connection.hung and self._upstream.process):
+        worked = connection.served or now - self._restarts.up_since >= BRIEF_SEC
+        if not self._restarts.lost(now, worked=worked) or (connection.hung and self._upstream.process):
             raise NotReady(self._incidents.last_error)
         self._incidents.reconnects += 1
         self._troubles.met(now, self._incidents.last_error, "connecting again")
         deadline, tries = loop.time() + self._options.start_timeout, 0
         while True:
-            await asyncio.sleep(self._comeback.redial_pause(tries))
+            await asyncio.sleep(self._restarts.redial_pause(tries))
             try:
                 async with asyncio.timeout_at(deadline):
                     return await self._meet(await self._upstream.redial())
@@ -258,7 +258,7 @@ class Lifecycle:
 
     def _on_lost(self, connection: Connection) -> None:
         """At once, before the turns know: they must not choose it again until it is back."""
-        self._comeback.served = self._comeback.served or connection.served
+        self._restarts.served = self._restarts.served or connection.served
         if connection is self._link.connection and self.state in CONNECTED:
             self.runs.doubt()
             self._incidents.last_error = self._what_happened()
@@ -267,7 +267,7 @@ class Lifecycle:
     def _be(self, state: InstanceState) -> None:
         """It can be used, or lacks a login only."""
         if self.state not in CONNECTED:
-            self._comeback.back(time.monotonic())
+            self._restarts.back(time.monotonic())
             self.runs.settle()
         if state != self.state:
             self._troubles.over(time.monotonic(), state)

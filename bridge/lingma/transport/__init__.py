@@ -1,1 +1,1 @@
-"""Bytes to messages: framing, WebSocket, JSON-RPC. Pure but for the clock of `vigil`."""
+"""Bytes to messages: framing, WebSocket, JSON-RPC. Pure."""

@@ -13,7 +13,7 @@ HOPE_SEC = 60.0  # what has been away for so long is tried on, but no turn waits
 MOST_BRIEF = 8  # connections in a row that are lost as soon as they are made
 
 
-class Comeback:
+class RestartPolicy:
     """The memory of an instance's runs. Times are seconds of any one clock."""
 
     def __init__(self) -> None:

@@ -2,21 +2,21 @@
 
 import pytest
 
-from bridge.lingma.transport.vigil import AGAIN, ANSWER, ANSWER_BUSY, QUIET, QUIET_BUSY, Vigil
+from bridge.lingma.transport.liveness_probe import AGAIN, ANSWER, ANSWER_BUSY, QUIET, QUIET_BUSY, LivenessProbe
 
 
-def beats(vigil, count, *, busy=False):
+def beats(probe, count, *, busy=False):
     """Beats of silence: what each said."""
-    return [vigil.beat(alive=False, busy=busy) for _ in range(count)]
+    return [probe.beat(alive=False, busy=busy) for _ in range(count)]
 
 
 def knowing(*pings, busy=False):
-    """A vigil over a service that has answered these."""
-    vigil = Vigil()
-    vigil.beat(alive=True, busy=busy)
+    """A probe of a service that has answered these."""
+    probe = LivenessProbe()
+    probe.beat(alive=True, busy=busy)
     for ping in pings:
-        vigil.answered(ping)
-    return vigil
+        probe.answered(ping)
+    return probe
 
 
 @pytest.mark.parametrize("busy", [False, True])
@@ -27,14 +27,14 @@ def test_frame_answering_service_is_hung_when_it_stops(busy):
 
 
 def test_whatever_comes_is_a_sign_of_life():
-    vigil = knowing("frame")
+    probe = knowing("frame")
     for _ in range(10):
-        assert "hung" not in beats(vigil, QUIET_BUSY + ANSWER - 1, busy=True)
-        assert vigil.beat(alive=True, busy=True) == "well"
+        assert "hung" not in beats(probe, QUIET_BUSY + ANSWER - 1, busy=True)
+        assert probe.beat(alive=True, busy=True) == "well"
 
 
 def test_never_answering_service_is_asked_and_never_judged():
-    said = beats(Vigil(), QUIET_BUSY + 10 * AGAIN, busy=True)
+    said = beats(LivenessProbe(), QUIET_BUSY + 10 * AGAIN, busy=True)
     assert set(said) == {"well", "ask"}
     assert said.count("ask") == 11
 
@@ -50,6 +50,6 @@ def test_service_that_answered_during_turns_is_judged_then():
 
 
 def test_requests_are_sent_only_where_frames_fail():
-    assert (Vigil().pings, knowing("request").pings, knowing("frame", "request").pings) == (
+    assert (LivenessProbe().pings, knowing("request").pings, knowing("frame", "request").pings) == (
         ("frame", "request"), ("frame", "request"), ("frame",),
     )  # fmt: skip

@@ -15,7 +15,7 @@ Ping = Literal["frame", "request"]
 Verdict = Literal["well", "ask", "hung"]
 
 
-class Vigil:
+class LivenessProbe:
     """One connection. `beat()` every BEAT_SEC; `answered()` when a ping is.
 
     Beats are counted and no clock is read: a gateway that was itself stopped, or busy, judges nobody by that time.
