@@ -9,14 +9,14 @@ from bridge.reply.calls.delimiters import begins_heading
 class HeadingGuard:
     """Feed the text of a reply, get what is the model's own. Only a line that may be a heading is held back."""
 
-    ended = False
-    """A heading came: nothing more is told."""
     _headings: tuple[str, ...] = ()
-    _last = "\n"
-    _held = ""
 
     def __init__(self, mark: str) -> None:
+        self.ended = False
+        """A heading came: nothing more is told."""
         self._mark = mark
+        self._last = "\n"
+        self._held = ""
 
     def passes(self, text: str) -> bool:
         """Whether the text can be told as it is: then it need not be fed."""

@@ -63,21 +63,22 @@ class ReadOptions(msgspec.Struct, frozen=True):
 class Reader:
     """A fold over one reply, or two when the first had to be corrected. `text` and `calls` are what was told."""
 
-    taken_back = False
-    """What was given out as text so far is void; whoever kept it resets this. Only where nothing is streamed."""
-    is_over = False
-    """There is nothing more to read."""
-    _emulation: Emulation | ForcedAnswer | MutedCalls | None = None
-    _service_calls: ServiceCalls | None = None
-    _structured: Structured | None = None
-    _guard: HeadingGuard | None = None
-    _front: list[str] | None = None
     _front_size = 0
     _corrected = False
     _numbers: WholeNumbers | None = None
 
     def __init__(self, options: ReadOptions, new_id: Callable[[], str], mark: str = "") -> None:
         """`mark` is the session's, which stands in the headings of its prompts."""
+        # What each chunk asks for is set on the object: to find it on the class takes longer.
+        self.taken_back = False
+        """What was given out as text so far is void; whoever kept it resets this. Only where nothing is streamed."""
+        self.is_over = False
+        """There is nothing more to read."""
+        self._emulation: Emulation | ForcedAnswer | MutedCalls | None = None
+        self._service_calls: ServiceCalls | None = None
+        self._structured: Structured | None = None
+        self._guard: HeadingGuard | None = None
+        self._front: list[str] | None = None
         self._thinking = options.thinking
         self._splitter = ThinkingSplitter()
         if options.offer is not None:

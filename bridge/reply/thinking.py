@@ -68,14 +68,11 @@ class ThinkingSplitter:
 
     # How every reply begins. Most replies leave nearly all of it so, and then it costs them nothing.
     _held = ""
-    _last = "\n"
     _thinking: Literal["", "tag", "fence", "aside"] = ""
     _tag_end = ""
     _new_line = False
     _stripped = False
-    _visible = False
     _again = False
-    _quick = True  # nothing is held, and no reasoning is open
     _lines: CodeLines | None = None
     _looked_at = 0  # how much of what was said the lines know
     _unopened = False
@@ -86,6 +83,9 @@ class ThinkingSplitter:
 
     def __init__(self) -> None:
         self._said: list[str] = []
+        self._last = "\n"
+        self._visible = False
+        self._quick = True  # nothing is held, and no reasoning is open
 
     def passes(self, text: str) -> bool:
         """Whether the text is nothing but text and can be told as it is: then it need not be fed."""
