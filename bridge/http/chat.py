@@ -71,8 +71,9 @@ class ChatConsumer(ListeningConsumer):
         body = await self.request_body()
         if time.monotonic() - self._began > LONG_BODY_SEC:
             self.caller = await self.authenticate()
-        request, self._reply = await self.read_request(body)
-        self.request = self._request = identified(request, self.request_headers)
+        parsed = await self.read_request(body)
+        self._reply = parsed.reply
+        self.request = self._request = identified(parsed.request, self.request_headers)
         self._warning = warning_of(self.request.messages)
         self.require_model(self.caller, self.request.model)
         await self._within_limits()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -61,7 +61,7 @@ class ReplyFormat(Protocol):
 Reply_co = TypeVar("Reply_co", bound=ReplyFormat, covariant=True)
 
 
-class ParsedRequest(NamedTuple, Generic[Reply_co]):
+class ParsedRequest(msgspec.Struct, Generic[Reply_co], frozen=True):
     """A body that was read: the turn to run, and how its reply is encoded."""
 
     request: ChatRequest

@@ -379,9 +379,9 @@ def test_reference_is_resolved_where_its_id_points():
     wanted = assistant("I said so.", id=f"msg_{'0a' * 16}1")
     draft = FORMAT.draft(body({"type": "item_reference", "id": wanted["id"]}))
     assert draft.needs == (PREVIOUS,)
-    request, reply = draft.complete({PREVIOUS: kept(said=[wanted])})
-    assert request.messages == (Message("assistant", "I said so."),)
-    assert json.loads(bytes(reply.items[0])) == wanted
+    parsed = draft.complete({PREVIOUS: kept(said=[wanted])})
+    assert parsed.request.messages == (Message("assistant", "I said so."),)
+    assert json.loads(bytes(parsed.reply.items[0])) == wanted
     with pytest.raises(InvalidRequest, match=wanted["id"]):
         draft.complete({PREVIOUS: kept()})
 
