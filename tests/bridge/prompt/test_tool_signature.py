@@ -195,7 +195,7 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(anything)
 def test_any_client_schema_can_be_written(schema):
     data = json.dumps(schema).encode()

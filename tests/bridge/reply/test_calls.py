@@ -95,7 +95,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("case", CALLS)
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 10_000])
+@pytest.mark.parametrize("size", [1, 7, 10_000])
 def test_call_is_understood_in_all_spellings_and_slicings(case, size):
     written, events = CALLS[case]
     reader = parser()
@@ -122,7 +122,7 @@ AS_TEXT = {
 
 
 @pytest.mark.parametrize("case", AS_TEXT)
-@pytest.mark.parametrize("size", [1, 2, 5, 10_000])
+@pytest.mark.parametrize("size", [1, 7, 10_000])
 def test_text_without_calls_stays_as_written(case, size):
     assert merged(fed(parser(), sliced(AS_TEXT[case], size))) == text(AS_TEXT[case])
 
@@ -320,7 +320,7 @@ def test_foreign_notation_between_marks_is_a_call(form, size):
 HEADINGS = headings(NONCE)
 
 
-@pytest.mark.parametrize("size", [1, 2, 7, 10_000])
+@pytest.mark.parametrize("size", [1, 7, 10_000])
 @pytest.mark.parametrize("heading", HEADINGS)
 def test_nothing_is_sent_behind_a_session_heading(heading, size):
     written = f"Yes.\n\n{heading}]\nAnd now?\n{OPEN}{PLAIN}{CLOSE}"
@@ -370,13 +370,14 @@ MARKS = st.sampled_from(
     ]
 )
 REPLIES = st.one_of(
+    st.sampled_from([*(written for written, _ in CALLS.values()), *AS_TEXT.values()]),
     st.lists(MARKS, max_size=14).map("".join),
     st.lists(MARKS, max_size=8).map(lambda marks: OPEN + "".join(marks)),
     st.lists(MARKS, max_size=8).map(lambda marks: OPEN + '{"name":"Bash","arguments":{' + "".join(marks)),
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(deadline=None)
 @given(REPLIES, st.data())
 def test_events_do_not_depend_on_stream_slicing(reply, data):
     whole, some, single = parser(), parser(), parser()
@@ -386,7 +387,7 @@ def test_events_do_not_depend_on_stream_slicing(reply, data):
     assert whole.cut_off == some.cut_off == single.cut_off
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(REPLIES)
 def test_only_the_last_call_may_be_incomplete(reply):
     reader = parser()
@@ -405,7 +406,7 @@ def test_only_the_last_call_may_be_incomplete(reply):
     assert reader.cut_off == (open_call is not None)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_text_without_markers_stays_as_it_is(reply):
     assert "".join(event.text for event in fed(parser(), reply)) == reply

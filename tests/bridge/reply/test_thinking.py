@@ -84,13 +84,13 @@ def read(splitter, pieces):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("size", [1, 2, 3, 8, 10_000])
+@pytest.mark.parametrize("size", [1, 7, 10_000])
 def test_reasoning_is_split_off_however_cut(case, size):
     written, pieces = CASES[case]
     assert read(ThinkingSplitter(), sliced(written, size)) == pieces
 
 
-MARKS = st.lists(
+MARKS = st.sampled_from([written for written, _ in CASES.values()]) | st.lists(
     st.sampled_from(
         [
             *("````think::1\n", "\n````\n", "````", "```", "`", "\n", "<think>", "</think>", "<", "x", " ", "\r"),
@@ -102,7 +102,7 @@ MARKS = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(deadline=None)
 @given(MARKS, st.data())
 def test_events_do_not_depend_on_stream_slicing(reply, data):
     expected = read(ThinkingSplitter(), [reply])
@@ -110,7 +110,7 @@ def test_events_do_not_depend_on_stream_slicing(reply, data):
     assert read(ThinkingSplitter(), reply) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 @given(st.text().filter(lambda text: "think" not in text and "```" not in text))
 def test_text_without_markers_stays_as_it_is(reply):
     assert "".join(piece.text for piece in fed(ThinkingSplitter(), reply)) == reply

@@ -49,7 +49,7 @@ SCHEMAS = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(SCHEMAS, SCHEMAS, VALUES)
 def test_value_is_judged_by_the_standard(schema, other, value):
     if "$ref" in json.dumps(other):
