@@ -21,7 +21,7 @@ if url := os.environ.get("LGW_TEST_DATABASE_URL"):
 DATA_DIR = Path(tempfile.mkdtemp(prefix="lgw-test-"))
 (DATA_DIR / "static").mkdir()
 os.environ["DATA_DIR"] = str(DATA_DIR)
-os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process would compile every module anew
 Environment.model_config["env_file"] = None  # a developer's own .env is not what is tested
 atexit.register(shutil.rmtree, DATA_DIR, ignore_errors=True)
 
