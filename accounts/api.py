@@ -23,7 +23,7 @@ class KeySerializer(serializers.ModelSerializer[ApiKey]):
         exclude: ClassVar = ["digest"]
 
     def get_state(self, key: ApiKey) -> str:
-        return key.state(timezone.now())
+        return key.state(timezone.now()).value
 
 
 class UsageSerializer(serializers.ModelSerializer[Usage]):

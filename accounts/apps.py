@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable
 from typing import cast
 
 from django.apps import AppConfig, apps
+from django.utils.translation import gettext_lazy as _
 
 
 class AccountsConfig(AppConfig):
     """Where Django finds this app, and what it asks of those who know models."""
 
     name = "accounts"
-    verbose_name = "Access"
+    verbose_name = _("Access")
     offered: Callable[[], Iterable[str]] = staticmethod(tuple)
     """The names of the models that can be had now. Whoever knows models puts it here."""
     unknown: Callable[[Iterable[str]], list[str]] = staticmethod(lambda names: [])

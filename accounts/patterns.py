@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from fnmatch import translate
 from functools import lru_cache
 
+from gateway_project.lib.texts import Text, gettext_noop
+
 LONGEST = 128  # of one pattern
 MOST = 64
 LONGEST_NAME = 256  # a longer name fits no pattern
@@ -30,13 +32,13 @@ def _allows(patterns: frozenset[str], names: tuple[str, ...]) -> bool:
     return any(matcher(pattern)(name) for pattern in patterns for name in names)
 
 
-def flaw_of(patterns: list[str]) -> str:
-    """What is wrong with a list of patterns, or ""."""
+def flaw_of(patterns: list[str]) -> Text | None:
+    """What is wrong with a list of patterns."""
     if len(patterns) > MOST:
-        return f"At most {MOST} names or patterns."
+        return Text(gettext_noop("At most %(most)d names or patterns."), most=MOST)
     for pattern in patterns:
         if len(pattern) > LONGEST:
-            return f"A name or pattern has at most {LONGEST} characters."
+            return Text(gettext_noop("A name or pattern has at most %(most)d characters."), most=LONGEST)
         if not pattern.isprintable():
-            return "Names and patterns are of printable characters."
-    return ""
+            return Text(gettext_noop("Names and patterns are of printable characters."))
+    return None

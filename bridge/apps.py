@@ -4,13 +4,14 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import register
 from django.db.models.signals import post_migrate
+from django.utils.translation import gettext_lazy as _
 
 
 class BridgeConfig(AppConfig):
     """Where Django finds this room."""
 
     name = "bridge"
-    verbose_name = "Service"
+    verbose_name = _("Service")
 
     def ready(self) -> None:
         """Register the system checks; have the periodic tasks installed with the tables."""

@@ -7,11 +7,13 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse_lazy
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 
-def item(title: str, icon: str, model: str) -> dict[str, Any]:
+def item(title: Promise, icon: str, model: str) -> dict[str, Any]:
     """A line of the sidebar, shown to those who may see the model (`app.model`)."""
-    app, _, name = model.partition(".")
+    app, name = model.split(".")
     return {
         "title": title,
         "icon": icon,
@@ -20,13 +22,17 @@ def item(title: str, icon: str, model: str) -> dict[str, Any]:
     }
 
 
-def environment(request: HttpRequest) -> list[str]:
+def environment(request: HttpRequest) -> list[Any]:
     """What answers the chats, as the label that every page bears."""
     label, colour = UPSTREAMS[settings.ENV.upstream]
     return [label, colour]
 
 
-UPSTREAMS = {"simulator": ("Simulator", "warning"), "attached": ("Lingma, attached", "info"), "lingma": ("Lingma", "")}
+UPSTREAMS = {
+    "simulator": (_("Simulator"), "warning"),
+    "attached": (_("Lingma, attached"), "info"),
+    "lingma": ("Lingma", ""),
+}
 
 
 def asset(path: str) -> Callable[[HttpRequest], str]:
@@ -53,6 +59,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "Lingma Gateway",
     "SITE_SYMBOL": "hub",
     "SITE_URL": None,
+    "SHOW_LANGUAGES": True,
     "SHOW_VIEW_ON_SITE": False,
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": asset("accounts/favicon.svg")}],
     "STYLES": [asset("accounts/console.css")],
@@ -64,30 +71,30 @@ UNFOLD: dict[str, Any] = {
         "navigation": [
             {
                 "items": [
-                    {"title": "Overview", "icon": "monitoring", "link": reverse_lazy("admin:index")},
+                    {"title": _("Overview"), "icon": "monitoring", "link": reverse_lazy("admin:index")},
                 ],
             },
             {
-                "title": "Access",
+                "title": _("Access"),
                 "items": [
-                    item("Keys", "key", "accounts.apikey"),
-                    item("Teams", "groups", "accounts.team"),
-                    item("Usage", "receipt_long", "accounts.usage"),
+                    item(_("Keys"), "key", "accounts.apikey"),
+                    item(_("Teams"), "groups", "accounts.team"),
+                    item(_("Usage"), "receipt_long", "accounts.usage"),
                 ],
             },
             {
-                "title": "Service",
+                "title": _("Service"),
                 "items": [
-                    item("Instances", "dns", "bridge.instance"),
-                    item("Sessions", "forum", "sessions_store.entry"),
-                    item("Aliases", "alt_route", "bridge.modelalias"),
-                    item("Prompts", "edit_note", "bridge.prompttemplate"),
-                    item("Schedules", "schedule", "django_celery_beat.periodictask"),
+                    item(_("Instances"), "dns", "bridge.instance"),
+                    item(_("Sessions"), "forum", "sessions_store.entry"),
+                    item(_("Aliases"), "alt_route", "bridge.modelalias"),
+                    item(_("Prompts"), "edit_note", "bridge.prompttemplate"),
+                    item(_("Schedules"), "schedule", "django_celery_beat.periodictask"),
                 ],
             },
             {
-                "title": "Console",
-                "items": [item("Users", "person", "auth.user"), item("Groups", "shield_person", "auth.group")],
+                "title": _("Console"),
+                "items": [item(_("Users"), "person", "auth.user"), item(_("Groups"), "shield_person", "auth.group")],
             },
         ],
     },

@@ -5,6 +5,7 @@ from typing import ClassVar
 from django.apps import AppConfig, apps
 from django.contrib import admin
 from django.contrib.admin import apps as admin_apps
+from django.utils.translation import gettext_lazy as _
 
 
 class ProjectConfig(AppConfig):
@@ -20,7 +21,10 @@ class ProjectConfig(AppConfig):
 class ConsoleConfig(admin_apps.AdminConfig):
     """`admin.site` is ours. Pages for the models of others are put there once all apps have registered theirs."""
 
-    TITLES: ClassVar = {"auth": "Console", "django_celery_beat": "Schedules"}  # as the sidebar names them
+    TITLES: ClassVar = {  # as the sidebar names them
+        "auth": _("Console"),
+        "django_celery_beat": _("Schedules"),
+    }
     default_site = "gateway_project.admin.site.GatewayAdminSite"
 
     def ready(self) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils.translation import gettext
 
 from gateway_project.lib import database_state as database
 
 RETRY_AFTER = "5"
 PAGE_SEC, AWAY_SEC = 20.0, 2.0  # what a whole page may take of the database, and what while it is known to be away
-WORDS = "The database does not answer right now. Chats with keys that are in use go on."
 
 
 class DatabaseTrouble:
@@ -30,10 +30,11 @@ class DatabaseTrouble:
         if not isinstance(exc, database.AWAY):
             return None
         database.doubt()  # one slow page is no proof; whoever looks at the routes finds out
+        words = gettext("The database does not answer right now. Chats with keys that are in use go on.")
         if request.path.startswith("/api/"):
-            answer: HttpResponse = JsonResponse({"detail": WORDS}, status=503)
+            answer: HttpResponse = JsonResponse({"detail": words}, status=503)
         else:
-            answer = render(request, "503.html", {"words": WORDS}, status=503)
+            answer = render(request, "503.html", {"words": words}, status=503)
         answer["Retry-After"] = RETRY_AFTER
         answer._has_been_logged = True  # type: ignore[attr-defined]  # Django would log each of them
         return answer

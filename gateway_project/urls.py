@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/i18n/", include("django.conf.urls.i18n")),  # a choice of language needs no login
     path("admin/", admin.site.urls),
     path("api/", include("accounts.urls")),
 ]

@@ -12,11 +12,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.timesince import timesince
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
 from gateway_project.lib.cells import VisibleText
-from gateway_project.lib.live_rows import AWAY, LiveRows
+from gateway_project.lib.live_rows import LiveRows, redis_away
 from sessions_store import services
 from sessions_store.models import Entry
 
@@ -24,7 +26,9 @@ from sessions_store.models import Entry
 def since(moment: datetime) -> str:
     """How long ago, to the second within the first minute."""
     seconds = max(0, round((timezone.now() - moment).total_seconds()))
-    return f"{seconds} s" if seconds < 60 else timesince(moment, timezone.now(), depth=1)
+    return (
+        gettext("%(seconds)d s") % {"seconds": seconds} if seconds < 60 else timesince(moment, timezone.now(), depth=1)
+    )
 
 
 @admin.register(Entry)
@@ -38,8 +42,8 @@ class EntryAdmin(VisibleText, LiveRows, ModelAdmin):
     search_fields = ("session_id", "instance", "api_key__name", "api_key__hint")
     actions: ClassVar = ["forget"]
     ordering = ("-used_at",)
-    empty_title = "No sessions yet"
-    empty_hint = (
+    empty_title = _("No sessions yet")
+    empty_hint = _(
         "A session appears when a conversation has had its first answer. The next message of that conversation "
         "continues it, and only the new text is sent upstream."
     )
@@ -67,36 +71,40 @@ class EntryAdmin(VisibleText, LiveRows, ModelAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
         self._forget(request, list(queryset))
 
-    @action(description="Forget selected sessions", permissions=["delete"])
+    @action(description=_("Forget selected sessions"), permissions=["delete"])
     def forget(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
         """Forget what is selected; there is nothing to undo, so nothing is asked."""
         entries = list(queryset)
         if self._forget(request, entries):
-            noun = "session" if len(entries) == 1 else "sessions"
-            messages.success(request, f"Forgot {len(entries)} {noun}. Their conversations start anew upstream.")
+            done = ngettext(
+                "Forgot %(count)d session. Their conversations start anew upstream.",
+                "Forgot %(count)d sessions. Their conversations start anew upstream.",
+                len(entries),
+            )
+            messages.success(request, done % {"count": len(entries)})
 
     def _forget(self, request: HttpRequest, entries: list[Entry]) -> bool:
         try:
             services.forget(settings.REDIS_URL, [each.pk for each in entries], settings.SESSIONS_STORE_TTL)
         except redis.RedisError as exc:
-            messages.error(request, f"{AWAY.format(exc)}. Nothing was forgotten.")
+            messages.error(request, f"{redis_away(exc)} {gettext('Nothing was forgotten.')}")
             return False
         return True
 
-    @display(description="Key", header=True, ordering="api_key__name")
+    @display(description=_("Key"), header=True, ordering="api_key__name")
     def key(self, obj: Entry) -> tuple[str, str]:
-        return (obj.api_key.short_name, obj.api_key.hint) if obj.api_key else ("deleted key", "")
+        return (obj.api_key.short_name, obj.api_key.hint) if obj.api_key else (gettext("deleted key"), "")
 
-    @display(description="Age", ordering="created_at")
+    @display(description=_("Age"), ordering="created_at")
     def age(self, obj: Entry) -> str:
         """Since the conversation's first turn."""
         return since(obj.created_at)
 
-    @display(description="Idle for", ordering="used_at")
+    @display(description=_("Idle for"), ordering="used_at")
     def idle_for(self, obj: Entry) -> str:
         """Since the last turn ended."""
         return since(obj.used_at)
 
-    @display(description="State", ordering="state", label={"idle": "success", "in use": "info"})
-    def state_label(self, obj: Entry) -> str:
-        return obj.get_state_display()
+    @display(description=_("State"), ordering="state", label={"idle": "success", "in_use": "info"})
+    def state_label(self, obj: Entry) -> tuple[str, str]:
+        return obj.state, obj.get_state_display()

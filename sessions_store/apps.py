@@ -1,10 +1,11 @@
 """The Django application."""
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class SessionsStoreConfig(AppConfig):
     """Where Django finds this room."""
 
     name = "sessions_store"
-    verbose_name = "Service"
+    verbose_name = _("Service")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import ClassVar
 
 from django.db import models, transaction
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiKey
 from sessions_store.inspect import State
@@ -40,27 +41,30 @@ class Entry(models.Model):
     class State(models.TextChoices):
         """Whether a turn may take it."""
 
-        IDLE = "idle", "idle"
-        IN_USE = "in_use", "in use"
+        IDLE = "idle", _("idle")
+        IN_USE = "in_use", _("in use")
 
-    session_id = models.CharField("session", max_length=200, primary_key=True)
-    fingerprint = models.CharField(max_length=64)
+    session_id = models.CharField(_("session"), max_length=200, primary_key=True)
+    fingerprint = models.CharField(_("fingerprint"), max_length=64)
     # The entry is a copy: it may name a key that was deleted meanwhile.
     api_key = models.ForeignKey(
-        ApiKey, models.DO_NOTHING, null=True, db_constraint=False, related_name="+", verbose_name="key"
+        ApiKey, models.DO_NOTHING, null=True, db_constraint=False, related_name="+", verbose_name=_("key")
     )
-    instance = models.CharField(max_length=100)
-    generation = models.PositiveBigIntegerField(help_text="Which start of the instance holds the session.")
-    length = models.PositiveIntegerField(help_text="Messages in the conversation.")
-    hits = models.PositiveIntegerField(help_text="Turns that continued the session.")
-    state = models.CharField(max_length=8, choices=State)
-    created_at = models.DateTimeField("since")
-    used_at = models.DateTimeField("last used")
+    instance = models.CharField(_("instance"), max_length=100)
+    generation = models.PositiveBigIntegerField(
+        _("generation"), help_text=_("Which start of the instance holds the session.")
+    )
+    length = models.PositiveIntegerField(_("length"), help_text=_("Messages in the conversation."))
+    hits = models.PositiveIntegerField(_("hits"), help_text=_("Turns that continued the session."))
+    state = models.CharField(_("state"), max_length=8, choices=State)
+    created_at = models.DateTimeField(_("since"))
+    used_at = models.DateTimeField(_("last used"))
 
     objects: ClassVar[EntryQuerySet] = EntryQuerySet.as_manager()  # type: ignore[assignment]  # a manager with the methods of the query set
 
     class Meta:
-        verbose_name = "session"
+        verbose_name = _("session")
+        verbose_name_plural = _("sessions")
         ordering: ClassVar = ["-used_at"]
 
     def __str__(self) -> str:

@@ -14,7 +14,9 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import Truncator
-from django.utils.timesince import timesince, timeuntil
+from django.utils.timesince import timeuntil
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter, RelatedDropdownFilter
 from unfold.decorators import action, display
@@ -22,24 +24,30 @@ from unfold.decorators import action, display
 from accounts.apps import accounts_config
 from accounts.keys.snippets import setups_of
 from accounts.models import ApiKey, names_in
-from gateway_project.lib.cells import LONGEST, cut
+from gateway_project.lib.cells import LONGEST, ago, cut
 from gateway_project.lib.visible import visible
+
+STATE_COLOURS = {
+    ApiKey.State.LIVE.value: "success",
+    ApiKey.State.EXPIRED.value: "warning",
+    ApiKey.State.REVOKED.value: "danger",
+}
 
 
 class StateFilter(DropdownFilter):
-    title = "state"
+    title = _("state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("live", "live"), ("expired", "expired"), ("revoked", "revoked")]
+        return [(state.value, str(state.label)) for state in ApiKey.State]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         match self.value():
-            case "live":
+            case ApiKey.State.LIVE:
                 return queryset.usable(timezone.now())
-            case "expired":
+            case ApiKey.State.EXPIRED:
                 return queryset.filter(revoked_at=None, expires_at__lte=timezone.now())
-            case "revoked":
+            case ApiKey.State.REVOKED:
                 return queryset.exclude(revoked_at=None)
             case _:
                 return queryset
@@ -50,7 +58,7 @@ class ApiKeyForm(forms.ModelForm):
         """Told here, since forms leave out constraints on fields they do not show."""
         name: str = self.cleaned_data["name"]
         if ApiKey.objects.filter(name=name, revoked_at=None).exclude(pk=self.instance.pk).exists():
-            raise forms.ValidationError("A live key has this name already.")
+            raise forms.ValidationError(gettext("A live key has this name already."))
         return name
 
     def clean_allowed_models(self) -> str:
@@ -63,7 +71,7 @@ class ApiKeyForm(forms.ModelForm):
         """A new expiry lies ahead."""
         expires_at: datetime | None = self.cleaned_data["expires_at"]
         if expires_at and "expires_at" in self.changed_data and expires_at <= timezone.now():
-            raise forms.ValidationError("This time has passed.")
+            raise forms.ValidationError(gettext("This time has passed."))
         return expires_at
 
 
@@ -82,15 +90,18 @@ class ApiKeyAdmin(ModelAdmin):
     readonly_fields = ("hint", "state_label", "created_at", "revoked_at", "last_used")
     fieldsets: ClassVar = [
         (None, {"fields": [("name", "team"), "expires_at"]}),
-        ("What it may do", {"fields": ["allowed_models", "scopes", ("rpm", "tpm", "concurrency")]}),
+        (_("What it may do"), {"fields": ["allowed_models", "scopes", ("rpm", "tpm", "concurrency")]}),
     ]
-    facts: ClassVar = ("Facts", {"fields": [("hint", "state_label"), ("created_at", "revoked_at"), "last_used"]})
+    facts: ClassVar = (
+        _("Facts"),
+        {"fields": [("hint", "state_label"), ("created_at", "revoked_at"), "last_used"]},
+    )
     actions: ClassVar = ["revoke_selected"]
     actions_row: ClassVar = ["revoke_one"]
     actions_detail: ClassVar = ["revoke_one"]
     empty_icon = "key"
-    empty_title = "No keys yet"
-    empty_hint = "A key lets a person or a program use the gateway. It is shown once, with set-ups ready to paste."
+    empty_title = _("No keys yet")
+    empty_hint = _("A key lets a person or a program use the gateway. It is shown once, with set-ups ready to paste.")
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         """Keys are revoked."""
@@ -123,15 +134,15 @@ class ApiKeyAdmin(ModelAdmin):
         """A model that nobody offers may be right tomorrow, so it is told and not refused."""
         unknown = accounts_config().unknown(names_in(key.allowed_models))
         if unknown:
-            told = ", ".join(Truncator(visible(name)).chars(LONGEST) for name in unknown)
-            default = settings.ENV.default_model
-            messages.warning(request, f"No model or alias goes by {told} now; {default} answers who asks for that.")
+            warning = gettext("No model or alias goes by %(names)s now; %(model)s answers who asks for that.")
+            names = ", ".join(Truncator(visible(name)).chars(LONGEST) for name in unknown)
+            messages.warning(request, warning % {"names": names, "model": settings.ENV.default_model})
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         """Show the secret, in this very response and never again."""
         base_url = request.build_absolute_uri("/").rstrip("/")
         context = self.admin_site.each_context(request) | {
-            "title": "Copy the key",
+            "title": gettext("Copy the key"),
             "opts": self.opts,
             "key": obj,
             "secret": obj.secret,
@@ -143,11 +154,11 @@ class ApiKeyAdmin(ModelAdmin):
         page["Cache-Control"] = "no-store"
         return page
 
-    @action(description="Revoke selected keys", permissions=["change"])
+    @action(description=_("Revoke selected keys"), permissions=["change"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
         return self._revoke(request, queryset, "revoke_selected")
 
-    @action(description="Revoke", permissions=["change"], url_path="revoke", icon="block")
+    @action(description=_("Revoke"), permissions=["change"], url_path="revoke", icon="block")
     def revoke_one(self, request: HttpRequest, object_id: int) -> HttpResponse:
         page = self._revoke(request, ApiKey.objects.filter(pk=object_id))
         return page or HttpResponseRedirect(reverse("admin:accounts_apikey_changelist"))
@@ -156,46 +167,52 @@ class ApiKeyAdmin(ModelAdmin):
         live = queryset.filter(revoked_at=None)
         keys = list(live)
         if not keys:
-            messages.info(request, "Nothing to revoke.")
+            messages.info(request, gettext("Nothing to revoke."))
             return None
         if request.method == "POST" and request.POST.get("confirmed"):
             ApiKey.objects.filter(pk__in=[key.pk for key in keys]).revoke()
             for key in keys:
                 self.log_change(request, key, "Revoked.")
-            messages.success(request, f"Revoked {', '.join(map(str, keys))}.")
+            messages.success(request, gettext("Revoked %(keys)s.") % {"keys": ", ".join(map(str, keys))})
             return None
         context = self.admin_site.each_context(request) | {
-            "title": "Revoke",
+            "title": gettext("Revoke"),
             "opts": self.opts,
             "keys": keys,
             "action_name": action_name,
         }
         return TemplateResponse(request, "admin/accounts/apikey/revoke.html", context)
 
-    @display(description="Key", header=True, ordering="name")
+    @display(description=_("Key"), header=True, ordering="name")
     def header(self, obj: ApiKey) -> tuple[str, str]:
         return cut(obj.name), obj.hint
 
-    @display(description="State", label={"live": "success", "expired": "warning", "revoked": "danger"})
-    def state_label(self, obj: ApiKey) -> str:
-        return obj.state(timezone.now())
+    @display(description=_("State"), label=STATE_COLOURS)
+    def state_label(self, obj: ApiKey) -> tuple[str, str]:
+        state = obj.state(timezone.now())
+        return state.value, str(state.label)
 
-    @display(description="Limits")
+    @display(description=_("Limits"))
     def limits(self, obj: ApiKey) -> str | None:
-        all_limits = ((obj.rpm, "rpm"), (obj.tpm, "tpm"), (obj.concurrency, "at once"))
-        return ", ".join(f"{limit:,} {unit}" for limit, unit in all_limits if limit) or None
+        all_limits = (
+            (obj.rpm, gettext("%(limit)s rpm")),
+            (obj.tpm, gettext("%(limit)s tpm")),
+            (obj.concurrency, gettext("%(limit)s at once")),
+        )
+        return ", ".join(text % {"limit": f"{limit:,}"} for limit, text in all_limits if limit) or None
 
-    @display(description="Expires", ordering="expires_at")
+    @display(description=_("Expires"), ordering="expires_at")
     def expires(self, obj: ApiKey) -> str | None:
         if obj.expires_at is None:
             return None
-        if obj.state(timezone.now()) == "live":
-            return f"in {timeuntil(obj.expires_at, depth=1)}"
-        return f"{timesince(obj.expires_at, depth=1)} ago" if obj.expires_at <= timezone.now() else None
+        if obj.state(timezone.now()) == ApiKey.State.LIVE:
+            return gettext("in %(time)s") % {"time": timeuntil(obj.expires_at, depth=1)}
+        return ago(obj.expires_at) if obj.expires_at <= timezone.now() else None
 
-    @display(description="Last used", ordering="last_used_at")
+    @display(description=_("Last used"), ordering="last_used_at")
     def last_used(self, obj: ApiKey) -> str | None:
         if obj.last_used_at is None:
             return None
-        ago = f"{timesince(obj.last_used_at, depth=1)} ago"
-        return f"{ago} from {obj.last_used_from}" if obj.last_used_from else ago
+        if not obj.last_used_from:
+            return ago(obj.last_used_at)
+        return gettext("%(ago)s from %(address)s") % {"ago": ago(obj.last_used_at), "address": obj.last_used_from}

@@ -13,10 +13,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
-from django.utils.timesince import timesince
+from django.utils.translation import gettext
 
 from accounts.models import FAILED, OUTCOME_COLOURS, ApiKey, Usage
-from gateway_project.lib.cells import cut
+from gateway_project.lib.cells import ago, cut
 from gateway_project.lib.panels import Figure, Panel, Section
 from gateway_project.lib.visible import visible
 
@@ -51,9 +51,9 @@ def usage_figures(now: datetime) -> list[Figure]:
     failed, turned_away = recent.failed(), recent.turned_away()
     alarm = tone(Usage.objects.filter(started_at__gte=now - HOUR))
     return [
-        Figure("Turns in 24 hours", times(recent), rows_since(now - DAY)),
-        Figure("Failed in 24 hours", times(failed), rows_since(now - DAY, outcome="failed"), alarm),
-        Figure("Turned away in 24 hours", times(turned_away), rows_since(now - DAY, outcome="turned_away")),
+        Figure(gettext("Turns in 24 hours"), times(recent), rows_since(now - DAY)),
+        Figure(gettext("Failed in 24 hours"), times(failed), rows_since(now - DAY, outcome="failed"), alarm),
+        Figure(gettext("Turned away in 24 hours"), times(turned_away), rows_since(now - DAY, outcome="turned_away")),
     ]
 
 
@@ -79,7 +79,7 @@ def rows_since(since: datetime, **filters: Any) -> str:
 def key_figures() -> list[Figure]:
     """Keys that can be used now."""
     live = ApiKey.objects.usable(timezone.now())
-    return [Figure("Live keys", counted(live), reverse("admin:accounts_apikey_changelist"))]
+    return [Figure(gettext("Live keys"), counted(live), reverse("admin:accounts_apikey_changelist"))]
 
 
 def times(rows: QuerySet[Usage]) -> str:
@@ -113,8 +113,8 @@ def busiest_keys(since: datetime) -> dict[str, Any] | None:
         .order_by("-turns")[:BUSIEST]
     )
     rows = [_busy_row(each, since) for each in figures]
-    title = f"Busiest keys since {timezone.localtime(since):%Y-%m-%d %H:%M %Z}"
-    headers = ["Key", "Turns", "Failed", "Tokens in / out"]
+    title = gettext("Busiest keys since %(time)s") % {"time": f"{timezone.localtime(since):%Y-%m-%d %H:%M %Z}"}
+    headers = [gettext("Key"), gettext("Turns"), gettext("Failed"), gettext("Tokens in / out")]
     return {"title": title, "headers": headers, "rows": rows} if rows else None
 
 
@@ -122,7 +122,7 @@ def _busy_row(key: Mapping[str, Any], since: datetime) -> list[str]:
     turns, failed, key_id = f"{key['turns']:,}", f"{key['failed']:,}", key["api_key_id"]
     tokens = f"{key['tokens_in']:,} / {key['tokens_out']:,}"
     if not key_id:
-        return [DELETED, turns, failed, tokens]
+        return [deleted_key(), turns, failed, tokens]
     of_key = {"api_key__id__exact": key_id}
     return [
         _link(rows_since(since, **of_key), ApiKey.cut(key["api_key__name"])),
@@ -134,15 +134,14 @@ def _busy_row(key: Mapping[str, Any], since: datetime) -> list[str]:
 
 def latest_turns() -> dict[str, Any] | None:
     """The table of the latest turns, None when there are none."""
-    now = timezone.now()
     turns = Usage.objects.select_related("api_key")[:LATEST]
     rows = [
         [
             _link(
                 reverse("admin:accounts_usage_change", args=[turn.pk]),
-                f"{timesince(turn.started_at, now, depth=1)} ago",
+                ago(turn.started_at),
             ),
-            turn.api_key.short_name if turn.api_key else DELETED,
+            turn.api_key.short_name if turn.api_key else deleted_key(),
             cut(turn.model),
             render_to_string(
                 "unfold/helpers/label.html", {"text": visible(turn.outcome), "type": OUTCOME_COLOURS[turn.status]}
@@ -152,11 +151,16 @@ def latest_turns() -> dict[str, Any] | None:
         ]
         for turn in turns
     ]
-    headers = ["Started", "Key", "Model", "Outcome", "Took", "Tokens in / out"]
+    headers = [
+        gettext("Started"), gettext("Key"), gettext("Model"), gettext("Outcome"), gettext("Took"),
+        gettext("Tokens in / out"),
+    ]  # fmt: skip
     return {"headers": headers, "rows": rows} if rows else None
 
 
-DELETED = "deleted key"
+def deleted_key() -> str:
+    """What stands in the place of a key that is gone."""
+    return gettext("deleted key")
 
 
 def _link(href: str, text: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
 from accounts.models import Team
@@ -17,8 +18,8 @@ class TeamAdmin(ModelAdmin):
     search_fields = ("name",)
     list_per_page = 50
     empty_icon = "groups"
-    empty_title = "No teams yet"
-    empty_hint = "A team groups keys, so that its usage can be told from that of others."
+    empty_title = _("No teams yet")
+    empty_hint = _("A team groups keys, so that its usage can be told from that of others.")
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], list[Any]]:
         """A team with keys is kept because of them, not for want of a permission nobody has."""

@@ -8,6 +8,8 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.text import Truncator
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold import paginator as unfold_paginator
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, DropdownFilter
@@ -20,7 +22,7 @@ from gateway_project.lib.cells import VisibleText, cut
 class ProtocolFilter(DropdownFilter):
     """By a list of our own: asking the table which there are would read all of it."""
 
-    title = "protocol"
+    title = _("protocol")
     parameter_name = "protocol"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -33,11 +35,14 @@ class ProtocolFilter(DropdownFilter):
 class OutcomeFilter(DropdownFilter):
     """By whose fault a turn ended, over all the words for it."""
 
-    title = "fault"
+    title = _("fault")
     parameter_name = "outcome"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("failed", "failed here"), ("turned_away", "turned away by a limit or a mistake")]
+        return [
+            ("failed", gettext("failed here")),
+            ("turned_away", gettext("turned away by a limit or a mistake")),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         match self.value():
@@ -81,25 +86,28 @@ class UsageAdmin(VisibleText, ModelAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     search_fields = ("request_id__exact",)
-    search_help_text = "A whole request id"
+    search_help_text = _("A whole request id")
     ordering = ("-started_at", "-id")
     actions: ClassVar[list[str]] = []
-    sections: ClassVar[list[tuple[str | None, dict[str, Any]]]] = [
+    sections: ClassVar[list[tuple[Any, dict[str, Any]]]] = [
         (None, {"fields": [("request_id", "api_key"), ("started_at", "client", "agent")]}),
-        ("Turn", {"fields": [("protocol", "endpoint"), ("model", "lingma_model"), ("stream", "session", "instance")]}),
-        ("Outcome", {"fields": [("status", "reason"), ("queue_ms", "first_token_ms", "total_ms"), "tools"]}),
-        ("Refusal", {"fields": [("count", "allowed"), ("value", "retry_after")]}),
-        ("Tokens", {"fields": [("prompt_tokens", "completion_tokens", "usage_source")]}),
+        (
+            _("Turn"),
+            {"fields": [("protocol", "endpoint"), ("model", "lingma_model"), ("stream", "session", "instance")]},
+        ),
+        (_("Outcome"), {"fields": [("status", "reason"), ("queue_ms", "first_token_ms", "total_ms"), "tools"]}),
+        (_("Refusal"), {"fields": [("count", "allowed"), ("value", "retry_after")]}),
+        (_("Tokens"), {"fields": [("prompt_tokens", "completion_tokens", "usage_source")]}),
     ]
     empty_icon = "receipt_long"
-    empty_title = "No turns yet"
-    empty_hint = "Every turn appears here within seconds of its end, however it ended."
+    empty_title = _("No turns yet")
+    empty_hint = _("Every turn appears here within seconds of its end, however it ended.")
 
     def get_fieldsets(self, request: HttpRequest, obj: Usage | None = None) -> Any:
         """The sections, and a last one for columns that none of them names: a new column needs no work here."""
         named = {name for _, section in self.sections for line in section["fields"] for name in names_of(line)}
         rest = [field.name for field in Usage._meta.concrete_fields if field.name not in named | {"id"}]
-        return [*self.sections, *([("More", {"fields": rest})] if rest else [])]
+        return [*self.sections, *([(gettext("More"), {"fields": rest})] if rest else [])]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -122,35 +130,35 @@ class UsageAdmin(VisibleText, ModelAdmin):
         """Rows are never deleted."""
         return False
 
-    @display(description="Turn", header=True, ordering="started_at")
+    @display(description=_("Turn"), header=True, ordering="started_at")
     def turn(self, obj: Usage) -> tuple[str, str]:
         """Its start to the second, and as much of its request id as tells it from others."""
         return timezone.localtime(obj.started_at).strftime("%Y-%m-%d %H:%M:%S"), Truncator(obj.request_id).chars(20)
 
-    @display(description="Key", header=True)
+    @display(description=_("Key"), header=True)
     def key(self, obj: Usage) -> tuple[str, str]:
-        return (cut(obj.api_key.name), obj.api_key.hint) if obj.api_key else ("deleted key", "")
+        return (cut(obj.api_key.name), obj.api_key.hint) if obj.api_key else (gettext("deleted key"), "")
 
-    @display(description="Model", header=True)
+    @display(description=_("Model"), header=True)
     def asked(self, obj: Usage) -> tuple[str, str]:
         means = obj.lingma_model if obj.lingma_model != obj.model else ""
-        how = [obj.get_agent_display(), obj.protocol, "streamed" if obj.stream else "plain", means]
+        how = [obj.get_agent_display(), obj.protocol, gettext("streamed") if obj.stream else gettext("plain"), means]
         return cut(obj.model), cut(", ".join(filter(None, how)))
 
-    @display(description="Outcome", label=OUTCOME_COLOURS)
+    @display(description=_("Outcome"), label=OUTCOME_COLOURS)
     def outcome(self, obj: Usage) -> tuple[str, str]:
         return obj.status, obj.outcome
 
-    @display(description="Tools")
+    @display(description=_("Tools"))
     def calls(self, obj: Usage) -> str:
         """What became of calls, and what was decided on those of the service."""
         return cut(obj.tools) if obj.tools else "–"
 
-    @display(description="First / total")
+    @display(description=_("First / total"))
     def speed(self, obj: Usage) -> str:
         first = "–" if obj.first_token_ms is None else f"{obj.first_token_ms:,}"
         return f"{first} / {obj.total_ms:,} ms"
 
-    @display(description="Tokens in / out", header=True)
+    @display(description=_("Tokens in / out"), header=True)
     def tokens(self, obj: Usage) -> tuple[str, str]:
         return f"{obj.prompt_tokens:,} / {obj.completion_tokens:,}", obj.usage_source

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from accounts.models import names_in
 from accounts.patterns import allows
+from gateway_project.lib.texts import gettext_noop
 
 
 class Setup(NamedTuple):
@@ -54,7 +55,7 @@ CLAUDE_MODELS = (
 TEXTS = [
     (
         "Claude Code",
-        "In a terminal",
+        gettext_noop("In a terminal"),
         """
 export ANTHROPIC_BASE_URL="%(base)s"
 export ANTHROPIC_AUTH_TOKEN="%(key)s"
@@ -63,7 +64,7 @@ export ANTHROPIC_AUTH_TOKEN="%(key)s"
     ),
     (
         "Codex",
-        "In a terminal",
+        gettext_noop("In a terminal"),
         """
 export LINGMA_GATEWAY_KEY="%(key)s"
 codex -c model="%(model)s" -c model_provider="lingma" \\
@@ -72,7 +73,7 @@ codex -c model="%(model)s" -c model_provider="lingma" \\
     ),
     (
         "opencode",
-        "Into opencode.json",
+        gettext_noop("Into opencode.json"),
         """
 {
   "$schema": "https://opencode.ai/config.json",
@@ -98,7 +99,7 @@ codex -c model="%(model)s" -c model_provider="lingma" \\
     ),
     (
         "Cline",
-        "Into its settings, as API provider OpenAI Compatible",
+        gettext_noop("Into its settings, as API provider OpenAI Compatible"),
         """
 Base URL  %(base)s/v1
 API key   %(key)s
@@ -107,7 +108,7 @@ Model ID  %(model)s
     ),
     (
         "aider",
-        "In a terminal",
+        gettext_noop("In a terminal"),
         """
 export OPENAI_API_BASE="%(base)s/v1"
 export OPENAI_API_KEY="%(key)s"
@@ -116,7 +117,7 @@ aider --model openai/%(model)s
     ),
     (
         "OpenAI SDK",
-        "Python, pip install openai",
+        gettext_noop("Python, pip install openai"),
         """
 from openai import OpenAI
 
@@ -133,7 +134,7 @@ print(reply.choices[0].message.content)
     ),
     (
         "Anthropic SDK",
-        "Python, pip install anthropic",
+        gettext_noop("Python, pip install anthropic"),
         """
 from anthropic import Anthropic
 
@@ -151,7 +152,7 @@ print(reply.content[0].text)
     ),
     (
         "curl",
-        "In a terminal",
+        gettext_noop("In a terminal"),
         """
 curl %(base)s/v1/chat/completions \\
   -H "Authorization: Bearer %(key)s" \\

@@ -11,11 +11,14 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.text import Truncator
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models.changes import NAMED, announce
 from accounts.models.team import Team
 from accounts.patterns import flaw_of
 from gateway_project.lib.key_secret import digest_of, generate, hint_of
+from gateway_project.lib.translated import translated
 from gateway_project.lib.visible import visible
 
 
@@ -27,7 +30,7 @@ def names_in(text: str) -> list[str]:
 def validate_models(text: str) -> None:
     """Raise ValidationError for a list of models that no key can have."""
     if flaw := flaw_of(names_in(text)):
-        raise ValidationError(flaw)
+        raise ValidationError(translated(flaw))
 
 
 SCOPES = ("metrics",)
@@ -36,7 +39,8 @@ SCOPES = ("metrics",)
 def validate_scopes(text: str) -> None:
     """Raise ValidationError for a scope that opens nothing."""
     if unknown := [scope for scope in names_in(text) if scope not in SCOPES]:
-        raise ValidationError(f"There is no scope {unknown[0]}. Known: {', '.join(SCOPES)}.")
+        refusal = gettext("There is no scope %(scope)s. Known: %(scopes)s.")
+        raise ValidationError(refusal % {"scope": unknown[0], "scopes": ", ".join(SCOPES)})
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
@@ -80,45 +84,61 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     update.alters_data = True  # type: ignore[attr-defined]
 
 
+NO_LIMIT = _("0: no limit.")
+
+
 class ApiKey(models.Model):
     """What a caller holds. Of the secret only a digest is kept."""
 
-    name = models.CharField(max_length=100, help_text="Whose key, or what for.")
-    team = models.ForeignKey(Team, models.PROTECT, null=True, blank=True, related_name="keys")
-    hint = models.CharField(max_length=16, editable=False)
-    digest = models.CharField(max_length=64, unique=True, editable=False)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: never.")
-    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
-    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
-    last_used_from = models.CharField(max_length=64, blank=True, editable=False)
+    class State(models.TextChoices):
+        """What becomes of who shows it."""
+
+        LIVE = "live", _("live")
+        EXPIRED = "expired", _("expired")
+        REVOKED = "revoked", _("revoked")
+
+    name = models.CharField(_("name"), max_length=100, help_text=_("Whose key, or what for."))
+    team = models.ForeignKey(Team, models.PROTECT, null=True, blank=True, related_name="keys", verbose_name=_("team"))
+    hint = models.CharField(_("hint"), max_length=16, editable=False)
+    digest = models.CharField(_("digest"), max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True, help_text=_("Empty: never."))
+    revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(_("last used at"), null=True, blank=True, editable=False)
+    last_used_from = models.CharField(_("last used from"), max_length=64, blank=True, editable=False)
     allowed_models = models.CharField(
+        _("allowed models"),
         max_length=1000,
         blank=True,
         validators=[validate_models],
-        help_text=(
+        help_text=_(
             "Comma-separated names or patterns such as claude-*, in any case; each counts for the name a client asks"
             " for and for the Lingma model it means. Empty: every model."
         ),
     )
     scopes = models.CharField(
-        max_length=200, blank=True, validators=[validate_scopes], help_text="Comma-separated, such as metrics."
+        _("scopes"),
+        max_length=200,
+        blank=True,
+        validators=[validate_scopes],
+        help_text=_("Comma-separated, such as metrics."),
     )
-    rpm = models.PositiveIntegerField("requests per minute", default=0, help_text="0: no limit.")
-    tpm = models.PositiveIntegerField("tokens per minute", default=0, help_text="0: no limit.")
-    concurrency = models.PositiveIntegerField("turns at once", default=0, help_text="0: no limit.")
+    rpm = models.PositiveIntegerField(_("requests per minute"), default=0, help_text=NO_LIMIT)
+    tpm = models.PositiveIntegerField(_("tokens per minute"), default=0, help_text=NO_LIMIT)
+    concurrency = models.PositiveIntegerField(_("turns at once"), default=0, help_text=NO_LIMIT)
 
     objects = ApiKeyQuerySet.as_manager()
 
     class Meta:
-        verbose_name = "key"
+        verbose_name = _("key")
+        verbose_name_plural = _("keys")
         ordering: ClassVar = ["-created_at"]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["name"],
                 condition=Q(revoked_at=None),
                 name="apikey_live_name",
-                violation_error_message="A live key has this name already.",
+                violation_error_message=_("A live key has this name already."),
             ),
             models.CheckConstraint(
                 condition=Q(rpm__gte=0, tpm__gte=0, concurrency__gte=0), name="apikey_limits_not_negative"
@@ -159,8 +179,8 @@ class ApiKey(models.Model):
         self.adopt(secret, pepper)
         return secret
 
-    def state(self, at: datetime) -> str:
-        """`live`, `expired` or `revoked`."""
+    def state(self, at: datetime) -> ApiKey.State:
+        """What it is at that time."""
         if self.revoked_at is not None:
-            return "revoked"
-        return "expired" if self.expires_at is not None and self.expires_at <= at else "live"
+            return self.State.REVOKED
+        return self.State.EXPIRED if self.expires_at is not None and self.expires_at <= at else self.State.LIVE

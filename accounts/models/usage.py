@@ -6,6 +6,8 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext, pgettext_lazy
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models.key import ApiKey
 from accounts.models.team import Team
@@ -44,10 +46,10 @@ class Usage(models.Model):
     """
 
     class Status(models.TextChoices):
-        OK = "ok", "ok"
-        ERROR = "error", "error"
-        CANCELLED = "cancelled", "cancelled"
-        REFUSED = "refused", "refused"
+        OK = "ok", _("ok")
+        ERROR = "error", _("error")
+        CANCELLED = "cancelled", _("cancelled")
+        REFUSED = "refused", _("refused")
 
     class Agent(models.TextChoices):
         """Families of programs that call, by their User-Agent."""
@@ -57,53 +59,54 @@ class Usage(models.Model):
         OPENCODE = "opencode", "opencode"
         CLINE = "cline", "Cline"
         AIDER = "aider", "aider"
-        OPENAI_PYTHON = "openai-python", "OpenAI SDK, Python"
-        OPENAI_NODE = "openai-node", "OpenAI SDK, Node"
-        ANTHROPIC_PYTHON = "anthropic-python", "Anthropic SDK, Python"
-        ANTHROPIC_NODE = "anthropic-node", "Anthropic SDK, Node"
+        OPENAI_PYTHON = "openai-python", _("OpenAI SDK, Python")
+        OPENAI_NODE = "openai-node", _("OpenAI SDK, Node")
+        ANTHROPIC_PYTHON = "anthropic-python", _("Anthropic SDK, Python")
+        ANTHROPIC_NODE = "anthropic-node", _("Anthropic SDK, Node")
         LANGCHAIN = "langchain", "LangChain"
         LITELLM = "litellm", "LiteLLM"
         CURL = "curl", "curl"
-        OTHER = "other", "other"
+        OTHER = "other", _("other")
 
-    request_id = models.CharField("request", max_length=64, unique=True)
+    request_id = models.CharField(_("request"), max_length=64, unique=True)
     # Null when the key was gone before its last turns were filed.
     api_key = models.ForeignKey(
-        ApiKey, models.PROTECT, null=True, related_name="usage", db_index=False, verbose_name="key"
+        ApiKey, models.PROTECT, null=True, related_name="usage", db_index=False, verbose_name=_("key")
     )
     # Without a constraint in the database: a row is filed later than its turn, and must not fail for its team's end.
     team = models.ForeignKey(
-        Team, models.PROTECT, null=True, blank=True, related_name="usage", db_index=False, db_constraint=False
-    )
-    protocol = models.CharField(max_length=16)
-    endpoint = models.CharField(max_length=64)
-    model = models.CharField("model asked", max_length=128)
-    lingma_model = models.CharField("model used", max_length=128, blank=True)
-    instance = models.CharField(max_length=64, blank=True)
-    session = models.CharField(max_length=16, blank=True)
-    stream = models.BooleanField()
-    status = models.CharField(max_length=16, choices=Status.choices)
-    reason = models.CharField(max_length=64, blank=True)
-    queue_ms = models.PositiveIntegerField("queued (ms)")
-    first_token_ms = models.PositiveIntegerField("first token (ms)", null=True)
-    total_ms = models.PositiveIntegerField("total (ms)")
-    prompt_tokens = models.PositiveIntegerField()
-    completion_tokens = models.PositiveIntegerField()
-    usage_source = models.CharField("tokens from", max_length=16, blank=True)
-    client = models.CharField(max_length=64, blank=True)
-    agent = models.CharField("program", max_length=32, choices=Agent, blank=True, default="", db_default="")
-    tools = models.CharField(max_length=200, blank=True, default="", db_default="")
-    count = models.PositiveIntegerField("times", default=1, db_default=1)
-    allowed = models.PositiveIntegerField("limit", null=True, blank=True)
-    value = models.PositiveIntegerField("stood at", null=True, blank=True)
-    retry_after = models.PositiveIntegerField("told to wait (s)", null=True, blank=True)
-    started_at = models.DateTimeField()
+        Team, models.PROTECT, null=True, blank=True, related_name="usage", db_index=False, db_constraint=False,
+        verbose_name=_("team"),
+    )  # fmt: skip
+    protocol = models.CharField(_("protocol"), max_length=16)
+    endpoint = models.CharField(_("endpoint"), max_length=64)
+    model = models.CharField(_("model asked"), max_length=128)
+    lingma_model = models.CharField(_("model used"), max_length=128, blank=True)
+    instance = models.CharField(_("instance"), max_length=64, blank=True)
+    session = models.CharField(_("session"), max_length=16, blank=True)
+    stream = models.BooleanField(_("stream"))
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices)
+    reason = models.CharField(_("reason"), max_length=64, blank=True)
+    queue_ms = models.PositiveIntegerField(_("queued (ms)"))
+    first_token_ms = models.PositiveIntegerField(_("first token (ms)"), null=True)
+    total_ms = models.PositiveIntegerField(_("total (ms)"))
+    prompt_tokens = models.PositiveIntegerField(_("prompt tokens"))
+    completion_tokens = models.PositiveIntegerField(_("completion tokens"))
+    usage_source = models.CharField(_("tokens from"), max_length=16, blank=True)
+    client = models.CharField(_("client"), max_length=64, blank=True)
+    agent = models.CharField(_("program"), max_length=32, choices=Agent, blank=True, default="", db_default="")
+    tools = models.CharField(_("tools"), max_length=200, blank=True, default="", db_default="")
+    count = models.PositiveIntegerField(pgettext_lazy("how often", "times"), default=1, db_default=1)
+    allowed = models.PositiveIntegerField(_("limit"), null=True, blank=True)
+    value = models.PositiveIntegerField(_("stood at"), null=True, blank=True)
+    retry_after = models.PositiveIntegerField(_("told to wait (s)"), null=True, blank=True)
+    started_at = models.DateTimeField(_("started at"))
 
     objects = UsageQuerySet.as_manager()
 
     class Meta:
-        verbose_name = "turn"
-        verbose_name_plural = "usage"
+        verbose_name = _("turn")
+        verbose_name_plural = _("usage")
         ordering: ClassVar = ["-started_at", "-id"]
         indexes: ClassVar = [
             # The id makes the order whole: deep pages then walk the index and nothing else.
@@ -124,5 +127,7 @@ class Usage(models.Model):
     @property
     def outcome(self) -> str:
         """How it ended, with the reason unless all went well, and how often where a row stands for several."""
-        told = self.status if self.status == self.Status.OK or not self.reason else f"{self.status}: {self.reason}"
-        return told if self.count == 1 else f"{told} × {self.count:,}"
+        status = self.get_status_display()
+        if self.status != self.Status.OK and self.reason:
+            status = gettext("%(status)s: %(reason)s") % {"status": status, "reason": self.reason}
+        return status if self.count == 1 else f"{status} × {self.count:,}"

@@ -11,13 +11,15 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
 from django.utils.timesince import timesince
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from bridge.fleet import mirror
 from bridge.models import Instance
 from bridge.status.states import InstanceState
-from gateway_project.lib.cells import VisibleText
+from gateway_project.lib.cells import VisibleText, seconds_ago
 from gateway_project.lib.live_rows import LiveRows
 
 BADGES = {each.value: each.badge for each in InstanceState}
@@ -34,14 +36,14 @@ class InstanceAdmin(VisibleText, LiveRows, ModelAdmin):
     list_per_page = 100
     fieldsets: ClassVar = [
         (None, {"fields": [("name", "state_label"), ("logged_in", "load"), ("started_at", "seen_at"), "last_error"]}),
-        ("Process", {"fields": [("process", "pid"), ("restarts", "generation")]}),
-        ("Service", {"fields": [("upstream", "version"), "models_offered"]}),
+        (_("Process"), {"fields": [("process", "pid"), ("restarts", "generation")]}),
+        (_("Service"), {"fields": [("upstream", "version"), "models_offered"]}),
     ]
     search_fields = ("name", "last_error")
     ordering = ("process", "name")
     empty_icon = "dns"
-    empty_title = "No instance has been seen yet"
-    empty_hint = (
+    empty_title = _("No instance has been seen yet")
+    empty_hint = _(
         "Each web process starts its own instances and tells about them every two seconds. If this list stays empty, "
         "no web process is running, or it does not reach the same Redis."
     )
@@ -71,34 +73,33 @@ class InstanceAdmin(VisibleText, LiveRows, ModelAdmin):
         )
         return page
 
-    @display(description="Instance", header=True, ordering="name")
+    @display(description=_("Instance"), header=True, ordering="name")
     def header(self, obj: Instance) -> tuple[str, str]:
-        return obj.name, f"pid {obj.pid}" if obj.pid else ""
+        return obj.name, gettext("pid %(pid)s") % {"pid": obj.pid} if obj.pid else ""
 
-    @display(description="State", ordering="state", label=BADGES)
+    @display(description=_("State"), ordering="state", label=BADGES)
     def state_label(self, obj: Instance) -> tuple[str, str]:
         return obj.state, obj.get_state_display()
 
-    @display(description="Login", boolean=True, ordering="login")
+    @display(description=_("Login"), boolean=True, ordering="login")
     def logged_in(self, obj: Instance) -> bool:
         return obj.login
 
-    @display(description="In flight", ordering="in_flight")
+    @display(description=_("In flight"), ordering="in_flight")
     def load(self, obj: Instance) -> str:
         return f"{obj.in_flight} / {obj.limit}"
 
-    @display(description="Up for", ordering="started_at")
+    @display(description=_("Up for"), ordering="started_at")
     def up_for(self, obj: Instance) -> str | None:
         if obj.started_at is None or not InstanceState(obj.state).is_up:
             return None
         return timesince(obj.started_at, timezone.now(), depth=1)
 
-    @display(description="Heartbeat", ordering="seen_at")
+    @display(description=_("Heartbeat"), ordering="seen_at")
     def heartbeat(self, obj: Instance) -> str:
-        age = max(0, round((timezone.now() - obj.seen_at).total_seconds()))
-        return f"{age} s ago" if age < 60 else f"{timesince(obj.seen_at, timezone.now(), depth=1)} ago"
+        return seconds_ago(obj.seen_at)
 
-    @display(description="Last error")
+    @display(description=_("Last error"))
     def error(self, obj: Instance) -> str | None:
         """What went wrong last, on one line; the whole text is on its page."""
         if not obj.last_error:

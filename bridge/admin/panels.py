@@ -13,13 +13,14 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
+from django.utils.translation import gettext, ngettext
 
 from accounts.ledger import services as ledger
 from bridge.fleet import mirror, modes
 from bridge.models import Instance
 from bridge.status.states import InstanceState
 from gateway_project.lib.degraded import STILL_WORKS, Facts
-from gateway_project.lib.live_rows import AWAY
+from gateway_project.lib.live_rows import redis_away
 from gateway_project.lib.panels import Figure, Panel
 from gateway_project.lib.visible import visible
 
@@ -48,7 +49,7 @@ def instances_now() -> tuple[list[Instance], list[str]]:
         instances, troubles = mirror.current(url), late_rows(ledger.waiting_since(url))
     except redis.RedisError as exc:
         instances = list(Instance.objects.all())
-        troubles = [f"{AWAY.format(exc)}. The page shows what was known before."]
+        troubles = [f"{redis_away(exc)} {gettext('The page shows what was known before.')}"]
     return sorted(instances, key=lambda each: (each.process, each.name)), troubles
 
 
@@ -56,7 +57,8 @@ def late_rows(waiting_since: float | None) -> list[str]:
     """Whether usage rows wait for longer than they should."""
     late = time.time() - waiting_since if waiting_since else 0.0
     if late > LATE:
-        return [f"Usage rows have waited for {late:.0f} s to be filed. Is the Celery worker running?"]
+        waited = gettext("Usage rows have waited for %(seconds)d s to be filed. Is the Celery worker running?")
+        return [waited % {"seconds": round(late)}]
     return []
 
 
@@ -64,7 +66,9 @@ def trouble_of_mode(mode: Facts) -> str:
     """What is away since when, why, and what still works."""
     since = timezone.localtime(datetime.fromtimestamp(mode.since, UTC))
     why = Truncator(visible(" ".join(mode.why.split()))).chars(LONGEST_REASON)
-    return f"Degraded: {mode.name} since {since:%H:%M:%S %Z} ({why}). Still: {STILL_WORKS[mode.name]}."
+    trouble = gettext("Degraded: %(part)s since %(time)s (%(why)s). Still: %(still)s.")
+    still = gettext(STILL_WORKS[mode.name])
+    return trouble % {"part": mode.name, "time": f"{since:%H:%M:%S %Z}", "why": why, "still": still}
 
 
 def long_gone(instance: Instance) -> bool:
@@ -87,31 +91,38 @@ def troubles_of(instances: Iterable[Instance]) -> list[str]:
 
 def trouble_of(state: str, instances: list[Instance]) -> str:
     """Which instances, since when, and why, as far as one line goes; the rest is where it leads."""
-    first, *others = (each.name for each in instances)
-    span = "to" if others[1:] else "and"
-    which = f"{len(instances)} instances, {first} {span} {others[-1]}" if others else f"Instance {first}"
     errors = {each.last_error for each in instances if each.last_error}
     why = Truncator(visible(" ".join(min(errors).split()))).chars(LONGEST_REASON) if errors else ""
+    happened = instances[0].get_state_display()
+    if state == InstanceState.GONE:
+        first_gone = timezone.localtime(min(each.seen_at for each in instances))
+        happened = gettext("%(state)s since %(time)s") % {"state": happened, "time": f"{first_gone:%H:%M:%S %Z}"}
+    if why:
+        happened = gettext("%(state)s (%(why)s)") % {"state": happened, "why": why}
     return format_html(
-        '{}: {}{}{}. <a class="underline" href="{}?state__exact={}">Show {}</a>',
-        which,
-        instances[0].get_state_display(),
-        _since(state, instances),
-        f" ({why})" if why else "",
+        '{} <a class="underline" href="{}?state__exact={}">{}</a>',
+        gettext("%(instances)s: %(state)s.") % {"instances": _named(instances), "state": happened},
         reverse("admin:bridge_instance_changelist"),
         state,
-        "them" if others else "it",
+        ngettext("Show it", "Show them", len(instances)),
     )
 
 
-def _since(state: str, instances: list[Instance]) -> str:
-    if state != InstanceState.GONE:
-        return ""
-    return f" since {timezone.localtime(min(each.seen_at for each in instances)):%H:%M:%S %Z}"
+def _named(instances: list[Instance]) -> str:
+    names = {"count": len(instances), "first": instances[0].name, "last": instances[-1].name}
+    match len(instances):
+        case 1:
+            return gettext("Instance %(first)s") % names
+        case 2:
+            return gettext("%(count)d instances, %(first)s and %(last)s") % names
+        case _:
+            return gettext("%(count)d instances, %(first)s to %(last)s") % names
 
 
 def instance_figure(instances: list[Instance]) -> Figure:
     """How many can take a turn, of those there should be."""
     ready = sum(instance.state == InstanceState.READY for instance in instances)
     tone = "good" if instances and ready == len(instances) else "bad"
-    return Figure("Instances ready", f"{ready} / {len(instances)}", reverse("admin:bridge_instance_changelist"), tone)
+    return Figure(
+        gettext("Instances ready"), f"{ready} / {len(instances)}", reverse("admin:bridge_instance_changelist"), tone
+    )

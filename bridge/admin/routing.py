@@ -13,8 +13,11 @@ from django.db.models import Max
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
+from django.utils.functional import lazy
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
@@ -26,6 +29,7 @@ from bridge.prompt.profile import PLACEHOLDERS, check
 from bridge.routing.explain import offered_names, try_name
 from bridge.routing.watcher import profile_of
 from gateway_project.lib.cells import cut
+from gateway_project.lib.translated import translated
 
 STEP = 10
 SAMPLES = (
@@ -75,27 +79,32 @@ class OfferedModel(UnfoldAdminTextInputWidget):
 class UniquePattern(forms.ModelForm):
     """Says beside the pattern that there is another like it."""
 
+    taken: Any  # a lazy text
+
     def clean_pattern(self) -> str:
         """Whatever its case, as names have none."""
         pattern: str = self.cleaned_data["pattern"].strip()
         others = self._meta.model._default_manager.exclude(pk=self.instance.pk)
         if others.filter(pattern__iexact=pattern).exists():
-            raise forms.ValidationError(f"Another {self._meta.model._meta.verbose_name} has this pattern.")
+            raise forms.ValidationError(self.taken)
         return pattern
 
 
 class AliasForm(UniquePattern):
     """Suggests models, and says what the settings say."""
 
+    taken = _("Another alias has this pattern.")
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         env = settings.ENV
-        tool_mode = "forward" if env.tool_forward_enabled else env.tool_mode
-        blanks = {"ask_mode": env.default_ask_mode, "tool_mode": tool_mode, "thinking": "not shown"}
+        ask_mode = ModelAlias.AskMode(env.default_ask_mode)
+        tool_mode = ModelAlias.ToolMode("forward" if env.tool_forward_enabled else env.tool_mode)
+        blanks = {"ask_mode": ask_mode, "tool_mode": tool_mode, "thinking": ModelAlias.Thinking.OFF}
         for name in blanks.keys() & self.fields.keys():  # who may only look has none
             field = cast("forms.ChoiceField", self.fields[name])
             choices = self._meta.model._meta.get_field(name).choices or []
-            field.choices = [("", f"as usual: {blanks[name]}"), *choices]
+            field.choices = [("", gettext("as usual: %(choice)s") % {"choice": blanks[name].label}), *choices]
 
     class Meta:
         widgets: ClassVar = {"lingma_model": OfferedModel}
@@ -112,12 +121,12 @@ class ModelAliasAdmin(RoutingAdmin):
     list_before_template = "admin/bridge/modelalias/try_form.html"
     fieldsets: ClassVar = [
         (None, {"fields": ["pattern", "lingma_model", "display_name", "note"]}),
-        ("Modes", {"fields": ["ask_mode", "tool_mode", "thinking"]}),
-        ("When it counts", {"fields": ["position", "enabled"]}),
+        (_("Modes"), {"fields": ["ask_mode", "tool_mode", "thinking"]}),
+        (_("When it counts"), {"fields": ["position", "enabled"]}),
     ]
     empty_icon = "alt_route"
-    empty_title = "No aliases"
-    empty_hint = (
+    empty_title = _("No aliases")
+    empty_hint = _(
         "An alias says which Lingma model a name such as claude-sonnet-4-5 or gpt-5 means. Without one, names that "
         "the account does not offer mean the default model."
     )
@@ -133,7 +142,7 @@ class ModelAliasAdmin(RoutingAdmin):
             raise PermissionDenied
         name = request.GET.get("name", "").strip()
         context = self.admin_site.each_context(request) | {
-            "title": "What would this name become?",
+            "title": gettext("What would this name become?"),
             "opts": self.opts,
             "asked": name,
             "trial": try_name(name, default(), offered_now()) if name else None,
@@ -153,26 +162,30 @@ class ModelAliasAdmin(RoutingAdmin):
         """A model that is not offered may be right tomorrow, so it is told and not refused."""
         super().save_model(request, obj, form, change)
         if "lingma_model" in form.changed_data and is_missing(obj, offered_now()):
-            told = f"The account does not offer {obj.lingma_model} now. Until it does, {default()} answers."
-            messages.warning(request, told)
+            warning = gettext("The account does not offer %(model)s now. Until it does, %(default)s answers.")
+            messages.warning(request, warning % {"model": obj.lingma_model, "default": default()})
 
-    @display(description="Names", header=True)
+    @display(description=_("Names"), header=True)
     def header(self, obj: ModelAlias) -> tuple[str, str]:
         return cut(obj.pattern), cut(obj.note)
 
-    @display(description="Lingma model", header=True)
+    @display(description=_("Lingma model"), header=True)
     def target(self, obj: ModelAlias) -> tuple[str, str]:
         """What answers; what is not offered is told."""
         if not obj.lingma_model:
-            return default(), "the default model"
-        missing = is_missing(obj, getattr(obj, "offered", {}))
-        return obj.lingma_model, f"not offered now: {default()} answers" if missing else ""
+            return default(), gettext("the default model")
+        if not is_missing(obj, getattr(obj, "offered", {})):
+            return obj.lingma_model, ""
+        return obj.lingma_model, gettext("not offered now: %(default)s answers") % {"default": default()}
 
-    @display(description="Modes")
+    @display(description=_("Modes"))
     def modes(self, obj: ModelAlias) -> str | None:
-        told = [obj.get_ask_mode_display(), obj.tool_mode and f"tools: {obj.get_tool_mode_display()}"]
-        told.append(obj.thinking and f"thinking: {obj.get_thinking_display()}")
-        return ", ".join(filter(None, told)) or None
+        said = [str(obj.get_ask_mode_display())]
+        if obj.tool_mode:
+            said.append(gettext("tools: %(mode)s") % {"mode": obj.get_tool_mode_display()})
+        if obj.thinking:
+            said.append(gettext("thinking: %(mode)s") % {"mode": obj.get_thinking_display()})
+        return ", ".join(filter(None, said)) or None
 
 
 def offered_now() -> dict[str, str]:
@@ -192,17 +205,25 @@ def is_missing(alias: ModelAlias, offered: Mapping[str, str]) -> bool:
     return bool(wanted and offered) and wanted not in offered and wanted.lower() not in offered
 
 
+def placeholder_help() -> SafeString:
+    """What a template may have in it."""
+    meanings = ((name, gettext(meaning)) for name, meaning in PLACEHOLDERS.items())
+    return format_html(
+        gettext("{name} stands for: {placeholders}. {sign} is the sign itself."),
+        name=format_html("<code>{}</code>", "$name"),
+        placeholders=format_html_join("; ", "<code>${}</code> {}", meanings),
+        sign=format_html("<code>{}</code>", "$$"),
+    )
+
+
 class PromptForm(UniquePattern):
     """The template is read as it will be sent: in one width."""
 
+    taken = _("Another prompt has this pattern.")
+
     class Meta:
         widgets: ClassVar = {"template": UnfoldAdminTextareaWidget(attrs={"rows": 24, "class": "gw-mono"})}
-        help_texts: ClassVar = {
-            "template": format_html(
-                "<code>$name</code> stands for: {}. <code>$$</code> is the sign itself.",
-                format_html_join("; ", "<code>${}</code> {}", PLACEHOLDERS.items()),
-            )
-        }
+        help_texts: ClassVar = {"template": lazy(placeholder_help, str)()}
 
 
 @admin.register(PromptTemplate)
@@ -216,24 +237,24 @@ class PromptTemplateAdmin(RoutingAdmin):
     readonly_fields = ("preview",)
     fieldsets: ClassVar = [
         (None, {"fields": ["pattern", "note", "template", "description_chars", "native_calls"]}),
-        ("When it counts", {"fields": ["position", "enabled"]}),
-        ("Preview", {"fields": ["preview"]}),
+        (_("When it counts"), {"fields": ["position", "enabled"]}),
+        (_("Preview"), {"fields": ["preview"]}),
     ]
     empty_icon = "edit_note"
-    empty_title = "The shipped prompt is used for every model"
-    empty_hint = (
+    empty_title = _("The shipped prompt is used for every model")
+    empty_hint = _(
         "Tools of a request are told to the model in its prompt. Where a model needs other words, add them here for "
         "its name; a new prompt begins with the shipped text."
     )
 
-    @display(description="Lingma models", header=True)
+    @display(description=_("Lingma models"), header=True)
     def header(self, obj: PromptTemplate) -> tuple[str, str]:
         return cut(obj.pattern), cut(obj.note)
 
-    @display(description="As last saved")
+    @display(description=_("As last saved"))
     def preview(self, obj: PromptTemplate) -> SafeString:
         """What a model is told of two tools."""
         if problems := check(obj.template):
-            return format_html("<p>{}</p>", " ".join(problems))
+            return format_html("<p>{}</p>", " ".join(map(translated, problems)))
         told = contract(SAMPLES, AUTO, parallel=True, nonce="k3v9x2m7qd", profile=profile_of(obj))
         return format_html('<div class="gw-text gw-wrapped"><pre>{}</pre></div>', told)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from bridge.status.states import InstanceState
 
@@ -17,23 +18,27 @@ class Instance(models.Model):
     pages show `fleet.mirror.current`, and nothing may be built on these rows.
     """
 
-    name = models.CharField(max_length=100, primary_key=True)
-    process = models.PositiveIntegerField("web process")
-    pid = models.PositiveIntegerField("process id")
-    generation = models.PositiveBigIntegerField(help_text="Grows with every start; sessions belong to one start.")
-    state = models.CharField(max_length=16, choices=[(each.value, each.label) for each in InstanceState])
-    login = models.BooleanField("logged in")
-    in_flight = models.PositiveIntegerField("turns in flight")
-    limit = models.PositiveIntegerField("turns at once")
-    restarts = models.PositiveIntegerField()
-    last_error = models.TextField(blank=True)
-    version = models.CharField(max_length=100, blank=True)
-    upstream = models.CharField(max_length=16, blank=True)
-    models_offered = models.PositiveIntegerField("models")
-    started_at = models.DateTimeField("started", null=True)
-    seen_at = models.DateTimeField("last heartbeat")
+    name = models.CharField(_("name"), max_length=100, primary_key=True)
+    process = models.PositiveIntegerField(_("web process"))
+    pid = models.PositiveIntegerField(_("process id"))
+    generation = models.PositiveBigIntegerField(
+        _("generation"), help_text=_("Grows with every start; sessions belong to one start.")
+    )
+    state = models.CharField(_("state"), max_length=16, choices=[(each.value, _(each.label)) for each in InstanceState])
+    login = models.BooleanField(_("logged in"))
+    in_flight = models.PositiveIntegerField(_("turns in flight"))
+    limit = models.PositiveIntegerField(_("turns at once"))
+    restarts = models.PositiveIntegerField(_("restarts"))
+    last_error = models.TextField(_("last error"), blank=True)
+    version = models.CharField(_("version"), max_length=100, blank=True)
+    upstream = models.CharField(_("upstream"), max_length=16, blank=True)
+    models_offered = models.PositiveIntegerField(_("models"))
+    started_at = models.DateTimeField(_("started"), null=True)
+    seen_at = models.DateTimeField(_("last heartbeat"))
 
     class Meta:
+        verbose_name = _("instance")
+        verbose_name_plural = _("instances")
         ordering: ClassVar = ["name"]
 
     def __str__(self) -> str:

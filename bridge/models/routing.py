@@ -9,9 +9,12 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from bridge.models.changes import announce
 from bridge.prompt.profile import DEFAULT_PROFILE, check
+from gateway_project.lib.translated import translated
 
 
 class RoutingQuerySet(models.QuerySet[Any, Any]):
@@ -40,10 +43,12 @@ class RoutingRow(models.Model):
     """A rule for names that fit a pattern; the first that is enabled and fits counts."""
 
     position = models.PositiveIntegerField(
-        "order", default=100, help_text="Rules are tried from the smallest number on; the first that fits counts."
+        _("order"),
+        default=100,
+        help_text=_("Rules are tried from the smallest number on; the first that fits counts."),
     )
-    enabled = models.BooleanField(default=True, help_text="Switch it off to keep it for later.")
-    note = models.CharField(max_length=200, blank=True, help_text="For your colleagues.")
+    enabled = models.BooleanField(_("enabled"), default=True, help_text=_("Switch it off to keep it for later."))
+    note = models.CharField(_("note"), max_length=200, blank=True, help_text=_("For your colleagues."))
 
     objects = RoutingQuerySet.as_manager()
 
@@ -63,62 +68,75 @@ class RoutingRow(models.Model):
 def check_pattern(pattern: str) -> None:
     """Raise ValidationError for what no model name can fit."""
     if any(character.isspace() or not character.isprintable() for character in pattern):
-        raise ValidationError("Model names have no blanks in them.")
+        raise ValidationError(gettext("Model names have no blanks in them."))
 
 
 class ModelAlias(RoutingRow):
     """What model names of a pattern mean here. What is left empty follows the settings."""
 
     class AskMode(models.TextChoices):
-        CHAT = "chat", "chat"
-        AGENT = "agent", "agent"
+        CHAT = "chat", _("chat")
+        AGENT = "agent", _("agent")
 
     class ToolMode(models.TextChoices):
         """What becomes of a request's own tools."""
 
-        EMULATE = "emulate", "emulate"
-        BRIDGE = "bridge", "bridge"
-        FORWARD = "forward", "forward"
+        EMULATE = "emulate", _("emulate")
+        BRIDGE = "bridge", _("bridge")
+        FORWARD = "forward", _("forward")
 
     class Thinking(models.TextChoices):
         """Whether reasoning is shown to clients that do not say."""
 
-        ON = "on", "shown"
-        OFF = "off", "not shown"
+        ON = "on", _("shown")
+        OFF = "off", _("not shown")
 
     pattern = models.CharField(
+        _("pattern"),
         max_length=100,
         validators=[check_pattern],
-        help_text="The name clients use, in any case. * stands for any text, ? for one character. "
-        "Names of the account's own models always mean those models.",
+        help_text=_(
+            "The name clients use, in any case. * stands for any text, ? for one character. "
+            "Names of the account's own models always mean those models."
+        ),
     )
     lingma_model = models.CharField(
-        "Lingma model",
+        _("Lingma model"),
         max_length=100,
         blank=True,
-        help_text="Key or display name. Empty, or not offered by the account: DEFAULT_MODEL.",
+        help_text=_("Key or display name. Empty, or not offered by the account: DEFAULT_MODEL."),
     )
     display_name = models.CharField(
+        _("display name"),
         max_length=100,
         blank=True,
-        help_text="For lists of models, which show names without * and ?. Empty: the name itself.",
+        help_text=_("For lists of models, which show names without * and ?. Empty: the name itself."),
     )
-    ask_mode = models.CharField(max_length=8, choices=AskMode, blank=True, help_text="Usually DEFAULT_ASK_MODE.")
-    tool_mode = models.CharField(max_length=8, choices=ToolMode, blank=True, help_text="Usually TOOL_MODE.")
+    ask_mode = models.CharField(
+        _("ask mode"), max_length=8, choices=AskMode, blank=True,
+        help_text=_("Usually DEFAULT_ASK_MODE."),
+    )  # fmt: skip
+    tool_mode = models.CharField(
+        _("tool mode"), max_length=8, choices=ToolMode, blank=True,
+        help_text=_("Usually TOOL_MODE."),
+    )  # fmt: skip
     thinking = models.CharField(
+        _("thinking"),
         max_length=4,
         choices=Thinking,
         blank=True,
-        help_text="The model's reasoning, for requests that do not say whether they want it.",
+        help_text=_("The model's reasoning, for requests that do not say whether they want it."),
     )
 
     class Meta:
-        verbose_name = "alias"
-        verbose_name_plural = "aliases"
+        verbose_name = _("alias")
+        verbose_name_plural = _("aliases")
         ordering: ClassVar = ["position", "id"]
         constraints: ClassVar = [
             models.UniqueConstraint(
-                Lower("pattern"), name="modelalias_pattern", violation_error_message="Another alias has this pattern."
+                Lower("pattern"),
+                name="modelalias_pattern",
+                violation_error_message=_("Another alias has this pattern."),
             ),
             models.CheckConstraint(condition=~Q(pattern=""), name="modelalias_pattern_not_empty"),
             models.CheckConstraint(condition=Q(ask_mode__in=["", "chat", "agent"]), name="modelalias_ask_mode"),
@@ -150,31 +168,35 @@ class PromptTemplate(RoutingRow):
     """How prompts that offer tools are put to Lingma models of a pattern."""
 
     pattern = models.CharField(
+        _("pattern"),
         max_length=100,
         validators=[check_pattern],
-        help_text="Keys of Lingma models, in any case. * stands for any text, ? for one character.",
+        help_text=_("Keys of Lingma models, in any case. * stands for any text, ? for one character."),
     )
-    template = models.TextField(default=shipped_template)
+    template = models.TextField(_("template"), default=shipped_template)
     description_chars = models.PositiveIntegerField(
-        "longest description",
+        _("longest description"),
         default=shipped_description_chars,
-        help_text="Characters of a tool's description that are told; the rest is cut.",
+        help_text=_("Characters of a tool's description that are told; the rest is cut."),
     )
     native_calls = models.BooleanField(
-        "native calls",
+        _("native calls"),
         default=True,
-        help_text="Until the model has called a tool as the template says, a call in its own notation counts as well, "
-        "if it stands alone at the end of a reply and nowhere in the request.",
+        help_text=_(
+            "Until the model has called a tool as the template says, a call in its own notation counts as well, "
+            "if it stands alone at the end of a reply and nowhere in the request."
+        ),
     )
 
     class Meta:
-        verbose_name = "prompt"
+        verbose_name = _("prompt")
+        verbose_name_plural = _("prompts")
         ordering: ClassVar = ["position", "id"]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 Lower("pattern"),
                 name="prompttemplate_pattern",
-                violation_error_message="Another prompt has this pattern.",
+                violation_error_message=_("Another prompt has this pattern."),
             ),
             models.CheckConstraint(condition=~Q(pattern=""), name="prompttemplate_pattern_not_empty"),
         ]
@@ -187,4 +209,4 @@ class PromptTemplate(RoutingRow):
         self.pattern = self.pattern.strip()
         self.template = self.template.replace("\r\n", "\n")
         if problems := check(self.template):
-            raise ValidationError({"template": [str(problem) for problem in problems]})
+            raise ValidationError({"template": [translated(problem) for problem in problems]})

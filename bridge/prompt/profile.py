@@ -6,14 +6,16 @@ from string import Template
 
 import msgspec
 
+from gateway_project.lib.texts import Text, gettext_noop
+
 PLACEHOLDERS = {
-    "tools": "one line per tool: name, parameters, description",
-    "open": "what a call begins with",
-    "close": "what a call ends with",
-    "example": "one or two calls of tools of the request, as examples",
-    "rules": "how many calls a reply may have",
-    "hints": "which tool does what, for well-known kinds of tools; may be empty",
-    "choice": "what the client demands of this reply; empty when the model is free",
+    "tools": gettext_noop("one line per tool: name, parameters, description"),
+    "open": gettext_noop("what a call begins with"),
+    "close": gettext_noop("what a call ends with"),
+    "example": gettext_noop("one or two calls of tools of the request, as examples"),
+    "rules": gettext_noop("how many calls a reply may have"),
+    "hints": gettext_noop("which tool does what, for well-known kinds of tools; may be empty"),
+    "choice": gettext_noop("what the client demands of this reply; empty when the model is free"),
 }
 REQUIRED = ("tools", "open", "close")
 MAX_TEMPLATE = 20_000
@@ -60,14 +62,20 @@ class PromptProfile(msgspec.Struct, frozen=True):
 DEFAULT_PROFILE = PromptProfile()
 
 
-def check(template: str) -> list[str]:
+TOO_LONG = gettext_noop("The template is too long: %(length)d characters, %(most)d are allowed.")
+STRAY_SIGN = gettext_noop("A $ must be followed by the name of a placeholder; write $$ for the sign itself.")
+MISSING = gettext_noop("$%(name)s is missing: %(what)s.")
+UNKNOWN = gettext_noop("$%(name)s is not a placeholder.")
+
+
+def check(template: str) -> list[Text]:
     """What is wrong with a template, in sentences for the form it was written in; empty when it can be used."""
     if len(template) > MAX_TEMPLATE:
-        return [f"The template is too long: {len(template)} characters, {MAX_TEMPLATE} are allowed."]
+        return [Text(TOO_LONG, length=len(template), most=MAX_TEMPLATE)]
     parsed = Template(template)
     if not parsed.is_valid():
-        return ["A $ must be followed by the name of a placeholder; write $$ for the sign itself."]
+        return [Text(STRAY_SIGN)]
     named = parsed.get_identifiers()
-    missing = [f"${name} is missing: {PLACEHOLDERS[name]}." for name in REQUIRED if name not in named]
-    unknown = [f"${name} is not a placeholder." for name in named if name not in PLACEHOLDERS]
+    missing = [Text(MISSING, name=name, what=Text(PLACEHOLDERS[name])) for name in REQUIRED if name not in named]
+    unknown = [Text(UNKNOWN, name=name) for name in named if name not in PLACEHOLDERS]
     return missing + unknown

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from gateway_project.lib.texts import gettext_noop
+
 
 class InstanceState(StrEnum):
     """A state, and what pages and log say of it. GONE is seen from outside only: its heartbeat stopped."""
 
     label: str
-    """For people; pages show it, and filter by it."""
+    """For people, in English; pages show it translated, and filter by it."""
     badge: str
     """The colour of its label in the admin console."""
     is_up: bool
@@ -25,13 +27,13 @@ class InstanceState(StrEnum):
         self.is_up, self.is_trouble = "up" in flags, "trouble" in flags
         return self
 
-    STARTING = "starting", "starting", "info"
-    READY = "ready", "ready", "success", "up"
-    LOGIN_REQUIRED = "login_required", "login required", "danger", "up", "trouble"
-    BACKOFF = "backoff", "backing off", "warning", "trouble"
-    DRAINING = "draining", "draining", "info", "up"
-    STOPPED = "stopped", "stopped", ""
-    GONE = "gone", "gone", "danger", "trouble"
+    STARTING = "starting", gettext_noop("starting"), "info"
+    READY = "ready", gettext_noop("ready"), "success", "up"
+    LOGIN_REQUIRED = "login_required", gettext_noop("login required"), "danger", "up", "trouble"
+    BACKOFF = "backoff", gettext_noop("backing off"), "warning", "trouble"
+    DRAINING = "draining", gettext_noop("draining"), "info", "up"
+    STOPPED = "stopped", gettext_noop("stopped"), ""
+    GONE = "gone", gettext_noop("gone"), "danger", "trouble"
 
 
 OWN_STATES = tuple(each for each in InstanceState if each is not InstanceState.GONE)

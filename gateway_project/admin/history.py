@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.http import HttpRequest
+from django.utils.translation import gettext
 
 
 class KeptHistory:
@@ -22,17 +23,17 @@ class KeptHistory:
 
 
 def _themselves(users: list[User], request: HttpRequest) -> list[str]:
-    return [f"{user}: that is you." for user in users if user.pk == request.user.pk]
+    return [gettext("%(user)s: that is you.") % {"user": user} for user in users if user.pk == request.user.pk]
 
 
 def _with_history(users: list[User]) -> list[str]:
-    kept = "what they did stays in the history. Take away Active instead, and nobody can log in so."
+    kept = gettext("%(user)s: what they did stays in the history. Take away Active instead, and nobody can log in so.")
     acted = set(LogEntry.objects.filter(user__in=users).values_list("user", flat=True))
-    return [f"{user}: {kept}" for user in users if user.pk in acted]
+    return [kept % {"user": user} for user in users if user.pk in acted]
 
 
 def _last_superusers(users: list[User]) -> list[str]:
     staying = User.objects.filter(is_superuser=True, is_active=True).exclude(pk__in=[user.pk for user in users])
     if staying.exists():
         return []
-    return [f"{user}: nobody else may manage users." for user in users if user.is_superuser]
+    return [gettext("%(user)s: nobody else may manage users.") % {"user": user} for user in users if user.is_superuser]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.utils import timezone
-from django.utils.timesince import timesince
+from django.utils.translation import gettext_lazy as _
 from django_celery_beat import admin as beat
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from gateway_project.lib.cells import seconds_ago
 
 
 class TaskWidget(UnfoldAdminSelectWidget, beat.TaskSelectWidget):
@@ -32,15 +33,12 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
     list_filter = ("enabled", "one_off")
     date_hierarchy = None
 
-    @display(description="Last run", ordering="last_run_at")
+    @display(description=_("Last run"), ordering="last_run_at")
     def last_run(self, obj: PeriodicTask) -> str | None:
         """How long ago it was handed to a worker; None when never."""
-        if obj.last_run_at is None:
-            return None
-        seconds = max(0, round((timezone.now() - obj.last_run_at).total_seconds()))
-        return f"{seconds} s ago" if seconds < 60 else f"{timesince(obj.last_run_at, depth=1)} ago"
+        return None if obj.last_run_at is None else seconds_ago(obj.last_run_at)
 
-    @display(description="Runs", ordering="total_run_count")
+    @display(description=_("Runs"), ordering="total_run_count")
     def runs(self, obj: PeriodicTask) -> str:
         """Since it was made."""
         return f"{obj.total_run_count:,}"

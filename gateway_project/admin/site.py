@@ -8,9 +8,11 @@ from types import ModuleType
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils.module_loading import module_has_submodule
+from django.utils.translation import gettext_lazy as _
 from unfold.sites import UnfoldAdminSite
 
 from gateway_project.lib.panels import Page, Panel
@@ -19,11 +21,12 @@ from gateway_project.lib.panels import Page, Panel
 class GatewayAdminSite(UnfoldAdminSite):
     """unfold's, whose first page and further pages come from the apps (`gateway_project.lib.panels`)."""
 
-    index_title = "Overview"
+    index_title = _("Overview")
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The panels, in their order."""
-        page: HttpResponse = super().index(request, {"panels": panels(request)} | (extra_context or {}))
+        context = {"panels": panels(request), "simulated": settings.ENV.upstream == "simulator"}
+        page: HttpResponse = super().index(request, context | (extra_context or {}))
         return page
 
     def extra_urls(self) -> list[URLPattern]:

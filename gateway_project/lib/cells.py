@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.db.models import CharField, Model, TextField
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
+from django.utils.timesince import timesince
+from django.utils.translation import gettext
 
 from gateway_project.lib.visible import visible
 
@@ -19,6 +23,17 @@ def cut(text: str) -> SafeString:
     """A name for a cell that must not push the others away; the whole of it shows when it is pointed at."""
     shown = visible(text)
     return format_html('<span class="gw-cut" title="{}">{}</span>', shown, Truncator(shown).chars(LONGEST))
+
+
+def ago(moment: datetime) -> str:
+    """How long ago, in its largest unit; Django has no unit below a minute."""
+    return gettext("%(time)s ago") % {"time": timesince(moment, timezone.now(), depth=1)}
+
+
+def seconds_ago(moment: datetime) -> str:
+    """The same, and to the second within the first minute."""
+    seconds = max(0, round((timezone.now() - moment).total_seconds()))
+    return gettext("%(seconds)d s ago") % {"seconds": seconds} if seconds < 60 else ago(moment)
 
 
 class VisibleText:

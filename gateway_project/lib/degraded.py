@@ -13,21 +13,24 @@ import msgspec
 import redis
 
 from gateway_project.lib import redis_keys
+from gateway_project.lib.texts import gettext_noop
 
 logger = logging.getLogger(__name__)
 
 STILL_WORKS: Final = {
-    "redis": "turns go on without sessions reused; limits count per process; usage rows wait in files",
-    "database": "known keys go on, with aliases and prompts as they were; unknown ones are told to come back; "
-    "usage rows wait in Redis",
-    "disk": "turns go on; usage rows wait in Redis or memory; metrics are kept in memory",
-    "flush": "turns go on; usage rows wait in Redis and in files",
-    "tasks": "turns go on and usage is filed; scheduled tasks wait",
-    "instances": "turns wait in the queue for an instance that comes back by itself",
-    "worker": "turns go on; usage rows wait in Redis; the console shows old states of instances",
-    "beat": "turns go on and usage is filed; sessions are not cleaned, instances not looked at",
+    "redis": gettext_noop("turns go on without sessions reused; limits count per process; usage rows wait in files"),
+    "database": gettext_noop(
+        "known keys go on, with aliases and prompts as they were; unknown ones are told to come back; "
+        "usage rows wait in Redis"
+    ),
+    "disk": gettext_noop("turns go on; usage rows wait in Redis or memory; metrics are kept in memory"),
+    "flush": gettext_noop("turns go on; usage rows wait in Redis and in files"),
+    "tasks": gettext_noop("turns go on and usage is filed; scheduled tasks wait"),
+    "instances": gettext_noop("turns wait in the queue for an instance that comes back by itself"),
+    "worker": gettext_noop("turns go on; usage rows wait in Redis; the console shows old states of instances"),
+    "beat": gettext_noop("turns go on and usage is filed; sessions are not cleaned, instances not looked at"),
 }
-"""The modes, by the part that is away."""
+"""The modes, by the part that is away; pages translate what works."""
 
 
 class Facts(msgspec.Struct, frozen=True):

@@ -19,8 +19,12 @@ from django.db.models import Model, QuerySet
 from django.db.models.sql import Query
 from django.db.models.sql.datastructures import BaseTable
 from django.http import HttpRequest
+from django.utils.translation import gettext
 
-AWAY = "Redis cannot be reached: {}"
+
+def redis_away(error: redis.RedisError) -> str:
+    """Why a page cannot say what is so now."""
+    return gettext("Redis cannot be reached: %(error)s.") % {"error": error}
 
 
 def query_set_of(model: type[Model], rows: Sequence[Model]) -> QuerySet[Any]:
@@ -49,7 +53,7 @@ class LiveRows:
             try:
                 kept[type(self)] = self.current_rows()
             except redis.RedisError as exc:
-                messages.error(request, f"{AWAY.format(exc)}. The list shows what was known before.")
+                messages.error(request, f"{redis_away(exc)} {gettext('The list shows what was known before.')}")
                 kept[type(self)] = None
         return kept[type(self)]
 

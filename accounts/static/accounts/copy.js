@@ -5,8 +5,9 @@ document.addEventListener("click", async (event) => {
   const source = document.getElementById(button.dataset.copy);
   const done = (await viaClipboard(source.textContent)) || viaSelection(source);
   const label = button.querySelector("[data-label]");
-  label.textContent = done ? "Copied" : "Press Ctrl+C";
-  setTimeout(() => { label.textContent = "Copy"; }, 2000);
+  const before = (label.dataset.label ||= label.textContent);
+  label.textContent = done ? button.dataset.done : button.dataset.failed;
+  setTimeout(() => { label.textContent = before; }, 2000);
 });
 
 async function viaClipboard(text) {

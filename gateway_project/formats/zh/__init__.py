@@ -1,0 +1,1 @@
+"""The same, for every kind of Chinese."""
