@@ -5,6 +5,7 @@ from typing import ClassVar
 from django.apps import AppConfig, apps
 from django.contrib import admin
 from django.contrib.admin import apps as admin_apps
+from django.contrib.auth.signals import user_login_failed
 from django.utils.translation import gettext_lazy as _
 
 
@@ -31,8 +32,9 @@ class ConsoleConfig(admin_apps.AdminConfig):
         """Find all pages, then replace those of others, whatever their place in INSTALLED_APPS."""
         super().ready()
         from gateway_project.admin.schedules import SCHEDULE_PAGES
-        from gateway_project.admin.users import USER_PAGES
+        from gateway_project.admin.users import USER_PAGES, log_failed_login
 
+        user_login_failed.connect(log_failed_login, dispatch_uid="gateway_project.log_in")
         for label, title in self.TITLES.items():
             apps.get_app_config(label).verbose_name = title
         for model, page in (USER_PAGES | SCHEDULE_PAGES).items():

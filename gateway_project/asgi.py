@@ -14,9 +14,12 @@ from gateway_project.env import load
 from gateway_project.lib.prometheus_values import install_fast_values
 from gateway_project.server.bodies import BoundedBodies
 from gateway_project.server.forwarded import Forwarded, TrustedProxies
+from gateway_project.server.pages import Pages
 
 install_fast_values()
-django_application = BoundedBodies(get_asgi_application())  # sets Django up, so it comes before what imports models
+django_application = BoundedBodies(
+    Pages(get_asgi_application())
+)  # sets Django up, so it comes before what imports models
 
 from bridge.http.routing import CHAT_CONSUMERS, urlpatterns
 from bridge.runtime import get_runtime, stop_runtime

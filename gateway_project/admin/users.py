@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
@@ -13,6 +14,14 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from gateway_project.admin.history import KeptHistory
+
+logger = logging.getLogger(__name__)
+
+
+def log_failed_login(sender: object, request: HttpRequest | None = None, **_: Any) -> None:
+    """Where from, and not the name: people type passwords into that field."""
+    address = request.META.get("REMOTE_ADDR", "") if request is not None else ""
+    logger.warning("a log-in failed", extra={"fields": {"client": address}})
 
 
 class UserAdmin(KeptHistory, PlainUserAdmin, ModelAdmin):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 MOST = 2_621_440
 """Django's own `DATA_UPLOAD_MAX_MEMORY_SIZE`: no form of the console comes near it."""
 MOST_TOGETHER = 32 << 20
-"""Of all bodies that are being read in this process."""
+"""Of all bodies that are being read in this process; half of it of one address."""
 MOST_LEFT = 8 << 20
 """Of bodies whose requests have ended and may still be in memory."""
 
@@ -30,11 +31,12 @@ class BoundedBodies:
     def __init__(self, django: Any) -> None:
         self._django = django
         self._held = 0
+        self._held_by: Counter[str] = Counter()
         self._left = 0
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve the request, or refuse its body."""
-        body = _Body(self, receive)
+        body = _Body(self, receive, (scope.get("client") or ("",))[0])
         headers = dict(scope["headers"])
         if len(headers.get(b"content-length", b"")) > LONGEST_LENGTH:
             body.refusal = NO_LENGTH
@@ -44,14 +46,17 @@ class BoundedBodies:
             try:
                 await self._django(scope, body.receive, send)
             finally:
-                self._held -= body.size
-                self._leave(body.size)
+                self._leave(body)
         if body.refusal is not None:
             await _refuse(send, body.refusal)
 
-    def _leave(self, size: int) -> None:
+    def _leave(self, body: _Body) -> None:
         """Django's requests hold themselves, by what they raise: only the collector lets go of their bodies."""
-        self._left += size
+        self._held -= body.size
+        self._held_by[body.address] -= body.size
+        if not self._held_by[body.address]:
+            del self._held_by[body.address]
+        self._left += body.size
         if self._left > MOST_LEFT:
             self._left = 0
             gc.collect()
@@ -60,16 +65,18 @@ class BoundedBodies:
         """Count more of a body."""
         body.size += size
         self._held += size
+        self._held_by[body.address] += size
         if body.size > MOST:
             body.refusal = TOO_LARGE
-        elif self._held > MOST_TOGETHER:
+        elif self._held > MOST_TOGETHER or self._held_by[body.address] > MOST_TOGETHER // 2:
             body.refusal = TOO_MANY
 
 
 class _Body:
     """One body as Django receives it. When it grows too large Django hears that the client has left, and gives up."""
 
-    def __init__(self, bounds: BoundedBodies, receive: Receive) -> None:
+    def __init__(self, bounds: BoundedBodies, receive: Receive, address: str) -> None:
+        self.address = address
         self._bounds = bounds
         self._receive = receive
         self.size = 0

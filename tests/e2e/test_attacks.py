@@ -150,10 +150,20 @@ def pages_with_large_bodies(gateway):
     assert found == {403}
 
 
+def crowd_that_tries_passwords(gateway):
+    token = "a" * 32
+    form = {"content-type": "application/x-www-form-urlencoded", "cookie": f"csrftoken={token}"}
+    body = f"csrfmiddlewaretoken={token}&username=admin&password=wrong".encode()
+    with ThreadPoolExecutor(100) as pool:
+        found = set(pool.map(lambda _: post(gateway, body, "/admin/login/", **form).status, range(100)))
+    assert found <= {200, 503}
+
+
 ATTACKS = [
     schema_that_costs_much, pattern_that_costs_much, millions_of_stop_sequences, values_that_grow_when_decoded,
     millions_of_values, nesting_without_end, pictures_of_many_pixels, prompt_beyond_all_models,
     readers_that_do_not_read, keys_that_nobody_has, heads_and_bodies_without_end, pages_with_large_bodies,
+    crowd_that_tries_passwords,
 ]  # fmt: skip
 
 

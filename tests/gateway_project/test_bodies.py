@@ -8,12 +8,12 @@ from gateway_project.server.bodies import MOST, MOST_TOGETHER, BoundedBodies
 class Client:
     """Sends these parts; keeps what it is told."""
 
-    def __init__(self, *parts, announced=None):
+    def __init__(self, *parts, announced=None, address="10.0.0.1"):
         self.parts = list(parts)
         self.asked = 0
         self.told = []
         length = [] if announced is None else [(b"content-length", b"%d" % announced)]
-        self.scope = {"type": "http", "headers": length}
+        self.scope = {"type": "http", "headers": length, "client": (address, 1)}
 
     async def receive(self):
         self.asked += 1
@@ -62,17 +62,18 @@ async def test_declared_large_body_is_not_read(application):
     assert (client.statuses, client.asked) == ([413], 0)
 
 
-async def test_all_together_are_bounded(application):
+@pytest.mark.parametrize(("addresses", "most"), [(100, MOST_TOGETHER // MOST), (1, MOST_TOGETHER // 2 // MOST)])
+async def test_all_together_are_bounded(addresses, most):
     clients = []
 
     async def slow(scope, receive, send):
         await receive()
-        if len(clients) < MOST_TOGETHER // MOST + 2:
+        if len(clients) < most + 2:
             await another()
         await django(scope, receive, send)
 
     async def another():
-        client = Client(b"a" * MOST, b"")
+        client = Client(b"a" * MOST, b"", address=f"10.0.0.{len(clients) % addresses}")
         clients.append(client)
         await client.ask(bounded)
 
@@ -80,5 +81,5 @@ async def test_all_together_are_bounded(application):
     await another()
     statuses = [client.statuses for client in clients]
     assert statuses.count([503]) == 2
-    assert statuses.count([200]) == MOST_TOGETHER // MOST
+    assert statuses.count([200]) == most
     assert (await Client(b"a").ask(BoundedBodies(django))).statuses == [200]

@@ -1,41 +1,165 @@
-"""Pages that belong to no room: the root and the errors."""
+"""Django's pages: few at work at once, in turns by address, and no thread for those who wait or read slowly."""
+
+import asyncio
 
 import pytest
-from django.core.exceptions import PermissionDenied
-from django.test import Client, override_settings
-from django.urls import path
+
+from gateway_project.server import pages
+from gateway_project.server.pages import AT_ONCE, MOST_HELD, OF_STRANGERS, Pages, TooBusy, Turns
+
+SESSION = [(b"cookie", b"theme=dark; sessionid=abc")]
 
 
-def refuse(request):
-    raise PermissionDenied
+class Page:
+    """Django, which works on each request until it is told to answer."""
+
+    def __init__(self):
+        self.at_work = []
+        self.answer = asyncio.Event()
+        self.body = b"page"
+
+    async def __call__(self, scope, receive, send):
+        self.at_work.append(scope["client"][0])
+        self.read = (await receive())["body"]
+        await self.answer.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": self.body})
 
 
-def break_down(request):
-    raise RuntimeError("secret detail")
+class Client:
+    def __init__(self, address, headers=(), method="GET", path="/admin/"):
+        self.scope = {"client": (address, 1), "headers": list(headers), "method": method, "path": path}
+        self.sent = []
+        self.left = asyncio.Event()
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self._first = True
+
+    async def receive(self):
+        if self._first:
+            self._first = False
+            return {"type": "http.request", "body": b"form", "more_body": False}
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message):
+        await self.reads.wait()
+        self.sent.append(message)
+
+    def ask(self, application):
+        return asyncio.create_task(application(self.scope, self.receive, self.send))
+
+    @property
+    def status(self):
+        return self.sent[0]["status"]
 
 
-urlpatterns = [path("refuse/", refuse), path("break/", break_down)]
+async def settle():
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
-def test_the_root_leads_to_the_console(client):
-    assert client.get("/").url == "/admin/"
+@pytest.fixture
+def page():
+    return Page()
 
 
-@override_settings(ROOT_URLCONF=__name__)
 @pytest.mark.parametrize(
-    ("address", "status", "told"),
-    [("/refuse/", 403, "You may not see this"), ("/break/", 500, "Something went wrong"), ("/x/", 404, "nothing here")],
+    ("headers", "method", "path", "most"),
+    [
+        ([], "GET", "/admin/", OF_STRANGERS),
+        ([(b"cookie", b"csrftoken=a")], "POST", "/admin/login/", OF_STRANGERS),
+        (SESSION, "POST", "/admin/login/", OF_STRANGERS),
+        (SESSION, "GET", "/admin/", AT_ONCE),
+    ],
 )
-def test_error_pages_have_our_look_without_details(address, status, told):
-    page = Client(raise_request_exception=False).get(address)
-    assert page.status_code == status
-    text = page.content.decode()
-    assert told in text
-    assert "Lingma Gateway" in text
-    assert "secret detail" not in text
+async def test_few_pages_are_at_work_at_once(page, headers, method, path, most):
+    application = Pages(page)
+    clients = [Client(f"10.0.0.{number}", headers, method, path) for number in range(10)]
+    asked = [client.ask(application) for client in clients]
+    await settle()
+    assert len(page.at_work) == most
+    page.answer.set()
+    await asyncio.wait_for(asyncio.gather(*asked), 5)
+    assert [client.status for client in clients] == [200] * 10
+    assert page.read == b"form"
 
 
-def test_foreign_form_is_refused_in_our_words():
-    page = Client(enforce_csrf_checks=True).post("/admin/login/", {"username": "a"})
-    assert page.status_code == 403
-    assert "The form could not be checked" in page.content.decode()
+async def test_strangers_leave_room_for_those_with_a_session(page):
+    application = Pages(page)
+    crowd = [Client("6.6.6.6").ask(application) for _ in range(50)]
+    await settle()
+    member = Client("10.0.0.1", SESSION).ask(application)
+    await settle()
+    assert page.at_work == ["6.6.6.6", "10.0.0.1"]
+    page.answer.set()
+    await asyncio.wait_for(asyncio.gather(member, *crowd), 5)
+
+
+async def test_addresses_take_turns():
+    turns, order = Turns(1), []
+
+    async def work(address):
+        async with turns.turn(address):
+            order.append(address)
+            await asyncio.sleep(0)
+
+    await asyncio.wait_for(asyncio.gather(*map(work, "aaaaabbc")), 5)
+    assert order == list("aabcabaa")
+
+
+async def test_one_address_fills_half_of_the_queue():
+    turns = Turns(1, most_waiting=4)
+    async with turns.turn("a"):
+        waiting = [asyncio.create_task(turns.turn(who).__aenter__()) for who in "aaabbb"]
+        await settle()
+        assert [task.done() and isinstance(task.exception(), TooBusy) for task in waiting] == [False, False, True] * 2
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+        assert not turns._waiting
+
+
+async def test_late_turn_is_503(page, monkeypatch):
+    monkeypatch.setattr(pages, "WAIT_SEC", 0.01)
+    application = Pages(page)
+    first = Client("a").ask(application)
+    await settle()
+    second = Client("b")
+    await asyncio.wait_for(second.ask(application), 5)
+    assert second.status == 503
+    assert (b"retry-after", b"5") in second.sent[0]["headers"]
+    page.answer.set()
+    await asyncio.wait_for(first, 5)
+
+
+async def test_client_that_leaves_gets_no_turn(page):
+    application = Pages(page)
+    first, second = Client("a").ask(application), Client("b")
+    waiting = second.ask(application)
+    await settle()
+    second.left.set()
+    await asyncio.wait_for(waiting, 5)
+    page.answer.set()
+    await asyncio.wait_for(first, 5)
+    assert page.at_work == ["a"]
+    assert second.sent == []
+
+
+@pytest.mark.parametrize(("size", "goes_on"), [(1000, True), (MOST_HELD + 1, False)])
+async def test_slow_reader_holds_a_turn_only_with_a_long_answer(page, size, goes_on):
+    application = Pages(page)
+    page.body = b"a" * size
+    page.answer.set()
+    slow = Client("a")
+    slow.reads.clear()
+    reading = slow.ask(application)
+    await settle()
+    other = Client("b")
+    asked = other.ask(application)
+    await settle()
+    assert asked.done() == goes_on
+    slow.reads.set()
+    await asyncio.wait_for(asyncio.gather(reading, asked), 5)
+    assert b"".join(message.get("body", b"") for message in slow.sent) == page.body
+    assert application._held == 0

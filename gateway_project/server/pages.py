@@ -1,0 +1,229 @@
+"""Turns for Django's pages: few are at work at once, so that a crowd at the console does not stop the streams.
+
+Django gives each request a thread. Their Python shares the interpreter with the event loop, and a password costs half a
+second of a core, so what strangers may start at once has a small bound. Whoever waits holds no thread: the body has
+been read before, and the answer is sent when the thread has ended, however slowly its client reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from django.conf import settings
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+AT_ONCE = 3
+"""Pages at work in one process."""
+OF_STRANGERS = 1
+"""Of them, those of clients without a session, and log-ins: each of these checks a password."""
+MOST_WAITING = 256
+"""Requests that wait for a turn, half of them per address."""
+WAIT_SEC = 10.0
+MOST_HELD = 1 << 20
+"""Bytes of an answer that are kept until its thread has ended; a longer one is sent by the thread itself."""
+MOST_HELD_TOGETHER = 32 << 20
+
+BUSY = b"The console is busy; try again."
+
+
+class TooBusy(Exception):
+    """Too many wait already, or no turn came in time."""
+
+
+class Turns:
+    """So many at once; those that wait take turns by address."""
+
+    def __init__(self, at_once: int, most_waiting: int = MOST_WAITING) -> None:
+        self._free = at_once
+        self._most_waiting = most_waiting
+        self._count = 0
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    @asynccontextmanager
+    async def turn(self, address: str) -> AsyncIterator[None]:
+        """Wait for a turn, and have it. Raise TooBusy."""
+        await self._take(address)
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def _take(self, address: str) -> None:
+        if self._free and not self._waiting:
+            self._free -= 1
+            return
+        queue = self._waiting.get(address, deque())
+        if self._count >= self._most_waiting or len(queue) >= self._most_waiting // 2:
+            raise TooBusy
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue.append(turn)
+        self._waiting[address] = queue
+        self._count += 1
+        try:
+            async with asyncio.timeout(WAIT_SEC):
+                await turn
+        except TimeoutError:
+            self._leave(address, turn)
+            raise TooBusy from None
+        except asyncio.CancelledError:
+            self._leave(address, turn)
+            raise
+
+    def _leave(self, address: str, turn: asyncio.Future[None]) -> None:
+        if turn.done() and not turn.cancelled():  # it came in the same moment
+            self._pass_on()
+            return
+        self._count -= 1
+        queue = self._waiting[address]
+        queue.remove(turn)
+        if not queue:
+            del self._waiting[address]
+
+    def _pass_on(self) -> None:
+        if not self._waiting:
+            self._free += 1
+            return
+        address = next(iter(self._waiting))
+        queue = self._waiting.pop(address)
+        queue.popleft().set_result(None)
+        self._count -= 1
+        if queue:  # behind the other addresses
+            self._waiting[address] = queue
+
+
+class Pages:
+    """Django, a few requests at once. A client that leaves while it waits is forgotten."""
+
+    def __init__(self, django: Any) -> None:
+        self._django = django
+        self._all = Turns(AT_ONCE)
+        self._strangers = Turns(OF_STRANGERS)
+        self._held = 0
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Serve the request when it is its turn, or refuse it with 503."""
+        body = await _read(receive)
+        if body is None:
+            return
+        gone = asyncio.ensure_future(receive())  # the next message, which says that the client has left
+        answer = _Answer(self, send)
+        try:
+            async with AsyncExitStack() as turns:
+                if await self._wait(turns, scope, gone):
+                    await self._django(scope, _replay(body, gone), answer.send)
+            await answer.flush()
+        except TooBusy:
+            await _refuse(send)
+        finally:
+            gone.cancel()
+
+    async def _wait(self, turns: AsyncExitStack, scope: dict[str, Any], gone: asyncio.Future[Any]) -> bool:
+        """Whether the client is still there when its turn comes. Raise TooBusy."""
+        entering = asyncio.ensure_future(self._enter(turns, scope))
+        try:
+            await asyncio.wait({entering, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not entering.done():
+                entering.cancel()
+                await asyncio.wait({entering})
+        return not entering.cancelled() and entering.result() and not gone.done()
+
+    async def _enter(self, turns: AsyncExitStack, scope: dict[str, Any]) -> bool:
+        address = (scope.get("client") or ("",))[0]
+        if is_log_in(scope) or not has_session(scope):
+            await turns.enter_async_context(self._strangers.turn(address))
+        await turns.enter_async_context(self._all.turn(address))
+        return True
+
+    def hold(self, size: int) -> bool:
+        """Whether so much of an answer may be kept."""
+        if self._held + size > MOST_HELD_TOGETHER:
+            return False
+        self._held += size
+        return True
+
+    def let_go(self, size: int) -> None:
+        """It has been sent."""
+        self._held -= size
+
+
+class _Answer:
+    """What Django answers, kept until its thread has ended."""
+
+    def __init__(self, pages: Pages, send: Send) -> None:
+        self._pages = pages
+        self._send = send
+        self._kept: list[dict[str, Any]] = []
+        self._size = 0
+        self._passes = False  # from now on at once
+
+    async def send(self, message: dict[str, Any]) -> None:
+        size = len(message.get("body", b""))
+        if not self._passes and self._size + size <= MOST_HELD and self._pages.hold(size):
+            self._size += size
+            self._kept.append(message)
+            return
+        await self.flush()
+        self._passes = True
+        await self._send(message)
+
+    async def flush(self) -> None:
+        kept, self._kept = self._kept, []
+        size, self._size = self._size, 0
+        try:
+            for message in kept:
+                await self._send(message)
+        finally:
+            self._pages.let_go(size)
+
+
+def has_session(scope: dict[str, Any]) -> bool:
+    """Whether the client seems to be logged in; Django finds out whether it is."""
+    for name, value in scope["headers"]:
+        if name == b"cookie" and f"{settings.SESSION_COOKIE_NAME}=".encode() in value:
+            return True
+    return False
+
+
+def is_log_in(scope: dict[str, Any]) -> bool:
+    """Whether a password is to be checked."""
+    return bool(scope["method"] == "POST" and scope["path"].endswith("/login/"))
+
+
+async def _read(receive: Receive) -> list[dict[str, Any]] | None:
+    """The whole body, in its messages; None when the client left before its end."""
+    messages = []
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        messages.append(message)
+        more = message.get("more_body", False)
+    return messages
+
+
+def _replay(body: list[dict[str, Any]], gone: asyncio.Future[dict[str, Any]]) -> Receive:
+    messages = iter(body)
+
+    async def receive() -> dict[str, Any]:
+        for message in messages:
+            return message
+        await asyncio.wait({gone})  # Django stops to listen when it has answered; `gone` is still needed then
+        return gone.result()
+
+    return receive
+
+
+async def _refuse(send: Send) -> None:
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(BUSY)), (b"retry-after", b"5"),
+    ]  # fmt: skip
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": BUSY})
