@@ -147,7 +147,7 @@ async def test_client_that_leaves_gets_no_turn(page):
 
 
 @pytest.mark.parametrize(("size", "goes_on"), [(1000, True), (MOST_HELD + 1, False)])
-async def test_slow_reader_holds_a_turn_only_with_a_long_answer(page, size, goes_on):
+async def test_slow_reader_holds_turn_for_long_answer(page, size, goes_on):
     application = Pages(page)
     page.body = b"a" * size
     page.answer.set()

@@ -11,6 +11,8 @@ WAITS = {
         "gateway_project/supervise/ground.py: lock",
     ],
     "The result of a future that is done.": [
+        "gateway_project/server/pages.py: entering.result()",
+        "gateway_project/server/pages.py: gone.result()",
         "gateway_project/lib/query_thread.py: running.result()",
         "accounts/ledger/ledger.py: self._counting.result()",
         "bridge/turn/attempt.py: work.result()",
@@ -62,6 +64,8 @@ WAITS = {
         "bridge/siblings/link.py: await self._room.wait()",
     ],
     "The client is looked after: who does not take its answer, or stops sending, is cut (http_deadlines).": [
+        "gateway_project/server/pages.py: await asyncio.wait({gone})",
+        "gateway_project/server/pages.py: await receive()",
         "bridge/turn/attempt.py: await told",
         "bridge/turn/output.py: await told",
         "bridge/http/body.py: await receive()",
@@ -99,5 +103,9 @@ WAITS = {
         "await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)",
         "gateway_project/supervise/supervisor.py: await start",
         "gateway_project/supervise/supervisor.py: await asyncio.gather(*(child.stop() for child in group))",
+    ],
+    "A turn for a page, which comes within WAIT_SEC or never.": [
+        "gateway_project/server/pages.py: await asyncio.wait({entering, gone}, return_when=asyncio.FIRST_COMPLETED)",
+        "gateway_project/server/pages.py: await asyncio.wait({entering})",
     ],
 }
