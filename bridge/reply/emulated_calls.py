@@ -15,6 +15,7 @@ from bridge.reply.calls.delimiters import Marks
 from bridge.reply.calls.marked import CUT_OFF, UNKNOWN, Flawed
 from bridge.reply.calls.parser import CallParser, Reading
 from bridge.reply.forced_call import forced_arguments, whole_call
+from bridge.reply.open_json import BEGINS, OpenJson
 from bridge.reply.validation import FINE, flaw_of, judgement
 
 GAP = "\n\n"
@@ -52,6 +53,7 @@ class Emulation:
         """A call has begun and its arguments are not complete."""
         self.marked = False
         """A call stood between the session's marks."""
+        self._watch = OpenJson(BEGINS["{"]) if offer.choice.mode == "named" else None
         self._offer = offer
         self._new_id = new_id
         self._tools = offer.tools
@@ -77,6 +79,11 @@ class Emulation:
         """The model has gone on as somebody else, and what it said as itself need not be corrected."""
         mendable = not self._corrected and (self._flaw is not None or (self._offer.choice.must_call and not self.calls))
         return self._parser.strayed and not mendable
+
+    @property
+    def in_data(self) -> bool:
+        """What comes next belongs to a call, or stands inside what may be the arguments of the one that is forced."""
+        return self._parser.in_data or (self._watch is not None and self._watch.is_open)
 
     def _new_parser(self) -> CallParser:
         offer = self._offer
@@ -113,6 +120,7 @@ class Emulation:
     def again(self) -> None:
         """The correction is being sent."""
         self._parser = self._new_parser()
+        self._watch = OpenJson(BEGINS["{"]) if self._watch is not None else None
         self._unwanted = False
         self.correction, self._corrected, self._deaf, self._holding = "", True, False, True
         self.in_call = False
@@ -125,6 +133,7 @@ class Emulation:
     def forget(self) -> None:
         """What came in this attempt is void, and nothing of it was told."""
         self._parser = self._new_parser()
+        self._watch = OpenJson(BEGINS["{"]) if self._watch is not None else None
         del self._pending[self._kept :]
         self.calls, self.outcomes = self._kept_calls, self._kept_outcomes.copy()
         self._call = self._call_at = None
@@ -155,6 +164,8 @@ class Emulation:
                     self._call[1].append(piece.text)
                 self._pending.append(piece)
             case TextDelta():
+                if self._watch is not None:
+                    self._watch.append(piece.text)
                 gap, self._gap = self._gap, ""
                 self._spoke = self._spoke or not piece.text.isspace()
                 self._pending.append(TextDelta(gap + piece.text) if gap and not piece.text[:1].isspace() else piece)

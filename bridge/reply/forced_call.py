@@ -9,6 +9,7 @@ import msgspec
 
 from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from bridge.chat.request import Tool
+from bridge.reply.open_json import BEGINS, OpenJson
 
 _FENCED = re.compile(r"\A```[\w -]*\n(.*?)\n?```\Z", re.DOTALL)
 _ABOUT_THE_CALL = frozenset({"name", "tool", "function", "arguments", "input", "result"})
@@ -30,12 +31,19 @@ class ForcedAnswer:
         self._tool = tool
         self._call_id = call_id
         self._held: list[str] | None = []
+        self._watch = OpenJson(BEGINS["{"])
+
+    @property
+    def in_data(self) -> bool:
+        """What comes next stands inside what may be the arguments."""
+        return self._held is not None and self._watch.is_open
 
     def feed(self, text: str) -> list[TextDelta]:
         """The next piece of the text."""
         if self._held is None:
             return [TextDelta(text)]
         self._held.append(text)
+        self._watch.append(text)
         return []
 
     def release(self) -> list[TextDelta]:
@@ -56,6 +64,7 @@ class ForcedAnswer:
         """What came is void."""
         if self._held is not None:
             self._held.clear()
+        self._watch = OpenJson(BEGINS["{"])
 
     def restart(self) -> None:
         """The answer was held back no longer, or there is none to correct."""

@@ -13,13 +13,17 @@ import msgspec
 
 from bridge.chat.request import Tool
 from bridge.reply.calls.cursor import Cursor, MoreNeeded, NoCall
-from bridge.reply.calls.dialects import Dialects, Guessed
+from bridge.reply.calls.delimiters import FENCE
+from bridge.reply.calls.dialects import LAST, Dialects, Guessed
 
 MOST_HELD = 256 * 1024
 """Characters that are held; more is text."""
 
 _OFTEN = 512
 """So many are looked at with each piece: most of what is no call shows that soon."""
+
+_TAIL = 64  # characters of its end in which the mark may begin, or the end of a call stands
+_ENDS = (*LAST, FENCE, "}", "]")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -48,6 +52,7 @@ class Guess:
         self._pieces: list[str] = []
         self._length = 0
         self._look_at = 1
+        self._left = MOST_HELD  # characters that may be looked at to see whether a call is complete
         self._tail = ""
 
     def feed(self, text: str) -> Outcome | None:
@@ -55,7 +60,7 @@ class Guess:
         self._pieces.append(text)
         self._length += len(text)
         recent = self._tail + text
-        self._tail = recent[-len(self._opener) :]
+        self._tail = recent[-_TAIL:]
         over = self._opener in recent or self._length > MOST_HELD
         if not over and self._length < self._look_at:
             return None
@@ -65,6 +70,17 @@ class Guess:
         if outcome is None:
             return Outcome(held) if over else None
         return msgspec.structs.replace(outcome, text=held)
+
+    @property
+    def is_open(self) -> bool:
+        """A call has begun and is not complete. Of a long text the end must look like the end of one."""
+        if self._length > _OFTEN:
+            if self._length > self._left or not self._tail.rstrip().endswith(_ENDS):
+                return True
+            self._left -= self._length
+        cursor = Cursor("".join(self._pieces))
+        outcome, _ = self._read(cursor)
+        return outcome is None and not cursor.settled
 
     def end(self) -> Outcome:
         """The reply has ended."""

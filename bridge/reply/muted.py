@@ -36,6 +36,11 @@ class MutedCalls:
         """The model has gone on as somebody else."""
         return self._parser.strayed
 
+    @property
+    def in_data(self) -> bool:
+        """What comes next belongs to a call."""
+        return self._parser.in_data
+
     def feed(self, text: str) -> list[TextDelta]:
         """The next piece of the text."""
         told: list[TextDelta] = []

@@ -28,6 +28,7 @@ from bridge.reply.integers import WholeNumbers, may_want_integers
 from bridge.reply.lingma_calls import ServiceCalls
 from bridge.reply.muted import MutedCalls
 from bridge.reply.structured import Structured
+from bridge.reply.thinking import Piece as Part
 from bridge.reply.thinking import ThinkingSplitter, Unopened
 
 Shown = Literal["text", "omit", "calls"]
@@ -79,6 +80,8 @@ class Reader:
         self._structured: Structured | None = None
         self._guard: HeadingGuard | None = None
         self._front: list[str] | None = None
+        self._options = options
+        self._session_mark = mark
         self._thinking = options.thinking
         self._splitter = ThinkingSplitter()
         if options.offer is not None:
@@ -180,7 +183,7 @@ class Reader:
             text = "".join(texts)
         events: list[ChatEvent] = []
         if not self._splitter.passes(text):
-            self._read(self._splitter.feed(text), events)
+            self._splitter.feed(text, _Parts(self, events))
         elif self._plain and (self._guard is None or self._guard.passes(text)):
             self._text.append(text)
             return cast("list[ChatEvent]", pieces)  # all are texts, none needs a look of its own
@@ -199,7 +202,7 @@ class Reader:
     def end(self) -> list[ChatEvent]:
         """The reply has ended: what was held back, unless it must be corrected."""
         events: list[ChatEvent] = []
-        self._read(self._splitter.end(), events)
+        self._splitter.end(_Parts(self, events))
         self._release(events)
         if self._guard is not None:
             self._own(self._guard.end(), events)
@@ -236,9 +239,9 @@ class Reader:
     def _read_one(self, piece: Piece, events: list[ChatEvent]) -> None:
         match piece:
             case TextDelta():
-                self._read(self._splitter.feed(piece.text), events)
+                self._splitter.feed(piece.text, _Parts(self, events))
             case ThinkingDelta():
-                self._read([piece], events)
+                self.take(piece, events)
             case ServiceCall():
                 self._release(events)
                 if isinstance(self._emulation, ForcedAnswer):
@@ -252,16 +255,33 @@ class Reader:
             case _:
                 assert_never(piece)
 
-    def _read(self, parts: Iterable[TextDelta | ThinkingDelta | Unopened], events: list[ChatEvent]) -> None:
-        """Text and reasoning, already told apart."""
-        for part in parts:
-            if isinstance(part, TextDelta):
-                self._say(part.text, events)
-            elif isinstance(part, Unopened):
-                self._was_reasoning(part.text, events)
-            else:
-                self._release(events)
-                self._think(part, events)
+    def take(self, part: Part, events: list[ChatEvent]) -> None:
+        """Text or reasoning, already told apart."""
+        if isinstance(part, TextDelta):
+            self._say(part.text, events)
+        elif isinstance(part, Unopened):
+            self._was_reasoning(part.text, events)
+        else:
+            self._release(events)
+            self._think(part, events)
+
+    @property
+    def in_data(self) -> bool:
+        """What comes next stands inside a call or inside the JSON that was asked for, so it is neither's reasoning."""
+        if self._emulation is None and self._structured is None:
+            return False
+        if self._front:
+            return self._probe().in_data
+        return (self._emulation is not None and self._emulation.in_data) or (
+            self._structured is not None and self._structured.in_data
+        )
+
+    def _probe(self) -> Reader:
+        """What the text that is held at the beginning would do."""
+        probe = Reader(msgspec.structs.replace(self._options, thinking=False), str, self._session_mark)
+        for text in self._front or ():
+            probe.take(TextDelta(text), [])
+        return probe
 
     def _think(self, part: ThinkingDelta, events: list[ChatEvent]) -> None:
         self._thoughts.append(part.text)
@@ -308,7 +328,7 @@ class Reader:
             self._splitter = ThinkingSplitter()
         elif text:
             text = f"\n\n{text}"
-        self._read(self._splitter.feed(text), events)
+        self._splitter.feed(text, _Parts(self, events))
 
     def _take_back(self, events: list[ChatEvent]) -> bool:
         """Make the text so far void, if none of it was streamed."""
@@ -390,3 +410,22 @@ class Reader:
         if event.text:
             self._arguments.append(event.text)
             events.append(event)
+
+
+class _Parts:
+    """What the splitter tells the reader, piece by piece."""
+
+    __slots__ = ("_events", "_reader")
+
+    def __init__(self, reader: Reader, events: list[ChatEvent]) -> None:
+        self._reader = reader
+        self._events = events
+
+    def append(self, part: Part) -> None:
+        """See `thinking.Parts`."""
+        self._reader.take(part, self._events)
+
+    @property
+    def in_data(self) -> bool:
+        """See `thinking.Parts`."""
+        return self._reader.in_data

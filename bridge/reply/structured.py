@@ -11,6 +11,7 @@ from bridge.prompt.contract import invalid_reply
 from bridge.prompt.type_text import Limits, TypeText
 from bridge.reply.calls.json_value import Unreadable, Value
 from bridge.reply.integers import WholeNumbers, has_integers
+from bridge.reply.open_json import BEGINS, OpenJson
 from bridge.reply.validation import FINE, NOTHING, UNJUDGED, Judgement, Schema, decoded, judged, schema_of
 from bridge.schema import parts as schema_parts
 
@@ -18,13 +19,6 @@ _MOST_HELD = 16 * 1024  # characters in which a stream's JSON must have begun
 _MOST_LOOKED_AT = 8  # beginnings of JSON in one reply
 _BEGINNING = 300  # characters of one, at most
 
-_OBJECT = r"""\{\s{0,40}(?:\}|"(?:[^"\\]|\\.){0,200}"\s{0,20}:|'[^'\\]{0,200}'\s{0,20}:)"""
-_ARRAY = r"""(?:\A|(?<=\n))[ \t]{0,20}\[\s{0,40}(?:[\]{\["'\d-]|true|false|null|True|False|None)"""
-_BEGINS = {
-    "{": re.compile(_OBJECT, re.DOTALL),
-    "[": re.compile(_ARRAY),
-    "{[": re.compile(f"{_OBJECT}|{_ARRAY}", re.DOTALL),
-}
 _FENCED = re.compile(r"\A```[\w -]*\n(.*?)\n?```\Z", re.DOTALL)
 _NO_JSON = frozenset(("NaN", "Infinity", "-Infinity"))
 ANY_OBJECT = b"{}"
@@ -73,6 +67,14 @@ class Structured:
         self._rest = ""
         self._told: list[str] = []
         self._plain = False
+        self._watch = None if self._streams else OpenJson(BEGINS['"'] if self._scalar else self._begins)
+
+    @property
+    def in_data(self) -> bool:
+        """What comes next stands inside the JSON."""
+        if self._watch is not None:
+            return self._watch.is_open
+        return self._value is not None and not self._value.done and not self._plain
 
     def feed(self, text: str) -> str:
         """What may be told of the next piece."""
@@ -82,7 +84,10 @@ class Structured:
             return self._read(text)
         self._held.append(text)
         self._size += len(text)
-        return self._look(text) if self._streams else ""
+        if self._watch is None:
+            return self._look(text)
+        self._watch.append(text)
+        return ""
 
     def release(self) -> str:
         """A call comes: what is held is the text before it."""
@@ -228,12 +233,12 @@ def _roots(schema: Schema | None) -> tuple[re.Pattern[str], bool]:
     """What JSON of the schema begins with, and whether it may be neither object nor array."""
     root = TypeText(schema.root, Limits()).resolved(schema.root) if schema is not None else {}
     if not isinstance(root, dict):
-        return _BEGINS["{["], False
+        return BEGINS["{["], False
     types = set(schema_parts.types(root))
     if not types and schema_parts.fields(root):
         types = {"object"}
     signs = "".join(sign for kind, sign in (("object", "{"), ("array", "[")) if kind in types)
-    return _BEGINS[signs or "{["], bool(types) and not signs
+    return BEGINS[signs or "{["], bool(types) and not signs
 
 
 def _value_at(text: str, at: int) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -56,6 +56,17 @@ class Unopened(msgspec.Struct, frozen=True, gc=False):
 Piece = TextDelta | ThinkingDelta | Unopened
 
 
+class Parts(Protocol):
+    """Where the pieces go, each of them before the next marker is looked at."""
+
+    def append(self, piece: Piece, /) -> None:
+        """One more."""
+
+    @property
+    def in_data(self) -> bool:
+        """What stands next belongs to the arguments of a call, or to JSON that was asked for."""
+
+
 class ThinkingSplitter:
     """
     Feed the text of a reply, get text and reasoning apart; cards of the service's own tools are left out.
@@ -63,7 +74,8 @@ class ThinkingSplitter:
     Reasoning is what stands in a fence of four backticks headed `think::<word>`, or in `<think>` or `<thinking>`.
     Before text, what was begun and not ended is reasoning. Behind text, a tag counts at the beginning of a line or
     sentence, if it is closed: it is held until then. A closing tag alone makes all before it reasoning. Tags in code,
-    in quotes and within a sentence are text. But for reasoning behind text, no more than a marker is held back.
+    in quotes and within a sentence are text; so is all that stands in the arguments of a call or in JSON. But for
+    reasoning behind text, no more than a marker is held back.
     """
 
     # How every reply begins. Most replies leave nearly all of it so, and then it costs them nothing.
@@ -100,23 +112,20 @@ class ThinkingSplitter:
         self._visible = True
         return True
 
-    def feed(self, text: str) -> list[Piece]:
-        """What can be told now."""
+    def feed(self, text: str, pieces: Parts) -> None:
+        """Tell what can be told now."""
         if self.passes(text):
-            return [TextDelta(text)]
-        pieces: list[Piece] = []
+            return pieces.append(TextDelta(text))
         for at in range(0, len(text), _AT_ONCE):  # what is left is copied at every marker
             self._go_on(text[at : at + _AT_ONCE], pieces, ended=False)
-        return pieces
+        return None
 
-    def end(self) -> list[Piece]:
+    def end(self, pieces: Parts) -> None:
         """What was held back, when the reply ends."""
-        pieces: list[Piece] = []
         if not self._quick:
             self._go_on("", pieces, ended=True)
-        return pieces
 
-    def _go_on(self, text: str, pieces: list[Piece], *, ended: bool) -> None:
+    def _go_on(self, text: str, pieces: Parts, *, ended: bool) -> None:
         text = self._held + text
         self._again = True
         while self._again:
@@ -132,7 +141,7 @@ class ThinkingSplitter:
 
     # Reasoning
 
-    def _in_thinking(self, text: str, pieces: list[Piece], *, ended: bool) -> str:
+    def _in_thinking(self, text: str, pieces: Parts, *, ended: bool) -> str:
         """Everything up to the marker is reasoning."""
         if self._thinking == "tag":
             at, behind = _tag_end(text, self._tag_end, ended=ended)
@@ -155,7 +164,7 @@ class ThinkingSplitter:
         self._new_line = kind == "fence"
         self._stripped = self._again = True
 
-    def _in_aside(self, text: str, pieces: list[Piece], *, ended: bool) -> str:
+    def _in_aside(self, text: str, pieces: Parts, *, ended: bool) -> str:
         """Reasoning behind text: held until it ends, for nothing but its end shows that it is some."""
         at = text.find(self._tag_end)
         behind = at + len(self._tag_end)
@@ -192,7 +201,7 @@ class ThinkingSplitter:
 
     # Text
 
-    def _in_text(self, text: str, pieces: list[Piece], *, ended: bool) -> str:
+    def _in_text(self, text: str, pieces: Parts, *, ended: bool) -> str:
         """Tell text up to the first marker, or up to what may be the beginning of one."""
         if not self._visible:
             bare = text.lstrip()
@@ -217,7 +226,7 @@ class ThinkingSplitter:
         self._say(text[:keep] if keep >= 0 else text, pieces)
         return text[keep:] if keep >= 0 else ""
 
-    def _at_tag(self, text: str, at: int, end: int, pieces: list[Piece], *, ended: bool) -> str:
+    def _at_tag(self, text: str, at: int, end: int, pieces: Parts, *, ended: bool) -> str:
         """A tag: what is left to read."""
         if end == len(text) and not ended:  # what follows it decides
             if not self._visible and not text[:at].strip():
@@ -227,6 +236,9 @@ class ThinkingSplitter:
         self._again = True
         self._say_before(text[:at], pieces)
         tag, follows = text[at:end], text[end : end + 1]
+        if pieces.in_data:
+            self._say(tag, pieces)
+            return text[end:]
         lines = self._look()
         if lines.in_code or follows in _QUOTES or lines.line[-1:] in _QUOTES:
             self._say(tag, pieces)
@@ -239,7 +251,7 @@ class ThinkingSplitter:
             self._close(pieces)
         return text[end:]
 
-    def _open(self, tag: str, line: str, pieces: list[Piece]) -> None:
+    def _open(self, tag: str, line: str, pieces: Parts) -> None:
         """An opening tag behind text."""
         bare = line.rstrip()
         if self._asides_end and (not bare or bare[-1] in _SENTENCE_ENDS):
@@ -257,7 +269,7 @@ class ThinkingSplitter:
             self._looked_at = len(self._said)
         return lines
 
-    def _close(self, pieces: list[Piece]) -> None:
+    def _close(self, pieces: Parts) -> None:
         """All that was said was reasoning."""
         said = "".join(self._said)
         self._unopened = True
@@ -266,20 +278,27 @@ class ThinkingSplitter:
         self._said, self._lines, self._looked_at = [], None, 0
         self._visible, self._stripped, self._last = False, True, "\n"
 
-    def _at_ticks(self, text: str, at: int, pieces: list[Piece], *, ended: bool) -> str | None:
+    def _at_ticks(self, text: str, at: int, pieces: Parts, *, ended: bool) -> str | None:
         """A line that begins with a backtick: what is left to read if it is, or may be, a marker; else None."""
-        if found := _THINK.match(text, at):
-            self._say_before(text[:at], pieces)
-            self._begin("fence")
-            return text[found.end() - 1 :]
-        if found := _CARD.match(f"{text}\n" if ended else text, at):
-            self._say_before(text[:at], pieces)
-            self._stripped = self._again = True
-            self._last = "\n"
-            return text[found.end() :]
-        if found := _EDIT.match(text, at):
-            self._say(f"{text[:at]}{found[1]}{_FOLDER.split(found[2])[-1]}\n", pieces)
+        fence, card, edit = (
+            _THINK.match(text, at),
+            _CARD.match(f"{text}\n" if ended else text, at),
+            _EDIT.match(text, at),
+        )
+        if found := fence or card or edit:
+            (self._say if edit else self._say_before)(text[:at], pieces)
             self._again = True
+            if pieces.in_data:
+                line = text[at:].partition("\n")[0]
+                self._say(line, pieces)
+                return text[at + len(line) :]
+            if edit:
+                self._say(f"{edit[1]}{_FOLDER.split(edit[2])[-1]}\n", pieces)
+            elif fence:
+                self._begin("fence")
+                return text[fence.end() - 1 :]
+            else:
+                self._stripped, self._last = True, "\n"
             return text[found.end() :]
         if ended or not any(beginning.fullmatch(text, at) for beginning in _BEGINNINGS):
             return None
@@ -288,12 +307,12 @@ class ThinkingSplitter:
         self._say(text[:at], pieces)
         return text[at:]
 
-    def _say_before(self, text: str, pieces: list[Piece]) -> None:
+    def _say_before(self, text: str, pieces: Parts) -> None:
         """What stands before something that is left out; nothing if the reply has only begun with white space."""
         if self._visible or text.strip() or len(text) > _MOST_SPACE:
             self._say(text, pieces)
 
-    def _say(self, text: str, pieces: list[Piece]) -> None:
+    def _say(self, text: str, pieces: Parts) -> None:
         if text:
             pieces.append(TextDelta(text))
             self._said.append(text)

@@ -98,6 +98,11 @@ class Envelope:
         """Nothing but the tool's name was read."""
         return not (self.nested or self._flat)
 
+    @property
+    def is_open(self) -> bool:
+        """Its first brace was read, and not its last."""
+        return self._depth > 0
+
     def mute(self) -> None:
         """Nothing of the rest matters but where it ends."""
         self.ended = True

@@ -37,6 +37,9 @@ def _both(*tags: str) -> tuple[str, ...]:
 _INVOKE, _INVOKE_END = _both("<invoke"), _both("</invoke>")
 _PARAMETER, _PARAMETER_END = _both("<parameter"), _both("</parameter>")
 _LIST_ENDS = (*_both("</function_calls>", "</tool_calls>"), "</minimax:tool_call>")
+_SECTION_ENDS = ("<|tool_call_end|>", "<|tool_calls_section_end|>", "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>")
+LAST = ("</tool_call>", "</function>", *_INVOKE_END, *_LIST_ENDS, *_SECTION_ENDS, "<｜end▁of▁sentence｜>")
+"""What a complete block of calls ends with, if not with JSON or a fence."""
 
 
 class Guessed(msgspec.Struct, frozen=True):

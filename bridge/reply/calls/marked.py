@@ -49,6 +49,11 @@ class MarkedCalls:
         self._spoken = spoken
         self._block = Block("", Envelope(names.find), fenced=False, quoted=False)
 
+    @property
+    def in_data(self) -> bool:
+        """What comes next belongs to the call that is open."""
+        return self.state == "flawed" or (self.state == "call" and self._block.envelope.is_open)
+
     def open(self, marker: str, *, fenced: bool, quoted: bool) -> None:
         """A block begins, in a code fence or with its mark in inline code."""
         self._block = Block(marker, Envelope(self._names.find), fenced=fenced, quoted=quoted)

@@ -69,6 +69,13 @@ class CallParser:
         return self._marked.marked
 
     @property
+    def in_data(self) -> bool:
+        """What comes next belongs to a call, whatever it looks like."""
+        if self._mode == CallParser._in_marked:
+            return self._marked.in_data
+        return self._mode == CallParser._hold and self._guess is not None and self._guess.is_open
+
+    @property
     def cut_off(self) -> bool:
         """The reply ended inside a call of which something had been told, or what followed is no JSON."""
         return self._marked.cut_off
