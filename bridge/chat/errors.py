@@ -4,6 +4,7 @@ Every way a turn can go wrong. Each class is a kind; a wire turns a kind into it
 GatewayError
 ├── InvalidRequest 400      what the client sent; `param` names the field
 │   ├── ContentFiltered     the service refused the content (finish 406, 601)
+│   ├── BadImage            an image that cannot be shown to a model
 │   ├── ContextFull         the prompt is longer than the model's context
 │   ├── CrashingPrompt      the service exits over it
 │   ├── UnsupportedEncoding 415
@@ -75,6 +76,13 @@ class ContentFiltered(InvalidRequest):
     """The service refused the content."""
 
     kind = "content_filter"
+
+
+class BadImage(InvalidRequest):
+    """What was sent as an image cannot be shown to a model. `code` is OpenAI's, such as `image_parse_error`.
+
+    Agents act on its words; each format has its own (FORMATS 7.4).
+    """
 
 
 class ContextFull(InvalidRequest):

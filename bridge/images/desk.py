@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from bridge.chat.errors import ConnectionLost, InvalidRequest, UpstreamFailed, UpstreamTimeout
+from bridge.chat.errors import BadImage, ConnectionLost, InvalidRequest, UpstreamFailed, UpstreamTimeout
 from bridge.images.fetch import Fetcher, FetchFailed, FetchOptions
 from bridge.images.prepare import Prepared, Unusable, prepare
 from bridge.images.sniff import kind_of
@@ -18,6 +18,7 @@ from bridge.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
+REFUSED_URL = "invalid_image_url"
 LONGEST_HEAD = 256  # of a data: URL, up to its comma
 
 Upload = Callable[[str], Awaitable[str]]
@@ -58,10 +59,12 @@ class ImageDesk:
         self._fetcher = Fetcher(options.fetch, options.max_bytes)
         self._worker = ThreadPoolExecutor(1, "images")
 
-    async def deliver(self, sources: Sequence[str], upload: Upload) -> Delivered:
+    async def deliver(self, sources: Sequence[str], upload: Upload, *, fresh: int) -> Delivered:
         """Upload the newest of these as `data:` URLs; the service's trouble with one costs only that one.
 
-        Raise InvalidRequest for what can never work: not an image, too large, a refused or unreachable address.
+        Raise InvalidRequest for what can never work: not an image, too large, a refused or unreachable address. But
+        only of the `fresh` last ones, which somebody may still take back: an older one stands in the history for good,
+        and would end the conversation.
         """
         newest = sources[-self._options.max_count :]
         surplus = len(sources) - len(newest)
@@ -70,7 +73,12 @@ class ImageDesk:
         urls: list[str] = []
         pixels_left = self._options.most_pixels
         for number, source in enumerate(newest, 1):
-            image = await self._image(source, f"Image {number + surplus} of {len(sources)}", pixels_left)
+            try:
+                image = await self._image(source, f"Image {number + surplus} of {len(sources)}", pixels_left)
+            except InvalidRequest:
+                if number > len(newest) - fresh:
+                    raise
+                continue
             pixels_left -= image.pixels
             try:
                 urls.append(await upload(image.url))
@@ -92,14 +100,15 @@ class ImageDesk:
             return await loop.run_in_executor(self._worker, self._prepared, source, fetched, pixels_left)
         except Unusable as exc:
             metrics.IMAGE_FAILURES.labels("invalid").inc()
-            raise InvalidRequest(f"{name}: {exc}.", code=exc.code) from None
+            kind = InvalidRequest if exc.code == REFUSED_URL else BadImage
+            raise kind(f"{name}: {exc}.", code=exc.code) from None
         except FetchFailed as exc:
             metrics.IMAGE_FAILURES.labels("fetch").inc()
             raise InvalidRequest(f"{name}: {exc}.", code="failed_to_download_image") from None
 
     async def _fetched(self, source: str) -> bytes:
         if source[:8].lower().startswith(("http://", "https://")) and not self._options.fetch_enabled:
-            raise Unusable("only data: URLs are accepted here; set IMAGE_FETCH_ENABLED", "invalid_image_url")
+            raise Unusable("only data: URLs are accepted here; set IMAGE_FETCH_ENABLED", REFUSED_URL)
         return await self._fetcher.get(source)
 
     def _prepared(self, source: str, fetched: bytes | None, pixels_left: int) -> _Image:

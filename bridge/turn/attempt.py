@@ -112,7 +112,10 @@ class Answer:
 
     async def _deliver(self, images: Sequence[str]) -> tuple[str, ...]:
         """The service's addresses of the images; what could not be uploaded stays a word in the text."""
-        work = asyncio.ensure_future(self._services.images.deliver(images, self._instance.upload_image))
+        newest = self._request.messages[-1]
+        fresh = len(newest.images) if newest.role == "user" else 0  # what a tool gave comes again with each turn
+        deliver = self._services.images.deliver
+        work = asyncio.ensure_future(deliver(images, self._instance.upload_image, fresh=fresh))
         try:
             while not (await asyncio.wait({work}, timeout=self._services.keepalive_sec))[0]:
                 await self._teller.tell([KeepAlive()])

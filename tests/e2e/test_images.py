@@ -149,6 +149,27 @@ def test_an_image_in_a_result_is_uploaded(gateway, api, stream):
     assert not gateway.asks(second.calls[0][0])[0]["chatContext"].get("imageUrls")
 
 
+def test_broken_image_in_result_costs_no_turn(gateway, api, stream):
+    agent = api(gateway, stream)
+    first = agent.ask(plan(call("clock"), {"say": "Seen."}))
+    agent.history.append(result_with_image(agent, first.calls[0][0], data_url(png()[:60])))
+    done = agent._go({})
+    assert (done.text, done.session) == ("Seen.", "reused")
+    assert "1 of 1 images" in done.headers["x-lingma-warning"]
+    [asked] = gateway.asks(first.calls[0][0])
+    assert "[image]" in asked["questionText"]
+    assert not asked["chatContext"].get("imageUrls")
+
+
+def test_refused_image_does_not_end_the_conversation(gateway, agent):
+    with pytest.raises(ANY_ERROR) as caught:
+        agent.ask(with_image(agent, "what is this?", data_url(png()[:60])))
+    words = "Could not process image" if isinstance(agent, MessagesAgent) else "does not represent a valid image"
+    assert words in str(caught.value)
+    done = agent.ask("[[sim: text=fine]] never mind")  # the image is still in the history
+    assert (done.text, "1 of 1 images" in done.headers["x-lingma-warning"]) == ("fine", True)
+
+
 def test_earlier_image_is_not_uploaded_again(gateway, agent):
     agent.ask(with_image(agent, "[[sim: text=seen]] once", data_url(png("green"))))
     before = len(uploads(gateway))

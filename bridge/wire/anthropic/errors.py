@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.chat.errors import ContextFull, GatewayError, InvalidRequest
+from bridge.chat.errors import BadImage, ContextFull, GatewayError, InvalidRequest
 from bridge.wire.bodies import Flaw, Path
 
 SHAPES = {
@@ -64,6 +64,8 @@ def _message(error: GatewayError) -> str:
         return "invalid x-api-key"
     if isinstance(error, ContextFull):
         return _too_long(error)
+    if isinstance(error, BadImage):
+        return f"Could not process image. {error.message}"  # Claude Code goes on without it
     where = path_text(error.param)
     if not where or error.message.startswith(f"{where}:"):
         return error.message

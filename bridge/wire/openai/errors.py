@@ -6,8 +6,11 @@ from typing import Any
 
 import msgspec
 
-from bridge.chat.errors import GatewayError, InvalidRequest
+from bridge.chat.errors import BadImage, GatewayError, InvalidRequest
 from bridge.wire.bodies import Flaw, Path
+
+BAD_IMAGE = "The image data you provided does not represent a valid image."
+"""Codex looks for this, and tells to remove the image."""
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -54,12 +57,18 @@ def error_object(error: GatewayError) -> dict[str, Any]:
     shape = shape_of(error)
     return {
         "error": {
-            "message": WRONG_KEY if error.kind == "authentication" else error.message,
+            "message": _message(error),
             "type": shape.type,
             "param": path_text(error.param) or None,
             "code": shape.code,
         }
     }
+
+
+def _message(error: GatewayError) -> str:
+    if error.kind == "authentication":
+        return WRONG_KEY
+    return f"{error.message} {BAD_IMAGE}" if isinstance(error, BadImage) else error.message
 
 
 def refusal(flaw: Flaw) -> InvalidRequest:

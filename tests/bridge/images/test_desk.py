@@ -29,9 +29,9 @@ def failures(reason):
     return REGISTRY.get_sample_value("lingma_gateway_image_failures_total", {"reason": reason}) or 0
 
 
-async def delivered(*sources, upstream=None, **options):
+async def delivered(*sources, upstream=None, fresh=10, **options):
     upstream = upstream or Upstream()
-    return await ImageDesk(ImageOptions(**options)).deliver(sources, upstream.upload), upstream.taken
+    return await ImageDesk(ImageOptions(**options)).deliver(sources, upstream.upload, fresh=fresh), upstream.taken
 
 
 async def test_many_large_pictures_are_refused_before_decoding():
@@ -85,6 +85,14 @@ async def test_hopeless_image_is_refused_with_the_reason(source, why, code):
     with pytest.raises(InvalidRequest, match=f"Image 2 of 2: .*{why}") as caught:
         await delivered(data_url(PNG), source, upstream=upstream, max_bytes=4096)
     assert (caught.value.code, len(upstream.taken)) == (code, 1)
+
+
+@pytest.mark.parametrize("broken", ["data:image/png;base64,AAAA", "data:image/png;base64,@", "https://a.example/a.png"])
+async def test_broken_older_image_costs_only_itself(broken):
+    got, taken = await delivered(broken, data_url(PNG), fresh=1)
+    assert (got.failed, len(got.urls), len(taken)) == (1, 1, 1)
+    with pytest.raises(InvalidRequest, match="Image 2 of 2"):
+        await delivered(data_url(PNG), broken, fresh=1)
 
 
 @pytest.mark.parametrize("surplus", [0, 1, 2])
