@@ -17,7 +17,7 @@ hypothesis.settings.register_profile("gateway", deadline=None)
 # The same examples each time: a red build says something of the change, and new examples are looked for elsewhere.
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 # Looking for what nobody thought of: `HYPOTHESIS_PROFILE=explore make test-unit` takes minutes.
-hypothesis.settings.register_profile("explore", deadline=None, max_examples=5000, print_blob=True)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=2000, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gateway"))
 
 
