@@ -1,6 +1,7 @@
 """Conversation to key: what a session must have in common with a request that goes on in it. Pure.
 
-There are two kinds, and a session is kept under one key of one of them.
+There are two kinds, and a session is kept under one key: of one of them, or of a loose one (`with_changing`) up to the
+last call that a strict one goes on from.
 
 `StrictFingerprint` counts all that reaches the model, to the letter. Whoever has the same one has said all of it
 himself, so it needs no proof of who he is.
@@ -15,7 +16,8 @@ said stays. So:
 - assistant: the text without white space; calls by id and name, because ids are ours and cannot be guessed
 - messages of one role in a row are one turn
 
-What is left out is kept as `changing`: what of it a session has not been told yet is told when it goes on.
+What is left out is kept as `changing`: what of it a session has not been told yet is told when it goes on. What a
+session was told of a later system message cannot be taken back, so `late` says which of them there are.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from sessions_store import normalize
 
 MOST_CHANGING = 512
 """Pieces that change in a conversation; one with more is not kept."""
-_DIGEST = 8  # characters of one of them
+DIGEST_LENGTH = 8
+"""Characters of the digest of one of them."""
 
 _STRICT = blake2b(digest_size=24, person=b"lgw-session-s")
 """To begin with; a copy costs a third of a new one."""
@@ -89,8 +92,7 @@ class Changing(NamedTuple):
     @property
     def digest(self) -> str:
         """Short, for it is only compared with those of its own conversation."""
-        data = f"{self.role} {self.text}".encode("utf-8", "surrogatepass")
-        return b2a_base64(blake2b(data, digest_size=_DIGEST * 3 // 4).digest(), newline=False).decode()
+        return digest_of(f"{self.role} {self.text}")
 
 
 class LooseFingerprint:
@@ -99,13 +101,14 @@ class LooseFingerprint:
     `hexdigest()` may be read at any point and feeding may go on after it.
     """
 
-    __slots__ = ("_calls", "_hash", "_images", "_role", "_texts", "_user_spoke", "changing")
+    __slots__ = ("_calls", "_hash", "_images", "_late", "_role", "_texts", "_user_spoke", "changing")
 
     def __init__(self, api_key_id: int, ids: Iterable[str] = ()) -> None:
         """`ids` are those by which the client calls itself and its conversation."""
         self._hash = blake2b(b"%d:" % api_key_id, digest_size=24, person=b"lgw-session-l")
         self._hash.update(b"".join(map(_part, ids)))
         self.changing: list[Changing] = []
+        self._late: list[str] = []  # system texts that came after the first user message
         self._role = ""  # of the turn that may go on with the next message
         self._texts: list[str] = []
         self._calls: list[Call] = []
@@ -147,6 +150,7 @@ class LooseFingerprint:
         if self._user_spoke:
             if text := text.strip():
                 self.changing.append(Changing("system", text))
+                self._late.append(text)
             return ""
         kept, changing = normalize.stable_system_text(text)
         self.changing += [Changing("system", piece) for piece in changing]
@@ -189,6 +193,14 @@ class LooseFingerprint:
         self._seal(digest)
         return digest.hexdigest()
 
+    def with_changing(self) -> str:
+        """48 hexadecimal digits that count what changes too, each piece once and in any order."""
+        digest = self._hash.copy()
+        self._seal(digest)
+        for role, text in sorted({(each.role, each.text) for each in self.changing}):
+            digest.update(_part(role) + _part(text))
+        return digest.hexdigest()
+
     def told(self) -> str | None:
         """The digests of all that changes, for `untold` of a later turn; None if there is too much of it."""
         digests = {each.digest for each in self.changing}
@@ -198,9 +210,32 @@ class LooseFingerprint:
         """What of it a session that was told so much does not know, each once."""
         if not self.changing:
             return []
-        known = {told[at : at + _DIGEST] for at in range(0, len(told), _DIGEST)}
+        known = set(each_digest(told))
         new = {each.digest: each for each in self.changing}
         return [each for digest, each in new.items() if digest not in known]
+
+    def late(self) -> str:
+        """The digests of the later system messages, without the present date and reminders."""
+        return "".join(sorted(self._late_digests())) if self._late else ""
+
+    def withdrawn(self, late: str) -> bool:
+        """Whether a session was told of a later system message that is not there any more: it would stay in force."""
+        return bool(late) and not self._late_digests().issuperset(each_digest(late))
+
+    def _late_digests(self) -> set[str]:
+        lasting = (normalize.stable_system_text(text)[0].strip() for text in self._late)
+        return {digest_of(text) for text in lasting if text}
+
+
+def digest_of(text: str) -> str:
+    """A short one, to be compared with those of the same conversation."""
+    data = text.encode("utf-8", "surrogatepass")
+    return b2a_base64(blake2b(data, digest_size=DIGEST_LENGTH * 3 // 4).digest(), newline=False).decode()
+
+
+def each_digest(digests: str) -> list[str]:
+    """The digests that stand there one behind the other."""
+    return [digests[at : at + DIGEST_LENGTH] for at in range(0, len(digests), DIGEST_LENGTH)]
 
 
 def _part(text: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 import redis
@@ -34,9 +34,9 @@ def forget(client: redis.Redis, sessions: Iterable[str], *, ttl: int) -> int:
     with client.pipeline(transaction=False) as pipe:
         for session_id in sessions:
             entry, forgotten = redis_keys.SESSION + session_id, redis_keys.SESSION_FORGOTTEN + session_id
-            names = (entry, redis_keys.SESSIONS, redis_keys.SESSIONS_IN_USE, forgotten)
+            names = (entry, redis_keys.SESSIONS, redis_keys.SESSIONS_IN_USE, forgotten, redis_keys.SESSIONS_KEYS)
             # A turn may outlive the time to live of entries that are only looked up.
-            pipe.eval(lua.FORGET, 4, *names, session_id, max(ttl, 3600))
+            pipe.eval(lua.FORGET, len(names), *names, session_id, max(ttl, 3600), redis_keys.SESSIONS_OF)
         return sum(pipe.execute())
 
 
@@ -45,7 +45,16 @@ def clean(client: redis.Redis, *, now: float, ttl: int) -> int:
     expired: Any = client.zremrangebyscore(redis_keys.SESSIONS, "-inf", f"({now - ttl}")
     taken: Any = client.hgetall(redis_keys.SESSIONS_IN_USE)
     ended = [session for session, value in taken.items() if _split(value)[0] <= now]
+    _clean_counts(client, expired_at=now - ttl)
     return int(expired) + int(client.hdel(redis_keys.SESSIONS_IN_USE, *ended) if ended else 0)
+
+
+def _clean_counts(client: redis.Redis, *, expired_at: float) -> None:
+    """Those of keys that are not used any more; the others are put right when one of their sessions is kept."""
+    for key in cast("list[bytes]", client.zrange(redis_keys.SESSIONS_KEYS, 0, -1)):
+        sessions = redis_keys.SESSIONS_OF + key.decode()
+        client.zremrangebyscore(sessions, "-inf", f"({expired_at}")
+        client.eval(lua.COUNT, 2, sessions, redis_keys.SESSIONS_KEYS, key)
 
 
 def _split(value: bytes) -> tuple[float, bytes]:

@@ -38,6 +38,10 @@ class Knowledge(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who goes on with it must know something that nobody can guess; so it is kept under a loose fingerprint."""
     told: str = ""
     """What it was told of all that changes, as `LooseFingerprint.told` says it."""
+    late: str = ""
+    """Which later system messages it was told, as `LooseFingerprint.late` says it."""
+    given: str = ""
+    """What its latest calls were given: a digest of each, in their order."""
 
 
 NOTHING = Knowledge()
@@ -115,8 +119,9 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class SessionStore:
-    """Entries by the fingerprint of their conversation prefix; at most `max_entries`, each for `ttl` seconds. Several
-    conversations may have the same fingerprint: all are kept, and a claim takes the latest.
+    """Entries by the fingerprint of their conversation prefix; at most `max_entries`, each for `ttl` seconds. The API
+    key with the most makes room, by its oldest. Several conversations may have the same fingerprint: all are kept, and
+    a claim takes the latest.
 
     Nothing here fails a turn: without Redis nothing is found and nothing is remembered.
     """
@@ -131,10 +136,11 @@ class SessionStore:
         self._found = msgspec.json.Decoder(Found)
         self._encode = msgspec.json.Encoder().encode
 
-    async def claim(self, key: str) -> Found | None:
+    async def claim(self, key: str, api_key_id: int) -> Found | None:
         """Take an entry out of the store, or None. Of all that claim one entry, in any process, one gets it."""
-        keys = (redis_keys.SESSIONS_AT + key, redis_keys.SESSIONS, redis_keys.SESSIONS_IN_USE)
-        args = (key, self._clock(), LEASE_SEC, redis_keys.SESSION, redis_keys.SESSION_FORGOTTEN)
+        keys = (redis_keys.SESSIONS_AT + key, redis_keys.SESSIONS, redis_keys.SESSIONS_IN_USE,
+                f"{redis_keys.SESSIONS_OF}{api_key_id}", redis_keys.SESSIONS_KEYS)  # fmt: skip
+        args = (key, self._clock(), LEASE_SEC, redis_keys.SESSION, redis_keys.SESSION_FORGOTTEN, api_key_id)
         try:
             entry = await self._link.run(self._claim, keys, args)
             return None if entry is None else self._found.decode(entry)
@@ -164,9 +170,10 @@ class SessionStore:
         now = self._clock()
         entry = StoredEntry(key, session_id, instance, generation, api_key_id, length, hits, created_at, now, knows)
         entry_key, forgotten = redis_keys.SESSION + session_id, redis_keys.SESSION_FORGOTTEN + session_id
-        keys = (entry_key, redis_keys.SESSIONS_AT + key, redis_keys.SESSIONS, redis_keys.SESSIONS_IN_USE, forgotten)
+        keys = (entry_key, redis_keys.SESSIONS_AT + key, redis_keys.SESSIONS, redis_keys.SESSIONS_IN_USE, forgotten,
+                f"{redis_keys.SESSIONS_OF}{api_key_id}", redis_keys.SESSIONS_KEYS)  # fmt: skip
         args = (session_id, now, self._ttl, self._max_entries, redis_keys.SESSION, self._encode(entry), key,
-                lua.MOST_ALIKE)  # fmt: skip
+                lua.MOST_ALIKE, api_key_id, redis_keys.SESSIONS_OF, lua.MOST_LOOKS)  # fmt: skip
         command = ("EVALSHA", self._remember.sha, len(keys), *keys, *args)
         remembering = _Remembering(self._link, self._remember, command)
         remembering.begin()

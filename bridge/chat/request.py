@@ -78,6 +78,8 @@ class ClientIds(msgspec.Struct, frozen=True, gc=False):
     """Each with the name under which it came."""
     proven: bool = False
     """One of them names this conversation, and nobody else can know it."""
+    proven_by: str = ""
+    """The agent (a family of User-Agents) of which that is true, where others may send the same with a constant."""
 
 
 NOBODY = ClientIds()

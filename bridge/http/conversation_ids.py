@@ -23,11 +23,12 @@ HEADERS = {
 
 
 def identified(request: ChatRequest, headers: Mapping[bytes, bytes]) -> ChatRequest:
-    """The request with the ids that its headers add; the same one, if there are none."""
-    if HEADERS.keys().isdisjoint(headers):
+    """The request with the ids that its headers add, and what is a proof when this agent sends it."""
+    ids = request.ids
+    if not ids.proven_by and HEADERS.keys().isdisjoint(headers):
         return request
     family = family_of(headers.get(b"user-agent", b""))
-    values, proven = list(request.ids.values), request.ids.proven
+    values, proven = list(ids.values), ids.proven or ids.proven_by == family
     for name, agent in HEADERS.items():
         if value := headers.get(name, b"").decode("latin-1"):
             values.append(f"{name.decode()} {value}")

@@ -108,6 +108,7 @@ class Reader:
         self._tools = options.tools
         self._text: list[str] = []
         self._arguments: list[str] = []
+        self._first: list[int] = []  # where among them those of each call begin
         self._thoughts: list[str] = []
 
     @property
@@ -119,6 +120,12 @@ class Reader:
     def arguments(self) -> str:
         """What calls were given, all in one."""
         return "".join(self._arguments)
+
+    @property
+    def given(self) -> list[str]:
+        """What each call was given."""
+        ends = [*self._first[1:], len(self._arguments)]
+        return ["".join(self._arguments[first:end]) for first, end in zip(self._first, ends, strict=False)]
 
     @property
     def thoughts(self) -> str:
@@ -393,6 +400,7 @@ class Reader:
                     self._add(self._structured.release(), events)
                 tool = by_wire_name(self._tools).get((event.namespace, event.name))
                 self._numbers = WholeNumbers(tool.schema) if tool is not None and may_want_integers(tool) else None
+                self._first.append(len(self._arguments))
                 self.calls.append((event.id, tool.name if tool is not None else event.name))
             case ToolCallDelta():
                 self._arguments_go_on(event, events)

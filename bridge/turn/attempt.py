@@ -83,6 +83,7 @@ class Answer:
         self._cutter = _cutter(task.request)
         self._cut_text: list[str] = []  # what the cutter let through
         self._cut_calls: list[str] = []  # names and arguments
+        self._saw_all = True  # the service has taken every image of the question
         self._started = False
         self._held_since: int | None = None  # milliseconds: when what comes began to be held back
         self._estimated = 0  # tokens of the request
@@ -123,6 +124,7 @@ class Answer:
         finally:
             work.cancel()
         if delivered.failed:
+            self._saw_all = False
             self._record.warnings.append(f"{delivered.failed} of {len(images)} images could not be passed on")
         return delivered.urls
 
@@ -304,7 +306,7 @@ class Answer:
         reason = cut or self._reason()
         self._record.status, self._record.reason = "ok", reason
         whole = cut is None and error is None and not strayed and reason is not FinishReason.LENGTH
-        if whole and turn.end is not None:
+        if whole and turn.end is not None and self._saw_all:
             self._remember(turn.end.session_id)
         self._note_tools(turn)  # the turn is booked with its last event
         await self._teller.end([*batch, Finished(reason, usage, self._cutter.stop_sequence if self._cutter else None)])
@@ -346,7 +348,7 @@ class Answer:
     def _remember(self, session_id: str) -> None:
         reader = self._reader
         self._conversation.remember(
-            self._affinity, session_id, reader.text, reader.calls, reader.arguments, called=reader.has_called
+            self._affinity, session_id, reader.text, reader.calls, reader.given, called=reader.has_called
         )
 
     def _is_retriable_loss(self, error: GatewayError) -> bool:

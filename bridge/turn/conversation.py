@@ -16,6 +16,7 @@ from bridge.prompt.compose import MARK_LENGTH, demand, reply_prompt, split_reply
 from bridge.prompt.contract import constraint, contract
 from bridge.turn.history import History
 from bridge.turn.plan import TurnPlan
+from sessions_store.lua import MOST_ALIKE
 from sessions_store.store import NOTHING, Found, Knowledge, SessionStore
 
 NO_TOOL = ToolChoice("none")
@@ -67,10 +68,25 @@ class Conversation:
         if not (self._prefix and self._new):
             return
         for key in self._history.places():
-            self._found = await self._sessions.claim(key)
+            self._found = await self._claimed(self._sessions, key)
             if self._found is not None:
                 self._history.proven = self._history.proven or self._found.knows.proven
                 return
+
+    async def _claimed(self, sessions: SessionStore, key: str) -> Found | None:
+        """The latest session there that was told nothing which the request has withdrawn. The others stay there."""
+        others: list[Found] = []
+        try:
+            while (found := await sessions.claim(key, self._caller_id)) is not None and not self._history.fits(
+                found.knows
+            ):
+                others.append(found)
+                if len(others) == MOST_ALIKE:
+                    return None
+            return found
+        finally:
+            for other in reversed(others):
+                self._put_back(sessions, other)
 
     def images(self, instance: Affinity) -> tuple[str, ...]:
         """Those the service has not seen, if they belong to what is asked; of a whole history, the newest turn's."""
@@ -139,7 +155,7 @@ class Conversation:
         session_id: str,
         answer: str,
         calls: Sequence[tuple[str, str]] = (),
-        arguments: str = "",
+        given: Sequence[str] = (),
         *,
         called: bool = False,
     ) -> None:
@@ -149,7 +165,7 @@ class Conversation:
         """
         if self._sessions is None:
             return
-        kept = self._history.answered(answer, calls, arguments)
+        kept = self._history.answered(answer, calls, given)
         if kept is None:  # nobody could go on with it safely
             return
         found, self._found = self._found, None
@@ -168,6 +184,8 @@ class Conversation:
                 called=called or self.knows.called,
                 proven=kept.proven,
                 told=kept.told,
+                late=kept.late,
+                given=kept.given,
             ),
         )
 

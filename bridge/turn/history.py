@@ -9,6 +9,7 @@ import msgspec
 
 from bridge.chat.request import ChatRequest, Message, Role, Tool, ToolCall
 from bridge.prompt.remembered import Remembered
+from bridge.turn.arguments import MOST_CALLS, digests, edited
 from sessions_store.fingerprint import LooseFingerprint, StrictFingerprint, tools_digest
 from sessions_store.store import Knowledge
 
@@ -16,6 +17,7 @@ Fingerprint = LooseFingerprint | StrictFingerprint
 _known_tools: Remembered[str] = Remembered(8 << 20)
 SHORTEST_ID = 16
 """Ids of our calls are longer: shorter ones were made up by the client, and prove nothing."""
+EDITED = "These calls were changed before they ran. They ran as follows:"
 
 
 class Kept(msgspec.Struct, frozen=True, gc=False):
@@ -24,13 +26,17 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     key: str
     proven: bool = False
     told: str = ""
+    late: str = ""
+    given: str = ""
 
 
 class History:
     """The messages of a request, told apart into what came before the last answer and what is new.
 
-    A loose fingerprint is for a conversation that is proven to be the client's own: it has named it by an id that
-    nobody can guess, or its session has made a call whose id must come back. Every other one is counted to the letter.
+    A loose fingerprint is for what is proven to be the client's own: all of a conversation that it has named by an id
+    that nobody can guess; else what came up to the last call of the session, whose id has come back. Whoever goes on
+    from the same call knows that id as well, so what follows it is counted to the letter. So is every conversation
+    without a proof.
     """
 
     def __init__(self, request: ChatRequest, caller_id: int, prefix: Sequence[Message], new: Sequence[Message]) -> None:
@@ -40,9 +46,14 @@ class History:
         self._caller_id = caller_id
         self._prefix = prefix
         self._new = new
+        self._is_named = request.ids.proven
+        self._callers = [index for index, message in enumerate(prefix) if message.tool_calls]
+        self._proven_to = len(prefix) if self._is_named else self._end_of_last_call()
+        """So many messages of the prefix are proven, if the id of a call is ours; 0 without any."""
         self._tools: str | None = None
-        self._loose: LooseFingerprint | None = None  # of the prefix
-        self._strict: StrictFingerprint | None = None
+        self._loose: LooseFingerprint | None = None  # of what is proven
+        self._strict: StrictFingerprint | None = None  # of the prefix
+        self._rest: StrictFingerprint | None = None  # of what is proven, and the rest of the prefix to the letter
 
     @property
     def tools(self) -> str:
@@ -53,48 +64,75 @@ class History:
 
     def places(self) -> Iterator[str]:
         """Where a session of the prefix may lie; the next one is only worked out when it is asked for."""
-        if self.proven:
+        if self._proven_to and self._proven_to == len(self._prefix):
             yield self._loosely().hexdigest()
-            return
-        callers = [message for message in self._prefix if message.tool_calls]
-        if any(len(call.id) >= SHORTEST_ID for message in callers for call in message.tool_calls):
-            yield self._loosely().hexdigest()
-        if not self._is_to_the_letter:
+        elif self._proven_to and _is_to_the_letter(self._prefix[self._proven_to :]):
+            yield self._rest_to_the_letter().hexdigest()
+            if self._lasting():
+                yield self._rest_after(b"").hexdigest()
+        if self._is_named or not _is_to_the_letter(self._request.messages):
             return
         yield self._strictly().hexdigest()
-        if not callers and self._extras():  # what a session has not been told at all is told when it goes on
+        if not self._callers and self._extras():  # what a session has not been told at all is told when it goes on
             untold = StrictFingerprint(self._caller_id, self._request.ids.values)
             _feed(untold, self._prefix)
             yield untold.hexdigest()
+
+    def fits(self, knows: Knowledge) -> bool:
+        """Whether all that a session was told and that would stay in force is said in this request as well."""
+        return self._loose is None or not (knows.proven and self._loose.withdrawn(knows.late))
 
     def untold(self, knows: Knowledge) -> list[Message]:
         """What agents have changed in the prefix since the session was told of it."""
         if not knows.proven or self._loose is None:
             return []
-        return [
+        changed = [
             Message(cast("Role", each.role), each.text, tool_call_id=each.call_id)
             for each in self._loose.untold(knows.told)
         ]
+        if calls := edited(self._calls(self._proven_to), knows.given):
+            changed.append(Message("system", EDITED, calls))
+        return changed
 
-    def answered(self, text: str, calls: Sequence[tuple[str, str]], arguments: str) -> Kept | None:
-        """Where the conversation with this answer is looked for; None if it could not be told from others."""
-        if self.proven or (calls and self._request.returns_call_ids):
-            return self._kept_loosely(text, calls)
-        if not self._is_to_the_letter or len(calls) > 1:
+    def answered(self, text: str, calls: Sequence[tuple[str, str]], given: Sequence[str]) -> Kept | None:
+        """Where the conversation with this answer is looked for; None if it could not be told from others.
+
+        `given` is what each of the calls was given, as JSON text.
+        """
+        if self._is_named or (calls and self._request.returns_call_ids):
+            return self._kept_loosely(text, calls, given)
+        if not _is_to_the_letter(self._request.messages[self._proven_to if self.proven else 0 :]) or len(calls) > 1:
             return None
-        return self._kept_strictly(text, calls, arguments)
+        if self.proven and self._proven_to:
+            return self._kept_after_call(text, calls, given)
+        return self._kept_strictly(text, calls, "".join(given))
 
-    def _kept_loosely(self, text: str, calls: Sequence[tuple[str, str]]) -> Kept | None:
+    def _kept_loosely(self, text: str, calls: Sequence[tuple[str, str]], given: Sequence[str]) -> Kept | None:
         loose = self._loosely()
         self._loose = None
+        _feed(loose, self._prefix[self._proven_to :])
         _feed(loose, self._new)
         loose.feed("assistant", text, [(*call, "") for call in calls])
+        before = [call.arguments for call in self._calls(len(self._prefix))]
+        return self._kept(loose.hexdigest(), loose, [*before, *given])
+
+    def _kept_after_call(self, text: str, calls: Sequence[tuple[str, str]], given: Sequence[str]) -> Kept | None:
+        rest = self._rest_to_the_letter()
+        self._rest = None
+        _feed(rest, self._new)
+        rest.feed("assistant", text, _made(calls, "".join(given)))
+        return self._kept(
+            rest.hexdigest(), self._loosely(), [call.arguments for call in self._calls(self._proven_to)]
+        )  # fmt: skip
+
+    def _kept(self, key: str, loose: LooseFingerprint, given: Sequence[str]) -> Kept | None:
         told = loose.told()
-        return None if told is None else Kept(loose.hexdigest(), proven=True, told=told)
+        if told is None:
+            return None
+        return Kept(key, proven=True, told=told, late=loose.late(), given=digests(given[-MOST_CALLS:]))
 
     def _kept_strictly(self, text: str, calls: Sequence[tuple[str, str]], arguments: str) -> Kept:
-        # In the old form of calls, which has no ids, their names stand for these.
-        made = [(name, name, arguments) for _, name in calls]
+        made = _made(calls, arguments)
         if self._new or not self._prefix:
             strict = self._strictly()
             self._strict = None
@@ -107,16 +145,25 @@ class History:
         strict.feed("assistant", begun.text + text, [*_triples(begun.tool_calls), *made], images=begun.images)
         return Kept(strict.hexdigest())
 
-    @property
-    def _is_to_the_letter(self) -> bool:
-        """What stands behind the address of an image may be another one the next time."""
-        pictured = [message for message in self._request.messages if message.images]
-        return all(url[:5].lower() == "data:" for message in pictured for url in message.images)
+    def _end_of_last_call(self) -> int:
+        """Where the last assistant's turn ends that has called by an id which may be ours."""
+        messages = self._prefix
+        for index in reversed(self._callers):
+            if any(len(call.id) >= SHORTEST_ID for call in messages[index].tool_calls):
+                end = index + 1
+                while end < len(messages) and messages[end].role == "assistant":
+                    end += 1
+                return end
+        return 0
+
+    def _calls(self, end: int) -> list[ToolCall]:
+        """Those of the first messages, so many."""
+        return [call for index in self._callers if index < end for call in self._prefix[index].tool_calls]
 
     def _loosely(self) -> LooseFingerprint:
         if self._loose is None:
             self._loose = LooseFingerprint(self._caller_id, self._request.ids.values)
-            _feed(self._loose, self._prefix)
+            _feed(self._loose, self._prefix[: self._proven_to])
         return self._loose
 
     def _strictly(self) -> StrictFingerprint:
@@ -125,17 +172,44 @@ class History:
             _feed(self._strict, self._prefix)
         return self._strict
 
+    def _rest_to_the_letter(self) -> StrictFingerprint:
+        if self._rest is None:
+            self._rest = self._rest_after(self._lasting())
+        return self._rest
+
+    def _rest_after(self, lasting: bytes) -> StrictFingerprint:
+        given = digests(call.arguments for call in self._calls(self._proven_to))
+        proven = f"after {self._loosely().with_changing()} {given}"
+        rest = StrictFingerprint(self._caller_id, (proven,), lasting)
+        _feed(rest, self._prefix[self._proven_to :])
+        return rest
+
     def _new_strict(self) -> StrictFingerprint:
         return StrictFingerprint(self._caller_id, self._request.ids.values, self._extras())
 
     def _extras(self) -> bytes:
         """What the prompts of this conversation say beside its messages."""
-        request = self._request
-        if not (request.tools or request.reply_schema):
+        if not (lasting := self._lasting()):
             return b""
+        request = self._request
         choice = request.tool_choice
-        rules = f"{self.tools} {choice.mode} {len(choice.name)} {choice.name} {request.parallel_tool_calls:d} "
-        return rules.encode("utf-8", "surrogatepass") + request.reply_schema
+        rules = f"{choice.mode} {len(choice.name)} {choice.name} {request.parallel_tool_calls:d} "
+        return rules.encode("utf-8", "surrogatepass") + lasting
+
+    def _lasting(self) -> bytes:
+        """What of it is not for one reply alone, as the choice among tools is."""
+        request = self._request
+        return f"{self.tools} ".encode() + request.reply_schema if request.tools or request.reply_schema else b""
+
+
+def _made(calls: Iterable[tuple[str, str]], arguments: str) -> list[tuple[str, str, str]]:
+    """In the old form of calls, which has no ids, their names stand for these."""
+    return [(name, name, arguments) for _, name in calls]
+
+
+def _is_to_the_letter(messages: Iterable[Message]) -> bool:
+    """What stands behind the address of an image may be another one the next time."""
+    return all(url[:5].lower() == "data:" for message in messages if message.images for url in message.images)
 
 
 def _digest_of(tools: tuple[Tool, ...]) -> str:

@@ -40,6 +40,12 @@ An entry says itself where it lies: what has moved on or expired is passed over.
 SESSIONS: Final = "lgw:sessions"
 """Sorted set: sessions by last use, for eviction."""
 
+SESSIONS_OF: Final = "lgw:sessions:of:"
+"""`<key>`: sorted set of its sessions by last use; as long as they."""
+
+SESSIONS_KEYS: Final = "lgw:sessions:keys"
+"""Sorted set: keys by how many sessions they have, with those that have expired since; as long as a session."""
+
 SESSIONS_IN_USE: Final = "lgw:sessions:in_use"
 """Hash: session to the entry that a running turn took, with the end of its lease; 10 min."""
 

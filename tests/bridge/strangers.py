@@ -1,8 +1,13 @@
 """People who share a key, each with a conversation of his own on every API; and a service that keeps a book."""
 
+import base64
+import copy
+import io
 import json
 import re
 from collections import defaultdict
+
+from PIL import Image
 
 from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallStarted
 from bridge.http.conversation_ids import identified
@@ -18,14 +23,28 @@ UUID = "3f2b8c1e-5d47-4a96-b0de-7c1f9e8a2d%02d"
 CALL = re.compile(r"<call:(\w{10})>")
 
 
+def picture(colour):
+    data = io.BytesIO()
+    Image.new("RGB", (1, 1), colour).save(data, "PNG")
+    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
+
+
+PICTURES = [picture("red"), picture("blue")]
+
+
 class Book:
-    """A service that writes down what each of its sessions was told and said. It calls a tool when it hears CALL."""
+    """A service that writes down what each of its sessions was told, shown and said. It calls a tool when it hears
+    CALL, and takes some of the pictures.
+    """
 
     def __init__(self):
         self.told = defaultdict(list)
+        self.seen = defaultdict(set)
+        self.takes = lambda: True
 
     async def on_ask(self, peer, params):
         session, prompt = params["sessionId"], params["questionText"]
+        self.seen[session].update(params["chatContext"].get("imageUrls", ()))
         told = self.told[session]
         told.append(prompt)
         marks = CALL.findall("\n".join(told))
@@ -35,25 +54,68 @@ class Book:
         await say(peer, params, text)
         await peer.push(finish(params["requestId"], sessionId=session))
 
+    async def on_upload(self, peer, params):
+        """It calls a picture what it is, so that what was shown can be told."""
+        error = None if self.takes() else "FILE_TOO_LARGE"
+        result = {"requestId": params["requestId"], "imageUrl": "" if error else params["imageUri"]}
+        params = {"errorCode": error, "errorMessage": error, "result": result}
+        await peer.send({"jsonrpc": "2.0", "method": "image/uploadResultNotification", "params": params})
+
 
 class Person:
-    """One conversation. What only this person says holds a word with the person's name in it."""
+    """One conversation. What only this person says holds a word with the person's name in it; `said` are those and
+    what was said before it was forked.
+    """
 
     def __init__(self, dice, name, api, items, **fields):
         self.dice, self.name, self.api, self.items, self.fields = dice, name, api, items, fields
-        self.words = 0
+        self.said = set()
         self.headers = {}
         self.proven = False
 
+    def fork(self, name):
+        """Another one who goes on from here."""
+        other = Person(self.dice, name, self.api, copy.deepcopy(self.items), **copy.deepcopy(self.fields))
+        other.said, other.proven = set(self.said), self.proven
+        return other
+
     def word(self):
         """One that nobody else says."""
-        self.words += 1
-        return f"word{self.words}of{self.name}"
+        word = f"word{len(self.said) + 1}of{self.name}"
+        self.said.add(word)
+        return word
 
     def change(self, index):
         """Say one item otherwise, visibly or only in what agents leave out."""
         kind, text, *rest = self.items[index]
         self.items[index] = (kind, self.dice.choice(CHANGES[kind])(text, self.word()), *rest)
+
+    def stir(self):
+        """One of the things that agents, frameworks and people do to a history before they send it again."""
+        dice, items = self.dice, self.items
+        users = [index for index, item in enumerate(items) if item[0] == "user"]
+        calls = [index for index, item in enumerate(items) if item[0] == "assistant" and item[2]]
+        match dice.choice(["late", "late", "withdraw", "remind", "remind", "edit", "spell", "tools", "picture"]):
+            case "late":
+                items.insert(dice.choice([users[-1], users[-1], *users]), ("late", f"late{self.word()}"))
+            case "withdraw":
+                if late := [index for index, item in enumerate(items) if item[0] == "late"]:
+                    items.pop(dice.choice(late))
+            case "remind":
+                items.insert(dice.choice(users), ("user", reminder("", self.word())))
+            case "edit" if calls:
+                self._give(calls[-1], json.dumps({"a": self.word()}))
+            case "spell" if calls:
+                for index in calls:
+                    self._give(index, json.dumps(json.loads(items[index][2][0][2]), indent=1))
+            case "tools" if "tools" in self.fields:
+                self.fields["tools"] = [tool_for(self.api, f"Saves. {self.word()}")]
+            case "picture":
+                items[users[-1]] = ("user", items[users[-1]][1], dice.choice(PICTURES))
+
+    def _give(self, index, arguments):
+        kind, text, [(id_, name, _), *more] = self.items[index]
+        self.items[index] = (kind, text, [(id_, name, arguments), *more])
 
     def body(self):
         return SPELLED[self.api](self.items, {"model": "org_auto", **self.fields})
@@ -96,7 +158,10 @@ CHANGES = {
         lambda text, _: text.replace("  b()", "b()"), lambda text, _: text.replace("6789", "1111"),
         lambda text, _: text.replace("10:30", "12:59").replace("May 5", "May 9"), lambda _, word: f"Be brief. {word}",
     ],
-    "late": [appended, reminder, lambda _, word: word, lambda *_: " "],
+    "late": [
+        lambda text, word: f"{text} late{word}", reminder, lambda _, word: f"late{word}", lambda *_: " ",
+        lambda text, _: f"{text}\nToday is 2026-11-22.",
+    ],
     "user": [reminder, appended, lambda text, _: f" {text}", lambda text, _: f"{text}\r\n"],
     "assistant": [appended, lambda text, _: f"{text}\n", lambda text, _: text.replace("u", "u ")],
     "result": [reminder, appended, lambda text, _: f"{text}\n"],
@@ -112,7 +177,8 @@ def in_chat(items, body):
             case "system" | "late":
                 messages.append({"role": "system", "content": text})
             case "user":
-                messages.append({"role": "user", "content": [{"type": "text", "text": text}]})
+                shown = [{"type": "image_url", "image_url": {"url": url}} for url in rest]
+                messages.append({"role": "user", "content": [{"type": "text", "text": text}, *shown]})
             case "assistant":
                 calls = [
                     {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
@@ -139,7 +205,8 @@ def in_messages(items, body):
             case "late":
                 messages.append({"role": "system", "content": text})
             case "user":
-                messages.append({"role": "user", "content": text})
+                shown = [{"type": "image", "source": source_of(url)} for url in rest]
+                messages.append({"role": "user", "content": [block, *shown] if shown else text})
             case "assistant":
                 calls = [
                     {"type": "tool_use", "id": id_, "name": name, "input": json.loads(arguments)}
@@ -152,6 +219,10 @@ def in_messages(items, body):
     return {**body, "max_tokens": 1000, "system": system, "messages": messages}
 
 
+def source_of(url):
+    return {"type": "base64", "media_type": "image/png", "data": url.partition(",")[2]}
+
+
 def in_responses(items, body):
     spelled = []
     for kind, text, *rest in items:
@@ -159,9 +230,11 @@ def in_responses(items, body):
             case "system" | "late":
                 spelled.append({"role": "developer", "content": text})
             case "user" | "assistant":
+                shown = [{"type": "input_image", "image_url": url} for url in rest if kind == "user"]
                 if text:
-                    spelled.append({"role": kind, "content": text})
-                for id_, name, arguments in rest[0] if rest else ():
+                    words = {"type": "input_text", "text": text}
+                    spelled.append({"role": kind, "content": [words, *shown] if shown else text})
+                for id_, name, arguments in rest[0] if kind == "assistant" else ():
                     call = {"type": "function_call", "call_id": id_, "name": name, "arguments": arguments}
                     spelled.append(call)
             case "result":

@@ -117,15 +117,15 @@ def test_user_text_takes_over_no_foreign_conversation(gateway):
 SESSION = "3f2b8c1e-5d47-4a96-b0de-7c1f9e8a2d11"
 CLAUDE = {"user-agent": "claude-cli/2.1.330 (external, cli)", "x-claude-code-session-id": SESSION}
 CODEX = {"user-agent": "codex_cli_rs/0.169.0", "session-id": SESSION}
-OPENCODE = {"user-agent": "opencode/1.18.33 ai-sdk", "x-session-id": "ses_2f9aK1xT0qZ8bR4vN7cD3mW6yL"}
+OPENCODE = {"user-agent": "opencode/1.18.33 ai-sdk", "x-session-id": "ses_ddecb602bffeYVzRky3oDVFLTG"}
 TWO = {"claude": CLAUDE, "codex": CODEX, "opencode": OPENCODE}
 
 
 def told_twice(gateway, dialect, name, headers, **more):
-    """The session of a second request whose later system message is another one, and what it was told."""
+    """The session of a second request with one more system message before the answer, and what it was told."""
     talk = [user(f"{name} {SAY}"), system("The folder is /work.")]
     first = post(gateway, dialect, talk, headers, **more)
-    talk = [talk[0], system("The folder is /home."), {"role": "assistant", "content": first.text}]
+    talk += [system("The folder is /home."), {"role": "assistant", "content": first.text}]
     second = post(gateway, dialect, [*talk, user(f"{SAY} then {name}")], headers, **more)
     return second.headers["x-lingma-session"], gateway.asks(f"then {name}")[0]["questionText"]
 
@@ -144,13 +144,23 @@ def test_named_conversation_may_change_what_agents_change(gateway, dialect, head
     assert "/work" not in told
 
 
+@pytest.mark.parametrize("headers", TWO.values(), ids=TWO)
+def test_withdrawn_system_message_ends_the_session(gateway, dialect, headers):
+    talk = [user(f"withdrawn {dialect} {headers['user-agent']} {SAY}")]
+    first = post(gateway, dialect, [*talk, system("This time in one word.")], headers)
+    talk += [{"role": "assistant", "content": first.text}, user(f"And now? {SAY}")]
+    assert post(gateway, dialect, talk, headers).headers["x-lingma-session"] == "new"
+
+
 SPELT = [f"user_0a1b_account__session_{SESSION}", json.dumps({"device_id": "d", "session_id": SESSION})]
 
 
 @pytest.mark.parametrize("user_id", SPELT)
 def test_metadata_may_name_the_conversation(gateway, user_id):
     more = {"metadata": {"user_id": user_id}}
-    assert told_twice(gateway, ANTHROPIC, f"metadata {user_id[:6]}", {}, **more)[0] == "reused"
+    for agent, session in (("claude-cli/2.1.330 (external, cli)", "reused"), ("our-helpdesk/1.0", "new")):
+        name = f"metadata {user_id[:6]} {agent}"
+        assert told_twice(gateway, ANTHROPIC, name, {"user-agent": agent}, **more)[0] == session
 
 
 NO_PROOF = {
@@ -213,6 +223,70 @@ def test_old_form_calls_continue_verbatim(gateway):
     other = {**message, "function_call": {"name": "clock", "arguments": '{"a": 1}'}}
     answers = [gateway.ask(OPENAI, [*talk, said, result], functions=functions) for said in (other, message)]
     assert [each.headers["x-lingma-session"] for each in answers] == ["new", "reused"]
+
+
+def forked(gateway, name):
+    """What two people have in common: a tool was called and its result answered."""
+    agent = ChatAgent(gateway, stream=False)
+    agent.answer(agent.ask(plan(call("clock"), {"say": "Ready."}) + name), "noon")
+    return agent.history
+
+
+def tools(description):
+    return {"tools": [ChatAgent.declared(("clock", description, {}, []))]}
+
+
+ALICE = [system("You talk to Alice.")]
+FORKS = {
+    "a system message": (ALICE, tools("Same."), [system("You talk to Bob.")], tools("Same.")),
+    "a system message less": (ALICE, tools("Same."), [], tools("Same.")),
+    "a reminder": ([user("<system-reminder>Alice</system-reminder>")], tools("Same."), [], tools("Same.")),
+    "tools": ([], tools("Alice's tool."), [], tools("Bob's tool.")),
+}
+
+
+@pytest.mark.parametrize(("hers", "her_tools", "his", "his_tools"), FORKS.values(), ids=FORKS)
+def test_call_proves_nothing_that_follows(gateway, hers, her_tools, his, his_tools, request):
+    name = request.node.name
+    common = forked(gateway, name)
+    for own, more in ((hers, her_tools), (his, his_tools)):
+        said = gateway.ask(OPENAI, [*common, *own, user(SAY)], **more).text
+    talk = [*common, *his, user(SAY), {"role": "assistant", "content": said}, user(f"{SAY} {name} of Bob")]
+    assert gateway.ask(OPENAI, talk, **his_tools).headers["x-lingma-session"] == "reused"
+    session = gateway.asks(f"{name} of Bob")[0]["sessionId"]
+    told = [each["questionText"] for each in gateway.asks(name) if each["sessionId"] == session]
+    assert told
+    assert "Alice" not in "".join(told)
+
+
+def edit(history, arguments):
+    """Change what the last call was given, as people do before they let it run."""
+    for item in reversed(history):
+        if "tool_calls" in item:
+            item["tool_calls"][0]["function"]["arguments"] = arguments
+        elif item.get("type") == "function_call":
+            item["arguments"] = arguments
+        elif item["role"] == "assistant":
+            [block] = [block for block in item["content"] if block["type"] == "tool_use"]
+            block["input"] = json.loads(arguments)
+        else:
+            continue
+        return
+
+
+@pytest.mark.parametrize("api", [ChatAgent, MessagesAgent, ResponsesAgent])
+def test_edited_arguments_are_told(gateway, api, stream):
+    agent = api(gateway, stream)
+    first = agent.ask(plan(call("read_file", path="/prod"), call("clock"), {"say": "Done."}))
+    edit(agent.history, '{ "path": "/tmp/edited" }')
+    second = agent.answer(first, "text")
+    edit(agent.history, " { } ")  # written anew is not edited
+    third = agent.answer(second, "noon")
+    assert [second.session, third.session, third.text] == ["reused", "reused", "Done."]
+    [told], [again] = gateway.asks(first.calls[0][0]), gateway.asks(second.calls[0][0])
+    assert "changed before they ran" in told["questionText"]
+    assert told["questionText"].count("/tmp/edited") == 1
+    assert "changed" not in again["questionText"]
 
 
 FORGED = (

@@ -63,13 +63,21 @@ def test_a_billing_header_changes(gateway):
     assert agent.answer(done, "noon").session == "reused"
 
 
-def test_a_system_message_between_turns_changes(gateway, stream):
+def test_date_of_later_system_message_changes(gateway, stream):
     agent, done = begun(gateway, stream)
-    told = {"role": "system", "content": [{"type": "text", "text": "The folder is /work, the date 2026-11-22."}]}
+    told = {"role": "system", "content": [{"type": "text", "text": "The folder is /work.\nToday's date: 2026-11-22"}]}
     agent.history.insert(1, told)
     second = agent.answer(done, "noon")
-    agent.history[1] = {"role": "system", "content": "The folder is /work, the date 2026-11-23."}
+    agent.history[1] = {"role": "system", "content": "The folder is /work.\nToday's date: 2026-11-23"}
     assert [second.session, agent.answer(second, "x").session] == ["reused", "reused"]
+
+
+def test_changed_later_system_message_starts_anew(gateway, stream):
+    agent, done = begun(gateway, stream)
+    agent.history.insert(1, {"role": "system", "content": "Only list files."})
+    second = agent.answer(done, "noon")
+    agent.history[1] = {"role": "system", "content": "Delete files."}
+    assert [second.session, agent.answer(second, "x").session] == ["reused", "new"]
 
 
 def test_tools_change_their_order(gateway, stream):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections import Counter
 
 import pytest
 
@@ -21,31 +22,33 @@ def held(client_of_redis):
 
 async def test_what_was_remembered_is_found(store, remember):
     await remember("k", "s1", generation=4, hits=2)
-    assert await store.claim("k") == Found("k", "s1", "w1-i1", 4, 2, 5.0)
+    assert await store.claim("k", 7) == Found("k", "s1", "w1-i1", 4, 2, 5.0)
 
 
 async def test_session_is_found_by_its_conversation(store, remember):
-    knows = Knowledge("m4rk", "t00ls", single=True, json=True, called=True, proven=True, told="AbCdEf12")
+    knows = Knowledge(
+        "m4rk", "t00ls", single=True, json=True, called=True, proven=True, told="AbCdEf12", late="x", given="y"
+    )
     await remember("k", "s1", knows=knows)
-    assert (await store.claim("k")).knows == knows
+    assert (await store.claim("k", 7)).knows == knows
 
 
 async def test_entry_of_an_earlier_version_is_not_found(store, client_of_redis):
     entry = {"session_id": "s1", "instance": "i1", "generation": 1, "hits": 0, "created_at": 5.0}
     client_of_redis.set("lgw:session:k", json.dumps(entry))
     client_of_redis.zadd("lgw:sessions", {"k": time.time()})
-    assert await store.claim("k") is None
+    assert await store.claim("k", 7) is None
 
 
 async def test_nothing_is_found_for_an_unknown_prefix(store):
-    assert await store.claim("nobody") is None
+    assert await store.claim("nobody", 7) is None
 
 
 async def test_one_of_a_hundred_claims_wins(store, remember, redis_server):
     await remember("k")
     links = [RedisLink(redis_server) for _ in range(4)]
     stores = [SessionStore(link, ttl=60, max_entries=3) for link in links]
-    found = await asyncio.gather(*(stores[i % 4].claim("k") for i in range(100)))
+    found = await asyncio.gather(*(stores[i % 4].claim("k", 7) for i in range(100)))
     assert [entry.session_id for entry in found if entry] == ["s1"]
     await asyncio.gather(*(link.close() for link in links))
 
@@ -53,7 +56,7 @@ async def test_one_of_a_hundred_claims_wins(store, remember, redis_server):
 async def test_equal_sessions_are_kept_and_claimed_once_each(store, remember):
     for number in range(3):
         await remember("k", f"s{number}")
-    claimed = [await store.claim("k") for _ in range(4)]
+    claimed = [await store.claim("k", 7) for _ in range(4)]
     assert [found and found.session_id for found in claimed] == ["s2", "s1", "s0", None]
 
 
@@ -62,7 +65,7 @@ async def test_of_too_many_sessions_alike_the_oldest_goes(link, remember, client
     for number in range(MOST_ALIKE + 2):
         await remember("k", f"s{number}", store=store)
     assert len(held(client_of_redis)) == MOST_ALIKE
-    claimed = [await store.claim("k") for _ in range(MOST_ALIKE + 1)]
+    claimed = [await store.claim("k", 7) for _ in range(MOST_ALIKE + 1)]
     assert [found and found.session_id for found in claimed] == [*(f"s{n}" for n in range(MOST_ALIKE + 1, 1, -1)), None]
 
 
@@ -70,9 +73,9 @@ async def test_advanced_session_is_found_only_at_its_end(store, remember):
     await remember("short", "other")
     await remember("short", "s1")
     await remember("long", "s1")  # as when the service gives two conversations one session
-    assert (await store.claim("short")).session_id == "other"
-    assert await store.claim("short") is None
-    assert (await store.claim("long")).session_id == "s1"
+    assert (await store.claim("short", 7)).session_id == "other"
+    assert await store.claim("short", 7) is None
+    assert (await store.claim("long", 7)).session_id == "s1"
 
 
 async def test_advanced_session_outlives_the_oldest(link, remember, client_of_redis):
@@ -81,7 +84,7 @@ async def test_advanced_session_outlives_the_oldest(link, remember, client_of_re
     await remember("elsewhere", "moved", store=store)
     for number in range(MOST_ALIKE):
         await remember("k", f"s{number}", store=store)
-    assert (await store.claim("elsewhere")).session_id == "moved"
+    assert (await store.claim("elsewhere", 7)).session_id == "moved"
     assert len(held(client_of_redis)) == MOST_ALIKE + 1
 
 
@@ -89,20 +92,20 @@ async def test_a_forgotten_session_gives_way_to_another_alike(store, remember, c
     await remember("k", "s1")
     await remember("k", "s2")
     inspect.forget(client_of_redis, ["s2"], ttl=60)
-    assert (await store.claim("k")).session_id == "s1"
+    assert (await store.claim("k", 7)).session_id == "s1"
 
 
 async def test_claimed_session_returns_with_longer_prefix(store, remember):
     await remember("short")
-    await store.claim("short")
+    await store.claim("short", 7)
     await remember("long", hits=1)
-    assert await store.claim("short") is None
-    assert (await store.claim("long")).hits == 1
+    assert await store.claim("short", 7) is None
+    assert (await store.claim("long", 7)).hits == 1
 
 
 async def test_entry_in_use_is_shown_until_turn_ends(store, remember, client_of_redis):
     await remember("short")
-    await store.claim("short")
+    await store.claim("short", 7)
     assert held(client_of_redis) == [("short", "s1", "in_use")]
     await remember("long")
     assert held(client_of_redis) == [("long", "s1", "idle")]
@@ -110,7 +113,7 @@ async def test_entry_in_use_is_shown_until_turn_ends(store, remember, client_of_
 
 async def test_a_dropped_session_is_no_longer_in_use(store, remember, client_of_redis):
     await remember("k")
-    await store.claim("k")
+    await store.claim("k", 7)
     await store.drop("s1")
     assert held(client_of_redis) == []
 
@@ -124,43 +127,111 @@ async def test_an_entry_lives_for_its_time_only(link, remember, client_of_redis)
 async def test_the_least_recently_used_entry_makes_room(store, remember, client_of_redis):
     for key in "abc":
         await remember(key, f"s-{key}")
-    await store.claim("a")
+    await store.claim("a", 7)
     await remember("a", "s-a")
     await remember("d", "s-d")
     assert {key for key, *_ in held(client_of_redis)} == {"a", "c", "d"}
     assert not client_of_redis.exists("lgw:session:s-b")
 
 
+def held_by(client_of_redis):
+    entries = inspect.entries(client_of_redis, now=time.time(), limit=99)
+    return Counter(entry.api_key_id for entry, _ in entries)
+
+
+@pytest.fixture
+def five(link):
+    return SessionStore(link, ttl=60, max_entries=5)
+
+
+async def test_key_with_most_sessions_makes_room(five, remember, client_of_redis):
+    for number in range(3):
+        await remember(f"hers{number}", f"hers{number}", store=five, api_key_id=1)
+    for number in range(40):
+        await remember(f"his{number}", f"his{number}", store=five, api_key_id=2)
+    assert held_by(client_of_redis) == {1: 3, 2: 2}
+    assert [await five.claim(f"his{number}", 2) is not None for number in (37, 38, 39)] == [False, True, True]
+    assert [await five.claim(f"hers{number}", 1) is not None for number in range(3)] == [True] * 3
+
+
+async def test_keys_with_one_session_go_by_age(five, remember, client_of_redis):
+    for key in (1, 9, 3, 8, 5, 4):
+        await remember(f"k{key}", f"s{key}", store=five, api_key_id=key)
+    assert sorted(held_by(client_of_redis)) == [3, 4, 5, 8, 9]
+    assert [*client_of_redis.zrange("lgw:sessions:keys", 0, -1)] == [b"3", b"4", b"5", b"8", b"9"]
+
+
+async def test_sessions_in_use_take_no_room(five, remember, client_of_redis):
+    for number in range(4):
+        await remember(f"k{number}", f"s{number}", store=five, api_key_id=2)
+        assert await five.claim(f"k{number}", 2)
+    assert client_of_redis.zcard("lgw:sessions:keys") == 0
+    for number in range(4):
+        await remember(f"more{number}", f"more{number}", store=five, api_key_id=1 + number % 2)
+    assert client_of_redis.zrange("lgw:sessions:keys", 0, -1, withscores=True) == [(b"1", 2), (b"2", 2)]
+
+
+async def test_expired_sessions_count_for_nobody(link, remember, client_of_redis):
+    past = SessionStore(link, ttl=60, max_entries=5, clock=lambda: time.time() - 50)
+    for number in range(4):
+        await remember(f"k{number}", f"s{number}", store=past, api_key_id=2)
+    now = SessionStore(link, ttl=40, max_entries=2)
+    for number in range(4):
+        await remember(f"n{number}", f"n{number}", store=now, api_key_id=1 + number // 3)
+    assert held_by(client_of_redis) == {1: 1, 2: 1}
+
+
+async def test_entries_without_account_of_keys_give_way(five, remember, client_of_redis):
+    for number in range(5):
+        await remember(f"k{number}", f"s{number}", store=five, api_key_id=2)
+    client_of_redis.delete("lgw:sessions:keys", "lgw:sessions:of:2")  # as an earlier version left them
+    assert (await five.claim("k4", 2)).session_id == "s4"
+    for number in range(3):
+        await remember(f"n{number}", f"n{number}", store=five, api_key_id=1)
+    assert {session for _, session, _ in held(client_of_redis)} >= {"n1", "n2"}
+    assert sum(held_by(client_of_redis).values()) == 6  # five, and the one in use
+
+
+async def test_accounts_of_keys_end_with_their_sessions(five, remember, client_of_redis):
+    for number in range(3):
+        await remember(f"k{number}", f"s{number}", store=five, api_key_id=number)
+    inspect.forget(client_of_redis, ["s0"], ttl=60)
+    assert client_of_redis.zrange("lgw:sessions:keys", 0, -1) == [b"1", b"2"]
+    assert 0 < client_of_redis.ttl("lgw:sessions:of:1") <= 60
+    inspect.clean(client_of_redis, now=time.time() + 1000, ttl=60)
+    assert client_of_redis.keys("lgw:sessions:of:*") == client_of_redis.keys("lgw:sessions:keys") == []
+
+
 async def test_two_keys_never_share_a_session(store, remember):
     await remember(StrictFingerprint(1).feed("user", "Hello").hexdigest(), api_key_id=1)
-    assert await store.claim(StrictFingerprint(2).feed("user", "Hello").hexdigest()) is None
+    assert await store.claim(StrictFingerprint(2).feed("user", "Hello").hexdigest(), 2) is None
 
 
 async def test_forgetting_takes_effect_at_once(store, remember, client_of_redis):
     await remember("k")
     assert inspect.forget(client_of_redis, ["s1"], ttl=60) == 1
-    assert await store.claim("k") is None
+    assert await store.claim("k", 7) is None
     assert held(client_of_redis) == []
 
 
 async def test_session_forgotten_in_use_stays_forgotten(store, remember, client_of_redis):
     await remember("short")
-    await store.claim("short")
+    await store.claim("short", 7)
     assert inspect.forget(client_of_redis, ["s1"], ttl=60) == 1
     await remember("long")
-    assert await store.claim("long") is None
+    assert await store.claim("long", 7) is None
 
 
 async def test_advanced_then_forgotten_session_is_not_handed_out(store, remember, client_of_redis):
     await remember("long")
     inspect.forget(client_of_redis, ["s1"], ttl=60)
-    assert await store.claim("long") is None
+    assert await store.claim("long", 7) is None
 
 
 async def test_cleaning_takes_out_what_expired(store, remember, client_of_redis):
     await remember("old", "s1")
     await remember("taken", "s2")
-    await store.claim("taken")
+    await store.claim("taken", 7)
     assert inspect.clean(client_of_redis, now=time.time() + 1000, ttl=60) == 2
     assert held(client_of_redis) == []
 
@@ -174,7 +245,7 @@ async def test_cleaning_leaves_what_is_alive(store, remember, client_of_redis):
 async def test_an_unreadable_entry_is_like_none(store, client_of_redis, caplog):
     client_of_redis.set("lgw:session:s1", '{"fingerprint":"k"}')
     client_of_redis.rpush("lgw:sessions:at:k", "s1")
-    assert await store.claim("k") is None
+    assert await store.claim("k", 7) is None
     assert "could not be read" in caplog.text
 
 
@@ -183,7 +254,7 @@ async def test_without_redis_nothing_is_found_and_nothing_fails(where, silent_re
     link = RedisLink(f"unix://{silent_redis / where}", timeout=0.05)
     store = SessionStore(link, ttl=60, max_entries=3)
     async with asyncio.timeout(5):
-        assert await store.claim("k") is None
+        assert await store.claim("k", 7) is None
         await remember("k", store=store)
         await store.drop("s1")
     await link.close()

@@ -7,9 +7,11 @@ import re
 import msgspec
 
 from bridge.chat.request import NOBODY, ClientIds
-from bridge.wire.client_ids import is_random
+from bridge.wire.client_ids import is_random_uuid
 
-_SESSION = re.compile(r"_session_([0-9A-Za-z-]+)\Z")
+_SESSION = re.compile(r"user_[0-9a-f]+_account_[0-9a-f-]*_session_([0-9a-f-]+)")
+AGENT = "claude-code"
+"""As usage rows call it; Qwen Code, which calls itself the same, sends the same."""
 
 
 class _UserId(msgspec.Struct):
@@ -25,18 +27,18 @@ _USER_ID = msgspec.json.Decoder(_UserId)
 
 
 def of_metadata(metadata: msgspec.Raw) -> ClientIds:
-    """The `user_id` of a Messages request, which may name the conversation in one of two notations."""
+    """The `user_id` of a Messages request, by which Claude Code names its conversation, in one of two notations."""
     try:
         user_id = _METADATA.decode(metadata).user_id if len(metadata) else None
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return NOBODY  # it may hold anything
     if not user_id:
         return NOBODY
-    return ClientIds((f"user_id {user_id}",), proven=is_random(_session_of(user_id)))
+    return ClientIds((f"user_id {user_id}",), proven_by=AGENT if is_random_uuid(_session_of(user_id)) else "")
 
 
 def _session_of(user_id: str) -> str:
-    if found := _SESSION.search(user_id):
+    if found := _SESSION.fullmatch(user_id):
         return found[1]
     if not user_id.startswith("{"):
         return ""

@@ -25,6 +25,16 @@ def test_ids_of_headers_join_those_of_the_body():
     assert identified(of_body, {b"x-session-id": b"b"}).ids == ClientIds(("user a", "x-session-id b"), proven=True)
 
 
+def test_body_proves_only_what_its_agent_sends():
+    of_body = ClientIds(("user_id a",), proven_by="claude-code")
+    for headers, proven in (
+        ({b"user-agent": b"claude-cli/2.1"}, True),
+        ({b"user-agent": b"helpdesk/1"}, False),
+        ({}, False),
+    ):
+        assert identified(request("Hi", ids=of_body), headers).ids == ClientIds(("user_id a",), proven=proven)
+
+
 def test_request_without_id_headers_stays_as_it_is():
     asked = request("Hi")
     assert identified(asked, {b"user-agent": b"codex"}) is asked

@@ -89,6 +89,27 @@ async def test_refused_image_is_a_warning(new_engine, service):
     assert "[image]" in service.asks()[0]["questionText"]
 
 
+async def test_image_not_delivered_is_sent_again(new_engine, service, sessions):
+    engine = await new_engine(service, sessions=sessions)
+    service.on_upload = refuse
+    await chat(engine, asking(LOOK))
+    service.on_upload = take
+    done = await chat(engine, asking(LOOK, Message("assistant", "Red."), Message("user", "Sure?")))
+    assert (done.record.session, done.record.warnings) == ("new", [])
+    assert len(service.asks()[1]["chatContext"]["imageUrls"]) == 1
+
+
+async def test_undelivered_image_ends_known_session(new_engine, service, sessions):
+    engine = await new_engine(service, sessions=sessions)
+    talk = [LOOK, Message("assistant", "Red."), Message("user", "And this?\n[image]", images=(BLUE,))]
+    await chat(engine, asking(LOOK))
+    service.on_upload = refuse
+    done = await chat(engine, asking(*talk))
+    assert (done.record.session, len(done.record.warnings)) == ("reused", 1)
+    done = await chat(engine, asking(*talk, Message("assistant", "Red."), Message("user", "Sure?")))
+    assert (done.record.session, len(done.record.warnings)) == ("new", 1)
+
+
 async def test_what_is_no_image_is_the_clients_error(new_engine, service):
     broken = Message("user", "[image]", images=("data:image/png;base64,AAAA",))
     with pytest.raises(InvalidRequest):

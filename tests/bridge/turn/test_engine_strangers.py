@@ -5,12 +5,13 @@ import re
 
 import pytest
 
-from bridge.prompt.compose import whole_prompt
+from bridge.prompt.compose import split_reply, whole_prompt
 from bridge.prompt.contract import contract
 from tests.bridge.chats import chat
 from tests.bridge.strangers import SYSTEM, UUID, Book, Person, demanding_json, tool_for
 
 WORD = re.compile(r"word\d+of\w+")
+LATE = re.compile(r"lateword(\d+of\w+)")
 RULES = (
     "This reply must",
     "Write at most",
@@ -93,16 +94,39 @@ def whole(request, mark):
     return whole_prompt(request.messages, mark, tools, request.reply_schema)
 
 
+def words_of(request):
+    """All that is special in its messages; a billing header is told to nobody."""
+    given = [call.arguments for message in request.messages for call in message.tool_calls]
+    lines = [line for message in request.messages for line in message.text.split("\n")]
+    return set(WORD.findall("\n".join([*given, *(each for each in lines if "x-anthropic-billing" not in each)])))
+
+
 def check(person, request, told):
     """Told is everything that the session of this turn was told and said before the answer."""
-    words = set(WORD.findall("\n".join(told)))
     if person.proven:
-        assert {word.rpartition("of")[2] for word in words} <= {person.name}
-        assert {word for each in request.messages for word in WORD.findall(each.text)} <= words
+        check_proven(person, request, "\n".join(told))
         return
     marks = re.findall(r"^\[\w+ (\w{10})", "\n".join(told), re.MULTILINE)
     mark = marks[0] if marks else "0123456789"
     assert lines(*told, mark=mark) == lines(whole(request, mark), mark=mark)
+
+
+def check_proven(person, request, told):
+    """Nothing of others, all of the request, none of the later system messages that it has withdrawn, its tools."""
+    words, saying = set(WORD.findall(told)), words_of(request)
+    assert words <= person.said
+    assert saying <= words
+    late = LATE.findall(told)
+    assert {f"word{each}" for each in late} <= saying
+    if request.tools and "[Tools " in told:
+        assert set(WORD.findall(request.tools[0].description)) <= set(WORD.findall(told[told.rindex("[Tools ") :]))
+
+
+def check_seen(request, seen):
+    """The newest pictures before this question were shown."""
+    pictured = [message for message in split_reply(request.messages)[0] if message.images]
+    if pictured:
+        assert set(pictured[-1].images) <= seen
 
 
 @pytest.fixture
@@ -112,19 +136,24 @@ async def book():
 
 @pytest.fixture
 async def engine(new_engine, new_service, sessions, book):
-    return await new_engine(await new_service(book.on_ask), sessions=sessions)
+    service = await new_service(book.on_ask)
+    service.answers["image/upload"] = {"errorCode": None, "result": {"success": True}}
+    service.on_upload = book.on_upload
+    return await new_engine(service, sessions=sessions)
 
 
 async def turn(engine, service_book, person, dice):
     """One more of the person's turns, checked; whether it went on in a session."""
     request = person.request()
     before = {session: len(told) for session, told in service_book.told.items()}
+    seen = {session: set(shown) for session, shown in service_book.seen.items()}
     done = await chat(engine, request)
     [session] = [each for each, told in service_book.told.items() if len(told) != before.get(each, 0)]
     reused = done.record.session == "reused"
     assert reused == (session in before)
     if reused:
         check(person, request, service_book.told[session][: before[session] + 1])  # an answer may be corrected
+        check_seen(request, seen[session])
     person.hear(done.events, dice.choice(["CALL", "TALK"]))
     return reused, person.proven
 
@@ -142,3 +171,32 @@ async def test_no_session_holds_more_than_its_request(engine, book, seed):
             seen.append(await turn(engine, book, person, dice))
     assert seen.count((True, False)) > 40
     assert seen.count((True, True)) > 40
+
+
+async def common_beginning(engine, book, dice):
+    """A conversation that has called a tool, now and then with something behind the call."""
+    api = dice.choice(["chat", "messages", "responses"])
+    root = Person(dice, "r", api, [("system", SYSTEM), ("user", "hi CALL")])
+    root.fields["tools"] = [tool_for(api, "Saves.")]
+    for then in dice.choice([["TALK"], ["TALK"], ["CALL", "TALK"], ["TALK", "TALK"], ["CALL"]]):
+        await turn(engine, book, root, dice)
+        root.items[-1] = ("user", then)
+    assert root.proven
+    return root
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_forks_after_a_call_stay_apart(engine, book, seed):
+    dice, seen = random.Random(seed), []
+    book.takes = lambda: dice.random() < 0.8
+    for _ in range(70):
+        people = [await common_beginning(engine, book, dice)]
+        people += [people[0].fork(name) for name in "ab"]
+        for _ in range(8):
+            person = dice.choice(people)
+            for _ in range(dice.choice([0, 0, 1, 2])):
+                person.stir()
+            seen.append(await turn(engine, book, person, dice))
+            if dice.random() < 0.1:
+                people.append(person.fork(f"f{len(people)}"))
+    assert seen.count((True, True)) > 100

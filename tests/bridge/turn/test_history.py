@@ -5,7 +5,8 @@ import pytest
 
 from bridge.chat.request import ChatRequest, ClientIds, Message, Tool, ToolCall, ToolChoice
 from bridge.prompt.compose import split_reply
-from bridge.turn.history import History
+from bridge.turn.arguments import digests, edited
+from bridge.turn.history import EDITED, History
 from sessions_store.fingerprint import MOST_CHANGING
 from sessions_store.store import Knowledge
 
@@ -21,8 +22,8 @@ def history(*messages, **fields):
     return History(ChatRequest("m", messages, **fields), 1, *split_reply(messages))
 
 
-def kept(*messages, answer="Hello", calls=(), arguments="", **fields):
-    return history(*messages, **fields).answered(answer, calls, arguments)
+def kept(*messages, answer="Hello", calls=(), given=(), **fields):
+    return history(*messages, **fields).answered(answer, calls, given)
 
 
 def places(*messages, **fields):
@@ -86,9 +87,9 @@ def test_image_address_may_change_its_image():
 def test_calls_without_ids_count_by_their_arguments():
     old = {"returns_call_ids": False}
     said = Message("assistant", "", (ToolCall("save", "save", '{"a":1}'),))
-    made = kept(HI, answer="", calls=[(ID, "save")], arguments='{"a":1}', **old)
+    made = kept(HI, answer="", calls=[(ID, "save")], given=['{"a":1}'], **old)
     assert (made.key, made.proven) == (places(HI, said, SAVED)[-1], False)
-    assert kept(HI, calls=[("1", "save"), ("2", "save")], arguments="{}{}", **old) is None
+    assert kept(HI, calls=[("1", "save"), ("2", "save")], given=["{}", "{}"], **old) is None
 
 
 def test_too_many_changes_are_sent_whole():
@@ -110,3 +111,126 @@ def test_changed_parts_have_their_own_heading():
 def test_continued_prefix_returns_with_the_reply():
     begun = Message("assistant", "Well, ")
     assert kept(HI, begun, answer="yes.\n").key == places(HI, Message("assistant", "Well, yes."), BYE)[0]
+
+
+RESULT = Message("tool", "ok", tool_call_id=ID)
+DONE, ASK = Message("assistant", "Done."), Message("user", "More?")
+BEGUN = (HI, CALLED, RESULT, DONE)
+
+
+def after_call(*messages, answer="Done.", given=(), calls=(), **fields):
+    """Where an answer is kept in a conversation whose last call has come back."""
+    going_on = history(*messages, **fields)
+    going_on.proven = True
+    return going_on.answered(answer, calls, given)
+
+
+def test_answer_after_call_is_looked_for_there():
+    kept_there = after_call(HI, CALLED, RESULT)
+    assert kept_there.proven
+    assert kept_there.key == places(*BEGUN, ASK)[0]
+    later = after_call(*BEGUN, ASK, answer="Yes.")
+    assert later.key == places(*BEGUN, ASK, Message("assistant", "Yes."), HI)[0]
+    assert later.key != kept_there.key
+
+
+def remind(message):
+    return msgspec.structs.replace(message, text=f"<system-reminder>x</system-reminder>{message.text}")
+
+
+LATE = Message("system", "You talk to Alice.")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        (HI, CALLED, RESULT, LATE), (HI, CALLED, LATE, RESULT), (HI, CALLED, remind(RESULT)),
+        (remind(HI), CALLED, RESULT),
+        (HI, LATE, CALLED, RESULT), (HI, CALLED, msgspec.structs.replace(RESULT, text="ok ")),
+        (HI, msgspec.structs.replace(CALLED, tool_calls=(ToolCall(ID, "save", '{"a":1}'),)), RESULT),
+    ],
+)  # fmt: skip
+def test_after_call_everything_counts(other):
+    assert after_call(*other).key != after_call(HI, CALLED, RESULT).key
+    assert after_call(*other).key == places(*other, DONE, ASK)[0]
+
+
+@pytest.mark.parametrize("fields", [{"tools": (TOOL,)}, {"tools": (Tool("save", "Alice's"),)}, {"reply_schema": b"{}"}])
+def test_tools_and_demands_count_after_call(fields):
+    kept_there = after_call(HI, CALLED, RESULT, **fields).key
+    assert kept_there == places(*BEGUN, ASK, **fields)[0]
+    assert kept_there not in places(*BEGUN, ASK)
+    assert kept_there not in places(*BEGUN, ASK, tools=(Tool("save", "Bob's"),))
+    assert after_call(HI, CALLED, RESULT).key in places(*BEGUN, ASK, **fields)  # it was told no others
+
+
+def test_choice_among_tools_is_for_one_reply():
+    kept_there = after_call(HI, CALLED, RESULT, tools=(TOOL,), tool_choice=ToolChoice("none")).key
+    assert kept_there == places(*BEGUN, ASK, tools=(TOOL,))[0]
+
+
+def test_next_call_proves_all_before_it():
+    other = "call_ffffffffffffffffffffffff"
+    called = Message("assistant", "", (ToolCall(other, "save", "{}"),))
+    kept_there = after_call(*BEGUN, LATE, ASK, answer="", calls=[(other, "save")], given=["{}"]).key
+    assert kept_there == places(*BEGUN, LATE, ASK, called, RESULT)[0] == places(*BEGUN, ASK, called, RESULT)[0]
+
+
+def test_call_and_text_may_be_two_messages():
+    parts = (Message("assistant", "I save it."), CALLED, Message("assistant", " Now."))
+    made = kept(HI, answer="I save it. Now.", calls=[(ID, "save")], given=["{}"])
+    assert made.key == places(HI, *parts, RESULT)[0]
+
+
+def test_image_address_after_call_may_change_its_image():
+    seen = Message("user", "[image]", images=("https://a/b.png",))
+    assert after_call(*BEGUN, seen) is None
+    assert places(*BEGUN, seen, DONE, ASK) == []
+    assert after_call(seen, *BEGUN[1:], ASK) is not None
+
+
+@pytest.mark.parametrize(("now", "fits"), [((HI, LATE), True), ((HI, LATE, HI, LATE), True), ((HI,), False)])
+def test_withdrawn_system_message_stays_in_force(now, fits):
+    told = kept(HI, LATE, ids=PROVEN)
+    again = history(*now, HELLO, BYE, ids=PROVEN)
+    assert [*again.places()]
+    assert again.fits(Knowledge(proven=True, late=told.late)) is fits
+    assert again.fits(Knowledge(proven=True))
+
+
+def test_date_of_a_later_system_message_may_change():
+    texts = [f"Folder /work.\nToday's date: 2026-11-{day}" for day in (22, 23)]
+    told = kept(HI, Message("system", texts[0]), ids=PROVEN)
+    again = history(HI, Message("system", texts[1]), HELLO, BYE, ids=PROVEN)
+    assert [*again.places()] == [told.key]
+    assert again.fits(Knowledge(proven=True, late=told.late))
+
+
+def test_edited_calls_are_told_once():
+    made = kept(HI, calls=[(ID, "save"), ("call_1", "save")], given=['{"a":1,"b":2.0}', ""])
+    calls = (ToolCall(ID, "save", '{"b": 2, "a": 3}'), ToolCall("call_1", "save", " {} "))
+    knows = Knowledge(proven=True, told=made.told, given=made.given)
+    going_on = history(HI, Message("assistant", "Hello", calls), SAVED)
+    assert going_on.places().__next__() == made.key
+    assert going_on.untold(knows) == [Message("system", EDITED, calls[:1])]
+    told = going_on.answered("", [(ID[:-1] + "c", "save")], ["{}"])
+    assert told.given[:16] != made.given
+    assert len(told.given) == 24
+
+
+@pytest.mark.parametrize(
+    "arguments", ["{", "[1", '{"a":1e400}', "[" * 5000, '"\\ud83d"', "\ud83d", "plain text", "1" * 400]
+)
+def test_arguments_of_any_kind_are_compared(arguments):
+    call = ToolCall(ID, "save", arguments)
+    assert edited([call], digests([arguments])) == ()
+    assert edited([call], digests(['{"a":1}'])) == (call,)
+    assert edited([call], "") == ()
+
+
+def test_only_the_latest_calls_are_compared():
+    calls = [ToolCall(str(number), "save", f'{{"n":{number}}}') for number in range(5)]
+    given = digests(call.arguments for call in calls[3:])
+    assert edited(calls, given) == ()
+    calls[0], calls[4] = (msgspec.structs.replace(calls[n], arguments="{}") for n in (0, 4))
+    assert edited(calls, given) == (calls[4],)
