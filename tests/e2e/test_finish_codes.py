@@ -113,6 +113,22 @@ def test_a_plan_that_is_used_up_is_final(gateway, dialect, code):
     assert "retry-after" not in answer.headers
 
 
+@pytest.mark.parametrize("code", [429, 500])
+def test_used_up_quota_in_words_is_final(gateway, dialect, stream, code):
+    words = "insufficient_quota: You exceeded your current quota."
+    answer = gateway.ask(dialect, f'[[sim: fault=finish_code after=0 finish={code} reason="{words}"]] x', stream=stream)
+    assert (answer.status, answer.headers["x-should-retry"]) == (403, "false")
+    assert "retry-after" not in answer.headers
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_filtered_content_in_words_is_bad_request(gateway, path, stream):
+    knobs = '[[sim: fault=finish_code after=0 finish=418 reason="DataInspectionFailed: no"]] x'
+    answer = send(gateway, "POST", path, key=KEY, body=PATHS[path](knobs, stream=stream))
+    assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
+    assert told(answer) == (answer.error["message"] if path == ANTHROPIC.path else "content_filter")
+
+
 def test_retry_after_is_the_services_own(gateway, dialect):
     answer = gateway.ask(dialect, '[[sim: fault=finish_code after=0 finish=429 reason="retry after 29 s"]] x')
     assert answer.headers["retry-after"] == "29"

@@ -6,7 +6,7 @@ import re
 from math import ceil
 from typing import Final
 
-from bridge.chat.errors import ContextFull, GatewayError, RateLimited, UpstreamFailed
+from bridge.chat.errors import ContentFiltered, ContextFull, Forbidden, GatewayError, RateLimited, UpstreamFailed
 
 READ_CHARS: Final = 4000
 """A reason says what it says near its beginning; more is not searched."""
@@ -53,6 +53,23 @@ _RATE = re.compile(
     re.IGNORECASE,
 )
 
+_USED_UP = re.compile(
+    r"insufficient[_ ](?:quota|balance|credits?|funds)|exceeded your current quota|credit balance is too low"
+    r"|free (?:allocated )?quota (?:is |was |has been )?(?:exceeded|exhausted|used up)|quota (?:is |has been )?used up"
+    r"|free (?:tier|quota)\b[^.;\n]{0,40}? exhausted|billing hard limit|\barrearage\b|overdue[- ]payment"
+    r"|(?:额度|配额|余额|资源包)[^。;；，,\n]{0,6}?(?:用完|用尽|耗尽|不足)|欠费",
+    re.IGNORECASE,
+)
+_PASSING = re.compile(r"per (?:minute|second|hour)|rate.?limit|每分钟|每秒|频率|限流", re.IGNORECASE)
+_FILTERED = re.compile(
+    r"data_?inspection_?failed|inappropriate content|content[_ ]filter|content management policy|responsibleai"
+    r"|(?:内容|输入|输出)[^。;；\n]{0,12}?(?:违规|敏感|不当|不合规|不合法|不安全)|(?:违规|敏感|不当|不良)(?:内容|信息|词)"
+    r"|(?:内容|安全)(?:审核|检查|检测)[^。;；\n]{0,6}?(?:未通过|不通过|失败)",
+    re.IGNORECASE,
+)
+USED_UP: Final = "The quota of the Lingma account is used up."
+FILTERED: Final = "The Lingma service filtered the content."
+
 _NUMBER = r"(\d[\d,]*)"
 _SUM = re.compile(rf"{_NUMBER} \+ {_NUMBER} > {_NUMBER}")
 _MOST = re.compile(
@@ -78,11 +95,26 @@ def context_full(reason: str) -> ContextFull | None:
     return ContextFull(*_sizes(text))
 
 
+def lasting(reason: str) -> GatewayError | None:
+    """The error, if the words say that the same request would fail again: too long, filtered, or no quota left.
+
+    A quota that comes back by itself, within a minute or when a time is named, is none of these.
+    """
+    text = reason[:READ_CHARS]
+    if (full := context_full(text)) is not None:
+        return full
+    if _FILTERED.search(text):
+        return ContentFiltered(f"{FILTERED} It said: {text[:200]}")
+    if _USED_UP.search(text) and not _PASSING.search(text) and wait(text) is None:
+        return Forbidden(f"{USED_UP} It said: {text[:200]}", code="insufficient_quota")
+    return None
+
+
 def read(reason: str, otherwise: GatewayError) -> GatewayError:
     """What the words say where they say more than the code: `otherwise` is what the code alone means."""
-    full = context_full(reason)
-    if full is not None:
-        return full
+    error = lasting(reason)
+    if error is not None:
+        return error
     if isinstance(otherwise, RateLimited):
         otherwise.retry_after = wait(reason)
     return otherwise

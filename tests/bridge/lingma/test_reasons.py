@@ -110,6 +110,49 @@ def test_lasting_failures_are_final_and_passing_ones_retryable(code, reason, kin
     assert error.retryable is (kind is not errors.Forbidden)
 
 
+USED_UP = [
+    "insufficient_quota: You exceeded your current quota, please check your plan and billing details.",
+    "Free allocated quota exceeded.", "Throttling.AllocationQuota: Free allocated quota exceeded.",
+    "AllocationQuota.FreeTierOnly: The free tier of the model has been exhausted.",
+    "Arrearage: Access denied, please make sure your account is in good standing.",
+    "Your credit balance is too low to access the API.", "Insufficient Balance",
+    "额度已用完", "您的免费额度已用尽", "账户余额不足",
+]  # fmt: skip
+FILTERED = [
+    "<400> InternalError.Algo.DataInspectionFailed: Input data may contain inappropriate content.",
+    "Output data may contain inappropriate content.", "Unknown sse issue. data_inspection_failed",
+    "The response was filtered due to the prompt triggering the content management policy.",
+    "输入内容包含敏感信息", "您的内容违规", "内容安全审核未通过",
+]  # fmt: skip
+PASSING = [
+    "Allocated quota exceeded, please increase your quota limit.",
+    "Requests rate limit exceeded, please try again later.",
+    "You exceeded your current quota: 10 requests per minute", "You exceeded your current quota. Please retry in 12s.",
+    "Resource has been exhausted (e.g. check quota).", "quota", "请求频率超过限制",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", [400, 403, 418, 429, 500, 110])
+@pytest.mark.parametrize("words", USED_UP)
+def test_quota_that_is_used_up_is_final(words, code):
+    error = error_of(FinishParams("r", statusCode=code, reason=words))
+    assert (type(error), error.code, error.retryable) == (errors.Forbidden, "insufficient_quota", False)
+    assert error.retry_after is None
+    assert "rate limit" not in error.message.lower()
+
+
+@pytest.mark.parametrize("code", [400, 403, 418, 429, 500])
+@pytest.mark.parametrize("words", FILTERED)
+def test_filtered_content_is_known_by_every_vendors_words(words, code):
+    error = error_of(FinishParams("r", statusCode=code, reason=words))
+    assert (type(error), error.status, error.retryable) == (errors.ContentFiltered, 400, False)
+
+
+@pytest.mark.parametrize("words", PASSING)
+def test_quota_that_comes_back_may_be_retried(words):
+    assert type(error_of(FinishParams("r", statusCode=429, reason=words))) is errors.RateLimited
+
+
 @pytest.mark.parametrize(
     ("reason", "seconds"),
     [

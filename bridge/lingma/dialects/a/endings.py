@@ -70,10 +70,10 @@ def error_of(finish: FinishParams) -> GatewayError | None:
 
 
 def error_if_empty(finish: FinishParams) -> GatewayError | None:
-    """Of a good ending without any text: its reason says that the prompt does not fit into the context."""
+    """Of a good ending without any text: its reason says what no other attempt would change."""
     if finish.fullAnswer or not finish.reason or finish.reason in _GOOD_REASONS:
         return None
-    return reasons.context_full(finish.reason)
+    return reasons.lasting(finish.reason)
 
 
 def _quoting(words: str, reason: str) -> str:
