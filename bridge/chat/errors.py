@@ -14,6 +14,7 @@ GatewayError
 │   └── CrashingKey         the service exits over too many of its prompts
 ├── Overloaded 429          no place: queue full or waited too long (Anthropic: 529)
 ├── Unavailable 503         no instance is ready
+│   └── LoggedOut           the one that was asked has lost its login
 ├── UpstreamFailed 502      the service failed the turn
 │   ├── ConnectionLost      ... by going away
 │   └── UpstreamTimeout 504 ... by silence
@@ -185,6 +186,10 @@ class Unavailable(GatewayError):
 
     status = 503
     kind = "unavailable"
+
+
+class LoggedOut(Unavailable):
+    """The instance that was asked has lost its login; another one may have its own."""
 
 
 class UpstreamFailed(GatewayError):

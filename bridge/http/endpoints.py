@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from accounts.limits.admission import may_use
-from bridge.chat.errors import Forbidden, NotFound, Unauthenticated, Unavailable
+from bridge.chat.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated, Unavailable
 from bridge.http import wrong_base_url
 from bridge.http.api import ApiConsumer
 from bridge.http.base import JSON, HttpConsumer
@@ -69,8 +69,12 @@ class UnknownPath(HttpConsumer):
         """Take every method: it is the path that is wrong."""
 
     async def handle(self) -> None:
-        """404 in the client's format."""
-        raise NotFound(wrong_base_url.advice(self.scope["method"], self.scope["path"]))
+        """404 in the client's format; 400 where an agent would keep the words of a 404 to itself."""
+        method, path = self.scope["method"], self.scope["path"]
+        words = wrong_base_url.advice(method, path)
+        if method == "POST" and self.format.hides_not_found and wrong_base_url.is_chat(path):
+            raise InvalidRequest(words, reason=NotFound.kind)
+        raise NotFound(words)
 
 
 class Hello(HttpConsumer):

@@ -13,20 +13,21 @@ _CHATS: Final = tuple(each.path for each in formats.FORMATS)
 _OWNERS: Final[dict[str, WireFormat]] = {
     path: each
     for each in formats.FORMATS
-    for path in (*each.other_paths, each.path.removeprefix(_V1), *each.paths_not_served, *each.replaced_paths)
+    for path in (*each.other_paths, each.path.removeprefix(_V1), *each.paths_not_served)
 } | {"models": formats.DEFAULT}
-"""The part that clients put behind their base URL, to the format that has it. Longer ones come first."""
+"""The part that clients put behind their base URL, to the format that has it."""
+_ANY_OWNED: Final = "|".join(sorted(_OWNERS, key=len, reverse=True))
 
 _NOT_SERVED: Final = {path for each in formats.FORMATS for path in each.paths_not_served}
 _PREFIXES: Final = (
     r"(?:(?:/|openai/|anthropic/|claude/|v\d(?:beta|alpha)?/|api/(?=v1|chat/comp|mess|resp|openai|anthr))*)"
 )
-BESIDE_V1: Final = rf"^{_PREFIXES}(?:{'|'.join(_OWNERS)})(?:/|$)"
+BESIDE_V1: Final = rf"^{_PREFIXES}(?:{_ANY_OWNED})(?:/|$)"
 """Where clients end up whose base URL has too much or too little in it."""
 
 UNDER_A_PREFIX: Final = r"^(?:api|openai|anthropic|/+)/?v1(?:/|$)"
 
-_ENDPOINT = re.compile(rf"/({'|'.join(_OWNERS)})(?:/|$)")
+_ENDPOINT = re.compile(rf"/({_ANY_OWNED})(?:/|$)")
 LONGEST_PATH = 200
 
 
@@ -41,6 +42,12 @@ def endpoint_of(path: str) -> str:
     return found[1] if found else ""
 
 
+def is_chat(path: str) -> bool:
+    """A client has put the path of its chats behind a wrong base URL."""
+    owner = format_of(path)
+    return owner is not None and path.rstrip("/").endswith(owner.path.removeprefix(_V1))
+
+
 def advice(method: str, path: str) -> str:
     """The refusal, with the way to the right place."""
     shown = path if len(path) <= LONGEST_PATH else f"{path[:LONGEST_PATH]}…"
@@ -53,6 +60,6 @@ def _hint(path: str) -> str:
         *most, last = _CHATS
         return f"{endpoint} is not served here; chats are at {', '.join(most)} and {last}."
     if owner := _OWNERS.get(endpoint):
-        return f"{owner.base_url}: the full path is {_V1}{owner.replaced_paths.get(endpoint, endpoint)}."
+        return f"{owner.base_url}: the full path is {_V1}{endpoint}."
     rules = dict.fromkeys(each.base_url for each in formats.FORMATS if each.base_url)
     return f"{'. '.join(rules)}."

@@ -79,6 +79,12 @@ class Pool:
         """At least one instance can take a turn, if only one of another process."""
         return self._members.ready
 
+    def has_another(self, excluded: Collection[str]) -> bool:
+        """An instance beside these can take a turn."""
+        return self._members.neighbours.ready or any(
+            each.is_ready and each.name not in excluded for each in self.instances
+        )
+
     @property
     def free(self) -> int:
         """Places that a turn could take now."""
@@ -238,7 +244,7 @@ class Pool:
 
 
 def retry_hint(error: GatewayError, pool: Pool) -> GatewayError:
-    """The service's own rate limit (finish 429) says no time; ours stands in."""
-    if error.status == 429 and error.retry_after is None:
+    """The service's own rate limit (finish 429) and a login that is gone say no time; ours stands in."""
+    if error.status in {429, 503} and error.retry_after is None:
         error.retry_after = policy.retry_after(pool.waiting, pool.options.max_in_flight, 2.0, random.random())  # noqa: S311
     return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -24,12 +25,12 @@ class ForcedAnswer:
     cut_off: Final = False
     in_call: Final = False
 
-    def __init__(self, tool: Tool, call_id: str) -> None:
+    def __init__(self, tool: Tool, new_id: Callable[[], str]) -> None:
         self.calls = 0
         """Calls that have been told."""
         self.outcomes: dict[str, int] = {}
         self._tool = tool
-        self._call_id = call_id
+        self._new_id = new_id
         self._held: list[str] | None = []
         self._watch = OpenJson(BEGINS["{"])
 
@@ -58,7 +59,7 @@ class ForcedAnswer:
         if self._held is None or arguments is None:
             return [*self.release()]
         self.calls, self.outcomes = 1, {"parsed": 1}
-        return [*whole_call(tool, arguments, self._call_id)]
+        return [*whole_call(tool, arguments, self._new_id())]
 
     def forget(self) -> None:
         """What came is void."""

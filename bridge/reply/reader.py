@@ -53,8 +53,6 @@ class ReadOptions(msgspec.Struct, frozen=True):
     """The one of them that the service's agent must call."""
     parallel: bool = True
     """Whether the service's agent may call several of them at once."""
-    forced_id: str = ""
-    """Of a call that is made of its answer."""
     schema: bytes = b""
     """JSON schema of the reply; empty: it need not be JSON."""
     stream: bool = True
@@ -87,7 +85,7 @@ class Reader:
         if options.offer is not None:
             self._emulation = Emulation(options.offer, new_id)
         elif options.forced is not None:
-            self._emulation = ForcedAnswer(options.forced, options.forced_id)
+            self._emulation = ForcedAnswer(options.forced, new_id)
         elif options.muted:
             self._emulation = MutedCalls(mark)
         self._mark = "" if isinstance(self._emulation, Emulation | MutedCalls) else mark  # those look themselves

@@ -153,7 +153,6 @@ class Answer:
             tools=request.tools if request.tool_choice.mode != "none" else (),
             forced=request.forced_tool if plan.shown else None,
             parallel=request.parallel_tool_calls,
-            forced_id=f"{prefix}fallback_0",
             schema=schema,
             stream=request.stream,
         )

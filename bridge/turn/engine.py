@@ -16,6 +16,7 @@ from bridge.chat.errors import (
     GatewayError,
     InternalError,
     InvalidRequest,
+    LoggedOut,
     UpstreamFailed,
 )
 from bridge.chat.events import Failed, KeepAlive
@@ -218,9 +219,11 @@ class _Run:
         record.first_token_ms = None
 
     def _may_retry(self, error: GatewayError) -> bool:
-        """A lost connection may be retried; a session that fails may be the reason of the failure itself."""
+        """A lost connection may be retried, a lost login elsewhere; a session that fails may itself be the reason."""
         if isinstance(error, ConnectionLost):
             return self._doubt is None or self._doubt.may_try
+        if isinstance(error, LoggedOut):
+            return self._engine.pool.has_another({*self._excluded, self._record.instance})
         return self._conversation.state == "reused" and isinstance(error, (UpstreamFailed, InvalidRequest))
 
     # -- a place on an instance -----------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -92,8 +92,8 @@ class WireFormat(ABC):
     """What is served beside `path`, longer ones first."""
     paths_not_served: tuple[str, ...] = ()
     """What its clients may ask for and do not get here."""
-    replaced_paths: Mapping[str, str] = {}
-    """What its clients may ask for, to what they should ask for instead."""
+    hides_not_found: bool = False
+    """Its agents do not show the words of a 404: chats with a wrong base URL are 400 (FORMATS 6.6)."""
 
     @abstractmethod
     def parse(self, body: bytes) -> ParsedRequest[ReplyFormat]:

@@ -139,9 +139,12 @@ def test_a_forwarded_function_comes_back_as_a_call(forward, api, stream):
 def test_forced_function_may_be_answered_by_bare_arguments(request, mode, api, stream):
     agent = api(request.getfixturevalue(mode), stream, tools=(WEATHER, LS))
     done = agent.ask(told('```json\n{"city": "Köln"}\n```'), **agent.named("weather"))
-    assert done.calls == [(f"{agent.prefix}fallback_0", "weather", {"city": "Köln"})]
+    assert (done.names, done.arguments) == (["weather"], [{"city": "Köln"}])
     assert (done.text, done.finish) == ("", agent.waits)
+    [(call_id, *_)] = done.calls
+    assert call_id.startswith(agent.prefix)
     assert agent.answer(done, "sunny").finish == agent.ends
+    assert agent.ask(told('{"city": "Köln"}'), **agent.named("weather")).calls[0][0] != call_id
 
 
 @pytest.mark.parametrize(

@@ -150,10 +150,13 @@ WRONG_BASE_URLS = {
 
 
 @pytest.mark.parametrize(("path", "spoken"), WRONG_BASE_URLS.items(), ids=WRONG_BASE_URLS)
-def test_wrong_base_url_404_names_the_right_one(gateway, path, spoken):
+def test_wrong_base_url_is_answered_with_right_one(gateway, path, spoken):
     for method in ("POST", "GET", "OPTIONS", "DELETE"):
         answer = send(gateway, method, path, key=KEY, body={} if method == "POST" else None)
-        assert (answer.status, answer.headers["x-should-retry"]) == (404, "false")
+        chat = (
+            method == "POST" and spoken is ANTHROPIC and path.endswith("/messages")
+        )  # Claude Code hides a 404's words
+        assert (answer.status, answer.headers["x-should-retry"]) == (400 if chat else 404, "false")
         assert is_error_of(spoken, answer)
         assert "/v1" in answer.json()["error"]["message"]
     head = send(gateway, "HEAD", path)

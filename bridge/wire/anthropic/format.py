@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
@@ -30,7 +30,8 @@ class AnthropicMessages(WireFormat):
     pages_models = True
     base_url = "The base URL for Anthropic clients is the gateway's address without /v1"
     other_paths = ("messages/count_tokens",)
-    replaced_paths: Mapping[str, str] = {"complete": "messages"}
+    hides_not_found = True
+    paths_not_served = ("messages/batches", "complete", "skills", "organizations")
 
     def parse(self, body: bytes) -> ParsedRequest[MessagesReply]:
         """Raise InvalidRequest, naming the field, for anything that is not a request."""

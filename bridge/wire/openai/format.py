@@ -20,6 +20,8 @@ class OpenAIChat(WireFormat):
     base_url = "The base URL for OpenAI clients ends in /v1"
     paths_not_served = (
         "completions", "embeddings", "moderations", "images", "audio", "files", "batches", "assistants",
+        "threads", "vector_stores", "fine_tuning", "realtime", "conversations", "containers", "uploads", "videos",
+        "evals", "rerank", "chatkit",
     )  # fmt: skip
 
     def parse(self, body: bytes) -> ParsedRequest[ChatReply]:

@@ -11,7 +11,7 @@ OURS = ["/chat/completions", "/responses", "/models", "/v1/v1/chat/completions",
         "/openai/v1/models", "//v1/chat/completions", "/v1//chat/completions",
         "/api/chat/completions", "/v2/chat/completions/"]  # fmt: skip
 THEIRS = ["/messages", "/messages/count_tokens", "/v1/v1/messages", "/anthropic/v1/messages", "/api/v1/messages",
-          "/v1/messages/no/such/thing", "/v1/messages/batches", "/v1/complete"]  # fmt: skip
+          "/v1/messages/no/such/thing"]  # fmt: skip
 DJANGOS = ["/", "/admin/", "/admin/accounts/apikey/", "/api/keys/", "/api/schema/", "/api/docs/", "/api/usage/summary/",
            "/static/admin/css/base.css", "/usage/", "/usage/r/messages", "/me/", "/healthz", "/modelsx"]  # fmt: skip
 
@@ -43,7 +43,13 @@ def test_anthropic_client_is_shown_its_base_url(path):
     assert "address without /v1: the full path is /v1/messages" in wrong_base_url.advice("POST", path)
 
 
-@pytest.mark.parametrize("path", ["/v1/completions", "/embeddings", "/v1/images/generations"])
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/completions", "/embeddings", "/v1/images/generations", "/v1/messages/batches", "/v1/messages/batches/b_1",
+     "/v1/complete", "/v1/skills", "/v1/conversations", "/v1/conversations/c_1/items", "/v1/threads",
+     "/v1/vector_stores", "/v1/fine_tuning/jobs", "/v1/realtime/sessions", "/v1/rerank",
+     "/v1/containers", "/v1/uploads", "/v1/evals"],
+)  # fmt: skip
 def test_unserved_endpoint_is_named_as_such(path):
     assert "is not served here" in wrong_base_url.advice("POST", path)
 

@@ -107,14 +107,14 @@ def test_reply_events_do_not_depend_on_slicing(cuts, at_once):
 
 
 def forcing(**options):
-    return reader(forced=TOOLS[0], forced_id="call_fallback_0", tools=TOOLS, service_calls="text", **options)
+    return reader(forced=TOOLS[0], tools=TOOLS, service_calls="text", **options)
 
 
 def test_agent_answer_of_bare_arguments_is_the_call():
     reply = forcing()
     assert reply.feed([TextDelta('{"path":'), TextDelta('"a"}')]) == []
     assert [type(event).__name__ for event in reply.end()] == ["ToolCallStarted", "ToolCallDelta", "ToolCallEnded"]
-    assert (reply.calls, reply.arguments, reply.text) == ([("call_fallback_0", "read")], '{"path":"a"}', "")
+    assert (reply.calls, reply.arguments, reply.text) == ([("call_1", "read")], '{"path":"a"}', "")
     assert (reply.calls_wait, reply.outcomes) == (True, {"parsed": 1})
 
 

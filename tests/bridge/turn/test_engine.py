@@ -141,6 +141,22 @@ async def test_instance_lost_before_first_byte_is_replaced_unseen(new_service, n
     assert lost.asks()[0]["requestId"] != good.asks()[0]["requestId"]
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_turn_of_lost_login_asks_another_instance(new_service, new_engine, stream):
+    without, good = await new_service(replying(code=401)), await new_service(replying("Hello"))
+    done = await chat(await new_engine(without, good), request("Hi", stream=stream))
+    assert (done.text, done.record.instance, done.record.status) == ("Hello", "w1-i2", "ok")
+    assert (len(without.asks()), len(good.asks())) == (1, 1)
+
+
+async def test_last_lost_login_is_refused_with_a_time(new_service, new_engine):
+    service = await new_service(replying(code=401))
+    with pytest.raises(errors.Unavailable, match="login of this instance is gone") as caught:
+        await chat(await new_engine(service), request("Hi"))
+    assert 1 <= caught.value.retry_after <= 30
+    assert len(service.asks()) == 1
+
+
 async def test_instance_lost_after_first_byte_is_an_error(new_service, new_engine):
     service, other = await new_service(), await new_service(replying("no"))
     engine = await new_engine(service, other)

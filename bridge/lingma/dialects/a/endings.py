@@ -7,8 +7,8 @@ from bridge.chat.errors import (
     Forbidden,
     GatewayError,
     InvalidRequest,
+    LoggedOut,
     RateLimited,
-    Unavailable,
     UpstreamFailed,
     UpstreamTimeout,
 )
@@ -20,7 +20,7 @@ _FAILED_CODES: dict[int, type[GatewayError]] = {
     110: RateLimited,
     112: Forbidden,
     400: InvalidRequest,
-    401: Unavailable,
+    401: LoggedOut,
     403: Forbidden,
     406: ContentFiltered,
     408: UpstreamTimeout,
