@@ -12,13 +12,15 @@ from bridge.chat.request import Tool, ToolChoice
 from bridge.prompt.contract import invalid_call, missing_call, unknown_tool
 from bridge.prompt.tool_names import by_wire_name
 from bridge.reply.calls.delimiters import Marks
-from bridge.reply.calls.marked import CUT_OFF, UNKNOWN, Flawed
+from bridge.reply.calls.marked import CUT_OFF, UNKNOWN, CallEvent, Flawed, Spoilt
 from bridge.reply.calls.parser import CallParser, Reading
 from bridge.reply.forced_call import forced_arguments, whole_call
 from bridge.reply.open_json import BEGINS, OpenJson
-from bridge.reply.validation import FINE, flaw_of, judgement
+from bridge.reply.validation import Judgement, flaw_of, judgement
 
 GAP = "\n\n"
+_UNCLOSED = "a string in its arguments is not closed"
+_LONGEST_END = 200  # characters of arguments in which the closing mark is looked for
 
 ReplyEvent = TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded
 
@@ -66,6 +68,7 @@ class Emulation:
         self._deaf = False  # what else comes in this attempt is not wanted
         self._flaw: Flawed | None = None
         self._call: tuple[Tool, list[str]] | None = None
+        self._spoilt = ""  # why its arguments are no JSON
         self._call_at: int | None = None  # where it begins in what is pending; None when it was told
         self._refusal: list[ReplyEvent] = []  # the text of an attempt that owed a call
         self._kept = 0  # how much of what is pending came before the correction
@@ -101,13 +104,22 @@ class Emulation:
             self._take(piece)
         self.marked = self.marked or self._parser.marked
         self.cut_off = self._parser.cut_off and not self._unwanted
-        if self.cut_off and self._call_at is not None and not self._corrected:
+        if self.cut_off and self._ends_with_mark():
+            self.cut_off, self._spoilt = False, _UNCLOSED
+            self._complete(ToolCallEnded())
+        elif self.cut_off and self._call_at is not None and not self._corrected:
             self._take_back(self._call_at, CUT_OFF)
         self._judge()
         if self.correction:
             return []
         self._holding = False
         return self._drain()
+
+    def _ends_with_mark(self) -> bool:
+        """The call is all there, and its mark stands in a string that nothing closed."""
+        arguments = "".join(self._call[1]) if self._call is not None else ""
+        end = arguments[-_LONGEST_END:].replace("\\n", "\n").rstrip()
+        return end.endswith(Marks(self._offer.nonce).closer)
 
     def settle(self) -> list[ReplyEvent]:
         """The correction cannot be had: tell what there is; empty when that would not be a whole reply."""
@@ -149,12 +161,14 @@ class Emulation:
 
     # -- one piece ------------------------------------------------------------------------------------------------
 
-    def _take(self, piece: ReplyEvent | Flawed) -> None:
+    def _take(self, piece: CallEvent) -> None:
         if self._deaf or self._is_unwanted(piece):
             return
         match piece:
             case Flawed():
                 self._reject(piece)
+            case Spoilt():
+                self._spoilt = piece.reason
             case ToolCallStarted():
                 self._begin(piece)
             case ToolCallEnded():
@@ -170,7 +184,7 @@ class Emulation:
                 self._spoke = self._spoke or not piece.text.isspace()
                 self._pending.append(TextDelta(gap + piece.text) if gap and not piece.text[:1].isspace() else piece)
 
-    def _is_unwanted(self, piece: ReplyEvent | Flawed) -> bool:
+    def _is_unwanted(self, piece: CallEvent) -> bool:
         """A piece of a call of another tool than the one that was demanded."""
         if isinstance(piece, ToolCallStarted):
             tool, choice = by_wire_name(self._tools).get((piece.namespace, piece.name)), self._offer.choice
@@ -178,9 +192,9 @@ class Emulation:
             if self._unwanted:
                 self.outcomes["refused"] += 1
             return self._unwanted
-        if not self._unwanted or not isinstance(piece, ToolCallDelta | ToolCallEnded):
+        if not self._unwanted or not isinstance(piece, ToolCallDelta | ToolCallEnded | Spoilt):
             return False
-        self._unwanted = isinstance(piece, ToolCallDelta)
+        self._unwanted = not isinstance(piece, ToolCallEnded)
         return True
 
     def _begin(self, piece: ToolCallStarted) -> None:
@@ -189,6 +203,7 @@ class Emulation:
             return
         tool = by_wire_name(self._tools).get((piece.namespace, piece.name))
         self._call = (tool, []) if tool is not None else None
+        self._spoilt = ""
         if self._corrected and self._flaw is not None:  # the words around a mended call are not for the client
             around = self._pending[self._kept :]
             self._pending[self._kept :] = [event for event in around if type(event) is not TextDelta]
@@ -202,7 +217,7 @@ class Emulation:
         self.in_call = False
         tool, arguments = self._call or (None, [])
         text = "".join(arguments)
-        judged = judgement(tool, text) if tool is not None else FINE
+        judged = judgement(tool, text) if tool is not None and not self._spoilt else Judgement(self._spoilt)
         if not judged.judged:
             self.outcomes["unjudged"] += 1
         if not judged.flaw:

@@ -21,6 +21,8 @@ class Block:
         self.muted = False
         """It is read to its end and not told."""
         self.reason = ""
+        self.rest = ""
+        """What is not told yet of the rest of a call whose JSON does not go on."""
         self.ends: tuple[str, ...] = ()
         self.closed = False
         self.raw: list[str] = []

@@ -12,6 +12,12 @@ _LONGEST_LITERAL = 300
 _SPACE = re.compile(r"[\s\ufeff]*")
 _LITERAL = re.compile(r"[-+.0-9A-Za-z_]+")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+_LOOSE = re.compile(r"\+?(-?)0*([0-9]?)")
+_LOOSE_POINT = re.compile(r"\+?(-?)([0-9]*)\.([0-9]*)((?:[eE][-+]?[0-9]+)?)")
+_HEX = re.compile(r"\+?-?0[xX][0-9A-Fa-f]+")
+_COMMENT = re.compile(r"//[^\n<]{0,1000}\n|/\*[^<]{0,1000}?\*/")
+_MOST_COMMENT = 1004
+_BARE_KEY = re.compile(r"([A-Za-z_$][\w$]{0,80})\s{0,20}(:?)", re.ASCII)
 _WORDS = {"true": "true", "false": "false", "null": "null", "True": "true", "False": "false", "None": "null"}
 
 
@@ -37,7 +43,8 @@ def skip_space(text: str, at: int) -> int:
 class Value:
     """Reads one value and puts it, piece by piece, into `out`: compact strict JSON once all pieces are joined.
 
-    Tolerated: other quotes, trailing and missing commas, raw control characters, unknown escapes, Python's words.
+    Tolerated: other quotes, keys without any, trailing and missing commas, comments, raw control characters, unknown
+    escapes, Python's words, and numbers such as `+1`, `01`, `.5` and `0x1f`, but not `0755`, which may be octal.
     """
 
     __slots__ = ("_comma", "_stack", "_state", "_string", "done", "out")
@@ -92,10 +99,12 @@ class Value:
         if at == len(text):
             return at
         char = text[at]
+        if char == "/":
+            return _behind_comment(text, at)
         if self._state == "value":
             return self._value(text, at, char)
         if self._state == "key":
-            return self._key(at, char)
+            return self._key(text, at, char)
         if self._state == "after":
             return self._after(at, char)
         if char != ":":
@@ -113,14 +122,21 @@ class Value:
             return self._close(at)
         return self._literal(text, at)
 
-    def _key(self, at: int, char: str) -> int:
+    def _key(self, text: str, at: int, char: str) -> int:
         if char in QUOTES:
             return self._open_string(at, char)
         if char == "}":
             return self._close(at)
         if char == ",":
             return at + 1
-        raise Unreadable(at, f"a key in quotes is expected instead of {char!r}")
+        found = _BARE_KEY.match(text, at)
+        if found and found.end() == len(text) and not found[2]:
+            return -1
+        if not found or not found[2]:
+            raise Unreadable(at, f"a key in quotes is expected instead of {char!r}")
+        self._write(f'"{found[1]}":')
+        self._state = "value"
+        return found.end()
 
     def _after(self, at: int, char: str) -> int:
         closer = self._stack[-1]
@@ -160,9 +176,10 @@ class Value:
         if found.end() == len(text):
             return -1
         word = found.group()
-        if not _NUMBER.fullmatch(word) and word not in _WORDS:
+        strict = _WORDS.get(word) or (word if _NUMBER.fullmatch(word) else _number(word))
+        if not strict:
             raise Unreadable(at, f"{word[:40]!r} is no JSON value")
-        self._write(_WORDS.get(word, word))
+        self._write(strict)
         self._ended()
         return found.end()
 
@@ -175,3 +192,25 @@ class Value:
         """A value is complete: the whole one, or one inside it."""
         self.done = not self._stack
         self._state = "after"
+
+
+def _number(word: str) -> str:
+    """A number that JSON would write in another way; "" for anything else, or what can be meant in two ways."""
+    if _HEX.fullmatch(word):
+        return str(int(word, 16))
+    if (found := _LOOSE.fullmatch(word)) and word[-1:].isdigit():
+        return f"{found[1]}{found[2] or 0}"
+    found = _LOOSE_POINT.fullmatch(word)
+    if not found or not (found[2] or found[3]):
+        return ""
+    return f"{found[1]}{found[2].lstrip('0') or 0}.{found[3] or 0}{found[4]}"
+
+
+def _behind_comment(text: str, at: int) -> int:
+    """The position behind the comment that stands here; negative when more must be seen."""
+    if found := _COMMENT.match(text, at):
+        return found.end()
+    begun = text[at : at + _MOST_COMMENT]
+    if len(begun) < _MOST_COMMENT and "<" not in begun and (begun == "/" or begun.startswith(("//", "/*"))):
+        return -1
+    raise Unreadable(at, "a value or a key is expected instead of '/'")

@@ -29,14 +29,20 @@ class Flawed(msgspec.Struct, frozen=True):
     source: str
 
 
-CallEvent = TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded | Flawed
+class Spoilt(msgspec.Struct, frozen=True):
+    """The JSON of a call that is being told does not go on. The rest of it follows to the letter."""
+
+    reason: str
+
+
+CallEvent = TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded | Flawed | Spoilt
 
 
 class MarkedCalls:
-    """`open()` a block, then `read()` until the state is `text`, or `broken`: then nothing more can be told."""
+    """`open()` a block, then `read()` until the state is `text`."""
 
     def __init__(self, marks: Marks, names: ToolNames, new_id: Callable[[], str], spoken: Spoken) -> None:
-        self.state: Literal["text", "call", "flawed", "behind", "broken"] = "text"
+        self.state: Literal["text", "call", "flawed", "spoilt", "behind"] = "text"
         self.marked = False
         """There was a call."""
         self.has_called = False
@@ -52,7 +58,7 @@ class MarkedCalls:
     @property
     def in_data(self) -> bool:
         """What comes next belongs to the call that is open."""
-        return self.state == "flawed" or (self.state == "call" and self._block.envelope.is_open)
+        return self.state in ("flawed", "spoilt") or (self.state == "call" and self._block.envelope.is_open)
 
     def open(self, marker: str, *, fenced: bool, quoted: bool) -> None:
         """A block begins, in a code fence or with its mark in inline code."""
@@ -62,11 +68,11 @@ class MarkedCalls:
     def read(self, text: str, events: list[CallEvent]) -> str:
         """Read on as far as it goes; what is left."""
         state = None
-        while state != self.state and self.state not in ("text", "broken"):
+        while state != self.state and self.state != "text":
             state = self.state
-            read = {"call": self._in_block, "flawed": self._skip_block}.get(state, self._behind)
-            text = read(text, events)
-        return "" if self.state == "broken" else text
+            read = {"call": self._in_block, "flawed": self._skip_block, "spoilt": self._in_spoilt}
+            text = read.get(state, self._behind)(text, events)
+        return text
 
     def _in_block(self, text: str, events: list[CallEvent]) -> str:
         """Read the call as far as it goes."""
@@ -157,8 +163,8 @@ class MarkedCalls:
         if block.ended:
             self._close(events)
         elif block.told:
-            self.cut_off = True
-            self.state = "broken"
+            events.append(Spoilt(reason))
+            self.state = "spoilt"
         else:
             block.reason = block.reason or reason
             self.state = "flawed"
@@ -170,6 +176,10 @@ class MarkedCalls:
         if self.state == "flawed":
             block.keep(held)
             self._flawed(events)
+        elif self.state == "spoilt":
+            block.rest += "" if self._marks.closer.startswith(held) else held
+            self.cut_off = not block.rest.rstrip(SPACE).endswith("}")
+            self._end_spoilt(events, ended=not self.cut_off)
         return self._cut(held, events) if self.state == "call" else None
 
     def _cut(self, held: str, events: list[CallEvent]) -> str | None:
@@ -216,6 +226,32 @@ class MarkedCalls:
             self._block.closed = True
             self._block.ends = (FENCE,) if self._block.fenced else ()
         return text[at:]
+
+    def _in_spoilt(self, text: str, events: list[CallEvent]) -> str:
+        """Whoever runs the call sees what is wrong with it. Only its last braces wait: one is the envelope's."""
+        block = self._block
+        at, whole = self._marks.flawed_end(text)
+        block.rest += text[:at].removesuffix(self._marks.closer) if whole else text[:at]
+        if whole:
+            self._end_spoilt(events, ended=True)
+            self._close(events)
+            block.closed, block.ends = True, (FENCE,) if block.fenced else ()
+            return text[at:]
+        told = max(len(block.rest.rstrip(f"{SPACE}}}")), len(block.rest) - MOST_SPACE)
+        self._tell_rest(block.rest[:told], events)
+        block.rest = block.rest[told:]
+        return text[at:]
+
+    def _end_spoilt(self, events: list[CallEvent], *, ended: bool) -> None:
+        block, rest = self._block, self._block.rest.rstrip(SPACE)
+        block.ended, block.rest = True, ""
+        self._tell_rest(rest.removesuffix("}") if ended else rest, events)
+        if ended:
+            events.append(ToolCallEnded())
+
+    def _tell_rest(self, text: str, events: list[CallEvent]) -> None:
+        if text := self._marks.without(text):
+            events.append(ToolCallDelta(text))
 
     def _flawed(self, events: list[CallEvent]) -> None:
         """The block is no call, unless the model wrote one between the marks in a notation of its own."""

@@ -37,8 +37,9 @@ class CallParser:
 
     Text goes through at once but for what may be the beginning of a call and white space that may stand before one.
     A call between the session's marks is one wherever it stands: its start is told when its tool and the beginning of
-    its arguments are known, then the arguments as they come. When they break off, or go on as something that is no
-    JSON, `cut_off` is set and nothing more is told. A call in another notation is held until the reply has ended.
+    its arguments are known, then the arguments as they come. When they break off, `cut_off` is set; when they go on as
+    something that is no JSON, `Spoilt` says so and the rest is told to the letter. A call in another notation is held
+    until the reply has ended.
     No input raises, and no more is held than `block` and `guesses` allow.
     """
 
@@ -77,7 +78,7 @@ class CallParser:
 
     @property
     def cut_off(self) -> bool:
-        """The reply ended inside a call of which something had been told, or what followed is no JSON."""
+        """The reply ended inside a call of which something had been told."""
         return self._marked.cut_off
 
     def feed(self, text: str) -> list[CallEvent]:

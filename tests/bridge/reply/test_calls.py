@@ -10,7 +10,7 @@ from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCall
 from bridge.chat.request import Tool
 from bridge.prompt.compose import headings
 from bridge.reply.calls.block import MOST_HELD
-from bridge.reply.calls.marked import Flawed
+from bridge.reply.calls.marked import Flawed, Spoilt
 from tests.bridge.reply.dialects import ARGUMENTS, FORMS, SCHEMA
 from tests.bridge.reply.streams import CLOSE, NONCE, OPEN, TOOLS, cut, fed, merged, parser, sliced
 
@@ -170,16 +170,29 @@ def test_cut_off_call_has_no_end(end, size):
 def test_begun_call_behind_a_tick_stays_one(size):
     reader = parser()
     events = merged(fed(reader, sliced(f'`{OPEN}{{"name":"Bash","arguments":{{{OPEN}', size)))
-    assert events == [TextDelta("`"), ToolCallStarted("call_1", "Bash"), ToolCallDelta("{")]
-    assert reader.cut_off
+    assert events[:3] == [TextDelta("`"), ToolCallStarted("call_1", "Bash"), ToolCallDelta("{")]
+    assert [type(event) for event in events[3:]] == [Spoilt, ToolCallEnded, TextDelta]
 
 
 @pytest.mark.parametrize("size", [1, 4, 10_000])
-def test_garbage_in_sent_arguments_ends_the_reply(size):
+@pytest.mark.parametrize("end", ["}}", "}}\n", "}", ""])
+def test_garbage_in_sent_arguments_is_sent_whole(size, end):
     reader = parser()
-    events = merged(fed(reader, sliced(f'{OPEN}{{"name":"Bash","arguments":{{"cmd":"l" s"}}}}{CLOSE} and more', size)))
-    assert events == [ToolCallStarted("call_1", "Bash"), ToolCallDelta('{"cmd":"l"')]
-    assert reader.cut_off
+    text = f'{OPEN}{{"name":"Bash","arguments":{{"cmd":"l"s"  {{x" {end}{CLOSE} and more'
+    started, begun, spoilt, rest, ended, said = merged(fed(reader, sliced(text, size)))
+    assert (started, begun) == (ToolCallStarted("call_1", "Bash"), ToolCallDelta('{"cmd":"l"'))
+    assert spoilt == Spoilt("a comma or '}' is expected instead of 's'")
+    assert rest.text == f's"  {{x" {end}'.rstrip().removesuffix("}")
+    assert (ended, said, reader.cut_off) == (ToolCallEnded(), TextDelta("and more"), False)
+
+
+@pytest.mark.parametrize("size", [1, 4, 10_000])
+@pytest.mark.parametrize(("end", "is_cut"), [("}}", False), ("", True), (CLOSE[:9], True), (f"}}}}{CLOSE[:9]}", False)])
+def test_garbage_without_the_closing_mark_may_be_all(size, end, is_cut):
+    reader = parser()
+    events = merged(fed(reader, sliced(f'{OPEN}{{"name":"Bash","arguments":{{"cmd":"l"s{end}', size)))
+    assert (type(events[-1]), reader.cut_off) == (ToolCallDelta if is_cut else ToolCallEnded, is_cut)
+    assert events[3].text == ("s" if is_cut else "s}")
 
 
 PATCH = "*** Begin\n+“x” 😀\\n\n"
@@ -392,15 +405,17 @@ def test_events_do_not_depend_on_stream_slicing(reply, data):
 def test_only_the_last_call_may_be_incomplete(reply):
     reader = parser()
     events = merged(fed(reader, [reply]))
-    open_call, arguments = None, ""
+    open_call, arguments, is_spoilt = None, "", False
     for event in events:
         if isinstance(event, ToolCallStarted):
-            open_call, arguments = event, ""
+            open_call, arguments, is_spoilt = event, "", False
         elif isinstance(event, ToolCallDelta):
             arguments = event.text
+        elif isinstance(event, Spoilt):
+            is_spoilt = True
         elif isinstance(event, ToolCallEnded):
-            assert open_call.custom or isinstance(json.loads(arguments), dict)
-            open_call = None
+            assert is_spoilt or open_call.custom or isinstance(json.loads(arguments), dict)
+            open_call, is_spoilt = None, False
         else:
             assert open_call is None
     assert reader.cut_off == (open_call is not None)

@@ -8,6 +8,7 @@ import pytest
 from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from bridge.chat.request import AUTO, Tool, ToolChoice
 from bridge.reply.emulated_calls import Emulation, Offer
+from tests.bridge.reply.streams import sliced
 
 NONCE = "n0nce12345"
 SCHEMA = b'{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]}'
@@ -281,3 +282,90 @@ def test_a_call_that_breaks_off_is_not_completed():
     reply = emulation()
     events = whole(reply, call("read", path="a" * 100)[:-60])
     assert (calls_of(events), reply.cut_off) == ([], True)
+
+
+FLAWS = {
+    "a quote": ('{"path":"echo "hi" now"}', '{"path":"echo "hi" now"}', "instead of 'h'"),
+    "octal": ('{"path":"ls","n":0755}', '{"path":"ls","n":0755}', "'0755' is no JSON value"),
+    "left out": ('{"path":"ls",...}', '{"path":"ls"...}', "instead of '.'"),
+    "two strings": ('{"path":"ls" + "x"}', '{"path":"ls"+ "x"}', "instead of '+'"),
+    "no string": ('{"path":`ls`}', '{"path":`ls`}', "a value is expected"),
+    "not a number": ('{"n":NaN}', '{"n":NaN}', "'NaN' is no JSON value"),
+    "not closed": ('{"path":"ls}', f'{{"path":"ls}}}}</call:{NONCE}>', "a string in its arguments is not closed"),
+}
+
+
+def flawed(arguments):
+    return f'<call:{NONCE}>{{"name":"read","arguments":{arguments}}}</call:{NONCE}>'
+
+
+def sent_arguments(events):
+    return "".join(event.text for event in events if isinstance(event, ToolCallDelta))
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_flaw_in_a_sent_call_is_shown(flaw, size):
+    arguments, told, _ = FLAWS[flaw]
+    text = flawed(arguments)
+    reply = emulation()
+    events = [event for at in range(0, 45, size) for event in reply.feed(text[at : min(45, at + size)])]
+    assert isinstance(events[0], ToolCallStarted)
+    events += reply.feed(text[45:]) + reply.end()
+    assert sent_arguments(events) == told
+    assert isinstance(events[-1], ToolCallEnded)
+    assert (reply.cut_off, reply.calls, reply.correction, reply.outcomes) == (False, 1, "", {"invalid": 1})
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_flaw_in_an_unsent_call_is_named(flaw):
+    arguments, told, reason = FLAWS[flaw]
+    reply = emulation(stream=False)
+    assert whole(reply, "Well. " + flawed(arguments)) == []
+    assert reason in reply.correction
+    assert "cut off" not in reply.correction
+    assert f"You wrote:\n{told}\n" in reply.correction
+    reply.again()
+    assert calls_of(whole(reply, call("read", path="a"))) == [("call_2", "read", {"path": "a"})]
+    assert reply.outcomes == {"retried": 1, "repaired": 1}
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_call_that_stays_flawed_is_the_clients(stream):
+    reply = emulation(stream=stream, choice=ToolChoice("required"))
+    whole(reply, "No.")
+    reply.again()
+    events = whole(reply, flawed('{"path":"a "b""}'))
+    assert (sent_arguments(events), isinstance(events[-1], ToolCallEnded)) == ('{"path":"a "b""}', True)
+    assert (reply.cut_off, reply.calls, reply.outcomes) == (False, 1, {"retried": 1, "invalid": 1})
+
+
+def test_call_behind_a_flawed_one_is_told():
+    reply = emulation()
+    text = flawed('{"path":"a "b""}')
+    events = reply.feed(text[:50]) + whole(reply, text[50:] + call("time"))
+    assert [event.name for event in events if isinstance(event, ToolCallStarted)] == ["read", "time"]
+    assert (reply.calls, reply.cut_off, reply.outcomes) == (2, False, {"invalid": 1, "parsed": 1})
+
+
+def test_flaw_in_another_call_is_no_concern():
+    reply = emulation(ToolChoice("named", "time"))
+    events = whole(reply, flawed('{"path":"a "b""}') + call("time"))
+    assert (calls_of(events), reply.outcomes) == ([("call_2", "time", {})], {"refused": 1, "parsed": 1})
+
+
+@pytest.mark.parametrize("size", [1, 2, 1000])
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("{n:1, $b_2 : [1,]}", '{"n":1,"$b_2":[1]}'),
+        ('{"a":01,"b":+1,"c":.5,"d":1.,"e":-.5e3,"f":00}', '{"a":1,"b":1,"c":0.5,"d":1.0,"e":-0.5e3,"f":0}'),
+        ('{"a":0x1f,"b":-0X2}', '{"a":31,"b":-2}'),
+        ('{// one\n"a":/* two */1, // three\n}', '{"a":1}'),
+        ('{"a":"// no","b":["/*"]}', '{"a":"// no","b":["/*"]}'),
+    ],
+)
+def test_what_can_mean_only_one_thing_is_mended(written, meant, size):
+    reply = emulation(tools=(Tool("read"),))
+    events = [event for piece in sliced(flawed(written), size) for event in reply.feed(piece)] + reply.end()
+    assert (sent_arguments(events), reply.outcomes) == (meant, {"parsed": 1})
