@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway_project.lib.redaction import redacted
 from gateway_project.lib.visible import visible
-from gateway_project.redaction import redacted
 
 PLAIN: Final = re.compile(r"[^\s\"'=]+").fullmatch
 

@@ -19,6 +19,7 @@ from unfold.decorators import action, display
 
 from gateway_project.lib.cells import VisibleText
 from gateway_project.lib.live_rows import LiveRows, redis_away
+from gateway_project.lib.lookups import ClosedLookups
 from sessions_store import services
 from sessions_store.models import Entry
 
@@ -32,7 +33,7 @@ def since(moment: datetime) -> str:
 
 
 @admin.register(Entry)
-class EntryAdmin(VisibleText, LiveRows, ModelAdmin):
+class EntryAdmin(ClosedLookups, VisibleText, LiveRows, ModelAdmin):
     """Nothing can be added or changed here, only forgotten."""
 
     list_display = ("key", "instance", "length", "hits", "age", "idle_for", "state_label")

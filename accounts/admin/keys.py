@@ -25,6 +25,7 @@ from accounts.apps import accounts_config
 from accounts.keys.snippets import setups_of
 from accounts.models import ApiKey, names_in
 from gateway_project.lib.cells import LONGEST, ago, cut
+from gateway_project.lib.lookups import ClosedLookups
 from gateway_project.lib.visible import visible
 
 STATE_COLOURS = {
@@ -76,7 +77,7 @@ class ApiKeyForm(forms.ModelForm):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ModelAdmin):
+class ApiKeyAdmin(ClosedLookups, ModelAdmin):
     """A key is made, shown once, changed, and in the end revoked; never deleted, for its usage stays."""
 
     form = ApiKeyForm

@@ -10,10 +10,11 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
 from accounts.models import Team
+from gateway_project.lib.lookups import ClosedLookups
 
 
 @admin.register(Team)
-class TeamAdmin(ModelAdmin):
+class TeamAdmin(ClosedLookups, ModelAdmin):
     list_display = ("name", "created_at")
     search_fields = ("name",)
     list_per_page = 50

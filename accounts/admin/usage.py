@@ -17,6 +17,7 @@ from unfold.decorators import display
 
 from accounts.models import OUTCOME_COLOURS, Usage
 from gateway_project.lib.cells import VisibleText, cut
+from gateway_project.lib.lookups import ClosedLookups
 
 
 class ProtocolFilter(DropdownFilter):
@@ -71,7 +72,7 @@ def names_of(line: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 @admin.register(Usage)
-class UsageAdmin(VisibleText, ModelAdmin):
+class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
     """Turns, to be read only. Nothing here counts the table, so it may grow."""
 
     list_display = ("turn", "key", "asked", "outcome", "calls", "speed", "tokens")

@@ -21,12 +21,13 @@ from bridge.models import Instance
 from bridge.status.states import InstanceState
 from gateway_project.lib.cells import VisibleText, seconds_ago
 from gateway_project.lib.live_rows import LiveRows
+from gateway_project.lib.lookups import ClosedLookups
 
 BADGES = {each.value: each.badge for each in InstanceState}
 
 
 @admin.register(Instance)
-class InstanceAdmin(VisibleText, LiveRows, ModelAdmin):
+class InstanceAdmin(ClosedLookups, VisibleText, LiveRows, ModelAdmin):
     """Facts only: nothing here can be edited."""
 
     list_display = (

@@ -29,6 +29,7 @@ from bridge.prompt.profile import PLACEHOLDERS, check
 from bridge.routing.explain import offered_names, try_name
 from bridge.routing.watcher import profile_of
 from gateway_project.lib.cells import cut
+from gateway_project.lib.lookups import ClosedLookups
 from gateway_project.lib.translated import translated
 
 STEP = 10
@@ -48,7 +49,7 @@ SAMPLES = (
 )
 
 
-class RoutingAdmin(ModelAdmin):
+class RoutingAdmin(ClosedLookups, ModelAdmin):
     """What both lists have in common: rows in the order in which they count."""
 
     ordering = ("position", "id")

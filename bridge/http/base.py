@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from channels.generic.http import AsyncHttpConsumer
@@ -28,6 +29,7 @@ from bridge.runtime import Runtime, get_runtime
 from bridge.wire import formats
 from bridge.wire.format import WireFormat
 from gateway_project.lib.random_bytes import Entropy
+from gateway_project.lib.redaction import redacted
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,10 @@ _random = Entropy(16)
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+
+LONGEST_MODEL = 128
+"""Characters of a model's name that a usage row has room for."""
+_without_secrets = lru_cache(256)(redacted)
 
 LARGE_PART = 1 << 16
 """Bytes of an answer that the server takes at once, whether the client reads or not."""
@@ -253,10 +259,11 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             retry_after=error.retry_after,
         )
 
-    def usage_row(self, **fields: Any) -> UsageRow:
-        """A usage row: what every request has, and `fields`."""
+    def usage_row(self, model: str, **fields: Any) -> UsageRow:
+        """A usage row: what every request has, and `fields`. Some paste their key where a model's name belongs."""
         key = self.key_holder
         return UsageRow(
+            model=_without_secrets(model[:LONGEST_MODEL]),
             request_id=f"req_{self.id}",
             api_key_id=key.key_id if key else 0,
             team_id=key.team_id or None if key else None,

@@ -134,10 +134,11 @@ class ChatConsumer(ListeningConsumer):
 
     def refusal(self, error: GatewayError) -> UsageRow:
         """With what there is of the turn it would have been."""
+        if self._request is not None:
+            self.model = self._request.model
         row = super().refusal(error)
         row.started_at, row.total_ms = self._started_at, self._total_ms()
-        if self._request is not None:
-            row.model, row.stream = self._request.model, self._request.stream
+        row.stream = self._request is not None and self._request.stream
         return row
 
     def _stream(self, batch: Batch) -> Awaitable[None]:

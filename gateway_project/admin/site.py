@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
+from django.core.exceptions import BadRequest
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.module_loading import module_has_submodule
 from django.utils.translation import gettext_lazy as _
 from unfold.sites import UnfoldAdminSite
 
 from gateway_project.lib.panels import Page, Panel
+
+View = Callable[..., HttpResponse]
 
 
 class GatewayAdminSite(UnfoldAdminSite):
@@ -28,6 +34,22 @@ class GatewayAdminSite(UnfoldAdminSite):
         context = {"panels": panels(request), "simulated": settings.ENV.upstream == "simulator"}
         page: HttpResponse = super().index(request, context | (extra_context or {}))
         return page
+
+    def admin_view(self, view: View, cacheable: bool = False) -> View:
+        """A value in the address that no column can have is the reader's mistake, and no failure of the page."""
+        inner = super().admin_view(view, cacheable)
+
+        @wraps(inner)
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            try:
+                page: HttpResponse = inner(request, *args, **kwargs)
+                if isinstance(page, TemplateResponse):
+                    page.render()  # filters ask the database only now
+            except (OverflowError, DataError) as exc:
+                raise BadRequest("a value out of range in the address") from exc
+            return page
+
+        return checked
 
     def extra_urls(self) -> list[URLPattern]:
         """Unfold asks for them."""

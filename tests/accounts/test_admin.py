@@ -386,3 +386,25 @@ def test_no_page_needs_another_host(admin_client):
     for page in (reverse("admin:index"), KEYS, ADD, USAGE):
         loaded = re.findall(r'(?:src|href)="(https?:)?//[^"]+"', text_of(admin_client.get(page)))
         assert loaded == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"/admin/accounts/usage/?api_key__id__exact={'9' * 25}",
+        f"/admin/accounts/apikey/?team__id__exact={'9' * 25}",
+        f"/admin/sessions_store/entry/?api_key__id__exact={'9' * 25}",
+        "/admin/accounts/usage/?started_at__gte=9999-12-31T23:59:59-12:00",
+        f"/admin/accounts/apikey/{'9' * 25}/change/",
+        "/api/usage/?cursor=cD05OTk5",
+        f"/api/usage/?api_key={'9' * 18}",
+        f"/api/keys/{'9' * 25}/",
+    ],
+)
+def test_value_out_of_range_is_no_failure(admin_client, address):
+    assert admin_client.get(address).status_code in {200, 302, 400, 404}
+
+
+def test_list_answers_for_its_filters_only(admin_client):
+    assert admin_client.get("/admin/accounts/apikey/?digest__startswith=a").status_code == 400
+    assert admin_client.get("/admin/accounts/usage/?api_key__digest__startswith=a").status_code == 400

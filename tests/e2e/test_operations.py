@@ -152,3 +152,10 @@ def test_logged_out_instance_takes_no_turns(tmp_path, template):
         assert gateway.ask(ANTHROPIC, "x").status == 503
         gateway.control(login="auto")
         assert until(lambda: gateway.ask(ANTHROPIC, "[[sim: text=back]] x").status == 200, 15)
+
+
+def test_key_pasted_as_model_is_not_stored(gateway, dialect):
+    answer = gateway.ask(dialect, "[[sim: text=hello]] x", model=OTHER_KEY)
+    assert gateway.row(answer.headers["x-request-id"])["model"].startswith("lgw_")
+    with gateway.redis() as client:
+        assert not [entry for entry in client.xrange("lgw:usage") if OTHER_KEY.encode() in entry[1][b"row"]]

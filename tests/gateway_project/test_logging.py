@@ -9,7 +9,7 @@ import textwrap
 import pytest
 
 from gateway_project.env import BASE_DIR
-from gateway_project.redaction import redacted
+from gateway_project.lib.redaction import redacted
 
 SECRET = "lgw_Ab3dEf7h_0123456789abcdefghijABCDEFGHIJ01Zz9Yy8"
 
@@ -104,7 +104,7 @@ def test_secrets_are_recognised(text, clean):
 @pytest.mark.parametrize("text", ["eyJ-", "eyJ.", "sk-", "://a:", "lgw_-", "key='", "token ", "?akey", "basic aaaaaa"])
 def test_long_text_is_scanned_once(text):
     """Twice as long a text may cost twice as much; a quadratic search takes minutes for this one."""
-    program = f"from gateway_project.redaction import redacted\nredacted({text!r} * 100_000)"
+    program = f"from gateway_project.lib.redaction import redacted\nredacted({text!r} * 100_000)"
     assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
 
 
@@ -150,10 +150,10 @@ def test_json_lines_keep_the_text_unchanged():
 
 
 TURN = f"""
-from types import SimpleNamespace
+from accounts.ledger.row import UsageRow
 from bridge.telemetry.turn_log import turn_line
-row = SimpleNamespace(
-    request_id="r1", protocol="openai", endpoint="chat", model="gpt {SECRET}", lingma_model="org_auto",
+row = UsageRow(
+    request_id="r1", api_key_id=1, team_id=2, started_at=0, protocol="openai", endpoint="chat", model="gpt {SECRET}", lingma_model="org_auto",
     instance="w1-i1", session="reused", stream=True, status="ok", reason="stop", queue_ms=1, first_token_ms=20,
     total_ms=300, prompt_tokens=4, completion_tokens=5, usage_source="upstream",
     agent="codex", tools="2 parsed; denied run_in_terminal",

@@ -1,4 +1,4 @@
-"""What looks like a secret is cut out of log lines: by its form, or by the name that stands before it."""
+"""What looks like a secret is cut out of log lines and rows: by its form, or by the name that stands before it."""
 
 from __future__ import annotations
 
