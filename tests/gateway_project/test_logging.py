@@ -153,7 +153,8 @@ TURN = f"""
 from accounts.ledger.row import UsageRow
 from bridge.telemetry.turn_log import turn_line
 row = UsageRow(
-    request_id="r1", api_key_id=1, team_id=2, started_at=0, protocol="openai", endpoint="chat", model="gpt {SECRET}", lingma_model="org_auto",
+    request_id="r1", api_key_id=1, team_id=2, started_at=0,
+    protocol="openai", endpoint="chat", model="gpt {SECRET}", lingma_model="org_auto",
     instance="w1-i1", session="reused", stream=True, status="ok", reason="stop", queue_ms=1, first_token_ms=20,
     total_ms=300, prompt_tokens=4, completion_tokens=5, usage_source="upstream",
     agent="codex", tools="2 parsed; denied run_in_terminal",
