@@ -6,7 +6,7 @@ PY := .venv/bin/python
 UNIT := $(addprefix tests/bridge/,chat wire prompt reply schema routing/test_routes.py turn/test_plan.py turn/test_history.py) \
   tests/sessions_store/test_fingerprint.py tests/sessions_store/test_normalize.py tests/house
 
-.PHONY: help run test test-unit test-clients lint bench trials format options lock clean
+.PHONY: help run test test-unit test-clients lint bench trials format options messages lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ format: .venv/.test ## let ruff format the code and fix what it can
 
 options: .venv/.test ## write OPTIONS.md anew from gateway_project/env.py
 	@$(PY) -m tests.house.options
+
+messages: .venv/.test ## bring locale/ up to date with the texts in the code; needs GNU gettext
+	@DATA_DIR=.venv/lint $(PY) -m tests.house.messages
 
 bench: .venv/.test ## compare the gateway with none and with a typical one, as a table
 	@$(PY) -m tests.bench $(ARGS)

@@ -35,6 +35,7 @@ class ConsoleConfig(admin_apps.AdminConfig):
         from gateway_project.admin.users import USER_PAGES, log_failed_login
 
         user_login_failed.connect(log_failed_login, dispatch_uid="gateway_project.log_in")
+        apps.get_model("django_celery_beat", "PeriodicTask")._meta.get_field("task").verbose_name = _("Task Name")
         for label, title in self.TITLES.items():
             apps.get_app_config(label).verbose_name = title
         for model, page in (USER_PAGES | SCHEDULE_PAGES).items():

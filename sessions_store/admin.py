@@ -88,7 +88,7 @@ class EntryAdmin(ClosedLookups, VisibleText, LiveRows, ModelAdmin):
         try:
             services.forget(settings.REDIS_URL, [each.pk for each in entries], settings.SESSIONS_STORE_TTL)
         except redis.RedisError as exc:
-            messages.error(request, f"{redis_away(exc)} {gettext('Nothing was forgotten.')}")
+            messages.error(request, " ".join([redis_away(exc), gettext("Nothing was forgotten.")]))
             return False
         return True
 

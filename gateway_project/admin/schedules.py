@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from cron_descriptor import FormatException, MissingFieldException, Options, WrongArgumentException, get_description
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 from django_celery_beat import admin as beat
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
@@ -12,6 +15,23 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from gateway_project.lib.cells import seconds_ago
+
+CRON_LOCALES = {"zh-hans": "zh_CN"}  # what cron_descriptor calls our languages
+
+
+def in_words(crontab: CrontabSchedule) -> str:
+    """A crontab as a sentence: celery-beat's in English, else of the library that it asks."""
+    locale = CRON_LOCALES.get(get_language() or "")
+    if locale is None:
+        return str(crontab.human_readable)
+    options = Options()
+    options.locale_code = locale
+    parts = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+    try:
+        sentence = get_description(" ".join(getattr(crontab, part) for part in parts), options)
+    except (FormatException, MissingFieldException, WrongArgumentException):
+        return str(crontab.human_readable)
+    return f"{sentence} {crontab.timezone}"
 
 
 class TaskWidget(UnfoldAdminSelectWidget, beat.TaskSelectWidget):
@@ -43,6 +63,18 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
         """Since it was made."""
         return f"{obj.total_run_count:,}"
 
+    @display(description=_("Crontab translation"))
+    def crontab_translation(self, obj: PeriodicTask) -> str | None:
+        return in_words(obj.crontab) if obj.crontab else None
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """The page's script shows what a chosen crontab means."""
+        context["readable_crontabs"] = {each.pk: in_words(each) for each in CrontabSchedule.objects.all()}
+        page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return page
+
 
 class IntervalScheduleAdmin(ModelAdmin):
     """An interval."""
@@ -50,6 +82,10 @@ class IntervalScheduleAdmin(ModelAdmin):
 
 class CrontabScheduleAdmin(beat.CrontabScheduleAdmin, ModelAdmin):
     """Minutes, hours and days, as in a crontab."""
+
+    @display(description=_("Human readable"))
+    def human_readable(self, obj: CrontabSchedule) -> str:
+        return in_words(obj)
 
 
 class SolarScheduleAdmin(ModelAdmin):

@@ -10,6 +10,7 @@ from django.contrib.auth.admin import UserAdmin as PlainUserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.db.models import Q
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
@@ -18,13 +19,40 @@ from gateway_project.admin.history import KeptHistory
 logger = logging.getLogger(__name__)
 
 
-def log_failed_login(sender: object, request: HttpRequest | None = None, **_: Any) -> None:
+def log_failed_login(sender: object, request: HttpRequest | None = None, **__: Any) -> None:
     """Where from, and not the name: people type passwords into that field."""
     address = request.META.get("REMOTE_ADDR", "") if request is not None else ""
     logger.warning("a log-in failed", extra={"fields": {"client": address}})
 
 
-class UserAdmin(KeptHistory, PlainUserAdmin, ModelAdmin):
+ACTIONS = {
+    "add": _("Can add %(name)s"),
+    "change": _("Can change %(name)s"),
+    "delete": _("Can delete %(name)s"),
+    "view": _("Can view %(name)s"),
+}
+
+
+def permission_label(permission: Permission) -> str:
+    """Django writes the names into the database, in English; those that it makes for each model are translated."""
+    action, __, model = permission.codename.partition("_")
+    kind = permission.content_type
+    if action not in ACTIONS or model != kind.model or (of := kind.model_class()) is None:
+        return str(permission)
+    return f"{kind} | {ACTIONS[action] % {'name': of._meta.verbose_name}}"
+
+
+class TranslatedPermissions:
+    """A page on which permissions are chosen."""
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
+        field = super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[misc]  # of a page
+        if db_field.remote_field.model is Permission:
+            field.label_from_instance = permission_label
+        return field
+
+
+class UserAdmin(KeptHistory, TranslatedPermissions, PlainUserAdmin, ModelAdmin):
     """Who may come into the console."""
 
     form = UserChangeForm
@@ -46,7 +74,7 @@ class UserAdmin(KeptHistory, PlainUserAdmin, ModelAdmin):
         return super().has_delete_permission(request, obj) and not may_do_more(request, obj)
 
 
-class GroupAdmin(PlainGroupAdmin, ModelAdmin):
+class GroupAdmin(TranslatedPermissions, PlainGroupAdmin, ModelAdmin):
     """What they may do there."""
 
     def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ class LiveRows:
             try:
                 kept[type(self)] = self.current_rows()
             except redis.RedisError as exc:
-                messages.error(request, f"{redis_away(exc)} {gettext('The list shows what was known before.')}")
+                messages.error(request, " ".join([redis_away(exc), gettext("The list shows what was known before.")]))
                 kept[type(self)] = None
         return kept[type(self)]
 
