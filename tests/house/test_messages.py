@@ -20,6 +20,7 @@ TECHNICAL = re.compile(r"<|gw-|[a-z]+\.[a-z_]+|oklch|json_each|[a-z]+-[a-z]+ ")
 ALLOWED = {
     "Lingma Gateway", "Lingma", "OpenAI", "Anthropic", "LangChain", "Claude Code", "Codex", "Cline",  # names
     "Cache-Control", "Retry-After", "Entry", "Usage", "ms",
+    "a value out of range in the address",  # into the log
     "Revoked.",  # into the database, where it stays in one language
     "Reads a text file and returns its content.",  # a model reads these two
     "Runs a command in a shell and returns what it prints.",
