@@ -56,6 +56,8 @@ class ReplyStream:
         self._pieces: list[Piece] = []
         self._texts: list[str] = []
         self._unread = self._read_bytes = 0  # as they are sent, about
+        self.taken = 0
+        """How much the last `take()` gave, in such bytes."""
         self._behind = min(BEHIND, limits.buffer_bytes)
         self._read = 0  # how many of the texts have been drained
         self._replaced = False  # a new text is on the list
@@ -155,6 +157,7 @@ class ReplyStream:
         pieces, self._pieces = self._pieces, []
         self._read = len(self._texts)
         self._replaced = False
+        self.taken = self._unread
         self._read_bytes += self._unread
         self._unread = 0
         if self._read_bytes > MOST_BYTES:

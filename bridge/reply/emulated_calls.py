@@ -14,6 +14,7 @@ from bridge.prompt.tool_names import by_wire_name
 from bridge.reply.calls.delimiters import Marks
 from bridge.reply.calls.marked import CUT_OFF, UNKNOWN, CallEvent, Flawed, Spoilt
 from bridge.reply.calls.parser import CallParser, Reading
+from bridge.reply.calls.pauses import Steps, at_once
 from bridge.reply.forced_call import forced_arguments, whole_call
 from bridge.reply.open_json import BEGINS, OpenJson
 from bridge.reply.validation import Judgement, flaw_of, judgement
@@ -100,7 +101,11 @@ class Emulation:
 
     def end(self) -> list[ReplyEvent]:
         """The model has ended its reply. Nothing is told as long as a correction is called for."""
-        for piece in self._parser.end():
+        return at_once(self.ending())
+
+    def ending(self) -> Steps[list[ReplyEvent]]:
+        """The same in steps."""
+        for piece in (yield from self._parser.ending()):
             self._take(piece)
         self.marked = self.marked or self._parser.marked
         self.cut_off = self._parser.cut_off and not self._unwanted

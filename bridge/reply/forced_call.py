@@ -13,6 +13,7 @@ from bridge.chat.request import Tool
 from bridge.reply.open_json import BEGINS, OpenJson
 
 _FENCED = re.compile(r"\A```[\w -]*\n(.*?)\n?```\Z", re.DOTALL)
+_LONGEST = 1 << 20  # characters of arguments
 _ABOUT_THE_CALL = frozenset({"name", "tool", "function", "arguments", "input", "result"})
 
 
@@ -85,6 +86,8 @@ def forced_arguments(text: str, name: str) -> str | None:
 
     The object may stand in a code fence. A `name` that is another function's makes it none.
     """
+    if len(text) > _LONGEST:
+        return None
     stripped = text.strip()
     if fenced := _FENCED.match(stripped):
         stripped = fenced[1].strip()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from bridge.chat.request import Tool
-from bridge.reply.calls.cursor import Cursor, MoreNeeded, NoCall
+from bridge.reply.calls.cursor import Cursor, MoreNeeded, NoCall, TooMuch
 from bridge.reply.calls.delimiters import FENCE
 from bridge.reply.calls.dialects import LAST, Dialects, Guessed
 
@@ -108,7 +108,7 @@ class Guess:
         except MoreNeeded:
             return None, tuple(dialects.calls)
         except NoCall as none:
-            return Outcome("", low=max(none.at, 1), more=True), ()
+            return Outcome("", low=max(none.at, 1), more=not isinstance(none, TooMuch)), ()
 
     def _at_heading(self, cursor: Cursor) -> bool:
         """Whether the model goes on as somebody else. That ends the reply."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bridge.prompt.compose import headings
 from bridge.reply.calls.delimiters import begins_heading
 
+_LONGEST = 80  # characters of a heading with its mark
+
 
 class HeadingGuard:
     """Feed the text of a reply, get what is the model's own. Only a line that may be a heading is held back."""
@@ -40,7 +42,7 @@ class HeadingGuard:
             if text.startswith(self._headings, at):
                 self.ended = True
                 return text[:at]
-            if any(each.startswith(text[at:]) for each in self._headings):
+            if len(text) - at < _LONGEST and any(each.startswith(text[at:]) for each in self._headings):
                 self._held = text[at:]
                 text = text[:at]
                 break

@@ -15,6 +15,7 @@ _BETWEEN = re.compile(r'[^-+.0-9A-Za-z"\[\]{},]++')
 _NUMBER = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([-+]?[0-9]{1,4}))?")
 _MOST_DIGITS = 40
 _MOST_STEPS = 2000
+_MOST_TOKENS = 50_000  # of what is given at once; the rest of that stays as it is
 _MARK = b'"integer"'
 
 Step = str | int
@@ -63,8 +64,13 @@ class WholeNumbers:
         """What is known with the next piece."""
         text, self._held = self._held + text, ""
         out: list[str] = []
-        at = 0
+        at, tokens = 0, 0
         while at < len(text):
+            tokens += 1
+            if tokens > _MOST_TOKENS:
+                self._root = {}
+                out.append(text[at:])
+                break
             end, piece = self._string(text, at) if self._in_string else self._token(text, at)
             if end == at:
                 self._held = text[at:]

@@ -3,47 +3,100 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from bridge.reply.calls.delimiters import STARTS
-from bridge.reply.calls.escaped import Escaped
+from bridge.reply.calls.escaped import Forms, forms
+from bridge.reply.calls.pauses import STEP, Steps
 
 MOST_SEARCHED = 4 << 20
 """Characters of a request that are looked at; of a longer one nothing can be said."""
+MOST_COMPARED = 128 << 20
+"""The same for all quotations together: a request is looked through for each."""
+_WINDOW = 8 * STEP
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
 
 
-def stands_free(before: str) -> bool:
-    """Whether what begins a line behind this text is in no code fence, and goes on no quotation and no block."""
-    last = before.removesuffix("\n").rpartition("\n")[2]
-    return not (last.lstrip().startswith(">") or before.rstrip().endswith(STARTS) or in_fence(before))
+class Fences:
+    """Feed text; `is_open` says whether a code fence is open behind it. Each line is looked at once."""
+
+    def __init__(self) -> None:
+        self._fence = ""
+        self._line = ""
+
+    def feed(self, text: str) -> None:
+        """More of the text."""
+        lines, _, self._line = (self._line + text).rpartition("\n")
+        self._fence = _fence_behind(lines, self._fence)
+
+    def is_open(self, more: str = "") -> bool:
+        """Whether it is open behind what was fed and `more`."""
+        return bool(_fence_behind(self._line + more, self._fence))
 
 
-def in_fence(text: str) -> bool:
-    """Whether a code fence is open at its end."""
-    fence = ""
+def _fence_behind(text: str, fence: str) -> str:
     for found in _FENCE.finditer(text):
         marks, rest = found[1], found[2].strip()
         if not fence:
             fence = "" if marks[0] == "`" and "`" in rest else marks
         elif marks[0] == fence[0] and len(marks) >= len(fence) and not rest:
             fence = ""
-    return bool(fence)
+    return fence
 
 
-def occurs(quotes: Sequence[str], texts: Iterable[str]) -> bool:
-    """Whether one of these stands in one of the texts, to the letter but for white space, or escaped; True where nobody
-    can say.
+def stands_free(before: str) -> Steps[bool]:
+    """Whether what begins a line behind this text is in no code fence, and goes on no quotation and no block; False
+    where nobody can say.
     """
-    wanted = {"".join(quote.split()) for quote in quotes} - {""}
-    escaped = [Escaped(quote) for quote in quotes]
+    last = before.removesuffix("\n").rpartition("\n")[2]
+    if len(before) > MOST_SEARCHED or last.lstrip().startswith(">") or before.rstrip().endswith(STARTS):
+        return False
+    fences = Fences()
+    for at in range(0, len(before), STEP):
+        fences.feed(before[at : at + STEP])
+        yield
+    return not fences.is_open()
+
+
+def occurs(quotes: Sequence[str], texts: Iterable[str]) -> Steps[bool]:
+    """Whether one of these stands in the texts, or across some that follow each other: to the letter but for white
+    space, escaped, or on lines that a tool has numbered or marked. True where nobody can say.
+    """
+    said: list[Forms] = []
     left = MOST_SEARCHED
     for text in texts:
         left -= len(text)
         if left < 0:
             return True
-        bare = "".join(text.split())
-        if any(each in bare for each in wanted) or any(each.stands_in(text) or each.exhausted for each in escaped):
+        said.append((yield from forms(text)))
+    wanted: dict[str, None] = {}
+    for quote in quotes:
+        wanted.update(dict.fromkeys((yield from _shapes(quote))))
+    stacks = {"".join(each) for each in zip(*said, strict=True)}
+    if sum(map(len, stacks)) * len(wanted) > MOST_COMPARED:
+        return True
+    for stack in stacks:
+        for each in wanted:
+            if (yield from _stands_in(each, stack)):
+                return True
+    return False
+
+
+def _shapes(quote: str) -> Steps[Iterator[str]]:
+    """How it may stand in a text. It may have begun in the middle of a line."""
+    within = yield from forms(quote, begins_line=False)
+    behind = (yield from forms(quote)).lines
+    return filter(None, (*within, *([behind] if 2 * len(behind) > len(within.lines) else ())))
+
+
+def _stands_in(quote: str, text: str) -> Steps[bool]:
+    """A window at a time: each ends so far behind the next one's beginning that nothing is missed."""
+    if len(quote) > len(text):
+        return False
+    step = max(_WINDOW, len(quote))
+    for at in range(0, len(text), step):
+        if text.find(quote, at, at + step + len(quote)) >= 0:
             return True
+        yield
     return False

@@ -21,12 +21,14 @@ from bridge.chat.events import (
 )
 from bridge.chat.request import Tool
 from bridge.prompt.tool_names import by_wire_name
+from bridge.reply.calls.pauses import Steps, at_once
 from bridge.reply.emulated_calls import Emulation, Offer
 from bridge.reply.forced_call import ForcedAnswer
 from bridge.reply.headings import HeadingGuard
 from bridge.reply.integers import WholeNumbers, may_want_integers
 from bridge.reply.lingma_calls import ServiceCalls
 from bridge.reply.muted import MutedCalls
+from bridge.reply.portions import portions
 from bridge.reply.structured import Structured
 from bridge.reply.thinking import Piece as Part
 from bridge.reply.thinking import ThinkingSplitter, Unopened
@@ -197,6 +199,22 @@ class Reader:
         self.is_over = self.waiting or self.has_strayed
         return events
 
+    def feeding(self, pieces: list[Piece]) -> Steps[list[ChatEvent]]:
+        """The same in steps, for many pieces or long ones."""
+        events: list[ChatEvent] = []
+        taken_back = False
+        for portion in portions(pieces):
+            news = self.feed(portion)
+            if self.taken_back:
+                events = [event for event in events if type(event) is not TextDelta]
+                taken_back, self.taken_back = True, False
+            events += news
+            if self.is_over:
+                break
+            yield
+        self.taken_back = taken_back
+        return events
+
     def _feed_mixed(self, pieces: list[Piece]) -> list[ChatEvent]:
         events: list[ChatEvent] = []
         for piece in pieces:
@@ -206,15 +224,21 @@ class Reader:
 
     def end(self) -> list[ChatEvent]:
         """The reply has ended: what was held back, unless it must be corrected."""
+        return at_once(self.ending())
+
+    def ending(self) -> Steps[list[ChatEvent]]:
+        """The same in steps."""
         events: list[ChatEvent] = []
         self._splitter.end(_Parts(self, events))
         self._release(events)
         if self._guard is not None:
             self._own(self._guard.end(), events)
-        if self._emulation is not None:
+        if isinstance(self._emulation, Emulation):
+            self._tell((yield from self._emulation.ending()), events)
+        elif self._emulation is not None:
             self._tell(self._emulation.end(), events)
         if self._structured is not None and not (self._emulation is not None and self._emulation.correction):
-            self._add(self._structured.end(called=bool(self.calls)), events)
+            self._add((yield from self._structured.ending(called=bool(self.calls))), events)
         if self._service_calls is not None:
             self._tell_service(self._service_calls.end(), events)
         return events

@@ -10,6 +10,7 @@ import msgspec
 from bridge.prompt.contract import invalid_reply
 from bridge.prompt.type_text import Limits, TypeText
 from bridge.reply.calls.json_value import Unreadable, Value
+from bridge.reply.calls.pauses import STEP, Steps, at_once
 from bridge.reply.integers import WholeNumbers, has_integers
 from bridge.reply.open_json import BEGINS, OpenJson
 from bridge.reply.validation import FINE, NOTHING, UNJUDGED, Judgement, Schema, decoded, judged, schema_of
@@ -17,6 +18,7 @@ from bridge.schema import parts as schema_parts
 
 _MOST_HELD = 16 * 1024  # characters in which a stream's JSON must have begun
 _MOST_LOOKED_AT = 8  # beginnings of JSON in one reply
+_MOST_SEARCHED = 4 << 20  # characters of a whole reply; no JSON is that long
 _BEGINNING = 300  # characters of one, at most
 
 _FENCED = re.compile(r"\A```[\w -]*\n(.*?)\n?```\Z", re.DOTALL)
@@ -106,12 +108,16 @@ class Structured:
 
     def end(self, *, called: bool) -> str:
         """The reply has ended. `called`: with calls, so that it need not be JSON."""
+        return at_once(self.ending(called=called))
+
+    def ending(self, *, called: bool) -> Steps[str]:
+        """The same in steps."""
         if self._value is not None:
             return self._ended()
         held = self.release()
         if self._plain or called:
             return held
-        return self._settled(held, self._best(held))
+        return self._settled(held, (yield from self._best(held)))
 
     def settle(self) -> str:
         """The correction cannot be had: what came first."""
@@ -170,39 +176,46 @@ class Structured:
 
     # -- whole replies --------------------------------------------------------------------------------------------
 
-    def _best(self, text: str) -> Found:
+    def _best(self, text: str) -> Steps[Found]:
         """The first JSON of the text that fits, else the first."""
+        if len(text) > _MOST_SEARCHED:
+            return Found()
         if self._scalar:
-            return self._scalar_of(text)
+            return (yield from self._scalar_of(text))
         first: Found | None = None
         at = 0
         for _ in range(_MOST_LOOKED_AT):
             begun = self._begins.search(text, at)
             if begun is None:
                 break
-            at, told = _value_at(text, begun.end() - len(begun.group().lstrip()))
+            at, told = yield from _value_at(text, begun.end() - len(begun.group().lstrip()))
             at = max(at, begun.end())
             if told:
-                told = self._whole(told)
+                told = yield from self._whole(told)
                 found = Found(told, self._judge(told))
                 if found.fits:
                     return found
                 first = first or found
         return first or Found()
 
-    def _scalar_of(self, text: str) -> Found:
+    def _scalar_of(self, text: str) -> Steps[Found]:
         stripped = text.strip()
         if fenced := _FENCED.match(stripped):
             stripped = fenced[1].strip()
         if decoded(stripped) is NOTHING or stripped in _NO_JSON:
             return Found()
-        told = self._whole(stripped)
+        told = yield from self._whole(stripped)
         return Found(told, self._judge(told))
 
-    def _whole(self, text: str) -> str:
+    def _whole(self, text: str) -> Steps[str]:
         """The JSON with integers as integers."""
-        numbers = WholeNumbers(self._asked) if self._asked else None
-        return numbers.feed(text) + numbers.end() if numbers is not None else text
+        if not self._asked:
+            return text
+        numbers, told = WholeNumbers(self._asked), []
+        for at in range(0, len(text), STEP):
+            told.append(numbers.feed(text[at : at + STEP]))
+            yield
+        return "".join([*told, numbers.end()])
 
     def _judge(self, text: str) -> Judgement:
         value = decoded(text)
@@ -241,13 +254,18 @@ def _roots(schema: Schema | None) -> tuple[re.Pattern[str], bool]:
     return BEGINS[signs or "{["], bool(types) and not signs
 
 
-def _value_at(text: str, at: int) -> tuple[int, str]:
+def _value_at(text: str, at: int) -> Steps[tuple[int, str]]:
     """The position behind the JSON value that begins there, and the value; "" when it is none."""
     value = Value([])
-    try:
-        behind = value.take(text, at)
-    except Unreadable as problem:
-        return problem.at, ""
-    if not value.done and not value.complete(text[behind:]):
-        return behind, ""
-    return behind, "".join(value.out)
+    while not value.done and at < len(text):
+        try:
+            read = value.take(text[at : at + STEP], 0)
+        except Unreadable as problem:
+            return at + problem.at, ""
+        if not read:
+            break
+        at += read
+        yield
+    if not value.done and not value.complete(text[at:]):
+        return at, ""
+    return at, "".join(value.out)

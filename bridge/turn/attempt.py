@@ -33,14 +33,18 @@ from bridge.prompt.compose import headings
 from bridge.reply.calls.parser import Reading
 from bridge.reply.emulated_calls import Offer
 from bridge.reply.reader import Reader, ReadOptions
+from bridge.reply.request_texts import texts_of
 from bridge.telemetry import metrics
 from bridge.turn.conversation import Conversation
+from bridge.turn.long_work import LongWork
 from bridge.turn.output import Batch, Stopwatch, Teller
 from bridge.turn.plan import TurnPlan
 from bridge.turn.record import TurnRecord
 
 _PLAIN = tuple(tuple(ReadOptions(stream=stream, thinking=each) for each in (False, True)) for stream in (False, True))
 """Options of readers that look for no calls and no JSON, by whether the client streams and wants the reasoning."""
+_MUCH = 64 << 10
+"""Bytes of a reply that are read in slices when they come at once."""
 SEEN = (TextDelta, ThinkingDelta, ToolCallStarted)
 
 
@@ -52,6 +56,7 @@ class Services(msgspec.Struct, frozen=True):
     calibration: Calibration
     new_id: Callable[[], str]
     keepalive_sec: float
+    long_work: LongWork = msgspec.field(default_factory=LongWork)
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -160,10 +165,10 @@ class Answer:
 
     def _reading(self) -> Reading:
         """What counts as a call. One that the request says is nobody's order, unless the model itself said it."""
-        messages, conversation = self._request.messages, self._conversation
+        request, conversation = self._request, self._conversation
         return Reading(
             guesses=self._plan.profile.native_calls and not conversation.has_called,
-            texts=lambda: [message.text for message in messages],
+            texts=lambda: texts_of(request),
             headings=headings(conversation.nonce),
         )
 
@@ -180,7 +185,7 @@ class Answer:
             batch = await self._follow(turn)
             ended = self._reader.has_strayed or (turn.end is not None and turn.end.error is None)
             if ended and self._cut_reason is None:
-                last = self._reader.end()
+                last = await self._read_end()
                 if self._reader.taken_back:
                     self._take_back(batch)
                 batch += self._cut(last)
@@ -211,7 +216,8 @@ class Answer:
         """Tell what comes, all but the last batch: that one is returned."""
         batch: Batch = []
         while not batch and not self._is_over(turn):
-            batch = self._take(await turn.drain())
+            pieces = await turn.drain()
+            batch = await self._take_slowly(pieces) if turn.taken > _MUCH else self._take(self._reader.feed(pieces))
         if not self._started:
             self._started = True
             batch.insert(0, self._start())
@@ -220,17 +226,31 @@ class Answer:
                 await told
             if (news := turn.news()) is not None:
                 await news
-            batch = self._take(turn.take())
+            pieces = turn.take()
+            batch = await self._take_slowly(pieces) if turn.taken > _MUCH else self._take(self._reader.feed(pieces))
         return batch
 
     def _is_over(self, turn: ReplyStream) -> bool:
         if self._cutter is not None and self._cutter.reason is not None:
             return True
-        return turn.end is not None or self._reader.is_over
+        return (turn.end is not None and turn.taken <= _MUCH) or self._reader.is_over  # else more came meanwhile
 
-    def _take(self, pieces: list[Piece]) -> Batch:
+    async def _take_slowly(self, pieces: list[Piece]) -> Batch:
+        """Others have their turn while it is read."""
+        return self._take(await self._services.long_work.run(self._reader.feeding(pieces)))
+
+    async def _read_end(self) -> Batch:
+        """What was held back. Most replies need no second step."""
+        steps = self._reader.ending()
+        try:
+            next(steps)
+        except StopIteration as end:
+            last: Batch = end.value
+            return last
+        return await self._services.long_work.run(steps)
+
+    def _take(self, events: Batch) -> Batch:
         """What came, as it may be told."""
-        events = self._reader.feed(pieces)
         if self._reader.taken_back:
             self._take_back([])
         batch = events if self._cutter is None else self._cut(events)

@@ -87,6 +87,37 @@ def pattern_that_costs_much(gateway):
     assert post(gateway, {"messages": [OPENAI.body(f"[[sim: text={hidden(call)}]]")["messages"][0]], "tools": tools})
 
 
+def replies(gateway, said, *before, **fields):
+    """The model says this, all at once."""
+    prompt = f"[[sim: text={hidden(said)} first_ms=0 delay_ms=0 chunks=1]]"
+    messages = [*({"role": "user", "content": text} for text in before), {"role": "user", "content": prompt}]
+    return post(gateway, {"messages": messages, **fields})
+
+
+def native_call(arguments):
+    """One in a notation of the model's own, and the tool that it calls."""
+    integers = {"type": "array", "items": {"anyOf": [{"type": "integer"}, {"type": "array"}]}}
+    parameters = {"type": "object", "properties": {"x": {"type": "string"}, "n": integers}}
+    tools = [{"type": "function", "function": {"name": "f", "parameters": parameters}}]
+    return f'<tool_call>{{"name":"f","arguments":{arguments}}}</tool_call>', tools
+
+
+def quotation_that_costs_much(gateway):
+    call, tools = native_call(f'{{"x":"aa{"!" * 9000}bb"}}')
+    answer = replies(gateway, call, f'{{"name": "f", "arguments": {{"x": "aa{" bb" * 30_000}', tools=tools)
+    assert b'"tool_calls"' in answer.body
+
+
+def numbers_without_end_in_a_call(gateway):
+    call, tools = native_call(f'{{"n":[{"1.0," * 60_000}1]}}')
+    for _ in range(3):
+        assert b'"tool_calls"' not in replies(gateway, call, tools=tools).body
+
+
+def headings_without_end_at_once(gateway):
+    assert replies(gateway, "x" + "\n[" * 200_000).status == 200
+
+
 def millions_of_stop_sequences(gateway):
     assert post(gateway, values(b"stop_sequences", b'"zzz"', 4_000_000), ANTHROPIC.path).status == 400
 
@@ -160,7 +191,8 @@ def crowd_that_tries_passwords(gateway):
 
 
 ATTACKS = [
-    schema_that_costs_much, pattern_that_costs_much, millions_of_stop_sequences, values_that_grow_when_decoded,
+    schema_that_costs_much, pattern_that_costs_much, quotation_that_costs_much, numbers_without_end_in_a_call,
+    headings_without_end_at_once, millions_of_stop_sequences, values_that_grow_when_decoded,
     millions_of_values, nesting_without_end, pictures_of_many_pixels, prompt_beyond_all_models,
     readers_that_do_not_read, keys_that_nobody_has, heads_and_bodies_without_end, pages_with_large_bodies,
     crowd_that_tries_passwords,

@@ -78,6 +78,7 @@ WAITS = {
         "bridge/images/desk.py: await loop.run_in_executor(self._worker, self._prepared, source, fetched, pixels_left)",
         "bridge/lingma/process/process.py: await asyncio.to_thread(ports.holder_of, self.port, self.pid, also)",
         "bridge/bounds/load.py: await self._large.acquire()",
+        "bridge/turn/long_work.py: self._lock",
         "bridge/pool/upstream.py: await asyncio.to_thread(self.endpoint.identity)",
     ],
     "It waits for news as long as the process lives; nothing and nobody waits for it.": [

@@ -8,7 +8,7 @@ from typing import Literal
 
 from bridge.chat.request import Tool
 from bridge.reply.calls.json_string import QUOTES, StringReader, paired
-from bridge.reply.calls.json_value import Unreadable, skip_space
+from bridge.reply.calls.json_value import Unreadable, skip_commas, skip_space
 from bridge.reply.calls.values import CODED_INPUT, Coded, Ignored, Kept, Member, Plain, PlainOrCoded, Streamed
 
 Sign = Literal["", "begun", "unknown", "done"]
@@ -67,7 +67,7 @@ class Envelope:
                 at = skip_space(text, at)
                 if at == len(text):
                     break
-                at, sign = self._step(text[at], at)
+                at, sign = self._step(text, at)
             if sign:
                 return at, sign
         return at, ""
@@ -112,8 +112,9 @@ class Envelope:
         if self.ended:
             self._key.clear()
 
-    def _step(self, char: str, at: int) -> tuple[int, Sign]:
+    def _step(self, text: str, at: int) -> tuple[int, Sign]:
         """One token between members."""
+        char = text[at]
         if self._state == "value":
             return self._value(char, at)
         if self._state == "open":
@@ -123,7 +124,7 @@ class Envelope:
                 raise Unreadable(at, f"a colon is missing before {char!r}")
             self._state = "value"
             return at + 1, ""
-        return self._between(char, at)
+        return self._between(text, char, at)
 
     def _open(self, char: str, at: int) -> tuple[int, Sign]:
         if char == "{":
@@ -133,7 +134,7 @@ class Envelope:
             raise Unreadable(at, f"a JSON object is expected instead of {char!r}")
         return at + 1, ""
 
-    def _between(self, char: str, at: int) -> tuple[int, Sign]:
+    def _between(self, text: str, char: str, at: int) -> tuple[int, Sign]:
         if char in QUOTES:
             self._state = "key"
             self._key = []
@@ -144,7 +145,7 @@ class Envelope:
         if char != ",":
             raise Unreadable(at, f"a key in quotes is expected instead of {char!r}")
         self._state = "key"
-        return at + 1, ""
+        return skip_commas(text, at), ""
 
     def _closed(self, at: int) -> Sign:
         """A closing brace: of the whole, of what stood around name and arguments, or of a custom tool's arguments."""

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
-from bridge.reply.calls.json_value import Unreadable, Value
+from bridge.reply.calls.json_value import TooLong, Unreadable, Value, read_on
+
+MOST_TOKENS = 10_000
+"""Of JSON in what is read as calls. A text is about one of them, however long it is."""
+TAG = 50
+"""What a call or a parameter counts as."""
 
 _SPACE = re.compile(r"\s*")
 _LONGEST_TOKEN = 40
@@ -22,6 +27,10 @@ class NoCall(Exception):
         self.at = at
 
 
+class TooMuch(NoCall):
+    """It has more tokens than calls have: nothing behind `at` is one either."""
+
+
 class Cursor:
     """Reads on from `at`. Whether something can be read never depends on how much stands behind it."""
 
@@ -30,6 +39,8 @@ class Cursor:
         self.at = 0
         self.settled = False
         """All calls so far are complete: the reply may end here."""
+        self.tokens = MOST_TOKENS
+        """How many more may be read."""
 
     def space(self) -> None:
         """Skip white space. Raise MoreNeeded at the end of the text."""
@@ -68,30 +79,39 @@ class Cursor:
         self.at = end + len(token)
         return found
 
-    def value(self, closers: tuple[str, ...], nexts: tuple[str, ...]) -> str:
+    def spend(self, tokens: int) -> None:
+        """So many were read. Raise TooMuch."""
+        self.tokens -= tokens
+        if self.tokens < 0:
+            raise TooMuch(self.at)
+
+    def value(self, closer: re.Pattern[str], nexts: tuple[str, ...]) -> str:
         """A text up to its closing tag, which is read too. One behind which the call does not go on is text."""
-        start = low = self.at
+        start = self.at
         while True:
-            end, closer = min(
-                ((at, each) for each in closers if (at := self.text.find(each, low)) >= 0), default=(-1, "")
-            )
-            if end < 0:
+            found = closer.search(self.text, self.at)
+            if found is None:
                 raise MoreNeeded
-            self.at = low = end + len(closer)
+            self.spend(1)
+            self.at = found.end()
             self.space()
             at = self.at
             if self.take(*nexts):
                 self.at = at
-                return self.text[start:end]
+                return self.text[start : found.start()]
+            self.at = found.end()
 
     def json(self) -> str:
         """One JSON value, strict and compact. Raise NoCall where it is no JSON."""
-        out: list[str] = []
-        value = Value(out)
+        value = Value([])
         try:
-            self.at = value.take(self.text, self.at)
+            at = read_on(value, self.text, self.at, self.tokens)
+        except TooLong:
+            raise TooMuch(self.at) from None
         except Unreadable as problem:
             raise NoCall(max(problem.at, self.at)) from None
+        self.at = at
         if not value.done:
             raise MoreNeeded
-        return "".join(out)
+        self.spend(len(value.out))
+        return "".join(value.out)

@@ -15,9 +15,9 @@ import msgspec
 
 from bridge.chat.request import Tool
 from bridge.reply.calls.call_object import Envelope, whole_arguments
-from bridge.reply.calls.cursor import Cursor, MoreNeeded, NoCall
+from bridge.reply.calls.cursor import TAG, Cursor, MoreNeeded, NoCall, TooMuch
 from bridge.reply.calls.delimiters import FENCE, MORE, NONE, fence_body
-from bridge.reply.calls.json_value import Unreadable
+from bridge.reply.calls.json_value import TooLong, Unreadable
 from bridge.reply.calls.typed import Parameters
 
 _DSML = "｜DSML｜"
@@ -36,6 +36,9 @@ def _both(*tags: str) -> tuple[str, ...]:
 
 _INVOKE, _INVOKE_END = _both("<invoke"), _both("</invoke>")
 _PARAMETER, _PARAMETER_END = _both("<parameter"), _both("</parameter>")
+_FUNCTION_VALUE_END = re.compile("</parameter>")
+_INVOKE_VALUE_END = re.compile("|".join(_PARAMETER_END))
+_PAIR_VALUE_END = re.compile("</arg_value>")
 _LIST_ENDS = (*_both("</function_calls>", "</tool_calls>"), "</minimax:tool_call>")
 _SECTION_ENDS = ("<|tool_call_end|>", "<|tool_calls_section_end|>", "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>")
 LAST = ("</tool_call>", "</function>", *_INVOKE_END, *_LIST_ENDS, *_SECTION_ENDS, "<｜end▁of▁sentence｜>")
@@ -58,6 +61,7 @@ class Dialects:
         self.calls: list[Guessed] = []
         self._cursor = cursor
         self._find = find
+        self._parameters: dict[str, Parameters] = {}
         self._blocks: dict[str, Callable[[], None]] = {
             "<tool_call>": self._tool_call,
             "<tool_calls>": self._listed,
@@ -108,6 +112,7 @@ class Dialects:
         self.calls.append(Guessed(tool, told, (*quotes, *given)))
 
     def _tool(self, name: str) -> Tool:
+        self._cursor.spend(TAG)
         tool = self._find(name.strip())
         if tool is None:
             raise NoCall(self._cursor.at)
@@ -209,6 +214,7 @@ class Dialects:
                 raise NoCall(self._cursor.at)
 
     def _envelope(self, text: str, start: int, *, bare: bool) -> int:
+        self._cursor.spend(TAG)
         envelope, at, sign = Envelope(self._find), start, ""
         try:
             while sign != "done":
@@ -261,12 +267,17 @@ class Dialects:
         cursor = self._cursor
         start = cursor.at
         tool = self._tool(cursor.until(">", _MOST_NAME))
-        given = _Given(tool)
+        given = self._given_to(tool)
         while cursor.expect("<parameter=", "</function>") != "</function>":
             name = cursor.until(">", _MOST_NAME)
-            text = cursor.value(("</parameter>",), ("<parameter=", "</function>"))
+            text = cursor.value(_FUNCTION_VALUE_END, ("<parameter=", "</function>"))
             given.add(cursor, name.strip(), text.removeprefix("\n").removesuffix("\n"))
         self._add(tool, given.json, cursor.text[start : cursor.at])
+
+    def _given_to(self, tool: Tool) -> _Given:
+        if tool.name not in self._parameters:
+            self._parameters[tool.name] = Parameters(tool)
+        return _Given(self._parameters[tool.name])
 
     def _invoke(self) -> None:
         """Behind `<invoke`."""
@@ -278,10 +289,10 @@ class Dialects:
             arguments = cursor.json()
             cursor.expect(*_INVOKE_END)
             return self._add(tool, arguments, cursor.text[start : cursor.at])
-        given = _Given(tool)
+        given = self._given_to(tool)
         while cursor.expect(*_PARAMETER, *_INVOKE_END) in _PARAMETER:
             name, is_string = self._attributes()
-            text = cursor.value(_PARAMETER_END, (*_PARAMETER, *_INVOKE_END))
+            text = cursor.value(_INVOKE_VALUE_END, (*_PARAMETER, *_INVOKE_END))
             given.add(cursor, name, _unwrapped(text), is_string=is_string == "true" if is_string else None)
         return self._add(tool, given.json, cursor.text[start : cursor.at])
 
@@ -304,11 +315,11 @@ class Dialects:
             raise MoreNeeded
         cursor.at = end
         tool = self._tool(cursor.text[start:end])
-        given = _Given(tool)
+        given = self._given_to(tool)
         while cursor.expect("<arg_key>", "</tool_call>") == "<arg_key>":
             name = cursor.until("</arg_key>", _MOST_NAME)
             cursor.expect("<arg_value>")
-            text = cursor.value(("</arg_value>",), ("<arg_key>", "</tool_call>"))
+            text = cursor.value(_PAIR_VALUE_END, ("<arg_key>", "</tool_call>"))
             given.add(cursor, name.strip(), _unwrapped(text))
         self._add(tool, given.json, cursor.text[start : cursor.at])
 
@@ -316,14 +327,20 @@ class Dialects:
 class _Given:
     """The parameters of a call, each once."""
 
-    def __init__(self, tool: Tool) -> None:
-        self._parameters = Parameters(tool)
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
         self._members: dict[str, str] = {}
 
     def add(self, cursor: Cursor, name: str, text: str, *, is_string: bool | None = None) -> None:
+        cursor.spend(TAG)
         if name in self._members:
             raise NoCall(cursor.at)
-        self._members[name] = self._parameters.value(name, text, is_string=is_string)
+        try:
+            value = self._parameters.value(name, text, is_string=is_string, most=cursor.tokens)
+        except TooLong:
+            raise TooMuch(cursor.at) from None
+        cursor.spend(self._parameters.tokens)
+        self._members[name] = value
 
     @property
     def json(self) -> str:

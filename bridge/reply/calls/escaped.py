@@ -1,102 +1,105 @@
 """
-Whether a text shows another one in strings of JSON, in HTML, or on lines that a tool has numbered or marked.
+A text without its escapes, its white space and what tools put before lines: two spellings of one text are one.
 
-The words of both are the same wherever such a thing is done. They are looked for first, and only what stands around
-them is unescaped: a request is long, and of most of it nothing has to be known.
+The work is linear in the length of the text, whatever stands in it, and done in steps.
 """
 
 from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+from urllib.parse import unquote
 
-_MOST_NESTED = 4
-_MOST_STEPS = 100_000
-_MOST_KNOWN = 4096
-_MOST_RARE = 4
-_MARGIN, _BEFORE, _GROWTH = 20, 140, 16  # how far the next word may be: some, what is before a line, and for escapes
+from bridge.reply.calls.pauses import STEP, Steps
 
-_WORD = re.compile(r"[A-Za-z0-9]+")
-_ESCAPE = re.compile(r"\\+(?:((?:u[0-9a-fA-F]{4}(?:\\+(?=u[0-9a-fA-F]{4}))?)+)|[bfnrt])?")
+_MOST_NESTED = 12  # times that something is unescaped
+_FARTHEST_CUT = 4096
+
+_ESCAPE = re.compile(r"\\+(?:(u[0-9a-fA-F]{4}(?:\\+u[0-9a-fA-F]{4})*)|x([0-9a-fA-F]{2})|[bfnrt])?")
 _CODE = re.compile(r"u([0-9a-fA-F]{4})")
-_BEFORE_LINE = re.compile(r"^(?:[ \t]*(?:(?:[^\s:]{1,100}[:-])?\d{1,9}[:→|\t-]|[>+#*|-]|//))+", re.MULTILINE)
+_ENDLESS_NUMBER = re.compile(r"&#[xX]?[0-9a-fA-F]{40,}")
+_CUT = re.compile(r"""(?<!\\)\\|[&\s"'{}()\[\]<>,:=/_.~*|!?+-]|%[0-7]|[^\x00-\x7f]""")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]+")
+_BEFORE_LINE = re.compile(r"^(?:[ \t]*(?:(?:[^\s:]{1,100}[:-])?\d{1,9}[:→|\t-]|[>+#*|-]|//)){1,40}", re.MULTILINE)
+_NO_LINE = ":"
+"""Put before what begins in the middle of a line."""
 
 _SPACES = {"n": "\n", "t": "\t"}
 
-Views = tuple[str, str]
+
+class Forms(NamedTuple):
+    """What a text looks like without white space; without escapes too; and without what may stand before lines."""
+
+    bare: str
+    plain: str
+    lines: str
 
 
-class Escaped:
-    """A text that is looked for in others. `exhausted`: so much was looked at that nothing can be said any more."""
-
-    def __init__(self, text: str) -> None:
-        self.exhausted = False
-        plain = _unescaped(text)
-        self._words = _WORD.findall(plain)
-        self._gaps = [(_views(gap), _reach(gap)) for gap in _WORD.split(plain)]
-        self._rarest = sorted(set(self._words), key=len)[-_MOST_RARE:]
-        self._steps = _MOST_STEPS
-        self._known: dict[str, Views] = {}
-
-    def stands_in(self, text: str) -> bool:
-        """Whether the text shows it."""
-        if not self._words or any(word not in text for word in self._rarest):
-            return False
-        first, at = self._words[0], -1
-        head, reach = self._gaps[0]
-        while not self.exhausted and (at := text.find(first, at + 1)) >= 0:
-            before = self._look(text[max(at - reach, 0) : at])
-            if any(map(str.endswith, before, head)) and self._follows(text, at + len(first)):
-                return True
-        return False
-
-    def _follows(self, text: str, end: int) -> bool:
-        """Whether all that is behind the first word stands here."""
-        for word, (gap, reach) in zip(self._words[1:], self._gaps[1:], strict=False):
-            end = self._behind(text, end, word, gap, end + reach + len(word))
-            if end < 0:
-                return False
-        tail, reach = self._gaps[-1]
-        return any(map(str.startswith, self._look(text[end : end + reach]), tail))
-
-    def _behind(self, text: str, start: int, word: str, gap: Views, most: int) -> int:
-        """Where the next word ends, else -1. It may stand in an escape before its place as well."""
-        at = start - 1
-        while (at := text.find(word, at + 1, most)) >= 0 and not self.exhausted:
-            shown = self._look(text[start:at])
-            if shown[0] == gap[0] or shown[1] == gap[1]:
-                return at + len(word)
-        return -1
-
-    def _look(self, text: str) -> Views:
-        self._steps -= 1
-        self.exhausted = self._steps < 0
-        if text not in self._known and len(self._known) < _MOST_KNOWN:
-            self._known[text] = _views(text)
-        return self._known.get(text) or _views(text)
-
-
-def _reach(gap: str) -> int:
-    """How many characters may stand for these."""
-    return _MARGIN + _GROWTH * len(gap) + (_BEFORE if "\n" in gap else 0)
-
-
-def _views(text: str) -> Views:
-    """The text without escapes and white space, and the same without what tools put before lines."""
-    plain = _unescaped(text)
-    return "".join(plain.split()), "".join(_BEFORE_LINE.sub("", plain).split())
-
-
-def _unescaped(text: str) -> str:
+def forms(text: str, *, begins_line: bool = True) -> Steps[Forms]:
+    """All that two spellings of one text have in common."""
+    plain = text
     for _ in range(_MOST_NESTED):
-        before = text
-        if "\\" in text:
-            text = _ESCAPE.sub(_meant, text)
-        if "&" in text:
-            text = html.unescape(text)
-        if text == before:
-            break
-    return text
+        before = plain
+        plain = yield from _each(_without_entities, _parts(plain))
+        if plain == before:
+            plain = yield from _each(_without_backslashes, _parts(plain))
+            if _SURROGATE.search(plain):
+                plain = plain.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+            if plain == before:
+                break
+    return Forms(
+        (yield from _each(_without_space, _parts(text))),
+        (yield from _each(_without_space, _parts(plain))),
+        (yield from _each(_without_space, _lines(plain, begins_line=begins_line))),
+    )
+
+
+def _each(change: Callable[[str], str], parts: Iterator[str]) -> Steps[str]:
+    changed = []
+    for part in parts:
+        changed.append(change(part))
+        yield
+    return "".join(changed)
+
+
+def _parts(text: str) -> Iterator[str]:
+    """The text, cut where no escape is: none goes on with what stands behind a cut."""
+    at = 0
+    while at < len(text):
+        found = _CUT.search(text, at + STEP, at + STEP + _FARTHEST_CUT)
+        end = found.start() if found else at + STEP + _FARTHEST_CUT
+        yield text[at:end]
+        at = end
+
+
+def _lines(text: str, *, begins_line: bool) -> Iterator[str]:
+    """The text without what tools put before lines, in parts."""
+    at = 0
+    while at < len(text):
+        end = text.rfind("\n", at, at + STEP) + 1 or at + STEP
+        part = text[at:end]
+        yield _BEFORE_LINE.sub("", part) if begins_line else _BEFORE_LINE.sub("", _NO_LINE + part)[1:]
+        begins_line = part[-1] == "\n"
+        at = end
+
+
+def _without_space(text: str) -> str:
+    bare = "".join(text.split())
+    return bare if bare.isascii() else _UNSEEN.sub("", bare)
+
+
+def _without_entities(text: str) -> str:
+    """One level less of escapes that may stand for any character, so also for a part of another escape."""
+    if "%" in text:
+        text = unquote(text)
+    return html.unescape(_ENDLESS_NUMBER.sub("&", text)) if "&" in text else text
+
+
+def _without_backslashes(text: str) -> str:
+    return _ESCAPE.sub(_meant, text) if "\\" in text else text
 
 
 def _meant(escape: re.Match[str]) -> str:
@@ -106,5 +109,7 @@ def _meant(escape: re.Match[str]) -> str:
     """
     if escape[1]:
         units = b"".join(int(code, 16).to_bytes(2, "big") for code in _CODE.findall(escape[1]))
-        return units.decode("utf-16-be", "replace")
+        return units.decode("utf-16-be", "surrogatepass")
+    if escape[2]:
+        return chr(int(escape[2], 16))
     return _SPACES.get(escape.group()[-1], " ")

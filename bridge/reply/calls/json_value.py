@@ -8,8 +8,10 @@ from bridge.reply.calls.json_string import QUOTES, StringReader
 
 _DEEPEST = 100
 _LONGEST_LITERAL = 300
+_PART = 4096  # characters that are read before it is looked how much became of them
 
 _SPACE = re.compile(r"[\s\ufeff]*")
+_COMMAS = re.compile(r"[\s,\ufeff]*")
 _LITERAL = re.compile(r"[-+.0-9A-Za-z_]+")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _LOOSE = re.compile(r"\+?(-?)0*([0-9]?)")
@@ -34,9 +36,19 @@ class Unreadable(Exception):
         self.final = final
 
 
+class TooLong(Exception):
+    """The value has more tokens than may be read."""
+
+
 def skip_space(text: str, at: int) -> int:
     """The position of the first character that is no white space."""
     found = _SPACE.match(text, at)
+    return found.end() if found else at
+
+
+def skip_commas(text: str, at: int) -> int:
+    """The same with commas in between."""
+    found = _COMMAS.match(text, at)
     return found.end() if found else at
 
 
@@ -127,8 +139,8 @@ class Value:
             return self._open_string(at, char)
         if char == "}":
             return self._close(at)
-        if char == ",":
-            return at + 1
+        if char == ",":  # one more than there should be
+            return skip_commas(text, at)
         found = _BARE_KEY.match(text, at)
         if found and found.end() == len(text) and not found[2]:
             return -1
@@ -214,3 +226,21 @@ def _behind_comment(text: str, at: int) -> int:
     if len(begun) < _MOST_COMMENT and "<" not in begun and (begun == "/" or begun.startswith(("//", "/*"))):
         return -1
     raise Unreadable(at, "a value or a key is expected instead of '/'")
+
+
+def read_on(value: Value, text: str, at: int, most: int) -> int:
+    """Read a value, or what there is of it, from `at`; the position behind what was read. Raise Unreadable, and TooLong
+    when it has about so many tokens: the pieces it writes are counted.
+    """
+    while not value.done and at < len(text):
+        try:
+            read = value.take(text[at : at + _PART], 0)
+        except Unreadable as problem:
+            problem.at += at
+            raise
+        if len(value.out) > most:
+            raise TooLong
+        if not read:
+            break
+        at += read
+    return at

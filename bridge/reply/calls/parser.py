@@ -12,11 +12,13 @@ from bridge.prompt.tool_names import ToolNames
 from bridge.reply.calls.delimiters import FENCE, MORE, UNMARKED, Marks, fence_body
 from bridge.reply.calls.dialects import Guessed
 from bridge.reply.calls.marked import CallEvent, MarkedCalls, whole_calls
+from bridge.reply.calls.pauses import Steps, at_once
 from bridge.reply.guesses import Guess, Outcome
-from bridge.reply.quoting import in_fence, occurs, stands_free
+from bridge.reply.quoting import Fences, occurs, stands_free
 from bridge.reply.spoken import Spoken
 
 _AT_ONCE = 4096
+_PIECES = 2  # that are read of what turned out to be text, with each piece that comes
 _MOST_GUESSES = 64  # that turn out to be none, in one reply
 
 
@@ -55,6 +57,7 @@ class CallParser:
         self._headings = self._reading.headings
         self._guesses = _MOST_GUESSES if self._reading.guesses else 0
         self._guess: Guess | None = None
+        self._outcome: Outcome | None = None  # calls that are told at the end of the reply, if they are the model's own
         self._in_fence_guess = False  # what the fence just begun holds may be a guess
         self._skip = 0  # characters of what is read next in which no guess is looked for
         self._mode = CallParser._text
@@ -62,6 +65,8 @@ class CallParser:
         self._held = ""
         self._rest = ""
         self._spoken = Spoken()
+        self._fences = Fences()
+        self._fenced = 0  # so many pieces of what was said were looked at for fences
         self._marked = MarkedCalls(self._marks, self._names, new_id, self._spoken)
 
     @property
@@ -91,40 +96,54 @@ class CallParser:
             return [*self._spoken.say(text)]
         events: list[CallEvent] = []
         for at in range(0, len(text), _AT_ONCE):  # what is left is copied at every marker
-            self._go_on(text[at : at + _AT_ONCE], events)
+            self._rest += text[at : at + _AT_ONCE]
+            self._go_on(events)
         return events
 
     def end(self) -> list[CallEvent]:
         """What was held back, when the reply ends."""
-        events: list[CallEvent] = []
-        while (rest := self._at_end(self._held, events)) is not None:
-            self._held = ""
-            self._go_on(rest, events)
-        self._held = ""
-        return events + self._spoken.end()
+        return at_once(self.ending())
 
-    def _go_on(self, text: str, events: list[CallEvent]) -> None:
-        """Read on; what turns out to be no call is read again, a piece at a time."""
-        self._rest = text
-        while self._rest:
+    def ending(self) -> Steps[list[CallEvent]]:
+        """The same in steps."""
+        events: list[CallEvent] = []
+        while True:
+            while self._rest:
+                self._go_on(events)
+                yield
+            held, self._held = self._held, ""
+            rest = yield from self._at_end(held, events)
+            if rest is None:
+                return events + self._spoken.end()
+            self._rest = rest
+
+    def _go_on(self, events: list[CallEvent]) -> None:
+        """Read on. What turns out to be no call is read again, a few pieces at a time."""
+        pieces = 0
+        while self._rest and pieces < _PIECES:
             text, self._rest = self._held + self._rest[:_AT_ONCE], self._rest[_AT_ONCE:]
+            pieces += 1
             mode = None
             while mode != self._mode:  # one after the other reads, until one needs more than there is
                 mode = self._mode
                 text = mode(self, text, events)
             self._held = text
-        spoken = self._spoken
-        self._plain = self._mode == CallParser._text and bool(spoken.pieces) and not (self._held or spoken.behind_call)
+        spoken, waits = self._spoken, self._held or self._rest
+        self._plain = self._mode == CallParser._text and bool(spoken.pieces) and not (waits or spoken.behind_call)
 
-    def _at_end(self, held: str, events: list[CallEvent]) -> str | None:
+    def _at_end(self, held: str, events: list[CallEvent]) -> Steps[str | None]:
         """The reply ends in some mode: what is to be read once more as text, None for nothing."""
         if self._mode == CallParser._hold and self._guess is not None:
-            self._guessed(self._guess.end(), events)
-            return self._rest or None
-        if self._mode == CallParser._in_marked:
-            rest = self._marked.end(held, events)
-            self._mode = CallParser._text if self._marked.state == "text" else CallParser._nothing
+            self._guessed(self._guess.end())
+        if self._outcome is not None:
+            yield from self._decide(self._outcome, events)
+        if self._rest:
+            rest, self._rest = self._rest, ""
             return rest
+        if self._mode == CallParser._in_marked:
+            left = self._marked.end(held, events)
+            self._mode = CallParser._text if self._marked.state == "text" else CallParser._nothing
+            return left
         if self._mode == CallParser._head:
             return self._no_call(held, events)
         if self._mode == CallParser._text:
@@ -192,28 +211,36 @@ class CallParser:
         """What may be a call waits for the end of the reply."""
         outcome = self._guess.feed(text) if self._guess is not None else None
         if outcome is not None:
-            self._guessed(outcome, events)
+            self._guessed(outcome)
         return ""
 
-    def _guessed(self, outcome: Outcome, events: list[CallEvent]) -> None:
+    def _guessed(self, outcome: Outcome) -> None:
         """It is known what it is: calls, and the reply is over; or text, which is read again."""
-        self._guess, self._mode = None, CallParser._text
-        if outcome.calls and self._are_own(outcome.calls):
-            self._spoken.call()
-            events += whole_calls(outcome.calls, self._new_id)
-            self._spoken.behind_call = True
+        self._guess = None
+        if outcome.calls:
+            self._outcome, self._mode = outcome, CallParser._nothing
             self.strayed = outcome.low > 0
-            self._mode, self._rest = CallParser._nothing, ""
             return
-        self._skip = outcome.low
+        self._skip, self._mode = outcome.low, CallParser._text
         self._guesses = self._guesses if outcome.more else 0
         self._rest = outcome.text + self._rest
 
-    def _are_own(self, calls: Sequence[Guessed]) -> bool:
+    def _decide(self, outcome: Outcome, events: list[CallEvent]) -> Steps[None]:
+        """The calls are the model's own, or what it has written is text."""
+        self._outcome = None
+        if (yield from self._are_own(outcome.calls)):
+            self._spoken.call()
+            events += whole_calls(outcome.calls, self._new_id)
+            self._spoken.behind_call = True
+            return
+        self._guesses, self._skip, self._mode, self.strayed = 0, outcome.low, CallParser._text, False
+        self._rest = outcome.text
+
+    def _are_own(self, calls: Sequence[Guessed]) -> Steps[bool]:
         """The model gives them by itself, and shows them to nobody."""
-        if not stands_free(self._spoken.text):
+        if not (yield from stands_free(self._spoken.text)):
             return False
-        return not occurs([quote for call in calls for quote in call.quotes], self._reading.texts())
+        return not (yield from occurs([quote for call in calls for quote in call.quotes], self._reading.texts()))
 
     # -- fences ---------------------------------------------------------------------------------------------------
 
@@ -224,7 +251,7 @@ class CallParser:
             return text
         opener = self._marks.opener
         if body >= 0 and text[body] == "<":
-            if text.startswith(opener, body) and not in_fence(self._spoken.text):
+            if text.startswith(opener, body) and not self._in_fence():
                 high = body + len(opener)
                 self._open(FENCE + text[:high], fenced=True, quoted=False)
                 return text[high:]
@@ -234,6 +261,13 @@ class CallParser:
             self._begin_guess()
             return FENCE + text
         return self._no_call(text, events)
+
+    def _in_fence(self) -> bool:
+        """Whether a code fence is open behind what was said."""
+        pieces = self._spoken.pieces
+        self._fences.feed("".join(pieces[self._fenced :]))
+        self._fenced = len(pieces)
+        return self._fences.is_open(self._spoken.space)
 
     def _no_call(self, rest: str, events: list[CallEvent]) -> str:
         self._mode = CallParser._text

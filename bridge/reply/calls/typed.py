@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from bridge.chat.request import Tool
-from bridge.reply.calls.json_value import Unreadable, Value
+from bridge.reply.calls.json_value import Unreadable, Value, read_on
 
 _DEEPEST = 8
 _MOST_NODES = 200
+_MOST_TOKENS = 10_000
 _KINDS: dict[type, str] = {
     type(None): "null",
     bool: "boolean",
@@ -31,23 +32,39 @@ class Parameters:
         fields = self._root.get("properties")
         self._fields = fields if isinstance(fields, dict) else {}
         self._nodes = 0
+        self.tokens = 0
+        """Of JSON in the last value."""
 
-    def value(self, name: str, text: str, *, is_string: bool | None = None) -> str:
+    def value(self, name: str, text: str, *, is_string: bool | None = None, most: int = _MOST_TOKENS) -> str:
         """
         The JSON of the value. Strings stay as they are written; what can only be something else is read as JSON.
 
-        `is_string` is what the model said of it; it counts where the schema allows it.
+        `is_string` is what the model said of it; it counts where the schema allows it. Raise TooLong for JSON of more
+        than `most` tokens.
         """
-        self._nodes = 0
+        self._nodes = self.tokens = 0
         kinds = self._kinds(self._fields.get(name), 0)
         if is_string and (kinds is None or "string" in kinds):
             return json.dumps(text, ensure_ascii=False)
         if kinds is not None and kinds <= {"string"}:
             return json.dumps(text, ensure_ascii=False)
-        read = _as_json(text, strict=kinds is None)
+        read = self._as_json(text, most, strict=kinds is None)
         if read is None or (kinds is not None and "string" in kinds and _kind(read) not in kinds):
             return json.dumps(text, ensure_ascii=False)
         return read
+
+    def _as_json(self, text: str, most: int, *, strict: bool) -> str | None:
+        """The text as one JSON value, if it is one; without `strict` in any of the spellings that are tolerated."""
+        value, ended = Value([]), f"{text}\n"  # a number ends where something else begins
+        try:
+            if strict:
+                msgspec.json.decode(text)
+            rest = ended[read_on(value, ended, 0, most) :]
+        except (Unreadable, msgspec.MsgspecError, UnicodeError, RecursionError):
+            return None
+        finally:
+            self.tokens = len(value.out)
+        return "".join(value.out) if value.done and not rest.strip() else None
 
     def _kinds(self, node: Any, depth: int) -> set[str] | None:
         """The kinds of JSON values that the schema allows; None when it does not say."""
@@ -95,19 +112,6 @@ def _pointed(root: Any, reference: str) -> Any:
     for step in reference[1:].split("/")[1:]:
         root = root.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(root, dict) else None
     return root
-
-
-def _as_json(text: str, *, strict: bool) -> str | None:
-    """The text as one JSON value, if it is one; without `strict` in any of the spellings that are tolerated."""
-    out: list[str] = []
-    value = Value(out)
-    try:
-        if strict:
-            msgspec.json.decode(text)
-        rest = text[value.take(f"{text}\n", 0) :]  # a number ends where something else begins
-    except (Unreadable, msgspec.MsgspecError, UnicodeError, RecursionError):
-        return None
-    return "".join(out) if value.done and not rest.strip() else None
 
 
 def _kind(strict: str) -> str:

@@ -3,6 +3,8 @@
 import html
 import json
 import re
+import time
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from bridge.chat.request import Tool
 from bridge.prompt.compose import headings
+from bridge.reply.calls.cursor import MOST_TOKENS, TAG
 from bridge.reply.guesses import MOST_HELD
 from tests.bridge.reply.dialects import ARGUMENTS, FORMS, OBJECT, SCHEMA
 from tests.bridge.reply.streams import CLOSE, NONCE, OPEN, cut, fed, merged, parser, sliced
@@ -19,6 +22,10 @@ BASH = Tool("Bash", schema=SCHEMA)
 TOOLS = (BASH, Tool("ping"), Tool("patch", custom=True), Tool("read_file", wire_name="Read", namespace="fs"))
 HEADINGS = headings(NONCE)
 SURE = f'{OPEN}{{"name":"ping","arguments":{{}}}}{CLOSE}'
+
+
+def ping(**arguments):
+    return json.dumps({"name": "ping", "arguments": arguments})
 
 
 def read(written, size=10_000, **reading):
@@ -94,6 +101,11 @@ def numbered(text):
     return "\n".join(f"{number:6}→{line}" for number, line in enumerate(text.split("\n"), 9))
 
 
+def codes(text):
+    units = text.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
 ESCAPED = {
     "JSON": json.dumps,
     "JSON, nothing but ASCII in HTML": lambda text: json.dumps(text).replace("<", "\\u003c").replace(">", "\\u003e"),
@@ -107,6 +119,12 @@ ESCAPED = {
     "a diff": lambda text: "\n".join(f"+{line}" for line in text.split("\n")),
     "a quotation in numbered lines": lambda text: numbered("> " + text.replace("\n", "\n> ")),
     "numbered lines in JSON": lambda text: json.dumps({"content": numbered(text)}),
+    "JSON, nothing but codes": codes,
+    "HTML, nothing but numbers": lambda text: "".join(f"&#{ord(each)};" for each in text),
+    "HTML, letters as numbers": lambda text: re.sub("[a-z]", lambda each: f"&#x{ord(each[0]):x};", text),
+    "the codes of codes": lambda text: codes(text).replace("\\", "\\u005c"),
+    "a URL": quote,
+    "letters nobody sees": lambda text: text.replace("a", "\u200ba\u00ad"),
     "lines numbered by cat in JSON": lambda text: json.dumps({"output": numbered(text).replace("→", "\t")}),
 }
 
@@ -134,9 +152,10 @@ def test_words_shared_with_request_make_no_quotation():
     assert len(calls(read(f"<tool_call>{OBJECT}</tool_call>", texts=lambda: [said, json.dumps(said)]))) == 1
 
 
-def test_text_too_slow_to_search_is_not_believed():
-    written = f'<tool_call>{{"name":"ping","arguments":{{"x":"{"a " * 2000}b"}}}}</tool_call>'
-    assert read(written, texts=lambda: ["ping b name arguments " + ('{"x":"' + "a " * 1500) * 200]) == text(written)
+def test_more_than_can_be_compared_is_not_believed():
+    written = f"<tool_calls>[{','.join(ping(host=f'{number} pings') for number in range(60))}]</tool_calls>"
+    assert len(calls(read(written, texts=lambda: ["ping " * 200_000]))) == 60
+    assert read(written, texts=lambda: ["ping " * 800_000]) == text(written)
 
 
 def test_arguments_quoted_from_request_make_no_call():
@@ -244,9 +263,63 @@ def test_call_is_withheld_until_the_reply_ends():
 def test_no_more_is_held_than_the_bound(size):
     written = f"<function=Bash>\n<parameter=cmd>\n{'x' * MOST_HELD}\n</parameter>\n</function>"
     reader = parser(TOOLS)
-    events = merged([event for piece in sliced(written, size) for event in reader.feed(piece)])
-    assert "".join(event.text for event in events + reader.end()) == written
-    assert len(events[0].text) > MOST_HELD - 5000
+    events = [event for piece in sliced(written, size) for event in reader.feed(piece)]
+    assert events
+    assert merged(events + reader.end()) == text(written)
+
+
+NUMBERS = ",".join(["1"] * MOST_TOKENS)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        f'<tool_call>{{"name":"ping","arguments":{{"n":[{NUMBERS}]}}}}</tool_call>',
+        f"<tool_call>ping<arg_key>n</arg_key><arg_value>[{NUMBERS}]</arg_value></tool_call>",
+        '<tool_call>{"name":"ping"}</tool_call>\n' * (MOST_TOKENS // TAG + 1),
+    ],
+    ids=["numbers", "numbers in a tag", "calls"],
+)
+@pytest.mark.parametrize("size", [997, 300_000])
+def test_more_than_anybody_calls_is_text(written, size):
+    assert read(written, size) == text(written)
+
+
+def test_long_text_is_a_call():
+    [(_, given)] = calls(read(f"<tool_call>{ping(text='a, b' * 50_000)}</tool_call>", 4096))
+    assert json.loads(given) == {"text": "a, b" * 50_000}
+
+
+TOO_DEAR = {
+    "a long gap, and its end often": ("aa" + "!" * 30_000 + "bb", '{"x": "aa' + " bb" * 30_000),
+    "Chinese": (f"API {'说明' * 20_000} API v2", '{"x": "API ' + ("接口 API " * 40_000)),
+    "escapes": ("\\" * 40_000, "\\" * 1_000_000),
+    "entities": ("&" * 40_000, "&amp;" * 200_000),
+    "marks before lines": ("-\n" * 20_000, "-" * 1_000_000),
+    "a digit that ends many": ("9" * 90_000, "&#" + "9" * 1_000_000),
+    "the same again": ("a" * 99 + "b", "a" * 1_000_000),
+}
+
+
+@pytest.mark.parametrize("case", TOO_DEAR)
+def test_search_takes_short_steps_without_a_match(case):
+    value, said = TOO_DEAR[case]
+    reader = parser(TOOLS, texts=lambda: [said])
+    events = [
+        event for piece in sliced(f"<tool_call>{ping(x=value)}</tool_call>", 4096) for event in reader.feed(piece)
+    ]
+    longest = whole = 0.0
+    steps = reader.ending()
+    while events == []:
+        began = time.thread_time()
+        try:
+            next(steps)
+        except StopIteration as end:
+            events = end.value
+        longest, whole = max(longest, time.thread_time() - began), whole + time.thread_time() - began
+    assert len(calls(merged(events))) == 1
+    assert longest < 0.5
+    assert whole < 20
 
 
 @pytest.mark.parametrize(

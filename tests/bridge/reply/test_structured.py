@@ -197,3 +197,12 @@ def test_nothing_is_looked_at_again_and_again(unit, stream):
     for _ in range(300):
         reply.feed(unit * 100)
     assert isinstance(reply.end(called=False), str)
+
+
+def test_reply_too_long_to_search_is_text():
+    reply = Structured(SCHEMA, stream=False)
+    assert whole(reply, f"{JSON}{' ' * (4 << 20)}") == ""
+    assert reply.correction
+    reply.again()
+    assert whole(reply, f"{JSON}{' ' * (4 << 20)}").startswith(JSON)
+    assert reply.outcomes["reply_refused"] == 1

@@ -120,3 +120,27 @@ async def test_reasoning_counts_beside_the_text_limit(new_service, new_engine):
     done = await chat(await new_engine(service), request("Hi", stream=False, thinking=True, max_tokens=5))
     assert (estimate(done.text), done.end.reason) == (5, FinishReason.LENGTH)
     assert done.end.usage.output_tokens == 5 + estimate("hm " * 200)
+
+
+MUCH = "".join(f"line {number}\n[of `many`\n" for number in range(20_000))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_text_that_comes_at_once_is_whole(new_service, new_engine, stream):
+    async def on_ask(peer, params):
+        await say(peer, params, "Well: ", MUCH)
+        await say(peer, params, "That is all.")
+        await peer.push(finish(params["requestId"]))
+
+    done = await chat(await new_engine(await new_service(on_ask)), asking(stream=stream, schema=b""))
+    assert (done.text, done.record.status) == (f"Well: {MUCH}That is all.", "ok")
+
+
+async def test_replaced_text_that_comes_at_once_is_whole(new_service, new_engine):
+    async def on_ask(peer, params):
+        await say(peer, params, "A draft.")
+        await peer.push(answer(MUCH, params["requestId"], overwrite=True))
+        await peer.push(finish(params["requestId"]))
+
+    done = await chat(await new_engine(await new_service(on_ask)), asking(schema=b""))
+    assert done.text == MUCH
