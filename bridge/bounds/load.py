@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 
 from bridge.chat.errors import RateLimited, Unavailable
+from gateway_project.lib.fair_line import FairLine
 
 LARGE = 1 << 20
 RETRY_SEC = 1
@@ -22,7 +23,7 @@ class BodyLoad:
         self._share = most // 2
         self._held = 0
         self._by_key: defaultdict[int, int] = defaultdict(int)
-        self._large = asyncio.Lock()
+        self._large = FairLine()
 
     def hold(self, key: int) -> HeldBody:
         """A body of this key, still empty."""
@@ -46,12 +47,15 @@ class BodyLoad:
         if not self._by_key[key]:
             del self._by_key[key]
 
-    async def turn_of_large(self) -> None:
-        """Wait until a large body may be worked on, which nobody can interrupt: others get as much time between two."""
-        await self._large.acquire()
+    async def turn_of_large(self, key: int) -> None:
+        """Wait until a large body may be worked on, which nobody can interrupt: others get as much time between two.
+
+        Between keys it goes round.
+        """
+        await self._large.enter(key)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        loop.call_soon(lambda: loop.call_later(loop.time() - began, self._large.release))
+        loop.call_soon(lambda: loop.call_later(loop.time() - began, self._large.leave, key))
 
 
 class HeldBody:

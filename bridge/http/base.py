@@ -147,10 +147,11 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
     async def request_body(self) -> bytes:
         """The body, whole and decoded. Raise TooLarge, InvalidRequest or HungUp."""
         bodies = self.runtime.bodies
-        held = self._body = bodies.hold(self.key_holder.key_id if self.key_holder else 0)
+        key_id = self.key_holder.key_id if self.key_holder else 0
+        held = self._body = bodies.hold(key_id)
         body = await read_body(self.receive, self.request_headers, self.scope["headers"], held)
         if len(body) > LARGE:
-            await bodies.turn_of_large()
+            await bodies.turn_of_large(key_id)
         return body
 
     async def hold(self, caller: Caller, size: int) -> None:
@@ -159,7 +160,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         held = self._body = self._body or bodies.hold(caller.key_id)
         held.grow(size)
         if size > LARGE:
-            await bodies.turn_of_large()
+            await bodies.turn_of_large(caller.key_id)
 
     # -- who is asking, and in which format ---------------------------------------------------------------------
 

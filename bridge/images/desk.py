@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 
 import msgspec
 
-from bridge.chat.errors import BadImage, ConnectionLost, InvalidRequest, UpstreamFailed, UpstreamTimeout
+from bridge.chat.errors import (
+    BadImage,
+    ConnectionLost,
+    InvalidRequest,
+    RateLimited,
+    Unavailable,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
 from bridge.images.fetch import Fetcher, FetchFailed, FetchOptions
-from bridge.images.prepare import Prepared, Unusable, prepare
+from bridge.images.prepare import MuchWork, Prepared, Unusable, prepare
 from bridge.images.sniff import kind_of
 from bridge.telemetry import metrics
+from gateway_project.lib.fair_line import FairThreads
 
 logger = logging.getLogger(__name__)
 
 REFUSED_URL = "invalid_image_url"
 LONGEST_HEAD = 256  # of a data: URL, up to its comma
+RETRY_SEC = 5
 
 Upload = Callable[[str], Awaitable[str]]
 
@@ -34,6 +44,10 @@ class ImageOptions(msgspec.Struct, frozen=True):
     most_pixels: int = 150_000_000
     """Of all images of a turn together: ten pictures of a phone, but not ten posters."""
     upload_bytes: int = 7_500_000
+    most_waiting: int = 64
+    """Large images of one key. Each is of another turn, which holds a place meanwhile."""
+    longest_wait: float = 60.0
+    """Seconds until an image is looked at."""
     fetch: FetchOptions = FetchOptions()
 
 
@@ -52,19 +66,24 @@ class _Image(msgspec.Struct, frozen=True):
 
 
 class ImageDesk:
-    """One per process: however many turns bring images, one image at a time is decoded."""
+    """One per process: however many turns bring images, one large image at a time is decoded, and one small one.
+
+    Keys take turns: nobody waits for more than one large image of each other key, and with a small one for none.
+    """
 
     def __init__(self, options: ImageOptions) -> None:
         self._options = options
         self._fetcher = Fetcher(options.fetch, options.max_bytes)
-        self._worker = ThreadPoolExecutor(1, "images")
+        self._quick = FairThreads("small images")
+        self._slow = FairThreads("large images")
 
-    async def deliver(self, sources: Sequence[str], upload: Upload, *, fresh: int) -> Delivered:
+    async def deliver(self, sources: Sequence[str], upload: Upload, *, fresh: int, key: int = 0) -> Delivered:
         """Upload the newest of these as `data:` URLs; the service's trouble with one costs only that one.
 
-        Raise InvalidRequest for what can never work: not an image, too large, a refused or unreachable address. But
-        only of the `fresh` last ones, which somebody may still take back: an older one stands in the history for good,
-        and would end the conversation.
+        `key` is whose they are. Raise InvalidRequest for what can never work: not an image, too large, a refused or
+        unreachable address. But only of the `fresh` last ones, which somebody may still take back: an older one stands
+        in the history for good, and would end the conversation. Raise RateLimited or Unavailable for more than can be
+        prepared in good time.
         """
         newest = sources[-self._options.max_count :]
         surplus = len(sources) - len(newest)
@@ -74,7 +93,7 @@ class ImageDesk:
         pixels_left = self._options.most_pixels
         for number, source in enumerate(newest, 1):
             try:
-                image = await self._image(source, f"Image {number + surplus} of {len(sources)}", pixels_left)
+                image = await self._image(source, f"Image {number + surplus} of {len(sources)}", pixels_left, key)
             except InvalidRequest:
                 if number > len(newest) - fresh:
                     raise
@@ -92,12 +111,11 @@ class ImageDesk:
                 _count("upload", exc)
         return Delivered(tuple(urls), len(sources) - len(urls))
 
-    async def _image(self, source: str, name: str, pixels_left: int) -> _Image:
-        """Raise InvalidRequest."""
+    async def _image(self, source: str, name: str, pixels_left: int, key: int) -> _Image:
+        """Raise GatewayError."""
         try:
-            fetched = None if _is_data(source) else await self._fetched(source)
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._worker, self._prepared, source, fetched, pixels_left)
+            fetched = None if _is_data(source) else await self._fetched(source, key)
+            return await self._in_turn(key, partial(self._prepared, source, fetched, pixels_left))
         except Unusable as exc:
             metrics.IMAGE_FAILURES.labels("invalid").inc()
             kind = InvalidRequest if exc.code == REFUSED_URL else BadImage
@@ -106,13 +124,26 @@ class ImageDesk:
             metrics.IMAGE_FAILURES.labels("fetch").inc()
             raise InvalidRequest(f"{name}: {exc}.", code="failed_to_download_image") from None
 
-    async def _fetched(self, source: str) -> bytes:
+    async def _in_turn(self, key: int, prepared: Callable[[bool], _Image]) -> _Image:
+        """Where small images go, and from there, before there was any work, to where large ones go."""
+        most, longest = self._options.most_waiting, self._options.longest_wait
+        try:
+            with suppress(MuchWork):
+                return await self._quick.run(key, partial(prepared, True), longest)
+            if self._slow.waiting(key) >= most:
+                words = f"{most} large images of this API key wait to be prepared; try again."
+                raise RateLimited(words, retry_after=RETRY_SEC)
+            return await self._slow.run(key, partial(prepared, False), longest)
+        except TimeoutError:
+            raise Unavailable("Too many images wait to be prepared; try again.", retry_after=RETRY_SEC) from None
+
+    async def _fetched(self, source: str, key: int) -> bytes:
         if source[:8].lower().startswith(("http://", "https://")) and not self._options.fetch_enabled:
             raise Unusable("only data: URLs are accepted here; set IMAGE_FETCH_ENABLED", REFUSED_URL)
-        return await self._fetcher.get(source)
+        return await self._fetcher.get(source, key)
 
-    def _prepared(self, source: str, fetched: bytes | None, pixels_left: int) -> _Image:
-        """In the worker thread: base64 of megabytes takes long enough for others to notice."""
+    def _prepared(self, source: str, fetched: bytes | None, pixels_left: int, only_little: bool) -> _Image:
+        """In a thread: base64 of megabytes takes long enough for others to notice. It is kept for nobody who waits."""
         options = self._options
         data = _decoded(source, options.max_bytes) if fetched is None else fetched
         if not data:
@@ -120,7 +151,14 @@ class ImageDesk:
         kind = kind_of(data)
         if kind is None:
             raise Unusable("it is no PNG, JPEG, GIF or WebP image", "unsupported_image_media_type")
-        image = prepare(data, kind, max_side=options.max_side, max_bytes=options.upload_bytes, pixels_left=pixels_left)
+        image = prepare(
+            data,
+            kind,
+            max_side=options.max_side,
+            max_bytes=options.upload_bytes,
+            pixels_left=pixels_left,
+            only_little=only_little,
+        )
         return _Image(_data_url(image), image.pixels)
 
 

@@ -10,8 +10,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 
 import h11
 import msgspec
@@ -19,19 +18,24 @@ import msgspec
 from bridge.images import target as targets
 from bridge.images.addresses import is_public
 from bridge.images.target import BadUrl, Target
+from gateway_project.lib.fair_line import FairThreads
 
 CHUNK = 65536
 MOST_HEAD = 32768
+LONGEST_WAIT = 10.0  # seconds, for a thread that resolves
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
-# A slow name server must hold no threads but these.
-_resolvers = ThreadPoolExecutor(4, "resolver")
+PRIVATE_AFTER = 0.5
+"""Seconds: a host without a public address is refused after a multiple of these. Whether it exists is nobody's
+business, nor how soon a name server knows."""
+
+_resolvers = FairThreads("resolver", threads=16, per_key=2)  # a slow name server holds a thread for half a minute
 
 
-async def resolve(host: str, port: int) -> list[str]:
-    """All addresses of a host, in the order to try them. Raise OSError."""
-    loop = asyncio.get_running_loop()
-    found = await loop.run_in_executor(_resolvers, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+async def resolve(host: str, port: int, key: int = 0) -> list[str]:
+    """All addresses of a host, in the order to try them; `key` is who asks. Raise OSError."""
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await _resolvers.run(key, look_up, LONGEST_WAIT)
     return [str(address[0]) for *_, address in found]
 
 
@@ -41,7 +45,8 @@ class FetchOptions(msgspec.Struct, frozen=True):
     seconds: float = 10.0
     redirects: int = 3
     ports: frozenset[int] = frozenset({80, 443})
-    resolve: Callable[[str, int], Awaitable[list[str]]] = resolve
+    resolve: Callable[[str, int, int], Awaitable[list[str]]] = resolve
+    """Host, port and key to addresses."""
     is_allowed: Callable[[str], bool] = is_public
     authorities: str | None = None
     """File with the certificates to trust; None: the system's."""
@@ -52,17 +57,17 @@ class FetchFailed(Exception):
 
 
 class Fetcher:
-    """`get(url)` is all."""
+    """`get(url, key)` is all."""
 
     def __init__(self, options: FetchOptions, max_bytes: int) -> None:
         self._options = options
         self._max_bytes = max_bytes
 
-    async def get(self, url: str) -> bytes:
-        """The body behind the URL. Raise FetchFailed."""
+    async def get(self, url: str, key: int = 0) -> bytes:
+        """The body behind the URL, for this key. Raise FetchFailed."""
         try:
             async with asyncio.timeout(self._options.seconds):
-                return await self._follow(targets.read(url, self._options.ports))
+                return await self._follow(targets.read(url, self._options.ports), key)
         except BadUrl as exc:
             raise FetchFailed(str(exc)) from None
         except TimeoutError:
@@ -70,27 +75,39 @@ class Fetcher:
         except (OSError, h11.RemoteProtocolError):
             raise FetchFailed("it could not be fetched") from None
 
-    async def _follow(self, target: Target) -> bytes:
+    async def _follow(self, target: Target, key: int) -> bytes:
         for _ in range(self._options.redirects + 1):
-            answer = await self._ask(target)
+            answer = await self._ask(target, key)
             if isinstance(answer, bytes):
                 return answer
             target = targets.redirected(target, answer, self._options.ports)
         raise FetchFailed(f"it is redirected more than {self._options.redirects} times")
 
-    async def _ask(self, target: Target) -> bytes | str:
+    async def _ask(self, target: Target, key: int) -> bytes | str:
         """The body, or where a redirect leads."""
-        reader, writer = await self._connect(target)
+        reader, writer = await self._connect(target, await self._addresses(target, key))
         try:
             return await self._exchange(target, reader, writer)
         finally:
             writer.transport.abort()
 
-    async def _connect(self, target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """To an address that was checked; the name is not looked up again."""
-        addresses = await self._options.resolve(target.host, target.port)
+    async def _addresses(self, target: Target, key: int) -> list[str]:
+        """All that the host has, each of them public."""
+        now = asyncio.get_running_loop().time
+        began = now()
+        try:
+            addresses = await self._options.resolve(target.host, target.port, key)
+        except TimeoutError:
+            raise
+        except OSError:
+            addresses = []
         if not addresses or not all(map(self._options.is_allowed, addresses)):
+            await asyncio.sleep(PRIVATE_AFTER - (now() - began) % PRIVATE_AFTER)
             raise FetchFailed("its host has no public address")
+        return addresses
+
+    async def _connect(self, target: Target, addresses: list[str]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """To an address that was checked; the name is not looked up again."""
         trusted = _trusted(self._options.authorities) if target.secure else None
         name = target.host if target.secure else None
         problem: OSError = OSError("no address")

@@ -20,6 +20,9 @@ MOST_SCANS: Final = (
 )
 REDUCING_GAP: Final = 1.5  # a large JPEG is decoded at a fraction, which costs a quarter and cannot be told apart
 JPEG_QUALITY: Final = 85
+LITTLE_WORK: Final = 2048 * 2048
+"""Pixels, times the scans of a JPEG: 0.1 s or so."""
+STEP: Final = 8192  # bytes of a GIF that are decoded in one go, during which nobody else in the process runs
 SCALABLE: Final = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
 DEEP: Final = frozenset({"I", "I;16", "I;16B", "I;16L", "F"})
 
@@ -39,6 +42,10 @@ class Unusable(Exception):
         self.code = code
 
 
+class MuchWork(Exception):
+    """It would take longer than was allowed."""
+
+
 class Prepared(msgspec.Struct, frozen=True):
     """An image that was decoded once without a complaint. `pixels` is what that cost."""
 
@@ -47,12 +54,22 @@ class Prepared(msgspec.Struct, frozen=True):
     pixels: int = 0
 
 
-def prepare(data: bytes, kind: Kind, *, max_side: int, max_bytes: int, pixels_left: int = MOST_PIXELS) -> Prepared:
+def prepare(
+    data: bytes,
+    kind: Kind,
+    *,
+    max_side: int,
+    max_bytes: int,
+    pixels_left: int = MOST_PIXELS,
+    only_little: bool = False,
+) -> Prepared:
     """The very bytes when side and size are within the limits, else a smaller image. Raise Unusable.
 
-    `pixels_left` is what the images of one request may still cost.
+    `pixels_left` is what the images of one request may still cost. With `only_little`, raise MuchWork for an image
+    that is no LITTLE_WORK, before there was any.
     """
-    if kind == "jpeg" and data.count(b"\xff\xda") > MOST_SCANS:
+    scans = data.count(b"\xff\xda") if kind == "jpeg" else 1
+    if scans > MOST_SCANS:
         raise Unusable("it has too many scans", "image_parse_error")
     try:
         with Image.open(BytesIO(data), formats=[kind.upper()]) as image:
@@ -61,6 +78,10 @@ def prepare(data: bytes, kind: Kind, *, max_side: int, max_bytes: int, pixels_le
                 raise _too_many_pixels()
             if width * height > pixels_left:
                 raise Unusable("the images of the request have too many pixels together", "image_too_large")
+            if only_little and (width * height * scans > LITTLE_WORK or len(data) > max_bytes):
+                raise MuchWork
+            if kind == "gif":
+                image.decodermaxblock = STEP
             return _prepared(image, Prepared(kind, data, width * height), max_side, max_bytes)
     except BOMBS:
         raise _too_many_pixels() from None

@@ -147,6 +147,18 @@ def pictures_of_many_pixels(gateway):
     assert post(gateway, {"messages": [{"role": "user", "content": parts}]}).status == 400
 
 
+def asking_with_picture(side, count=1):
+    """A question with so many pictures of so many pixels."""
+    told = io.BytesIO()
+    Image.new("RGB", (side, side)).save(told, "PNG")
+    url = f"data:image/png;base64,{base64.b64encode(told.getvalue()).decode()}"
+    parts = [
+        {"type": "text", "text": "[[sim: text=seen]]"},
+        *[{"type": "image_url", "image_url": {"url": url}}] * count,
+    ]
+    return [{"role": "user", "content": parts}]
+
+
 def prompt_beyond_all_models(gateway):
     assert post(gateway, {"messages": [{"role": "user", "content": "word " * 6_000_000}]}).status == 400
 
@@ -209,3 +221,22 @@ def test_an_attack_costs_another_key_little(gateway, attack, record_property):
     assert witness.answers == {200, (200, "hello")}
     assert witness.longest < LONGEST_WAIT
     assert witness.growth < MOST_GROWTH
+
+
+def test_large_pictures_delay_no_other_picture(gateway, record_property):
+    """Four turns with three of the largest each are 12 to 30 s of work, and whoever asks for that hangs up."""
+    large, small, waits = asking_with_picture(7000, 3), asking_with_picture(8), []
+    with Witness(gateway) as witness, ExitStack() as stack:
+        for _ in range(4):  # half of the places
+            stack.enter_context(Stream(gateway, OPENAI, large, key=KEY))
+        time.sleep(0.5)  # they are on their way
+        for _ in range(5):
+            began = time.monotonic()
+            answer = gateway.ask(OPENAI, small, key=OTHER_KEY)
+            waits.append(time.monotonic() - began)
+            assert (answer.status, answer.text) == (200, "seen")
+    record_property("longest wait with a picture in ms", round(max(waits) * 1000))
+    record_property("longest wait in ms", round(witness.longest * 1000))
+    assert max(waits) < LONGEST_WAIT
+    assert witness.longest < LONGEST_WAIT
+    assert witness.answers == {200, (200, "hello")}

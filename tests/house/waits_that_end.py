@@ -42,8 +42,6 @@ WAITS = {
         "gateway_project/lib/redis_link.py: await asyncio.to_thread(target.tls.context)",
         "gateway_project/lib/redis_link.py: "
         "await loop.create_connection(lambda: pipe, target.host, target.port, ssl=secure)",
-        "bridge/images/fetch.py: await loop.run_in_executor(_resolvers, "
-        "lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))",
         "bridge/images/fetch.py: "
         "await asyncio.open_connection(address, target.port, ssl=trusted, server_hostname=name)",
         "bridge/images/fetch.py: await reader.read(CHUNK)",
@@ -53,7 +51,7 @@ WAITS = {
         "gateway_project/supervise/supervisor.py: await reader.readline()",
     ],
     "What it calls has a deadline inside: Fetcher.get, the store's link.": [
-        "bridge/images/desk.py: await self._fetcher.get(source)",
+        "bridge/images/desk.py: await self._fetcher.get(source, key)",
         "bridge/http/responses.py: await self.runtime.responses.read(caller.key_id, wanted)",
     ],
     "The turn's silence is bounded: the pulse fails one that the service leaves silent, and that ends the wait.": [
@@ -74,10 +72,12 @@ WAITS = {
         "gateway_project/asgi.py: await receive()",
         "gateway_project/server/cycle.py: await waiting",
     ],
+    "Work of bounded size on this processor, or a name that is looked up, for which its caller has a deadline.": [
+        "gateway_project/lib/fair_line.py: await place",
+        "gateway_project/lib/fair_line.py: await asyncio.shield(running)",
+    ],
     "Work of bounded size on this processor, or a look at files of this host in /proc and beside a socket.": [
-        "bridge/images/desk.py: await loop.run_in_executor(self._worker, self._prepared, source, fetched, pixels_left)",
         "bridge/lingma/process/process.py: await asyncio.to_thread(ports.holder_of, self.port, self.pid, also)",
-        "bridge/bounds/load.py: await self._large.acquire()",
         "bridge/turn/long_work.py: self._lock",
         "bridge/pool/upstream.py: await asyncio.to_thread(self.endpoint.identity)",
     ],

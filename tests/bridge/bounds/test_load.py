@@ -52,7 +52,7 @@ async def test_large_bodies_take_turns_with_others():
     load, order = BodyLoad(8 * MIB), []
 
     async def large(name):
-        await load.turn_of_large()
+        await load.turn_of_large(1)
         order.append(name)
         loop = asyncio.get_running_loop()
         busy_until = loop.time() + 0.05
@@ -72,10 +72,22 @@ async def test_large_bodies_take_turns_with_others():
     assert "small" in order[places[1] : places[2]]
 
 
+async def test_large_bodies_of_keys_take_turns():
+    load, order = BodyLoad(8 * MIB), []
+
+    async def large(key):
+        await load.turn_of_large(key)
+        order.append(key)
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(large(key) for key in (1, 1, 1, 1, 2)))
+    assert order == [1, 2, 1, 1, 1]
+
+
 async def test_giving_up_keeps_nobody_from_a_turn():
     load = BodyLoad(8 * MIB)
-    await load.turn_of_large()
-    waiting = asyncio.ensure_future(load.turn_of_large())
+    await load.turn_of_large(1)
+    waiting = asyncio.ensure_future(load.turn_of_large(1))
     await asyncio.sleep(0)
     assert waiting.cancel()
-    await asyncio.wait_for(load.turn_of_large(), 5)
+    await asyncio.wait_for(load.turn_of_large(1), 5)

@@ -1,11 +1,12 @@
 """The images of a turn: what can never work is the client's error; what the service does to one costs only that one."""
 
+import asyncio
 import base64
 
 import pytest
 from prometheus_client import REGISTRY
 
-from bridge.chat.errors import ConnectionLost, InvalidRequest, UpstreamFailed, UpstreamTimeout
+from bridge.chat.errors import ConnectionLost, InvalidRequest, RateLimited, Unavailable, UpstreamFailed, UpstreamTimeout
 from bridge.images.desk import Delivered, ImageDesk, ImageOptions
 from tests.bridge.images.pictures import PNG, bomb, bytes_of, data_url, opened, picture
 from tests.bridge.images.web import reply
@@ -139,6 +140,49 @@ async def test_no_image_is_tried_after_a_timeout():
     found, taken = await delivered(*[data_url(PNG)] * 4, upstream=upstream)
     assert (found, len(taken)) == (Delivered(("https://images.example/1",), 3), 2)
     assert failures("timeout") == before + 3
+
+
+async def test_large_images_of_one_key_delay_no_other(record_property):
+    """A small one waits for none of them, and a large one only for that which is worked on."""
+    desk, upstream, order = ImageDesk(ImageOptions()), Upstream(), []
+    loop, standstill = asyncio.get_running_loop(), 0.0
+
+    async def one(name, image, key):
+        await desk.deliver([image], upstream.upload, fresh=1, key=key)
+        order.append(name)
+
+    huge, small = data_url(picture("png", (4000, 4000))), data_url(PNG)
+    attack = [asyncio.create_task(one("attack", huge, 1)) for _ in range(6)]
+    await asyncio.sleep(0.1)
+    others = [asyncio.create_task(one("small", small, 2)), asyncio.create_task(one("large", huge, 3))]
+    last = loop.time()
+    while not all(each.done() for each in others):
+        await asyncio.sleep(0.005)
+        standstill, last = max(standstill, loop.time() - last), loop.time()
+    record_property("longest standstill in ms", round(standstill * 1000))
+    assert order.index("small") <= 1
+    assert order.index("large") <= 3
+    assert standstill < 2
+    await asyncio.gather(*attack, *others)
+
+
+async def test_large_images_of_a_key_wait_in_bounds():
+    desk, upstream = ImageDesk(ImageOptions(most_waiting=2, longest_wait=30)), Upstream()
+    huge = data_url(picture("png", (3000, 3000)))
+    asked = [desk.deliver([huge], upstream.upload, fresh=1, key=1) for _ in range(6)]
+    found = await asyncio.gather(*asked, desk.deliver([huge], upstream.upload, fresh=1, key=2), return_exceptions=True)
+    refused = [each for each in found if not isinstance(each, Delivered)]
+    assert 0 < len(refused) <= 3
+    assert {type(each) for each in refused} == {RateLimited}
+    assert isinstance(found[-1], Delivered)
+
+
+async def test_no_image_waits_without_end():
+    desk, upstream = ImageDesk(ImageOptions(longest_wait=0.05)), Upstream()
+    huge = data_url(picture("png", (6000, 6000)))
+    asked = [desk.deliver([huge], upstream.upload, fresh=1, key=1) for _ in range(3)]
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(each) for each in found} == {Delivered, Unavailable}
 
 
 @pytest.fixture

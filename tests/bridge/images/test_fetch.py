@@ -1,10 +1,12 @@
 """Fetching over real sockets: what comes whole from a public host is taken, and every attempt at more is refused."""
 
 import asyncio
+import socket
+import threading
 
 import pytest
 
-from bridge.images.fetch import Fetcher, FetchFailed, FetchOptions, resolve
+from bridge.images.fetch import PRIVATE_AFTER, Fetcher, FetchFailed, FetchOptions, resolve
 from tests.bridge.images.pictures import PNG
 from tests.bridge.images.web import HERE, certificates, reply
 
@@ -86,11 +88,49 @@ async def test_the_resolver_gives_every_address():
     assert set(await resolve("localhost", 80)) <= {"127.0.0.1", "::1"}
 
 
-async def test_unknown_host_and_closed_port_read_alike(web, get):
-    with pytest.raises(FetchFailed, match="could not be fetched"):
-        await get(web.url("/a.png", "unknown.example"))
+@pytest.mark.parametrize("pause", [0, 0.2], ids=["at once", "after a while"])
+async def test_unknown_and_private_hosts_read_alike(web, get, pause):
+    """Also by the time it takes, however soon the name server knows."""
+    web.hosts["inner.example"] = ["10.0.0.1"]
+    loop, told = asyncio.get_running_loop(), []
+
+    async def resolve_inner_later(host, port, key):
+        await asyncio.sleep(pause if host == "inner.example" else 0)
+        return await web.resolve(host, port, key)
+
+    for host in ("unknown.example", "inner.example"):
+        began = loop.time()
+        with pytest.raises(FetchFailed) as caught:
+            await get(web.url("/a.png", host), resolve=resolve_inner_later)
+        told.append((str(caught.value), round((loop.time() - began) / PRIVATE_AFTER)))
+    assert told == [("its host has no public address", 1)] * 2
+
+
+async def test_closed_port_is_told_without_details(get):
     with pytest.raises(FetchFailed, match="could not be fetched"):
         await get("http://pictures.example:9/a.png", ports=frozenset({9}))
+
+
+async def test_slow_name_server_leaves_threads_to_others(monkeypatch):
+    """The system's resolver cannot be interrupted: what one key asks holds two threads at most."""
+    go_on, real = threading.Event(), socket.getaddrinfo
+
+    def slow(host, *rest, **more):
+        if host.startswith("slow"):
+            assert go_on.wait(60)
+        return real(HERE, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    stuck = [asyncio.create_task(resolve(f"slow{number}.example", 80, 1)) for number in range(50)]
+    try:
+        await asyncio.sleep(0.05)
+        assert await asyncio.wait_for(resolve("quick.example", 80, 2), 30) == [HERE]
+        assert not any(each.done() for each in stuck)
+    finally:
+        for each in stuck[2:]:
+            each.cancel()
+        go_on.set()
+        assert await asyncio.gather(*stuck[:2]) == [[HERE], [HERE]]
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
@@ -129,7 +169,7 @@ async def test_name_changing_between_redirects_is_checked_again(web, get):
     web.pages["/a"] = reply(status="302 Found", Location="/b")
     answers = iter([[HERE], ["10.0.0.1"]])
 
-    async def changing(host, port):
+    async def changing(host, port, key):
         return next(answers)
 
     with pytest.raises(FetchFailed, match="no public address"):
@@ -186,7 +226,7 @@ async def test_a_host_that_takes_its_time_is_left(web, get, page):
 
 
 async def test_deadline_spans_all_redirects_and_lookups(web, get):
-    async def never(host, port):
+    async def never(host, port, key):
         await asyncio.Event().wait()
 
     with pytest.raises(FetchFailed, match=r"within 0\.05 s"):

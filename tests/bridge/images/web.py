@@ -51,7 +51,7 @@ class Web:
     def url(self, path, host="pictures.example", scheme="http"):
         return f"{scheme}://{host}:{self.port}{path}"
 
-    async def resolve(self, host, port):
+    async def resolve(self, host, port, key):
         self.looked_up.append(host)
         if host not in self.hosts:
             raise OSError("unknown")

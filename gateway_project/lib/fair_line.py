@@ -1,0 +1,105 @@
+"""A few places, or threads, that keys take in turn: who asks for much waits behind itself, and not before others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class FairLine:
+    """At most `places` are taken at once, and `per_key` of them by one key. First come, first served within a key."""
+
+    def __init__(self, places: int = 1, per_key: int = 1) -> None:
+        self._free = places
+        self._per_key = per_key
+        self._taken: dict[int, int] = {}
+        self._waiting: dict[int, deque[asyncio.Future[None]]] = {}
+        """By key; the key that was served last is the last."""
+
+    def waiting(self, key: int) -> int:
+        """How many of this key wait."""
+        return len(self._waiting.get(key, ()))
+
+    async def enter(self, key: int) -> None:
+        """Take a place: `leave` gives it back. Cancel it at any time."""
+        if self._free and self._may_have(key):  # then nobody waits who might have it
+            self._take(key)
+            return
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, deque()).append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.cancelled():
+                self._forget(key, place)
+            else:
+                self.leave(key)
+            raise
+
+    def leave(self, key: int) -> None:
+        """Whoever is next has the place; this key is behind all others."""
+        self._free += 1
+        self._taken[key] -= 1
+        if not self._taken[key]:
+            del self._taken[key]
+        if key in self._waiting:
+            self._waiting[key] = self._waiting.pop(key)
+        self._serve()
+
+    def _serve(self) -> None:
+        while self._free and (key := next(filter(self._may_have, self._waiting), None)) is not None:
+            line = self._waiting.pop(key)
+            place = line.popleft()
+            if line:
+                self._waiting[key] = line
+            if not place.done():
+                self._take(key)
+                place.set_result(None)
+
+    def _may_have(self, key: int) -> bool:
+        return self._taken.get(key, 0) < self._per_key
+
+    def _take(self, key: int) -> None:
+        self._free -= 1
+        self._taken[key] = self._taken.get(key, 0) + 1
+
+    def _forget(self, key: int, place: asyncio.Future[None]) -> None:
+        line = self._waiting.get(key)
+        if line is not None and place in line:
+            line.remove(place)
+            if not line:
+                del self._waiting[key]
+
+
+class FairThreads:
+    """Threads in a fair line. A thread is busy until its work has ended, also when nobody waits for that any more."""
+
+    def __init__(self, name: str, threads: int = 1, per_key: int = 1) -> None:
+        self._line = FairLine(threads, per_key)
+        self._threads = ThreadPoolExecutor(threads, name)
+
+    def waiting(self, key: int) -> int:
+        """How much work of this key waits."""
+        return self._line.waiting(key)
+
+    async def run(self, key: int, work: Callable[[], T], within: float) -> T:
+        """What the work returns or raises. Raise TimeoutError when it has not begun within so many seconds."""
+        async with asyncio.timeout(within):
+            await self._line.enter(key)
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except BaseException:
+            self._line.leave(key)
+            raise
+        running.add_done_callback(lambda done: self._ended(key, done))
+        return await asyncio.shield(running)
+
+    def _ended(self, key: int, done: asyncio.Future[T]) -> None:
+        self._line.leave(key)
+        if not done.cancelled():
+            done.exception()  # told to whoever still waits
