@@ -30,18 +30,38 @@ TURN_SEC = 5.0
 MOST_READ = 32 << 20
 """Bytes that one request may have read: its references are small, what they refer to is not."""
 
+# An index is a sorted set, `<record> <bytes>` by time, and its bytes are kept beside it.
+_REMOVE = """
+local function remove(index, sum, entry, size)
+    if redis.call('ZREM', index, entry) == 1 then redis.call('DECRBY', sum, size) end
+end
+"""
+
+# Drop a record and what it counts; the reply is how many there were.
+# KEYS record, index of the key, its bytes, index of all, its bytes.
+_FORGET = f"""
+{_REMOVE}
+local size = redis.call('STRLEN', KEYS[1])
+local entry = KEYS[1] .. ' ' .. size
+remove(KEYS[2], KEYS[3], entry, size)
+remove(KEYS[4], KEYS[5], entry, size)
+return redis.call('DEL', KEYS[1])
+"""
+
 # Keep a record, and drop the oldest of the same API key, and then of all keys, while there is too much: Redis is not
-# the responses' alone. An index is a sorted set, `<record> <bytes>` by time, and its bytes are kept beside it.
-# KEYS record, index of the key, its bytes, index of all, its bytes; ARGV record, ttl s, now, most of a key, of all.
+# the responses' alone. The same KEYS; ARGV record, ttl s, now, most of a key, of all.
 _KEEP = f"""
+{_REMOVE}
+local before = redis.call('STRLEN', KEYS[1])
+if before > 0 and before ~= #ARGV[1] then
+    remove(KEYS[2], KEYS[3], KEYS[1] .. ' ' .. before, before)
+    remove(KEYS[4], KEYS[5], KEYS[1] .. ' ' .. before, before)
+end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 local entry = KEYS[1] .. ' ' .. #ARGV[1]
 local function add(index, sum)
     if redis.call('ZADD', index, ARGV[3], entry) == 0 then return tonumber(redis.call('GET', sum) or 0) end
     return redis.call('INCRBY', sum, #ARGV[1])
-end
-local function remove(index, sum, entry, size)
-    if redis.call('ZREM', index, entry) == 1 then redis.call('DECRBY', sum, size) end
 end
 local function drop(entry)
     local record, key, size = entry:match('^({redis_keys.RESPONSE}(%d+):%S+) (%d+)$')
@@ -157,8 +177,7 @@ class ResponseStore:
         """Send the record: Redis takes it before anything that is issued later. A large one is waited for."""
         if not self.takes(len(record)):
             return
-        index = f"{redis_keys.RESPONSES}{key_id}"
-        keys = (_key(key_id, response_id), index, f"{index}:bytes", ALL, f"{ALL}:bytes")
+        keys = _keys(key_id, response_id)
         command = ("EVAL", _KEEP, len(keys), *keys, record, self._ttl, time.time(), *self._bounds)
         try:
             if len(record) > LARGE:
@@ -173,7 +192,7 @@ class ResponseStore:
 
     async def read(self, key_id: int, response_ids: Sequence[str]) -> dict[str, bytes]:
         """Those of the records that are there. Raise StoreUnavailable or StoredTooLarge."""
-        keys = [_key(key_id, each) for each in response_ids]
+        keys: list[Arg] = [_key(key_id, each) for each in response_ids]
         try:
             found = await self._link.execute("EVAL", _READ, len(keys), *keys, min(LARGE, self._most_read))
             if isinstance(found, int):
@@ -187,13 +206,20 @@ class ResponseStore:
     async def forget(self, key_id: int, response_id: str) -> bool:
         """Drop the record; False if there was none. Raise StoreUnavailable."""
         try:
-            return bool(await self._link.execute("DEL", _key(key_id, response_id)))
+            keys = _keys(key_id, response_id)
+            return bool(await self._link.execute("EVAL", _FORGET, len(keys), *keys))
         except (RedisUnavailable, RedisError) as exc:
             raise StoreUnavailable from exc
 
 
 def _key(key_id: int, response_id: str) -> str:
     return f"{redis_keys.RESPONSE}{key_id}:{response_id}"
+
+
+def _keys(key_id: int, response_id: str) -> list[Arg]:
+    """The record, and where it counts: for its key and for all."""
+    index = f"{redis_keys.RESPONSES}{key_id}"
+    return [_key(key_id, response_id), index, f"{index}:bytes", ALL, f"{ALL}:bytes"]
 
 
 def _kept(reply: asyncio.Future[Any]) -> None:

@@ -73,11 +73,43 @@ async def test_oldest_records_of_a_key_go_first(link):
     assert await store.read(8, ["resp_0"]) != {}
 
 
-async def test_expired_and_forgotten_records_free_their_room(link):
+async def counted(link, key_id):
+    """Bytes and records that count against the key, and against all."""
+    indexes = [f"lgw:responses:{key_id}", "lgw:responses:all"]
+    sums = [int(await link.execute("GET", f"{index}:bytes") or 0) for index in indexes]
+    return [*sums, *[await link.execute("ZCARD", index) for index in indexes]]
+
+
+@pytest.mark.parametrize("bound", ["most_of_a_key", "most_of_all"])
+async def test_forgotten_records_make_nobody_leave(link, bound):
+    store = ResponseStore(link, ttl=60, most_bytes=100, **{bound: 250})
+    await store.keep(7, "resp_kept", b"y" * 100)
+    for number in range(9):
+        await store.keep(7, f"resp_{number}", b"x" * 100)
+        assert await store.forget(7, f"resp_{number}")
+    assert await store.read(7, ["resp_kept"]) != {}
+    assert await counted(link, 7) == [100, 100, 1, 1]
+    assert await store.forget(7, "resp_kept")
+    assert not await store.forget(7, "resp_kept")
+    assert await counted(link, 7) == [0, 0, 0, 0]
+
+
+async def test_record_kept_again_counts_as_it_is(link):
+    store = ResponseStore(link, ttl=60)
+    for size in (100, 30, 50, 50):
+        await store.keep(7, "resp_1", b"x" * size)
+    assert await counted(link, 7) == [50, 50, 1, 1]
+
+
+async def test_expired_records_free_their_room(link):
     store = ResponseStore(link, ttl=60, most_bytes=100, most_of_a_key=250)
     await store.keep(7, "resp_1", b"x" * 100)
-    assert await store.forget(7, "resp_1")
-    await link.execute("ZADD", "lgw:responses:7", 1, "lgw:response:7:resp_1 100")  # long ago
+    await link.execute("DEL", "lgw:response:7:resp_1")
+    for index in ("lgw:responses:7", "lgw:responses:all"):
+        await link.execute("ZADD", index, 1, "lgw:response:7:resp_1 100")  # long ago
+    await store.keep(7, "resp_0", b"x" * 20)
+    assert await counted(link, 7) == [20, 20, 1, 1]
+    await store.forget(7, "resp_0")
     await store.keep(7, "resp_2", b"x" * 100)
     await store.keep(7, "resp_3", b"x" * 100)
     assert [*await store.read(7, ["resp_2", "resp_3"])] == ["resp_2", "resp_3"]
