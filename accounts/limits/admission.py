@@ -279,8 +279,8 @@ class _Ticket:
         limits, self._limits = self._limits, None
         if limits is None:
             return
-        if tokens and self._prompt is not None:
-            limits.answered(self._key_id, max(0, tokens - self._prompt))
+        if self._prompt is not None and tokens > self._prompt:  # else there was no answer
+            limits.answered(self._key_id, tokens - self._prompt)
         await limits.settle(self._key_id, self._request_id, tokens)
 
 

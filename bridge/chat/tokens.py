@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from bridge.chat.request import Message, Tool
 
 MESSAGE_OVERHEAD = 4
 """Tokens that a message costs beside its text."""
+
+Line = tuple[float, float]
+"""Real tokens where nothing is estimated, and more of them for each estimated one."""
+PLAIN: Line = (0.0, 1.0)
+MOST_ASKED = 15  # keys, for what is usual
 
 IMAGE = 1500
 """Tokens of an image: what models charge for one of the usual size."""
@@ -53,13 +59,17 @@ class Fit:
     """Real tokens as a straight line over estimated ones, learnt from turns whose real figures are known.
 
     The service puts a prompt of its own before each question: the line does not begin at 0. Old turns fade away, each
-    new one counts `weight`.
+    new one counts `weight`. Until there is something to learn from, the line is the one it is given.
     """
 
-    LEAST, MOST = 0.25, 4.0  # of the slope
+    __slots__ = ("_estimated", "_given", "_known", "_real", "_spread", "_together", "_weight")
 
-    def __init__(self, weight: float = 0.1) -> None:
+    LEAST, MOST = 0.25, 4.0  # of the slope
+    MOST_ADDED = 16384.0  # tokens of the service's own prompt; more than that is a slope
+
+    def __init__(self, weight: float = 0.1, given: Line = PLAIN) -> None:
         self._weight = weight
+        self._given = given
         self._known = False
         self._estimated = self._real = 0.0  # means
         self._spread = self._together = 0.0  # variance of the estimates, covariance
@@ -80,16 +90,72 @@ class Fit:
         """The estimate, corrected. At least 1 unless it was 0."""
         if estimated <= 0:
             return 0
+        added, slope = self.line()
+        return max(1, round(added + slope * estimated))
+
+    def line(self) -> Line:
+        """Where it begins, and its slope."""
         if not self._known:
-            return estimated
-        slope = self._together / self._spread if self._spread >= 1 else 1.0
+            return self._given
+        slope = self._together / self._spread if self._spread >= 1 else self._given[1]
         slope = min(max(slope, self.LEAST), self.MOST)
-        return max(1, round(max(0.0, self._real - slope * self._estimated) + slope * estimated))
+        added = max(0.0, self._real - slope * self._estimated)
+        if added > self.MOST_ADDED:
+            added = self.MOST_ADDED
+            slope = min((self._real - added) / self._estimated, self.MOST)
+        return added, slope
 
 
 class Calibration:
     """What the service's own figures taught about the estimates, for prompts and for replies."""
 
-    def __init__(self, weight: float = 0.1) -> None:
-        self.input = Fit(weight)
-        self.output = Fit(weight)
+    __slots__ = ("input", "output")
+
+    def __init__(self, weight: float = 0.1, prompts: Line = PLAIN, replies: Line = PLAIN) -> None:
+        self.input = Fit(weight, prompts)
+        self.output = Fit(weight, replies)
+
+
+UNCORRECTED = Calibration()
+
+
+class Calibrations:
+    """A calibration for each key: what one sends and is told changes nothing for the others.
+
+    A key without figures of its own gets what is usual among those that had some last. The keys that have had none for
+    longest are forgotten.
+    """
+
+    def __init__(self, most: int = 4096) -> None:
+        self._most = most
+        self._by_key: dict[int, Calibration] = {}
+        """The key that had figures last is the last."""
+
+    def of(self, key: int) -> Calibration:
+        """To apply."""
+        if not self._by_key:  # many services tell no figures
+            return UNCORRECTED
+        return self._by_key.get(key) or self._usual()
+
+    def learning(self, key: int) -> Calibration:
+        """To learn: there are figures of this key."""
+        calibration = self._by_key.pop(key, None) or self._usual()
+        self._by_key[key] = calibration
+        if len(self._by_key) > self._most:
+            del self._by_key[next(iter(self._by_key))]
+        return calibration
+
+    def _usual(self) -> Calibration:
+        if not self._by_key:
+            return Calibration()
+        latest = list(islice(reversed(self._by_key.values()), MOST_ASKED))
+        return Calibration(
+            prompts=_middle([each.input.line() for each in latest]),
+            replies=_middle([each.output.line() for each in latest]),
+        )
+
+
+def _middle(lines: list[Line]) -> Line:
+    """The median of where they begin, and that of their slopes; of two the lower one."""
+    middle = (len(lines) - 1) // 2
+    return sorted(added for added, _ in lines)[middle], sorted(slope for _, slope in lines)[middle]

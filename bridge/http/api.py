@@ -64,7 +64,7 @@ class ApiConsumer(HttpConsumer):
         """A place under the key's limits; release it when the turn has ended. Raise RateLimited."""
         prompt, longest = 0, None
         if caller.tpm and request is not None:  # else nobody asks how long it is
-            prompt, longest = self.runtime.engine.count_tokens(request), request.max_tokens
+            prompt, longest = self.runtime.engine.count_tokens(request, caller.key_id), request.max_tokens
         try:
             return await self.runtime.limits.admit(caller, self.id, prompt, longest)
         except LimitExceeded as exc:

@@ -18,5 +18,5 @@ class CountTokens(ApiConsumer):
         caller = await self.authenticate()
         request = FORMAT.parse_to_count(await self.request_body())
         await self.admit_count(caller, request.model)
-        tokens = self.runtime.engine.count_tokens(request)
+        tokens = self.runtime.engine.count_tokens(request, caller.key_id)
         await self.reply(200, FORMAT.token_count(tokens), [JSON, *self.common_headers()])

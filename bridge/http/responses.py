@@ -167,7 +167,7 @@ class InputTokens(_Beside):
         draft = FORMAT.draft(await self.request_body(), counting=True)
         request = (await self.complete(caller, draft)).request
         await self.admit_count(caller, request.model)
-        await self.reply_json(stored.token_count(self.runtime.engine.count_tokens(request)))
+        await self.reply_json(stored.token_count(self.runtime.engine.count_tokens(request, caller.key_id)))
 
 
 def _cannot_read() -> Unavailable:

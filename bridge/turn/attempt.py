@@ -22,7 +22,7 @@ from bridge.chat.events import (
     ToolCallStarted,
 )
 from bridge.chat.request import ChatRequest
-from bridge.chat.tokens import Calibration, estimate, estimate_messages
+from bridge.chat.tokens import Calibrations, estimate, estimate_messages
 from bridge.images.desk import ImageDesk
 from bridge.lingma.dialects.base import Ask, AskTools, LoggedUsage
 from bridge.lingma.stream import ReplyStream
@@ -53,7 +53,7 @@ class Services(msgspec.Struct, frozen=True):
 
     pool: Pool
     images: ImageDesk
-    calibration: Calibration
+    calibrations: Calibrations
     new_id: Callable[[], str]
     keepalive_sec: float
     long_work: LongWork = msgspec.field(default_factory=LongWork)
@@ -63,6 +63,7 @@ class Task(msgspec.Struct, frozen=True):
     """The turn that is answered. It knows nothing of who runs it: a cycle would let turns pile up."""
 
     request: ChatRequest
+    key: int
     plan: TurnPlan
     conversation: Conversation
     record: TurnRecord
@@ -76,12 +77,14 @@ class Answer:
     def __init__(self, task: Task, services: Services, lease: Lease, *, last_try: bool) -> None:
         self._last_try = last_try
         self._request = task.request
+        self._key = task.key
         self._plan = task.plan
         self._conversation = task.conversation
         self._record = task.record
         self._teller = task.teller
         self._watch = task.watch
         self._services = services
+        self._calibration = services.calibrations.of(task.key)
         self._instance = lease.instance
         self._affinity = lease.instance.affinity
         self._in_doubt = lease.in_doubt
@@ -121,7 +124,7 @@ class Answer:
         newest = self._request.messages[-1]
         fresh = len(newest.images) if newest.role == "user" else 0  # what a tool gave comes again with each turn
         deliver = self._services.images.deliver
-        work = asyncio.ensure_future(deliver(images, self._instance.upload_image, fresh=fresh))
+        work = asyncio.ensure_future(deliver(images, self._instance.upload_image, fresh=fresh, key=self._key))
         try:
             while not (await asyncio.wait({work}, timeout=self._services.keepalive_sec))[0]:
                 await self._teller.tell([KeepAlive()])
@@ -177,6 +180,8 @@ class Answer:
     async def _attempt(self, ask: Ask) -> Ask | None:
         """One question and its reply. The question that corrects it, if it must be corrected."""
         turn = self._instance.ask(ask)
+        if not self._estimated:
+            self._estimate()
         if self._in_doubt and isinstance(self._instance, Instance):  # nobody borrows a place for such a turn
             self._instance.watch(turn)
         task = asyncio.current_task(self._services.pool.pulse.loop)
@@ -395,19 +400,23 @@ class Answer:
             turn.decisions.clear()
         self._record.tool_outcomes = self._reader.outcomes
 
+    def _estimate(self) -> None:
+        """What was asked counts, also when nothing comes of it, or nobody waits for that."""
+        self._estimated = estimate_messages(self._request.messages, self._request.tools)
+        self._record.prompt_tokens = self._calibration.input.apply(self._estimated)
+
     def _start(self) -> Started:
-        record, request = self._record, self._request
-        self._estimated = estimate_messages(request.messages, request.tools)
-        record.prompt_tokens = self._services.calibration.input.apply(self._estimated)
+        record = self._record
         return Started(record.instance, record.lingma_model, record.session, record.queue_ms, record.prompt_tokens)
 
     def _count(self, logged: LoggedUsage | None) -> TokenUsage:
         """The service's own figures, else calibrated estimates."""
-        record, calibration, reader = self._record, self._services.calibration, self._reader
+        record, calibration, reader = self._record, self._calibration, self._reader
         said = estimate(reader.text if self._cutter is None else "".join(self._cut_text))
         thoughts = estimate(reader.thoughts)
         guess = said + thoughts + self._estimated_calls()
         if logged is not None:
+            calibration = self._services.calibrations.learning(self._key)
             calibration.input.learn(self._estimated, logged.prompt_tokens)
             calibration.output.learn(guess, logged.completion_tokens)
             spent = [logged, self._corrected] if self._corrected is not None else [logged]

@@ -21,7 +21,7 @@ from bridge.chat.errors import (
 )
 from bridge.chat.events import Failed, KeepAlive
 from bridge.chat.request import ChatRequest
-from bridge.chat.tokens import Calibration, estimate_messages
+from bridge.chat.tokens import Calibrations, estimate_messages
 from bridge.images.desk import ImageDesk
 from bridge.pool.crashes import Crashes
 from bridge.pool.lease import AnyInstance, Lease, Waiter
@@ -69,7 +69,7 @@ class Engine:
         self.routes = Routes(default_model=options.default_model)
         """Replaced when operators change something, and when the account offers other models."""
         self.crashes = Crashes()
-        self.services = Services(pool, images, Calibration(), new_id, options.keepalive_sec)
+        self.services = Services(pool, images, Calibrations(), new_id, options.keepalive_sec)
         self._tasks: set[asyncio.Task[object]] = set()
 
     def run(
@@ -82,14 +82,10 @@ class Engine:
         """
         return _Run(self, request, Owner(caller_id, team_id), record, emit).run()
 
-    @property
-    def calibration(self) -> Calibration:
-        """How far off estimates of tokens have been."""
-        return self.services.calibration
-
-    def count_tokens(self, request: ChatRequest) -> int:
-        """Tokens of the request: an estimate, corrected by how far off earlier ones have been."""
-        return self.calibration.input.apply(estimate_messages(request.messages, request.tools))
+    def count_tokens(self, request: ChatRequest, key: int) -> int:
+        """Tokens of the request: an estimate, corrected by how far off earlier ones of the key have been."""
+        calibration = self.services.calibrations.of(key)
+        return calibration.input.apply(estimate_messages(request.messages, request.tools))
 
     def new_id(self) -> str:
         """32 hexadecimal digits."""
@@ -122,7 +118,7 @@ class _Run:
         self._owner = owner
         self._conversation = Conversation(engine.sessions, request, owner.key, plan)
         self._teller = Teller(emit, stream=request.stream)
-        self._task = Task(request, plan, self._conversation, record, self._teller, self._watch)
+        self._task = Task(request, owner.key, plan, self._conversation, record, self._teller, self._watch)
         self._excluded: set[str] = set()
         self._doubt: Doubt | None = None
         self._generation = 0

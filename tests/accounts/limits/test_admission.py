@@ -146,6 +146,14 @@ async def test_answer_size_is_learnt_from_earlier_ones(limits):
     assert sum(not isinstance(each, LimitExceeded) for each in outcomes) == 47
 
 
+async def test_unanswered_questions_tell_nothing_of_answers(limits):
+    who = caller(tpm=1000)
+    for number in range(30):
+        await (await limits.admit(who, f"r{number}", 10)).release(tokens=10)
+    outcomes = await asyncio.gather(*(limits.admit(who, f"s{n}", 10) for n in range(9)), return_exceptions=True)
+    assert sum(not isinstance(each, LimitExceeded) for each in outcomes) == 2
+
+
 async def test_oversized_request_takes_the_whole_limit_alone(limits):
     who = caller(tpm=100)
     ticket = await limits.admit(who, "large", 5000)

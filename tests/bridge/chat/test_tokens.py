@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.chat.request import Message, Tool, ToolCall
-from bridge.chat.tokens import Calibration, Fit, estimate, estimate_messages
+from bridge.chat.tokens import Calibration, Calibrations, Fit, estimate, estimate_messages
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,49 @@ def test_prompts_and_replies_are_learnt_apart():
     calibration.input.learn(10, 20)
     assert (calibration.input.apply(10), calibration.output.apply(10)) == (20, 10)
     assert calibration.input.apply(0) == 0
+
+
+def taught(calibrations, key, *turns):
+    for estimated, real in turns:
+        calibrations.learning(key).input.learn(estimated, real)
+
+
+ORDINARY = [(300 + 30 * number, 480 + 300 + 30 * number) for number in range(40)]
+OUTLIERS = [(120_000, 240_000), (100_000, 400_000), (120_000, 9)] * 30
+
+
+def test_figures_of_one_key_move_no_other():
+    calibrations = Calibrations()
+    taught(calibrations, 1, *ORDINARY)
+    before = calibrations.of(1).input.apply(1500)
+    taught(calibrations, 2, *OUTLIERS)
+    assert calibrations.of(1).input.apply(1500) == before == pytest.approx(1980, rel=0.02)
+
+
+def test_new_key_gets_what_is_usual():
+    calibrations = Calibrations()
+    assert calibrations.of(1).input.apply(1500) == 1500
+    for key in (1, 2, 3):
+        taught(calibrations, key, *ORDINARY)
+    taught(calibrations, 4, *OUTLIERS)
+    assert calibrations.of(5).input.apply(1500) == pytest.approx(1980, rel=0.02)
+
+
+def test_one_long_prompt_says_little_of_short_ones():
+    calibrations = Calibrations()
+    taught(calibrations, 1, (120_000, 240_000))
+    for key in (1, 2):
+        assert calibrations.of(key).input.apply(5) <= 5 * 2 + Fit.MOST_ADDED
+        assert calibrations.of(key).input.apply(120_000) == pytest.approx(240_000, rel=0.01)
+
+
+def test_keys_without_figures_are_forgotten():
+    calibrations = Calibrations(most=10)
+    for key in range(100):
+        taught(calibrations, key, (100, 200))
+        taught(calibrations, 0, (100, 300))
+    assert len(calibrations._by_key) == 10
+    assert calibrations.of(0).input.apply(100) > 290
 
 
 def test_images_and_tools_count_too():

@@ -252,7 +252,28 @@ async def test_reader_cancelled_before_first_byte_hung_up(new_service, new_engin
     await service.got("chat/ask")
     await reading.hang_up()
     assert (engine.pool.in_flight, reading.record.status) == (0, "cancelled")
+    assert reading.record.prompt_tokens == estimate_messages(request("Hi").messages)
     assert await service.got("chat/stop")
+
+
+async def test_lost_question_counts_without_another_answer(new_service, new_engine):
+    service = await new_service(going_for_long)
+    engine = await new_engine(service, keepalive=0.01)
+    reading = Reading(engine, request("Hi"))
+    await service.got("chat/ask")
+    await reading.until(KeepAlive)
+    await reading.hang_up()
+    assert (len(service.asks()), reading.record.status) == (1, "cancelled")
+    assert reading.record.prompt_tokens == estimate_messages(request("Hi").messages)
+
+
+async def test_question_that_was_never_asked_costs_nothing(new_service, new_engine):
+    engine = await new_engine(await new_service())
+    await engine.pool.stop()
+    reading = Reading(engine, request("Hi"))
+    with pytest.raises(errors.Unavailable):
+        await reading.to_end()
+    assert reading.record.prompt_tokens == 0
 
 
 async def test_silent_model_is_bridged_by_keepalives(new_service, new_engine):
@@ -265,9 +286,10 @@ async def test_silent_model_is_bridged_by_keepalives(new_service, new_engine):
 
 
 async def test_a_service_that_stays_silent_is_given_up(new_service, new_engine):
-    engine = await new_engine(await new_service(), silence=0.05)
+    reading = Reading(await new_engine(await new_service(), silence=0.05), request("Hi"))
     with pytest.raises(errors.UpstreamTimeout):
-        await chat(engine, request("Hi"))
+        await reading.to_end()
+    assert reading.record.prompt_tokens == estimate_messages(request("Hi").messages)
 
 
 async def test_slow_reading_client_is_cut_off(new_service, new_engine):
