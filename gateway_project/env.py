@@ -176,7 +176,9 @@ class Environment(BaseSettings):
         "deny", description="Answer to the service's own tool calls: `deny`, `allow` or `allow:<name>,<name>`."
     )
     tool_executed: Literal["text", "omit", "calls"] = Field(
-        "text", description="How a call the service ran is shown: `text`, `omit` or `calls`."
+        "text",
+        description="How a call the service ran is shown: `text`, `omit` or `calls`; "
+        "agents such as Claude Code run what `calls` shows once more.",
     )
 
     image_fetch_enabled: bool = Field(False, description="Fetch images that clients name by an http(s) URL.")

@@ -97,6 +97,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     """Tools, a tool choice, or tool turns in the history are present."""
     tools: tuple[Tool, ...] = ()
     """Those the client runs itself; hosted tools of the vendors are left out."""
+    left_out: tuple[str, ...] = ()
+    """Types of tools that the client runs and the model cannot be told of: named to the client, never to the model."""
     tool_choice: ToolChoice = AUTO
     parallel_tool_calls: bool = True
     thinking: bool | None = None

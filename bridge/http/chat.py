@@ -20,7 +20,7 @@ from bridge.telemetry import metrics
 from bridge.telemetry.turn_log import tools_summary, turn_line
 from bridge.turn.output import Batch
 from bridge.turn.record import TurnRecord
-from bridge.wire.attached import warning_of
+from bridge.wire.attached import warning_of, warning_of_tools
 from bridge.wire.format import Encoder, ParsedRequest, ReplyFormat, ReplyHead, WireFormat
 
 ENDINGS = (Finished, Failed)
@@ -58,7 +58,7 @@ class ChatConsumer(ListeningConsumer):
         self._encoder: Encoder | None = None
         self._has_row = False
         self._warning = ""
-        """What of the messages is not passed on."""
+        """What of the messages and tools is not passed on."""
         self._end_is_open = False
         self._is_in_use = False
         self._started_at = time.time()
@@ -75,6 +75,9 @@ class ChatConsumer(ListeningConsumer):
         self._reply = parsed.reply
         self.request = self._request = identified(parsed.request, self.request_headers)
         self._warning = warning_of(self.request.messages)
+        if self.request.left_out:
+            tools = warning_of_tools(self.request.left_out)
+            self._warning = f"{self._warning}; {tools}" if self._warning else tools
         self.require_model(self.caller, self.request.model)
         await self._within_limits()
         if self._end_is_open:

@@ -45,6 +45,14 @@ def warning_of(messages: Iterable[Message]) -> str:
     return f"not passed on, as only text and pictures are: {', '.join(named)}"
 
 
+def warning_of_tools(left_out: Iterable[str]) -> str:
+    """A warning that names the types of tools that were left out; "" if there are none."""
+    kinds = list(dict.fromkeys(left_out))
+    if not kinds:
+        return ""
+    return f"tools left out, as only their vendor's models know them without a schema: {', '.join(kinds[:MOST_NAMED])}"
+
+
 def _printable(name: str) -> str:
     cut = name if len(name) <= LONGEST_NAMED else name[: LONGEST_NAMED - 3] + "..."
     return ascii(cut)

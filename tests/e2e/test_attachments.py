@@ -5,6 +5,8 @@ import base64
 import pytest
 
 from tests.e2e.agents import APIS, ChatAgent, MessagesAgent
+from tests.e2e.installation import KEY
+from tests.e2e.speech import send
 
 
 @pytest.fixture(params=APIS, ids=lambda api: api.__name__.removesuffix("Agent"))
@@ -38,3 +40,24 @@ def test_a_pdf_is_named_in_a_header(gateway, agent):
     assert done.headers["x-lingma-warning"].endswith(r"PDF '\u62a5\u544a.pdf'")
     (asked,) = gateway.asks(question)
     assert "JVBERi" not in asked["questionText"]
+
+
+CLIENT_RUN = {
+    "/v1/messages": ("bash_20250124", "text_editor_20250728", "memory_20250818", "computer_20250124"),
+    "/v1/responses": ("shell", "local_shell", "apply_patch", "computer_use_preview"),
+}
+
+
+@pytest.mark.parametrize("path", CLIENT_RUN)
+def test_tools_of_vendors_are_named_in_a_warning(gateway, path):
+    hosted = "web_search_20250305" if path == "/v1/messages" else "web_search"  # nobody waits for a call of it
+    kinds = (*CLIENT_RUN[path], hosted)
+    body = {"model": "org_auto", "tools": [{"type": kind, "name": kind.rpartition("_")[0] or kind} for kind in kinds]}
+    question = "[[sim: text=fine]] list the files"
+    if path == "/v1/messages":
+        body |= {"max_tokens": 100, "messages": [{"role": "user", "content": question}]}
+    else:
+        body["input"] = question
+    answer = send(gateway, "POST", path, key=KEY, body=body)
+    assert answer.status == 200
+    assert answer.headers["x-lingma-warning"].endswith(f": {', '.join(CLIENT_RUN[path])}")

@@ -99,7 +99,7 @@ def _request(fields: _Body, limit: int | None) -> ChatRequest:
     model = name_at(fields.model, ("model",))
     _refuse_state(fields)
     _check_integers(fields)
-    tools = read_tools(fields.tools)
+    tools, left_out = read_tools(fields.tools)
     messages = (*_system(fields.system), *_messages(fields.messages))
     return ChatRequest(
         model=model,
@@ -109,6 +109,7 @@ def _request(fields: _Body, limit: int | None) -> ChatRequest:
         stop=_stops(fields.stop_sequences),
         tooling=bool(fields.tools) or any(m.role == "tool" or m.tool_calls for m in messages),
         tools=tools,
+        left_out=left_out,
         tool_choice=read_choice(fields.tool_choice, bool(fields.tools), tools),
         parallel_tool_calls=not (fields.tool_choice and fields.tool_choice.disable_parallel_tool_use),
         thinking=THINKING.get(fields.thinking.type or "") if fields.thinking else None,

@@ -10,6 +10,7 @@ import msgspec
 from bridge.chat.request import AUTO, Tool, ToolChoice
 from bridge.wire.bodies import Flaw, Path, decode, remembered, schema_at, text_at
 from bridge.wire.bounds import MOST_TOOLS, at_most, name_at, shown
+from bridge.wire.vendor_tools import ReadTools, is_client_run
 
 MODES = {"auto": AUTO, "none": ToolChoice("none"), "any": ToolChoice("required")}
 
@@ -32,7 +33,7 @@ class _Tool(msgspec.Struct, gc=False):
 _TOOL = msgspec.json.Decoder(_Tool)
 
 
-def read_tools(items: Sequence[msgspec.Raw] | None, at: Path = ("tools",)) -> tuple[Tool, ...]:
+def read_tools(items: Sequence[msgspec.Raw] | None, at: Path = ("tools",)) -> ReadTools:
     """The tools that the client runs itself, those that load later (`defer_loading`) included.
 
     Left out are typed ones without a schema, such as `web_search_20250305`: the model would have to know them, or
@@ -43,16 +44,20 @@ def read_tools(items: Sequence[msgspec.Raw] | None, at: Path = ("tools",)) -> tu
 
 
 @remembered
-def _read_tools(items: tuple[bytes, ...], at: Path) -> tuple[Tool, ...]:
+def _read_tools(items: tuple[bytes, ...], at: Path) -> ReadTools:
     found: dict[str, Tool] = {}
+    left_out: list[str] = []
     for index, item in enumerate(items):
         path = (*at, index)
-        tool = _tool(decode(_TOOL, item, path), path)
-        if tool is not None and found.setdefault(tool.name, tool) is not tool:
+        given = decode(_TOOL, item, path)
+        tool = _tool(given, path)
+        if tool is None:
+            left_out += [given.type or ""] if is_client_run(given.type) else []
+        elif found.setdefault(tool.name, tool) is not tool:
             raise Flaw(
                 "invalid_value", path, reason=f"Tool names must be unique; there is another '{shown(tool.name)}'"
             )
-    return tuple(found.values())
+    return ReadTools(tuple(found.values()), tuple(left_out))
 
 
 def read_choice(choice: Choice | None, declared: bool, tools: tuple[Tool, ...]) -> ToolChoice:

@@ -15,6 +15,7 @@ import msgspec
 from bridge.chat.request import AUTO, Tool, ToolChoice
 from bridge.wire.bodies import Flaw, Path, decode, remembered, schema_at, text_at, type_words
 from bridge.wire.bounds import MOST_TOOLS, at_most, shown, tool_name_at
+from bridge.wire.vendor_tools import ReadTools, is_client_run
 
 MODES = {
     "auto": AUTO,
@@ -31,6 +32,8 @@ class ToolSelection(msgspec.Struct, frozen=True):
 
     tools: tuple[Tool, ...] = ()
     choice: ToolChoice = AUTO
+    left_out: tuple[str, ...] = ()
+    """As in ChatRequest."""
 
 
 class _Format(msgspec.Struct, gc=False):
@@ -74,7 +77,7 @@ def namespaced(namespace: str, name: str) -> str:
     return f"{namespace}__{name}" if namespace else name
 
 
-def read_tools(items: Sequence[msgspec.Raw] | None, at: Path = ("tools",), *, nested: bool = True) -> tuple[Tool, ...]:
+def read_tools(items: Sequence[msgspec.Raw] | None, at: Path = ("tools",), *, nested: bool = True) -> ReadTools:
     """The tools that the client runs itself. `nested` says where a name is missed if there is none at all.
 
     Raise a Flaw for one without a name, of a wrong type, or named like another.
@@ -84,8 +87,9 @@ def read_tools(items: Sequence[msgspec.Raw] | None, at: Path = ("tools",), *, ne
 
 
 @remembered
-def _read_tools(items: tuple[bytes, ...], at: Path, nested: bool) -> tuple[Tool, ...]:
-    return _unique(_tools(items, at, "", nested=nested))
+def _read_tools(items: tuple[bytes, ...], at: Path, nested: bool) -> ReadTools:
+    left_out: list[str] = []
+    return ReadTools(_unique(_tools(items, at, "", left_out, nested=nested)), tuple(left_out))
 
 
 def read_functions(items: Sequence[msgspec.Raw] | None, at: Path = ("functions",)) -> tuple[Tool, ...]:
@@ -93,6 +97,12 @@ def read_functions(items: Sequence[msgspec.Raw] | None, at: Path = ("functions",
     at_most(MOST_TOOLS, items or (), at)
     specs = ((decode(_SPEC, item, (*at, index)), (*at, index)) for index, item in enumerate(items or ()))
     return _unique((_tool(spec, path), path) for spec, path in specs)
+
+
+def select(choice: Any, declared: bool, given: ReadTools) -> ToolSelection:
+    """The choice among the tools that were read. Raise a Flaw as `read_choice` does."""
+    selection = read_choice(choice, declared, given.tools)
+    return msgspec.structs.replace(selection, left_out=given.left_out) if given.left_out else selection
 
 
 def read_choice(choice: Any, declared: bool, tools: tuple[Tool, ...], at: Path = ("tool_choice",)) -> ToolSelection:
@@ -116,7 +126,7 @@ def read_choice(choice: Any, declared: bool, tools: tuple[Tool, ...], at: Path =
 
 
 def _tools(
-    items: Sequence[bytes | msgspec.Raw] | None, at: Path, namespace: str, *, nested: bool
+    items: Sequence[bytes | msgspec.Raw] | None, at: Path, namespace: str, left_out: list[str], *, nested: bool
 ) -> Iterator[tuple[Tool, Path]]:
     for index, item in enumerate(items or ()):
         path = (*at, index)
@@ -127,7 +137,9 @@ def _tools(
             group = decode(_TOOL, item, path)
             name = tool_name_at(group.name, (*path, "name"))
             at_most(MOST_TOOLS, group.tools or (), (*path, "tools"))
-            yield from _tools(group.tools, (*path, "tools"), name, nested=False)
+            yield from _tools(group.tools, (*path, "tools"), name, left_out, nested=False)
+        elif is_client_run(kind):
+            left_out.append(kind)
 
 
 def _own(tool: _Tool, namespace: str, at: Path, *, nested: bool) -> tuple[Tool, Path]:

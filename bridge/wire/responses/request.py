@@ -20,7 +20,7 @@ from bridge.wire.bounds import MOST_MESSAGES, at_most, bounded, choice_at, name_
 from bridge.wire.client_ids import of_fields
 from bridge.wire.format import ParsedRequest
 from bridge.wire.openai.errors import refusal
-from bridge.wire.openai.tools import ToolSelection, read_choice, read_tools
+from bridge.wire.openai.tools import ToolSelection, read_tools, select
 from bridge.wire.responses.echo import echoed_fields
 from bridge.wire.responses.encoder import ResponsesReply
 from bridge.wire.responses.input_items import message_item, no_messages, read_item, read_messages
@@ -143,6 +143,7 @@ class Draft:
             or selection.choice.must_call
             or any(m.role == "tool" or m.tool_calls for m in sent),
             tools=selection.tools,
+            left_out=selection.left_out,
             tool_choice=selection.choice,
             parallel_tool_calls=fields.parallel_tool_calls is not False,
             thinking=_thinking(fields),
@@ -233,7 +234,7 @@ def _selection(fields: _Body, choice: Any) -> ToolSelection:
     tools = read_tools(fields.tools, nested=False)
     if isinstance(choice, dict) and text_at(choice.get("type"), ("tool_choice", "type")) not in CHOICES:
         choice = None  # a hosted tool, which does not exist here: it is left out, as in the list
-    return read_choice(choice, bool(fields.tools), tools)
+    return select(choice, bool(fields.tools), tools)
 
 
 CHOICES = ("function", "custom", "allowed_tools", "auto", "none", "required", "any")

@@ -289,7 +289,7 @@ GROUP = {
 
 
 def flat(*items):
-    return read_tools([msgspec.Raw(json.dumps(item).encode()) for item in items], nested=False)
+    return read_tools([msgspec.Raw(json.dumps(item).encode()) for item in items], nested=False).tools
 
 
 def test_namespace_tools_have_model_names_of_their_own():
