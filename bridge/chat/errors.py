@@ -7,6 +7,7 @@ GatewayError
 │   ├── BadImage            an image that cannot be shown to a model
 │   ├── ContextFull         the prompt is longer than the model's context
 │   ├── CrashingPrompt      the service exits over it
+│   ├── Cancelled           the client has cancelled it elsewhere
 │   ├── UnsupportedEncoding 415
 │   └── TooLarge 413
 ├── Unauthenticated 401 · Forbidden 403 · NotFound 404 · MethodNotAllowed 405
@@ -107,6 +108,13 @@ class CrashingPrompt(InvalidRequest):
 
     def __init__(self, message: str = words) -> None:
         super().__init__(message, code="crashing_prompt", reason="crashing_prompt")
+
+
+class Cancelled(InvalidRequest):
+    """The turn was ended by another request of its key."""
+
+    def __init__(self, message: str = "The response was cancelled.") -> None:
+        super().__init__(message, code="cancelled", reason="cancelled")
 
 
 class UnsupportedEncoding(InvalidRequest):

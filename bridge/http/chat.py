@@ -99,7 +99,7 @@ class ChatConsumer(ListeningConsumer):
         """The turn, if the key's limits allow it; its tokens count when it has ended."""
         ticket = await self.admit(self.caller, self.request) if self.caller.is_limited else UNLIMITED
         try:
-            await self.until_hang_up(self._turn())
+            await self.until_hang_up(self.turn())
         finally:
             if self._is_in_use:
                 self.runtime.in_use.remove(self.caller, self)
@@ -107,7 +107,8 @@ class ChatConsumer(ListeningConsumer):
                 tokens = self._record.prompt_tokens + self._record.completion_tokens
                 self.runtime.later(ticket.release(tokens))
 
-    async def _turn(self) -> None:
+    async def turn(self) -> None:
+        """Have the engine run it, and see to its row."""
         emit = self._stream if self.request.stream else self._whole
         try:
             await self.runtime.engine.run(self.request, self.caller.key_id, self._record, emit, self.caller.team_id)
@@ -116,6 +117,11 @@ class ChatConsumer(ListeningConsumer):
             if not self._has_row and (self._record.queued or self._record.status != "refused"):
                 self._has_row = True
                 self.runtime.later(self._write_row())
+
+    @property
+    def has_row(self) -> bool:
+        """Its end is written, so that nothing can change it any more."""
+        return self._has_row
 
     def look(self, now: float) -> None:
         """The turn takes its time: its key may be revoked before it ends."""
@@ -153,7 +159,7 @@ class ChatConsumer(ListeningConsumer):
     async def _stream_rare(self, batch: Batch) -> None:
         last = type(batch[-1]) in ENDINGS
         if self._encoder is None:
-            self._encoder = self._reply.encoder(self._head())
+            self._encoder = self._reply.encoder(self.head())
             if not last:  # else the head goes out with the rest, once the row is written: in one write
                 await self.start_stream()
         if len(batch) > MOST_AT_ONCE:
@@ -177,7 +183,7 @@ class ChatConsumer(ListeningConsumer):
         return batch[starts[-1] :]
 
     async def _whole(self, batch: Batch) -> None:
-        body = self._reply.whole(self._head(), fold(batch))
+        body = self._reply.whole(self.head(), fold(batch))
         await self.store_reply()
         await self._write_row()
         total = (b"x-lingma-total-ms", b"%d" % self._total_ms())
@@ -194,7 +200,8 @@ class ChatConsumer(ListeningConsumer):
             return await self.send_part(self._encoder.feed([Failed(error)]), last=True)
         return await super().refuse(error)
 
-    def _head(self) -> ReplyHead:
+    def head(self) -> ReplyHead:
+        """What the reply needs beside its request."""
         return ReplyHead(self.id, self.request.model, int(self._started_at), time.time)
 
     def _instance_headers(self) -> Headers:

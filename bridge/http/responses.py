@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qsl
 
 from accounts.keys.keyring import Caller
-from bridge.chat.errors import InvalidRequest, NotFound, Unavailable
+from bridge.chat.errors import Cancelled, InvalidRequest, NotFound, Unavailable
 from bridge.http.api import ApiConsumer
 from bridge.http.base import JSON
 from bridge.http.chat import ChatConsumer
@@ -52,6 +52,29 @@ class Responses(ChatConsumer, _StoredResponses):
 
     __slots__ = ("_response",)
 
+    async def turn(self) -> None:
+        """The turn, which others of the key may look at and cancel."""
+        id_ = response_id(self.id)
+        _running[id_] = self
+        try:
+            await super().turn()
+        finally:
+            del _running[id_]
+
+    @property
+    def so_far(self) -> StoredRecord | None:
+        """What can be read of it meanwhile; None when nothing of it is stored."""
+        return self._response.running(self.head())
+
+    async def cancel(self) -> bytes:
+        """End the turn. The object, which is kept like any other."""
+        error = Cancelled()
+        self._record.reason = error.reason
+        self.end_with(error)
+        body = self._response.cancel(self.head())
+        await self.store_reply()
+        return body
+
     async def read_request(self, body: bytes) -> ParsedRequest[ResponsesReply]:
         """The request, with the stored responses that it continues or refers to."""
         parsed = await self.complete(self.caller, FORMAT.draft(body))
@@ -63,6 +86,16 @@ class Responses(ChatConsumer, _StoredResponses):
         size = self._response.record_size
         if size and self.runtime.responses.takes(size):
             await self.runtime.responses.keep(self.caller.key_id, response_id(self.id), self._response.record())
+
+
+_running: dict[str, Responses] = {}
+"""Those of this process, by their ids."""
+
+
+def _running_of(caller: Caller, id_: str) -> Responses | None:
+    """The running response of this id, if it is the key's. One whose end is written is stored already."""
+    found = _running.get(id_)
+    return found if found is not None and found.caller.key_id == caller.key_id and not found.has_row else None
 
 
 class Compact(ChatConsumer, _StoredResponses):
@@ -79,8 +112,11 @@ class _Beside(_StoredResponses):
     """What can be asked beside a chat."""
 
     async def kept(self) -> StoredRecord:
-        """The stored response that the path names. Raise NotFound, also for another key's."""
+        """The stored response that the path names, or one that runs here. Raise NotFound, also for another key's."""
         caller, id_ = await self.authenticate(), self.response_id
+        running = _running_of(caller, id_)
+        if running is not None and (so_far := running.so_far) is not None:
+            return so_far
         found = await self.fetch(caller, (id_,))
         if id_ not in found:
             raise _unknown(id_)
@@ -118,6 +154,8 @@ class StoredResponse(_Beside):
     async def _stream(self) -> None:
         after = number_of(self.query())
         kept = await self.kept()
+        if self.response_id in _running:
+            raise InvalidRequest("The response is in progress: its stream can be read again when it has ended.")
         await self.start_stream()
         for event in replay(kept, after):
             await self.send_part(event, last=False)
@@ -135,14 +173,15 @@ class StoredResponse(_Beside):
 
 
 class CancelResponse(_Beside):
-    """`POST /v1/responses/{id}/cancel`: nothing runs in the background, so what is stored has ended."""
+    """`POST /v1/responses/{id}/cancel`: what runs in this process ends, and what is stored has ended already."""
 
     methods = ("POST",)
     endpoint = "/v1/responses/{id}/cancel"
 
     async def handle(self) -> None:
-        """The object as it is."""
-        await self.reply_json(bytes((await self.kept()).response))
+        """The object as it is now."""
+        running = _running_of(await self.authenticate(), self.response_id)
+        await self.reply_json(await running.cancel() if running else bytes((await self.kept()).response))
 
 
 class InputItems(_Beside):

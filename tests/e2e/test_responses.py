@@ -56,6 +56,43 @@ def test_a_streamed_reply(oai):
     assert reply.usage.total_tokens == 38
 
 
+@pytest.fixture
+def running(oai):
+    """A response that has begun, and its stream."""
+    text = "[[sim: chunks=400 delay_ms=100 first_ms=0]] go on"
+    with oai.responses.create(model="org_auto", input=text, stream=True, background=True) as stream:
+        events = iter(stream)
+        first = next(events)
+        while next(events).type != "response.output_text.delta":
+            pass
+        yield first.response, events
+
+
+def test_running_reply_is_read_in_progress(gateway, oai, bob, running):
+    begun, _ = running
+    assert oai.responses.retrieve(begun.id).status == "in_progress"
+    assert "go on" in oai.responses.input_items.list(begun.id).data[0].content[0].text
+    with pytest.raises(openai.NotFoundError):
+        bob.responses.retrieve(begun.id)
+    with pytest.raises(openai.NotFoundError):
+        bob.responses.cancel(begun.id)
+    assert send(gateway, "GET", f"/v1/responses/{begun.id}?stream=true", key=KEY).status == 400
+
+
+def test_running_reply_is_cancelled(gateway, oai, running):
+    begun, events = running
+    done = oai.responses.cancel(begun.id)
+    assert (done.id, done.status, done.error) == (begun.id, "cancelled", None)
+    last = list(events)[-1]
+    assert (last.type, last.response.status, last.response.error.message) == (
+        "response.failed", "cancelled", "The response was cancelled.",
+    )  # fmt: skip
+    assert oai.responses.retrieve(begun.id).status == "cancelled"
+    assert oai.responses.cancel(begun.id).status == "cancelled"
+    row = gateway.row("req_" + begun.id.removeprefix("resp_"))
+    assert (row["status"], row["reason"]) == ("cancelled", "cancelled")
+
+
 def test_a_reply_is_read_again_and_deleted(oai):
     reply = oai.responses.create(**ASK, metadata={"topic": "greeting"})
     again = oai.responses.retrieve(reply.id)

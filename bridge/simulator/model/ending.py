@@ -39,14 +39,15 @@ def finish(state: ServiceState, turn: Turn, code: int, reason: str = "") -> None
     options, context = turn.options, state.context
     if options.context_usage:
         turn.pushes.push("context/usage/sync", {"usedTokens": sum(usage(turn)), "limitTokens": 131072})
+    spent = usage(turn)  # before the session remembers the prompt, which would count twice
     if options.usage_line == "before":
-        _log_usage(state, turn)
+        _log_usage(state, turn, spent)
     turn.pushes.finish(code, reason)
     turn.pushes.flush()
     if turn.tool_calls:
         tool_events.all_finished(turn)
     if options.usage_line == "after":
-        context.loop.call_later(options.usage_late_ms / 1000, _log_usage, state, turn)
+        context.loop.call_later(options.usage_late_ms / 1000, _log_usage, state, turn, spent)
     seconds = (context.ids.now_ms() - turn.started_ms) / 1000
     context.log.write(f"finish chat answer requestId: {turn.ask.request_id} cost: {seconds:.1f}s")
     _remember(state, turn)
@@ -62,8 +63,8 @@ def usage(turn: Turn) -> tuple[int, int]:
     return prompt_tokens, tokens("".join(turn.thought + turn.pushes.sent))
 
 
-def _log_usage(state: ServiceState, turn: Turn) -> None:
-    prompt, completion = usage(turn)
+def _log_usage(state: ServiceState, turn: Turn, spent: tuple[int, int]) -> None:
+    prompt, completion = spent
     fields = {
         "completion_tokens": completion, "prompt_tokens": prompt, "request_id": turn.ask.request_id,
         "total_tokens": prompt + completion,

@@ -72,7 +72,7 @@ class TurnOptions(msgspec.Struct, frozen=True, kw_only=True):
         "spelling of tool/call/sync: plain, named, nested (toolCall), snake (tool_call), data (data.toolCall) or items",
     ] = "plain"
     tool_words: Annotated[
-        Literal["plugin", "phases"], "status words: the plugin's, or pending, processing and results"
+        Literal["plugin", "phases"], "status words: plugin (its own), or phases (pending, processing and results)"
     ] = "plugin"
     tool_start: Annotated[
         Literal["pending", "running", "finished"], "state in which a tool is first told of; finished: and only then"

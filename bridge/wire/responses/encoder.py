@@ -189,6 +189,17 @@ class ResponsesReply:
         self._whole = ResponseObject(head, self.echoed).finished(reply.reason, output, reply.usage)
         return self._whole
 
+    def running(self, head: ReplyHead) -> stored.StoredRecord | None:
+        """What can be read of it meanwhile; None when nothing is to be stored."""
+        if self.items is None:
+            return None
+        return stored.StoredRecord(msgspec.Raw(ResponseObject(head, self.echoed).in_progress()), list(self.items))
+
+    def cancel(self, head: ReplyHead) -> bytes:
+        """The object of a reply that was cancelled; it is also what is stored."""
+        self._streamed, self._whole = None, ResponseObject(head, self.echoed).cancelled()
+        return self._whole
+
     @property
     def record_size(self) -> int:
         """Bytes of the record, nearly; 0 when there is nothing to store."""

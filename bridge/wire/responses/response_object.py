@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bridge.chat.errors import GatewayError
+from bridge.chat.errors import Cancelled, GatewayError
 from bridge.chat.events import FinishReason, TokenUsage
 from bridge.wire import sse
 from bridge.wire.format import ReplyHead
@@ -66,7 +66,14 @@ class ResponseObject:
 
     def in_progress(self) -> bytes:
         """While items are added."""
-        return self._with("in_progress", (), error=None, incomplete_details=None, completed_at=None, usage=None)
+        return self._without_end("in_progress")
+
+    def cancelled(self) -> bytes:
+        """When it was cancelled."""
+        return self._without_end("cancelled")
+
+    def _without_end(self, status: str) -> bytes:
+        return self._with(status, (), error=None, incomplete_details=None, completed_at=None, usage=None)
 
     def finished(self, reason: FinishReason, output: Sequence[bytes], usage: TokenUsage) -> bytes:
         """At a good ending. `output` holds the encoded items."""
@@ -83,7 +90,8 @@ class ResponseObject:
     def failed(self, error: GatewayError, output: Sequence[bytes]) -> bytes:
         """At a bad ending."""
         body = {"code": failure_code(error), "message": _failure_words(error)}
-        return self._with("failed", output, error=body, incomplete_details=None, completed_at=None, usage=None)
+        status = "cancelled" if isinstance(error, Cancelled) else "failed"
+        return self._with(status, output, error=body, incomplete_details=None, completed_at=None, usage=None)
 
     def _with(self, status: str, output: Sequence[bytes], **ending: Any) -> bytes:
         tail = sse.one_line(msgspec.json.encode({"status": status, **ending})).removeprefix(b"{")

@@ -209,6 +209,15 @@ async def test_the_usage_can_come_late_or_never(simulator):
     assert "finish chat answer requestId: usage-never cost: 0.0s" in simulator.log()
 
 
+async def test_late_usage_is_the_same_as_early_usage(simulator):
+    async with simulator.client() as client:
+        for way in ("before", "after"):
+            await client.chat(f"[[sim: {QUICK} text=x usage_line={way}]] how much?", way, sessionId=way)
+        told = 'prompt_tokens":([0-9]+),"request_id":"{}"'
+        early, late = (simulator.wait_for_line(told.format(way))[1] for way in ("before", "after"))
+    assert early == late
+
+
 @pytest.mark.parametrize("method", ["chat/stop", "chat/stopSession"])
 async def test_a_stopped_turn_finishes_as_cancelled(simulator, method):
     async with simulator.client() as client:
