@@ -19,7 +19,7 @@ from bridge.wire.client_ids import of_fields
 from bridge.wire.format import ParsedRequest
 from bridge.wire.openai.encoder import ChatReply
 from bridge.wire.openai.messages import ChatMessage, read_messages
-from bridge.wire.openai.tools import ToolSelection, read_choice, read_functions, read_tools, select
+from bridge.wire.openai.tools import ToolSelection, read_choice, read_functions, read_tools, selection_of
 
 MAX_STOPS = 4
 LISTS = ("messages", "tools", "functions", "tool_choice", "stop", "metadata")
@@ -127,7 +127,7 @@ def _selection(fields: _Body) -> ToolSelection:
     if fields.tools or not (fields.functions or len(fields.function_call)):
         if choice is None and not fields.tools:
             return _NO_TOOLS
-        return select(choice, bool(fields.tools), read_tools(fields.tools))
+        return selection_of(choice, bool(fields.tools), read_tools(fields.tools))
     functions = read_functions(fields.functions)
     called = _function_choice(choice_at(fields.function_call, ("function_call",)))
     return read_choice(called, bool(functions), functions, ("function_call",))

@@ -99,7 +99,7 @@ def read_functions(items: Sequence[msgspec.Raw] | None, at: Path = ("functions",
     return _unique((_tool(spec, path), path) for spec, path in specs)
 
 
-def select(choice: Any, declared: bool, given: ReadTools) -> ToolSelection:
+def selection_of(choice: Any, declared: bool, given: ReadTools) -> ToolSelection:
     """The choice among the tools that were read. Raise a Flaw as `read_choice` does."""
     selection = read_choice(choice, declared, given.tools)
     return msgspec.structs.replace(selection, left_out=given.left_out) if given.left_out else selection

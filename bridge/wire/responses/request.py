@@ -20,7 +20,7 @@ from bridge.wire.bounds import MOST_MESSAGES, at_most, bounded, choice_at, name_
 from bridge.wire.client_ids import of_fields
 from bridge.wire.format import ParsedRequest
 from bridge.wire.openai.errors import refusal
-from bridge.wire.openai.tools import ToolSelection, read_tools, select
+from bridge.wire.openai.tools import ToolSelection, read_tools, selection_of
 from bridge.wire.responses.echo import echoed_fields
 from bridge.wire.responses.encoder import ResponsesReply
 from bridge.wire.responses.input_items import message_item, no_messages, read_item, read_messages
@@ -234,7 +234,7 @@ def _selection(fields: _Body, choice: Any) -> ToolSelection:
     tools = read_tools(fields.tools, nested=False)
     if isinstance(choice, dict) and text_at(choice.get("type"), ("tool_choice", "type")) not in CHOICES:
         choice = None  # a hosted tool, which does not exist here: it is left out, as in the list
-    return select(choice, bool(fields.tools), tools)
+    return selection_of(choice, bool(fields.tools), tools)
 
 
 CHOICES = ("function", "custom", "allowed_tools", "auto", "none", "required", "any")
