@@ -1,4 +1,8 @@
-"""Limits the service knows nothing of, enforced on the stream: stop sequences and the number of tokens."""
+"""Limits the service knows nothing of, enforced on the stream: stop sequences and the number of tokens.
+
+Text and reasoning end within the limit. A call that has begun is told to its end, for half of one is of no use; behind
+the limit no other one begins.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +37,22 @@ class Cutter:
         held, self._held = self._held, ""
         return held if self._max_tokens is None else self._within_budget(held, self._max_tokens)
 
+    def thought(self, text: str) -> str:
+        """What of the reasoning may be told."""
+        return text if self._max_tokens is None else self._within_budget(text, self._max_tokens)
+
+    def call(self, name: str) -> bool:
+        """Whether one more call may be told."""
+        if self._max_tokens is not None and of_size(self._size, self._beyond) >= self._max_tokens:
+            self.reason, self.stop_sequence = FinishReason.LENGTH, None
+            return False
+        self.spend(name)
+        return True
+
+    def spend(self, text: str) -> None:
+        """Something was told that cannot be cut."""
+        self._size, self._beyond = self._size + len(text), self._beyond + beyond(text)
+
     def _until_stop(self, text: str) -> str:
         found = [(position, each) for each in self._stop if (position := text.find(each)) >= 0]
         if found:
@@ -53,6 +73,8 @@ class Cutter:
         return 0
 
     def _within_budget(self, text: str, budget: int) -> str:
+        if not text:
+            return text
         size, more = self._size + len(text), self._beyond + beyond(text)
         if size <= budget or of_size(size, more) <= budget:  # a token is at least a character
             self._size, self._beyond = size, more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -72,6 +73,9 @@ class Emulation:
         self._spoilt = ""  # why its arguments are no JSON
         self._call_at: int | None = None  # where it begins in what is pending; None when it was told
         self._refusal: list[ReplyEvent] = []  # the text of an attempt that owed a call
+        self._words: list[str] = []  # the text of the first attempt
+        self._other: tuple[str, list[str]] | None = None  # name and arguments of a call that was not asked for
+        self._repeated = False  # the correction came with one that cannot be told either
         self._kept = 0  # how much of what is pending came before the correction
         self._kept_calls = 0
         self._kept_outcomes: Counter[str] = Counter()
@@ -154,6 +158,10 @@ class Emulation:
         del self._pending[self._kept :]
         self.calls, self.outcomes = self._kept_calls, self._kept_outcomes.copy()
         self._call = self._call_at = None
+        self._repeated = False
+        if not self._corrected:
+            self._words.clear()
+            self._other = None
         self._flaw = self._flaw if self._corrected else None
         self._deaf = self._unwanted = self.in_call = False
         self._spoke, self._gap = self._kept_spoke, GAP if self._kept_spoke else ""
@@ -183,11 +191,16 @@ class Emulation:
                     self._call[1].append(piece.text)
                 self._pending.append(piece)
             case TextDelta():
-                if self._watch is not None:
-                    self._watch.append(piece.text)
-                gap, self._gap = self._gap, ""
-                self._spoke = self._spoke or not piece.text.isspace()
-                self._pending.append(TextDelta(gap + piece.text) if gap and not piece.text[:1].isspace() else piece)
+                self._speak(piece)
+
+    def _speak(self, piece: TextDelta) -> None:
+        if not self._corrected:
+            self._words.append(piece.text)
+        if self._watch is not None:
+            self._watch.append(piece.text)
+        gap, self._gap = self._gap, ""
+        self._spoke = self._spoke or not piece.text.isspace()
+        self._pending.append(TextDelta(gap + piece.text) if gap and not piece.text[:1].isspace() else piece)
 
     def _is_unwanted(self, piece: CallEvent) -> bool:
         """A piece of a call of another tool than the one that was demanded."""
@@ -196,9 +209,12 @@ class Emulation:
             self._unwanted = choice.mode == "named" and (tool is None or tool.name != choice.name)
             if self._unwanted:
                 self.outcomes["refused"] += 1
+                self._other, self._repeated = (piece.name, []), self._corrected
             return self._unwanted
         if not self._unwanted or not isinstance(piece, ToolCallDelta | ToolCallEnded | Spoilt):
             return False
+        if isinstance(piece, ToolCallDelta) and self._other is not None:
+            self._other[1].append(piece.text)
         self._unwanted = not isinstance(piece, ToolCallEnded)
         return True
 
@@ -246,6 +262,7 @@ class Emulation:
         """What cannot be read as a call: the model may mend it once; after that it is no call."""
         if self._corrected:
             self.outcomes["refused"] += 1
+            self._repeated = True
             return
         self._flaw, self._deaf = flaw, True
 
@@ -282,13 +299,29 @@ class Emulation:
         return invalid_call(flaw, offer.nonce)
 
     def _make_do(self) -> None:
-        """No call came of the correction: what was said counts, or else what was to be corrected."""
+        """No call came of the correction: what was said counts, or else what was to be corrected; nothing twice."""
         if self._flaw is None:
             self.outcomes["refused"] += 1
-            self._pending = self._pending or self._refusal
-        elif not self._pending:
-            source = Marks(self._offer.nonce).without(self._flaw.source)
-            self._pending = [TextDelta(source)] if source else []
+        new, before = self._pending[self._kept :], self._pending[: self._kept] or self._refusal
+        first, said = "".join(self._words).strip(), _text(new).strip()
+        if said and said != first:
+            return
+        source = self._source()
+        if source and (self._repeated or not before):
+            self._pending = [*before, TextDelta((GAP if first else "") + source)]
+        else:
+            self._pending = before or ([] if first else new)
+
+    def _source(self) -> str:
+        """The call that cannot be told, as text."""
+        if self._flaw is not None:
+            return Marks(self._offer.nonce).without(self._flaw.source)
+        if self._other is None:
+            return ""
+        name, arguments = self._other[0], "".join(self._other[1])
+        tool = next((each for each in self._tools if name in (each.name, each.wire_name)), None)
+        given = json.dumps(arguments, ensure_ascii=False) if tool is not None and tool.custom else arguments
+        return f'{{"name": {json.dumps(name)}, "arguments": {given}}}'
 
     def _correct(self, text: str) -> None:
         self.correction, self._asked = text, True
@@ -300,11 +333,14 @@ class Emulation:
         tool = next((each for each in self._offer.tools if each.name == name), None)
         if tool is None or tool.custom:
             return False
-        text = "".join(event.text for event in self._pending if isinstance(event, TextDelta))
-        arguments = forced_arguments(text, name)
+        arguments = forced_arguments(_text(self._pending), name)
         if arguments is None or flaw_of(tool, arguments):
             return False
         self._pending = [*whole_call(tool, arguments, self._new_id())]
         self.calls = 1
         self.outcomes["parsed"] += 1
         return True
+
+
+def _text(events: Sequence[ReplyEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))

@@ -10,6 +10,7 @@ import msgspec
 from bridge.chat.cut import Cutter
 from bridge.chat.errors import ConnectionLost, GatewayError, SlowClient
 from bridge.chat.events import (
+    ChatEvent,
     Finished,
     FinishReason,
     KeepAlive,
@@ -45,6 +46,10 @@ _PLAIN = tuple(tuple(ReadOptions(stream=stream, thinking=each) for each in (Fals
 """Options of readers that look for no calls and no JSON, by whether the client streams and wants the reasoning."""
 _MUCH = 64 << 10
 """Bytes of a reply that are read in slices when they come at once."""
+AROUND_CALL = estimate('<call:0123456789>{"name":"","arguments":}</call:0123456789>\n')
+"""Tokens that a model writes for a call beside the tool's name and what it is given."""
+UNTOLD = {"refused", "retried"}
+"""What became of calls that cost tokens and were not told."""
 SEEN = (TextDelta, ThinkingDelta, ToolCallStarted)
 
 
@@ -91,6 +96,8 @@ class Answer:
         self._cutter = _cutter(task.request)
         self._cut_text: list[str] = []  # what the cutter let through
         self._cut_calls: list[str] = []  # names and arguments
+        self._cut_thoughts: list[str] = []
+        self._begun_calls = 0
         self._saw_all = True  # the service has taken every image of the question
         self._started = False
         self._held_since: int | None = None  # milliseconds: when what comes began to be held back
@@ -283,6 +290,8 @@ class Answer:
         batch[:] = [event for event in batch if type(event) is not TextDelta]
         self._cutter = _cutter(self._request)
         self._cut_text.clear()
+        if self._cutter is not None:  # reasoning stays
+            self._cutter.spend("".join(self._cut_thoughts))
 
     def _cut(self, events: Batch) -> Batch:
         """Without what is beyond the limits of the request."""
@@ -292,19 +301,32 @@ class Answer:
         for event in events:
             if not isinstance(event, TextDelta):
                 batch += [] if isinstance(event, KeepAlive) else self._rest()
-                if self._cutter.reason:
-                    break
-                batch.append(event)
-                if isinstance(event, ToolCallStarted):
-                    self._cut_calls.append(event.name)
-                elif isinstance(event, ToolCallDelta):
-                    self._cut_calls.append(event.text)
+                if not self._cutter.reason and (within := self._within(event, self._cutter)) is not None:
+                    batch.append(within)
             elif text := self._cutter.feed(event.text):
                 self._cut_text.append(text)
                 batch.append(TextDelta(text))
             if self._cutter.reason:
                 break
         return batch
+
+    def _within(self, event: ChatEvent, cutter: Cutter) -> ChatEvent | None:
+        """What of something else than text may be told."""
+        match event:
+            case ThinkingDelta():
+                if not (text := cutter.thought(event.text)):
+                    return None
+                self._cut_thoughts.append(text)
+                return ThinkingDelta(text)
+            case ToolCallStarted():
+                if not cutter.call(event.name):
+                    return None
+                self._begun_calls += 1
+                self._cut_calls.append(event.name)
+            case ToolCallDelta():
+                cutter.spend(event.text)
+                self._cut_calls.append(event.text)
+        return event
 
     def _rest(self) -> Batch:
         """What the cutter holds back, when something else than text comes next."""
@@ -413,31 +435,38 @@ class Answer:
         """The service's own figures, else calibrated estimates."""
         record, calibration, reader = self._record, self._calibration, self._reader
         said = estimate(reader.text if self._cutter is None else "".join(self._cut_text))
-        thoughts = estimate(reader.thoughts)
+        is_cut = self._cut_reason is not None and self._plan.thinking
+        thoughts = estimate("".join(self._cut_thoughts) if is_cut else reader.thoughts)
         guess = said + thoughts + self._estimated_calls()
         if logged is not None:
             calibration = self._services.calibrations.learning(self._key)
             calibration.input.learn(self._estimated, logged.prompt_tokens)
-            calibration.output.learn(guess, logged.completion_tokens)
+            if not reader.calls and not reader.outcomes.keys() & UNTOLD:  # JSON has other words than text
+                calibration.output.learn(guess, logged.completion_tokens)
             spent = [logged, self._corrected] if self._corrected is not None else [logged]
             record.prompt_tokens = sum(each.prompt_tokens for each in spent)
             record.completion_tokens = sum(each.completion_tokens for each in spent)
             record.usage_source = "upstream"
         else:
             record.completion_tokens = calibration.output.apply(guess)
-            if (limit := self._request.max_tokens) is not None:  # it has cut the text, and nothing else
-                record.completion_tokens -= max(0, calibration.output.apply(said) - limit)
+            if (limit := self._request.max_tokens) is not None:  # it has cut text and reasoning, and nothing else
+                cut = said + thoughts if self._plan.thinking else said
+                record.completion_tokens -= max(0, calibration.output.apply(cut) - limit)
         told = min(thoughts, record.completion_tokens) if self._plan.thinking else 0
         return TokenUsage(record.prompt_tokens, record.completion_tokens, record.usage_source, told)
 
     def _estimated_calls(self) -> int:
-        """Tokens of calls that were told, with what they were given."""
+        """Tokens of calls that were told, as the model wrote them: what stands around them it has written too."""
         reader = self._reader
         if not reader.calls:
             return 0
-        if self._cutter is not None:
-            return estimate("".join(self._cut_calls))
-        return estimate("".join([*(name for _, name in reader.calls), reader.arguments]))
+        told = [*(name for _, name in reader.calls), reader.arguments] if self._cutter is None else self._cut_calls
+        around = AROUND_CALL * self._told_calls if self._plan.emulates else 0
+        return estimate("".join(told)) + around
+
+    @property
+    def _told_calls(self) -> int:
+        return len(self._reader.calls) if self._cutter is None else self._begun_calls
 
 
 def _cutter(request: ChatRequest) -> Cutter | None:

@@ -205,7 +205,8 @@ def test_who_calls_another_tool_twice_has_called_none():
     whole(reply, "Well. " + call("time"))
     reply.again()
     events = whole(reply, call("time"))
-    assert (text_of(events).strip(), calls_of(events), reply.calls, reply.correction) == ("Well.", [], 0, "")
+    told = 'Well.\n\n{"name": "time", "arguments": {}}'
+    assert (text_of(events).strip(), calls_of(events), reply.calls, reply.correction) == (told, [], 0, "")
 
 
 def test_another_call_that_breaks_off_is_none_either():
@@ -369,3 +370,27 @@ def test_what_can_mean_only_one_thing_is_mended(written, meant, size):
     reply = emulation(tools=(Tool("read"),))
     events = [event for piece in sliced(flawed(written), size) for event in reply.feed(piece)] + reply.end()
     assert (sent_arguments(events), reply.outcomes) == (meant, {"parsed": 1})
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+@pytest.mark.parametrize("words", ["", "I will. "])
+@pytest.mark.parametrize(
+    ("choice", "name"), [(ToolChoice("named", "read"), "time"), (AUTO, "rm"), (ToolChoice("required"), "rm")]
+)
+def test_call_refused_twice_is_text_once(choice, name, words, stream):
+    reply = emulation(choice, stream=stream)
+    events = whole(reply, words + call(name, a="ö"))
+    reply.again()
+    events += whole(reply, words + call(name, a="ö"))
+    assert calls_of(events) == []
+    before, _, source = text_of(events).rpartition("{" + f'"name": "{name}"')
+    assert before == ("I will.\n\n" if words else "")
+    assert json.loads("{" + f'"name": "{name}"{source}') == {"name": name, "arguments": {"a": "ö"}}
+
+
+def test_plain_text_call_refused_twice_is_text():
+    patch = Tool("patch", custom=True)
+    reply = emulation(ToolChoice("named", "read"), tools=(READ, patch))
+    whole(reply, call("patch", input='a "b"'))
+    reply.again()
+    assert json.loads(text_of(whole(reply, call("patch", input='a "b"')))) == {"name": "patch", "arguments": 'a "b"'}

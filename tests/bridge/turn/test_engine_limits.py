@@ -2,13 +2,26 @@
 
 import asyncio
 import json
+import re
 
 import pytest
 
 from bridge.chat.errors import Overloaded, Unavailable
-from bridge.chat.events import Failed, Finished, FinishReason, KeepAlive, Started, TextDelta, TokenUsage
+from bridge.chat.events import (
+    Failed,
+    Finished,
+    FinishReason,
+    KeepAlive,
+    Started,
+    TextDelta,
+    ThinkingDelta,
+    TokenUsage,
+    ToolCallEnded,
+    ToolCallStarted,
+)
 from bridge.chat.request import Tool, ToolChoice
 from bridge.chat.tokens import estimate
+from bridge.turn.attempt import AROUND_CALL
 from tests.bridge.chats import Reading, chat, replying, request, say
 from tests.bridge.lingma.service import finish
 
@@ -180,3 +193,75 @@ async def test_a_corrected_reply_costs_what_both_attempts_cost(new_service, new_
     fields = {"tools": (Tool("read"),), "tooling": True, "tool_choice": ToolChoice("required")}
     done = await chat(engine, request("Hi", **fields))
     assert done.end.usage == TokenUsage(200, 20, "upstream")
+
+
+async def test_estimates_of_text_learn_nothing_of_calls(new_service, new_engine, with_log, tmp_path):
+    async def on_ask(peer, params):
+        tell_usage(tmp_path, params, 20, 400)
+        await calling("read", path="x" * 99)(peer, params)
+
+    service = await new_service(on_ask)
+    engine = await new_engine(with_log(service))
+    for _ in range(4):
+        await chat(engine, request("Hi", **TOOLS))
+    service.on_ask = replying("Hello and more")
+    usage = (await chat(engine, request("Hi", stop=("more",), **TOOLS))).end.usage
+    assert (usage.source, usage.output_tokens) == ("estimate", estimate("Hello and "))
+
+
+TOOLS = {"tools": (Tool("read"),), "tooling": True}
+
+
+def calling(*names, before="", **arguments):
+    """A service whose model writes these calls."""
+
+    async def on_ask(peer, params):
+        mark = re.findall(r"<call:(\w+)>", params["questionText"])[-1]
+        body = json.dumps(arguments)
+        calls = [f'<call:{mark}>{{"name":"{name}","arguments":{body}}}</call:{mark}>' for name in names]
+        await say(peer, params, before, *calls)
+        await peer.push(finish(params["requestId"]))
+
+    return on_ask
+
+
+async def test_reasoning_that_is_told_counts(new_service, new_engine):
+    service = await new_service(lambda peer, params: say(peer, params, "<think>", *["word "] * 20))
+    done = await chat(await new_engine(service), request("Hi", max_tokens=5, thinking=True))
+    thought = "".join(event.text for event in done.events if isinstance(event, ThinkingDelta))
+    assert (estimate(thought), done.text, done.end.reason) == (5, "", FinishReason.LENGTH)
+    assert (done.end.usage.output_tokens, done.end.usage.thinking_tokens) == (5, 5)
+    assert await service.got("chat/stop")
+
+
+async def test_reasoning_that_is_not_told_cuts_nothing(new_service, new_engine):
+    service = await new_service(replying("<think>", *["word "] * 20, "</think>", "Hi."))
+    done = await chat(await new_engine(service), request("Hi", max_tokens=5))
+    assert (done.text, done.end.reason) == ("Hi.", FinishReason.STOP)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+async def test_a_call_that_has_begun_is_told_whole(stream, new_service, new_engine):
+    service = await new_service(calling("read", "read", path="x" * 99))
+    done = await chat(await new_engine(service), request("Hi", max_tokens=5, stream=stream, **TOOLS))
+    calls = [event for event in done.events if isinstance(event, ToolCallStarted | ToolCallEnded)]
+    assert ([type(event) for event in calls], done.end.reason) == (
+        [ToolCallStarted, ToolCallEnded],
+        FinishReason.LENGTH,
+    )
+    assert done.end.usage.output_tokens == estimate("read" + '{"path":"' + "x" * 99 + '"}') + AROUND_CALL
+    assert done.record.completion_tokens == done.end.usage.output_tokens
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+async def test_the_last_call_may_pass_the_limit(stream, new_service, new_engine):
+    service = await new_service(calling("read", path="x" * 99, before="I read. "))
+    done = await chat(await new_engine(service), request("Hi", max_tokens=5, stream=stream, **TOOLS))
+    assert (done.text.strip(), done.end.reason) == ("I read.", FinishReason.TOOL_CALLS)
+
+
+async def test_no_call_begins_behind_the_limit(new_service, new_engine):
+    service = await new_service(calling("read", before="12345678"))
+    done = await chat(await new_engine(service), request("Hi", max_tokens=2, **TOOLS))
+    assert (done.text, done.end.reason) == ("12345678", FinishReason.LENGTH)
+    assert not any(isinstance(event, ToolCallStarted) for event in done.events)

@@ -115,9 +115,9 @@ async def test_uncut_text_is_counted_all_the_same(new_service, new_engine, strea
     assert done.end.usage.output_tokens == done.record.completion_tokens >= estimate(told) > 100
 
 
-async def test_reasoning_counts_beside_the_text_limit(new_service, new_engine):
+async def test_untold_reasoning_counts_beside_the_text(new_service, new_engine):
     service = await new_service(saying(f"<think>{'hm ' * 200}</think>{'word ' * 50}"))
-    done = await chat(await new_engine(service), request("Hi", stream=False, thinking=True, max_tokens=5))
+    done = await chat(await new_engine(service), request("Hi", stream=False, max_tokens=5))
     assert (estimate(done.text), done.end.reason) == (5, FinishReason.LENGTH)
     assert done.end.usage.output_tokens == 5 + estimate("hm " * 200)
 
