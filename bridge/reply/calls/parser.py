@@ -111,11 +111,14 @@ class CallParser:
             while self._rest:
                 self._go_on(events)
                 yield
+            if self._mode == CallParser._hold and self._guess is not None:
+                self._guessed(self._guess.end())
+            if self._outcome is not None:
+                yield from self._decide(self._outcome, events)
             held, self._held = self._held, ""
-            rest = yield from self._at_end(held, events)
-            if rest is None:
+            self._rest = self._rest or self._at_end(held, events) or ""
+            if not self._rest:
                 return events + self._spoken.end()
-            self._rest = rest
 
     def _go_on(self, events: list[CallEvent]) -> None:
         """Read on. What turns out to be no call is read again, a few pieces at a time."""
@@ -131,15 +134,8 @@ class CallParser:
         spoken, waits = self._spoken, self._held or self._rest
         self._plain = self._mode == CallParser._text and bool(spoken.pieces) and not (waits or spoken.behind_call)
 
-    def _at_end(self, held: str, events: list[CallEvent]) -> Steps[str | None]:
+    def _at_end(self, held: str, events: list[CallEvent]) -> str | None:
         """The reply ends in some mode: what is to be read once more as text, None for nothing."""
-        if self._mode == CallParser._hold and self._guess is not None:
-            self._guessed(self._guess.end())
-        if self._outcome is not None:
-            yield from self._decide(self._outcome, events)
-        if self._rest:
-            rest, self._rest = self._rest, ""
-            return rest
         if self._mode == CallParser._in_marked:
             left = self._marked.end(held, events)
             self._mode = CallParser._text if self._marked.state == "text" else CallParser._nothing
