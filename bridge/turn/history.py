@@ -9,7 +9,7 @@ import msgspec
 
 from bridge.chat.request import ChatRequest, Message, Role, Tool, ToolCall
 from bridge.prompt.remembered import Remembered
-from bridge.turn.arguments import MOST_CALLS, digests, edited
+from bridge.turn.arguments import digests, edited, latest
 from sessions_store.fingerprint import LooseFingerprint, StrictFingerprint, tools_digest
 from sessions_store.store import Knowledge
 
@@ -51,6 +51,7 @@ class History:
         self._proven_to = len(prefix) if self._is_named else self._end_of_last_call()
         """So many messages of the prefix are proven, if the id of a call is ours; 0 without any."""
         self._tools: str | None = None
+        self._digests: str | None = None  # of what the proven calls were given
         self._loose: LooseFingerprint | None = None  # of what is proven
         self._strict: StrictFingerprint | None = None  # of the prefix
         self._rest: StrictFingerprint | None = None  # of what is proven, and the rest of the prefix to the letter
@@ -90,7 +91,7 @@ class History:
             Message(cast("Role", each.role), each.text, tool_call_id=each.call_id)
             for each in self._loose.untold(knows.told)
         ]
-        if calls := edited(self._calls(self._proven_to), knows.given):
+        if calls := edited(self._calls(0, self._proven_to), self._given(), knows.given):
             changed.append(Message("system", EDITED, calls))
         return changed
 
@@ -113,23 +114,20 @@ class History:
         _feed(loose, self._prefix[self._proven_to :])
         _feed(loose, self._new)
         loose.feed("assistant", text, [(*call, "") for call in calls])
-        before = [call.arguments for call in self._calls(len(self._prefix))]
-        return self._kept(loose.hexdigest(), loose, [*before, *given])
+        return self._kept(loose.hexdigest(), loose, self._given() + self._given_since() + digests(given))
 
     def _kept_after_call(self, text: str, calls: Sequence[tuple[str, str]], given: Sequence[str]) -> Kept | None:
         rest = self._rest_to_the_letter()
         self._rest = None
         _feed(rest, self._new)
         rest.feed("assistant", text, _made(calls, "".join(given)))
-        return self._kept(
-            rest.hexdigest(), self._loosely(), [call.arguments for call in self._calls(self._proven_to)]
-        )  # fmt: skip
+        return self._kept(rest.hexdigest(), self._loosely(), self._given())
 
-    def _kept(self, key: str, loose: LooseFingerprint, given: Sequence[str]) -> Kept | None:
+    def _kept(self, key: str, loose: LooseFingerprint, given: str) -> Kept | None:
         told = loose.told()
         if told is None:
             return None
-        return Kept(key, proven=True, told=told, late=loose.late(), given=digests(given[-MOST_CALLS:]))
+        return Kept(key, proven=True, told=told, late=loose.late(), given=latest(given))
 
     def _kept_strictly(self, text: str, calls: Sequence[tuple[str, str]], arguments: str) -> Kept:
         made = _made(calls, arguments)
@@ -156,9 +154,21 @@ class History:
                 return end
         return 0
 
-    def _calls(self, end: int) -> list[ToolCall]:
-        """Those of the first messages, so many."""
-        return [call for index in self._callers if index < end for call in self._prefix[index].tool_calls]
+    def _calls(self, begin: int, end: int) -> list[ToolCall]:
+        """Those of some of the messages of the prefix."""
+        return [
+            call for index in self._callers if begin <= index < end for call in self._prefix[index].tool_calls
+        ]  # fmt: skip
+
+    def _given(self) -> str:
+        """What calls were given in what is proven."""
+        if self._digests is None:
+            self._digests = digests([call.arguments for call in self._calls(0, self._proven_to)])
+        return self._digests
+
+    def _given_since(self) -> str:
+        """And in the rest of the prefix."""
+        return digests([call.arguments for call in self._calls(self._proven_to, len(self._prefix))])
 
     def _loosely(self) -> LooseFingerprint:
         if self._loose is None:
@@ -178,8 +188,7 @@ class History:
         return self._rest
 
     def _rest_after(self, lasting: bytes) -> StrictFingerprint:
-        given = digests(call.arguments for call in self._calls(self._proven_to))
-        proven = f"after {self._loosely().with_changing()} {given}"
+        proven = f"after {self._loosely().with_changing()} {self._given()}"
         rest = StrictFingerprint(self._caller_id, (proven,), lasting)
         _feed(rest, self._prefix[self._proven_to :])
         return rest

@@ -7,7 +7,7 @@ from bridge.chat.request import ChatRequest, ClientIds, Message, Tool, ToolCall,
 from bridge.prompt.compose import split_reply
 from bridge.turn.arguments import digests, edited
 from bridge.turn.history import EDITED, History
-from sessions_store.fingerprint import MOST_CHANGING
+from sessions_store.fingerprint import DIGEST_LENGTH, MOST_CHANGING
 from sessions_store.store import Knowledge
 
 ID = "call_0a1b2c3d4e5f60718293a4b5"
@@ -219,18 +219,19 @@ def test_edited_calls_are_told_once():
 
 
 @pytest.mark.parametrize(
-    "arguments", ["{", "[1", '{"a":1e400}', "[" * 5000, '"\\ud83d"', "\ud83d", "plain text", "1" * 400]
+    "arguments", ["{", "[1", '{"a":1e400}', "[" * 5000, '"\\ud83d"', "\ud83d", "plain text", "1" * 4000]
 )
 def test_arguments_of_any_kind_are_compared(arguments):
     call = ToolCall(ID, "save", arguments)
-    assert edited([call], digests([arguments])) == ()
-    assert edited([call], digests(['{"a":1}'])) == (call,)
-    assert edited([call], "") == ()
+    now = digests([arguments])
+    assert edited([call], now, digests([arguments])) == ()
+    assert edited([call], now, digests(['{"a":1}'])) == (call,)
+    assert edited([call], now, "") == ()
 
 
 def test_only_the_latest_calls_are_compared():
     calls = [ToolCall(str(number), "save", f'{{"n":{number}}}') for number in range(5)]
-    given = digests(call.arguments for call in calls[3:])
-    assert edited(calls, given) == ()
+    given = digests(call.arguments for call in calls)[3 * DIGEST_LENGTH :]
     calls[0], calls[4] = (msgspec.structs.replace(calls[n], arguments="{}") for n in (0, 4))
-    assert edited(calls, given) == (calls[4],)
+    assert edited(calls, digests(call.arguments for call in calls), given) == (calls[4],)
+    assert edited(calls[:4], digests(call.arguments for call in calls[:4]), given[:DIGEST_LENGTH]) == ()
