@@ -147,12 +147,16 @@ class History:
         """Where the last assistant's turn ends that has called by an id which may be ours."""
         messages = self._prefix
         for index in reversed(self._callers):
-            if any(len(call.id) >= SHORTEST_ID for call in messages[index].tool_calls):
-                end = index + 1
-                while end < len(messages) and messages[end].role == "assistant":
-                    end += 1
-                return end
+            for call in messages[index].tool_calls:  # `any` would take longer than all the rest
+                if len(call.id) >= SHORTEST_ID:
+                    return self._end_of_turn(index)
         return 0
+
+    def _end_of_turn(self, index: int) -> int:
+        messages = self._prefix
+        while index < len(messages) and messages[index].role == "assistant":
+            index += 1
+        return index
 
     def _calls(self, begin: int, end: int) -> list[ToolCall]:
         """Those of some of the messages of the prefix."""
