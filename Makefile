@@ -14,15 +14,15 @@ help: ## list the targets
 run: .venv/.run ## set up what is missing and run the gateway until Ctrl-C
 	@exec $(PY) -m gateway_project.supervise
 
-test: .venv/.test ## run all tests
-	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+test: .venv/.test ## run all tests but those of clients
+	@$(PY) -m pytest -n 2 --dist loadfile --ignore tests/clients $(ARGS)
 
 test-unit: .venv/.test ## run the tests that start no process, in seconds
 	@$(PY) -m pytest -n 2 $(UNIT) $(ARGS)
 
-test-clients: .venv/.test ## install coding agents and SDKs for Node, and drive them
-	@$(PY) -m tests.clients.install
-	@$(PY) -m pytest tests/clients $(ARGS)
+test-clients: .venv/.test ## install coding agents and SDKs, and drive them
+	@$(PY) -m tests.clients.install $(PATIENCE)
+	@$(PY) -m pytest -n 2 --dist loadfile tests/clients $(ARGS)
 
 lint: .venv/.test ## check format, lint, types, import directions and migrations
 	@.venv/bin/ruff format --check --quiet . || { echo "Run 'make format'."; exit 1; }

@@ -1,21 +1,20 @@
-"""The same gateway under daphne: the tests of everything that the server has a hand in."""
+"""The same gateway under daphne: once each what a server has a hand in."""
 
+import http.client
 import os
+import time
 
+import anthropic
+import openai
 import pytest
 
-from tests.e2e.installation import KEY, Gateway
-from tests.e2e.speech import OPENAI, send
-from tests.e2e.test_finish_codes import (  # noqa: F401
-    test_200_is_the_good_ending,
-    test_service_rate_limit_has_retry_after,
-)
-from tests.e2e.test_hang_up import *  # noqa: F403
-from tests.e2e.test_headers import *  # noqa: F403
-from tests.e2e.test_manners import *  # noqa: F403
-from tests.e2e.test_sdks import *  # noqa: F403
-from tests.e2e.test_sessions import test_second_turn_sends_only_the_new_text  # noqa: F401
-from tests.e2e.test_text_limits import test_service_usage_is_reported  # noqa: F401
+from tests.e2e.installation import KEY, OTHER_KEY, Gateway, until
+from tests.e2e.speech import ANTHROPIC, OPENAI, Stream, exchange, head_of, send
+from tests.e2e.test_hang_up import LONG, left
+from tests.e2e.test_manners import HELLO, is_error_of, post
+
+SAY = '[[sim: text="Hello from the other side" size=4 usage="31,7"]] Say hello'
+TURN = [{"role": "user", "content": SAY}]
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +27,157 @@ def gateway(tmp_path_factory, template):
     assert running.left_behind == []
 
 
+def test_whole_reply_has_headers_and_row(gateway, dialect):
+    answer = gateway.ask(dialect, SAY)
+    assert (answer.text, answer.finish, answer.usage) == ("Hello from the other side", dialect.done, (31, 7))
+    assert answer.headers["x-lingma-instance"] == "w1-i1"
+    assert answer.headers["x-lingma-upstream"] == "simulator"
+    assert answer.headers["x-lingma-queue-ms"].isdigit()
+    assert answer.headers["x-lingma-first-token-ms"].isdigit()
+    assert answer.headers["x-lingma-total-ms"].isdigit()
+    row = gateway.row(answer.headers["x-request-id"])
+    assert (row["status"], row["prompt_tokens"], row["completion_tokens"]) == ("ok", 31, 7)
+
+
+def test_stream_is_not_held_back(gateway, dialect):
+    with Stream(gateway, dialect, '[[sim: text="first second" chunks=2 delay_ms=20000]] x', key=KEY) as running:
+        running.until(b"first")
+        assert running.response.headers["cache-control"] == "no-cache"
+        assert running.response.headers["x-accel-buffering"] == "no"
+
+
+def test_connection_survives_errors_and_streams(gateway, dialect):
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
+    for key, body, status in (
+        (KEY, b"{", 400),
+        (None, dialect.body(HELLO), 401),
+        (KEY, dialect.body("[[sim: fault=finish_code after=0]] x"), 502),
+        (KEY, dialect.body(HELLO, stream=True), 200),
+        (KEY, dialect.body(HELLO), 200),
+    ):
+        answer = exchange(connection, "POST", dialect.path, key=key, body=body)
+        first = connection.sock
+        assert answer.status == status
+        assert answer.text == "hello" if status == 200 else is_error_of(dialect, answer)
+        assert answer.headers.get("request-id") == (answer.headers["x-request-id"] if dialect is ANTHROPIC else None)
+        assert exchange(connection, "GET", "/v1/models", key=KEY).status == 200
+        assert connection.sock is first is not None
+    connection.close()
+
+
+def test_conversation_goes_on_in_its_session(gateway):
+    asked = {"role": "user", "content": HELLO + " begin"}
+    begun = gateway.ask(OPENAI, [asked])
+    messages = [asked, {"role": "assistant", "content": begun.text}, {"role": "user", "content": HELLO}]
+    assert gateway.ask(OPENAI, messages).headers["x-lingma-session"] == "reused"
+
+
+def test_error_before_first_byte_is_a_status(gateway, dialect):
+    answer = gateway.ask(dialect, "[[sim: fault=finish_code after=0 finish=429]] x", stream=True)
+    assert (answer.status, answer.headers["content-type"]) == (429, "application/json")
+    assert 1 <= int(answer.headers["retry-after"]) <= 30
+    assert answer.error["type"] == "rate_limit_error"
+
+
+def test_error_after_first_byte_ends_the_stream(gateway, dialect):
+    marker = '[[sim: text="so far" chunks=2 after=2 fault=finish_code finish=500]] x'
+    answer = gateway.ask(dialect, marker, stream=True)
+    assert (answer.status, answer.text, answer.finish) == (200, "so far", None)
+    assert answer.error["type"] == ("api_error" if dialect is ANTHROPIC else "server_error")
+    assert b"[DONE]" not in answer.body
+    assert b"message_stop" not in answer.body
+
+
+def test_leaving_in_mid_stream_stops_the_turn(gateway):
+    question = "leaves in mid-stream"
+    with Stream(gateway, OPENAI, LONG + question, key=KEY, model=question) as stream:
+        stream.until(b"first")
+        left_at = time.time()
+    row = left(gateway, question, left_at)
+    assert row["completion_tokens"] > 0
+    assert row["request_id"] == stream.request_id
+
+
+def test_leaving_before_first_token_stops_the_turn(gateway):
+    question = "leaves before the first token"
+    with Stream(gateway, ANTHROPIC, f"[[sim: text=x first_ms=60000]] {question}", key=KEY, model=question):
+        until(lambda: gateway.asks(question))
+        left_at = time.time()
+    assert left(gateway, question, left_at)["first_token_ms"] is None
+
+
+def test_leaving_a_whole_reply_stops_the_turn(gateway):
+    question = "leaves a whole reply"
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
+    data, headers = head_of(OPENAI.body(LONG + question, model=question), KEY, None)
+    connection.request("POST", OPENAI.path, body=data, headers=headers)
+    until(lambda: gateway.asks(question))
+    left_at = time.time()
+    connection.close()
+    assert left(gateway, question, left_at)["stream"] is False
+
+
 def test_unnamed_proxy_is_not_believed(gateway):
     headers = {"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https"}
     answer = send(gateway, "POST", OPENAI.path, key=KEY, body=OPENAI.body("[[sim: text=hello]] x"), headers=headers)
     assert gateway.row(answer.headers["x-request-id"])["client"] == "127.0.0.1"
 
 
-def test_a_large_body_for_django_is_refused(gateway):
+def test_large_bodies_are_read_or_refused(gateway, dialect):
+    assert post(gateway, dialect, body=dialect.body("word " * 800_000 + HELLO)).text == "hello"
+    for body in (b" " * (33 << 20), iter([b" " * (1 << 20)] * 33)):
+        answer = post(gateway, dialect, body=body)
+        assert (answer.status, answer.headers["x-should-retry"]) == (413, "false")
+        assert is_error_of(dialect, answer)
+
+
+def test_large_body_for_django_is_refused(gateway):
     answer = send(gateway, "POST", "/admin/login/", body=b"a" * (3 << 20))
     assert answer.status == 413
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_other_methods_are_405_in_dialect_of_path(gateway, dialect, method):
+    answer = send(gateway, method, dialect.path, key=KEY)
+    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+    assert answer.body == b"" if method == "HEAD" else is_error_of(dialect, answer)
+
+
+def test_unknown_path_is_404_by_version_header(gateway):
+    for dialect, headers in ((OPENAI, {}), (ANTHROPIC, {"anthropic-version": "2023-06-01"})):
+        answer = send(gateway, "GET", "/v1/nope", key=KEY, headers=headers)
+        assert answer.status == 404
+        assert is_error_of(dialect, answer)
+
+
+def test_one_header_with_two_keys_is_refused(gateway):
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
+    connection.putrequest("GET", "/v1/models")
+    for key in (KEY, OTHER_KEY):
+        connection.putheader("x-api-key", key)
+    connection.endheaders()
+    with connection.getresponse() as answer:
+        assert (answer.status, b"Two different x-api-key headers" in answer.read()) == (400, True)
+    connection.close()
+
+
+def test_expectation_of_100_continue_is_met(gateway):
+    headers = {"expect": "100-continue"}
+    assert post(gateway, OPENAI, headers=headers).text == "hello"
+
+
+def test_sdks_get_one_turn_per_protocol(gateway):
+    url = f"http://127.0.0.1:{gateway.port}"
+    with openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0) as oai:
+        chunks = list(oai.chat.completions.create(model="org_auto", messages=TURN, stream=True))
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Hello from the other side"
+        with oai.responses.stream(model="org_auto", input=SAY) as stream:
+            assert stream.get_final_response().output_text == "Hello from the other side"
+    with (
+        anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=0) as ant,
+        ant.messages.stream(model="org_auto", messages=TURN, max_tokens=100) as stream,
+    ):
+        assert stream.get_final_text() == "Hello from the other side"
 
 
 def test_loop_gives_signs_of_life(gateway):
@@ -49,3 +190,15 @@ def test_loop_gives_signs_of_life(gateway):
         finally:
             process.kill()
             process.wait()
+
+
+def test_sigterm_lets_a_running_stream_end(tmp_path, template):
+    with Gateway(tmp_path, template, GATEWAY_SERVER="daphne") as gateway:
+        (process,) = gateway.processes
+        with Stream(gateway, OPENAI, '[[sim: text="one two three" chunks=3 delay_ms=700]] x', key=KEY) as running:
+            running.until(b"one ")
+            process.terminate()
+            answer = running.rest()
+        assert (answer.text, answer.finish, answer.error) == ("two three", "stop", None)
+        assert process.wait(30) == 0
+        assert gateway.row(running.request_id)["status"] == "ok"

@@ -4,12 +4,13 @@ import shutil
 import signal
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 import redis
 
 from tests.e2e.installation import FAST, KEY, METRICS_KEY, until
-from tests.e2e.speech import ANTHROPIC, OPENAI, Stream, send
+from tests.e2e.speech import DIALECTS, OPENAI, Stream, send
 from tests.gateway_project.gateway import Gateway, survivors
 from tests.processes import command_line
 
@@ -109,19 +110,23 @@ def test_frozen_worker_and_scheduler_are_reported_and_harmless(whole, directory)
     assert sum("degraded: worker" in line for line in whole.lines) == 1
 
 
-@pytest.mark.parametrize(("dialect", "server"), [(OPENAI, "uvicorn"), (ANTHROPIC, "daphne")], ids=str)
-def test_sigterm_lets_running_streams_end_and_leaves_nothing(tmp_path, template, dialect, server):
-    with start(tmp_path, template, GATEWAY_SERVER=server) as gateway:
+def test_sigterm_lets_running_streams_end_and_leaves_nothing(tmp_path, template):
+    prompt = '[[sim: text="one two three" chunks=3 delay_ms=700]] x'
+    with start(tmp_path, template) as gateway:
         processes = gateway.complete()
-        with Stream(gateway, dialect, '[[sim: text="one two three" chunks=3 delay_ms=700]] x', key=KEY) as running:
-            running.until(b"one ")
+        with ExitStack() as stack:
+            streams = [(each, stack.enter_context(Stream(gateway, each, prompt, key=KEY))) for each in DIALECTS]
+            for _, running in streams:
+                running.until(b"one ")
             gateway.process.send_signal(signal.SIGTERM)
             gateway.until("stopping")
-            answer = running.rest()
-        assert (answer.text, answer.finish, answer.error) == ("two three", dialect.done, None)
+            for dialect, running in streams:
+                answer = running.rest()
+                assert (answer.text, answer.finish, answer.error) == ("two three", dialect.done, None)
         assert gateway.ended() == (0, "")
         assert survivors(processes) == []
-        assert kept(tmp_path, running.request_id)
+        for _, running in streams:
+            assert kept(tmp_path, running.request_id)
 
 
 def kept(directory, request_id):

@@ -42,18 +42,6 @@ def stream_of(gateway, prompt):
     return urllib.request.urlopen(request, timeout=30)
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
-def test_a_running_stream_ends_properly_after_sigterm(tmp_path, server):
-    with Gateway(tmp_path, GATEWAY_SERVER=server) as gateway:
-        with stream_of(gateway, "[[sim: chunks=20 delay_ms=100]]") as stream:
-            assert stream.readline().startswith(b"data: ")
-            processes = gateway.descendants()
-            gateway.process.send_signal(signal.SIGTERM)
-            assert stream.read().endswith(b"data: [DONE]\n\n")
-        assert gateway.ended() == (0, "")
-        assert survivors(processes) == []
-
-
 def booked(data_dir, request_id):
     """Whether a turn has a row: in the database, or in what Redis has written to its file."""
     kept = (data_dir / "redis" / "appendonlydir").glob("*")

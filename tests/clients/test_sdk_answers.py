@@ -10,6 +10,8 @@ SAY = '[[sim: text="Hello from the other side" size=4 usage="31,7"]] Say hello'
 ASK = {"model": "org_auto", "messages": [{"role": "user", "content": SAY}]}
 FAIL = "[[sim: fault=finish_code after={after} finish={code}]] x"
 
+pytestmark = pytest.mark.parametrize("reuse", [True], indirect=True, ids=["reuse"])
+
 
 @pytest.fixture
 def oai(gateway):
