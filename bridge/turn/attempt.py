@@ -249,7 +249,7 @@ class Answer:
 
     async def _take_slowly(self, pieces: list[Piece]) -> Batch:
         """Others have their turn while it is read."""
-        return self._take(await self._services.long_work.run(self._reader.feeding(pieces)))
+        return self._take(await self._services.long_work.run(self._key, self._reader.feeding(pieces)))
 
     async def _read_end(self) -> Batch:
         """What was held back. Most replies need no second step."""
@@ -259,7 +259,7 @@ class Answer:
         except StopIteration as end:
             last: Batch = end.value
             return last
-        return await self._services.long_work.run(steps)
+        return await self._services.long_work.run(self._key, steps)
 
     def _take(self, events: Batch) -> Batch:
         """What came, as it may be told."""

@@ -1,10 +1,11 @@
-"""Work of some turns that would stop all the others: done in slices, of one turn at a time."""
+"""Work of some turns that would stop all the others: done in slices, of one turn at a time, and of keys in turn."""
 
 from __future__ import annotations
 
 import asyncio
 
 from bridge.reply.calls.pauses import Result, Steps
+from gateway_project.lib.fair_line import FairLine
 
 SLICE_SEC = 0.005
 
@@ -13,18 +14,20 @@ class LongWork:
     """Whoever has such work gets a slice in turn. Between two slices the loop is others' for as long."""
 
     def __init__(self) -> None:
-        self._lock = asyncio.Lock()
+        self._line = FairLine()
 
-    async def run(self, steps: Steps[Result]) -> Result:
-        """Go through the steps; what comes of them."""
+    async def run(self, key: int, steps: Steps[Result]) -> Result:
+        """Go through the steps, for a turn of this key; what comes of them."""
         loop = asyncio.get_running_loop()
         while True:
-            async with self._lock:
+            await self._line.enter(key)
+            try:
                 began = loop.time()
-                try:
-                    while loop.time() - began < SLICE_SEC:
-                        next(steps)
-                except StopIteration as end:
-                    result: Result = end.value
-                    return result
+                while loop.time() - began < SLICE_SEC:
+                    next(steps)
                 await asyncio.sleep(loop.time() - began)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            finally:
+                self._line.leave(key)

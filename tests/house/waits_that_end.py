@@ -78,7 +78,6 @@ WAITS = {
     ],
     "Work of bounded size on this processor, or a look at files of this host in /proc and beside a socket.": [
         "bridge/lingma/process/process.py: await asyncio.to_thread(ports.holder_of, self.port, self.pid, also)",
-        "bridge/turn/long_work.py: self._lock",
         "bridge/pool/upstream.py: await asyncio.to_thread(self.endpoint.identity)",
     ],
     "It waits for news as long as the process lives; nothing and nobody waits for it.": [
