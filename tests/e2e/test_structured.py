@@ -12,7 +12,7 @@ PET = {
     "required": ["name", "legs"],
     "additionalProperties": False,
 }
-VALUE = {"name": "Rex {the first}", "legs": 4}
+VALUE = {"name": "Rex {the first}. <think>a</think>", "legs": 4}
 JSON = json.dumps(VALUE)
 ASKS = {
     ChatAgent: {"response_format": {"type": "json_schema", "json_schema": {"name": "pet", "schema": PET}}},

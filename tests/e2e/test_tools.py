@@ -40,7 +40,17 @@ def test_one_call_and_its_result(gateway, agent):
     assert gateway.row(first.request_id)["tools"] == "1 parsed"
 
 
-@pytest.mark.parametrize("arguments", [{"path": NASTY, "text": NASTY * 20}, {"path": "", "text": "}" * 40 + "</call:"}])
+REASONED = 'reply = "<think>plan</think>answer"\n````think::1\nx\n````\n</think>'
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"path": NASTY, "text": NASTY * 20},
+        {"path": "", "text": "}" * 40 + "</call:"},
+        {"path": "Sure. <think>a</think>", "text": REASONED},
+    ],
+)
 def test_arguments_arrive_as_they_were_written(agent, arguments):
     done = agent.ask(plan(call("write_file", **arguments)))
     assert done.arguments == [arguments]
@@ -161,9 +171,10 @@ def test_model_notation_is_a_call_only_alone(agent, family):
     assert (done.calls, done.text, done.finish) == ([], f"I ran\n{NATIVE[family]}\nas you said.", agent.ends)
 
 
-def test_call_of_undemanded_tool_is_withheld(agent):
+def test_call_of_undemanded_tool_is_text_once(agent):
     done = agent.ask(plan({"say": "Well.", **call("clock")}), **agent.named("read_file"))
-    assert (done.calls, done.text, done.finish) == ([], "Well.", agent.ends)
+    told = 'Well.\n\n{"name": "clock", "arguments": {}}'
+    assert (done.calls, done.text, done.finish) == ([], told, agent.ends)
 
 
 def test_unknown_tool_is_plain_text_without_marks(gateway, agent):
