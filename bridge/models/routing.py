@@ -177,7 +177,10 @@ class PromptTemplate(RoutingRow):
     description_chars = models.PositiveIntegerField(
         _("longest description"),
         default=shipped_description_chars,
-        help_text=_("Characters of a tool's description that are told; the rest is cut."),
+        help_text=_(
+            "Characters of a tool's description that are told; the rest is cut. "
+            "Fewer than eight tools share what eight of them may have."
+        ),
     )
     native_calls = models.BooleanField(
         _("native calls"),

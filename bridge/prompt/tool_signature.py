@@ -11,13 +11,14 @@ import msgspec
 
 from bridge.chat.request import Tool
 from bridge.prompt.remembered import Remembered
-from bridge.prompt.type_text import MOST_CHARS, MOST_NODES, UNKNOWN, Limits, TypeText, flat, literal, shortened
+from bridge.prompt.type_text import COMMENT, MOST_CHARS, MOST_NODES, UNKNOWN, Limits, TypeText, flat, literal, shortened
 from bridge.schema import parts as schema_parts
 
 MAX_SIGNATURE = 12_000  # characters of one tool's parameters
 _WITH_COMMENTS = 4000  # beyond, descriptions give way
 _COMMENTS = 1600  # characters of all descriptions of a tool together
 _MOST_NODES = 8000  # of all tools together
+_FEW = 8  # tools whose descriptions may be as long as the profile says, all together; fewer may have longer ones
 _MAX_REQUIRED = 500  # names that are looked at
 _MAX_EXAMPLE = 1000
 _MAX_LITERAL = 200
@@ -43,8 +44,23 @@ def tool_list(tools: tuple[Tool, ...], description_chars: int) -> str:
     if (text := _lists.get(key)) is not None:
         return text
     limits = Limits(_MOST_NODES)
-    text = "\n".join(_line(tool, description_chars, limits) for tool in tools)
+    longest = _longest_description(tools, description_chars)
+    text = "\n".join(_line(tool, longest, limits) for tool in tools)
     return _lists.keep(key, text, _size(tools) + len(text))
+
+
+def _longest_description(tools: tuple[Tool, ...], description_chars: int) -> int:
+    """How much of a description is told: of few tools more than of many, which together must not fill the prompt.
+
+    Tools share what `_FEW` of them may have; those with less to say leave the rest to the others.
+    """
+    left = _FEW * description_chars
+    for rank, length in enumerate(sorted(len(tool.description) for tool in tools)):
+        share = left // (len(tools) - rank)
+        if length > share:
+            return max(description_chars, share)
+        left -= length
+    return left + max((len(tool.description) for tool in tools), default=0)
 
 
 def _line(tool: Tool, description_chars: int, limits: Limits) -> str:
@@ -67,6 +83,8 @@ def signature_of(root: Any, limits: Limits) -> Signature:
     """The same for a schema that has been read. Takes its nodes off the limits."""
     if not isinstance(root, dict):
         return Signature(f"({UNKNOWN})", False)
+    if (full := _in_full(root, limits)) is not None:
+        return full
     for comments, most in ((_COMMENTS, _WITH_COMMENTS), (0, MAX_SIGNATURE)):
         told = _written(root, limits, comments, frozenset())
         if not told.whole:
@@ -79,14 +97,27 @@ def signature_of(root: Any, limits: Limits) -> Signature:
     return Signature(told.text[:MAX_SIGNATURE] + "...", False)
 
 
-def _written(root: dict[str, Any], limits: Limits, comments: int, naming: frozenset[str] | None) -> Signature:
-    mine = Limits(min(MOST_NODES, limits.nodes), MOST_CHARS, comments)
+def _in_full(root: dict[str, Any], limits: Limits) -> Signature | None:
+    """With every description to its end, if they fit together. Otherwise it was only a try, and takes nothing off."""
+    trial = Limits(limits.nodes)
+    told = _written(root, trial, _COMMENTS, frozenset(), _COMMENTS)
+    if trial.cut or not told.whole or len(told.text) > _WITH_COMMENTS:
+        return None
+    limits.nodes = trial.nodes
+    return told
+
+
+def _written(
+    root: dict[str, Any], limits: Limits, comments: int, naming: frozenset[str] | None, comment: int = COMMENT
+) -> Signature:
+    mine = Limits(min(MOST_NODES, limits.nodes), MOST_CHARS, comments, comment)
     before = mine.nodes
     writer = TypeText(root, mine, naming=naming)
     text = f"({_parameters(root, writer)}){writer.definitions()}"
     limits.nodes -= before - mine.nodes
+    limits.cut = mine.cut
     if writer.recursive and naming is not None:
-        return _written(root, limits, comments, naming | writer.recursive if not naming else None)
+        return _written(root, limits, comments, naming | writer.recursive if not naming else None, comment)
     return Signature(text, writer.whole)
 
 

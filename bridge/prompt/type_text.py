@@ -24,7 +24,7 @@ _MAX_LITERAL = 200
 _MAX_INSIDE = 20  # items of a literal, at each of two levels
 _LONGEST_NAME = 200
 _LONGEST_DEFAULT = 40
-_COMMENT = 100  # characters of one description
+COMMENT = 100  # characters of one description, where all together are too long
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_$][\w$.-]{0,80}\Z")
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -34,10 +34,17 @@ _NO_NAME = re.compile(r"\W+")
 class Limits:
     """What may still be written; several texts may share one."""
 
-    def __init__(self, nodes: int = MOST_NODES, chars: int = MOST_CHARS, comments: int = 0) -> None:
+    def __init__(
+        self, nodes: int = MOST_NODES, chars: int = MOST_CHARS, comments: int = 0, comment: int = COMMENT
+    ) -> None:
         self.nodes = nodes
         self.chars = chars
         self.comments = comments
+        """Characters of all descriptions together."""
+        self.comment = comment
+        """Of one of them."""
+        self.cut = False
+        """A description did not fit."""
 
 
 class Shown(NamedTuple):
@@ -166,9 +173,13 @@ class TypeText:
 
     def _described(self, field: dict[str, Any]) -> str:
         description, limits = field.get("description"), self._limits
-        if not isinstance(description, str) or limits.comments <= 0:
+        if not isinstance(description, str):
             return ""
-        said = shortened(description, min(_COMMENT, limits.comments)).replace("*/", "* /")
+        most = min(limits.comment, limits.comments)
+        limits.cut = limits.cut or len(description) > most
+        if most <= 0:
+            return ""
+        said = shortened(description, most).replace("*/", "* /")
         limits.comments -= len(said)
         return said
 

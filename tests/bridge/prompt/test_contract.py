@@ -107,7 +107,7 @@ def test_a_demand_holds_under_every_profile():
 
 
 def test_a_profile_limits_descriptions():
-    assert "- Read(path: string): Reads..." in told(profile=PromptProfile("$tools $open $close", 10))
+    assert "- Read(path: string): Reads..." in told(profile=PromptProfile("$tools $open $close", 2))
 
 
 def test_tools_cannot_fill_in_placeholders():

@@ -241,10 +241,29 @@ def test_tools_with_required_parameters_are_the_better_examples():
     assert [json.loads(body)["name"] for body in examples(tools, 1)] == ["patch"]
 
 
+def test_few_tools_share_what_many_have():
+    long, short = Tool("long", "word " * 400), Tool("short", "Reads.")
+    alone, beside = (tool_list(tools, 600) for tools in ((long,), (long, short)))
+    assert alone == f"- long(): {'word ' * 400}".rstrip()
+    assert beside == f"{alone}\n- short(): Reads."
+    many = tool_list(tuple(Tool(f"t{index}", long.description) for index in range(20)), 600).split("\n")
+    assert {len(line.partition(": ")[2]) for line in many} == {597}
+
+
+def test_descriptions_of_parameters_fit_together_or_are_cut():
+    def rule(name, length):
+        return {name: {"type": "string", "description": "x" * (length - 4) + " end"}}
+
+    assert "x end */" in rendered(rule("a", 900) | rule("b", 600))
+    several = rendered(rule("a", 900) | rule("b", 900))
+    assert " end" not in several
+    assert several.count("...") == 2
+
+
 def test_large_tools_are_listed_but_not_cached():
     tools = (Tool("read", "x" * (1 << 21)),)
     held = sys.getrefcount(tools)
-    assert tool_list(tools, 100) == "- read(): " + "x" * 97 + "..."
+    assert tool_list(tools, 100) == "- read(): " + "x" * 797 + "..."
     assert examples(tools, 1) == ('{"name":"read","arguments":{}}',)
     assert sys.getrefcount(tools) == held
 
