@@ -200,7 +200,9 @@ def _new_id() -> str:
 def _instance_specs(env: Environment, data_dir: Path, dialect: Dialect) -> list[InstanceSpec]:
     """One per instance: attached services, else started ones, each with a work dir of its own (PROTOCOL 2.5)."""
     if env.lingma_attach_urls:
-        return [InstanceSpec("attached", dialect, attach=url) for url in env.lingma_attach_urls]
+        urls = env.lingma_attach_urls
+        shared = env.web_processes > 1 or len(set(urls)) < len(urls)
+        return [InstanceSpec("attached", dialect, attach=url, shared=shared) for url in urls]
     work_dirs = [
         data_dir / "instances" / f"w{env.web_process}-i{index}" for index in range(1, env.lingma_instances + 1)
     ]

@@ -30,7 +30,7 @@ from typing import ClassVar
 
 class GatewayError(Exception):
     """
-    `message` says what to do next and holds no secret. `retry_after` is whole seconds, 1 to 30, or None.
+    `message` says what to do next and holds no secret. `retry_after` is whole seconds or None.
 
     `param` is the path of the field as a tuple of names and indexes; each format spells it its own way.
     `details` are for programs; only Anthropic's error body has a place for them.
@@ -178,8 +178,8 @@ class CrashingKey(RateLimited):
         "Its requests are refused for some minutes; change what they have in common."
     )
 
-    def __init__(self, message: str = words) -> None:
-        super().__init__(message, code="crashing_prompts", retry_after=30, reason="crashing_prompts")
+    def __init__(self, message: str = words, *, retry_after: int | None = None) -> None:
+        super().__init__(message, code="crashing_prompts", retry_after=retry_after, reason="crashing_prompts")
 
 
 class Overloaded(GatewayError):
@@ -208,11 +208,7 @@ class UpstreamFailed(GatewayError):
 
 
 class ConnectionLost(UpstreamFailed):
-    """The connection to the instance broke in mid-turn. `alone`: nothing else was being answered there."""
-
-    def __init__(self, message: str, *, alone: bool = False) -> None:
-        super().__init__(message)
-        self.alone = alone
+    """The connection to the instance broke in mid-turn."""
 
 
 class UpstreamTimeout(UpstreamFailed):

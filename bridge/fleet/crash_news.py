@@ -73,7 +73,7 @@ class CrashNews:
     async def follow(self) -> None:
         """Tell and hear until cancelled."""
         while True:
-            with suppress(RedisUnavailable, ResponseError, msgspec.MsgspecError):
+            with suppress(RedisUnavailable, ResponseError):
                 await self.exchange()
             await asyncio.sleep(EVERY_SEC)
 
@@ -87,5 +87,8 @@ class CrashNews:
         for name, seen in news.items():
             if self._crashes.unsent.get(name) is seen:
                 self._crashes.unsent.pop(name, None)
-        pairs = zip(reply[::2], reply[1::2], strict=True)
-        self._crashes.merge({name.decode(): _decode(seen) for name, seen in pairs})
+        known: dict[str, Seen] = {}
+        for prompt, known_of_it in zip(reply[::2], reply[1::2], strict=True):
+            with suppress(msgspec.DecodeError):  # of another version of the gateway
+                known[prompt.decode()] = _decode(known_of_it)
+        self._crashes.merge(known)

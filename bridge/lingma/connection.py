@@ -10,11 +10,12 @@ from functools import partial
 from typing import Literal
 
 from bridge.chat.errors import ConnectionLost, GatewayError
+from bridge.lingma.abandoned import Abandoned
 from bridge.lingma.calls import Calls
 from bridge.lingma.channel import Channel
 from bridge.lingma.dialects import reasons
 from bridge.lingma.dialects.base import Ask, Call, Dialect
-from bridge.lingma.errors import Broken, DialFailed, Refused
+from bridge.lingma.errors import Broken, DialFailed, Refused, UploadTimedOut
 from bridge.lingma.inbox import Inbox
 from bridge.lingma.liveness import Liveness
 from bridge.lingma.replies import Replies
@@ -25,7 +26,6 @@ from bridge.lingma.transport.urls import shown
 from bridge.lingma.uploads import Uploads
 from gateway_project.lib.tool_approval import DENY, Approval
 
-AFTER_STOP_SEC = 5.0  # so long a question that was stopped may still be at work
 STOP_SEC = 2.0  # after which an unanswered stop is forgotten
 
 AskKind = Literal["notification", "request"]
@@ -45,7 +45,6 @@ class Connection:
         self.tools = ToolCallRouter(dialect, approval, self._replies.streams, self._notify)
         self._uploads = Uploads(dialect, self._calls.request)
         self._liveness = Liveness(channel, self._ping, lambda: bool(self._replies.streams))
-        self._stopped_at = float("-inf")
         self._loop = asyncio.get_running_loop()
         handlers = self._replies.handlers() | self.tools.handlers() | self._uploads.handlers()
         inbox = Inbox(channel, dialect, self._calls, self._replies, self.tools, handlers)
@@ -104,6 +103,11 @@ class Connection:
         """Turns of whose reply something has come."""
         return sum(stream.has_begun for stream in self._replies.streams.values())
 
+    def leave_to(self, abandoned: Abandoned) -> None:
+        """Questions that end here without the service's word are noted there: those of all connections to one run."""
+        self._replies.abandoned = abandoned
+        abandoned.running = self._replies.streams
+
     def ask(self, stream: ReplyStream, ask: Ask, kind: AskKind) -> None:
         """Send the question. The stream is known before the question leaves (PROTOCOL 17.2).
 
@@ -129,7 +133,6 @@ class Connection:
 
     def stop(self, stream: ReplyStream) -> None:
         """Tell the service that nobody wants the rest. Its answer is not waited for."""
-        self._stopped_at = self._loop.time()
         call = self._calls.request(self.dialect.stop(stream.request_id, stream.session_id))
         call.add_done_callback(_swallow)
         self._loop.call_later(STOP_SEC, call.cancel)
@@ -149,15 +152,20 @@ class Connection:
 
     async def upload(self, upload_id: str, data_uri: str, within: float) -> str:
         """Have the service take an image; its URL upstream. Raise UploadFailed or ConnectionLost."""
-        return await self._uploads.send(upload_id, data_uri, within)
+        try:
+            return await self._uploads.send(upload_id, data_uri, within)
+        except (UploadTimedOut, asyncio.CancelledError):
+            self._replies.abandoned.add(upload_id)
+            raise
 
     def close(self) -> None:
         """Drop the connection now."""
         self._channel.close()
 
     def _on_closed(self) -> None:
-        alone = len(self._replies.streams) == 1 and self._loop.time() - self._stopped_at > AFTER_STOP_SEC
-        self._replies.fail(ConnectionLost("The connection to the Lingma service was lost.", alone=alone))
+        for upload_id in self._uploads.waiting:  # it may have been at work on these as well
+            self._replies.abandoned.add(upload_id)
+        self._replies.fail(ConnectionLost("The connection to the Lingma service was lost."))
         self._calls.lose()
         self._uploads.lose()
 
@@ -181,6 +189,7 @@ class Connection:
         refusal = str(problem) if problem else self.dialect.refusal_of(done.result())
         if refusal is not None:
             stream.fail(reasons.failure("The Lingma service did not take the question", refusal))
+            self._replies.abandoned.ended(stream.request_id)
 
     def _notify(self, call: Call) -> None:
         with suppress(ConnectionLost):  # then there is nobody left to send it to
@@ -191,6 +200,8 @@ class Connection:
 
     def _forget(self, stream: ReplyStream) -> None:
         self._replies.streams.pop(stream.request_id, None)
+        if stream.end is not None and stream.end.error is not None:
+            self._replies.abandoned.add(stream.request_id, has_begun=stream.has_begun)
         self.tools.forget(stream)
 
 

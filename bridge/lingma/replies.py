@@ -9,6 +9,7 @@ from functools import partial
 import msgspec
 
 from bridge.chat.errors import GatewayError, UpstreamFailed
+from bridge.lingma.abandoned import Abandoned
 from bridge.lingma.dialects import reasons
 from bridge.lingma.dialects.base import Delta, Dialect, Ending, Failure
 from bridge.lingma.stream import ReplyStream
@@ -26,6 +27,8 @@ class Replies:
         """One has had its good ending."""
         self.on_logged_out: Callable[[], None] = lambda: None
         """Called when a turn has failed because the account is not logged in any more."""
+        self.abandoned = Abandoned()
+        """Those of which nobody wants to hear any more."""
         self._dialect = dialect
 
     def handlers(self) -> dict[str, Handler]:
@@ -53,7 +56,7 @@ class Replies:
         delta = read(params)
         stream = self.streams.get(delta.request_id)
         if stream is None:
-            return
+            return self.abandoned.replied(delta.request_id)
         text = delta.text
         if text is None:
             text = delta.other_text()
@@ -61,6 +64,7 @@ class Replies:
             stream.replace(text)
         else:
             stream.push(text)
+        return None
 
     def _on_thought(self, read: Callable[[bytes], Delta], params: bytes) -> None:
         delta = read(params)
@@ -76,15 +80,16 @@ class Replies:
             raise
         stream = self.streams.get(ending.request_id)
         if stream is None:
-            return
+            return self.abandoned.ended(ending.request_id)
         error = ending.error or (None if stream.text else ending.error_if_empty)
         if error is None:
             self.served = True
             stream.finish(ending.session_id, ending.text)
-            return
+            return None
         if ending.logged_out:
             self.on_logged_out()
         stream.fail(error)
+        return self.abandoned.ended(ending.request_id)
 
     def _on_failure(self, read: Callable[[bytes], Failure], params: bytes) -> None:
         """With a matching or missing request id, it fails the turn."""
@@ -95,3 +100,4 @@ class Replies:
         error = reasons.failure(words, reason) if len(streams) == 1 else UpstreamFailed(f"{words}: {reason[:200]}")
         for stream in streams:
             stream.fail(error)
+        self.abandoned.ended(failure.request_id)

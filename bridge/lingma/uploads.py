@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 
@@ -48,6 +48,11 @@ class Uploads:
     def handlers(self) -> dict[str, Callable[[bytes], None]]:
         """What is done with each method that is about uploads."""
         return {method: partial(self._on_uploaded, read) for method, read in self._dialect.pushes.uploads.items()}
+
+    @property
+    def waiting(self) -> Collection[str]:
+        """The ids of those that the service has been sent and has not answered."""
+        return self._waiting
 
     def lose(self) -> None:
         """The connection is gone, and the rest with it."""

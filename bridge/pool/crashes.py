@@ -8,32 +8,29 @@ from typing import Any, Literal
 
 import msgspec
 
-from bridge.chat.request import Message
-
 MOST = 256
 """Prompts that are remembered, those of last time; beyond, the key with the most of them forgets its oldest."""
 LIFETIME_SEC = 3600
 
 MOST_OF_KEY = 5
-"""Exits over prompts of one key, or prompts that are proven, within BUDGET_SEC; then its turns are refused."""
+"""Exits that weigh for one key within BUDGET_SEC; then its turns are refused."""
 BUDGET_SEC = 600
-AT_ONCE_SEC = 5
-"""Prompts that were being answered at the same exit are noted within this time."""
 
 Care = Literal[0, 1, 2]
 """0: like any other. 1: alone, if that can be had soon, until something of the reply has come. 2: alone."""
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
-    """How often the service exited while it answered a prompt, and whether the prompt did it. Unix seconds.
-
-    `weighs`: nothing else was being answered at the last exit, or the client had just gone.
-    """
+    """How often the service exited while it answered a prompt, and whether the prompt did it. Times in Unix seconds."""
 
     exits: int
     proven: bool
     at: float
-    weighs: bool = False
+    last: str = ""
+    """The last exit: the instance and its generation."""
+    blamed: str = ""
+    """The last one that weighs for its key; empty: none does."""
+    blamed_at: float = 0.0
 
 
 class Crashes:
@@ -52,22 +49,29 @@ class Crashes:
         """Whether prompts of this key are among them."""
         return any(name.startswith(f"{key}:") for name in self.seen)
 
-    def is_spent(self, key: int, now: float) -> bool:
-        """Whether the service has exited so often over prompts of this key that none is asked for a while.
+    def spent_for(self, key: int, now: float) -> float:
+        """For how many seconds none of this key's prompts is asked, as the service has exited over too many; mostly 0.
 
         Else one that changes with each request costs two exits each time. What was answered in the end counts no more.
+        One exit counts once, and a prompt for one of its exits.
         """
         since, mine = now - BUDGET_SEC, f"{key}:"
-        known = [seen for name, seen in self.seen.items() if seen.at > since and name.startswith(mine)]
-        exits = {seen.at // AT_ONCE_SEC for seen in known if seen.weighs and not seen.proven}
-        return len(exits) + sum(seen.proven for seen in known) >= MOST_OF_KEY
+        known = [seen for name, seen in self.seen.items() if seen.blamed_at > since and name.startswith(mine)]
+        exits: dict[str, float] = {}
+        for seen in known:
+            exits[seen.blamed] = max(seen.blamed_at, exits.get(seen.blamed, 0.0))
+        return sorted(exits.values())[-MOST_OF_KEY] - since if len(exits) >= MOST_OF_KEY else 0.0
 
-    def exited(self, name: str, *, alone: bool, now: float, left: bool = False) -> Seen:
-        """The service exited while it answered this prompt; what is known of it now."""
-        before = self.seen.get(name)
-        exits = before.exits + 1 if before is not None else 1
-        proven = (alone and exits > 1) or (before is not None and before.proven)
-        seen = Seen(exits, proven, now, alone or left)
+    def exited(self, name: str, which: str, *, alone: bool, now: float, weighs: bool) -> Seen:
+        """The service exited while it answered this prompt; what is known of it now.
+
+        `which` exit it was is counted once. `weighs`: it does so for the key, even if it proves nothing.
+        """
+        before = self.seen.get(name) or Seen(0, proven=False, at=0)
+        exits = before.exits + (before.last != which)
+        proven = before.proven or (alone and exits > 1)
+        blamed = (which, now) if weighs or (proven and not before.proven) else (before.blamed, before.blamed_at)
+        seen = Seen(exits, proven, now, which, *blamed)
         self._note(name, seen)
         return seen
 
@@ -123,6 +127,6 @@ def care_of(seen: Seen | None) -> Care:
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def name_of(key: int, messages: tuple[Message, ...]) -> str:
-    """A prompt of one key, as it is remembered."""
-    return f"{key}:{blake2b(_encode(messages), digest_size=16).hexdigest()}"
+def name_of(key: int, *told: object) -> str:
+    """A prompt of one key, as it is remembered: by all that the model is told."""
+    return f"{key}:{blake2b(_encode(told), digest_size=16).hexdigest()}"

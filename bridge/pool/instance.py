@@ -14,6 +14,7 @@ from bridge.pool.incidents import Incidents
 from bridge.pool.lifecycle import Lifecycle
 from bridge.pool.options import InstanceOptions, InstanceSpec
 from bridge.pool.policy import Affinity, Candidate
+from bridge.pool.runs import Exit
 from bridge.pool.service_link import ServiceLink
 from bridge.pool.troubles import Troubles
 from bridge.pool.upstream import Upstream
@@ -106,8 +107,8 @@ class Instance:
         """Whether it may take turns by then without anybody's help: worth waiting for."""
         return self._life.back_within(seconds)
 
-    async def crashed(self, generation: int) -> bool:
-        """Whether that run ended by itself, and not only a connection to it. Returns as soon as it is known."""
+    async def crashed(self, generation: int) -> Exit | None:
+        """How that run ended by itself; None: only a connection to it did. Returns as soon as it is known."""
         return await self._life.runs.crashed(generation)
 
     def model_key(self, name: str) -> str | None:

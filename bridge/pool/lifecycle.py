@@ -55,7 +55,7 @@ class Lifecycle:
         self.state = InstanceState.STOPPED
         self.is_ready = False
         """It can take turns. Kept beside the state, because each choice of an instance asks for it."""
-        self.runs = Runs()
+        self.runs = Runs(shared=upstream.is_shared)
         self._link = link
         self._upstream = upstream
         self._options = options
@@ -121,7 +121,8 @@ class Lifecycle:
         """No turn may choose it any more; the pause is known before anybody is told."""
         hung = self._link.hung
         if self._restarts.ready and (hung or self._upstream.exit_code is not None):
-            self.runs.crash()  # by itself after it was ready, or it had to be ended
+            # By itself after it was ready, or it had to be ended.
+            self.runs.crash(killed=not hung and self._upstream.was_killed)
         if not nobody or not self._restarts.failures:
             self._incidents.restarts += 1
         now = time.monotonic()
@@ -164,6 +165,7 @@ class Lifecycle:
         """Over a fresh connection: who it is, and what its account offers."""
         self._link.attach(connection)
         known = await self._recognize()
+        connection.leave_to(self.runs.abandoned)
         self._set(InstanceState.STARTING)
         await self._link.sign_on(connection, self._upstream.endpoint.work_dir if self._upstream.endpoint else None)
         await self._read_account(news=not known)

@@ -23,6 +23,8 @@ class InstanceSpec(msgspec.Struct, frozen=True):
     attach: str = ""
     environment: dict[str, str] = {}
     """Variables of the program beside those every program gets."""
+    shared: bool = False
+    """Other web processes of this gateway ask the same service."""
 
 
 class InstanceOptions(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from bridge.lingma.errors import UploadFailed
 from bridge.lingma.stream import ReplyStream, TurnLimits
 from bridge.pool.account import key_of
 from bridge.pool.policy import Affinity
+from bridge.pool.runs import Exit
 from gateway_project.lib.ticker import Pulse
 
 NEVER = float("inf")
@@ -31,8 +32,8 @@ class Asker(Protocol):
     def release(self, lease: int) -> None:
         """Give the place back."""
 
-    def crashed(self, affinity: Affinity) -> asyncio.Future[bool]:
-        """Whether that run of an instance has ended by itself."""
+    def crashed(self, affinity: Affinity) -> asyncio.Future[Exit | None]:
+        """How that run of an instance has ended by itself; None: it has not."""
 
     def upload(self, lease: int, data_uri: str) -> asyncio.Future[str] | None:
         """Hand over an image; its URL, or None when it could not be sent."""
@@ -104,11 +105,11 @@ class RemoteInstance:
             raise
         return turn
 
-    async def crashed(self, generation: int) -> bool:
-        """Whether that run ended by itself, and not only a connection to it."""
+    async def crashed(self, generation: int) -> Exit | None:
+        """How that run ended by itself; None: only a connection to it did."""
         result = self._asker.crashed(Affinity(self.name, generation))
         await asyncio.wait({result}, timeout=CRASH_SEC)
-        return result.done() and result.result()
+        return result.result() if result.done() else None
 
     def release(self) -> None:
         """Give the place back."""

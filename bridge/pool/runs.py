@@ -4,27 +4,54 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from contextlib import suppress
+from typing import NamedTuple
 
+import msgspec
+
+from bridge.lingma.abandoned import Abandoned
 from bridge.lingma.process.endpoint import Identity
 
 FATE_SEC = 3.0  # until one knows of a lost connection whether the run went with it
+MOST_REMEMBERED = 8
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """How a run ended by itself. `only` is the request id of the one question that the service was at work on.
+
+    It is empty for none, for several, and where nobody can know: a service that other processes ask as well.
+    """
+
+    only: str = ""
+    has_begun: bool = False
+    """Something of its reply had come."""
+    killed: bool = False
+    """By a signal that a prompt can hardly be the reason of."""
+
+
+class _Crash(NamedTuple):
+    abandoned: Abandoned
+    killed: bool
 
 
 class Runs:
     """Runs are numbered by generations, which only grow: a session belongs to one of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shared: bool = False) -> None:
         self.generation = 0
         self.started_at = 0.0
         """Unix seconds."""
+        self.abandoned = Abandoned()
+        """Of the present run, over all its connections."""
+        self._shared = shared
         self._identity: Identity | None = None
-        self._crashes: deque[int] = deque(maxlen=8)
+        self._crashes: dict[int, _Crash] = {}
         self._settled = asyncio.Event()  # it is known whether a lost connection was all that was lost
 
     def begin(self) -> None:
         """Another run. Wall-clock milliseconds: no two share one, not even across restarts of the gateway."""
+        if self.generation in self._crashes:  # else it may be the same process, still at work
+            self.abandoned = Abandoned()
         self.started_at = time.time()
         self.generation = max(self.generation + 1, int(self.started_at * 1000))
 
@@ -38,10 +65,11 @@ class Runs:
         self.begin()
         return False
 
-    def crash(self) -> None:
+    def crash(self, *, killed: bool = False) -> None:
         """The present one has ended by itself, or had to be ended."""
-        if self.generation not in self._crashes:
-            self._crashes.append(self.generation)
+        self._crashes.setdefault(self.generation, _Crash(self.abandoned, killed))
+        if len(self._crashes) > MOST_REMEMBERED:
+            del self._crashes[next(iter(self._crashes))]
         self.settle()
 
     def doubt(self) -> None:
@@ -52,8 +80,12 @@ class Runs:
         """Now it is known."""
         self._settled.set()
 
-    async def crashed(self, generation: int) -> bool:
-        """Whether that run ended by itself, and not only a connection to it. Told as soon as it is known."""
+    async def crashed(self, generation: int) -> Exit | None:
+        """How that run ended by itself; None: it goes on, or was ended. Told as soon as it is known."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._settled.wait(), FATE_SEC)
-        return generation in self._crashes
+        crash = self._crashes.get(generation)
+        if crash is None:
+            return None
+        only, has_begun = ("", False) if self._shared else crash.abandoned.only()
+        return Exit(only, has_begun, crash.killed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from contextlib import suppress
 
 from bridge.lingma.connection import Connection
@@ -15,6 +16,11 @@ from gateway_project.lib.tool_approval import Approval
 
 DIAL_EVERY_SEC = 0.15
 DIAL_SEC = 2.0  # for one connection with its handshake
+FROM_OUTSIDE = frozenset(
+    code
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+    for code in (-number, 128 + number)  # as a shell between tells it
+)
 REDIAL_SEC = 5.0  # a program that had been reached and is not any more within that time is started anew
 
 
@@ -25,6 +31,7 @@ class Upstream:
         self.process: Process | None = None
         self.endpoint: Endpoint | None = None
         self.is_attached = bool(spec.attach)
+        self.is_shared = spec.shared
         self.stopping = False
         self._spec = spec
         self._approval = approval
@@ -39,6 +46,11 @@ class Upstream:
         """Of a program that was started here and has ended."""
         exited = self.process.exited if self.process is not None else None
         return exited.result() if exited is not None and exited.done() else None
+
+    @property
+    def was_killed(self) -> bool:
+        """The program has ended by a signal that others send."""
+        return self.exit_code in FROM_OUTSIDE
 
     async def open(self) -> None:
         """Start the program; what is attached to is looked for when it is dialled. Raise StartFailed or OSError."""

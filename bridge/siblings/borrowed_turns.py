@@ -10,6 +10,7 @@ from bridge.lingma.dialects.base import Ask
 from bridge.lingma.stream import ReplyStream
 from bridge.pool.policy import Affinity
 from bridge.pool.remote import RemoteLog, lost, put
+from bridge.pool.runs import Exit
 from bridge.siblings.link import Link
 from bridge.siblings.messages import (
     CrashCheck,
@@ -40,7 +41,7 @@ class BorrowedTurns:
         """They have ended, and their figures are still to come."""
         self._numbers_of: dict[ReplyStream, int] = {}
         self._images: dict[int, asyncio.Future[str]] = {}
-        self._crash_checks: dict[int, asyncio.Future[bool]] = {}
+        self._crash_checks: dict[int, asyncio.Future[Exit | None]] = {}
         self._loop = asyncio.get_running_loop()
 
     def ask(self, lease: int, turn: ReplyStream, ask: Ask, log: RemoteLog) -> bool:
@@ -65,15 +66,15 @@ class BorrowedTurns:
         uploaded.add_done_callback(lambda _: self._images.pop(number, None))
         return uploaded
 
-    def crashed(self, affinity: Affinity) -> asyncio.Future[bool]:
-        """Whether that run of an instance has ended by itself; of a process that is gone nobody can say so."""
+    def crashed(self, affinity: Affinity) -> asyncio.Future[Exit | None]:
+        """How that run of an instance has ended by itself; of a process that is gone nobody can say so."""
         number = next(self._numbers)
-        result: asyncio.Future[bool] = self._loop.create_future()
+        result: asyncio.Future[Exit | None] = self._loop.create_future()
         if self._link.send(CrashCheck(number, affinity.name, affinity.generation)):
             self._crash_checks[number] = result
             result.add_done_callback(lambda _: self._crash_checks.pop(number, None))
         else:
-            result.set_result(False)
+            result.set_result(None)
         return result
 
     def release(self, lease: int) -> None:
@@ -96,7 +97,7 @@ class BorrowedTurns:
                 future.set_exception(lost())  # the turn is asked again, with its image
         for result in list(self._crash_checks.values()):
             if not result.done():
-                result.set_result(False)
+                result.set_result(None)
 
     def on_pieces(self, pieces: Pieces) -> None:
         """Of a turn that runs."""
@@ -144,7 +145,7 @@ class BorrowedTurns:
         """It is known whether a run has crashed."""
         future = self._crash_checks.get(result.number)
         if future is not None and not future.done():
-            future.set_result(result.crashed)
+            future.set_result(result.exit)
 
     def _forget(self, turn: ReplyStream) -> None:
         """The turn has ended here."""

@@ -228,11 +228,11 @@ class Lender:
 
     async def _look_into(self, check: CrashCheck) -> None:
         """Told as soon as it is known."""
-        crashed = False
+        ended = None
         for instance in self._pool.instances:
             if instance.name == check.name:
-                crashed = await instance.crashed(check.generation)
-        self.link.send(CrashResult(check.number, crashed))
+                ended = await instance.crashed(check.generation)
+        self.link.send(CrashResult(check.number, ended))
 
     async def _upload(self, image: Image, loan: Loan) -> None:
         try:

@@ -13,6 +13,7 @@ from bridge.chat.events import Overwritten, Piece, ServiceCall, TextDelta, Think
 from bridge.lingma.dialects.base import Ask, LoggedUsage, Model
 from bridge.lingma.tools.policy import Decision
 from bridge.pool.policy import Line
+from bridge.pool.runs import Exit
 from bridge.status.instance import InstanceStatus
 
 MOST_BYTES = 64 << 20
@@ -157,10 +158,10 @@ class Uploaded(msgspec.Struct, frozen=True, array_like=True, tag=27):
 
 
 class CrashResult(msgspec.Struct, frozen=True, array_like=True, tag=28):
-    """Whether that run of the instance has ended by itself."""
+    """How that run of the instance has ended by itself; None: it has not."""
 
     number: int
-    crashed: bool
+    exit: Exit | None
 
 
 FromBorrower = Hello | Demand | Borrow | Question | Stop | Image | Release | CrashCheck | Beat

@@ -99,6 +99,8 @@ class Answer:
         self._cut_thoughts: list[str] = []
         self._begun_calls = 0
         self._saw_all = True  # the service has taken every image of the question
+        self.asked: ReplyStream | None = None
+        """The last question that left."""
         self._started = False
         self._held_since: int | None = None  # milliseconds: when what comes began to be held back
         self._estimated = 0  # tokens of the request
@@ -186,7 +188,7 @@ class Answer:
 
     async def _attempt(self, ask: Ask) -> Ask | None:
         """One question and its reply. The question that corrects it, if it must be corrected."""
-        turn = self._instance.ask(ask)
+        self.asked = turn = self._instance.ask(ask)
         if not self._estimated:
             self._estimate()
         if self._in_doubt and isinstance(self._instance, Instance):  # nobody borrows a place for such a turn

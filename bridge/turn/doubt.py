@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from math import ceil
 from time import time
 from typing import Any
 
-from bridge.chat.errors import ConnectionLost, CrashingKey, CrashingPrompt
-from bridge.chat.request import Message
+from bridge.chat.errors import CrashingKey, CrashingPrompt
+from bridge.chat.request import ChatRequest
+from bridge.lingma.stream import ReplyStream
 from bridge.pool.crashes import Care, Crashes, Seen, care_of, name_of
 from bridge.pool.lease import AnyInstance
 from bridge.telemetry import metrics
+from bridge.turn.plan import TurnPlan
 
 MOST_EXITS = 2
 """A turn that was there so often is not tried again, whoever is to blame."""
@@ -22,11 +25,14 @@ GIVEN_UP_SEC = 1.0
 class Doubt:
     """What is known against one turn; only made when there may be something."""
 
-    def __init__(self, crashes: Crashes, key: int, messages: tuple[Message, ...]) -> None:
+    def __init__(self, crashes: Crashes, key: int, request: ChatRequest, plan: TurnPlan, model: str) -> None:
         self.care: Care = 0
         self._crashes = crashes
         self._key = key
-        self._messages = messages
+        self._request = request
+        self._plan = plan
+        self._model = model
+        self._known_name = ""
         self._exits = 0
 
     def recall(self) -> None:
@@ -34,13 +40,13 @@ class Doubt:
         if not self._crashes.concern(self._key):
             return
         now = time()
-        seen = self._crashes.of(name_of(self._key, self._messages), now)
+        seen = self._crashes.of(self._name(), now)
         if seen is not None and seen.proven:
             metrics.CRASHES.labels("refused").inc()
             raise CrashingPrompt
-        if self._crashes.is_spent(self._key, now):
+        if seconds := self._crashes.spent_for(self._key, now):
             metrics.CRASHES.labels("refused").inc()
-            raise CrashingKey
+            raise CrashingKey(retry_after=ceil(seconds))
         self.care = care_of(seen)
 
     @property
@@ -48,32 +54,63 @@ class Doubt:
         """It was not there at two exits."""
         return self._exits < MOST_EXITS
 
-    async def lost(self, instance: AnyInstance, generation: int, error: ConnectionLost) -> bool:
+    async def lost(self, instance: AnyInstance, generation: int, asked: ReplyStream | None) -> bool:
         """The turn was lost; maybe with more than its connection. Whether the service has exited over its prompt."""
-        if not await instance.crashed(generation):
+        ended = await instance.crashed(generation)
+        if ended is None:
             return False
         self._exits += 1
-        seen = _note(self._crashes, name_of(self._key, self._messages), alone=error.alone)
+        alone = asked is not None and ended.only == asked.request_id
+        # Who kills a service from outside may do so often; a prompt that is too large is proven in the end.
+        weighs = alone and not ended.killed
+        which = f"{instance.name}:{generation}"
+        seen = _counted(self._crashes.exited(self._name(), which, alone=alone, weighs=weighs, now=time()))
         self.care = care_of(seen)
         return seen.proven
 
-    def given_up(self, instance: AnyInstance, generation: int) -> Coroutine[Any, Any, None]:
-        """Its client has gone. Who hangs up in time leaves no less behind than who waits; the prompt is let go of."""
-        return _watch(self._crashes, name_of(self._key, self._messages), instance, generation)
+    def given_up(self, instance: AnyInstance, generation: int, asked: ReplyStream) -> Coroutine[Any, Any, None]:
+        """Its client has gone. Who hangs up in time leaves no less behind than who waits; the request is let go of."""
+        turn = instance, generation, asked.request_id
+        return _watch(self._crashes, self._name(), *turn, has_begun=asked.has_begun, in_doubt=bool(self.care))
 
     def answered(self) -> None:
         """It is harmless."""
         if self.care:
-            self._crashes.answered(name_of(self._key, self._messages))
+            self._crashes.answered(self._name())
+
+    def _name(self) -> str:
+        """Of all that reaches the model. It takes a while for a long prompt: no turn without doubt needs it."""
+        if not self._known_name:
+            request, plan = self._request, self._plan
+            tools = (request.tools, request.tool_choice, request.parallel_tool_calls)
+            notation = request.tool_notation if plan.forwards else ""
+            put = (self._model, plan.mode, plan.profile, plan.emulates, notation)
+            self._known_name = name_of(self._key, request.messages, request.reply_schema, tools, put)
+        return self._known_name
 
 
-async def _watch(crashes: Crashes, name: str, instance: AnyInstance, generation: int) -> None:
+async def _watch(
+    crashes: Crashes,
+    name: str,
+    instance: AnyInstance,
+    generation: int,
+    request_id: str,
+    *,
+    has_begun: bool,
+    in_doubt: bool,
+) -> None:
+    """It weighs only where nothing else can have been the reason, and where it was never seen to be answered."""
     await asyncio.sleep(GIVEN_UP_SEC)
-    if await instance.crashed(generation):
-        _note(crashes, name, alone=False, left=True)
+    ended = await instance.crashed(generation)
+    if ended is not None:
+        alone = ended.only == request_id
+        weighs = alone and not has_begun and not ended.has_begun and not ended.killed
+        which = f"{instance.name}:{generation}"
+        _counted(crashes.exited(name, which, alone=False, weighs=weighs, now=time()))
+    elif in_doubt and has_begun:
+        crashes.answered(name)
 
 
-def _note(crashes: Crashes, name: str, *, alone: bool, left: bool = False) -> Seen:
-    seen = crashes.exited(name, alone=alone, left=left, now=time())
+def _counted(seen: Seen) -> Seen:
     metrics.CRASHES.labels("proven" if seen.proven else "suspected").inc()
     return seen

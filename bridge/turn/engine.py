@@ -23,6 +23,7 @@ from bridge.chat.events import Failed, KeepAlive
 from bridge.chat.request import ChatRequest
 from bridge.chat.tokens import Calibrations, estimate_messages
 from bridge.images.desk import ImageDesk
+from bridge.lingma.stream import ReplyStream
 from bridge.pool.crashes import Crashes
 from bridge.pool.lease import AnyInstance, Lease, Waiter
 from bridge.pool.policy import Affinity, Owner
@@ -161,13 +162,14 @@ class _Run:
         """Ask; what is lost before anything of the reply was told is asked again, of whoever is there first."""
         for tried in range(1, MOST_TRIES + 1):
             lease = self._free_place() or await self._wait_in_line(again=tried > 1)
+            answer = Answer(self._task, self._engine.services, lease, last_try=tried == MOST_TRIES)
             try:
                 self._note(lease)
-                await Answer(self._task, self._engine.services, lease, last_try=tried == MOST_TRIES).run()
+                await answer.run()
             except GatewayError as exc:
                 error = exc.with_traceback(None)  # its frames hold the turn
             except asyncio.CancelledError:  # the client has gone
-                self._later((self._doubt or self._new_doubt()).given_up(lease.instance, self._generation))
+                self._give_up(lease.instance, answer.asked)
                 raise
             else:
                 if self._doubt is not None:
@@ -176,22 +178,29 @@ class _Run:
             finally:
                 lease.release()
             if isinstance(error, ConnectionLost):
-                await self._look_into(lease.instance, error)
+                await self._look_into(lease.instance, answer.asked)
             if tried == MOST_TRIES or self._teller.begun or not self._may_retry(error):
                 raise error
             self._lost(lease)
 
-    async def _look_into(self, instance: AnyInstance, error: ConnectionLost) -> None:
+    def _give_up(self, instance: AnyInstance, asked: ReplyStream | None) -> None:
+        """Its client has gone. What the service has answered, or was not asked, it cannot exit over any more."""
+        if asked is not None and (asked.end is None or asked.end.error is not None):
+            self._doubt = self._doubt or self._new_doubt()
+            self._later(self._doubt.given_up(instance, self._generation, asked))
+
+    async def _look_into(self, instance: AnyInstance, asked: ReplyStream | None) -> None:
         """Was it the connection, or did the service exit? Raise CrashingPrompt when it did so over this prompt."""
         self._doubt = self._doubt or self._new_doubt()
-        looking = self._engine.later(self._doubt.lost(instance, self._generation, error))
+        looking = self._engine.later(self._doubt.lost(instance, self._generation, asked))
         if self._teller.begun:  # its client need not wait for that
             return
         if await asyncio.shield(looking):  # it is found out, too, when the client has gone meanwhile
             raise CrashingPrompt
 
     def _new_doubt(self) -> Doubt:
-        return Doubt(self._engine.crashes, self._owner.key, self._task.request.messages)
+        task = self._task
+        return Doubt(self._engine.crashes, self._owner.key, task.request, task.plan, self._route.lingma_model)
 
     def _lost(self, lease: Lease) -> None:
         """The attempt has come to nothing; the time it took was no waiting."""

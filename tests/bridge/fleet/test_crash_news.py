@@ -9,6 +9,15 @@ from gateway_project.lib.redis_keys import CRASHES
 from gateway_project.lib.redis_link import RedisLink
 
 
+def exits(crashes, name, *, alone, now):
+    """Another exit each time."""
+    exits.count += 1
+    return crashes.exited(name, f"w1-i1:{exits.count}", alone=alone, weighs=alone, now=now)
+
+
+exits.count = 0
+
+
 @pytest.fixture
 async def link(redis_server):
     with redis.Redis.from_url(redis_server) as client:
@@ -29,18 +38,20 @@ def clock(monkeypatch):
 
 async def test_what_one_process_learns_all_know(link, clock):
     here, there = Crashes(), Crashes()
-    here.exited("1:x", alone=True, now=1000)
-    here.exited("1:x", alone=True, now=1000)
-    here.exited("2:y", alone=False, now=1000)
+    exits(here, "1:x", alone=True, now=1000)
+    exits(here, "1:x", alone=True, now=1000)
+    exits(here, "2:y", alone=False, now=1000)
     for crashes in (here, there):
         await CrashNews(link, crashes).exchange()
-    assert there.seen == here.seen == {"1:x": Seen(2, True, 1000, weighs=True), "2:y": Seen(1, False, 1000)}
+    assert there.seen == here.seen
+    told = {name: (seen.exits, seen.proven, seen.at, bool(seen.blamed)) for name, seen in here.seen.items()}
+    assert told == {"1:x": (2, True, 1000, True), "2:y": (1, False, 1000, False)}
     assert here.unsent == {}
 
 
 async def test_what_is_harmless_is_so_for_all(link, clock):
     here, there = Crashes(), Crashes()
-    here.exited("1:x", alone=True, now=1000)
+    exits(here, "1:x", alone=True, now=1000)
     for crashes in (here, there):
         await CrashNews(link, crashes).exchange()
     there.answered("1:x")
@@ -51,11 +62,11 @@ async def test_what_is_harmless_is_so_for_all(link, clock):
 
 async def test_what_is_old_or_too_much_is_dropped(link, clock):
     crashes = Crashes()
-    crashes.exited("1:old", alone=True, now=0)
+    exits(crashes, "1:old", alone=True, now=0)
     for number in range(MOST):
-        crashes.exited(f"1:{number}", alone=True, now=900 + number / 1000)
+        exits(crashes, f"1:{number}", alone=True, now=900 + number / 1000)
         await CrashNews(link, crashes).exchange()
-    crashes.exited("1:last", alone=True, now=1000)
+    exits(crashes, "1:last", alone=True, now=1000)
     await CrashNews(link, crashes).exchange()
     assert (len(crashes.seen), "1:0" in crashes.seen, "1:last" in crashes.seen) == (MOST, False, True)
     clock(1001 + LIFETIME_SEC)
@@ -66,20 +77,28 @@ async def test_what_is_old_or_too_much_is_dropped(link, clock):
 
 async def test_without_redis_a_process_knows_its_own(link, clock):
     crashes = Crashes()
-    crashes.exited("1:x", alone=True, now=1000)
+    seen = exits(crashes, "1:x", alone=True, now=1000)
     await link.execute("SET", CRASHES, "something else")
     news = CrashNews(link, crashes)
     with pytest.raises(redis.ResponseError):
         await news.exchange()
-    assert (crashes.seen, crashes.unsent) == ({"1:x": Seen(1, False, 1000, weighs=True)},) * 2
+    assert (crashes.seen, crashes.unsent) == ({"1:x": seen},) * 2
 
 
 async def test_no_key_has_those_of_another_forgotten(link, clock):
     mine, theirs = Crashes(), Crashes()
-    mine.exited("1:old", alone=False, now=900)
+    exits(mine, "1:old", alone=False, now=900)
     await CrashNews(link, mine).exchange()
     for part in range(3):
         for number in range(MOST):
-            theirs.exited(f"2:{part}-{number}", alone=False, now=950 + part)
+            exits(theirs, f"2:{part}-{number}", alone=False, now=950 + part)
         await CrashNews(link, theirs).exchange()
     assert (len(theirs.seen), "1:old" in theirs.seen) == (MOST, True)
+
+
+async def test_news_of_another_version_is_passed_over(link, clock):
+    crashes = Crashes()
+    await link.execute("HSET", CRASHES, "1:theirs", "[2, true, 999, true]", "1:short", "[2, true, 999]")
+    mine = exits(crashes, "1:mine", alone=True, now=1000)
+    await CrashNews(link, crashes).exchange()
+    assert crashes.seen == {"1:short": Seen(2, True, 999), "1:mine": mine}

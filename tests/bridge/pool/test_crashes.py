@@ -1,45 +1,56 @@
 """What is remembered of prompts that were being answered when the service exited."""
 
-from bridge.chat.request import Message
 from bridge.pool.crashes import BUDGET_SEC, LIFETIME_SEC, MOST, MOST_OF_KEY, Crashes, Seen, care_of, name_of
 
-POISON = name_of(1, (Message("user", "poison"),))
+POISON = name_of(1, "poison")
+
+
+def exits(crashes, name, which, *, alone=True, weighs=None, now=0):
+    """The service exits over it; each number is another exit."""
+    return crashes.exited(name, f"w1-i1:{which}", alone=alone, weighs=alone if weighs is None else weighs, now=now)
 
 
 def test_prompt_is_proven_by_second_exit_alone():
     crashes = Crashes()
-    assert not crashes.exited(POISON, alone=True, now=0).proven
-    assert crashes.exited(POISON, alone=True, now=1).proven
+    assert not exits(crashes, POISON, 1).proven
+    assert exits(crashes, POISON, 2).proven
     assert crashes.of(POISON, 2).proven
 
 
 def test_shared_exits_never_prove_a_prompt():
     crashes = Crashes()
-    seen = [crashes.exited(POISON, alone=False, now=0) for _ in range(5)]
+    seen = [exits(crashes, POISON, number, alone=False) for number in range(5)]
     assert not any(each.proven for each in seen)
     assert [care_of(each) for each in seen] == [1, 2, 2, 2, 2]
-    assert crashes.exited(POISON, alone=True, now=1).proven
+    assert exits(crashes, POISON, 5).proven
+
+
+def test_exit_counts_once_for_a_prompt():
+    crashes = Crashes()
+    assert exits(crashes, POISON, 1, alone=False).exits == 1
+    assert exits(crashes, POISON, 1, alone=False).exits == 1  # asked twice at once
+    assert exits(crashes, POISON, 2, alone=False).exits == 2
 
 
 def test_answered_prompt_is_in_doubt_no_more():
     crashes = Crashes()
-    crashes.exited(POISON, alone=True, now=0)
+    exits(crashes, POISON, 1)
     crashes.answered(POISON)
     assert (crashes.of(POISON, 1), care_of(crashes.of(POISON, 1))) == (None, 0)
 
 
 def test_the_same_prompt_of_another_key_is_another():
     crashes = Crashes()
-    for _ in range(2):
-        crashes.exited(POISON, alone=True, now=0)
-    other = name_of(2, (Message("user", "poison"),))
+    for number in range(2):
+        exits(crashes, POISON, number)
+    other = name_of(2, "poison")
     assert (crashes.of(other, 1), crashes.concern(1), crashes.concern(2)) == (None, True, False)
-    assert name_of(1, (Message("user", "else"),)) != POISON
+    assert name_of(1, "else") != POISON
 
 
 def test_it_is_forgotten_in_time():
     crashes = Crashes()
-    crashes.exited(POISON, alone=True, now=0)
+    exits(crashes, POISON, 1)
     assert crashes.of(POISON, LIFETIME_SEC - 1)
     assert crashes.of(POISON, LIFETIME_SEC + 1) is None
 
@@ -47,7 +58,7 @@ def test_it_is_forgotten_in_time():
 def test_there_is_an_end_to_what_is_remembered():
     crashes = Crashes()
     for number in range(MOST + 10):
-        crashes.exited(f"1:{number}", alone=True, now=0)
+        exits(crashes, f"1:{number}", number)
     assert len(crashes.seen) == MOST
     assert crashes.of("1:9", 1) is None
     assert len(crashes.unsent) <= MOST
@@ -55,51 +66,75 @@ def test_there_is_an_end_to_what_is_remembered():
 
 def test_many_doubts_of_one_key_evict_no_other():
     crashes = Crashes()
-    for _ in range(2):
-        crashes.exited(POISON, alone=True, now=0)
+    for number in range(2):
+        exits(crashes, POISON, number)
     for number in range(2 * MOST):
-        crashes.exited(f"2:{number}", alone=False, now=1)
+        exits(crashes, f"2:{number}", number, alone=False, now=1)
     assert crashes.of(POISON, 2).proven
     crashes.merge({POISON: Seen(2, True, 0), **{f"3:{number}": Seen(1, False, 1) for number in range(2 * MOST)}})
-    assert (len(crashes.seen), crashes.of(POISON, 2)) == (MOST, Seen(2, True, 0, weighs=True))
+    assert (len(crashes.seen), crashes.of(POISON, 2)) == (MOST, Seen(2, True, 0, *["w1-i1:1"] * 2, 0))
 
 
 def test_news_of_others_keeps_unheard_own_doubts():
     crashes = Crashes()
-    crashes.exited("1:mine", alone=True, now=5)
-    crashes.exited("1:good", alone=True, now=5)
+    exits(crashes, "1:mine", 1, now=5)
+    exits(crashes, "1:good", 2, now=5)
     crashes.answered("1:good")
     crashes.merge({"1:theirs": Seen(2, True, 4), "1:good": Seen(1, False, 5)})
-    assert crashes.seen == {"1:theirs": Seen(2, True, 4), "1:mine": Seen(1, False, 5, weighs=True)}
-
-
-def spent(crashes, now, key=1):
-    return crashes.is_spent(key, now)
+    assert crashes.seen == {"1:theirs": Seen(2, True, 4), "1:mine": Seen(1, False, 5, "w1-i1:1", "w1-i1:1", 5)}
 
 
 def test_key_with_many_proven_prompts_is_spent():
     crashes = Crashes()
     for number in range(MOST_OF_KEY):
-        assert not spent(crashes, number)
-        for _ in range(2):
-            crashes.exited(f"1:{number}", alone=True, now=number)
-    assert (spent(crashes, 10), spent(crashes, 10, key=2), spent(crashes, 10, key=11)) == (True, False, False)
-    assert not spent(crashes, BUDGET_SEC)
+        assert not crashes.spent_for(1, number)
+        for again in range(2):
+            exits(crashes, f"1:{number}", 2 * number + again, now=number, weighs=False)
+    assert [crashes.spent_for(key, 10) for key in (1, 2, 11)] == [BUDGET_SEC - 10, 0, 0]
+    assert not crashes.spent_for(1, BUDGET_SEC)
 
 
-def test_caller_hanging_up_before_exits_is_spent():
+def test_refusal_of_a_key_lasts_until_one_is_too_old():
+    crashes = Crashes()
+    for number in range(MOST_OF_KEY + 2):
+        exits(crashes, f"1:{number}", number, alone=False, weighs=True, now=20 * number)
+    assert crashes.spent_for(1, 200) == 40 + BUDGET_SEC - 200  # of seven, two may go before
+    assert crashes.spent_for(1, 39 + BUDGET_SEC) == 1
+    assert not crashes.spent_for(1, 40 + BUDGET_SEC)
+
+
+def test_one_exit_counts_once_for_a_key():
+    crashes = Crashes()
+    for number in range(MOST_OF_KEY - 1):
+        exits(crashes, f"1:{number}", number, now=6 * number)
+        exits(crashes, f"1:{number}", f"{number}b", now=6 * number)  # proven
+        for other in range(3):
+            exits(crashes, f"1:left {number} {other}", f"{number}b", alone=False, weighs=True, now=6 * number + 1)
+    assert not crashes.spent_for(1, 30)
+    exits(crashes, "1:fifth", "fifth", now=30)
+    assert crashes.spent_for(1, 30)
+
+
+def test_exits_at_once_are_as_many_as_they_are():
+    crashes = Crashes()
+    for number in range(MOST_OF_KEY):  # of as many instances
+        crashes.exited(f"1:{number}", f"w1-i{number}:1", alone=True, weighs=True, now=0)
+    assert crashes.spent_for(1, 1)
+
+
+def test_company_later_washes_nothing_off():
     crashes = Crashes()
     for number in range(MOST_OF_KEY):
-        crashes.exited(f"1:{number}", alone=False, left=True, now=20 * number)
-    assert spent(crashes, 100)
+        exits(crashes, f"1:{number}", number, now=number)
+        exits(crashes, f"1:{number}", "with others", alone=False, now=100)
+    assert crashes.spent_for(1, 100) == BUDGET_SEC - 100
 
 
 def test_those_who_were_only_there_are_never_spent():
     crashes = Crashes()
     for number in range(100):
-        crashes.exited(f"1:{number}", alone=False, now=20)  # many at one exit
-        crashes.exited(f"1:left {number}", alone=False, left=True, now=20)
-        crashes.exited(f"1:again {number}", alone=False, now=5 * number)  # and one at each of many
-        crashes.exited(f"1:answered {number}", alone=True, now=5 * number)
+        exits(crashes, f"1:{number}", "one", alone=False, now=20)  # many at one exit
+        exits(crashes, f"1:again {number}", number, alone=False, now=5 * number)  # and one at each of many
+        exits(crashes, f"1:answered {number}", number, now=5 * number)
         crashes.answered(f"1:answered {number}")
-    assert not spent(crashes, 500)
+    assert not crashes.spent_for(1, 500)

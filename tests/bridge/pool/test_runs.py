@@ -1,0 +1,105 @@
+"""Runs of a service: how they ended, and over which question."""
+
+import os
+import signal
+
+import msgspec
+import pytest
+
+from bridge.chat.errors import ConnectionLost
+from bridge.lingma.dialects.base import Ask
+from bridge.lingma.process.endpoint import Identity
+from bridge.pool.runs import MOST_REMEMBERED, Exit, Runs
+from tests.bridge.lingma.conftest import heard
+from tests.bridge.lingma.service import Service
+from tests.bridge.pools import attached, in_state, running, simulator, until
+
+
+def ask(instance, text="[[sim: first_ms=60000]] wait", request_id="r1"):
+    return instance.ask(Ask(request_id, "", text, "org_auto"))
+
+
+async def lost(instance, turn):
+    generation = instance.generation
+    await heard(turn)
+    assert isinstance(turn.end.error, ConnectionLost)
+    return await instance.crashed(generation)
+
+
+async def test_exit_over_a_lone_question(tmp_path):
+    async with running([simulator(tmp_path, "--login=auto")]) as pool:
+        instance = pool.instances[0]
+        turn = ask(instance, "[[sim: fault=crash after=0]] poison")
+        assert await lost(instance, turn) == Exit(only="r1")
+        await in_state(pool, "ready")
+        turn = ask(instance, "[[sim: fault=crash after=0]] poison", "r2")
+        assert await lost(instance, turn) == Exit(only="r2")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+async def test_killed_run_is_told_from_a_crash(tmp_path, number):
+    async with running([simulator(tmp_path, "--login=auto")]) as pool:
+        instance = pool.instances[0]
+        turn = ask(instance)
+        os.kill(pool.facts()[0].pid, number)
+        ended = await lost(instance, turn)
+        assert (ended.only, ended.killed) == ("r1", number == signal.SIGKILL)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_nobody_is_alone_on_a_shared_service(shared):
+    async with Service() as service:
+        [spec] = attached(service)
+        async with running([msgspec.structs.replace(spec, shared=shared)]) as pool:
+            instance = pool.instances[0]
+            turn = ask(instance)
+            await service.got("chat/ask")
+            service._server.close()
+            assert await lost(instance, turn) == Exit(only="" if shared else "r1")
+
+
+async def test_question_of_a_lost_connection_stays_company(tmp_path):
+    async with running([simulator(tmp_path, "--login=auto")]) as pool:
+        instance = pool.instances[0]
+        before = instance.generation
+        turn = ask(instance)
+        instance._link.connection.close()
+        await heard(turn)
+        assert await instance.crashed(before) is None
+        await until(pool, lambda: instance.is_ready)
+        assert instance.generation == before
+        turn = ask(instance, "[[sim: fault=crash after=0]] poison", "r2")
+        assert await lost(instance, turn) == Exit()
+
+
+async def test_another_run_begins_without_company():
+    runs = Runs()
+    assert not runs.is_same(Identity(1, 1))
+    runs.abandoned.add("r1")
+    assert runs.is_same(Identity(1, 1))
+    runs.crash()
+    ended = runs.generation
+    assert not runs.is_same(Identity(2, 2))
+    runs.abandoned.add("r2")
+    assert (await runs.crashed(ended), await runs.crashed(runs.generation)) == (Exit("r1"), None)
+
+
+async def test_what_is_not_known_to_be_over_goes_on():
+    runs = Runs()
+    runs.begin()
+    runs.abandoned.add("r1")
+    runs.begin()  # a service that cannot prove who it is
+    runs.abandoned.add("r2")
+    runs.crash()
+    assert await runs.crashed(runs.generation) == Exit()
+
+
+async def test_old_runs_are_forgotten():
+    runs = Runs()
+    generations = []
+    for _ in range(MOST_REMEMBERED + 1):
+        runs.begin()
+        runs.crash()
+        generations.append(runs.generation)
+    known = [await runs.crashed(generation) is not None for generation in generations]
+    assert known == [False] + [True] * MOST_REMEMBERED
