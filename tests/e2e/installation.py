@@ -37,7 +37,7 @@ LIMITED_KEYS = {
     "revoked": {}, "deleted": {}, "expiring": {}, "alone": {},
     "counting": {"rpm": 3}, "narrow": {"allowed_models": "org_auto"},
     "tokens": {"tpm": 2000}, "early": {"tpm": 3000}, "two": {"concurrency": 2},
-    **{f"crash-{number}": {} for number in range(24)},
+    **{f"crash-{number}": {} for number in range(32)},
 }  # fmt: skip
 PASSWORD = "correct-horse-battery"
 

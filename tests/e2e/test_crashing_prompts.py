@@ -85,6 +85,16 @@ def test_it_is_the_same_prompt_on_every_path(only):
     assert len(only.asks(poison)) == 2
 
 
+def test_same_words_with_other_tools_are_another_prompt(only):
+    function = {"name": "read", "description": POISON.format(after=0, name="tool")}
+    tools = [{"type": "function", "function": function}]
+    assert is_refused(only.ask(OPENAI, "same words", tools=tools))
+    assert only.ask(OPENAI, "same words").status == 200
+    again = only.ask(OPENAI, "same words", tools=tools)
+    assert (again.status, is_refused(again)) == (400, True)
+    assert len(only.asks("poison tool")) == 2
+
+
 def test_another_key_may_still_ask_it(only):
     poison = POISON.format(after=0, name="keys")
     assert is_refused(only.ask(OPENAI, poison))
@@ -139,7 +149,9 @@ def test_who_hangs_up_in_time_is_remembered_too(only, stream, first_ms):
 
 
 def test_key_with_changing_poison_is_refused(only, dialect, stream):
-    others = {f"{only.key_id(only.name)}:{number}": json.dumps([2, True, time.time()]) for number in range(4)}
+    now = time.time()
+    seen = {f"{only.key_id(only.name)}:{number}": (f"w2-i1:{number}", now - number) for number in range(4)}
+    others = {name: json.dumps([2, True, at, which, which, at]) for name, (which, at) in seen.items()}
     with only.redis() as client:
         client.hset("lgw:crashes", mapping=others)  # as other web processes tell it
     poison = POISON.format(after=0, name=f"fifth {dialect} {stream}")
@@ -147,6 +159,8 @@ def test_key_with_changing_poison_is_refused(only, dialect, stream):
     assert fifth.status == 429 or is_refused(fifth)  # 429: the others were told before its first exit
     spent = until(lambda: (answer := only.ask(dialect, "anything else", stream=stream)).status == 429 and answer)
     assert b"over several requests of this key" in spent.body
-    assert spent.headers["retry-after"] == "30"
-    assert only.row(spent.headers["x-request-id"])["reason"] == "crashing_prompts"
+    wait = int(spent.headers["retry-after"])
+    assert now - 3 + 600 - time.time() <= wait <= 600 - 3 + 1  # until the oldest of the five is ten minutes old
+    row = only.row(spent.headers["x-request-id"])
+    assert (row["reason"], row["retry_after"]) == ("crashing_prompts", wait)
     assert only.ask(dialect, "[[sim: text=fine]] x", key=OTHER_KEY).status == 200

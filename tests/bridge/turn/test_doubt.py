@@ -1,0 +1,180 @@
+"""What a turn leaves behind when the service exits, over a simulator process."""
+
+import asyncio
+import os
+import signal
+
+import msgspec
+import pytest
+
+from bridge.chat.errors import CrashingKey, CrashingPrompt
+from bridge.chat.events import TextDelta
+from bridge.chat.request import Tool, ToolChoice
+from bridge.images.desk import ImageDesk, ImageOptions
+from bridge.pool.crashes import BUDGET_SEC, MOST_OF_KEY, Crashes, Seen
+from bridge.prompt.profile import DEFAULT_PROFILE
+from bridge.turn.doubt import Doubt
+from bridge.turn.engine import Engine, EngineOptions
+from bridge.turn.plan import PlanOptions, plan_of
+from tests.bridge.chats import Reading, chat, request
+from tests.bridge.pools import in_state, running, simulator
+
+LEFT = "[[sim: chunks=100 delay_ms=20 ignore_stop {how}]] left"
+POISON = "[[sim: fault=crash after=0]] poison"
+POISONED = Tool("list_dir", POISON)
+
+
+@pytest.fixture
+async def engine(stack, tmp_path):
+    pool = await stack.enter_async_context(running([simulator(tmp_path, "--login=auto", "--first-ms=0")]))
+    numbers = iter(range(1, 1_000_000))
+    engine = Engine(pool, None, ImageDesk(ImageOptions()), EngineOptions(), lambda: f"id-{next(numbers)}")
+    stack.push_async_callback(engine.settle)
+    return engine
+
+
+async def asked(engine, text, *, turns=1, **more):
+    """A turn whose question has left."""
+    reading = Reading(engine, request(text), **more)
+    async with asyncio.timeout(10):
+        while engine.pool.in_flight < turns:
+            await asyncio.sleep(0.01)
+    return reading
+
+
+def kill(engine):
+    os.kill(engine.pool.facts()[0].pid, signal.SIGKILL)
+
+
+def blamed(engine, key=1):
+    """By prompt of this key, whether an exit weighs for it."""
+    return [bool(seen.blamed) for name, seen in engine.crashes.seen.items() if name.startswith(f"{key}:")]
+
+
+@pytest.mark.parametrize(
+    ("how", "until", "weighs"),
+    [
+        ("first_ms=300 fault=crash after=0", None, True),
+        ("first_ms=0 fault=crash after=15", TextDelta, False),
+        ("first_ms=150 fault=crash after=5", None, False),  # the text comes when its client has gone
+    ],
+    ids=["nothing", "text", "text later"],
+)
+async def test_exit_weighs_for_those_who_left_unanswered(engine, how, until, weighs):
+    reading = await asked(engine, LEFT.format(how=how))
+    if until is not None:
+        await reading.until(until)
+    await reading.hang_up()
+    await engine.settle()
+    assert blamed(engine) == [weighs]
+
+
+async def test_exit_in_company_weighs_for_nobody_who_left(engine):
+    other = await asked(engine, "[[sim: first_ms=1500 text=fine]] other", caller_id=2)
+    reading = await asked(engine, LEFT.format(how="first_ms=300 fault=crash after=0"), turns=2)
+    await reading.hang_up()
+    await other.to_end()
+    await engine.settle()
+    assert (blamed(engine), blamed(engine, 2), other.text) == ([False], [], "fine")
+
+
+async def test_kill_from_outside_weighs_for_nobody(engine):
+    left = await asked(engine, LEFT.format(how="first_ms=60000"))
+    await left.hang_up()
+    kill(engine)
+    await engine.settle()
+    await in_state(engine.pool, "ready")
+    streaming = await asked(engine, LEFT.format(how="first_ms=0"))
+    await streaming.until(TextDelta)
+    kill(engine)
+    await streaming.to_end()
+    await engine.settle()
+    assert blamed(engine) == [False, False]
+
+
+async def test_prompt_killed_twice_is_proven_all_the_same(engine):
+    for _ in range(2):
+        reading = await asked(engine, LEFT.format(how="first_ms=0"))
+        await reading.until(TextDelta)
+        kill(engine)
+        await reading.to_end()
+        await engine.settle()
+        await in_state(engine.pool, "ready")
+    assert [seen.proven for seen in engine.crashes.seen.values()] == [True]
+    assert blamed(engine) == [True]
+
+
+async def test_who_leaves_an_answer_is_in_doubt_no_more(engine):
+    reading = await asked(engine, "[[sim: chunks=100 delay_ms=20 first_ms=200]] wait")
+    kill(engine)
+    await reading.until(TextDelta)
+    assert engine.crashes.seen
+    await reading.hang_up()
+    await engine.settle()
+    assert engine.crashes.seen == {}
+
+
+async def test_who_leaves_behind_the_answer_is_not_watched(engine):
+    reading = await asked(engine, "[[sim: text=fine]] x")
+    await reading.to_end()
+    await reading.hang_up()
+    assert not engine._tasks
+
+
+async def test_tools_are_part_of_the_prompt(engine):
+    with pytest.raises(CrashingPrompt):
+        await chat(engine, request("Hello", tools=(POISONED,), tooling=True, stream=False))
+    assert (await chat(engine, request("Hello"))).record.status == "ok"  # and nothing is washed off by it
+    with pytest.raises(CrashingPrompt):
+        await chat(engine, request("Hello", tools=(POISONED,), tooling=True, stream=False))
+    assert [seen.exits for seen in engine.crashes.seen.values()] == [2]
+
+
+TOOLS = {"tools": (Tool("list_dir"), Tool("read")), "tooling": True}
+WAYS = [
+    {},
+    TOOLS,
+    {**TOOLS, "tools": (Tool("list_dir", "of a folder"), Tool("read"))},
+    {**TOOLS, "tools": (Tool("list_dir", schema=b"{}"), Tool("read"))},
+    {**TOOLS, "tools": (Tool("list_dir", custom=True), Tool("read"))},
+    {**TOOLS, "tool_choice": ToolChoice("required")},
+    {**TOOLS, "tool_choice": ToolChoice("named", "read")},
+    {**TOOLS, "parallel_tool_calls": False},
+    {"reply_schema": b"{}"},
+    {"reply_schema": b'{"type":"object"}'},
+]
+
+
+def name_of(engine, fields, *, model="", **plan):
+    asked_for = request("Hello", **fields)
+    planned = plan_of(asked_for, engine.routes.of("org_auto"), PlanOptions())
+    return Doubt(Crashes(), 1, asked_for, msgspec.structs.replace(planned, **plan), model)._name()
+
+
+async def test_prompts_are_told_apart_by_all_that_is_told(engine):
+    names = [name_of(engine, fields) for fields in WAYS]
+    names += [name_of(engine, {}, model="qwen"), name_of(engine, {}, mode="agent")]
+    names += [name_of(engine, TOOLS, emulates=False), name_of(engine, TOOLS, emulates=False, forwards=True)]
+    profile = msgspec.structs.replace(DEFAULT_PROFILE, native_calls=not DEFAULT_PROFILE.native_calls)
+    names.append(name_of(engine, {}, profile=profile))
+    assert len(set(names)) == len(names)
+
+
+async def test_what_no_model_is_told_makes_no_other_prompt(engine):
+    silent = {
+        "stream": False,
+        "max_tokens": 4,
+        "stop": ("x",),
+        "call_id_prefix": "toolu_",
+        "tool_notation": "anthropic",
+    }
+    assert name_of(engine, silent) == name_of(engine, {})
+
+
+async def test_refusal_says_when_it_is_over(engine, monkeypatch):
+    monkeypatch.setattr("bridge.turn.doubt.time", lambda: 1000.4)
+    for number in range(MOST_OF_KEY):
+        engine.crashes.seen[f"1:{number}"] = Seen(1, False, 900 + number, *[f"w1-i1:{number}"] * 2, 900 + number)
+    with pytest.raises(CrashingKey) as caught:
+        await chat(engine, request("anything"))
+    assert caught.value.retry_after == BUDGET_SEC - 100
