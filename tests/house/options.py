@@ -58,7 +58,9 @@ instances.""",
     "lingma_attach_urls": """\
 Attaches to services that somebody else starts and stops. A work directory, or the path of its `.info.json`, is better
 than a URL: the service is found again after a change of port, and keeps its sessions over a lost connection. This goes
-before `LINGMA_BIN`, and that before `LINGMA_VSIX`; without any of them the bundled simulator answers.""",
+before `LINGMA_BIN`, and that before `LINGMA_VSIX`; without any of them the bundled simulator answers. With
+`WEB_PROCESSES` of two or more all of them are attached to the same services, and nobody can know over which prompt one
+of these exits: a turn is tried twice, and neither prompts nor keys are refused for it.""",
     "trusted_proxies": """\
 Only these may say who the client is. Without the proxy's address here every client has the same address in logs, rows
 and the bound on connections. `*` believes everybody, which lets anybody choose the address that is logged; a check

@@ -15,13 +15,13 @@ async def new_runtime(redis_server, tmp_path, monkeypatch):
     """`new_runtime(service, dialect)`: the runtime of this process, with its instance ready and one key."""
     runtimes = []
 
-    async def new_runtime(service, dialect=None):
-        env = Environment(lingma_attach_urls=service.url, redis_url=redis_server)
+    async def new_runtime(service, dialect=None, **settings):
+        env = Environment(redis_url=redis_server, **{"lingma_attach_urls": service.url, **settings})
         runtime = Runtime(env, tmp_path, PEPPER, dialect)
         runtimes.append(runtime)
         runtime.keys = KeyRing(PEPPER, runtime.link, load_key)
         runtime.pool.start()
-        await in_state(runtime.pool, "ready")
+        await in_state(runtime.pool, *["ready"] * len(runtime.pool.instances))
         monkeypatch.setattr(runtime_module, "_runtime", runtime)
         return runtime
 

@@ -13,6 +13,7 @@ from bridge.lingma.dialects.base import Ask
 from bridge.lingma.errors import UploadFailed
 from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.policy import Line, Owner
+from bridge.pool.runs import Exit
 from bridge.siblings.messages import Demand
 from bridge.siblings.siblings import Siblings, socket_path
 from tests.bridge.chats import replying, say
@@ -120,6 +121,19 @@ async def test_places_and_turns_of_dead_process_are_lost(join):
     lease.release()
     await eventually(lambda: there.in_flight == 0)
     assert here.shares.here.keys == {0: 1}
+
+
+async def test_exit_under_a_borrowed_turn_is_described(join):
+    here, there = await join(replying("x"), lambda peer, params: say(peer, params, "begun"))
+    here.lease()
+    lease = await served(here.queue())
+    turn = lease.instance.ask(ask(1))
+    assert [piece.text for piece in await turn.drain()] == ["begun"]
+    assert await lease.instance.crashed(lease.instance.generation - 1) is None
+    there.service._server.close()
+    assert await turn.drain() == []
+    assert isinstance(turn.end.error, ConnectionLost)
+    assert await lease.instance.crashed(lease.instance.generation) == Exit("r1", has_begun=True)
 
 
 @pytest.fixture
