@@ -94,7 +94,7 @@ def test_key_with_many_proven_prompts_is_spent():
     assert not crashes.spent_for(1, BUDGET_SEC)
 
 
-def test_refusal_of_a_key_lasts_until_one_is_too_old():
+def test_refused_key_waits_until_an_exit_ages():
     crashes = Crashes()
     for number in range(MOST_OF_KEY + 2):
         exits(crashes, f"1:{number}", number, alone=False, weighs=True, now=20 * number)
@@ -115,7 +115,7 @@ def test_one_exit_counts_once_for_a_key():
     assert crashes.spent_for(1, 30)
 
 
-def test_exits_at_once_are_as_many_as_they_are():
+def test_exits_at_once_are_counted_each():
     crashes = Crashes()
     for number in range(MOST_OF_KEY):  # of as many instances
         crashes.exited(f"1:{number}", f"w1-i{number}:1", alone=True, weighs=True, now=0)

@@ -84,7 +84,7 @@ async def test_another_run_begins_without_company():
     assert (await runs.crashed(ended), await runs.crashed(runs.generation)) == (Exit("r1"), None)
 
 
-async def test_what_is_not_known_to_be_over_goes_on():
+async def test_unproven_new_run_keeps_company():
     runs = Runs()
     runs.begin()
     runs.abandoned.add("r1")

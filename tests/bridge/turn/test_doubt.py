@@ -104,7 +104,7 @@ async def test_prompt_killed_twice_is_proven_all_the_same(engine):
     assert blamed(engine) == [True]
 
 
-async def test_who_leaves_an_answer_is_in_doubt_no_more(engine):
+async def test_hang_up_on_an_answer_ends_doubt(engine):
     reading = await asked(engine, "[[sim: chunks=100 delay_ms=20 first_ms=200]] wait")
     kill(engine)
     await reading.until(TextDelta)
@@ -151,7 +151,7 @@ def name_of(engine, fields, *, model="", **plan):
     return Doubt(Crashes(), 1, asked_for, msgspec.structs.replace(planned, **plan), model)._name()
 
 
-async def test_prompts_are_told_apart_by_all_that_is_told(engine):
+async def test_prompts_differ_by_all_that_models_see(engine):
     names = [name_of(engine, fields) for fields in WAYS]
     names += [name_of(engine, {}, model="qwen"), name_of(engine, {}, mode="agent")]
     names += [name_of(engine, TOOLS, emulates=False), name_of(engine, TOOLS, emulates=False, forwards=True)]
@@ -160,7 +160,7 @@ async def test_prompts_are_told_apart_by_all_that_is_told(engine):
     assert len(set(names)) == len(names)
 
 
-async def test_what_no_model_is_told_makes_no_other_prompt(engine):
+async def test_fields_no_model_sees_make_no_difference(engine):
     silent = {
         "stream": False,
         "max_tokens": 4,
