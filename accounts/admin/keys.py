@@ -88,14 +88,14 @@ class ApiKeyAdmin(ClosedLookups, ModelAdmin):
     list_per_page = 50
     search_fields = ("name", "hint", "team__name")
     autocomplete_fields = ("team",)
-    readonly_fields = ("hint", "state_label", "created_at", "revoked_at", "last_used")
+    readonly_fields = ("hint", "state_name", "created_at", "revoked_at", "last_used")
     fieldsets: ClassVar = [
         (None, {"fields": [("name", "team"), "expires_at"]}),
         (_("What it may do"), {"fields": ["allowed_models", "scopes", ("rpm", "tpm", "concurrency")]}),
     ]
     facts: ClassVar = (
         _("Facts"),
-        {"fields": [("hint", "state_label"), ("created_at", "revoked_at"), "last_used"]},
+        {"fields": [("hint", "state_name"), ("created_at", "revoked_at"), "last_used"]},
     )
     actions: ClassVar = ["revoke_selected"]
     actions_row: ClassVar = ["revoke_one"]
@@ -192,6 +192,11 @@ class ApiKeyAdmin(ClosedLookups, ModelAdmin):
     def state_label(self, obj: ApiKey) -> tuple[str, str]:
         state = obj.state(timezone.now())
         return state.value, str(state.label)
+
+    @display(description=_("State"))
+    def state_name(self, obj: ApiKey) -> str:
+        """For its own page, which knows no coloured labels."""
+        return str(obj.state(timezone.now()).label)
 
     @display(description=_("Limits"))
     def limits(self, obj: ApiKey) -> str | None:

@@ -36,7 +36,7 @@ class InstanceAdmin(ClosedLookups, VisibleText, LiveRows, ModelAdmin):
     list_filter = ("state", "upstream", "login")
     list_per_page = 100
     fieldsets: ClassVar = [
-        (None, {"fields": [("name", "state_label"), ("logged_in", "load"), ("started_at", "seen_at"), "last_error"]}),
+        (None, {"fields": [("name", "state"), ("logged_in", "load"), ("started_at", "seen_at"), "last_error"]}),
         (_("Process"), {"fields": [("process", "pid"), ("restarts", "generation")]}),
         (_("Service"), {"fields": [("upstream", "version"), "models_offered"]}),
     ]

@@ -53,6 +53,11 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
     list_filter = ("enabled", "one_off")
     date_hierarchy = None
 
+    @display(description=_("Scheduler"))
+    def scheduler(self, obj: PeriodicTask) -> str:
+        """Its interval, or whichever of the other kinds it has."""
+        return str(obj.scheduler)
+
     @display(description=_("Last run"), ordering="last_run_at")
     def last_run(self, obj: PeriodicTask) -> str | None:
         """How long ago it was handed to a worker; None when never."""

@@ -17,11 +17,19 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.module_loading import module_has_submodule
 from django.utils.translation import gettext_lazy as _
+from django.views.i18n import JavaScriptCatalog
 from unfold.sites import UnfoldAdminSite
 
 from gateway_project.lib.panels import Page, Panel
 
 View = Callable[..., HttpResponse]
+
+
+class ScriptTexts(JavaScriptCatalog):
+    """What scripts say: Django's catalogue, and ours for what it lacks."""
+
+    def get_paths(self, packages: list[str]) -> list[str]:
+        return [*super().get_paths(packages), *map(str, settings.LOCALE_PATHS)]
 
 
 class GatewayAdminSite(UnfoldAdminSite):
@@ -50,6 +58,10 @@ class GatewayAdminSite(UnfoldAdminSite):
             return page
 
         return checked
+
+    def i18n_javascript(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The texts of scripts, in the language of the page."""
+        return ScriptTexts(request=request).get(request, packages="django.contrib.admin")
 
     def extra_urls(self) -> list[URLPattern]:
         """Unfold asks for them."""

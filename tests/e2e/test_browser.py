@@ -211,3 +211,14 @@ def test_a_long_name_leaves_every_column_in_sight(page, whole, width):
     for column in ("turn", "key", "asked", "outcome", "calls", "speed", "tokens"):
         box = page.locator(f"#result_list .field-{column}").first.bounding_box()
         assert box["x"] + box["width"] <= width
+
+
+def test_language_is_chosen_in_the_menu(page):
+    page.goto("/admin/accounts/apikey/")
+    assert page.get_attribute("html", "lang") == "en"
+    page.evaluate("document.querySelector('form input[name=language][value=zh-hans]').form.requestSubmit()")
+    page.wait_for_function("document.documentElement.lang === 'zh-hans'")
+    assert page.url.endswith("/admin/accounts/apikey/")
+    assert "密钥" in page.inner_text("#changelist")
+    page.goto("/admin/accounts/usage/")
+    assert page.get_attribute("html", "lang") == "zh-hans"

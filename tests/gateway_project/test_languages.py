@@ -158,7 +158,7 @@ PROMPT = {"pattern": "z-*", "description_chars": 9, "position": 1}
         ("accounts_apikey_add", KEY | {"allowed_models": "nobody"}, "目前没有名为 nobody 的模型或别名"),
         ("accounts_apikey_changelist", {"action": "revoke_selected"}, "吊销这 1 个密钥"),
         ("accounts_apikey_changelist", {"action": "revoke_selected", "confirmed": "yes"}, "已吊销 alice"),
-        ("bridge_modelalias_add", {"pattern": "X-*", "position": 1}, "已有使用该模式的别名"),
+        ("bridge_modelalias_add", {"pattern": "X-*", "position": 1}, "已有使用该匹配模式的别名"),
         ("bridge_modelalias_add", {"pattern": "甲 乙", "position": 1}, "模型名称不能含空白字符"),
         ("bridge_prompttemplate_add", PROMPT | {"template": "$open"}, "缺少 $tools：每个工具一行"),
         ("bridge_prompttemplate_add", PROMPT | {"template": "$"}, "$ 后必须跟占位符名称"),
@@ -273,6 +273,22 @@ def test_console_offers_each_language(admin_client):
     page = admin_client.get("/admin/").content.decode()
     assert page.count(f'action="{LANGUAGE}"') == len(settings.LANGUAGES)
     assert "简体中文" in page
+
+
+def test_scripts_say_what_the_page_says(admin_client):
+    texts = admin_client.get(reverse("admin:jsi18n"), **CHINESE).content.decode()
+    assert "（点击清除）".encode("unicode_escape").decode() in texts  # ours
+    assert "可用 %s".encode("unicode_escape").decode() in texts  # Django's
+
+
+def test_page_of_record_shows_state_in_words(admin_client, everything):
+    addresses = [
+        reverse("admin:accounts_apikey_change", args=[ApiKey.objects.get(name="alice").pk]),
+        reverse("admin:bridge_instance_change", args=["i1"]),
+    ]
+    for address, word in zip(addresses, ["有效", "就绪"], strict=True):
+        texts = Texts(admin_client.get(address, **CHINESE).content.decode()).texts
+        assert word in texts
 
 
 def test_forms_show_seconds_in_chinese(admin_client, everything):

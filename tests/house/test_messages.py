@@ -4,7 +4,9 @@ import ast
 import gettext
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
+import django
 import pytest
 from django.apps import apps
 from django.contrib import admin
@@ -65,10 +67,12 @@ def test_translations_have_the_placeholders_of_their_texts():
         assert there in (set(PLACEHOLDER.findall(each.message.text)), set(PLACEHOLDER.findall(each.message.plural)))
 
 
-def test_compiled_catalogue_says_what_its_source_says():
-    with messages.CATALOGUE.with_suffix(".mo").open("rb") as file:
+@pytest.mark.parametrize("domain", ["django", "djangojs"])
+def test_compiled_catalogue_says_what_its_source_says(domain):
+    source = messages.CATALOGUE.with_name(f"{domain}.po")
+    with source.with_suffix(".mo").open("rb") as file:
         compiled = gettext.GNUTranslations(file)
-    listed = list(messages.entries())
+    listed = list(messages.entries(source))
     for (one, plural, context), translation, _ in listed:
         key = f"{context}\x04{one}" if context else one
         said = compiled.ngettext(key, plural, 1) if plural else compiled.gettext(key)
@@ -204,3 +208,26 @@ def test_labels_of_pages_are_translated_lazily(model, rf):
         method = getattr(page, name, None)
         named += [method.short_description] if hasattr(method, "short_description") else []
     assert [label for label in named if not isinstance(label, Promise)] == []
+
+
+SCRIPTS = sorted((Path(django.__file__).parent / "contrib/admin/static/admin/js").glob("*.js"))
+
+
+def texts_of_scripts():
+    for script in SCRIPTS:
+        for mark, strings in messages.CALL.findall(script.read_text(encoding="utf-8")):
+            yield messages.message(mark, ast.literal_eval(f"({strings},)"))
+
+
+def test_each_text_of_scripts_has_one_translation():
+    """Django's, or ours as long as it has none, or the English one."""
+    own = {each.message for each in messages.entries(messages.CATALOGUE.with_name("djangojs.po"))}
+    path = Path(django.__file__).parent / "contrib/admin/locale/zh_Hans/LC_MESSAGES/djangojs.po"
+    theirs = {
+        each.message._replace(plural="")
+        for each in messages.entries(path)
+        if each.translation not in {"", each.message.text} and not each.fuzzy
+    }
+    used = {each._replace(plural="") for each in texts_of_scripts()}
+    assert len(used) > 20
+    assert (used - theirs - own, own - used, own & theirs) == (set(), set(), set())
