@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
-from bridge.chat.request import ToolCall
+from bridge.chat.request import Tool, ToolCall
 from bridge.prompt.remembered import Remembered
 from sessions_store.fingerprint import DIGEST_LENGTH, digest_of, each_digest
 
@@ -19,11 +21,21 @@ _EXACT = 2**53  # integers below it are the same as floats
 _known: Remembered[str] = Remembered(8 << 20)
 
 
+class _Property(msgspec.Struct):
+    default: Any = UNSET
+
+
+class _Schema(msgspec.Struct):
+    properties: dict[str, _Property] = {}
+
+
 def _number(text: str) -> float | int:
     value = float(text)
     return int(value) if abs(value) < _EXACT and value.is_integer() else value
 
 
+_schema = msgspec.json.Decoder(_Schema)
+_object = msgspec.json.Decoder(dict[str, Any], float_hook=_number)
 _decode = msgspec.json.Decoder(float_hook=_number).decode
 
 
@@ -39,13 +51,29 @@ def latest(given: str) -> str:
     return given[-MOST_CALLS * DIGEST_LENGTH :]
 
 
-def edited(calls: Sequence[ToolCall], now: str, given: str) -> tuple[ToolCall, ...]:
-    """Those of the calls, whose digests are `now`, that a session knows otherwise: `given` are the latest it knows."""
+def edited(calls: Sequence[ToolCall], now: str, given: str, tools: Iterable[Tool] = ()) -> tuple[ToolCall, ...]:
+    """Those of the calls, whose digests are `now`, that a session knows otherwise: `given` are the latest it knows.
+
+    Agents add what a tool's schema has as default: that is no edit.
+    """
     if now.endswith(given):  # as nearly always
         return ()
-    known, digests_now = each_digest(given), each_digest(now)
-    pairs = zip(reversed(calls), reversed(digests_now), reversed(known), strict=False)
-    return tuple(call for call, digest, before in pairs if digest != before)[::-1]
+    schemas = {tool.name: tool.schema for tool in tools}
+    pairs = zip(reversed(calls), reversed(each_digest(now)), reversed(each_digest(given)), strict=False)
+    return tuple(
+        call
+        for call, digest, known in pairs
+        if known not in (digest, digests([_without_defaults(call.arguments, schemas.get(call.name, b""))]))
+    )[::-1]
+
+
+def _without_defaults(arguments: str, schema: bytes) -> str:
+    try:
+        defaults = {name: each.default for name, each in _schema.decode(schema).properties.items()}
+        given = {name: value for name, value in _object.decode(arguments).items() if defaults.get(name, UNSET) != value}
+        return msgspec.json.encode(given).decode()
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+        return arguments
 
 
 @lru_cache(maxsize=2048)  # agents send each call again with every request

@@ -91,7 +91,7 @@ class History:
             Message(cast("Role", each.role), each.text, tool_call_id=each.call_id)
             for each in self._loose.untold(knows.told)
         ]
-        if calls := edited(self._calls(0, self._proven_to), self._given(), knows.given):
+        if calls := edited(self._calls(0, self._proven_to), self._given(), knows.given, self._request.tools):
             changed.append(Message("system", EDITED, calls))
         return changed
 

@@ -235,3 +235,15 @@ def test_only_the_latest_calls_are_compared():
     calls[0], calls[4] = (msgspec.structs.replace(calls[n], arguments="{}") for n in (0, 4))
     assert edited(calls, digests(call.arguments for call in calls), given) == (calls[4],)
     assert edited(calls[:4], digests(call.arguments for call in calls[:4]), given[:DIGEST_LENGTH]) == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_edit"),
+    [('{"path":"a","all":false}', False), ('{"path":"a","all":true}', True), ('{"path":"b","all":false}', True),
+     ('{"path":"a","other":false}', True), ("{", True), ("[]", True)],
+)  # fmt: skip
+def test_added_default_is_no_edit(arguments, is_edit):
+    tool = Tool("save", schema=b'{"properties":{"path":{"type":"string"},"all":{"default":false}}}')
+    call = ToolCall(ID, "save", arguments)
+    assert edited([call], digests([arguments]), digests(['{"path":"a"}']), [tool]) == ((call,) if is_edit else ())
+    assert edited([call], digests([arguments]), digests(['{"path":"a"}'])) == (call,)
