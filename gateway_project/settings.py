@@ -25,7 +25,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENV.behind_tls
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008", "security.W012", "security.W016"]
 
 INSTALLED_APPS = [
-    "daphne",
+    "gateway_project.apps.ProjectConfig",  # its `runserver` comes before the one of static files
     "unfold.apps.BasicAppConfig",  # its usual one would put its own site in the place of ours
     "unfold.contrib.filters",
     "gateway_project.apps.ConsoleConfig",
@@ -41,7 +41,6 @@ INSTALLED_APPS = [
     "accounts",
     "sessions_store",
     "bridge",
-    "gateway_project.apps.ProjectConfig",
 ]
 
 MIDDLEWARE = [

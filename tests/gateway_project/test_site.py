@@ -47,6 +47,9 @@ import django
 django.setup()
 from django.contrib import admin
 print(sorted(f"{{page.__class__.__module__}}.{{page.__class__.__name__}}" for page in admin.site._registry.values()))
+import sys
+import gateway_project.asgi
+assert "twisted" not in sys.modules, "24 MiB in each process, for a server that few choose"
 """
 
 
