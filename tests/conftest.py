@@ -10,6 +10,7 @@ from django.conf import settings
 from gateway_project.lib import database_state as database
 from gateway_project.lib import degraded
 from gateway_project.log_handler import QueuedHandler
+from tests.directories import copy, made_once, migrate
 from tests.environment import DATA_DIR, start_redis
 
 # How long an example takes says more about what else the machine does than about the code.
@@ -55,3 +56,15 @@ def redis_server():
     yield f"unix://{DATA_DIR / 'redis.sock'}"
     server.terminate()
     server.wait()
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory):
+    """A data directory with tables and static files, for first starts that are not about making them."""
+    return made_once(tmp_path_factory, "migrated", migrate)
+
+
+@pytest.fixture
+def data_dir(tmp_path, migrated):
+    """A copy of it."""
+    return copy(migrated, tmp_path / "data")

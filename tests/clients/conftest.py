@@ -6,6 +6,7 @@ import pytest
 
 from tests.clients import install
 from tests.clients.task import Folder
+from tests.directories import copy, made_once
 from tests.e2e.installation import Gateway, prepare
 
 SIZES = "bytes upstream"
@@ -44,10 +45,9 @@ def suites():
 
 
 @pytest.fixture(scope="session")
-def gateways(tmp_path_factory):
+def gateways(tmp_path_factory, migrated):
     """Start each gateway when it is asked for first; they are gone in the end."""
-    template = tmp_path_factory.mktemp("template")
-    prepare(template)
+    template = made_once(tmp_path_factory, "template", lambda directory: prepare(copy(migrated, directory)))
     running = {}
     with ExitStack() as stack:
 

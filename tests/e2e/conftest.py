@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.directories import copy, made_once
 from tests.e2e.installation import Gateway, prepare
 from tests.e2e.speech import DIALECTS
 from tests.trials.postgres import binaries
@@ -18,11 +19,9 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory):
+def template(tmp_path_factory, migrated):
     """A prepared data directory that gateways start from."""
-    directory = tmp_path_factory.mktemp("template")
-    prepare(directory)
-    return directory
+    return made_once(tmp_path_factory, "template", lambda directory: prepare(copy(migrated, directory)))
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ import psutil
 import redis
 
 from accounts.ledger.row import UsageRow
+from tests.directories import copy
 from tests.e2e.speech import Answer, send
 from tests.environment import start_redis
 from tests.gateway_project.gateway import survivors
@@ -131,8 +131,7 @@ class Gateway:
     """Web processes on one socket. Use as a context: nothing of it survives."""
 
     def __init__(self, data_dir, template, *, processes=1, wait=True, launcher=(), **settings):
-        shutil.copytree(template, data_dir, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
-        self.data_dir = data_dir
+        self.data_dir = copy(template, data_dir)
         self._settings = {"WEB_PROCESSES": str(processes), **settings}
         self._launcher = launcher  # what the command is given to, for limits of the host
         self._received = {}  # by file: how much of it has been read, and what that was

@@ -1,6 +1,5 @@
 """The whole gateway as `make run` starts it: rows in the database, deaths, and a stop that leaves nothing."""
 
-import shutil
 import signal
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 import redis
 
+from tests.directories import copy
 from tests.e2e.installation import FAST, KEY, METRICS_KEY, until
 from tests.e2e.speech import DIALECTS, OPENAI, Stream, send
 from tests.gateway_project.gateway import Gateway, survivors
@@ -17,8 +17,7 @@ from tests.processes import command_line
 
 def start(directory, template, **settings):
     """A supervisor on a prepared data directory."""
-    shutil.copytree(template, directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock", "metrics"))
-    return Gateway(directory, **{**FAST, **settings})
+    return Gateway(copy(template, directory, "metrics"), **{**FAST, **settings})
 
 
 @pytest.fixture(scope="module")

@@ -55,8 +55,8 @@ def booked(data_dir, request_id):
     ("server", "signals"),
     [("uvicorn", [signal.SIGTERM, signal.SIGINT]), ("daphne", [signal.SIGQUIT])],
 )
-def test_second_signal_ends_turns_and_books_them(tmp_path, server, signals):
-    with Gateway(tmp_path, GATEWAY_SERVER=server, DRAIN_SEC="600") as gateway:
+def test_second_signal_ends_turns_and_books_them(data_dir, server, signals):
+    with Gateway(data_dir, GATEWAY_SERVER=server, DRAIN_SEC="600") as gateway:
         with stream_of(gateway, "[[sim: chunks=9000 delay_ms=100]]") as stream:
             assert stream.readline().startswith(b"data: ")
             processes = gateway.descendants()
@@ -68,32 +68,32 @@ def test_second_signal_ends_turns_and_books_them(tmp_path, server, signals):
         assert b"[DONE]" not in told
         assert gateway.ended() == (0, "")
         assert survivors(processes) == []
-        assert booked(tmp_path, stream.headers["x-request-id"])
+        assert booked(data_dir, stream.headers["x-request-id"])
 
 
-def test_secrets_are_printed_by_the_first_start_only(tmp_path):
-    with Gateway(tmp_path) as gateway:
+def test_secrets_are_printed_by_the_first_start_only(data_dir):
+    with Gateway(data_dir) as gateway:
         key = gateway.until(r"API key +(lgw_\S+)")[1]
         password = gateway.until(r"password (\S+)")[1]
         assert gateway.until(r"Authorization: Bearer (\S+)\"")[1] == key
         gateway.process.send_signal(signal.SIGINT)
         assert gateway.ended()[0] == 0
         assert "\n".join(gateway.lines).count(password) == 1
-    with Gateway(tmp_path) as gateway:
+    with Gateway(data_dir) as gateway:
         assert gateway.until(r"Authorization: Bearer (\S+)\"")[1] == "$LINGMA_GATEWAY_KEY"
         assert "shown once" not in "\n".join(gateway.lines)
 
 
-def test_kill_9_leaves_nothing(tmp_path):
-    with Gateway(tmp_path) as gateway:
+def test_kill_9_leaves_nothing(data_dir):
+    with Gateway(data_dir) as gateway:
         processes = gateway.complete()
         gateway.process.kill()
         assert len(processes) >= 4
         assert survivors(processes) == []
 
 
-def test_a_child_that_dies_is_started_again(tmp_path):
-    with Gateway(tmp_path) as gateway:
+def test_a_child_that_dies_is_started_again(data_dir):
+    with Gateway(data_dir) as gateway:
         gateway.complete()
         for count in (1, 2, 3):
             gateway.descendant("gateway_project.server").kill()
@@ -103,12 +103,12 @@ def test_a_child_that_dies_is_started_again(tmp_path):
         gateway.until(r"^worker .* ready", count=2)
 
 
-def test_embedded_redis_keeps_usage_over_kill_9(tmp_path):
+def test_embedded_redis_keeps_usage_over_kill_9(data_dir):
     import redis
 
-    with Gateway(tmp_path) as gateway:
+    with Gateway(data_dir) as gateway:
         gateway.complete()
-        client = redis.Redis(unix_socket_path=str(tmp_path / "redis.sock"))
+        client = redis.Redis(unix_socket_path=str(data_dir / "redis.sock"))
         client.xadd("test:rows", {"row": "1"})
         gateway.descendant("redis.sock").kill()
         gateway.until("redis was killed by SIGKILL")
@@ -118,8 +118,8 @@ def test_embedded_redis_keeps_usage_over_kill_9(tmp_path):
         client.close()
 
 
-def test_two_web_processes_share_the_socket(tmp_path):
-    with Gateway(tmp_path, WEB_PROCESSES="2") as gateway:
+def test_two_web_processes_share_the_socket(data_dir):
+    with Gateway(data_dir, WEB_PROCESSES="2") as gateway:
         gateway.complete()
         servers = [one for one in gateway.descendants() if "gateway_project.server" in command_line(one)]
         assert {one.environ()["WEB_PROCESS"] for one in servers} == {"1", "2"}
@@ -127,8 +127,8 @@ def test_two_web_processes_share_the_socket(tmp_path):
         assert answers(gateway) == 200
 
 
-def test_second_signal_waits_for_no_deaf_process(tmp_path):
-    with Gateway(tmp_path, DRAIN_SEC="600") as gateway:
+def test_second_signal_waits_for_no_deaf_process(data_dir):
+    with Gateway(data_dir, DRAIN_SEC="600") as gateway:
         processes = gateway.complete()
         for process in processes:
             process.suspend()  # deaf to SIGTERM
@@ -139,8 +139,8 @@ def test_second_signal_waits_for_no_deaf_process(tmp_path):
         assert survivors(processes) == []
 
 
-def test_signal_during_start_leaves_nothing(tmp_path):
-    with Gateway(tmp_path) as gateway:
+def test_signal_during_start_leaves_nothing(data_dir):
+    with Gateway(data_dir) as gateway:
         while not (processes := gateway.descendants()):
             gateway.process.poll()
         gateway.process.send_signal(signal.SIGTERM)

@@ -43,12 +43,12 @@ def rest_of(stream):
 
 
 @pytest.mark.timeout(120)
-def test_hung_part_is_killed_and_restarted(tmp_path):
-    with Gateway(tmp_path, wrapper=WRAPPER) as gateway:
+def test_hung_part_is_killed_and_restarted(data_dir):
+    with Gateway(data_dir, wrapper=WRAPPER) as gateway:
         gateway.complete()
         with stream_of(gateway, "[[sim: chunks=9000 delay_ms=100]]") as stream:
             assert stream.readline().startswith(b"data: ")
-            until(lambda: has_ticked(tmp_path), seconds=40)
+            until(lambda: has_ticked(data_dir), seconds=40)
             web = gateway.descendant(*PARTS["web-1"])
             instances = web.children(recursive=True)
             for words in PARTS.values():

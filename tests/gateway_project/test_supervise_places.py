@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 
+from tests.directories import copy
 from tests.e2e.installation import until
 from tests.gateway_project.gateway import ROOT, Gateway, survivors
 from tests.processes import command_line
@@ -47,8 +48,8 @@ def metrics(gateway, key):
         return answer.read().decode()
 
 
-def test_odd_place_with_both_families_and_no_terminal(tmp_path):
-    (tmp_path / ODD).mkdir()
+def test_odd_place_with_both_families_and_no_terminal(tmp_path, migrated):
+    copy(migrated, tmp_path / ODD)
     (tmp_path / "link;#").symlink_to(ODD)
     where = {"cwd": tmp_path, "PYTHONPATH": str(ROOT), "HOST": "localhost", "METRICS_TOKEN": "told-to-nobody-else"}
     with Gateway("link;#", wrapper=CUT_OFF, **where) as gateway:
@@ -74,9 +75,9 @@ def supervisor_of(gateway):
 
 
 @pytest.mark.parametrize("output", ["{ %s >&-; } 2>&4", "{ %s 2>&4; } | true"])
-def test_nobody_reads_the_output(tmp_path, output):
+def test_nobody_reads_the_output(data_dir, output):
     run = output % '{ "$@"; echo "ended with $?" >&4; }'
-    with Gateway(tmp_path, wrapper=(*SHELL, f"exec 4>&1; {run}", "sh")) as gateway:
+    with Gateway(data_dir, wrapper=(*SHELL, f"exec 4>&1; {run}", "sh")) as gateway:
         supervisor = supervisor_of(gateway)
         processes = supervisor.children(recursive=True)
         supervisor.send_signal(signal.SIGTERM)

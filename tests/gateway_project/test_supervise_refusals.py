@@ -62,13 +62,13 @@ def test_a_setting_that_cannot_work(tmp_path, name, value):
     assert f"lingma-gateway: {name}: " in refusal(tmp_path, **port)
 
 
-def test_a_data_directory_in_use(tmp_path):
-    with Gateway(tmp_path) as first:
+def test_a_data_directory_in_use(data_dir):
+    with Gateway(data_dir) as first:
         first.until("Lingma gateway, ready")
-        counts = sorted((tmp_path / "metrics").iterdir())
+        counts = sorted((data_dir / "metrics").iterdir())
         assert counts
-        assert f"another gateway is running on {tmp_path}" in refusal(tmp_path)
-        assert set(counts) <= set((tmp_path / "metrics").iterdir())
+        assert f"another gateway is running on {data_dir}" in refusal(data_dir)
+        assert set(counts) <= set((data_dir / "metrics").iterdir())
 
 
 def test_a_data_directory_too_deep_for_a_socket(tmp_path):

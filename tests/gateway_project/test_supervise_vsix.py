@@ -24,15 +24,15 @@ def said(gateway, key):
         return text, answer.headers["x-lingma-upstream"]
 
 
-def test_lingma_from_vsix_answers_a_chat(tmp_path):
-    source, data = str(simulator(tmp_path)), tmp_path / "data"
-    with Gateway(data, LINGMA_VSIX=source) as gateway:
+def test_lingma_from_vsix_answers_a_chat(tmp_path, data_dir):
+    source = str(simulator(tmp_path))
+    with Gateway(data_dir, LINGMA_VSIX=source) as gateway:
         gateway.until(f"unpacking Lingma from {source}")
         key = gateway.until(r"API key +(lgw_\S+)")[1]
         gateway.until("w1-i1 is ready")
         assert said(gateway, key) == ("out of the box", "lingma")
         gateway.process.send_signal(signal.SIGTERM)
         assert gateway.ended() == (0, "")
-    with Gateway(data, LINGMA_VSIX=source) as gateway:
+    with Gateway(data_dir, LINGMA_VSIX=source) as gateway:
         gateway.until("Lingma gateway, ready")
         assert "unpacking" not in "\n".join(gateway.lines)

@@ -58,11 +58,11 @@ def test_unusable_data_directory_is_one_line(tmp_path):
 
 
 @pytest.mark.e2e
-def test_a_running_gateway_is_well(tmp_path):
-    with Gateway(tmp_path) as gateway:
+def test_a_running_gateway_is_well(data_dir):
+    with Gateway(data_dir) as gateway:
         gateway.complete()
         gateway.until("w1-i1 is ready")
-        code, told, errors = doctor(tmp_path, "--json", PORT=str(gateway.port))
+        code, told, errors = doctor(data_dir, "--json", PORT=str(gateway.port))
     assert (code, errors) == (0, "")
     findings = json.loads(told)["findings"]
     assert {each["topic"] for each in findings if each["level"] == "ok"} >= {
