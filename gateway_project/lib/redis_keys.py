@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 INSTANCE: Final = "lgw:instance:"
-"""`<instance>`: JSON of its `InstanceFacts`, 15 s. Written by its web process; read by tasks, console and doctor."""
+"""`<instance>`: JSON of its `InstanceStatus`, 15 s. Written by its web process; read by tasks, console and doctor."""
 
 MODES: Final = "lgw:modes:"
 """`<process>`: JSON of what is away for it, a few seconds. Written by every process; read by web and console."""
