@@ -21,28 +21,29 @@ class Calls:
         self._loop = asyncio.get_running_loop()
 
     def request(self, call: Call) -> asyncio.Future[bytes]:
-        """Send a request."""
         id_ = self.new_id()
         return self.start(id_, rpc.request(id_, *call))
 
     def new_id(self) -> int:
-        """For a request that is written before it is started."""
+        """The id for a request whose bytes are made before `start`, such as a question whose size is checked first."""
         id_, self._next_id = self._next_id, self._next_id + 1
         return id_
 
     def start(self, id_: int, message: bytes) -> asyncio.Future[bytes]:
-        """Send the request of that id."""
         future: asyncio.Future[bytes] = self._loop.create_future()
         self._waiting[id_] = future
+        # However it ends, also when the caller's timeout cancels it: the table cannot grow.
         future.add_done_callback(lambda _: self._waiting.pop(id_, None))
         try:
             self._channel.send(message)
         except ConnectionLost as exc:
+            # By the future and not by raising: callers have one place where a failure arrives.
             future.set_exception(exc)
         return future
 
     def resolve(self, message: Incoming) -> None:
-        """A response has come, to one of them or to nothing."""
+        """Settle the call that this response answers. One that nobody waits for is dropped."""
+        # Ids come back unchanged (PROTOCOL 5.1), and ours are numbers. A text or `null` is somebody else's.
         future = self._waiting.get(int(message.id)) if bytes(message.id).isdigit() else None
         if future is None or future.done():
             return
@@ -57,4 +58,5 @@ class Calls:
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(ConnectionLost("The connection to the Lingma service was lost."))
+        # `pop` of the callbacks runs later, in the loop; the table must be empty now.
         self._waiting.clear()

@@ -23,11 +23,11 @@ SEND_BUFFER_LIMIT = 32 << 20  # bytes the service may leave unread before it cou
 ROOM_SEC = 1  # until a question may be tried again that found no room
 
 Receive = Callable[[list[bytes], list[Incoming]], None]
-"""Bodies, and what they say: what came in one read."""
+"""Takes the raw bodies of one read and the messages parsed from them, both of the same length."""
 
 
 class Channel(asyncio.Protocol):
-    """Make it, say who takes what comes, and `open()` it; `lost` resolves when it is gone.
+    """Make it, set `receive`, then `open()` it; `lost` resolves to the reason when the connection is gone.
 
     Raise DialFailed for a URL that cannot be one.
     """
@@ -36,6 +36,7 @@ class Channel(asyncio.Protocol):
         self._address = _address(url)
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[str] = self._loop.create_future()
+        # Set by the handshake, which is after TCP and TLS: a program may accept and never answer.
         self.opened: asyncio.Future[None] = self._loop.create_future()
         self.receive: Receive = lambda _bodies, _messages: None
         self.on_lost: Callable[[], None] = lambda: None
@@ -43,7 +44,7 @@ class Channel(asyncio.Protocol):
         self.on_closed: Callable[[], None] = lambda: None
         """Called once, when the last byte has been read."""
         self.reads = 0
-        """In which something came."""
+        """How often bytes have arrived: a sign of life of the service."""
         self._socket = WebSocket(url, Entropy(4), headers)
         self._framer = Framer()
         self._transport: asyncio.Transport | None = None
@@ -57,13 +58,14 @@ class Channel(asyncio.Protocol):
             await self._loop.create_connection(lambda: self, host, port, ssl=tls)
             try:
                 await self.opened
+            # A timeout cancels this wait. Without `close`, the half-open transport would live on with nobody to end
+            # it.
             except BaseException:
                 self.close()
                 raise
 
     @property
     def is_open(self) -> bool:
-        """Something can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
     @property
@@ -80,6 +82,7 @@ class Channel(asyncio.Protocol):
         """Send a message with all else that is sent in this turn of the loop. Raise ConnectionLost."""
         if self._transport is None or self._transport.is_closing():
             raise ConnectionLost("The connection to the Lingma service was lost.")
+        # Several turns often send in the same turn of the loop: one `send` system call for all of them.
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing.append(message)
@@ -87,6 +90,7 @@ class Channel(asyncio.Protocol):
 
     def send_now(self, messages: list[bytes]) -> None:
         """Send them, behind what waits, before anything else happens."""
+        # The order of messages must hold, so what waits for `_flush` goes out first.
         if self._outgoing:
             self._outgoing += messages
             self._flush()
@@ -97,6 +101,8 @@ class Channel(asyncio.Protocol):
         """Raise ContextFull or Overloaded for a message that would cost all others the connection."""
         if size > SEND_BUFFER_LIMIT:  # twice the text, and more tokens than any model takes
             raise ContextFull()
+        # Above the limit asyncio calls `pause_writing`, which ends the connection and every turn on it. So one large
+        # question is refused before it gets there.
         if self.unsent + self._outgoing_bytes + size > SEND_BUFFER_LIMIT:
             raise Overloaded("The Lingma service has not read the questions before this one yet.", retry_after=ROOM_SEC)
 
@@ -106,27 +112,26 @@ class Channel(asyncio.Protocol):
             self._transport.write(self._socket.ping())
 
     def give_up(self, reason: str) -> None:
-        """It is as good as gone: end it."""
         self._mark_lost(reason)
         self.close()
 
     def close(self) -> None:
-        """Drop the connection now."""
         if self._transport is not None:
+            # Not `close()`: that waits until the buffer is written, which a service that does not read never allows.
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the upgrade request."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by behaviour only
+        # The limit is never reached by questions (`require_room`), so reaching it means a service that does not read.
         self._transport.set_write_buffer_limits(high=SEND_BUFFER_LIMIT)
         self._transport.write(self._socket.hello())
 
     def pause_writing(self) -> None:
-        """The service has stopped reading: it is as good as gone."""
         self.give_up("the service does not read any more")
 
     def data_received(self, data: bytes) -> None:
         """Read what came, and hand on the messages that it completes."""
+        # Counted before parsing: even bytes that make no message yet prove that the service lives.
         self.reads += 1
         try:
             bodies: list[bytes] = []
@@ -137,12 +142,16 @@ class Channel(asyncio.Protocol):
             return self._refused(exc)
         except (FramingError, NotJson) as exc:
             return self.give_up(f"unreadable message: {exc}")
+        # It was given up meanwhile: its turns may be asked elsewhere already, and nothing of them counts any more.
         if self._transport is None or self._transport.is_closing():
             return None
+        # A pong or a close must not wait behind what the handlers do.
         if control := self._socket.to_send():
             self._transport.write(control)
         if self._socket.open and not self.opened.done():
             self.opened.set_result(None)
+        # After the handshake is reported, and before a close that came in the same read: messages that were sent
+        # whole before it count, such as the last `chat/finish`.
         if messages:
             self.receive(bodies, messages)
         if self._socket.broken is not None:
@@ -150,10 +159,12 @@ class Channel(asyncio.Protocol):
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End everything that was under way (PROTOCOL 17.1)."""
+        """End everything that was under way (PROTOCOL 17.1). asyncio calls it once, also after `abort`."""
         reason = str(exc) if exc else "the connection was closed"
         if not self.opened.done():
             self.opened.set_exception(Broken(reason))
+        # The instance learns first, and takes itself out of the choice; only then do turns fail and look for another
+        # one.
         self._mark_lost(reason)
         self.on_closed()
 
@@ -171,6 +182,8 @@ class Channel(asyncio.Protocol):
             self.give_up(str(exc))
 
     def _mark_lost(self, reason: str) -> None:
+        # `give_up` marks it with the true reason; `connection_lost` follows with a general one, which is dropped
+        # here.
         if not self.lost.done():
             self.lost.set_result(reason)
             self.on_lost()
@@ -185,6 +198,7 @@ def _address(url: str) -> tuple[str, int, ssl.SSLContext | None]:
     raise DialFailed(f"{shown(url)}: neither a ws:// nor a wss:// URL")
 
 
+# Reading the system's authorities blocks the loop for milliseconds, so all connections share one context.
 @cache
 def _trust() -> ssl.SSLContext:
     """The system's authorities, or those in SSL_CERT_FILE and SSL_CERT_DIR: what OpenSSL takes."""

@@ -46,6 +46,7 @@ class Connection:
         self._uploads = Uploads(dialect, self._calls.request)
         self._liveness = Liveness(channel, self._ping, lambda: bool(self._replies.streams))
         self._loop = asyncio.get_running_loop()
+        # One table, made once: a push costs one look-up, whatever it is about.
         handlers = self._replies.handlers() | self.tools.handlers() | self._uploads.handlers()
         inbox = Inbox(channel, dialect, self._calls, self._replies, self.tools, handlers)
         inbox.on_other = self._on_other
@@ -68,6 +69,7 @@ class Connection:
         connection = cls(channel, dialect, approval)
         try:
             await channel.open(within)
+        # Only a TLS error says what an operator cannot guess: which certificate is not trusted, and why.
         except (OSError, TimeoutError, Refused, Broken) as exc:
             reason = str(exc) if isinstance(exc, ssl.SSLError) else ""
             nobody = isinstance(exc, ConnectionRefusedError)
@@ -76,11 +78,11 @@ class Connection:
 
     @property
     def lost(self) -> asyncio.Future[str]:
-        """Why it is gone."""
+        """Resolves to the reason when the connection is gone."""
         return self._channel.lost
 
     def on_lost(self, call: Callable[[], None]) -> None:
-        """Have this called before those are told whose turns are under way: they look for another place at once."""
+        """Have `call` called before the turns under way fail: they look for another place at once, and not here."""
         self._channel.on_lost = call
 
     @property
@@ -116,15 +118,19 @@ class Connection:
         question = self.dialect.ask(ask)
         id_ = None if kind == "notification" else self._calls.new_id()
         message = rpc.notification(*question) if id_ is None else rpc.request(id_, *question)
+        # Before anything is registered: a question that is refused here leaves nothing behind.
         self._channel.require_room(len(message))
         self._replies.streams[stream.request_id] = stream
         stream.closed = self._forget
         if id_ is None:
             self._channel.send(message)
             return
+        # Most calls fail by their future. This one has nobody who awaits it, so `_asked` passes a failure on to the
+        # stream.
         call = self._calls.start(id_, message)
         call.add_done_callback(partial(self._asked, stream))
 
+        # A call that is never answered would stay in the table of calls for as long as the connection lives.
         def close(stream: ReplyStream) -> None:
             self._forget(stream)
             call.cancel()
@@ -132,8 +138,9 @@ class Connection:
         stream.closed = close
 
     def stop(self, stream: ReplyStream) -> None:
-        """Tell the service that nobody wants the rest. Its answer is not waited for."""
+        """Have the service stop working on this turn (PROTOCOL 9.7). Its answer is not waited for."""
         call = self._calls.request(self.dialect.stop(stream.request_id, stream.session_id))
+        # Without this, asyncio logs "exception was never retrieved" when the service refuses the stop.
         call.add_done_callback(_swallow)
         self._loop.call_later(STOP_SEC, call.cancel)
 
@@ -155,16 +162,17 @@ class Connection:
         try:
             return await self._uploads.send(upload_id, data_uri, within)
         except (UploadTimedOut, asyncio.CancelledError):
+            # The service may still be at work on the image, and may exit over it: then it counts like a question.
             self._replies.abandoned.add(upload_id)
             raise
 
     def close(self) -> None:
-        """Drop the connection now."""
         self._channel.close()
 
     def _on_closed(self) -> None:
         for upload_id in self._uploads.waiting:  # it may have been at work on these as well
             self._replies.abandoned.add(upload_id)
+        # Streams first: a stream that fails cancels its own call, which then has no second error to report.
         self._replies.fail(ConnectionLost("The connection to the Lingma service was lost."))
         self._calls.lose()
         self._uploads.lose()
@@ -180,15 +188,20 @@ class Connection:
 
     def _asked(self, stream: ReplyStream, done: asyncio.Future[bytes]) -> None:
         """The immediate result of a question matters only when it is a failure (PROTOCOL 9.5, F30)."""
+        # The stream was closed first: the turn has its ending already.
         if done.cancelled():
             return
         problem = done.exception()
         if isinstance(problem, GatewayError):
             stream.fail(problem)
             return
+        # A GatewayError is ours (the connection was lost). Any other is the service's own refusal, which is read for
+        # its words.
         refusal = str(problem) if problem else self.dialect.refusal_of(done.result())
         if refusal is not None:
             stream.fail(reasons.failure("The Lingma service did not take the question", refusal))
+            # `fail` has just noted it as left behind. A question that was refused is not worked on, so that note goes
+            # again.
             self._replies.abandoned.ended(stream.request_id)
 
     def _notify(self, call: Call) -> None:
@@ -200,11 +213,14 @@ class Connection:
 
     def _forget(self, stream: ReplyStream) -> None:
         self._replies.streams.pop(stream.request_id, None)
+        # A bad ending came from here, not from a `chat/finish`, as far as this place knows: the service may go on.
+        # Where it did report the ending, `Replies` takes the note back right after.
         if stream.end is not None and stream.end.error is not None:
             self._replies.abandoned.add(stream.request_id, has_begun=stream.has_begun)
         self.tools.forget(stream)
 
 
 def _swallow(done: asyncio.Future[bytes]) -> None:
+    # To read the exception is enough to mark it as seen.
     if not done.cancelled():
         done.exception()

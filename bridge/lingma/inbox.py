@@ -42,7 +42,8 @@ class Inbox:
         self._last_body = b""
 
     def receive(self, bodies: list[bytes], messages: list[Incoming]) -> None:
-        """Acknowledge, then act."""
+        # All acknowledgements of one read go out in one write, before any handler runs: a push that is not
+        # acknowledged delays the next ones (PROTOCOL 5.2), and a handler may raise.
         answers = [self._answer(message) for message in messages if message.method and rpc.wants_answer(message)]
         if answers:
             self._channel.send_now(answers)
@@ -58,10 +59,13 @@ class Inbox:
 
     def _act(self, body: bytes, message: Incoming) -> None:
         method = message.method
+        # Ids of both sides overlap, so only the method tells a request from an answer (PROTOCOL 5.1).
         if method is None:
             return self._calls.resolve(message)
+        # The whole body is compared, not the id alone: it may be one that an earlier message had. A notification has no
+        # id, so two equal ones may both be meant, such as the same piece of text twice.
         if body == self._last_body and self._repeats and rpc.wants_answer(message):
-            return None  # the same request once more, id and all: acknowledged again, but said once
+            return None  # the same request once more (F14): acknowledged again, but handled once
         self._last_body = body
         handler = self._handlers.get(method)
         if handler is None:

@@ -22,13 +22,12 @@ class _Seen(NamedTuple):
 
 
 class Liveness:
-    """Of one connection. `ping` sends a request that says nothing; `is_busy` tells whether turns are under way."""
+    """Of one connection. `ping` sends an empty request; `is_busy` returns whether turns are under way."""
 
     def __init__(
         self, channel: Channel, ping: Callable[[], asyncio.Future[bytes]], is_busy: Callable[[], bool]
     ) -> None:
         self.hung = False
-        """It was given up."""
         self._channel = channel
         self._ping = ping
         self._is_busy = is_busy
@@ -37,7 +36,7 @@ class Liveness:
         self._loop = asyncio.get_running_loop()
 
     def start(self) -> None:
-        """Whether it answers frames is known before it matters."""
+        """Begin the beats. One ping goes out at once, to learn early whether the service answers frames."""
         self._channel.ping()
         self._loop.call_later(BEAT_SEC, self._beat)
 
@@ -45,11 +44,14 @@ class Liveness:
         """Twice a second: nothing of it is paid for by turns."""
         if not self._channel.is_open:
             return
+        # Scheduled anew at each beat and not by the clock: after a pause of this process beats do not pile up.
         self._loop.call_later(BEAT_SEC, self._beat)
         before = self._seen
         self._seen = now = _Seen(self._channel.reads, self._channel.pongs, self._channel.unsent)
+        # Before the verdict: a pong that came in time must count in this beat.
         if now.pongs > before.pongs:
             self._probe.answered("frame")
+        # A service that takes in a large prompt may send nothing for a while, but its socket drains.
         alive = now.reads > before.reads or now.unsent < before.unsent  # it reads what it was sent
         match self._probe.beat(alive=alive, busy=self._is_busy()):
             case "ask":
@@ -63,11 +65,14 @@ class Liveness:
             if ping == "frame":
                 self._channel.ping()
             else:
+                # `ping` may be unknown to a service: then it answers with an error, which is just as good (PROTOCOL
+                # 6.3).
                 call = self._ping()
                 call.add_done_callback(self._on_answer)
                 self._loop.call_later(SIGN_SEC, call.cancel)
 
     def _on_answer(self, done: asyncio.Future[bytes]) -> None:
         """A refusal is a sign as well."""
+        # `exception()` also marks a refusal as seen, so asyncio does not log it.
         if not done.cancelled() and not isinstance(done.exception(), ConnectionLost):
             self._probe.answered("request")

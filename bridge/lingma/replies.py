@@ -24,15 +24,15 @@ class Replies:
     def __init__(self, dialect: Dialect) -> None:
         self.streams: dict[str, ReplyStream] = {}
         self.served = False
-        """One has had its good ending."""
+        """At least one turn has ended well on this connection."""
         self.on_logged_out: Callable[[], None] = lambda: None
         """Called when a turn has failed because the account is not logged in any more."""
         self.abandoned = Abandoned()
-        """Those of which nobody wants to hear any more."""
+        """Questions that ended here while the service may still be at work on them."""
         self._dialect = dialect
 
     def handlers(self) -> dict[str, Handler]:
-        """What is done with each method that is about replies."""
+        """A handler for each method about replies."""
         pushes = self._dialect.pushes
         return {
             **{method: partial(self._on_text, read) for method, read in pushes.texts.items()},
@@ -42,13 +42,13 @@ class Replies:
         }
 
     def of(self, params: bytes) -> ReplyStream | None:
-        """The one that any other message is about."""
+        """The stream that a message of any other kind is about, or None."""
         with suppress(msgspec.DecodeError):
             return self.streams.get(self._dialect.request_id_of(params))
         return None
 
     def fail(self, error: GatewayError) -> None:
-        """End all of them."""
+        # A copy: each `fail` takes its stream out of the table.
         for stream in list(self.streams.values()):
             stream.fail(error)
 
@@ -56,7 +56,9 @@ class Replies:
         delta = read(params)
         stream = self.streams.get(delta.request_id)
         if stream is None:
+            # Late pieces of a turn that was stopped, or those of another client of a shared service (PROTOCOL 5.4).
             return self.abandoned.replied(delta.request_id)
+        # This runs for every chunk of every stream: no call that is not needed.
         text = delta.text
         if text is None:
             text = delta.other_text()
@@ -74,6 +76,8 @@ class Replies:
     def _on_ending(self, read: Callable[[bytes], Ending], params: bytes) -> None:
         try:
             ending = read(params)
+        # An ending is the one push that must not be ignored: without it the turn would hang until it counts as
+        # silent.
         except msgspec.DecodeError:
             if (stream := self.of(params)) is not None:
                 stream.fail(UpstreamFailed("The Lingma service ended the turn in an unknown way."))
@@ -81,22 +85,27 @@ class Replies:
         stream = self.streams.get(ending.request_id)
         if stream is None:
             return self.abandoned.ended(ending.request_id)
+        # A good code with an empty reply can hide a refusal of the content in its words.
         error = ending.error or (None if stream.text else ending.error_if_empty)
         if error is None:
             self.served = True
             stream.finish(ending.session_id, ending.text)
             return None
         if ending.logged_out:
+            # Has the account read again, so that the instance soon leaves the choice.
             self.on_logged_out()
         stream.fail(error)
+        # After `fail`, which notes the question as left behind. The service itself ended it, so the note goes again.
         return self.abandoned.ended(ending.request_id)
 
     def _on_failure(self, read: Callable[[bytes], Failure], params: bytes) -> None:
         """With a matching or missing request id, it fails the turn."""
         failure = read(params)
         words, reason = "The Lingma service reported an error", failure.reason
+        # Without a request id nobody knows which turn it means. The program may be broken, so all that run fail
+        # (PROTOCOL 9.6).
         streams = [each for each in self.streams.values() if failure.request_id in ("", each.request_id)]
-        # What it says of one prompt is not said to the askers of others.
+        # The words may describe one prompt (too long, filtered). With several turns they are a verdict on none.
         error = reasons.failure(words, reason) if len(streams) == 1 else UpstreamFailed(f"{words}: {reason[:200]}")
         for stream in streams:
             stream.fail(error)

@@ -55,6 +55,7 @@ class ReplyStream:
         self._limits = limits
         self._pieces: list[Piece] = []
         self._texts: list[str] = []
+        # Counted as bytes and pieces: a reply of many tiny pieces takes far more memory than its text.
         self._unread = self._read_bytes = 0  # as they are sent, about
         self.taken = 0
         """How much the last `take()` gave, in such bytes."""
@@ -75,11 +76,12 @@ class ReplyStream:
 
     @property
     def text(self) -> str:
-        """All the text so far."""
         return "".join(self._texts)
 
     def push(self, text: str) -> None:
         """Append text; empty deltas count as a sign of life only."""
+        # Two clocks: `_received_at` is the service's sign of life, `_signed_at` the last thing the client has seen.
+        # Empty pieces move the first one only, so that a client still gets its keep-alive.
         self._received_at = now = self._loop.time()
         if not text or self.end is not None:
             return
@@ -87,6 +89,7 @@ class ReplyStream:
         if self._unread > self._behind and not self._has_room():
             return
         self._texts.append(text)
+        # A reader that is behind is not woken: it has been woken for the pieces before.
         if self._unread > BEHIND and self._join(TextDelta, text):
             return
         self._pieces.append(TextDelta(text))
@@ -94,13 +97,13 @@ class ReplyStream:
         self._wake()
 
     def push_thinking(self, text: str) -> None:
-        """Append reasoning. Nobody may be told of it, so it is a sign of life of the service and none for a client."""
+        """Append reasoning. The client may not get to see it, so it counts as a sign of life from the service only."""
         self._received_at = self._loop.time()
         if text:
             self._put(ThinkingDelta(text))
 
     def push_call(self, call: ServiceCall) -> None:
-        """Append what is known of a tool call of the service's own agent; the same holds for it."""
+        """Append what is known of a tool call of the service's own agent. It may not reach the client either."""
         self._received_at = self._loop.time()
         self._put(call)
 
@@ -113,9 +116,13 @@ class ReplyStream:
             return self.push(text[len(before) :])
         if self.end is not None:
             return None
+        # From here the new text contradicts the old one. What the reader has not taken can still be changed; what it
+        # has taken may be on its way to a client already.
         read = "".join(self._texts[: self._read])
         self._pieces = [piece for piece in self._pieces if not isinstance(piece, (TextDelta, Overwritten))]
         self._unread = sum(map(_weight, self._pieces))
+        # `_replaced`: a replacement that is still on the list has restarted `_read` at 0, so "nothing read" would be
+        # wrong.
         if text.startswith(read) and not self._replaced:
             self._texts = [read] if read else []
             self._read = len(self._texts)
@@ -126,12 +133,12 @@ class ReplyStream:
 
     def finish(self, session_id: str, full_answer: str) -> None:
         """The good ending. The whole answer counts only when nothing was streamed."""
+        # `fullAnswer` repeats what was streamed, and can be empty although there was text (PROTOCOL 9.6).
         if not self._texts and full_answer:
             self.push(full_answer)
         self._finish(TurnEnd(session_id=session_id or self.session_id))
 
     def fail(self, error: GatewayError) -> None:
-        """The bad ending."""
         self._finish(TurnEnd(error))
 
     def close(self) -> None:
@@ -148,11 +155,11 @@ class ReplyStream:
         """What to wait for before `take()`; None when there is something already, or the turn has ended."""
         if self._pieces or self.end is not None:
             return None
+        # A future made by hand costs less than an Event or a Queue, and this happens for every chunk of a stream.
         self._waiter = self._loop.create_future()
         return self._waiter
 
     def take(self) -> list[Piece]:
-        """All that has queued up."""
         self._is_awake = False
         pieces, self._pieces = self._pieces, []
         self._read = len(self._texts)
@@ -160,6 +167,7 @@ class ReplyStream:
         self.taken = self._unread
         self._read_bytes += self._unread
         self._unread = 0
+        # Checked here and not at each push: once per drained batch is enough for a bound of this size.
         if self._read_bytes > MOST_BYTES:
             self.fail(UpstreamFailed(f"The reply exceeds {MOST_BYTES >> 20} MiB."))
         return pieces
@@ -186,6 +194,7 @@ class ReplyStream:
 
     def _join(self, kind: type[TextDelta] | type[ThinkingDelta], text: str) -> bool:
         """Add the text to the last piece, if that is of its kind and not long yet."""
+        # Only the last piece can grow, or text and reasoning would change places.
         last = self._pieces[-1] if self._pieces else None
         if not isinstance(last, kind) or len(last.text) + len(text) > JOINED_CHARS:
             return False
@@ -196,6 +205,7 @@ class ReplyStream:
     def _finish(self, end: TurnEnd) -> None:
         if self.end is not None:
             return
+        # Set before the callbacks: whatever they push or fail from now on is ignored.
         self.end = end
         self._pulse.remove(self)
         if self.closed is not None:
@@ -204,6 +214,7 @@ class ReplyStream:
 
     def _overflow(self) -> None:
         self._finish(TurnEnd(SlowClient("The client reads more slowly than the answer comes.")))
+        # The client would get the rest too late to matter, so its memory is given back at once.
         self._pieces = []
         if self.overflow is not None:
             self.overflow()
@@ -211,16 +222,19 @@ class ReplyStream:
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
+            # The future may be done already: a reader whose request was cancelled has cancelled it.
             waiter.set_result(None)
             self._is_awake = True
 
     def look(self, now: float) -> None:
         """At every beat: has the service been silent for too long, does the client need a sign of life?"""
+        # Judged on a shared beat, so that no turn needs a timer of its own, which each chunk would have to reset.
         silent = now - self._received_at
         if silent >= self._limits.silence_sec:
             self.fail(UpstreamTimeout(f"The Lingma service was silent for {silent:.0f} s."))
         elif now - self._signed_at >= self._limits.keepalive_sec:
             self._signed_at = now
+            # Past `_put`: a keep-alive must not count as unread bytes, nor fail a reader that is behind.
             self._pieces.append(KeepAlive())
             self._wake()
 

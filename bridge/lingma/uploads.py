@@ -32,6 +32,7 @@ class Uploads:
         """
         question = self._dialect.upload(upload_id, data_uri)
         async with self._places:
+            # Registered before the request leaves: the notification may come before the answer.
             url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
             self._waiting[upload_id] = url
             call = self._request(question)
@@ -42,11 +43,13 @@ class Uploads:
             except TimeoutError:
                 raise UploadTimedOut(f"The Lingma service took no image within {within:g} s.") from None
             finally:
+                # Also after a timeout or when the turn is cancelled: a late notification then finds nobody and is
+                # dropped.
                 del self._waiting[upload_id]
                 call.cancel()
 
     def handlers(self) -> dict[str, Callable[[bytes], None]]:
-        """What is done with each method that is about uploads."""
+        """A handler for each method about uploads."""
         return {method: partial(self._on_uploaded, read) for method, read in self._dialect.pushes.uploads.items()}
 
     @property
@@ -64,6 +67,7 @@ class Uploads:
         """It may come before the answer, twice, or when nobody waits any more."""
         uploaded = read(params)
         url = self._waiting.get(uploaded.upload_id)
+        # The first report counts. A second `set_result` would raise in the reader of the whole connection.
         if url is None or url.done():
             return
         if uploaded.problem or not uploaded.url:
@@ -77,6 +81,7 @@ class Uploads:
             return
         problem = done.exception()
         if problem is None:
+            # An answer of an unknown shape proves nothing: the notification decides, or the time limit.
             with suppress(msgspec.DecodeError):
                 if refusal := self._dialect.upload_answer(done.result()).problem:
                     _fail(url, refusal)
