@@ -61,6 +61,8 @@ class GatewayError(Exception):
         self.code = code
         self.retry_after = retry_after
         self.details = details
+        # `reason` is a column of usage rows, `kind` decides status and type for the client; one kind may have several
+        # reasons.
         self.reason = reason or self.kind
         self.allowed = allowed
         self.value = value
@@ -71,12 +73,11 @@ class InvalidRequest(GatewayError):
 
     status = 400
     kind = "invalid_request"
+    # The body will not get better: SDKs retry what looks retryable (FORMATS 7.2).
     retryable = False
 
 
 class ContentFiltered(InvalidRequest):
-    """The service refused the content."""
-
     kind = "content_filter"
 
 
@@ -96,6 +97,7 @@ class ContextFull(InvalidRequest):
     kind = "context_full"
 
     def __init__(self, asked: int = 0, most: int = 0) -> None:
+        # Agents compare the code or search the message, so both are OpenAI's own, to the letter.
         super().__init__(_context_words(asked, most), code="context_length_exceeded")
         self.asked = asked
         self.most = most
@@ -107,6 +109,7 @@ class CrashingPrompt(InvalidRequest):
     words = "The Lingma service exits when it is asked this. The request is not tried again within an hour; change it."
 
     def __init__(self, message: str = words) -> None:
+        # A 400 and no 5xx, because agents retry those, and each retry would take the service down again.
         super().__init__(message, code="crashing_prompt", reason="crashing_prompt")
 
 
@@ -125,8 +128,6 @@ class UnsupportedEncoding(InvalidRequest):
 
 
 class TooLarge(InvalidRequest):
-    """The body exceeds the limit."""
-
     status = 413
     kind = "too_large"
 
@@ -156,8 +157,6 @@ class NotFound(GatewayError):
 
 
 class MethodNotAllowed(GatewayError):
-    """The path exists, the method does not."""
-
     status = 405
     kind = "method_not_allowed"
     retryable = False
@@ -179,6 +178,7 @@ class CrashingKey(RateLimited):
     )
 
     def __init__(self, message: str = words, *, retry_after: int | None = None) -> None:
+        # 429 with Retry-After, because waiting does help here: the block on a key ends by itself.
         super().__init__(message, code="crashing_prompts", retry_after=retry_after, reason="crashing_prompts")
 
 
@@ -201,8 +201,6 @@ class LoggedOut(Unavailable):
 
 
 class UpstreamFailed(GatewayError):
-    """The service failed the turn."""
-
     status = 502
     kind = "upstream"
 
@@ -221,6 +219,7 @@ class UpstreamTimeout(UpstreamFailed):
 class SlowClient(GatewayError):
     """The client reads more slowly than the buffer allows; nobody is left to tell."""
 
+    # Nginx's code for a client that closed; it is only logged, nobody receives it.
     status = 499
     kind = "slow_client"
 

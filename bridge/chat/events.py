@@ -14,8 +14,6 @@ UsageSource = Literal["upstream", "estimate"]
 
 
 class FinishReason(StrEnum):
-    """Why the model stopped."""
-
     STOP = "stop"
     STOP_SEQUENCE = "stop_sequence"
     LENGTH = "length"
@@ -23,6 +21,8 @@ class FinishReason(StrEnum):
     CONTENT_FILTER = "content_filter"
 
 
+# gc=False here and below: these structs are in no cycle, and a stream makes one for each chunk that the collector would
+# have to track.
 class TokenUsage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one turn, and whether the service counted them or we did."""
 
@@ -34,14 +34,14 @@ class TokenUsage(msgspec.Struct, frozen=True, gc=False):
 
 
 class Started(msgspec.Struct, frozen=True, gc=False):
-    """An instance has taken the turn; from here on errors are told inside a stream."""
+    """An instance has taken the turn. From here on an error is an event inside the stream, no status of its own."""
 
     instance: str
     lingma_model: str
     session: SessionState
     queue_ms: int
     input_tokens: int
-    """An estimate: formats that tell it at the start correct it at the end."""
+    """An estimate: formats that send it at the start correct it at the end."""
 
 
 class TextDelta(msgspec.Struct, frozen=True, gc=False):
@@ -51,7 +51,7 @@ class TextDelta(msgspec.Struct, frozen=True, gc=False):
 
 
 class ThinkingDelta(msgspec.Struct, frozen=True, gc=False):
-    """Reasoning to append; never empty. Only told to clients that asked for it."""
+    """Reasoning to append; never empty. Only sent to clients that asked for it."""
 
     text: str
 
@@ -77,7 +77,7 @@ class ToolCallEnded(msgspec.Struct, frozen=True, gc=False):
 
 
 class KeepAlive(msgspec.Struct, frozen=True, gc=False):
-    """Nothing happened for a while: tell the client that the turn lives."""
+    """Nothing happened for a while: a sign of life for the client."""
 
 
 class Finished(msgspec.Struct, frozen=True, gc=False):
@@ -94,6 +94,7 @@ class Failed(msgspec.Struct, frozen=True, gc=False):
     error: GatewayError
 
 
+# Closed on purpose: encoders end in assert_never, so mypy names every format that misses a new event.
 ChatEvent = (
     Started
     | TextDelta
@@ -107,6 +108,7 @@ ChatEvent = (
 )
 
 
+# Not part of ChatEvent: no encoder sees it, so no public format has to handle it.
 class ServiceCall(msgspec.Struct, frozen=True):
     """What is known so far of a tool call of the service's own agent (PROTOCOL 17.5). It goes no further than
     the reader of the reply, which decides what of it a client is told.

@@ -24,14 +24,10 @@ from bridge.chat.events import (
 
 
 class Text(msgspec.Struct):
-    """A stretch of the answer."""
-
     text: str
 
 
 class Thinking(msgspec.Struct):
-    """A stretch of reasoning."""
-
     text: str
 
 
@@ -61,22 +57,22 @@ class WholeReply(msgspec.Struct):
 
     @property
     def thinking(self) -> str:
-        """All the reasoning."""
         return "".join(part.text for part in self.parts if isinstance(part, Thinking))
 
     @property
     def calls(self) -> list[Call]:
-        """The calls."""
         return [part for part in self.parts if isinstance(part, Call)]
 
 
 def fold(events: Iterable[ChatEvent]) -> WholeReply:
     """All the events of a turn to its reply. Raise the error of a `Failed`."""
     parts: list[Text | Thinking | Call] = []
+    # Joined once for each part: adding strings piece by piece is quadratic over a long reply.
     pieces: list[str] = []
     for event in events:
         match event:
             case TextDelta() | ThinkingDelta() | ToolCallDelta():
+                # The part must exist before its piece is gathered: `_close` gives pieces to the last part.
                 _open(parts, pieces, event)
                 pieces.append(event.text)
             case Started() | KeepAlive():
@@ -95,6 +91,7 @@ def fold(events: Iterable[ChatEvent]) -> WholeReply:
                 raise event.error
             case _:
                 assert_never(event)
+    # The engine promises one ending; without it the reply is unknown and must not pass for a whole one.
     raise ValueError("a turn without an ending")
 
 
@@ -102,6 +99,7 @@ def _open(
     parts: list[Text | Thinking | Call], pieces: list[str], event: TextDelta | ThinkingDelta | ToolCallDelta
 ) -> None:
     """Begin a new part when the last one is of another kind; a call's part begins with its start."""
+    # Events keep the order of start, deltas and end, so the last part is the call already.
     if isinstance(event, ToolCallDelta):
         return
     kind = Text if isinstance(event, TextDelta) else Thinking

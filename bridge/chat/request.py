@@ -41,6 +41,7 @@ class Message(msgspec.Struct, frozen=True):
     """What of the message is not passed on, such as a PDF: named to the client, never to the model."""
 
 
+# frozen, so it can be hashed: what is made of a request's tools is cached under the tuple of them.
 class Tool(msgspec.Struct, frozen=True):
     """A tool of the client. `name` is for the model, `wire_name` within `namespace` for the client."""
 
@@ -64,7 +65,6 @@ class ToolChoice(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def must_call(self) -> bool:
-        """A reply without a call does not do."""
         return self.mode in ("required", "named")
 
 
@@ -98,7 +98,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
     tools: tuple[Tool, ...] = ()
     """Those the client runs itself; hosted tools of the vendors are left out."""
     left_out: tuple[str, ...] = ()
-    """Types of tools that the client runs and the model cannot be told of: named to the client, never to the model."""
+    """Types of tools that the client runs and that cannot be described to the model: named to the client, never to the
+    model.
+    """
     tool_choice: ToolChoice = AUTO
     parallel_tool_calls: bool = True
     thinking: bool | None = None
@@ -119,4 +121,6 @@ class ChatRequest(msgspec.Struct, frozen=True):
     def forced_tool(self) -> Tool | None:
         """The one tool that must be called, if it is one of the request's."""
         choice = self.tool_choice
+        # A client may name a tool that it did not send. Then nothing is forced, and the prompt still carries the
+        # demand.
         return next((tool for tool in self.tools if tool.name == choice.name), None) if choice.mode == "named" else None

@@ -29,7 +29,8 @@ def estimate(text: str) -> int:
 
 
 def beyond(text: str) -> int:
-    """Bytes of the text beyond one per character."""
+    """UTF-8 bytes of the text beyond one for each character; 0 for ASCII."""
+    # isascii is a flag in the string's header, so the common case costs nothing.
     return 0 if text.isascii() else len(text.encode("utf-8", "replace")) - len(text)
 
 
@@ -44,6 +45,7 @@ def of_size(size: int, beyond: int) -> int:
 
 def estimate_messages(messages: Iterable[Message], tools: Iterable[Tool] = ()) -> int:
     """Tokens of a whole conversation: texts, calls, images, and the definitions of the tools."""
+    # Names and schemas are nearly always ASCII, so the length is taken without a look at the text.
     defined = [MESSAGE_OVERHEAD + (len(tool.name) + len(tool.description) + len(tool.schema)) // 4 for tool in tools]
     return sum(map(_message, messages)) + sum(defined)
 
@@ -78,8 +80,10 @@ class Fit:
         """Take one turn into account; figures that say nothing are left out."""
         if estimated <= 0 or real <= 0:
             return
+        # The first turn replaces the zeros; blended with them it would pull the line towards 0.
         weight = self._weight if self._known else 1.0
         self._known = True
+        # Exponentially weighted mean and covariance, updated in one pass: no turn has to be kept.
         off_estimated, off_real = estimated - self._estimated, real - self._real
         self._estimated += weight * off_estimated
         self._real += weight * off_real
@@ -94,14 +98,18 @@ class Fit:
         return max(1, round(added + slope * estimated))
 
     def line(self) -> Line:
-        """Where it begins, and its slope."""
+        """The line in use: tokens at an estimate of 0, and real tokens for each estimated one."""
         if not self._known:
             return self._given
+        # With turns of nearly one size the slope is noise, so the given one stays until the estimates differ.
         slope = self._together / self._spread if self._spread >= 1 else self._given[1]
+        # One strange turn must not make later ones several times too dear.
         slope = min(max(slope, self.LEAST), self.MOST)
+        # The line goes through the mean of the turns, unless it would begin below 0.
         added = max(0.0, self._real - slope * self._estimated)
         if added > self.MOST_ADDED:
             added = self.MOST_ADDED
+            # The rest above the bound has to be slope, or the line would miss the mean.
             slope = min((self._real - added) / self._estimated, self.MOST)
         return added, slope
 
@@ -132,22 +140,25 @@ class Calibrations:
         """The key that had figures last is the last."""
 
     def of(self, key: int) -> Calibration:
-        """To apply."""
         if not self._by_key:  # many services tell no figures
             return UNCORRECTED
         return self._by_key.get(key) or self._usual()
 
     def learning(self, key: int) -> Calibration:
-        """To learn: there are figures of this key."""
+        """The key's own calibration, made if needed: call it only when there are figures to learn from."""
+        # Taken out and put in again: dicts keep insertion order, so the first key is the one without figures for
+        # longest.
         calibration = self._by_key.pop(key, None) or self._usual()
         self._by_key[key] = calibration
         if len(self._by_key) > self._most:
+            # One out for one in is enough to keep the bound.
             del self._by_key[next(iter(self._by_key))]
         return calibration
 
     def _usual(self) -> Calibration:
         if not self._by_key:
             return Calibration()
+        # A median over the latest few: a single key with odd prompts cannot move it for the others.
         latest = list(islice(reversed(self._by_key.values()), MOST_ASKED))
         return Calibration(
             prompts=_middle([each.input.line() for each in latest]),

@@ -17,6 +17,7 @@ _SHORT_ARGUMENTS = 120  # characters: as long they help to tell several results 
 
 def headings(mark: str) -> tuple[str, ...]:
     """What lines that are headings of the session with this mark begin with."""
+    # All that a prompt writes as a heading; a reply in which one appears has gone on as somebody else.
     names = (*_NAMES.values(), "Tools", "Call", "Result", "Failed")
     return tuple(f"[{name} {mark}" for name in names)
 
@@ -27,18 +28,22 @@ def whole_prompt(messages: Sequence[Message], mark: str, contract: str = "", rep
 
     The contract (the part on tools) and the demand for JSON stand last, right before the answer.
     """
+    # No heading for the most common request: the model sees the question exactly as it was asked.
     if len(messages) == 1 and messages[0].role == "user" and not (contract or reply_schema):
         return _text(messages[0]) or _heading("user", mark)
+    # Last on purpose: models follow best what stands right before their answer, and the history can be long.
     demands = [_headed(part, mark) for part in (contract, demand(reply_schema)) if part]
     calls = _calls(messages)
     turns = [_turn(message, mark, calls) for message in messages]
     if messages[-1].role == "assistant":  # a prefill: the reply goes on from it
+        # Demands go before the prefill: the model must write on directly behind it.
         return "\n\n".join([*turns[:-1], *demands, turns[-1]])
     return "\n\n".join([*turns, *demands, _heading("assistant", mark)])
 
 
 def split_reply(messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]]:
     """The prefix the service may already know, up to the last assistant message, and what is new after it."""
+    # Backwards: the last answer is nearly always among the last few messages of hundreds.
     for index in range(len(messages) - 1, -1, -1):
         if messages[index].role == "assistant":
             return messages[: index + 1], messages[index + 1 :]
@@ -59,8 +64,10 @@ def reply_prompt(
     if len(new) == 1 and not changed and new[0].role == "user" and (text := _text(new[0])):
         return "\n\n".join([text, *demands])
     results = sum(message.role == "tool" for message in new)
+    # Walking the whole history is only worth it when a result has to be named.
     calls = _calls(prefix) if results or changed else {}
     again = [_turn(message, mark, calls) for message in changed]
+    # The arguments are repeated only where several results could be confused.
     turns = [_turn(message, mark, calls, remind=results > 1) for message in new]
     return "\n\n".join([*again, *turns, *demands])
 
@@ -74,7 +81,9 @@ def _heading(role: str, mark: str) -> str:
 
 
 def _headed(demand: str, mark: str) -> str:
-    """Without a heading of its own it would look like a part of the result it follows."""
+    """The contract brings its own heading. Other demands need one, or they would look like a part of the result before
+    them.
+    """
     return demand if demand.startswith(f"[Tools {mark}]") else f"[System {mark}]\n{demand}"
 
 
@@ -91,7 +100,9 @@ def _turn(message: Message, mark: str, calls: dict[str, ToolCall], remind: bool 
 
 
 def _result(message: Message, mark: str, call: ToolCall | None, remind: bool) -> str:
+    # A word of its own, because models overlook an error inside the text of a result.
     kind = "Failed" if message.is_error else "Result"
+    # A client may cut its history and keep the result without its call.
     if call is None:
         return f"[{kind} {mark} {message.tool_call_id}]"
     head = f"[{kind} {mark} {call.name} {message.tool_call_id}]"
@@ -102,6 +113,7 @@ def _result(message: Message, mark: str, call: ToolCall | None, remind: bool) ->
 
 def _text(message: Message) -> str:
     """A turn that is only an image must not be empty for the service."""
+    # The service never answers an empty question.
     return message.text if message.text or not message.images else "[image]"
 
 
@@ -109,6 +121,7 @@ def demand(reply_schema: bytes, *, held: bool = False) -> str:
     """That the reply must be JSON; or that it need not be any more, where that was demanded before (`held`)."""
     if not reply_schema:
         return "Answer in plain text again: JSON is no longer demanded." if held else ""
+    # `response_format: json_object` arrives as `{}`: any object, so there is no schema to show.
     if reply_schema.strip() == b"{}":
         return "Answer with JSON only: one JSON object, without any text or code fence around it."
     schema = reply_schema.decode("utf-8", "replace")

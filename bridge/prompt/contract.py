@@ -11,6 +11,7 @@ from bridge.chat.request import Tool, ToolChoice
 from bridge.prompt import tool_signature as schema
 from bridge.prompt.profile import DEFAULT_PROFILE, PromptProfile
 
+# A rule for the model, not a limit of the parser: more calls are passed on as they come.
 MAX_CALLS = 8
 _MAX_NAME = 100
 _MAX_QUOTED = 2000  # characters of a flawed call that are shown to the model again
@@ -38,7 +39,7 @@ class FlawedCall(Protocol):
 
     @property
     def reason(self) -> str:
-        """What is wrong, in one line."""
+        """What is wrong, quoted to the model."""
 
     @property
     def source(self) -> str:
@@ -56,8 +57,10 @@ def contract(
     """The block of the prompt that tells of the tools; empty when none may be called."""
     if not tools or choice.mode == "none":
         return ""
+    # A tuple, because the caches below use it as a key.
     tools = tuple(tools)
     begin, end = f"<call:{nonce}>", f"</call:{nonce}>"
+    # parallel=True here: the rules of the block already say how many calls a reply may have.
     demand = constraint(choice, parallel=True, nonce=nonce)
     values = {
         "open": begin,
@@ -69,11 +72,14 @@ def contract(
         "choice": demand,
     }
     template = Template(profile.template)
+    # safe_: an operator's template may hold a stray $, and a turn must not fail over it.
     text = template.safe_substitute(values).strip()
     while "\n\n\n" in text:  # left by what is empty; a pattern would take ten times as long
         text = text.replace("\n\n\n", "\n\n")
     if demand and "choice" not in template.get_identifiers():
+        # A template of an operator that has no $choice would otherwise lose `tool_choice`.
         text += "\n\n" + demand  # a client's demand holds under every template
+    # A template may begin with the heading itself; it must not stand there twice.
     return f"{_head(nonce)}\n{text.removeprefix('[Tools]').lstrip()}"
 
 
@@ -95,12 +101,15 @@ def _rules(parallel: bool) -> str:
 def _hints(names: tuple[str, ...]) -> str:
     named: dict[str, str] = {}
     for name in names:
+        # The first tool wins where two names differ only in punctuation, so the text does not depend on chance.
         named.setdefault("".join(filter(str.isalnum, name.lower())), name)
     found = [
         f"{what}: {next(named[name] for name in known if name in named)}"
         for what, known in _KINDS
         if not named.keys().isdisjoint(known)
     ]
+    # One hint alone would push the model towards that tool; the line is there to keep it from using a shell for
+    # everything.
     return f"- Use the tool made for it: {'; '.join(found)}." if len(found) > 1 else ""
 
 
@@ -119,6 +128,7 @@ def constraint(choice: ToolChoice, *, parallel: bool, nonce: str) -> str:
 
 def missing_call(choice: ToolChoice, nonce: str) -> str:
     """Asked once more in the same session, when a call was demanded and none came."""
+    # One retry in the same session (PROTOCOL 14.3); what was already streamed is not repeated.
     what = f"a call of the tool {choice.name}" if choice.mode == "named" else "a tool call"
     name = choice.name or "TOOL"
     return (
@@ -131,6 +141,7 @@ def unknown_tool(flawed: FlawedCall, tools: Sequence[Tool], nonce: str) -> str:
     """Asked once more in the same session, when a call named a tool that is not there."""
     names = ", ".join(tool.name for tool in tools)
     if len(names) > _MAX_QUOTED:
+        # Cut at a comma, so that no half of a name is offered as a tool.
         names = f"{names[:_MAX_QUOTED].rpartition(', ')[0]}, ..."
     return (
         f"Your call was not run: there is no tool {flawed.name[:_MAX_NAME]}. The tools are: {names}.\nReply again now, "
@@ -143,6 +154,7 @@ def invalid_call(flawed: FlawedCall, nonce: str) -> str:
     """Asked once more in the same session, when a call could not be read or does not fit its tool."""
     source = flawed.source.strip()
     if len(source) > _MAX_QUOTED:
+        # Both ends are kept: errors mostly sit where the call breaks off, the tool's name stands at its start.
         source = f"{source[: _MAX_QUOTED // 2]} ... {source[-_MAX_QUOTED // 2 :]}"
     name = flawed.name or "TOOL"
     return (

@@ -18,15 +18,17 @@ class Remembered(Generic[Value]):
         self._kept: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
 
     def get(self, key: Hashable) -> Value | None:
-        """What was kept for it."""
         found = self._kept.get(key)
         if found is None:
             return None
+        # Reading counts as use: agents send the same tools for hours, and those must stay.
         self._kept.move_to_end(key)
         return found[0]
 
     def keep(self, key: Hashable, value: Value, weight: int) -> Value:
         """Keep it, unless it takes a good part of the room; what was not used for longest goes."""
+        # One huge text must not push out everything that other keys use. The weight is the caller's word, mostly
+        # characters.
         if weight > self._most // 8 or key in self._kept:
             return value
         self._kept[key] = (value, weight)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from bridge.chat.request import Tool
 
+# A model may write anything as a name; longer ones are only compared as they are.
 _LONGEST = 200
 _PREFIX = re.compile(r"(?:functions?\.|tools?\.|mcp_+)")
 _SEPARATORS = re.compile(r"[-_.\s:/]+")
@@ -25,6 +26,8 @@ _WEB_SEARCH = "websearch searchweb internetsearch googlesearch"
 _FETCH = "fetch webfetch webextract openurl readurl fetchurl"
 _GROUPS = [
     each.split()
+    # The last group joins three: an agent that has only one of grep, glob and ls gets the search under any of their
+    # names. It stands last, so that a closer group wins.
     for each in (
         *(_READ, _WRITE, _EDIT, _TERMINAL, _GREP, _GLOB, _LIST, _WEB_SEARCH, _FETCH),
         f"{_GREP} {_GLOB} {_LIST}",
@@ -51,10 +54,11 @@ class ToolNames:
         tool = self.spelled(name)
         if tool is not None or self._plain is None or len(name) > _LONGEST:
             return tool
+        # Meaning comes last: an agent may have both `read` and `view`, and each must be found by its own name.
         return next(_meant(_plain(name), self._plain), None)
 
     def spelled(self, name: str) -> Tool | None:
-        """By the name itself, else by its spelling."""
+        # Made when the first call comes: most replies have none.
         if self._exact is None:
             self._exact = {tool.name: tool for tool in self._tools}
         tool = self._exact.get(name)
@@ -70,12 +74,14 @@ def _by_plain_name(tools: Sequence[Tool]) -> dict[str, Tool | None]:
     found: dict[str, Tool | None] = {}
     for tool in tools:
         for spelling in _spellings(tool):
+            # A wrong tool is worse than none: the model can mend an unknown name, a wrong call is run.
             found[spelling] = tool if found.get(spelling, tool) is tool else None
     return found
 
 
 def _spellings(tool: Tool) -> set[str]:
     """What is left of the names; of a tool behind `mcp__<server>__` its own name too."""
+    # `mcp__server__tool` is how agents name tools of MCP servers; models often drop the prefix.
     names = {tool.name, tool.wire_name, tool.name.rpartition("__")[2]} - {""}
     return {_plain(name) for name in names}
 
@@ -85,7 +91,6 @@ def _plain(name: str) -> str:
 
 
 def _meant(plain: str, known: dict[str, Tool | None]) -> Iterator[Tool]:
-    """Tools that belong to a group with this name."""
     for group in _GROUPS:
         if plain in group:
             yield from (tool for name in group if (tool := known.get(name)))

@@ -40,9 +40,11 @@ def _size(tools: Sequence[Tool]) -> int:
 
 def tool_list(tools: tuple[Tool, ...], description_chars: int) -> str:
     """One line per tool: `- name(parameters): description`. Agents send the same tools each time."""
+    # To hash all tools is far cheaper than to write their signatures anew with each request.
     key = (tools, description_chars)
     if (text := _lists.get(key)) is not None:
         return text
+    # Shared by all tools: a client may send a hundred schemas, each just within the bounds of one.
     limits = Limits(_MOST_NODES)
     longest = _longest_description(tools, description_chars)
     text = "\n".join(_line(tool, longest, limits) for tool in tools)
@@ -56,6 +58,7 @@ def _longest_description(tools: tuple[Tool, ...], description_chars: int) -> int
     """
     left = _FEW * description_chars
     for rank, length in enumerate(sorted(len(tool.description) for tool in tools)):
+        # Shortest first: what a short description leaves over is shared among those still to come.
         share = left // (len(tools) - rank)
         if length > share:
             return max(description_chars, share)
@@ -75,18 +78,21 @@ def signature(schema: bytes, limits: Limits | None = None) -> str:
     try:
         root = msgspec.json.decode(schema) if schema else {}
         return signature_of(root, limits or Limits(_MOST_NODES)).text
+    # The schema is the client's: a broken one makes a vague line and does not fail the turn.
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return f"({UNKNOWN})"
 
 
 def signature_of(root: Any, limits: Limits) -> Signature:
-    """The same for a schema that has been read. Takes its nodes off the limits."""
+    """`signature` for a decoded schema. The nodes it used are taken off the limits."""
     if not isinstance(root, dict):
         return Signature(f"({UNKNOWN})", False)
     if (full := _in_full(root, limits)) is not None:
         return full
+    # First with shortened descriptions, then without any: types are worth more to the model than words.
     for comments, most in ((_COMMENTS, _WITH_COMMENTS), (0, MAX_SIGNATURE)):
         told = _written(root, limits, comments, frozenset())
+        # Leaving out descriptions does not help here: the types alone ran into a bound.
         if not told.whole:
             break
         if len(told.text) <= most:
@@ -99,6 +105,7 @@ def signature_of(root: Any, limits: Limits) -> Signature:
 
 def _in_full(root: dict[str, Any], limits: Limits) -> Signature | None:
     """With every description to its end, if they fit together. Otherwise it was only a try, and takes nothing off."""
+    # A copy, so that a try that is dropped does not use up the nodes of the tools behind it.
     trial = Limits(limits.nodes)
     told = _written(root, trial, _COMMENTS, frozenset(), _COMMENTS)
     if trial.cut or not told.whole or len(told.text) > _WITH_COMMENTS:
@@ -110,12 +117,15 @@ def _in_full(root: dict[str, Any], limits: Limits) -> Signature | None:
 def _written(
     root: dict[str, Any], limits: Limits, comments: int, naming: frozenset[str] | None, comment: int = COMMENT
 ) -> Signature:
+    # Its own bound and the shared one: whichever is smaller.
     mine = Limits(min(MOST_NODES, limits.nodes), MOST_CHARS, comments, comment)
     before = mine.nodes
     writer = TypeText(root, mine, naming=naming)
     text = f"({_parameters(root, writer)}){writer.definitions()}"
     limits.nodes -= before - mine.nodes
     limits.cut = mine.cut
+    # Which references recur is known only after writing, so it is written again with names for them. If new ones show
+    # up then, all get names (None): that ends the recursion after two steps.
     if writer.recursive and naming is not None:
         return _written(root, limits, comments, naming | writer.recursive if not naming else None, comment)
     return Signature(text, writer.whole)
@@ -127,6 +137,7 @@ def _parameters(root: dict[str, Any], writer: TypeText) -> str:
     if not isinstance(node, dict) or not node:
         return ""
     others = ("$ref", "anyOf", "oneOf", "allOf", "enum", "const", "minProperties", "maxProperties")
+    # Only a plain object can be shown as a list of parameters; all else is shown as one type.
     if any(key in node for key in others) or not set(schema_parts.types(node)) <= {"object"}:
         return flat(writer.type(node))
     return writer.members(node, 0)
@@ -137,6 +148,7 @@ def examples(tools: tuple[Tool, ...], count: int) -> tuple[str, ...]:
     key = (tools, count)
     if (bodies := _bodies.get(key)) is not None:
         return bodies
+    # Tools with required parameters make better examples: one without shows an empty object. The sort is stable.
     picked = sorted(tools, key=lambda tool: not tool.custom and b'"required"' not in tool.schema)[:count]
     return _bodies.keep(key, tuple(_example(tool) for tool in picked), _size(tools))
 
@@ -156,6 +168,7 @@ def _example_arguments(schema: bytes) -> dict[str, Any]:
     if not isinstance(root, dict):
         return {}
     fields = schema_parts.fields(root)
+    # At least one argument, so that the example shows the shape.
     names = _required(root) or list(islice(fields, 1))
     return {name: _example_value(root, name, fields.get(name), 0) for name in names[:6]}
 
@@ -174,6 +187,7 @@ _SAMPLES = (
 def _example_value(root: dict[str, Any], name: str, node: Any, depth: int) -> Any:
     if isinstance(node, dict) and isinstance(node.get("$ref"), str):
         node = schema_parts.pointed(root, node["$ref"])
+    # Also ends references that lead back to themselves.
     if not isinstance(node, dict) or depth > 3:
         return "..."
     if "const" in node:

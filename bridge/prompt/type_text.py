@@ -42,9 +42,9 @@ class Limits:
         self.comments = comments
         """Characters of all descriptions together."""
         self.comment = comment
-        """Of one of them."""
+        """Characters of one description."""
         self.cut = False
-        """A description did not fit."""
+        """Set when a description was longer than its limit."""
 
 
 class Shown(NamedTuple):
@@ -77,9 +77,11 @@ class TypeText:
     def type(self, node: Any, depth: int = 0) -> Shown:
         """Any schema."""
         limits = self._limits
+        # Paid before anything else, so that every recursion, also over references, comes to an end.
         limits.nodes -= 1
         if not isinstance(node, dict):
             return Shown("never") if node is False else ANY
+        # `whole` turns false with every cut: what the model was not shown must not be enforced against it.
         if depth > _DEEPEST or limits.nodes < 0 or limits.chars < 0:
             self.whole = False
             return Shown(UNKNOWN)
@@ -87,6 +89,7 @@ class TypeText:
 
     def _conditions(self, node: dict[str, Any], depth: int) -> Iterable[Shown]:
         """All that a value must be."""
+        # The same order as in `judge`: reference, own keywords, allOf, unions all hold at once.
         if (ref := schema_parts.reference(node)) is not None:
             yield self._reference(ref, depth)
         yield self._own(node, depth)
@@ -97,9 +100,11 @@ class TypeText:
     def _own(self, node: dict[str, Any], depth: int) -> Shown:
         types = schema_parts.types(node)
         if (allowed := schema_parts.choices(node)) is not None:
+            # Values that the node's own type excludes can never be valid; `judge` refuses them too.
             return self._choices([each for each in allowed if not types or any(is_of(each, one) for one in types)])
         if not types:
             return self._of_keywords(node, depth)
+        # Without repetitions: a client may list the same type twice.
         return _joined((self._of_type(node, each, depth) for each in dict.fromkeys(types)), " | ")
 
     def _of_keywords(self, node: dict[str, Any], depth: int) -> Shown:
@@ -123,6 +128,7 @@ class TypeText:
         note = _notes(node, "array")
         first, after = schema_parts.places(node)
         if first:
+            # A tuple type, as in TypeScript, with a rest element where more may follow.
             places = [flat(self.type(item, depth + 1)) for item in first]
             if after is not False and after != {} and after is not True:
                 places.append(f"...{_element(self.type(after, depth + 1))}[]")
@@ -137,9 +143,12 @@ class TypeText:
 
     def members(self, node: dict[str, Any], depth: int) -> str:
         """The members of an object, without braces."""
+        # A dict and not a set: it keeps the order, and looking up is as quick. Cut first: the list may be of any
+        # length.
         names = dict.fromkeys(name for name in schema_parts.required(node)[: self._limits.nodes] if _is_name(name))
         declared, rest = schema_parts.fields(node), schema_parts.rest(node)
         told: list[str] = []
+        # Required members that are not declared are shown too, of any type, because `judge` asks for them.
         for name, field in [*declared.items(), *((name, True) for name in names if name not in declared)]:
             if self._limits.nodes <= 0 or self._limits.chars <= 0:
                 self.whole = False
@@ -148,11 +157,13 @@ class TypeText:
             told.append(self._member(name, field, depth, optional=name not in names))
         if isinstance(rest, dict) and rest:
             told.append(f"[key]: {flat(self.type(rest, depth + 1))}")
+        # Open objects are the default in JSON Schema; only those that say so are marked, or every line would carry it.
         elif declared and node.get("additionalProperties") in (True, {}):
             told.append("[key]: any")
         return ", ".join(told)
 
     def _member(self, name: str, field: Any, depth: int, *, optional: bool) -> str:
+        # Other names go in quotes: a client's name could otherwise close the type and write into the prompt.
         label = name if _PLAIN_NAME.match(name) else json.dumps(name[:_LONGEST_NAME], ensure_ascii=False)
         self.whole = self.whole and len(name) <= _LONGEST_NAME
         text, _, note = self.type(field, depth + 1)
@@ -179,6 +190,7 @@ class TypeText:
         limits.cut = limits.cut or len(description) > most
         if most <= 0:
             return ""
+        # A description must not end the comment it stands in.
         said = shortened(description, most).replace("*/", "* /")
         limits.comments -= len(said)
         return said
@@ -190,6 +202,7 @@ class TypeText:
             text, whole = literal(value)
             told.append(text)
             limits.chars -= len(text)
+            # A literal costs half a node: enums are long and cheap.
             limits.nodes -= len(told) % 2
             self.whole = self.whole and whole
             if limits.chars < 0 or limits.nodes < 0:
@@ -204,6 +217,7 @@ class TypeText:
         """What a node that is nothing but a reference leads to in the end; `{}` for one that goes round in circles."""
         seen: set[str] = set()
         while isinstance(node, dict) and (ref := schema_parts.reference(node)) is not None:
+            # Other keywords beside `$ref` hold too, so such a node is not just its target.
             if not node.keys() <= _ABOUT_A_REFERENCE:
                 return node
             if ref in seen or len(seen) > _MOST_REFERENCES:
@@ -215,6 +229,7 @@ class TypeText:
     def _reference(self, ref: str, depth: int) -> Shown:
         if self._naming is None or ref in self._naming:
             return Shown(self._name(ref))
+        # It leads back into itself: only a name can stand for it.
         if ref in self._open:
             self.recursive.add(ref)
             return Shown(self._name(ref))
@@ -225,6 +240,7 @@ class TypeText:
 
     def _name(self, ref: str) -> str:
         if ref not in self._names:
+            # The last segment of the pointer is mostly the author's own name for the type.
             plain = _NO_NAME.sub("", ref.rpartition("/")[2])[:40] or "Whole"
             taken = set(self._names.values())
             self._names[ref] = next(name for n in range(len(taken) + 1) if (name := f"{plain}{n or ''}") not in taken)
@@ -233,6 +249,7 @@ class TypeText:
     def definitions(self) -> str:
         """` where Name = type, ...` of all that was named."""
         told: list[str] = []
+        # Writing one definition may name further ones, so the dict grows while it is walked by index.
         while len(told) < len(self._names):
             ref, name = next(islice(self._names.items(), len(told), None))
             if self._limits.nodes < 0 or self._limits.chars < 0:
@@ -263,6 +280,7 @@ def _joined(parts: Iterable[Shown], sign: str) -> Shown:
     """Several types in one. What is anything adds nothing to others that must hold, and takes all from a choice."""
     unique = list(dict.fromkeys(parts))
     if sign == " & ":
+        # any & X is X. In a choice it stays: any | X says that X is not required.
         unique = [part for part in unique if part != ANY] or unique[:1]
     if len(unique) == 1:
         return unique[0]
@@ -275,9 +293,11 @@ def _joined(parts: Iterable[Shown], sign: str) -> Shown:
 
 def _size(node: dict[str, Any], least: str, most: str, unit: str) -> Iterable[str]:
     low, high = schema_parts.number(node, least), schema_parts.number(node, most)
+    # "1 item", "at most 3 items", "0 to 1 item": the unit follows the larger bound.
     units = unit if 1 in (high, low if high is None else high) else f"{unit[:-1]}ies" if unit[-1] == "y" else f"{unit}s"
     if low is not None and high is not None:
         yield f"{low} {units}" if low == high else f"{low} to {high} {units}"
+    # A lower bound of 0 says nothing.
     elif low:
         yield f"at least {low} {units}"
     elif high is not None:
@@ -330,6 +350,7 @@ def _notes(node: dict[str, Any], *kinds: str) -> str:
 
 def literal(value: Any) -> tuple[str, bool]:
     """A value in JSON, or its beginning; and whether it is all of it."""
+    # Cut before it is encoded: a default may be a megabyte.
     shown = _beginning(value)
     text = _encode(shown)
     if len(text) > _MAX_LITERAL:
@@ -354,6 +375,7 @@ def _beginning(value: Any, depth: int = 2) -> Any:
 
 def shortened(text: str, limit: int) -> str:
     """The text on one line, at most `limit` characters, cut between words and marked as cut."""
+    # Enough raw text for the limit even where much of it is white space; the rest is never looked at.
     line = " ".join(text[: 4 * limit + 200].split())
     if len(line) <= limit:
         return line

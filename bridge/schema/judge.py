@@ -14,6 +14,7 @@ import msgspec
 from bridge.schema import parts as schema_parts
 from bridge.schema.formats import JUDGED, follows
 
+# A step is about one comparison. The bound covers schema and value together, because `$ref` and unions multiply them.
 MOST_STEPS = 6000
 MOST_VIOLATIONS = 10
 _LONGEST_VALUE = 80
@@ -24,7 +25,7 @@ Path = tuple[str | int, ...]
 
 
 class TooMuch(Exception):
-    """The judgement would take too long."""
+    """The comparison needs more than its steps. The value is then passed on unchecked, not refused."""
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -48,6 +49,8 @@ def violations(schema: Any, value: Any, steps: int = MOST_STEPS) -> list[Violati
     judge = _Judge(schema, steps)
     try:
         judge.look(schema, value, ())
+    # RecursionError: a schema can refer to itself without end. OverflowError: an integer too large for a float meets
+    # one.
     except (RecursionError, OverflowError):
         raise TooMuch from None
     return judge.found
@@ -62,15 +65,20 @@ class _Judge:
     def look(self, node: Any, value: Any, path: Path) -> None:
         """Note what is wrong with the value."""
         self._spend(1)
+        # Ten violations are enough for one correction; to look on would cost steps and change nothing.
         if len(self.found) >= MOST_VIOLATIONS:
             return
         if not isinstance(node, dict):
+            # A schema may be the literal false. Any other value that is no object, true among them, allows everything.
             if node is False:
                 self._note(path, f"{_shown(value)} is not allowed here", node)
             return
         if "$ref" in node and (ref := schema_parts.reference(node)) is not None:
+            # Following a reference costs one lookup for each of its segments.
             self._spend(1 + ref.count("/"))
             self.look(schema_parts.pointed(self._root, ref), value, path)
+        # `$ref`, `allOf` and unions hold beside the node's own keywords (JSON Schema 2019-09 and later), so no branch
+        # returns early.
         if self._is_of_type(node, value, path):
             self._look_at(node, value, path)
         if "allOf" in node:
@@ -92,6 +100,7 @@ class _Judge:
     def _look_at(self, node: dict[str, Any], value: Any, path: Path) -> None:
         if (allowed := schema_parts.choices(node)) is not None:
             if not self._is_one(value, allowed):
+                # A list of allowed values says more than any other keyword, so the rest is not checked.
                 self._note(path, f"{_shown(value)} is not one of {_listed(allowed)}", node)
             return
         for kind, least, most in _SIZES:
@@ -104,6 +113,7 @@ class _Judge:
                 self._elements(node, value, path)
             case str():
                 self._format(node, value, path)
+            # In Python True is an int; in JSON it is no number.
             case int() | float() if not isinstance(value, bool):
                 self._amount(node, value, path)
 
@@ -111,6 +121,7 @@ class _Judge:
 
     def _members(self, node: dict[str, Any], value: dict[str, Any], path: Path) -> None:
         names = schema_parts.required(node)
+        # `required` comes from the client and may hold a million names, so it is paid for before it is walked.
         self._spend(len(names) // 4 + len(value))
         for name in names:
             if isinstance(name, str) and name not in value:
@@ -128,6 +139,7 @@ class _Judge:
         first, after = schema_parts.places(node)
         for index, element in enumerate(value):
             part = first[index] if index < len(first) else after
+            # Most arrays allow anything; skipping them keeps long lists cheap.
             if part is not True:
                 self.look(part, element, (*path, index))
             if len(self.found) >= MOST_VIOLATIONS:
@@ -148,10 +160,14 @@ class _Judge:
     def _key(self, value: Any) -> Any:
         """Two values have the same if they are equal."""
         if isinstance(value, bool) or value is None:
+            # True == 1 and hash(True) == hash(1) in Python, so a set would take [1, true] for a repetition.
             return (value,)
         if isinstance(value, (dict, list)):
+            # Objects are equal whatever the order of their keys, hence sort_keys. Hashing the text keeps the search
+            # linear; to compare each pair would be quadratic.
             text = json.dumps(_plain(value), sort_keys=True)
             self._spend(len(text) // 8)
+            # A tuple of two never equals a plain string with the same text.
             return (text, 0)
         return value
 
@@ -177,7 +193,11 @@ class _Judge:
     # -- several schemas, several values --------------------------------------------------------------------------
 
     def _one_of(self, node: dict[str, Any], branches: list[Any], value: Any, path: Path) -> None:
-        """One branch must hold. Where it is clear which was meant, its own violations are told."""
+        """One branch must hold. If only one branch has the type of the value, its own violations are reported; else one
+        line for all.
+        """
+        # The list is swapped while a branch is tried, so that the violations of branches that do not hold can be
+        # dropped.
         before, near = self.found, []
         for branch in branches:
             self.found = []
@@ -185,6 +205,8 @@ class _Judge:
             if not self.found:
                 self.found = before
                 return
+            # A branch of another type cannot be the one the model aimed at: for `string | object` and an object only
+            # the second counts.
             if not any(each.of_type and each.path == path for each in self.found):
                 near.append(self.found)
         self.found = before
@@ -205,6 +227,7 @@ class _Judge:
         """Equal as JSON: true is not 1, and 1.0 is."""
         self._spend(1)
         if isinstance(one, bool) or isinstance(other, bool):
+            # Checked before ==, which takes True for 1.
             return one is other
         if isinstance(one, list) and isinstance(other, list):
             return len(one) == len(other) and all(self._same(a, b) for a, b in zip(one, other, strict=True))
@@ -214,6 +237,7 @@ class _Judge:
 
     def _note(self, path: Path, message: str, node: Any, *, of_type: bool = False) -> None:
         self._spend(3)
+        # A violation costs more than a step: its message formats a part of the value.
         if len(self.found) < MOST_VIOLATIONS:
             self.found.append(Violation(path, message, node, of_type))
 
@@ -246,13 +270,17 @@ def is_of(value: Any, kind: str) -> bool:
 def _divides(value: float, step: float) -> bool:
     """Floats are divided as people would: 0.3 is a multiple of 0.1."""
     if step <= 0 or not (math.isfinite(value) and math.isfinite(step)):
+        # A step that is 0, negative or endless is a fault of the schema: the model is not asked to mend that.
         return True
     if isinstance(value, int) and isinstance(step, int):
         return value % step == 0
+    # The remainder of floats is useless here: 0.3 % 0.1 is 0.0999. So the quotient is compared with the nearest
+    # integer.
     times = value / step
     return not math.isfinite(times) or abs(times - round(times)) <= 1e-9 * max(1.0, abs(times))
 
 
+# Behind `_divides`, which the last line needs when the module is loaded.
 _LIMITS = (
     ("minimum", "is less than", lambda value, limit: value >= limit),
     ("maximum", "is more than", lambda value, limit: value <= limit),
