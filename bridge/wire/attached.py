@@ -26,16 +26,17 @@ class Attached:
         self.dropped.append(f"{what} {_printable(name)}" if name else what)
 
     def add(self, other: Attached) -> None:
-        """Take over what another collected."""
         self.images += other.images
         self.dropped += other.dropped
 
 
 def warning_of(messages: Iterable[Message]) -> str:
     """A warning that names all that is not passed on, in ASCII and within a bound; "" if there is nothing."""
+    # `dropped` is empty for nearly every message: the test spares a loop on each.
     dropped = [what for message in messages if message.dropped for what in message.dropped]
     if not dropped:
         return ""
+    # A dict keeps the order in which the client sent them.
     counted = dict.fromkeys(dropped, 0)
     for what in dropped:
         counted[what] += 1
@@ -54,5 +55,6 @@ def warning_of_tools(left_out: Iterable[str]) -> str:
 
 
 def _printable(name: str) -> str:
+    # Cut before `ascii`, which may make ten characters out of one.
     cut = name if len(name) <= LONGEST_NAMED else name[: LONGEST_NAMED - 3] + "..."
     return ascii(cut)

@@ -19,6 +19,7 @@ FlawCode = Literal[
 _MISFIT = re.compile(r"Expected `(?P<expected>.+?)`, got `(?P<got>.+?)`")
 _WHERE = re.compile(r" - at `\$(?P<path>.*)`$")
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+# Pairs and other escapes match first and stay, so only a half that stands alone is in the group `lone`.
 _SURROGATES = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<lone>\\u[dD][89a-fA-F]..)|\\.", re.DOTALL)
 _ARTICLES = {
     "str": "a string",
@@ -60,6 +61,7 @@ class Flaw(Exception):
         reason: str = "",
         details: dict[str, object] | None = None,
     ) -> None:
+        # The arguments go to Exception too: tests and logs print them.
         super().__init__(code, path, expected or reason)
         self.code = code
         self.path = path
@@ -74,20 +76,24 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, at: Path
     try:
         return _decode(decoder, body)
     except msgspec.ValidationError as exc:
+        # `from None`: the library's exception says nothing that the Flaw does not say.
         raise _misfit(str(exc), at) from None
     except msgspec.DecodeError as exc:
         raise Flaw("invalid_json", at, reason=f"{exc}.") from None
     except UnicodeDecodeError as exc:
         raise not_utf8(_first_in(bytes(body)) or exc, at) from None
     except RecursionError:
+        # msgspec follows nesting by recursion, so a deep body raises RecursionError instead of a ValidationError.
         raise Flaw("invalid_json", at, reason="It is nested too deeply.") from None
 
 
 def remembered(read: Callable[[tuple[bytes, ...], *Rest], T]) -> Callable[[tuple[bytes, ...], *Rest], T]:
     """The function with a memory for the items it has read lately; large ones go past it."""
+    # Keyed by the raw bytes of the items: decoding the same 20 tools anew costs more than hashing their bytes.
     memory = lru_cache(MOST_REMEMBERED)(read)
 
     def recall(items: tuple[bytes, ...], /, *rest: *Rest) -> T:
+        # The sum is a bound on memory: 32 lists of any size would be 32 bodies kept for ever.
         return memory(items, *rest) if sum(map(len, items)) <= LARGEST_REMEMBERED else read(items, *rest)
 
     return recall
@@ -107,6 +113,7 @@ def integer_at(value: Integral, path: Path) -> int | None:
     if value is None:
         return None
     if isinstance(value, float) and not value.is_integer():
+        # `10.0` and `1e1` are integers in JSON; some client libraries write them so.
         raise Flaw("invalid_type", path, expected="an integer", got="a decimal number")
     if abs(value) > LARGEST_INTEGER:
         raise Flaw("invalid_value", path, reason="The number is too large.")
@@ -116,6 +123,7 @@ def integer_at(value: Integral, path: Path) -> int | None:
 def type_words(value: Any) -> str:
     """A decoded value's JSON type, with its article."""
     name = type(value).__name__
+    # A decoded null is `NoneType`, which has no entry in the table.
     return _ARTICLES.get({"list": "array", "dict": "object"}.get(name, name), "null")
 
 
@@ -125,7 +133,8 @@ def json_type(json: bytes) -> str:
 
 
 def is_absent(raw: msgspec.Raw) -> bool:
-    """The field is not there, or null."""
+    """Whether the field is absent or null; clients mean the same by both."""
+    # An absent field has the default `Raw()`, which is empty.
     return bytes(raw) in (b"", b"null")
 
 
@@ -147,6 +156,7 @@ def schema_at(raw: msgspec.Raw, path: Path) -> bytes:
 def _first_in(body: bytes) -> UnicodeDecodeError | None:
     """Where the text stops being one: what the decoder says is counted from the beginning of some string."""
     try:
+        # msgspec reports the position inside the one string; people look for it in the body, so it is decoded again.
         body.decode()
     except UnicodeDecodeError as exc:
         return exc
@@ -159,6 +169,8 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
+        # Only after a failure: looking for half surrogates in every body would cost each request for the sake of a
+        # few.
         repaired = _without_lone_surrogates(bytes(body))
         if repaired == body:
             raise
@@ -174,11 +186,13 @@ def _without_lone_surrogates(body: bytes) -> bytes:
 
 def _misfit(complaint: str, at: Path) -> Flaw:
     where = _WHERE.search(complaint)
+    # msgspec writes the path as `$.messages[0].role`, below the piece that was decoded.
     path = (*at, *_steps(where["path"])) if where else at
     if misfit := _MISFIT.match(complaint):
         names = misfit["expected"].split(" | ")
         if "int" in names and "float" in names:  # a whole number in any notation
             names.remove("float")
+        # null is accepted everywhere as "not given", so it is not named among what is expected.
         expected = [_ARTICLES.get(name, name) for name in names if name != "null"]
         return Flaw("invalid_type", path, expected=" or ".join(expected), got=_ARTICLES.get(misfit["got"], "null"))
     return Flaw("invalid_value", path, reason=f"{_WHERE.sub('', complaint)}.")

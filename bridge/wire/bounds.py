@@ -53,12 +53,15 @@ def is_crowded(json: bytes) -> bool:
 def bounded(body: bytes, lists: Sequence[str]) -> bytes:
     """The body, if it holds no more values than it may. Raise a Flaw that names the largest of `lists`."""
     if not is_crowded(body):
+        # Small bodies and those with few tokens are all there is in practice: the slow way below only words the
+        # refusal.
         return body
     # A dict of all that is there would itself be large.
     fields = msgspec.defstruct("_Lists", [(name, msgspec.Raw, msgspec.Raw()) for name in lists])
     found = decode(msgspec.json.Decoder(fields), body)
     sizes = {name: len(getattr(found, name)) for name in lists}
     largest = max(sizes, key=sizes.__getitem__)
+    # Only a list that is more than half of the body is blamed by name; else the refusal speaks of the whole body.
     path: Path = (largest,) if sizes[largest] * 2 > len(body) else ()
     raise Flaw("invalid_value", path, reason=f"It holds more than {MOST_TOKENS} strings, objects and other values.")
 
@@ -116,5 +119,6 @@ def stops_at(stops: list[str], most: int, path: Path) -> tuple[str, ...]:
 
 def shown(text: str, most: int = 64) -> str:
     """A client's words inside ours: short, and in characters that can be printed."""
+    # Cut first, for the same reason as in titles of files: the loop below costs time per character.
     cut = text if len(text) <= most else text[: most - 1] + "…"
     return "".join(each if each.isprintable() else "�" for each in cut)

@@ -9,9 +9,11 @@ import msgspec
 from bridge.chat.request import NOBODY, ClientIds
 
 # Versions 4 and 7, which are drawn by lot; the others are made of a clock, a name or the address of a machine.
+# The digits 4 or 7 and one of 89ab are where a UUID shows its version and variant.
 _UUID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[47][0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}", re.IGNORECASE)
 _OPENCODE = re.compile(r"ses_[0-9a-f]{12}([0-9A-Za-z]{14})")
 _TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
+# Runs and repeated digits: constants that a person typed into a configuration.
 _BY_HAND = re.compile("01234|12345|abcde|deadbeef|(.)\\1{5}")
 _FEWEST_CHARACTERS, _FEWEST_TOKENS = 8, 4
 
@@ -28,6 +30,7 @@ SAMPLES = frozenset({
 
 def of_fields(**fields: msgspec.Raw | str | None) -> ClientIds:
     """The ids in a body, by name. Applications put constants there, so none of them proves anything."""
+    # Kept with their field's name, so that the same value in another field is another id.
     values = tuple(f"{name} {text}" for name, field in fields.items() if field and (text := _text(field)) != "null")
     return ClientIds(values) if values else NOBODY
 
@@ -40,6 +43,7 @@ def _text(field: msgspec.Raw | str) -> str:
 def is_random(text: str) -> bool:
     """Whether it is an id as agents draw them by lot: a UUID (Claude Code, Codex) or opencode's own kind."""
     if found := _OPENCODE.fullmatch(text):
+        # A base 62 id from a lot mixes cases and digits: a word that fits the pattern has few changes between them.
         return len(_TOKEN.findall(found[1])) >= _FEWEST_TOKENS and len(set(text)) >= _FEWEST_CHARACTERS
     return is_random_uuid(text)
 
@@ -49,4 +53,5 @@ def is_random_uuid(text: str) -> bool:
     if not _UUID.fullmatch(text):
         return False
     digits = text.replace("-", "").lower()
+    # Without hyphens and in lower case, so that a sample copied in any notation is found.
     return digits not in SAMPLES and len(set(digits)) >= _FEWEST_CHARACTERS and not _BY_HAND.search(digits)

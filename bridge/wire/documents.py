@@ -32,6 +32,7 @@ MAGIC = (b"%PDF-", b"PK\x03\x04", b"\x7fELF", b"\x1f\x8b", b"\xd0\xcf\x11\xe0")
 _DATA_URL = re.compile(r"data:(?P<type>[^,]{0,200}?)(?P<base64>;base64)?,", re.IGNORECASE)
 _CHARSET = re.compile(r";\s*charset=\"?(?P<name>[\w.:-]+)", re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+# An allowed list, not everything Python can decode: its codecs include ones that decompress or are not of text.
 _ENCODINGS = ("utf-8", "utf-16", "utf-32", "gb18030", "gbk", "gb2312", "big5", "shift_jis", "euc-jp", "euc-kr",
               "latin-1", "iso8859-1", "iso8859-15", "cp1252", "cp1251", "koi8-r", "ascii")  # fmt: skip
 _KNOWN_ENCODINGS = frozenset(codecs.lookup(name).name for name in _ENCODINGS)
@@ -56,9 +57,11 @@ class _Content(msgspec.Struct):
 def read_file(file: File, attached: Attached, placeholder: str = FILE) -> str:
     """The text that stands for the file; pictures and what is dropped are noted."""
     if not file.data:
+        # A URL is not fetched for a file: only pictures are, where the bounds on addresses and sizes hold.
         attached.drop("file at a URL" if file.url else "file that is not in the request", file.name or file.url)
         return placeholder
     if file.plain:
+        # The text came as text; there is nothing to decode and nothing to guess.
         return file.data
     if (picture := _picture(file)) is not None:
         attached.images.append(picture)
@@ -73,6 +76,7 @@ def read_file(file: File, attached: Attached, placeholder: str = FILE) -> str:
 
 def titled(name: str, text: str) -> str:
     """The text under the name of its file."""
+    # The cut comes first: a name may be as long as the body, and every step below reads all of it.
     shown = name[:256]
     if not shown.isprintable():  # sign by sign costs a second for as many names as fit into a body
         shown = "".join(each if each.isprintable() else " " for each in shown)
@@ -96,17 +100,20 @@ def _content(file: File) -> _Content:
     if head and not head["base64"]:
         return _Content(declared, unquote_to_bytes(file.data[start:]))
     encoded = file.data[start:] if head else file.data
+    # A cut piece of base64 decodes only if its length is a multiple of 4, so the rest of the last group is dropped.
     beginning = "".join(encoded[:SNIFFED].split())
     sniffed = _decoded(encoded if len(encoded) <= SNIFFED else beginning[: len(beginning) // 4 * 4])
     if sniffed is None and not head:
         return _Content(declared, file.data.encode("utf-8", "replace"))  # no base64: the text itself
     if sniffed is None or sniffed.startswith(MAGIC):
+        # The first bytes are enough to see that it is no text: the other megabytes need not be decoded.
         return _Content("application/pdf" if sniffed and sniffed.startswith(b"%PDF-") else declared, None)
     return _Content(declared, _decoded(encoded))
 
 
 def _decoded(encoded: str) -> bytes | None:
     """The bytes, with or without line breaks, padding and the alphabet of URLs; None if it is no base64."""
+    # 45 and 95 are `-` and `_` of the URL alphabet, 43 and 47 are `+` and `/` of the plain one.
     compact = "".join(encoded.split()).translate({45: 43, 95: 47}).rstrip("=")
     try:
         return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
@@ -115,12 +122,14 @@ def _decoded(encoded: str) -> bytes | None:
 
 
 def _text(content: _Content) -> str | None:
-    """The text, if the bytes are one."""
+    """The decoded text; None if the bytes are not text in their encoding."""
     data = content.data or b""
     try:
         text = data.decode(_encoding(content))
     except UnicodeDecodeError:
         return None
+    # A control character means that binary data happened to decode. White space and escape (colours in the log of a
+    # terminal) are allowed.
     return None if _CONTROLS.search(text) else text
 
 
@@ -132,6 +141,7 @@ def _encoding(content: _Content) -> str:
         named = codecs.lookup(charset["name"]).name if charset else "utf-8"
     except LookupError:
         named = "utf-8"
+    # `utf-8-sig` also reads plain UTF-8, and drops the byte order mark that editors on Windows write.
     return "utf-8-sig" if named == "utf-8" or named not in _KNOWN_ENCODINGS else named
 
 

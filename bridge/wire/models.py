@@ -30,7 +30,6 @@ class ModelRecord(msgspec.Struct, frozen=True):
 
 
 def one(record: ModelRecord) -> bytes:
-    """The body of `GET /v1/models/{id}`."""
     return msgspec.json.encode(_shape(record))
 
 
@@ -40,6 +39,7 @@ def listing(records: Sequence[ModelRecord], query: Mapping[str, str] | None = No
 
     Raise InvalidRequest for a query that makes no sense. OpenAI's list is never paged: pass no query for it.
     """
+    # Filters that no record meets raise as well: an empty page would look like the end of the list.
     page, has_more = _page(records, query or {})
     return msgspec.json.encode(
         {
@@ -55,10 +55,12 @@ def listing(records: Sequence[ModelRecord], query: Mapping[str, str] | None = No
 def _page(records: Sequence[ModelRecord], query: Mapping[str, str]) -> tuple[Sequence[ModelRecord], bool]:
     limit = _limit(query.get("limit")) or len(records)
     if before := query.get("before_id"):
+        # `before_id` takes precedence, and the page is the one right before it, still in the list's own order.
         ahead = records[: _position(records, before, "before_id")]
         return ahead[max(0, len(ahead) - limit) :], len(ahead) > limit
     after = query.get("after_id")
     rest = records[_position(records, after, "after_id") + 1 :] if after else records
+    # `has_more` is about what follows in the direction of paging, as in Anthropic's list (FORMATS 6.5).
     return rest[:limit], len(rest) > limit
 
 
@@ -79,6 +81,7 @@ def _position(records: Sequence[ModelRecord], model_id: str, param: str) -> int:
 
 def _shape(record: ModelRecord) -> dict[str, Any]:
     return {
+        # Both vendors' fields in one record, as their SDKs ignore what they do not know (FORMATS 4.3).
         "id": record.id,
         "object": "model",
         "created": record.created,
@@ -96,6 +99,7 @@ def _shape(record: ModelRecord) -> dict[str, Any]:
 def _capabilities(abilities: Abilities) -> dict[str, Any]:
     """Anthropic's object, which has every key always (FORMATS 6.5), and `tools`, which it has no word for."""
     yes, no = {"supported": True}, {"supported": False}
+    # The service only says whether a model reasons, not how: all ways of asking for it have the same answer.
     thinks = yes if abilities.reasoning else no
     thinking = dict.fromkeys(("adaptive", "between_tools", "disabled", "enabled"), thinks)
     return {

@@ -20,6 +20,7 @@ from bridge.wire.documents import IMAGE, File, read_file, titled
 TEXTS = ("text", "input_text", "output_text", "summary_text", "reasoning_text")
 IMAGES = ("image_url", "input_image", "image", "computer_screenshot")
 FILES = ("file", "input_file", "document", "resource")
+# OpenAI's input audio and video: Lingma takes text and pictures only, so a word stands in their place.
 DROPPED = {"input_audio": "audio", "audio": "audio", "input_video": "video", "video_url": "video", "video": "video"}
 """Parts that cannot be passed on, and what stands for them in the text."""
 
@@ -67,7 +68,7 @@ class _Source(msgspec.Struct, gc=False):
 
 
 class _Wrapped(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """The result of an MCP tool."""
+    """The result of an MCP tool, a list of parts in an object."""
 
     content: list[Part]
     is_error: bool | None = msgspec.field(default=None, name="isError")
@@ -91,6 +92,7 @@ def read_content(content: Content, at: Path, attached: Attached) -> str:
 def read_result(content: Content, at: Path, attached: Attached) -> str:
     """What a tool gave back; a lone text may be the JSON of parts."""
     if isinstance(content, list) and len(content) == 1 and content[0].type in TEXTS:
+        # One text part is how MCP servers wrap a whole result: its text may itself be the JSON of a list of parts.
         content = text_at(content[0].text, (*at, 0, "text"))
     return unpacked(content, attached) if isinstance(content, str) else read_content(content, at, attached)
 
@@ -104,12 +106,15 @@ def unpacked(text: str, attached: Attached) -> str:
     """The text, or what the parts say whose JSON it is: only if there is a picture among them, else to the letter."""
     if not (may_be_parts(text) and _PICTURE.search(text)):
         return text
+    # The text may hold half of a surrogate pair, which UTF-8 cannot write.
     json = text.encode("utf-8", "replace")
     if is_crowded(json):
         return text
+    # Collected apart, so that a flaw further on leaves nothing of it in the caller's `attached`.
     inside = Attached()
     try:
         found = decode(_PACKED, json)
+        # A result of MCP wraps its parts in an object with `content`; others send the bare list.
         parts = found.content if isinstance(found, _Wrapped) else found
         if not all(map(_is_plain, parts)):
             return text
@@ -130,6 +135,7 @@ def read_part(part: Part, at: Path, attached: Attached) -> str:
         case "refusal":
             return text_at(part.refusal, (*at, "refusal"))
         case None:
+            # Nothing in the part shows its type: guessing one would hide a mistake of the client.
             raise Flaw("missing_required_parameter", (*at, "type"))
         case kind if kind in IMAGES:
             attached.images.append(_image(part, at))
@@ -146,6 +152,7 @@ def read_part(part: Part, at: Path, attached: Attached) -> str:
 
 def _unknown(part: Part, attached: Attached) -> str:
     if isinstance(part.text, str):
+        # A type that is not known here, but has a text: the text is what the model can use.
         return part.text
     attached.drop("part of type", shown(part.type or ""))
     return ""
@@ -160,6 +167,7 @@ def _image(part: Part, at: Path) -> str:
         return f"data:{kind};base64,{part.data}"
     where, url = (*at, "image_url"), part.image_url
     if url is None and part.file_id is not None:
+        # OpenAI lets an image be named by the id of an upload. There is no upload endpoint behind this gateway.
         reason = "There are no uploaded files here: send `image_url` with a data URL."
         raise Flaw("unsupported_parameter", (*at, "file_id"), reason=reason)
     if isinstance(url, dict):
@@ -172,14 +180,16 @@ def _image(part: Part, at: Path) -> str:
 def _source_image(source: _Source, at: Path) -> str:
     if source.url:
         return source.url
+    # Without a type PNG is assumed; the upload reads the real one from the first bytes.
     return f"data:{source.media_type or 'image/png'};base64,{text_at(source.data, (*at, 'data'))}"
 
 
 def _file(part: Part, at: Path) -> File:
-    """The file, wherever its type puts it."""
+    """The file in one shape; every type keeps it in another field."""
     for name in ("file", "source", "resource"):
         if len(raw := getattr(part, name)):
             inner = decode(_SOURCE, raw, (*at, name)) or _Source()
+            # Anthropic's `text` source keeps plain text in `data`; everywhere else `data` is base64.
             plain = inner.text if inner.text is not None else inner.data if inner.type == "text" else None
             return File(
                 name=inner.filename or inner.uri or _words(part.filename),

@@ -28,12 +28,10 @@ def json_text(text: str) -> bytes:
 
 
 def data(payload: Any) -> bytes:
-    """An event without a name."""
     return b"data: %b\n\n" % one_line(_encode(payload))
 
 
 def named(event: str, payload: Any) -> bytes:
-    """An event with a name."""
     return b"event: %b\n%b" % (event.encode(), data(payload))
 
 

@@ -79,6 +79,7 @@ def block_text(block: Block, at: Path, attached: Attached) -> str:
         case "text":
             return text_at(block.text, (*at, "text"))
         case "tool_result":
+            # Only in a message that is not the user's, where nothing calls for a result: its text is kept.
             return _inner_text(block, at, attached)
         case "image":
             attached.images.append(_image(block.source, (*at, "source")))
@@ -88,6 +89,7 @@ def block_text(block: Block, at: Path, attached: Attached) -> str:
         case "search_result":
             return _lines((_words(block.title), _inner_text(block, at, attached)))
         case "tool_reference":
+            # What a tool search returns: the name alone, as the tool itself is in the request's list.
             return f"[tool {block.tool_name}]" if isinstance(block.tool_name, str) else ""
         case kind if kind in NO_TEXT:
             return ""
@@ -96,6 +98,7 @@ def block_text(block: Block, at: Path, attached: Attached) -> str:
 
 
 def _unknown(block: Block, at: Path, attached: Attached) -> str:
+    # Newer clients send block types that nobody here knows yet: refusing them would end a whole agent run.
     text = block.text if isinstance(block.text, str) else _gather(_anything(block.content, at))
     if not text:
         attached.drop("block of type", shown(block.type or ""))
@@ -105,6 +108,7 @@ def _unknown(block: Block, at: Path, attached: Attached) -> str:
 def user_messages(content: Content, at: Path) -> Iterator[Message]:
     """A user's blocks in order: each tool result is a message of its own, the texts between them are one each."""
     if not isinstance(content, list) or "tool_result" not in [block.type for block in content]:
+        # The common case: no result inside, so the blocks are one message.
         yield plain_message("user", content, at)
         return
     if len(content) == 1:
@@ -127,6 +131,7 @@ def assistant_message(content: Content, at: Path) -> Message:
     if not isinstance(content, list):
         return plain_message("assistant", content, at)
     attached = Attached()
+    # The texts go before the calls, whatever the order of the blocks: neutral messages have one order only.
     calls = [_call(block, (*at, i)) for i, block in enumerate(content) if block.type == "tool_use"]
     texts = [block_text(block, (*at, i), attached) for i, block in enumerate(content) if block.type != "tool_use"]
     images, dropped = tuple(attached.images), tuple(attached.dropped)
@@ -143,13 +148,16 @@ def plain_message(role: Role, content: Content, at: Path) -> Message:
 
 
 def _between(texts: list[str], attached: Attached) -> Iterator[Message]:
+    # A picture leaves `[image]` in the text: without a text there is no picture either.
     if text := _lines(texts):
         yield Message("user", text, images=tuple(attached.images), dropped=tuple(attached.dropped))
 
 
 def _call(block: Block, at: Path) -> ToolCall:
     call_id, name = id_at(block.id, (*at, "id")), id_at(block.name, (*at, "name"))
+    # The JSON is kept as it was sent: decoding and encoding it again would change numbers and the order of keys.
     arguments = str(memoryview(block.input), "utf-8", "replace")
+    # Some clients send null for a tool without parameters.
     if arguments in ("", "null"):
         arguments = "{}"
     if not arguments.startswith("{"):
@@ -161,6 +169,7 @@ def _result(block: Block, at: Path) -> Message:
     inside, attached = (*at, "content"), Attached()
     content = _nested(block.content, inside)
     if isinstance(content, list) and len(content) == 1 and content[0].type == "text":
+        # A lone text block may be the JSON of a list of parts, as MCP servers send it.
         content = text_at(content[0].text, (*inside, 0, "text"))
     text = unpacked(content, attached) if isinstance(content, str) else text_of(content, inside, attached)
     call_id = id_at(block.tool_use_id, (*at, "tool_use_id"))
@@ -177,6 +186,7 @@ def _image(source: msgspec.Raw, at: Path) -> str:
     found = _given(_IMAGE, source, at) or _ImageSource()
     match text_at(found.type, (*at, "type")):
         case "base64":
+            # The declared type goes into the data URL; the upload checks the bytes themselves.
             media_type = text_at(found.media_type, (*at, "media_type"))
             return f"data:{media_type};base64,{text_at(found.data, (*at, 'data'))}"
         case "url":
@@ -217,6 +227,7 @@ def _gather(value: Any, depth: int = 8) -> str:
     match value:
         case str():
             return value
+        # A bound on depth, as the block may come from anybody: nesting must not become recursion without an end.
         case list() if depth:
             return _lines(_gather(item, depth - 1) for item in value)
         case {"text": str(text)}:

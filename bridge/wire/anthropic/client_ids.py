@@ -39,6 +39,7 @@ def of_metadata(metadata: msgspec.Raw) -> ClientIds:
 
 def _session_of(user_id: str) -> str:
     if found := _SESSION.fullmatch(user_id):
+        # The older notation of Claude Code, one string of three parts; the newer one is JSON.
         return found[1]
     if not user_id.startswith("{"):
         return ""

@@ -50,14 +50,14 @@ class _Signature:
     """The signature of one thinking block: made of the reply's id and the text, so that it can be made again."""
 
     def __init__(self, head: ReplyHead) -> None:
+        # Nobody checks it here: clients keep it and send it back with the block.
         self._digest = hashlib.sha256(head.request_id.encode())
 
     def add(self, text: str) -> None:
-        """Sign the next piece too."""
         self._digest.update(text.encode("utf-8", "replace"))
 
     def __str__(self) -> str:
-        """In base64, as clients know it."""
+        """The signature in base64, as clients receive it."""
         return base64.b64encode(self._digest.digest()).decode()
 
 
@@ -74,10 +74,10 @@ class MessageEncoder:
         self._has_arguments = False
 
     def feed(self, events: Iterable[ChatEvent]) -> bytes:
-        """Encode the next events."""
         pieces: list[bytes] = []
         for event in events:
             if isinstance(event, TextDelta):  # the hot path: no call but the escaping
+                # A text after a call or after thinking is a new block: clients address blocks by index.
                 if self._open is not TextDelta:
                     pieces.append(self._open_text())
                 pieces += (self._delta, sse.json_text(event.text), DELTA_END)
@@ -95,6 +95,7 @@ class MessageEncoder:
             case ToolCallStarted():
                 return self._open_call(event)
             case ToolCallEnded():
+                # No argument at all is an empty object: clients parse what they have gathered.
                 return (b"" if self._has_arguments else self._more("{}")) + self._close()
             case Started():
                 return self._start(event)
@@ -116,12 +117,14 @@ class MessageEncoder:
         return opening + self._more(text)
 
     def _open_text(self) -> bytes:
+        # Close first: `_begin` moves the index on, and the stop event has to name the old one.
         opened = self._close() + self._begin({"type": "text", "text": ""})
         self._open, self._delta = TextDelta, DELTA % (self._index, b"text_delta", b"text")
         return opened
 
     def _open_thinking(self) -> bytes:
         opened = self._close() + self._begin({"type": "thinking", "thinking": "", "signature": ""})
+        # The head of each delta is made once per block, so that a chunk costs only the escaping.
         self._open, self._delta = ThinkingDelta, DELTA % (self._index, b"thinking_delta", b"thinking")
         self._signature = _Signature(self._head)
         return opened
@@ -131,6 +134,7 @@ class MessageEncoder:
         opened = self._close() + self._begin(block)
         self._open, self._delta = ToolCallDelta, DELTA % (self._index, b"input_json_delta", b"partial_json")
         self._has_arguments = False
+        # Anthropic's own streams begin every call with an empty piece (FORMATS 5.4).
         return opened + self._more("")
 
     def _begin(self, block: dict[str, Any]) -> bytes:
@@ -144,6 +148,7 @@ class MessageEncoder:
             return b""
         signed = b""
         if self._open is ThinkingDelta:
+            # The signature is the last delta of its block, as it covers all of the text.
             signed = DELTA % (self._index, b"signature_delta", b"signature")
             signed += sse.json_text(str(self._signature)) + DELTA_END
         self._open = None
@@ -165,7 +170,6 @@ class MessagesReply:
     """Every request gets its reply in the same way."""
 
     def encoder(self, head: ReplyHead) -> MessageEncoder:
-        """Start a streamed reply."""
         return MessageEncoder(head)
 
     def whole(self, head: ReplyHead, reply: WholeReply) -> bytes:
@@ -177,6 +181,7 @@ class MessagesReply:
 
 
 def _is_shown(part: Text | Thinking | Call) -> bool:
+    # A call that was cut off is left out: a client would run it with half of its arguments.
     return part.complete if isinstance(part, Call) else bool(part.text)
 
 
@@ -197,11 +202,12 @@ def _input(arguments: str) -> Mapping[str, object]:
     try:
         return decode(_OBJECT, arguments.encode("utf-8", "replace"))
     except Flaw:
+        # A model may write anything for its arguments. `input` has to be an object all the same.
         return {"input": arguments}
 
 
 def _message_object(head: ReplyHead, content: list[Any], reason: str | None, sequence: str | None) -> dict[str, Any]:
-    """The reply's message, without its usage."""
+    """The message object of a reply; the caller adds `usage`."""
     return {
         "id": f"msg_{head.request_id}",
         "type": "message",

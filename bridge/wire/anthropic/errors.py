@@ -33,13 +33,13 @@ BREAKS = ("upstream", "timeout", "internal")
 
 
 def status_of(error: GatewayError) -> int:
-    """The HTTP status of the error."""
     return SHAPES.get(error.kind, (error.status, ""))[0]
 
 
 def error_object(error: GatewayError, request_id: str, *, in_stream: bool = False) -> dict[str, Any]:
     """The body of an error, and of the `error` event in mid-stream."""
     kind, message = SHAPES.get(error.kind, (0, "api_error"))[1], _message(error)
+    # Only for failures on this side: a refusal of the request itself would fail again in the same way.
     if in_stream and error.kind in BREAKS and not message.endswith(RETRY):
         message = f"{message} {RETRY}"
     body: dict[str, Any] = {"type": kind, "message": message}
@@ -49,7 +49,7 @@ def error_object(error: GatewayError, request_id: str, *, in_stream: bool = Fals
 
 
 def refusal(flaw: Flaw) -> InvalidRequest:
-    """The flaw in Anthropic's words."""
+    # Broken JSON has no code of its own: it is the type of the error that says it.
     code = None if flaw.code == "invalid_json" else flaw.code
     return InvalidRequest(_words(flaw), param=flaw.path, code=code, details=flaw.details)
 
@@ -61,12 +61,14 @@ def path_text(path: Path) -> str:
 
 def _message(error: GatewayError) -> str:
     if error.kind == "authentication":
+        # Anthropic's own words, by which SDKs and agents know a wrong key.
         return "invalid x-api-key"
     if isinstance(error, ContextFull):
         return _too_long(error)
     if isinstance(error, BadImage):
         return f"Could not process image. {error.message}"  # Claude Code goes on without it
     where = path_text(error.param)
+    # A Flaw has its path in its words already; other errors have it in `param` only.
     if not where or error.message.startswith(f"{where}:"):
         return error.message
     return f"{where}: {error.message}"

@@ -21,7 +21,7 @@ _REPLY = MessagesReply()
 
 
 class AnthropicMessages(WireFormat):
-    """The format; its one instance is FORMAT."""
+    """Anthropic Messages as a public format; its one instance is FORMAT."""
 
     name = "anthropic"
     path = "/v1/messages"

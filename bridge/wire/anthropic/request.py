@@ -96,6 +96,7 @@ def read_to_count(body: bytes) -> ChatRequest:
 
 
 def _request(fields: _Body, limit: int | None) -> ChatRequest:
+    # Cheap checks come before the messages, which may be megabytes.
     model = name_at(fields.model, ("model",))
     _refuse_state(fields)
     _check_integers(fields)
@@ -107,10 +108,12 @@ def _request(fields: _Body, limit: int | None) -> ChatRequest:
         stream=bool(fields.stream),
         max_tokens=limit,
         stop=_stops(fields.stop_sequences),
+        # A history with calls counts too, even if this request lists no tools.
         tooling=bool(fields.tools) or any(m.role == "tool" or m.tool_calls for m in messages),
         tools=tools,
         left_out=left_out,
         tool_choice=read_choice(fields.tool_choice, bool(fields.tools), tools),
+        # Anthropic has it the other way round: the field turns parallel calls off.
         parallel_tool_calls=not (fields.tool_choice and fields.tool_choice.disable_parallel_tool_use),
         thinking=THINKING.get(fields.thinking.type or "") if fields.thinking else None,
         reply_schema=_reply_schema(fields),
@@ -130,7 +133,7 @@ def _refuse_state(fields: _Body) -> None:
 
 
 def _check_integers(fields: _Body) -> None:
-    """What is checked and then ignored."""
+    # Lingma takes none of them. A wrong type is refused all the same, as the vendor's own service does.
     integer_at(fields.top_k, ("top_k",))
     if fields.thinking:
         integer_at(fields.thinking.budget_tokens, ("thinking", "budget_tokens"))
@@ -142,6 +145,7 @@ def _stops(sequences: list[str] | None) -> tuple[str, ...]:
 
 def _system(system: str | list[Block] | None) -> Iterator[Message]:
     if isinstance(system, list) and system and _is_billing_header(system[0]):
+        # It changes with every run, and would make each conversation look new to the session store.
         system[0].text = system[0].text.partition("\n")[2]
     message = plain_message("system", system, ("system",))
     if message.text:
@@ -170,6 +174,7 @@ def _message(message: _Message, at: Path) -> Iterator[Message]:
         case "assistant":
             yield assistant_message(message.content, inside)
         case "system":
+            # Instructions in the middle of a conversation, as Claude Code sends them (FORMATS 5.2).
             yield plain_message("system", message.content, inside)
         case None:
             raise Flaw("missing_required_parameter", (*at, "role"))
@@ -179,6 +184,7 @@ def _message(message: _Message, at: Path) -> Iterator[Message]:
 
 def _reply_schema(fields: _Body) -> bytes:
     """What the whole reply must follow; the field was at the top before it moved."""
+    # The newer place wins; the older one is read for SDKs that still send it (FORMATS 5.8).
     at: Path = ("output_config", "format", "schema")
     wanted = fields.output_config.format if fields.output_config else None
     if wanted is None or wanted.type is None:

@@ -16,7 +16,7 @@ MODES = {"auto": AUTO, "none": ToolChoice("none"), "any": ToolChoice("required")
 
 
 class Choice(msgspec.Struct, gc=False):
-    """The field `tool_choice`."""
+    """The field `tool_choice` of a body."""
 
     type: str | None = None
     name: str | None = None
@@ -40,6 +40,7 @@ def read_tools(items: Sequence[msgspec.Raw] | None, at: Path = ("tools",)) -> Re
     the vendor to run them. Raise a Flaw for a tool without a name, of a wrong type, or named like another.
     """
     at_most(MOST_TOOLS, items or (), at)
+    # Plain bytes, as msgspec's Raw has no hash to be remembered by.
     return _read_tools(tuple(map(bytes, items or ())), at)
 
 
@@ -52,6 +53,7 @@ def _read_tools(items: tuple[bytes, ...], at: Path) -> ReadTools:
         given = decode(_TOOL, item, path)
         tool = _tool(given, path)
         if tool is None:
+            # Tools the vendor would run are dropped without a word: nobody waits for a call of them.
             left_out += [given.type or ""] if is_client_run(given.type) else []
         elif found.setdefault(tool.name, tool) is not tool:
             raise Flaw(
@@ -69,6 +71,7 @@ def read_choice(choice: Choice | None, declared: bool, tools: tuple[Tool, ...]) 
     if kind not in MODES and kind != "tool":
         raise Flaw("invalid_value", (at, "type"), reason="Input should be 'auto', 'any', 'tool' or 'none'")
     if kind in ("any", "tool") and not tools:
+        # All that were listed may have been left out; a call cannot be demanded then.
         reason = "None of the tools can be called here" if declared else "It may only be given together with tools"
         raise Flaw("invalid_value", (at,), reason=reason)
     return MODES[kind] if kind in MODES else ToolChoice("named", _named(choice, tools))

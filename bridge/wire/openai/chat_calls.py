@@ -33,10 +33,10 @@ class ToolCalls:
         self._custom = False
 
     def start(self, event: ToolCallStarted) -> bytes:
-        """The first fragment: everything but the arguments."""
         self._index += 1
         self._is_empty, self._custom = True, event.custom
         kind, argument = (b"custom", b"input") if event.custom else (b"function", b"arguments")
+        # Made once per call: each piece of the arguments only adds its text.
         self._fragment = b'{"tool_calls":[{"index":%d,"%b":{"%b":' % (self._index, kind, argument)
         self._fragment_end = b"}}]}"
         return b'{"tool_calls":[{"index":%d,"id":%b,"type":"%b","%b":{"name":%b,"%b":""}}]}' % (
@@ -51,6 +51,7 @@ class ToolCalls:
     def more(self, text: str) -> bytes:
         """A fragment with nothing but a piece of the arguments."""
         self._is_empty = False
+        # Only the index ties a piece to its call: the id must not come again, as clients concatenate strings.
         return self._fragment + sse.json_text(text) + self._fragment_end
 
     def end(self) -> bytes:
@@ -66,14 +67,12 @@ class FunctionCall:
         self._is_empty = True
 
     def start(self, event: ToolCallStarted) -> bytes:
-        """The name of the first call."""
         self._calls += 1
         if self._calls > 1:
             return b""
         return b'{"function_call":{"name":%b,"arguments":""}}' % sse.json_text(event.name)
 
     def more(self, text: str) -> bytes:
-        """A piece of the first call's arguments."""
         if self._calls > 1:
             return b""
         self._is_empty = False
@@ -86,6 +85,7 @@ class FunctionCall:
 
 def whole_calls(calls: Iterable[Call]) -> list[dict[str, Any]]:
     """The complete calls as a message holds them."""
+    # A call that was cut off is left out: a client would run it with half of its arguments.
     return [_whole(call) for call in calls if call.complete]
 
 

@@ -50,6 +50,7 @@ class ChatEncoder:
             head.created,
             sse.json_text(head.model),
         )
+        # Built once per reply: a chunk of text is then three pieces and the escaping, no JSON encoder.
         self._chunk = self._opening + b'"system_fingerprint":null,"choices":[{"index":0,"delta":'
         self._text = self._chunk + b'{"content":'
         self._end = b"}]%b}\n\n" % usage
@@ -60,7 +61,6 @@ class ChatEncoder:
         self._calls: CallDeltas = FunctionCall() if functions else ToolCalls()
 
     def feed(self, events: Iterable[ChatEvent]) -> bytes:
-        """Encode the next events."""
         pieces: list[bytes] = []
         for event in events:
             if isinstance(event, TextDelta):  # the hot path: no call but the escaping
@@ -74,6 +74,7 @@ class ChatEncoder:
             case ToolCallDelta():
                 return self._delta(self._calls.more(event.text))
             case Started():
+                # The role stands in the first chunk alone: clients concatenate strings of later ones.
                 return self._chunk + b'{"role":"assistant","content":"","refusal":null}' + self._delta_end
             case Finished():
                 return self._ending(event)
@@ -91,6 +92,7 @@ class ChatEncoder:
                 assert_never(event)
 
     def _delta(self, delta: bytes) -> bytes:
+        # No delta, no chunk: an empty one would only wake up the client.
         return self._chunk + delta + self._delta_end if delta else b""
 
     def _ending(self, event: Finished) -> bytes:
@@ -98,12 +100,13 @@ class ChatEncoder:
         chunks = self._chunk + b'{},"logprobs":null,"finish_reason":"%b"' % reason + self._end
         if self._include_usage:
             usage = msgspec.json.encode(_stream_usage(event.usage))
+            # The chunk with the usage has no choices, and comes after the one with the reason (FORMATS 2.4).
             chunks += self._opening + b'"system_fingerprint":null,"choices":[],"usage":%b}\n\n' % usage
         return chunks + sse.DONE
 
 
 class ChatReply(msgspec.Struct, frozen=True):
-    """What a request asked of its reply."""
+    """How one request wants its reply to look."""
 
     include_usage: bool = False
     """`stream_options.include_usage`: the last chunk of a stream has the usage."""
@@ -111,7 +114,6 @@ class ChatReply(msgspec.Struct, frozen=True):
     """It declared `functions`, deprecated: its client looks for `function_call` in the reply."""
 
     def encoder(self, head: ReplyHead) -> ChatEncoder:
-        """Start a streamed reply."""
         return ChatEncoder(head, include_usage=self.include_usage, functions=self.functions)
 
     def whole(self, head: ReplyHead, reply: WholeReply) -> bytes:
@@ -156,6 +158,7 @@ def _message(reply: WholeReply, *, functions: bool) -> bytes:
 
 def _message_object(reply: WholeReply, *, functions: bool) -> dict[str, Any]:
     calls = whole_calls(reply.calls)
+    # A reply that only calls tools has the content null, as OpenAI sends it.
     text = reply.text
     message: dict[str, Any] = {
         "role": "assistant",
@@ -166,6 +169,7 @@ def _message_object(reply: WholeReply, *, functions: bool) -> dict[str, Any]:
     if thinking := reply.thinking:
         message["reasoning_content"] = thinking
     if calls and functions:
+        # The old form has one call a reply; the request has forbidden more of them.
         message["function_call"] = calls[0]["function"]
     elif calls:  # absent when there are none: clients test for presence
         message["tool_calls"] = calls

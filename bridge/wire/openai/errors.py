@@ -45,9 +45,10 @@ WRONG_KEY = "Incorrect API key provided. Send a valid key of this gateway as `Au
 
 
 def shape_of(error: GatewayError) -> Shape:
-    """Status, type and code of the error."""
+    # A kind that the table does not know keeps its own status, and counts as the gateway's fault.
     shape = SHAPES.get(error.kind) or Shape(error.status, "server_error")
     if error.code == "insufficient_quota":
+        # OpenAI repeats the code in the type here.
         return Shape(shape.status, "insufficient_quota", error.code)
     return Shape(shape.status, shape.type, error.code or shape.code)
 
@@ -59,6 +60,7 @@ def error_object(error: GatewayError) -> dict[str, Any]:
         "error": {
             "message": _message(error),
             "type": shape.type,
+            # All keys are there even when null: SDKs read them without a default.
             "param": path_text(error.param) or None,
             "code": shape.code,
         }
@@ -72,7 +74,7 @@ def _message(error: GatewayError) -> str:
 
 
 def refusal(flaw: Flaw) -> InvalidRequest:
-    """The flaw in OpenAI's words."""
+    # OpenAI's refusal of broken JSON has no code.
     code = None if flaw.code == "invalid_json" else flaw.code
     return InvalidRequest(_words(flaw), param=flaw.path, code=code)
 

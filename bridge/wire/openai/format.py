@@ -13,7 +13,7 @@ from bridge.wire.openai.errors import error_object, refusal, shape_of
 
 
 class OpenAIChat(WireFormat):
-    """The format; its one instance is FORMAT."""
+    """Chat Completions as a public format; its one instance is FORMAT."""
 
     name = "openai"
     path = "/v1/chat/completions"

@@ -51,9 +51,11 @@ def read_messages(messages: list[ChatMessage] | None) -> Iterator[Message]:
         raise Flaw("missing_required_parameter", ("messages",))
     if not messages:
         raise Flaw("invalid_value", ("messages",), reason="Send at least one message.")
+    # Before the loop: each message becomes several objects, and the bound is there to keep memory small.
     at_most(MOST_MESSAGES, messages, ("messages",))
     for index, message in enumerate(messages):
         content = message.content
+        # Most messages are one string: they skip the calls and the `Attached` below.
         if isinstance(content, str) and (role := _PLAIN_ROLES.get(message.role)):  # as most are
             yield Message(role, content)
         else:
@@ -81,6 +83,7 @@ def _message(message: ChatMessage, at: Path) -> Message:
 def _answer(message: ChatMessage, at: Path) -> Message:
     if isinstance(message.content, str):  # as most have
         calls = tuple(_calls(message, at)) if message.tool_calls or message.function_call else ()
+        # A refusal is what the assistant wrote when it has no content.
         return Message("assistant", message.content or message.refusal or "", calls)
     plain, calls = _plain_message("assistant", message, at), tuple(_calls(message, at))
     return Message("assistant", plain.text or message.refusal or "", calls, images=plain.images, dropped=plain.dropped)
@@ -88,6 +91,7 @@ def _answer(message: ChatMessage, at: Path) -> Message:
 
 def _plain_message(role: Role, message: ChatMessage, at: Path, call_id: str = "") -> Message:
     content = message.content
+    # The result of a tool is looked at more closely: a string there may be the JSON of parts with a picture.
     if isinstance(content, str) and (role != "tool" or not may_be_parts(content)):
         return Message(role, content, tool_call_id=call_id)
     attached = Attached()
@@ -100,15 +104,18 @@ def _calls(message: ChatMessage, at: Path) -> Iterator[ToolCall]:
     for index, call in enumerate(message.tool_calls or ()):
         yield _call(call, (*at, "tool_calls", index))
     if message.function_call is not None:
+        # The old form has no ids: the name stands in for one, and the result names the same function.
         name = id_at(message.function_call.name, (*at, "function_call", "name"))
         yield ToolCall(name, name, message.function_call.arguments or "")
 
 
 def _call(call: _Call, at: Path) -> ToolCall:
     call_id = id_at(call.id, (*at, "id"))
+    # Custom tools have plain text for input, not JSON.
     if call.custom is not None:
         return ToolCall(call_id, id_at(call.custom.name, (*at, "custom", "name")), call.custom.input or "")
     if call.function is None:
+        # A call without `type` is accepted; one without a function is not, as there is no name to call.
         raise Flaw("missing_required_parameter", (*at, "function"))
     name = id_at(call.function.name, (*at, "function", "name"))
     return ToolCall(call_id, name, call.function.arguments or "")

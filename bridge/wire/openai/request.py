@@ -82,8 +82,10 @@ _NO_TOOLS = ToolSelection()
 
 def read(body: bytes) -> ParsedRequest[ChatReply]:
     """Raise a Flaw for what is no request, or asks for what a text gateway cannot give."""
+    # Counted before it is decoded: a small body of brackets decodes to a large tree.
     fields = decode(_DECODER, bounded(body, LISTS))
     model = name_at(fields.model, ("model",))
+    # Read before `_refuse_the_impossible`: of two flaws the one in the messages is reported.
     messages = tuple(read_messages(fields.messages))
     _refuse_the_impossible(fields)
     functions = bool(fields.functions) and not fields.tools  # deprecated: one call a reply, and no ids
@@ -94,11 +96,13 @@ def read(body: bytes) -> ParsedRequest[ChatReply]:
         stream=bool(fields.stream),
         max_tokens=_limit(fields),
         stop=_stop(fields.stop),
+        # A history with calls counts too, even if this request lists no tools.
         tooling=bool(fields.tools or fields.functions) or _has_tool_turns(messages),
         tools=selection.tools,
         left_out=selection.left_out,
         tool_choice=selection.choice,
         parallel_tool_calls=fields.parallel_tool_calls is not False and not functions,
+        # Any effort but `none` asks for thinking: the service knows only on and off.
         thinking=None if fields.reasoning_effort is None else fields.reasoning_effort != "none",
         reply_schema=_reply_schema(fields.response_format) if fields.response_format is not None else b"",
         returns_call_ids=not functions,

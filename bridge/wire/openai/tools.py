@@ -83,6 +83,7 @@ def read_tools(items: Sequence[msgspec.Raw] | None, at: Path = ("tools",), *, ne
     Raise a Flaw for one without a name, of a wrong type, or named like another.
     """
     at_most(MOST_TOOLS, items or (), at)
+    # Plain bytes, as msgspec's Raw has no hash to be remembered by.
     return _read_tools(tuple(map(bytes, items or ())), at, nested)
 
 
@@ -93,7 +94,6 @@ def _read_tools(items: tuple[bytes, ...], at: Path, nested: bool) -> ReadTools:
 
 
 def read_functions(items: Sequence[msgspec.Raw] | None, at: Path = ("functions",)) -> tuple[Tool, ...]:
-    """The deprecated list of bare functions."""
     at_most(MOST_TOOLS, items or (), at)
     specs = ((decode(_SPEC, item, (*at, index)), (*at, index)) for index, item in enumerate(items or ()))
     return _unique((_tool(spec, path), path) for spec, path in specs)
@@ -132,11 +132,13 @@ def _tools(
         path = (*at, index)
         kind = decode(_KIND, item, path).type
         if kind in OWN or kind is None:
+            # Only now is the whole tool decoded: fields of a hosted one may have any type.
             yield _own(decode(_TOOL, item, path), namespace, path, nested=nested)
         elif kind == "namespace" and not namespace:
             group = decode(_TOOL, item, path)
             name = tool_name_at(group.name, (*path, "name"))
             at_most(MOST_TOOLS, group.tools or (), (*path, "tools"))
+            # A namespace in a namespace is read too, but its tools carry the inner name only.
             yield from _tools(group.tools, (*path, "tools"), name, left_out, nested=False)
         elif is_client_run(kind):
             left_out.append(kind)
@@ -145,10 +147,12 @@ def _tools(
 def _own(tool: _Tool, namespace: str, at: Path, *, nested: bool) -> tuple[Tool, Path]:
     if tool.type is None and tool.name is None and tool.function is tool.custom is None:
         raise Flaw("missing_required_parameter", (*at, "type"))
+    # Some clients leave the type out.
     kind = tool.type or ("custom" if tool.custom else "function")
     inner = tool.custom if kind == "custom" else tool.function
     if inner is None and tool.name is None and nested:
         raise Flaw("missing_required_parameter", (*at, kind))
+    # So that a flaw names the field where the client has put it.
     path = at if inner is None else (*at, kind)
     return _tool(inner or tool, path, namespace, custom=kind == "custom"), path
 
@@ -180,6 +184,7 @@ def _unique(tools: Iterator[tuple[Tool, Path]]) -> tuple[Tool, ...]:
             raise Flaw("invalid_value", (*at, "name"), reason=f"There is another tool named '{shown(tool.name)}'.")
         found[tool.name] = tool
         if len(found) > MOST_TOOLS:
+            # Checked here once more: namespaces hold tools that the list of the request does not count.
             raise Flaw("invalid_value", at, reason=f"At most {MOST_TOOLS} tools are supported.")
     return tuple(found.values())
 
@@ -213,6 +218,7 @@ def _named(choice: dict[str, Any], kind: str, tools: tuple[Tool, ...], at: Path)
 
 def _find(wanted: str, namespace: Any, tools: tuple[Tool, ...]) -> str | None:
     """The tool of that name; in a namespace, its own name is enough if no other has it."""
+    # The exact name wins over a tool that has it only inside a namespace.
     exact = namespaced(namespace, wanted) if isinstance(namespace, str) else wanted
     if any(tool.name == exact for tool in tools):
         return exact
@@ -223,6 +229,7 @@ def _find(wanted: str, namespace: Any, tools: tuple[Tool, ...]) -> str | None:
 def _allowed(choice: dict[str, Any], tools: tuple[Tool, ...], at: Path) -> ToolSelection:
     inner, path = choice, at
     if isinstance(choice.get("allowed_tools"), dict):
+        # Chat Completions nests the list; Responses has it flat.
         inner, path = choice["allowed_tools"], (*at, "allowed_tools")
     mode = inner.get("mode") or "auto"
     if mode not in ("auto", "required"):
@@ -230,6 +237,7 @@ def _allowed(choice: dict[str, Any], tools: tuple[Tool, ...], at: Path) -> ToolS
     listed = inner.get("tools")
     if not isinstance(listed, list):
         raise Flaw("invalid_type", (*path, "tools"), expected="an array", got=type_words(listed))
+    # Tools that are not allowed are not offered at all: a prompt cannot forbid a call for sure.
     names = set(_listed(listed, tools, (*path, "tools")))
     return ToolSelection(tuple(tool for tool in tools if tool.name in names), MODES[mode])
 

@@ -32,7 +32,7 @@ _KIND = msgspec.json.Decoder(_Kind)
 
 
 class CompactionReply:
-    """A summary for a reply; never streamed."""
+    """The reply to a compaction: the summary in an item of its own. It is never streamed."""
 
     def __init__(self, messages: Sequence[msgspec.Raw]) -> None:
         self._messages = messages  # of people, which stay as they are
@@ -44,6 +44,7 @@ class CompactionReply:
     def whole(self, head: ReplyHead, reply: WholeReply) -> bytes:
         """What people wrote, and the summary of all."""
         if not reply.text:
+            # An empty summary would erase the conversation of a client that trusts it.
             raise UpstreamFailed("The model gave no summary.")
         id_ = responses_items.response_id(head.request_id)
         output = [listed(raw, id_, index) for index, raw in enumerate(self._messages)]
@@ -63,6 +64,7 @@ def compaction_of(request: ChatRequest, items: Sequence[msgspec.Raw]) -> ParsedR
     summary = ChatRequest(
         model=request.model,
         messages=(*request.messages, Message("user", TASK)),
+        # Reasoning about a summary costs time, and nobody sees it.
         thinking=False,
         ids=request.ids,
         can_show_executed_calls=request.can_show_executed_calls,
@@ -71,7 +73,6 @@ def compaction_of(request: ChatRequest, items: Sequence[msgspec.Raw]) -> ParsedR
 
 
 def _messages_of_people(items: Sequence[msgspec.Raw]) -> tuple[msgspec.Raw, ...]:
-    """The messages that are not the model's."""
     return tuple(raw for raw in items if (kind := _KIND.decode(raw)).role and kind.role != "assistant")
 
 
@@ -82,12 +83,12 @@ class Compaction(WireFormat):
     path = "/v1/responses/compact"
 
     def parse(self, body: bytes) -> ParsedRequest[CompactionReply]:
-        """Raise InvalidRequest, naming the field."""
+        """Raise InvalidRequest, naming the field, for anything that is not a request."""
+        # Read like any request, so that a flaw has the same words as on `/v1/responses`.
         draft = RESPONSES.draft(body)
         return compaction_of(draft.complete({}).request, draft.items)
 
     def error(self, error: GatewayError, request_id: str) -> tuple[int, bytes]:
-        """As for any response."""
         return RESPONSES.error(error, request_id)
 
 

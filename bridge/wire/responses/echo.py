@@ -48,6 +48,7 @@ def metadata_at(raw: msgspec.Raw, path: Path = ("metadata",)) -> dict[str, str]:
     """The pairs of strings. Raise a Flaw for anything else, and for too many or too long ones."""
     if len(raw) > MOST_ECHOED:
         raise Flaw("invalid_value", path, reason=f"At most {MOST_PAIRS} pairs are supported.")
+    # The values stay undecoded until the number of pairs is known to be small.
     pairs = decode(_METADATA, raw, path)
     if len(pairs) > MOST_PAIRS:
         raise Flaw("invalid_value", path, reason=f"At most {MOST_PAIRS} pairs are supported.")
@@ -78,9 +79,11 @@ def _echoed_tool(item: bytes) -> bytes:
     if kind == b'"function"':
         inner = tool.pop("function", None)  # as in Chat Completions
         if inner is not None and bytes(inner).startswith(b"{"):
+            # The nested notation of Chat Completions is echoed flat, as Responses has it.
             tool |= _OBJECT.decode(inner)
         tool["type"] = msgspec.Raw(kind)
         if bytes(tool.get("strict", _NULL)) == b"null":
+            # OpenAI's own default in this API, and its SDKs expect the key.
             tool["strict"] = _TRUE
         return msgspec.json.encode({"description": _NULL, "parameters": _NULL} | tool)
     if kind == b'"namespace"' and bytes(tool.get("tools", b"")).startswith(b"["):
@@ -142,13 +145,14 @@ def _echoed_text(raw: msgspec.Raw) -> msgspec.Raw:
 
 
 def _with(defaults: dict[str, Any], raw: msgspec.Raw) -> msgspec.Raw:
-    """The object, with what it lacks."""
+    """The object with the defaults for what it lacks or has as null."""
     given = {name: value for name, value in _OBJECT.decode(raw).items() if bytes(value) != b"null"}
     return one_line(msgspec.Raw(msgspec.json.encode(defaults | given)))
 
 
 def _bounded(echoed: dict[str, Any]) -> dict[str, Any]:
     """The fields without what is too large to be repeated in every event that has the whole response."""
+    # Whole fields go, in the order of LARGE: half a list of tools would be a lie.
     sizes = {name: _size(echoed[name]) for name in LARGE if name in echoed}
     for name, size in sizes.items():
         if sum(sizes.values()) <= MOST_ECHOED:

@@ -53,6 +53,8 @@ class ResponsesEncoder:
         self.number = 0
         self._created = False
         self._open: OpenItem | None = None
+        # The class of the deltas that the open item takes; `_NoDelta` matches no event, so that the hot path needs
+        # one test.
         self._kind: type[TextDelta | ThinkingDelta | ToolCallDelta] = _NoDelta
         self._before = b""
         self._texts: list[str] = []
@@ -61,9 +63,10 @@ class ResponsesEncoder:
         self.pauses: list[int] = []
 
     def feed(self, events: Iterable[ChatEvent]) -> bytes:
-        """Encode the next events."""
         pieces: list[bytes] = []
         for event in events:
+            # First look: another kind of event closes or opens items. Second look below: `_change` may have opened
+            # one for it.
             if not isinstance(event, self._kind):
                 self._change(event, pieces)
             if isinstance(event, self._kind):  # the hot path: no call but the escaping
@@ -88,6 +91,7 @@ class ResponsesEncoder:
                 pass  # only an open call has some
             case ToolCallEnded():
                 self._end_call(pieces)
+            # Numbers are counted over every event, keep-alives included: a client resumes after the last one it has.
             case Started():
                 self._create(pieces)
                 self._event(pieces, "response.in_progress", response=msgspec.Raw(self._object.in_progress()))
@@ -103,6 +107,7 @@ class ResponsesEncoder:
                 assert_never(event)
 
     def _event(self, pieces: list[bytes], name: str, /, **members: object) -> None:
+        # The number moves only here and in `feed`; `replay` depends on both counting alike.
         pieces.append(sse.named(name, {"type": name, "sequence_number": self.number, **members}))
         self.number += 1
 
@@ -112,6 +117,7 @@ class ResponsesEncoder:
             self._event(pieces, "response.created", response=msgspec.Raw(self._object.in_progress()))
 
     def _add(self, item: OpenItem, pieces: list[bytes]) -> None:
+        # `before_delta` is encoded once per item, not once per chunk.
         self._open, self._kind, self._before = item, item.delta_kind, item.before_delta()
         self._event(pieces, "response.output_item.added", output_index=item.index, item=item.begun())
         for name, members in item.opening():
@@ -122,14 +128,17 @@ class ResponsesEncoder:
         item, self._open, self._kind = self._open, None, _NoDelta
         if item is None:
             return
+        # Text that was interrupted by another item is whole. A call is whole only if its end was reported.
         if ended is None:
             ended = item.made is None
         text, status = "".join(self._texts), STATUS[ended]
+        # Lengths, not the texts: the texts are in the item, and can be cut again for a replay.
         self.deltas.append([len(piece) for piece in self._texts])
         self._texts.clear()
         for name, members in item.closing(text, status):
             self._event(pieces, name, **members)
         done = _encoded(item.done(text, status))
+        # Encoded once, and put as bytes into the event, the response object and the stored record.
         self._output.append(done)
         if ended or item.made is None or not item.made.custom:  # Codex would run half of a script as it would the whole
             self._event(pieces, "response.output_item.done", output_index=item.index, item=msgspec.Raw(done))
@@ -149,6 +158,7 @@ class ResponsesEncoder:
 
     def _fail(self, error: GatewayError, pieces: list[bytes]) -> None:
         if not self._created:
+            # Before `response.created` there is no response that could fail, so the bare `error` event says it.
             body = error_object(error)["error"]
             self._event(pieces, "error", code=body["code"], message=body["message"], param=body["param"])
             return
@@ -179,7 +189,6 @@ class ResponsesReply:
         self._whole = b""
 
     def encoder(self, head: ReplyHead) -> ResponsesEncoder:
-        """Start a streamed reply."""
         self._streamed = ResponsesEncoder(head, self.echoed, seals_reasoning=self.seals_reasoning)
         return self._streamed
 
@@ -197,6 +206,7 @@ class ResponsesReply:
 
     def cancel(self, head: ReplyHead) -> bytes:
         """The object of a reply that was cancelled; it is also what is stored."""
+        # The stream is forgotten: what is stored of a cancelled reply is the object alone.
         self._streamed, self._whole = None, ResponseObject(head, self.echoed).cancelled()
         return self._whole
 
@@ -218,9 +228,11 @@ class ResponsesReply:
 
 def _output(head: ReplyHead, reply: WholeReply, *, sealed: bool) -> list[Item]:
     """The items of a whole reply, as a stream of it would have had them."""
+    # A reply without a word has one empty message, as a stream of it has: clients read the first item.
     parts = reply.parts or [Text("")]
     output = []
     for index, part in enumerate(parts):
+        # Only the last item can be cut by a limit; those before it ended when the next one began.
         is_cut = part is parts[-1] and reply.reason in INCOMPLETE
         ended = part.complete if isinstance(part, Call) else not is_cut
         id_ = items.item_id(_prefix(part), head.request_id, index)

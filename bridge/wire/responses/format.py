@@ -14,7 +14,7 @@ from bridge.wire.responses.request import Draft
 
 
 class OpenAIResponses(WireFormat):
-    """The format; its one instance is FORMAT."""
+    """OpenAI Responses as a public format; its one instance is FORMAT."""
 
     name = OpenAIChat.name
     path = "/v1/responses"

@@ -83,6 +83,7 @@ def read_messages(items: Iterable[tuple[Item, Path]]) -> list[Message]:
     assistant, messages = _AssistantMessage(), list[Message]()
     for item, at in items:
         kind = item.kind
+        # None is also the answer for items that turn out to belong to the assistant's message.
         message = None if _is_assistants(item, kind) else _other_message(item, kind, at)
         if message is None:
             assistant.add(item, kind, at)
@@ -91,6 +92,7 @@ def read_messages(items: Iterable[tuple[Item, Path]]) -> list[Message]:
         messages.append(message)
     messages += assistant.finish()
     if messages and assistant.dropped:
+        # A last piece that has no text makes no message; its warning goes to the one before it.
         messages[-1] = msgspec.structs.replace(messages[-1], dropped=(*messages[-1].dropped, *assistant.dropped))
     return messages
 
@@ -112,6 +114,7 @@ class _AssistantMessage:
         elif kind in CALLS:
             self._calls.append(_call(item, CALLS[kind], at))
         elif kind.endswith("_call") and item.call_id:
+            # A call of a tool of the vendor: its type is the only name it has.
             self._calls.append(ToolCall(item.call_id, kind.removesuffix("_call"), _hosted_arguments(item)))
         elif kind in COMPACTIONS:
             self._attached.drop("compaction of another service")
@@ -133,7 +136,7 @@ class _AssistantMessage:
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """What of it is not passed on."""
+        """What the message holds but cannot pass on, as words for a warning."""
         return tuple(self._attached.dropped)
 
 
@@ -166,6 +169,7 @@ def _other_message(item: Item, kind: str, at: Path) -> Message | None:
 def _compacted(item: Item) -> Message | None:
     """The conversation before, as it was summed up here; None for what another service sealed."""
     summary = unsealed(bytes(item.encrypted_content))
+    # The sealed text of another service cannot be opened by anyone here.
     return None if summary is None else Message("user", f"{SUMMARY}\n{summary}")
 
 
@@ -187,6 +191,7 @@ def _plain_message(item: Item, at: Path) -> Message:
         case "user":
             return Message("user", text, images=images, dropped=dropped)
         case "system" | "developer":
+            # `developer` is OpenAI's newer word for `system`.
             return Message("system", text, images=images, dropped=dropped)
         case None:
             raise Flaw("missing_required_parameter", (*at, "role"))
@@ -200,6 +205,7 @@ def _call(item: Item, field: str, at: Path) -> ToolCall:
     if arguments is None:
         arguments = ""
     elif not isinstance(arguments, str):
+        # Some clients send the parsed object back, not the string they received.
         arguments = msgspec.json.encode(arguments).decode()
     name = namespaced(item.namespace or "", id_at(item.name, (*at, "name")))
     return ToolCall(id_at(item.call_id, (*at, "call_id")), name, arguments)

@@ -29,14 +29,14 @@ class OpenItem(ABC):
 
     @abstractmethod
     def begun(self) -> Item:
-        """The item with nothing in it."""
+        """The item as it is announced, still empty."""
 
     @abstractmethod
     def done(self, text: str, status: Status) -> Item:
         """The item with all that was sent of it."""
 
     def opening(self) -> Told:
-        """What follows the item's announcement."""
+        """The events after the announcement; most items have none."""
         return []
 
     @abstractmethod
@@ -45,11 +45,12 @@ class OpenItem(ABC):
 
     @abstractmethod
     def closing(self, text: str, status: Status) -> Told:
-        """What precedes the item's end."""
+        """The events before the item's last one."""
 
     def before_delta(self) -> bytes:
         """All of a delta's event up to its number."""
         name = self.delta().encode()
+        # The braces go, since the members stand inside the event's own object.
         at = msgspec.json.encode(self.at).removeprefix(b"{").removesuffix(b"}")
         return b'event: %b\ndata: {"type":"%b",%b,"sequence_number":' % (name, name, at)
 
@@ -62,6 +63,7 @@ class _Message(OpenItem):
     def __init__(self, id_: str, index: int) -> None:
         super().__init__(id_, index)
         self._part = {**self.at, "content_index": 0}
+        # OpenAI's schema of these events requires `logprobs`, so the empty list has to be there.
         self.at = {**self._part, "logprobs": []}
 
     def begun(self) -> Item:
@@ -90,6 +92,7 @@ class _Reasoning(OpenItem):
 
     def __init__(self, id_: str, index: int, *, sealed: bool) -> None:
         super().__init__(id_, index)
+        # One summary per item: the index never moves.
         self.at["summary_index"] = 0
         self._sealed = sealed
 
@@ -142,15 +145,12 @@ class _Call(OpenItem):
 
 
 def open_message(request_id: str, index: int) -> OpenItem:
-    """The answer's text begins."""
     return _Message(items.item_id("msg", request_id, index), index)
 
 
 def open_reasoning(request_id: str, index: int, *, sealed: bool) -> OpenItem:
-    """Thinking begins."""
     return _Reasoning(items.item_id("rs", request_id, index), index, sealed=sealed)
 
 
 def open_call(request_id: str, index: int, made: ToolCallStarted) -> OpenItem:
-    """A call begins."""
     return _Call(items.item_id(items.call_prefix(made), request_id, index), index, made)

@@ -29,6 +29,7 @@ def is_response_id(text: str) -> bool:
 
 def item_id(prefix: str, request_id: str, index: int) -> str:
     """An item's id: it names the response that holds the item, so that a reference to it can be resolved."""
+    # 32 hex characters of the request and the index behind them: `response_of_item` cuts them apart again.
     return f"{prefix}_{request_id}{index:x}"
 
 
@@ -38,12 +39,11 @@ def response_of_item(id_: str) -> str:
 
 
 def text_part(text: str) -> Item:
-    """The one part of a message."""
+    """The one part of an output message; all its keys are required by the SDKs."""
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
 def summary_part(text: str) -> Item:
-    """The one part of a reasoning item."""
     return {"type": "summary_text", "text": text}
 
 
@@ -58,12 +58,14 @@ def reasoning(id_: str, status: Status, *texts: str, sealed: bool = False) -> It
     summary = [summary_part(text) for text in texts]
     item = {"id": id_, "type": "reasoning", "status": status, "summary": summary}
     if sealed and texts:
+        # Just the id: the client only has to send something back, and nothing is secret in it.
         item["encrypted_content"] = base64.b64encode(id_.encode()).decode()
     return item
 
 
 def compaction(id_: str, summary: str) -> Item:
     """The conversation so far, summed up; it is sealed, so that clients send it back as it is."""
+    # The seal is a mark, not a secret: it tells a compaction made here from one of another service.
     content = base64.b64encode(SEAL + summary.encode("utf-8", "replace")).decode()
     return {"id": id_, "type": "compaction", "encrypted_content": content}
 

@@ -51,8 +51,6 @@ class _Part(msgspec.Struct):
 
 
 class _OutputItem(msgspec.Struct):
-    """An item of the output."""
-
     type: str
     status: str = "completed"
     call_id: str = ""
@@ -83,6 +81,7 @@ def number_of(query: Mapping[str, str]) -> int:
     given = query.get("starting_after")
     if given is None:
         return -1
+    # 9 digits are more than any stream has, and keep `int` cheap on a long string of digits.
     if not given.isdecimal() or len(given) > 9:
         words = "starting_after must be the sequence_number of an event."
         raise InvalidRequest(words, param=("starting_after",), code="invalid_value")
@@ -91,10 +90,12 @@ def number_of(query: Mapping[str, str]) -> int:
 
 def replay(kept: StoredRecord, after: int = -1) -> Iterator[bytes]:
     """The events of the stream, those up to this number left out."""
+    # The same encoder as for the live stream: what is sent twice cannot differ by a line of code.
     encoder = _encoder(kept)
     pauses = set(kept.pauses)
     skipped = after + 1
     for event in _events(kept):
+        # A keep-alive has no event of its own in the record: it is known by its number alone.
         while encoder.number in pauses or (not encoder.number and 1 in pauses):  # the first comes after an event
             yield from _blocks(encoder.feed([KeepAlive()]), encoder.number, skipped)
         yield from _blocks(encoder.feed([event]), encoder.number, skipped)
@@ -103,6 +104,7 @@ def replay(kept: StoredRecord, after: int = -1) -> Iterator[bytes]:
 def _blocks(encoded: bytes, number: int, skipped: int) -> Iterator[bytes]:
     """The events in what was encoded; the next one after them has this number."""
     blocks = encoded.split(b"\n\n")[:-1]
+    # `number` is that of the next event, so the first block here has `number - len(blocks)`.
     for block in blocks[max(0, skipped - (number - len(blocks))) :]:
         yield block + b"\n\n"
 
@@ -111,6 +113,7 @@ def _encoder(kept: StoredRecord) -> ResponsesEncoder:
     response, fields = _RESPONSE.decode(kept.response), _OBJECT.decode(kept.response)
     echoed = {name: fields[name] for name in DEFAULTS if name in fields}
     seals = any(item.encrypted_content for item in response.output)
+    # The clock stands still at the stored end, so that the last event has the same time as the first time.
     completed = response.completed_at or response.created_at
     request_id = response.id.removeprefix("resp_")
     head = ReplyHead(request_id, response.model, response.created_at, clock=lambda: completed)
@@ -126,6 +129,7 @@ def _events(kept: StoredRecord) -> Iterator[ChatEvent]:
     cut = response.incomplete_details
     usage = response.usage or _Usage()
     yield Finished(
+        # A reason that this version does not know counts as a limit: the reply was cut in any case.
         REASONS.get(cut.reason, FinishReason.LENGTH) if cut else FinishReason.STOP,
         TokenUsage(usage.input_tokens, usage.output_tokens, "upstream", usage.output_tokens_details.reasoning_tokens),
     )
@@ -135,6 +139,7 @@ def _events_of(item: _OutputItem, lengths: list[int] | None) -> Iterator[ChatEve
     if item.type in CALLS:
         yield ToolCallStarted(item.call_id, item.name, item.namespace, item.type == "custom_tool_call")
         yield from map(ToolCallDelta, _pieces(getattr(item, CALLS[item.type]), lengths))
+        # A call that was cut off gets no end, as in the live stream.
         if item.status == "completed":
             yield ToolCallEnded()
     elif item.type == "reasoning":
@@ -145,6 +150,7 @@ def _events_of(item: _OutputItem, lengths: list[int] | None) -> Iterator[ChatEve
 
 def _pieces(text: str, lengths: list[int] | None) -> Iterator[str]:
     """The text as it was cut into deltas."""
+    # Not streamed the first time, so there are no pieces to keep: one delta has it all.
     if lengths is None:
         return iter([text] if text else [])
     return (text[start:end] for start, end in pairwise(accumulate(lengths, initial=0)))

@@ -112,8 +112,10 @@ class Draft:
         self._own = _items(fields)
         self.items: list[msgspec.Raw] = []
         """All items the model is sent, earlier ones first; complete after `complete()`."""
+        # Each item id contains the id of its response, so that one lookup brings all that is referred to.
         references = [response_of_item(item.id or "") for _, item, _ in self._own if item.kind == "item_reference"]
         previous = [fields.previous_response_id] if fields.previous_response_id else []
+        # Without duplicates and in order: each stored response is fetched once.
         self.needs: tuple[str, ...] = tuple(dict.fromkeys(previous + references))
         at_most(MOST_REFERRED, self.needs, ("input",))
 
@@ -126,10 +128,12 @@ class Draft:
 
     def _request(self, kept: Mapping[str, StoredRecord]) -> ChatRequest:
         fields = self._fields
+        # Earlier items come first; the new ones may refer to them.
         items = self._earlier(kept) + resolved(self._own, kept)
         at_most(MOST_MESSAGES, items, ("input",))
         self.items = [raw for raw, _, _ in items]
         sent = read_messages((item, at) for _, item, at in items)
+        # Instructions are not part of the stored items: they hold for this request only, as OpenAI has it.
         messages = (Message("system", fields.instructions), *sent) if fields.instructions else tuple(sent)
         if not messages:
             raise no_messages([(item, at) for _, item, at in items])
@@ -173,6 +177,7 @@ class Draft:
                 param=("previous_response_id",),
                 code="previous_response_not_found",
             )
+        # Read after the messages: of two flaws the one in the messages is reported.
         raws = kept[previous].input + kept[previous].output()
         at: Path = ("previous_response_id",)
         return [(raw, read_item(raw, at), at) for raw in raws]
@@ -180,6 +185,7 @@ class Draft:
 
 def _valid_text(body: bytes) -> bytes:
     """The body, if it is UTF-8: what is passed on as it came would not be looked at."""
+    # ASCII is the common case, and the test is many times cheaper than decoding.
     if not body.isascii():
         try:
             body.decode()
@@ -190,6 +196,8 @@ def _valid_text(body: bytes) -> bytes:
 
 def _refuse_the_impossible(fields: _Body) -> None:
     if not is_absent(fields.conversation):
+        # A conversation object lives on the server, and there is none here: without the earlier turns a reply would
+        # be wrong in silence.
         raise _no_conversation(fields)
     if not is_absent(fields.prompt):
         raise Flaw("unsupported_parameter", ("prompt",), reason="There are no prompt templates here.")
@@ -217,6 +225,7 @@ def _limit(fields: _Body) -> int | None:
 def _items(fields: _Body) -> list[Read]:
     given = decode(_INPUT, fields.input, ("input",)) if len(fields.input) else None
     if given is None:
+        # A previous response may be continued without a new item.
         if not fields.previous_response_id:
             raise Flaw("missing_required_parameter", ("input",))
         given = []
@@ -246,6 +255,7 @@ def _thinking(fields: _Body) -> bool | None:
     reasoning = decode(_REASONING, fields.reasoning, ("reasoning",)) if len(fields.reasoning) else None
     if reasoning is None:
         return None
+    # A summary can only be shown if there is reasoning, so asking for one asks for both.
     if reasoning.summary or reasoning.generate_summary:
         return True
     return None if reasoning.effort is None else reasoning.effort != "none"
@@ -258,6 +268,7 @@ def _reply_schema(fields: _Body) -> bytes:
         case None | "text":
             return b""
         case "json_object":
+            # Any JSON object: the schema that allows everything.
             return b"{}"
         case "json_schema" if text and text.format:
             return schema_at(text.format.schema, (*at, "schema")) or b"{}"

@@ -62,14 +62,16 @@ class ResponseObject:
             **DEFAULTS,
             **echoed,
         }
+        # The closing brace goes: the ending is appended as bytes, and the echoed tools are encoded once, not three
+        # times.
         self._fixed = sse.one_line(msgspec.json.encode(fixed).removesuffix(b"}"))
 
     def in_progress(self) -> bytes:
-        """While items are added."""
+        """The object while items are still added."""
         return self._without_end("in_progress")
 
     def cancelled(self) -> bytes:
-        """When it was cancelled."""
+        """The object of a response that was cancelled."""
         return self._without_end("cancelled")
 
     def _without_end(self, status: str) -> bytes:
@@ -88,7 +90,7 @@ class ResponseObject:
         )
 
     def failed(self, error: GatewayError, output: Sequence[bytes]) -> bytes:
-        """At a bad ending."""
+        """The object of a response that ended with an error."""
         body = {"code": failure_code(error), "message": _failure_words(error)}
         status = "cancelled" if isinstance(error, Cancelled) else "failed"
         return self._with(status, output, error=body, incomplete_details=None, completed_at=None, usage=None)
@@ -102,12 +104,13 @@ class ResponseObject:
 
 
 def status_of(reason: FinishReason) -> str:
-    """The response's status at a good ending."""
+    """The status at an ending that is no error: `completed` or `incomplete`."""
     return "incomplete" if reason in INCOMPLETE else "completed"
 
 
 def failure_code(error: GatewayError) -> str:
     """The code of `response.failed`, chosen by what Codex does on it: repeat the turn, or give up."""
+    # Codex decides by the code alone here; the HTTP status was 200 long ago.
     code = shape_of(error).code
     if code in FINAL_CODES:
         return str(code)
@@ -124,7 +127,6 @@ def _failure_words(error: GatewayError) -> str:
 
 
 def usage_object(usage: TokenUsage) -> dict[str, Any]:
-    """Tokens as Responses counts them."""
     return {
         "input_tokens": usage.input_tokens,
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},

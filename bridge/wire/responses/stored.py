@@ -14,7 +14,7 @@ LIMIT, MOST = 20, 100
 
 
 class Streamed(Protocol):
-    """How a response was streamed (`Kept`)."""
+    """How a response was streamed: see the fields of `StoredRecord`."""
 
     deltas: list[list[int]]
     pauses: list[int]
@@ -31,13 +31,14 @@ class StoredRecord(msgspec.Struct, frozen=True):
     """Numbers of the events that only kept the stream alive."""
 
     def output(self) -> list[msgspec.Raw]:
-        """The items of the reply."""
+        """The items of the reply, not decoded."""
         return _OUTPUT.decode(self.response).output
 
     def by_id(self, response_id: str) -> dict[str, msgspec.Raw]:
         """All items by their ids; those without one by what the list of input items calls them."""
         found: dict[str, msgspec.Raw] = {}
         for index, raw in enumerate(self.input):
+            # Of two items with one id the first one counts.
             found.setdefault(_id_of(_IDS.decode(raw), response_id, index), raw)
         for raw in self.output():
             if id_ := _IDS.decode(raw).id:
@@ -63,7 +64,6 @@ _ITEM = msgspec.json.Decoder(dict[str, msgspec.Raw])  # what else is in an item 
 
 
 def pack(response: bytes, items: Sequence[msgspec.Raw], streamed: Streamed | None = None) -> bytes:
-    """A record to keep."""
     deltas, pauses = (streamed.deltas, streamed.pauses) if streamed else (None, [])
     return msgspec.json.encode(StoredRecord(msgspec.Raw(response), list(items), deltas, pauses))
 
@@ -82,12 +82,10 @@ def unpack(record: bytes) -> StoredRecord | None:
 
 
 def deleted(response_id: str) -> bytes:
-    """The answer to a DELETE."""
     return msgspec.json.encode({"id": response_id, "object": "response", "deleted": True})
 
 
 def token_count(tokens: int) -> bytes:
-    """The answer to `input_tokens`."""
     return msgspec.json.encode({"object": "response.input_tokens", "input_tokens": tokens})
 
 
@@ -98,6 +96,7 @@ def input_items(kept: StoredRecord, response_id: str, query: Mapping[str, str]) 
         places.reverse()
     if after := query.get("after"):
         ids = [_id_of(_IDS.decode(kept.input[place]), response_id, place) for place in places]
+        # An unknown id gives an empty page, not an error.
         places = places[ids.index(after) + 1 :] if after in ids else []
     limit = _limit(query.get("limit"))
     page = [listed(kept.input[place], response_id, place) for place in places[:limit]]
@@ -132,6 +131,7 @@ def listed(raw: msgspec.Raw, response_id: str, index: int) -> dict[str, Any]:
     ids = _IDS.decode(raw)
     kind = item["type"] = ids.type or "message"
     item["id"] = _id_of(ids, response_id, index)
+    # What was sent by a client is over by definition.
     item.setdefault("status", "completed")
     content = bytes(item.get("content", b""))
     if kind == "message" and not content.startswith(b"["):
