@@ -18,12 +18,14 @@ def import_keys(texts: Iterable[str], pepper: bytes) -> int:
 
 
 def _import(text: str, pepper: bytes) -> bool:
+    # Revoked and expired keys count as known too: an import at the next start must not open them again.
     digest = digest_of(text, pepper)
     if ApiKey.objects.filter(digest=digest).exists():
         return False
     key = ApiKey(name=f"imported {digest[:8]}")
     key.adopt(text, pepper)
     try:
+        # A savepoint: on PostgreSQL a failed insert would spoil the transaction of the caller.
         with transaction.atomic():
             key.save()
     except IntegrityError:  # another process was faster
@@ -34,6 +36,7 @@ def _import(text: str, pepper: bytes) -> bool:
 def first_superuser(username: str, password: str) -> str | None:
     """Make a superuser when there is none; its password when it had to be made up."""
     users = get_user_model().objects
+    # Nobody's rights are raised: a user of this name who is no superuser stays what he is.
     if users.filter(is_superuser=True).exists() or users.filter(username=username).exists():
         return None
     made_up = "" if password else secrets.token_urlsafe(15)
@@ -43,6 +46,7 @@ def first_superuser(username: str, password: str) -> str | None:
 
 def first_key(pepper: bytes) -> str | None:
     """Make a key when there is none at all; its secret."""
+    # Revoked ones count: an operator who closed all keys does not get an open one at the next start.
     if ApiKey.objects.exists():
         return None
     key = ApiKey(name="first")

@@ -35,19 +35,19 @@ class KeysInUse:
         self._holders: dict[bytes, set[Holder]] = {}
 
     def add(self, caller: Caller, holder: Holder) -> None:
-        """It begins, or goes on."""
+        """Watch the key for this holder, until it is removed."""
         self._holders.setdefault(caller.digest, set()).add(holder)
 
     def remove(self, caller: Caller, holder: Holder) -> None:
-        """It has ended; nothing happens when it never began."""
+        """Forget the holder; nothing happens when it was never added."""
         holders = self._holders.get(caller.digest)
         if holders is not None:
             holders.discard(holder)
             if not holders:
+                # No empty set stays behind: each digest here costs a look twice a second.
                 del self._holders[caller.digest]
 
     async def follow(self) -> None:
-        """Look until cancelled."""
         while True:
             await asyncio.sleep(EVERY_SEC)
             try:
@@ -56,14 +56,16 @@ class KeysInUse:
                 log.exception("keys in use could not be looked at")
 
     async def look(self) -> None:
-        """End what runs for keys that are closed."""
+        # Together: those that must be read share one query (KeyReader), one after the other would be a query each.
         await asyncio.gather(*[self._look_at(digest) for digest in self._holders])
 
     async def _look_at(self, digest: bytes) -> None:
         try:
             standing = await self._keys.standing(digest)
+        # The database is away and nothing is known of the key: running turns are not ended on a suspicion.
         except Error:
             return
         if standing != "open":
+            # A copy: a holder that ends removes itself from the set while we walk.
             for holder in tuple(self._holders.get(digest, ())):
                 holder.key_closed(standing)

@@ -31,6 +31,7 @@ __all__ = ["Caller", "KeyRecord", "KeyRing", "Standing", "TooManyUnknown"]
 log = logging.getLogger(__name__)
 
 TRUST = 0.9  # seconds after which what was read must be confirmed: by the subscription, or by reading again
+# Half of TRUST: a busy key is read again before its trust ends, so none of its requests waits for a query.
 RENEW = 0.45  # a known key is read again from then on, while it is still trusted
 READ_AGAIN = 30.0  # even while the subscription lives: an announcer may die between its commit and its message
 READ_WITHIN = 2.0
@@ -90,10 +91,14 @@ class KeyRing:
         self._load_unknown = load or KeyReader(unknown_keys).read
         self._known: dict[bytes, _Entry] = {}
         self._unknown: dict[bytes, _Entry] = {}
+        # Digests that once belonged to a key. They outlive `_known`, so that a forgotten key is still read apart from
+        # strangers.
         self._seen: dict[bytes, None] = {}
         self._reading: dict[bytes, asyncio.Task[_Entry]] = {}
         self._waiting = 0
+        # Counts announcements. A read that began before one may have seen the old row, so both ends compare it.
         self._changes = 0
+        # The loop's times: when the last ping that got its pong was sent, and since when this subscription listens.
         self._confirmed_at = -math.inf
         self._listening_since = math.inf
 
@@ -107,9 +112,11 @@ class KeyRing:
         digest = self._digest(secret)
         entry = self._known.get(digest) or self._unknown.get(digest)
         if entry is None or not self._trusted(digest, entry):
+            # Only after the look into memory: an imported key may look like a mistyped one and still be good.
             if entry is None and is_mistyped(secret):
                 return None
             entry = await self._read(digest)
+        # Expiry is looked at for each request by the wall clock: no announcement is made when it comes.
         return entry.caller if entry.expires_at > time.time() else None
 
     def refused(self, secret: str) -> tuple[Caller | None, Standing]:
@@ -126,26 +133,30 @@ class KeyRing:
 
     @property
     def listening(self) -> bool:
-        """Whether changes are heard at once."""
+        """Whether the subscription has answered lately, so that changes arrive at once."""
         return time.monotonic() - self._confirmed_at <= TRUST
 
     def _trusted(self, digest: bytes, entry: _Entry) -> bool:
         """Whether what was read may be used. A known key is read again before that ends, an unknown one after it."""
         now, read_at = time.monotonic(), entry.read_at
         age = now - self._sure_at(entry)
+        # The usual way: two comparisons and no query.
         if age <= RENEW and now - read_at <= READ_AGAIN:
             return True
+        # An unknown secret is never renewed in the background: a flood of them would be a flood of queries.
         if entry.caller is None:
             return age <= TRUST and now - read_at <= READ_AGAIN
         if database.away():
             self._try_again(digest)
             return age <= TRUST_ALONE
+        # Set before the task begins, so that a key with many requests starts one read and not one for each.
         if age <= TRUST and now - entry.tried_at >= RENEW:
             entry.tried_at = now
             self._begin_to_read(digest)
         return age <= TRUST
 
     def _sure_at(self, entry: _Entry) -> float:
+        # Only what was read under this subscription is covered by it: an earlier change may have been missed.
         if entry.read_at >= self._listening_since and self._confirmed_at > entry.sure_at:
             return self._confirmed_at
         return entry.sure_at
@@ -155,10 +166,12 @@ class KeyRing:
             self._try_again(digest)
             raise DatabaseError("the database is away")
         reading = self._reading.get(digest)
+        # Only strangers are turned away when there are too many; a known key always gets its read.
         if reading is None:
             if digest not in self._seen and self._waiting >= MAX_WAITING:
                 raise TooManyUnknown
             reading = self._begin_to_read(digest)
+        # The shield keeps one caller that hangs up from cancelling the read of all others.
         return await asyncio.shield(reading)  # others wait for it too
 
     def _try_again(self, digest: bytes) -> None:
@@ -180,6 +193,7 @@ class KeyRing:
 
     async def _fetch(self, digest: bytes) -> _Entry:
         while True:
+            # Both before the query: what it finds is as old as its beginning.
             changes, read_at = self._changes, time.monotonic()
             try:
                 record = await self._load(digest)
@@ -199,6 +213,7 @@ class KeyRing:
                 record = await (self._load_known if is_known else self._load_unknown)(digest.hex())
         except (TimeoutError, Error) as exc:
             trouble = exc if isinstance(exc, Error) else DatabaseError("no answer in time")
+            # A timeout counts as the database being away, so that the next request does not wait too.
             database.failed(trouble)
             raise trouble from None
         finally:
@@ -207,10 +222,12 @@ class KeyRing:
         return record
 
     def _keep(self, digest: bytes, entry: _Entry) -> _Entry:
+        # Out of both first: a key may have come into being, or gone. It also makes the entry the youngest of its dict.
         self._known.pop(digest, None)
         self._unknown.pop(digest, None)
         kept, most = (self._known, MAX_KNOWN) if entry.caller else (self._unknown, MAX_UNKNOWN)
         if len(kept) >= most:
+            # The one read longest ago; a dict keeps the order of insertion.
             del kept[next(iter(kept))]
         kept[digest] = entry
         if entry.caller:
@@ -231,12 +248,15 @@ class KeyRing:
         for digest in digests:
             self._known.pop(digest, None)
             self._unknown.pop(digest, None)
+            # Not only forgotten: if the database went away now, a key that just changed could not be read for its next
+            # request.
             self._begin_to_read(digest)  # before the database may go
 
     def _begin_to_listen(self) -> None:
         """Nobody can say what changed while nobody listened: what was read until now has to be confirmed."""
         for entry in self._known.values():
             entry.sure_at = self._sure_at(entry)
+        # The old trust is written down first: `_sure_at` reads `_listening_since`.
         self._listening_since = time.monotonic()
         self._changes += 1
         self._unknown.clear()
@@ -247,6 +267,7 @@ class KeyRing:
             if not self.listening:
                 await asyncio.sleep(BEAT)
         while True:
+            # Until it has worked once; after that, announcements and requests keep keys fresh.
             if await self._read_usual():
                 return
             await asyncio.sleep(database.RETRY_SEC)
@@ -274,6 +295,7 @@ class KeyRing:
             try:
                 await self._follow()
             except (redis.RedisError, OSError, TimeoutError) as exc:
+                # Once for each outage: a Redis that stays away would otherwise fill the log four times a second.
                 if not deaf or self._confirmed_at > before:
                     log.warning(
                         "changes of keys are not heard, keys are read each second: %s", str(exc) or "no answer in time"
@@ -287,11 +309,13 @@ class KeyRing:
             client.pubsub() as subscription,
         ):
             await subscription.subscribe(redis_keys.KEYS_CHANGED)
+            # After the subscription, not before: a change between the two would be missed.
             self._begin_to_listen()
             while True:
                 asked = time.monotonic()
                 await subscription.ping()
                 await asyncio.wait_for(self._hear_until_pong(subscription), SILENCE)
+                # When it was asked, not when it answered: a change after the question may not have come yet.
                 self._confirmed_at = asked
                 await self._hear_for(subscription, BEAT)
 
@@ -307,6 +331,7 @@ class KeyRing:
     def _take(self, message: Any) -> None:
         if message is None or message["type"] != "message":
             return
+        # None means that the sender did not know which keys changed, or wrote what this version cannot read.
         digests = changed_in(message["data"])
         if digests is None:
             self.forget()

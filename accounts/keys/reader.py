@@ -16,6 +16,7 @@ from accounts.models import ApiKey, names_in
 from gateway_project.lib import database_state as database
 from gateway_project.lib.query_thread import QueryThread
 
+# Digests of one query: one that grew with a flood of unknown secrets would miss its own deadline.
 AT_ONCE = 256
 USUAL = 2000
 FIRST_TRY_SEC, SECOND_TRY_SEC = 0.6, 1.2
@@ -62,6 +63,8 @@ class KeyReader:
     async def read(self, digest: str) -> KeyRecord | None:
         """The key of that digest, or None. Raise DatabaseError."""
         loop = asyncio.get_running_loop()
+        # Whoever asks for the same digest before its query starts shares the Future; later ones get a query of their
+        # own.
         answer = self._asked.get(digest)
         if answer is None:
             answer = self._asked[digest] = loop.create_future()
@@ -71,6 +74,8 @@ class KeyReader:
 
     async def _read_all(self) -> None:
         while self._asked:
+            # Taken out before the query runs: what is asked for from now on must see rows as they are after this
+            # moment.
             asked = {digest: self._asked.pop(digest) for digest in list(islice(self._asked, AT_ONCE))}
             asked = {digest: answer for digest, answer in asked.items() if not answer.done()}  # the others gave up
             if not asked:
@@ -89,6 +94,7 @@ async def usual_keys() -> dict[str, KeyRecord]:
 
 
 def _load_usual() -> dict[str, KeyRecord]:
+    # `ahead`: this thread must not wait behind the pages of the console for a connection.
     with database.within(GIVE_UP_SEC, ahead=True):
         return _read(
             ApiKey.objects.all().usable(timezone.now()).order_by(F("last_used_at").desc(nulls_first=True))[:USUAL]
@@ -97,6 +103,7 @@ def _load_usual() -> dict[str, KeyRecord]:
 
 def _answer(asked: dict[str, asyncio.Future[KeyRecord | None]], found: dict[str, KeyRecord] | Exception) -> None:
     for digest, answer in asked.items():
+        # set_result on a cancelled Future raises, and the others of the batch would get no answer.
         if answer.done():  # given up meanwhile
             continue
         if isinstance(found, Exception):
@@ -107,6 +114,7 @@ def _answer(asked: dict[str, asyncio.Future[KeyRecord | None]], found: dict[str,
 
 def _load(digests: list[str]) -> dict[str, KeyRecord]:
     """Read them; a connection that was kept may have died with its server, so once more on another."""
+    # Without the table's order, which would sort for nothing.
     asked = ApiKey.objects.filter(digest__in=digests).order_by()
     try:
         with database.within(FIRST_TRY_SEC, ahead=True):
@@ -132,6 +140,7 @@ def record_of(key: ApiKey) -> KeyRecord:
         name=key.name,
         hint=key.hint,
         team_id=key.team_id or 0,
+        # An empty list in the console means every model, so it must not become an empty set, which allows none.
         models=frozenset(names_in(key.allowed_models)) or None,
         scopes=frozenset(names_in(key.scopes)),
         rpm=key.rpm,

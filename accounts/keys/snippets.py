@@ -21,8 +21,10 @@ class Setup(NamedTuple):
 
 def setups(base_url: str, key: str, model: str, claude_model: str = "") -> list[Setup]:
     """Every client's text; `base_url` has no slash at its end. `claude_model`: what Claude Code must ask for."""
+    # Claude Code asks for several models by names of its own; a key that may not use those needs all of them replaced.
     pinned = "".join(f'export {name}="{claude_model}"\n' for name in CLAUDE_MODELS) if claude_model else ""
     fields = {"base": base_url, "key": key, "model": model, "claude": pinned}
+    # `%` and not `format`: the texts are full of braces.
     return [Setup(client, where, text.strip("\n") % fields) for client, where, text in TEXTS]
 
 
@@ -38,6 +40,7 @@ def model_for(allowed_models: str, default: str, offered: Iterable[str]) -> str:
     patterns = names_in(allowed_models)
     if not patterns:
         return default
+    # First a plain name of the list: what the operator wrote is likelier meant than what a pattern happens to fit.
     names = [name for name in patterns if not WILD.search(name)]
     candidates = [default, *names, *sorted(offered), CLAUDE_CODE]
     # What fits no known name is still allowed by the letter, and means the default model.

@@ -33,27 +33,31 @@ class Flusher:
         self._spool = spool
         self._every = every
         self._stopping = threading.Event()
+        # A daemon: a flush that hangs must not keep the interpreter from ending. Rows stay in Redis or in their file
+        # then.
         self._thread = threading.Thread(target=self._run, name="usage-flusher", daemon=True)
 
     def start(self) -> None:
-        """Begin; the first flush comes at once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """What waits now is filed first."""
+        """File what waits now, then end. Waits LAST_SEC at most: a database that hangs must not keep the process."""
         self._stopping.set()
         self._thread.join(LAST_SEC)
 
     def _run(self) -> None:
+        # At once: rows of before a restart wait already.
         self._flush()
         self._sign_of_life()
         while not self._stopping.wait(self._every):
             self._flush()
             self._sign_of_life()
+        # Once more after the stop, for rows that came during the last wait.
         self._flush()
 
     def _sign_of_life(self) -> None:
         """A worker that does not get so far is as good as dead."""
+        # After the flush and in its thread: a flush that hangs must show as a worker that gives no sign.
         with suppress(Exception), connect(self._url) as client:  # whatever it is, it must not end the thread
             degraded.publish(client, "worker")
 
@@ -77,6 +81,7 @@ class Flusher:
         except OSError as exc:
             disk.fails("flush", exc)
         except Exception as exc:  # noqa: BLE001 - an edge: whatever it is, the next flush is tried
+            # Not a trace for each: a bad row or a bug would come again every two seconds.
             degraded.begin("flush", f"{type(exc).__name__}: {exc}")
         else:
             disk.works("flush")
@@ -85,4 +90,5 @@ class Flusher:
             for part in ("redis", "flush"):
                 degraded.end(part)
         finally:
+            # Django closes connections around requests only, and this thread has none.
             connection.close()

@@ -50,26 +50,30 @@ class Ledger:
         self._spool = spool
         self._taken: deque[tuple[float, bytes]] = deque(maxlen=MOST_TAKEN)
         self._counting: asyncio.Future[int] | None = None
+        # The link has one listener, and this is it: nothing else would lose data with the server.
         link.on_loss = self._redis_lost
 
     async def write(self, row: UsageRow) -> None:
-        """Put the row where `flush` finds it. Never raises."""
+        """Put the row where `flush` finds it. Never raises but for a cancellation, and the row is kept then too."""
         line = _encode(row)
         try:
             await self._link.execute("XADD", redis_keys.USAGE, "*", "row", line)
         except asyncio.CancelledError:
             append(self._spool, [line])  # whether it was sent is unknown; twice is once, by its request id
             raise
+        # ResponseError: a full Redis refuses XADD with OOM, and the file has to take it as well.
         except (RedisUnavailable, redis.ResponseError):
             append(self._spool, [line])
         else:
             now, taken = time.monotonic(), self._taken
             taken.append((now, line))
+            # Never empty: the row just added is young.
             while taken[0][0] < now - UNSURE_SEC:
                 taken.popleft()
 
     def _redis_lost(self) -> None:
         since = time.monotonic() - UNSURE_SEC
+        # Rows that Redis had kept are written a second time here; `file_rows` drops them by their request id.
         if unsure := [line for at, line in self._taken if at >= since]:
             append(self._spool, unsure)
         self._taken.clear()
@@ -81,6 +85,7 @@ class Ledger:
             ahead = int(await self._link.execute("XLEN", redis_keys.USAGE))
         except (RedisUnavailable, redis.ResponseError, TimeoutError):
             ahead = 0
+        # One count at a time: on a disk that hangs each heartbeat would else leave one more stuck thread.
         if self._counting is None or self._counting.done():
             self._counting = asyncio.ensure_future(asyncio.to_thread(waiting, self._spool))
         await asyncio.wait({self._counting}, timeout=COUNT_SEC)  # a disk that hangs must not stop the heartbeat
@@ -94,6 +99,7 @@ class Ledger:
                 async with asyncio.timeout(COUNT_SEC):
                     sent = [self._link.execute("XADD", redis_keys.USAGE, "*", "row", line) for line in lines]
                     await asyncio.gather(*sent)
+            # Also on cancellation: `take` made these rows ours, and nobody else has them.
             except BaseException:
                 append(self._spool, lines)  # what was sent all the same is known by its request id
                 raise
@@ -108,6 +114,8 @@ def flush(client: redis.Redis, spool: Path) -> int:
     the database is away; nothing is lost then.
     """
     filed = 0
+    # A file is deleted only after all its rows are in the database: a crash in between files them twice, which is
+    # harmless.
     for path in take(spool):
         lines = lines_of(path)
         for start in range(0, len(lines), BATCH):
@@ -116,6 +124,7 @@ def flush(client: redis.Redis, spool: Path) -> int:
     entries: Any = client.xrange(redis_keys.USAGE, count=BATCH)
     while entries:
         filed += file_rows([fields.get(b"row", b"") for _, fields in entries], spool)
+        # By id and after the insert: a crash in between files the rows again, which changes nothing.
         client.xdel(redis_keys.USAGE, *[entry for entry, _ in entries])
         entries = client.xrange(redis_keys.USAGE, count=BATCH)
     return filed
@@ -135,8 +144,11 @@ def oldest_waiting(client: redis.Redis) -> float | None:
 def file_rows(lines: list[bytes], spool: Path) -> int:
     """Put a batch of encoded rows into the database; how many were new."""
     rows, rejected = _decoded(lines)
+    # Keys deleted since the turn: their rows are filed without one instead of failing on the foreign key.
     known = set(ApiKey.objects.filter(pk__in={row.api_key_id for row in rows}).values_list("pk", flat=True))
+    # Asked before the insert, so that a row is counted as new, and marks its key as used, once.
     before = _filed(rows)
+    # The same refusal may wait with several counts: the highest is last, and wins in the dict below.
     rows.sort(key=lambda row: row.count)
     new = {row.request_id: row for row in rows if row.request_id not in before}
     rejected += _insert(list(new.values()), known)
@@ -160,13 +172,16 @@ def _decoded(lines: list[bytes]) -> tuple[list[UsageRow], list[bytes]]:
 
 def _cleaned(row: UsageRow) -> UsageRow:
     """The row as the columns can hold it. Raise ValueError when no cutting helps."""
+    # Checked here and not by the database: its constraint would refuse the whole batch.
     if row.status not in Usage.Status.values:
         raise ValueError(row.status)
     datetime.fromtimestamp(row.started_at, UTC)  # raises when it is no time
     for name in UsageRow.__struct_fields__:
         value = getattr(row, name)
         if isinstance(value, str):
+            # PostgreSQL takes no NUL in text, and refuses what is too long; a shorter text is better than no row.
             setattr(row, name, value.replace("\0", "")[: WIDTHS[name]])
+        # bool is an int to Python, and must stay a bool.
         elif isinstance(value, int) and not isinstance(value, bool):
             setattr(row, name, min(max(value, 0), MOST))
     return row
@@ -181,6 +196,7 @@ def _count_again(rows: list[UsageRow]) -> None:
     """Refusals that came after their row was filed."""
     for row in rows:
         if row.count > 1:
+            # `count__lt` makes it safe in any order: an older count that arrives late changes nothing.
             Usage.objects.filter(request_id=row.request_id, count__lt=row.count).update(
                 count=row.count, value=row.value
             )
@@ -192,6 +208,7 @@ def _insert(rows: list[UsageRow], known: set[int]) -> list[bytes]:
         Usage.objects.bulk_create([_turn(row, known) for row in rows], ignore_conflicts=True)
     except (DataError, IntegrityError):
         log.exception("a batch of usage rows was refused; filing them one by one")
+    # Asked again instead of trusted: what is not there is tried alone, to learn which row is the bad one.
     there = _filed(rows)  # SQLite ignores more than conflicts
     return [_encode(row) for row in rows if row.request_id not in there and not _insert_one(row, known)]
 
@@ -220,4 +237,5 @@ def _mark_used(rows: Iterable[UsageRow]) -> None:
         if row.api_key_id not in last or row.started_at > last[row.api_key_id].started_at:
             last[row.api_key_id] = row
     for key_id, row in last.items():
+        # One update for each key and batch, not for each row.
         ApiKey.objects.filter(pk=key_id).mark_used(datetime.fromtimestamp(row.started_at, UTC), row.client)

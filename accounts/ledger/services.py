@@ -16,6 +16,7 @@ def flush(redis_url: str, spool: Path) -> int:
             return ledger.flush(client, spool)
         except database.AWAY as exc:
             database.failed(exc)
+            # Not an error of the task: the mode "database" says it, and rows stay in Redis for the next run.
             return 0
 
 

@@ -25,6 +25,7 @@ def append(directory: Path, lines: Iterable[bytes], name: str = SPOOL) -> None:
     """Add lines to a file that another process may be taking away. Never raises: what fails waits in memory."""
     path, told = directory / name, list(lines)
     try:
+        # While the disk fails, rows queue behind those in memory: trying here would block the event loop at each row.
         if not unwritten:  # otherwise a thread tries, and knows before us when there is room
             _write(path, told)
             return
@@ -34,11 +35,13 @@ def append(directory: Path, lines: Iterable[bytes], name: str = SPOOL) -> None:
 
 
 def _write(path: Path, lines: Sequence[bytes]) -> None:
+    # One write call for all: readers split at newlines and skip empty lines.
     data = b"".join(b"\n" + line + b"\n" for line in lines)  # the first newline ends what a crash cut short
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         while not _append_to(path, data):
             pass
+    # The lock was busy, so nothing is wrong with the disk: it is not reported as failing.
     except BlockingIOError:
         raise
     except OSError as exc:
@@ -58,6 +61,7 @@ def _append_to(path: Path, data: bytes) -> bool:
         _lock(file, fcntl.LOCK_EX)
         if not _is_still(file, path):
             return False
+        # The disk was full in the middle: cut the half line off, or the next writer's line would grow onto it.
         if (written := os.write(file, data)) < len(data):
             os.ftruncate(file, os.fstat(file).st_size - written)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -69,6 +73,7 @@ def _append_to(path: Path, data: bytes) -> bool:
 def _lock(file: int, kind: int) -> None:
     """Raise BlockingIOError when somebody holds it for long."""
     for _ in range(LOCK_TRIES):
+        # Never a blocking lock: this may run in the event loop, and a stopped process holds its lock for ever.
         with suppress(BlockingIOError):
             return fcntl.flock(file, kind | fcntl.LOCK_NB)
         time.sleep(0.001)
@@ -90,8 +95,10 @@ def waiting(directory: Path) -> int:
 def take(directory: Path) -> Iterator[Path]:
     """Files that nobody writes to any more, those of a taker that died included. The caller deletes them."""
     with suppress(FileNotFoundError):
+        # The name is unique, so several takers at once each get files of their own and never overwrite one.
         (directory / SPOOL).rename(directory / f"{SPOOL}.{uuid.uuid4().hex}")
     for path in _files(directory):
+        # Files under other names are also those of a taker that was killed before it deleted them.
         if path.name != SPOOL and _settled(path):
             yield path
 

@@ -43,10 +43,13 @@ class Unwritten:
         """Remember lines of a file that does not take them now."""
         with self._lock:
             kept = [(path, line) for line in lines if self._has_room(len(line))]
+            # The first line only is logged, and outside of the lock: a handler may be slow, and the writing thread
+            # needs the lock.
             begins = bool(kept) and self._refused is None
             self._lines += kept
             self._refused = path if kept else self._refused
             if self._thread is None and kept:
+                # Made when needed: a gateway whose disk works never has this thread.
                 self._thread = threading.Thread(target=self._try_again, name="unwritten", daemon=True)
                 self._thread.start()
         if begins:
@@ -70,6 +73,7 @@ class Unwritten:
         return False
 
     def _forget(self, lines: Sequence[Line]) -> None:
+        # By identity: two equal lines are two rows.
         gone = set(map(id, lines))
         self._lines = deque(line for line in self._lines if id(line) not in gone)
         self._bytes -= sum(len(data) for _, data in lines)
@@ -80,6 +84,7 @@ class Unwritten:
             time.sleep(RETRY_SEC)
             count += self._write_some()
             with self._lock:
+                # Under the lock, as `keep` looks at `_thread` under it: a line is never left without a thread.
                 if not self._lines and self._refused is None:
                     self._thread = None
                     taken, lost, self._taken, self._lost = self._taken, self._lost, 0, 0
@@ -90,9 +95,11 @@ class Unwritten:
         """As much as goes; how many lines that were."""
         count = 0
         try:
+            # A copy, so that the disk is waited for without the lock: `keep` is called from the event loop.
             while lines := list(self._lines)[:BATCH]:
                 for path, same in groupby(lines, key=lambda line: line[0]):
                     done = list(same)
+                    # Only after the write. Until then `take` may give them away too: written twice is once, by the request id.
                     self._write(path, [data for _, data in done])
                     with self._lock:
                         self._forget(done)
@@ -105,6 +112,7 @@ class Unwritten:
         return count
 
     def _last_try(self) -> None:
+        # The thread is a daemon, which ends with the interpreter: one more try here is all that is left.
         self._write_some()
         if self._lines:
             log.critical("%d rows are lost: this process ends, and no file takes them", len(self._lines) + self._lost)

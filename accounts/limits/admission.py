@@ -175,14 +175,16 @@ class Limits:
         return len(self._unsettled)
 
     async def admit(self, caller: Caller, request_id: str, prompt: int = 0, longest: int | None = None) -> Ticket:
-        """Raise LimitExceeded, or count this request. Costs nothing for a key without limits.
+        """Count this request, or raise LimitExceeded. A key without limits costs nothing.
 
-        `prompt` are the tokens it brings, and `longest` how many the answer may have, if the client has said so; only
-        a key with a limit of tokens needs them.
+        `prompt` are the tokens of the request, `longest` the most that the answer may have, if the client set a limit.
+        Only a key with a limit of tokens needs them.
         """
         if not caller.is_limited:
             return UNLIMITED
         key_id, tokens = caller.key_id, self._estimate(caller, prompt, longest) if caller.tpm else 0
+        # One script for all limits: a count, a comparison and a reservation by separate commands would race with
+        # others.
         try:
             refusal: Any = await self._link.run(
                 ADMIT, redis_keys.limits(key_id), [request_id, caller.rpm, caller.tpm, caller.concurrency, tokens]
@@ -192,6 +194,8 @@ class Limits:
             self._later(self.settle(key_id, request_id, 0))
             raise
         except (RedisUnavailable, ResponseError):
+            # Redis is away: this process counts alone, so with several processes a key may get that many times its
+            # limit.
             self._here[key_id].admit(caller, tokens, self._held.get(key_id, {}), time.monotonic())
         else:
             if refusal:
@@ -199,6 +203,7 @@ class Limits:
                 raise LimitExceeded(limit, getattr(caller, limit), int(refusal[2]), float(refusal[1]))
         if caller.concurrency or caller.tpm:
             self._hold(key_id, request_id, tokens)
+        # None: without a limit of tokens nothing is learnt about the length of answers.
         return _Ticket(self, key_id, request_id, prompt if caller.tpm else None)
 
     def _estimate(self, caller: Caller, prompt: int, longest: int | None) -> int:
@@ -207,6 +212,7 @@ class Limits:
 
     def answered(self, key_id: int, tokens: int) -> None:
         """An answer had so many tokens: the next ones of this key will be like it."""
+        # Taken out and put back, so that the first of the dict is the key without answers for longest.
         known = self._answers.pop(key_id, None)
         self._answers[key_id] = tokens if known is None else known + (tokens - known) * 0.2
         if len(self._answers) > MOST_ANSWERS:
@@ -214,6 +220,7 @@ class Limits:
 
     async def settle(self, key_id: int, request_id: str, tokens: int) -> None:
         """End the request's lease and count its tokens; once more later, if Redis cannot hear it now."""
+        # First and without a wait: from here on `_keep_leases` must not renew what has ended.
         if held := self._held.get(key_id):
             held.pop(request_id, None)
             if not held:
@@ -221,6 +228,7 @@ class Limits:
         settlement: list[str | int] = [request_id, tokens, ""]
         try:
             await self._settle(key_id, settlement)
+        # Counted here too, since this process may have to judge alone for a while.
         except (RedisUnavailable, ResponseError):
             self._here[key_id].spend(tokens, time.monotonic())
             self._unsettled.append((key_id, settlement))
@@ -230,6 +238,7 @@ class Limits:
         """What may have come through without a reply is remembered in the settlement."""
         try:
             await self._link.run(SETTLE, redis_keys.limits(key_id), settlement)
+        # It surely did not run, so it may be sent as the first time.
         except NotSent:
             raise
         except (RedisUnavailable, ResponseError):
@@ -239,6 +248,7 @@ class Limits:
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._settling.add(task)
+        # The set holds the task: the loop itself keeps only a weak reference.
         task.add_done_callback(self._settling.discard)
 
     def _hold(self, key_id: int, request_id: str, tokens: int) -> None:
@@ -252,6 +262,7 @@ class Limits:
     async def _keep_leases(self) -> None:
         while self._held or self._unsettled:
             await asyncio.sleep(RENEW)
+            # While Redis is away leases cannot be renewed; KEEP gives them back when it is there again.
             with suppress(RedisUnavailable, ResponseError):
                 for key_id, held in list(self._held.items()):
                     await self._link.run(KEEP, redis_keys.limits(key_id)[2:], sorted(held))
@@ -276,6 +287,7 @@ class _Ticket:
         self._prompt = prompt
 
     async def release(self, tokens: int = 0) -> None:
+        # Before the first wait: two releases at once must not settle twice.
         limits, self._limits = self._limits, None
         if limits is None:
             return
@@ -300,11 +312,13 @@ class _Here:
             self._require_tokens(caller.tpm, tokens, sum(held.values()), now)
         if caller.concurrency and len(held) >= caller.concurrency:
             raise LimitExceeded("concurrency", caller.concurrency, len(held), 1)
+        # Last: a request that another limit refuses is not counted, as in the script.
         if caller.rpm:
             self.requests.append(now)
 
     def _require_tokens(self, tpm: int, tokens: int, reserved: int, now: float) -> None:
         spent = sum(count for _, count in self.tokens) + reserved
+        # With nothing reserved one request may pass the limit: else a prompt larger than it could never be asked.
         if spent >= tpm or (reserved and spent + tokens > tpm):
             raise LimitExceeded("tpm", tpm, spent, self.tokens[0][0] + WINDOW - now if self.tokens else 1)
 
@@ -315,7 +329,7 @@ class _Here:
             self.tokens.popleft()
 
     def spend(self, tokens: int, now: float) -> None:
-        """A turn took so many."""
+        """Count the tokens of a turn that has ended."""
         self._forget(now)
         if tokens:
             self.tokens.append((now, tokens))
