@@ -99,7 +99,7 @@ class Unwritten:
             while lines := list(self._lines)[:BATCH]:
                 for path, same in groupby(lines, key=lambda line: line[0]):
                     done = list(same)
-                    # Only after the write. Until then `take` may give them away too: written twice is once, by the request id.
+                    # Forgotten only afterwards. `take` may give them away meanwhile: their request ids tell.
                     self._write(path, [data for _, data in done])
                     with self._lock:
                         self._forget(done)

@@ -19,4 +19,5 @@ async def keep_going(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
             return await work()
         except Exception:  # an edge: nobody else would see it
             logger.exception("%s failed and starts again", work.__qualname__)
+        # Without the pause, work that fails at once would take the whole loop.
         await asyncio.sleep(RETRY_SEC)

@@ -53,6 +53,7 @@ class VisibleText:
 def shown(record: Model) -> Model:
     """The record with its texts made visible; not to be saved."""
     for field in record._meta.concrete_fields:
+        # A primary key stays as it is: links of the page are made of it.
         if not isinstance(field, CharField | TextField) or field.primary_key:
             continue
         if isinstance(text := getattr(record, field.attname), str):

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 def after_commit(what: str, *command: str | bytes) -> None:
     """Once the transaction is committed, send the command to Redis; the log says what could not be told."""
+    # Before the commit others would read the old row again, and keep it as the new one.
     transaction.on_commit(partial(_send, what, command))
 
 
@@ -23,5 +24,6 @@ def _send(what: str, command: tuple[str | bytes, ...]) -> None:
     try:
         with connect(settings.REDIS_URL) as client:
             client.execute_command(*command)
+    # The row is committed and stays so; readers also read again by the clock, so a lost message costs them a delay.
     except redis.RedisError as exc:
         log.warning("a change of %s could not be announced: %s", what, exc)

@@ -27,7 +27,7 @@ NO_ROOM: Final = ("database or disk is full", "disk I/O error")
 
 
 class _State:
-    """Of this process; a lock is not needed, as each change is one assignment."""
+    """Of this process. No lock: each change is one assignment."""
 
     away = False
     doubted = False
@@ -46,9 +46,10 @@ _patience = _Patience()
 
 
 def failed(exc: Error | str) -> None:
-    """A query did not come to its end."""
+    """Report a query that the database failed: it counts as away, and the next try comes after RETRY_SEC."""
     _state.away, _state.doubted, _state.try_at = True, False, time.monotonic() + RETRY_SEC
     words = " ".join(str(exc).split()) or type(exc).__name__
+    # A full disk is its own mode, with its own advice; "database" beside it would send the operator to the wrong place.
     if any(each in words for each in NO_ROOM):
         disk.fails("database", OSError(words))
     else:
@@ -56,7 +57,7 @@ def failed(exc: Error | str) -> None:
 
 
 def works() -> None:
-    """A query came to its end."""
+    """Report a query that came to its end: the database is not away."""
     _state.doubted = False
     if _state.away:
         _state.away = False
@@ -65,12 +66,12 @@ def works() -> None:
 
 
 def doubt() -> None:
-    """Something failed that may be its own fault: the next regular look finds out."""
+    """Report something that may be the database's fault: the next regular look finds out."""
     _state.doubted = True
 
 
 def in_doubt() -> bool:
-    """Whether a look is due before its time."""
+    """Whether the database should be looked at before the regular time."""
     return _state.away or _state.doubted
 
 
@@ -80,10 +81,11 @@ def away() -> bool:
 
 
 def may_try() -> bool:
-    """Whether it is time to see if the database is back; True is told to one asker."""
+    """Whether it is time to see if the database is back. Only one caller in RETRY_SEC gets True."""
     now = time.monotonic()
     if now < _state.try_at:
         return False
+    # Before the try, not after it: a try may take its whole deadline, and others must not join it.
     _state.try_at = now + RETRY_SEC
     return True
 
@@ -105,6 +107,7 @@ def within(seconds: float, *, ahead: bool = False) -> Iterator[None]:
 
     `ahead` takes a connection although those of the process are all in use: for those on whom many wait.
     """
+    # Kept and put back, so that blocks may be nested. The inner deadline counts, even when it is later.
     before = _patience.until, _patience.ahead
     _patience.until, _patience.ahead = time.monotonic() + seconds, ahead
     try:

@@ -46,7 +46,8 @@ _active: dict[str, Facts] = {}
 
 
 def begin(name: str, why: str) -> None:
-    """The part is away, or still away: cheap to say as often as it is met."""
+    """Report that the part is away, or still is. Cheap enough to call at every failure; only the first is logged."""
+    # Calls come from several threads. A race costs a wrong count or a second log line, and a lock would cost each call.
     known = _active.get(name)
     if known is not None:
         _active[name] = msgspec.structs.replace(known, times=known.times + 1)
@@ -56,7 +57,7 @@ def begin(name: str, why: str) -> None:
 
 
 def end(name: str) -> None:
-    """The part works: costs a look into a dictionary when it did before."""
+    """Report that the part works. Costs one look into a dictionary when it worked before."""
     known = _active.pop(name, None)
     if known is not None:
         seconds = time.time() - known.since
@@ -69,7 +70,6 @@ def is_on(name: str) -> bool:
 
 
 def active() -> list[Facts]:
-    """All modes that are on, the oldest first."""
     return list(_active.values())
 
 
@@ -84,6 +84,7 @@ def published() -> bytes:
 def read(value: bytes | None) -> list[Facts] | None:
     """What another process published; None when it has not lately, or in words that nobody here knows."""
     try:
+        # A process of another version may know modes that this one has no text for; they are left out.
         return None if value is None else [each for each in _decode(value) if each.name in STILL_WORKS]
     except msgspec.MsgspecError:
         return None
@@ -91,6 +92,7 @@ def read(value: bytes | None) -> list[Facts] | None:
 
 def publish(client: redis.Redis, process: str) -> None:
     """A sign of life of a process that may block. Raise redis.RedisError."""
+    # The lifetime tells of the end: a process that died cannot remove its sign.
     client.set(redis_keys.MODES + process, published(), ex=LIFETIME_SEC)
 
 

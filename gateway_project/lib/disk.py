@@ -11,14 +11,15 @@ _lock = threading.Lock()
 
 
 def fails(writer: str, error: OSError) -> None:
-    """A writer, in a word or two, could not write: cheap to say as often as it is met."""
+    """Report that a writer (its name in a word or two) could not write. Cheap enough to call at every failure."""
     with _lock:
         _failing.add(writer)
         degraded.begin("disk", f"{writer}: {error.strerror or error}")
 
 
 def works(writer: str) -> None:
-    """It could: costs a look into a set when it always could."""
+    """Report that the writer could write. Costs one look into a set when it always could."""
+    # Without the lock, for this is called at every good write; the lock follows only where something changes.
     if writer not in _failing:
         return
     with _lock:

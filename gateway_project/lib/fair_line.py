@@ -35,6 +35,7 @@ class FairLine:
         try:
             await place
         except asyncio.CancelledError:
+            # Cancelled while it waited, or in the moment after it got a place: that one must be given back.
             if place.cancelled():
                 self._forget(key, place)
             else:
@@ -48,15 +49,18 @@ class FairLine:
         if not self._taken[key]:
             del self._taken[key]
         if key in self._waiting:
+            # Taken out and put back at the end: the dict's order is the order of turns.
             self._waiting[key] = self._waiting.pop(key)
         self._serve()
 
     def _serve(self) -> None:
         while self._free and (key := next(filter(self._may_have, self._waiting), None)) is not None:
+            # Popped and put back behind the other keys, so that one with a long line gets one place at a time.
             line = self._waiting.pop(key)
             place = line.popleft()
             if line:
                 self._waiting[key] = line
+            # A waiter that was cancelled has not run yet to remove itself; its place goes to the next one.
             if not place.done():
                 self._take(key)
                 place.set_result(None)
@@ -96,6 +100,7 @@ class FairThreads:
         except BaseException:
             self._line.leave(key)
             raise
+        # Not after the await: a caller that is cancelled leaves, and the thread is still busy.
         running.add_done_callback(lambda done: self._ended(key, done))
         return await asyncio.shield(running)
 

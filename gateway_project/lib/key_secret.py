@@ -29,6 +29,7 @@ def is_generated(text: str) -> bool:
 
 def is_mistyped(text: str) -> bool:
     """Whether this looks like a secret of ours and cannot be one."""
+    # The last condition spares imported keys: one that only begins like ours holds other signs or another length.
     return text.startswith("lgw_") and len(text) == LENGTH and not is_generated(text) and not set(text) - LETTERS
 
 
@@ -51,13 +52,14 @@ class Digester:
     """
 
     def __init__(self, pepper: bytes) -> None:
+        # As RFC 2104 has it: a long key is hashed, and a short one filled up with zeros.
         key = (pepper if len(pepper) <= BLOCK else hashlib.sha256(pepper).digest()).ljust(BLOCK, b"\0")
         self._inner = hashlib.sha256(bytes(each ^ 0x36 for each in key))
         self._outer = hashlib.sha256(bytes(each ^ 0x5C for each in key))
 
     def __call__(self, secret: str) -> bytes:
-        """32 bytes."""
         inner, outer = self._inner.copy(), self._outer.copy()
+        # A header may hold bytes that are no UTF-8; they are digested as they came instead of raising.
         inner.update(secret.encode(errors="surrogateescape"))
         outer.update(inner.digest())
         return outer.digest()

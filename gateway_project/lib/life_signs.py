@@ -19,6 +19,7 @@ class _Pipe:
 
 def _open() -> int | None:
     """The pipe, if there is a supervisor; nothing that we start gets it."""
+    # Popped: a process that we start inherits the environment and must not write to this number.
     if told := os.environ.pop(LIFE_FD, ""):
         with suppress(OSError, ValueError):
             descriptor = int(told)
@@ -42,8 +43,9 @@ def alive() -> None:
 
 
 def serve() -> None:
-    """It serves; from now on the event loop itself gives a sign each second, until it ends."""
+    """Report that this process serves. From now on the event loop itself gives a sign each second, until it ends."""
     _tell(READY)
+    # A timer of the loop, not a task or a thread: a loop that hangs gives no sign, which is the point.
     _beat(asyncio.get_running_loop())
 
 

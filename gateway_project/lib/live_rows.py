@@ -48,6 +48,7 @@ class LiveRows:
         return table if rows is None else query_set_of(table.model, rows).order_by(*table.query.order_by)
 
     def _rows(self, request: HttpRequest) -> Sequence[Model] | None:
+        # Kept on the request: the admin asks for the list, its count and each filter in turn.
         kept: dict[type, Sequence[Model] | None] = request.__dict__.setdefault("live_rows", {})
         if type(self) not in kept:
             try:
@@ -72,17 +73,20 @@ class _Table(BaseTable):
         self._rows = rows
 
     def relabeled_clone(self, change_map: dict[str | None, str]) -> _Table:
+        # Django copies a table when it joins or nests a query; the copy needs the rows too.
         return _Table(self._rows, self.table_name, change_map.get(self.table_alias, self.table_alias))
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         fields = compiler.query.get_meta().concrete_fields
         values = [
+            # As Django would write the value into a column: dates and booleans differ between the databases.
             {field.column: field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields}
             for row in self._rows
         ]
         quote, alias = connection.ops.quote_name, compiler.quote_name_unless_alias(self.table_alias)
         if connection.vendor == "postgresql":
             columns = ", ".join(f"{quote(field.column)} {field.db_type(connection)}" for field in fields)
+            # The rows are one parameter, however many there are: no limit of parameters, and nothing to quote.
             table = f"jsonb_to_recordset(%s::jsonb) AS {alias}({columns})"
         else:
             columns = ", ".join(f"json_extract(value, '$.{field.column}') AS {quote(field.column)}" for field in fields)

@@ -34,6 +34,7 @@ def _kept(data_dir: Path) -> Iterator[Path]:
 
 def _is_wide(path: Path) -> bool:
     with suppress(OSError):
+        # lstat: another user might put a link here, and have us change the mode of a file elsewhere.
         mode = path.lstat().st_mode
         return not stat.S_ISLNK(mode) and bool(mode & OTHERS)
     return False

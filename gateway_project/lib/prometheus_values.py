@@ -40,6 +40,7 @@ class BulkHistogram(Histogram):
 
     def observe_all(self, amounts: list[float]) -> None:
         """Count each of them."""
+        # One lock and one write for the sum and for each bucket that was hit, not for each observation.
         self._sum.inc(sum(amounts))
         for bucket, times in Counter(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
             self._buckets[bucket].inc(times)
@@ -65,7 +66,6 @@ class FileInMemory:
         return value, timestamp
 
     def write_value(self, key: str, value: float, timestamp: float) -> None:
-        """Set a value."""
         if key not in self._positions:
             self._add(key)
         _FIGURES.pack_into(self._data, self._positions[key], value, timestamp)
@@ -73,6 +73,8 @@ class FileInMemory:
 
     def _add(self, key: str) -> None:
         encoded = key.encode()
+        # The library's format: a length of four bytes, the key filled up so that the figures stand
+        # at multiples of eight.
         padded = encoded + b" " * (8 - (len(encoded) + 4) % 8)
         self._data += struct.pack(f"i{len(padded)}sdd", len(encoded), padded, 0.0, 0.0)
         self._positions[key] = len(self._data) - _FIGURES.size
@@ -85,6 +87,7 @@ class FileInMemory:
             return
         if self._file < 0:
             self._file = os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Before the copy is taken: a count that comes from another thread now is in the copy, or is written next time.
         self._changed = False
         data = bytes(self._data)  # of one moment
         try:
@@ -96,7 +99,6 @@ class FileInMemory:
             raise
 
     def close(self) -> None:
-        """Forget the file."""
         _open_files.pop(self._name, None)
         if self._file >= 0:
             os.close(self._file)
@@ -138,6 +140,7 @@ def _write_at_the_end() -> None:
 
 
 def _keep_writing() -> None:
+    # By pid: after a fork the list says that a thread runs, and in the child none does.
     if _writer == [os.getpid()]:
         return
     _writer[:] = [os.getpid()]
@@ -163,6 +166,7 @@ def _earlier(filename: str) -> bytes:
             data = file.read()
     except OSError:
         data = b""
+    # A file that a crash cut short, or that is not ours, is taken as an empty one: counting must not fail.
     used = _HEAD.unpack_from(data)[0] if len(data) >= _HEAD.size else 0
     return data[:used] if _HEAD.size <= used <= len(data) else _HEAD.pack(_HEAD.size, 0)
 
@@ -174,6 +178,7 @@ def _lasting(filename: str) -> str:
     Else each kill would leave files to be read at every look. Gauges say how things are now, and end with the process.
     """
     part, head = os.environ.get("METRICS_PART"), os.path.basename(filename).partition("_")[0]
+    # A forked child keeps the usual name with its pid: two processes must not write to one file.
     if not part or head == "gauge" or os.getpid() != _PROCESS:
         return filename
     return filename.removesuffix(f"_{_PROCESS}.db") + f"_{part}.db"

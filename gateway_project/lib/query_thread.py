@@ -31,9 +31,11 @@ class QueryThread:
 
     async def run(self, query: Callable[[], T], within: float) -> T:
         """The query's result. Raise OperationalError when there is none in time, and whatever the query raises."""
+        # Each lost query holds a thread and a connection. Without this bound an outage would use up both.
         if len(self._lost) >= MOST_LOST:
             raise OperationalError("earlier queries do not come back")
         running = asyncio.get_running_loop().run_in_executor(self._thread, query)
+        # `wait` and not `wait_for`: that one would cancel the Future, and the thread would go on unseen.
         await asyncio.wait({running}, timeout=within)
         if running.done():
             return running.result()
@@ -43,6 +45,7 @@ class QueryThread:
     def _give_up(self, running: asyncio.Future[Any]) -> None:
         self._lost.add(running)
         running.add_done_callback(self._came_back)
+        # The old executor keeps its one thread until the query ends; nothing new goes there.
         self._thread.shutdown(wait=False)
         self._thread = self._another()
 

@@ -24,7 +24,9 @@ def connect(url: str, wait: float | None = None) -> redis.Redis:
     Unless told otherwise it waits a second, and where this process knows Redis to be away, as long as the link does.
     """
     if wait is None:
+        # A page may ask Redis several times; with a full second for each it would be slow for a whole outage.
         wait = AWAY_SEC if degraded.is_on("redis") else WAIT_SEC
+    # By default redis-py tries again, with pauses: that would multiply the deadline.
     return redis.Redis.from_url(url, **_deadlines(wait), retry=Retry(NoBackoff(), 0))
 
 

@@ -29,10 +29,12 @@ def version(info: Mapping[str, Any]) -> tuple[int, ...]:
 
 def faults(info: Mapping[str, Any]) -> Iterator[Unfit]:
     """All that makes the server unfit, by its INFO. What INFO does not tell is taken to be right."""
+    # Servers that stand in for Redis may give no version; those are not refused for it.
     if (known := version(info)) and known < OLDEST:
         yield Unfit(f"it is version {info['redis_version']} and has no streams", "Take Redis 6.2 or newer, or Valkey.")
     if info.get("cluster_enabled"):
         yield Unfit("it is a node of a cluster", "Name a single server: the gateway needs all keys in one place.")
+    # `elif`: a replica in a cluster is told once what is wrong, and the cluster is the reason.
     elif info.get("role") == "slave" and info.get("slave_read_only", 1):
         yield Unfit("it is a read-only replica", "Name the primary.")
     if evicts_rows(info):

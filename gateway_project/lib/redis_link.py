@@ -76,6 +76,7 @@ class RedisLink:
         Raise RedisUnavailable at once while the server is known to be gone. Commands take effect in the order in which
         they are issued, so a reply also says that what was issued before it is done.
         """
+        # No await on this path: one local look and the command is in the pipe, in the order of the calls.
         pipe = self._pipe
         if pipe is not None:
             return pipe.issue(pack(command), pipe.loop.create_future())
@@ -94,12 +95,14 @@ class RedisLink:
         try:
             return await self.execute("EVALSHA", script.sha, len(keys), *keys, *args)
         except ResponseError as exc:
+            # After a restart of the server or a SCRIPT FLUSH; nothing has run yet, so it can be sent again.
             if not str(exc).startswith("NOSCRIPT"):
                 raise
             return await self.execute("EVAL", script.text, len(keys), *keys, *args)
 
     async def close(self) -> None:
         """Drop the connection; whoever still waits gets RedisUnavailable."""
+        # First: what is cancelled below must not start a new connection.
         self._closed = True
         for timer in (self._retry, self._probe):
             if timer is not None:
@@ -114,12 +117,14 @@ class RedisLink:
 
     def lost(self, pipe: Pipe, why: str, *, dead: bool, open_commands: bool) -> None:
         """Called by the pipe when it broke. A server that hung up is dialled at once, a silent one later."""
+        # An old pipe may break after a new one is in use: that says nothing of the new one.
         if self._pipe is not pipe:
             return
         self._pipe = None
         self._full = False
         if self._closed:
             return
+        # A server that closes idle connections is not in trouble, so nothing is reported.
         if dead or open_commands:  # else an idle connection was closed, as some servers do
             self._trouble(why)
         self.on_loss()
@@ -152,6 +157,7 @@ class RedisLink:
             self._steady += 1
         if self._pipe is not pipe or self._closed:
             return
+        # Two in a row: a full server takes a write now and then, and each change of mode would be logged.
         if self._steady < STEADY:
             self._probe_later(pipe)
         else:
@@ -178,6 +184,7 @@ class RedisLink:
         if not self._closed:
             loop = asyncio.get_running_loop()
             self._dialling = loop.create_task(self._connect())
+            # Dialling goes on (TLS may take longer), but who waits for it is answered within the deadline of a command.
             loop.call_later(self._timeout, self._refuse_while, self._dialling)
 
     def _refuse_while(self, dialling: asyncio.Task[None]) -> None:
@@ -211,6 +218,7 @@ class RedisLink:
             self._use(pipe, full)
 
     def _use(self, pipe: Pipe, full: str) -> None:
+        # Without an await: commands that waited go out before any that is issued from now on.
         self._refusing = False
         self._pipe = pipe
         waiting, self._waiting = self._waiting, []
@@ -229,6 +237,7 @@ class RedisLink:
             # Its files are read each time: certificates are renewed while we run.
             secure = await asyncio.to_thread(target.tls.context) if target.tls else None
             await loop.create_connection(lambda: pipe, target.host, target.port, ssl=secure)
+        # One after the other: an error of AUTH must not be hidden by the one of the next command.
         for command in self._greeting():
             await pipe.issue(pack(command), loop.create_future())
         try:

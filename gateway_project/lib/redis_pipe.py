@@ -57,7 +57,7 @@ class Owner(Protocol):
 
 
 class Pipe(asyncio.Protocol):
-    """The connection itself."""
+    """One connection. What is issued in one turn of the loop goes out together, the next lot after all replies."""
 
     def __init__(self, owner: Owner, timeout: float) -> None:
         self._owner = owner
@@ -100,27 +100,28 @@ class Pipe(asyncio.Protocol):
         self._break(why, dead=True)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by the loop."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Give each answer to whoever waits for it; then what came up meanwhile is sent."""
+        # Any byte counts: a server that sends a long reply slowly is not silent.
         self._silent_ticks = 0
         reader, sent = self._reader, self._sent
         reader.feed(data)
         while sent and (value := reader.gets()) is not NOT_YET:
             reply = sent.popleft()
+            # Its answer is still read and dropped: replies have no ids and are matched by their order alone.
             if reply.done():  # the caller was cancelled
                 continue
             if isinstance(value, ResponseError):
                 reply.set_exception(self._judged(value))
             else:
                 reply.set_result(value)
+        # Only when all replies are in: what came up in the meantime is one write, however much it is.
         if self._packed and not sent:
             self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called by the loop."""
         self._break(f"connection lost: {exc or 'the server closed it'}", dead=False)
 
     def _flush_if_idle(self) -> None:
@@ -133,6 +134,7 @@ class Pipe(asyncio.Protocol):
         self._awaited.clear()
         if self._transport is not None:
             self._transport.write(packed[0] if len(packed) == 1 else b"".join(packed))
+        # One timer for the connection, not one for each command: thousands of commands a second share it.
         if not self._ticking:
             self._ticking = True
             self._silent_ticks = 0
@@ -150,6 +152,7 @@ class Pipe(asyncio.Protocol):
             self.loop.call_later(self._half, self._tick)
 
     def _break(self, why: str, *, dead: bool) -> None:
+        # abort() leads to connection_lost() as well: only the first reason counts.
         if self._broken:
             return
         self._broken = why
@@ -160,6 +163,7 @@ class Pipe(asyncio.Protocol):
         self._sent.clear()
         self._awaited.clear()
         self._packed.clear()
+        # Last: the owner may dial at once, and this pipe must be empty then.
         self._owner.lost(self, why, dead=dead, open_commands=open_commands)
 
     def _judged(self, error: ResponseError) -> Exception:

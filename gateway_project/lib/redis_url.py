@@ -34,6 +34,7 @@ class Tls(msgspec.Struct, frozen=True):
     def context(self) -> ssl.SSLContext:
         """As redis-py makes it. Reads files; raise OSError when one is missing or is not what it should be."""
         context = ssl.create_default_context()
+        # check_hostname must be off before verify_mode may be CERT_NONE, so the order of these two lines matters.
         context.check_hostname = self.check_hostname and self.verify != "none"
         context.verify_mode = VERIFY[self.verify]
         if self.certificate or self.key:
@@ -85,6 +86,7 @@ def broker_url(url: str) -> str:
     where = f"{user}{host}:{target.port}/{target.database}"
     if target.tls is None:
         return f"redis://{where}"
+    # The two that decide about safety are always written out, whatever kombu's defaults are.
     named = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items() if name in TLS_OPTIONS}
     named["ssl_cert_reqs"] = target.tls.verify
     named["ssl_check_hostname"] = str(target.tls.check_hostname and target.tls.verify != "none").lower()

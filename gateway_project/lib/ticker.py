@@ -33,13 +33,14 @@ class Pulse:
             self.loop.call_later(self._every, self._beat)
 
     def remove(self, watched: Watched) -> None:
-        """Look at it no more."""
         self._watched.pop(watched, None)
 
     def _beat(self) -> None:
         now = self.loop.time()
+        # A copy: who is looked at may remove itself or others.
         for watched in list(self._watched):
             watched.look(now)
+        # No timer while there is nothing to look at: an idle process does not wake up ten times a second.
         self._beating = bool(self._watched)
         if self._beating:
             self.loop.call_later(self._every, self._beat)

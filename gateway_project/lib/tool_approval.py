@@ -25,6 +25,7 @@ class Approval(msgspec.Struct, frozen=True):
         word, colon, listed = text.strip().partition(":")
         if (word, colon) in {("deny", ""), ("allow", "")}:
             return cls(everything=word == "allow")
+        # A typing error must not open more than was meant: what is not understood is refused at start.
         names = frozenset(stripped for part in listed.split(",") if (stripped := part.strip()))
         if word != "allow" or not names or not all(map(_NAME.fullmatch, names)):
             raise ValueError("must be deny, allow, or allow:<name>,<name>")

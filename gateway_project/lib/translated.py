@@ -10,4 +10,5 @@ from gateway_project.lib.texts import Text
 def translated(text: Text) -> str:
     """The text and those among its values, in the language of this request."""
     values = {name: translated(value) if isinstance(value, Text) else value for name, value in text.values.items()}
+    # The template is looked up and then filled: the filled text stands in no catalogue.
     return gettext(text.template) % values if values else gettext(text.template)
