@@ -32,6 +32,12 @@ def plain_static_files():
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords():
+    """A good hash takes a quarter of a second, and tests of pages make many users. Real processes have the real one."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture(autouse=True)
 def no_log_between_the_dots():
     """Log records go to pytest, which shows those of a test that failed. Celery, once loaded, asks for ours again."""
