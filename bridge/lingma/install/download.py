@@ -50,6 +50,7 @@ def fetch(url: str, target: Path, sha256: str) -> None:
     try:
         with _within(DOWNLOAD_SEC) as opener, target.open("wb") as file:
             request = urllib.request.Request(url, headers={"User-Agent": "lingma-gateway"})  # noqa: S310  see refused
+            # SILENCE_SEC bounds one read only. The time for all of it is kept by `_within`.
             with opener(sha256).open(request, timeout=SILENCE_SEC) as answer:
                 _take(url, answer, file)
     except urllib.error.HTTPError as exc:
@@ -69,6 +70,7 @@ def digest_of(path: Path) -> str:
 
 
 def _take(url: str, answer: http.client.HTTPResponse, file: IO[bytes]) -> None:
+    # An answer in chunks announces no length; then the bound below is the only one.
     announced: int | None = answer.length
     wanted, got = MOST_PACKED + 1 if announced is None else announced, 0
     while got < wanted and (data := answer.read1(CHUNK)):  # read1 returns what has come
@@ -76,6 +78,7 @@ def _take(url: str, answer: http.client.HTTPResponse, file: IO[bytes]) -> None:
         if got > MOST_PACKED:
             raise DownloadFailed(f"{shown(url)} holds more than the {MOST_PACKED >> 20} MiB allowed here")
         file.write(data)
+    # `read1` raises no IncompleteRead when a body ends too early.
     if announced is not None and announced != got:
         raise DownloadFailed(f"{shown(url)} broke off after {got} of {announced} bytes")
 
@@ -101,6 +104,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if why:
             fp.close()
             raise DownloadFailed(f"{shown(newurl)}: {why}")
+        # A download that began over http, with a digest, may go on over http.
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -109,12 +113,14 @@ def _within(seconds: float) -> Iterator[Callable[[str], urllib.request.OpenerDir
     """Make openers whose connections are cut when the time is up: a peer that drips defeats every other time-out."""
     sockets: list[socket.socket] = []
     ended = time.monotonic() + seconds
+    # A blocking read cannot be cancelled from outside, but shutting its socket down ends it.
     timer = threading.Timer(max(0.0, seconds), _cut, [sockets])
     timer.daemon = True
     timer.start()
     try:
         yield lambda sha256: _opener(sha256, sockets)
     except (OSError, http.client.HTTPException, ValueError, DownloadFailed):
+        # After the deadline every failure is the cut's own doing, and is reported as a timeout below.
         if time.monotonic() < ended:
             raise
     finally:
@@ -152,6 +158,7 @@ def _opener(sha256: str, sockets: list[socket.socket]) -> urllib.request.OpenerD
 
     opener = urllib.request.OpenerDirector()
     for handler in (
+        # Proxies of the environment are honoured: many sites reach the internet only through one.
         urllib.request.ProxyHandler(),
         urllib.request.UnknownHandler(),
         PlainHandler(),

@@ -61,7 +61,6 @@ def find(into: Path) -> Path:
 
 
 def is_unpacked(source: str, into: Path, sha256: str = "") -> bool:
-    """Whether `unpack` would have nothing to do."""
     stamp = _stamp(into)
     same = stamp is not None and stamp.source == _identity(source, sha256)
     return same and stamp is not None and os.access(into / stamp.executable, os.X_OK)
@@ -76,6 +75,7 @@ def unpack(source: str, into: Path, sha256: str = "") -> Path:
     """
     try:
         into.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The check is inside the lock: whoever waited finds the work done.
         with _alone(into):
             if not is_unpacked(source, into, sha256):
                 _unpack_anew(source, into, sha256)
@@ -92,7 +92,9 @@ def unpack(source: str, into: Path, sha256: str = "") -> Path:
 def _alone(into: Path) -> Iterator[None]:
     """Wait for the process that is unpacking; clear away what one that died has left."""
     with (into / LOCK).open("w") as lock:
+        # The kernel lets go of it when the process dies, unlike a file whose presence is the lock.
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # With the lock held nobody is at work, so every draft is a leftover.
         for left in into.glob(f"{DRAFT}*"):
             shutil.rmtree(left, ignore_errors=True)
         yield
@@ -120,11 +122,13 @@ def _identity(source: str, sha256: str) -> str:
 
 def _unpack_anew(source: str, into: Path, sha256: str) -> None:
     identity = _identity(source, sha256)
+    # On the same file system as the target, so that the renames are atomic.
     with tempfile.TemporaryDirectory(prefix=DRAFT, dir=into) as draft_name:
         draft = Path(draft_name)
         inner = _inner_archive(_packed(source, draft, sha256), draft)
         place = _extract(inner, draft / "tree")
         executable = _executable(draft / "tree", place)
+        # Tree, then stamp: the stamp says that the tree is whole, so it comes last.
         _move(draft / "tree", into / place.version / place.platform, draft / "old", into / STAMP)
         stamp = Stamp(identity, f"{place.version}/{place.platform}/{executable}")
         (draft / STAMP).write_bytes(msgspec.json.encode(stamp))
@@ -135,6 +139,7 @@ def _move(tree: Path, target: Path, aside: Path, stamp: Path) -> None:
     """Put the finished tree in its place. Without a stamp a crash between the two renames is seen."""
     stamp.unlink(missing_ok=True)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Moved aside and not deleted first: a process that runs from it keeps its open files.
     if target.exists():
         target.rename(aside)
     tree.rename(target)
@@ -168,6 +173,7 @@ def _copy(read: Callable[[int], bytes], target: IO[bytes], most: int) -> int:
 
 def _plain(packed: Path, draft: Path) -> Path:
     """Without the gzip that the marketplace may wrap around the zip."""
+    # By its first bytes and not by its name: a URL has no ending that one can trust.
     with packed.open("rb") as file:
         if file.read(2) != b"\x1f\x8b":
             return packed
@@ -194,7 +200,7 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def this_platform() -> str:
-    """The name of this machine's directory, as the table in 1.1 has it."""
+    """The name of this machine's directory (PROTOCOL 1.1)."""
     cpu = platform.machine().lower()
     return f"{_CPUS.get(cpu, cpu)}_{platform.system().lower()}"
 
@@ -203,6 +209,7 @@ def _extract(archive: Path, tree: Path) -> Place:
     """Unpack the directory of the highest version for this machine; which one it was."""
     with zipfile.ZipFile(archive) as inner:
         entries = inner.infolist()
+        # The archive comes from outside: entries, sizes and paths are bounded before and while it is unpacked.
         if len(entries) > MOST_FILES:
             raise VsixError(f"the VSIX holds more than the {MOST_FILES} files allowed here")
         place = _choose([_checked(entry) for entry in entries])
@@ -210,6 +217,7 @@ def _extract(archive: Path, tree: Path) -> Place:
         left = MOST_UNPACKED
         for entry in entries:
             path = PurePosixPath(entry.filename)
+            # Sizes are counted as they are written. Those in the archive's head may be wrong on purpose.
             if path.parts[:2] == place and not entry.is_dir():
                 left -= _write(inner, entry, tree.joinpath(*path.parts[2:]), left)
     return place
@@ -218,6 +226,7 @@ def _extract(archive: Path, tree: Path) -> Place:
 def _checked(entry: zipfile.ZipInfo) -> PurePosixPath:
     """The path of an entry. Raise VsixError for one that could end up, or point, elsewhere."""
     path, kind = PurePosixPath(entry.filename), stat.S_IFMT(entry.external_attr >> 16)
+    # Backslash and colon are paths on Windows only, but an honest VSIX has neither.
     unsafe = path.is_absolute() or ".." in path.parts or any(sign in entry.filename for sign in "\\:\0")
     if unsafe or kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
         raise VsixError(f"the VSIX holds a file that is refused: {entry.filename[:100]!r}")
@@ -226,6 +235,7 @@ def _checked(entry: zipfile.ZipInfo) -> PurePosixPath:
 
 def _ordinary(entry: zipfile.ZipInfo) -> zipfile.ZipInfo:
     """The entry, when it is packed as VSIX files are."""
+    # Fewer decoders are fewer ways to be surprised by an archive.
     if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise VsixError(f"the VSIX holds a file packed in an unusual way: {entry.filename[:100]!r}")
     return entry
@@ -246,6 +256,7 @@ def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, most: i
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with archive.open(_ordinary(entry)) as source, path.open("xb") as target:
         size = _copy(source.read, target, most)
+    # All files alike: they need the bit on unix (PROTOCOL 1.1), and an archive made on Windows carries none.
     path.chmod(0o755)
     return size
 

@@ -60,6 +60,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         parts = urlsplit(where)
         if parts.scheme in {"ws", "wss"}:
             return cls(where)
+        # The file outlives a crash (PROTOCOL 2.3), so nothing here proves that the service lives: the dial does.
         path = Path(unquote(parts.path) if parts.scheme == "file" else where).expanduser()
         info = path if path.is_file() else path / ".info.json"
         try:
@@ -70,7 +71,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 def _headers(work_dir: Path) -> dict[str, str]:
-    """4.1: one client of the desktop edition always sends the machine token; nobody minds it."""
+    """The machine token, if there is one: a client of Qoder CN sends it, other services need none (PROTOCOL 4.1)."""
     try:
         kept = msgspec.json.decode((work_dir / "cache" / "machine_token.json").read_bytes(), type=_MachineToken)
     except (OSError, msgspec.DecodeError):

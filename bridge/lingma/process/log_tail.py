@@ -34,13 +34,12 @@ class LogTail:
         self._misses = 0  # in a row
         self._file: int | None = None
         self._look_again_at = 0.0
-        with suppress(OSError):  # what was told before is about turns of an earlier run
+        with suppress(OSError):  # what is in the log already is about turns of an earlier run
             self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             facts = os.fstat(self._file)
             self._inode, self._offset = facts.st_ino, facts.st_size
 
     def close(self) -> None:
-        """Let go of the file."""
         descriptor, self._file = self._file, None
         if descriptor is not None:
             os.close(descriptor)
@@ -51,13 +50,14 @@ class LogTail:
         return self._inode != 0 and self._misses < MISSES
 
     def usage(self, request_id: str) -> LoggedUsage | None:
-        """The usage of one turn, once: None as long as the log has not told it."""
+        """The usage of one turn, once: None as long as it is not in the log."""
         if request_id not in self._usages and time.monotonic() >= self._look_again_at:
             try:
                 self._read_new()
             except OSError:
                 if not self._inode:  # not every service keeps a log, and asking for it each time is not free
                     self._look_again_at = time.monotonic() + LOOK_AGAIN_SEC
+        # Taken out: each turn asks once, and what nobody asks for is bounded by MAX_KEPT.
         usage = self._usages.pop(request_id, None)
         if usage is not None:
             self._misses = 0
@@ -69,10 +69,12 @@ class LogTail:
             await asyncio.sleep(pause)
             if (usage := self.usage(request_id)) is not None:
                 return usage
+        # A version without these lines must not slow down the end of every turn by the sum of WAITS.
         self._misses += 1
         return None
 
     def _read_new(self) -> None:
+        # By path and not by the open file: this is how a rotation shows.
         facts = os.stat(self._path)
         if facts.st_ino != self._inode:
             if self._file is not None:  # rotated: what came last is in the old file
@@ -87,15 +89,18 @@ class LogTail:
     def _read_to(self, size: int) -> None:
         if self._file is None or size <= self._offset:
             return
+        # A jump forward may cut a line in two. Its rest does not decode and is dropped, as one turn without figures.
         start = max(self._offset, size - MAX_READ)
         data = os.pread(self._file, size - start, start)
         self._offset = start + len(data)
         self._parse(self._rest + data)
 
     def _parse(self, data: bytes) -> None:
+        # A line may be half written at the moment of the look; the rest waits for the next one.
         whole, _, self._rest = data.rpartition(b"\n")
         self.late_acks += whole.count(self._format.late_ack)
         mark = self._format.usage
+        # Searched by bytes and not line by line: nearly all lines are about something else.
         position = whole.find(mark)
         while position >= 0:
             end = whole.find(b"\n", position)
@@ -105,6 +110,7 @@ class LogTail:
     def _keep(self, text: bytes) -> None:
         try:
             usage = self._format.decode(text.strip())
+        # Another line may hold the mark as well, if it quotes a prompt.
         except msgspec.DecodeError:
             return
         self._usages[usage.request_id] = usage

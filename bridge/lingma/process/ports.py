@@ -13,6 +13,7 @@ Holder = Literal["nobody", "ours", "stranger", "unknown"]
 
 LISTENING = "0A"
 LOOPBACK = frozenset({"0100007F", "0000000000000000FFFF00000100007F"})
+# As /proc/net/tcp writes them: 32-bit words in the byte order of the machine, here little-endian.
 EVERYWHERE = frozenset({"00000000", "00000000000000000000000000000000", "0000000000000000FFFF000000000000"})
 
 
@@ -25,9 +26,11 @@ def holder_of(port: int, session: int, also: int = 0, proc: Path = Path("/proc")
         found = list(_listeners(port, proc))
     except OSError:
         return "unknown"
+    # A stranger on 0.0.0.0 gets no connection that a listener on 127.0.0.1 takes.
     nearest = {inode for address, inode in found if address in LOOPBACK} or {inode for _, inode in found}
     if not nearest:
         return "nobody"
+    # By session and not by child: the program may fork, and its child may be the one that listens.
     return "ours" if nearest <= _sockets(session, also, proc) else "stranger"
 
 
@@ -39,6 +42,8 @@ def held_since(port: int, pid: int, proc: Path = Path("/proc")) -> int | None:
         nearest = {inode for address, inode in _listeners(port, proc) if address in LOOPBACK | EVERYWHERE}
         if not nearest or not nearest <= set(_sockets_of(proc / str(pid) / "fd")):
             return None
+        # Field 22 of proc(5), `starttime`. The name before it may hold blanks and brackets, so the count begins
+        # behind it.
         return int((proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[19])
     except (OSError, ValueError, IndexError):
         return None
@@ -69,6 +74,7 @@ def _sockets(session: int, also: int, proc: Path) -> set[str]:
 
 def _sockets_of(descriptors: Path) -> Iterator[str]:
     for each in os.listdir(descriptors):
+        # A descriptor may be closed between listing and reading it.
         with suppress(OSError):
             target = os.readlink(descriptors / each)
             if target.startswith("socket:["):

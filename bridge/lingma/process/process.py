@@ -20,6 +20,7 @@ from gateway_project.lib import process_death
 
 logger = logging.getLogger(__name__)
 
+# A small script between us and the program: it has the kernel end the program when this process dies.
 LAUNCHER = str(process_death.__file__)
 STOP_SEC = 3.0
 STOP_HUNG_SEC = 0.5  # a program that answers nothing gets no more
@@ -36,7 +37,7 @@ class _Info(msgspec.Struct):
 
 
 class Process:
-    """One run of the program."""
+    """One run of the program. `exited` resolves to its exit code."""
 
     def __init__(self, child: asyncio.subprocess.Process, work_dir: Path, socket_port: int) -> None:
         self.pid = child.pid
@@ -52,14 +53,18 @@ class Process:
     ) -> Process:
         """Start `command` with its arguments (PROTOCOL 2.1) in a process group of its own. Raise StartFailed."""
         work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  once per start, a local disk
+        # Chosen anew for each run: those of the run before may be somebody else's by now.
         socket_port, http_port = free_ports(2)
         arguments = [
             *command, "start", "--transportType=websocket", f"--workDir={work_dir}",
             f"--socketPort={socket_port}", f"--httpPort={http_port}", *extra,
         ]  # fmt: skip
+        # `-I -S`: no site packages, so the launcher costs little time and no import of ours can break it.
         launcher = [sys.executable, "-I", "-S", LAUNCHER, str(int(signal.SIGKILL)), str(os.getpid())]
         try:
             child = await asyncio.create_subprocess_exec(
+                # A session of its own is a process group of its own, so children of the program are ended with it.
+                # Output goes nowhere: a pipe that nobody reads would block the program.
                 *launcher, *arguments, env=_environment() | variables, start_new_session=True,
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
             )  # fmt: skip
@@ -71,6 +76,7 @@ class Process:
         """Who listens on the port that the program was given: between its choice and now it was anybody's to take."""
         info = self._info()
         also = info.pid if info is not None and info.websocketPort == self.port else 0
+        # In a thread: it reads /proc of every process on the host.
         holder = await asyncio.to_thread(ports.holder_of, self.port, self.pid, also)
         if holder == "unknown" and info is not None and not also:
             return "nobody"  # the file is of an earlier run, until this one has written its own
@@ -86,20 +92,22 @@ class Process:
     async def stop(self, *, hung: bool = False) -> None:
         """SIGINT, three seconds, SIGKILL to the whole group (PROTOCOL 2.4)."""
         if not self.exited.done():
+            # SIGINT first, so that the service can write its state; a hung one gets half a second (PROTOCOL 2.4).
             self._signal(signal.SIGINT)
             self._signal(signal.SIGCONT)  # a process that is stopped hears nothing else
             await asyncio.wait({self.exited}, timeout=STOP_HUNG_SEC if hung else STOP_SEC)
+        # Always, even if the program has ended: its children may live on.
         self.kill()
         await asyncio.wait({self.exited}, timeout=KILL_SEC)
         if not self.exited.done():
             logger.error("process %d does not end, not even killed", self.pid)
 
     def kill(self) -> None:
-        """End the group at once."""
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):
+            # The id of the group is that of the child, as it leads its session.
             os.killpg(self.pid, number)
 
 
@@ -107,6 +115,7 @@ def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that nobody listens on right now."""
     with_sockets = [socket.socket() for _ in range(count)]
     try:
+        # All are bound before any is closed, or the same port could come twice.
         for each in with_sockets:
             each.bind(("127.0.0.1", 0))
         return [each.getsockname()[1] for each in with_sockets]

@@ -26,11 +26,12 @@ Kind = Literal["status", "invocation", "echo"]
 a result.
 """
 
+# Events may come late and out of order: a state never goes back to a lower rank.
 _RANKS: dict[State, int] = {"pending": 0, "running": 1, "finished": 2, "failed": 2, "cancelled": 2}
 
 
 class ToolEvent(msgspec.Struct, frozen=True):
-    """One event about one call. Empty fields: it does not say."""
+    """One event about one call. A field that is empty was not in the message."""
 
     tool_id: str
     request_id: str = ""
@@ -47,7 +48,7 @@ class ToolEvent(msgspec.Struct, frozen=True):
 
 
 class ToolMessage(msgspec.Struct, frozen=True):
-    """One message; it may tell of several calls, or of none."""
+    """One message. It may be about several calls, or about none."""
 
     kind: Kind
     events: list[ToolEvent]
@@ -58,6 +59,7 @@ class ToolMessage(msgspec.Struct, frozen=True):
 
 def complete(call: ServiceCall | None, event: ToolEvent) -> ServiceCall:
     """What is known of the call after one more event; its equal if nothing is new."""
+    # Later events complete earlier ones: an empty field replaces nothing (PROTOCOL 17.5).
     if call is None:
         name = event.name or UNNAMED
         return ServiceCall(event.tool_id, name, event.input or b"{}", event.state, event.result, event.error)
@@ -80,12 +82,14 @@ class Budget:
 
     def fit(self, before: ServiceCall | None, after: ServiceCall) -> ServiceCall | None:
         """The call as it may be kept; None if there are too many already."""
+        # The name and the id of a call are bounded where they are read; only input and result are weighed.
         if before is None:
             if self._calls >= MOST_CALLS:
                 return None
             self._calls += 1
             before = ServiceCall(after.id, after.name)
         growth = _weight(after) - _weight(before)
+        # The call itself stays, so that a client still sees that it happened.
         if self._bytes + growth > MOST_BYTES:
             result = before.result or (not_kept(after.result) if after.result else b"")
             after = msgspec.structs.replace(after, input=before.input, result=result)

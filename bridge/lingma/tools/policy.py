@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+# The service's agent passes these texts to its model as the error of the tool.
 DENIED: Final = "denied: this gateway lets the service run no such tool"
 NOT_RUN: Final = "not run: this gateway runs no tools"
 NO_RESULT: Final = "the service reported no result"

@@ -44,7 +44,7 @@ class CallState(msgspec.Struct):
 
 
 class TurnCalls:
-    """The calls of one turn, by their ids."""
+    """The calls of one turn by their ids, and how much of them may be kept."""
 
     def __init__(self) -> None:
         self.states: dict[str, CallState] = {}
@@ -70,11 +70,13 @@ class ToolCallRouter:
         self._turns: dict[str, TurnCalls] = {}
 
     def handlers(self) -> dict[str, Callable[[bytes], None]]:
-        """What is done with each method that is about tools."""
+        """A handler for each method about tools."""
         return {method: partial(self._receive, method, read) for method, read in self._dialect.pushes.tools.items()}
 
     def answer(self, method: str, params: bytes) -> dict[str, Any] | None:
         """The JSON-RPC result of an invocation that waits for it; None: only acknowledge it."""
+        # Called before `_receive` for the same message: acknowledgements leave before anything is acted on, and this
+        # one carries the result (PROTOCOL 11.4).
         message = self._dialect.pushes.tools[method](params)
         if message is None or message.asynchronous:
             return None
@@ -83,6 +85,7 @@ class ToolCallRouter:
         state = self._calls_of(stream).states.get(event.tool_id) if stream is not None else None
         name = event.name or (state.call.name if state is not None else UNNAMED)
         proven_name = event.name or (state.proven_name if state is not None else UNNAMED)
+        # Without a turn nobody asked for the tool here, so nobody may allow it.
         allowed = stream is not None and self._approval.allows(proven_name)
         if state is not None and state.allowed is not None:  # what was allowed under one name is so under no other
             allowed = allowed and state.allowed
@@ -97,6 +100,7 @@ class ToolCallRouter:
         message = read(params)
         if message is None:
             return
+        # A message without a call still proves that the service works on the turn.
         if not message.events and (stream := self._streams.get(message.request_id)) is not None:
             stream.push("")
         for event in message.events:
@@ -109,6 +113,7 @@ class ToolCallRouter:
         calls = self._calls_of(stream)
         state = calls.states.get(event.tool_id)
         before = state.call if state is not None else None
+        # The service decides how much it sends, so the bound holds before anything is kept.
         call = calls.budget.fit(before, self._completed(state, event, stream))
         if call is None:
             return self._drop("a turn with too many calls", method, message, event)
@@ -116,9 +121,11 @@ class ToolCallRouter:
             state = calls.states[event.tool_id] = CallState(call)
         state.call = call
         state.name_is_guess = state.name_is_guess and not event.name
+        # An echo repeats a decision or a result, maybe our own: to answer it would go round in circles.
         if message.kind != "echo":
             self._decide(stream, state, message, event, before)
             self._report(state, message, event)
+        # Events come several times (F14, PROTOCOL 17.5). What changed nothing is only a sign of life.
         if state.call == before:
             stream.push("")
         else:
@@ -129,13 +136,17 @@ class ToolCallRouter:
         self, stream: ReplyStream, state: CallState, message: ToolMessage, event: ToolEvent, before: ServiceCall | None
     ) -> None:
         """Once per call, when it asks: not when it runs or has ended already. Again when it has got another name."""
+        # An approval needs all three ids (PROTOCOL 11.6). Without them nothing can be sent, so a status decides
+        # nothing.
         routed = bool(event.request_id and event.session_id)
         if message.kind == "invocation":  # somebody waits for an answer, whatever was decided before
             asks = event.undecided or event.state == "running"
         else:
             asks = routed and event.undecided and (before is None or before.state in ("pending", "running"))
         name = event.name or state.call.name
+        # Never by a guessed name: the model could write a card with the name of an allowed tool into its text.
         decision = Decision(name, self._approval.allows(event.name or state.proven_name))
+        # From allowed to denied only: a later event must not turn a refusal into a permission.
         is_news = state.allowed is None or (state.allowed and not decision.allowed)
         if not (asks and is_news):
             return
@@ -144,6 +155,7 @@ class ToolCallRouter:
         state.call = msgspec.structs.replace(state.call, denied=not decision.allowed, runner=runner)
         stream.decisions.append(decision)
         metrics.TOOL_DECISIONS.labels("allowed" if decision.allowed else "denied").inc()
+        # Ids and names come from outside: quoted and cut, they can neither fill the log nor fake a line of it.
         logger.info("tool call %.80r of turn %s: %.150r", event.tool_id, stream.request_id, str(decision))
         if routed:
             ids = (event.request_id, event.session_id, event.tool_id)
@@ -154,9 +166,11 @@ class ToolCallRouter:
         if state.allowed is None or state.result_sent:
             return
         invoked = message.kind == "invocation"
+        # With an invocation the service asks whoever is connected to run the tool, instead of running it itself.
         if state.allowed and invoked and event.undecided:
             state.call = msgspec.structs.replace(state.call, runner="client")
         ended = event.state not in ("pending", "running")
+        # Allowed and run by the service itself: its own report is still to come.
         if state.allowed and not (invoked or ended or event.result):
             return
         state.result_sent = True
@@ -171,6 +185,8 @@ class ToolCallRouter:
         """By request id; without one by the tool id, if that is known of one turn only (PROTOCOL 17.5)."""
         if event.request_id:
             return self._streams.get(event.request_id)
+        # Ids are the service's and may repeat between turns. With two owners the event is dropped, as no client may
+        # see another one's call (F27).
         owners = [request_id for request_id, calls in self._turns.items() if event.tool_id in calls.states]
         return self._streams.get(owners[0]) if len(owners) == 1 else None
 
@@ -182,19 +198,23 @@ class ToolCallRouter:
         self.on_unrouted()
         level = logging.INFO if event.request_id else logging.WARNING  # a turn that was stopped has late ones
         logger.log(level, "%s of tool call %.80r dropped: it belongs to %s", method, event.tool_id, why)
+        # A service that waits for this result would hang without one, even if its turn is gone.
         if message.kind == "invocation" and message.asynchronous:
             self._notify(self._no_result(event, event.name or UNNAMED, policy.NOT_RUN))
 
     def _completed(self, state: CallState | None, event: ToolEvent, stream: ReplyStream) -> ServiceCall:
         before = state.call if state is not None else None
+        # A name from an event beats one from the text: forget the guess, or `complete` would keep it.
         if state is not None and before is not None and state.name_is_guess and event.name:
             before = msgspec.structs.replace(before, name=UNNAMED)
+        # The card comes before the events (PROTOCOL 11.8), so the name is in the text by now, if it is anywhere.
         if not event.name and (before is None or before.name == UNNAMED):
             event = msgspec.structs.replace(event, name=self._dialect.name_in_text(stream.text, event.tool_id))
         return complete(before, event)
 
     def _result(self, event: ToolEvent, name: str) -> Call:
         """What the service has reported, or why there is nothing."""
+        # `success` is true only with a result that the service reported itself: none is made up (PROTOCOL 17.5).
         if event.state in ("failed", "cancelled"):
             return self._no_result(event, name, event.error or policy.NO_RESULT)
         if event.result:

@@ -9,7 +9,6 @@ MAX_BODY = 64 << 20
 
 
 def frame(body: bytes) -> bytes:
-    """One message as it travels."""
     return b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
@@ -22,15 +21,18 @@ class Framer:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take what arrived; return the bodies it completes. Raise FramingError."""
+        # The usual case costs no copy into a buffer: one frame, one message (PROTOCOL 4.1).
         if not self._buffer and (body := whole_message(data)) is not None:
             return [body]
         self._buffer += data
         bodies: list[bytes] = []
+        # Without `_needed`, a large body in many small reads would have its head searched again at every read.
         while len(self._buffer) >= self._needed and (body := self._take_body()) is not None:
             bodies.append(body)
         return bodies
 
     def _take_body(self) -> bytes | None:
+        # Bounded: a stream without any blank line must not be searched to its end each time.
         end_of_head = self._buffer.find(b"\r\n\r\n", 0, MAX_HEADER + 4)
         if end_of_head < 0:
             if len(self._buffer) > MAX_HEADER:
@@ -55,6 +57,7 @@ def whole_message(data: bytes) -> bytes | None:
     if end_of_head < 0:
         return None
     digits = data[16:end_of_head]
+    # Everything else, other headers and pieces included, takes the general way.
     if not digits.isdigit() or len(data) != end_of_head + 4 + int(digits):
         return None
     return data[end_of_head + 4 :]
@@ -66,6 +69,7 @@ def content_length(head: bytes) -> int:
         name, colon, value = line.partition(b":")
         if colon and name.strip().lower() == b"content-length":
             digits = value.strip()
+            # `int()` alone would take signs, blanks and underscores.
             if not digits.isdigit() or int(digits) > MAX_BODY:
                 raise FramingError("Content-Length is not a length, or is too large")
             return int(digits)

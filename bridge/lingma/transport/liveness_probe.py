@@ -36,8 +36,8 @@ class LivenessProbe:
         return ("frame",) if "frame" in self._answers else ("frame", "request")
 
     def answered(self, ping: Ping) -> None:
-        """The service answers such pings."""
         self._answers.add(ping)
+        # A service that answered a request during a turn once may be judged by requests during turns.
         self._answers_busy = self._answers_busy or self._busy
 
     def beat(self, *, alive: bool, busy: bool) -> Verdict:
@@ -51,6 +51,7 @@ class LivenessProbe:
             return self._ask() if self._silent >= (QUIET_BUSY if busy else QUIET) else "well"
         self._asked += 1
         patience = self._patience()
+        # It has never answered anything: silence proves nothing, so it is only asked again.
         if patience is None:
             return self._ask() if self._asked >= AGAIN else "well"
         return "hung" if self._asked >= patience else "well"
@@ -62,4 +63,5 @@ class LivenessProbe:
     def _patience(self) -> int | None:
         if not self._answers:
             return None
+        # A service may answer requests one after the other. During a turn such an answer may wait for the model.
         return ANSWER if "frame" in self._answers or self._answers_busy or not self._busy else ANSWER_BUSY

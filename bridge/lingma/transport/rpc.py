@@ -28,13 +28,14 @@ class _ErrorBody(msgspec.Struct):
     message: str | None = None
 
 
+# `params` and `result` stay raw bytes here: each handler decodes them once, into the shape that it needs.
 _decode = msgspec.json.Decoder(Incoming).decode
 _encode = msgspec.json.Encoder().encode
 _decode_error = msgspec.json.Decoder(_ErrorBody).decode
 
 
 def parse(body: bytes) -> Incoming:
-    """One body to one message. Raise NotJson."""
+    """Decode one body. Raise NotJson, also for JSON that is no object."""
     try:
         return _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
@@ -49,9 +50,11 @@ def wants_answer(message: Incoming) -> bool:
 
 def error_of(message: Incoming) -> RpcError | None:
     """The error of a response, if it is one."""
+    # An answer may carry `"error": null` beside its result.
     if bytes(message.error) in {b"", _NULL}:
         return None
     try:
+        # The message and not the code: codes are not reliable (PROTOCOL 5.3).
         return RpcError(_decode_error(message.error).message or "the service gave no reason")
     except msgspec.DecodeError:
         return RpcError("the service answered with an error of unknown shape")
@@ -63,7 +66,6 @@ def acknowledgement(message: Incoming) -> bytes:
 
 
 def answer(message: Incoming, result: Any) -> bytes:
-    """A response with content."""
     return frame(b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (bytes(message.id), _encode(result)))
 
 
@@ -73,5 +75,4 @@ def request(id_: int, method: str, params: Any) -> bytes:
 
 
 def notification(method: str, params: Any) -> bytes:
-    """A message that gets no answer."""
     return frame(_encode({"jsonrpc": "2.0", "method": method, "params": params}))

@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 
 def is_url(source: str) -> bool:
-    """Whether it is no path."""
     return "://" in source
 
 

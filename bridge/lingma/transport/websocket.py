@@ -28,8 +28,9 @@ class WebSocket:
         self.broken: Broken | None = None
         """Why nothing comes after the messages that the last `feed` returned."""
         self.pongs = 0
-        """Answers to `ping()`."""
         self._mask = mask
+        # Used for the handshake, control frames and fragments only: most chunks of a reply are one whole frame, which
+        # is read here without the library's objects for each.
         self._protocol = ClientProtocol(parse_uri(url), max_size=MAX_MESSAGE)
         self._headers = headers or {}
         self._tail: list[bytes] = []
@@ -40,7 +41,6 @@ class WebSocket:
         self._fragments: list[bytes] = []
 
     def hello(self) -> bytes:
-        """The upgrade request."""
         request = self._protocol.connect()
         request.headers.update(self._headers)
         self._protocol.send_request(request)
@@ -58,7 +58,6 @@ class WebSocket:
         return b"".join([_frame(payload, self._mask()) for payload in payloads])
 
     def ping(self) -> bytes:
-        """A frame that the peer has to answer."""
         return bytes((0x80 | Opcode.PING, 0x80)) + self._mask()
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -66,6 +65,7 @@ class WebSocket:
         if self._tail:
             self._tail.append(data)
             self._tail_length += len(data)
+            # Joining only when the frame is whole keeps a large message linear in its size.
             if self._tail_length < self._needed:
                 return []
             data = b"".join(self._tail)
@@ -78,10 +78,12 @@ class WebSocket:
     def _single_payload(self, data: bytes) -> bytes | None:
         """When `data` is exactly one message of usual size, as nearly always where messages do not come in step."""
         size = len(data)
+        # The first byte holds FIN and the opcode, so this also sends reserved bits and control frames the long way.
         if size < 4 or self._in_fragments or data[0] not in _SINGLE:
             return None
         length, start = data[1], 2
         if length > 125:
+            # 127 is a 64-bit length, above it the mask bit is set: both are left to the general reader.
             if length > 126:
                 return None
             length, start = data[2] << 8 | data[3], 4
@@ -94,6 +96,7 @@ class WebSocket:
         if end < 0:
             self._keep(data, 0)
             return []
+        # The status alone goes into the message: a body could be anything.
         if data.startswith(b"HTTP/1.1 ") and data[9:12] != b"101":  # the library would wait for the body
             raise Refused(f"HTTP {data[9:12].decode('latin-1')}")
         self._may_have_to_send = True
@@ -102,6 +105,7 @@ class WebSocket:
         if (problem := self._protocol.handshake_exc) is not None:
             raise Refused(str(problem)) from None
         self.open = True
+        # A server may send its first frames in the same packet as the head.
         return self._take(data[end + 4 :])
 
     def _take(self, data: bytes) -> list[bytes]:
@@ -122,6 +126,7 @@ class WebSocket:
             start = position + 2
             if length > 125:
                 width = 2 if length == 126 else 8
+                # RFC 6455, 5.1: a server must not mask, and a client must close when it does.
                 if length > 127:
                     raise Broken("the server masked a frame")
                 needed = 2 + width
@@ -129,12 +134,14 @@ class WebSocket:
                     break
                 length = int.from_bytes(data[start : start + width], "big")
                 start += width
+                # Before the bytes have come: they would have to be kept to find out.
                 if length > MAX_MESSAGE:
                     raise Broken(f"a message exceeds {MAX_MESSAGE} bytes")
             end = start + length
             if end > size:
                 needed = end - position
                 break
+            # Between fragments a data frame is an error, which the library reports.
             if first in _SINGLE and not self._in_fragments:
                 payloads.append(data[start:end])
             else:
@@ -156,6 +163,7 @@ class WebSocket:
             raise Broken(str(exc)) from exc
         for event in self._protocol.events_received():
             if isinstance(event, Frame) and event.opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
+                # Control frames may stand between fragments, so only data frames change this.
                 self._in_fragments = not event.fin
                 self._fragments.append(bytes(event.data))
                 if event.fin:
@@ -168,6 +176,7 @@ class WebSocket:
 
 
 def _frame(payload: bytes, mask: bytes) -> bytes:
+    # `apply_mask` is in C. A client has to mask (RFC 6455, 5.3), and in Python a large prompt would block the loop.
     return _head(len(payload), mask) + apply_mask(payload, mask)
 
 

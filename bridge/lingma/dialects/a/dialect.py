@@ -62,7 +62,6 @@ class DialectA(Dialect):
         self._ask_overrides = ask_overrides or {}
 
     def request_id_of(self, params: bytes) -> str:
-        """See Dialect, as for all that follows."""
         return messages.request_id_of(params)
 
     def initialize(self, workspace: str) -> Call:
@@ -77,11 +76,9 @@ class DialectA(Dialect):
         }
 
     def version_of(self, result: bytes) -> str:
-        """The core version."""
         return messages.version_of(result)
 
     def use_endpoint(self, url: str) -> Call:
-        """`config/updateEndpoint`."""
         return messages.UPDATE_ENDPOINT, {"endpoint": url}
 
     def login_status(self) -> Call:
@@ -101,7 +98,6 @@ class DialectA(Dialect):
         return models_of(result)
 
     def ping(self) -> Call:
-        """`ping` (PROTOCOL 6.3)."""
         return messages.PING, {}
 
     def ask(self, ask: Ask) -> Call:
@@ -111,6 +107,7 @@ class DialectA(Dialect):
             context["imageUrls"] = list(ask.image_urls)
         tools = {} if ask.tools is None else {"toolConfig": tool_config(ask.tools)}
         return messages.ASK, {
+            # Later keys win: the operator's overrides come last, so that they can change any field.
             "requestId": ask.request_id,
             "sessionId": ask.session_id,
             **_PROFILES[ask.mode],
@@ -124,7 +121,6 @@ class DialectA(Dialect):
         }
 
     def refusal_of(self, result: bytes) -> str | None:
-        """PROTOCOL 9.5."""
         return messages.refusal_of(result)
 
     def stop(self, request_id: str, session_id: str) -> Call:
@@ -151,6 +147,7 @@ class DialectA(Dialect):
     def tool_result(self, tool_id: str, name: str, result: bytes) -> Call:
         """`tool/invokeResult` (PROTOCOL 11.5), whose `result` is always an object."""
         given = msgspec.json.decode(result)
+        # The service reports a list of results, but takes one object.
         if isinstance(given, list) and len(given) == 1:
             given = given[0]
         if not isinstance(given, dict):

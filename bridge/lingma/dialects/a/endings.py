@@ -56,6 +56,7 @@ _GOOD_REASONS = frozenset({"success", "completed", "end_turn", "cancelled"})
 def error_of(finish: FinishParams) -> GatewayError | None:
     """What the code of a `chat/finish` means (PROTOCOL 9.6), read with its reason: None for 200, the only success."""
     try:
+        # It may be a number or a text; 0 is an error to the plugin too (PROTOCOL 9.6).
         code = int(finish.statusCode or 0)
     except ValueError:
         code = 0

@@ -54,7 +54,6 @@ class Answer(Delta, gc=False):
     content: str | None = None
 
     def other_text(self) -> str:
-        """See Delta."""
         return self.content or ""
 
 
@@ -99,6 +98,7 @@ class _UploadParams(msgspec.Struct, gc=False):
     @property
     def upload_id(self) -> str:
         """An error may come without a result."""
+        # A notification names the image within `result`; an error may come without one.
         return (self.result and self.result.requestId) or self.requestId or ""
 
     @property
@@ -128,6 +128,7 @@ class _Initialized(msgspec.Struct):
     serverInfo: _ServerInfo | None = None  # noqa: N815
 
 
+# The decoder's own method, without a function of ours around it: it runs for every chunk.
 read_answer = msgspec.json.Decoder(Answer).decode
 decode_finish = msgspec.json.Decoder(FinishParams).decode
 _decode_fatal = msgspec.json.Decoder(_FatalParams).decode
@@ -139,7 +140,6 @@ _decode_initialized = msgspec.json.Decoder(_Initialized).decode
 
 
 def read_fatal(params: bytes) -> Failure:
-    """An error beside the turns' own endings."""
     answer = _decode_fatal(params)
     return Failure(answer.requestId or "", str(answer.message or answer.error))
 
@@ -169,6 +169,7 @@ def refusal_of(result: bytes) -> str | None:
     try:
         answer = _decode_ask_result(result)
     except msgspec.DecodeError:
+        # An unknown shape is no refusal: only an explicit `false` fails the question (PROTOCOL 9.5).
         return None
     if answer.success is False or answer.isSuccess is False:
         return answer.errorMessage or "the service did not take the question"

@@ -13,6 +13,7 @@ def models_of(result: bytes) -> list[Model]:
     """The models of the `chat` scene; with another shape, every object that has an id and a name (PROTOCOL 8.3)."""
     scenes = msgspec.json.decode(result)
     chat = scenes.get("chat") if isinstance(scenes, dict) else None
+    # Versions differ in shape. A wrong guess here costs an odd entry in the list; no guess would cost all models.
     found = list(_walk(chat if isinstance(chat, list) and chat else scenes))
     return list({model.key: model for model in found}.values())
 

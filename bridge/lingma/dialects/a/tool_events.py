@@ -60,9 +60,11 @@ def read(method: str, params: bytes | msgspec.Raw) -> ToolMessage | None:
 
 def name_on_card(text: str, tool_id: str) -> str:
     """The name on the card that announced the call (PROTOCOL 9.6), or "": also if another card names another."""
+    # The cheap test first: the text may be megabytes, and most events have no card.
     if f"::{tool_id}" not in text:
         return ""
     cards = re.findall(rf"toolCall::([^\n`]{{1,{NAME_CHARS}}}?)::{re.escape(tool_id)}(?=::|[\s`]|$)", text)
+    # The model can write cards as well. Two names for one id mean that one of them is forged.
     return str(cards[0]) if len(set(cards)) == 1 else ""
 
 
@@ -91,6 +93,7 @@ def _whole(item: dict[str, Any]) -> dict[str, Any]:
 def _event(method: str, found: dict[str, Any], outer: dict[str, Any], data: dict[str, Any]) -> ToolEvent:
     outer_id = _text((outer,), _OUTER_IDS)
     tool_id = _text((found,), _IDS) or outer_id
+    # A list of results has one outer id. Name and input beside it belong to that call and to none of the others.
     if outer_id not in ("", tool_id):  # the rest is about another call
         outer, data = {key: value for key, value in outer.items() if key in _ABOUT_ALL}, {}
     result = _result(found, outer, data)
@@ -114,6 +117,7 @@ _ABOUT_ALL = frozenset({"requestId", "sessionId", *_STATUSES})
 
 
 def _state(method: str, status: str, outer: dict[str, Any], result: bytes, error: str) -> State:
+    # What the method itself says is surer than a status word, whose spellings differ (PROTOCOL 11.3).
     if method == messages.TOOL_INVOKE_RESULT and isinstance(outer.get("success"), bool):
         return "finished" if outer["success"] else "failed"
     if method == messages.TOOL_APPROVE and outer.get("approval") is False:
@@ -132,10 +136,12 @@ def _name(found: dict[str, Any], outer: dict[str, Any]) -> str:
 
 def _input(found: dict[str, Any], outer: dict[str, Any]) -> bytes:
     for given in (*(found.get(key) for key in _INPUTS), outer.get("parameters")):
+        # Arguments are sometimes JSON in a string.
         value = _decoded(given) if isinstance(given, str) else given
         if value in (None, "", {}, []) or isinstance(value, bool):
             continue
         written = _written(value if isinstance(value, dict) else {"input": value})
+        # Half an input would be another call than the one that was made, so a large one counts as unknown.
         return written if len(written) <= VALUE_BYTES else b""
     return b""
 
@@ -174,6 +180,7 @@ def _text(objects: Iterable[dict[str, Any]], keys: Iterable[str]) -> str:
             value = each.get(key)
             if isinstance(value, str) and value:
                 return value
+            # Not `isinstance`: a bool is an int to Python, and `true` is no id.
             if type(value) is int:
                 return str(value)
     return ""
