@@ -19,6 +19,7 @@ def item(title: Promise, icon: str, model: str) -> dict[str, Any]:
         "title": title,
         "icon": icon,
         "link": reverse_lazy(f"admin:{app}_{name}_changelist"),
+        # unfold calls it for each page: rights may have changed since the last one.
         "permission": lambda request: request.user.has_perm(f"{app}.view_{name}"),
     }
 
@@ -41,6 +42,7 @@ gettext_noop("Welcome")  # unfold says it in an f-string, where xgettext does no
 
 def asset(path: str) -> Callable[[HttpRequest], str]:
     """A static file's address, looked up when a page is made."""
+    # Not at import: the manifest of hashed names is made after the settings are read.
     return lambda request: static(path)
 
 

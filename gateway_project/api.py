@@ -28,6 +28,7 @@ class ModelPermissions(permissions.DjangoModelPermissions):
         """A method that the view does not have is like a look: who may look is then told 405."""
         method = request.method if request.method in view.allowed_methods else "GET"
         model = cast("GenericAPIView[Any]", view).get_queryset().model
+        # DRF's own asks for no permission on GET; here who may look needs the same right as in the console.
         return bool(request.user.is_staff and request.user.has_perms(self.get_required_permissions(method, model)))
 
 
@@ -42,6 +43,7 @@ class InOrder(CursorPagination):
         """Raise ParseError for a cursor or a filter with a value that no column can have."""
         try:
             return super().paginate_queryset(queryset, request, view)
+        # A cursor is the client's text: a forged one is a mistake of the caller, not an error of ours.
         except (ValidationError, ValueError, OverflowError, DataError) as exc:
             raise ParseError("A value in the address is none that a column can have.") from exc
 

@@ -10,8 +10,6 @@ from django.utils.translation import gettext_lazy as _
 
 
 class ProjectConfig(AppConfig):
-    """Where Django finds the project."""
-
     name = "gateway_project"
 
     def ready(self) -> None:
@@ -34,6 +32,7 @@ class ConsoleConfig(admin_apps.AdminConfig):
         from gateway_project.admin.schedules import SCHEDULE_PAGES
         from gateway_project.admin.users import USER_PAGES, log_failed_login
 
+        # The id keeps one receiver, however often `ready` is called.
         user_login_failed.connect(log_failed_login, dispatch_uid="gateway_project.log_in")
         apps.get_model("django_celery_beat", "PeriodicTask")._meta.get_field("task").verbose_name = _("Task Name")
         for label, title in self.TITLES.items():

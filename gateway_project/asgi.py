@@ -16,6 +16,7 @@ from gateway_project.server.bodies import BoundedBodies
 from gateway_project.server.forwarded import Forwarded, TrustedProxies
 from gateway_project.server.pages import Pages
 
+# Before Django: its apps make metrics when they are imported, and those must be of the fast kind.
 install_fast_values()
 django_application = BoundedBodies(
     Pages(get_asgi_application())
@@ -33,6 +34,7 @@ async def lifespan(_scope: dict[str, Any], receive: Receive, send: Send) -> None
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            # Instances start with the server, so that the first request does not wait for one.
             await get_runtime()
             await send({"type": "lifespan.startup.complete"})
         else:
@@ -61,10 +63,12 @@ def route(scope: dict[str, Any], receive: Receive, send: Send) -> Awaitable[None
 
     Nothing stands between them and the server: each step of a request wakes all coroutines that wait for each other.
     """
+    # A new consumer for each request: it holds the state of one.
     consumer = CHAT_CONSUMERS.get(scope["path"]) if scope["type"] == "http" else None
     served: Awaitable[None] = (consumer() if consumer else router)(scope, receive, send)
     return served
 
 
+# Without trusted proxies nothing stands in between, not even a call.
 trusted = TrustedProxies(load().trusted_proxies)
 application = Forwarded(route, trusted) if trusted else route

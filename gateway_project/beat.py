@@ -33,7 +33,6 @@ class PatientScheduler(DatabaseScheduler):  # type: ignore[misc]  # it has no ty
     _told_at = 0.0
 
     def tick(self, *args: Any, **options: Any) -> Any:
-        """Do what is due; return the seconds until the next look. A scheduler that does not get so far is missed."""
         life_signs.alive()
         pause = super().tick(*args, **options)
         if time.monotonic() - self._told_at > SIGN_SEC:
@@ -51,7 +50,7 @@ class PatientScheduler(DatabaseScheduler):  # type: ignore[misc]  # it has no ty
         return found
 
     def schedule_changed(self) -> bool:
-        """Whether somebody changed a schedule since the last look."""
+        # In a tuple, since None is a good answer too: nothing has changed yet. `_ask` says None for "not known".
         told = self._ask(lambda: (self.Changes.last_change(),))
         if told is None:
             return False
@@ -59,7 +58,7 @@ class PatientScheduler(DatabaseScheduler):  # type: ignore[misc]  # it has no ty
         return bool(told[0] and told[0] > (before or told[0]))
 
     def sync(self) -> None:
-        """Write when tasks ran last."""
+        # One at a time and with signs of life: after an outage there may be many, and a full batch looks like a hang.
         while self._dirty and self._ask(self._save_one):
             life_signs.alive()
 
@@ -74,6 +73,7 @@ class PatientScheduler(DatabaseScheduler):  # type: ignore[misc]  # it has no ty
         if database.away() and not database.may_try():
             return None
         try:
+            # Django does so around requests only; a connection that died in an outage would fail for ever.
             close_old_connections()
             found = query()
         except Error as exc:

@@ -43,9 +43,11 @@ class BrokerConnection(Connection):
         reraise_as_library_errors: bool = True,
         timeout: int | None = None,
     ) -> Any:
+        # Celery's own processes name one of the three. A caller that names none would wait without end.
         if errback is None and max_retries is None and timeout is None:
             timeout = PATIENCE_SEC
         first = min(interval_start, RETRY_SEC)
+        # The steps are fixed here: the caller's would lengthen the pause up to 30 s.
         return super()._ensure_connection(
             errback, max_retries, first, 0, RETRY_SEC, callback, reraise_as_library_errors, timeout
         )
@@ -69,7 +71,7 @@ class TellOnce(logging.Filter):
     """Takes what Celery and kombu say of a broker that is away, each second and with traces, for a degraded mode."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Only what is of something else is logged."""
+        """Let through what is about something else than the broker."""
         trouble = _trouble(record)
         if trouble is None:
             return True
@@ -81,7 +83,7 @@ class EndOnConnection(logging.Filter):
     """Hears the worker say that it has its connection."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Once it is known to be an end of a trouble, it need not be told twice."""
+        """Let the line through unless it ends a trouble: then the mode's own line says the same."""
         if not degraded.is_on("tasks"):
             return True
         degraded.end("tasks")
@@ -89,8 +91,10 @@ class EndOnConnection(logging.Filter):
 
 
 def _trouble(record: logging.LogRecord) -> object:
+    # What is only information is no trouble, whatever it quotes.
     if record.levelno < logging.WARNING:
         return None
+    # This logger puts the error into the text; the others pass it as an argument or as the exception.
     if record.name == "kombu.transport.redis":
         return record.getMessage()
     raised = record.exc_info[1] if record.exc_info else None

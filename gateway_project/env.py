@@ -61,6 +61,7 @@ def _proxy(value: str) -> str:
 
 
 def _keys(values: list[str]) -> list[str]:
+    # By number: the message goes to a log, and must not quote a key.
     for number, key in enumerate(values, 1):
         if len(key) < SHORTEST_KEY:
             raise ValueError(f"key {number} has {len(key)} characters; a key needs at least {SHORTEST_KEY}")
@@ -78,6 +79,7 @@ def _zone(value: str) -> str:
 
 
 def _origins(values: list[str]) -> list[str]:
+    # As browsers send them: lower case, without a slash at the end.
     origins = [value.rstrip("/").lower() for value in values]
     for origin in origins:
         if not re.fullmatch(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s?#@]+", origin):
@@ -214,6 +216,7 @@ class Environment(BaseSettings):
     @property
     def in_flight_limit(self) -> int:
         """Turns this process may run at once."""
+        # Attached services replace our own instances; both are never there at once.
         instances = len(self.lingma_attach_urls) or self.lingma_instances
         return self.max_in_flight or 8 * instances
 
@@ -262,10 +265,12 @@ def load() -> Environment:
     try:
         return Environment()
     except ValidationError as exc:
+        # One at a time, so that the message stays one line with one thing to do.
         first = exc.errors()[0]
         name = str(first["loc"][0]).upper() if first["loc"] else "environment"
         raise SettingError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
     except SettingsError as exc:  # a value that should be JSON and is not
+        # The name stands in the message alone, in quotes.
         name = str(exc).partition('"')[2].partition('"')[0].upper()
         raise SettingError(f"{name}: this is not valid JSON") from None
 
@@ -284,8 +289,10 @@ def kept_secret(directory: Path, name: str) -> str:
 def _keep_secret(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}")
+    # The mode before the content: nobody else can read it at any time.
     draft.touch(mode=0o600)
     draft.write_text(secrets.token_urlsafe(48))
     with suppress(FileExistsError):
+        # A link and not a rename, which would replace the secret of a process that was faster.
         os.link(draft, path)  # the first process to get here wins
     draft.unlink()

@@ -64,12 +64,14 @@ def json_line(record: logging.LogRecord) -> str:
 
 def _escaped(line: str) -> str:
     """JSON that says the same, also on a terminal: without raw signs that nobody sees."""
+    # Nearly every line; the loop below is for the few others.
     if line.isprintable():
         return line
     return "".join([each if each.isprintable() else json.dumps(each)[1:-1] for each in line])
 
 
 def stamp(record: logging.LogRecord) -> str:
+    # The text of a second is kept: many lines share it.
     seconds, fraction = divmod(record.created, 1)
     return f"{_second(int(seconds))}.{int(fraction * 1000):03}Z"
 
@@ -86,6 +88,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _spelled(value: Any) -> str:
+    # Cut before it is cached or redacted: a long text would fill the cache and cost a pass of every pattern.
     if type(value) is str and 0 < len(value) <= MOST:  # as most are
         return _quoted(value)
     return "-" if value is None or value == "" else _quoted(_cut(str(value)))
@@ -101,6 +104,7 @@ def _cut(text: str) -> str:
 @lru_cache(maxsize=1024)
 def _quoted(text: str) -> str:
     text = redacted(text)
+    # repr of what is not plain: a quote or an equals sign would let a stranger write fields.
     return text if PLAIN(text) and text.isprintable() else repr(text)
 
 
@@ -135,4 +139,5 @@ def _trace(record: logging.LogRecord) -> str:
     trace = logging.Formatter().formatException(record.exc_info)
     if len(trace) > MOST_OF_A_TRACE:  # the frames stand at its beginning, what was raised at its end
         trace = f"{trace[: MOST_OF_A_TRACE // 2]}…{trace[-MOST_OF_A_TRACE // 2 :]}"
+    # Past the cache: traces are long and seldom the same.
     return _said.__wrapped__(trace)

@@ -52,6 +52,7 @@ class QueuedHandler(logging.Handler):
         if self.filters and not self.filter(record):
             return False
         if record.exc_info or len(logging.root.handlers) > 1:
+            # Only then: a copy for each record would be a part of the price that this handler avoids.
             record = copy.copy(record)  # other handlers may change it, or want the trace that we leave out
         if record.exc_info and _is_callers_fault(record):
             record.exc_info = None
@@ -61,6 +62,7 @@ class QueuedHandler(logging.Handler):
             if waiting > MOST_WAITING:
                 self._drop(1)
                 return True
+            # The trace goes first and the line stays: it is the trace that holds memory.
             record.exc_info = None
         self._records.put(record)
         return True
@@ -81,6 +83,7 @@ class QueuedHandler(logging.Handler):
         while not ended:
             records, ended = self._gathered()
             now = time.monotonic()
+            # Here and not in `handle`: only this thread uses `_repeats`, so it needs no lock.
             told = [record for record in records if self._repeats.admits(record, now)]
             told += self._repeats.all(now) if ended else self._repeats.said(now)
             if told:
@@ -91,6 +94,7 @@ class QueuedHandler(logging.Handler):
         records: list[logging.LogRecord] = []
         try:
             record = self._records.get(timeout=self._until_due())
+            # With many waiting there is no reason to gather more.
             if self._records.qsize() < MOST_AT_ONCE:
                 time.sleep(GATHER_SEC)
             while record is not None:
@@ -116,6 +120,7 @@ class QueuedHandler(logging.Handler):
         except (OSError, ValueError, AttributeError):  # closed, gone, or a file on a full disk
             self._drop(len(records))
         else:
+            # By what was said, not to zero: more may have been dropped during the write.
             self._drop(-dropped)
 
     def _safely(self, record: logging.LogRecord) -> str:

@@ -39,6 +39,7 @@ class Repeats:
 
     def admits(self, record: logging.LogRecord, now: float) -> bool:
         """Whether to write the record. A trace is written with the first of its kind alone."""
+        # DEBUG is for whoever wants to see everything.
         if record.name in NEVER or record.levelno < logging.INFO:
             return True
         kind = _kind_of(record)
@@ -46,6 +47,7 @@ class Repeats:
         if seen is not None:
             record.exc_info = None
             return seen.admits(record)
+        # The oldest kind goes, and what it counted is still said: a flood of new kinds costs no memory.
         if len(self._seen) >= MOST_KINDS:
             oldest = next(iter(self._seen))
             self._forgotten += self._seen.pop(oldest).rest(now)
@@ -97,10 +99,12 @@ class _Kind:
     def rest(self, now: float) -> list[logging.LogRecord]:
         """The last record that was not written, with how many there were; the next pause begins."""
         last, count, seconds = self._last, self._rest, now - self._since
+        # Longer each time: an outage of an hour is some dozens of lines, not hundreds.
         self.until = now + min(max(2 * seconds, PAUSE_SEC), LONGEST_PAUSE_SEC)
         self._since, self._before, self._rest, self._last = now, self._times, 0, None
         if last is None:
             return []
+        # A copy: other handlers may still hold this record.
         record = copy.copy(last)
         record.msg, record.args = f"{_message(last)} … repeated {count:,} times in {seconds:.0f} s", None
         return [record]
@@ -124,6 +128,7 @@ def _raised(record: logging.LogRecord) -> str:
     if not record.exc_info or record.exc_info[0] is None:
         return ""
     kind, _, trace = record.exc_info
+    # The last frame: the same error from two places is two kinds.
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""

@@ -43,6 +43,7 @@ class WithoutSecrets(logging.Filter):
     """Cuts secrets out of message, trace and `fields`, which every record has then. Later handlers see it so, too."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        # Formatted first: a secret may come together only from the template and its arguments.
         record.msg, record.args = redacted(record.getMessage()), None
         if record.exc_info and record.exc_info[0] is not None and not record.exc_text:
             record.exc_text = redacted(logging.Formatter().formatException(record.exc_info))

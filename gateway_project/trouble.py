@@ -21,12 +21,12 @@ class DatabaseTrouble:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """A page takes no longer than it may."""
+        # One patience for the whole page: with one for each query, a page with ten would hold its thread ten times as
+        # long.
         with database.within(AWAY_SEC if database.away() else PAGE_SEC):
             return self._get_response(request)
 
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
-        """Django asks what becomes of an error in a view."""
         if not isinstance(exc, database.AWAY):
             return None
         database.doubt()  # one slow page is no proof; whoever looks at the routes finds out

@@ -21,11 +21,12 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it has no 
         if self.settings_dict["NAME"] is None:
             return None
         kept: KeptConnections | None = self._connection_pools.get(self.alias)
+        # setdefault is atomic: two threads that come first both get the same pool.
         return kept or self._connection_pools.setdefault(self.alias, KeptConnections(self._connect))
 
     def get_connection_params(self) -> dict[str, Any]:
-        """What psycopg is told."""
         params: dict[str, Any] = super().get_connection_params()
+        # Ours, not libpq's, which refuses what it does not know.
         params.pop("statement_sec", None)
         params.pop("lock_sec", None)
         return params

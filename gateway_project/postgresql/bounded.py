@@ -28,12 +28,12 @@ class BoundedConnection(psycopg.Connection[Any]):
     statement_sec = 5.0
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Wait for the server."""
         seconds = database.seconds_left(self.statement_sec)
         if timeout is not None and timeout < seconds:
             return super().wait(gen, interval, timeout)
         try:
             return super().wait(gen, interval, seconds)
+        # Closed, for its answer may still come and would be taken for the one to the next query.
         except psycopg.errors._WaitTimeout:
             self.close()
             raise psycopg.OperationalError(f"no answer within {seconds:.3g} s") from None
@@ -52,6 +52,7 @@ def dial(connect: Callable[[], BoundedConnection], seconds: float) -> BoundedCon
 
     It is made in a thread of its own, for the resolver of names keeps no deadline.
     """
+    # Threads that hang in the resolver cannot be ended; without this bound an outage would pile them up.
     if not _dialling.acquire(blocking=False):
         raise psycopg.OperationalError("earlier connections are still being made")
     made: Future[BoundedConnection] = Future()
@@ -59,6 +60,7 @@ def dial(connect: Callable[[], BoundedConnection], seconds: float) -> BoundedCon
     try:
         return made.result(seconds)
     except NotInTime:
+        # The thread may still get a connection, which nobody would close.
         made.add_done_callback(_close_late)
         raise psycopg.OperationalError(f"no connection within {seconds:.3g} s") from None
 

@@ -36,11 +36,13 @@ class KeptConnections:
 
     def getconn(self) -> BoundedConnection:
         """One that works. Raise psycopg.OperationalError."""
+        # Those that go ahead are few and bounded elsewhere: the threads that read keys and routes.
         has_place = not database.goes_ahead()
         if has_place and not self._places.acquire(timeout=database.seconds_left(PLACE_SEC)):
             raise psycopg.OperationalError(f"all {MOST} connections of this process are in use")
         try:
             connection = self._kept() or dial(self._connect, database.seconds_left(DIAL_SEC))
+        # Also for a cancellation or an interrupt: a lost place would be lost until the process ends.
         except BaseException:
             if has_place:
                 self._places.release()
@@ -55,8 +57,10 @@ class KeptConnections:
         if connection in self._holding:
             self._holding.discard(connection)
             self._places.release()
+        # The rest is closed instead of tested one by one: each dead one would cost its next user a deadline.
         if connection.closed or connection.broken:
             self.close()  # the others went to the same server
+        # Only one that is in no transaction: the next user must find nothing of this one's.
         elif connection.info.transaction_status is TransactionStatus.IDLE:
             self._keep(connection)
         else:
@@ -83,6 +87,7 @@ class KeptConnections:
         with self._lock:
             if not self._idle:
                 return None
+            # The last one used is the likeliest to live, and the others grow old and are closed.
             since, connection = self._idle.pop()
         if self._works(connection, since):
             return connection
@@ -100,6 +105,7 @@ class KeptConnections:
             return False
         try:
             with database.within(database.seconds_left(CHECK_SEC)):
+                # An empty query: one round trip, and the server plans nothing.
                 connection.execute("")
         except psycopg.Error:
             return False

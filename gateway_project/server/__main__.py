@@ -16,7 +16,7 @@ APPLICATION = "gateway_project.asgi:application"
 
 
 def started() -> None:
-    """Say so, and go on as is best for serving."""
+    """Report that the process serves, and set the garbage collector for serving."""
     life_signs.serve()
     settle()
 
@@ -44,11 +44,13 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     listeners = [socket.socket(fileno=each) for each in parser.parse_args().fd]
     for listener in listeners:
+        # Else Lingma's processes would keep the port open after we are gone.
         listener.set_inheritable(False)
     try:
         env = load()
     except SettingError as exc:
         sys.exit(f"lingma-gateway: {exc}")
+    # Only the chosen server is imported: daphne brings twisted's reactor along, which wants the loop for itself.
     serve = serve_with_daphne if env.gateway_server == "daphne" else serve_with_uvicorn
     serve(listeners, env)
 

@@ -38,11 +38,13 @@ class BoundedBodies:
         """Serve the request, or refuse its body."""
         body = _Body(self, receive, (scope.get("client") or ("",))[0])
         headers = dict(scope["headers"])
+        # Looked at before a byte of the body is read: a refusal costs nothing then.
         if len(headers.get(b"content-length", b"")) > LONGEST_LENGTH:
             body.refusal = NO_LENGTH
         elif announces_more(headers, MOST):
             body.refusal = TOO_LARGE
         else:
+            # Given back whatever Django does, a client that leaves and a cancellation included.
             try:
                 await self._django(scope, body.receive, send)
             finally:
@@ -57,6 +59,7 @@ class BoundedBodies:
         if not self._held_by[body.address]:
             del self._held_by[body.address]
         self._left += body.size
+        # A collection takes milliseconds and stops every stream, so one for each request would be too dear.
         if self._left > MOST_LEFT:
             self._left = 0
             gc.collect()
@@ -68,6 +71,7 @@ class BoundedBodies:
         self._held_by[body.address] += size
         if body.size > MOST:
             body.refusal = TOO_LARGE
+        # Half for one address: a single client that uploads cannot lock all others out of the console.
         elif self._held > MOST_TOGETHER or self._held_by[body.address] > MOST_TOGETHER // 2:
             body.refusal = TOO_MANY
 
@@ -87,12 +91,15 @@ class _Body:
         if message["type"] == "http.request":
             self._bounds.take(self, len(message.get("body", b"")))
             if self.refusal is not None:
+                # The only message on which Django stops reading. The refusal is sent by BoundedBodies after Django
+                # returned.
                 return {"type": "http.disconnect"}
         return message
 
 
 async def _refuse(send: Send, refusal: tuple[int, bytes]) -> None:
     status, words = refusal
+    # The connection is closed, for the rest of the body is still coming and nobody reads it.
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(words)), (b"connection", b"close")]
     if status == 503:
         headers.append((b"retry-after", b"5"))

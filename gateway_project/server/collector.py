@@ -11,6 +11,7 @@ SHARE = 0.001
 def settle() -> None:
     """Take what start-up made out of the collector's sight, and collect less often: a measured 8 % of CPU a chunk."""
     gc.collect()
+    # What start-up made lives as long as the process: looking through it at each collection would find nothing.
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
 
@@ -27,4 +28,5 @@ class Collector:
             return
         began = time.perf_counter()
         gc.collect()
+        # Measured each time: with a large heap a collection a minute would be more than SHARE of the time.
         self._due = now + max(EVERY_SEC, (time.perf_counter() - began) / SHARE)

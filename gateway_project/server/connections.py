@@ -51,6 +51,8 @@ def descriptors_left(count: int) -> bool:
     """Whether so many can still be opened."""
     opened: list[int] = []
     try:
+        # Opened and closed again: the kernel gives no number of those left, and others of the process take them at any
+        # time.
         opened += (os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(count))
     except OSError:
         return False
@@ -94,11 +96,12 @@ class Connections:
         self._refused["too_many_connections"] += 1
         if len(self._extra) >= EXTRA:
             self._make_room()
+        # Connections without a place are kept, so that a health check is answered while the gateway is full.
         self._extra[connection] = None
         return False
 
     def leave(self, connection: BoundedHttpProtocol) -> None:
-        """A connection has ended."""
+        """Forget a connection that has ended, and give its place back."""
         self.forget_head(connection)
         self._extra.pop(connection, None)
         if connection in self._open:
@@ -110,6 +113,7 @@ class Connections:
 
     def hold_head(self, connection: BoundedHttpProtocol, size: int) -> bool:
         """Whether there is room for more of a head that is not complete: all of them share it."""
+        # Counted for the connection too, so that `forget_head` gives back exactly what was taken.
         connection.head_bytes += size
         self.head_bytes += size
         return self.head_bytes <= self.bounds.all_heads_bytes
@@ -122,6 +126,7 @@ class Connections:
 
     def _make_room(self) -> None:
         waiting = (each for each in self._extra if each.phase in (IDLE, IN_HEAD) and not each.answers)
+        # One that waits for a request goes before one that is answered; without any, the oldest of all.
         oldest = next(waiting, None) or next(iter(self._extra))
         del self._extra[oldest]
         oldest.raw.abort()
@@ -134,6 +139,7 @@ class Connections:
         if ":" not in host:
             return host
         address = ipaddress.IPv6Address(host.partition("%")[0])
+        # A client with IPv6 usually has a whole /64 to itself, so single addresses would be no bound.
         return str(address.ipv4_mapped or address.packed[:8].hex())
 
     def count_refusal(self, refusal: Refusal) -> None:
@@ -141,8 +147,9 @@ class Connections:
         self._refused[refusal.code] += 1
 
     def look(self) -> None:
-        """End what keeps us waiting, and say what was refused."""
+        """Called about once a second: end connections that are over a deadline or a bound, and log what was refused."""
         before, self.now = self.now, asyncio.get_running_loop().time()
+        # Copies: a connection that is ended here leaves the sets while they are walked.
         for connection in [*self._open, *self._extra]:
             http_deadlines.look(connection, self.now, before)
         self._bound_unsent()
@@ -158,6 +165,7 @@ class Connections:
         if descriptors_left(SPARE):
             return
         waiting = (each for each in (*self._extra, *self._open) if each.phase in (IDLE, IN_HEAD) and not each.answers)
+        # Not all of them: SPARE closed ones are enough for the next start of an instance.
         for connection in sorted(waiting, key=lambda each: each.since)[:SPARE]:
             connection.raw.abort()
         self._refused["no_descriptors"] += 1
@@ -166,6 +174,7 @@ class Connections:
         """Answers that nobody takes share a bound. Beyond it, those of the address that holds most of them are cut."""
         waiting = [(each.raw.get_write_buffer_size(), each) for each in (*self._open, *self._extra) if each.unsent]
         excess = sum(size for size, _ in waiting) - self.bounds.all_unsent_bytes
+        # The usual case, and the sum is all it costs.
         if excess <= 0:
             return
         held: Counter[str] = Counter()

@@ -30,6 +30,7 @@ class Corked:
             data, self._head = self._head + data, b""
         elif data.startswith(HEAD):
             self._head = data
+            # Not later than this: a body may come much later than its head, and the client must see the head by then.
             self._loop.call_soon(self._flush)
             return
         self._transport.write(data)
@@ -47,6 +48,7 @@ class Corked:
     def close(self) -> None:
         """Close, once everything is written; while the client still sends, it would lose the answer by that."""
         self._flush()
+        # Closing with bytes unread makes the kernel send RST, which may take the answer away from the client.
         if self._protocol is None or not self._protocol.linger():
             self._transport.close()
 
@@ -64,4 +66,5 @@ class Corked:
             self._transport.write(head)
 
     def __getattr__(self, name: str) -> Any:
+        # All else of the transport, so that uvicorn notices no difference. Only the methods above are on the hot path.
         return getattr(self._transport, name)

@@ -32,12 +32,14 @@ class Shape(NamedTuple):
 @lru_cache(maxsize=256)  # the names are ours: there are few of them, and always in the same order
 def shape_of(names: tuple[bytes, ...]) -> Shape | None:
     """None for names that the library had better look at."""
+    # Lower case, as uvicorn writes them: bytes do not change with the way that is taken.
     lowered = [name.lower() for name in names]
     framing = [name for name in lowered if name in FRAMING]
     if framing not in ([], [b"content-length"]) or any(
         len(each.translate(None, _NOT_IN_NAMES)) < len(each) for each in names
     ):
         return None
+    # A template to be filled by `%`: one operation for a whole head. A percent sign of a name is doubled for that.
     lines = b"".join([b"%b: %%b\r\n" % name.replace(b"%", b"%%") for name in lowered])
     if framing:
         return Shape(lines + b"\r\n", lowered.index(b"content-length"))
@@ -66,7 +68,6 @@ class Event:
         self._waiting: tuple[asyncio.Future[None], ...] = ()
 
     def set(self) -> None:
-        """Let those go on who wait."""
         if not self._is_set:
             self._is_set = True
             for waiting in self._waiting:
@@ -74,14 +75,13 @@ class Event:
                     waiting.set_result(None)
 
     def clear(self) -> None:
-        """From now on it is waited for again."""
         self._is_set = False
 
     async def wait(self) -> None:
-        """Until it is set."""
         if self._is_set:
             return
         waiting = asyncio.get_running_loop().create_future()
+        # A tuple, as there is nearly never more than one: an empty one takes no memory of its own.
         self._waiting += (waiting,)
         try:
             await waiting
@@ -98,6 +98,7 @@ class LeanCycle(RequestResponseCycle):
 
     def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]  # ASGI wants no more
         """The next message; all but usual heads and the pieces of a stream go the library's way."""
+        # First: of a stream this is called for each chunk, and for the head once.
         if self.response_started:
             return self._send_piece(message)
         if (
@@ -114,6 +115,7 @@ class LeanCycle(RequestResponseCycle):
         if not fields:
             return super().send(message)
         names, values = zip(*fields, strict=True)
+        # All values are looked at in one pass: a line break in one would let a header be forged.
         shape, joined = shape_of(names), b"".join(values)
         # What does not fit is refused there, with the words that say why.
         if shape is None or len(joined.translate(None, _NOT_IN_VALUES)) < len(joined):
@@ -127,6 +129,7 @@ class LeanCycle(RequestResponseCycle):
             and message.get("more_body")
             and not (self.flow.write_paused or self.disconnected or self.response_complete)
         ):
+            # An empty chunk would be the end of a chunked body.
             if body := message.get("body"):
                 self.transport.write_on(b"%x\r\n%b\r\n" % (len(body), body))
             return SENT
@@ -146,6 +149,7 @@ class LeanCycle(RequestResponseCycle):
             return super().send(message)
         if self.chunked_encoding:
             body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
+        # The last piece and the end of the body in one write.
         self.transport.write(body)
         if not more:
             self.response_complete, self.expected_content_length = True, 0
@@ -154,6 +158,7 @@ class LeanCycle(RequestResponseCycle):
         return SENT
 
     def _send_head(self, status: int, shape: Shape, values: tuple[bytes, ...]) -> Awaitable[None]:
+        # The fields are those that uvicorn sets at this point; its own code reads them when a piece goes its way.
         self.response_started, self.waiting_for_100_continue = True, False
         self.chunked_encoding = shape.length < 0
         head = STATUS_LINE[status] + shape.lines % values
@@ -162,6 +167,7 @@ class LeanCycle(RequestResponseCycle):
             self.transport.write(head)
         else:
             self.expected_content_length = int(values[shape.length])
+            # With a length the body follows at once and whole, so the two go out in one write.
             self.transport.hold(head)
         return SENT
 
@@ -178,6 +184,7 @@ class CarefulCycle(RequestResponseCycle):
                 self.keep_alive = False  # nobody knows whether the body will still come (RFC 9110 10.1.1)
             self._choose_end(message)
         elif self._ends_with_connection:
+            # uvicorn checks a body against its length. This one has none, so each part is given its own.
             self.expected_content_length = len(message.get("body", b""))
         await super().send(message)
 
@@ -198,7 +205,6 @@ class HeldFlow(FlowControl):
         self.held = False
 
     def resume_reading(self) -> None:
-        """Read on, unless requests wait."""
         if self.read_paused and not self.held:
             super().resume_reading()
 
@@ -249,5 +255,4 @@ class Deaf:
         self.bytes = 0
 
     def feed_data(self, data: bytes) -> None:
-        """Throw it away."""
         self.bytes += len(data)

@@ -20,6 +20,7 @@ def serve(application: Any, listeners: list[socket.socket], env: Environment, st
     loop: Any = reactor  # twisted types it as a module
     server = Server(
         application,
+        # detach: twisted owns the descriptor now; a socket object of ours would close it when collected.
         endpoints=[f"fd:fileno={listener.detach()}" for listener in listeners],
         signal_handlers=False,
         http_timeout=None,
@@ -44,10 +45,10 @@ class Stopping:
         self._deadline: float | None = None
 
     def on_signal(self, number: int, _: object) -> None:
-        """As the signals' handler."""
         begun = self._deadline is not None
         self._deadline = time.monotonic() + (0 if begun or number == signal.SIGQUIT else self._drain_sec)
         if not begun:
+            # The only call of twisted that a signal handler may make.
             self._loop.callFromThread(self._drain)
 
     def _drain(self) -> None:
@@ -55,6 +56,7 @@ class Stopping:
         from bridge.runtime import END_SEC, begin_to_stop, end_turns, lends
 
         begin_to_stop()
+        # The list is made first: stopping a port changes the readers.
         for port in [reader for reader in self._loop.getReaders() if isinstance(reader, Port)]:
             port.stopListening()  # type: ignore[no-untyped-call]  # twisted is typed in part
         running = [one for one in self._server.connections.values() if one.get("application_instance")]

@@ -15,6 +15,7 @@ IDLE, IN_HEAD, IN_BODY, LEFTOVER = range(4)
 
 def look(connection: BoundedHttpProtocol, now: float, before: float) -> None:
     """End what has kept us waiting for too long. `before` is when somebody looked last."""
+    # Looked at first and in every phase: a client that does not read may send requests all the while.
     if connection.flow.write_paused or connection.transport.is_closing():
         _look_at_unsent(connection, now)
     elif connection.unsent:
@@ -34,6 +35,7 @@ def _look_at_silence(connection: BoundedHttpProtocol, waited: float) -> None:
     if connection.phase == IN_HEAD:
         if waited > bounds.head_sec:
             connection.refuse(refusals.TIMEOUT)
+    # It has been served before, so this is an idle keep-alive connection: closed without a word, as clients expect.
     elif connection.running is not None:
         if waited > bounds.idle_sec:
             connection.raw.close()
@@ -45,6 +47,7 @@ def _look_at_silence(connection: BoundedHttpProtocol, waited: float) -> None:
 def _look_at_body(connection: BoundedHttpProtocol, now: float, before: float) -> None:
     bounds = connection.peers.bounds
     if connection.flow.read_paused or connection.answers_early:  # we are the ones who do not read, or care no more
+        # The clock stands still while we do not read: the client cannot send what the kernel has no room for.
         connection.since += now - before
         connection.body_since += now - before
         return
@@ -63,6 +66,8 @@ def _look_at_leftover(connection: BoundedHttpProtocol, now: float) -> None:
 def _look_at_unsent(connection: BoundedHttpProtocol, now: float) -> None:
     """Cut a client that has not taken its step of what waits for it: closing would wait for it, too."""
     bounds, size = connection.peers.bounds, connection.raw.get_write_buffer_size()
+    # A step taken, or the first look: the time begins anew. So a slow reader stays, and only one that stands still is
+    # cut.
     if not connection.unsent or size + bounds.unread_step <= connection.unsent:
         connection.unsent, connection.unsent_since = size, now
     elif now - connection.unsent_since > bounds.unread_sec:

@@ -15,7 +15,7 @@ WATCHED = frozenset((b"host", b"transfer-encoding", b"expect", b"upgrade"))
 
 
 class Head(msgspec.Struct, frozen=True):
-    """What is looked at."""
+    """The parts of a head that decide: method, target, version, and the fields named in WATCHED."""
 
     method: str
     target: bytes
@@ -24,7 +24,7 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What the server must do about it."""
+    """What the server must do about a head that is not plain."""
 
     chunked: bool = False
     expects_continue: bool = False
@@ -74,6 +74,7 @@ def _check_host(head: Head) -> None:
     scheme, separator, rest = head.target.partition(b"://")
     if not separator or scheme.lower() not in (b"http", b"https") or b"/" not in rest:
         raise Refused(refusals.BAD_TARGET)
+    # Two different hosts, and a proxy may have chosen by the other one.
     if hosts and rest.partition(b"/")[0].lower() != hosts[0]:
         raise Refused(refusals.BAD_HOST)
 
@@ -82,6 +83,7 @@ def _is_chunked(codings: list[bytes], *, is_old: bool) -> bool:
     """RFC 9112 6.1: HTTP/1.0 knows no transfer codings, and of those of HTTP/1.1 we undo one."""
     if codings and is_old:
         raise Refused(refusals.BAD_FRAMING)
+    # A list that we undo in part, or read in another way than a proxy, is how requests are smuggled.
     if codings and codings != [b"chunked"]:
         raise Refused(refusals.TRANSFER_CODING)
     return bool(codings)

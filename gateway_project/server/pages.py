@@ -55,6 +55,7 @@ class Turns:
             self._pass_on()
 
     async def _take(self, address: str) -> None:
+        # Not when others wait: a newcomer must not take the turn that one of them is about to get.
         if self._free and not self._waiting:
             self._free -= 1
             return
@@ -76,6 +77,7 @@ class Turns:
             raise
 
     def _leave(self, address: str, turn: asyncio.Future[None]) -> None:
+        # The turn was given and the deadline came, both before we ran: pass it on, or it is lost for ever.
         if turn.done() and not turn.cancelled():  # it came in the same moment
             self._pass_on()
             return
@@ -89,8 +91,10 @@ class Turns:
         if not self._waiting:
             self._free += 1
             return
+        # By address in turn: a crowd behind one address delays itself and not the others.
         address = next(iter(self._waiting))
         queue = self._waiting.pop(address)
+        # `_free` stays: the turn goes from hand to hand, so no newcomer can slip in between.
         queue.popleft().set_result(None)
         self._count -= 1
         if queue:  # behind the other addresses
@@ -108,6 +112,7 @@ class Pages:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve the request when it is its turn, or refuse it with 503."""
+        # Before the turn: a client that sends slowly would else hold one of three.
         body = await _read(receive)
         if body is None:
             return
@@ -117,6 +122,7 @@ class Pages:
             async with AsyncExitStack() as turns:
                 if await self._wait(turns, scope, gone):
                     await self._django(scope, _replay(body, gone), answer.send)
+            # After the turn, which ended with the block above: a client that reads slowly holds none.
             await answer.flush()
         except TooBusy:
             await _refuse(send)
@@ -130,12 +136,15 @@ class Pages:
             await asyncio.wait({entering, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             if not entering.done():
+                # And waited for: it may have got a turn in this moment, which it gives back before we go on.
                 entering.cancel()
                 await asyncio.wait({entering})
         return not entering.cancelled() and entering.result() and not gone.done()
 
     async def _enter(self, turns: AsyncExitStack, scope: dict[str, Any]) -> bool:
         address = (scope.get("client") or ("",))[0]
+        # First the narrow line, then the wide one: a stranger who waits for the narrow one must not hold a place in the
+        # wide.
         if is_log_in(scope) or not has_session(scope):
             await turns.enter_async_context(self._strangers.turn(address))
         await turns.enter_async_context(self._all.turn(address))
@@ -169,6 +178,7 @@ class _Answer:
             self._size += size
             self._kept.append(message)
             return
+        # What was kept goes first: the client must get the messages in their order.
         await self.flush()
         self._passes = True
         await self._send(message)
@@ -185,6 +195,7 @@ class _Answer:
 
 def has_session(scope: dict[str, Any]) -> bool:
     """Whether the client seems to be logged in; Django finds out whether it is."""
+    # A look at the bytes, no check: a made-up cookie only gets into the wider line, which is bounded as well.
     for name, value in scope["headers"]:
         if name == b"cookie" and f"{settings.SESSION_COOKIE_NAME}=".encode() in value:
             return True

@@ -52,7 +52,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """Set on a subclass, one per server."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Begin a connection."""
         self.raw = transport
         self.peer = ""  # whose share of the connections it counts to
         self.corked = Corked(transport, self)
@@ -72,8 +71,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.is_extra = not self.peers.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End a connection."""
         super().connection_lost(exc)
+        # The parser holds its protocol by its callbacks: replaced, it lets go of it at once.
         self.parser = Deaf()
         self.peers.leave(self)
         if self.running is not None and not self.running.response_complete:  # uvicorn tells the newest request only
@@ -100,7 +99,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     # -- bytes ------------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came."""
         if len(data) > PIECE:
             for start in range(0, len(data), PIECE):
                 self._parse(data[start : start + PIECE])
@@ -113,9 +111,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
+            # The parser stops behind the head; `args[0]` is how much it has read.
             self._ignore_upgrade(data[exc.args[0] :])
         except httptools.HttpParserError:
             self.refuse(self.refusal or refusals.BAD_REQUEST)
+        # 0 is IDLE: the usual request, whole in one packet, costs no more than this.
         if self.phase:
             self._heard(size)
 
@@ -123,6 +123,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Count what came of a message that is not complete."""
         bounds, now = self.peers.bounds, self.peers.now
         if self.phase == IN_HEAD:
+            # The deadline of a head counts from its first byte, so that a byte now and then does not prolong it.
             self.since = self.since if self.size else now
             self.size += size
             if self.size > 2 * bounds.head_bytes:  # once it is complete, the true bound holds
@@ -149,7 +150,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     # -- the parser's callbacks -------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """A first byte."""
         super().on_message_begin()
         self.watched: list[tuple[bytes, bytes]] = []
         self.phase, self.size = IN_HEAD, 0
@@ -172,6 +172,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.since = self.body_since = self.peers.now
         if self.head_bytes:
             self.peers.forget_head(self)
+        # Before `self.cycle` changes, by which this is known.
         waits = self.answers
         self.cycle = cycle
         if waits:
@@ -185,12 +186,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         version, method = parser.get_http_version(), parser.get_method().decode("ascii")
         scope["method"], scope["http_version"] = method, version
         expects = False
+        # `size`: the head came in pieces, so its length must be looked at.
         if self.size or self.is_extra or not is_plain(self.watched, self.url, version, method):
             verdict = self._judge(Head(method, self.url, version, self.watched))
             expects = verdict.expects_continue
             kind = CarefulCycle
         path, query = path_and_query(self.url)
         text = path.decode("ascii")
+        # ASGI wants the path decoded; nearly none has an escape.
         scope["path"] = urllib.parse.unquote(text) if "%" in text else text
         scope["raw_path"], scope["query_string"] = path, query
         if len(self.headers) > self.peers.bounds.head_fields:
@@ -225,8 +228,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= self.peers.bounds.pipelined:
             self.refusal = refusals.PIPELINE
             raise Refused(refusals.PIPELINE)
+        # Newest first, as uvicorn pops from the end.
         self.pipeline.insert(0, (cycle, self.app))
         self.flow.pause_reading()
+        # Reading goes on only when the line is empty: what waits is bounded by what one read has brought.
         self.flow.held = True
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -236,9 +241,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.tasks.add(task)
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
         self.dry = 0
         cycle = self.cycle
+        # The answer was early and is out: the rest of the body is read and dropped, within `leftover_bytes`.
         if cycle.response_complete:
             return
         cycle.body += body
@@ -247,7 +252,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
-        """The last byte of a request."""
         if self.upgrading:
             return
         self.phase = IDLE
@@ -264,6 +268,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self.lingers or self.raw.is_closing():
             return
         self.since = self.body_since = self.peers.now
+        # The answer is out and the body still comes: nobody wants it, and it gets little time and room.
         if self.phase == IN_BODY and not self.pipeline:
             self.phase, self.size = LEFTOVER, 0
         flow, pipeline = self.flow, self.pipeline
@@ -281,17 +286,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def refuse(self, refusal: Refusal) -> None:
         """Nothing more is understood on this connection: say why if that can be said, and end it."""
         self.peers.count_refusal(refusal)
+        # The request whose body cannot be understood any more. In a head that is none: the last cycle is whole.
         flawed = self.cycle if self.phase == IN_BODY else None
         self.peers.forget_head(self)
         self.parser, self.refusal = Deaf(), None
         if flawed is not None and self.pipeline and self.pipeline[0][0] is flawed:
             del self.pipeline[0]
             flawed = None
+        # Another request is being answered: its answer goes out, for the bytes must not be mixed.
         if self.running is not None and self.answers and flawed is not self.running:
             return self._end_after(self.pipeline[0][0] if self.pipeline else self.running)
         if flawed is not None:
             flawed.disconnected = True
             flawed.message_event.set()
+        # With an answer half out, a refusal would be read as a part of it.
         if refusal.message and not (flawed is not None and flawed.response_started):
             headers = self.server_state.default_headers
             self.transport.write(rendered(refusal, getattr(self, "url", b""), headers))
@@ -314,6 +322,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.parser = Deaf()
             self.phase, self.size = LEFTOVER, 0
             self.since = self.body_since = self.peers.now
+            # The client gets an end of the answer; the connection stays open in the other direction until it has read
+            # that.
             self.raw.write_eof()
             self.flow.held = False
             self.flow.resume_reading()
@@ -322,6 +332,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """The server stops: end what is not answering, and the rest with its answer."""
         if self.answers or self.pipeline:
+            # uvicorn closes the connection behind the last answer.
             self.cycle.keep_alive = False
         else:
             self.raw.close()

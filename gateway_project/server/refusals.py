@@ -46,6 +46,7 @@ def rendered(refusal: Refusal, target: bytes, headers: list[tuple[bytes, bytes]]
     lines = [b"HTTP/1.1 %d %b" % (refusal.status, http.HTTPStatus(refusal.status).phrase.encode())]
     lines += [b"%b: %b" % header for header in headers]
     lines += [b"content-type: application/json", b"content-length: %d" % len(body), b"connection: close"]
+    # SDKs repeat 408 and 5xx by themselves; this header keeps them from it where it would be of no use.
     lines += [b"retry-after: %d" % refusal.retry_after] if refusal.retry_after else [b"x-should-retry: false"]
     return b"\r\n".join([*lines, b"", body])
 
@@ -54,6 +55,7 @@ def _body(refusal: Refusal, target: bytes) -> dict[str, object]:
     error: dict[str, object] = {"type": "invalid_request_error", "message": refusal.message}
     if refusal.status >= 503:
         error["type"] = "overloaded_error" if refusal.retry_after else "invalid_request_error"
+    # By the path alone: nothing else of the request may have been understood. See FORMATS 4.1 and 6.1.
     if target.startswith(b"/v1/messages"):
         return {"type": "error", "error": error}
     return {"error": error | {"param": None, "code": refusal.code}}

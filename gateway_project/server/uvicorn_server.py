@@ -32,15 +32,15 @@ class Server(uvicorn.Server):
         super().__init__(_config(application, env, self._connections))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to serve."""
         self._loop = asyncio.get_running_loop()
         self._loop.add_signal_handler(signal.SIGQUIT, self._hurry)
+        # Once before the first connection, which takes its times from the last look.
         self._connections.look()
         await super().startup(sockets)
         self._started()
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether to stop."""
+        # uvicorn's own tick: a task of ours could end unnoticed, and with it every deadline.
         if counter % LOOK_EVERY == 0:
             self._connections.look()
             self._collector.look(self._connections.now)
@@ -49,6 +49,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """As the signals' handler: a second one, or SIGQUIT, leaves the turns that run no more time."""
         if self.should_exit and self._loop is not None:
+            # A signal handler may run between any two steps of the loop; an asyncio.Event is not made for that.
             self._loop.call_soon_threadsafe(self._hurry)
         super().handle_exit(sig, frame)
 
@@ -57,9 +58,9 @@ class Server(uvicorn.Server):
         self._told_again.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop."""
         from bridge.runtime import begin_to_stop
 
+        # First: other processes must borrow no places while the running turns end.
         begin_to_stop()
         ending = asyncio.get_running_loop().create_task(self._end_turns())
         await super().shutdown(sockets)
@@ -76,12 +77,14 @@ class Server(uvicorn.Server):
             end_turns()
             await asyncio.sleep(LOOK_SEC)
         for connection in list(self.server_state.connections):
+            # Not close: that would wait for clients that do not read.
             connection.transport.abort()
         for task in self.server_state.tasks:
             task.cancel()
 
 
 def _config(application: str, env: Environment, connections: Connections) -> uvicorn.Config:
+    # uvicorn makes the protocols itself and passes nothing of ours along, so the class carries it.
     class Protocol(BoundedHttpProtocol):
         peers = connections
 

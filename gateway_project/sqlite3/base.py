@@ -22,6 +22,7 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it has no 
         try:
             connection: sqlite3.Connection = super().get_new_connection({**conn_params, "factory": factory})
         except Exception:
+            # The set-up failed after opening, so Django never saw this connection and will not close it.
             for each in opened:
                 each.close()
             raise

@@ -15,6 +15,7 @@ def open_standard_streams() -> None:
             os.fstat(number)
         except OSError:
             null = os.open(os.devnull, os.O_RDWR)
+            # The kernel gives the lowest free number, so it usually is the right one already.
             if null != number:
                 os.dup2(null, number)
                 os.close(null)
