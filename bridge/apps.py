@@ -8,13 +8,12 @@ from django.utils.translation import gettext_lazy as _
 
 
 class BridgeConfig(AppConfig):
-    """Where Django finds this room."""
-
     name = "bridge"
     verbose_name = _("Service")
 
     def ready(self) -> None:
         """Register the system checks; have the periodic tasks installed with the tables."""
+        # Imported here, as models cannot be loaded before all apps are.
         from accounts.apps import accounts_config
         from bridge import schedules
         from bridge.checks import CHECKS
@@ -22,6 +21,9 @@ class BridgeConfig(AppConfig):
 
         for check, tags in CHECKS:
             register(check, *tags)
+        # Handed over, not imported: accounts must not depend on the bridge.
         accounts_config().offered = lambda: offered_names(settings.REDIS_URL)
         accounts_config().unknown = lambda names: unknown_names(names, offered_names(settings.REDIS_URL))
+        # At the end of a migration, as the tables do not exist before; the uid keeps a second `ready` from a second
+        # run.
         post_migrate.connect(schedules.install, sender=self, dispatch_uid="bridge.schedules")

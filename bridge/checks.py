@@ -46,7 +46,7 @@ def check_lingma(**_: Any) -> list[CheckMessage]:
 
 
 def check_exposure(**_: Any) -> list[CheckMessage]:
-    """What others on the network would see."""
+    """What other machines on the network would see of this installation."""
     env: Environment = settings.ENV
     if is_local(env.host):
         return []
@@ -65,7 +65,7 @@ def check_exposure(**_: Any) -> list[CheckMessage]:
 
 
 def check_proxies(**_: Any) -> list[CheckMessage]:
-    """Whether everybody may say who they are."""
+    """Whether TRUSTED_PROXIES lets any client choose the address it is known by."""
     trusted = settings.ENV.trusted_proxies
     if not any(name == "*" or name.endswith("/0") for name in trusted):
         return []
@@ -96,6 +96,7 @@ def check_tools(**_: Any) -> list[CheckMessage]:
 
 def check_metrics(**_: Any) -> list[CheckMessage]:
     """Whether web processes that the supervisor did not start would count together."""
+    # The supervisor makes this directory before it starts the web processes.
     supervised = (settings.DATA_DIR / "metrics").is_dir()
     if settings.ENV.web_processes == 1 or supervised or os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         return []
@@ -107,6 +108,7 @@ def check_metrics(**_: Any) -> list[CheckMessage]:
 def check_privacy(**_: Any) -> list[CheckMessage]:
     """Whether other users of this machine can read what is kept."""
     database = settings.DATABASES["default"]
+    # The database of SQLite may lie outside of DATA_DIR.
     file = Path(database["NAME"]) if database["ENGINE"].endswith("sqlite3") else None
     wide = private.exposed(settings.DATA_DIR, file)
     if not wide:
@@ -133,6 +135,7 @@ def is_local(host: str) -> bool:
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
+        # A name is not resolved: a check must not wait for DNS.
         return host == "localhost"
 
 
@@ -141,4 +144,5 @@ def _executable(path: Path) -> bool:
 
 
 def _is_weak(secret: str, shortest: int) -> bool:
+    # An empty secret is one that is not used. Few different characters are a pattern, however long.
     return bool(secret) and (len(secret) < shortest or len(set(secret)) < FEWEST_SIGNS)

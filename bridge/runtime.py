@@ -54,7 +54,7 @@ END_SEC = 2.0  # how long turns that were ended may take to say so and to be boo
 
 
 class Runtime:
-    """Everything one web process serves with."""
+    """All that one web process serves requests with: built here, started by `start`, ended by `stop`."""
 
     def __init__(self, env: Environment, data_dir: Path, pepper: bytes, dialect: Dialect | None = None) -> None:
         self.env = env
@@ -72,6 +72,7 @@ class Runtime:
         self.pool = Pool(specs, env.web_process, _pool_options(env), _instance_options(env))
         self.ticker = self.pool.pulse
         """Looks after whatever lives as long as a turn."""
+        # A link of its own: a record of megabytes must not hold up the short commands of every turn.
         self.bulk = RedisLink(env.redis_or_embedded_url, timeout=BULK_SEC, part="")
         self.responses = ResponseStore(self.link, self.bulk, ttl=env.responses_ttl_sec)
         self.engine = Engine(self.pool, self._sessions(), ImageDesk(_image_options(env)), _engine_options(env), _new_id)
@@ -82,6 +83,7 @@ class Runtime:
 
     def start(self) -> None:
         """Start the instances and what runs beside the turns."""
+        # Before the pool starts: the first change of state is news already.
         self.pool.on_change = self._on_change
         if self.siblings is not None:
             self.pool.neighbours = self.siblings
@@ -94,6 +96,7 @@ class Runtime:
             self.table.follow, places.follow, modes.follow, CrashNews(self.link, self.engine.crashes).follow,
             *([self.siblings.follow] if self.siblings is not None else []),
         )  # fmt: skip
+        # References are kept, as the loop holds tasks only weakly.
         self._background = [loop.create_task(keep_going(each)) for each in work]
 
     def later(self, work: Coroutine[Any, Any, object]) -> None:
@@ -107,13 +110,17 @@ class Runtime:
 
     async def stop(self) -> None:
         """End the instances; what was left for later is done first, and what other processes have borrowed ends."""
+        # The order matters: lend nothing new, wait for what is lent, end the instances, write what is left, then
+        # close Redis.
         self.drain()
         if self.siblings is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.siblings.returned(), self.env.drain_sec)
+        # Before `settle`: turns that end now still leave rows to be written.
         await self.pool.stop()
         await self.engine.settle()
         await self.refusals.file()
+        # A last heartbeat, so that others see at once that the instances are stopped.
         await self.heartbeat.publish()
         for task in self._background:
             task.cancel()
@@ -134,13 +141,14 @@ class Runtime:
         return SessionStore(self.link, ttl=ttl, max_entries=most)
 
     def _take_rules(self, rules: Rules) -> None:
-        """Operators have changed something."""
+        """Take over what operators have changed."""
         names = self.pool.model_names()
         self.engine.routes = Routes(rules.aliases, rules.profiles, names, self.env.default_model)
 
     def _take_models(self) -> None:
         """The accounts may offer other models than before."""
         names = self.pool.model_names()
+        # A new `Routes` starts with empty caches, so it is made only when something differs.
         if names != self.engine.routes.offered:
             self.engine.routes = self.engine.routes.with_models(names)
 
@@ -158,6 +166,7 @@ async def get_runtime() -> Runtime:
     """The runtime of this process, started on first use: Daphne, for one, does not announce its start."""
     global _runtime  # noqa: PLW0603  one per process is the point
     if _runtime is None:
+        # Set before the first await: two first requests at once must not start two.
         _runtime = Runtime(settings.ENV, settings.DATA_DIR, settings.KEY_PEPPER)
         _runtime.start()
         await _runtime.routes_read()
@@ -182,7 +191,7 @@ def end_turns() -> None:
 
 
 async def stop_runtime() -> None:
-    """End it, if it was started."""
+    """Stop the runtime of this process; nothing to do if it was never started."""
     global _runtime
     runtime, _runtime = _runtime, None
     if runtime is not None:
@@ -201,6 +210,7 @@ def _instance_specs(env: Environment, data_dir: Path, dialect: Dialect) -> list[
     """One per instance: attached services, else started ones, each with a work dir of its own (PROTOCOL 2.5)."""
     if env.lingma_attach_urls:
         urls = env.lingma_attach_urls
+        # Several processes, or the same URL twice: then the service has other clients than this instance.
         shared = env.web_processes > 1 or len(set(urls)) < len(urls)
         return [InstanceSpec("attached", dialect, attach=url, shared=shared) for url in urls]
     work_dirs = [
@@ -231,6 +241,7 @@ def _pool_options(env: Environment) -> PoolOptions:
 def _instance_options(env: Environment) -> InstanceOptions:
     instances = len(env.lingma_attach_urls) or env.lingma_instances
     return InstanceOptions(
+        # Rounded up: the sum may be a little more than the limit, never less.
         limit=-(-env.in_flight_limit // instances),
         start_timeout=env.lingma_start_timeout_sec,
         rpc_timeout=env.rpc_timeout_sec,

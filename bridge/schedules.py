@@ -34,8 +34,10 @@ def install(using: str = "default", **_: Any) -> None:
     PeriodicTask.objects.filter(name=OUTDATED).delete()
     for each in SCHEDULES:
         if PeriodicTask.objects.filter(name=each.name).exists():
+            # Never changed once it is there: the operator may have set another interval or switched it off.
             continue
         every = {"every": each.seconds, "period": IntervalSchedule.SECONDS}
+        # Not get_or_create: the table has no unique index, so there may be several of one interval.
         interval = IntervalSchedule.objects.filter(**every).first() or IntervalSchedule.objects.create(**every)
         PeriodicTask.objects.create(
             name=each.name,

@@ -26,11 +26,12 @@ class BodyLoad:
         self._large = FairLine()
 
     def hold(self, key: int) -> HeldBody:
-        """A body of this key, still empty."""
+        """A body of this key, with nothing counted yet."""
         return HeldBody(self, key)
 
     def take(self, key: int, size: int) -> None:
         """Count more. Raise RateLimited or Unavailable, and count nothing."""
+        # Both bounds are checked before anything changes, so a refusal leaves the counts as they were.
         if self._held + size > self._most:
             words = "The gateway holds as many bytes of requests as it may; try again."
             raise Unavailable(words, retry_after=RETRY_SEC)
@@ -41,10 +42,10 @@ class BodyLoad:
         self._by_key[key] += size
 
     def give_back(self, key: int, size: int) -> None:
-        """Count less."""
         self._held -= size
         self._by_key[key] -= size
         if not self._by_key[key]:
+            # Keys come and go; an entry for each that ever was would be a leak.
             del self._by_key[key]
 
     async def turn_of_large(self, key: int) -> None:
@@ -55,11 +56,12 @@ class BodyLoad:
         await self._large.enter(key)
         loop = asyncio.get_running_loop()
         began = loop.time()
+        # `call_soon` runs after the work that follows this wait, so the difference is the time that the work took.
         loop.call_soon(lambda: loop.call_later(loop.time() - began, self._large.leave, key))
 
 
 class HeldBody:
-    """What one request holds."""
+    """The bytes that one request holds. Give them back with `release`, whatever happens."""
 
     __slots__ = ("_key", "_load", "size")
 
@@ -74,7 +76,7 @@ class HeldBody:
         self.size += size
 
     def release(self, keep: int = 0) -> None:
-        """All but so many bytes are gone."""
+        """Give back all but `keep` bytes; safe to call again."""
         if self.size > keep:
             self._load.give_back(self._key, self.size - keep)
             self.size = keep

@@ -20,6 +20,7 @@ class Pace:
 
     def wait(self, now: float) -> float:
         """Seconds until the answer may go out, 0 unless there is a flood."""
+        # One number is the whole state: the time of the next answer, never further back than the burst allows.
         self._next = max(self._next, now - BURST_SEC) + 1 / RATE
         self._next = min(self._next, now + LONGEST_SEC)
         return max(0.0, self._next - now)
@@ -38,5 +39,7 @@ async def _gone(receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
     message = await receive()
     while message["type"] != "http.disconnect":
         if message.get("more_body"):  # nobody asked for a body, and this one is not read
+            # Never set: the timeout of the caller ends the wait. Reading on would take the body of a stranger into
+            # memory.
             await asyncio.Event().wait()
         message = await receive()

@@ -28,7 +28,7 @@ LOOKS: tuple[Look, ...] = (
 
 
 def examine(patient: Patient) -> list[Finding]:
-    """Take every look, and tell no secret."""
+    """Run every examination in order; no secret of the settings is in the findings."""
     secrets = secrets_of(patient.env)
     return [without(secrets, finding) for look in LOOKS for finding in _taken(look, patient)]
 

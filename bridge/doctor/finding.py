@@ -29,17 +29,14 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def ok(topic: str, what: str) -> Finding:
-    """Nothing to do."""
     return Finding("ok", topic, what)
 
 
 def warn(topic: str, what: str, advice: str) -> Finding:
-    """It works, but look."""
     return Finding("warn", topic, what, advice)
 
 
 def fail(topic: str, what: str, advice: str) -> Finding:
-    """It does not work."""
     return Finding("fail", topic, what, advice)
 
 
@@ -52,11 +49,14 @@ def secrets_of(env: Environment) -> list[str]:
     for url in (env.database_url, env.redis_url, env.lingma_vsix, env.dedicated_domain_url, *env.lingma_attach_urls):
         parts = urlsplit(url)
         found += [parts.netloc.rpartition("@")[0].partition(":")[2], parts.query]
+    # The longest first: one secret may contain another, and half of it would stay. Very short ones would blank out
+    # words.
     return sorted((each for each in found if len(each) >= SHORTEST_SECRET), key=len, reverse=True)
 
 
 def without(secrets: Iterable[str], finding: Finding) -> Finding:
     """The finding on one line each, with no secret in it."""
+    # Errors of other programs may have line breaks and control characters.
     what, advice = (visible(" ".join(text.split())) for text in (finding.what, finding.advice))
     for secret in secrets:
         what, advice = what.replace(secret, "…"), advice.replace(secret, "…")

@@ -23,7 +23,7 @@ START = "Start the gateway: make run."
 
 
 def settings(_: Patient) -> Iterator[Finding]:
-    """What the system checks say."""
+    """What Django's system checks report about the settings."""
     found = [each for each in checks.run_checks(tags=["lingma", "security"]) if not each.is_silenced()]
     for each in found:
         level = fail if each.is_serious() else warn
@@ -37,6 +37,7 @@ def data_dir(patient: Patient) -> Iterator[Finding]:
     directory = patient.data_dir
     try:
         with tempfile.TemporaryFile(dir=directory) as file:
+            # A real write: an empty file can be made on a full disk.
             file.write(bytes(4096))
     except OSError as exc:
         yield fail("data", f"cannot write to {directory}: {exc.strerror}", "Give it to this user, or set DATA_DIR.")
@@ -53,6 +54,7 @@ def data_dir(patient: Patient) -> Iterator[Finding]:
 def database(patient: Patient) -> Iterator[Finding]:
     """Whether it answers and has all its tables."""
     name = Path(str(connection.settings_dict["NAME"]))
+    # Connecting would create the file, and a doctor changes nothing.
     if connection.vendor == "sqlite" and not name.exists():
         level = fail if patient.running else warn
         yield level("database", f"{name} is not there yet", f"{START} The first start makes it.")
@@ -63,6 +65,7 @@ def database(patient: Patient) -> Iterator[Finding]:
     except Error as exc:
         yield fail("database", f"it does not answer: {exc}", "Start the server, or correct DATABASE_URL.")
         return
+    # Later examinations query tables, so they are left out unless all migrations are applied.
     if missing:
         level = fail if patient.running else warn
         yield level("database", f"migrations not applied: {len(missing)}", "Restart the gateway, or manage.py migrate.")
@@ -72,7 +75,7 @@ def database(patient: Patient) -> Iterator[Finding]:
 
 
 def keys(patient: Patient) -> Iterator[Finding]:
-    """Whether anybody can come in."""
+    """Whether there is a usable API key, and a superuser for the console."""
     if not patient.database_answers:
         return
     usable = ApiKey.objects.usable(datetime.fromtimestamp(patient.now, UTC)).count()

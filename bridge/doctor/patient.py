@@ -50,6 +50,8 @@ def _started_at(data_dir: Path) -> float | None:
     """When the supervisor took its lock; None when nobody holds it."""
     with suppress(OSError), (data_dir / "supervisor.lock").open() as lock:
         try:
+            # The supervisor holds the lock while it lives: a shared lock that can be taken means that no gateway
+            # runs.
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return lock_time(data_dir)

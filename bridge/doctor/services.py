@@ -40,6 +40,7 @@ def store(patient: Patient) -> Iterator[Finding]:
     """Whether Redis answers, takes writes, and keeps what it is given."""
     try:
         info: Any = patient.redis.info()
+        # A server may answer and still take no writes: a full disk or a replica.
         refused = redis_fitness.refusal(patient.redis)
         patient.heartbeats = heartbeats.read_all(patient.redis)
     except (redis.RedisError, OSError) as exc:
@@ -90,6 +91,7 @@ def ledger(patient: Patient) -> Iterator[Finding]:
     if patient.redis_answers:
         rows += int(patient.redis.xlen(redis_keys.USAGE))
         first: Any = patient.redis.xrange(redis_keys.USAGE, count=1)
+        # The id of a stream's entry begins with its time in milliseconds.
         age = patient.now - int(first[0][0].partition(b"-")[0]) / 1000 if first else 0.0
     said = f"{rows} usage rows wait to be filed"
     if age > SLOW_SEC and patient.running:
@@ -103,8 +105,9 @@ def ledger(patient: Patient) -> Iterator[Finding]:
 
 
 def web(patient: Patient) -> Iterator[Finding]:
-    """Whether the gateway answers where it should."""
+    """Whether the gateway answers at HOST and PORT, and what it lacks."""
     host, port = patient.env.host, patient.env.port
+    # One cannot connect to "all addresses": the loopback is one of them.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     try:
         status, told = _readiness(host, port)
@@ -130,6 +133,7 @@ def _readiness(host: str, port: int) -> tuple[int, bytes]:
     with closing(http.client.HTTPConnection(host, port, timeout=WAIT_SEC)) as connection:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
+        # Bounded, as something else may listen on that port.
         return answer.status, answer.read(LONGEST_ANSWER)
 
 
@@ -151,6 +155,7 @@ def background(patient: Patient) -> Iterator[Finding]:
     advice = "See its log; restart the gateway."
     if not patient.redis_writes:
         yield warn("worker", "it cannot be asked: Redis takes no writes", "See redis above.")
+    # The answer comes through Redis, so a ping also proves that the worker reads from this server.
     elif current_app.control.ping(timeout=WAIT_SEC, limit=1):
         yield ok("worker", "it answers")
     else:
@@ -169,4 +174,5 @@ def _last_run(patient: Patient) -> float:
     seen = Instance.objects.aggregate(last=Max("seen_at"))["last"]  # written by a schedule
     told = PeriodicTask.objects.aggregate(last=Max("last_run_at"))["last"]
     signs: list[float] = [each.timestamp() for each in (seen, told) if each]
+    # The start counts as a sign: a gateway of a few seconds has run no schedule yet.
     return max([patient.started_at or 0.0, *signs])

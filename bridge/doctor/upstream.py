@@ -53,6 +53,7 @@ def _place(attachment: str) -> tuple[str, int]:
     if parts.scheme in {"ws", "wss"}:
         return parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
     path = Path(unquote(parts.path) if parts.scheme == "file" else attachment)
+    # The file itself or the work directory it lies in (PROTOCOL 2.3).
     info = path if path.is_file() else path / ".info.json"
     return "127.0.0.1", int(json.loads(info.read_bytes())["websocketPort"])
 
@@ -61,12 +62,14 @@ def _unpacked(patient: Patient) -> Finding:
     try:
         return _executable(vsix.find(patient.data_dir / "binaries"))
     except VsixError as exc:
+        # The supervisor unpacks at its start: missing before that is no failure.
         level = fail if patient.started_at is not None else warn
         return level("lingma", str(exc), "Restart the gateway: make run.")
 
 
 def _executable(path: Path) -> Finding:
     """Ask it for its version; it sees none of our variables."""
+    # The program is not ours, and our variables contain keys and passwords.
     variables = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     try:
         done = subprocess.run(  # noqa: S603 - the operator names the program
@@ -91,6 +94,7 @@ def instances(patient: Patient) -> Iterator[Finding]:
     yield from (_instance(patient, facts) for facts in sorted(patient.heartbeats, key=lambda each: each.name))
     env = patient.env
     wanted = env.web_processes * (len(env.lingma_attach_urls) or env.lingma_instances)
+    # Each web process starts its own instances, and each instance has a heartbeat.
     missing = wanted - len(patient.heartbeats)
     if missing > 0:
         advice = "A web process is starting or down: see its log. Were settings changed since the start?"

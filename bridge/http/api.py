@@ -36,6 +36,8 @@ class ApiConsumer(HttpConsumer):
             if not secret:
                 continue
             try:
+                # An agent may send an old key in one header and the right one in the other, so one that is refused
+                # decides nothing yet.
                 caller = await keys.authenticate(secret)
             except Error:
                 unchecked = Unavailable("Keys cannot be checked right now.", retry_after=2, reason="keys_unavailable")
@@ -47,15 +49,18 @@ class ApiConsumer(HttpConsumer):
             if caller is not None:
                 self.key_holder = caller
                 return caller
+            # Only for the row and the metrics: the client gets the same words for every bad key.
             closed, standing = keys.refused(secret)
             if self.key_holder is None:  # of two keys that open nothing, the row has the one that once did
                 self.key_holder, trouble = closed, key_closed(standing)
         if wait := self.runtime.strangers.wait(time.monotonic()):
+            # The delay comes after the check, so that a good key never waits for a flood of bad ones.
             await wait_or_gone(self.receive, wait)
         raise unchecked or trouble or Unauthenticated("The API key is missing or not valid.", reason="no_key")
 
     def carries(self, token: str) -> bool:
         """The request has this token of the operators; an empty one opens nothing."""
+        # In constant time, as the time of `==` shows how much of a guess is right.
         return bool(token) and hmac.compare_digest(self.bearer().encode(), token.encode())
 
     # -- what it may do -------------------------------------------------------------------------------------------
@@ -64,6 +69,7 @@ class ApiConsumer(HttpConsumer):
         """A place under the key's limits; release it when the turn has ended. Raise RateLimited."""
         prompt, longest = 0, None
         if caller.tpm and request is not None:  # else nobody asks how long it is
+            # Counting reads the whole conversation, so it is done only for a key that has a limit on tokens.
             prompt, longest = self.runtime.engine.count_tokens(request, caller.key_id), request.max_tokens
         try:
             return await self.runtime.limits.admit(caller, self.id, prompt, longest)
@@ -84,6 +90,7 @@ class ApiConsumer(HttpConsumer):
         if model:
             self.model = model
             self.require_model(caller, model)
+        # Zero means no limit: the shared code then neither reserves tokens nor takes a place.
         await self.admit(msgspec.structs.replace(caller, tpm=0, concurrency=0))
 
     def require_model(self, caller: Caller, model: str) -> None:
@@ -107,4 +114,5 @@ def key_closed(standing: Standing) -> Unauthenticated:
 
 def _listed(models: frozenset[str]) -> str:
     names = ", ".join(sorted(models))
+    # Cut at a comma, so that no half of a name looks like a model.
     return names if len(names) <= LONGEST_LIST else f"{names[:LONGEST_LIST].rpartition(',')[0]}, …"

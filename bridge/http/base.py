@@ -95,24 +95,27 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         """The model of the request, for its row, as soon as the body is read."""
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Serve the request."""
         self.scope = scope
         self.receive = receive
         self.base_send = send
         self.id = _random().hex()
         self.request_headers: dict[bytes, bytes] = dict(scope["headers"])
+        # Before anything can fail: every error below is written in this format.
         self.format = self._format or self.format_of_client()
         try:
             self.runtime = await get_runtime()
+            # A preflight carries no key, so it has to be answered before anybody asks for one.
             if self.runtime.cors_origins and await self._is_preflight(cors_of(self.runtime.cors_origins)):
                 return
             self.check_method()
             await self.handle()
+        # Nobody is left to be answered.
         except HungUp:
             pass
         except GatewayError as exc:
             self.note(exc)
             await self.refuse(exc)
+            # Without this the garbage collector has to find the circle, and bodies pile up until it does.
             exc.__traceback__ = None  # its frames hold the turn, which holds the error
         except Exception:  # an edge: a bug must not leave the client hanging
             logger.exception("%s %s failed", scope["method"], scope["path"])
@@ -121,6 +124,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             await self.refuse(error)
         finally:
             if self._body is not None:
+                # Whatever happened: a body that stays counted would close the gateway for large requests in the end.
                 self._body.release()
 
     async def _is_preflight(self, cors: Cors) -> bool:
@@ -136,21 +140,22 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         return False
 
     def check_method(self) -> None:
-        """Raise MethodNotAllowed."""
+        """Raise MethodNotAllowed for a method that is not in `methods`."""
         if self.scope["method"] not in self.methods:
             raise MethodNotAllowed(f"Not allowed here: use {' or '.join(self.methods)}.")
 
     async def handle(self) -> None:
-        """Answer the request."""
         raise NotImplementedError
 
     async def request_body(self) -> bytes:
         """The body, whole and decoded. Raise TooLarge, InvalidRequest or HungUp."""
         bodies = self.runtime.bodies
         key_id = self.key_holder.key_id if self.key_holder else 0
+        # Kept on the consumer before the first byte is read, so that a hang-up gives back what was counted.
         held = self._body = bodies.hold(key_id)
         body = await read_body(self.receive, self.request_headers, self.scope["headers"], held)
         if len(body) > LARGE:
+            # Parsing a large body blocks the loop: one after the other, and others are served between.
             await bodies.turn_of_large(key_id)
         return body
 
@@ -177,20 +182,20 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         return self.request_headers.get(name, b"")
 
     def bearer(self) -> str:
-        """The token of `Authorization: Bearer`, or ""."""
+        """The token of `Authorization: Bearer`; "" for another scheme or none."""
         scheme, _, token = self.single(b"authorization").partition(b" ")
         return token.strip().decode("latin-1") if scheme.lower() == b"bearer" else ""
 
     @property
     def client(self) -> str:
-        """The client's address."""
+        """The client's address, as the server reports it behind trusted proxies."""
         return (self.scope.get("client") or ("",))[0]
 
     # -- sending --------------------------------------------------------------------------------------------------
 
     @property
     def content_type(self) -> tuple[bytes, bytes]:
-        """That of whole replies and of errors."""
+        """The content type of whole replies and of errors."""
         return (b"content-type", self.format.media_type)
 
     def start_stream(self) -> Awaitable[None]:
@@ -199,7 +204,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         return self.start(200, [type_, *UNBUFFERED, *self.common_headers()])
 
     def common_headers(self) -> Headers:
-        """What every answer carries."""
+        """The headers that every answer carries."""
         id_ = b"req_" + self.id.encode()
         headers = [(b"x-request-id", id_), (b"x-lingma-upstream", self.upstream())]
         if header := self.format.id_header:
@@ -207,17 +212,19 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         return headers
 
     def upstream(self) -> bytes:
-        """What stands behind the gateway."""
+        """The name of what stands behind the gateway, such as `lingma` or `simulator`."""
         runtime: Runtime | None = getattr(self, "runtime", None)  # none when it could not be started
         return runtime.upstream if runtime else b"unknown"
 
     async def reply(self, status: int, body: bytes, headers: Headers) -> None:
-        """A whole answer."""
+        """Send a whole answer; a HEAD request gets the headers of it alone."""
         await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
         await self.send_last(b"" if self.scope["method"] == "HEAD" else body)
 
     def send_last(self, part: bytes) -> Awaitable[None]:
         """The last part. A large one ends when the client has taken it: so long counts what it was made of."""
+        # The empty second part is sent only when the server has drained the first: the server's back-pressure is the
+        # wait.
         return self._send_large(part) if len(part) > LARGE_PART else self.send_part(part, last=True)
 
     async def _send_large(self, part: bytes) -> None:
@@ -225,19 +232,19 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         await self.send_part(b"", last=True)
 
     def start(self, status: int, headers: Headers) -> Awaitable[None]:
-        """Begin the answer."""
         self.begun = True
+        # Also on errors: a browser hides an answer without these headers from its page.
         if self._cors:
             headers = [*headers, *self._cors]
         return self.base_send({"type": "http.response.start", "status": status, "headers": headers})
 
     def send_part(self, body: bytes, *, last: bool) -> Awaitable[None]:
-        """Go on with the answer."""
         return self.base_send({"type": "http.response.body", "body": body, "more_body": not last})
 
     async def refuse(self, error: GatewayError) -> None:
         """Send an error before the first byte; after it, only the end of the connection is left to show it."""
         if self.begun:
+            # The status is out already, so the client can only see that the reply stops.
             return await self.send_part(b"", last=True)
         status, body = self.format.error(error, self.id)
         return await self.reply(status, body, [self.content_type, *self.common_headers(), *self._error_headers(error)])
@@ -249,7 +256,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             runtime.refusals.note(self.refusal(error), self.key_holder.hint if self.key_holder else "")
 
     def refusal(self, error: GatewayError) -> UsageRow:
-        """The usage row of it."""
+        """The usage row of a refusal."""
         return self.usage_row(
             model=self.model,
             status="error" if isinstance(error, InternalError) else "refused",
@@ -280,6 +287,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         if error.retry_after is not None:
             headers.append((b"retry-after", b"%d" % error.retry_after))
         if not error.retryable:
+            # The SDKs of both vendors obey this header, and would else repeat by the status alone.
             headers.append((b"x-should-retry", b"false"))
         if isinstance(error, MethodNotAllowed):
             headers.append((b"allow", ", ".join(self.methods).encode()))

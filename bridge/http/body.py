@@ -30,12 +30,14 @@ async def read_body(
 
     Raise TooLarge, InvalidRequest or HungUp, or what `held` says to more bytes.
     """
+    # Refused before a byte is read, if the client is honest about the length; counted below if it is not.
     if announces_more(headers, MAX_BODY):
         raise _too_large()
     message = await receive()
     if message["type"] == "http.disconnect":
         raise HungUp
     body: bytes = message.get("body", b"")
+    # Counted as it arrives: the bound is on what is in memory, not on what was announced.
     held.grow(len(body))
     if message.get("more_body"):
         body = await _read_rest(receive, body, held)
@@ -43,8 +45,10 @@ async def read_body(
         raise _too_large()
     if b"content-encoding" not in headers:
         return body
+    # Several headers of this name mean one list, and `headers` has only the last of them.
     listed = b",".join(value for name, value in raw if name == b"content-encoding")
     plain = await decoded(body, listed.strip().lower(), held)
+    # From here on only the plain text exists.
     held.release(keep=len(plain))
     return plain
 
@@ -77,11 +81,13 @@ async def decoded(body: bytes, encoding: bytes, held: HeldBody | None = None) ->
         return body
     parts, since, calls = [], 0, 0
     for part in encodings.slices(body, encoding, MAX_BODY):
+        # A small body may decode to a large one, so that the bound has to see the plain bytes too.
         if held is not None:
             held.grow(len(part))
         parts.append(part)
         since, calls = since + len(part), calls + 1
         if since >= encodings.SLICE or calls >= MOST_CALLS:
+            # One pass of the event loop for the others: decoding never waits for anything by itself.
             since = calls = 0
             await asyncio.sleep(0)
     return b"".join(parts)

@@ -73,13 +73,16 @@ class ChatConsumer(ListeningConsumer):
             self.caller = await self.authenticate()
         parsed = await self.read_request(body)
         self._reply = parsed.reply
+        # `_request` is None until here, and shows `refusal` how far the request came.
         self.request = self._request = identified(parsed.request, self.request_headers)
         self._warning = warning_of(self.request.messages)
         if self.request.left_out:
             tools = warning_of_tools(self.request.left_out)
             self._warning = f"{self._warning}; {tools}" if self._warning else tools
+        # After parsing: only the body names the model.
         self.require_model(self.caller, self.request.model)
         await self._within_limits()
+        # The place of the instance is free by now; only the client is waited for.
         if self._end_is_open:
             await self.send_part(b"", last=True)
 
@@ -89,6 +92,7 @@ class ChatConsumer(ListeningConsumer):
 
     def send_last(self, part: bytes) -> Awaitable[None]:
         """As ever; but an instance's place does not wait for a client that takes its time."""
+        # The end of a large part is sent by `handle`, after the turn has given its place back.
         self._end_is_open = len(part) > LARGE_PART
         return self.send_part(part, last=not self._end_is_open)
 
@@ -97,6 +101,7 @@ class ChatConsumer(ListeningConsumer):
 
     async def _within_limits(self) -> None:
         """The turn, if the key's limits allow it; its tokens count when it has ended."""
+        # A key without limits needs no round trip to Redis.
         ticket = await self.admit(self.caller, self.request) if self.caller.is_limited else UNLIMITED
         try:
             await self.until_hang_up(self.turn())
@@ -105,10 +110,12 @@ class ChatConsumer(ListeningConsumer):
                 self.runtime.in_use.remove(self.caller, self)
             if ticket is not UNLIMITED:
                 tokens = self._record.prompt_tokens + self._record.completion_tokens
+                # Later, as the client need not wait for Redis; a stop of the process waits for it.
                 self.runtime.later(ticket.release(tokens))
 
     async def turn(self) -> None:
         """Have the engine run it, and see to its row."""
+        # The engine calls `emit` per batch; a whole reply is one batch with everything in it.
         emit = self._stream if self.request.stream else self._whole
         try:
             await self.runtime.engine.run(self.request, self.caller.key_id, self._record, emit, self.caller.team_id)
@@ -126,12 +133,14 @@ class ChatConsumer(ListeningConsumer):
     def look(self, now: float) -> None:
         """The turn takes its time: its key may be revoked before it ends."""
         super().look(now)
+        # Only turns that last are listed: for short ones the list would cost more than it is worth.
         self._is_in_use = True
         self.runtime.in_use.add(self.caller, self)
 
     def key_closed(self, standing: Standing) -> None:
         """The turn ends with its key, unless its end is on its way already."""
         if not self._has_row:
+            # The key was known when the turn began, so "unknown" means that it was removed since.
             error = key_closed("revoked" if standing == "unknown" else standing)
             self._record.failed(error)
             self.end_with(error)
@@ -152,6 +161,7 @@ class ChatConsumer(ListeningConsumer):
 
     def _stream(self, batch: Batch) -> Awaitable[None]:
         """Send a batch; most neither begin nor end the stream, nor are long, and need no coroutine of their own."""
+        # An ending is always the last event of its batch, so that one look is enough.
         if self._encoder is None or type(batch[-1]) in ENDINGS or len(batch) > MOST_AT_ONCE:
             return self._stream_rare(batch)
         return self.send_part(self._encoder.feed(batch), last=False)
@@ -183,6 +193,7 @@ class ChatConsumer(ListeningConsumer):
         return batch[starts[-1] :]
 
     async def _whole(self, batch: Batch) -> None:
+        # The same events as of a stream, folded: there is no second way to make a reply.
         body = self._reply.whole(self.head(), fold(batch))
         await self.store_reply()
         await self._write_row()
@@ -197,11 +208,12 @@ class ChatConsumer(ListeningConsumer):
     async def refuse(self, error: GatewayError) -> None:
         """Also in mid-stream: an end without an error event would pass for a whole answer."""
         if self.begun and self._encoder is not None:
+            # The encoder knows what is open, and ends the stream as its format demands.
             return await self.send_part(self._encoder.feed([Failed(error)]), last=True)
         return await super().refuse(error)
 
     def head(self) -> ReplyHead:
-        """What the reply needs beside its request."""
+        """What the reply's encoder needs to know about this request."""
         return ReplyHead(self.id, self.request.model, int(self._started_at), time.time)
 
     def _instance_headers(self) -> Headers:
@@ -231,7 +243,6 @@ class ChatConsumer(ListeningConsumer):
         return round((time.monotonic() - self._began) * 1000)
 
     async def _write_row(self) -> None:
-        """Count, log and file the turn, once."""
         self._has_row = True
         row = self._row(self._record)
         metrics.turn_finished(row)

@@ -25,8 +25,10 @@ HEADERS = {
 def identified(request: ChatRequest, headers: Mapping[bytes, bytes]) -> ChatRequest:
     """The request with the ids that its headers add, and what is a proof when this agent sends it."""
     ids = request.ids
+    # The common case of plain SDKs: no copy of the request is made.
     if not ids.proven_by and HEADERS.keys().isdisjoint(headers):
         return request
+    # An id proves a conversation only if it comes from the agent that is known to draw such ids.
     family = family_of(headers.get(b"user-agent", b""))
     values, proven = list(ids.values), ids.proven or ids.proven_by == family
     for name, agent in HEADERS.items():

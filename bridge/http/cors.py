@@ -33,7 +33,7 @@ VARY_PREFLIGHT: Final = (b"vary", b"Origin, Access-Control-Request-Method, Acces
 
 @lru_cache(1)
 def cors_of(origins: frozenset[str]) -> Cors:
-    """The rules of this process."""
+    """The rules of this process, made once: the origins come from its settings."""
     return Cors(origins)
 
 
@@ -49,10 +49,12 @@ class Cors:
         """What `Access-Control-Allow-Origin` says to this origin; b"": nothing."""
         if self._all:
             return b"*"
+        # Browsers send origins in lower case already; others may not.
         return origin if origin.lower() in self._named else b""
 
     def headers(self, request: Mapping[bytes, bytes]) -> Headers:
         """What an answer of any kind carries; caches keep it for one origin only."""
+        # With named origins every answer differs by origin, even one that allows nothing: caches must know.
         vary = [] if self._all else [VARY_ORIGIN]
         origin = request.get(b"origin")
         if origin is None or not (origin_header := self.allowed(origin)):
@@ -68,6 +70,7 @@ class Cors:
         return [
             (b"access-control-allow-origin", origin_header),
             (b"access-control-allow-methods", METHODS),
+            # Echoed, because SDKs add headers of their own with new releases (`x-stainless-…`).
             (b"access-control-allow-headers", requested if HEADER_NAMES.fullmatch(requested) else USUAL_HEADERS),
             (b"access-control-max-age", REMEMBERED_SEC),
             VARY_PREFLIGHT,

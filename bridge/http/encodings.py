@@ -30,9 +30,11 @@ WINDOW: Final = 23
 
 def slices(body: bytes, encoding: bytes, most: int) -> Iterator[bytes]:
     """The plain text, piece by piece, some of them empty. Raise UnsupportedEncoding, InvalidRequest or TooLarge."""
+    # A list of two encodings is not found here either, and is refused.
     start = _STARTS.get(encoding)
     if start is None:
         raise UnsupportedEncoding(f"This Content-Encoding is not supported here; send plain JSON, or one of {OFFERED}.")
+    # Two bounds: `most` for memory, the growth for a small body that costs much work.
     size, grown = 0, FREE + MOST_GROWTH * len(body)
     try:
         for part in _members(body, start(body)):
@@ -65,9 +67,11 @@ class _Member:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """All that comes out of the data; zlib checks the sum at the end."""
         while not self._inflater.eof:
+            # The second argument bounds what comes out: a kilobyte may hold a megabyte.
             part = self._inflater.decompress(data, SLICE)
             data = self._inflater.unconsumed_tail
             yield part
+            # A full slice may have more behind it, though all input was taken.
             if not data and len(part) < SLICE:
                 return
 
@@ -87,6 +91,7 @@ class _Frame(_Member):
     def feed(self, data: bytes) -> Iterator[bytes]:
         while not self._unpacker.eof:
             yield self._unpacker.decompress(data, SLICE)
+            # The decompressor keeps what it has not used; the empty calls below fetch the rest of its output.
             data = b""
             if self._unpacker.needs_input:
                 return
@@ -100,10 +105,12 @@ def _members(body: bytes, start: Callable[[], _Member]) -> Iterator[bytes]:
         member, step = start(), FIRST_SLICE
         while not member.ended:
             if at >= len(body) or members > MOST_MEMBERS:
+                # An input that ends in the middle, or one that is cut into more members than any client makes.
                 raise EOFError
             data, step = body[at : at + step], min(2 * step, SLICE)
             at += len(data)
             yield from member.feed(data)
+        # The step may have reached into the next member.
         at -= member.unused
         if at == len(body) or (body[at] == 0 and body.count(0, at) == len(body) - at):
             return
@@ -111,6 +118,7 @@ def _members(body: bytes, start: Callable[[], _Member]) -> Iterator[bytes]:
 
 def _deflate(body: bytes) -> Callable[[], _Member]:
     """In zlib's frame, as RFC 9110 8.4.1.2 has it, or bare as some send it."""
+    # The two bytes of a zlib header: method 8 in the low bits, and divisible by 31 together.
     framed = len(body) > 1 and body[0] & 15 == 8 and (body[0] << 8 | body[1]) % 31 == 0
     return lambda: _Member(zlib.MAX_WBITS if framed else -zlib.MAX_WBITS)
 

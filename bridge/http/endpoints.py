@@ -33,6 +33,7 @@ class Models(ApiConsumer):
     async def handle(self) -> None:
         """What the accounts of this process's instances offer, and the names operators gave to it."""
         caller = await self.authenticate()
+        # What the key may not use is not listed: agents pick their model from this list.
         offered = Offer(self.runtime.pool.models(), self.runtime.engine.routes, partial(may_use, caller))
         wanted: str | None = self.scope["url_route"]["kwargs"].get("model_id")
         if wanted is not None:
@@ -41,6 +42,7 @@ class Models(ApiConsumer):
         await self.reply(200, body, [JSON, *self.common_headers()])
 
     def _paging(self) -> dict[str, str]:
+        # OpenAI's SDKs read the whole list at once; a page would hide the rest from them.
         if not self.format.pages_models:
             return {}
         return dict(parse_qsl(self.scope["query_string"].decode("latin-1")))
@@ -81,7 +83,6 @@ class Hello(HttpConsumer):
     """`/api/hello`: Claude Code looks there whether anybody is at home."""
 
     async def handle(self) -> None:
-        """What Anthropic answers."""
         await self.reply(200, b'{"message":"hello"}', [JSON, *self.common_headers()])
 
 
@@ -89,7 +90,6 @@ class Health(HttpConsumer):
     """`GET /healthz`: the process answers. Nothing is asked, so that it is always fast."""
 
     async def handle(self) -> None:
-        """Always 200."""
         body = {"status": "ok", "upstream": self.runtime.env.upstream, "version": VERSION}
         await self.reply(200, msgspec.json.encode(body), [JSON, *self.common_headers()])
 
@@ -102,6 +102,7 @@ class Ready(HttpConsumer):
         facts = self.runtime.pool.all_facts()
         ready = self.runtime.pool.ready
         instances = [{"name": each.name, "state": each.state, "reason": public_reason(each)} for each in facts]
+        # Anybody may read this page, so that reasons come from a closed set of sentences.
         body = {"status": "ready" if ready else "unavailable", "degraded": public_modes(), "instances": instances}
         await self.reply(200 if ready else 503, msgspec.json.encode(body), [JSON, *self.common_headers()])
 
@@ -112,7 +113,8 @@ class Metrics(ApiConsumer):
     endpoint = "/metrics"
 
     async def handle(self) -> None:
-        """Prometheus' text format, of all web processes."""
+        """Prometheus' text format, with the figures of all web processes together."""
+        # The token first: a scraper needs no key, and no database to check one.
         if not self.carries(self.runtime.env.metrics_token.get_secret_value()):
             caller = await self.authenticate()
             if "metrics" not in caller.scopes:
@@ -129,8 +131,10 @@ async def _rendered() -> bytes:
     """Whoever asks meanwhile gets the same: files that hang hold one thread and no more. Raise Unavailable."""
     global _rendering  # noqa: PLW0603  one per process is the point
     if _rendering is None or _rendering.done():
+        # In a thread, as it reads a file per process; on a disk that hangs it would else stop every stream.
         _rendering = asyncio.ensure_future(asyncio.to_thread(metrics.render))
     running = _rendering
+    # `wait` does not cancel at the timeout: others may wait for the same rendering.
     await asyncio.wait({running}, timeout=RENDER_SEC)
     if not running.done():
         raise Unavailable("The files of the metrics cannot be read now.")
@@ -147,6 +151,7 @@ class Smoke(ApiConsumer):
         if not self.carries(self.runtime.env.admin_token.get_secret_value()):
             raise Unauthenticated("The admin token is missing or not valid.")
         results = await smoke(self.runtime.engine)
+        # No instance at all is a failure too.
         ok = bool(results) and all(result.ok for result in results)
         body = {"ok": ok, "instances": results}
         await self.reply(200 if ok else 503, msgspec.json.encode(body), [JSON, *self.common_headers()])

@@ -31,13 +31,17 @@ class ListeningConsumer(ApiConsumer):
         if task is None:
             raise RuntimeError("a consumer runs in a task")
         self._task = task
+        # The ticker calls `look` after a while; a task per request, which listens from the start, would cost every
+        # short turn.
         ticker.add(self)
         try:
             await work
         except asyncio.CancelledError:
             ended_by = self._ended_by
+            # Somebody else has cancelled the task, the server at its end for example: that is not ours to swallow.
             if not self.hung_up and not self.is_too_slow and ended_by is None:
                 raise
+            # The cancellation is dealt with here, so the task must not go on counting it.
             task.uncancel()
             raise (ended_by or HungUp) from None
         finally:
@@ -59,6 +63,7 @@ class ListeningConsumer(ApiConsumer):
             self._listener = asyncio.get_running_loop().create_task(self._cancel_on_hang_up(self._task))
 
     async def _cancel_on_hang_up(self, task: asyncio.Task[Any]) -> None:
+        # The body has been read: whatever else may come says nothing.
         while (await self.receive())["type"] != "http.disconnect":
             pass
         self.hang_up(task)
@@ -72,5 +77,6 @@ class ListeningConsumer(ApiConsumer):
     def end_with(self, error: GatewayError) -> None:
         """End the work; the client gets the error."""
         if self._task is not None and not self.hung_up and self._ended_by is None:
+            # Set before the cancel: `until_hang_up` reads it to know why.
             self._ended_by = error
             self._task.cancel()

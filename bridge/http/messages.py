@@ -14,7 +14,7 @@ class CountTokens(ApiConsumer):
     endpoint = "/v1/messages/count_tokens"
 
     async def handle(self) -> None:
-        """Estimate; no service is asked."""
+        """Answer with an estimate; no service is asked."""
         caller = await self.authenticate()
         request = FORMAT.parse_to_count(await self.request_body())
         await self.admit_count(caller, request.model)

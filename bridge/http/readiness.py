@@ -30,6 +30,7 @@ def public_reason(facts: InstanceStatus) -> str:
     if facts.state is InstanceState.READY or not facts.last_error:
         return ""
     for pattern, reason in REASONS:
+        # Matched, not passed on: an error may contain a path, an address or an account.
         if found := pattern.match(facts.last_error):
             return reason or found[0]
     return OTHER

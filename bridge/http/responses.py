@@ -24,14 +24,15 @@ RETRY_SEC = 5
 
 
 class _StoredResponses(ApiConsumer):
-    """Requests that may refer to stored responses."""
+    """Requests that may refer to stored responses of the same key."""
 
     async def complete(self, caller: Caller, draft: Draft) -> ParsedRequest[ResponsesReply]:
-        """The request with what it refers to."""
+        """The whole request, with the stored responses it refers to."""
         return draft.complete(await self.fetch(caller, draft.needs) if draft.needs else {})
 
     async def fetch(self, caller: Caller, ids: tuple[str, ...]) -> dict[str, StoredRecord]:
         """The key's stored responses of these ids, those that there are. Raise InvalidRequest or Unavailable."""
+        # Other ids cannot be stored here; they would only become keys in Redis that a client has made up.
         wanted = [id_ for id_ in ids if is_response_id(id_)]
         if not wanted:
             return {}
@@ -42,19 +43,19 @@ class _StoredResponses(ApiConsumer):
         except StoredTooLarge:
             words = f"The stored responses that this request refers to exceed {MOST_READ >> 20} MiB together."
             raise InvalidRequest(words, param=("input",), code="invalid_value") from None
+        # What is fetched takes memory like a body, and counts like one until the answer is sent.
         await self.hold(caller, sum(map(len, records.values())))
         unpacked = {id_: stored.unpack(record) for id_, record in records.items()}
         return {id_: kept for id_, kept in unpacked.items() if kept is not None}
 
 
 class Responses(ChatConsumer, _StoredResponses):
-    """`POST /v1/responses`."""
-
     __slots__ = ("_response",)
 
     async def turn(self) -> None:
         """The turn, which others of the key may look at and cancel."""
         id_ = response_id(self.id)
+        # Only the process that runs the turn can cancel it.
         _running[id_] = self
         try:
             await super().turn()
@@ -69,6 +70,7 @@ class Responses(ChatConsumer, _StoredResponses):
     async def cancel(self) -> bytes:
         """End the turn. The object, which is kept like any other."""
         error = Cancelled()
+        # Before the task is cancelled, as the row may be written at once.
         self._record.reason = error.reason
         self.end_with(error)
         body = self._response.cancel(self.head())
@@ -84,6 +86,7 @@ class Responses(ChatConsumer, _StoredResponses):
     async def store_reply(self) -> None:
         """Keep the response, before the client knows that it could continue it."""
         size = self._response.record_size
+        # Asked first, so that a record too large to keep is never built.
         if size and self.runtime.responses.takes(size):
             await self.runtime.responses.keep(self.caller.key_id, response_id(self.id), self._response.record())
 
@@ -95,6 +98,7 @@ _running: dict[str, Responses] = {}
 def _running_of(caller: Caller, id_: str) -> Responses | None:
     """The running response of this id, if it is the key's. One whose end is written is stored already."""
     found = _running.get(id_)
+    # Another key's response is the same as none: ids must not be worth guessing.
     return found if found is not None and found.caller.key_id == caller.key_id and not found.has_row else None
 
 
@@ -109,7 +113,7 @@ class Compact(ChatConsumer, _StoredResponses):
 
 
 class _Beside(_StoredResponses):
-    """What can be asked beside a chat."""
+    """The base of the requests about a stored response, which run no turn."""
 
     async def kept(self) -> StoredRecord:
         """The stored response that the path names, or one that runs here. Raise NotFound, also for another key's."""
@@ -124,15 +128,15 @@ class _Beside(_StoredResponses):
 
     @property
     def response_id(self) -> str:
-        """As the path names it."""
+        """The id of the response in the path."""
         return str(self.scope["url_route"]["kwargs"]["response_id"])
 
     def query(self) -> dict[str, str]:
-        """The parameters of the address."""
+        """The parameters of the query; of repeated ones the last."""
         return dict(parse_qsl(self.scope["query_string"].decode("latin-1")))
 
     async def reply_json(self, body: bytes) -> None:
-        """The good answer."""
+        """Send a JSON body with status 200."""
         await self.reply(200, body, [JSON, *self.common_headers()])
 
 
@@ -152,6 +156,7 @@ class StoredResponse(_Beside):
             await self.reply_json(bytes((await self.kept()).response))
 
     async def _stream(self) -> None:
+        # Before the first byte is sent: a bad number can still be refused.
         after = number_of(self.query())
         kept = await self.kept()
         if self.response_id in _running:
@@ -164,6 +169,7 @@ class StoredResponse(_Beside):
     async def _delete(self) -> None:
         caller, id_ = await self.authenticate(), self.response_id
         try:
+            # A running response is not found here: it is stored at its end, and cannot be deleted before.
             was_there = await self.runtime.responses.forget(caller.key_id, id_)
         except StoreUnavailable:
             raise _cannot_read() from None
@@ -179,7 +185,7 @@ class CancelResponse(_Beside):
     endpoint = "/v1/responses/{id}/cancel"
 
     async def handle(self) -> None:
-        """The object as it is now."""
+        """Answer with the response object as it is after the cancel."""
         running = _running_of(await self.authenticate(), self.response_id)
         await self.reply_json(await running.cancel() if running else bytes((await self.kept()).response))
 
@@ -201,7 +207,7 @@ class InputTokens(_Beside):
     endpoint = "/v1/responses/input_tokens"
 
     async def handle(self) -> None:
-        """Estimate; no service is asked."""
+        """Answer with an estimate; no service is asked."""
         caller = await self.authenticate()
         draft = FORMAT.draft(await self.request_body(), counting=True)
         request = (await self.complete(caller, draft)).request

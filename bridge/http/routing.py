@@ -24,6 +24,7 @@ CONSUMERS: dict[str, type[ChatConsumer]] = {RESPONSES.path: responses.Responses}
 
 def chat_consumers(served: Iterable[WireFormat]) -> dict[str, Callable[[], Application]]:
     """Paths of chats to what makes a consumer for one request."""
+    # Looked up in a dict before Channels' router is asked: most of the traffic needs no regular expression.
     return {each.path: partial(CONSUMERS.get(each.path, ChatConsumer), each) for each in served}
 
 

@@ -16,6 +16,7 @@ _OWNERS: Final[dict[str, WireFormat]] = {
     for path in (*each.other_paths, each.path.removeprefix(_V1), *each.paths_not_served)
 } | {"models": formats.DEFAULT}
 """The part that clients put behind their base URL, to the format that has it."""
+# The longest first: alternatives are tried in order, and `messages` is the beginning of `messages/batches`.
 _ANY_OWNED: Final = "|".join(sorted(_OWNERS, key=len, reverse=True))
 
 _NOT_SERVED: Final = {path for each in formats.FORMATS for path in each.paths_not_served}
@@ -56,6 +57,7 @@ def advice(method: str, path: str) -> str:
 
 def _hint(path: str) -> str:
     endpoint = endpoint_of(path)
+    # With `/v1/v1` the base URL is wrong too, and that is the mistake to name first.
     if endpoint in _NOT_SERVED and not path.startswith("/v1/v1"):
         *most, last = _CHATS
         return f"{endpoint} is not served here; chats are at {', '.join(most)} and {last}."

@@ -29,6 +29,7 @@ class Offer:
         if not self._models:
             return []
         own = [_record(model.key, model.display_name or "", model) for model in self._models.values()]
+        # An alias with the name of a model is not listed twice: the model wins (`Routes`).
         named = [alias for alias in shown(self._routes.aliases) if self._routes.key_of(alias.pattern) is None]
         aliases = [_record(each.pattern, each.display_name, self._behind(each.pattern)) for each in named]
         return [record for record in own + aliases if self._may_see(record.id)]
@@ -41,6 +42,7 @@ class Offer:
             return _record(name, model.display_name or "", model)
         if not self._models or not self._routes.knows(name):
             return None
+        # Aliases match in any case, and so do their titles.
         titles = {alias.pattern.lower(): alias.display_name for alias in shown(self._routes.aliases)}
         return _record(name, titles.get(name.lower(), ""), self._behind(name))
 
@@ -48,8 +50,8 @@ class Offer:
         return self._may_use(*self._routes.names_of(name))
 
     def _behind(self, name: str) -> Model | None:
-        """The model that answers to the name."""
         routes = self._routes
+        # The same order as in a turn: what the name means, else the default model.
         key = routes.key_of(routes.of(name).lingma_model) or routes.key_of(routes.default_model)
         return self._models.get(key or "")
 

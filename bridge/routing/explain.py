@@ -45,6 +45,7 @@ def unknown_names(names: Iterable[str], offered: dict[str, str]) -> list[str]:
     """Those of the names and patterns that stand for no model and no alias; none while nobody tells what is offered."""
     if not offered:
         return []
+    # Profiles decide how a prompt is put, not what a name means: they are not needed here.
     routes = Routes(read_rules().aliases, (), offered)
     there = [*offered, *AGENT_NAMES, *(alias.pattern for alias in routes.aliases)]
     return [name for name in names if not routes.knows(name) and not any(map(matcher(name), there))]
@@ -52,6 +53,7 @@ def unknown_names(names: Iterable[str], offered: dict[str, str]) -> list[str]:
 
 def try_name(name: str, default_model: str, offered: dict[str, str]) -> Trial:
     """Explain a name, where accounts offer these names."""
+    # Read anew, not from a web process: the admin explains what is in the database now.
     rules = read_rules()
     routes = Routes(rules.aliases, rules.profiles, offered, default_model)
     route = routes.of(name)
@@ -80,5 +82,6 @@ def _decider(routes: Routes, name: str) -> Decider:
 
 
 def _prompt_for(key: str, patterns: list[str]) -> PromptTemplate | None:
+    # The first match wins, as in `Routes`.
     pattern = next((each for each in patterns if matcher(each)(key)), None)
     return PromptTemplate.objects.filter(pattern=pattern).first() if pattern is not None else None

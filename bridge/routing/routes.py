@@ -78,12 +78,14 @@ class Routes:
         self.default_model = default_model
         self._aliases = [(matcher(alias.pattern), alias) for alias in aliases]
         self._profiles = [(matcher(pattern), profile) for pattern, profile in profiles]
+        # A cache per object, not on the class: new rules are a new object, so nothing has to be thrown away.
         self._remembered = lru_cache(MOST_REMEMBERED)(self._find)
         self._profile = lru_cache(MOST_REMEMBERED)(self._find_profile)
         self._names = lru_cache(MOST_REMEMBERED)(self._find_names)
 
     def of(self, name: str) -> Route:
         """What this name means; every name means something."""
+        # A long name is not matched at all: patterns cost time per character, and the cache would keep it.
         return self._remembered(name) if len(name) <= LONGEST_MATCHED else Route(profile=self.profile_of(""))
 
     def profile_of(self, lingma_model: str) -> PromptProfile:
@@ -97,6 +99,7 @@ class Routes:
     def meant(self, name: str) -> str:
         """The name; without what clients add where only that means something."""
         plain = ADDED.sub("", name)
+        # The full name first: an alias may be meant for exactly this date.
         return plain if not self._knows(name) and self._knows(plain) else name
 
     def _knows(self, name: str) -> bool:
@@ -104,6 +107,7 @@ class Routes:
 
     def key_of(self, name: str) -> str | None:
         """The key of the offered model that goes by this name."""
+        # Keys are matched exactly, display names in lower case, as they are stored.
         return self.offered.get(name) or self.offered.get(name.lower())
 
     def answers_to(self, name: str) -> str:
@@ -125,6 +129,7 @@ class Routes:
         return Routes(self.aliases, self.profiles, offered, self.default_model)
 
     def _find(self, name: str) -> Route:
+        # A model of the account always wins: an alias cannot hide it.
         if (key := self.key_of(name)) is not None:
             return Route(key, profile=self.profile_of(key))
         agent: AskMode | None = "agent" if name.lower() in AGENT_NAMES else None
@@ -132,6 +137,7 @@ class Routes:
         if alias is None:
             plain = ADDED.sub("", name)
             if not agent and plain != name and self._knows(plain):
+                # Ends, as the name gets shorter each time.
                 return self.of(plain)
             wanted = "" if agent else name
             return Route(wanted, agent, profile=self.profile_of(self.key_of(wanted) or ""))
@@ -146,6 +152,7 @@ class Routes:
 
     def _find_names(self, name: str) -> tuple[str, ...]:
         key, plain = self.answers_to(name), ADDED.sub("", name)
+        # A key allowed to use `model` may use `model-20250101` only if both are the same model.
         asked = [name, plain] if plain and self.answers_to(plain) == key else [name]
         shown = [other for other, means in self.offered.items() if means == key]
         return tuple(dict.fromkeys([*asked, key, *shown]))
@@ -163,4 +170,5 @@ def matcher(pattern: str) -> Callable[[str], object]:
 def shown(aliases: Iterable[Alias]) -> list[Alias]:
     """Those that stand for one name, each once."""
     named = [alias for alias in aliases if alias.is_a_name]
+    # Reversed twice: of two aliases with one name the first wins, and the order stays.
     return list({alias.pattern.lower(): alias for alias in reversed(named)}.values())[::-1]

@@ -45,7 +45,7 @@ def read_rules() -> Rules:
 
 
 def alias_of(row: ModelAlias) -> Alias:
-    """The rule of a row."""
+    """The alias that a row describes."""
     return msgspec.convert(
         {
             "pattern": row.pattern,
@@ -60,7 +60,7 @@ def alias_of(row: ModelAlias) -> Alias:
 
 
 def profile_of(row: PromptTemplate) -> PromptProfile:
-    """The profile of a row."""
+    """The prompt profile that a row describes."""
     return PromptProfile(row.template, row.description_chars, row.native_calls)
 
 
@@ -85,10 +85,13 @@ class RouteTable:
     async def look(self) -> None:
         """Read the rules if they have changed, were read long ago or could not be. After an error the old ones stay."""
         news = await self._news()
+        # Also without news: a change made while Redis was away announces itself to nobody.
         old = time.monotonic() - self._read_at >= self._every
+        # None is no news either: without Redis only the clock decides.
         if news in (None, self._seen) and not old and not database.in_doubt():
             return
         try:
+            # In a thread of its own: Django's ORM blocks, and a database that hangs must not stop the turns.
             rules = await _thread.run(_read_in_thread, GIVE_UP_SEC)
         except Error as exc:
             database.failed(exc)
@@ -102,6 +105,7 @@ class RouteTable:
     async def _news(self) -> bytes | None:
         """The counter of changes; None while Redis is away."""
         try:
+            # A counter, not the rules: every process reads those from the database.
             return await self._link.execute("GET", redis_keys.ROUTES) or b"0"
         except (RedisUnavailable, ResponseError):
             return None

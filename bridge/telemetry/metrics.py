@@ -153,6 +153,7 @@ def turn_finished(turn: UsageRow) -> None:
 
 def count_turns() -> None:
     """Count the turns noted since the last call; call it every few seconds. Renders show what has been counted."""
+    # The length is taken once: a render in a thread may add or take at the same time, and `popleft` is atomic.
     turns = [_finished.popleft() for _ in range(len(_finished))]
     ended: TallyCounter[tuple[str, str, str, str, str]] = TallyCounter()
     sessions: TallyCounter[str] = TallyCounter()
@@ -163,6 +164,7 @@ def count_turns() -> None:
             sessions[turn.session] += 1
         for observe, value in _observations(turn):
             observed[observe].append(value)
+    # One increment per combination of labels: each is a write into a mapped file.
     for labels, times in ended.items():
         _requests(*labels)(times)
     for outcome, times in sessions.items():
@@ -175,6 +177,7 @@ def count_turns() -> None:
 def _observations(turn: UsageRow) -> Iterator[tuple[Observe, float]]:
     ok = turn.status == "ok"
     model = turn.lingma_model
+    # Refused turns too: they are requests that were answered.
     yield _duration(model, "" if ok else turn.reason), turn.total_ms / 1000
     if turn.status == "refused":
         return
@@ -184,6 +187,7 @@ def _observations(turn: UsageRow) -> Iterator[tuple[Observe, float]]:
         first_token, per_token = _speed(model)
         yield first_token, first_ms / 1000
         if ok and tokens > 1:
+            # The first token is left out, as its time is that of the prompt.
             yield per_token, (turn.total_ms - first_ms) / (1000 * (tokens - 1))
     if turn.prompt_tokens or tokens:
         input_tokens, output_tokens = _tokens(model, turn.usage_source)
@@ -194,6 +198,7 @@ def _observations(turn: UsageRow) -> Iterator[tuple[Observe, float]]:
 def refused(row: UsageRow) -> None:
     """Count a request that never became a turn."""
     if row.api_key_id:
+        # Without the model: the client chose that name, and labels must be few.
         _requests(row.protocol, row.endpoint, "", row.status, row.reason)(1)
     else:
         _rejected(row.endpoint, row.reason)(1)
@@ -222,7 +227,7 @@ def instance_changed(name: str, state: str) -> None:
 
 
 def modes_changed(on: Collection[str], all_: Iterable[str]) -> None:
-    """Show which degraded modes are on."""
+    """Show which degraded modes are on: `on` of `all_`."""
     for name in all_:
         DEGRADED.labels(name).set(name in on)
 
@@ -236,6 +241,7 @@ def render() -> bytes:
     directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not directory:
         return generate_latest(REGISTRY)
+    # Files of processes that have ended still hold their gauges; counters of theirs must stay in the sum.
     drop_stale_gauges(Path(directory))
     registry = CollectorRegistry()
     registry.register(_Collector(directory))
@@ -249,6 +255,7 @@ class _Collector(Collector):
         self._directory = Path(directory)
 
     def collect(self) -> Iterable[Metric]:
+        # The union with the files that are still to be made: their figures are in memory only.
         paths = {*map(str, self._directory.glob("*.db")), *files()}
         merged: Iterable[Metric] = MultiProcessCollector.merge(sorted(paths))  # type: ignore[no-untyped-call]  # as above
         return merged

@@ -42,8 +42,10 @@ class Refusals:
         kind = (row.api_key_id, row.endpoint, row.reason, int(row.started_at) // MINUTE)
         gathered = self._refusals.get(kind)
         if gathered is not None:
+            # The same row object as the one that was filed: it is filed again with the same id and a higher count.
             gathered.row.count += 1
             gathered.row.value = max(gathered.row.value or 0, row.value or 0) or None
+        # Beyond the bound a refusal is counted in the metrics alone.
         elif len(self._refusals) < MOST:
             self._refusals[kind] = Refusal(row, hint)
         self._noted.set()
@@ -52,13 +54,16 @@ class Refusals:
         """File what was noted, until cancelled."""
         while True:
             await self._noted.wait()
+            # The wait is what makes a flood cheap: all refusals of one kind in a second are one write.
             await asyncio.sleep(GATHER_SEC)
             await self.file()
 
     async def file(self) -> None:
         """File what has been noted since the last time. A row that was filed is filed again with its higher count."""
+        # Before the loop: what is noted while a row is written sets it again.
         self._noted.clear()
         over = int(time.time()) // MINUTE
+        # A copy, since entries are deleted below and `note` adds some during the awaits.
         for kind, refusal in list(self._refusals.items()):
             if kind[-1] < over:
                 del self._refusals[kind]

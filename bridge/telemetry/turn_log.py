@@ -26,6 +26,7 @@ def tools_summary(outcomes: Mapping[str, int], decisions: Sequence[str]) -> str:
     verdicts: dict[str, dict[str, None]] = {}
     for decision in decisions:
         verdict, _, name = decision.partition(" ")
+        # A dict as an ordered set: each name once, in the order of the turn.
         verdicts.setdefault(verdict, {})[name] = None
     return "; ".join(filter(None, [calls, *(f"{verdict} {', '.join(names)}" for verdict, names in verdicts.items())]))
 
@@ -67,6 +68,7 @@ class TurnLogRecord(logging.LogRecord):
     def __init__(self, row: UsageRow, key_hint: str) -> None:
         self.__dict__.update(_SAME)
         self.created = time.time()
+        # Only the reference: the fields are made by the thread that writes, and the row does not change any more.
         self._row = row
         self._key_hint = key_hint
 
