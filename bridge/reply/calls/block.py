@@ -16,13 +16,14 @@ class Block:
         self.envelope = envelope
         self.fenced = fenced
         self.quoted = quoted
+        # Its start was emitted: from here on nothing is kept, for it cannot become flawed any more, only spoilt.
         self.told = False
         self.ended = False
         self.muted = False
-        """It is read to its end and not told."""
+        """It is read to its end, and nothing of it is sent."""
         self.reason = ""
         self.rest = ""
-        """What is not told yet of the rest of a call whose JSON does not go on."""
+        """The part not yet sent of a call whose JSON broke off."""
         self.ends: tuple[str, ...] = ()
         self.closed = False
         self.raw: list[str] = []
@@ -31,15 +32,17 @@ class Block:
     def keep(self, text: str) -> None:
         """Remember what was read of it, as far as there is room."""
         if self.room > 0:
+            # Pieces and not one string: adding to a string for each chunk is quadratic.
             self.raw.append(text[: self.room])
+        # It may go below 0: then there is no room, and the size is still known.
         self.room -= len(text)
 
     @property
     def body(self) -> str:
-        """What was read of it."""
+        """The source of the call so far, without its mark, at most `MOST_HELD` characters."""
         return "".join(self.raw)
 
     @property
     def source(self) -> str:
-        """The same with what it began with."""
+        """`body` with the mark it began with: what the model is shown when it must correct the call."""
         return self.marker + self.body

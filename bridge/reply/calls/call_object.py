@@ -13,6 +13,7 @@ from bridge.reply.calls.values import CODED_INPUT, Coded, Ignored, Kept, Member,
 
 Sign = Literal["", "begun", "unknown", "done"]
 
+# Keys as models write them, whatever the prompt shows (PROTOCOL 14.2).
 _NAMES = frozenset(("name", "tool", "function"))
 _ARGUMENTS = frozenset(("arguments", "parameters", "input", "args"))
 
@@ -49,8 +50,10 @@ class Envelope:
         seen. `done` is the object's end. Raise Unreadable.
         """
         while at < len(text):
+            # A member's value, a word in quotes, or a sign in between: exactly one of the three is being read.
             if self._part:
                 at = self._part.take(text, at)
+                # Returned at once: the start of the call must be sent before the first of its arguments.
                 if not self.begun and isinstance(self._part, Coded) and self._part.seen:
                     self.begun = True
                     return at, "begun"
@@ -86,6 +89,8 @@ class Envelope:
                 self._member_ended(0)
             elif rest.strip() or self._state != "after":
                 return False
+            # A cut-off call with a name alone may have had arguments to come, so it only counts when its end was
+            # marked.
             if not self.ended and (self.tool is None or not (closed or self._flat)):
                 return False
             self._finish(0)
@@ -95,12 +100,10 @@ class Envelope:
 
     @property
     def is_bare(self) -> bool:
-        """Nothing but the tool's name was read."""
         return not (self.nested or self._flat)
 
     @property
     def is_open(self) -> bool:
-        """Its first brace was read, and not its last."""
         return self._depth > 0
 
     def mute(self) -> None:
@@ -110,6 +113,7 @@ class Envelope:
     def _forget(self) -> None:
         """Keys behind the arguments can be endless, and nobody asks for them."""
         if self.ended:
+            # Emptied on each piece, so that an endless key takes no memory.
             self._key.clear()
 
     def _step(self, text: str, at: int) -> tuple[int, Sign]:
@@ -130,6 +134,7 @@ class Envelope:
         if char == "{":
             self._state = "key"
             self._depth += 1
+        # A list around the object is read over: some models wrap a single call in one.
         elif char != "[" or self._depth:
             raise Unreadable(at, f"a JSON object is expected instead of {char!r}")
         return at + 1, ""
@@ -162,14 +167,17 @@ class Envelope:
 
     def _value(self, char: str, at: int) -> tuple[int, Sign]:
         """The first character of a member's value decides, with its key, what the member is."""
+        # Behind the arguments everything is only read to find the end.
         if self.ended:
             self._part = Ignored()
             return at, ""
         key = decoded(self._key)
         if self._in_custom:
             return self._custom_value(key, char, at)
+        # The first name counts: `name` inside of flat arguments may be a parameter of the tool.
         if key in _NAMES and self.tool is None and char in "{" + QUOTES:
             return self._name(char, at)
+        # One key for the arguments; a second one is an ordinary member.
         if key in _ARGUMENTS and not self.nested:
             self.nested = True
             return self._arguments(char, at)
@@ -181,6 +189,7 @@ class Envelope:
         if char == "{":
             self._depth += 1
             self._state = "key"
+            # Members before it belonged to the outer object (`type`, `id`), not to the arguments.
             self._flat = []
             return at + 1, ""
         self._key = []
@@ -198,9 +207,11 @@ class Envelope:
 
     def _arguments(self, char: str, at: int) -> tuple[int, Sign]:
         """Stream them if their tool is known, else keep them until it is."""
+        # Without the tool it is not known whether the arguments are JSON or plain text.
         if self.tool is None or char not in "{" + QUOTES:
             self._part = Kept()
             return at, ""
+        # Its one text is wanted, not the object around it: the object is read member by member.
         if char == "{" and self.tool.custom:
             self._in_custom = True
             self._depth += 1
@@ -223,6 +234,7 @@ class Envelope:
         self.name = decoded(self._key)
         self.tool = self._find(self.name)
         if self.tool is None:
+            # Reported at once: the caller can stop keeping what is of no use.
             return "unknown"
         if self._kept:
             self._settle(self._kept, at)
@@ -232,6 +244,7 @@ class Envelope:
     def _member_ended(self, at: int) -> Sign:
         part, self._part = self._part, None
         self._state = "after"
+        # Streamed before Kept: it is a kind of it.
         if isinstance(part, Streamed | Plain):
             sign: Sign = "" if self.begun else "begun"
             self.begun = self.ended = True
@@ -261,6 +274,7 @@ class Envelope:
     def _settle(self, value: str, at: int) -> None:
         """Arguments that were kept whole, as strict JSON."""
         tool, meant = self.tool, json.loads(value)
+        # Kept whole because the name came last; here it is turned into the same form as if it had come first.
         if tool is not None and tool.custom:
             self.out.append(_plain_input(meant, at))
         else:
@@ -285,12 +299,13 @@ def decoded(pieces: list[str]) -> str:
 
 
 def _plain_input(meant: object, at: int) -> str:
-    """What a custom tool is given, of arguments known as a whole."""
+    """The plain text for a custom tool, out of arguments known as a whole. Raise Unreadable when there is none."""
     if isinstance(meant, str) and CODED_INPUT.match(meant):
         out: list[str] = []
         _read_whole(PlainOrCoded(out), meant, at)
         return "".join(out)
     if isinstance(meant, dict):
+        # A custom tool takes one text; a single text under any other name can only be that one.
         texts = [each for each in meant.values() if isinstance(each, str)]
         meant = meant.get("input", texts[0] if len(texts) == 1 else None)
     if not isinstance(meant, str):
@@ -299,9 +314,10 @@ def _plain_input(meant: object, at: int) -> str:
 
 
 def _as_object(value: str, meant: object, at: int) -> str:
-    """The JSON text of arguments known as a whole."""
+    """Arguments known as a whole, as the text of a JSON object. Raise Unreadable for anything else."""
     if isinstance(meant, dict):
         return value
+    # Models write null or [] for a tool without parameters.
     if meant is None or meant == []:
         return "{}"
     if not isinstance(meant, str):
@@ -313,6 +329,7 @@ def _as_object(value: str, meant: object, at: int) -> str:
 
 def _read_whole(part: Plain, meant: str, at: int) -> None:
     """Let a reader of strings read one that is known as a whole."""
+    # Encoded again, so that the same reader serves both ways and its tolerance is the same.
     text, read = json.dumps(meant), 0
     try:
         while not part.done:

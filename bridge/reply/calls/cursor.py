@@ -9,12 +9,14 @@ from bridge.reply.calls.json_value import TooLong, Unreadable, Value, read_on
 MOST_TOKENS = 10_000
 """Of JSON in what is read as calls. A text is about one of them, however long it is."""
 TAG = 50
-"""What a call or a parameter counts as."""
+"""Tokens that a call or a parameter counts as, beside its JSON."""
 
 _SPACE = re.compile(r"\s*")
 _LONGEST_TOKEN = 40
 
 
+# Exceptions and no results: a reader may be six calls deep in a block when the text runs out, and then starts from its
+# beginning the next time.
 class MoreNeeded(Exception):
     """What stands there may become a call, or is one as far as it goes."""
 
@@ -55,6 +57,7 @@ class Cursor:
             if self.text.startswith(token, self.at):
                 self.at += len(token)
                 return token
+        # A token cut off by the end of the text may still arrive whole.
         tail = self.text[self.at : self.at + _LONGEST_TOKEN]
         if any(token.startswith(tail) for token in tokens):
             raise MoreNeeded
@@ -70,8 +73,10 @@ class Cursor:
 
     def until(self, token: str, most: int) -> str:
         """What stands before the token, at most so many characters; the token is read too."""
+        # Bounded, so that a missing token is not searched for through all the text.
         end = self.text.find(token, self.at, self.at + most + len(token))
         if end < 0:
+            # The token cannot be within reach any more, whatever follows.
             if len(self.text) - self.at >= most + len(token):
                 raise NoCall(self.at)
             raise MoreNeeded
@@ -80,7 +85,6 @@ class Cursor:
         return found
 
     def spend(self, tokens: int) -> None:
-        """So many were read. Raise TooMuch."""
         self.tokens -= tokens
         if self.tokens < 0:
             raise TooMuch(self.at)
@@ -92,11 +96,15 @@ class Cursor:
             found = closer.search(self.text, self.at)
             if found is None:
                 raise MoreNeeded
+            # A text full of closing tags would otherwise cost a search for each one, each time the text is read again.
             self.spend(1)
             self.at = found.end()
             self.space()
             at = self.at
+            # Code inside a value can hold the closing tag itself; only one that the notation goes on behind is real
+            # (PROTOCOL 14.5, no. 12).
             if self.take(*nexts):
+                # The next token is only peeked at: its reader takes it.
                 self.at = at
                 return self.text[start : found.start()]
             self.at = found.end()
@@ -111,6 +119,7 @@ class Cursor:
         except Unreadable as problem:
             raise NoCall(max(problem.at, self.at)) from None
         self.at = at
+        # Tokens are paid for once the value is whole; until then `read_on` bounds them.
         if not value.done:
             raise MoreNeeded
         self.spend(len(value.out))

@@ -28,11 +28,16 @@ UNMARKED = ("[User]", "[System]", "[Assistant]", "[Tools]", "[Result of tool cal
 """Lines that look like headings of a prompt: behind a call, the model plays the others' part."""
 
 MORE, NONE = -1, -2
+# Some models close a marked call with the tag they were trained on, so it counts as an end too.
 _NATIVE, _NATIVE_END = "<tool_call>", "</tool_call>"
+# Shorter ends of a reply say nothing about the secret and are ordinary text.
 _BARE = "</call:"
 _LONGEST = 80
+# The lookahead refuses four backticks: that is the service's own fence for reasoning (PROTOCOL 9.6).
 _LINE = re.compile(rf"^(?:{FENCE}(?!`)|{'|'.join(map(re.escape, STARTS))}|\[)", re.MULTILINE)
 _HEAD = re.compile(r"[A-Za-z_ \t]*\s*")
+# Info strings of a fence that can hold a call, without blanks and underscores; a fence of code has the name of its
+# language.
 _INFOS = frozenset(("", "json", "jsonaction", "action", "tool", "toolcall", "toolcalls", "tooluse", "functioncall"))
 _MOST_HEAD = 40
 
@@ -40,11 +45,13 @@ Sign = Literal["open", "close", "fence", "start", "heading"]
 
 
 class Marks:
-    """Where they are in a text of which more may come."""
+    """Finds marks and other delimiters in a text of which more may come."""
 
     def __init__(self, nonce: str) -> None:
         self.opener = f"<call:{nonce}>"
         self.closer = f"</call:{nonce}>"
+        # The mark is searched without its last character: one that goes on otherwise is still found, and its secret
+        # removed.
         self._bare: tuple[tuple[str, Sign], ...] = ((f"<call:{nonce}", "open"), (f"</call:{nonce}", "close"))
         self._longest = len(self.closer)
 
@@ -56,42 +63,47 @@ class Marks:
         """
         found: list[tuple[int, int, Sign]] = []
         for bare, sign in self._bare:
+            # The character behind must be there: it decides whether the mark ends with ">".
             if (low := text.find(bare, at)) >= 0 and (high := low + len(bare)) < len(text):
                 found.append((low, high + (text[high] == ">"), sign))
         line = _LINE.search(text, at)
+        # ^ matches at the start of the text in any case; here the text goes on a line that began before.
         if line and not line.start() and not new_line:
             line = _LINE.search(text, 1)
         if line:
             found.append((line.start(), line.end(), _kind(line.group())))
+        # Tuples sort by position first, so the earliest one wins whatever its kind.
         return min(found, default=(0, 0, ""))
 
     def possible(self, text: str, headings: Sequence[str], *, new_line: bool) -> int:
         """From where on the text may be the beginning of one; its length for nowhere."""
+        # Only the last line can still become a mark of a line: earlier ones were decided by their next character.
         low = text.rfind("\n") + 1
         if (low or new_line) and text[low : low + 1] in ("<", "`", "["):
             tail = text[low : low + _LONGEST + 1]
             if any(each.startswith(tail) for each in (*STARTS, FENCE, *headings)):
                 return low
+        # Looked for no farther back than a mark is long: the cost does not grow with the text.
         low = text.rfind("<", max(0, len(text) - self._longest))
         if low >= 0 and (self.opener.startswith(text[low:]) or self.closer.startswith(text[low:])):
             return low
         return len(text)
 
     def telling(self, tail: str, headings: Sequence[str]) -> str:
-        """What of the end of a reply may be told: no part of the secret."""
+        """The unfinished end of a reply as it may be sent: without any part of the secret."""
+        # An unfinished mark that already shows a part of the secret is dropped.
         secret = any(
             len(each) > len(tail) > len(_BARE) and each.startswith(tail) for each in (self.opener, self.closer)
         )
         return "" if secret or begins_heading(tail, headings) else tail
 
     def without(self, text: str) -> str:
-        """The text without marks."""
         for mark in (self.opener, self.closer, *(bare for bare, _ in self._bare)):
             text = text.replace(mark, "")
         return text
 
     def ends(self, *, fenced: bool) -> tuple[str, ...]:
-        """What stands behind a call's object."""
+        """The texts that may end a call behind its object."""
         return (self.closer, _NATIVE_END, "</call>", *([FENCE] if fenced else []))
 
     def breaks(self, *, fenced: bool) -> tuple[str, ...]:
@@ -100,11 +112,13 @@ class Marks:
 
     def flawed_end(self, text: str) -> tuple[int, bool]:
         """How much of the text belongs to a block that cannot be read, and whether that is all of it."""
+        # A new opener ends it too: a model that starts over has given the broken call up.
         marks = (self.closer, self.opener)
         at, mark = min(((at, mark) for mark in marks if (at := text.find(mark)) >= 0), default=(0, ""))
         if mark:
             return at + (len(mark) if mark == self.closer else 0), True
         at = max(text.rfind("<"), 0)
+        # What may be the beginning of a mark waits for the next piece.
         return at if any(mark.startswith(text[at:]) for mark in marks) else len(text), False
 
 
@@ -124,10 +138,12 @@ def fence_body(text: str, at: int) -> int:
     """
     found = _HEAD.match(text, at, at + _MOST_HEAD + 1)
     body = found.end() if found else at
+    # A long info string is prose or code, so the fence need not be held.
     if body - at > _MOST_HEAD:
         return NONE
     if body == len(text):
         return MORE
     if text[body] == "<":
         return body
+    # Spelled `json action`, `json_action` and the like by models.
     return body if text[body] in "{[" and "".join(text[at:body].lower().replace("_", " ").split()) in _INFOS else NONE

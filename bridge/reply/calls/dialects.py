@@ -21,11 +21,15 @@ from bridge.reply.calls.json_value import TooLong, Unreadable
 from bridge.reply.calls.typed import Parameters
 
 _DSML = "｜DSML｜"
+# A name that long is none, so nothing is held for it.
 _MOST_NAME = 200
 _MOST_UNNAMED = 400  # characters of a JSON object that may stand before its tool's name
 _NAME = re.compile(r"[\w.:/-]*")
+# Only the attributes that DeepSeek's and MiniMax's notations have; any other tag is text.
 _TAG = re.compile(r'\s+name="([^"]+)"(?:\s+string="(true|false)")?\s*')
+# Looser than the reader: it only decides whether a long object is worth holding.
 _NAMED = re.compile(r"""["'“”](?:name|tool|function)["'“”]\s*:\s*["'“”]([^"'“”]+)["'“”]""")
+# Kimi writes `functions.<name>:<number>`, its id of the call.
 _KIMI_NAME = re.compile(r"\s*(?:functions\.)?(.+?)(?::\d+)?\s*", re.DOTALL)
 
 
@@ -62,6 +66,7 @@ class Dialects:
         self._cursor = cursor
         self._find = find
         self._parameters: dict[str, Parameters] = {}
+        # Some begin in the middle of a block: models forget the outer tag.
         self._blocks: dict[str, Callable[[], None]] = {
             "<tool_call>": self._tool_call,
             "<tool_calls>": self._listed,
@@ -90,7 +95,9 @@ class Dialects:
             cursor.settled = False  # another one begins, and is not all there
             raise
         if not found:
+            # At least one character is given up, or the parser would look at the same place for ever.
             raise NoCall(max(began, 1))
+        # Unfinished until the block is whole: a reply that ends in between holds no complete call.
         cursor.settled = False
         self._blocks[found]()
         cursor.settled = True
@@ -99,6 +106,8 @@ class Dialects:
 
     def _end(self, *tokens: str) -> None:
         """What may stand behind a complete call; it may as well be left out."""
+        # Set before the closer is looked for: `space` raises at the end of the text, and the call is complete all the
+        # same.
         self._cursor.settled = True
         self._cursor.space()
         self._cursor.take(*tokens)
@@ -113,6 +122,7 @@ class Dialects:
 
     def _tool(self, name: str) -> Tool:
         self._cursor.spend(TAG)
+        # How freely a name is matched is up to the caller: guesses go by the spelling alone.
         tool = self._find(name.strip())
         if tool is None:
             raise NoCall(self._cursor.at)
@@ -127,6 +137,7 @@ class Dialects:
         """The tag that three families share."""
         cursor = self._cursor
         cursor.space()
+        # `space` has raised if there is no character here.
         if cursor.text[cursor.at] in "{[":
             self._objects(bare=True)
         elif cursor.take("<function="):
@@ -134,6 +145,7 @@ class Dialects:
             while self._follows("<function="):
                 self._function()
         else:
+            # GLM's form, which reads its own closing tag.
             return self._arg_pairs()
         return self._end("</tool_call>")
 
@@ -160,7 +172,6 @@ class Dialects:
         self._end(*_LIST_ENDS)
 
     def _section(self, opener: str, closer: str) -> None:
-        """Section tokens around calls."""
         read = self._kimi if opener == "<|tool_call_begin|>" else self._deepseek
         self._cursor.expect(opener)
         read()
@@ -177,6 +188,7 @@ class Dialects:
         body = fence_body(cursor.text, cursor.at)
         if body == MORE:
             raise MoreNeeded
+        # A tag in a fence is shown as code; only JSON there may be a call.
         if body == NONE or cursor.text[body] == "<":
             raise NoCall(cursor.at)
         cursor.at = body
@@ -188,11 +200,13 @@ class Dialects:
         cursor = self._cursor
         while True:
             start = cursor.at
+            # Before the whole object is waited for: otherwise a long JSON document would be held until its end.
             self._look_for_name(start)
             cursor.json()
             self._envelopes(cursor.text[start : cursor.at], bare=bare)
             cursor.settled = True
             cursor.space()
+            # Objects one after the other, without a comma, as Hermes writes several calls.
             if cursor.text[cursor.at] != "{":
                 return
             cursor.settled = False
@@ -200,6 +214,7 @@ class Dialects:
     def _look_for_name(self, start: int) -> None:
         """Long objects that name no tool are released early: much JSON in replies is no call."""
         window = self._cursor.text[start : start + _MOST_UNNAMED]
+        # Only when the window is full: of a shorter text the name may still come.
         if len(window) == _MOST_UNNAMED and not any(self._find(name) for name in _NAMED.findall(window)):
             raise NoCall(start + 1)
 
@@ -219,14 +234,17 @@ class Dialects:
         try:
             while sign != "done":
                 at, sign = envelope.take(text, at)
+                # The text is a complete JSON value, so no sign means that it is no call object.
                 if sign in ("", "unknown"):
                     raise NoCall(self._cursor.at)
         except Unreadable:
             raise NoCall(self._cursor.at) from None
         tool = envelope.tool
+        # Flat arguments beside the name would make any object with a `name` a call.
         if tool is None or not (envelope.nested or (bare and envelope.is_bare)):
             raise NoCall(self._cursor.at)
         arguments = "".join(envelope.out)
+        # A custom tool's text, in the form in which a request would quote it.
         quoted = json.dumps({"input": arguments}, ensure_ascii=False) if tool.custom else arguments
         self.calls.append(Guessed(tool, arguments, (text[start:at], *((quoted,) if quoted != "{}" else ()))))
         return at
@@ -241,6 +259,8 @@ class Dialects:
     def _deepseek(self) -> None:
         cursor = self._cursor
         name = cursor.until("<｜tool▁sep｜>", _MOST_NAME)
+        # DeepSeek V3 and R1 put the word `function` first, then the name and a fence with the arguments; V3.1 puts the
+        # name itself there.
         fenced = name.strip() == "function"
         tool = self._tool(cursor.until("\n", _MOST_NAME) if fenced else name)
         if fenced:
@@ -251,7 +271,6 @@ class Dialects:
         self._end("<｜tool▁call▁end｜>")
 
     def _given(self, tool: Tool) -> None:
-        """The arguments, as an object."""
         cursor = self._cursor
         cursor.space()
         start = cursor.at
@@ -263,14 +282,16 @@ class Dialects:
     # -- a tag for each parameter ---------------------------------------------------------------------------------
 
     def _function(self) -> None:
-        """Behind `<function=`."""
+        """One call, read from behind `<function=`: Qwen3-Coder's notation."""
         cursor = self._cursor
         start = cursor.at
         tool = self._tool(cursor.until(">", _MOST_NAME))
         given = self._given_to(tool)
+        # expect raises NoCall for anything else between the parameters.
         while cursor.expect("<parameter=", "</function>") != "</function>":
             name = cursor.until(">", _MOST_NAME)
             text = cursor.value(_FUNCTION_VALUE_END, ("<parameter=", "</function>"))
+            # Qwen3-Coder puts each value on lines of its own; only these two line breaks belong to the notation.
             given.add(cursor, name.strip(), text.removeprefix("\n").removesuffix("\n"))
         self._add(tool, given.json, cursor.text[start : cursor.at])
 
@@ -280,7 +301,7 @@ class Dialects:
         return _Given(self._parameters[tool.name])
 
     def _invoke(self) -> None:
-        """Behind `<invoke`."""
+        """One call, read from behind `<invoke`: MiniMax's and DeepSeek's notation."""
         cursor = self._cursor
         start = cursor.at
         tool = self._tool(self._attributes()[0])
@@ -297,7 +318,7 @@ class Dialects:
         return self._add(tool, given.json, cursor.text[start : cursor.at])
 
     def _attributes(self) -> tuple[str, str]:
-        """Of a tag: its name, and what it says of its kind."""
+        """The `name` of a tag, and its `string` attribute: "true", "false" or ""."""
         found = _TAG.fullmatch(self._cursor.until(">", _MOST_NAME))
         if not found:
             raise NoCall(self._cursor.at)
@@ -309,6 +330,7 @@ class Dialects:
         start = cursor.at
         found = _NAME.match(cursor.text, start)
         end = found.end() if found else start
+        # A name must be followed by a tag or white space; otherwise prose stands behind `<tool_call>`.
         if end - start > _MOST_NAME or (end < len(cursor.text) and cursor.text[end] not in "< \t\r\n"):
             raise NoCall(end)
         if end == len(cursor.text):
@@ -333,6 +355,7 @@ class _Given:
 
     def add(self, cursor: Cursor, name: str, text: str, *, is_string: bool | None = None) -> None:
         cursor.spend(TAG)
+        # Twice the same parameter: unclear which one was meant, so it is no call.
         if name in self._members:
             raise NoCall(cursor.at)
         try:
@@ -349,5 +372,4 @@ class _Given:
 
 
 def _unwrapped(text: str) -> str:
-    """A value that stands on lines of its own."""
     return text[1:].removesuffix("\n") if text.startswith("\n") else text

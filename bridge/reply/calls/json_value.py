@@ -6,6 +6,7 @@ import re
 
 from bridge.reply.calls.json_string import QUOTES, StringReader
 
+# Parsers of clients stop at some depth too, and some of them at the stack.
 _DEEPEST = 100
 _LONGEST_LITERAL = 300
 _PART = 4096  # characters that are read before it is looked how much became of them
@@ -17,9 +18,12 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _LOOSE = re.compile(r"\+?(-?)0*([0-9]?)")
 _LOOSE_POINT = re.compile(r"\+?(-?)([0-9]*)\.([0-9]*)((?:[eE][-+]?[0-9]+)?)")
 _HEX = re.compile(r"\+?-?0[xX][0-9A-Fa-f]+")
+# No "<" in a comment: it could be the mark that ends the call.
 _COMMENT = re.compile(r"//[^\n<]{0,1000}\n|/\*[^<]{0,1000}?\*/")
 _MOST_COMMENT = 1004
+# re.ASCII: names as JavaScript allows them without quotes, and no others.
 _BARE_KEY = re.compile(r"([A-Za-z_$][\w$]{0,80})\s{0,20}(:?)", re.ASCII)
+# Models that were trained on much Python write its words.
 _WORDS = {"true": "true", "false": "false", "null": "null", "True": "true", "False": "false", "None": "null"}
 
 
@@ -36,6 +40,7 @@ class Unreadable(Exception):
         self.final = final
 
 
+# The bound on tokens is of cost, not of form: such a value may be valid JSON.
 class TooLong(Exception):
     """The value has more tokens than may be read."""
 
@@ -47,7 +52,7 @@ def skip_space(text: str, at: int) -> int:
 
 
 def skip_commas(text: str, at: int) -> int:
-    """The same with commas in between."""
+    """The position of the first character that is neither white space nor a comma."""
     found = _COMMAS.match(text, at)
     return found.end() if found else at
 
@@ -73,6 +78,7 @@ class Value:
         """Read on from `at`; the position behind what was read. Raise Unreadable."""
         while not self.done and at < len(text):
             behind = self._in_string(text, at) if self._string else self._step(text, skip_space(text, at))
+            # Negative: more must be seen. A string encodes how far it got as ~position; all else waits where it began.
             if behind < 0:  # more must be seen; it waits behind the white space
                 return skip_space(text, at) if self._string is None else ~behind
             at = behind
@@ -80,12 +86,15 @@ class Value:
 
     def complete(self, rest: str) -> bool:
         """The reply ended, with `rest` unread: close what is open if the value so far may be all of it."""
+        # A word waits for the character behind it, since `nullable` begins with `null`; at the end of the reply it is
+        # whole.
         if word := _WORDS.get(rest.strip()):
             if self._state == "value" and self._string is None:
                 self._write(word)
                 self._ended()
         elif rest.strip():
             return False
+        # Only braces are missing. A value in the middle of a string or a number may lack more, so it stays open.
         if not self.done and self._state == "after" and self._stack:
             self.out.extend(reversed(self._stack))
             self.done = True
@@ -130,6 +139,7 @@ class Value:
             return self._open_string(at, char)
         if char in "{[":
             return self._open(at, char)
+        # An empty list, or a comma before the bracket.
         if char == "]" and self._stack[-1:] == ["]"]:
             return self._close(at)
         return self._literal(text, at)
@@ -142,6 +152,7 @@ class Value:
         if char == ",":  # one more than there should be
             return skip_commas(text, at)
         found = _BARE_KEY.match(text, at)
+        # The colon may be in the next piece.
         if found and found.end() == len(text) and not found[2]:
             return -1
         if not found or not found[2]:
@@ -154,6 +165,7 @@ class Value:
         closer = self._stack[-1]
         if char == closer:
             return self._close(at)
+        # A missing comma is forgiven where a new string, or in a list an object, makes plain what was meant.
         if char != "," and char not in QUOTES and not (closer == "]" and char in "{["):
             raise Unreadable(at, f"a comma or {closer!r} is expected instead of {char!r}")
         self._comma = True
@@ -166,6 +178,7 @@ class Value:
         return at + 1
 
     def _open(self, at: int, char: str) -> int:
+        # A model in a loop opens brackets without end; the stack would grow with the reply.
         if len(self._stack) == _DEEPEST:
             raise Unreadable(at, "it is nested too deeply")
         self._write(char)
@@ -174,6 +187,7 @@ class Value:
         return at + 1
 
     def _close(self, at: int) -> int:
+        # The trailing comma, which strict JSON forbids, is never written.
         self._comma = False
         self.out.append(self._stack.pop())
         self._ended()
@@ -185,9 +199,11 @@ class Value:
             raise Unreadable(at, f"a value is expected instead of {text[at]!r}")
         if found.end() - at > _LONGEST_LITERAL:
             raise Unreadable(at, "a value is no JSON")
+        # It may go on in the next piece: 1 may become 12.
         if found.end() == len(text):
             return -1
         word = found.group()
+        # Strict numbers go through as they are written, or 1e400 and long decimals would lose digits.
         strict = _WORDS.get(word) or (word if _NUMBER.fullmatch(word) else _number(word))
         if not strict:
             raise Unreadable(at, f"{word[:40]!r} is no JSON value")
@@ -209,6 +225,7 @@ class Value:
 def _number(word: str) -> str:
     """A number that JSON would write in another way; "" for anything else, or what can be meant in two ways."""
     if _HEX.fullmatch(word):
+        # At most 300 digits by _LONGEST_LITERAL, so the conversion is cheap.
         return str(int(word, 16))
     if (found := _LOOSE.fullmatch(word)) and word[-1:].isdigit():
         return f"{found[1]}{found[2] or 0}"
@@ -222,6 +239,7 @@ def _behind_comment(text: str, at: int) -> int:
     """The position behind the comment that stands here; negative when more must be seen."""
     if found := _COMMENT.match(text, at):
         return found.end()
+    # Bounded: what is no comment within so many characters is an error, so that a slash cannot hold a call back.
     begun = text[at : at + _MOST_COMMENT]
     if len(begun) < _MOST_COMMENT and "<" not in begun and (begun == "/" or begun.startswith(("//", "/*"))):
         return -1
@@ -234,8 +252,10 @@ def read_on(value: Value, text: str, at: int, most: int) -> int:
     """
     while not value.done and at < len(text):
         try:
+            # In parts, so that the count below is looked at long before a huge value is read.
             read = value.take(text[at : at + _PART], 0)
         except Unreadable as problem:
+            # The position within the part becomes one within the text.
             problem.at += at
             raise
         if len(value.out) > most:

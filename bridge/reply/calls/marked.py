@@ -44,9 +44,7 @@ class MarkedCalls:
     def __init__(self, marks: Marks, names: ToolNames, new_id: Callable[[], str], spoken: Spoken) -> None:
         self.state: Literal["text", "call", "flawed", "spoilt", "behind"] = "text"
         self.marked = False
-        """There was a call."""
         self.has_called = False
-        """A block has ended."""
         self.cut_off = False
         """The reply ended inside a call of which something had been told."""
         self._marks = marks
@@ -66,7 +64,7 @@ class MarkedCalls:
         self.state = "call"
 
     def read(self, text: str, events: list[CallEvent]) -> str:
-        """Read on as far as it goes; what is left."""
+        """Read on as far as possible and return what is left."""
         state = None
         while state != self.state and self.state != "text":
             state = self.state
@@ -78,7 +76,9 @@ class MarkedCalls:
         """Read the call as far as it goes."""
         block = self._block
         while self.state == "call":
+            # Only what may have to be shown to the model again takes room.
             free = block.told or block.muted
+            # Reading stops at the bound, so that a call without a name cannot grow in memory.
             window = text if free else text[: block.room]
             try:
                 at, sign = block.envelope.take(window, 0)
@@ -89,22 +89,25 @@ class MarkedCalls:
             text = text[at:]
             if sign == "unknown":
                 block.reason, block.muted = UNKNOWN, True
+                # It is read on, because its end must be found; it is reported as flawed there.
                 block.envelope.mute()
             self._tell(events)
             if sign == "done":
                 self._close(events)
             elif not sign:
+                # The window ended before the text did: the bound is reached.
                 over = not free and len(text) >= block.room
                 return self._give_up(text, "too much stands before its name and arguments", events) if over else text
         return text
 
     def _tell(self, events: list[CallEvent]) -> None:
-        """What is known of the call and was not told yet."""
+        """Send what is known of the call and was not sent yet."""
         block, envelope = self._block, self._block.envelope
         if not envelope.begun:
             return
         if not block.told and envelope.tool:
             block.told = self.marked = True
+            # A call that has been sent is not shown to the model again, so its source is let go of.
             block.raw.clear()
             self._spoken.call()
             tool = envelope.tool
@@ -113,6 +116,7 @@ class MarkedCalls:
             if piece := "".join(envelope.out):
                 events.append(ToolCallDelta(piece))
             envelope.out.clear()
+        # The object may go on behind its arguments; the client need not wait for that.
         if envelope.ended and not block.ended:
             block.ended = True
             events.append(ToolCallEnded())
@@ -129,6 +133,7 @@ class MarkedCalls:
     def _stopped(self, problem: Unreadable, text: str, events: list[CallEvent]) -> str:
         """The JSON does not go on: the end of the block, or garbage."""
         block = self._block
+        # Inline code with nothing of an object behind the mark: the model explains how calls are written.
         if block.quoted and not block.told and not (block.body + text[: problem.at]).strip():
             return self._spoken_of(text, events)
         if not block.told:
@@ -136,15 +141,17 @@ class MarkedCalls:
         text = text[problem.at :]
         self._tell(events)
         marks = self._marks.breaks(fenced=block.fenced)
+        # Where reading stopped there may be a mark, and braces that the model forgot.
         if text and not problem.final and not block.muted:
             if text.startswith(marks) and self._completed("", closed=True, events=events):
                 return text
+            # It may be the beginning of a mark: wait for the next piece.
             if any(mark.startswith(text) for mark in marks if mark != text):
                 return text
         return self._give_up(text, problem.reason, events)
 
     def _spoken_of(self, rest: str, events: list[CallEvent]) -> str:
-        """The model shows the mark itself: its secret part is nobody's business."""
+        """The model only shows the mark: send it as text, without its secret part."""
         self.state = "text"
         events += self._spoken.say(f"<call>{self._block.body}")
         return rest
@@ -160,6 +167,7 @@ class MarkedCalls:
     def _give_up(self, text: str, reason: str, events: list[CallEvent]) -> str:
         """The call cannot be read further than this."""
         block = self._block
+        # The arguments are complete and were sent: what is broken stands behind them and is of no concern.
         if block.ended:
             self._close(events)
         elif block.told:
@@ -177,7 +185,9 @@ class MarkedCalls:
             block.keep(held)
             self._flawed(events)
         elif self.state == "spoilt":
+            # A half of the closing mark must not get into the arguments.
             block.rest += "" if self._marks.closer.startswith(held) else held
+            # With a brace at the end it may be whole but for the mark; without one it was cut off.
             self.cut_off = not block.rest.rstrip(SPACE).endswith("}")
             self._end_spoilt(events, ended=not self.cut_off)
         return self._cut(held, events) if self.state == "call" else None
@@ -186,6 +196,7 @@ class MarkedCalls:
         """The reply ends inside a call."""
         block = self._block
         rest = "" if any(mark.startswith(held) for mark in self._marks.breaks(fenced=block.fenced)) else held
+        # A reply may end without the closing mark: a stop sequence or the service may have taken it.
         if block.ended or (not block.muted and self._completed(rest, closed=False, events=events)):
             return None
         if block.told:
@@ -201,17 +212,22 @@ class MarkedCalls:
     def _behind(self, text: str, events: list[CallEvent]) -> str:
         """Behind a call's object: its end, or one more object."""
         block = self._block
+        # Extra braces, brackets and commas behind an object are slips of counting; before the end mark they mean
+        # nothing.
         bare = text.lstrip(SPACE if block.closed else f"{SPACE},]}}")
         space = "".join(filter(SPACE.__contains__, text[: len(text) - len(bare)]))[-MOST_SPACE:]
         while end := next((each for each in block.ends if bare.startswith(each)), ""):
             space, bare = "", bare[len(end) :]
             if block.fenced and end != FENCE:
                 bare = bare.lstrip(SPACE)
+            # The call is closed now; only the fence around it may still have to be.
             block.ends = (FENCE,) if block.fenced and end != FENCE else ()
             block.closed = True
+        # Several objects between one pair of marks are several calls.
         if bare[:1] == "{" and not block.closed:
             self.open("", fenced=block.fenced, quoted=False)
             return bare
+        # Text again, unless what stands here may still become one of the ends.
         if not block.ends or (bare and not any(each.startswith(bare) for each in block.ends)):
             self.state = "text"
         return space + bare
@@ -237,6 +253,7 @@ class MarkedCalls:
             self._close(events)
             block.closed, block.ends = True, (FENCE,) if block.fenced else ()
             return text[at:]
+        # The last braces wait: one of them closes the object around the arguments and must not be sent.
         told = max(len(block.rest.rstrip(f"{SPACE}}}")), len(block.rest) - MOST_SPACE)
         self._tell_rest(block.rest[:told], events)
         block.rest = block.rest[told:]
@@ -257,6 +274,7 @@ class MarkedCalls:
         """The block is no call, unless the model wrote one between the marks in a notation of its own."""
         block, self._block.muted = self._block, False
         body = block.body.removesuffix(self._marks.closer)
+        # The marks prove that a call is meant, so its notation need not be the one that was asked for.
         if calls := read_whole(body, self._names.find):
             self.marked = True
             self._spoken.call()

@@ -17,6 +17,7 @@ from bridge.reply.guesses import Guess, Outcome
 from bridge.reply.quoting import Fences, occurs, stands_free
 from bridge.reply.spoken import Spoken
 
+# What is left of a text is copied at each marker in it; in pieces the cost stays linear.
 _AT_ONCE = 4096
 _PIECES = 2  # that are read of what turned out to be text, with each piece that comes
 _MOST_GUESSES = 64  # that turn out to be none, in one reply
@@ -60,6 +61,8 @@ class CallParser:
         self._outcome: Outcome | None = None  # calls that are told at the end of the reply, if they are the model's own
         self._in_fence_guess = False  # what the fence just begun holds may be a guess
         self._skip = 0  # characters of what is read next in which no guess is looked for
+        # The state is the function that reads on: unbound, because a bound method would be a cycle, which only the
+        # garbage collector ends.
         self._mode = CallParser._text
         self._plain = False
         self._held = ""
@@ -71,7 +74,7 @@ class CallParser:
 
     @property
     def marked(self) -> bool:
-        """There was a call between the session's marks."""
+        """At least one call stood between the session's marks."""
         return self._marked.marked
 
     @property
@@ -87,8 +90,9 @@ class CallParser:
         return self._marked.cut_off
 
     def feed(self, text: str) -> list[CallEvent]:
-        """What can be told now."""
+        # The fast way for nearly every chunk: nothing is held, and no character in it begins anything.
         plain = self._plain and "<" not in text and "`" not in text and "[" not in text and text
+        # No white space is held and none has to be, so the text goes through as it is.
         if plain and text[-1] > " " and not self._spoken.space:
             self._spoken.pieces.append(text)
             return [TextDelta(text)]
@@ -105,17 +109,18 @@ class CallParser:
         return at_once(self.ending())
 
     def ending(self) -> Steps[list[CallEvent]]:
-        """The same in steps."""
         events: list[CallEvent] = []
         while True:
             while self._rest:
                 self._go_on(events)
                 yield
+            # The end decides a guess: a call in a foreign notation counts only as the last thing of a reply.
             if self._mode == CallParser._hold and self._guess is not None:
                 self._guessed(self._guess.end())
             if self._outcome is not None:
                 yield from self._decide(self._outcome, events)
             held, self._held = self._held, ""
+            # What was held may be text after all, and is then read again; each round leaves less.
             self._rest = self._rest or self._at_end(held, events) or ""
             if not self._rest:
                 return events + self._spoken.end()
@@ -131,6 +136,7 @@ class CallParser:
                 mode = self._mode
                 text = mode(self, text, events)
             self._held = text
+        # Worked out once here, so that `feed` pays one comparison for a chunk.
         spoken, waits = self._spoken, self._held or self._rest
         self._plain = self._mode == CallParser._text and bool(spoken.pieces) and not (waits or spoken.behind_call)
 
@@ -158,18 +164,22 @@ class CallParser:
                 low = self._marks.possible(text, self._headings, new_line=new_line)
                 return self._cut(text, low, low, events)
             if sign == "close":
+                # A closing mark without a call: the model forgot the opening one, or explains marks. The secret goes,
+                # in code a plain word stays.
                 quoted, text = self._spoken.ends_in_tick(text[:low]), self._cut(text, low, high, events)
                 self._say("</call>" if quoted else "", events)
                 at = 0
             elif (sign == "heading" and not text.startswith(self._headings, low)) or (
                 sign == "start" and not self._may_guess(low)
             ):
+                # No marker after all: go on behind it. The text before is not sent yet, so nothing is lost.
                 at = low + 1
             else:
                 return self._begin(sign, text, low, high, events)
 
     def _begin(self, sign: str, text: str, low: int, high: int, events: list[CallEvent]) -> str:
         """Something begins that is no text."""
+        # Asked before `_cut`, which moves what both depend on.
         may_guess, quoted = self._may_guess(low), self._spoken.ends_in_tick(text[:low])
         rest = self._cut(text, low, low if sign == "start" else high, events)
         if sign == "open":
@@ -180,12 +190,13 @@ class CallParser:
             self._in_fence_guess = may_guess
             self._mode = CallParser._head
         else:
+            # White space before a forged heading belongs to it.
             self._spoken.space = ""
             self._mode, self.strayed = CallParser._nothing, True
         return rest
 
     def _cut(self, text: str, low: int, high: int, events: list[CallEvent]) -> str:
-        """Tell the text up to `low`; what is left behind `high`."""
+        """Send the text up to `low`, drop what lies between, and return what follows `high`."""
         self._say(text[:low], events)
         self._skip = max(self._skip - high, 0)
         return text[high:]
@@ -218,7 +229,9 @@ class CallParser:
             self.strayed = outcome.low > 0
             return
         self._skip, self._mode = outcome.low, CallParser._text
+        # Too many tokens once is enough: the reply is not read for calls of that kind again.
         self._guesses = self._guesses if outcome.more else 0
+        # Read again as text, in which a marked call may begin; `_skip` keeps the same guess from being made twice.
         self._rest = outcome.text + self._rest
 
     def _decide(self, outcome: Outcome, events: list[CallEvent]) -> Steps[None]:
@@ -234,8 +247,11 @@ class CallParser:
 
     def _are_own(self, calls: Sequence[Guessed]) -> Steps[bool]:
         """The model gives them by itself, and shows them to nobody."""
+        # The cheap test first; the other one compares with the whole request.
         if not (yield from stands_free(self._spoken.text)):
             return False
+        # A call that the request already holds was shown to the model by somebody: it must not run because it is
+        # repeated.
         return not (yield from occurs([quote for call in calls for quote in call.quotes], self._reading.texts()))
 
     # -- fences ---------------------------------------------------------------------------------------------------
@@ -247,6 +263,7 @@ class CallParser:
             return text
         opener = self._marks.opener
         if body >= 0 and text[body] == "<":
+            # Some models fence marked calls. Inside of a fence that is open already the mark is an example.
             if text.startswith(opener, body) and not self._in_fence():
                 high = body + len(opener)
                 self._open(FENCE + text[:high], fenced=True, quoted=False)
@@ -259,7 +276,7 @@ class CallParser:
         return self._no_call(text, events)
 
     def _in_fence(self) -> bool:
-        """Whether a code fence is open behind what was said."""
+        """Whether a code fence is open behind the text so far."""
         pieces = self._spoken.pieces
         self._fences.feed("".join(pieces[self._fenced :]))
         self._fenced = len(pieces)
@@ -273,6 +290,7 @@ class CallParser:
     # -- calls between marks --------------------------------------------------------------------------------------
 
     def _open(self, marker: str, *, fenced: bool, quoted: bool) -> None:
+        # A model that uses the marks needs no guessing, and calls it shows in its own notation are then examples.
         self._guesses = 0
         self._marked.open(marker, fenced=fenced, quoted=quoted)
         self._mode = CallParser._in_marked
@@ -281,11 +299,12 @@ class CallParser:
         """Behind a mark, until text follows."""
         text = self._marked.read(text, events)
         if self._marked.has_called:
+            # Behind its own call a model may go on to invent the result, often under a heading without the mark.
             self._headings = (*self._reading.headings, *UNMARKED)
         if self._marked.state == "text":
             self._mode = CallParser._text
         return text
 
     def _nothing(self, text: str, events: list[CallEvent]) -> str:
-        """Behind the end of the reply nothing is told."""
+        """All that follows the end of the reply is dropped."""
         return ""

@@ -13,6 +13,7 @@ from bridge.reply.calls.json_value import Unreadable, Value, read_on
 _DEEPEST = 8
 _MOST_NODES = 200
 _MOST_TOKENS = 10_000
+# By exact type: bool is a subclass of int.
 _KINDS: dict[type, str] = {
     type(None): "null",
     bool: "boolean",
@@ -33,7 +34,7 @@ class Parameters:
         self._fields = fields if isinstance(fields, dict) else {}
         self._nodes = 0
         self.tokens = 0
-        """Of JSON in the last value."""
+        """Tokens of JSON in the value read last."""
 
     def value(self, name: str, text: str, *, is_string: bool | None = None, most: int = _MOST_TOKENS) -> str:
         """
@@ -43,12 +44,17 @@ class Parameters:
         than `most` tokens.
         """
         self._nodes = self.tokens = 0
+        # Between tags everything is text; only the schema can tell the number 5 from the string "5".
         kinds = self._kinds(self._fields.get(name), 0)
+        # DeepSeek's notation marks strings (`string="true"`); a schema that excludes strings wins over it.
         if is_string and (kinds is None or "string" in kinds):
             return json.dumps(text, ensure_ascii=False)
+        # Kept to the letter: a string that looks like JSON must not become JSON. The empty set, of a schema that
+        # nothing fits, counts as a string too.
         if kinds is not None and kinds <= {"string"}:
             return json.dumps(text, ensure_ascii=False)
         read = self._as_json(text, most, strict=kinds is None)
+        # Where a string is allowed, JSON counts only if its own kind is allowed too.
         if read is None or (kinds is not None and "string" in kinds and _kind(read) not in kinds):
             return json.dumps(text, ensure_ascii=False)
         return read
@@ -57,17 +63,20 @@ class Parameters:
         """The text as one JSON value, if it is one; without `strict` in any of the spellings that are tolerated."""
         value, ended = Value([]), f"{text}\n"  # a number ends where something else begins
         try:
+            # Without a schema only proper JSON is taken for JSON: a word such as None is more often text.
             if strict:
                 msgspec.json.decode(text)
             rest = ended[read_on(value, ended, 0, most) :]
         except (Unreadable, msgspec.MsgspecError, UnicodeError, RecursionError):
             return None
         finally:
+            # Set on the way out of an error as well: what was read has cost the same.
             self.tokens = len(value.out)
         return "".join(value.out) if value.done and not rest.strip() else None
 
     def _kinds(self, node: Any, depth: int) -> set[str] | None:
         """The kinds of JSON values that the schema allows; None when it does not say."""
+        # A bound on work and not only on depth: unions of unions grow as a power of their depth.
         self._nodes += 1
         if not isinstance(node, dict) or depth > _DEEPEST or self._nodes > _MOST_NODES:
             return None
@@ -80,20 +89,24 @@ class Parameters:
             if isinstance(branches := node.get(key), list):
                 found = [self._kinds(branch, depth + 1) for branch in branches[:_MOST_NODES]]
                 known = [each for each in found if each is not None]
+                # allOf: each part narrows, so parts that say nothing can be left out. A union with one such branch may
+                # be anything.
                 if known and (key == "allOf" or len(known) == len(found)):
                     return set.intersection(*known) if key == "allOf" else set.union(*known)
         return None
 
 
 def _said(node: dict[str, Any]) -> set[str] | None:
-    """By `const`, `enum` or `type`."""
+    """The kinds that `const`, `enum` or `type` allow; None when none of them says so."""
     values = [node["const"]] if "const" in node else node.get("enum")
     if isinstance(values, list) and values:
+        # Decoded JSON has no other types; the default only satisfies the type checker.
         return {_KINDS.get(type(value), "string") for value in values}
     kind = node.get("type")
     kinds = [kind] if isinstance(kind, str) else kind
     if not isinstance(kinds, list) or not kinds:
         return None
+    # A number may be written whole.
     return {each for each in kinds if isinstance(each, str)} | ({"integer"} if "number" in kinds else set())
 
 
@@ -106,7 +119,6 @@ def _decoded(schema: bytes) -> dict[str, Any]:
 
 
 def _pointed(root: Any, reference: str) -> Any:
-    """What a local reference points to."""
     if not reference.startswith("#") or reference.count("/") > _DEEPEST:
         return None
     for step in reference[1:].split("/")[1:]:
@@ -117,6 +129,7 @@ def _pointed(root: Any, reference: str) -> Any:
 def _kind(strict: str) -> str:
     """The kind of a value by how its JSON begins."""
     first = strict[0]
+    # Enough, because the text is strict JSON already.
     if first in '"{[tfn':
         return {'"': "string", "{": "object", "[": "array", "n": "null"}.get(first, "boolean")
     return "number" if any(sign in strict for sign in ".eE") else "integer"

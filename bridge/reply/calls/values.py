@@ -22,17 +22,15 @@ class Ignored:
 
     @property
     def done(self) -> bool:
-        """It is all read."""
         return self._value.done
 
     def take(self, text: str, at: int) -> int:
-        """Read on."""
         at = self._value.take(text, at)
+        # Read like any other value, because its end must be found, and thrown away piece by piece: it may be endless.
         self.out.clear()
         return at
 
     def complete(self, rest: str) -> bool:
-        """See `Value.complete`."""
         return self._value.complete(rest)
 
 
@@ -40,7 +38,6 @@ class Kept(Ignored):
     """A member that is kept whole, as strict JSON."""
 
     def take(self, text: str, at: int) -> int:
-        """Read on."""
         return self._value.take(text, at)
 
 
@@ -65,10 +62,12 @@ class Plain:
     def take(self, text: str, at: int) -> int:
         """Read on from `at`, first from the opening quote."""
         if self._reader is None:
+            # The kind of quote is known only here; models use several.
             self._reader = StringReader(text[at], self._body)
             at += 1
         at = self._reader.take(text, at)
         self._tell(self._decoder.feed("".join(self._body)), at)
+        # Decoded and sent on at once, so that a long text streams and is not kept.
         self._body.clear()
         if self._reader.closed:
             self._tell(self._decoder.end(), at)
@@ -102,10 +101,14 @@ class Coded(Plain):
         """Read on from `at`; until the brace, one character at a time."""
         if self.seen:
             return super().take(text, at)
+        # One character at a time, because reading must stop right behind the brace: the call's start goes out before
+        # its arguments.
         for end in range(at + 1, len(text) + 1):
             try:
                 at += super().take(text[at:end], 0)
             except Unreadable as problem:
+                # Positions inside the decoded string mean nothing outside; the error stands where the string was read
+                # to.
                 raise Unreadable(end, problem.reason, final=True) from None
             if self.seen or self.done:
                 break
@@ -115,11 +118,13 @@ class Coded(Plain):
         if not self.seen:
             self._blank += len(text)
             text = text[skip_space(text, 0) :]
+            # Arguments are an object in every format, so a string with anything else can be given up early.
             if (text and text[0] != "{") or self._blank > _BLANK:
                 raise Unreadable(at, "the arguments are no JSON object", final=True)
             self.seen = bool(text)
         text = self._rest + text
         try:
+            # The decoder cuts anywhere, so an unread end is put before the next piece.
             self._rest = text[self._value.take(text, 0) :]
         except Unreadable as problem:
             raise Unreadable(at, f"in the arguments' string {problem.reason}", final=True) from None
@@ -128,6 +133,7 @@ class Coded(Plain):
 
     def _closed(self, at: int) -> None:
         if not self.seen:
+            # An empty string where arguments are expected: no arguments.
             self.out.append("{}")
         elif not self._value.complete(self._rest):
             raise Unreadable(at, "the arguments' string ends too early", final=True)
@@ -156,7 +162,9 @@ class PlainOrCoded(Plain):
         if found := CODED_INPUT.match(text):
             self._undecided = False
             self._input = Plain(self.out)
+            # From the opening quote of the inner string on, which `Plain` wants to see.
             return text[found.end() - 1 :]
+        # Compared without white space, and bounded: a text that begins like this but goes on otherwise is sent soon.
         if len(text) < _BLANK and _CODED_BEGINNING.startswith("".join(text.split())):
             self._rest = text
             return ""
