@@ -63,6 +63,7 @@ class Emulation:
         self._tools = offer.tools
         self._parser = self._new_parser()
         self._pending: list[ReplyEvent] = []
+        # While a call is owed nothing is streamed: what was cannot be corrected (PROTOCOL 14.5, no. 4).
         self._holding = offer.choice.must_call
         self._corrected = False
         self._unwanted = False  # a call is read that was not asked for
@@ -85,6 +86,7 @@ class Emulation:
     @property
     def has_strayed(self) -> bool:
         """The model has gone on as somebody else, and what it said as itself need not be corrected."""
+        # A reply that can still be corrected goes on in the same session; only one that cannot ends the turn here.
         mendable = not self._corrected and (self._flaw is not None or (self._offer.choice.must_call and not self.calls))
         return self._parser.strayed and not mendable
 
@@ -113,9 +115,11 @@ class Emulation:
             self._take(piece)
         self.marked = self.marked or self._parser.marked
         self.cut_off = self._parser.cut_off and not self._unwanted
+        # An unclosed string has swallowed the mark: the call is over, its arguments are no JSON.
         if self.cut_off and self._ends_with_mark():
             self.cut_off, self._spoilt = False, _UNCLOSED
             self._complete(ToolCallEnded())
+        # Nothing of it was sent yet, so the model may write it again in full.
         elif self.cut_off and self._call_at is not None and not self._corrected:
             self._take_back(self._call_at, CUT_OFF)
         self._judge()
@@ -127,6 +131,7 @@ class Emulation:
     def _ends_with_mark(self) -> bool:
         """The call is all there, and its mark stands in a string that nothing closed."""
         arguments = "".join(self._call[1]) if self._call is not None else ""
+        # Line breaks inside the string arrive as the two characters of their escape.
         end = arguments[-_LONGEST_END:].replace("\\n", "\n").rstrip()
         return end.endswith(Marks(self._offer.nonce).closer)
 
@@ -134,6 +139,7 @@ class Emulation:
         """The correction cannot be had: tell what there is; empty when that would not be a whole reply."""
         if not (self._corrected and self._holding):
             return []
+        # What came before the correction was a part of the reply anyway; the half of a second attempt is not.
         self._pending = self._pending[: self._kept]
         self._make_do()
         return self._drain()
@@ -146,7 +152,9 @@ class Emulation:
         self.correction, self._corrected, self._deaf, self._holding = "", True, False, True
         self.in_call = False
         if self._flaw is None:
+            # The model was asked because it made no call; its text is kept only for the case that nothing better comes.
             self._refusal, self._pending = self._pending, []
+        # Marks where the second attempt begins: `forget` comes back to here.
         self._kept, self._kept_calls, self._kept_outcomes = len(self._pending), self.calls, self.outcomes.copy()
         self._kept_spoke = self._spoke and self._flaw is not None
         self._gap = GAP if self._kept_spoke else ""
@@ -175,6 +183,7 @@ class Emulation:
     # -- one piece ------------------------------------------------------------------------------------------------
 
     def _take(self, piece: CallEvent) -> None:
+        # Deaf behind a flaw, since the model will write what follows again, or behind a call too many.
         if self._deaf or self._is_unwanted(piece):
             return
         match piece:
@@ -200,6 +209,7 @@ class Emulation:
             self._watch.append(piece.text)
         gap, self._gap = self._gap, ""
         self._spoke = self._spoke or not piece.text.isspace()
+        # The gap is a piece of the text itself, so that it is counted and remembered with it.
         self._pending.append(TextDelta(gap + piece.text) if gap and not piece.text[:1].isspace() else piece)
 
     def _is_unwanted(self, piece: CallEvent) -> bool:
@@ -215,10 +225,13 @@ class Emulation:
             return False
         if isinstance(piece, ToolCallDelta) and self._other is not None:
             self._other[1].append(piece.text)
+        # The end of an unwanted call is dropped as well, and what follows it is wanted again.
         self._unwanted = not isinstance(piece, ToolCallEnded)
         return True
 
     def _begin(self, piece: ToolCallStarted) -> None:
+        # The client allows one call, and the model was asked for one: the others would run before the first one's
+        # result is known.
         if self.calls and not self._offer.parallel:
             self._deaf = True
             return
@@ -226,8 +239,10 @@ class Emulation:
         self._call = (tool, []) if tool is not None else None
         self._spoilt = ""
         if self._corrected and self._flaw is not None:  # the words around a mended call are not for the client
+            # Prose of a second attempt is mostly an apology to us, not to the client.
             around = self._pending[self._kept :]
             self._pending[self._kept :] = [event for event in around if type(event) is not TextDelta]
+        # As long as it is set, nothing of the call has been sent and it can be taken back.
         self._call_at = len(self._pending)
         self._pending.append(piece)
         self.calls += 1
@@ -238,11 +253,13 @@ class Emulation:
         self.in_call = False
         tool, arguments = self._call or (None, [])
         text = "".join(arguments)
+        # Spoilt arguments need no judgement: they are no JSON.
         judged = judgement(tool, text) if tool is not None and not self._spoilt else Judgement(self._spoilt)
         if not judged.judged:
             self.outcomes["unjudged"] += 1
         if not judged.flaw:
             self.outcomes["repaired" if self._asked else "parsed"] += 1
+        # One correction for each turn, and only of what the client has not seen.
         elif self._call_at is not None and not self._corrected:
             self._take_back(self._call_at, judged.flaw)
             return
@@ -272,6 +289,7 @@ class Emulation:
         return [] if self._holding or not self._offer.stream else self._drain()
 
     def _drain(self) -> list[ReplyEvent]:
+        # From here on positions in what was pending mean nothing.
         pending, self._pending = self._pending, []
         self._call_at, self._kept = None, 0
         return pending
@@ -279,6 +297,8 @@ class Emulation:
     def _judge(self) -> None:
         """After the end of an attempt: is it what was asked for?"""
         owed = self._offer.choice.must_call and not self.calls
+        # The order matters: a flawed call is corrected before a missing one is asked for, as it shows what the model
+        # wanted.
         if self._flaw is not None and not self._corrected:
             self._correct(self._mending(self._flaw))
         elif owed and not self._fall_back():
@@ -292,6 +312,7 @@ class Emulation:
     def _mending(self, flaw: Flawed) -> str:
         """What the model is asked about a flawed call."""
         offer = self._offer
+        # A list of tools would only invite another one than the client demands.
         if flaw.reason == UNKNOWN and offer.choice.mode == "named":
             return missing_call(offer.choice, offer.nonce)
         if flaw.reason == UNKNOWN:
@@ -304,9 +325,11 @@ class Emulation:
             self.outcomes["refused"] += 1
         new, before = self._pending[self._kept :], self._pending[: self._kept] or self._refusal
         first, said = "".join(self._words).strip(), _text(new).strip()
+        # Models repeat their first answer word for word when they have nothing to add.
         if said and said != first:
             return
         source = self._source()
+        # Shown as text, so that the client sees what the model wanted; not if the model gave it up and said something.
         if source and (self._repeated or not before):
             self._pending = [*before, TextDelta((GAP if first else "") + source)]
         else:
@@ -331,9 +354,11 @@ class Emulation:
         """Where one function is forced, an answer that is nothing but its arguments is the call (PROTOCOL 17.6)."""
         name = self._offer.choice.name
         tool = next((each for each in self._offer.tools if each.name == name), None)
+        # The arguments of a custom tool are no JSON, so no text can be told from them.
         if tool is None or tool.custom:
             return False
         arguments = forced_arguments(_text(self._pending), name)
+        # Any JSON object could be meant as the arguments; only one that fits the schema is taken for them.
         if arguments is None or flaw_of(tool, arguments):
             return False
         self._pending = [*whole_call(tool, arguments, self._new_id())]

@@ -56,16 +56,18 @@ class Guess:
         self._tail = ""
 
     def feed(self, text: str) -> Outcome | None:
-        """One more piece."""
         self._pieces.append(text)
         self._length += len(text)
+        # Only the end is searched for the mark, so the cost of a piece does not grow with what is held.
         recent = self._tail + text
         self._tail = recent[-_TAIL:]
         over = self._opener in recent or self._length > MOST_HELD
         if not over and self._length < self._look_at:
             return None
+        # Short texts are looked at with each piece, because most of what is no call shows that soon.
         self._look_at = 2 * self._length if self._length > _OFTEN else 0
         held = "".join(self._pieces)
+        # Up to the mark only, or the result would depend on how the stream was cut.
         outcome = self._look(held.partition(self._opener)[0][:MOST_HELD])
         if outcome is None:
             return Outcome(held) if over else None
@@ -75,6 +77,7 @@ class Guess:
     def is_open(self) -> bool:
         """A call has begun and is not complete. Of a long text the end must look like the end of one."""
         if self._length > _OFTEN:
+            # A bound on the work of this property: each answer may read all that is held.
             if self._length > self._left or not self._tail.rstrip().endswith(_ENDS):
                 return True
             self._left -= self._length
@@ -83,16 +86,17 @@ class Guess:
         return outcome is None and not cursor.settled
 
     def end(self) -> Outcome:
-        """The reply has ended."""
         held = "".join(self._pieces)
         cursor = Cursor(held)
         outcome, calls = self._read(cursor)
         if outcome is not None:
             return msgspec.structs.replace(outcome, text=held)
+        # Calls that are followed by anything else are no calls: then the text stays text.
         return Outcome(held, calls) if cursor.settled else Outcome(held)
 
     def _look(self, text: str) -> Outcome | None:
         """Without what is, or may be, the beginning of a mark."""
+        # Position 0 is the beginning of the guess itself, so it does not count.
         low = text.rfind("<", max(1, len(text) - len(self._opener)))
         outcome, _ = self._read(Cursor(text[:low] if low > 0 and self._opener.startswith(text[low:]) else text))
         return outcome
@@ -103,8 +107,10 @@ class Guess:
         try:
             while True:
                 dialects.block()
+                # A forged heading ends the reply, so calls before it stand at its end.
                 if self._at_heading(cursor):
                     return Outcome("", tuple(dialects.calls), low=cursor.at), ()
+        # The text ran out: nothing is decided, but the complete calls so far are known.
         except MoreNeeded:
             return None, tuple(dialects.calls)
         except NoCall as none:
@@ -115,6 +121,7 @@ class Guess:
         cursor.space()
         if cursor.text[cursor.at] != "[" or cursor.text[cursor.at - 1] != "\n":
             return False
+        # take moves on; the heading itself is not part of the calls.
         at, found = cursor.at, cursor.take(*self._headings)
         cursor.at = at
         return bool(found)

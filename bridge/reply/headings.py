@@ -11,6 +11,7 @@ _LONGEST = 80  # characters of a heading with its mark
 class HeadingGuard:
     """Feed the text of a reply, get what is the model's own. Only a line that may be a heading is held back."""
 
+    # On the class, and made with the first bracket: most replies have none.
     _headings: tuple[str, ...] = ()
 
     def __init__(self, mark: str) -> None:
@@ -22,13 +23,13 @@ class HeadingGuard:
 
     def passes(self, text: str) -> bool:
         """Whether the text can be told as it is: then it need not be fed."""
+        # The only test a plain chunk pays for.
         if "[" in text or self._held or self.ended:
             return False
         self._last = text or self._last
         return True
 
     def feed(self, text: str) -> str:
-        """What can be told now."""
         if self.passes(text):
             return text
         if self.ended:
@@ -37,11 +38,13 @@ class HeadingGuard:
         self._headings = self._headings or headings(self._mark)
         new_line, at = self._last[-1] == "\n", -1
         while (at := text.find("[", at + 1)) >= 0:
+            # Headings stand at the beginning of a line; elsewhere a bracket is text.
             if not (text[at - 1] == "\n" if at else new_line):
                 continue
             if text.startswith(self._headings, at):
                 self.ended = True
                 return text[:at]
+            # Cut off by the end of the piece: it waits, and nothing of the mark gets out.
             if len(text) - at < _LONGEST and any(each.startswith(text[at:]) for each in self._headings):
                 self._held = text[at:]
                 text = text[:at]

@@ -12,10 +12,12 @@ from bridge.schema import parts as schema_parts
 _IN_STRING = re.compile(r'(?:[^"\\]|\\.)*+', re.DOTALL)
 _WORD = re.compile(r"[-+.0-9A-Za-z]++")
 _BETWEEN = re.compile(r'[^-+.0-9A-Za-z"\[\]{},]++')
+# Four digits of exponent bound what is written out below.
 _NUMBER = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([-+]?[0-9]{1,4}))?")
 _MOST_DIGITS = 40
 _MOST_STEPS = 2000
 _MOST_TOKENS = 50_000  # of what is given at once; the rest of that stays as it is
+# A search in the raw schema: most have integers or not, and the rest of the work is saved where not.
 _MARK = b'"integer"'
 
 Step = str | int
@@ -27,7 +29,6 @@ def may_want_integers(tool: Tool | None) -> bool:
 
 
 def has_integers(schema: bytes) -> bool:
-    """Whether anything in it is an integer at all."""
     return _MARK in schema
 
 
@@ -38,6 +39,7 @@ def whole_number(word: str) -> str:
         return word
     sign, digits, fraction, exponent = found[1], found[2], found[3] or "", int(found[4] or 0)
     digits, point = digits + fraction, len(found[2]) + exponent
+    # 1e300 written out would be 301 characters; a fraction that is not 0 cannot become an integer.
     if point > _MOST_DIGITS or digits[max(point, 0) :].strip("0"):
         return word
     whole = digits[: max(point, 0)].ljust(point, "0").lstrip("0")
@@ -51,6 +53,7 @@ class WholeNumbers:
     """
 
     def __init__(self, schema: bytes) -> None:
+        # A schema too large to be read leaves every number as it is.
         known = schema_of(schema)
         self._root: Any = known.root if known is not None else {}
         self._held = ""
@@ -68,10 +71,12 @@ class WholeNumbers:
         while at < len(text):
             tokens += 1
             if tokens > _MOST_TOKENS:
+                # From here on nothing is asked of the schema, and the path need not be followed any more.
                 self._root = {}
                 out.append(text[at:])
                 break
             end, piece = self._string(text, at) if self._in_string else self._token(text, at)
+            # A number at the end of the piece: it may go on in the next one.
             if end == at:
                 self._held = text[at:]
                 break
@@ -93,6 +98,7 @@ class WholeNumbers:
         if text[end : end + 1] == '"':
             self._in_string = False
             if self._is_key and self._path:
+                # The path names where the next value stands: a key in an object, an index in a list.
                 self._path[-1] = "".join(self._key)
                 self._is_key = False
             return end + 1, f'{piece}"'
@@ -104,6 +110,7 @@ class WholeNumbers:
             word = found.group()
             if found.end() == len(text):
                 return at, ""
+            # The quick test first: only words that would change are looked up in the schema.
             whole = whole_number(word)
             return found.end(), whole if whole != word and self._wants_integer() else word
         if found := _BETWEEN.match(text, at):
@@ -136,14 +143,15 @@ class WholeNumbers:
         try:
             nodes = [self._root]
             for step in self._path:
+                # All schemas that hold for the place at once: unions and references branch.
                 nodes = [inner for node in nodes for inner in self._inner(node, step)]
             verdicts = [verdict for node in nodes if (verdict := self._verdict(node)) is not None]
+        # Unknown counts as no: 2.0 stays 2.0, which is at worst what the model wrote.
         except _TooMuch:
             return False
         return bool(verdicts) and all(verdicts)
 
     def _inner(self, node: Any, step: Step) -> list[Any]:
-        """What is said of a member or an element."""
         self._spend()
         if not isinstance(node, dict):
             return []
@@ -166,7 +174,9 @@ class WholeNumbers:
             return None
         verdicts: list[bool | None] = []
         if types := schema_parts.types(node):
+            # `number` wins over `integer` in a list of types: then 2.0 was allowed.
             verdicts.append(False if "number" in types else True if "integer" in types else None)
+            # The place cannot hold a number at all, whatever else holds for it.
             if verdicts == [None]:
                 return None
         if "$ref" in node and (ref := schema_parts.reference(node)) is not None:
@@ -175,6 +185,7 @@ class WholeNumbers:
         for union in schema_parts.unions(node):
             known = [verdict for branch in union if (verdict := self._branch(branch)) is not None]
             verdicts.append(all(known) if known else None)
+        # All of these hold at once, so one that wants an integer decides.
         if True in verdicts:
             return True
         return False if False in verdicts else None
@@ -186,7 +197,6 @@ class WholeNumbers:
         return self._verdict(node)
 
     def _others(self, node: dict[str, Any]) -> list[Any]:
-        """Schemas of the same place."""
         others = [*schema_parts.parts(node)]
         if "$ref" in node and (ref := schema_parts.reference(node)) is not None:
             others.append(schema_parts.pointed(self._root, ref))
@@ -204,4 +214,4 @@ _SAYS = frozenset(("type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"))
 
 
 class _TooMuch(Exception):
-    """The schema leads too far."""
+    """The schema needs more steps than are allowed."""

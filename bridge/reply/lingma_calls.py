@@ -13,6 +13,7 @@ from bridge.chat.request import Tool
 
 LINE_CHARS: Final = 400
 _UNNAMED = "tool"
+# The characters of both vendors' own ids; a call with any other id gets a new one.
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
@@ -49,6 +50,7 @@ class ServiceCalls:
         parallel: bool = True,
     ) -> None:
         self.waiting = False
+        # A call that ran beside the one demanded would look to the client like the model's answer to `tool_choice`.
         self._shown = "text" if forced is not None and shown == "calls" else shown
         self._tools = {tool.name: tool for tool in tools if forced is None or tool.name == forced.name}
         self._parallel = parallel
@@ -61,7 +63,9 @@ class ServiceCalls:
         shown = self._calls.get(call.id) if call.id else None
         if shown is None:
             shown = _Shown(call)
+            # A number cannot equal an id of the service, which is text.
             self._calls[call.id or len(self._calls)] = shown
+        # Each piece replaces the one before: the connection has merged what is known (PROTOCOL 17.5).
         shown.call = call
         return self._tell(shown, last=False)
 
@@ -79,6 +83,7 @@ class ServiceCalls:
         if tool is not None and self._waits(shown):
             may = self._parallel or not self.waiting
             return self._hand_over(shown, tool, last=last) if may else []
+        # Once a call waits, the client acts on the reply at once: nothing may follow it.
         if self.waiting or self._shown == "omit":
             return []
         return self._lines(shown, last=last) if self._shown == "text" else self._call(shown, tool, last=last)
@@ -89,6 +94,7 @@ class ServiceCalls:
 
     def _hand_over(self, shown: _Shown, tool: Tool, *, last: bool) -> list[ChatEvent]:
         """A call for the client to run, as soon as its arguments are known."""
+        # Empty arguments may be completed by a later event of the same call.
         if shown.call.input == b"{}" and shown.call.state in ("pending", "running") and not last:
             return []
         before = [] if self.waiting or self._shown == "omit" else self._told_before()
@@ -103,6 +109,7 @@ class ServiceCalls:
         ]
 
     def _call(self, shown: _Shown, tool: Tool | None, *, last: bool) -> list[ChatEvent]:
+        # A client with tools might run it again, so it waits for the end: then it is sure whether one waits.
         if not (last or (_is_known(shown.call) and not self._tools)):
             return []
         shown.opened = shown.closed = True
@@ -137,6 +144,7 @@ def _is_the_clients(call: ServiceCall) -> bool:
 
     After a denial the service calls it cancelled or failed; while it runs undenied, it is the service that runs it.
     """
+    # What ran once must never run again, whoever claims the call.
     if call.result or call.state == "finished":
         return False
     if call.denied or call.runner == "client":
@@ -154,7 +162,7 @@ def _is_settled(call: ServiceCall) -> bool:
 
 
 def _outcome(call: ServiceCall) -> str:
-    """In words, and only what is known."""
+    """How the call ended, for people; nothing is made up where the service reported nothing."""
     detail = f": {call.error}" if call.error else ""
     if call.denied and not call.result:
         return "denied by the gateway, not run"
@@ -167,6 +175,7 @@ def _outcome(call: ServiceCall) -> str:
 
 def _readable(result: bytes) -> str:
     """The text of a result that is nothing but text, else its JSON."""
+    # Tools of the service wrap their text in a list and an object under `content`.
     value = _decoded(result)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
@@ -191,5 +200,6 @@ def _decoded(json: bytes) -> Any:
 
 def _line(head: str, text: str) -> str:
     """One line of at most LINE_CHARS and its end."""
+    # Cut before it is split: results can be megabytes.
     flat = " ".join((head + text[: 4 * LINE_CHARS]).split())
     return f"{flat}]\n" if len(flat) < LINE_CHARS else f"{flat[: LINE_CHARS - 2]}…]\n"

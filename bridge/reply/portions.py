@@ -15,6 +15,7 @@ def portions(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
     for piece in map(_cut, pieces):
         for part in piece:
             portion.append(part)
+            # Only texts cost much to read; other pieces are small and few.
             size += len(part.text) if isinstance(part, TextDelta) else 0
             if size >= STEP:
                 yield portion
@@ -27,5 +28,6 @@ def _cut(piece: Piece) -> list[Piece]:
     """What replaces the text so far does it with its first part."""
     if not isinstance(piece, TextDelta | Overwritten) or len(piece.text) <= STEP:
         return [piece]
+    # Only the first part replaces the text so far; were the others to, each would void the one before.
     first, rest = piece.text[:STEP], range(STEP, len(piece.text), STEP)
     return [type(piece)(first), *(TextDelta(piece.text[at : at + STEP]) for at in rest)]

@@ -15,6 +15,7 @@ MOST_COMPARED = 128 << 20
 """The same for all quotations together: a request is looked through for each."""
 _WINDOW = 8 * STEP
 
+# Fences as CommonMark has them: up to three spaces, three or more signs.
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
 
 
@@ -27,6 +28,7 @@ class Fences:
 
     def feed(self, text: str) -> None:
         """More of the text."""
+        # Whole lines only; the last one waits for its end.
         lines, _, self._line = (self._line + text).rpartition("\n")
         self._fence = _fence_behind(lines, self._fence)
 
@@ -38,6 +40,7 @@ class Fences:
 def _fence_behind(text: str, fence: str) -> str:
     for found in _FENCE.finditer(text):
         marks, rest = found[1], found[2].strip()
+        # A fence of backticks with a backtick in its info string is inline code.
         if not fence:
             fence = "" if marks[0] == "`" and "`" in rest else marks
         elif marks[0] == fence[0] and len(marks) >= len(fence) and not rest:
@@ -49,6 +52,7 @@ def stands_free(before: str) -> Steps[bool]:
     """Whether what begins a line behind this text is in no code fence, and goes on no quotation and no block; False
     where nobody can say.
     """
+    # A call on a line behind "> " goes on a quotation, even if its own line has no sign (lazy continuation).
     last = before.removesuffix("\n").rpartition("\n")[2]
     if len(before) > MOST_SEARCHED or last.lstrip().startswith(">") or before.rstrip().endswith(STARTS):
         return False
@@ -67,13 +71,17 @@ def occurs(quotes: Sequence[str], texts: Iterable[str]) -> Steps[bool]:
     left = MOST_SEARCHED
     for text in texts:
         left -= len(text)
+        # "True" on purpose: what cannot be checked in time counts as sent by somebody, and no call is made of it.
         if left < 0:
             return True
         said.append((yield from forms(text)))
     wanted: dict[str, None] = {}
     for quote in quotes:
         wanted.update(dict.fromkeys((yield from _shapes(quote))))
+    # Each form of all texts joined: a quotation may reach across texts that follow each other. A set, as the forms are
+    # often equal.
     stacks = {"".join(each) for each in zip(*said, strict=True)}
+    # Bounded before the search, because the product can be large where each factor is not.
     if sum(map(len, stacks)) * len(wanted) > MOST_COMPARED:
         return True
     for stack in stacks:
@@ -87,6 +95,8 @@ def _shapes(quote: str) -> Steps[Iterator[str]]:
     """How it may stand in a text. It may have begun in the middle of a line."""
     within = yield from forms(quote, begins_line=False)
     behind = (yield from forms(quote)).lines
+    # A quotation that shrinks to less than half without line marks consists mostly of them; that form would match too
+    # much.
     return filter(None, (*within, *([behind] if 2 * len(behind) > len(within.lines) else ())))
 
 
@@ -94,6 +104,7 @@ def _stands_in(quote: str, text: str) -> Steps[bool]:
     """A window at a time: each ends so far behind the next one's beginning that nothing is missed."""
     if len(quote) > len(text):
         return False
+    # str.find on a window: quick, and a pause between two.
     step = max(_WINDOW, len(quote))
     for at in range(0, len(text), step):
         if text.find(quote, at, at + step + len(quote)) >= 0:

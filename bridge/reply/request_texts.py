@@ -10,6 +10,7 @@ import msgspec
 from bridge.chat.request import ChatRequest, Message, Tool
 from bridge.reply.calls.pauses import STEP
 
+# Values a schema may show as JSON: an example of a call could stand there.
 _SHOWN = frozenset(("default", "examples", "example", "enum", "const"))
 _APART = "\0"
 """Between texts that do not follow each other in the prompt."""
@@ -30,7 +31,9 @@ def _all_of(request: ChatRequest) -> Iterator[str]:
     for message in request.messages:
         yield message.text
     results = [message.text for message in request.messages if message.role == "tool"]
+    # No quotation reaches across it, so two unrelated texts cannot make one by accident.
     yield _APART
+    # A stranger could spread a call over two results, between which the prompt has a heading.
     yield from results if len(results) > 1 else ()
     yield _APART
     yield from _of_calls(request.messages)
@@ -63,8 +66,10 @@ def _of_json(text: bytes | str, shown: frozenset[str] = frozenset()) -> Iterator
         if isinstance(node, str):
             yield node
         elif isinstance(node, list):
+            # A stack and no recursion: the depth is the client's. Reversed, so that the order of the document is kept.
             nodes += reversed(node)
         elif isinstance(node, dict):
+            # Names of members are text of the client too.
             yield from node
             nodes += reversed(node.values())
             yield from (msgspec.json.encode(node[key]).decode() for key in shown & node.keys())
@@ -75,6 +80,7 @@ def _gathered(texts: Iterable[str]) -> Iterator[str]:
     lines: list[str] = []
     size = 0
     for text in texts:
+        # Joined by line breaks, which the comparison ignores like all white space.
         lines.append(text)
         size += len(text) + 1
         if size > STEP:

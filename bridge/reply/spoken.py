@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bridge.chat.events import TextDelta
 
+# A model in a loop writes endless line breaks; more than this is sent as it comes.
 MOST_SPACE = 64
 SPACE = " \t\r\n"
 
@@ -21,14 +22,18 @@ class Spoken:
         """Tell text, but for white space at its end: a call may follow."""
         if self.behind_call:
             bare = text.lstrip()
+            # Cut to the end of it: white space around a call carries no meaning.
             self.space = (self.space + text[: len(text) - len(bare)])[-MOST_SPACE:]
             if not bare:
                 return []
+            # Of the white space before and behind a call the longer one stays, so that paragraphs stay apart and no gap
+            # doubles.
             around = max(self._gap, self.space, key=len) if self.pieces else ""
             text, self.space, self._gap, self.behind_call = around + bare, "", "", False
         if not text:
             return []
         text = self.space + text
+        # All but the trailing white space, of which only so much may wait.
         told = max(len(text.rstrip(SPACE)), len(text) - MOST_SPACE)
         self.space = text[told:]
         if not told:
@@ -42,13 +47,11 @@ class Spoken:
         self.space = ""
 
     def end(self) -> list[TextDelta]:
-        """White space at the end of the reply."""
         space, self.space = self.space, ""
         return [TextDelta(space)] if space and not self.behind_call else []
 
     @property
     def text(self) -> str:
-        """All of it."""
         return "".join((*self.pieces, self.space))
 
     @property
@@ -56,6 +59,7 @@ class Spoken:
         """What comes next begins a line."""
         if self.space:
             return self.space[-1] == "\n"
+        # A block of calls ends its line, whatever the model wrote behind the mark.
         return self.behind_call or not self.pieces
 
     def ends_in_tick(self, more: str) -> bool:
