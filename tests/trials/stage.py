@@ -16,6 +16,7 @@ import psutil
 import redis
 
 from tests.bench.targets import ROOT, clean_environment, free_port
+from tests.directories import copy
 from tests.processes import command_line
 from tests.trials.doors import Door
 from tests.trials.postgres import Postgres
@@ -86,14 +87,17 @@ def parts_of(command):
 
 
 class Template:
-    """A data directory as after a first start, which stages copy. Use as a context."""
+    """A data directory as after a first start, which stages copy; tables may be there. Use as a context."""
 
-    def __init__(self):
+    def __init__(self, migrated=None):
+        self._migrated = migrated
         self.root = Path(tempfile.mkdtemp(prefix="lgw-trial-"))
         self.directory = self.root / "d"
 
     def __enter__(self):
         self.directory.mkdir(mode=0o700)
+        if self._migrated is not None:
+            copy(self._migrated, self.directory)
         (self.directory / "metrics").mkdir()
         path = self.root / "redis.sock"
         server = subprocess.Popen([redis_binary(), "--port", "0", "--unixsocket", str(path), "--save", ""],

@@ -18,9 +18,9 @@ BRIEF = Shape(clients=8, limited=False)
 
 
 @pytest.fixture(scope="module")
-def stage():
+def stage(migrated):
     """A gateway with two instances that all trials here share."""
-    with Template() as template:
+    with Template(migrated) as template:
         made = Stage(Setup(instances=2), template)
         asyncio.run(made.__aenter__())
         try:
