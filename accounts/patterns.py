@@ -23,6 +23,7 @@ def matcher(pattern: str) -> Callable[[str], object]:
 
 def allows(patterns: frozenset[str], names: Iterable[str]) -> bool:
     """Whether one of the names fits one of the patterns."""
+    # Before the cache: names are the clients' words, and long ones would fill it.
     kept = tuple(name for name in names if len(name) <= LONGEST_NAME)
     return _allows(patterns, kept)
 
@@ -34,6 +35,7 @@ def _allows(patterns: frozenset[str], names: tuple[str, ...]) -> bool:
 
 def flaw_of(patterns: list[str]) -> Text | None:
     """What is wrong with a list of patterns."""
+    # Each request of the key matches its name against all of them.
     if len(patterns) > MOST:
         return Text(gettext_noop("At most %(most)d names or patterns."), most=MOST)
     for pattern in patterns:

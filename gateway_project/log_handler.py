@@ -120,7 +120,7 @@ class QueuedHandler(logging.Handler):
         except (OSError, ValueError, AttributeError):  # closed, gone, or a file on a full disk
             self._drop(len(records))
         else:
-            # By what was said, not to zero: more may have been dropped during the write.
+            # By what this note counted, not to zero: more may have been dropped during the write.
             self._drop(-dropped)
 
     def _safely(self, record: logging.LogRecord) -> str:

@@ -47,7 +47,7 @@ class Repeats:
         if seen is not None:
             record.exc_info = None
             return seen.admits(record)
-        # The oldest kind goes, and what it counted is still said: a flood of new kinds costs no memory.
+        # The oldest kind goes, and its count is still logged: a flood of new kinds takes no more memory.
         if len(self._seen) >= MOST_KINDS:
             oldest = next(iter(self._seen))
             self._forgotten += self._seen.pop(oldest).rest(now)

@@ -50,16 +50,15 @@ class EntryAdmin(ClosedLookups, VisibleText, LiveRows, ModelAdmin):
     )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Turns add entries."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Entry | None = None) -> bool:
-        """Turns change entries."""
         return False
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Forgetting is deleting; one of the two is enough."""
         actions: dict[str, Any] = super().get_actions(request)
+        # Django's own action deletes rows of the copy, and the session would live on in Redis.
         actions.pop("delete_selected", None)
         return actions
 
@@ -87,6 +86,7 @@ class EntryAdmin(ClosedLookups, VisibleText, LiveRows, ModelAdmin):
     def _forget(self, request: HttpRequest, entries: list[Entry]) -> bool:
         try:
             services.forget(settings.REDIS_URL, [each.pk for each in entries], settings.SESSIONS_STORE_TTL)
+        # The rows stay: the sessions are still in Redis and may be used.
         except redis.RedisError as exc:
             messages.error(request, " ".join([redis_away(exc), gettext("Nothing was forgotten.")]))
             return False

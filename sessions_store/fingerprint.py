@@ -51,6 +51,7 @@ class StrictFingerprint:
 
     def __init__(self, api_key_id: int, ids: Iterable[str] = (), extras: bytes = b"") -> None:
         """`ids` are those by which the client calls itself and its conversation."""
+        # The key is part of it: no session ever continues the conversation of another key.
         self._hash = _STRICT.copy()
         self._hash.update(b"%d %d:%b%b" % (api_key_id, len(extras), extras, b"".join(map(_part, ids))))
 
@@ -66,6 +67,7 @@ class StrictFingerprint:
         """Add one message. White space around what the assistant said is lost on the way to clients and back."""
         said = (text.strip() if role == "assistant" else text).encode("utf-8", "surrogatepass")
         if not (calls or images or call_id or is_error):  # as most are
+            # The same bytes as below with nothing but a text, without making the lists.
             self._hash.update(b"%b 0 0 0:%d:%b" % (role.encode(), len(said), said))
             return self
         calls = list(calls)
@@ -127,6 +129,7 @@ class LooseFingerprint:
         """Add one message. Roles other than system, user, assistant and tool count like user."""
         if role == "system":
             text = self._instructed(text)
+            # A message that holds only what changes: the turn before and the one after it stay as if it was not there.
             if not text.strip():
                 return self
         elif role != "assistant":
@@ -135,6 +138,7 @@ class LooseFingerprint:
                 role = f"tool {len(call_id)}:{call_id} {is_error:d}"
             elif not images and not text.strip():
                 return self  # nothing but reminders
+            # From here on a system message is a later one, which may move between requests.
             self._user_spoke = True
         if role != self._role:
             self._close(role)
@@ -147,6 +151,7 @@ class LooseFingerprint:
 
     def _instructed(self, text: str) -> str:
         """What counts of a system message: nothing of one that comes later."""
+        # What stands late is moved and renewed by agents: it is no part of the hash, and sent along when it is new.
         if self._user_spoke:
             if text := text.strip():
                 self.changing.append(Changing("system", text))
@@ -175,12 +180,14 @@ class LooseFingerprint:
             return
         head = f"{self._role} {len(self._calls)} {len(self._images)}:".encode("utf-8", "surrogatepass") + self._said()
         if self._calls or self._images:
+            # Of a call only id and name: agents write the arguments anew, with other blanks or another order.
             head += b"".join(map(_part, (*(part for call in self._calls for part in call[:2]), *self._images)))
         digest.update(head)
 
     def _said(self) -> bytes:
         texts = self._texts
         if self._role == "assistant":
+            # Without any white space: clients trim and wrap what the model wrote.
             return _part("".join("".join(texts).split()))
         if self._role == "system":
             return _part("\n".join(texts))
@@ -189,6 +196,7 @@ class LooseFingerprint:
 
     def hexdigest(self) -> str:
         """48 hexadecimal digits."""
+        # A copy: the turn that is open may still grow, and must not be sealed for good.
         digest = self._hash.copy()
         self._seal(digest)
         return digest.hexdigest()
@@ -197,6 +205,7 @@ class LooseFingerprint:
         """48 hexadecimal digits that count what changes too, each piece once and in any order."""
         digest = self._hash.copy()
         self._seal(digest)
+        # Sorted and without doubles: agents move these pieces and repeat them.
         for role, text in sorted({(each.role, each.text) for each in self.changing}):
             digest.update(_part(role) + _part(text))
         return digest.hexdigest()
@@ -229,6 +238,7 @@ class LooseFingerprint:
 
 def digest_of(text: str) -> str:
     """A short one, to be compared with those of the same conversation."""
+    # Lone surrogates are legal in JSON; plain encoding would raise and end the turn.
     data = text.encode("utf-8", "surrogatepass")
     return b2a_base64(blake2b(data, digest_size=DIGEST_LENGTH * 3 // 4).digest(), newline=False).decode()
 
@@ -254,4 +264,5 @@ def tools_digest(tools: tuple[tuple[str | bytes, ...], ...]) -> bytes:
         parts = [part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass") for part in tool]
         sizes = " ".join(str(len(part)) for part in parts)
         digests.append(blake2b(b"".join((sizes.encode(), b":", *parts)), digest_size=16).digest())
+    # Sorted: clients list the same tools in another order.
     return blake2b(b"".join(sorted(digests)), digest_size=16).digest()

@@ -21,6 +21,8 @@ def entries(client: redis.Redis, *, now: float, limit: int) -> list[tuple[Stored
     """The newest `limit` idle entries, and those that a running turn has taken."""
     newest: Any = client.zrevrange(redis_keys.SESSIONS, 0, limit - 1)
     idle: Any = client.mget([redis_keys.SESSION + session.decode() for session in newest]) if newest else []
+    # Not in one step with the reads before: a session that is taken in between shows twice or not at all, which is
+    # fine.
     taken: Any = client.hgetall(redis_keys.SESSIONS_IN_USE)
     in_use = [entry for lease, entry in map(_split, taken.values()) if lease > now]
     return [*_stated(idle, "idle"), *_stated(in_use, "in_use")]
@@ -31,6 +33,7 @@ def forget(client: redis.Redis, sessions: Iterable[str], *, ttl: int) -> int:
 
     Holds at once in every process. A session in use ends its turn and is not remembered after it.
     """
+    # One round trip for all; each script is a whole by itself, so no transaction is needed.
     with client.pipeline(transaction=False) as pipe:
         for session_id in sessions:
             entry, forgotten = redis_keys.SESSION + session_id, redis_keys.SESSION_FORGOTTEN + session_id
@@ -42,6 +45,7 @@ def forget(client: redis.Redis, sessions: Iterable[str], *, ttl: int) -> int:
 
 def clean(client: redis.Redis, *, now: float, ttl: int) -> int:
     """Take what expired out of the index and the leases nobody gave back; how many were taken out."""
+    # The entries expire by themselves; the index does not know of it, so its old members are taken out here.
     expired: Any = client.zremrangebyscore(redis_keys.SESSIONS, "-inf", f"({now - ttl}")
     taken: Any = client.hgetall(redis_keys.SESSIONS_IN_USE)
     ended = [session for session, value in taken.items() if _split(value)[0] <= now]

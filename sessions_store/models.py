@@ -20,7 +20,9 @@ class EntryQuerySet(models.QuerySet["Entry"]):
     def mirror(self, found: Iterable[tuple[StoredEntry, State]]) -> None:
         """Make the rows say what was found. A session keeps its row, so a list that was opened earlier still acts."""
         rows = {stored.session_id: mirrored(stored, state) for stored, state in found}
+        # Together, or a page that is opened in between would show an empty list.
         with transaction.atomic():
+            # What is gone in Redis goes here; the rest is updated in place.
             self.exclude(pk__in=rows).delete()
             self.bulk_create(
                 list(rows.values()), update_conflicts=True, unique_fields=["session_id"], update_fields=MUTABLE

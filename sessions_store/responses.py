@@ -119,10 +119,13 @@ class Bulk:
 
     async def execute(self, key_id: int, *command: Arg) -> Any:
         """The reply. Raise RedisUnavailable, also when the turn does not come, or ResponseError."""
+        # A weak dictionary: the lock of a key lives as long as somebody waits for it.
         mine = self._of_key.setdefault(key_id, asyncio.Lock())
         try:
+            # First the line of the key, then that of all: callers of one key hold at most one place among all.
             async with asyncio.timeout(TURN_SEC), mine:
                 await self._all.acquire()
+                # The shield: a caller that leaves must not cancel the reply, whose callback gives the turn back.
                 return await asyncio.shield(self._issue(command))
         except TimeoutError:
             raise RedisUnavailable("too much is read and written") from None
@@ -180,6 +183,7 @@ class ResponseStore:
         keys = _keys(key_id, response_id)
         command = ("EVAL", _KEEP, len(keys), *keys, record, self._ttl, time.time(), *self._bounds)
         try:
+            # A small one is not waited for: the link keeps the order of commands, so a later read finds it.
             if len(record) > LARGE:
                 await self._bulk.execute(key_id, *command)
             else:
@@ -194,7 +198,9 @@ class ResponseStore:
         """Those of the records that are there. Raise StoreUnavailable or StoredTooLarge."""
         keys: list[Arg] = [_key(key_id, each) for each in response_ids]
         try:
+            # One step gives the records or, when they are large, only their size: then they are read on the other link.
             found = await self._link.execute("EVAL", _READ, len(keys), *keys, min(LARGE, self._most_read))
+            # A number is the sum of their bytes; a list is the records themselves.
             if isinstance(found, int):
                 if found > self._most_read:
                     raise StoredTooLarge
@@ -213,6 +219,7 @@ class ResponseStore:
 
 
 def _key(key_id: int, response_id: str) -> str:
+    # The key's id comes first, so an id that a client guesses finds nothing of another key.
     return f"{redis_keys.RESPONSE}{key_id}:{response_id}"
 
 

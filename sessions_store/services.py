@@ -22,6 +22,7 @@ def clean(redis_url: str, ttl: int, limit: int) -> int:
     with connect(redis_url) as client:
         gone = inspect.clean(client, now=time.time(), ttl=ttl)
         found = inspect.entries(client, now=time.time(), limit=limit)
+    # Redis is cleaned already. Without the database only the copy is older.
     with database.doing_without():
         Entry.objects.mirror(found)
     return gone
@@ -32,5 +33,6 @@ def forget(redis_url: str, sessions: Iterable[str], ttl: int) -> int:
     sessions = list(sessions)
     with connect(redis_url) as client:
         forgotten = inspect.forget(client, sessions, ttl=ttl)
+    # The copy last: without Redis nothing is forgotten, and the list must not say so.
     Entry.objects.filter(pk__in=sessions).delete()
     return forgotten

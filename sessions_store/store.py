@@ -71,13 +71,13 @@ class _Remembering:
         return False
 
     def set_result(self, _result: Any) -> None:
-        """It has ended."""
         self._ended = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def set_exception(self, problem: Exception) -> None:
         """The server does not know the script yet, or will not keep the entry."""
+        # The server was restarted, or has never seen the script: once more with its text, which it keeps then.
         if isinstance(problem, ResponseError) and str(problem).startswith("NOSCRIPT") and self._command[0] == "EVALSHA":
             self._command = ("EVAL", self._script.text, *self._command[2:])
             return self.begin()
@@ -85,7 +85,6 @@ class _Remembering:
         return self.set_result(None)
 
     def __await__(self) -> Generator[Any, None, None]:
-        """Wait for it."""
         if not self._ended:
             self._waiter = asyncio.get_running_loop().create_future()
             yield from self._waiter
@@ -136,6 +135,7 @@ class SessionStore:
         self._found = msgspec.json.Decoder(Found)
         self._encode = msgspec.json.Encoder().encode
 
+    # One script looks, takes and marks as in use: two turns that claim at the same time never get the same session.
     async def claim(self, key: str, api_key_id: int) -> Found | None:
         """Take an entry out of the store, or None. Of all that claim one entry, in any process, one gets it."""
         keys = (redis_keys.SESSIONS_AT + key, redis_keys.SESSIONS, redis_keys.SESSIONS_IN_USE,
@@ -146,6 +146,7 @@ class SessionStore:
             return None if entry is None else self._found.decode(entry)
         except RedisUnavailable:
             return None
+        # An entry of another version, perhaps. It is out of the store by now, and the conversation starts anew.
         except (RedisError, msgspec.MsgspecError) as exc:
             log.warning("A session entry could not be read: %s", exc)
             return None
@@ -167,6 +168,7 @@ class SessionStore:
 
         It is on its way when this returns, and nobody needs to wait for it; who awaits the result meets no error.
         """
+        # The web process's time and not the server's: entries are compared with times of our own only.
         now = self._clock()
         entry = StoredEntry(key, session_id, instance, generation, api_key_id, length, hits, created_at, now, knows)
         entry_key, forgotten = redis_keys.SESSION + session_id, redis_keys.SESSION_FORGOTTEN + session_id
@@ -174,6 +176,7 @@ class SessionStore:
                 f"{redis_keys.SESSIONS_OF}{api_key_id}", redis_keys.SESSIONS_KEYS)  # fmt: skip
         args = (session_id, now, self._ttl, self._max_entries, redis_keys.SESSION, self._encode(entry), key,
                 lua.MOST_ALIKE, api_key_id, redis_keys.SESSIONS_OF, lua.MOST_LOOKS)  # fmt: skip
+        # By digest: the script is 2.7 KB, and this is sent with every turn.
         command = ("EVALSHA", self._remember.sha, len(keys), *keys, *args)
         remembering = _Remembering(self._link, self._remember, command)
         remembering.begin()

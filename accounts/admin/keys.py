@@ -105,11 +105,11 @@ class ApiKeyAdmin(ClosedLookups, ModelAdmin):
     empty_hint = _("A key lets a person or a program use the gateway. It is shown once, with set-ups ready to paste.")
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
-        """Keys are revoked."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         """What is revoked stays as it was."""
+        # Its usage rows point at it: an edit would change what they seem to say.
         if isinstance(obj, ApiKey) and obj.revoked_at is not None:
             return False
         return bool(super().has_change_permission(request, obj))
@@ -126,6 +126,7 @@ class ApiKeyAdmin(ClosedLookups, ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Give a new key its secret, which stays in memory until the page that shows it is made."""
         if not change:
+            # On the object alone: it is no column, and neither session nor message may hold it.
             obj.secret = obj.renew_secret(settings.KEY_PEPPER)
         super().save_model(request, obj, form, change)
         if "allowed_models" in form.changed_data:
@@ -152,6 +153,7 @@ class ApiKeyAdmin(ClosedLookups, ModelAdmin):
             ),
         }
         page = TemplateResponse(request, "admin/accounts/apikey/once.html", context)
+        # The browser must not show the secret again on "back".
         page["Cache-Control"] = "no-store"
         return page
 
@@ -165,12 +167,15 @@ class ApiKeyAdmin(ClosedLookups, ModelAdmin):
         return page or HttpResponseRedirect(reverse("admin:accounts_apikey_changelist"))
 
     def _revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey], action_name: str = "") -> HttpResponse | None:
+        # Again at the second step: another operator may have been faster meanwhile.
         live = queryset.filter(revoked_at=None)
         keys = list(live)
         if not keys:
             messages.info(request, gettext("Nothing to revoke."))
             return None
+        # The first step, also a POST of the list, only asks; a GET changes nothing.
         if request.method == "POST" and request.POST.get("confirmed"):
+            # By the ids that are logged below, not by the query set, which may find others by now.
             ApiKey.objects.filter(pk__in=[key.pk for key in keys]).revoke()
             for key in keys:
                 self.log_change(request, key, "Revoked.")

@@ -67,6 +67,7 @@ def tone(latest: QuerySet[Usage]) -> str:
 
 def newest(rows: QuerySet[Usage]) -> QuerySet[Usage, Any]:
     """The ids of as many of the newest as may be looked at for one page."""
+    # A subquery with a limit: the sum over it walks the index for MOST rows, however large the table is.
     return rows.order_by("-started_at").values("pk")[:MOST]
 
 
@@ -84,6 +85,7 @@ def key_figures() -> list[Figure]:
 
 def times(rows: QuerySet[Usage]) -> str:
     """How many turns and refusals; a row may stand for many refusals."""
+    # One more than MOST, to know whether there are more. Without an order the database may stop anywhere.
     sums = rows.order_by()[: MOST + 1].aggregate(rows=Count("pk"), times=Sum("count", default=0))
     return f"{sums['times']:,}{'+' if sums['rows'] > MOST else ''}"
 
@@ -121,6 +123,7 @@ def busiest_keys(since: datetime) -> dict[str, Any] | None:
 def _busy_row(key: Mapping[str, Any], since: datetime) -> list[str]:
     turns, failed, key_id = f"{key['turns']:,}", f"{key['failed']:,}", key["api_key_id"]
     tokens = f"{key['tokens_in']:,} / {key['tokens_out']:,}"
+    # Turns of keys that were deleted have no page to link to.
     if not key_id:
         return [deleted_key(), turns, failed, tokens]
     of_key = {"api_key__id__exact": key_id}
@@ -134,6 +137,7 @@ def _busy_row(key: Mapping[str, Any], since: datetime) -> list[str]:
 
 def latest_turns() -> dict[str, Any] | None:
     """The table of the latest turns, None when there are none."""
+    # One query with the keys, not one more for each row.
     turns = Usage.objects.select_related("api_key")[:LATEST]
     rows = [
         [

@@ -62,6 +62,7 @@ class InfinitePaginator(unfold_paginator.InfinitePaginator):  # unfold's templat
         """The page of that number, perhaps empty: nothing was counted."""
         number = self.validate_number(number)
         start = (number - 1) * self.per_page
+        # Two queries: the first walks an index over the rows that are skipped, the second reads fifty whole ones.
         ids = list(self.object_list.values_list("pk", flat=True)[start : start + self.per_page])
         return self._get_page(self.object_list.filter(pk__in=ids), number, self)
 
@@ -84,8 +85,10 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
     list_select_related: ClassVar = ["api_key"]
     list_per_page = 50
     paginator = InfinitePaginator
+    # Each of these would count the whole table for a page of fifty rows.
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
+    # Exact: any other search would read the table from end to end.
     search_fields = ("request_id__exact",)
     search_help_text = _("A whole request id")
     ordering = ("-started_at", "-id")
@@ -107,6 +110,7 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Usage | None = None) -> Any:
         """The sections, and a last one for columns that none of them names: a new column needs no work here."""
         named = {name for _, section in self.sections for line in section["fields"] for name in names_of(line)}
+        # Computed, so that no column is forgotten here.
         rest = [field.name for field in Usage._meta.concrete_fields if field.name not in named | {"id"}]
         return [*self.sections, *([(gettext("More"), {"fields": rest})] if rest else [])]
 
@@ -120,15 +124,12 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
         return page
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """The ledger adds rows."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Usage | None = None) -> bool:
-        """Rows are never changed."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Usage | None = None) -> bool:
-        """Rows are never deleted."""
         return False
 
     @display(description=_("Turn"), header=True, ordering="started_at")

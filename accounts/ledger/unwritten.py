@@ -99,7 +99,7 @@ class Unwritten:
             while lines := list(self._lines)[:BATCH]:
                 for path, same in groupby(lines, key=lambda line: line[0]):
                     done = list(same)
-                    # Forgotten only afterwards. `take` may give them away meanwhile: their request ids tell.
+                    # Forgotten only afterwards. `take` may give them away too: by the request id, twice is once.
                     self._write(path, [data for _, data in done])
                     with self._lock:
                         self._forget(done)

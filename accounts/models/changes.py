@@ -19,6 +19,7 @@ def announce(digests: Collection[str] | None = None) -> None:
     Naming them spares the others: a ring that has forgotten a key cannot serve it while the database is away. Rings
     that miss the message because Redis is away miss the server too, and trust what they have read for a second at most.
     """
+    # Each digest starts a read in each process; forgetting everything starts none.
     if digests is None or len(digests) > MOST:
         after_commit("keys", "PUBLISH", redis_keys.KEYS_CHANGED, ANY)
     elif digests:

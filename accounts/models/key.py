@@ -55,14 +55,17 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return self.filter(revoked_at=None).update(revoked_at=timezone.now())
 
     def update(self, **kwargs: Any) -> int:
+        # Read before the change: afterwards the filter of this query set may not find the same rows.
         digests = self._digests()
         changed = super().update(**kwargs)
+        # When the counts differ, rows came or went between the two queries, and nobody knows which: all are announced.
         announce(digests if len(digests) == changed else None)  # others may have come meanwhile
         return changed
 
     def mark_used(self, at: datetime, client: str) -> int:
         """Move their last use forward, never back; how many it moved. No ring needs to know of it."""
         later = self.filter(Q(last_used_at=None) | Q(last_used_at__lt=at))
+        # Past our own `update`, which announces: each use of a key would make every process read it again.
         return super(ApiKeyQuerySet, later).update(last_used_at=at, last_used_from=client)
 
     def bulk_create(self, objs: Iterable[ApiKey], *args: Any, **kwargs: Any) -> list[ApiKey]:
@@ -78,6 +81,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return deleted
 
     def _digests(self) -> list[str]:
+        # One more than is announced by name, so that too many are noticed without reading them all.
         return list(self.order_by().values_list("digest", flat=True)[:NAMED])
 
     delete.alters_data = True  # type: ignore[attr-defined]  # Django keeps templates from calling what says so
@@ -135,6 +139,7 @@ class ApiKey(models.Model):
         ordering: ClassVar = ["-created_at"]
         constraints: ClassVar = [
             models.UniqueConstraint(
+                # Among live keys only: the name of a revoked one may be used again.
                 fields=["name"],
                 condition=Q(revoked_at=None),
                 name="apikey_live_name",
@@ -149,6 +154,7 @@ class ApiKey(models.Model):
         return f"{visible(self.name)} ({self.hint})"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
+        # The old digest too: whoever still shows the old secret must be refused as well.
         before = ApiKey.objects.filter(pk=self.pk).values_list("digest", flat=True) if self.pk else ()
         digests = {*before, self.digest}  # it may have taken another secret
         super().save(*args, **kwargs)
@@ -166,7 +172,6 @@ class ApiKey(models.Model):
 
     @property
     def short_name(self) -> str:
-        """Its name, for lists of other things."""
         return self.cut(self.name)
 
     def adopt(self, secret: str, pepper: bytes) -> None:

@@ -33,9 +33,11 @@ class UsageQuerySet(models.QuerySet["Usage"]):
 
     def turned_away(self) -> UsageQuerySet:
         """Requests that a limit, the key or their own mistake stopped."""
+        # `&` binds before `|`: errors of the caller, or refusals that are not ours.
         return self.filter(Q(status="error", reason__in=THEIRS) | Q(status="refused") & ~Q(reason__in=OURS))
 
 
+# At the module and not in the query set: the console uses it inside sums, too.
 FAILED = Q(status="error") & ~Q(reason__in=THEIRS) | Q(status="refused", reason__in=OURS)
 
 

@@ -28,11 +28,13 @@ def _themselves(users: list[User], request: HttpRequest) -> list[str]:
 
 def _with_history(users: list[User]) -> list[str]:
     kept = gettext("%(user)s: what they did stays in the history. Take away Active instead, and nobody can log in so.")
+    # Django deletes log entries with their user, and with them the record of who did what.
     acted = set(LogEntry.objects.filter(user__in=users).values_list("user", flat=True))
     return [kept % {"user": user} for user in users if user.pk in acted]
 
 
 def _last_superusers(users: list[User]) -> list[str]:
+    # Without a superuser nobody could make one again in the console.
     staying = User.objects.filter(is_superuser=True, is_active=True).exclude(pk__in=[user.pk for user in users])
     if staying.exists():
         return []

@@ -35,7 +35,7 @@ def in_words(crontab: CrontabSchedule) -> str:
 
 
 class TaskWidget(UnfoldAdminSelectWidget, beat.TaskSelectWidget):
-    """The tasks that Celery knows."""
+    """The tasks that Celery knows, drawn as unfold draws a choice."""
 
 
 class PeriodicTaskForm(beat.PeriodicTaskForm):
@@ -43,6 +43,7 @@ class PeriodicTaskForm(beat.PeriodicTaskForm):
         super().__init__(*args, **kwargs)
         self.fields["task"].widget = UnfoldAdminTextInputWidget()
         self.fields["regtask"].widget = widget = TaskWidget()
+        # The form has two fields for one value, and refuses both at once: the list has it, so the text is left empty.
         if (self.instance.task, self.instance.task) in widget.choices:
             self.initial |= {"regtask": self.instance.task, "task": ""}
 
@@ -65,7 +66,6 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
 
     @display(description=_("Runs"), ordering="total_run_count")
     def runs(self, obj: PeriodicTask) -> str:
-        """Since it was made."""
         return f"{obj.total_run_count:,}"
 
     @display(description=_("Crontab translation"))

@@ -38,7 +38,6 @@ class GatewayAdminSite(UnfoldAdminSite):
     index_title = _("Overview")
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """The panels, in their order."""
         context = {"panels": panels(request), "simulated": settings.ENV.upstream == "simulator"}
         page: HttpResponse = super().index(request, context | (extra_context or {}))
         return page
@@ -52,6 +51,7 @@ class GatewayAdminSite(UnfoldAdminSite):
             try:
                 page: HttpResponse = inner(request, *args, **kwargs)
                 if isinstance(page, TemplateResponse):
+                    # Rendered here, inside of the try: Django would do it after this function.
                     page.render()  # filters ask the database only now
             except (OverflowError, DataError) as exc:
                 raise BadRequest("a value out of range in the address") from exc
@@ -64,7 +64,6 @@ class GatewayAdminSite(UnfoldAdminSite):
         return ScriptTexts(request=request).get(request, packages="django.contrib.admin")
 
     def extra_urls(self) -> list[URLPattern]:
-        """Unfold asks for them."""
         return [path(page.route, self.admin_view(page.view), name=page.name) for page in pages()]
 
 
@@ -82,6 +81,7 @@ def pages() -> list[Page]:
 def contributions() -> Iterator[ModuleType]:
     """The `admin.panels` of every app that has one."""
     for app in apps.get_app_configs():
+        # Asked and not tried: an ImportError inside of a panel must be seen.
         if app.module is None or not module_has_submodule(app.module, "admin"):
             continue
         if module_has_submodule(import_module(f"{app.name}.admin"), "panels"):

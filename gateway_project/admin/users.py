@@ -47,6 +47,7 @@ class TranslatedPermissions:
 
     def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
         field = super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[misc]  # of a page
+        # By the label alone: the names in the database stay English, since commands and other languages read them.
         if db_field.remote_field.model is Permission:
             field.label_from_instance = permission_label
         return field
@@ -63,6 +64,7 @@ class UserAdmin(KeptHistory, TranslatedPermissions, PlainUserAdmin, ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         """What somebody may do is the superusers' to say: others would give it to themselves."""
         fields = tuple(super().get_readonly_fields(request, obj))
+        # Read-only and not hidden: who may see the page sees what a user may do.
         return fields if is_superuser(request) else (*fields, "is_superuser", "groups", "user_permissions")
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
@@ -94,6 +96,7 @@ def may_do_more(request: HttpRequest, other: User | None) -> bool:
         return False
     if other.is_superuser:
         return True
+    # From the tables, for Django answers for a user who is not active that he may do nothing.
     held = Permission.objects.filter(Q(user=other) | Q(group__user=other)).select_related("content_type")
     theirs = {f"{each.content_type.app_label}.{each.codename}" for each in held}
     return not (isinstance(request.user, User) and theirs <= request.user.get_all_permissions())

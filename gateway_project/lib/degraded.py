@@ -92,7 +92,7 @@ def read(value: bytes | None) -> list[Facts] | None:
 
 def publish(client: redis.Redis, process: str) -> None:
     """A sign of life of a process that may block. Raise redis.RedisError."""
-    # The lifetime tells of the end: a process that died cannot remove its sign.
+    # With a lifetime, for a process that died cannot remove its sign.
     client.set(redis_keys.MODES + process, published(), ex=LIFETIME_SEC)
 
 

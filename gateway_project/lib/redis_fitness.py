@@ -34,7 +34,7 @@ def faults(info: Mapping[str, Any]) -> Iterator[Unfit]:
         yield Unfit(f"it is version {info['redis_version']} and has no streams", "Take Redis 6.2 or newer, or Valkey.")
     if info.get("cluster_enabled"):
         yield Unfit("it is a node of a cluster", "Name a single server: the gateway needs all keys in one place.")
-    # `elif`: a replica in a cluster is told once what is wrong, and the cluster is the reason.
+    # `elif`: of a replica in a cluster one reason is reported, the cluster.
     elif info.get("role") == "slave" and info.get("slave_read_only", 1):
         yield Unfit("it is a read-only replica", "Name the primary.")
     if evicts_rows(info):

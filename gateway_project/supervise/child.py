@@ -49,11 +49,13 @@ async def spawn(program: Program, *, stderr: int, signs: int | None = None) -> P
     """Start a program that dies with us. Its own session keeps a terminal's Ctrl-C away from it."""
     told = {} if signs is None else {LIFE_FD: str(signs)}
     tie = (inspect.getfile(process_death), str(int(signal.SIGKILL)), str(os.getpid()))
+    # From the fork until the pid is in `ours`, the reaper must not take this child for an orphan and collect it.
     with orphans.starting():
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", *tie, *program.command,
             env={**os.environ, **program.environment, **told},
             pass_fds=program.inherited if signs is None else (*program.inherited, signs),
+            # And out of our process group: we decide in which order processes end.
             start_new_session=True,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=PIPE,
@@ -83,6 +85,7 @@ class Child:
 
     async def stop(self) -> None:
         """SIGTERM, wait, SIGKILL when it takes too long."""
+        # A child that `hurry` has sent a signal needs no second one.
         if not self._stopping.is_set():
             self._stopping.set()
             self._signal(signal.SIGTERM)
@@ -104,6 +107,7 @@ class Child:
             self._stopping.set()
             self._signal(number)
         self._grace = min(self._grace, HURRIED)
+        # A stop that runs already gets the shorter time; one that begins later reads `_grace`.
         if self._patience is not None:
             self._patience.reschedule(asyncio.get_running_loop().time() + self._grace)
 
@@ -113,7 +117,9 @@ class Child:
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
+        # Remembered: a child that is just being started has no process yet, and gets it when it has.
         self._told = number
+        # A pid whose process was collected may belong to somebody else by now.
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
@@ -126,8 +132,10 @@ class Child:
             how, served = await self._run_once()
             if self._stopping.is_set():
                 return
+            # It worked for a while, so this is a crash and no flaw of the configuration: back to short pauses.
             if served or clock() - began > self.program.steady:
                 delay = FIRST_DELAY
+            # What the child left behind is ours now and may be dead already.
             orphans.reap()
             when = "" if served else f" in {delay:g} s"
             self._console.say(f"{self.program.name} {how}; starting it again{when}")
@@ -140,6 +148,7 @@ class Child:
         try:
             with Signs() as signs:
                 process = self._process = await spawn(self.program, stderr=STDOUT, signs=signs.theirs)
+                # Our copy of the child's end is closed, so that a read reports the end when the child is gone.
                 signs.hand_over()
                 watching = asyncio.create_task(self._end_if_hung(process, signs))
                 try:
@@ -159,6 +168,7 @@ class Child:
         code = await process.wait()
         orphans.ours.discard(process.pid)
         await asyncio.wait({output}, timeout=0.5)  # something it started may still hold the pipe
+        # What is still in the pipe is lost; waiting longer would delay the restart.
         output.cancel()
         return ending(code)
 
@@ -169,6 +179,7 @@ class Child:
             return
         heard = Pings(program.pinged).heard if program.pinged else signs.heard
         silent = await until_hung(heard, program.silence, process.pid)
+        # It ended by itself in the moment of the verdict, or is being stopped: nothing to kill.
         if process.returncode is not None or self._stopping.is_set():
             return
         signs.verdict = f"gave no sign of life for {silent} s and "

@@ -30,6 +30,7 @@ class Console:
         self._dropped = 0  # by the event loop: lines for which there was no room
         self._told = 0  # by the thread: how many of those have been told
         self._failed = 0  # by the thread: lines that could not be written
+        # A thread, for a write to a terminal blocks; a daemon, so that one that never returns keeps nobody.
         self._writer = threading.Thread(target=self._write, daemon=True)
         self._writer.start()
 
@@ -52,6 +53,7 @@ class Console:
             *lines, rest = (rest + data).split(b"\n")
             for text in lines:
                 self.line(name, text)
+            # A child that writes no newline must not fill our memory.
             if len(rest) > LONGEST_LINE:
                 self.line(name, rest)
                 rest = b""
@@ -60,6 +62,7 @@ class Console:
 
     def close(self) -> None:
         """Print what is queued, unless that takes more than a second."""
+        # The mark of the end goes behind all lines, so these are written first.
         self._put(None)
         self._writer.join(1)
 
@@ -86,7 +89,10 @@ class Console:
         ended = False
         while not ended:
             lines, ended = self._gathered()
+            # Before the write: lines in hand are not counted twice, and each side changes only its own counter, so no
+            # lock.
             self._written_bytes += sum(map(len, lines))
+            # The note comes before the lines that follow the gap.
             lost = self._dropped - self._told + self._failed
             note = [self._note(lost)] if lost else []
             try:

@@ -42,6 +42,7 @@ def own_data_dir(env: Environment) -> Iterator[Path]:
     """The data directory, made, writable and ours alone until the context ends or the process dies."""
     try:
         directory = env.data_dir.resolve()
+        # Redis' socket and Django's settings need the path as text.
         str(directory).encode()
     except (OSError, RuntimeError):
         raise SettingError(f"DATA_DIR: {env.data_dir} leads nowhere: its links go round in a circle") from None
@@ -49,6 +50,7 @@ def own_data_dir(env: Environment) -> Iterator[Path]:
         raise SettingError(f"DATA_DIR: {os.fsencode(env.data_dir)!r} is not UTF-8; choose another name") from None
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A lock of the kernel, not a file with a pid: it ends with the process, however that dies.
         lock = (directory / "supervisor.lock").open("w")
     except OSError as exc:
         raise SettingError(f"DATA_DIR: cannot write to {directory}: {exc.strerror}") from None
@@ -60,6 +62,7 @@ def own_data_dir(env: Environment) -> Iterator[Path]:
         except OSError as exc:
             raise SettingError(f"DATA_DIR: cannot lock {lock.name}: {exc.strerror}") from None
         try:
+            # Under the lock, like all that writes here: another gateway may be at work until then.
             check_room(directory)
             empty(directory / "metrics")
         except OSError as exc:
@@ -79,6 +82,7 @@ def check_room(directory: Path, needed: int = FIRST_START_BYTES) -> None:
 def keep_private(env: Environment, data_dir: Path) -> list[str]:
     """Shut out other users of this machine where an earlier run, or somebody's `mkdir`, let them in; what was done."""
     sqlite = env.database_url.startswith("sqlite")
+    # SQLite's file may lie outside of DATA_DIR, so it is looked at by its own path.
     wide = private.exposed(data_dir, Path(unquote(urlsplit(env.database_url).path)[1:]) if sqlite else None)
     left = private.narrow(wide)
     lines = []
@@ -94,7 +98,7 @@ def _named(paths: list[Path]) -> str:
 
 
 def empty(directory: Path) -> None:
-    """Make a directory, without what an earlier run left in it."""
+    """Make a directory, readable by us alone, without what an earlier run left in it."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
 
@@ -108,6 +112,8 @@ def listening(host: str, port: int) -> Iterator[list[socket.socket]]:
             try:
                 listeners.append(bound.enter_context(_bound(family, address)))
             except OSError as exc:
+                # A port in use is a mistake at any of the addresses; that the machine has no IPv6 is none while IPv4
+                # works.
                 if exc.errno not in ABSENT:
                     raise SettingError(f"PORT: cannot listen on {_shown(address)}: {exc.strerror}") from None
                 absent = absent or f"HOST: cannot listen on {_shown(address)}: {exc.strerror}"
@@ -124,12 +130,14 @@ def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, Any]]:
             found += socket.getaddrinfo(each, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except (OSError, UnicodeError) as exc:
             raise SettingError(f"HOST: cannot listen on {host}: {getattr(exc, 'strerror', exc)}") from None
+    # Without doubles: a name may stand twice in the machine's list.
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 
 def _bound(family: socket.AddressFamily, address: Any) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
+        # Else a restart fails for a minute, while connections of the run before are in TIME_WAIT.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:  # `::` is every address of both families, and no other means two
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address[0] != "::")

@@ -48,6 +48,7 @@ def adopted() -> list[int]:
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it may end while we look
+            # Behind the last bracket: a program's name stands in brackets and may hold blanks and brackets itself.
             pid, (_, parent, *_) = int(stat.parent.name), stat.read_text().rpartition(") ")[2].split()
             if parent == me and pid not in ours:
                 found.append(pid)
@@ -56,10 +57,12 @@ def adopted() -> list[int]:
 
 def reap() -> None:
     """Collect those that ended, so that none stays a zombie."""
+    # A child without its pid in `ours` looks like an orphan; the next round comes soon.
     if _starting:
         return
     for pid in adopted():
         with contextlib.suppress(ChildProcessError):
+            # By pid, not -1: waiting for any child would take the exit codes that asyncio waits for.
             os.waitpid(pid, os.WNOHANG)
 
 
@@ -78,4 +81,5 @@ def end() -> None:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, os.WNOHANG)
+        # Blocking is right here: this is the last thing that the process does.
         time.sleep(0.01)

@@ -23,6 +23,7 @@ def shared_environment(env: Environment, data_dir: Path, part: str) -> dict[str,
         "DATA_DIR": str(data_dir),
         "PROMETHEUS_MULTIPROC_DIR": str(data_dir / "metrics"),
         "METRICS_PART": part,
+        # Else lines would come in blocks, and the last ones before a crash not at all.
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -60,6 +61,7 @@ def web(env: Environment, data_dir: Path, listeners: Sequence[int]) -> list[Prog
 
 def background(env: Environment, data_dir: Path) -> list[Program]:
     """Celery's worker and scheduler. Two threads: a long clean-up must not hold up the look at the instances."""
+    # In a container everything often runs as root, and Celery would warn of it at each start.
     quiet = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser"}
     level = f"--loglevel={env.log_level}"
     worker = ("worker", "--pool=threads", "--concurrency=2", "--without-mingle", "--without-gossip", level)

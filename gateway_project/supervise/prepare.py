@@ -24,6 +24,7 @@ def wait_for_redis(env: Environment) -> None:
     deadline = time.monotonic() + REDIS_PATIENCE
     while trouble := redis_trouble(env):
         patience = LOADING_PATIENCE - REDIS_PATIENCE if trouble.loading else 0
+        # A wrong password or version does not change by waiting, so it is reported at once.
         if trouble.lasting or time.monotonic() > deadline + patience:
             raise SettingError(trouble.words)
         time.sleep(0.02)
@@ -39,6 +40,7 @@ class RedisTrouble(NamedTuple):
 
 def redis_trouble(env: Environment) -> RedisTrouble | None:
     """One look; a server that is only full is none, for the worker makes room in it."""
+    # Imported late: this process is started anew each time, and an error in a setting should be reported soon.
     import redis
 
     from gateway_project.lib import redis_fitness
@@ -88,6 +90,7 @@ def migrate() -> None:
     from django.db.migrations.executor import MigrationExecutor
 
     executor = MigrationExecutor(connection)
+    # Asked first: the command does much more, also when there is nothing to apply.
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         call_command("migrate", interactive=False, verbosity=0)
 
@@ -101,6 +104,7 @@ def collect_static() -> None:
     wanted = static_version()
     if not stamp.exists() or stamp.read_text() != wanted:
         call_command("collectstatic", interactive=False, verbosity=0)
+        # After the collection: one that was broken off is done again at the next start.
         stamp.write_text(wanted)
 
 
@@ -108,6 +112,7 @@ def static_version() -> str:
     """A digest that changes with the locked libraries and with our own static files."""
     digest = hashlib.sha256((BASE_DIR / "requirements" / "run.txt").read_bytes())
     for path in sorted(BASE_DIR.glob("*/static/**/*")):
+        # Times, not contents: this is done at every start.
         digest.update(f"{path}{path.stat().st_mtime_ns}".encode())
     return digest.hexdigest()
 
@@ -132,6 +137,7 @@ def prepare() -> str:
     from django.core.management import CommandError
     from django.db import Error
 
+    # Before the first connection, which reads these options.
     be_patient(settings.DATABASES)  # migrations of large tables take their time
     try:
         django.setup()

@@ -18,6 +18,7 @@ class Made(msgspec.Struct, frozen=True):
 
 def base_url(env: Environment) -> str:
     """Where this machine reaches the gateway."""
+    # A wildcard is no address that one can connect to.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(env.host, env.host)  # noqa: S104 - compared, not bound
     return f"http://[{host}]:{env.port}" if ":" in host else f"http://{host}:{env.port}"
 

@@ -30,8 +30,10 @@ async def supervise(env: Environment) -> None:
     """Run the gateway until a signal. Raise SettingError when it cannot be started."""
     if "MAKELEVEL" in os.environ:  # a `make` that is killed must not leave us behind
         orphans.follow_parent()
+    # Before the first child: what that leaves behind has to come to us.
     orphans.adopt()
     check_programs(env)
+    # The lock first: with it, a port in use is somebody else's and no second gateway of the same directory.
     with own_data_dir(env) as data_dir, listening(env.host, env.port) as listeners:
         await Supervisor(env, data_dir, listeners).run()
 
@@ -60,10 +62,11 @@ class Supervisor:
         self._began = asyncio.get_running_loop().time()
 
     async def run(self) -> None:
-        """Start, wait for a signal, stop."""
+        """Start everything, wait for a signal, stop everything. Raise SettingError when the start fails."""
         loop = asyncio.get_running_loop()
         for number in heeded():
             loop.add_signal_handler(number, self._on_signal, number)
+        # Kept in a variable: the loop itself holds tasks only weakly.
         reaping = loop.create_task(orphans.reap_now_and_then())
         try:
             await self._until_stopped(self._start())
@@ -79,6 +82,7 @@ class Supervisor:
             self._redis = self._launch(plan.redis(self._env, self._data_dir))
         except OSError as exc:
             raise SettingError(f"DATA_DIR: cannot use {exc.filename}: {exc.strerror}") from None
+        # After Redis, which it waits for, and before the web processes: those need the tables.
         await self._prepare()
         self._web = self._launch(plan.web(self._env, self._data_dir, [each.fileno() for each in self._listeners]))
         ready = await self._becomes_ready()
@@ -92,6 +96,7 @@ class Supervisor:
         stop.cancel()
         if not start.done():
             start.cancel()
+        # Awaited also after a cancellation: what it started must be known before the shutdown begins.
         with contextlib.suppress(asyncio.CancelledError):
             await start
 
@@ -115,6 +120,7 @@ class Supervisor:
             if isinstance(exc, asyncio.CancelledError):
                 raise
             raise SettingError(f"the preparation took more than {PREPARE_PATIENCE:g} s and was ended") from None
+        # The JSON of `bootstrap` is all that stands on its standard output; messages go to the other stream.
         if process.returncode == 0:
             self._made = msgspec.json.decode(output, type=Made)
             return
@@ -156,6 +162,7 @@ class Supervisor:
             self._console.say(f"stopping; running streams get up to {self._env.drain_sec:g} s, once more to end them")
         elif self._told == 2:
             self._console.say("stopping now; running streams are ended; once more to kill what is left")
+            # SIGQUIT is what the server takes for "end the turns now"; Celery knows a second SIGTERM.
             for child in self._web:
                 child.hurry(signal.SIGQUIT)
             for child in self._background:
@@ -171,10 +178,13 @@ class Supervisor:
             self._made.api_key or self._made.admin_password
         ):  # secrets made in a start that was broken off
             self._show("stopped before it was ready")
+        # Before the web processes end: with our copy open, new connections would wait in a backlog that nobody accepts.
         for listener in self._listeners:
             listener.close()
+        # In this order: web processes still write rows, the worker files them, and Redis has to outlive both.
         for group in (self._web, self._background, self._redis):
             await asyncio.gather(*(child.stop() for child in group))
+        # Last: Lingma's processes that a killed web process left behind.
         orphans.end()
         if self._stop.is_set():
             self._console.say("stopped")

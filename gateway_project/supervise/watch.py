@@ -23,6 +23,7 @@ class Signs:
 
     def __init__(self) -> None:
         self._mine, self._theirs = os.pipe()
+        # The loop looks at it once a second and must not wait for a child that says nothing.
         os.set_blocking(self._mine, False)
         self.served = False
         """It has said that it serves."""
@@ -53,6 +54,7 @@ class Signs:
             told = os.read(self._mine, 1 << 16)
         except BlockingIOError:
             return False
+        # Kept for the whole run: it decides whether the next start waits.
         self.served = self.served or READY in told
         return bool(told)
 
@@ -69,6 +71,7 @@ class Pings:
             async with asyncio.timeout(PING_SEC):
                 reader, writer = await asyncio.open_unix_connection(self._address)
                 with contextlib.closing(writer):
+                    # An inline command, which a server takes also before a password; any answer will do, an error too.
                     writer.write(b"PING\r\n")
                     return bool(await reader.read(1))
         except OSError:  # TimeoutError is one
@@ -89,6 +92,7 @@ async def until_hung(heard: Callable[[], Awaitable[bool]], silence: float, pid: 
         looked = clock()
         late = looked - slept > pause + LATE_SEC
         if await heard():
+            # From the first sign on the shorter time counts: a start may be slow, work may not.
             looks, most = 0, silence
         elif late or is_traced(pid):
             looks = 0

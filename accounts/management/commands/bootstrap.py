@@ -18,6 +18,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         env, pepper = settings.ENV, settings.KEY_PEPPER
+        # First: with imported keys there is no need for one of our own making.
         bootstrap.import_keys(env.api_keys, pepper)
         told = {
             "admin_username": env.admin_username,

@@ -31,6 +31,7 @@ def moment(text: str) -> datetime:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise ArgumentTypeError(f"{text!r} is neither like 30d or 12h nor a date like 2030-12-31") from None
+    # UTC and not the server's zone: a script gives the same key on every machine.
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     if at <= timezone.now():
         raise ArgumentTypeError(f"{text} is over already")
@@ -77,6 +78,7 @@ class Command(BaseCommand):
         parser.add_argument("--scopes", type=names, default=None, help="comma-separated, such as metrics")
         parser.add_argument("--expires", type=moment, default=None, help="30d, 12h or 2030-12-31")
 
+    # A team that was made for this key goes again when the key is refused.
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
         key = ApiKey(
@@ -91,6 +93,7 @@ class Command(BaseCommand):
         secret = key.renew_secret(settings.KEY_PEPPER)
         try:
             key.team = team_of(options["team"])
+            # A command passes no form, and `save` alone checks nothing.
             key.full_clean()
         except ValidationError as exc:
             raise CommandError(" ".join(exc.messages)) from None
