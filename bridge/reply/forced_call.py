@@ -22,16 +22,17 @@ class ForcedAnswer:
     that tool's arguments. Of what is read like this nothing is ever corrected.
     """
 
+    # The interface of `Emulation`, as constants: the reader treats both alike.
     correction: Final = ""
     cut_off: Final = False
     in_call: Final = False
 
     def __init__(self, tool: Tool, new_id: Callable[[], str]) -> None:
         self.calls = 0
-        """Calls that have been told."""
         self.outcomes: dict[str, int] = {}
         self._tool = tool
         self._new_id = new_id
+        # None once a call of the agent has come: from then on text is text.
         self._held: list[str] | None = []
         self._watch = OpenJson(BEGINS["{"])
 
@@ -41,7 +42,6 @@ class ForcedAnswer:
         return self._held is not None and self._watch.is_open
 
     def feed(self, text: str) -> list[TextDelta]:
-        """The next piece of the text."""
         if self._held is None:
             return [TextDelta(text)]
         self._held.append(text)
@@ -54,16 +54,15 @@ class ForcedAnswer:
         return [TextDelta("".join(held))] if held else []
 
     def end(self) -> list[TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded]:
-        """The answer is complete."""
         tool, text = self._tool, "".join(self._held or ())
         arguments = None if tool.custom else forced_arguments(text, tool.name)
+        # A call that the service's agent made is one already; the text beside it is no second one.
         if self._held is None or arguments is None:
             return [*self.release()]
         self.calls, self.outcomes = 1, {"parsed": 1}
         return [*whole_call(tool, arguments, self._new_id())]
 
     def forget(self) -> None:
-        """What came is void."""
         if self._held is not None:
             self._held.clear()
         self._watch = OpenJson(BEGINS["{"])
@@ -76,7 +75,6 @@ class ForcedAnswer:
 
 
 def whole_call(tool: Tool, arguments: str, call_id: str) -> tuple[ToolCallStarted, ToolCallDelta, ToolCallEnded]:
-    """A call that is known from its start to its end."""
     started = ToolCallStarted(call_id, tool.wire_name or tool.name, tool.namespace, tool.custom)
     return started, ToolCallDelta(arguments), ToolCallEnded()
 
@@ -86,6 +84,7 @@ def forced_arguments(text: str, name: str) -> str | None:
 
     The object may stand in a code fence. A `name` that is another function's makes it none.
     """
+    # Bounded, because all of it is decoded at once, on the loop.
     if len(text) > _LONGEST:
         return None
     stripped = text.strip()
@@ -97,8 +96,10 @@ def forced_arguments(text: str, name: str) -> str | None:
         told = msgspec.json.decode(stripped)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
+    # An object that names another function is a call of that one, which the client did not ask for.
     if not isinstance(told, dict) or _named(told) not in ("", name):
         return None
+    # Encoded anew: compact, and strictly JSON.
     return msgspec.json.encode(_arguments(told)).decode()
 
 
@@ -115,6 +116,7 @@ def _arguments(told: dict[str, Any]) -> dict[str, Any]:
     for given in map(_decoded, (told.get("input"), told.get("arguments"), nested)):
         if isinstance(given, dict):
             return given
+    # Flat: the model wrote the arguments themselves, perhaps beside the tool's name.
     return {key: value for key, value in told.items() if key not in _ABOUT_THE_CALL}
 
 

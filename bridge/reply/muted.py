@@ -14,6 +14,7 @@ from bridge.reply.calls.parser import CallParser, Reading
 class MutedCalls:
     """Calls between the session's marks are left out. What is nothing but a call is told as text, without its marks."""
 
+    # The interface of `Emulation`, as constants: nothing is ever corrected here.
     correction: Final = ""
     cut_off: Final = False
     in_call: Final = False
@@ -26,7 +27,8 @@ class MutedCalls:
         self.forget()
 
     def forget(self) -> None:
-        """What came is void."""
+        # Without tools every call is unknown and comes out as `Flawed`. No guesses: in a notation of its own it may be
+        # an example.
         self._parser = CallParser(self._mark, (), str, Reading(guesses=False, headings=headings(self._mark)))
         self._left_out = ""
         self._told = False
@@ -38,21 +40,19 @@ class MutedCalls:
 
     @property
     def in_data(self) -> bool:
-        """What comes next belongs to a call."""
         return self._parser.in_data
 
     def feed(self, text: str) -> list[TextDelta]:
-        """The next piece of the text."""
         told: list[TextDelta] = []
         for piece in self._parser.feed(text):
             self._take(piece, told)
         return told
 
     def end(self) -> list[TextDelta]:
-        """The reply is complete."""
         told: list[TextDelta] = []
         for piece in self._parser.end():
             self._take(piece, told)
+        # An empty reply helps nobody, and some clients fail on one.
         if self._left_out and not self._told:
             told.append(TextDelta(self._left_out))
         return told
@@ -70,4 +70,5 @@ class MutedCalls:
             self._told = True
         elif isinstance(piece, Flawed):
             self.outcomes["refused"] = self.outcomes.get("refused", 0) + 1
+            # The first one is enough: further calls mostly repeat it.
             self._left_out = self._left_out or self._marks.without(piece.source)

@@ -6,7 +6,9 @@ import re
 
 from bridge.reply.calls.json_value import Unreadable, Value
 
+# A brace alone is no sign of JSON, code is full of them: it takes a key with its colon, or the closing brace.
 _OBJECT = r"""\{\s{0,40}(?:\}|"(?:[^"\\]|\\.){0,200}"\s{0,20}:|'[^'\\]{0,200}'\s{0,20}:)"""
+# Lists only at the beginning of a line, since brackets are common in prose.
 _ARRAY = r"""(?:\A|(?<=\n))[ \t]{0,20}\[\s{0,40}(?:[\]{\["'\d-]|true|false|null|True|False|None)"""
 BEGINS = {
     "{": re.compile(_OBJECT, re.DOTALL),
@@ -31,14 +33,14 @@ class OpenJson:
         self._value: Value | None = None
 
     def append(self, text: str) -> None:
-        """The next piece."""
+        # Only stored: reading waits until somebody asks, which most replies never need.
         self._news.append(text)
 
     @property
     def is_open(self) -> bool:
-        """It has begun and is not complete."""
         self._window += "".join(self._news)
         self._news.clear()
+        # Several values may begin and end in one piece.
         while self._go_on():
             pass
         return self._value is not None
@@ -50,11 +52,13 @@ class OpenJson:
         try:
             at = self._value.take(self._window, self._first)
         except Unreadable as problem:
+            # No JSON after all: go on behind it. max, or the same beginning would be found again.
             self._value, self._first = None, max(problem.at, self._first)
             return True
         if self._value.done:
             self._value, self._first = None, at
             return True
+        # Only where it ends matters, so what is read is thrown away.
         self._value.out.clear()
         self._window, self._first = self._window[at:], 0
         return False
@@ -65,6 +69,7 @@ class OpenJson:
             sign = _SIGN.search(self._window, found.start())
             self._first = sign.start() if sign else found.end()
             return True
+        # One character before the cut is kept: patterns look behind for the line break.
         cut = max(self._first, len(self._window) - _LONGEST)
         self._window, self._first = self._window[max(cut - 1, 0) :], min(cut, 1)
         return False

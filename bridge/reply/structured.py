@@ -21,14 +21,14 @@ _MOST_LOOKED_AT = 8  # beginnings of JSON in one reply
 _MOST_SEARCHED = 4 << 20  # characters of a whole reply; no JSON is that long
 _BEGINNING = 300  # characters of one, at most
 
+# Models fence JSON whatever they are asked, so the fence is taken off.
 _FENCED = re.compile(r"\A```[\w -]*\n(.*?)\n?```\Z", re.DOTALL)
+# Python's parser takes these words for numbers; JSON has none of them.
 _NO_JSON = frozenset(("NaN", "Infinity", "-Infinity"))
 ANY_OBJECT = b"{}"
 
 
 class Found(msgspec.Struct, frozen=True):
-    """JSON that a reply held, and what is wrong with it."""
-
     text: str = ""
     judgement: Judgement = Judgement("it holds no JSON")
 
@@ -52,8 +52,10 @@ class Structured:
         self.outcomes: Counter[str] = Counter()
         """`reply_retried`, `reply_refused` (no JSON came of it), `reply_invalid` (it does not fit), `unjudged`."""
         self._asked = schema if has_integers(schema) else b""
+        # `{}` stands for json_object: any object, which the schema alone would not say.
         self._schema = schema_of(schema) if schema.strip() != ANY_OBJECT else Schema({"type": "object"}, "", True)
         self._begins, self._scalar = _roots(self._schema)
+        # A bare string or number has no beginning that could be told from prose, so it is held to the end.
         self._streams = stream and not self._scalar
         self._corrected = False
         self._first = Found()
@@ -61,6 +63,7 @@ class Structured:
         self._start()
 
     def _start(self) -> None:
+        # All state of one attempt: `again` and `forget` start it anew.
         self._held: list[str] = []
         self._size = 0
         self._tail = ""
@@ -69,17 +72,18 @@ class Structured:
         self._rest = ""
         self._told: list[str] = []
         self._plain = False
+        # A stream reads its JSON itself; only what is held to the end needs the watch.
         self._watch = None if self._streams else OpenJson(BEGINS['"'] if self._scalar else self._begins)
 
     @property
     def in_data(self) -> bool:
-        """What comes next stands inside the JSON."""
         if self._watch is not None:
             return self._watch.is_open
         return self._value is not None and not self._value.done and not self._plain
 
     def feed(self, text: str) -> str:
         """What may be told of the next piece."""
+        # Given up as JSON: everything goes through, so that a refusal can be read.
         if self._plain:
             return text
         if self._value is not None:
@@ -97,11 +101,12 @@ class Structured:
         return held
 
     def forget(self) -> None:
-        """What came in this attempt is void."""
+        """Drop all that came in this attempt."""
         self._start()
 
     def again(self) -> None:
         """A correction is being sent, of this or of something else."""
+        # If something else is being corrected, the JSON that was found stays.
         if self.correction:
             self._start()
         self.correction, self._corrected = "", True
@@ -111,10 +116,10 @@ class Structured:
         return at_once(self.ending(called=called))
 
     def ending(self, *, called: bool) -> Steps[str]:
-        """The same in steps."""
         if self._value is not None:
             return self._ended()
         held = self.release()
+        # A reply with calls ends its turn; the JSON is due in a later one.
         if self._plain or called:
             return held
         return self._settled(held, (yield from self._best(held)))
@@ -126,14 +131,17 @@ class Structured:
     # -- streams --------------------------------------------------------------------------------------------------
 
     def _look(self, text: str) -> str:
-        """Whether JSON has begun."""
+        """Look for the beginning of the JSON; return what may be sent."""
+        # With the end of the piece before: a beginning may lie across both.
         window = self._tail + text
         if found := self._begins.search(window):
             self._value = Value([])
             self._numbers = WholeNumbers(self._asked) if self._asked else None
+            # Words before the JSON are left out for good: the client parses the whole text.
             self._held.clear()
             return self._read(window[found.start() :].lstrip())
         self._tail = window[-_BEGINNING:]
+        # A stream cannot be held for ever: after so much prose it counts as a refusal.
         if self._size <= _MOST_HELD:
             return ""
         self._plain = True
@@ -149,6 +157,8 @@ class Structured:
             at = value.take(text, 0)
         except Unreadable as problem:
             self._plain = True
+            # Half of the JSON was streamed already; the rest follows to the letter, and the client's parser will say
+            # so.
             return self._tell(ends=True) + text[problem.at :]
         self._rest = "" if value.done else text[at:]
         return self._tell()
@@ -169,6 +179,7 @@ class Structured:
         if value is None or self._plain:
             self.outcomes["reply_invalid"] += 1
             return ""
+        # The reply may have ended before the last brace.
         value.complete(self._rest)
         piece = self._tell(ends=True)
         self._note(self._judge("".join(self._told)) if value.done else Judgement("it is cut off"))
@@ -184,15 +195,18 @@ class Structured:
             return (yield from self._scalar_of(text))
         first: Found | None = None
         at = 0
+        # Prose with many braces must not cost a reading for each of them.
         for _ in range(_MOST_LOOKED_AT):
             begun = self._begins.search(text, at)
             if begun is None:
                 break
             at, told = yield from _value_at(text, begun.end() - len(begun.group().lstrip()))
+            # On from behind the beginning at least, or the same one would be found again.
             at = max(at, begun.end())
             if told:
                 told = yield from self._whole(told)
                 found = Found(told, self._judge(told))
+                # A model may show an example first; the first that fits is the answer.
                 if found.fits:
                     return found
                 first = first or found
@@ -202,6 +216,7 @@ class Structured:
         stripped = text.strip()
         if fenced := _FENCED.match(stripped):
             stripped = fenced[1].strip()
+        # The whole reply must be the value: any word in prose would be a scalar.
         if decoded(stripped) is NOTHING or stripped in _NO_JSON:
             return Found()
         told = yield from self._whole(stripped)
@@ -226,6 +241,7 @@ class Structured:
     def _settled(self, held: str, found: Found) -> str:
         """What is told of a reply of which nothing was told; nothing as long as it is to be corrected."""
         if found.fits or self._corrected:
+            # After the correction nothing better can be had: even JSON that does not fit is worth more than none.
             best = found if found.text else self._first
             self._note(best.judgement)
             self._told.append(best.text)
@@ -248,6 +264,7 @@ def _roots(schema: Schema | None) -> tuple[re.Pattern[str], bool]:
     if not isinstance(root, dict):
         return BEGINS["{["], False
     types = set(schema_parts.types(root))
+    # Many schemas leave out `type` where `properties` makes it plain.
     if not types and schema_parts.fields(root):
         types = {"object"}
     signs = "".join(sign for kind, sign in (("object", "{"), ("array", "[")) if kind in types)
@@ -266,6 +283,7 @@ def _value_at(text: str, at: int) -> Steps[tuple[int, str]]:
             break
         at += read
         yield
+    # The text ends inside of the value, which may lack only its last braces.
     if not value.done and not value.complete(text[at:]):
         return at, ""
     return at, "".join(value.out)

@@ -10,14 +10,18 @@ import msgspec
 from bridge.chat.events import TextDelta, ThinkingDelta
 from bridge.reply.code_lines import CodeLines
 
+# The tags that models are trained to think in; the service passes them on as text (PROTOCOL 9.6).
 _OPENERS = ("<think>", "<thinking>")
 _TAGS = (*_OPENERS, "</think>", "</thinking>")
 _LONGEST_TAG = max(map(len, _TAGS))
+# White space before a reasoning block at the start is dropped; more of it is text of the answer.
 _MOST_SPACE = 256
 _MOST_ASIDE = 32 * 1024  # characters of reasoning behind text that are held until they are seen to end
 _AT_ONCE = 4096
 
+# Every marker that can change what is text: a line that begins with a backtick, or a tag.
 _MARK = re.compile(r"(?:\A|(?<=\n))`|</?think(?:ing)?>")
+# Anchored at the end: it is what may still become a tag with the next piece.
 _PART_OF_TAG = re.compile(r"</?(?:t(?:h(?:i(?:n(?:k(?:i(?:ng?)?)?)?)?)?)?)?\Z")
 _OPENER = re.compile(r"<think(?:ing)?>")
 _QUOTES = frozenset("`\"'“”‘’«»")
@@ -28,6 +32,7 @@ _SENTENCE_ENDS = frozenset(".!?…。！？")
 def _beginning(word: str, rest: str) -> re.Pattern[str]:
     """Matches the word cut off anywhere, or all of it and then `rest`."""
     pattern = rest
+    # Nested from the inside: t(h(i(n(k)?)?)?)? matches the word cut off at any place.
     for char in reversed(word):
         pattern = f"(?:{re.escape(char)}{pattern})?"
     return re.compile(pattern)
@@ -36,9 +41,12 @@ def _beginning(word: str, rest: str) -> re.Pattern[str]:
 _THINK = re.compile(r"````think::[^\n`]{0,100}\n")
 _FENCE_END = re.compile(r"\n````\r?\n")
 _FENCE_END_BEGINNING = re.compile(r"\n(?:`{0,3}|````\r?)\Z")
+# Bounded everywhere: the pattern runs at each line that begins with a backtick.
 _CARD = re.compile(r"```toolCall::[^\n`]{0,400}\n```[ \t\r]{0,8}\n")
+# An absolute path, which would show the client where the service runs: only the file's name is passed on.
 _EDIT = re.compile(r"(```[^\n`|]{0,40}\|CODE_EDIT_BLOCK\|)(?:/|[A-Za-z]:[\\/])([^\n`]{0,400})\n")
 _EDIT_HEAD = _beginning("|CODE_EDIT_BLOCK|", r"[^\n`]{0,402}")
+# One for each marker above: what may still become it waits.
 _BEGINNINGS = (
     _beginning("````think::", r"[^\n`]{0,100}"),
     _beginning("```toolCall::", r"[^\n`]{0,400}(?:\n(?:`{0,2}|```[ \t\r]{0,8}))?"),
@@ -101,8 +109,10 @@ class ThinkingSplitter:
 
     def passes(self, text: str) -> bool:
         """Whether the text is nothing but text and can be told as it is: then it need not be fed."""
+        # Called with every chunk: the cheapest tests come first, and nothing is allocated.
         if not self._quick or not text or "`" in text:
             return False
+        # Before text, a tag or white space may belong to reasoning that is left out.
         if not self._visible and (text[0] == "<" or text[0].isspace()):
             return False
         if "<" in text and ("think" in text or _tag_begins(text) >= 0):
@@ -113,7 +123,7 @@ class ThinkingSplitter:
         return True
 
     def feed(self, text: str, pieces: Parts) -> None:
-        """Tell what can be told now."""
+        """Pass on what is certain now; what may be a marker waits."""
         if self.passes(text):
             return pieces.append(TextDelta(text))
         for at in range(0, len(text), _AT_ONCE):  # what is left is copied at every marker
@@ -130,6 +140,8 @@ class ThinkingSplitter:
         self._again = True
         while self._again:
             self._again = False
+            # One reader for each state; each hands back what it has not read, and asks for another round if that can be
+            # read now.
             if self._thinking == "aside":
                 text = self._in_aside(text, pieces, ended=ended)
             elif self._thinking:
@@ -137,16 +149,17 @@ class ThinkingSplitter:
             else:
                 text = self._in_text(text, pieces, ended=ended)
         self._held = "" if ended else text
+        # Kept up to date for `passes`, which then needs a single test.
         self._quick = not text and not self._thinking
 
     # Reasoning
 
     def _in_thinking(self, text: str, pieces: Parts, *, ended: bool) -> str:
-        """Everything up to the marker is reasoning."""
         if self._thinking == "tag":
             at, behind = _tag_end(text, self._tag_end, ended=ended)
         else:
             at, behind = _fence_end(text, ended=ended)
+        # The line break behind the fence's heading belongs to the fence.
         start = 1 if self._new_line and at else 0
         self._new_line = self._new_line and not at
         if start < at:
@@ -168,16 +181,20 @@ class ThinkingSplitter:
         """Reasoning behind text: held until it ends, for nothing but its end shows that it is some."""
         at = text.find(self._tag_end)
         behind = at + len(self._tag_end)
+        # Half of a closing tag must not be put aside with the reasoning.
         begun = at if at >= 0 else _tag_begins(text)
         self._put_aside(text[:begun] if begun >= 0 else text)
+        # An answer may hold an opening tag as text; it must not be held back until its end.
         if self._aside_size > _MOST_ASIDE or (ended and at < 0):
             return self._give_up(text[begun:] if begun >= 0 else "")
         if at < 0 or (behind == len(text) and not ended):  # what follows it decides
             return text[begun:] if begun >= 0 else ""
         self._again = True
+        # In quotes the closing tag is talked about: the reasoning goes on.
         if self._is_quoted(text[behind : behind + 1]):
             self._put_aside(text[at:behind])
             return text[behind:]
+        # The first piece is the opening tag itself.
         if thought := "".join(self._aside[1:]):
             pieces.append(ThinkingDelta(thought))
         self._thinking, self._last = "", "\n"
@@ -190,11 +207,12 @@ class ThinkingSplitter:
 
     def _is_quoted(self, follows: str) -> bool:
         """Whether the tag that would end what is held stands in quotes or in a sentence."""
+        # There is always a piece: the opening tag was put aside first.
         before = self._aside[-1][-1]
         return before in _QUOTES or follows in _QUOTES or (before in _BLANKS and follows in _BLANKS)
 
     def _give_up(self, rest: str) -> str:
-        """It was text."""
+        # One that did not end shows that this reply uses tags as text: no other is held.
         self._thinking, self._asides_end = "", False
         self._again = True
         return "".join(self._aside) + rest
@@ -212,6 +230,7 @@ class ThinkingSplitter:
                     self._tag_end = f"</{opener.group()[1:]}"
                     self._begin("tag")
                     return bare[opener.end() :]
+                # Empty `bare` matches too: white space at the start waits for what follows it.
                 if any(tag.startswith(bare) for tag in _TAGS) and not ended:
                     return text
         for found in _MARK.finditer(text):
@@ -219,6 +238,7 @@ class ThinkingSplitter:
             if text[at] == "<":
                 return self._at_tag(text, at, found.end(), pieces, ended=ended)
             if at or self._last[-1] == "\n":
+                # None means: no marker here, look at the next one.
                 rest = self._at_ticks(text, at, pieces, ended=ended)
                 if rest is not None:
                     return rest
@@ -236,14 +256,17 @@ class ThinkingSplitter:
         self._again = True
         self._say_before(text[:at], pieces)
         tag, follows = text[at:end], text[end : end + 1]
+        # Arguments and JSON are data: a tag in a file that is written is part of the file.
         if pieces.in_data:
             self._say(tag, pieces)
             return text[end:]
+        # Whether a place is in code is only worked out when a tag comes: most replies have none.
         lines = self._look()
         if lines.in_code or follows in _QUOTES or lines.line[-1:] in _QUOTES:
             self._say(tag, pieces)
         elif tag in _OPENERS:
             self._open(tag, lines.line, pieces)
+        # Once for each reply, and not if an opening tag that was text is still to be closed.
         elif self._unopened or self._quoted or not _ends_reasoning(lines.line):
             self._quoted = max(0, self._quoted - 1)
             self._say(tag, pieces)
@@ -275,6 +298,7 @@ class ThinkingSplitter:
         self._unopened = True
         if said:
             pieces.append(Unopened(said))
+        # The reply begins anew behind the tag, as if nothing had come before.
         self._said, self._lines, self._looked_at = [], None, 0
         self._visible, self._stripped, self._last = False, True, "\n"
 
@@ -282,6 +306,7 @@ class ThinkingSplitter:
         """A line that begins with a backtick: what is left to read if it is, or may be, a marker; else None."""
         fence, card, edit = (
             _THINK.match(text, at),
+            # At the end of a reply the last line break may be missing.
             _CARD.match(f"{text}\n" if ended else text, at),
             _EDIT.match(text, at),
         )
@@ -296,12 +321,14 @@ class ThinkingSplitter:
                 self._say(f"{edit[1]}{_FOLDER.split(edit[2])[-1]}\n", pieces)
             elif fence:
                 self._begin("fence")
+                # From the line break on: an empty block ends with the same one that begins it.
                 return text[fence.end() - 1 :]
             else:
                 self._stripped, self._last = True, "\n"
             return text[found.end() :]
         if ended or not any(beginning.fullmatch(text, at) for beginning in _BEGINNINGS):
             return None
+        # White space before it waits as well: if a marker follows, it goes with the marker.
         if not self._visible and not text[:at].strip():
             return text
         self._say(text[:at], pieces)
@@ -343,9 +370,9 @@ def _tag_end(text: str, tag: str, *, ended: bool) -> tuple[int, int]:
 
 
 def _fence_end(text: str, *, ended: bool) -> tuple[int, int]:
-    """The same for a closing fence, a line of its own."""
     found = _FENCE_END.search(f"{text}\n" if ended else text)
     if found:
         return found.start(), found.end()
+    # A fence closes only on a line of its own, so what follows the backticks decides.
     possible = None if ended else _FENCE_END_BEGINNING.search(text)
     return possible.start() if possible else len(text), -1

@@ -14,6 +14,7 @@ from bridge.prompt.type_text import UNKNOWN, Limits, TypeText, flat
 from bridge.schema import judge
 
 _LARGEST_SCHEMA = 64 * 1024
+# Judged in one go on the loop, so there is a bound; beyond it a call is passed on unjudged.
 _LARGEST_VALUE = 1 << 20  # characters
 _MOST_NODES = 2400
 _LONGEST_LINE = 300
@@ -37,6 +38,7 @@ class Judgement(msgspec.Struct, frozen=True):
 
 FINE, UNJUDGED = Judgement(), Judgement(judged=False)
 
+# Keyed by the raw bytes: a schema need not be decoded to be found.
 _schemas: Remembered[Schema] = Remembered(8 * _LARGEST_SCHEMA)
 
 
@@ -47,6 +49,7 @@ def flaw_of(tool: Tool, arguments: str) -> str | None:
 
 def judgement(tool: Tool, arguments: str) -> Judgement:
     """Whether the arguments of a call fit its tool."""
+    # Plain text has no schema.
     if tool.custom:
         return FINE
     if len(arguments) > _LARGEST_VALUE:
@@ -59,6 +62,7 @@ def judgement(tool: Tool, arguments: str) -> Judgement:
     if not tool.schema:
         return FINE
     schema = schema_of(tool.schema)
+    # The model cannot keep to what it was not shown, so it is not held to it.
     if schema is None or not schema.whole:
         return UNJUDGED
     return judged(schema, value, shown=f"The parameters of {tool.name}: {schema.signature}")
@@ -68,10 +72,12 @@ def judged(schema: Schema, value: Any, shown: str = "") -> Judgement:
     """Judge a value. `shown` is the whole schema in words; when it is long, the parts concerned are shown instead."""
     try:
         found = judge.violations(schema.root, value)
+    # In doubt for the model: the client checks arguments too.
     except judge.TooMuch:
         return UNJUDGED
     if not found:
         return FINE
+    # One line each: the message goes into a prompt.
     lines = [_line(each) for each in found]
     if len(found) == judge.MOST_VIOLATIONS:
         lines.append("there may be more of this kind")
@@ -80,7 +86,7 @@ def judged(schema: Schema, value: Any, shown: str = "") -> Judgement:
 
 
 NOTHING = object()
-"""What is no JSON."""
+"""The result of `decoded` for a text that is no JSON; None is the value of `null`."""
 
 
 def decoded(text: str) -> Any:
@@ -103,6 +109,7 @@ def schema_of(schema: bytes) -> Schema | None:
         return known
     try:
         root = msgspec.json.decode(schema)
+        # The same text that the prompt shows: what it leaves out makes `whole` false.
         told = signature_of(root, Limits(_MOST_NODES))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
@@ -120,6 +127,7 @@ def _parts(root: Any, found: list[judge.Violation]) -> str:
     room = _MOST_SHOWN
     for violation in found:
         text = part_text(root, violation.schema, room)
+        # Several violations of one part, such as missing members, show it once.
         if text in told:
             continue
         room -= len(text)
@@ -130,7 +138,7 @@ def _parts(root: Any, found: list[judge.Violation]) -> str:
 
 
 def part_text(root: Any, node: Any, room: int = MAX_SIGNATURE) -> str:
-    """One part of a schema as a type."""
+    # naming=None: references get names, since the part alone is shown without what surrounds it.
     writer = TypeText(root, Limits(nodes=200, chars=max(room, 0)), naming=None)
     text = flat(writer.type(node))
     return text + writer.definitions() if text != UNKNOWN else text
