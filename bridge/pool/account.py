@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from bridge.lingma.dialects.base import Call, Dialect, Model
 
 Rpc = Callable[[Call], Awaitable[bytes]]
-"""A call to its raw result."""
 
 
 def key_of(name: str, names: Mapping[str, str]) -> str | None:
@@ -31,9 +30,10 @@ class Account:
         self._read_at = float("-inf")
 
     async def read(self, rpc: Rpc, *, news: bool) -> None:
-        """Ask the service. Raise what `rpc` raises, or DecodeError."""
         status = await rpc(self._dialect.login_status())
+        # Set before the models are read: if that fails, the next look reads them again all the same (`doubt`).
         was, self.logged_in = self.logged_in, self._dialect.is_logged_in(status)
+        # What a push says is not trusted: it only makes us ask (PROTOCOL 7.5).
         if news or self.logged_in != was or time.monotonic() - self._read_at >= self._refresh:
             self.doubt()
             await self._read_models(rpc)
@@ -46,5 +46,6 @@ class Account:
         dialect = self._dialect
         self.models = dialect.models_of(await rpc(dialect.list_models())) if self.logged_in else []
         self._read_at = time.monotonic()
+        # Keys are added last, so that a display name never hides the key of another model.
         self.model_names = {(model.display_name or model.key).lower(): model.key for model in self.models}
         self.model_names |= {model.key: model.key for model in self.models}

@@ -22,8 +22,6 @@ LOOK_SEC = 0.02
 
 
 class Place(Protocol):
-    """An instance, as far as this matters."""
-
     name: str
     in_flight: int
 
@@ -37,8 +35,6 @@ class Place(Protocol):
 
 
 class Doubtful(Protocol):
-    """A turn that waits."""
-
     owner: Owner
     care: int
     rank: float
@@ -79,9 +75,11 @@ class Careful(Generic[W]):
         """Join: keys take turns; of one key, who was asked last before an exit comes first, the likeliest cause."""
         self.waiting.append(waiter)
         self._sort()
+        # `serve` is called when a place is released. That a turn was answered is no such event, so it is looked for.
         self._look_later()
 
     def _sort(self) -> None:
+        # Counts of keys that left are dropped: the next time they begin at 0 again, like everybody.
         keys = {each.owner.key for each in self.waiting}
         self._given = {key: count for key, count in self._given.items() if key in keys}
         self.waiting.sort(key=lambda each: (self._given.get(each.owner.key, 0), each.rank))
@@ -90,6 +88,7 @@ class Careful(Generic[W]):
         """Leave; nothing happens to one that does not wait."""
         if waiter in self.waiting:
             self.waiting.remove(waiter)
+        # Nobody is left for whom an instance may be kept.
         if all(each.care > 1 for each in self.waiting):
             self._drop_kept()
 
@@ -101,6 +100,7 @@ class Careful(Generic[W]):
 
     def open(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """The candidates for all other turns."""
+        # Closed by `ready`, so that the policy needs no rule for this.
         return [_closed(each) if each.name in self.holds else each for each in candidates]
 
     def fitting(self, waiter: W, places: Sequence[Place], candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -109,13 +109,13 @@ class Careful(Generic[W]):
         return [each if good else _closed(each) for good, each in zip(fits, candidates, strict=True)]
 
     def began(self, waiter: W, name: str) -> None:
-        """It has got its place."""
         self.remove(waiter)
         key = waiter.owner.key
         self._given[key] = self._given.get(key, 0) + 1
         self._sort()
         now = self._loop.time()
         self.holds[name] = _Hold(waiter.care, now + (self._window() if waiter.care == 1 else ALONE_SEC), kept=False)
+        # After a turn that must be alone at once, else when the time of the row is used up.
         self.gives_way = waiter.care > 1 or now >= self._spent_at
 
     def keep(self, waiter: W, places: Sequence[Place], candidates: Sequence[Candidate]) -> None:
@@ -127,6 +127,7 @@ class Careful(Generic[W]):
         able = [each for place, each in zip(places, candidates, strict=True) if each.ready and not place.is_in_doubt]
         ready = {each.name for each in able}
         self.holds = {name: hold for name, hold in self.holds.items() if not hold.kept or name in ready}
+        # Only one is ever kept: with all instances kept, no other turn could begin.
         if waiter.care > 1 or any(hold.kept for hold in self.holds.values()):
             return
         free = [each for each in able if each.name not in self.holds]
@@ -140,6 +141,7 @@ class Careful(Generic[W]):
             hold = self.holds.get(place.name)
             if hold is None or hold.kept or not self._is_over(hold, place):
                 continue
+            # The instance goes straight to the next of the row, before other turns can begin there.
             if self._is_needed(place, places):
                 self._drop_kept()
                 hold.kept = True
@@ -169,10 +171,14 @@ class Careful(Generic[W]):
 
     def _window(self) -> float:
         now = self._loop.time()
+        # Half of what is left, each time: 0.5 s, 0.25 s and so on, together hardly more than 1 s, until SHORTEST_SEC
+        # is left for each.
         self._spent_at = self._spent_at or now + 2 * WINDOW_SEC
         return max(SHORTEST_SEC, (self._spent_at - now) / 2)
 
     def _is_over(self, hold: _Hold, place: Place) -> bool:
+        # A turn that is in doubt once is harmless as soon as something of its reply came; one that must be alone,
+        # when it has ended.
         done = place.in_flight == 0 if hold.care > 1 else place.unanswered == 0
         return done or self._loop.time() >= hold.until
 

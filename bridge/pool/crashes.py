@@ -43,10 +43,12 @@ class Crashes:
     def __init__(self) -> None:
         self.seen: dict[str, Seen] = {}
         self.unsent: dict[str, Seen | None] = {}
-        """What other processes have not been told yet; None: forget it."""
+        """News that was not sent to the other processes yet; None: forget the prompt."""
 
     def concern(self, key: int) -> bool:
         """Whether prompts of this key are among them."""
+        # Asked for every turn, so that the digest of a prompt is made only for keys that have any here. The table is
+        # nearly always empty.
         return any(name.startswith(f"{key}:") for name in self.seen)
 
     def spent_for(self, key: int, now: float) -> float:
@@ -55,11 +57,13 @@ class Crashes:
         Else one that changes with each request costs two exits each time. What was answered in the end counts no more.
         One exit counts once, and a prompt for one of its exits.
         """
+        # Counted by exits and not by prompts: one exit may have hit several prompts of the key.
         since, mine = now - BUDGET_SEC, f"{key}:"
         known = [seen for name, seen in self.seen.items() if seen.blamed_at > since and name.startswith(mine)]
         exits: dict[str, float] = {}
         for seen in known:
             exits[seen.blamed] = max(seen.blamed_at, exits.get(seen.blamed, 0.0))
+        # Over again when the oldest of the exits that fill the budget leaves the window.
         return sorted(exits.values())[-MOST_OF_KEY] - since if len(exits) >= MOST_OF_KEY else 0.0
 
     def exited(self, name: str, which: str, *, alone: bool, now: float, weighs: bool) -> Seen:
@@ -68,7 +72,9 @@ class Crashes:
         `which` exit it was is counted once. `weighs`: it does so for the key, even if it proves nothing.
         """
         before = self.seen.get(name) or Seen(0, proven=False, at=0)
+        # A prompt may have been asked twice in the same run.
         exits = before.exits + (before.last != which)
+        # One exit alone may be chance: a signal from outside, or too little memory.
         proven = before.proven or (alone and exits > 1)
         blamed = (which, now) if weighs or (proven and not before.proven) else (before.blamed, before.blamed_at)
         seen = Seen(exits, proven, now, which, *blamed)
@@ -76,17 +82,17 @@ class Crashes:
         return seen
 
     def answered(self, name: str) -> None:
-        """It is harmless."""
+        # Nothing is sent for the usual prompt, which nobody ever doubted.
         if self.seen.pop(name, None) is not None:
             self._queue(name, None)
 
     def of(self, name: str, now: float) -> Seen | None:
-        """What is known of a prompt."""
         seen = self.seen.get(name)
         return seen if seen is not None and now - seen.at < LIFETIME_SEC else None
 
     def merge(self, known: dict[str, Seen]) -> None:
-        """What all processes know together; what they have not been told yet stays."""
+        """Take over what all processes know together. News that was not sent yet goes on top of it."""
+        # Other processes may have forgotten some: their table replaces ours, it is not added to it.
         self.seen = known
         for name, seen in self.unsent.items():
             if seen is None:
@@ -109,6 +115,7 @@ class Crashes:
 
 def _trim(known: dict[str, Any]) -> None:
     while len(known) > MOST:
+        # The key with the most entries pays: no key can push out what is known of the others.
         most = Counter(map(_key_of, known)).most_common(1)[0][0]
         del known[next(name for name in known if _key_of(name) == most)]
 
@@ -118,7 +125,6 @@ def _key_of(name: str) -> str:
 
 
 def care_of(seen: Seen | None) -> Care:
-    """How a prompt must be asked."""
     if seen is None:
         return 0
     return 1 if seen.exits == 1 else 2
@@ -128,5 +134,6 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def name_of(key: int, *told: object) -> str:
-    """A prompt of one key, as it is remembered: by all that the model is told."""
+    """The name of a prompt of one key: a digest of all that the model gets to read. The prompt itself is not kept."""
+    # By key, so that nobody can have another key's prompts refused, and by digest, as this is shared through Redis.
     return f"{key}:{blake2b(_encode(told), digest_size=16).hexdigest()}"

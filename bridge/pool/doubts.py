@@ -16,10 +16,10 @@ class Doubts:
         self._streams: list[tuple[ReplyStream, float]] = []
 
     def add(self, stream: ReplyStream) -> None:
-        """It has been asked now."""
         self._streams.append((stream, time.monotonic()))
 
     def __bool__(self) -> bool:
+        # Cleaned up when it is asked for: no event is needed for the end of a doubt.
         since = time.monotonic() - DOUBT_SEC
         self._streams = [
             (stream, at) for stream, at in self._streams if at > since and stream.end is None and not stream.has_begun

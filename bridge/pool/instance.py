@@ -50,12 +50,10 @@ class Instance:
 
     @property
     def state(self) -> InstanceState:
-        """As its life goes."""
         return self._life.state
 
     @property
     def is_ready(self) -> bool:
-        """It can take turns."""
         return self._life.is_ready
 
     @property
@@ -65,12 +63,10 @@ class Instance:
 
     @property
     def candidate(self) -> Candidate:
-        """For the policy."""
         return Candidate(self.name, self.generation, self._life.is_ready, self.in_flight, self._limit)
 
     @property
     def has_room(self) -> bool:
-        """It could take a turn now."""
         return self._life.is_ready and self.in_flight < self._limit
 
     @property
@@ -91,6 +87,7 @@ class Instance:
     @property
     def unanswered(self) -> int:
         """Turns here of whose reply nothing has come yet."""
+        # `in_flight` counts places, also those whose turn has not been asked yet: these count as unanswered too.
         return self.in_flight - self._link.begun
 
     @property
@@ -116,7 +113,6 @@ class Instance:
         return key_of(name, self.account.model_names)
 
     def facts(self) -> InstanceStatus:
-        """For the heartbeat."""
         return InstanceStatus(
             name=self.name,
             process=self._process_number,
@@ -156,7 +152,6 @@ class Instance:
         self._link.give_up(stream)
 
     def end_turns(self, why: str) -> None:
-        """Fail whatever runs here."""
         self._link.end_turns(why)
 
     async def run(self) -> None:

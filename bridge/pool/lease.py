@@ -27,7 +27,7 @@ class Lease:
         self._give_back: Callable[[Lease], None] | None = give_back
 
     def release(self) -> None:
-        """Give the place back."""
+        # Several ends of a turn may release it: its reader, its failure, its cancellation. Only the first counts.
         give_back, self._give_back = self._give_back, None
         if give_back is not None:
             give_back(self)
@@ -59,5 +59,7 @@ class Waiter:
     def leave(self) -> None:
         """Leave the queue; a lease that came in the same moment goes back."""
         self._forget(self)
+        # The place may have been given between the decision to leave and this call. Without the release it would be
+        # lost for good.
         if not self.lease.cancel() and self.lease.exception() is None:
             self.lease.result().release()

@@ -65,6 +65,8 @@ class Lifecycle:
         self._is_busy = is_busy
         self._restarts = RestartPolicy()
         self._wake = asyncio.Event()
+        # An event and no call: the push arrives in the reader of the connection, which must not wait for an RPC over
+        # it.
         link.on_account_changed = self._wake.set
         link.on_lost = self._on_lost
 
@@ -84,7 +86,6 @@ class Lifecycle:
                 return False
 
     async def run(self) -> None:
-        """Start, watch and restart the service until `stop()`."""
         self._set(InstanceState.STARTING)
         while not self._upstream.stopping:
             pause = await self._run_once()
@@ -94,7 +95,7 @@ class Lifecycle:
         self._set(InstanceState.STOPPED)
 
     def stop(self) -> None:
-        """End the service; `run()` returns."""
+        # Set first: whatever ends because of the next two lines must not be taken for a loss.
         self._upstream.stopping = True
         self._wake.set()
         self._link.stop()
@@ -106,6 +107,7 @@ class Lifecycle:
             await self._live()
         except TROUBLES as exc:
             self._incidents.last_error = str(exc) or "the service did not answer in time"
+            # A service that somebody else runs and that is away is no failure of ours: it is looked for every second.
             nobody = isinstance(exc, NOBODY) and self._upstream.is_attached
         except Exception:  # an edge: no bug may take an instance away for ever
             logger.exception("%s: a run broke", self._troubles.name)
@@ -129,8 +131,10 @@ class Lifecycle:
         pause = self._restarts.restart_pause(now, random.random())  # noqa: S311
         pause = LOOK_SEC if nobody else pause
         self._restarts.back_at = now + pause
+        # Turns wait for the verdict on this run: what is no crash by now is none.
         self.runs.settle()
         self._troubles.met(now, self._incidents.last_error, f"starting again in {pause:.1f} s")
+        # Before the program is ended, which can take seconds: turns look elsewhere meanwhile.
         self._set(InstanceState.BACKOFF)
         self._link.close()
         await self._upstream.end(hung=hung)
@@ -143,6 +147,7 @@ class Lifecycle:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), min(left, LOOK_SEC))
                 return
+            # It reads a file, so only in long pauses, and once a second.
             if pause > LOOK_SEC and self._upstream.has_moved():
                 return
 
@@ -150,9 +155,12 @@ class Lifecycle:
         """One run of the service. A lost connection is made again: its sessions live on (PROTOCOL 15.1)."""
         self._restarts.begin(time.monotonic())
         self._link.account.odd_looks = 0
+        # News for the run before says nothing of this one.
         self._wake.clear()
+        # Start, connect, `initialize` and account together: each alone might take nearly as long.
         async with asyncio.timeout(self._options.start_timeout):
             if not self._upstream.is_attached:
+                # An attached service begins a run only if it proves to be another process (`_recognize`).
                 self.runs.begin()
                 self._set(InstanceState.STARTING)
             await self._upstream.open()
@@ -164,10 +172,12 @@ class Lifecycle:
     async def _meet(self, connection: Connection) -> None:
         """Over a fresh connection: who it is, and what its account offers."""
         self._link.attach(connection)
+        # Before `leave_to`: which run this is decides where its unfinished questions are noted.
         known = await self._recognize()
         connection.leave_to(self.runs.abandoned)
         self._set(InstanceState.STARTING)
         await self._link.sign_on(connection, self._upstream.endpoint.work_dir if self._upstream.endpoint else None)
+        # The same process has the same models, so a new connection to it costs one RPC and not two.
         await self._read_account(news=not known)
 
     async def _recognize(self) -> bool:
@@ -183,12 +193,14 @@ class Lifecycle:
             return None
         now = time.monotonic()
         worked = connection.served or now - self._restarts.up_since >= BRIEF_SEC
+        # A hung program of our own is started anew. One of somebody else can only be dialled again.
         if not self._restarts.lost(now, worked=worked) or (connection.hung and self._upstream.process):
             raise NotReady(self._incidents.last_error)
         self._incidents.reconnects += 1
         self._troubles.met(now, self._incidents.last_error, "connecting again")
         deadline, tries = loop.time() + self._options.start_timeout, 0
         while True:
+            # 0 s for the first try after a connection that worked: its sessions are still there.
             await asyncio.sleep(self._restarts.redial_pause(tries))
             try:
                 async with asyncio.timeout_at(deadline):
@@ -211,27 +223,32 @@ class Lifecycle:
         """Until the connection is gone; the account is looked at now and then. Raise when the program is gone."""
         if self._link.connection is None:
             return
+        # Both are waited for: a program can exit while a child of it holds the connection open.
         gone: set[asyncio.Future[Any]] = {self._link.connection.lost}
         exited = self._upstream.process.exited if self._upstream.process else None
         if exited is not None:
             gone.add(exited)
         while not self._upstream.stopping:
+            # Made anew each time, as `asyncio.wait` needs a task; cancelled below, or one would be left over for each
+            # look.
             woken = asyncio.ensure_future(self._wake.wait())
             done, _ = await asyncio.wait({*gone, woken}, timeout=self._pause(), return_when=asyncio.FIRST_COMPLETED)
             woken.cancel()
             if done & gone and exited is not None:
+                # The connection of a program that exits is lost a moment before its exit is known. Without this wait
+                # a crash would look like a lost connection.
                 await asyncio.wait({exited}, timeout=EXIT_SEC)
             if self._upstream.exit_code is not None:
                 raise NotReady(self._what_happened())
             if done & gone:
                 return
             news = self._wake.is_set()
+            # Cleared before the look: news that comes during it leads to another look.
             self._wake.clear()
             if not self._upstream.stopping:
                 await self._look(news)
 
     def _pause(self) -> float:
-        """Before the next look at the account."""
         account = self._link.account
         well = account.logged_in and not account.odd_looks
         return min(HEALTH_SEC, self._options.models_refresh) if well else LOGIN_POLL_SEC
@@ -245,6 +262,7 @@ class Lifecycle:
             return  # which the watch sees
         except ODD as exc:
             account.odd_looks += 1
+            # A service that sends replies meanwhile lives, and is only slow to answer this.
             busy = self._is_busy() and self._link.reads > reads
             if account.odd_looks >= ODD_LOOKS or (isinstance(exc, TimeoutError) and not busy):
                 raise
@@ -260,7 +278,9 @@ class Lifecycle:
 
     def _on_lost(self, connection: Connection) -> None:
         """At once, before the turns know: they must not choose it again until it is back."""
+        # Over all connections of the run: the next one may serve nothing.
         self._restarts.served = self._restarts.served or connection.served
+        # Not for the one before, nor during a start, which reports its own failure.
         if connection is self._link.connection and self.state in CONNECTED:
             self.runs.doubt()
             self._incidents.last_error = self._what_happened()
@@ -268,6 +288,7 @@ class Lifecycle:
 
     def _be(self, state: InstanceState) -> None:
         """It can be used, or lacks a login only."""
+        # From READY to LOGIN_REQUIRED and back is no return from an outage.
         if self.state not in CONNECTED:
             self._restarts.back(time.monotonic())
             self.runs.settle()
@@ -279,5 +300,6 @@ class Lifecycle:
         if state != self.state:
             level = logging.INFO if self._upstream.stopping else logging.DEBUG
             logger.log(level, "%s is %s", self._troubles.name, state)
+            # Before `changed`, which looks at both to place turns.
             self.state, self.is_ready = state, state is InstanceState.READY
             self._changed()

@@ -26,7 +26,6 @@ class Lines(Generic[W]):
         self._shares = shares
         self._lines: dict[int, deque[W]] = {}
         self.count = 0
-        """Who waits in all lines."""
 
     def __len__(self) -> int:
         return self.count
@@ -43,6 +42,7 @@ class Lines(Generic[W]):
 
     def first(self) -> W:
         """Who is next; there must be somebody."""
+        # Only the first of each line is looked at: the cost grows with the keys that wait and not with their turns.
         heads = [line[0] for line in self._lines.values()]
         if len(heads) == 1:
             return heads[0]
@@ -57,6 +57,7 @@ class Lines(Generic[W]):
     def remove(self, waiter: W) -> None:
         """Leave; nothing happens to one that does not wait."""
         line = self._lines.get(waiter.owner.key)
+        # A waiter that was served in the same moment is not there any more.
         if line is None or waiter not in line:
             return
         line.remove(waiter)
@@ -65,6 +66,7 @@ class Lines(Generic[W]):
     def _left(self, key: int, line: deque[W]) -> None:
         self.count -= 1
         if not line:
+            # `first` takes the head of each line, so an empty one must not stay.
             del self._lines[key]
 
     def everybody(self) -> list[W]:

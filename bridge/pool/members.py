@@ -26,11 +26,9 @@ class Members:
         return any(instance.is_ready for instance in self.instances) or self.neighbours.ready
 
     def facts(self) -> list[InstanceStatus]:
-        """Those of this process."""
         return [instance.facts() for instance in self.instances]
 
     def all_facts(self) -> list[InstanceStatus]:
-        """Those of all."""
         return self.facts() + self.neighbours.facts()
 
     def own_models(self) -> list[Model]:
@@ -38,13 +36,14 @@ class Members:
         return list({model.key: model for instance in self.instances for model in instance.account.models}.values())
 
     def models(self) -> list[Model]:
-        """What all accounts offer."""
+        # Own models last: of one key the later entry wins, and what this process has read itself is fresher.
         return list({model.key: model for model in (*self.neighbours.models(), *self.own_models())}.values())
 
     def model_names(self) -> dict[str, str]:
         """The names those go by, display names in lower case, to their keys."""
         names = [each.model_names for each in self.neighbours.facts()]
         names += [instance.account.model_names for instance in self.instances]
+        # The same: names of this process win.
         return {name: key for each in names for name, key in each.items()}
 
     def back_within(self, seconds: float) -> bool:
@@ -53,16 +52,17 @@ class Members:
 
     def back_in(self) -> int:
         """Whole seconds after which one of this process may be back, as far as any of them knows."""
+        # At most 30 steps, and only when a turn is refused.
         return next((seconds for seconds in range(1, 31) if self.back_within(seconds)), 1)
 
     def start(self) -> None:
-        """Start every instance of this process."""
         self._runs = [asyncio.get_running_loop().create_task(instance.run()) for instance in self.instances]
 
     async def stop(self) -> None:
         """End every one of them, and whatever still runs on it."""
         for instance in self.instances:
             instance.stop()
+        # `asyncio.wait` raises for an empty set, and a process may have no instance.
         if self._runs:
             await asyncio.wait(self._runs)
 

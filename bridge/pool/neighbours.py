@@ -52,19 +52,15 @@ class Alone:
     free = 0
 
     def facts(self) -> list[InstanceStatus]:
-        """Nobody's."""
         return []
 
     def models(self) -> list[Model]:
-        """Nobody's."""
         return []
 
     def holds(self, affinity: Affinity) -> bool:
-        """Nobody does."""
         return False
 
     def borrow(self, waiter: Waiter) -> bool:
-        """Of nobody."""
         return False
 
     def waiting_changed(self) -> None:

@@ -26,16 +26,17 @@ class Outlook:
 
     def is_hopeful(self, until: float) -> bool:
         """Whether a turn may get a place by then, as far as the instances know."""
+        # An instance elsewhere counts even without a free place: one may become free, and is then lent.
         return (self._members.neighbours.ready and not self._places.closed) or self.is_hopeful_here(until)
 
     def is_hopeful_here(self, until: float) -> bool:
-        """The same, on an instance of this process."""
         return not self._places.closed and self._members.back_within(until - self._loop.time())
 
     def require_room(self, owner: Owner) -> None:
         """Raise Overloaded when the queue is full, or this key's share of it."""
         of_key, waiting = self._queue.of(owner.key), self._queue.waiting
         most = self._most + self._members.neighbours.free  # who takes one of those hardly waits
+        # Two refusals with two texts: a full queue is everybody's, a share is the key's own doing.
         if waiting >= most:
             raise self._overloaded("The queue is full", most, waiting)
         if not policy.may_wait(of_key, waiting, most):
@@ -50,6 +51,7 @@ class Outlook:
         if self._places.closed:
             return Unavailable(self._places.closed)
         error = _unavailable(self._members.facts())
+        # Sooner than the instances are back, a client would only be refused again.
         error.retry_after = max(self._retry_after(), self._members.back_in())
         return error
 

@@ -24,7 +24,6 @@ class Places:
         self.closed = ""
         """Why none is given any more."""
         self.on_release: Callable[[], None] = lambda: None
-        """Called when one is free again."""
         self._instances = instances
         self._last = -1  # that was chosen
         self._turn_sec = 5.0  # a moving average, for Retry-After
@@ -59,16 +58,17 @@ class Places:
         index = policy.choose(candidates, affinity, excluded, self._last)
         if index is None:
             return None
+        # Also for a choice by affinity: round robin goes on behind whoever got the last turn.
         self._last = index
         instance = self._instances[index]
         instance.in_flight += 1
         self.in_flight += 1
+        # Counted when the place is given and not when the turn begins: between the two others choose.
         if owner is not None:
             self.shares.take(owner)
         return Lease(instance, owner, self._loop.time(), self._give_back)
 
     def take_borrowed(self, instance: RemoteInstance, owner: Owner) -> Lease:
-        """A place that another process has given."""
         self.shares.take(owner)
         return Lease(instance, owner, self._loop.time(), self._give_back)
 
@@ -81,9 +81,11 @@ class Places:
             self.shares.give_back(lease.owner)
         instance = lease.instance
         if isinstance(instance, RemoteInstance):
+            # It was counted in its own process, which serves whoever waits there.
             instance.release()
             return
         instance.in_flight -= 1
         self.in_flight -= 1
+        # About the last twenty turns: one very long reply must not scare clients away for half a minute.
         self._turn_sec += (self._loop.time() - lease.taken_at - self._turn_sec) * 0.05
         self.on_release()

@@ -59,12 +59,15 @@ def choose(candidates: Sequence[Place], affinity: Affinity | None, excluded: Col
     open_ = [index for index, each in enumerate(candidates) if each.has_room]
     if affinity is not None:
         for index in open_:
+            # The generation too: an instance that was started again has lost its sessions (PROTOCOL 9.8).
             if candidates[index].name == affinity.name and candidates[index].generation == affinity.generation:
                 return index
+    # An instance that failed once is better than no answer at all.
     fresh = [index for index in open_ if candidates[index].name not in excluded] or open_
     if len(fresh) < 2:
         return fresh[0] if fresh else None
     count = len(candidates)
+    # The modulus makes the one after `last` the smallest among equals.
     return min(fresh, key=lambda index: (candidates[index].in_flight, (index - last - 1) % count))
 
 
@@ -91,11 +94,14 @@ def next_line(lines: Sequence[Line]) -> int:
 
     The key that holds the fewest places, then the team that does; equals take turns.
     """
+    # The order of the fields of `Line` is the order of the comparison.
     return min(range(len(lines)), key=lambda index: msgspec.structs.astuple(lines[index]))
 
 
 def goes_first(other: Line, ours: Line) -> bool:
     """Whether a turn that waits in another process gets the place that has become free in this one."""
+    # Strictly fewer: among equals the own turn goes first, or two processes would pass places back and forth.
+    # `served` counts within one process and cannot be compared.
     return (other.held, other.held_by_team) < (ours.held, ours.held_by_team)
 
 
@@ -112,6 +118,7 @@ def restart_delay(failures: int, jitter: float) -> float:
 
     `jitter` is a random number from 0 to 1.
     """
+    # The inner bound keeps the power small, however long something fails.
     return float(min(30.0, 0.5 * 2 ** max(0, min(failures - 1, 10)))) * (1 + jitter / 4)
 
 

@@ -34,10 +34,10 @@ class Pool:
     ) -> None:
         self.options = options
         self.on_change: Callable[[], None] = lambda: None
-        """Called when an instance changes its state."""
         self.lends = True
         """Other processes may borrow places; not of a process that stops."""
         self.turn_limits = instances.turn
+        # One timer for all turns. A fifth of the interval bounds how late a keep-alive can be.
         self.pulse = Pulse(min(EVERY_SEC, instances.turn.keepalive_sec / 5))
         """Looks after every turn, and whatever else lives as long as one."""
         self.instances = [
@@ -52,7 +52,7 @@ class Pool:
 
     @property
     def neighbours(self) -> Neighbours:
-        """The other processes of this gateway."""
+        """The other web processes of this gateway; without any, `ALONE`."""
         return self._members.neighbours
 
     @neighbours.setter
@@ -61,7 +61,6 @@ class Pool:
 
     @property
     def shares(self) -> Shares:
-        """Who holds the places."""
         return self._places.shares
 
     @property
@@ -71,7 +70,6 @@ class Pool:
 
     @property
     def waiting(self) -> int:
-        """Turns in the queue."""
         return self._queue.waiting
 
     @property
@@ -103,7 +101,6 @@ class Pool:
         return self._members.own_models()
 
     def models(self) -> list[Model]:
-        """What all accounts offer."""
         return self._members.models()
 
     def model_names(self) -> dict[str, str]:
@@ -111,7 +108,6 @@ class Pool:
         return self._members.model_names()
 
     def start(self) -> None:
-        """Start every instance; they become ready in their own time."""
         self._members.start()
 
     async def stop(self) -> None:
@@ -120,6 +116,7 @@ class Pool:
 
     def end_turns(self, why: str) -> None:
         """Fail every running turn, and every one that waits. None begins any more, not even once more."""
+        # Before anything fails: a turn that fails is asked again at once, and must find the door shut.
         self._places.closed = why
         self._members.end_turns(why)
         for waiter in self._queue.clear():
@@ -137,7 +134,9 @@ class Pool:
         Raise Unavailable when no instance can have one by `until`, a time of the loop.
         """
         if affinity is not None and self._members.neighbours.holds(affinity):
+            # Here only another instance could be found, and that one does not know the session.
             return None  # whoever waits for it asks there
+        # Nobody overtakes those who wait, not even with a place that is free for a moment.
         lease = None if self._queue.lines.count else self._queue.take(affinity, excluded, owner)
         if lease is None and not self._outlook.is_hopeful(self._until(until)):
             raise self._outlook.unavailable()
@@ -156,9 +155,11 @@ class Pool:
 
         `again`: the turn had a place before; it waits in front, and in a full queue too.
         """
+        # A turn that had a place was admitted once. Refusing it now would waste what it has waited and cost.
         if not again:
             self._outlook.require_room(owner)
         waiter = Waiter(owner, affinity, excluded, self._until(until), self._queue.remove)
+        # Asked there first: `line_up` puts the waiter into the queue when the answer is no, or late.
         if not self._members.neighbours.borrow(waiter):
             self._queue.add(waiter, first=again)
         return waiter
@@ -172,6 +173,7 @@ class Pool:
         """
         if not again:
             self._outlook.require_room(owner)
+        # A place with care cannot be borrowed, so other processes do not count here.
         if not self._outlook.is_hopeful_here(until):
             raise self._outlook.unavailable()
         waiter = Waiter(owner, None, excluded, until, self._queue.remove)
@@ -197,15 +199,18 @@ class Pool:
 
         `line` is who waits for it; without one the session's own instance must have it, and nobody may wait here.
         """
+        # Lending is fair over all processes: a key that holds more places waits, wherever its turn is.
         ours = self._queue.lines.count and (line is None or not policy.goes_first(line, self.next_line()))
         if ours or not self.lends:
             return None
         if affinity is not None and not any(each.affinity == affinity and each.has_room for each in self.instances):
             return None
+        # No owner: the borrower counts the place for its own turn, and counting it twice would be unfair to the key.
         return self._queue.take(affinity, (), None)
 
     def take_in(self, instance: RemoteInstance, waiter: Waiter | None = None) -> bool:
         """Give a borrowed place to the waiter it was asked for, else to the first in line; whether anybody wants it."""
+        # The one it was asked for may have left, or have found a place here meanwhile.
         if waiter is None or waiter.lease.done():
             waiter = self._queue.pop()
         if waiter is None:
@@ -226,14 +231,15 @@ class Pool:
             self._queue.add(waiter)
 
     def neighbours_changed(self) -> None:
-        """Instances of other processes have come or gone."""
         self._instance_changed()
 
     def _instance_changed(self) -> None:
+        # First: other processes get the news before turns are placed here.
         self.on_change()
         if self.ready:
             self._queue.serve()
             return
+        # Nobody waits in vain: who could only be served by an instance that is gone for longer is refused now.
         for waiter in self._queue.everybody():
             if not self._outlook.is_hopeful(waiter.until):
                 self._queue.remove(waiter)

@@ -20,13 +20,11 @@ class TurnQueue:
         self._members = members
         self._places = places
         self.lines: Lines[Waiter] = Lines(places.shares)
-        """Those that are not in doubt."""
         self._careful: Careful[Waiter] = Careful(self.serve)
         places.on_release = self._on_release
 
     @property
     def waiting(self) -> int:
-        """Turns in the queue."""
         return self.lines.count + len(self._careful.waiting)
 
     def of(self, key: int) -> int:
@@ -39,6 +37,7 @@ class TurnQueue:
 
     def take(self, affinity: Affinity | None, excluded: Collection[str], owner: Owner | None) -> Lease | None:
         """A place for a turn that is not in doubt, whoever waits."""
+        # The usual turn is chosen from the instances themselves: no object is made for each of them.
         candidates: Sequence[policy.Place] = self._members.instances
         if self._careful.holds:
             candidates = self._careful.open([instance.candidate for instance in self._members.instances])
@@ -50,7 +49,6 @@ class TurnQueue:
         self._members.neighbours.waiting_changed()
 
     def add_careful(self, waiter: Waiter) -> None:
-        """Wait among the turns in doubt."""
         self._careful.add(waiter)
         self.serve()
 
@@ -72,7 +70,6 @@ class TurnQueue:
         return waiter
 
     def everybody(self) -> list[Waiter]:
-        """Who waits."""
         return [*self.lines.everybody(), *self._careful.waiting]
 
     def clear(self) -> list[Waiter]:
@@ -81,16 +78,21 @@ class TurnQueue:
 
     def serve(self) -> None:
         """Give places to those who wait, as far as there are any."""
+        # Holds that are over go first: what follows must see which instances are open.
         self._careful.release(self._members.instances)
+        # So turns in doubt cannot keep the others out for long: after their time the lines are served once before
+        # them.
         if self._careful.gives_way:
             self._serve_lines()
             self._careful.others_had_their_turn()
+        # A copy: whoever is served leaves the list.
         for waiter in self._careful.waiting.copy():
             self._serve_careful(waiter)
         self._serve_lines()
         self._careful.rest()
 
     def _on_release(self) -> None:
+        # With an empty queue the place may still help another process.
         if self.lines.count or self._careful.waiting or self._careful.holds:
             self.serve()
         else:
@@ -99,6 +101,7 @@ class TurnQueue:
     def _serve_lines(self) -> None:
         """In turn to keys, those of other processes included."""
         while True:
+            # Before each own turn, as the next place may belong to a key that waits elsewhere.
             self._members.neighbours.serve()
             if not self.lines.count:
                 return
@@ -106,6 +109,7 @@ class TurnQueue:
             lease = self.take(first.affinity, first.excluded, first.owner)
             if lease is None:
                 return
+            # Out of the line before the lease is set: whoever gets it may ask for more at once.
             self.lines.served(first)
             first.lease.set_result(lease)
             self._members.neighbours.waiting_changed()
@@ -118,6 +122,7 @@ class TurnQueue:
         fitting = self._careful.fitting(waiter, instances, candidates)
         lease = self._places.take(fitting, None, waiter.excluded, waiter.owner)
         if lease is None:
+            # No instance is empty now: keep one, so that it becomes so.
             return self._careful.keep(waiter, instances, candidates)
         lease.in_doubt = True
         self._careful.began(waiter, lease.instance.name)

@@ -54,7 +54,6 @@ class RemoteLog:
             late.set_result(None)
 
     def expect(self, request_id: str) -> None:
-        """They come later."""
         self._late[request_id] = asyncio.get_running_loop().create_future()
 
     @property
@@ -87,6 +86,7 @@ class RemoteInstance:
         self.model_names = models
         self._asker = asker
         self._lease = lease
+        # Silence is judged once, where the service is. Judged here too, a slow link would look like a silent service.
         self._limits = msgspec.structs.replace(limits, silence_sec=NEVER)
         self._pulse = pulse
 
@@ -96,6 +96,7 @@ class RemoteInstance:
 
     def ask(self, ask: Ask) -> ReplyStream:
         """Send the question; the answer comes into the turn. Raise ConnectionLost or Overloaded."""
+        # The same stream as for an own instance: who answers the client sees no difference.
         turn = ReplyStream(ask.request_id, ask.session_id, self._limits, self._pulse)
         try:
             if not self._asker.ask(self._lease, turn, ask, self.log):
@@ -109,10 +110,10 @@ class RemoteInstance:
         """How that run ended by itself; None: only a connection to it did."""
         result = self._asker.crashed(Affinity(self.name, generation))
         await asyncio.wait({result}, timeout=CRASH_SEC)
+        # Without an answer in time it counts as no crash: the turn is then simply asked again.
         return result.result() if result.done() else None
 
     def release(self) -> None:
-        """Give the place back."""
         self._asker.release(self._lease)
 
     async def upload_image(self, data_uri: str) -> str:
@@ -127,6 +128,7 @@ class RemoteInstance:
 
     def give_up(self, turn: ReplyStream) -> None:
         """Nobody wants the rest: a turn that ends here has the service told to stop."""
+        # `closed` of the turn sends the stop to the other process.
         turn.close()
 
 
@@ -142,6 +144,7 @@ def put(turn: ReplyStream, piece: Piece) -> None:
         case ServiceCall():
             turn.push_call(piece)
         case _:
+            # A keep-alive there is made anew here: only that the service lives goes on.
             turn.push("")
 
 

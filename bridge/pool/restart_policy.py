@@ -20,9 +20,7 @@ class RestartPolicy:
         self.failures = 0
         """Starts in a row that came to nothing."""
         self.ready = False
-        """The run under way has been ready."""
         self.served = False
-        """... and has answered a turn."""
         self.back_at = 0.0
         """When the pause ends that is under way, or was the last."""
         self.up_since = 0.0
@@ -32,7 +30,6 @@ class RestartPolicy:
         self._brief = 0
 
     def begin(self, now: float) -> None:
-        """A run begins."""
         self.ready = self.served = False
         self._brief = 0
         self._away(now)
@@ -44,6 +41,7 @@ class RestartPolicy:
     def lost(self, now: float, *, worked: bool) -> bool:
         """A connection is gone. False when too many went in a row that had not worked."""
         self._away(now)
+        # Without this count a service that accepts and hangs up would be dialled in an endless quick loop.
         self._brief = 0 if worked else self._brief + 1
         return self._brief <= MOST_BRIEF
 
@@ -55,14 +53,17 @@ class RestartPolicy:
     def restart_pause(self, now: float, jitter: float) -> float:
         """Seconds before the next start, after the run that has ended. `jitter` is from 0 to 1."""
         self._away(now)
+        # It never came up, so it will hardly do so in a moment: such starts wait longer and longer.
         if not self.ready:
             self.failures += 1
             return restart_delay(self.failures, jitter)
+        # A service that worked is worth starting again at once, whatever ended it.
         if self.served:
             self._deaths.clear()
             return 0.0
         self._deaths.append(now)
         excess = sum(now - died < DEATHS_SEC for died in self._deaths) - DEATHS
+        # It does come up, so it waits only if it dies often, and never long.
         return min(CALM_SEC, restart_delay(excess, jitter)) if excess > 0 else 0.0
 
     def is_hopeless(self, now: float) -> bool:
@@ -70,5 +71,6 @@ class RestartPolicy:
         return self.failures > 1 and self._away_since is not None and now - self._away_since > HOPE_SEC
 
     def _away(self, now: float) -> None:
+        # The first moment counts: each failed start calls this again.
         if self._away_since is None:
             self._away_since = now

@@ -40,7 +40,6 @@ class Runs:
     def __init__(self, *, shared: bool = False) -> None:
         self.generation = 0
         self.started_at = 0.0
-        """Unix seconds."""
         self.abandoned = Abandoned()
         """Of the present run, over all its connections."""
         self._shared = shared
@@ -49,15 +48,18 @@ class Runs:
         self._settled = asyncio.Event()  # it is known whether a lost connection was all that was lost
 
     def begin(self) -> None:
-        """Another run. Wall-clock milliseconds: no two share one, not even across restarts of the gateway."""
         if self.generation in self._crashes:  # else it may be the same process, still at work
             self.abandoned = Abandoned()
         self.started_at = time.time()
+        # Wall-clock milliseconds: no two runs share a number, not even across restarts of the gateway. `max` covers a
+        # clock that was set back.
         self.generation = max(self.generation + 1, int(self.started_at * 1000))
 
     def is_same(self, identity: Identity | None) -> bool:
         """Whether the service that was connected to proves to be the process from before; else another run begins."""
         was, self._identity = self._identity, identity
+        # Not proven counts as another process: to use a session that is gone costs an answer, a new one costs some
+        # tokens.
         if identity is not None and identity == was:
             return True
         if was is not None:
@@ -67,6 +69,7 @@ class Runs:
 
     def crash(self, *, killed: bool = False) -> None:
         """The present one has ended by itself, or had to be ended."""
+        # The first reason counts: ending a hung program looks like a kill a moment later.
         self._crashes.setdefault(self.generation, _Crash(self.abandoned, killed))
         if len(self._crashes) > MOST_REMEMBERED:
             del self._crashes[next(iter(self._crashes))]
@@ -82,10 +85,12 @@ class Runs:
 
     async def crashed(self, generation: int) -> Exit | None:
         """How that run ended by itself; None: it goes on, or was ended. Told as soon as it is known."""
+        # Without news in time the run is taken to go on: a turn must not wait for ever to be asked again.
         with suppress(TimeoutError):
             await asyncio.wait_for(self._settled.wait(), FATE_SEC)
         crash = self._crashes.get(generation)
         if crash is None:
             return None
+        # Questions of other processes are not known here.
         only, has_begun = ("", False) if self._shared else crash.abandoned.only()
         return Exit(only, has_begun, crash.killed)

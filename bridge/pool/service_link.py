@@ -38,7 +38,6 @@ class ServiceLink:
         self.on_account_changed: Callable[[], None] = lambda: None
         """Called when the service says that its account, or what that offers, has changed."""
         self.on_lost: Callable[[Connection], None] = lambda _connection: None
-        """Called at once, before the turns know."""
         self._name = name
         self._dialect = dialect
         self._options = options
@@ -66,17 +65,22 @@ class ServiceLink:
         self.connection = connection
         connection.on_account_changed = self.on_account_changed
         connection.on_unknown = self._on_unknown
+        # With its connection: a late loss of the one before must not be taken for one of the new.
         connection.on_lost(partial(self.on_lost, connection))
         connection.tools.on_unrouted = self._on_unrouted
 
     async def sign_on(self, connection: Connection, work_dir: Path | None) -> None:
         """Make ourselves known. Raise what `request` raises."""
         dialect = self._dialect
+        # Opened before the first turn, so that its lines are read from here on. A new connection to the same run goes
+        # on reading.
         if self.log is None and work_dir is not None and dialect.log is not None:
             self.log = LogTail(work_dir, dialect.log)
         self.version = dialect.version_of(await self.request(dialect.initialize(str(work_dir or "/"))))
+        # After `initialize`, before which requests are errors, and before models are listed: they depend on it.
         if self._options.dedicated_domain:
             await self.request(dialect.use_endpoint(self._options.dedicated_domain))
+        # Only now: a service that has not answered `initialize` has the start's own time limit.
         connection.keep_watch()
 
     async def request(self, call: Call) -> bytes:
@@ -97,6 +101,7 @@ class ServiceLink:
         """Send the question. Raise ConnectionLost, ContextFull or Overloaded."""
         if self.connection is None:
             raise ConnectionLost("The instance is not connected.")
+        # It joins the pulse when it is made, so it must be closed if the question cannot be sent.
         stream = ReplyStream(ask.request_id, ask.session_id, self._options.turn, self._pulse)
         try:
             self.connection.ask(stream, ask, self._options.ask_kind)
@@ -113,12 +118,12 @@ class ServiceLink:
 
     def give_up(self, stream: ReplyStream) -> None:
         """End the turn here, and tell the service to stop."""
+        # Closed first: pieces that still arrive then belong to nobody, and the table of turns is free of it.
         stream.close()
         if self.connection is not None:
             self.connection.stop(stream)
 
     def end_turns(self, why: str) -> None:
-        """Fail whatever runs."""
         if self.connection is not None:
             self.connection.end_turns(UpstreamFailed(why))
 
@@ -129,7 +134,6 @@ class ServiceLink:
             self.connection.close()
 
     def close(self) -> None:
-        """The run of the service is over."""
         if self.connection is not None:
             self.connection.close()
             self.connection = None

@@ -35,13 +35,14 @@ class Shares:
         """A turn of this owner has got a place."""
         keys = self.here.keys
         keys[owner.key] = keys.get(owner.key, 0) + 1
+        # Keys that hold equally many take turns: who got a place longest ago comes first.
         self._note(owner.key)
+        # 0 is "no team": such keys must not share one.
         if owner.team_id:
             teams = self.here.teams
             teams[owner.team_id] = teams.get(owner.team_id, 0) + 1
 
     def give_back(self, owner: Owner) -> None:
-        """It has ended."""
         _less(self.here.keys, owner.key)
         if owner.team_id:
             _less(self.here.teams, owner.team_id)
@@ -50,18 +51,21 @@ class Shares:
         """What the other processes hold now."""
         keys: list[Mapping[int, int]] = [each.keys for each in others]
         teams: list[Mapping[int, int]] = [each.teams for each in others]
+        # Replaced and not added: each report is whole, so a lost one corrects itself.
         self._elsewhere = Held(_sum(keys), _sum(teams))
 
     def line(self, owner: Owner) -> Line:
         """What a choice needs to know of this owner. A key without a team is a team of its own."""
         held = self.here.keys.get(owner.key, 0) + self._elsewhere.keys.get(owner.key, 0)
         served = self._served.get(owner.key, 0)
+        # Otherwise a key without a team would always look poorer than any team.
         if not owner.team_id:
             return Line(held, held, served)
         return Line(held, self.here.teams.get(owner.team_id, 0) + self._elsewhere.teams.get(owner.team_id, 0), served)
 
     def _note(self, key: int) -> None:
         self._given += 1
+        # Out and in again keeps the dict in the order of service, so the oldest can be dropped.
         self._served.pop(key, None)
         self._served[key] = self._given
         if len(self._served) > MOST_REMEMBERED:
@@ -70,6 +74,7 @@ class Shares:
 
 def _less(held: dict[K, int], name: K) -> None:
     left = held.get(name, 0) - 1
+    # An empty entry goes, or the table would grow with every key there ever was.
     if left > 0:
         held[name] = left
     else:

@@ -21,12 +21,14 @@ class Troubles:
 
     def met(self, now: float, why: str, then: str) -> None:
         """It has this trouble, and that is done about it."""
+        # By its words: the same trouble once in ten minutes, another one at once.
         at, unlogged = self._logged.get(why, (None, 0))
         if at is not None and now - at < AGAIN_SEC:
             self._logged[why] = (at, unlogged + 1)
             return
         self._logged.pop(why, None)
         self._logged[why] = (now, 0)
+        # Texts may hold what changes each time, such as a port: without a bound this would grow.
         if len(self._logged) > MOST:
             del self._logged[next(iter(self._logged))]
         if self._began is None:

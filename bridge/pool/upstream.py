@@ -16,6 +16,8 @@ from gateway_project.lib.tool_approval import Approval
 
 DIAL_EVERY_SEC = 0.15
 DIAL_SEC = 2.0  # for one connection with its handshake
+# SIGKILL is also how the kernel ends a program when memory is short; a prompt is hardly the reason of these, unlike
+# of SIGSEGV or SIGABRT.
 FROM_OUTSIDE = frozenset(
     code
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
@@ -38,7 +40,6 @@ class Upstream:
 
     @property
     def pid(self) -> int:
-        """Of the program that was started here."""
         return self.process.pid if self.process is not None else 0
 
     @property
@@ -54,6 +55,7 @@ class Upstream:
 
     async def open(self) -> None:
         """Start the program; what is attached to is looked for when it is dialled. Raise StartFailed or OSError."""
+        # Somebody else runs it: it is never started and never stopped here (PROTOCOL 17.1).
         if self.is_attached:
             return
         if self._spec.work_dir is None:
@@ -85,11 +87,12 @@ class Upstream:
         if not self.is_attached:
             return False
         with suppress(StartFailed):
+            # `.info.json` is rewritten about every 30 s; only another content counts (PROTOCOL 2.3).
             return Endpoint.find(self._spec.attach) != self.endpoint
         return False
 
     async def end(self, *, hung: bool) -> None:
-        """End the program, if it was started here."""
+        # Forgotten before the wait: nobody takes the exit code of a program that was stopped for a crash.
         process, self.process = self.process, None
         if process is not None:
             await process.stop(hung=hung)
@@ -100,6 +103,7 @@ class Upstream:
             if await _is_there(process):
                 with suppress(DialFailed):
                     return await self._dial_any(endpoint)
+            # A pause that ends early when the program exits.
             await asyncio.wait({process.exited}, timeout=DIAL_EVERY_SEC)
             if process.exited.done():
                 raise StartFailed(f"the program exited with code {process.exited.result()}")
@@ -114,6 +118,7 @@ class Upstream:
                 )
             except DialFailed as exc:
                 reason, refused = f" ({exc.reason})" if exc.reason else "", exc.refused
+                # The port is closed for every path, so another path need not be tried.
                 if refused:
                     break
         raise DialFailed(f"{shown(endpoint.url)}: no Lingma service answers there{reason}", refused=refused)
