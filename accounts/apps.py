@@ -19,5 +19,5 @@ class AccountsConfig(AppConfig):
 
 
 def accounts_config() -> AccountsConfig:
-    """Give the application of this room, once Django is set up."""
+    """The configuration of this app. Only after Django is set up."""
     return cast("AccountsConfig", apps.get_app_config("accounts"))

@@ -34,7 +34,7 @@ def _allows(patterns: frozenset[str], names: tuple[str, ...]) -> bool:
 
 
 def flaw_of(patterns: list[str]) -> Text | None:
-    """What is wrong with a list of patterns."""
+    """What is wrong with a list of patterns, or None."""
     # Each request of the key matches its name against all of them.
     if len(patterns) > MOST:
         return Text(gettext_noop("At most %(most)d names or patterns."), most=MOST)

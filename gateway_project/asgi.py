@@ -44,7 +44,7 @@ async def lifespan(_scope: dict[str, Any], receive: Receive, send: Send) -> None
 
 
 async def no_websocket(_scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """There is none: a handshake is refused with a plain 403. (uvicorn takes one for a GET, which is refused too.)"""
+    """Refuse a handshake with a plain 403: there are no WebSockets. (uvicorn takes one for a GET and refuses that.)"""
     await receive()
     await send({"type": "websocket.close"})
 

@@ -30,7 +30,7 @@ TELLERS: Final = ("celery.beat", "celery.worker.consumer.consumer", "kombu.trans
 
 
 class BrokerConnection(Connection):
-    """One that is tried each second for as long as Redis is away, or takes no tasks, not after pauses up to 30 s."""
+    """Tried each second while Redis is away or takes no tasks; kombu's own pauses grow up to 30 s."""
 
     def _ensure_connection(
         self,
@@ -68,7 +68,7 @@ class Broker(AMQP):
 
 
 class TellOnce(logging.Filter):
-    """Takes what Celery and kombu say of a broker that is away, each second and with traces, for a degraded mode."""
+    """Turns what Celery and kombu log of a broker that is away, each second and with traces, into a degraded mode."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let through what is about something else than the broker."""
@@ -80,7 +80,7 @@ class TellOnce(logging.Filter):
 
 
 class EndOnConnection(logging.Filter):
-    """Hears the worker say that it has its connection."""
+    """Takes the worker's line about its connection as the end of the trouble."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let the line through unless it ends a trouble: then the mode's own line says the same."""
@@ -107,7 +107,7 @@ def _is_trouble(said: object) -> bool:
 
 
 def tell_once() -> None:
-    """Call it when logging has been set up."""
+    """Install the filters. To be called when logging has been set up."""
     for name in TELLERS:
         logging.getLogger(name).addFilter(TellOnce())
     logging.getLogger("celery.worker.consumer.connection").addFilter(EndOnConnection())
@@ -115,12 +115,12 @@ def tell_once() -> None:
 
 @worker_ready.connect
 def expect_losses(**_: Any) -> None:
-    """Else each loss of the connection warns of a default that may change. Celery itself asks for such warnings."""
+    """Silence a warning about a default that may change; else it comes with each loss of the connection."""
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning, module="celery.worker")
 
 
 @task_received.connect
 @after_task_publish.connect
 def came_through(**_: Any) -> None:
-    """A task went to the broker, or came from it: a connection that kombu replaces by itself is told by nobody."""
+    """A task went to the broker or came from it, so it works. kombu reports no reconnection of its own."""
     degraded.end("tasks")

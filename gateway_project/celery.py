@@ -55,7 +55,7 @@ app.steps["worker"].add(SignsOfLife)
 
 @setup_logging.connect
 def leave_logging_alone(**_: Any) -> None:
-    """Somebody who listens keeps Celery from configuring logging: Django's settings have done it."""
+    """A receiver of this signal keeps Celery from configuring logging, which Django's settings have done."""
     from gateway_project.broker import tell_once
 
     tell_once()

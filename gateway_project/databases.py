@@ -44,7 +44,7 @@ def database(url: str, data_dir: Path) -> dict[str, Any]:
 
 
 def be_patient(databases: dict[str, Any]) -> None:
-    """For those who work on tables as a whole, while somebody looks on."""
+    """Allow long statements and locks: for commands that work on whole tables, such as migrations."""
     options = databases["default"]["OPTIONS"]
     if "statement_sec" in options:
         options |= {"statement_sec": 3600.0, "lock_sec": 60.0}

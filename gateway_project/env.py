@@ -215,7 +215,6 @@ class Environment(BaseSettings):
 
     @property
     def in_flight_limit(self) -> int:
-        """Turns this process may run at once."""
         # Attached services replace our own instances; both are never there at once.
         instances = len(self.lingma_attach_urls) or self.lingma_instances
         return self.max_in_flight or 8 * instances
@@ -250,7 +249,6 @@ class Environment(BaseSettings):
 
     @property
     def celery_broker_url(self) -> str:
-        """The same server, spelled as kombu wants it."""
         return redis_url.broker_url(self.redis_or_embedded_url)
 
     @property

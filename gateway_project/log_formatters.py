@@ -22,21 +22,17 @@ MOST_OF_A_TRACE: Final = 1 << 15
 
 
 class TextFormatter(logging.Formatter):
-    """For people: time, level, logger, message and its fields; a trace follows, indented."""
-
     def format(self, record: logging.LogRecord) -> str:
         return text_line(record)
 
 
 class JsonFormatter(logging.Formatter):
-    """For machines: one object on one line."""
-
     def format(self, record: logging.LogRecord) -> str:
         return json_line(record)
 
 
 def text_line(record: logging.LogRecord) -> str:
-    """For people: time, level, logger, message and its fields."""
+    """For people: time, level, logger, message and its fields; a trace follows, indented."""
     fields = "".join(
         [f" {name}={value if type(value) is int else _spelled(value)}" for name, value in _fields(record).items()]
     )
@@ -82,7 +78,6 @@ def _second(seconds: int) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What `extra={"fields": {…}}` brought along."""
     fields: dict[str, Any] = getattr(record, "fields", {})
     return fields
 

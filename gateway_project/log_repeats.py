@@ -69,7 +69,7 @@ class Repeats:
         return told
 
     def all(self, now: float) -> list[logging.LogRecord]:
-        """All that has not been said yet: the log ends."""
+        """Every count that has not been logged yet: the log ends."""
         return [*self._forgotten, *(record for seen in self._seen.values() for record in seen.rest(now))]
 
 
@@ -93,7 +93,7 @@ class _Kind:
         return False
 
     def is_over(self) -> bool:
-        """Nothing of the kind came during the pause."""
+        """Whether nothing of the kind came during the pause."""
         return self._times == self._before
 
     def rest(self, now: float) -> list[logging.LogRecord]:

@@ -98,12 +98,10 @@ class EntryAdmin(ClosedLookups, VisibleText, LiveRows, ModelAdmin):
 
     @display(description=_("Age"), ordering="created_at")
     def age(self, obj: Entry) -> str:
-        """Since the conversation's first turn."""
         return since(obj.created_at)
 
     @display(description=_("Idle for"), ordering="used_at")
     def idle_for(self, obj: Entry) -> str:
-        """Since the last turn ended."""
         return since(obj.used_at)
 
     @display(description=_("State"), ordering="state", label={"idle": "success", "in_use": "info"})

@@ -5,7 +5,5 @@ from django.utils.translation import gettext_lazy as _
 
 
 class SessionsStoreConfig(AppConfig):
-    """Where Django finds this room."""
-
     name = "sessions_store"
     verbose_name = _("Service")

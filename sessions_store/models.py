@@ -15,8 +15,6 @@ from sessions_store.store import StoredEntry
 
 
 class EntryQuerySet(models.QuerySet["Entry"]):
-    """The mirror as a whole."""
-
     def mirror(self, found: Iterable[tuple[StoredEntry, State]]) -> None:
         """Make the rows say what was found. A session keeps its row, so a list that was opened earlier still acts."""
         rows = {stored.session_id: mirrored(stored, state) for stored, state in found}
@@ -41,7 +39,7 @@ class Entry(models.Model):
     """
 
     class State(models.TextChoices):
-        """Whether a turn may take it."""
+        """Whether a turn may take the session."""
 
         IDLE = "idle", _("idle")
         IN_USE = "in_use", _("in use")
@@ -74,7 +72,6 @@ class Entry(models.Model):
 
 
 def mirrored(stored: StoredEntry, state: State) -> Entry:
-    """The row of a stored entry."""
     return Entry(
         session_id=stored.session_id,
         fingerprint=stored.fingerprint,

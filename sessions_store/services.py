@@ -18,7 +18,7 @@ def current(redis_url: str, limit: int) -> list[Entry]:
 
 
 def clean(redis_url: str, ttl: int, limit: int) -> int:
-    """Take out what expired, from the index in Redis and from the copy; how many left the index."""
+    """Remove what has expired, from the index in Redis and from the copy; return how many left the index."""
     with connect(redis_url) as client:
         gone = inspect.clean(client, now=time.time(), ttl=ttl)
         found = inspect.entries(client, now=time.time(), limit=limit)
@@ -29,7 +29,7 @@ def clean(redis_url: str, ttl: int, limit: int) -> int:
 
 
 def forget(redis_url: str, sessions: Iterable[str], ttl: int) -> int:
-    """Give up these sessions, at once and in every process; how many were still there."""
+    """Give up these sessions, at once and in every process; return how many were still there."""
     sessions = list(sessions)
     with connect(redis_url) as client:
         forgotten = inspect.forget(client, sessions, ttl=ttl)

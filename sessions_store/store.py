@@ -67,7 +67,7 @@ class _Remembering:
             self.set_result(None)
 
     def done(self) -> bool:
-        """Nobody gives it up."""
+        """Always False: nobody gives it up, so the link delivers every reply."""
         return False
 
     def set_result(self, _result: Any) -> None:

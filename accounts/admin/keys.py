@@ -56,7 +56,7 @@ class StateFilter(DropdownFilter):
 
 class ApiKeyForm(forms.ModelForm):
     def clean_name(self) -> str:
-        """Told here, since forms leave out constraints on fields they do not show."""
+        """Checked here, since forms leave out constraints on fields they do not show."""
         name: str = self.cleaned_data["name"]
         if ApiKey.objects.filter(name=name, revoked_at=None).exclude(pk=self.instance.pk).exists():
             raise forms.ValidationError(gettext("A live key has this name already."))
@@ -69,7 +69,7 @@ class ApiKeyForm(forms.ModelForm):
         return ", ".join(names_in(self.cleaned_data["scopes"]))
 
     def clean_expires_at(self) -> datetime | None:
-        """A new expiry lies ahead."""
+        """Refuse a new expiry in the past; an old one that has passed may stay."""
         expires_at: datetime | None = self.cleaned_data["expires_at"]
         if expires_at and "expires_at" in self.changed_data and expires_at <= timezone.now():
             raise forms.ValidationError(gettext("This time has passed."))
@@ -108,7 +108,6 @@ class ApiKeyAdmin(ClosedLookups, ModelAdmin):
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
-        """What is revoked stays as it was."""
         # Its usage rows point at it: an edit would change what they seem to say.
         if isinstance(obj, ApiKey) and obj.revoked_at is not None:
             return False
@@ -118,7 +117,6 @@ class ApiKeyAdmin(ClosedLookups, ModelAdmin):
         return [*self.fieldsets, self.facts] if obj else self.fieldsets
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """One button: what follows is the page with the secret."""
         buttons = {"show_save_and_add_another": False, "show_save_and_continue": False}
         page: HttpResponse = super().add_view(request, form_url, (extra_context or {}) | buttons)
         return page
@@ -133,7 +131,7 @@ class ApiKeyAdmin(ClosedLookups, ModelAdmin):
             self._warn_of_unknown_models(request, obj)
 
     def _warn_of_unknown_models(self, request: HttpRequest, key: ApiKey) -> None:
-        """A model that nobody offers may be right tomorrow, so it is told and not refused."""
+        """A model that nobody offers may be right tomorrow, so this warns and does not refuse."""
         unknown = accounts_config().unknown(names_in(key.allowed_models))
         if unknown:
             warning = gettext("No model or alias goes by %(names)s now; %(model)s answers who asks for that.")

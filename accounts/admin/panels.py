@@ -66,7 +66,7 @@ def tone(latest: QuerySet[Usage]) -> str:
 
 
 def newest(rows: QuerySet[Usage]) -> QuerySet[Usage, Any]:
-    """The ids of as many of the newest as may be looked at for one page."""
+    """Ids of the newest rows, as many as one page may look at."""
     # A subquery with a limit: the sum over it walks the index for MOST rows, however large the table is.
     return rows.order_by("-started_at").values("pk")[:MOST]
 
@@ -78,7 +78,6 @@ def rows_since(since: datetime, **filters: Any) -> str:
 
 
 def key_figures() -> list[Figure]:
-    """Keys that can be used now."""
     live = ApiKey.objects.usable(timezone.now())
     return [Figure(gettext("Live keys"), counted(live), reverse("admin:accounts_apikey_changelist"))]
 
@@ -91,7 +90,7 @@ def times(rows: QuerySet[Usage]) -> str:
 
 
 def counted(rows: QuerySet[Any, Model]) -> str:
-    """How many, up to where counting is cheap."""
+    """How many, exact up to MOST; beyond it a text such as `10,000+`."""
     number = rows.order_by()[: MOST + 1].count()
     return f"{number:,}" if number <= MOST else f"{MOST:,}+"
 
@@ -163,7 +162,6 @@ def latest_turns() -> dict[str, Any] | None:
 
 
 def deleted_key() -> str:
-    """What stands in the place of a key that is gone."""
     return gettext("deleted key")
 
 

@@ -59,7 +59,7 @@ class InfinitePaginator(unfold_paginator.InfinitePaginator):  # unfold's templat
     """Looks only at ids until it knows those of its page: a deep page joins fifty rows, not all before them."""
 
     def page(self, number: Any) -> Any:
-        """The page of that number, perhaps empty: nothing was counted."""
+        """The page of that number. It may be empty, for nothing was counted."""
         number = self.validate_number(number)
         start = (number - 1) * self.per_page
         # Two queries: the first walks an index over the rows that are skipped, the second reads fifty whole ones.
@@ -68,7 +68,7 @@ class InfinitePaginator(unfold_paginator.InfinitePaginator):  # unfold's templat
 
 
 def names_of(line: str | tuple[str, ...]) -> tuple[str, ...]:
-    """The fields of one line of a section."""
+    """The names of the fields in one line of a section."""
     return (line,) if isinstance(line, str) else line
 
 
@@ -117,7 +117,6 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Without a button to a history: rows have none."""
         page: HttpResponse = super().change_view(
             request, object_id, form_url, (extra_context or {}) | {"show_history": False}
         )

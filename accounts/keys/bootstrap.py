@@ -13,7 +13,7 @@ from gateway_project.lib.key_secret import digest_of
 
 
 def import_keys(texts: Iterable[str], pepper: bytes) -> int:
-    """Take keys that exist elsewhere; how many were new. One that was revoked here stays revoked."""
+    """Save the digests of these secrets; return how many were new. One that was revoked here stays revoked."""
     return sum(_import(text, pepper) for text in texts)
 
 
@@ -34,7 +34,7 @@ def _import(text: str, pepper: bytes) -> bool:
 
 
 def first_superuser(username: str, password: str) -> str | None:
-    """Make a superuser when there is none; its password when it had to be made up."""
+    """Make a superuser when there is none. Return its password if it was made up here, else None."""
     users = get_user_model().objects
     # Nobody's rights are raised: a user of this name who is no superuser stays what he is.
     if users.filter(is_superuser=True).exists() or users.filter(username=username).exists():
@@ -45,7 +45,7 @@ def first_superuser(username: str, password: str) -> str | None:
 
 
 def first_key(pepper: bytes) -> str | None:
-    """Make a key when there is none at all; its secret."""
+    """Make a key when there is none at all. Return its secret, or None."""
     # Revoked ones count: an operator who closed all keys does not get an open one at the next start.
     if ApiKey.objects.exists():
         return None

@@ -19,7 +19,7 @@ class Holder(Protocol):
     """Something that goes on for as long as its key is good."""
 
     def key_closed(self, standing: Standing) -> None:
-        """The key opens nothing any more; called again until the holder has been removed."""
+        """Called when the key is revoked, expired or deleted; called again until the holder has been removed."""
 
 
 class KeysInUse:

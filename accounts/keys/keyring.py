@@ -120,12 +120,12 @@ class KeyRing:
         return entry.caller if entry.expires_at > time.time() else None
 
     def refused(self, secret: str) -> tuple[Caller | None, Standing]:
-        """Whose secret it was that has just been refused, and why."""
+        """The owner of a secret that was just refused, if it is known, and why it was refused."""
         entry = self._known.get(self._digest(secret))
         return (entry.caller, entry.standing) if entry else (None, "unknown")
 
     async def standing(self, digest: bytes) -> Standing:
-        """How the key of that digest stands now. Raise Error."""
+        """Whether the key of that digest is open, unknown, expired or revoked. Raise Error."""
         entry = self._known.get(digest)
         if entry is None or not self._trusted(digest, entry):
             entry = await self._read(digest)
@@ -175,7 +175,7 @@ class KeyRing:
         return await asyncio.shield(reading)  # others wait for it too
 
     def _try_again(self, digest: bytes) -> None:
-        """See whether the database is back: one key a second, and nobody waits for it."""
+        """Start one read to see whether the database is back; at most one a second, and nobody waits for it."""
         if database.may_try():
             self._begin_to_read(digest)
 
@@ -253,7 +253,7 @@ class KeyRing:
             self._begin_to_read(digest)  # before the database may go
 
     def _begin_to_listen(self) -> None:
-        """Nobody can say what changed while nobody listened: what was read until now has to be confirmed."""
+        """Changes before this moment may have been missed, so what was read until now has to be confirmed."""
         for entry in self._known.values():
             entry.sure_at = self._sure_at(entry)
         # The old trust is written down first: `_sure_at` reads `_listening_since`.
@@ -262,7 +262,7 @@ class KeyRing:
         self._unknown.clear()
 
     async def get_to_know(self) -> None:
-        """Read the usual keys ahead: those this process has not met yet outlive an outage too."""
+        """Read the usual keys ahead, so that keys which this process has not met yet survive an outage too."""
         for _ in range(LISTENS_AFTER):  # what is read while changes are heard is trusted for longer
             if not self.listening:
                 await asyncio.sleep(BEAT)
@@ -288,7 +288,6 @@ class KeyRing:
         return True
 
     async def listen(self) -> None:
-        """Follow the announcements until cancelled."""
         deaf = False
         while True:
             before = self._confirmed_at

@@ -40,7 +40,7 @@ class Caller(msgspec.Struct, frozen=True):
 
     @property
     def is_limited(self) -> bool:
-        """Its requests are counted before they begin."""
+        """Whether a request must be counted before it begins."""
         return bool(self.rpm or self.tpm or self.concurrency)
 
 
@@ -89,7 +89,7 @@ class KeyReader:
 
 
 async def usual_keys() -> dict[str, KeyRecord]:
-    """Those a process may be asked for soon: the latest in use, and new ones. Raise Error."""
+    """Keys that a process may be asked for soon, by digest: the latest in use, and new ones. Raise Error."""
     return await unknown_keys.run(_load_usual, GIVE_UP_SEC)
 
 
@@ -134,7 +134,6 @@ def _read(keys: QuerySet[ApiKey]) -> dict[str, KeyRecord]:
 
 
 def record_of(key: ApiKey) -> KeyRecord:
-    """What a KeyRing needs of a key."""
     caller = Caller(
         key_id=key.pk,
         name=key.name,

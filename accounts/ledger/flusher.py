@@ -56,13 +56,13 @@ class Flusher:
         self._flush()
 
     def _sign_of_life(self) -> None:
-        """A worker that does not get so far is as good as dead."""
+        """Publish that this worker lives. One that does not get so far counts as dead."""
         # After the flush and in its thread: a flush that hangs must show as a worker that gives no sign.
         with suppress(Exception), connect(self._url) as client:  # whatever it is, it must not end the thread
             degraded.publish(client, "worker")
 
     def _hear_redis(self) -> None:
-        """Rows in files come first, so Redis may not have been asked whether it is back."""
+        """Rows in files are filed first, so this flush may have failed before it asked Redis whether it is back."""
         with suppress(Exception), connect(self._url) as client:  # the same
             usage.oldest_waiting(client)
             degraded.end("redis")

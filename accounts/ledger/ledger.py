@@ -136,13 +136,13 @@ def try_to_write() -> None:
 
 
 def oldest_waiting(client: redis.Redis) -> float | None:
-    """Since when the oldest row in the stream waits, unix seconds; None when none does."""
+    """Unix seconds since when the oldest row in the stream waits; None when none does."""
     oldest: Any = client.xrange(redis_keys.USAGE, count=1)
     return int(oldest[0][0].partition(b"-")[0]) / 1000 if oldest else None
 
 
 def file_rows(lines: list[bytes], spool: Path) -> int:
-    """Put a batch of encoded rows into the database; how many were new."""
+    """Put a batch of encoded rows into the database; return how many were new."""
     rows, rejected = _decoded(lines)
     # Keys deleted since the turn: their rows are filed without one instead of failing on the foreign key.
     known = set(ApiKey.objects.filter(pk__in={row.api_key_id for row in rows}).values_list("pk", flat=True))
@@ -193,7 +193,7 @@ def _filed(rows: Iterable[UsageRow]) -> set[str]:
 
 
 def _count_again(rows: list[UsageRow]) -> None:
-    """Refusals that came after their row was filed."""
+    """Raise the count of refusals whose row was filed before the last of them came."""
     for row in rows:
         if row.count > 1:
             # `count__lt` makes it safe in any order: an older count that arrives late changes nothing.
@@ -203,7 +203,7 @@ def _count_again(rows: list[UsageRow]) -> None:
 
 
 def _insert(rows: list[UsageRow], known: set[int]) -> list[bytes]:
-    """File these; those the database refuses are returned."""
+    """Insert these rows; return, encoded, those that the database refuses."""
     try:
         Usage.objects.bulk_create([_turn(row, known) for row in rows], ignore_conflicts=True)
     except (DataError, IntegrityError):

@@ -56,7 +56,7 @@ class Unwritten:
             log.warning("rows wait in memory, where a kill of this process loses them; %s takes none", path)
 
     def take(self, name: str, most: int) -> list[bytes]:
-        """Lines of files of this name, for somebody who can keep them elsewhere: they are the caller's now."""
+        """Remove and return up to `most` lines of files of this name: the caller keeps them elsewhere."""
         with self._lock:
             taken = [line for line in self._lines if line[0].name == name][:most]
             self._forget(taken)
@@ -92,7 +92,7 @@ class Unwritten:
         log.warning("no rows wait in memory: %d are written, %d went elsewhere, %d were lost", count, taken, lost)
 
     def _write_some(self) -> int:
-        """As much as goes; how many lines that were."""
+        """Write as many lines as the files take; return how many."""
         count = 0
         try:
             # A copy, so that the disk is waited for without the lock: `keep` is called from the event loop.

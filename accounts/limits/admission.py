@@ -152,10 +152,10 @@ UNLIMITED: Ticket = _Unlimited()
 
 
 class Limits:
-    """One process's door. While Redis is away each process counts for itself, from then on.
+    """Admits requests of one process. While Redis is away each process counts for itself, from then on.
 
-    A turn holds its place, and the tokens reserved for it, as long as its process says so: a process that dies says
-    nothing for LEASE seconds, and all it held is free.
+    A turn holds its place, and the tokens reserved for it, as long as its process renews the lease. What a process that
+    died held is free after LEASE seconds.
     """
 
     def __init__(self, link: RedisLink) -> None:
@@ -211,7 +211,7 @@ class Limits:
         return round(prompt + (answer if longest is None else min(answer, longest)))
 
     def answered(self, key_id: int, tokens: int) -> None:
-        """An answer had so many tokens: the next ones of this key will be like it."""
+        """Remember the length of an answer: the estimate for the next ones of this key."""
         # Taken out and put back, so that the first of the dict is the key without answers for longest.
         known = self._answers.pop(key_id, None)
         self._answers[key_id] = tokens if known is None else known + (tokens - known) * 0.2
@@ -219,7 +219,7 @@ class Limits:
             del self._answers[next(iter(self._answers))]
 
     async def settle(self, key_id: int, request_id: str, tokens: int) -> None:
-        """End the request's lease and count its tokens; once more later, if Redis cannot hear it now."""
+        """End the request's lease and count its tokens. While Redis is away that is put off, and nothing is raised."""
         # First and without a wait: from here on `_keep_leases` must not renew what has ended.
         if held := self._held.get(key_id):
             held.pop(request_id, None)
@@ -235,7 +235,7 @@ class Limits:
             self._begin_to_keep()
 
     async def _settle(self, key_id: int, settlement: list[str | int]) -> None:
-        """What may have come through without a reply is remembered in the settlement."""
+        """Send a settlement. One that may have run without a reply is marked, so that it is not counted twice."""
         try:
             await self._link.run(SETTLE, redis_keys.limits(key_id), settlement)
         # It surely did not run, so it may be sent as the first time.
@@ -269,7 +269,7 @@ class Limits:
                 await self._settle_again()
 
     async def _settle_again(self) -> None:
-        """Those that ended while Redis was away."""
+        """Send the settlements of turns that ended while Redis was away."""
         while self._unsettled:
             ended = self._unsettled[0]
             await self._settle(*ended)
@@ -304,7 +304,7 @@ class _Here:
         self.tokens: deque[tuple[float, int]] = deque()
 
     def admit(self, caller: Caller, tokens: int, held: Mapping[str, int], now: float) -> None:
-        """`held` are this process's turns of the key, and what was reserved for each."""
+        """Count the request, or raise LimitExceeded. `held`: turns of the key here, with tokens reserved for each."""
         self._forget(now)
         if caller.rpm and (made := len(self.requests)) >= caller.rpm:
             raise LimitExceeded("rpm", caller.rpm, made, self.requests[-caller.rpm] + WINDOW - now)

@@ -23,7 +23,6 @@ from gateway_project.lib.visible import visible
 
 
 def names_in(text: str) -> list[str]:
-    """The names in a comma-separated list."""
     return [name for part in text.split(",") if (name := part.strip())]
 
 
@@ -69,7 +68,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return super(ApiKeyQuerySet, later).update(last_used_at=at, last_used_from=client)
 
     def bulk_create(self, objs: Iterable[ApiKey], *args: Any, **kwargs: Any) -> list[ApiKey]:
-        """Create and announce: somebody may have tried them before."""
+        """Announced too: a process may remember one of these secrets as unknown."""
         created = super().bulk_create(objs, *args, **kwargs)
         announce([key.digest for key in created])
         return created
@@ -95,7 +94,7 @@ class ApiKey(models.Model):
     """What a caller holds. Of the secret only a digest is kept."""
 
     class State(models.TextChoices):
-        """What becomes of who shows it."""
+        """What a key is good for at a given time."""
 
         LIVE = "live", _("live")
         EXPIRED = "expired", _("expired")
@@ -179,13 +178,12 @@ class ApiKey(models.Model):
         self.hint, self.digest = hint_of(secret), digest_of(secret, pepper)
 
     def renew_secret(self, pepper: bytes) -> str:
-        """Take a new secret and return it: the only time it is seen."""
+        """Make a new secret and return it; it cannot be read again later."""
         secret = generate()
         self.adopt(secret, pepper)
         return secret
 
     def state(self, at: datetime) -> ApiKey.State:
-        """What it is at that time."""
         if self.revoked_at is not None:
             return self.State.REVOKED
         return self.State.EXPIRED if self.expires_at is not None and self.expires_at <= at else self.State.LIVE

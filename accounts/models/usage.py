@@ -25,7 +25,7 @@ OUTCOME_COLOURS = {"ok": "success", "error": "danger", "cancelled": "warning", "
 
 
 class UsageQuerySet(models.QuerySet["Usage"]):
-    """Turns by whose fault their end was."""
+    """Filters by whose fault the end of a turn was."""
 
     def failed(self) -> UsageQuerySet:
         """Turns the gateway owed an answer and did not give."""

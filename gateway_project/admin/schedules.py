@@ -20,7 +20,7 @@ CRON_LOCALES = {"zh-hans": "zh_CN"}  # what cron_descriptor calls our languages
 
 
 def in_words(crontab: CrontabSchedule) -> str:
-    """A crontab as a sentence: celery-beat's in English, else of the library that it asks."""
+    """A crontab as a sentence: in English as django-celery-beat writes it, else by the library it uses."""
     locale = CRON_LOCALES.get(get_language() or "")
     if locale is None:
         return str(crontab.human_readable)

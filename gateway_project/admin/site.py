@@ -26,7 +26,7 @@ View = Callable[..., HttpResponse]
 
 
 class ScriptTexts(JavaScriptCatalog):
-    """What scripts say: Django's catalogue, and ours for what it lacks."""
+    """Texts of the page's scripts: Django's catalogue, and ours for what it lacks."""
 
     def get_paths(self, packages: list[str]) -> list[str]:
         return [*super().get_paths(packages), *map(str, settings.LOCALE_PATHS)]
@@ -68,18 +68,17 @@ class GatewayAdminSite(UnfoldAdminSite):
 
 
 def panels(request: HttpRequest) -> list[Panel]:
-    """What each app says to this reader."""
+    """The panels that this reader may see, in their order."""
     found = (module.panel(request) for module in contributions() if hasattr(module, "panel"))
     return sorted(filter(None, found), key=lambda panel: panel.position)
 
 
 def pages() -> list[Page]:
-    """What the apps have besides lists of their models."""
+    """The pages of the apps besides lists of their models."""
     return [page for module in contributions() for page in getattr(module, "PAGES", ())]
 
 
 def contributions() -> Iterator[ModuleType]:
-    """The `admin.panels` of every app that has one."""
     for app in apps.get_app_configs():
         # Asked and not tried: an ImportError inside of a panel must be seen.
         if app.module is None or not module_has_submodule(app.module, "admin"):

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def log_failed_login(sender: object, request: HttpRequest | None = None, **__: Any) -> None:
-    """Where from, and not the name: people type passwords into that field."""
+    """Log the address and not the name: people type passwords into that field."""
     address = request.META.get("REMOTE_ADDR", "") if request is not None else ""
     logger.warning("a log-in failed", extra={"fields": {"client": address}})
 
@@ -54,8 +54,6 @@ class TranslatedPermissions:
 
 
 class UserAdmin(KeptHistory, TranslatedPermissions, PlainUserAdmin, ModelAdmin):
-    """Who may come into the console."""
-
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -68,17 +66,14 @@ class UserAdmin(KeptHistory, TranslatedPermissions, PlainUserAdmin, ModelAdmin):
         return fields if is_superuser(request) else (*fields, "is_superuser", "groups", "user_permissions")
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """Their passwords as well: nobody may take over a user who may do more."""
+        """Also guards passwords: nobody may take over a user who may do more."""
         return super().has_change_permission(request, obj) and not may_do_more(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """The same holds for an end to them."""
         return super().has_delete_permission(request, obj) and not may_do_more(request, obj)
 
 
 class GroupAdmin(TranslatedPermissions, PlainGroupAdmin, ModelAdmin):
-    """What they may do there."""
-
     def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> tuple[str, ...]:
         """A group gives what it holds to its members, who may be the ones that edit it."""
         fields = tuple(super().get_readonly_fields(request, obj))
@@ -86,7 +81,6 @@ class GroupAdmin(TranslatedPermissions, PlainGroupAdmin, ModelAdmin):
 
 
 def is_superuser(request: HttpRequest) -> bool:
-    """Whether the caller may do everything."""
     return isinstance(request.user, User) and request.user.is_superuser
 
 

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def after_commit(what: str, *command: str | bytes) -> None:
-    """Once the transaction is committed, send the command to Redis; the log says what could not be told."""
+    """Once the transaction is committed, send the command to Redis. A failure is logged, with `what` as its subject."""
     # Before the commit others would read the old row again, and keep it as the new one.
     transaction.on_commit(partial(_send, what, command))
 

@@ -35,7 +35,7 @@ class _State:
 
 
 class _Patience(threading.local):
-    """Of this thread: `until` is on the monotonic clock."""
+    """Per thread. `until` is on the monotonic clock."""
 
     until: float | None = None
     ahead = False
@@ -92,7 +92,7 @@ def may_try() -> bool:
 
 @contextmanager
 def doing_without() -> Iterator[None]:
-    """A run that may be left out while the database is away: it is noted, and nothing is raised."""
+    """For work that may be left out while the database is away: the failure is noted, and nothing is raised."""
     try:
         yield
     except AWAY as exc:
@@ -103,9 +103,9 @@ def doing_without() -> Iterator[None]:
 
 @contextmanager
 def within(seconds: float, *, ahead: bool = False) -> Iterator[None]:
-    """What this thread asks of the database until the end of the block takes no longer than that.
+    """Bound what this thread may wait for the database until the end of the block, all queries together.
 
-    `ahead` takes a connection although those of the process are all in use: for those on whom many wait.
+    `ahead` takes a connection although those of the process are all in use: for threads on which many callers wait.
     """
     # Kept and put back, so that blocks may be nested. The inner deadline counts, even when it is later.
     before = _patience.until, _patience.ahead
@@ -117,7 +117,7 @@ def within(seconds: float, *, ahead: bool = False) -> Iterator[None]:
 
 
 def seconds_left(most: float) -> float:
-    """How long this thread may wait now."""
+    """How long this thread may wait now, `most` seconds without a bound of its own."""
     until = _patience.until
     return most if until is None else max(0.0, min(most, until - time.monotonic()))
 

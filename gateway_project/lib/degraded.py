@@ -82,7 +82,7 @@ def published() -> bytes:
 
 
 def read(value: bytes | None) -> list[Facts] | None:
-    """What another process published; None when it has not lately, or in words that nobody here knows."""
+    """What another process published. None when it has published nothing lately, or nothing that can be read."""
     try:
         # A process of another version may know modes that this one has no text for; they are left out.
         return None if value is None else [each for each in _decode(value) if each.name in STILL_WORKS]
@@ -91,7 +91,7 @@ def read(value: bytes | None) -> list[Facts] | None:
 
 
 def publish(client: redis.Redis, process: str) -> None:
-    """A sign of life of a process that may block. Raise redis.RedisError."""
+    """Publish this process's modes, as a sign of life. Blocking. Raise redis.RedisError."""
     # With a lifetime, for a process that died cannot remove its sign.
     client.set(redis_keys.MODES + process, published(), ex=LIFETIME_SEC)
 

@@ -22,11 +22,10 @@ class FairLine:
         """By key; the key that was served last is the last."""
 
     def waiting(self, key: int) -> int:
-        """How many of this key wait."""
         return len(self._waiting.get(key, ()))
 
     async def enter(self, key: int) -> None:
-        """Take a place: `leave` gives it back. Cancel it at any time."""
+        """Wait for a place; `leave` gives it back. May be cancelled at any time."""
         if self._free and self._may_have(key):  # then nobody waits who might have it
             self._take(key)
             return
@@ -43,7 +42,7 @@ class FairLine:
             raise
 
     def leave(self, key: int) -> None:
-        """Whoever is next has the place; this key is behind all others."""
+        """Give the place to whoever is next. This key goes behind all others."""
         self._free += 1
         self._taken[key] -= 1
         if not self._taken[key]:
@@ -88,11 +87,10 @@ class FairThreads:
         self._threads = ThreadPoolExecutor(threads, name)
 
     def waiting(self, key: int) -> int:
-        """How much work of this key waits."""
         return self._line.waiting(key)
 
     async def run(self, key: int, work: Callable[[], T], within: float) -> T:
-        """What the work returns or raises. Raise TimeoutError when it has not begun within so many seconds."""
+        """Return or raise what the work does. Raise TimeoutError when it has not begun within so many seconds."""
         async with asyncio.timeout(within):
             await self._line.enter(key)
         try:

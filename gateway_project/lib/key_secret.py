@@ -28,7 +28,7 @@ def is_generated(text: str) -> bool:
 
 
 def is_mistyped(text: str) -> bool:
-    """Whether this looks like a secret of ours and cannot be one."""
+    """Whether this has the form of a secret of ours but a wrong checksum."""
     # The last condition spares imported keys: one that only begins like ours holds other signs or another length.
     return text.startswith("lgw_") and len(text) == LENGTH and not is_generated(text) and not set(text) - LETTERS
 

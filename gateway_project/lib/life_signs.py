@@ -12,13 +12,13 @@ EVERY_SEC = 1.0
 
 
 class _Pipe:
-    """Of this process."""
+    """The pipe to the supervisor, one for the process."""
 
     descriptor: int | None = None
 
 
 def _open() -> int | None:
-    """The pipe, if there is a supervisor; nothing that we start gets it."""
+    """The pipe's descriptor, None without a supervisor. Processes that we start do not inherit it."""
     # Popped: a process that we start inherits the environment and must not write to this number.
     if told := os.environ.pop(LIFE_FD, ""):
         with suppress(OSError, ValueError):
@@ -37,7 +37,7 @@ def _tell(what: bytes) -> None:
 
 
 def alive() -> None:
-    """A sign of life, to be given where the process does its work: another thread may live on beside one that hangs."""
+    """Give a sign of life. Only the main thread's counts: another one may live on beside a main thread that hangs."""
     if threading.current_thread() is threading.main_thread():
         _tell(ALIVE)
 

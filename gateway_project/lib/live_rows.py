@@ -35,10 +35,10 @@ def query_set_of(model: type[Model], rows: Sequence[Model]) -> QuerySet[Any]:
 
 
 class LiveRows:
-    """An admin page that shows what `current_rows` finds; without Redis, what its table was last told."""
+    """An admin page that shows `current_rows`; while Redis is away, what was last copied to its table."""
 
     def current_rows(self) -> Sequence[Model]:
-        """What there is now. Raise RedisError."""
+        """The rows as Redis has them now. Raise RedisError."""
         raise NotImplementedError
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

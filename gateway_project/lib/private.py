@@ -20,7 +20,7 @@ def exposed(data_dir: Path, database: Path | None = None) -> list[Path]:
 
 
 def narrow(paths: Iterable[Path]) -> list[Path]:
-    """Take the rights of others away; returns what is not ours to change."""
+    """Take away the rights of others. Return the paths that are not ours to change."""
     return [path for path in paths if not _narrowed(path)]
 
 

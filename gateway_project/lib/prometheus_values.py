@@ -39,7 +39,6 @@ class BulkHistogram(Histogram):
     """The library's, which also takes many observations for the price of one or two."""
 
     def observe_all(self, amounts: list[float]) -> None:
-        """Count each of them."""
         # One lock and one write for the sum and for each bucket that was hit, not for each observation.
         self._sum.inc(sum(amounts))
         for bucket, times in Counter(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
@@ -47,7 +46,7 @@ class BulkHistogram(Histogram):
 
 
 class FileInMemory:
-    """Has the face and the format of the library's mapped file. `write` copies it to the file."""
+    """Has the methods and the format of the library's mapped file. `write` copies it to the file."""
 
     def __init__(self, filename: str) -> None:
         self._name = filename = _lasting(filename)
@@ -118,7 +117,7 @@ _writer: list[int] = []
 
 
 def files() -> list[str]:
-    """Those of this process, written or not."""
+    """Paths of this process's files, also of those that are not written yet."""
     return list(_open_files)
 
 

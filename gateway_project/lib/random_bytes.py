@@ -17,7 +17,6 @@ class Entropy:
         self._fresh: list[bytes] = []
 
     def __call__(self) -> bytes:
-        """Bytes that were given to nobody else."""
         if not self._fresh:
             self._fresh = list(self._cut(os.urandom(self._bytes)))
         return self._fresh.pop()

@@ -23,7 +23,7 @@ class Unfit(NamedTuple):
 
 
 def version(info: Mapping[str, Any]) -> tuple[int, ...]:
-    """Of Redis, or of the one that the server stands in for."""
+    """The version of Redis, or of the one that the server stands in for; empty when it gives none."""
     return tuple(int(part) for part in str(info.get("redis_version", "")).split(".")[:2] if part.isdigit())
 
 
@@ -53,17 +53,17 @@ ROOM: Final = (
 
 
 def evicts(info: Mapping[str, Any]) -> bool:
-    """Whether it throws something away when it is full. What it may throw away has a time to live; rows have none."""
+    """Whether a full server throws keys away. Without `allkeys`, only those with a lifetime; usage rows have none."""
     return str(info.get("maxmemory_policy", "noeviction")) != "noeviction"
 
 
 def evicts_rows(info: Mapping[str, Any]) -> bool:
-    """Whether what it throws away may be a usage row."""
+    """Whether a full server may throw away usage rows."""
     return bool(info.get("maxmemory")) and str(info.get("maxmemory_policy", "")).startswith("allkeys")
 
 
 def refusal(client: redis.Redis) -> str:
-    """Why it does not take a write now; empty when it does. Raise redis.RedisError when it does not answer."""
+    """Why the server takes no write now; empty when it does. Raise redis.RedisError when it does not answer."""
     try:
         client.execute_command(*PROBE)  # type: ignore[no-untyped-call]  # redis has no type for it
     except redis.ResponseError as exc:

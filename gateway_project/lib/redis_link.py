@@ -83,7 +83,7 @@ class RedisLink:
         return self._wait_for_connection(pack(command), asyncio.get_running_loop().create_future())
 
     def issue(self, reply: Reply, *command: Arg) -> None:
-        """The same for what is no Future, and cheaper than one."""
+        """Like `execute`, for a reply that is no Future, which makes it cheaper."""
         pipe = self._pipe
         if pipe is not None:
             pipe.issue(pack(command), reply)
@@ -229,7 +229,7 @@ class RedisLink:
             self._well()
 
     async def _open(self, pipe: Pipe) -> str:
-        """Connect and say who we are; why the server takes no writes, if it takes none."""
+        """Connect, log in and try a write. Return why the server takes no writes; empty when it takes them."""
         loop, target = asyncio.get_running_loop(), self._target
         if target.path:
             await loop.create_unix_connection(lambda: pipe, target.path)
@@ -250,7 +250,7 @@ class RedisLink:
         return ""
 
     def _greeting(self) -> list[tuple[Arg, ...]]:
-        """Who we are and which database."""
+        """The commands that log in and choose the database."""
         greeting: list[tuple[Arg, ...]] = []
         if password := self._target.password:
             username = self._target.username

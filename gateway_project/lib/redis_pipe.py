@@ -27,14 +27,14 @@ class RedisUnavailable(Exception):
 
 
 class NotSent(RedisUnavailable):
-    """... but for this one: it never left this process."""
+    """Redis cannot be reached, and the command surely did not run: it never left this process."""
 
 
 class Reply(Protocol):
-    """What an answer is given to, as to a Future."""
+    """Takes the answer to a command, as a Future does."""
 
     def done(self) -> bool:
-        """Nobody waits any more."""
+        """Whether nobody waits any more."""
 
     def set_result(self, result: Any, /) -> None:
         """The answer."""
@@ -47,10 +47,10 @@ R = TypeVar("R", bound=Reply)
 
 
 class Owner(Protocol):
-    """Whoever the connection belongs to."""
+    """The link that a connection belongs to."""
 
     def lost(self, pipe: Pipe, why: str, *, dead: bool, open_commands: bool) -> None:
-        """It broke. `dead`: dialling at once would be of no use; `open_commands`: somebody waited for an answer."""
+        """The connection broke. `dead`: do not dial at once; `open_commands`: somebody waited for an answer."""
 
     def refused(self, pipe: Pipe, why: str) -> None:
         """The server takes no writes now."""
@@ -167,7 +167,7 @@ class Pipe(asyncio.Protocol):
         self._owner.lost(self, why, dead=dead, open_commands=open_commands)
 
     def _judged(self, error: ResponseError) -> Exception:
-        """An error of the server rather than of the command concerns all commands."""
+        """Errors of the server, as opposed to those of one command, become RedisUnavailable."""
         text = str(error)
         if of_a_script := OF_A_SCRIPT.match(text):
             text = of_a_script[1]

@@ -57,7 +57,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 def read(url: str) -> Target:
-    """Raise ValueError with what is wrong; an option that not every connection would honour is named."""
+    """Read the URL. Raise ValueError for what is wrong, and for an option that not every connection would honour."""
     parts = urlsplit(url)
     # Like redis-py, and unlike the letter of the standard: `+` is a space in the query, the first of several counts.
     options = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
@@ -75,7 +75,7 @@ def read(url: str) -> Target:
 
 
 def broker_url(url: str) -> str:
-    """The same server as kombu, which has an own way with URLs, wants it."""
+    """The same server, as a URL for kombu, which reads them in its own way."""
     target = read(url)
     user = f"{quote(target.username, safe='')}:{quote(target.password, safe='')}@" if target.password else ""
     if target.path:

@@ -9,7 +9,7 @@ EVERY_SEC = 0.1
 
 
 class Watched(Protocol):
-    """What wants to be looked at."""
+    """Anything that wants to be called now and then."""
 
     def look(self, now: float) -> None:
         """Called at every beat with the loop's time, until it is removed."""
@@ -26,7 +26,7 @@ class Pulse:
         self._beating = False
 
     def add(self, watched: Watched) -> None:
-        """Look at it from the next beat on."""
+        """Call it from the next beat on."""
         self._watched[watched] = None
         if not self._beating:
             self._beating = True

@@ -35,7 +35,7 @@ class KeptConnections:
         """Nothing has to be."""
 
     def getconn(self) -> BoundedConnection:
-        """One that works. Raise psycopg.OperationalError."""
+        """A connection that works. Raise psycopg.OperationalError."""
         # Those that go ahead are few and bounded elsewhere: the threads that read keys and routes.
         has_place = not database.goes_ahead()
         if has_place and not self._places.acquire(timeout=database.seconds_left(PLACE_SEC)):
@@ -53,7 +53,7 @@ class KeptConnections:
         return connection
 
     def putconn(self, connection: BoundedConnection) -> None:
-        """Keep it, when it is of use."""
+        """Take a connection back, and keep it if it can be used again."""
         if connection in self._holding:
             self._holding.discard(connection)
             self._places.release()
@@ -67,7 +67,7 @@ class KeptConnections:
             _close(connection)
 
     def close(self) -> None:
-        """Close those that nobody uses."""
+        """Close the idle connections."""
         with self._lock:
             idle, self._idle = self._idle, []
         for _, connection in idle:

@@ -37,7 +37,6 @@ def serve_with_daphne(listeners: list[socket.socket], env: Environment) -> None:
 
 
 def main() -> None:
-    """Serve on the inherited descriptors."""
     parser = argparse.ArgumentParser(prog="python -m gateway_project.server")
     parser.add_argument("--fd", type=int, required=True, action="append", help="descriptor of a listening socket")
     # A signal's default action would end the process without its atexit handlers, which stop Lingma.

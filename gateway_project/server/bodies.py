@@ -53,7 +53,7 @@ class BoundedBodies:
             await _refuse(send, body.refusal)
 
     def _leave(self, body: _Body) -> None:
-        """Django's requests hold themselves, by what they raise: only the collector lets go of their bodies."""
+        """Count the body as left over: Django's requests refer to themselves, so only the collector frees them."""
         self._held -= body.size
         self._held_by[body.address] -= body.size
         if not self._held_by[body.address]:
@@ -65,7 +65,7 @@ class BoundedBodies:
             gc.collect()
 
     def take(self, body: _Body, size: int) -> None:
-        """Count more of a body."""
+        """Count `size` more bytes of a body, and mark it refused when that is too much."""
         body.size += size
         self._held += size
         self._held_by[body.address] += size

@@ -48,7 +48,7 @@ def most_of(descriptors: int) -> int:
 
 
 def descriptors_left(count: int) -> bool:
-    """Whether so many can still be opened."""
+    """Whether so many descriptors can still be opened."""
     opened: list[int] = []
     try:
         # Opened and closed again: the kernel gives no number of those left, and others of the process take them at any
@@ -119,7 +119,7 @@ class Connections:
         return self.head_bytes <= self.bounds.all_heads_bytes
 
     def forget_head(self, connection: BoundedHttpProtocol) -> None:
-        """The head is complete, or given up."""
+        """Stop counting the head: it is complete, or given up."""
         if connection.head_bytes:
             self.head_bytes -= connection.head_bytes
             connection.head_bytes = 0
@@ -143,7 +143,7 @@ class Connections:
         return str(address.ipv4_mapped or address.packed[:8].hex())
 
     def count_refusal(self, refusal: Refusal) -> None:
-        """A request was refused before anyone saw it: it has no row and no line of its own."""
+        """Count a request that was refused before it was routed: it has no usage row and no log line of its own."""
         self._refused[refusal.code] += 1
 
     def look(self) -> None:
@@ -161,7 +161,7 @@ class Connections:
             self._refused.clear()
 
     def _keep_spare(self) -> None:
-        """Whatever else takes the descriptors: those that have waited longest for a request make room for instances."""
+        """When descriptors run out, close those that have waited longest for a request: instances need them."""
         if descriptors_left(SPARE):
             return
         waiting = (each for each in (*self._extra, *self._open) if each.phase in (IDLE, IN_HEAD) and not each.answers)

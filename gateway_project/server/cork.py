@@ -53,7 +53,6 @@ class Corked:
             self._transport.close()
 
     def is_closing(self) -> bool:
-        """Nothing more can be written."""
         return self._protocol is None or self._protocol.lingers or self._transport.is_closing()
 
     def let_go(self) -> None:

@@ -210,7 +210,7 @@ class HeldFlow(FlowControl):
 
 
 class Trailers(list[tuple[bytes, bytes]]):
-    """Where the fields behind a chunked body go: nowhere. What a proxy takes out of a head may come back in them."""
+    """Drops the fields behind a chunked body: what a proxy takes out of a head could come back in them."""
 
     def append(self, _field: tuple[bytes, bytes]) -> None:
         """Drop it."""
@@ -226,22 +226,20 @@ class AfterUpgrade:
         self.on_message_complete = protocol.on_message_complete
 
     def on_message_begin(self) -> None:
-        """The first message has begun long ago."""
+        """Passed on for later messages only: the first one has begun before."""
         if not self._known:
             self._protocol.on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        """The same."""
         if not self._known:
             self._protocol.on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """The same; a trailer goes where trailers go."""
         if not self._known:
             self._protocol.on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """From here on everything is new."""
+        """From the next message on everything is passed to the protocol."""
         if self._known:
             self._known = False
         else:

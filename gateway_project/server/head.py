@@ -111,7 +111,7 @@ def path_and_query(target: bytes) -> tuple[bytes, bytes]:
 
 
 def without_upgrade(method: str, version: str, fields: Fields) -> bytes:
-    """A head that asks for no upgrade: the parser, fed with it, goes on to the body."""
+    """The head again, without its wish for an upgrade: a parser that is fed with it goes on to the body."""
     lines = [f"{method} / HTTP/{version}".encode()]
     lines += [b"%b: %b" % field for field in fields if field[0] != b"upgrade"]
     return b"\r\n".join([*lines, b"", b""])

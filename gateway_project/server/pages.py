@@ -158,7 +158,6 @@ class Pages:
         return True
 
     def let_go(self, size: int) -> None:
-        """It has been sent."""
         self._held -= size
 
 
@@ -203,7 +202,6 @@ def has_session(scope: dict[str, Any]) -> bool:
 
 
 def is_log_in(scope: dict[str, Any]) -> bool:
-    """Whether a password is to be checked."""
     return bool(scope["method"] == "POST" and scope["path"].endswith("/login/"))
 
 

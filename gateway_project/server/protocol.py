@@ -88,12 +88,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     @property
     def answers(self) -> bool:
-        """A request is being answered."""
+        """Whether a request is being answered."""
         return self.running is not None and not self.running.response_complete
 
     @property
     def answers_early(self) -> bool:
-        """The answer has begun before the request was whole; nobody waits for its rest."""
+        """Whether the answer began before the request was whole; then nobody waits for its rest."""
         return self.cycle is self.running is not None and self.running.response_started
 
     # -- bytes ------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ def open_standard_streams() -> None:
 
 
 def main() -> int:
-    """Run until stopped."""
+    """Run until stopped; return the exit code."""
     open_standard_streams()
     try:
         asyncio.run(supervise(load()))

@@ -66,7 +66,6 @@ async def spawn(program: Program, *, stderr: int, signs: int | None = None) -> P
 
 
 def ending(code: int) -> str:
-    """How a process ended, in words."""
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 

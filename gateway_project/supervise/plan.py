@@ -38,13 +38,11 @@ def redis(env: Environment, data_dir: Path) -> list[Program]:
 
 
 def prepare(env: Environment, data_dir: Path) -> Program:
-    """The step between Redis and the web."""
     command = (sys.executable, "-m", "gateway_project.supervise.prepare")
     return Program("prepare", command, shared_environment(env, data_dir, "prepare"))
 
 
 def web(env: Environment, data_dir: Path, listeners: Sequence[int]) -> list[Program]:
-    """The processes that serve, on inherited sockets."""
     command = (sys.executable, "-m", "gateway_project.server", *(f"--fd={each}" for each in listeners))
     return [
         Program(

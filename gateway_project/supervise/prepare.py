@@ -62,7 +62,7 @@ def redis_trouble(env: Environment) -> RedisTrouble | None:
 
 
 def no_redis(env: Environment, exc: Exception) -> str:
-    """Who is to blame: the embedded server says why in its own log, which is in the data directory."""
+    """The message that names the setting to blame. The embedded server's own log says why it failed."""
     if env.redis_url:
         return f"REDIS_URL: Redis does not answer: {one_line(exc)}"
     log = env.data_dir / "redis" / "server.log"
@@ -84,7 +84,7 @@ def unpack_lingma(env: Environment) -> None:
 
 
 def migrate() -> None:
-    """Apply what the database has not seen."""
+    """Apply the migrations that the database does not have yet."""
     from django.core.management import call_command
     from django.db import connection
     from django.db.migrations.executor import MigrationExecutor
@@ -127,7 +127,7 @@ def bootstrap() -> str:
 
 
 def prepare() -> str:
-    """Do all of it."""
+    """Do all of it; return what `bootstrap` made, as a line of JSON. Raise SettingError."""
     env = load()
     wait_for_redis(env)
     unpack_lingma(env)
@@ -158,7 +158,6 @@ def database_of(env: Environment) -> str:
 
 
 def one_line(exc: Exception) -> str:
-    """An error's words without their line breaks."""
     return " ".join(str(exc).split())
 
 

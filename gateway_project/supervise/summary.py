@@ -24,7 +24,6 @@ def base_url(env: Environment) -> str:
 
 
 def upstream(env: Environment) -> list[str]:
-    """What answers the chats."""
     match env.upstream:
         case "simulator":
             return [
@@ -52,7 +51,6 @@ def rows(env: Environment, made: Made) -> list[tuple[str, str]]:
 
 
 def box(title: str, lines: list[tuple[str, str]]) -> str:
-    """Draw a box around labelled lines."""
     texts = [title, "", *(f"{label:<20}{text}" for label, text in lines)]
     width = max(len(text) for text in texts)
     framed = [f"│ {text:<{width}} │" for text in texts]

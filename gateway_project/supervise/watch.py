@@ -39,17 +39,17 @@ class Signs:
 
     @property
     def theirs(self) -> int:
-        """The child's end."""
+        """The child's end of the pipe."""
         return self._theirs
 
     def hand_over(self) -> None:
-        """The child has its end."""
+        """Close our copy of the child's end, once the child has it."""
         if self._theirs >= 0:
             os.close(self._theirs)
             self._theirs = -1
 
     async def heard(self) -> bool:
-        """Whether there was one since the last look."""
+        """Whether a sign came since the last look."""
         try:
             told = os.read(self._mine, 1 << 16)
         except BlockingIOError:
@@ -66,7 +66,6 @@ class Pings:
         self._address = str(address)
 
     async def heard(self) -> bool:
-        """Whether it answers now."""
         try:
             async with asyncio.timeout(PING_SEC):
                 reader, writer = await asyncio.open_unix_connection(self._address)
