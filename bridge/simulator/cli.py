@@ -65,6 +65,7 @@ def parse(argv: list[str]) -> Arguments:
             continue
         name, equals, value = word.lstrip("-").partition("=")
         if not equals:
+            # A flag without a value is a switch: the executable takes both spellings.
             value = rest.pop(0) if rest and not rest[0].startswith("-") else "true"
         flags[_bare(name)] = value
     return Arguments(command, flags)
@@ -77,6 +78,7 @@ def _bare(name: str) -> str:
 def main(argv: list[str]) -> int:
     """Run a command of the executable; the exit code."""
     command, flags = parse(argv)
+    # Exit code 2 without any argument, as of a command that was called wrongly.
     if command in ("", "help") or "help" in flags or "h" in flags:
         print(help_text())  # noqa: T201
         return 0 if command or flags else 2
@@ -108,11 +110,13 @@ def _root(flags: dict[str, str]) -> Path:
 
 
 def _controls(flags: dict[str, str]) -> Controls:
+    # Unknown flags are left out: newer plugins start the executable with flags of their own.
     names = {_bare(name): name for name in SERVICE_NAMES | TURN_NAMES}
     layer = {names[flag]: value for flag, value in flags.items() if flag in names}
     script = flags.get("script")
     controls = Controls(_root(flags), layer, Path(script) if script else None)
     controls.refresh()
+    # Checked at the start, so that a typo fails here and not in the first turn.
     fault_names.named(controls.turn.fault)
     return controls
 
@@ -124,6 +128,7 @@ def _version(flags: dict[str, str]) -> int:
 
 def _status(flags: dict[str, str]) -> int:
     user, _ = read_user(_root(flags))
+    # Read from the files: the command works whether or not a service runs.
     known = {"username": user.name, "user_type": "personal_standard"} if user else {}
     state = {"logged_in": bool(user), **known, "version": _controls(flags).service.version_string}
     as_json = json.dumps(state, separators=(",", ":"))
@@ -140,6 +145,7 @@ def _machine_info(flags: dict[str, str]) -> int:
 def _start(flags: dict[str, str]) -> int:
     root, controls = _root(flags), _controls(flags)
     settings = controls.service
+    # Before anything listens, so that a client sees a program that is slow to start.
     time.sleep(settings.start_delay_ms / 1000)
     if settings.start_fails:
         sys.stderr.write("simulated start failure\n")
@@ -154,8 +160,10 @@ def _run(root: Path, controls: Controls, port: int, http_port: int) -> int:
 
     from bridge.simulator.service import serve
 
+    # uvloop, as load tests need far more chunks a second from here than from the gateway they measure.
     code = uvloop.run(serve(root, controls, port=port, http_port=http_port))
     sys.stdout.flush()
+    # A second signal between here and the exit would print a traceback.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os._exit(code)  # turns that are resting must not keep a stopped service alive
 

@@ -25,19 +25,21 @@ class Listeners:
 
     @property
     def ipc(self) -> Path:
-        """Path of the unix socket."""
         return self.state.context.root / "lingma.sock"
 
     async def open(self, port: int, http_port: int) -> None:
         """Listen, and name the ports. Raise OSError when a port is taken."""
         loop, state = self.state.context.loop, self.state
+        # A long backlog: load tests connect hundreds of clients at once.
         web = await loop.create_server(lambda: WebSocketEnd(state.clients), HOST, port, backlog=1024)
         pages = await loop.create_server(lambda: PageEnd(state), HOST, http_port)
         self._servers = [web, pages]
+        # Read back from the sockets, as a port of 0 takes a free one.
         self.port, state.http_port = (server.sockets[0].getsockname()[1] for server in self._servers)
         if state.context.controls.service.ipc:
             self.ipc.unlink(missing_ok=True)
             self._servers.append(await loop.create_unix_server(lambda: StreamEnd(state.clients), str(self.ipc)))
+        # Last: the file is how clients find the ports, so nothing may be missing behind it (PROTOCOL 2.3).
         self.write_info()
 
     def write_info(self) -> None:
@@ -51,14 +53,14 @@ class Listeners:
         """The lines that the service writes when it is ready."""
         write, http_port = self.state.context.log.write, self.state.http_port
         write(f"Using http server: {http_port}")
+        # Only the line: nothing listens on that port here.
         write(f"Using profile websocket channel: {http_port + 1000}")
         write(f"Communication servers ready - WebSocket: {self.port}, HTTP: {http_port}, IPC: {self.ipc}")
 
     def close(self) -> None:
-        """Take no more clients."""
+        """Close the listeners; connections that are open stay."""
         for server in self._servers:
             server.close()
 
     def remove_socket(self) -> None:
-        """Delete the unix socket."""
         self.ipc.unlink(missing_ok=True)

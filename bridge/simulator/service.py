@@ -23,7 +23,7 @@ from bridge.simulator.state.service_state import ServiceState
 
 
 class Service:
-    """One process on one work directory."""
+    """One simulated service: its state, its listeners and its timers, on one work directory."""
 
     def __init__(self, root: Path, controls: Controls) -> None:
         self.controls = controls
@@ -42,6 +42,7 @@ class Service:
 
     async def open(self, port: int, http_port: int) -> None:
         """Listen, name the ports, and be ready. Raise OSError when a port is taken."""
+        # Before the first client: nobody is there yet to get the pushes of a login.
         self.state.login.follow_controls("")
         await self.listeners.open(port, http_port)
         self._start_chores()  # from the last line below on, signals must be heard
@@ -50,6 +51,7 @@ class Service:
     def _start_chores(self) -> None:
         options = self.controls.service
         self._repeat(options.info_every_sec, self.listeners.write_info)
+        # Also by time, since a change may have to push something while no client sends anything.
         self._repeat(0.25, self._look_at_controls)
         self._repeat(0.1, self.state.clients.expire)
         if options.rewrite_user_ms:
@@ -57,6 +59,7 @@ class Service:
         if options.exit_after_sec:
             self.context.loop.call_later(options.exit_after_sec, self.stop, options.exit_code)
         for number, ignored in ((signal.SIGINT, options.ignore_sigint), (signal.SIGTERM, options.ignore_sigterm)):
+            # The handlers of the loop, not of `signal`: a Python handler may run in the middle of any step.
             self.context.loop.add_signal_handler(number, self._ignore if ignored else self._stop_soon)
 
     def _repeat(self, seconds: float, act: Callable[[], None]) -> None:
@@ -73,24 +76,26 @@ class Service:
         self.context.loop.call_later(self.controls.service.stop_delay_ms / 1000, self.stop)
 
     def stop(self, code: int = 0) -> None:
-        """Let `serve` end with this exit code."""
+        """Make `serve` end with this exit code."""
         self.exit_code = code
         self.stopped.set()
 
     async def close(self) -> None:
-        """Close listeners and connections."""
+        """Close the listeners and every connection."""
         self.listeners.close()
         self.state.clients.close()
+        # One pass of the loop, so that the closing frames are written before the process ends.
         await asyncio.sleep(0)
         self.listeners.remove_socket()
 
     def _look_at_controls(self) -> None:
-        """Do what a changed control file says."""
+        """Apply the control file if it has changed."""
         before = self.controls.service
         try:
             if not self.controls.refresh():
                 return
         except OptionError as exc:
+            # A bad file stops nothing: the options of before stay in force.
             self.context.log.write(f"control file: {exc}")
             return
         self._follow_controls(before, self.controls.service)
@@ -100,13 +105,14 @@ class Service:
         if now.models != before.models:
             self.state.models.change(now.models)
         self.context.follow_controls()
+        # At once, not at the next rewrite: a test waits for the wrong port.
         if (now.info_port, now.info_stale) != (before.info_port, before.info_stale):
             self.listeners.write_info()
         self.state.clients.follow_controls(kicked=now.kick != before.kick)
 
 
 async def serve(root: Path, controls: Controls, *, port: int, http_port: int) -> int:
-    """Run until a signal; the exit code."""
+    """Run until a signal or an `exit` request; return the exit code."""
     service = Service(root, controls)
     try:
         await service.open(port, http_port)

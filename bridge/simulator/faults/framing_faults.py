@@ -13,10 +13,11 @@ from bridge.simulator.protocol.push_framing import Framing, Ids, StreamFraming
 
 
 def framing(options: TurnOptions, *, websocket: bool) -> Framing:
-    """The framing of pushes with these options."""
+    """The framing of pushes that these options ask for."""
     if not websocket:
         return StreamFraming(options.ids)
     opcode = BINARY if options.frame == "binary" else TEXT
+    # The plain framing has a short cut for the usual sizes: most turns have no odd option.
     odd = options.split or options.fragment or options.ping or options.merge > 1 or options.duplicate
     return FaultyFraming(options, opcode) if odd else _plain(options.ids, opcode)
 
@@ -48,15 +49,17 @@ class FaultyFraming(Framing):
 
     def _wrap(self, message: bytes) -> bytes:
         self._held += [message] * self._copies
+        # b"" is no write at all: the peer sends nothing until the pile is complete.
         return self.release() if len(self._held) >= self._merge * self._copies else b""
 
     def release(self) -> bytes:
-        """What is still held back."""
+        """The messages that are still held back, as bytes to send; b"" if there are none."""
         if not self._held:
             return b""
         whole = b"".join(self._held)
         self._held.clear()
         parts = cut(whole, self._split) if self._split else [whole]
+        # A ping before each part: clients have to answer it wherever it comes.
         ping = frame(b"sim", PING) if self._ping else b""
         return b"".join(ping + self._framed(part) for part in parts)
 
@@ -69,6 +72,7 @@ def cut(message: bytes, split: str) -> list[bytes]:
     numbers = [int(part) for part in split.split(",")]
     if len(numbers) == 1 and numbers[0] > 0:
         return [message[at : at + numbers[0]] for at in range(0, len(message), numbers[0])]
+    # Places beyond the message fall on its ends, so that one script fits messages of every size.
     places = sorted({min(max(n if n >= 0 else len(message) + n, 0), len(message)) for n in numbers})
     edges = [0, *places, len(message)]
     return [message[low:high] for low, high in pairwise(edges) if high > low]

@@ -28,6 +28,7 @@ def strike(state: ServiceState, turn: Turn) -> Generator[float, None, Outcome]:
     faults, options = turn.script.faults, turn.options
     if faults & {"drop", "crash"}:
         yield READING_TIME
+    # In the order of the table: `drop` and `crash` stand last, behind what is to be sent before them.
     for fault, act in IMMEDIATE.items():
         if fault in faults:
             act(state, turn)
@@ -41,7 +42,7 @@ def strike(state: ServiceState, turn: Turn) -> Generator[float, None, Outcome]:
 
 
 def strike_after(turn: Turn) -> None:
-    """Faults that come after the end of a turn."""
+    """Send what is to come after the end of a turn."""
     if "double_finish" in turn.script.faults:
         turn.pushes.finish(turn.options.finish, turn.options.reason)
     if "late_answer" in turn.script.faults:
@@ -51,6 +52,7 @@ def strike_after(turn: Turn) -> None:
 
 def _crash(state: ServiceState, turn: Turn) -> None:
     """F21: what was sent so far is out, then the process is gone."""
+    # Else the chunks of this pass would be lost in the queue, and the fault would look like one before the text.
     turn.pushes.peer.outlet.flush()
     os._exit(state.context.controls.service.exit_code)
 
@@ -76,6 +78,7 @@ def _oversize(state: ServiceState, turn: Turn) -> None:
 
 
 def _bad_json(state: ServiceState, turn: Turn) -> None:
+    # The length is right and the JSON is not: the next message must still be read.
     body = b'{"jsonrpc":"2.0","id":999999,"method":"chat/answer","params":{"requestId":'
     turn.pushes.peer.outlet.send(_on_the_wire(turn, framed(body)))
 
@@ -86,6 +89,7 @@ def _wrong_length(state: ServiceState, turn: Turn) -> None:
 
 
 def _on_the_wire(turn: Turn, message: bytes) -> bytes:
+    # Around the framing of the turn, which would merge or cut the broken message.
     return frame(message) if turn.pushes.peer.websocket else message
 
 
@@ -100,6 +104,7 @@ def _orphan_tool_event(state: ServiceState, turn: Turn) -> None:
         "errorCode": "", "errorMsg": "",
     }  # fmt: skip
     turn.pushes.push_raw("tool/call/sync", msgspec.json.encode(event))
+    # The second event has the call's id only.
     del event["requestId"]
     event["toolCallStatus"] = "FINISHED"
     event["results"] = [{"content": "found by its id"}]

@@ -15,5 +15,5 @@ SILENCE = object()
 
 
 def constant(value: Any) -> Method:
-    """A method that always answers the same."""
+    """A method that answers the same to everybody."""
     return lambda state, peer, params: value

@@ -33,6 +33,7 @@ def ask(state: ServiceState, peer: Peer, params: Params | None, request_id: Id, 
         return
     accepted = not turn.options.ask_refused
     if is_request:
+        # Before `begin`: the result is queued ahead of the first push.
         peer.answer(request_id, _answer(turn.ask.request_id, accepted=accepted))
     if accepted:
         course.begin(state, turn, refusal)
@@ -66,6 +67,7 @@ def _accept(state: ServiceState, peer: Peer, params: Params | None) -> tuple[Tur
     pushes = Pushes(peer, pushed_as, context.ids, asked, session.session_id, script.options)
     model = state.models.chosen(asked.model)
     turn = Turn(asked, script, session, pushes, model=model, new_session=new, started_ms=started_ms)
+    # A turn that is refused still exists: the refusal comes as its finish, not as an error (PROTOCOL 9.6).
     return turn, unreadable or problem or _obstacle(state, asked)
 
 
@@ -75,6 +77,7 @@ def _script(state: ServiceState, asked: Ask) -> tuple[Script, tuple[int, str] | 
         options = state.context.controls.for_turn(marker)
         return Script(options, named(options.fault), prompt, after if "plan" in marker else asked.prompt), None
     except OptionError as exc:
+        # A bad marker is shown to whoever wrote it, in the reply.
         refusal = (400, f"simulator script: {exc}")
         return Script(TurnOptions(), frozenset(), asked.prompt, asked.prompt), refusal
 
@@ -91,12 +94,13 @@ def _obstacle(state: ServiceState, asked: Ask) -> tuple[int, str] | None:
 
 
 def _session(state: ServiceState, asked: Ask, prompt: str) -> tuple[Session, bool, tuple[int, str] | None]:
-    """(session, whether it is new, refusal)."""
+    """The session of an ask, whether it is new, and the finish code and reason if it is refused."""
     sessions, options, now = state.sessions, state.context.controls.service, state.context.ids.now_ms()
     if known := sessions.known.get(asked.session_id):
         return known, False, None
     refusal = (500, "session not found") if asked.is_reply and options.reply_unknown == "error" else None
     adopted = asked.session_id if options.adopt_session else ""
+    # An unknown id is adopted, or another one is made and named in the finish (PROTOCOL 18.4).
     session = sessions.open(adopted or state.context.ids.uuid(), now)
     session.title = " ".join(prompt[: 4 * TITLE].split())[:TITLE]
     return session, True, refusal

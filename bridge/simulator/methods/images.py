@@ -55,8 +55,10 @@ def _push(state: ServiceState, peer: Peer, request_id: str, manner: str) -> None
         fields = {**_errors("UPLOAD_FAILED", "simulated: upload failed"), "result": {"requestId": request_id}}
     else:
         url = f"https://simulated.invalid/images/{state.context.ids.hex()}.png"
+        # A turn counts only addresses that were given out here.
         state.images.add(url)
         fields = {**_errors(), "result": {"requestId": request_id, "imageUrl": url}}
+    # The caller has not answered yet, so this message overtakes the answer.
     if manner == "early":
         peer.notify(UPLOADED, fields)
     elif manner == "late":

@@ -18,6 +18,7 @@ def _initialize(state: ServiceState, peer: Peer, params: Params) -> Any:
     options = state.context.controls.service
     if options.initialize_silent:
         return SILENCE
+    # Per connection: another client of the same service has to do it too.
     peer.initialized = True
     if not params.get("workspaceFolders") and not params.get("rootUri"):
         state.context.log.write("get mtree failed: workspacePath is empty")

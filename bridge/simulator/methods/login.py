@@ -30,6 +30,7 @@ def _auth_callback(state: ServiceState, peer: Peer, params: Params) -> Any:
     attempt = state.login.account.attempt(str(params.get("nonce") or ""))
     if attempt is None:
         return {"success": False, "errorCode": "INVALID_NONCE", "errorMsg": "Invalid login nonce or consumed, ignore"}
+    # A nonce works once.
     del state.login.account.attempts[attempt.nonce]
     state.login.log_in()
     return {"success": True, "errorCode": "", "errorMsg": ""}

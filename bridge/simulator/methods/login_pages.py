@@ -16,14 +16,13 @@ Query = dict[str, str]
 
 
 class PageEnd(asyncio.Protocol):
-    """One request per connection."""
+    """The HTTP port: it answers one request and closes."""
 
     def __init__(self, state: ServiceState) -> None:
         self.state = state
         self._held = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Part of asyncio.Protocol."""
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
@@ -31,6 +30,7 @@ class PageEnd(asyncio.Protocol):
         self._held += data
         if b"\r\n\r\n" not in self._held:
             if len(self._held) > MAX_HEAD:
+                # Not an answer: whoever sends so much head is no browser.
                 self.transport.abort()
             return
         lines = self._held.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
@@ -48,6 +48,7 @@ class PageEnd(asyncio.Protocol):
         headers = {
             name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
         }
+        # A page of another site, whose name was made to point here, must not finish a login (DNS rebinding).
         if headers.get("host", "127.0.0.1").partition(":")[0] not in HOSTS:
             return 403, "forbidden host"
         target = urlsplit(rest.rpartition(" ")[0])
@@ -60,6 +61,7 @@ class PageEnd(asyncio.Protocol):
             "/profile": self._profile,
             "/auth/webview": self._profile,
         }.get(target.path)
+        # An upgrade on this port is a client that took the wrong one.
         if page is None or method != "GET" or "upgrade" in headers:
             return 404, "404 page not found"
         return 200, page(query)
@@ -73,6 +75,7 @@ class PageEnd(asyncio.Protocol):
             return _page("Login failed", "auth or token is missing.")
         names = self._organizations()
         if len(names) > 1:
+            # The nonce is not used up yet: the choice finishes this login.
             attempt.waiting_for_organization = True
             links = "".join(
                 f'<li><a href="/auth/loginWithOrganization?organizationId={quote(name)}&amp;state={attempt.nonce}">'

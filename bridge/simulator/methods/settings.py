@@ -17,6 +17,7 @@ SETTINGS = {
 
 def _query_models(state: ServiceState, peer: Peer, params: Params) -> Any:
     if state.context.controls.service.models_empty or state.login.refused():
+        # Logged out, the service answers an empty object and no error (PROTOCOL 8.3).
         return {}
     return state.models.listed()
 

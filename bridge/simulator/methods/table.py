@@ -31,6 +31,7 @@ def call(state: ServiceState, peer: Peer, message: Message) -> None:
     is_request = message.id is not msgspec.UNSET
     request_id = message.id if not isinstance(message.id, msgspec.UnsetType) else None
     name = message.method or ""
+    # Apart from the others: its answer has to be queued before the turn begins.
     if name == "chat/ask":
         chat.ask(state, peer, _object(message.params), request_id, is_request=is_request)
         return
@@ -54,6 +55,7 @@ def _run(state: ServiceState, peer: Peer, name: str, message: Message, *, is_req
         raise RpcError(-32002, "server not initialized")
     params = _object(message.params)
     if params is None:
+        # The words of the real service, a program in Go, for a list (PROTOCOL 5.1).
         raise RpcError(-32602, EMPTY_REQUEST)
     return method(state, peer, params)
 

@@ -24,6 +24,7 @@ def _result(state: ServiceState, peer: Peer, params: Params) -> Any:
 
 def _results(state: ServiceState, peer: Peer, params: Params) -> Any:
     session_id = params.get("sessionId")
+    # Of a session, as the request names no turn.
     calls = [call for turn, call in state.turns.tool_calls.values() if turn.session.session_id == session_id]
     shown = [
         {"toolCallId": call.call_id, "toolCallStatus": "RUNNING", "parameters": {}, "results": []} for call in calls

@@ -29,13 +29,16 @@ def run(state: ServiceState, turn: Turn) -> Steps:
     for name in names:
         call = ToolCall(f"call-{state.context.ids.hex()[:12]}", name)
         turn.tool_calls.append(call)
+        # Before the first push of the call: a fast client may answer before the next step of this generator.
         state.turns.tool_calls[call.call_id] = (turn, call)
         yield from _one(state, turn, call)
+        # What a client sends after this is late, and changes nothing.
         del state.turns.tool_calls[call.call_id]
 
 
 def _one(state: ServiceState, turn: Turn, call: ToolCall) -> Steps:
     if turn.options.tool_card:
+        # The card is part of the text, cut like any other, so that clients have to find it across chunks.
         card = f"\n```toolCall::{call.name}::{call.call_id}::INIT\n```\n"
         for piece in pieces_of(card, chunks=0, size=turn.options.size or CARD_CHUNK):
             turn.pushes.delta(piece)
@@ -48,6 +51,7 @@ def _one(state: ServiceState, turn: Turn, call: ToolCall) -> Steps:
             if not (yield from _approved(state, turn, call)):
                 return
     sync(turn, call, "RUNNING")
+    # The plugin runs these; all others the service runs itself (PROTOCOL 11.1).
     if call.name in IDE_TOOLS:
         yield from _invoke(state, turn, call)
     else:
@@ -56,6 +60,7 @@ def _one(state: ServiceState, turn: Turn, call: ToolCall) -> Steps:
 
 def _approved(state: ServiceState, turn: Turn, call: ToolCall) -> Generator[float, None, bool]:
     """Whether the tool may go on; if not, that has been pushed."""
+    # An outcome without an approval counts as one.
     if turn.options.tool_approval and call.approved is None and call.outcome is None:
         yield from _until(state, turn, lambda: call.approved is not None or call.outcome is not None)
         if call.approved is None and call.outcome is None:
@@ -69,6 +74,7 @@ def _approved(state: ServiceState, turn: Turn, call: ToolCall) -> Generator[floa
 def _until(state: ServiceState, turn: Turn, done: Callable[[], bool]) -> Steps:
     """Rest until it is done or the time is up."""
     end = state.context.loop.time() + turn.options.tool_timeout_ms / 1000
+    # In a loop, because the wheel wakes the turn for any news of its calls.
     while not done() and (left := end - state.context.loop.time()) > 0:
         yield left
 
@@ -94,6 +100,7 @@ def _push_invoke(state: ServiceState, turn: Turn, call: ToolCall) -> None:
         params["result"] = json.loads(turn.options.tool_results)[0]
 
     def answered(result: Any) -> None:
+        # The answer to the push is the outcome, unless the push has said that it comes later (PROTOCOL 11.4).
         if not turn.options.tool_async and isinstance(result, dict):
             settle(state, turn, call, outcome=result)
 
@@ -108,7 +115,9 @@ def settle(
     approved: bool | None = None,
     outcome: dict[str, Any] | None = None,
 ) -> None:
-    """The client has spoken; duplicates change nothing."""
+    """Take over what a client has sent about a call, and wake its turn. Only the first approval and the first outcome
+    count.
+    """
     if approved is not None and call.approved is None:
         call.approved = approved
         _echo(turn, call, "tool/call/approve", {"type": "tool_call", "approval": approved})

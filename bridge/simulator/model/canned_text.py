@@ -23,6 +23,7 @@ CHINESE = (
 
 def question_of(prompt: str) -> str:
     """The last thing a user said in a flattened prompt, on one line and short enough to quote."""
+    # Only the end of the prompt: splitting a conversation of megabytes for 90 characters would be slow.
     last = LABEL.split(prompt[-4000:])[-1]
     line = " ".join(OTHER_SPEAKER.split(last)[0].split())
     return line if len(line) <= SHOWN else f"{line[:SHOWN].rstrip()}…"
@@ -31,6 +32,7 @@ def question_of(prompt: str) -> str:
 def answer(prompt: str, model: str, turn: int, images: int = 0) -> str:
     """`turn` counts the turns of the session, this one included; `images` those that came with the question."""
     question = question_of(prompt)
+    # One Chinese character is enough: code and names in a Chinese question are Latin.
     if re.search("[一-鿿]", question):
         seen = f"随附 {images} 张图片。" if images else ""
         return CHINESE.format(question=question, model=model, turns=f"这是本次会话的第 {turn} 轮。{seen}")

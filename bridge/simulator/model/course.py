@@ -23,11 +23,14 @@ def begin(state: ServiceState, turn: Turn, refusal: tuple[int, str] | None) -> N
     """Start a turn; `refusal` is the code and reason of one that fails at once."""
     context = state.context
     context.counts.turns += 1
+    # Registered before the first step, so that a stop which comes at once finds it.
     state.turns.by_request[turn.ask.request_id] = turn
     context.log.write(f"Async chat, request id: {turn.ask.request_id}")
     if context.counts.turns == context.controls.service.crash_on_turn:
+        # Counted over the process: the options of one turn cannot know how many came before.
         turn.script.faults |= {"crash"}
     turn.job = context.wheel.start(ending.refuse(state, turn, *refusal) if refusal else _steps(state, turn))
+    # By a timer from outside, as the cut comes wherever the stream is at that moment.
     if "cut_long" in turn.script.faults and len(turn.ask.prompt) > turn.options.cut_above:
         context.loop.call_later(turn.options.cut_ms / 1000, _cut, state, turn)
 
@@ -38,7 +41,7 @@ def _cut(state: ServiceState, turn: Turn) -> None:
 
 
 def stop(state: ServiceState, turn: Turn) -> None:
-    """End a turn as chat/stop does."""
+    """End a running turn with the finish of `chat/stop` (PROTOCOL 9.7)."""
     if not turn.over:
         state.context.wheel.replace(turn.job, ending.cancel(state, turn))
 
@@ -48,6 +51,7 @@ def _steps(state: ServiceState, turn: Turn) -> Steps:
     yield 0  # the result of chat/ask goes first
     if "interleave" in turn.script.faults:
         yield from _interleave(state, turn)
+    # After the wait of F20, since a plan reads what the session has learned until now.
     _follow_plan(turn)
     _prepare(turn)
     yield _first_rest(turn, ids)
@@ -61,6 +65,7 @@ def _answer(state: ServiceState, turn: Turn) -> Steps:
     options, ids = turn.options, state.context.ids
     pieces = _pieces(state, turn)
     faulty = bool(turn.script.faults)
+    # With a fault the first chunks go out, the fault strikes, and the rest follows if the turn goes on.
     yield from _stream(turn, pieces[: options.after] if faulty else pieces, ids)
     if faulty:
         outcome = yield from turn_faults.strike(state, turn)
@@ -71,9 +76,11 @@ def _answer(state: ServiceState, turn: Turn) -> Steps:
             return
         yield from _stream(turn, pieces[options.after :], ids)
     if options.overwrite:
+        # An overwrite replaces all text before it, in `fullAnswer` too.
         turn.pushes.sent.clear()
         turn.pushes.delta(options.overwrite, overwrite=True)
     ending.finish(state, turn, options.finish, options.reason)
+    # After the finish, on purpose: clients have to survive what still comes.
     turn_faults.strike_after(turn)
 
 
@@ -82,6 +89,7 @@ def _interleave(state: ServiceState, turn: Turn) -> Steps:
     other, state.turns.interleaved = state.turns.interleaved, None
     if other is None or other.over:
         state.turns.interleaved = turn
+        # No rest is endless for the wheel: the second turn wakes this one, or a stop does.
         yield FAR
     else:
         state.context.wheel.wake(other.job)
@@ -91,6 +99,7 @@ def _interleave(state: ServiceState, turn: Turn) -> Steps:
 def _follow_plan(turn: Turn) -> None:
     """Let the plan say what this turn thinks and writes, unless its own options do."""
     options, script = turn.options, turn.script
+    # A plan given for this turn wins; one that the session remembers does not.
     if not options.plan and (options.text or options.echo or options.chunks):
         return
     done = tool_model.perform(turn.session.memory, turn.ask.prompt, script.unplanned, given=options.plan)
@@ -122,12 +131,14 @@ def _rest(turn: Turn, ids: IdsAndClock) -> float:
 
 def _stream(turn: Turn, pieces: list[str], ids: IdsAndClock) -> Steps:
     delay, every = turn.options.delay_ms / 1000, turn.options.empty
+    # Without delays: some chunks per step let other turns in without a timer for each chunk.
     burst = 1 if turn.script.faults else BURST
     push = turn.pushes.delta
     for number, piece in enumerate(pieces, 1):
         push(piece)
         if every and number % every == 0:
             push("")
+        # Three cases: a fixed delay, a random one (negative), and none.
         if delay > 0:
             yield delay
         elif delay < 0:
@@ -152,6 +163,7 @@ def _think(turn: Turn, ids: IdsAndClock) -> Steps:
 def _pieces(state: ServiceState, turn: Turn) -> list[str]:
     text = _answer_text(state, turn)
     if turn.options.full_answer == "only" or not turn.ask.stream:
+        # Counted as sent though it was not pushed: it is in `fullAnswer` alone.
         turn.pushes.sent.append(text)
         return []
     return pieces_of(text, chunks=turn.options.chunks, size=turn.options.size)

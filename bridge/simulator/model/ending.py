@@ -14,13 +14,13 @@ HIDDEN_PROMPT_TOKENS = 480  # a one-line question was seen to cost 495 prompt to
 
 
 def refuse(state: ServiceState, turn: Turn, code: int, reason: str) -> Steps:
-    """A turn that fails before any text."""
+    """End a turn that fails before any text."""
     yield 0  # the result of chat/ask goes first
     finish(state, turn, code, reason)
 
 
 def cancel(state: ServiceState, turn: Turn) -> Steps:
-    """What is left to do after chat/stop."""
+    """End a turn after `chat/stop`."""
     finish(state, turn, 200, "cancelled")
     yield from ()
 
@@ -43,10 +43,12 @@ def finish(state: ServiceState, turn: Turn, code: int, reason: str = "") -> None
     if options.usage_line == "before":
         _log_usage(state, turn, spent)
     turn.pushes.finish(code, reason)
+    # Messages held back to be merged must not wait for a push that never comes.
     turn.pushes.flush()
     if turn.tool_calls:
         tool_events.all_finished(turn)
     if options.usage_line == "after":
+        # The line may come before the finish or after it: clients have to cope with both.
         context.loop.call_later(options.usage_late_ms / 1000, _log_usage, state, turn, spent)
     seconds = (context.ids.now_ms() - turn.started_ms) / 1000
     context.log.write(f"finish chat answer requestId: {turn.ask.request_id} cost: {seconds:.1f}s")
@@ -59,6 +61,7 @@ def usage(turn: Turn) -> tuple[int, int]:
     if turn.options.usage:
         prompt, _, completion = turn.options.usage.partition(",")
         return int(prompt), int(completion or 0)
+    # What the service adds by itself and what the session holds count as prompt.
     prompt_tokens = HIDDEN_PROMPT_TOKENS + turn.session.tokens + tokens(turn.ask.prompt)
     return prompt_tokens, tokens("".join(turn.thought + turn.pushes.sent))
 
@@ -75,6 +78,7 @@ def _log_usage(state: ServiceState, turn: Turn, spent: tuple[int, int]) -> None:
 def _remember(state: ServiceState, turn: Turn) -> None:
     now, session = state.context.ids.now_ms(), turn.session
     answer, reasoning = "".join(turn.pushes.sent), "".join(turn.thought)
+    # Cancelled turns are remembered too: the session has seen them.
     session.records.append(Record(turn.ask.request_id, turn.script.prompt, answer, reasoning, turn.started_ms, now))
     session.tokens += tokens(turn.ask.prompt) + tokens(answer)
     session.modified = now
@@ -82,6 +86,6 @@ def _remember(state: ServiceState, turn: Turn) -> None:
 
 
 def end_silently(state: ServiceState, turn: Turn) -> None:
-    """Be over without a push."""
+    """End a turn without any push."""
     turn.over = True
     state.turns.forget(turn)

@@ -17,6 +17,7 @@ def ids_of(turn: Turn, call: ToolCall) -> dict[str, str]:
     known = {"sessionId": turn.session.session_id, "requestId": turn.ask.request_id}
     if turn.options.tool_ids == "request":
         del known["sessionId"]
+    # Without the request id a client has to know the turn by the call's id.
     if turn.options.tool_ids == "first" and call.announced:
         del known["requestId"]
     call.announced = True
@@ -24,12 +25,13 @@ def ids_of(turn: Turn, call: ToolCall) -> dict[str, str]:
 
 
 def sync(turn: Turn, call: ToolCall, status: str, *, results: list[Any] | None = None, message: str = "") -> None:
-    """Push the state of a call."""
+    """Push the state of a call in the spelling that the options ask for."""
     fields: dict[str, Any] = ids_of(turn, call) | {
         "projectPath": "/workspace", "toolCallId": call.call_id, "toolCallStatus": _word(turn, status),
         "parameters": json.loads(turn.options.tool_args), "results": results or [],
         "errorCode": "TOOL_ERROR" if message else "", "errorMsg": message,
     }  # fmt: skip
+    # Encoded once, so that a push sent twice is the same to the byte.
     params = msgspec.json.encode(_spelled(turn, call, fields))
     for _ in range(2 if turn.options.tool_twice else 1):
         turn.pushes.push_raw("tool/call/sync", params)
@@ -55,6 +57,7 @@ def _spelled(turn: Turn, call: ToolCall, fields: dict[str, Any]) -> dict[str, An
             snake = {"tool_call_id": call.call_id, "tool_name": call.name, "arguments": arguments}
             return fields | {"tool_call": snake | {"status": inner["toolCallStatus"], "result": inner["results"]}}
         case "items":
+            # Several results in one event, each with the id of its call.
             items = [{"toolCallId": call.call_id, "name": call.name, "result": item} for item in fields["results"]]
             return fields | {"results": items}
         case _:

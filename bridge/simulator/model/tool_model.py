@@ -23,7 +23,7 @@ MISSED = "I would rather talk about it than do it."
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What a turn thinks and writes."""
+    """What one turn of the model thinks and writes, as texts."""
 
     think: str
     text: str
@@ -43,6 +43,7 @@ def perform(memory: Memory, prompt: str, unplanned: str, *, given: str) -> Reply
     if number == len(steps):
         return Reply("", DONE)
     step = steps[number]
+    # The larger of both counts: the session may be new and the history long, or the other way round.
     memory.attempts[number] = attempt = max(memory.attempts.get(number, 0), refused) + 1
     if not step.all_calls:
         memory.said.append(number)
@@ -51,9 +52,11 @@ def perform(memory: Memory, prompt: str, unplanned: str, *, given: str) -> Reply
 
 def _learn(memory: Memory, prompt: str, unplanned: str, given: str) -> None:
     """A delimiter in a tool's result is data; the newest one outside of results is the contract's."""
+    # Clients resend the whole history: the same plan again is no new plan unless it is in this prompt.
     if given and (given != memory.plan or unplanned != prompt):
         memory.plan, memory.failed, memory.last_result, memory.said, memory.attempts = given, [], "", [], {}
     if "<call:" in prompt:
+        # A file that a tool has read may contain a delimiter; a real model would not follow it either.
         trusted = NONCE.findall(_without_results(prompt)) or ([memory.nonce] if memory.nonce else NONCE.findall(prompt))
         memory.nonce = trusted[-1] if trusted else ""
     for failed, low, high in _result_places(unplanned):
@@ -65,6 +68,7 @@ def _result_places(prompt: str) -> list[tuple[bool, int, int]]:
     """(whether it is a failure, where its text begins, where it ends) of every result."""
     places = []
     for heading in HEADING.finditer(prompt):
+        # A result ends where the next heading begins, as there is no other mark.
         end = NEXT_TURN.search(prompt, heading.end())
         places.append((heading[1] == "Failed", heading.end(), end.start() if end else len(prompt)))
     return places
@@ -88,6 +92,7 @@ def _next(steps: list[Step], memory: Memory, unplanned: str) -> tuple[int, int]:
     for number, step in enumerate(steps):
         refused = 0
         if calls := len(step.all_calls):
+            # Failures in the number of the step's calls are one attempt that failed on purpose.
             while step.flaw and refused < step.times and failed[:calls] == [True] * calls:
                 refused, failed = refused + 1, failed[calls:]
             if len(failed) < calls:
@@ -99,6 +104,7 @@ def _next(steps: list[Step], memory: Memory, unplanned: str) -> tuple[int, int]:
 
 
 def _stands_in(unplanned: str, text: str) -> bool:
+    # The longest piece without placeholders: what they were filled with is not known any more.
     fixed = max(re.split(r"\{\{\w+\}\}", text), key=len).strip()
     return bool(fixed) and any(unplanned.startswith(fixed, heading.end()) for heading in SPOKEN.finditer(unplanned))
 
@@ -113,6 +119,7 @@ def _written(step: Step, memory: Memory, *, flaw: str) -> str:
     if not step.all_calls:
         return said
     if not memory.nonce:
+        # Without a delimiter the prompt has offered no tools.
         return NO_TOOLS
     if flaw == "no_call":
         return said or MISSED
@@ -128,6 +135,7 @@ def _block(call: Call, memory: Memory, flaw: str) -> str:
         return f"```json\n{body}\n```"
     nonce = "0123456789" if flaw == "nonce" else memory.nonce
     if flaw == "cut":
+        # Neither the JSON nor the delimiter is closed, as of a reply that was cut off.
         return f"<call:{nonce}>{body[: len(body) * 2 // 3]}"
     return f"<call:{nonce}>{body}</call:{nonce}>"
 
@@ -154,6 +162,7 @@ def _body(call: Call, memory: Memory, flaw: str) -> str:
         arguments = json.dumps(arguments, ensure_ascii=False)
     body = json.dumps({"name": call.call, "arguments": arguments}, ensure_ascii=False)
     if flaw == "comma":
+        # A comma before the last brace, of the arguments too if there are any.
         return f"{body[:-2]},}},}}" if body.endswith("}}") and arguments else f"{body[:-1]},}}"
     return _typographic(body) if flaw == "quotes" else body
 

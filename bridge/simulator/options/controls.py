@@ -27,6 +27,7 @@ class Controls:
 
     def __init__(self, work_dir: Path, flags: Layer, script: Path | None = None) -> None:
         self.path = work_dir / CONTROL_FILE
+        # The order is the precedence: what stands later wins.
         self._base = {**from_environment(os.environ), **(_read(script) if script else {}), **flags}
         self._seen: tuple[int, int] | None = None
         self._queue: list[Layer] = []
@@ -36,16 +37,19 @@ class Controls:
         self.layer = layer
         self.service = service_options({**set_by_faults(layer), **layer})
         self.turn = turn_options(layer)
+        # A new file replaces what is left of the old queue.
         self._queue = [dict(item) for item in layer.get("turns", [])]
 
     def refresh(self) -> bool:
-        """Whether the control file said something new."""
+        """Read the control file again if it has changed; True if it had."""
         try:
             stat = self.path.stat()
         except FileNotFoundError:
             return False
+        # Size and time: two writes within the clock's resolution have at least another size, mostly.
         if (seen := (stat.st_mtime_ns, stat.st_size)) == self._seen:
             return False
+        # Before the file is read: a bad one is reported once and not at every look.
         self._seen = seen
         self._adopt({**self._base, **_read(self.path)})
         return True
@@ -56,6 +60,7 @@ class Controls:
         if not (scripted or marker):
             return self.turn
         if set_by_faults(marker):
+            # It would stay after the turn, and the next ones would fail for no visible reason.
             raise OptionError(f"a fault of the process cannot be set for one turn: {marker['fault']}")
         own = {**scripted, **marker}
         if "plan" not in own and own.keys() & {"text", "echo", "chunks"}:

@@ -17,6 +17,7 @@ KNOWN = frozenset(NAMES.values())
 
 def named(text: str) -> frozenset[str]:
     """The names behind `F1,late_answer`; raise OptionError for one nobody knows."""
+    # Numbers and names may be mixed; a name that is no number stays what it is.
     asked = {NAMES.get(part.strip().upper(), part.strip()) for part in text.split(",") if part.strip()}
     if unknown := asked - KNOWN:
         raise OptionError(f"no such fault: {', '.join(sorted(unknown))}")

@@ -32,6 +32,7 @@ def described() -> Iterator[tuple[str, str, Any, str]]:
     for kind, struct in (("service", ServiceOptions), ("turn", TurnOptions)):
         hints = get_type_hints(struct, include_extras=True)
         for field in msgspec.structs.fields(struct):
+            # The meaning is written in the type, so that help and option cannot differ.
             yield kind, field.name, field.default, hints[field.name].__metadata__[0]
 
 
@@ -50,6 +51,7 @@ def service_options(layer: Layer) -> ServiceOptions:
 def turn_options(layer: Layer) -> TurnOptions:
     """The turn part of a layer; raise OptionError."""
     for name in {"tool_args", "tool_results"} & layer.keys():
+        # Checked when it is set: inside a turn a bad text would break only that turn's generator.
         _check_json(name, _as_text(layer[name]))
     if text := layer.get("plan"):
         _check_plan(_as_text(text))
@@ -71,6 +73,7 @@ def _check_plan(text: str) -> None:
 
 
 def _build(struct: type[Options], values: Layer) -> Options:
+    # `strict=False` below reads numbers and booleans out of these texts.
     texts = {name: _as_text(value) for name, value in values.items()}
     try:
         return msgspec.convert(texts, struct, strict=False)

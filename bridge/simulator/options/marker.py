@@ -22,6 +22,7 @@ PAIR = re.compile(r'\s*([a-z_0-9]+)(?:=("(?:\\.|[^"\\])*"|[^\s"]+))?(?=\s|$)', r
 
 def last_marker(prompt: str) -> tuple[Layer, str, str]:
     """The options of the last marker in the prompt, the prompt without any marker, and what stands after the last."""
+    # The last one: a history has the markers of the earlier turns in it.
     at = prompt.rfind(MARKER_OPENS)
     if at < 0:
         return {}, prompt, prompt
@@ -31,6 +32,7 @@ def last_marker(prompt: str) -> tuple[Layer, str, str]:
         match = MARKER.match(prompt, at)
     if match is None:
         raise OptionError(f"the marker is not closed or quoted properly: {prompt[at : at + 80]}")
+    # All markers are taken out, so that an echo does not become an option of the next turn.
     return _pairs(match[1]), MARKER.sub("", prompt).strip(), prompt[match.end() :]
 
 
@@ -54,4 +56,5 @@ def _plain(value: str | None) -> str:
             return base64.b64decode(value.removeprefix(ENCODED), validate=True).decode()
         except (binascii.Error, ValueError):
             raise OptionError(f"not base64 of a text: {value[:80]}") from None
+    # A quoted value is a JSON string; `strict=False` lets line breaks in it pass.
     return str(json.loads(value, strict=False)) if value.startswith('"') else value

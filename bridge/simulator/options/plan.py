@@ -31,10 +31,10 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def all_calls(self) -> list[Call]:
-        """`call` with its arguments, then `calls`."""
+        """All calls of the step: `call` with `arguments` first, then `calls`."""
         return [*([Call(self.call, self.arguments)] if self.call else []), *self.calls]
 
 
 def read(text: str) -> list[Step]:
-    """Raise ValueError for what is no plan."""
+    """The steps of a plan, a JSON list. Raise ValueError for anything else."""
     return msgspec.json.decode(text, type=list[Step])

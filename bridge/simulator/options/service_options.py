@@ -8,7 +8,7 @@ import msgspec
 
 
 class ServiceOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What concerns the process as a whole."""
+    """The options of the process as a whole; the annotations are their help texts."""
 
     login: Annotated[Literal["", "auto", "out"], "auto: write a valid login bundle; out: log out"] = ""
     user: Annotated[str, "name of the account that logs in"] = "simulated@example.com"

@@ -6,13 +6,14 @@ import msgspec
 
 
 class Counts(msgspec.Struct):
-    """What `simulator/report` answers; times in seconds."""
+    """The figures that `simulator/report` answers; times in seconds."""
 
     pushes: int = 0
     acks: int = 0
     late_acks: int = 0
     stray_acks: int = 0
     refused_pushes: int = 0
+    # The measure that matters for a gateway: the service delays its pushes behind late ones (PROTOCOL 5.2).
     slowest_ack: float = 0
     turns: int = 0
     connections: int = 0

@@ -27,11 +27,13 @@ class IdsAndClock:
 
     def between(self, low: float, high: float) -> float:
         """A figure in the range; seeded: its middle."""
+        # No draw when seeded: the number of draws would depend on timing, and move every later id.
         return low + (high - low) * (0.5 if self.seeded else self._dice.random())
 
     def now_ms(self) -> int:
         """Unix time in ms; seeded: one more at every reading."""
         if self.seeded:
+            # Still rising, as clients sort by it.
             self._readings += 1
             return SEEDED_START_MS + self._readings
         return time.time_ns() // 1_000_000

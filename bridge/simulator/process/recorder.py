@@ -14,6 +14,7 @@ class Recorder:
     """One JSON object per line: time (unix s), direction (in or out), connection, and the parts of the message."""
 
     def __init__(self, root: Path) -> None:
+        # Without a buffer: a test reads the file while the process runs.
         self._file = (root / "received.jsonl").open("ab", buffering=0)
 
     def write(self, direction: str, connection: int, body: bytes) -> None:

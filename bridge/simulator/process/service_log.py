@@ -20,10 +20,11 @@ class ServiceLog:
 
     def _open(self) -> None:
         self._file = self.path.open("ab", buffering=0)
+        # Counted from here on: asking the disk at every line would cost a system call.
         self._size = self.path.stat().st_size
 
     def write(self, line: str) -> None:
-        """Append one line."""
+        """Append one line, with time and level in front."""
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         data = f"{stamp} [INFO] {line}\n".encode("utf-8", "replace")
         with suppress(OSError):
@@ -33,5 +34,6 @@ class ServiceLog:
 
     def _rotate(self) -> None:
         self._file.close()
+        # The nanoseconds keep two rotations of one second apart.
         self.path.rename(self.path.with_name(f"lingma-{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 10**9}.log"))
         self._open()

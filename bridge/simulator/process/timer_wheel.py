@@ -31,6 +31,7 @@ class TimerWheel:
         self.loop = loop
         self.now = loop.time()
         self._buckets: dict[int, list[Job]] = {}
+        # A heap of the ticks that have a bucket: most ticks have none.
         self._ticks: list[int] = []
         self._ready: list[Job] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -51,6 +52,7 @@ class TimerWheel:
 
     def replace(self, job: Job, steps: Steps) -> None:
         """Drop what a resting job was doing and let it do something else now."""
+        # Not in the middle of a step: a job is replaced only while it rests, so the generator is not running.
         job.steps.close()
         job.steps = steps
         self.wake(job)
@@ -62,6 +64,8 @@ class TimerWheel:
 
     def _run_ready(self) -> None:
         self.now = self.loop.time()
+        # Swapped first: a job that yields 0 is ready for the next pass, not for this one, or one turn could keep the
+        # loop.
         jobs, self._ready = self._ready, []
         for job in jobs:
             self._step(job)
@@ -74,6 +78,8 @@ class TimerWheel:
         while self._ticks and self._ticks[0] <= last:
             tick = heapq.heappop(self._ticks)
             for job in self._buckets.pop(tick):
+                # A job that was woken early stays in its bucket, as taking it out would be a search; its slot shows
+                # that it has gone.
                 if job.slot == tick:
                     self._step(job)
         self._arm()
@@ -91,6 +97,7 @@ class TimerWheel:
             self._make_ready(job)
             return
         job.due = max(job.due, self.now - 1.0) + delay  # after a stall a turn catches up, but not for ever
+        # Rounded up, and never the present tick, whose bucket may be on its way already.
         job.slot = tick = max(int(job.due / TICK) + 1, int(self.now / TICK) + 1)
         bucket = self._buckets.get(tick)
         if bucket is None:
@@ -103,6 +110,7 @@ class TimerWheel:
         if not self._ticks:
             return
         if self._timer is not None:
+            # The timer already rings early enough; it is set anew at every run.
             if self._armed <= self._ticks[0]:
                 return
             self._timer.cancel()

@@ -21,6 +21,7 @@ FILES: Mapping[str, dict[str, Any]] = {
 
 def replace(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old or the new text, never half of it."""
+    # In the same directory, since a rename is atomic only within one file system.
     draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)
@@ -31,12 +32,13 @@ def lay_out(root: Path) -> None:
     for folder in FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
     for name, content in FILES.items():
+        # A copied work directory keeps what is in it.
         if not (root / name).exists():
             replace(root / name, json.dumps(content))
 
 
 def write_info(root: Path, *, port: int, pid: int, ipc: Path | None) -> None:
-    """Write `.info.json`."""
+    """Write `.info.json`, by which clients find the ports (PROTOCOL 2.3)."""
     info: dict[str, Any] = {"websocketPort": port, "pid": pid, "isDev": False}
     if ipc:
         info["ipcServerPath"] = str(ipc)

@@ -23,7 +23,7 @@ class Clients:
         self.peers: set[Peer] = set()
 
     def join(self, *, websocket: bool) -> Peer:
-        """A client came."""
+        """Count a new connection, and make its peer."""
         counts = self.context.counts
         counts.connections += 1
         peer = Peer(self.context, counts.connections, self.handle, self.framing(websocket), websocket=websocket)
@@ -31,12 +31,13 @@ class Clients:
         return peer
 
     def leave(self, peer: Peer) -> None:
-        """A client went; its turns go on."""
+        """Forget a peer. Its turns go on (PROTOCOL 5.2)."""
         peer.lost()
         self.peers.discard(peer)
 
     def broadcast(self, method: str, params: dict[str, Any]) -> None:
         """Push to every client that has initialized."""
+        # One that has not initialized is no client yet.
         listening = [peer for peer in self.peers if peer.initialized]
         self.context.log.write(f"broadcast(call) method: {method}, {len(listening)} clients")
         for peer in listening:
@@ -49,17 +50,19 @@ class Clients:
         for peer in list(self.peers):
             peer.expire(before)
         if idle := options.idle_sec:
+            # A list first: closing takes the peer out of the set.
             for peer in [peer for peer in self.peers if peer.heard_at < now - idle]:
                 peer.outlet.close(False)
 
     def follow_controls(self, *, kicked: bool) -> None:
         """The options of turns have changed; `kicked` ends every connection."""
         for peer in list(self.peers):
+            # Turns that run keep theirs: it may hold messages back.
             peer.framing = self.framing(peer.websocket)
             if kicked:
                 peer.outlet.drop()
 
     def close(self) -> None:
-        """Say goodbye to all."""
+        """Close every connection with a closing handshake."""
         for peer in list(self.peers):
             peer.outlet.close(False)

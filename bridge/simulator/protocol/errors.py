@@ -2,7 +2,7 @@
 
 
 class RpcError(Exception):
-    """Becomes the `error` of a JSON-RPC answer."""
+    """An error of a request: it becomes the `error` member of the JSON-RPC answer."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)

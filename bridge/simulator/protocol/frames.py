@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 
 try:
+    # The compiled one: masking byte by byte in Python would be most of the work of reading.
     from websockets.speedups import apply_mask
 except ImportError:  # a platform without the compiled part
     from websockets.utils import apply_mask
@@ -15,7 +16,7 @@ FIN = 0x80
 
 
 class FrameError(Exception):
-    """The client does not speak WebSocket properly."""
+    """The client breaks the rules of RFC 6455."""
 
 
 def frame(payload: bytes, opcode: int = TEXT, *, final: bool = True) -> bytes:
@@ -41,6 +42,7 @@ class FrameReader:
         """All application bytes of the frames that are complete now."""
         if self._held:
             self._held += data
+            # Known from the frame's head: a large frame in many reads is not parsed again at each.
             if len(self._held) < self._need:
                 return b""
             data = bytes(self._held)
@@ -53,6 +55,7 @@ class FrameReader:
 
     def _frames(self, data: bytes, parts: list[bytes]) -> int:
         at, end = 0, len(data)
+        # Two bytes of head and four of mask: no frame of a client is shorter.
         while end - at >= 6:
             if (size := data[at + 1] - 128) < 0:
                 raise FrameError("a client must mask its frames")
@@ -65,6 +68,7 @@ class FrameReader:
                 return at
             payload = apply_mask(data[start:stop], data[start - 4 : start])
             opcode = data[at] & 0x0F
+            # Continuations too: whatever the frames were, the bytes are one stream.
             if opcode <= BINARY:
                 parts.append(payload)
             else:
@@ -77,5 +81,6 @@ class FrameReader:
         """(start, size) of a payload beyond 125 bytes; a head that is cut off asks for more by an endless size."""
         start = at + (8 if size == 126 else 14)
         if len(data) < start:
+            # `start` lies beyond the data, so the caller waits for more.
             return start, 0
         return start, struct.unpack_from(">H" if size == 126 else ">Q", data, at + 2)[0]

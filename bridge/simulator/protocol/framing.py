@@ -12,7 +12,6 @@ NEXT_HEADER = re.compile(rb"content-length:", re.IGNORECASE)
 
 
 def framed(body: bytes) -> bytes:
-    """A body with its header."""
     return b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
@@ -29,8 +28,9 @@ class BodyReader:
         return not self._held
 
     def feed(self, data: bytes) -> Iterator[bytes | None]:
-        """Every body that is complete now."""
+        """Yield every body that is complete now, and None for each piece of garbage that was skipped."""
         self._held += data
+        # `_need` is known once a header was read: until so many bytes are there, nothing is parsed again.
         while len(self._held) >= self._need > 0 or (not self._need and self._held):
             found, body = self._take()
             if not found:
@@ -43,6 +43,7 @@ class BodyReader:
             return self._incomplete_or_garbage()
         length = LENGTH.search(head[0])
         if length is None:
+            # A header without a length: nobody knows where its body ends, so the next header is looked for.
             del self._held[: head.end()]
             return True, None
         end = head.end() + int(length[1])
@@ -60,6 +61,7 @@ class BodyReader:
     def _incomplete_or_garbage(self) -> tuple[bool, bytes | None]:
         if LOOKS_LIKE_HEADER.match(self._held):
             return False, None
+        # Bare JSON, as some clients send: it is skipped up to the next header.
         following = NEXT_HEADER.search(self._held)
         self._drop(following.start() if following else len(self._held))
         return True, None

@@ -29,7 +29,7 @@ DECODER = msgspec.json.Decoder(Message)
 
 
 class Pending(msgspec.Struct):
-    """A push that waits for its acknowledgement."""
+    """A push that waits for its acknowledgement; `at` is the time of the loop when it was sent."""
 
     at: float
     method: bytes

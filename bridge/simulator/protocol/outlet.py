@@ -21,11 +21,11 @@ class Outlet:
         if self.closed or not data:
             return
         if not self._queued:
+            # One write for all chunks of a pass: a system call per chunk would limit load tests.
             self.loop.call_soon(self.flush)
         self._queued.append(data)
 
     def flush(self) -> None:
-        """Write what is queued."""
         if self._queued:
             data = self._queued[0] if len(self._queued) == 1 else b"".join(self._queued)
             self._queued.clear()
@@ -38,5 +38,6 @@ class Outlet:
 
     def lost(self) -> None:
         """The connection is gone; what is sent later is discarded."""
+        # A turn goes on without its client, and its pushes must not pile up here.
         self.closed = True
         self._queued.clear()

@@ -57,9 +57,11 @@ class Peer:
     def push(self, method: bytes, params: bytes, framing: Framing | None = None, answer: Answer | None = None) -> None:
         """Send a request of ours; `answer` gets its result, or None when it never came."""
         if self.outlet.closed:
+            # Without a client generation goes on, and each push leaves this line (PROTOCOL 18.4).
             self.context.log.write(f"Client {self.number} is closed, ignore request {method.decode()}")
             return
         if self._gated or (self.pending and self.context.controls.service.ack_gate):
+            # The order of the pushes holds: behind a gated one everything waits.
             self._gated.append(lambda: self._push(method, params, framing or self.framing, answer))
             return
         self._push(method, params, framing or self.framing, answer)
@@ -68,8 +70,10 @@ class Peer:
         if framing.ids == "none":
             body = NOTIFICATION % (method, params)
         else:
+            # Per connection, as ids need only be unique to one client.
             self._next_id = number = self._next_id + 1
             body = (PUSH if framing.ids == "int" else PUSH_STRING_ID) % (number, method, params)
+            # The time of the wheel: a tick late at most, and the clock need not be asked for each chunk.
             self.pending[number] = Pending(self.context.wheel.now, method, answer)
             self.context.counts.pushes += 1
         message = b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
@@ -78,15 +82,12 @@ class Peer:
         self.outlet.send(framing.wrap(message))
 
     def notify(self, method: str, params: dict[str, Any]) -> None:
-        """Send a notification."""
         self._reply({"jsonrpc": "2.0", "method": method, "params": params})
 
     def answer(self, request_id: Id, result: Any) -> None:
-        """Send the result of a request."""
         self._reply({"jsonrpc": "2.0", "id": request_id, "result": result})
 
     def refuse(self, request_id: Id, code: int, text: str) -> None:
-        """Send the error of a request."""
         self._reply({"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": text}})
 
     def _reply(self, message: dict[str, Any]) -> None:
@@ -97,10 +98,11 @@ class Peer:
 
     # -- from the client ----------------------------------------------------------------------------------------
     def receive(self, data: bytes) -> None:
-        """Bytes of the stream of framed messages."""
+        """Read bytes of the stream of framed messages, and handle every message that is complete."""
         self.heard_at = self.context.loop.time()
         at = 0
         if self._reader.idle and not self.context.recorder:
+            # Only between two messages, and without a recorder, which wants every message.
             at = self._acknowledgements(data)
         if at < len(data):
             for body in self._reader.feed(data[at:] if at else data):
@@ -111,6 +113,7 @@ class Peer:
         at, match, now = 0, ACK.match, self.context.loop.time()
         while found := match(data, at):
             length, body, number = found.groups()
+            # The pattern found a body of another length: the full reader decides what it is.
             if int(length) != len(body):
                 break
             self._acknowledged(int(number), now, None)
@@ -145,6 +148,7 @@ class Peer:
         try:
             message = DECODER.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+            # Without an id, as none could be read (JSON-RPC 2.0).
             self.refuse(None, -32700, f"unreadable JSON: {exc}")
             return
         if message.method is not None:
@@ -155,6 +159,7 @@ class Peer:
     def _answered(self, message: Message) -> None:
         number = message.id
         if isinstance(number, str) and (found := PUSH_ID.match(number)):
+            # Ids come back as they were sent: strings, if the options asked for those.
             number = int(found[1])
         if not isinstance(number, int):
             self.context.counts.stray_acks += 1

@@ -20,12 +20,12 @@ class Framing:
 
     def _wrap(self, message: bytes) -> bytes:
         size = len(message)
+        # The size of nearly all pushes: this spares a call per chunk.
         if 125 < size < 65536:
             return b"%c\x7e%b%b" % (0x80 | self.opcode, size.to_bytes(2, "big"), message)
         return frame(message, self.opcode)
 
     def release(self) -> bytes:
-        """Nothing is ever held back."""
         return b""
 
 
@@ -34,4 +34,5 @@ class StreamFraming(Framing):
 
     def __init__(self, ids: Ids = "int") -> None:
         super().__init__(ids)
+        # `bytes` of bytes gives back the same object: no wrapping and no copy.
         self.wrap = bytes

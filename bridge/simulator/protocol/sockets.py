@@ -27,18 +27,16 @@ class SocketEnd(asyncio.Protocol):
         self.clients = clients
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Part of asyncio.Protocol."""
         self.transport = cast("asyncio.Transport", transport)
         self.peer = self.clients.join(websocket=self.websocket)
+        # Bound once: the outlet knows neither sockets nor frames.
         self.peer.outlet.write = self.transport.write
         self.peer.outlet.close = self.shut
 
     def data_received(self, data: bytes) -> None:
-        """Part of asyncio.Protocol."""
         self.peer.receive(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Part of asyncio.Protocol."""
         self.clients.leave(self.peer)
 
     def shut(self, hard: bool) -> None:
@@ -48,7 +46,7 @@ class SocketEnd(asyncio.Protocol):
 
 
 class StreamEnd(SocketEnd):
-    """The unix socket."""
+    """A connection on the unix socket: framed messages without WebSocket around them."""
 
 
 class WebSocketEnd(SocketEnd):
@@ -62,7 +60,7 @@ class WebSocketEnd(SocketEnd):
         self._reader = FrameReader(self._control)
 
     def data_received(self, data: bytes) -> None:
-        """Part of asyncio.Protocol."""
+        # None after the handshake; until then the bytes are HTTP.
         if self._head is not None:
             data = self._handshake(data)
         if not data:
@@ -83,6 +81,7 @@ class WebSocketEnd(SocketEnd):
             if len(head) > MAX_HEAD:
                 self.transport.abort()
             return b""
+        # The library checks key and version of the upgrade. Its frames would cost several objects per chunk.
         protocol = ServerProtocol()
         protocol.receive_data(head + blank)
         accepted = any(self._welcome(protocol, event) for event in protocol.events_received())
@@ -103,11 +102,13 @@ class WebSocketEnd(SocketEnd):
 
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
+            # A ping keeps the connection alive, though it brings no message.
             self.peer.heard_at = self.clients.context.loop.time()
             if self.clients.context.controls.service.pings in {"all", "frames"}:
                 self.peer.outlet.send(frame(payload, PONG))
         elif opcode == CLOSE:
             self.peer.outlet.flush()
+            # The same code back, without the reason, as RFC 6455 5.5.1 advises.
             self.transport.write(frame(payload[:2], CLOSE))
             self.transport.close()
 

@@ -41,6 +41,7 @@ def read_user(root: Path) -> tuple[User | None, str]:
         user = msgspec.json.decode(data, type=User)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None, "Unable to decrypt user info."
+    # A login is bound to the id that it was made with: copied without `cache/id` it is worth nothing (PROTOCOL 3.2).
     if user.machine != machine:
         return None, "Unable to decrypt user info."
     return user, ""
@@ -84,6 +85,7 @@ class Account:
             "token": f"pt-{self.ids.hex()}",
             "refresh_token": f"rt-{self.ids.hex()}",
         }
+        # Empty values are left out, so that they do not replace what is made up.
         given = {key: value for key, value in known.items() if value}
         self.user = User(machine=self.machine, name=name, expire_time=self._expiry(), **(made | given))
         self.save()
@@ -93,12 +95,12 @@ class Account:
         return int(time.time() * 1000 + self.token_days * DAY_MS)
 
     def save(self) -> None:
-        """Write `cache/user`."""
+        """Write `cache/user`, if somebody is logged in."""
         if self.user:
             replace(self.root / "cache/user", msgspec.json.encode(self.user).decode())
 
     def renew(self, **known: str) -> User | None:
-        """New tokens for the present login."""
+        """Give the present login new tokens; None when logged out."""
         if user := self.user:
             user.token = known.get("token") or f"pt-{self.ids.hex()}"
             user.refresh_token = known.get("refresh_token") or f"rt-{self.ids.hex()}"
@@ -107,13 +109,13 @@ class Account:
         return self.user
 
     def log_out(self) -> None:
-        """Forget the login, on disk too."""
+        """Forget the login, in memory and on disk."""
         self.user = None
         (self.root / "cache/user").unlink(missing_ok=True)
         self.log("Deleted user info file.")
 
     def status(self, fixed: int = 0) -> dict[str, Any]:
-        """The result of `auth/status`."""
+        """The result of `auth/status`; `fixed` replaces the status if it is not 0 (PROTOCOL 7.1)."""
         user = self.user
         return {
             "messageId": "", "status": fixed or (2 if user else 1), "name": user.name if user else "",
@@ -129,6 +131,7 @@ class Account:
     def begin(self, http_port: int, lifetime: float) -> dict[str, Any]:
         """The result of `login/generateUrl`; the nonce lives in this process only."""
         nonce, verifier = self.ids.hex(), self.ids.hex()
+        # In memory only: a login begun before a restart cannot be finished after it.
         self.attempts[nonce] = Attempt(nonce, verifier, time.monotonic() + lifetime)
         challenge = hashlib.sha256(verifier.encode()).hexdigest()
         query = urlencode({

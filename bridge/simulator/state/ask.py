@@ -30,6 +30,7 @@ class Ask(msgspec.Struct, kw_only=True):
         if not isinstance(request_id, str) or not request_id:
             raise ValueError("requestId is empty")
         return cls(
+            # Fields of a wrong type count as absent.
             request_id=request_id, session_id=_text(params.get("sessionId")), prompt=_prompt(params),
             is_reply=params.get("isReply") is True, stream=params.get("stream") is not False,
             mode=_text(params.get("mode")), session_type=_text(params.get("sessionType")) or "chat",
@@ -54,6 +55,7 @@ def _inside(value: Any, *path: str) -> Any:
 
 def _prompt(params: dict[str, Any]) -> str:
     context = params.get("chatContext")
+    # Three places are known, of different clients; the first that has a text counts (PROTOCOL 18.4).
     text = _text(params.get("questionText")) or _text(_inside(context, "text")) or _text(context)
     if not text:
         raise ValueError("questionText is empty")
@@ -61,17 +63,18 @@ def _prompt(params: dict[str, Any]) -> str:
 
 
 def _model(params: dict[str, Any]) -> str:
-    """`customModel` beats `extra.modelConfig.key`; empty: the default."""
+    """The key of the model: `customModel` wins over `extra.modelConfig.key`; empty means the default (PROTOCOL 9.3)."""
     return _text(_inside(params, "customModel", "model")) or _text(_inside(params, "extra", "modelConfig", "key"))
 
 
 def _forced_tool(config: Any) -> str:
     choice = _inside(config, "tool_choice")
+    # Both notations of OpenAI: nested and flat.
     return _text(_inside(choice, "function", "name")) or _text(_inside(choice, "name"))
 
 
 def echo(ask: Ask, what: str, prompt: str, questions: list[str]) -> str:
-    """The answer of the `echo` option."""
+    """The answer that the option `echo` asks for."""
     if what == "prompt":
         return prompt
     if what == "params":

@@ -19,13 +19,14 @@ class Login:
     def log_in(self, name: str = "", **known: str) -> None:
         """Make a login and push it, in the order of the service."""
         self.account.log_in(name or self.context.controls.service.user, **known)
+        # First the endpoint, last the status (PROTOCOL 7.5).
         self.clients.broadcast("config/changeEndpoint", {"endpoint": self.endpoint})
         self.clients.broadcast("model/refresh", {})
         self.clients.broadcast("config/refreshModels", {})
         self.clients.broadcast("auth/report", self.account.status())
 
     def log_out(self) -> None:
-        """End the login and push that."""
+        """End the login, and push that to every client."""
         self.account.log_out()
         self.clients.broadcast("auth/report", self.account.status())
 
@@ -43,6 +44,7 @@ class Login:
         wanted = self.context.controls.service.login
         if wanted == "auto" and not self.account.user:
             self.log_in()
+        # Only at the change: somebody may log in again while the option still says `out`.
         elif wanted == "out" and before != "out" and self.account.user:
             self.log_out()
 

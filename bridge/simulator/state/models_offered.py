@@ -28,13 +28,14 @@ class ModelsOffered:
         return [(key, name or key) for key, _, name in pairs]
 
     def listed(self) -> dict[str, Any]:
-        """The result of `config/queryModels`."""
+        """The result of `config/queryModels`: the same list for every scene."""
         items = [self._item(key, name, first=number == 0) for number, (key, name) in enumerate(self._pairs)]
         return dict.fromkeys(SCENES, items)
 
     def _item(self, key: str, name: str, *, first: bool) -> dict[str, Any]:
         return {
             "key": key, "displayName": name, "model": "", "format": "openai", "source": "system", "isVl": False,
+            # Guessed from the key, as the options name keys only.
             "isReasoning": any(part in key for part in REASONING), "isDefault": first, "url": "", "apiKey": "",
             "baseUrl": "", "maxInputTokens": 0,
         }  # fmt: skip

@@ -14,6 +14,7 @@ class RunningTurns:
         self.interleaved: Turn | None = None
 
     def forget(self, turn: Turn) -> None:
-        """A turn is over."""
+        """Take a turn out that is over."""
+        # A client may use a request id twice: only the turn itself is taken out.
         if self.by_request.get(turn.ask.request_id) is turn:
             del self.by_request[turn.ask.request_id]

@@ -80,6 +80,7 @@ class Sessions:
         if session is None:
             session = self.known[session_id] = Session(session_id, "", now, now)
             if len(self.known) > LIMIT:
+                # A dict keeps the order of insertion, so the first is the oldest.
                 del self.known[next(iter(self.known))]
         return session
 
@@ -87,6 +88,7 @@ class Sessions:
         """Write everything to disk, if that is wanted."""
         if self._path:
             with suppress(OSError):  # a full disk ends no chat
+                # All of it at every turn: the option is for short tests over a restart.
                 self._path.write_bytes(msgspec.json.encode(list(self.known.values())))
 
     def forget(self, session_id: str, request_id: str | None = None) -> None:

@@ -36,6 +36,7 @@ class ToolCall(msgspec.Struct):
 class Turn:
     """It lives from `chat/ask` to its end, whether or not its client stays."""
 
+    # Set by `course.begin`, since a job needs the turn and the turn its job.
     job: Job
 
     def __init__(
@@ -58,5 +59,5 @@ class Turn:
 
     @property
     def options(self) -> TurnOptions:
-        """Those of the script."""
+        """The options of the script, which a plan may still replace."""
         return self.script.options
