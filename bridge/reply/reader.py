@@ -42,7 +42,6 @@ class ReadOptions(msgspec.Struct, frozen=True):
     """What is to be read out of a reply."""
 
     thinking: bool = False
-    """Whether the client wants the reasoning."""
     offer: Offer | None = None
     """Tools the model was told of in the prompt."""
     muted: bool = False
@@ -64,6 +63,7 @@ class ReadOptions(msgspec.Struct, frozen=True):
 class Reader:
     """A fold over one reply, or two when the first had to be corrected. `text` and `calls` are what was told."""
 
+    # On the class: they are set for few replies, and each assignment less makes a reader cheaper.
     _front_size = 0
     _corrected = False
     _numbers: WholeNumbers | None = None
@@ -74,7 +74,6 @@ class Reader:
         self.taken_back = False
         """What was given out as text so far is void; whoever kept it resets this. Only where nothing is streamed."""
         self.is_over = False
-        """There is nothing more to read."""
         self._emulation: Emulation | ForcedAnswer | MutedCalls | None = None
         self._service_calls: ServiceCalls | None = None
         self._structured: Structured | None = None
@@ -100,8 +99,10 @@ class Reader:
         if options.schema:
             self._structured = Structured(options.schema, stream=options.stream)
         self._stream = options.stream
+        # A reply that is not streamed can take its beginning back instead of holding it.
         if options.stream and options.thinking:
             self._front = []
+        # Worked out once: `feed` then needs one test to send a chunk on as it is.
         self._plain = self._emulation is None and self._structured is None and self._front is None
         self.calls: list[tuple[str, str]] = []
         """Id and `Tool.name` of each."""
@@ -113,7 +114,6 @@ class Reader:
 
     @property
     def text(self) -> str:
-        """The answer so far, without reasoning and calls."""
         return "".join(self._text)
 
     @property
@@ -123,7 +123,7 @@ class Reader:
 
     @property
     def given(self) -> list[str]:
-        """What each call was given."""
+        # Pieces of all calls in one list: joined only once, at the end.
         ends = [*self._first[1:], len(self._arguments)]
         return ["".join(self._arguments[first:end]) for first, end in zip(self._first, ends, strict=False)]
 
@@ -139,7 +139,9 @@ class Reader:
 
     @property
     def has_strayed(self) -> bool:
-        """The model has gone on as somebody else. It is not told, and its session holds what nobody said."""
+        """The model went on as somebody else. That part is not sent, and its session must not be kept: it holds
+        invented turns.
+        """
         if self._guard is not None:
             return self._guard.ended
         return isinstance(self._emulation, Emulation | MutedCalls) and self._emulation.has_strayed
@@ -151,12 +153,10 @@ class Reader:
 
     @property
     def calls_wait(self) -> bool:
-        """The client has calls to run."""
         return self.waiting or (self._emulation is not None and self._emulation.calls > 0)
 
     @property
     def has_called(self) -> bool:
-        """The model has called a tool between the session's marks."""
         return isinstance(self._emulation, Emulation) and self._emulation.marked
 
     @property
@@ -189,6 +189,7 @@ class Reader:
                 return self._feed_mixed(pieces)
             text = "".join(texts)
         events: list[ChatEvent] = []
+        # The splitter may find reasoning in the middle of a text, so it calls back; that is the slow way.
         if not self._splitter.passes(text):
             self._splitter.feed(text, _Parts(self, events))
         elif self._plain and (self._guard is None or self._guard.passes(text)):
@@ -196,13 +197,14 @@ class Reader:
             return cast("list[ChatEvent]", pieces)  # all are texts, none needs a look of its own
         else:
             self._say(text, events)
+        # Only here: plain text can neither call a tool nor stray.
         self.is_over = self.waiting or self.has_strayed
         return events
 
     def feeding(self, pieces: list[Piece]) -> Steps[list[ChatEvent]]:
-        """The same in steps, for many pieces or long ones."""
         events: list[ChatEvent] = []
         taken_back = False
+        # A flag for each portion would be lost with the next one, so it is gathered here.
         for portion in portions(pieces):
             news = self.feed(portion)
             if self.taken_back:
@@ -237,6 +239,7 @@ class Reader:
             self._tell((yield from self._emulation.ending()), events)
         elif self._emulation is not None:
             self._tell(self._emulation.end(), events)
+        # One question at a time: a call that must be corrected goes first, the JSON is judged in the reply to that.
         if self._structured is not None and not (self._emulation is not None and self._emulation.correction):
             self._add((yield from self._structured.ending(called=bool(self.calls))), events)
         if self._service_calls is not None:
@@ -271,6 +274,7 @@ class Reader:
                 self._splitter.feed(piece.text, _Parts(self, events))
             case ThinkingDelta():
                 self.take(piece, events)
+            # A call parts what stands before it from what follows, so held text has to go out first.
             case ServiceCall():
                 self._release(events)
                 if isinstance(self._emulation, ForcedAnswer):
@@ -299,6 +303,7 @@ class Reader:
         """What comes next stands inside a call or inside the JSON that was asked for, so it is neither's reasoning."""
         if self._emulation is None and self._structured is None:
             return False
+        # What is held was fed to nobody yet, so nobody knows whether it ends inside of JSON.
         if self._front:
             return self._probe().in_data
         return (self._emulation is not None and self._emulation.in_data) or (
@@ -307,12 +312,14 @@ class Reader:
 
     def _probe(self) -> Reader:
         """What the text that is held at the beginning would do."""
+        # A reader of its own, which is thrown away: it must not change the state of this one.
         probe = Reader(msgspec.structs.replace(self._options, thinking=False), str, self._session_mark)
         for text in self._front or ():
             probe.take(TextDelta(text), [])
         return probe
 
     def _think(self, part: ThinkingDelta, events: list[ChatEvent]) -> None:
+        # Counted in any case: the model has spent tokens on it.
         self._thoughts.append(part.text)
         if self._thinking and not self._in_call:
             events.append(part)
@@ -335,7 +342,8 @@ class Reader:
             self._release(events)
 
     def _release(self, events: list[ChatEvent]) -> None:
-        """What is held at the beginning is no reasoning."""
+        """Let go of the held beginning: it is no reasoning."""
+        # None from here on: later text is never held again.
         front, self._front = self._front, None
         if front is not None:
             self._plain = self._emulation is None and self._structured is None
@@ -345,6 +353,7 @@ class Reader:
     def _was_reasoning(self, text: str, events: list[ChatEvent]) -> None:
         """All the text so far was reasoning. A stream that has told it can only leave out the tag."""
         if not self._take_back(events):
+            # The text before stays with the client, so a paragraph parts it from what follows.
             self._say("\n\n", events)
             return
         self._front = None
@@ -361,9 +370,11 @@ class Reader:
 
     def _take_back(self, events: list[ChatEvent]) -> bool:
         """Make the text so far void, if none of it was streamed."""
+        # Nothing was sent yet where both are empty: then a stream can start anew too.
         if self._stream and (self._text or self.calls):
             return False
         self.taken_back = not self._stream
+        # In place: the caller holds this list.
         events[:] = [event for event in events if type(event) is not TextDelta]
         self._text.clear()
         if self._front is not None:
@@ -420,13 +431,16 @@ class Reader:
             case ToolCallStarted():
                 if self._structured is not None:
                     self._add(self._structured.release(), events)
+                # Calls come as the client knows them; sessions and schemas go by the tool's own name.
                 tool = by_wire_name(self._tools).get((event.namespace, event.name))
+                # None where the schema has no integers: then arguments pass without a reader.
                 self._numbers = WholeNumbers(tool.schema) if tool is not None and may_want_integers(tool) else None
                 self._first.append(len(self._arguments))
                 self.calls.append((event.id, tool.name if tool is not None else event.name))
             case ToolCallDelta():
                 self._arguments_go_on(event, events)
                 return
+            # A number at the end of the arguments was held, as digits could have followed.
             case ToolCallEnded() if self._numbers is not None:
                 if rest := self._numbers.end():
                     self._arguments.append(rest)
@@ -443,7 +457,7 @@ class Reader:
 
 
 class _Parts:
-    """What the splitter tells the reader, piece by piece."""
+    """Where the splitter puts its pieces: each is read before the next marker is looked at."""
 
     __slots__ = ("_events", "_reader")
 

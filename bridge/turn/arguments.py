@@ -18,6 +18,7 @@ MOST_CALLS = 512
 _SHORT = 1000  # characters; most calls have fewer
 _EXACT = 2**53  # integers below it are the same as floats
 
+# Long arguments in a cache by weight: lru_cache counts entries, and 2048 files would be much memory.
 _known: Remembered[str] = Remembered(8 << 20)
 
 
@@ -31,6 +32,8 @@ class _Schema(msgspec.Struct):
 
 def _number(text: str) -> float | int:
     value = float(text)
+    # JSON does not tell 2.0 from 2, and clients rewrite one as the other. Beyond 2**53 a float is not exact, so both
+    # stay as they are.
     return int(value) if abs(value) < _EXACT and value.is_integer() else value
 
 
@@ -43,6 +46,7 @@ def digests(arguments: Iterable[str]) -> str:
     """A digest of what each call was given, the latest at the end. The order of keys, white space and 2.0 for 2 do not
     matter; what is no JSON counts to the letter.
     """
+    # A list and no generator: quicker, and this runs with every request of an agent.
     return "".join([_of_short(each) if len(each) <= _SHORT else _of_long(each) for each in arguments])
 
 
@@ -59,6 +63,7 @@ def edited(calls: Sequence[ToolCall], now: str, given: str, tools: Iterable[Tool
     if now.endswith(given):  # as nearly always
         return ()
     schemas = {tool.name: tool.schema for tool in tools}
+    # From the end: a session keeps the latest calls only, so both lists are aligned there.
     pairs = zip(reversed(calls), reversed(each_digest(now)), reversed(each_digest(given)), strict=False)
     return tuple(
         call
@@ -89,7 +94,9 @@ def _of_long(arguments: str) -> str:
 
 def _canonical(arguments: str) -> str:
     try:
+        # An empty text is how some clients send a call without arguments.
         value = _decode(arguments or "{}")
+        # Sorted keys: clients decode and encode arguments, and the order may change.
         return msgspec.json.encode(value, order="deterministic").decode()
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
         return arguments

@@ -105,14 +105,17 @@ class Answer:
         self._held_since: int | None = None  # milliseconds: when what comes began to be held back
         self._estimated = 0  # tokens of the request
         self._corrected: LoggedUsage | None = None  # what the reply that had to be corrected has cost
+        # What a lost attempt left must not be sent with this one.
         task.teller.forget()
 
     async def run(self) -> None:
         """Raise GatewayError when the service fails the turn."""
+        # Images go first: the question names them by the service's addresses.
         images = self._conversation.images(self._affinity)
         self._record.warnings.clear()
         ask: Ask | None = self._question(await self._deliver(images) if images else ())
         self._record.session = self._conversation.state
+        # After the question, which decides on the session and so on the mark in headings and calls.
         self._reader = self._new_reader()
         while ask is not None:
             ask = await self._attempt(ask)
@@ -139,6 +142,7 @@ class Answer:
                 await self._teller.tell([KeepAlive()])
             delivered = work.result()
         finally:
+            # If the client goes, no upload goes on for it.
             work.cancel()
         if delivered.failed:
             self._saw_all = False
@@ -188,12 +192,15 @@ class Answer:
 
     async def _attempt(self, ask: Ask) -> Ask | None:
         """One question and its reply. The question that corrects it, if it must be corrected."""
+        # Set before anything can fail: whoever looks into a crash must know what was asked.
         self.asked = turn = self._instance.ask(ask)
+        # Behind the question on purpose: it takes a while for long prompts, and the service works meanwhile.
         if not self._estimated:
             self._estimate()
         if self._in_doubt and isinstance(self._instance, Instance):  # nobody borrows a place for such a turn
             self._instance.watch(turn)
         task = asyncio.current_task(self._services.pool.pulse.loop)
+        # A client that reads too slowly ends its own turn, not the connection of all.
         turn.overflow = task.cancel if task else None
         try:
             batch = await self._follow(turn)
@@ -204,6 +211,7 @@ class Answer:
                     self._take_back(batch)
                 batch += self._cut(last)
                 if self._reader.correction and self._is_whole(turn):
+                    # What is good goes out now: the correction may take as long as the first answer.
                     await self._teller.tell(batch)
                     return self._correction(ask, turn)
                 if self._reader.correction:  # there is nobody to ask
@@ -229,6 +237,7 @@ class Answer:
     async def _follow(self, turn: ReplyStream) -> Batch:
         """Tell what comes, all but the last batch: that one is returned."""
         batch: Batch = []
+        # Until the first output, so that `Started` comes with it and the attempt can still be lost unseen.
         while not batch and not self._is_over(turn):
             pieces = await turn.drain()
             batch = await self._take_slowly(pieces) if turn.taken > _MUCH else self._take(self._reader.feed(pieces))
@@ -236,6 +245,7 @@ class Answer:
             self._started = True
             batch.insert(0, self._start())
         while not self._is_over(turn):
+            # This loop runs for every chunk: it awaits only where there is something to wait for.
             if told := self._teller.telling(batch):
                 await told
             if (news := turn.news()) is not None:
@@ -290,6 +300,7 @@ class Answer:
         self._reader.taken_back = False
         self._teller.take_back()
         batch[:] = [event for event in batch if type(event) is not TextDelta]
+        # The limits hold for what the client gets, so counting starts anew.
         self._cutter = _cutter(self._request)
         self._cut_text.clear()
         if self._cutter is not None:  # reasoning stays
@@ -302,6 +313,7 @@ class Answer:
         batch: Batch = []
         for event in events:
             if not isinstance(event, TextDelta):
+                # Before anything but text the held end of it goes out, or the order would change.
                 batch += [] if isinstance(event, KeepAlive) else self._rest()
                 if not self._cutter.reason and (within := self._within(event, self._cutter)) is not None:
                     batch.append(within)
@@ -326,6 +338,7 @@ class Answer:
                 self._begun_calls += 1
                 self._cut_calls.append(event.name)
             case ToolCallDelta():
+                # A call that has begun is sent to its end, whatever it costs.
                 cutter.spend(event.text)
                 self._cut_calls.append(event.text)
         return event
@@ -388,6 +401,7 @@ class Answer:
             return None
         logged = log.usage(turn.request_id)
         if logged is None and log.worth_waiting:
+            # A copy: the list is cleared below, and its receiver may still hold it.
             await self._teller.tell(batch.copy())
             batch.clear()
             logged = await log.wait_for(turn.request_id)
@@ -411,6 +425,7 @@ class Answer:
             metrics.SLOW_CLIENTS.inc()
             self._instance.give_up(turn)
             record.failed(turn.end.error)
+        # A turn that failed or was left has cost tokens too.
         if record.status != "ok":
             self._note_tools(turn)
             self._count(None)

@@ -42,7 +42,6 @@ class Conversation:
 
     @property
     def nonce(self) -> str:
-        """The session's mark."""
         return self.knows.mark
 
     @property
@@ -52,12 +51,10 @@ class Conversation:
 
     @property
     def is_known(self) -> bool:
-        """A session of an earlier turn is to be continued."""
         return self._found is not None
 
     @property
     def affinity(self) -> Affinity | None:
-        """The instance that holds that session."""
         return Affinity(self._found.instance, self._found.generation) if self._found else None
 
     async def find(self) -> None:
@@ -65,11 +62,14 @@ class Conversation:
         if self._sessions is None:
             return
         self.state = "new"
+        # Nothing came before, or nothing is new, as with a prefill: no session can go on from there.
         if not (self._prefix and self._new):
             return
+        # One round trip to Redis for each place; nearly always the first one decides.
         for key in self._history.places():
             self._found = await self._claimed(self._sessions, key)
             if self._found is not None:
+                # Set by the session too: then its next key may be a loose one.
                 self._history.proven = self._history.proven or self._found.knows.proven
                 return
 
@@ -77,23 +77,28 @@ class Conversation:
         """The latest session there that was told nothing which the request has withdrawn. The others stay there."""
         others: list[Found] = []
         try:
+            # Claiming takes the session out of the store, so that no other turn can go on with it at the same time.
             while (found := await sessions.claim(key, self._caller_id)) is not None and not self._history.fits(
                 found.knows
             ):
                 others.append(found)
+                # The store keeps no more under one key.
                 if len(others) == MOST_ALIKE:
                     return None
             return found
         finally:
+            # In reverse, so that the latest one ends up as the latest again; also when this turn is cancelled.
             for other in reversed(others):
                 self._put_back(sessions, other)
 
     def images(self, instance: Affinity) -> tuple[str, ...]:
         """Those the service has not seen, if they belong to what is asked; of a whole history, the newest turn's."""
         new = _images(self._new)
+        # The session on this instance has seen the older ones.
         if new or self.affinity == instance:
             return new
         turn: list[Message] = []
+        # Only the newest turn that has images: to upload those of a long history again takes longer than the answer.
         for message in reversed(self._prefix):
             if message.role == "assistant":
                 if images := _images(turn):
@@ -105,12 +110,15 @@ class Conversation:
 
     def ask(self, instance: Affinity, model: str, new_id: Callable[[], str], images: tuple[str, ...] = ()) -> Ask:
         """The question for this instance: only what is new where it holds the session, else all (PROTOCOL 9.8)."""
+        # The session lives in one process: another instance does not know it.
         found = self._found if self.affinity == instance else None
         if found is not None:
             self.state = "reused"
         return Ask(
             request_id=new_id(),
+            # The service takes any new id for a new session; `chat/finish` reports the true one.
             session_id=found.session_id if found else new_id(),
+            # A new session has a new mark, which no earlier text can hold.
             text=self._reply(found.knows) if found else self._whole(new_id()[:MARK_LENGTH]),
             model=model,
             mode=self._plan.mode,
@@ -125,6 +133,7 @@ class Conversation:
 
     def _reply(self, knows: Knowledge) -> str:
         """A session that was told of the same tools needs only what is special in this turn; agents add tools."""
+        # Before `_rule`, which may note in it that a contract is sent.
         request, self.knows = self._request, knows
         rules = (self._rule(knows), demand(request.reply_schema, held=knows.json))
         return reply_prompt(self._new, knows.mark, self._prefix, rules, self._history.untold(knows))
@@ -132,16 +141,18 @@ class Conversation:
     def _rule(self, knows: Knowledge) -> str:
         request = self._request
         if self._plan.emulates:
+            # "At most one call" stands in the session's contract; one line cannot take it back, so it is sent anew.
             freed = knows.single and request.parallel_tool_calls
             if freed or knows.tools != self._history.tools:
                 return self._contract()
+        # The model was never shown tools, so it need not be asked to call none.
         elif not knows.tools:
             return ""
         choice = request.tool_choice if request.tools else NO_TOOL
         return constraint(choice, parallel=request.parallel_tool_calls, nonce=knows.mark)
 
     def _contract(self) -> str:
-        """How to call the tools, for a session that has not been told yet."""
+        """The contract on tools, for a session that does not know these yet. Notes in `knows` that it will."""
         request, mark = self._request, self.knows.mark
         parallel = request.parallel_tool_calls
         self.knows = msgspec.structs.replace(self.knows, tools=self._history.tools, single=not parallel)
@@ -168,7 +179,9 @@ class Conversation:
         kept = self._history.answered(answer, calls, given)
         if kept is None:  # nobody could go on with it safely
             return
+        # First of all: `leave` must not drop a session that is kept.
         found, self._found = self._found, None
+        # The claimed entry is gone from the store; this writes a new one under the key of the longer conversation.
         self._sessions.remember(
             kept.key,
             session_id=session_id,
@@ -216,6 +229,7 @@ class Conversation:
         found, self._found = self._found, None
         if found is None or self._sessions is None:
             return None
+        # It was asked: it now holds a turn that the client may never see, so nobody can go on with it.
         if self.state != "new":
             return self._sessions.drop(found.session_id)
         self._put_back(self._sessions, found)

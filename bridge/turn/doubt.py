@@ -36,11 +36,16 @@ class Doubt:
         self._exits = 0
 
     def recall(self) -> None:
-        """What is remembered. Raise CrashingPrompt or CrashingKey when the service exits over it, or too often."""
+        """Look up what is remembered of the prompt and the key. Raise CrashingPrompt or CrashingKey if it must not be
+        asked.
+        """
+        # The quick test, before a digest of the whole prompt is made.
         if not self._crashes.concern(self._key):
             return
+        # Wall time: what is known of crashes is shared between processes.
         now = time()
         seen = self._crashes.of(self._name(), now)
+        # The prompt first: "change it" helps the client more than "wait".
         if seen is not None and seen.proven:
             metrics.CRASHES.labels("refused").inc()
             raise CrashingPrompt
@@ -51,18 +56,20 @@ class Doubt:
 
     @property
     def may_try(self) -> bool:
-        """It was not there at two exits."""
         return self._exits < MOST_EXITS
 
     async def lost(self, instance: AnyInstance, generation: int, asked: ReplyStream | None) -> bool:
         """The turn was lost; maybe with more than its connection. Whether the service has exited over its prompt."""
+        # None: only the connection broke, and no prompt is to blame.
         ended = await instance.crashed(generation)
         if ended is None:
             return False
+        # Counted for the turn itself too: it stops trying even where no blame is settled.
         self._exits += 1
         alone = asked is not None and ended.only == asked.request_id
         # Who kills a service from outside may do so often; a prompt that is too large is proven in the end.
         weighs = alone and not ended.killed
+        # One process has one exit, however many turns were lost with it.
         which = f"{instance.name}:{generation}"
         seen = _counted(self._crashes.exited(self._name(), which, alone=alone, weighs=weighs, now=time()))
         self.care = care_of(seen)
@@ -70,11 +77,11 @@ class Doubt:
 
     def given_up(self, instance: AnyInstance, generation: int, asked: ReplyStream) -> Coroutine[Any, Any, None]:
         """Its client has gone. Who hangs up in time leaves no less behind than who waits; the request is let go of."""
+        # The values and not `self`: this coroutine outlives the turn, and must not keep its request alive.
         turn = instance, generation, asked.request_id
         return _watch(self._crashes, self._name(), *turn, has_begun=asked.has_begun, in_doubt=bool(self.care))
 
     def answered(self) -> None:
-        """It is harmless."""
         if self.care:
             self._crashes.answered(self._name())
 
@@ -82,6 +89,7 @@ class Doubt:
         """Of all that reaches the model. It takes a while for a long prompt: no turn without doubt needs it."""
         if not self._known_name:
             request, plan = self._request, self._plan
+            # All that reaches the model counts: the same question with other tools is another prompt.
             tools = (request.tools, request.tool_choice, request.parallel_tool_calls)
             notation = request.tool_notation if plan.forwards else ""
             put = (self._model, plan.mode, plan.profile, plan.emulates, notation)
@@ -100,6 +108,7 @@ async def _watch(
     in_doubt: bool,
 ) -> None:
     """It weighs only where nothing else can have been the reason, and where it was never seen to be answered."""
+    # An exit may come a moment after the client has gone; a quick hang-up must not hide it.
     await asyncio.sleep(GIVEN_UP_SEC)
     ended = await instance.crashed(generation)
     if ended is not None:
@@ -107,6 +116,7 @@ async def _watch(
         weighs = alone and not has_begun and not ended.has_begun and not ended.killed
         which = f"{instance.name}:{generation}"
         _counted(crashes.exited(name, which, alone=False, weighs=weighs, now=time()))
+    # It lives and has begun to answer, so the prompt is harmless.
     elif in_doubt and has_begun:
         crashes.answered(name)
 

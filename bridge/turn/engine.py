@@ -46,8 +46,6 @@ MOST_TRIES = 3  # of a turn that is lost before anything of its reply was told
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
-    """What the engine decides by."""
-
     default_model: str = "org_auto"
     keepalive_sec: float = 10.0
     plan: PlanOptions = PlanOptions()
@@ -71,6 +69,7 @@ class Engine:
         """Replaced when operators change something, and when the account offers other models."""
         self.crashes = Crashes()
         self.services = Services(pool, images, Calibrations(), new_id, options.keepalive_sec)
+        # asyncio keeps only weak references to tasks: without this set they may vanish before they end.
         self._tasks: set[asyncio.Task[object]] = set()
 
     def run(
@@ -81,6 +80,7 @@ class Engine:
         Cancel it at any time: the service is told to stop and the place is free at once. A reply that is not streamed
         is emitted whole, in one batch.
         """
+        # A coroutine handed on and not awaited here: one frame less for each step of each turn.
         return _Run(self, request, Owner(caller_id, team_id), record, emit).run()
 
     def count_tokens(self, request: ChatRequest, key: int) -> int:
@@ -89,7 +89,6 @@ class Engine:
         return calibration.input.apply(estimate_messages(request.messages, request.tools))
 
     def new_id(self) -> str:
-        """32 hexadecimal digits."""
         return self.services.new_id()
 
     def later(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -106,14 +105,13 @@ class Engine:
 
 
 class _Run:
-    """The state of one turn while it runs."""
-
     def __init__(self, engine: Engine, request: ChatRequest, owner: Owner, record: TurnRecord, emit: Emit) -> None:
         self._engine = engine
         self._emit = emit
         self._record = record
         self._loop = engine.pool.pulse.loop
         self._watch = Stopwatch(self._loop)
+        # Looked up once: the routes may be replaced while the turn runs.
         self._route = engine.routes.of(request.model)
         plan = plan_of(request, self._route, engine.options.plan)
         self._owner = owner
@@ -129,8 +127,8 @@ class _Run:
         """How long it may wait for a place, as the time of the loop."""
 
     async def run(self) -> None:
-        """See Engine.run."""
         try:
+            # One test for a turn, as long as no exit of the service is remembered.
             if self._engine.crashes.seen:
                 self._recall()
             await self._conversation.find()
@@ -138,6 +136,7 @@ class _Run:
             await self._attempts()
         except GatewayError as exc:
             self._record.failed(exc)
+            # No byte has left, so the error still gets a status of its own.
             if not self._teller.open:
                 raise
             await self._emit([Failed(exc)])
@@ -161,7 +160,9 @@ class _Run:
     async def _attempts(self) -> None:
         """Ask; what is lost before anything of the reply was told is asked again, of whoever is there first."""
         for tried in range(1, MOST_TRIES + 1):
+            # Without waiting where a place is free: no task switch, no timer.
             lease = self._free_place() or await self._wait_in_line(again=tried > 1)
+            # A new one for each attempt: nothing of a lost one can leak into the next.
             answer = Answer(self._task, self._engine.services, lease, last_try=tried == MOST_TRIES)
             try:
                 self._note(lease)
@@ -176,15 +177,19 @@ class _Run:
                     self._doubt.answered()
                 return
             finally:
+                # Before the exit is looked into: a turn that only waits for a verdict must not keep a place.
                 lease.release()
+            # A lost connection is how an exit of the service looks from here (PROTOCOL 15.1).
             if isinstance(error, ConnectionLost):
                 await self._look_into(lease.instance, answer.asked)
+            # What was sent cannot be unsaid, so only a turn without output is tried again.
             if tried == MOST_TRIES or self._teller.begun or not self._may_retry(error):
                 raise error
             self._lost(lease)
 
     def _give_up(self, instance: AnyInstance, asked: ReplyStream | None) -> None:
         """Its client has gone. What the service has answered, or was not asked, it cannot exit over any more."""
+        # A question that the service has answered in full cannot make it exit any more.
         if asked is not None and (asked.end is None or asked.end.error is not None):
             self._doubt = self._doubt or self._new_doubt()
             self._later(self._doubt.given_up(instance, self._generation, asked))
@@ -205,30 +210,39 @@ class _Run:
     def _lost(self, lease: Lease) -> None:
         """The attempt has come to nothing; the time it took was no waiting."""
         metrics.RETRIES.inc()
+        # Another instance next: this one has just failed.
         self._excluded.add(lease.instance.name)
+        # The session was on the lost instance, so the next attempt sends everything.
         self._later(self._conversation.rebuild())
+        # Minus the time at which it was asked: of turns lost to one exit the one asked last is the likeliest cause and
+        # comes first.
         self._rank = -self._watch.began - (self._served_ms + self._record.queue_ms) / 1000
         served = self._watch.ms() - self._served_ms - self._record.queue_ms
         self._served_ms += served
+        # The time limit is for waiting in the queue; an attempt that was lost must not use it up.
         self._until += served / 1000
 
     def _note(self, lease: Lease) -> None:
         """Who answers, and with what; a session that another instance holds is given up."""
         instance, record, conversation = lease.instance, self._record, self._conversation
+        # A session lives in the process that made it (PROTOCOL 9.8).
         if conversation.is_known and instance.affinity != conversation.affinity:
             self._later(conversation.rebuild())
         self._generation = instance.generation
         record.instance = instance.name
         record.lingma_model = instance.model_key(self._route.lingma_model) or self._engine.options.default_model
         record.queue_ms = self._watch.ms() - self._served_ms
+        # That of a lost attempt is not what the client saw.
         record.first_token_ms = None
 
     def _may_retry(self, error: GatewayError) -> bool:
         """A lost connection may be retried, a lost login elsewhere; a session that fails may itself be the reason."""
         if isinstance(error, ConnectionLost):
             return self._doubt is None or self._doubt.may_try
+        # Elsewhere only: the same instance would refuse again.
         if isinstance(error, LoggedOut):
             return self._engine.pool.has_another({*self._excluded, self._record.instance})
+        # An old session may be unusable (PROTOCOL 9.8); without it the same request may well go through.
         return self._conversation.state == "reused" and isinstance(error, (UpstreamFailed, InvalidRequest))
 
     # -- a place on an instance -----------------------------------------------------------------------------------
@@ -249,6 +263,7 @@ class _Run:
         return pool.queue_with_care(self._care, rank, self._excluded, self._owner, self._until, again=again)
 
     async def _wait_in_line(self, *, again: bool) -> Lease:
+        # Verdicts may come while this turn is queued: it must be asked with the care that is due by then.
         while True:
             lease = await self._served(again=again)
             try:
@@ -282,11 +297,13 @@ class _Run:
                 await self._teller.tell([KeepAlive()])
             return waiter.lease.result()
         except BaseException:
+            # Also when it is cancelled: a place could otherwise be given to a turn that is gone.
             waiter.leave()
             raise
 
     async def _is_served(self, waiter: Waiter) -> bool:
         """Wait a while; False when it is time for a sign of life. Raise GatewayError after the queue time-out."""
+        # asyncio.wait and not wait_for: the lease must not be cancelled when the pause is over.
         pause = min(self._until - self._loop.time(), self._engine.options.keepalive_sec)
         await asyncio.wait({waiter.lease}, timeout=max(0.0, pause))
         # Timers may be a millisecond early.

@@ -47,9 +47,11 @@ class History:
         self._prefix = prefix
         self._new = new
         self._is_named = request.ids.proven
+        # Worked out once: agents send hundreds of messages, and most questions below concern those with calls only.
         self._callers = [index for index, message in enumerate(prefix) if message.tool_calls]
         self._proven_to = len(prefix) if self._is_named else self._end_of_last_call()
         """So many messages of the prefix are proven, if the id of a call is ours; 0 without any."""
+        # All of these are made when first asked for: most turns need one or two of them.
         self._tools: str | None = None
         self._digests: str | None = None  # of what the proven calls were given
         self._loose: LooseFingerprint | None = None  # of what is proven
@@ -65,12 +67,15 @@ class History:
 
     def places(self) -> Iterator[str]:
         """Where a session of the prefix may lie; the next one is only worked out when it is asked for."""
+        # Everything is proven: the loose fingerprint alone, which forgives what agents change.
         if self._proven_to and self._proven_to == len(self._prefix):
             yield self._loosely().hexdigest()
         elif self._proven_to and _is_to_the_letter(self._prefix[self._proven_to :]):
             yield self._rest_to_the_letter().hexdigest()
             if self._lasting():
+                # A second place, for a session that was kept before the client sent tools or a schema.
                 yield self._rest_after(b"").hexdigest()
+        # A named conversation is only kept loosely, so there is nothing to find to the letter.
         if self._is_named or not _is_to_the_letter(self._request.messages):
             return
         yield self._strictly().hexdigest()
@@ -81,6 +86,7 @@ class History:
 
     def fits(self, knows: Knowledge) -> bool:
         """Whether all that a session was told and that would stay in force is said in this request as well."""
+        # Only a loose session can hold what the request left out: to the letter, all of it is in the fingerprint.
         return self._loose is None or not (knows.proven and self._loose.withdrawn(knows.late))
 
     def untold(self, knows: Knowledge) -> list[Message]:
@@ -100,6 +106,7 @@ class History:
 
         `given` is what each of the calls was given, as JSON text.
         """
+        # The id of a call in this answer will come back with the next request, and prove that it is the same client.
         if self._is_named or (calls and self._request.returns_call_ids):
             return self._kept_loosely(text, calls, given)
         if not _is_to_the_letter(self._request.messages[self._proven_to if self.proven else 0 :]) or len(calls) > 1:
@@ -110,6 +117,7 @@ class History:
 
     def _kept_loosely(self, text: str, calls: Sequence[tuple[str, str]], given: Sequence[str]) -> Kept | None:
         loose = self._loosely()
+        # Fed further for the new key, so it is no longer that of the prefix; made anew if asked for.
         self._loose = None
         _feed(loose, self._prefix[self._proven_to :])
         _feed(loose, self._new)
@@ -118,6 +126,7 @@ class History:
 
     def _kept_after_call(self, text: str, calls: Sequence[tuple[str, str]], given: Sequence[str]) -> Kept | None:
         rest = self._rest_to_the_letter()
+        # The same: what is fed on cannot be used for the prefix again.
         self._rest = None
         _feed(rest, self._new)
         rest.feed("assistant", text, _made(calls, "".join(given)))
@@ -125,6 +134,7 @@ class History:
 
     def _kept(self, key: str, loose: LooseFingerprint, given: str) -> Kept | None:
         told = loose.told()
+        # Too much to be kept with the session.
         if told is None:
             return None
         return Kept(key, proven=True, told=told, late=loose.late(), given=latest(given))
@@ -154,6 +164,7 @@ class History:
 
     def _end_of_turn(self, index: int) -> int:
         messages = self._prefix
+        # Several messages of the assistant in a row are one turn.
         while index < len(messages) and messages[index].role == "assistant":
             index += 1
         return index
@@ -192,6 +203,7 @@ class History:
         return self._rest
 
     def _rest_after(self, lasting: bytes) -> StrictFingerprint:
+        # The digest of what is proven stands in front, so that equal rests of different conversations stay apart.
         proven = f"after {self._loosely().with_changing()} {self._given()}"
         rest = StrictFingerprint(self._caller_id, (proven,), lasting)
         _feed(rest, self._prefix[self._proven_to :])
@@ -206,6 +218,7 @@ class History:
             return b""
         request = self._request
         choice = request.tool_choice
+        # With the length of the name, so that no two choices are spelled the same.
         rules = f"{choice.mode} {len(choice.name)} {choice.name} {request.parallel_tool_calls:d} "
         return rules.encode("utf-8", "surrogatepass") + lasting
 
@@ -222,6 +235,7 @@ def _made(calls: Iterable[tuple[str, str]], arguments: str) -> list[tuple[str, s
 
 def _is_to_the_letter(messages: Iterable[Message]) -> bool:
     """What stands behind the address of an image may be another one the next time."""
+    # Only a data: URL holds the image itself.
     return all(url[:5].lower() == "data:" for message in messages if message.images for url in message.images)
 
 
@@ -235,6 +249,7 @@ def _digest_of(tools: tuple[Tool, ...]) -> str:
 
 def _feed(fingerprint: Fingerprint, messages: Iterable[Message]) -> None:
     for message in messages:
+        # Most messages are plain: the short call saves a list and five arguments for each.
         if message.tool_calls or message.tool_call_id or message.images:
             calls = _triples(message.tool_calls) if message.tool_calls else ()
             fingerprint.feed(

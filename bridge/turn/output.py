@@ -11,29 +11,28 @@ Batch = list[ChatEvent]
 Emit = Callable[[Batch], Awaitable[None]]
 
 EMPTY = (Started, KeepAlive)
-"""They commit to nothing: another attempt may still take over."""
+"""Events that commit to nothing: after them another attempt may still take over."""
 
 
 class Stopwatch:
-    """How long a turn has taken so far."""
-
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        # The loop's clock never jumps, and it is the one that timers use.
         self.began = loop.time()
+        # Bound once: it is asked with every batch.
         self._now = loop.time
 
     def ms(self) -> int:
-        """Whole milliseconds."""
         return round((self._now() - self.began) * 1000)
 
 
 class Teller:
-    """What is told to the client: at once, or whole in one batch when it does not stream."""
+    """Sends events to the client: at once, or all in one batch when it does not stream."""
 
     def __init__(self, emit: Emit, *, stream: bool) -> None:
         self.begun = False
-        """Something of the reply has been told: from here on nothing can be taken back."""
+        """Something of the reply was sent: from here on nothing can be taken back."""
         self.open = False
-        """The client has heard something, if only a sign of life: from here on errors are told as events."""
+        """Bytes were sent, if only a sign of life: from here on errors are sent as events."""
         self._started = False
         self._emit = emit
         self._stream = stream
@@ -41,14 +40,17 @@ class Teller:
 
     async def tell(self, batch: Batch) -> None:
         """Tell it now, or keep it for the end, so that nothing of a lost attempt is told."""
+        # No coroutine where nothing is sent: most batches of a whole reply are only kept.
         if told := self.telling(batch):
             await told
 
     def telling(self, batch: Batch) -> Awaitable[None] | None:
         """The same, without a coroutine of its own; None when there is nothing to wait for."""
         if not self._stream:
+            # The client of a whole reply has seen nothing, so a lost attempt can be asked again up to its last byte.
             self._whole += batch
             return None
+        # Only at the start of a stream; afterwards a batch goes out with two tests.
         if not self.begun:
             batch = self._opening(batch)
         return self._emit(batch) if batch else None
@@ -56,10 +58,12 @@ class Teller:
     def _opening(self, batch: Batch) -> Batch:
         """What is told while nothing of the reply has been: of several attempts only the first opens the stream."""
         if batch and type(batch[0]) is Started:
+            # A second attempt begins with its own `Started`; a stream has one.
             if self._started:
                 batch = batch[1:]
             self._started = True
         for event in batch:
+            # Set before the emit: if it fails, the headers may be out, and an error must be an event.
             self.open = True
             if type(event) not in EMPTY:
                 self.begun = True
@@ -72,6 +76,7 @@ class Teller:
 
     def end(self, batch: Batch) -> Awaitable[None]:
         """Tell what is left, with the ending."""
+        # One batch: the encoder of a whole reply folds it into one body.
         batch = [*self._whole, *batch]
         return self._emit(batch if self.begun else self._opening(batch))
 

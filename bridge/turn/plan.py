@@ -20,13 +20,11 @@ class PlanOptions(msgspec.Struct, frozen=True):
 
 
 class TurnPlan(msgspec.Struct, frozen=True):
-    """What is done for a turn."""
-
     mode: AskMode
     emulates: bool
     """The model is told of the request's tools in the prompt, and its calls are read out of its text."""
     forwards: bool
-    """`toolConfig` goes along."""
+    """The request's tools are passed to the service as its `toolConfig`."""
     shown: Shown | None
     """How calls of the service's own agent are shown; None: not at all."""
     thinking: bool
@@ -38,8 +36,11 @@ def plan_of(request: ChatRequest, route: Route, options: PlanOptions) -> TurnPla
     """Tools are emulated, or left to the service's agent: then a request that has to do with tools needs agent mode
     (PROTOCOL 17.3). Sessions are kept in chat mode only.
     """
+    # The more special setting wins: route, then options.
     tool_mode = route.tool_mode or options.tool_mode
+    # `bridge` and `forward` both leave calls to the service's agent; they differ in `toolConfig` alone.
     bridged = tool_mode != "emulate"
+    # `tooling` and not `tools`: a history with calls goes on in the mode in which it began.
     mode: AskMode = "agent" if bridged and request.tooling else route.ask_mode or options.ask_mode
     thinking = request.thinking if request.thinking is not None else route.thinking
     return TurnPlan(
@@ -48,6 +49,7 @@ def plan_of(request: ChatRequest, route: Route, options: PlanOptions) -> TurnPla
         forwards=tool_mode == "forward" and request.tooling,
         shown=_shown(request, options) if bridged else None,
         thinking=bool(thinking),
+        # Chat mode only: that is where follow-ups are known to work (PROTOCOL 9.8).
         keeps_session=mode == "chat" and (options.reuse_with_tools or not request.tooling),
         profile=route.profile,
     )

@@ -15,6 +15,7 @@ class TurnRecord(msgspec.Struct):
     row. The engine and its attempts write it, and nobody else but http when the key of a running turn closes.
     """
 
+    # Defaults describe a turn that its client left before anything happened: whoever is cancelled need not set them.
     instance: str = ""
     lingma_model: str = ""
     session: SessionState = "off"
@@ -23,12 +24,12 @@ class TurnRecord(msgspec.Struct):
     reason: str = "client_closed"
     """The finish reason, or the kind of error."""
     queued: bool = False
-    """It has waited for a place."""
     queue_ms: int = 0
     first_token_ms: int | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
     usage_source: UsageSource = "estimate"
+    # msgspec copies empty containers for each object, so these are not shared.
     tool_outcomes: dict[str, int] = {}
     """Calls by what became of them: parsed, repaired, refused, retried, invalid; unjudged beside that.
 
@@ -41,5 +42,6 @@ class TurnRecord(msgspec.Struct):
 
     def failed(self, error: GatewayError) -> None:
         """Note how it ended; a turn that never got an instance was refused."""
+        # The instance is set when a lease is taken, so an empty one means that the service was never asked.
         self.status = "error" if self.instance else "refused"
         self.reason = error.reason

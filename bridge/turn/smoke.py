@@ -32,17 +32,21 @@ async def smoke(engine: Engine) -> list[SmokeResult]:
 
 
 async def _ask(engine: Engine, instance: Instance) -> SmokeResult:
+    # Past the pool on purpose: an operator wants to know of each instance, busy or not.
     result = SmokeResult(instance.name, ok=False)
     began = time.monotonic()
+    # A session of its own, which nobody continues.
     ask = Ask(engine.new_id(), engine.new_id(), QUESTION, engine.options.default_model)
     try:
         async with asyncio.timeout(WITHIN_SEC):
             turn = instance.ask(ask)
             try:
                 while turn.end is None:
+                    # drain may bring a keep-alive or reasoning; only text counts as the first token.
                     if await turn.drain() and result.first_token_ms is None and turn.text:
                         result.first_token_ms = round((time.monotonic() - began) * 1000)
             finally:
+                # Timed out or cancelled: without a stop the service would write on (PROTOCOL 9.7).
                 if turn.end is None:
                     instance.give_up(turn)
     except (GatewayError, TimeoutError) as exc:
