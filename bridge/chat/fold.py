@@ -99,7 +99,6 @@ def _open(
     parts: list[Text | Thinking | Call], pieces: list[str], event: TextDelta | ThinkingDelta | ToolCallDelta
 ) -> None:
     """Begin a new part when the last one is of another kind; a call's part begins with its start."""
-    # Events keep the order of start, deltas and end, so the last part is the call already.
     if isinstance(event, ToolCallDelta):
         return
     kind = Text if isinstance(event, TextDelta) else Thinking

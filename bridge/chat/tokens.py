@@ -45,7 +45,6 @@ def of_size(size: int, beyond: int) -> int:
 
 def estimate_messages(messages: Iterable[Message], tools: Iterable[Tool] = ()) -> int:
     """Tokens of a whole conversation: texts, calls, images, and the definitions of the tools."""
-    # Names and schemas are nearly always ASCII, so the length is taken without a look at the text.
     defined = [MESSAGE_OVERHEAD + (len(tool.name) + len(tool.description) + len(tool.schema)) // 4 for tool in tools]
     return sum(map(_message, messages)) + sum(defined)
 
@@ -151,7 +150,6 @@ class Calibrations:
         calibration = self._by_key.pop(key, None) or self._usual()
         self._by_key[key] = calibration
         if len(self._by_key) > self._most:
-            # One out for one in is enough to keep the bound.
             del self._by_key[next(iter(self._by_key))]
         return calibration
 

@@ -113,7 +113,6 @@ def _result(message: Message, mark: str, call: ToolCall | None, remind: bool) ->
 
 def _text(message: Message) -> str:
     """A turn that is only an image must not be empty for the service."""
-    # The service never answers an empty question.
     return message.text if message.text or not message.images else "[image]"
 
 

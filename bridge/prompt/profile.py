@@ -19,7 +19,6 @@ PLACEHOLDERS = {
 }
 # Without these three no call could be made: what there is, and the two marks around a call.
 REQUIRED = ("tools", "open", "close")
-# Every turn with tools that starts a session sends the template.
 MAX_TEMPLATE = 20_000
 
 # "Whatever was said about having no tools": agent mode's hidden prompt may deny them (PROTOCOL 14.5, no. 10).

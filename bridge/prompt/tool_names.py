@@ -58,7 +58,6 @@ class ToolNames:
         return next(_meant(_plain(name), self._plain), None)
 
     def spelled(self, name: str) -> Tool | None:
-        # Made when the first call comes: most replies have none.
         if self._exact is None:
             self._exact = {tool.name: tool for tool in self._tools}
         tool = self._exact.get(name)

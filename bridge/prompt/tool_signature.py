@@ -117,7 +117,6 @@ def _in_full(root: dict[str, Any], limits: Limits) -> Signature | None:
 def _written(
     root: dict[str, Any], limits: Limits, comments: int, naming: frozenset[str] | None, comment: int = COMMENT
 ) -> Signature:
-    # Its own bound and the shared one: whichever is smaller.
     mine = Limits(min(MOST_NODES, limits.nodes), MOST_CHARS, comments, comment)
     before = mine.nodes
     writer = TypeText(root, mine, naming=naming)
@@ -137,7 +136,6 @@ def _parameters(root: dict[str, Any], writer: TypeText) -> str:
     if not isinstance(node, dict) or not node:
         return ""
     others = ("$ref", "anyOf", "oneOf", "allOf", "enum", "const", "minProperties", "maxProperties")
-    # Only a plain object can be shown as a list of parameters; all else is shown as one type.
     if any(key in node for key in others) or not set(schema_parts.types(node)) <= {"object"}:
         return flat(writer.type(node))
     return writer.members(node, 0)
@@ -168,7 +166,6 @@ def _example_arguments(schema: bytes) -> dict[str, Any]:
     if not isinstance(root, dict):
         return {}
     fields = schema_parts.fields(root)
-    # At least one argument, so that the example shows the shape.
     names = _required(root) or list(islice(fields, 1))
     return {name: _example_value(root, name, fields.get(name), 0) for name in names[:6]}
 

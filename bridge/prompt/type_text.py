@@ -104,7 +104,6 @@ class TypeText:
             return self._choices([each for each in allowed if not types or any(is_of(each, one) for one in types)])
         if not types:
             return self._of_keywords(node, depth)
-        # Without repetitions: a client may list the same type twice.
         return _joined((self._of_type(node, each, depth) for each in dict.fromkeys(types)), " | ")
 
     def _of_keywords(self, node: dict[str, Any], depth: int) -> Shown:
@@ -297,7 +296,6 @@ def _size(node: dict[str, Any], least: str, most: str, unit: str) -> Iterable[st
     units = unit if 1 in (high, low if high is None else high) else f"{unit[:-1]}ies" if unit[-1] == "y" else f"{unit}s"
     if low is not None and high is not None:
         yield f"{low} {units}" if low == high else f"{low} to {high} {units}"
-    # A lower bound of 0 says nothing.
     elif low:
         yield f"at least {low} {units}"
     elif high is not None:

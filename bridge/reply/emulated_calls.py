@@ -253,7 +253,6 @@ class Emulation:
         self.in_call = False
         tool, arguments = self._call or (None, [])
         text = "".join(arguments)
-        # Spoilt arguments need no judgement: they are no JSON.
         judged = judgement(tool, text) if tool is not None and not self._spoilt else Judgement(self._spoilt)
         if not judged.judged:
             self.outcomes["unjudged"] += 1
@@ -289,7 +288,6 @@ class Emulation:
         return [] if self._holding or not self._offer.stream else self._drain()
 
     def _drain(self) -> list[ReplyEvent]:
-        # From here on positions in what was pending mean nothing.
         pending, self._pending = self._pending, []
         self._call_at, self._kept = None, 0
         return pending

@@ -99,7 +99,6 @@ def forced_arguments(text: str, name: str) -> str | None:
     # An object that names another function is a call of that one, which the client did not ask for.
     if not isinstance(told, dict) or _named(told) not in ("", name):
         return None
-    # Encoded anew: compact, and strictly JSON.
     return msgspec.json.encode(_arguments(told)).decode()
 
 

@@ -64,7 +64,6 @@ class Guess:
         over = self._opener in recent or self._length > MOST_HELD
         if not over and self._length < self._look_at:
             return None
-        # Short texts are looked at with each piece, because most of what is no call shows that soon.
         self._look_at = 2 * self._length if self._length > _OFTEN else 0
         held = "".join(self._pieces)
         # Up to the mark only, or the result would depend on how the stream was cut.
@@ -110,7 +109,6 @@ class Guess:
                 # A forged heading ends the reply, so calls before it stand at its end.
                 if self._at_heading(cursor):
                     return Outcome("", tuple(dialects.calls), low=cursor.at), ()
-        # The text ran out: nothing is decided, but the complete calls so far are known.
         except MoreNeeded:
             return None, tuple(dialects.calls)
         except NoCall as none:
@@ -121,7 +119,6 @@ class Guess:
         cursor.space()
         if cursor.text[cursor.at] != "[" or cursor.text[cursor.at - 1] != "\n":
             return False
-        # take moves on; the heading itself is not part of the calls.
         at, found = cursor.at, cursor.take(*self._headings)
         cursor.at = at
         return bool(found)

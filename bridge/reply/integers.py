@@ -17,7 +17,6 @@ _NUMBER = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([-+]?[0-9]{1,4}))?")
 _MOST_DIGITS = 40
 _MOST_STEPS = 2000
 _MOST_TOKENS = 50_000  # of what is given at once; the rest of that stays as it is
-# A search in the raw schema: most have integers or not, and the rest of the work is saved where not.
 _MARK = b'"integer"'
 
 Step = str | int
@@ -76,7 +75,6 @@ class WholeNumbers:
                 out.append(text[at:])
                 break
             end, piece = self._string(text, at) if self._in_string else self._token(text, at)
-            # A number at the end of the piece: it may go on in the next one.
             if end == at:
                 self._held = text[at:]
                 break

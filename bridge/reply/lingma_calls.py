@@ -63,7 +63,6 @@ class ServiceCalls:
         shown = self._calls.get(call.id) if call.id else None
         if shown is None:
             shown = _Shown(call)
-            # A number cannot equal an id of the service, which is text.
             self._calls[call.id or len(self._calls)] = shown
         # Each piece replaces the one before: the connection has merged what is known (PROTOCOL 17.5).
         shown.call = call

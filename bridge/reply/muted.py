@@ -70,5 +70,4 @@ class MutedCalls:
             self._told = True
         elif isinstance(piece, Flawed):
             self.outcomes["refused"] = self.outcomes.get("refused", 0) + 1
-            # The first one is enough: further calls mostly repeat it.
             self._left_out = self._left_out or self._marks.without(piece.source)

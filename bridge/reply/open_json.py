@@ -40,7 +40,6 @@ class OpenJson:
     def is_open(self) -> bool:
         self._window += "".join(self._news)
         self._news.clear()
-        # Several values may begin and end in one piece.
         while self._go_on():
             pass
         return self._value is not None
@@ -58,7 +57,6 @@ class OpenJson:
         if self._value.done:
             self._value, self._first = None, at
             return True
-        # Only where it ends matters, so what is read is thrown away.
         self._value.out.clear()
         self._window, self._first = self._window[at:], 0
         return False

@@ -15,7 +15,6 @@ def portions(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
     for piece in map(_cut, pieces):
         for part in piece:
             portion.append(part)
-            # Only texts cost much to read; other pieces are small and few.
             size += len(part.text) if isinstance(part, TextDelta) else 0
             if size >= STEP:
                 yield portion

@@ -28,7 +28,6 @@ class Fences:
 
     def feed(self, text: str) -> None:
         """More of the text."""
-        # Whole lines only; the last one waits for its end.
         lines, _, self._line = (self._line + text).rpartition("\n")
         self._fence = _fence_behind(lines, self._fence)
 
@@ -104,7 +103,6 @@ def _stands_in(quote: str, text: str) -> Steps[bool]:
     """A window at a time: each ends so far behind the next one's beginning that nothing is missed."""
     if len(quote) > len(text):
         return False
-    # str.find on a window: quick, and a pause between two.
     step = max(_WINDOW, len(quote))
     for at in range(0, len(text), step):
         if text.find(quote, at, at + step + len(quote)) >= 0:

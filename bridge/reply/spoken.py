@@ -33,7 +33,6 @@ class Spoken:
         if not text:
             return []
         text = self.space + text
-        # All but the trailing white space, of which only so much may wait.
         told = max(len(text.rstrip(SPACE)), len(text) - MOST_SPACE)
         self.space = text[told:]
         if not told:

@@ -63,7 +63,6 @@ class Structured:
         self._start()
 
     def _start(self) -> None:
-        # All state of one attempt: `again` and `forget` start it anew.
         self._held: list[str] = []
         self._size = 0
         self._tail = ""
@@ -132,7 +131,6 @@ class Structured:
 
     def _look(self, text: str) -> str:
         """Look for the beginning of the JSON; return what may be sent."""
-        # With the end of the piece before: a beginning may lie across both.
         window = self._tail + text
         if found := self._begins.search(window):
             self._value = Value([])
@@ -179,7 +177,6 @@ class Structured:
         if value is None or self._plain:
             self.outcomes["reply_invalid"] += 1
             return ""
-        # The reply may have ended before the last brace.
         value.complete(self._rest)
         piece = self._tell(ends=True)
         self._note(self._judge("".join(self._told)) if value.done else Judgement("it is cut off"))
@@ -283,7 +280,6 @@ def _value_at(text: str, at: int) -> Steps[tuple[int, str]]:
             break
         at += read
         yield
-    # The text ends inside of the value, which may lack only its last braces.
     if not value.done and not value.complete(text[at:]):
         return at, ""
     return at, "".join(value.out)

@@ -32,7 +32,6 @@ _SENTENCE_ENDS = frozenset(".!?…。！？")
 def _beginning(word: str, rest: str) -> re.Pattern[str]:
     """Matches the word cut off anywhere, or all of it and then `rest`."""
     pattern = rest
-    # Nested from the inside: t(h(i(n(k)?)?)?)? matches the word cut off at any place.
     for char in reversed(word):
         pattern = f"(?:{re.escape(char)}{pattern})?"
     return re.compile(pattern)
@@ -46,7 +45,6 @@ _CARD = re.compile(r"```toolCall::[^\n`]{0,400}\n```[ \t\r]{0,8}\n")
 # An absolute path, which would show the client where the service runs: only the file's name is passed on.
 _EDIT = re.compile(r"(```[^\n`|]{0,40}\|CODE_EDIT_BLOCK\|)(?:/|[A-Za-z]:[\\/])([^\n`]{0,400})\n")
 _EDIT_HEAD = _beginning("|CODE_EDIT_BLOCK|", r"[^\n`]{0,402}")
-# One for each marker above: what may still become it waits.
 _BEGINNINGS = (
     _beginning("````think::", r"[^\n`]{0,100}"),
     _beginning("```toolCall::", r"[^\n`]{0,400}(?:\n(?:`{0,2}|```[ \t\r]{0,8}))?"),
@@ -181,7 +179,6 @@ class ThinkingSplitter:
         """Reasoning behind text: held until it ends, for nothing but its end shows that it is some."""
         at = text.find(self._tag_end)
         behind = at + len(self._tag_end)
-        # Half of a closing tag must not be put aside with the reasoning.
         begun = at if at >= 0 else _tag_begins(text)
         self._put_aside(text[:begun] if begun >= 0 else text)
         # An answer may hold an opening tag as text; it must not be held back until its end.
@@ -194,7 +191,6 @@ class ThinkingSplitter:
         if self._is_quoted(text[behind : behind + 1]):
             self._put_aside(text[at:behind])
             return text[behind:]
-        # The first piece is the opening tag itself.
         if thought := "".join(self._aside[1:]):
             pieces.append(ThinkingDelta(thought))
         self._thinking, self._last = "", "\n"
@@ -207,7 +203,6 @@ class ThinkingSplitter:
 
     def _is_quoted(self, follows: str) -> bool:
         """Whether the tag that would end what is held stands in quotes or in a sentence."""
-        # There is always a piece: the opening tag was put aside first.
         before = self._aside[-1][-1]
         return before in _QUOTES or follows in _QUOTES or (before in _BLANKS and follows in _BLANKS)
 
@@ -238,7 +233,6 @@ class ThinkingSplitter:
             if text[at] == "<":
                 return self._at_tag(text, at, found.end(), pieces, ended=ended)
             if at or self._last[-1] == "\n":
-                # None means: no marker here, look at the next one.
                 rest = self._at_ticks(text, at, pieces, ended=ended)
                 if rest is not None:
                     return rest

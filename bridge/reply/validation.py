@@ -38,7 +38,6 @@ class Judgement(msgspec.Struct, frozen=True):
 
 FINE, UNJUDGED = Judgement(), Judgement(judged=False)
 
-# Keyed by the raw bytes: a schema need not be decoded to be found.
 _schemas: Remembered[Schema] = Remembered(8 * _LARGEST_SCHEMA)
 
 
@@ -49,7 +48,6 @@ def flaw_of(tool: Tool, arguments: str) -> str | None:
 
 def judgement(tool: Tool, arguments: str) -> Judgement:
     """Whether the arguments of a call fit its tool."""
-    # Plain text has no schema.
     if tool.custom:
         return FINE
     if len(arguments) > _LARGEST_VALUE:

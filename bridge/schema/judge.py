@@ -227,7 +227,6 @@ class _Judge:
         """Equal as JSON: true is not 1, and 1.0 is."""
         self._spend(1)
         if isinstance(one, bool) or isinstance(other, bool):
-            # Checked before ==, which takes True for 1.
             return one is other
         if isinstance(one, list) and isinstance(other, list):
             return len(one) == len(other) and all(self._same(a, b) for a, b in zip(one, other, strict=True))
@@ -237,7 +236,6 @@ class _Judge:
 
     def _note(self, path: Path, message: str, node: Any, *, of_type: bool = False) -> None:
         self._spend(3)
-        # A violation costs more than a step: its message formats a part of the value.
         if len(self.found) < MOST_VIOLATIONS:
             self.found.append(Violation(path, message, node, of_type))
 
@@ -280,7 +278,6 @@ def _divides(value: float, step: float) -> bool:
     return not math.isfinite(times) or abs(times - round(times)) <= 1e-9 * max(1.0, abs(times))
 
 
-# Behind `_divides`, which the last line needs when the module is loaded.
 _LIMITS = (
     ("minimum", "is less than", lambda value, limit: value >= limit),
     ("maximum", "is more than", lambda value, limit: value <= limit),

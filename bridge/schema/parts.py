@@ -36,7 +36,6 @@ def rest(node: dict[str, Any]) -> Any:
 def types(node: dict[str, Any]) -> tuple[str, ...]:
     """The types that are named; () for any."""
     named = node.get("type")
-    # There are seven types; a longer list repeats itself.
     listed = named[:_MOST_TYPES] if isinstance(named, list) else [named]
     known = tuple(each for each in listed if isinstance(each, str) and each in TYPES)
     # `nullable` is OpenAPI 3.0; tools generated from such a description still send it.

@@ -34,7 +34,6 @@ class Block:
         if self.room > 0:
             # Pieces and not one string: adding to a string for each chunk is quadratic.
             self.raw.append(text[: self.room])
-        # It may go below 0: then there is no room, and the size is still known.
         self.room -= len(text)
 
     @property

@@ -244,7 +244,6 @@ class Envelope:
     def _member_ended(self, at: int) -> Sign:
         part, self._part = self._part, None
         self._state = "after"
-        # Streamed before Kept: it is a kind of it.
         if isinstance(part, Streamed | Plain):
             sign: Sign = "" if self.begun else "begun"
             self.begun = self.ended = True
@@ -329,7 +328,6 @@ def _as_object(value: str, meant: object, at: int) -> str:
 
 def _read_whole(part: Plain, meant: str, at: int) -> None:
     """Let a reader of strings read one that is known as a whole."""
-    # Encoded again, so that the same reader serves both ways and its tolerance is the same.
     text, read = json.dumps(meant), 0
     try:
         while not part.done:

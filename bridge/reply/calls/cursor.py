@@ -57,7 +57,6 @@ class Cursor:
             if self.text.startswith(token, self.at):
                 self.at += len(token)
                 return token
-        # A token cut off by the end of the text may still arrive whole.
         tail = self.text[self.at : self.at + _LONGEST_TOKEN]
         if any(token.startswith(tail) for token in tokens):
             raise MoreNeeded
@@ -76,7 +75,6 @@ class Cursor:
         # Bounded, so that a missing token is not searched for through all the text.
         end = self.text.find(token, self.at, self.at + most + len(token))
         if end < 0:
-            # The token cannot be within reach any more, whatever follows.
             if len(self.text) - self.at >= most + len(token):
                 raise NoCall(self.at)
             raise MoreNeeded

@@ -63,7 +63,6 @@ class Marks:
         """
         found: list[tuple[int, int, Sign]] = []
         for bare, sign in self._bare:
-            # The character behind must be there: it decides whether the mark ends with ">".
             if (low := text.find(bare, at)) >= 0 and (high := low + len(bare)) < len(text):
                 found.append((low, high + (text[high] == ">"), sign))
         line = _LINE.search(text, at)
@@ -72,7 +71,6 @@ class Marks:
             line = _LINE.search(text, 1)
         if line:
             found.append((line.start(), line.end(), _kind(line.group())))
-        # Tuples sort by position first, so the earliest one wins whatever its kind.
         return min(found, default=(0, 0, ""))
 
     def possible(self, text: str, headings: Sequence[str], *, new_line: bool) -> int:
@@ -118,7 +116,6 @@ class Marks:
         if mark:
             return at + (len(mark) if mark == self.closer else 0), True
         at = max(text.rfind("<"), 0)
-        # What may be the beginning of a mark waits for the next piece.
         return at if any(mark.startswith(text[at:]) for mark in marks) else len(text), False
 
 
@@ -145,5 +142,4 @@ def fence_body(text: str, at: int) -> int:
         return MORE
     if text[body] == "<":
         return body
-    # Spelled `json action`, `json_action` and the like by models.
     return body if text[body] in "{[" and "".join(text[at:body].lower().replace("_", " ").split()) in _INFOS else NONE

@@ -137,7 +137,6 @@ class Dialects:
         """The tag that three families share."""
         cursor = self._cursor
         cursor.space()
-        # `space` has raised if there is no character here.
         if cursor.text[cursor.at] in "{[":
             self._objects(bare=True)
         elif cursor.take("<function="):
@@ -287,7 +286,6 @@ class Dialects:
         start = cursor.at
         tool = self._tool(cursor.until(">", _MOST_NAME))
         given = self._given_to(tool)
-        # expect raises NoCall for anything else between the parameters.
         while cursor.expect("<parameter=", "</function>") != "</function>":
             name = cursor.until(">", _MOST_NAME)
             text = cursor.value(_FUNCTION_VALUE_END, ("<parameter=", "</function>"))

@@ -99,7 +99,6 @@ def _lines(text: str, *, begins_line: bool) -> Iterator[str]:
 
 
 def _without_space(text: str) -> str:
-    # Quicker than a pattern, and it knows all white space of Unicode.
     bare = "".join(text.split())
     return bare if bare.isascii() else _UNSEEN.sub("", bare)
 

@@ -64,7 +64,6 @@ class StringReader:
 
     def _backslash(self, text: str, at: int) -> int:
         """An escape that JSON does not know: of a quote it is the quote, else the backslash was meant."""
-        # fullmatch from `at`: the rest of the text is nothing but the beginning of an escape.
         if _UNFINISHED_ESCAPE.fullmatch(text, at):
             return at
         if text[at + 1] in QUOTES:
@@ -79,7 +78,6 @@ class StringReader:
         # Python's own quoting: inside of single quotes a straight double quote is text.
         if self._closing == "'":
             self.out.append('\\"')
-        # What follows it decides, so it waits.
         elif at + 1 == len(text):
             return at
         elif text[at + 1] in ":,}]\r\n":
@@ -99,7 +97,6 @@ class Decoder:
 
     def feed(self, body: str) -> str:
         """The text of one more piece. Half of a surrogate pair waits for the other half."""
-        # Without an escape the body is the text.
         if "\\" not in body and not self._high:
             return body
         text = self._high + str(json.loads(f'"{body}"'))

@@ -139,7 +139,6 @@ class Value:
             return self._open_string(at, char)
         if char in "{[":
             return self._open(at, char)
-        # An empty list, or a comma before the bracket.
         if char == "]" and self._stack[-1:] == ["]"]:
             return self._close(at)
         return self._literal(text, at)
@@ -152,7 +151,6 @@ class Value:
         if char == ",":  # one more than there should be
             return skip_commas(text, at)
         found = _BARE_KEY.match(text, at)
-        # The colon may be in the next piece.
         if found and found.end() == len(text) and not found[2]:
             return -1
         if not found or not found[2]:
@@ -255,7 +253,6 @@ def read_on(value: Value, text: str, at: int, most: int) -> int:
             # In parts, so that the count below is looked at long before a huge value is read.
             read = value.take(text[at : at + _PART], 0)
         except Unreadable as problem:
-            # The position within the part becomes one within the text.
             problem.at += at
             raise
         if len(value.out) > most:

@@ -95,7 +95,6 @@ class MarkedCalls:
             if sign == "done":
                 self._close(events)
             elif not sign:
-                # The window ended before the text did: the bound is reached.
                 over = not free and len(text) >= block.room
                 return self._give_up(text, "too much stands before its name and arguments", events) if over else text
         return text
@@ -145,7 +144,6 @@ class MarkedCalls:
         if text and not problem.final and not block.muted:
             if text.startswith(marks) and self._completed("", closed=True, events=events):
                 return text
-            # It may be the beginning of a mark: wait for the next piece.
             if any(mark.startswith(text) for mark in marks if mark != text):
                 return text
         return self._give_up(text, problem.reason, events)
@@ -227,7 +225,6 @@ class MarkedCalls:
         if bare[:1] == "{" and not block.closed:
             self.open("", fenced=block.fenced, quoted=False)
             return bare
-        # Text again, unless what stands here may still become one of the ends.
         if not block.ends or (bare and not any(each.startswith(bare) for each in block.ends)):
             self.state = "text"
         return space + bare

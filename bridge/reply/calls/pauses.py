@@ -15,11 +15,9 @@ STEP = 8192
 
 def at_once(steps: Steps[Result]) -> Result:
     """Run all steps in one go and return their result."""
-    # For callers without an event loop, and for work that is known to be short.
     while True:
         try:
             next(steps)
-        # A generator hands its result over in the exception that ends it.
         except StopIteration as end:
             result: Result = end.value
             return result

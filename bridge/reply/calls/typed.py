@@ -100,13 +100,11 @@ def _said(node: dict[str, Any]) -> set[str] | None:
     """The kinds that `const`, `enum` or `type` allow; None when none of them says so."""
     values = [node["const"]] if "const" in node else node.get("enum")
     if isinstance(values, list) and values:
-        # Decoded JSON has no other types; the default only satisfies the type checker.
         return {_KINDS.get(type(value), "string") for value in values}
     kind = node.get("type")
     kinds = [kind] if isinstance(kind, str) else kind
     if not isinstance(kinds, list) or not kinds:
         return None
-    # A number may be written whole.
     return {each for each in kinds if isinstance(each, str)} | ({"integer"} if "number" in kinds else set())
 
 
@@ -129,7 +127,6 @@ def _pointed(root: Any, reference: str) -> Any:
 def _kind(strict: str) -> str:
     """The kind of a value by how its JSON begins."""
     first = strict[0]
-    # Enough, because the text is strict JSON already.
     if first in '"{[tfn':
         return {'"': "string", "{": "object", "[": "array", "n": "null"}.get(first, "boolean")
     return "number" if any(sign in strict for sign in ".eE") else "integer"

@@ -62,7 +62,6 @@ class Plain:
     def take(self, text: str, at: int) -> int:
         """Read on from `at`, first from the opening quote."""
         if self._reader is None:
-            # The kind of quote is known only here; models use several.
             self._reader = StringReader(text[at], self._body)
             at += 1
         at = self._reader.take(text, at)
@@ -162,7 +161,6 @@ class PlainOrCoded(Plain):
         if found := CODED_INPUT.match(text):
             self._undecided = False
             self._input = Plain(self.out)
-            # From the opening quote of the inner string on, which `Plain` wants to see.
             return text[found.end() - 1 :]
         # Compared without white space, and bounded: a text that begins like this but goes on otherwise is sent soon.
         if len(text) < _BLANK and _CODED_BEGINNING.startswith("".join(text.split())):
