@@ -25,7 +25,7 @@ class ModelPermissions(permissions.DjangoModelPermissions):
     perms_map = permissions.DjangoModelPermissions.perms_map | dict.fromkeys(("GET", "HEAD", "OPTIONS"), VIEW)
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        """A method that the view does not have is like a look: who may look is then told 405."""
+        """A method that the view does not have needs the right to look; then DRF answers 405."""
         method = request.method if request.method in view.allowed_methods else "GET"
         model = cast("GenericAPIView[Any]", view).get_queryset().model
         # DRF's own asks for no permission on GET; here who may look needs the same right as in the console.

@@ -1,4 +1,4 @@
-"""How Celery's processes stand by a Redis that is away: tried each second, told once."""
+"""How Celery's processes wait for a Redis that is away: tried each second, logged once."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ SQLITE: Final[dict[str, Any]] = {
 
 
 def database(url: str, data_dir: Path) -> dict[str, Any]:
-    """The default database. What the URL says of an option stands."""
+    """The default database. An option in the URL wins over ours."""
     # 0: Django closes after each request, and our pool keeps what is of use.
     found: dict[str, Any] = {**dj_database_url.parse(url, conn_max_age=0)}
     told = found.get("OPTIONS", {})

@@ -90,7 +90,7 @@ class QueuedHandler(logging.Handler):
                 self._write(told)
 
     def _gathered(self) -> tuple[list[logging.LogRecord], bool]:
-        """Records, as soon as there are any, or something is to be said of earlier ones; and whether it was the end."""
+        """Records, as soon as there are any or a count of earlier ones is due; and whether it was the end."""
         records: list[logging.LogRecord] = []
         try:
             record = self._records.get(timeout=self._until_due())

@@ -1,4 +1,4 @@
-"""The same trouble told once, then counted: which records of a log are written, and what is said of the rest."""
+"""The same trouble logged once, then counted: which records are written, and what is written of the rest."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ FIRST: Final = 10
 """Records of a kind that are written before the rest are counted."""
 FIRST_OF_INFO: Final = 100
 PAUSE_SEC: Final = 10.0
-"""How long the rest are counted before that is said; twice as long each time."""
+"""How long the rest are counted before their number is logged; twice as long each time."""
 LONGEST_PAUSE_SEC: Final = 80.0
 MOST_KINDS: Final = 512
 LONGEST: Final = 1000
-"""Characters of a message that is said with its count."""
+"""Characters of a message that is logged with its count."""
 
 NEVER: Final = frozenset({"bridge.turn"})
 """Loggers whose every record is a fact of its own."""
@@ -35,7 +35,7 @@ class Repeats:
         self._seen: dict[Kind, _Kind] = {}
         self._forgotten: list[logging.LogRecord] = []
         self.due = float("inf")
-        """When there may be something to say."""
+        """When there may be something to log, on the clock of `now`; infinity for never."""
 
     def admits(self, record: logging.LogRecord, now: float) -> bool:
         """Whether to write the record. A trace is written with the first of its kind alone."""
@@ -56,7 +56,7 @@ class Repeats:
         return True
 
     def said(self, now: float) -> list[logging.LogRecord]:
-        """What is to be said by now of records that were not written."""
+        """Records with the counts that are due by now, of those that were not written."""
         told, self._forgotten = self._forgotten, []
         if now < self.due:
             return told

@@ -20,7 +20,7 @@ ALLOWED_HOSTS = ENV.allowed_hosts
 CSRF_TRUSTED_ORIGINS = ENV.csrf_trusted_origins
 
 # TLS ends at the reverse proxy, which redirects to it and sends HSTS. Without one, on plain http, secure cookies would
-# lock everybody out of the admin console; lingma.W001 tells where they are missed.
+# lock everybody out of the admin console; lingma.W001 warns where they are missing.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENV.behind_tls
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008", "security.W012", "security.W016"]
 
@@ -138,7 +138,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_BEAT_SCHEDULER = "gateway_project.beat:PatientScheduler"
 # The shortest schedule is 2 s; beat looks for changed ones this often.
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
-CELERY_BEAT_SYNC_EVERY = 10  # runs, until the console is told of them: half a minute at most
+CELERY_BEAT_SYNC_EVERY = 10  # runs, until the console shows them: half a minute at most
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_IGNORE_RESULT = True

@@ -15,7 +15,7 @@ PAGE_SEC, AWAY_SEC = 20.0, 2.0  # what a whole page may take of the database, an
 
 
 class DatabaseTrouble:
-    """Middleware: a view that the database fails becomes a 503 that says so, without a trace for each of them."""
+    """Middleware: when the database fails a view, the answer is a 503 with the reason, and no trace is logged."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response

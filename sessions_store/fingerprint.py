@@ -16,8 +16,8 @@ said stays. So:
 - assistant: the text without white space; calls by id and name, because ids are ours and cannot be guessed
 - messages of one role in a row are one turn
 
-What is left out is kept as `changing`: what of it a session has not been told yet is told when it goes on. What a
-session was told of a later system message cannot be taken back, so `late` says which of them there are.
+What is left out is kept as `changing`: what of it a session has not been sent yet is sent when it goes on. What a
+session was sent of a later system message cannot be taken back, so `late` says which of them there are.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Call = tuple[str, str, str]
 
 
 class StrictFingerprint:
-    """A hash of everything a session is told: the messages, and what else stands in its prompts (`extras`).
+    """A hash of everything that is sent to a session: the messages, and what else stands in its prompts (`extras`).
 
     `hexdigest()` may be read at any point and feeding may go on after it.
     """
@@ -64,7 +64,7 @@ class StrictFingerprint:
         is_error: bool = False,
         images: Sequence[str] = (),
     ) -> StrictFingerprint:
-        """Add one message. White space around what the assistant said is lost on the way to clients and back."""
+        """Add one message. White space around an assistant's text is lost on the way to clients and back."""
         said = (text.strip() if role == "assistant" else text).encode("utf-8", "surrogatepass")
         if not (calls or images or call_id or is_error):  # as most are
             # The same bytes as below with nothing but a text, without making the lists.
@@ -216,7 +216,7 @@ class LooseFingerprint:
         return "".join(sorted(digests)) if len(digests) <= MOST_CHANGING else None
 
     def untold(self, told: str) -> list[Changing]:
-        """What of it a session that was told so much does not know, each once."""
+        """What of `changing` a session does not know yet, each once. `told`: what `told()` was when it was sent."""
         if not self.changing:
             return []
         known = set(each_digest(told))
@@ -228,7 +228,7 @@ class LooseFingerprint:
         return "".join(sorted(self._late_digests())) if self._late else ""
 
     def withdrawn(self, late: str) -> bool:
-        """Whether a session was told of a later system message that is not there any more: it would stay in force."""
+        """Whether a session was sent a later system message that is gone by now: there it would stay in force."""
         return bool(late) and not self._late_digests().issuperset(each_digest(late))
 
     def _late_digests(self) -> set[str]:

@@ -16,7 +16,7 @@ from sessions_store.store import StoredEntry
 
 class EntryQuerySet(models.QuerySet["Entry"]):
     def mirror(self, found: Iterable[tuple[StoredEntry, State]]) -> None:
-        """Make the rows say what was found. A session keeps its row, so a list that was opened earlier still acts."""
+        """Make the rows equal to what was found. A session keeps its row, so a list opened earlier still works."""
         rows = {stored.session_id: mirrored(stored, state) for stored, state in found}
         # Together, or a page that is opened in between would show an empty list.
         with transaction.atomic():

@@ -26,7 +26,7 @@ _TIME = re.compile(
 _WEEKDAY = re.compile(r"[MTWFS](?<!\w.)(?:(?:on|ues|ednes|hurs|ri|atur|un)day\b,? ?|(?:on|ue|ed|hu|ri|at|un),? (?=@))")
 _WEEKDAY_ZH = re.compile("星期[一二三四五六日天]")
 
-# What a line says that tells the present date or time, and not any date.
+# Words of a line with the present date or time, and not any date.
 _TODAY = re.compile(
     r"\btoday(?:['’]s)? ?(?:date\b|day\b|is\b|:|=|\()"  # the apostrophe of word processors
     r"|\b(?:current|present|local)[ _-]?(?:local[ _-]?)?(?:date|time|day)|\bit is (?:now|currently)\b"
@@ -35,7 +35,7 @@ _TODAY = re.compile(
     "|сегодня|текущ(?:ая дата|ее время)|今天|今日|当前(?:日期|时间)|现在时间|現在(?:の|時刻|日時)|오늘|현재",
     re.IGNORECASE,
 )
-_SHORTEST, _LONGEST = 8, 400  # characters of a line that tells the date
+_SHORTEST, _LONGEST = 8, 400  # characters of a line with the present date
 _MOST_LINES = 2000
 _EXAMINED = 100_000  # characters of a system text; what follows counts as it is
 

@@ -88,7 +88,7 @@ bound(KEYS[4], KEYS[5], ARGV[5])
 """
 
 
-# Read records, or tell their bytes if these are too many. KEYS records; ARGV most bytes.
+# Read records, or return their bytes if these are too many. KEYS records; ARGV most bytes.
 _READ = """
 local total = 0
 for _, record in ipairs(KEYS) do total = total + redis.call('STRLEN', record) end
@@ -142,7 +142,7 @@ class Bulk:
 
     def _replied(self, reply: asyncio.Future[Any]) -> None:
         self._all.release()
-        reply.exception()  # told to whoever still waits
+        reply.exception()  # whoever still waits gets it
 
 
 class ResponseStore:
@@ -189,7 +189,7 @@ class ResponseStore:
             else:
                 self._link.execute(*command).add_done_callback(_kept)
         except RedisUnavailable as problem:
-            if self._link.available:  # else it is away for all, which the link tells
+            if self._link.available:  # else it is away for all, which the link reports
                 log.warning(NOT_KEPT, problem)
         except RedisError as problem:
             log.warning(NOT_KEPT, problem)
@@ -231,5 +231,5 @@ def _keys(key_id: int, response_id: str) -> list[Arg]:
 
 def _kept(reply: asyncio.Future[Any]) -> None:
     problem = None if reply.cancelled() else reply.exception()
-    if problem is not None and not isinstance(problem, RedisUnavailable):  # of that the link tells, and once
+    if problem is not None and not isinstance(problem, RedisUnavailable):  # the link reports that, and once
         log.warning(NOT_KEPT, problem)

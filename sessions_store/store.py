@@ -22,24 +22,24 @@ LEASE_SEC = 600
 
 
 class Knowledge(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a session was told beside its messages, and what is known of it. All of it is empty for none."""
+    """What a session was sent beside its messages, and what is known of it. Empty for none."""
 
     mark: str = ""
     """The random part of its headings and of the delimiters of tool calls."""
     tools: str = ""
-    """A digest of the tools it was told of."""
+    """A digest of the tools that were described to it."""
     single: bool = False
-    """It was told to call one tool at a time."""
+    """It was asked to call one tool at a time."""
     json: bool = False
     """Its last reply had to be JSON."""
     called: bool = False
-    """Its model has written a call as it was told to."""
+    """Its model has written a call in the form that was asked for."""
     proven: bool = False
     """Who goes on with it must know something that nobody can guess; so it is kept under a loose fingerprint."""
     told: str = ""
-    """What it was told of all that changes, as `LooseFingerprint.told` says it."""
+    """What it was sent of all that changes, as `LooseFingerprint.told` returns it."""
     late: str = ""
-    """Which later system messages it was told, as `LooseFingerprint.late` says it."""
+    """Which later system messages it was sent, as `LooseFingerprint.late` returns it."""
     given: str = ""
     """What its latest calls were given: a digest of each, in their order."""
 
@@ -48,7 +48,7 @@ NOTHING = Knowledge()
 
 
 class _Remembering:
-    """What the link tells that an entry is kept: a Future and its callback would cost every turn more than this."""
+    """Takes the link's reply when an entry is kept: a Future and its callback would cost every turn more."""
 
     __slots__ = ("_command", "_ended", "_link", "_script", "_waiter")
 

@@ -189,7 +189,7 @@ class KeyRing:
     def _read_ended(self, digest: bytes, task: asyncio.Task[_Entry]) -> None:
         del self._reading[digest]
         if not task.cancelled():
-            task.exception()  # one in the background has nobody who would hear of it
+            task.exception()  # nobody awaits one in the background; asyncio would log it as never retrieved
 
     async def _fetch(self, digest: bytes) -> _Entry:
         while True:
@@ -263,7 +263,7 @@ class KeyRing:
 
     async def get_to_know(self) -> None:
         """Read the usual keys ahead, so that keys which this process has not met yet survive an outage too."""
-        for _ in range(LISTENS_AFTER):  # what is read while changes are heard is trusted for longer
+        for _ in range(LISTENS_AFTER):  # what is read while changes arrive is trusted for longer
             if not self.listening:
                 await asyncio.sleep(BEAT)
         while True:

@@ -82,7 +82,7 @@ class KeyReader:
                 continue
             try:
                 found = await self._thread.run(partial(_load, list(asked)), GIVE_UP_SEC)
-            except Exception as exc:  # noqa: BLE001 - whoever asked is told
+            except Exception as exc:  # noqa: BLE001 - whoever asked gets it
                 _answer(asked, exc)
             else:
                 _answer(asked, found)

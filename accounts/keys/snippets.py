@@ -49,7 +49,7 @@ def model_for(allowed_models: str, default: str, offered: Iterable[str]) -> str:
 
 
 WILD = re.compile(r"[*?]")
-CLAUDE_CODE = "claude-sonnet-4-5"  # what it asks for unless it is told
+CLAUDE_CODE = "claude-sonnet-4-5"  # what it asks for by default
 CLAUDE_MODELS = (
     "ANTHROPIC_MODEL", "ANTHROPIC_DEFAULT_OPUS_MODEL", "ANTHROPIC_DEFAULT_SONNET_MODEL",
     "ANTHROPIC_DEFAULT_HAIKU_MODEL", "CLAUDE_CODE_SUBAGENT_MODEL",

@@ -9,7 +9,7 @@ import msgspec
 
 
 class UsageRow(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """One turn, or refusals of one kind. In the order in which a log line tells it.
+    """One turn, or refusals of one kind. In the order of a log line.
 
     Milliseconds are whole: `total_ms` counts from the request on, the others from when it was read and admitted.
     `started_at` is unix seconds.

@@ -96,7 +96,7 @@ end
 return {{}}
 """)
 
-# The same keys. ARGV: request, tokens, "again" for one that may have been settled already: only its lease tells.
+# The same keys. ARGV: request, tokens, "again" for one that may have been settled already: only its lease shows which.
 SETTLE = Script(f"""
 local leased = redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('HDEL', KEYS[4], ARGV[1])
@@ -107,7 +107,7 @@ if tonumber(ARGV[2]) > 0 and (ARGV[3] == '' or leased == 1) then
 end
 """)
 
-# KEYS: turns, reserved. ARGV: requests whose lease goes on, also those that Redis has lost or never heard of.
+# KEYS: turns, reserved. ARGV: requests whose lease goes on, also those that Redis has lost or never got.
 KEEP = Script(f"""
 local now = tonumber(redis.call('TIME')[1])
 for _, request in ipairs(ARGV) do redis.call('ZADD', KEYS[1], now + {LEASE}, request) end

@@ -1,4 +1,4 @@
-"""How keys that have changed are told to every process, and read there."""
+"""How changes of keys are announced to every process, and read there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gateway_project.lib import redis_keys
 from gateway_project.lib.changes import after_commit
 
 ANY = b"changed"
-MOST = 500  # more than these are told as any
+MOST = 500  # more than these are announced as `ANY`
 NAMED = MOST + 1  # no more digests are read to be announced
 
 

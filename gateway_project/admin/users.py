@@ -60,7 +60,7 @@ class UserAdmin(KeptHistory, TranslatedPermissions, PlainUserAdmin, ModelAdmin):
     list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        """What somebody may do is the superusers' to say: others would give it to themselves."""
+        """Only superusers grant rights: others would grant them to themselves."""
         fields = tuple(super().get_readonly_fields(request, obj))
         # Read-only and not hidden: who may see the page sees what a user may do.
         return fields if is_superuser(request) else (*fields, "is_superuser", "groups", "user_permissions")

@@ -23,7 +23,7 @@ AWAY: Final = (OperationalError, InterfaceError, InternalError)
 
 
 NO_ROOM: Final = ("database or disk is full", "disk I/O error")
-"""What SQLite says when its file is on our disk, and that takes nothing."""
+"""Messages of SQLite when the disk with its file takes nothing more."""
 
 
 class _State:

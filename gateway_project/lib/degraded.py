@@ -1,4 +1,4 @@
-"""What does not work now, and what still does: told once on the way in, once on the way out, counted in between.
+"""What does not work now, and what still does: logged once on the way in, once on the way out, counted in between.
 
 Every process has its own view, and publishes it in Redis as a sign of life; web processes read those of all.
 """

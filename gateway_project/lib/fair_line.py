@@ -105,4 +105,4 @@ class FairThreads:
     def _ended(self, key: int, done: asyncio.Future[T]) -> None:
         self._line.leave(key)
         if not done.cancelled():
-            done.exception()  # told to whoever still waits
+            done.exception()  # whoever still waits gets it; else asyncio would log it as never retrieved

@@ -22,7 +22,7 @@ def generate() -> str:
 
 
 def is_generated(text: str) -> bool:
-    """Whether this has the form and the checksum of a secret of ours; needs no database, so scanners can tell."""
+    """Whether this has the form and the checksum of a secret of ours; needs no database, so scanners can use it."""
     stem, check = text[:-CHECK], text[-CHECK:]
     return text.startswith("lgw_") and len(stem) == len("lgw__") + PREFIX + BODY and check == _checksum(stem)
 

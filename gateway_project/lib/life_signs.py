@@ -1,4 +1,4 @@
-"""How a process tells the supervisor that it serves, and that it goes on: bytes on a pipe that a variable names."""
+"""How a process reports to the supervisor that it serves and goes on: bytes on a pipe that a variable names."""
 
 import asyncio
 import os

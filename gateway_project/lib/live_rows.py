@@ -23,7 +23,7 @@ from django.utils.translation import gettext
 
 
 def redis_away(error: redis.RedisError) -> str:
-    """Why a page cannot say what is so now."""
+    """The message of a page that cannot show what is so now."""
     return gettext("Redis cannot be reached: %(error)s.") % {"error": error}
 
 

@@ -14,7 +14,7 @@ from gateway_project.lib import degraded
 WAIT_SEC = 1.0
 AWAY_SEC = 0.2
 AWAY = (redis.RedisError,)
-"""What a task may raise while Redis is away: that is told as the degraded mode, and not with a trace for each try."""
+"""What a task may raise while Redis is away: the degraded mode reports it, so no task logs a trace."""
 
 
 def connect(url: str, wait: float | None = None) -> redis.Redis:

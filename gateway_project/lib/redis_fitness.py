@@ -1,4 +1,4 @@
-"""Whether a Redis server is one that rows and limits can be entrusted to: read from what it says of itself."""
+"""Whether a Redis server is one that rows and limits can be entrusted to: read from its INFO."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def version(info: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def faults(info: Mapping[str, Any]) -> Iterator[Unfit]:
-    """All that makes the server unfit, by its INFO. What INFO does not tell is taken to be right."""
+    """All that makes the server unfit, by its INFO. What INFO leaves out is taken to be right."""
     # Servers that stand in for Redis may give no version; those are not refused for it.
     if (known := version(info)) and known < OLDEST:
         yield Unfit(f"it is version {info['redis_version']} and has no streams", "Take Redis 6.2 or newer, or Valkey.")

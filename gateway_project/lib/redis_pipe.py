@@ -19,7 +19,7 @@ ELSEWHERE: Final = (
 )  # fmt: skip
 """It is of no use now; another moment, or another server behind the same name, may be."""
 OF_A_SCRIPT: Final = re.compile(r"ERR Error running script .*?-([A-Z]{3,} .*)", re.DOTALL)
-"""How a server before 7.0 tells an error that a script met."""
+"""How a server before 7.0 wraps an error that a script met."""
 
 
 class RedisUnavailable(Exception):

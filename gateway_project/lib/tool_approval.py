@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 UNNAMED: Final = "tool"
-"""Stands for a name the service did not tell."""
+"""Stands for a name that the service did not send."""
 
 _NAME = re.compile(r"[^\s,*]+")
 

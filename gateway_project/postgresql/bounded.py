@@ -69,7 +69,7 @@ def _dial(connect: Callable[[], BoundedConnection], made: Future[BoundedConnecti
     try:
         with database.within(seconds):
             made.set_result(connect())
-    except BaseException as exc:  # noqa: BLE001 - whoever waits is told
+    except BaseException as exc:  # noqa: BLE001 - whoever waits gets it
         made.set_exception(exc)
     finally:
         _dialling.release()

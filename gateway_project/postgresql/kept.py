@@ -17,7 +17,7 @@ MOST = 8
 PLACE_SEC = 3.0  # how long to wait for one of those
 DIAL_SEC = 3.0
 KEPT_SEC = 300.0
-FRESH_SEC = 5.0  # one that was used so lately is taken as it is, when the server has said nothing
+FRESH_SEC = 5.0  # one that was used so lately is taken as it is, when nothing has come from the server
 CHECK_SEC = 0.4
 
 

@@ -77,7 +77,7 @@ class BoundedBodies:
 
 
 class _Body:
-    """One body as Django receives it. When it grows too large Django hears that the client has left, and gives up."""
+    """One body as Django receives it. When it grows too large, Django gets a disconnect, and gives up."""
 
     def __init__(self, bounds: BoundedBodies, receive: Receive, address: str) -> None:
         self.address = address

@@ -32,4 +32,4 @@ class Bounds(msgspec.Struct, frozen=True):
     leftover_sec: float = 30
     """What is read and thrown away of a body after its answer, so that the client gets to read that."""
     linger_silence_sec: float = 3
-    """How long a client that was refused may say nothing until it is hung up on."""
+    """How long a refused client may send nothing until its connection is closed."""

@@ -1,4 +1,4 @@
-"""One request and its answer, where uvicorn's own would say something that the client cannot understand."""
+"""One request and its answer, where uvicorn's own would send something that the client cannot understand."""
 
 from __future__ import annotations
 

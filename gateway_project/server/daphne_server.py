@@ -1,4 +1,4 @@
-"""daphne, told to stop as the other server is: no new requests, time for those that run, then an ending in words."""
+"""daphne, stopped as the other server is: no new requests, time for those that run, then an ending in words."""
 
 import signal
 import socket

@@ -75,7 +75,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         # The parser holds its protocol by its callbacks: replaced, it lets go of it at once.
         self.parser = Deaf()
         self.peers.leave(self)
-        if self.running is not None and not self.running.response_complete:  # uvicorn tells the newest request only
+        if self.running is not None and not self.running.response_complete:  # uvicorn informs the newest request only
             self.running.disconnected = True
             self.running.message_event.set()
         self._let_go()
@@ -284,7 +284,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def refuse(self, refusal: Refusal) -> None:
-        """Nothing more is understood on this connection: say why if that can be said, and end it."""
+        """Nothing more is understood on this connection: answer with the reason if that is possible, and close it."""
         self.peers.count_refusal(refusal)
         # The request whose body cannot be understood any more. In a head that is none: the last cycle is whole.
         flawed = self.cycle if self.phase == IN_BODY else None

@@ -38,7 +38,7 @@ class Program(msgspec.Struct, frozen=True):
     grace: float = 10.0
     """Seconds between SIGTERM and SIGKILL."""
     steady: float = STEADY
-    """Seconds of running after which a start counts as a success, where it does not say that it serves."""
+    """Seconds of running after which a start counts as a success, where it does not report that it serves."""
     silence: float = 0.0
     """Seconds without a sign of life after which it is killed; 0 for ever."""
     pinged: Path | None = None
@@ -70,7 +70,7 @@ def ending(code: int) -> str:
 
 
 class Child:
-    """A program kept running until it is told to stop."""
+    """A program kept running until `stop`."""
 
     def __init__(self, program: Program, console: Console) -> None:
         self.program = program
@@ -143,7 +143,7 @@ class Child:
                 delay = min(2 * delay, LONGEST_DELAY)
 
     async def _run_once(self) -> tuple[str, bool]:
-        """How it ended, and whether it has said that it serves."""
+        """How it ended, and whether it had reported that it serves."""
         try:
             with Signs() as signs:
                 process = self._process = await spawn(self.program, stderr=STDOUT, signs=signs.theirs)
@@ -154,13 +154,13 @@ class Child:
                     how = await self._until_ended(process)
                 finally:
                     watching.cancel()
-                await signs.heard()  # what it said last
+                await signs.heard()  # its last signs, which may include READY
                 return f"{signs.verdict}{how}", signs.served
         except OSError as exc:  # no memory, or too many processes: another moment may have room
             return f"could not be started: {exc.strerror}", False
 
     async def _until_ended(self, process: Process) -> str:
-        if self._stopping.is_set():  # told while it was being started
+        if self._stopping.is_set():  # the stop came while it was being started
             self._signal(self._told)
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         output = asyncio.create_task(self._console.copy(self.program.name, process.stdout))

@@ -28,7 +28,7 @@ class Console:
         self._put_bytes = 0  # by the event loop
         self._written_bytes = 0  # by the thread
         self._dropped = 0  # by the event loop: lines for which there was no room
-        self._told = 0  # by the thread: how many of those have been told
+        self._told = 0  # by the thread: how many of those it has reported
         self._failed = 0  # by the thread: lines that could not be written
         # A thread, for a write to a terminal blocks; a daemon, so that one that never returns keeps nobody.
         self._writer = threading.Thread(target=self._write, daemon=True)

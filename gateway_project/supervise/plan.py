@@ -18,7 +18,7 @@ CELERY = (sys.executable, "-m", "celery", "--quiet", "-A", "gateway_project.cele
 
 
 def shared_environment(env: Environment, data_dir: Path, part: str) -> dict[str, str]:
-    """What every process is told beyond our own environment. A part that is started again has the same name."""
+    """Variables of every process beyond our own environment. A part that is started again has the same name."""
     return {
         "DATA_DIR": str(data_dir),
         "PROMETHEUS_MULTIPROC_DIR": str(data_dir / "metrics"),

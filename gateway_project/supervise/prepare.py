@@ -52,7 +52,7 @@ def redis_trouble(env: Environment) -> RedisTrouble | None:
     except redis.AuthenticationError as exc:
         return RedisTrouble(f"REDIS_URL: Redis refuses the user or the password: {one_line(exc)}", lasting=True)
     except redis.exceptions.NoPermissionError:
-        return None  # it does not tell of itself
+        return None  # INFO is not allowed to this user, so nothing can be checked
     except (redis.RedisError, OSError) as exc:
         return RedisTrouble(no_redis(env, exc))
     if info.get("loading"):

@@ -39,7 +39,7 @@ async def supervise(env: Environment) -> None:
 
 
 def heeded() -> list[signal.Signals]:
-    """The signals to stop at. What `nohup` or a shell told us to ignore stays ignored, but for SIGTERM."""
+    """The signals to stop at. What `nohup` or a shell made us ignore stays ignored, but for SIGTERM."""
     ignored = {number for number in STOP_SIGNALS if signal.getsignal(number) is signal.SIG_IGN}
     return [number for number in STOP_SIGNALS if number not in ignored - {signal.SIGTERM}]
 

@@ -26,9 +26,9 @@ class Signs:
         # The loop looks at it once a second and must not wait for a child that says nothing.
         os.set_blocking(self._mine, False)
         self.served = False
-        """It has said that it serves."""
+        """The child has reported that it serves."""
         self.verdict = ""
-        """What is told of it before how it ended."""
+        """Stands in the log line before how the child ended; empty for a child that did not hang."""
 
     def __enter__(self) -> "Signs":
         return self
@@ -60,7 +60,7 @@ class Signs:
 
 
 class Pings:
-    """A Redis that answers gives them, whatever it says: it may be full, or still load its file."""
+    """Any answer of a Redis is a sign of life, an error too: it may be full, or still load its file."""
 
     def __init__(self, address: Path) -> None:
         self._address = str(address)
