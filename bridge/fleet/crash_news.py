@@ -15,6 +15,7 @@ from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script
 
 EVERY_SEC = 2.0
 
+# A script, so that writing, forgetting and trimming are one step for all processes.
 # KEYS: prompts (hash). ARGV: the time, then pairs of a prompt and what is known of it ("" to forget it).
 # Reply: all prompts with what is known of them.
 EXCHANGE = Script(f"""
@@ -71,20 +72,20 @@ class CrashNews:
         self._crashes = crashes
 
     async def follow(self) -> None:
-        """Tell and hear until cancelled."""
         while True:
             with suppress(RedisUnavailable, ResponseError):
                 await self.exchange()
             await asyncio.sleep(EVERY_SEC)
 
     async def exchange(self) -> None:
-        """Once."""
+        # A copy: while Redis is asked, prompts may be noted or cleared.
         news = dict(self._crashes.unsent)
         args = [str(time.time())]
         for name, seen in news.items():
             args += [name, "" if seen is None else _encode(seen).decode()]
         reply: list[bytes] = await self._link.run(EXCHANGE, [redis_keys.CRASHES], args)
         for name, seen in news.items():
+            # Only what was sent. A newer note of the same prompt waits for the next exchange.
             if self._crashes.unsent.get(name) is seen:
                 self._crashes.unsent.pop(name, None)
         known: dict[str, Seen] = {}

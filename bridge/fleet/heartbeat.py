@@ -40,7 +40,6 @@ class Heartbeat:
         self._changed.set()
 
     async def follow(self) -> None:
-        """Publish until cancelled."""
         while True:
             await self.publish()
             self._changed.clear()
@@ -50,12 +49,14 @@ class Heartbeat:
     async def publish(self) -> None:
         """Once. Redis may be away."""
         self._before()
+        # Gauges first: they must be right while Redis is away, too.
         metrics.count_turns()
         metrics.IN_FLIGHT.set(self._pool.in_flight)
         metrics.QUEUE_LENGTH.set(self._pool.waiting)
         metrics.modes_changed({each.name for each in modes.active()}, degraded.STILL_WORKS)
         for instance, status in zip(self._pool.instances, self._pool.facts(), strict=True):
             self._count_troubles(instance)
+            # For each one: the key lapses by itself (LIFETIME_SEC), and then the instance shows as gone.
             with suppress(RedisUnavailable, ResponseError):
                 key = redis_keys.INSTANCE + status.name
                 await self._link.execute("SET", key, msgspec.json.encode(status), "EX", LIFETIME_SEC)

@@ -18,6 +18,7 @@ _decode = msgspec.json.Decoder(InstanceStatus).decode
 
 def read_all(client: redis.Redis) -> list[InstanceStatus]:
     """The status of every instance that is alive."""
+    # SCAN and not KEYS, which would block Redis, and with it every turn's limits, while it walks all keys.
     keys = list(client.scan_iter(f"{redis_keys.INSTANCE}*", count=1000))
     found: Any = client.mget(keys) if keys else []
     return [status for value in found if value is not None and (status := _read(value))]
@@ -26,6 +27,7 @@ def read_all(client: redis.Redis) -> list[InstanceStatus]:
 def _read(value: bytes) -> InstanceStatus | None:
     try:
         return _decode(value)
+    # During an update, processes of two versions may run at once.
     except msgspec.MsgspecError as exc:
         log.warning("a heartbeat could not be read: %s", exc)
         return None

@@ -35,6 +35,7 @@ def current(redis_url: str) -> list[Instance]:
 def refresh(redis_url: str) -> None:
     """Bring the copy up to date. Safe to run twice and at once. Raise redis.RedisError."""
     with connect(redis_url) as client:
+        # Redis first, so that no connection to the database is held while it is waited for.
         found = heartbeats.read_all(client)
     with database.doing_without():
         record(found, timezone.now())
@@ -43,6 +44,7 @@ def refresh(redis_url: str) -> None:
 def record(found: Iterable[InstanceStatus], now: datetime) -> None:
     """Make the copy say what was found, and log which states changed. Safe to run twice and at once."""
     rows = {status.name: _row(status) for status in found}
+    # Readers see all instances of one moment, or all of the one before.
     with transaction.atomic():
         before = dict(Instance.objects.values_list("name", "state"))
         Instance.objects.bulk_create(
@@ -50,6 +52,7 @@ def record(found: Iterable[InstanceStatus], now: datetime) -> None:
         )
         missing = Instance.objects.exclude(pk__in=rows)
         missing.filter(seen_at__lt=now - REMEMBERED).delete()
+        # Kept for a day as "gone": an operator looks for what is missing, and a row that vanished says nothing.
         missing.update(state=InstanceState.GONE, in_flight=0, login=False)
         after = dict(Instance.objects.values_list("name", "state"))
     for name, state in after.items():
@@ -58,6 +61,7 @@ def record(found: Iterable[InstanceStatus], now: datetime) -> None:
 
 
 def _log_change(name: str, before: str | None, state: str, row: Instance | None) -> None:
+    # The level follows the state it is in now; recovering is no warning.
     bad = InstanceState(state).is_trouble
     fields = {"instance": name, "was": before, "state": state, "error": row.last_error if row else ""}
     log.log(logging.WARNING if bad else logging.INFO, "instance changed", extra={"fields": fields})

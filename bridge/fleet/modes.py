@@ -35,6 +35,7 @@ class Modes:
     def __init__(self, link: RedisLink, process: int, processes: int, ready: Callable[[], bool]) -> None:
         self._link = link
         self._own = f"{redis_keys.MODES}web-{process}"
+        # One judge: with several, each process would begin and end the same mode by its own clock.
         self._judges = process == 1
         others = (f"web-{number}" for number in range(1, processes + 1) if number != process)
         self._names = [*BACKGROUND, *others]
@@ -45,15 +46,14 @@ class Modes:
         self._was_ready_at = self._clock()
 
     async def follow(self) -> None:
-        """Tell and hear until cancelled."""
         while True:
             await self.exchange()
             await asyncio.sleep(EVERY_SEC)
 
     async def exchange(self) -> None:
-        """Once."""
         self._look_at_instances()
         heard = await self._hear()
+        # In place, as `active` reads the module's list. Empty while Redis is away, when only the own modes are known.
         _elsewhere[:] = [each for modes in heard if modes for each in modes]
 
     async def _hear(self) -> list[list[Facts] | None]:
@@ -71,6 +71,7 @@ class Modes:
     def _miss(self, heard: Iterable[tuple[str, list[Facts] | None]]) -> None:
         now = self._clock()
         for name, modes in heard:
+            # Other web processes are not missed here: the supervisor restarts them.
             if name not in BACKGROUND:
                 continue
             if modes is not None:

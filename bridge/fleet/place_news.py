@@ -12,7 +12,7 @@ from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script
 
 EVERY_SEC = 0.5
-LIFETIME_SEC = 3  # of what a process has told; longer than that it may be dead
+LIFETIME_SEC = 3  # of what a process has reported; longer than that it may be dead
 
 # KEYS: what each process told (hash). ARGV: this process, what it tells ("" for nothing). Reply: what the others told.
 EXCHANGE = Script(f"""
@@ -49,20 +49,21 @@ class PlaceNews:
         self._told = False
 
     async def follow(self) -> None:
-        """Tell and hear until cancelled. A process without turns tells nothing, and need not know."""
         while True:
             await self.exchange()
             await asyncio.sleep(EVERY_SEC)
 
     async def exchange(self) -> None:
-        """Once."""
         holds = bool(self._shares.here.keys)
+        # An idle process costs Redis nothing: without turns it has nothing to report, and nothing to share out.
         if not holds and not self._told:
             return
+        # Empty once, after the last turn: so the others need not wait until the entry is too old.
         told = _encode(self._shares.here) if holds else b""
         try:
             others = await self._link.run(EXCHANGE, [redis_keys.PLACES], [self._process, told])
             self._told = holds
             self._shares.update_others([_decode(each) for each in others])
         except (RedisUnavailable, ResponseError, msgspec.MsgspecError):
+            # Better no figures than old ones: a place that was given back long ago would still count.
             self._shares.update_others([])

@@ -44,6 +44,7 @@ def is_public(address: str) -> bool:
         return False
     if isinstance(parsed, IPv4Address):
         return parsed.is_global and not any(parsed in network for network in _REFUSED_4)
+    # An address with a scope (`fe80::1%eth0`) means another host on each machine.
     if parsed.scope_id is not None or parsed not in _GLOBAL_6:
         return False
     return parsed.is_global and not any(parsed in network for network in _REFUSED_6)

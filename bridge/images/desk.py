@@ -85,11 +85,13 @@ class ImageDesk:
         in the history for good, and would end the conversation. Raise RateLimited or Unavailable for more than can be
         prepared in good time.
         """
+        # The newest are what the conversation is about; older ones were seen in earlier turns.
         newest = sources[-self._options.max_count :]
         surplus = len(sources) - len(newest)
         if surplus:
             metrics.IMAGE_FAILURES.labels("surplus").inc(surplus)
         urls: list[str] = []
+        # One budget for all images of the turn, so that many large ones cannot hold the thread for minutes.
         pixels_left = self._options.most_pixels
         for number, source in enumerate(newest, 1):
             try:
@@ -112,8 +114,8 @@ class ImageDesk:
         return Delivered(tuple(urls), len(sources) - len(urls))
 
     async def _image(self, source: str, name: str, pixels_left: int, key: int) -> _Image:
-        """Raise GatewayError."""
         try:
+            # Fetched before it waits for the thread: a slow host holds nobody else up.
             fetched = None if _is_data(source) else await self._fetched(source, key)
             return await self._in_turn(key, partial(self._prepared, source, fetched, pixels_left))
         except Unusable as exc:
@@ -128,8 +130,10 @@ class ImageDesk:
         """Where small images go, and from there, before there was any work, to where large ones go."""
         most, longest = self._options.most_waiting, self._options.longest_wait
         try:
+            # How much work it is shows its header, and that is read in the thread too: base64 comes first.
             with suppress(MuchWork):
                 return await self._quick.run(key, partial(prepared, True), longest)
+            # A bound for each key, and not for all: one key cannot fill the line of others.
             if self._slow.waiting(key) >= most:
                 words = f"{most} large images of this API key wait to be prepared; try again."
                 raise RateLimited(words, retry_after=RETRY_SEC)
@@ -148,6 +152,7 @@ class ImageDesk:
         data = _decoded(source, options.max_bytes) if fetched is None else fetched
         if not data:
             raise Unusable("it is empty", "empty_image_file")
+        # By its bytes: what the client declares may be wrong, and is passed to no decoder.
         kind = kind_of(data)
         if kind is None:
             raise Unusable("it is no PNG, JPEG, GIF or WebP image", "unsupported_image_media_type")
@@ -180,9 +185,11 @@ def _decoded(source: str, max_bytes: int) -> bytes:
     comma = source.find(",", 0, LONGEST_HEAD)
     if comma < 0 or not source[:comma].lower().endswith(";base64"):
         raise Unusable("its data: URL is not in base64", "invalid_base64_image")
+    # Before decoding: four characters are three bytes, less the padding.
     if (len(source) - comma - 1) * 3 // 4 - source[-2:].count("=") > max_bytes:
         raise Unusable(f"it is larger than {max_bytes} bytes", "image_file_too_large")
     try:
+        # `validate`: by default Python skips every other character without a word.
         return base64.b64decode(source[comma + 1 :], validate=True)
     except ValueError:
         raise Unusable("its base64 cannot be decoded", "invalid_base64_image") from None

@@ -66,12 +66,14 @@ class Fetcher:
     async def get(self, url: str, key: int = 0) -> bytes:
         """The body behind the URL, for this key. Raise FetchFailed."""
         try:
+            # One limit for everything: limits for each step could be used one after the other.
             async with asyncio.timeout(self._options.seconds):
                 return await self._follow(targets.read(url, self._options.ports), key)
         except BadUrl as exc:
             raise FetchFailed(str(exc)) from None
         except TimeoutError:
             raise FetchFailed(f"it could not be fetched within {self._options.seconds:g} s") from None
+        # No reason is given: it would tell a client which hosts and ports exist in the operator's network.
         except (OSError, h11.RemoteProtocolError):
             raise FetchFailed("it could not be fetched") from None
 
@@ -80,28 +82,31 @@ class Fetcher:
             answer = await self._ask(target, key)
             if isinstance(answer, bytes):
                 return answer
+            # Every hop is checked like the first URL: a public host may redirect to a private one.
             target = targets.redirected(target, answer, self._options.ports)
         raise FetchFailed(f"it is redirected more than {self._options.redirects} times")
 
     async def _ask(self, target: Target, key: int) -> bytes | str:
-        """The body, or where a redirect leads."""
         reader, writer = await self._connect(target, await self._addresses(target, key))
         try:
             return await self._exchange(target, reader, writer)
         finally:
+            # Not `close()`: the peer could keep the socket open by not reading.
             writer.transport.abort()
 
     async def _addresses(self, target: Target, key: int) -> list[str]:
-        """All that the host has, each of them public."""
         now = asyncio.get_running_loop().time
         began = now()
         try:
             addresses = await self._options.resolve(target.host, target.port, key)
+        # A TimeoutError is an OSError, but it means the fetch's own limit and is reported as such.
         except TimeoutError:
             raise
         except OSError:
             addresses = []
+        # All of them: with one private address among them, a second look-up would decide which one is used.
         if not addresses or not all(map(self._options.is_allowed, addresses)):
+            # Up to the next multiple: the time of the answer must not show whether the name exists.
             await asyncio.sleep(PRIVATE_AFTER - (now() - began) % PRIVATE_AFTER)
             raise FetchFailed("its host has no public address")
         return addresses
@@ -109,6 +114,7 @@ class Fetcher:
     async def _connect(self, target: Target, addresses: list[str]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """To an address that was checked; the name is not looked up again."""
         trusted = _trusted(self._options.authorities) if target.secure else None
+        # The certificate is checked against the name, though an address is dialled.
         name = target.host if target.secure else None
         problem: OSError = OSError("no address")
         for address in dict.fromkeys(addresses):
@@ -125,6 +131,7 @@ class Fetcher:
         for event in (_request(target), h11.EndOfMessage()):
             writer.write(http.send(event) or b"")
         response = await _next(http, reader)
+        # Such as 103 Early Hints; the fetch's time limit bounds them.
         while isinstance(response, h11.InformationalResponse):
             response = await _next(http, reader)
         if not isinstance(response, h11.Response):
@@ -138,6 +145,7 @@ class Fetcher:
     def _check(self, status: int, headers: dict[bytes, str]) -> None:
         if status != 200:
             raise FetchFailed(f"its host answered with status {status}")
+        # Nothing is decompressed: a few bytes could become gigabytes.
         if headers.get(b"content-encoding", "identity").lower() != "identity":
             raise FetchFailed("its host sent it compressed, without being asked to")
         if int(headers.get(b"content-length", 0)) > self._max_bytes:
@@ -161,6 +169,7 @@ def _request(target: Target) -> h11.Request:
         ("User-Agent", "lingma-gateway"),
         ("Accept", "image/png, image/jpeg, image/gif, image/webp"),
         ("Accept-Encoding", "identity"),
+        # One request for each connection, so nothing of one key's fetch is left for another's.
         ("Connection", "close"),
     ]
     return h11.Request(method="GET", target=target.path, headers=headers)

@@ -68,16 +68,19 @@ def prepare(
     `pixels_left` is what the images of one request may still cost. With `only_little`, raise MuchWork for an image
     that is no LITTLE_WORK, before there was any.
     """
+    # The marker is counted without parsing: it may be found too often, but never too rarely.
     scans = data.count(b"\xff\xda") if kind == "jpeg" else 1
     if scans > MOST_SCANS:
         raise Unusable("it has too many scans", "image_parse_error")
     try:
+        # One decoder only. Pillow's others would be tried on bytes from outside, and some start programs.
         with Image.open(BytesIO(data), formats=[kind.upper()]) as image:
             width, height = image.size
             if width * height > MOST_PIXELS:  # by the header, before any pixel has cost anything
                 raise _too_many_pixels()
             if width * height > pixels_left:
                 raise Unusable("the images of the request have too many pixels together", "image_too_large")
+            # More bytes than may be uploaded mean that it has to be encoded anew, which is much work too.
             if only_little and (width * height * scans > LITTLE_WORK or len(data) > max_bytes):
                 raise MuchWork
             if kind == "gif":
@@ -93,9 +96,12 @@ def _prepared(image: Image.Image, given: Prepared, max_side: int, max_bytes: int
     if given.pixels * _bytes_per_pixel(image, given.kind) > MOST_MEMORY:
         raise _too_many_pixels(MOST_MEMORY // _bytes_per_pixel(image, given.kind))
     if max(image.size) <= max_side and len(given.data) <= max_bytes:
+        # Decoded though the bytes are passed on as they are: a broken image would fail at the service, in the middle
+        # of the turn.
         image.load()
         return given
     smaller = _scalable(image)
+    # Made smaller before it is turned: turning a small image costs less, and the side is the same.
     smaller.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, REDUCING_GAP)
     upright = ImageOps.exif_transpose(smaller)
     upright.info = {}  # no metadata goes along
@@ -117,6 +123,7 @@ def _scalable(image: Image.Image) -> Image.Image:
     if image.mode in SCALABLE and not transparent:
         return image
     if image.mode in DEEP:
+        # 16 bits to 8. A direct conversion would cut off everything above 255.
         return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     return image.convert("RGBA" if transparent or image.mode == "PA" else "RGB")
 
@@ -126,6 +133,7 @@ def _within(image: Image.Image, given: Prepared, max_bytes: int) -> Prepared:
     kind = given.kind
     data = _encoded(image, kind)
     while len(data) > max_bytes:
+        # It ends: as a JPEG, every round leaves a quarter of the pixels.
         image = image.reduce(2) if kind == "jpeg" else _opaque(image)
         kind = "jpeg"
         data = _encoded(image, kind)
@@ -133,6 +141,7 @@ def _within(image: Image.Image, given: Prepared, max_bytes: int) -> Prepared:
 
 
 def _opaque(image: Image.Image) -> Image.Image:
+    # JPEG has no transparency, and what is clear would become black.
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
 

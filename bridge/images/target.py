@@ -29,7 +29,6 @@ class Target(msgspec.Struct, frozen=True):
 
     @property
     def authority(self) -> str:
-        """The `Host` header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
 
@@ -41,11 +40,13 @@ def read(url: str, ports: frozenset[int]) -> Target:
     try:
         parts = urlsplit(url)
         port = parts.port
+        # `localhost.` and `localhost` are one host, so the dot must not make two of them.
         host = (parts.hostname or "").encode("idna").decode().removesuffix(".").lower()
     except ValueError:
         raise BadUrl("its URL cannot be read") from None
     if parts.scheme not in _PORTS:
         raise BadUrl("only data:, http: and https: URLs are accepted")
+    # `http://good.example@10.0.0.1/` looks like one host and means the other.
     if "@" in parts.netloc:
         raise BadUrl("its URL holds a user name or a password")
     if not _HOST.fullmatch(host):
@@ -61,6 +62,7 @@ def read(url: str, ports: frozenset[int]) -> Target:
 def redirected(target: Target, location: str, ports: frozenset[int]) -> Target:
     """Where a redirect leads, checked like the first URL. Raise BadUrl."""
     try:
+        # The address may be relative; what it means is decided by the same reader.
         following = read(urljoin(target.url, location), ports)
     except ValueError:
         raise BadUrl("it is redirected to a URL that cannot be read") from None

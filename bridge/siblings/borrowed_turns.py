@@ -51,6 +51,7 @@ class BorrowedTurns:
         number = next(self._numbers)
         if not self._link.send(Question(lease, number, ask)):
             return False
+        # After the send and still safe: the answer cannot be read before this function returns to the loop.
         self._running[number] = turn, log
         self._numbers_of[turn] = number
         turn.closed = self._forget
@@ -63,6 +64,7 @@ class BorrowedTurns:
             return None
         uploaded: asyncio.Future[str] = self._loop.create_future()
         self._images[number] = uploaded
+        # Also when the caller's time limit cancels it.
         uploaded.add_done_callback(lambda _: self._images.pop(number, None))
         return uploaded
 
@@ -74,11 +76,11 @@ class BorrowedTurns:
             self._crash_checks[number] = result
             result.add_done_callback(lambda _: self._crash_checks.pop(number, None))
         else:
+            # A process that is gone cannot answer; the turn is asked again as after any lost connection.
             result.set_result(None)
         return result
 
     def release(self, lease: int) -> None:
-        """Give a place back."""
         self._link.send(Release(lease))
 
     def fail(self, why: str) -> None:
@@ -88,6 +90,7 @@ class BorrowedTurns:
 
     def lose(self) -> None:
         """The process is gone, and with it what ran on its instances."""
+        # A copy: each turn that fails takes itself out (`_forget`).
         for turn, _log in list(self._running.values()):
             turn.fail(lost())
         for turn, log in self._late.values():
@@ -100,24 +103,25 @@ class BorrowedTurns:
                 result.set_result(None)
 
     def on_pieces(self, pieces: Pieces) -> None:
-        """Of a turn that runs."""
         if (running := self._running.get(pieces.turn)) is None:
             return
         turn = running[0]
+        # Before the pieces: reading them may end the wait of whoever answers the client.
         turn.decisions += pieces.decisions
         for packed in pieces.pieces:
             put(turn, unpack_piece(packed))
 
     def on_ended(self, ended: Ended) -> None:
-        """A turn has, there."""
         if (running := self._running.get(ended.turn)) is None:
             return
         turn, log = running
+        # It has ended there, so `_forget` need not send a stop for it.
         turn.closed = None
         del self._running[ended.turn], self._numbers_of[turn]
         if ended.failure is not None:
             turn.fail(error_of(ended.failure))
             return
+        # Before `finish`: whoever answers the client asks for the figures as soon as the turn has ended.
         if ended.late:
             log.expect(turn.request_id)
             self._late[ended.turn] = running
@@ -126,13 +130,11 @@ class BorrowedTurns:
         turn.finish(ended.session_id, "")
 
     def on_usage(self, usage: Usage) -> None:
-        """Late figures."""
         if (running := self._late.pop(usage.turn, None)) is not None:
             turn, log = running
             log.keep(turn.request_id, usage.usage)
 
     def on_uploaded(self, uploaded: Uploaded) -> None:
-        """An image has been taken, or not."""
         future = self._images.get(uploaded.number)
         if future is None or future.done():
             return
@@ -142,13 +144,12 @@ class BorrowedTurns:
             future.set_exception(error_of(uploaded.failure))
 
     def on_crash_result(self, result: CrashResult) -> None:
-        """It is known whether a run has crashed."""
         future = self._crash_checks.get(result.number)
         if future is not None and not future.done():
             future.set_result(result.exit)
 
     def _forget(self, turn: ReplyStream) -> None:
-        """The turn has ended here."""
         number = self._numbers_of.pop(turn)
         del self._running[number]
+        # Whatever the reason is (a client that left, a failure here), the service must stop working on it.
         self._link.send(Stop(number))

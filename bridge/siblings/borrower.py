@@ -51,6 +51,7 @@ class Borrower:
         self._changed = changed
         self._holds: dict[Affinity, InstanceStatus] = {}
         self._granted = 0
+        # The last one that was sent: the same again says nothing new.
         self._demanded: Demand | None = None
         self._numbers = count(1)
         self._asked: dict[int, Waiter] = {}
@@ -69,7 +70,6 @@ class Borrower:
         }
 
     def begin(self) -> None:
-        """The link is open."""
         self.link.send(Hello(self._process))
         self.link.lost.add_done_callback(self._on_lost)
 
@@ -85,6 +85,7 @@ class Borrower:
     def demand(self, waiting: int, line: Line) -> None:
         """Say how many turns wait, where that is news."""
         demand = Demand(waiting, self._granted, line)
+        # Two zeros in a row differ in `line` at most, which matters to nobody then.
         if demand == self._demanded or (not waiting and (self._demanded is None or not self._demanded.count)):
             return
         self._demanded = demand
@@ -95,6 +96,7 @@ class Borrower:
         number = next(self._numbers)
         if not self.link.send(Borrow(number, affinity.name, affinity.generation)):
             return False
+        # Before the timer: `_refused` finds the waiter by this entry, and whichever answer is first takes it out.
         self._asked[number] = waiter
         asyncio.get_running_loop().call_later(ANSWER_SEC, self._refused, number)
         return True
@@ -114,6 +116,7 @@ class Borrower:
         self._holds = {
             Affinity(each.name, each.generation): each for each in news.instances if each.state is InstanceState.READY
         }
+        # News comes every second. Only another choice of instances or models concerns the pool.
         if (set(self._holds), self.models) != before:
             self._changed()
 
@@ -122,14 +125,19 @@ class Borrower:
 
     def _on_grant(self, grant: Grant) -> None:
         self.free = grant.free
+        # None for a grant to whoever waits, and for an answer that came too late: `take_in` then looks for somebody
+        # else.
         waiter = self._asked.pop(grant.number, None)
+        # Counted for `Demand.seen`, so that the lender knows which grants our last demand had seen already.
         if not grant.number:
             self._granted += 1
         affinity = Affinity(grant.name, grant.generation)
+        # The instance may have changed its run since the last news; names of models rarely differ between instances.
         names = self._holds[affinity].model_names if affinity in self._holds else self._pool.model_names()
         limits, pulse = self._pool.turn_limits, self._pool.pulse
         instance = RemoteInstance(self._turns, grant.lease, affinity, names, limits, pulse)
         if not self._pool.take_in(instance, waiter):
+            # Nobody wants it any more: at once, as others may wait for it there.
             self._turns.release(grant.lease)
 
     def _on_refusal(self, refusal: Refusal) -> None:
@@ -144,6 +152,7 @@ class Borrower:
     def _on_lost(self, _: asyncio.Future[None]) -> None:
         """The process is gone, and with it what ran on its instances."""
         self.instances, self.models, self.free, self._holds = [], [], 0, {}
+        # State first, then turns: they look for another place at once, and must not find this process.
         self._turns.lose()
         for number in list(self._asked):
             self._refused(number)

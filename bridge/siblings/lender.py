@@ -71,6 +71,7 @@ class Lender:
         self._leases = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
+        # What is lent lives as long as the connection: a process that is killed gives everything back by that.
         self.link.lost.add_done_callback(self._on_lost)
         self._handlers: dict[type, Callable[[Any], None]] = {
             Hello: lambda hello: self._greeted(hello.process),
@@ -87,6 +88,8 @@ class Lender:
     @property
     def wanted(self) -> int:
         """Turns that wait over there and were granted nothing yet."""
+        # Grants and demands cross each other on the way. Those that the last demand had not seen are already for some
+        # of its turns.
         return self._demand.count - (self._granted - self._demand.seen) if self.link.open else 0
 
     @property
@@ -96,6 +99,7 @@ class Lender:
 
     def grant(self) -> bool:
         """Give a place for whoever waits there; False when there is none for it."""
+        # The pool decides by its own line, too: turns of this process with fewer places go first.
         lease = self._pool.lend(self._demand.line)
         if lease is None:
             return False
@@ -105,6 +109,7 @@ class Lender:
 
     def send_news(self, news: News) -> None:
         """How things are here. It is a sign of life, too."""
+        # Remembered, so that `send_room` is sent when it matters and not at every release.
         self.reported_full = not news.free
         self.link.send(news)
 
@@ -132,6 +137,7 @@ class Lender:
 
     def _grant(self, number: int, lease: Lease) -> None:
         instance = lease.instance
+        # Otherwise a place could travel in circles, and each hop would cost every chunk.
         assert isinstance(instance, Instance)  # noqa: S101 - what was borrowed is not lent
         self._leases += 1
         self.loans[self._leases] = Loan(lease, instance, {})
@@ -148,6 +154,7 @@ class Lender:
         except GatewayError as exc:
             self.link.send(Ended(question.turn, failure=failure_of(exc)))
             return
+        # The other process may stop reading; the turn's own bound then ends it here.
         turn.overflow = lambda: loan.instance.give_up(turn)
         loan.turns[question.turn] = turn, self._start(self._run(question.turn, loan, turn))
 
@@ -161,6 +168,7 @@ class Lender:
         if (loan := self.loans.get(image.lease)) is not None:
             self._start(self._upload(image, loan))
         else:
+            # Always an answer: the other side waits for one until its time limit.
             self.link.send(Uploaded(image.number, "", failure_of(lost())))
 
     def _on_crash_check(self, check: CrashCheck) -> None:
@@ -169,6 +177,7 @@ class Lender:
     def _release(self, number: int) -> None:
         if (loan := self.loans.pop(number, None)) is None:
             return
+        # Turns end before the place is given on, or the instance would have one more than its limit.
         for turn in list(loan.turns):
             self._stop(loan, turn)
         loan.lease.release()
@@ -182,14 +191,17 @@ class Lender:
 
     def _start(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = self._loop.create_task(work)
+        # The loop keeps weak references to tasks only.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     def _stop(self, loan: Loan, number: int) -> None:
         """Nobody wants the rest of this turn."""
+        # Out of the table first: the task ends by cancellation and must not report an end that nobody wants.
         turn, task = loan.turns.pop(number)
         task.cancel()
+        # A turn that has ended needs no stop.
         if turn.end is None:
             loan.instance.give_up(turn)
 
@@ -200,6 +212,7 @@ class Lender:
         except Exception as exc:  # an edge: whatever breaks, the turn gets its one ending
             logger.exception("a turn of another process broke")
             turn.fail(InternalError(f"The gateway failed; its log says why ({type(exc).__name__})."))
+        # `_stop` may have taken it out before.
         loan.turns.pop(number, None)
         end = turn.end
         if end is None or end.error is not None:
@@ -207,6 +220,7 @@ class Lender:
             self.link.send(Ended(number, failure=failure_of(error)))
             return
         log = loan.instance.log
+        # With the end if they are there already, so that the client need not wait for a second message.
         usage = log.usage(turn.request_id) if log is not None else None
         late = usage is None and log is not None and log.worth_waiting
         self.link.send(Ended(number, end.session_id, usage=usage, late=late))
@@ -218,16 +232,17 @@ class Lender:
         link = self.link
         while True:
             pieces = pack_pieces(await turn.drain())
+            # Decisions can come without a piece, and go along before the end.
             if pieces or turn.decisions:
                 link.send(Pieces(number, pieces, turn.decisions.copy()))
                 turn.decisions.clear()
             if turn.end is not None:
                 return
             if link.is_behind:
+                # Not reading the turn is the brake: its buffer fills, and its own bound applies.
                 await link.room()
 
     async def _look_into(self, check: CrashCheck) -> None:
-        """Told as soon as it is known."""
         ended = None
         for instance in self._pool.instances:
             if instance.name == check.name:

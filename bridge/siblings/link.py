@@ -31,12 +31,12 @@ class Link(asyncio.Protocol):
         self._read = bytearray()
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
+        # Only pieces of turns wait for it. Questions and grants are small or bounded elsewhere, and must not be late.
         self._room = asyncio.Event()
         self._room.set()
 
     @property
     def open(self) -> bool:
-        """Messages can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
     def send(self, message: msgspec.Struct) -> bool:
@@ -45,8 +45,10 @@ class Link(asyncio.Protocol):
             return False
         body = self._encode(message)
         unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        # Refused and not waited for: whoever sends has another way, such as an own instance or another process.
         if len(body) > MOST_BYTES or unsent + self._outgoing_bytes + len(body) > BUFFER_BYTES + MOST_BYTES:
             return False
+        # All that is sent in one turn of the loop goes out in one system call.
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing += (len(body).to_bytes(HEAD, "big"), body)
@@ -63,23 +65,24 @@ class Link(asyncio.Protocol):
         await self._room.wait()
 
     def close(self) -> None:
-        """Drop the connection now."""
         if self._transport is not None:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It can be used."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by behaviour only
+        # Above it asyncio calls `pause_writing`, and `resume_writing` at a quarter of it.
         self._transport.set_write_buffer_limits(high=ROOM_BYTES)
 
     def data_received(self, data: bytes) -> None:
         """Act on every message that is complete. What cannot be read ends the connection."""
+        # Any byte is a sign of life: a large message may take longer than the interval of the beats.
         self.received_at = self._loop.time()
         read, position = self._read, 0
         read += data
         while len(read) - position >= HEAD:
             start = position + HEAD
             end = start + int.from_bytes(read[position:start], "big")
+            # Both ends are of one version, so this is no message of ours: the stream cannot be followed further.
             if end - start > MOST_BYTES:
                 return self.close()
             if len(read) < end:
@@ -89,20 +92,19 @@ class Link(asyncio.Protocol):
             except msgspec.MsgspecError:
                 return self.close()
             position = end
+            # After `position` has moved on: whatever the message causes, it is not read twice.
             self._receive(message)
         del read[:position]
         return None
 
     def pause_writing(self) -> None:
-        """The other side is behind."""
         self._room.clear()
 
     def resume_writing(self) -> None:
-        """It has caught up."""
         self._room.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing can be sent any more."""
+        # Who waits for room must not wait for a connection that is gone.
         self._room.set()
         if not self.lost.done():
             self.lost.set_result(None)

@@ -164,6 +164,7 @@ class CrashResult(msgspec.Struct, frozen=True, array_like=True, tag=28):
     exit: Exit | None
 
 
+# One union for each direction: a message that the other side may not send is not even decoded.
 FromBorrower = Hello | Demand | Borrow | Question | Stop | Image | Release | CrashCheck | Beat
 FromLender = News | Room | Grant | Refusal | Pieces | Ended | Usage | Uploaded | CrashResult
 
@@ -178,13 +179,13 @@ def pack_pieces(pieces: Sequence[Piece]) -> list[PackedPiece]:
     for piece in pieces:
         if isinstance(piece, ServiceCall):
             packed.append((_CALL, piece))
+        # A number and a text, not a tagged struct: this runs for every chunk of a borrowed turn.
         elif isinstance(piece, _KINDS):
             packed.append((_NUMBERS[type(piece)], piece.text))
     return packed
 
 
 def unpack_piece(packed: PackedPiece) -> Piece:
-    """The piece that was sent."""
     kind, content = packed
     if isinstance(content, ServiceCall):
         return content
@@ -192,21 +193,24 @@ def unpack_piece(packed: PackedPiece) -> Piece:
 
 
 def failure_of(error: GatewayError) -> Failure:
-    """An error as it is sent."""
+    # The whole error travels, not its text alone: status, code and `Retry-After` are what the client gets.
     return Failure(type(error).__name__, str(error), dict(vars(error)))
 
 
 def error_of(failure: Failure) -> GatewayError:
-    """The error that was sent."""
+    # Only classes of ours: the name comes over the socket.
     kind = _error_kinds().get(failure.kind, InternalError)
+    # Past `__init__`, whose arguments differ from class to class; what it sets is in `holds`.
     error = kind.__new__(kind, failure.message)
     vars(error).update(failure.holds)
+    # MessagePack has no tuples, so it came back as a list.
     error.param = tuple(error.param)
     return error
 
 
 def _error_kinds() -> dict[str, type[GatewayError]]:
     kinds: dict[str, type[GatewayError]] = {}
+    # Walked anew each time, as subclasses are defined in modules that may be loaded later. Errors are rare.
     left = [errors.GatewayError]
     while left:
         kind = left.pop()

@@ -42,6 +42,8 @@ class Siblings:
         self._silence_sec = silence_sec
         self._borrowers: dict[int, Borrower] = {}
         self._lenders: set[Lender] = set()
+        # Two connections for each pair of processes, one for each direction of lending: neither side needs to know
+        # who began.
         self._greeted = {number: asyncio.Event() for number in self._others}
         self._demanding = False
         self._returned = asyncio.Event()
@@ -49,7 +51,6 @@ class Siblings:
 
     @property
     def ready(self) -> bool:
-        """An instance of another process can take turns."""
         return any(borrower.ready for borrower in self._borrowers.values())
 
     @property
@@ -62,7 +63,6 @@ class Siblings:
         return [facts for _, borrower in sorted(self._borrowers.items()) for facts in borrower.instances]
 
     def models(self) -> list[Model]:
-        """What their accounts offer."""
         return [model for _, borrower in sorted(self._borrowers.items()) for model in borrower.models]
 
     def holds(self, affinity: Affinity) -> bool:
@@ -78,6 +78,7 @@ class Siblings:
 
     def waiting_changed(self) -> None:
         """More or fewer turns wait here than before."""
+        # Many turns may join or leave at once: one message for all of them.
         if not self._demanding:
             self._demanding = True
             self._loop.call_soon(self._demand)
@@ -96,8 +97,10 @@ class Siblings:
     def serve(self) -> None:
         """Lend free places to those who have turns that wait, first to the key that holds the fewest."""
         while demanding := [lender for lender in self._lenders if lender.wanted > 0]:
+            # Nothing for the poorest line means nothing for any other: those come after it.
             if not min(demanding, key=lambda each: (each.line.held, each.line.held_by_team)).grant():
                 return
+        # Only after all that wait were served: what is free now is really free.
         if any(lender.reported_full for lender in self._lenders) and (free := self._pool.free):
             for lender in self._lenders:
                 lender.send_room(free)
@@ -110,6 +113,7 @@ class Siblings:
 
     def _news(self) -> News:
         pool = self._pool
+        # A process that stops shows no instances, so nobody asks it; its models stay for as long as it does.
         return News(pool.facts() if pool.lends else [], pool.own_models(), pool.free if pool.lends else 0)
 
     @property
@@ -118,8 +122,8 @@ class Siblings:
         return any(lender.loans for lender in self._lenders)
 
     async def returned(self) -> None:
-        """Wait until nothing is lent any more."""
         while self.lends:
+            # No `await` between the look and this line, so no return can slip in between.
             self._returned.clear()
             await self._returned.wait()
 
@@ -144,9 +148,12 @@ class Siblings:
     async def _listen(self) -> asyncio.Server | None:
         try:
             path = socket_path(self._directory, self._process)
+            # A socket file outlives a process that was killed.
             path.unlink(missing_ok=True)
             server = await self._loop.create_unix_server(self._accept, str(path))
+            # Whoever can connect can use the account.
             path.chmod(0o600)
+        # Not fatal: this process serves its own turns, and only lends nothing.
         except OSError as exc:
             logger.warning("other web processes cannot borrow places of this one: %s", exc.strerror)
             return None
@@ -156,6 +163,7 @@ class Siblings:
         lender = Lender(self._pool, self._on_hello, self._lent_changed)
         self._lenders.add(lender)
         lender.link.lost.add_done_callback(lambda _: self._lenders.discard(lender))
+        # Later, as the transport is not there yet while the protocol is being made.
         self._loop.call_soon(lambda: lender.send_news(self._news()))
         return lender.link
 
@@ -168,17 +176,20 @@ class Siblings:
         greeted = self._greeted[number]
         while True:
             borrower = Borrower(self._pool, self._process, self._lenders_changed)
+            # Before the dial: a greeting that comes during it means that the process is there again.
             greeted.clear()
             with suppress(OSError):
                 path = socket_path(self._directory, number)
                 async with asyncio.timeout(EVERY_SEC):
                     await self._loop.create_unix_connection(partial(_same, borrower.link), str(path))
+                # Hello is the first message, before anything can be demanded over this link.
                 borrower.begin()
                 self._borrowers[number] = borrower
                 self.waiting_changed()
                 await asyncio.wait({borrower.link.lost})
                 del self._borrowers[number]
             with suppress(TimeoutError):
+                # Whoever starts dials us as well, which ends this pause early.
                 await asyncio.wait_for(greeted.wait(), EVERY_SEC)
 
     def _lenders_changed(self) -> None:
@@ -213,9 +224,11 @@ def socket_path(directory: Path, number: int) -> Path:
     if len(bytes(path)) <= LONGEST_PATH:
         return path
     name = hashlib.sha256(bytes(directory)).hexdigest()[:16]
+    # By user and data directory: two gateways on one host must not meet here.
     own = Path(tempfile.gettempdir()) / f"lingma-gateway-{os.getuid()}-{name}"
     with suppress(FileExistsError):
         own.mkdir(mode=0o700)
+    # Anybody may write to the temporary directory. `lstat`, as a link could lead to a directory that is ours.
     facts = own.lstat()
     if facts.st_uid != os.getuid() or facts.st_mode & 0o077 or own.is_symlink():
         raise PermissionError(f"{own} belongs to somebody else")

@@ -21,6 +21,7 @@ class InstanceState(StrEnum):
 
     def __new__(cls, value: str, label: str = "", badge: str = "", *flags: str) -> InstanceState:
         """One line of the list: value, label, badge, and what is true of it."""
+        # An own `__new__`, as StrEnum would take the further fields of a line for an encoding.
         self = str.__new__(cls, value)
         self._value_ = value
         self.label, self.badge = label, badge
