@@ -20,6 +20,7 @@ class KeySerializer(serializers.ModelSerializer[ApiKey]):
 
     class Meta:
         model = ApiKey
+        # A digest can be tried against guesses by whoever has the pepper, so it leaves the database nowhere.
         exclude: ClassVar = ["digest"]
 
     def get_state(self, key: ApiKey) -> str:

@@ -122,6 +122,7 @@ ToolApproval = Annotated[str, AfterValidator(_approval)]
 class Environment(BaseSettings):
     """One attribute per variable, in lower case. Times are seconds unless the name says otherwise."""
 
+    # An empty variable means the default: compose files pass on variables that nobody has set.
     model_config = SettingsConfigDict(env_file=BASE_DIR / ".env", extra="ignore", env_ignore_empty=True, frozen=True)
 
     host: str = Field("127.0.0.1", description="Address the gateway listens on.")
@@ -235,6 +236,7 @@ class Environment(BaseSettings):
     def behind_tls(self) -> bool:
         """Whether browsers reach the Django pages by https only."""
         origins = self.csrf_trusted_origins
+        # All of them: with one plain origin, secure cookies would lock its users out.
         return bool(origins) and all(origin.startswith("https://") for origin in origins)
 
     @property
@@ -245,6 +247,7 @@ class Environment(BaseSettings):
     @property
     def redis_or_embedded_url(self) -> str:
         """The Redis to talk to: the configured one, else the embedded server's socket."""
+        # Quoted: DATA_DIR may hold characters that mean something in a URL.
         return self.redis_url or f"unix://{quote(str(self.data_dir.resolve() / 'redis.sock'))}"
 
     @property

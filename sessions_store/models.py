@@ -17,6 +17,7 @@ from sessions_store.store import StoredEntry
 class EntryQuerySet(models.QuerySet["Entry"]):
     def mirror(self, found: Iterable[tuple[StoredEntry, State]]) -> None:
         """Make the rows equal to what was found. A session keeps its row, so a list opened earlier still works."""
+        # By session: one that is taken between two reads is found twice, and the second state is the newer one.
         rows = {stored.session_id: mirrored(stored, state) for stored, state in found}
         # Together, or a page that is opened in between would show an empty list.
         with transaction.atomic():

@@ -98,6 +98,7 @@ class ApiKeyAdmin(ClosedLookups, ModelAdmin):
         {"fields": [("hint", "state_name"), ("created_at", "revoked_at"), "last_used"]},
     )
     actions: ClassVar = ["revoke_selected"]
+    # A button for each row: revoking must be quick when a key has leaked.
     actions_row: ClassVar = ["revoke_one"]
     actions_detail: ClassVar = ["revoke_one"]
     empty_icon = "key"
@@ -127,6 +128,7 @@ class ApiKeyAdmin(ClosedLookups, ModelAdmin):
             # On the object alone: it is no column, and neither session nor message may hold it.
             obj.secret = obj.renew_secret(settings.KEY_PEPPER)
         super().save_model(request, obj, form, change)
+        # Only then: a key whose models were right once is not complained of at each edit.
         if "allowed_models" in form.changed_data:
             self._warn_of_unknown_models(request, obj)
 

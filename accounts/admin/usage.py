@@ -142,6 +142,7 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
 
     @display(description=_("Model"), header=True)
     def asked(self, obj: Usage) -> tuple[str, str]:
+        # Shown only where an alias was used: else it repeats the model.
         means = obj.lingma_model if obj.lingma_model != obj.model else ""
         how = [obj.get_agent_display(), obj.protocol, gettext("streamed") if obj.stream else gettext("plain"), means]
         return cut(obj.model), cut(", ".join(filter(None, how)))

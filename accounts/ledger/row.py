@@ -15,6 +15,7 @@ class UsageRow(msgspec.Struct, omit_defaults=True, kw_only=True):
     `started_at` is unix seconds.
     """
 
+    # A new column has its place here and in the model; log, metrics, admin and export take it from these.
     request_id: str
     api_key_id: int
     """0 for nobody's."""

@@ -24,6 +24,7 @@ def in_words(crontab: CrontabSchedule) -> str:
     locale = CRON_LOCALES.get(get_language() or "")
     if locale is None:
         return str(crontab.human_readable)
+    # The library takes the language from its options only, not from Django.
     options = Options()
     options.locale_code = locale
     parts = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
@@ -76,6 +77,7 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """The page's script shows what a chosen crontab means."""
+        # celery-beat fills this too, in English; ours goes in its place.
         context["readable_crontabs"] = {each.pk: in_words(each) for each in CrontabSchedule.objects.all()}
         page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return page

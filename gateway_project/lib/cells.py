@@ -31,7 +31,7 @@ def ago(moment: datetime) -> str:
 
 
 def seconds_ago(moment: datetime) -> str:
-    """The same, and to the second within the first minute."""
+    """How long ago; within the first minute to the second."""
     seconds = max(0, round((timezone.now() - moment).total_seconds()))
     return gettext("%(seconds)d s ago") % {"seconds": seconds} if seconds < 60 else ago(moment)
 

@@ -48,6 +48,7 @@ _patience = _Patience()
 def failed(exc: Error | str) -> None:
     """Report a query that the database failed: it counts as away, and the next try comes after RETRY_SEC."""
     _state.away, _state.doubted, _state.try_at = True, False, time.monotonic() + RETRY_SEC
+    # On one line, and never empty: the words stand in the log line of the mode.
     words = " ".join(str(exc).split()) or type(exc).__name__
     # A full disk is its own mode, with its own advice; "database" beside it would send the operator to the wrong place.
     if any(each in words for each in NO_ROOM):

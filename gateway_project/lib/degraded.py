@@ -53,6 +53,7 @@ def begin(name: str, why: str) -> None:
         _active[name] = msgspec.structs.replace(known, times=known.times + 1)
         return
     _active[name] = Facts(name, why[:200], time.time())
+    # What still works is part of the line: that is what an operator asks first.
     logger.warning("degraded: %s (%s); %s", name, why[:200], STILL_WORKS[name])
 
 

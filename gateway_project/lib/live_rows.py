@@ -45,6 +45,7 @@ class LiveRows:
         """The admin asks several times for one page; Redis is asked once."""
         table: QuerySet[Any] = super().get_queryset(request)  # type: ignore[misc]  # of the page it is mixed into
         rows = self._rows(request)
+        # In the order of the table's query set, which a new one does not have.
         return table if rows is None else query_set_of(table.model, rows).order_by(*table.query.order_by)
 
     def _rows(self, request: HttpRequest) -> Sequence[Model] | None:

@@ -40,8 +40,10 @@ def faults(info: Mapping[str, Any]) -> Iterator[Unfit]:
     if evicts_rows(info):
         policy = info["maxmemory_policy"]
         yield Unfit(f"maxmemory-policy is {policy}: usage rows would be thrown away", "Set it to noeviction.")
+    # Not for a server that evicts: for that one being full is the usual state.
     if info.get("maxmemory") and info.get("used_memory", 0) > info["maxmemory"] and not evicts(info):
         yield Unfit(f"it is full: {_mebibytes(info['used_memory'])} of {_mebibytes(info['maxmemory'])}", ROOM, False)
+    # It refuses all writes while this lasts (MISCONF), and recovers by itself when the disk has room.
     if info.get("aof_last_write_status", "ok") != "ok":
         yield Unfit("it cannot write its append-only file", "Look for room on its disk.", lasting=False)
 

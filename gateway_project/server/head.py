@@ -69,6 +69,7 @@ def _check_host(head: Head) -> None:
         raise Refused(refusals.BAD_HOST)
     if b"#" in head.target:
         raise Refused(refusals.BAD_TARGET)
+    # The usual form. What follows is the absolute one, as clients of a proxy send it.
     if head.target.startswith(b"/"):
         return
     scheme, separator, rest = head.target.partition(b"://")

@@ -58,4 +58,5 @@ def _body(refusal: Refusal, target: bytes) -> dict[str, object]:
     # By the path alone: nothing else of the request may have been understood. See FORMATS 4.1 and 6.1.
     if target.startswith(b"/v1/messages"):
         return {"type": "error", "error": error}
+    # All four fields, the empty ones too (FORMATS 4.1).
     return {"error": error | {"param": None, "code": refusal.code}}

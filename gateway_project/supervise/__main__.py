@@ -20,6 +20,7 @@ def open_standard_streams() -> None:
                 os.dup2(null, number)
                 os.close(null)
         if getattr(sys, name) is None:
+            # Python left the object None when the stream was closed, and `sys.stderr.write` would fail.
             setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 

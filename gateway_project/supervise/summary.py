@@ -39,6 +39,7 @@ def upstream(env: Environment) -> list[str]:
 def rows(env: Environment, made: Made) -> list[tuple[str, str]]:
     """The lines of the box, as label and text."""
     url = base_url(env)
+    # Two lines: OpenAI's SDKs want the address with /v1, Anthropic's without.
     shown = [("OpenAI base URL", f"{url}/v1"), ("Anthropic base URL", url), ("Admin console", f"{url}/admin/")]
     if made.admin_username:
         shown.append(("", f"user {made.admin_username}"))
@@ -60,6 +61,7 @@ def box(title: str, lines: list[tuple[str, str]]) -> str:
 
 def first_request(env: Environment, made: Made) -> str:
     """A curl to paste. It streams, so that something moves at once."""
+    # A model of Lingma's own, so that it works without any alias.
     body = '{"model":"org_auto","stream":true,"messages":[{"role":"user","content":"Hello, who are you?"}]}'
     return (
         f"curl -N {base_url(env)}/v1/chat/completions \\\n"

@@ -47,6 +47,7 @@ def limit(text: str) -> int:
 
 def team_of(name: str) -> Team | None:
     """The team of that name, made if there is none. Raise ValidationError."""
+    # As the console does: names that differ by blanks alone would be two teams.
     name = name.strip()
     team = Team.objects.filter(name=name).first() if name else None
     if name and team is None:
@@ -74,6 +75,7 @@ class Command(BaseCommand):
         parser.add_argument("--rpm", type=limit, default=0, help="requests per minute")
         parser.add_argument("--tpm", type=limit, default=0, help="tokens per minute")
         parser.add_argument("--concurrency", type=limit, default=0, help="turns at once")
+        # None, not "": argparse passes a default text through `type`, which refuses an empty one.
         parser.add_argument("--models", type=names, default=None, help="comma-separated; all when left out")
         parser.add_argument("--scopes", type=names, default=None, help="comma-separated, such as metrics")
         parser.add_argument("--expires", type=moment, default=None, help="30d, 12h or 2030-12-31")
