@@ -54,7 +54,7 @@ def contract(
     nonce: str,
     profile: PromptProfile = DEFAULT_PROFILE,
 ) -> str:
-    """The block of the prompt that tells of the tools; empty when none may be called."""
+    """The block of the prompt that describes the tools; empty when none may be called."""
     if not tools or choice.mode == "none":
         return ""
     # A tuple, because the caches below use it as a key.

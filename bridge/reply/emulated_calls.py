@@ -28,7 +28,7 @@ ReplyEvent = TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """The tools the model was told of, and how it must use them."""
+    """The tools the prompt shows to the model, and how it must use them."""
 
     tools: Sequence[Tool]
     choice: ToolChoice
@@ -51,7 +51,7 @@ class Emulation:
         self.outcomes: Counter[str] = Counter()
         """How often a call was `parsed`, `repaired`, `refused`, `retried`, `invalid` or `unjudged`."""
         self.calls = 0
-        """Calls that will be told or have been."""
+        """Calls that were sent or will be."""
         self.cut_off = False
         self.in_call = False
         """A call has begun and its arguments are not complete."""
@@ -136,7 +136,7 @@ class Emulation:
         return end.endswith(Marks(self._offer.nonce).closer)
 
     def settle(self) -> list[ReplyEvent]:
-        """The correction cannot be had: tell what there is; empty when that would not be a whole reply."""
+        """The correction failed: return what there is; empty when that would not be a whole reply."""
         if not (self._corrected and self._holding):
             return []
         # What came before the correction was a part of the reply anyway; the half of a second attempt is not.
@@ -160,7 +160,7 @@ class Emulation:
         self._gap = GAP if self._kept_spoke else ""
 
     def forget(self) -> None:
-        """What came in this attempt is void, and nothing of it was told."""
+        """Drop what came in this attempt, of which nothing was sent."""
         self._parser = self._new_parser()
         self._watch = OpenJson(BEGINS["{"]) if self._watch is not None else None
         del self._pending[self._kept :]
@@ -176,7 +176,7 @@ class Emulation:
         self._holding = self._asked or self._offer.choice.must_call
 
     def restart(self) -> None:
-        """Something else than calls is being corrected: of calls nothing is any more."""
+        """Something else than calls is being corrected: from now on calls are not."""
         self.forget()
         self._corrected = True
 
@@ -275,7 +275,7 @@ class Emulation:
         self._reject(Flawed(tool.name if tool else "", reason, "".join(arguments)))
 
     def _reject(self, flaw: Flawed) -> None:
-        """What cannot be read as a call: the model may mend it once; after that it is no call."""
+        """A block that cannot be read as a call: the model may correct it once; after that it is no call."""
         if self._corrected:
             self.outcomes["refused"] += 1
             self._repeated = True
@@ -334,7 +334,7 @@ class Emulation:
             self._pending = before or ([] if first else new)
 
     def _source(self) -> str:
-        """The call that cannot be told, as text."""
+        """The call that cannot be sent as one, as text."""
         if self._flaw is not None:
             return Marks(self._offer.nonce).without(self._flaw.source)
         if self._other is None:

@@ -16,13 +16,13 @@ class HeadingGuard:
 
     def __init__(self, mark: str) -> None:
         self.ended = False
-        """A heading came: nothing more is told."""
+        """A heading came: nothing more is sent."""
         self._mark = mark
         self._last = "\n"
         self._held = ""
 
     def passes(self, text: str) -> bool:
-        """Whether the text can be told as it is: then it need not be fed."""
+        """Whether the text can be sent as it is: then it need not be fed."""
         # The only test a plain chunk pays for.
         if "[" in text or self._held or self.ended:
             return False

@@ -19,7 +19,7 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 class _Shown(msgspec.Struct):
-    """What of one call has been told."""
+    """What the client knows of one call."""
 
     call: ServiceCall
     opened: bool = False
@@ -59,7 +59,6 @@ class ServiceCalls:
         self._ids: set[str] = set()
 
     def feed(self, call: ServiceCall) -> list[ChatEvent]:
-        """What may be told now."""
         shown = self._calls.get(call.id) if call.id else None
         if shown is None:
             shown = _Shown(call)

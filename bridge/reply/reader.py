@@ -129,7 +129,7 @@ class Reader:
 
     @property
     def thoughts(self) -> str:
-        """The reasoning so far, told or not."""
+        """The reasoning so far, sent or not."""
         return "".join(self._thoughts)
 
     @property
@@ -247,7 +247,7 @@ class Reader:
         return events
 
     def settle(self) -> list[ChatEvent]:
-        """The correction cannot be had: what can be told all the same; empty for nothing."""
+        """The correction failed: return what can be sent all the same; empty for nothing."""
         events: list[ChatEvent] = []
         if isinstance(self._emulation, Emulation):
             self._tell(self._emulation.settle(), events)

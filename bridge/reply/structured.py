@@ -81,7 +81,7 @@ class Structured:
         return self._value is not None and not self._value.done and not self._plain
 
     def feed(self, text: str) -> str:
-        """What may be told of the next piece."""
+        """Read the next piece; return what may be sent."""
         # Given up as JSON: everything goes through, so that a refusal can be read.
         if self._plain:
             return text
@@ -124,7 +124,7 @@ class Structured:
         return self._settled(held, (yield from self._best(held)))
 
     def settle(self) -> str:
-        """The correction cannot be had: what came first."""
+        """The correction failed: return what came first."""
         return self._first.text or self._refusal if self._corrected and not self._told else ""
 
     # -- streams --------------------------------------------------------------------------------------------------
@@ -146,7 +146,9 @@ class Structured:
         return self.release()
 
     def _read(self, text: str) -> str:
-        """JSON goes on; what follows it is left out. What cannot be read is told as it stands."""
+        """Read on in the JSON; what follows it is left out. From what cannot be read on, the text is sent to the
+        letter.
+        """
         value = self._value
         if value is None or value.done:
             return ""
@@ -236,7 +238,7 @@ class Structured:
         return judged(self._schema, value) if self._schema is not None else UNJUDGED
 
     def _settled(self, held: str, found: Found) -> str:
-        """What is told of a reply of which nothing was told; nothing as long as it is to be corrected."""
+        """What is sent of a reply that was held to its end; nothing as long as it is to be corrected."""
         if found.fits or self._corrected:
             # After the correction nothing better can be had: even JSON that does not fit is worth more than none.
             best = found if found.text else self._first

@@ -106,7 +106,7 @@ class ThinkingSplitter:
         self._quick = True  # nothing is held, and no reasoning is open
 
     def passes(self, text: str) -> bool:
-        """Whether the text is nothing but text and can be told as it is: then it need not be fed."""
+        """Whether the text is nothing but text and can be sent as it is: then it need not be fed."""
         # Called with every chunk: the cheapest tests come first, and nothing is allocated.
         if not self._quick or not text or "`" in text:
             return False
@@ -215,7 +215,7 @@ class ThinkingSplitter:
     # Text
 
     def _in_text(self, text: str, pieces: Parts, *, ended: bool) -> str:
-        """Tell text up to the first marker, or up to what may be the beginning of one."""
+        """Pass on text up to the first marker, or up to what may be the beginning of one."""
         if not self._visible:
             bare = text.lstrip()
             if self._stripped:
@@ -287,7 +287,7 @@ class ThinkingSplitter:
         return lines
 
     def _close(self, pieces: Parts) -> None:
-        """All that was said was reasoning."""
+        """All the text so far was reasoning."""
         said = "".join(self._said)
         self._unopened = True
         if said:

@@ -235,7 +235,7 @@ class Answer:
         return Ask(self._services.new_id(), session_id, text, ask.model, ask.mode, is_reply=True)
 
     async def _follow(self, turn: ReplyStream) -> Batch:
-        """Tell what comes, all but the last batch: that one is returned."""
+        """Send what comes, all but the last batch: that one is returned."""
         batch: Batch = []
         # Until the first output, so that `Started` comes with it and the attempt can still be lost unseen.
         while not batch and not self._is_over(turn):
@@ -274,7 +274,7 @@ class Answer:
         return await self._services.long_work.run(self._key, steps)
 
     def _take(self, events: Batch) -> Batch:
-        """What came, as it may be told."""
+        """What came, as it may be sent."""
         if self._reader.taken_back:
             self._take_back([])
         batch = events if self._cutter is None else self._cut(events)
@@ -286,7 +286,7 @@ class Answer:
         return batch
 
     def _sign_of_life(self) -> Batch:
-        """The service speaks, and for a while the client has heard nothing of it."""
+        """A sign of life, if the service sends but for a while nothing of it could be passed on."""
         now = self._watch.ms()
         if self._held_since is None:
             self._held_since = now
@@ -325,7 +325,7 @@ class Answer:
         return batch
 
     def _within(self, event: ChatEvent, cutter: Cutter) -> ChatEvent | None:
-        """What of something else than text may be told."""
+        """The event, cut to the limits of the request; None if it is beyond them. Not for text."""
         match event:
             case ThinkingDelta():
                 if not (text := cutter.thought(event.text)):
@@ -373,7 +373,7 @@ class Answer:
         await self._teller.end([*batch, Finished(reason, usage, self._cutter.stop_sequence if self._cutter else None)])
 
     async def _make_do(self, error: GatewayError, batch: Batch) -> None:
-        """Add to the batch what can be told although the service failed. Raise the error when that is no reply."""
+        """Add to the batch what can be sent although the service failed. Raise the error when that is no reply."""
         if self._is_retriable_loss(error):
             raise error
         settled = self._cut(self._reader.settle())
@@ -417,7 +417,7 @@ class Answer:
         return isinstance(error, ConnectionLost) and not self._teller.begun and not self._last_try
 
     def _leave(self, turn: ReplyStream) -> None:
-        """However it came to this: the service stops, and what was told is counted."""
+        """However the attempt ended: the service is stopped, and what was sent is counted."""
         record = self._record
         if turn.end is None:
             self._instance.give_up(turn)

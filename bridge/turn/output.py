@@ -39,7 +39,7 @@ class Teller:
         self._whole: Batch = []
 
     async def tell(self, batch: Batch) -> None:
-        """Tell it now, or keep it for the end, so that nothing of a lost attempt is told."""
+        """Send it now, or keep it for the end, so that nothing of a lost attempt is sent."""
         # No coroutine where nothing is sent: most batches of a whole reply are only kept.
         if told := self.telling(batch):
             await told
@@ -56,7 +56,7 @@ class Teller:
         return self._emit(batch) if batch else None
 
     def _opening(self, batch: Batch) -> Batch:
-        """What is told while nothing of the reply has been: of several attempts only the first opens the stream."""
+        """What is sent while nothing of the reply was: of several attempts only the first opens the stream."""
         if batch and type(batch[0]) is Started:
             # A second attempt begins with its own `Started`; a stream has one.
             if self._started:
@@ -75,11 +75,11 @@ class Teller:
         self._whole = [event for event in self._whole if type(event) is not TextDelta]
 
     def end(self, batch: Batch) -> Awaitable[None]:
-        """Tell what is left, with the ending."""
+        """Send what is left, with the ending."""
         # One batch: the encoder of a whole reply folds it into one body.
         batch = [*self._whole, *batch]
         return self._emit(batch if self.begun else self._opening(batch))
 
     def forget(self) -> None:
-        """The attempt is lost: what was kept of it is not told."""
+        """The attempt is lost: drop what was kept of it."""
         self._whole = []

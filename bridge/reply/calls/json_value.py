@@ -21,7 +21,7 @@ _HEX = re.compile(r"\+?-?0[xX][0-9A-Fa-f]+")
 # No "<" in a comment: it could be the mark that ends the call.
 _COMMENT = re.compile(r"//[^\n<]{0,1000}\n|/\*[^<]{0,1000}?\*/")
 _MOST_COMMENT = 1004
-# re.ASCII: names as JavaScript allows them without quotes, and no others.
+# re.ASCII: without quotes only plain names are taken for keys.
 _BARE_KEY = re.compile(r"([A-Za-z_$][\w$]{0,80})\s{0,20}(:?)", re.ASCII)
 # Models that were trained on much Python write its words.
 _WORDS = {"true": "true", "false": "false", "null": "null", "True": "true", "False": "false", "None": "null"}
