@@ -13,7 +13,7 @@ from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
 
 EVERY_SEC = 2.0
 START_SEC = 30.0
-"""How long worker and beat may take to be heard. What is heard sooner may be the last sign of those before them."""
+"""How long worker and beat may take to report. An earlier report may be the last one of those before them."""
 MISSED_SEC = 5.0
 """How long one is missed before it counts: after Redis was away, its next sign may take that long."""
 BACKGROUND = ("worker", "beat")
@@ -61,7 +61,7 @@ class Modes:
             await self._link.execute("SET", self._own, degraded.published(), "EX", LIFETIME_SEC)
             values = await self._link.execute("MGET", *(redis_keys.MODES + name for name in self._names))
         except (RedisUnavailable, ResponseError):
-            self._heard_at = dict.fromkeys(BACKGROUND, self._clock())  # nobody can be heard now
+            self._heard_at = dict.fromkeys(BACKGROUND, self._clock())  # no report can arrive now, so none is missed
             return []
         heard = [degraded.read(value) for value in values]
         if self._judges:

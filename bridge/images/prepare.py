@@ -18,7 +18,7 @@ MOST_MEMORY: Final = 320 << 20
 MOST_SCANS: Final = (
     200  # a progressive JPEG has about ten; each of thousands of empty ones costs a pass over all pixels
 )
-REDUCING_GAP: Final = 1.5  # a large JPEG is decoded at a fraction, which costs a quarter and cannot be told apart
+REDUCING_GAP: Final = 1.5  # a large JPEG is decoded at a fraction, which costs a quarter and looks the same
 JPEG_QUALITY: Final = 85
 LITTLE_WORK: Final = 2048 * 2048
 """Pixels, times the scans of a JPEG: 0.1 s or so."""

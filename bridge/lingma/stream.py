@@ -18,7 +18,7 @@ BEHIND = 256 << 10
 """Unread bytes from which on texts are joined: a reader that is behind gets fewer and larger pieces."""
 JOINED_CHARS = 4096
 MOST_BYTES = 256 << 20
-"""Of one reply. No model says that much."""
+"""Bytes of one reply at most. No model writes that much."""
 
 
 class TurnEnd(msgspec.Struct, frozen=True):

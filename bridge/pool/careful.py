@@ -186,7 +186,7 @@ class Careful(Generic[W]):
         hold = self.holds.get(place.name)
         if hold is not None and not hold.kept:
             return False
-        # Two in doubt that exit together tell nothing, and the one that is innocent has been there twice.
+        # An exit with two in doubt proves nothing, and the innocent one then counts as having been there twice.
         waited = hold is not None and self._loop.time() >= hold.until and not place.is_in_doubt
         return place.in_flight == 0 or (waited and waiter.care == 1)
 
@@ -195,7 +195,7 @@ class Careful(Generic[W]):
             self._timer = self._loop.call_later(LOOK_SEC, self._look)
 
     def _look(self) -> None:
-        """No event tells when a turn is first heard of: that would cost every turn."""
+        """Looked at by a timer: an event for the first piece of a reply would cost every turn."""
         self._timer = None
         self._serve()
         if self.waiting or self.holds:

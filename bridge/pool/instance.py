@@ -148,7 +148,7 @@ class Instance:
         return await self._link.upload_image(data_uri)
 
     def give_up(self, stream: ReplyStream) -> None:
-        """Nobody wants the rest: end the turn here and tell the service to stop (PROTOCOL 9.7)."""
+        """Nobody wants the rest: end the turn here and have the service stop it (PROTOCOL 9.7)."""
         self._link.give_up(stream)
 
     def end_turns(self, why: str) -> None:

@@ -120,7 +120,7 @@ class Lifecycle:
         return await self._rest(nobody=nobody)
 
     async def _rest(self, *, nobody: bool) -> float:
-        """No turn may choose it any more; the pause is known before anybody is told."""
+        """Leave the choice of turns and end the service. The pause is set first: `back_within` needs it."""
         hung = self._link.hung
         if self._restarts.ready and (hung or self._upstream.exit_code is not None):
             # By itself after it was ready, or it had to be ended.
@@ -141,7 +141,7 @@ class Lifecycle:
         return pause
 
     async def _wait(self, pause: float) -> None:
-        """Sleep, unless the service is told to be somewhere else meanwhile."""
+        """Sleep; return early when the attached service is found at another address."""
         self._wake.clear()  # news from the run that has ended must not cut the pause short
         while not self._upstream.stopping and (left := self._restarts.back_at - time.monotonic()) > 0:
             with suppress(TimeoutError):
@@ -215,7 +215,7 @@ class Lifecycle:
     async def _read_account(self, *, news: bool) -> None:
         await self._link.read_account(news=news)
         logged_in = self._link.account.logged_in
-        # What was is told by the log and by the count of restarts.
+        # Earlier trouble is in the log and in the count of restarts.
         self._incidents.last_error = "" if logged_in else "not logged in to Lingma"
         self._be(InstanceState.READY if logged_in else InstanceState.LOGIN_REQUIRED)
 

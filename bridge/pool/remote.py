@@ -74,7 +74,7 @@ class RemoteLog:
 
 
 class RemoteInstance:
-    """One lease on an instance elsewhere. Its process tells when the service is silent; here nobody looks at that."""
+    """One lease on an instance elsewhere. Whether the service is silent is judged in its own process only."""
 
     def __init__(
         self, asker: Asker, lease: int, affinity: Affinity, models: dict[str, str], limits: TurnLimits, pulse: Pulse
@@ -127,7 +127,7 @@ class RemoteInstance:
             raise UploadFailed("The process of the instance did not answer in time.") from None
 
     def give_up(self, turn: ReplyStream) -> None:
-        """Nobody wants the rest: a turn that ends here has the service told to stop."""
+        """Nobody wants the rest: to close the turn here also stops it in the process of the instance."""
         # `closed` of the turn sends the stop to the other process.
         turn.close()
 

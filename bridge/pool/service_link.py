@@ -36,7 +36,7 @@ class ServiceLink:
         self.log: LogTail | None = None
         self.version = ""
         self.on_account_changed: Callable[[], None] = lambda: None
-        """Called when the service says that its account, or what that offers, has changed."""
+        """Called when the service reports that its account, or what that offers, has changed."""
         self.on_lost: Callable[[Connection], None] = lambda _connection: None
         self._name = name
         self._dialect = dialect
@@ -89,7 +89,7 @@ class ServiceLink:
             raise ConnectionLost("The instance is not connected.")
         connection = self.connection
         result = await connection.request(call, self._options.rpc_timeout)
-        if connection.lost.done():  # right behind the answer, which tells nothing of now
+        if connection.lost.done():  # it was lost right behind the answer
             raise ConnectionLost("The instance is not connected.")
         return result
 
@@ -117,7 +117,7 @@ class ServiceLink:
         return await self.connection.upload(_new_id().hex(), data_uri, UPLOAD_SEC)
 
     def give_up(self, stream: ReplyStream) -> None:
-        """End the turn here, and tell the service to stop."""
+        """End the turn here, and have the service stop it."""
         # Closed first: pieces that still arrive then belong to nobody, and the table of turns is free of it.
         stream.close()
         if self.connection is not None:

@@ -16,14 +16,14 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Held(msgspec.Struct):
-    """Places that turns hold, by key and by team; what one web process tells the others."""
+    """Places that turns hold, by key and by team; each web process sends its own to the others."""
 
     keys: dict[int, int] = {}
     teams: dict[int, int] = {}
 
 
 class Shares:
-    """The places that keys and teams hold: in this process exactly, in the others as they told last."""
+    """The places that keys and teams hold: in this process exactly, in the others as last reported."""
 
     def __init__(self) -> None:
         self.here = Held()

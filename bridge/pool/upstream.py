@@ -21,7 +21,7 @@ DIAL_SEC = 2.0  # for one connection with its handshake
 FROM_OUTSIDE = frozenset(
     code
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-    for code in (-number, 128 + number)  # as a shell between tells it
+    for code in (-number, 128 + number)  # 128 + n: a shell in between reports a signal so
 )
 REDIAL_SEC = 5.0  # a program that had been reached and is not any more within that time is started anew
 
@@ -83,7 +83,7 @@ class Upstream:
         return await asyncio.to_thread(self.endpoint.identity)
 
     def has_moved(self) -> bool:
-        """Whether a service is told to be where none was looked for last."""
+        """Whether `.info.json` now names another address than the one dialled last."""
         if not self.is_attached:
             return False
         with suppress(StartFailed):

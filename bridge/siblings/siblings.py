@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 EVERY_SEC = 1.0
 SILENCE_SEC = 10.0
-"""A process that says nothing for so long hangs: what it borrowed is free again, what it lent is lost."""
+"""A process that is silent for so long hangs: what it borrowed is free again, what it lent is lost."""
 LONGEST_PATH = 100  # bytes of a unix socket's name; the systems' limits are a little above
 
 
@@ -132,7 +132,7 @@ class Siblings:
         self.serve()
 
     async def follow(self) -> None:
-        """Listen, stay connected to all others, and tell them how things are, until cancelled."""
+        """Listen, stay connected to all others, and send them news every second, until cancelled."""
         server = await self._listen()
         dialling = [self._loop.create_task(self._stay_connected(number)) for number in self._others]
         try:

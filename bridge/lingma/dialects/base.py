@@ -42,7 +42,7 @@ class Ask(msgspec.Struct, frozen=True):
     image_urls: tuple[str, ...] = ()
     """As the service named them when they were uploaded."""
     tools: AskTools | None = None
-    """None: the question says nothing of tools."""
+    """None: the question carries no `toolConfig` at all."""
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -110,7 +110,7 @@ class LoggedUsage(msgspec.Struct, gc=False):
 
 
 class LogFormat(msgspec.Struct, frozen=True):
-    """A log that tells what turns have cost: a path below the work dir, and what its lines look like."""
+    """A log with the token usage of turns: a path below the work dir, and what its lines look like."""
 
     path: str
     usage: bytes
@@ -185,7 +185,7 @@ class Dialect(Protocol):
 
     @abstractmethod
     def is_logged_in(self, result: bytes) -> bool:
-        """What it says."""
+        """Whether the result of `login_status` means a login that may chat."""
 
     @abstractmethod
     def list_models(self) -> Call:
@@ -193,7 +193,7 @@ class Dialect(Protocol):
 
     @abstractmethod
     def models_of(self, result: bytes) -> list[Model]:
-        """What it says, each model once."""
+        """The models in the result of `list_models`, each once."""
 
     @abstractmethod
     def ping(self) -> Call:
@@ -228,7 +228,7 @@ class Dialect(Protocol):
         raise NotImplementedError
 
     def tool_result(self, tool_id: str, name: str, result: bytes) -> Call:
-        """What the service itself said a tool has given (JSON), reported back to it; the params also answer a push."""
+        """A tool's result (JSON) as the service reported it, sent back to it; the params also answer a push."""
         raise NotImplementedError
 
     def no_tool_result(self, tool_id: str, name: str, why: str) -> Call:

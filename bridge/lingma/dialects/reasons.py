@@ -9,7 +9,7 @@ from typing import Final
 from bridge.chat.errors import ContentFiltered, ContextFull, Forbidden, GatewayError, RateLimited, UpstreamFailed
 
 READ_CHARS: Final = 4000
-"""A reason says what it says near its beginning; more is not searched."""
+"""Characters of a reason that are searched: what matters stands near its beginning."""
 
 MOST_WAIT: Final = 60
 """Seconds: the longest wait that is passed on to a client."""
@@ -146,7 +146,7 @@ def wrapped_code(reason: str) -> int | None:
 
 
 def _sizes(text: str) -> tuple[int, int]:
-    """How many tokens were asked, and how many are allowed at most; 0 for what is not said."""
+    """How many tokens were asked for, and how many are allowed at most; 0 for what is not in the text."""
     if added := _SUM.search(text):
         return _int(added[1]) + _int(added[2]), _int(added[3])
     found = _MOST.search(text)

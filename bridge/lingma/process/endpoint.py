@@ -34,7 +34,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     work_dir: Path | None = None
     headers: dict[str, str] = {}
     pid: int = 0
-    """Of the service, as it says."""
+    """Of the service, from its `.info.json`; 0: not known."""
 
     @property
     def urls(self) -> tuple[str, ...]:

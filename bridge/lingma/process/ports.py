@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 Holder = Literal["nobody", "ours", "stranger", "unknown"]
-"""`unknown`: this system does not tell."""
+"""`unknown`: this system has no /proc/net to look it up."""
 
 LISTENING = "0A"
 LOOPBACK = frozenset({"0100007F", "0000000000000000FFFF00000100007F"})

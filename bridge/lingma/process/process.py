@@ -94,7 +94,7 @@ class Process:
         if not self.exited.done():
             # SIGINT first, so that the service can write its state; a hung one gets half a second (PROTOCOL 2.4).
             self._signal(signal.SIGINT)
-            self._signal(signal.SIGCONT)  # a process that is stopped hears nothing else
+            self._signal(signal.SIGCONT)  # a process that is stopped (SIGSTOP) handles SIGINT only when it goes on
             await asyncio.wait({self.exited}, timeout=STOP_HUNG_SEC if hung else STOP_SEC)
         # Always, even if the program has ended: its children may live on.
         self.kill()

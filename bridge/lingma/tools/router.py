@@ -162,7 +162,7 @@ class ToolCallRouter:
             self._notify(self._dialect.approve(*ids, allowed=decision.allowed))
 
     def _report(self, state: CallState, message: ToolMessage, event: ToolEvent) -> None:
-        """Send the result once: at once if there can be none from here, else when the service has told it itself."""
+        """Send the result once: at once if there can be none from here, else when the service has reported it."""
         if state.allowed is None or state.result_sent:
             return
         invoked = message.kind == "invocation"
@@ -194,7 +194,7 @@ class ToolCallRouter:
         return self._turns.setdefault(stream.request_id, TurnCalls())
 
     def _drop(self, why: str, method: str, message: ToolMessage, event: ToolEvent) -> None:
-        """No client learns of it. Who waits for a result hears that there is none."""
+        """Log it; no client gets it. A service that waits for a result is sent one that there is none."""
         self.on_unrouted()
         level = logging.INFO if event.request_id else logging.WARNING  # a turn that was stopped has late ones
         logger.log(level, "%s of tool call %.80r dropped: it belongs to %s", method, event.tool_id, why)
