@@ -41,8 +41,8 @@ class Heartbeat:
 
     async def follow(self) -> None:
         while True:
+            self._changed.clear()  # before: what changes while Redis is waited for is published next
             await self.publish()
-            self._changed.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), EVERY_SEC)
 
