@@ -268,4 +268,5 @@ class ChatConsumer(ListeningConsumer):
             completion_tokens=record.completion_tokens,
             usage_source=record.usage_source,
             tools=tools_summary(record.tool_outcomes, record.decisions),
+            retry_after=record.retry_after,
         )

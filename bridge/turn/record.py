@@ -23,6 +23,8 @@ class TurnRecord(msgspec.Struct):
     """`ok`, `error`, `refused` (never got an instance) or `cancelled` (the client left)."""
     reason: str = "client_closed"
     """The finish reason, or the kind of error."""
+    retry_after: int | None = None
+    """Seconds, where the error said when to come back."""
     queued: bool = False
     queue_ms: int = 0
     first_token_ms: int | None = None
@@ -45,3 +47,4 @@ class TurnRecord(msgspec.Struct):
         # The instance is set when a lease is taken, so an empty one means that the service was never asked.
         self.status = "error" if self.instance else "refused"
         self.reason = error.reason
+        self.retry_after = error.retry_after

@@ -88,7 +88,7 @@ def test_version_is_sent_when_known(result, version):
     ("code", "kind"),
     [
         (400, errors.InvalidRequest),
-        (401, errors.Unavailable),
+        (401, errors.LoggedOut),
         (403, errors.Forbidden),
         (406, errors.ContentFiltered),
         (408, errors.UpstreamTimeout),
