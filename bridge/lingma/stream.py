@@ -14,6 +14,8 @@ from gateway_project.lib.ticker import Pulse
 
 PIECE_BYTES = 400
 """What a piece costs a client beside its text, in the widest format."""
+MANY_PIECES = 1000
+"""Up to so many at once count by their text alone for how long reading them takes."""
 BEHIND = 256 << 10
 """Unread bytes from which on texts are joined: a reader that is behind gets fewer and larger pieces."""
 JOINED_CHARS = 4096
@@ -164,7 +166,8 @@ class ReplyStream:
         pieces, self._pieces = self._pieces, []
         self._read = len(self._texts)
         self._replaced = False
-        self.taken = self._unread
+        # What pieces cost beside their text counts from so many on: a few hundred small ones are read in no time.
+        self.taken = self._unread - PIECE_BYTES * min(len(pieces), MANY_PIECES)
         self._read_bytes += self._unread
         self._unread = 0
         # Checked here and not at each push: once per drained batch is enough for a bound of this size.
