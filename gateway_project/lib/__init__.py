@@ -1,1 +1,1 @@
-"""The floor: small tools that every app may use, and that know no app."""
+"""Small tools that every app may use. They import no app; Django is allowed."""

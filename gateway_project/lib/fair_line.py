@@ -1,34 +1,45 @@
-"""A few places, or threads, that keys take in turn: who asks for much waits behind itself, and not before others."""
+"""A few places, or threads, that API keys or addresses take in turn: one with many requests delays only its own."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-class FairLine:
-    """At most `places` are taken at once, and `per_key` of them by one key. First come, first served within a key."""
+class LineFull(Exception):
+    """Too many wait already."""
 
-    def __init__(self, places: int = 1, per_key: int = 1) -> None:
+
+class FairLine:
+    """
+    At most `places` are taken at once, and `per_key` of them by one key. First come, first served within a key.
+
+    At most `most_waiting` wait, half of them of one key; None: no bound.
+    """
+
+    def __init__(self, places: int = 1, per_key: int = 1, most_waiting: int | None = None) -> None:
         self._free = places
         self._per_key = per_key
-        self._taken: dict[int, int] = {}
-        self._waiting: dict[int, deque[asyncio.Future[None]]] = {}
+        self._most_waiting = most_waiting
+        self._taken: dict[Hashable, int] = {}
+        self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
         """By key; the key that was served last is the last."""
 
-    def waiting(self, key: int) -> int:
+    def waiting(self, key: Hashable) -> int:
         return len(self._waiting.get(key, ()))
 
-    async def enter(self, key: int) -> None:
-        """Wait for a place; `leave` gives it back. May be cancelled at any time."""
+    async def enter(self, key: Hashable) -> None:
+        """Wait for a place; `leave` gives it back. May be cancelled at any time. Raise LineFull."""
         if self._free and self._may_have(key):  # then nobody waits who might have it
             self._take(key)
             return
+        if self._is_full_for(key):
+            raise LineFull
         place = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, deque()).append(place)
         try:
@@ -41,7 +52,7 @@ class FairLine:
                 self.leave(key)
             raise
 
-    def leave(self, key: int) -> None:
+    def leave(self, key: Hashable) -> None:
         """Give the place to whoever is next. This key goes behind all others."""
         self._free += 1
         self._taken[key] -= 1
@@ -64,14 +75,20 @@ class FairLine:
                 self._take(key)
                 place.set_result(None)
 
-    def _may_have(self, key: int) -> bool:
+    def _is_full_for(self, key: Hashable) -> bool:
+        most = self._most_waiting
+        if most is None:
+            return False
+        return self.waiting(key) >= most // 2 or sum(map(len, self._waiting.values())) >= most
+
+    def _may_have(self, key: Hashable) -> bool:
         return self._taken.get(key, 0) < self._per_key
 
-    def _take(self, key: int) -> None:
+    def _take(self, key: Hashable) -> None:
         self._free -= 1
         self._taken[key] = self._taken.get(key, 0) + 1
 
-    def _forget(self, key: int, place: asyncio.Future[None]) -> None:
+    def _forget(self, key: Hashable, place: asyncio.Future[None]) -> None:
         line = self._waiting.get(key)
         if line is not None and place in line:
             line.remove(place)
@@ -86,10 +103,10 @@ class FairThreads:
         self._line = FairLine(threads, per_key)
         self._threads = ThreadPoolExecutor(threads, name)
 
-    def waiting(self, key: int) -> int:
+    def waiting(self, key: Hashable) -> int:
         return self._line.waiting(key)
 
-    async def run(self, key: int, work: Callable[[], T], within: float) -> T:
+    async def run(self, key: Hashable, work: Callable[[], T], within: float) -> T:
         """Return or raise what the work does. Raise TimeoutError when it has not begun within so many seconds."""
         async with asyncio.timeout(within):
             await self._line.enter(key)
@@ -102,7 +119,7 @@ class FairThreads:
         running.add_done_callback(lambda done: self._ended(key, done))
         return await asyncio.shield(running)
 
-    def _ended(self, key: int, done: asyncio.Future[T]) -> None:
+    def _ended(self, key: Hashable, done: asyncio.Future[T]) -> None:
         self._line.leave(key)
         if not done.cancelled():
             done.exception()  # whoever still waits gets it; else asyncio would log it as never retrieved

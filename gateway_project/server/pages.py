@@ -1,26 +1,27 @@
-"""Turns for Django's pages: few are at work at once, so that a crowd at the console does not stop the streams.
+"""Bounds how many requests Django's pages serve at once, so that many visitors of the console do not stop the streams.
 
-Django gives each request a thread. Their Python shares the interpreter with the event loop, and a password costs half a
-second of a core, so what strangers may start at once has a small bound. Whoever waits holds no thread: the body has
-been read before, and the answer is sent when the thread has ended, however slowly its client reads.
+Django gives each request a thread. These threads share the interpreter with the event loop, and checking a password
+costs half a second of a core, so unauthenticated requests have a small bound of their own. A request that waits holds
+no thread: its body was read before, and the answer is sent when the thread has ended, however slowly its client reads.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from django.conf import settings
 
+from gateway_project.lib.fair_line import FairLine, LineFull
+
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 AT_ONCE = 3
 """Pages at work in one process."""
-OF_STRANGERS = 1
+UNAUTHENTICATED_AT_ONCE = 1
 """Of them, those of clients without a session, and log-ins: each of these checks a password."""
 MOST_WAITING = 256
 """Requests that wait for a turn, half of them per address."""
@@ -36,78 +37,14 @@ class TooBusy(Exception):
     """Too many wait already, or no turn came in time."""
 
 
-class Turns:
-    """So many at once; those that wait take turns by address."""
-
-    def __init__(self, at_once: int, most_waiting: int = MOST_WAITING) -> None:
-        self._free = at_once
-        self._most_waiting = most_waiting
-        self._count = 0
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-
-    @asynccontextmanager
-    async def turn(self, address: str) -> AsyncIterator[None]:
-        """Wait for a turn, and have it. Raise TooBusy."""
-        await self._take(address)
-        try:
-            yield
-        finally:
-            self._pass_on()
-
-    async def _take(self, address: str) -> None:
-        # Not when others wait: a newcomer must not take the turn that one of them is about to get.
-        if self._free and not self._waiting:
-            self._free -= 1
-            return
-        queue = self._waiting.get(address, deque())
-        if self._count >= self._most_waiting or len(queue) >= self._most_waiting // 2:
-            raise TooBusy
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue.append(turn)
-        self._waiting[address] = queue
-        self._count += 1
-        try:
-            async with asyncio.timeout(WAIT_SEC):
-                await turn
-        except TimeoutError:
-            self._leave(address, turn)
-            raise TooBusy from None
-        except asyncio.CancelledError:
-            self._leave(address, turn)
-            raise
-
-    def _leave(self, address: str, turn: asyncio.Future[None]) -> None:
-        # The turn was given and the deadline came, both before we ran: pass it on, or it is lost for ever.
-        if turn.done() and not turn.cancelled():  # it came in the same moment
-            self._pass_on()
-            return
-        self._count -= 1
-        queue = self._waiting[address]
-        queue.remove(turn)
-        if not queue:
-            del self._waiting[address]
-
-    def _pass_on(self) -> None:
-        if not self._waiting:
-            self._free += 1
-            return
-        # By address in turn: a crowd behind one address delays itself and not the others.
-        address = next(iter(self._waiting))
-        queue = self._waiting.pop(address)
-        # `_free` stays: the turn goes from hand to hand, so no newcomer can slip in between.
-        queue.popleft().set_result(None)
-        self._count -= 1
-        if queue:  # behind the other addresses
-            self._waiting[address] = queue
-
-
 class Pages:
     """Django, a few requests at once. A client that leaves while it waits is forgotten."""
 
     def __init__(self, django: Any) -> None:
         self._django = django
-        self._all = Turns(AT_ONCE)
-        self._strangers = Turns(OF_STRANGERS)
+        # One address may have all places while nobody else wants one.
+        self._all = FairLine(AT_ONCE, AT_ONCE, MOST_WAITING)
+        self._unauthenticated = FairLine(UNAUTHENTICATED_AT_ONCE, UNAUTHENTICATED_AT_ONCE, MOST_WAITING)
         self._held = 0
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -146,8 +83,8 @@ class Pages:
         # First the narrow line, then the wide one: a stranger who waits for the narrow one must not hold a place in the
         # wide.
         if is_log_in(scope) or not has_session(scope):
-            await turns.enter_async_context(self._strangers.turn(address))
-        await turns.enter_async_context(self._all.turn(address))
+            await turns.enter_async_context(_turn(self._unauthenticated, address))
+        await turns.enter_async_context(_turn(self._all, address))
         return True
 
     def hold(self, size: int) -> bool:
@@ -159,6 +96,20 @@ class Pages:
 
     def let_go(self, size: int) -> None:
         self._held -= size
+
+
+@asynccontextmanager
+async def _turn(line: FairLine, address: str) -> AsyncIterator[None]:
+    """Wait for a place and have it. Raise TooBusy."""
+    try:
+        async with asyncio.timeout(WAIT_SEC):
+            await line.enter(address)
+    except (LineFull, TimeoutError):
+        raise TooBusy from None
+    try:
+        yield
+    finally:
+        line.leave(address)
 
 
 class _Answer:

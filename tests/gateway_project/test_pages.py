@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway_project.server import pages
-from gateway_project.server.pages import AT_ONCE, MOST_HELD, OF_STRANGERS, Pages, TooBusy, Turns
+from gateway_project.server.pages import AT_ONCE, MOST_HELD, UNAUTHENTICATED_AT_ONCE, Pages
 
 SESSION = [(b"cookie", b"theme=dark; sessionid=abc")]
 
@@ -67,9 +67,9 @@ def page():
 @pytest.mark.parametrize(
     ("headers", "method", "path", "most"),
     [
-        ([], "GET", "/admin/", OF_STRANGERS),
-        ([(b"cookie", b"csrftoken=a")], "POST", "/admin/login/", OF_STRANGERS),
-        (SESSION, "POST", "/admin/login/", OF_STRANGERS),
+        ([], "GET", "/admin/", UNAUTHENTICATED_AT_ONCE),
+        ([(b"cookie", b"csrftoken=a")], "POST", "/admin/login/", UNAUTHENTICATED_AT_ONCE),
+        (SESSION, "POST", "/admin/login/", UNAUTHENTICATED_AT_ONCE),
         (SESSION, "GET", "/admin/", AT_ONCE),
     ],
 )
@@ -85,7 +85,7 @@ async def test_few_pages_are_at_work_at_once(page, headers, method, path, most):
     assert page.read == b"form"
 
 
-async def test_strangers_leave_room_for_those_with_a_session(page):
+async def test_unauthenticated_leave_room_for_sessions(page):
     application = Pages(page)
     crowd = [Client("6.6.6.6").ask(application) for _ in range(50)]
     await settle()
@@ -97,27 +97,27 @@ async def test_strangers_leave_room_for_those_with_a_session(page):
 
 
 async def test_addresses_take_turns():
-    turns, order = Turns(1), []
+    order = []
 
-    async def work(address):
-        async with turns.turn(address):
-            order.append(address)
-            await asyncio.sleep(0)
+    async def django(scope, receive, send):
+        order.append(scope["client"][0])
+        await asyncio.sleep(0)
 
-    await asyncio.wait_for(asyncio.gather(*map(work, "aaaaabbc")), 5)
-    assert order == list("aabcabaa")
+    application = Pages(django)
+    await asyncio.wait_for(asyncio.gather(*(Client(address).ask(application) for address in "aaaaabbc")), 5)
+    assert order == list("abcabaaa")
 
 
-async def test_one_address_fills_half_of_the_queue():
-    turns = Turns(1, most_waiting=4)
-    async with turns.turn("a"):
-        waiting = [asyncio.create_task(turns.turn(who).__aenter__()) for who in "aaabbb"]
-        await settle()
-        assert [task.done() and isinstance(task.exception(), TooBusy) for task in waiting] == [False, False, True] * 2
-        for task in waiting:
-            task.cancel()
-        await asyncio.wait(waiting)
-        assert not turns._waiting
+async def test_one_address_fills_half_of_the_queue(page, monkeypatch):
+    monkeypatch.setattr(pages, "MOST_WAITING", 4)
+    application = Pages(page)
+    clients = [Client(address) for address in "aaaabbb"]
+    asked = [client.ask(application) for client in clients]
+    await settle()
+    assert [task.done() for task in asked] == [False, False, False, True, False, False, True]
+    page.answer.set()
+    await asyncio.wait_for(asyncio.gather(*asked), 5)
+    assert [client.status for client in clients] == [200, 200, 200, 503, 200, 200, 503]
 
 
 async def test_late_turn_is_503(page, monkeypatch):

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from gateway_project.lib.fair_line import FairLine, FairThreads
+from gateway_project.lib.fair_line import FairLine, FairThreads, LineFull
 
 
 async def served(line, *keys):
@@ -41,6 +41,19 @@ async def test_one_key_leaves_places_to_others():
     line.leave(1)
     await asyncio.wait_for(third, 30)
     assert line.waiting(1) == 0
+
+
+async def test_one_key_fills_half_of_the_line():
+    line = FairLine(most_waiting=4)
+    await line.enter("a")
+    waiting = [asyncio.create_task(line.enter(key)) for key in "aaabbbc"]
+    await asyncio.sleep(0)
+    assert [task.done() for task in waiting] == [False, False, True, False, False, True, True]
+    assert all(isinstance(waiting[full].exception(), LineFull) for full in (2, 5, 6))
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    assert not line._waiting
 
 
 async def test_who_leaves_the_line_keeps_no_place():
