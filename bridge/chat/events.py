@@ -109,7 +109,7 @@ ChatEvent = (
 
 
 # Not part of ChatEvent: no encoder sees it, so no public format has to handle it.
-class ServiceCall(msgspec.Struct, frozen=True):
+class LingmaToolCall(msgspec.Struct, frozen=True):
     """What is known so far of a tool call of the service's own agent (PROTOCOL 17.5). It goes no further than
     the reader of the reply, which decides what of it a client is told.
     """
@@ -135,5 +135,5 @@ class Overwritten(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
-Piece = TextDelta | ThinkingDelta | ServiceCall | KeepAlive | Overwritten
+Piece = TextDelta | ThinkingDelta | LingmaToolCall | KeepAlive | Overwritten
 """What the connection puts on a turn's list."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from bridge.chat.errors import ConnectionLost, GatewayError, SlowClient, UpstreamFailed, UpstreamTimeout
-from bridge.chat.events import KeepAlive, Overwritten, Piece, ServiceCall, TextDelta, ThinkingDelta
+from bridge.chat.events import KeepAlive, LingmaToolCall, Overwritten, Piece, TextDelta, ThinkingDelta
 from bridge.lingma.tools.policy import Decision
 from gateway_project.lib.ticker import Pulse
 
@@ -104,7 +104,7 @@ class ReplyStream:
         if text:
             self._put(ThinkingDelta(text))
 
-    def push_call(self, call: ServiceCall) -> None:
+    def push_call(self, call: LingmaToolCall) -> None:
         """Append what is known of a tool call of the service's own agent. It may not reach the client either."""
         self._received_at = self._loop.time()
         self._put(call)
@@ -247,7 +247,7 @@ def _weight(piece: Piece) -> int:
     match piece:
         case TextDelta() | ThinkingDelta() | Overwritten():
             return PIECE_BYTES + len(piece.text.encode("utf-8", "replace"))
-        case ServiceCall():
+        case LingmaToolCall():
             return PIECE_BYTES + len(piece.input) + len(piece.result)
         case _:
             return PIECE_BYTES

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from bridge.chat.errors import ConnectionLost, GatewayError, Overloaded
-from bridge.chat.events import Overwritten, Piece, ServiceCall, TextDelta, ThinkingDelta
+from bridge.chat.events import LingmaToolCall, Overwritten, Piece, TextDelta, ThinkingDelta
 from bridge.lingma.dialects.base import Ask, LoggedUsage
 from bridge.lingma.errors import UploadFailed
 from bridge.lingma.stream import ReplyStream, TurnLimits
@@ -141,7 +141,7 @@ def put(turn: ReplyStream, piece: Piece) -> None:
             turn.push_thinking(text)
         case Overwritten(text):
             turn.replace(text)
-        case ServiceCall():
+        case LingmaToolCall():
             turn.push_call(piece)
         case _:
             # A keep-alive there is made anew here: only that the service lives goes on.

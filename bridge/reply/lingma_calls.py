@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from bridge.chat.events import ChatEvent, ServiceCall, TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
+from bridge.chat.events import ChatEvent, LingmaToolCall, TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from bridge.chat.request import Tool
 
 LINE_CHARS: Final = 400
@@ -21,12 +21,12 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 class _Shown(msgspec.Struct):
     """What the client knows of one call."""
 
-    call: ServiceCall
+    call: LingmaToolCall
     opened: bool = False
     closed: bool = False
 
 
-class ServiceCalls:
+class LingmaCalls:
     """Feed what becomes known of calls, in the order of its arrival; `end()` tells what is still due.
 
     A call that the service has run, or that was denied, failed or cancelled, is told in the `shown` way: one line of
@@ -58,7 +58,7 @@ class ServiceCalls:
         self._calls: dict[str | int, _Shown] = {}
         self._ids: set[str] = set()
 
-    def feed(self, call: ServiceCall) -> list[ChatEvent]:
+    def feed(self, call: LingmaToolCall) -> list[ChatEvent]:
         shown = self._calls.get(call.id) if call.id else None
         if shown is None:
             shown = _Shown(call)
@@ -126,7 +126,7 @@ class ServiceCalls:
             lines.append(_line(f"[result of {call.name}: ", _outcome(call)))
         return [TextDelta("\n" + "".join(lines))] if lines else []
 
-    def _as_call(self, call: ServiceCall, tool: Tool | None) -> list[ChatEvent]:
+    def _as_call(self, call: LingmaToolCall, tool: Tool | None) -> list[ChatEvent]:
         id_ = call.id if _SAFE_ID.fullmatch(call.id) and call.id not in self._ids else self._new_id()
         self._ids.add(id_)
         if tool is None:
@@ -137,7 +137,7 @@ class ServiceCalls:
         return [started, *([ToolCallDelta(arguments)] if arguments else []), ToolCallEnded()]
 
 
-def _is_the_clients(call: ServiceCall) -> bool:
+def _is_the_clients(call: LingmaToolCall) -> bool:
     """Whether a call of a tool the client declared is the client's to run: the service has not run it, as far as known.
 
     After a denial the service calls it cancelled or failed; while it runs undenied, it is the service that runs it.
@@ -150,16 +150,16 @@ def _is_the_clients(call: ServiceCall) -> bool:
     return call.state == "pending" and call.runner != "service"
 
 
-def _is_known(call: ServiceCall) -> bool:
+def _is_known(call: LingmaToolCall) -> bool:
     """Name and arguments are there, or will not come any more."""
     return (call.name != _UNNAMED and call.input != b"{}") or _is_settled(call)
 
 
-def _is_settled(call: ServiceCall) -> bool:
+def _is_settled(call: LingmaToolCall) -> bool:
     return call.state in ("finished", "failed", "cancelled")
 
 
-def _outcome(call: ServiceCall) -> str:
+def _outcome(call: LingmaToolCall) -> str:
     """How the call ended, for people; nothing is made up where the service reported nothing."""
     detail = f": {call.error}" if call.error else ""
     if call.denied and not call.result:

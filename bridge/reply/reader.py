@@ -10,9 +10,9 @@ import msgspec
 from bridge.chat.events import (
     ChatEvent,
     KeepAlive,
+    LingmaToolCall,
     Overwritten,
     Piece,
-    ServiceCall,
     TextDelta,
     ThinkingDelta,
     ToolCallDelta,
@@ -26,7 +26,7 @@ from bridge.reply.emulated_calls import Emulation, Offer
 from bridge.reply.forced_call import ForcedAnswer
 from bridge.reply.headings import HeadingGuard
 from bridge.reply.integers import WholeNumbers, may_want_integers
-from bridge.reply.lingma_calls import ServiceCalls
+from bridge.reply.lingma_calls import LingmaCalls
 from bridge.reply.muted import MutedCalls
 from bridge.reply.portions import portions
 from bridge.reply.structured import Structured
@@ -46,7 +46,7 @@ class ReadOptions(msgspec.Struct, frozen=True):
     """Tools the model was told of in the prompt."""
     muted: bool = False
     """The model was told of tools before, and may call none now."""
-    service_calls: Shown | None = None
+    lingma_calls: Shown | None = None
     """How calls of the service's own agent are shown; None: not at all."""
     tools: Sequence[Tool] = ()
     """The client's tools, offered or not: the service's agent may call them as well."""
@@ -75,7 +75,7 @@ class Reader:
         """What was given out as text so far is void; whoever kept it resets this. Only where nothing is streamed."""
         self.is_over = False
         self._emulation: Emulation | ForcedAnswer | MutedCalls | None = None
-        self._service_calls: ServiceCalls | None = None
+        self._lingma_calls: LingmaCalls | None = None
         self._structured: Structured | None = None
         self._guard: HeadingGuard | None = None
         self._front: list[str] | None = None
@@ -92,9 +92,9 @@ class Reader:
         self._mark = "" if isinstance(self._emulation, Emulation | MutedCalls) else mark  # those look themselves
         if self._mark:
             self._guard = HeadingGuard(self._mark)
-        if options.service_calls is not None:
-            self._service_calls = ServiceCalls(
-                options.service_calls, options.tools, new_id, forced=options.forced, parallel=options.parallel
+        if options.lingma_calls is not None:
+            self._lingma_calls = LingmaCalls(
+                options.lingma_calls, options.tools, new_id, forced=options.forced, parallel=options.parallel
             )
         if options.schema:
             self._structured = Structured(options.schema, stream=options.stream)
@@ -135,7 +135,7 @@ class Reader:
     @property
     def is_text_only(self) -> bool:
         """No calls are looked for."""
-        return self._emulation is None and self._service_calls is None
+        return self._emulation is None and self._lingma_calls is None
 
     @property
     def has_strayed(self) -> bool:
@@ -149,7 +149,7 @@ class Reader:
     @property
     def waiting(self) -> bool:
         """A call waits for the client, and the service waits for its result: there is nothing more to read."""
-        return self._service_calls is not None and self._service_calls.waiting
+        return self._lingma_calls is not None and self._lingma_calls.waiting
 
     @property
     def calls_wait(self) -> bool:
@@ -242,8 +242,8 @@ class Reader:
         # One question at a time: a call that must be corrected goes first, the JSON is judged in the reply to that.
         if self._structured is not None and not (self._emulation is not None and self._emulation.correction):
             self._add((yield from self._structured.ending(called=bool(self.calls))), events)
-        if self._service_calls is not None:
-            self._tell_service(self._service_calls.end(), events)
+        if self._lingma_calls is not None:
+            self._tell_service(self._lingma_calls.end(), events)
         return events
 
     def settle(self) -> list[ChatEvent]:
@@ -275,12 +275,12 @@ class Reader:
             case ThinkingDelta():
                 self.take(piece, events)
             # A call parts what stands before it from what follows, so held text has to go out first.
-            case ServiceCall():
+            case LingmaToolCall():
                 self._release(events)
                 if isinstance(self._emulation, ForcedAnswer):
                     self._tell(self._emulation.release(), events)
-                if self._service_calls is not None:
-                    self._tell_service(self._service_calls.feed(piece), events)
+                if self._lingma_calls is not None:
+                    self._tell_service(self._lingma_calls.feed(piece), events)
             case Overwritten():
                 self._overwrite(piece.text, events)
             case KeepAlive():

@@ -9,7 +9,7 @@ import msgspec
 
 from bridge.chat import errors
 from bridge.chat.errors import GatewayError, InternalError
-from bridge.chat.events import Overwritten, Piece, ServiceCall, TextDelta, ThinkingDelta
+from bridge.chat.events import LingmaToolCall, Overwritten, Piece, TextDelta, ThinkingDelta
 from bridge.lingma.dialects.base import Ask, LoggedUsage, Model
 from bridge.lingma.tools.policy import Decision
 from bridge.pool.policy import Line
@@ -113,7 +113,7 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=23):
     free: int
 
 
-PackedPiece = tuple[int, str | ServiceCall]
+PackedPiece = tuple[int, str | LingmaToolCall]
 
 
 class Pieces(msgspec.Struct, frozen=True, array_like=True, tag=24):
@@ -177,7 +177,7 @@ def pack_pieces(pieces: Sequence[Piece]) -> list[PackedPiece]:
     """Pieces as they are sent. Signs of life are left out: who has the client makes its own."""
     packed: list[PackedPiece] = []
     for piece in pieces:
-        if isinstance(piece, ServiceCall):
+        if isinstance(piece, LingmaToolCall):
             packed.append((_CALL, piece))
         # A number and a text, not a tagged struct: this runs for every chunk of a borrowed turn.
         elif isinstance(piece, _KINDS):
@@ -187,7 +187,7 @@ def pack_pieces(pieces: Sequence[Piece]) -> list[PackedPiece]:
 
 def unpack_piece(packed: PackedPiece) -> Piece:
     kind, content = packed
-    if isinstance(content, ServiceCall):
+    if isinstance(content, LingmaToolCall):
         return content
     return _KINDS[kind](content)
 

@@ -170,7 +170,7 @@ class Answer:
             thinking=plan.thinking,
             offer=offer,
             muted=muted,
-            service_calls=plan.shown,
+            lingma_calls=plan.shown,
             tools=request.tools if request.tool_choice.mode != "none" else (),
             forced=request.forced_tool if plan.shown else None,
             parallel=request.parallel_tool_calls,

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from bridge.chat.events import ServiceCall
+from bridge.chat.events import LingmaToolCall
 from gateway_project.lib.tool_approval import UNNAMED
 
 MOST_CALLS: Final = 256
@@ -57,12 +57,12 @@ class ToolMessage(msgspec.Struct, frozen=True):
     """An invocation whose result is not its answer, but a message of its own."""
 
 
-def complete(call: ServiceCall | None, event: ToolEvent) -> ServiceCall:
+def complete(call: LingmaToolCall | None, event: ToolEvent) -> LingmaToolCall:
     """What is known of the call after one more event; its equal if nothing is new."""
     # Later events complete earlier ones: an empty field replaces nothing (PROTOCOL 17.5).
     if call is None:
         name = event.name or UNNAMED
-        return ServiceCall(event.tool_id, name, event.input or b"{}", event.state, event.result, event.error)
+        return LingmaToolCall(event.tool_id, name, event.input or b"{}", event.state, event.result, event.error)
     return msgspec.structs.replace(
         call,
         name=event.name if call.name == UNNAMED and event.name else call.name,
@@ -80,14 +80,14 @@ class Budget:
         self._calls = 0
         self._bytes = 0
 
-    def fit(self, before: ServiceCall | None, after: ServiceCall) -> ServiceCall | None:
+    def fit(self, before: LingmaToolCall | None, after: LingmaToolCall) -> LingmaToolCall | None:
         """The call as it may be kept; None if there are too many already."""
         # The name and the id of a call are bounded where they are read; only input and result are weighed.
         if before is None:
             if self._calls >= MOST_CALLS:
                 return None
             self._calls += 1
-            before = ServiceCall(after.id, after.name)
+            before = LingmaToolCall(after.id, after.name)
         growth = _weight(after) - _weight(before)
         # The call itself stays, so that a client still sees that it happened.
         if self._bytes + growth > MOST_BYTES:
@@ -103,5 +103,5 @@ def not_kept(result: bytes) -> bytes:
     return b'"(a result of %d bytes, not kept)"' % len(result)
 
 
-def _weight(call: ServiceCall) -> int:
+def _weight(call: LingmaToolCall) -> int:
     return len(call.input) + len(call.result)

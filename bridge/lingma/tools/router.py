@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from bridge.chat.events import ServiceCall
+from bridge.chat.events import LingmaToolCall
 from bridge.lingma.dialects.base import Call, Dialect
 from bridge.lingma.stream import ReplyStream
 from bridge.lingma.tools import policy
@@ -30,7 +30,7 @@ Read = Callable[[bytes], ToolMessage | None]
 class CallState(msgspec.Struct):
     """One call: what is known of it, whether it may run, and whether its result has been sent."""
 
-    call: ServiceCall
+    call: LingmaToolCall
     allowed: bool | None = None
     """None: there was nothing to decide so far."""
     result_sent: bool = False
@@ -133,7 +133,12 @@ class ToolCallRouter:
         return None
 
     def _decide(
-        self, stream: ReplyStream, state: CallState, message: ToolMessage, event: ToolEvent, before: ServiceCall | None
+        self,
+        stream: ReplyStream,
+        state: CallState,
+        message: ToolMessage,
+        event: ToolEvent,
+        before: LingmaToolCall | None,
     ) -> None:
         """Once per call, when it asks: not when it runs or has ended already. Again when it has got another name."""
         # An approval needs all three ids (PROTOCOL 11.6). Without them nothing can be sent, so a status decides
@@ -202,7 +207,7 @@ class ToolCallRouter:
         if message.kind == "invocation" and message.asynchronous:
             self._notify(self._no_result(event, event.name or UNNAMED, policy.NOT_RUN))
 
-    def _completed(self, state: CallState | None, event: ToolEvent, stream: ReplyStream) -> ServiceCall:
+    def _completed(self, state: CallState | None, event: ToolEvent, stream: ReplyStream) -> LingmaToolCall:
         before = state.call if state is not None else None
         # A name from an event beats one from the text: forget the guess, or `complete` would keep it.
         if state is not None and before is not None and state.name_is_guess and event.name:

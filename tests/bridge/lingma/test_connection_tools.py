@@ -5,7 +5,7 @@ import json
 import pytest
 from prometheus_client import REGISTRY
 
-from bridge.chat.events import ServiceCall, TextDelta
+from bridge.chat.events import LingmaToolCall, TextDelta
 from bridge.lingma.tools.events import MOST_CALLS
 from bridge.lingma.tools.policy import DENIED, NOT_RUN, Decision
 from gateway_project.lib.tool_approval import Approval
@@ -34,7 +34,7 @@ def course(service, connection, peer, ask):
     async def course(*pushes, request_id="r1"):
         turn = ask(request_id)
         await peer.push(*pushes, finish(request_id))
-        calls = [piece for piece in await heard(turn) if isinstance(piece, ServiceCall)]
+        calls = [piece for piece in await heard(turn) if isinstance(piece, LingmaToolCall)]
         await connection.request(("ping", {}), 5)
         told = [
             (each["method"], each["params"]) for each in service.received if each.get("method", "").startswith("tool/")
@@ -61,8 +61,8 @@ async def test_call_is_denied_once_and_shown_by_default(course):
         ),
     ]
     assert calls == [
-        ServiceCall("c1", "list_dir", b'{"path":"."}', "pending", denied=True),
-        ServiceCall("c1", "list_dir", b'{"path":"."}', "running", denied=True),
+        LingmaToolCall("c1", "list_dir", b'{"path":"."}', "pending", denied=True),
+        LingmaToolCall("c1", "list_dir", b'{"path":"."}', "running", denied=True),
     ]
     assert turn.decisions == [Decision("list_dir", False)]
 
@@ -130,7 +130,7 @@ async def test_allowed_invocation_learns_that_nothing_runs_here(course):
     _, calls, told = await course(invoke(**{"async": True}))
     assert verdicts(told) == [True, False]
     assert told[1][1]["errorMessage"] == NOT_RUN
-    assert calls == [ServiceCall("c1", "list_dir", b'{"path":"."}', runner="client")]
+    assert calls == [LingmaToolCall("c1", "list_dir", b'{"path":"."}', runner="client")]
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "finished", "ERROR", "CANCELLED", "REQUEST_FINISHED"])
@@ -283,5 +283,5 @@ async def test_excess_calls_are_dropped_and_not_run(connection, peer, ask):
 async def test_text_and_calls_keep_their_order(peer, ask):
     turn = ask()
     await peer.push(answer("before "), sync("RUNNING", name="list_dir"), answer("after"), finish())
-    assert [type(piece) for piece in await heard(turn)] == [TextDelta, ServiceCall, TextDelta]
+    assert [type(piece) for piece in await heard(turn)] == [TextDelta, LingmaToolCall, TextDelta]
     assert turn.text == "before after"

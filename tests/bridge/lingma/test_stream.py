@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from bridge.chat.errors import ConnectionLost, SlowClient, UpstreamFailed, UpstreamTimeout
-from bridge.chat.events import KeepAlive, Overwritten, ServiceCall, TextDelta, ThinkingDelta
+from bridge.chat.events import KeepAlive, LingmaToolCall, Overwritten, TextDelta, ThinkingDelta
 from bridge.lingma import stream as stream_module
 from bridge.lingma.stream import BEHIND, JOINED_CHARS, ReplyStream, TurnLimits
 from gateway_project.lib.ticker import Pulse
@@ -251,7 +251,7 @@ async def test_a_reply_without_end_is_ended(new_turn, monkeypatch):
     assert isinstance(turn.end.error, UpstreamFailed)
 
 
-CALL = ServiceCall("c1", "list_dir")
+CALL = LingmaToolCall("c1", "list_dir")
 
 
 async def test_reasoning_and_calls_are_pieces_in_place(new_turn):

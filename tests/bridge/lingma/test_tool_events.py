@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.chat.events import ServiceCall
+from bridge.chat.events import LingmaToolCall
 from bridge.lingma.dialects.a import tool_events
 from bridge.lingma.dialects.a.messages import TOOL_APPROVE, TOOL_EVENTS, TOOL_INVOKE, TOOL_INVOKE_RESULT, TOOL_SYNC
 from bridge.lingma.tools.events import MOST_BYTES, MOST_CALLS, VALUE_BYTES, Budget, ToolEvent, complete
@@ -203,11 +203,11 @@ def test_a_card_in_the_text_names_the_tool(text, name):
 
 def test_later_events_complete_earlier_ones():
     call = complete(None, ToolEvent("c1"))
-    assert call == ServiceCall("c1", "tool", b"{}", "pending")
+    assert call == LingmaToolCall("c1", "tool", b"{}", "pending")
     call = complete(call, ToolEvent("c1", name="ls", input=b'{"a":1}'))
     call = complete(call, ToolEvent("c1", state="running", undecided=False))
     call = complete(call, ToolEvent("c1", state="finished", undecided=False, result=b"[1]"))
-    done = ServiceCall("c1", "ls", b'{"a":1}', "finished", b"[1]")
+    done = LingmaToolCall("c1", "ls", b'{"a":1}', "finished", b"[1]")
     assert call == done
     assert complete(call, ToolEvent("c1", state="running")) == complete(call, ToolEvent("c1")) == done
 
@@ -220,7 +220,7 @@ def test_oversized_input_is_unknown_and_result_replaced():
 
 def test_turn_keeps_a_bounded_number_of_calls():
     budget = Budget()
-    calls = [ServiceCall(str(number), "ls") for number in range(MOST_CALLS + 5)]
+    calls = [LingmaToolCall(str(number), "ls") for number in range(MOST_CALLS + 5)]
     assert sum(budget.fit(None, call) is not None for call in calls) == MOST_CALLS
     assert budget.fit(calls[0], complete(calls[0], ToolEvent("0", result=b"[1]"))).result == b"[1]"
 
@@ -228,7 +228,7 @@ def test_turn_keeps_a_bounded_number_of_calls():
 def test_turn_keeps_a_bounded_number_of_bytes():
     budget, kept = Budget(), []
     for number in range(20):
-        call = ServiceCall(str(number), "ls", b'{"a":"%b"}' % (b"x" * 500_000), result=b'"%b"' % (b"y" * 500_000))
+        call = LingmaToolCall(str(number), "ls", b'{"a":"%b"}' % (b"x" * 500_000), result=b'"%b"' % (b"y" * 500_000))
         kept.append(budget.fit(None, call))
     assert sum(len(call.input) + len(call.result) for call in kept) <= MOST_BYTES + 20 * 100
     assert (kept[-1].input, json.loads(kept[-1].result)) == (b"{}", "(a result of 500002 bytes, not kept)")

@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from bridge.chat.events import ServiceCall
+from bridge.chat.events import LingmaToolCall
 from bridge.lingma.dialects.base import Ask
 from bridge.pool.options import InstanceOptions
 from gateway_project.lib.tool_approval import Approval
@@ -59,7 +59,7 @@ async def served(tmp_path, request):
 
 def calls(pieces):
     """The last that was known of each call."""
-    return list({piece.id: piece for piece in pieces if isinstance(piece, ServiceCall)}.values())
+    return list({piece.id: piece for piece in pieces if isinstance(piece, LingmaToolCall)}.values())
 
 
 async def test_nothing_is_approved_or_reported_as_done(served):

@@ -145,7 +145,7 @@ def test_bare_arguments_of_the_forced_tool_keep_it(content, stream):
     text = f"<think>Hm.</think>```json\n{quoted(content)}\n```"
     for size in (1, 3, 10_000):
         emulated = reader(stream=stream, choice=ToolChoice("named", "write"))
-        agent = Reader(ReadOptions(forced=WRITE, tools=(WRITE,), service_calls="text", stream=stream), str)
+        agent = Reader(ReadOptions(forced=WRITE, tools=(WRITE,), lingma_calls="text", stream=stream), str)
         for reply in (emulated, agent):
             assert read(reply, sliced(text, size)) == ("", "")
             assert (given_content(reply), reply.thoughts) == (content, "Hm.")

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.chat.events import ServiceCall, TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
+from bridge.chat.events import LingmaToolCall, TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from bridge.chat.request import Tool
-from bridge.reply.lingma_calls import LINE_CHARS, ServiceCalls
+from bridge.reply.lingma_calls import LINE_CHARS, LingmaCalls
 
 BASH = Tool("Bash", wire_name="bash", namespace="shell")
 PATCH = Tool("apply_patch", custom=True)
@@ -18,11 +18,11 @@ LIST = b'{"path":"."}'
 
 def calls(shown="text", *tools, **more):
     numbers = count(1)
-    return ServiceCalls(shown, tools, lambda: f"new_{next(numbers)}", **more)
+    return LingmaCalls(shown, tools, lambda: f"new_{next(numbers)}", **more)
 
 
 def call(id="c1", name="list_dir", input=LIST, state="pending", **more):  # noqa: A002
-    return ServiceCall(id, name, input, state, **more)
+    return LingmaToolCall(id, name, input, state, **more)
 
 
 def text(events):
@@ -213,7 +213,7 @@ def test_unusable_id_is_replaced():
 
 
 CALLS = st.builds(
-    ServiceCall,
+    LingmaToolCall,
     id=st.sampled_from(["", "a", "b", "c"]),
     name=st.sampled_from(["tool", "list_dir", "Bash"]),
     input=st.sampled_from([b"{}", LIST]),

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from bridge.chat.events import (
     KeepAlive,
+    LingmaToolCall,
     Overwritten,
-    ServiceCall,
     TextDelta,
     ThinkingDelta,
     ToolCallDelta,
@@ -90,8 +90,8 @@ def test_reasoning_inside_a_call_does_not_tear_it():
 
 
 def test_service_calls_are_sent_only_where_shown():
-    ran = ServiceCall("s1", "list_dir", b'{"path":"."}', "finished", b'[{"content":"a"}]')
-    assert "list_dir" in of(TextDelta, reader(service_calls="text").feed([ran]))
+    ran = LingmaToolCall("s1", "list_dir", b'{"path":"."}', "finished", b'[{"content":"a"}]')
+    assert "list_dir" in of(TextDelta, reader(lingma_calls="text").feed([ran]))
     assert reader().feed([ran]) == []
 
 
@@ -107,7 +107,7 @@ def test_reply_events_do_not_depend_on_slicing(cuts, at_once):
 
 
 def forcing(**options):
-    return reader(forced=TOOLS[0], tools=TOOLS, service_calls="text", **options)
+    return reader(forced=TOOLS[0], tools=TOOLS, lingma_calls="text", **options)
 
 
 def test_agent_answer_of_bare_arguments_is_the_call():
@@ -126,7 +126,7 @@ def test_other_agent_answer_comes_at_its_end():
 
 def test_agent_that_called_needs_no_bare_arguments():
     reply = forcing()
-    events = reply.feed([TextDelta("{}"), ServiceCall("c1", "ls", b"{}", "finished", b'"x"')])
+    events = reply.feed([TextDelta("{}"), LingmaToolCall("c1", "ls", b"{}", "finished", b'"x"')])
     assert of(TextDelta, [*events, *reply.feed([TextDelta("{}")]), *reply.end()]).endswith("x]\n{}")
     assert reply.calls == []
 
@@ -199,6 +199,6 @@ def test_call_numbers_follow_their_schema(size, stream):
 
 
 def test_service_call_numbers_follow_their_schema():
-    called = ServiceCall("c1", "count", b'{"n":1e3,"x":1.0}', "pending", runner="client")
-    reply = reader(service_calls="calls", tools=(COUNT,), stream=False)
+    called = LingmaToolCall("c1", "count", b'{"n":1e3,"x":1.0}', "pending", runner="client")
+    reply = reader(lingma_calls="calls", tools=(COUNT,), stream=False)
     assert '"n":1000' in of(ToolCallDelta, [*reply.feed([called]), *reply.end()]).replace(" ", "")

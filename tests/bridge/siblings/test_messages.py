@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from bridge.chat.errors import ContextFull, GatewayError, RateLimited, UpstreamTimeout
-from bridge.chat.events import KeepAlive, Overwritten, ServiceCall, TextDelta, ThinkingDelta
+from bridge.chat.events import KeepAlive, LingmaToolCall, Overwritten, TextDelta, ThinkingDelta
 from bridge.chat.request import Tool, ToolChoice
 from bridge.lingma.dialects.base import Ask, AskTools, LoggedUsage
 from bridge.lingma.errors import UploadFailed
@@ -46,7 +46,7 @@ def test_an_error_arrives_as_it_was(error):
 
 
 def test_pieces_arrive_unchanged_without_keepalives():
-    call = ServiceCall("c1", "read", b'{"a":1}', "finished", b'"x"', denied=True, runner="client")
+    call = LingmaToolCall("c1", "read", b'{"a":1}', "finished", b'"x"', denied=True, runner="client")
     pieces = [TextDelta("é"), ThinkingDelta("hm"), call, Overwritten("new")]
     arrived = sent(Pieces(7, pack_pieces([*pieces, KeepAlive()]), [Decision("rm", allowed=False)]))
     assert [unpack_piece(each) for each in arrived.pieces] == pieces
