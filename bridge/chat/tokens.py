@@ -59,17 +59,19 @@ def _message(message: Message) -> int:
 class Fit:
     """Real tokens as a straight line over estimated ones, learnt from turns whose real figures are known.
 
-    The service puts a prompt of its own before each question: the line does not begin at 0. Old turns fade away, each
-    new one counts `weight`. Until there is something to learn from, the line is the one it is given.
+    The service puts a prompt of its own before each question, `most_added` tokens at most: the line does not begin at
+    0. Old turns fade away, each new one counts `weight`. Until there is something to learn from, the line is the one it
+    is given.
     """
 
-    __slots__ = ("_estimated", "_given", "_known", "_real", "_spread", "_together", "_weight")
+    __slots__ = ("_estimated", "_given", "_known", "_most_added", "_real", "_spread", "_together", "_weight")
 
     LEAST, MOST = 0.25, 4.0  # of the slope
     MOST_ADDED = 16384.0  # tokens of the service's own prompt; more than that is a slope
 
-    def __init__(self, weight: float = 0.1, given: Line = PLAIN) -> None:
+    def __init__(self, weight: float = 0.1, given: Line = PLAIN, most_added: float = MOST_ADDED) -> None:
         self._weight = weight
+        self._most_added = most_added
         self._given = given
         self._known = False
         self._estimated = self._real = 0.0  # means
@@ -106,10 +108,10 @@ class Fit:
         slope = min(max(slope, self.LEAST), self.MOST)
         # The line goes through the mean of the turns, unless it would begin below 0.
         added = max(0.0, self._real - slope * self._estimated)
-        if added > self.MOST_ADDED:
-            added = self.MOST_ADDED
+        if added > self._most_added:
+            added = self._most_added
             # The rest above the bound has to be slope, or the line would miss the mean.
-            slope = min((self._real - added) / self._estimated, self.MOST)
+            slope = min(max((self._real - added) / self._estimated, self.LEAST), self.MOST)
         return added, slope
 
 
@@ -120,7 +122,8 @@ class Calibration:
 
     def __init__(self, weight: float = 0.1, prompts: Line = PLAIN, replies: Line = PLAIN) -> None:
         self.input = Fit(weight, prompts)
-        self.output = Fit(weight, replies)
+        # Nothing is put before a reply: a few similar ones must not make a reply of one word as dear as they were.
+        self.output = Fit(weight, replies, most_added=0.0)
 
 
 UNCORRECTED = Calibration()

@@ -61,6 +61,14 @@ def test_prompts_and_replies_are_learnt_apart():
     assert calibration.input.apply(0) == 0
 
 
+def test_short_replies_cost_little_after_long_ones():
+    calibration = Calibration()
+    for number in range(100):
+        calibration.output.learn(224 + number % 9, 409)
+    assert calibration.output.apply(1) <= Fit.MOST
+    assert calibration.output.apply(228) == pytest.approx(409, rel=0.02)
+
+
 def taught(calibrations, key, *turns):
     for estimated, real in turns:
         calibrations.learning(key).input.learn(estimated, real)
