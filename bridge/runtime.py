@@ -23,7 +23,7 @@ from bridge.fleet.crash_news import CrashNews
 from bridge.fleet.heartbeat import Heartbeat
 from bridge.fleet.modes import Modes
 from bridge.fleet.place_news import PlaceNews
-from bridge.images.desk import ImageDesk, ImageOptions
+from bridge.images.pipeline import ImageOptions, ImagePipeline
 from bridge.lingma.dialects.a.dialect import DialectA
 from bridge.lingma.dialects.base import Dialect
 from bridge.lingma.install import vsix
@@ -75,7 +75,9 @@ class Runtime:
         # A link of its own: a record of megabytes must not hold up the short commands of every turn.
         self.bulk = RedisLink(env.redis_or_embedded_url, timeout=BULK_SEC, part="")
         self.responses = ResponseStore(self.link, self.bulk, ttl=env.responses_ttl_sec)
-        self.engine = Engine(self.pool, self._sessions(), ImageDesk(_image_options(env)), _engine_options(env), _new_id)
+        self.engine = Engine(
+            self.pool, self._sessions(), ImagePipeline(_image_options(env)), _engine_options(env), _new_id
+        )
         self.table = RouteTable(self.link, env.models_refresh_sec, self._take_rules)
         self.siblings = _siblings(env, data_dir, self.pool)
         self.heartbeat = Heartbeat(self.pool, self.link, self.ledger, self._take_models)

@@ -20,7 +20,7 @@ SHORTEST_SECRET = 4
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """`warn` works but wants a look; `fail` does not work."""
+    """`warn` works but wants attention; `fail` does not work."""
 
     level: Level
     topic: str
@@ -76,5 +76,5 @@ def as_text(findings: list[Finding]) -> str:
 
 def as_json(findings: list[Finding]) -> str:
     """For machines: `ok` is false when something failed."""
-    told = {"ok": all(each.level != "fail" for each in findings), "findings": findings}
-    return msgspec.json.format(msgspec.json.encode(told), indent=2).decode()
+    report = {"ok": all(each.level != "fail" for each in findings), "findings": findings}
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()

@@ -15,15 +15,15 @@ from django.db.migrations.executor import MigrationExecutor
 
 from accounts.models import ApiKey
 from bridge.doctor.finding import Finding, fail, ok, warn
-from bridge.doctor.patient import Patient
+from bridge.doctor.installation_state import InstallationState
 
 MIB = 1 << 20
 FULL, NEARLY_FULL = 100 * MIB, 1024 * MIB
 START = "Start the gateway: make run."
 
 
-def settings(_: Patient) -> Iterator[Finding]:
-    """What Django's system checks report about the settings."""
+def settings(_: InstallationState) -> Iterator[Finding]:
+    """Django's system checks find nothing wrong with the settings."""
     found = [each for each in checks.run_checks(tags=["lingma", "security"]) if not each.is_silenced()]
     for each in found:
         level = fail if each.is_serious() else warn
@@ -32,9 +32,9 @@ def settings(_: Patient) -> Iterator[Finding]:
         yield ok("settings", "they make sense")
 
 
-def data_dir(patient: Patient) -> Iterator[Finding]:
-    """Whether it takes files, and how many more."""
-    directory = patient.data_dir
+def data_dir(state: InstallationState) -> Iterator[Finding]:
+    """It takes files, and its disk has room."""
+    directory = state.data_dir
     try:
         with tempfile.TemporaryFile(dir=directory) as file:
             # A real write: an empty file can be made on a full disk.
@@ -44,19 +44,19 @@ def data_dir(patient: Patient) -> Iterator[Finding]:
     else:
         yield ok("data", f"{directory} takes files")
     free = shutil.disk_usage(directory).free
-    said, advice = f"{free // MIB} MiB free", f"Make room on the disk of {directory}: the usage of turns goes there."
+    shown, advice = f"{free // MIB} MiB free", f"Make room on the disk of {directory}: the usage of turns goes there."
     if free < FULL:
-        yield fail("disk", said, advice)
+        yield fail("disk", shown, advice)
     else:
-        yield ok("disk", said) if free >= NEARLY_FULL else warn("disk", said, advice)
+        yield ok("disk", shown) if free >= NEARLY_FULL else warn("disk", shown, advice)
 
 
-def database(patient: Patient) -> Iterator[Finding]:
-    """Whether it answers and has all its tables."""
+def database(state: InstallationState) -> Iterator[Finding]:
+    """It answers and has all its tables."""
     name = Path(str(connection.settings_dict["NAME"]))
     # Connecting would create the file, and a doctor changes nothing.
     if connection.vendor == "sqlite" and not name.exists():
-        level = fail if patient.running else warn
+        level = fail if state.running else warn
         yield level("database", f"{name} is not there yet", f"{START} The first start makes it.")
         return
     try:
@@ -67,18 +67,18 @@ def database(patient: Patient) -> Iterator[Finding]:
         return
     # Later examinations query tables, so they are left out unless all migrations are applied.
     if missing:
-        level = fail if patient.running else warn
+        level = fail if state.running else warn
         yield level("database", f"migrations not applied: {len(missing)}", "Restart the gateway, or manage.py migrate.")
         return
-    patient.database_answers = True
+    state.database_answers = True
     yield ok("database", f"{connection.vendor} answers, every migration is applied")
 
 
-def keys(patient: Patient) -> Iterator[Finding]:
-    """Whether there is a usable API key, and a superuser for the console."""
-    if not patient.database_answers:
+def keys(state: InstallationState) -> Iterator[Finding]:
+    """There is a usable API key, and a superuser for the console."""
+    if not state.database_answers:
         return
-    usable = ApiKey.objects.usable(datetime.fromtimestamp(patient.now, UTC)).count()
+    usable = ApiKey.objects.usable(datetime.fromtimestamp(state.now, UTC)).count()
     if usable:
         yield ok("keys", f"{usable} usable")
     else:

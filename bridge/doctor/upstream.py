@@ -1,4 +1,4 @@
-"""The Lingma executable, services to attach to, and the instances as their heartbeats tell them."""
+"""The Lingma executable, services to attach to, and the instances as their heartbeats report them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bridge.doctor.finding import Finding, fail, ok, warn
-from bridge.doctor.patient import WAIT_SEC, Patient
+from bridge.doctor.installation_state import WAIT_SEC, InstallationState
 from bridge.lingma.errors import VsixError
 from bridge.lingma.install import vsix
 from bridge.status.instance import InstanceStatus
@@ -21,15 +21,15 @@ from bridge.status.states import InstanceState
 VERSION_SEC = 10.0
 
 
-def lingma(patient: Patient) -> Iterator[Finding]:
-    """Whether what should answer the chats is there."""
-    env = patient.env
+def lingma(state: InstallationState) -> Iterator[Finding]:
+    """The executable, or the services to attach to, are there."""
+    env = state.env
     if env.lingma_attach_urls:
         yield from map(_attached, env.lingma_attach_urls)
     elif env.lingma_bin:
         yield _executable(Path(env.lingma_bin))
     elif env.lingma_vsix:
-        yield _unpacked(patient)
+        yield _unpacked(state)
     else:
         advice = "Set LINGMA_BIN, LINGMA_VSIX or LINGMA_ATTACH_URLS for the real one."
         yield warn("lingma", "the bundled simulator: every answer is made up", advice)
@@ -48,7 +48,7 @@ def _attached(url: str) -> Finding:
 
 
 def _place(attachment: str) -> tuple[str, int]:
-    """Host and port: of a URL, or as a service's `.info.json` tells them."""
+    """Host and port: of a URL, or as a service's `.info.json` has them."""
     parts = urlsplit(attachment)
     if parts.scheme in {"ws", "wss"}:
         return parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
@@ -58,12 +58,12 @@ def _place(attachment: str) -> tuple[str, int]:
     return "127.0.0.1", int(json.loads(info.read_bytes())["websocketPort"])
 
 
-def _unpacked(patient: Patient) -> Finding:
+def _unpacked(state: InstallationState) -> Finding:
     try:
-        return _executable(vsix.find(patient.data_dir / "binaries"))
+        return _executable(vsix.find(state.data_dir / "binaries"))
     except VsixError as exc:
         # The supervisor unpacks at its start: missing before that is no failure.
-        level = fail if patient.started_at is not None else warn
+        level = fail if state.started_at is not None else warn
         return level("lingma", str(exc), "Restart the gateway: make run.")
 
 
@@ -80,50 +80,50 @@ def _executable(path: Path) -> Finding:
         return warn("lingma", f"{path} did not tell its version in {VERSION_SEC:g} s", "Is it the Lingma executable?")
     except OSError as exc:
         return fail("lingma", f"{path} cannot be run: {exc.strerror}", "Take the build for this machine; chmod +x.")
-    said = (done.stdout.strip().splitlines() or [""])[0][:100]
-    if done.returncode or not said:
+    shown = (done.stdout.strip().splitlines() or [""])[0][:100]
+    if done.returncode or not shown:
         advice = "Is it the Lingma executable, with the files beside it that came along?"
         return warn("lingma", f"{path} does not tell its version (exit code {done.returncode})", advice)
-    return ok("lingma", f"{path}, {said}")
+    return ok("lingma", f"{path}, {shown}")
 
 
-def instances(patient: Patient) -> Iterator[Finding]:
+def instances(state: InstallationState) -> Iterator[Finding]:
     """One line each, and one when some are missing."""
-    if not (patient.running and patient.redis_answers):
+    if not (state.running and state.redis_answers):
         return
-    yield from (_instance(patient, facts) for facts in sorted(patient.heartbeats, key=lambda each: each.name))
-    env = patient.env
+    yield from (_instance(state, facts) for facts in sorted(state.heartbeats, key=lambda each: each.name))
+    env = state.env
     wanted = env.web_processes * (len(env.lingma_attach_urls) or env.lingma_instances)
     # Each web process starts its own instances, and each instance has a heartbeat.
-    missing = wanted - len(patient.heartbeats)
+    missing = wanted - len(state.heartbeats)
     if missing > 0:
         advice = "A web process is starting or down: see its log. Were settings changed since the start?"
         yield fail("instances", f"{missing} of {wanted} give no sign of life", advice)
 
 
-def _instance(patient: Patient, facts: InstanceStatus) -> Finding:
+def _instance(state: InstallationState, facts: InstanceStatus) -> Finding:
     topic, error = "instances", f": {facts.last_error}" if facts.last_error else ""
-    said = f"{facts.name} is {facts.state.label}"
+    shown = f"{facts.name} is {facts.state.label}"
     match facts.state:
         case InstanceState.READY:
-            return ok(topic, f"{said} and logged in, version {facts.version or 'unknown'}, {facts.models} models")
+            return ok(topic, f"{shown} and logged in, version {facts.version or 'unknown'}, {facts.models} models")
         case InstanceState.LOGIN_REQUIRED:
-            return fail(topic, f"{said}{error}", _log_in(patient, facts))
+            return fail(topic, f"{shown}{error}", _log_in(state, facts))
         case InstanceState.BACKOFF:
-            advice = f"It is started again by itself. See {_work_dir(patient, facts)}/logs/lingma.log."
-            return fail(topic, f"{said} after {facts.restarts} restarts{error}", advice)
+            advice = f"It is started again by itself. See {_work_dir(state, facts)}/logs/lingma.log."
+            return fail(topic, f"{shown} after {facts.restarts} restarts{error}", advice)
         case _:
-            return warn(topic, f"{said}{error}", "Look again in a moment.")
+            return warn(topic, f"{shown}{error}", "Look again in a moment.")
 
 
-def _work_dir(patient: Patient, facts: InstanceStatus) -> Path:
-    return patient.data_dir / "instances" / facts.name
+def _work_dir(state: InstallationState, facts: InstanceStatus) -> Path:
+    return state.data_dir / "instances" / facts.name
 
 
-def _log_in(patient: Patient, facts: InstanceStatus) -> str:
-    if patient.env.lingma_attach_urls:
+def _log_in(state: InstallationState, facts: InstanceStatus) -> str:
+    if state.env.lingma_attach_urls:
         return "Log in with the client that started this service."
     return (
         f"Stop the gateway and copy cache/user and cache/id of a logged-in Lingma, or its whole work directory, "
-        f"to {_work_dir(patient, facts)}; then start it."
+        f"to {_work_dir(state, facts)}; then start it."
     )

@@ -15,9 +15,8 @@ from functools import cache, partial
 import h11
 import msgspec
 
-from bridge.images import target as targets
 from bridge.images.addresses import is_public
-from bridge.images.target import BadUrl, Target
+from bridge.images.url import BadUrl, Target, parse, redirected
 from gateway_project.lib.fair_line import FairThreads
 
 CHUNK = 65536
@@ -34,8 +33,8 @@ _resolvers = FairThreads("resolver", threads=16, per_key=2)  # a slow name serve
 
 async def resolve(host: str, port: int, key: int = 0) -> list[str]:
     """All addresses of a host, in the order to try them; `key` is who asks. Raise OSError."""
-    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-    found = await _resolvers.run(key, look_up, LONGEST_WAIT)
+    lookup = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await _resolvers.run(key, lookup, LONGEST_WAIT)
     return [str(address[0]) for *_, address in found]
 
 
@@ -68,7 +67,7 @@ class Fetcher:
         try:
             # One limit for everything: limits for each step could be used one after the other.
             async with asyncio.timeout(self._options.seconds):
-                return await self._follow(targets.read(url, self._options.ports), key)
+                return await self._follow(parse(url, self._options.ports), key)
         except BadUrl as exc:
             raise FetchFailed(str(exc)) from None
         except TimeoutError:
@@ -79,11 +78,11 @@ class Fetcher:
 
     async def _follow(self, target: Target, key: int) -> bytes:
         for _ in range(self._options.redirects + 1):
-            answer = await self._ask(target, key)
-            if isinstance(answer, bytes):
-                return answer
+            result = await self._ask(target, key)
+            if isinstance(result, bytes):
+                return result
             # Every hop is checked like the first URL: a public host may redirect to a private one.
-            target = targets.redirected(target, answer, self._options.ports)
+            target = redirected(target, result, self._options.ports)
         raise FetchFailed(f"it is redirected more than {self._options.redirects} times")
 
     async def _ask(self, target: Target, key: int) -> bytes | str:

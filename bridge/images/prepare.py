@@ -42,7 +42,7 @@ class Unusable(Exception):
         self.code = code
 
 
-class MuchWork(Exception):
+class TooMuchWork(Exception):
     """It would take longer than was allowed."""
 
 
@@ -65,7 +65,7 @@ def prepare(
 ) -> Prepared:
     """The very bytes when side and size are within the limits, else a smaller image. Raise Unusable.
 
-    `pixels_left` is what the images of one request may still cost. With `only_little`, raise MuchWork for an image
+    `pixels_left` is what the images of one request may still cost. With `only_little`, raise TooMuchWork for an image
     that is no LITTLE_WORK, before there was any.
     """
     # The marker is counted without parsing: it may be found too often, but never too rarely.
@@ -82,7 +82,7 @@ def prepare(
                 raise Unusable("the images of the request have too many pixels together", "image_too_large")
             # More bytes than may be uploaded mean that it has to be encoded anew, which is much work too.
             if only_little and (width * height * scans > LITTLE_WORK or len(data) > max_bytes):
-                raise MuchWork
+                raise TooMuchWork
             if kind == "gif":
                 image.decodermaxblock = STEP
             return _prepared(image, Prepared(kind, data, width * height), max_side, max_bytes)

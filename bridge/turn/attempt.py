@@ -24,7 +24,7 @@ from bridge.chat.events import (
 )
 from bridge.chat.request import ChatRequest
 from bridge.chat.tokens import Calibrations, estimate, estimate_messages
-from bridge.images.desk import ImageDesk
+from bridge.images.pipeline import ImagePipeline
 from bridge.lingma.dialects.base import Ask, AskTools, LoggedUsage
 from bridge.lingma.stream import ReplyStream
 from bridge.pool.instance import Instance
@@ -57,7 +57,7 @@ class Services(msgspec.Struct, frozen=True):
     """What every answer needs beside its own turn."""
 
     pool: Pool
-    images: ImageDesk
+    images: ImagePipeline
     calibrations: Calibrations
     new_id: Callable[[], str]
     keepalive_sec: float
@@ -135,7 +135,7 @@ class Answer:
         """The service's addresses of the images; what could not be uploaded stays a word in the text."""
         newest = self._request.messages[-1]
         fresh = len(newest.images) if newest.role == "user" else 0  # what a tool gave comes again with each turn
-        deliver = self._services.images.deliver
+        deliver = self._services.images.upload_all
         work = asyncio.ensure_future(deliver(images, self._instance.upload_image, fresh=fresh, key=self._key))
         try:
             while not (await asyncio.wait({work}, timeout=self._services.keepalive_sec))[0]:

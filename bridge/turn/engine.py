@@ -22,7 +22,7 @@ from bridge.chat.errors import (
 from bridge.chat.events import Failed, KeepAlive
 from bridge.chat.request import ChatRequest
 from bridge.chat.tokens import Calibrations, estimate_messages
-from bridge.images.desk import ImageDesk
+from bridge.images.pipeline import ImagePipeline
 from bridge.lingma.stream import ReplyStream
 from bridge.pool.crashes import Crashes
 from bridge.pool.lease import AnyInstance, Lease, Waiter
@@ -58,7 +58,7 @@ class Engine:
         self,
         pool: Pool,
         sessions: SessionStore | None,
-        images: ImageDesk,
+        images: ImagePipeline,
         options: EngineOptions,
         new_id: Callable[[], str],
     ) -> None:

@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 import redis
 
-from bridge.images.desk import ImageDesk, ImageOptions
+from bridge.images.pipeline import ImageOptions, ImagePipeline
 from bridge.lingma.stream import TurnLimits
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
 from bridge.turn.engine import Engine, EngineOptions
@@ -62,7 +62,7 @@ def new_engine(stack):
         engine = Engine(
             pool,
             sessions,
-            ImageDesk(ImageOptions()),
+            ImagePipeline(ImageOptions()),
             EngineOptions(keepalive_sec=keepalive, **options),
             lambda: f"id{next(ids):010d}",
         )

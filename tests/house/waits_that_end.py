@@ -51,7 +51,7 @@ WAITS = {
         "gateway_project/supervise/supervisor.py: await reader.readline()",
     ],
     "What it calls has a deadline inside: Fetcher.get, the store's link.": [
-        "bridge/images/desk.py: await self._fetcher.get(source, key)",
+        "bridge/images/pipeline.py: await self._fetcher.get(source, key)",
         "bridge/http/responses.py: await self.runtime.responses.read(caller.key_id, wanted)",
     ],
     "The turn's silence is bounded: the pulse fails one that the service leaves silent, and that ends the wait.": [

@@ -9,32 +9,30 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from bridge.doctor.examination import examine
 from bridge.doctor.finding import as_json, as_text
-from bridge.doctor.patient import WAIT_SEC, patient
+from bridge.doctor.installation_state import WAIT_SEC, open_state
+from bridge.doctor.run import run_checks
 
 
 class Command(BaseCommand):
     """Look at everything, whether the gateway runs or not, and say what to do. Changes nothing."""
 
     help = __doc__
-    requires_system_checks = ()  # their findings are told with the others
+    requires_system_checks = ()  # their findings are reported with the others
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the arguments."""
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Examine and tell."""
         be_quick(settings.DATABASES["default"]["OPTIONS"])
-        examined = patient(settings.ENV, settings.DATA_DIR, settings.REDIS_URL, time.time())
-        with examined.redis:
-            findings = examine(examined)
+        state = open_state(settings.ENV, settings.DATA_DIR, settings.REDIS_URL, time.time())
+        with state.redis:
+            findings = run_checks(state)
         self.stdout.write(as_json(findings) if options["json"] else as_text(findings))
         if any(each.level == "fail" for each in findings):
             sys.exit(1)
 
 
 def be_quick(options: dict[str, Any]) -> None:
-    """A database that takes longer is told as one that does not answer."""
+    """A database that takes longer is reported as one that does not answer."""
     options["statement_sec" if "statement_sec" in options else "timeout"] = WAIT_SEC

@@ -1,4 +1,4 @@
-"""Installations to examine: the database and the Redis are real, the gateway's lock is held by the test."""
+"""Installations to check: the database and the Redis are real, the gateway's lock is held by the test."""
 
 import contextlib
 import fcntl
@@ -7,7 +7,7 @@ import time
 import pytest
 import redis
 
-from bridge.doctor import patient as room
+from bridge.doctor.installation_state import open_state
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
 from gateway_project.env import Environment
@@ -30,31 +30,31 @@ def facts():
 
 
 @pytest.fixture
-def patient(redis_server, tmp_path, monkeypatch):
-    """A patient whose environment has these variables; `held` is a gateway that runs on its data directory."""
+def installed(redis_server, tmp_path, monkeypatch):
+    """An installation whose environment has these variables; `held` is a gateway that runs on its data directory."""
     with contextlib.ExitStack() as opened:
         client = redis.Redis.from_url(redis_server)
         client.flushdb()
 
-        def patient(*, held=False, redis_url=redis_server, **variables):
+        def installed(*, held=False, redis_url=redis_server, **variables):
             for name, value in variables.items():
                 monkeypatch.setenv(name, value)
             if held:
                 lock = opened.enter_context((tmp_path / "supervisor.lock").open("w"))
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            made = room.patient(Environment(_env_file=None), tmp_path, redis_url, time.time())
+            made = open_state(Environment(_env_file=None), tmp_path, redis_url, time.time())
             return opened.enter_context(contextlib.closing(made.redis)) and made
 
-        yield patient
+        yield installed
         client.flushdb()
         client.close()
 
 
 @pytest.fixture
-def told():
-    """What a look finds, as (level, text) pairs."""
+def findings():
+    """What a check finds, as (level, text) pairs."""
 
-    def told(look, patient):
-        return [(each.level, f"{each.what} {each.advice}".strip()) for each in look(patient)]
+    def findings(check, installed):
+        return [(each.level, f"{each.what} {each.advice}".strip()) for each in check(installed)]
 
-    return told
+    return findings

@@ -9,7 +9,7 @@ import sys
 import pytest
 from django.core.management import call_command
 
-from bridge.doctor import examination
+from bridge.doctor import run
 from gateway_project.env import BASE_DIR
 from tests.gateway_project.gateway import Gateway, free_port
 
@@ -25,10 +25,10 @@ def doctor(data_dir, *arguments, **variables):
 
 
 def test_nothing_runs_and_nothing_is_set_up_yet(tmp_path):
-    code, told, errors = doctor(tmp_path / "data")
+    code, output, errors = doctor(tmp_path / "data")
     assert (code, errors) == (0, "")
-    assert "no gateway runs on" in told
-    assert "-> Start the gateway: make run." in told
+    assert "no gateway runs on" in output
+    assert "-> Start the gateway: make run." in output
     assert not (tmp_path / "data" / "gateway.sqlite3").exists()
 
 
@@ -38,21 +38,21 @@ def test_broken_part_is_exit_code_1_without_secrets(tmp_path):
         "SECRET_KEY": "canary-2",
         "API_KEYS": "canary-3-canary-3-canary-3",
     }
-    code, told, errors = doctor(
+    code, output, errors = doctor(
         tmp_path / "data", "--json", LINGMA_BIN="/nowhere/canary-3-canary-3-canary-3/Lingma", **secrets
     )
     assert code == 1
-    found = json.loads(told)
+    found = json.loads(output)
     assert found["ok"] is False
     assert {"settings", "redis", "lingma"} <= {each["topic"] for each in found["findings"] if each["level"] == "fail"}
     assert all(each["advice"] for each in found["findings"] if each["level"] != "ok")
-    assert "canary" not in told + errors
+    assert "canary" not in output + errors
 
 
 def test_unusable_data_directory_is_one_line(tmp_path):
     (tmp_path / "file").touch()
-    code, told, errors = doctor(tmp_path / "file" / "data")
-    assert (code, told) == (1, "")
+    code, output, errors = doctor(tmp_path / "file" / "data")
+    assert (code, output) == (1, "")
     assert errors.startswith("lingma-gateway: DATA_DIR: ")
     assert errors.count("\n") == 1
 
@@ -62,22 +62,22 @@ def test_a_running_gateway_is_well(data_dir):
     with Gateway(data_dir) as gateway:
         gateway.complete()
         gateway.until("w1-i1 is ready")
-        code, told, errors = doctor(data_dir, "--json", PORT=str(gateway.port))
+        code, output, errors = doctor(data_dir, "--json", PORT=str(gateway.port))
     assert (code, errors) == (0, "")
-    findings = json.loads(told)["findings"]
-    assert {each["topic"] for each in findings if each["level"] == "ok"} >= {
+    output = json.loads(output)["findings"]
+    assert {each["topic"] for each in output if each["level"] == "ok"} >= {
         "settings", "data", "disk", "redis", "database", "keys", "ledger", "web", "instances", "worker", "scheduler",
     }  # fmt: skip
-    assert [each["topic"] for each in findings if each["level"] != "ok"] == ["lingma"]
+    assert [each["topic"] for each in output if each["level"] != "ok"] == ["lingma"]
 
 
 @pytest.mark.django_db
-def test_a_look_that_breaks_hides_no_other(monkeypatch, caplog):
+def test_check_that_breaks_hides_no_other(monkeypatch, caplog):
     def broken(_):
         raise RuntimeError("it broke")
         yield
 
-    monkeypatch.setattr(examination, "LOOKS", (broken, examination.LOOKS[0]))
+    monkeypatch.setattr(run, "CHECKS", (broken, run.CHECKS[0]))
     output = io.StringIO()
     with pytest.raises(SystemExit):
         call_command("lingma_doctor", stdout=output)

@@ -1,8 +1,8 @@
-"""From a client's URL to one of the service: the desk, an instance and a simulator process together."""
+"""From a client's URL to one of the service: the pipeline, an instance and a simulator process together."""
 
 import pytest
 
-from bridge.images.desk import ImageDesk, ImageOptions
+from bridge.images.pipeline import ImageOptions, ImagePipeline
 from tests.bridge.images.pictures import PNG, data_url, noise
 from tests.bridge.pools import running, simulator
 
@@ -20,15 +20,15 @@ async def upload(stack, tmp_path):
 
 @pytest.mark.parametrize("manner", ["ok", "early", "twice", "request"])
 async def test_image_is_delivered_once_however_announced(upload, manner):
-    desk = ImageDesk(ImageOptions())
-    delivered = await desk.deliver([data_url(PNG)] * 2, await upload(f"--image-upload={manner}"), fresh=2)
+    pipeline = ImagePipeline(ImageOptions())
+    delivered = await pipeline.upload_all([data_url(PNG)] * 2, await upload(f"--image-upload={manner}"), fresh=2)
     assert (len(set(delivered.urls)), delivered.failed) == (2, 0)
     assert all(url.startswith("https://simulated.invalid/images/") for url in delivered.urls)
 
 
 @pytest.mark.parametrize("manner", ["failed", "refused", "error"])
 async def test_image_refused_by_the_service_counts_as_failed(upload, manner):
-    delivered = await ImageDesk(ImageOptions()).deliver(
+    delivered = await ImagePipeline(ImageOptions()).upload_all(
         [data_url(PNG)], await upload(f"--image-upload={manner}"), fresh=2
     )
     assert (delivered.urls, delivered.failed) == ((), 1)
@@ -37,6 +37,6 @@ async def test_image_refused_by_the_service_counts_as_failed(upload, manner):
 async def test_largest_images_fit_the_service(upload):
     picture = noise((3000, 2900))
     assert 7_500_000 < len(picture) < 10 << 20
-    desk = ImageDesk(ImageOptions(max_side=4096))
-    delivered = await desk.deliver([data_url(picture)], await upload(), fresh=1)
+    pipeline = ImagePipeline(ImageOptions(max_side=4096))
+    delivered = await pipeline.upload_all([data_url(picture)], await upload(), fresh=1)
     assert (len(delivered.urls), delivered.failed) == (1, 0)

@@ -10,7 +10,7 @@ import pytest
 from bridge.chat.errors import CrashingKey, CrashingPrompt
 from bridge.chat.events import TextDelta
 from bridge.chat.request import Tool, ToolChoice
-from bridge.images.desk import ImageDesk, ImageOptions
+from bridge.images.pipeline import ImageOptions, ImagePipeline
 from bridge.pool.crashes import BUDGET_SEC, MOST_OF_KEY, Crashes, Seen
 from bridge.prompt.profile import DEFAULT_PROFILE
 from bridge.turn.doubt import Doubt
@@ -28,7 +28,7 @@ POISONED = Tool("list_dir", POISON)
 async def engine(stack, tmp_path):
     pool = await stack.enter_async_context(running([simulator(tmp_path, "--login=auto", "--first-ms=0")]))
     numbers = iter(range(1, 1_000_000))
-    engine = Engine(pool, None, ImageDesk(ImageOptions()), EngineOptions(), lambda: f"id-{next(numbers)}")
+    engine = Engine(pool, None, ImagePipeline(ImageOptions()), EngineOptions(), lambda: f"id-{next(numbers)}")
     stack.push_async_callback(engine.settle)
     return engine
 

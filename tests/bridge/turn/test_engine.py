@@ -10,7 +10,7 @@ from bridge.chat import errors
 from bridge.chat.events import Failed, Finished, FinishReason, KeepAlive, Started, TextDelta, TokenUsage
 from bridge.chat.request import Tool
 from bridge.chat.tokens import estimate, estimate_messages
-from bridge.images.desk import ImageDesk, ImageOptions
+from bridge.images.pipeline import ImageOptions, ImagePipeline
 from bridge.turn.engine import Engine, EngineOptions
 from bridge.turn.plan import PlanOptions
 from bridge.turn.record import TurnRecord
@@ -309,7 +309,7 @@ async def test_slow_reading_client_is_cut_off(new_service, new_engine):
 
 async def test_bug_is_an_internal_error_without_traces(new_service, new_engine, caplog):
     pool = (await new_engine(await new_service())).pool
-    engine = Engine(pool, None, ImageDesk(ImageOptions()), EngineOptions(), lambda: 1 / 0)
+    engine = Engine(pool, None, ImagePipeline(ImageOptions()), EngineOptions(), lambda: 1 / 0)
     reading = Reading(engine, request("Hi"))
     with pytest.raises(errors.InternalError):
         await reading.to_end()

@@ -3,7 +3,7 @@
 from contextlib import AsyncExitStack
 from itertools import count
 
-from bridge.images.desk import ImageDesk, ImageOptions
+from bridge.images.pipeline import ImageOptions, ImagePipeline
 from bridge.pool.options import InstanceSpec
 from bridge.turn.engine import Engine, EngineOptions
 from bridge.turn.smoke import QUESTION, smoke
@@ -25,7 +25,7 @@ async def cut(peer, _params):
 
 def engine_of(pool):
     ids = count()
-    return Engine(pool, None, ImageDesk(ImageOptions()), EngineOptions(), lambda: f"id-{next(ids)}")
+    return Engine(pool, None, ImagePipeline(ImageOptions()), EngineOptions(), lambda: f"id-{next(ids)}")
 
 
 async def test_every_instance_is_asked_and_reports():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.images.target import BadUrl, read, redirected
+from bridge.images.url import BadUrl, parse, redirected
 
 PORTS = frozenset({80, 443, 8080})
 
@@ -22,7 +22,7 @@ PORTS = frozenset({80, 443, 8080})
     ],
 )
 def test_url_gives_host_port_and_path(url, authority, path, secure):
-    target = read(url, PORTS)
+    target = parse(url, PORTS)
     assert (target.authority, target.path, target.secure) == (authority, path, secure)
 
 
@@ -40,7 +40,7 @@ def test_url_gives_host_port_and_path(url, authority, path, secure):
 )  # fmt: skip
 def test_anything_else_is_refused(url):
     with pytest.raises(BadUrl):
-        read(url, PORTS)
+        parse(url, PORTS)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_anything_else_is_refused(url):
     ],
 )
 def test_a_redirect_may_be_relative(location, url):
-    assert redirected(read("https://a.example/x/y", PORTS), location, PORTS).url == url
+    assert redirected(parse("https://a.example/x/y", PORTS), location, PORTS).url == url
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_a_redirect_may_be_relative(location, url):
 )
 def test_redirect_is_checked_and_stays_encrypted(location):
     with pytest.raises(BadUrl):
-        redirected(read("https://a.example/", PORTS), location, PORTS)
+        redirected(parse("https://a.example/", PORTS), location, PORTS)
 
 
 def test_a_redirect_may_lead_to_encryption():
-    assert redirected(read("http://a.example/", PORTS), "https://a.example/", PORTS).secure
+    assert redirected(parse("http://a.example/", PORTS), "https://a.example/", PORTS).secure

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from bridge.chat.errors import ConnectionLost, InvalidRequest, RateLimited, Unavailable, UpstreamFailed, UpstreamTimeout
-from bridge.images.desk import Delivered, ImageDesk, ImageOptions
+from bridge.images.pipeline import ImageOptions, ImagePipeline, UploadedImages
 from tests.bridge.images.pictures import PNG, bomb, bytes_of, data_url, opened, picture
 from tests.bridge.images.web import reply
 
@@ -32,7 +32,9 @@ def failures(reason):
 
 async def delivered(*sources, upstream=None, fresh=10, **options):
     upstream = upstream or Upstream()
-    return await ImageDesk(ImageOptions(**options)).deliver(sources, upstream.upload, fresh=fresh), upstream.taken
+    return await ImagePipeline(ImageOptions(**options)).upload_all(
+        sources, upstream.upload, fresh=fresh
+    ), upstream.taken
 
 
 async def test_many_large_pictures_are_refused_before_decoding():
@@ -47,12 +49,12 @@ async def test_many_large_pictures_are_refused_before_decoding():
 async def test_image_is_uploaded_unchanged_under_its_true_type(kind):
     data = picture(kind)
     found, taken = await delivered(data_url(data, "image/svg+xml"))
-    assert found == Delivered(("https://images.example/1",), 0)
+    assert found == UploadedImages(("https://images.example/1",), 0)
     assert bytes_of(taken[0]) == (f"image/{kind}", data)
 
 
 async def test_no_images_are_no_work():
-    assert await delivered() == (Delivered((), 0), [])
+    assert await delivered() == (UploadedImages((), 0), [])
 
 
 @pytest.mark.parametrize("head", ["DATA:image/png;BASE64", "data:;base64", "data:image/png;name=a.png;base64"])
@@ -131,24 +133,24 @@ async def test_lost_connection_ends_the_attempt_without_blame():
 async def test_refused_image_costs_only_itself():
     before = failures("upload")
     found, _ = await delivered(*[data_url(PNG)] * 3, upstream=Upstream(n2=UpstreamFailed("not taken")))
-    assert found == Delivered(("https://images.example/1", "https://images.example/3"), 1)
+    assert found == UploadedImages(("https://images.example/1", "https://images.example/3"), 1)
     assert failures("upload") == before + 1
 
 
 async def test_no_image_is_tried_after_a_timeout():
     before, upstream = failures("timeout"), Upstream(n2=UpstreamTimeout("silence"))
     found, taken = await delivered(*[data_url(PNG)] * 4, upstream=upstream)
-    assert (found, len(taken)) == (Delivered(("https://images.example/1",), 3), 2)
+    assert (found, len(taken)) == (UploadedImages(("https://images.example/1",), 3), 2)
     assert failures("timeout") == before + 3
 
 
 async def test_large_images_of_one_key_delay_no_other(record_property):
     """A small one waits for none of them, and a large one only for that which is worked on."""
-    desk, upstream, order = ImageDesk(ImageOptions()), Upstream(), []
+    pipeline, upstream, order = ImagePipeline(ImageOptions()), Upstream(), []
     loop, standstill = asyncio.get_running_loop(), 0.0
 
     async def one(name, image, key):
-        await desk.deliver([image], upstream.upload, fresh=1, key=key)
+        await pipeline.upload_all([image], upstream.upload, fresh=1, key=key)
         order.append(name)
 
     huge, small = data_url(picture("png", (4000, 4000))), data_url(PNG)
@@ -167,22 +169,24 @@ async def test_large_images_of_one_key_delay_no_other(record_property):
 
 
 async def test_large_images_of_a_key_wait_in_bounds():
-    desk, upstream = ImageDesk(ImageOptions(most_waiting=2, longest_wait=30)), Upstream()
+    pipeline, upstream = ImagePipeline(ImageOptions(most_waiting=2, longest_wait=30)), Upstream()
     huge = data_url(picture("png", (3000, 3000)))
-    asked = [desk.deliver([huge], upstream.upload, fresh=1, key=1) for _ in range(6)]
-    found = await asyncio.gather(*asked, desk.deliver([huge], upstream.upload, fresh=1, key=2), return_exceptions=True)
-    refused = [each for each in found if not isinstance(each, Delivered)]
+    requests = [pipeline.upload_all([huge], upstream.upload, fresh=1, key=1) for _ in range(6)]
+    found = await asyncio.gather(
+        *requests, pipeline.upload_all([huge], upstream.upload, fresh=1, key=2), return_exceptions=True
+    )
+    refused = [each for each in found if not isinstance(each, UploadedImages)]
     assert 0 < len(refused) <= 3
     assert {type(each) for each in refused} == {RateLimited}
-    assert isinstance(found[-1], Delivered)
+    assert isinstance(found[-1], UploadedImages)
 
 
 async def test_no_image_waits_without_end():
-    desk, upstream = ImageDesk(ImageOptions(longest_wait=0.05)), Upstream()
+    pipeline, upstream = ImagePipeline(ImageOptions(longest_wait=0.05)), Upstream()
     huge = data_url(picture("png", (6000, 6000)))
-    asked = [desk.deliver([huge], upstream.upload, fresh=1, key=1) for _ in range(3)]
-    found = await asyncio.gather(*asked, return_exceptions=True)
-    assert {type(each) for each in found} == {Delivered, Unavailable}
+    requests = [pipeline.upload_all([huge], upstream.upload, fresh=1, key=1) for _ in range(3)]
+    found = await asyncio.gather(*requests, return_exceptions=True)
+    assert {type(each) for each in found} == {UploadedImages, Unavailable}
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from bridge.chat.errors import (
     UpstreamTimeout,
 )
 from bridge.images.fetch import Fetcher, FetchFailed, FetchOptions
-from bridge.images.prepare import MuchWork, Prepared, Unusable, prepare
+from bridge.images.prepare import Prepared, TooMuchWork, Unusable, prepare
 from bridge.images.sniff import kind_of
 from bridge.telemetry import metrics
 from gateway_project.lib.fair_line import FairThreads
@@ -51,7 +51,7 @@ class ImageOptions(msgspec.Struct, frozen=True):
     fetch: FetchOptions = FetchOptions()
 
 
-class Delivered(msgspec.Struct, frozen=True):
+class UploadedImages(msgspec.Struct, frozen=True):
     """What the service calls the images, in their order, and how many of them it will not see."""
 
     urls: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ class _Image(msgspec.Struct, frozen=True):
     pixels: int
 
 
-class ImageDesk:
+class ImagePipeline:
     """One per process: however many turns bring images, one large image at a time is decoded, and one small one.
 
     Keys take turns: nobody waits for more than one large image of each other key, and with a small one for none.
@@ -77,7 +77,7 @@ class ImageDesk:
         self._quick = FairThreads("small images")
         self._slow = FairThreads("large images")
 
-    async def deliver(self, sources: Sequence[str], upload: Upload, *, fresh: int, key: int = 0) -> Delivered:
+    async def upload_all(self, sources: Sequence[str], upload: Upload, *, fresh: int, key: int = 0) -> UploadedImages:
         """Upload the newest of these as `data:` URLs; the service's trouble with one costs only that one.
 
         `key` is whose they are. Raise InvalidRequest for what can never work: not an image, too large, a refused or
@@ -111,7 +111,7 @@ class ImageDesk:
                 break
             except UpstreamFailed as exc:
                 _count("upload", exc)
-        return Delivered(tuple(urls), len(sources) - len(urls))
+        return UploadedImages(tuple(urls), len(sources) - len(urls))
 
     async def _image(self, source: str, name: str, pixels_left: int, key: int) -> _Image:
         try:
@@ -131,12 +131,12 @@ class ImageDesk:
         most, longest = self._options.most_waiting, self._options.longest_wait
         try:
             # How much work it is shows its header, and that is read in the thread too: base64 comes first.
-            with suppress(MuchWork):
+            with suppress(TooMuchWork):
                 return await self._quick.run(key, partial(prepared, True), longest)
             # A bound for each key, and not for all: one key cannot fill the line of others.
             if self._slow.waiting(key) >= most:
-                words = f"{most} large images of this API key wait to be prepared; try again."
-                raise RateLimited(words, retry_after=RETRY_SEC)
+                message = f"{most} large images of this API key wait to be prepared; try again."
+                raise RateLimited(message, retry_after=RETRY_SEC)
             return await self._slow.run(key, partial(prepared, False), longest)
         except TimeoutError:
             raise Unavailable("Too many images wait to be prepared; try again.", retry_after=RETRY_SEC) from None

@@ -15,7 +15,7 @@ from django_celery_beat.models import PeriodicTask
 
 from accounts.ledger import spool
 from bridge.doctor.finding import Finding, fail, ok, warn
-from bridge.doctor.patient import WAIT_SEC, Patient
+from bridge.doctor.installation_state import WAIT_SEC, InstallationState
 from bridge.fleet import heartbeats
 from bridge.models import Instance
 from gateway_project.lib import redis_fitness, redis_keys
@@ -36,18 +36,18 @@ class _Readiness(msgspec.Struct):
     degraded: list[_Mode] = []
 
 
-def store(patient: Patient) -> Iterator[Finding]:
-    """Whether Redis answers, takes writes, and keeps what it is given."""
+def store(state: InstallationState) -> Iterator[Finding]:
+    """Redis answers, takes writes, and keeps what it is given."""
     try:
-        info: Any = patient.redis.info()
+        info: Any = state.redis.info()
         # A server may answer and still take no writes: a full disk or a replica.
-        refused = redis_fitness.refusal(patient.redis)
-        patient.heartbeats = heartbeats.read_all(patient.redis)
+        refused = redis_fitness.refusal(state.redis)
+        state.heartbeats = heartbeats.read_all(state.redis)
     except (redis.RedisError, OSError) as exc:
-        yield _no_answer(patient, exc)
+        yield _no_answer(state, exc)
         return
-    patient.redis_answers = True
-    patient.redis_writes = not refused
+    state.redis_answers = True
+    state.redis_writes = not refused
     yield _version(info)
     unfit = list(redis_fitness.faults(info))
     yield from (fail("redis", each.what, each.advice) for each in unfit)
@@ -56,12 +56,12 @@ def store(patient: Patient) -> Iterator[Finding]:
     yield from _keeping(info)
 
 
-def _no_answer(patient: Patient, exc: Exception) -> Finding:
-    if patient.env.redis_url:
+def _no_answer(state: InstallationState, exc: Exception) -> Finding:
+    if state.env.redis_url:
         return fail("redis", f"it does not answer: {exc}", "Start the server, or correct REDIS_URL.")
-    if patient.started_at is None:
+    if state.started_at is None:
         return warn("redis", "the embedded server runs with the gateway only", "Start the gateway: make run.")
-    log = patient.data_dir / "redis" / "server.log"
+    log = state.data_dir / "redis" / "server.log"
     return fail("redis", f"the embedded server does not answer: {exc}", f"See {log}; restart the gateway.")
 
 
@@ -84,39 +84,39 @@ def _keeping(info: dict[str, Any]) -> Iterator[Finding]:
         yield warn("redis", "no append-only file: a crash loses usage rows not filed yet", "Set appendonly yes.")
 
 
-def ledger(patient: Patient) -> Iterator[Finding]:
+def ledger(state: InstallationState) -> Iterator[Finding]:
     """Rows that wait to be filed, and since when."""
-    directory = patient.data_dir / "spool"
+    directory = state.data_dir / "spool"
     rows, age = spool.waiting(directory), 0.0
-    if patient.redis_answers:
-        rows += int(patient.redis.xlen(redis_keys.USAGE))
-        first: Any = patient.redis.xrange(redis_keys.USAGE, count=1)
+    if state.redis_answers:
+        rows += int(state.redis.xlen(redis_keys.USAGE))
+        first: Any = state.redis.xrange(redis_keys.USAGE, count=1)
         # The id of a stream's entry begins with its time in milliseconds.
-        age = patient.now - int(first[0][0].partition(b"-")[0]) / 1000 if first else 0.0
-    said = f"{rows} usage rows wait to be filed"
-    if age > SLOW_SEC and patient.running:
+        age = state.now - int(first[0][0].partition(b"-")[0]) / 1000 if first else 0.0
+    shown = f"{rows} usage rows wait to be filed"
+    if age > SLOW_SEC and state.running:
         advice = "See the log of the worker, and the database above; the rows are safe meanwhile."
-        yield fail("ledger", f"{said}, the first for {age:.0f} s", advice)
+        yield fail("ledger", f"{shown}, the first for {age:.0f} s", advice)
     else:
-        yield ok("ledger", said)
+        yield ok("ledger", shown)
     if set_aside := len(spool.lines_of(directory / spool.REJECTED)):
         path = directory / spool.REJECTED
         yield warn("ledger", f"{set_aside} rows could not be filed", f"Look into {path}; delete it when you have.")
 
 
-def web(patient: Patient) -> Iterator[Finding]:
-    """Whether the gateway answers at HOST and PORT, and what it lacks."""
-    host, port = patient.env.host, patient.env.port
+def web(state: InstallationState) -> Iterator[Finding]:
+    """The gateway answers at HOST and PORT; and what it lacks."""
+    host, port = state.env.host, state.env.port
     # One cannot connect to "all addresses": the loopback is one of them.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     try:
-        status, told = _readiness(host, port)
+        status, body = _readiness(host, port)
     except (OSError, http.client.HTTPException) as exc:
-        if patient.started_at is not None:
+        if state.started_at is not None:
             advice = "See the log of the web processes; is PORT the one it was started with?"
             yield fail("web", f"no answer at {host}:{port}: {exc}", advice)
         else:
-            yield warn("web", f"no gateway runs on {patient.data_dir}", "Start the gateway: make run.")
+            yield warn("web", f"no gateway runs on {state.data_dir}", "Start the gateway: make run.")
         return
     match status:
         case 200:
@@ -126,7 +126,7 @@ def web(patient: Patient) -> Iterator[Finding]:
         case _:
             yield fail("web", f"something else answers at {host}:{port} ({status})", "Stop it, or set PORT.")
             return
-    yield from _away(told)
+    yield from _away(body)
 
 
 def _readiness(host: str, port: int) -> tuple[int, bytes]:
@@ -137,10 +137,10 @@ def _readiness(host: str, port: int) -> tuple[int, bytes]:
         return answer.status, answer.read(LONGEST_ANSWER)
 
 
-def _away(told: bytes) -> Iterator[Finding]:
-    """What the processes themselves miss: each may have troubles that nobody else sees from outside."""
+def _away(body: bytes) -> Iterator[Finding]:
+    """What the processes report as away: each may lack something that nobody else sees from outside."""
     try:
-        answer = msgspec.json.decode(told, type=_Readiness)
+        answer = msgspec.json.decode(body, type=_Readiness)
     except msgspec.MsgspecError:  # of another version
         return
     for each in answer.degraded:
@@ -148,31 +148,31 @@ def _away(told: bytes) -> Iterator[Finding]:
         yield warn("web", f"{each.name} is away since {each.since}; {each.still_works}", advice)
 
 
-def background(patient: Patient) -> Iterator[Finding]:
-    """Whether Celery's worker answers and its scheduler has run of late."""
-    if not (patient.running and patient.redis_answers):
+def background(state: InstallationState) -> Iterator[Finding]:
+    """Celery's worker answers, and its scheduler has run of late."""
+    if not (state.running and state.redis_answers):
         return
     advice = "See its log; restart the gateway."
-    if not patient.redis_writes:
+    if not state.redis_writes:
         yield warn("worker", "it cannot be asked: Redis takes no writes", "See redis above.")
     # The answer comes through Redis, so a ping also proves that the worker reads from this server.
     elif current_app.control.ping(timeout=WAIT_SEC, limit=1):
         yield ok("worker", "it answers")
     else:
         yield fail("worker", f"no Celery worker answers within {WAIT_SEC:g} s: usage is not filed", advice)
-    if not patient.database_answers:
+    if not state.database_answers:
         return
-    rest = patient.now - _last_run(patient)
+    rest = state.now - _last_run(state)
     if rest > LONGEST_REST_SEC:
         yield fail("scheduler", f"Celery beat has not run for {rest:.0f} s", advice)
     else:
         yield ok("scheduler", f"last sign {max(rest, 0):.0f} s ago")
 
 
-def _last_run(patient: Patient) -> float:
+def _last_run(state: InstallationState) -> float:
     """Of any schedule; its start, for a gateway that has only just been started."""
     seen = Instance.objects.aggregate(last=Max("seen_at"))["last"]  # written by a schedule
-    told = PeriodicTask.objects.aggregate(last=Max("last_run_at"))["last"]
-    signs: list[float] = [each.timestamp() for each in (seen, told) if each]
+    last_run = PeriodicTask.objects.aggregate(last=Max("last_run_at"))["last"]
+    signs: list[float] = [each.timestamp() for each in (seen, last_run) if each]
     # The start counts as a sign: a gateway of a few seconds has run no schedule yet.
-    return max([patient.started_at or 0.0, *signs])
+    return max([state.started_at or 0.0, *signs])

@@ -1,4 +1,4 @@
-"""The installation under examination, and what the first looks have told of it."""
+"""The installation under examination, and what the first checks have found."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ WAIT_SEC = 3.0
 
 
 @dataclass
-class Patient:
-    """Times are Unix seconds. Later looks leave out what an earlier one has found missing."""
+class InstallationState:
+    """Times are Unix seconds. Later checks leave out what an earlier one has found missing."""
 
     env: Environment
     data_dir: Path
@@ -36,14 +36,14 @@ class Patient:
 
     @property
     def running(self) -> bool:
-        """Whether a gateway runs here, or elsewhere on the same Redis."""
+        """A gateway runs here, or elsewhere on the same Redis."""
         return self.started_at is not None or bool(self.heartbeats)
 
 
-def patient(env: Environment, data_dir: Path, redis_url: str, now: float) -> Patient:
+def open_state(env: Environment, data_dir: Path, redis_url: str, now: float) -> InstallationState:
     """Prepare an examination. The client is the caller's to close."""
     client = connect(redis_url, WAIT_SEC)
-    return Patient(env, data_dir, client, now, started_at=_started_at(data_dir))
+    return InstallationState(env, data_dir, client, now, started_at=_started_at(data_dir))
 
 
 def _started_at(data_dir: Path) -> float | None:

@@ -10,7 +10,7 @@ import msgspec
 LONGEST = 8192
 _UNCLEAR = re.compile(r"[\x00-\x20\x7f\\]")
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:]*:[0-9a-f:.]*")
-_KEPT = "/%:@!$&'()*+,;=-._~"
+_SAFE_CHARS = "/%:@!$&'()*+,;=-._~"
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -33,7 +33,7 @@ class Target(msgspec.Struct, frozen=True):
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
 
 
-def read(url: str, ports: frozenset[int]) -> Target:
+def parse(url: str, ports: frozenset[int]) -> Target:
     """Raise BadUrl for anything but http(s) to a host on one of these ports."""
     if len(url) > LONGEST or _UNCLEAR.search(url):
         raise BadUrl("its URL is too long or has characters that do not belong there")
@@ -54,8 +54,8 @@ def read(url: str, ports: frozenset[int]) -> Target:
     port = _PORTS[parts.scheme] if port is None else port
     if port not in ports:
         raise BadUrl(f"its URL names port {port}, from which nothing is fetched")
-    path = quote(parts.path or "/", safe=_KEPT)
-    query = f"?{quote(parts.query, safe=_KEPT + '?')}" if parts.query else ""
+    path = quote(parts.path or "/", safe=_SAFE_CHARS)
+    query = f"?{quote(parts.query, safe=_SAFE_CHARS + '?')}" if parts.query else ""
     return Target(url, parts.scheme == "https", host, port, path + query)
 
 
@@ -63,7 +63,7 @@ def redirected(target: Target, location: str, ports: frozenset[int]) -> Target:
     """Where a redirect leads, checked like the first URL. Raise BadUrl."""
     try:
         # The address may be relative; what it means is decided by the same reader.
-        following = read(urljoin(target.url, location), ports)
+        following = parse(urljoin(target.url, location), ports)
     except ValueError:
         raise BadUrl("it is redirected to a URL that cannot be read") from None
     if target.secure and not following.secure:

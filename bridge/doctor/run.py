@@ -1,0 +1,43 @@
+"""All checks, in the order in which one failure causes the next."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+from bridge.doctor import components, installation, upstream
+from bridge.doctor.finding import Finding, fail, secrets_of, without
+from bridge.doctor.installation_state import InstallationState
+
+log = logging.getLogger(__name__)
+
+Check = Callable[[InstallationState], Iterator[Finding]]
+
+CHECKS: tuple[Check, ...] = (
+    installation.settings,
+    installation.data_dir,
+    components.store,
+    installation.database,
+    installation.keys,
+    components.ledger,
+    components.web,
+    upstream.lingma,
+    upstream.instances,
+    components.background,
+)
+
+
+def run_checks(state: InstallationState) -> list[Finding]:
+    """Run every check in order; no secret of the settings is in the findings."""
+    secrets = secrets_of(state.env)
+    return [without(secrets, finding) for check in CHECKS for finding in _guarded(check, state)]
+
+
+def _guarded(check: Check, state: InstallationState) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        found.extend(check(state))
+    except Exception as exc:  # an edge: one check that breaks must not hide the others
+        log.exception("the look at %s broke", check.__name__)
+        found.append(fail(check.__name__, f"this could not be examined: {exc}", "See the log above."))
+    return found
