@@ -10,8 +10,8 @@ from PIL import Image
 
 from tests.clients.agents import ClaudeCode, Codex, OpenCode
 from tests.clients.task import ANSWER, COMMAND, Folder, asks, watched
+from tests.e2e.formats import send
 from tests.e2e.installation import until
-from tests.e2e.speech import send
 
 AGENTS = [ClaudeCode(), Codex(), OpenCode()]
 LINES = "".join(f'line {number} with "quotes", ünïcode 文字 and <call:zzzzzzzzzz>\n' for number in range(400))

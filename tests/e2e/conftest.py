@@ -3,8 +3,8 @@
 import pytest
 
 from tests.directories import copy, made_once
+from tests.e2e.formats import FORMATS
 from tests.e2e.installation import Gateway, prepare
-from tests.e2e.speech import DIALECTS
 from tests.trials.postgres import binaries
 
 collect_ignore = [] if binaries() else ["test_database_away.py"]  # it needs a PostgreSQL on the machine
@@ -32,8 +32,8 @@ def gateway(tmp_path_factory, template):
     assert running.left_behind == []
 
 
-@pytest.fixture(params=DIALECTS, ids=str)
-def dialect(request):
+@pytest.fixture(params=FORMATS, ids=str)
+def wire(request):
     return request.param
 
 

@@ -16,7 +16,7 @@ import redis
 
 from accounts.ledger.row import UsageRow
 from tests.directories import copy
-from tests.e2e.speech import Answer, send
+from tests.e2e.formats import Answer, send
 from tests.environment import start_redis
 from tests.gateway_project.gateway import survivors
 from tests.processes import command_line
@@ -178,9 +178,9 @@ class Gateway:
 
     # -- what can be seen ---------------------------------------------------------------------------------------
 
-    def ask(self, dialect, prompt, *, key=KEY, stream=False, **more) -> Answer:
+    def ask(self, wire, prompt, *, key=KEY, stream=False, **more) -> Answer:
         """One turn, to its end."""
-        return send(self, "POST", dialect.path, key=key, body=dialect.body(prompt, stream=stream, **more))
+        return send(self, "POST", wire.path, key=key, body=wire.body(prompt, stream=stream, **more))
 
     def output(self):
         """All that was logged."""

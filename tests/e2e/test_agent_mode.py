@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tests.e2e.agents import APIS, READ, ChatAgent, MessagesAgent, ResponsesAgent
+from tests.e2e.formats import send
 from tests.e2e.installation import KEY, METRICS_KEY, Gateway
-from tests.e2e.speech import send
 
 LS = ("list_dir", "List a folder.", {"file_path": {"type": "string"}}, [])
 RUN = ("run_in_terminal", "Run a command.", {"command": {"type": "string"}}, ["command"])

@@ -5,8 +5,8 @@ import base64
 import pytest
 
 from tests.e2e.agents import APIS, ChatAgent, MessagesAgent
+from tests.e2e.formats import send
 from tests.e2e.installation import KEY
-from tests.e2e.speech import send
 
 
 @pytest.fixture(params=APIS, ids=lambda api: api.__name__.removesuffix("Agent"))

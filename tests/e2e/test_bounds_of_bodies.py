@@ -6,8 +6,8 @@ import json
 import psutil
 import pytest
 
+from tests.e2e.formats import send
 from tests.e2e.installation import KEY, OTHER_KEY
-from tests.e2e.speech import send
 
 MIB = 1 << 20
 ALLOWED_GROWTH = 96 * MIB

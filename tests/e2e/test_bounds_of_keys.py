@@ -9,8 +9,8 @@ from contextlib import ExitStack
 import psutil
 import pytest
 
+from tests.e2e.formats import OPENAI, Stream, send
 from tests.e2e.installation import KEY, OTHER_KEY, Gateway, until
-from tests.e2e.speech import OPENAI, Stream, send
 
 MIB = 1 << 20
 
@@ -19,15 +19,15 @@ def rss(gateway):
     return psutil.Process(gateway.processes[0].pid).memory_info().rss
 
 
-def test_reader_of_small_pieces_costs_little(gateway, dialect):
+def test_reader_of_small_pieces_costs_little(gateway, wire):
     """Of 20 KB of text in pieces of one character, 5 MB would be sent."""
-    gateway.ask(dialect, "[[sim: text=warm size=1]] x", stream=True)
+    gateway.ask(wire, "[[sim: text=warm size=1]] x", stream=True)
     before = rss(gateway)
     with ExitStack() as stack:
-        names = [f"deaf {dialect} {number}" for number in range(4)]
+        names = [f"deaf {wire} {number}" for number in range(4)]
         for name in names:
             prompt = "[[sim: echo=prompt size=1]] " + "y" * 20_000
-            stack.enter_context(Stream(gateway, dialect, prompt, key=KEY, receive_buffer=4096, model=name))
+            stack.enter_context(Stream(gateway, wire, prompt, key=KEY, receive_buffer=4096, model=name))
         for _ in range(5):
             assert gateway.ask(OPENAI, "[[sim: text=hello]] x", key=OTHER_KEY).status == 200
         assert rss(gateway) - before < 48 * MIB
@@ -44,11 +44,9 @@ def test_a_prompt_beyond_all_models_harms_nobody_else(gateway, stream):
     assert gateway.ask(OPENAI, "[[sim: text=hello]] x").text == "hello"
 
 
-def test_name_too_long_for_each_piece_is_refused(gateway, dialect):
-    body = json.dumps(dialect.body("[[sim: chunks=600]] x", stream=True, model="m" * MIB)).encode()
-    answer = send(
-        gateway, "POST", dialect.path, key=KEY, body=gzip.compress(body), headers={"content-encoding": "gzip"}
-    )
+def test_name_too_long_for_each_piece_is_refused(gateway, wire):
+    body = json.dumps(wire.body("[[sim: chunks=600]] x", stream=True, model="m" * MIB)).encode()
+    answer = send(gateway, "POST", wire.path, key=KEY, body=gzip.compress(body), headers={"content-encoding": "gzip"})
     assert answer.status in {400, 404}
 
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from tests.e2e.formats import OPENAI, send
 from tests.e2e.installation import KEY, OTHER_KEY, Gateway, until
-from tests.e2e.speech import OPENAI, send
 
 HOST = b"Host: localhost\r\n"
 CHUNK = b"10000\r\n" + b"z" * 65536 + b"\r\n"
@@ -95,27 +95,27 @@ def test_silence_does_not_keep_others_out(small):
     assert until(lambda: small.ask(OPENAI, "[[sim: text=hello]] x").status == 200)
 
 
-def test_half_sent_bodies_leave_room_for_others(small, dialect):
-    head = f"POST {dialect.path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n"
+def test_half_sent_bodies_leave_room_for_others(small, wire):
+    head = f"POST {wire.path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n"
     head = f"{head}Content-Length: {20 * MIB}\r\n\r\n".encode()
     with connect(small) as first, connect(small) as second:
         first.sendall(head + b" " * 18 * MIB)
         with suppress(OSError):  # its end may come before all is sent
             second.sendall(head + b" " * 18 * MIB)
         assert second.recv(1000).startswith(b"HTTP/1.1 429 ")
-        answer = small.ask(dialect, "[[sim: text=hello]] " + "y" * MIB, key=OTHER_KEY)
+        answer = small.ask(wire, "[[sim: text=hello]] " + "y" * MIB, key=OTHER_KEY)
         assert (answer.status, answer.text) == (200, "hello")
-    assert until(lambda: small.ask(dialect, "[[sim: text=hello]] " + "y" * 20 * MIB).status != 429)
+    assert until(lambda: small.ask(wire, "[[sim: text=hello]] " + "y" * 20 * MIB).status != 429)
 
 
 @pytest.mark.parametrize("protocol", ["h2c", "websocket", "TLS/1.0"])
-def test_an_upgrade_is_ignored_and_the_request_answered(gateway, dialect, protocol):
+def test_an_upgrade_is_ignored_and_the_request_answered(gateway, wire, protocol):
     headers = {
         "connection": "Upgrade, HTTP2-Settings",
         "upgrade": protocol,
         "http2-settings": "AAMAAABkAAQCAAAAAAIAAAAA",
     }
-    answer = send(gateway, "POST", dialect.path, key=KEY, body=dialect.body("[[sim: text=hello]] x"), headers=headers)
+    answer = send(gateway, "POST", wire.path, key=KEY, body=wire.body("[[sim: text=hello]] x"), headers=headers)
     assert (answer.status, answer.text) == (200, "hello")
     assert "WebSocket" not in gateway.output()
 
@@ -132,9 +132,9 @@ def test_a_websocket_is_refused_as_a_get(gateway):
     assert send(gateway, "GET", "/nope", headers=headers).status == 404
 
 
-def test_http_1_0_stream_has_no_chunk_sizes(gateway, dialect):
-    body = json.dumps(dialect.body("[[sim: text=hello]] x", stream=True)).encode()
-    lines = [f"POST {dialect.path} HTTP/1.0", f"Authorization: Bearer {KEY}", f"Content-Length: {len(body)}", "", ""]
+def test_http_1_0_stream_has_no_chunk_sizes(gateway, wire):
+    body = json.dumps(wire.body("[[sim: text=hello]] x", stream=True)).encode()
+    lines = [f"POST {wire.path} HTTP/1.0", f"Authorization: Bearer {KEY}", f"Content-Length: {len(body)}", "", ""]
     with connect(gateway) as client:
         client.sendall("\r\n".join(lines).encode() + body)
         head, _, events = b"".join(iter(lambda: client.recv(65536), b"")).partition(b"\r\n\r\n")

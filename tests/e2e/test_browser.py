@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
+from tests.e2e.formats import OPENAI, send
 from tests.e2e.installation import KEY, PASSWORD, until
-from tests.e2e.speech import OPENAI, send
 from tests.e2e.test_installation import start
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

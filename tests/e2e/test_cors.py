@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.e2e.formats import ANTHROPIC, OPENAI, send
 from tests.e2e.installation import KEY, Gateway
-from tests.e2e.speech import ANTHROPIC, OPENAI, send
 
 HELLO = "[[sim: text=hello]] x"
 APP = "https://app.example.com"
@@ -40,10 +40,10 @@ def test_a_preflight_is_answered_without_a_key(open_, path, origin):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("dialect", [OPENAI, ANTHROPIC], ids=str)
-def test_answers_and_streams_are_readable_by_the_page(open_, dialect, stream):
-    body = dialect.body(HELLO, stream=stream)
-    answer = send(open_, "POST", dialect.path, key=KEY, body=body, headers={"origin": APP})
+@pytest.mark.parametrize("wire", [OPENAI, ANTHROPIC], ids=str)
+def test_answers_and_streams_are_readable_by_the_page(open_, wire, stream):
+    body = wire.body(HELLO, stream=stream)
+    answer = send(open_, "POST", wire.path, key=KEY, body=body, headers={"origin": APP})
     assert (answer.status, answer.text) == (200, "hello")
     assert answer.headers["access-control-allow-origin"] == APP
     exposed = set(answer.headers["access-control-expose-headers"].split(", "))

@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.e2e.formats import FORMATS, OPENAI, RESPONSES, Stream, send
 from tests.e2e.installation import METRICS_KEY, OTHER_KEY, Gateway, limited_key, until
-from tests.e2e.speech import DIALECTS, OPENAI, RESPONSES, Stream, send
 
 POISON = "[[sim: fault=crash after={after}]] poison {name}"
 
 
-@pytest.fixture(params=[*DIALECTS, RESPONSES], ids=str)
-def dialect(request):
+@pytest.fixture(params=[*FORMATS, RESPONSES], ids=str)
+def wire(request):
     return request.param
 
 
@@ -65,23 +65,23 @@ def is_refused(answer):
     return answer.status == 400 or answer.streamed
 
 
-def test_it_is_asked_twice_and_never_again(only, dialect, stream):
-    poison = POISON.format(after=0, name=f"{dialect} {stream}")
-    first = only.ask(dialect, poison, stream=stream)
+def test_it_is_asked_twice_and_never_again(only, wire, stream):
+    poison = POISON.format(after=0, name=f"{wire} {stream}")
+    first = only.ask(wire, poison, stream=stream)
     assert is_refused(first)
     row = only.row(first.headers["x-request-id"])
     assert (row["status"], row["reason"], row["instance"]) == ("error", "crashing_prompt", "w1-i1")
     before = count(only, "refused")
-    again = [only.ask(dialect, poison, stream=stream) for _ in range(2)]
+    again = [only.ask(wire, poison, stream=stream) for _ in range(2)]
     assert [(each.status, is_refused(each)) for each in again] == [(400, True)] * 2
     assert count(only, "refused") == before + 2
     assert len(only.asks(poison)) == 2
-    assert only.ask(dialect, "[[sim: text=fine]] x").status == 200
+    assert only.ask(wire, "[[sim: text=fine]] x").status == 200
 
 
 def test_it_is_the_same_prompt_on_every_path(only):
     poison = POISON.format(after=0, name="path")
-    assert all(is_refused(only.ask(each, poison)) for each in (*DIALECTS, RESPONSES))
+    assert all(is_refused(only.ask(each, poison)) for each in (*FORMATS, RESPONSES))
     assert len(only.asks(poison)) == 2
 
 
@@ -148,19 +148,19 @@ def test_who_hangs_up_in_time_is_remembered_too(only, stream, first_ms):
     assert len(only.asks(prompt)) == 1
 
 
-def test_key_with_changing_poison_is_refused(only, dialect, stream):
+def test_key_with_changing_poison_is_refused(only, wire, stream):
     now = time.time()
     seen = {f"{only.key_id(only.name)}:{number}": (f"w2-i1:{number}", now - number) for number in range(4)}
     others = {name: json.dumps([2, True, at, which, which, at]) for name, (which, at) in seen.items()}
     with only.redis() as client:
         client.hset("lgw:crashes", mapping=others)  # as other web processes tell it
-    poison = POISON.format(after=0, name=f"fifth {dialect} {stream}")
-    fifth = only.ask(dialect, poison)
+    poison = POISON.format(after=0, name=f"fifth {wire} {stream}")
+    fifth = only.ask(wire, poison)
     assert fifth.status == 429 or is_refused(fifth)  # 429: the others were told before its first exit
-    spent = until(lambda: (answer := only.ask(dialect, "anything else", stream=stream)).status == 429 and answer)
+    spent = until(lambda: (answer := only.ask(wire, "anything else", stream=stream)).status == 429 and answer)
     assert b"over several requests of this key" in spent.body
     wait = int(spent.headers["retry-after"])
     assert now - 3 + 600 - time.time() <= wait <= 600 - 3 + 1  # until the oldest of the five is ten minutes old
     row = only.row(spent.headers["x-request-id"])
     assert (row["reason"], row["retry_after"]) == ("crashing_prompts", wait)
-    assert only.ask(dialect, "[[sim: text=fine]] x", key=OTHER_KEY).status == 200
+    assert only.ask(wire, "[[sim: text=fine]] x", key=OTHER_KEY).status == 200

@@ -8,10 +8,10 @@ import anthropic
 import openai
 import pytest
 
+from tests.e2e.formats import ANTHROPIC, OPENAI, Stream, exchange, head_of, send
 from tests.e2e.installation import KEY, OTHER_KEY, Gateway, until
-from tests.e2e.speech import ANTHROPIC, OPENAI, Stream, exchange, head_of, send
 from tests.e2e.test_hang_up import LONG, left
-from tests.e2e.test_manners import HELLO, is_error_of, post
+from tests.e2e.test_http_edges import HELLO, is_error_of, post
 
 SAY = '[[sim: text="Hello from the other side" size=4 usage="31,7"]] Say hello'
 TURN = [{"role": "user", "content": SAY}]
@@ -27,9 +27,9 @@ def gateway(tmp_path_factory, template):
     assert running.left_behind == []
 
 
-def test_whole_reply_has_headers_and_row(gateway, dialect):
-    answer = gateway.ask(dialect, SAY)
-    assert (answer.text, answer.finish, answer.usage) == ("Hello from the other side", dialect.done, (31, 7))
+def test_whole_reply_has_headers_and_row(gateway, wire):
+    answer = gateway.ask(wire, SAY)
+    assert (answer.text, answer.finish, answer.usage) == ("Hello from the other side", wire.done, (31, 7))
     assert answer.headers["x-lingma-instance"] == "w1-i1"
     assert answer.headers["x-lingma-upstream"] == "simulator"
     assert answer.headers["x-lingma-queue-ms"].isdigit()
@@ -39,27 +39,27 @@ def test_whole_reply_has_headers_and_row(gateway, dialect):
     assert (row["status"], row["prompt_tokens"], row["completion_tokens"]) == ("ok", 31, 7)
 
 
-def test_stream_is_not_held_back(gateway, dialect):
-    with Stream(gateway, dialect, '[[sim: text="first second" chunks=2 delay_ms=20000]] x', key=KEY) as running:
+def test_stream_is_not_held_back(gateway, wire):
+    with Stream(gateway, wire, '[[sim: text="first second" chunks=2 delay_ms=20000]] x', key=KEY) as running:
         running.until(b"first")
         assert running.response.headers["cache-control"] == "no-cache"
         assert running.response.headers["x-accel-buffering"] == "no"
 
 
-def test_connection_survives_errors_and_streams(gateway, dialect):
+def test_connection_survives_errors_and_streams(gateway, wire):
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
     for key, body, status in (
         (KEY, b"{", 400),
-        (None, dialect.body(HELLO), 401),
-        (KEY, dialect.body("[[sim: fault=finish_code after=0]] x"), 502),
-        (KEY, dialect.body(HELLO, stream=True), 200),
-        (KEY, dialect.body(HELLO), 200),
+        (None, wire.body(HELLO), 401),
+        (KEY, wire.body("[[sim: fault=finish_code after=0]] x"), 502),
+        (KEY, wire.body(HELLO, stream=True), 200),
+        (KEY, wire.body(HELLO), 200),
     ):
-        answer = exchange(connection, "POST", dialect.path, key=key, body=body)
+        answer = exchange(connection, "POST", wire.path, key=key, body=body)
         first = connection.sock
         assert answer.status == status
-        assert answer.text == "hello" if status == 200 else is_error_of(dialect, answer)
-        assert answer.headers.get("request-id") == (answer.headers["x-request-id"] if dialect is ANTHROPIC else None)
+        assert answer.text == "hello" if status == 200 else is_error_of(wire, answer)
+        assert answer.headers.get("request-id") == (answer.headers["x-request-id"] if wire is ANTHROPIC else None)
         assert exchange(connection, "GET", "/v1/models", key=KEY).status == 200
         assert connection.sock is first is not None
     connection.close()
@@ -72,18 +72,18 @@ def test_conversation_goes_on_in_its_session(gateway):
     assert gateway.ask(OPENAI, messages).headers["x-lingma-session"] == "reused"
 
 
-def test_error_before_first_byte_is_a_status(gateway, dialect):
-    answer = gateway.ask(dialect, "[[sim: fault=finish_code after=0 finish=429]] x", stream=True)
+def test_error_before_first_byte_is_a_status(gateway, wire):
+    answer = gateway.ask(wire, "[[sim: fault=finish_code after=0 finish=429]] x", stream=True)
     assert (answer.status, answer.headers["content-type"]) == (429, "application/json")
     assert 1 <= int(answer.headers["retry-after"]) <= 30
     assert answer.error["type"] == "rate_limit_error"
 
 
-def test_error_after_first_byte_ends_the_stream(gateway, dialect):
+def test_error_after_first_byte_ends_the_stream(gateway, wire):
     marker = '[[sim: text="so far" chunks=2 after=2 fault=finish_code finish=500]] x'
-    answer = gateway.ask(dialect, marker, stream=True)
+    answer = gateway.ask(wire, marker, stream=True)
     assert (answer.status, answer.text, answer.finish) == (200, "so far", None)
-    assert answer.error["type"] == ("api_error" if dialect is ANTHROPIC else "server_error")
+    assert answer.error["type"] == ("api_error" if wire is ANTHROPIC else "server_error")
     assert b"[DONE]" not in answer.body
     assert b"message_stop" not in answer.body
 
@@ -123,12 +123,12 @@ def test_unnamed_proxy_is_not_believed(gateway):
     assert gateway.row(answer.headers["x-request-id"])["client"] == "127.0.0.1"
 
 
-def test_large_bodies_are_read_or_refused(gateway, dialect):
-    assert post(gateway, dialect, body=dialect.body("word " * 800_000 + HELLO)).text == "hello"
+def test_large_bodies_are_read_or_refused(gateway, wire):
+    assert post(gateway, wire, body=wire.body("word " * 800_000 + HELLO)).text == "hello"
     for body in (b" " * (33 << 20), iter([b" " * (1 << 20)] * 33)):
-        answer = post(gateway, dialect, body=body)
+        answer = post(gateway, wire, body=body)
         assert (answer.status, answer.headers["x-should-retry"]) == (413, "false")
-        assert is_error_of(dialect, answer)
+        assert is_error_of(wire, answer)
 
 
 def test_large_body_for_django_is_refused(gateway):
@@ -137,17 +137,17 @@ def test_large_body_for_django_is_refused(gateway):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_other_methods_are_405_in_dialect_of_path(gateway, dialect, method):
-    answer = send(gateway, method, dialect.path, key=KEY)
+def test_other_methods_are_405_in_format_of_path(gateway, wire, method):
+    answer = send(gateway, method, wire.path, key=KEY)
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
-    assert answer.body == b"" if method == "HEAD" else is_error_of(dialect, answer)
+    assert answer.body == b"" if method == "HEAD" else is_error_of(wire, answer)
 
 
 def test_unknown_path_is_404_by_version_header(gateway):
-    for dialect, headers in ((OPENAI, {}), (ANTHROPIC, {"anthropic-version": "2023-06-01"})):
+    for wire, headers in ((OPENAI, {}), (ANTHROPIC, {"anthropic-version": "2023-06-01"})):
         answer = send(gateway, "GET", "/v1/nope", key=KEY, headers=headers)
         assert answer.status == 404
-        assert is_error_of(dialect, answer)
+        assert is_error_of(wire, answer)
 
 
 def test_one_header_with_two_keys_is_refused(gateway):

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import pytest
 
 from tests.doors import Door
+from tests.e2e.formats import ANTHROPIC, OPENAI, send
 from tests.e2e.installation import KEY, OTHER_KEY, Gateway, django, prepare, until
-from tests.e2e.speech import ANTHROPIC, OPENAI, send
 from tests.trials.postgres import Postgres
 
 pytestmark = pytest.mark.timeout(120)  # the first of them sets a server up
@@ -32,10 +32,10 @@ class OnPostgres(Gateway):
         self.server, self.door = server, door
         super().__init__(data_dir, template, **settings)
 
-    def known(self, dialect=OPENAI):
+    def known(self, wire=OPENAI):
         """A turn of a key in use; how long it took."""
         began = time.monotonic()
-        assert self.ask(dialect, "[[sim: text=served]] x").status == 200
+        assert self.ask(wire, "[[sim: text=served]] x").status == 200
         return time.monotonic() - began
 
     def unknown(self, path=PATHS[0]):

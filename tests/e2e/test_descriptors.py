@@ -6,8 +6,8 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from tests.e2e.formats import OPENAI, send
 from tests.e2e.installation import until
-from tests.e2e.speech import OPENAI, send
 
 
 def answers(gateway, path):

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.e2e.formats import ANTHROPIC, OPENAI, send
 from tests.e2e.installation import KEY
-from tests.e2e.speech import ANTHROPIC, OPENAI, send
 
 UPSTREAM = (502, "server_error", 502, "api_error")
 CODES = {
@@ -21,27 +21,27 @@ CODES = {
 codes = pytest.mark.parametrize("code", CODES)
 
 
-def expected(dialect, code):
+def expected(wire, code):
     openai_status, openai_type, anthropic_status, anthropic_type = CODES[code]
-    return (openai_status, openai_type) if dialect.name == "openai" else (anthropic_status, anthropic_type)
+    return (openai_status, openai_type) if wire.name == "openai" else (anthropic_status, anthropic_type)
 
 
 @codes
-def test_finish_code_before_text_is_a_status(gateway, dialect, stream, code):
-    answer = gateway.ask(dialect, f"[[sim: fault=finish_code after=0 finish={code}]] hello", stream=stream)
-    assert (answer.status, answer.error["type"]) == expected(dialect, code)
+def test_finish_code_before_text_is_a_status(gateway, wire, stream, code):
+    answer = gateway.ask(wire, f"[[sim: fault=finish_code after=0 finish={code}]] hello", stream=stream)
+    assert (answer.status, answer.error["type"]) == expected(wire, code)
     assert answer.headers["content-type"] == "application/json"
     row = gateway.row(answer.headers["x-request-id"])
     assert row["status"] == "error"
 
 
 @codes
-def test_finish_code_after_text_ends_the_stream(gateway, dialect, code):
+def test_finish_code_after_text_ends_the_stream(gateway, wire, code):
     answer = gateway.ask(
-        dialect, f'[[sim: text="so far" chunks=2 after=2 fault=finish_code finish={code}]] x', stream=True
+        wire, f'[[sim: text="so far" chunks=2 after=2 fault=finish_code finish={code}]] x', stream=True
     )
     assert (answer.status, answer.text) == (200, "so far")
-    assert answer.error["type"] == expected(dialect, code)[1]
+    assert answer.error["type"] == expected(wire, code)[1]
     may_pass = answer.error["type"] in {"api_error", "timeout_error"}
     assert answer.error["message"].endswith("Please retry your request.") is may_pass
     assert answer.finish is None
@@ -50,14 +50,14 @@ def test_finish_code_after_text_ends_the_stream(gateway, dialect, code):
 
 
 @codes
-def test_finish_code_after_text_fails_whole_replies(gateway, dialect, code):
-    answer = gateway.ask(dialect, f'[[sim: text="so far" chunks=2 after=2 fault=finish_code finish={code}]] x')
-    assert (answer.status, answer.error["type"]) == expected(dialect, code)
+def test_finish_code_after_text_fails_whole_replies(gateway, wire, code):
+    answer = gateway.ask(wire, f'[[sim: text="so far" chunks=2 after=2 fault=finish_code finish={code}]] x')
+    assert (answer.status, answer.error["type"]) == expected(wire, code)
 
 
-def test_200_is_the_good_ending(gateway, dialect, stream):
-    answer = gateway.ask(dialect, '[[sim: text="all well" finish=200]] x', stream=stream)
-    assert (answer.status, answer.text, answer.finish, answer.error) == (200, "all well", dialect.done, None)
+def test_200_is_the_good_ending(gateway, wire, stream):
+    answer = gateway.ask(wire, '[[sim: text="all well" finish=200]] x', stream=stream)
+    assert (answer.status, answer.text, answer.finish, answer.error) == (200, "all well", wire.done, None)
     assert gateway.row(answer.headers["x-request-id"])["status"] == "ok"
 
 
@@ -67,8 +67,8 @@ def test_filtered_content_is_named_so_to_openai_clients(gateway, code):
     assert answer.error["code"] == "content_filter"
 
 
-def test_service_rate_limit_has_retry_after(gateway, dialect):
-    answer = gateway.ask(dialect, "[[sim: fault=finish_code after=0 finish=429]] x")
+def test_service_rate_limit_has_retry_after(gateway, wire):
+    answer = gateway.ask(wire, "[[sim: fault=finish_code after=0 finish=429]] x")
     assert 1 <= int(answer.headers["retry-after"]) <= 30
 
 
@@ -107,16 +107,16 @@ def test_context_filling_mid_stream_has_same_words(gateway, path):
 
 
 @pytest.mark.parametrize("code", [112, 10011])
-def test_a_plan_that_is_used_up_is_final(gateway, dialect, code):
-    answer = gateway.ask(dialect, f"[[sim: fault=finish_code after=0 finish={code}]] x")
+def test_a_plan_that_is_used_up_is_final(gateway, wire, code):
+    answer = gateway.ask(wire, f"[[sim: fault=finish_code after=0 finish={code}]] x")
     assert (answer.status, answer.headers["x-should-retry"]) == (403, "false")
     assert "retry-after" not in answer.headers
 
 
 @pytest.mark.parametrize("code", [429, 500])
-def test_used_up_quota_in_words_is_final(gateway, dialect, stream, code):
+def test_used_up_quota_in_words_is_final(gateway, wire, stream, code):
     words = "insufficient_quota: You exceeded your current quota."
-    answer = gateway.ask(dialect, f'[[sim: fault=finish_code after=0 finish={code} reason="{words}"]] x', stream=stream)
+    answer = gateway.ask(wire, f'[[sim: fault=finish_code after=0 finish={code} reason="{words}"]] x', stream=stream)
     assert (answer.status, answer.headers["x-should-retry"]) == (403, "false")
     assert "retry-after" not in answer.headers
 
@@ -129,6 +129,6 @@ def test_filtered_content_in_words_is_bad_request(gateway, path, stream):
     assert told(answer) == (answer.error["message"] if path == ANTHROPIC.path else "content_filter")
 
 
-def test_retry_after_is_the_services_own(gateway, dialect):
-    answer = gateway.ask(dialect, '[[sim: fault=finish_code after=0 finish=429 reason="retry after 29 s"]] x')
+def test_retry_after_is_the_services_own(gateway, wire):
+    answer = gateway.ask(wire, '[[sim: fault=finish_code after=0 finish=429 reason="retry after 29 s"]] x')
     assert answer.headers["retry-after"] == "29"

@@ -5,8 +5,8 @@ import json
 import psutil
 import pytest
 
+from tests.e2e.formats import OPENAI, send
 from tests.e2e.installation import METRICS_KEY, until
-from tests.e2e.speech import OPENAI, send
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def filed(gateway):
     return {json.loads(line)["request_id"] for line in lines if line} | set(gateway.rows())
 
 
-def test_turns_need_no_disk_and_rows_follow(gateway, full, dialect, stream):
-    served = [gateway.ask(dialect, f"full disk {number}", stream=stream) for number in range(5)]
+def test_turns_need_no_disk_and_rows_follow(gateway, full, wire, stream):
+    served = [gateway.ask(wire, f"full disk {number}", stream=stream) for number in range(5)]
     page = send(gateway, "GET", "/metrics", key=METRICS_KEY)
     full()
     assert {answer.status for answer in served} == {200}
@@ -46,18 +46,18 @@ def test_turns_need_no_disk_and_rows_follow(gateway, full, dialect, stream):
     until(lambda: "well again: disk" in gateway.output())
 
 
-def test_full_disk_is_reported_once(gateway, full, dialect):
+def test_full_disk_is_reported_once(gateway, full, wire):
     before = gateway.output()
     for number in range(30):
-        assert gateway.ask(dialect, f"quiet {number}").status == 200
+        assert gateway.ask(wire, f"quiet {number}").status == 200
     full()
     until(lambda: "well again: disk" in gateway.output()[len(before) :])
     lines = [line for line in gateway.output()[len(before) :].splitlines() if " bridge.turn: " not in line]
     assert len(lines) < 15
 
 
-def test_rows_in_memory_go_to_returning_redis_first(gateway, full, dialect):
-    answers = [gateway.ask(dialect, f"in memory {number}") for number in range(5)]
+def test_rows_in_memory_go_to_returning_redis_first(gateway, full, wire):
+    answers = [gateway.ask(wire, f"in memory {number}") for number in range(5)]
     full(disk=False)
     ids = {answer.headers["x-request-id"] for answer in answers}
     until(lambda: ids <= set(gateway.rows()))

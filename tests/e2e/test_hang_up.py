@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from tests.e2e.formats import Stream, head_of
 from tests.e2e.installation import KEY, until
-from tests.e2e.speech import Stream, head_of
 
 LONG = '[[sim: text="first second" chunks=2 delay_ms=60000]] '
 
@@ -23,9 +23,9 @@ def left(gateway, question, left_at):
     return row
 
 
-def test_leaving_in_mid_stream_stops_the_turn(gateway, dialect):
-    question = f"leaves in mid-stream {dialect}"
-    with Stream(gateway, dialect, LONG + question, key=KEY, model=question) as stream:
+def test_leaving_in_mid_stream_stops_the_turn(gateway, wire):
+    question = f"leaves in mid-stream {wire}"
+    with Stream(gateway, wire, LONG + question, key=KEY, model=question) as stream:
         stream.until(b"first")
         left_at = time.time()
     row = left(gateway, question, left_at)
@@ -33,20 +33,20 @@ def test_leaving_in_mid_stream_stops_the_turn(gateway, dialect):
     assert row["request_id"] == stream.request_id
 
 
-def test_leaving_before_the_first_token_stops_the_turn(gateway, dialect):
-    question = f"leaves before the first token {dialect}"
-    with Stream(gateway, dialect, f"[[sim: text=x first_ms=60000]] {question}", key=KEY, model=question):
+def test_leaving_before_the_first_token_stops_the_turn(gateway, wire):
+    question = f"leaves before the first token {wire}"
+    with Stream(gateway, wire, f"[[sim: text=x first_ms=60000]] {question}", key=KEY, model=question):
         until(lambda: gateway.asks(question))
         left_at = time.time()
     assert left(gateway, question, left_at)["first_token_ms"] is None
 
 
 @pytest.mark.parametrize("how", ["reset", "close"])
-def test_leaving_a_whole_reply_stops_the_turn(gateway, dialect, how):
-    question = f"leaves a whole reply {dialect} {how}"
+def test_leaving_a_whole_reply_stops_the_turn(gateway, wire, how):
+    question = f"leaves a whole reply {wire} {how}"
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port)
-    data, headers = head_of(dialect.body(LONG + question, model=question), KEY, None)
-    connection.request("POST", dialect.path, body=data, headers=headers)
+    data, headers = head_of(wire.body(LONG + question, model=question), KEY, None)
+    connection.request("POST", wire.path, body=data, headers=headers)
     until(lambda: gateway.asks(question))
     if how == "reset":
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -55,9 +55,9 @@ def test_leaving_a_whole_reply_stops_the_turn(gateway, dialect, how):
     assert left(gateway, question, left_at)["stream"] is False
 
 
-def test_client_that_leaves_while_sending_leaves_nothing(gateway, dialect):
+def test_client_that_leaves_while_sending_leaves_nothing(gateway, wire):
     with socket.create_connection(("127.0.0.1", gateway.port)) as client:
-        head = f"POST {dialect.path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: 1000\r\n\r\n"
+        head = f"POST {wire.path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: 1000\r\n\r\n"
         client.sendall(head.encode() + b'{"model":')
-    assert gateway.ask(dialect, "[[sim: text=fine]] x").text == "fine"
+    assert gateway.ask(wire, "[[sim: text=fine]] x").text == "fine"
     assert "Traceback" not in gateway.output()

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.e2e.formats import ANTHROPIC, OPENAI, send
 from tests.e2e.installation import KEY
-from tests.e2e.speech import ANTHROPIC, OPENAI, send
 
 VERSION = {"anthropic-version": "2023-06-01"}
 
@@ -13,8 +13,8 @@ def common(answer):
     assert answer.headers["x-lingma-upstream"] == "simulator"
 
 
-def test_headers_name_who_took_the_turn(gateway, dialect, stream):
-    answer = gateway.ask(dialect, "[[sim: text=hi]] x", stream=stream)
+def test_headers_name_who_took_the_turn(gateway, wire, stream):
+    answer = gateway.ask(wire, "[[sim: text=hi]] x", stream=stream)
     common(answer)
     assert answer.headers["x-lingma-instance"] == "w1-i1"
     assert answer.headers["x-lingma-model"] == "org_auto"
@@ -23,8 +23,8 @@ def test_headers_name_who_took_the_turn(gateway, dialect, stream):
     assert answer.headers["x-lingma-first-token-ms"].isdigit()
 
 
-def test_whole_reply_has_its_duration(gateway, dialect):
-    assert gateway.ask(dialect, "[[sim: text=hi]] x").headers["x-lingma-total-ms"].isdigit()
+def test_whole_reply_has_its_duration(gateway, wire):
+    assert gateway.ask(wire, "[[sim: text=hi]] x").headers["x-lingma-total-ms"].isdigit()
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,8 @@ def test_whole_reply_has_its_duration(gateway, dialect):
         ("Qwen3.6-Plus", "dashscope_qmodel"),
     ],
 )
-def test_alias_means_a_model_and_is_echoed(gateway, dialect, name, used):
-    answer = gateway.ask(dialect, "[[sim: text=hi]] x", model=name)
+def test_alias_means_a_model_and_is_echoed(gateway, wire, name, used):
+    answer = gateway.ask(wire, "[[sim: text=hi]] x", model=name)
     assert answer.headers["x-lingma-model"] == used
     assert answer.json()["model"] == name
 

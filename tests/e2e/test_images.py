@@ -10,8 +10,8 @@ from PIL import Image
 
 from tests.bridge.images.pictures import bomb
 from tests.e2e.agents import APIS, ChatAgent, MessagesAgent, ResponsesAgent, call, client_of, plan
+from tests.e2e.formats import send
 from tests.e2e.installation import KEY, METRICS_KEY
-from tests.e2e.speech import send
 
 SEEN = "https://simulated.invalid/images/"
 ANY_ERROR = (openai.BadRequestError, anthropic.BadRequestError)

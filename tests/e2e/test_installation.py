@@ -9,8 +9,8 @@ import pytest
 import redis
 
 from tests.directories import copy
+from tests.e2e.formats import FORMATS, OPENAI, Stream, send
 from tests.e2e.installation import FAST, KEY, METRICS_KEY, until
-from tests.e2e.speech import DIALECTS, OPENAI, Stream, send
 from tests.gateway_project.gateway import Gateway, survivors
 from tests.processes import command_line
 
@@ -43,20 +43,20 @@ def filed(directory, request_id):
         database.close()
 
 
-def ask(gateway, dialect, prompt, *, headers=None, **more):
-    return send(gateway, "POST", dialect.path, key=KEY, body=dialect.body(prompt, **more), headers=headers)
+def ask(gateway, wire, prompt, *, headers=None, **more):
+    return send(gateway, "POST", wire.path, key=KEY, body=wire.body(prompt, **more), headers=headers)
 
 
-def test_a_turn_becomes_one_row_of_the_database(whole, directory, dialect, stream):
+def test_a_turn_becomes_one_row_of_the_database(whole, directory, wire, stream):
     agent = {"user-agent": "claude-cli/2.0.31 (external, cli)"}
-    answer = ask(whole, dialect, '[[sim: text=hello usage="12,3"]] x', stream=stream, headers=agent)
+    answer = ask(whole, wire, '[[sim: text=hello usage="12,3"]] x', stream=stream, headers=agent)
     rows = until(lambda: filed(directory, answer.headers["x-request-id"]), 20)
-    assert rows == [("ok", dialect.name, "org_auto", 12, 3, "upstream", "claude-code")]
+    assert rows == [("ok", wire.name, "org_auto", 12, 3, "upstream", "claude-code")]
 
 
-def test_row_survives_web_process_killed_after_last_byte(whole, directory, dialect, stream):
+def test_row_survives_web_process_killed_after_last_byte(whole, directory, wire, stream):
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: ask(whole, dialect, "[[sim: text=last]] x", stream=stream), range(8)))
+        answers = list(pool.map(lambda _: ask(whole, wire, "[[sim: text=last]] x", stream=stream), range(8)))
     whole.descendant("gateway_project.server").kill()
     assert [answer.text for answer in answers] == ["last"] * 8
     for answer in answers:
@@ -117,14 +117,14 @@ def test_sigterm_lets_running_streams_end_and_leaves_nothing(tmp_path, template)
     with start(tmp_path, template) as gateway:
         processes = gateway.complete()
         with ExitStack() as stack:
-            streams = [(each, stack.enter_context(Stream(gateway, each, prompt, key=KEY))) for each in DIALECTS]
+            streams = [(each, stack.enter_context(Stream(gateway, each, prompt, key=KEY))) for each in FORMATS]
             for _, running in streams:
                 running.until(b"one ")
             gateway.process.send_signal(signal.SIGTERM)
             gateway.until("stopping")
-            for dialect, running in streams:
+            for wire, running in streams:
                 answer = running.rest()
-                assert (answer.text, answer.finish, answer.error) == ("two three", dialect.done, None)
+                assert (answer.text, answer.finish, answer.error) == ("two three", wire.done, None)
         assert gateway.ended() == (0, "")
         assert survivors(processes) == []
         for _, running in streams:

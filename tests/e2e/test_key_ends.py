@@ -8,8 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.e2e.formats import ANTHROPIC, OPENAI, RESPONSES, Stream
 from tests.e2e.installation import KEY, Gateway, django, limited_key, until
-from tests.e2e.speech import ANTHROPIC, OPENAI, RESPONSES, Stream
 
 HOLD = '[[sim: text="first second" chunks=2 delay_ms=60000]] x'
 

@@ -3,8 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+from tests.e2e.formats import FORMATS, OPENAI, Stream
 from tests.e2e.installation import KEY, Gateway, limited_key, until
-from tests.e2e.speech import DIALECTS, OPENAI, Stream
 
 HOLD = '[[sim: text="slow answer" chunks=2 delay_ms=60000]] x'
 
@@ -12,10 +12,10 @@ HOLD = '[[sim: text="slow answer" chunks=2 delay_ms=60000]] x'
 def test_concurrent_requests_take_about_the_token_limit(gateway):
     """Each takes about 330 of 2,000: an answer of 300, as the first one has shown."""
     prompt, key = f'[[sim: text="{"word " * 300}" delay_ms=5]] x', limited_key("tokens")
-    dialects = list(DIALECTS)
+    formats = list(FORMATS)
     assert gateway.ask(OPENAI, prompt, key=key).status == 200
     with ThreadPoolExecutor(32) as pool:
-        asked = [pool.submit(gateway.ask, dialects[number % len(dialects)], prompt, key=key) for number in range(48)]
+        asked = [pool.submit(gateway.ask, formats[number % len(formats)], prompt, key=key) for number in range(48)]
         answers = [each.result() for each in asked]
     refused = [each for each in answers if each.status != 200]
     assert {each.status for each in refused} == {429}

@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.e2e.formats import ANTHROPIC, OPENAI, send
 from tests.e2e.installation import Gateway, until
-from tests.e2e.speech import ANTHROPIC, OPENAI, send
 
 INSTANCES = 6  # so that others are ready while one that was lost starts again
 NAMES = [f"w1-i{number}" for number in range(1, INSTANCES + 1)]
@@ -28,20 +28,20 @@ def some_ready(gateway, wanted=2):
 
 
 @pytest.mark.parametrize(
-    ("dialect", "stream", "fault", "victim"),
+    ("wire", "stream", "fault", "victim"),
     [
         (OPENAI, False, "drop", "w1-i1"), (OPENAI, True, "drop", "w1-i2"), (ANTHROPIC, False, "drop", "w1-i3"),
         (ANTHROPIC, True, "drop", "w1-i4"), (OPENAI, True, "crash", "w1-i5"), (ANTHROPIC, True, "bad_json", "w1-i6"),
     ],
     ids=str,
 )  # fmt: skip
-def test_loss_before_first_byte_is_unnoticed(many, dialect, stream, fault, victim):
+def test_loss_before_first_byte_is_unnoticed(many, wire, stream, fault, victim):
     until(lambda: victim in ready(many) and len(ready(many)) > 1, 40)
-    question = f"lost {fault} {dialect} {stream}"
+    question = f"lost {fault} {wire} {stream}"
     many.control(victim, turns=[{"fault": fault, "after": 0}])
-    answers = [many.ask(dialect, f"[[sim: text=whole]] {question}", stream=stream) for _ in NAMES]
+    answers = [many.ask(wire, f"[[sim: text=whole]] {question}", stream=stream) for _ in NAMES]
     many.control(victim)
-    assert [(each.status, each.text, each.finish) for each in answers] == [(200, "whole", dialect.done)] * INSTANCES
+    assert [(each.status, each.text, each.finish) for each in answers] == [(200, "whole", wire.done)] * INSTANCES
     assert len([ask for name in NAMES for ask in many.asks(question, name)]) == INSTANCES + 1
     # It may be back before the last question is asked.
     served = [each.headers["x-lingma-instance"] for each in answers].count(victim)
@@ -51,11 +51,11 @@ def test_loss_before_first_byte_is_unnoticed(many, dialect, stream, fault, victi
 
 
 @pytest.mark.parametrize("fault", ["drop", "crash", "wrong_length"])
-def test_loss_after_text_is_a_stream_error(many, dialect, fault):
+def test_loss_after_text_is_a_stream_error(many, wire, fault):
     some_ready(many)
-    answer = many.ask(dialect, f'[[sim: text="some text" chunks=2 after=1 delay_ms=50 fault={fault}]] x', stream=True)
+    answer = many.ask(wire, f'[[sim: text="some text" chunks=2 after=1 delay_ms=50 fault={fault}]] x', stream=True)
     assert (answer.status, answer.text) == (200, "some")
-    assert answer.error["type"] == ("server_error" if dialect.name == "openai" else "api_error")
+    assert answer.error["type"] == ("server_error" if wire.name == "openai" else "api_error")
     assert answer.finish is None
     assert b"[DONE]" not in answer.body
     assert b"message_stop" not in answer.body
@@ -63,9 +63,9 @@ def test_loss_after_text_is_a_stream_error(many, dialect, fault):
     assert (row["status"], row["reason"]) == ("error", "upstream")
 
 
-def test_loss_after_text_never_passes_for_complete(many, dialect):
+def test_loss_after_text_never_passes_for_complete(many, wire):
     some_ready(many)
-    answer = many.ask(dialect, '[[sim: text="some text" chunks=2 after=1 delay_ms=50 fault=drop]] x')
+    answer = many.ask(wire, '[[sim: text="some text" chunks=2 after=1 delay_ms=50 fault=drop]] x')
     assert (answer.status, answer.text) in [(502, ""), (200, "some text")]
 
 

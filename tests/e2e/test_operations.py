@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from tests.e2e.formats import ANTHROPIC, OPENAI, Stream, send
 from tests.e2e.installation import KEY, METRICS_KEY, OTHER_KEY, Gateway, until
-from tests.e2e.speech import ANTHROPIC, OPENAI, Stream, send
 
 CANARIES = {name: f"canary-{name}-7f3a" for name in ("prompt", "answer", "system", "reason", "body", "query", "stop")}
 WRONG_KEY = "lgw_canary-wrong-key-8b1c"
@@ -91,28 +91,28 @@ def test_empty_token_opens_nothing(gateway):
 
 
 @pytest.mark.parametrize("knob", ['ask_error="no such mood"', "ask_refused"])
-def test_rejected_question_is_the_services_failure(talkative, dialect, stream, knob):
-    answer = talkative.ask(dialect, f"[[sim: {knob}]] x", stream=stream)
-    assert (answer.status, answer.error["type"]) == (502, "server_error" if dialect is OPENAI else "api_error")
+def test_rejected_question_is_the_services_failure(talkative, wire, stream, knob):
+    answer = talkative.ask(wire, f"[[sim: {knob}]] x", stream=stream)
+    assert (answer.status, answer.error["type"]) == (502, "server_error" if wire is OPENAI else "api_error")
 
 
-def test_asking_by_request_works_like_asking_by_notification(talkative, dialect, stream):
-    answer = talkative.ask(dialect, "[[sim: text=asked size=2]] x", stream=stream)
-    assert (answer.text, answer.finish) == ("asked", dialect.done)
+def test_asking_by_request_works_like_asking_by_notification(talkative, wire, stream):
+    answer = talkative.ask(wire, "[[sim: text=asked size=2]] x", stream=stream)
+    assert (answer.text, answer.finish) == ("asked", wire.done)
 
 
-def say_canaries(gateway, dialect):
+def say_canaries(gateway, wire):
     until(lambda: send(gateway, "GET", "/readyz").status == 200, 20)
     prompt = f'[[sim: text="{CANARIES["answer"]}"]] {CANARIES["prompt"]}'
     system = {"role": "system", "content": CANARIES["system"]}
     for stream in (False, True):
-        gateway.ask(dialect, [system, {"role": "user", "content": prompt}], stream=stream)
-        gateway.ask(dialect, f"[[sim: finish=500 fault=finish_code after=0]] {CANARIES['prompt']}", stream=stream)
-    send(gateway, "POST", dialect.path, key=WRONG_KEY, body=dialect.body(prompt))
-    send(gateway, "POST", dialect.path, key=KEY, body=b'{"model": "' + CANARIES["body"].encode())
-    send(gateway, "POST", f"{dialect.path}?key={CANARIES['query']}", key=KEY, body=dialect.body(prompt))
+        gateway.ask(wire, [system, {"role": "user", "content": prompt}], stream=stream)
+        gateway.ask(wire, f"[[sim: finish=500 fault=finish_code after=0]] {CANARIES['prompt']}", stream=stream)
+    send(gateway, "POST", wire.path, key=WRONG_KEY, body=wire.body(prompt))
+    send(gateway, "POST", wire.path, key=KEY, body=b'{"model": "' + CANARIES["body"].encode())
+    send(gateway, "POST", f"{wire.path}?key={CANARIES['query']}", key=KEY, body=wire.body(prompt))
     leaving = '[[sim: text="a b" chunks=2 delay_ms=60000]] ' + CANARIES["prompt"]
-    with Stream(gateway, dialect, leaving, key=KEY) as left:
+    with Stream(gateway, wire, leaving, key=KEY) as left:
         left.until(b'"a')
 
 
@@ -120,17 +120,17 @@ def cancelled(gateway):
     return "".join(line for line in gateway.output().splitlines() if "status=cancelled" in line)
 
 
-def test_log_has_no_secret_prompt_or_answer(talkative, dialect):
-    say_canaries(talkative, dialect)
-    until(lambda: f"endpoint={dialect.path}" in cancelled(talkative))
-    talkative.ask(dialect, f"[[sim: fault=bad_json after=1]] {CANARIES['prompt']}")
+def test_log_has_no_secret_prompt_or_answer(talkative, wire):
+    say_canaries(talkative, wire)
+    until(lambda: f"endpoint={wire.path}" in cancelled(talkative))
+    talkative.ask(wire, f"[[sim: fault=bad_json after=1]] {CANARIES['prompt']}")
     output = talkative.output()
     for secret in (*CANARIES.values(), WRONG_KEY, KEY, METRICS_KEY, "canary-admin-token", "canary-metrics-token"):
         assert secret not in output
 
 
-def test_a_turn_is_one_line_of_the_log(gateway, dialect):
-    answer = gateway.ask(dialect, "[[sim: text=logged]] x")
+def test_a_turn_is_one_line_of_the_log(gateway, wire):
+    answer = gateway.ask(wire, "[[sim: text=logged]] x")
     id_ = answer.headers["x-request-id"]
     [line] = until(lambda: [line for line in gateway.output().splitlines() if id_ in line])
     assert re.search(r"status=ok .*total_ms=\d+", line)
@@ -138,10 +138,10 @@ def test_a_turn_is_one_line_of_the_log(gateway, dialect):
 
 
 @pytest.mark.parametrize("prompt", ["[[sim: text=hello]] x", "[[sim: fault=finish_code after=0]] x"])
-def test_row_names_the_team_of_its_key(gateway, dialect, prompt):
+def test_row_names_the_team_of_its_key(gateway, wire, prompt):
     team = gateway.key_id("team core")
     for key, expected in ((OTHER_KEY, team), (KEY, None)):
-        answer = gateway.ask(dialect, prompt, key=key)
+        answer = gateway.ask(wire, prompt, key=key)
         assert gateway.row(answer.headers["x-request-id"])["team_id"] == expected
 
 
@@ -154,8 +154,8 @@ def test_logged_out_instance_takes_no_turns(tmp_path, template):
         assert until(lambda: gateway.ask(ANTHROPIC, "[[sim: text=back]] x").status == 200, 15)
 
 
-def test_key_pasted_as_model_is_not_stored(gateway, dialect):
-    answer = gateway.ask(dialect, "[[sim: text=hello]] x", model=OTHER_KEY)
+def test_key_pasted_as_model_is_not_stored(gateway, wire):
+    answer = gateway.ask(wire, "[[sim: text=hello]] x", model=OTHER_KEY)
     assert gateway.row(answer.headers["x-request-id"])["model"].startswith("lgw_")
     with gateway.redis() as client:
         assert not [entry for entry in client.xrange("lgw:usage") if OTHER_KEY.encode() in entry[1][b"row"]]

@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 
 import pytest
 
+from tests.e2e.formats import ANTHROPIC, OPENAI, send
 from tests.e2e.installation import KEY, LAUNCHER, METRICS_KEY, ROOT, Gateway, environment, until
-from tests.e2e.speech import ANTHROPIC, OPENAI, send
 from tests.environment import start_redis
 
 pytestmark = pytest.mark.timeout(120)  # worker and scheduler start as well
@@ -116,8 +116,8 @@ def test_nothing_fails_or_is_lost_without_redis(gateway, harm):
     gateway.troubles()
     asked = [gateway.ask(OPENAI, "[[sim: text=whole]] before")]
     with harm(gateway):
-        for dialect, stream in ((OPENAI, False), (OPENAI, True), (ANTHROPIC, True)):
-            asked.append(gateway.ask(dialect, "[[sim: text=whole]] meanwhile", stream=stream))
+        for wire, stream in ((OPENAI, False), (OPENAI, True), (ANTHROPIC, True)):
+            asked.append(gateway.ask(wire, "[[sim: text=whole]] meanwhile", stream=stream))
         stored = of_responses(gateway)
         until(lambda: not gateway.available(), 20)
     looked_at = gateway.looked_at()

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.e2e.formats import ANTHROPIC, OPENAI, send
 from tests.e2e.installation import EXPIRED_KEY, METRICS_KEY, limited_key, until
-from tests.e2e.speech import ANTHROPIC, OPENAI, send
 
 RESPONSES = "/v1/responses"
 
@@ -139,12 +139,12 @@ def test_a_key_without_the_scope_leaves_a_row(gateway):
     assert refused_row(gateway, gateway.key_id("plain"), "scope")["endpoint"] == "/metrics"
 
 
-def test_revoked_and_expired_keys_leave_rows(gateway, dialect):
+def test_revoked_and_expired_keys_leave_rows(gateway, wire):
     for key, reason in ((limited_key("gone"), "revoked"), (EXPIRED_KEY, "expired")):
-        answers = [gateway.ask(dialect, "x", key=each) for each in (key, "lgw_test-key-of-nobody")]
+        answers = [gateway.ask(wire, "x", key=each) for each in (key, "lgw_test-key-of-nobody")]
         assert [answer.status for answer in answers] == [401, 401]
         assert answers[0].error == answers[1].error  # what is wrong with a key is told to operators alone
-        row = until(lambda reason=reason: found(gateway, reason, dialect.path))
+        row = until(lambda reason=reason: found(gateway, reason, wire.path))
         assert row["status"] == "refused"
         assert (row["api_key_id"] == gateway.key_id("gone")) is (reason == "revoked")
 

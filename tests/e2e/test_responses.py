@@ -5,8 +5,8 @@ import http.client
 import openai
 import pytest
 
+from tests.e2e.formats import exchange, send
 from tests.e2e.installation import KEY, OTHER_KEY
-from tests.e2e.speech import exchange, send
 
 SAY = '[[sim: text="Hello from the other side" size=4 usage="31,7"]] Say hello'
 ASK = {"model": "org_auto", "input": SAY}

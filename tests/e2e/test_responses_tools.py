@@ -5,8 +5,8 @@ import json
 import openai
 import pytest
 
+from tests.e2e.formats import send
 from tests.e2e.installation import KEY, Gateway
-from tests.e2e.speech import send
 
 READ = {"type": "function", "name": "read", "description": "Read a file.", "strict": False,
         "parameters": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}}  # fmt: skip

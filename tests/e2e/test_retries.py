@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.e2e.formats import FORMATS, OPENAI, RESPONSES, Stream, send
 from tests.e2e.installation import KEY, Gateway, django, limited_key, until
-from tests.e2e.speech import DIALECTS, OPENAI, RESPONSES, Stream, send
 
 OPENINGS = {
     "openai": b'"role":"assistant"',
@@ -15,8 +15,8 @@ OPENINGS = {
 LOST_AFTER_SIGNS = {"fault": "drop", "after": 0, "first_ms": 600}
 
 
-@pytest.fixture(params=[*DIALECTS, RESPONSES], ids=str)
-def dialect(request):
+@pytest.fixture(params=[*FORMATS, RESPONSES], ids=str)
+def wire(request):
     return request.param
 
 
@@ -27,29 +27,29 @@ def only(tmp_path_factory, template):
         yield running
 
 
-def test_loss_before_first_byte_is_answered(only, dialect, stream):
-    question = f"lost at first {dialect} {stream}"
+def test_loss_before_first_byte_is_answered(only, wire, stream):
+    question = f"lost at first {wire} {stream}"
     only.control(turns=[{"fault": "drop", "after": 0}, {}] * 4)
-    answers = [only.ask(dialect, f"[[sim: text=whole]] {question}", stream=stream) for _ in range(4)]
+    answers = [only.ask(wire, f"[[sim: text=whole]] {question}", stream=stream) for _ in range(4)]
     assert [(each.status, each.text) for each in answers] == [(200, "whole")] * 4
     assert len(only.asks(question)) == 8
     assert [only.row(each.headers["x-request-id"])["status"] for each in answers] == ["ok"] * 4
 
 
-def test_retry_after_signs_of_life_continues_the_stream(only, dialect, stream):
+def test_retry_after_signs_of_life_continues_the_stream(only, wire, stream):
     only.control(turns=[LOST_AFTER_SIGNS, {}])
-    answer = only.ask(dialect, "[[sim: text=whole]] lost after signs of life", stream=stream)
+    answer = only.ask(wire, "[[sim: text=whole]] lost after signs of life", stream=stream)
     assert (answer.status, answer.text) == (200, "whole")
-    assert (dialect.keep_alive in answer.body) == stream
-    assert not stream or answer.body.count(OPENINGS[dialect.name]) == 1
+    assert (wire.keep_alive in answer.body) == stream
+    assert not stream or answer.body.count(OPENINGS[wire.name]) == 1
     row = only.row(answer.headers["x-request-id"])
     assert (row["status"], row["reason"]) == ("ok", "stop")
     assert row["queue_ms"] <= row["first_token_ms"] <= row["total_ms"]
 
 
-def test_repeated_loss_is_an_error_in_the_end(only, dialect, stream):
-    question = f"lost each time {dialect} {stream}"
-    answer = only.ask(dialect, f"[[sim: fault=drop after=0]] {question}", stream=stream)
+def test_repeated_loss_is_an_error_in_the_end(only, wire, stream):
+    question = f"lost each time {wire} {stream}"
+    answer = only.ask(wire, f"[[sim: fault=drop after=0]] {question}", stream=stream)
     assert answer.status in {502, 200 if stream else 502}  # 200 after a sign of life
     assert answer.error or b"response.failed" in answer.body
     assert len(only.asks(question)) == 3
@@ -81,22 +81,22 @@ def away(gateway):
     until(lambda: send(gateway, "GET", "/readyz").status == 503)
 
 
-def test_a_turn_waits_for_an_instance_that_starts(slow, dialect):
+def test_a_turn_waits_for_an_instance_that_starts(slow, wire):
     away(slow)
-    answer = slow.ask(dialect, "[[sim: text=served]] x", stream=True)
+    answer = slow.ask(wire, "[[sim: text=served]] x", stream=True)
     assert (answer.status, answer.text) == (200, "served")
-    assert dialect.keep_alive in answer.body
+    assert wire.keep_alive in answer.body
     assert slow.row(answer.headers["x-request-id"])["queue_ms"] > 500
 
 
-def test_absent_caller_is_not_asked_for_after_start(slow, dialect):
+def test_absent_caller_is_not_asked_for_after_start(slow, wire):
     away(slow)
-    question = f"left while it starts {dialect}"
-    with Stream(slow, dialect, question, key=KEY, model=question) as waiting:
-        waiting.until(dialect.keep_alive)
+    question = f"left while it starts {wire}"
+    with Stream(slow, wire, question, key=KEY, model=question) as waiting:
+        waiting.until(wire.keep_alive)
     row = slow.row_of_model(question)
     assert (row["status"], row["reason"], row["instance"]) == ("cancelled", "client_closed", "")
-    assert slow.ask(dialect, "[[sim: text=after]] x").status == 200
+    assert slow.ask(wire, "[[sim: text=after]] x").status == 200
     assert slow.asks(question) == []
 
 

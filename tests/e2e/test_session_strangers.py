@@ -6,8 +6,8 @@ import re
 import pytest
 
 from tests.e2e.agents import ChatAgent, MessagesAgent, ResponsesAgent, call, plan
+from tests.e2e.formats import ANTHROPIC, OPENAI, send
 from tests.e2e.installation import KEY
-from tests.e2e.speech import ANTHROPIC, OPENAI, send
 
 SAY = '[[sim: text="Hello!"]] '
 HISTORY = "[[sim: echo=history]] What do you know about me?"
@@ -83,13 +83,13 @@ BESIDE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("dialect", "hers", "his"), BESIDE.values(), ids=BESIDE)
-def test_what_stands_beside_the_messages_keeps_people_apart(gateway, dialect, hers, his, request):
+@pytest.mark.parametrize(("wire", "hers", "his"), BESIDE.values(), ids=BESIDE)
+def test_what_stands_beside_the_messages_keeps_people_apart(gateway, wire, hers, his, request):
     talk = [user(f"{request.node.name} {SAY}")]
-    talk.append({"role": "assistant", "content": gateway.ask(dialect, talk, **hers).text})
+    talk.append({"role": "assistant", "content": gateway.ask(wire, talk, **hers).text})
     talk.append(user(HISTORY))
-    assert gateway.ask(dialect, talk, **his).headers["x-lingma-session"] == "new"
-    assert gateway.ask(dialect, talk, **hers).headers["x-lingma-session"] == "reused"
+    assert gateway.ask(wire, talk, **his).headers["x-lingma-session"] == "new"
+    assert gateway.ask(wire, talk, **hers).headers["x-lingma-session"] == "reused"
 
 
 def test_of_two_alike_both_go_on(gateway):
@@ -121,35 +121,35 @@ OPENCODE = {"user-agent": "opencode/1.18.33 ai-sdk", "x-session-id": "ses_ddecb6
 TWO = {"claude": CLAUDE, "codex": CODEX, "opencode": OPENCODE}
 
 
-def told_twice(gateway, dialect, name, headers, **more):
+def told_twice(gateway, wire, name, headers, **more):
     """The session of a second request with one more system message before the answer, and what it was told."""
     talk = [user(f"{name} {SAY}"), system("The folder is /work.")]
-    first = post(gateway, dialect, talk, headers, **more)
+    first = post(gateway, wire, talk, headers, **more)
     talk += [system("The folder is /home."), {"role": "assistant", "content": first.text}]
-    second = post(gateway, dialect, [*talk, user(f"{SAY} then {name}")], headers, **more)
+    second = post(gateway, wire, [*talk, user(f"{SAY} then {name}")], headers, **more)
     return second.headers["x-lingma-session"], gateway.asks(f"then {name}")[0]["questionText"]
 
 
-def post(gateway, dialect, messages, headers, **more):
-    body = dialect.body(messages, **more)
-    return send(gateway, "POST", dialect.path, key=KEY, body=body, headers=headers)
+def post(gateway, wire, messages, headers, **more):
+    body = wire.body(messages, **more)
+    return send(gateway, "POST", wire.path, key=KEY, body=body, headers=headers)
 
 
 @pytest.mark.parametrize("headers", TWO.values(), ids=TWO)
-def test_named_conversation_may_change_what_agents_change(gateway, dialect, headers):
-    name = f"named {dialect} {headers['user-agent']}"
-    session, told = told_twice(gateway, dialect, name, headers)
+def test_named_conversation_may_change_what_agents_change(gateway, wire, headers):
+    name = f"named {wire} {headers['user-agent']}"
+    session, told = told_twice(gateway, wire, name, headers)
     assert session == "reused"
     assert "\nThe folder is /home." in told
     assert "/work" not in told
 
 
 @pytest.mark.parametrize("headers", TWO.values(), ids=TWO)
-def test_withdrawn_system_message_ends_the_session(gateway, dialect, headers):
-    talk = [user(f"withdrawn {dialect} {headers['user-agent']} {SAY}")]
-    first = post(gateway, dialect, [*talk, system("This time in one word.")], headers)
+def test_withdrawn_system_message_ends_the_session(gateway, wire, headers):
+    talk = [user(f"withdrawn {wire} {headers['user-agent']} {SAY}")]
+    first = post(gateway, wire, [*talk, system("This time in one word.")], headers)
     talk += [{"role": "assistant", "content": first.text}, user(f"And now? {SAY}")]
-    assert post(gateway, dialect, talk, headers).headers["x-lingma-session"] == "new"
+    assert post(gateway, wire, talk, headers).headers["x-lingma-session"] == "new"
 
 
 SPELT = [f"user_0a1b_account__session_{SESSION}", json.dumps({"device_id": "d", "session_id": SESSION})]

@@ -5,34 +5,34 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.e2e.formats import ANTHROPIC, FORMATS, OPENAI, Stream, send
 from tests.e2e.installation import KEY, OTHER_KEY, Gateway, until
-from tests.e2e.speech import ANTHROPIC, DIALECTS, OPENAI, Stream, send
 
 HISTORY = "[[sim: echo=history]] "
 
 
-def first(gateway, name, *, dialect=OPENAI, key=KEY, text="a first answer", **more):
+def first(gateway, name, *, wire=OPENAI, key=KEY, text="a first answer", **more):
     """Begin a conversation; its messages so far."""
     question = f'[[sim: text="{text}"]] begin {name}'
-    answer = gateway.ask(dialect, question, key=key, **more)
+    answer = gateway.ask(wire, question, key=key, **more)
     assert answer.headers["x-lingma-session"] == "new"
     return [{"role": "user", "content": question}, {"role": "assistant", "content": answer.text}]
 
 
-def go_on(gateway, messages, question="go on", *, dialect=OPENAI, **more):
+def go_on(gateway, messages, question="go on", *, wire=OPENAI, **more):
     """The next turn of a conversation."""
-    return gateway.ask(dialect, [*messages, {"role": "user", "content": HISTORY + question}], **more)
+    return gateway.ask(wire, [*messages, {"role": "user", "content": HISTORY + question}], **more)
 
 
 def session(answer):
     return answer.headers["x-lingma-session"]
 
 
-@pytest.mark.parametrize("then", DIALECTS, ids=str)
-def test_second_turn_sends_only_the_new_text(gateway, dialect, stream, then):
-    name = f"one {dialect} {stream} {then}"
-    messages = first(gateway, name, dialect=dialect, stream=stream)
-    answer = go_on(gateway, messages, f"new {name}", dialect=then, stream=stream)
+@pytest.mark.parametrize("then", FORMATS, ids=str)
+def test_second_turn_sends_only_the_new_text(gateway, wire, stream, then):
+    name = f"one {wire} {stream} {then}"
+    messages = first(gateway, name, wire=wire, stream=stream)
+    answer = go_on(gateway, messages, f"new {name}", wire=then, stream=stream)
     assert session(answer) == "reused"
     assert json.loads(answer.text)["isReply"] is True
     assert json.loads(answer.text)["turns"] == 2
@@ -46,7 +46,7 @@ def test_a_conversation_goes_on_for_many_turns(gateway):
     messages = first(gateway, "many turns")
     for turn in range(2, 6):
         question = f"{HISTORY}turn {turn}"
-        answer = gateway.ask(DIALECTS[turn % 2], [*messages, {"role": "user", "content": question}])
+        answer = gateway.ask(FORMATS[turn % 2], [*messages, {"role": "user", "content": question}])
         assert (session(answer), json.loads(answer.text)["turns"]) == ("reused", turn)
         messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer.text}]
 
@@ -59,10 +59,10 @@ def test_session_id_of_the_service_counts(gateway):
     assert gateway.asks("after named")[0]["sessionId"] == "told-by-the-service"
 
 
-def test_another_key_never_gets_the_session(gateway, dialect):
-    messages = first(gateway, f"of alice {dialect}", dialect=dialect)
-    assert session(go_on(gateway, messages, dialect=dialect, key=OTHER_KEY)) == "new"
-    assert session(go_on(gateway, messages, dialect=dialect, key=KEY)) == "reused"
+def test_another_key_never_gets_the_session(gateway, wire):
+    messages = first(gateway, f"of alice {wire}", wire=wire)
+    assert session(go_on(gateway, messages, wire=wire, key=OTHER_KEY)) == "new"
+    assert session(go_on(gateway, messages, wire=wire, key=KEY)) == "reused"
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,11 @@ def test_another_prefix_is_another_session(gateway, change):
 
 
 def test_what_clients_decorate_messages_with_does_not_count(gateway):
-    [question, answer] = first(gateway, "decorated", dialect=ANTHROPIC, system="Be brief.")
+    [question, answer] = first(gateway, "decorated", wire=ANTHROPIC, system="Be brief.")
     block = {"type": "text", "text": question["content"], "cache_control": {"type": "ephemeral"}}
     messages = [{"role": "user", "content": [block]}, answer]
     system = [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]
-    assert session(go_on(gateway, messages, dialect=ANTHROPIC, system=system)) == "reused"
+    assert session(go_on(gateway, messages, wire=ANTHROPIC, system=system)) == "reused"
 
 
 def test_equal_prefixes_at_once_never_share_a_session(gateway):
@@ -92,7 +92,7 @@ def test_equal_prefixes_at_once_never_share_a_session(gateway):
     with ThreadPoolExecutor(6) as pool:
         slow = "[[sim: echo=history first_ms=300]] at the same time"
         turn = [*messages, {"role": "user", "content": slow}]
-        answers = list(pool.map(lambda number: gateway.ask(DIALECTS[number % 2], turn), range(6)))
+        answers = list(pool.map(lambda number: gateway.ask(FORMATS[number % 2], turn), range(6)))
     assert sorted(map(session, answers)) == ["new"] * 5 + ["reused"]
     assert len({ask["sessionId"] for ask in gateway.asks("at the same time")}) == 6
 
@@ -104,17 +104,17 @@ def test_failed_or_abandoned_turn_is_not_continued(gateway):
     assert session(go_on(gateway, messages)) == "new"
 
 
-def test_agent_mode_has_none(gateway, dialect):
-    assert session(gateway.ask(dialect, "[[sim: text=x]] x", model="lingma-agent")) == "off"
+def test_agent_mode_has_none(gateway, wire):
+    assert session(gateway.ask(wire, "[[sim: text=x]] x", model="lingma-agent")) == "off"
 
 
-def test_lost_session_is_sent_again_from_the_start(gateway, dialect, stream):
-    messages = first(gateway, f"lost {dialect} {stream}")
+def test_lost_session_is_sent_again_from_the_start(gateway, wire, stream):
+    messages = first(gateway, f"lost {wire} {stream}")
     gateway.control(turns=[{"fault": "finish_code", "after": 0, "finish": 500}])
-    answer = go_on(gateway, messages, f"after loss {dialect} {stream}", dialect=dialect, stream=stream)
+    answer = go_on(gateway, messages, f"after loss {wire} {stream}", wire=wire, stream=stream)
     gateway.control()
     assert (answer.status, session(answer)) == (200, "rebuilt")
-    retold = gateway.asks(f"after loss {dialect} {stream}")[-1]
+    retold = gateway.asks(f"after loss {wire} {stream}")[-1]
     assert retold["isReply"] is False
     assert "a first answer" in retold["questionText"]
 
@@ -148,14 +148,14 @@ def test_the_oldest_of_too_many_conversations_is_forgotten(pair):
     assert newest_first == ["reused"] * 4 + ["new"]
 
 
-def test_conversation_of_busy_instance_is_rebuilt_elsewhere(pair, dialect, stream):
-    question = f"busy {dialect} {stream}"
+def test_conversation_of_busy_instance_is_rebuilt_elsewhere(pair, wire, stream):
+    question = f"busy {wire} {stream}"
     begun = pair.ask(OPENAI, f'[[sim: text="a first answer"]] begin {question}')
     home = begun.headers["x-lingma-instance"]
     messages = [{"role": "user", "content": f'[[sim: text="a first answer"]] begin {question}'}]
     messages.append({"role": "assistant", "content": begun.text})
     with hold(pair, home):
-        answer = go_on(pair, messages, question, dialect=dialect, stream=stream)
+        answer = go_on(pair, messages, question, wire=wire, stream=stream)
     assert (answer.status, session(answer)) == (200, "rebuilt")
     other = answer.headers["x-lingma-instance"]
     assert other != home
@@ -174,13 +174,13 @@ def hold(gateway, instance):
     raise AssertionError("round robin never came to this instance")
 
 
-def test_a_conversation_outlives_its_instance(pair, dialect):
-    messages = first(pair, f"outlives {dialect}")
+def test_a_conversation_outlives_its_instance(pair, wire):
+    messages = first(pair, f"outlives {wire}")
     for process in [pair.lingma(name) for name in ("w1-i1", "w1-i2")]:
         process.kill()
     until(lambda: send(pair, "GET", "/readyz").status == 503)
     until(lambda: send(pair, "GET", "/readyz").status == 200, 20)
-    answer = go_on(pair, messages, dialect=dialect)
+    answer = go_on(pair, messages, wire=wire)
     assert (answer.status, session(answer)) == (200, "rebuilt")
     assert json.loads(answer.text)["isReply"] is False
 

@@ -5,8 +5,8 @@ import http.client
 import psutil
 import pytest
 
+from tests.e2e.formats import OPENAI, Stream
 from tests.e2e.installation import KEY, Gateway, until
-from tests.e2e.speech import OPENAI, Stream
 
 FLOOD = "[[sim: echo=prompt size=4000]] "
 PADDING = "y" * 12_000_000
@@ -19,13 +19,13 @@ def small(tmp_path_factory, template):
         yield running
 
 
-def test_slow_reader_is_cut_and_service_stopped(small, dialect):
-    question = f"slow {dialect}"
-    with Stream(small, dialect, FLOOD + question + PADDING, key=KEY, receive_buffer=4096, model=question) as slow:
+def test_slow_reader_is_cut_and_service_stopped(small, wire):
+    question = f"slow {wire}"
+    with Stream(small, wire, FLOOD + question + PADDING, key=KEY, receive_buffer=4096, model=question) as slow:
         row = small.row_of_model(question)
         assert (row["status"], row["reason"]) == ("error", "slow_client")
         answer = read_to_the_end(slow)
-    assert dialect.done.encode() not in answer[-300:]
+    assert wire.done.encode() not in answer[-300:]
     assert b"[DONE]" not in answer
 
 
@@ -49,9 +49,9 @@ def test_memory_does_not_grow_with_what_nobody_reads(small):
 
 
 @pytest.mark.parametrize("knobs", ["text=x first_ms=150", "fault=finish_code after=0", "fault=finish_code after=1"])
-def test_memory_does_not_grow_with_turns_that_ended(small, dialect, stream, knobs):
+def test_memory_does_not_grow_with_turns_that_ended(small, wire, stream, knobs):
     prompt = f"[[sim: {knobs}]] " + PADDING
-    grown = growth(small, lambda _: small.ask(dialect, prompt, stream=stream))
+    grown = growth(small, lambda _: small.ask(wire, prompt, stream=stream))
     assert until(lambda: grown() < 3 * len(PADDING))
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.e2e.agents import APIS, ChatAgent, MessagesAgent, call, plan
+from tests.e2e.formats import send
 from tests.e2e.installation import KEY
-from tests.e2e.speech import send
 
 THOUGHT = "First I look.\n```py\nx = '<call:0123456789>'\n```\nThen – so be it – I say <b>yes</b>."
 STYLES = ("push", "fence", "tags")

@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 import psutil
 import pytest
 
+from tests.e2e.formats import ANTHROPIC, FORMATS, OPENAI, Stream, exchange, send
 from tests.e2e.installation import KEY, Gateway, until
-from tests.e2e.speech import ANTHROPIC, DIALECTS, OPENAI, Stream, exchange, send
 
 HOLD = '[[sim: text="first second" chunks=2 delay_ms=60000]] '
 PROCESSES = (1, 2, 3)
@@ -72,11 +72,11 @@ def ready(connection):
 class Held(Stream):
     """A stream on a connection that is there already."""
 
-    def __init__(self, connection, prompt, dialect=OPENAI, **more):
+    def __init__(self, connection, prompt, wire=OPENAI, **more):
         self.connection, self.response = connection, None
-        body = json.dumps(dialect.body(prompt, stream=True, **more))
+        body = json.dumps(wire.body(prompt, stream=True, **more))
         headers = {"content-type": "application/json", "authorization": f"Bearer {KEY}"}
-        connection.request("POST", dialect.path, body=body, headers=headers)
+        connection.request("POST", wire.path, body=body, headers=headers)
 
 
 @pytest.fixture
@@ -84,8 +84,8 @@ def streams(three):
     """Streams through one process, which end with the test."""
     with ExitStack() as stack:
 
-        def start(number, count, prompt=HOLD, dialect=OPENAI):
-            made = [Held(each, prompt, dialect) for each in connected(three, number, count)]
+        def start(number, count, prompt=HOLD, wire=OPENAI):
+            made = [Held(each, prompt, wire) for each in connected(three, number, count)]
             for stream in made:
                 stack.enter_context(stream)
             return made
@@ -97,9 +97,9 @@ def instance(stream):
     return stream.begin().response.headers["x-lingma-instance"]
 
 
-def asked(gateway, number, dialect, prompt, **more):
+def asked(gateway, number, wire, prompt, **more):
     (connection,) = connected(gateway, number)
-    answer = exchange(connection, "POST", dialect.path, key=KEY, body=dialect.body(prompt, **more))
+    answer = exchange(connection, "POST", wire.path, key=KEY, body=wire.body(prompt, **more))
     connection.close()
     return answer
 
@@ -112,13 +112,13 @@ def test_every_place_is_there_for_every_process(three, streams):
     assert {name: served.count(name) for name in set(served)} == {"w1-i1": 8, "w2-i1": 8, "w3-i1": 8}
 
 
-def test_place_freed_anywhere_ends_a_wait(three, streams, dialect):
+def test_place_freed_anywhere_ends_a_wait(three, streams, wire):
     held = streams(2, 24)
     for stream in held:
         stream.until(b"first")
     for name in ("w1-i1", "w3-i1", "w2-i1"):
-        (waiting,) = streams(3, 1, "[[sim: text=served]] x", dialect)
-        waiting.until(dialect.keep_alive)
+        (waiting,) = streams(3, 1, "[[sim: text=served]] x", wire)
+        waiting.until(wire.keep_alive)
         next(stream for stream in held if instance(stream) == name).hang_up()
         held = [stream for stream in held if stream.connection.sock is not None]
         assert waiting.rest().text == "served"
@@ -127,14 +127,14 @@ def test_place_freed_anywhere_ends_a_wait(three, streams, dialect):
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
-def test_conversation_keeps_its_session_through_any_process(three, dialect, stream):
+def test_conversation_keeps_its_session_through_any_process(three, wire, stream):
     for here, there in ((1, 2), (2, 3), (3, 1)):
-        question = f'[[sim: text="an answer"]] {dialect} {stream} {here}'
+        question = f'[[sim: text="an answer"]] {wire} {stream} {here}'
         begun = asked(three, here, OPENAI, question)
         messages = [{"role": "user", "content": question}, {"role": "assistant", "content": begun.text}]
         messages.append({"role": "user", "content": '[[sim: text="and on" think="a thought"]] go on'})
-        answer = asked(three, there, dialect, messages, stream=stream)
-        assert (answer.status, answer.text, answer.finish) == (200, "and on", dialect.done)
+        answer = asked(three, there, wire, messages, stream=stream)
+        assert (answer.status, answer.text, answer.finish) == (200, "and on", wire.done)
         assert answer.headers["x-lingma-session"] == "reused"
         assert begun.headers["x-lingma-instance"] == answer.headers["x-lingma-instance"] == f"w{here}-i1"
         row = three.row(answer.headers["x-request-id"])
@@ -230,9 +230,9 @@ def test_process_with_starting_instance_is_ready_through_siblings(three):
     (connection,) = connected(three, 2)
     three.lingma("w2-i1").kill()
     until(lambda: "w2-i1" not in ready(connection))
-    for dialect in DIALECTS:
+    for wire in FORMATS:
         for stream in (False, True):
-            answer = asked(three, 2, dialect, "[[sim: text=elsewhere]] x", stream=stream)
+            answer = asked(three, 2, wire, "[[sim: text=elsewhere]] x", stream=stream)
             assert (answer.status, answer.text) == (200, "elsewhere")
     assert exchange(connection, "GET", "/readyz").status == 200
     connection.close()

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.e2e.agents import APIS, TOOLS, ChatAgent, MessagesAgent, ResponsesAgent, call, plan
+from tests.e2e.formats import OPENAI, Stream, send
 from tests.e2e.installation import KEY, Gateway, until
-from tests.e2e.speech import OPENAI, Stream, send
 
 REMINDER = "<system-reminder>\nThe date is 2026-11-22. Use the tools.\n</system-reminder>"
 STEPS = (call("clock"), call("read_file", path="a.txt"), {"say": "Done."})
@@ -256,12 +256,12 @@ def test_concurrent_agents_keep_their_own_sessions(gateway):
         assert list(pool.map(work, range(12))) == [(True, ["reused"] * 3, "3")] * 12
 
 
-def test_hang_up_during_a_call_stops_the_model(gateway, dialect):
-    api = ChatAgent if dialect is OPENAI else MessagesAgent
-    question = f"hangs up in a call {dialect}"
+def test_hang_up_during_a_call_stops_the_model(gateway, wire):
+    api = ChatAgent if wire is OPENAI else MessagesAgent
+    question = f"hangs up in a call {wire}"
     prompt = plan(call("write_file", path="a", text="far " * 400), size=10, delay_ms=20) + question
     tools = [api.declared(tool) for tool in TOOLS]
-    with Stream(gateway, dialect, prompt, key=KEY, tools=tools, model=question) as stream:
+    with Stream(gateway, wire, prompt, key=KEY, tools=tools, model=question) as stream:
         stream.until(b"write_file")
     assert until(lambda: gateway.stops(question))
     assert gateway.row_of_model(question)["status"] == "cancelled"

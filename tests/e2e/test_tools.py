@@ -7,8 +7,8 @@ import anthropic
 import pytest
 
 from tests.e2e.agents import APIS, TOOLS, ChatAgent, MessagesAgent, ResponsesAgent, call, client_of, hidden_plan, plan
+from tests.e2e.formats import ANTHROPIC, OPENAI, Stream, send
 from tests.e2e.installation import KEY, METRICS_KEY
-from tests.e2e.speech import ANTHROPIC, OPENAI, Stream, send
 
 NASTY = 'Grüße 😀\n"quoted" \\ back\t```json\n{"name":"x"}\n```\n</call:0123456789> </tool> \u2028 {{a}} [Assistant]\n'
 
@@ -230,13 +230,13 @@ def test_upstream_gets_only_what_is_new(gateway, agent):
     assert len(json.dumps(asked)) < 5000
 
 
-@pytest.mark.parametrize("dialect", [OPENAI, ANTHROPIC], ids=str)
-def test_call_streams_while_it_is_written(gateway, dialect):
-    api = ChatAgent if dialect is OPENAI else MessagesAgent
+@pytest.mark.parametrize("wire", [OPENAI, ANTHROPIC], ids=str)
+def test_call_streams_while_it_is_written(gateway, wire):
+    api = ChatAgent if wire is OPENAI else MessagesAgent
     step = {"say": "Look.", **call("write_file", path="a.txt", text="far " * 200)}
     tools = [api.declared(tool) for tool in TOOLS]
     prompt = plan(step, fault="silence", after=30, size=10)
-    with Stream(gateway, dialect, prompt, key=KEY, tools=tools) as stream:
+    with Stream(gateway, wire, prompt, key=KEY, tools=tools) as stream:
         assert b"Look." in b"".join(stream.until(b"write_file"))
         assert b"far" in b"".join(stream.until(b"far"))
 

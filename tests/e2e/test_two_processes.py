@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from tests.e2e.formats import ANTHROPIC, OPENAI, exchange, send
 from tests.e2e.installation import KEY, METRICS_KEY, REVOCABLE_KEYS, Gateway, django, until
-from tests.e2e.speech import ANTHROPIC, OPENAI, exchange, send
 
 REVOKE = """
 import time

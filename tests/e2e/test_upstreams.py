@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from tests.e2e.formats import OPENAI, send
 from tests.e2e.installation import ROOT, SIMULATOR, Gateway, environment, until
-from tests.e2e.speech import OPENAI, send
 from tests.gateway_project.gateway import free_port
 
 WRAPPER = """#!/bin/sh
@@ -26,10 +26,10 @@ def executable(tmp_path):
     return path
 
 
-def test_any_executable_that_follows_the_protocol_will_do(tmp_path, template, dialect, stream, executable):
+def test_any_executable_that_follows_the_protocol_will_do(tmp_path, template, wire, stream, executable):
     data_dir = tmp_path / "data"
     with Gateway(data_dir, template, LINGMA_BIN=str(executable), ADMIN_TOKEN="canary-admin-token") as gateway:
-        answer = gateway.ask(dialect, "[[sim: text=real]] x", stream=stream)
+        answer = gateway.ask(wire, "[[sim: text=real]] x", stream=stream)
         assert (answer.status, answer.text) == (200, "real")
         assert answer.headers["x-lingma-upstream"] == "lingma"
         assert send(gateway, "GET", "/healthz").json()["upstream"] == "lingma"

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.e2e.agents import CLOCK, ChatAgent, MessagesAgent, call, plan
+from tests.e2e.formats import ANTHROPIC, OPENAI, Stream, send
 from tests.e2e.installation import KEY, METRICS_KEY, OTHER_KEY, Gateway, until
-from tests.e2e.speech import ANTHROPIC, OPENAI, Stream, send
 
 HOLD = '[[sim: text="first second" chunks=2 delay_ms=60000]] '
 
@@ -44,26 +44,26 @@ def taken():
         stream.hang_up()
 
 
-def refused(answer, dialect):
-    kind = "rate_limit_error" if dialect.name == "openai" else "overloaded_error"
-    assert (answer.status, answer.error["type"]) == (dialect.busy, kind)
+def refused(answer, wire):
+    kind = "rate_limit_error" if wire.name == "openai" else "overloaded_error"
+    assert (answer.status, answer.error["type"]) == (wire.busy, kind)
     assert 1 <= int(answer.headers["retry-after"]) <= 30
     assert "x-should-retry" not in answer.headers
     return answer
 
 
-def test_turn_that_waits_too_long_gets_retry_after(narrow, dialect, stream, taken):
+def test_turn_that_waits_too_long_gets_retry_after(narrow, wire, stream, taken):
     taken(narrow)
-    answer = refused(narrow.ask(dialect, "x", stream=stream), dialect)
+    answer = refused(narrow.ask(wire, "x", stream=stream), wire)
     row = narrow.row(answer.headers["x-request-id"])
     assert (row["status"], row["reason"], row["instance"]) == ("refused", "overloaded", "")
 
 
-def test_a_full_queue_refuses_at_once(narrow, dialect, stream, taken):
+def test_a_full_queue_refuses_at_once(narrow, wire, stream, taken):
     taken(narrow)
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: narrow.ask(dialect, "x", stream=stream), range(4)))
-    assert len([refused(answer, dialect) for answer in answers]) == 4
+        answers = list(pool.map(lambda _: narrow.ask(wire, "x", stream=stream), range(4)))
+    assert len([refused(answer, wire) for answer in answers]) == 4
     assert len([answer for answer in answers if "queue is full" in answer.error["message"]]) >= 1
 
 
@@ -80,19 +80,19 @@ def test_counting_tokens_and_listing_models_wait_for_nobody(narrow, taken):
     assert send(narrow, "GET", "/v1/models", key=KEY).status == 200
 
 
-def test_a_hang_up_frees_the_place(narrow, dialect, taken):
+def test_a_hang_up_frees_the_place(narrow, wire, taken):
     taken(narrow).hang_up()
-    assert until(lambda: narrow.ask(dialect, "[[sim: text=next]] x").text == "next", 5)
+    assert until(lambda: narrow.ask(wire, "[[sim: text=next]] x").text == "next", 5)
 
 
-def test_waiting_turn_is_served_when_place_frees(patient, dialect, stream, taken):
+def test_waiting_turn_is_served_when_place_frees(patient, wire, stream, taken):
     holder = taken(patient)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(patient.ask, dialect, "[[sim: text=served]] x", stream=stream)
+        waiting = pool.submit(patient.ask, wire, "[[sim: text=served]] x", stream=stream)
         until(lambda: queue_length(patient) == 1)
         holder.hang_up()
         answer = waiting.result()
-    assert (answer.status, answer.text, answer.finish) == (200, "served", dialect.done)
+    assert (answer.status, answer.text, answer.finish) == (200, "served", wire.done)
     assert patient.row(answer.headers["x-request-id"])["queue_ms"] > 0
 
 
@@ -148,66 +148,66 @@ def test_one_key_leaves_room_in_the_queue(tmp_path, template):
             stream.hang_up()
 
 
-def test_waiting_stream_gets_keepalives_then_the_answer(patient, dialect, taken):
+def test_waiting_stream_gets_keepalives_then_the_answer(patient, wire, taken):
     holder = taken(patient)
-    with Stream(patient, dialect, "[[sim: text=served]] x", key=KEY) as waiting:
+    with Stream(patient, wire, "[[sim: text=served]] x", key=KEY) as waiting:
         for _ in range(3):
-            waiting.until(dialect.keep_alive)
+            waiting.until(wire.keep_alive)
         holder.hang_up()
         answer = waiting.rest()
-    assert (answer.text, answer.finish) == ("served", dialect.done)
+    assert (answer.text, answer.finish) == ("served", wire.done)
 
 
-def test_client_that_left_the_queue_is_not_served(patient, dialect, taken):
+def test_client_that_left_the_queue_is_not_served(patient, wire, taken):
     holder = taken(patient)
-    question = f"leaves the queue {dialect}"
-    with Stream(patient, dialect, f"[[sim: text=x]] {question}", key=KEY, model=question) as waiting:
-        waiting.until(dialect.keep_alive)
+    question = f"leaves the queue {wire}"
+    with Stream(patient, wire, f"[[sim: text=x]] {question}", key=KEY, model=question) as waiting:
+        waiting.until(wire.keep_alive)
     row = patient.row_of_model(question)
     assert (row["status"], row["reason"], row["instance"]) == ("cancelled", "client_closed", "")
     holder.hang_up()
-    assert patient.ask(dialect, "[[sim: text=after]] x").text == "after"
+    assert patient.ask(wire, "[[sim: text=after]] x").text == "after"
     assert patient.asks(question) == []
 
 
 @pytest.mark.parametrize("silence", ["first_ms=900", "first_ms=0 delay_ms=900 chunks=2"])
-def test_silent_model_is_covered_by_keepalives(patient, dialect, silence):
-    answer = patient.ask(dialect, f'[[sim: text="slow model" {silence}]] x', stream=True)
-    assert (answer.text, answer.finish) == ("slow model", dialect.done)
-    assert answer.body.count(dialect.keep_alive) >= 2
+def test_silent_model_is_covered_by_keepalives(patient, wire, silence):
+    answer = patient.ask(wire, f'[[sim: text="slow model" {silence}]] x', stream=True)
+    assert (answer.text, answer.finish) == ("slow model", wire.done)
+    assert answer.body.count(wire.keep_alive) >= 2
 
 
-def test_withheld_text_is_covered_by_keepalives(patient, dialect):
-    api = ChatAgent if dialect is OPENAI else MessagesAgent
+def test_withheld_text_is_covered_by_keepalives(patient, wire):
+    api = ChatAgent if wire is OPENAI else MessagesAgent
     tools = {"tools": [api.declared(CLOCK)], **api.required}
     prompt = plan({"say": "Let me think about it for a while.", **call("clock")}, size=4, delay_ms=80)
-    answer = patient.ask(dialect, prompt, stream=True, **tools)
+    answer = patient.ask(wire, prompt, stream=True, **tools)
     assert (answer.text.strip(), answer.finish) == ("Let me think about it for a while.", api.waits)
-    assert answer.body.count(dialect.keep_alive) >= 2
+    assert answer.body.count(wire.keep_alive) >= 2
 
 
-def test_a_whole_reply_holds_no_signs_of_life(patient, dialect):
-    answer = patient.ask(dialect, "[[sim: text=slow first_ms=700]] x")
+def test_a_whole_reply_holds_no_signs_of_life(patient, wire):
+    answer = patient.ask(wire, "[[sim: text=slow first_ms=700]] x")
     assert (answer.status, answer.text) == (200, "slow")
-    assert dialect.keep_alive not in answer.body
+    assert wire.keep_alive not in answer.body
 
 
-def test_late_whole_reply_failure_keeps_its_status(patient, dialect):
-    answer = patient.ask(dialect, "[[sim: first_ms=700 fault=finish_code after=0 finish=429]] x")
+def test_late_whole_reply_failure_keeps_its_status(patient, wire):
+    answer = patient.ask(wire, "[[sim: first_ms=700 fault=finish_code after=0 finish=429]] x")
     assert answer.status == 429
 
 
-def test_failure_after_keepalives_is_in_the_stream(patient, dialect):
-    answer = patient.ask(dialect, "[[sim: first_ms=700 fault=finish_code after=0 finish=429]] x", stream=True)
+def test_failure_after_keepalives_is_in_the_stream(patient, wire):
+    answer = patient.ask(wire, "[[sim: first_ms=700 fault=finish_code after=0 finish=429]] x", stream=True)
     assert (answer.status, answer.error["type"], answer.finish) == (200, "rate_limit_error", None)
 
 
-def test_no_instance_is_503_with_reasons(tmp_path, template, dialect, stream):
+def test_no_instance_is_503_with_reasons(tmp_path, template, wire, stream):
     slow = {"LINGMA_SIMULATOR_START_DELAY_MS": "60000", "QUEUE_TIMEOUT_SEC": "0.3"}
     with Gateway(tmp_path, template, wait=False, **slow) as gateway:
         until(lambda: answers(gateway))
-        answer = gateway.ask(dialect, "x", stream=stream)
-        kind = "service_unavailable_error" if dialect.name == "openai" else "overloaded_error"
+        answer = gateway.ask(wire, "x", stream=stream)
+        kind = "service_unavailable_error" if wire.name == "openai" else "overloaded_error"
         assert (answer.status, answer.error["type"]) == (503, kind)
         assert 1 <= int(answer.headers["retry-after"]) <= 30
         ready = send(gateway, "GET", "/readyz")

@@ -9,8 +9,8 @@ import zlib
 
 import pytest
 
+from tests.e2e.formats import ANTHROPIC, FORMATS, OPENAI, Answer, Stream, exchange, send
 from tests.e2e.installation import EXPIRED_KEY, KEY, OTHER_KEY
-from tests.e2e.speech import ANTHROPIC, DIALECTS, OPENAI, Answer, Stream, exchange, send
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -28,14 +28,14 @@ ENDPOINTS = {
 }
 
 
-def post(gateway, dialect, *, query="", key=KEY, headers=None, body=None, path=None):
-    body = dialect.body(HELLO) if body is None else body
-    return send(gateway, "POST", (path or dialect.path) + query, key=key, body=body, headers=headers)
+def post(gateway, wire, *, query="", key=KEY, headers=None, body=None, path=None):
+    body = wire.body(HELLO) if body is None else body
+    return send(gateway, "POST", (path or wire.path) + query, key=key, body=body, headers=headers)
 
 
-def is_error_of(dialect, answer):
+def is_error_of(wire, answer):
     told = answer.json()
-    if dialect.name == "openai":
+    if wire.name == "openai":
         return set(told) == {"error"} and set(told["error"]) == {"message", "type", "param", "code"}
     return (
         told["type"] == "error" and {"type", "message"} <= set(told["error"]) and told["request_id"].startswith("req_")
@@ -43,14 +43,14 @@ def is_error_of(dialect, answer):
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream", "*/*", "text/html", "nonsense"])
-def test_accept_decides_nothing(gateway, dialect, stream, accept):
-    answer = post(gateway, dialect, headers={"accept": accept}, body=dialect.body(HELLO, stream=stream))
+def test_accept_decides_nothing(gateway, wire, stream, accept):
+    answer = post(gateway, wire, headers={"accept": accept}, body=wire.body(HELLO, stream=stream))
     assert (answer.status, answer.streamed, answer.text) == (200, stream, "hello")
 
 
 @pytest.mark.parametrize("query", ["?beta=true", "/", "/?beta=true", "?a=1&b=2"])
-def test_query_or_trailing_slash_changes_nothing(gateway, dialect, query):
-    assert post(gateway, dialect, query=query).text == "hello"
+def test_query_or_trailing_slash_changes_nothing(gateway, wire, query):
+    assert post(gateway, wire, query=query).text == "hello"
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_query_or_trailing_slash_changes_nothing(gateway, dialect, query):
         {"x-stainless-lang": "NOT_GIVEN", "sec-fetch-mode": "cors", "accept-language": "*", "origin": "https://a.example"},
     ],
 )  # fmt: skip
-def test_client_headers_do_not_get_in_the_way(gateway, dialect, headers):
-    answer = post(gateway, dialect, headers=headers, body=dialect.body(HELLO, stream=True))
+def test_client_headers_do_not_get_in_the_way(gateway, wire, headers):
+    answer = post(gateway, wire, headers=headers, body=wire.body(HELLO, stream=True))
     assert answer.text == "hello"
     assert "content-encoding" not in answer.headers
 
@@ -76,8 +76,8 @@ def test_client_headers_do_not_get_in_the_way(gateway, dialect, headers):
         (KEY, {"x-api-key": KEY}),
     ],
 )  # fmt: skip
-def test_the_key_comes_in_either_header(gateway, dialect, key, headers):
-    assert post(gateway, dialect, key=key, headers=headers).status == 200
+def test_the_key_comes_in_either_header(gateway, wire, key, headers):
+    assert post(gateway, wire, key=key, headers=headers).status == 200
 
 
 @pytest.mark.parametrize("name", ["authorization", "x-api-key"])
@@ -102,22 +102,22 @@ def test_one_header_with_two_keys_is_refused(gateway, path, name):
     assert asked(KEY, KEY).status == 200
 
 
-def test_bad_keys_are_all_refused_alike(gateway, dialect):
+def test_bad_keys_are_all_refused_alike(gateway, wire):
     def body(key):
-        answer = post(gateway, dialect, key=key)
+        answer = post(gateway, wire, key=key)
         assert (answer.status, answer.headers["x-should-retry"]) == (401, "false")
         return answer.body.replace(answer.headers["x-request-id"].encode(), b"")
 
     assert len({body(key) for key in ("lgw_unknown", EXPIRED_KEY, None, "x" * 5000)}) == 1
 
 
-def test_a_key_in_the_query_opens_nothing(gateway, dialect):
-    assert post(gateway, dialect, key=None, query=f"?api_key={KEY}&key={KEY}").status == 401
+def test_a_key_in_the_query_opens_nothing(gateway, wire):
+    assert post(gateway, wire, key=None, query=f"?api_key={KEY}&key={KEY}").status == 401
 
 
 @pytest.mark.parametrize("path", POST_PATHS)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"])
-def test_other_methods_are_405_in_dialect_of_path(gateway, method, path):
+def test_other_methods_are_405_in_format_of_path(gateway, method, path):
     answer = send(gateway, method, path, key=KEY)
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
     assert method == "HEAD" or is_error_of(OPENAI if "chat" in path else ANTHROPIC, answer)
@@ -133,11 +133,11 @@ def test_models_are_only_read(gateway, method):
     "path", ["/v1/nope", "/v1/", "/v1", "/v1/files", "/v1/chat", "/v1/messages/batches", "/v1/embeddings"]
 )
 def test_unknown_path_is_404_by_version_header(gateway, path):
-    for dialect, headers in ((OPENAI, {}), (ANTHROPIC, {"anthropic-version": "2023-06-01"})):
+    for wire, headers in ((OPENAI, {}), (ANTHROPIC, {"anthropic-version": "2023-06-01"})):
         answer = send(gateway, "GET", path, key=KEY, headers=headers)
         assert (answer.status, answer.headers["x-should-retry"]) == (404, "false")
         if "messages" not in path:
-            assert is_error_of(dialect, answer)
+            assert is_error_of(wire, answer)
 
 
 WRONG_BASE_URLS = {
@@ -172,41 +172,39 @@ def test_models_come_in_shape_of_version_header(gateway):
     assert versioned["has_more"] is False
 
 
-def test_an_unknown_model_is_404_in_both_dialects(gateway):
-    for dialect, headers in ((OPENAI, {}), (ANTHROPIC, {"anthropic-version": "2023-06-01"})):
+def test_an_unknown_model_is_404_in_both_formats(gateway):
+    for wire, headers in ((OPENAI, {}), (ANTHROPIC, {"anthropic-version": "2023-06-01"})):
         answer = send(gateway, "GET", "/v1/models/llama-99", key=KEY, headers=headers)
         assert answer.status == 404
-        assert is_error_of(dialect, answer)
+        assert is_error_of(wire, answer)
 
 
-def test_a_connection_survives_errors(gateway, dialect):
+def test_a_connection_survives_errors(gateway, wire):
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
-    good = {"key": KEY, "body": dialect.body(HELLO)}
+    good = {"key": KEY, "body": wire.body(HELLO)}
     for key, body in (
         (KEY, b"{"),
-        (None, dialect.body(HELLO)),
-        (KEY, dialect.body("[[sim: fault=finish_code after=0]] x")),
+        (None, wire.body(HELLO)),
+        (KEY, wire.body("[[sim: fault=finish_code after=0]] x")),
     ):
-        bad = exchange(connection, "POST", dialect.path, key=key, body=body)
+        bad = exchange(connection, "POST", wire.path, key=key, body=body)
         first_socket = connection.sock
         assert bad.status in {400, 401, 502}
-        assert exchange(connection, "POST", dialect.path, **good).status == 200
+        assert exchange(connection, "POST", wire.path, **good).status == 200
         assert connection.sock is first_socket is not None
     connection.close()
 
 
-def test_a_connection_survives_a_stream(gateway, dialect):
+def test_a_connection_survives_a_stream(gateway, wire):
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
     for _ in range(3):
-        assert (
-            exchange(connection, "POST", dialect.path, key=KEY, body=dialect.body(HELLO, stream=True)).text == "hello"
-        )
+        assert exchange(connection, "POST", wire.path, key=KEY, body=wire.body(HELLO, stream=True)).text == "hello"
     connection.close()
 
 
-def test_a_gzipped_body_is_understood(gateway, dialect):
-    body = gzip.compress(json.dumps(dialect.body(HELLO)).encode())
-    assert post(gateway, dialect, body=body, headers={"content-encoding": "gzip"}).text == "hello"
+def test_a_gzipped_body_is_understood(gateway, wire):
+    body = gzip.compress(json.dumps(wire.body(HELLO)).encode())
+    assert post(gateway, wire, body=body, headers={"content-encoding": "gzip"}).text == "hello"
 
 
 @pytest.mark.parametrize("path", ENDPOINTS)
@@ -241,44 +239,44 @@ def test_two_encoding_headers_are_refused(gateway):
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
-def test_body_unlike_its_encoding_is_400(gateway, dialect, encoding):
-    answer = post(gateway, dialect, headers={"content-encoding": encoding})
+def test_body_unlike_its_encoding_is_400(gateway, wire, encoding):
+    answer = post(gateway, wire, headers={"content-encoding": encoding})
     assert answer.status == 400
-    assert is_error_of(dialect, answer)
+    assert is_error_of(wire, answer)
 
 
-def test_small_body_growing_two_hundredfold_is_413(gateway, dialect):
-    bomb = zstd.compress(json.dumps(dialect.body(HELLO)).encode() + b" " * (8 << 20))
-    answer = post(gateway, dialect, body=bomb, headers={"content-encoding": "zstd"})
+def test_small_body_growing_two_hundredfold_is_413(gateway, wire):
+    bomb = zstd.compress(json.dumps(wire.body(HELLO)).encode() + b" " * (8 << 20))
+    answer = post(gateway, wire, body=bomb, headers={"content-encoding": "zstd"})
     assert answer.status == 413
-    assert is_error_of(dialect, answer)
+    assert is_error_of(wire, answer)
 
 
-def test_a_body_of_33_mib_is_413(gateway, dialect):
-    answer = post(gateway, dialect, body=b" " * (33 << 20))
+def test_a_body_of_33_mib_is_413(gateway, wire):
+    answer = post(gateway, wire, body=b" " * (33 << 20))
     assert (answer.status, answer.headers["x-should-retry"]) == (413, "false")
-    assert is_error_of(dialect, answer)
+    assert is_error_of(wire, answer)
 
 
-def test_a_chunked_body_of_33_mib_is_413(gateway, dialect):
-    answer = post(gateway, dialect, body=iter([b" " * (1 << 20)] * 33))
+def test_a_chunked_body_of_33_mib_is_413(gateway, wire):
+    answer = post(gateway, wire, body=iter([b" " * (1 << 20)] * 33))
     assert answer.status == 413
 
 
-def test_a_gzip_bomb_is_413(gateway, dialect):
-    answer = post(gateway, dialect, body=gzip.compress(b" " * (64 << 20), 9), headers={"content-encoding": "gzip"})
+def test_a_gzip_bomb_is_413(gateway, wire):
+    answer = post(gateway, wire, body=gzip.compress(b" " * (64 << 20), 9), headers={"content-encoding": "gzip"})
     assert answer.status == 413
 
 
-def test_a_body_of_4_mib_is_fine(gateway, dialect):
-    assert post(gateway, dialect, body=dialect.body("word " * 800_000 + HELLO)).text == "hello"
+def test_a_body_of_4_mib_is_fine(gateway, wire):
+    assert post(gateway, wire, body=wire.body("word " * 800_000 + HELLO)).text == "hello"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b"{}", b'{"model": 7}'])
-def test_a_body_that_makes_no_sense_is_400(gateway, dialect, body):
-    answer = post(gateway, dialect, body=body)
+def test_a_body_that_makes_no_sense_is_400(gateway, wire, body):
+    answer = post(gateway, wire, body=body)
     assert answer.status == 400
-    assert is_error_of(dialect, answer)
+    assert is_error_of(wire, answer)
 
 
 @pytest.mark.parametrize(
@@ -292,10 +290,10 @@ def test_a_body_that_makes_no_sense_is_400(gateway, dialect, body):
         ({"model": 7}, "model"), ({"stream": "yes"}, "stream"), ({"max_tokens": "many"}, "max_tokens"),
     ],
 )  # fmt: skip
-def test_a_wrong_field_is_named_by_its_path(gateway, dialect, change, where):
-    answer = post(gateway, dialect, body=dialect.body(HELLO) | change)
+def test_a_wrong_field_is_named_by_its_path(gateway, wire, change, where):
+    answer = post(gateway, wire, body=wire.body(HELLO) | change)
     assert answer.status == 400
-    spelled = re.sub(r"\.(\d+)", r"[\1]", where) if dialect.name == "openai" else where
+    spelled = re.sub(r"\.(\d+)", r"[\1]", where) if wire.name == "openai" else where
     assert spelled in answer.json()["error"]["message"]
 
 
@@ -317,12 +315,12 @@ def test_chat_completions_refuses_fields_that_change_answers(gateway, change):
         {"context_management": {"edits": []}, "output_config": {"effort": "new"}, "thinking": None, "store": None},
     ],
 )  # fmt: skip
-def test_fields_that_cannot_be_honoured_are_ignored(gateway, dialect, change):
-    assert post(gateway, dialect, body=dialect.body(HELLO) | change).text == "hello"
+def test_fields_that_cannot_be_honoured_are_ignored(gateway, wire, change):
+    assert post(gateway, wire, body=wire.body(HELLO) | change).text == "hello"
 
 
-def test_a_stream_is_not_held_back(gateway, dialect):
-    with Stream(gateway, dialect, '[[sim: text="first second" chunks=2 delay_ms=20000]] x', key=KEY) as running:
+def test_a_stream_is_not_held_back(gateway, wire):
+    with Stream(gateway, wire, '[[sim: text="first second" chunks=2 delay_ms=20000]] x', key=KEY) as running:
         running.until(b"first")
         assert running.response.headers["cache-control"] == "no-cache"
         assert running.response.headers["x-accel-buffering"] == "no"
@@ -349,13 +347,13 @@ def test_probes_of_clients_do_no_harm(gateway):
     assert not [line for line in gateway.output().splitlines() if "Not Found" in line and "/api/hello" in line]
 
 
-def test_retries_are_called_for_only_where_they_help(gateway, dialect):
-    bad = [post(gateway, dialect, key="wrong"), post(gateway, dialect, body=b"{"), send(gateway, "GET", dialect.path)]
-    failed = post(gateway, dialect, body=dialect.body("[[sim: fault=finish_code after=0]] x"))
+def test_retries_are_called_for_only_where_they_help(gateway, wire):
+    bad = [post(gateway, wire, key="wrong"), post(gateway, wire, body=b"{"), send(gateway, "GET", wire.path)]
+    failed = post(gateway, wire, body=wire.body("[[sim: fault=finish_code after=0]] x"))
     assert [answer.headers.get("x-should-retry") for answer in (*bad, failed)] == ["false", "false", "false", None]
 
 
-def test_rate_limit_headers_are_of_one_dialect(gateway):
-    for dialect, foreign in zip(DIALECTS, ("anthropic-ratelimit", "x-ratelimit"), strict=True):
-        answer = post(gateway, dialect)
+def test_rate_limit_headers_are_of_one_format(gateway):
+    for wire, foreign in zip(FORMATS, ("anthropic-ratelimit", "x-ratelimit"), strict=True):
+        answer = post(gateway, wire)
         assert not [name for name in answer.headers if name.startswith(foreign)]

@@ -88,7 +88,7 @@ def usage_of(part):
 
 
 @dataclass(frozen=True)
-class Dialect:
+class PublicFormat:
     """What differs between the formats."""
 
     name: str
@@ -112,17 +112,17 @@ class Dialect:
         return self.name
 
 
-class ResponsesDialect(Dialect):
+class ResponsesFormat(PublicFormat):
     """Responses, as far as prompts and texts go."""
 
     def body(self, prompt, *, stream=False, **more):
         return {"model": "org_auto", "input": prompt, "stream": stream, **more}
 
 
-OPENAI = Dialect("openai", "/v1/chat/completions", {}, b": keep-alive\n", "stop", 429)
-ANTHROPIC = Dialect("anthropic", "/v1/messages", {"max_tokens": 10_000_000}, b"event: ping\n", "end_turn", 529)
-RESPONSES = ResponsesDialect("responses", "/v1/responses", {}, b"event: keepalive\n", "completed", 429)
-DIALECTS = (OPENAI, ANTHROPIC)
+OPENAI = PublicFormat("openai", "/v1/chat/completions", {}, b": keep-alive\n", "stop", 429)
+ANTHROPIC = PublicFormat("anthropic", "/v1/messages", {"max_tokens": 10_000_000}, b"event: ping\n", "end_turn", 529)
+RESPONSES = ResponsesFormat("responses", "/v1/responses", {}, b"event: keepalive\n", "completed", 429)
+FORMATS = (OPENAI, ANTHROPIC)
 
 
 def head_of(body, key, headers):
@@ -154,14 +154,14 @@ def send(gateway, method, path, **more):
 class Stream:
     """A streamed turn that is read line by line. Use as a context; leaving it early is a hang-up."""
 
-    def __init__(self, gateway, dialect, prompt, *, key, receive_buffer=0, **more):
+    def __init__(self, gateway, wire, prompt, *, key, receive_buffer=0, **more):
         self.connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
         if receive_buffer:
             self.connection.sock = socket.socket()
             self.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             self.connection.sock.connect(("127.0.0.1", gateway.port))
-        data, headers = head_of(dialect.body(prompt, **{"stream": True, **more}), key, None)
-        self.connection.request("POST", dialect.path, body=data, headers=headers)
+        data, headers = head_of(wire.body(prompt, **{"stream": True, **more}), key, None)
+        self.connection.request("POST", wire.path, body=data, headers=headers)
         self.response = None
 
     def __enter__(self):
