@@ -51,16 +51,16 @@ class UsageViewSet(ReadOnlyModelViewSet[Usage]):
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The turns asked for; a filter that makes no sense is refused."""
-        asked: dict[str, Any] = {}
+        conditions: dict[str, Any] = {}
         if key := self.request.query_params.get("api_key"):
             # 18 digits fit into the column's 64 bits; more would be an error of the database.
             if not key.isdecimal() or len(key) > 18:
                 raise serializers.ValidationError({"api_key": "Must be the id of a key."})
-            asked["api_key_id"] = int(key)
+            conditions["api_key_id"] = int(key)
         # Refused, not ignored: a filter with a typing error would else answer with all rows.
         for name, choices in (("status", Usage.Status), ("agent", Usage.Agent)):
             if value := self.request.query_params.get(name):
                 if value not in choices.values:
                     raise serializers.ValidationError({name: f"Must be one of {', '.join(choices.values)}."})
-                asked[name] = value
-        return super().filter_queryset(queryset).filter(**asked)
+                conditions[name] = value
+        return super().filter_queryset(queryset).filter(**conditions)

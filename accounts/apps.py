@@ -8,14 +8,14 @@ from django.utils.translation import gettext_lazy as _
 
 
 class AccountsConfig(AppConfig):
-    """Where Django finds this app, and what it asks of those who know models."""
+    """The app, and two functions about models that the bridge sets."""
 
     name = "accounts"
     verbose_name = _("Access")
-    offered: Callable[[], Iterable[str]] = staticmethod(tuple)
-    """The names of the models that can be had now. Whoever knows models puts it here."""
-    unknown: Callable[[Iterable[str]], list[str]] = staticmethod(lambda names: [])
-    """Those of the names and patterns that mean no model; likewise."""
+    offered_models: Callable[[], Iterable[str]] = staticmethod(tuple)
+    """Returns the names of the models that are available now. Set by the bridge."""
+    unknown_models: Callable[[Iterable[str]], list[str]] = staticmethod(lambda names: [])
+    """Returns those of the names and patterns that mean no model. Set by the bridge."""
 
 
 def accounts_config() -> AccountsConfig:

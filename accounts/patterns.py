@@ -24,8 +24,8 @@ def matcher(pattern: str) -> Callable[[str], object]:
 def allows(patterns: frozenset[str], names: Iterable[str]) -> bool:
     """Whether one of the names fits one of the patterns."""
     # Before the cache: names are the clients' words, and long ones would fill it.
-    kept = tuple(name for name in names if len(name) <= LONGEST_NAME)
-    return _allows(patterns, kept)
+    short_names = tuple(name for name in names if len(name) <= LONGEST_NAME)
+    return _allows(patterns, short_names)
 
 
 @lru_cache(4096)

@@ -22,8 +22,8 @@ class BridgeConfig(AppConfig):
         for check, tags in CHECKS:
             register(check, *tags)
         # Handed over, not imported: accounts must not depend on the bridge.
-        accounts_config().offered = lambda: offered_names(settings.REDIS_URL)
-        accounts_config().unknown = lambda names: unknown_names(names, offered_names(settings.REDIS_URL))
+        accounts_config().offered_models = lambda: offered_names(settings.REDIS_URL)
+        accounts_config().unknown_models = lambda names: unknown_names(names, offered_names(settings.REDIS_URL))
         # At the end of a migration, as the tables do not exist before; the uid keeps a second `ready` from a second
         # run.
         post_migrate.connect(schedules.install, sender=self, dispatch_uid="bridge.schedules")

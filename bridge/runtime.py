@@ -94,7 +94,7 @@ class Runtime:
         places = PlaceNews(self.link, self.pool.shares, _new_id())
         modes = Modes(self.link, self.env.web_process, self.env.web_processes, lambda: self.pool.ready)
         work = (
-            self.keys.listen, self.keys.get_to_know, self.in_use.follow, self.refusals.follow, self.heartbeat.follow,
+            self.keys.listen, self.keys.preload, self.in_use.follow, self.refusals.follow, self.heartbeat.follow,
             self.table.follow, places.follow, modes.follow, CrashNews(self.link, self.engine.crashes).follow,
             *([self.siblings.follow] if self.siblings is not None else []),
         )  # fmt: skip

@@ -134,10 +134,10 @@ class ApiKeyAdmin(ClosedLookups, ModelAdmin):
 
     def _warn_of_unknown_models(self, request: HttpRequest, key: ApiKey) -> None:
         """A model that nobody offers may be right tomorrow, so this warns and does not refuse."""
-        unknown = accounts_config().unknown(names_in(key.allowed_models))
-        if unknown:
+        unknown_models = accounts_config().unknown_models(names_in(key.allowed_models))
+        if unknown_models:
             warning = gettext("No model or alias goes by %(names)s now; %(model)s answers who asks for that.")
-            names = ", ".join(Truncator(visible(name)).chars(LONGEST) for name in unknown)
+            names = ", ".join(Truncator(visible(name)).chars(LONGEST) for name in unknown_models)
             messages.warning(request, warning % {"names": names, "model": settings.ENV.default_model})
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
@@ -149,7 +149,7 @@ class ApiKeyAdmin(ClosedLookups, ModelAdmin):
             "key": obj,
             "secret": obj.secret,
             "setups": setups_of(
-                obj.allowed_models, base_url, obj.secret, settings.ENV.default_model, accounts_config().offered()
+                obj.allowed_models, base_url, obj.secret, settings.ENV.default_model, accounts_config().offered_models()
             ),
         }
         page = TemplateResponse(request, "admin/accounts/apikey/once.html", context)

@@ -76,7 +76,7 @@ def names_of(line: str | tuple[str, ...]) -> tuple[str, ...]:
 class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
     """Turns, to be read only. Nothing here counts the table, so it may grow."""
 
-    list_display = ("turn", "key", "asked", "outcome", "calls", "speed", "tokens")
+    list_display = ("turn", "key", "model_name", "outcome", "calls", "speed", "tokens")
     list_filter: ClassVar = [
         OutcomeFilter, ("status", ChoicesDropdownFilter), ProtocolFilter, ("agent", ChoicesDropdownFilter),
         ("api_key", AutocompleteSelectFilter), "started_at",
@@ -141,7 +141,7 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
         return (cut(obj.api_key.name), obj.api_key.hint) if obj.api_key else (gettext("deleted key"), "")
 
     @display(description=_("Model"), header=True)
-    def asked(self, obj: Usage) -> tuple[str, str]:
+    def model_name(self, obj: Usage) -> tuple[str, str]:
         # Shown only where an alias was used: else it repeats the model.
         means = obj.lingma_model if obj.lingma_model != obj.model else ""
         how = [obj.get_agent_display(), obj.protocol, gettext("streamed") if obj.stream else gettext("plain"), means]

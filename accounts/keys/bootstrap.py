@@ -18,7 +18,7 @@ def import_keys(texts: Iterable[str], pepper: bytes) -> int:
 
 
 def _import(text: str, pepper: bytes) -> bool:
-    # Revoked and expired keys count as known too: an import at the next start must not open them again.
+    # Revoked and expired keys count too: an import at the next start must not open them again.
     digest = digest_of(text, pepper)
     if ApiKey.objects.filter(digest=digest).exists():
         return False

@@ -1,4 +1,4 @@
-"""Whose turns run now: they end when their key is revoked, expires or is deleted."""
+"""Watches the keys of running turns, and ends the turns when the key is revoked, expires or is deleted."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class KeysInUse:
     """
     What runs for each key of one process.
 
-    Keys are looked at twice a second as they are for a new request: in memory while changes are heard, read again when
-    something changed or nothing is heard. What cannot be read ends nothing.
+    Keys are checked twice a second as for a new request: in memory while the subscription to changes works, else read
+    again. A key that cannot be read ends no turn.
     """
 
     def __init__(self, keys: KeyRing) -> None:
@@ -44,22 +44,22 @@ class KeysInUse:
         if holders is not None:
             holders.discard(holder)
             if not holders:
-                # No empty set stays behind: each digest here costs a look twice a second.
+                # No empty set stays behind: each digest here costs a check twice a second.
                 del self._holders[caller.digest]
 
     async def follow(self) -> None:
         while True:
             await asyncio.sleep(EVERY_SEC)
             try:
-                await self.look()
-            except Exception:  # an edge: whatever one look met, the next may do better
+                await self.check()
+            except Exception:  # an edge: whatever one check met, the next may succeed
                 log.exception("keys in use could not be looked at")
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         # Together: those that must be read share one query (KeyReader), one after the other would be a query each.
-        await asyncio.gather(*[self._look_at(digest) for digest in self._holders])
+        await asyncio.gather(*[self._check_key(digest) for digest in self._holders])
 
-    async def _look_at(self, digest: bytes) -> None:
+    async def _check_key(self, digest: bytes) -> None:
         try:
             standing = await self._keys.standing(digest)
         # The database is away and nothing is known of the key: running turns are not ended on a suspicion.

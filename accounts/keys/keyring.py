@@ -1,8 +1,8 @@
 """
-Who is calling: secrets to callers, without I/O for those seen lately.
+Maps secrets to callers, without I/O for keys seen lately.
 
-A change counts within a second. While the database is away, known keys stay as they were: for as long as changes are
-heard, or else for TRUST_ALONE seconds.
+A change takes effect within a second. While the database is away, known keys stay valid: as long as the subscription to
+changes works, or else for TRUST_UNCONFIRMED seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import redis
 import redis.asyncio
 from django.db import DatabaseError, Error
 
-from accounts.keys.reader import Caller, KeyReader, KeyRecord, known_keys, unknown_keys, usual_keys
+from accounts.keys.reader import Caller, KeyReader, KeyRecord, known_keys_thread, unknown_keys_thread, usual_keys
 from accounts.models.changes import changed_in
 from gateway_project.lib import database_state as database
 from gateway_project.lib import redis_keys
@@ -35,10 +35,10 @@ TRUST = 0.9  # seconds after which what was read must be confirmed: by the subsc
 RENEW = 0.45  # a known key is read again from then on, while it is still trusted
 READ_AGAIN = 30.0  # even while the subscription lives: an announcer may die between its commit and its message
 READ_WITHIN = 2.0
-TRUST_ALONE = 900.0  # seconds a known key counts that neither the database nor the subscription can confirm
-BEAT = 0.25  # how often the subscription is asked whether it lives
-LISTENS_AFTER = 12  # beats at most, from the start
-SILENCE = 0.4  # how long its answer may take
+TRUST_UNCONFIRMED = 900.0  # seconds a known key counts that neither the database nor the subscription can confirm
+PING_EVERY = 0.25  # seconds between two pings of the subscription
+MOST_PINGS = 12  # pings to wait for the subscription at the start, at most
+SILENCE = 0.4  # seconds the pong may take
 MAX_UNKNOWN = 4096
 MAX_KNOWN = 100_000
 MAX_WAITING = 256  # look-ups of unknown secrets at once
@@ -52,7 +52,7 @@ class TooManyUnknown(Exception):
 
 
 class _Entry:
-    __slots__ = ("caller", "expires_at", "read_at", "revoked", "sure_at", "tried_at")
+    __slots__ = ("caller", "expires_at", "read_at", "revoked", "tried_at", "verified_at")
 
     def __init__(self, record: KeyRecord | None, read_at: float) -> None:
         self.caller = record.caller if record else None
@@ -60,7 +60,7 @@ class _Entry:
         self.expires_at = -math.inf if record is None or record.revoked else record.expires_at
         self.read_at = read_at
         self.tried_at = read_at
-        self.sure_at = read_at  # the last moment it was right for certain, but for the subscription that lives
+        self.verified_at = read_at  # the last moment it was right for certain, but for the subscription that lives
 
     @property
     def standing(self) -> Standing:
@@ -75,10 +75,10 @@ class KeyRing:
     """
     The keys one process has seen.
 
-    What was read from the database is trusted for TRUST seconds from the last moment it was known to be right: when
-    it was read, or when the living subscription, which would have told of a change, last answered. So a subscription
-    that is down, however it broke, means reading again each second. What cannot be read again, because the database is
-    away, is trusted for TRUST_ALONE seconds from that moment on; nobody waits for it, it is tried in the background.
+    What was read from the database is trusted for TRUST seconds from the last moment it was certainly right: when it
+    was read, or when the subscription, which would have announced a change, last answered a ping. So while the
+    subscription is down, keys are read again each second. What cannot be read again, because the database is away, is
+    trusted for TRUST_UNCONFIRMED seconds from that moment on, and is read again in the background.
 
     A known key is read again in the background before its trust ends, and apart from unknown secrets, which wait for
     each other and not without bound.
@@ -87,12 +87,12 @@ class KeyRing:
     def __init__(self, pepper: bytes, link: RedisLink, load: Load | None = None) -> None:
         self._digest = Digester(pepper)
         self._url = link.url
-        self._load_known = load or KeyReader(known_keys).read
-        self._load_unknown = load or KeyReader(unknown_keys).read
-        self._known: dict[bytes, _Entry] = {}
-        self._unknown: dict[bytes, _Entry] = {}
-        # Digests that once belonged to a key. They outlive `_known`, so that a forgotten key is still read apart from
-        # strangers.
+        self._load_known = load or KeyReader(known_keys_thread).read
+        self._load_unknown = load or KeyReader(unknown_keys_thread).read
+        self._known_keys: dict[bytes, _Entry] = {}
+        self._unknown_keys: dict[bytes, _Entry] = {}
+        # Digests that once belonged to a key. They outlive `_known_keys`, so that a forgotten key is still read apart
+        # from unknown ones.
         self._seen: dict[bytes, None] = {}
         self._reading: dict[bytes, asyncio.Task[_Entry]] = {}
         self._waiting = 0
@@ -106,11 +106,11 @@ class KeyRing:
         """
         The caller, or None for a secret that is unknown, expired or revoked, all by the same path.
 
-        The lookup is by digest, so its time tells nothing of the secret. Raise Error when it must be read and cannot
-        be, and TooManyUnknown.
+        The lookup is by digest, so its time reveals nothing about the secret. Raise Error when the database is needed
+        and away, and TooManyUnknown.
         """
         digest = self._digest(secret)
-        entry = self._known.get(digest) or self._unknown.get(digest)
+        entry = self._known_keys.get(digest) or self._unknown_keys.get(digest)
         if entry is None or not self._trusted(digest, entry):
             # Only after the look into memory: an imported key may look like a mistyped one and still be good.
             if entry is None and is_mistyped(secret):
@@ -121,12 +121,12 @@ class KeyRing:
 
     def refused(self, secret: str) -> tuple[Caller | None, Standing]:
         """The owner of a secret that was just refused, if it is known, and why it was refused."""
-        entry = self._known.get(self._digest(secret))
+        entry = self._known_keys.get(self._digest(secret))
         return (entry.caller, entry.standing) if entry else (None, "unknown")
 
     async def standing(self, digest: bytes) -> Standing:
         """Whether the key of that digest is open, unknown, expired or revoked. Raise Error."""
-        entry = self._known.get(digest)
+        entry = self._known_keys.get(digest)
         if entry is None or not self._trusted(digest, entry):
             entry = await self._read(digest)
         return entry.standing
@@ -139,7 +139,7 @@ class KeyRing:
     def _trusted(self, digest: bytes, entry: _Entry) -> bool:
         """Whether what was read may be used. A known key is read again before that ends, an unknown one after it."""
         now, read_at = time.monotonic(), entry.read_at
-        age = now - self._sure_at(entry)
+        age = now - self._verified_at(entry)
         # The usual way: two comparisons and no query.
         if age <= RENEW and now - read_at <= READ_AGAIN:
             return True
@@ -147,39 +147,39 @@ class KeyRing:
         if entry.caller is None:
             return age <= TRUST and now - read_at <= READ_AGAIN
         if database.away():
-            self._try_again(digest)
-            return age <= TRUST_ALONE
+            self._retry(digest)
+            return age <= TRUST_UNCONFIRMED
         # Set before the task begins, so that a key with many requests starts one read and not one for each.
         if age <= TRUST and now - entry.tried_at >= RENEW:
             entry.tried_at = now
-            self._begin_to_read(digest)
+            self._start_reading(digest)
         return age <= TRUST
 
-    def _sure_at(self, entry: _Entry) -> float:
+    def _verified_at(self, entry: _Entry) -> float:
         # Only what was read under this subscription is covered by it: an earlier change may have been missed.
-        if entry.read_at >= self._listening_since and self._confirmed_at > entry.sure_at:
+        if entry.read_at >= self._listening_since and self._confirmed_at > entry.verified_at:
             return self._confirmed_at
-        return entry.sure_at
+        return entry.verified_at
 
     async def _read(self, digest: bytes) -> _Entry:
         if database.away():
-            self._try_again(digest)
+            self._retry(digest)
             raise DatabaseError("the database is away")
         reading = self._reading.get(digest)
-        # Only strangers are turned away when there are too many; a known key always gets its read.
+        # Only unknown keys are refused when there are too many; a known key is always read.
         if reading is None:
             if digest not in self._seen and self._waiting >= MAX_WAITING:
                 raise TooManyUnknown
-            reading = self._begin_to_read(digest)
+            reading = self._start_reading(digest)
         # The shield keeps one caller that hangs up from cancelling the read of all others.
         return await asyncio.shield(reading)  # others wait for it too
 
-    def _try_again(self, digest: bytes) -> None:
+    def _retry(self, digest: bytes) -> None:
         """Start one read to see whether the database is back; at most one a second, and nobody waits for it."""
         if database.may_try():
-            self._begin_to_read(digest)
+            self._start_reading(digest)
 
-    def _begin_to_read(self, digest: bytes) -> asyncio.Task[_Entry]:
+    def _start_reading(self, digest: bytes) -> asyncio.Task[_Entry]:
         reading = self._reading.get(digest)
         if reading is None:
             reading = self._reading[digest] = asyncio.create_task(self._fetch(digest))
@@ -198,12 +198,12 @@ class KeyRing:
             try:
                 record = await self._load(digest)
             except Error:
-                entry = self._known.get(digest)
-                if entry and time.monotonic() - self._sure_at(entry) <= TRUST_ALONE:
+                entry = self._known_keys.get(digest)
+                if entry and time.monotonic() - self._verified_at(entry) <= TRUST_UNCONFIRMED:
                     return entry  # nothing says that it changed
                 raise
             if changes == self._changes:  # else it may have been read before the change
-                return self._keep(digest, _Entry(record, read_at))
+                return self._store(digest, _Entry(record, read_at))
 
     async def _load(self, digest: bytes) -> KeyRecord | None:
         is_known = digest in self._seen
@@ -221,15 +221,15 @@ class KeyRing:
         database.works()
         return record
 
-    def _keep(self, digest: bytes, entry: _Entry) -> _Entry:
+    def _store(self, digest: bytes, entry: _Entry) -> _Entry:
         # Out of both first: a key may have come into being, or gone. It also makes the entry the youngest of its dict.
-        self._known.pop(digest, None)
-        self._unknown.pop(digest, None)
-        kept, most = (self._known, MAX_KNOWN) if entry.caller else (self._unknown, MAX_UNKNOWN)
-        if len(kept) >= most:
+        self._known_keys.pop(digest, None)
+        self._unknown_keys.pop(digest, None)
+        entries, most = (self._known_keys, MAX_KNOWN) if entry.caller else (self._unknown_keys, MAX_UNKNOWN)
+        if len(entries) >= most:
             # The one read longest ago; a dict keeps the order of insertion.
-            del kept[next(iter(kept))]
-        kept[digest] = entry
+            del entries[next(iter(entries))]
+        entries[digest] = entry
         if entry.caller:
             self._seen[digest] = None
             if len(self._seen) > MAX_KNOWN:
@@ -239,33 +239,33 @@ class KeyRing:
     def forget(self) -> None:
         """Read every key again before it is next trusted."""
         self._changes += 1
-        self._known.clear()
-        self._unknown.clear()
+        self._known_keys.clear()
+        self._unknown_keys.clear()
 
-    def _forget_these(self, digests: list[bytes]) -> None:
+    def _forget_keys(self, digests: list[bytes]) -> None:
         """Read these keys again before they are next trusted."""
         self._changes += 1
         for digest in digests:
-            self._known.pop(digest, None)
-            self._unknown.pop(digest, None)
+            self._known_keys.pop(digest, None)
+            self._unknown_keys.pop(digest, None)
             # Not only forgotten: if the database went away now, a key that just changed could not be read for its next
             # request.
-            self._begin_to_read(digest)  # before the database may go
+            self._start_reading(digest)  # before the database may go
 
-    def _begin_to_listen(self) -> None:
+    def _start_listening(self) -> None:
         """Changes before this moment may have been missed, so what was read until now has to be confirmed."""
-        for entry in self._known.values():
-            entry.sure_at = self._sure_at(entry)
-        # The old trust is written down first: `_sure_at` reads `_listening_since`.
+        for entry in self._known_keys.values():
+            entry.verified_at = self._verified_at(entry)
+        # The old trust is written down first: `_verified_at` reads `_listening_since`.
         self._listening_since = time.monotonic()
         self._changes += 1
-        self._unknown.clear()
+        self._unknown_keys.clear()
 
-    async def get_to_know(self) -> None:
+    async def preload(self) -> None:
         """Read the usual keys ahead, so that keys which this process has not met yet survive an outage too."""
-        for _ in range(LISTENS_AFTER):  # what is read while changes arrive is trusted for longer
+        for _ in range(MOST_PINGS):  # what is read while changes arrive is trusted for longer
             if not self.listening:
-                await asyncio.sleep(BEAT)
+                await asyncio.sleep(PING_EVERY)
         while True:
             # Until it has worked once; after that, announcements and requests keep keys fresh.
             if await self._read_usual():
@@ -283,24 +283,24 @@ class KeyRing:
         if changes != self._changes:  # they may have been read before the change
             return False
         for digest, record in records.items():
-            if (known := bytes.fromhex(digest)) not in self._known:
-                self._keep(known, _Entry(record, read_at))
+            if (digest_bytes := bytes.fromhex(digest)) not in self._known_keys:
+                self._store(digest_bytes, _Entry(record, read_at))
         return True
 
     async def listen(self) -> None:
-        deaf = False
+        failing = False
         while True:
             before = self._confirmed_at
             try:
                 await self._follow()
             except (redis.RedisError, OSError, TimeoutError) as exc:
                 # Once for each outage: a Redis that stays away would otherwise fill the log four times a second.
-                if not deaf or self._confirmed_at > before:
+                if not failing or self._confirmed_at > before:
                     log.warning(
                         "changes of keys are not heard, keys are read each second: %s", str(exc) or "no answer in time"
                     )
-                deaf = True
-            await asyncio.sleep(BEAT)
+                failing = True
+            await asyncio.sleep(PING_EVERY)
 
     async def _follow(self) -> None:
         async with (
@@ -309,25 +309,25 @@ class KeyRing:
         ):
             await subscription.subscribe(redis_keys.KEYS_CHANGED)
             # After the subscription, not before: a change between the two would be missed.
-            self._begin_to_listen()
+            self._start_listening()
             while True:
-                asked = time.monotonic()
+                pinged_at = time.monotonic()
                 await subscription.ping()
-                await asyncio.wait_for(self._hear_until_pong(subscription), SILENCE)
-                # When it was asked, not when it answered: a change after the question may not have come yet.
-                self._confirmed_at = asked
-                await self._hear_for(subscription, BEAT)
+                await asyncio.wait_for(self._receive_until_pong(subscription), SILENCE)
+                # When the ping was sent, not when it was answered: a change after that may not have come yet.
+                self._confirmed_at = pinged_at
+                await self._receive_for(subscription, PING_EVERY)
 
-    async def _hear_until_pong(self, subscription: Any) -> None:
+    async def _receive_until_pong(self, subscription: Any) -> None:
         while (message := await subscription.get_message(timeout=SILENCE)) is None or message["type"] != "pong":
-            self._take(message)
+            self._receive(message)
 
-    async def _hear_for(self, subscription: Any, seconds: float) -> None:
+    async def _receive_for(self, subscription: Any, seconds: float) -> None:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            self._take(await subscription.get_message(timeout=left))
+            self._receive(await subscription.get_message(timeout=left))
 
-    def _take(self, message: Any) -> None:
+    def _receive(self, message: Any) -> None:
         if message is None or message["type"] != "message":
             return
         # None means that the sender did not know which keys changed, or wrote what this version cannot read.
@@ -335,4 +335,4 @@ class KeyRing:
         if digests is None:
             self.forget()
         else:
-            self._forget_these(digests)
+            self._forget_keys(digests)

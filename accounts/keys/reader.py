@@ -1,4 +1,4 @@
-"""Reading keys from the database, off the loop: all that are asked for while a query runs share the next one."""
+"""Reads keys from the database in a thread; all keys requested while a query runs share the next query."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class KeyReader:
 
     def __init__(self, thread: QueryThread) -> None:
         self._thread = thread
-        self._asked: dict[str, asyncio.Future[KeyRecord | None]] = {}
+        self._requested: dict[str, asyncio.Future[KeyRecord | None]] = {}
         self._reading: asyncio.Task[None] | None = None
 
     async def read(self, digest: str) -> KeyRecord | None:
@@ -65,32 +65,32 @@ class KeyReader:
         loop = asyncio.get_running_loop()
         # Whoever asks for the same digest before its query starts shares the Future; later ones get a query of their
         # own.
-        answer = self._asked.get(digest)
+        answer = self._requested.get(digest)
         if answer is None:
-            answer = self._asked[digest] = loop.create_future()
+            answer = self._requested[digest] = loop.create_future()
         if self._reading is None or self._reading.done():
             self._reading = loop.create_task(self._read_all())
         return await answer
 
     async def _read_all(self) -> None:
-        while self._asked:
-            # Taken out before the query runs: what is asked for from now on must see rows as they are after this
+        while self._requested:
+            # Taken out before the query runs: what is requested from now on must see rows as they are after this
             # moment.
-            asked = {digest: self._asked.pop(digest) for digest in list(islice(self._asked, AT_ONCE))}
-            asked = {digest: answer for digest, answer in asked.items() if not answer.done()}  # the others gave up
-            if not asked:
+            batch = {digest: self._requested.pop(digest) for digest in list(islice(self._requested, AT_ONCE))}
+            batch = {digest: answer for digest, answer in batch.items() if not answer.done()}  # the others gave up
+            if not batch:
                 continue
             try:
-                found = await self._thread.run(partial(_load, list(asked)), GIVE_UP_SEC)
-            except Exception as exc:  # noqa: BLE001 - whoever asked gets it
-                _answer(asked, exc)
+                found = await self._thread.run(partial(_load, list(batch)), GIVE_UP_SEC)
+            except Exception as exc:  # noqa: BLE001 - every waiting request gets it
+                _answer(batch, exc)
             else:
-                _answer(asked, found)
+                _answer(batch, found)
 
 
 async def usual_keys() -> dict[str, KeyRecord]:
-    """Keys that a process may be asked for soon, by digest: the latest in use, and new ones. Raise Error."""
-    return await unknown_keys.run(_load_usual, GIVE_UP_SEC)
+    """The keys that are likely to be needed soon, by digest: the latest in use, and new ones. Raise Error."""
+    return await unknown_keys_thread.run(_load_usual, GIVE_UP_SEC)
 
 
 def _load_usual() -> dict[str, KeyRecord]:
@@ -101,8 +101,8 @@ def _load_usual() -> dict[str, KeyRecord]:
         )
 
 
-def _answer(asked: dict[str, asyncio.Future[KeyRecord | None]], found: dict[str, KeyRecord] | Exception) -> None:
-    for digest, answer in asked.items():
+def _answer(batch: dict[str, asyncio.Future[KeyRecord | None]], found: dict[str, KeyRecord] | Exception) -> None:
+    for digest, answer in batch.items():
         # set_result on a cancelled Future raises, and the others of the batch would get no answer.
         if answer.done():  # given up meanwhile
             continue
@@ -113,17 +113,17 @@ def _answer(asked: dict[str, asyncio.Future[KeyRecord | None]], found: dict[str,
 
 
 def _load(digests: list[str]) -> dict[str, KeyRecord]:
-    """Read them; a connection that was kept may have died with its server, so once more on another."""
+    """Read them, at most twice: a reused connection may have died with its server."""
     # Without the table's order, which would sort for nothing.
-    asked = ApiKey.objects.filter(digest__in=digests).order_by()
+    keys = ApiKey.objects.filter(digest__in=digests).order_by()
     try:
         with database.within(FIRST_TRY_SEC, ahead=True):
-            return _read(asked)
+            return _read(keys)
     except database.AWAY:
         if connection.vendor != "postgresql":  # no connection is kept
             raise
     with database.within(SECOND_TRY_SEC, ahead=True):
-        return _read(asked)
+        return _read(keys)
 
 
 def _read(keys: QuerySet[ApiKey]) -> dict[str, KeyRecord]:
@@ -151,6 +151,6 @@ def record_of(key: ApiKey) -> KeyRecord:
     return KeyRecord(caller, expires_at, revoked=key.revoked_at is not None)
 
 
-# Known keys are read apart: no number of strangers may delay them.
-known_keys = QueryThread("known-keys")
-unknown_keys = QueryThread("unknown-keys")
+# Known keys have a thread of their own, so that no number of unknown keys delays them.
+known_keys_thread = QueryThread("known-keys")
+unknown_keys_thread = QueryThread("unknown-keys")

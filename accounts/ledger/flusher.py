@@ -24,7 +24,7 @@ LAST_SEC: Final = 8.0
 class Flusher:
     """Moves rows from Redis and the spool into the database until it is stopped.
 
-    Reading and deleting work in a Redis that is full, so this is what makes room in it. What is away is told once, as
+    Reading and deleting work in a Redis that is full, so this is what makes room in it. What is away is logged once, as
     a degraded mode, and tried again; several at once do no harm.
     """
 
@@ -61,8 +61,8 @@ class Flusher:
         with suppress(Exception), connect(self._url) as client:  # whatever it is, it must not end the thread
             degraded.publish(client, "worker")
 
-    def _hear_redis(self) -> None:
-        """Rows in files are filed first, so this flush may have failed before it asked Redis whether it is back."""
+    def _check_redis(self) -> None:
+        """Rows in files are filed first, so this flush may have failed before it tried Redis."""
         with suppress(Exception), connect(self._url) as client:  # the same
             usage.oldest_waiting(client)
             degraded.end("redis")
@@ -71,13 +71,13 @@ class Flusher:
         try:
             with connect(self._url, REDIS_WAIT_SEC) as client:
                 filed = usage.flush(client, self._spool)
-            if database.away() and not filed:  # nothing has asked it whether it is back
+            if database.away() and not filed:  # nothing has tried whether it is back
                 usage.try_to_write()
         except RedisError as exc:
             degraded.begin("redis", str(exc))
         except Error as exc:
             database.failed(exc)
-            self._hear_redis()
+            self._check_redis()
         except OSError as exc:
             disk.fails("flush", exc)
         except Exception as exc:  # noqa: BLE001 - an edge: whatever it is, the next flush is tried
@@ -85,7 +85,7 @@ class Flusher:
             degraded.begin("flush", f"{type(exc).__name__}: {exc}")
         else:
             disk.works("flush")
-            if filed or database.away():  # else the database was not asked
+            if filed or database.away():  # else the database was not queried
                 database.works()
             for part in ("redis", "flush"):
                 degraded.end(part)

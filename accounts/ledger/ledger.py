@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 BATCH = 500
 MOST = 2**31 - 1  # what the database's integers hold
 COUNT_SEC = 1.0
-UNSURE_SEC = 5.0
+UNCONFIRMED_SEC = 5.0
 """How long a row that Redis took may be in its memory only: it puts a write off for 2 s while the disk is busy."""
 MOST_TAKEN = 20_000
-NO_USE = ("revoked", "expired")  # of a key that opens nothing
+CLOSED = ("revoked", "expired")  # of a key that opens nothing
 WIDTHS = {field.name: getattr(field, "max_length", None) for field in Usage._meta.get_fields()}
 
 
@@ -41,8 +41,8 @@ class Ledger:
     """
     Takes the rows of one process. When `write` has returned, a kill -9 of the process loses nothing.
 
-    Nor does one of Redis: it answers before what it was told is in its file, so rows that it took last are put into
-    the spool when it is lost. Those that it has kept after all are known by their request ids.
+    Nor does a kill -9 of Redis: it answers before a row is in its file, so the latest rows are put into the spool when
+    Redis is lost. Rows that it had stored after all are recognised by their request ids.
     """
 
     def __init__(self, link: RedisLink, spool: Path) -> None:
@@ -68,14 +68,14 @@ class Ledger:
             now, taken = time.monotonic(), self._taken
             taken.append((now, line))
             # Never empty: the row just added is young.
-            while taken[0][0] < now - UNSURE_SEC:
+            while taken[0][0] < now - UNCONFIRMED_SEC:
                 taken.popleft()
 
     def _redis_lost(self) -> None:
-        since = time.monotonic() - UNSURE_SEC
-        # Rows that Redis had kept are written a second time here; `file_rows` drops them by their request id.
-        if unsure := [line for at, line in self._taken if at >= since]:
-            append(self._spool, unsure)
+        since = time.monotonic() - UNCONFIRMED_SEC
+        # Rows that Redis had stored are written a second time here; `file_rows` drops them by their request id.
+        if unconfirmed := [line for at, line in self._taken if at >= since]:
+            append(self._spool, unconfirmed)
         self._taken.clear()
 
     async def backlog(self) -> int:
@@ -101,7 +101,7 @@ class Ledger:
                     await asyncio.gather(*sent)
             # Also on cancellation: `take` made these rows ours, and nobody else has them.
             except BaseException:
-                append(self._spool, lines)  # what was sent all the same is known by its request id
+                append(self._spool, lines)  # what was sent all the same is recognised by its request id
                 raise
 
 
@@ -109,8 +109,8 @@ def flush(client: redis.Redis, spool: Path) -> int:
     """
     File what waits in the stream and in the spool; how many rows were filed now.
 
-    Safe to run twice and at the same time: a row is known by its request id, and leaves its place only when it is in
-    the database. Rows that cannot be filed at all are set aside in the spool's `rejected.jsonl`. Raise when Redis or
+    Safe to run twice and at the same time: a row is recognised by its request id, and leaves its place only when it is
+    in the database. Rows that cannot be filed at all are set aside in the spool's `rejected.jsonl`. Raise when Redis or
     the database is away; nothing is lost then.
     """
     filed = 0
@@ -131,7 +131,7 @@ def flush(client: redis.Redis, spool: Path) -> int:
 
 
 def try_to_write() -> None:
-    """Ask the database as a row that is filed would, and change nothing. Raise when it is away, or takes no writes."""
+    """Write to the database as filing a row would, but change nothing. Raise when it is away, or takes no writes."""
     Usage.objects.filter(pk=0).update(count=1)
 
 
@@ -145,18 +145,18 @@ def file_rows(lines: list[bytes], spool: Path) -> int:
     """Put a batch of encoded rows into the database; return how many were new."""
     rows, rejected = _decoded(lines)
     # Keys deleted since the turn: their rows are filed without one instead of failing on the foreign key.
-    known = set(ApiKey.objects.filter(pk__in={row.api_key_id for row in rows}).values_list("pk", flat=True))
-    # Asked before the insert, so that a row is counted as new, and marks its key as used, once.
+    existing_keys = set(ApiKey.objects.filter(pk__in={row.api_key_id for row in rows}).values_list("pk", flat=True))
+    # Queried before the insert, so that a row is counted as new, and marks its key as used, once.
     before = _filed(rows)
     # The same refusal may wait with several counts: the highest is last, and wins in the dict below.
     rows.sort(key=lambda row: row.count)
     new = {row.request_id: row for row in rows if row.request_id not in before}
-    rejected += _insert(list(new.values()), known)
-    _count_again(rows)
+    rejected += _insert(list(new.values()), existing_keys)
+    _raise_counts(rows)
     if rejected:
         log.error("%d usage rows cannot be filed and were set aside in %s", len(rejected), spool / REJECTED)
         append(spool, rejected, REJECTED)
-    _mark_used(row for row in new.values() if row.api_key_id in known and row.reason not in NO_USE)
+    _mark_used(row for row in new.values() if row.api_key_id in existing_keys and row.reason not in CLOSED)
     return len(new)
 
 
@@ -188,11 +188,11 @@ def _cleaned(row: UsageRow) -> UsageRow:
 
 
 def _filed(rows: Iterable[UsageRow]) -> set[str]:
-    asked = Usage.objects.filter(request_id__in=[row.request_id for row in rows]).order_by()
-    return set(asked.values_list("request_id", flat=True))
+    filed = Usage.objects.filter(request_id__in=[row.request_id for row in rows]).order_by()
+    return set(filed.values_list("request_id", flat=True))
 
 
-def _count_again(rows: list[UsageRow]) -> None:
+def _raise_counts(rows: list[UsageRow]) -> None:
     """Raise the count of refusals whose row was filed before the last of them came."""
     for row in rows:
         if row.count > 1:
@@ -202,19 +202,19 @@ def _count_again(rows: list[UsageRow]) -> None:
             )
 
 
-def _insert(rows: list[UsageRow], known: set[int]) -> list[bytes]:
+def _insert(rows: list[UsageRow], existing_keys: set[int]) -> list[bytes]:
     """Insert these rows; return, encoded, those that the database refuses."""
     try:
-        Usage.objects.bulk_create([_turn(row, known) for row in rows], ignore_conflicts=True)
+        Usage.objects.bulk_create([_turn(row, existing_keys) for row in rows], ignore_conflicts=True)
     except (DataError, IntegrityError):
         log.exception("a batch of usage rows was refused; filing them one by one")
-    # Asked again instead of trusted: what is not there is tried alone, to learn which row is the bad one.
-    there = _filed(rows)  # SQLite ignores more than conflicts
-    return [_encode(row) for row in rows if row.request_id not in there and not _insert_one(row, known)]
+    # Queried again instead of trusted: what is not there is inserted alone, to find the row that is refused.
+    stored = _filed(rows)  # SQLite ignores more than conflicts
+    return [_encode(row) for row in rows if row.request_id not in stored and not _insert_one(row, existing_keys)]
 
 
-def _insert_one(row: UsageRow, known: set[int]) -> bool:
-    for keys in (known, set[int]()):  # the key may have gone since
+def _insert_one(row: UsageRow, existing_keys: set[int]) -> bool:
+    for keys in (existing_keys, set[int]()):  # the key may have gone since
         try:
             Usage.objects.bulk_create([_turn(row, keys)], ignore_conflicts=True)
         except (DataError, IntegrityError):
@@ -223,10 +223,10 @@ def _insert_one(row: UsageRow, known: set[int]) -> bool:
     return False
 
 
-def _turn(row: UsageRow, known: set[int]) -> Usage:
+def _turn(row: UsageRow, existing_keys: set[int]) -> Usage:
     fields = msgspec.structs.asdict(row)
     fields["started_at"] = datetime.fromtimestamp(row.started_at, UTC)
-    if row.api_key_id not in known:
+    if row.api_key_id not in existing_keys:
         fields["api_key_id"] = None
     return Usage(**fields)
 

@@ -1,4 +1,4 @@
-"""The one list of what is known of a turn when it has ended: the ledger, the log and the metrics take it from here.
+"""The one list of the columns of an ended turn: the ledger, the log and the metrics take it from here.
 
 The model `Usage` has the same columns, and the admin shows them; a test compares them.
 """
@@ -41,7 +41,7 @@ class UsageRow(msgspec.Struct, omit_defaults=True, kw_only=True):
     agent: str = ""
     """A value of `Usage.Agent`."""
     tools: str = ""
-    """What became of calls and of the service's own tools, in a few words."""
+    """Outcomes of tool calls, and decisions on Lingma's own tools, in a few words."""
     started_at: float
     client: str = ""
     """The address it came from."""

@@ -1,4 +1,4 @@
-"""What tasks and pages ask of the ledger. Blocking; raise redis.RedisError."""
+"""The ledger for tasks and pages. Blocking; raise redis.RedisError."""
 
 from __future__ import annotations
 

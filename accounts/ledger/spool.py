@@ -23,15 +23,15 @@ LOCK_TRIES: Final = 20  # a millisecond each; who holds the lock writes for micr
 
 def append(directory: Path, lines: Iterable[bytes], name: str = SPOOL) -> None:
     """Add lines to a file that another process may be taking away. Never raises: what fails waits in memory."""
-    path, told = directory / name, list(lines)
+    path, pending = directory / name, list(lines)
     try:
         # While the disk fails, rows queue behind those in memory: trying here would block the event loop at each row.
         if not unwritten:  # otherwise a thread tries, and knows before us when there is room
-            _write(path, told)
+            _write(path, pending)
             return
     except OSError:
         pass
-    unwritten.keep(path, told)
+    unwritten.keep(path, pending)
 
 
 def _write(path: Path, lines: Sequence[bytes]) -> None:

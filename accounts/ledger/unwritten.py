@@ -34,23 +34,23 @@ class Unwritten:
         self._refused: Path | None = None  # the file that took none last
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        atexit.register(self._last_try)
+        atexit.register(self._final_try)
 
     def __len__(self) -> int:
         return len(self._lines)
 
     def keep(self, path: Path, lines: Sequence[bytes]) -> None:
-        """Remember lines of a file that does not take them now."""
+        """Store lines of a file that cannot be written now."""
         with self._lock:
-            kept = [(path, line) for line in lines if self._has_room(len(line))]
+            accepted = [(path, line) for line in lines if self._has_room(len(line))]
             # The first line only is logged, and outside of the lock: a handler may be slow, and the writing thread
             # needs the lock.
-            begins = bool(kept) and self._refused is None
-            self._lines += kept
-            self._refused = path if kept else self._refused
-            if self._thread is None and kept:
+            begins = bool(accepted) and self._refused is None
+            self._lines += accepted
+            self._refused = path if accepted else self._refused
+            if self._thread is None and accepted:
                 # Made when needed: a gateway whose disk works never has this thread.
-                self._thread = threading.Thread(target=self._try_again, name="unwritten", daemon=True)
+                self._thread = threading.Thread(target=self._retry, name="unwritten", daemon=True)
                 self._thread.start()
         if begins:
             log.warning("rows wait in memory, where a kill of this process loses them; %s takes none", path)
@@ -74,11 +74,11 @@ class Unwritten:
 
     def _forget(self, lines: Sequence[Line]) -> None:
         # By identity: two equal lines are two rows.
-        gone = set(map(id, lines))
-        self._lines = deque(line for line in self._lines if id(line) not in gone)
+        removed = set(map(id, lines))
+        self._lines = deque(line for line in self._lines if id(line) not in removed)
         self._bytes -= sum(len(data) for _, data in lines)
 
-    def _try_again(self) -> None:
+    def _retry(self) -> None:
         count = 0
         while True:
             time.sleep(RETRY_SEC)
@@ -111,7 +111,7 @@ class Unwritten:
             pass
         return count
 
-    def _last_try(self) -> None:
+    def _final_try(self) -> None:
         # The thread is a daemon, which ends with the interpreter: one more try here is all that is left.
         self._write_some()
         if self._lines:

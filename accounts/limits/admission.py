@@ -1,4 +1,4 @@
-"""What a key may do: its models, and how many requests, tokens and turns at once, counted in Redis."""
+"""The limits of a key: its models, and how many requests, tokens and concurrent turns, counted in Redis."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ end
 """)
 
 # KEYS: turns, reserved. ARGV: requests whose lease goes on, also those that Redis has lost or never got.
-KEEP = Script(f"""
+EXTEND = Script(f"""
 local now = tonumber(redis.call('TIME')[1])
 for _, request in ipairs(ARGV) do redis.call('ZADD', KEYS[1], now + {LEASE}, request) end
 redis.call('EXPIRE', KEYS[1], {2 * LEASE})
@@ -160,17 +160,17 @@ class Limits:
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
-        self._here: defaultdict[int, _Here] = defaultdict(_Here)
+        self._local: defaultdict[int, LocalCounter] = defaultdict(LocalCounter)
         self._held: dict[int, dict[str, int]] = {}
         """Turns of this process that hold a place, by key: what was reserved for each."""
         self._answers: dict[int, float] = {}
         """Tokens of an answer to each key, a moving average; the key that was answered last is the last."""
-        self._keeping: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
         self._settling: set[asyncio.Task[None]] = set()
         self._unsettled: deque[tuple[int, list[str | int]]] = deque(maxlen=MOST_UNSETTLED)
 
     @property
-    def waits(self) -> int:
+    def unsettled_count(self) -> int:
         """Turns that have ended and are still to be settled."""
         return len(self._unsettled)
 
@@ -191,12 +191,12 @@ class Limits:
             )
         except asyncio.CancelledError:
             # It may have been counted, and nobody is left to give its place back.
-            self._later(self.settle(key_id, request_id, 0))
+            self._in_background(self.settle(key_id, request_id, 0))
             raise
         except (RedisUnavailable, ResponseError):
             # Redis is away: this process counts alone, so with several processes a key may get that many times its
             # limit.
-            self._here[key_id].admit(caller, tokens, self._held.get(key_id, {}), time.monotonic())
+            self._local[key_id].admit(caller, tokens, self._held.get(key_id, {}), time.monotonic())
         else:
             if refusal:
                 limit: Limit = refusal[0].decode()
@@ -210,11 +210,11 @@ class Limits:
         answer = self._answers.get(caller.key_id, FIRST_ANSWER)
         return round(prompt + (answer if longest is None else min(answer, longest)))
 
-    def answered(self, key_id: int, tokens: int) -> None:
+    def record_answer(self, key_id: int, tokens: int) -> None:
         """Remember the length of an answer: the estimate for the next ones of this key."""
         # Taken out and put back, so that the first of the dict is the key without answers for longest.
-        known = self._answers.pop(key_id, None)
-        self._answers[key_id] = tokens if known is None else known + (tokens - known) * 0.2
+        average = self._answers.pop(key_id, None)
+        self._answers[key_id] = tokens if average is None else average + (tokens - average) * 0.2
         if len(self._answers) > MOST_ANSWERS:
             del self._answers[next(iter(self._answers))]
 
@@ -228,11 +228,11 @@ class Limits:
         settlement: list[str | int] = [request_id, tokens, ""]
         try:
             await self._settle(key_id, settlement)
-        # Counted here too, since this process may have to judge alone for a while.
+        # Counted here too, since this process may have to enforce the limits alone for a while.
         except (RedisUnavailable, ResponseError):
-            self._here[key_id].spend(tokens, time.monotonic())
+            self._local[key_id].spend(tokens, time.monotonic())
             self._unsettled.append((key_id, settlement))
-            self._begin_to_keep()
+            self._start_renewing()
 
     async def _settle(self, key_id: int, settlement: list[str | int]) -> None:
         """Send a settlement. One that may have run without a reply is marked, so that it is not counted twice."""
@@ -245,7 +245,7 @@ class Limits:
             settlement[2] = "again"
             raise
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._settling.add(task)
         # The set holds the task: the loop itself keeps only a weak reference.
@@ -253,19 +253,19 @@ class Limits:
 
     def _hold(self, key_id: int, request_id: str, tokens: int) -> None:
         self._held.setdefault(key_id, {})[request_id] = tokens
-        self._begin_to_keep()
+        self._start_renewing()
 
-    def _begin_to_keep(self) -> None:
-        if self._keeping is None or self._keeping.done():
-            self._keeping = asyncio.get_running_loop().create_task(self._keep_leases())
+    def _start_renewing(self) -> None:
+        if self._renewing is None or self._renewing.done():
+            self._renewing = asyncio.get_running_loop().create_task(self._renew_leases())
 
-    async def _keep_leases(self) -> None:
+    async def _renew_leases(self) -> None:
         while self._held or self._unsettled:
             await asyncio.sleep(RENEW)
-            # While Redis is away leases cannot be renewed; KEEP gives them back when it is there again.
+            # While Redis is away leases cannot be renewed; EXTEND restores them when it is there again.
             with suppress(RedisUnavailable, ResponseError):
                 for key_id, held in list(self._held.items()):
-                    await self._link.run(KEEP, redis_keys.limits(key_id)[2:], sorted(held))
+                    await self._link.run(EXTEND, redis_keys.limits(key_id)[2:], sorted(held))
                 await self._settle_again()
 
     async def _settle_again(self) -> None:
@@ -292,12 +292,12 @@ class _Ticket:
         if limits is None:
             return
         if self._prompt is not None and tokens > self._prompt:  # else there was no answer
-            limits.answered(self._key_id, tokens - self._prompt)
+            limits.record_answer(self._key_id, tokens - self._prompt)
         await limits.settle(self._key_id, self._request_id, tokens)
 
 
-class _Here:
-    """What this process alone has seen of a key since Redis has been away."""
+class LocalCounter:
+    """Requests and tokens of one key in this process, counted while Redis is away."""
 
     def __init__(self) -> None:
         self.requests: deque[float] = deque()
@@ -306,8 +306,8 @@ class _Here:
     def admit(self, caller: Caller, tokens: int, held: Mapping[str, int], now: float) -> None:
         """Count the request, or raise LimitExceeded. `held`: turns of the key here, with tokens reserved for each."""
         self._forget(now)
-        if caller.rpm and (made := len(self.requests)) >= caller.rpm:
-            raise LimitExceeded("rpm", caller.rpm, made, self.requests[-caller.rpm] + WINDOW - now)
+        if caller.rpm and (count := len(self.requests)) >= caller.rpm:
+            raise LimitExceeded("rpm", caller.rpm, count, self.requests[-caller.rpm] + WINDOW - now)
         if caller.tpm:
             self._require_tokens(caller.tpm, tokens, sum(held.values()), now)
         if caller.concurrency and len(held) >= caller.concurrency:

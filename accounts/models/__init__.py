@@ -7,9 +7,9 @@ from accounts.models.key import names_in as names_in
 from accounts.models.key import validate_models as validate_models
 from accounts.models.key import validate_scopes as validate_scopes
 from accounts.models.team import Team as Team
+from accounts.models.usage import CALLER_FAULTS as CALLER_FAULTS
 from accounts.models.usage import FAILED as FAILED
-from accounts.models.usage import OURS as OURS
+from accounts.models.usage import GATEWAY_FAULTS as GATEWAY_FAULTS
 from accounts.models.usage import OUTCOME_COLOURS as OUTCOME_COLOURS
-from accounts.models.usage import THEIRS as THEIRS
 from accounts.models.usage import Usage as Usage
 from accounts.models.usage import UsageQuerySet as UsageQuerySet

@@ -1,4 +1,4 @@
-"""How changes of keys are announced to every process, and read there."""
+"""Announces changes of keys to every process, and parses the announcements."""
 
 from __future__ import annotations
 

@@ -61,11 +61,11 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         announce(digests if len(digests) == changed else None)  # others may have come meanwhile
         return changed
 
-    def mark_used(self, at: datetime, client: str) -> int:
-        """Move their last use forward, never back; how many it moved. No ring needs to know of it."""
+    def mark_used(self, at: datetime, address: str) -> int:
+        """Move their last use forward, never back; how many it moved. Not announced."""
         later = self.filter(Q(last_used_at=None) | Q(last_used_at__lt=at))
         # Past our own `update`, which announces: each use of a key would make every process read it again.
-        return super(ApiKeyQuerySet, later).update(last_used_at=at, last_used_from=client)
+        return super(ApiKeyQuerySet, later).update(last_used_at=at, last_used_from=address)
 
     def bulk_create(self, objs: Iterable[ApiKey], *args: Any, **kwargs: Any) -> list[ApiKey]:
         """Announced too: a process may remember one of these secrets as unknown."""
@@ -91,10 +91,10 @@ NO_LIMIT = _("0: no limit.")
 
 
 class ApiKey(models.Model):
-    """What a caller holds. Of the secret only a digest is kept."""
+    """An API key. Of its secret only a digest is stored."""
 
     class State(models.TextChoices):
-        """What a key is good for at a given time."""
+        """Whether a key is valid at a given time."""
 
         LIVE = "live", _("live")
         EXPIRED = "expired", _("expired")
@@ -153,7 +153,7 @@ class ApiKey(models.Model):
         return f"{visible(self.name)} ({self.hint})"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        # The old digest too: whoever still shows the old secret must be refused as well.
+        # The old digest too: requests with the old secret must be refused as well.
         before = ApiKey.objects.filter(pk=self.pk).values_list("digest", flat=True) if self.pk else ()
         digests = {*before, self.digest}  # it may have taken another secret
         super().save(*args, **kwargs)
@@ -174,7 +174,7 @@ class ApiKey(models.Model):
         return self.cut(self.name)
 
     def adopt(self, secret: str, pepper: bytes) -> None:
-        """Take this secret; only its digest and a hint are kept."""
+        """Take this secret; only its digest and a hint are stored."""
         self.hint, self.digest = hint_of(secret), digest_of(secret, pepper)
 
     def renew_secret(self, pepper: bytes) -> str:

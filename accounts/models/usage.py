@@ -1,4 +1,4 @@
-"""One row per turn, and whose fault its end was."""
+"""One row per turn, and whether the gateway or the caller caused its failure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models.key import ApiKey
 from accounts.models.team import Team
 
-# Whose fault it is: refusals for these reasons are the gateway's, all others are limits and mistakes of the caller;
-# errors for those reasons are the caller's, all others are the gateway's: also "permission", for it is the account of
-# the gateway that may not do something, or has used up its plan.
-OURS = ("unavailable", "overloaded", "upstream", "timeout", "internal")
-THEIRS = (
+# Refusals for the first reasons are the gateway's fault; all others are limits and mistakes of the caller. Errors for
+# the second reasons are the caller's fault; all others are the gateway's. "permission" is the gateway's too: its Lingma
+# account may not do something, or has used up its plan.
+GATEWAY_FAULTS = ("unavailable", "overloaded", "upstream", "timeout", "internal")
+CALLER_FAULTS = (
     "invalid_request", "content_filter", "context_full", "too_large", "authentication", "not_found", "revoked",
     "expired", "unknown", "slow_client",
 )  # fmt: skip
@@ -25,20 +25,22 @@ OUTCOME_COLOURS = {"ok": "success", "error": "danger", "cancelled": "warning", "
 
 
 class UsageQuerySet(models.QuerySet["Usage"]):
-    """Filters by whose fault the end of a turn was."""
+    """Filters by who caused a failure."""
 
     def failed(self) -> UsageQuerySet:
-        """Turns the gateway owed an answer and did not give."""
+        """Turns that failed because of the gateway or Lingma."""
         return self.filter(FAILED)
 
     def turned_away(self) -> UsageQuerySet:
         """Requests that a limit, the key or their own mistake stopped."""
         # `&` binds before `|`: errors of the caller, or refusals that are not ours.
-        return self.filter(Q(status="error", reason__in=THEIRS) | Q(status="refused") & ~Q(reason__in=OURS))
+        return self.filter(
+            Q(status="error", reason__in=CALLER_FAULTS) | Q(status="refused") & ~Q(reason__in=GATEWAY_FAULTS)
+        )
 
 
 # At the module and not in the query set: the console uses it inside sums, too.
-FAILED = Q(status="error") & ~Q(reason__in=THEIRS) | Q(status="refused", reason__in=OURS)
+FAILED = Q(status="error") & ~Q(reason__in=CALLER_FAULTS) | Q(status="refused", reason__in=GATEWAY_FAULTS)
 
 
 class Usage(models.Model):
@@ -54,7 +56,7 @@ class Usage(models.Model):
         REFUSED = "refused", _("refused")
 
     class Agent(models.TextChoices):
-        """Families of programs that call, by their User-Agent."""
+        """Client programs, by their User-Agent."""
 
         CLAUDE_CODE = "claude-code", "Claude Code"
         CODEX = "codex", "Codex"

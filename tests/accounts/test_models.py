@@ -97,8 +97,8 @@ async def test_ending_a_key_reaches_a_listening_ring(redis_server, change):
     bystander, caller = await ring.authenticate(other), await ring.authenticate(secret)
     assert (caller.key_id, caller.team_id, caller.models) == (made.pk, made.team_id, {"a", "b"})
     await sync_to_async(CHANGES[change])(made)
-    await until(lambda: (known := ring._known.get(caller.digest)) is None or known.revoked)
-    assert bystander.digest in ring._known
+    await until(lambda: (known := ring._known_keys.get(caller.digest)) is None or known.revoked)
+    assert bystander.digest in ring._known_keys
     assert await ring.authenticate(secret) is None
     listening.cancel()
     await asyncio.wait({listening})
@@ -112,9 +112,9 @@ async def test_ring_hears_of_new_and_unused_keys(redis_server):
     link = RedisLink(redis_server)
     ring = KeyRing(PEPPER, link)
     listening = asyncio.create_task(ring.listen())
-    await ring.get_to_know()
+    await ring.preload()
     _, new = await sync_to_async(key)("new")
-    await until(lambda: len(ring._known) == 2)
+    await until(lambda: len(ring._known_keys) == 2)
     database.failed("away")
     assert [(await ring.authenticate(secret)).name for secret in (usual, new)] == ["alice", "new"]
     listening.cancel()

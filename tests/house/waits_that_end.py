@@ -31,7 +31,7 @@ WAITS = {
         "bridge/turn/engine.py: await asyncio.shield(looking)",
         "accounts/keys/reader.py: await answer",
         "accounts/keys/keyring.py: await asyncio.shield(reading)",
-        "accounts/keys/in_use.py: await asyncio.gather(*[self._look_at(digest) for digest in self._holders])",
+        "accounts/keys/in_use.py: await asyncio.gather(*[self._check_key(digest) for digest in self._holders])",
         "bridge/turn/smoke.py: await asyncio.gather(*[_ask(engine, instance) for instance in engine.pool.instances])",
     ],
     "Not a stream: each of its requests to the service has RPC_TIMEOUT_SEC.": [

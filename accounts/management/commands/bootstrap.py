@@ -1,4 +1,4 @@
-"""`bootstrap` lets the first people in: imported keys, a superuser, a key. Made to be run at every start."""
+"""`bootstrap` creates what a new installation needs: imported keys, a superuser, a key. Safe to run at every start."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Command(BaseCommand):
         env, pepper = settings.ENV, settings.KEY_PEPPER
         # First: with imported keys there is no need for one of our own making.
         bootstrap.import_keys(env.api_keys, pepper)
-        told = {
+        created = {
             "admin_username": env.admin_username,
             "admin_password": bootstrap.first_superuser(env.admin_username, env.admin_password.get_secret_value()),
             "api_key": bootstrap.first_key(pepper),
         }
-        self.stdout.write(json.dumps(told))
+        self.stdout.write(json.dumps(created))

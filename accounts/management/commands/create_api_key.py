@@ -1,4 +1,4 @@
-"""`create_api_key NAME …` makes a key and prints it, once."""
+"""`create_api_key NAME …` creates a key and prints its secret once."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def team_of(name: str) -> Team | None:
 
 
 def names(text: str) -> str:
-    """A list that names something: an empty variable of a script must not open what it was to close."""
+    """A list of at least one name: an empty variable in a script must not lift the restriction."""
     if not names_in(text):
         raise ArgumentTypeError("names nothing; leave it out for the default")
     return text

@@ -86,7 +86,7 @@ async def test_unknown_keys_neither_fill_memory_nor_evict_known(redis_server, mo
     async with ring_over(records, redis_server) as ring:
         await ring.authenticate("secret-a")
         await asyncio.gather(*(ring.authenticate(f"guess {n}") for n in range(100)))
-        assert len(ring._unknown) == 10
+        assert len(ring._unknown_keys) == 10
         records.rows.clear()
         assert await ring.authenticate("secret-a")
 
@@ -114,7 +114,7 @@ async def test_announced_revocation_holds_at_once_everywhere(redis_server):
         assert await two.authenticate("secret-a")
         records.rows.clear()
         await announce(redis_server)
-        await until(lambda: not one._known and not two._known, within=1)
+        await until(lambda: not one._known_keys and not two._known_keys, within=1)
         assert await one.authenticate("secret-a") is None
         assert await two.authenticate("secret-a") is None
 
@@ -160,7 +160,7 @@ async def test_when_redis_comes_back_changes_are_heard_again(own_redis):
         assert await ring.authenticate("secret-a")
         records.rows.clear()
         await announce(own_redis.url)
-        await until(lambda: not ring._known, within=1)
+        await until(lambda: not ring._known_keys, within=1)
 
 
 async def test_new_key_is_known_though_tried_before(redis_server):
@@ -169,7 +169,7 @@ async def test_new_key_is_known_though_tried_before(redis_server):
         assert await ring.authenticate("secret-a") is None
         records.add("alice", "secret-a")
         await announce(redis_server)
-        await until(lambda: not ring._unknown, within=1)
+        await until(lambda: not ring._unknown_keys, within=1)
         assert await ring.authenticate("secret-a")
 
 
@@ -303,7 +303,7 @@ async def test_known_key_lasts_without_database_and_subscription(tmp_path, monke
         assert await ring.authenticate("secret-a")  # by the read that fails
         assert database.away()
         assert await ring.authenticate("secret-a")  # and without one
-        monkeypatch.setattr("accounts.keys.keyring.TRUST_ALONE", -1.0)
+        monkeypatch.setattr("accounts.keys.keyring.TRUST_UNCONFIRMED", -1.0)
         with pytest.raises(DatabaseError):
             await ring.authenticate("secret-a")
 
@@ -326,7 +326,7 @@ async def test_only_the_changed_key_is_distrusted(redis_server):
         alice = await ring.authenticate("secret-a")
         await ring.authenticate("secret-b")
         await announce(redis_server, alice.digest.hex())
-        await until(lambda: alice.digest not in ring._known)
+        await until(lambda: alice.digest not in ring._known_keys)
         await away(records, ring, "secret-a")
         assert await ring.authenticate("secret-b")
         assert await ring.standing((await ring.authenticate("secret-b")).digest) == "open"
@@ -360,14 +360,14 @@ async def test_turns_of_a_key_learn_of_its_end(redis_server):
         for secret, each in work.items():
             in_use.add(callers[secret], each)
         del records.rows[callers["secret-a"].digest.hex()]
-        await in_use.look()
+        await in_use.check()
         assert work["secret-a"].ended == []  # nothing was announced yet
         ring.forget()
-        await in_use.look()
+        await in_use.check()
         assert [each.ended for each in work.values()] == [["unknown"], []]
         in_use.remove(callers["secret-a"], work["secret-a"])
         in_use.remove(callers["secret-a"], work["secret-a"])
-        await in_use.look()
+        await in_use.check()
         assert work["secret-a"].ended == ["unknown"]
 
 
@@ -378,5 +378,5 @@ async def test_a_database_that_is_down_ends_nothing(redis_server):
         in_use.add(await ring.authenticate("secret-a"), work)
         ring.forget()
         records.broken = True
-        await in_use.look()
+        await in_use.check()
         assert work.ended == []

@@ -8,7 +8,7 @@ from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connections
 
 from accounts.keys.keyring import KeyRing
-from accounts.keys.reader import KeyReader, unknown_keys
+from accounts.keys.reader import KeyReader, unknown_keys_thread
 from accounts.models import ApiKey
 from gateway_project.lib.query_thread import QueryThread
 from gateway_project.lib.redis_link import RedisLink
@@ -81,7 +81,7 @@ async def test_known_keys_do_not_wait_for_unknown_ones(redis_server):
     ring = KeyRing(PEPPER, link)
     assert await ring.authenticate(secret)
     busy = threading.Event()
-    blocking = asyncio.create_task(unknown_keys.run(lambda: busy.wait(20), 20))
+    blocking = asyncio.create_task(unknown_keys_thread.run(lambda: busy.wait(20), 20))
     try:
         strangers = [asyncio.create_task(ring.authenticate(f"guess {number}")) for number in range(100)]
         await asyncio.sleep(0)

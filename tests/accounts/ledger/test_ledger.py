@@ -201,7 +201,7 @@ def test_row_answered_by_killed_redis_is_filed(own_redis, client, tmp_path):
 
 
 def test_rows_stay_in_memory_for_seconds_only(monkeypatch, own_redis, tmp_path):
-    monkeypatch.setattr("accounts.ledger.ledger.UNSURE_SEC", 0.0)
+    monkeypatch.setattr("accounts.ledger.ledger.UNCONFIRMED_SEC", 0.0)
 
     async def run():
         link = RedisLink(own_redis.url, timeout=5)

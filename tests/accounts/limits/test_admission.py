@@ -214,7 +214,7 @@ async def test_turn_ended_during_outage_is_settled_once(doors):
     await ticket.release(tokens=77)
     redis.thaw()
     await holds(look, redis_keys.limits(1)[2], 0)
-    await until(lambda: not limits.waits)
+    await until(lambda: not limits.unsettled_count)
     assert await look.execute("HVALS", redis_keys.limits(1)[1]) == [b"77"]
 
 
@@ -225,7 +225,7 @@ async def test_tokens_unknown_to_redis_count_when_it_returns(doors):
     await ticket.release(tokens=77)
     await ticket.release(tokens=77)
     redis.start()
-    await until(lambda: not limits.waits)
+    await until(lambda: not limits.unsettled_count)
     async with asyncio.timeout(10):
         while True:
             with suppress(RedisUnavailable):
