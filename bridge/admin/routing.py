@@ -24,8 +24,8 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from bridge.chat.request import AUTO, Tool
 from bridge.models import ModelAlias, PromptTemplate, RoutingRow
-from bridge.prompt.contract import contract
 from bridge.prompt.profile import PLACEHOLDERS, check
+from bridge.prompt.tool_instructions import tool_instructions
 from bridge.routing.explain import offered_names, try_name
 from bridge.routing.watcher import profile_of
 from gateway_project.lib.cells import cut
@@ -254,8 +254,8 @@ class PromptTemplateAdmin(RoutingAdmin):
 
     @display(description=_("As last saved"))
     def preview(self, obj: PromptTemplate) -> SafeString:
-        """What a model is told of two tools."""
+        """The instructions on two tools, as a model gets them."""
         if problems := check(obj.template):
             return format_html("<p>{}</p>", " ".join(map(translated, problems)))
-        told = contract(SAMPLES, AUTO, parallel=True, nonce="k3v9x2m7qd", profile=profile_of(obj))
-        return format_html('<div class="gw-text gw-wrapped"><pre>{}</pre></div>', told)
+        text = tool_instructions(SAMPLES, AUTO, parallel=True, delimiter_id="k3v9x2m7qd", profile=profile_of(obj))
+        return format_html('<div class="gw-text gw-wrapped"><pre>{}</pre></div>', text)

@@ -208,7 +208,7 @@ class PromptTemplate(RoutingRow):
         return self.pattern
 
     def clean(self) -> None:
-        """A template that lacks what the contract needs is refused, with each reason."""
+        """A template that lacks what tool instructions need is refused, with each reason."""
         self.pattern = self.pattern.strip()
         self.template = self.template.replace("\r\n", "\n")
         if problems := check(self.template):

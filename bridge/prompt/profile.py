@@ -1,4 +1,4 @@
-"""How a model is told of tools: the template of the contract, and what is wrong with one an operator wrote. Pure."""
+"""The template of tool instructions, and what is wrong with one that an operator wrote. Pure."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ $choice
 
 
 class PromptProfile(msgspec.Struct, frozen=True):
-    """How tools are told: `template` has `$` placeholders, `description_chars` limits each tool's description.
+    """How tools are described: `template` has `$` placeholders, `description_chars` limits each tool's description.
 
     `native_calls`: until the model has called a tool as the template says, calls in its own notation count as well.
     """

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bridge.chat.request import Tool
-from bridge.prompt.remembered import Remembered
-from bridge.prompt.type_text import COMMENT, MOST_CHARS, MOST_NODES, UNKNOWN, Limits, TypeText, flat, literal, shortened
+from bridge.prompt.literals import literal, shortened
+from bridge.prompt.type_text import COMMENT, MOST_CHARS, MOST_NODES, UNKNOWN, Limits, TypeText, flat
+from bridge.prompt.weighted_cache import WeightedCache
 from bridge.schema import parts as schema_parts
 
 MAX_SIGNATURE = 12_000  # characters of one tool's parameters
@@ -23,12 +24,12 @@ _MAX_REQUIRED = 500  # names that are looked at
 _MAX_EXAMPLE = 1000
 _MAX_LITERAL = 200
 
-_lists: Remembered[str] = Remembered(8 << 20)
-_bodies: Remembered[tuple[str, ...]] = Remembered(8 << 20)
+_lists: WeightedCache[str] = WeightedCache(8 << 20)
+_bodies: WeightedCache[tuple[str, ...]] = WeightedCache(8 << 20)
 
 
 class Signature(NamedTuple):
-    """A tool's parameters as text. `whole`: it tells all that may be enforced."""
+    """A tool's parameters as text. `whole`: it shows all that may be enforced."""
 
     text: str
     whole: bool
@@ -48,11 +49,11 @@ def tool_list(tools: tuple[Tool, ...], description_chars: int) -> str:
     limits = Limits(_MOST_NODES)
     longest = _longest_description(tools, description_chars)
     text = "\n".join(_line(tool, longest, limits) for tool in tools)
-    return _lists.keep(key, text, _size(tools) + len(text))
+    return _lists.put(key, text, _size(tools) + len(text))
 
 
 def _longest_description(tools: tuple[Tool, ...], description_chars: int) -> int:
-    """How much of a description is told: of few tools more than of many, which together must not fill the prompt.
+    """How much of a description is shown: of few tools more than of many, which together must not fill the prompt.
 
     Tools share what `_FEW` of them may have; those with less to say leave the rest to the others.
     """
@@ -67,10 +68,10 @@ def _longest_description(tools: tuple[Tool, ...], description_chars: int) -> int
 
 
 def _line(tool: Tool, description_chars: int, limits: Limits) -> str:
-    said = shortened(tool.description, description_chars)
+    description = shortened(tool.description, description_chars)
     if tool.custom:
-        return f"- {tool.name}(input: string /* plain text */)" + (f": {said}" if said else "")
-    return f"- {tool.name}{signature(tool.schema, limits)}" + (f": {said}" if said else "")
+        return f"- {tool.name}(input: string /* plain text */)" + (f": {description}" if description else "")
+    return f"- {tool.name}{signature(tool.schema, limits)}" + (f": {description}" if description else "")
 
 
 def signature(schema: bytes, limits: Limits | None = None) -> str:
@@ -90,31 +91,31 @@ def signature_of(root: Any, limits: Limits) -> Signature:
     if (full := _in_full(root, limits)) is not None:
         return full
     # First with shortened descriptions, then without any: types are worth more to the model than words.
-    for comments, most in ((_COMMENTS, _WITH_COMMENTS), (0, MAX_SIGNATURE)):
-        told = _written(root, limits, comments, frozenset())
+    for comments, limit in ((_COMMENTS, _WITH_COMMENTS), (0, MAX_SIGNATURE)):
+        written = _write(root, limits, comments, frozenset())
         # Leaving out descriptions does not help here: the types alone ran into a bound.
-        if not told.whole:
+        if not written.whole:
             break
-        if len(told.text) <= most:
-            return told
-    told = _written(root, limits, 0, None)  # what is written once is shorter, where much is referred to
-    if len(told.text) <= MAX_SIGNATURE:
-        return told
-    return Signature(told.text[:MAX_SIGNATURE] + "...", False)
+        if len(written.text) <= limit:
+            return written
+    written = _write(root, limits, 0, None)  # what is written once is shorter, where much is referred to
+    if len(written.text) <= MAX_SIGNATURE:
+        return written
+    return Signature(written.text[:MAX_SIGNATURE] + "...", False)
 
 
 def _in_full(root: dict[str, Any], limits: Limits) -> Signature | None:
     """With every description to its end, if they fit together. Otherwise it was only a try, and takes nothing off."""
     # A copy, so that a try that is dropped does not use up the nodes of the tools behind it.
     trial = Limits(limits.nodes)
-    told = _written(root, trial, _COMMENTS, frozenset(), _COMMENTS)
-    if trial.cut or not told.whole or len(told.text) > _WITH_COMMENTS:
+    written = _write(root, trial, _COMMENTS, frozenset(), _COMMENTS)
+    if trial.cut or not written.whole or len(written.text) > _WITH_COMMENTS:
         return None
     limits.nodes = trial.nodes
-    return told
+    return written
 
 
-def _written(
+def _write(
     root: dict[str, Any], limits: Limits, comments: int, naming: frozenset[str] | None, comment: int = COMMENT
 ) -> Signature:
     mine = Limits(min(MOST_NODES, limits.nodes), MOST_CHARS, comments, comment)
@@ -126,7 +127,7 @@ def _written(
     # Which references recur is known only after writing, so it is written again with names for them. If new ones show
     # up then, all get names (None): that ends the recursion after two steps.
     if writer.recursive and naming is not None:
-        return _written(root, limits, comments, naming | writer.recursive if not naming else None, comment)
+        return _write(root, limits, comments, naming | writer.recursive if not naming else None, comment)
     return Signature(text, writer.whole)
 
 
@@ -148,7 +149,7 @@ def examples(tools: tuple[Tool, ...], count: int) -> tuple[str, ...]:
         return bodies
     # Tools with required parameters make better examples: one without shows an empty object. The sort is stable.
     picked = sorted(tools, key=lambda tool: not tool.custom and b'"required"' not in tool.schema)[:count]
-    return _bodies.keep(key, tuple(_example(tool) for tool in picked), _size(tools))
+    return _bodies.put(key, tuple(_example(tool) for tool in picked), _size(tools))
 
 
 def _example(tool: Tool) -> str:

@@ -1,18 +1,19 @@
 """A JSON schema as a type in text, as TypeScript would write it. Bounded, whatever a client sends. Pure.
 
-All that `judge` enforces is told, or the text says by `whole` that it is not all: then nothing of it may be enforced.
+The text shows all that `judge` enforces, or `whole` is False: then nothing of it may be enforced.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any, NamedTuple
 
+from bridge.prompt.literals import literal, shortened
+from bridge.prompt.type_notes import NOTES, notes_on
 from bridge.schema import parts as schema_parts
-from bridge.schema.formats import JUDGED
 from bridge.schema.judge import is_of
 
 UNKNOWN = "{...}"
@@ -20,14 +21,11 @@ MOST_NODES = 800
 MOST_CHARS = 16_000
 _DEEPEST = 60  # for the sake of the stack
 _MOST_REFERENCES = 20
-_MAX_LITERAL = 200
-_MAX_INSIDE = 20  # items of a literal, at each of two levels
 _LONGEST_NAME = 200
 _LONGEST_DEFAULT = 40
 COMMENT = 100  # characters of one description, where all together are too long
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_$][\w$.-]{0,80}\Z")
-_encode = json.JSONEncoder(ensure_ascii=False).encode
 _NO_NAME = re.compile(r"\W+")
 
 
@@ -47,7 +45,7 @@ class Limits:
         """Set when a description was longer than its limit."""
 
 
-class Shown(NamedTuple):
+class TypeExpr(NamedTuple):
     """A type. `joined`: a union or intersection, to be put in parentheses. `note`: what else holds for it."""
 
     text: str
@@ -55,7 +53,7 @@ class Shown(NamedTuple):
     note: str = ""
 
 
-ANY = Shown("any")
+ANY = TypeExpr("any")
 
 
 class TypeText:
@@ -72,22 +70,20 @@ class TypeText:
         self._open: list[str] = []  # references that are being written out
         self._names: dict[str, str] = {}
 
-    # -- types ----------------------------------------------------------------------------------------------------
-
-    def type(self, node: Any, depth: int = 0) -> Shown:
+    def type(self, node: Any, depth: int = 0) -> TypeExpr:
         """Any schema."""
         limits = self._limits
         # Paid before anything else, so that every recursion, also over references, comes to an end.
         limits.nodes -= 1
         if not isinstance(node, dict):
-            return Shown("never") if node is False else ANY
+            return TypeExpr("never") if node is False else ANY
         # `whole` turns false with every cut: what the model was not shown must not be enforced against it.
         if depth > _DEEPEST or limits.nodes < 0 or limits.chars < 0:
             self.whole = False
-            return Shown(UNKNOWN)
+            return TypeExpr(UNKNOWN)
         return _joined(self._conditions(node, depth), " & ")
 
-    def _conditions(self, node: dict[str, Any], depth: int) -> Iterable[Shown]:
+    def _conditions(self, node: dict[str, Any], depth: int) -> Iterable[TypeExpr]:
         """All that a value must be."""
         # The same order as in `judge`: reference, own keywords, allOf, unions all hold at once.
         if (ref := schema_parts.reference(node)) is not None:
@@ -97,7 +93,7 @@ class TypeText:
         for union in schema_parts.unions(node):
             yield _joined((self.type(branch, depth + 1) for branch in union), " | ")
 
-    def _own(self, node: dict[str, Any], depth: int) -> Shown:
+    def _own(self, node: dict[str, Any], depth: int) -> TypeExpr:
         types = schema_parts.types(node)
         if (allowed := schema_parts.choices(node)) is not None:
             # Values that the node's own type excludes can never be valid; `judge` refuses them too.
@@ -106,39 +102,39 @@ class TypeText:
             return self._of_keywords(node, depth)
         return _joined((self._of_type(node, each, depth) for each in dict.fromkeys(types)), " | ")
 
-    def _of_keywords(self, node: dict[str, Any], depth: int) -> Shown:
+    def _of_keywords(self, node: dict[str, Any], depth: int) -> TypeExpr:
         """Without a type, its other keywords say which is meant."""
         if any(key in node for key in ("properties", "required", "additionalProperties")):
             return self._object(node, depth)
         if "items" in node or "prefixItems" in node:
             return self._array(node, depth)
-        return Shown("any", note=_notes(node, *_NOTES))
+        return TypeExpr("any", note=notes_on(node, *NOTES))
 
-    def _of_type(self, node: dict[str, Any], kind: str, depth: int) -> Shown:
+    def _of_type(self, node: dict[str, Any], kind: str, depth: int) -> TypeExpr:
         if kind == "object":
             return self._object(node, depth)
         if kind == "array":
             return self._array(node, depth)
         if kind == "string":
-            return Shown(kind, note=_notes(node, "string"))
-        return Shown(kind, note=_notes(node, "number") if kind in ("integer", "number") else "")
+            return TypeExpr(kind, note=notes_on(node, "string"))
+        return TypeExpr(kind, note=notes_on(node, "number") if kind in ("integer", "number") else "")
 
-    def _array(self, node: dict[str, Any], depth: int) -> Shown:
-        note = _notes(node, "array")
+    def _array(self, node: dict[str, Any], depth: int) -> TypeExpr:
+        note = notes_on(node, "array")
         first, after = schema_parts.places(node)
         if first:
             # A tuple type, as in TypeScript, with a rest element where more may follow.
             places = [flat(self.type(item, depth + 1)) for item in first]
             if after is not False and after != {} and after is not True:
                 places.append(f"...{_element(self.type(after, depth + 1))}[]")
-            return Shown(f"[{', '.join(places)}]", note=note)
-        return Shown(f"{_element(self.type(after, depth + 1))}[]", note=note)
+            return TypeExpr(f"[{', '.join(places)}]", note=note)
+        return TypeExpr(f"{_element(self.type(after, depth + 1))}[]", note=note)
 
-    def _object(self, node: dict[str, Any], depth: int) -> Shown:
-        body, note = self.members(node, depth), _notes(node, "object")
+    def _object(self, node: dict[str, Any], depth: int) -> TypeExpr:
+        body, note = self.members(node, depth), notes_on(node, "object")
         if body:
-            return Shown("{" + body + "}", note=note)
-        return Shown("{}" if schema_parts.rest(node) is False else "object", note=note)
+            return TypeExpr("{" + body + "}", note=note)
+        return TypeExpr("{}" if schema_parts.rest(node) is False else "object", note=note)
 
     def members(self, node: dict[str, Any], depth: int) -> str:
         """The members of an object, without braces."""
@@ -146,20 +142,20 @@ class TypeText:
         # length.
         names = dict.fromkeys(name for name in schema_parts.required(node)[: self._limits.nodes] if _is_name(name))
         declared, rest = schema_parts.fields(node), schema_parts.rest(node)
-        told: list[str] = []
+        members: list[str] = []
         # Required members that are not declared are shown too, of any type, because `judge` asks for them.
         for name, field in [*declared.items(), *((name, True) for name in names if name not in declared)]:
             if self._limits.nodes <= 0 or self._limits.chars <= 0:
                 self.whole = False
-                told.append("...")
+                members.append("...")
                 break
-            told.append(self._member(name, field, depth, optional=name not in names))
+            members.append(self._member(name, field, depth, optional=name not in names))
         if isinstance(rest, dict) and rest:
-            told.append(f"[key]: {flat(self.type(rest, depth + 1))}")
+            members.append(f"[key]: {flat(self.type(rest, depth + 1))}")
         # Open objects are the default in JSON Schema; only those that say so are marked, or every line would carry it.
         elif declared and node.get("additionalProperties") in (True, {}):
-            told.append("[key]: any")
-        return ", ".join(told)
+            members.append("[key]: any")
+        return ", ".join(members)
 
     def _member(self, name: str, field: Any, depth: int, *, optional: bool) -> str:
         # Other names go in quotes: a client's name could otherwise close the type and write into the prompt.
@@ -190,27 +186,25 @@ class TypeText:
         if most <= 0:
             return ""
         # A description must not end the comment it stands in.
-        said = shortened(description, most).replace("*/", "* /")
-        limits.comments -= len(said)
-        return said
+        text = shortened(description, most).replace("*/", "* /")
+        limits.comments -= len(text)
+        return text
 
-    def _choices(self, allowed: list[Any]) -> Shown:
-        told: list[str] = []
+    def _choices(self, allowed: list[Any]) -> TypeExpr:
+        choices: list[str] = []
         limits = self._limits
         for value in allowed:
             text, whole = literal(value)
-            told.append(text)
+            choices.append(text)
             limits.chars -= len(text)
             # A literal costs half a node: enums are long and cheap.
-            limits.nodes -= len(told) % 2
+            limits.nodes -= len(choices) % 2
             self.whole = self.whole and whole
             if limits.chars < 0 or limits.nodes < 0:
                 self.whole = False
-                told.append("...")
+                choices.append("...")
                 break
-        return Shown(" | ".join(dict.fromkeys(told)), joined=len(told) > 1) if told else Shown("never")
-
-    # -- references -----------------------------------------------------------------------------------------------
+        return TypeExpr(" | ".join(dict.fromkeys(choices)), joined=len(choices) > 1) if choices else TypeExpr("never")
 
     def resolved(self, node: Any) -> Any:
         """What a node that is nothing but a reference leads to in the end; `{}` for one that goes round in circles."""
@@ -225,17 +219,17 @@ class TypeText:
             node = schema_parts.pointed(self._root, ref)
         return node
 
-    def _reference(self, ref: str, depth: int) -> Shown:
+    def _reference(self, ref: str, depth: int) -> TypeExpr:
         if self._naming is None or ref in self._naming:
-            return Shown(self._name(ref))
+            return TypeExpr(self._name(ref))
         # It leads back into itself: only a name can stand for it.
         if ref in self._open:
             self.recursive.add(ref)
-            return Shown(self._name(ref))
+            return TypeExpr(self._name(ref))
         self._open.append(ref)
-        shown = self.type(self.resolved({"$ref": ref}), depth + 1)
+        expr = self.type(self.resolved({"$ref": ref}), depth + 1)
         self._open.pop()
-        return shown
+        return expr
 
     def _name(self, ref: str) -> str:
         if ref not in self._names:
@@ -247,15 +241,15 @@ class TypeText:
 
     def definitions(self) -> str:
         """` where Name = type, ...` of all that was named."""
-        told: list[str] = []
+        definitions: list[str] = []
         # Writing one definition may name further ones, so the dict grows while it is walked by index.
-        while len(told) < len(self._names):
-            ref, name = next(islice(self._names.items(), len(told), None))
+        while len(definitions) < len(self._names):
+            ref, name = next(islice(self._names.items(), len(definitions), None))
             if self._limits.nodes < 0 or self._limits.chars < 0:
                 self.whole = False
                 break
-            told.append(f"{name} = {flat(self.type(self.resolved({'$ref': ref})))}")
-        return f" where {', '.join(told)}" if told else ""
+            definitions.append(f"{name} = {flat(self.type(self.resolved({'$ref': ref})))}")
+        return f" where {', '.join(definitions)}" if definitions else ""
 
 
 _ABOUT_A_REFERENCE = frozenset(("$ref", "description", "title", "default", "examples", "deprecated", "$comment"))
@@ -265,17 +259,17 @@ def _is_name(name: Any) -> bool:
     return isinstance(name, str)
 
 
-def _element(shown: Shown) -> str:
+def _element(expr: TypeExpr) -> str:
     """What stands before the brackets of an array."""
-    return f"({flat(shown)})" if shown.joined or shown.note else shown.text
+    return f"({flat(expr)})" if expr.joined or expr.note else expr.text
 
 
-def flat(shown: Shown) -> str:
+def flat(expr: TypeExpr) -> str:
     """The type with its note."""
-    return f"{shown.text} /* {shown.note} */" if shown.note else shown.text
+    return f"{expr.text} /* {expr.note} */" if expr.note else expr.text
 
 
-def _joined(parts: Iterable[Shown], sign: str) -> Shown:
+def _joined(parts: Iterable[TypeExpr], sign: str) -> TypeExpr:
     """Several types in one. What is anything adds nothing to others that must hold, and takes all from a choice."""
     unique = list(dict.fromkeys(parts))
     if sign == " & ":
@@ -284,97 +278,4 @@ def _joined(parts: Iterable[Shown], sign: str) -> Shown:
     if len(unique) == 1:
         return unique[0]
     texts = [f"({flat(part)})" if part.joined and sign == " & " else flat(part) for part in unique]
-    return Shown(sign.join(texts), joined=True)
-
-
-# -- what else holds for a type ---------------------------------------------------------------------------------------
-
-
-def _size(node: dict[str, Any], least: str, most: str, unit: str) -> Iterable[str]:
-    low, high = schema_parts.number(node, least), schema_parts.number(node, most)
-    # "1 item", "at most 3 items", "0 to 1 item": the unit follows the larger bound.
-    units = unit if 1 in (high, low if high is None else high) else f"{unit[:-1]}ies" if unit[-1] == "y" else f"{unit}s"
-    if low is not None and high is not None:
-        yield f"{low} {units}" if low == high else f"{low} to {high} {units}"
-    elif low:
-        yield f"at least {low} {units}"
-    elif high is not None:
-        yield f"at most {high} {units}"
-
-
-def _of_strings(node: dict[str, Any]) -> Iterable[str]:
-    name = node.get("format")
-    if isinstance(name, str) and name in JUDGED:
-        yield name
-    yield from _size(node, "minLength", "maxLength", "character")
-
-
-def _of_numbers(node: dict[str, Any]) -> Iterable[str]:
-    for key, sign in (
-        ("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"),
-        ("multipleOf", "multiple of"),
-    ):  # fmt: skip
-        if (limit := schema_parts.number(node, key)) is not None:
-            yield f"{sign} {limit}"
-
-
-def _of_arrays(node: dict[str, Any]) -> Iterable[str]:
-    yield from _size(node, "minItems", "maxItems", "item")
-    if node.get("uniqueItems") is True:
-        yield "no two equal"
-    first, after = schema_parts.places(node)
-    if first and after is False:
-        yield "no more items"
-
-
-def _of_objects(node: dict[str, Any]) -> Iterable[str]:
-    yield from _size(node, "minProperties", "maxProperties", "property")
-
-
-_NOTES: dict[str, Callable[[dict[str, Any]], Iterable[str]]] = {
-    "string": _of_strings,
-    "number": _of_numbers,
-    "array": _of_arrays,
-    "object": _of_objects,
-}
-
-
-def _notes(node: dict[str, Any], *kinds: str) -> str:
-    return ", ".join(note for kind in kinds for note in _NOTES[kind](node))
-
-
-# -- literals and words -----------------------------------------------------------------------------------------------
-
-
-def literal(value: Any) -> tuple[str, bool]:
-    """A value in JSON, or its beginning; and whether it is all of it."""
-    # Cut before it is encoded: a default may be a megabyte.
-    shown = _beginning(value)
-    text = _encode(shown)
-    if len(text) > _MAX_LITERAL:
-        return text[:_MAX_LITERAL] + "...", False
-    return text, shown == value
-
-
-def _beginning(value: Any, depth: int = 2) -> Any:
-    """As much of a value as can be shown, whatever its size."""
-    if isinstance(value, str):
-        return value[: _MAX_LITERAL + 1]
-    if not isinstance(value, (list, dict)):
-        return value
-    if not depth:
-        return "..."
-    if isinstance(value, list):
-        shown = [_beginning(each, depth - 1) for each in value[:_MAX_INSIDE]]
-        return shown if len(value) <= _MAX_INSIDE else [*shown, "..."]
-    members = islice(value.items(), _MAX_INSIDE)
-    return {name[:_MAX_LITERAL]: _beginning(each, depth - 1) for name, each in members}
-
-
-def shortened(text: str, limit: int) -> str:
-    """The text on one line, at most `limit` characters, cut between words and marked as cut."""
-    # Enough raw text for the limit even where much of it is white space; the rest is never looked at.
-    line = " ".join(text[: 4 * limit + 200].split())
-    if len(line) <= limit:
-        return line
-    return line[: max(limit - 3, 0)].rsplit(" ", 1)[0].rstrip(",;:") + "..."
+    return TypeExpr(sign.join(texts), joined=True)

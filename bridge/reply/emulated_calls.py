@@ -10,7 +10,7 @@ import msgspec
 
 from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from bridge.chat.request import Tool, ToolChoice
-from bridge.prompt.contract import invalid_call, missing_call, unknown_tool
+from bridge.prompt.corrections import invalid_call, missing_call, unknown_tool
 from bridge.prompt.tool_names import by_wire_name
 from bridge.reply.calls.delimiters import Marks
 from bridge.reply.calls.marked import CUT_OFF, UNKNOWN, CallEvent, Flawed, Spoilt
@@ -33,7 +33,7 @@ class Offer(msgspec.Struct, frozen=True):
     tools: Sequence[Tool]
     choice: ToolChoice
     parallel: bool
-    nonce: str
+    delimiter_id: str
     stream: bool
     """Whether the client sees calls as they come; otherwise every flaw can be mended before it is told."""
     reading: Reading = Reading()
@@ -97,7 +97,7 @@ class Emulation:
 
     def _new_parser(self) -> CallParser:
         offer = self._offer
-        return CallParser(offer.nonce, offer.tools, self._new_id, offer.reading)
+        return CallParser(offer.delimiter_id, offer.tools, self._new_id, offer.reading)
 
     def feed(self, text: str) -> list[ReplyEvent]:
         """The next piece of the model's text."""
@@ -133,7 +133,7 @@ class Emulation:
         arguments = "".join(self._call[1]) if self._call is not None else ""
         # Line breaks inside the string arrive as the two characters of their escape.
         end = arguments[-_LONGEST_END:].replace("\\n", "\n").rstrip()
-        return end.endswith(Marks(self._offer.nonce).closer)
+        return end.endswith(Marks(self._offer.delimiter_id).closer)
 
     def settle(self) -> list[ReplyEvent]:
         """The correction failed: return what there is; empty when that would not be a whole reply."""
@@ -303,7 +303,7 @@ class Emulation:
             if self._corrected:
                 self._make_do()
             else:
-                self._correct(missing_call(self._offer.choice, self._offer.nonce))
+                self._correct(missing_call(self._offer.choice, self._offer.delimiter_id))
         elif self._asked and not self.calls:
             self._make_do()
 
@@ -312,10 +312,10 @@ class Emulation:
         offer = self._offer
         # A list of tools would only invite another one than the client demands.
         if flaw.reason == UNKNOWN and offer.choice.mode == "named":
-            return missing_call(offer.choice, offer.nonce)
+            return missing_call(offer.choice, offer.delimiter_id)
         if flaw.reason == UNKNOWN:
-            return unknown_tool(flaw, offer.tools, offer.nonce)
-        return invalid_call(flaw, offer.nonce)
+            return unknown_tool(flaw, offer.tools, offer.delimiter_id)
+        return invalid_call(flaw, offer.delimiter_id)
 
     def _make_do(self) -> None:
         """No call came of the correction: what was said counts, or else what was to be corrected; nothing twice."""
@@ -336,7 +336,7 @@ class Emulation:
     def _source(self) -> str:
         """The call that cannot be sent as one, as text."""
         if self._flaw is not None:
-            return Marks(self._offer.nonce).without(self._flaw.source)
+            return Marks(self._offer.delimiter_id).without(self._flaw.source)
         if self._other is None:
             return ""
         name, arguments = self._other[0], "".join(self._other[1])

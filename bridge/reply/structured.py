@@ -7,7 +7,7 @@ from collections import Counter
 
 import msgspec
 
-from bridge.prompt.contract import invalid_reply
+from bridge.prompt.corrections import invalid_reply
 from bridge.prompt.type_text import Limits, TypeText
 from bridge.reply.calls.json_value import Unreadable, Value
 from bridge.reply.calls.pauses import STEP, Steps, at_once

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from bridge.chat.request import Tool
-from bridge.prompt.remembered import Remembered
 from bridge.prompt.tool_signature import MAX_SIGNATURE, signature_of
 from bridge.prompt.type_text import UNKNOWN, Limits, TypeText, flat
+from bridge.prompt.weighted_cache import WeightedCache
 from bridge.schema import judge
 
 _LARGEST_SCHEMA = 64 * 1024
@@ -38,7 +38,7 @@ class Judgement(msgspec.Struct, frozen=True):
 
 FINE, UNJUDGED = Judgement(), Judgement(judged=False)
 
-_schemas: Remembered[Schema] = Remembered(8 * _LARGEST_SCHEMA)
+_schemas: WeightedCache[Schema] = WeightedCache(8 * _LARGEST_SCHEMA)
 
 
 def flaw_of(tool: Tool, arguments: str) -> str | None:
@@ -111,7 +111,7 @@ def schema_of(schema: bytes) -> Schema | None:
         told = signature_of(root, Limits(_MOST_NODES))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-    return _schemas.keep(schema, Schema(root, told.text, told.whole), len(schema))
+    return _schemas.put(schema, Schema(root, told.text, told.whole), len(schema))
 
 
 def _line(violation: judge.Violation) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET
 
 from bridge.chat.request import Tool, ToolCall
-from bridge.prompt.remembered import Remembered
+from bridge.prompt.weighted_cache import WeightedCache
 from sessions_store.fingerprint import DIGEST_LENGTH, digest_of, each_digest
 
 MOST_CALLS = 512
@@ -19,7 +19,7 @@ _SHORT = 1000  # characters; most calls have fewer
 _EXACT = 2**53  # integers below it are the same as floats
 
 # Long arguments in a cache by weight: lru_cache counts entries, and 2048 files would be much memory.
-_known: Remembered[str] = Remembered(8 << 20)
+_known: WeightedCache[str] = WeightedCache(8 << 20)
 
 
 class _Property(msgspec.Struct):
@@ -89,7 +89,7 @@ def _of_short(arguments: str) -> str:
 def _of_long(arguments: str) -> str:
     if (known := _known.get(arguments)) is not None:
         return known
-    return _known.keep(arguments, digest_of(_canonical(arguments)), len(arguments))
+    return _known.put(arguments, digest_of(_canonical(arguments)), len(arguments))
 
 
 def _canonical(arguments: str) -> str:

@@ -156,13 +156,13 @@ class Answer:
         prefilled = request.messages[-1].role == "assistant"  # then the reply is only the rest of it
         schema = b"" if prefilled else request.reply_schema
         if not request.tools and plan.shown is None and not muted and not schema:
-            return Reader(_PLAIN[request.stream][plan.thinking], new_id, self._conversation.nonce)
+            return Reader(_PLAIN[request.stream][plan.thinking], new_id, self._conversation.delimiter_id)
         if plan.emulates:
             offer = Offer(
                 tools=request.tools,
                 choice=request.tool_choice,
                 parallel=request.parallel_tool_calls,
-                nonce=self._conversation.nonce,
+                delimiter_id=self._conversation.delimiter_id,
                 stream=request.stream,
                 reading=self._reading(),
             )
@@ -177,7 +177,7 @@ class Answer:
             schema=schema,
             stream=request.stream,
         )
-        return Reader(options, lambda: prefix + new_id()[:24], self._conversation.nonce)
+        return Reader(options, lambda: prefix + new_id()[:24], self._conversation.delimiter_id)
 
     def _reading(self) -> Reading:
         """What counts as a call. One that the request says is nobody's order, unless the model itself said it."""
@@ -185,7 +185,7 @@ class Answer:
         return Reading(
             guesses=self._plan.profile.native_calls and not conversation.has_called,
             texts=lambda: texts_of(request),
-            headings=headings(conversation.nonce),
+            headings=headings(conversation.delimiter_id),
         )
 
     # -- the reply ------------------------------------------------------------------------------------------------

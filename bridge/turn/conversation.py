@@ -12,8 +12,8 @@ from bridge.chat.events import SessionState
 from bridge.chat.request import ChatRequest, Message, ToolChoice
 from bridge.lingma.dialects.base import Ask
 from bridge.pool.policy import Affinity
-from bridge.prompt.compose import MARK_LENGTH, demand, reply_prompt, split_reply, whole_prompt
-from bridge.prompt.contract import constraint, contract
+from bridge.prompt.compose import DELIMITER_ID_LENGTH, demand, reply_prompt, split_reply, whole_prompt
+from bridge.prompt.tool_instructions import tool_instructions, turn_rule
 from bridge.turn.history import History
 from bridge.turn.plan import TurnPlan
 from sessions_store.lua import MOST_ALIKE
@@ -41,7 +41,7 @@ class Conversation:
         self._found: Found | None = None  # as long as it may work
 
     @property
-    def nonce(self) -> str:
+    def delimiter_id(self) -> str:
         return self.knows.mark
 
     @property
@@ -119,7 +119,7 @@ class Conversation:
             # The service takes any new id for a new session; `chat/finish` reports the true one.
             session_id=found.session_id if found else new_id(),
             # A new session has a new mark, which no earlier text can hold.
-            text=self._reply(found.knows) if found else self._whole(new_id()[:MARK_LENGTH]),
+            text=self._reply(found.knows) if found else self._whole(new_id()[:DELIMITER_ID_LENGTH]),
             model=model,
             mode=self._plan.mode,
             is_reply=found is not None,
@@ -128,12 +128,12 @@ class Conversation:
 
     def _whole(self, mark: str) -> str:
         self.knows = Knowledge(mark)
-        rule = self._contract() if self._plan.emulates else ""
+        rule = self._tool_instructions() if self._plan.emulates else ""
         return whole_prompt(self._request.messages, mark, rule, self._request.reply_schema)
 
     def _reply(self, knows: Knowledge) -> str:
         """A session that was told of the same tools needs only what is special in this turn; agents add tools."""
-        # Before `_rule`, which may note in it that a contract is sent.
+        # Before `_rule`, which may note in it that instructions are sent.
         request, self.knows = self._request, knows
         rules = (self._rule(knows), demand(request.reply_schema, held=knows.json))
         return reply_prompt(self._new, knows.mark, self._prefix, rules, self._history.untold(knows))
@@ -141,23 +141,23 @@ class Conversation:
     def _rule(self, knows: Knowledge) -> str:
         request = self._request
         if self._plan.emulates:
-            # "At most one call" stands in the session's contract; one line cannot take it back, so it is sent anew.
+            # "At most one call" stands in the session's instructions; one line cannot take it back, so it is sent anew.
             freed = knows.single and request.parallel_tool_calls
             if freed or knows.tools != self._history.tools:
-                return self._contract()
+                return self._tool_instructions()
         # The model was never shown tools, so it need not be asked to call none.
         elif not knows.tools:
             return ""
         choice = request.tool_choice if request.tools else NO_TOOL
-        return constraint(choice, parallel=request.parallel_tool_calls, nonce=knows.mark)
+        return turn_rule(choice, parallel=request.parallel_tool_calls, delimiter_id=knows.mark)
 
-    def _contract(self) -> str:
-        """The contract on tools, for a session that does not know these yet. Notes in `knows` that it will."""
+    def _tool_instructions(self) -> str:
+        """For a session that has no instructions on these tools yet. Notes in `knows` that it will have them."""
         request, mark = self._request, self.knows.mark
         parallel = request.parallel_tool_calls
         self.knows = msgspec.structs.replace(self.knows, tools=self._history.tools, single=not parallel)
-        return contract(
-            request.tools, request.tool_choice, parallel=parallel, nonce=mark, profile=self._plan.profile
+        return tool_instructions(
+            request.tools, request.tool_choice, parallel=parallel, delimiter_id=mark, profile=self._plan.profile
         )  # fmt: skip
 
     def remember(

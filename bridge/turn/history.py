@@ -8,13 +8,13 @@ from typing import cast
 import msgspec
 
 from bridge.chat.request import ChatRequest, Message, Role, Tool, ToolCall
-from bridge.prompt.remembered import Remembered
+from bridge.prompt.weighted_cache import WeightedCache
 from bridge.turn.arguments import digests, edited, latest
 from sessions_store.fingerprint import LooseFingerprint, StrictFingerprint, tools_digest
 from sessions_store.store import Knowledge
 
 Fingerprint = LooseFingerprint | StrictFingerprint
-_known_tools: Remembered[str] = Remembered(8 << 20)
+_known_tools: WeightedCache[str] = WeightedCache(8 << 20)
 SHORTEST_ID = 16
 """Ids of our calls are longer: shorter ones were made up by the client, and prove nothing."""
 EDITED = "These calls were changed before they ran. They ran as follows:"
@@ -244,7 +244,7 @@ def _digest_of(tools: tuple[Tool, ...]) -> str:
     if (known := _known_tools.get(tools)) is not None:
         return known
     parts = tuple((tool.name, tool.description, tool.schema, "custom" if tool.custom else "") for tool in tools)
-    return _known_tools.keep(tools, tools_digest(parts).hex(), sum(len(part) for tool in parts for part in tool))
+    return _known_tools.put(tools, tools_digest(parts).hex(), sum(len(part) for tool in parts for part in tool))
 
 
 def _feed(fingerprint: Fingerprint, messages: Iterable[Message]) -> None:

@@ -47,12 +47,15 @@ Sign = Literal["open", "close", "fence", "start", "heading"]
 class Marks:
     """Finds marks and other delimiters in a text of which more may come."""
 
-    def __init__(self, nonce: str) -> None:
-        self.opener = f"<call:{nonce}>"
-        self.closer = f"</call:{nonce}>"
+    def __init__(self, delimiter_id: str) -> None:
+        self.opener = f"<call:{delimiter_id}>"
+        self.closer = f"</call:{delimiter_id}>"
         # The mark is searched without its last character: one that goes on otherwise is still found, and its secret
         # removed.
-        self._bare: tuple[tuple[str, Sign], ...] = ((f"<call:{nonce}", "open"), (f"</call:{nonce}", "close"))
+        self._bare: tuple[tuple[str, Sign], ...] = (
+            (f"<call:{delimiter_id}", "open"),
+            (f"</call:{delimiter_id}", "close"),
+        )
         self._longest = len(self.closer)
 
     def first(self, text: str, at: int, *, new_line: bool) -> tuple[int, int, Sign | Literal[""]]:

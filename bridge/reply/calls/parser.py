@@ -47,12 +47,12 @@ class CallParser:
     """
 
     def __init__(
-        self, nonce: str, tools: Sequence[Tool], new_id: Callable[[], str], reading: Reading | None = None
+        self, delimiter_id: str, tools: Sequence[Tool], new_id: Callable[[], str], reading: Reading | None = None
     ) -> None:
         self.strayed = False
         """The model has gone on as somebody else: the reply is over."""
         self._reading = reading or Reading()
-        self._marks = Marks(nonce)
+        self._marks = Marks(delimiter_id)
         self._names = ToolNames(tools)
         self._new_id = new_id
         self._headings = self._reading.headings

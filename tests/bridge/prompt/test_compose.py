@@ -69,11 +69,11 @@ RESULT = Message("tool", "text of a", tool_call_id="c1")
 LISTED = Message("tool", "a\nb", tool_call_id="c2")
 
 
-def test_the_contract_stands_right_before_the_answer():
+def test_tool_instructions_stand_right_before_the_answer():
     assert whole_prompt([HELLO], CONTRACT) == "[User k3y]\nHello\n\n[Tools k3y]\nUse them.\n\n[Assistant k3y]"
 
 
-def test_a_prefill_follows_the_contract():
+def test_a_prefill_follows_tool_instructions():
     messages = [HELLO, Message("assistant", "Well,")]
     assert whole_prompt(messages, CONTRACT) == "[User k3y]\nHello\n\n[Tools k3y]\nUse them.\n\n[Assistant k3y]\nWell,"
 
@@ -134,7 +134,7 @@ def test_any_json_object_will_do():
     assert "one JSON object" in whole_prompt([HELLO], reply_schema=b"{}")
 
 
-def test_the_demand_for_json_follows_the_contract():
+def test_the_demand_for_json_follows_tool_instructions():
     prompt = whole_prompt([HELLO], CONTRACT, b"{}")
     assert prompt.index(CONTRACT) < prompt.index("Answer with JSON") < prompt.index("[Assistant k3y]")
 

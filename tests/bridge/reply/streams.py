@@ -8,8 +8,8 @@ from bridge.chat.events import TextDelta, ThinkingDelta, ToolCallDelta
 from bridge.chat.request import Tool
 from bridge.reply.calls.parser import CallParser, Reading
 
-NONCE = "k3x9qa72mb"
-OPEN, CLOSE = f"<call:{NONCE}>", f"</call:{NONCE}>"
+DELIMITER_ID = "k3x9qa72mb"
+OPEN, CLOSE = f"<call:{DELIMITER_ID}>", f"</call:{DELIMITER_ID}>"
 TOOLS = (
     Tool("read_file"),
     Tool("Bash"),
@@ -32,7 +32,7 @@ def merged(events):
 
 def parser(tools=TOOLS, **reading):
     numbers = itertools.count(1)
-    return CallParser(NONCE, tools, lambda: f"call_{next(numbers)}", Reading(**reading))
+    return CallParser(DELIMITER_ID, tools, lambda: f"call_{next(numbers)}", Reading(**reading))
 
 
 def fed(reader, pieces):

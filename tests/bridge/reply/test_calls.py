@@ -12,7 +12,7 @@ from bridge.prompt.compose import headings
 from bridge.reply.calls.block import MOST_HELD
 from bridge.reply.calls.marked import Flawed, Spoilt
 from tests.bridge.reply.dialects import ARGUMENTS, FORMS, SCHEMA
-from tests.bridge.reply.streams import CLOSE, NONCE, OPEN, TOOLS, cut, fed, merged, parser, sliced
+from tests.bridge.reply.streams import CLOSE, DELIMITER_ID, OPEN, TOOLS, cut, fed, merged, parser, sliced
 
 
 def call(arguments, number=1, name="Bash", custom=False):
@@ -39,7 +39,7 @@ CALLS = {
     "no closing delimiter": (OPEN + PLAIN, call(LS)),
     "no closing delimiter before text": (f"{OPEN}{PLAIN}\nSo", [*call(LS), *text("So")]),
     "no closing delimiter before the next": (f"{OPEN}{PLAIN}\n{OPEN}{PLAIN}{CLOSE}", [*call(LS), *call(LS, 2)]),
-    "a closing delimiter without nonce": (f"{OPEN}{PLAIN}</call> x", [*call(LS), *text("x")]),
+    "a closing delimiter without its id": (f"{OPEN}{PLAIN}</call> x", [*call(LS), *text("x")]),
     "a brace missing": (f'{OPEN}{{"name":"Bash","arguments":{{"cmd":"ls"}}{CLOSE}x', [*call(LS), *text("x")]),
     "two braces missing": (f'{OPEN}{{"name":"Bash","arguments":{{"cmd":"ls"{CLOSE}x', [*call(LS), *text("x")]),
     "a brace too many": (f"{OPEN}{PLAIN}}}{CLOSE}x", [*call(LS), *text("x")]),
@@ -113,7 +113,7 @@ AS_TEXT = {
     "an unknown tool in native tags": '<tool_call>{"name": "rm", "arguments": {}}</tool_call>',
     "native tags around nothing": "<tool_call> is a tag",
     "a longer fence": f"````json\n{PLAIN}\n````",
-    "another nonce": f"<call:aaaaaaaaaa>{PLAIN}</call:aaaaaaaaaa>",
+    "another id": f"<call:aaaaaaaaaa>{PLAIN}</call:aaaaaaaaaa>",
     "a name that comes too late": f'```json\n{{"x": "{"y" * 400}", "name": "Bash", "arguments": {{}}}}\n```',
     "an unfinished fence": 'Look:\n```json\n{"name": "Ba',
     "a fence of other words": '```json is nice {"name": "Bash", "arguments": {}}',
@@ -282,7 +282,7 @@ def test_call_of_unknown_tool_is_never_shown(size):
 @pytest.mark.parametrize("size", [1, 10_000])
 def test_unusable_block_leaves_no_mark(end, size):
     events = fed(parser(), sliced(f"Look: {OPEN}{end}", size))
-    assert NONCE not in "".join(event.text for event in events if isinstance(event, TextDelta))
+    assert DELIMITER_ID not in "".join(event.text for event in events if isinstance(event, TextDelta))
     assert isinstance(events[-1], Flawed)
 
 
@@ -330,7 +330,7 @@ def test_foreign_notation_between_marks_is_a_call(form, size):
     assert json.loads(events[1].text) == ARGUMENTS
 
 
-HEADINGS = headings(NONCE)
+HEADINGS = headings(DELIMITER_ID)
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
@@ -355,8 +355,8 @@ def test_heading_like_lines_behind_a_call_end_it(heading, size):
     "written",
     [
         "a\n[User]\nb",
-        f"see [User {NONCE}]",
-        f" [User {NONCE}]",
+        f"see [User {DELIMITER_ID}]",
+        f" [User {DELIMITER_ID}]",
         "a\n[User k3x9]",
         "[Use",
         "a\n[System",
@@ -379,7 +379,8 @@ MARKS = st.sampled_from(
         *('{"name":"Bash","arguments":{', '"name":', '"Bash"', '"arguments":', '"input":', '"apply_patch"', '"rm"'),
         *("{", "}", "[", "]", ",", ":", '"', "\\", "\\u", "\\ud83d", "\\ude00", "“", "”", "'", "1", "true", "-", "e"),
         *('"a":1', "x", "好", '{"name":"apply_patch","arguments":{"input":"', "\x00", "\u2028", '\\"', '"}}'),
-        *(PLAIN, f"{OPEN}{PLAIN}{CLOSE}", NONCE, '"function":{', "null", '"{\\"a\\":1}"', '"{\\"input\\":\\"x\\"}"'),
+        *(PLAIN, f"{OPEN}{PLAIN}{CLOSE}", DELIMITER_ID),
+        *('"function":{', "null", '"{\\"a\\":1}"', '"{\\"input\\":\\"x\\"}"'),
     ]
 )
 REPLIES = st.one_of(
@@ -485,7 +486,7 @@ def test_the_contract_of_tools_with_namespace_is_kept():
 )
 def test_incomplete_mark_shows_no_secret(written, told, size):
     events = merged(fed(parser(), sliced(written, size)))
-    assert NONCE not in "".join(event.text for event in events if isinstance(event, TextDelta))
+    assert DELIMITER_ID not in "".join(event.text for event in events if isinstance(event, TextDelta))
     if told is None:
         assert events[0] == TextDelta("a")
         assert isinstance(events[1], Flawed)

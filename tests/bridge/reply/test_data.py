@@ -13,8 +13,8 @@ from bridge.reply.emulated_calls import Offer
 from bridge.reply.reader import Reader, ReadOptions
 from tests.bridge.reply.streams import cut, sliced
 
-NONCE = "n0nce12345"
-OPEN, CLOSE = f"<call:{NONCE}>", f"</call:{NONCE}>"
+DELIMITER_ID = "n0nce12345"
+OPEN, CLOSE = f"<call:{DELIMITER_ID}>", f"</call:{DELIMITER_ID}>"
 WRITE = Tool("write", schema=b'{"type":"object","properties":{"content":{"type":"string"}}}')
 PATCH = Tool("patch", custom=True)
 SCHEMA = b'{"type":"object","properties":{"content":{"type":"string"}},"required":["content"]}'
@@ -74,11 +74,11 @@ MARKS = st.lists(
 
 def reader(*, stream, thinking=False, choice=AUTO, tools=(WRITE,), **options):
     ids = itertools.count(1)
-    offer = Offer(tools, choice, True, NONCE, stream)
+    offer = Offer(tools, choice, True, DELIMITER_ID, stream)
     return Reader(
         ReadOptions(offer=offer, tools=tools, stream=stream, thinking=thinking, **options),
         lambda: f"call_{next(ids)}",
-        NONCE,
+        DELIMITER_ID,
     )
 
 
@@ -172,7 +172,7 @@ def test_json_text_keeps_what_looks_like_reasoning(size):
 
 @pytest.mark.parametrize("size", [1, 3, 10_000])
 def test_unwanted_call_is_told_with_its_tags(size):
-    reply = Reader(ReadOptions(muted=True), str, NONCE)
+    reply = Reader(ReadOptions(muted=True), str, DELIMITER_ID)
     assert read(reply, sliced(CALLS["marked"]("<think>b</think>c"), size))[0] == written("<think>b</think>c")
 
 

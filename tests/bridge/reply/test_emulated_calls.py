@@ -10,7 +10,7 @@ from bridge.chat.request import AUTO, Tool, ToolChoice
 from bridge.reply.emulated_calls import Emulation, Offer
 from tests.bridge.reply.streams import sliced
 
-NONCE = "n0nce12345"
+DELIMITER_ID = "n0nce12345"
 SCHEMA = b'{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]}'
 READ = Tool("read", schema=SCHEMA)
 TIME = Tool("time")
@@ -18,11 +18,11 @@ TIME = Tool("time")
 
 def emulation(choice=AUTO, *, parallel=True, stream=True, tools=(READ, TIME)):
     ids = itertools.count(1)
-    return Emulation(Offer(tools, choice, parallel, NONCE, stream), lambda: f"call_{next(ids)}")
+    return Emulation(Offer(tools, choice, parallel, DELIMITER_ID, stream), lambda: f"call_{next(ids)}")
 
 
 def call(name, **arguments):
-    return f"<call:{NONCE}>" + json.dumps({"name": name, "arguments": arguments}) + f"</call:{NONCE}>"
+    return f"<call:{DELIMITER_ID}>" + json.dumps({"name": name, "arguments": arguments}) + f"</call:{DELIMITER_ID}>"
 
 
 def text_of(events):
@@ -104,13 +104,13 @@ def test_call_that_stays_wrong_is_the_clients():
 
 def test_what_stays_unreadable_is_no_call():
     reply = emulation()
-    unreadable = f'<call:{NONCE}>{{"name":"read","arguments":[</call:{NONCE}>'
+    unreadable = f'<call:{DELIMITER_ID}>{{"name":"read","arguments":[</call:{DELIMITER_ID}>'
     whole(reply, unreadable)
     reply.again()
     events = whole(reply, unreadable)
     assert (calls_of(events), reply.correction, reply.calls) == ([], "", 0)
     assert '"read"' in text_of(events)
-    assert NONCE not in text_of(events)
+    assert DELIMITER_ID not in text_of(events)
 
 
 def test_a_call_that_breaks_off_untold_is_mended():
@@ -292,12 +292,16 @@ FLAWS = {
     "two strings": ('{"path":"ls" + "x"}', '{"path":"ls"+ "x"}', "instead of '+'"),
     "no string": ('{"path":`ls`}', '{"path":`ls`}', "a value is expected"),
     "not a number": ('{"n":NaN}', '{"n":NaN}', "'NaN' is no JSON value"),
-    "not closed": ('{"path":"ls}', f'{{"path":"ls}}}}</call:{NONCE}>', "a string in its arguments is not closed"),
+    "not closed": (
+        '{"path":"ls}',
+        f'{{"path":"ls}}}}</call:{DELIMITER_ID}>',
+        "a string in its arguments is not closed",
+    ),
 }
 
 
 def flawed(arguments):
-    return f'<call:{NONCE}>{{"name":"read","arguments":{arguments}}}</call:{NONCE}>'
+    return f'<call:{DELIMITER_ID}>{{"name":"read","arguments":{arguments}}}</call:{DELIMITER_ID}>'
 
 
 def sent_arguments(events):

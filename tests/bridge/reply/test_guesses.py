@@ -16,11 +16,11 @@ from bridge.prompt.compose import headings
 from bridge.reply.calls.cursor import MOST_TOKENS, TAG
 from bridge.reply.guesses import MOST_HELD
 from tests.bridge.reply.dialects import ARGUMENTS, FORMS, OBJECT, SCHEMA
-from tests.bridge.reply.streams import CLOSE, NONCE, OPEN, cut, fed, merged, parser, sliced
+from tests.bridge.reply.streams import CLOSE, DELIMITER_ID, OPEN, cut, fed, merged, parser, sliced
 
 BASH = Tool("Bash", schema=SCHEMA)
 TOOLS = (BASH, Tool("ping"), Tool("patch", custom=True), Tool("read_file", wire_name="Read", namespace="fs"))
-HEADINGS = headings(NONCE)
+HEADINGS = headings(DELIMITER_ID)
 SURE = f'{OPEN}{{"name":"ping","arguments":{{}}}}{CLOSE}'
 
 

@@ -21,10 +21,10 @@ from bridge.reply.emulated_calls import Offer
 from bridge.reply.reader import Reader, ReadOptions
 from tests.bridge.reply.streams import sliced
 
-NONCE = "n0nce12345"
+DELIMITER_ID = "n0nce12345"
 TOOLS = (Tool("read", wire_name="Read"),)
 COUNT = Tool("count", schema=b'{"properties":{"n":{"type":"integer"},"x":{"type":"number"}}}')
-CALL = f'<call:{NONCE}>{{"name":"read","arguments":{{"path":"ä.txt"}}}}</call:{NONCE}>'
+CALL = f'<call:{DELIMITER_ID}>{{"name":"read","arguments":{{"path":"ä.txt"}}}}</call:{DELIMITER_ID}>'
 REPLY = f"<think>Hm,\nwell.</think>Let me look.\n\n{CALL}\n"
 
 
@@ -34,7 +34,7 @@ def reader(**options):
 
 
 def offering(**options):
-    return reader(offer=Offer(TOOLS, AUTO, True, NONCE, True), tools=TOOLS, **options)
+    return reader(offer=Offer(TOOLS, AUTO, True, DELIMITER_ID, True), tools=TOOLS, **options)
 
 
 def read(reply, *texts):
@@ -168,7 +168,7 @@ def test_reasoning_streamed_as_text_leaves_out_the_tag(size):
 
 @pytest.mark.parametrize("tools", [(), TOOLS])
 def test_a_draft_is_none_of_a_whole_answer(tools):
-    offer = Offer(TOOLS, AUTO, True, NONCE, False) if tools else None
+    offer = Offer(TOOLS, AUTO, True, DELIMITER_ID, False) if tools else None
     reply = reader(offer=offer, tools=tools, stream=False)
     reply.feed([TextDelta("A draft. " + CALL)])
     events = reply.feed([Overwritten("The "), TextDelta("answer.")]) + reply.end()
@@ -183,7 +183,7 @@ def test_stream_sends_the_replacement_behind_a_draft():
 
 
 def test_unsent_draft_is_forgotten():
-    reply = reader(offer=Offer(TOOLS, ToolChoice("required"), True, NONCE, True), tools=TOOLS)
+    reply = reader(offer=Offer(TOOLS, ToolChoice("required"), True, DELIMITER_ID, True), tools=TOOLS)
     events = reply.feed([TextDelta("A draft.")]) + reply.feed([Overwritten(CALL)]) + reply.end()
     assert (of(TextDelta, events), [name for _, name in reply.calls]) == ("", ["read"])
 
@@ -191,8 +191,8 @@ def test_unsent_draft_is_forgotten():
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("size", [1, 4, 1000])
 def test_call_numbers_follow_their_schema(size, stream):
-    reply = reader(offer=Offer((COUNT,), AUTO, True, NONCE, stream), tools=(COUNT,), stream=stream)
-    call = f'<call:{NONCE}>{{"name":"count","arguments":{{"n":2.0,"x":2.0}}}}</call:{NONCE}>'
+    reply = reader(offer=Offer((COUNT,), AUTO, True, DELIMITER_ID, stream), tools=(COUNT,), stream=stream)
+    call = f'<call:{DELIMITER_ID}>{{"name":"count","arguments":{{"n":2.0,"x":2.0}}}}</call:{DELIMITER_ID}>'
     events = [event for piece in sliced(call, size) for event in reply.feed([TextDelta(piece)])] + reply.end()
     assert reply.arguments == of(ToolCallDelta, events) == '{"n":2,"x":2.0}'
     assert isinstance(events[-1], ToolCallEnded)

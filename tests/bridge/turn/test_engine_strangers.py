@@ -6,7 +6,7 @@ import re
 import pytest
 
 from bridge.prompt.compose import split_reply, whole_prompt
-from bridge.prompt.contract import contract
+from bridge.prompt.tool_instructions import tool_instructions
 from tests.bridge.chats import chat
 from tests.bridge.strangers import SYSTEM, UUID, Book, Person, demanding_json, tool_for
 
@@ -88,8 +88,8 @@ def lines(*texts, mark):
 
 def whole(request, mark):
     """All that the request has to tell."""
-    tools = contract(
-        request.tools, request.tool_choice, parallel=request.parallel_tool_calls, nonce=mark
+    tools = tool_instructions(
+        request.tools, request.tool_choice, parallel=request.parallel_tool_calls, delimiter_id=mark
     )  # fmt: skip
     return whole_prompt(request.messages, mark, tools, request.reply_schema)
 

@@ -26,7 +26,7 @@ def asking(*messages, **fields):
     return ChatRequest("org_auto", (HELLO, *messages), **fields)
 
 
-def nonce_of(prompt):
+def delimiter_id_of(prompt):
     """The delimiter the model was told of, or ""."""
     found = re.findall(r"<call:([a-z0-9]{10})>", prompt)
     return found[-1] if found else ""
@@ -37,7 +37,7 @@ def obeying(*steps, ends=True):
     replies, told = iter(steps), []
 
     async def on_ask(peer, params):
-        told.append(nonce_of(params["questionText"]) or told[-1])
+        told.append(delimiter_id_of(params["questionText"]) or told[-1])
         text = next(replies).replace("<call>", f"<call:{told[-1]}>").replace("</call>", f"</call:{told[-1]}>")
         await say(peer, params, *re.findall(r"(?s).{1,7}", text.replace("MARK", told[-1])))
         if ends:
@@ -109,7 +109,7 @@ async def test_later_tools_are_described_to_continued_session(new_service, new_e
     prompts = [params["questionText"] for params in service.asks()]
     assert [done.record.session for done in (second, third)] == ["reused", "reused"]
     assert ["write_file" in prompt for prompt in prompts] == [False, True, False]
-    assert nonce_of(prompts[1]) == nonce_of(prompts[0])
+    assert delimiter_id_of(prompts[1]) == delimiter_id_of(prompts[0])
 
 
 async def test_session_with_tools_learns_of_forbidden_calls(new_service, new_engine, sessions):
