@@ -13,12 +13,12 @@ from bridge.chat.request import Tool, ToolChoice
 from bridge.prompt.corrections import invalid_call, missing_call, unknown_tool
 from bridge.prompt.tool_names import by_wire_name
 from bridge.reply.calls.delimiters import Marks
-from bridge.reply.calls.marked import CUT_OFF, UNKNOWN, CallEvent, Flawed, Spoilt
-from bridge.reply.calls.parser import CallParser, Reading
+from bridge.reply.calls.marked import CUT_OFF, UNKNOWN, BrokenArguments, CallEvent, MalformedCall
+from bridge.reply.calls.parser import CallParser, CallRules
 from bridge.reply.calls.pauses import Steps, at_once
 from bridge.reply.forced_call import forced_arguments, whole_call
 from bridge.reply.open_json import BEGINS, OpenJson
-from bridge.reply.validation import Judgement, flaw_of, judgement
+from bridge.reply.validation import Verdict, check_arguments, problem_of
 
 GAP = "\n\n"
 _UNCLOSED = "a string in its arguments is not closed"
@@ -27,7 +27,7 @@ _LONGEST_END = 200  # characters of arguments in which the closing mark is looke
 ReplyEvent = TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded
 
 
-class Offer(msgspec.Struct, frozen=True):
+class ToolOffer(msgspec.Struct, frozen=True):
     """The tools the prompt shows to the model, and how it must use them."""
 
     tools: Sequence[Tool]
@@ -36,17 +36,17 @@ class Offer(msgspec.Struct, frozen=True):
     delimiter_id: str
     stream: bool
     """Whether the client sees calls as they come; otherwise every flaw can be mended before it is told."""
-    reading: Reading = Reading()
+    rules: CallRules = CallRules()
 
 
-class Emulation:
-    """Feed text, get what may be told. `end()`, then look at `correction`: what to ask the model, once; then `again()`.
+class EmulatedCalls:
+    """Feed text, get what may be told. `end()`, then look at `correction`: what to ask the model, once; then `retry()`.
 
     A call is told as it arrives. Only what has not been told can be mended: so everything is held back while the
     client waits for the whole reply, and text is held while a call is still owed.
     """
 
-    def __init__(self, offer: Offer, new_id: Callable[[], str]) -> None:
+    def __init__(self, offer: ToolOffer, new_id: Callable[[], str]) -> None:
         self.correction = ""
         self.outcomes: Counter[str] = Counter()
         """How often a call was `parsed`, `repaired`, `refused`, `retried`, `invalid` or `unjudged`."""
@@ -67,28 +67,30 @@ class Emulation:
         self._holding = offer.choice.must_call
         self._corrected = False
         self._unwanted = False  # a call is read that was not asked for
-        self._asked = False  # for calls; else something else was corrected
-        self._deaf = False  # what else comes in this attempt is not wanted
-        self._flaw: Flawed | None = None
+        self._call_corrected = False  # for calls; else something else was corrected
+        self._ignores_rest = False  # what else comes in this attempt is not wanted
+        self._malformed: MalformedCall | None = None
         self._call: tuple[Tool, list[str]] | None = None
-        self._spoilt = ""  # why its arguments are no JSON
+        self._broken = ""  # why its arguments are no JSON
         self._call_at: int | None = None  # where it begins in what is pending; None when it was told
         self._refusal: list[ReplyEvent] = []  # the text of an attempt that owed a call
-        self._words: list[str] = []  # the text of the first attempt
-        self._other: tuple[str, list[str]] | None = None  # name and arguments of a call that was not asked for
-        self._repeated = False  # the correction came with one that cannot be told either
+        self._first_text: list[str] = []  # the text of the first attempt
+        self._unwanted_call: tuple[str, list[str]] | None = None  # name and arguments of a call that was not asked for
+        self._failed_again = False  # the correction came with one that cannot be told either
         self._kept = 0  # how much of what is pending came before the correction
         self._kept_calls = 0
         self._kept_outcomes: Counter[str] = Counter()
-        self._spoke = self._kept_spoke = False  # words were said; before the correction
+        self._has_text = self._kept_spoke = False  # words were said; before the correction
         self._gap = ""  # what parts them from the words after it
 
     @property
-    def has_strayed(self) -> bool:
+    def has_left_role(self) -> bool:
         """The model has gone on as somebody else, and what it said as itself need not be corrected."""
         # A reply that can still be corrected goes on in the same session; only one that cannot ends the turn here.
-        mendable = not self._corrected and (self._flaw is not None or (self._offer.choice.must_call and not self.calls))
-        return self._parser.strayed and not mendable
+        correctable = not self._corrected and (
+            self._malformed is not None or (self._offer.choice.must_call and not self.calls)
+        )
+        return self._parser.left_role and not correctable
 
     @property
     def in_data(self) -> bool:
@@ -97,13 +99,13 @@ class Emulation:
 
     def _new_parser(self) -> CallParser:
         offer = self._offer
-        return CallParser(offer.delimiter_id, offer.tools, self._new_id, offer.reading)
+        return CallParser(offer.delimiter_id, offer.tools, self._new_id, offer.rules)
 
     def feed(self, text: str) -> list[ReplyEvent]:
         """The next piece of the model's text."""
         for piece in self._parser.feed(text):
             self._take(piece)
-        return self._tellable()
+        return self._sendable()
 
     def end(self) -> list[ReplyEvent]:
         """The model has ended its reply. Nothing is told as long as a correction is called for."""
@@ -117,12 +119,12 @@ class Emulation:
         self.cut_off = self._parser.cut_off and not self._unwanted
         # An unclosed string has swallowed the mark: the call is over, its arguments are no JSON.
         if self.cut_off and self._ends_with_mark():
-            self.cut_off, self._spoilt = False, _UNCLOSED
+            self.cut_off, self._broken = False, _UNCLOSED
             self._complete(ToolCallEnded())
         # Nothing of it was sent yet, so the model may write it again in full.
         elif self.cut_off and self._call_at is not None and not self._corrected:
             self._take_back(self._call_at, CUT_OFF)
-        self._judge()
+        self._check()
         if self.correction:
             return []
         self._holding = False
@@ -135,62 +137,62 @@ class Emulation:
         end = arguments[-_LONGEST_END:].replace("\\n", "\n").rstrip()
         return end.endswith(Marks(self._offer.delimiter_id).closer)
 
-    def settle(self) -> list[ReplyEvent]:
+    def best_effort(self) -> list[ReplyEvent]:
         """The correction failed: return what there is; empty when that would not be a whole reply."""
         if not (self._corrected and self._holding):
             return []
         # What came before the correction was a part of the reply anyway; the half of a second attempt is not.
         self._pending = self._pending[: self._kept]
-        self._make_do()
+        self._fall_back()
         return self._drain()
 
-    def again(self) -> None:
+    def retry(self) -> None:
         """The correction is being sent."""
         self._parser = self._new_parser()
         self._watch = OpenJson(BEGINS["{"]) if self._watch is not None else None
         self._unwanted = False
-        self.correction, self._corrected, self._deaf, self._holding = "", True, False, True
+        self.correction, self._corrected, self._ignores_rest, self._holding = "", True, False, True
         self.in_call = False
-        if self._flaw is None:
+        if self._malformed is None:
             # The model was asked because it made no call; its text is kept only for the case that nothing better comes.
             self._refusal, self._pending = self._pending, []
-        # Marks where the second attempt begins: `forget` comes back to here.
+        # Marks where the second attempt begins: `discard` comes back to here.
         self._kept, self._kept_calls, self._kept_outcomes = len(self._pending), self.calls, self.outcomes.copy()
-        self._kept_spoke = self._spoke and self._flaw is not None
+        self._kept_spoke = self._has_text and self._malformed is not None
         self._gap = GAP if self._kept_spoke else ""
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         """Drop what came in this attempt, of which nothing was sent."""
         self._parser = self._new_parser()
         self._watch = OpenJson(BEGINS["{"]) if self._watch is not None else None
         del self._pending[self._kept :]
         self.calls, self.outcomes = self._kept_calls, self._kept_outcomes.copy()
         self._call = self._call_at = None
-        self._repeated = False
+        self._failed_again = False
         if not self._corrected:
-            self._words.clear()
-            self._other = None
-        self._flaw = self._flaw if self._corrected else None
-        self._deaf = self._unwanted = self.in_call = False
-        self._spoke, self._gap = self._kept_spoke, GAP if self._kept_spoke else ""
-        self._holding = self._asked or self._offer.choice.must_call
+            self._first_text.clear()
+            self._unwanted_call = None
+        self._malformed = self._malformed if self._corrected else None
+        self._ignores_rest = self._unwanted = self.in_call = False
+        self._has_text, self._gap = self._kept_spoke, GAP if self._kept_spoke else ""
+        self._holding = self._call_corrected or self._offer.choice.must_call
 
     def restart(self) -> None:
         """Something else than calls is being corrected: from now on calls are not."""
-        self.forget()
+        self.discard()
         self._corrected = True
 
     # -- one piece ------------------------------------------------------------------------------------------------
 
     def _take(self, piece: CallEvent) -> None:
         # Deaf behind a flaw, since the model will write what follows again, or behind a call too many.
-        if self._deaf or self._is_unwanted(piece):
+        if self._ignores_rest or self._is_unwanted(piece):
             return
         match piece:
-            case Flawed():
+            case MalformedCall():
                 self._reject(piece)
-            case Spoilt():
-                self._spoilt = piece.reason
+            case BrokenArguments():
+                self._broken = piece.reason
             case ToolCallStarted():
                 self._begin(piece)
             case ToolCallEnded():
@@ -200,15 +202,15 @@ class Emulation:
                     self._call[1].append(piece.text)
                 self._pending.append(piece)
             case TextDelta():
-                self._speak(piece)
+                self._add_text(piece)
 
-    def _speak(self, piece: TextDelta) -> None:
+    def _add_text(self, piece: TextDelta) -> None:
         if not self._corrected:
-            self._words.append(piece.text)
+            self._first_text.append(piece.text)
         if self._watch is not None:
             self._watch.append(piece.text)
         gap, self._gap = self._gap, ""
-        self._spoke = self._spoke or not piece.text.isspace()
+        self._has_text = self._has_text or not piece.text.isspace()
         # The gap is a piece of the text itself, so that it is counted and remembered with it.
         self._pending.append(TextDelta(gap + piece.text) if gap and not piece.text[:1].isspace() else piece)
 
@@ -219,12 +221,12 @@ class Emulation:
             self._unwanted = choice.mode == "named" and (tool is None or tool.name != choice.name)
             if self._unwanted:
                 self.outcomes["refused"] += 1
-                self._other, self._repeated = (piece.name, []), self._corrected
+                self._unwanted_call, self._failed_again = (piece.name, []), self._corrected
             return self._unwanted
-        if not self._unwanted or not isinstance(piece, ToolCallDelta | ToolCallEnded | Spoilt):
+        if not self._unwanted or not isinstance(piece, ToolCallDelta | ToolCallEnded | BrokenArguments):
             return False
-        if isinstance(piece, ToolCallDelta) and self._other is not None:
-            self._other[1].append(piece.text)
+        if isinstance(piece, ToolCallDelta) and self._unwanted_call is not None:
+            self._unwanted_call[1].append(piece.text)
         # The end of an unwanted call is dropped as well, and what follows it is wanted again.
         self._unwanted = not isinstance(piece, ToolCallEnded)
         return True
@@ -233,12 +235,12 @@ class Emulation:
         # The client allows one call, and the model was asked for one: the others would run before the first one's
         # result is known.
         if self.calls and not self._offer.parallel:
-            self._deaf = True
+            self._ignores_rest = True
             return
         tool = by_wire_name(self._tools).get((piece.namespace, piece.name))
         self._call = (tool, []) if tool is not None else None
-        self._spoilt = ""
-        if self._corrected and self._flaw is not None:  # the words around a mended call are not for the client
+        self._broken = ""
+        if self._corrected and self._malformed is not None:  # the words around a mended call are not for the client
             # Prose of a second attempt is mostly an apology to us, not to the client.
             around = self._pending[self._kept :]
             self._pending[self._kept :] = [event for event in around if type(event) is not TextDelta]
@@ -253,14 +255,14 @@ class Emulation:
         self.in_call = False
         tool, arguments = self._call or (None, [])
         text = "".join(arguments)
-        judged = judgement(tool, text) if tool is not None and not self._spoilt else Judgement(self._spoilt)
-        if not judged.judged:
+        verdict = check_arguments(tool, text) if tool is not None and not self._broken else Verdict(self._broken)
+        if not verdict.checked:
             self.outcomes["unjudged"] += 1
-        if not judged.flaw:
-            self.outcomes["repaired" if self._asked else "parsed"] += 1
+        if not verdict.problem:
+            self.outcomes["repaired" if self._call_corrected else "parsed"] += 1
         # One correction for each turn, and only of what the client has not seen.
         elif self._call_at is not None and not self._corrected:
-            self._take_back(self._call_at, judged.flaw)
+            self._take_back(self._call_at, verdict.problem)
             return
         else:
             self.outcomes["invalid"] += 1  # the client's own answer to it is the model's next chance
@@ -272,19 +274,19 @@ class Emulation:
         del self._pending[call_at:]
         self.calls -= 1
         self.cut_off = False
-        self._reject(Flawed(tool.name if tool else "", reason, "".join(arguments)))
+        self._reject(MalformedCall(tool.name if tool else "", reason, "".join(arguments)))
 
-    def _reject(self, flaw: Flawed) -> None:
+    def _reject(self, call: MalformedCall) -> None:
         """A block that cannot be read as a call: the model may correct it once; after that it is no call."""
         if self._corrected:
             self.outcomes["refused"] += 1
-            self._repeated = True
+            self._failed_again = True
             return
-        self._flaw, self._deaf = flaw, True
+        self._malformed, self._ignores_rest = call, True
 
     # -- what may be told -----------------------------------------------------------------------------------------
 
-    def _tellable(self) -> list[ReplyEvent]:
+    def _sendable(self) -> list[ReplyEvent]:
         return [] if self._holding or not self._offer.stream else self._drain()
 
     def _drain(self) -> list[ReplyEvent]:
@@ -292,63 +294,63 @@ class Emulation:
         self._call_at, self._kept = None, 0
         return pending
 
-    def _judge(self) -> None:
+    def _check(self) -> None:
         """After the end of an attempt: is it what was asked for?"""
-        owed = self._offer.choice.must_call and not self.calls
+        missing = self._offer.choice.must_call and not self.calls
         # The order matters: a flawed call is corrected before a missing one is asked for, as it shows what the model
         # wanted.
-        if self._flaw is not None and not self._corrected:
-            self._correct(self._mending(self._flaw))
-        elif owed and not self._fall_back():
+        if self._malformed is not None and not self._corrected:
+            self._correct(self._correction_of(self._malformed))
+        elif missing and not self._forced_call():
             if self._corrected:
-                self._make_do()
+                self._fall_back()
             else:
                 self._correct(missing_call(self._offer.choice, self._offer.delimiter_id))
-        elif self._asked and not self.calls:
-            self._make_do()
+        elif self._call_corrected and not self.calls:
+            self._fall_back()
 
-    def _mending(self, flaw: Flawed) -> str:
+    def _correction_of(self, call: MalformedCall) -> str:
         """What the model is asked about a flawed call."""
         offer = self._offer
         # A list of tools would only invite another one than the client demands.
-        if flaw.reason == UNKNOWN and offer.choice.mode == "named":
+        if call.reason == UNKNOWN and offer.choice.mode == "named":
             return missing_call(offer.choice, offer.delimiter_id)
-        if flaw.reason == UNKNOWN:
-            return unknown_tool(flaw, offer.tools, offer.delimiter_id)
-        return invalid_call(flaw, offer.delimiter_id)
+        if call.reason == UNKNOWN:
+            return unknown_tool(call, offer.tools, offer.delimiter_id)
+        return invalid_call(call, offer.delimiter_id)
 
-    def _make_do(self) -> None:
+    def _fall_back(self) -> None:
         """No call came of the correction: what was said counts, or else what was to be corrected; nothing twice."""
-        if self._flaw is None:
+        if self._malformed is None:
             self.outcomes["refused"] += 1
         new, before = self._pending[self._kept :], self._pending[: self._kept] or self._refusal
-        first, said = "".join(self._words).strip(), _text(new).strip()
+        first, text = "".join(self._first_text).strip(), _text(new).strip()
         # Models repeat their first answer word for word when they have nothing to add.
-        if said and said != first:
+        if text and text != first:
             return
         source = self._source()
         # Shown as text, so that the client sees what the model wanted; not if the model gave it up and said something.
-        if source and (self._repeated or not before):
+        if source and (self._failed_again or not before):
             self._pending = [*before, TextDelta((GAP if first else "") + source)]
         else:
             self._pending = before or ([] if first else new)
 
     def _source(self) -> str:
         """The call that cannot be sent as one, as text."""
-        if self._flaw is not None:
-            return Marks(self._offer.delimiter_id).without(self._flaw.source)
-        if self._other is None:
+        if self._malformed is not None:
+            return Marks(self._offer.delimiter_id).without(self._malformed.source)
+        if self._unwanted_call is None:
             return ""
-        name, arguments = self._other[0], "".join(self._other[1])
+        name, arguments = self._unwanted_call[0], "".join(self._unwanted_call[1])
         tool = next((each for each in self._tools if name in (each.name, each.wire_name)), None)
-        given = json.dumps(arguments, ensure_ascii=False) if tool is not None and tool.custom else arguments
-        return f'{{"name": {json.dumps(name)}, "arguments": {given}}}'
+        written = json.dumps(arguments, ensure_ascii=False) if tool is not None and tool.custom else arguments
+        return f'{{"name": {json.dumps(name)}, "arguments": {written}}}'
 
     def _correct(self, text: str) -> None:
-        self.correction, self._asked = text, True
+        self.correction, self._call_corrected = text, True
         self.outcomes["retried"] += 1
 
-    def _fall_back(self) -> bool:
+    def _forced_call(self) -> bool:
         """Where one function is forced, an answer that is nothing but its arguments is the call (PROTOCOL 17.6)."""
         name = self._offer.choice.name
         tool = next((each for each in self._offer.tools if each.name == name), None)
@@ -357,7 +359,7 @@ class Emulation:
             return False
         arguments = forced_arguments(_text(self._pending), name)
         # Any JSON object could be meant as the arguments; only one that fits the schema is taken for them.
-        if arguments is None or flaw_of(tool, arguments):
+        if arguments is None or problem_of(tool, arguments):
             return False
         self._pending = [*whole_call(tool, arguments, self._new_id())]
         self.calls = 1

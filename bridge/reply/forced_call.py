@@ -17,12 +17,12 @@ _LONGEST = 1 << 20  # characters of arguments
 _ABOUT_THE_CALL = frozenset({"name", "tool", "function", "arguments", "input", "result"})
 
 
-class ForcedAnswer:
-    """The answer of the service's own agent where the client forces one tool: held to its end, because all of it may be
+class ForcedCallReader:
+    """The answer of Lingma's own agent where the client forces one tool: held to its end, because all of it may be
     that tool's arguments. Of what is read like this nothing is ever corrected.
     """
 
-    # The interface of `Emulation`, as constants: the reader treats both alike.
+    # The interface of `EmulatedCalls`, as constants: the reader treats both alike.
     correction: Final = ""
     cut_off: Final = False
     in_call: Final = False
@@ -62,7 +62,7 @@ class ForcedAnswer:
         self.calls, self.outcomes = 1, {"parsed": 1}
         return [*whole_call(tool, arguments, self._new_id())]
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         if self._held is not None:
             self._held.clear()
         self._watch = OpenJson(BEGINS["{"])
@@ -70,7 +70,7 @@ class ForcedAnswer:
     def restart(self) -> None:
         """The answer was held back no longer, or there is none to correct."""
 
-    def again(self) -> None:
+    def retry(self) -> None:
         """There is no second attempt."""
 
 
@@ -93,37 +93,37 @@ def forced_arguments(text: str, name: str) -> str | None:
     if not stripped.startswith("{"):
         return None
     try:
-        told = msgspec.json.decode(stripped)
+        answer = msgspec.json.decode(stripped)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     # An object that names another function is a call of that one, which the client did not ask for.
-    if not isinstance(told, dict) or _named(told) not in ("", name):
+    if not isinstance(answer, dict) or _named(answer) not in ("", name):
         return None
-    return msgspec.json.encode(_arguments(told)).decode()
+    return msgspec.json.encode(_arguments(answer)).decode()
 
 
-def _named(told: dict[str, Any]) -> str:
-    function = told.get("function")
+def _named(answer: dict[str, Any]) -> str:
+    function = answer.get("function")
     inner = function.get("name") if isinstance(function, dict) else function
-    return next((each for each in (told.get("name"), told.get("tool"), inner) if isinstance(each, str)), "")
+    return next((each for each in (answer.get("name"), answer.get("tool"), inner) if isinstance(each, str)), "")
 
 
-def _arguments(told: dict[str, Any]) -> dict[str, Any]:
+def _arguments(answer: dict[str, Any]) -> dict[str, Any]:
     """`input`, `arguments`, `function.arguments`, else every key that does not speak of the call itself."""
-    function = told.get("function")
+    function = answer.get("function")
     nested = function.get("arguments") if isinstance(function, dict) else None
-    for given in map(_decoded, (told.get("input"), told.get("arguments"), nested)):
-        if isinstance(given, dict):
-            return given
+    for arguments in map(_decoded, (answer.get("input"), answer.get("arguments"), nested)):
+        if isinstance(arguments, dict):
+            return arguments
     # Flat: the model wrote the arguments themselves, perhaps beside the tool's name.
-    return {key: value for key, value in told.items() if key not in _ABOUT_THE_CALL}
+    return {key: value for key, value in answer.items() if key not in _ABOUT_THE_CALL}
 
 
-def _decoded(given: Any) -> Any:
+def _decoded(arguments: Any) -> Any:
     """Arguments may themselves be JSON text."""
-    if not isinstance(given, str):
-        return given
+    if not isinstance(arguments, str):
+        return arguments
     try:
-        return msgspec.json.decode(given)
+        return msgspec.json.decode(arguments)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None

@@ -14,7 +14,7 @@ import msgspec
 from bridge.chat.request import Tool
 from bridge.reply.calls.cursor import Cursor, MoreNeeded, NoCall, TooMuch
 from bridge.reply.calls.delimiters import FENCE
-from bridge.reply.calls.dialects import LAST, Dialects, Guessed
+from bridge.reply.calls.notations import LAST, GuessedCall, NotationReader
 
 MOST_HELD = 256 * 1024
 """Characters that are held; more is text."""
@@ -32,7 +32,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """
 
     text: str
-    calls: tuple[Guessed, ...] = ()
+    calls: tuple[GuessedCall, ...] = ()
     low: int = 0
     more: bool = False
 
@@ -51,7 +51,7 @@ class Guess:
         self._headings = headings
         self._pieces: list[str] = []
         self._length = 0
-        self._look_at = 1
+        self._next_read = 1
         self._left = MOST_HELD  # characters that may be looked at to see whether a call is complete
         self._tail = ""
 
@@ -62,12 +62,12 @@ class Guess:
         recent = self._tail + text
         self._tail = recent[-_TAIL:]
         over = self._opener in recent or self._length > MOST_HELD
-        if not over and self._length < self._look_at:
+        if not over and self._length < self._next_read:
             return None
-        self._look_at = 2 * self._length if self._length > _OFTEN else 0
+        self._next_read = 2 * self._length if self._length > _OFTEN else 0
         held = "".join(self._pieces)
         # Up to the mark only, or the result would depend on how the stream was cut.
-        outcome = self._look(held.partition(self._opener)[0][:MOST_HELD])
+        outcome = self._decide(held.partition(self._opener)[0][:MOST_HELD])
         if outcome is None:
             return Outcome(held) if over else None
         return msgspec.structs.replace(outcome, text=held)
@@ -82,7 +82,7 @@ class Guess:
             self._left -= self._length
         cursor = Cursor("".join(self._pieces))
         outcome, _ = self._read(cursor)
-        return outcome is None and not cursor.settled
+        return outcome is None and not cursor.is_complete
 
     def end(self) -> Outcome:
         held = "".join(self._pieces)
@@ -91,26 +91,26 @@ class Guess:
         if outcome is not None:
             return msgspec.structs.replace(outcome, text=held)
         # Calls that are followed by anything else are no calls: then the text stays text.
-        return Outcome(held, calls) if cursor.settled else Outcome(held)
+        return Outcome(held, calls) if cursor.is_complete else Outcome(held)
 
-    def _look(self, text: str) -> Outcome | None:
+    def _decide(self, text: str) -> Outcome | None:
         """Without what is, or may be, the beginning of a mark."""
         # Position 0 is the beginning of the guess itself, so it does not count.
         low = text.rfind("<", max(1, len(text) - len(self._opener)))
         outcome, _ = self._read(Cursor(text[:low] if low > 0 and self._opener.startswith(text[low:]) else text))
         return outcome
 
-    def _read(self, cursor: Cursor) -> tuple[Outcome | None, tuple[Guessed, ...]]:
+    def _read(self, cursor: Cursor) -> tuple[Outcome | None, tuple[GuessedCall, ...]]:
         """What is known whatever follows, if anything is; and the calls so far."""
-        dialects = Dialects(cursor, self._find)
+        notations = NotationReader(cursor, self._find)
         try:
             while True:
-                dialects.block()
+                notations.block()
                 # A forged heading ends the reply, so calls before it stand at its end.
                 if self._at_heading(cursor):
-                    return Outcome("", tuple(dialects.calls), low=cursor.at), ()
+                    return Outcome("", tuple(notations.calls), low=cursor.at), ()
         except MoreNeeded:
-            return None, tuple(dialects.calls)
+            return None, tuple(notations.calls)
         except NoCall as none:
             return Outcome("", low=max(none.at, 1), more=not isinstance(none, TooMuch)), ()
 
@@ -124,14 +124,14 @@ class Guess:
         return bool(found)
 
 
-def read_whole(text: str, find: Callable[[str], Tool | None]) -> tuple[Guessed, ...]:
+def read_whole(text: str, find: Callable[[str], Tool | None]) -> tuple[GuessedCall, ...]:
     """The calls that a text consists of; none if it is anything else."""
     cursor = Cursor(text)
-    dialects = Dialects(cursor, find)
+    notations = NotationReader(cursor, find)
     try:
         while True:
-            dialects.block()
+            notations.block()
     except MoreNeeded:
-        return tuple(dialects.calls) if cursor.settled else ()
+        return tuple(notations.calls) if cursor.is_complete else ()
     except NoCall:
         return ()

@@ -53,8 +53,8 @@ class WholeNumbers:
 
     def __init__(self, schema: bytes) -> None:
         # A schema too large to be read leaves every number as it is.
-        known = schema_of(schema)
-        self._root: Any = known.root if known is not None else {}
+        parsed = schema_of(schema)
+        self._root: Any = parsed.root if parsed is not None else {}
         self._held = ""
         self._path: list[Step] = []
         self._in_string = False
@@ -181,8 +181,8 @@ class WholeNumbers:
             verdicts.append(self._verdict(schema_parts.pointed(self._root, ref)))
         verdicts += [self._verdict(part) for part in schema_parts.parts(node)]
         for union in schema_parts.unions(node):
-            known = [verdict for branch in union if (verdict := self._branch(branch)) is not None]
-            verdicts.append(all(known) if known else None)
+            branches = [verdict for branch in union if (verdict := self._branch(branch)) is not None]
+            verdicts.append(all(branches) if branches else None)
         # All of these hold at once, so one that wants an integer decides.
         if True in verdicts:
             return True

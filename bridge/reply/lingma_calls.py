@@ -15,7 +15,7 @@ LINE_CHARS: Final = 400
 _UNNAMED = "tool"
 # The characters of both vendors' own ids; a call with any other id gets a new one.
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
+_DECODE_ERRORS = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 class _Shown(msgspec.Struct):
@@ -65,16 +65,16 @@ class LingmaCalls:
             self._calls[call.id or len(self._calls)] = shown
         # Each piece replaces the one before: the connection has merged what is known (PROTOCOL 17.5).
         shown.call = call
-        return self._tell(shown, last=False)
+        return self._emit(shown, last=False)
 
     def end(self) -> list[ChatEvent]:
         """The turn is over: nothing more will be known of any call."""
         due = sorted(
             self._calls.values(), key=lambda shown: not self._waits(shown)
         )  # what waits decides how to tell the rest
-        return [event for shown in due for event in self._tell(shown, last=True)]
+        return [event for shown in due for event in self._emit(shown, last=True)]
 
-    def _tell(self, shown: _Shown, *, last: bool) -> list[ChatEvent]:
+    def _emit(self, shown: _Shown, *, last: bool) -> list[ChatEvent]:
         if shown.closed:
             return []
         tool = self._tools.get(shown.call.name)
@@ -95,20 +95,20 @@ class LingmaCalls:
         # Empty arguments may be completed by a later event of the same call.
         if shown.call.input == b"{}" and shown.call.state in ("pending", "running") and not last:
             return []
-        before = [] if self.waiting or self._shown == "omit" else self._told_before()
+        before = [] if self.waiting or self._shown == "omit" else self._executed_before()
         shown.opened = shown.closed = self.waiting = True
         return [*before, *self._as_call(shown.call, tool)]
 
-    def _told_before(self) -> list[ChatEvent]:
+    def _executed_before(self) -> list[ChatEvent]:
         """What has run or never will, as text."""
-        over = [each for each in self._calls.values() if _is_settled(each.call) or each.call.denied]
+        over = [each for each in self._calls.values() if _is_over(each.call) or each.call.denied]
         return [
             event for each in over if not (each.closed or self._waits(each)) for event in self._lines(each, last=True)
         ]
 
     def _call(self, shown: _Shown, tool: Tool | None, *, last: bool) -> list[ChatEvent]:
         # A client with tools might run it again, so it waits for the end: then it is sure whether one waits.
-        if not (last or (_is_known(shown.call) and not self._tools)):
+        if not (last or (_is_complete(shown.call) and not self._tools)):
             return []
         shown.opened = shown.closed = True
         return self._as_call(shown.call, tool)
@@ -116,12 +116,12 @@ class LingmaCalls:
     def _lines(self, shown: _Shown, *, last: bool) -> list[ChatEvent]:
         call, lines = shown.call, []
         certain = (
-            _is_settled(call) if call.name in self._tools else _is_known(call)
+            _is_over(call) if call.name in self._tools else _is_complete(call)
         )  # it may yet be the client's to run
         if not shown.opened and (last or certain):
             shown.opened = True
             lines.append(_line(f"[tool {call.name} ", call.input.decode("utf-8", "replace")))
-        if shown.opened and (last or _is_settled(call)):
+        if shown.opened and (last or _is_over(call)):
             shown.closed = True
             lines.append(_line(f"[result of {call.name}: ", _outcome(call)))
         return [TextDelta("\n" + "".join(lines))] if lines else []
@@ -150,12 +150,12 @@ def _is_the_clients(call: LingmaToolCall) -> bool:
     return call.state == "pending" and call.runner != "service"
 
 
-def _is_known(call: LingmaToolCall) -> bool:
+def _is_complete(call: LingmaToolCall) -> bool:
     """Name and arguments are there, or will not come any more."""
-    return (call.name != _UNNAMED and call.input != b"{}") or _is_settled(call)
+    return (call.name != _UNNAMED and call.input != b"{}") or _is_over(call)
 
 
-def _is_settled(call: LingmaToolCall) -> bool:
+def _is_over(call: LingmaToolCall) -> bool:
     return call.state in ("finished", "failed", "cancelled")
 
 
@@ -192,7 +192,7 @@ def _plain_input(arguments: bytes) -> str:
 def _decoded(json: bytes) -> Any:
     try:
         return msgspec.json.decode(json)
-    except _UNREADABLE:
+    except _DECODE_ERRORS:
         return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bridge.reply.calls.json_value import Unreadable, Value
+from bridge.reply.calls.json_value import ParseStopped, Value
 
 # A brace alone is no sign of JSON, code is full of them: it takes a key with its colon, or the closing brace.
 _OBJECT = r"""\{\s{0,40}(?:\}|"(?:[^"\\]|\\.){0,200}"\s{0,20}:|'[^'\\]{0,200}'\s{0,20}:)"""
@@ -27,19 +27,19 @@ class OpenJson:
 
     def __init__(self, begins: re.Pattern[str]) -> None:
         self._begins = begins
-        self._news: list[str] = []
+        self._unread: list[str] = []
         self._window = ""
         self._first = 0  # where in the window a beginning is looked for: before it stands only what it follows
         self._value: Value | None = None
 
     def append(self, text: str) -> None:
         # Only stored: reading waits until somebody asks, which most replies never need.
-        self._news.append(text)
+        self._unread.append(text)
 
     @property
     def is_open(self) -> bool:
-        self._window += "".join(self._news)
-        self._news.clear()
+        self._window += "".join(self._unread)
+        self._unread.clear()
         while self._go_on():
             pass
         return self._value is not None
@@ -50,7 +50,7 @@ class OpenJson:
             return self._begin()
         try:
             at = self._value.take(self._window, self._first)
-        except Unreadable as problem:
+        except ParseStopped as problem:
             # No JSON after all: go on behind it. max, or the same beginning would be found again.
             self._value, self._first = None, max(problem.at, self._first)
             return True

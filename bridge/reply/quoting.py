@@ -66,20 +66,20 @@ def occurs(quotes: Sequence[str], texts: Iterable[str]) -> Steps[bool]:
     """Whether one of these stands in the texts, or across some that follow each other: to the letter but for white
     space, escaped, or on lines that a tool has numbered or marked. True where nobody can say.
     """
-    said: list[Forms] = []
+    request_forms: list[Forms] = []
     left = MOST_SEARCHED
     for text in texts:
         left -= len(text)
         # "True" on purpose: what cannot be checked in time counts as sent by somebody, and no call is made of it.
         if left < 0:
             return True
-        said.append((yield from forms(text)))
+        request_forms.append((yield from forms(text)))
     wanted: dict[str, None] = {}
     for quote in quotes:
         wanted.update(dict.fromkeys((yield from _shapes(quote))))
     # Each form of all texts joined: a quotation may reach across texts that follow each other. A set, as the forms are
     # often equal.
-    stacks = {"".join(each) for each in zip(*said, strict=True)}
+    stacks = {"".join(each) for each in zip(*request_forms, strict=True)}
     # Bounded before the search, because the product can be large where each factor is not.
     if sum(map(len, stacks)) * len(wanted) > MOST_COMPARED:
         return True

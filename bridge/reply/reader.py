@@ -22,18 +22,18 @@ from bridge.chat.events import (
 from bridge.chat.request import Tool
 from bridge.prompt.tool_names import by_wire_name
 from bridge.reply.calls.pauses import Steps, at_once
-from bridge.reply.emulated_calls import Emulation, Offer
-from bridge.reply.forced_call import ForcedAnswer
+from bridge.reply.emulated_calls import EmulatedCalls, ToolOffer
+from bridge.reply.forbidden_calls import ForbiddenCalls
+from bridge.reply.forced_call import ForcedCallReader
 from bridge.reply.headings import HeadingGuard
 from bridge.reply.integers import WholeNumbers, may_want_integers
 from bridge.reply.lingma_calls import LingmaCalls
-from bridge.reply.muted import MutedCalls
 from bridge.reply.portions import portions
 from bridge.reply.structured import Structured
 from bridge.reply.thinking import Piece as Part
 from bridge.reply.thinking import ThinkingSplitter, Unopened
 
-Shown = Literal["text", "omit", "calls"]
+CallDisplay = Literal["text", "omit", "calls"]
 _FRONT = 400
 """Characters that a stream holds at its beginning where reasoning is wanted: it may have begun without a tag."""
 
@@ -42,11 +42,11 @@ class ReadOptions(msgspec.Struct, frozen=True):
     """What is to be read out of a reply."""
 
     thinking: bool = False
-    offer: Offer | None = None
+    offer: ToolOffer | None = None
     """Tools the model was told of in the prompt."""
-    muted: bool = False
+    calls_forbidden: bool = False
     """The model was told of tools before, and may call none now."""
-    lingma_calls: Shown | None = None
+    lingma_calls: CallDisplay | None = None
     """How calls of the service's own agent are shown; None: not at all."""
     tools: Sequence[Tool] = ()
     """The client's tools, offered or not: the service's agent may call them as well."""
@@ -74,24 +74,23 @@ class Reader:
         self.taken_back = False
         """What was given out as text so far is void; whoever kept it resets this. Only where nothing is streamed."""
         self.is_over = False
-        self._emulation: Emulation | ForcedAnswer | MutedCalls | None = None
+        self._emulation: EmulatedCalls | ForcedCallReader | ForbiddenCalls | None = None
         self._lingma_calls: LingmaCalls | None = None
         self._structured: Structured | None = None
-        self._guard: HeadingGuard | None = None
         self._front: list[str] | None = None
         self._options = options
         self._session_mark = mark
         self._thinking = options.thinking
         self._splitter = ThinkingSplitter()
         if options.offer is not None:
-            self._emulation = Emulation(options.offer, new_id)
+            self._emulation = EmulatedCalls(options.offer, new_id)
         elif options.forced is not None:
-            self._emulation = ForcedAnswer(options.forced, new_id)
-        elif options.muted:
-            self._emulation = MutedCalls(mark)
-        self._mark = "" if isinstance(self._emulation, Emulation | MutedCalls) else mark  # those look themselves
-        if self._mark:
-            self._guard = HeadingGuard(self._mark)
+            self._emulation = ForcedCallReader(options.forced, new_id)
+        elif options.calls_forbidden:
+            self._emulation = ForbiddenCalls(mark)
+        # Those two look for headings themselves.
+        self._mark = "" if isinstance(self._emulation, EmulatedCalls | ForbiddenCalls) else mark
+        self._guard = HeadingGuard(self._mark) if self._mark else None
         if options.lingma_calls is not None:
             self._lingma_calls = LingmaCalls(
                 options.lingma_calls, options.tools, new_id, forced=options.forced, parallel=options.parallel
@@ -110,7 +109,7 @@ class Reader:
         self._text: list[str] = []
         self._arguments: list[str] = []
         self._first: list[int] = []  # where among them those of each call begin
-        self._thoughts: list[str] = []
+        self._reasoning: list[str] = []
 
     @property
     def text(self) -> str:
@@ -122,15 +121,15 @@ class Reader:
         return "".join(self._arguments)
 
     @property
-    def given(self) -> list[str]:
+    def arguments_by_call(self) -> list[str]:
         # Pieces of all calls in one list: joined only once, at the end.
         ends = [*self._first[1:], len(self._arguments)]
         return ["".join(self._arguments[first:end]) for first, end in zip(self._first, ends, strict=False)]
 
     @property
-    def thoughts(self) -> str:
+    def reasoning(self) -> str:
         """The reasoning so far, sent or not."""
-        return "".join(self._thoughts)
+        return "".join(self._reasoning)
 
     @property
     def is_text_only(self) -> bool:
@@ -138,13 +137,13 @@ class Reader:
         return self._emulation is None and self._lingma_calls is None
 
     @property
-    def has_strayed(self) -> bool:
+    def has_left_role(self) -> bool:
         """The model went on as somebody else. That part is not sent, and its session must not be kept: it holds
         invented turns.
         """
         if self._guard is not None:
             return self._guard.ended
-        return isinstance(self._emulation, Emulation | MutedCalls) and self._emulation.has_strayed
+        return isinstance(self._emulation, EmulatedCalls | ForbiddenCalls) and self._emulation.has_left_role
 
     @property
     def waiting(self) -> bool:
@@ -157,7 +156,7 @@ class Reader:
 
     @property
     def has_called(self) -> bool:
-        return isinstance(self._emulation, Emulation) and self._emulation.marked
+        return isinstance(self._emulation, EmulatedCalls) and self._emulation.marked
 
     @property
     def cut_off(self) -> bool:
@@ -196,9 +195,9 @@ class Reader:
             self._text.append(text)
             return cast("list[ChatEvent]", pieces)  # all are texts, none needs a look of its own
         else:
-            self._say(text, events)
+            self._hold_front(text, events)
         # Only here: plain text can neither call a tool nor stray.
-        self.is_over = self.waiting or self.has_strayed
+        self.is_over = self.waiting or self.has_left_role
         return events
 
     def feeding(self, pieces: list[Piece]) -> Steps[list[ChatEvent]]:
@@ -206,11 +205,11 @@ class Reader:
         taken_back = False
         # A flag for each portion would be lost with the next one, so it is gathered here.
         for portion in portions(pieces):
-            news = self.feed(portion)
+            new = self.feed(portion)
             if self.taken_back:
                 events = [event for event in events if type(event) is not TextDelta]
                 taken_back, self.taken_back = True, False
-            events += news
+            events += new
             if self.is_over:
                 break
             yield
@@ -221,7 +220,7 @@ class Reader:
         events: list[ChatEvent] = []
         for piece in pieces:
             self._read_one(piece, events)
-        self.is_over = self.waiting or self.has_strayed
+        self.is_over = self.waiting or self.has_left_role
         return events
 
     def end(self) -> list[ChatEvent]:
@@ -234,53 +233,53 @@ class Reader:
         self._splitter.end(_Parts(self, events))
         self._release(events)
         if self._guard is not None:
-            self._own(self._guard.end(), events)
-        if isinstance(self._emulation, Emulation):
-            self._tell((yield from self._emulation.ending()), events)
+            self._add_own(self._guard.end(), events)
+        if isinstance(self._emulation, EmulatedCalls):
+            self._emit((yield from self._emulation.ending()), events)
         elif self._emulation is not None:
-            self._tell(self._emulation.end(), events)
+            self._emit(self._emulation.end(), events)
         # One question at a time: a call that must be corrected goes first, the JSON is judged in the reply to that.
         if self._structured is not None and not (self._emulation is not None and self._emulation.correction):
             self._add((yield from self._structured.ending(called=bool(self.calls))), events)
         if self._lingma_calls is not None:
-            self._tell_service(self._lingma_calls.end(), events)
+            self._emit_lingma(self._lingma_calls.end(), events)
         return events
 
-    def settle(self) -> list[ChatEvent]:
+    def best_effort(self) -> list[ChatEvent]:
         """The correction failed: return what can be sent all the same; empty for nothing."""
         events: list[ChatEvent] = []
-        if isinstance(self._emulation, Emulation):
-            self._tell(self._emulation.settle(), events)
+        if isinstance(self._emulation, EmulatedCalls):
+            self._emit(self._emulation.best_effort(), events)
         if self._structured is not None and self._corrected:
-            self._add(self._structured.settle() or self._structured.release(), events)
+            self._add(self._structured.best_effort() or self._structured.release(), events)
         return events
 
-    def again(self) -> None:
+    def retry(self) -> None:
         """The correction is being asked."""
         self._splitter = ThinkingSplitter()
         self._guard = HeadingGuard(self._mark) if self._mark else None
         self._corrected = True
         self.is_over = False
         if self._emulation is not None and self._emulation.correction:
-            self._emulation.again()
+            self._emulation.retry()
         elif self._emulation is not None:
             self._emulation.restart()
         if self._structured is not None:
-            self._structured.again()
+            self._structured.retry()
 
     def _read_one(self, piece: Piece, events: list[ChatEvent]) -> None:
         match piece:
             case TextDelta():
                 self._splitter.feed(piece.text, _Parts(self, events))
             case ThinkingDelta():
-                self.take(piece, events)
+                self.read_part(piece, events)
             # A call parts what stands before it from what follows, so held text has to go out first.
             case LingmaToolCall():
                 self._release(events)
-                if isinstance(self._emulation, ForcedAnswer):
-                    self._tell(self._emulation.release(), events)
+                if isinstance(self._emulation, ForcedCallReader):
+                    self._emit(self._emulation.release(), events)
                 if self._lingma_calls is not None:
-                    self._tell_service(self._lingma_calls.feed(piece), events)
+                    self._emit_lingma(self._lingma_calls.feed(piece), events)
             case Overwritten():
                 self._overwrite(piece.text, events)
             case KeepAlive():
@@ -288,15 +287,15 @@ class Reader:
             case _:
                 assert_never(piece)
 
-    def take(self, part: Part, events: list[ChatEvent]) -> None:
+    def read_part(self, part: Part, events: list[ChatEvent]) -> None:
         """Text or reasoning, already told apart."""
         if isinstance(part, TextDelta):
-            self._say(part.text, events)
+            self._hold_front(part.text, events)
         elif isinstance(part, Unopened):
             self._was_reasoning(part.text, events)
         else:
             self._release(events)
-            self._think(part, events)
+            self._add_reasoning(part, events)
 
     @property
     def in_data(self) -> bool:
@@ -315,12 +314,12 @@ class Reader:
         # A reader of its own, which is thrown away: it must not change the state of this one.
         probe = Reader(msgspec.structs.replace(self._options, thinking=False), str, self._session_mark)
         for text in self._front or ():
-            probe.take(TextDelta(text), [])
+            probe.read_part(TextDelta(text), [])
         return probe
 
-    def _think(self, part: ThinkingDelta, events: list[ChatEvent]) -> None:
+    def _add_reasoning(self, part: ThinkingDelta, events: list[ChatEvent]) -> None:
         # Counted in any case: the model has spent tokens on it.
-        self._thoughts.append(part.text)
+        self._reasoning.append(part.text)
         if self._thinking and not self._in_call:
             events.append(part)
 
@@ -331,10 +330,10 @@ class Reader:
 
     # -- text that may be something else --------------------------------------------------------------------------
 
-    def _say(self, text: str, events: list[ChatEvent]) -> None:
+    def _hold_front(self, text: str, events: list[ChatEvent]) -> None:
         """Text of the answer, unless it is the beginning of what may prove to be reasoning."""
         if self._front is None:
-            self._answer(text, events)
+            self._add_answer(text, events)
             return
         self._front.append(text)
         self._front_size += len(text)
@@ -348,17 +347,17 @@ class Reader:
         if front is not None:
             self._plain = self._emulation is None and self._structured is None
             if front:
-                self._answer("".join(front), events)
+                self._add_answer("".join(front), events)
 
     def _was_reasoning(self, text: str, events: list[ChatEvent]) -> None:
         """All the text so far was reasoning. A stream that has told it can only leave out the tag."""
         if not self._take_back(events):
             # The text before stays with the client, so a paragraph parts it from what follows.
-            self._say("\n\n", events)
+            self._hold_front("\n\n", events)
             return
         self._front = None
         self._plain = self._emulation is None and self._structured is None
-        self._think(ThinkingDelta(text), events)
+        self._add_reasoning(ThinkingDelta(text), events)
 
     def _overwrite(self, text: str, events: list[ChatEvent]) -> None:
         """The service has begun anew. What a stream has told stands, and the new text follows it."""
@@ -381,22 +380,22 @@ class Reader:
             self._front, self._front_size = [], 0
         self._guard = HeadingGuard(self._mark) if self._mark else None
         if self._emulation is not None:
-            self._emulation.forget()
+            self._emulation.discard()
         if self._structured is not None:
-            self._structured.forget()
+            self._structured.discard()
         return True
 
     # -- what is told ---------------------------------------------------------------------------------------------
 
-    def _answer(self, text: str, events: list[ChatEvent]) -> None:
+    def _add_answer(self, text: str, events: list[ChatEvent]) -> None:
         """Text of the answer, as far as the model speaks for itself."""
-        self._own(text if self._guard is None else self._guard.feed(text), events)
+        self._add_own(text if self._guard is None else self._guard.feed(text), events)
 
-    def _own(self, text: str, events: list[ChatEvent]) -> None:
+    def _add_own(self, text: str, events: list[ChatEvent]) -> None:
         if not text:
             return
         if self._emulation is not None:
-            self._tell(self._emulation.feed(text), events)
+            self._emit(self._emulation.feed(text), events)
         elif self._structured is not None:
             self._add(self._structured.feed(text), events)
         else:
@@ -407,26 +406,26 @@ class Reader:
             self._text.append(text)
             events.append(TextDelta(text))
 
-    def _tell(self, told: Iterable[ChatEvent], events: list[ChatEvent]) -> None:
-        for event in told:
+    def _emit(self, new: Iterable[ChatEvent], events: list[ChatEvent]) -> None:
+        for event in new:
             if not isinstance(event, TextDelta):
-                self._tell_call(event, events)
+                self._emit_call(event, events)
             elif self._structured is not None:
                 self._add(self._structured.feed(event.text), events)
             else:
                 self._text.append(event.text)
                 events.append(event)
 
-    def _tell_service(self, told: Iterable[ChatEvent], events: list[ChatEvent]) -> None:
+    def _emit_lingma(self, new: Iterable[ChatEvent], events: list[ChatEvent]) -> None:
         """Where JSON is asked for, words about calls would break it."""
-        for event in told:
+        for event in new:
             if not isinstance(event, TextDelta):
-                self._tell_call(event, events)
+                self._emit_call(event, events)
             elif self._structured is None:
                 self._text.append(event.text)
                 events.append(event)
 
-    def _tell_call(self, event: ChatEvent, events: list[ChatEvent]) -> None:
+    def _emit_call(self, event: ChatEvent, events: list[ChatEvent]) -> None:
         match event:
             case ToolCallStarted():
                 if self._structured is not None:
@@ -438,7 +437,7 @@ class Reader:
                 self._first.append(len(self._arguments))
                 self.calls.append((event.id, tool.name if tool is not None else event.name))
             case ToolCallDelta():
-                self._arguments_go_on(event, events)
+                self._emit_arguments(event, events)
                 return
             # A number at the end of the arguments was held, as digits could have followed.
             case ToolCallEnded() if self._numbers is not None:
@@ -448,7 +447,7 @@ class Reader:
                 self._numbers = None
         events.append(event)
 
-    def _arguments_go_on(self, event: ToolCallDelta, events: list[ChatEvent]) -> None:
+    def _emit_arguments(self, event: ToolCallDelta, events: list[ChatEvent]) -> None:
         if self._numbers is not None:
             event = ToolCallDelta(self._numbers.feed(event.text))
         if event.text:
@@ -467,7 +466,7 @@ class _Parts:
 
     def append(self, part: Part) -> None:
         """See `thinking.Parts`."""
-        self._reader.take(part, self._events)
+        self._reader.read_part(part, self._events)
 
     @property
     def in_data(self) -> bool:

@@ -9,11 +9,11 @@ import msgspec
 
 from bridge.prompt.corrections import invalid_reply
 from bridge.prompt.type_text import Limits, TypeText
-from bridge.reply.calls.json_value import Unreadable, Value
+from bridge.reply.calls.json_value import ParseStopped, Value
 from bridge.reply.calls.pauses import STEP, Steps, at_once
 from bridge.reply.integers import WholeNumbers, has_integers
 from bridge.reply.open_json import BEGINS, OpenJson
-from bridge.reply.validation import FINE, NOTHING, UNJUDGED, Judgement, Schema, decoded, judged, schema_of
+from bridge.reply.validation import NOTHING, UNCHECKED, VALID, Schema, Verdict, check, decoded, schema_of
 from bridge.schema import parts as schema_parts
 
 _MOST_HELD = 16 * 1024  # characters in which a stream's JSON must have begun
@@ -30,17 +30,17 @@ ANY_OBJECT = b"{}"
 
 class Found(msgspec.Struct, frozen=True):
     text: str = ""
-    judgement: Judgement = Judgement("it holds no JSON")
+    verdict: Verdict = Verdict("it holds no JSON")
 
     @property
     def fits(self) -> bool:
         """It is what was asked for, as far as can be said."""
-        return not self.judgement.flaw
+        return not self.verdict.problem
 
 
 class Structured:
     """
-    Feed the text of a reply, get what may be told. `end()`, then look at `correction`: what to ask once, and `again()`.
+    Feed the text of a reply, get what may be told. `end()`, then look at `correction`: what to ask once, and `retry()`.
 
     What surrounds the JSON is left out. A stream is told its JSON as it comes, from its first key on; so it can be
     corrected only if none came. A whole reply is told the first JSON that fits. What is no JSON the second time is told
@@ -51,7 +51,7 @@ class Structured:
         self.correction = ""
         self.outcomes: Counter[str] = Counter()
         """`reply_retried`, `reply_refused` (no JSON came of it), `reply_invalid` (it does not fit), `unjudged`."""
-        self._asked = schema if has_integers(schema) else b""
+        self._integer_schema = schema if has_integers(schema) else b""
         # `{}` stands for json_object: any object, which the schema alone would not say.
         self._schema = schema_of(schema) if schema.strip() != ANY_OBJECT else Schema({"type": "object"}, "", True)
         self._begins, self._scalar = _roots(self._schema)
@@ -69,7 +69,7 @@ class Structured:
         self._value: Value | None = None
         self._numbers: WholeNumbers | None = None
         self._rest = ""
-        self._told: list[str] = []
+        self._sent: list[str] = []
         self._plain = False
         # A stream reads its JSON itself; only what is held to the end needs the watch.
         self._watch = None if self._streams else OpenJson(BEGINS['"'] if self._scalar else self._begins)
@@ -90,7 +90,7 @@ class Structured:
         self._held.append(text)
         self._size += len(text)
         if self._watch is None:
-            return self._look(text)
+            return self._find_beginning(text)
         self._watch.append(text)
         return ""
 
@@ -99,11 +99,11 @@ class Structured:
         held, self._held, self._size, self._tail = "".join(self._held), [], 0, ""
         return held
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         """Drop all that came in this attempt."""
         self._start()
 
-    def again(self) -> None:
+    def retry(self) -> None:
         """A correction is being sent, of this or of something else."""
         # If something else is being corrected, the JSON that was found stays.
         if self.correction:
@@ -121,20 +121,20 @@ class Structured:
         # A reply with calls ends its turn; the JSON is due in a later one.
         if self._plain or called:
             return held
-        return self._settled(held, (yield from self._best(held)))
+        return self._choose(held, (yield from self._best(held)))
 
-    def settle(self) -> str:
+    def best_effort(self) -> str:
         """The correction failed: return what came first."""
-        return self._first.text or self._refusal if self._corrected and not self._told else ""
+        return self._first.text or self._refusal if self._corrected and not self._sent else ""
 
     # -- streams --------------------------------------------------------------------------------------------------
 
-    def _look(self, text: str) -> str:
+    def _find_beginning(self, text: str) -> str:
         """Look for the beginning of the JSON; return what may be sent."""
         window = self._tail + text
         if found := self._begins.search(window):
             self._value = Value([])
-            self._numbers = WholeNumbers(self._asked) if self._asked else None
+            self._numbers = WholeNumbers(self._integer_schema) if self._integer_schema else None
             # Words before the JSON are left out for good: the client parses the whole text.
             self._held.clear()
             return self._read(window[found.start() :].lstrip())
@@ -155,15 +155,15 @@ class Structured:
         text = self._rest + text
         try:
             at = value.take(text, 0)
-        except Unreadable as problem:
+        except ParseStopped as problem:
             self._plain = True
             # Half of the JSON was streamed already; the rest follows to the letter, and the client's parser will say
             # so.
-            return self._tell(ends=True) + text[problem.at :]
+            return self._emit(ends=True) + text[problem.at :]
         self._rest = "" if value.done else text[at:]
-        return self._tell()
+        return self._emit()
 
-    def _tell(self, *, ends: bool = False) -> str:
+    def _emit(self, *, ends: bool = False) -> str:
         value = self._value
         if value is None:
             return ""
@@ -171,7 +171,7 @@ class Structured:
         value.out.clear()
         if self._numbers is not None:
             piece = self._numbers.feed(piece) + (self._numbers.end() if ends else "")
-        self._told.append(piece)
+        self._sent.append(piece)
         return piece
 
     def _ended(self) -> str:
@@ -180,8 +180,8 @@ class Structured:
             self.outcomes["reply_invalid"] += 1
             return ""
         value.complete(self._rest)
-        piece = self._tell(ends=True)
-        self._note(self._judge("".join(self._told)) if value.done else Judgement("it is cut off"))
+        piece = self._emit(ends=True)
+        self._note(self._check("".join(self._sent)) if value.done else Verdict("it is cut off"))
         return piece
 
     # -- whole replies --------------------------------------------------------------------------------------------
@@ -199,12 +199,12 @@ class Structured:
             begun = self._begins.search(text, at)
             if begun is None:
                 break
-            at, told = yield from _value_at(text, begun.end() - len(begun.group().lstrip()))
+            at, json_text = yield from _value_at(text, begun.end() - len(begun.group().lstrip()))
             # On from behind the beginning at least, or the same one would be found again.
             at = max(at, begun.end())
-            if told:
-                told = yield from self._whole(told)
-                found = Found(told, self._judge(told))
+            if json_text:
+                json_text = yield from self._whole(json_text)
+                found = Found(json_text, self._check(json_text))
                 # A model may show an example first; the first that fits is the answer.
                 if found.fits:
                     return found
@@ -218,42 +218,42 @@ class Structured:
         # The whole reply must be the value: any word in prose would be a scalar.
         if decoded(stripped) is NOTHING or stripped in _NO_JSON:
             return Found()
-        told = yield from self._whole(stripped)
-        return Found(told, self._judge(told))
+        json_text = yield from self._whole(stripped)
+        return Found(json_text, self._check(json_text))
 
     def _whole(self, text: str) -> Steps[str]:
         """The JSON with integers as integers."""
-        if not self._asked:
+        if not self._integer_schema:
             return text
-        numbers, told = WholeNumbers(self._asked), []
+        numbers, json_text = WholeNumbers(self._integer_schema), []
         for at in range(0, len(text), STEP):
-            told.append(numbers.feed(text[at : at + STEP]))
+            json_text.append(numbers.feed(text[at : at + STEP]))
             yield
-        return "".join([*told, numbers.end()])
+        return "".join([*json_text, numbers.end()])
 
-    def _judge(self, text: str) -> Judgement:
+    def _check(self, text: str) -> Verdict:
         value = decoded(text)
         if value is NOTHING:
-            return Judgement("it is no valid JSON")
-        return judged(self._schema, value) if self._schema is not None else UNJUDGED
+            return Verdict("it is no valid JSON")
+        return check(self._schema, value) if self._schema is not None else UNCHECKED
 
-    def _settled(self, held: str, found: Found) -> str:
+    def _choose(self, held: str, found: Found) -> str:
         """What is sent of a reply that was held to its end; nothing as long as it is to be corrected."""
         if found.fits or self._corrected:
             # After the correction nothing better can be had: even JSON that does not fit is worth more than none.
             best = found if found.text else self._first
-            self._note(best.judgement)
-            self._told.append(best.text)
+            self._note(best.verdict)
+            self._sent.append(best.text)
             return best.text or held or self._refusal
         self._first, self._refusal = found, held
-        self.correction = invalid_reply(found.judgement.flaw)
+        self.correction = invalid_reply(found.verdict.problem)
         self.outcomes["reply_retried"] += 1
         return ""
 
-    def _note(self, judgement: Judgement) -> None:
-        if judgement.flaw:
-            self.outcomes["reply_invalid" if any(self._told) or self._first.text else "reply_refused"] += 1
-        elif judgement != FINE:
+    def _note(self, verdict: Verdict) -> None:
+        if verdict.problem:
+            self.outcomes["reply_invalid" if any(self._sent) or self._first.text else "reply_refused"] += 1
+        elif verdict != VALID:
             self.outcomes["unjudged"] += 1
 
 
@@ -276,7 +276,7 @@ def _value_at(text: str, at: int) -> Steps[tuple[int, str]]:
     while not value.done and at < len(text):
         try:
             read = value.take(text[at : at + STEP], 0)
-        except Unreadable as problem:
+        except ParseStopped as problem:
             return at + problem.at, ""
         if not read:
             break

@@ -92,7 +92,7 @@ class ThinkingSplitter:
     _stripped = False
     _again = False
     _lines: CodeLines | None = None
-    _looked_at = 0  # how much of what was said the lines know
+    _lines_read = 0  # how much of what was said the lines know
     _unopened = False
     _aside: list[str]
     _aside_size = 0
@@ -100,7 +100,7 @@ class ThinkingSplitter:
     _asides_end = True  # False: one did not end, so that they are text
 
     def __init__(self) -> None:
-        self._said: list[str] = []
+        self._texts: list[str] = []
         self._last = "\n"
         self._visible = False
         self._quick = True  # nothing is held, and no reasoning is open
@@ -115,7 +115,7 @@ class ThinkingSplitter:
             return False
         if "<" in text and ("think" in text or _tag_begins(text) >= 0):
             return False
-        self._said.append(text)
+        self._texts.append(text)
         self._last = text
         self._visible = True
         return True
@@ -237,7 +237,7 @@ class ThinkingSplitter:
                 if rest is not None:
                     return rest
         keep = -1 if ended else _tag_begins(text)
-        self._say(text[:keep] if keep >= 0 else text, pieces)
+        self._send(text[:keep] if keep >= 0 else text, pieces)
         return text[keep:] if keep >= 0 else ""
 
     def _at_tag(self, text: str, at: int, end: int, pieces: Parts, *, ended: bool) -> str:
@@ -245,25 +245,25 @@ class ThinkingSplitter:
         if end == len(text) and not ended:  # what follows it decides
             if not self._visible and not text[:at].strip():
                 return text
-            self._say(text[:at], pieces)
+            self._send(text[:at], pieces)
             return text[at:]
         self._again = True
-        self._say_before(text[:at], pieces)
+        self._send_before(text[:at], pieces)
         tag, follows = text[at:end], text[end : end + 1]
         # Arguments and JSON are data: a tag in a file that is written is part of the file.
         if pieces.in_data:
-            self._say(tag, pieces)
+            self._send(tag, pieces)
             return text[end:]
         # Whether a place is in code is only worked out when a tag comes: most replies have none.
-        lines = self._look()
+        lines = self._lines_so_far()
         if lines.in_code or follows in _QUOTES or lines.line[-1:] in _QUOTES:
-            self._say(tag, pieces)
+            self._send(tag, pieces)
         elif tag in _OPENERS:
             self._open(tag, lines.line, pieces)
         # Once for each reply, and not if an opening tag that was text is still to be closed.
         elif self._unopened or self._quoted or not _ends_reasoning(lines.line):
             self._quoted = max(0, self._quoted - 1)
-            self._say(tag, pieces)
+            self._send(tag, pieces)
         else:
             self._close(pieces)
         return text[end:]
@@ -276,24 +276,24 @@ class ThinkingSplitter:
             self._aside, self._aside_size = [tag], 0
         else:
             self._quoted += 1
-            self._say(tag, pieces)
+            self._send(tag, pieces)
 
-    def _look(self) -> CodeLines:
+    def _lines_so_far(self) -> CodeLines:
         """At what was said and not looked at yet."""
         lines = self._lines = self._lines or CodeLines()
-        if self._looked_at < len(self._said):
-            lines.feed("".join(self._said[self._looked_at :]))
-            self._looked_at = len(self._said)
+        if self._lines_read < len(self._texts):
+            lines.feed("".join(self._texts[self._lines_read :]))
+            self._lines_read = len(self._texts)
         return lines
 
     def _close(self, pieces: Parts) -> None:
         """All the text so far was reasoning."""
-        said = "".join(self._said)
+        text = "".join(self._texts)
         self._unopened = True
-        if said:
-            pieces.append(Unopened(said))
+        if text:
+            pieces.append(Unopened(text))
         # The reply begins anew behind the tag, as if nothing had come before.
-        self._said, self._lines, self._looked_at = [], None, 0
+        self._texts, self._lines, self._lines_read = [], None, 0
         self._visible, self._stripped, self._last = False, True, "\n"
 
     def _at_ticks(self, text: str, at: int, pieces: Parts, *, ended: bool) -> str | None:
@@ -305,14 +305,14 @@ class ThinkingSplitter:
             _EDIT.match(text, at),
         )
         if found := fence or card or edit:
-            (self._say if edit else self._say_before)(text[:at], pieces)
+            (self._send if edit else self._send_before)(text[:at], pieces)
             self._again = True
             if pieces.in_data:
                 line = text[at:].partition("\n")[0]
-                self._say(line, pieces)
+                self._send(line, pieces)
                 return text[at + len(line) :]
             if edit:
-                self._say(f"{edit[1]}{_FOLDER.split(edit[2])[-1]}\n", pieces)
+                self._send(f"{edit[1]}{_FOLDER.split(edit[2])[-1]}\n", pieces)
             elif fence:
                 self._begin("fence")
                 # From the line break on: an empty block ends with the same one that begins it.
@@ -325,18 +325,18 @@ class ThinkingSplitter:
         # White space before it waits as well: if a marker follows, it goes with the marker.
         if not self._visible and not text[:at].strip():
             return text
-        self._say(text[:at], pieces)
+        self._send(text[:at], pieces)
         return text[at:]
 
-    def _say_before(self, text: str, pieces: Parts) -> None:
+    def _send_before(self, text: str, pieces: Parts) -> None:
         """What stands before something that is left out; nothing if the reply has only begun with white space."""
         if self._visible or text.strip() or len(text) > _MOST_SPACE:
-            self._say(text, pieces)
+            self._send(text, pieces)
 
-    def _say(self, text: str, pieces: Parts) -> None:
+    def _send(self, text: str, pieces: Parts) -> None:
         if text:
             pieces.append(TextDelta(text))
-            self._said.append(text)
+            self._texts.append(text)
             self._last = text
             self._visible = True
 

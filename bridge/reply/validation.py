@@ -29,58 +29,58 @@ class Schema(msgspec.Struct, frozen=True):
     whole: bool
 
 
-class Judgement(msgspec.Struct, frozen=True):
-    """What is wrong with a value, told to the model; "" for nothing. `judged`: it was looked at to its end."""
+class Verdict(msgspec.Struct, frozen=True):
+    """What is wrong with a value, told to the model; "" for nothing. `checked`: it was looked at to its end."""
 
-    flaw: str = ""
-    judged: bool = True
+    problem: str = ""
+    checked: bool = True
 
 
-FINE, UNJUDGED = Judgement(), Judgement(judged=False)
+VALID, UNCHECKED = Verdict(), Verdict(checked=False)
 
 _schemas: WeightedCache[Schema] = WeightedCache(8 * _LARGEST_SCHEMA)
 
 
-def flaw_of(tool: Tool, arguments: str) -> str | None:
+def problem_of(tool: Tool, arguments: str) -> str | None:
     """What is wrong with the arguments, for the model; None when they are valid or cannot be judged."""
-    return judgement(tool, arguments).flaw or None
+    return check_arguments(tool, arguments).problem or None
 
 
-def judgement(tool: Tool, arguments: str) -> Judgement:
+def check_arguments(tool: Tool, arguments: str) -> Verdict:
     """Whether the arguments of a call fit its tool."""
     if tool.custom:
-        return FINE
+        return VALID
     if len(arguments) > _LARGEST_VALUE:
-        return UNJUDGED
+        return UNCHECKED
     value = decoded(arguments)
     if value is NOTHING:
-        return Judgement("the arguments are no valid JSON")
+        return Verdict("the arguments are no valid JSON")
     if not isinstance(value, dict):
-        return Judgement("the arguments are no JSON object")
+        return Verdict("the arguments are no JSON object")
     if not tool.schema:
-        return FINE
+        return VALID
     schema = schema_of(tool.schema)
     # The model cannot keep to what it was not shown, so it is not held to it.
     if schema is None or not schema.whole:
-        return UNJUDGED
-    return judged(schema, value, shown=f"The parameters of {tool.name}: {schema.signature}")
+        return UNCHECKED
+    return check(schema, value, shown=f"The parameters of {tool.name}: {schema.signature}")
 
 
-def judged(schema: Schema, value: Any, shown: str = "") -> Judgement:
+def check(schema: Schema, value: Any, shown: str = "") -> Verdict:
     """Judge a value. `shown` is the whole schema in words; when it is long, the parts concerned are shown instead."""
     try:
         found = judge.violations(schema.root, value)
     # In doubt for the model: the client checks arguments too.
     except judge.TooMuch:
-        return UNJUDGED
+        return UNCHECKED
     if not found:
-        return FINE
+        return VALID
     # One line each: the message goes into a prompt.
     lines = [_line(each) for each in found]
     if len(found) == judge.MOST_VIOLATIONS:
         lines.append("there may be more of this kind")
-    flaw = lines[0] if len(lines) == 1 else "\n" + "\n".join(f"- {line}" for line in lines)
-    return Judgement(f"{flaw}\n{shown if 0 < len(shown) <= _MOST_SHOWN else _parts(schema.root, found)}")
+    problem = lines[0] if len(lines) == 1 else "\n" + "\n".join(f"- {line}" for line in lines)
+    return Verdict(f"{problem}\n{shown if 0 < len(shown) <= _MOST_SHOWN else _parts(schema.root, found)}")
 
 
 NOTHING = object()
@@ -103,15 +103,15 @@ def schema_of(schema: bytes) -> Schema | None:
     """None for a schema that is none, or too large to judge by. Agents send the same ones each time."""
     if len(schema) > _LARGEST_SCHEMA:
         return None
-    if (known := _schemas.get(schema)) is not None:
-        return known
+    if (remembered := _schemas.get(schema)) is not None:
+        return remembered
     try:
         root = msgspec.json.decode(schema)
         # The same text that the prompt shows: what it leaves out makes `whole` false.
-        told = signature_of(root, Limits(_MOST_NODES))
+        signature = signature_of(root, Limits(_MOST_NODES))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-    return _schemas.put(schema, Schema(root, told.text, told.whole), len(schema))
+    return _schemas.put(schema, Schema(root, signature.text, signature.whole), len(schema))
 
 
 def _line(violation: judge.Violation) -> str:
@@ -121,18 +121,18 @@ def _line(violation: judge.Violation) -> str:
 
 def _parts(root: Any, found: list[judge.Violation]) -> str:
     """The parts of the schema that say so, as types."""
-    told: dict[str, None] = {}
+    shown_parts: dict[str, None] = {}
     room = _MOST_SHOWN
     for violation in found:
         text = part_text(root, violation.schema, room)
         # Several violations of one part, such as missing members, show it once.
-        if text in told:
+        if text in shown_parts:
             continue
         room -= len(text)
         if room < 0:
             break
-        told[text] = None
-    return f"Allowed there: {'; '.join(told)}" if told else ""
+        shown_parts[text] = None
+    return f"Allowed there: {'; '.join(shown_parts)}" if shown_parts else ""
 
 
 def part_text(root: Any, node: Any, room: int = MAX_SIGNATURE) -> str:

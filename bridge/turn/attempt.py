@@ -31,8 +31,8 @@ from bridge.pool.instance import Instance
 from bridge.pool.lease import Lease
 from bridge.pool.pool import Pool, retry_hint
 from bridge.prompt.compose import headings
-from bridge.reply.calls.parser import Reading
-from bridge.reply.emulated_calls import Offer
+from bridge.reply.calls.parser import CallRules
+from bridge.reply.emulated_calls import ToolOffer
 from bridge.reply.reader import Reader, ReadOptions
 from bridge.reply.request_texts import texts_of
 from bridge.telemetry import metrics
@@ -152,24 +152,24 @@ class Answer:
     def _new_reader(self) -> Reader:
         request, plan, offer = self._request, self._plan, None
         prefix, new_id = request.call_id_prefix, self._services.new_id
-        muted = not plan.emulates and plan.shown is None and bool(self._conversation.knows.tools)
+        calls_forbidden = not plan.emulates and plan.shown is None and bool(self._conversation.knows.tools)
         prefilled = request.messages[-1].role == "assistant"  # then the reply is only the rest of it
         schema = b"" if prefilled else request.reply_schema
-        if not request.tools and plan.shown is None and not muted and not schema:
+        if not request.tools and plan.shown is None and not calls_forbidden and not schema:
             return Reader(_PLAIN[request.stream][plan.thinking], new_id, self._conversation.delimiter_id)
         if plan.emulates:
-            offer = Offer(
+            offer = ToolOffer(
                 tools=request.tools,
                 choice=request.tool_choice,
                 parallel=request.parallel_tool_calls,
                 delimiter_id=self._conversation.delimiter_id,
                 stream=request.stream,
-                reading=self._reading(),
+                rules=self._call_rules(),
             )
         options = ReadOptions(
             thinking=plan.thinking,
             offer=offer,
-            muted=muted,
+            calls_forbidden=calls_forbidden,
             lingma_calls=plan.shown,
             tools=request.tools if request.tool_choice.mode != "none" else (),
             forced=request.forced_tool if plan.shown else None,
@@ -179,10 +179,10 @@ class Answer:
         )
         return Reader(options, lambda: prefix + new_id()[:24], self._conversation.delimiter_id)
 
-    def _reading(self) -> Reading:
+    def _call_rules(self) -> CallRules:
         """What counts as a call. One that the request says is nobody's order, unless the model itself said it."""
         request, conversation = self._request, self._conversation
-        return Reading(
+        return CallRules(
             guesses=self._plan.profile.native_calls and not conversation.has_called,
             texts=lambda: texts_of(request),
             headings=headings(conversation.delimiter_id),
@@ -204,7 +204,7 @@ class Answer:
         turn.overflow = task.cancel if task else None
         try:
             batch = await self._follow(turn)
-            ended = self._reader.has_strayed or (turn.end is not None and turn.end.error is None)
+            ended = self._reader.has_left_role or (turn.end is not None and turn.end.error is None)
             if ended and self._cut_reason is None:
                 last = await self._read_end()
                 if self._reader.taken_back:
@@ -215,8 +215,8 @@ class Answer:
                     await self._teller.tell(batch)
                     return self._correction(ask, turn)
                 if self._reader.correction:  # there is nobody to ask
-                    self._reader.again()
-                    batch += self._cut(self._reader.settle())
+                    self._reader.retry()
+                    batch += self._cut(self._reader.best_effort())
             await self._end(turn, batch)
         finally:
             self._leave(turn)
@@ -231,7 +231,7 @@ class Answer:
         self._corrected = log.usage(turn.request_id) if log is not None else None
         session_id = turn.end.session_id if turn.end else ask.session_id
         text = self._reader.correction
-        self._reader.again()
+        self._reader.retry()
         return Ask(self._services.new_id(), session_id, text, ask.model, ask.mode, is_reply=True)
 
     async def _follow(self, turn: ReplyStream) -> Batch:
@@ -353,7 +353,7 @@ class Answer:
     # -- the ending -----------------------------------------------------------------------------------------------
 
     async def _end(self, turn: ReplyStream, batch: Batch) -> None:
-        strayed = self._reader.has_strayed  # what the service does with the rest is its own business
+        strayed = self._reader.has_left_role  # what the service does with the rest is its own business
         error = turn.end.error if turn.end is not None and self._cut_reason is None and not strayed else None
         if error is not None:
             await self._make_do(error, batch)
@@ -376,7 +376,7 @@ class Answer:
         """Add to the batch what can be sent although the service failed. Raise the error when that is no reply."""
         if self._is_retriable_loss(error):
             raise error
-        settled = self._cut(self._reader.settle())
+        settled = self._cut(self._reader.best_effort())
         if not settled:
             if any(isinstance(event, SEEN) for event in batch):
                 await self._teller.tell(batch)
@@ -410,7 +410,7 @@ class Answer:
     def _remember(self, session_id: str) -> None:
         reader = self._reader
         self._conversation.remember(
-            self._affinity, session_id, reader.text, reader.calls, reader.given, called=reader.has_called
+            self._affinity, session_id, reader.text, reader.calls, reader.arguments_by_call, called=reader.has_called
         )
 
     def _is_retriable_loss(self, error: GatewayError) -> bool:
@@ -453,7 +453,7 @@ class Answer:
         record, calibration, reader = self._record, self._calibration, self._reader
         said = estimate(reader.text if self._cutter is None else "".join(self._cut_text))
         is_cut = self._cut_reason is not None and self._plan.thinking
-        thoughts = estimate("".join(self._cut_thoughts) if is_cut else reader.thoughts)
+        thoughts = estimate("".join(self._cut_thoughts) if is_cut else reader.reasoning)
         guess = said + thoughts + self._estimated_calls()
         if logged is not None:
             calibration = self._services.calibrations.learning(self._key)

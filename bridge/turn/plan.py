@@ -6,7 +6,7 @@ import msgspec
 
 from bridge.chat.request import AskMode, ChatRequest, ToolMode
 from bridge.prompt.profile import DEFAULT_PROFILE, PromptProfile
-from bridge.reply.reader import Shown
+from bridge.reply.reader import CallDisplay
 from bridge.routing.routes import Route
 
 
@@ -15,7 +15,7 @@ class PlanOptions(msgspec.Struct, frozen=True):
 
     ask_mode: AskMode = "chat"
     tool_mode: ToolMode = "emulate"
-    tool_executed: Shown = "text"
+    tool_executed: CallDisplay = "text"
     reuse_with_tools: bool = True
 
 
@@ -25,7 +25,7 @@ class TurnPlan(msgspec.Struct, frozen=True):
     """The model is told of the request's tools in the prompt, and its calls are read out of its text."""
     forwards: bool
     """The request's tools are passed to the service as its `toolConfig`."""
-    shown: Shown | None
+    shown: CallDisplay | None
     """How calls of the service's own agent are shown; None: not at all."""
     thinking: bool
     keeps_session: bool
@@ -55,6 +55,6 @@ def plan_of(request: ChatRequest, route: Route, options: PlanOptions) -> TurnPla
     )
 
 
-def _shown(request: ChatRequest, options: PlanOptions) -> Shown:
+def _shown(request: ChatRequest, options: PlanOptions) -> CallDisplay:
     """Where every call is the client's to run, one that has run can only be told in words."""
     return "text" if options.tool_executed == "calls" and not request.can_show_executed_calls else options.tool_executed

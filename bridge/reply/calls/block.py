@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.reply.calls.call_object import Envelope
+from bridge.reply.calls.call_object import CallObject
 
 MOST_HELD = 256 * 1024
 """Characters of a call that are held until its tool and the beginning of its arguments are known."""
@@ -11,15 +11,15 @@ MOST_HELD = 256 * 1024
 class Block:
     """What stands behind a mark. `quoted`: the mark stands in inline code, so it may only be spoken of."""
 
-    def __init__(self, marker: str, envelope: Envelope, *, fenced: bool, quoted: bool) -> None:
+    def __init__(self, marker: str, call_object: CallObject, *, fenced: bool, quoted: bool) -> None:
         self.marker = marker
-        self.envelope = envelope
+        self.call_object = call_object
         self.fenced = fenced
         self.quoted = quoted
         # Its start was emitted: from here on nothing is kept, for it cannot become flawed any more, only spoilt.
-        self.told = False
+        self.started = False
         self.ended = False
-        self.muted = False
+        self.skipped = False
         """It is read to its end, and nothing of it is sent."""
         self.reason = ""
         self.rest = ""

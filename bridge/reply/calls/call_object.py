@@ -8,8 +8,8 @@ from typing import Literal
 
 from bridge.chat.request import Tool
 from bridge.reply.calls.json_string import QUOTES, StringReader, paired
-from bridge.reply.calls.json_value import Unreadable, skip_commas, skip_space
-from bridge.reply.calls.values import CODED_INPUT, Coded, Ignored, Kept, Member, Plain, PlainOrCoded, Streamed
+from bridge.reply.calls.json_value import ParseStopped, skip_commas, skip_space
+from bridge.reply.calls.values import CODED_INPUT, Coded, Ignored, Member, Plain, PlainOrCoded, Stored, Streamed
 
 Sign = Literal["", "begun", "unknown", "done"]
 
@@ -18,7 +18,7 @@ _NAMES = frozenset(("name", "tool", "function"))
 _ARGUMENTS = frozenset(("arguments", "parameters", "input", "args"))
 
 
-class Envelope:
+class CallObject:
     """Reads one object `{"name": ..., "arguments": {...}}` in any of the spellings models use.
 
     `out` gathers the arguments: strict JSON, or the plain text of a custom tool. Nothing is in it before both the
@@ -40,7 +40,7 @@ class Envelope:
         self._depth = 0
         self._reader: StringReader | None = None
         self._part: Member | None = None
-        self._kept = ""
+        self._stored = ""
         self._flat: list[str] = []
         self._in_custom = False
 
@@ -63,7 +63,7 @@ class Envelope:
             elif self._reader:
                 at = self._reader.take(text, at)
                 if not self._reader.closed:
-                    self._forget()
+                    self._drop_key()
                     return at, ""
                 sign = self._word_ended(at)
             else:
@@ -94,7 +94,7 @@ class Envelope:
             if not self.ended and (self.tool is None or not (closed or self._flat)):
                 return False
             self._finish(0)
-        except Unreadable:
+        except ParseStopped:
             return False
         return self.ended
 
@@ -106,11 +106,11 @@ class Envelope:
     def is_open(self) -> bool:
         return self._depth > 0
 
-    def mute(self) -> None:
+    def skip_rest(self) -> None:
         """Nothing of the rest matters but where it ends."""
         self.ended = True
 
-    def _forget(self) -> None:
+    def _drop_key(self) -> None:
         """Keys behind the arguments can be endless, and nobody asks for them."""
         if self.ended:
             # Emptied on each piece, so that an endless key takes no memory.
@@ -125,7 +125,7 @@ class Envelope:
             return self._open(char, at)
         if self._state == "colon":
             if char != ":":
-                raise Unreadable(at, f"a colon is missing before {char!r}")
+                raise ParseStopped(at, f"a colon is missing before {char!r}")
             self._state = "value"
             return at + 1, ""
         return self._between(text, char, at)
@@ -136,7 +136,7 @@ class Envelope:
             self._depth += 1
         # A list around the object is read over: some models wrap a single call in one.
         elif char != "[" or self._depth:
-            raise Unreadable(at, f"a JSON object is expected instead of {char!r}")
+            raise ParseStopped(at, f"a JSON object is expected instead of {char!r}")
         return at + 1, ""
 
     def _between(self, text: str, char: str, at: int) -> tuple[int, Sign]:
@@ -148,7 +148,7 @@ class Envelope:
         if char == "}":
             return at + 1, self._closed(at + 1)
         if char != ",":
-            raise Unreadable(at, f"a key in quotes is expected instead of {char!r}")
+            raise ParseStopped(at, f"a key in quotes is expected instead of {char!r}")
         self._state = "key"
         return skip_commas(text, at), ""
 
@@ -159,7 +159,7 @@ class Envelope:
         if self._in_custom:
             self._in_custom = False
             if not self.ended:
-                raise Unreadable(at, 'the arguments have no "input"', final=True)
+                raise ParseStopped(at, 'the arguments have no "input"', final=True)
         if self._depth:
             return ""
         self._finish(at)
@@ -181,7 +181,7 @@ class Envelope:
         if key in _ARGUMENTS and not self.nested:
             self.nested = True
             return self._arguments(char, at)
-        self._part = Kept()
+        self._part = Stored()
         return at, ""
 
     def _name(self, char: str, at: int) -> tuple[int, Sign]:
@@ -209,7 +209,7 @@ class Envelope:
         """Stream them if their tool is known, else keep them until it is."""
         # Without the tool it is not known whether the arguments are JSON or plain text.
         if self.tool is None or char not in "{" + QUOTES:
-            self._part = Kept()
+            self._part = Stored()
             return at, ""
         # Its one text is wanted, not the object around it: the object is read member by member.
         if char == "{" and self.tool.custom:
@@ -236,8 +236,8 @@ class Envelope:
         if self.tool is None:
             # Reported at once: the caller can stop keeping what is of no use.
             return "unknown"
-        if self._kept:
-            self._settle(self._kept, at)
+        if self._stored:
+            self._set_arguments(self._stored, at)
             return "begun"
         return ""
 
@@ -248,18 +248,18 @@ class Envelope:
             sign: Sign = "" if self.begun else "begun"
             self.begun = self.ended = True
             return sign
-        if isinstance(part, Kept) and not self.ended:
-            return self._kept_member(decoded(self._key), "".join(part.out), at)
+        if isinstance(part, Stored) and not self.ended:
+            return self._stored_member(decoded(self._key), "".join(part.out), at)
         return ""
 
-    def _kept_member(self, key: str, value: str, at: int) -> Sign:
-        if not (self.nested and key in _ARGUMENTS and not self._kept):
+    def _stored_member(self, key: str, value: str, at: int) -> Sign:
+        if not (self.nested and key in _ARGUMENTS and not self._stored):
             self._flat.append(f"{json.dumps(key)}:{value}")
             return ""
-        self._kept = value
+        self._stored = value
         if self.tool is None:
             return ""
-        self._settle(value, at)
+        self._set_arguments(value, at)
         return "begun"
 
     def _finish(self, at: int) -> None:
@@ -267,10 +267,10 @@ class Envelope:
         if self.ended:
             return
         if self.tool is None:
-            raise Unreadable(at, "the call names no tool", final=True)
-        self._settle(f"{{{','.join(self._flat)}}}", at)
+            raise ParseStopped(at, "the call names no tool", final=True)
+        self._set_arguments(f"{{{','.join(self._flat)}}}", at)
 
-    def _settle(self, value: str, at: int) -> None:
+    def _set_arguments(self, value: str, at: int) -> None:
         """Arguments that were kept whole, as strict JSON."""
         tool, meant = self.tool, json.loads(value)
         # Kept whole because the name came last; here it is turned into the same form as if it had come first.
@@ -287,7 +287,7 @@ def whole_arguments(tool: Tool, arguments: str) -> str | None:
         return arguments
     try:
         return _plain_input(json.loads(arguments), 0)
-    except Unreadable:
+    except ParseStopped:
         return None
 
 
@@ -308,7 +308,7 @@ def _plain_input(meant: object, at: int) -> str:
         texts = [each for each in meant.values() if isinstance(each, str)]
         meant = meant.get("input", texts[0] if len(texts) == 1 else None)
     if not isinstance(meant, str):
-        raise Unreadable(at, 'the arguments have no "input"', final=True)
+        raise ParseStopped(at, 'the arguments have no "input"', final=True)
     return paired(meant)
 
 
@@ -320,7 +320,7 @@ def _as_object(value: str, meant: object, at: int) -> str:
     if meant is None or meant == []:
         return "{}"
     if not isinstance(meant, str):
-        raise Unreadable(at, "the arguments are no JSON object", final=True)
+        raise ParseStopped(at, "the arguments are no JSON object", final=True)
     out: list[str] = []
     _read_whole(Coded(out), meant, at)
     return "".join(out)
@@ -332,5 +332,5 @@ def _read_whole(part: Plain, meant: str, at: int) -> None:
     try:
         while not part.done:
             read = part.take(text, read)
-    except Unreadable as problem:
-        raise Unreadable(at, problem.reason, final=True) from None
+    except ParseStopped as problem:
+        raise ParseStopped(at, problem.reason, final=True) from None

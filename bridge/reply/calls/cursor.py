@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bridge.reply.calls.json_value import TooLong, Unreadable, Value, read_on
+from bridge.reply.calls.json_value import ParseStopped, TooLong, Value, read_on
 
 MOST_TOKENS = 10_000
 """Of JSON in what is read as calls. A text is about one of them, however long it is."""
@@ -39,7 +39,7 @@ class Cursor:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
-        self.settled = False
+        self.is_complete = False
         """All calls so far are complete: the reply may end here."""
         self.tokens = MOST_TOKENS
         """How many more may be read."""
@@ -114,7 +114,7 @@ class Cursor:
             at = read_on(value, self.text, self.at, self.tokens)
         except TooLong:
             raise TooMuch(self.at) from None
-        except Unreadable as problem:
+        except ParseStopped as problem:
             raise NoCall(max(problem.at, self.at)) from None
         self.at = at
         # Tokens are paid for once the value is whole; until then `read_on` bounds them.

@@ -52,10 +52,7 @@ class Marks:
         self.closer = f"</call:{delimiter_id}>"
         # The mark is searched without its last character: one that goes on otherwise is still found, and its secret
         # removed.
-        self._bare: tuple[tuple[str, Sign], ...] = (
-            (f"<call:{delimiter_id}", "open"),
-            (f"</call:{delimiter_id}", "close"),
-        )
+        self._bare: tuple[tuple[str, Sign], ...] = ((self.opener[:-1], "open"), (self.closer[:-1], "close"))
         self._longest = len(self.closer)
 
     def first(self, text: str, at: int, *, new_line: bool) -> tuple[int, int, Sign | Literal[""]]:
@@ -90,7 +87,7 @@ class Marks:
             return low
         return len(text)
 
-    def telling(self, tail: str, headings: Sequence[str]) -> str:
+    def sendable_end(self, tail: str, headings: Sequence[str]) -> str:
         """The unfinished end of a reply as it may be sent: without any part of the secret."""
         # An unfinished mark that already shows a part of the secret is dropped.
         secret = any(
@@ -111,7 +108,7 @@ class Marks:
         """What shows that a call is over even if its braces are not closed."""
         return (*self.ends(fenced=fenced), self.opener, _NATIVE)
 
-    def flawed_end(self, text: str) -> tuple[int, bool]:
+    def malformed_end(self, text: str) -> tuple[int, bool]:
         """How much of the text belongs to a block that cannot be read, and whether that is all of it."""
         # A new opener ends it too: a model that starts over has given the broken call up.
         marks = (self.closer, self.opener)

@@ -27,7 +27,7 @@ _BARE_KEY = re.compile(r"([A-Za-z_$][\w$]{0,80})\s{0,20}(:?)", re.ASCII)
 _WORDS = {"true": "true", "false": "false", "null": "null", "True": "true", "False": "false", "None": "null"}
 
 
-class Unreadable(Exception):
+class ParseStopped(Exception):
     """What stands at `at` is no JSON, nor any of the spellings of it that are tolerated.
 
     `final`: it was read, up to `at`, and is of no use; else it was not read, and may be what ends the JSON.
@@ -129,7 +129,7 @@ class Value:
         if self._state == "after":
             return self._after(at, char)
         if char != ":":
-            raise Unreadable(at, f"a colon is missing before {char!r}")
+            raise ParseStopped(at, f"a colon is missing before {char!r}")
         self.out.append(":")
         self._state = "value"
         return at + 1
@@ -154,7 +154,7 @@ class Value:
         if found and found.end() == len(text) and not found[2]:
             return -1
         if not found or not found[2]:
-            raise Unreadable(at, f"a key in quotes is expected instead of {char!r}")
+            raise ParseStopped(at, f"a key in quotes is expected instead of {char!r}")
         self._write(f'"{found[1]}":')
         self._state = "value"
         return found.end()
@@ -165,7 +165,7 @@ class Value:
             return self._close(at)
         # A missing comma is forgiven where a new string, or in a list an object, makes plain what was meant.
         if char != "," and char not in QUOTES and not (closer == "]" and char in "{["):
-            raise Unreadable(at, f"a comma or {closer!r} is expected instead of {char!r}")
+            raise ParseStopped(at, f"a comma or {closer!r} is expected instead of {char!r}")
         self._comma = True
         self._state = "key" if closer == "}" else "value"
         return at + 1 if char == "," else at
@@ -178,7 +178,7 @@ class Value:
     def _open(self, at: int, char: str) -> int:
         # A model in a loop opens brackets without end; the stack would grow with the reply.
         if len(self._stack) == _DEEPEST:
-            raise Unreadable(at, "it is nested too deeply")
+            raise ParseStopped(at, "it is nested too deeply")
         self._write(char)
         self._stack.append("}" if char == "{" else "]")
         self._state = "key" if char == "{" else "value"
@@ -194,9 +194,9 @@ class Value:
     def _literal(self, text: str, at: int) -> int:
         found = _LITERAL.match(text, at)
         if not found:
-            raise Unreadable(at, f"a value is expected instead of {text[at]!r}")
+            raise ParseStopped(at, f"a value is expected instead of {text[at]!r}")
         if found.end() - at > _LONGEST_LITERAL:
-            raise Unreadable(at, "a value is no JSON")
+            raise ParseStopped(at, "a value is no JSON")
         # It may go on in the next piece: 1 may become 12.
         if found.end() == len(text):
             return -1
@@ -204,7 +204,7 @@ class Value:
         # Strict numbers go through as they are written, or 1e400 and long decimals would lose digits.
         strict = _WORDS.get(word) or (word if _NUMBER.fullmatch(word) else _number(word))
         if not strict:
-            raise Unreadable(at, f"{word[:40]!r} is no JSON value")
+            raise ParseStopped(at, f"{word[:40]!r} is no JSON value")
         self._write(strict)
         self._ended()
         return found.end()
@@ -241,7 +241,7 @@ def _behind_comment(text: str, at: int) -> int:
     begun = text[at : at + _MOST_COMMENT]
     if len(begun) < _MOST_COMMENT and "<" not in begun and (begun == "/" or begun.startswith(("//", "/*"))):
         return -1
-    raise Unreadable(at, "a value or a key is expected instead of '/'")
+    raise ParseStopped(at, "a value or a key is expected instead of '/'")
 
 
 def read_on(value: Value, text: str, at: int, most: int) -> int:
@@ -252,7 +252,7 @@ def read_on(value: Value, text: str, at: int, most: int) -> int:
         try:
             # In parts, so that the count below is looked at long before a huge value is read.
             read = value.take(text[at : at + _PART], 0)
-        except Unreadable as problem:
+        except ParseStopped as problem:
             problem.at += at
             raise
         if len(value.out) > most:

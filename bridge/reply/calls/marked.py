@@ -10,18 +10,18 @@ import msgspec
 from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from bridge.prompt.tool_names import ToolNames
 from bridge.reply.calls.block import Block
-from bridge.reply.calls.call_object import Envelope
+from bridge.reply.calls.call_object import CallObject
 from bridge.reply.calls.delimiters import FENCE, Marks
-from bridge.reply.calls.dialects import Guessed
-from bridge.reply.calls.json_value import Unreadable
+from bridge.reply.calls.json_value import ParseStopped
+from bridge.reply.calls.notations import GuessedCall
 from bridge.reply.guesses import read_whole
-from bridge.reply.spoken import MOST_SPACE, SPACE, Spoken
+from bridge.reply.sent_text import MOST_SPACE, SPACE, SentText
 
 CUT_OFF = "the reply was cut off in the middle of the call"
 UNKNOWN = "there is no such tool"
 
 
-class Flawed(msgspec.Struct, frozen=True):
+class MalformedCall(msgspec.Struct, frozen=True):
     """A block that is no valid call and of which nothing was told. `reason` is quoted to the model, `source` is it."""
 
     name: str
@@ -29,20 +29,20 @@ class Flawed(msgspec.Struct, frozen=True):
     source: str
 
 
-class Spoilt(msgspec.Struct, frozen=True):
+class BrokenArguments(msgspec.Struct, frozen=True):
     """The JSON of a call that is being told does not go on. The rest of it follows to the letter."""
 
     reason: str
 
 
-CallEvent = TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded | Flawed | Spoilt
+CallEvent = TextDelta | ToolCallStarted | ToolCallDelta | ToolCallEnded | MalformedCall | BrokenArguments
 
 
 class MarkedCalls:
     """`open()` a block, then `read()` until the state is `text`."""
 
-    def __init__(self, marks: Marks, names: ToolNames, new_id: Callable[[], str], spoken: Spoken) -> None:
-        self.state: Literal["text", "call", "flawed", "spoilt", "behind"] = "text"
+    def __init__(self, marks: Marks, names: ToolNames, new_id: Callable[[], str], sent: SentText) -> None:
+        self.state: Literal["text", "call", "malformed", "broken", "behind"] = "text"
         self.marked = False
         self.has_called = False
         self.cut_off = False
@@ -50,17 +50,17 @@ class MarkedCalls:
         self._marks = marks
         self._names = names
         self._new_id = new_id
-        self._spoken = spoken
-        self._block = Block("", Envelope(names.find), fenced=False, quoted=False)
+        self._sent = sent
+        self._block = Block("", CallObject(names.find), fenced=False, quoted=False)
 
     @property
     def in_data(self) -> bool:
         """What comes next belongs to the call that is open."""
-        return self.state in ("flawed", "spoilt") or (self.state == "call" and self._block.envelope.is_open)
+        return self.state in ("malformed", "broken") or (self.state == "call" and self._block.call_object.is_open)
 
     def open(self, marker: str, *, fenced: bool, quoted: bool) -> None:
         """A block begins, in a code fence or with its mark in inline code."""
-        self._block = Block(marker, Envelope(self._names.find), fenced=fenced, quoted=quoted)
+        self._block = Block(marker, CallObject(self._names.find), fenced=fenced, quoted=quoted)
         self.state = "call"
 
     def read(self, text: str, events: list[CallEvent]) -> str:
@@ -68,7 +68,7 @@ class MarkedCalls:
         state = None
         while state != self.state and self.state != "text":
             state = self.state
-            read = {"call": self._in_block, "flawed": self._skip_block, "spoilt": self._in_spoilt}
+            read = {"call": self._in_block, "malformed": self._skip_block, "broken": self._in_broken}
             text = read.get(state, self._behind)(text, events)
         return text
 
@@ -77,21 +77,21 @@ class MarkedCalls:
         block = self._block
         while self.state == "call":
             # Only what may have to be shown to the model again takes room.
-            free = block.told or block.muted
+            free = block.started or block.skipped
             # Reading stops at the bound, so that a call without a name cannot grow in memory.
             window = text if free else text[: block.room]
             try:
-                at, sign = block.envelope.take(window, 0)
-            except Unreadable as problem:
+                at, sign = block.call_object.take(window, 0)
+            except ParseStopped as problem:
                 return self._stopped(problem, text, events)
-            if not block.told:
+            if not block.started:
                 block.keep(text[:at])
             text = text[at:]
             if sign == "unknown":
-                block.reason, block.muted = UNKNOWN, True
+                block.reason, block.skipped = UNKNOWN, True
                 # It is read on, because its end must be found; it is reported as flawed there.
-                block.envelope.mute()
-            self._tell(events)
+                block.call_object.skip_rest()
+            self._emit(events)
             if sign == "done":
                 self._close(events)
             elif not sign:
@@ -99,66 +99,66 @@ class MarkedCalls:
                 return self._give_up(text, "too much stands before its name and arguments", events) if over else text
         return text
 
-    def _tell(self, events: list[CallEvent]) -> None:
+    def _emit(self, events: list[CallEvent]) -> None:
         """Send what is known of the call and was not sent yet."""
-        block, envelope = self._block, self._block.envelope
-        if not envelope.begun:
+        block, call_object = self._block, self._block.call_object
+        if not call_object.begun:
             return
-        if not block.told and envelope.tool:
-            block.told = self.marked = True
+        if not block.started and call_object.tool:
+            block.started = self.marked = True
             # A call that has been sent is not shown to the model again, so its source is let go of.
             block.raw.clear()
-            self._spoken.call()
-            tool = envelope.tool
+            self._sent.call()
+            tool = call_object.tool
             events.append(ToolCallStarted(self._new_id(), tool.wire_name or tool.name, tool.namespace, tool.custom))
-        if envelope.out:
-            if piece := "".join(envelope.out):
+        if call_object.out:
+            if piece := "".join(call_object.out):
                 events.append(ToolCallDelta(piece))
-            envelope.out.clear()
+            call_object.out.clear()
         # The object may go on behind its arguments; the client need not wait for that.
-        if envelope.ended and not block.ended:
+        if call_object.ended and not block.ended:
             block.ended = True
             events.append(ToolCallEnded())
 
     def _close(self, events: list[CallEvent]) -> None:
         """The call's object is complete."""
-        if self._block.muted:
-            self._flawed(events)
+        if self._block.skipped:
+            self._report_malformed(events)
         self.state = "behind"
-        self._spoken.behind_call = True
+        self._sent.behind_call = True
         self.has_called = True
         self._block.ends = self._marks.ends(fenced=self._block.fenced)
 
-    def _stopped(self, problem: Unreadable, text: str, events: list[CallEvent]) -> str:
+    def _stopped(self, problem: ParseStopped, text: str, events: list[CallEvent]) -> str:
         """The JSON does not go on: the end of the block, or garbage."""
         block = self._block
         # Inline code with nothing of an object behind the mark: the model explains how calls are written.
-        if block.quoted and not block.told and not (block.body + text[: problem.at]).strip():
-            return self._spoken_of(text, events)
-        if not block.told:
+        if block.quoted and not block.started and not (block.body + text[: problem.at]).strip():
+            return self._show_mark(text, events)
+        if not block.started:
             block.keep(text[: problem.at])
         text = text[problem.at :]
-        self._tell(events)
+        self._emit(events)
         marks = self._marks.breaks(fenced=block.fenced)
         # Where reading stopped there may be a mark, and braces that the model forgot.
-        if text and not problem.final and not block.muted:
+        if text and not problem.final and not block.skipped:
             if text.startswith(marks) and self._completed("", closed=True, events=events):
                 return text
             if any(mark.startswith(text) for mark in marks if mark != text):
                 return text
         return self._give_up(text, problem.reason, events)
 
-    def _spoken_of(self, rest: str, events: list[CallEvent]) -> str:
+    def _show_mark(self, rest: str, events: list[CallEvent]) -> str:
         """The model only shows the mark: send it as text, without its secret part."""
         self.state = "text"
-        events += self._spoken.say(f"<call>{self._block.body}")
+        events += self._sent.add(f"<call>{self._block.body}")
         return rest
 
     def _completed(self, rest: str, *, closed: bool, events: list[CallEvent]) -> bool:
         """Whether a call that ends here is complete enough; then it is told."""
-        if not self._block.envelope.complete(rest, closed=closed):
+        if not self._block.call_object.complete(rest, closed=closed):
             return False
-        self._tell(events)
+        self._emit(events)
         self._close(events)
         return True
 
@@ -168,26 +168,26 @@ class MarkedCalls:
         # The arguments are complete and were sent: what is broken stands behind them and is of no concern.
         if block.ended:
             self._close(events)
-        elif block.told:
-            events.append(Spoilt(reason))
-            self.state = "spoilt"
+        elif block.started:
+            events.append(BrokenArguments(reason))
+            self.state = "broken"
         else:
             block.reason = block.reason or reason
-            self.state = "flawed"
+            self.state = "malformed"
         return text
 
     def end(self, held: str, events: list[CallEvent]) -> str | None:
         """The reply ends here, with `held` unread: what is to be read once more as text, None for nothing."""
         block = self._block
-        if self.state == "flawed":
+        if self.state == "malformed":
             block.keep(held)
-            self._flawed(events)
-        elif self.state == "spoilt":
+            self._report_malformed(events)
+        elif self.state == "broken":
             # A half of the closing mark must not get into the arguments.
             block.rest += "" if self._marks.closer.startswith(held) else held
             # With a brace at the end it may be whole but for the mark; without one it was cut off.
             self.cut_off = not block.rest.rstrip(SPACE).endswith("}")
-            self._end_spoilt(events, ended=not self.cut_off)
+            self._end_broken(events, ended=not self.cut_off)
         return self._cut(held, events) if self.state == "call" else None
 
     def _cut(self, held: str, events: list[CallEvent]) -> str | None:
@@ -195,16 +195,16 @@ class MarkedCalls:
         block = self._block
         rest = "" if any(mark.startswith(held) for mark in self._marks.breaks(fenced=block.fenced)) else held
         # A reply may end without the closing mark: a stop sequence or the service may have taken it.
-        if block.ended or (not block.muted and self._completed(rest, closed=False, events=events)):
+        if block.ended or (not block.skipped and self._completed(rest, closed=False, events=events)):
             return None
-        if block.told:
+        if block.started:
             self.cut_off = True
         elif block.quoted and not block.body.strip():
-            return self._spoken_of(held, events)
+            return self._show_mark(held, events)
         else:
             block.keep(held)
             block.reason = block.reason or CUT_OFF
-            self._flawed(events)
+            self._report_malformed(events)
         return None
 
     def _behind(self, text: str, events: list[CallEvent]) -> str:
@@ -231,58 +231,58 @@ class MarkedCalls:
 
     def _skip_block(self, text: str, events: list[CallEvent]) -> str:
         """Look for the end of a block that cannot be read."""
-        at, whole = self._marks.flawed_end(text)
+        at, whole = self._marks.malformed_end(text)
         self._block.keep(text[:at])
         if whole:
-            self._flawed(events)
+            self._report_malformed(events)
             self._close(events)
             self._block.closed = True
             self._block.ends = (FENCE,) if self._block.fenced else ()
         return text[at:]
 
-    def _in_spoilt(self, text: str, events: list[CallEvent]) -> str:
+    def _in_broken(self, text: str, events: list[CallEvent]) -> str:
         """Whoever runs the call sees what is wrong with it. Only its last braces wait: one is the envelope's."""
         block = self._block
-        at, whole = self._marks.flawed_end(text)
+        at, whole = self._marks.malformed_end(text)
         block.rest += text[:at].removesuffix(self._marks.closer) if whole else text[:at]
         if whole:
-            self._end_spoilt(events, ended=True)
+            self._end_broken(events, ended=True)
             self._close(events)
             block.closed, block.ends = True, (FENCE,) if block.fenced else ()
             return text[at:]
         # The last braces wait: one of them closes the object around the arguments and must not be sent.
-        told = max(len(block.rest.rstrip(f"{SPACE}}}")), len(block.rest) - MOST_SPACE)
-        self._tell_rest(block.rest[:told], events)
-        block.rest = block.rest[told:]
+        sendable = max(len(block.rest.rstrip(f"{SPACE}}}")), len(block.rest) - MOST_SPACE)
+        self._emit_rest(block.rest[:sendable], events)
+        block.rest = block.rest[sendable:]
         return text[at:]
 
-    def _end_spoilt(self, events: list[CallEvent], *, ended: bool) -> None:
+    def _end_broken(self, events: list[CallEvent], *, ended: bool) -> None:
         block, rest = self._block, self._block.rest.rstrip(SPACE)
         block.ended, block.rest = True, ""
-        self._tell_rest(rest.removesuffix("}") if ended else rest, events)
+        self._emit_rest(rest.removesuffix("}") if ended else rest, events)
         if ended:
             events.append(ToolCallEnded())
 
-    def _tell_rest(self, text: str, events: list[CallEvent]) -> None:
+    def _emit_rest(self, text: str, events: list[CallEvent]) -> None:
         if text := self._marks.without(text):
             events.append(ToolCallDelta(text))
 
-    def _flawed(self, events: list[CallEvent]) -> None:
+    def _report_malformed(self, events: list[CallEvent]) -> None:
         """The block is no call, unless the model wrote one between the marks in a notation of its own."""
-        block, self._block.muted = self._block, False
+        block, self._block.skipped = self._block, False
         body = block.body.removesuffix(self._marks.closer)
         # The marks prove that a call is meant, so its notation need not be the one that was asked for.
         if calls := read_whole(body, self._names.find):
             self.marked = True
-            self._spoken.call()
+            self._sent.call()
             events += whole_calls(calls, self._new_id)
             return
-        self._spoken.call()
-        events.append(Flawed(block.envelope.name, block.reason, block.source))
+        self._sent.call()
+        events.append(MalformedCall(block.call_object.name, block.reason, block.source))
 
 
 def whole_calls(
-    calls: Sequence[Guessed], new_id: Callable[[], str]
+    calls: Sequence[GuessedCall], new_id: Callable[[], str]
 ) -> list[ToolCallStarted | ToolCallDelta | ToolCallEnded]:
     """Calls that are known from their start to their end."""
     events: list[ToolCallStarted | ToolCallDelta | ToolCallEnded] = []

@@ -10,12 +10,12 @@ from bridge.chat.events import TextDelta
 from bridge.chat.request import Tool
 from bridge.prompt.tool_names import ToolNames
 from bridge.reply.calls.delimiters import FENCE, MORE, UNMARKED, Marks, fence_body
-from bridge.reply.calls.dialects import Guessed
 from bridge.reply.calls.marked import CallEvent, MarkedCalls, whole_calls
+from bridge.reply.calls.notations import GuessedCall
 from bridge.reply.calls.pauses import Steps, at_once
 from bridge.reply.guesses import Guess, Outcome
 from bridge.reply.quoting import Fences, occurs, stands_free
-from bridge.reply.spoken import Spoken
+from bridge.reply.sent_text import SentText
 
 # What is left of a text is copied at each marker in it; in pieces the cost stays linear.
 _AT_ONCE = 4096
@@ -23,7 +23,7 @@ _PIECES = 2  # that are read of what turned out to be text, with each piece that
 _MOST_GUESSES = 64  # that turn out to be none, in one reply
 
 
-class Reading(msgspec.Struct, frozen=True):
+class CallRules(msgspec.Struct, frozen=True):
     """What counts in a reply beside the session's marks."""
 
     guesses: bool = True
@@ -36,27 +36,27 @@ class Reading(msgspec.Struct, frozen=True):
 
 class CallParser:
     """
-    Feed the text of a reply, get text and calls. How the text is cut into pieces makes no difference to what is told.
+    Feed the text of a reply, get text and calls. How the text is cut into pieces makes no difference to the events.
 
     Text goes through at once but for what may be the beginning of a call and white space that may stand before one.
-    A call between the session's marks is one wherever it stands: its start is told when its tool and the beginning of
+    A call between the session's marks is one wherever it stands: its start is sent when its tool and the beginning of
     its arguments are known, then the arguments as they come. When they break off, `cut_off` is set; when they go on as
-    something that is no JSON, `Spoilt` says so and the rest is told to the letter. A call in another notation is held
-    until the reply has ended.
+    something that is no JSON, a `BrokenArguments` comes and the rest is sent unchanged. A call in another notation is
+    held until the reply has ended.
     No input raises, and no more is held than `block` and `guesses` allow.
     """
 
     def __init__(
-        self, delimiter_id: str, tools: Sequence[Tool], new_id: Callable[[], str], reading: Reading | None = None
+        self, delimiter_id: str, tools: Sequence[Tool], new_id: Callable[[], str], rules: CallRules | None = None
     ) -> None:
-        self.strayed = False
+        self.left_role = False
         """The model has gone on as somebody else: the reply is over."""
-        self._reading = reading or Reading()
+        self._rules = rules or CallRules()
         self._marks = Marks(delimiter_id)
         self._names = ToolNames(tools)
         self._new_id = new_id
-        self._headings = self._reading.headings
-        self._guesses = _MOST_GUESSES if self._reading.guesses else 0
+        self._headings = self._rules.headings
+        self._guesses = _MOST_GUESSES if self._rules.guesses else 0
         self._guess: Guess | None = None
         self._outcome: Outcome | None = None  # calls that are told at the end of the reply, if they are the model's own
         self._in_fence_guess = False  # what the fence just begun holds may be a guess
@@ -67,10 +67,10 @@ class CallParser:
         self._plain = False
         self._held = ""
         self._rest = ""
-        self._spoken = Spoken()
+        self._sent = SentText()
         self._fences = Fences()
         self._fenced = 0  # so many pieces of what was said were looked at for fences
-        self._marked = MarkedCalls(self._marks, self._names, new_id, self._spoken)
+        self._marked = MarkedCalls(self._marks, self._names, new_id, self._sent)
 
     @property
     def marked(self) -> bool:
@@ -93,11 +93,11 @@ class CallParser:
         # The fast way for nearly every chunk: nothing is held, and no character in it begins anything.
         plain = self._plain and "<" not in text and "`" not in text and "[" not in text and text
         # No white space is held and none has to be, so the text goes through as it is.
-        if plain and text[-1] > " " and not self._spoken.space:
-            self._spoken.pieces.append(text)
+        if plain and text[-1] > " " and not self._sent.space:
+            self._sent.pieces.append(text)
             return [TextDelta(text)]
         if plain:
-            return [*self._spoken.say(text)]
+            return [*self._sent.add(text)]
         events: list[CallEvent] = []
         for at in range(0, len(text), _AT_ONCE):  # what is left is copied at every marker
             self._rest += text[at : at + _AT_ONCE]
@@ -123,7 +123,7 @@ class CallParser:
             # What was held may be text after all, and is then read again; each round leaves less.
             self._rest = self._rest or self._at_end(held, events) or ""
             if not self._rest:
-                return events + self._spoken.end()
+                return events + self._sent.end()
 
     def _go_on(self, events: list[CallEvent]) -> None:
         """Read on. What turns out to be no call is read again, a few pieces at a time."""
@@ -137,8 +137,8 @@ class CallParser:
                 text = mode(self, text, events)
             self._held = text
         # Worked out once here, so that `feed` pays one comparison for a chunk.
-        spoken, waits = self._spoken, self._held or self._rest
-        self._plain = self._mode == CallParser._text and bool(spoken.pieces) and not (waits or spoken.behind_call)
+        sent, waits = self._sent, self._held or self._rest
+        self._plain = self._mode == CallParser._text and bool(sent.pieces) and not (waits or sent.behind_call)
 
     def _at_end(self, held: str, events: list[CallEvent]) -> str | None:
         """The reply ends in some mode: what is to be read once more as text, None for nothing."""
@@ -149,7 +149,7 @@ class CallParser:
         if self._mode == CallParser._head:
             return self._no_call(held, events)
         if self._mode == CallParser._text:
-            self._say(self._marks.telling(held, self._reading.headings), events)
+            self._send(self._marks.sendable_end(held, self._rules.headings), events)
         return None
 
     # -- text -----------------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ class CallParser:
         """Look for what begins a call, and for what ends the reply."""
         at = 0
         while True:
-            new_line = self._spoken.begins_line
+            new_line = self._sent.begins_line
             low, high, sign = self._marks.first(text, at, new_line=new_line)
             if not sign:
                 low = self._marks.possible(text, self._headings, new_line=new_line)
@@ -166,8 +166,8 @@ class CallParser:
             if sign == "close":
                 # A closing mark without a call: the model forgot the opening one, or explains marks. The secret goes,
                 # in code a plain word stays.
-                quoted, text = self._spoken.ends_in_tick(text[:low]), self._cut(text, low, high, events)
-                self._say("</call>" if quoted else "", events)
+                quoted, text = self._sent.ends_in_tick(text[:low]), self._cut(text, low, high, events)
+                self._send("</call>" if quoted else "", events)
                 at = 0
             elif (sign == "heading" and not text.startswith(self._headings, low)) or (
                 sign == "start" and not self._may_guess(low)
@@ -180,7 +180,7 @@ class CallParser:
     def _begin(self, sign: str, text: str, low: int, high: int, events: list[CallEvent]) -> str:
         """Something begins that is no text."""
         # Asked before `_cut`, which moves what both depend on.
-        may_guess, quoted = self._may_guess(low), self._spoken.ends_in_tick(text[:low])
+        may_guess, quoted = self._may_guess(low), self._sent.ends_in_tick(text[:low])
         rest = self._cut(text, low, low if sign == "start" else high, events)
         if sign == "open":
             self._open(text[low:high], fenced=False, quoted=quoted)
@@ -191,18 +191,18 @@ class CallParser:
             self._mode = CallParser._head
         else:
             # White space before a forged heading belongs to it.
-            self._spoken.space = ""
-            self._mode, self.strayed = CallParser._nothing, True
+            self._sent.space = ""
+            self._mode, self.left_role = CallParser._nothing, True
         return rest
 
     def _cut(self, text: str, low: int, high: int, events: list[CallEvent]) -> str:
         """Send the text up to `low`, drop what lies between, and return what follows `high`."""
-        self._say(text[:low], events)
+        self._send(text[:low], events)
         self._skip = max(self._skip - high, 0)
         return text[high:]
 
-    def _say(self, text: str, events: list[CallEvent]) -> None:
-        events += self._spoken.say(text)
+    def _send(self, text: str, events: list[CallEvent]) -> None:
+        events += self._sent.add(text)
 
     # -- guesses --------------------------------------------------------------------------------------------------
 
@@ -226,7 +226,7 @@ class CallParser:
         self._guess = None
         if outcome.calls:
             self._outcome, self._mode = outcome, CallParser._nothing
-            self.strayed = outcome.low > 0
+            self.left_role = outcome.low > 0
             return
         self._skip, self._mode = outcome.low, CallParser._text
         # Too many tokens once is enough: the reply is not read for calls of that kind again.
@@ -238,21 +238,21 @@ class CallParser:
         """The calls are the model's own, or what it has written is text."""
         self._outcome = None
         if (yield from self._are_own(outcome.calls)):
-            self._spoken.call()
+            self._sent.call()
             events += whole_calls(outcome.calls, self._new_id)
-            self._spoken.behind_call = True
+            self._sent.behind_call = True
             return
-        self._guesses, self._skip, self._mode, self.strayed = 0, outcome.low, CallParser._text, False
+        self._guesses, self._skip, self._mode, self.left_role = 0, outcome.low, CallParser._text, False
         self._rest = outcome.text
 
-    def _are_own(self, calls: Sequence[Guessed]) -> Steps[bool]:
+    def _are_own(self, calls: Sequence[GuessedCall]) -> Steps[bool]:
         """The model gives them by itself, and shows them to nobody."""
         # The cheap test first; the other one compares with the whole request.
-        if not (yield from stands_free(self._spoken.text)):
+        if not (yield from stands_free(self._sent.text)):
             return False
         # A call that the request already holds was shown to the model by somebody: it must not run because it is
         # repeated.
-        return not (yield from occurs([quote for call in calls for quote in call.quotes], self._reading.texts()))
+        return not (yield from occurs([quote for call in calls for quote in call.quotes], self._rules.texts()))
 
     # -- fences ---------------------------------------------------------------------------------------------------
 
@@ -277,14 +277,14 @@ class CallParser:
 
     def _in_fence(self) -> bool:
         """Whether a code fence is open behind the text so far."""
-        pieces = self._spoken.pieces
+        pieces = self._sent.pieces
         self._fences.feed("".join(pieces[self._fenced :]))
         self._fenced = len(pieces)
-        return self._fences.is_open(self._spoken.space)
+        return self._fences.is_open(self._sent.space)
 
     def _no_call(self, rest: str, events: list[CallEvent]) -> str:
         self._mode = CallParser._text
-        self._say(FENCE, events)
+        self._send(FENCE, events)
         return rest
 
     # -- calls between marks --------------------------------------------------------------------------------------
@@ -300,7 +300,7 @@ class CallParser:
         text = self._marked.read(text, events)
         if self._marked.has_called:
             # Behind its own call a model may go on to invent the result, often under a heading without the mark.
-            self._headings = (*self._reading.headings, *UNMARKED)
+            self._headings = (*self._rules.headings, *UNMARKED)
         if self._marked.state == "text":
             self._mode = CallParser._text
         return text

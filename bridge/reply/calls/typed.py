@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bridge.chat.request import Tool
-from bridge.reply.calls.json_value import Unreadable, Value, read_on
+from bridge.reply.calls.json_value import ParseStopped, Value, read_on
 
 _DEEPEST = 8
 _MOST_NODES = 200
@@ -67,7 +67,7 @@ class Parameters:
             if strict:
                 msgspec.json.decode(text)
             rest = ended[read_on(value, ended, 0, most) :]
-        except (Unreadable, msgspec.MsgspecError, UnicodeError, RecursionError):
+        except (ParseStopped, msgspec.MsgspecError, UnicodeError, RecursionError):
             return None
         finally:
             # Set on the way out of an error as well: what was read has cost the same.
@@ -82,21 +82,21 @@ class Parameters:
             return None
         if isinstance(node.get("$ref"), str):
             return self._kinds(_pointed(self._root, node["$ref"]), depth + 1)
-        said = _said(node)
-        if said is not None:
-            return said
+        declared = _declared(node)
+        if declared is not None:
+            return declared
         for key in ("anyOf", "oneOf", "allOf"):
             if isinstance(branches := node.get(key), list):
                 found = [self._kinds(branch, depth + 1) for branch in branches[:_MOST_NODES]]
-                known = [each for each in found if each is not None]
+                named = [each for each in found if each is not None]
                 # allOf: each part narrows, so parts that say nothing can be left out. A union with one such branch may
                 # be anything.
-                if known and (key == "allOf" or len(known) == len(found)):
-                    return set.intersection(*known) if key == "allOf" else set.union(*known)
+                if named and (key == "allOf" or len(named) == len(found)):
+                    return set.intersection(*named) if key == "allOf" else set.union(*named)
         return None
 
 
-def _said(node: dict[str, Any]) -> set[str] | None:
+def _declared(node: dict[str, Any]) -> set[str] | None:
     """The kinds that `const`, `enum` or `type` allow; None when none of them says so."""
     values = [node["const"]] if "const" in node else node.get("enum")
     if isinstance(values, list) and values:

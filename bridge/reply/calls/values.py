@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from bridge.reply.calls.json_string import Decoder, StringReader
-from bridge.reply.calls.json_value import Unreadable, Value, skip_space
+from bridge.reply.calls.json_value import ParseStopped, Value, skip_space
 
 CODED_INPUT = re.compile(r'\s{0,10}\{\s{0,10}"input"\s{0,10}:\s{0,10}"')
 _CODED_BEGINNING = '{"input":"'
@@ -34,14 +34,14 @@ class Ignored:
         return self._value.complete(rest)
 
 
-class Kept(Ignored):
+class Stored(Ignored):
     """A member that is kept whole, as strict JSON."""
 
     def take(self, text: str, at: int) -> int:
         return self._value.take(text, at)
 
 
-class Streamed(Kept):
+class Streamed(Stored):
     """The arguments, as an object."""
 
     def __init__(self, out: list[str]) -> None:
@@ -65,11 +65,11 @@ class Plain:
             self._reader = StringReader(text[at], self._body)
             at += 1
         at = self._reader.take(text, at)
-        self._tell(self._decoder.feed("".join(self._body)), at)
+        self._emit(self._decoder.feed("".join(self._body)), at)
         # Decoded and sent on at once, so that a long text streams and is not kept.
         self._body.clear()
         if self._reader.closed:
-            self._tell(self._decoder.end(), at)
+            self._emit(self._decoder.end(), at)
             self.done = True
             self._closed(at)
         return at
@@ -78,7 +78,7 @@ class Plain:
         """A string without its closing quote is not complete."""
         return False
 
-    def _tell(self, text: str, at: int) -> None:
+    def _emit(self, text: str, at: int) -> None:
         if text:
             self.out.append(text)
 
@@ -105,28 +105,28 @@ class Coded(Plain):
         for end in range(at + 1, len(text) + 1):
             try:
                 at += super().take(text[at:end], 0)
-            except Unreadable as problem:
+            except ParseStopped as problem:
                 # Positions inside the decoded string mean nothing outside; the error stands where the string was read
                 # to.
-                raise Unreadable(end, problem.reason, final=True) from None
+                raise ParseStopped(end, problem.reason, final=True) from None
             if self.seen or self.done:
                 break
         return at
 
-    def _tell(self, text: str, at: int) -> None:
+    def _emit(self, text: str, at: int) -> None:
         if not self.seen:
             self._blank += len(text)
             text = text[skip_space(text, 0) :]
             # Arguments are an object in every format, so a string with anything else can be given up early.
             if (text and text[0] != "{") or self._blank > _BLANK:
-                raise Unreadable(at, "the arguments are no JSON object", final=True)
+                raise ParseStopped(at, "the arguments are no JSON object", final=True)
             self.seen = bool(text)
         text = self._rest + text
         try:
             # The decoder cuts anywhere, so an unread end is put before the next piece.
             self._rest = text[self._value.take(text, 0) :]
-        except Unreadable as problem:
-            raise Unreadable(at, f"in the arguments' string {problem.reason}", final=True) from None
+        except ParseStopped as problem:
+            raise ParseStopped(at, f"in the arguments' string {problem.reason}", final=True) from None
         if self._value.done:
             self._rest = ""
 
@@ -135,7 +135,7 @@ class Coded(Plain):
             # An empty string where arguments are expected: no arguments.
             self.out.append("{}")
         elif not self._value.complete(self._rest):
-            raise Unreadable(at, "the arguments' string ends too early", final=True)
+            raise ParseStopped(at, "the arguments' string ends too early", final=True)
 
 
 class PlainOrCoded(Plain):
@@ -147,12 +147,12 @@ class PlainOrCoded(Plain):
         self._input: Plain | None = None
         self._rest = ""
 
-    def _tell(self, text: str, at: int) -> None:
+    def _emit(self, text: str, at: int) -> None:
         text, self._rest = self._rest + text, ""
         if self._undecided:
             text = self._decide(text)
         if self._input is None:
-            super()._tell(text, at)
+            super()._emit(text, at)
         elif not self._input.done and text:
             self._rest = text[self._input.take(text, 0) :]
 
@@ -171,9 +171,9 @@ class PlainOrCoded(Plain):
 
     def _closed(self, at: int) -> None:
         if self._input is None:
-            super()._tell(self._rest, at)
+            super()._emit(self._rest, at)
         elif not self._input.done:
-            raise Unreadable(at, "the arguments' string ends too early", final=True)
+            raise ParseStopped(at, "the arguments' string ends too early", final=True)
 
 
 Member = Ignored | Plain

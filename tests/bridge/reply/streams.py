@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bridge.chat.events import TextDelta, ThinkingDelta, ToolCallDelta
 from bridge.chat.request import Tool
-from bridge.reply.calls.parser import CallParser, Reading
+from bridge.reply.calls.parser import CallParser, CallRules
 
 DELIMITER_ID = "k3x9qa72mb"
 OPEN, CLOSE = f"<call:{DELIMITER_ID}>", f"</call:{DELIMITER_ID}>"
@@ -30,9 +30,9 @@ def merged(events):
     return together
 
 
-def parser(tools=TOOLS, **reading):
+def parser(tools=TOOLS, **rules):
     numbers = itertools.count(1)
-    return CallParser(DELIMITER_ID, tools, lambda: f"call_{next(numbers)}", Reading(**reading))
+    return CallParser(DELIMITER_ID, tools, lambda: f"call_{next(numbers)}", CallRules(**rules))
 
 
 def fed(reader, pieces):

@@ -10,8 +10,8 @@ from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCall
 from bridge.chat.request import Tool
 from bridge.prompt.compose import headings
 from bridge.reply.calls.block import MOST_HELD
-from bridge.reply.calls.marked import Flawed, Spoilt
-from tests.bridge.reply.dialects import ARGUMENTS, FORMS, SCHEMA
+from bridge.reply.calls.marked import BrokenArguments, MalformedCall
+from tests.bridge.reply.notations import ARGUMENTS, FORMS, SCHEMA
 from tests.bridge.reply.streams import CLOSE, DELIMITER_ID, OPEN, TOOLS, cut, fed, merged, parser, sliced
 
 
@@ -145,7 +145,7 @@ def test_unsent_malformed_block_is_a_flaw(case, size):
     written, name, reason = FLAWED[case]
     reader = parser()
     [flawed] = fed(reader, sliced(written, size))
-    assert isinstance(flawed, Flawed)
+    assert isinstance(flawed, MalformedCall)
     assert (flawed.name, flawed.source) == (name, written)
     assert reason in flawed.reason
     assert not reader.cut_off
@@ -153,7 +153,7 @@ def test_unsent_malformed_block_is_a_flaw(case, size):
 
 def test_text_behind_a_flawed_block_is_sent():
     first, *rest = fed(parser(), [f"{OPEN}nonsense{CLOSE}\nBut this."])
-    assert isinstance(first, Flawed)
+    assert isinstance(first, MalformedCall)
     assert rest == text("But this.")
 
 
@@ -171,7 +171,7 @@ def test_begun_call_behind_a_tick_stays_one(size):
     reader = parser()
     events = merged(fed(reader, sliced(f'`{OPEN}{{"name":"Bash","arguments":{{{OPEN}', size)))
     assert events[:3] == [TextDelta("`"), ToolCallStarted("call_1", "Bash"), ToolCallDelta("{")]
-    assert [type(event) for event in events[3:]] == [Spoilt, ToolCallEnded, TextDelta]
+    assert [type(event) for event in events[3:]] == [BrokenArguments, ToolCallEnded, TextDelta]
 
 
 @pytest.mark.parametrize("size", [1, 4, 10_000])
@@ -181,7 +181,7 @@ def test_garbage_in_sent_arguments_is_sent_whole(size, end):
     text = f'{OPEN}{{"name":"Bash","arguments":{{"cmd":"l"s"  {{x" {end}{CLOSE} and more'
     started, begun, spoilt, rest, ended, said = merged(fed(reader, sliced(text, size)))
     assert (started, begun) == (ToolCallStarted("call_1", "Bash"), ToolCallDelta('{"cmd":"l"'))
-    assert spoilt == Spoilt("a comma or '}' is expected instead of 's'")
+    assert spoilt == BrokenArguments("a comma or '}' is expected instead of 's'")
     assert rest.text == f's"  {{x" {end}'.rstrip().removesuffix("}")
     assert (ended, said, reader.cut_off) == (ToolCallEnded(), TextDelta("and more"), False)
 
@@ -264,7 +264,7 @@ def test_nameless_arguments_are_held_only_so_far():
     for _ in range(40):
         events += reader.feed("x" * 10_000)
     [flawed] = events + reader.end()
-    assert isinstance(flawed, Flawed)
+    assert isinstance(flawed, MalformedCall)
     assert len(flawed.source) <= MOST_HELD + len(OPEN)
 
 
@@ -283,7 +283,7 @@ def test_call_of_unknown_tool_is_never_shown(size):
 def test_unusable_block_leaves_no_mark(end, size):
     events = fed(parser(), sliced(f"Look: {OPEN}{end}", size))
     assert DELIMITER_ID not in "".join(event.text for event in events if isinstance(event, TextDelta))
-    assert isinstance(events[-1], Flawed)
+    assert isinstance(events[-1], MalformedCall)
 
 
 @pytest.mark.parametrize("size", [1, 2, 10_000])
@@ -379,8 +379,8 @@ MARKS = st.sampled_from(
         *('{"name":"Bash","arguments":{', '"name":', '"Bash"', '"arguments":', '"input":', '"apply_patch"', '"rm"'),
         *("{", "}", "[", "]", ",", ":", '"', "\\", "\\u", "\\ud83d", "\\ude00", "“", "”", "'", "1", "true", "-", "e"),
         *('"a":1', "x", "好", '{"name":"apply_patch","arguments":{"input":"', "\x00", "\u2028", '\\"', '"}}'),
-        *(PLAIN, f"{OPEN}{PLAIN}{CLOSE}", DELIMITER_ID),
-        *('"function":{', "null", '"{\\"a\\":1}"', '"{\\"input\\":\\"x\\"}"'),
+        *(PLAIN, f"{OPEN}{PLAIN}{CLOSE}", DELIMITER_ID, '"function":{', "null"),
+        *('"{\\"a\\":1}"', '"{\\"input\\":\\"x\\"}"'),
     ]
 )
 REPLIES = st.one_of(
@@ -412,7 +412,7 @@ def test_only_the_last_call_may_be_incomplete(reply):
             open_call, arguments, is_spoilt = event, "", False
         elif isinstance(event, ToolCallDelta):
             arguments = event.text
-        elif isinstance(event, Spoilt):
+        elif isinstance(event, BrokenArguments):
             is_spoilt = True
         elif isinstance(event, ToolCallEnded):
             assert is_spoilt or open_call.custom or isinstance(json.loads(arguments), dict)
@@ -489,6 +489,6 @@ def test_incomplete_mark_shows_no_secret(written, told, size):
     assert DELIMITER_ID not in "".join(event.text for event in events if isinstance(event, TextDelta))
     if told is None:
         assert events[0] == TextDelta("a")
-        assert isinstance(events[1], Flawed)
+        assert isinstance(events[1], MalformedCall)
     else:
         assert events == told

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.chat.events import TextDelta, ThinkingDelta
 from bridge.chat.request import AUTO, Tool, ToolChoice
-from bridge.reply.emulated_calls import Offer
+from bridge.reply.emulated_calls import ToolOffer
 from bridge.reply.reader import Reader, ReadOptions
 from tests.bridge.reply.streams import cut, sliced
 
@@ -74,7 +74,7 @@ MARKS = st.lists(
 
 def reader(*, stream, thinking=False, choice=AUTO, tools=(WRITE,), **options):
     ids = itertools.count(1)
-    offer = Offer(tools, choice, True, DELIMITER_ID, stream)
+    offer = ToolOffer(tools, choice, True, DELIMITER_ID, stream)
     return Reader(
         ReadOptions(offer=offer, tools=tools, stream=stream, thinking=thinking, **options),
         lambda: f"call_{next(ids)}",
@@ -105,7 +105,7 @@ def test_arguments_keep_what_looks_like_reasoning(content, notation, thinking, s
         said, thought = read(reply, sliced(text, size))
         assert given_content(reply) == content
         assert (said, thought) == ("Writing.", "Hm. <call" if thinking else "")
-        assert reply.thoughts == "Hm. <call"
+        assert reply.reasoning == "Hm. <call"
 
 
 @settings(max_examples=150, deadline=None)
@@ -148,7 +148,7 @@ def test_bare_arguments_of_the_forced_tool_keep_it(content, stream):
         agent = Reader(ReadOptions(forced=WRITE, tools=(WRITE,), lingma_calls="text", stream=stream), str)
         for reply in (emulated, agent):
             assert read(reply, sliced(text, size)) == ("", "")
-            assert (given_content(reply), reply.thoughts) == (content, "Hm.")
+            assert (given_content(reply), reply.reasoning) == (content, "Hm.")
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
@@ -172,7 +172,7 @@ def test_json_text_keeps_what_looks_like_reasoning(size):
 
 @pytest.mark.parametrize("size", [1, 3, 10_000])
 def test_unwanted_call_is_told_with_its_tags(size):
-    reply = Reader(ReadOptions(muted=True), str, DELIMITER_ID)
+    reply = Reader(ReadOptions(calls_forbidden=True), str, DELIMITER_ID)
     assert read(reply, sliced(CALLS["marked"]("<think>b</think>c"), size))[0] == written("<think>b</think>c")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from bridge.chat.request import AUTO, Tool, ToolChoice
-from bridge.reply.emulated_calls import Emulation, Offer
+from bridge.reply.emulated_calls import EmulatedCalls, ToolOffer
 from tests.bridge.reply.streams import sliced
 
 DELIMITER_ID = "n0nce12345"
@@ -18,7 +18,7 @@ TIME = Tool("time")
 
 def emulation(choice=AUTO, *, parallel=True, stream=True, tools=(READ, TIME)):
     ids = itertools.count(1)
-    return Emulation(Offer(tools, choice, parallel, DELIMITER_ID, stream), lambda: f"call_{next(ids)}")
+    return EmulatedCalls(ToolOffer(tools, choice, parallel, DELIMITER_ID, stream), lambda: f"call_{next(ids)}")
 
 
 def call(name, **arguments):
@@ -75,7 +75,7 @@ def test_misfit_call_is_repaired_once():
     reply = emulation()
     assert calls_of(whole(reply, call("read", file="a"))) == []
     assert "path" in reply.correction
-    reply.again()
+    reply.retry()
     events = whole(reply, "Sorry! " + call("read", path="a"))
     assert (text_of(events), calls_of(events)) == ("", [("call_2", "read", {"path": "a"})])
     assert reply.outcomes == {"retried": 1, "repaired": 1}
@@ -88,7 +88,7 @@ def test_text_before_a_repaired_call_is_sent(stream, pieces):
     flawed = call("read", file="a")
     events = [event for text in (["Now:", flawed] if pieces == 2 else ["Now:" + flawed]) for event in reply.feed(text)]
     events += reply.end()
-    reply.again()
+    reply.retry()
     events += whole(reply, "Sorry! " + call("read", path="a"))
     assert (text_of(events), len(calls_of(events))) == ("Now:", 1)
 
@@ -96,7 +96,7 @@ def test_text_before_a_repaired_call_is_sent(stream, pieces):
 def test_call_that_stays_wrong_is_the_clients():
     reply = emulation()
     whole(reply, call("read", file="a"))
-    reply.again()
+    reply.retry()
     events = whole(reply, call("read", file="b"))
     assert (calls_of(events), reply.correction) == ([("call_2", "read", {"file": "b"})], "")
     assert reply.outcomes == {"retried": 1, "invalid": 1}
@@ -106,7 +106,7 @@ def test_what_stays_unreadable_is_no_call():
     reply = emulation()
     unreadable = f'<call:{DELIMITER_ID}>{{"name":"read","arguments":[</call:{DELIMITER_ID}>'
     whole(reply, unreadable)
-    reply.again()
+    reply.retry()
     events = whole(reply, unreadable)
     assert (calls_of(events), reply.correction, reply.calls) == ([], "", 0)
     assert '"read"' in text_of(events)
@@ -117,7 +117,7 @@ def test_a_call_that_breaks_off_untold_is_mended():
     reply = emulation(stream=False)
     assert whole(reply, call("read", path="a" * 100)[:-60]) == []
     assert ("cut off" in reply.correction, reply.cut_off) == (True, False)
-    reply.again()
+    reply.retry()
     assert len(calls_of(whole(reply, call("read", path="a")))) == 1
 
 
@@ -128,21 +128,21 @@ def test_a_call_that_breaks_off_untold_is_mended():
 def test_original_reply_is_sent_without_a_correction(choice, reply, told):
     first = emulation(choice, stream=False)
     whole(first, reply)
-    first.again()
+    first.retry()
     first.feed("Well")
-    assert text_of(first.settle()).strip() == told
+    assert text_of(first.best_effort()).strip() == told
 
 
 def test_uncorrected_reply_leaves_nothing_to_settle():
     reply = emulation(stream=False)
     reply.feed("Half of a")
-    assert reply.settle() == []
+    assert reply.best_effort() == []
 
 
 def test_text_instead_of_repaired_call_is_sent():
     reply = emulation()
     whole(reply, "Now: " + call("read", file="a"))
-    reply.again()
+    reply.retry()
     assert text_of(whole(reply, "I cannot.")).endswith("I cannot.")
 
 
@@ -168,14 +168,14 @@ def test_owed_call_is_requested_once(choice):
     reply = emulation(choice)
     assert reply.feed("I would rather talk.") == []
     assert (reply.end(), bool(reply.correction)) == ([], True)
-    reply.again()
+    reply.retry()
     assert calls_of(whole(reply, call("read", path="a"))) == [("call_1", "read", {"path": "a"})]
 
 
 def test_who_will_not_call_may_speak():
     reply = emulation(ToolChoice("required"))
     whole(reply, "No.")
-    reply.again()
+    reply.retry()
     assert text_of(whole(reply, "")) == "No."
     assert reply.outcomes == {"retried": 1, "refused": 1}
 
@@ -193,7 +193,7 @@ def test_call_of_another_tool_is_not_the_demanded(stream, parallel):
     reply = emulation(ToolChoice("named", "read"), stream=stream, parallel=parallel)
     assert calls_of(whole(reply, "Well. " + call("time"))) == []
     assert "a call of the tool read is required" in reply.correction
-    reply.again()
+    reply.retry()
     assert calls_of(whole(reply, call("time") + call("read", path="a") + call("time"))) == [
         ("call_3", "read", {"path": "a"})
     ]
@@ -203,7 +203,7 @@ def test_call_of_another_tool_is_not_the_demanded(stream, parallel):
 def test_who_calls_another_tool_twice_has_called_none():
     reply = emulation(ToolChoice("named", "read"))
     whole(reply, "Well. " + call("time"))
-    reply.again()
+    reply.retry()
     events = whole(reply, call("time"))
     told = 'Well.\n\n{"name": "time", "arguments": {}}'
     assert (text_of(events).strip(), calls_of(events), reply.calls, reply.correction) == (told, [], 0, "")
@@ -225,7 +225,7 @@ def test_unknown_tool_is_corrected_by_existing_names(stream):
     reply = emulation(stream=stream)
     whole(reply, "Now: " + call("rm", path="a"))
     assert all(word in reply.correction for word in ("no tool rm", "read, time"))
-    reply.again()
+    reply.retry()
     assert calls_of(whole(reply, call("read", path="a"))) == [("call_1", "read", {"path": "a"})]
 
 
@@ -240,7 +240,7 @@ def test_unknown_tool_is_corrected_by_demanded_name():
 def test_lastingly_unknown_tool_is_not_shown(stream, second, told):
     reply = emulation(stream=stream)
     first = whole(reply, call("rm", path="a"))
-    reply.again()
+    reply.retry()
     events = first + whole(reply, second.format(call("rm", path="a")))
     assert calls_of(events) == []
     assert text_of(events) == (told or '{"name": "rm", "arguments": {"path": "a"}}')
@@ -250,13 +250,13 @@ def test_lastingly_unknown_tool_is_not_shown(stream, second, told):
 def test_words_around_a_correction_are_two_paragraphs(stream):
     reply = emulation(stream=stream)
     first = whole(reply, "Let me look." + call("rm", path="a"))
-    reply.again()
-    reply.forget()  # the connection was lost, and it is asked again
+    reply.retry()
+    reply.discard()  # the connection was lost, and it is asked again
     events = first + whole(reply, "I cannot remove it.")
     assert text_of(events) == "Let me look.\n\nI cannot remove it."
     reply = emulation(stream=stream)
     first = whole(reply, call("rm", path="a"))
-    reply.again()
+    reply.retry()
     assert text_of(first + whole(reply, "I cannot remove it.")) == "I cannot remove it."
 
 
@@ -330,7 +330,7 @@ def test_flaw_in_an_unsent_call_is_named(flaw):
     assert reason in reply.correction
     assert "cut off" not in reply.correction
     assert f"You wrote:\n{told}\n" in reply.correction
-    reply.again()
+    reply.retry()
     assert calls_of(whole(reply, call("read", path="a"))) == [("call_2", "read", {"path": "a"})]
     assert reply.outcomes == {"retried": 1, "repaired": 1}
 
@@ -339,7 +339,7 @@ def test_flaw_in_an_unsent_call_is_named(flaw):
 def test_call_that_stays_flawed_is_the_clients(stream):
     reply = emulation(stream=stream, choice=ToolChoice("required"))
     whole(reply, "No.")
-    reply.again()
+    reply.retry()
     events = whole(reply, flawed('{"path":"a "b""}'))
     assert (sent_arguments(events), isinstance(events[-1], ToolCallEnded)) == ('{"path":"a "b""}', True)
     assert (reply.cut_off, reply.calls, reply.outcomes) == (False, 1, {"retried": 1, "invalid": 1})
@@ -384,7 +384,7 @@ def test_what_can_mean_only_one_thing_is_mended(written, meant, size):
 def test_call_refused_twice_is_text_once(choice, name, words, stream):
     reply = emulation(choice, stream=stream)
     events = whole(reply, words + call(name, a="ö"))
-    reply.again()
+    reply.retry()
     events += whole(reply, words + call(name, a="ö"))
     assert calls_of(events) == []
     before, _, source = text_of(events).rpartition("{" + f'"name": "{name}"')
@@ -396,5 +396,5 @@ def test_plain_text_call_refused_twice_is_text():
     patch = Tool("patch", custom=True)
     reply = emulation(ToolChoice("named", "read"), tools=(READ, patch))
     whole(reply, call("patch", input='a "b"'))
-    reply.again()
+    reply.retry()
     assert json.loads(text_of(whole(reply, call("patch", input='a "b"')))) == {"name": "patch", "arguments": 'a "b"'}

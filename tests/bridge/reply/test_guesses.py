@@ -15,7 +15,7 @@ from bridge.chat.request import Tool
 from bridge.prompt.compose import headings
 from bridge.reply.calls.cursor import MOST_TOKENS, TAG
 from bridge.reply.guesses import MOST_HELD
-from tests.bridge.reply.dialects import ARGUMENTS, FORMS, OBJECT, SCHEMA
+from tests.bridge.reply.notations import ARGUMENTS, FORMS, OBJECT, SCHEMA
 from tests.bridge.reply.streams import CLOSE, DELIMITER_ID, OPEN, cut, fed, merged, parser, sliced
 
 BASH = Tool("Bash", schema=SCHEMA)
@@ -28,9 +28,9 @@ def ping(**arguments):
     return json.dumps({"name": "ping", "arguments": arguments})
 
 
-def read(written, size=10_000, **reading):
+def read(written, size=10_000, **rules):
     """What is told of a reply."""
-    return merged(fed(parser(TOOLS, headings=HEADINGS, **reading), sliced(written, size)))
+    return merged(fed(parser(TOOLS, headings=HEADINGS, **rules), sliced(written, size)))
 
 
 def text(told):

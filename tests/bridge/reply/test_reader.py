@@ -17,7 +17,7 @@ from bridge.chat.events import (
     ToolCallStarted,
 )
 from bridge.chat.request import AUTO, Tool, ToolChoice
-from bridge.reply.emulated_calls import Offer
+from bridge.reply.emulated_calls import ToolOffer
 from bridge.reply.reader import Reader, ReadOptions
 from tests.bridge.reply.streams import sliced
 
@@ -34,7 +34,7 @@ def reader(**options):
 
 
 def offering(**options):
-    return reader(offer=Offer(TOOLS, AUTO, True, DELIMITER_ID, True), tools=TOOLS, **options)
+    return reader(offer=ToolOffer(TOOLS, AUTO, True, DELIMITER_ID, True), tools=TOOLS, **options)
 
 
 def read(reply, *texts):
@@ -64,7 +64,7 @@ def test_reasoning_is_swallowed_otherwise():
     reply = reader()
     events = reply.feed([ThinkingDelta("Hm."), KeepAlive(), TextDelta("Yes.")])
     assert events == [KeepAlive(), TextDelta("Yes.")]
-    assert reply.thoughts == "Hm."
+    assert reply.reasoning == "Hm."
 
 
 def test_calls_have_clients_name_outside_and_ours_inside():
@@ -85,7 +85,7 @@ def test_reasoning_inside_a_call_does_not_tear_it():
     half = CALL[: CALL.index(".txt")]
     events = reply.feed([TextDelta(half)]) + reply.feed([ThinkingDelta("Hm.")])
     events += reply.feed([TextDelta(CALL[len(half) :]), ThinkingDelta("Done.")]) + reply.end()
-    assert (of(ThinkingDelta, events), reply.thoughts) == ("Done.", "Hm.Done.")
+    assert (of(ThinkingDelta, events), reply.reasoning) == ("Done.", "Hm.Done.")
     assert (reply.arguments, reply.calls) == ('{"path":"ä.txt"}', [("call_1", "read")])
 
 
@@ -139,7 +139,7 @@ def test_reasoning_that_only_ends_is_dropped_from_whole(at_once):
     events = reply.feed([TextDelta(text) for text in (texts if at_once else texts[1:])]) + reply.end()
     assert reply.taken_back
     assert (of(ThinkingDelta, events), of(TextDelta, events)) == ("Let me weigh it.\n", "The answer.")
-    assert (reply.text, reply.thoughts) == ("The answer.", "Let me weigh it.\n")
+    assert (reply.text, reply.reasoning) == ("The answer.", "Let me weigh it.\n")
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000])
@@ -168,7 +168,7 @@ def test_reasoning_streamed_as_text_leaves_out_the_tag(size):
 
 @pytest.mark.parametrize("tools", [(), TOOLS])
 def test_a_draft_is_none_of_a_whole_answer(tools):
-    offer = Offer(TOOLS, AUTO, True, DELIMITER_ID, False) if tools else None
+    offer = ToolOffer(TOOLS, AUTO, True, DELIMITER_ID, False) if tools else None
     reply = reader(offer=offer, tools=tools, stream=False)
     reply.feed([TextDelta("A draft. " + CALL)])
     events = reply.feed([Overwritten("The "), TextDelta("answer.")]) + reply.end()
@@ -183,7 +183,7 @@ def test_stream_sends_the_replacement_behind_a_draft():
 
 
 def test_unsent_draft_is_forgotten():
-    reply = reader(offer=Offer(TOOLS, ToolChoice("required"), True, DELIMITER_ID, True), tools=TOOLS)
+    reply = reader(offer=ToolOffer(TOOLS, ToolChoice("required"), True, DELIMITER_ID, True), tools=TOOLS)
     events = reply.feed([TextDelta("A draft.")]) + reply.feed([Overwritten(CALL)]) + reply.end()
     assert (of(TextDelta, events), [name for _, name in reply.calls]) == ("", ["read"])
 
@@ -191,7 +191,7 @@ def test_unsent_draft_is_forgotten():
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("size", [1, 4, 1000])
 def test_call_numbers_follow_their_schema(size, stream):
-    reply = reader(offer=Offer((COUNT,), AUTO, True, DELIMITER_ID, stream), tools=(COUNT,), stream=stream)
+    reply = reader(offer=ToolOffer((COUNT,), AUTO, True, DELIMITER_ID, stream), tools=(COUNT,), stream=stream)
     call = f'<call:{DELIMITER_ID}>{{"name":"count","arguments":{{"n":2.0,"x":2.0}}}}</call:{DELIMITER_ID}>'
     events = [event for piece in sliced(call, size) for event in reply.feed([TextDelta(piece)])] + reply.end()
     assert reply.arguments == of(ToolCallDelta, events) == '{"n":2,"x":2.0}'

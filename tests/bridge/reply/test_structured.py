@@ -86,7 +86,7 @@ def test_non_json_is_retried_once_then_sent(stream):
     reply = Structured(SCHEMA, stream=stream)
     assert whole(reply, "I would rather not.") == ""
     assert "it holds no JSON" in reply.correction
-    reply.again()
+    reply.retry()
     assert whole(reply, "No, I will not.") == "No, I will not."
     assert (reply.correction, reply.outcomes) == ("", {"reply_retried": 1, "reply_refused": 1})
 
@@ -95,7 +95,7 @@ def test_non_json_is_retried_once_then_sent(stream):
 def test_result_of_the_correction_is_sent(stream):
     reply = Structured(SCHEMA, stream=stream)
     whole(reply, "Hm.")
-    reply.again()
+    reply.retry()
     assert whole(reply, f"```json\n{JSON}\n```") == JSON
 
 
@@ -104,7 +104,7 @@ def test_misfit_json_is_retried_once_then_sent():
     assert whole(reply, '{"tags":1}') == ""
     assert "'name' is a required property" in reply.correction
     assert "tags: 1 is not of type 'array'" in reply.correction
-    reply.again()
+    reply.retry()
     assert whole(reply, '{"tags":2}') == '{"tags":2}'
     assert reply.outcomes == {"reply_retried": 1, "reply_invalid": 1}
 
@@ -112,7 +112,7 @@ def test_misfit_json_is_retried_once_then_sent():
 def test_misfit_json_is_better_than_none():
     reply = Structured(SCHEMA, stream=False)
     whole(reply, '{"tags":1}')
-    reply.again()
+    reply.retry()
     assert whole(reply, "Sorry.") == '{"tags":1}'
 
 
@@ -143,16 +143,16 @@ def test_text_beside_a_call_need_not_be_json():
 def test_first_text_is_sent_without_a_correction(failed):
     reply = Structured(SCHEMA, stream=False)
     whole(reply, failed)
-    assert reply.settle() == ""
-    reply.again()
+    assert reply.best_effort() == ""
+    reply.retry()
     reply.feed("Half of")
-    assert reply.settle() == failed
+    assert reply.best_effort() == failed
 
 
 def test_what_was_replaced_is_forgotten():
     reply = Structured(SCHEMA, stream=False)
     reply.feed('{"name":"draft"}')
-    reply.forget()
+    reply.discard()
     assert whole(reply, JSON) == JSON
 
 
@@ -203,6 +203,6 @@ def test_reply_too_long_to_search_is_text():
     reply = Structured(SCHEMA, stream=False)
     assert whole(reply, f"{JSON}{' ' * (4 << 20)}") == ""
     assert reply.correction
-    reply.again()
+    reply.retry()
     assert whole(reply, f"{JSON}{' ' * (4 << 20)}").startswith(JSON)
     assert reply.outcomes["reply_refused"] == 1

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bridge.chat.request import Tool
-from bridge.reply.validation import UNJUDGED, flaw_of, judgement
+from bridge.reply.validation import UNCHECKED, check_arguments, problem_of
 
 READ = {
     "type": "object",
@@ -15,7 +15,7 @@ READ = {
 
 
 def flaw(schema, arguments):
-    return flaw_of(Tool("t", schema=json.dumps(schema).encode()), json.dumps(arguments))
+    return problem_of(Tool("t", schema=json.dumps(schema).encode()), json.dumps(arguments))
 
 
 def test_valid_arguments_have_no_flaw():
@@ -68,7 +68,7 @@ def test_message_is_short_and_names_the_fault():
 def test_abridged_schema_is_not_held_against_a_call():
     schema = {"properties": {f"{'p' * 150}{n}": {"type": "string"} for n in range(300)}}
     tool = Tool("t", schema=json.dumps(schema).encode())
-    assert not judgement(tool, json.dumps({f"{'p' * 150}0": 1})).judged
+    assert not check_arguments(tool, json.dumps({f"{'p' * 150}0": 1})).checked
     assert flaw(schema, {f"{'p' * 150}0": 1}) is None
 
 
@@ -86,20 +86,20 @@ def test_abridged_schema_is_not_held_against_a_call():
 )
 def test_work_is_bounded_for_any_schema_and_arguments(part, value):
     tool = Tool("t", schema=json.dumps({"properties": {"a": part}}).encode())
-    assert judgement(tool, json.dumps({"a": value})) == UNJUDGED
+    assert check_arguments(tool, json.dumps({"a": value})) == UNCHECKED
 
 
 @pytest.mark.parametrize("arguments", ["[1]", "1", '"x"', "null"])
 def test_non_object_arguments_are_a_flaw_without_schema(arguments):
-    assert flaw_of(Tool("t"), arguments) == "the arguments are no JSON object"
+    assert problem_of(Tool("t"), arguments) == "the arguments are no JSON object"
 
 
 def test_text_that_is_no_json_is_a_flaw():
-    assert flaw_of(Tool("t"), "{") == "the arguments are no valid JSON"
+    assert problem_of(Tool("t"), "{") == "the arguments are no valid JSON"
 
 
 def test_custom_tool_text_is_never_a_flaw():
-    assert flaw_of(Tool("t", custom=True), "{") is None
+    assert problem_of(Tool("t", custom=True), "{") is None
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_schema_that_cannot_be_used_flaws_nothing(schema):
 
 @pytest.mark.parametrize("schema", [b"", b"{", b"\xff", b"[" * 100_000])
 def test_a_schema_that_cannot_be_read_flaws_nothing(schema):
-    assert flaw_of(Tool("t", schema=schema), '{"a":1}') is None
+    assert problem_of(Tool("t", schema=schema), '{"a":1}') is None
 
 
 def test_references_within_the_schema_are_followed():
@@ -142,7 +142,7 @@ def test_patterns_are_not_run_for_leftover_members(rest):
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "9" * 400])
 def test_indivisible_number_is_not_judged(number):
     tool = Tool("t", schema=b'{"properties":{"n":{"multipleOf":0.1}}}')
-    assert flaw_of(tool, f'{{"n":{number}}}') is None
+    assert problem_of(tool, f'{{"n":{number}}}') is None
 
 
 def test_broken_address_in_schema_flaws_nothing():

@@ -9,7 +9,7 @@ MOST_SPACE = 64
 SPACE = " \t\r\n"
 
 
-class Spoken:
+class SentText:
     """What was said so far, and white space that was not told yet."""
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Spoken:
         self.behind_call = False
         self._gap = ""
 
-    def say(self, text: str) -> list[TextDelta]:
+    def add(self, text: str) -> list[TextDelta]:
         """Tell text, but for white space at its end: a call may follow."""
         if self.behind_call:
             bare = text.lstrip()
@@ -33,12 +33,12 @@ class Spoken:
         if not text:
             return []
         text = self.space + text
-        told = max(len(text.rstrip(SPACE)), len(text) - MOST_SPACE)
-        self.space = text[told:]
-        if not told:
+        end = max(len(text.rstrip(SPACE)), len(text) - MOST_SPACE)
+        self.space = text[end:]
+        if not end:
             return []
-        self.pieces.append(text[:told])
-        return [TextDelta(text[:told])]
+        self.pieces.append(text[:end])
+        return [TextDelta(text[:end])]
 
     def call(self) -> None:
         """A call comes: white space before it is told only when text follows."""

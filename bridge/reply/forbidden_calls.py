@@ -7,14 +7,14 @@ from typing import Final
 from bridge.chat.events import TextDelta
 from bridge.prompt.compose import headings
 from bridge.reply.calls.delimiters import Marks
-from bridge.reply.calls.marked import Flawed
-from bridge.reply.calls.parser import CallParser, Reading
+from bridge.reply.calls.marked import MalformedCall
+from bridge.reply.calls.parser import CallParser, CallRules
 
 
-class MutedCalls:
+class ForbiddenCalls:
     """Calls between the session's marks are left out. What is nothing but a call is told as text, without its marks."""
 
-    # The interface of `Emulation`, as constants: nothing is ever corrected here.
+    # The interface of `EmulatedCalls`, as constants: nothing is ever corrected here.
     correction: Final = ""
     cut_off: Final = False
     in_call: Final = False
@@ -24,50 +24,50 @@ class MutedCalls:
         self.outcomes: dict[str, int] = {}
         self._mark = mark
         self._marks = Marks(mark)
-        self.forget()
+        self.discard()
 
-    def forget(self) -> None:
-        # Without tools every call is unknown and comes out as `Flawed`. No guesses: in a notation of its own it may be
-        # an example.
-        self._parser = CallParser(self._mark, (), str, Reading(guesses=False, headings=headings(self._mark)))
+    def discard(self) -> None:
+        # Without tools every call is unknown and comes out as `MalformedCall`. No guesses: in a notation of its own it
+        # may be an example.
+        self._parser = CallParser(self._mark, (), str, CallRules(guesses=False, headings=headings(self._mark)))
         self._left_out = ""
-        self._told = False
+        self._has_text = False
 
     @property
-    def has_strayed(self) -> bool:
+    def has_left_role(self) -> bool:
         """The model has gone on as somebody else."""
-        return self._parser.strayed
+        return self._parser.left_role
 
     @property
     def in_data(self) -> bool:
         return self._parser.in_data
 
     def feed(self, text: str) -> list[TextDelta]:
-        told: list[TextDelta] = []
+        sent: list[TextDelta] = []
         for piece in self._parser.feed(text):
-            self._take(piece, told)
-        return told
+            self._take(piece, sent)
+        return sent
 
     def end(self) -> list[TextDelta]:
-        told: list[TextDelta] = []
+        sent: list[TextDelta] = []
         for piece in self._parser.end():
-            self._take(piece, told)
+            self._take(piece, sent)
         # An empty reply helps nobody, and some clients fail on one.
-        if self._left_out and not self._told:
-            told.append(TextDelta(self._left_out))
-        return told
+        if self._left_out and not self._has_text:
+            sent.append(TextDelta(self._left_out))
+        return sent
 
     def restart(self) -> None:
         """Something else than calls is being corrected."""
-        self.forget()
+        self.discard()
 
-    def again(self) -> None:
+    def retry(self) -> None:
         """There is no second attempt."""
 
-    def _take(self, piece: object, told: list[TextDelta]) -> None:
+    def _take(self, piece: object, sent: list[TextDelta]) -> None:
         if isinstance(piece, TextDelta):
-            told.append(piece)
-            self._told = True
-        elif isinstance(piece, Flawed):
+            sent.append(piece)
+            self._has_text = True
+        elif isinstance(piece, MalformedCall):
             self.outcomes["refused"] = self.outcomes.get("refused", 0) + 1
             self._left_out = self._left_out or self._marks.without(piece.source)

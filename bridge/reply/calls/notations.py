@@ -14,10 +14,10 @@ from collections.abc import Callable
 import msgspec
 
 from bridge.chat.request import Tool
-from bridge.reply.calls.call_object import Envelope, whole_arguments
+from bridge.reply.calls.call_object import CallObject, whole_arguments
 from bridge.reply.calls.cursor import TAG, Cursor, MoreNeeded, NoCall, TooMuch
 from bridge.reply.calls.delimiters import FENCE, MORE, NONE, fence_body
-from bridge.reply.calls.json_value import TooLong, Unreadable
+from bridge.reply.calls.json_value import ParseStopped, TooLong
 from bridge.reply.calls.typed import Parameters
 
 _DSML = "｜DSML｜"
@@ -49,7 +49,7 @@ LAST = ("</tool_call>", "</function>", *_INVOKE_END, *_LIST_ENDS, *_SECTION_ENDS
 """What a complete block of calls ends with, if not with JSON or a fence."""
 
 
-class Guessed(msgspec.Struct, frozen=True):
+class GuessedCall(msgspec.Struct, frozen=True):
     """A complete call. `quotes` are texts that a stranger would have written to have it made."""
 
     tool: Tool
@@ -58,11 +58,11 @@ class Guessed(msgspec.Struct, frozen=True):
     quotes: tuple[str, ...]
 
 
-class Dialects:
+class NotationReader:
     """Reads calls from a cursor, whatever their notation, into `calls`."""
 
     def __init__(self, cursor: Cursor, find: Callable[[str], Tool | None]) -> None:
-        self.calls: list[Guessed] = []
+        self.calls: list[GuessedCall] = []
         self._cursor = cursor
         self._find = find
         self._parameters: dict[str, Parameters] = {}
@@ -92,15 +92,15 @@ class Dialects:
         try:
             found = cursor.take(*self._blocks)
         except MoreNeeded:
-            cursor.settled = False  # another one begins, and is not all there
+            cursor.is_complete = False  # another one begins, and is not all there
             raise
         if not found:
             # At least one character is given up, or the parser would look at the same place for ever.
             raise NoCall(max(began, 1))
         # Unfinished until the block is whole: a reply that ends in between holds no complete call.
-        cursor.settled = False
+        cursor.is_complete = False
         self._blocks[found]()
-        cursor.settled = True
+        cursor.is_complete = True
 
     # -- around calls ---------------------------------------------------------------------------------------------
 
@@ -108,17 +108,17 @@ class Dialects:
         """What may stand behind a complete call; it may as well be left out."""
         # Set before the closer is looked for: `space` raises at the end of the text, and the call is complete all the
         # same.
-        self._cursor.settled = True
+        self._cursor.is_complete = True
         self._cursor.space()
         self._cursor.take(*tokens)
 
     def _add(self, tool: Tool, arguments: str, *quotes: str) -> None:
         """`{}` is in every other text, so it proves nothing."""
-        given = (arguments,) if arguments != "{}" else ()
-        told = whole_arguments(tool, arguments)
-        if told is None:
+        arguments_quote = (arguments,) if arguments != "{}" else ()
+        value = whole_arguments(tool, arguments)
+        if value is None:
             raise NoCall(self._cursor.at)
-        self.calls.append(Guessed(tool, told, (*quotes, *given)))
+        self.calls.append(GuessedCall(tool, value, (*quotes, *arguments_quote)))
 
     def _tool(self, name: str) -> Tool:
         self._cursor.spend(TAG)
@@ -150,11 +150,11 @@ class Dialects:
 
     def _follows(self, *openers: str) -> str:
         """One more call in the same block."""
-        self._cursor.settled = True
+        self._cursor.is_complete = True
         self._cursor.space()
         if not any(self._cursor.text.startswith(each, self._cursor.at) for each in openers):
             return ""
-        self._cursor.settled = False
+        self._cursor.is_complete = False
         return self._cursor.take(*openers)
 
     def _listed(self) -> None:
@@ -200,59 +200,59 @@ class Dialects:
         while True:
             start = cursor.at
             # Before the whole object is waited for: otherwise a long JSON document would be held until its end.
-            self._look_for_name(start)
+            self._check_name(start)
             cursor.json()
-            self._envelopes(cursor.text[start : cursor.at], bare=bare)
-            cursor.settled = True
+            self._call_objects(cursor.text[start : cursor.at], bare=bare)
+            cursor.is_complete = True
             cursor.space()
             # Objects one after the other, without a comma, as Hermes writes several calls.
             if cursor.text[cursor.at] != "{":
                 return
-            cursor.settled = False
+            cursor.is_complete = False
 
-    def _look_for_name(self, start: int) -> None:
+    def _check_name(self, start: int) -> None:
         """Long objects that name no tool are released early: much JSON in replies is no call."""
         window = self._cursor.text[start : start + _MOST_UNNAMED]
         # Only when the window is full: of a shorter text the name may still come.
         if len(window) == _MOST_UNNAMED and not any(self._find(name) for name in _NAMED.findall(window)):
             raise NoCall(start + 1)
 
-    def _envelopes(self, text: str, *, bare: bool) -> None:
+    def _call_objects(self, text: str, *, bare: bool) -> None:
         at = 0
         while at < len(text):
             if text[at] == "{":
-                at = self._envelope(text, at, bare=bare)
+                at = self._call_object(text, at, bare=bare)
             elif text[at] in "[], \t\r\n":
                 at += 1
             else:
                 raise NoCall(self._cursor.at)
 
-    def _envelope(self, text: str, start: int, *, bare: bool) -> int:
+    def _call_object(self, text: str, start: int, *, bare: bool) -> int:
         self._cursor.spend(TAG)
-        envelope, at, sign = Envelope(self._find), start, ""
+        call_object, at, sign = CallObject(self._find), start, ""
         try:
             while sign != "done":
-                at, sign = envelope.take(text, at)
+                at, sign = call_object.take(text, at)
                 # The text is a complete JSON value, so no sign means that it is no call object.
                 if sign in ("", "unknown"):
                     raise NoCall(self._cursor.at)
-        except Unreadable:
+        except ParseStopped:
             raise NoCall(self._cursor.at) from None
-        tool = envelope.tool
+        tool = call_object.tool
         # Flat arguments beside the name would make any object with a `name` a call.
-        if tool is None or not (envelope.nested or (bare and envelope.is_bare)):
+        if tool is None or not (call_object.nested or (bare and call_object.is_bare)):
             raise NoCall(self._cursor.at)
-        arguments = "".join(envelope.out)
+        arguments = "".join(call_object.out)
         # A custom tool's text, in the form in which a request would quote it.
         quoted = json.dumps({"input": arguments}, ensure_ascii=False) if tool.custom else arguments
-        self.calls.append(Guessed(tool, arguments, (text[start:at], *((quoted,) if quoted != "{}" else ()))))
+        self.calls.append(GuessedCall(tool, arguments, (text[start:at], *((quoted,) if quoted != "{}" else ()))))
         return at
 
     # -- JSON behind the name -------------------------------------------------------------------------------------
 
     def _kimi(self) -> None:
         named = _KIMI_NAME.fullmatch(self._cursor.until("<|tool_call_argument_begin|>", _MOST_NAME))
-        self._given(self._tool(named[1] if named else ""))
+        self._json_arguments(self._tool(named[1] if named else ""))
         self._end("<|tool_call_end|>")
 
     def _deepseek(self) -> None:
@@ -264,12 +264,12 @@ class Dialects:
         tool = self._tool(cursor.until("\n", _MOST_NAME) if fenced else name)
         if fenced:
             cursor.expect(f"{FENCE}json")
-        self._given(tool)
+        self._json_arguments(tool)
         if fenced:
             self._end(FENCE)
         self._end("<｜tool▁call▁end｜>")
 
-    def _given(self, tool: Tool) -> None:
+    def _json_arguments(self, tool: Tool) -> None:
         cursor = self._cursor
         cursor.space()
         start = cursor.at
@@ -285,18 +285,18 @@ class Dialects:
         cursor = self._cursor
         start = cursor.at
         tool = self._tool(cursor.until(">", _MOST_NAME))
-        given = self._given_to(tool)
+        members = self._members_of(tool)
         while cursor.expect("<parameter=", "</function>") != "</function>":
             name = cursor.until(">", _MOST_NAME)
             text = cursor.value(_FUNCTION_VALUE_END, ("<parameter=", "</function>"))
             # Qwen3-Coder puts each value on lines of its own; only these two line breaks belong to the notation.
-            given.add(cursor, name.strip(), text.removeprefix("\n").removesuffix("\n"))
-        self._add(tool, given.json, cursor.text[start : cursor.at])
+            members.add(cursor, name.strip(), text.removeprefix("\n").removesuffix("\n"))
+        self._add(tool, members.json, cursor.text[start : cursor.at])
 
-    def _given_to(self, tool: Tool) -> _Given:
+    def _members_of(self, tool: Tool) -> _Members:
         if tool.name not in self._parameters:
             self._parameters[tool.name] = Parameters(tool)
-        return _Given(self._parameters[tool.name])
+        return _Members(self._parameters[tool.name])
 
     def _invoke(self) -> None:
         """One call, read from behind `<invoke`: MiniMax's and DeepSeek's notation."""
@@ -308,12 +308,12 @@ class Dialects:
             arguments = cursor.json()
             cursor.expect(*_INVOKE_END)
             return self._add(tool, arguments, cursor.text[start : cursor.at])
-        given = self._given_to(tool)
+        members = self._members_of(tool)
         while cursor.expect(*_PARAMETER, *_INVOKE_END) in _PARAMETER:
             name, is_string = self._attributes()
             text = cursor.value(_INVOKE_VALUE_END, (*_PARAMETER, *_INVOKE_END))
-            given.add(cursor, name, _unwrapped(text), is_string=is_string == "true" if is_string else None)
-        return self._add(tool, given.json, cursor.text[start : cursor.at])
+            members.add(cursor, name, _unwrapped(text), is_string=is_string == "true" if is_string else None)
+        return self._add(tool, members.json, cursor.text[start : cursor.at])
 
     def _attributes(self) -> tuple[str, str]:
         """The `name` of a tag, and its `string` attribute: "true", "false" or ""."""
@@ -335,16 +335,16 @@ class Dialects:
             raise MoreNeeded
         cursor.at = end
         tool = self._tool(cursor.text[start:end])
-        given = self._given_to(tool)
+        members = self._members_of(tool)
         while cursor.expect("<arg_key>", "</tool_call>") == "<arg_key>":
             name = cursor.until("</arg_key>", _MOST_NAME)
             cursor.expect("<arg_value>")
             text = cursor.value(_PAIR_VALUE_END, ("<arg_key>", "</tool_call>"))
-            given.add(cursor, name.strip(), _unwrapped(text))
-        self._add(tool, given.json, cursor.text[start : cursor.at])
+            members.add(cursor, name.strip(), _unwrapped(text))
+        self._add(tool, members.json, cursor.text[start : cursor.at])
 
 
-class _Given:
+class _Members:
     """The parameters of a call, each once."""
 
     def __init__(self, parameters: Parameters) -> None:
