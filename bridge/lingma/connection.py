@@ -15,7 +15,7 @@ from bridge.lingma.calls import Calls
 from bridge.lingma.channel import Channel
 from bridge.lingma.dialects import reasons
 from bridge.lingma.dialects.base import Ask, Call, Dialect
-from bridge.lingma.errors import Broken, DialFailed, Refused, UploadTimedOut
+from bridge.lingma.errors import Broken, DialFailed, Refused
 from bridge.lingma.inbox import Inbox
 from bridge.lingma.liveness import Liveness
 from bridge.lingma.replies import Replies
@@ -43,7 +43,7 @@ class Connection:
         self._calls = Calls(channel)
         self._replies = Replies(dialect)
         self.tools = ToolCallRouter(dialect, approval, self._replies.streams, self._notify)
-        self._uploads = Uploads(dialect, self._calls.request)
+        self._uploads = Uploads(dialect, self._calls.request, self._left_upload)
         self._liveness = Liveness(channel, self._ping, lambda: bool(self._replies.streams))
         self._loop = asyncio.get_running_loop()
         # One table, made once: a push costs one look-up, whatever it is about.
@@ -159,19 +159,18 @@ class Connection:
 
     async def upload(self, upload_id: str, data_uri: str, within: float) -> str:
         """Have the service take an image; its URL upstream. Raise UploadFailed or ConnectionLost."""
-        try:
-            return await self._uploads.send(upload_id, data_uri, within)
-        except (UploadTimedOut, asyncio.CancelledError):
-            # The service may still be at work on the image, and may exit over it: then it counts like a question.
-            self._replies.abandoned.add(upload_id)
-            raise
+        return await self._uploads.send(upload_id, data_uri, within)
 
     def close(self) -> None:
         self._channel.close()
 
+    def _left_upload(self, upload_id: str) -> None:
+        """The service may still be at work on the image, and may exit over it: then it counts like a question."""
+        self._replies.abandoned.add(upload_id)
+
     def _on_closed(self) -> None:
         for upload_id in self._uploads.waiting:  # it may have been at work on these as well
-            self._replies.abandoned.add(upload_id)
+            self._left_upload(upload_id)
         # Streams first: a stream that fails cancels its own call, which then has no second error to report.
         self._replies.fail(ConnectionLost("The connection to the Lingma service was lost."))
         self._calls.lose()

@@ -14,14 +14,26 @@ from bridge.lingma.dialects.base import Call, Dialect, Uploaded
 from bridge.lingma.errors import UploadFailed, UploadTimedOut
 
 AT_ONCE = 2  # of up to 10 MB each: more at a time, and the service might seem not to read
+PLACE_SEC = 30.0
+"""How long an upload waits for others before it is sent; its own time limit counts from then on."""
 
 
 class Uploads:
-    """The uploads of one connection. `request` sends a request and gives the future of its result."""
+    """The uploads of one connection.
 
-    def __init__(self, dialect: Dialect, request: Callable[[Call], asyncio.Future[bytes]]) -> None:
+    `request` sends a request and gives the future of its result. `abandoned` is called with the id of each that was
+    sent and is given up before the service has answered.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        request: Callable[[Call], asyncio.Future[bytes]],
+        abandoned: Callable[[str], None],
+    ) -> None:
         self._dialect = dialect
         self._request = request
+        self._abandoned = abandoned
         self._waiting: dict[str, asyncio.Future[str]] = {}
         self._places = asyncio.Semaphore(AT_ONCE)
 
@@ -30,23 +42,35 @@ class Uploads:
 
         Raise UploadFailed or ConnectionLost.
         """
-        question = self._dialect.upload(upload_id, data_uri)
-        async with self._places:
-            # Registered before the request leaves: the notification may come before the answer.
-            url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-            self._waiting[upload_id] = url
-            call = self._request(question)
-            call.add_done_callback(partial(self._answered, url))
-            try:
-                async with asyncio.timeout(within):
-                    return await url
-            except TimeoutError:
-                raise UploadTimedOut(f"The Lingma service took no image within {within:g} s.") from None
-            finally:
-                # Also after a timeout or when the turn is cancelled: a late notification then finds nobody and is
-                # dropped.
-                del self._waiting[upload_id]
-                call.cancel()
+        try:
+            async with asyncio.timeout(PLACE_SEC):
+                await self._places.acquire()
+        except TimeoutError:
+            raise UploadTimedOut(f"The Lingma service is busy with other images for {PLACE_SEC:g} s.") from None
+        try:
+            return await self._send(upload_id, data_uri, within)
+        finally:
+            self._places.release()
+
+    async def _send(self, upload_id: str, data_uri: str, within: float) -> str:
+        # Registered before the request leaves: the notification may come before the answer.
+        url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waiting[upload_id] = url
+        call = self._request(self._dialect.upload(upload_id, data_uri))
+        call.add_done_callback(partial(self._answered, url))
+        try:
+            async with asyncio.timeout(within):
+                return await url
+        except asyncio.CancelledError:
+            self._abandoned(upload_id)
+            raise
+        except TimeoutError:
+            self._abandoned(upload_id)
+            raise UploadTimedOut(f"The Lingma service took no image within {within:g} s.") from None
+        finally:
+            # Also after a timeout or when the turn is cancelled: a late notification then finds nobody and is dropped.
+            del self._waiting[upload_id]
+            call.cancel()
 
     def handlers(self) -> dict[str, Callable[[bytes], None]]:
         """A handler for each method about uploads."""

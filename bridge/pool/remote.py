@@ -20,7 +20,7 @@ from gateway_project.lib.ticker import Pulse
 NEVER = float("inf")
 USAGE_SEC = 1.0  # figures that are still not there then are not waited for
 CRASH_SEC = 4.0  # longer than the process of the instance waits itself, too
-UPLOAD_SEC = 15.0  # longer than the process of the instance waits itself
+UPLOAD_SEC = 45.0  # longer than the process of the instance waits itself, for a place and for the service
 
 
 class Asker(Protocol):

@@ -143,6 +143,24 @@ async def test_image_given_up_is_company(service, connection, ask, abandoned):
     assert abandoned.only() == ("", False)
 
 
+async def test_image_that_was_never_sent_is_no_company(service, connection, peer, ask, abandoned):
+    sent = [asyncio.create_task(connection.upload(f"u{number}", PICTURE, 5)) for number in range(2)]
+    await service.got("image/upload", 2)
+    waiting = asyncio.create_task(connection.upload("waits", PICTURE, 5))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    for number in range(2):
+        await peer.send(uploaded(f"u{number}"))
+    await asyncio.gather(waiting, *sent, return_exceptions=True)
+    await lose(service, ask("r1"))
+    assert abandoned.only() == ("r1", False)
+
+
+def uploaded(id_):
+    result = {"requestId": id_, "imageUrl": "https://images.example/1.png"}
+    return {"method": "image/uploadResultNotification", "params": {"errorCode": None, "result": result}}
+
+
 def test_what_is_remembered_of_them_is_bounded(monkeypatch):
     abandoned = Abandoned()
     for number in range(2 * MOST):

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from bridge.chat.errors import ConnectionLost, UpstreamTimeout
-from bridge.lingma.errors import UploadFailed
+from bridge.lingma import uploads as module
+from bridge.lingma.errors import UploadFailed, UploadTimedOut
 from tests.bridge.lingma.service import SILENT
 
 TINY = "data:image/png;base64,iVBORw0KGgo="
@@ -142,6 +143,16 @@ async def test_third_image_waits_for_one_of_two(service, peer, upload):
     assert (await service.got("image/upload", 3))["requestId"] == "u2"
     await peer.send(told("u1"), told("u2"))
     assert (await asyncio.gather(*uploads))[0] == "https://images.example/0.png"
+
+
+async def test_image_waits_for_others_within_bounds(service, peer, upload, monkeypatch):
+    monkeypatch.setattr(module, "PLACE_SEC", 0.05)
+    first = [upload(f"u{number}") for number in range(2)]
+    await service.got("image/upload", 2)
+    with pytest.raises(UploadTimedOut, match="busy with other images"):
+        await upload("late")
+    await peer.send(told("u0"), told("u1"))
+    assert await asyncio.gather(*first) == ["https://images.example/1.png"] * 2
 
 
 async def test_upload_given_up_frees_its_place(service, peer, upload):
