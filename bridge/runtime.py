@@ -19,10 +19,10 @@ from accounts.limits.admission import Limits
 from bridge.bounds.load import BodyLoad
 from bridge.bounds.patience import Pace
 from bridge.chat.request import ToolMode
-from bridge.fleet.crash_news import CrashNews
+from bridge.fleet.crash_exchange import CrashExchange
 from bridge.fleet.heartbeat import Heartbeat
 from bridge.fleet.modes import Modes
-from bridge.fleet.place_news import PlaceNews
+from bridge.fleet.place_exchange import PlaceExchange
 from bridge.images.pipeline import ImageOptions, ImagePipeline
 from bridge.lingma.dialects.a.dialect import DialectA
 from bridge.lingma.dialects.base import Dialect
@@ -31,7 +31,7 @@ from bridge.lingma.stream import TurnLimits
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
 from bridge.pool.pool import Pool
 from bridge.routing.routes import Routes
-from bridge.routing.watcher import RouteTable, Rules
+from bridge.routing.watcher import RouteWatcher, Rules
 from bridge.siblings.siblings import Siblings
 from bridge.telemetry.refusals import Refusals
 from bridge.turn.engine import Engine, EngineOptions
@@ -78,7 +78,7 @@ class Runtime:
         self.engine = Engine(
             self.pool, self._sessions(), ImagePipeline(_image_options(env)), _engine_options(env), _new_id
         )
-        self.table = RouteTable(self.link, env.models_refresh_sec, self._take_rules)
+        self.route_watcher = RouteWatcher(self.link, env.models_refresh_sec, self._take_rules)
         self.siblings = _siblings(env, data_dir, self.pool)
         self.heartbeat = Heartbeat(self.pool, self.link, self.ledger, self._take_models)
         self._background: list[asyncio.Task[None]] = []
@@ -91,11 +91,12 @@ class Runtime:
             self.pool.neighbours = self.siblings
         self.pool.start()
         loop = asyncio.get_running_loop()
-        places = PlaceNews(self.link, self.pool.shares, _new_id())
+        places = PlaceExchange(self.link, self.pool.shares, _new_id())
+        crashes = CrashExchange(self.link, self.engine.crashes)
         modes = Modes(self.link, self.env.web_process, self.env.web_processes, lambda: self.pool.ready)
         work = (
             self.keys.listen, self.keys.preload, self.in_use.follow, self.refusals.follow, self.heartbeat.follow,
-            self.table.follow, places.follow, modes.follow, CrashNews(self.link, self.engine.crashes).follow,
+            self.route_watcher.follow, places.follow, modes.follow, crashes.follow,
             *([self.siblings.follow] if self.siblings is not None else []),
         )  # fmt: skip
         # References are kept, as the loop holds tasks only weakly.
@@ -108,7 +109,7 @@ class Runtime:
     async def routes_read(self) -> None:
         """Wait until the aliases are known, while the instances start; not for long when the database is away."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.table.read.wait(), ROUTES_SEC)
+            await asyncio.wait_for(self.route_watcher.read.wait(), ROUTES_SEC)
 
     async def stop(self) -> None:
         """End the instances; what was left for later is done first, and what other processes have borrowed ends."""

@@ -26,7 +26,7 @@ from bridge.chat.request import AUTO, Tool
 from bridge.models import ModelAlias, PromptTemplate, RoutingRow
 from bridge.prompt.profile import PLACEHOLDERS, check
 from bridge.prompt.tool_instructions import tool_instructions
-from bridge.routing.explain import offered_names, try_name
+from bridge.routing.explain import explain, offered_names
 from bridge.routing.watcher import profile_of
 from gateway_project.lib.cells import cut
 from gateway_project.lib.lookups import ClosedLookups
@@ -146,7 +146,7 @@ class ModelAliasAdmin(RoutingAdmin):
             "title": gettext("What would this name become?"),
             "opts": self.opts,
             "asked": name,
-            "trial": try_name(name, default(), offered_now()) if name else None,
+            "explanation": explain(name, default(), offered_now()) if name else None,
             "env": settings.ENV,
         }
         return TemplateResponse(request, "admin/bridge/modelalias/try.html", context)

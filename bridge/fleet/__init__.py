@@ -1,1 +1,1 @@
-"""What the processes of one gateway tell each other through Redis."""
+"""What the processes of one gateway share through Redis."""

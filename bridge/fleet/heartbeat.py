@@ -1,4 +1,4 @@
-"""What one web process tells the others of its instances, through Redis: every two seconds, and when one changes."""
+"""What one web process reports of its instances, through Redis: every two seconds, and when one changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pools tell of their instances, as Redis has it."""
+"""The reports of the pools on their instances, read from Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is away, as all processes of this gateway see it: each tells its own modes in Redis and hears the others'."""
+"""The modes of all processes of this gateway: each writes its own to Redis and reads those of the others."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def active() -> list[Facts]:
 
 
 class Modes:
-    """The view of one web process; the first of them also misses worker and beat, and instances that are ready."""
+    """The view of one web process; the first of them also notices that worker, beat or every instance is away."""
 
     def __init__(self, link: RedisLink, process: int, processes: int, ready: Callable[[], bool]) -> None:
         self._link = link
@@ -41,8 +41,8 @@ class Modes:
         self._names = [*BACKGROUND, *others]
         self._ready = ready
         self._clock = asyncio.get_running_loop().time
-        self._patient_until = self._clock() + START_SEC
-        self._heard_at = dict.fromkeys(BACKGROUND, self._clock())
+        self._grace_until = self._clock() + START_SEC
+        self._reported_at = dict.fromkeys(BACKGROUND, self._clock())
         self._was_ready_at = self._clock()
 
     async def follow(self) -> None:
@@ -51,36 +51,36 @@ class Modes:
             await asyncio.sleep(EVERY_SEC)
 
     async def exchange(self) -> None:
-        self._look_at_instances()
-        heard = await self._hear()
+        self._check_instances()
+        reports = await self._exchange_reports()
         # In place, as `active` reads the module's list. Empty while Redis is away, when only the own modes are known.
-        _elsewhere[:] = [each for modes in heard if modes for each in modes]
+        _elsewhere[:] = [each for modes in reports if modes for each in modes]
 
-    async def _hear(self) -> list[list[Facts] | None]:
+    async def _exchange_reports(self) -> list[list[Facts] | None]:
         try:
             await self._link.execute("SET", self._own, degraded.published(), "EX", LIFETIME_SEC)
             values = await self._link.execute("MGET", *(redis_keys.MODES + name for name in self._names))
         except (RedisUnavailable, ResponseError):
-            self._heard_at = dict.fromkeys(BACKGROUND, self._clock())  # no report can arrive now, so none is missed
+            self._reported_at = dict.fromkeys(BACKGROUND, self._clock())  # no report can arrive now, so none is missed
             return []
-        heard = [degraded.read(value) for value in values]
+        reports = [degraded.read(value) for value in values]
         if self._judges:
-            self._miss(zip(self._names, heard, strict=True))
-        return heard
+            self._find_missing(zip(self._names, reports, strict=True))
+        return reports
 
-    def _miss(self, heard: Iterable[tuple[str, list[Facts] | None]]) -> None:
+    def _find_missing(self, reports: Iterable[tuple[str, list[Facts] | None]]) -> None:
         now = self._clock()
-        for name, modes in heard:
+        for name, modes in reports:
             # Other web processes are not missed here: the supervisor restarts them.
             if name not in BACKGROUND:
                 continue
             if modes is not None:
-                self._heard_at[name] = now
+                self._reported_at[name] = now
                 degraded.end(name)
-            elif now > max(self._patient_until, self._heard_at[name] + MISSED_SEC):
+            elif now > max(self._grace_until, self._reported_at[name] + MISSED_SEC):
                 degraded.begin(name, "no sign of life")
 
-    def _look_at_instances(self) -> None:
+    def _check_instances(self) -> None:
         """One that starts or is dialled anew is back in a moment; a mode is what lasts."""
         now = self._clock()
         if self._ready():

@@ -46,7 +46,7 @@ class RemoteLog:
         self._usages: dict[str, LoggedUsage] = {}
         self._late: dict[str, asyncio.Future[None]] = {}
 
-    def keep(self, request_id: str, usage: LoggedUsage | None) -> None:
+    def store(self, request_id: str, usage: LoggedUsage | None) -> None:
         """The figures of one turn have come; None: there are none."""
         if usage is not None:
             self._usages[request_id] = usage

@@ -40,7 +40,7 @@ class Offer:
             return None
         if model := self._models.get(name):
             return _record(name, model.display_name or "", model)
-        if not self._models or not self._routes.knows(name):
+        if not self._models or not self._routes.has(name):
             return None
         # Aliases match in any case, and so do their titles.
         titles = {alias.pattern.lower(): alias.display_name for alias in shown(self._routes.aliases)}

@@ -16,8 +16,8 @@ from gateway_project.lib.redis_client import connect
 Decider = Literal["model", "alias", "agent", "default"]
 
 
-class Trial(NamedTuple):
-    """What became of a name. `key` answers to it; modes that are empty or None follow the settings."""
+class Explanation(NamedTuple):
+    """How a name is served. `key` answers to it; modes that are empty or None follow the settings."""
 
     name: str
     decided_by: Decider
@@ -25,7 +25,7 @@ class Trial(NamedTuple):
     wanted: str
     key: str
     offered: bool | None
-    """Whether the account offers what is wanted; None while no instance tells what it offers."""
+    """Whether the account offers what is wanted; None while no instance reports what it offers."""
     ask_mode: str
     tool_mode: str
     thinking: bool | None
@@ -33,7 +33,7 @@ class Trial(NamedTuple):
 
 
 def offered_names(redis_url: str) -> dict[str, str]:
-    """The names of the models that accounts offer now, as the heartbeats tell them; none while Redis is away."""
+    """The names of the models that accounts offer now, as the heartbeats list them; none while Redis is away."""
     try:
         with connect(redis_url) as client:
             return {name: key for facts in heartbeats.read_all(client) for name, key in facts.model_names.items()}
@@ -42,16 +42,16 @@ def offered_names(redis_url: str) -> dict[str, str]:
 
 
 def unknown_names(names: Iterable[str], offered: dict[str, str]) -> list[str]:
-    """Those of the names and patterns that stand for no model and no alias; none while nobody tells what is offered."""
+    """Those of the names and patterns that stand for no model and no alias; none while no instance reports models."""
     if not offered:
         return []
     # Profiles decide how a prompt is put, not what a name means: they are not needed here.
     routes = Routes(read_rules().aliases, (), offered)
-    there = [*offered, *AGENT_NAMES, *(alias.pattern for alias in routes.aliases)]
-    return [name for name in names if not routes.knows(name) and not any(map(matcher(name), there))]
+    served = [*offered, *AGENT_NAMES, *(alias.pattern for alias in routes.aliases)]
+    return [name for name in names if not routes.has(name) and not any(map(matcher(name), served))]
 
 
-def try_name(name: str, default_model: str, offered: dict[str, str]) -> Trial:
+def explain(name: str, default_model: str, offered: dict[str, str]) -> Explanation:
     """Explain a name, where accounts offer these names."""
     # Read anew, not from a web process: the admin explains what is in the database now.
     rules = read_rules()
@@ -59,9 +59,9 @@ def try_name(name: str, default_model: str, offered: dict[str, str]) -> Trial:
     route = routes.of(name)
     key = routes.key_of(route.lingma_model)
     used = key or routes.key_of(default_model) or default_model
-    return Trial(
+    return Explanation(
         name=name,
-        decided_by=_decider(routes, routes.meant(name)),
+        decided_by=_decider(routes, routes.resolved(name)),
         alias=ModelAlias.objects.filter(pattern=route.alias).first() if route.alias else None,
         wanted=route.lingma_model,
         key=used,

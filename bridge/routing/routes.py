@@ -92,17 +92,17 @@ class Routes:
         """How prompts for this model are put. It is a key, or empty for the default model."""
         return self._profile(lingma_model or self.default_model)
 
-    def knows(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
         """Whether the name, perhaps without what clients add, means something of its own, not the default model."""
-        return self._knows(self.meant(name))
+        return self._has(self.resolved(name))
 
-    def meant(self, name: str) -> str:
+    def resolved(self, name: str) -> str:
         """The name; without what clients add where only that means something."""
         plain = ADDED.sub("", name)
         # The full name first: an alias may be meant for exactly this date.
-        return plain if not self._knows(name) and self._knows(plain) else name
+        return plain if not self._has(name) and self._has(plain) else name
 
-    def _knows(self, name: str) -> bool:
+    def _has(self, name: str) -> bool:
         return self.key_of(name) is not None or name.lower() in AGENT_NAMES or bool(self.of(name).alias)
 
     def key_of(self, name: str) -> str | None:
@@ -136,7 +136,7 @@ class Routes:
         alias = next((alias for matches, alias in self._aliases if matches(name)), None)
         if alias is None:
             plain = ADDED.sub("", name)
-            if not agent and plain != name and self._knows(plain):
+            if not agent and plain != name and self._has(plain):
                 # Ends, as the name gets shorter each time.
                 return self.of(plain)
             wanted = "" if agent else name
@@ -153,9 +153,9 @@ class Routes:
     def _find_names(self, name: str) -> tuple[str, ...]:
         key, plain = self.answers_to(name), ADDED.sub("", name)
         # A key allowed to use `model` may use `model-20250101` only if both are the same model.
-        asked = [name, plain] if plain and self.answers_to(plain) == key else [name]
+        names = [name, plain] if plain and self.answers_to(plain) == key else [name]
         shown = [other for other, means in self.offered.items() if means == key]
-        return tuple(dict.fromkeys([*asked, key, *shown]))
+        return tuple(dict.fromkeys([*names, key, *shown]))
 
     def _find_profile(self, key: str) -> PromptProfile:
         return next((profile for matches, profile in self._profiles if matches(key)), DEFAULT_PROFILE)

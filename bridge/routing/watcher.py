@@ -21,13 +21,13 @@ from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
 
 log = logging.getLogger(__name__)
 
-LOOK_SEC = 2.0
+POLL_SEC = 2.0
 READ_SEC, GIVE_UP_SEC = 5.0, 8.0
 _thread = QueryThread("routes")
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What operators say, in the order in which it counts."""
+    """The rows that operators have enabled, in the order in which they count."""
 
     aliases: list[Alias] = []
     profiles: list[tuple[str, PromptProfile]] = []
@@ -64,7 +64,7 @@ def profile_of(row: PromptTemplate) -> PromptProfile:
     return PromptProfile(row.template, row.description_chars, row.native_calls)
 
 
-class RouteTable:
+class RouteWatcher:
     """Calls `changed` with the rules when they are first read and whenever they may be others. Never raises."""
 
     def __init__(self, link: RedisLink, every: float, changed: Callable[[Rules], None]) -> None:
@@ -73,22 +73,22 @@ class RouteTable:
         self._link = link
         self._every = every
         self._changed = changed
-        self._seen = b""
+        self._read_version = b""
         self._read_at = float("-inf")
 
     async def follow(self) -> None:
         """Look for changes until cancelled."""
         while True:
-            await self.look()
-            await asyncio.sleep(LOOK_SEC)
+            await self.refresh()
+            await asyncio.sleep(POLL_SEC)
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Read the rules if they have changed, were read long ago or could not be. After an error the old ones stay."""
-        news = await self._news()
-        # Also without news: a change made while Redis was away announces itself to nobody.
+        version = await self._version()
+        # Also without a new version: a change made while Redis was away announces itself to nobody.
         old = time.monotonic() - self._read_at >= self._every
-        # None is no news either: without Redis only the clock decides.
-        if news in (None, self._seen) and not old and not database.in_doubt():
+        # None is no new version either: without Redis only the clock decides.
+        if version in (None, self._read_version) and not old and not database.in_doubt():
             return
         try:
             # In a thread of its own: Django's ORM blocks, and a database that hangs must not stop the turns.
@@ -98,11 +98,12 @@ class RouteTable:
             return
         database.works()
         self._read_at = time.monotonic()
-        self._seen = self._seen if news is None else news  # asked for before reading, so no change is missed
+        # The version from before the reading, so no change is missed.
+        self._read_version = self._read_version if version is None else version
         self._changed(rules)
         self.read.set()
 
-    async def _news(self) -> bytes | None:
+    async def _version(self) -> bytes | None:
         """The counter of changes; None while Redis is away."""
         try:
             # A counter, not the rules: every process reads those from the database.

@@ -94,7 +94,7 @@ class BorrowedTurns:
         for turn, _log in list(self._running.values()):
             turn.fail(lost())
         for turn, log in self._late.values():
-            log.keep(turn.request_id, None)
+            log.store(turn.request_id, None)
         for future in list(self._images.values()):
             if not future.done():
                 future.set_exception(lost())  # the turn is asked again, with its image
@@ -126,13 +126,13 @@ class BorrowedTurns:
             log.expect(turn.request_id)
             self._late[ended.turn] = running
         else:
-            log.keep(turn.request_id, ended.usage)
+            log.store(turn.request_id, ended.usage)
         turn.finish(ended.session_id, "")
 
     def on_usage(self, usage: Usage) -> None:
         if (running := self._late.pop(usage.turn, None)) is not None:
             turn, log = running
-            log.keep(turn.request_id, usage.usage)
+            log.store(turn.request_id, usage.usage)
 
     def on_uploaded(self, uploaded: Uploaded) -> None:
         future = self._images.get(uploaded.number)

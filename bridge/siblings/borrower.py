@@ -24,10 +24,10 @@ from bridge.siblings.messages import (
     FromLender,
     Grant,
     Hello,
-    News,
     Pieces,
     Refusal,
     Room,
+    Snapshot,
     Uploaded,
     Usage,
 )
@@ -35,7 +35,7 @@ from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
 
 ANSWER_SEC = 0.3
-"""Until a process is not waited for that holds the session of a turn: telling it anew takes longer than this."""
+"""How long a turn waits for the process that holds its session: to send the conversation anew takes longer."""
 
 
 class Borrower:
@@ -51,14 +51,14 @@ class Borrower:
         self._changed = changed
         self._holds: dict[Affinity, InstanceStatus] = {}
         self._granted = 0
-        # The last one that was sent: the same again says nothing new.
+        # The last one that was sent: the same is not sent again.
         self._demanded: Demand | None = None
         self._numbers = count(1)
-        self._asked: dict[int, Waiter] = {}
+        self._pending: dict[int, Waiter] = {}
         self.link = Link(FromLender, self._receive)
         self._turns = BorrowedTurns(self.link)
         self._handlers: dict[type, Callable[[Any], None]] = {
-            News: self._on_news,
+            Snapshot: self._on_snapshot,
             Room: self._on_room,
             Grant: self._on_grant,
             Refusal: self._on_refusal,
@@ -83,7 +83,7 @@ class Borrower:
         return bool(self._holds)
 
     def demand(self, waiting: int, line: Line) -> None:
-        """Say how many turns wait, where that is news."""
+        """Report how many turns wait, if that has changed."""
         demand = Demand(waiting, self._granted, line)
         # Two zeros in a row differ in `line` at most, which matters to nobody then.
         if demand == self._demanded or (not waiting and (self._demanded is None or not self._demanded.count)):
@@ -97,26 +97,28 @@ class Borrower:
         if not self.link.send(Borrow(number, affinity.name, affinity.generation)):
             return False
         # Before the timer: `_refused` finds the waiter by this entry, and whichever answer is first takes it out.
-        self._asked[number] = waiter
+        self._pending[number] = waiter
         asyncio.get_running_loop().call_later(ANSWER_SEC, self._refused, number)
         return True
 
     def end_turns(self, why: str) -> None:
         """Fail every turn that runs there."""
         self._turns.fail(why)
-        for number in list(self._asked):
+        for number in list(self._pending):
             self._refused(number)
 
     def _receive(self, message: msgspec.Struct) -> None:
         self._handlers[type(message)](message)
 
-    def _on_news(self, news: News) -> None:
+    def _on_snapshot(self, snapshot: Snapshot) -> None:
         before = set(self._holds), self.models
-        self.instances, self.models, self.free = news.instances, news.models, news.free
+        self.instances, self.models, self.free = snapshot.instances, snapshot.models, snapshot.free
         self._holds = {
-            Affinity(each.name, each.generation): each for each in news.instances if each.state is InstanceState.READY
+            Affinity(each.name, each.generation): each
+            for each in snapshot.instances
+            if each.state is InstanceState.READY
         }
-        # News comes every second. Only another choice of instances or models concerns the pool.
+        # A snapshot comes every second. Only another choice of instances or models concerns the pool.
         if (set(self._holds), self.models) != before:
             self._changed()
 
@@ -127,12 +129,12 @@ class Borrower:
         self.free = grant.free
         # None for a grant to whoever waits, and for an answer that came too late: `take_in` then looks for somebody
         # else.
-        waiter = self._asked.pop(grant.number, None)
+        waiter = self._pending.pop(grant.number, None)
         # Counted for `Demand.seen`, so that the lender knows which grants our last demand had seen already.
         if not grant.number:
             self._granted += 1
         affinity = Affinity(grant.name, grant.generation)
-        # The instance may have changed its run since the last news; names of models rarely differ between instances.
+        # The instance may have changed its run since the last snapshot; model names rarely differ between instances.
         names = self._holds[affinity].model_names if affinity in self._holds else self._pool.model_names()
         limits, pulse = self._pool.turn_limits, self._pool.pulse
         instance = RemoteInstance(self._turns, grant.lease, affinity, names, limits, pulse)
@@ -146,7 +148,7 @@ class Borrower:
 
     def _refused(self, number: int) -> None:
         """The turn goes where there is a place, or waits like others."""
-        if (waiter := self._asked.pop(number, None)) is not None:
+        if (waiter := self._pending.pop(number, None)) is not None:
             self._pool.line_up(waiter)
 
     def _on_lost(self, _: asyncio.Future[None]) -> None:
@@ -154,6 +156,6 @@ class Borrower:
         self.instances, self.models, self.free, self._holds = [], [], 0, {}
         # State first, then turns: they look for another place at once, and must not find this process.
         self._turns.lose()
-        for number in list(self._asked):
+        for number in list(self._pending):
             self._refused(number)
         self._changed()

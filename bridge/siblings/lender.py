@@ -18,7 +18,6 @@ from bridge.pool.pool import Pool
 from bridge.pool.remote import lost
 from bridge.siblings.link import Link
 from bridge.siblings.messages import (
-    Beat,
     Borrow,
     CrashCheck,
     CrashResult,
@@ -28,12 +27,13 @@ from bridge.siblings.messages import (
     Grant,
     Hello,
     Image,
-    News,
     Pieces,
     Question,
     Refusal,
     Release,
     Room,
+    SignOfLife,
+    Snapshot,
     Stop,
     Uploaded,
     Usage,
@@ -82,7 +82,7 @@ class Lender:
             Image: self._on_image,
             Release: lambda release: self._release(release.lease),
             CrashCheck: self._on_crash_check,
-            Beat: lambda _: None,
+            SignOfLife: lambda _: None,
         }
 
     @property
@@ -107,14 +107,14 @@ class Lender:
         self._grant(0, lease)
         return True
 
-    def send_news(self, news: News) -> None:
-        """How things are here. It is a sign of life, too."""
+    def send_snapshot(self, snapshot: Snapshot) -> None:
+        """It is a sign of life, too."""
         # Remembered, so that `send_room` is sent when it matters and not at every release.
-        self.reported_full = not news.free
-        self.link.send(news)
+        self.reported_full = not snapshot.free
+        self.link.send(snapshot)
 
     def send_room(self, free: int) -> None:
-        """There are places again, if that is news."""
+        """There are places again; sent only to a process that believes there are none."""
         if self.reported_full and free:
             self.reported_full = False
             self.link.send(Room(free))
@@ -172,7 +172,7 @@ class Lender:
             self.link.send(Uploaded(image.number, "", failure_of(lost())))
 
     def _on_crash_check(self, check: CrashCheck) -> None:
-        self._start(self._look_into(check))
+        self._start(self._check_crash(check))
 
     def _release(self, number: int) -> None:
         if (loan := self.loans.pop(number, None)) is None:
@@ -242,7 +242,7 @@ class Lender:
                 # Not reading the turn is the brake: its buffer fills, and its own bound applies.
                 await link.room()
 
-    async def _look_into(self, check: CrashCheck) -> None:
+    async def _check_crash(self, check: CrashCheck) -> None:
         ended = None
         for instance in self._pool.instances:
             if instance.name == check.name:

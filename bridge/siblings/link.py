@@ -75,7 +75,7 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Act on every message that is complete. What cannot be read ends the connection."""
-        # Any byte is a sign of life: a large message may take longer than the interval of the beats.
+        # Any byte is a sign of life: a large message may take longer than the interval of the signs.
         self.received_at = self._loop.time()
         read, position = self._read, 0
         read += data

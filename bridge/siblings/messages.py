@@ -1,4 +1,4 @@
-"""What web processes of one gateway say to each other: one MessagePack array each, behind its length."""
+"""The messages between web processes of one gateway: one MessagePack array each, behind its length."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ class CrashCheck(msgspec.Struct, frozen=True, array_like=True, tag=9):
     generation: int
 
 
-class Beat(msgspec.Struct, frozen=True, array_like=True, tag=8):
+class SignOfLife(msgspec.Struct, frozen=True, array_like=True, tag=8):
     """A sign of life."""
 
 
-class News(msgspec.Struct, frozen=True, array_like=True, tag=20):
+class Snapshot(msgspec.Struct, frozen=True, array_like=True, tag=20):
     """How the instances of this process are, what their accounts offer, and how many places are free."""
 
     instances: list[InstanceStatus]
@@ -165,8 +165,8 @@ class CrashResult(msgspec.Struct, frozen=True, array_like=True, tag=28):
 
 
 # One union for each direction: a message that the other side may not send is not even decoded.
-FromBorrower = Hello | Demand | Borrow | Question | Stop | Image | Release | CrashCheck | Beat
-FromLender = News | Room | Grant | Refusal | Pieces | Ended | Usage | Uploaded | CrashResult
+FromBorrower = Hello | Demand | Borrow | Question | Stop | Image | Release | CrashCheck | SignOfLife
+FromLender = Snapshot | Room | Grant | Refusal | Pieces | Ended | Usage | Uploaded | CrashResult
 
 _KINDS: tuple[type[TextDelta] | type[ThinkingDelta] | type[Overwritten], ...] = (TextDelta, ThinkingDelta, Overwritten)
 _NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}

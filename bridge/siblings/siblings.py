@@ -18,7 +18,7 @@ from bridge.pool.pool import Pool
 from bridge.siblings.borrower import Borrower
 from bridge.siblings.lender import Lender
 from bridge.siblings.link import Link
-from bridge.siblings.messages import Beat, News
+from bridge.siblings.messages import SignOfLife, Snapshot
 from bridge.status.instance import InstanceStatus
 
 logger = logging.getLogger(__name__)
@@ -107,14 +107,14 @@ class Siblings:
 
     def instances_changed(self) -> None:
         """An instance of this process is in another state."""
-        news = self._news()
+        snapshot = self._snapshot()
         for lender in self._lenders:
-            lender.send_news(news)
+            lender.send_snapshot(snapshot)
 
-    def _news(self) -> News:
+    def _snapshot(self) -> Snapshot:
         pool = self._pool
         # A process that stops shows no instances, so nobody asks it; its models stay for as long as it does.
-        return News(pool.facts() if pool.lends else [], pool.own_models(), pool.free if pool.lends else 0)
+        return Snapshot(pool.facts() if pool.lends else [], pool.own_models(), pool.free if pool.lends else 0)
 
     @property
     def lends(self) -> bool:
@@ -132,11 +132,11 @@ class Siblings:
         self.serve()
 
     async def follow(self) -> None:
-        """Listen, stay connected to all others, and send them news every second, until cancelled."""
+        """Listen, stay connected to all others, and send them a snapshot every second, until cancelled."""
         server = await self._listen()
         dialling = [self._loop.create_task(self._stay_connected(number)) for number in self._others]
         try:
-            await self._beat()
+            await self._watch_links()
         finally:
             for task in dialling:
                 task.cancel()
@@ -164,7 +164,7 @@ class Siblings:
         self._lenders.add(lender)
         lender.link.lost.add_done_callback(lambda _: self._lenders.discard(lender))
         # Later, as the transport is not there yet while the protocol is being made.
-        self._loop.call_soon(lambda: lender.send_news(self._news()))
+        self._loop.call_soon(lambda: lender.send_snapshot(self._snapshot()))
         return lender.link
 
     def _on_hello(self, process: int) -> None:
@@ -196,13 +196,13 @@ class Siblings:
         self._pool.neighbours_changed()
         self.waiting_changed()
 
-    async def _beat(self) -> None:
+    async def _watch_links(self) -> None:
         while True:
             began = self._loop.time()
             await asyncio.sleep(EVERY_SEC)
             self.instances_changed()
             for borrower in self._borrowers.values():
-                borrower.link.send(Beat())
+                borrower.link.send(SignOfLife())
             now = self._loop.time()
             if now - began > 3 * EVERY_SEC:  # it was this process that hung
                 continue

@@ -13,7 +13,7 @@ from django.urls import reverse
 from accounts.models import ApiKey
 from bridge.models import ModelAlias, PromptTemplate
 from bridge.prompt.profile import DEFAULT_PROFILE
-from bridge.routing.explain import try_name
+from bridge.routing.explain import explain
 from bridge.status.instance import InstanceStatus
 
 ADD_KEY = reverse("admin:accounts_apikey_add")
@@ -88,8 +88,8 @@ def test_unoffered_models_of_a_key_are_reported(admin_client, offered):
 
 @pytest.mark.parametrize("name", ["coder-20250929", "coder[1m]"])
 def test_form_shows_what_a_dated_name_becomes(admin_client, offered, name):
-    trial = try_name(name, "org_auto", {"org_auto": "org_auto", "coder": "coder"})
-    assert (trial.decided_by, trial.key) == ("model", "coder")
+    explanation = explain(name, "org_auto", {"org_auto": "org_auto", "coder": "coder"})
+    assert (explanation.decided_by, explanation.key) == ("model", "coder")
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ async def view(url, process=1, processes=2, *, ready=lambda: True):
         await link.close()
 
 
-def told(client, process, *facts):
+def report(client, process, *facts):
     """As another process does."""
     client.set(f"lgw:modes:{process}", msgspec.json.encode(facts), ex=60)
 
@@ -50,22 +50,22 @@ def names():
 
 
 async def test_each_process_shows_what_any_of_them_misses(redis_server, client):
-    told(client, "web-2", Facts("disk", "no room on /srv/secret", 5.0))
-    told(client, "worker", Facts("database", "10.0.0.7 refused", 3.0), Facts("disk", "no room", 9.0))
+    report(client, "web-2", Facts("disk", "no room on /srv/secret", 5.0))
+    report(client, "worker", Facts("database", "10.0.0.7 refused", 3.0), Facts("disk", "no room", 9.0))
     degraded.begin("flush", "silent")
     async with view(redis_server) as here:
         await here.exchange()
         assert [(facts.name, facts.since) for facts in modes.active()][:2] == [("database", 3.0), ("disk", 5.0)]
         assert names() == ["database", "disk", "flush"]
         assert degraded.read(client.get("lgw:modes:web-1"))[0].name == "flush"
-        told(client, "web-2")
-        told(client, "worker")
+        report(client, "web-2")
+        report(client, "worker")
         await here.exchange()
         assert names() == ["flush"]
 
 
 async def test_outside_answers_use_closed_words(redis_server, client):
-    told(client, "web-2", Facts("disk", "no room on /srv/secret", 5.0))
+    report(client, "web-2", Facts("disk", "no room on /srv/secret", 5.0))
     async with view(redis_server) as here:
         await here.exchange()
     assert public_modes() == [
@@ -75,7 +75,7 @@ async def test_outside_answers_use_closed_words(redis_server, client):
 
 async def test_what_nobody_understands_counts_for_nothing(redis_server, client):
     client.set("lgw:modes:web-2", b"[}")
-    told(client, "worker", Facts("gravity", "gone", 1.0))
+    report(client, "worker", Facts("gravity", "gone", 1.0))
     async with view(redis_server) as here:
         await here.exchange()
     assert names() == []
@@ -86,7 +86,7 @@ async def test_sudden_silence_is_missed_by_the_first(redis_server, client, monke
     monkeypatch.setattr(modes, "MISSED_SEC", 0.05)
     monkeypatch.setattr(modes, "START_SEC", 0.0)
     for each in ("worker", "beat"):
-        told(client, each)
+        report(client, each)
     async with view(redis_server) as first, view(redis_server, process=2) as second:
         await first.exchange()
         client.delete(f"lgw:modes:{process}")
@@ -95,14 +95,14 @@ async def test_sudden_silence_is_missed_by_the_first(redis_server, client, monke
         assert names() == []
         await first.exchange()
         assert names() == [process]
-        told(client, process)
+        report(client, process)
         await first.exchange()
         assert names() == []
 
 
 async def test_last_sign_before_a_restart_is_ignored(redis_server, client, monkeypatch):
     monkeypatch.setattr(modes, "MISSED_SEC", 0.0)
-    told(client, "worker")
+    report(client, "worker")
     async with view(redis_server) as here:
         await here.exchange()
         client.delete("lgw:modes:worker")
@@ -143,12 +143,12 @@ def test_console_shows_what_is_away_and_why(admin_client, client):
 
 async def test_the_order_is_the_same_in_every_process(redis_server, client):
     here, elsewhere = Facts("beat", "silent", 5.0), Facts("tasks", "refused", 5.0)
-    told(client, "web-2", elsewhere)
-    told(client, "web-1", here)
+    report(client, "web-2", elsewhere)
+    report(client, "web-1", here)
     orders = []
     for process, other in ((1, elsewhere), (2, here)):
         async with view(redis_server, process) as one:
-            told(client, f"web-{3 - process}", other)
+            report(client, f"web-{3 - process}", other)
             own = here if process == 1 else elsewhere
             degraded._active[own.name] = own
             await one.exchange()

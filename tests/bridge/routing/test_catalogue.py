@@ -22,8 +22,8 @@ def offer(models=MODELS, names=NAMES):
 
 
 def test_models_are_listed_with_their_aliases():
-    told = [(record.id, record.display_name) for record in offer().records()]
-    assert told == [("org_auto", "Auto"), ("eyes", "Qwen-VL"), ("gpt-see", "Seeing"), ("lost", "lost")]
+    listed = [(record.id, record.display_name) for record in offer().records()]
+    assert listed == [("org_auto", "Auto"), ("eyes", "Qwen-VL"), ("gpt-see", "Seeing"), ("lost", "lost")]
 
 
 def test_an_alias_can_do_what_its_model_can():

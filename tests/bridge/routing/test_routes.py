@@ -38,9 +38,9 @@ def test_what_clients_add_to_a_name_changes_nothing(added):
     table = routes(Alias("fast", "auto", tool_mode="bridge"))
     for name in ("Coder", "fast", "lingma-agent"):
         assert table.of(name + added) == table.of(name)
-        assert table.knows(name + added)
+        assert table.has(name + added)
     assert table.of(f"llama{added}") == Route(f"llama{added}")
-    assert not table.knows(f"llama{added}")
+    assert not table.has(f"llama{added}")
 
 
 def test_whole_name_pattern_beats_undated_name():
@@ -80,7 +80,7 @@ def test_unoffered_model_has_the_default_models_profile():
     ("name", "known"), [("claude-x", True), ("coder", True), ("AUTO", True), ("agent", True), ("llama", False)]
 )
 def test_it_is_known_which_names_mean_something(name, known):
-    assert routes(Alias("claude-*", "gone")).knows(name) is known
+    assert routes(Alias("claude-*", "gone")).has(name) is known
 
 
 def test_names_without_end_are_not_remembered_without_end():

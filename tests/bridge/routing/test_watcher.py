@@ -12,9 +12,9 @@ from django.db import DatabaseError, IntegrityError, connection
 
 from bridge.models import ModelAlias, PromptTemplate
 from bridge.prompt.profile import DEFAULT_PROFILE
-from bridge.routing import watcher as route_table
+from bridge.routing import watcher as watcher_module
 from bridge.routing.routes import Alias, Routes
-from bridge.routing.watcher import RouteTable, Rules, read_rules
+from bridge.routing.watcher import RouteWatcher, Rules, read_rules
 from gateway_project.lib.redis_keys import ROUTES as KEY
 from gateway_project.lib.redis_link import RedisLink
 
@@ -26,8 +26,8 @@ def no_rows(transactional_db):
     ModelAlias.objects.all().delete()
 
 
-class Heard(list):
-    """The rules a table told, in order."""
+class Received(list):
+    """The rules that a watcher passed on, in order."""
 
     def patterns(self):
         return [[alias.pattern for alias in rules.aliases] for rules in self]
@@ -41,22 +41,22 @@ def add(pattern):
 
 
 @asynccontextmanager
-async def table_over(url, every=1000.0):
-    link, heard = RedisLink(url), Heard()
-    yield RouteTable(link, every, heard.append), heard
+async def watcher_over(url, every=1000.0):
+    link, received = RedisLink(url), Received()
+    yield RouteWatcher(link, every, received.append), received
     await link.close()
 
 
 async def test_rules_are_read_once_and_after_changes(redis_server):
     await add("first")
-    async with table_over(redis_server) as (table, heard):
+    async with watcher_over(redis_server) as (watcher, received):
         for _ in range(3):
-            await table.look()
+            await watcher.refresh()
         await add("second")
         for _ in range(3):
-            await table.look()
-    assert heard.patterns() == [["first"], ["first", "second"]]
-    assert table.read.is_set()
+            await watcher.refresh()
+    assert received.patterns() == [["first"], ["first", "second"]]
+    assert watcher.read.is_set()
 
 
 @pytest.mark.parametrize("change", ["save", "delete", "update", "queryset delete", "in bulk"])
@@ -75,11 +75,11 @@ def test_every_way_to_change_a_rule_is_announced(redis_server, change):
 
 
 async def test_rules_are_polled_without_redis():
-    async with table_over("unix:///nowhere/redis.sock", every=0.0) as (table, heard):
-        await table.look()
+    async with watcher_over("unix:///nowhere/redis.sock", every=0.0) as (watcher, received):
+        await watcher.refresh()
         await add("late")
-        await table.look()
-    assert heard.patterns() == [[], ["late"]]
+        await watcher.refresh()
+    assert received.patterns() == [[], ["late"]]
 
 
 def test_change_is_saved_though_not_announced(settings, caplog):
@@ -100,23 +100,23 @@ def without_table():
 
 
 async def test_database_error_keeps_rules_and_is_logged_once(redis_server, caplog, without_table):
-    async with table_over(redis_server, every=0.0) as (table, heard):
+    async with watcher_over(redis_server, every=0.0) as (watcher, received):
         for _ in range(3):
-            await table.look()
-    assert heard == []
-    assert not table.read.is_set()
+            await watcher.refresh()
+    assert received == []
+    assert not watcher.read.is_set()
     assert ["degraded: database" in each for each in caplog.messages] == [True]
 
 
 async def test_a_table_follows_until_it_is_cancelled(redis_server, monkeypatch):
-    monkeypatch.setattr(route_table, "LOOK_SEC", 0.01)
-    async with table_over(redis_server) as (table, heard):
-        following = asyncio.create_task(table.follow())
+    monkeypatch.setattr(watcher_module, "POLL_SEC", 0.01)
+    async with watcher_over(redis_server) as (watcher, received):
+        following = asyncio.create_task(watcher.follow())
         async with asyncio.timeout(5):
-            await table.read.wait()
+            await watcher.read.wait()
         following.cancel()
         await asyncio.wait({following})
-    assert heard == [Rules()]
+    assert received == [Rules()]
 
 
 def test_only_what_is_enabled_counts_in_its_order():
@@ -166,7 +166,7 @@ def test_fresh_installation_knows_families_that_agents_request():
     rules = read_rules()
     routes = Routes(rules.aliases, rules.profiles)
     assert [(name, routes.of(name).lingma_model) for name, _ in SHIPPED] == SHIPPED
-    assert not any(routes.knows(name) for name in ("qwen-max", "ollama", "olmo-2", "llama"))
+    assert not any(routes.has(name) for name in ("qwen-max", "ollama", "olmo-2", "llama"))
 
 
 @pytest.mark.parametrize(

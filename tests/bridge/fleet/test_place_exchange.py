@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from bridge.fleet.place_news import PlaceNews
+from bridge.fleet.place_exchange import PlaceExchange
 from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.policy import Owner
 from bridge.pool.shares import Shares
@@ -25,12 +25,12 @@ async def link(redis_server):
 
 async def test_each_process_hears_what_the_others_hold(link):
     first, second, third = Shares(), Shares(), Shares()
-    told = [PlaceNews(link, shares, f"p{number}") for number, shares in enumerate((first, second, third))]
+    exchanges = [PlaceExchange(link, shares, f"p{number}") for number, shares in enumerate((first, second, third))]
     first.take(ALICE)
     second.take(ALICE)
     third.take(Owner(2, 7))
-    for news in (*told, *told):
-        await news.exchange()
+    for exchange in (*exchanges, *exchanges):
+        await exchange.exchange()
     assert [(line.held, line.held_by_team) for line in (each.line(ALICE) for each in (first, second, third))] == [
         (2, 3)
     ] * 3
@@ -38,7 +38,7 @@ async def test_each_process_hears_what_the_others_hold(link):
 
 async def test_returned_places_are_announced(link):
     first, second = Shares(), Shares()
-    one, two = PlaceNews(link, first, "p1"), PlaceNews(link, second, "p2")
+    one, two = PlaceExchange(link, first, "p1"), PlaceExchange(link, second, "p2")
     first.take(ALICE)
     second.take(Owner(2))
     await one.exchange()
@@ -55,7 +55,7 @@ async def test_a_process_that_died_holds_nothing(link):
     shares = Shares()
     shares.take(ALICE)
     await link.execute("HSET", PLACES, "dead", b"1000 " + msgspec.json.encode({"keys": {1: 7}}))
-    await PlaceNews(link, shares, "p1").exchange()
+    await PlaceExchange(link, shares, "p1").exchange()
     assert shares.line(ALICE).held == 1
     assert await link.execute("HKEYS", PLACES) == [b"p1"]
 
@@ -67,8 +67,8 @@ async def test_process_with_places_elsewhere_waits_for_those_without(link):
             alice, bob, carol = Owner(1), Owner(2), Owner(3)
             elsewhere = [second.lease(owner=bob), second.lease(owner=bob)]
             places = [first.lease(owner=alice), first.lease(owner=carol)]
-            for news in (PlaceNews(link, second.shares, "second"), PlaceNews(link, first.shares, "first")):
-                await news.exchange()
+            for exchange in (PlaceExchange(link, second.shares, "second"), PlaceExchange(link, first.shares, "first")):
+                await exchange.exchange()
             bobs, hers = first.queue(owner=bob), first.queue(owner=alice)
             places[1].release()
             assert (hers.lease.done(), bobs.lease.done()) == (True, False)
@@ -81,11 +81,11 @@ async def test_process_without_redis_knows_its_own_places(tmp_path):
     away = RedisLink(f"unix://{tmp_path / 'nobody.sock'}")
     shares = Shares()
     shares.take(ALICE)
-    await PlaceNews(away, shares, "p1").exchange()
+    await PlaceExchange(away, shares, "p1").exchange()
     assert shares.line(ALICE).held == 1
     await away.close()
 
 
 async def test_an_idle_process_asks_nothing(link):
-    await PlaceNews(link, Shares(), "p1").exchange()
+    await PlaceExchange(link, Shares(), "p1").exchange()
     assert await link.execute("EXISTS", PLACES) == 0

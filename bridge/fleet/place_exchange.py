@@ -1,4 +1,4 @@
-"""Which keys hold how many places: each web process tells the others, through Redis."""
+"""Which keys hold how many places: each web process reports it to the others, through Redis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script
 EVERY_SEC = 0.5
 LIFETIME_SEC = 3  # of what a process has reported; longer than that it may be dead
 
-# KEYS: what each process told (hash). ARGV: this process, what it tells ("" for nothing). Reply: what the others told.
+# KEYS: the report of each process (hash). ARGV: this process, its report ("" for none). Reply: those of the others.
 EXCHANGE = Script(f"""
 local now = tonumber(redis.call('TIME')[1])
 if ARGV[2] == '' then
@@ -25,11 +25,11 @@ else
 end
 local all, others = redis.call('HGETALL', KEYS[1]), {{}}
 for i = 1, #all, 2 do
-  local at, told = string.match(all[i + 1], '^(%d+) (.*)$')
+  local at, report = string.match(all[i + 1], '^(%d+) (.*)$')
   if tonumber(at) < now - {LIFETIME_SEC} then
     redis.call('HDEL', KEYS[1], all[i])
   elseif all[i] ~= ARGV[1] then
-    others[#others + 1] = told
+    others[#others + 1] = report
   end
 end
 return others
@@ -39,14 +39,14 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Held).decode
 
 
-class PlaceNews:
+class PlaceExchange:
     """Keeps the shares of one process up to date. While Redis is away each process knows of its own places alone."""
 
     def __init__(self, link: RedisLink, shares: Shares, process: str) -> None:
         self._link = link
         self._shares = shares
         self._process = process
-        self._told = False
+        self._has_reported = False
 
     async def follow(self) -> None:
         while True:
@@ -56,13 +56,13 @@ class PlaceNews:
     async def exchange(self) -> None:
         holds = bool(self._shares.here.keys)
         # An idle process costs Redis nothing: without turns it has nothing to report, and nothing to share out.
-        if not holds and not self._told:
+        if not holds and not self._has_reported:
             return
         # Empty once, after the last turn: so the others need not wait until the entry is too old.
-        told = _encode(self._shares.here) if holds else b""
+        report = _encode(self._shares.here) if holds else b""
         try:
-            others = await self._link.run(EXCHANGE, [redis_keys.PLACES], [self._process, told])
-            self._told = holds
+            others = await self._link.run(EXCHANGE, [redis_keys.PLACES], [self._process, report])
+            self._has_reported = holds
             self._shares.update_others([_decode(each) for each in others])
         except (RedisUnavailable, ResponseError, msgspec.MsgspecError):
             # Better no figures than old ones: a place that was given back long ago would still count.

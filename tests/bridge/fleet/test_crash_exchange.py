@@ -1,9 +1,9 @@
-"""Prompts in doubt, told from one web process to the others."""
+"""Prompts in doubt, shared by one web process with the others."""
 
 import pytest
 import redis
 
-from bridge.fleet.crash_news import CrashNews
+from bridge.fleet.crash_exchange import CrashExchange
 from bridge.pool.crashes import LIFETIME_SEC, MOST, Crashes, Seen
 from gateway_project.lib.redis_keys import CRASHES
 from gateway_project.lib.redis_link import RedisLink
@@ -30,7 +30,7 @@ async def link(redis_server):
 @pytest.fixture
 def clock(monkeypatch):
     def at(seconds):
-        monkeypatch.setattr("bridge.fleet.crash_news.time.time", lambda: seconds)
+        monkeypatch.setattr("bridge.fleet.crash_exchange.time.time", lambda: seconds)
 
     at(1000)
     return at
@@ -42,10 +42,10 @@ async def test_what_one_process_learns_all_know(link, clock):
     exits(here, "1:x", alone=True, now=1000)
     exits(here, "2:y", alone=False, now=1000)
     for crashes in (here, there):
-        await CrashNews(link, crashes).exchange()
+        await CrashExchange(link, crashes).exchange()
     assert there.seen == here.seen
-    told = {name: (seen.exits, seen.proven, seen.at, bool(seen.blamed)) for name, seen in here.seen.items()}
-    assert told == {"1:x": (2, True, 1000, True), "2:y": (1, False, 1000, False)}
+    shared = {name: (seen.exits, seen.proven, seen.at, bool(seen.blamed)) for name, seen in here.seen.items()}
+    assert shared == {"1:x": (2, True, 1000, True), "2:y": (1, False, 1000, False)}
     assert here.unsent == {}
 
 
@@ -53,10 +53,10 @@ async def test_what_is_harmless_is_so_for_all(link, clock):
     here, there = Crashes(), Crashes()
     exits(here, "1:x", alone=True, now=1000)
     for crashes in (here, there):
-        await CrashNews(link, crashes).exchange()
+        await CrashExchange(link, crashes).exchange()
     there.answered("1:x")
     for crashes in (there, here):
-        await CrashNews(link, crashes).exchange()
+        await CrashExchange(link, crashes).exchange()
     assert here.seen == {}
 
 
@@ -65,12 +65,12 @@ async def test_what_is_old_or_too_much_is_dropped(link, clock):
     exits(crashes, "1:old", alone=True, now=0)
     for number in range(MOST):
         exits(crashes, f"1:{number}", alone=True, now=900 + number / 1000)
-        await CrashNews(link, crashes).exchange()
+        await CrashExchange(link, crashes).exchange()
     exits(crashes, "1:last", alone=True, now=1000)
-    await CrashNews(link, crashes).exchange()
+    await CrashExchange(link, crashes).exchange()
     assert (len(crashes.seen), "1:0" in crashes.seen, "1:last" in crashes.seen) == (MOST, False, True)
     clock(1001 + LIFETIME_SEC)
-    await CrashNews(link, crashes).exchange()
+    await CrashExchange(link, crashes).exchange()
     assert crashes.seen == {}
     assert await link.execute("EXISTS", CRASHES) == 0
 
@@ -79,26 +79,26 @@ async def test_without_redis_a_process_knows_its_own(link, clock):
     crashes = Crashes()
     seen = exits(crashes, "1:x", alone=True, now=1000)
     await link.execute("SET", CRASHES, "something else")
-    news = CrashNews(link, crashes)
+    exchange = CrashExchange(link, crashes)
     with pytest.raises(redis.ResponseError):
-        await news.exchange()
+        await exchange.exchange()
     assert (crashes.seen, crashes.unsent) == ({"1:x": seen},) * 2
 
 
 async def test_no_key_has_those_of_another_forgotten(link, clock):
     mine, theirs = Crashes(), Crashes()
     exits(mine, "1:old", alone=False, now=900)
-    await CrashNews(link, mine).exchange()
+    await CrashExchange(link, mine).exchange()
     for part in range(3):
         for number in range(MOST):
             exits(theirs, f"2:{part}-{number}", alone=False, now=950 + part)
-        await CrashNews(link, theirs).exchange()
+        await CrashExchange(link, theirs).exchange()
     assert (len(theirs.seen), "1:old" in theirs.seen) == (MOST, True)
 
 
-async def test_news_of_another_version_is_passed_over(link, clock):
+async def test_record_of_another_version_is_passed_over(link, clock):
     crashes = Crashes()
     await link.execute("HSET", CRASHES, "1:theirs", "[2, true, 999, true]", "1:short", "[2, true, 999]")
     mine = exits(crashes, "1:mine", alone=True, now=1000)
-    await CrashNews(link, crashes).exchange()
+    await CrashExchange(link, crashes).exchange()
     assert crashes.seen == {"1:short": Seen(2, True, 999), "1:mine": mine}

@@ -1,4 +1,4 @@
-"""Prompts that make the service exit: each web process tells the others, through Redis."""
+"""Prompts that make the service exit: each web process shares what it knows with the others, through Redis."""
 
 from __future__ import annotations
 
@@ -52,19 +52,19 @@ while #kept > {MOST} do
     end
   end
 end
-local told = {{}}
+local reply = {{}}
 for _, each in ipairs(kept) do
-  told[#told + 1] = each[1]
-  told[#told + 1] = each[2]
+  reply[#reply + 1] = each[1]
+  reply[#reply + 1] = each[2]
 end
-return told
+return reply
 """)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Seen).decode
 
 
-class CrashNews:
+class CrashExchange:
     """Keeps one process's knowledge up to date. While Redis is away each process knows its own alone."""
 
     def __init__(self, link: RedisLink, crashes: Crashes) -> None:
@@ -79,17 +79,17 @@ class CrashNews:
 
     async def exchange(self) -> None:
         # A copy: while Redis is asked, prompts may be noted or cleared.
-        news = dict(self._crashes.unsent)
+        changes = dict(self._crashes.unsent)
         args = [str(time.time())]
-        for name, seen in news.items():
+        for name, seen in changes.items():
             args += [name, "" if seen is None else _encode(seen).decode()]
         reply: list[bytes] = await self._link.run(EXCHANGE, [redis_keys.CRASHES], args)
-        for name, seen in news.items():
+        for name, seen in changes.items():
             # Only what was sent. A newer note of the same prompt waits for the next exchange.
             if self._crashes.unsent.get(name) is seen:
                 self._crashes.unsent.pop(name, None)
-        known: dict[str, Seen] = {}
-        for prompt, known_of_it in zip(reply[::2], reply[1::2], strict=True):
+        records: dict[str, Seen] = {}
+        for prompt, record in zip(reply[::2], reply[1::2], strict=True):
             with suppress(msgspec.DecodeError):  # of another version of the gateway
-                known[prompt.decode()] = _decode(known_of_it)
-        self._crashes.merge(known)
+                records[prompt.decode()] = _decode(record)
+        self._crashes.merge(records)
