@@ -34,7 +34,13 @@ class JsonFormatter(logging.Formatter):
 def text_line(record: logging.LogRecord) -> str:
     """For people: time, level, logger, message and its fields; a trace follows, indented."""
     fields = "".join(
-        [f" {name}={value if type(value) is int else _spelled(value)}" for name, value in _fields(record).items()]
+        [
+            f" {name}={value}"
+            if type(value) is int
+            # Cut before it is cached or redacted: a long text would fill the cache and cost a pass of every pattern.
+            else (_text_field(name, value) if type(value) is str and len(value) <= MOST else _other_field(name, value))
+            for name, value in _fields(record).items()
+        ]
     )
     line = f"{stamp(record)} {record.levelname:<7} {record.name}: {visible(_clean(record.getMessage()))}{fields}"
     if trace := _trace(record):
@@ -82,11 +88,8 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return fields
 
 
-def _spelled(value: Any) -> str:
-    # Cut before it is cached or redacted: a long text would fill the cache and cost a pass of every pattern.
-    if type(value) is str and 0 < len(value) <= MOST:  # as most are
-        return _quoted(value)
-    return "-" if value is None or value == "" else _quoted(_cut(str(value)))
+def _other_field(name: str, value: Any) -> str:
+    return f" {name}=-" if value is None else _text_field(name, _cut(str(value)))
 
 
 def _cut(text: str) -> str:
@@ -97,10 +100,10 @@ def _cut(text: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _quoted(text: str) -> str:
-    text = redacted(text)
+def _text_field(name: str, text: str) -> str:
+    text = redacted(text) or "-"
     # repr of what is not plain: a quote or an equals sign would let a stranger write fields.
-    return text if PLAIN(text) and text.isprintable() else repr(text)
+    return f" {name}={text}" if PLAIN(text) and text.isprintable() else f" {name}={text!r}"
 
 
 def _clean(text: str) -> str:

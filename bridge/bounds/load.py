@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 
 from bridge.chat.errors import RateLimited, Unavailable
 from gateway_project.lib.fair_line import FairLine
@@ -19,34 +18,15 @@ class BodyLoad:
     """
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._share = most // 2
-        self._held = 0
-        self._by_key: defaultdict[int, int] = defaultdict(int)
+        self.most = most
+        self.share = most // 2
+        self.held = 0
+        self.by_key: dict[int, int] = {}
         self._large = FairLine()
 
     def hold(self, key: int) -> HeldBody:
         """A body of this key, with nothing counted yet."""
         return HeldBody(self, key)
-
-    def take(self, key: int, size: int) -> None:
-        """Count more. Raise RateLimited or Unavailable, and count nothing."""
-        # Both bounds are checked before anything changes, so a refusal leaves the counts as they were.
-        if self._held + size > self._most:
-            words = "The gateway holds as many bytes of requests as it may; try again."
-            raise Unavailable(words, retry_after=RETRY_SEC)
-        if self._by_key[key] + size > self._share:
-            words = f"The requests of this API key that are in work exceed {self._share >> 20} MiB together; try again."
-            raise RateLimited(words, retry_after=RETRY_SEC)
-        self._held += size
-        self._by_key[key] += size
-
-    def give_back(self, key: int, size: int) -> None:
-        self._held -= size
-        self._by_key[key] -= size
-        if not self._by_key[key]:
-            # Keys come and go; an entry for each that ever was would be a leak.
-            del self._by_key[key]
 
     async def turn_of_large(self, key: int) -> None:
         """Wait until a large body may be worked on, which nobody can interrupt: others get as much time between two.
@@ -71,12 +51,30 @@ class HeldBody:
         self.size = 0
 
     def grow(self, size: int) -> None:
-        """More has come, or was made of it. Raise RateLimited or Unavailable."""
-        self._load.take(self._key, size)
+        """More has come, or was made of it. Raise RateLimited or Unavailable, and count nothing."""
+        load, key = self._load, self._key
+        by_key = load.by_key.get(key, 0) + size
+        # Both bounds are checked before anything changes, so a refusal leaves the counts as they were.
+        if load.held + size > load.most:
+            words = "The gateway holds as many bytes of requests as it may; try again."
+            raise Unavailable(words, retry_after=RETRY_SEC)
+        if by_key > load.share:
+            words = f"The requests of this API key that are in work exceed {load.share >> 20} MiB together; try again."
+            raise RateLimited(words, retry_after=RETRY_SEC)
+        load.held += size
+        load.by_key[key] = by_key
         self.size += size
 
     def release(self, keep: int = 0) -> None:
         """Give back all but `keep` bytes; safe to call again."""
-        if self.size > keep:
-            self._load.give_back(self._key, self.size - keep)
+        freed = self.size - keep
+        if freed > 0:
+            load, key = self._load, self._key
+            load.held -= freed
+            by_key = load.by_key[key] - freed
+            if by_key:
+                load.by_key[key] = by_key
+            else:
+                # Keys come and go; an entry for each that ever was would be a leak.
+                del load.by_key[key]
             self.size = keep

@@ -32,7 +32,10 @@ class ApiConsumer(HttpConsumer):
         trouble: GatewayError | None = None
         unchecked: GatewayError | None = None  # a key that may be good goes before one that is not
         keys = self.runtime.keys
-        for secret in (self.bearer(), self.single(b"x-api-key").strip().decode("latin-1")):
+        secrets = [self.bearer()]
+        if b"x-api-key" in self.request_headers:
+            secrets.append(self.single(b"x-api-key").strip().decode("latin-1"))
+        for secret in secrets:
             if not secret:
                 continue
             try:

@@ -257,21 +257,20 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
 
     def refusal(self, error: GatewayError) -> UsageRow:
         """The usage row of a refusal."""
-        return self.usage_row(
-            model=self.model,
-            status="error" if isinstance(error, InternalError) else "refused",
-            started_at=time.time(),
-            reason=error.reason,
-            allowed=error.allowed,
-            value=error.value,
-            retry_after=error.retry_after,
-        )
+        status = "error" if isinstance(error, InternalError) else "refused"
+        row = self.usage_row(self.model, status, time.time())
+        row.reason = error.reason
+        row.allowed, row.value = error.allowed, error.value
+        row.retry_after = error.retry_after
+        return row
 
-    def usage_row(self, model: str, **fields: Any) -> UsageRow:
-        """A usage row: what every request has, and `fields`. Some paste their key where a model's name belongs."""
+    def usage_row(self, model: str, status: str, started_at: float) -> UsageRow:
+        """A usage row with what every request has. Some paste their key where a model's name belongs."""
         key = self.key_holder
         return UsageRow(
             model=_without_secrets(model[:LONGEST_MODEL]),
+            status=status,
+            started_at=started_at,
             request_id=f"req_{self.id}",
             api_key_id=key.key_id if key else 0,
             team_id=key.team_id or None if key else None,
@@ -279,7 +278,6 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             endpoint=self.endpoint,
             client=self.client,
             agent=family_of(self.request_headers.get(b"user-agent", b"")),
-            **fields,
         )
 
     def _error_headers(self, error: GatewayError) -> Headers:

@@ -11,6 +11,8 @@ from bridge.chat.errors import TooLarge
 from bridge.http import encodings
 
 MAX_BODY = 32 << 20
+DIGITS_OF_MAX = len(str(MAX_BODY))
+"""A length of fewer digits needs no closer look."""
 LONGEST_LENGTH = 20
 """Digits of a length that fits into 64 bits."""
 MOST_CALLS = 32
@@ -31,7 +33,7 @@ async def read_body(
     Raise TooLarge, InvalidRequest or HungUp, or what `held` says to more bytes.
     """
     # Refused before a byte is read, if the client is honest about the length; counted below if it is not.
-    if announces_more(headers, MAX_BODY):
+    if len(headers.get(b"content-length", b"")) >= DIGITS_OF_MAX and announces_more(headers, MAX_BODY):
         raise _too_large()
     message = await receive()
     if message["type"] == "http.disconnect":

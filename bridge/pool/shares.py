@@ -33,10 +33,15 @@ class Shares:
 
     def take(self, owner: Owner) -> None:
         """A turn of this owner has got a place."""
-        keys = self.here.keys
-        keys[owner.key] = keys.get(owner.key, 0) + 1
+        key, keys, served = owner.key, self.here.keys, self._served
+        keys[key] = keys.get(key, 0) + 1
         # Keys that hold equally many take turns: who got a place longest ago comes first.
-        self._note(owner.key)
+        self._given += 1
+        # Out and in again keeps the dict in the order of service, so the oldest can be dropped.
+        served.pop(key, None)
+        served[key] = self._given
+        if len(served) > MOST_REMEMBERED:
+            del served[next(iter(served))]
         # 0 is "no team": such keys must not share one.
         if owner.team_id:
             teams = self.here.teams
@@ -62,14 +67,6 @@ class Shares:
         if not owner.team_id:
             return Line(held, held, served)
         return Line(held, self.here.teams.get(owner.team_id, 0) + self._elsewhere.teams.get(owner.team_id, 0), served)
-
-    def _note(self, key: int) -> None:
-        self._given += 1
-        # Out and in again keeps the dict in the order of service, so the oldest can be dropped.
-        self._served.pop(key, None)
-        self._served[key] = self._given
-        if len(self._served) > MOST_REMEMBERED:
-            del self._served[next(iter(self._served))]
 
 
 def _less(held: dict[K, int], name: K) -> None:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 from accounts.ledger.row import UsageRow
@@ -16,6 +17,8 @@ log = logging.getLogger("bridge.turn")
 LEFT_OUT = frozenset(("api_key_id", "started_at", "client", "count", "allowed", "value", "retry_after"))
 """Left out of the line of a turn: its key stands there by its hint, the time in front, and the rest is of refusals."""
 SHOWN = tuple(name for name in UsageRow.__struct_fields__ if name not in LEFT_OUT)
+# All columns in one call: a loop in Python costs a line 2 µs more.
+_shown_of = attrgetter(*SHOWN)
 
 
 def tools_summary(outcomes: Mapping[str, int], decisions: Sequence[str]) -> str:
@@ -83,6 +86,6 @@ _SAME = logging.makeLogRecord({"name": log.name, "levelno": logging.INFO, "level
 
 def _fields(row: UsageRow, key_hint: str) -> dict[str, Any]:
     fields: dict[str, Any] = {"request_id": row.request_id, "key": key_hint}
-    fields |= {name: getattr(row, name) for name in SHOWN}
+    fields.update(zip(SHOWN, _shown_of(row), strict=True))
     fields["model"] = row.model[:100]  # a client may name its model as it likes
     return fields
