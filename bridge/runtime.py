@@ -104,7 +104,7 @@ class Runtime:
 
     def later(self, work: Coroutine[Any, Any, object]) -> None:
         """Have something done that no turn needs to wait for; a stop waits for it."""
-        self.engine.later(work)
+        self.engine.in_background(work)
 
     async def routes_read(self) -> None:
         """Wait until the aliases are known, while the instances start; not for long when the database is away."""
@@ -121,7 +121,7 @@ class Runtime:
                 await asyncio.wait_for(self.siblings.returned(), self.env.drain_sec)
         # Before `settle`: turns that end now still leave rows to be written.
         await self.pool.stop()
-        await self.engine.settle()
+        await self.engine.wait_for_background()
         await self.refusals.file()
         # A last heartbeat, so that others see at once that the instances are stopped.
         await self.heartbeat.publish()

@@ -1,4 +1,4 @@
-"""What calls were given, compared as values: clients write JSON anew, and people edit calls before they run."""
+"""The arguments of calls, compared as values: clients write JSON anew, and people edit calls before they run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHORT = 1000  # characters; most calls have fewer
 _EXACT = 2**53  # integers below it are the same as floats
 
 # Long arguments in a cache by weight: lru_cache counts entries, and 2048 files would be much memory.
-_known: WeightedCache[str] = WeightedCache(8 << 20)
+_long_digests: WeightedCache[str] = WeightedCache(8 << 20)
 
 
 class _Property(msgspec.Struct):
@@ -32,8 +32,8 @@ class _Schema(msgspec.Struct):
 
 def _number(text: str) -> float | int:
     value = float(text)
-    # JSON does not tell 2.0 from 2, and clients rewrite one as the other. Beyond 2**53 a float is not exact, so both
-    # stay as they are.
+    # JSON has no difference between 2.0 and 2, and clients rewrite one as the other. Beyond 2**53 a float is not
+    # exact, so both stay as they are.
     return int(value) if abs(value) < _EXACT and value.is_integer() else value
 
 
@@ -56,7 +56,7 @@ def latest(given: str) -> str:
 
 
 def edited(calls: Sequence[ToolCall], now: str, given: str, tools: Iterable[Tool] = ()) -> tuple[ToolCall, ...]:
-    """Those of the calls, whose digests are `now`, that a session knows otherwise: `given` are the latest it knows.
+    """The calls whose digest in `now` is not the one in `given`: the digests of the latest calls that a session holds.
 
     Agents add what a tool's schema has as default: that is no edit.
     """
@@ -67,8 +67,8 @@ def edited(calls: Sequence[ToolCall], now: str, given: str, tools: Iterable[Tool
     pairs = zip(reversed(calls), reversed(each_digest(now)), reversed(each_digest(given)), strict=False)
     return tuple(
         call
-        for call, digest, known in pairs
-        if known not in (digest, digests([_without_defaults(call.arguments, schemas.get(call.name, b""))]))
+        for call, current, stored in pairs
+        if stored not in (current, digests([_without_defaults(call.arguments, schemas.get(call.name, b""))]))
     )[::-1]
 
 
@@ -87,9 +87,9 @@ def _of_short(arguments: str) -> str:
 
 
 def _of_long(arguments: str) -> str:
-    if (known := _known.get(arguments)) is not None:
-        return known
-    return _known.put(arguments, digest_of(_canonical(arguments)), len(arguments))
+    if (digest := _long_digests.get(arguments)) is not None:
+        return digest
+    return _long_digests.put(arguments, digest_of(_canonical(arguments)), len(arguments))
 
 
 def _canonical(arguments: str) -> str:

@@ -38,7 +38,7 @@ from bridge.reply.request_texts import texts_of
 from bridge.telemetry import metrics
 from bridge.turn.conversation import Conversation
 from bridge.turn.long_work import LongWork
-from bridge.turn.output import Batch, Stopwatch, Teller
+from bridge.turn.output import Batch, Stopwatch, TurnOutput
 from bridge.turn.plan import TurnPlan
 from bridge.turn.record import TurnRecord
 
@@ -48,12 +48,12 @@ _MUCH = 64 << 10
 """Bytes of a reply that are read in slices when they come at once."""
 AROUND_CALL = estimate('<call:0123456789>{"name":"","arguments":}</call:0123456789>\n')
 """Tokens that a model writes for a call beside the tool's name and what it is given."""
-UNTOLD = {"refused", "retried"}
-"""What became of calls that cost tokens and were not told."""
-SEEN = (TextDelta, ThinkingDelta, ToolCallStarted)
+NOT_SENT = {"refused", "retried"}
+"""Outcomes of calls that cost tokens and were not sent."""
+VISIBLE = (TextDelta, ThinkingDelta, ToolCallStarted)
 
 
-class Services(msgspec.Struct, frozen=True):
+class EngineContext(msgspec.Struct, frozen=True):
     """What every answer needs beside its own turn."""
 
     pool: Pool
@@ -64,7 +64,7 @@ class Services(msgspec.Struct, frozen=True):
     long_work: LongWork = msgspec.field(default_factory=LongWork)
 
 
-class Task(msgspec.Struct, frozen=True):
+class TurnContext(msgspec.Struct, frozen=True):
     """The turn that is answered. It knows nothing of who runs it: a cycle would let turns pile up."""
 
     request: ChatRequest
@@ -72,24 +72,24 @@ class Task(msgspec.Struct, frozen=True):
     plan: TurnPlan
     conversation: Conversation
     record: TurnRecord
-    teller: Teller
+    output: TurnOutput
     watch: Stopwatch
 
 
-class Answer:
+class Attempt:
     """`run()` it once; a lost attempt is another answer's."""
 
-    def __init__(self, task: Task, services: Services, lease: Lease, *, last_try: bool) -> None:
+    def __init__(self, task: TurnContext, context: EngineContext, lease: Lease, *, last_try: bool) -> None:
         self._last_try = last_try
         self._request = task.request
         self._key = task.key
         self._plan = task.plan
         self._conversation = task.conversation
         self._record = task.record
-        self._teller = task.teller
+        self._output = task.output
         self._watch = task.watch
-        self._services = services
-        self._calibration = services.calibrations.of(task.key)
+        self._context = context
+        self._calibration = context.calibrations.of(task.key)
         self._instance = lease.instance
         self._affinity = lease.instance.affinity
         self._in_doubt = lease.in_doubt
@@ -99,14 +99,14 @@ class Answer:
         self._cut_thoughts: list[str] = []
         self._begun_calls = 0
         self._saw_all = True  # the service has taken every image of the question
-        self.asked: ReplyStream | None = None
+        self.stream: ReplyStream | None = None
         """The last question that left."""
         self._started = False
         self._held_since: int | None = None  # milliseconds: when what comes began to be held back
         self._estimated = 0  # tokens of the request
         self._corrected: LoggedUsage | None = None  # what the reply that had to be corrected has cost
         # What a lost attempt left must not be sent with this one.
-        task.teller.forget()
+        task.output.discard()
 
     async def run(self) -> None:
         """Raise GatewayError when the service fails the turn."""
@@ -123,7 +123,7 @@ class Answer:
     # -- the question ---------------------------------------------------------------------------------------------
 
     def _question(self, images: tuple[str, ...]) -> Ask:
-        new_id, model = self._services.new_id, self._record.lingma_model
+        new_id, model = self._context.new_id, self._record.lingma_model
         ask = self._conversation.ask(self._affinity, model, new_id, images)
         if self._plan.forwards:
             request = self._request
@@ -135,11 +135,11 @@ class Answer:
         """The service's addresses of the images; what could not be uploaded stays a word in the text."""
         newest = self._request.messages[-1]
         fresh = len(newest.images) if newest.role == "user" else 0  # what a tool gave comes again with each turn
-        deliver = self._services.images.upload_all
+        deliver = self._context.images.upload_all
         work = asyncio.ensure_future(deliver(images, self._instance.upload_image, fresh=fresh, key=self._key))
         try:
-            while not (await asyncio.wait({work}, timeout=self._services.keepalive_sec))[0]:
-                await self._teller.tell([KeepAlive()])
+            while not (await asyncio.wait({work}, timeout=self._context.keepalive_sec))[0]:
+                await self._output.send([KeepAlive()])
             delivered = work.result()
         finally:
             # If the client goes, no upload goes on for it.
@@ -151,7 +151,7 @@ class Answer:
 
     def _new_reader(self) -> Reader:
         request, plan, offer = self._request, self._plan, None
-        prefix, new_id = request.call_id_prefix, self._services.new_id
+        prefix, new_id = request.call_id_prefix, self._context.new_id
         calls_forbidden = not plan.emulates and plan.shown is None and bool(self._conversation.knows.tools)
         prefilled = request.messages[-1].role == "assistant"  # then the reply is only the rest of it
         schema = b"" if prefilled else request.reply_schema
@@ -193,75 +193,75 @@ class Answer:
     async def _attempt(self, ask: Ask) -> Ask | None:
         """One question and its reply. The question that corrects it, if it must be corrected."""
         # Set before anything can fail: whoever looks into a crash must know what was asked.
-        self.asked = turn = self._instance.ask(ask)
+        self.stream = stream = self._instance.ask(ask)
         # Behind the question on purpose: it takes a while for long prompts, and the service works meanwhile.
         if not self._estimated:
             self._estimate()
         if self._in_doubt and isinstance(self._instance, Instance):  # nobody borrows a place for such a turn
-            self._instance.watch(turn)
-        task = asyncio.current_task(self._services.pool.pulse.loop)
+            self._instance.watch(stream)
+        task = asyncio.current_task(self._context.pool.pulse.loop)
         # A client that reads too slowly ends its own turn, not the connection of all.
-        turn.overflow = task.cancel if task else None
+        stream.overflow = task.cancel if task else None
         try:
-            batch = await self._follow(turn)
-            ended = self._reader.has_left_role or (turn.end is not None and turn.end.error is None)
+            batch = await self._follow(stream)
+            ended = self._reader.has_left_role or (stream.end is not None and stream.end.error is None)
             if ended and self._cut_reason is None:
                 last = await self._read_end()
                 if self._reader.taken_back:
                     self._take_back(batch)
                 batch += self._cut(last)
-                if self._reader.correction and self._is_whole(turn):
+                if self._reader.correction and self._is_whole(stream):
                     # What is good goes out now: the correction may take as long as the first answer.
-                    await self._teller.tell(batch)
-                    return self._correction(ask, turn)
+                    await self._output.send(batch)
+                    return self._correction(ask, stream)
                 if self._reader.correction:  # there is nobody to ask
                     self._reader.retry()
                     batch += self._cut(self._reader.best_effort())
-            await self._end(turn, batch)
+            await self._end(stream, batch)
         finally:
-            self._leave(turn)
+            self._leave(stream)
         return None
 
-    def _is_whole(self, turn: ReplyStream) -> bool:
-        return turn.end is not None and (self._cutter is None or self._cutter.reason is None)
+    def _is_whole(self, stream: ReplyStream) -> bool:
+        return stream.end is not None and (self._cutter is None or self._cutter.reason is None)
 
-    def _correction(self, ask: Ask, turn: ReplyStream) -> Ask:
+    def _correction(self, ask: Ask, stream: ReplyStream) -> Ask:
         """In the session of the reply that is corrected."""
         log = self._instance.log
-        self._corrected = log.usage(turn.request_id) if log is not None else None
-        session_id = turn.end.session_id if turn.end else ask.session_id
+        self._corrected = log.usage(stream.request_id) if log is not None else None
+        session_id = stream.end.session_id if stream.end else ask.session_id
         text = self._reader.correction
         self._reader.retry()
-        return Ask(self._services.new_id(), session_id, text, ask.model, ask.mode, is_reply=True)
+        return Ask(self._context.new_id(), session_id, text, ask.model, ask.mode, is_reply=True)
 
-    async def _follow(self, turn: ReplyStream) -> Batch:
+    async def _follow(self, stream: ReplyStream) -> Batch:
         """Send what comes, all but the last batch: that one is returned."""
         batch: Batch = []
         # Until the first output, so that `Started` comes with it and the attempt can still be lost unseen.
-        while not batch and not self._is_over(turn):
-            pieces = await turn.drain()
-            batch = await self._take_slowly(pieces) if turn.taken > _MUCH else self._take(self._reader.feed(pieces))
+        while not batch and not self._is_over(stream):
+            pieces = await stream.drain()
+            batch = await self._take_slowly(pieces) if stream.taken > _MUCH else self._take(self._reader.feed(pieces))
         if not self._started:
             self._started = True
             batch.insert(0, self._start())
-        while not self._is_over(turn):
+        while not self._is_over(stream):
             # This loop runs for every chunk: it awaits only where there is something to wait for.
-            if told := self._teller.telling(batch):
-                await told
-            if (news := turn.news()) is not None:
-                await news
-            pieces = turn.take()
-            batch = await self._take_slowly(pieces) if turn.taken > _MUCH else self._take(self._reader.feed(pieces))
+            if sending := self._output.start_sending(batch):
+                await sending
+            if (changed := stream.news()) is not None:
+                await changed
+            pieces = stream.take()
+            batch = await self._take_slowly(pieces) if stream.taken > _MUCH else self._take(self._reader.feed(pieces))
         return batch
 
-    def _is_over(self, turn: ReplyStream) -> bool:
+    def _is_over(self, stream: ReplyStream) -> bool:
         if self._cutter is not None and self._cutter.reason is not None:
             return True
-        return (turn.end is not None and turn.taken <= _MUCH) or self._reader.is_over  # else more came meanwhile
+        return (stream.end is not None and stream.taken <= _MUCH) or self._reader.is_over  # else more came meanwhile
 
     async def _take_slowly(self, pieces: list[Piece]) -> Batch:
         """Others have their turn while it is read."""
-        return self._take(await self._services.long_work.run(self._key, self._reader.feeding(pieces)))
+        return self._take(await self._context.long_work.run(self._key, self._reader.feeding(pieces)))
 
     async def _read_end(self) -> Batch:
         """What was held back. Most replies need no second step."""
@@ -271,7 +271,7 @@ class Answer:
         except StopIteration as end:
             last: Batch = end.value
             return last
-        return await self._services.long_work.run(self._key, steps)
+        return await self._context.long_work.run(self._key, steps)
 
     def _take(self, events: Batch) -> Batch:
         """What came, as it may be sent."""
@@ -281,7 +281,7 @@ class Answer:
         if not batch:
             return self._sign_of_life()
         self._held_since = None
-        if self._record.first_token_ms is None and any(isinstance(event, SEEN) for event in batch):
+        if self._record.first_token_ms is None and any(isinstance(event, VISIBLE) for event in batch):
             self._record.first_token_ms = self._watch.ms()
         return batch
 
@@ -290,15 +290,15 @@ class Answer:
         now = self._watch.ms()
         if self._held_since is None:
             self._held_since = now
-        if now - self._held_since < self._services.keepalive_sec * 1000:
+        if now - self._held_since < self._context.keepalive_sec * 1000:
             return []
         self._held_since = now
         return [KeepAlive()]
 
     def _take_back(self, batch: Batch) -> None:
-        """The text so far is void, also what of it is still to be told."""
+        """The text so far is void, also what of it is still to be sent."""
         self._reader.taken_back = False
-        self._teller.take_back()
+        self._output.discard_text()
         batch[:] = [event for event in batch if type(event) is not TextDelta]
         # The limits hold for what the client gets, so counting starts anew.
         self._cutter = _cutter(self._request)
@@ -352,36 +352,36 @@ class Answer:
 
     # -- the ending -----------------------------------------------------------------------------------------------
 
-    async def _end(self, turn: ReplyStream, batch: Batch) -> None:
+    async def _end(self, stream: ReplyStream, batch: Batch) -> None:
         strayed = self._reader.has_left_role  # what the service does with the rest is its own business
-        error = turn.end.error if turn.end is not None and self._cut_reason is None and not strayed else None
+        error = stream.end.error if stream.end is not None and self._cut_reason is None and not strayed else None
         if error is not None:
-            await self._make_do(error, batch)
-        if turn.end is None:
-            self._instance.give_up(turn)
+            await self._send_partial_reply(error, batch)
+        if stream.end is None:
+            self._instance.give_up(stream)
         if self._cutter is not None:
             batch += self._rest()
         cut = self._cut_reason  # what was held back may be beyond the limit
-        logged = await self._logged(turn, batch) if cut is None and turn.end is not None else None
+        logged = await self._logged(stream, batch) if cut is None and stream.end is not None else None
         usage = self._count(logged)
         reason = cut or self._reason()
         self._record.status, self._record.reason = "ok", reason
         whole = cut is None and error is None and not strayed and reason is not FinishReason.LENGTH
-        if whole and turn.end is not None and self._saw_all:
-            self._remember(turn.end.session_id)
-        self._note_tools(turn)  # the turn is booked with its last event
-        await self._teller.end([*batch, Finished(reason, usage, self._cutter.stop_sequence if self._cutter else None)])
+        if whole and stream.end is not None and self._saw_all:
+            self._store_session(stream.end.session_id)
+        self._note_tools(stream)  # the turn is booked with its last event
+        await self._output.end([*batch, Finished(reason, usage, self._cutter.stop_sequence if self._cutter else None)])
 
-    async def _make_do(self, error: GatewayError, batch: Batch) -> None:
+    async def _send_partial_reply(self, error: GatewayError, batch: Batch) -> None:
         """Add to the batch what can be sent although the service failed. Raise the error when that is no reply."""
         if self._is_retriable_loss(error):
             raise error
-        settled = self._cut(self._reader.best_effort())
-        if not settled:
-            if any(isinstance(event, SEEN) for event in batch):
-                await self._teller.tell(batch)
-            raise retry_hint(error, self._services.pool)
-        batch += settled
+        partial = self._cut(self._reader.best_effort())
+        if not partial:
+            if any(isinstance(event, VISIBLE) for event in batch):
+                await self._output.send(batch)
+            raise retry_hint(error, self._context.pool)
+        batch += partial
 
     @property
     def _cut_reason(self) -> FinishReason | None:
@@ -394,49 +394,49 @@ class Answer:
             return FinishReason.LENGTH
         return FinishReason.TOOL_CALLS if self._reader.calls_wait else FinishReason.STOP
 
-    async def _logged(self, turn: ReplyStream, batch: Batch) -> LoggedUsage | None:
+    async def _logged(self, stream: ReplyStream, batch: Batch) -> LoggedUsage | None:
         """The service's own figures; the text does not wait for them."""
         log = self._instance.log
         if log is None:
             return None
-        logged = log.usage(turn.request_id)
+        logged = log.usage(stream.request_id)
         if logged is None and log.worth_waiting:
             # A copy: the list is cleared below, and its receiver may still hold it.
-            await self._teller.tell(batch.copy())
+            await self._output.send(batch.copy())
             batch.clear()
-            logged = await log.wait_for(turn.request_id)
+            logged = await log.wait_for(stream.request_id)
         return logged
 
-    def _remember(self, session_id: str) -> None:
+    def _store_session(self, session_id: str) -> None:
         reader = self._reader
         self._conversation.remember(
             self._affinity, session_id, reader.text, reader.calls, reader.arguments_by_call, called=reader.has_called
         )
 
     def _is_retriable_loss(self, error: GatewayError) -> bool:
-        return isinstance(error, ConnectionLost) and not self._teller.begun and not self._last_try
+        return isinstance(error, ConnectionLost) and not self._output.committed and not self._last_try
 
-    def _leave(self, turn: ReplyStream) -> None:
+    def _leave(self, stream: ReplyStream) -> None:
         """However the attempt ended: the service is stopped, and what was sent is counted."""
         record = self._record
-        if turn.end is None:
-            self._instance.give_up(turn)
-        elif isinstance(turn.end.error, SlowClient):
+        if stream.end is None:
+            self._instance.give_up(stream)
+        elif isinstance(stream.end.error, SlowClient):
             metrics.SLOW_CLIENTS.inc()
-            self._instance.give_up(turn)
-            record.failed(turn.end.error)
+            self._instance.give_up(stream)
+            record.failed(stream.end.error)
         # A turn that failed or was left has cost tokens too.
         if record.status != "ok":
-            self._note_tools(turn)
+            self._note_tools(stream)
             self._count(None)
 
     # -- what is noted --------------------------------------------------------------------------------------------
 
-    def _note_tools(self, turn: ReplyStream) -> None:
+    def _note_tools(self, stream: ReplyStream) -> None:
         """How calls fared; what was decided is noted once."""
-        if turn.decisions:
-            self._record.decisions += map(str, turn.decisions)
-            turn.decisions.clear()
+        if stream.decisions:
+            self._record.decisions += map(str, stream.decisions)
+            stream.decisions.clear()
         self._record.tool_outcomes = self._reader.outcomes
 
     def _estimate(self) -> None:
@@ -451,14 +451,14 @@ class Answer:
     def _count(self, logged: LoggedUsage | None) -> TokenUsage:
         """The service's own figures, else calibrated estimates."""
         record, calibration, reader = self._record, self._calibration, self._reader
-        said = estimate(reader.text if self._cutter is None else "".join(self._cut_text))
+        text_tokens = estimate(reader.text if self._cutter is None else "".join(self._cut_text))
         is_cut = self._cut_reason is not None and self._plan.thinking
         thoughts = estimate("".join(self._cut_thoughts) if is_cut else reader.reasoning)
-        guess = said + thoughts + self._estimated_calls()
+        guess = text_tokens + thoughts + self._estimated_calls()
         if logged is not None:
-            calibration = self._services.calibrations.learning(self._key)
+            calibration = self._context.calibrations.learning(self._key)
             calibration.input.learn(self._estimated, logged.prompt_tokens)
-            if not reader.calls and not reader.outcomes.keys() & UNTOLD:  # JSON has other words than text
+            if not reader.calls and not reader.outcomes.keys() & NOT_SENT:  # JSON has other words than text
                 calibration.output.learn(guess, logged.completion_tokens)
             spent = [logged, self._corrected] if self._corrected is not None else [logged]
             record.prompt_tokens = sum(each.prompt_tokens for each in spent)
@@ -467,22 +467,22 @@ class Answer:
         else:
             record.completion_tokens = calibration.output.apply(guess)
             if (limit := self._request.max_tokens) is not None:  # it has cut text and reasoning, and nothing else
-                cut = said + thoughts if self._plan.thinking else said
+                cut = text_tokens + thoughts if self._plan.thinking else text_tokens
                 record.completion_tokens -= max(0, calibration.output.apply(cut) - limit)
-        told = min(thoughts, record.completion_tokens) if self._plan.thinking else 0
-        return TokenUsage(record.prompt_tokens, record.completion_tokens, record.usage_source, told)
+        reasoning_tokens = min(thoughts, record.completion_tokens) if self._plan.thinking else 0
+        return TokenUsage(record.prompt_tokens, record.completion_tokens, record.usage_source, reasoning_tokens)
 
     def _estimated_calls(self) -> int:
-        """Tokens of calls that were told, as the model wrote them: what stands around them it has written too."""
+        """Tokens of calls that were sent, as the model wrote them: what stands around them it has written too."""
         reader = self._reader
         if not reader.calls:
             return 0
-        told = [*(name for _, name in reader.calls), reader.arguments] if self._cutter is None else self._cut_calls
-        around = AROUND_CALL * self._told_calls if self._plan.emulates else 0
-        return estimate("".join(told)) + around
+        parts = [*(name for _, name in reader.calls), reader.arguments] if self._cutter is None else self._cut_calls
+        around = AROUND_CALL * self._sent_calls if self._plan.emulates else 0
+        return estimate("".join(parts)) + around
 
     @property
-    def _told_calls(self) -> int:
+    def _sent_calls(self) -> int:
         return len(self._reader.calls) if self._cutter is None else self._begun_calls
 
 

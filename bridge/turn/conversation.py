@@ -50,7 +50,7 @@ class Conversation:
         return self.knows.called
 
     @property
-    def is_known(self) -> bool:
+    def has_session(self) -> bool:
         return self._found is not None
 
     @property
@@ -136,7 +136,7 @@ class Conversation:
         # Before `_rule`, which may note in it that instructions are sent.
         request, self.knows = self._request, knows
         rules = (self._rule(knows), demand(request.reply_schema, held=knows.json))
-        return reply_prompt(self._new, knows.mark, self._prefix, rules, self._history.untold(knows))
+        return reply_prompt(self._new, knows.mark, self._prefix, rules, self._history.changes(knows))
 
     def _rule(self, knows: Knowledge) -> str:
         request = self._request
@@ -164,7 +164,7 @@ class Conversation:
         self,
         instance: Affinity,
         session_id: str,
-        answer: str,
+        text: str,
         calls: Sequence[tuple[str, str]] = (),
         given: Sequence[str] = (),
         *,
@@ -176,14 +176,14 @@ class Conversation:
         """
         if self._sessions is None:
             return
-        kept = self._history.answered(answer, calls, given)
-        if kept is None:  # nobody could go on with it safely
+        key = self._history.key_after(text, calls, given)
+        if key is None:  # nobody could go on with it safely
             return
         # First of all: `leave` must not drop a session that is kept.
         found, self._found = self._found, None
         # The claimed entry is gone from the store; this writes a new one under the key of the longer conversation.
         self._sessions.remember(
-            kept.key,
+            key.fingerprint,
             session_id=session_id,
             instance=instance.name,
             generation=instance.generation,
@@ -195,10 +195,10 @@ class Conversation:
                 self.knows,
                 json=bool(self._request.reply_schema),
                 called=called or self.knows.called,
-                proven=kept.proven,
-                told=kept.told,
-                late=kept.late,
-                given=kept.given,
+                proven=key.proven,
+                told=key.sent,
+                late=key.late,
+                given=key.given,
             ),
         )
 

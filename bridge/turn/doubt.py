@@ -32,7 +32,7 @@ class Doubt:
         self._request = request
         self._plan = plan
         self._model = model
-        self._known_name = ""
+        self._cached_name = ""
         self._exits = 0
 
     def recall(self) -> None:
@@ -58,7 +58,7 @@ class Doubt:
     def may_try(self) -> bool:
         return self._exits < MOST_EXITS
 
-    async def lost(self, instance: AnyInstance, generation: int, asked: ReplyStream | None) -> bool:
+    async def lost(self, instance: AnyInstance, generation: int, stream: ReplyStream | None) -> bool:
         """The turn was lost; maybe with more than its connection. Whether the service has exited over its prompt."""
         # None: only the connection broke, and no prompt is to blame.
         ended = await instance.crashed(generation)
@@ -66,7 +66,7 @@ class Doubt:
             return False
         # Counted for the turn itself too: it stops trying even where no blame is settled.
         self._exits += 1
-        alone = asked is not None and ended.only == asked.request_id
+        alone = stream is not None and ended.only == stream.request_id
         # Who kills a service from outside may do so often; a prompt that is too large is proven in the end.
         weighs = alone and not ended.killed
         # One process has one exit, however many turns were lost with it.
@@ -75,11 +75,11 @@ class Doubt:
         self.care = care_of(seen)
         return seen.proven
 
-    def given_up(self, instance: AnyInstance, generation: int, asked: ReplyStream) -> Coroutine[Any, Any, None]:
+    def given_up(self, instance: AnyInstance, generation: int, stream: ReplyStream) -> Coroutine[Any, Any, None]:
         """Its client has gone. Who hangs up in time leaves no less behind than who waits; the request is let go of."""
         # The values and not `self`: this coroutine outlives the turn, and must not keep its request alive.
-        turn = instance, generation, asked.request_id
-        return _watch(self._crashes, self._name(), *turn, has_begun=asked.has_begun, in_doubt=bool(self.care))
+        turn = instance, generation, stream.request_id
+        return _watch(self._crashes, self._name(), *turn, has_begun=stream.has_begun, in_doubt=bool(self.care))
 
     def answered(self) -> None:
         if self.care:
@@ -87,14 +87,14 @@ class Doubt:
 
     def _name(self) -> str:
         """Of all that reaches the model. It takes a while for a long prompt: no turn without doubt needs it."""
-        if not self._known_name:
+        if not self._cached_name:
             request, plan = self._request, self._plan
             # All that reaches the model counts: the same question with other tools is another prompt.
             tools = (request.tools, request.tool_choice, request.parallel_tool_calls)
             notation = request.tool_notation if plan.forwards else ""
             put = (self._model, plan.mode, plan.profile, plan.emulates, notation)
-            self._known_name = name_of(self._key, request.messages, request.reply_schema, tools, put)
-        return self._known_name
+            self._cached_name = name_of(self._key, request.messages, request.reply_schema, tools, put)
+        return self._cached_name
 
 
 async def _watch(

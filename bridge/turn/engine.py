@@ -30,10 +30,10 @@ from bridge.pool.policy import Affinity, Owner
 from bridge.pool.pool import Pool
 from bridge.routing.routes import Routes
 from bridge.telemetry import metrics
-from bridge.turn.attempt import Answer, Services, Task
+from bridge.turn.attempt import Attempt, EngineContext, TurnContext
 from bridge.turn.conversation import Conversation
 from bridge.turn.doubt import Doubt
-from bridge.turn.output import Emit, Stopwatch, Teller
+from bridge.turn.output import Emit, Stopwatch, TurnOutput
 from bridge.turn.plan import PlanOptions, plan_of
 from bridge.turn.record import TurnRecord
 from sessions_store.store import SessionStore
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MOST_TRIES = 3  # of a turn that is lost before anything of its reply was told
+MOST_TRIES = 3  # of a turn that is lost before anything of its reply was sent
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
@@ -68,7 +68,7 @@ class Engine:
         self.routes = Routes(default_model=options.default_model)
         """Replaced when operators change something, and when the account offers other models."""
         self.crashes = Crashes()
-        self.services = Services(pool, images, Calibrations(), new_id, options.keepalive_sec)
+        self.context = EngineContext(pool, images, Calibrations(), new_id, options.keepalive_sec)
         # asyncio keeps only weak references to tasks: without this set they may vanish before they end.
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -85,20 +85,20 @@ class Engine:
 
     def count_tokens(self, request: ChatRequest, key: int) -> int:
         """Tokens of the request: an estimate, corrected by how far off earlier ones of the key have been."""
-        calibration = self.services.calibrations.of(key)
+        calibration = self.context.calibrations.of(key)
         return calibration.input.apply(estimate_messages(request.messages, request.tools))
 
     def new_id(self) -> str:
-        return self.services.new_id()
+        return self.context.new_id()
 
-    def later(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def in_background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Have something done that no turn needs to wait for."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def settle(self) -> None:
+    async def wait_for_background(self) -> None:
         """Wait for what was left for later."""
         if self._tasks:
             await asyncio.wait(self._tasks)
@@ -116,8 +116,8 @@ class _Run:
         plan = plan_of(request, self._route, engine.options.plan)
         self._owner = owner
         self._conversation = Conversation(engine.sessions, request, owner.key, plan)
-        self._teller = Teller(emit, stream=request.stream)
-        self._task = Task(request, owner.key, plan, self._conversation, record, self._teller, self._watch)
+        self._output = TurnOutput(emit, stream=request.stream)
+        self._turn = TurnContext(request, owner.key, plan, self._conversation, record, self._output, self._watch)
         self._excluded: set[str] = set()
         self._doubt: Doubt | None = None
         self._generation = 0
@@ -137,7 +137,7 @@ class _Run:
         except GatewayError as exc:
             self._record.failed(exc)
             # No byte has left, so the error still gets a status of its own.
-            if not self._teller.open:
+            if not self._output.open:
                 raise
             await self._emit([Failed(exc)])
             exc.__traceback__ = None  # its frames hold the turn, which holds the error
@@ -145,32 +145,32 @@ class _Run:
             logger.exception("a turn broke")
             error = InternalError("The gateway failed; its log says why.")
             self._record.failed(error)
-            if not self._teller.open:
+            if not self._output.open:
                 raise error from exc
             await self._emit([Failed(error)])
         finally:
-            self._later(self._conversation.leave())  # claimed, and not remembered again
+            self._in_background(self._conversation.leave())  # claimed, and not remembered again
 
-    def _later(self, work: Coroutine[Any, Any, object] | None) -> None:
+    def _in_background(self, work: Coroutine[Any, Any, object] | None) -> None:
         if work is not None:
-            self._engine.later(work)
+            self._engine.in_background(work)
 
     # -- an answer ------------------------------------------------------------------------------------------------
 
     async def _attempts(self) -> None:
-        """Ask; what is lost before anything of the reply was told is asked again, of whoever is there first."""
+        """Ask; what is lost before anything of the reply was sent is asked again, of whoever is there first."""
         for tried in range(1, MOST_TRIES + 1):
             # Without waiting where a place is free: no task switch, no timer.
             lease = self._free_place() or await self._wait_in_line(again=tried > 1)
             # A new one for each attempt: nothing of a lost one can leak into the next.
-            answer = Answer(self._task, self._engine.services, lease, last_try=tried == MOST_TRIES)
+            attempt = Attempt(self._turn, self._engine.context, lease, last_try=tried == MOST_TRIES)
             try:
-                self._note(lease)
-                await answer.run()
+                self._note_lease(lease)
+                await attempt.run()
             except GatewayError as exc:
                 error = exc.with_traceback(None)  # its frames hold the turn
             except asyncio.CancelledError:  # the client has gone
-                self._give_up(lease.instance, answer.asked)
+                self._give_up(lease.instance, attempt.stream)
                 raise
             else:
                 if self._doubt is not None:
@@ -181,39 +181,39 @@ class _Run:
                 lease.release()
             # A lost connection is how an exit of the service looks from here (PROTOCOL 15.1).
             if isinstance(error, ConnectionLost):
-                await self._look_into(lease.instance, answer.asked)
+                await self._check_exit(lease.instance, attempt.stream)
             # What was sent cannot be unsaid, so only a turn without output is tried again.
-            if tried == MOST_TRIES or self._teller.begun or not self._may_retry(error):
+            if tried == MOST_TRIES or self._output.committed or not self._may_retry(error):
                 raise error
-            self._lost(lease)
+            self._attempt_lost(lease)
 
-    def _give_up(self, instance: AnyInstance, asked: ReplyStream | None) -> None:
+    def _give_up(self, instance: AnyInstance, stream: ReplyStream | None) -> None:
         """Its client has gone. What the service has answered, or was not asked, it cannot exit over any more."""
         # A question that the service has answered in full cannot make it exit any more.
-        if asked is not None and (asked.end is None or asked.end.error is not None):
+        if stream is not None and (stream.end is None or stream.end.error is not None):
             self._doubt = self._doubt or self._new_doubt()
-            self._later(self._doubt.given_up(instance, self._generation, asked))
+            self._in_background(self._doubt.given_up(instance, self._generation, stream))
 
-    async def _look_into(self, instance: AnyInstance, asked: ReplyStream | None) -> None:
+    async def _check_exit(self, instance: AnyInstance, stream: ReplyStream | None) -> None:
         """Was it the connection, or did the service exit? Raise CrashingPrompt when it did so over this prompt."""
         self._doubt = self._doubt or self._new_doubt()
-        looking = self._engine.later(self._doubt.lost(instance, self._generation, asked))
-        if self._teller.begun:  # its client need not wait for that
+        check = self._engine.in_background(self._doubt.lost(instance, self._generation, stream))
+        if self._output.committed:  # its client need not wait for that
             return
-        if await asyncio.shield(looking):  # it is found out, too, when the client has gone meanwhile
+        if await asyncio.shield(check):  # it is found out, too, when the client has gone meanwhile
             raise CrashingPrompt
 
     def _new_doubt(self) -> Doubt:
-        task = self._task
-        return Doubt(self._engine.crashes, self._owner.key, task.request, task.plan, self._route.lingma_model)
+        turn = self._turn
+        return Doubt(self._engine.crashes, self._owner.key, turn.request, turn.plan, self._route.lingma_model)
 
-    def _lost(self, lease: Lease) -> None:
+    def _attempt_lost(self, lease: Lease) -> None:
         """The attempt has come to nothing; the time it took was no waiting."""
         metrics.RETRIES.inc()
         # Another instance next: this one has just failed.
         self._excluded.add(lease.instance.name)
         # The session was on the lost instance, so the next attempt sends everything.
-        self._later(self._conversation.rebuild())
+        self._in_background(self._conversation.rebuild())
         # Minus the time at which it was asked: of turns lost to one exit the one asked last is the likeliest cause and
         # comes first.
         self._rank = -self._watch.began - (self._served_ms + self._record.queue_ms) / 1000
@@ -222,12 +222,12 @@ class _Run:
         # The time limit is for waiting in the queue; an attempt that was lost must not use it up.
         self._until += served / 1000
 
-    def _note(self, lease: Lease) -> None:
+    def _note_lease(self, lease: Lease) -> None:
         """Who answers, and with what; a session that another instance holds is given up."""
         instance, record, conversation = lease.instance, self._record, self._conversation
         # A session lives in the process that made it (PROTOCOL 9.8).
-        if conversation.is_known and instance.affinity != conversation.affinity:
-            self._later(conversation.rebuild())
+        if conversation.has_session and instance.affinity != conversation.affinity:
+            self._in_background(conversation.rebuild())
         self._generation = instance.generation
         record.instance = instance.name
         record.lingma_model = instance.model_key(self._route.lingma_model) or self._engine.options.default_model
@@ -247,18 +247,18 @@ class _Run:
 
     # -- a place on an instance -----------------------------------------------------------------------------------
 
-    def _wishes(self) -> tuple[Affinity | None, set[str], Owner, float]:
+    def _lease_terms(self) -> tuple[Affinity | None, set[str], Owner, float]:
         return self._conversation.affinity, self._excluded, self._owner, self._until
 
     def _free_place(self) -> Lease | None:
         if self._doubt is not None and self._doubt.care:
             return None  # one in doubt waits for a place of its own
-        return self._engine.pool.lease(*self._wishes())
+        return self._engine.pool.lease(*self._lease_terms())
 
     def _join_queue(self, *, again: bool) -> Waiter:
         pool = self._engine.pool
         if not self._care:
-            return pool.queue(*self._wishes(), again=again)
+            return pool.queue(*self._lease_terms(), again=again)
         rank = self._rank if again else self._loop.time()
         return pool.queue_with_care(self._care, rank, self._excluded, self._owner, self._until, again=again)
 
@@ -294,7 +294,7 @@ class _Run:
         self._record.queued = True
         try:
             while not await self._is_served(waiter):
-                await self._teller.tell([KeepAlive()])
+                await self._output.send([KeepAlive()])
             return waiter.lease.result()
         except BaseException:
             # Also when it is cancelled: a place could otherwise be given to a turn that is gone.

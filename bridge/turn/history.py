@@ -1,4 +1,4 @@
-"""Under which fingerprints the session of a conversation is looked for and kept."""
+"""Under which fingerprints the session of a conversation is looked for and stored."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from sessions_store.fingerprint import LooseFingerprint, StrictFingerprint, tool
 from sessions_store.store import Knowledge
 
 Fingerprint = LooseFingerprint | StrictFingerprint
-_known_tools: WeightedCache[str] = WeightedCache(8 << 20)
+_tool_digests: WeightedCache[str] = WeightedCache(8 << 20)
 SHORTEST_ID = 16
 """Ids of our calls are longer: shorter ones were made up by the client, and prove nothing."""
 EDITED = "These calls were changed before they ran. They ran as follows:"
 
 
-class Kept(msgspec.Struct, frozen=True, gc=False):
-    """Where a session is kept, and what is known of it then."""
+class SessionKey(msgspec.Struct, frozen=True, gc=False):
+    """Under which fingerprint a session is stored, and what its entry notes of the conversation."""
 
-    key: str
+    fingerprint: str
     proven: bool = False
-    told: str = ""
+    sent: str = ""
     late: str = ""
     given: str = ""
 
 
 class History:
-    """The messages of a request, told apart into what came before the last answer and what is new.
+    """The messages of a request, divided into those up to the last answer and the new ones.
 
     A loose fingerprint is for what is proven to be the client's own: all of a conversation that it has named by an id
     that nobody can guess; else what came up to the last call of the session, whose id has come back. Whoever goes on
@@ -41,7 +41,7 @@ class History:
 
     def __init__(self, request: ChatRequest, caller_id: int, prefix: Sequence[Message], new: Sequence[Message]) -> None:
         self.proven = request.ids.proven
-        """The conversation is the client's own; also told by a session that is found."""
+        """The conversation is the client's own; a session that is found may say so too."""
         self._request = request
         self._caller_id = caller_id
         self._prefix = prefix
@@ -73,24 +73,24 @@ class History:
         elif self._proven_to and _is_to_the_letter(self._prefix[self._proven_to :]):
             yield self._rest_to_the_letter().hexdigest()
             if self._lasting():
-                # A second place, for a session that was kept before the client sent tools or a schema.
+                # A second place, for a session that was stored before the client sent tools or a schema.
                 yield self._rest_after(b"").hexdigest()
-        # A named conversation is only kept loosely, so there is nothing to find to the letter.
+        # A named conversation is only stored loosely, so there is nothing to find to the letter.
         if self._is_named or not _is_to_the_letter(self._request.messages):
             return
         yield self._strictly().hexdigest()
-        if not self._callers and self._extras():  # what a session has not been told at all is told when it goes on
-            untold = StrictFingerprint(self._caller_id, self._request.ids.values)
-            _feed(untold, self._prefix)
-            yield untold.hexdigest()
+        if not self._callers and self._extras():  # a session that was sent none of it gets it when it goes on
+            without_extras = StrictFingerprint(self._caller_id, self._request.ids.values)
+            _feed(without_extras, self._prefix)
+            yield without_extras.hexdigest()
 
     def fits(self, knows: Knowledge) -> bool:
-        """Whether all that a session was told and that would stay in force is said in this request as well."""
+        """Whether this request still says all that the session was sent and that would stay in force there."""
         # Only a loose session can hold what the request left out: to the letter, all of it is in the fingerprint.
         return self._loose is None or not (knows.proven and self._loose.withdrawn(knows.late))
 
-    def untold(self, knows: Knowledge) -> list[Message]:
-        """What agents have changed in the prefix since the session was told of it."""
+    def changes(self, knows: Knowledge) -> list[Message]:
+        """What agents have changed in the prefix since it was sent to the session."""
         if not knows.proven or self._loose is None:
             return []
         changed = [
@@ -101,57 +101,57 @@ class History:
             changed.append(Message("system", EDITED, calls))
         return changed
 
-    def answered(self, text: str, calls: Sequence[tuple[str, str]], given: Sequence[str]) -> Kept | None:
-        """Where the conversation with this answer is looked for; None if it could not be told from others.
+    def key_after(self, text: str, calls: Sequence[tuple[str, str]], given: Sequence[str]) -> SessionKey | None:
+        """Where the conversation with this answer will be looked for; None if others could be taken for it.
 
         `given` is what each of the calls was given, as JSON text.
         """
         # The id of a call in this answer will come back with the next request, and prove that it is the same client.
         if self._is_named or (calls and self._request.returns_call_ids):
-            return self._kept_loosely(text, calls, given)
+            return self._loose_key(text, calls, given)
         if not _is_to_the_letter(self._request.messages[self._proven_to if self.proven else 0 :]) or len(calls) > 1:
             return None
         if self.proven and self._proven_to:
-            return self._kept_after_call(text, calls, given)
-        return self._kept_strictly(text, calls, "".join(given))
+            return self._key_after_call(text, calls, given)
+        return self._strict_key(text, calls, "".join(given))
 
-    def _kept_loosely(self, text: str, calls: Sequence[tuple[str, str]], given: Sequence[str]) -> Kept | None:
+    def _loose_key(self, text: str, calls: Sequence[tuple[str, str]], given: Sequence[str]) -> SessionKey | None:
         loose = self._loosely()
         # Fed further for the new key, so it is no longer that of the prefix; made anew if asked for.
         self._loose = None
         _feed(loose, self._prefix[self._proven_to :])
         _feed(loose, self._new)
         loose.feed("assistant", text, [(*call, "") for call in calls])
-        return self._kept(loose.hexdigest(), loose, self._given() + self._given_since() + digests(given))
+        return self._key(loose.hexdigest(), loose, self._given() + self._given_since() + digests(given))
 
-    def _kept_after_call(self, text: str, calls: Sequence[tuple[str, str]], given: Sequence[str]) -> Kept | None:
+    def _key_after_call(self, text: str, calls: Sequence[tuple[str, str]], given: Sequence[str]) -> SessionKey | None:
         rest = self._rest_to_the_letter()
         # The same: what is fed on cannot be used for the prefix again.
         self._rest = None
         _feed(rest, self._new)
         rest.feed("assistant", text, _made(calls, "".join(given)))
-        return self._kept(rest.hexdigest(), self._loosely(), self._given())
+        return self._key(rest.hexdigest(), self._loosely(), self._given())
 
-    def _kept(self, key: str, loose: LooseFingerprint, given: str) -> Kept | None:
-        told = loose.told()
-        # Too much to be kept with the session.
-        if told is None:
+    def _key(self, fingerprint: str, loose: LooseFingerprint, given: str) -> SessionKey | None:
+        sent = loose.told()
+        # Too much to be stored with the session.
+        if sent is None:
             return None
-        return Kept(key, proven=True, told=told, late=loose.late(), given=latest(given))
+        return SessionKey(fingerprint, proven=True, sent=sent, late=loose.late(), given=latest(given))
 
-    def _kept_strictly(self, text: str, calls: Sequence[tuple[str, str]], arguments: str) -> Kept:
+    def _strict_key(self, text: str, calls: Sequence[tuple[str, str]], arguments: str) -> SessionKey:
         made = _made(calls, arguments)
         if self._new or not self._prefix:
             strict = self._strictly()
             self._strict = None
             _feed(strict, self._new)
-            return Kept(strict.feed("assistant", text, made).hexdigest())
+            return SessionKey(strict.feed("assistant", text, made).hexdigest())
         # The reply goes on from the words the client began it with, and comes back as one with them.
         strict = self._new_strict()
         *before, begun = self._prefix
         _feed(strict, before)
         strict.feed("assistant", begun.text + text, [*_triples(begun.tool_calls), *made], images=begun.images)
-        return Kept(strict.hexdigest())
+        return SessionKey(strict.hexdigest())
 
     def _end_of_last_call(self) -> int:
         """Where the last assistant's turn ends that has called by an id which may be ours."""
@@ -241,10 +241,10 @@ def _is_to_the_letter(messages: Iterable[Message]) -> bool:
 
 def _digest_of(tools: tuple[Tool, ...]) -> str:
     """Agents send the same tools each time."""
-    if (known := _known_tools.get(tools)) is not None:
-        return known
+    if (digest := _tool_digests.get(tools)) is not None:
+        return digest
     parts = tuple((tool.name, tool.description, tool.schema, "custom" if tool.custom else "") for tool in tools)
-    return _known_tools.put(tools, tools_digest(parts).hex(), sum(len(part) for tool in parts for part in tool))
+    return _tool_digests.put(tools, tools_digest(parts).hex(), sum(len(part) for tool in parts for part in tool))
 
 
 def _feed(fingerprint: Fingerprint, messages: Iterable[Message]) -> None:

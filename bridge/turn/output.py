@@ -1,4 +1,4 @@
-"""What a client is told of its turn, and how long the turn has taken."""
+"""What is sent to the client of a turn, and how long the turn has taken."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bridge.chat.events import ChatEvent, KeepAlive, Started, TextDelta
 Batch = list[ChatEvent]
 Emit = Callable[[Batch], Awaitable[None]]
 
-EMPTY = (Started, KeepAlive)
+UNCOMMITTED = (Started, KeepAlive)
 """Events that commit to nothing: after them another attempt may still take over."""
 
 
@@ -25,33 +25,33 @@ class Stopwatch:
         return round((self._now() - self.began) * 1000)
 
 
-class Teller:
+class TurnOutput:
     """Sends events to the client: at once, or all in one batch when it does not stream."""
 
     def __init__(self, emit: Emit, *, stream: bool) -> None:
-        self.begun = False
+        self.committed = False
         """Something of the reply was sent: from here on nothing can be taken back."""
         self.open = False
         """Bytes were sent, if only a sign of life: from here on errors are sent as events."""
         self._started = False
         self._emit = emit
         self._stream = stream
-        self._whole: Batch = []
+        self._pending: Batch = []
 
-    async def tell(self, batch: Batch) -> None:
-        """Send it now, or keep it for the end, so that nothing of a lost attempt is sent."""
-        # No coroutine where nothing is sent: most batches of a whole reply are only kept.
-        if told := self.telling(batch):
-            await told
+    async def send(self, batch: Batch) -> None:
+        """Send it now, or hold it until the end, so that nothing of a lost attempt is sent."""
+        # No coroutine where nothing is sent: most batches of a whole reply are only held.
+        if sending := self.start_sending(batch):
+            await sending
 
-    def telling(self, batch: Batch) -> Awaitable[None] | None:
+    def start_sending(self, batch: Batch) -> Awaitable[None] | None:
         """The same, without a coroutine of its own; None when there is nothing to wait for."""
         if not self._stream:
             # The client of a whole reply has seen nothing, so a lost attempt can be asked again up to its last byte.
-            self._whole += batch
+            self._pending += batch
             return None
         # Only at the start of a stream; afterwards a batch goes out with two tests.
-        if not self.begun:
+        if not self.committed:
             batch = self._opening(batch)
         return self._emit(batch) if batch else None
 
@@ -65,21 +65,21 @@ class Teller:
         for event in batch:
             # Set before the emit: if it fails, the headers may be out, and an error must be an event.
             self.open = True
-            if type(event) not in EMPTY:
-                self.begun = True
+            if type(event) not in UNCOMMITTED:
+                self.committed = True
                 break
         return batch
 
-    def take_back(self) -> None:
-        """Text of a reply that is told whole is void; what was streamed cannot be taken back."""
-        self._whole = [event for event in self._whole if type(event) is not TextDelta]
+    def discard_text(self) -> None:
+        """Text of a reply that is sent whole is void; what was streamed cannot be taken back."""
+        self._pending = [event for event in self._pending if type(event) is not TextDelta]
 
     def end(self, batch: Batch) -> Awaitable[None]:
         """Send what is left, with the ending."""
         # One batch: the encoder of a whole reply folds it into one body.
-        batch = [*self._whole, *batch]
-        return self._emit(batch if self.begun else self._opening(batch))
+        batch = [*self._pending, *batch]
+        return self._emit(batch if self.committed else self._opening(batch))
 
-    def forget(self) -> None:
-        """The attempt is lost: drop what was kept of it."""
-        self._whole = []
+    def discard(self) -> None:
+        """The attempt is lost: drop what is held of it."""
+        self._pending = []

@@ -66,7 +66,7 @@ def new_engine(stack):
             EngineOptions(keepalive_sec=keepalive, **options),
             lambda: f"id{next(ids):010d}",
         )
-        stack.push_async_callback(engine.settle)
+        stack.push_async_callback(engine.wait_for_background)
         return engine
 
     return new_engine

@@ -28,7 +28,7 @@ WAITS = {
         "gateway_project/postgresql/bounded.py: made.result()",
     ],
     "Who does the work has a deadline (GIVE_UP_SEC of a query, WITHIN_SEC of a smoke test, FATE_SEC of a crash).": [
-        "bridge/turn/engine.py: await asyncio.shield(looking)",
+        "bridge/turn/engine.py: await asyncio.shield(check)",
         "accounts/keys/reader.py: await answer",
         "accounts/keys/keyring.py: await asyncio.shield(reading)",
         "accounts/keys/in_use.py: await asyncio.gather(*[self._check_key(digest) for digest in self._holders])",
@@ -55,8 +55,8 @@ WAITS = {
         "bridge/http/responses.py: await self.runtime.responses.read(caller.key_id, wanted)",
     ],
     "The turn's silence is bounded: the pulse fails one that the service leaves silent, and that ends the wait.": [
-        "bridge/turn/attempt.py: await turn.drain()",
-        "bridge/turn/attempt.py: await news",
+        "bridge/turn/attempt.py: await stream.drain()",
+        "bridge/turn/attempt.py: await changed",
         "bridge/lingma/stream.py: await news",
         "bridge/siblings/lender.py: await turn.drain()",
         "bridge/siblings/link.py: await self._room.wait()",
@@ -64,8 +64,8 @@ WAITS = {
     "The client is looked after: who does not take its answer, or stops sending, is cut (http_deadlines).": [
         "gateway_project/server/pages.py: await asyncio.wait({gone})",
         "gateway_project/server/pages.py: await receive()",
-        "bridge/turn/attempt.py: await told",
-        "bridge/turn/output.py: await told",
+        "bridge/turn/attempt.py: await sending",
+        "bridge/turn/output.py: await sending",
         "bridge/http/body.py: await receive()",
         "bridge/http/hang_up.py: await work",
         "bridge/http/hang_up.py: await self.receive()",

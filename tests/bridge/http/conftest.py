@@ -28,6 +28,6 @@ async def new_runtime(redis_server, tmp_path, monkeypatch):
     yield new_runtime
     for each in runtimes:
         await each.pool.stop()
-        await each.engine.settle()
+        await each.engine.wait_for_background()
         await each.link.close()
         await each.bulk.close()

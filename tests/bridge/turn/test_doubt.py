@@ -29,7 +29,7 @@ async def engine(stack, tmp_path):
     pool = await stack.enter_async_context(running([simulator(tmp_path, "--login=auto", "--first-ms=0")]))
     numbers = iter(range(1, 1_000_000))
     engine = Engine(pool, None, ImagePipeline(ImageOptions()), EngineOptions(), lambda: f"id-{next(numbers)}")
-    stack.push_async_callback(engine.settle)
+    stack.push_async_callback(engine.wait_for_background)
     return engine
 
 
@@ -65,7 +65,7 @@ async def test_exit_weighs_for_those_who_left_unanswered(engine, how, until, wei
     if until is not None:
         await reading.until(until)
     await reading.hang_up()
-    await engine.settle()
+    await engine.wait_for_background()
     assert blamed(engine) == [weighs]
 
 
@@ -74,7 +74,7 @@ async def test_exit_in_company_weighs_for_nobody_who_left(engine):
     reading = await asked(engine, LEFT.format(how="first_ms=300 fault=crash after=0"), turns=2)
     await reading.hang_up()
     await other.to_end()
-    await engine.settle()
+    await engine.wait_for_background()
     assert (blamed(engine), blamed(engine, 2), other.text) == ([False], [], "fine")
 
 
@@ -82,13 +82,13 @@ async def test_kill_from_outside_weighs_for_nobody(engine):
     left = await asked(engine, LEFT.format(how="first_ms=60000"))
     await left.hang_up()
     kill(engine)
-    await engine.settle()
+    await engine.wait_for_background()
     await in_state(engine.pool, "ready")
     streaming = await asked(engine, LEFT.format(how="first_ms=0"))
     await streaming.until(TextDelta)
     kill(engine)
     await streaming.to_end()
-    await engine.settle()
+    await engine.wait_for_background()
     assert blamed(engine) == [False, False]
 
 
@@ -98,7 +98,7 @@ async def test_prompt_killed_twice_is_proven_all_the_same(engine):
         await reading.until(TextDelta)
         kill(engine)
         await reading.to_end()
-        await engine.settle()
+        await engine.wait_for_background()
         await in_state(engine.pool, "ready")
     assert [seen.proven for seen in engine.crashes.seen.values()] == [True]
     assert blamed(engine) == [True]
@@ -110,7 +110,7 @@ async def test_hang_up_on_an_answer_ends_doubt(engine):
     await reading.until(TextDelta)
     assert engine.crashes.seen
     await reading.hang_up()
-    await engine.settle()
+    await engine.wait_for_background()
     assert engine.crashes.seen == {}
 
 

@@ -23,7 +23,7 @@ def history(*messages, **fields):
 
 
 def kept(*messages, answer="Hello", calls=(), given=(), **fields):
-    return history(*messages, **fields).answered(answer, calls, given)
+    return history(*messages, **fields).key_after(answer, calls, given)
 
 
 def places(*messages, **fields):
@@ -31,9 +31,9 @@ def places(*messages, **fields):
 
 
 def test_kept_session_is_where_next_turn_looks():
-    assert [kept(HI).key] == places(HI, HELLO, BYE)
-    assert [kept(HI, ids=PROVEN).key] == places(HI, HELLO, BYE, ids=PROVEN)
-    assert kept(HI, answer="", calls=[(ID, "save")]).key == places(HI, CALLED, SAVED)[0]
+    assert [kept(HI).fingerprint] == places(HI, HELLO, BYE)
+    assert [kept(HI, ids=PROVEN).fingerprint] == places(HI, HELLO, BYE, ids=PROVEN)
+    assert kept(HI, answer="", calls=[(ID, "save")]).fingerprint == places(HI, CALLED, SAVED)[0]
 
 
 def test_conversation_needs_call_or_id_as_proof():
@@ -49,8 +49,8 @@ def test_foreign_ids_are_not_looked_for_loosely():
 def test_a_session_that_proved_itself_stays_so():
     going_on = history(HI, CALLED, SAVED)
     going_on.proven = True
-    assert going_on.answered("Saved.", (), "").proven
-    assert going_on.answered("Saved.", (), "").key != kept(HI, CALLED, SAVED, answer="Saved.").key
+    assert going_on.key_after("Saved.", (), "").proven
+    assert going_on.key_after("Saved.", (), "").fingerprint != kept(HI, CALLED, SAVED, answer="Saved.").fingerprint
 
 
 @pytest.mark.parametrize(
@@ -66,14 +66,14 @@ def test_a_session_that_proved_itself_stays_so():
     ],
 )
 def test_unproven_conversation_counts_all_beside_messages(fields):
-    assert kept(HI, **fields).key != kept(HI).key
-    assert kept(HI, **fields).key not in places(HI, HELLO, BYE)
-    assert kept(HI, **fields).key == places(HI, HELLO, BYE, **fields)[0]
-    assert kept(HI, ids=PROVEN, **fields).key == kept(HI, ids=PROVEN).key
+    assert kept(HI, **fields).fingerprint != kept(HI).fingerprint
+    assert kept(HI, **fields).fingerprint not in places(HI, HELLO, BYE)
+    assert kept(HI, **fields).fingerprint == places(HI, HELLO, BYE, **fields)[0]
+    assert kept(HI, ids=PROVEN, **fields).fingerprint == kept(HI, ids=PROVEN).fingerprint
 
 
 def test_unsent_parts_may_come_later():
-    assert places(HI, HELLO, BYE, tools=(TOOL,))[1:] == [kept(HI).key]
+    assert places(HI, HELLO, BYE, tools=(TOOL,))[1:] == [kept(HI).fingerprint]
 
 
 def test_image_address_may_change_its_image():
@@ -81,36 +81,36 @@ def test_image_address_may_change_its_image():
     assert kept(seen) is None
     assert places(seen, HELLO, BYE) == []
     assert kept(seen, ids=PROVEN) is not None
-    assert [kept(shown).key] == places(shown, HELLO, BYE)
+    assert [kept(shown).fingerprint] == places(shown, HELLO, BYE)
 
 
 def test_calls_without_ids_count_by_their_arguments():
     old = {"returns_call_ids": False}
     said = Message("assistant", "", (ToolCall("save", "save", '{"a":1}'),))
     made = kept(HI, answer="", calls=[(ID, "save")], given=['{"a":1}'], **old)
-    assert (made.key, made.proven) == (places(HI, said, SAVED)[-1], False)
+    assert (made.fingerprint, made.proven) == (places(HI, said, SAVED)[-1], False)
     assert kept(HI, calls=[("1", "save"), ("2", "save")], given=["{}", "{}"], **old) is None
 
 
 def test_too_many_changes_are_sent_whole():
     many = Message("user", "".join(f"<system-reminder>{n}</system-reminder>" for n in range(MOST_CHANGING + 1)))
     assert kept(many, HI, ids=PROVEN) is None
-    assert kept(many, HI).key == places(many, HI, HELLO, BYE)[0]
+    assert kept(many, HI).fingerprint == places(many, HI, HELLO, BYE)[0]
 
 
 def test_changed_parts_have_their_own_heading():
     late = Message("system", "The folder is /work.")
-    told = kept(HI, late, ids=PROVEN).told
+    told = kept(HI, late, ids=PROVEN).sent
     now = [HI, Message("system", "The folder is /home."), HELLO, BYE]
     for knows, news in ((Knowledge(proven=True, told=told), [now[1]]), (Knowledge(told=told), [])):
         again = history(*now, ids=PROVEN)
         assert len([*again.places()]) == 1
-        assert again.untold(knows) == news
+        assert again.changes(knows) == news
 
 
 def test_continued_prefix_returns_with_the_reply():
     begun = Message("assistant", "Well, ")
-    assert kept(HI, begun, answer="yes.\n").key == places(HI, Message("assistant", "Well, yes."), BYE)[0]
+    assert kept(HI, begun, answer="yes.\n").fingerprint == places(HI, Message("assistant", "Well, yes."), BYE)[0]
 
 
 RESULT = Message("tool", "ok", tool_call_id=ID)
@@ -122,16 +122,16 @@ def after_call(*messages, answer="Done.", given=(), calls=(), **fields):
     """Where an answer is kept in a conversation whose last call has come back."""
     going_on = history(*messages, **fields)
     going_on.proven = True
-    return going_on.answered(answer, calls, given)
+    return going_on.key_after(answer, calls, given)
 
 
 def test_answer_after_call_is_looked_for_there():
     kept_there = after_call(HI, CALLED, RESULT)
     assert kept_there.proven
-    assert kept_there.key == places(*BEGUN, ASK)[0]
+    assert kept_there.fingerprint == places(*BEGUN, ASK)[0]
     later = after_call(*BEGUN, ASK, answer="Yes.")
-    assert later.key == places(*BEGUN, ASK, Message("assistant", "Yes."), HI)[0]
-    assert later.key != kept_there.key
+    assert later.fingerprint == places(*BEGUN, ASK, Message("assistant", "Yes."), HI)[0]
+    assert later.fingerprint != kept_there.fingerprint
 
 
 def remind(message):
@@ -151,35 +151,35 @@ LATE = Message("system", "You talk to Alice.")
     ],
 )  # fmt: skip
 def test_after_call_everything_counts(other):
-    assert after_call(*other).key != after_call(HI, CALLED, RESULT).key
-    assert after_call(*other).key == places(*other, DONE, ASK)[0]
+    assert after_call(*other).fingerprint != after_call(HI, CALLED, RESULT).fingerprint
+    assert after_call(*other).fingerprint == places(*other, DONE, ASK)[0]
 
 
 @pytest.mark.parametrize("fields", [{"tools": (TOOL,)}, {"tools": (Tool("save", "Alice's"),)}, {"reply_schema": b"{}"}])
 def test_tools_and_demands_count_after_call(fields):
-    kept_there = after_call(HI, CALLED, RESULT, **fields).key
+    kept_there = after_call(HI, CALLED, RESULT, **fields).fingerprint
     assert kept_there == places(*BEGUN, ASK, **fields)[0]
     assert kept_there not in places(*BEGUN, ASK)
     assert kept_there not in places(*BEGUN, ASK, tools=(Tool("save", "Bob's"),))
-    assert after_call(HI, CALLED, RESULT).key in places(*BEGUN, ASK, **fields)  # it was told no others
+    assert after_call(HI, CALLED, RESULT).fingerprint in places(*BEGUN, ASK, **fields)  # it was told no others
 
 
 def test_choice_among_tools_is_for_one_reply():
-    kept_there = after_call(HI, CALLED, RESULT, tools=(TOOL,), tool_choice=ToolChoice("none")).key
+    kept_there = after_call(HI, CALLED, RESULT, tools=(TOOL,), tool_choice=ToolChoice("none")).fingerprint
     assert kept_there == places(*BEGUN, ASK, tools=(TOOL,))[0]
 
 
 def test_next_call_proves_all_before_it():
     other = "call_ffffffffffffffffffffffff"
     called = Message("assistant", "", (ToolCall(other, "save", "{}"),))
-    kept_there = after_call(*BEGUN, LATE, ASK, answer="", calls=[(other, "save")], given=["{}"]).key
+    kept_there = after_call(*BEGUN, LATE, ASK, answer="", calls=[(other, "save")], given=["{}"]).fingerprint
     assert kept_there == places(*BEGUN, LATE, ASK, called, RESULT)[0] == places(*BEGUN, ASK, called, RESULT)[0]
 
 
 def test_call_and_text_may_be_two_messages():
     parts = (Message("assistant", "I save it."), CALLED, Message("assistant", " Now."))
     made = kept(HI, answer="I save it. Now.", calls=[(ID, "save")], given=["{}"])
-    assert made.key == places(HI, *parts, RESULT)[0]
+    assert made.fingerprint == places(HI, *parts, RESULT)[0]
 
 
 def test_image_address_after_call_may_change_its_image():
@@ -202,18 +202,18 @@ def test_date_of_a_later_system_message_may_change():
     texts = [f"Folder /work.\nToday's date: 2026-11-{day}" for day in (22, 23)]
     told = kept(HI, Message("system", texts[0]), ids=PROVEN)
     again = history(HI, Message("system", texts[1]), HELLO, BYE, ids=PROVEN)
-    assert [*again.places()] == [told.key]
+    assert [*again.places()] == [told.fingerprint]
     assert again.fits(Knowledge(proven=True, late=told.late))
 
 
 def test_edited_calls_are_told_once():
     made = kept(HI, calls=[(ID, "save"), ("call_1", "save")], given=['{"a":1,"b":2.0}', ""])
     calls = (ToolCall(ID, "save", '{"b": 2, "a": 3}'), ToolCall("call_1", "save", " {} "))
-    knows = Knowledge(proven=True, told=made.told, given=made.given)
+    knows = Knowledge(proven=True, told=made.sent, given=made.given)
     going_on = history(HI, Message("assistant", "Hello", calls), SAVED)
-    assert going_on.places().__next__() == made.key
-    assert going_on.untold(knows) == [Message("system", EDITED, calls[:1])]
-    told = going_on.answered("", [(ID[:-1] + "c", "save")], ["{}"])
+    assert going_on.places().__next__() == made.fingerprint
+    assert going_on.changes(knows) == [Message("system", EDITED, calls[:1])]
+    told = going_on.key_after("", [(ID[:-1] + "c", "save")], ["{}"])
     assert told.given[:16] != made.given
     assert len(told.given) == 24
 
