@@ -1,4 +1,4 @@
-"""What operators see of the entries and do to them. Blocking calls, for Django pages and tasks."""
+"""Lists and deletes entries for operators. Blocking calls, for Django pages and tasks."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""What Redis does in one step, so that no two turns can ever hold the same session. Names: `redis_keys`."""
+"""Lua scripts, which Redis runs in one step: no two turns can hold the same session. Key names: `redis_keys`."""
 
 MOST_ALIKE = 8
 """Sessions under one fingerprint; the oldest goes."""
 
-MOST_LOOKS = 64
-"""At keys whose sessions may have expired, before the oldest session of all makes room."""
+MOST_CHECKS = 64
+"""API keys whose expired sessions are removed in one call, before the oldest session of all makes room."""
 
 # How many sessions a key has, and whose an entry is.
 _KEYS_SESSIONS = """

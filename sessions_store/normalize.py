@@ -40,7 +40,7 @@ _MOST_LINES = 2000
 _EXAMINED = 100_000  # characters of a system text; what follows counts as it is
 
 Normalized = tuple[str, tuple[str, ...]]
-"""What lasts of a text, and the pieces that may be other ones in the next request."""
+"""The part of a text that stays the same, and the pieces that may differ in the next request."""
 
 
 def strip_reminders(text: str) -> Normalized:
@@ -49,25 +49,25 @@ def strip_reminders(text: str) -> Normalized:
         text = text.replace("\r\n", "\n")
     if _OPEN not in text:
         return text, ()
-    kept, reminders = _without_reminders(text)
-    return kept.strip(), tuple(reminders)
+    stable, reminders = _without_reminders(text)
+    return stable.strip(), tuple(reminders)
 
 
 def _without_reminders(text: str) -> tuple[str, list[str]]:
     # By hand and not by a pattern: many openings without an end would make a pattern quadratic.
-    kept, reminders, start = [], [], 0
+    stable, reminders, start = [], [], 0
     while (begin := text.find(_OPEN, start)) >= 0 and (end := text.find(_CLOSE, begin)) >= 0:
-        kept.append(text[start:begin].rstrip())
+        stable.append(text[start:begin].rstrip())
         start = end + len(_CLOSE)
         reminders.append(text[begin:start])
     rest = text[start:]
-    return "\n".join([*kept, rest.lstrip() if kept else rest]), reminders
+    return "\n".join([*stable, rest.lstrip() if stable else rest]), reminders
 
 
 def stable_system_text(text: str) -> Normalized:
     """A system text without reminders, billing headers and the present date; the reminders and the lines with it."""
-    kept, changing = _stable(text[:_EXAMINED])
-    return (kept + text[_EXAMINED:], changing) if len(text) > _EXAMINED else (kept, changing)
+    stable, changing = _stable(text[:_EXAMINED])
+    return (stable + text[_EXAMINED:], changing) if len(text) > _EXAMINED else (stable, changing)
 
 
 @lru_cache(maxsize=32)  # agents send the same text each time

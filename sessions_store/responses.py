@@ -16,7 +16,7 @@ from gateway_project.lib.redis_link import Arg, RedisLink, RedisUnavailable
 
 log = logging.getLogger(__name__)
 
-NOT_KEPT = "A response could not be kept: %s"
+NOT_STORED = "A response could not be kept: %s"
 ALL = f"{redis_keys.RESPONSES}all"
 MOST_BYTES = 8 << 20
 MOST_OF_A_KEY = 256 << 20
@@ -30,16 +30,16 @@ TURN_SEC = 5.0
 MOST_READ = 32 << 20
 """Bytes that one request may have read: its references are small, what they refer to is not."""
 
-# An index is a sorted set, `<record> <bytes>` by time, and its bytes are kept beside it.
+# An index is a sorted set, `<record> <bytes>` by time, and its bytes are stored beside it.
 _REMOVE = """
 local function remove(index, sum, entry, size)
     if redis.call('ZREM', index, entry) == 1 then redis.call('DECRBY', sum, size) end
 end
 """
 
-# Drop a record and what it counts; the reply is how many there were.
+# Delete a record and subtract its bytes; the reply is how many there were.
 # KEYS record, index of the key, its bytes, index of all, its bytes.
-_FORGET = f"""
+_DELETE = f"""
 {_REMOVE}
 local size = redis.call('STRLEN', KEYS[1])
 local entry = KEYS[1] .. ' ' .. size
@@ -48,9 +48,9 @@ remove(KEYS[4], KEYS[5], entry, size)
 return redis.call('DEL', KEYS[1])
 """
 
-# Keep a record, and drop the oldest of the same API key, and then of all keys, while there is too much: Redis is not
+# Store a record, and delete the oldest of the same API key, and then of all keys, while there is too much: Redis is not
 # the responses' alone. The same KEYS; ARGV record, ttl s, now, most of a key, of all.
-_KEEP = f"""
+_STORE = f"""
 {_REMOVE}
 local before = redis.call('STRLEN', KEYS[1])
 if before > 0 and before ~= #ARGV[1] then
@@ -98,18 +98,18 @@ return redis.call('MGET', unpack(KEYS))
 
 
 class StoredTooLarge(Exception):
-    """What is asked for is more than one request may bring into memory."""
+    """The records requested are more than one request may bring into memory."""
 
 
 class StoreUnavailable(Exception):
-    """What is stored cannot be read right now."""
+    """Redis is away, so nothing can be read."""
 
 
 class Bulk:
     """Redis for what is large, on a link of its own: one command at a time, and of one key's callers one in the line.
 
-    The server does one thing at a time, and a link its commands in a row. Large ones in a row look to whoever waits for
-    a small one like a server that is gone.
+    The server does one thing at a time, and a link its commands in a row. Several large ones in a row would delay
+    small ones so long that the server seems to be down.
     """
 
     def __init__(self, link: RedisLink) -> None:
@@ -120,10 +120,10 @@ class Bulk:
     async def execute(self, key_id: int, *command: Arg) -> Any:
         """The reply. Raise RedisUnavailable, also when the turn does not come, or ResponseError."""
         # A weak dictionary: the lock of a key lives as long as somebody waits for it.
-        mine = self._of_key.setdefault(key_id, asyncio.Lock())
+        of_key = self._of_key.setdefault(key_id, asyncio.Lock())
         try:
             # First the line of the key, then that of all: callers of one key hold at most one place among all.
-            async with asyncio.timeout(TURN_SEC), mine:
+            async with asyncio.timeout(TURN_SEC), of_key:
                 await self._all.acquire()
                 # The shield: a caller that leaves must not cancel the reply, whose callback gives the turn back.
                 return await asyncio.shield(self._issue(command))
@@ -148,8 +148,8 @@ class Bulk:
 class ResponseStore:
     """Records by the id of their response, each for `ttl` seconds. One key's records do not exist for another.
 
-    Nothing here fails a turn: without Redis, and beyond `most_bytes`, nothing is kept. The oldest go when those of one
-    key exceed `most_of_a_key` bytes, or all together `most_of_all`. At most `most_read` bytes are read at once.
+    Nothing here fails a turn: without Redis, and beyond `most_bytes`, nothing is stored. The oldest go when those of
+    one key exceed `most_of_a_key` bytes, or all together `most_of_all`. At most `most_read` bytes are read at once.
     """
 
     def __init__(
@@ -170,29 +170,29 @@ class ResponseStore:
         self._bounds = (most_of_a_key, most_of_all)
         self._most_read = most_read
 
-    def takes(self, size: int) -> bool:
-        """Whether a record of so many bytes may be kept; one that may not is logged."""
+    def accepts(self, size: int) -> bool:
+        """Whether a record of so many bytes may be stored; one that may not is logged."""
         if size > self._most_bytes:
             log.warning("A response of %d bytes is too large to be kept", size)
         return size <= self._most_bytes
 
-    async def keep(self, key_id: int, response_id: str, record: bytes) -> None:
+    async def store(self, key_id: int, response_id: str, record: bytes) -> None:
         """Send the record: Redis takes it before anything that is issued later. A large one is waited for."""
-        if not self.takes(len(record)):
+        if not self.accepts(len(record)):
             return
         keys = _keys(key_id, response_id)
-        command = ("EVAL", _KEEP, len(keys), *keys, record, self._ttl, time.time(), *self._bounds)
+        command = ("EVAL", _STORE, len(keys), *keys, record, self._ttl, time.time(), *self._bounds)
         try:
             # A small one is not waited for: the link keeps the order of commands, so a later read finds it.
             if len(record) > LARGE:
                 await self._bulk.execute(key_id, *command)
             else:
-                self._link.execute(*command).add_done_callback(_kept)
+                self._link.execute(*command).add_done_callback(_stored)
         except RedisUnavailable as problem:
             if self._link.available:  # else it is away for all, which the link reports
-                log.warning(NOT_KEPT, problem)
+                log.warning(NOT_STORED, problem)
         except RedisError as problem:
-            log.warning(NOT_KEPT, problem)
+            log.warning(NOT_STORED, problem)
 
     async def read(self, key_id: int, response_ids: Sequence[str]) -> dict[str, bytes]:
         """Those of the records that are there. Raise StoreUnavailable or StoredTooLarge."""
@@ -209,11 +209,11 @@ class ResponseStore:
             raise StoreUnavailable from exc
         return {each: record for each, record in zip(response_ids, found, strict=True) if record is not None}
 
-    async def forget(self, key_id: int, response_id: str) -> bool:
-        """Drop the record; False if there was none. Raise StoreUnavailable."""
+    async def delete(self, key_id: int, response_id: str) -> bool:
+        """Delete the record; False if there was none. Raise StoreUnavailable."""
         try:
             keys = _keys(key_id, response_id)
-            return bool(await self._link.execute("EVAL", _FORGET, len(keys), *keys))
+            return bool(await self._link.execute("EVAL", _DELETE, len(keys), *keys))
         except (RedisUnavailable, RedisError) as exc:
             raise StoreUnavailable from exc
 
@@ -229,7 +229,7 @@ def _keys(key_id: int, response_id: str) -> list[Arg]:
     return [_key(key_id, response_id), index, f"{index}:bytes", ALL, f"{ALL}:bytes"]
 
 
-def _kept(reply: asyncio.Future[Any]) -> None:
+def _stored(reply: asyncio.Future[Any]) -> None:
     problem = None if reply.cancelled() else reply.exception()
     if problem is not None and not isinstance(problem, RedisUnavailable):  # the link reports that, and once
-        log.warning(NOT_KEPT, problem)
+        log.warning(NOT_STORED, problem)

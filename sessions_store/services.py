@@ -1,4 +1,4 @@
-"""What the console and Celery do with the sessions of this installation. Blocking; raise redis.RedisError."""
+"""Sessions for the console and Celery. Blocking; raise redis.RedisError."""
 
 from __future__ import annotations
 

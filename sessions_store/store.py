@@ -1,4 +1,4 @@
-"""Which upstream session continues a conversation: taken by one turn at a time, shared by every web process."""
+"""Finds the upstream session that continues a conversation: for one turn at a time, shared by all web processes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sessions_store import lua
 
 log = logging.getLogger(__name__)
 
-# How long a taken entry is shown as in use when nobody gives it back: longer than nearly every turn.
+# How long a claimed entry is shown as in use if its turn never gives it back: longer than nearly every turn.
 LEASE_SEC = 600
 
 
 class Knowledge(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a session was sent beside its messages, and what is known of it. Empty for none."""
+    """What a session was sent beside its messages, and facts about it. Empty for none."""
 
     mark: str = ""
     """The random part of its headings and of the delimiters of tool calls."""
@@ -35,20 +35,20 @@ class Knowledge(msgspec.Struct, frozen=True, omit_defaults=True):
     called: bool = False
     """Its model has written a call in the form that was asked for."""
     proven: bool = False
-    """Who goes on with it must know something that nobody can guess; so it is kept under a loose fingerprint."""
-    told: str = ""
-    """What it was sent of all that changes, as `LooseFingerprint.told` returns it."""
+    """A client that continues it must know something that nobody can guess, so it has a loose fingerprint."""
+    changing_sent: str = msgspec.field(default="", name="told")
+    """The changing pieces that it was sent, as `LooseFingerprint.changing_digests` returns them."""
     late: str = ""
-    """Which later system messages it was sent, as `LooseFingerprint.late` returns it."""
+    """The later system messages that it was sent, as `LooseFingerprint.late` returns them."""
     given: str = ""
-    """What its latest calls were given: a digest of each, in their order."""
+    """The arguments of its latest calls: a digest of each, in their order."""
 
 
 NOTHING = Knowledge()
 
 
-class _Remembering:
-    """Takes the link's reply when an entry is kept: a Future and its callback would cost every turn more."""
+class _PendingWrite:
+    """Receives the link's reply when an entry is stored: a Future and its callback would cost every turn more."""
 
     __slots__ = ("_command", "_ended", "_link", "_script", "_waiter")
 
@@ -60,7 +60,7 @@ class _Remembering:
         self._waiter: asyncio.Future[None] | None = None
 
     def begin(self) -> None:
-        """Issue the command; without Redis nothing is kept."""
+        """Issue the command; without Redis nothing is stored."""
         try:
             self._link.issue(self, *self._command)
         except RedisUnavailable:
@@ -76,8 +76,8 @@ class _Remembering:
             self._waiter.set_result(None)
 
     def set_exception(self, problem: Exception) -> None:
-        """The server does not know the script yet, or will not keep the entry."""
-        # The server was restarted, or has never seen the script: once more with its text, which it keeps then.
+        """The server does not know the script yet, or refuses the entry."""
+        # The server was restarted, or has never seen the script: once more with its text, which it stores then.
         if isinstance(problem, ResponseError) and str(problem).startswith("NOSCRIPT") and self._command[0] == "EVALSHA":
             self._command = ("EVAL", self._script.text, *self._command[2:])
             return self.begin()
@@ -164,7 +164,7 @@ class SessionStore:
         created_at: float,
         knows: Knowledge = NOTHING,
     ) -> Awaitable[None]:
-        """Keep the session for the turn that continues this prefix, unless an operator forgot it meanwhile.
+        """Store the session for the turn that continues this prefix, unless an operator deleted it meanwhile.
 
         It is on its way when this returns, and nobody needs to wait for it; who awaits the result meets no error.
         """
@@ -175,12 +175,12 @@ class SessionStore:
         keys = (entry_key, redis_keys.SESSIONS_AT + key, redis_keys.SESSIONS, redis_keys.SESSIONS_IN_USE, forgotten,
                 f"{redis_keys.SESSIONS_OF}{api_key_id}", redis_keys.SESSIONS_KEYS)  # fmt: skip
         args = (session_id, now, self._ttl, self._max_entries, redis_keys.SESSION, self._encode(entry), key,
-                lua.MOST_ALIKE, api_key_id, redis_keys.SESSIONS_OF, lua.MOST_LOOKS)  # fmt: skip
+                lua.MOST_ALIKE, api_key_id, redis_keys.SESSIONS_OF, lua.MOST_CHECKS)  # fmt: skip
         # By digest: the script is 2.7 KB, and this is sent with every turn.
         command = ("EVALSHA", self._remember.sha, len(keys), *keys, *args)
-        remembering = _Remembering(self._link, self._remember, command)
-        remembering.begin()
-        return remembering
+        pending_write = _PendingWrite(self._link, self._remember, command)
+        pending_write.begin()
+        return pending_write
 
     async def drop(self, session_id: str) -> None:
         """A claimed session was given up, because its turn failed or was rebuilt: it is no longer in use."""

@@ -87,8 +87,8 @@ class Responses(ChatConsumer, _StoredResponses):
         """Keep the response, before the client knows that it could continue it."""
         size = self._response.record_size
         # Asked first, so that a record too large to keep is never built.
-        if size and self.runtime.responses.takes(size):
-            await self.runtime.responses.keep(self.caller.key_id, response_id(self.id), self._response.record())
+        if size and self.runtime.responses.accepts(size):
+            await self.runtime.responses.store(self.caller.key_id, response_id(self.id), self._response.record())
 
 
 _running: dict[str, Responses] = {}
@@ -170,7 +170,7 @@ class StoredResponse(_Beside):
         caller, id_ = await self.authenticate(), self.response_id
         try:
             # A running response is not found here: it is stored at its end, and cannot be deleted before.
-            was_there = await self.runtime.responses.forget(caller.key_id, id_)
+            was_there = await self.runtime.responses.delete(caller.key_id, id_)
         except StoreUnavailable:
             raise _cannot_read() from None
         if not was_there:

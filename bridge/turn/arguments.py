@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from bridge.chat.request import Tool, ToolCall
 from bridge.prompt.weighted_cache import WeightedCache
-from sessions_store.fingerprint import DIGEST_LENGTH, digest_of, each_digest
+from sessions_store.fingerprint import DIGEST_LENGTH, digest_of, split_digests
 
 MOST_CALLS = 512
 """The latest of a conversation that are compared."""
@@ -64,7 +64,7 @@ def edited(calls: Sequence[ToolCall], now: str, given: str, tools: Iterable[Tool
         return ()
     schemas = {tool.name: tool.schema for tool in tools}
     # From the end: a session keeps the latest calls only, so both lists are aligned there.
-    pairs = zip(reversed(calls), reversed(each_digest(now)), reversed(each_digest(given)), strict=False)
+    pairs = zip(reversed(calls), reversed(split_digests(now)), reversed(split_digests(given)), strict=False)
     return tuple(
         call
         for call, current, stored in pairs

@@ -196,7 +196,7 @@ class Conversation:
                 json=bool(self._request.reply_schema),
                 called=called or self.knows.called,
                 proven=key.proven,
-                told=key.sent,
+                changing_sent=key.sent,
                 late=key.late,
                 given=key.given,
             ),

@@ -95,7 +95,7 @@ class History:
             return []
         changed = [
             Message(cast("Role", each.role), each.text, tool_call_id=each.call_id)
-            for each in self._loose.untold(knows.told)
+            for each in self._loose.unsent(knows.changing_sent)
         ]
         if calls := edited(self._calls(0, self._proven_to), self._given(), knows.given, self._request.tools):
             changed.append(Message("system", EDITED, calls))
@@ -133,7 +133,7 @@ class History:
         return self._key(rest.hexdigest(), self._loosely(), self._given())
 
     def _key(self, fingerprint: str, loose: LooseFingerprint, given: str) -> SessionKey | None:
-        sent = loose.told()
+        sent = loose.changing_digests()
         # Too much to be stored with the session.
         if sent is None:
             return None

@@ -321,21 +321,21 @@ def test_what_is_left_out_is_kept_apart():
 
 
 def test_session_gets_only_what_is_new():
-    told = fed(LooseFingerprint, *CHANGING_TALK).told()
+    sent = fed(LooseFingerprint, *CHANGING_TALK).changing_digests()
     new = REMINDER.replace("tasks", "files")
     later = fed(LooseFingerprint, *CHANGING_TALK, LATE, ("user", f"{new}{new}{REMINDER}And?"))
-    assert fed(LooseFingerprint, *CHANGING_TALK).untold(told) == []
-    assert later.untold(told) == [Changing("user", new)]
-    assert len(later.untold("")) == 6
+    assert fed(LooseFingerprint, *CHANGING_TALK).unsent(sent) == []
+    assert later.unsent(sent) == [Changing("user", new)]
+    assert len(later.unsent("")) == 6
 
 
 def test_speaker_counts():
-    told = fed(LooseFingerprint, ("tool", REMINDER, {"call_id": "c"})).told()
-    assert fed(LooseFingerprint, ("user", f"{REMINDER}a")).untold(told) == [Changing("user", REMINDER)]
+    sent = fed(LooseFingerprint, ("tool", REMINDER, {"call_id": "c"})).changing_digests()
+    assert fed(LooseFingerprint, ("user", f"{REMINDER}a")).unsent(sent) == [Changing("user", REMINDER)]
 
 
 def test_of_too_much_that_changes_nothing_is_kept():
     talk = [("user", "".join(f"<system-reminder>{n}</system-reminder>" for n in range(MOST_CHANGING))), ("user", "a")]
-    assert len(fed(LooseFingerprint, *talk).told()) == 8 * MOST_CHANGING
-    assert fed(LooseFingerprint, *talk, ("user", REMINDER)).told() is None
-    assert fed(LooseFingerprint, *talk, talk[0]).told() is not None
+    assert len(fed(LooseFingerprint, *talk).changing_digests()) == 8 * MOST_CHANGING
+    assert fed(LooseFingerprint, *talk, ("user", REMINDER)).changing_digests() is None
+    assert fed(LooseFingerprint, *talk, talk[0]).changing_digests() is not None

@@ -31,44 +31,44 @@ async def dead_store(tmp_path, stack):
 
 
 async def test_a_record_is_there_for_whoever_asks_next(store):
-    await store.keep(7, "resp_1", b"one")
+    await store.store(7, "resp_1", b"one")
     assert await store.read(7, ["resp_1"]) == {"resp_1": b"one"}
 
 
 async def test_several_are_read_at_once_without_absent_ones(store):
-    await store.keep(7, "resp_1", b"one")
-    await store.keep(7, "resp_2", b"two")
+    await store.store(7, "resp_1", b"one")
+    await store.store(7, "resp_2", b"two")
     assert await store.read(7, ["resp_2", "resp_3", "resp_1"]) == {"resp_2": b"two", "resp_1": b"one"}
 
 
 async def test_reads_beyond_the_request_bound_are_cut(link):
     store = ResponseStore(link, ttl=60, most_read=5)
-    await store.keep(7, "resp_1", b"one")
-    await store.keep(7, "resp_2", b"two")
+    await store.store(7, "resp_1", b"one")
+    await store.store(7, "resp_2", b"two")
     assert await store.read(7, ["resp_1", "resp_9"]) == {"resp_1": b"one"}
     with pytest.raises(StoredTooLarge):
         await store.read(7, ["resp_1", "resp_2"])
 
 
 async def test_records_of_another_key_are_not_there(store):
-    await store.keep(7, "resp_1", b"one")
+    await store.store(7, "resp_1", b"one")
     assert await store.read(8, ["resp_1"]) == {}
-    assert not await store.forget(8, "resp_1")
+    assert not await store.delete(8, "resp_1")
     assert await store.read(7, ["resp_1"]) == {"resp_1": b"one"}
 
 
 async def test_a_record_is_forgotten_once(store):
-    await store.keep(7, "resp_1", b"one")
-    assert await store.forget(7, "resp_1")
-    assert not await store.forget(7, "resp_1")
+    await store.store(7, "resp_1", b"one")
+    assert await store.delete(7, "resp_1")
+    assert not await store.delete(7, "resp_1")
     assert await store.read(7, ["resp_1"]) == {}
 
 
 async def test_oldest_records_of_a_key_go_first(link):
     store = ResponseStore(link, ttl=60, most_bytes=100, most_of_a_key=250)
-    await store.keep(8, "resp_0", b"x" * 100)
+    await store.store(8, "resp_0", b"x" * 100)
     for number in range(1, 5):
-        await store.keep(7, f"resp_{number}", b"x" * 100)
+        await store.store(7, f"resp_{number}", b"x" * 100)
     assert [*await store.read(7, ["resp_1", "resp_2", "resp_3", "resp_4"])] == ["resp_3", "resp_4"]
     assert await store.read(8, ["resp_0"]) != {}
 
@@ -83,58 +83,58 @@ async def counted(link, key_id):
 @pytest.mark.parametrize("bound", ["most_of_a_key", "most_of_all"])
 async def test_forgotten_records_make_nobody_leave(link, bound):
     store = ResponseStore(link, ttl=60, most_bytes=100, **{bound: 250})
-    await store.keep(7, "resp_kept", b"y" * 100)
+    await store.store(7, "resp_kept", b"y" * 100)
     for number in range(9):
-        await store.keep(7, f"resp_{number}", b"x" * 100)
-        assert await store.forget(7, f"resp_{number}")
+        await store.store(7, f"resp_{number}", b"x" * 100)
+        assert await store.delete(7, f"resp_{number}")
     assert await store.read(7, ["resp_kept"]) != {}
     assert await counted(link, 7) == [100, 100, 1, 1]
-    assert await store.forget(7, "resp_kept")
-    assert not await store.forget(7, "resp_kept")
+    assert await store.delete(7, "resp_kept")
+    assert not await store.delete(7, "resp_kept")
     assert await counted(link, 7) == [0, 0, 0, 0]
 
 
 async def test_record_kept_again_counts_as_it_is(link):
     store = ResponseStore(link, ttl=60)
     for size in (100, 30, 50, 50):
-        await store.keep(7, "resp_1", b"x" * size)
+        await store.store(7, "resp_1", b"x" * size)
     assert await counted(link, 7) == [50, 50, 1, 1]
 
 
 async def test_expired_records_free_their_room(link):
     store = ResponseStore(link, ttl=60, most_bytes=100, most_of_a_key=250)
-    await store.keep(7, "resp_1", b"x" * 100)
+    await store.store(7, "resp_1", b"x" * 100)
     await link.execute("DEL", "lgw:response:7:resp_1")
     for index in ("lgw:responses:7", "lgw:responses:all"):
         await link.execute("ZADD", index, 1, "lgw:response:7:resp_1 100")  # long ago
-    await store.keep(7, "resp_0", b"x" * 20)
+    await store.store(7, "resp_0", b"x" * 20)
     assert await counted(link, 7) == [20, 20, 1, 1]
-    await store.forget(7, "resp_0")
-    await store.keep(7, "resp_2", b"x" * 100)
-    await store.keep(7, "resp_3", b"x" * 100)
+    await store.delete(7, "resp_0")
+    await store.store(7, "resp_2", b"x" * 100)
+    await store.store(7, "resp_3", b"x" * 100)
     assert [*await store.read(7, ["resp_2", "resp_3"])] == ["resp_2", "resp_3"]
     assert await link.execute("GET", "lgw:responses:7:bytes") == b"200"
 
 
 async def test_a_record_lasts_for_its_time(store, link):
-    await store.keep(7, "resp_1", b"one")
+    await store.store(7, "resp_1", b"one")
     (key,) = await link.execute("KEYS", "lgw:response:*")
     assert 50 < await link.execute("TTL", key) <= 60
 
 
 async def test_what_is_too_large_is_not_kept(store, caplog):
-    await store.keep(7, "resp_1", b"x" * 101)
+    await store.store(7, "resp_1", b"x" * 101)
     assert await store.read(7, ["resp_1"]) == {}
     assert "too large" in caplog.text
 
 
 async def test_reading_without_redis_is_refused(dead_store):
-    await dead_store.keep(7, "resp_1", b"one")
+    await dead_store.store(7, "resp_1", b"one")
     with pytest.raises(StoreUnavailable):
         await dead_store.read(7, ["resp_1"])
     with pytest.raises(StoreUnavailable):
-        await dead_store.forget(7, "resp_1")
-    await dead_store.keep(7, "resp_1", b"one")  # known to be gone by now
+        await dead_store.delete(7, "resp_1")
+    await dead_store.store(7, "resp_1", b"one")  # known to be gone by now
     assert not dead_store._link.available
 
 
@@ -159,7 +159,7 @@ async def test_large_records_go_one_at_a_time_elsewhere(link, redis_server, stac
     stack.push_async_callback(bulk.close)
     store = ResponseStore(link, bulk, ttl=60)
     record = b"x" * LARGE * 2
-    await asyncio.gather(*(store.keep(number % 2, f"resp_{number}", record) for number in range(6)))
+    await asyncio.gather(*(store.store(number % 2, f"resp_{number}", record) for number in range(6)))
     reads = [asyncio.create_task(store.read(number % 2, [f"resp_{number}"])) for number in range(6)]
     reads[1].cancel()
     found = await asyncio.gather(*reads, return_exceptions=True)
@@ -171,8 +171,8 @@ async def test_small_records_are_kept_without_large_ones_link(link, tmp_path, st
     nowhere = RedisLink(f"unix://{tmp_path}/none.sock")
     stack.push_async_callback(nowhere.close)
     store = ResponseStore(link, nowhere, ttl=60)
-    await store.keep(7, "resp_1", b"x" * LARGE * 2)
-    await store.keep(7, "resp_2", b"small")
+    await store.store(7, "resp_1", b"x" * LARGE * 2)
+    await store.store(7, "resp_2", b"small")
     assert await store.read(7, ["resp_1", "resp_2"]) == {"resp_2": b"small"}
 
 
@@ -180,7 +180,7 @@ async def test_turn_ends_when_nobody_waits_any_more(link, redis_server, stack):
     bulk = RedisLink(redis_server, timeout=10)
     stack.push_async_callback(bulk.close)
     store = ResponseStore(link, bulk, ttl=60)
-    await store.keep(7, "resp_1", b"x" * LARGE * 2)
+    await store.store(7, "resp_1", b"x" * LARGE * 2)
     for _ in range(20):
         reading = asyncio.create_task(store.read(7, ["resp_1"]))
         await asyncio.sleep(0.001)
@@ -192,7 +192,7 @@ async def test_turn_ends_when_nobody_waits_any_more(link, redis_server, stack):
 async def test_oldest_records_of_all_keys_go_first(link):
     store = ResponseStore(link, ttl=60, most_bytes=100, most_of_all=350)
     for number in range(6):
-        await store.keep(number % 3, f"resp_{number}", b"x" * 100)
+        await store.store(number % 3, f"resp_{number}", b"x" * 100)
     kept = [number for number in range(6) if await store.read(number % 3, [f"resp_{number}"])]
     assert kept == [3, 4, 5]
     assert await link.execute("GET", "lgw:responses:all:bytes") == b"300"
@@ -203,8 +203,8 @@ async def test_oldest_records_of_all_keys_go_first(link):
 async def test_dropped_records_no_longer_count_for_all(link):
     store = ResponseStore(link, ttl=60, most_bytes=100, most_of_a_key=250, most_of_all=1000)
     for number in range(20):
-        await store.keep(7, f"resp_{number}", b"x" * 100)
-    await store.keep(7, "resp_19", b"x" * 100)  # the same once more
+        await store.store(7, f"resp_{number}", b"x" * 100)
+    await store.store(7, "resp_19", b"x" * 100)  # the same once more
     assert await link.execute("GET", "lgw:responses:all:bytes") == b"200"
 
 
@@ -212,9 +212,9 @@ async def test_full_server_keeps_nothing_and_fails_no_turn(own_redis, stack, cap
     link = RedisLink(own_redis.url, timeout=5)
     stack.push_async_callback(link.close)
     store = ResponseStore(link, ttl=60)
-    await store.keep(7, "resp_1", b"one")
+    await store.store(7, "resp_1", b"one")
     await link.execute("CONFIG", "SET", "maxmemory", 1)
     for number in range(50):
-        await store.keep(7, f"resp_{number}", b"two")
+        await store.store(7, f"resp_{number}", b"two")
     assert await store.read(7, ["resp_1"]) == {"resp_1": b"one"}
     assert [record.name for record in caplog.records] == ["gateway_project.lib.degraded"]

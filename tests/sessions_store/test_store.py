@@ -27,7 +27,7 @@ async def test_what_was_remembered_is_found(store, remember):
 
 async def test_session_is_found_by_its_conversation(store, remember):
     knows = Knowledge(
-        "m4rk", "t00ls", single=True, json=True, called=True, proven=True, told="AbCdEf12", late="x", given="y"
+        "m4rk", "t00ls", single=True, json=True, called=True, proven=True, changing_sent="AbCdEf12", late="x", given="y"
     )
     await remember("k", "s1", knows=knows)
     assert (await store.claim("k", 7)).knows == knows

@@ -102,7 +102,7 @@ def test_changed_parts_have_their_own_heading():
     late = Message("system", "The folder is /work.")
     told = kept(HI, late, ids=PROVEN).sent
     now = [HI, Message("system", "The folder is /home."), HELLO, BYE]
-    for knows, news in ((Knowledge(proven=True, told=told), [now[1]]), (Knowledge(told=told), [])):
+    for knows, news in ((Knowledge(proven=True, changing_sent=told), [now[1]]), (Knowledge(changing_sent=told), [])):
         again = history(*now, ids=PROVEN)
         assert len([*again.places()]) == 1
         assert again.changes(knows) == news
@@ -209,7 +209,7 @@ def test_date_of_a_later_system_message_may_change():
 def test_edited_calls_are_told_once():
     made = kept(HI, calls=[(ID, "save"), ("call_1", "save")], given=['{"a":1,"b":2.0}', ""])
     calls = (ToolCall(ID, "save", '{"b": 2, "a": 3}'), ToolCall("call_1", "save", " {} "))
-    knows = Knowledge(proven=True, told=made.sent, given=made.given)
+    knows = Knowledge(proven=True, changing_sent=made.sent, given=made.given)
     going_on = history(HI, Message("assistant", "Hello", calls), SAVED)
     assert going_on.places().__next__() == made.fingerprint
     assert going_on.changes(knows) == [Message("system", EDITED, calls[:1])]
