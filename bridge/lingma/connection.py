@@ -125,10 +125,9 @@ class Connection:
         if id_ is None:
             self._channel.send(message)
             return
-        # Most calls fail by their future. This one has nobody who awaits it, so `_asked` passes a failure on to the
-        # stream.
+        # Nobody awaits this call, so `_on_ask_result` passes its failure on to the stream.
         call = self._calls.start(id_, message)
-        call.add_done_callback(partial(self._asked, stream))
+        call.add_done_callback(partial(self._on_ask_result, stream))
 
         # A call that is never answered would stay in the table of calls for as long as the connection lives.
         def close(stream: ReplyStream) -> None:
@@ -153,7 +152,7 @@ class Connection:
         async with asyncio.timeout(within):
             return await self._calls.request(call)
 
-    def keep_watch(self) -> None:
+    def start_liveness(self) -> None:
         """From now on a service that is silent is asked for a sign of life; without one it is hung."""
         self._liveness.start()
 
@@ -185,7 +184,7 @@ class Connection:
         elif method not in self.dialect.pushes.passive:
             self.on_unknown(method)
 
-    def _asked(self, stream: ReplyStream, done: asyncio.Future[bytes]) -> None:
+    def _on_ask_result(self, stream: ReplyStream, done: asyncio.Future[bytes]) -> None:
         """The immediate result of a question matters only when it is a failure (PROTOCOL 9.5, F30)."""
         # The stream was closed first: the turn has its ending already.
         if done.cancelled():

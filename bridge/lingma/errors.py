@@ -1,5 +1,5 @@
 """
-What goes wrong between the gateway and a service, as the two see it. No client reads any of it: what a client is told
+What goes wrong between the gateway and a service, as the two see it. No client reads any of it: what a client gets
 is a GatewayError (`bridge/chat/errors.py`).
 
 LingmaError

@@ -59,7 +59,7 @@ class Inbox:
 
     def _act(self, body: bytes, message: Incoming) -> None:
         method = message.method
-        # Ids of both sides overlap, so only the method tells a request from an answer (PROTOCOL 5.1).
+        # Ids of both sides overlap, so only the method distinguishes a request from an answer (PROTOCOL 5.1).
         if method is None:
             return self._calls.resolve(message)
         # The whole body is compared, not the id alone: it may be one that an earlier message had. A notification has no

@@ -101,12 +101,12 @@ class Replies:
     def _on_failure(self, read: Callable[[bytes], Failure], params: bytes) -> None:
         """With a matching or missing request id, it fails the turn."""
         failure = read(params)
-        words, reason = "The Lingma service reported an error", failure.reason
+        message, reason = "The Lingma service reported an error", failure.reason
         # Without a request id nobody knows which turn it means. The program may be broken, so all that run fail
         # (PROTOCOL 9.6).
         streams = [each for each in self.streams.values() if failure.request_id in ("", each.request_id)]
         # The words may describe one prompt (too long, filtered). With several turns they are a verdict on none.
-        error = reasons.failure(words, reason) if len(streams) == 1 else UpstreamFailed(f"{words}: {reason[:200]}")
+        error = reasons.failure(message, reason) if len(streams) == 1 else UpstreamFailed(f"{message}: {reason[:200]}")
         for stream in streams:
             stream.fail(error)
         self.abandoned.ended(failure.request_id)

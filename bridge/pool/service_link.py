@@ -81,7 +81,7 @@ class ServiceLink:
         if self._options.dedicated_domain:
             await self.request(dialect.use_endpoint(self._options.dedicated_domain))
         # Only now: a service that has not answered `initialize` has the start's own time limit.
-        connection.keep_watch()
+        connection.start_liveness()
 
     async def request(self, call: Call) -> bytes:
         """One RPC: the raw result. Raise RpcError, TimeoutError or ConnectionLost."""

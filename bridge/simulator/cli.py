@@ -129,8 +129,8 @@ def _version(flags: dict[str, str]) -> int:
 def _status(flags: dict[str, str]) -> int:
     user, _ = read_user(_root(flags))
     # Read from the files: the command works whether or not a service runs.
-    known = {"username": user.name, "user_type": "personal_standard"} if user else {}
-    state = {"logged_in": bool(user), **known, "version": _controls(flags).service.version_string}
+    account = {"username": user.name, "user_type": "personal_standard"} if user else {}
+    state = {"logged_in": bool(user), **account, "version": _controls(flags).service.version_string}
     as_json = json.dumps(state, separators=(",", ":"))
     plain = "\n".join(f"{key}: {value}" for key, value in state.items())
     print(as_json if flags.get("o") == "json" else plain)  # noqa: T201

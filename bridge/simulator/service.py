@@ -34,7 +34,7 @@ class Service:
         self.exit_code = 0
 
     def _call(self, peer: Peer, message: Message) -> None:
-        self._look_at_controls()  # what a test writes before it asks is in force
+        self._poll_controls()  # what a test writes before it asks is in force
         table.call(self.state, peer, message)
 
     def _framing(self, websocket: bool) -> Framing:
@@ -45,14 +45,14 @@ class Service:
         # Before the first client: nobody is there yet to get the pushes of a login.
         self.state.login.follow_controls("")
         await self.listeners.open(port, http_port)
-        self._start_chores()  # from the last line below on, signals must be heard
+        self._start_chores()  # from the last line below on, signals must be handled
         self.listeners.log_ready()
 
     def _start_chores(self) -> None:
         options = self.controls.service
         self._repeat(options.info_every_sec, self.listeners.write_info)
         # Also by time, since a change may have to push something while no client sends anything.
-        self._repeat(0.25, self._look_at_controls)
+        self._repeat(0.25, self._poll_controls)
         self._repeat(0.1, self.state.clients.expire)
         if options.rewrite_user_ms:
             self._repeat(options.rewrite_user_ms / 1000, self.state.login.account.save)
@@ -88,7 +88,7 @@ class Service:
         await asyncio.sleep(0)
         self.listeners.remove_socket()
 
-    def _look_at_controls(self) -> None:
+    def _poll_controls(self) -> None:
         """Apply the control file if it has changed."""
         before = self.controls.service
         try:

@@ -123,9 +123,9 @@ def read(reason: str, otherwise: GatewayError) -> GatewayError:
     return otherwise
 
 
-def failure(words: str, reason: str) -> GatewayError:
+def failure(text: str, reason: str) -> GatewayError:
     """A failure that has no code: what its reason says, else that the service failed the turn."""
-    return read(reason, UpstreamFailed(f"{words}: {reason[:200]}"))
+    return read(reason, UpstreamFailed(f"{text}: {reason[:200]}"))
 
 
 def wait(reason: str) -> int | None:
@@ -152,8 +152,8 @@ def _sizes(text: str) -> tuple[int, int]:
     found = _MOST.search(text)
     most = _int(found[1] or found[2]) if found else 0
     most = most if most >= LEAST_CONTEXT else 0
-    asked = max(map(_int, re.findall(_NUMBER, text)), default=0)
-    return (asked if most and asked > most else 0), most
+    requested = max(map(_int, re.findall(_NUMBER, text)), default=0)
+    return (requested if most and requested > most else 0), most
 
 
 def _int(digits: str) -> int:

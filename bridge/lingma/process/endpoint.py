@@ -73,7 +73,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 def _headers(work_dir: Path) -> dict[str, str]:
     """The machine token, if there is one: a client of Qoder CN sends it, other services need none (PROTOCOL 4.1)."""
     try:
-        kept = msgspec.json.decode((work_dir / "cache" / "machine_token.json").read_bytes(), type=_MachineToken)
+        stored = msgspec.json.decode((work_dir / "cache" / "machine_token.json").read_bytes(), type=_MachineToken)
     except (OSError, msgspec.DecodeError):
         return {}
-    return {"Cosy-MachineToken": kept.token}
+    return {"Cosy-MachineToken": stored.token}

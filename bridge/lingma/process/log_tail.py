@@ -1,4 +1,4 @@
-"""The service's log, read as it grows: for some dialects the only place that tells real token usage."""
+"""The service's log, read as it grows: for some dialects the only place with real token usage."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import msgspec
 from bridge.lingma.dialects.base import LogFormat, LoggedUsage
 
 MAX_READ = 4 << 20  # bytes looked at per read; of a longer backlog only the end matters
-MAX_KEPT = 4096
+MAX_USAGES = 4096
 WAITS = (0.005, 0.015, 0.03, 0.05)  # seconds; the line is nearly always there before the turn's last push
-LOOK_AGAIN_SEC = 1.0  # after there was no log
+RETRY_SEC = 1.0  # after there was no log
 MISSES = 3  # turns without figures after which nobody waits any more
 
 
@@ -33,7 +33,7 @@ class LogTail:
         self._rest = b""
         self._misses = 0  # in a row
         self._file: int | None = None
-        self._look_again_at = 0.0
+        self._retry_at = 0.0
         with suppress(OSError):  # what is in the log already is about turns of an earlier run
             self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             facts = os.fstat(self._file)
@@ -51,12 +51,12 @@ class LogTail:
 
     def usage(self, request_id: str) -> LoggedUsage | None:
         """The usage of one turn, once: None as long as it is not in the log."""
-        if request_id not in self._usages and time.monotonic() >= self._look_again_at:
+        if request_id not in self._usages and time.monotonic() >= self._retry_at:
             try:
                 self._read_new()
             except OSError:
                 if not self._inode:  # not every service keeps a log, and asking for it each time is not free
-                    self._look_again_at = time.monotonic() + LOOK_AGAIN_SEC
+                    self._retry_at = time.monotonic() + RETRY_SEC
         # Taken out: each turn asks once, and what nobody asks for is bounded by MAX_KEPT.
         usage = self._usages.pop(request_id, None)
         if usage is not None:
@@ -104,15 +104,15 @@ class LogTail:
         position = whole.find(mark)
         while position >= 0:
             end = whole.find(b"\n", position)
-            self._keep(whole[position + len(mark) : end if end >= 0 else len(whole)])
+            self._store(whole[position + len(mark) : end if end >= 0 else len(whole)])
             position = whole.find(mark, position + 1)
 
-    def _keep(self, text: bytes) -> None:
+    def _store(self, text: bytes) -> None:
         try:
             usage = self._format.decode(text.strip())
         # Another line may hold the mark as well, if it quotes a prompt.
         except msgspec.DecodeError:
             return
         self._usages[usage.request_id] = usage
-        while len(self._usages) > MAX_KEPT:
+        while len(self._usages) > MAX_USAGES:
             del self._usages[next(iter(self._usages))]

@@ -91,14 +91,14 @@ class Budget:
         growth = _weight(after) - _weight(before)
         # The call itself stays, so that a client still sees that it happened.
         if self._bytes + growth > MOST_BYTES:
-            result = before.result or (not_kept(after.result) if after.result else b"")
+            result = before.result or (too_large_note(after.result) if after.result else b"")
             after = msgspec.structs.replace(after, input=before.input, result=result)
             growth = _weight(after) - _weight(before)
         self._bytes += growth
         return after
 
 
-def not_kept(result: bytes) -> bytes:
+def too_large_note(result: bytes) -> bytes:
     """What stands for a result that is too large."""
     return b'"(a result of %d bytes, not kept)"' % len(result)
 

@@ -152,8 +152,8 @@ class ToolCallRouter:
         # Never by a guessed name: the model could write a card with the name of an allowed tool into its text.
         decision = Decision(name, self._approval.allows(event.name or state.proven_name))
         # From allowed to denied only: a later event must not turn a refusal into a permission.
-        is_news = state.allowed is None or (state.allowed and not decision.allowed)
-        if not (asks and is_news):
+        has_changed = state.allowed is None or (state.allowed and not decision.allowed)
+        if not (asks and has_changed):
             return
         state.allowed = decision.allowed
         runner: Literal["", "service"] = "service" if decision.allowed else ""

@@ -1,4 +1,4 @@
-"""Whether a silent service is hung or only thinks: told by pings such as it has answered before (PROTOCOL 6.3)."""
+"""A silent service is hung or only thinks: pings such as it has answered before decide (PROTOCOL 6.3)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LivenessProbe:
 
     def __init__(self) -> None:
         self._silent = 0
-        self._asked: int | None = None  # beats ago
+        self._waited: int | None = None  # beats ago
         self._answers: set[Ping] = set()
         self._answers_busy = False
         self._busy = False
@@ -44,20 +44,20 @@ class LivenessProbe:
         """What to do: `alive` is whether anything came since the last beat, `busy` whether turns are under way."""
         self._busy = busy
         if alive:
-            self._silent, self._asked = 0, None
+            self._silent, self._waited = 0, None
             return "well"
         self._silent += 1
-        if self._asked is None:
+        if self._waited is None:
             return self._ask() if self._silent >= (QUIET_BUSY if busy else QUIET) else "well"
-        self._asked += 1
+        self._waited += 1
         patience = self._patience()
         # It has never answered anything: silence proves nothing, so it is only asked again.
         if patience is None:
-            return self._ask() if self._asked >= AGAIN else "well"
-        return "hung" if self._asked >= patience else "well"
+            return self._ask() if self._waited >= AGAIN else "well"
+        return "hung" if self._waited >= patience else "well"
 
     def _ask(self) -> Verdict:
-        self._asked = 0
+        self._waited = 0
         return "ask"
 
     def _patience(self) -> int | None:

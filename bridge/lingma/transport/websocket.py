@@ -94,7 +94,7 @@ class WebSocket:
         if end < 0 and len(data) > MAX_HEAD:
             raise Refused(f"the answer's head exceeds {MAX_HEAD} bytes")
         if end < 0:
-            self._keep(data, 0)
+            self._store_rest(data, 0)
             return []
         # The status alone goes into the message: a body could be anything.
         if data.startswith(b"HTTP/1.1 ") and data[9:12] != b"101":  # the library would wait for the body
@@ -147,9 +147,9 @@ class WebSocket:
             else:
                 self._read_rare(data[position:end], payloads)
             position, needed = end, 2
-        self._keep(data, position, needed)
+        self._store_rest(data, position, needed)
 
-    def _keep(self, data: bytes, position: int, needed: int = 2) -> None:
+    def _store_rest(self, data: bytes, position: int, needed: int = 2) -> None:
         self._needed = needed
         self._tail_length = len(data) - position
         self._tail = [data[position:]] if self._tail_length else []

@@ -54,52 +54,52 @@ def _accept(state: ServiceState, peer: Peer, params: Params | None) -> tuple[Tur
     if context.controls.service.need_initialize and not peer.initialized:
         raise RpcError(-32002, "server not initialized")
     try:
-        asked = Ask.read(params or {})
+        ask = Ask.read(params or {})
     except ValueError as exc:
         raise RpcError(-32602, str(exc)) from None
-    context.log.write(f"|Chat| doAsk params.SessionType: {asked.session_type}, ChatMode: {asked.mode}")
+    context.log.write(f"|Chat| doAsk params.SessionType: {ask.session_type}, ChatMode: {ask.mode}")
     started_ms = context.ids.now_ms()
-    script, unreadable = _script(state, asked)
+    script, unreadable = _script(state, ask)
     if script.options.ask_error or "ask_error" in script.faults:
         raise RpcError(-32603, script.options.ask_error or "simulated failure of chat/ask")
-    session, new, problem = _session(state, asked, script.prompt)
+    session, new, problem = _session(state, ask, script.prompt)
     pushed_as = framing(with_frame_faults(script.options, script.faults), websocket=peer.websocket)
-    pushes = Pushes(peer, pushed_as, context.ids, asked, session.session_id, script.options)
-    model = state.models.chosen(asked.model)
-    turn = Turn(asked, script, session, pushes, model=model, new_session=new, started_ms=started_ms)
+    pushes = Pushes(peer, pushed_as, context.ids, ask, session.session_id, script.options)
+    model = state.models.chosen(ask.model)
+    turn = Turn(ask, script, session, pushes, model=model, new_session=new, started_ms=started_ms)
     # A turn that is refused still exists: the refusal comes as its finish, not as an error (PROTOCOL 9.6).
-    return turn, unreadable or problem or _obstacle(state, asked)
+    return turn, unreadable or problem or _obstacle(state, ask)
 
 
-def _script(state: ServiceState, asked: Ask) -> tuple[Script, tuple[int, str] | None]:
+def _script(state: ServiceState, ask: Ask) -> tuple[Script, tuple[int, str] | None]:
     try:
-        marker, prompt, after = last_marker(asked.prompt)
+        marker, prompt, after = last_marker(ask.prompt)
         options = state.context.controls.for_turn(marker)
-        return Script(options, named(options.fault), prompt, after if "plan" in marker else asked.prompt), None
+        return Script(options, named(options.fault), prompt, after if "plan" in marker else ask.prompt), None
     except OptionError as exc:
         # A bad marker is shown to whoever wrote it, in the reply.
         refusal = (400, f"simulator script: {exc}")
-        return Script(TurnOptions(), frozenset(), asked.prompt, asked.prompt), refusal
+        return Script(TurnOptions(), frozenset(), ask.prompt, ask.prompt), refusal
 
 
-def _obstacle(state: ServiceState, asked: Ask) -> tuple[int, str] | None:
+def _obstacle(state: ServiceState, ask: Ask) -> tuple[int, str] | None:
     options = state.context.controls.service
     if state.login.refused():
         return 401, "not logged in"
-    if options.unknown_model == "error" and asked.model and not state.models.has(asked.model):
-        return 500, f"no model config for {asked.model}"
+    if options.unknown_model == "error" and ask.model and not state.models.has(ask.model):
+        return 500, f"no model config for {ask.model}"
     if 0 < options.max_parallel <= len(state.turns.by_request):
         return 429, "too many chats at once"
     return None
 
 
-def _session(state: ServiceState, asked: Ask, prompt: str) -> tuple[Session, bool, tuple[int, str] | None]:
+def _session(state: ServiceState, ask: Ask, prompt: str) -> tuple[Session, bool, tuple[int, str] | None]:
     """The session of an ask, whether it is new, and the finish code and reason if it is refused."""
     sessions, options, now = state.sessions, state.context.controls.service, state.context.ids.now_ms()
-    if known := sessions.known.get(asked.session_id):
-        return known, False, None
-    refusal = (500, "session not found") if asked.is_reply and options.reply_unknown == "error" else None
-    adopted = asked.session_id if options.adopt_session else ""
+    if session := sessions.by_id.get(ask.session_id):
+        return session, False, None
+    refusal = (500, "session not found") if ask.is_reply and options.reply_unknown == "error" else None
+    adopted = ask.session_id if options.adopt_session else ""
     # An unknown id is adopted, or another one is made and named in the finish (PROTOCOL 18.4).
     session = sessions.open(adopted or state.context.ids.uuid(), now)
     session.title = " ".join(prompt[: 4 * TITLE].split())[:TITLE]

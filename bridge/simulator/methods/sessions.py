@@ -11,19 +11,19 @@ from bridge.simulator.state.service_state import ServiceState
 from bridge.simulator.state.sessions import Session
 
 
-def _known(state: ServiceState, params: Params) -> Session:
-    session = state.sessions.known.get(str(params.get("sessionId") or ""))
+def _existing(state: ServiceState, params: Params) -> Session:
+    session = state.sessions.by_id.get(str(params.get("sessionId") or ""))
     if session is None:
         raise RpcError(-32603, "session not found")
     return session
 
 
 def _list(state: ServiceState, peer: Peer, params: Params) -> Any:
-    return [session.shown(full=False) for session in state.sessions.known.values()]
+    return [session.shown(full=False) for session in state.sessions.by_id.values()]
 
 
 def _get(state: ServiceState, peer: Peer, params: Params) -> Any:
-    return _known(state, params).shown(full=True)
+    return _existing(state, params).shown(full=True)
 
 
 def _delete(state: ServiceState, peer: Peer, params: Params) -> Any:
@@ -35,7 +35,7 @@ def _delete_record(state: ServiceState, peer: Peer, params: Params) -> Any:
 
 
 def _clear(state: ServiceState, peer: Peer, params: Params) -> Any:
-    state.sessions.known.clear()
+    state.sessions.by_id.clear()
     state.sessions.save()
 
 

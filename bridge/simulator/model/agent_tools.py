@@ -80,7 +80,7 @@ def _until(state: ServiceState, turn: Turn, done: Callable[[], bool]) -> Steps:
 
 
 def _invoke(state: ServiceState, turn: Turn, call: ToolCall) -> Steps:
-    """An IDE tool: the client runs it and tells the outcome, now or later."""
+    """An IDE tool: the client runs it and reports the outcome, now or later."""
     _push_invoke(state, turn, call)
     yield from _until(state, turn, lambda: call.outcome is not None)
     if call.outcome is None:

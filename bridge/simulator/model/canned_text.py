@@ -1,4 +1,4 @@
-"""What the simulated model says when no script tells it what to say."""
+"""The reply of the simulated model when no script sets one."""
 
 from __future__ import annotations
 

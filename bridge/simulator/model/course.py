@@ -102,7 +102,7 @@ def _follow_plan(turn: Turn) -> None:
     # A plan given for this turn wins; one that the session remembers does not.
     if not options.plan and (options.text or options.echo or options.chunks):
         return
-    done = tool_model.perform(turn.session.memory, turn.ask.prompt, script.unplanned, given=options.plan)
+    done = tool_model.perform(turn.session.plan_state, turn.ask.prompt, script.unplanned, given=options.plan)
     if done is not None:
         script.options = msgspec.structs.replace(options, text=done.text, think=done.think or options.think)
 

@@ -14,20 +14,20 @@ PHASES = {"PENDING": "pending", "RUNNING": "processing", "FINISHED": "results"} 
 
 def ids_of(turn: Turn, call: ToolCall) -> dict[str, str]:
     """Whose call it is, as far as events say so."""
-    known = {"sessionId": turn.session.session_id, "requestId": turn.ask.request_id}
+    ids = {"sessionId": turn.session.session_id, "requestId": turn.ask.request_id}
     if turn.options.tool_ids == "request":
-        del known["sessionId"]
+        del ids["sessionId"]
     # Without the request id a client has to know the turn by the call's id.
     if turn.options.tool_ids == "first" and call.announced:
-        del known["requestId"]
+        del ids["requestId"]
     call.announced = True
-    return known
+    return ids
 
 
 def sync(turn: Turn, call: ToolCall, status: str, *, results: list[Any] | None = None, message: str = "") -> None:
     """Push the state of a call in the spelling that the options ask for."""
     fields: dict[str, Any] = ids_of(turn, call) | {
-        "projectPath": "/workspace", "toolCallId": call.call_id, "toolCallStatus": _word(turn, status),
+        "projectPath": "/workspace", "toolCallId": call.call_id, "toolCallStatus": _status_word(turn, status),
         "parameters": json.loads(turn.options.tool_args), "results": results or [],
         "errorCode": "TOOL_ERROR" if message else "", "errorMsg": message,
     }  # fmt: skip
@@ -37,7 +37,7 @@ def sync(turn: Turn, call: ToolCall, status: str, *, results: list[Any] | None =
         turn.pushes.push_raw("tool/call/sync", params)
 
 
-def _word(turn: Turn, status: str) -> str:
+def _status_word(turn: Turn, status: str) -> str:
     if turn.options.tool_words == "phases":
         status = PHASES.get(status, status)
     return status.lower() if turn.options.tool_lower else status

@@ -10,13 +10,13 @@ import msgspec
 
 from bridge.simulator.options import plan
 from bridge.simulator.options.plan import Call, Step
-from bridge.simulator.state.sessions import Memory
+from bridge.simulator.state.sessions import PlanState
 
-NONCE = re.compile(r"<call:([a-z0-9]{10})>")
+DELIMITER = re.compile(r"<call:([a-z0-9]{10})>")
 MARK = r"[a-z0-9]{10}"
 HEADING = re.compile(rf"^\[(Result|Failed) {MARK}(?: [^\n]*)?$", re.MULTILINE)
 NEXT_TURN = re.compile(rf"\n+\[(?:System|User|Assistant|Tools|Result|Failed) {MARK}\b[^\n]*(?:\n|$)")
-SPOKEN = re.compile(rf"^\[Assistant {MARK}\]\n", re.MULTILINE)
+ASSISTANT_HEADING = re.compile(rf"^\[Assistant {MARK}\]\n", re.MULTILINE)
 DONE = "The plan is done."
 NO_TOOLS = "I cannot do that: no tools were offered."
 MISSED = "I would rather talk about it than do it."
@@ -29,39 +29,42 @@ class Reply(msgspec.Struct, frozen=True):
     text: str
 
 
-def perform(memory: Memory, prompt: str, unplanned: str, *, given: str) -> Reply | None:
+def perform(state: PlanState, prompt: str, unplanned: str, *, given: str) -> Reply | None:
     """The next step; None when there is no plan.
 
     `unplanned` is what stands in the prompt after the plan that it carries, or all of it. `given` is the plan in force:
     one that is new begins at its first step, and only results after it count.
     """
-    _learn(memory, prompt, unplanned, given)
-    if not memory.plan:
+    _learn(state, prompt, unplanned, given)
+    if not state.plan:
         return None
-    steps = plan.read(memory.plan)
-    number, refused = _next(steps, memory, unplanned)
+    steps = plan.read(state.plan)
+    number, refused = _next(steps, state, unplanned)
     if number == len(steps):
         return Reply("", DONE)
     step = steps[number]
     # The larger of both counts: the session may be new and the history long, or the other way round.
-    memory.attempts[number] = attempt = max(memory.attempts.get(number, 0), refused) + 1
+    state.attempts[number] = attempt = max(state.attempts.get(number, 0), refused) + 1
     if not step.all_calls:
-        memory.said.append(number)
-    return Reply(_filled(step.think, memory), _written(step, memory, flaw=step.flaw if attempt <= step.times else ""))
+        state.steps_written.append(number)
+    return Reply(_filled(step.think, state), _written(step, state, flaw=step.flaw if attempt <= step.times else ""))
 
 
-def _learn(memory: Memory, prompt: str, unplanned: str, given: str) -> None:
-    """A delimiter in a tool's result is data; the newest one outside of results is the contract's."""
+def _learn(state: PlanState, prompt: str, unplanned: str, given: str) -> None:
+    """A delimiter in a tool's result is data; the newest one outside of results is that of the tool instructions."""
     # Clients resend the whole history: the same plan again is no new plan unless it is in this prompt.
-    if given and (given != memory.plan or unplanned != prompt):
-        memory.plan, memory.failed, memory.last_result, memory.said, memory.attempts = given, [], "", [], {}
+    if given and (given != state.plan or unplanned != prompt):
+        state.plan, state.failed, state.last_result = given, [], ""
+        state.steps_written, state.attempts = [], {}
     if "<call:" in prompt:
         # A file that a tool has read may contain a delimiter; a real model would not follow it either.
-        trusted = NONCE.findall(_without_results(prompt)) or ([memory.nonce] if memory.nonce else NONCE.findall(prompt))
-        memory.nonce = trusted[-1] if trusted else ""
+        trusted = DELIMITER.findall(_without_results(prompt))
+        if not trusted:
+            trusted = [state.delimiter_id] if state.delimiter_id else DELIMITER.findall(prompt)
+        state.delimiter_id = trusted[-1] if trusted else ""
     for failed, low, high in _result_places(unplanned):
-        memory.failed.append(failed)
-        memory.last_result = unplanned[low:high].strip("\n")
+        state.failed.append(failed)
+        state.last_result = unplanned[low:high].strip("\n")
 
 
 def _result_places(prompt: str) -> list[tuple[bool, int, int]]:
@@ -75,20 +78,20 @@ def _result_places(prompt: str) -> list[tuple[bool, int, int]]:
 
 
 def _without_results(prompt: str) -> str:
-    kept, at = [], 0
+    parts, at = [], 0
     for _, low, high in _result_places(prompt):
-        kept.append(prompt[at:low])
+        parts.append(prompt[at:low])
         at = high
-    return "".join([*kept, prompt[at:]])
+    return "".join([*parts, prompt[at:]])
 
 
-def _next(steps: list[Step], memory: Memory, unplanned: str) -> tuple[int, int]:
+def _next(steps: list[Step], state: PlanState, unplanned: str) -> tuple[int, int]:
     """The step to perform, and how often the tool itself has refused it so far.
 
-    A step with calls is done when their results are there, one without when it was said. Failures that a step meant
-    to provoke do not count: it is tried again.
+    A step with calls is done when their results are there, one without when its text was written. Failures that a
+    step meant to provoke do not count: it is tried again.
     """
-    failed = memory.failed
+    failed = state.failed
     for number, step in enumerate(steps):
         refused = 0
         if calls := len(step.all_calls):
@@ -98,7 +101,7 @@ def _next(steps: list[Step], memory: Memory, unplanned: str) -> tuple[int, int]:
             if len(failed) < calls:
                 return number, refused
             failed = failed[calls:]
-        elif number not in memory.said and not _stands_in(unplanned, step.say):
+        elif number not in state.steps_written and not _stands_in(unplanned, step.say):
             return number, 0
     return len(steps), 0
 
@@ -106,38 +109,39 @@ def _next(steps: list[Step], memory: Memory, unplanned: str) -> tuple[int, int]:
 def _stands_in(unplanned: str, text: str) -> bool:
     # The longest piece without placeholders: what they were filled with is not known any more.
     fixed = max(re.split(r"\{\{\w+\}\}", text), key=len).strip()
-    return bool(fixed) and any(unplanned.startswith(fixed, heading.end()) for heading in SPOKEN.finditer(unplanned))
+    headings = ASSISTANT_HEADING.finditer(unplanned)
+    return bool(fixed) and any(unplanned.startswith(fixed, heading.end()) for heading in headings)
 
 
-def _filled(text: str, memory: Memory) -> str:
-    return text.replace("{{last_result}}", memory.last_result).replace("{{results}}", str(len(memory.failed)))
+def _filled(text: str, state: PlanState) -> str:
+    return text.replace("{{last_result}}", state.last_result).replace("{{results}}", str(len(state.failed)))
 
 
 # -- writing ----------------------------------------------------------------------------------------------------
-def _written(step: Step, memory: Memory, *, flaw: str) -> str:
-    said = _filled(step.say, memory)
+def _written(step: Step, state: PlanState, *, flaw: str) -> str:
+    text = _filled(step.say, state)
     if not step.all_calls:
-        return said
-    if not memory.nonce:
+        return text
+    if not state.delimiter_id:
         # Without a delimiter the prompt has offered no tools.
         return NO_TOOLS
     if flaw == "no_call":
-        return said or MISSED
-    blocks = [_block(call, memory, flaw) for call in step.all_calls]
+        return text or MISSED
+    blocks = [_block(call, state, flaw) for call in step.all_calls]
     if flaw == "prose":
-        return "\n".join([said or "Let me do that.", *blocks, "I wait for what comes of it."])
-    return "\n".join([*([said] if said else []), *blocks])
+        return "\n".join([text or "Let me do that.", *blocks, "I wait for what comes of it."])
+    return "\n".join([*([text] if text else []), *blocks])
 
 
-def _block(call: Call, memory: Memory, flaw: str) -> str:
-    body = _body(_bent(call, flaw), memory, flaw)
+def _block(call: Call, state: PlanState, flaw: str) -> str:
+    body = _body(_bent(call, flaw), state, flaw)
     if flaw == "fence":
         return f"```json\n{body}\n```"
-    nonce = "0123456789" if flaw == "nonce" else memory.nonce
+    delimiter_id = "0123456789" if flaw == "nonce" else state.delimiter_id
     if flaw == "cut":
         # Neither the JSON nor the delimiter is closed, as of a reply that was cut off.
-        return f"<call:{nonce}>{body[: len(body) * 2 // 3]}"
-    return f"<call:{nonce}>{body}</call:{nonce}>"
+        return f"<call:{delimiter_id}>{body[: len(body) * 2 // 3]}"
+    return f"<call:{delimiter_id}>{body}</call:{delimiter_id}>"
 
 
 def _bent(call: Call, flaw: str) -> Call:
@@ -156,8 +160,8 @@ def _bent(call: Call, flaw: str) -> Call:
             return call
 
 
-def _body(call: Call, memory: Memory, flaw: str) -> str:
-    arguments = _filled_deep(call.arguments, memory)
+def _body(call: Call, state: PlanState, flaw: str) -> str:
+    arguments = _filled_deep(call.arguments, state)
     if flaw == "string":
         arguments = json.dumps(arguments, ensure_ascii=False)
     body = json.dumps({"name": call.call, "arguments": arguments}, ensure_ascii=False)
@@ -167,14 +171,14 @@ def _body(call: Call, memory: Memory, flaw: str) -> str:
     return _typographic(body) if flaw == "quotes" else body
 
 
-def _filled_deep(value: Any, memory: Memory) -> Any:
+def _filled_deep(value: Any, state: PlanState) -> Any:
     match value:
         case str():
-            return _filled(value, memory)
+            return _filled(value, state)
         case dict():
-            return {key: _filled_deep(item, memory) for key, item in value.items()}
+            return {key: _filled_deep(item, state) for key, item in value.items()}
         case list():
-            return [_filled_deep(item, memory) for item in value]
+            return [_filled_deep(item, state) for item in value]
         case _:
             return value
 

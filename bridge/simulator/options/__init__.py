@@ -1,1 +1,1 @@
-"""Everything that can be told to the simulator: flags, variables, files, and markers in a prompt."""
+"""All options of the simulator: flags, variables, files, and markers in a prompt."""

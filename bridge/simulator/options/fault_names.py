@@ -12,13 +12,13 @@ NAMES = {
     "F22": "ignore_sigint", "F23": "info_port", "F24": "info_stale", "F25": "models_change", "F26": "parallel_limit",
     "F27": "orphan_tool_event", "F28": "rewrite_user", "F29": "version", "F30": "ask_error",
 }  # fmt: skip
-KNOWN = frozenset(NAMES.values())
+ALL = frozenset(NAMES.values())
 
 
 def named(text: str) -> frozenset[str]:
     """The names behind `F1,late_answer`; raise OptionError for one nobody knows."""
     # Numbers and names may be mixed; a name that is no number stays what it is.
-    asked = {NAMES.get(part.strip().upper(), part.strip()) for part in text.split(",") if part.strip()}
-    if unknown := asked - KNOWN:
+    names = {NAMES.get(part.strip().upper(), part.strip()) for part in text.split(",") if part.strip()}
+    if unknown := names - ALL:
         raise OptionError(f"no such fault: {', '.join(sorted(unknown))}")
-    return frozenset(asked)
+    return frozenset(names)

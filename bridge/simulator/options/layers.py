@@ -90,6 +90,6 @@ def _as_text(value: Any) -> Any:
 
 def set_by_faults(layer: Layer) -> Layer:
     """What faults of the process, given by number or name, set."""
-    asked = {part.strip().lower() for part in _as_text(layer.get("fault", "")).split(",")}
-    chosen = [options for names, options in SERVICE_FAULTS.items() if asked.intersection(names)]
+    given = {part.strip().lower() for part in _as_text(layer.get("fault", "")).split(",")}
+    chosen = [options for names, options in SERVICE_FAULTS.items() if given.intersection(names)]
     return {name: value for options in chosen for name, value in options.items()}

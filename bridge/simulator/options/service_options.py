@@ -19,7 +19,7 @@ class ServiceOptions(msgspec.Struct, frozen=True, kw_only=True):
     models: Annotated[str, "comma list of key:Name; a change pushes config/refreshModels (F25)"] = ""
     models_empty: Annotated[bool, "config/queryModels answers {} (F19)"] = False
     user_plan: Annotated[str, "value of user/plan; empty: the error -32603"] = ""
-    version_string: Annotated[str, "version told everywhere (F29)"] = "2.11.1"
+    version_string: Annotated[str, "version reported everywhere (F29)"] = "2.11.1"
     server_name: Annotated[str, "serverInfo.name"] = "lingma"
     start_delay_ms: Annotated[float, "wait before anything is listened on"] = 0
     start_fails: Annotated[bool, "exit with exit_code instead of starting"] = False
@@ -46,14 +46,14 @@ class ServiceOptions(msgspec.Struct, frozen=True, kw_only=True):
     record: Annotated[bool, "write <workDir>/received.jsonl"] = False
     image_upload: Annotated[
         Literal["ok", "early", "twice", "late", "request", "failed", "refused", "error", "silent", "mute"],
-        "how image/upload ends: ok; told early (before the answer), twice, late (after image_ms) or as a request; told "
-        "as failed; refused or error by the answer; silent (answered, never told) or mute (not even answered)",
+        "how image/upload ends: ok; reported early (before the answer), twice, late (after image_ms) or as a request; "
+        "reported as failed; refused or error by the answer; silent (answered, never reported) or mute (not even answered)",
     ] = "ok"
     image_ms: Annotated[float, "with image_upload=late: how much later"] = 11_000
     log_max_bytes: Annotated[int, "rotate logs/lingma.log at this size; 0: never"] = 0
     pings: Annotated[
         Literal["all", "frames", "requests", "none"], "which pings are answered: all, frames, requests or none"
     ] = "all"
-    idle_sec: Annotated[float, "close a connection on which a client said nothing for so long; 0: never"] = 0
+    idle_sec: Annotated[float, "close a connection on which a client sent nothing for so long; 0: never"] = 0
     kick: Annotated[int, "a changed number closes every connection"] = 0
     seed: Annotated[int, "seed of ids and clock; 0: real ones"] = 0

@@ -26,7 +26,7 @@ class TurnOptions(msgspec.Struct, frozen=True, kw_only=True):
     full_answer: Annotated[Literal["empty", "full", "only"], "empty, full, or only (nothing is streamed)"] = "full"
     finish: Annotated[int, "statusCode of chat/finish"] = 200
     reason: Annotated[str, "reason of chat/finish; empty: what suits the code"] = ""
-    session: Annotated[str, "sessionId told in chat/finish; new: a fresh one"] = ""
+    session: Annotated[str, "sessionId in chat/finish; new: a fresh one"] = ""
     title: Annotated[bool, "push session/title/update for a new session"] = True
     steps: Annotated[bool, "push chat/process_step_callback before the text"] = True
     context_usage: Annotated[bool, "push context/usage/sync before the end"] = False
@@ -49,7 +49,7 @@ class TurnOptions(msgspec.Struct, frozen=True, kw_only=True):
     duplicate: Annotated[bool, "send every push twice, with the same id"] = False
     usage: Annotated[str, "prompt,completion tokens of the log line; empty: counted", NUMBERS] = ""
     usage_line: Annotated[
-        Literal["before", "after", "never"], "when the log tells the usage: before or after chat/finish, or never"
+        Literal["before", "after", "never"], "when the log has the usage: before or after chat/finish, or never"
     ] = "before"
     usage_late_ms: Annotated[float, "with usage_line=after: how much later"] = 0
     ask_error: Annotated[str, "chat/ask fails with this message (F30)"] = ""
@@ -75,7 +75,7 @@ class TurnOptions(msgspec.Struct, frozen=True, kw_only=True):
         Literal["plugin", "phases"], "status words: plugin (its own), or phases (pending, processing and results)"
     ] = "plugin"
     tool_start: Annotated[
-        Literal["pending", "running", "finished"], "state in which a tool is first told of; finished: and only then"
+        Literal["pending", "running", "finished"], "state in which a tool is first reported; finished: and only then"
     ] = "pending"
     tool_ids: Annotated[
         Literal["all", "first", "request"], "ids in tool events: all, requestId in the first only, or no sessionId"

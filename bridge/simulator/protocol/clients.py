@@ -51,7 +51,7 @@ class Clients:
             peer.expire(before)
         if idle := options.idle_sec:
             # A list first: closing takes the peer out of the set.
-            for peer in [peer for peer in self.peers if peer.heard_at < now - idle]:
+            for peer in [peer for peer in self.peers if peer.received_at < now - idle]:
                 peer.outlet.close(False)
 
     def follow_controls(self, *, kicked: bool) -> None:

@@ -46,7 +46,7 @@ class Peer:
         self.framing = framing
         self.websocket = websocket
         self.initialized = False
-        self.heard_at = context.loop.time()
+        self.received_at = context.loop.time()
         self.outlet = Outlet(context.loop)
         self.pending: dict[int, Pending] = {}
         self._reader = BodyReader()
@@ -99,7 +99,7 @@ class Peer:
     # -- from the client ----------------------------------------------------------------------------------------
     def receive(self, data: bytes) -> None:
         """Read bytes of the stream of framed messages, and handle every message that is complete."""
-        self.heard_at = self.context.loop.time()
+        self.received_at = self.context.loop.time()
         at = 0
         if self._reader.idle and not self.context.recorder:
             # Only between two messages, and without a recorder, which wants every message.

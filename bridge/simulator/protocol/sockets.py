@@ -68,7 +68,7 @@ class WebSocketEnd(SocketEnd):
         try:
             received = self._reader.feed(data)
         except FrameError as exc:
-            self._say_goodbye(1002, str(exc))
+            self._send_close(1002, str(exc))
             return
         if received:
             self.peer.receive(received)
@@ -95,15 +95,15 @@ class WebSocketEnd(SocketEnd):
     def _welcome(self, protocol: ServerProtocol, event: object) -> bool:
         if not isinstance(event, Request):
             return False
-        known = event.path.partition("?")[0] in PATHS
-        response = protocol.accept(event) if known else protocol.reject(404, "not found\n")
+        is_served = event.path.partition("?")[0] in PATHS
+        response = protocol.accept(event) if is_served else protocol.reject(404, "not found\n")
         protocol.send_response(response)
         return response.status_code == 101
 
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
             # A ping keeps the connection alive, though it brings no message.
-            self.peer.heard_at = self.clients.context.loop.time()
+            self.peer.received_at = self.clients.context.loop.time()
             if self.clients.context.controls.service.pings in {"all", "frames"}:
                 self.peer.outlet.send(frame(payload, PONG))
         elif opcode == CLOSE:
@@ -112,7 +112,7 @@ class WebSocketEnd(SocketEnd):
             self.transport.write(frame(payload[:2], CLOSE))
             self.transport.close()
 
-    def _say_goodbye(self, code: int, reason: str) -> None:
+    def _send_close(self, code: int, reason: str) -> None:
         self.peer.outlet.flush()
         self.transport.write(frame(code.to_bytes(2, "big") + reason.encode(), CLOSE))
         self.transport.close()
@@ -122,4 +122,4 @@ class WebSocketEnd(SocketEnd):
         if hard or self._head is not None:
             super().shut(hard)
         else:
-            self._say_goodbye(1001, "service stops")
+            self._send_close(1001, "service stops")

@@ -61,9 +61,9 @@ class Account:
 
     def __init__(self, root: Path, ids: IdsAndClock, log: Callable[[str], None], *, token_days: float) -> None:
         self.root, self.ids, self.log, self.token_days = root, ids, log, token_days
-        self.user, trouble = read_user(root)
-        if trouble:
-            log(trouble)
+        self.user, problem = read_user(root)
+        if problem:
+            log(problem)
         self.attempts: dict[str, Attempt] = {}
         self._ensure_machine()
 
@@ -78,15 +78,15 @@ class Account:
         self._ensure_machine()
         return (self.root / "cache/id").read_text().strip()
 
-    def log_in(self, name: str, **known: str) -> User:
-        """Make a login. `known` may give uid, token, refresh_token, org_id, org_name; the rest is made up."""
+    def log_in(self, name: str, **fields: str) -> User:
+        """Make a login. `fields` may give uid, token, refresh_token, org_id, org_name; the rest is made up."""
         made = {
             "uid": f"593{self.ids.hex()[:13]}",
             "token": f"pt-{self.ids.hex()}",
             "refresh_token": f"rt-{self.ids.hex()}",
         }
         # Empty values are left out, so that they do not replace what is made up.
-        given = {key: value for key, value in known.items() if value}
+        given = {key: value for key, value in fields.items() if value}
         self.user = User(machine=self.machine, name=name, expire_time=self._expiry(), **(made | given))
         self.save()
         return self.user
@@ -99,11 +99,11 @@ class Account:
         if self.user:
             replace(self.root / "cache/user", msgspec.json.encode(self.user).decode())
 
-    def renew(self, **known: str) -> User | None:
+    def renew(self, **fields: str) -> User | None:
         """Give the present login new tokens; None when logged out."""
         if user := self.user:
-            user.token = known.get("token") or f"pt-{self.ids.hex()}"
-            user.refresh_token = known.get("refresh_token") or f"rt-{self.ids.hex()}"
+            user.token = fields.get("token") or f"pt-{self.ids.hex()}"
+            user.refresh_token = fields.get("refresh_token") or f"rt-{self.ids.hex()}"
             user.expire_time = self._expiry()
             self.save()
         return self.user

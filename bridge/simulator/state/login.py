@@ -1,4 +1,4 @@
-"""Logging in and out, of which every client hears."""
+"""Logging in and out, which every client is notified of."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Login:
         self.account = Account(context.root, context.ids, context.log.write, token_days=options.token_days)
         self.endpoint = ""
 
-    def log_in(self, name: str = "", **known: str) -> None:
+    def log_in(self, name: str = "", **fields: str) -> None:
         """Make a login and push it, in the order of the service."""
-        self.account.log_in(name or self.context.controls.service.user, **known)
+        self.account.log_in(name or self.context.controls.service.user, **fields)
         # First the endpoint, last the status (PROTOCOL 7.5).
         self.clients.broadcast("config/changeEndpoint", {"endpoint": self.endpoint})
         self.clients.broadcast("model/refresh", {})
@@ -30,13 +30,13 @@ class Login:
         self.account.log_out()
         self.clients.broadcast("auth/report", self.account.status())
 
-    def renew_tokens(self, **known: str) -> User | None:
+    def renew_tokens(self, **fields: str) -> User | None:
         """Fresh tokens for the present login, pushed to all; None when logged out."""
-        user = self.account.renew(**known)
+        user = self.account.renew(**fields)
         if user:
-            fields = {"status": 0, "token": user.token, "refreshToken": user.refresh_token,
+            params = {"status": 0, "token": user.token, "refreshToken": user.refresh_token,
                       "expireTime": user.expire_time, "id": user.uid}  # fmt: skip
-            self.clients.broadcast("auth/syncTokenUpdate", fields)
+            self.clients.broadcast("auth/syncTokenUpdate", params)
         return user
 
     def follow_controls(self, before: str) -> None:
@@ -49,5 +49,5 @@ class Login:
             self.log_out()
 
     def refused(self) -> bool:
-        """Whether nobody may ask: logged out, or said to be so."""
+        """Nobody may ask: logged out, or reported so by the options."""
         return not self.account.user or self.context.controls.service.auth_status not in (0, 2)

@@ -42,11 +42,11 @@ class ModelsOffered:
 
     def has(self, key: str) -> bool:
         """Whether there is a model of that key."""
-        return any(key == known for known, _ in self._pairs)
+        return any(key == offered for offered, _ in self._pairs)
 
-    def chosen(self, asked: str) -> str:
+    def chosen(self, requested: str) -> str:
         """The key of the model that answers: the one asked for, else the default."""
-        return asked if self.has(asked) else self._pairs[0][0]
+        return requested if self.has(requested) else self._pairs[0][0]
 
     def change(self, text: str) -> None:
         """Offer other models from now on, and push that."""

@@ -11,15 +11,15 @@ import msgspec
 LIMIT = 5000
 
 
-class Memory(msgspec.Struct):
-    """What the planned model knows in a session: the delimiter of its calls, the plan, and how far it is."""
+class PlanState(msgspec.Struct):
+    """How far the plan of a session is: the delimiter of its calls, the plan, and how far it is."""
 
-    nonce: str = ""
+    delimiter_id: str = ""
     plan: str = ""
     failed: list[bool] = []
     """One for each result that came, in their order."""
     last_result: str = ""
-    said: list[int] = []
+    steps_written: list[int] = []
     attempts: dict[int, int] = {}
 
 
@@ -43,7 +43,7 @@ class Session(msgspec.Struct):
     modified: int
     tokens: int = 0
     records: list[Record] = []
-    memory: Memory = msgspec.field(default_factory=Memory)
+    plan_state: PlanState = msgspec.field(default_factory=PlanState)
 
     def shown(self, *, full: bool) -> dict[str, Any]:
         """The session object of the protocol, with its records or without."""
@@ -69,19 +69,19 @@ class Sessions:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self.known: dict[str, Session] = {}
+        self.by_id: dict[str, Session] = {}
         if path and path.exists():
             stored = msgspec.json.decode(path.read_bytes(), type=list[Session])
-            self.known = {session.session_id: session for session in stored}
+            self.by_id = {session.session_id: session for session in stored}
 
     def open(self, session_id: str, now: int) -> Session:
         """The session of that id, made when unknown."""
-        session = self.known.get(session_id)
+        session = self.by_id.get(session_id)
         if session is None:
-            session = self.known[session_id] = Session(session_id, "", now, now)
-            if len(self.known) > LIMIT:
+            session = self.by_id[session_id] = Session(session_id, "", now, now)
+            if len(self.by_id) > LIMIT:
                 # A dict keeps the order of insertion, so the first is the oldest.
-                del self.known[next(iter(self.known))]
+                del self.by_id[next(iter(self.by_id))]
         return session
 
     def save(self) -> None:
@@ -89,12 +89,12 @@ class Sessions:
         if self._path:
             with suppress(OSError):  # a full disk ends no chat
                 # All of it at every turn: the option is for short tests over a restart.
-                self._path.write_bytes(msgspec.json.encode(list(self.known.values())))
+                self._path.write_bytes(msgspec.json.encode(list(self.by_id.values())))
 
     def forget(self, session_id: str, request_id: str | None = None) -> None:
         """Drop a session, or one record of it."""
         if request_id is None:
-            self.known.pop(session_id, None)
-        elif session := self.known.get(session_id):
+            self.by_id.pop(session_id, None)
+        elif session := self.by_id.get(session_id):
             session.records = [record for record in session.records if record.request_id != request_id]
         self.save()

@@ -74,7 +74,7 @@ def test_a_truncated_log_is_read_from_its_start(log, path):
 
 
 def test_figures_begin_with_the_log(tmp_path, monkeypatch):
-    monkeypatch.setattr(log_tail, "LOOK_AGAIN_SEC", 0)
+    monkeypatch.setattr(log_tail, "RETRY_SEC", 0)
     log = LogTail(tmp_path, LOG)
     assert (log.usage("r1"), log.worth_waiting) == (None, False)
     (tmp_path / "logs").mkdir()
@@ -96,7 +96,7 @@ def test_long_backlog_is_read_only_at_its_end(log, path, monkeypatch):
 
 
 def test_figures_nobody_asks_for_do_not_pile_up(log, path, monkeypatch):
-    monkeypatch.setattr(log_tail, "MAX_KEPT", 3)
+    monkeypatch.setattr(log_tail, "MAX_USAGES", 3)
     append(path, "".join(line(f"r{n}") for n in range(10)))
     assert log.usage("r9")
     assert (log.usage("r0"), bool(log.usage("r8")), bool(log.usage("r7"))) == (None, True, True)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bridge.simulator.model.tool_model import DONE, NO_TOOLS, perform
-from bridge.simulator.state.sessions import Memory
+from bridge.simulator.state.sessions import PlanState
 from tests.bridge.simulator.harness import QUICK, run
 
 NONCE = "ab12cd34ef"
@@ -25,18 +25,18 @@ def result(text, name="Read", verb="Result", told=""):
 
 def session(*steps):
     """Perform the next step of a plan that the first prompt brings."""
-    memory, plan = Memory(), json.dumps(steps)
+    state, plan = PlanState(), json.dumps(steps)
 
     def step(prompt):
-        given, memory_plan = plan, memory.plan
-        return perform(memory, prompt, prompt, given="" if memory_plan else given)
+        given, memory_plan = plan, state.plan
+        return perform(state, prompt, prompt, given="" if memory_plan else given)
 
     return step
 
 
 def told(steps, prompt):
     """The reply of a session that knows nothing."""
-    return perform(Memory(), f"[[plan]]{prompt}", prompt, given=json.dumps(steps)).text
+    return perform(PlanState(), f"[[plan]]{prompt}", prompt, given=json.dumps(steps)).text
 
 
 def test_model_calls_in_prompts_format_and_uses_results():
@@ -51,9 +51,9 @@ def test_model_without_tools_declines():
 
 
 def test_model_without_plan_only_learns_the_format():
-    memory = Memory()
-    assert perform(memory, CONTRACT, CONTRACT, given="") is None
-    assert perform(memory, "go", "go", given=json.dumps([READ])).text == block()
+    state = PlanState()
+    assert perform(state, CONTRACT, CONTRACT, given="") is None
+    assert perform(state, "go", "go", given=json.dumps([READ])).text == block()
 
 
 def test_text_precedes_calls_that_wait_for_all_results():
@@ -75,14 +75,14 @@ def test_whole_history_in_prompt_shows_the_progress():
 
 def test_results_before_the_plan_do_not_count():
     prompt = f"{CONTRACT}\n{result('old')}\n\n[User {NONCE}]\n[[plan]]"
-    assert perform(Memory(), prompt, "", given=json.dumps([READ])).text == block()
+    assert perform(PlanState(), prompt, "", given=json.dumps([READ])).text == block()
 
 
 def test_a_new_plan_begins_at_its_first_step():
-    memory = Memory()
-    perform(memory, f"{CONTRACT}[[plan]]", "", given=json.dumps([READ]))
-    perform(memory, result("x"), result("x"), given="")
-    assert perform(memory, "[[plan]]", "", given=json.dumps([READ])).text == block()
+    state = PlanState()
+    perform(state, f"{CONTRACT}[[plan]]", "", given=json.dumps([READ]))
+    perform(state, result("x"), result("x"), given="")
+    assert perform(state, "[[plan]]", "", given=json.dumps([READ])).text == block()
 
 
 def test_a_delimiter_inside_a_result_is_data():

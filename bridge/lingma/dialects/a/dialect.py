@@ -48,7 +48,7 @@ LOG: Final = LogFormat(
     usage=b"[TOKEN_USAGE]: ",
     decode=msgspec.json.Decoder(LoggedUsage).decode,
     late_ack=b"no response from client",
-)  # PROTOCOL 3.3: the only place that tells real token usage
+)  # PROTOCOL 3.3: the only place with real token usage
 
 
 class DialectA(Dialect):

@@ -32,7 +32,7 @@ _FAILED_CODES: dict[int, type[GatewayError]] = {
 }
 _RATE_LIMITED = "The Lingma service is rate limited; try again later."
 _NO_PLAN = "The plan of the Lingma account is used up, or it has none."
-_WORDS: dict[int, str] = {
+_MESSAGES: dict[int, str] = {
     110: _RATE_LIMITED,
     112: _NO_PLAN,
     400: "The Lingma service refused the request.",
@@ -66,8 +66,8 @@ def error_of(finish: FinishParams) -> GatewayError | None:
     if code in _WRAPPERS:
         code = reasons.wrapped_code(reason) or code
     kind = _FAILED_CODES.get(code, UpstreamFailed)
-    words = _WORDS.get(code, f"The Lingma service failed the turn with code {code}.")
-    return reasons.read(reason, kind(_quoting(words, reason), code=_CODES_OF_KIND.get(code)))
+    message = _MESSAGES.get(code, f"The Lingma service failed the turn with code {code}.")
+    return reasons.read(reason, kind(_quoting(message, reason), code=_CODES_OF_KIND.get(code)))
 
 
 def error_if_empty(finish: FinishParams) -> GatewayError | None:
@@ -77,8 +77,8 @@ def error_if_empty(finish: FinishParams) -> GatewayError | None:
     return reasons.lasting(finish.reason)
 
 
-def _quoting(words: str, reason: str) -> str:
-    return f"{words} It said: {reason[:200]}" if reason else words
+def _quoting(message: str, reason: str) -> str:
+    return f"{message} It said: {reason[:200]}" if reason else message
 
 
 def read_finish(params: bytes) -> Ending:

@@ -18,7 +18,7 @@ from bridge.lingma.tools.events import (
     State,
     ToolEvent,
     ToolMessage,
-    not_kept,
+    too_large_note,
 )
 from gateway_project.lib.tool_approval import UNNAMED
 
@@ -54,8 +54,8 @@ def read(method: str, params: bytes | msgspec.Raw) -> ToolMessage | None:
     events = [_event(method, found, outer, data) for found in objects]
     asynchronous = any(each.get("async") is True for each in (outer, *objects))
     request_id = _text((outer, data), ("requestId",))
-    known = [event for event in events if 0 < len(event.tool_id) <= ID_CHARS]
-    return ToolMessage(_KINDS.get(method, "echo"), known, request_id, asynchronous)
+    with_id = [event for event in events if 0 < len(event.tool_id) <= ID_CHARS]
+    return ToolMessage(_KINDS.get(method, "echo"), with_id, request_id, asynchronous)
 
 
 def name_on_card(text: str, tool_id: str) -> str:
@@ -76,10 +76,10 @@ def _found(outer: dict[str, Any], data: dict[str, Any]) -> list[dict[str, Any]]:
                 return [holder[key]]
     results = outer.get("results")
     items = results if isinstance(results, list) else []
-    return [_whole(item) for item in items if isinstance(item, dict) and _speaks_of_a_call(item, outer)] or [outer]
+    return [_whole(item) for item in items if isinstance(item, dict) and _is_about_a_call(item, outer)] or [outer]
 
 
-def _speaks_of_a_call(item: dict[str, Any], outer: dict[str, Any]) -> bool:
+def _is_about_a_call(item: dict[str, Any], outer: dict[str, Any]) -> bool:
     if _text((item,), _OUTER_IDS) or "result" in item:
         return True
     return bool(_text((item,), ("id",))) and (bool(_text((item,), _NAMES)) or not _text((outer,), _OUTER_IDS))
@@ -152,7 +152,7 @@ def _result(found: dict[str, Any], outer: dict[str, Any], data: dict[str, Any]) 
     for value in (found.get("result"), outer.get("result"), data.get("result"), output):
         if value not in (None, "", {}, []):
             written = _written(value)
-            return written if len(written) <= VALUE_BYTES else not_kept(written)
+            return written if len(written) <= VALUE_BYTES else too_large_note(written)
     return b""
 
 
