@@ -47,7 +47,7 @@ class ServiceOptions(msgspec.Struct, frozen=True, kw_only=True):
     image_upload: Annotated[
         Literal["ok", "early", "twice", "late", "request", "failed", "refused", "error", "silent", "mute"],
         "how image/upload ends: ok; reported early (before the answer), twice, late (after image_ms) or as a request; "
-        "reported as failed; refused or error by the answer; silent (answered, never reported) or mute (not even answered)",
+        "reported as failed; refused or error by the answer; silent (answered, no report) or mute (not even answered)",
     ] = "ok"
     image_ms: Annotated[float, "with image_upload=late: how much later"] = 11_000
     log_max_bytes: Annotated[int, "rotate logs/lingma.log at this size; 0: never"] = 0
