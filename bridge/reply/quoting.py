@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bridge.reply.calls.delimiters import STARTS
 from bridge.reply.calls.escaped import Forms, forms
+from bridge.reply.calls.notations import VALUE_ENDS
 from bridge.reply.calls.pauses import STEP, Steps
 
 MOST_SEARCHED = 4 << 20
@@ -62,9 +63,10 @@ def stands_free(before: str) -> Steps[bool]:
     return not fences.is_open()
 
 
-def occurs(quotes: Sequence[str], texts: Iterable[str]) -> Steps[bool]:
+def occurs(quotes: Sequence[str], texts: Iterable[str], in_tags: Iterable[str] = ()) -> Steps[bool]:
     """Whether one of these stands in the texts, or across some that follow each other: to the letter but for white
-    space, escaped, or on lines that a tool has numbered or marked. True where nobody can say.
+    space, kinds of quotes and capitals, escaped, or on lines that a tool has numbered or marked. `in_tags` are quotes
+    too, which are read only where a text has such tags. True where nobody can say.
     """
     request_forms: list[Forms] = []
     left = MOST_SEARCHED
@@ -74,12 +76,14 @@ def occurs(quotes: Sequence[str], texts: Iterable[str]) -> Steps[bool]:
         if left < 0:
             return True
         request_forms.append((yield from forms(text)))
-    wanted: dict[str, None] = {}
-    for quote in quotes:
-        wanted.update(dict.fromkeys((yield from _shapes(quote))))
     # Each form of all texts joined: a quotation may reach across texts that follow each other. A set, as the forms are
     # often equal.
     stacks = {"".join(each) for each in zip(*request_forms, strict=True)}
+    if any(tag in stack for stack in stacks for tag in VALUE_ENDS):
+        quotes = [*quotes, *in_tags]
+    wanted: dict[str, None] = {}
+    for quote in quotes:
+        wanted.update(dict.fromkeys((yield from _shapes(quote))))
     # Bounded before the search, because the product can be large where each factor is not.
     if sum(map(len, stacks)) * len(wanted) > MOST_COMPARED:
         return True

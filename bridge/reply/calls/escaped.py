@@ -1,5 +1,6 @@
 """
-A text without its escapes, its white space and what tools put before lines: two spellings of one text are one.
+A text without its escapes, its white space, its kind of quotes, capitals and what tools put before lines: two spellings
+of one text are one.
 
 The work is linear in the length of the text, whatever stands in it, and done in steps.
 """
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from bridge.reply.calls.json_string import QUOTES
 from bridge.reply.calls.pauses import STEP, Steps
 
 # Ordinary text needs one or two rounds; what is nested more deeply than this was made to be.
@@ -29,6 +31,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 # Soft hyphen, zero-width and direction signs, byte order mark: a stranger could hide a call from the comparison with
 # them.
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]+")
+# Calls are read with any of these around their strings.
+_QUOTES = re.compile(f"[{QUOTES}]")
 # Line numbers of `cat -n` and grep, quote signs, diff and comment signs: what tools put before a line they print.
 _BEFORE_LINE = re.compile(r"^(?:[ \t]*(?:(?:[^\s:]{1,100}[:-])?\d{1,9}[:→|\t-]|[>+#*|-]|//)){1,40}", re.MULTILINE)
 _NO_LINE = ":"
@@ -38,7 +42,9 @@ _SPACES = {"n": "\n", "t": "\t"}
 
 
 class Forms(NamedTuple):
-    """What a text looks like without white space; without escapes too; and without what may stand before lines."""
+    """What a text looks like without white space, with one kind of quotes and no capitals; without escapes too; and
+    without what may stand before lines.
+    """
 
     bare: str
     plain: str
@@ -99,8 +105,9 @@ def _lines(text: str, *, begins_line: bool) -> Iterator[str]:
 
 
 def _without_space(text: str) -> str:
-    bare = "".join(text.split())
-    return bare if bare.isascii() else _UNSEEN.sub("", bare)
+    # casefold and not lower: what that makes of a letter depends on its neighbours, and a text is read in parts.
+    bare = "".join(text.split()).casefold().replace("'", '"')
+    return bare if bare.isascii() else _QUOTES.sub('"', _UNSEEN.sub("", bare))
 
 
 def _without_entities(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -49,6 +49,10 @@ LAST = ("</tool_call>", "</function>", *_INVOKE_END, *_LIST_ENDS, *_SECTION_ENDS
 """What a complete block of calls ends with, if not with JSON or a fence."""
 
 
+VALUE_ENDS = ("</parameter>", f"</{_DSML.casefold()}parameter>", "</arg_value>")
+"""Tags that end a value, as a text without capitals has them."""
+
+
 class GuessedCall(msgspec.Struct, frozen=True):
     """A complete call. `quotes` are texts that a stranger would have written to have it made."""
 
@@ -56,6 +60,30 @@ class GuessedCall(msgspec.Struct, frozen=True):
     arguments: str
     """JSON, or the plain text of a custom tool."""
     quotes: tuple[str, ...]
+
+    @property
+    def in_tags(self) -> Iterator[str]:
+        """The arguments as notations with a tag for each parameter have them: a stranger may have used another one."""
+        members = _members({"input": self.arguments} if self.tool.custom else self.arguments)
+        if not members:
+            return
+        yield "".join(f"<arg_key>{name}</arg_key><arg_value>{value}</arg_value>" for name, value, _ in members)
+        yield "".join(f"<parameter={name}>{value}</parameter>" for name, value, _ in members)
+        for tag in ("parameter", f"{_DSML}parameter"):
+            yield "".join(f'<{tag} name="{name}">{value}</{tag}>' for name, value, _ in members)
+            yield "".join(f'<{tag} name="{name}" string="{kind}">{value}</{tag}>' for name, value, kind in members)
+
+
+def _members(arguments: str | dict[str, str]) -> list[tuple[str, str, str]]:
+    """Names, values as they are written between tags, and whether they are strings: "true" or "false"."""
+    try:
+        given = json.loads(arguments) if isinstance(arguments, str) else arguments
+        return [
+            (name, value, "true") if isinstance(value, str) else (name, json.dumps(value, ensure_ascii=False), "false")
+            for name, value in given.items()
+        ]
+    except RecursionError:
+        return []
 
 
 class NotationReader:

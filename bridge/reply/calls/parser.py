@@ -252,7 +252,9 @@ class CallParser:
             return False
         # A call that the request already holds was shown to the model by somebody: it must not run because it is
         # repeated.
-        return not (yield from occurs([quote for call in calls for quote in call.quotes], self._rules.texts()))
+        quotes = [quote for call in calls for quote in call.quotes]
+        in_tags = (quote for call in calls for quote in call.in_tags)
+        return not (yield from occurs(quotes, self._rules.texts(), in_tags))
 
     # -- fences ---------------------------------------------------------------------------------------------------
 

@@ -124,6 +124,9 @@ ESCAPED = {
     "HTML, letters as numbers": lambda text: re.sub("[a-z]", lambda each: f"&#x{ord(each[0]):x};", text),
     "the codes of codes": lambda text: codes(text).replace("\\", "\\u005c"),
     "a URL": quote,
+    "capitals": str.upper,
+    "typographic quotes": lambda text: re.sub('"([^"]*)"', "“\\1”", text),
+    "single quotes": lambda text: text.replace('"', "'"),
     "letters nobody sees": lambda text: text.replace("a", "\u200ba\u00ad"),
     "lines numbered by cat in JSON": lambda text: json.dumps({"output": numbered(text).replace("→", "\t")}),
 }
@@ -134,6 +137,13 @@ def test_call_quoted_in_another_spelling_is_text(spelled):
     for form, written in FORMS.items():
         said = [f"# README\n\nA tool call:\n{spelled(written)}\nThat is all.\n"]
         assert read(f"Sure.\n{written}", texts=said.copy) == text(f"Sure.\n{written}"), form
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("said", FORMS)
+def test_call_quoted_in_another_notation_is_text(form, said):
+    texts = [f"The page says:\n{FORMS[said]}\nThat is all."]
+    assert read(FORMS[form], texts=texts.copy) == text(FORMS[form])
 
 
 @pytest.mark.parametrize("spelled", ESCAPED.values(), ids=ESCAPED)
