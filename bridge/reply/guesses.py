@@ -7,7 +7,7 @@ the end of the reply, and if nobody sent it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -15,6 +15,8 @@ from bridge.chat.request import Tool
 from bridge.reply.calls.cursor import Cursor, MoreNeeded, NoCall, TooMuch
 from bridge.reply.calls.delimiters import FENCE
 from bridge.reply.calls.notations import LAST, GuessedCall, NotationReader
+from bridge.reply.calls.pauses import Steps
+from bridge.reply.quoting import occurs, stands_free
 
 MOST_HELD = 256 * 1024
 """Characters that are held; more is text."""
@@ -35,6 +37,50 @@ class Outcome(msgspec.Struct, frozen=True):
     calls: tuple[GuessedCall, ...] = ()
     low: int = 0
     more: bool = False
+
+
+class Guesses:
+    """What is still looked for, the one that is held, and what it has turned out to be."""
+
+    __slots__ = ("_find", "_opener", "_texts", "current", "in_fence", "left", "outcome", "skip")
+
+    def __init__(
+        self,
+        most: int,
+        opener: str,
+        find: Callable[[str], Tool | None],
+        texts: Callable[[], Iterable[str]],
+    ) -> None:
+        self.left = most
+        """How many more may begin in this reply."""
+        self.current: Guess | None = None
+        self.outcome: Outcome | None = None
+        """Calls that are sent at the end of the reply, if they are the model's own."""
+        self.in_fence = False
+        """The fence that has just begun may hold one."""
+        self.skip = 0
+        """Characters of what is read next in which none is looked for."""
+        self._opener = opener
+        self._find = find
+        self._texts = texts
+
+    def may_begin(self, at: int) -> bool:
+        return self.left > 0 and at >= self.skip
+
+    def begin(self, headings: Sequence[str]) -> None:
+        self.left -= 1
+        self.current = Guess(self._opener, self._find, headings)
+
+    def are_own(self, calls: Sequence[GuessedCall], before: str) -> Steps[bool]:
+        """Whether the model makes the calls by itself, and shows them to nobody. `before` is the text before them."""
+        # The cheap test first; the other one compares with the whole request.
+        if not (yield from stands_free(before)):
+            return False
+        # A call that the request already holds was shown to the model by somebody: it must not run because it is
+        # repeated.
+        quotes = [quote for call in calls for quote in call.quotes]
+        in_tags = (quote for call in calls for quote in call.in_tags)
+        return not (yield from occurs(quotes, self._texts(), in_tags))
 
 
 class Guess:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bridge.chat.events import TextDelta
+from bridge.reply.quoting import Fences
 
 # A model in a loop writes endless line breaks; more than this is sent as it comes.
 MOST_SPACE = 64
@@ -17,6 +18,8 @@ class SentText:
         self.space = ""
         self.behind_call = False
         self._gap = ""
+        self._fences = Fences()
+        self._pieces_read = 0  # how many of the pieces the fences have seen
 
     def add(self, text: str) -> list[TextDelta]:
         """Tell text, but for white space at its end: a call may follow."""
@@ -60,6 +63,12 @@ class SentText:
             return self.space[-1] == "\n"
         # A block of calls ends its line, whatever the model wrote behind the mark.
         return self.behind_call or not self.pieces
+
+    def in_fence(self) -> bool:
+        """Whether a code fence is open behind the text so far."""
+        self._fences.feed("".join(self.pieces[self._pieces_read :]))
+        self._pieces_read = len(self.pieces)
+        return self._fences.is_open(self.space)
 
     def ends_in_tick(self, more: str) -> bool:
         """Whether, with what is said next, a backtick is the last thing."""

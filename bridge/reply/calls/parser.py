@@ -11,10 +11,8 @@ from bridge.chat.request import Tool
 from bridge.prompt.tool_names import ToolNames
 from bridge.reply.calls.delimiters import FENCE, MORE, UNMARKED, Marks, fence_body
 from bridge.reply.calls.marked import CallEvent, MarkedCalls, whole_calls
-from bridge.reply.calls.notations import GuessedCall
 from bridge.reply.calls.pauses import Steps, at_once
-from bridge.reply.guesses import Guess, Outcome
-from bridge.reply.quoting import Fences, occurs, stands_free
+from bridge.reply.guesses import Guesses, Outcome
 from bridge.reply.sent_text import SentText
 
 # What is left of a text is copied at each marker in it; in pieces the cost stays linear.
@@ -53,14 +51,11 @@ class CallParser:
         """The model has gone on as somebody else: the reply is over."""
         self._rules = rules or CallRules()
         self._marks = Marks(delimiter_id)
-        self._names = ToolNames(tools)
         self._new_id = new_id
         self._headings = self._rules.headings
-        self._guesses = _MOST_GUESSES if self._rules.guesses else 0
-        self._guess: Guess | None = None
-        self._outcome: Outcome | None = None  # calls that are told at the end of the reply, if they are the model's own
-        self._in_fence_guess = False  # what the fence just begun holds may be a guess
-        self._skip = 0  # characters of what is read next in which no guess is looked for
+        names = ToolNames(tools)
+        most = _MOST_GUESSES if self._rules.guesses else 0
+        self._guesses = Guesses(most, self._marks.opener, names.spelled, self._rules.texts)
         # The state is the function that reads on: unbound, because a bound method would be a cycle, which only the
         # garbage collector ends.
         self._mode = CallParser._text
@@ -68,9 +63,7 @@ class CallParser:
         self._held = ""
         self._rest = ""
         self._sent = SentText()
-        self._fences = Fences()
-        self._fenced = 0  # so many pieces of what was said were looked at for fences
-        self._marked = MarkedCalls(self._marks, self._names, new_id, self._sent)
+        self._marked = MarkedCalls(self._marks, names, new_id, self._sent)
 
     @property
     def marked(self) -> bool:
@@ -82,7 +75,8 @@ class CallParser:
         """What comes next belongs to a call, whatever it looks like."""
         if self._mode == CallParser._in_marked:
             return self._marked.in_data
-        return self._mode == CallParser._hold and self._guess is not None and self._guess.is_open
+        guess = self._guesses.current
+        return self._mode == CallParser._hold and guess is not None and guess.is_open
 
     @property
     def cut_off(self) -> bool:
@@ -115,10 +109,11 @@ class CallParser:
                 self._go_on(events)
                 yield
             # The end decides a guess: a call in a foreign notation counts only as the last thing of a reply.
-            if self._mode == CallParser._hold and self._guess is not None:
-                self._guessed(self._guess.end())
-            if self._outcome is not None:
-                yield from self._decide(self._outcome, events)
+            guesses = self._guesses
+            if self._mode == CallParser._hold and guesses.current is not None:
+                self._guessed(guesses.current.end())
+            if guesses.outcome is not None:
+                yield from self._decide(guesses.outcome, events)
             held, self._held = self._held, ""
             # What was held may be text after all, and is then read again; each round leaves less.
             self._rest = self._rest or self._at_end(held, events) or ""
@@ -152,8 +147,6 @@ class CallParser:
             self._send(self._marks.sendable_end(held, self._rules.headings), events)
         return None
 
-    # -- text -----------------------------------------------------------------------------------------------------
-
     def _text(self, text: str, events: list[CallEvent]) -> str:
         """Look for what begins a call, and for what ends the reply."""
         at = 0
@@ -170,7 +163,7 @@ class CallParser:
                 self._send("</call>" if quoted else "", events)
                 at = 0
             elif (sign == "heading" and not text.startswith(self._headings, low)) or (
-                sign == "start" and not self._may_guess(low)
+                sign == "start" and not self._guesses.may_begin(low)
             ):
                 # No marker after all: go on behind it. The text before is not sent yet, so nothing is lost.
                 at = low + 1
@@ -180,14 +173,15 @@ class CallParser:
     def _begin(self, sign: str, text: str, low: int, high: int, events: list[CallEvent]) -> str:
         """Something begins that is no text."""
         # Asked before `_cut`, which moves what both depend on.
-        may_guess, quoted = self._may_guess(low), self._sent.ends_in_tick(text[:low])
+        may_guess, quoted = self._guesses.may_begin(low), self._sent.ends_in_tick(text[:low])
         rest = self._cut(text, low, low if sign == "start" else high, events)
         if sign == "open":
             self._open(text[low:high], fenced=False, quoted=quoted)
         elif sign == "start":
-            self._begin_guess()
+            self._guesses.begin(self._headings)
+            self._mode = CallParser._hold
         elif sign == "fence":
-            self._in_fence_guess = may_guess
+            self._guesses.in_fence = may_guess
             self._mode = CallParser._head
         else:
             # White space before a forged heading belongs to it.
@@ -198,65 +192,45 @@ class CallParser:
     def _cut(self, text: str, low: int, high: int, events: list[CallEvent]) -> str:
         """Send the text up to `low`, drop what lies between, and return what follows `high`."""
         self._send(text[:low], events)
-        self._skip = max(self._skip - high, 0)
+        self._guesses.skip = max(self._guesses.skip - high, 0)
         return text[high:]
 
     def _send(self, text: str, events: list[CallEvent]) -> None:
         events += self._sent.add(text)
 
-    # -- guesses --------------------------------------------------------------------------------------------------
-
-    def _may_guess(self, at: int) -> bool:
-        return self._guesses > 0 and at >= self._skip
-
-    def _begin_guess(self) -> None:
-        self._guesses -= 1
-        self._guess = Guess(self._marks.opener, self._names.spelled, self._headings)
-        self._mode = CallParser._hold
-
     def _hold(self, text: str, events: list[CallEvent]) -> str:
         """What may be a call waits for the end of the reply."""
-        outcome = self._guess.feed(text) if self._guess is not None else None
-        if outcome is not None:
+        guess = self._guesses.current
+        if guess is not None and (outcome := guess.feed(text)) is not None:
             self._guessed(outcome)
         return ""
 
     def _guessed(self, outcome: Outcome) -> None:
         """It is known what it is: calls, and the reply is over; or text, which is read again."""
-        self._guess = None
+        guesses = self._guesses
+        guesses.current = None
         if outcome.calls:
-            self._outcome, self._mode = outcome, CallParser._nothing
+            guesses.outcome, self._mode = outcome, CallParser._nothing
             self.left_role = outcome.low > 0
             return
-        self._skip, self._mode = outcome.low, CallParser._text
+        guesses.skip, self._mode = outcome.low, CallParser._text
         # Too many tokens once is enough: the reply is not read for calls of that kind again.
-        self._guesses = self._guesses if outcome.more else 0
-        # Read again as text, in which a marked call may begin; `_skip` keeps the same guess from being made twice.
+        guesses.left = guesses.left if outcome.more else 0
+        # Read again as text, in which a marked call may begin; `skip` keeps the same guess from being made twice.
         self._rest = outcome.text + self._rest
 
     def _decide(self, outcome: Outcome, events: list[CallEvent]) -> Steps[None]:
         """The calls are the model's own, or what it has written is text."""
-        self._outcome = None
-        if (yield from self._are_own(outcome.calls)):
+        guesses = self._guesses
+        guesses.outcome = None
+        if (yield from guesses.are_own(outcome.calls, self._sent.text)):
             self._sent.call()
             events += whole_calls(outcome.calls, self._new_id)
             self._sent.behind_call = True
             return
-        self._guesses, self._skip, self._mode, self.left_role = 0, outcome.low, CallParser._text, False
+        guesses.left, guesses.skip = 0, outcome.low
+        self._mode, self.left_role = CallParser._text, False
         self._rest = outcome.text
-
-    def _are_own(self, calls: Sequence[GuessedCall]) -> Steps[bool]:
-        """The model gives them by itself, and shows them to nobody."""
-        # The cheap test first; the other one compares with the whole request.
-        if not (yield from stands_free(self._sent.text)):
-            return False
-        # A call that the request already holds was shown to the model by somebody: it must not run because it is
-        # repeated.
-        quotes = [quote for call in calls for quote in call.quotes]
-        in_tags = (quote for call in calls for quote in call.in_tags)
-        return not (yield from occurs(quotes, self._rules.texts(), in_tags))
-
-    # -- fences ---------------------------------------------------------------------------------------------------
 
     def _head(self, text: str, events: list[CallEvent]) -> str:
         """Behind three backticks: only what looks like it may be a call."""
@@ -266,34 +240,26 @@ class CallParser:
         opener = self._marks.opener
         if body >= 0 and text[body] == "<":
             # Some models fence marked calls. Inside of a fence that is open already the mark is an example.
-            if text.startswith(opener, body) and not self._in_fence():
+            if text.startswith(opener, body) and not self._sent.in_fence():
                 high = body + len(opener)
                 self._open(FENCE + text[:high], fenced=True, quoted=False)
                 return text[high:]
             if opener.startswith(text[body:]):
                 return text
-        elif body >= 0 and self._in_fence_guess:
-            self._begin_guess()
+        elif body >= 0 and self._guesses.in_fence:
+            self._guesses.begin(self._headings)
+            self._mode = CallParser._hold
             return FENCE + text
         return self._no_call(text, events)
-
-    def _in_fence(self) -> bool:
-        """Whether a code fence is open behind the text so far."""
-        pieces = self._sent.pieces
-        self._fences.feed("".join(pieces[self._fenced :]))
-        self._fenced = len(pieces)
-        return self._fences.is_open(self._sent.space)
 
     def _no_call(self, rest: str, events: list[CallEvent]) -> str:
         self._mode = CallParser._text
         self._send(FENCE, events)
         return rest
 
-    # -- calls between marks --------------------------------------------------------------------------------------
-
     def _open(self, marker: str, *, fenced: bool, quoted: bool) -> None:
         # A model that uses the marks needs no guessing, and calls it shows in its own notation are then examples.
-        self._guesses = 0
+        self._guesses.left = 0
         self._marked.open(marker, fenced=fenced, quoted=quoted)
         self._mode = CallParser._in_marked
 
