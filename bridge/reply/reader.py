@@ -21,8 +21,9 @@ from bridge.chat.events import (
 )
 from bridge.chat.request import Tool
 from bridge.prompt.tool_names import by_wire_name
+from bridge.reply.call_assembly import ToolOffer
 from bridge.reply.calls.pauses import Steps, at_once
-from bridge.reply.emulated_calls import EmulatedCalls, ToolOffer
+from bridge.reply.emulated_calls import EmulatedCalls
 from bridge.reply.forbidden_calls import ForbiddenCalls
 from bridge.reply.forced_call import ForcedCallReader
 from bridge.reply.headings import HeadingGuard

@@ -31,8 +31,8 @@ from bridge.pool.instance import Instance
 from bridge.pool.lease import Lease
 from bridge.pool.pool import Pool, retry_hint
 from bridge.prompt.compose import headings
+from bridge.reply.call_assembly import ToolOffer
 from bridge.reply.calls.parser import CallRules
-from bridge.reply.emulated_calls import ToolOffer
 from bridge.reply.reader import Reader, ReadOptions
 from bridge.reply.request_texts import texts_of
 from bridge.telemetry import metrics

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.chat.events import TextDelta, ThinkingDelta
 from bridge.chat.request import AUTO, Tool, ToolChoice
-from bridge.reply.emulated_calls import ToolOffer
+from bridge.reply.call_assembly import ToolOffer
 from bridge.reply.reader import Reader, ReadOptions
 from tests.bridge.reply.streams import cut, sliced
 

@@ -7,7 +7,8 @@ import pytest
 
 from bridge.chat.events import TextDelta, ToolCallDelta, ToolCallEnded, ToolCallStarted
 from bridge.chat.request import AUTO, Tool, ToolChoice
-from bridge.reply.emulated_calls import EmulatedCalls, ToolOffer
+from bridge.reply.call_assembly import ToolOffer
+from bridge.reply.emulated_calls import EmulatedCalls
 from tests.bridge.reply.streams import sliced
 
 DELIMITER_ID = "n0nce12345"

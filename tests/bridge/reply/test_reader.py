@@ -17,7 +17,7 @@ from bridge.chat.events import (
     ToolCallStarted,
 )
 from bridge.chat.request import AUTO, Tool, ToolChoice
-from bridge.reply.emulated_calls import ToolOffer
+from bridge.reply.call_assembly import ToolOffer
 from bridge.reply.reader import Reader, ReadOptions
 from tests.bridge.reply.streams import sliced
 
