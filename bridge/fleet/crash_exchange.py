@@ -9,7 +9,7 @@ from contextlib import suppress
 import msgspec
 from redis import ResponseError
 
-from bridge.pool.crashes import LIFETIME_SEC, MOST, Crashes, Seen
+from bridge.pool.crashes import LIFETIME_SEC, MOST, Crashes, CrashRecord
 from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script
 
@@ -61,7 +61,7 @@ return reply
 """)
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Seen).decode
+_decode = msgspec.json.Decoder(CrashRecord).decode
 
 
 class CrashExchange:
@@ -81,15 +81,15 @@ class CrashExchange:
         # A copy: while Redis is asked, prompts may be noted or cleared.
         changes = dict(self._crashes.unsent)
         args = [str(time.time())]
-        for name, seen in changes.items():
-            args += [name, "" if seen is None else _encode(seen).decode()]
+        for name, record in changes.items():
+            args += [name, "" if record is None else _encode(record).decode()]
         reply: list[bytes] = await self._link.run(EXCHANGE, [redis_keys.CRASHES], args)
-        for name, seen in changes.items():
+        for name, record in changes.items():
             # Only what was sent. A newer note of the same prompt waits for the next exchange.
-            if self._crashes.unsent.get(name) is seen:
+            if self._crashes.unsent.get(name) is record:
                 self._crashes.unsent.pop(name, None)
-        records: dict[str, Seen] = {}
-        for prompt, record in zip(reply[::2], reply[1::2], strict=True):
+        records: dict[str, CrashRecord] = {}
+        for prompt, encoded in zip(reply[::2], reply[1::2], strict=True):
             with suppress(msgspec.DecodeError):  # of another version of the gateway
-                records[prompt.decode()] = _decode(record)
+                records[prompt.decode()] = _decode(encoded)
         self._crashes.merge(records)

@@ -149,11 +149,11 @@ class ReplyStream:
 
     async def drain(self) -> list[Piece]:
         """All that has queued up; wait when that is nothing and the turn goes on. [] means the turn has ended."""
-        if (news := self.news()) is not None:
-            await news
+        if (ready := self.until_ready()) is not None:
+            await ready
         return self.take()
 
-    def news(self) -> asyncio.Future[None] | None:
+    def until_ready(self) -> asyncio.Future[None] | None:
         """What to wait for before `take()`; None when there is something already, or the turn has ended."""
         if self._pieces or self.end is not None:
             return None

@@ -23,8 +23,8 @@ class Account:
         self.models: list[Model] = []
         self.model_names: dict[str, str] = {}
         """Keys and display names, these in lower case, to keys."""
-        self.odd_looks = 0
-        """Looks at it in a row that brought no sense."""
+        self.failed_reads = 0
+        """Attempts in a row to read it that failed."""
         self._dialect = dialect
         self._refresh = refresh
         self._read_at = float("-inf")

@@ -18,7 +18,7 @@ SHORTEST_SEC = 0.1
 """What is left for each when that is used up. From then on the others have their turn in between."""
 ALONE_SEC = 10.0
 """So long nothing begins beside a turn that must be alone: others wait for it, and not as long as a reply may take."""
-LOOK_SEC = 0.02
+POLL_SEC = 0.02
 
 
 class Place(Protocol):
@@ -48,7 +48,7 @@ class _Hold(msgspec.Struct):
 
     care: int
     until: float
-    kept: bool
+    reserved: bool
 
 
 class Careful(Generic[W]):
@@ -76,7 +76,7 @@ class Careful(Generic[W]):
         self.waiting.append(waiter)
         self._sort()
         # `serve` is called when a place is released. That a turn was answered is no such event, so it is looked for.
-        self._look_later()
+        self._poll_later()
 
     def _sort(self) -> None:
         # Counts of keys that left are dropped: the next time they begin at 0 again, like everybody.
@@ -90,7 +90,7 @@ class Careful(Generic[W]):
             self.waiting.remove(waiter)
         # Nobody is left for whom an instance may be kept.
         if all(each.care > 1 for each in self.waiting):
-            self._drop_kept()
+            self._drop_reserved()
 
     def clear(self) -> list[W]:
         """Everybody leaves; who that was."""
@@ -114,37 +114,37 @@ class Careful(Generic[W]):
         self._given[key] = self._given.get(key, 0) + 1
         self._sort()
         now = self._loop.time()
-        self.holds[name] = _Hold(waiter.care, now + (self._window() if waiter.care == 1 else ALONE_SEC), kept=False)
+        self.holds[name] = _Hold(waiter.care, now + (self._window() if waiter.care == 1 else ALONE_SEC), reserved=False)
         # After a turn that must be alone at once, else when the time of the row is used up.
         self.gives_way = waiter.care > 1 or now >= self._spent_at
 
-    def keep(self, waiter: W, places: Sequence[Place], candidates: Sequence[Candidate]) -> None:
-        """Keep an instance for it, the one with the fewest turns: they may end while nothing else begins.
+    def reserve(self, waiter: W, places: Sequence[Place], candidates: Sequence[Candidate]) -> None:
+        """Reserve an instance for it, the one with the fewest turns: they may end while nothing else begins.
 
         One alone for all who wait, and none for a turn that must be alone: that could take as long as a reply. Nor one
         where another in doubt is still silent: others may begin there meanwhile.
         """
         able = [each for place, each in zip(places, candidates, strict=True) if each.ready and not place.is_in_doubt]
         ready = {each.name for each in able}
-        self.holds = {name: hold for name, hold in self.holds.items() if not hold.kept or name in ready}
+        self.holds = {name: hold for name, hold in self.holds.items() if not hold.reserved or name in ready}
         # Only one is ever kept: with all instances kept, no other turn could begin.
-        if waiter.care > 1 or any(hold.kept for hold in self.holds.values()):
+        if waiter.care > 1 or any(hold.reserved for hold in self.holds.values()):
             return
         free = [each for each in able if each.name not in self.holds]
         if free:
             chosen = min(free, key=lambda each: each.in_flight)
-            self.holds[chosen.name] = _Hold(waiter.care, self._loop.time() + self._window(), kept=True)
+            self.holds[chosen.name] = _Hold(waiter.care, self._loop.time() + self._window(), reserved=True)
 
     def release(self, places: Sequence[Place]) -> None:
         """What is not in doubt any more is free for all, unless the next of the row needs it."""
         for place in places:
             hold = self.holds.get(place.name)
-            if hold is None or hold.kept or not self._is_over(hold, place):
+            if hold is None or hold.reserved or not self._is_over(hold, place):
                 continue
             # The instance goes straight to the next of the row, before other turns can begin there.
             if self._is_needed(place, places):
-                self._drop_kept()
-                hold.kept = True
+                self._drop_reserved()
+                hold.reserved = True
                 if not place.unanswered:  # it ends soon, maybe, and who comes next is alone
                     hold.until = self._loop.time() + self._window()
             else:
@@ -152,7 +152,7 @@ class Careful(Generic[W]):
 
     def others_had_their_turn(self) -> None:
         """Unless they still could not have one, where one of these turns is alone."""
-        self.gives_way = any(not hold.kept for hold in self.holds.values())
+        self.gives_way = any(not hold.reserved for hold in self.holds.values())
 
     def rest(self) -> None:
         """All had their turn that could: the next row has its own time."""
@@ -163,11 +163,11 @@ class Careful(Generic[W]):
         """Whether a turn in doubt may come before all others, and has no better instance that is kept for it."""
         if self.gives_way or all(each.care > 1 for each in self.waiting):
             return False
-        kept = [each for each in places if each.name in self.holds and self.holds[each.name].kept]
-        return all(place.in_flight < each.in_flight for each in kept)
+        reserved = [each for each in places if each.name in self.holds and self.holds[each.name].reserved]
+        return all(place.in_flight < each.in_flight for each in reserved)
 
-    def _drop_kept(self) -> None:
-        self.holds = {name: hold for name, hold in self.holds.items() if not hold.kept}
+    def _drop_reserved(self) -> None:
+        self.holds = {name: hold for name, hold in self.holds.items() if not hold.reserved}
 
     def _window(self) -> float:
         now = self._loop.time()
@@ -184,22 +184,22 @@ class Careful(Generic[W]):
 
     def _fits(self, waiter: W, place: Place) -> bool:
         hold = self.holds.get(place.name)
-        if hold is not None and not hold.kept:
+        if hold is not None and not hold.reserved:
             return False
         # An exit with two in doubt proves nothing, and the innocent one then counts as having been there twice.
         waited = hold is not None and self._loop.time() >= hold.until and not place.is_in_doubt
         return place.in_flight == 0 or (waited and waiter.care == 1)
 
-    def _look_later(self) -> None:
+    def _poll_later(self) -> None:
         if self._timer is None:
-            self._timer = self._loop.call_later(LOOK_SEC, self._look)
+            self._timer = self._loop.call_later(POLL_SEC, self._poll)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """Looked at by a timer: an event for the first piece of a reply would cost every turn."""
         self._timer = None
         self._serve()
         if self.waiting or self.holds:
-            self._look_later()
+            self._poll_later()
 
 
 def _closed(candidate: Candidate) -> Candidate:

@@ -20,7 +20,7 @@ Care = Literal[0, 1, 2]
 """0: like any other. 1: alone, if that can be had soon, until something of the reply has come. 2: alone."""
 
 
-class Seen(msgspec.Struct, frozen=True, array_like=True):
+class CrashRecord(msgspec.Struct, frozen=True, array_like=True):
     """How often the service exited while it answered a prompt, and whether the prompt did it. Times in Unix seconds."""
 
     exits: int
@@ -41,15 +41,15 @@ class Crashes:
     """
 
     def __init__(self) -> None:
-        self.seen: dict[str, Seen] = {}
-        self.unsent: dict[str, Seen | None] = {}
-        """News that was not sent to the other processes yet; None: forget the prompt."""
+        self.records: dict[str, CrashRecord] = {}
+        self.unsent: dict[str, CrashRecord | None] = {}
+        """Changes that were not sent to the other processes yet; None: forget the prompt."""
 
-    def concern(self, key: int) -> bool:
+    def has_any_of(self, key: int) -> bool:
         """Whether prompts of this key are among them."""
         # Asked for every turn, so that the digest of a prompt is made only for keys that have any here. The table is
         # nearly always empty.
-        return any(name.startswith(f"{key}:") for name in self.seen)
+        return any(name.startswith(f"{key}:") for name in self.records)
 
     def spent_for(self, key: int, now: float) -> float:
         """For how many seconds none of this key's prompts is asked, as the service has exited over too many; mostly 0.
@@ -58,82 +58,84 @@ class Crashes:
         One exit counts once, and a prompt for one of its exits.
         """
         # Counted by exits and not by prompts: one exit may have hit several prompts of the key.
-        since, mine = now - BUDGET_SEC, f"{key}:"
-        known = [seen for name, seen in self.seen.items() if seen.blamed_at > since and name.startswith(mine)]
+        since, prefix = now - BUDGET_SEC, f"{key}:"
+        records = [
+            record for name, record in self.records.items() if record.blamed_at > since and name.startswith(prefix)
+        ]
         exits: dict[str, float] = {}
-        for seen in known:
-            exits[seen.blamed] = max(seen.blamed_at, exits.get(seen.blamed, 0.0))
+        for record in records:
+            exits[record.blamed] = max(record.blamed_at, exits.get(record.blamed, 0.0))
         # Over again when the oldest of the exits that fill the budget leaves the window.
         return sorted(exits.values())[-MOST_OF_KEY] - since if len(exits) >= MOST_OF_KEY else 0.0
 
-    def exited(self, name: str, which: str, *, alone: bool, now: float, weighs: bool) -> Seen:
+    def exited(self, name: str, which: str, *, alone: bool, now: float, weighs: bool) -> CrashRecord:
         """The service exited while it answered this prompt; what is known of it now.
 
         `which` exit it was is counted once. `weighs`: it does so for the key, even if it proves nothing.
         """
-        before = self.seen.get(name) or Seen(0, proven=False, at=0)
+        before = self.records.get(name) or CrashRecord(0, proven=False, at=0)
         # A prompt may have been asked twice in the same run.
         exits = before.exits + (before.last != which)
         # One exit alone may be chance: a signal from outside, or too little memory.
         proven = before.proven or (alone and exits > 1)
         blamed = (which, now) if weighs or (proven and not before.proven) else (before.blamed, before.blamed_at)
-        seen = Seen(exits, proven, now, which, *blamed)
-        self._note(name, seen)
-        return seen
+        record = CrashRecord(exits, proven, now, which, *blamed)
+        self._note(name, record)
+        return record
 
     def answered(self, name: str) -> None:
         # Nothing is sent for the usual prompt, which nobody ever doubted.
-        if self.seen.pop(name, None) is not None:
+        if self.records.pop(name, None) is not None:
             self._queue(name, None)
 
-    def of(self, name: str, now: float) -> Seen | None:
-        seen = self.seen.get(name)
-        return seen if seen is not None and now - seen.at < LIFETIME_SEC else None
+    def of(self, name: str, now: float) -> CrashRecord | None:
+        record = self.records.get(name)
+        return record if record is not None and now - record.at < LIFETIME_SEC else None
 
-    def merge(self, known: dict[str, Seen]) -> None:
-        """Take over what all processes know together. News that was not sent yet goes on top of it."""
+    def merge(self, records: dict[str, CrashRecord]) -> None:
+        """Take over what all processes know together. Changes that were not sent yet go on top of it."""
         # Other processes may have forgotten some: their table replaces ours, it is not added to it.
-        self.seen = known
-        for name, seen in self.unsent.items():
-            if seen is None:
-                self.seen.pop(name, None)
+        self.records = records
+        for name, record in self.unsent.items():
+            if record is None:
+                self.records.pop(name, None)
             else:
-                self.seen[name] = seen
-        _trim(self.seen)
+                self.records[name] = record
+        _trim(self.records)
 
-    def _note(self, name: str, seen: Seen) -> None:
-        self.seen.pop(name, None)
-        self.seen[name] = seen
-        _trim(self.seen)
-        self._queue(name, seen)
+    def _note(self, name: str, record: CrashRecord) -> None:
+        self.records.pop(name, None)
+        self.records[name] = record
+        _trim(self.records)
+        self._queue(name, record)
 
-    def _queue(self, name: str, seen: Seen | None) -> None:
+    def _queue(self, name: str, record: CrashRecord | None) -> None:
         self.unsent.pop(name, None)
-        self.unsent[name] = seen
+        self.unsent[name] = record
         _trim(self.unsent)
 
 
-def _trim(known: dict[str, Any]) -> None:
-    while len(known) > MOST:
+def _trim(records: dict[str, Any]) -> None:
+    while len(records) > MOST:
         # The key with the most entries pays: no key can push out what is known of the others.
-        most = Counter(map(_key_of, known)).most_common(1)[0][0]
-        del known[next(name for name in known if _key_of(name) == most)]
+        most = Counter(map(_key_of, records)).most_common(1)[0][0]
+        del records[next(name for name in records if _key_of(name) == most)]
 
 
 def _key_of(name: str) -> str:
     return name.partition(":")[0]
 
 
-def care_of(seen: Seen | None) -> Care:
-    if seen is None:
+def care_of(record: CrashRecord | None) -> Care:
+    if record is None:
         return 0
-    return 1 if seen.exits == 1 else 2
+    return 1 if record.exits == 1 else 2
 
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def name_of(key: int, *told: object) -> str:
+def name_of(key: int, *parts: object) -> str:
     """The name of a prompt of one key: a digest of all that the model gets to read. The prompt itself is not kept."""
     # By key, so that nobody can have another key's prompts refused, and by digest, as this is shared through Redis.
-    return f"{key}:{blake2b(_encode(told), digest_size=16).hexdigest()}"
+    return f"{key}:{blake2b(_encode(parts), digest_size=16).hexdigest()}"

@@ -13,10 +13,10 @@ from bridge.pool.doubts import Doubts
 from bridge.pool.incidents import Incidents
 from bridge.pool.lifecycle import Lifecycle
 from bridge.pool.options import InstanceOptions, InstanceSpec
+from bridge.pool.outage_log import OutageLog
 from bridge.pool.policy import Affinity, Candidate
 from bridge.pool.runs import Exit
 from bridge.pool.service_link import ServiceLink
-from bridge.pool.troubles import Troubles
 from bridge.pool.upstream import Upstream
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
@@ -44,7 +44,7 @@ class Instance:
         self._upstream = Upstream(spec, options.approval)
         self._link = ServiceLink(name, spec.dialect, options, self.incidents, pulse)
         self._life = Lifecycle(
-            self._link, self._upstream, options, self.incidents, Troubles(name), changed, lambda: self.in_flight > 0
+            self._link, self._upstream, options, self.incidents, OutageLog(name), changed, lambda: self.in_flight > 0
         )
         self._doubts = Doubts()
 

@@ -17,10 +17,10 @@ from bridge.lingma.connection import Connection
 from bridge.lingma.errors import DialFailed, LingmaError, NotReady, RpcError, StartFailed
 from bridge.pool.incidents import Incidents
 from bridge.pool.options import InstanceOptions
+from bridge.pool.outage_log import OutageLog
 from bridge.pool.restart_policy import RestartPolicy
 from bridge.pool.runs import Runs
 from bridge.pool.service_link import ServiceLink
-from bridge.pool.troubles import Troubles
 from bridge.pool.upstream import Upstream
 from bridge.status.states import InstanceState
 
@@ -28,14 +28,14 @@ logger = logging.getLogger(__name__)
 
 LOGIN_POLL_SEC = 5.0
 HEALTH_SEC = 30.0
-ODD_LOOKS = 3  # at the account in a row that brought no sense, before the service is given up
+MOST_FAILED_READS = 3  # at the account in a row that failed, before the service is given up
 BRIEF_SEC = 1.0  # a connection that was lost so soon without an answered turn has not worked
-LOOK_SEC = 1.0  # how often one looks for an attached service that is away
+POLL_SEC = 1.0  # between two looks for an attached service that is away
 EXIT_SEC = 0.05  # between the end of a program's connection and its own
 
-TROUBLES = (LingmaError, GatewayError, TimeoutError, OSError, msgspec.DecodeError)  # may be better after a restart
-NOBODY = (DialFailed, StartFailed)
-ODD = (RpcError, TimeoutError, msgspec.DecodeError)
+FAILURES = (LingmaError, GatewayError, TimeoutError, OSError, msgspec.DecodeError)  # may be better after a restart
+UNREACHABLE = (DialFailed, StartFailed)
+BAD_ANSWERS = (RpcError, TimeoutError, msgspec.DecodeError)
 CONNECTED = frozenset({InstanceState.READY, InstanceState.LOGIN_REQUIRED})
 
 
@@ -48,7 +48,7 @@ class Lifecycle:
         upstream: Upstream,
         options: InstanceOptions,
         incidents: Incidents,
-        troubles: Troubles,
+        outages: OutageLog,
         changed: Callable[[], None],
         is_busy: Callable[[], bool],
     ) -> None:
@@ -60,7 +60,7 @@ class Lifecycle:
         self._upstream = upstream
         self._options = options
         self._incidents = incidents
-        self._troubles = troubles
+        self._outages = outages
         self._changed = changed
         self._is_busy = is_busy
         self._restarts = RestartPolicy()
@@ -77,9 +77,9 @@ class Lifecycle:
             case InstanceState.READY:
                 return True
             case InstanceState.STARTING:
-                return not self._restarts.is_hopeless(now)
+                return not self._restarts.keeps_failing(now)
             case InstanceState.BACKOFF:
-                return not self._restarts.is_hopeless(now) and self._restarts.back_at - now < seconds
+                return not self._restarts.keeps_failing(now) and self._restarts.back_at - now < seconds
             case InstanceState.STOPPED:
                 return not self._upstream.stopping  # it has not begun yet
             case _:
@@ -102,38 +102,38 @@ class Lifecycle:
 
     async def _run_once(self) -> float:
         """Until the service has to be started or looked for anew; in how many seconds."""
-        nobody = False
+        unreachable = False
         try:
             await self._live()
-        except TROUBLES as exc:
+        except FAILURES as exc:
             self._incidents.last_error = str(exc) or "the service did not answer in time"
             # A service that somebody else runs and that is away is no failure of ours: it is looked for every second.
-            nobody = isinstance(exc, NOBODY) and self._upstream.is_attached
+            unreachable = isinstance(exc, UNREACHABLE) and self._upstream.is_attached
         except Exception:  # an edge: no bug may take an instance away for ever
-            logger.exception("%s: a run broke", self._troubles.name)
+            logger.exception("%s: a run broke", self._outages.name)
             self._incidents.last_error = "the gateway failed; its log says why"
         if self._upstream.stopping:
             self._set(InstanceState.DRAINING)
             self._link.close()
             await self._upstream.end(hung=False)
             return 0.0
-        return await self._rest(nobody=nobody)
+        return await self._rest(unreachable=unreachable)
 
-    async def _rest(self, *, nobody: bool) -> float:
+    async def _rest(self, *, unreachable: bool) -> float:
         """Leave the choice of turns and end the service. The pause is set first: `back_within` needs it."""
         hung = self._link.hung
         if self._restarts.ready and (hung or self._upstream.exit_code is not None):
             # By itself after it was ready, or it had to be ended.
             self.runs.crash(killed=not hung and self._upstream.was_killed)
-        if not nobody or not self._restarts.failures:
+        if not unreachable or not self._restarts.failures:
             self._incidents.restarts += 1
         now = time.monotonic()
         pause = self._restarts.restart_pause(now, random.random())  # noqa: S311
-        pause = LOOK_SEC if nobody else pause
+        pause = POLL_SEC if unreachable else pause
         self._restarts.back_at = now + pause
         # Turns wait for the verdict on this run: what is no crash by now is none.
         self.runs.settle()
-        self._troubles.met(now, self._incidents.last_error, f"starting again in {pause:.1f} s")
+        self._outages.failed(now, self._incidents.last_error, f"starting again in {pause:.1f} s")
         # Before the program is ended, which can take seconds: turns look elsewhere meanwhile.
         self._set(InstanceState.BACKOFF)
         self._link.close()
@@ -142,20 +142,20 @@ class Lifecycle:
 
     async def _wait(self, pause: float) -> None:
         """Sleep; return early when the attached service is found at another address."""
-        self._wake.clear()  # news from the run that has ended must not cut the pause short
+        self._wake.clear()  # a change from the run that has ended must not cut the pause short
         while not self._upstream.stopping and (left := self._restarts.back_at - time.monotonic()) > 0:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(left, LOOK_SEC))
+                await asyncio.wait_for(self._wake.wait(), min(left, POLL_SEC))
                 return
             # It reads a file, so only in long pauses, and once a second.
-            if pause > LOOK_SEC and self._upstream.has_moved():
+            if pause > POLL_SEC and self._upstream.has_moved():
                 return
 
     async def _live(self) -> None:
         """One run of the service. A lost connection is made again: its sessions live on (PROTOCOL 15.1)."""
         self._restarts.begin(time.monotonic())
-        self._link.account.odd_looks = 0
-        # News for the run before says nothing of this one.
+        self._link.account.failed_reads = 0
+        # A change in the run before says nothing of this one.
         self._wake.clear()
         # Start, connect, `initialize` and account together: each alone might take nearly as long.
         async with asyncio.timeout(self._options.start_timeout):
@@ -164,21 +164,21 @@ class Lifecycle:
                 self.runs.begin()
                 self._set(InstanceState.STARTING)
             await self._upstream.open()
-            await self._meet(await self._upstream.dial())
+            await self._sign_on(await self._upstream.dial())
         while not self._upstream.stopping:
             await self._watch()
-            await self._meet_again()
+            await self._reconnect()
 
-    async def _meet(self, connection: Connection) -> None:
+    async def _sign_on(self, connection: Connection) -> None:
         """Over a fresh connection: who it is, and what its account offers."""
         self._link.attach(connection)
         # Before `leave_to`: which run this is decides where its unfinished questions are noted.
-        known = await self._recognize()
+        is_same = await self._recognize()
         connection.leave_to(self.runs.abandoned)
         self._set(InstanceState.STARTING)
         await self._link.sign_on(connection, self._upstream.endpoint.work_dir if self._upstream.endpoint else None)
         # The same process has the same models, so a new connection to it costs one RPC and not two.
-        await self._read_account(news=not known)
+        await self._read_account(news=not is_same)
 
     async def _recognize(self) -> bool:
         """Whether it is the process from before. An attached one has to prove it, or its sessions are not trusted."""
@@ -186,7 +186,7 @@ class Lifecycle:
             return self._restarts.ready
         return self.runs.is_same(await self._upstream.identity())
 
-    async def _meet_again(self) -> None:
+    async def _reconnect(self) -> None:
         """Make a lost connection again: at once if it had worked, else, and when nobody answers, after short pauses."""
         connection, loop = self._link.connection, asyncio.get_running_loop()
         if self._upstream.stopping or connection is None:
@@ -197,15 +197,15 @@ class Lifecycle:
         if not self._restarts.lost(now, worked=worked) or (connection.hung and self._upstream.process):
             raise NotReady(self._incidents.last_error)
         self._incidents.reconnects += 1
-        self._troubles.met(now, self._incidents.last_error, "connecting again")
+        self._outages.failed(now, self._incidents.last_error, "connecting again")
         deadline, tries = loop.time() + self._options.start_timeout, 0
         while True:
             # 0 s for the first try after a connection that worked: its sessions are still there.
             await asyncio.sleep(self._restarts.redial_pause(tries))
             try:
                 async with asyncio.timeout_at(deadline):
-                    return await self._meet(await self._upstream.redial())
-            except (*NOBODY, ConnectionLost) as exc:
+                    return await self._sign_on(await self._upstream.redial())
+            except (*UNREACHABLE, ConnectionLost) as exc:
                 if self._upstream.stopping or self._upstream.exit_code is not None or loop.time() >= deadline:
                     raise
                 if isinstance(exc, DialFailed) and exc.refused:  # its host is there, and it is not
@@ -215,63 +215,63 @@ class Lifecycle:
     async def _read_account(self, *, news: bool) -> None:
         await self._link.read_account(news=news)
         logged_in = self._link.account.logged_in
-        # Earlier trouble is in the log and in the count of restarts.
+        # Earlier failures are in the log and in the count of restarts.
         self._incidents.last_error = "" if logged_in else "not logged in to Lingma"
-        self._be(InstanceState.READY if logged_in else InstanceState.LOGIN_REQUIRED)
+        self._set_connected(InstanceState.READY if logged_in else InstanceState.LOGIN_REQUIRED)
 
     async def _watch(self) -> None:
-        """Until the connection is gone; the account is looked at now and then. Raise when the program is gone."""
+        """Until the connection is gone; the account is checked now and then. Raise when the program is gone."""
         if self._link.connection is None:
             return
         # Both are waited for: a program can exit while a child of it holds the connection open.
-        gone: set[asyncio.Future[Any]] = {self._link.connection.lost}
+        ends: set[asyncio.Future[Any]] = {self._link.connection.lost}
         exited = self._upstream.process.exited if self._upstream.process else None
         if exited is not None:
-            gone.add(exited)
+            ends.add(exited)
         while not self._upstream.stopping:
             # Made anew each time, as `asyncio.wait` needs a task; cancelled below, or one would be left over for each
-            # look.
+            # check.
             woken = asyncio.ensure_future(self._wake.wait())
-            done, _ = await asyncio.wait({*gone, woken}, timeout=self._pause(), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({*ends, woken}, timeout=self._pause(), return_when=asyncio.FIRST_COMPLETED)
             woken.cancel()
-            if done & gone and exited is not None:
+            if done & ends and exited is not None:
                 # The connection of a program that exits is lost a moment before its exit is known. Without this wait
                 # a crash would look like a lost connection.
                 await asyncio.wait({exited}, timeout=EXIT_SEC)
             if self._upstream.exit_code is not None:
-                raise NotReady(self._what_happened())
-            if done & gone:
+                raise NotReady(self._reason_of_loss())
+            if done & ends:
                 return
             news = self._wake.is_set()
-            # Cleared before the look: news that comes during it leads to another look.
+            # Cleared before the check: a change that comes during it leads to another check.
             self._wake.clear()
             if not self._upstream.stopping:
-                await self._look(news)
+                await self._check_account(news)
 
     def _pause(self) -> float:
         account = self._link.account
-        well = account.logged_in and not account.odd_looks
+        well = account.logged_in and not account.failed_reads
         return min(HEALTH_SEC, self._options.models_refresh) if well else LOGIN_POLL_SEC
 
-    async def _look(self, news: bool) -> None:
+    async def _check_account(self, news: bool) -> None:
         """The account. One odd answer is no reason to end a service and whatever it is asked; silence may be one."""
         account, reads = self._link.account, self._link.reads
         try:
             await self._read_account(news=news)
         except ConnectionLost:
             return  # which the watch sees
-        except ODD as exc:
-            account.odd_looks += 1
+        except BAD_ANSWERS as exc:
+            account.failed_reads += 1
             # A service that sends replies meanwhile lives, and is only slow to answer this.
             busy = self._is_busy() and self._link.reads > reads
-            if account.odd_looks >= ODD_LOOKS or (isinstance(exc, TimeoutError) and not busy):
+            if account.failed_reads >= MOST_FAILED_READS or (isinstance(exc, TimeoutError) and not busy):
                 raise
             account.doubt()
-            self._troubles.met(time.monotonic(), f"its account cannot be read: {exc or 'no answer'}", "looking again")
+            self._outages.failed(time.monotonic(), f"its account cannot be read: {exc or 'no answer'}", "looking again")
         else:
-            account.odd_looks = 0
+            account.failed_reads = 0
 
-    def _what_happened(self) -> str:
+    def _reason_of_loss(self) -> str:
         if self._upstream.exit_code is not None:
             return f"the program exited with code {self._upstream.exit_code}"
         return self._link.loss()
@@ -283,23 +283,23 @@ class Lifecycle:
         # Not for the one before, nor during a start, which reports its own failure.
         if connection is self._link.connection and self.state in CONNECTED:
             self.runs.doubt()
-            self._incidents.last_error = self._what_happened()
+            self._incidents.last_error = self._reason_of_loss()
             self._set(InstanceState.DRAINING if self._upstream.stopping else InstanceState.STARTING)
 
-    def _be(self, state: InstanceState) -> None:
+    def _set_connected(self, state: InstanceState) -> None:
         """It can be used, or lacks a login only."""
         # From READY to LOGIN_REQUIRED and back is no return from an outage.
         if self.state not in CONNECTED:
             self._restarts.back(time.monotonic())
             self.runs.settle()
         if state != self.state:
-            self._troubles.over(time.monotonic(), state)
+            self._outages.recovered(time.monotonic(), state)
         self._set(state)
 
     def _set(self, state: InstanceState) -> None:
         if state != self.state:
             level = logging.INFO if self._upstream.stopping else logging.DEBUG
-            logger.log(level, "%s is %s", self._troubles.name, state)
+            logger.log(level, "%s is %s", self._outages.name, state)
             # Before `changed`, which looks at both to place turns.
             self.state, self.is_ready = state, state is InstanceState.READY
             self._changed()

@@ -14,12 +14,12 @@ from bridge.pool.lease import Lease, Waiter
 from bridge.pool.members import Members
 from bridge.pool.neighbours import Neighbours
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
-from bridge.pool.outlook import Outlook
 from bridge.pool.places import Places
 from bridge.pool.policy import Affinity, Line, Owner
 from bridge.pool.queue import TurnQueue
 from bridge.pool.remote import RemoteInstance
 from bridge.pool.shares import Shares
+from bridge.pool.wait_policy import WaitPolicy
 from bridge.status.instance import InstanceStatus
 from gateway_project.lib.ticker import EVERY_SEC, Pulse
 
@@ -47,7 +47,7 @@ class Pool:
         self._members = Members(self.instances)
         self._places = Places(self.instances, options.max_in_flight)
         self._queue = TurnQueue(self._members, self._places)
-        self._outlook = Outlook(self._members, self._places, self._queue, options.max_queue)
+        self._wait_policy = WaitPolicy(self._members, self._places, self._queue, options.max_queue)
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -120,7 +120,7 @@ class Pool:
         self._places.closed = why
         self._members.end_turns(why)
         for waiter in self._queue.clear():
-            waiter.lease.set_exception(self._outlook.unavailable())
+            waiter.lease.set_exception(self._wait_policy.unavailable())
 
     def lease(
         self,
@@ -138,8 +138,8 @@ class Pool:
             return None  # whoever waits for it asks there
         # Nobody overtakes those who wait, not even with a place that is free for a moment.
         lease = None if self._queue.lines.count else self._queue.take(affinity, excluded, owner)
-        if lease is None and not self._outlook.is_hopeful(self._until(until)):
-            raise self._outlook.unavailable()
+        if lease is None and not self._wait_policy.may_be_served(self._until(until)):
+            raise self._wait_policy.unavailable()
         return lease
 
     def queue(
@@ -157,7 +157,7 @@ class Pool:
         """
         # A turn that had a place was admitted once. Refusing it now would waste what it has waited and cost.
         if not again:
-            self._outlook.require_room(owner)
+            self._wait_policy.require_room(owner)
         waiter = Waiter(owner, affinity, excluded, self._until(until), self._queue.remove)
         # Asked there first: `line_up` puts the waiter into the queue when the answer is no, or late.
         if not self._members.neighbours.borrow(waiter):
@@ -172,10 +172,10 @@ class Pool:
         Raise Overloaded, and Unavailable when no instance of this process can be there by `until`.
         """
         if not again:
-            self._outlook.require_room(owner)
+            self._wait_policy.require_room(owner)
         # A place with care cannot be borrowed, so other processes do not count here.
-        if not self._outlook.is_hopeful_here(until):
-            raise self._outlook.unavailable()
+        if not self._wait_policy.may_be_served_here(until):
+            raise self._wait_policy.unavailable()
         waiter = Waiter(owner, None, excluded, until, self._queue.remove)
         waiter.care, waiter.rank = care, rank
         self._queue.add_careful(waiter)
@@ -183,7 +183,7 @@ class Pool:
 
     def timed_out(self) -> GatewayError:
         """The refusal of a turn that has waited as long as it may."""
-        return self._outlook.timed_out()
+        return self._wait_policy.timed_out()
 
     @property
     def borrowing(self) -> int:
@@ -241,9 +241,9 @@ class Pool:
             return
         # Nobody waits in vain: who could only be served by an instance that is gone for longer is refused now.
         for waiter in self._queue.everybody():
-            if not self._outlook.is_hopeful(waiter.until):
+            if not self._wait_policy.may_be_served(waiter.until):
                 self._queue.remove(waiter)
-                waiter.lease.set_exception(self._outlook.unavailable())
+                waiter.lease.set_exception(self._wait_policy.unavailable())
 
     def _until(self, until: float | None) -> float:
         return self._loop.time() + self.options.queue_timeout if until is None else until

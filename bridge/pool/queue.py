@@ -122,8 +122,8 @@ class TurnQueue:
         fitting = self._careful.fitting(waiter, instances, candidates)
         lease = self._places.take(fitting, None, waiter.excluded, waiter.owner)
         if lease is None:
-            # No instance is empty now: keep one, so that it becomes so.
-            return self._careful.keep(waiter, instances, candidates)
+            # No instance is empty now: reserve one, so that it becomes so.
+            return self._careful.reserve(waiter, instances, candidates)
         lease.in_doubt = True
         self._careful.began(waiter, lease.instance.name)
         return waiter.lease.set_result(lease)

@@ -23,7 +23,7 @@ CRASH_SEC = 4.0  # longer than the process of the instance waits itself, too
 UPLOAD_SEC = 45.0  # longer than the process of the instance waits itself, for a place and for the service
 
 
-class Asker(Protocol):
+class RemoteLink(Protocol):
     """The connection to the process that lends."""
 
     def ask(self, lease: int, turn: ReplyStream, ask: Ask, log: RemoteLog) -> bool:
@@ -77,14 +77,14 @@ class RemoteInstance:
     """One lease on an instance elsewhere. Whether the service is silent is judged in its own process only."""
 
     def __init__(
-        self, asker: Asker, lease: int, affinity: Affinity, models: dict[str, str], limits: TurnLimits, pulse: Pulse
+        self, link: RemoteLink, lease: int, affinity: Affinity, models: dict[str, str], limits: TurnLimits, pulse: Pulse
     ) -> None:
         self.name = affinity.name
         self.affinity = affinity
         self.generation = affinity.generation
         self.log = RemoteLog()
         self.model_names = models
-        self._asker = asker
+        self._link = link
         self._lease = lease
         # Silence is judged once, where the service is. Judged here too, a slow link would look like a silent service.
         self._limits = msgspec.structs.replace(limits, silence_sec=NEVER)
@@ -99,7 +99,7 @@ class RemoteInstance:
         # The same stream as for an own instance: who answers the client sees no difference.
         turn = ReplyStream(ask.request_id, ask.session_id, self._limits, self._pulse)
         try:
-            if not self._asker.ask(self._lease, turn, ask, self.log):
+            if not self._link.ask(self._lease, turn, ask, self.log):
                 raise Overloaded("Another process has not read the questions before this one yet.", retry_after=1)
         except GatewayError:
             turn.close()
@@ -108,17 +108,17 @@ class RemoteInstance:
 
     async def crashed(self, generation: int) -> Exit | None:
         """How that run ended by itself; None: only a connection to it did."""
-        result = self._asker.crashed(Affinity(self.name, generation))
+        result = self._link.crashed(Affinity(self.name, generation))
         await asyncio.wait({result}, timeout=CRASH_SEC)
         # Without an answer in time it counts as no crash: the turn is then simply asked again.
         return result.result() if result.done() else None
 
     def release(self) -> None:
-        self._asker.release(self._lease)
+        self._link.release(self._lease)
 
     async def upload_image(self, data_uri: str) -> str:
         """Hand an image to the service; its URL for `Ask.image_urls`. Raise UploadFailed."""
-        uploaded = self._asker.upload(self._lease, data_uri)
+        uploaded = self._link.upload(self._lease, data_uri)
         if uploaded is None:
             raise UploadFailed("The process of the instance could not be reached.")
         try:

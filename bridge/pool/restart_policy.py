@@ -66,7 +66,7 @@ class RestartPolicy:
         # It does come up, so it waits only if it dies often, and never long.
         return min(CALM_SEC, restart_delay(excess, jitter)) if excess > 0 else 0.0
 
-    def is_hopeless(self, now: float) -> bool:
+    def keeps_failing(self, now: float) -> bool:
         """Whether it has failed for so long that no turn should wait for the next try."""
         return self.failures > 1 and self._away_since is not None and now - self._away_since > HOPE_SEC
 

@@ -12,7 +12,7 @@ import msgspec
 from bridge.lingma.abandoned import Abandoned
 from bridge.lingma.process.endpoint import Identity
 
-FATE_SEC = 3.0  # until one knows of a lost connection whether the run went with it
+SETTLE_SEC = 3.0  # until one knows of a lost connection whether the run went with it
 MOST_REMEMBERED = 8
 
 
@@ -84,10 +84,10 @@ class Runs:
         self._settled.set()
 
     async def crashed(self, generation: int) -> Exit | None:
-        """How that run ended by itself; None: it goes on, or was ended. Told as soon as it is known."""
-        # Without news in time the run is taken to go on: a turn must not wait for ever to be asked again.
+        """How that run ended by itself; None: it goes on, or was ended. Returns as soon as that is known."""
+        # Without a verdict in time the run is taken to go on: a turn must not wait for ever to be asked again.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._settled.wait(), FATE_SEC)
+            await asyncio.wait_for(self._settled.wait(), SETTLE_SEC)
         crash = self._crashes.get(generation)
         if crash is None:
             return None

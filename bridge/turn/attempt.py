@@ -248,7 +248,7 @@ class Attempt:
             # This loop runs for every chunk: it awaits only where there is something to wait for.
             if sending := self._output.start_sending(batch):
                 await sending
-            if (changed := stream.news()) is not None:
+            if (changed := stream.until_ready()) is not None:
                 await changed
             pieces = stream.take()
             batch = await self._take_slowly(pieces) if stream.taken > _MUCH else self._take(self._reader.feed(pieces))

@@ -11,7 +11,7 @@ from typing import Any
 from bridge.chat.errors import CrashingKey, CrashingPrompt
 from bridge.chat.request import ChatRequest
 from bridge.lingma.stream import ReplyStream
-from bridge.pool.crashes import Care, Crashes, Seen, care_of, name_of
+from bridge.pool.crashes import Care, Crashes, CrashRecord, care_of, name_of
 from bridge.pool.lease import AnyInstance
 from bridge.telemetry import metrics
 from bridge.turn.plan import TurnPlan
@@ -40,19 +40,19 @@ class Doubt:
         asked.
         """
         # The quick test, before a digest of the whole prompt is made.
-        if not self._crashes.concern(self._key):
+        if not self._crashes.has_any_of(self._key):
             return
         # Wall time: what is known of crashes is shared between processes.
         now = time()
-        seen = self._crashes.of(self._name(), now)
+        record = self._crashes.of(self._name(), now)
         # The prompt first: "change it" helps the client more than "wait".
-        if seen is not None and seen.proven:
+        if record is not None and record.proven:
             metrics.CRASHES.labels("refused").inc()
             raise CrashingPrompt
         if seconds := self._crashes.spent_for(self._key, now):
             metrics.CRASHES.labels("refused").inc()
             raise CrashingKey(retry_after=ceil(seconds))
-        self.care = care_of(seen)
+        self.care = care_of(record)
 
     @property
     def may_try(self) -> bool:
@@ -71,9 +71,9 @@ class Doubt:
         weighs = alone and not ended.killed
         # One process has one exit, however many turns were lost with it.
         which = f"{instance.name}:{generation}"
-        seen = _counted(self._crashes.exited(self._name(), which, alone=alone, weighs=weighs, now=time()))
-        self.care = care_of(seen)
-        return seen.proven
+        record = _counted(self._crashes.exited(self._name(), which, alone=alone, weighs=weighs, now=time()))
+        self.care = care_of(record)
+        return record.proven
 
     def given_up(self, instance: AnyInstance, generation: int, stream: ReplyStream) -> Coroutine[Any, Any, None]:
         """Its client has gone. Who hangs up in time leaves no less behind than who waits; the request is let go of."""
@@ -121,6 +121,6 @@ async def _watch(
         crashes.answered(name)
 
 
-def _counted(seen: Seen) -> Seen:
-    metrics.CRASHES.labels("proven" if seen.proven else "suspected").inc()
-    return seen
+def _counted(record: CrashRecord) -> CrashRecord:
+    metrics.CRASHES.labels("proven" if record.proven else "suspected").inc()
+    return record

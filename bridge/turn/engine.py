@@ -129,7 +129,7 @@ class _Run:
     async def run(self) -> None:
         try:
             # One test for a turn, as long as no exit of the service is remembered.
-            if self._engine.crashes.seen:
+            if self._engine.crashes.records:
                 self._recall()
             await self._conversation.find()
             self._record.session = self._conversation.state
@@ -277,7 +277,7 @@ class _Run:
     def _has_new_doubt(self) -> bool:
         """Whether it has to be asked with more care than was known. Raise GatewayError when it must not be asked."""
         before = self._care
-        if self._engine.crashes.seen:
+        if self._engine.crashes.records:
             self._recall()
         return self._care > before
 

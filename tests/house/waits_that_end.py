@@ -27,7 +27,7 @@ WAITS = {
         "bridge/pool/upstream.py: process.exited.result()",
         "gateway_project/postgresql/bounded.py: made.result()",
     ],
-    "Who does the work has a deadline (GIVE_UP_SEC of a query, WITHIN_SEC of a smoke test, FATE_SEC of a crash).": [
+    "Who does the work has a deadline (GIVE_UP_SEC of a query, WITHIN_SEC of a smoke test, SETTLE_SEC of a crash).": [
         "bridge/turn/engine.py: await asyncio.shield(check)",
         "accounts/keys/reader.py: await answer",
         "accounts/keys/keyring.py: await asyncio.shield(reading)",
@@ -57,7 +57,7 @@ WAITS = {
     "The turn's silence is bounded: the pulse fails one that the service leaves silent, and that ends the wait.": [
         "bridge/turn/attempt.py: await stream.drain()",
         "bridge/turn/attempt.py: await changed",
-        "bridge/lingma/stream.py: await news",
+        "bridge/lingma/stream.py: await ready",
         "bridge/siblings/lender.py: await turn.drain()",
         "bridge/siblings/link.py: await self._room.wait()",
     ],
@@ -80,7 +80,7 @@ WAITS = {
         "bridge/lingma/process/process.py: await asyncio.to_thread(ports.holder_of, self.port, self.pid, also)",
         "bridge/pool/upstream.py: await asyncio.to_thread(self.endpoint.identity)",
     ],
-    "It waits for news as long as the process lives; nothing and nobody waits for it.": [
+    "It waits for changes as long as the process lives; nothing and nobody waits for it.": [
         "bridge/telemetry/refusals.py: await self._noted.wait()",
         "bridge/siblings/siblings.py: await asyncio.wait({borrower.link.lost})",
         "gateway_project/supervise/child.py: await process.wait()",

@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from bridge.fleet.crash_exchange import CrashExchange
-from bridge.pool.crashes import LIFETIME_SEC, MOST, Crashes, Seen
+from bridge.pool.crashes import LIFETIME_SEC, MOST, Crashes, CrashRecord
 from gateway_project.lib.redis_keys import CRASHES
 from gateway_project.lib.redis_link import RedisLink
 
@@ -43,8 +43,10 @@ async def test_what_one_process_learns_all_know(link, clock):
     exits(here, "2:y", alone=False, now=1000)
     for crashes in (here, there):
         await CrashExchange(link, crashes).exchange()
-    assert there.seen == here.seen
-    shared = {name: (seen.exits, seen.proven, seen.at, bool(seen.blamed)) for name, seen in here.seen.items()}
+    assert there.records == here.records
+    shared = {
+        name: (record.exits, record.proven, record.at, bool(record.blamed)) for name, record in here.records.items()
+    }
     assert shared == {"1:x": (2, True, 1000, True), "2:y": (1, False, 1000, False)}
     assert here.unsent == {}
 
@@ -57,7 +59,7 @@ async def test_what_is_harmless_is_so_for_all(link, clock):
     there.answered("1:x")
     for crashes in (there, here):
         await CrashExchange(link, crashes).exchange()
-    assert here.seen == {}
+    assert here.records == {}
 
 
 async def test_what_is_old_or_too_much_is_dropped(link, clock):
@@ -68,21 +70,21 @@ async def test_what_is_old_or_too_much_is_dropped(link, clock):
         await CrashExchange(link, crashes).exchange()
     exits(crashes, "1:last", alone=True, now=1000)
     await CrashExchange(link, crashes).exchange()
-    assert (len(crashes.seen), "1:0" in crashes.seen, "1:last" in crashes.seen) == (MOST, False, True)
+    assert (len(crashes.records), "1:0" in crashes.records, "1:last" in crashes.records) == (MOST, False, True)
     clock(1001 + LIFETIME_SEC)
     await CrashExchange(link, crashes).exchange()
-    assert crashes.seen == {}
+    assert crashes.records == {}
     assert await link.execute("EXISTS", CRASHES) == 0
 
 
 async def test_without_redis_a_process_knows_its_own(link, clock):
     crashes = Crashes()
-    seen = exits(crashes, "1:x", alone=True, now=1000)
+    record = exits(crashes, "1:x", alone=True, now=1000)
     await link.execute("SET", CRASHES, "something else")
     exchange = CrashExchange(link, crashes)
     with pytest.raises(redis.ResponseError):
         await exchange.exchange()
-    assert (crashes.seen, crashes.unsent) == ({"1:x": seen},) * 2
+    assert (crashes.records, crashes.unsent) == ({"1:x": record},) * 2
 
 
 async def test_no_key_has_those_of_another_forgotten(link, clock):
@@ -93,7 +95,7 @@ async def test_no_key_has_those_of_another_forgotten(link, clock):
         for number in range(MOST):
             exits(theirs, f"2:{part}-{number}", alone=False, now=950 + part)
         await CrashExchange(link, theirs).exchange()
-    assert (len(theirs.seen), "1:old" in theirs.seen) == (MOST, True)
+    assert (len(theirs.records), "1:old" in theirs.records) == (MOST, True)
 
 
 async def test_record_of_another_version_is_passed_over(link, clock):
@@ -101,4 +103,4 @@ async def test_record_of_another_version_is_passed_over(link, clock):
     await link.execute("HSET", CRASHES, "1:theirs", "[2, true, 999, true]", "1:short", "[2, true, 999]")
     mine = exits(crashes, "1:mine", alone=True, now=1000)
     await CrashExchange(link, crashes).exchange()
-    assert crashes.seen == {"1:short": Seen(2, True, 999), "1:mine": mine}
+    assert crashes.records == {"1:short": CrashRecord(2, True, 999), "1:mine": mine}

@@ -1,6 +1,6 @@
 """What is remembered of prompts that were being answered when the service exited."""
 
-from bridge.pool.crashes import BUDGET_SEC, LIFETIME_SEC, MOST, MOST_OF_KEY, Crashes, Seen, care_of, name_of
+from bridge.pool.crashes import BUDGET_SEC, LIFETIME_SEC, MOST, MOST_OF_KEY, Crashes, CrashRecord, care_of, name_of
 
 POISON = name_of(1, "poison")
 
@@ -19,9 +19,9 @@ def test_prompt_is_proven_by_second_exit_alone():
 
 def test_shared_exits_never_prove_a_prompt():
     crashes = Crashes()
-    seen = [exits(crashes, POISON, number, alone=False) for number in range(5)]
-    assert not any(each.proven for each in seen)
-    assert [care_of(each) for each in seen] == [1, 2, 2, 2, 2]
+    record = [exits(crashes, POISON, number, alone=False) for number in range(5)]
+    assert not any(each.proven for each in record)
+    assert [care_of(each) for each in record] == [1, 2, 2, 2, 2]
     assert exits(crashes, POISON, 5).proven
 
 
@@ -44,7 +44,7 @@ def test_the_same_prompt_of_another_key_is_another():
     for number in range(2):
         exits(crashes, POISON, number)
     other = name_of(2, "poison")
-    assert (crashes.of(other, 1), crashes.concern(1), crashes.concern(2)) == (None, True, False)
+    assert (crashes.of(other, 1), crashes.has_any_of(1), crashes.has_any_of(2)) == (None, True, False)
     assert name_of(1, "else") != POISON
 
 
@@ -59,7 +59,7 @@ def test_there_is_an_end_to_what_is_remembered():
     crashes = Crashes()
     for number in range(MOST + 10):
         exits(crashes, f"1:{number}", number)
-    assert len(crashes.seen) == MOST
+    assert len(crashes.records) == MOST
     assert crashes.of("1:9", 1) is None
     assert len(crashes.unsent) <= MOST
 
@@ -71,8 +71,10 @@ def test_many_doubts_of_one_key_evict_no_other():
     for number in range(2 * MOST):
         exits(crashes, f"2:{number}", number, alone=False, now=1)
     assert crashes.of(POISON, 2).proven
-    crashes.merge({POISON: Seen(2, True, 0), **{f"3:{number}": Seen(1, False, 1) for number in range(2 * MOST)}})
-    assert (len(crashes.seen), crashes.of(POISON, 2)) == (MOST, Seen(2, True, 0, *["w1-i1:1"] * 2, 0))
+    crashes.merge(
+        {POISON: CrashRecord(2, True, 0), **{f"3:{number}": CrashRecord(1, False, 1) for number in range(2 * MOST)}}
+    )
+    assert (len(crashes.records), crashes.of(POISON, 2)) == (MOST, CrashRecord(2, True, 0, *["w1-i1:1"] * 2, 0))
 
 
 def test_news_of_others_keeps_unheard_own_doubts():
@@ -80,8 +82,11 @@ def test_news_of_others_keeps_unheard_own_doubts():
     exits(crashes, "1:mine", 1, now=5)
     exits(crashes, "1:good", 2, now=5)
     crashes.answered("1:good")
-    crashes.merge({"1:theirs": Seen(2, True, 4), "1:good": Seen(1, False, 5)})
-    assert crashes.seen == {"1:theirs": Seen(2, True, 4), "1:mine": Seen(1, False, 5, "w1-i1:1", "w1-i1:1", 5)}
+    crashes.merge({"1:theirs": CrashRecord(2, True, 4), "1:good": CrashRecord(1, False, 5)})
+    assert crashes.records == {
+        "1:theirs": CrashRecord(2, True, 4),
+        "1:mine": CrashRecord(1, False, 5, "w1-i1:1", "w1-i1:1", 5),
+    }
 
 
 def test_key_with_many_proven_prompts_is_spent():

@@ -60,12 +60,12 @@ def test_nobody_waits_for_minute_long_failures():
     policy = RestartPolicy()
     run(policy, 0, ready=False)
     run(policy, 1, ready=False)
-    assert [policy.is_hopeless(now) for now in (HOPE_SEC - 1, HOPE_SEC + 1)] == [False, True]
+    assert [policy.keeps_failing(now) for now in (HOPE_SEC - 1, HOPE_SEC + 1)] == [False, True]
     run(policy, HOPE_SEC + 2)
-    assert not policy.is_hopeless(2 * HOPE_SEC)
+    assert not policy.keeps_failing(2 * HOPE_SEC)
 
 
 def test_slow_first_start_is_waited_for():
     policy = RestartPolicy()
     policy.begin(0)
-    assert not policy.is_hopeless(10 * HOPE_SEC)
+    assert not policy.keeps_failing(10 * HOPE_SEC)

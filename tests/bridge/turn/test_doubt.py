@@ -11,7 +11,7 @@ from bridge.chat.errors import CrashingKey, CrashingPrompt
 from bridge.chat.events import TextDelta
 from bridge.chat.request import Tool, ToolChoice
 from bridge.images.pipeline import ImageOptions, ImagePipeline
-from bridge.pool.crashes import BUDGET_SEC, MOST_OF_KEY, Crashes, Seen
+from bridge.pool.crashes import BUDGET_SEC, MOST_OF_KEY, Crashes, CrashRecord
 from bridge.prompt.profile import DEFAULT_PROFILE
 from bridge.turn.doubt import Doubt
 from bridge.turn.engine import Engine, EngineOptions
@@ -48,7 +48,7 @@ def kill(engine):
 
 def blamed(engine, key=1):
     """By prompt of this key, whether an exit weighs for it."""
-    return [bool(seen.blamed) for name, seen in engine.crashes.seen.items() if name.startswith(f"{key}:")]
+    return [bool(record.blamed) for name, record in engine.crashes.records.items() if name.startswith(f"{key}:")]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ async def test_prompt_killed_twice_is_proven_all_the_same(engine):
         await reading.to_end()
         await engine.wait_for_background()
         await in_state(engine.pool, "ready")
-    assert [seen.proven for seen in engine.crashes.seen.values()] == [True]
+    assert [record.proven for record in engine.crashes.records.values()] == [True]
     assert blamed(engine) == [True]
 
 
@@ -108,10 +108,10 @@ async def test_hang_up_on_an_answer_ends_doubt(engine):
     reading = await asked(engine, "[[sim: chunks=100 delay_ms=20 first_ms=200]] wait")
     kill(engine)
     await reading.until(TextDelta)
-    assert engine.crashes.seen
+    assert engine.crashes.records
     await reading.hang_up()
     await engine.wait_for_background()
-    assert engine.crashes.seen == {}
+    assert engine.crashes.records == {}
 
 
 async def test_who_leaves_behind_the_answer_is_not_watched(engine):
@@ -127,7 +127,7 @@ async def test_tools_are_part_of_the_prompt(engine):
     assert (await chat(engine, request("Hello"))).record.status == "ok"  # and nothing is washed off by it
     with pytest.raises(CrashingPrompt):
         await chat(engine, request("Hello", tools=(POISONED,), tooling=True, stream=False))
-    assert [seen.exits for seen in engine.crashes.seen.values()] == [2]
+    assert [record.exits for record in engine.crashes.records.values()] == [2]
 
 
 TOOLS = {"tools": (Tool("list_dir"), Tool("read")), "tooling": True}
@@ -174,7 +174,9 @@ async def test_fields_no_model_sees_make_no_difference(engine):
 async def test_refusal_says_when_it_is_over(engine, monkeypatch):
     monkeypatch.setattr("bridge.turn.doubt.time", lambda: 1000.4)
     for number in range(MOST_OF_KEY):
-        engine.crashes.seen[f"1:{number}"] = Seen(1, False, 900 + number, *[f"w1-i1:{number}"] * 2, 900 + number)
+        engine.crashes.records[f"1:{number}"] = CrashRecord(
+            1, False, 900 + number, *[f"w1-i1:{number}"] * 2, 900 + number
+        )
     with pytest.raises(CrashingKey) as caught:
         await chat(engine, request("anything"))
     assert caught.value.retry_after == BUDGET_SEC - 100

@@ -1,4 +1,4 @@
-"""What the log says of an instance's troubles: each once on the way in, then counted; and once that it is well."""
+"""The log lines about an instance's failures: each once at its beginning, then counted; and once that it is well."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import logging
 
 logger = logging.getLogger(__name__)
 
-AGAIN_SEC = 600.0  # before the same trouble is logged again
-MOST = 16  # troubles that are remembered
+AGAIN_SEC = 600.0  # before the same failure is logged again
+MOST = 16  # failures that are remembered
 
 
-class Troubles:
+class OutageLog:
     """Of one instance. Times are seconds of any one clock."""
 
     def __init__(self, name: str) -> None:
@@ -19,9 +19,9 @@ class Troubles:
         self._began: float | None = None  # of an outage that was logged
         self._is_new = True
 
-    def met(self, now: float, why: str, then: str) -> None:
-        """It has this trouble, and that is done about it."""
-        # By its words: the same trouble once in ten minutes, another one at once.
+    def failed(self, now: float, why: str, then: str) -> None:
+        """It failed for this reason, and that is done about it."""
+        # By its words: the same failure once in ten minutes, another one at once.
         at, unlogged = self._logged.get(why, (None, 0))
         if at is not None and now - at < AGAIN_SEC:
             self._logged[why] = (at, unlogged + 1)
@@ -36,8 +36,8 @@ class Troubles:
         before = f" ({unlogged} times more since this was told last)" if unlogged else ""
         logger.warning("%s: %s; %s%s", self.name, why, then, before)
 
-    def over(self, now: float, state: str) -> None:
-        """It is well again, or lacks a login only; logged at first, and when the trouble was."""
+    def recovered(self, now: float, state: str) -> None:
+        """It is well again, or lacks a login only; logged the first time, and after a failure that was."""
         new, self._is_new = self._is_new, False
         if new and self._began is None:
             logger.info("%s is %s", self.name, state)

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from bridge.pool.troubles import AGAIN_SEC, MOST, Troubles
+from bridge.pool.outage_log import AGAIN_SEC, MOST, OutageLog
 
 
 @pytest.fixture
@@ -14,19 +14,19 @@ def told(caplog):
 
 
 def test_outage_has_one_line_in_and_one_out(told):
-    troubles = Troubles("w1-i1")
-    troubles.over(0, "ready")
-    troubles.met(10, "gone", "starting again")
-    troubles.over(12.5, "ready")
-    troubles.over(13, "ready")
+    outages = OutageLog("w1-i1")
+    outages.recovered(0, "ready")
+    outages.failed(10, "gone", "starting again")
+    outages.recovered(12.5, "ready")
+    outages.recovered(13, "ready")
     assert told() == ["w1-i1 is ready", "w1-i1: gone; starting again", "w1-i1 is ready after 2.5 s"]
 
 
 def test_flapping_outage_does_not_fill_the_log(told):
-    troubles = Troubles("w1-i1")
+    outages = OutageLog("w1-i1")
     for second in range(int(AGAIN_SEC) + 1):
-        troubles.met(second, "gone", "starting again")
-        troubles.over(second + 0.5, "ready")
+        outages.failed(second, "gone", "starting again")
+        outages.recovered(second + 0.5, "ready")
     assert told() == [
         "w1-i1: gone; starting again",
         "w1-i1 is ready after 0.5 s",
@@ -35,10 +35,10 @@ def test_flapping_outage_does_not_fill_the_log(told):
     ]
 
 
-def test_troubles_are_each_reported_and_few_remembered(told):
-    troubles = Troubles("w1-i1")
+def test_each_failure_is_logged_and_few_remembered(told):
+    outages = OutageLog("w1-i1")
     for number in range(2 * MOST):
-        troubles.met(0, f"trouble {number}", "starting again")
-        troubles.met(0, f"trouble {number}", "starting again")
+        outages.failed(0, f"failure {number}", "starting again")
+        outages.failed(0, f"failure {number}", "starting again")
     assert len(told()) == 2 * MOST
-    assert len(troubles._logged) == MOST
+    assert len(outages._logged) == MOST

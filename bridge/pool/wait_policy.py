@@ -1,4 +1,4 @@
-"""What a turn may hope for that finds no place: whether to wait, and the refusal when that is in vain."""
+"""Whether a turn without a place may wait for one, and the refusal when that is in vain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bridge.pool.queue import TurnQueue
 from bridge.status.instance import InstanceStatus
 
 
-class Outlook:
+class WaitPolicy:
     """Times are those of the loop. `most` is how many turns may wait."""
 
     def __init__(self, members: Members, places: Places, queue: TurnQueue, most: int) -> None:
@@ -24,12 +24,12 @@ class Outlook:
         self._most = most
         self._loop = asyncio.get_running_loop()
 
-    def is_hopeful(self, until: float) -> bool:
+    def may_be_served(self, until: float) -> bool:
         """Whether a turn may get a place by then, as far as the instances know."""
         # An instance elsewhere counts even without a free place: one may become free, and is then lent.
-        return (self._members.neighbours.ready and not self._places.closed) or self.is_hopeful_here(until)
+        return (self._members.neighbours.ready and not self._places.closed) or self.may_be_served_here(until)
 
-    def is_hopeful_here(self, until: float) -> bool:
+    def may_be_served_here(self, until: float) -> bool:
         return not self._places.closed and self._members.back_within(until - self._loop.time())
 
     def require_room(self, owner: Owner) -> None:
