@@ -21,7 +21,7 @@ class KeySerializer(serializers.ModelSerializer[ApiKey]):
     class Meta:
         model = ApiKey
         # A digest can be tried against guesses by whoever has the pepper, so it leaves the database nowhere.
-        exclude: ClassVar = ["digest"]
+        exclude: ClassVar = ["digest", "previous_digest"]
 
     def get_state(self, key: ApiKey) -> str:
         return key.state(timezone.now()).value

@@ -1,12 +1,17 @@
-"""The tables of access: teams, keys as digests, and one row per turn."""
+"""The tables of access: teams, keys as digests, one row per turn and its sums, tokens, and the audit log."""
 
-from accounts.models.key import SCOPES as SCOPES
+from accounts.models.audit import AuditEntry as AuditEntry
+from accounts.models.hour import UsageHour as UsageHour
 from accounts.models.key import ApiKey as ApiKey
 from accounts.models.key import ApiKeyQuerySet as ApiKeyQuerySet
-from accounts.models.key import names_in as names_in
-from accounts.models.key import validate_models as validate_models
-from accounts.models.key import validate_scopes as validate_scopes
+from accounts.models.policy import LIMITS as LIMITS
+from accounts.models.policy import SCOPES as SCOPES
+from accounts.models.policy import Policy as Policy
+from accounts.models.policy import names_in as names_in
+from accounts.models.policy import validate_models as validate_models
+from accounts.models.policy import validate_scopes as validate_scopes
 from accounts.models.team import Team as Team
+from accounts.models.token import ApiToken as ApiToken
 from accounts.models.usage import CALLER_FAULTS as CALLER_FAULTS
 from accounts.models.usage import FAILED as FAILED
 from accounts.models.usage import GATEWAY_FAULTS as GATEWAY_FAULTS

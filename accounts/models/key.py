@@ -6,48 +6,25 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, ClassVar
 
-from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.text import Truncator
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models.changes import NAMED, announce
+from accounts.models.policy import Policy
 from accounts.models.team import Team
-from accounts.patterns import flaw_of
 from gateway_project.lib.key_secret import digest_of, generate, hint_of
-from gateway_project.lib.translated import translated
 from gateway_project.lib.visible import visible
-
-
-def names_in(text: str) -> list[str]:
-    return [name for part in text.split(",") if (name := part.strip())]
-
-
-def validate_models(text: str) -> None:
-    """Raise ValidationError for a list of models that no key can have."""
-    if flaw := flaw_of(names_in(text)):
-        raise ValidationError(translated(flaw))
-
-
-SCOPES = ("metrics",)
-
-
-def validate_scopes(text: str) -> None:
-    """Raise ValidationError for a scope that opens nothing."""
-    if unknown := [scope for scope in names_in(text) if scope not in SCOPES]:
-        refusal = gettext("There is no scope %(scope)s. Known: %(scopes)s.")
-        raise ValidationError(refusal % {"scope": unknown[0], "scopes": ", ".join(SCOPES)})
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     """Every way to change keys announces the change, except for marking them as used."""
 
     def usable(self, at: datetime) -> ApiKeyQuerySet:
-        """Keys that are neither revoked nor expired at that time."""
-        return self.filter(Q(expires_at=None) | Q(expires_at__gt=at), revoked_at=None)
+        """Keys that are neither revoked nor expired nor paused at that time."""
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=at), revoked_at=None, paused_at=None)
 
     def revoke(self) -> int:
         """Revoke those that are live; how many there were."""
@@ -87,16 +64,14 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     update.alters_data = True  # type: ignore[attr-defined]
 
 
-NO_LIMIT = _("0: no limit.")
-
-
-class ApiKey(models.Model):
+class ApiKey(Policy):
     """An API key. Of its secret only a digest is stored."""
 
     class State(models.TextChoices):
         """Whether a key is valid at a given time."""
 
         LIVE = "live", _("live")
+        PAUSED = "paused", _("paused")
         EXPIRED = "expired", _("expired")
         REVOKED = "revoked", _("revoked")
 
@@ -106,30 +81,28 @@ class ApiKey(models.Model):
     digest = models.CharField(_("digest"), max_length=64, unique=True, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True, help_text=_("Empty: never."))
+    expires_after_days = models.PositiveIntegerField(
+        _("days from first use"), null=True, blank=True,
+        help_text=_("The key expires so many days after its first request. Empty: it does not."),
+    )  # fmt: skip
+    first_used_at = models.DateTimeField(_("first used at"), null=True, blank=True, editable=False)
+    paused_at = models.DateTimeField(_("paused at"), null=True, blank=True, editable=False)
+    pause_reason = models.CharField(
+        _("reason of the pause"), max_length=200, blank=True, default="", db_default="", editable=False
+    )
+    previous_digest = models.CharField(  # noqa: DJ001 - several keys have none, and an empty text would be unique
+        _("digest of the previous secret"), max_length=64, null=True, unique=True, editable=False
+    )
+    previous_until = models.DateTimeField(_("previous secret works until"), null=True, blank=True, editable=False)
+    content_logging = models.BooleanField(
+        _("content logging"),
+        default=False,
+        db_default=False,
+        help_text=_("Keep what is asked and answered with this key for some days."),
+    )
     revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(_("last used at"), null=True, blank=True, editable=False)
     last_used_from = models.CharField(_("last used from"), max_length=64, blank=True, editable=False)
-    allowed_models = models.CharField(
-        _("allowed models"),
-        max_length=1000,
-        blank=True,
-        validators=[validate_models],
-        help_text=_(
-            "Comma-separated names or patterns such as claude-*, in any case; each counts for the name a client asks"
-            " for and for the Lingma model it means. Empty: every model."
-        ),
-    )
-    scopes = models.CharField(
-        _("scopes"),
-        max_length=200,
-        blank=True,
-        validators=[validate_scopes],
-        help_text=_("Comma-separated, such as metrics."),
-    )
-    rpm = models.PositiveIntegerField(_("requests per minute"), default=0, help_text=NO_LIMIT)
-    tpm = models.PositiveIntegerField(_("tokens per minute"), default=0, help_text=NO_LIMIT)
-    concurrency = models.PositiveIntegerField(_("turns at once"), default=0, help_text=NO_LIMIT)
-
     objects = ApiKeyQuerySet.as_manager()
 
     class Meta:
@@ -186,4 +159,6 @@ class ApiKey(models.Model):
     def state(self, at: datetime) -> ApiKey.State:
         if self.revoked_at is not None:
             return self.State.REVOKED
-        return self.State.EXPIRED if self.expires_at is not None and self.expires_at <= at else self.State.LIVE
+        if self.expires_at is not None and self.expires_at <= at:
+            return self.State.EXPIRED
+        return self.State.LIVE if self.paused_at is None else self.State.PAUSED

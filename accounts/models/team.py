@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from typing import ClassVar
+from zoneinfo import available_timezones
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models.policy import Policy
 from gateway_project.lib.visible import visible
 
 
-class Team(models.Model):
+def validate_time_zone(name: str) -> None:
+    """Raise ValidationError for a zone that nobody knows."""
+    if name and name not in available_timezones():
+        raise ValidationError(gettext("There is no time zone %(name)s.") % {"name": name})
+
+
+class Team(Policy):
     name = models.CharField(_("name"), max_length=100, unique=True)
+    members = models.ManyToManyField(
+        "auth.User", blank=True, related_name="teams", verbose_name=_("members"),
+        help_text=_("They see the usage of the team; those in the group Team lead also manage its keys."),
+    )  # fmt: skip
+    time_zone = models.CharField(
+        _("time zone"), max_length=64, blank=True, default="", db_default="", validators=[validate_time_zone],
+        help_text=_("In which days, weeks and months of budgets begin, such as Asia/Shanghai. Empty: the gateway's."),
+    )  # fmt: skip
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
     class Meta:

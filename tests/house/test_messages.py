@@ -197,7 +197,7 @@ def test_labels_of_models_are_translated_lazily(model):
     assert [label for label in named if not isinstance(label, Promise)] == []
 
 
-@pytest.mark.parametrize("model", OUR_MODELS, ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", [each for each in OUR_MODELS if admin.site.is_registered(each)], ids=str)
 def test_labels_of_pages_are_translated_lazily(model, rf):
     page = admin.site.get_model_admin(model)
     named = [
