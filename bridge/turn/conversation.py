@@ -1,61 +1,43 @@
-"""What the service already knows of a conversation: the session that continues it, and what is left to tell it."""
+"""The session that continues a conversation: found in the store, claimed for this turn, stored again after it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine
 from time import time
 from typing import Any
 
 import msgspec
 
 from bridge.chat.events import SessionState
-from bridge.chat.request import ChatRequest, Message, ToolChoice
-from bridge.lingma.dialects.base import Ask
+from bridge.chat.request import ChatRequest
 from bridge.pool.policy import Affinity
-from bridge.prompt.compose import DELIMITER_ID_LENGTH, demand, reply_prompt, split_reply, whole_prompt
-from bridge.prompt.tool_instructions import tool_instructions, turn_rule
+from bridge.prompt.compose import split_reply
+from bridge.reply.reader import Reader
 from bridge.turn.history import History
 from bridge.turn.plan import TurnPlan
 from sessions_store.lua import MOST_ALIKE
 from sessions_store.store import NOTHING, Found, Knowledge, SessionStore
 
-NO_TOOL = ToolChoice("none")
-
 
 class Conversation:
-    """One turn's conversation. `find()` first, then `ask()`; in the end `remember()` or `leave()`.
+    """One turn's conversation: `find()` its session first, in the end `store()` or `release()` it.
 
-    Without a store, and for turns whose plan keeps no session, nothing is looked for and nothing is kept.
+    Without a store, and for turns whose plan keeps no session, nothing is looked for and nothing is stored.
     """
 
     def __init__(self, sessions: SessionStore | None, request: ChatRequest, caller_id: int, plan: TurnPlan) -> None:
         self.state: SessionState = "off"
         self.knows: Knowledge = NOTHING
-        """What the session of this turn knows, after `ask()`. Its mark stands in headings and around calls."""
+        """What the session of this turn has been sent, once the question is written. Its mark is the delimiter id."""
+        self.found: Found | None = None
+        """The claimed session, as long as it may continue this conversation."""
+        self.affinity: Affinity | None = None
+        """The instance that holds it."""
+        self.prefix, self.new = split_reply(request.messages)
+        self.history = History(request, caller_id, self.prefix, self.new)
         self._sessions = sessions if plan.keeps_session else None
         self._request = request
         self._caller_id = caller_id
-        self._plan = plan
-        self._prefix, self._new = split_reply(request.messages)
-        self._history = History(request, caller_id, self._prefix, self._new)
-        self._found: Found | None = None  # as long as it may work
-
-    @property
-    def delimiter_id(self) -> str:
-        return self.knows.mark
-
-    @property
-    def has_called(self) -> bool:
-        """The model has called a tool between the session's marks before; known after `ask()`."""
-        return self.knows.called
-
-    @property
-    def has_session(self) -> bool:
-        return self._found is not None
-
-    @property
-    def affinity(self) -> Affinity | None:
-        return Affinity(self._found.instance, self._found.generation) if self._found else None
 
     async def find(self) -> None:
         """Claim the session of the conversation so far, if there is one."""
@@ -63,22 +45,23 @@ class Conversation:
             return
         self.state = "new"
         # Nothing came before, or nothing is new, as with a prefill: no session can go on from there.
-        if not (self._prefix and self._new):
+        if not (self.prefix and self.new):
             return
         # One round trip to Redis for each place; nearly always the first one decides.
-        for key in self._history.places():
-            self._found = await self._claimed(self._sessions, key)
-            if self._found is not None:
+        for key in self.history.places():
+            self.found = found = await self._claimed(self._sessions, key)
+            if found is not None:
+                self.affinity = Affinity(found.instance, found.generation)
                 # Set by the session too: then its next key may be a loose one.
-                self._history.proven = self._history.proven or self._found.knows.proven
+                self.history.proven = self.history.proven or found.knows.proven
                 return
 
     async def _claimed(self, sessions: SessionStore, key: str) -> Found | None:
-        """The latest session there that was told nothing which the request has withdrawn. The others stay there."""
+        """The latest session there that was sent nothing which the request has withdrawn. The others stay there."""
         others: list[Found] = []
         try:
             # Claiming takes the session out of the store, so that no other turn can go on with it at the same time.
-            while (found := await sessions.claim(key, self._caller_id)) is not None and not self._history.fits(
+            while (found := await sessions.claim(key, self._caller_id)) is not None and not self.history.fits(
                 found.knows
             ):
                 others.append(found)
@@ -91,96 +74,18 @@ class Conversation:
             for other in reversed(others):
                 self._put_back(sessions, other)
 
-    def images(self, instance: Affinity) -> tuple[str, ...]:
-        """Those the service has not seen, if they belong to what is asked; of a whole history, the newest turn's."""
-        new = _images(self._new)
-        # The session on this instance has seen the older ones.
-        if new or self.affinity == instance:
-            return new
-        turn: list[Message] = []
-        # Only the newest turn that has images: to upload those of a long history again takes longer than the answer.
-        for message in reversed(self._prefix):
-            if message.role == "assistant":
-                if images := _images(turn):
-                    return images
-                turn = []
-            else:
-                turn.insert(0, message)
-        return _images(turn)
-
-    def ask(self, instance: Affinity, model: str, new_id: Callable[[], str], images: tuple[str, ...] = ()) -> Ask:
-        """The question for this instance: only what is new where it holds the session, else all (PROTOCOL 9.8)."""
-        # The session lives in one process: another instance does not know it.
-        found = self._found if self.affinity == instance else None
-        if found is not None:
-            self.state = "reused"
-        return Ask(
-            request_id=new_id(),
-            # The service takes any new id for a new session; `chat/finish` reports the true one.
-            session_id=found.session_id if found else new_id(),
-            # A new session has a new mark, which no earlier text can hold.
-            text=self._reply(found.knows) if found else self._whole(new_id()[:DELIMITER_ID_LENGTH]),
-            model=model,
-            mode=self._plan.mode,
-            is_reply=found is not None,
-            image_urls=images,
-        )
-
-    def _whole(self, mark: str) -> str:
-        self.knows = Knowledge(mark)
-        rule = self._tool_instructions() if self._plan.emulates else ""
-        return whole_prompt(self._request.messages, mark, rule, self._request.reply_schema)
-
-    def _reply(self, knows: Knowledge) -> str:
-        """A session that was told of the same tools needs only what is special in this turn; agents add tools."""
-        # Before `_rule`, which may note in it that instructions are sent.
-        request, self.knows = self._request, knows
-        rules = (self._rule(knows), demand(request.reply_schema, held=knows.json))
-        return reply_prompt(self._new, knows.mark, self._prefix, rules, self._history.changes(knows))
-
-    def _rule(self, knows: Knowledge) -> str:
-        request = self._request
-        if self._plan.emulates:
-            # "At most one call" stands in the session's instructions; one line cannot take it back, so it is sent anew.
-            freed = knows.single and request.parallel_tool_calls
-            if freed or knows.tools != self._history.tools:
-                return self._tool_instructions()
-        # The model was never shown tools, so it need not be asked to call none.
-        elif not knows.tools:
-            return ""
-        choice = request.tool_choice if request.tools else NO_TOOL
-        return turn_rule(choice, parallel=request.parallel_tool_calls, delimiter_id=knows.mark)
-
-    def _tool_instructions(self) -> str:
-        """For a session that has no instructions on these tools yet. Notes in `knows` that it will have them."""
-        request, mark = self._request, self.knows.mark
-        parallel = request.parallel_tool_calls
-        self.knows = msgspec.structs.replace(self.knows, tools=self._history.tools, single=not parallel)
-        return tool_instructions(
-            request.tools, request.tool_choice, parallel=parallel, delimiter_id=mark, profile=self._plan.profile
-        )  # fmt: skip
-
-    def remember(
-        self,
-        instance: Affinity,
-        session_id: str,
-        text: str,
-        calls: Sequence[tuple[str, str]] = (),
-        given: Sequence[str] = (),
-        *,
-        called: bool = False,
-    ) -> None:
-        """Keep the session for the turn that continues this conversation.
+    def store(self, instance: Affinity, session_id: str, reader: Reader) -> None:
+        """Store the session for the turn that continues this conversation with the reply that was read.
 
         Nobody waits for it: Redis does it before it takes the turn's usage row, for which the last byte waits.
         """
         if self._sessions is None:
             return
-        key = self._history.key_after(text, calls, given)
+        key = self.history.key_after(reader.text, reader.calls, reader.arguments_by_call)
         if key is None:  # nobody could go on with it safely
             return
-        # First of all: `leave` must not drop a session that is kept.
-        found, self._found = self._found, None
+        # First of all: `release` must not drop a session that is stored.
+        found, self.found = self.found, None
         # The claimed entry is gone from the store; this writes a new one under the key of the longer conversation.
         self._sessions.remember(
             key.fingerprint,
@@ -194,7 +99,7 @@ class Conversation:
             knows=msgspec.structs.replace(
                 self.knows,
                 json=bool(self._request.reply_schema),
-                called=called or self.knows.called,
+                called=reader.has_called or self.knows.called,
                 proven=key.proven,
                 changing_sent=key.sent,
                 late=key.late,
@@ -209,24 +114,24 @@ class Conversation:
             instance=found.instance,
             generation=found.generation,
             api_key_id=self._caller_id,
-            length=len(self._prefix),
+            length=len(self.prefix),
             hits=found.hits,
             created_at=found.created_at,
             knows=found.knows,
         )
 
     def rebuild(self) -> Coroutine[Any, Any, None] | None:
-        """Give the session up and tell the conversation from its start to a new one; what is left to do, if any."""
-        if self._found is not None:
+        """Give the session up: a new one gets everything. Returns what is left to do, if anything."""
+        if self.found is not None:
             self.state = "rebuilt"
-        return self.leave()
+        return self.release()
 
-    def leave(self) -> Coroutine[Any, Any, None] | None:
-        """The claimed session is not to be continued any more; what is left to do, if any.
+    def release(self) -> Coroutine[Any, Any, None] | None:
+        """The claimed session is not to be continued any more. Returns what is left to do, if anything.
 
         One that was never asked, because the turn was refused or given up in the queue, is as good as before.
         """
-        found, self._found = self._found, None
+        found, self.found, self.affinity = self.found, None, None
         if found is None or self._sessions is None:
             return None
         # It was asked: it now holds a turn that the client may never see, so nobody can go on with it.
@@ -234,11 +139,3 @@ class Conversation:
             return self._sessions.drop(found.session_id)
         self._put_back(self._sessions, found)
         return None
-
-
-def _images(messages: Sequence[Message]) -> tuple[str, ...]:
-    images: tuple[str, ...] = ()
-    for message in messages:
-        if message.images:
-            images += message.images
-    return images

@@ -19,22 +19,25 @@ from bridge.chat.errors import (
     LoggedOut,
     UpstreamFailed,
 )
-from bridge.chat.events import Failed, KeepAlive
+from bridge.chat.events import Failed
 from bridge.chat.request import ChatRequest
 from bridge.chat.tokens import Calibrations, estimate_messages
 from bridge.images.pipeline import ImagePipeline
 from bridge.lingma.stream import ReplyStream
 from bridge.pool.crashes import Crashes
-from bridge.pool.lease import AnyInstance, Lease, Waiter
-from bridge.pool.policy import Affinity, Owner
+from bridge.pool.lease import AnyInstance, Lease
+from bridge.pool.policy import Owner
 from bridge.pool.pool import Pool
 from bridge.routing.routes import Routes
 from bridge.telemetry import metrics
-from bridge.turn.attempt import Attempt, EngineContext, TurnContext
+from bridge.turn.attempt import Attempt
+from bridge.turn.context import EngineContext, TurnContext
 from bridge.turn.conversation import Conversation
 from bridge.turn.doubt import Doubt
 from bridge.turn.output import Emit, Stopwatch, TurnOutput
+from bridge.turn.places import Places
 from bridge.turn.plan import PlanOptions, plan_of
+from bridge.turn.question import Question
 from bridge.turn.record import TurnRecord
 from sessions_store.store import SessionStore
 
@@ -105,37 +108,41 @@ class Engine:
 
 
 class _Run:
+    """One turn on its way.
+
+        find the session -> place on an instance -> attempt -> ended
+                                    ^                  |
+                                    +------ lost ------+  until something was sent, MOST_TRIES times
+
+    Whatever breaks, the client gets one ending: a raised error before the first byte, else a `Failed` event.
+    """
+
     def __init__(self, engine: Engine, request: ChatRequest, owner: Owner, record: TurnRecord, emit: Emit) -> None:
         self._engine = engine
         self._emit = emit
-        self._record = record
-        self._loop = engine.pool.pulse.loop
-        self._watch = Stopwatch(self._loop)
         # Looked up once: the routes may be replaced while the turn runs.
         self._route = engine.routes.of(request.model)
         plan = plan_of(request, self._route, engine.options.plan)
-        self._owner = owner
-        self._conversation = Conversation(engine.sessions, request, owner.key, plan)
+        self._conversation = conversation = Conversation(engine.sessions, request, owner.key, plan)
+        question = Question(request, plan, conversation)
         self._output = TurnOutput(emit, stream=request.stream)
-        self._turn = TurnContext(request, owner.key, plan, self._conversation, record, self._output, self._watch)
-        self._excluded: set[str] = set()
+        watch = Stopwatch(engine.pool.pulse.loop)
+        self._turn = TurnContext(request, owner.key, plan, conversation, question, record, self._output, watch)
+        self._places = Places(engine.pool, owner, self._turn, engine.options.keepalive_sec)
         self._doubt: Doubt | None = None
         self._generation = 0
-        self._served_ms = 0  # by attempts that were lost
-        self._rank = 0.0  # among turns in doubt
-        self._until = self._watch.began + engine.pool.options.queue_timeout
-        """How long it may wait for a place, as the time of the loop."""
 
     async def run(self) -> None:
+        record = self._turn.record
         try:
             # One test for a turn, as long as no exit of the service is remembered.
             if self._engine.crashes.records:
                 self._recall()
             await self._conversation.find()
-            self._record.session = self._conversation.state
+            record.session = self._conversation.state
             await self._attempts()
         except GatewayError as exc:
-            self._record.failed(exc)
+            record.failed(exc)
             # No byte has left, so the error still gets a status of its own.
             if not self._output.open:
                 raise
@@ -144,24 +151,24 @@ class _Run:
         except Exception as exc:  # an edge: whatever breaks, the turn gets its one ending
             logger.exception("a turn broke")
             error = InternalError("The gateway failed; its log says why.")
-            self._record.failed(error)
+            record.failed(error)
             if not self._output.open:
                 raise error from exc
             await self._emit([Failed(error)])
         finally:
-            self._in_background(self._conversation.leave())  # claimed, and not remembered again
+            self._in_background(self._conversation.release())  # claimed, and not stored again
 
     def _in_background(self, work: Coroutine[Any, Any, object] | None) -> None:
         if work is not None:
             self._engine.in_background(work)
 
-    # -- an answer ------------------------------------------------------------------------------------------------
-
     async def _attempts(self) -> None:
         """Ask; what is lost before anything of the reply was sent is asked again, of whoever is there first."""
         for tried in range(1, MOST_TRIES + 1):
+            # One in doubt waits for a place of its own.
+            careful = self._doubt is not None and self._doubt.care
             # Without waiting where a place is free: no task switch, no timer.
-            lease = self._free_place() or await self._wait_in_line(again=tried > 1)
+            lease = (None if careful else self._places.lease()) or await self._wait_for_place(again=tried > 1)
             # A new one for each attempt: nothing of a lost one can leak into the next.
             attempt = Attempt(self._turn, self._engine.context, lease, last_try=tried == MOST_TRIES)
             try:
@@ -185,7 +192,48 @@ class _Run:
             # What was sent cannot be unsaid, so only a turn without output is tried again.
             if tried == MOST_TRIES or self._output.committed or not self._may_retry(error):
                 raise error
-            self._attempt_lost(lease)
+            metrics.RETRIES.inc()
+            self._places.attempt_lost(lease.instance.name)
+            # The session was on the lost instance, so the next attempt sends everything.
+            self._in_background(self._conversation.rebuild())
+
+    def _note_lease(self, lease: Lease) -> None:
+        """Who answers, and with what; a session that another instance holds is given up."""
+        instance, record, conversation = lease.instance, self._turn.record, self._conversation
+        # A session lives in the process that made it (PROTOCOL 9.8).
+        if conversation.affinity is not None and instance.affinity != conversation.affinity:
+            self._in_background(conversation.rebuild())
+        self._generation = instance.generation
+        record.instance = instance.name
+        record.lingma_model = instance.model_key(self._route.lingma_model) or self._engine.options.default_model
+        record.queue_ms = self._turn.watch.ms() - self._places.served_ms
+        # That of a lost attempt is not what the client saw.
+        record.first_token_ms = None
+
+    def _may_retry(self, error: GatewayError) -> bool:
+        """A lost connection may be retried, a lost login elsewhere; a session that fails may itself be the reason."""
+        if isinstance(error, ConnectionLost):
+            return self._doubt is None or self._doubt.may_try
+        # Elsewhere only: the same instance would refuse again.
+        if isinstance(error, LoggedOut):
+            return self._engine.pool.has_another({*self._places.excluded, self._turn.record.instance})
+        # An old session may be unusable (PROTOCOL 9.8); without it the same request may well go through.
+        return self._conversation.state == "reused" and isinstance(error, (UpstreamFailed, InvalidRequest))
+
+    async def _wait_for_place(self, *, again: bool) -> Lease:
+        # Verdicts may come while this turn is queued: it must be asked with the care that is due by then.
+        while True:
+            care = self._care
+            lease = await self._places.queue(care, again=again)
+            try:
+                if self._engine.crashes.records:
+                    self._recall()
+            except (CrashingPrompt, CrashingKey):
+                lease.release()
+                raise
+            if self._care <= care:
+                return lease
+            lease.release()  # the service has exited over this very prompt meanwhile, asked by somebody else
 
     def _give_up(self, instance: AnyInstance, stream: ReplyStream | None) -> None:
         """Its client has gone. What the service has answered, or was not asked, it cannot exit over any more."""
@@ -205,108 +253,13 @@ class _Run:
 
     def _new_doubt(self) -> Doubt:
         turn = self._turn
-        return Doubt(self._engine.crashes, self._owner.key, turn.request, turn.plan, self._route.lingma_model)
-
-    def _attempt_lost(self, lease: Lease) -> None:
-        """The attempt has come to nothing; the time it took was no waiting."""
-        metrics.RETRIES.inc()
-        # Another instance next: this one has just failed.
-        self._excluded.add(lease.instance.name)
-        # The session was on the lost instance, so the next attempt sends everything.
-        self._in_background(self._conversation.rebuild())
-        # Minus the time at which it was asked: of turns lost to one exit the one asked last is the likeliest cause and
-        # comes first.
-        self._rank = -self._watch.began - (self._served_ms + self._record.queue_ms) / 1000
-        served = self._watch.ms() - self._served_ms - self._record.queue_ms
-        self._served_ms += served
-        # The time limit is for waiting in the queue; an attempt that was lost must not use it up.
-        self._until += served / 1000
-
-    def _note_lease(self, lease: Lease) -> None:
-        """Who answers, and with what; a session that another instance holds is given up."""
-        instance, record, conversation = lease.instance, self._record, self._conversation
-        # A session lives in the process that made it (PROTOCOL 9.8).
-        if conversation.has_session and instance.affinity != conversation.affinity:
-            self._in_background(conversation.rebuild())
-        self._generation = instance.generation
-        record.instance = instance.name
-        record.lingma_model = instance.model_key(self._route.lingma_model) or self._engine.options.default_model
-        record.queue_ms = self._watch.ms() - self._served_ms
-        # That of a lost attempt is not what the client saw.
-        record.first_token_ms = None
-
-    def _may_retry(self, error: GatewayError) -> bool:
-        """A lost connection may be retried, a lost login elsewhere; a session that fails may itself be the reason."""
-        if isinstance(error, ConnectionLost):
-            return self._doubt is None or self._doubt.may_try
-        # Elsewhere only: the same instance would refuse again.
-        if isinstance(error, LoggedOut):
-            return self._engine.pool.has_another({*self._excluded, self._record.instance})
-        # An old session may be unusable (PROTOCOL 9.8); without it the same request may well go through.
-        return self._conversation.state == "reused" and isinstance(error, (UpstreamFailed, InvalidRequest))
-
-    # -- a place on an instance -----------------------------------------------------------------------------------
-
-    def _lease_terms(self) -> tuple[Affinity | None, set[str], Owner, float]:
-        return self._conversation.affinity, self._excluded, self._owner, self._until
-
-    def _free_place(self) -> Lease | None:
-        if self._doubt is not None and self._doubt.care:
-            return None  # one in doubt waits for a place of its own
-        return self._engine.pool.lease(*self._lease_terms())
-
-    def _join_queue(self, *, again: bool) -> Waiter:
-        pool = self._engine.pool
-        if not self._care:
-            return pool.queue(*self._lease_terms(), again=again)
-        rank = self._rank if again else self._loop.time()
-        return pool.queue_with_care(self._care, rank, self._excluded, self._owner, self._until, again=again)
-
-    async def _wait_in_line(self, *, again: bool) -> Lease:
-        # Verdicts may come while this turn is queued: it must be asked with the care that is due by then.
-        while True:
-            lease = await self._served(again=again)
-            try:
-                if not self._has_new_doubt():
-                    return lease
-            except (CrashingPrompt, CrashingKey):
-                lease.release()
-                raise
-            lease.release()  # the service has exited over this very prompt meanwhile, asked by somebody else
-
-    def _has_new_doubt(self) -> bool:
-        """Whether it has to be asked with more care than was known. Raise GatewayError when it must not be asked."""
-        before = self._care
-        if self._engine.crashes.records:
-            self._recall()
-        return self._care > before
+        return Doubt(self._engine.crashes, turn.key, turn.request, turn.plan, self._route.lingma_model)
 
     def _recall(self) -> None:
+        """Raise GatewayError when the prompt must not be asked."""
         self._doubt = self._doubt or self._new_doubt()
         self._doubt.recall()
 
     @property
     def _care(self) -> int:
         return self._doubt.care if self._doubt is not None else 0
-
-    async def _served(self, *, again: bool) -> Lease:
-        waiter = self._join_queue(again=again)
-        self._record.queued = True
-        try:
-            while not await self._is_served(waiter):
-                await self._output.send([KeepAlive()])
-            return waiter.lease.result()
-        except BaseException:
-            # Also when it is cancelled: a place could otherwise be given to a turn that is gone.
-            waiter.leave()
-            raise
-
-    async def _is_served(self, waiter: Waiter) -> bool:
-        """Wait a while; False when it is time for a sign of life. Raise GatewayError after the queue time-out."""
-        # asyncio.wait and not wait_for: the lease must not be cancelled when the pause is over.
-        pause = min(self._until - self._loop.time(), self._engine.options.keepalive_sec)
-        await asyncio.wait({waiter.lease}, timeout=max(0.0, pause))
-        # Timers may be a millisecond early.
-        if not waiter.lease.done() and self._loop.time() >= self._until - 0.01:
-            raise self._engine.pool.timed_out()
-        return waiter.lease.done()

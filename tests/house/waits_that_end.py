@@ -16,7 +16,7 @@ WAITS = {
         "gateway_project/lib/query_thread.py: running.result()",
         "accounts/ledger/ledger.py: self._counting.result()",
         "bridge/turn/attempt.py: work.result()",
-        "bridge/turn/engine.py: waiter.lease.result()",
+        "bridge/turn/places.py: waiter.lease.result()",
         "bridge/http/endpoints.py: running.result()",
         "bridge/lingma/connection.py: done.result()",
         "bridge/lingma/uploads.py: done.result()",

@@ -21,7 +21,7 @@ from bridge.chat.events import (
 )
 from bridge.chat.request import Tool, ToolChoice
 from bridge.chat.tokens import estimate
-from bridge.turn.attempt import AROUND_CALL
+from bridge.turn.accounting import AROUND_CALL
 from tests.bridge.chats import Reading, chat, replying, request, say
 from tests.bridge.lingma.service import finish
 

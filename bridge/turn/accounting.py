@@ -1,0 +1,80 @@
+"""What a turn has cost: tokens and outcomes of calls, for its record and for the client."""
+
+from __future__ import annotations
+
+from bridge.chat.events import TokenUsage
+from bridge.chat.request import ChatRequest
+from bridge.chat.tokens import Calibrations, estimate, estimate_messages
+from bridge.lingma.dialects.base import LoggedUsage
+from bridge.lingma.stream import ReplyStream
+from bridge.reply.reader import Reader
+from bridge.turn.limits import ReplyLimits
+from bridge.turn.plan import TurnPlan
+from bridge.turn.record import TurnRecord
+
+AROUND_CALL = estimate('<call:0123456789>{"name":"","arguments":}</call:0123456789>\n')
+"""Tokens that a model writes for a call beside the tool's name and its arguments."""
+NOT_SENT = {"refused", "retried"}
+"""Outcomes of calls that cost tokens and were not sent."""
+
+
+class Accounting:
+    """The books of one attempt. Lingma's own figures count where its log has them, else calibrated estimates."""
+
+    def __init__(
+        self, request: ChatRequest, key: int, plan: TurnPlan, record: TurnRecord, calibrations: Calibrations
+    ) -> None:
+        self.corrected: LoggedUsage | None = None
+        """Figures of the reply that had to be corrected."""
+        self._request = request
+        self._key = key
+        self._plan = plan
+        self._record = record
+        self._calibrations = calibrations
+        self._calibration = calibrations.of(key)
+        self._estimated = 0  # tokens of the request
+
+    def count_prompt(self) -> None:
+        """The prompt counts from the moment it was sent, also when nothing comes of it, or nobody waits for that."""
+        if not self._estimated:
+            self._estimated = estimate_messages(self._request.messages, self._request.tools)
+            self._record.prompt_tokens = self._calibration.input.apply(self._estimated)
+
+    def close(
+        self, stream: ReplyStream, reader: Reader, limits: ReplyLimits | None, logged: LoggedUsage | None
+    ) -> TokenUsage:
+        """Write tokens and calls into the record."""
+        record = self._record
+        if stream.decisions:
+            record.decisions += map(str, stream.decisions)
+            stream.decisions.clear()
+        record.tool_outcomes = outcomes = reader.outcomes
+        text_tokens = estimate(reader.text if limits is None else "".join(limits.text))
+        is_cut = limits is not None and limits.cutter.reason is not None and self._plan.thinking
+        reasoning = estimate("".join(limits.reasoning) if limits is not None and is_cut else reader.reasoning)
+        guess = text_tokens + reasoning + (self._call_tokens(reader, limits) if reader.calls else 0)
+        if logged is not None:
+            calibration = self._calibrations.learning(self._key)
+            calibration.input.learn(self._estimated, logged.prompt_tokens)
+            if not reader.calls and not outcomes.keys() & NOT_SENT:  # JSON has other words than text
+                calibration.output.learn(guess, logged.completion_tokens)
+            spent = [logged, self.corrected] if self.corrected is not None else [logged]
+            record.prompt_tokens = sum(each.prompt_tokens for each in spent)
+            record.completion_tokens = sum(each.completion_tokens for each in spent)
+            record.usage_source = "upstream"
+        else:
+            output = self._calibration.output
+            record.completion_tokens = output.apply(guess)
+            if (limit := self._request.max_tokens) is not None:  # it has cut text and reasoning, and nothing else
+                cut = text_tokens + reasoning if self._plan.thinking else text_tokens
+                record.completion_tokens -= max(0, output.apply(cut) - limit)
+        reasoning_tokens = min(reasoning, record.completion_tokens) if self._plan.thinking else 0
+        return TokenUsage(record.prompt_tokens, record.completion_tokens, record.usage_source, reasoning_tokens)
+
+    def _call_tokens(self, reader: Reader, limits: ReplyLimits | None) -> int:
+        """Tokens of calls that were sent, as the model wrote them: what stands around them it has written too."""
+        if limits is None:
+            parts, sent = [*(name for _, name in reader.calls), reader.arguments], len(reader.calls)
+        else:
+            parts, sent = limits.calls, limits.calls_begun
+        return estimate("".join(parts)) + (AROUND_CALL * sent if self._plan.emulates else 0)

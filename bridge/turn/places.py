@@ -1,0 +1,79 @@
+"""A place on an instance for a turn: at once, or in the queue, with signs of life to the client meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bridge.chat.events import KeepAlive
+from bridge.pool.lease import Lease, Waiter
+from bridge.pool.policy import Owner
+from bridge.pool.pool import Pool
+from bridge.turn.context import TurnContext
+
+
+class Places:
+    """Finds each attempt of one turn a place, on another instance than those that have failed it."""
+
+    def __init__(self, pool: Pool, owner: Owner, turn: TurnContext, keepalive_sec: float) -> None:
+        self.excluded: set[str] = set()
+        """Names of instances that have failed this turn."""
+        self.served_ms = 0
+        """The time that attempts took which were lost: all the rest was waiting."""
+        self._pool = pool
+        self._owner = owner
+        self._turn = turn
+        self._keepalive_sec = keepalive_sec
+        self._rank = 0.0  # among turns in doubt
+        self._until = turn.watch.began + pool.options.queue_timeout
+        """How long it may wait for a place, as the time of the loop."""
+
+    def lease(self) -> Lease | None:
+        """A place now, if there is one."""
+        return self._pool.lease(self._turn.conversation.affinity, self.excluded, self._owner, self._until)
+
+    async def queue(self, care: int, *, again: bool) -> Lease:
+        """A place in turn. `care`: see `bridge.pool.crashes`; `again`: the turn was asked before and lost.
+
+        Raise GatewayError when the queue is full, or after the queue time-out.
+        """
+        waiter = self._join_queue(care, again=again)
+        self._turn.record.queued = True
+        try:
+            while not await self._is_served(waiter):
+                await self._turn.output.send([KeepAlive()])
+            return waiter.lease.result()
+        except BaseException:
+            # Also when it is cancelled: a place could otherwise be given to a turn that is gone.
+            waiter.leave()
+            raise
+
+    def attempt_lost(self, instance: str) -> None:
+        """The attempt has come to nothing; the time it took was no waiting."""
+        watch, queue_ms = self._turn.watch, self._turn.record.queue_ms
+        # Another instance next: this one has just failed.
+        self.excluded.add(instance)
+        # Minus the time at which it was asked: of turns lost to one exit the one asked last is the likeliest cause and
+        # comes first.
+        self._rank = -watch.began - (self.served_ms + queue_ms) / 1000
+        served = watch.ms() - self.served_ms - queue_ms
+        self.served_ms += served
+        # The time limit is for waiting in the queue; an attempt that was lost must not use it up.
+        self._until += served / 1000
+
+    def _join_queue(self, care: int, *, again: bool) -> Waiter:
+        if not care:
+            affinity = self._turn.conversation.affinity
+            return self._pool.queue(affinity, self.excluded, self._owner, self._until, again=again)
+        rank = self._rank if again else self._pool.pulse.loop.time()
+        return self._pool.queue_with_care(care, rank, self.excluded, self._owner, self._until, again=again)
+
+    async def _is_served(self, waiter: Waiter) -> bool:
+        """Wait a while; False when it is time for a sign of life. Raise GatewayError after the queue time-out."""
+        # asyncio.wait and not wait_for: the lease must not be cancelled when the pause is over.
+        loop = self._pool.pulse.loop
+        pause = min(self._until - loop.time(), self._keepalive_sec)
+        await asyncio.wait({waiter.lease}, timeout=max(0.0, pause))
+        # Timers may be a millisecond early.
+        if not waiter.lease.done() and loop.time() >= self._until - 0.01:
+            raise self._pool.timed_out()
+        return waiter.lease.done()

@@ -1,0 +1,58 @@
+"""What is to be read out of the reply of a turn: its reader, made after the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bridge.chat.request import ChatRequest
+from bridge.prompt.compose import headings
+from bridge.reply.call_assembly import ToolOffer
+from bridge.reply.calls.parser import CallRules
+from bridge.reply.reader import Reader, ReadOptions
+from bridge.reply.request_texts import texts_of
+from bridge.turn.plan import TurnPlan
+from sessions_store.store import Knowledge
+
+_PLAIN = tuple(tuple(ReadOptions(stream=stream, thinking=each) for each in (False, True)) for stream in (False, True))
+"""Options of readers that look for no calls and no JSON, by whether the client streams and wants the reasoning."""
+
+
+def new_reader(request: ChatRequest, plan: TurnPlan, knows: Knowledge, new_id: Callable[[], str]) -> Reader:
+    """For a reply in the session of which `knows` tells what it was sent."""
+    prefix, offer = request.call_id_prefix, None
+    calls_forbidden = not plan.emulates and plan.shown is None and bool(knows.tools)
+    prefilled = request.messages[-1].role == "assistant"  # then the reply is only the rest of it
+    schema = b"" if prefilled else request.reply_schema
+    if not request.tools and plan.shown is None and not calls_forbidden and not schema:
+        return Reader(_PLAIN[request.stream][plan.thinking], new_id, knows.mark)
+    if plan.emulates:
+        offer = ToolOffer(
+            tools=request.tools,
+            choice=request.tool_choice,
+            parallel=request.parallel_tool_calls,
+            delimiter_id=knows.mark,
+            stream=request.stream,
+            rules=_call_rules(request, plan, knows),
+        )
+    options = ReadOptions(
+        thinking=plan.thinking,
+        offer=offer,
+        calls_forbidden=calls_forbidden,
+        lingma_calls=plan.shown,
+        tools=request.tools if request.tool_choice.mode != "none" else (),
+        forced=request.forced_tool if plan.shown else None,
+        parallel=request.parallel_tool_calls,
+        schema=schema,
+        stream=request.stream,
+    )
+    return Reader(options, lambda: prefix + new_id()[:24], knows.mark)
+
+
+def _call_rules(request: ChatRequest, plan: TurnPlan, knows: Knowledge) -> CallRules:
+    """What counts as a call. One that the request says is nobody's order, unless the model itself said it."""
+    return CallRules(
+        # Once the model has called between the session's marks, its own notation is no call any more.
+        guesses=plan.profile.native_calls and not knows.called,
+        texts=lambda: texts_of(request),
+        headings=headings(knows.mark),
+    )
