@@ -3,12 +3,17 @@
 import atexit
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from gateway_project.env import Environment
+
+# A shell that starts the run in the background has it ignore SIGINT, and every process of the tests would too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for name in list(os.environ):
     if name.startswith(("LINGMA_", "SESSION_", "DJANGO_")) or name in {"DATABASE_URL", "REDIS_URL", "API_KEYS"}:
@@ -44,6 +49,7 @@ def start_redis(directory: Path, *options: str) -> subprocess.Popen[bytes]:
         except redis.ConnectionError:
             if server.poll() is not None:
                 sys.exit("the test Redis did not start")
+            time.sleep(0.005)
         else:
             client.close()
             return server

@@ -54,7 +54,7 @@ def test_stamps_are_found_wherever_the_answer_is_cut():
 @pytest.mark.parametrize("target", [NoGateway], indirect=True)
 async def test_the_source_speaks_the_private_protocol(target):
     port = processes.flags(target.serving)["socketPort"]
-    async with asyncio.timeout(10), websockets.connect(f"ws://127.0.0.1:{port}", compression=None) as socket:
+    async with asyncio.timeout(30), websockets.connect(f"ws://127.0.0.1:{port}", compression=None) as socket:
         await socket.send(lsp({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}))
         assert (await next_message(socket))["result"]["serverInfo"]["name"] == "lingma"
         params = {"requestId": "r%1", "sessionId": "s1", "questionText": question(2, 1)}

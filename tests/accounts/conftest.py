@@ -47,7 +47,7 @@ async def link(redis_server):
     await link.close()
 
 
-async def until(condition, within=10.0):
+async def until(condition, within=45.0):
     """Wait until the condition holds; fail when it never does."""
     end = time.monotonic() + within
     while not (result := condition()):

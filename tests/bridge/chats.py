@@ -64,7 +64,7 @@ class Reading:
 
     async def until(self, kind, times=1):
         """Read until there are so many events of that kind."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while sum(isinstance(event, kind) for event in self.events) < times:
                 self._news.clear()
                 await self._news.wait()
@@ -75,7 +75,7 @@ class Reading:
 
     async def to_end(self):
         """Read all; the error is raised when there was nothing to read."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await self._task
         assert [isinstance(event, (Finished, Failed)) for event in self.events].index(True) == len(self.events) - 1
         assert next(type(event) for event in self.events if not isinstance(event, KeepAlive)) in {Started, Failed}

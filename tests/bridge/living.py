@@ -12,7 +12,7 @@ def alive(pid):
 
 
 async def gone(pid):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while alive(pid):
             await asyncio.sleep(0.01)
     return True

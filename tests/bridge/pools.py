@@ -26,7 +26,7 @@ async def until(pool, condition):
     """Wait for a change of the instances after which the condition holds."""
     changed = asyncio.Event()
     pool.on_change = changed.set
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not condition():
             changed.clear()
             await changed.wait()

@@ -49,8 +49,8 @@ SIMULATOR = {
 FAST = {**SIMULATOR, "DRAIN_SEC": "5", "LOG_LEVEL": "INFO"}
 
 
-def until(look, seconds=30.0, every=0.02):
-    """Ask until the answer is true; return it."""
+def until(look, seconds=45.0, every=0.02):
+    """Ask until the answer is true; return it. Turns that are held on purpose last longer than it waits."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, f"{look} stayed {found!r} for {seconds} s"
@@ -144,7 +144,7 @@ class Gateway:
 
     def _wait(self):
         try:
-            until(lambda: send(self, "GET", "/readyz").status == 200, 20)
+            until(lambda: send(self, "GET", "/readyz").status == 200)
         except BaseException:
             self.__exit__()  # a context that was never entered is not left either
             raise
@@ -237,8 +237,8 @@ class Gateway:
     def in_flight(self):
         """Turns that hold a place, by the heartbeats."""
         with self.redis() as client:
-            beats = [json.loads(client.get(key)) for key in client.keys("lgw:instance:*")]
-        return sum(beat["in_flight"] for beat in beats)
+            beats = [client.get(key) for key in client.keys("lgw:instance:*")]
+        return sum(json.loads(beat)["in_flight"] for beat in beats if beat)  # one may have expired meanwhile
 
     def work_dir(self, instance="w1-i1"):
         """Where an instance keeps its files."""

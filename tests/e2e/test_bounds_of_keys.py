@@ -67,7 +67,7 @@ def deaf(gateway, stack, path):
     """Ask, and read nothing but the status."""
     client = stack.enter_context(socket.socket())
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.settimeout(20)
+    client.settimeout(30)
     client.connect(("127.0.0.1", gateway.port))
     client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
     return int(client.recv(12)[9:])

@@ -64,7 +64,7 @@ def shows(page, path, *texts):
         content = page.content()
         return all(text in content for text in texts)
 
-    return until(found, 25, every=0.5)
+    return until(found, every=0.5)
 
 
 def test_key_is_made_shown_once_and_traced(page, whole):

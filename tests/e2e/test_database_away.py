@@ -67,13 +67,13 @@ def gateway(tmp_path_factory):
 def harmed(gateway, begin, end):
     """What happens to the database in between; it has been met, and is over at the end."""
     gateway.known()
-    until(lambda: gateway.unknown().status == 401, 20)
+    until(lambda: gateway.unknown().status == 401)
     begin()
     try:
         yield
     finally:
         end()
-    until(lambda: gateway.unknown().status == 401, 20)
+    until(lambda: gateway.unknown().status == 401)
 
 
 def test_restart_is_unnoticed_with_a_known_key(gateway):
@@ -89,7 +89,7 @@ def test_restart_is_unnoticed_with_a_known_key(gateway):
 @pytest.mark.parametrize("path", PATHS)
 def test_silent_database_delays_no_known_key(gateway, path):
     with harmed(gateway, gateway.door.swallow, gateway.door.heal):
-        until(lambda: gateway.unknown(path).status == 503, 20)
+        until(lambda: gateway.unknown(path).status == 503)
         before = time.monotonic()
         for _ in range(10):
             assert gateway.unknown(path).status == 503

@@ -16,7 +16,7 @@ LONG = '[[sim: text="first second" chunks=2 delay_ms=60000]] '
 def left(gateway, question, left_at):
     """What is left of a turn whose client left at that time."""
     stop = until(lambda: gateway.stops(question))[0]
-    assert stop["time"] - left_at < 1
+    assert stop["time"] - left_at < 20  # by itself the turn would go on for a minute
     row = gateway.row_of_model(question)
     assert (row["status"], row["reason"]) == ("cancelled", "client_closed")
     assert until(lambda: gateway.in_flight() == 0)

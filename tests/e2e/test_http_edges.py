@@ -84,7 +84,7 @@ def test_the_key_comes_in_either_header(gateway, wire, key, headers):
 @pytest.mark.parametrize("path", [*ENDPOINTS, "/v1/models"])
 def test_one_header_with_two_keys_is_refused(gateway, path, name):
     def asked(*keys):
-        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
         body = json.dumps(ENDPOINTS[path]).encode() if path in ENDPOINTS else b""
         connection.putrequest("POST" if body else "GET", path)
         connection.putheader("content-length", str(len(body)))
@@ -180,7 +180,7 @@ def test_an_unknown_model_is_404_in_both_formats(gateway):
 
 
 def test_a_connection_survives_errors(gateway, wire):
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
     good = {"key": KEY, "body": wire.body(HELLO)}
     for key, body in (
         (KEY, b"{"),
@@ -196,7 +196,7 @@ def test_a_connection_survives_errors(gateway, wire):
 
 
 def test_a_connection_survives_a_stream(gateway, wire):
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
     for _ in range(3):
         assert exchange(connection, "POST", wire.path, key=KEY, body=wire.body(HELLO, stream=True)).text == "hello"
     connection.close()
@@ -226,7 +226,7 @@ def test_unread_encoding_is_415_with_a_list(gateway, path, encoding):
 
 
 def test_two_encoding_headers_are_refused(gateway):
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
     connection.putrequest("POST", OPENAI.path)
     body = gzip.compress(json.dumps(OPENAI.body(HELLO)).encode())
     told = [("content-encoding", "gzip"), ("content-encoding", "gzip"), ("content-length", str(len(body)))]

@@ -24,7 +24,7 @@ def ready(gateway):
 
 
 def some_ready(gateway, wanted=2):
-    return until(lambda: len(ready(gateway)) >= wanted, 20)
+    return until(lambda: len(ready(gateway)) >= wanted)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def some_ready(gateway, wanted=2):
     ids=str,
 )  # fmt: skip
 def test_loss_before_first_byte_is_unnoticed(many, wire, stream, fault, victim):
-    until(lambda: victim in ready(many) and len(ready(many)) > 1, 40)
+    until(lambda: victim in ready(many) and len(ready(many)) > 1)
     question = f"lost {fault} {wire} {stream}"
     many.control(victim, turns=[{"fault": fault, "after": 0}])
     answers = [many.ask(wire, f"[[sim: text=whole]] {question}", stream=stream) for _ in NAMES]

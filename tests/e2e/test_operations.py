@@ -102,7 +102,7 @@ def test_asking_by_request_works_like_asking_by_notification(talkative, wire, st
 
 
 def say_canaries(gateway, wire):
-    until(lambda: send(gateway, "GET", "/readyz").status == 200, 20)
+    until(lambda: send(gateway, "GET", "/readyz").status == 200)
     prompt = f'[[sim: text="{CANARIES["answer"]}"]] {CANARIES["prompt"]}'
     system = {"role": "system", "content": CANARIES["system"]}
     for stream in (False, True):
@@ -151,7 +151,7 @@ def test_logged_out_instance_takes_no_turns(tmp_path, template):
         until(lambda: send(gateway, "GET", "/readyz").json()["instances"][0]["state"] == "login_required")
         assert gateway.ask(ANTHROPIC, "x").status == 503
         gateway.control(login="auto")
-        assert until(lambda: gateway.ask(ANTHROPIC, "[[sim: text=back]] x").status == 200, 15)
+        assert until(lambda: gateway.ask(ANTHROPIC, "[[sim: text=back]] x").status == 200)
 
 
 def test_key_pasted_as_model_is_not_stored(gateway, wire):

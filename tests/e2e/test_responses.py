@@ -244,7 +244,7 @@ def test_missing_object_has_shape_of_its_path(gateway, method, path, status):
 
 
 def test_a_websocket_is_refused_plainly(gateway):
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
     upgrade = {
         "connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13",
         "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",

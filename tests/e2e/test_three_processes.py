@@ -31,7 +31,7 @@ def three(gateway):
         if gateway.processes[number - 1].poll() is not None:
             gateway.processes[number - 1] = gateway.start(number)
     until(lambda: all(sees_all(gateway, number) for number in PROCESSES), 60)
-    until(lambda: gateway.in_flight() == 0, 20)
+    until(lambda: gateway.in_flight() == 0)
     return gateway
 
 
@@ -222,7 +222,7 @@ def test_stopping_process_finishes_what_it_lent(three, streams):
         process.terminate()
     assert [stream.rest().text for stream in lent] == [" but whole"] * 2
     for process in lenders:
-        process.wait(20)
+        process.wait(30)
 
 
 def test_process_with_starting_instance_is_ready_through_siblings(three):

@@ -175,7 +175,7 @@ def test_lost_sessions_are_sent_from_the_start(mortal):
         begun.append((agent, first, agent.answer(first, "noon")))
     mortal.lingma().kill()  # once: each time it takes longer until it is back
     until(lambda: send(mortal, "GET", "/readyz").status == 503)
-    until(lambda: send(mortal, "GET", "/readyz").status == 200, 20)
+    until(lambda: send(mortal, "GET", "/readyz").status == 200)
     for agent, first, second in begun:
         third = agent.answer(second, "text of a.txt")
         assert (third.session, third.text, third.calls) == ("rebuilt", "Done.", [])

@@ -22,7 +22,7 @@ print(time.time())
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory, template):
     with Gateway(tmp_path_factory.mktemp("twins"), template, processes=2, METRICS_TOKEN="open-sesame") as running:
-        until(lambda: {reached_by(running) for _ in range(8)} == {"w1-i1", "w2-i1"}, 20)
+        until(lambda: {reached_by(running) for _ in range(8)} == {"w1-i1", "w2-i1"})
         yield running
 
 
@@ -34,7 +34,7 @@ def connections(gateway, key):
     """A kept connection to each process that has served this key already."""
     found = {}
     while len(found) < 2:
-        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
         answer = exchange(connection, "POST", OPENAI.path, key=key, body=OPENAI.body("[[sim: text=x]] x"))
         if found.setdefault(answer.headers["x-lingma-instance"], connection) is not connection:
             connection.close()

@@ -46,7 +46,7 @@ def test_executable_that_ends_at_once_is_in_readyz(tmp_path, template):
         def reason():
             return send(gateway, "GET", "/readyz").json()["instances"][0]["reason"]
 
-        assert until(lambda: "exited with code 1" in reason(), 15)
+        assert until(lambda: "exited with code 1" in reason())
 
 
 def test_an_instance_that_ignores_sigint_is_killed(tmp_path, template):
@@ -59,8 +59,8 @@ def test_an_instance_that_ignores_sigint_is_killed(tmp_path, template):
 def test_instance_silent_on_initialize_is_restarted(tmp_path, template):
     settings = {"LINGMA_SIMULATOR_INITIALIZE_SILENT": "true", "LINGMA_START_TIMEOUT_SEC": "1"}
     with Gateway(tmp_path, template, wait=False, **settings) as gateway:
-        first = until(lambda: lingma_pid(gateway), 15)
-        assert until(lambda: (pid := lingma_pid(gateway)) and pid != first, 15)
+        first = until(lambda: lingma_pid(gateway))
+        assert until(lambda: (pid := lingma_pid(gateway)) and pid != first)
 
 
 def lingma_pid(gateway):
@@ -78,17 +78,17 @@ def test_readyz_and_log_hide_attached_service_secrets(tmp_path, template):
         def instance():
             return send(gateway, "GET", "/readyz").json()["instances"][0]
 
-        assert until(lambda: (found := instance())["state"] == "backoff" and found, 15)["reason"] == (
+        assert until(lambda: (found := instance())["state"] == "backoff" and found)["reason"] == (
             "no Lingma service answers"
         )
-        assert until(lambda: "no Lingma service answers there; starting again" in gateway.output(), 15)
+        assert until(lambda: "no Lingma service answers there; starting again" in gateway.output())
 
         def heartbeat():
             with gateway.redis() as client:
                 told = (client.get("lgw:instance:w1-i1") or b"").decode()
             return told if "no Lingma service answers there" in told else ""
 
-        told = gateway.output() + send(gateway, "GET", "/readyz").body.decode() + until(heartbeat, 15)
+        told = gateway.output() + send(gateway, "GET", "/readyz").body.decode() + until(heartbeat)
         assert not re.search("canary-user|canary-password|canary-token", told)
 
 

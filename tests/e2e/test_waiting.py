@@ -82,7 +82,7 @@ def test_counting_tokens_and_listing_models_wait_for_nobody(narrow, taken):
 
 def test_a_hang_up_frees_the_place(narrow, wire, taken):
     taken(narrow).hang_up()
-    assert until(lambda: narrow.ask(wire, "[[sim: text=next]] x").text == "next", 5)
+    assert until(lambda: narrow.ask(wire, "[[sim: text=next]] x").text == "next")
 
 
 def test_waiting_turn_is_served_when_place_frees(patient, wire, stream, taken):

@@ -46,8 +46,8 @@ class Gateway:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        psutil.wait_procs(descendants, timeout=10)
-        self._reader.join(10)
+        psutil.wait_procs(descendants, timeout=30)
+        self._reader.join(30)
         self.process.stdout.close()
         self.process.stderr.close()
 
@@ -64,7 +64,7 @@ class Gateway:
             return [match for line in self.lines if (match := re.search(pattern, line))]
 
         with self._changed:
-            assert self._changed.wait_for(lambda: len(found()) >= count, timeout=40), "\n".join(self.lines)
+            assert self._changed.wait_for(lambda: len(found()) >= count, timeout=90), "\n".join(self.lines)
             return found()[count - 1]
 
     def descendants(self):
@@ -86,11 +86,11 @@ class Gateway:
     def ended(self):
         """Wait for the end; return exit code and what was said on stderr."""
         code = self.process.wait(60)
-        self._reader.join(10)
+        self._reader.join(30)
         return code, self.process.stderr.read()
 
 
 def survivors(processes):
     """Those that still run some seconds later."""
-    _, alive = psutil.wait_procs(processes, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=30)
     return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]

@@ -58,12 +58,12 @@ class Served:
 
     def __enter__(self):
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(45)
         return self
 
     def __exit__(self, *_):
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(45)
 
     def _run(self):
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -94,7 +94,7 @@ class Served:
         connection = socket.socket()
         if receive_buffer:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        connection.settimeout(10)
+        connection.settimeout(45)
         connection.connect(("127.0.0.1", self.port))
         return connection
 
@@ -162,7 +162,7 @@ def seen(answer):
     return json.loads(answer[2])
 
 
-def until(look, seconds=10.0):
+def until(look, seconds=45.0):
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline

@@ -1,7 +1,7 @@
 """A Redis that can never work is said in one line at the start; one that is only full, or loading, is not."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 import redis
@@ -55,11 +55,10 @@ def test_start_works_with_full_server(server):
 
 
 def test_start_waits_for_loading_server(tmp_path):
-    server = OwnRedis(tmp_path, "--appendonly", "yes", "--key-load-delay", "300")
-    with redis.Redis.from_url(server.url) as admin, admin.pipeline(transaction=False) as pipe:
-        for number in range(4000):  # it answers after each 1024 of them
-            pipe.set(f"key:{number}", number)
-        pipe.execute()
+    """It loads for a minute, or until this test has seen that it does."""
+    server = OwnRedis(tmp_path, "--appendonly", "yes", "--key-load-delay", "500")
+    with redis.Redis.from_url(server.url) as admin:
+        admin.eval("for n = 1, 100000 do redis.call('SET', n, n) end", 0)  # while loading it answers after each 1024
     server.kill()
     try:
         assert_it_is_waited_for(server)
@@ -68,11 +67,14 @@ def test_start_waits_for_loading_server(tmp_path):
 
 
 def assert_it_is_waited_for(server):
-    with ThreadPoolExecutor(1) as background:
+    env = Environment(_env_file=None, redis_url=server.url)
+    with ThreadPoolExecutor(2) as background, redis.Redis.from_url(server.url) as admin:
         started = background.submit(server.start)
-        env = Environment(_env_file=None, redis_url=server.url)
         assert until(lambda: (found := prepare.redis_trouble(env)) and found.loading)
-        prepare.wait_for_redis(env)
+        waiting = background.submit(prepare.wait_for_redis, env)
+        assert not wait([waiting], 0.5).done
+        admin.config_set("key-load-delay", 0)
+        waiting.result()
         started.result()
     assert trouble(server.url) is None
 

@@ -42,7 +42,6 @@ def rest_of(stream):
     return b""
 
 
-@pytest.mark.timeout(120)
 def test_hung_part_is_killed_and_restarted(data_dir):
     with Gateway(data_dir, wrapper=WRAPPER) as gateway:
         gateway.complete()

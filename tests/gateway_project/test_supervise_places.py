@@ -97,7 +97,7 @@ async def main():
     reaping = asyncio.create_task(orphans.reap_now_and_then())
     left = subprocess.run(["sh", "-c", "sleep 0.1 >/dev/null & echo $!"], capture_output=True, text=True, check=True)
     ours = await spawn(Program("ours", ("sh", "-c", "sleep 0.5; exit 7")), stderr=subprocess.DEVNULL)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while os.path.exists(f"/proc/{left.stdout.strip()}"):
             await asyncio.sleep(0.01)
         print("collected,", await ours.wait())

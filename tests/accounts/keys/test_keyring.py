@@ -285,7 +285,7 @@ async def test_new_keys_are_known_when_database_returns(redis_server, monkeypatc
         await away(records, ring, "secret-a")
         records.broken = False
         caller = None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while caller is None:
                 with suppress(DatabaseError):
                     caller = await ring.authenticate("secret-a")

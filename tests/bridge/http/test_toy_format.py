@@ -48,7 +48,7 @@ async def test_a_streamed_reply_is_sent_as_it_comes(gateway):
         await peer.push(finish(params["requestId"]))
 
     await gateway(on_ask)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await post(b"org_auto stream\nHi", answer=answer)
     assert (answer.status, answer.headers[b"content-type"]) == (200, b"text/plain; charset=utf-8")
     assert b"".join(answer.parts) == b"Hello\n= stop of org_auto\n"

@@ -54,7 +54,7 @@ def ask(connection):
 async def heard(turn):
     """Read the turn to its end: all the pieces that came."""
     pieces = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while turn.end is None:
             pieces += await turn.drain()
     return pieces + await turn.drain()

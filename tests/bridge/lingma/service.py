@@ -101,7 +101,7 @@ class Service:
 
     async def until(self, condition):
         """Wait until what was received fulfils the condition, and return what that gives."""
-        async with asyncio.timeout(5), self._news:
+        async with asyncio.timeout(30), self._news:
             return await self._news.wait_for(condition)
 
     async def got(self, method, times=1):

@@ -31,7 +31,7 @@ def stop(service, connection, peer):
         await service.got("chat/stop")
         reads = connection.reads
         await peer.push(*pushes)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(service.acknowledged()) < len(pushes) or connection.reads == reads:
                 await peer.push(("chat/think", {"requestId": "nobody"}))
                 await asyncio.sleep(0.01)

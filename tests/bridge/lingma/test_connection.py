@@ -80,7 +80,7 @@ async def test_fragments_and_pings_are_part_of_the_way(peer, ask):
     pong = await peer.socket.ping()
     await peer.push(finish())
     assert await ended(turn) == ["in pieces"]
-    await asyncio.wait_for(pong, 5)
+    await asyncio.wait_for(pong, 30)
 
 
 async def test_repeated_request_is_acknowledged_twice_and_used_once(service, peer, ask):
@@ -252,7 +252,7 @@ async def test_server_without_handshake_is_given_up():
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
         with pytest.raises(DialFailed, match="no answer"):
             await Connection.dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", DIALECT, within=0.1)
-        await asyncio.wait_for(gone.wait(), 5)
+        await asyncio.wait_for(gone.wait(), 30)
 
 
 async def test_reasoning_comes_apart_from_the_text(peer, ask):

@@ -34,7 +34,7 @@ asyncio.run(main())
 async def facts_of(work_dir):
     """What the program tells of itself, as soon as it does."""
     path = work_dir / "facts.json"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not path.exists():
             await asyncio.sleep(0.01)
     return json.loads(path.read_text())
@@ -107,13 +107,13 @@ async def test_what_the_program_has_started_ends_with_it(start):
 
 async def test_an_exit_is_seen(start):
     child, _ = await start("--exit=7")
-    assert await asyncio.wait_for(child.exited, 10) == 7
+    assert await asyncio.wait_for(child.exited, 30) == 7
     await child.stop()
 
 
 async def test_missing_program_exits_at_once(tmp_path):
     child = await Process.start(("/nowhere/Lingma",), tmp_path, (), {})
-    assert await asyncio.wait_for(child.exited, 10) != 0
+    assert await asyncio.wait_for(child.exited, 30) != 0
 
 
 async def test_unmakeable_work_dir_is_reported(tmp_path):

@@ -33,7 +33,7 @@ def doubtful(pool, care=1, rank=0.0, owner=ALICE, again=True):
 
 
 async def begun(waiter):
-    return await asyncio.wait_for(waiter.lease, 10)
+    return await asyncio.wait_for(waiter.lease, 30)
 
 
 async def test_doubtful_turn_takes_an_idle_instance_at_once(start):

@@ -115,7 +115,7 @@ async def test_port_taken_by_a_stranger_is_not_dialled(tmp_path):
 async def port_of(work_dir):
     """The port that the stand-in was told to listen on, as soon as it runs."""
     path = work_dir / "facts.json"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not path.exists():
             await asyncio.sleep(0.01)
     return int(json.loads(path.read_text())["argv"][3].rpartition("=")[2])

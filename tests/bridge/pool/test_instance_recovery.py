@@ -49,7 +49,7 @@ async def start(tmp_path):
             *command, "--socketPort=0", "--httpPort=0", *flags, env={**os.environ, "PYTHONPATH": ROOT}
         )
         started.append(process)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not (work_dir / ".info.json").exists():
                 await asyncio.sleep(0.01)
         return process, work_dir
@@ -120,7 +120,7 @@ async def test_idle_closing_service_fails_nobody_and_keeps_sessions(start, caplo
         for number in range(3):
             lost = asyncio.Event()
             pool.on_change = lost.set
-            await asyncio.wait_for(lost.wait(), 20)
+            await asyncio.wait_for(lost.wait(), 30)
             await until(pool, lambda: pool.ready)
             await serve_a_turn(pool, f"r{number}")
         assert (instance.generation, instance.incidents.restarts) == (generation, 0)

@@ -152,7 +152,7 @@ async def test_waiting_turn_is_served_by_returning_instance(services, start):
     await in_state(pool, "starting")
     assert pool.lease() is None
     waiter = pool.queue()
-    assert (await asyncio.wait_for(waiter.lease, 10)).instance is lost.instance
+    assert (await asyncio.wait_for(waiter.lease, 30)).instance is lost.instance
 
 
 async def test_waiting_turns_learn_that_no_instance_returns(services, start):
@@ -163,7 +163,7 @@ async def test_waiting_turns_learn_that_no_instance_returns(services, start):
     await (await services[0].peers.get()).push(("auth/report", {}))
     for waiter in waiters:
         with pytest.raises(Unavailable, match="login_required"):
-            await asyncio.wait_for(waiter.lease, 5)
+            await asyncio.wait_for(waiter.lease, 30)
     assert pool.waiting == 0
 
 
@@ -207,7 +207,7 @@ async def test_an_instance_that_becomes_ready_serves_the_waiting(services, start
         waiter = pool.queue()
         services[1].answers["auth/status"] = {"status": 2}
         await (await services[1].peers.get()).push(("auth/report", {}))
-        assert (await asyncio.wait_for(waiter.lease, 5)).instance.name == "w1-i2"
+        assert (await asyncio.wait_for(waiter.lease, 30)).instance.name == "w1-i2"
 
 
 async def test_models_of_all_instances_are_listed_once(services, start):

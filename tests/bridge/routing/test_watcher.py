@@ -112,7 +112,7 @@ async def test_a_table_follows_until_it_is_cancelled(redis_server, monkeypatch):
     monkeypatch.setattr(watcher_module, "POLL_SEC", 0.01)
     async with watcher_over(redis_server) as (watcher, received):
         following = asyncio.create_task(watcher.follow())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await watcher.read.wait()
         following.cancel()
         await asyncio.wait({following})

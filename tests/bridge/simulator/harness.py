@@ -20,7 +20,7 @@ def command(*argv):
 
 
 def run(*argv):
-    return subprocess.run(command(*argv), capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=20)
+    return subprocess.run(command(*argv), capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=60)
 
 
 def frame(message):
@@ -46,7 +46,7 @@ class Simulator:
         return self.wait_for(lambda: re.search(pattern, self.log()))
 
     def wait_for(self, look):
-        end = time.monotonic() + 10
+        end = time.monotonic() + 45
         while not (found := look()):
             assert time.monotonic() < end, self.log()
             assert self.process.poll() is None

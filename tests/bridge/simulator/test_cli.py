@@ -89,14 +89,14 @@ def test_the_environment_scripts_too(start):
     simulator = start(
         LINGMA_SIMULATOR_LOGIN="auto", LINGMA_SIMULATOR_EXIT_AFTER_SEC="0.2", LINGMA_SIMULATOR_EXIT_CODE="5"
     )
-    assert simulator.process.wait(10) == 5
+    assert simulator.process.wait(30) == 5
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_zero(start, number):
     simulator = start()
     simulator.process.send_signal(number)
-    assert simulator.process.wait(10) == 0
+    assert simulator.process.wait(30) == 0
 
 
 def test_it_can_ignore_sigint(start):
@@ -104,7 +104,7 @@ def test_it_can_ignore_sigint(start):
     simulator.process.send_signal(signal.SIGINT)
     simulator.wait_for_line("signal ignored")
     simulator.process.terminate()
-    assert simulator.process.wait(10) == 0
+    assert simulator.process.wait(30) == 0
 
 
 async def test_a_stop_closes_the_connections(start):
@@ -113,4 +113,4 @@ async def test_a_stop_closes_the_connections(start):
         simulator.process.send_signal(signal.SIGINT)
         await client.socket.wait_closed()
         assert client.socket.close_code == 1001
-    assert simulator.process.wait(10) == 0
+    assert simulator.process.wait(30) == 0

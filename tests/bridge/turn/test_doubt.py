@@ -36,7 +36,7 @@ async def engine(stack, tmp_path):
 async def asked(engine, text, *, turns=1, **more):
     """A turn whose question has left."""
     reading = Reading(engine, request(text), **more)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while engine.pool.in_flight < turns:
             await asyncio.sleep(0.01)
     return reading

@@ -31,7 +31,7 @@ async def test_lost_threads_are_bounded(gate):
     with pytest.raises(OperationalError, match="do not come back"):
         await thread.run(lambda: 42, 10)
     gate.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while thread._lost:
             await asyncio.sleep(0.01)
     assert await thread.run(lambda: 42, 10) == 42
