@@ -78,7 +78,7 @@ def long_gone(instance: Instance) -> bool:
 
 def needs_a_hand(instance: Instance) -> bool:
     """Whether somebody should look at it: what starts or drains is left alone."""
-    return InstanceState(instance.state).is_trouble
+    return InstanceState(instance.state).needs_attention
 
 
 def troubles_of(instances: Iterable[Instance]) -> list[str]:

@@ -55,7 +55,7 @@ class Heartbeat:
         metrics.QUEUE_LENGTH.set(self._pool.waiting)
         metrics.modes_changed({each.name for each in modes.active()}, degraded.STILL_WORKS)
         for instance, status in zip(self._pool.instances, self._pool.facts(), strict=True):
-            self._count_troubles(instance)
+            self._count_incidents(instance)
             # For each one: the key lapses by itself (LIFETIME_SEC), and then the instance shows as gone.
             with suppress(RedisUnavailable, ResponseError):
                 key = redis_keys.INSTANCE + status.name
@@ -63,16 +63,16 @@ class Heartbeat:
         metrics.LEDGER_BACKLOG.set(await self._ledger.backlog())
         metrics.REDIS_AVAILABLE.set(self._link.available)
 
-    def _count_troubles(self, instance: Instance) -> None:
+    def _count_incidents(self, instance: Instance) -> None:
         """What an instance has counted since the last heartbeat."""
-        troubles = (
+        incidents = (
             (metrics.INSTANCE_RESTARTS, instance.incidents.restarts),
             (metrics.INSTANCE_RECONNECTS, instance.incidents.reconnects),
             (metrics.ACKS_LATE, instance.late_acks),
             (metrics.UNKNOWN_PUSHES, instance.incidents.unknown_pushes),
             (metrics.UNROUTED_TOOL_EVENTS, instance.incidents.unrouted_tool_events),
         )
-        for counter, now in troubles:
+        for counter, now in incidents:
             before = self._counted.get((counter, instance.name))
             if before is None or now > before:  # the first time counts nothing, but makes it show as 0
                 counter.labels(instance.name).inc(now - (before or 0))

@@ -62,7 +62,7 @@ def record(found: Iterable[InstanceStatus], now: datetime) -> None:
 
 def _log_change(name: str, before: str | None, state: str, row: Instance | None) -> None:
     # The level follows the state it is in now; recovering is no warning.
-    bad = InstanceState(state).is_trouble
+    bad = InstanceState(state).needs_attention
     fields = {"instance": name, "was": before, "state": state, "error": row.last_error if row else ""}
     log.log(logging.WARNING if bad else logging.INFO, "instance changed", extra={"fields": fields})
 

@@ -23,7 +23,7 @@ from bridge.chat.errors import (
 )
 from bridge.http import encodings
 from bridge.http.body import HungUp, Receive, read_body
-from bridge.http.clients import family_of
+from bridge.http.client_apps import client_app_of
 from bridge.http.cors import Cors, cors_of
 from bridge.runtime import Runtime, get_runtime
 from bridge.wire import formats
@@ -277,7 +277,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             protocol=self.format.name,
             endpoint=self.endpoint,
             client=self.client,
-            agent=family_of(self.request_headers.get(b"user-agent", b"")),
+            agent=client_app_of(self.request_headers.get(b"user-agent", b"")),
         )
 
     def _error_headers(self, error: GatewayError) -> Headers:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from bridge.chat.request import ChatRequest, ClientIds
-from bridge.http.clients import Agent, family_of
+from bridge.http.client_apps import Agent, client_app_of
 from bridge.wire.client_ids import is_random
 
 # Others may send the same names with something else in it, a constant even: then it proves nothing.
@@ -29,10 +29,10 @@ def identified(request: ChatRequest, headers: Mapping[bytes, bytes]) -> ChatRequ
     if not ids.proven_by and HEADERS.keys().isdisjoint(headers):
         return request
     # An id proves a conversation only if it comes from the agent that is known to draw such ids.
-    family = family_of(headers.get(b"user-agent", b""))
-    values, proven = list(ids.values), ids.proven or ids.proven_by == family
+    client_app = client_app_of(headers.get(b"user-agent", b""))
+    values, proven = list(ids.values), ids.proven or ids.proven_by == client_app
     for name, agent in HEADERS.items():
         if value := headers.get(name, b"").decode("latin-1"):
             values.append(f"{name.decode()} {value}")
-            proven = proven or (agent.value == family and is_random(value))
+            proven = proven or (agent.value == client_app and is_random(value))
     return msgspec.structs.replace(request, ids=ClientIds(tuple(values), proven=proven))

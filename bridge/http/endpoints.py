@@ -14,7 +14,7 @@ from bridge.http import wrong_base_url
 from bridge.http.api import ApiConsumer
 from bridge.http.base import JSON, HttpConsumer
 from bridge.http.readiness import public_modes, public_reason
-from bridge.routing.catalogue import Offer
+from bridge.routing.catalogue import ModelCatalogue
 from bridge.telemetry import metrics
 from bridge.turn.smoke import smoke
 from bridge.version import VERSION
@@ -34,11 +34,11 @@ class Models(ApiConsumer):
         """What the accounts of this process's instances offer, and the names operators gave to it."""
         caller = await self.authenticate()
         # What the key may not use is not listed: agents pick their model from this list.
-        offered = Offer(self.runtime.pool.models(), self.runtime.engine.routes, partial(may_use, caller))
+        catalogue = ModelCatalogue(self.runtime.pool.models(), self.runtime.engine.routes, partial(may_use, caller))
         wanted: str | None = self.scope["url_route"]["kwargs"].get("model_id")
         if wanted is not None:
             await self.admit_count(caller)
-        body = models.listing(offered.records(), self._paging()) if wanted is None else _one(offered, wanted)
+        body = models.listing(catalogue.records(), self._paging()) if wanted is None else _one(catalogue, wanted)
         await self.reply(200, body, [JSON, *self.common_headers()])
 
     def _paging(self) -> dict[str, str]:
@@ -48,8 +48,8 @@ class Models(ApiConsumer):
         return dict(parse_qsl(self.scope["query_string"].decode("latin-1")))
 
 
-def _one(offered: Offer, wanted: str) -> bytes:
-    if record := offered.record(wanted):
+def _one(catalogue: ModelCatalogue, wanted: str) -> bytes:
+    if record := catalogue.record(wanted):
         return models.one(record)
     raise NotFound(
         f"The model '{wanted}' does not exist or you do not have access to it.",
@@ -73,10 +73,10 @@ class UnknownPath(HttpConsumer):
     async def handle(self) -> None:
         """404 in the client's format; 400 where an agent would keep the words of a 404 to itself."""
         method, path = self.scope["method"], self.scope["path"]
-        words = wrong_base_url.advice(method, path)
+        message = wrong_base_url.advice(method, path)
         if method == "POST" and self.format.hides_not_found and wrong_base_url.is_chat(path):
-            raise InvalidRequest(words, reason=NotFound.kind)
-        raise NotFound(words)
+            raise InvalidRequest(message, reason=NotFound.kind)
+        raise NotFound(message)
 
 
 class Hello(HttpConsumer):

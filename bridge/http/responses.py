@@ -41,12 +41,12 @@ class _StoredResponses(ApiConsumer):
         except StoreUnavailable:
             raise _cannot_read() from None
         except StoredTooLarge:
-            words = f"The stored responses that this request refers to exceed {MOST_READ >> 20} MiB together."
-            raise InvalidRequest(words, param=("input",), code="invalid_value") from None
+            message = f"The stored responses that this request refers to exceed {MOST_READ >> 20} MiB together."
+            raise InvalidRequest(message, param=("input",), code="invalid_value") from None
         # What is fetched takes memory like a body, and counts like one until the answer is sent.
         await self.hold(caller, sum(map(len, records.values())))
         unpacked = {id_: stored.unpack(record) for id_, record in records.items()}
-        return {id_: kept for id_, kept in unpacked.items() if kept is not None}
+        return {id_: record for id_, record in unpacked.items() if record is not None}
 
 
 class Responses(ChatConsumer, _StoredResponses):
@@ -112,10 +112,10 @@ class Compact(ChatConsumer, _StoredResponses):
         return compaction_of(parsed.request, draft.items)
 
 
-class _Beside(_StoredResponses):
-    """The base of the requests about a stored response, which run no turn."""
+class _StoredResponseConsumer(_StoredResponses):
+    """A request about a stored response, which runs no turn."""
 
-    async def kept(self) -> StoredRecord:
+    async def record(self) -> StoredRecord:
         """The stored response that the path names, or one that runs here. Raise NotFound, also for another key's."""
         caller, id_ = await self.authenticate(), self.response_id
         running = _running_of(caller, id_)
@@ -140,7 +140,7 @@ class _Beside(_StoredResponses):
         await self.reply(200, body, [JSON, *self.common_headers()])
 
 
-class StoredResponse(_Beside):
+class StoredResponse(_StoredResponseConsumer):
     """`GET` and `DELETE /v1/responses/{id}`."""
 
     methods = ("GET", "HEAD", "DELETE")
@@ -153,16 +153,16 @@ class StoredResponse(_Beside):
         elif self.scope["method"] == "GET" and self.query().get("stream", "").lower() in ("true", "1"):
             await self._stream()
         else:
-            await self.reply_json(bytes((await self.kept()).response))
+            await self.reply_json(bytes((await self.record()).response))
 
     async def _stream(self) -> None:
         # Before the first byte is sent: a bad number can still be refused.
         after = number_of(self.query())
-        kept = await self.kept()
+        record = await self.record()
         if self.response_id in _running:
             raise InvalidRequest("The response is in progress: its stream can be read again when it has ended.")
         await self.start_stream()
-        for event in replay(kept, after):
+        for event in replay(record, after):
             await self.send_part(event, last=False)
         await self.send_part(b"", last=True)
 
@@ -170,15 +170,15 @@ class StoredResponse(_Beside):
         caller, id_ = await self.authenticate(), self.response_id
         try:
             # A running response is not found here: it is stored at its end, and cannot be deleted before.
-            was_there = await self.runtime.responses.delete(caller.key_id, id_)
+            existed = await self.runtime.responses.delete(caller.key_id, id_)
         except StoreUnavailable:
             raise _cannot_read() from None
-        if not was_there:
+        if not existed:
             raise _unknown(id_)
         await self.reply_json(stored.deleted(id_))
 
 
-class CancelResponse(_Beside):
+class CancelResponse(_StoredResponseConsumer):
     """`POST /v1/responses/{id}/cancel`: what runs in this process ends, and what is stored has ended already."""
 
     methods = ("POST",)
@@ -187,20 +187,20 @@ class CancelResponse(_Beside):
     async def handle(self) -> None:
         """Answer with the response object as it is after the cancel."""
         running = _running_of(await self.authenticate(), self.response_id)
-        await self.reply_json(await running.cancel() if running else bytes((await self.kept()).response))
+        await self.reply_json(await running.cancel() if running else bytes((await self.record()).response))
 
 
-class InputItems(_Beside):
+class InputItems(_StoredResponseConsumer):
     """`GET /v1/responses/{id}/input_items`."""
 
     endpoint = "/v1/responses/{id}/input_items"
 
     async def handle(self) -> None:
         """A page of what the model was sent."""
-        await self.reply_json(stored.input_items(await self.kept(), self.response_id, self.query()))
+        await self.reply_json(stored.input_items(await self.record(), self.response_id, self.query()))
 
 
-class InputTokens(_Beside):
+class InputTokens(_StoredResponseConsumer):
     """`POST /v1/responses/input_tokens`: cheap, and outside the queue of the chats."""
 
     methods = ("POST",)

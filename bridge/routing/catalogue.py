@@ -11,7 +11,7 @@ from bridge.wire.models import Abilities, ModelRecord
 SINCE = 1_767_225_600  # the service tells no dates: 2026-01-01
 
 
-class Offer:
+class ModelCatalogue:
     """
     Nothing is offered as long as no account is logged in, whatever aliases there are; and only what `may_use` finds
     among the names of a model.

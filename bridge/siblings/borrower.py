@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from bridge.lingma.dialects.base import Model
 from bridge.pool.lease import Waiter
 from bridge.pool.policy import Affinity, Line
 from bridge.pool.pool import Pool
@@ -31,8 +30,7 @@ from bridge.siblings.messages import (
     Uploaded,
     Usage,
 )
-from bridge.status.instance import InstanceStatus
-from bridge.status.states import InstanceState
+from bridge.siblings.offered_instances import OfferedInstances
 
 ANSWER_SEC = 0.3
 """How long a turn waits for the process that holds its session: to send the conversation anew takes longer."""
@@ -42,14 +40,12 @@ class Borrower:
     """One connection to a process that lends. It is over when its link is lost: then everything borrowed is, too."""
 
     def __init__(self, pool: Pool, process: int, changed: Callable[[], None]) -> None:
-        self.instances: list[InstanceStatus] = []
-        self.models: list[Model] = []
+        self.offered = OfferedInstances()
         self.free = 0
         """Places that are free there, by its last message."""
         self._pool = pool
         self._process = process
         self._changed = changed
-        self._holds: dict[Affinity, InstanceStatus] = {}
         self._granted = 0
         # The last one that was sent: the same is not sent again.
         self._demanded: Demand | None = None
@@ -72,15 +68,6 @@ class Borrower:
     def begin(self) -> None:
         self.link.send(Hello(self._process))
         self.link.lost.add_done_callback(self._on_lost)
-
-    def holds(self, affinity: Affinity) -> bool:
-        """The instance is there, ready, and still in the run that made the session."""
-        return affinity in self._holds
-
-    @property
-    def ready(self) -> bool:
-        """An instance there can take turns."""
-        return bool(self._holds)
 
     def demand(self, waiting: int, line: Line) -> None:
         """Report how many turns wait, if that has changed."""
@@ -111,15 +98,9 @@ class Borrower:
         self._handlers[type(message)](message)
 
     def _on_snapshot(self, snapshot: Snapshot) -> None:
-        before = set(self._holds), self.models
-        self.instances, self.models, self.free = snapshot.instances, snapshot.models, snapshot.free
-        self._holds = {
-            Affinity(each.name, each.generation): each
-            for each in snapshot.instances
-            if each.state is InstanceState.READY
-        }
+        self.free = snapshot.free
         # A snapshot comes every second. Only another choice of instances or models concerns the pool.
-        if (set(self._holds), self.models) != before:
+        if self.offered.update(snapshot):
             self._changed()
 
     def _on_room(self, room: Room) -> None:
@@ -135,7 +116,8 @@ class Borrower:
             self._granted += 1
         affinity = Affinity(grant.name, grant.generation)
         # The instance may have changed its run since the last snapshot; model names rarely differ between instances.
-        names = self._holds[affinity].model_names if affinity in self._holds else self._pool.model_names()
+        names = self.offered.model_names(affinity)
+        names = self._pool.model_names() if names is None else names
         limits, pulse = self._pool.turn_limits, self._pool.pulse
         instance = RemoteInstance(self._turns, grant.lease, affinity, names, limits, pulse)
         if not self._pool.take_in(instance, waiter):
@@ -153,7 +135,7 @@ class Borrower:
 
     def _on_lost(self, _: asyncio.Future[None]) -> None:
         """The process is gone, and with it what ran on its instances."""
-        self.instances, self.models, self.free, self._holds = [], [], 0, {}
+        self.offered, self.free = OfferedInstances(), 0
         # State first, then turns: they look for another place at once, and must not find this process.
         self._turns.lose()
         for number in list(self._pending):

@@ -51,7 +51,7 @@ class Siblings:
 
     @property
     def ready(self) -> bool:
-        return any(borrower.ready for borrower in self._borrowers.values())
+        return any(borrower.offered.ready for borrower in self._borrowers.values())
 
     @property
     def free(self) -> int:
@@ -60,21 +60,21 @@ class Siblings:
 
     def facts(self) -> list[InstanceStatus]:
         """The instances of the other processes."""
-        return [facts for _, borrower in sorted(self._borrowers.items()) for facts in borrower.instances]
+        return [facts for _, borrower in sorted(self._borrowers.items()) for facts in borrower.offered.statuses]
 
     def models(self) -> list[Model]:
-        return [model for _, borrower in sorted(self._borrowers.items()) for model in borrower.models]
+        return [model for _, borrower in sorted(self._borrowers.items()) for model in borrower.offered.models]
 
     def holds(self, affinity: Affinity) -> bool:
         """An instance of another process holds this session."""
-        return any(borrower.holds(affinity) for borrower in self._borrowers.values())
+        return any(borrower.offered.holds(affinity) for borrower in self._borrowers.values())
 
     def borrow(self, waiter: Waiter) -> bool:
         """Ask for a place on the instance that holds the waiter's session; False when nobody has it."""
         affinity = waiter.affinity
         if affinity is None:
             return False
-        return any(each.holds(affinity) and each.borrow(waiter, affinity) for each in self._borrowers.values())
+        return any(each.offered.holds(affinity) and each.borrow(waiter, affinity) for each in self._borrowers.values())
 
     def waiting_changed(self) -> None:
         """More or fewer turns wait here than before."""

@@ -16,7 +16,7 @@ class InstanceState(StrEnum):
     """The colour of its label in the admin console."""
     is_up: bool
     """Its service runs and is connected, or is about to end in peace."""
-    is_trouble: bool
+    needs_attention: bool
     """Somebody should look at it: it does not get well by waiting for it."""
 
     def __new__(cls, value: str, label: str = "", badge: str = "", *flags: str) -> InstanceState:
@@ -25,16 +25,16 @@ class InstanceState(StrEnum):
         self = str.__new__(cls, value)
         self._value_ = value
         self.label, self.badge = label, badge
-        self.is_up, self.is_trouble = "up" in flags, "trouble" in flags
+        self.is_up, self.needs_attention = "up" in flags, "attention" in flags
         return self
 
     STARTING = "starting", gettext_noop("starting"), "info"
     READY = "ready", gettext_noop("ready"), "success", "up"
-    LOGIN_REQUIRED = "login_required", gettext_noop("login required"), "danger", "up", "trouble"
-    BACKOFF = "backoff", gettext_noop("backing off"), "warning", "trouble"
+    LOGIN_REQUIRED = "login_required", gettext_noop("login required"), "danger", "up", "attention"
+    BACKOFF = "backoff", gettext_noop("backing off"), "warning", "attention"
     DRAINING = "draining", gettext_noop("draining"), "info", "up"
     STOPPED = "stopped", gettext_noop("stopped"), ""
-    GONE = "gone", gettext_noop("gone"), "danger", "trouble"
+    GONE = "gone", gettext_noop("gone"), "danger", "attention"
 
 
 OWN_STATES = tuple(each for each in InstanceState if each is not InstanceState.GONE)

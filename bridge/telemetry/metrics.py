@@ -204,18 +204,18 @@ def refused(row: UsageRow) -> None:
         _rejected(row.endpoint, row.reason)(1)
 
 
-def tools_counted(outcomes: Mapping[str, int], model: str, client: str) -> None:
-    """Note what became of a turn's calls; `client` is a family of programs. Counted by `count_turns`."""
-    _called.append((outcomes, model, client))
+def tools_counted(outcomes: Mapping[str, int], model: str, client_app: str) -> None:
+    """Note what became of a turn's calls; `client_app` is a family of programs. Counted by `count_turns`."""
+    _called.append((outcomes, model, client_app))
     if len(_called) >= MOST_NOTED:
         _count_tools()
 
 
 def _count_tools() -> None:
     called: TallyCounter[tuple[str, str, str]] = TallyCounter()
-    for outcomes, model, client in [_called.popleft() for _ in range(len(_called))]:
+    for outcomes, model, client_app in [_called.popleft() for _ in range(len(_called))]:
         for outcome, times in outcomes.items():
-            called[outcome, model, client] += times
+            called[outcome, model, client_app] += times
     for labels, times in called.items():
         _tool_calls(*labels)(times)
 
@@ -296,8 +296,8 @@ def _tokens(model: str, source: str) -> tuple[Observe, Observe]:
 
 
 @lru_cache(maxsize=1024)
-def _tool_calls(outcome: str, model: str, client: str) -> Callable[[float], None]:
-    return TOOL_CALLS.labels(outcome, _bounded(model), client).inc
+def _tool_calls(outcome: str, model: str, client_app: str) -> Callable[[float], None]:
+    return TOOL_CALLS.labels(outcome, _bounded(model), client_app).inc
 
 
 @lru_cache(maxsize=16)

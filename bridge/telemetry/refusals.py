@@ -18,14 +18,14 @@ Kind = tuple[int, str, str, int]
 
 
 class Refusal:
-    """Those of one key, endpoint and reason in one minute; `told` of them have been filed."""
+    """Those of one key, endpoint and reason in one minute; `filed` of them are in the ledger."""
 
-    __slots__ = ("hint", "row", "told")
+    __slots__ = ("filed", "hint", "row")
 
     def __init__(self, row: UsageRow, hint: str) -> None:
         self.row = row
         self.hint = hint
-        self.told = 0
+        self.filed = 0
 
 
 class Refusals:
@@ -67,10 +67,10 @@ class Refusals:
         for kind, refusal in list(self._refusals.items()):
             if kind[-1] < over:
                 del self._refusals[kind]
-            more = refusal.row.count - refusal.told
+            more = refusal.row.count - refusal.filed
             if not more:
                 continue
-            refusal.told += more
+            refusal.filed += more
             refusal_line(refusal.row, refusal.hint, more)
             if refusal.row.api_key_id:
                 await self._ledger.write(refusal.row)

@@ -1,4 +1,4 @@
-"""The one log line of a turn: everything but what was said. A leaf."""
+"""The one log line of a turn, without its content. A leaf."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TurnLogRecord(logging.LogRecord):
 
     @cached_property
     def fields(self) -> dict[str, Any]:
-        """What the line tells beside its message; asked for by the thread that writes it."""
+        """The fields of the line beside its message; made by the thread that writes it."""
         return _fields(self._row, self._key_hint)
 
 

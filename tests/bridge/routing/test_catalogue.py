@@ -3,7 +3,7 @@
 import pytest
 
 from bridge.lingma.dialects.base import Model
-from bridge.routing.catalogue import Offer
+from bridge.routing.catalogue import ModelCatalogue
 from bridge.routing.routes import Alias, Routes
 
 MODELS = [
@@ -18,7 +18,7 @@ ALIASES = [
 
 
 def offer(models=MODELS, names=NAMES):
-    return Offer(models, Routes(ALIASES, (), names, "org_auto"))
+    return ModelCatalogue(models, Routes(ALIASES, (), names, "org_auto"))
 
 
 def test_models_are_listed_with_their_aliases():
@@ -49,7 +49,7 @@ def test_without_a_login_nothing_is_offered():
 
 
 def test_a_confined_key_sees_what_it_may_use():
-    only_eyes = Offer(MODELS, Routes(ALIASES, (), NAMES, "org_auto"), lambda *names: "eyes" in names)
+    only_eyes = ModelCatalogue(MODELS, Routes(ALIASES, (), NAMES, "org_auto"), lambda *names: "eyes" in names)
     assert [record.id for record in only_eyes.records()] == ["eyes", "gpt-see"]
     assert only_eyes.record("claude-opus-9").id == "claude-opus-9"
     assert [only_eyes.record(name) for name in ("org_auto", "Auto", "lost")] == [None] * 3

@@ -27,13 +27,13 @@ SIGNS = (
 LONGEST = 200
 
 
-def family_of(user_agent: bytes) -> str:
+def client_app_of(user_agent: bytes) -> str:
     """A value of `Usage.Agent` for the header, `other` for what is unknown or missing."""
     # Cut before it becomes a key of the cache, which would else keep long headers of strangers.
-    return _family_of(user_agent[:LONGEST])
+    return _client_app_of(user_agent[:LONGEST])
 
 
 @lru_cache(maxsize=512)
-def _family_of(user_agent: bytes) -> str:
+def _client_app_of(user_agent: bytes) -> str:
     name = user_agent.decode("latin-1").lower()
-    return next((family.value for sign, family in SIGNS if sign in name), Agent.OTHER.value)
+    return next((client_app.value for sign, client_app in SIGNS if sign in name), Agent.OTHER.value)

@@ -3,11 +3,11 @@
 import pytest
 
 from accounts.models import Usage
-from bridge.http.clients import SIGNS, family_of
+from bridge.http.client_apps import SIGNS, client_app_of
 
 
 @pytest.mark.parametrize(
-    ("user_agent", "family"),
+    ("user_agent", "client_app"),
     [
         (b"claude-cli/2.0.31 (external, cli)", "claude-code"),
         (b"claude-cli/2.0.31 (external, sdk-py, agent-sdk/0.1.5)", "claude-code"),
@@ -28,15 +28,15 @@ from bridge.http.clients import SIGNS, family_of
         (b"\xff\xfe", "other"),
     ],
 )
-def test_programs_are_known_by_what_they_send(user_agent, family):
-    assert family_of(user_agent) == family
+def test_programs_are_known_by_what_they_send(user_agent, client_app):
+    assert client_app_of(user_agent) == client_app
 
 
 def test_client_family_fits_its_column():
-    families = {family.value for _, family in SIGNS} | {family_of(b"")}
-    assert families == set(Usage.Agent.values)
-    assert max(map(len, families)) <= Usage._meta.get_field("agent").max_length
+    client_apps = {client_app.value for _, client_app in SIGNS} | {client_app_of(b"")}
+    assert client_apps == set(Usage.Agent.values)
+    assert max(map(len, client_apps)) <= Usage._meta.get_field("agent").max_length
 
 
 def test_only_the_start_of_long_agents_is_read():
-    assert family_of(b"x" * 100_000 + b"curl/8") == "other"
+    assert client_app_of(b"x" * 100_000 + b"curl/8") == "other"
