@@ -23,6 +23,7 @@ from bridge.chat.request import Tool
 from bridge.prompt.tool_names import by_wire_name
 from bridge.reply.call_assembly import ToolOffer
 from bridge.reply.calls.pauses import Steps, at_once
+from bridge.reply.delimiter_id import DelimiterIdFilter
 from bridge.reply.emulated_calls import EmulatedCalls
 from bridge.reply.forbidden_calls import ForbiddenCalls
 from bridge.reply.forced_call import ForcedCallReader
@@ -68,6 +69,7 @@ class Reader:
     _front_size = 0
     _corrected = False
     _numbers: WholeNumbers | None = None
+    _reasoning_held = False
 
     def __init__(self, options: ReadOptions, new_id: Callable[[], str], mark: str = "") -> None:
         """`mark` is the session's, which stands in the headings of its prompts."""
@@ -82,6 +84,7 @@ class Reader:
         self._options = options
         self._session_mark = mark
         self._thinking = options.thinking
+        self._filter = DelimiterIdFilter(mark) if mark and options.thinking else None
         self._splitter = ThinkingSplitter()
         if options.offer is not None:
             self._emulation = EmulatedCalls(options.offer, new_id)
@@ -232,6 +235,7 @@ class Reader:
         """The same in steps."""
         events: list[ChatEvent] = []
         self._splitter.end(_Parts(self, events))
+        self._release_reasoning(events)
         self._release(events)
         if self._guard is not None:
             self._add_own(self._guard.end(), events)
@@ -276,6 +280,7 @@ class Reader:
                 self.read_part(piece, events)
             # A call parts what stands before it from what follows, so held text has to go out first.
             case LingmaToolCall():
+                self._release_reasoning(events)
                 self._release(events)
                 if isinstance(self._emulation, ForcedCallReader):
                     self._emit(self._emulation.release(), events)
@@ -321,8 +326,24 @@ class Reader:
     def _add_reasoning(self, part: ThinkingDelta, events: list[ChatEvent]) -> None:
         # Counted in any case: the model has spent tokens on it.
         self._reasoning.append(part.text)
-        if self._thinking and not self._in_call:
+        if not self._thinking or self._in_call:
+            return
+        if self._filter is not None:
+            # A draft of a call holds the delimiter id; whoever knows that can have calls made of what the model quotes.
+            part = ThinkingDelta(self._filter.feed(part.text))
+            if self._filter.held:  # text must find it, so it takes the slow way until then
+                self._reasoning_held, self._plain = True, False
+        if part.text:
             events.append(part)
+
+    def _release_reasoning(self, events: list[ChatEvent]) -> None:
+        """No more reasoning follows here: what may have become the delimiter id goes out."""
+        if not self._reasoning_held or self._filter is None:
+            return
+        self._reasoning_held = False
+        self._plain = self._emulation is None and self._structured is None and self._front is None
+        if (text := self._filter.end()) and not self._in_call:
+            events.append(ThinkingDelta(text))
 
     @property
     def _in_call(self) -> bool:
@@ -333,6 +354,8 @@ class Reader:
 
     def _hold_front(self, text: str, events: list[ChatEvent]) -> None:
         """Text of the answer, unless it is the beginning of what may prove to be reasoning."""
+        if self._reasoning_held:
+            self._release_reasoning(events)
         if self._front is None:
             self._add_answer(text, events)
             return
@@ -362,6 +385,7 @@ class Reader:
 
     def _overwrite(self, text: str, events: list[ChatEvent]) -> None:
         """The service has begun anew. What a stream has told stands, and the new text follows it."""
+        self._release_reasoning(events)
         if self._take_back(events):
             self._splitter = ThinkingSplitter()
         elif text:

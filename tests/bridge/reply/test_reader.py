@@ -80,6 +80,28 @@ def test_reasoning_holds_no_calls():
     assert (reply.calls, of(TextDelta, events)) == ([], "Done.")
 
 
+DRAFT = f"I write <call:{DELIMITER_ID}>{{}}, so n0 and n0nce1234"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("tags", [False, True])
+@pytest.mark.parametrize("offers", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
+def test_reasoning_never_shows_the_delimiter_id(size, tags, offers, stream):
+    options = {"thinking": True, "stream": stream, "tools": TOOLS}
+    if offers:
+        options["offer"] = ToolOffer(TOOLS, AUTO, True, DELIMITER_ID, True)
+    reply = Reader(ReadOptions(**options), lambda: "call_1", DELIMITER_ID)
+    if tags:
+        pieces = [TextDelta(piece) for piece in sliced(f"<think>{DRAFT}</think>n0 it is.", size)]
+    else:
+        pieces = [*(ThinkingDelta(piece) for piece in sliced(DRAFT, size)), TextDelta("n0 it is.")]
+    events = [event for piece in pieces for event in reply.feed([piece])] + reply.end()
+    assert of(ThinkingDelta, events) == "I write <call:…>{}, so n0 and …"
+    assert (of(TextDelta, events), reply.reasoning) == ("n0 it is.", DRAFT)
+    assert type(events[-1]) is TextDelta
+
+
 def test_reasoning_inside_a_call_does_not_tear_it():
     reply = offering(thinking=True)
     half = CALL[: CALL.index(".txt")]
