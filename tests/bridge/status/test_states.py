@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[3]
 LIST = ROOT / "bridge/status/states.py"
 READERS = {
     "READY": {
-        "bridge/siblings/borrower.py",
+        "bridge/siblings/offered_instances.py",
         "bridge/http/readiness.py",
         "bridge/admin/panels.py",
     },
