@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from bridge.http.body import LONGEST_LENGTH, announces_more
+from gateway_project.lib.address_share import share_of
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -36,7 +37,7 @@ class BoundedBodies:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve the request, or refuse its body."""
-        body = _Body(self, receive, (scope.get("client") or ("",))[0])
+        body = _Body(self, receive, share_of((scope.get("client") or ("",))[0]))
         headers = dict(scope["headers"])
         # Looked at before a byte of the body is read: a refusal costs nothing then.
         if len(headers.get(b"content-length", b"")) > LONGEST_LENGTH:
@@ -55,9 +56,9 @@ class BoundedBodies:
     def _leave(self, body: _Body) -> None:
         """Count the body as left over: Django's requests refer to themselves, so only the collector frees them."""
         self._held -= body.size
-        self._held_by[body.address] -= body.size
-        if not self._held_by[body.address]:
-            del self._held_by[body.address]
+        self._held_by[body.share] -= body.size
+        if not self._held_by[body.share]:
+            del self._held_by[body.share]
         self._left += body.size
         # A collection takes milliseconds and stops every stream, so one for each request would be too dear.
         if self._left > MOST_LEFT:
@@ -68,19 +69,19 @@ class BoundedBodies:
         """Count `size` more bytes of a body, and mark it refused when that is too much."""
         body.size += size
         self._held += size
-        self._held_by[body.address] += size
+        self._held_by[body.share] += size
         if body.size > MOST:
             body.refusal = TOO_LARGE
         # Half for one address: a single client that uploads cannot lock all others out of the console.
-        elif self._held > MOST_TOGETHER or self._held_by[body.address] > MOST_TOGETHER // 2:
+        elif self._held > MOST_TOGETHER or self._held_by[body.share] > MOST_TOGETHER // 2:
             body.refusal = TOO_MANY
 
 
 class _Body:
     """One body as Django receives it. When it grows too large, Django gets a disconnect, and gives up."""
 
-    def __init__(self, bounds: BoundedBodies, receive: Receive, address: str) -> None:
-        self.address = address
+    def __init__(self, bounds: BoundedBodies, receive: Receive, share: str) -> None:
+        self.share = share
         self._bounds = bounds
         self._receive = receive
         self.size = 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import os
 import resource
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from gateway_project.lib.address_share import share_of
 from gateway_project.server import deadlines as http_deadlines
 from gateway_project.server.bounds import Bounds
 from gateway_project.server.deadlines import IDLE, IN_HEAD
@@ -136,11 +136,7 @@ class Connections:
         host = connection.client[0] if connection.client else ""
         if not host or host in self._trusted:
             return ""
-        if ":" not in host:
-            return host
-        address = ipaddress.IPv6Address(host.partition("%")[0])
-        # A client with IPv6 usually has a whole /64 to itself, so single addresses would be no bound.
-        return str(address.ipv4_mapped or address.packed[:8].hex())
+        return share_of(host)
 
     def count_refusal(self, refusal: Refusal) -> None:
         """Count a request that was refused before it was routed: it has no usage row and no log line of its own."""

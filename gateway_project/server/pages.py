@@ -14,6 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
+from gateway_project.lib.address_share import share_of
 from gateway_project.lib.fair_line import FairLine, LineFull
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -79,12 +80,12 @@ class Pages:
         return not entering.cancelled() and entering.result() and not gone.done()
 
     async def _enter(self, turns: AsyncExitStack, scope: dict[str, Any]) -> bool:
-        address = (scope.get("client") or ("",))[0]
+        share = share_of((scope.get("client") or ("",))[0])
         # First the narrow line, then the wide one: a stranger who waits for the narrow one must not hold a place in the
         # wide.
         if is_log_in(scope) or not has_session(scope):
-            await turns.enter_async_context(_turn(self._unauthenticated, address))
-        await turns.enter_async_context(_turn(self._all, address))
+            await turns.enter_async_context(_turn(self._unauthenticated, share))
+        await turns.enter_async_context(_turn(self._all, share))
         return True
 
     def hold(self, size: int) -> bool:
@@ -99,17 +100,17 @@ class Pages:
 
 
 @asynccontextmanager
-async def _turn(line: FairLine, address: str) -> AsyncIterator[None]:
+async def _turn(line: FairLine, share: str) -> AsyncIterator[None]:
     """Wait for a place and have it. Raise TooBusy."""
     try:
         async with asyncio.timeout(WAIT_SEC):
-            await line.enter(address)
+            await line.enter(share)
     except (LineFull, TimeoutError):
         raise TooBusy from None
     try:
         yield
     finally:
-        line.leave(address)
+        line.leave(share)
 
 
 class _Answer:

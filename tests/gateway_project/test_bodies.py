@@ -62,7 +62,15 @@ async def test_declared_large_body_is_not_read(application):
     assert (client.statuses, client.asked) == ([413], 0)
 
 
-@pytest.mark.parametrize(("addresses", "most"), [(100, MOST_TOGETHER // MOST), (1, MOST_TOGETHER // 2 // MOST)])
+@pytest.mark.parametrize(
+    ("addresses", "most"),
+    [
+        ([f"10.0.0.{number}" for number in range(100)], MOST_TOGETHER // MOST),
+        (["10.0.0.1"], MOST_TOGETHER // 2 // MOST),
+        ([f"2001:db8::{number}" for number in range(100)], MOST_TOGETHER // 2 // MOST),
+    ],
+    ids=["many", "one", "one network"],
+)
 async def test_all_together_are_bounded(addresses, most):
     clients = []
 
@@ -73,7 +81,7 @@ async def test_all_together_are_bounded(addresses, most):
         await django(scope, receive, send)
 
     async def another():
-        client = Client(b"a" * MOST, b"", address=f"10.0.0.{len(clients) % addresses}")
+        client = Client(b"a" * MOST, b"", address=addresses[len(clients) % len(addresses)])
         clients.append(client)
         await client.ask(bounded)
 

@@ -108,6 +108,19 @@ async def test_addresses_take_turns():
     assert order == list("abcabaaa")
 
 
+async def test_ipv6_addresses_of_one_network_share_a_turn():
+    order = []
+
+    async def django(scope, receive, send):
+        order.append(scope["client"][0])
+        await asyncio.sleep(0)
+
+    application = Pages(django)
+    addresses = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4", "2001:db8:0:1::1", "::ffff:10.0.0.1"]
+    await asyncio.wait_for(asyncio.gather(*(Client(address).ask(application) for address in addresses)), 30)
+    assert order[:3] == ["2001:db8::1", "2001:db8:0:1::1", "::ffff:10.0.0.1"]
+
+
 async def test_one_address_fills_half_of_the_queue(page, monkeypatch):
     monkeypatch.setattr(pages, "MOST_WAITING", 4)
     application = Pages(page)
