@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter as TallyCounter
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -155,44 +155,42 @@ def count_turns() -> None:
     """Count the turns noted since the last call; call it every few seconds. Renders show what has been counted."""
     # The length is taken once: a render in a thread may add or take at the same time, and `popleft` is atomic.
     turns = [_finished.popleft() for _ in range(len(_finished))]
-    ended: TallyCounter[tuple[str, str, str, str, str]] = TallyCounter()
-    sessions: TallyCounter[str] = TallyCounter()
-    observed: defaultdict[Observe, list[float]] = defaultdict(list)
+    alike: defaultdict[tuple[str, ...], list[UsageRow]] = defaultdict(list)
     for turn in turns:
-        ended[turn.protocol, turn.endpoint, turn.lingma_model, turn.status, turn.reason] += 1
-        if turn.status != "refused":
-            sessions[turn.session] += 1
-        for observe, value in _observations(turn):
-            observed[observe].append(value)
-    # One increment per combination of labels: each is a write into a mapped file.
-    for labels, times in ended.items():
-        _requests(*labels)(times)
-    for outcome, times in sessions.items():
-        _sessions(outcome)(times)
-    for observe, values in observed.items():
-        observe(values)
+        key = (
+            turn.protocol, turn.endpoint, turn.lingma_model, turn.status, turn.reason, turn.session, turn.usage_source
+        )  # fmt: skip
+        alike[key].append(turn)
+    # By groups: most turns of a few seconds have all labels in common, and each write goes into a mapped file.
+    for (protocol, endpoint, model, status, reason, session, source), group in alike.items():
+        _requests(protocol, endpoint, model, status, reason)(len(group))
+        # Refused turns too: they are requests that were answered.
+        _duration(model, "" if status == "ok" else reason)([turn.total_ms / 1000 for turn in group])
+        if status != "refused":
+            _sessions(session)(len(group))
+            _observe(group, model, source, ok=status == "ok")
     _count_tools()
 
 
-def _observations(turn: UsageRow) -> Iterator[tuple[Observe, float]]:
-    ok = turn.status == "ok"
-    model = turn.lingma_model
-    # Refused turns too: they are requests that were answered.
-    yield _duration(model, "" if ok else turn.reason), turn.total_ms / 1000
-    if turn.status == "refused":
-        return
-    yield QUEUE_TIME.observe_all, turn.queue_ms / 1000
-    first_ms, tokens = turn.first_token_ms, turn.completion_tokens
-    if first_ms is not None:
+def _observe(turns: list[UsageRow], model: str, source: str, *, ok: bool) -> None:
+    """Times and tokens of turns with the same labels."""
+    QUEUE_TIME.observe_all([turn.queue_ms / 1000 for turn in turns])
+    if begun := [(turn, turn.first_token_ms) for turn in turns if turn.first_token_ms is not None]:
         first_token, per_token = _speed(model)
-        yield first_token, first_ms / 1000
-        if ok and tokens > 1:
+        first_token([first_ms / 1000 for _, first_ms in begun])
+        if ok:
             # The first token is left out, as its time is that of the prompt.
-            yield per_token, (turn.total_ms - first_ms) / (1000 * (tokens - 1))
-    if turn.prompt_tokens or tokens:
-        input_tokens, output_tokens = _tokens(model, turn.usage_source)
-        yield input_tokens, turn.prompt_tokens
-        yield output_tokens, tokens
+            per_token(
+                [
+                    (turn.total_ms - first_ms) / (1000 * (turn.completion_tokens - 1))
+                    for turn, first_ms in begun
+                    if turn.completion_tokens > 1
+                ]
+            )
+    if counted := [turn for turn in turns if turn.prompt_tokens or turn.completion_tokens]:
+        input_tokens, output_tokens = _tokens(model, source)
+        input_tokens([turn.prompt_tokens for turn in counted])
+        output_tokens([turn.completion_tokens for turn in counted])
 
 
 def refused(row: UsageRow) -> None:

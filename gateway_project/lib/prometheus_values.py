@@ -17,6 +17,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,7 +42,7 @@ class BulkHistogram(Histogram):
     def observe_all(self, amounts: list[float]) -> None:
         # One lock and one write for the sum and for each bucket that was hit, not for each observation.
         self._sum.inc(sum(amounts))
-        for bucket, times in Counter(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
+        for bucket, times in Counter(map(partial(bisect_left, self._upper_bounds), amounts)).items():
             self._buckets[bucket].inc(times)
 
 
