@@ -1,9 +1,9 @@
-"""What the service sends, as the client may hear it: reasoning apart from text, calls and JSON read, calls shown."""
+"""What Lingma sends, as a client may read it: reasoning apart from text, calls and JSON parsed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, assert_never, cast
+from collections.abc import Callable
+from typing import assert_never, cast
 
 import msgspec
 
@@ -15,61 +15,25 @@ from bridge.chat.events import (
     Piece,
     TextDelta,
     ThinkingDelta,
-    ToolCallDelta,
-    ToolCallEnded,
-    ToolCallStarted,
 )
-from bridge.chat.request import Tool
-from bridge.prompt.tool_names import by_wire_name
-from bridge.reply.call_assembly import ToolOffer
+from bridge.reply.answer import Answer
 from bridge.reply.calls.pauses import Steps, at_once
 from bridge.reply.delimiter_id import DelimiterIdFilter
 from bridge.reply.emulated_calls import EmulatedCalls
 from bridge.reply.forbidden_calls import ForbiddenCalls
-from bridge.reply.forced_call import ForcedCallReader
 from bridge.reply.headings import HeadingGuard
-from bridge.reply.integers import WholeNumbers, may_want_integers
-from bridge.reply.lingma_calls import LingmaCalls
+from bridge.reply.held_text import HeldText
 from bridge.reply.portions import portions
-from bridge.reply.structured import Structured
+from bridge.reply.read_options import ReadOptions
 from bridge.reply.thinking import Piece as Part
 from bridge.reply.thinking import ThinkingSplitter, Unopened
 
-CallDisplay = Literal["text", "omit", "calls"]
 _FRONT = 400
 """Characters that a stream holds at its beginning where reasoning is wanted: it may have begun without a tag."""
 
 
-class ReadOptions(msgspec.Struct, frozen=True):
-    """What is to be read out of a reply."""
-
-    thinking: bool = False
-    offer: ToolOffer | None = None
-    """Tools the model was told of in the prompt."""
-    calls_forbidden: bool = False
-    """The model was told of tools before, and may call none now."""
-    lingma_calls: CallDisplay | None = None
-    """How calls of the service's own agent are shown; None: not at all."""
-    tools: Sequence[Tool] = ()
-    """The client's tools, offered or not: the service's agent may call them as well."""
-    forced: Tool | None = None
-    """The one of them that the service's agent must call."""
-    parallel: bool = True
-    """Whether the service's agent may call several of them at once."""
-    schema: bytes = b""
-    """JSON schema of the reply; empty: it need not be JSON."""
-    stream: bool = True
-    """Whether the client sees the reply as it comes; otherwise all of it can be taken back to its end."""
-
-
 class Reader:
     """A fold over one reply, or two when the first had to be corrected. `text` and `calls` are what was told."""
-
-    # On the class: they are set for few replies, and each assignment less makes a reader cheaper.
-    _front_size = 0
-    _corrected = False
-    _numbers: WholeNumbers | None = None
-    _reasoning_held = False
 
     def __init__(self, options: ReadOptions, new_id: Callable[[], str], mark: str = "") -> None:
         """`mark` is the session's, which stands in the headings of its prompts."""
@@ -77,58 +41,33 @@ class Reader:
         self.taken_back = False
         """What was given out as text so far is void; whoever kept it resets this. Only where nothing is streamed."""
         self.is_over = False
-        self._emulation: EmulatedCalls | ForcedCallReader | ForbiddenCalls | None = None
-        self._lingma_calls: LingmaCalls | None = None
-        self._structured: Structured | None = None
-        self._front: list[str] | None = None
         self._options = options
-        self._session_mark = mark
-        self._thinking = options.thinking
+        self._mark = mark
         self._filter = DelimiterIdFilter(mark) if mark and options.thinking else None
         self._splitter = ThinkingSplitter()
-        if options.offer is not None:
-            self._emulation = EmulatedCalls(options.offer, new_id)
-        elif options.forced is not None:
-            self._emulation = ForcedCallReader(options.forced, new_id)
-        elif options.calls_forbidden:
-            self._emulation = ForbiddenCalls(mark)
-        # Those two look for headings themselves.
-        self._mark = "" if isinstance(self._emulation, EmulatedCalls | ForbiddenCalls) else mark
-        self._guard = HeadingGuard(self._mark) if self._mark else None
-        if options.lingma_calls is not None:
-            self._lingma_calls = LingmaCalls(
-                options.lingma_calls, options.tools, new_id, forced=options.forced, parallel=options.parallel
-            )
-        if options.schema:
-            self._structured = Structured(options.schema, stream=options.stream)
-        self._stream = options.stream
+        self._answer = Answer(options, new_id, mark)
+        self._guard = HeadingGuard(mark) if mark and not self._answer.finds_headings else None
         # A reply that is not streamed can take its beginning back instead of holding it.
-        if options.stream and options.thinking:
-            self._front = []
+        self._front = HeldText() if options.stream and options.thinking else None
         # Worked out once: `feed` then needs one test to send a chunk on as it is.
-        self._plain = self._emulation is None and self._structured is None and self._front is None
-        self.calls: list[tuple[str, str]] = []
+        self._plain = self._answer.is_text and self._front is None
+        self.calls = self._answer.output.calls
         """Id and `Tool.name` of each."""
-        self._tools = options.tools
-        self._text: list[str] = []
-        self._arguments: list[str] = []
-        self._first: list[int] = []  # where among them those of each call begin
+        self._texts = self._answer.output.texts
         self._reasoning: list[str] = []
 
     @property
     def text(self) -> str:
-        return "".join(self._text)
+        return "".join(self._texts)
 
     @property
     def arguments(self) -> str:
         """What calls were given, all in one."""
-        return "".join(self._arguments)
+        return "".join(self._answer.output.arguments)
 
     @property
     def arguments_by_call(self) -> list[str]:
-        # Pieces of all calls in one list: joined only once, at the end.
-        ends = [*self._first[1:], len(self._arguments)]
-        return ["".join(self._arguments[first:end]) for first, end in zip(self._first, ends, strict=False)]
+        return self._answer.output.arguments_by_call()
 
     @property
     def reasoning(self) -> str:
@@ -138,7 +77,7 @@ class Reader:
     @property
     def is_text_only(self) -> bool:
         """No calls are looked for."""
-        return self._emulation is None and self._lingma_calls is None
+        return self._answer.calls is None and self._answer.lingma_calls is None
 
     @property
     def has_left_role(self) -> bool:
@@ -147,37 +86,40 @@ class Reader:
         """
         if self._guard is not None:
             return self._guard.ended
-        return isinstance(self._emulation, EmulatedCalls | ForbiddenCalls) and self._emulation.has_left_role
+        calls = self._answer.calls
+        return isinstance(calls, EmulatedCalls | ForbiddenCalls) and calls.has_left_role
 
     @property
     def waiting(self) -> bool:
         """A call waits for the client, and the service waits for its result: there is nothing more to read."""
-        return self._lingma_calls is not None and self._lingma_calls.waiting
+        return self._answer.lingma_calls is not None and self._answer.lingma_calls.waiting
 
     @property
     def calls_wait(self) -> bool:
-        return self.waiting or (self._emulation is not None and self._emulation.calls > 0)
+        return self.waiting or (self._answer.calls is not None and self._answer.calls.calls > 0)
 
     @property
     def has_called(self) -> bool:
-        return isinstance(self._emulation, EmulatedCalls) and self._emulation.marked
+        return isinstance(self._answer.calls, EmulatedCalls) and self._answer.calls.marked
 
     @property
     def cut_off(self) -> bool:
         """The reply ended in the middle of a call."""
-        return self._emulation is not None and self._emulation.cut_off
+        return self._answer.calls is not None and self._answer.calls.cut_off
 
     @property
     def correction(self) -> str:
         """After `end()`: what the model must be asked before this reply can be told; "" for nothing."""
-        of_calls = self._emulation.correction if self._emulation is not None else ""
-        return of_calls or (self._structured.correction if self._structured is not None else "")
+        calls, structured = self._answer.calls, self._answer.structured
+        of_calls = calls.correction if calls is not None else ""
+        return of_calls or (structured.correction if structured is not None else "")
 
     @property
     def outcomes(self) -> dict[str, int]:
         """How calls fared, and JSON that was asked for."""
-        calls = self._emulation.outcomes if self._emulation is not None else {}
-        return {**calls, **(self._structured.outcomes if self._structured is not None else {})}
+        calls, structured = self._answer.calls, self._answer.structured
+        of_calls = calls.outcomes if calls is not None else {}
+        return {**of_calls, **(structured.outcomes if structured is not None else {})}
 
     def feed(self, pieces: list[Piece]) -> list[ChatEvent]:
         """The next pieces. Texts that came together are read as one; plain ones are told as they came.
@@ -196,7 +138,7 @@ class Reader:
         if not self._splitter.passes(text):
             self._splitter.feed(text, _Parts(self, events))
         elif self._plain and (self._guard is None or self._guard.passes(text)):
-            self._text.append(text)
+            self._texts.append(text)
             return cast("list[ChatEvent]", pieces)  # all are texts, none needs a look of its own
         else:
             self._hold_front(text, events)
@@ -234,43 +176,27 @@ class Reader:
     def ending(self) -> Steps[list[ChatEvent]]:
         """The same in steps."""
         events: list[ChatEvent] = []
-        self._splitter.end(_Parts(self, events))
-        self._release_reasoning(events)
-        self._release(events)
-        if self._guard is not None:
-            self._add_own(self._guard.end(), events)
-        if isinstance(self._emulation, EmulatedCalls):
-            self._emit((yield from self._emulation.ending()), events)
-        elif self._emulation is not None:
-            self._emit(self._emulation.end(), events)
-        # One question at a time: a call that must be corrected goes first, the JSON is judged in the reply to that.
-        if self._structured is not None and not (self._emulation is not None and self._emulation.correction):
-            self._add((yield from self._structured.ending(called=bool(self.calls))), events)
-        if self._lingma_calls is not None:
-            self._emit_lingma(self._lingma_calls.end(), events)
+        if not self._splitter.is_quick:
+            self._splitter.end(_Parts(self, events))
+        if self._filter is not None and self._filter.held:
+            self._release_reasoning(events)
+        if self._front is not None:
+            self._release(events)
+        if self._guard is not None and (held := self._guard.end()):
+            self._answer.feed(held, events)
+        yield from self._answer.ending(events)
         return events
 
     def best_effort(self) -> list[ChatEvent]:
         """The correction failed: return what can be sent all the same; empty for nothing."""
-        events: list[ChatEvent] = []
-        if isinstance(self._emulation, EmulatedCalls):
-            self._emit(self._emulation.best_effort(), events)
-        if self._structured is not None and self._corrected:
-            self._add(self._structured.best_effort() or self._structured.release(), events)
-        return events
+        return self._answer.best_effort()
 
     def retry(self) -> None:
         """The correction is being asked."""
         self._splitter = ThinkingSplitter()
-        self._guard = HeadingGuard(self._mark) if self._mark else None
-        self._corrected = True
+        self._guard = HeadingGuard(self._mark) if self._guard is not None else None
         self.is_over = False
-        if self._emulation is not None and self._emulation.correction:
-            self._emulation.retry()
-        elif self._emulation is not None:
-            self._emulation.restart()
-        if self._structured is not None:
-            self._structured.retry()
+        self._answer.retry()
 
     def _read_one(self, piece: Piece, events: list[ChatEvent]) -> None:
         match piece:
@@ -282,10 +208,7 @@ class Reader:
             case LingmaToolCall():
                 self._release_reasoning(events)
                 self._release(events)
-                if isinstance(self._emulation, ForcedCallReader):
-                    self._emit(self._emulation.release(), events)
-                if self._lingma_calls is not None:
-                    self._emit_lingma(self._lingma_calls.feed(piece), events)
+                self._answer.feed_call(piece, events)
             case Overwritten():
                 self._overwrite(piece.text, events)
             case KeepAlive():
@@ -306,62 +229,58 @@ class Reader:
     @property
     def in_data(self) -> bool:
         """What comes next stands inside a call or inside the JSON that was asked for, so it is neither's reasoning."""
-        if self._emulation is None and self._structured is None:
+        answer = self._answer
+        if answer.is_text:
             return False
         # What is held was fed to nobody yet, so nobody knows whether it ends inside of JSON.
-        if self._front:
+        if self._front is not None and self._front.pieces:
             return self._probe().in_data
-        return (self._emulation is not None and self._emulation.in_data) or (
-            self._structured is not None and self._structured.in_data
+        return (answer.calls is not None and answer.calls.in_data) or (
+            answer.structured is not None and answer.structured.in_data
         )
 
     def _probe(self) -> Reader:
         """What the text that is held at the beginning would do."""
         # A reader of its own, which is thrown away: it must not change the state of this one.
-        probe = Reader(msgspec.structs.replace(self._options, thinking=False), str, self._session_mark)
-        for text in self._front or ():
+        probe = Reader(msgspec.structs.replace(self._options, thinking=False), str, self._mark)
+        for text in self._front.pieces if self._front is not None else ():
             probe.read_part(TextDelta(text), [])
         return probe
 
     def _add_reasoning(self, part: ThinkingDelta, events: list[ChatEvent]) -> None:
         # Counted in any case: the model has spent tokens on it.
         self._reasoning.append(part.text)
-        if not self._thinking or self._in_call:
+        # Nothing may come between the pieces of a call.
+        calls = self._answer.calls
+        if not self._options.thinking or (calls is not None and calls.in_call):
             return
         if self._filter is not None:
             # A draft of a call holds the delimiter id; whoever knows that can have calls made of what the model quotes.
             part = ThinkingDelta(self._filter.feed(part.text))
             if self._filter.held:  # text must find it, so it takes the slow way until then
-                self._reasoning_held, self._plain = True, False
+                self._plain = False
         if part.text:
             events.append(part)
 
     def _release_reasoning(self, events: list[ChatEvent]) -> None:
         """No more reasoning follows here: what may have become the delimiter id goes out."""
-        if not self._reasoning_held or self._filter is None:
+        if self._filter is None or not self._filter.held:
             return
-        self._reasoning_held = False
-        self._plain = self._emulation is None and self._structured is None and self._front is None
-        if (text := self._filter.end()) and not self._in_call:
+        text, calls = self._filter.end(), self._answer.calls
+        self._plain = self._answer.is_text and self._front is None
+        if text and not (calls is not None and calls.in_call):
             events.append(ThinkingDelta(text))
-
-    @property
-    def _in_call(self) -> bool:
-        """Nothing may come between the pieces of a call."""
-        return self._emulation is not None and self._emulation.in_call
-
-    # -- text that may be something else --------------------------------------------------------------------------
 
     def _hold_front(self, text: str, events: list[ChatEvent]) -> None:
         """Text of the answer, unless it is the beginning of what may prove to be reasoning."""
-        if self._reasoning_held:
+        if self._filter is not None and self._filter.held:
             self._release_reasoning(events)
         if self._front is None:
             self._add_answer(text, events)
             return
-        self._front.append(text)
-        self._front_size += len(text)
-        if self._front_size > _FRONT:
+        self._front.pieces.append(text)
+        self._front.size += len(text)
+        if self._front.size > _FRONT:
             self._release(events)
 
     def _release(self, events: list[ChatEvent]) -> None:
@@ -369,9 +288,9 @@ class Reader:
         # None from here on: later text is never held again.
         front, self._front = self._front, None
         if front is not None:
-            self._plain = self._emulation is None and self._structured is None
-            if front:
-                self._add_answer("".join(front), events)
+            self._plain = self._answer.is_text
+            if front.pieces:
+                self._add_answer("".join(front.pieces), events)
 
     def _was_reasoning(self, text: str, events: list[ChatEvent]) -> None:
         """All the text so far was reasoning. A stream that has told it can only leave out the tag."""
@@ -380,7 +299,7 @@ class Reader:
             self._hold_front("\n\n", events)
             return
         self._front = None
-        self._plain = self._emulation is None and self._structured is None
+        self._plain = self._answer.is_text
         self._add_reasoning(ThinkingDelta(text), events)
 
     def _overwrite(self, text: str, events: list[ChatEvent]) -> None:
@@ -395,89 +314,20 @@ class Reader:
     def _take_back(self, events: list[ChatEvent]) -> bool:
         """Make the text so far void, if none of it was streamed."""
         # Nothing was sent yet where both are empty: then a stream can start anew too.
-        if self._stream and (self._text or self.calls):
+        if self._options.stream and (self._texts or self.calls):
             return False
-        self.taken_back = not self._stream
+        self.taken_back = not self._options.stream
         # In place: the caller holds this list.
         events[:] = [event for event in events if type(event) is not TextDelta]
-        self._text.clear()
         if self._front is not None:
-            self._front, self._front_size = [], 0
-        self._guard = HeadingGuard(self._mark) if self._mark else None
-        if self._emulation is not None:
-            self._emulation.discard()
-        if self._structured is not None:
-            self._structured.discard()
+            self._front = HeldText()
+        self._guard = HeadingGuard(self._mark) if self._guard is not None else None
+        self._answer.discard()
         return True
-
-    # -- what is told ---------------------------------------------------------------------------------------------
 
     def _add_answer(self, text: str, events: list[ChatEvent]) -> None:
         """Text of the answer, as far as the model speaks for itself."""
-        self._add_own(text if self._guard is None else self._guard.feed(text), events)
-
-    def _add_own(self, text: str, events: list[ChatEvent]) -> None:
-        if not text:
-            return
-        if self._emulation is not None:
-            self._emit(self._emulation.feed(text), events)
-        elif self._structured is not None:
-            self._add(self._structured.feed(text), events)
-        else:
-            self._add(text, events)
-
-    def _add(self, text: str, events: list[ChatEvent]) -> None:
-        if text:
-            self._text.append(text)
-            events.append(TextDelta(text))
-
-    def _emit(self, new: Iterable[ChatEvent], events: list[ChatEvent]) -> None:
-        for event in new:
-            if not isinstance(event, TextDelta):
-                self._emit_call(event, events)
-            elif self._structured is not None:
-                self._add(self._structured.feed(event.text), events)
-            else:
-                self._text.append(event.text)
-                events.append(event)
-
-    def _emit_lingma(self, new: Iterable[ChatEvent], events: list[ChatEvent]) -> None:
-        """Where JSON is asked for, words about calls would break it."""
-        for event in new:
-            if not isinstance(event, TextDelta):
-                self._emit_call(event, events)
-            elif self._structured is None:
-                self._text.append(event.text)
-                events.append(event)
-
-    def _emit_call(self, event: ChatEvent, events: list[ChatEvent]) -> None:
-        match event:
-            case ToolCallStarted():
-                if self._structured is not None:
-                    self._add(self._structured.release(), events)
-                # Calls come as the client knows them; sessions and schemas go by the tool's own name.
-                tool = by_wire_name(self._tools).get((event.namespace, event.name))
-                # None where the schema has no integers: then arguments pass without a reader.
-                self._numbers = WholeNumbers(tool.schema) if tool is not None and may_want_integers(tool) else None
-                self._first.append(len(self._arguments))
-                self.calls.append((event.id, tool.name if tool is not None else event.name))
-            case ToolCallDelta():
-                self._emit_arguments(event, events)
-                return
-            # A number at the end of the arguments was held, as digits could have followed.
-            case ToolCallEnded() if self._numbers is not None:
-                if rest := self._numbers.end():
-                    self._arguments.append(rest)
-                    events.append(ToolCallDelta(rest))
-                self._numbers = None
-        events.append(event)
-
-    def _emit_arguments(self, event: ToolCallDelta, events: list[ChatEvent]) -> None:
-        if self._numbers is not None:
-            event = ToolCallDelta(self._numbers.feed(event.text))
-        if event.text:
-            self._arguments.append(event.text)
-            events.append(event)
+        self._answer.feed(text if self._guard is None else self._guard.feed(text), events)
 
 
 class _Parts:

@@ -124,8 +124,10 @@ class Structured:
         return self._choose(held, (yield from self._best(held)))
 
     def best_effort(self) -> str:
-        """The correction failed: return what came first."""
-        return self._first.text or self._refusal if self._corrected and not self._sent else ""
+        """The correction failed: return what came first, else what is held; "" if none was asked for."""
+        if not self._corrected:
+            return ""
+        return (not self._sent and (self._first.text or self._refusal)) or self.release()
 
     # -- streams --------------------------------------------------------------------------------------------------
 

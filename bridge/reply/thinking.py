@@ -103,12 +103,13 @@ class ThinkingSplitter:
         self._texts: list[str] = []
         self._last = "\n"
         self._visible = False
-        self._quick = True  # nothing is held, and no reasoning is open
+        self.is_quick = True
+        """Nothing is held, and no reasoning is open."""
 
     def passes(self, text: str) -> bool:
         """Whether the text is nothing but text and can be sent as it is: then it need not be fed."""
         # Called with every chunk: the cheapest tests come first, and nothing is allocated.
-        if not self._quick or not text or "`" in text:
+        if not self.is_quick or not text or "`" in text:
             return False
         # Before text, a tag or white space may belong to reasoning that is left out.
         if not self._visible and (text[0] == "<" or text[0].isspace()):
@@ -129,9 +130,8 @@ class ThinkingSplitter:
         return None
 
     def end(self, pieces: Parts) -> None:
-        """What was held back, when the reply ends."""
-        if not self._quick:
-            self._go_on("", pieces, ended=True)
+        """What was held back, when the reply ends; nothing if `is_quick`."""
+        self._go_on("", pieces, ended=True)
 
     def _go_on(self, text: str, pieces: Parts, *, ended: bool) -> None:
         text = self._held + text
@@ -148,7 +148,7 @@ class ThinkingSplitter:
                 text = self._in_text(text, pieces, ended=ended)
         self._held = "" if ended else text
         # Kept up to date for `passes`, which then needs a single test.
-        self._quick = not text and not self._thinking
+        self.is_quick = not text and not self._thinking
 
     # Reasoning
 

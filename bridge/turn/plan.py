@@ -6,7 +6,7 @@ import msgspec
 
 from bridge.chat.request import AskMode, ChatRequest, ToolMode
 from bridge.prompt.profile import DEFAULT_PROFILE, PromptProfile
-from bridge.reply.reader import CallDisplay
+from bridge.reply.read_options import CallDisplay
 from bridge.routing.routes import Route
 
 

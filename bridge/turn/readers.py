@@ -8,7 +8,8 @@ from bridge.chat.request import ChatRequest
 from bridge.prompt.compose import headings
 from bridge.reply.call_assembly import ToolOffer
 from bridge.reply.calls.parser import CallRules
-from bridge.reply.reader import Reader, ReadOptions
+from bridge.reply.read_options import ReadOptions
+from bridge.reply.reader import Reader
 from bridge.reply.request_texts import texts_of
 from bridge.turn.plan import TurnPlan
 from sessions_store.store import Knowledge

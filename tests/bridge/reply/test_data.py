@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from bridge.chat.events import TextDelta, ThinkingDelta
 from bridge.chat.request import AUTO, Tool, ToolChoice
 from bridge.reply.call_assembly import ToolOffer
-from bridge.reply.reader import Reader, ReadOptions
+from bridge.reply.read_options import ReadOptions
+from bridge.reply.reader import Reader
 from tests.bridge.reply.streams import cut, sliced
 
 DELIMITER_ID = "n0nce12345"

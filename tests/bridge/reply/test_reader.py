@@ -18,7 +18,8 @@ from bridge.chat.events import (
 )
 from bridge.chat.request import AUTO, Tool, ToolChoice
 from bridge.reply.call_assembly import ToolOffer
-from bridge.reply.reader import Reader, ReadOptions
+from bridge.reply.read_options import ReadOptions
+from bridge.reply.reader import Reader
 from tests.bridge.reply.streams import sliced
 
 DELIMITER_ID = "n0nce12345"
