@@ -63,15 +63,15 @@ class Runtime:
         self.link = RedisLink(env.redis_or_embedded_url)
         self.keys = KeyRing(pepper, self.link)
         self.in_use = KeysInUse(self.keys)
-        self.strangers = Pace()
+        self.unauthenticated = Pace()
         self.limits = Limits(self.link)
         self.bodies = BodyLoad(env.request_buffer_bytes)
         self.ledger = Ledger(self.link, data_dir / "spool")
         self.refusals = Refusals(self.ledger)
         specs = _instance_specs(env, data_dir, dialect or DialectA(env.lingma_ask_overrides))
         self.pool = Pool(specs, env.web_process, _pool_options(env), _instance_options(env))
-        self.ticker = self.pool.pulse
-        """Looks after whatever lives as long as a turn."""
+        self.ticker = self.pool.ticker
+        """Calls whatever lives as long as a turn."""
         # A link of its own: a record of megabytes must not hold up the short commands of every turn.
         self.bulk = RedisLink(env.redis_or_embedded_url, timeout=BULK_SEC, part="")
         self.responses = ResponseStore(self.link, self.bulk, ttl=env.responses_ttl_sec)
@@ -88,7 +88,7 @@ class Runtime:
         # Before the pool starts: the first change of state is news already.
         self.pool.on_change = self._on_change
         if self.siblings is not None:
-            self.pool.neighbours = self.siblings
+            self.pool.siblings = self.siblings
         self.pool.start()
         loop = asyncio.get_running_loop()
         places = PlaceExchange(self.link, self.pool.shares, _new_id())

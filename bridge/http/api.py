@@ -22,8 +22,6 @@ LONGEST_MODEL = 100
 class ApiConsumer(HttpConsumer):
     """A request that a key pays for, or one with a token of the operators."""
 
-    # -- whose key ------------------------------------------------------------------------------------------------
-
     async def authenticate(self) -> Caller:
         """The holder of the key in `x-api-key` or `Authorization`; of two different keys either will do.
 
@@ -56,7 +54,7 @@ class ApiConsumer(HttpConsumer):
             closed, standing = keys.refused(secret)
             if self.key_holder is None:  # of two keys that open nothing, the row has the one that once did
                 self.key_holder, trouble = closed, key_closed(standing)
-        if wait := self.runtime.strangers.wait(time.monotonic()):
+        if wait := self.runtime.unauthenticated.wait(time.monotonic()):
             # The delay comes after the check, so that a good key never waits for a flood of bad ones.
             await wait_or_gone(self.receive, wait)
         raise unchecked or trouble or Unauthenticated("The API key is missing or not valid.", reason="no_key")
@@ -65,8 +63,6 @@ class ApiConsumer(HttpConsumer):
         """The request has this token of the operators; an empty one opens nothing."""
         # In constant time, as the time of `==` shows how much of a guess is right.
         return bool(token) and hmac.compare_digest(self.bearer().encode(), token.encode())
-
-    # -- what it may do -------------------------------------------------------------------------------------------
 
     async def admit(self, caller: Caller, request: ChatRequest | None = None) -> Ticket:
         """A place under the key's limits; release it when the turn has ended. Raise RateLimited."""

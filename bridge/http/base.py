@@ -167,8 +167,6 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         if size > LARGE:
             await bodies.turn_of_large(caller.key_id)
 
-    # -- who is asking, and in which format ---------------------------------------------------------------------
-
     def format_of_client(self) -> WireFormat:
         """The format on a path that all share; the kind of key shows nothing."""
         return formats.by_header(self.request_headers) or formats.DEFAULT
@@ -187,11 +185,9 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         return token.strip().decode("latin-1") if scheme.lower() == b"bearer" else ""
 
     @property
-    def client(self) -> str:
+    def client_ip(self) -> str:
         """The client's address, as the server reports it behind trusted proxies."""
         return (self.scope.get("client") or ("",))[0]
-
-    # -- sending --------------------------------------------------------------------------------------------------
 
     @property
     def content_type(self) -> tuple[bytes, bytes]:
@@ -276,7 +272,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
             team_id=key.team_id or None if key else None,
             protocol=self.format.name,
             endpoint=self.endpoint,
-            client=self.client,
+            client=self.client_ip,
             agent=client_app_of(self.request_headers.get(b"user-agent", b"")),
         )
 

@@ -130,9 +130,9 @@ class ChatConsumer(ListeningConsumer):
         """Its end is written, so that nothing can change it any more."""
         return self._has_row
 
-    def look(self, now: float) -> None:
+    def tick(self, now: float) -> None:
         """The turn takes its time: its key may be revoked before it ends."""
-        super().look(now)
+        super().tick(now)
         # Only turns that last are listed: for short ones the list would cost more than it is worth.
         self._is_in_use = True
         self.runtime.in_use.add(self.caller, self)

@@ -31,7 +31,7 @@ class ListeningConsumer(ApiConsumer):
         if task is None:
             raise RuntimeError("a consumer runs in a task")
         self._task = task
-        # The ticker calls `look` after a while; a task per request, which listens from the start, would cost every
+        # The ticker calls `tick` after a while; a task per request, which listens from the start, would cost every
         # short turn.
         ticker.add(self)
         try:
@@ -56,7 +56,7 @@ class ListeningConsumer(ApiConsumer):
         """The client was given up because it does not read; nothing can be sent to it any more."""
         return False
 
-    def look(self, now: float) -> None:
+    def tick(self, now: float) -> None:
         """Start the listener for a hang-up. Short answers end before it would have paid for itself."""
         self.runtime.ticker.remove(self)
         if self._task is not None:

@@ -10,7 +10,7 @@ import msgspec
 from bridge.chat.errors import ConnectionLost, GatewayError, SlowClient, UpstreamFailed, UpstreamTimeout
 from bridge.chat.events import KeepAlive, LingmaToolCall, Overwritten, Piece, TextDelta, ThinkingDelta
 from bridge.lingma.tools.policy import Decision
-from gateway_project.lib.ticker import Pulse
+from gateway_project.lib.ticker import Ticker
 
 PIECE_BYTES = 400
 """What a piece costs a client beside its text, in the widest format."""
@@ -45,7 +45,7 @@ class ReplyStream:
     `end` is set exactly once; what comes after it is ignored (F12, F13). `text` holds all that came and stands.
     """
 
-    def __init__(self, request_id: str, session_id: str, limits: TurnLimits, pulse: Pulse) -> None:
+    def __init__(self, request_id: str, session_id: str, limits: TurnLimits, ticker: Ticker) -> None:
         self.request_id = request_id
         self.session_id = session_id
         self.end: TurnEnd | None = None
@@ -67,10 +67,10 @@ class ReplyStream:
         self._replaced = False  # a new text is on the list
         self._waiter: asyncio.Future[None] | None = None
         self._is_awake = False  # the reader waited for this, and has not had its turn yet
-        self._loop = pulse.loop
+        self._loop = ticker.loop
         self._received_at = self._signed_at = self._loop.time()
-        self._pulse = pulse
-        pulse.add(self)
+        self._ticker = ticker
+        ticker.add(self)
 
     @property
     def has_begun(self) -> bool:
@@ -211,7 +211,7 @@ class ReplyStream:
             return
         # Set before the callbacks: whatever they push or fail from now on is ignored.
         self.end = end
-        self._pulse.remove(self)
+        self._ticker.remove(self)
         if self.closed is not None:
             self.closed(self)
         self._wake()
@@ -230,9 +230,9 @@ class ReplyStream:
             waiter.set_result(None)
             self._is_awake = True
 
-    def look(self, now: float) -> None:
-        """At every beat: has the service been silent for too long, does the client need a sign of life?"""
-        # Judged on a shared beat, so that no turn needs a timer of its own, which each chunk would have to reset.
+    def tick(self, now: float) -> None:
+        """Fail a turn whose service has been silent for too long; give the client a sign of life when it needs one."""
+        # Judged on a shared tick, so that no turn needs a timer of its own, which each chunk would have to reset.
         silent = now - self._received_at
         if silent >= self._limits.silence_sec:
             self.fail(UpstreamTimeout(f"The Lingma service was silent for {silent:.0f} s."))

@@ -16,7 +16,7 @@ def key_of(name: str, names: Mapping[str, str]) -> str | None:
 
 
 class Account:
-    """As it was read last. Models are read again when there is news, or `refresh` seconds after they were."""
+    """As it was read last. Models are read again with `reload`, or `refresh` seconds after they were."""
 
     def __init__(self, dialect: Dialect, refresh: float) -> None:
         self.logged_in = False
@@ -29,16 +29,16 @@ class Account:
         self._refresh = refresh
         self._read_at = float("-inf")
 
-    async def read(self, rpc: Rpc, *, news: bool) -> None:
+    async def read(self, rpc: Rpc, *, reload: bool) -> None:
         status = await rpc(self._dialect.login_status())
-        # Set before the models are read: if that fails, the next look reads them again all the same (`doubt`).
+        # Set before the models are read: if that fails, the next read reads them again all the same (`mark_stale`).
         was, self.logged_in = self.logged_in, self._dialect.is_logged_in(status)
         # What a push says is not trusted: it only makes us ask (PROTOCOL 7.5).
-        if news or self.logged_in != was or time.monotonic() - self._read_at >= self._refresh:
-            self.doubt()
+        if reload or self.logged_in != was or time.monotonic() - self._read_at >= self._refresh:
+            self.mark_stale()
             await self._read_models(rpc)
 
-    def doubt(self) -> None:
+    def mark_stale(self) -> None:
         """The models are read at the next opportunity."""
         self._read_at = float("-inf")
 

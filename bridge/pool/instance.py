@@ -20,7 +20,7 @@ from bridge.pool.service_link import ServiceLink
 from bridge.pool.upstream import Upstream
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
-from gateway_project.lib.ticker import Pulse
+from gateway_project.lib.ticker import Ticker
 
 
 class Instance:
@@ -32,7 +32,7 @@ class Instance:
         process_number: int,
         spec: InstanceSpec,
         options: InstanceOptions,
-        pulse: Pulse,
+        ticker: Ticker,
         changed: Callable[[], None],
     ) -> None:
         self.name = name
@@ -42,7 +42,7 @@ class Instance:
         self._upstream_name = spec.upstream
         self._limit = options.limit
         self._upstream = Upstream(spec, options.approval)
-        self._link = ServiceLink(name, spec.dialect, options, self.incidents, pulse)
+        self._link = ServiceLink(name, spec.dialect, options, self.incidents, ticker)
         self._life = Lifecycle(
             self._link, self._upstream, options, self.incidents, OutageLog(name), changed, lambda: self.in_flight > 0
         )

@@ -178,7 +178,7 @@ class Lifecycle:
         self._set(InstanceState.STARTING)
         await self._link.sign_on(connection, self._upstream.endpoint.work_dir if self._upstream.endpoint else None)
         # The same process has the same models, so a new connection to it costs one RPC and not two.
-        await self._read_account(news=not is_same)
+        await self._read_account(reload=not is_same)
 
     async def _recognize(self) -> bool:
         """Whether it is the process from before. An attached one has to prove it, or its sessions are not trusted."""
@@ -212,8 +212,8 @@ class Lifecycle:
                     self.runs.crash()
             tries += 1
 
-    async def _read_account(self, *, news: bool) -> None:
-        await self._link.read_account(news=news)
+    async def _read_account(self, *, reload: bool) -> None:
+        await self._link.read_account(reload=reload)
         logged_in = self._link.account.logged_in
         # Earlier failures are in the log and in the count of restarts.
         self._incidents.last_error = "" if logged_in else "not logged in to Lingma"
@@ -242,22 +242,22 @@ class Lifecycle:
                 raise NotReady(self._reason_of_loss())
             if done & ends:
                 return
-            news = self._wake.is_set()
+            reload = self._wake.is_set()
             # Cleared before the check: a change that comes during it leads to another check.
             self._wake.clear()
             if not self._upstream.stopping:
-                await self._check_account(news)
+                await self._check_account(reload)
 
     def _pause(self) -> float:
         account = self._link.account
         well = account.logged_in and not account.failed_reads
         return min(HEALTH_SEC, self._options.models_refresh) if well else LOGIN_POLL_SEC
 
-    async def _check_account(self, news: bool) -> None:
+    async def _check_account(self, reload: bool) -> None:
         """The account. One odd answer is no reason to end a service and whatever it is asked; silence may be one."""
         account, reads = self._link.account, self._link.reads
         try:
-            await self._read_account(news=news)
+            await self._read_account(reload=reload)
         except ConnectionLost:
             return  # which the watch sees
         except BAD_ANSWERS as exc:
@@ -266,7 +266,7 @@ class Lifecycle:
             busy = self._is_busy() and self._link.reads > reads
             if account.failed_reads >= MOST_FAILED_READS or (isinstance(exc, TimeoutError) and not busy):
                 raise
-            account.doubt()
+            account.mark_stale()
             self._outages.failed(time.monotonic(), f"its account cannot be read: {exc or 'no answer'}", "looking again")
         else:
             account.failed_reads = 0
@@ -282,7 +282,7 @@ class Lifecycle:
         self._restarts.served = self._restarts.served or connection.served
         # Not for the one before, nor during a start, which reports its own failure.
         if connection is self._link.connection and self.state in CONNECTED:
-            self.runs.doubt()
+            self.runs.mark_unsettled()
             self._incidents.last_error = self._reason_of_loss()
             self._set(InstanceState.DRAINING if self._upstream.stopping else InstanceState.STARTING)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bridge.lingma.dialects.base import Model
 from bridge.pool.instance import Instance
-from bridge.pool.neighbours import ALONE, Neighbours
+from bridge.pool.siblings import ALONE, SiblingPools
 from bridge.status.instance import InstanceStatus
 
 
@@ -16,20 +16,20 @@ class Members:
 
     def __init__(self, instances: Sequence[Instance]) -> None:
         self.instances = instances
-        self.neighbours: Neighbours = ALONE
+        self.siblings: SiblingPools = ALONE
         """The other processes of this gateway."""
         self._runs: list[asyncio.Task[None]] = []
 
     @property
     def ready(self) -> bool:
         """At least one instance can take a turn, if only one of another process."""
-        return any(instance.is_ready for instance in self.instances) or self.neighbours.ready
+        return any(instance.is_ready for instance in self.instances) or self.siblings.ready
 
     def facts(self) -> list[InstanceStatus]:
         return [instance.facts() for instance in self.instances]
 
     def all_facts(self) -> list[InstanceStatus]:
-        return self.facts() + self.neighbours.facts()
+        return self.facts() + self.siblings.facts()
 
     def own_models(self) -> list[Model]:
         """What the accounts of this process offer, each once, in the order in which the service lists them."""
@@ -37,11 +37,11 @@ class Members:
 
     def models(self) -> list[Model]:
         # Own models last: of one key the later entry wins, and what this process has read itself is fresher.
-        return list({model.key: model for model in (*self.neighbours.models(), *self.own_models())}.values())
+        return list({model.key: model for model in (*self.siblings.models(), *self.own_models())}.values())
 
     def model_names(self) -> dict[str, str]:
         """The names those go by, display names in lower case, to their keys."""
-        names = [each.model_names for each in self.neighbours.facts()]
+        names = [each.model_names for each in self.siblings.facts()]
         names += [instance.account.model_names for instance in self.instances]
         # The same: names of this process win.
         return {name: key for each in names for name, key in each.items()}
@@ -70,4 +70,4 @@ class Members:
         """Fail every running turn of this process, wherever it runs."""
         for instance in self.instances:
             instance.end_turns(why)
-        self.neighbours.end_turns(why)
+        self.siblings.end_turns(why)

@@ -12,16 +12,16 @@ from bridge.pool import policy
 from bridge.pool.instance import Instance
 from bridge.pool.lease import Lease, Waiter
 from bridge.pool.members import Members
-from bridge.pool.neighbours import Neighbours
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
 from bridge.pool.places import Places
 from bridge.pool.policy import Affinity, Line, Owner
 from bridge.pool.queue import TurnQueue
 from bridge.pool.remote import RemoteInstance
 from bridge.pool.shares import Shares
+from bridge.pool.siblings import SiblingPools
 from bridge.pool.wait_policy import WaitPolicy
 from bridge.status.instance import InstanceStatus
-from gateway_project.lib.ticker import EVERY_SEC, Pulse
+from gateway_project.lib.ticker import EVERY_SEC, Ticker
 
 NOBODY = Owner()
 
@@ -38,10 +38,12 @@ class Pool:
         """Other processes may borrow places; not of a process that stops."""
         self.turn_limits = instances.turn
         # One timer for all turns. A fifth of the interval bounds how late a keep-alive can be.
-        self.pulse = Pulse(min(EVERY_SEC, instances.turn.keepalive_sec / 5))
-        """Looks after every turn, and whatever else lives as long as one."""
+        self.ticker = Ticker(min(EVERY_SEC, instances.turn.keepalive_sec / 5))
+        """Calls every turn, and whatever else lives as long as one."""
         self.instances = [
-            Instance(f"w{process_number}-i{index}", process_number, spec, instances, self.pulse, self._instance_changed)
+            Instance(
+                f"w{process_number}-i{index}", process_number, spec, instances, self.ticker, self._instance_changed
+            )
             for index, spec in enumerate(specs, 1)
         ]
         self._members = Members(self.instances)
@@ -51,13 +53,13 @@ class Pool:
         self._loop = asyncio.get_running_loop()
 
     @property
-    def neighbours(self) -> Neighbours:
+    def siblings(self) -> SiblingPools:
         """The other web processes of this gateway; without any, `ALONE`."""
-        return self._members.neighbours
+        return self._members.siblings
 
-    @neighbours.setter
-    def neighbours(self, neighbours: Neighbours) -> None:
-        self._members.neighbours = neighbours
+    @siblings.setter
+    def siblings(self, siblings: SiblingPools) -> None:
+        self._members.siblings = siblings
 
     @property
     def shares(self) -> Shares:
@@ -79,7 +81,7 @@ class Pool:
 
     def has_another(self, excluded: Collection[str]) -> bool:
         """An instance beside these can take a turn."""
-        return self._members.neighbours.ready or any(
+        return self._members.siblings.ready or any(
             each.is_ready and each.name not in excluded for each in self.instances
         )
 
@@ -133,7 +135,7 @@ class Pool:
 
         Raise Unavailable when no instance can have one by `until`, a time of the loop.
         """
-        if affinity is not None and self._members.neighbours.holds(affinity):
+        if affinity is not None and self._members.siblings.holds(affinity):
             # Here only another instance could be found, and that one does not know the session.
             return None  # whoever waits for it asks there
         # Nobody overtakes those who wait, not even with a place that is free for a moment.
@@ -160,7 +162,7 @@ class Pool:
             self._wait_policy.require_room(owner)
         waiter = Waiter(owner, affinity, excluded, self._until(until), self._queue.remove)
         # Asked there first: `line_up` puts the waiter into the queue when the answer is no, or late.
-        if not self._members.neighbours.borrow(waiter):
+        if not self._members.siblings.borrow(waiter):
             self._queue.add(waiter, first=again)
         return waiter
 
@@ -230,7 +232,7 @@ class Pool:
         else:
             self._queue.add(waiter)
 
-    def neighbours_changed(self) -> None:
+    def siblings_changed(self) -> None:
         self._instance_changed()
 
     def _instance_changed(self) -> None:

@@ -46,7 +46,7 @@ class TurnQueue:
     def add(self, waiter: Waiter, *, first: bool = False) -> None:
         """Wait in the line of its key, at its end or in front."""
         self.lines.add(waiter, first=first)
-        self._members.neighbours.waiting_changed()
+        self._members.siblings.waiting_changed()
 
     def add_careful(self, waiter: Waiter) -> None:
         self._careful.add(waiter)
@@ -58,7 +58,7 @@ class TurnQueue:
             self._careful.remove(waiter)
         else:
             self.lines.remove(waiter)
-            self._members.neighbours.waiting_changed()
+            self._members.siblings.waiting_changed()
 
     def pop(self) -> Waiter | None:
         """The next of those that are not in doubt."""
@@ -66,7 +66,7 @@ class TurnQueue:
             return None
         waiter = self.lines.first()
         self.lines.served(waiter)
-        self._members.neighbours.waiting_changed()
+        self._members.siblings.waiting_changed()
         return waiter
 
     def everybody(self) -> list[Waiter]:
@@ -96,13 +96,13 @@ class TurnQueue:
         if self.lines.count or self._careful.waiting or self._careful.holds:
             self.serve()
         else:
-            self._members.neighbours.serve()
+            self._members.siblings.serve()
 
     def _serve_lines(self) -> None:
         """In turn to keys, those of other processes included."""
         while True:
             # Before each own turn, as the next place may belong to a key that waits elsewhere.
-            self._members.neighbours.serve()
+            self._members.siblings.serve()
             if not self.lines.count:
                 return
             first = self.lines.first()
@@ -112,7 +112,7 @@ class TurnQueue:
             # Out of the line before the lease is set: whoever gets it may ask for more at once.
             self.lines.served(first)
             first.lease.set_result(lease)
-            self._members.neighbours.waiting_changed()
+            self._members.siblings.waiting_changed()
 
     def _serve_careful(self, waiter: Waiter) -> None:
         if self._places.is_full:

@@ -15,7 +15,7 @@ from bridge.lingma.stream import ReplyStream, TurnLimits
 from bridge.pool.account import key_of
 from bridge.pool.policy import Affinity
 from bridge.pool.runs import Exit
-from gateway_project.lib.ticker import Pulse
+from gateway_project.lib.ticker import Ticker
 
 NEVER = float("inf")
 USAGE_SEC = 1.0  # figures that are still not there then are not waited for
@@ -77,7 +77,13 @@ class RemoteInstance:
     """One lease on an instance elsewhere. Whether the service is silent is judged in its own process only."""
 
     def __init__(
-        self, link: RemoteLink, lease: int, affinity: Affinity, models: dict[str, str], limits: TurnLimits, pulse: Pulse
+        self,
+        link: RemoteLink,
+        lease: int,
+        affinity: Affinity,
+        models: dict[str, str],
+        limits: TurnLimits,
+        ticker: Ticker,
     ) -> None:
         self.name = affinity.name
         self.affinity = affinity
@@ -88,7 +94,7 @@ class RemoteInstance:
         self._lease = lease
         # Silence is judged once, where the service is. Judged here too, a slow link would look like a silent service.
         self._limits = msgspec.structs.replace(limits, silence_sec=NEVER)
-        self._pulse = pulse
+        self._ticker = ticker
 
     def model_key(self, name: str) -> str | None:
         """The key of the model a client names by its key or its display name."""
@@ -97,7 +103,7 @@ class RemoteInstance:
     def ask(self, ask: Ask) -> ReplyStream:
         """Send the question; the answer comes into the turn. Raise ConnectionLost or Overloaded."""
         # The same stream as for an own instance: who answers the client sees no difference.
-        turn = ReplyStream(ask.request_id, ask.session_id, self._limits, self._pulse)
+        turn = ReplyStream(ask.request_id, ask.session_id, self._limits, self._ticker)
         try:
             if not self._link.ask(self._lease, turn, ask, self.log):
                 raise Overloaded("Another process has not read the questions before this one yet.", retry_after=1)

@@ -75,7 +75,7 @@ class Runs:
             del self._crashes[next(iter(self._crashes))]
         self.settle()
 
-    def doubt(self) -> None:
+    def mark_unsettled(self) -> None:
         """A connection was lost, and nobody knows yet what went with it."""
         self._settled.clear()
 

@@ -16,7 +16,7 @@ from bridge.pool.account import Account
 from bridge.pool.incidents import Incidents
 from bridge.pool.options import InstanceOptions
 from gateway_project.lib.random_bytes import Entropy
-from gateway_project.lib.ticker import Pulse
+from gateway_project.lib.ticker import Ticker
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class ServiceLink:
     """One connection after the other: `attach()`, `sign_on()`, then turns, until `close()`."""
 
     def __init__(
-        self, name: str, dialect: Dialect, options: InstanceOptions, incidents: Incidents, pulse: Pulse
+        self, name: str, dialect: Dialect, options: InstanceOptions, incidents: Incidents, ticker: Ticker
     ) -> None:
         self.account = Account(dialect, options.models_refresh)
         self.connection: Connection | None = None
@@ -42,7 +42,7 @@ class ServiceLink:
         self._dialect = dialect
         self._options = options
         self._incidents = incidents
-        self._pulse = pulse
+        self._ticker = ticker
         self._stopped = False
 
     @property
@@ -93,16 +93,16 @@ class ServiceLink:
             raise ConnectionLost("The instance is not connected.")
         return result
 
-    async def read_account(self, *, news: bool) -> None:
-        """Who is logged in, and what the account offers: the latter when there is news, or now and then."""
-        await self.account.read(self.request, news=news)
+    async def read_account(self, *, reload: bool) -> None:
+        """Who is logged in, and what the account offers: the latter with `reload`, or now and then."""
+        await self.account.read(self.request, reload=reload)
 
     def ask(self, ask: Ask) -> ReplyStream:
         """Send the question. Raise ConnectionLost, ContextFull or Overloaded."""
         if self.connection is None:
             raise ConnectionLost("The instance is not connected.")
-        # It joins the pulse when it is made, so it must be closed if the question cannot be sent.
-        stream = ReplyStream(ask.request_id, ask.session_id, self._options.turn, self._pulse)
+        # It joins the ticker when it is made, so it must be closed if the question cannot be sent.
+        stream = ReplyStream(ask.request_id, ask.session_id, self._options.turn, self._ticker)
         try:
             self.connection.ask(stream, ask, self._options.ask_kind)
         except GatewayError:

@@ -27,7 +27,7 @@ class WaitPolicy:
     def may_be_served(self, until: float) -> bool:
         """Whether a turn may get a place by then, as far as the instances know."""
         # An instance elsewhere counts even without a free place: one may become free, and is then lent.
-        return (self._members.neighbours.ready and not self._places.closed) or self.may_be_served_here(until)
+        return (self._members.siblings.ready and not self._places.closed) or self.may_be_served_here(until)
 
     def may_be_served_here(self, until: float) -> bool:
         return not self._places.closed and self._members.back_within(until - self._loop.time())
@@ -35,7 +35,7 @@ class WaitPolicy:
     def require_room(self, owner: Owner) -> None:
         """Raise Overloaded when the queue is full, or this key's share of it."""
         of_key, waiting = self._queue.of(owner.key), self._queue.waiting
-        most = self._most + self._members.neighbours.free  # who takes one of those hardly waits
+        most = self._most + self._members.siblings.free  # who takes one of those hardly waits
         # Two refusals with two texts: a full queue is everybody's, a share is the key's own doing.
         if waiting >= most:
             raise self._overloaded("The queue is full", most, waiting)

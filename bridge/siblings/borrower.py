@@ -118,8 +118,8 @@ class Borrower:
         # The instance may have changed its run since the last snapshot; model names rarely differ between instances.
         names = self.offered.model_names(affinity)
         names = self._pool.model_names() if names is None else names
-        limits, pulse = self._pool.turn_limits, self._pool.pulse
-        instance = RemoteInstance(self._turns, grant.lease, affinity, names, limits, pulse)
+        limits, ticker = self._pool.turn_limits, self._pool.ticker
+        instance = RemoteInstance(self._turns, grant.lease, affinity, names, limits, ticker)
         if not self._pool.take_in(instance, waiter):
             # Nobody wants it any more: at once, as others may wait for it there.
             self._turns.release(grant.lease)

@@ -193,7 +193,7 @@ class Siblings:
                 await asyncio.wait_for(greeted.wait(), EVERY_SEC)
 
     def _lenders_changed(self) -> None:
-        self._pool.neighbours_changed()
+        self._pool.siblings_changed()
         self.waiting_changed()
 
     async def _watch_links(self) -> None:

@@ -104,7 +104,7 @@ class Attempt:
         self._accounting.count_prompt()
         if lease.in_doubt and isinstance(lease.instance, Instance):  # nobody borrows a place for such a turn
             lease.instance.watch(stream)
-        task = asyncio.current_task(self._engine.pool.pulse.loop)
+        task = asyncio.current_task(self._engine.pool.ticker.loop)
         # A client that reads too slowly ends its own turn, not the connection of all.
         stream.overflow = task.cancel if task else None
         try:

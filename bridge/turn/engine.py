@@ -126,7 +126,7 @@ class _Run:
         self._conversation = conversation = Conversation(engine.sessions, request, owner.key, plan)
         question = Question(request, plan, conversation)
         self._output = TurnOutput(emit, stream=request.stream)
-        watch = Stopwatch(engine.pool.pulse.loop)
+        watch = Stopwatch(engine.pool.ticker.loop)
         self._turn = TurnContext(request, owner.key, plan, conversation, question, record, self._output, watch)
         self._places = Places(engine.pool, owner, self._turn, engine.options.keepalive_sec)
         self._doubt: Doubt | None = None

@@ -64,13 +64,13 @@ class Places:
         if not care:
             affinity = self._turn.conversation.affinity
             return self._pool.queue(affinity, self.excluded, self._owner, self._until, again=again)
-        rank = self._rank if again else self._pool.pulse.loop.time()
+        rank = self._rank if again else self._pool.ticker.loop.time()
         return self._pool.queue_with_care(care, rank, self.excluded, self._owner, self._until, again=again)
 
     async def _is_served(self, waiter: Waiter) -> bool:
         """Wait a while; False when it is time for a sign of life. Raise GatewayError after the queue time-out."""
         # asyncio.wait and not wait_for: the lease must not be cancelled when the pause is over.
-        loop = self._pool.pulse.loop
+        loop = self._pool.ticker.loop
         pause = min(self._until - loop.time(), self._keepalive_sec)
         await asyncio.wait({waiter.lease}, timeout=max(0.0, pause))
         # Timers may be a millisecond early.

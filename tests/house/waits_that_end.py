@@ -35,7 +35,7 @@ WAITS = {
         "bridge/turn/smoke.py: await asyncio.gather(*[_ask(engine, instance) for instance in engine.pool.instances])",
     ],
     "Not a stream: each of its requests to the service has RPC_TIMEOUT_SEC.": [
-        "bridge/pool/service_link.py: await self.account.read(self.request, news=news)",
+        "bridge/pool/service_link.py: await self.account.read(self.request, reload=reload)",
     ],
     "Its only caller waits within a deadline: a connection to Redis, a fetched image, a start, a pace.": [
         "gateway_project/lib/redis_link.py: await loop.create_unix_connection(lambda: pipe, target.path)",
@@ -54,7 +54,7 @@ WAITS = {
         "bridge/images/pipeline.py: await self._fetcher.get(source, key)",
         "bridge/http/responses.py: await self.runtime.responses.read(caller.key_id, wanted)",
     ],
-    "The turn's silence is bounded: the pulse fails one that the service leaves silent, and that ends the wait.": [
+    "The turn's silence is bounded: the ticker fails one that the service leaves silent, and that ends the wait.": [
         "bridge/turn/attempt.py: await stream.drain()",
         "bridge/turn/attempt.py: await changed",
         "bridge/lingma/stream.py: await ready",

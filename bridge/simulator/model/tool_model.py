@@ -117,7 +117,6 @@ def _filled(text: str, state: PlanState) -> str:
     return text.replace("{{last_result}}", state.last_result).replace("{{results}}", str(len(state.failed)))
 
 
-# -- writing ----------------------------------------------------------------------------------------------------
 def _written(step: Step, state: PlanState, *, flaw: str) -> str:
     text = _filled(step.say, state)
     if not step.all_calls:

@@ -53,7 +53,6 @@ class Peer:
         self._next_id = 0
         self._gated: deque[Callable[[], None]] = deque()
 
-    # -- to the client ------------------------------------------------------------------------------------------
     def push(self, method: bytes, params: bytes, framing: Framing | None = None, answer: Answer | None = None) -> None:
         """Send a request of ours; `answer` gets its result, or None when it never came."""
         if self.outlet.closed:
@@ -96,7 +95,6 @@ class Peer:
             self.context.recorder.write("out", self.number, body)
         self.outlet.send(self.framing.wrap(framed(body)))
 
-    # -- from the client ----------------------------------------------------------------------------------------
     def receive(self, data: bytes) -> None:
         """Read bytes of the stream of framed messages, and handle every message that is complete."""
         self.received_at = self.context.loop.time()

@@ -8,7 +8,7 @@ from bridge.chat.events import TextDelta
 from bridge.lingma.connection import Connection
 from bridge.lingma.dialects.base import Ask
 from bridge.lingma.stream import ReplyStream, TurnLimits
-from gateway_project.lib.ticker import Pulse
+from gateway_project.lib.ticker import Ticker
 from gateway_project.lib.tool_approval import DENY
 from tests.bridge.lingma.service import DIALECT, Service
 
@@ -44,7 +44,7 @@ def ask(connection):
     """Ask a question; the turn is returned."""
 
     def ask(request_id="r1", kind="notification", limits=TurnLimits()):  # noqa: B008
-        turn = ReplyStream(request_id, "s-mine", limits, Pulse(0.01))
+        turn = ReplyStream(request_id, "s-mine", limits, Ticker(0.01))
         connection.ask(turn, Ask(request_id, "s-mine", "Hello", "org_auto"), kind)
         return turn
 

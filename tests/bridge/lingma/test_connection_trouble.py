@@ -9,7 +9,7 @@ from bridge.lingma import channel
 from bridge.lingma.connection import Connection
 from bridge.lingma.dialects.base import Ask
 from bridge.lingma.stream import ReplyStream, TurnLimits
-from gateway_project.lib.ticker import Pulse
+from gateway_project.lib.ticker import Ticker
 from tests.bridge.lingma.conftest import ended
 from tests.bridge.lingma.service import DIALECT, SILENT, answer, finish, framed
 
@@ -164,7 +164,7 @@ async def test_service_that_does_not_read_is_given_up(service, monkeypatch):
     connection = await Connection.dial(service.url, DIALECT, within=5)
     peer = await service.peers.get()
     peer.socket.transport.pause_reading()
-    turn = ReplyStream("r1", "s1", TurnLimits(), Pulse())
+    turn = ReplyStream("r1", "s1", TurnLimits(), Ticker())
     connection.ask(turn, Ask("r", "s", "x", "m"), "notification")
     calls = []
     while not connection.lost.done():
@@ -178,7 +178,7 @@ async def test_service_that_does_not_read_is_given_up(service, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["notification", "request"])
 async def test_oversized_question_costs_nobody_else_the_connection(connection, peer, ask, kind):
-    other, large = ask("r1"), ReplyStream("r2", "s2", TurnLimits(), Pulse())
+    other, large = ask("r1"), ReplyStream("r2", "s2", TurnLimits(), Ticker())
     with pytest.raises(ContextFull):
         connection.ask(large, Ask("r", "s", "x" * channel.SEND_BUFFER_LIMIT, "m"), kind)
     large.close()
@@ -191,7 +191,7 @@ async def test_unread_questions_leave_no_room_for_more(service, kind):
     connection = await Connection.dial(service.url, DIALECT, within=5)
     peer = await service.peers.get()
     peer.socket.transport.pause_reading()
-    turns = [ReplyStream(f"r{number}", "s1", TurnLimits(), Pulse()) for number in range(40)]
+    turns = [ReplyStream(f"r{number}", "s1", TurnLimits(), Ticker()) for number in range(40)]
 
     def ask_all():
         for turn in turns:

@@ -9,7 +9,7 @@ from bridge.chat.errors import ConnectionLost, SlowClient, UpstreamFailed, Upstr
 from bridge.chat.events import KeepAlive, LingmaToolCall, Overwritten, TextDelta, ThinkingDelta
 from bridge.lingma import stream as stream_module
 from bridge.lingma.stream import BEHIND, JOINED_CHARS, ReplyStream, TurnLimits
-from gateway_project.lib.ticker import Pulse
+from gateway_project.lib.ticker import Ticker
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ async def new_turn():
     turns = []
 
     def new(**limits):
-        turns.append(ReplyStream("r1", "s1", TurnLimits(**limits), Pulse(0.01)))
+        turns.append(ReplyStream("r1", "s1", TurnLimits(**limits), Ticker(0.01)))
         return turns[-1]
 
     yield new

@@ -42,12 +42,12 @@ async def join(tmp_path):
                 instances = InstanceOptions(limit=most)
                 pool = await stack.enter_async_context(running(attached(service), options, instances, process=number))
                 pool.service = service
-                pool.neighbours = Siblings(pool, number, len(on_asks), tmp_path, silence)
-                pool.following = asyncio.create_task(pool.neighbours.follow())
+                pool.siblings = Siblings(pool, number, len(on_asks), tmp_path, silence)
+                pool.following = asyncio.create_task(pool.siblings.follow())
                 stack.push_async_callback(end, pool.following)
                 pools.append(pool)
             for pool in pools:
-                await until(pool, lambda pool=pool: len(pool.neighbours.facts()) == len(on_asks) - 1)
+                await until(pool, lambda pool=pool: len(pool.siblings.facts()) == len(on_asks) - 1)
             return pools
 
         yield join
@@ -89,7 +89,7 @@ async def test_key_with_fewest_places_comes_first_everywhere(join):
     here, there = await join(replying("x"), replying("x"), most=2)
     held = [here.lease(owner=ALICE), here.lease(owner=ALICE), *[there.lease(owner=ALICE) for _ in range(2)]]
     hers, his = there.queue(owner=ALICE), here.queue(owner=BOB)
-    await eventually(lambda: any(lender.wanted for lender in there.neighbours._lenders))
+    await eventually(lambda: any(lender.wanted for lender in there.siblings._lenders))
     held[2].release()
     assert (await served(his)).instance.name == "w2-i1"
     assert not hers.lease.done()
@@ -182,9 +182,9 @@ async def test_stopping_process_lends_nothing_and_waits(join):
     held = [here.lease(), here.lease()]
     lease = await served(here.queue())
     there.lends = False
-    there.neighbours.instances_changed()
-    await until(here, lambda: not here.neighbours.ready)
-    returned = asyncio.create_task(there.neighbours.returned())
+    there.siblings.instances_changed()
+    await until(here, lambda: not here.siblings.ready)
+    returned = asyncio.create_task(there.siblings.returned())
     waiting = here.queue()
     assert await ended(lease.instance.ask(ask(1))) == ["x"]
     assert not returned.done()
@@ -221,7 +221,7 @@ async def test_slow_reader_has_only_one_turn_ended(join):
     async with asyncio.timeout(SOON):
         await drowned.wait()
     assert isinstance(turn.end.error, SlowClient)
-    await here.neighbours._borrowers[2].link.room()
+    await here.siblings._borrowers[2].link.room()
     lease.release()
     assert (await served(here.queue())).instance.name == "w2-i1"
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bridge.pool.lease import Waiter
 
 
-class Neighbours(Protocol):
+class SiblingPools(Protocol):
     """Where a turn may run that finds no place in its own process."""
 
     @property
