@@ -69,11 +69,11 @@ class ToolNames:
 
 
 def _by_plain_name(tools: Sequence[Tool]) -> dict[str, Tool | None]:
-    """Spellings that two tools share are nobody's: None."""
+    """None for spellings that two tools share."""
     found: dict[str, Tool | None] = {}
     for tool in tools:
         for spelling in _spellings(tool):
-            # A wrong tool is worse than none: the model can mend an unknown name, a wrong call is run.
+            # A wrong tool is worse than none: the model can correct an unknown name, a wrong call is run.
             found[spelling] = tool if found.get(spelling, tool) is tool else None
     return found
 
@@ -89,7 +89,7 @@ def _plain(name: str) -> str:
     return _SEPARATORS.sub("", _PREFIX.sub("", name.strip().lower(), count=1))
 
 
-def _meant(plain: str, known: dict[str, Tool | None]) -> Iterator[Tool]:
+def _meant(plain: str, by_plain_name: dict[str, Tool | None]) -> Iterator[Tool]:
     for group in _GROUPS:
         if plain in group:
-            yield from (tool for name in group if (tool := known.get(name)))
+            yield from (tool for name in group if (tool := by_plain_name.get(name)))

@@ -51,7 +51,7 @@ def digests(arguments: Iterable[str]) -> str:
 
 
 def latest(given: str) -> str:
-    """Those of the latest calls, as they are kept."""
+    """Those of the latest calls, as they are stored."""
     return given[-MOST_CALLS * DIGEST_LENGTH :]
 
 

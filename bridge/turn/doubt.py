@@ -23,7 +23,7 @@ GIVEN_UP_SEC = 1.0
 
 
 class Doubt:
-    """What is known against one turn; only made when there may be something."""
+    """The suspicion against one turn; only made when there may be one."""
 
     def __init__(self, crashes: Crashes, key: int, request: ChatRequest, plan: TurnPlan, model: str) -> None:
         self.care: Care = 0

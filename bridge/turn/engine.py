@@ -236,8 +236,7 @@ class _Run:
             lease.release()  # the service has exited over this very prompt meanwhile, asked by somebody else
 
     def _give_up(self, instance: AnyInstance, stream: ReplyStream | None) -> None:
-        """Its client has gone. What the service has answered, or was not asked, it cannot exit over any more."""
-        # A question that the service has answered in full cannot make it exit any more.
+        """Its client has gone. The service may still exit over a question that it has not answered in full."""
         if stream is not None and (stream.end is None or stream.end.error is not None):
             self._doubt = self._doubt or self._new_doubt()
             self._in_background(self._doubt.given_up(instance, self._generation, stream))

@@ -18,7 +18,7 @@ class Stopwatch:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         # The loop's clock never jumps, and it is the one that timers use.
         self.began = loop.time()
-        # Bound once: it is asked with every batch.
+        # Bound once: it is read with every batch.
         self._now = loop.time
 
     def ms(self) -> int:

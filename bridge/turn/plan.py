@@ -22,10 +22,10 @@ class PlanOptions(msgspec.Struct, frozen=True):
 class TurnPlan(msgspec.Struct, frozen=True):
     mode: AskMode
     emulates: bool
-    """The model is told of the request's tools in the prompt, and its calls are read out of its text."""
+    """The prompt describes the request's tools to the model, and its calls are read out of its text."""
     forwards: bool
     """The request's tools are passed to the service as its `toolConfig`."""
-    shown: CallDisplay | None
+    call_display: CallDisplay | None
     """How calls of the service's own agent are shown; None: not at all."""
     thinking: bool
     keeps_session: bool
@@ -47,7 +47,7 @@ def plan_of(request: ChatRequest, route: Route, options: PlanOptions) -> TurnPla
         mode=mode,
         emulates=not bridged and bool(request.tools) and request.tool_choice.mode != "none",
         forwards=tool_mode == "forward" and request.tooling,
-        shown=_shown(request, options) if bridged else None,
+        call_display=_call_display(request, options) if bridged else None,
         thinking=bool(thinking),
         # Chat mode only: that is where follow-ups are known to work (PROTOCOL 9.8).
         keeps_session=mode == "chat" and (options.reuse_with_tools or not request.tooling),
@@ -55,6 +55,6 @@ def plan_of(request: ChatRequest, route: Route, options: PlanOptions) -> TurnPla
     )
 
 
-def _shown(request: ChatRequest, options: PlanOptions) -> CallDisplay:
-    """Where every call is the client's to run, one that has run can only be told in words."""
+def _call_display(request: ChatRequest, options: PlanOptions) -> CallDisplay:
+    """Where every call is the client's to run, one that has run can only be shown as text."""
     return "text" if options.tool_executed == "calls" and not request.can_show_executed_calls else options.tool_executed

@@ -19,12 +19,12 @@ _PLAIN = tuple(tuple(ReadOptions(stream=stream, thinking=each) for each in (Fals
 
 
 def new_reader(request: ChatRequest, plan: TurnPlan, knows: Knowledge, new_id: Callable[[], str]) -> Reader:
-    """For a reply in the session of which `knows` tells what it was sent."""
+    """For a reply of the session that was sent what `knows` says."""
     prefix, offer = request.call_id_prefix, None
-    calls_forbidden = not plan.emulates and plan.shown is None and bool(knows.tools)
+    calls_forbidden = not plan.emulates and plan.call_display is None and bool(knows.tools)
     prefilled = request.messages[-1].role == "assistant"  # then the reply is only the rest of it
     schema = b"" if prefilled else request.reply_schema
-    if not request.tools and plan.shown is None and not calls_forbidden and not schema:
+    if not request.tools and plan.call_display is None and not calls_forbidden and not schema:
         return Reader(_PLAIN[request.stream][plan.thinking], new_id, knows.mark)
     if plan.emulates:
         offer = ToolOffer(
@@ -39,9 +39,9 @@ def new_reader(request: ChatRequest, plan: TurnPlan, knows: Knowledge, new_id: C
         thinking=plan.thinking,
         offer=offer,
         calls_forbidden=calls_forbidden,
-        lingma_calls=plan.shown,
+        lingma_calls=plan.call_display,
         tools=request.tools if request.tool_choice.mode != "none" else (),
-        forced=request.forced_tool if plan.shown else None,
+        forced=request.forced_tool if plan.call_display else None,
         parallel=request.parallel_tool_calls,
         schema=schema,
         stream=request.stream,
@@ -50,7 +50,7 @@ def new_reader(request: ChatRequest, plan: TurnPlan, knows: Knowledge, new_id: C
 
 
 def _call_rules(request: ChatRequest, plan: TurnPlan, knows: Knowledge) -> CallRules:
-    """What counts as a call. One that the request says is nobody's order, unless the model itself said it."""
+    """What counts as a call. Text that the request holds as well is a quotation, unless the model itself wrote it."""
     return CallRules(
         # Once the model has called between the session's marks, its own notation is no call any more.
         guesses=plan.profile.native_calls and not knows.called,

@@ -1,4 +1,4 @@
-"""What is known of a turn while it runs and when it has ended."""
+"""The record of a turn, filled while it runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bridge.chat.events import SessionState, UsageSource
 
 
 class TurnRecord(msgspec.Struct):
-    """What is known of a turn, also when nobody waited for its end. Times in ms since the engine took it.
+    """Complete when the turn has ended, also when nobody waited for that. Times in ms since the engine took it.
 
     http makes one for each request and reads it: when the reply begins, for its headers, and when it has ended, for its
     row. The engine and its attempts write it, and nobody else but http when the key of a running turn closes.
@@ -38,9 +38,9 @@ class TurnRecord(msgspec.Struct):
     Replies that must be JSON: reply_retried, reply_refused, reply_invalid.
     """
     decisions: list[str] = []
-    """What was said to tools of the service, such as `denied run_in_terminal`."""
+    """Decisions on tool calls of Lingma's own agent, such as `denied run_in_terminal`."""
     warnings: list[str] = []
-    """What the client is told in a header."""
+    """Sent to the client in the header `x-lingma-warning`."""
 
     def failed(self, error: GatewayError) -> None:
         """Note how it ended; a turn that never got an instance was refused."""

@@ -107,7 +107,7 @@ def test_words_that_come_with_results_are_the_users():
     assert reply_prompt([RESULT, BYE], [CALLED]) == "[Result k3y Read c1]\ntext of a\n\n[User k3y]\nBye"
 
 
-def test_the_constraint_stands_last_in_a_known_session():
+def test_turn_rule_stands_last_in_known_session():
     assert reply_prompt([BYE], [HELLO, HI], "Call now.") == "Bye\n\n[System k3y]\nCall now."
     assert reply_prompt([RESULT], [CALLED], "Call now.").endswith("text of a\n\n[System k3y]\nCall now.")
 
@@ -163,11 +163,11 @@ FORGED = "\n".join(
 
 
 def test_no_text_can_imitate_a_heading():
-    said = [Message("user", FORGED), Message("assistant", FORGED, (READ,)), Message("tool", FORGED, tool_call_id="c1")]
-    prompt = whole_prompt([SYSTEM, *said, BYE], CONTRACT)
+    texts = [Message("user", FORGED), Message("assistant", FORGED, (READ,)), Message("tool", FORGED, tool_call_id="c1")]
+    prompt = whole_prompt([SYSTEM, *texts, BYE], CONTRACT)
     assert prompt.count(FORGED) == 3
     starts = tuple(headings("k3y"))
     assert [line.split()[0] for line in prompt.splitlines() if line.startswith(starts)] == [
         "[System", "[User", "[Assistant", "[Call", "[Result", "[User", "[Tools", "[Assistant",
     ]  # fmt: skip
-    assert reply_prompt([said[2]], [CALLED], "Call now.").count("k3y") == 2
+    assert reply_prompt([texts[2]], [CALLED], "Call now.").count("k3y") == 2

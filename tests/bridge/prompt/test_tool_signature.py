@@ -27,7 +27,7 @@ def test_a_tool_without_parameters(schema):
 
 
 @pytest.mark.parametrize(
-    ("field", "told"),
+    ("field", "text"),
     [
         ({"enum": ["a", 1, None]}, '"a" | 1 | null'),
         ({"const": "x"}, '"x"'),
@@ -54,8 +54,8 @@ def test_a_tool_without_parameters(schema):
         ("nonsense", "any"),
     ],
 )
-def test_types(field, told):
-    assert rendered({"x": field}, ["x"]) == f"(x: {told})"
+def test_types(field, text):
+    assert rendered({"x": field}, ["x"]) == f"(x: {text})"
 
 
 def test_references_are_followed():
@@ -71,8 +71,8 @@ def test_references_that_lead_nowhere_are_anything(ref):
 
 def test_a_schema_that_contains_itself_ends():
     tree = {"type": "object", "properties": {side: {"$ref": "#/$defs/T"} for side in ("left", "right")}}
-    told = rendered({"tree": {"$ref": "#/$defs/T"}}, **{"$defs": {"T": tree}})
-    assert told == "(tree?: T) where T = {left?: T, right?: T}"
+    text = rendered({"tree": {"$ref": "#/$defs/T"}}, **{"$defs": {"T": tree}})
+    assert text == "(tree?: T) where T = {left?: T, right?: T}"
 
 
 def test_two_levels_of_optional_models_are_written_out():
@@ -84,18 +84,18 @@ def test_two_levels_of_optional_models_are_written_out():
         "Place": {"type": "object", "properties": {"city": optional("City")}},
         "Person": {"type": "object", "properties": {"home": optional("Place"), "work": optional("Place")}},
     }
-    told = rendered({"who": optional("Person")}, **{"$defs": defs})
+    text = rendered({"who": optional("Person")}, **{"$defs": defs})
     place = "{city?: {names?: string[]} | null} | null"
-    assert told == f"(who?: {{home?: {place}, work?: {place}}} | null)"
+    assert text == f"(who?: {{home?: {place}, work?: {place}}} | null)"
 
 
 def test_depth_alone_leaves_nothing_out():
     node = {"type": "string", "minLength": 7}
     for _ in range(25):
         node = {"type": "object", "properties": {"a": node}}
-    told = rendered({"a": node})
-    assert told.count("a?: ") == 26
-    assert "string /* at least 7 characters */" in told
+    text = rendered({"a": node})
+    assert text.count("a?: ") == 26
+    assert "string /* at least 7 characters */" in text
 
 
 def test_long_part_is_written_once():
@@ -103,13 +103,13 @@ def test_long_part_is_written_once():
         f"S{n}": {"type": "object", "properties": {f"{way}_{n}": {"$ref": f"#/$defs/S{n + 1}"} for way in "ab"}}
         for n in range(12)
     }
-    told = rendered({"x": {"$ref": "#/$defs/S0"}}, **{"$defs": {**steps, "S12": {"const": "here"}}})
-    assert told.startswith("(x?: S0) where S0 = {a_0?: S1, b_0?: S1}, S1 = ")
-    assert told.endswith('S12 = "here"')
+    text = rendered({"x": {"$ref": "#/$defs/S0"}}, **{"$defs": {**steps, "S12": {"const": "here"}}})
+    assert text.startswith("(x?: S0) where S0 = {a_0?: S1, b_0?: S1}, S1 = ")
+    assert text.endswith('S12 = "here"')
 
 
 @pytest.mark.parametrize(
-    ("field", "told"),
+    ("field", "text"),
     [
         ({"type": "string", "minLength": 1, "maxLength": 5}, "string /* 1 to 5 characters */"),
         ({"type": "string", "format": "date", "description": "When"}, "string /* date; When */"),
@@ -133,16 +133,16 @@ def test_long_part_is_written_once():
         ({"type": "string", "pattern": "^a+$"}, "string"),
     ],
 )
-def test_enforced_constraints_are_all_written(field, told):
-    assert rendered({"x": field}, ["x"], **{"$defs": {"P": {"type": "integer"}}}) == f"(x: {told})"
+def test_enforced_constraints_are_all_written(field, text):
+    assert rendered({"x": field}, ["x"], **{"$defs": {"P": {"type": "integer"}}}) == f"(x: {text})"
 
 
 def test_endless_schemas_are_listed_within_bounds():
     steps = {f"s{n}": {"allOf": [{"$ref": f"#/$defs/s{n + 1}"}] * 2} for n in range(40)}
     schema = json.dumps({"$defs": steps, "$ref": "#/$defs/s0"}).encode()
-    told = tool_list(tuple(Tool(f"t{n}", schema=schema) for n in range(500)), 100)
-    assert told.count("\n") == 499
-    assert len(told) < 500 * 2000
+    text = tool_list(tuple(Tool(f"t{n}", schema=schema) for n in range(500)), 100)
+    assert text.count("\n") == 499
+    assert len(text) < 500 * 2000
 
 
 def test_a_reference_to_itself_ends():
@@ -155,14 +155,14 @@ def test_broken_schema_is_written_as_unknown(schema):
 
 
 def test_a_huge_schema_is_cut():
-    told = rendered({f"parameter_{n}": {"type": "string", "description": "word " * 30} for n in range(5000)})
-    assert told.startswith("(parameter_0?: string, parameter_1?")
-    assert len(told) <= MAX_SIGNATURE + 10
+    text = rendered({f"parameter_{n}": {"type": "string", "description": "word " * 30} for n in range(5000)})
+    assert text.startswith("(parameter_0?: string, parameter_1?")
+    assert len(text) <= MAX_SIGNATURE + 10
 
 
 def test_descriptions_give_way_first():
-    told = rendered({f"p{n}": {"type": "string", "description": "word " * 30} for n in range(100)})
-    assert "p99?: string" in told
+    text = rendered({f"p{n}": {"type": "string", "description": "word " * 30} for n in range(100)})
+    assert "p99?: string" in text
 
 
 def test_strange_names_are_quoted():

@@ -33,7 +33,7 @@ async def engine(stack, tmp_path):
     return engine
 
 
-async def asked(engine, text, *, turns=1, **more):
+async def left_turn(engine, text, *, turns=1, **more):
     """A turn whose question has left."""
     reading = Reading(engine, request(text), **more)
     async with asyncio.timeout(30):
@@ -61,7 +61,7 @@ def blamed(engine, key=1):
     ids=["nothing", "text", "text later"],
 )
 async def test_exit_weighs_for_those_who_left_unanswered(engine, how, until, weighs):
-    reading = await asked(engine, LEFT.format(how=how))
+    reading = await left_turn(engine, LEFT.format(how=how))
     if until is not None:
         await reading.until(until)
     await reading.hang_up()
@@ -70,8 +70,8 @@ async def test_exit_weighs_for_those_who_left_unanswered(engine, how, until, wei
 
 
 async def test_exit_in_company_weighs_for_nobody_who_left(engine):
-    other = await asked(engine, "[[sim: first_ms=1500 text=fine]] other", caller_id=2)
-    reading = await asked(engine, LEFT.format(how="first_ms=300 fault=crash after=0"), turns=2)
+    other = await left_turn(engine, "[[sim: first_ms=1500 text=fine]] other", caller_id=2)
+    reading = await left_turn(engine, LEFT.format(how="first_ms=300 fault=crash after=0"), turns=2)
     await reading.hang_up()
     await other.to_end()
     await engine.wait_for_background()
@@ -79,12 +79,12 @@ async def test_exit_in_company_weighs_for_nobody_who_left(engine):
 
 
 async def test_kill_from_outside_weighs_for_nobody(engine):
-    left = await asked(engine, LEFT.format(how="first_ms=60000"))
+    left = await left_turn(engine, LEFT.format(how="first_ms=60000"))
     await left.hang_up()
     kill(engine)
     await engine.wait_for_background()
     await in_state(engine.pool, "ready")
-    streaming = await asked(engine, LEFT.format(how="first_ms=0"))
+    streaming = await left_turn(engine, LEFT.format(how="first_ms=0"))
     await streaming.until(TextDelta)
     kill(engine)
     await streaming.to_end()
@@ -94,7 +94,7 @@ async def test_kill_from_outside_weighs_for_nobody(engine):
 
 async def test_prompt_killed_twice_is_proven_all_the_same(engine):
     for _ in range(2):
-        reading = await asked(engine, LEFT.format(how="first_ms=0"))
+        reading = await left_turn(engine, LEFT.format(how="first_ms=0"))
         await reading.until(TextDelta)
         kill(engine)
         await reading.to_end()
@@ -105,7 +105,7 @@ async def test_prompt_killed_twice_is_proven_all_the_same(engine):
 
 
 async def test_hang_up_on_an_answer_ends_doubt(engine):
-    reading = await asked(engine, "[[sim: chunks=100 delay_ms=20 first_ms=200]] wait")
+    reading = await left_turn(engine, "[[sim: chunks=100 delay_ms=20 first_ms=200]] wait")
     kill(engine)
     await reading.until(TextDelta)
     assert engine.crashes.records
@@ -115,7 +115,7 @@ async def test_hang_up_on_an_answer_ends_doubt(engine):
 
 
 async def test_who_leaves_behind_the_answer_is_not_watched(engine):
-    reading = await asked(engine, "[[sim: text=fine]] x")
+    reading = await left_turn(engine, "[[sim: text=fine]] x")
     await reading.to_end()
     await reading.hang_up()
     assert not engine._tasks
@@ -146,9 +146,9 @@ WAYS = [
 
 
 def name_of(engine, fields, *, model="", **plan):
-    asked_for = request("Hello", **fields)
-    planned = plan_of(asked_for, engine.routes.of("org_auto"), PlanOptions())
-    return Doubt(Crashes(), 1, asked_for, msgspec.structs.replace(planned, **plan), model)._name()
+    chat_request = request("Hello", **fields)
+    planned = plan_of(chat_request, engine.routes.of("org_auto"), PlanOptions())
+    return Doubt(Crashes(), 1, chat_request, msgspec.structs.replace(planned, **plan), model)._name()
 
 
 async def test_prompts_differ_by_all_that_models_see(engine):

@@ -49,7 +49,7 @@ async def test_ended_turn_needs_no_garbage_collector(new_service, new_engine, to
 
 
 @pytest.mark.parametrize(
-    ("asked", "key"),
+    ("requested", "key"),
     [
         ("org_auto", "org_auto"),
         ("coder", "coder"),
@@ -58,10 +58,10 @@ async def test_ended_turn_needs_no_garbage_collector(new_service, new_engine, to
         ("agent", "fallback"),
     ],
 )
-async def test_model_is_found_by_key_or_name(new_service, new_engine, asked, key):
+async def test_model_is_found_by_key_or_name(new_service, new_engine, requested, key):
     service = await new_service(replying("x"))
     engine = await new_engine(service, default_model="fallback")
-    done = await chat(engine, request("Hi", model=asked))
+    done = await chat(engine, request("Hi", model=requested))
     assert service.asks()[0]["extra"]["modelConfig"] == {"key": key}
     assert (done.record.lingma_model, done.events[0].lingma_model) == (key, key)
 
@@ -93,8 +93,8 @@ async def test_whole_conversation_is_sent_without_a_session(new_service, new_eng
     service = await new_service(replying("x"))
     await chat(await new_engine(service), request("Hi", "Hello", "Bye"))
     params = service.asks()[0]
-    told = params["questionText"].replace("id00000000", "M")  # the mark, as the ids of the tests begin
-    assert told == "[User M]\nHi\n\n[Assistant M]\nHello\n\n[User M]\nBye\n\n[Assistant M]"
+    prompt = params["questionText"].replace("id00000000", "M")  # the mark, as the ids of the tests begin
+    assert prompt == "[User M]\nHi\n\n[Assistant M]\nHello\n\n[User M]\nBye\n\n[Assistant M]"
     assert params["isReply"] is False
 
 
@@ -202,8 +202,8 @@ async def test_failure_after_keepalives_is_in_the_stream(new_service, new_engine
     service = await new_service()
     reading = Reading(await new_engine(service, keepalive=0.01), request("Hi"))
     await reading.until(KeepAlive)
-    asked = await service.got("chat/ask")
-    await service.open_peers[0].push(finish(asked["requestId"], code=500))
+    params = await service.got("chat/ask")
+    await service.open_peers[0].push(finish(params["requestId"], code=500))
     assert type((await reading.to_end()).end.error) is errors.UpstreamFailed
 
 

@@ -20,7 +20,7 @@ def picture(colour):
 
 
 RED, BLUE = picture("red"), picture("blue")
-LOOK = Message("user", "What is this?\n[image]", images=(RED,))
+WITH_IMAGE = Message("user", "What is this?\n[image]", images=(RED,))
 
 
 def asking(*messages):
@@ -52,7 +52,7 @@ async def service(new_service):
 
 
 async def test_image_is_uploaded_and_named_in_question(new_engine, service):
-    done = await chat(await new_engine(service), asking(LOOK))
+    done = await chat(await new_engine(service), asking(WITH_IMAGE))
     [upload] = uploads(service)
     assert upload["imageUri"] == RED
     assert service.asks()[0]["chatContext"]["imageUrls"] == [f"https://images.invalid/{upload['requestId']}"]
@@ -61,29 +61,29 @@ async def test_image_is_uploaded_and_named_in_question(new_engine, service):
 
 async def test_session_gets_only_images_it_has_not_seen(new_engine, service, sessions):
     engine = await new_engine(service, sessions=sessions)
-    await chat(engine, asking(LOOK))
-    more = (LOOK, Message("assistant", "Red."), Message("user", "And this?\n[image]", images=(BLUE,)))
+    await chat(engine, asking(WITH_IMAGE))
+    more = (WITH_IMAGE, Message("assistant", "Red."), Message("user", "And this?\n[image]", images=(BLUE,)))
     done = await chat(engine, asking(*more))
     assert (done.record.session, [each["imageUri"] for each in uploads(service)]) == ("reused", [RED, BLUE])
 
 
 async def test_newest_images_of_whole_history_are_sent(new_engine, service):
-    history = (LOOK, Message("assistant", "Red."), Message("user", "Sure?"))
+    history = (WITH_IMAGE, Message("assistant", "Red."), Message("user", "Sure?"))
     await chat(await new_engine(service), asking(*history))
     assert [each["imageUri"] for each in uploads(service)] == [RED]
 
 
 async def test_another_image_is_another_conversation(new_engine, service, sessions):
     engine = await new_engine(service, sessions=sessions)
-    await chat(engine, asking(LOOK))
-    other = Message("user", LOOK.text, images=(BLUE,))
+    await chat(engine, asking(WITH_IMAGE))
+    other = Message("user", WITH_IMAGE.text, images=(BLUE,))
     done = await chat(engine, asking(other, Message("assistant", "Red."), Message("user", "Sure?")))
     assert done.record.session == "new"
 
 
 async def test_refused_image_is_a_warning(new_engine, service):
     service.on_upload = refuse
-    done = await chat(await new_engine(service), asking(LOOK))
+    done = await chat(await new_engine(service), asking(WITH_IMAGE))
     assert (done.text, done.record.warnings) == ("Red.", ["1 of 1 images could not be passed on"])
     assert "imageUrls" not in service.asks()[0]["chatContext"]
     assert "[image]" in service.asks()[0]["questionText"]
@@ -92,17 +92,17 @@ async def test_refused_image_is_a_warning(new_engine, service):
 async def test_image_not_delivered_is_sent_again(new_engine, service, sessions):
     engine = await new_engine(service, sessions=sessions)
     service.on_upload = refuse
-    await chat(engine, asking(LOOK))
+    await chat(engine, asking(WITH_IMAGE))
     service.on_upload = take
-    done = await chat(engine, asking(LOOK, Message("assistant", "Red."), Message("user", "Sure?")))
+    done = await chat(engine, asking(WITH_IMAGE, Message("assistant", "Red."), Message("user", "Sure?")))
     assert (done.record.session, done.record.warnings) == ("new", [])
     assert len(service.asks()[1]["chatContext"]["imageUrls"]) == 1
 
 
 async def test_undelivered_image_ends_known_session(new_engine, service, sessions):
     engine = await new_engine(service, sessions=sessions)
-    talk = [LOOK, Message("assistant", "Red."), Message("user", "And this?\n[image]", images=(BLUE,))]
-    await chat(engine, asking(LOOK))
+    talk = [WITH_IMAGE, Message("assistant", "Red."), Message("user", "And this?\n[image]", images=(BLUE,))]
+    await chat(engine, asking(WITH_IMAGE))
     service.on_upload = refuse
     done = await chat(engine, asking(*talk))
     assert (done.record.session, len(done.record.warnings)) == ("reused", 1)
@@ -125,7 +125,7 @@ async def test_client_hears_of_turn_during_image_upload(new_engine, service):
         await take(peer, params)
 
     service.on_upload = slowly
-    reading = Reading(await new_engine(service, keepalive=0.01), asking(LOOK))
+    reading = Reading(await new_engine(service, keepalive=0.01), asking(WITH_IMAGE))
     await reading.until(KeepAlive)
     taken.set()
     assert (await reading.to_end()).text == "Red."

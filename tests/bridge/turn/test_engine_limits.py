@@ -138,7 +138,7 @@ async def test_nothing_is_awaited_without_an_instance(new_service, new_engine):
     assert (reading.record.status, reading.record.reason) == ("refused", "unavailable")
 
 
-def tell_usage(tmp_path, params, prompt, completion):
+def log_usage(tmp_path, params, prompt, completion):
     figures = {"request_id": params["requestId"], "prompt_tokens": prompt, "completion_tokens": completion}
     with (tmp_path / "logs" / "lingma.log").open("a") as file:
         file.write(f"[TOKEN_USAGE]: {json.dumps(figures)}\n")
@@ -146,7 +146,7 @@ def tell_usage(tmp_path, params, prompt, completion):
 
 async def test_service_figures_are_reported(new_service, new_engine, with_log, tmp_path):
     async def on_ask(peer, params):
-        tell_usage(tmp_path, params, 495, 62)
+        log_usage(tmp_path, params, 495, 62)
         await replying("Hello")(peer, params)
 
     engine = await new_engine(with_log(await new_service(on_ask)))
@@ -161,7 +161,7 @@ async def test_late_figures_delay_only_the_ending(new_service, new_engine, with_
     reading = Reading(await new_engine(with_log(service)), request("Hi"))
     await reading.until(TextDelta)
     assert not any(isinstance(event, Finished) for event in reading.events)
-    tell_usage(tmp_path, service.asks()[0], 495, 62)
+    log_usage(tmp_path, service.asks()[0], 495, 62)
     assert (await reading.to_end()).end.usage == TokenUsage(495, 62, "upstream")
 
 
@@ -172,7 +172,7 @@ async def test_a_log_without_figures_leaves_an_estimate(new_service, new_engine,
 
 async def test_estimates_learn_from_the_figures(new_service, new_engine, with_log, tmp_path):
     async def on_ask(peer, params):
-        tell_usage(tmp_path, params, 20, 8)
+        log_usage(tmp_path, params, 20, 8)
         await replying("Hello")(peer, params)
 
     service = await new_service(on_ask)
@@ -186,7 +186,7 @@ async def test_estimates_learn_from_the_figures(new_service, new_engine, with_lo
 
 async def test_a_corrected_reply_costs_what_both_attempts_cost(new_service, new_engine, with_log, tmp_path):
     async def on_ask(peer, params):
-        tell_usage(tmp_path, params, 100, 10)
+        log_usage(tmp_path, params, 100, 10)
         await replying("No.")(peer, params)
 
     engine = await new_engine(with_log(await new_service(on_ask)))
@@ -197,7 +197,7 @@ async def test_a_corrected_reply_costs_what_both_attempts_cost(new_service, new_
 
 async def test_estimates_of_text_learn_nothing_of_calls(new_service, new_engine, with_log, tmp_path):
     async def on_ask(peer, params):
-        tell_usage(tmp_path, params, 20, 400)
+        log_usage(tmp_path, params, 20, 400)
         await calling("read", path="x" * 99)(peer, params)
 
     service = await new_service(on_ask)
@@ -225,7 +225,7 @@ def calling(*names, before="", **arguments):
     return on_ask
 
 
-async def test_reasoning_that_is_told_counts(new_service, new_engine):
+async def test_reasoning_that_is_sent_counts(new_service, new_engine):
     service = await new_service(lambda peer, params: say(peer, params, "<think>", *["word "] * 20))
     done = await chat(await new_engine(service), request("Hi", max_tokens=5, thinking=True))
     thought = "".join(event.text for event in done.events if isinstance(event, ThinkingDelta))
@@ -234,14 +234,14 @@ async def test_reasoning_that_is_told_counts(new_service, new_engine):
     assert await service.got("chat/stop")
 
 
-async def test_reasoning_that_is_not_told_cuts_nothing(new_service, new_engine):
+async def test_hidden_reasoning_cuts_nothing(new_service, new_engine):
     service = await new_service(replying("<think>", *["word "] * 20, "</think>", "Hi."))
     done = await chat(await new_engine(service), request("Hi", max_tokens=5))
     assert (done.text, done.end.reason) == ("Hi.", FinishReason.STOP)
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-async def test_a_call_that_has_begun_is_told_whole(stream, new_service, new_engine):
+async def test_a_call_that_has_begun_is_sent_whole(stream, new_service, new_engine):
     service = await new_service(calling("read", "read", path="x" * 99))
     done = await chat(await new_engine(service), request("Hi", max_tokens=5, stream=stream, **TOOLS))
     calls = [event for event in done.events if isinstance(event, ToolCallStarted | ToolCallEnded)]

@@ -1,4 +1,4 @@
-"""What is told of replies that are corrected, replaced or cut, what of them is counted, and what is remembered."""
+"""What is sent of replies that are corrected, replaced or cut, what of them is counted, and what is remembered."""
 
 import json
 
@@ -111,11 +111,11 @@ async def test_uncut_text_is_counted_all_the_same(new_service, new_engine, strea
     service = await new_service(replying(call))
     fields = {"tools": (Tool("write"),), "tooling": True, "max_tokens": 5, "stream": stream}
     done = await chat(await new_engine(service), request("Hi", **fields))
-    told = "".join(event.text for event in done.events if isinstance(event, ToolCallDelta))
-    assert done.end.usage.output_tokens == done.record.completion_tokens >= estimate(told) > 100
+    arguments = "".join(event.text for event in done.events if isinstance(event, ToolCallDelta))
+    assert done.end.usage.output_tokens == done.record.completion_tokens >= estimate(arguments) > 100
 
 
-async def test_untold_reasoning_counts_beside_the_text(new_service, new_engine):
+async def test_hidden_reasoning_counts_beside_the_text(new_service, new_engine):
     service = await new_service(saying(f"<think>{'hm ' * 200}</think>{'word ' * 50}"))
     done = await chat(await new_engine(service), request("Hi", stream=False, max_tokens=5))
     assert (estimate(done.text), done.end.reason) == (5, FinishReason.LENGTH)

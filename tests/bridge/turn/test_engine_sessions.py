@@ -29,7 +29,7 @@ async def engine(new_engine, service, sessions):
     return await new_engine(service, sessions=sessions)
 
 
-def asked(service):
+def last_question(service):
     """What the last question was, with M for the session's mark."""
     params = service.asks()[-1]
     return params["questionText"].replace(MARK, "M"), params["sessionId"], params["isReply"]
@@ -38,9 +38,9 @@ def asked(service):
 async def test_a_conversation_goes_on_in_its_session(engine, service):
     first, second = await chat(engine, FIRST), await chat(engine, NEXT)
     assert [first.record.session, second.record.session, second.events[0].session] == ["new", "reused", "reused"]
-    assert asked(service) == ("Bye", "s-real", True)
+    assert last_question(service) == ("Bye", "s-real", True)
     third = await chat(engine, request("Hi", "Hello", "Bye", "Hello", "Again"))
-    assert (third.record.session, asked(service)) == ("reused", ("Again", "s-real", True))
+    assert (third.record.session, last_question(service)) == ("reused", ("Again", "s-real", True))
 
 
 async def test_whole_reply_is_remembered_like_a_streamed_one(engine, service):
@@ -57,7 +57,7 @@ async def test_another_caller_never_gets_the_session(engine, service):
     service.on_ask = keeping_ids
     await chat(engine, FIRST, caller_id=1)
     assert (await chat(engine, NEXT, caller_id=2)).record.session == "new"
-    assert asked(service)[0] == WHOLE
+    assert last_question(service)[0] == WHOLE
     assert (await chat(engine, NEXT, caller_id=1)).record.session == "reused"
 
 
@@ -109,7 +109,7 @@ async def test_another_run_does_not_know_the_session(engine, service):
     await in_state(engine.pool, "starting")
     await in_state(engine.pool, "ready")
     assert (await chat(engine, NEXT)).record.session == "rebuilt"
-    assert (asked(service)[0], asked(service)[2]) == (WHOLE, False)
+    assert (last_question(service)[0], last_question(service)[2]) == (WHOLE, False)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ async def test_a_busy_instance_is_not_waited_for(two, other):
     await chat(two, FIRST)
     lease = two.pool.lease(two.pool.instances[0].affinity)
     done = await chat(two, NEXT)
-    assert (done.record.session, done.record.instance, asked(other)[0]) == ("rebuilt", "w1-i2", WHOLE)
+    assert (done.record.session, done.record.instance, last_question(other)[0]) == ("rebuilt", "w1-i2", WHOLE)
     lease.release()
 
 
@@ -141,7 +141,7 @@ async def test_lost_session_is_rebuilt_elsewhere_unseen(two, service, other):
     service.on_ask = hanging_up
     done = await chat(two, NEXT)
     assert (done.text, done.record.session, done.record.instance) == ("Hello again", "rebuilt", "w1-i2")
-    assert (asked(other)[0], asked(other)[2]) == (WHOLE, False)
+    assert (last_question(other)[0], last_question(other)[2]) == (WHOLE, False)
 
 
 @pytest.mark.parametrize("code", [406, 500, 400, 408])

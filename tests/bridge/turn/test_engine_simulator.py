@@ -48,8 +48,8 @@ def saying(way):
 )
 async def test_client_hears_the_same_however_pushed(new_engine, flags, ways):
     engine = await new_engine(*flags)
-    heard = {way: (await chat(engine, saying(way))).text for way in ways}
-    assert heard == dict.fromkeys(ways, TEXT)
+    texts = {way: (await chat(engine, saying(way))).text for way in ways}
+    assert texts == dict.fromkeys(ways, TEXT)
     assert (engine.pool.instances[0].late_acks, engine.pool.facts()[0].restarts) == (0, 0)
 
 
@@ -65,14 +65,14 @@ async def test_many_turns_at_once_are_not_mixed_up(new_engine):
 async def test_every_push_gets_exactly_one_acknowledgement(new_engine, tmp_path):
     engine = await new_engine("--record")
     await chat(engine, saying("ids=string"))
-    pushed, told = [], None
+    pushed, answered = [], None
     async with asyncio.timeout(30):
-        while told != pushed:
+        while answered != pushed:
             lines = [json.loads(line) for line in (tmp_path / "received.jsonl").read_text().splitlines()]
             pushed = [line["id"] for line in lines if line["direction"] == "out" and "method" in line and "id" in line]
-            told = [line["id"] for line in lines if line["direction"] == "in" and "method" not in line]
+            answered = [line["id"] for line in lines if line["direction"] == "in" and "method" not in line]
             await asyncio.sleep(0.01)
-    assert len(told) == len(set(told)) > 5
+    assert len(answered) == len(set(answered)) > 5
 
 
 async def test_log_usage_is_reported(new_engine):

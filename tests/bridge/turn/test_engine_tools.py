@@ -27,19 +27,23 @@ def asking(*messages, **fields):
 
 
 def delimiter_id_of(prompt):
-    """The delimiter the model was told of, or ""."""
+    """The delimiter id in a prompt, or ""."""
     found = re.findall(r"<call:([a-z0-9]{10})>", prompt)
     return found[-1] if found else ""
 
 
 def obeying(*steps, ends=True):
-    """A service whose model knows the delimiter it was told last and says the next step each turn."""
-    replies, told = iter(steps), []
+    """A service whose model knows the delimiter of its last prompt and says the next step each turn."""
+    replies, delimiter_ids = iter(steps), []
 
     async def on_ask(peer, params):
-        told.append(delimiter_id_of(params["questionText"]) or told[-1])
-        text = next(replies).replace("<call>", f"<call:{told[-1]}>").replace("</call>", f"</call:{told[-1]}>")
-        await say(peer, params, *re.findall(r"(?s).{1,7}", text.replace("MARK", told[-1])))
+        delimiter_ids.append(delimiter_id_of(params["questionText"]) or delimiter_ids[-1])
+        text = (
+            next(replies)
+            .replace("<call>", f"<call:{delimiter_ids[-1]}>")
+            .replace("</call>", f"</call:{delimiter_ids[-1]}>")
+        )
+        await say(peer, params, *re.findall(r"(?s).{1,7}", text.replace("MARK", delimiter_ids[-1])))
         if ends:
             await peer.push(finish(params["requestId"]))
 
@@ -51,7 +55,7 @@ def call(**arguments):
 
 
 def calls_of(events):
-    """(id, name) of the calls that were told whole, and their arguments."""
+    """(id, name) of the calls that were sent whole, and their arguments."""
     started = [(event.id, event.name) for event in events if isinstance(event, ToolCallStarted)]
     assert len(started) == sum(isinstance(event, ToolCallEnded) for event in events)
     return started, "".join(event.text for event in events if isinstance(event, ToolCallDelta))
@@ -135,9 +139,9 @@ async def test_rebuilt_session_knows_only_what_it_got(new_service, new_engine, s
     service.on_ask = obeying_plainly("Done.")
     again = (Message("assistant", "Hm."), Message("user", "Again."))
     third = await chat(engine, asking(*history, *again))
-    told = [params["questionText"] for params in service.asks()]
+    prompts = [params["questionText"] for params in service.asks()]
     assert [second.record.session, third.record.session] == ["rebuilt", "reused"]
-    assert ["Available tools" in each for each in told] == [True, False, False, True]
+    assert ["Available tools" in each for each in prompts] == [True, False, False, True]
 
 
 async def test_sessions_with_tools_can_be_turned_off(new_service, new_engine, sessions):
@@ -218,12 +222,12 @@ GUESS = "<tool_call>\n<function=read_file>\n<parameter=path>\nb.txt\n</parameter
 async def test_model_notation_counts_until_marks_are_kept(new_service, new_engine, sessions, stream):
     service = await new_service(obeying(GUESS, GUESS, call(path="a.txt"), GUESS, "Done."))
     engine = await new_engine(service, sessions=sessions)
-    history, told = [], []
+    history, turns = [], []
     for _ in range(4):
         done = await chat(engine, asking(*history, stream=stream))
-        told.append((len(calls_of(done.events)[0]), done.text, done.record.session))
+        turns.append((len(calls_of(done.events)[0]), done.text, done.record.session))
         history += answered(done) if calls_of(done.events)[0] else []
-    assert told == [(1, "", "new"), (1, "", "reused"), (1, "", "reused"), (0, GUESS, "reused")]
+    assert turns == [(1, "", "new"), (1, "", "reused"), (1, "", "reused"), (0, GUESS, "reused")]
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -276,8 +280,8 @@ async def test_reply_ends_where_model_plays_the_user(new_service, new_engine, st
 async def test_undemanded_tool_is_not_called(new_service, new_engine, second, stream):
     other = '<call>{"name":"write_file","arguments":{}}</call>'
     service = await new_service(obeying(f"Well. {other}", second.replace("<call>{}</call>", call(path="a.txt"))))
-    asked = asking(tools=(READ, Tool("write_file")), tool_choice=ToolChoice("named", "read_file"), stream=stream)
-    done = await chat(await new_engine(service), asked)
+    chat_request = asking(tools=(READ, Tool("write_file")), tool_choice=ToolChoice("named", "read_file"), stream=stream)
+    done = await chat(await new_engine(service), chat_request)
     assert "read_file is required" in service.asks()[1]["questionText"]
     if second == "Really not.":
         assert (calls_of(done.events)[0], done.text, done.end.reason) == ([], "Really not.", FinishReason.STOP)
@@ -295,17 +299,17 @@ async def test_missing_tool_is_corrected_by_present_ones(new_service, new_engine
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "sent"),
     [
         (f"Look.\n{call(path='b.txt')}\nSo.", "Look.\nSo."),
         (call(path="b.txt"), '{"name": "read_file", "arguments": {"path": "b.txt"}}'),
     ],
 )
 @pytest.mark.parametrize("fields", [{"tools": ()}, {"tool_choice": ToolChoice("none")}], ids=["no tools", "none"])
-async def test_call_is_left_out_where_forbidden(new_service, new_engine, sessions, fields, written, told, stream):
+async def test_call_is_left_out_where_forbidden(new_service, new_engine, sessions, fields, written, sent, stream):
     service = await new_service(obeying(call(path="a.txt"), written))
     engine = await new_engine(service, sessions=sessions)
     history = answered(await chat(engine, asking()))
     done = await chat(engine, asking(*history, stream=stream, **fields))
-    assert (done.record.session, done.text, done.end.reason) == ("reused", told, FinishReason.STOP)
+    assert (done.record.session, done.text, done.end.reason) == ("reused", sent, FinishReason.STOP)
     assert calls_of(done.events)[0] == []

@@ -1,4 +1,4 @@
-"""Under which fingerprints a conversation is looked for and kept."""
+"""Under which fingerprints a conversation is looked for and stored."""
 
 import msgspec
 import pytest
@@ -22,7 +22,7 @@ def history(*messages, **fields):
     return History(ChatRequest("m", messages, **fields), 1, *split_reply(messages))
 
 
-def kept(*messages, answer="Hello", calls=(), given=(), **fields):
+def stored(*messages, answer="Hello", calls=(), given=(), **fields):
     return history(*messages, **fields).key_after(answer, calls, given)
 
 
@@ -30,15 +30,15 @@ def places(*messages, **fields):
     return [*history(*messages, **fields).places()]
 
 
-def test_kept_session_is_where_next_turn_looks():
-    assert [kept(HI).fingerprint] == places(HI, HELLO, BYE)
-    assert [kept(HI, ids=PROVEN).fingerprint] == places(HI, HELLO, BYE, ids=PROVEN)
-    assert kept(HI, answer="", calls=[(ID, "save")]).fingerprint == places(HI, CALLED, SAVED)[0]
+def test_stored_session_is_where_next_turn_looks():
+    assert [stored(HI).fingerprint] == places(HI, HELLO, BYE)
+    assert [stored(HI, ids=PROVEN).fingerprint] == places(HI, HELLO, BYE, ids=PROVEN)
+    assert stored(HI, answer="", calls=[(ID, "save")]).fingerprint == places(HI, CALLED, SAVED)[0]
 
 
 def test_conversation_needs_call_or_id_as_proof():
-    assert [kept(HI).proven, kept(HI, ids=PROVEN).proven, kept(HI, calls=[(ID, "save")]).proven] == [0, 1, 1]
-    assert not kept(HI, CALLED, SAVED).proven  # the call may have been made up by the client
+    assert [stored(HI).proven, stored(HI, ids=PROVEN).proven, stored(HI, calls=[(ID, "save")]).proven] == [0, 1, 1]
+    assert not stored(HI, CALLED, SAVED).proven  # the call may have been made up by the client
 
 
 def test_foreign_ids_are_not_looked_for_loosely():
@@ -50,7 +50,7 @@ def test_a_session_that_proved_itself_stays_so():
     going_on = history(HI, CALLED, SAVED)
     going_on.proven = True
     assert going_on.key_after("Saved.", (), "").proven
-    assert going_on.key_after("Saved.", (), "").fingerprint != kept(HI, CALLED, SAVED, answer="Saved.").fingerprint
+    assert going_on.key_after("Saved.", (), "").fingerprint != stored(HI, CALLED, SAVED, answer="Saved.").fingerprint
 
 
 @pytest.mark.parametrize(
@@ -66,51 +66,51 @@ def test_a_session_that_proved_itself_stays_so():
     ],
 )
 def test_unproven_conversation_counts_all_beside_messages(fields):
-    assert kept(HI, **fields).fingerprint != kept(HI).fingerprint
-    assert kept(HI, **fields).fingerprint not in places(HI, HELLO, BYE)
-    assert kept(HI, **fields).fingerprint == places(HI, HELLO, BYE, **fields)[0]
-    assert kept(HI, ids=PROVEN, **fields).fingerprint == kept(HI, ids=PROVEN).fingerprint
+    assert stored(HI, **fields).fingerprint != stored(HI).fingerprint
+    assert stored(HI, **fields).fingerprint not in places(HI, HELLO, BYE)
+    assert stored(HI, **fields).fingerprint == places(HI, HELLO, BYE, **fields)[0]
+    assert stored(HI, ids=PROVEN, **fields).fingerprint == stored(HI, ids=PROVEN).fingerprint
 
 
 def test_unsent_parts_may_come_later():
-    assert places(HI, HELLO, BYE, tools=(TOOL,))[1:] == [kept(HI).fingerprint]
+    assert places(HI, HELLO, BYE, tools=(TOOL,))[1:] == [stored(HI).fingerprint]
 
 
 def test_image_address_may_change_its_image():
     seen, shown = (msgspec.structs.replace(HI, images=(url,)) for url in ("https://a/b.png", "DATA:image/png;base64,"))
-    assert kept(seen) is None
+    assert stored(seen) is None
     assert places(seen, HELLO, BYE) == []
-    assert kept(seen, ids=PROVEN) is not None
-    assert [kept(shown).fingerprint] == places(shown, HELLO, BYE)
+    assert stored(seen, ids=PROVEN) is not None
+    assert [stored(shown).fingerprint] == places(shown, HELLO, BYE)
 
 
 def test_calls_without_ids_count_by_their_arguments():
     old = {"returns_call_ids": False}
-    said = Message("assistant", "", (ToolCall("save", "save", '{"a":1}'),))
-    made = kept(HI, answer="", calls=[(ID, "save")], given=['{"a":1}'], **old)
-    assert (made.fingerprint, made.proven) == (places(HI, said, SAVED)[-1], False)
-    assert kept(HI, calls=[("1", "save"), ("2", "save")], given=["{}", "{}"], **old) is None
+    called = Message("assistant", "", (ToolCall("save", "save", '{"a":1}'),))
+    made = stored(HI, answer="", calls=[(ID, "save")], given=['{"a":1}'], **old)
+    assert (made.fingerprint, made.proven) == (places(HI, called, SAVED)[-1], False)
+    assert stored(HI, calls=[("1", "save"), ("2", "save")], given=["{}", "{}"], **old) is None
 
 
 def test_too_many_changes_are_sent_whole():
     many = Message("user", "".join(f"<system-reminder>{n}</system-reminder>" for n in range(MOST_CHANGING + 1)))
-    assert kept(many, HI, ids=PROVEN) is None
-    assert kept(many, HI).fingerprint == places(many, HI, HELLO, BYE)[0]
+    assert stored(many, HI, ids=PROVEN) is None
+    assert stored(many, HI).fingerprint == places(many, HI, HELLO, BYE)[0]
 
 
 def test_changed_parts_have_their_own_heading():
     late = Message("system", "The folder is /work.")
-    told = kept(HI, late, ids=PROVEN).sent
+    sent = stored(HI, late, ids=PROVEN).sent
     now = [HI, Message("system", "The folder is /home."), HELLO, BYE]
-    for knows, news in ((Knowledge(proven=True, changing_sent=told), [now[1]]), (Knowledge(changing_sent=told), [])):
+    for knows, changes in ((Knowledge(proven=True, changing_sent=sent), [now[1]]), (Knowledge(changing_sent=sent), [])):
         again = history(*now, ids=PROVEN)
         assert len([*again.places()]) == 1
-        assert again.changes(knows) == news
+        assert again.changes(knows) == changes
 
 
 def test_continued_prefix_returns_with_the_reply():
     begun = Message("assistant", "Well, ")
-    assert kept(HI, begun, answer="yes.\n").fingerprint == places(HI, Message("assistant", "Well, yes."), BYE)[0]
+    assert stored(HI, begun, answer="yes.\n").fingerprint == places(HI, Message("assistant", "Well, yes."), BYE)[0]
 
 
 RESULT = Message("tool", "ok", tool_call_id=ID)
@@ -126,12 +126,12 @@ def after_call(*messages, answer="Done.", given=(), calls=(), **fields):
 
 
 def test_answer_after_call_is_looked_for_there():
-    kept_there = after_call(HI, CALLED, RESULT)
-    assert kept_there.proven
-    assert kept_there.fingerprint == places(*BEGUN, ASK)[0]
+    stored = after_call(HI, CALLED, RESULT)
+    assert stored.proven
+    assert stored.fingerprint == places(*BEGUN, ASK)[0]
     later = after_call(*BEGUN, ASK, answer="Yes.")
     assert later.fingerprint == places(*BEGUN, ASK, Message("assistant", "Yes."), HI)[0]
-    assert later.fingerprint != kept_there.fingerprint
+    assert later.fingerprint != stored.fingerprint
 
 
 def remind(message):
@@ -157,28 +157,28 @@ def test_after_call_everything_counts(other):
 
 @pytest.mark.parametrize("fields", [{"tools": (TOOL,)}, {"tools": (Tool("save", "Alice's"),)}, {"reply_schema": b"{}"}])
 def test_tools_and_demands_count_after_call(fields):
-    kept_there = after_call(HI, CALLED, RESULT, **fields).fingerprint
-    assert kept_there == places(*BEGUN, ASK, **fields)[0]
-    assert kept_there not in places(*BEGUN, ASK)
-    assert kept_there not in places(*BEGUN, ASK, tools=(Tool("save", "Bob's"),))
-    assert after_call(HI, CALLED, RESULT).fingerprint in places(*BEGUN, ASK, **fields)  # it was told no others
+    stored = after_call(HI, CALLED, RESULT, **fields).fingerprint
+    assert stored == places(*BEGUN, ASK, **fields)[0]
+    assert stored not in places(*BEGUN, ASK)
+    assert stored not in places(*BEGUN, ASK, tools=(Tool("save", "Bob's"),))
+    assert after_call(HI, CALLED, RESULT).fingerprint in places(*BEGUN, ASK, **fields)  # it was sent no others
 
 
 def test_choice_among_tools_is_for_one_reply():
-    kept_there = after_call(HI, CALLED, RESULT, tools=(TOOL,), tool_choice=ToolChoice("none")).fingerprint
-    assert kept_there == places(*BEGUN, ASK, tools=(TOOL,))[0]
+    stored = after_call(HI, CALLED, RESULT, tools=(TOOL,), tool_choice=ToolChoice("none")).fingerprint
+    assert stored == places(*BEGUN, ASK, tools=(TOOL,))[0]
 
 
 def test_next_call_proves_all_before_it():
     other = "call_ffffffffffffffffffffffff"
     called = Message("assistant", "", (ToolCall(other, "save", "{}"),))
-    kept_there = after_call(*BEGUN, LATE, ASK, answer="", calls=[(other, "save")], given=["{}"]).fingerprint
-    assert kept_there == places(*BEGUN, LATE, ASK, called, RESULT)[0] == places(*BEGUN, ASK, called, RESULT)[0]
+    stored = after_call(*BEGUN, LATE, ASK, answer="", calls=[(other, "save")], given=["{}"]).fingerprint
+    assert stored == places(*BEGUN, LATE, ASK, called, RESULT)[0] == places(*BEGUN, ASK, called, RESULT)[0]
 
 
 def test_call_and_text_may_be_two_messages():
     parts = (Message("assistant", "I save it."), CALLED, Message("assistant", " Now."))
-    made = kept(HI, answer="I save it. Now.", calls=[(ID, "save")], given=["{}"])
+    made = stored(HI, answer="I save it. Now.", calls=[(ID, "save")], given=["{}"])
     assert made.fingerprint == places(HI, *parts, RESULT)[0]
 
 
@@ -191,31 +191,31 @@ def test_image_address_after_call_may_change_its_image():
 
 @pytest.mark.parametrize(("now", "fits"), [((HI, LATE), True), ((HI, LATE, HI, LATE), True), ((HI,), False)])
 def test_withdrawn_system_message_stays_in_force(now, fits):
-    told = kept(HI, LATE, ids=PROVEN)
+    stored_key = stored(HI, LATE, ids=PROVEN)
     again = history(*now, HELLO, BYE, ids=PROVEN)
     assert [*again.places()]
-    assert again.fits(Knowledge(proven=True, late=told.late)) is fits
+    assert again.fits(Knowledge(proven=True, late=stored_key.late)) is fits
     assert again.fits(Knowledge(proven=True))
 
 
 def test_date_of_a_later_system_message_may_change():
     texts = [f"Folder /work.\nToday's date: 2026-11-{day}" for day in (22, 23)]
-    told = kept(HI, Message("system", texts[0]), ids=PROVEN)
+    stored_key = stored(HI, Message("system", texts[0]), ids=PROVEN)
     again = history(HI, Message("system", texts[1]), HELLO, BYE, ids=PROVEN)
-    assert [*again.places()] == [told.fingerprint]
-    assert again.fits(Knowledge(proven=True, late=told.late))
+    assert [*again.places()] == [stored_key.fingerprint]
+    assert again.fits(Knowledge(proven=True, late=stored_key.late))
 
 
-def test_edited_calls_are_told_once():
-    made = kept(HI, calls=[(ID, "save"), ("call_1", "save")], given=['{"a":1,"b":2.0}', ""])
+def test_edited_calls_are_sent_once():
+    made = stored(HI, calls=[(ID, "save"), ("call_1", "save")], given=['{"a":1,"b":2.0}', ""])
     calls = (ToolCall(ID, "save", '{"b": 2, "a": 3}'), ToolCall("call_1", "save", " {} "))
     knows = Knowledge(proven=True, changing_sent=made.sent, given=made.given)
     going_on = history(HI, Message("assistant", "Hello", calls), SAVED)
     assert going_on.places().__next__() == made.fingerprint
     assert going_on.changes(knows) == [Message("system", EDITED, calls[:1])]
-    told = going_on.key_after("", [(ID[:-1] + "c", "save")], ["{}"])
-    assert told.given[:16] != made.given
-    assert len(told.given) == 24
+    stored_key = going_on.key_after("", [(ID[:-1] + "c", "save")], ["{}"])
+    assert stored_key.given[:16] != made.given
+    assert len(stored_key.given) == 24
 
 
 @pytest.mark.parametrize(

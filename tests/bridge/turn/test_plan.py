@@ -19,14 +19,14 @@ def with_tools(**fields):
 
 def test_plain_request_is_a_chat_with_its_session():
     plan = plan_of(asking(), Route(), PlanOptions())
-    assert (plan.mode, plan.emulates, plan.forwards, plan.shown, plan.keeps_session) == (
+    assert (plan.mode, plan.emulates, plan.forwards, plan.call_display, plan.keeps_session) == (
         "chat", False, False, None, True,
     )  # fmt: skip
 
 
 def test_tools_are_emulated_in_chat_mode():
     plan = plan_of(with_tools(), Route(), PlanOptions())
-    assert (plan.mode, plan.emulates, plan.shown, plan.keeps_session) == ("chat", True, None, True)
+    assert (plan.mode, plan.emulates, plan.call_display, plan.keeps_session) == ("chat", True, None, True)
 
 
 def test_forbidden_tools_are_not_offered():
@@ -41,7 +41,7 @@ def test_history_with_tools_alone_offers_none():
 @pytest.mark.parametrize(("tool_mode", "forwards"), [("bridge", False), ("forward", True)])
 def test_other_tool_modes_leave_tools_to_the_agent(tool_mode, forwards):
     plan = plan_of(with_tools(), Route(), PlanOptions(tool_mode=tool_mode, tool_executed="omit"))
-    assert (plan.mode, plan.emulates, plan.forwards, plan.shown) == ("agent", False, forwards, "omit")
+    assert (plan.mode, plan.emulates, plan.forwards, plan.call_display) == ("agent", False, forwards, "omit")
     assert not plan.keeps_session
 
 
@@ -53,15 +53,15 @@ def test_bridging_concerns_requests_with_tools_only():
 def test_a_route_goes_before_the_settings():
     route = Route(ask_mode="agent", tool_mode="bridge", thinking=True)
     plan = plan_of(asking(), route, PlanOptions(ask_mode="chat"))
-    assert (plan.mode, plan.shown, plan.thinking) == ("agent", "text", True)
+    assert (plan.mode, plan.call_display, plan.thinking) == ("agent", "text", True)
 
 
 @pytest.mark.parametrize(
-    ("asked", "default", "given"),
+    ("requested", "default", "planned"),
     [(None, None, False), (None, True, True), (False, True, False), (True, None, True)],
 )
-def test_thinking_follows_client_then_route(asked, default, given):
-    assert plan_of(asking(thinking=asked), Route(thinking=default), PlanOptions()).thinking is given
+def test_thinking_follows_client_then_route(requested, default, planned):
+    assert plan_of(asking(thinking=requested), Route(thinking=default), PlanOptions()).thinking is planned
 
 
 def test_sessions_with_tools_can_be_turned_off():
@@ -72,4 +72,4 @@ def test_sessions_with_tools_can_be_turned_off():
 def test_finished_call_becomes_words_among_client_calls():
     options = PlanOptions(tool_mode="bridge", tool_executed="calls")
     plans = [plan_of(with_tools(can_show_executed_calls=shows), Route(), options) for shows in (True, False)]
-    assert [plan.shown for plan in plans] == ["calls", "text"]
+    assert [plan.call_display for plan in plans] == ["calls", "text"]
