@@ -89,17 +89,17 @@ class BadImage(InvalidRequest):
 
 
 class ContextFull(InvalidRequest):
-    """The prompt is longer than the model's context. `asked` and `most` are tokens; 0 is unknown.
+    """The prompt is longer than the model's context. `requested` and `most` are tokens; 0 is unknown.
 
     Agents shorten the conversation when they read these words; each format has its own.
     """
 
     kind = "context_full"
 
-    def __init__(self, asked: int = 0, most: int = 0) -> None:
+    def __init__(self, requested: int = 0, most: int = 0) -> None:
         # Agents compare the code or search the message, so both are OpenAI's own, to the letter.
-        super().__init__(_context_words(asked, most), code="context_length_exceeded")
-        self.asked = asked
+        super().__init__(_context_message(requested, most), code="context_length_exceeded")
+        self.requested = requested
         self.most = most
 
 
@@ -228,13 +228,14 @@ class InternalError(GatewayError):
     """A bug of the gateway."""
 
 
-def _context_words(asked: int, most: int) -> str:
-    if asked and most:
-        told = (
-            f"This model's maximum context length is {most} tokens. However, your messages resulted in {asked} tokens."
+def _context_message(requested: int, most: int) -> str:
+    if requested and most:
+        text = (
+            f"This model's maximum context length is {most} tokens. "
+            f"However, your messages resulted in {requested} tokens."
         )
     elif most:
-        told = f"This model's maximum context length is {most} tokens, which your messages exceed."
+        text = f"This model's maximum context length is {most} tokens, which your messages exceed."
     else:
-        told = "Your input exceeds the context window of this model: its maximum context length is used up."
-    return f"{told} Please reduce the length of the messages."
+        text = "Your input exceeds the context window of this model: its maximum context length is used up."
+    return f"{text} Please reduce the length of the messages."

@@ -13,7 +13,7 @@ MESSAGE_OVERHEAD = 4
 Line = tuple[float, float]
 """Real tokens where nothing is estimated, and more of them for each estimated one."""
 PLAIN: Line = (0.0, 1.0)
-MOST_ASKED = 15  # keys, for what is usual
+MOST_SAMPLED = 15  # keys, for what is usual
 
 IMAGE = 1500
 """Tokens of an image: what models charge for one of the usual size."""
@@ -60,20 +60,20 @@ class Fit:
     """Real tokens as a straight line over estimated ones, learnt from turns whose real figures are known.
 
     The service puts a prompt of its own before each question, `most_added` tokens at most: the line does not begin at
-    0. Old turns fade away, each new one counts `weight`. Until there is something to learn from, the line is the one it
-    is given.
+    0. Old turns fade away, each new one counts `weight`. Until there is something to learn from, the line is
+    `default`.
     """
 
-    __slots__ = ("_estimated", "_given", "_known", "_most_added", "_real", "_spread", "_together", "_weight")
+    __slots__ = ("_default", "_estimated", "_has_learnt", "_most_added", "_real", "_spread", "_together", "_weight")
 
     LEAST, MOST = 0.25, 4.0  # of the slope
     MOST_ADDED = 16384.0  # tokens of the service's own prompt; more than that is a slope
 
-    def __init__(self, weight: float = 0.1, given: Line = PLAIN, most_added: float = MOST_ADDED) -> None:
+    def __init__(self, weight: float = 0.1, default: Line = PLAIN, most_added: float = MOST_ADDED) -> None:
         self._weight = weight
         self._most_added = most_added
-        self._given = given
-        self._known = False
+        self._default = default
+        self._has_learnt = False
         self._estimated = self._real = 0.0  # means
         self._spread = self._together = 0.0  # variance of the estimates, covariance
 
@@ -82,8 +82,8 @@ class Fit:
         if estimated <= 0 or real <= 0:
             return
         # The first turn replaces the zeros; blended with them it would pull the line towards 0.
-        weight = self._weight if self._known else 1.0
-        self._known = True
+        weight = self._weight if self._has_learnt else 1.0
+        self._has_learnt = True
         # Exponentially weighted mean and covariance, updated in one pass: no turn has to be kept.
         off_estimated, off_real = estimated - self._estimated, real - self._real
         self._estimated += weight * off_estimated
@@ -100,10 +100,10 @@ class Fit:
 
     def line(self) -> Line:
         """The line in use: tokens at an estimate of 0, and real tokens for each estimated one."""
-        if not self._known:
-            return self._given
-        # With turns of nearly one size the slope is noise, so the given one stays until the estimates differ.
-        slope = self._together / self._spread if self._spread >= 1 else self._given[1]
+        if not self._has_learnt:
+            return self._default
+        # With turns of nearly one size the slope is noise, so the default one stays until the estimates differ.
+        slope = self._together / self._spread if self._spread >= 1 else self._default[1]
         # One strange turn must not make later ones several times too dear.
         slope = min(max(slope, self.LEAST), self.MOST)
         # The line goes through the mean of the turns, unless it would begin below 0.
@@ -160,7 +160,7 @@ class Calibrations:
         if not self._by_key:
             return Calibration()
         # A median over the latest few: a single key with odd prompts cannot move it for the others.
-        latest = list(islice(reversed(self._by_key.values()), MOST_ASKED))
+        latest = list(islice(reversed(self._by_key.values()), MOST_SAMPLED))
         return Calibration(
             prompts=_middle([each.input.line() for each in latest]),
             replies=_middle([each.output.line() for each in latest]),

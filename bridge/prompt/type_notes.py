@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from bridge.schema import parts as schema_parts
-from bridge.schema.formats import JUDGED
+from bridge.schema.formats import CHECKED
 
 
 def _size(node: dict[str, Any], least: str, most: str, unit: str) -> Iterable[str]:
@@ -23,7 +23,7 @@ def _size(node: dict[str, Any], least: str, most: str, unit: str) -> Iterable[st
 
 def _of_strings(node: dict[str, Any]) -> Iterable[str]:
     name = node.get("format")
-    if isinstance(name, str) and name in JUDGED:
+    if isinstance(name, str) and name in CHECKED:
         yield name
     yield from _size(node, "minLength", "maxLength", "character")
 

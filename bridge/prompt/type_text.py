@@ -1,6 +1,6 @@
 """A JSON schema as a type in text, as TypeScript would write it. Bounded, whatever a client sends. Pure.
 
-The text shows all that `judge` enforces, or `whole` is False: then nothing of it may be enforced.
+The text shows all that `validator` enforces, or `whole` is False: then nothing of it may be enforced.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from bridge.prompt.literals import literal, shortened
 from bridge.prompt.type_notes import NOTES, notes_on
 from bridge.schema import parts as schema_parts
-from bridge.schema.judge import is_of
+from bridge.schema.validator import is_of
 
 UNKNOWN = "{...}"
 MOST_NODES = 800
@@ -85,7 +85,7 @@ class TypeText:
 
     def _conditions(self, node: dict[str, Any], depth: int) -> Iterable[TypeExpr]:
         """All that a value must be."""
-        # The same order as in `judge`: reference, own keywords, allOf, unions all hold at once.
+        # The same order as in `validator`: reference, own keywords, allOf, unions all hold at once.
         if (ref := schema_parts.reference(node)) is not None:
             yield self._reference(ref, depth)
         yield self._own(node, depth)
@@ -96,7 +96,7 @@ class TypeText:
     def _own(self, node: dict[str, Any], depth: int) -> TypeExpr:
         types = schema_parts.types(node)
         if (allowed := schema_parts.choices(node)) is not None:
-            # Values that the node's own type excludes can never be valid; `judge` refuses them too.
+            # Values that the node's own type excludes can never be valid; `validator` refuses them too.
             return self._choices([each for each in allowed if not types or any(is_of(each, one) for one in types)])
         if not types:
             return self._of_keywords(node, depth)
@@ -143,7 +143,7 @@ class TypeText:
         names = dict.fromkeys(name for name in schema_parts.required(node)[: self._limits.nodes] if _is_name(name))
         declared, rest = schema_parts.fields(node), schema_parts.rest(node)
         members: list[str] = []
-        # Required members that are not declared are shown too, of any type, because `judge` asks for them.
+        # Required members that are not declared are shown too, of any type, because `validator` asks for them.
         for name, field in [*declared.items(), *((name, True) for name in names if name not in declared)]:
             if self._limits.nodes <= 0 or self._limits.chars <= 0:
                 self.whole = False

@@ -11,7 +11,7 @@ from bridge.chat.request import Tool
 from bridge.prompt.tool_signature import MAX_SIGNATURE, signature_of
 from bridge.prompt.type_text import UNKNOWN, Limits, TypeText, flat
 from bridge.prompt.weighted_cache import WeightedCache
-from bridge.schema import judge
+from bridge.schema import validator
 
 _LARGEST_SCHEMA = 64 * 1024
 # Judged in one go on the loop, so there is a bound; beyond it a call is passed on unjudged.
@@ -69,15 +69,15 @@ def check_arguments(tool: Tool, arguments: str) -> Verdict:
 def check(schema: Schema, value: Any, shown: str = "") -> Verdict:
     """Judge a value. `shown` is the whole schema in words; when it is long, the parts concerned are shown instead."""
     try:
-        found = judge.violations(schema.root, value)
+        found = validator.violations(schema.root, value)
     # In doubt for the model: the client checks arguments too.
-    except judge.TooMuch:
+    except validator.TooMuch:
         return UNCHECKED
     if not found:
         return VALID
     # One line each: the message goes into a prompt.
     lines = [_line(each) for each in found]
-    if len(found) == judge.MOST_VIOLATIONS:
+    if len(found) == validator.MOST_VIOLATIONS:
         lines.append("there may be more of this kind")
     problem = lines[0] if len(lines) == 1 else "\n" + "\n".join(f"- {line}" for line in lines)
     return Verdict(f"{problem}\n{shown if 0 < len(shown) <= _MOST_SHOWN else _parts(schema.root, found)}")
@@ -114,12 +114,12 @@ def schema_of(schema: bytes) -> Schema | None:
     return _schemas.put(schema, Schema(root, signature.text, signature.whole), len(schema))
 
 
-def _line(violation: judge.Violation) -> str:
+def _line(violation: validator.Violation) -> str:
     line = str(violation)
     return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 3]}..."
 
 
-def _parts(root: Any, found: list[judge.Violation]) -> str:
+def _parts(root: Any, found: list[validator.Violation]) -> str:
     """The parts of the schema that say so, as types."""
     shown_parts: dict[str, None] = {}
     room = _MOST_SHOWN

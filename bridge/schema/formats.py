@@ -32,7 +32,7 @@ _ADDRESSES = {"ipv4": IPv4Address, "ipv6": IPv6Address}
 # The patterns are linear, but a model may write megabytes into a string that its schema calls a date.
 _LONGEST = 2000
 
-JUDGED = frozenset((*_PATTERNS, *_ADDRESSES))
+CHECKED = frozenset((*_PATTERNS, *_ADDRESSES))
 
 
 def follows(name: str, text: str) -> bool:

@@ -37,9 +37,13 @@ def types(node: dict[str, Any]) -> tuple[str, ...]:
     """The types that are named; () for any."""
     named = node.get("type")
     listed = named[:_MOST_TYPES] if isinstance(named, list) else [named]
-    known = tuple(each for each in listed if isinstance(each, str) and each in TYPES)
+    named_types = tuple(each for each in listed if isinstance(each, str) and each in TYPES)
     # `nullable` is OpenAPI 3.0; tools generated from such a description still send it.
-    return (*known, "null") if known and node.get("nullable") is True and "null" not in known else known
+    return (
+        (*named_types, "null")
+        if named_types and node.get("nullable") is True and "null" not in named_types
+        else named_types
+    )
 
 
 def unions(node: dict[str, Any]) -> list[list[Any]]:

@@ -12,7 +12,7 @@ import msgspec
 T = TypeVar("T")
 Rest = TypeVarTuple("Rest")
 Path = tuple[str | int, ...]
-FlawCode = Literal[
+FieldErrorCode = Literal[
     "invalid_json", "missing_required_parameter", "invalid_type", "invalid_value", "unsupported_parameter"
 ]
 
@@ -43,7 +43,7 @@ LARGEST_REMEMBERED = 1 << 18  # bytes of one of them
 LARGEST_INTEGER = (1 << 64) - 1
 
 
-class Flaw(Exception):
+class FieldError(Exception):
     """
     One thing that is wrong with a body.
 
@@ -53,7 +53,7 @@ class Flaw(Exception):
 
     def __init__(
         self,
-        code: FlawCode,
+        code: FieldErrorCode,
         path: Path = (),
         *,
         expected: str = "",
@@ -72,19 +72,19 @@ class Flaw(Exception):
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, at: Path = ()) -> T:
-    """Decode, or raise a Flaw. `at` is where the body stands if it is a piece of a larger one."""
+    """Decode, or raise a FieldError. `at` is where the body stands if it is a piece of a larger one."""
     try:
         return _decode(decoder, body)
     except msgspec.ValidationError as exc:
-        # `from None`: the library's exception says nothing that the Flaw does not say.
+        # `from None`: the library's exception says nothing that the FieldError does not say.
         raise _misfit(str(exc), at) from None
     except msgspec.DecodeError as exc:
-        raise Flaw("invalid_json", at, reason=f"{exc}.") from None
+        raise FieldError("invalid_json", at, reason=f"{exc}.") from None
     except UnicodeDecodeError as exc:
         raise not_utf8(_first_in(bytes(body)) or exc, at) from None
     except RecursionError:
         # msgspec follows nesting by recursion, so a deep body raises RecursionError instead of a ValidationError.
-        raise Flaw("invalid_json", at, reason="It is nested too deeply.") from None
+        raise FieldError("invalid_json", at, reason="It is nested too deeply.") from None
 
 
 def remembered(read: Callable[[tuple[bytes, ...], *Rest], T]) -> Callable[[tuple[bytes, ...], *Rest], T]:
@@ -100,27 +100,27 @@ def remembered(read: Callable[[tuple[bytes, ...], *Rest], T]) -> Callable[[tuple
 
 
 def text_at(value: Any, path: Path) -> str:
-    """The value if it is a string, else a Flaw: null and absent are missing."""
+    """The value if it is a string, else a FieldError: null and absent are missing."""
     if isinstance(value, str):
         return value
     if value is None:
-        raise Flaw("missing_required_parameter", path)
-    raise Flaw("invalid_type", path, expected="a string", got=type_words(value))
+        raise FieldError("missing_required_parameter", path)
+    raise FieldError("invalid_type", path, expected="a string", got=type_name(value))
 
 
 def integer_at(value: Integral, path: Path) -> int | None:
-    """The whole number, however it was written; None if there is none. Raise a Flaw for one with a fraction."""
+    """The whole number, however it was written; None if there is none. Raise a FieldError for one with a fraction."""
     if value is None:
         return None
     if isinstance(value, float) and not value.is_integer():
         # `10.0` and `1e1` are integers in JSON; some client libraries write them so.
-        raise Flaw("invalid_type", path, expected="an integer", got="a decimal number")
+        raise FieldError("invalid_type", path, expected="an integer", got="a decimal number")
     if abs(value) > LARGEST_INTEGER:
-        raise Flaw("invalid_value", path, reason="The number is too large.")
+        raise FieldError("invalid_value", path, reason="The number is too large.")
     return int(value)
 
 
-def type_words(value: Any) -> str:
+def type_name(value: Any) -> str:
     """A decoded value's JSON type, with its article."""
     name = type(value).__name__
     # A decoded null is `NoneType`, which has no entry in the table.
@@ -138,18 +138,18 @@ def is_absent(raw: msgspec.Raw) -> bool:
     return bytes(raw) in (b"", b"null")
 
 
-def not_utf8(problem: UnicodeDecodeError, at: Path = ()) -> Flaw:
-    """The flaw of a body whose bytes are no text."""
-    return Flaw("invalid_json", at, reason=f"It is not valid UTF-8 (byte {problem.start}).")
+def not_utf8(problem: UnicodeDecodeError, at: Path = ()) -> FieldError:
+    """The error of a body whose bytes are no text."""
+    return FieldError("invalid_json", at, reason=f"It is not valid UTF-8 (byte {problem.start}).")
 
 
 def schema_at(raw: msgspec.Raw, path: Path) -> bytes:
-    """The JSON schema as it was sent; b"" if absent or null. Raise a Flaw for anything but an object."""
+    """The JSON schema as it was sent; b"" if absent or null. Raise a FieldError for anything but an object."""
     schema = bytes(raw)
     if schema in (b"", b"null"):
         return b""
     if not schema.startswith(b"{"):
-        raise Flaw("invalid_type", path, expected="an object", got=json_type(schema))
+        raise FieldError("invalid_type", path, expected="an object", got=json_type(schema))
     return schema
 
 
@@ -184,7 +184,7 @@ def _without_lone_surrogates(body: bytes) -> bytes:
     return _SURROGATES.sub(lambda match: rb"\ufffd" if match["lone"] else match[0], body)
 
 
-def _misfit(complaint: str, at: Path) -> Flaw:
+def _misfit(complaint: str, at: Path) -> FieldError:
     where = _WHERE.search(complaint)
     # msgspec writes the path as `$.messages[0].role`, below the piece that was decoded.
     path = (*at, *_steps(where["path"])) if where else at
@@ -194,8 +194,10 @@ def _misfit(complaint: str, at: Path) -> Flaw:
             names.remove("float")
         # null is accepted everywhere as "not given", so it is not named among what is expected.
         expected = [_ARTICLES.get(name, name) for name in names if name != "null"]
-        return Flaw("invalid_type", path, expected=" or ".join(expected), got=_ARTICLES.get(misfit["got"], "null"))
-    return Flaw("invalid_value", path, reason=f"{_WHERE.sub('', complaint)}.")
+        return FieldError(
+            "invalid_type", path, expected=" or ".join(expected), got=_ARTICLES.get(misfit["got"], "null")
+        )
+    return FieldError("invalid_value", path, reason=f"{_WHERE.sub('', complaint)}.")
 
 
 def _steps(path: str) -> Path:

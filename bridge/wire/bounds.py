@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from bridge.wire.bodies import Flaw, Path, decode, text_at
+from bridge.wire.bodies import FieldError, Path, decode, text_at
 
 MOST_TOKENS = 400_000
 """Strings, brackets and commas of a body. A conversation of 200,000 tokens of text has a tenth of them."""
@@ -51,7 +51,7 @@ def is_crowded(json: bytes) -> bool:
 
 
 def bounded(body: bytes, lists: Sequence[str]) -> bytes:
-    """The body, if it holds no more values than it may. Raise a Flaw that names the largest of `lists`."""
+    """The body, if it holds no more values than it may. Raise a FieldError that names the largest of `lists`."""
     if not is_crowded(body):
         # Small bodies and those with few tokens are all there is in practice: the slow way below only words the
         # refusal.
@@ -63,57 +63,59 @@ def bounded(body: bytes, lists: Sequence[str]) -> bytes:
     largest = max(sizes, key=sizes.__getitem__)
     # Only a list that is more than half of the body is blamed by name; else the refusal speaks of the whole body.
     path: Path = (largest,) if sizes[largest] * 2 > len(body) else ()
-    raise Flaw("invalid_value", path, reason=f"It holds more than {MOST_TOKENS} strings, objects and other values.")
+    raise FieldError(
+        "invalid_value", path, reason=f"It holds more than {MOST_TOKENS} strings, objects and other values."
+    )
 
 
 def at_most(most: int, items: Sized, path: Path) -> None:
-    """Raise a Flaw for a list that is too long."""
+    """Raise a FieldError for a list that is too long."""
     if len(items) > most:
-        raise Flaw("invalid_value", path, reason=f"There are {len(items)} of them; at most {most} are supported.")
+        raise FieldError("invalid_value", path, reason=f"There are {len(items)} of them; at most {most} are supported.")
 
 
 def name_at(value: str | None, path: Path) -> str:
-    """The name, if there is one that can be shown: it goes into logs, headers and every chunk. Raise a Flaw."""
+    """The name, if there is one that can be shown: it goes into logs, headers and every chunk. Raise a FieldError."""
     if not value:
-        raise Flaw("missing_required_parameter", path)
+        raise FieldError("missing_required_parameter", path)
     if len(value) > LONGEST_NAME:
-        raise Flaw("invalid_value", path, reason=f"It has more than {LONGEST_NAME} characters.")
+        raise FieldError("invalid_value", path, reason=f"It has more than {LONGEST_NAME} characters.")
     if not value.isprintable():
-        raise Flaw("invalid_value", path, reason="It has characters that cannot be printed.")
+        raise FieldError("invalid_value", path, reason="It has characters that cannot be printed.")
     return value
 
 
 def tool_name_at(value: str | None, path: Path) -> str:
-    """A tool's name: like a model's, but an empty one is there and wrong. Raise a Flaw."""
+    """A tool's name: like a model's, but an empty one is there and wrong. Raise a FieldError."""
     if value == "":
-        raise Flaw("invalid_value", path, reason="A tool needs a name.")
+        raise FieldError("invalid_value", path, reason="A tool needs a name.")
     return name_at(value, path)
 
 
 def id_at(value: object, path: Path) -> str:
-    """The id of a call, whoever made it. Raise a Flaw."""
+    """The id of a call, whoever made it. Raise a FieldError."""
     found = value if isinstance(value, str) else text_at(value, path)
     if len(found) > LONGEST_ID:
-        raise Flaw("invalid_value", path, reason=f"It has more than {LONGEST_ID} characters.")
+        raise FieldError("invalid_value", path, reason=f"It has more than {LONGEST_ID} characters.")
     return found
 
 
 def choice_at(raw: msgspec.Raw, path: Path) -> Any:
-    """A tool choice, decoded; None if there is none. Raise a Flaw for one that could only be large by malice."""
+    """A tool choice, decoded; None if there is none. Raise a FieldError for one that could only be large by malice."""
     if not len(raw):
         return None
     if len(raw) > MOST_CHOICE:
-        raise Flaw("invalid_value", path, reason=f"It has more than {MOST_CHOICE} bytes.")
+        raise FieldError("invalid_value", path, reason=f"It has more than {MOST_CHOICE} bytes.")
     return decode(_ANYTHING, raw, path)
 
 
 def stops_at(stops: list[str], most: int, path: Path) -> tuple[str, ...]:
-    """The stop sequences; empty ones stop nothing. Raise a Flaw for too many or too long ones."""
+    """The stop sequences; empty ones stop nothing. Raise a FieldError for too many or too long ones."""
     if len(stops) > most:
-        raise Flaw("invalid_value", path, reason=f"At most {most} sequences are supported.")
+        raise FieldError("invalid_value", path, reason=f"At most {most} sequences are supported.")
     for index, sequence in enumerate(stops):
         if len(sequence) > LONGEST_STOP:
-            raise Flaw("invalid_value", (*path, index), reason=f"It has more than {LONGEST_STOP} characters.")
+            raise FieldError("invalid_value", (*path, index), reason=f"It has more than {LONGEST_STOP} characters.")
     return tuple(sequence for sequence in stops if sequence)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from bridge.wire.attached import Attached
-from bridge.wire.bodies import Flaw, Path, decode, text_at, type_words
+from bridge.wire.bodies import FieldError, Path, decode, text_at, type_name
 from bridge.wire.bounds import is_crowded, shown
 from bridge.wire.documents import IMAGE, File, read_file, titled
 
@@ -110,7 +110,7 @@ def unpacked(text: str, attached: Attached) -> str:
     json = text.encode("utf-8", "replace")
     if is_crowded(json):
         return text
-    # Collected apart, so that a flaw further on leaves nothing of it in the caller's `attached`.
+    # Collected apart, so that an error further on leaves nothing of it in the caller's `attached`.
     inside = Attached()
     try:
         found = decode(_PACKED, json)
@@ -119,7 +119,7 @@ def unpacked(text: str, attached: Attached) -> str:
         if not all(map(_is_plain, parts)):
             return text
         text_of_parts = read_content(parts, (), inside)
-    except Flaw:
+    except FieldError:
         return text
     if not inside.images:
         return text
@@ -128,7 +128,7 @@ def unpacked(text: str, attached: Attached) -> str:
 
 
 def read_part(part: Part, at: Path, attached: Attached) -> str:
-    """What stands for the part in the text; "" for nothing. Raise a Flaw for one that lacks what its type needs."""
+    """What stands for the part in the text; "" for nothing. Raise a FieldError if it lacks what its type needs."""
     match part.type:
         case kind if kind in TEXTS:
             return text_at(part.text, (*at, "text"))
@@ -136,7 +136,7 @@ def read_part(part: Part, at: Path, attached: Attached) -> str:
             return text_at(part.refusal, (*at, "refusal"))
         case None:
             # Nothing in the part shows its type: guessing one would hide a mistake of the client.
-            raise Flaw("missing_required_parameter", (*at, "type"))
+            raise FieldError("missing_required_parameter", (*at, "type"))
         case kind if kind in IMAGES:
             attached.images.append(_image(part, at))
             return IMAGE
@@ -169,12 +169,12 @@ def _image(part: Part, at: Path) -> str:
     if url is None and part.file_id is not None:
         # OpenAI lets an image be named by the id of an upload. There is no upload endpoint behind this gateway.
         reason = "There are no uploaded files here: send `image_url` with a data URL."
-        raise Flaw("unsupported_parameter", (*at, "file_id"), reason=reason)
+        raise FieldError("unsupported_parameter", (*at, "file_id"), reason=reason)
     if isinstance(url, dict):
         return text_at(url.get("url"), (*where, "url"))
     if url is None or isinstance(url, str):
         return text_at(url, where)
-    raise Flaw("invalid_type", where, expected="an object", got=type_words(url))
+    raise FieldError("invalid_type", where, expected="an object", got=type_name(url))
 
 
 def _source_image(source: _Source, at: Path) -> str:
@@ -192,16 +192,16 @@ def _file(part: Part, at: Path) -> File:
             # Anthropic's `text` source keeps plain text in `data`; everywhere else `data` is base64.
             plain = inner.text if inner.text is not None else inner.data if inner.type == "text" else None
             return File(
-                name=inner.filename or inner.uri or _words(part.filename),
+                name=inner.filename or inner.uri or _text(part.filename),
                 type=inner.media_type or inner.mime_type or "",
                 data=plain if plain is not None else inner.file_data or inner.data or inner.blob or "",
                 url=inner.url or "",
                 plain=plain is not None,
             )
-    return File(name=_words(part.filename), data=_words(part.file_data), url=_words(part.file_url))
+    return File(name=_text(part.filename), data=_text(part.file_data), url=_text(part.file_url))
 
 
-def _words(value: Any) -> str:
+def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
@@ -215,5 +215,5 @@ def _is_plain(part: Part) -> bool:
         return _BASE64.match(part.data) is not None
     try:
         return _PICTURE_URL.match(_image(part, ())) is not None
-    except Flaw:
+    except FieldError:
         return False

@@ -9,7 +9,7 @@ import msgspec
 
 from bridge.chat.request import Message, Role, ToolCall
 from bridge.wire.attached import Attached
-from bridge.wire.bodies import Flaw, Path, decode, json_type, text_at
+from bridge.wire.bodies import FieldError, Path, decode, json_type, text_at
 from bridge.wire.bounds import id_at, shown
 from bridge.wire.documents import File, read_file, titled
 from bridge.wire.parts import unpacked
@@ -75,7 +75,7 @@ def block_text(block: Block, at: Path, attached: Attached) -> str:
     """What the block says in text; "" for nothing. What it brings beside it is collected."""
     match block.type:
         case None:
-            raise Flaw("missing_required_parameter", (*at, "type"))
+            raise FieldError("missing_required_parameter", (*at, "type"))
         case "text":
             return text_at(block.text, (*at, "text"))
         case "tool_result":
@@ -87,7 +87,7 @@ def block_text(block: Block, at: Path, attached: Attached) -> str:
         case "document":
             return _document(block, (*at, "source"), attached)
         case "search_result":
-            return _lines((_words(block.title), _inner_text(block, at, attached)))
+            return _lines((_text(block.title), _inner_text(block, at, attached)))
         case "tool_reference":
             # What a tool search returns: the name alone, as the tool itself is in the request's list.
             return f"[tool {block.tool_name}]" if isinstance(block.tool_name, str) else ""
@@ -161,7 +161,7 @@ def _call(block: Block, at: Path) -> ToolCall:
     if arguments in ("", "null"):
         arguments = "{}"
     if not arguments.startswith("{"):
-        raise Flaw("invalid_type", (*at, "input"), expected="an object", got=json_type(arguments[:1].encode()))
+        raise FieldError("invalid_type", (*at, "input"), expected="an object", got=json_type(arguments[:1].encode()))
     return ToolCall(call_id, name, arguments)
 
 
@@ -183,7 +183,7 @@ def _inner_text(block: Block, at: Path, attached: Attached) -> str:
 
 def _image(source: msgspec.Raw, at: Path) -> str:
     """The image as a URL. An uploaded file would have to lie here."""
-    found = _given(_IMAGE, source, at) or _ImageSource()
+    found = _decode_field(_IMAGE, source, at) or _ImageSource()
     match text_at(found.type, (*at, "type")):
         case "base64":
             # The declared type goes into the data URL; the upload checks the bytes themselves.
@@ -192,15 +192,17 @@ def _image(source: msgspec.Raw, at: Path) -> str:
         case "url":
             return text_at(found.url, (*at, "url"))
         case "file":
-            raise Flaw("unsupported_parameter", (*at, "file_id"), reason="Files are not kept here; send the image")
+            raise FieldError(
+                "unsupported_parameter", (*at, "file_id"), reason="Files are not kept here; send the image"
+            )
         case _:
-            raise Flaw("invalid_value", (*at, "type"), reason="Input should be 'base64' or 'url'")
+            raise FieldError("invalid_value", (*at, "type"), reason="Input should be 'base64' or 'url'")
 
 
 def _document(block: Block, at: Path, attached: Attached) -> str:
     """A text under its title, whatever its shape; else what stands for it."""
-    source = _given(_SOURCE, block.source, at) or _Source()
-    title, context = _words(block.title), _words(block.context)
+    source = _decode_field(_SOURCE, block.source, at) or _Source()
+    title, context = _text(block.title), _text(block.context)
     if source.type == "content":
         inside = (*at, "content")
         return _lines((title, context, text_of(_nested(source.content, inside), inside, attached)))
@@ -210,14 +212,14 @@ def _document(block: Block, at: Path, attached: Attached) -> str:
 
 
 def _nested(content: msgspec.Raw, at: Path) -> Content:
-    return _given(_CONTENT, content, at)
+    return _decode_field(_CONTENT, content, at)
 
 
 def _anything(raw: msgspec.Raw, at: Path) -> Any:
-    return _given(_ANYTHING, raw, at)
+    return _decode_field(_ANYTHING, raw, at)
 
 
-def _given(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, at: Path) -> T:
+def _decode_field(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, at: Path) -> T:
     """Decode a field; an absent one is null."""
     return decode(decoder, raw if len(memoryview(raw)) else _NULL, at)
 
@@ -238,7 +240,7 @@ def _gather(value: Any, depth: int = 8) -> str:
             return ""
 
 
-def _words(value: Any) -> str:
+def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 

@@ -26,7 +26,7 @@ from bridge.chat.events import (
 from bridge.chat.fold import Call, Text, Thinking, WholeReply
 from bridge.wire import sse
 from bridge.wire.anthropic.errors import error_object
-from bridge.wire.bodies import Flaw, decode
+from bridge.wire.bodies import FieldError, decode
 from bridge.wire.format import AllButText, ReplyHead
 
 STOP_REASON = {
@@ -201,7 +201,7 @@ def _input(arguments: str) -> Mapping[str, object]:
     """The arguments, no deeper decoded than needed; what is no object after all is put into one."""
     try:
         return decode(_OBJECT, arguments.encode("utf-8", "replace"))
-    except Flaw:
+    except FieldError:
         # A model may write anything for its arguments. `input` has to be an object all the same.
         return {"input": arguments}
 

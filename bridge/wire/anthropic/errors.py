@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.chat.errors import BadImage, ContextFull, GatewayError, InvalidRequest
-from bridge.wire.bodies import Flaw, Path
+from bridge.wire.bodies import FieldError, Path
 
 SHAPES = {
     "invalid_request": (400, "invalid_request_error"),
@@ -48,10 +48,10 @@ def error_object(error: GatewayError, request_id: str, *, in_stream: bool = Fals
     return {"type": "error", "error": body, "request_id": f"req_{request_id}"}
 
 
-def refusal(flaw: Flaw) -> InvalidRequest:
+def refusal(error: FieldError) -> InvalidRequest:
     # Broken JSON has no code of its own: it is the type of the error that says it.
-    code = None if flaw.code == "invalid_json" else flaw.code
-    return InvalidRequest(_words(flaw), param=flaw.path, code=code, details=flaw.details)
+    code = None if error.code == "invalid_json" else error.code
+    return InvalidRequest(_field_message(error), param=error.path, code=code, details=error.details)
 
 
 def path_text(path: Path) -> str:
@@ -68,7 +68,7 @@ def _message(error: GatewayError) -> str:
     if isinstance(error, BadImage):
         return f"Could not process image. {error.message}"  # Claude Code goes on without it
     where = path_text(error.param)
-    # A Flaw has its path in its words already; other errors have it in `param` only.
+    # A FieldError has its path in its message already; other errors have it in `param` only.
     if not where or error.message.startswith(f"{where}:"):
         return error.message
     return f"{where}: {error.message}"
@@ -76,24 +76,24 @@ def _message(error: GatewayError) -> str:
 
 def _too_long(error: ContextFull) -> str:
     """The words after which Claude Code compacts the conversation."""
-    if error.asked and error.most:
-        return f"prompt is too long: {error.asked} tokens > {error.most} maximum"
+    if error.requested and error.most:
+        return f"prompt is too long: {error.requested} tokens > {error.most} maximum"
     if error.most:
         return f"prompt is too long: the maximum of this model is {error.most} tokens"
     return "prompt is too long: it exceeds the context window of this model"
 
 
-def _words(flaw: Flaw) -> str:
-    return f"{path_text(flaw.path)}: {_complaint(flaw)}" if flaw.path else _complaint(flaw)
+def _field_message(error: FieldError) -> str:
+    return f"{path_text(error.path)}: {_complaint(error)}" if error.path else _complaint(error)
 
 
-def _complaint(flaw: Flaw) -> str:
-    match flaw.code:
+def _complaint(error: FieldError) -> str:
+    match error.code:
         case "missing_required_parameter":
             return "Field required"
         case "invalid_type":
-            return f"Input should be {flaw.expected}, not {flaw.got}"
+            return f"Input should be {error.expected}, not {error.got}"
         case "invalid_json":
-            return f"The body of the request is not valid JSON. {flaw.reason}"
+            return f"The body of the request is not valid JSON. {error.reason}"
         case "invalid_value" | "unsupported_parameter":
-            return flaw.reason
+            return error.reason

@@ -12,7 +12,7 @@ from bridge.chat.request import ChatRequest
 from bridge.wire.anthropic import request as anthropic_request
 from bridge.wire.anthropic.encoder import MessagesReply
 from bridge.wire.anthropic.errors import error_object, refusal, status_of
-from bridge.wire.bodies import Flaw
+from bridge.wire.bodies import FieldError
 from bridge.wire.format import ParsedRequest, WireFormat
 
 T = TypeVar("T")
@@ -53,10 +53,10 @@ class AnthropicMessages(WireFormat):
 def _read(reader: Callable[[bytes], T], body: bytes) -> T:
     try:
         return reader(body)
-    except Flaw as flaw:
-        raise refusal(flaw) from None
+    except FieldError as error:
+        raise refusal(error) from None
     except RecursionError:  # blocks in blocks, to any depth
-        raise refusal(Flaw("invalid_value", ("messages",), reason="It is nested too deeply.")) from None
+        raise refusal(FieldError("invalid_value", ("messages",), reason="It is nested too deeply.")) from None
 
 
 FORMAT = AnthropicMessages()

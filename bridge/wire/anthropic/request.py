@@ -15,7 +15,7 @@ from bridge.chat.request import ChatRequest, Message
 from bridge.wire.anthropic.blocks import Block, Content, assistant_message, plain_message, user_messages
 from bridge.wire.anthropic.client_ids import of_metadata
 from bridge.wire.anthropic.tools import Choice, read_choice, read_tools
-from bridge.wire.bodies import Flaw, Integral, Path, decode, integer_at, is_absent, schema_at
+from bridge.wire.bodies import FieldError, Integral, Path, decode, integer_at, is_absent, schema_at
 from bridge.wire.bounds import MOST_MESSAGES, at_most, bounded, name_at, stops_at
 
 BILLING_HEADER = "x-anthropic-billing-header:"
@@ -80,18 +80,18 @@ _DECODER = msgspec.json.Decoder(_Body)
 
 
 def read(body: bytes) -> ChatRequest:
-    """Raise a Flaw for what is no request, or needs state here. `max_tokens` 0 asks for an empty reply."""
+    """Raise a FieldError for what is no request, or needs state here. `max_tokens` 0 asks for an empty reply."""
     fields = decode(_DECODER, bounded(body, LISTS))
     limit = integer_at(fields.max_tokens, ("max_tokens",))
     if limit is None:
-        raise Flaw("missing_required_parameter", ("max_tokens",))
+        raise FieldError("missing_required_parameter", ("max_tokens",))
     if limit < 0:
-        raise Flaw("invalid_value", ("max_tokens",), reason="Input should be greater than or equal to 0")
+        raise FieldError("invalid_value", ("max_tokens",), reason="Input should be greater than or equal to 0")
     return _request(fields, limit)
 
 
 def read_to_count(body: bytes) -> ChatRequest:
-    """A request that need not have `max_tokens`; raise a Flaw for what is none."""
+    """A request that need not have `max_tokens`; raise a FieldError for what is none."""
     return _request(decode(_DECODER, bounded(body, LISTS)), None)
 
 
@@ -126,10 +126,10 @@ def _request(fields: _Body, limit: int | None) -> ChatRequest:
 def _refuse_state(fields: _Body) -> None:
     if not is_absent(fields.thread):
         reason = "Threads are not supported here; send the full conversation."
-        raise Flaw("unsupported_parameter", ("thread",), reason=reason, details=THREADS_UNSUPPORTED)
+        raise FieldError("unsupported_parameter", ("thread",), reason=reason, details=THREADS_UNSUPPORTED)
     for name in ("container", "mcp_servers"):
         if bytes(getattr(fields, name)) not in NOTHING:
-            raise Flaw("unsupported_parameter", (name,), reason="Not supported here")
+            raise FieldError("unsupported_parameter", (name,), reason="Not supported here")
 
 
 def _check_integers(fields: _Body) -> None:
@@ -158,9 +158,9 @@ def _is_billing_header(block: Block) -> bool:
 
 def _messages(messages: list[_Message] | None) -> Iterator[Message]:
     if messages is None:
-        raise Flaw("missing_required_parameter", ("messages",))
+        raise FieldError("missing_required_parameter", ("messages",))
     if not messages:
-        raise Flaw("invalid_value", ("messages",), reason="At least one message is required")
+        raise FieldError("invalid_value", ("messages",), reason="At least one message is required")
     at_most(MOST_MESSAGES, messages, ("messages",))
     for index, message in enumerate(messages):
         yield from _message(message, ("messages", index))
@@ -177,9 +177,9 @@ def _message(message: _Message, at: Path) -> Iterator[Message]:
             # Instructions in the middle of a conversation, as Claude Code sends them (FORMATS 5.2).
             yield plain_message("system", message.content, inside)
         case None:
-            raise Flaw("missing_required_parameter", (*at, "role"))
+            raise FieldError("missing_required_parameter", (*at, "role"))
         case _:
-            raise Flaw("invalid_value", (*at, "role"), reason="Input should be 'user', 'assistant' or 'system'")
+            raise FieldError("invalid_value", (*at, "role"), reason="Input should be 'user', 'assistant' or 'system'")
 
 
 def _reply_schema(fields: _Body) -> bytes:
@@ -193,5 +193,5 @@ def _reply_schema(fields: _Body) -> bytes:
         return b""
     schema = schema_at(wanted.schema, at)
     if not schema:
-        raise Flaw("missing_required_parameter", at)
+        raise FieldError("missing_required_parameter", at)
     return schema

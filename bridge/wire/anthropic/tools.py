@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bridge.chat.request import AUTO, Tool, ToolChoice
-from bridge.wire.bodies import Flaw, Path, decode, remembered, schema_at, text_at
+from bridge.wire.bodies import FieldError, Path, decode, remembered, schema_at, text_at
 from bridge.wire.bounds import MOST_TOOLS, at_most, name_at, shown
 from bridge.wire.vendor_tools import ReadTools, is_client_run
 
@@ -37,7 +37,7 @@ def read_tools(items: Sequence[msgspec.Raw] | None, at: Path = ("tools",)) -> Re
     """The tools that the client runs itself, those that load later (`defer_loading`) included.
 
     Left out are typed ones without a schema, such as `web_search_20250305`: the model would have to know them, or
-    the vendor to run them. Raise a Flaw for a tool without a name, of a wrong type, or named like another.
+    the vendor to run them. Raise a FieldError for a tool without a name, of a wrong type, or named like another.
     """
     at_most(MOST_TOOLS, items or (), at)
     # Plain bytes, as msgspec's Raw has no hash to be remembered by.
@@ -50,13 +50,13 @@ def _read_tools(items: tuple[bytes, ...], at: Path) -> ReadTools:
     left_out: list[str] = []
     for index, item in enumerate(items):
         path = (*at, index)
-        given = decode(_TOOL, item, path)
-        tool = _tool(given, path)
+        definition = decode(_TOOL, item, path)
+        tool = _tool(definition, path)
         if tool is None:
             # Tools the vendor would run are dropped without a word: nobody waits for a call of them.
-            left_out += [given.type or ""] if is_client_run(given.type) else []
+            left_out += [definition.type or ""] if is_client_run(definition.type) else []
         elif found.setdefault(tool.name, tool) is not tool:
-            raise Flaw(
+            raise FieldError(
                 "invalid_value", path, reason=f"Tool names must be unique; there is another '{shown(tool.name)}'"
             )
     return ReadTools(tuple(found.values()), tuple(left_out))
@@ -69,18 +69,18 @@ def read_choice(choice: Choice | None, declared: bool, tools: tuple[Tool, ...]) 
         return AUTO
     kind = text_at(choice.type, (at, "type"))
     if kind not in MODES and kind != "tool":
-        raise Flaw("invalid_value", (at, "type"), reason="Input should be 'auto', 'any', 'tool' or 'none'")
+        raise FieldError("invalid_value", (at, "type"), reason="Input should be 'auto', 'any', 'tool' or 'none'")
     if kind in ("any", "tool") and not tools:
         # All that were listed may have been left out; a call cannot be demanded then.
         reason = "None of the tools can be called here" if declared else "It may only be given together with tools"
-        raise Flaw("invalid_value", (at,), reason=reason)
+        raise FieldError("invalid_value", (at,), reason=reason)
     return MODES[kind] if kind in MODES else ToolChoice("named", _named(choice, tools))
 
 
 def _named(choice: Choice, tools: tuple[Tool, ...]) -> str:
     name = text_at(choice.name, ("tool_choice", "name"))
     if all(tool.name != name for tool in tools):
-        raise Flaw("invalid_value", ("tool_choice", "name"), reason=f"There is no tool '{shown(name)}' here")
+        raise FieldError("invalid_value", ("tool_choice", "name"), reason=f"There is no tool '{shown(name)}' here")
     return name
 
 
@@ -90,7 +90,7 @@ def _tool(tool: _Tool, at: Path) -> Tool | None:
         return None
     name = text_at(tool.name, (*at, "name"))
     if not name:
-        raise Flaw("invalid_value", (*at, "name"), reason="String should have at least 1 character")
+        raise FieldError("invalid_value", (*at, "name"), reason="String should have at least 1 character")
     name_at(name, (*at, "name"))
     description = "" if tool.description is None else text_at(tool.description, (*at, "description"))
     return Tool(name, description, schema)

@@ -147,12 +147,12 @@ _WHOLE = (
     b'"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":%d}},'
     b'"service_tier":"default","system_fingerprint":null}'
 )
-_WORDS = b'{"role":"assistant","content":%b,"refusal":null,"annotations":[]}'
+_MESSAGE = b'{"role":"assistant","content":%b,"refusal":null,"annotations":[]}'
 
 
 def _message(reply: WholeReply, *, functions: bool) -> bytes:
     if len(reply.parts) == 1 and isinstance(reply.parts[0], Text):  # as most are
-        return _WORDS % sse.json_text(reply.parts[0].text)
+        return _MESSAGE % sse.json_text(reply.parts[0].text)
     return msgspec.json.encode(_message_object(reply, functions=functions))
 
 

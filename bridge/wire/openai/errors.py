@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from bridge.chat.errors import BadImage, GatewayError, InvalidRequest
-from bridge.wire.bodies import Flaw, Path
+from bridge.wire.bodies import FieldError, Path
 
 BAD_IMAGE = "The image data you provided does not represent a valid image."
 """Codex looks for this, and tells to remove the image."""
@@ -73,10 +73,10 @@ def _message(error: GatewayError) -> str:
     return f"{error.message} {BAD_IMAGE}" if isinstance(error, BadImage) else error.message
 
 
-def refusal(flaw: Flaw) -> InvalidRequest:
+def refusal(error: FieldError) -> InvalidRequest:
     # OpenAI's refusal of broken JSON has no code.
-    code = None if flaw.code == "invalid_json" else flaw.code
-    return InvalidRequest(_words(flaw), param=flaw.path, code=code)
+    code = None if error.code == "invalid_json" else error.code
+    return InvalidRequest(_field_message(error), param=error.path, code=code)
 
 
 def path_text(path: Path) -> str:
@@ -84,17 +84,17 @@ def path_text(path: Path) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
-def _words(flaw: Flaw) -> str:
-    where = path_text(flaw.path)
-    match flaw.code:
+def _field_message(error: FieldError) -> str:
+    where = path_text(error.path)
+    match error.code:
         case "missing_required_parameter":
             return f"Missing required parameter: '{where}'."
         case "invalid_type":
             subject = f"Invalid type for '{where}'" if where else "Invalid type of the body"
-            return f"{subject}: expected {flaw.expected}, but got {flaw.got} instead."
+            return f"{subject}: expected {error.expected}, but got {error.got} instead."
         case "invalid_value":
-            return f"Invalid value for '{where}'. {flaw.reason}"
+            return f"Invalid value for '{where}'. {error.reason}"
         case "unsupported_parameter":
-            return f"Unsupported parameter: '{where}'. {flaw.reason}"
+            return f"Unsupported parameter: '{where}'. {error.reason}"
         case "invalid_json":
-            return f"The body of the request is not valid JSON. {flaw.reason}"
+            return f"The body of the request is not valid JSON. {error.reason}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from bridge.chat.errors import GatewayError
-from bridge.wire.bodies import Flaw
+from bridge.wire.bodies import FieldError
 from bridge.wire.format import ParsedRequest, WireFormat
 from bridge.wire.openai import request as openai_request
 from bridge.wire.openai.encoder import ChatReply
@@ -28,8 +28,8 @@ class OpenAIChat(WireFormat):
         """Raise InvalidRequest, naming the field, for anything that is not a request."""
         try:
             return openai_request.read(body)
-        except Flaw as flaw:
-            raise refusal(flaw) from None
+        except FieldError as error:
+            raise refusal(error) from None
 
     def error(self, error: GatewayError, request_id: str) -> tuple[int, bytes]:
         """Status and body of an error before the first byte; the id stands in a header only."""

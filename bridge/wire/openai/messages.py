@@ -8,7 +8,7 @@ import msgspec
 
 from bridge.chat.request import Message, Role, ToolCall
 from bridge.wire.attached import Attached
-from bridge.wire.bodies import Flaw, Path
+from bridge.wire.bodies import FieldError, Path
 from bridge.wire.bounds import MOST_MESSAGES, at_most, id_at
 from bridge.wire.parts import Content, may_be_parts, read_content, read_result
 
@@ -46,11 +46,11 @@ class ChatMessage(_Fields):
 
 
 def read_messages(messages: list[ChatMessage] | None) -> Iterator[Message]:
-    """Each message in neutral words; raise a Flaw for the first that is none."""
+    """Each message in neutral words; raise a FieldError for the first that is none."""
     if messages is None:
-        raise Flaw("missing_required_parameter", ("messages",))
+        raise FieldError("missing_required_parameter", ("messages",))
     if not messages:
-        raise Flaw("invalid_value", ("messages",), reason="Send at least one message.")
+        raise FieldError("invalid_value", ("messages",), reason="Send at least one message.")
     # Before the loop: each message becomes several objects, and the bound is there to keep memory small.
     at_most(MOST_MESSAGES, messages, ("messages",))
     for index, message in enumerate(messages):
@@ -75,9 +75,9 @@ def _message(message: ChatMessage, at: Path) -> Message:
         case "function":  # the old form has no ids: the function's name ties call and result together
             return _plain_message("tool", message, at, id_at(message.name, (*at, "name")))
         case None:
-            raise Flaw("missing_required_parameter", (*at, "role"))
+            raise FieldError("missing_required_parameter", (*at, "role"))
         case _:
-            raise Flaw("invalid_value", (*at, "role"), reason=f"Supported are: {', '.join(ROLES)}.")
+            raise FieldError("invalid_value", (*at, "role"), reason=f"Supported are: {', '.join(ROLES)}.")
 
 
 def _answer(message: ChatMessage, at: Path) -> Message:
@@ -116,6 +116,6 @@ def _call(call: _Call, at: Path) -> ToolCall:
         return ToolCall(call_id, id_at(call.custom.name, (*at, "custom", "name")), call.custom.input or "")
     if call.function is None:
         # A call without `type` is accepted; one without a function is not, as there is no name to call.
-        raise Flaw("missing_required_parameter", (*at, "function"))
+        raise FieldError("missing_required_parameter", (*at, "function"))
     name = id_at(call.function.name, (*at, "function", "name"))
     return ToolCall(call_id, name, call.function.arguments or "")

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from bridge.chat.request import NOBODY, ChatRequest, ClientIds, Message
-from bridge.wire.bodies import Flaw, Integral, decode, integer_at, is_absent, schema_at, text_at, type_words
+from bridge.wire.bodies import FieldError, Integral, decode, integer_at, is_absent, schema_at, text_at, type_name
 from bridge.wire.bounds import bounded, choice_at, name_at, stops_at
 from bridge.wire.client_ids import of_fields
 from bridge.wire.format import ParsedRequest
@@ -81,11 +81,11 @@ _NO_TOOLS = ToolSelection()
 
 
 def read(body: bytes) -> ParsedRequest[ChatReply]:
-    """Raise a Flaw for what is no request, or asks for what a text gateway cannot give."""
+    """Raise a FieldError for what is no request, or asks for what a text gateway cannot give."""
     # Counted before it is decoded: a small body of brackets decodes to a large tree.
     fields = decode(_DECODER, bounded(body, LISTS))
     model = name_at(fields.model, ("model",))
-    # Read before `_refuse_the_impossible`: of two flaws the one in the messages is reported.
+    # Read before `_refuse_the_impossible`: of two errors the one in the messages is reported.
     messages = tuple(read_messages(fields.messages))
     _refuse_the_impossible(fields)
     functions = bool(fields.functions) and not fields.tools  # deprecated: one call a reply, and no ids
@@ -142,9 +142,9 @@ def _function_choice(choice: Any) -> Any:
     if isinstance(choice, dict):
         return {"type": "function", "name": text_at(choice.get("name"), ("function_call", "name"))}
     if not isinstance(choice, str | None):
-        raise Flaw("invalid_type", ("function_call",), expected="a string or an object", got=type_words(choice))
+        raise FieldError("invalid_type", ("function_call",), expected="a string or an object", got=type_name(choice))
     if choice not in (None, "none", "auto"):
-        raise Flaw("invalid_value", ("function_call",), reason="Supported are: none, auto, and an object.")
+        raise FieldError("invalid_value", ("function_call",), reason="Supported are: none, auto, and an object.")
     return choice
 
 
@@ -152,17 +152,17 @@ def _reply_schema(wanted: _ResponseFormat) -> bytes:
     at = "response_format"
     match wanted.type:
         case None:
-            raise Flaw("missing_required_parameter", (at, "type"))
+            raise FieldError("missing_required_parameter", (at, "type"))
         case "text":
             return b""
         case "json_object":
             return b"{}"
         case "json_schema":
             if wanted.json_schema is None:
-                raise Flaw("missing_required_parameter", (at, "json_schema"))
+                raise FieldError("missing_required_parameter", (at, "json_schema"))
             return schema_at(wanted.json_schema.schema, (at, "json_schema", "schema")) or b"{}"
         case _:
-            raise Flaw("invalid_value", (at, "type"), reason="Supported are: text, json_object and json_schema.")
+            raise FieldError("invalid_value", (at, "type"), reason="Supported are: text, json_object and json_schema.")
 
 
 def _refuse_the_impossible(fields: _Body) -> None:
@@ -171,11 +171,11 @@ def _refuse_the_impossible(fields: _Body) -> None:
             continue
         value = integer_at(found, (name,))
         if name == "n" and value != 1:
-            raise Flaw("invalid_value", ("n",), reason="Only 1 is supported: send several requests instead.")
+            raise FieldError("invalid_value", ("n",), reason="Only 1 is supported: send several requests instead.")
     if fields.modalities and any(modality != "text" for modality in fields.modalities):
-        raise Flaw("invalid_value", ("modalities",), reason='Only ["text"] is supported.')
+        raise FieldError("invalid_value", ("modalities",), reason='Only ["text"] is supported.')
     if len(fields.audio) and not is_absent(fields.audio):
-        raise Flaw("unsupported_parameter", ("audio",), reason="Replies are text.")
+        raise FieldError("unsupported_parameter", ("audio",), reason="Replies are text.")
 
 
 def _limit(fields: _Body) -> int | None:
@@ -188,7 +188,7 @@ def _limit(fields: _Body) -> int | None:
             continue
         limit = integer_at(found, (name,))
         if limit is not None and limit < 1:
-            raise Flaw("invalid_value", (name,), reason="It must be at least 1.")
+            raise FieldError("invalid_value", (name,), reason="It must be at least 1.")
     return limit
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from bridge.chat.request import AUTO, Tool, ToolChoice
-from bridge.wire.bodies import Flaw, Path, decode, remembered, schema_at, text_at, type_words
+from bridge.wire.bodies import FieldError, Path, decode, remembered, schema_at, text_at, type_name
 from bridge.wire.bounds import MOST_TOOLS, at_most, shown, tool_name_at
 from bridge.wire.vendor_tools import ReadTools, is_client_run
 
@@ -80,7 +80,7 @@ def namespaced(namespace: str, name: str) -> str:
 def read_tools(items: Sequence[msgspec.Raw] | None, at: Path = ("tools",), *, nested: bool = True) -> ReadTools:
     """The tools that the client runs itself. `nested` says where a name is missed if there is none at all.
 
-    Raise a Flaw for one without a name, of a wrong type, or named like another.
+    Raise a FieldError for one without a name, of a wrong type, or named like another.
     """
     at_most(MOST_TOOLS, items or (), at)
     # Plain bytes, as msgspec's Raw has no hash to be remembered by.
@@ -99,17 +99,17 @@ def read_functions(items: Sequence[msgspec.Raw] | None, at: Path = ("functions",
     return _unique((_tool(spec, path), path) for spec, path in specs)
 
 
-def selection_of(choice: Any, declared: bool, given: ReadTools) -> ToolSelection:
-    """The choice among the tools that were read. Raise a Flaw as `read_choice` does."""
-    selection = read_choice(choice, declared, given.tools)
-    return msgspec.structs.replace(selection, left_out=given.left_out) if given.left_out else selection
+def selection_of(choice: Any, declared: bool, read: ReadTools) -> ToolSelection:
+    """The choice among the tools that were read. Raise a FieldError as `read_choice` does."""
+    selection = read_choice(choice, declared, read.tools)
+    return msgspec.structs.replace(selection, left_out=read.left_out) if read.left_out else selection
 
 
 def read_choice(choice: Any, declared: bool, tools: tuple[Tool, ...], at: Path = ("tool_choice",)) -> ToolSelection:
     """Which of the tools are offered, and whether one must be called.
 
     `choice` is the decoded field, `declared` whether the request lists tools at all, hosted ones included. Raise a
-    Flaw for what is no choice, names a tool that is not there, or demands a call when there is nothing to call.
+    FieldError for what is no choice, names a tool that is not there, or demands a call when there is nothing to call.
     """
     match choice:
         case None:
@@ -117,11 +117,11 @@ def read_choice(choice: Any, declared: bool, tools: tuple[Tool, ...], at: Path =
         case str() if choice in MODES and choice != "any":
             selection = ToolSelection(tools, MODES[choice])
         case str():
-            raise Flaw("invalid_value", at, reason="Supported are: none, auto, required, and an object.")
+            raise FieldError("invalid_value", at, reason="Supported are: none, auto, required, and an object.")
         case dict():
             selection = _object_choice(choice, tools, at)
         case _:
-            raise Flaw("invalid_type", at, expected="a string or an object", got=type_words(choice))
+            raise FieldError("invalid_type", at, expected="a string or an object", got=type_name(choice))
     return _possible(selection, at, declared=declared)
 
 
@@ -146,13 +146,13 @@ def _tools(
 
 def _own(tool: _Tool, namespace: str, at: Path, *, nested: bool) -> tuple[Tool, Path]:
     if tool.type is None and tool.name is None and tool.function is tool.custom is None:
-        raise Flaw("missing_required_parameter", (*at, "type"))
+        raise FieldError("missing_required_parameter", (*at, "type"))
     # Some clients leave the type out.
     kind = tool.type or ("custom" if tool.custom else "function")
     inner = tool.custom if kind == "custom" else tool.function
     if inner is None and tool.name is None and nested:
-        raise Flaw("missing_required_parameter", (*at, kind))
-    # So that a flaw names the field where the client has put it.
+        raise FieldError("missing_required_parameter", (*at, kind))
+    # So that an error names the field where the client has put it.
     path = at if inner is None else (*at, kind)
     return _tool(inner or tool, path, namespace, custom=kind == "custom"), path
 
@@ -181,11 +181,13 @@ def _unique(tools: Iterator[tuple[Tool, Path]]) -> tuple[Tool, ...]:
     found: dict[str, Tool] = {}
     for tool, at in tools:
         if tool.name in found:
-            raise Flaw("invalid_value", (*at, "name"), reason=f"There is another tool named '{shown(tool.name)}'.")
+            raise FieldError(
+                "invalid_value", (*at, "name"), reason=f"There is another tool named '{shown(tool.name)}'."
+            )
         found[tool.name] = tool
         if len(found) > MOST_TOOLS:
             # Checked here once more: namespaces hold tools that the list of the request does not count.
-            raise Flaw("invalid_value", at, reason=f"At most {MOST_TOOLS} tools are supported.")
+            raise FieldError("invalid_value", at, reason=f"At most {MOST_TOOLS} tools are supported.")
     return tuple(found.values())
 
 
@@ -196,7 +198,7 @@ def _object_choice(choice: dict[str, Any], tools: tuple[Tool, ...], at: Path) ->
     if kind == "allowed_tools":
         return _allowed(choice, tools, at)
     if kind not in OWN:
-        raise Flaw("invalid_value", (*at, "type"), reason=f"There is no tool '{shown(kind)}' here.")
+        raise FieldError("invalid_value", (*at, "type"), reason=f"There is no tool '{shown(kind)}' here.")
     return ToolSelection(tools, ToolChoice("named", _named(choice, kind, tools, at)))
 
 
@@ -204,13 +206,13 @@ def _named(choice: dict[str, Any], kind: str, tools: tuple[Tool, ...], at: Path)
     inner = choice.get(kind)
     found, path = (choice, at) if inner is None and "name" in choice else (inner, (*at, kind))
     if found is None:
-        raise Flaw("missing_required_parameter", path)
+        raise FieldError("missing_required_parameter", path)
     if not isinstance(found, dict):
-        raise Flaw("invalid_type", path, expected="an object", got=type_words(found))
+        raise FieldError("invalid_type", path, expected="an object", got=type_name(found))
     wanted = text_at(found.get("name"), (*path, "name"))
     name = _find(wanted, found.get("namespace"), tools)
     if name is None:
-        raise Flaw(
+        raise FieldError(
             "invalid_value", (*path, "name"), reason=f"There is no such tool as '{shown(wanted)}' in the request."
         )
     return name
@@ -233,10 +235,10 @@ def _allowed(choice: dict[str, Any], tools: tuple[Tool, ...], at: Path) -> ToolS
         inner, path = choice["allowed_tools"], (*at, "allowed_tools")
     mode = inner.get("mode") or "auto"
     if mode not in ("auto", "required"):
-        raise Flaw("invalid_value", (*path, "mode"), reason="Supported are: auto and required.")
+        raise FieldError("invalid_value", (*path, "mode"), reason="Supported are: auto and required.")
     listed = inner.get("tools")
     if not isinstance(listed, list):
-        raise Flaw("invalid_type", (*path, "tools"), expected="an array", got=type_words(listed))
+        raise FieldError("invalid_type", (*path, "tools"), expected="an array", got=type_name(listed))
     # Tools that are not allowed are not offered at all: a prompt cannot forbid a call for sure.
     names = set(_listed(listed, tools, (*path, "tools")))
     return ToolSelection(tuple(tool for tool in tools if tool.name in names), MODES[mode])
@@ -246,7 +248,7 @@ def _listed(listed: list[Any], tools: tuple[Tool, ...], at: Path) -> Iterator[st
     for index, entry in enumerate(listed):
         path = (*at, index)
         if not isinstance(entry, dict):
-            raise Flaw("invalid_type", path, expected="an object", got=type_words(entry))
+            raise FieldError("invalid_type", path, expected="an object", got=type_name(entry))
         kind = text_at(entry.get("type"), (*path, "type"))
         if kind in OWN:
             yield _named(entry, kind, tools, path)
@@ -258,4 +260,4 @@ def _possible(selection: ToolSelection, at: Path, *, declared: bool) -> ToolSele
     if not selection.choice.must_call or selection.tools:
         return selection
     reason = "None of the tools can be called here." if declared else "It is only allowed when tools are given."
-    raise Flaw("invalid_value", at, reason=reason)
+    raise FieldError("invalid_value", at, reason=reason)

@@ -84,7 +84,7 @@ class Compaction(WireFormat):
 
     def parse(self, body: bytes) -> ParsedRequest[CompactionReply]:
         """Raise InvalidRequest, naming the field, for anything that is not a request."""
-        # Read like any request, so that a flaw has the same words as on `/v1/responses`.
+        # Read like any request, so that an error has the same words as on `/v1/responses`.
         draft = RESPONSES.draft(body)
         return compaction_of(draft.complete({}).request, draft.items)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bridge.wire.bodies import Flaw, Path, decode, integer_at, is_absent, remembered
+from bridge.wire.bodies import FieldError, Path, decode, integer_at, is_absent, remembered
 from bridge.wire.responses.response_object import DEFAULTS
 
 MOST_ECHOED = 1 << 20
@@ -40,32 +40,32 @@ _PLAIN = msgspec.Raw(b'{"type":"text"}')
 def label_at(value: str | None, path: Path) -> str | None:
     """A name the client gives to itself or its user."""
     if value is not None and len(value) > LONGEST_LABEL:
-        raise Flaw("invalid_value", path, reason=f"It has more than {LONGEST_LABEL} characters.")
+        raise FieldError("invalid_value", path, reason=f"It has more than {LONGEST_LABEL} characters.")
     return value
 
 
 def metadata_at(raw: msgspec.Raw, path: Path = ("metadata",)) -> dict[str, str]:
-    """The pairs of strings. Raise a Flaw for anything else, and for too many or too long ones."""
+    """The pairs of strings. Raise a FieldError for anything else, and for too many or too long ones."""
     if len(raw) > MOST_ECHOED:
-        raise Flaw("invalid_value", path, reason=f"At most {MOST_PAIRS} pairs are supported.")
+        raise FieldError("invalid_value", path, reason=f"At most {MOST_PAIRS} pairs are supported.")
     # The values stay undecoded until the number of pairs is known to be small.
     pairs = decode(_METADATA, raw, path)
     if len(pairs) > MOST_PAIRS:
-        raise Flaw("invalid_value", path, reason=f"At most {MOST_PAIRS} pairs are supported.")
+        raise FieldError("invalid_value", path, reason=f"At most {MOST_PAIRS} pairs are supported.")
     if any(len(key) > LONGEST_KEY for key in pairs):
-        raise Flaw("invalid_value", path, reason=f"A key has more than {LONGEST_KEY} characters.")
+        raise FieldError("invalid_value", path, reason=f"A key has more than {LONGEST_KEY} characters.")
     found = {key: decode(_VALUE, value, (*path, key)) for key, value in pairs.items()}
     for key, value in found.items():
         if len(value) > LONGEST_VALUE:
-            raise Flaw("invalid_value", (*path, key), reason=f"It has more than {LONGEST_VALUE} characters.")
+            raise FieldError("invalid_value", (*path, key), reason=f"It has more than {LONGEST_VALUE} characters.")
     return found
 
 
 def one_of(value: str | None, supported: Sequence[str], path: Path) -> str | None:
-    """The value, if it is a supported one. Raise a Flaw."""
+    """The value, if it is a supported one. Raise a FieldError."""
     if value is None or value in supported:
         return value
-    raise Flaw("invalid_value", path, reason=f"Supported are: {', '.join(supported)}.")
+    raise FieldError("invalid_value", path, reason=f"Supported are: {', '.join(supported)}.")
 
 
 @remembered
@@ -146,8 +146,8 @@ def _echoed_text(raw: msgspec.Raw) -> msgspec.Raw:
 
 def _with(defaults: dict[str, Any], raw: msgspec.Raw) -> msgspec.Raw:
     """The object with the defaults for what it lacks or has as null."""
-    given = {name: value for name, value in _OBJECT.decode(raw).items() if bytes(value) != b"null"}
-    return one_line(msgspec.Raw(msgspec.json.encode(defaults | given)))
+    present = {name: value for name, value in _OBJECT.decode(raw).items() if bytes(value) != b"null"}
+    return one_line(msgspec.Raw(msgspec.json.encode(defaults | present)))
 
 
 def _bounded(echoed: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from bridge.chat.errors import GatewayError
-from bridge.wire.bodies import Flaw
+from bridge.wire.bodies import FieldError
 from bridge.wire.format import ParsedRequest, WireFormat
 from bridge.wire.openai.errors import error_object, refusal, shape_of
 from bridge.wire.openai.format import OpenAIChat
@@ -24,8 +24,8 @@ class OpenAIResponses(WireFormat):
         """Read a body as far as it goes by itself. `counting`: its tokens only, so it need not be whole."""
         try:
             return Draft(body, counting=counting)
-        except Flaw as flaw:
-            raise refusal(flaw) from None
+        except FieldError as error:
+            raise refusal(error) from None
 
     def parse(self, body: bytes) -> ParsedRequest[ResponsesReply]:
         """Raise InvalidRequest, naming the field, for anything that is no request or needs a stored response."""

@@ -14,7 +14,7 @@ import msgspec
 
 from bridge.chat.request import Message, ToolCall
 from bridge.wire.attached import Attached
-from bridge.wire.bodies import Flaw, Path, decode
+from bridge.wire.bodies import FieldError, Path, decode
 from bridge.wire.bounds import id_at, shown
 from bridge.wire.openai.tools import namespaced
 from bridge.wire.parts import IMAGES, Content, Part, read_content, read_part, read_result
@@ -71,15 +71,15 @@ _ANYTHING = msgspec.json.Decoder()
 
 
 def read_item(raw: msgspec.Raw, at: Path) -> Item:
-    """Raise a Flaw for what is no item."""
+    """Raise a FieldError for what is no item."""
     item = decode(_ITEM, raw, at)
     if not item.kind:
-        raise Flaw("missing_required_parameter", (*at, "type"))
+        raise FieldError("missing_required_parameter", (*at, "type"))
     return item
 
 
 def read_messages(items: Iterable[tuple[Item, Path]]) -> list[Message]:
-    """All items to messages. Raise a Flaw, naming the field, for one that makes no sense."""
+    """All items to messages. Raise a FieldError, naming the field, for one that makes no sense."""
     assistant, messages = _AssistantMessage(), list[Message]()
     for item, at in items:
         kind = item.kind
@@ -159,7 +159,7 @@ def _other_message(item: Item, kind: str, at: Path) -> Message | None:
         text, call_id = _hosted_result(item, at, attached), id_at(item.call_id or item.id, (*at, "call_id"))
     else:
         if not len(item.output):
-            raise Flaw("missing_required_parameter", (*at, "output"))
+            raise FieldError("missing_required_parameter", (*at, "output"))
         inside = (*at, "output")
         text = read_result(_content(item.output, inside), inside, attached)
         call_id = id_at(item.call_id, (*at, "call_id"))
@@ -194,9 +194,9 @@ def _plain_message(item: Item, at: Path) -> Message:
             # `developer` is OpenAI's newer word for `system`.
             return Message("system", text, images=images, dropped=dropped)
         case None:
-            raise Flaw("missing_required_parameter", (*at, "role"))
+            raise FieldError("missing_required_parameter", (*at, "role"))
         case _:
-            raise Flaw("invalid_value", (*at, "role"), reason=f"Supported are: {', '.join(ROLES)}.")
+            raise FieldError("invalid_value", (*at, "role"), reason=f"Supported are: {', '.join(ROLES)}.")
 
 
 def _call(item: Item, field: str, at: Path) -> ToolCall:
@@ -246,14 +246,14 @@ def message_item(text: str) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(item))
 
 
-def no_messages(items: Sequence[tuple[Item, Path]]) -> Flaw:
-    """The flaw of an input without a word for the model: it names the first item of an unsupported type."""
+def no_messages(items: Sequence[tuple[Item, Path]]) -> FieldError:
+    """The error of an input without a word for the model: it names the first item of an unsupported type."""
     for item, at in items:
         if not _is_supported(item.kind):
             reason = f"There is no item of type '{shown(item.kind)}'. Send messages, calls and their outputs."
-            return Flaw("invalid_value", (*at, "type"), reason=reason)
+            return FieldError("invalid_value", (*at, "type"), reason=reason)
     reason = "None of its items says anything to the model: send a message." if items else "Send at least one item."
-    return Flaw("invalid_value", ("input",), reason=reason)
+    return FieldError("invalid_value", ("input",), reason=reason)
 
 
 def _is_supported(kind: str) -> bool:

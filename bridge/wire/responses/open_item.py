@@ -11,7 +11,7 @@ from bridge.chat.events import TextDelta, ThinkingDelta, ToolCallDelta, ToolCall
 from bridge.wire.responses import output_items as items
 from bridge.wire.responses.output_items import Item, Status
 
-Told = list[tuple[str, dict[str, Any]]]
+SentEvents = list[tuple[str, dict[str, Any]]]
 """Names of events and what they say beside type and number."""
 
 
@@ -35,7 +35,7 @@ class OpenItem(ABC):
     def done(self, text: str, status: Status) -> Item:
         """The item with all that was sent of it."""
 
-    def opening(self) -> Told:
+    def opening(self) -> SentEvents:
         """The events after the announcement; most items have none."""
         return []
 
@@ -44,7 +44,7 @@ class OpenItem(ABC):
         """The name of the event that has a piece."""
 
     @abstractmethod
-    def closing(self, text: str, status: Status) -> Told:
+    def closing(self, text: str, status: Status) -> SentEvents:
         """The events before the item's last one."""
 
     def before_delta(self) -> bytes:
@@ -72,13 +72,13 @@ class _Message(OpenItem):
     def done(self, text: str, status: Status) -> Item:
         return items.message(self.id, status, text)
 
-    def opening(self) -> Told:
+    def opening(self) -> SentEvents:
         return [("response.content_part.added", {**self._part, "part": items.text_part("")})]
 
     def delta(self) -> str:
         return "response.output_text.delta"
 
-    def closing(self, text: str, status: Status) -> Told:
+    def closing(self, text: str, status: Status) -> SentEvents:
         return [
             ("response.output_text.done", {**self.at, "text": text}),
             ("response.content_part.done", {**self._part, "part": items.text_part(text)}),
@@ -102,13 +102,13 @@ class _Reasoning(OpenItem):
     def done(self, text: str, status: Status) -> Item:
         return items.reasoning(self.id, status, text, sealed=self._sealed)
 
-    def opening(self) -> Told:
+    def opening(self) -> SentEvents:
         return [("response.reasoning_summary_part.added", {**self.at, "part": items.summary_part("")})]
 
     def delta(self) -> str:
         return "response.reasoning_summary_text.delta"
 
-    def closing(self, text: str, status: Status) -> Told:
+    def closing(self, text: str, status: Status) -> SentEvents:
         return [
             ("response.reasoning_summary_text.done", {**self.at, "text": text}),
             ("response.reasoning_summary_part.done", {**self.at, "part": items.summary_part(text)}),
@@ -135,7 +135,7 @@ class _Call(OpenItem):
             "response.custom_tool_call_input.delta" if self._made.custom else "response.function_call_arguments.delta"
         )
 
-    def closing(self, text: str, status: Status) -> Told:
+    def closing(self, text: str, status: Status) -> SentEvents:
         """Arguments that were cut off are never called done."""
         if status != "completed":
             return []

@@ -78,23 +78,23 @@ _RESPONSE = msgspec.json.Decoder(_Response)
 
 def number_of(query: Mapping[str, str]) -> int:
     """After which event the stream begins; -1 for from the first. Raise InvalidRequest."""
-    given = query.get("starting_after")
-    if given is None:
+    value = query.get("starting_after")
+    if value is None:
         return -1
     # 9 digits are more than any stream has, and keep `int` cheap on a long string of digits.
-    if not given.isdecimal() or len(given) > 9:
-        words = "starting_after must be the sequence_number of an event."
-        raise InvalidRequest(words, param=("starting_after",), code="invalid_value")
-    return int(given)
+    if not value.isdecimal() or len(value) > 9:
+        message = "starting_after must be the sequence_number of an event."
+        raise InvalidRequest(message, param=("starting_after",), code="invalid_value")
+    return int(value)
 
 
-def replay(kept: StoredRecord, after: int = -1) -> Iterator[bytes]:
+def replay(record: StoredRecord, after: int = -1) -> Iterator[bytes]:
     """The events of the stream, those up to this number left out."""
     # The same encoder as for the live stream: what is sent twice cannot differ by a line of code.
-    encoder = _encoder(kept)
-    pauses = set(kept.pauses)
+    encoder = _encoder(record)
+    pauses = set(record.pauses)
     skipped = after + 1
-    for event in _events(kept):
+    for event in _events(record):
         # A keep-alive has no event of its own in the record: it is known by its number alone.
         while encoder.number in pauses or (not encoder.number and 1 in pauses):  # the first comes after an event
             yield from _blocks(encoder.feed([KeepAlive()]), encoder.number, skipped)
@@ -109,8 +109,8 @@ def _blocks(encoded: bytes, number: int, skipped: int) -> Iterator[bytes]:
         yield block + b"\n\n"
 
 
-def _encoder(kept: StoredRecord) -> ResponsesEncoder:
-    response, fields = _RESPONSE.decode(kept.response), _OBJECT.decode(kept.response)
+def _encoder(record: StoredRecord) -> ResponsesEncoder:
+    response, fields = _RESPONSE.decode(record.response), _OBJECT.decode(record.response)
     echoed = {name: fields[name] for name in DEFAULTS if name in fields}
     seals = any(item.encrypted_content for item in response.output)
     # The clock stands still at the stored end, so that the last event has the same time as the first time.
@@ -120,11 +120,11 @@ def _encoder(kept: StoredRecord) -> ResponsesEncoder:
     return ResponsesEncoder(head, echoed, seals_reasoning=seals)
 
 
-def _events(kept: StoredRecord) -> Iterator[ChatEvent]:
-    response = _RESPONSE.decode(kept.response)
+def _events(record: StoredRecord) -> Iterator[ChatEvent]:
+    response = _RESPONSE.decode(record.response)
     yield Started("", response.model, "new", 0, 0)
     for index, item in enumerate(response.output):
-        lengths = kept.deltas[index] if kept.deltas and index < len(kept.deltas) else None
+        lengths = record.deltas[index] if record.deltas and index < len(record.deltas) else None
         yield from _events_of(item, lengths)
     cut = response.incomplete_details
     usage = response.usage or _Usage()

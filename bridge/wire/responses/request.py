@@ -15,7 +15,7 @@ import msgspec
 
 from bridge.chat.errors import GatewayError, InvalidRequest, NotFound
 from bridge.chat.request import ChatRequest, Message
-from bridge.wire.bodies import Flaw, Integral, Path, decode, integer_at, is_absent, not_utf8, schema_at, text_at
+from bridge.wire.bodies import FieldError, Integral, Path, decode, integer_at, is_absent, not_utf8, schema_at, text_at
 from bridge.wire.bounds import MOST_MESSAGES, at_most, bounded, choice_at, name_at, shown
 from bridge.wire.client_ids import of_fields
 from bridge.wire.format import ParsedRequest
@@ -102,7 +102,7 @@ class Draft:
     """A body that was read. `needs` are the ids of the stored responses without which it is not complete."""
 
     def __init__(self, body: bytes, *, counting: bool = False) -> None:
-        """Raise a Flaw, InvalidRequest or NotFound for what is no request, or what cannot be had here."""
+        """Raise a FieldError, InvalidRequest or NotFound for what is no request, or what cannot be had here."""
         fields = self._fields = decode(_BODY, bounded(_valid_text(body), LISTS))
         if fields.model or not counting:
             name_at(fields.model, ("model",))
@@ -119,17 +119,17 @@ class Draft:
         self.needs: tuple[str, ...] = tuple(dict.fromkeys(previous + references))
         at_most(MOST_REFERRED, self.needs, ("input",))
 
-    def complete(self, kept: Mapping[str, StoredRecord]) -> ParsedRequest[ResponsesReply]:
+    def complete(self, records: Mapping[str, StoredRecord]) -> ParsedRequest[ResponsesReply]:
         """The whole request, given the stored responses by their ids. Raise InvalidRequest."""
         try:
-            return ParsedRequest(self._request(kept), self._reply())
-        except Flaw as flaw:
-            raise refusal(flaw) from None
+            return ParsedRequest(self._request(records), self._reply())
+        except FieldError as error:
+            raise refusal(error) from None
 
-    def _request(self, kept: Mapping[str, StoredRecord]) -> ChatRequest:
+    def _request(self, records: Mapping[str, StoredRecord]) -> ChatRequest:
         fields = self._fields
         # Earlier items come first; the new ones may refer to them.
-        items = self._earlier(kept) + resolved(self._own, kept)
+        items = self._earlier(records) + resolved(self._own, records)
         at_most(MOST_MESSAGES, items, ("input",))
         self.items = [raw for raw, _, _ in items]
         sent = read_messages((item, at) for _, item, at in items)
@@ -166,19 +166,19 @@ class Draft:
             items=None if fields.store is False else tuple(self.items),
         )
 
-    def _earlier(self, kept: Mapping[str, StoredRecord]) -> list[Read]:
+    def _earlier(self, records: Mapping[str, StoredRecord]) -> list[Read]:
         """The items of the previous response: its input and its output."""
         previous = self._fields.previous_response_id
         if not previous:
             return []
-        if previous not in kept:
+        if previous not in records:
             raise InvalidRequest(
                 f"Previous response with id '{shown(previous)}' not found.",
                 param=("previous_response_id",),
                 code="previous_response_not_found",
             )
-        # Read after the messages: of two flaws the one in the messages is reported.
-        raws = kept[previous].input + kept[previous].output()
+        # Read after the messages: of two errors the one in the messages is reported.
+        raws = records[previous].input + records[previous].output()
         at: Path = ("previous_response_id",)
         return [(raw, read_item(raw, at), at) for raw in raws]
 
@@ -200,17 +200,17 @@ def _refuse_the_impossible(fields: _Body) -> None:
         # be wrong in silence.
         raise _no_conversation(fields)
     if not is_absent(fields.prompt):
-        raise Flaw("unsupported_parameter", ("prompt",), reason="There are no prompt templates here.")
+        raise FieldError("unsupported_parameter", ("prompt",), reason="There are no prompt templates here.")
 
 
 def _no_conversation(fields: _Body) -> GatewayError:
     if fields.previous_response_id:
-        words = "Mutually exclusive parameters: send either 'conversation' or 'previous_response_id'."
-        return InvalidRequest(words, param=("conversation",), code="mutually_exclusive_parameters")
+        message = "Mutually exclusive parameters: send either 'conversation' or 'previous_response_id'."
+        return InvalidRequest(message, param=("conversation",), code="mutually_exclusive_parameters")
     named = decode(_CONVERSATION, fields.conversation, ("conversation",))
     id_ = text_at(named.id, ("conversation", "id")) if isinstance(named, _Conversation) else named
-    words = f"Conversation with id '{shown(id_)}' not found."
-    return NotFound(words, param=("conversation",), code="conversation_not_found")
+    message = f"Conversation with id '{shown(id_)}' not found."
+    return NotFound(message, param=("conversation",), code="conversation_not_found")
 
 
 def _limit(fields: _Body) -> int | None:
@@ -218,22 +218,22 @@ def _limit(fields: _Body) -> int | None:
     for name, least in WHOLE.items():
         value = integer_at(getattr(fields, name), (name,))
         if value is not None and value < least:
-            raise Flaw("invalid_value", (name,), reason=f"It must be at least {least}.")
+            raise FieldError("invalid_value", (name,), reason=f"It must be at least {least}.")
     return integer_at(fields.max_output_tokens, ("max_output_tokens",))
 
 
 def _items(fields: _Body) -> list[Read]:
-    given = decode(_INPUT, fields.input, ("input",)) if len(fields.input) else None
-    if given is None:
+    value = decode(_INPUT, fields.input, ("input",)) if len(fields.input) else None
+    if value is None:
         # A previous response may be continued without a new item.
         if not fields.previous_response_id:
-            raise Flaw("missing_required_parameter", ("input",))
-        given = []
-    if isinstance(given, str):
-        given = [message_item(given)]
-    at_most(MOST_MESSAGES, given, ("input",))
+            raise FieldError("missing_required_parameter", ("input",))
+        value = []
+    if isinstance(value, str):
+        value = [message_item(value)]
+    at_most(MOST_MESSAGES, value, ("input",))
     found: list[Read] = []
-    for index, raw in enumerate(given):
+    for index, raw in enumerate(value):
         at = ("input", index)
         found.append((raw, read_item(raw, at), at))
     return found
@@ -273,4 +273,4 @@ def _reply_schema(fields: _Body) -> bytes:
         case "json_schema" if text and text.format:
             return schema_at(text.format.schema, (*at, "schema")) or b"{}"
         case _:
-            raise Flaw("invalid_value", (*at, "type"), reason=f"Supported are: {', '.join(FORMATS)}.")
+            raise FieldError("invalid_value", (*at, "type"), reason=f"Supported are: {', '.join(FORMATS)}.")

@@ -91,7 +91,7 @@ class ResponseObject:
 
     def failed(self, error: GatewayError, output: Sequence[bytes]) -> bytes:
         """The object of a response that ended with an error."""
-        body = {"code": failure_code(error), "message": _failure_words(error)}
+        body = {"code": failure_code(error), "message": _failure_message(error)}
         status = "cancelled" if isinstance(error, Cancelled) else "failed"
         return self._with(status, output, error=body, incomplete_details=None, completed_at=None, usage=None)
 
@@ -119,7 +119,7 @@ def failure_code(error: GatewayError) -> str:
     return "server_error" if error.retryable else "invalid_prompt"
 
 
-def _failure_words(error: GatewayError) -> str:
+def _failure_message(error: GatewayError) -> str:
     """Codex reads from the words how long to wait."""
     if error.retry_after is None or failure_code(error) != "rate_limit_exceeded":
         return error.message

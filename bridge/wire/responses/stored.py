@@ -57,7 +57,7 @@ class _Ids(msgspec.Struct):
 
 
 _OUTPUT = msgspec.json.Decoder(_Output)
-_KEPT = msgspec.json.Decoder(StoredRecord)
+_RECORD = msgspec.json.Decoder(StoredRecord)
 _IDS = msgspec.json.Decoder(_Ids)
 _TEXT = msgspec.json.Decoder(str | None)
 _ITEM = msgspec.json.Decoder(dict[str, msgspec.Raw])  # what else is in an item is passed on as it came
@@ -76,7 +76,7 @@ def size(response: bytes, items: Sequence[msgspec.Raw]) -> int:
 def unpack(record: bytes) -> StoredRecord | None:
     """A record that was kept; None for one that cannot be read any more, as another version may have written it."""
     try:
-        return _KEPT.decode(record)
+        return _RECORD.decode(record)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
 
@@ -89,17 +89,17 @@ def token_count(tokens: int) -> bytes:
     return msgspec.json.encode({"object": "response.input_tokens", "input_tokens": tokens})
 
 
-def input_items(kept: StoredRecord, response_id: str, query: Mapping[str, str]) -> bytes:
+def input_items(record: StoredRecord, response_id: str, query: Mapping[str, str]) -> bytes:
     """One page of what the model was sent, the latest first unless `order=asc`. Raise InvalidRequest."""
-    places = list(range(len(kept.input)))
+    places = list(range(len(record.input)))
     if query.get("order", "desc") != "asc":
         places.reverse()
     if after := query.get("after"):
-        ids = [_id_of(_IDS.decode(kept.input[place]), response_id, place) for place in places]
+        ids = [_id_of(_IDS.decode(record.input[place]), response_id, place) for place in places]
         # An unknown id gives an empty page, not an error.
         places = places[ids.index(after) + 1 :] if after in ids else []
     limit = _limit(query.get("limit"))
-    page = [listed(kept.input[place], response_id, place) for place in places[:limit]]
+    page = [listed(record.input[place], response_id, place) for place in places[:limit]]
     return msgspec.json.encode(
         {
             "object": "list",
@@ -111,12 +111,12 @@ def input_items(kept: StoredRecord, response_id: str, query: Mapping[str, str]) 
     )
 
 
-def _limit(given: str | None) -> int:
-    if given is None:
+def _limit(value: str | None) -> int:
+    if value is None:
         return LIMIT
-    if not given.isdecimal() or len(given) > len(str(MOST)) or not 1 <= int(given) <= MOST:
+    if not value.isdecimal() or len(value) > len(str(MOST)) or not 1 <= int(value) <= MOST:
         raise InvalidRequest(f"limit must be a number from 1 to {MOST}.", param=("limit",), code="invalid_value")
-    return int(given)
+    return int(value)
 
 
 def _id_of(ids: _Ids, response_id: str, index: int) -> str:

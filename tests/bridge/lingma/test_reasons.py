@@ -61,12 +61,12 @@ OTHER = [
 CODES = [0, 200, 400, 403, 418, 429, 500, 602, 604, 40505, 90000]
 
 
-@pytest.mark.parametrize(("words", "asked", "most"), FULL, ids=lambda value: str(value)[:40])
-def test_full_context_is_known_by_every_vendors_words(words, asked, most):
+@pytest.mark.parametrize(("words", "requested", "most"), FULL, ids=lambda value: str(value)[:40])
+def test_full_context_is_known_by_every_vendors_words(words, requested, most):
     error = reasons.context_full(words)
     assert error is not None
     assert (error.status, error.code, error.retryable) == (400, "context_length_exceeded", False)
-    assert (error.asked, error.most) == (asked, most)
+    assert (error.requested, error.most) == (requested, most)
 
 
 @pytest.mark.parametrize("words", OTHER, ids=lambda value: value[:40])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.chat.errors import InvalidRequest
 from bridge.chat.request import Message, Tool, ToolChoice
-from bridge.wire.bodies import Flaw
+from bridge.wire.bodies import FieldError
 from bridge.wire.openai.format import FORMAT
 from bridge.wire.openai.tools import ToolSelection, read_choice, read_tools
 
@@ -329,7 +329,7 @@ def test_a_whole_namespace_may_be_allowed():
     ],
 )
 def test_flat_tool_misses_its_name_at_top(item, path):
-    with pytest.raises(Flaw) as caught:
+    with pytest.raises(FieldError) as caught:
         flat(item)
     assert caught.value.path == path
 
@@ -352,18 +352,18 @@ def outcome(read, *arguments):
     """What was read, or the field at fault."""
     try:
         return read(*arguments)
-    except Flaw as flaw:
-        return flaw.path[0]
+    except FieldError as error:
+        return error.path[0]
 
 
 @given(JSON)
-def test_any_choice_is_one_or_a_flaw(choice):
+def test_any_choice_is_one_or_an_error(choice):
     tools = flat({"type": "function", "name": "look"}, GROUP)
     offer = outcome(read_choice, choice, True, tools)
     assert offer == "tool_choice" or set(offer.tools) <= set(tools)
 
 
 @given(st.lists(JSON, max_size=3))
-def test_tool_list_is_read_or_a_flaw(items):
+def test_tool_list_is_read_or_an_error(items):
     tools = outcome(flat, *items)
     assert tools == "tools" or len({tool.name for tool in tools}) == len(tools)

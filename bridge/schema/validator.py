@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from bridge.schema import parts as schema_parts
-from bridge.schema.formats import JUDGED, follows
+from bridge.schema.formats import CHECKED, follows
 
 # A step is about one comparison. The bound covers schema and value together, because `$ref` and unions multiply them.
 MOST_STEPS = 6000
@@ -46,23 +46,23 @@ class Violation(msgspec.Struct, frozen=True):
 
 def violations(schema: Any, value: Any, steps: int = MOST_STEPS) -> list[Violation]:
     """The first of them, [] for a value that fits. Raise TooMuch when that cannot be said within so many steps."""
-    judge = _Judge(schema, steps)
+    validator = _Validator(schema, steps)
     try:
-        judge.look(schema, value, ())
+        validator.visit(schema, value, ())
     # RecursionError: a schema can refer to itself without end. OverflowError: an integer too large for a float meets
     # one.
     except (RecursionError, OverflowError):
         raise TooMuch from None
-    return judge.found
+    return validator.found
 
 
-class _Judge:
+class _Validator:
     def __init__(self, root: Any, steps: int) -> None:
         self.found: list[Violation] = []
         self._root = root
         self._left = steps
 
-    def look(self, node: Any, value: Any, path: Path) -> None:
+    def visit(self, node: Any, value: Any, path: Path) -> None:
         """Note what is wrong with the value."""
         self._spend(1)
         # Ten violations are enough for one correction; to look on would cost steps and change nothing.
@@ -76,14 +76,14 @@ class _Judge:
         if "$ref" in node and (ref := schema_parts.reference(node)) is not None:
             # Following a reference costs one lookup for each of its segments.
             self._spend(1 + ref.count("/"))
-            self.look(schema_parts.pointed(self._root, ref), value, path)
+            self.visit(schema_parts.pointed(self._root, ref), value, path)
         # `$ref`, `allOf` and unions hold beside the node's own keywords (JSON Schema 2019-09 and later), so no branch
         # returns early.
         if self._is_of_type(node, value, path):
-            self._look_at(node, value, path)
+            self._visit_node(node, value, path)
         if "allOf" in node:
             for part in schema_parts.parts(node):
-                self.look(part, value, path)
+                self.visit(part, value, path)
         if "anyOf" in node or "oneOf" in node:
             for union in schema_parts.unions(node):
                 self._one_of(node, union, value, path)
@@ -97,7 +97,7 @@ class _Judge:
             return False
         return True
 
-    def _look_at(self, node: dict[str, Any], value: Any, path: Path) -> None:
+    def _visit_node(self, node: dict[str, Any], value: Any, path: Path) -> None:
         if (allowed := schema_parts.choices(node)) is not None:
             if not self._is_one(value, allowed):
                 # A list of allowed values says more than any other keyword, so the rest is not checked.
@@ -129,11 +129,11 @@ class _Judge:
         declared, rest = schema_parts.fields(node), schema_parts.rest(node)
         for name, member in value.items():
             if name in declared:
-                self.look(declared[name], member, (*path, name))
+                self.visit(declared[name], member, (*path, name))
             elif rest is False:
                 self._note(path, f"{_shown(name)} is not allowed: there is no such property", node)
             elif rest is not True:
-                self.look(rest, member, (*path, name))
+                self.visit(rest, member, (*path, name))
 
     def _elements(self, node: dict[str, Any], value: list[Any], path: Path) -> None:
         first, after = schema_parts.places(node)
@@ -141,7 +141,7 @@ class _Judge:
             part = first[index] if index < len(first) else after
             # Most arrays allow anything; skipping them keeps long lists cheap.
             if part is not True:
-                self.look(part, element, (*path, index))
+                self.visit(part, element, (*path, index))
             if len(self.found) >= MOST_VIOLATIONS:
                 return
         if node.get("uniqueItems") is True and (twice := self._repeated(value)) is not None:
@@ -180,15 +180,15 @@ class _Judge:
 
     def _format(self, node: dict[str, Any], value: str, path: Path) -> None:
         name = node.get("format")
-        if isinstance(name, str) and name in JUDGED:
+        if isinstance(name, str) and name in CHECKED:
             self._spend(1 + len(value) // 64)
             if not follows(name, value):
                 self._note(path, f"{_shown(value)} is not of format {name!r}", node)
 
     def _amount(self, node: dict[str, Any], value: int | float, path: Path) -> None:
-        for key, words, holds in _LIMITS:
+        for key, phrase, holds in _LIMITS:
             if key in node and (limit := schema_parts.number(node, key)) is not None and not holds(value, limit):
-                self._note(path, f"{_shown(value)} {words} {limit}", node)
+                self._note(path, f"{_shown(value)} {phrase} {limit}", node)
 
     # -- several schemas, several values --------------------------------------------------------------------------
 
@@ -201,7 +201,7 @@ class _Judge:
         before, near = self.found, []
         for branch in branches:
             self.found = []
-            self.look(branch, value, path)
+            self.visit(branch, value, path)
             if not self.found:
                 self.found = before
                 return
