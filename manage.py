@@ -15,11 +15,11 @@ def main() -> None:
     from django.conf import settings
     from django.core.management import execute_from_command_line
 
-    from gateway_project.databases import be_patient
+    from gateway_project.databases import relax_deadlines
 
     try:
         load()
-        be_patient(settings.DATABASES)
+        relax_deadlines(settings.DATABASES)
         execute_from_command_line(sys.argv)
     except SettingError as exc:
         sys.exit(f"lingma-gateway: {exc}")

@@ -1,4 +1,4 @@
-"""The look of the admin console: its name, its colours, what stands in its sidebar."""
+"""The design of the admin console: its name, its colours, what stands in its sidebar."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +37,7 @@ UPSTREAMS = {
 }
 
 
-gettext_noop("Welcome")  # unfold says it in an f-string, where xgettext does not look
+gettext_noop("Welcome")  # unfold has it in an f-string, where xgettext finds nothing
 
 
 def asset(path: str) -> Callable[[HttpRequest], str]:

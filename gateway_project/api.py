@@ -20,20 +20,20 @@ VIEW = ["%(app_label)s.view_%(model_name)s"]
 
 
 class ModelPermissions(permissions.DjangoModelPermissions):
-    """Staff with Django's permissions for the model, as in the console: also who only looks needs one."""
+    """Staff with Django's permissions for the model, as in the console: also to read."""
 
     perms_map = permissions.DjangoModelPermissions.perms_map | dict.fromkeys(("GET", "HEAD", "OPTIONS"), VIEW)
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        """A method that the view does not have needs the right to look; then DRF answers 405."""
+        """A method that the view does not have needs the right to view; then DRF answers 405."""
         method = request.method if request.method in view.allowed_methods else "GET"
         model = cast("GenericAPIView[Any]", view).get_queryset().model
-        # DRF's own asks for no permission on GET; here who may look needs the same right as in the console.
+        # DRF's own asks for no permission on GET; here reading needs the same right as in the console.
         return bool(request.user.is_staff and request.user.has_perms(self.get_required_permissions(method, model)))
 
 
 class InOrder(CursorPagination):
-    """Pages in the order that the view says in `ordering`, without counting; `next` and `previous` are addresses."""
+    """Pages in the order of the view's `ordering`, without counting; `next` and `previous` are URLs."""
 
     page_size = 100
     page_size_query_param = "page_size"

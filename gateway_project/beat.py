@@ -24,42 +24,42 @@ SIGN_SEC = 3.0
 """Between two signs of life."""
 
 
-class PatientScheduler(DatabaseScheduler):  # type: ignore[misc]  # it has no types
-    """As its parent, but a database that is away is noted once, ends nothing, and is asked once a second at most."""
+class ResilientScheduler(DatabaseScheduler):  # type: ignore[misc]  # it has no types
+    """As its parent, but a database that is away is logged once, ends nothing, and is tried once a second at most."""
 
     _initial_read: bool
     _last_timestamp: datetime | None
 
-    _told_at = 0.0
+    _published_at = 0.0
 
     def tick(self, *args: Any, **options: Any) -> Any:
         life_signs.alive()
         pause = super().tick(*args, **options)
-        if time.monotonic() - self._told_at > SIGN_SEC:
-            self._told_at = time.monotonic()
+        if time.monotonic() - self._published_at > SIGN_SEC:
+            self._published_at = time.monotonic()
             with suppress(RedisError), connect(settings.REDIS_URL) as client:
                 degraded.publish(client, "beat")
         return pause
 
     def all_as_schedule(self) -> dict[str, Any]:
         """What is enabled; when that cannot be read, what was read before."""
-        found: dict[str, Any] | None = self._ask(super().all_as_schedule)
+        found: dict[str, Any] | None = self._query(super().all_as_schedule)
         if found is None:
             self._initial_read = self._initial_read or not self._schedule  # then the next tick reads again
             return self._schedule or {}
         return found
 
     def schedule_changed(self) -> bool:
-        # In a tuple, since None is a good answer too: nothing has changed yet. `_ask` says None for "not known".
-        told = self._ask(lambda: (self.Changes.last_change(),))
-        if told is None:
+        # In a tuple, since None is a good answer too: nothing has changed yet. `_query` returns None for "not known".
+        last_change = self._query(lambda: (self.Changes.last_change(),))
+        if last_change is None:
             return False
-        before, self._last_timestamp = self._last_timestamp, told[0]
-        return bool(told[0] and told[0] > (before or told[0]))
+        before, self._last_timestamp = self._last_timestamp, last_change[0]
+        return bool(last_change[0] and last_change[0] > (before or last_change[0]))
 
     def sync(self) -> None:
         # One at a time and with signs of life: after an outage there may be many, and a full batch looks like a hang.
-        while self._dirty and self._ask(self._save_one):
+        while self._dirty and self._query(self._save_one):
             life_signs.alive()
 
     def _save_one(self) -> bool:
@@ -69,7 +69,7 @@ class PatientScheduler(DatabaseScheduler):  # type: ignore[misc]  # it has no ty
         self._dirty.discard(name)
         return True
 
-    def _ask(self, query: Callable[[], T]) -> T | None:
+    def _query(self, query: Callable[[], T]) -> T | None:
         if database.away() and not database.may_try():
             return None
         try:

@@ -22,11 +22,11 @@ from gateway_project.lib.redis_fitness import refusal
 RETRY_SEC: Final = 1
 WAIT_SEC: Final = 2.0
 PATIENCE_SEC: Final = 5
-"""How long whoever is neither worker nor scheduler, such as the doctor, waits for a connection."""
+"""How long a process that is neither worker nor scheduler, such as the doctor, waits for a connection."""
 TROUBLES: Final = (redis.RedisError, KombuError, OSError)
 THEIR_TROUBLES: Final = {"SchedulingError", "RestartFreqExceeded"}
 """By name: their modules are the scheduler's own."""
-TELLERS: Final = ("celery.beat", "celery.worker.consumer.consumer", "kombu.transport.redis", "kombu.connection")
+LOGGERS: Final = ("celery.beat", "celery.worker.consumer.consumer", "kombu.transport.redis", "kombu.connection")
 
 
 class BrokerConnection(Connection):
@@ -53,7 +53,7 @@ class BrokerConnection(Connection):
         )
 
     def _connection_factory(self) -> Any:
-        life_signs.alive()  # a worker that looks for its broker does nothing else
+        life_signs.alive()  # a worker that searches its broker does nothing else
         # Else a worker would connect to a replica or a full server, fail at the first write, and connect again at once.
         with connect(settings.REDIS_URL, WAIT_SEC) as client:
             if why := refusal(client):
@@ -67,7 +67,7 @@ class Broker(AMQP):
     Connection = BrokerConnection
 
 
-class TellOnce(logging.Filter):
+class LogOnce(logging.Filter):
     """Turns what Celery and kombu log of a broker that is away, each second and with traces, into a degraded mode."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -83,7 +83,7 @@ class EndOnConnection(logging.Filter):
     """Takes the worker's line about its connection as the end of the trouble."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let the line through unless it ends a trouble: then the mode's own line says the same."""
+        """Let the line through unless it ends a trouble: then the mode's own line is enough."""
         if not degraded.is_on("tasks"):
             return True
         degraded.end("tasks")
@@ -98,18 +98,18 @@ def _trouble(record: logging.LogRecord) -> object:
     if record.name == "kombu.transport.redis":
         return record.getMessage()
     raised = record.exc_info[1] if record.exc_info else None
-    said = record.args if isinstance(record.args, tuple) else ()
-    return next((each for each in (raised, *said) if _is_trouble(each)), None)
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    return next((each for each in (raised, *arguments) if _is_trouble(each)), None)
 
 
-def _is_trouble(said: object) -> bool:
-    return isinstance(said, TROUBLES) or type(said).__name__ in THEIR_TROUBLES
+def _is_trouble(value: object) -> bool:
+    return isinstance(value, TROUBLES) or type(value).__name__ in THEIR_TROUBLES
 
 
-def tell_once() -> None:
+def log_broker_once() -> None:
     """Install the filters. To be called when logging has been set up."""
-    for name in TELLERS:
-        logging.getLogger(name).addFilter(TellOnce())
+    for name in LOGGERS:
+        logging.getLogger(name).addFilter(LogOnce())
     logging.getLogger("celery.worker.consumer.connection").addFilter(EndOnConnection())
 
 

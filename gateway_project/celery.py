@@ -56,9 +56,9 @@ app.steps["worker"].add(SignsOfLife)
 @setup_logging.connect
 def leave_logging_alone(**_: Any) -> None:
     """A receiver of this signal keeps Celery from configuring logging, which Django's settings have done."""
-    from gateway_project.broker import tell_once
+    from gateway_project.broker import log_broker_once
 
-    tell_once()
+    log_broker_once()
 
 
 @worker_ready.connect

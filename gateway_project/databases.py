@@ -12,7 +12,7 @@ POSTGRESQL: Final[dict[str, Any]] = {
     "connect_timeout": 2,
     "statement_sec": 5.0,
     "lock_sec": 4.0,
-    # What says nothing for so long is looked for: some 20 s until a connection counts as lost.
+    # A silent connection is probed after 10 s, and counts as lost after some 20 s.
     "keepalives": 1,
     "keepalives_idle": 10,
     "keepalives_interval": 3,
@@ -31,19 +31,19 @@ def database(url: str, data_dir: Path) -> dict[str, Any]:
     """The default database. An option in the URL wins over ours."""
     # 0: Django closes after each request, and our pool keeps what is of use.
     found: dict[str, Any] = {**dj_database_url.parse(url, conn_max_age=0)}
-    told = found.get("OPTIONS", {})
+    options = found.get("OPTIONS", {})
     if found["ENGINE"].endswith("sqlite3"):
         # In memory, threads would find tables locked without waiting for them.
         return found | {
             "ENGINE": "gateway_project.sqlite3",
             "TEST": {"NAME": data_dir / "test.sqlite3"},
-            "OPTIONS": SQLITE | told,
+            "OPTIONS": SQLITE | options,
         }
     # Ours first, so that an option in the URL overrides it.
-    return found | {"ENGINE": "gateway_project.postgresql", "OPTIONS": POSTGRESQL | told}
+    return found | {"ENGINE": "gateway_project.postgresql", "OPTIONS": POSTGRESQL | options}
 
 
-def be_patient(databases: dict[str, Any]) -> None:
+def relax_deadlines(databases: dict[str, Any]) -> None:
     """Allow long statements and locks: for commands that work on whole tables, such as migrations."""
     options = databases["default"]["OPTIONS"]
     if "statement_sec" in options:

@@ -276,18 +276,18 @@ def load() -> Environment:
         raise SettingError(f"{name}: this is not valid JSON") from None
 
 
-def kept_secret(directory: Path, name: str) -> str:
+def stored_secret(directory: Path, name: str) -> str:
     """A secret of this installation, made on first use and readable by its owner only. Raise SettingError."""
     path = directory / "secrets" / name
     try:
         if not path.exists():
-            _keep_secret(path)
+            _store_secret(path)
         return path.read_text()
     except OSError as exc:
         raise SettingError(f"DATA_DIR: cannot use {path}: {exc.strerror}") from None
 
 
-def _keep_secret(path: Path) -> None:
+def _store_secret(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}")
     # The mode before the content: nobody else can read it at any time.

@@ -1,4 +1,4 @@
-"""How a record becomes a line: for people or for machines, without secrets, and so that no stranger writes lines."""
+"""Formats a record as a line, for people or machines, without secrets; text from outside cannot forge a line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gateway_project.lib.visible import visible
 PLAIN: Final = re.compile(r"[^\s\"'=]+").fullmatch
 
 MOST: Final = 4096
-"""Characters of a message or a field. A path alone may have 64 KiB, and strangers may send thousands of them."""
+"""Characters of a message or a field. A path alone may have 64 KiB, and anybody may send thousands of them."""
 MOST_OF_A_TRACE: Final = 1 << 15
 
 
@@ -44,7 +44,7 @@ def text_line(record: logging.LogRecord) -> str:
     )
     line = f"{stamp(record)} {record.levelname:<7} {record.name}: {visible(_clean(record.getMessage()))}{fields}"
     if trace := _trace(record):
-        # Indented, and so no line of a trace, which may quote a stranger, looks like one of the log.
+        # Indented, so that no line of a trace, which may quote text from outside, looks like a line of the log.
         line += "".join([f"\n    {visible(each)}" for each in trace.splitlines()])
     return line
 
@@ -65,7 +65,7 @@ def json_line(record: logging.LogRecord) -> str:
 
 
 def _escaped(line: str) -> str:
-    """JSON that says the same, also on a terminal: without raw signs that nobody sees."""
+    """The same JSON with invisible characters escaped, so that it is safe on a terminal."""
     # Nearly every line; the loop below is for the few others.
     if line.isprintable():
         return line
@@ -73,7 +73,7 @@ def _escaped(line: str) -> str:
 
 
 def stamp(record: logging.LogRecord) -> str:
-    # The text of a second is kept: many lines share it.
+    # The text of a second is cached: many lines share it.
     seconds, fraction = divmod(record.created, 1)
     return f"{_second(int(seconds))}.{int(fraction * 1000):03}Z"
 
@@ -96,22 +96,22 @@ def _cut(text: str) -> str:
     return text if len(text) <= MOST else f"{text[:MOST]}…"
 
 
-# The same few words come in every line, so what was found out about them is kept.
+# The same few words come in every line, so the result for them is cached.
 
 
 @lru_cache(maxsize=1024)
 def _text_field(name: str, text: str) -> str:
     text = redacted(text) or "-"
-    # repr of what is not plain: a quote or an equals sign would let a stranger write fields.
+    # repr of what is not plain: a quote or an equals sign would let text from outside forge fields.
     return f" {name}={text}" if PLAIN(text) and text.isprintable() else f" {name}={text!r}"
 
 
 def _clean(text: str) -> str:
-    return _said(_cut(text))
+    return _redacted(_cut(text))
 
 
 @lru_cache(maxsize=1024)
-def _said(text: str) -> str:
+def _redacted(text: str) -> str:
     text = redacted(text)
     # A half of a sign, which JSON may hold, has no bytes.
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()
@@ -138,4 +138,4 @@ def _trace(record: logging.LogRecord) -> str:
     if len(trace) > MOST_OF_A_TRACE:  # the frames stand at its beginning, what was raised at its end
         trace = f"{trace[: MOST_OF_A_TRACE // 2]}…{trace[-MOST_OF_A_TRACE // 2 :]}"
     # Past the cache: traces are long and seldom the same.
-    return _said.__wrapped__(trace)
+    return _redacted.__wrapped__(trace)

@@ -1,4 +1,4 @@
-"""The handler of the log, which is never in the way of the event loop."""
+"""The log handler, which never blocks the event loop."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class QueuedHandler(logging.Handler):
         self._thread.start()
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Keep the record for the thread. The handler's lock is not needed: the queue has its own."""
+        """Queue the record for the thread. The handler's lock is not needed: the queue has its own."""
         if self.filters and not self.filter(record):
             return False
         if record.exc_info or len(logging.root.handlers) > 1:
@@ -84,10 +84,10 @@ class QueuedHandler(logging.Handler):
             records, ended = self._gathered()
             now = time.monotonic()
             # Here and not in `handle`: only this thread uses `_repeats`, so it needs no lock.
-            told = [record for record in records if self._repeats.admits(record, now)]
-            told += self._repeats.all(now) if ended else self._repeats.said(now)
-            if told:
-                self._write(told)
+            due = [record for record in records if self._repeats.admits(record, now)]
+            due += self._repeats.all_counts(now) if ended else self._repeats.due_counts(now)
+            if due:
+                self._write(due)
 
     def _gathered(self) -> tuple[list[logging.LogRecord], bool]:
         """Records, as soon as there are any or a count of earlier ones is due; and whether it was the end."""
@@ -126,7 +126,7 @@ class QueuedHandler(logging.Handler):
     def _safely(self, record: logging.LogRecord) -> str:
         try:
             return self.format(record)
-        except Exception as exc:  # noqa: BLE001 - an edge: a record that cannot be spelled must not end the log
+        except Exception as exc:  # noqa: BLE001 - an edge: a record that cannot be formatted must not end the log
             return (
                 f"{stamp(record)} ERROR   {__name__}: a record of {record.pathname}:{record.lineno} is broken: {exc!r}"
             )
@@ -148,5 +148,5 @@ def _write_all(data: bytes) -> None:
 
 
 def _is_callers_fault(record: logging.LogRecord) -> bool:
-    """A request that Django refuses, such as one for a foreign host: one line, or strangers would write the log."""
+    """A request that Django refuses, such as one for a foreign host: one line, or anybody could fill the log."""
     return record.name.startswith("django.") and 400 <= getattr(record, "status_code", 0) < 500

@@ -1,4 +1,4 @@
-"""The same trouble logged once, then counted: which records are written, and what is written of the rest."""
+"""Logs repeated records once and then their count: which records are written, and the lines for the rest."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ LONGEST: Final = 1000
 """Characters of a message that is logged with its count."""
 
 NEVER: Final = frozenset({"bridge.turn"})
-"""Loggers whose every record is a fact of its own."""
+"""Loggers whose records are never counted instead."""
 
-SPELLED_OUT: Final = "django.security."
-"""Loggers without templates: their messages quote a stranger, such as a host that nobody knows."""
+UNTEMPLATED: Final = "django.security."
+"""Loggers without templates: their messages quote text from outside, such as an unknown host."""
 
 Kind = tuple[str, int, str, str]
 
@@ -39,7 +39,7 @@ class Repeats:
 
     def admits(self, record: logging.LogRecord, now: float) -> bool:
         """Whether to write the record. A trace is written with the first of its kind alone."""
-        # DEBUG is for whoever wants to see everything.
+        # Who logs DEBUG wants to see everything.
         if record.name in NEVER or record.levelno < logging.INFO:
             return True
         kind = _kind_of(record)
@@ -55,20 +55,20 @@ class Repeats:
         self.due = min(self.due, now + PAUSE_SEC)
         return True
 
-    def said(self, now: float) -> list[logging.LogRecord]:
+    def due_counts(self, now: float) -> list[logging.LogRecord]:
         """Records with the counts that are due by now, of those that were not written."""
-        told, self._forgotten = self._forgotten, []
+        counts, self._forgotten = self._forgotten, []
         if now < self.due:
-            return told
+            return counts
         for kind, seen in list(self._seen.items()):
             if seen.until <= now:
                 if seen.is_over():
                     del self._seen[kind]
-                told += seen.rest(now)
+                counts += seen.rest(now)
         self.due = min((seen.until for seen in self._seen.values()), default=float("inf"))
-        return told
+        return counts
 
-    def all(self, now: float) -> list[logging.LogRecord]:
+    def all_counts(self, now: float) -> list[logging.LogRecord]:
         """Every count that has not been logged yet: the log ends."""
         return [*self._forgotten, *(record for seen in self._seen.values() for record in seen.rest(now))]
 
@@ -118,7 +118,7 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _kind_of(record: logging.LogRecord) -> Kind:
-    if record.name.startswith(SPELLED_OUT):
+    if record.name.startswith(UNTEMPLATED):
         return record.name, record.levelno, "", ""
     template = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
     return record.name, record.levelno, template[:200], _raised(record)

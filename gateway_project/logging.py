@@ -1,4 +1,4 @@
-"""Django's LOGGING: where lines go, in which form, and what is left out. Operators add handlers as Django says."""
+"""Django's LOGGING: where lines go, in which format, and what is redacted. Handlers are added as usual in Django."""
 
 from __future__ import annotations
 

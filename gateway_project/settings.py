@@ -7,14 +7,14 @@ from django.utils.translation import gettext_lazy
 
 from gateway_project.admin_theme import UNFOLD as UNFOLD
 from gateway_project.databases import database
-from gateway_project.env import BASE_DIR, kept_secret, load
+from gateway_project.env import BASE_DIR, load, stored_secret
 from gateway_project.lib import redis_keys
 from gateway_project.logging import config as logging_config
 
 ENV = load()
 DATA_DIR: Path = ENV.data_dir.resolve()
 
-SECRET_KEY = ENV.secret_key.get_secret_value() or kept_secret(DATA_DIR, "django")
+SECRET_KEY = ENV.secret_key.get_secret_value() or stored_secret(DATA_DIR, "django")
 DEBUG = ENV.debug
 ALLOWED_HOSTS = ENV.allowed_hosts
 CSRF_TRUSTED_ORIGINS = ENV.csrf_trusted_origins
@@ -112,7 +112,7 @@ STORAGES = {
 }
 
 REDIS_URL = ENV.redis_or_embedded_url
-KEY_PEPPER = kept_secret(DATA_DIR, "keys").encode()
+KEY_PEPPER = stored_secret(DATA_DIR, "keys").encode()
 SPOOL_DIR = DATA_DIR / "spool"
 
 SESSIONS_STORE_TTL = ENV.session_cache_ttl_sec
@@ -135,8 +135,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "health_check_interval": 2,  # a connection that is silent for 5 s is made anew
     "retry_on_timeout": False,
 }
-CELERY_BEAT_SCHEDULER = "gateway_project.beat:PatientScheduler"
-# The shortest schedule is 2 s; beat looks for changed ones this often.
+CELERY_BEAT_SCHEDULER = "gateway_project.beat:ResilientScheduler"
+# The shortest schedule is 2 s; beat checks for changed ones this often.
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_BEAT_SYNC_EVERY = 10  # runs, until the console shows them: half a minute at most
 CELERY_TASK_ACKS_LATE = True

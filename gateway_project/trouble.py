@@ -1,4 +1,4 @@
-"""What Django's pages answer while the database is away."""
+"""The answer of Django's pages while the database is away."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils.translation import gettext
 from gateway_project.lib import database_state as database
 
 RETRY_AFTER = "5"
-PAGE_SEC, AWAY_SEC = 20.0, 2.0  # what a whole page may take of the database, and what while it is known to be away
+PAGE_SEC, AWAY_SEC = 20.0, 2.0  # seconds of the database for a whole page, and while it is away
 
 
 class DatabaseTrouble:
@@ -21,7 +21,7 @@ class DatabaseTrouble:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        # One patience for the whole page: with one for each query, a page with ten would hold its thread ten times as
+        # One deadline for the whole page: with one for each query, a page with ten would hold its thread ten times as
         # long.
         with database.within(AWAY_SEC if database.away() else PAGE_SEC):
             return self._get_response(request)
@@ -29,7 +29,7 @@ class DatabaseTrouble:
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
         if not isinstance(exc, database.AWAY):
             return None
-        database.doubt()  # one slow page is no proof; whoever looks at the routes finds out
+        database.doubt()  # one slow page is no proof; the next read of the routes finds out
         words = gettext("The database does not answer right now. Chats with keys that are in use go on.")
         if request.path.startswith("/api/"):
             answer: HttpResponse = JsonResponse({"detail": words}, status=503)

@@ -19,7 +19,7 @@ from accounts.ledger import services as ledger
 from bridge.fleet import mirror, modes
 from bridge.models import Instance
 from bridge.status.states import InstanceState
-from gateway_project.lib.degraded import STILL_WORKS, Facts
+from gateway_project.lib.degraded import STILL_WORKS, Mode
 from gateway_project.lib.live_rows import redis_away
 from gateway_project.lib.panels import Figure, Panel
 from gateway_project.lib.visible import visible
@@ -62,7 +62,7 @@ def late_rows(waiting_since: float | None) -> list[str]:
     return []
 
 
-def trouble_of_mode(mode: Facts) -> str:
+def trouble_of_mode(mode: Mode) -> str:
     """What is away since when, why, and what still works."""
     since = timezone.localtime(datetime.fromtimestamp(mode.since, UTC))
     why = Truncator(visible(" ".join(mode.why.split()))).chars(LONGEST_REASON)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from redis import ResponseError
 
 from gateway_project.lib import degraded, redis_keys
-from gateway_project.lib.degraded import LIFETIME_SEC, Facts
+from gateway_project.lib.degraded import LIFETIME_SEC, Mode
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
 
 EVERY_SEC = 2.0
@@ -18,12 +18,12 @@ MISSED_SEC = 5.0
 """How long one is missed before it counts: after Redis was away, its next sign may take that long."""
 BACKGROUND = ("worker", "beat")
 
-_elsewhere: list[Facts] = []
+_elsewhere: list[Mode] = []
 
 
-def active() -> list[Facts]:
+def active() -> list[Mode]:
     """All modes that are on in any process, each once and since the first that met it, in one order everywhere."""
-    found: dict[str, Facts] = {}
+    found: dict[str, Mode] = {}
     for each in sorted([*degraded.active(), *_elsewhere], key=lambda facts: facts.since):
         found.setdefault(each.name, each)
     return [found[name] for name in degraded.STILL_WORKS if name in found]
@@ -56,7 +56,7 @@ class Modes:
         # In place, as `active` reads the module's list. Empty while Redis is away, when only the own modes are known.
         _elsewhere[:] = [each for modes in reports if modes for each in modes]
 
-    async def _exchange_reports(self) -> list[list[Facts] | None]:
+    async def _exchange_reports(self) -> list[list[Mode] | None]:
         try:
             await self._link.execute("SET", self._own, degraded.published(), "EX", LIFETIME_SEC)
             values = await self._link.execute("MGET", *(redis_keys.MODES + name for name in self._names))
@@ -68,7 +68,7 @@ class Modes:
             self._find_missing(zip(self._names, reports, strict=True))
         return reports
 
-    def _find_missing(self, reports: Iterable[tuple[str, list[Facts] | None]]) -> None:
+    def _find_missing(self, reports: Iterable[tuple[str, list[Mode] | None]]) -> None:
         now = self._clock()
         for name, modes in reports:
             # Other web processes are not missed here: the supervisor restarts them.

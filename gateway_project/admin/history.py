@@ -1,4 +1,4 @@
-"""What people did in the console outlives them: who has a history is not deleted but shut out."""
+"""Keeps the history of the console: users with log entries are not deleted but deactivated."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 
 
-class KeptHistory:
-    """A page of users whose deletion says why it is refused: Django's would take the log entries along."""
+class ProtectedHistory:
+    """A page of users that refuses a deletion with the reason: Django would delete the log entries too."""
 
     def get_deleted_objects(self, objs: Iterable[User], request: HttpRequest) -> tuple[Any, Any, set[str], list[Any]]:
         """The reasons stand where the page names what is protected."""
@@ -27,10 +27,10 @@ def _themselves(users: list[User], request: HttpRequest) -> list[str]:
 
 
 def _with_history(users: list[User]) -> list[str]:
-    kept = gettext("%(user)s: what they did stays in the history. Take away Active instead, and nobody can log in so.")
+    text = gettext("%(user)s: what they did stays in the history. Take away Active instead, and nobody can log in so.")
     # Django deletes log entries with their user, and with them the record of who did what.
     acted = set(LogEntry.objects.filter(user__in=users).values_list("user", flat=True))
-    return [kept % {"user": user} for user in users if user.pk in acted]
+    return [text % {"user": user} for user in users if user.pk in acted]
 
 
 def _last_superusers(users: list[User]) -> list[str]:

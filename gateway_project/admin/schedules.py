@@ -1,4 +1,4 @@
-"""Celery's schedules, on pages that look like ours."""
+"""Celery's schedules, in the console's design."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def in_words(crontab: CrontabSchedule) -> str:
 
 
 class TaskWidget(UnfoldAdminSelectWidget, beat.TaskSelectWidget):
-    """The tasks that Celery knows, drawn as unfold draws a choice."""
+    """A choice of the registered tasks, in unfold's design."""
 
 
 class PeriodicTaskForm(beat.PeriodicTaskForm):

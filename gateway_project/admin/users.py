@@ -1,4 +1,4 @@
-"""Users and groups, on pages that look like ours, and which let nobody become more than they are."""
+"""Users and groups, in the console's design; nobody can give themselves more rights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from gateway_project.admin.history import KeptHistory
+from gateway_project.admin.history import ProtectedHistory
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class TranslatedPermissions:
         return field
 
 
-class UserAdmin(KeptHistory, TranslatedPermissions, PlainUserAdmin, ModelAdmin):
+class UserAdmin(ProtectedHistory, TranslatedPermissions, PlainUserAdmin, ModelAdmin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm

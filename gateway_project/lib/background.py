@@ -1,4 +1,4 @@
-"""Work beside the turns that must not end: what it stumbles over is logged, and it starts again."""
+"""Background work that must not end: an exception is logged, and it starts again."""
 
 from __future__ import annotations
 

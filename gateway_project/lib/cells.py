@@ -1,4 +1,4 @@
-"""What pages show of words that callers and colleagues chose: on one line, cut, and without signs that do harm."""
+"""Shows texts that users chose, in the cells of pages: on one line, shortened, without harmful characters."""
 
 from __future__ import annotations
 

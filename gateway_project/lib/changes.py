@@ -1,4 +1,4 @@
-"""Telling all processes through Redis that rows have changed, once they have."""
+"""Announces changed rows to all processes through Redis, after the commit."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How the database is doing, as this process has met it, and how long it may be waited for.
+"""The state of the database as this process has met it, and deadlines for queries.
 
-Whoever reads or writes says how it went. While the database is away nobody waits for it: one try a second finds out
+Who reads or writes reports the result. While the database is away nobody waits for it: one try a second finds out
 when it is back.
 """
 
@@ -34,7 +34,7 @@ class _State:
     try_at = 0.0
 
 
-class _Patience(threading.local):
+class _Deadline(threading.local):
     """Per thread. `until` is on the monotonic clock."""
 
     until: float | None = None
@@ -42,13 +42,13 @@ class _Patience(threading.local):
 
 
 _state = _State()
-_patience = _Patience()
+_deadline = _Deadline()
 
 
 def failed(exc: Error | str) -> None:
     """Report a query that the database failed: it counts as away, and the next try comes after RETRY_SEC."""
     _state.away, _state.doubted, _state.try_at = True, False, time.monotonic() + RETRY_SEC
-    # On one line, and never empty: the words stand in the log line of the mode.
+    # On one line, and never empty: it stands in the log line of the mode.
     words = " ".join(str(exc).split()) or type(exc).__name__
     # A full disk is its own mode, with its own advice; "database" beside it would send the operator to the wrong place.
     if any(each in words for each in NO_ROOM):
@@ -67,12 +67,12 @@ def works() -> None:
 
 
 def doubt() -> None:
-    """Report something that may be the database's fault: the next regular look finds out."""
+    """Report something that may be the database's fault: the next regular check finds out."""
     _state.doubted = True
 
 
 def in_doubt() -> bool:
-    """Whether the database should be looked at before the regular time."""
+    """Whether the database should be checked before the regular time."""
     return _state.away or _state.doubted
 
 
@@ -109,20 +109,20 @@ def within(seconds: float, *, ahead: bool = False) -> Iterator[None]:
     `ahead` takes a connection although those of the process are all in use: for threads on which many callers wait.
     """
     # Kept and put back, so that blocks may be nested. The inner deadline counts, even when it is later.
-    before = _patience.until, _patience.ahead
-    _patience.until, _patience.ahead = time.monotonic() + seconds, ahead
+    before = _deadline.until, _deadline.ahead
+    _deadline.until, _deadline.ahead = time.monotonic() + seconds, ahead
     try:
         yield
     finally:
-        _patience.until, _patience.ahead = before
+        _deadline.until, _deadline.ahead = before
 
 
 def seconds_left(most: float) -> float:
     """How long this thread may wait now, `most` seconds without a bound of its own."""
-    until = _patience.until
+    until = _deadline.until
     return most if until is None else max(0.0, min(most, until - time.monotonic()))
 
 
 def goes_ahead() -> bool:
     """Whether this thread may have a connection beyond those of the process."""
-    return _patience.ahead
+    return _deadline.ahead

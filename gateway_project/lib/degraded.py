@@ -1,4 +1,4 @@
-"""What does not work now, and what still does: logged once on the way in, once on the way out, counted in between.
+"""Degraded modes: what does not work now, and what still does; logged at the beginning and the end, else counted.
 
 Every process has its own view, and publishes it in Redis as a sign of life; web processes read those of all.
 """
@@ -33,7 +33,7 @@ STILL_WORKS: Final = {
 """The modes, by the part that is away; pages translate what works."""
 
 
-class Facts(msgspec.Struct, frozen=True):
+class Mode(msgspec.Struct, frozen=True):
     """One mode that is on. `since` is unix seconds, `times` how often the trouble has been met."""
 
     name: str
@@ -42,27 +42,27 @@ class Facts(msgspec.Struct, frozen=True):
     times: int = 1
 
 
-_active: dict[str, Facts] = {}
+_active: dict[str, Mode] = {}
 
 
 def begin(name: str, why: str) -> None:
     """Report that the part is away, or still is. Cheap enough to call at every failure; only the first is logged."""
     # Calls come from several threads. A race costs a wrong count or a second log line, and a lock would cost each call.
-    known = _active.get(name)
-    if known is not None:
-        _active[name] = msgspec.structs.replace(known, times=known.times + 1)
+    mode = _active.get(name)
+    if mode is not None:
+        _active[name] = msgspec.structs.replace(mode, times=mode.times + 1)
         return
-    _active[name] = Facts(name, why[:200], time.time())
-    # What still works is part of the line: that is what an operator asks first.
+    _active[name] = Mode(name, why[:200], time.time())
+    # What still works is part of the line: operators need that first.
     logger.warning("degraded: %s (%s); %s", name, why[:200], STILL_WORKS[name])
 
 
 def end(name: str) -> None:
-    """Report that the part works. Costs one look into a dictionary when it worked before."""
-    known = _active.pop(name, None)
-    if known is not None:
-        seconds = time.time() - known.since
-        logger.warning("well again: %s after %.1f s, met %d times (%s)", name, seconds, known.times, known.why)
+    """Report that the part works. Costs one look-up in a dictionary when it worked before."""
+    mode = _active.pop(name, None)
+    if mode is not None:
+        seconds = time.time() - mode.since
+        logger.warning("well again: %s after %.1f s, met %d times (%s)", name, seconds, mode.times, mode.why)
 
 
 def is_on(name: str) -> bool:
@@ -70,7 +70,7 @@ def is_on(name: str) -> bool:
     return name in _active
 
 
-def active() -> list[Facts]:
+def active() -> list[Mode]:
     return list(_active.values())
 
 
@@ -82,8 +82,8 @@ def published() -> bytes:
     return msgspec.json.encode(active())
 
 
-def read(value: bytes | None) -> list[Facts] | None:
-    """What another process published. None when it has published nothing lately, or nothing that can be read."""
+def read(value: bytes | None) -> list[Mode] | None:
+    """The modes that another process published. None if it published nothing lately, or nothing readable."""
     try:
         # A process of another version may know modes that this one has no text for; they are left out.
         return None if value is None else [each for each in _decode(value) if each.name in STILL_WORKS]
@@ -97,4 +97,4 @@ def publish(client: redis.Redis, process: str) -> None:
     client.set(redis_keys.MODES + process, published(), ex=LIFETIME_SEC)
 
 
-_decode = msgspec.json.Decoder(list[Facts]).decode
+_decode = msgspec.json.Decoder(list[Mode]).decode

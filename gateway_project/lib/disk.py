@@ -1,4 +1,4 @@
-"""Who cannot write to the disk now: the mode "disk" lasts from the first of them to the last."""
+"""The mode "disk": it begins with the first writer that fails, and ends when all can write again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def fails(writer: str, error: OSError) -> None:
 
 
 def works(writer: str) -> None:
-    """Report that the writer could write. Costs one look into a set when it always could."""
+    """Report that the writer could write. Costs one look-up in a set when it always could."""
     # Without the lock, for this is called at every good write; the lock follows only where something changes.
     if writer not in _failing:
         return

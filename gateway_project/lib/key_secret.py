@@ -41,7 +41,7 @@ def hint_of(secret: str) -> str:
 
 
 def digest_of(secret: str, pepper: bytes) -> str:
-    """HMAC-SHA256 in hex: all that is kept. Without the pepper a stolen database cannot be tried against guesses."""
+    """HMAC-SHA256 in hex: all that is stored. Without the pepper a stolen database cannot be tried against guesses."""
     return Digester(pepper)(secret).hex()
 
 

@@ -20,31 +20,31 @@ class _Pipe:
 def _open() -> int | None:
     """The pipe's descriptor, None without a supervisor. Processes that we start do not inherit it."""
     # Popped: a process that we start inherits the environment and must not write to this number.
-    if told := os.environ.pop(LIFE_FD, ""):
+    if number := os.environ.pop(LIFE_FD, ""):
         with suppress(OSError, ValueError):
-            descriptor = int(told)
+            descriptor = int(number)
             os.set_inheritable(descriptor, False)
             os.set_blocking(descriptor, False)  # a supervisor that stands still holds nobody up
             _Pipe.descriptor = descriptor
     return _Pipe.descriptor
 
 
-def _tell(what: bytes) -> None:
+def _write(data: bytes) -> None:
     descriptor = _open()
     if descriptor is not None:
         with suppress(OSError):
-            os.write(descriptor, what)
+            os.write(descriptor, data)
 
 
 def alive() -> None:
     """Give a sign of life. Only the main thread's counts: another one may live on beside a main thread that hangs."""
     if threading.current_thread() is threading.main_thread():
-        _tell(ALIVE)
+        _write(ALIVE)
 
 
 def serve() -> None:
     """Report that this process serves. From now on the event loop itself gives a sign each second, until it ends."""
-    _tell(READY)
+    _write(READY)
     # A timer of the loop, not a task or a thread: a loop that hangs gives no sign, which is the point.
     _beat(asyncio.get_running_loop())
 

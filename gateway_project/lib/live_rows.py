@@ -1,9 +1,9 @@
 """
-Query sets over rows that are in no table: what Redis says now, filtered, ordered and joined by the database.
+Query sets over rows that are in no table: read from Redis, then filtered, ordered and joined by the database.
 
-Some pages of the console list what lives in Redis. Their tables are copies, written by the clock for the time when
-Redis is away; a page that copied before it showed would write at each look. So the rows of a page travel along as JSON
-and stand in the place of the table.
+Some pages of the console list what lives in Redis. Their tables are copies, written by scheduled tasks for the time
+when Redis is away; a page that copied before it showed would write at each GET. So a page passes its rows to the
+database as JSON, in the place of the table.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from django.utils.translation import gettext
 
 
 def redis_away(error: redis.RedisError) -> str:
-    """The message of a page that cannot show what is so now."""
+    """The message of a page that cannot show the current state."""
     return gettext("Redis cannot be reached: %(error)s.") % {"error": error}
 
 
@@ -35,29 +35,29 @@ def query_set_of(model: type[Model], rows: Sequence[Model]) -> QuerySet[Any]:
 
 
 class LiveRows:
-    """An admin page that shows `current_rows`; while Redis is away, what was last copied to its table."""
+    """An admin page that shows `current_rows`; while Redis is away, the last copy in its table."""
 
     def current_rows(self) -> Sequence[Model]:
         """The rows as Redis has them now. Raise RedisError."""
         raise NotImplementedError
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """The admin asks several times for one page; Redis is asked once."""
+        """The admin calls it several times for one page; Redis is read once."""
         table: QuerySet[Any] = super().get_queryset(request)  # type: ignore[misc]  # of the page it is mixed into
         rows = self._rows(request)
         # In the order of the table's query set, which a new one does not have.
         return table if rows is None else query_set_of(table.model, rows).order_by(*table.query.order_by)
 
     def _rows(self, request: HttpRequest) -> Sequence[Model] | None:
-        # Kept on the request: the admin asks for the list, its count and each filter in turn.
-        kept: dict[type, Sequence[Model] | None] = request.__dict__.setdefault("live_rows", {})
-        if type(self) not in kept:
+        # Cached on the request: the admin reads the list, its count and each filter in turn.
+        cached: dict[type, Sequence[Model] | None] = request.__dict__.setdefault("live_rows", {})
+        if type(self) not in cached:
             try:
-                kept[type(self)] = self.current_rows()
+                cached[type(self)] = self.current_rows()
             except redis.RedisError as exc:
                 messages.error(request, " ".join([redis_away(exc), gettext("The list shows what was known before.")]))
-                kept[type(self)] = None
-        return kept[type(self)]
+                cached[type(self)] = None
+        return cached[type(self)]
 
 
 class _Query(Query):

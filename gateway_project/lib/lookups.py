@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 class ClosedLookups:
     """A mixin for a ModelAdmin: only what its filters offer, and what links to it name (`linked_by`).
 
-    Django's own answers for every column of the table, so that who may only look could spell out a digest letter by
-    letter with `?digest__startswith=`.
+    Django's own answers for every column of the table, so a user who may only view could find out a digest letter by
+    letter, with `?digest__startswith=`.
     """
 
     linked_by: ClassVar[tuple[str, ...]] = ()
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
-        """Whether `lookup`, such as `state__exact`, may be asked."""
+        """Whether `lookup`, such as `state__exact`, may be used."""
         page: Any = self
         offered = {_asks_about(each) for each in page.list_filter} | {*self.linked_by, "id", "pk"}
         allowed: bool = super().lookup_allowed(lookup, value, request)  # type: ignore[misc]  # a ModelAdmin's

@@ -1,4 +1,4 @@
-"""What an app contributes to the console besides its models: a panel of the first page, and pages that are no lists.
+"""An app's contributions to the console besides its models: a panel of the first page, and pages that are no lists.
 
 The console's site looks for `admin/panels.py` in each app: a function `panel(request)`, a tuple `PAGES`, or both.
 """
@@ -30,7 +30,7 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """What one app says on the first page, as far as the reader may see it. `position` orders the apps."""
+    """One app's part of the first page, as far as the user may see it. `position` orders the apps."""
 
     position: int
     troubles: Sequence[str] = ()

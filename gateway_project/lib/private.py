@@ -1,4 +1,4 @@
-"""What nobody but the gateway's own user may read: what is found wider, and how it is narrowed."""
+"""Files that only the gateway's own user may read: finds those that others can read, and takes that right away."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BESIDE_SQLITE = ("", "-wal", "-shm", "-journal")
 def exposed(data_dir: Path, database: Path | None = None) -> list[Path]:
     """The directory and what in it others may read, the outermost first. `database` is SQLite's file, if that is it."""
     files = [database.with_name(database.name + end) for end in BESIDE_SQLITE] if database else []
-    return [path for path in dict.fromkeys([*_kept(data_dir), *files]) if _is_wide(path)]
+    return [path for path in dict.fromkeys([*_protected(data_dir), *files]) if _is_wide(path)]
 
 
 def narrow(paths: Iterable[Path]) -> list[Path]:
@@ -24,7 +24,7 @@ def narrow(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if not _narrowed(path)]
 
 
-def _kept(data_dir: Path) -> Iterator[Path]:
+def _protected(data_dir: Path) -> Iterator[Path]:
     yield data_dir
     with suppress(OSError):
         yield from data_dir.iterdir()

@@ -18,7 +18,7 @@ def main(signal_number: int, parent: int, command: list[str]) -> None:
 
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal_number)
     # After prctl, not before: a parent that dies in between would go unnoticed.
-    if os.getppid() != parent:  # it died before the signal was asked for
+    if os.getppid() != parent:  # it died before the signal was requested
         sys.exit(1)
     os.execvp(command[0], command)  # noqa: S606  the program is the operator's
 

@@ -1,4 +1,4 @@
-"""How counts are kept: in memory, and once a second in the files that several processes share.
+"""Stores counts in memory, and once a second in the files that several processes share.
 
 To be set up before the first metric is made. The library maps its files into memory instead; where the disk is full or
 broken, touching such a page kills the process.
@@ -175,7 +175,7 @@ def _lasting(filename: str) -> str:
     """
     A part of the gateway that is started again goes on counting in the file of the process before it.
 
-    Else each kill would leave files to be read at every look. Gauges say how things are now, and end with the process.
+    Else each kill would leave files to be read at every scrape. Gauges show the present, and end with the process.
     """
     part, head = os.environ.get("METRICS_PART"), os.path.basename(filename).partition("_")[0]
     # A forked child keeps the usual name with its pid: two processes must not write to one file.
@@ -189,7 +189,7 @@ _PROCESS: Final = os.getpid()
 
 
 def drop_stale_gauges(directory: Path) -> None:
-    """Gauges say how things are now, and those of a process that is gone say nothing any more."""
+    """Gauges show the present, so those of a process that is gone mean nothing."""
     for path in directory.glob("gauge_*.db"):
         found = re.search(r"_(\d+)\.db$", path.name)
         if found and not _alive(int(found[1])):
@@ -216,14 +216,14 @@ def _write_all(file: int, data: bytes, at: int) -> None:
 def install_fast_values() -> None:
     """Count at half of the library's price, and without a disk: 0.6 µs, not 1.1; an observation 1.2, not 2.2.
 
-    It asks for the process id at every count, to notice a fork; Python tells of forks itself. Metrics made before this
+    It asks for the process id at every count, to notice a fork; Python has a hook for forks. Metrics made before this
     and after it would write to one file from two places, so programs call it first. A release of the library that is
     made differently inside counts in its own way.
     """
     directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not directory or values.ValueClass.__name__ == FAST:
         return
-    drop_stale_gauges(Path(directory))  # not only when somebody looks: nobody may, and a crash loop goes on
+    drop_stale_gauges(Path(directory))  # not only at a scrape: there may be none, and a crash loop goes on
     if not all(hasattr(module, "MmapedDict") for module in (values, multiprocess)):
         log.warning("prometheus_client has changed inside: counting is slower, and needs a disk with room")
         return

@@ -1,4 +1,4 @@
-"""What looks like a secret is cut out of log lines and rows: by its form, or by the name that stands before it."""
+"""Removes secrets from log lines and rows: by their form, or by the name that stands before them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SECRETS: Final = (
     re.compile(rf"(?i)((?:{NAMES}){BETWEEN})(?!lgw_){VALUE}{{6,}}"),
     re.compile(rf"(?i)((?<![\w-])key=)(?!lgw_|lgw:){VALUE}{{12,}}"),
 )
-# Its first part is taken also where the rest is missing, so that no text is looked through again from each `eyJ` in it.
+# Its first part is taken also where the rest is missing, so that no text is searched again from each `eyJ` in it.
 JWT: Final = re.compile(r"\b(eyJ)[\w-]{8,}+(\.[\w.-]{8,})?+")
 BASIC: Final = re.compile(r"(?i)(basic[ \t]+)([a-z0-9+/_-]{6,}={0,2})")
 
@@ -45,7 +45,7 @@ def redacted(text: str) -> str:
     """The text without keys, tokens, cookies and passwords."""
     if text.isidentifier() and "lgw_" not in text:  # as most fields are; every other form has a sign in it
         return text
-    # A cheap look first: most texts hold none of these words, and the patterns below cost far more.
+    # A cheap test first: most texts hold none of these words, and the patterns below cost far more.
     lowered = text.lower()
     if not any(map(lowered.__contains__, SUSPECT)):
         return text

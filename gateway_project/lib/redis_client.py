@@ -1,4 +1,4 @@
-"""Redis for whoever may block: tasks, pages, commands. One try within a deadline: a dead server costs little."""
+"""A blocking Redis client for tasks, pages and commands. One try within a deadline: a dead server costs little."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def connect(url: str, wait: float | None = None) -> redis.Redis:
     """
     A client that waits at most so many seconds, for a connection and for each answer. The caller's to close.
 
-    Unless told otherwise it waits a second, and where this process knows Redis to be away, as long as the link does.
+    By default it waits a second, and while Redis is away for this process, as long as the link does.
     """
     if wait is None:
         # A page may ask Redis several times; with a full second for each it would be slow for a whole outage.

@@ -30,7 +30,7 @@ def version(info: Mapping[str, Any]) -> tuple[int, ...]:
 def faults(info: Mapping[str, Any]) -> Iterator[Unfit]:
     """All that makes the server unfit, by its INFO. What INFO leaves out is taken to be right."""
     # Servers that stand in for Redis may give no version; those are not refused for it.
-    if (known := version(info)) and known < OLDEST:
+    if (release := version(info)) and release < OLDEST:
         yield Unfit(f"it is version {info['redis_version']} and has no streams", "Take Redis 6.2 or newer, or Valkey.")
     if info.get("cluster_enabled"):
         yield Unfit("it is a node of a cluster", "Name a single server: the gateway needs all keys in one place.")

@@ -23,7 +23,7 @@ ROUTES: Final = "lgw:routes"
 """Counter of changes of aliases and prompts, for ever. Written by the console; read by web processes."""
 
 KEYS_CHANGED: Final = "lgw:keys"
-"""Channel: digests of keys that changed. Published by whoever saves a key; web processes subscribe."""
+"""Channel: digests of keys that changed. Published when a key is saved; web processes subscribe."""
 
 USAGE: Final = "lgw:usage"
 """Stream of usage rows until they are filed. Written by web processes; read by the worker."""

@@ -43,14 +43,14 @@ class RedisLink:
     One connection to Redis, group commit: what is issued while a pipeline is in flight goes out in the next one.
 
     Replies are as RESP2 gives them: bytes, int, None, lists. One link belongs to one event loop. `timeout` bounds a
-    wait in seconds; after a failure the link tries again by itself every `retry_after` seconds. Troubles are told as
-    the degraded mode `part`, by a link that has one.
+    wait in seconds; after a failure the link tries again by itself every `retry_after` seconds. Failures are
+    reported as the degraded mode `part`, by a link that has one.
     """
 
     def __init__(self, url: str, *, timeout: float = 0.2, retry_after: float = 1.0, part: str = "redis") -> None:
         self.url = url
         self.on_loss: Callable[[], None] = lambda: None
-        """Called when the server is lost: it may have been killed, and what it had answered last be gone."""
+        """Called when the server is lost: it may have been killed, and its latest writes be lost."""
         self._target = redis_url.read(url)
         self._timeout = timeout
         self._retry_after = retry_after
@@ -76,7 +76,7 @@ class RedisLink:
         Raise RedisUnavailable at once while the server is known to be gone. Commands take effect in the order in which
         they are issued, so a reply also says that what was issued before it is done.
         """
-        # No await on this path: one local look and the command is in the pipe, in the order of the calls.
+        # No await on this path: one look-up and the command is in the pipe, in the order of the calls.
         pipe = self._pipe
         if pipe is not None:
             return pipe.issue(pack(command), pipe.loop.create_future())
@@ -101,7 +101,7 @@ class RedisLink:
             return await self.execute("EVAL", script.text, len(keys), *keys, *args)
 
     async def close(self) -> None:
-        """Drop the connection; whoever still waits gets RedisUnavailable."""
+        """Drop the connection; pending replies get RedisUnavailable."""
         # First: what is cancelled below must not start a new connection.
         self._closed = True
         for timer in (self._retry, self._probe):
@@ -117,7 +117,7 @@ class RedisLink:
 
     def lost(self, pipe: Pipe, why: str, *, dead: bool, open_commands: bool) -> None:
         """Called by the pipe when it broke. A server that hung up is dialled at once, a silent one later."""
-        # An old pipe may break after a new one is in use: that says nothing of the new one.
+        # An old pipe may break after a new one is in use: that does not concern the new one.
         if self._pipe is not pipe:
             return
         self._pipe = None

@@ -103,7 +103,7 @@ class Pipe(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Give each answer to whoever waits for it; then what came up meanwhile is sent."""
+        """Set each reply's result; then send what was issued meanwhile."""
         # Any byte counts: a server that sends a long reply slowly is not silent.
         self._silent_ticks = 0
         reader, sent = self._reader, self._sent
@@ -114,7 +114,7 @@ class Pipe(asyncio.Protocol):
             if reply.done():  # the caller was cancelled
                 continue
             if isinstance(value, ResponseError):
-                reply.set_exception(self._judged(value))
+                reply.set_exception(self._classified(value))
             else:
                 reply.set_result(value)
         # Only when all replies are in: what came up in the meantime is one write, however much it is.
@@ -166,7 +166,7 @@ class Pipe(asyncio.Protocol):
         # Last: the owner may dial at once, and this pipe must be empty then.
         self._owner.lost(self, why, dead=dead, open_commands=open_commands)
 
-    def _judged(self, error: ResponseError) -> Exception:
+    def _classified(self, error: ResponseError) -> Exception:
         """Errors of the server, as opposed to those of one command, become RedisUnavailable."""
         text = str(error)
         if of_a_script := OF_A_SCRIPT.match(text):

@@ -101,10 +101,10 @@ def _check(name: str, scheme: str) -> None:
 
 
 def _database(option: str | None, path: str) -> int:
-    said = path.replace("/", "") if option is None else option
-    if said and not (said.isascii() and said.isdigit()):
-        raise ValueError(f"{said} is not the number of a database")
-    return int(said or 0)
+    number = path.replace("/", "") if option is None else option
+    if number and not (number.isascii() and number.isdigit()):
+        raise ValueError(f"{number} is not the number of a database")
+    return int(number or 0)
 
 
 def _tls(options: dict[str, str]) -> Tls:

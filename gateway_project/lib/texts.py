@@ -1,4 +1,4 @@
-"""Texts of rooms that know no Django: marked where they are written, so that pages can say them in another language."""
+"""Texts of packages without Django, marked for translation where they are written; pages translate them."""
 
 from __future__ import annotations
 

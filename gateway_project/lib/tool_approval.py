@@ -1,4 +1,4 @@
-"""Which tools of Lingma's own agent may run: what the setting `TOOL_APPROVAL` says."""
+"""The setting `TOOL_APPROVAL`: which tools of Lingma's own agent may run."""
 
 from __future__ import annotations
 

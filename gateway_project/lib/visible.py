@@ -1,4 +1,4 @@
-"""Words of strangers, safe to show: what moves a cursor, a direction or a line, or is not seen at all, is spelled."""
+"""Makes text from outside safe to show: control, direction and invisible characters are escaped."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ HARMLESS = frozenset("\u00a0\u3000")  # blanks that Python does not count as pri
 
 
 def visible(text: str) -> str:
-    """The text with terminal escapes, line breaks, directions and invisible signs spelled as Python spells them."""
+    """The text with terminal escapes, line breaks, directions and invisible characters escaped as in Python."""
     # Nearly every text, and one call in C.
     if text.isprintable():
         return text
-    return "".join([each if each.isprintable() or each in HARMLESS else _spelled(each) for each in text])
+    return "".join([each if each.isprintable() or each in HARMLESS else _escaped(each) for each in text])
 
 
-def _spelled(sign: str) -> str:
+def _escaped(sign: str) -> str:
     return sign.encode("unicode_escape").decode()

@@ -1,1 +1,1 @@
-"""Django's backend for PostgreSQL: a deadline on every wait, connections kept for the next user."""
+"""Django's backend for PostgreSQL: a deadline on every wait, a small pool of connections."""

@@ -1,4 +1,4 @@
-"""The backend itself, where Django looks for it."""
+"""The backend itself, in the module that Django imports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from django_prometheus.db.backends.postgresql import base
 
 from gateway_project.postgresql.bounded import BoundedConnection
-from gateway_project.postgresql.kept import KeptConnections
+from gateway_project.postgresql.connection_pool import ConnectionPool
 
 SET = "SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false)"
 
@@ -16,13 +16,13 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it has no 
     """Options of ours: `statement_sec` and `lock_sec`, the longest waits for a statement and for a lock."""
 
     @property
-    def pool(self) -> KeptConnections | None:
+    def pool(self) -> ConnectionPool | None:
         """The connections of this process; None for what Django does beside the database itself."""
         if self.settings_dict["NAME"] is None:
             return None
-        kept: KeptConnections | None = self._connection_pools.get(self.alias)
+        connection_pool: ConnectionPool | None = self._connection_pools.get(self.alias)
         # setdefault is atomic: two threads that come first both get the same pool.
-        return kept or self._connection_pools.setdefault(self.alias, KeptConnections(self._connect))
+        return connection_pool or self._connection_pools.setdefault(self.alias, ConnectionPool(self._connect))
 
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()

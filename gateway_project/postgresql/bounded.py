@@ -22,7 +22,7 @@ _dialling = threading.BoundedSemaphore(MOST_DIALLING)
 class BoundedConnection(psycopg.Connection[Any]):
     """Each wait ends after `statement_sec`, or when its thread's patience does; the connection is of no use then.
 
-    The server's own time-outs say nothing when it hangs, and neither do those of TCP when something still acknowledges.
+    The server's own time-outs do not help when it hangs, nor do TCP's when something still acknowledges.
     """
 
     statement_sec = 5.0
@@ -40,7 +40,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     @property
     def is_silent(self) -> bool:
-        """Nothing has come since the last answer; words or an end that came unasked are a server that stops."""
+        """Nothing has come since the last answer; unrequested bytes, or an end, mean that the server stops."""
         watch = select.poll()
         watch.register(self.pgconn.socket, select.POLLIN)
         return not watch.poll(0)

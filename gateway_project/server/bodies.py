@@ -1,4 +1,4 @@
-"""Bodies for Django: it spools the whole of one to the disk before anything looks at it, so they are bounded before."""
+"""Bodies for Django: it spools a whole body to the disk before it checks anything, so bodies are bounded before."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Collector:
     def __init__(self) -> None:
         self._due = 0.0
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """Collect when it is time. It takes as long as there is much alive, and then it comes less often."""
         if now < self._due:
             return

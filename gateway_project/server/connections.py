@@ -1,4 +1,4 @@
-"""All connections of a web process: how many there may be, whose they are, and a look at each of them now and then."""
+"""All connections of a web process: how many there may be, whose they are, and regular checks of each."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def raise_descriptor_limit() -> int:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        except (OSError, ValueError):  # macOS says it is unlimited and allows less
+        except (OSError, ValueError):  # macOS reports no limit and allows less
             return soft
         return wanted
     return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
@@ -65,13 +65,13 @@ def descriptors_left(count: int) -> bool:
 class Connections:
     """One address may hold half of the places, unless it is a proxy that is trusted.
 
-    Beyond, connections are taken for health checks alone; the oldest of those that have asked nothing make room.
+    Beyond, connections are taken for health checks alone; the oldest of those without a request make room.
     """
 
     def __init__(self, most: int, trusted: TrustedProxies, bounds: Bounds | None = None) -> None:
         self.bounds = bounds or Bounds()
         self.now = 0.0
-        """The time of the last look; nobody else asks the clock."""
+        """The time of the last check; nobody else reads the clock."""
         self._most = most
         self._trusted = trusted
         self._open: set[BoundedHttpProtocol] = set()
@@ -142,12 +142,12 @@ class Connections:
         """Count a request that was refused before it was routed: it has no usage row and no log line of its own."""
         self._refused[refusal.code] += 1
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Called about once a second: end connections that are over a deadline or a bound, and log what was refused."""
         before, self.now = self.now, asyncio.get_running_loop().time()
         # Copies: a connection that is ended here leaves the sets while they are walked.
         for connection in [*self._open, *self._extra]:
-            http_deadlines.look(connection, self.now, before)
+            http_deadlines.check(connection, self.now, before)
         self._bound_unsent()
         self._keep_spare()
         if self._refused and self.now - self._logged_at >= LOG_EVERY_SEC:

@@ -21,7 +21,7 @@ _NOT_IN_VALUES = _CONTROLS.replace(b"\t", b"")
 
 
 class Shape(NamedTuple):
-    """What the names of a head's fields say, without their values."""
+    """What follows from the names of a head's fields, without their values."""
 
     lines: bytes
     """With a place for each value, down to the empty line."""
@@ -31,7 +31,7 @@ class Shape(NamedTuple):
 
 @lru_cache(maxsize=256)  # the names are ours: there are few of them, and always in the same order
 def shape_of(names: tuple[bytes, ...]) -> Shape | None:
-    """None for names that the library had better look at."""
+    """None for names that the library has to handle."""
     # Lower case, as uvicorn writes them: bytes do not change with the way that is taken.
     lowered = [name.lower() for name in names]
     framing = [name for name in lowered if name in FRAMING]
@@ -90,7 +90,7 @@ class Event:
 
 
 class LeanCycle(RequestResponseCycle):
-    """uvicorn's own, which looks at the fields of a head all at once, and not twice at each of them."""
+    """uvicorn's own, but it checks the fields of a head all at once, and not twice each of them."""
 
     transport: Corked  # type: ignore[assignment]  # it takes any
     _is_stream = False
@@ -115,9 +115,9 @@ class LeanCycle(RequestResponseCycle):
         if not fields:
             return super().send(message)
         names, values = zip(*fields, strict=True)
-        # All values are looked at in one pass: a line break in one would let a header be forged.
+        # All values are checked in one pass: a line break in one would let a header be forged.
         shape, joined = shape_of(names), b"".join(values)
-        # What does not fit is refused there, with the words that say why.
+        # What does not fit is refused there, with the reason.
         if shape is None or len(joined.translate(None, _NOT_IN_VALUES)) < len(joined):
             return super().send(message)
         return self._send_head(message["status"], shape, values)
@@ -181,7 +181,7 @@ class CarefulCycle(RequestResponseCycle):
         """Without chunks for HTTP/1.0 (RFC 9112 6.1); an answer that came before the body is the connection's last."""
         if message["type"] == "http.response.start":
             if self.waiting_for_100_continue and self.more_body:
-                self.keep_alive = False  # nobody knows whether the body will still come (RFC 9110 10.1.1)
+                self.keep_alive = False  # it is unknown whether the body will still come (RFC 9110 10.1.1)
             self._choose_end(message)
         elif self._ends_with_connection:
             # uvicorn checks a body against its length. This one has none, so each part is given its own.
@@ -221,32 +221,32 @@ class AfterUpgrade:
 
     def __init__(self, protocol: Any) -> None:
         self._protocol = protocol
-        self._known = True
+        self._replaying = True
         self.on_body = protocol.on_body
         self.on_message_complete = protocol.on_message_complete
 
     def on_message_begin(self) -> None:
         """Passed on for later messages only: the first one has begun before."""
-        if not self._known:
+        if not self._replaying:
             self._protocol.on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        if not self._known:
+        if not self._replaying:
             self._protocol.on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._known:
+        if not self._replaying:
             self._protocol.on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """From the next message on everything is passed to the protocol."""
-        if self._known:
-            self._known = False
+        if self._replaying:
+            self._replaying = False
         else:
             self._protocol.on_headers_complete()
 
 
-class Deaf:
+class DiscardingParser:
     """Stands in for the parser of a connection on which nothing more is understood; counts what is thrown away."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""daphne, stopped as the other server is: no new requests, time for those that run, then an ending in words."""
+"""daphne, stopped as the other server is: no new requests, time for those that run, then an error event for each."""
 
 import signal
 import socket
@@ -12,7 +12,7 @@ from twisted.internet.tcp import Port
 
 from gateway_project.env import Environment
 
-LOOK_SEC = 0.2
+CHECK_SEC = 0.2
 
 
 def serve(application: Any, listeners: list[socket.socket], env: Environment, started: Callable[[], None]) -> None:
@@ -64,6 +64,6 @@ class Stopping:
         if late >= 0:
             end_turns()
         if (running or lends()) and late < END_SEC:
-            self._loop.callLater(LOOK_SEC, self._drain)
+            self._loop.callLater(CHECK_SEC, self._drain)
         else:
             self._loop.stop()

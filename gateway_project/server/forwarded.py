@@ -1,4 +1,4 @@
-"""Who a request comes from when proxies bring it: their `X-Forwarded-*` fields, believed only from those we trust."""
+"""The client's address behind proxies: `X-Forwarded-*` fields, read only from trusted proxies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TrustedProxies:
         address = _address(host)
         return address is not None and any(address in network for network in self._networks)
 
-    def client_of(self, chain: str) -> str:
+    def client_address(self, chain: str) -> str:
         """The last address of the chain that is no proxy of ours, or "" when that is no address."""
         # From the right: each proxy appends whom it saw, so what stands further left may be made up by the client.
         hops = [hop.strip() for hop in chain.split(",")]
@@ -54,7 +54,7 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 class Forwarded:
-    """The ASGI application behind proxies. It looks at the address of the real peer, whichever server serves."""
+    """The ASGI application behind proxies. It checks the address of the peer itself, under either server."""
 
     def __init__(self, application: Any, trusted: TrustedProxies) -> None:
         self._application = application
@@ -76,6 +76,6 @@ class Forwarded:
         if schemes and schemes[-1] in SCHEMES:
             scheme = schemes[-1].decode()
             scope["scheme"] = scheme.replace("http", "ws") if scope["type"] == "websocket" else scheme
-        if chains and (client := self._trusted.client_of(b",".join(chains).decode("latin-1"))):
+        if chains and (client := self._trusted.client_address(b",".join(chains).decode("latin-1"))):
             # 0: the client's port is not in the field.
             scope["client"] = (client, 0)

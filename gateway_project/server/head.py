@@ -11,7 +11,7 @@ from gateway_project.server.refusals import Refused
 Fields = list[tuple[bytes, bytes]]
 
 WATCHED = frozenset((b"host", b"transfer-encoding", b"expect", b"upgrade"))
-"""Fields that are looked at. Nearly every request has one of them, the first."""
+"""Fields that are checked. Nearly every request has one of them, the first."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def is_plain(head_fields: Fields, target: bytes, version: str, method: str) -> bool:
-    """Nothing to look at: HTTP/1.1, one Host field, a path. So are all requests of an SDK."""
+    """Whether nothing needs a check: HTTP/1.1, one Host field, a path. So are all requests of an SDK."""
     return (
         len(head_fields) == 1
         and head_fields[0][0] == b"host"
@@ -81,7 +81,7 @@ def _check_host(head: Head) -> None:
 
 
 def _is_chunked(codings: list[bytes], *, is_old: bool) -> bool:
-    """RFC 9112 6.1: HTTP/1.0 knows no transfer codings, and of those of HTTP/1.1 we undo one."""
+    """RFC 9112 6.1: HTTP/1.0 has no transfer codings, and of those of HTTP/1.1 we undo one."""
     if codings and is_old:
         raise Refused(refusals.BAD_FRAMING)
     # A list that we undo in part, or read in another way than a proxy, is how requests are smuggled.

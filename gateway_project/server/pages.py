@@ -28,7 +28,7 @@ MOST_WAITING = 256
 """Requests that wait for a turn, half of them per address."""
 WAIT_SEC = 10.0
 MOST_HELD = 1 << 20
-"""Bytes of an answer that are kept until its thread has ended; a longer one is sent by the thread itself."""
+"""Bytes of an answer that are buffered until its thread has ended; a longer one is sent by the thread itself."""
 MOST_HELD_TOGETHER = 32 << 20
 
 BUSY = b"The console is busy; try again."
@@ -39,7 +39,7 @@ class TooBusy(Exception):
 
 
 class Pages:
-    """Django, a few requests at once. A client that leaves while it waits is forgotten."""
+    """Serves Django, a few requests at once. A client that disconnects while it waits is dropped."""
 
     def __init__(self, django: Any) -> None:
         self._django = django
@@ -54,7 +54,7 @@ class Pages:
         body = await _read(receive)
         if body is None:
             return
-        gone = asyncio.ensure_future(receive())  # the next message, which says that the client has left
+        gone = asyncio.ensure_future(receive())  # the next message, which means that the client has left
         answer = _Answer(self, send)
         try:
             async with AsyncExitStack() as turns:
@@ -81,15 +81,15 @@ class Pages:
 
     async def _enter(self, turns: AsyncExitStack, scope: dict[str, Any]) -> bool:
         share = share_of((scope.get("client") or ("",))[0])
-        # First the narrow line, then the wide one: a stranger who waits for the narrow one must not hold a place in the
-        # wide.
+        # First the narrow line, then the wide one: an unauthenticated client that waits for the narrow one must not
+        # hold a place in the wide one.
         if is_log_in(scope) or not has_session(scope):
             await turns.enter_async_context(_turn(self._unauthenticated, share))
         await turns.enter_async_context(_turn(self._all, share))
         return True
 
     def hold(self, size: int) -> bool:
-        """Whether so much of an answer may be kept."""
+        """Whether so much of an answer may be buffered."""
         if self._held + size > MOST_HELD_TOGETHER:
             return False
         self._held += size
@@ -114,12 +114,12 @@ async def _turn(line: FairLine, share: str) -> AsyncIterator[None]:
 
 
 class _Answer:
-    """What Django answers, kept until its thread has ended."""
+    """Django's answer, buffered until its thread has ended."""
 
     def __init__(self, pages: Pages, send: Send) -> None:
         self._pages = pages
         self._send = send
-        self._kept: list[dict[str, Any]] = []
+        self._messages: list[dict[str, Any]] = []
         self._size = 0
         self._passes = False  # from now on at once
 
@@ -127,18 +127,18 @@ class _Answer:
         size = len(message.get("body", b""))
         if not self._passes and self._size + size <= MOST_HELD and self._pages.hold(size):
             self._size += size
-            self._kept.append(message)
+            self._messages.append(message)
             return
-        # What was kept goes first: the client must get the messages in their order.
+        # What was buffered goes first: the client must get the messages in their order.
         await self.flush()
         self._passes = True
         await self._send(message)
 
     async def flush(self) -> None:
-        kept, self._kept = self._kept, []
+        messages, self._messages = self._messages, []
         size, self._size = self._size, 0
         try:
-            for message in kept:
+            for message in messages:
                 await self._send(message)
         finally:
             self._pages.let_go(size)
@@ -146,7 +146,7 @@ class _Answer:
 
 def has_session(scope: dict[str, Any]) -> bool:
     """Whether the client seems to be logged in; Django finds out whether it is."""
-    # A look at the bytes, no check: a made-up cookie only gets into the wider line, which is bounded as well.
+    # The cookie is not verified: a made-up one only gets into the wider line, which is bounded as well.
     for name, value in scope["headers"]:
         if name == b"cookie" and f"{settings.SESSION_COOKIE_NAME}=".encode() in value:
             return True

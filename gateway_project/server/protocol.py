@@ -11,7 +11,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from gateway_project.server import refusals
 from gateway_project.server.cork import Corked
-from gateway_project.server.cycle import AfterUpgrade, CarefulCycle, Deaf, Event, HeldFlow, LeanCycle, Trailers
+from gateway_project.server.cycle import (
+    AfterUpgrade,
+    CarefulCycle,
+    DiscardingParser,
+    Event,
+    HeldFlow,
+    LeanCycle,
+    Trailers,
+)
 from gateway_project.server.deadlines import IDLE, IN_BODY, IN_HEAD, LEFTOVER
 from gateway_project.server.head import WATCHED, Head, Verdict, is_plain, judged, path_and_query, without_upgrade
 from gateway_project.server.refusals import Refusal, Refused, rendered
@@ -19,21 +27,21 @@ from gateway_project.server.refusals import Refusal, Refused, rendered
 if TYPE_CHECKING:
     from gateway_project.server.connections import Connections
 
-PIECE = 64 << 10  # bytes that are parsed before anyone looks at what they have made
+PIECE = 64 << 10  # bytes that are parsed before the bounds are checked
 HEALTH = {b"/healthz", b"/healthz/", b"/readyz", b"/readyz/"}
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """One connection. `look()` is called about once a second by whoever counts the connections."""
+    """One connection. `deadlines.check` is called for it about once a second."""
 
     # With uvicorn's there are more than Python keeps without a dictionary per connection: 1.5 KiB each.
     __slots__ = (
         "body_since",
         "corked",
-        "dry",
         "head_bytes",
         "is_extra",
         "lingers",
+        "overhead",
         "peer",
         "phase",
         "raw",
@@ -63,7 +71,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.since = self.body_since = self.peers.now
         self.size = 0  # of what has come of a message that is not complete
         self.head_bytes = 0  # of it, counted among those of all connections
-        self.dry = 0  # bytes since the last one that was body
+        self.overhead = 0  # bytes since the last one that was body
         self.unsent, self.unsent_since = 0, 0.0
         self.lingers = self.upgrading = False
         self.refusal: Refusal | None = None
@@ -73,7 +81,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         # The parser holds its protocol by its callbacks: replaced, it lets go of it at once.
-        self.parser = Deaf()
+        self.parser = DiscardingParser()
         self.peers.leave(self)
         if self.running is not None and not self.running.response_complete:  # uvicorn informs the newest request only
             self.running.disconnected = True
@@ -107,7 +115,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _parse(self, data: bytes) -> None:
         size = len(data)
-        self.dry += size
+        self.overhead += size
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
@@ -117,9 +125,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.refuse(self.refusal or refusals.BAD_REQUEST)
         # 0 is IDLE: the usual request, whole in one packet, costs no more than this.
         if self.phase:
-            self._heard(size)
+            self._count_incomplete(size)
 
-    def _heard(self, size: int) -> None:
+    def _count_incomplete(self, size: int) -> None:
         """Count what came of a message that is not complete."""
         bounds, now = self.peers.bounds, self.peers.now
         if self.phase == IN_HEAD:
@@ -134,13 +142,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.since = now
         self.size += size
         if self.phase == IN_BODY:
-            if self.dry > bounds.head_bytes:
+            if self.overhead > bounds.head_bytes:
                 self.refuse(refusals.TRAILERS_TOO_LARGE)
         elif self.size > bounds.leftover_bytes:
             self.raw.close()
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """RFC 9110 7.8: the parser has stopped behind the head; another one goes on as if nobody had asked for it."""
+        """RFC 9110 7.8: the parser has stopped behind the head; another goes on as if no upgrade was requested."""
         self.upgrading = False
         self.parser = httptools.HttpRequestParser(AfterUpgrade(self))
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -168,11 +176,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         except Refused as exc:
             self.refusal = exc.refusal
             raise
-        self.phase, self.size, self.dry = IN_BODY, 0, 0
+        self.phase, self.size, self.overhead = IN_BODY, 0, 0
         self.since = self.body_since = self.peers.now
         if self.head_bytes:
             self.peers.forget_head(self)
-        # Before `self.cycle` changes, by which this is known.
+        # Before `self.cycle` changes, which this depends on.
         waits = self.answers
         self.cycle = cycle
         if waits:
@@ -186,7 +194,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         version, method = parser.get_http_version(), parser.get_method().decode("ascii")
         scope["method"], scope["http_version"] = method, version
         expects = False
-        # `size`: the head came in pieces, so its length must be looked at.
+        # `size`: the head came in pieces, so its length must be checked.
         if self.size or self.is_extra or not is_plain(self.watched, self.url, version, method):
             verdict = self._judge(Head(method, self.url, version, self.watched))
             expects = verdict.expects_continue
@@ -241,7 +249,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.tasks.add(task)
 
     def on_body(self, body: bytes) -> None:
-        self.dry = 0
+        self.overhead = 0
         cycle = self.cycle
         # The answer was early and is out: the rest of the body is read and dropped, within `leftover_bytes`.
         if cycle.response_complete:
@@ -289,7 +297,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         # The request whose body cannot be understood any more. In a head that is none: the last cycle is whole.
         flawed = self.cycle if self.phase == IN_BODY else None
         self.peers.forget_head(self)
-        self.parser, self.refusal = Deaf(), None
+        self.parser, self.refusal = DiscardingParser(), None
         if flawed is not None and self.pipeline and self.pipeline[0][0] is flawed:
             del self.pipeline[0]
             flawed = None
@@ -319,7 +327,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return self.lingers
         if not self.lingers:
             self.lingers = True
-            self.parser = Deaf()
+            self.parser = DiscardingParser()
             self.phase, self.size = LEFTOVER, 0
             self.since = self.body_since = self.peers.now
             # The client gets an end of the answer; the connection stays open in the other direction until it has read

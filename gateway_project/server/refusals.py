@@ -8,7 +8,7 @@ import msgspec
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Status, code and words. With an empty message nothing is sent: the peer has sent nothing either."""
+    """Status, code and message text. With an empty message nothing is sent: the peer has sent nothing either."""
 
     status: int
     code: str

@@ -1,4 +1,4 @@
-"""uvicorn with our protocol, a look at all connections once a second, and streams that end in words when it stops."""
+"""uvicorn with our protocol: checks all connections once a second; at the end streams get an error event."""
 
 import asyncio
 import signal
@@ -15,8 +15,8 @@ from gateway_project.server.connections import Connections, most_of, raise_descr
 from gateway_project.server.forwarded import TrustedProxies
 from gateway_project.server.protocol import BoundedHttpProtocol
 
-LOOK_EVERY = 10  # of uvicorn's ticks, which are tenths of a second
-LOOK_SEC = 0.1
+CHECK_EVERY = 10  # of uvicorn's ticks, which are tenths of a second
+CHECK_SEC = 0.1
 
 
 class Server(uvicorn.Server):
@@ -27,23 +27,23 @@ class Server(uvicorn.Server):
         self._collector = Collector()
         self._drain_sec = env.drain_sec
         self._started = started
-        self._told_again = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         super().__init__(_config(application, env, self._connections))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.add_signal_handler(signal.SIGQUIT, self._hurry)
-        # Once before the first connection, which takes its times from the last look.
-        self._connections.look()
+        # Once before the first connection, which takes its times from the last check.
+        self._connections.check()
         await super().startup(sockets)
         self._started()
 
     async def on_tick(self, counter: int) -> bool:
         # uvicorn's own tick: a task of ours could end unnoticed, and with it every deadline.
-        if counter % LOOK_EVERY == 0:
-            self._connections.look()
-            self._collector.look(self._connections.now)
+        if counter % CHECK_EVERY == 0:
+            self._connections.check()
+            self._collector.check(self._connections.now)
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -55,7 +55,7 @@ class Server(uvicorn.Server):
 
     def _hurry(self) -> None:
         self.should_exit = True
-        self._told_again.set()
+        self._hurried.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         from bridge.runtime import begin_to_stop
@@ -72,10 +72,10 @@ class Server(uvicorn.Server):
 
         with suppress(TimeoutError):
             async with asyncio.timeout(self._drain_sec * 0.95):
-                await self._told_again.wait()
-        for _ in range(round(END_SEC / LOOK_SEC)):  # a turn that was about to begin is ended the next time
+                await self._hurried.wait()
+        for _ in range(round(END_SEC / CHECK_SEC)):  # a turn that was about to begin is ended the next time
             end_turns()
-            await asyncio.sleep(LOOK_SEC)
+            await asyncio.sleep(CHECK_SEC)
         for connection in list(self.server_state.connections):
             # Not close: that would wait for clients that do not read.
             connection.transport.abort()

@@ -1,4 +1,4 @@
-"""The backend itself, where Django looks for it."""
+"""The backend itself, in the module that Django imports."""
 
 from __future__ import annotations
 

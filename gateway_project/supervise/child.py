@@ -15,14 +15,14 @@ import msgspec
 from gateway_project.lib import process_death
 from gateway_project.lib.life_signs import LIFE_FD
 from gateway_project.supervise import orphans
-from gateway_project.supervise.console import Console
+from gateway_project.supervise.output import Output
 from gateway_project.supervise.watch import Pings, Signs, until_hung
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
-HURRIED = 3.0
-"""Seconds to stop in when that was asked for a second time: a web process takes two to end its turns."""
-KILLED = 5.0
+HURRIED_SEC = 3.0
+"""Seconds to stop in after a second signal: a web process takes two to end its turns."""
+KILLED_SEC = 5.0
 """Seconds that the end of a killed process is waited for."""
 STEADY = 30.0
 
@@ -42,18 +42,18 @@ class Program(msgspec.Struct, frozen=True):
     silence: float = 0.0
     """Seconds without a sign of life after which it is killed; 0 for ever."""
     pinged: Path | None = None
-    """The socket where a Redis is asked for its signs of life; all others give theirs on a pipe (`life_signs`)."""
+    """The socket where a Redis is pinged; all others send their signs of life on a pipe (`life_signs`)."""
 
 
 async def spawn(program: Program, *, stderr: int, signs: int | None = None) -> Process:
     """Start a program that dies with us. Its own session keeps a terminal's Ctrl-C away from it."""
-    told = {} if signs is None else {LIFE_FD: str(signs)}
+    variables = {} if signs is None else {LIFE_FD: str(signs)}
     tie = (inspect.getfile(process_death), str(int(signal.SIGKILL)), str(os.getpid()))
     # From the fork until the pid is in `ours`, the reaper must not take this child for an orphan and collect it.
     with orphans.starting():
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", *tie, *program.command,
-            env={**os.environ, **program.environment, **told},
+            env={**os.environ, **program.environment, **variables},
             pass_fds=program.inherited if signs is None else (*program.inherited, signs),
             # And out of our process group: we decide in which order processes end.
             start_new_session=True,
@@ -72,15 +72,15 @@ def ending(code: int) -> str:
 class Child:
     """A program kept running until `stop`."""
 
-    def __init__(self, program: Program, console: Console) -> None:
+    def __init__(self, program: Program, output: Output) -> None:
         self.program = program
-        self._console = console
+        self._output = output
         self._grace = program.grace
-        self._patience: asyncio.Timeout | None = None
-        self._told = signal.SIGTERM
+        self._stop_deadline: asyncio.Timeout | None = None
+        self._last_signal = signal.SIGTERM
         self._process: Process | None = None
         self._stopping = asyncio.Event()
-        self._kept = asyncio.create_task(self._keep())
+        self._running = asyncio.create_task(self._keep_running())
 
     async def stop(self) -> None:
         """SIGTERM, wait, SIGKILL when it takes too long."""
@@ -89,26 +89,28 @@ class Child:
             self._stopping.set()
             self._signal(signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._grace) as self._patience:
-                await asyncio.wait({self._kept})
-        self._patience = None
-        if not self._kept.done():
-            self._console.say(f"{self.program.name} did not stop in {self._grace:g} s and is killed")
+            async with asyncio.timeout(self._grace) as self._stop_deadline:
+                await asyncio.wait({self._running})
+        self._stop_deadline = None
+        if not self._running.done():
+            self._output.message(f"{self.program.name} did not stop in {self._grace:g} s and is killed")
             self.kill()
-            await asyncio.wait({self._kept}, timeout=KILLED)
-        if not self._kept.done():  # not even SIGKILL ends one that waits for a disk
-            self._console.say(f"{self.program.name} (pid {self._process.pid if self._process else 0}) cannot be killed")
-            self._kept.cancel()
+            await asyncio.wait({self._running}, timeout=KILLED_SEC)
+        if not self._running.done():  # not even SIGKILL ends one that waits for a disk
+            self._output.message(
+                f"{self.program.name} (pid {self._process.pid if self._process else 0}) cannot be killed"
+            )
+            self._running.cancel()
 
     def hurry(self, number: signal.Signals | None) -> None:
-        """Tell it so by this signal, or later in its turn; it gets three seconds to stop in."""
+        """Send this signal, or stop it later in its turn if None; it gets HURRIED_SEC to stop in."""
         if number is not None:
             self._stopping.set()
             self._signal(number)
-        self._grace = min(self._grace, HURRIED)
+        self._grace = min(self._grace, HURRIED_SEC)
         # A stop that runs already gets the shorter time; one that begins later reads `_grace`.
-        if self._patience is not None:
-            self._patience.reschedule(asyncio.get_running_loop().time() + self._grace)
+        if self._stop_deadline is not None:
+            self._stop_deadline.reschedule(asyncio.get_running_loop().time() + self._grace)
 
     def kill(self) -> None:
         """SIGKILL at once, and no new start."""
@@ -117,12 +119,12 @@ class Child:
 
     def _signal(self, number: signal.Signals) -> None:
         # Remembered: a child that is just being started has no process yet, and gets it when it has.
-        self._told = number
+        self._last_signal = number
         # A pid whose process was collected may belong to somebody else by now.
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
-    async def _keep(self) -> None:
+    async def _keep_running(self) -> None:
         """A start that failed waits longer each time; a program that has served is started again at once."""
         delay = FIRST_DELAY
         clock = asyncio.get_running_loop().time
@@ -137,7 +139,7 @@ class Child:
             # What the child left behind is ours now and may be dead already.
             orphans.reap()
             when = "" if served else f" in {delay:g} s"
-            self._console.say(f"{self.program.name} {how}; starting it again{when}")
+            self._output.message(f"{self.program.name} {how}; starting it again{when}")
             if not served:
                 await self._pause(delay)
                 delay = min(2 * delay, LONGEST_DELAY)
@@ -154,16 +156,16 @@ class Child:
                     how = await self._until_ended(process)
                 finally:
                     watching.cancel()
-                await signs.heard()  # its last signs, which may include READY
+                await signs.poll()  # its last signs, which may include READY
                 return f"{signs.verdict}{how}", signs.served
         except OSError as exc:  # no memory, or too many processes: another moment may have room
             return f"could not be started: {exc.strerror}", False
 
     async def _until_ended(self, process: Process) -> str:
         if self._stopping.is_set():  # the stop came while it was being started
-            self._signal(self._told)
+            self._signal(self._last_signal)
         assert process.stdout is not None  # noqa: S101 - it is a pipe
-        output = asyncio.create_task(self._console.copy(self.program.name, process.stdout))
+        output = asyncio.create_task(self._output.copy(self.program.name, process.stdout))
         code = await process.wait()
         orphans.ours.discard(process.pid)
         await asyncio.wait({output}, timeout=0.5)  # something it started may still hold the pipe
@@ -176,15 +178,15 @@ class Child:
         program = self.program
         if not program.silence:
             return
-        heard = Pings(program.pinged).heard if program.pinged else signs.heard
-        silent = await until_hung(heard, program.silence, process.pid)
+        poll = Pings(program.pinged).poll if program.pinged else signs.poll
+        silent = await until_hung(poll, program.silence, process.pid)
         # It ended by itself in the moment of the verdict, or is being stopped: nothing to kill.
         if process.returncode is not None or self._stopping.is_set():
             return
         signs.verdict = f"gave no sign of life for {silent} s and "
         process.kill()
-        await asyncio.sleep(KILLED)
-        self._console.say(f"{program.name} (pid {process.pid}) {signs.verdict}cannot be killed")
+        await asyncio.sleep(KILLED_SEC)
+        self._output.message(f"{program.name} (pid {process.pid}) {signs.verdict}cannot be killed")
 
     async def _pause(self, seconds: float) -> None:
         waiting = asyncio.create_task(self._stopping.wait())

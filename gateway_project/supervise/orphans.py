@@ -1,4 +1,4 @@
-"""Processes and the death of their parents: ours, and what a child of ours left behind."""
+"""Orphaned processes: what happens when our parent dies, and the processes that dead children left behind."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Everything that needs Django before the gateway can serve, in one process; prints what bootstrap made, as JSON."""
+"""Everything that needs Django before the gateway can serve, in one process; prints bootstrap's result as JSON."""
 
 import hashlib
 import io
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from bridge.lingma.errors import VsixError
 from bridge.lingma.install import vsix
-from gateway_project.databases import be_patient
+from gateway_project.databases import relax_deadlines
 from gateway_project.env import BASE_DIR, Environment, SettingError, load
 
 REDIS_PATIENCE = 3.0
@@ -39,7 +39,7 @@ class RedisTrouble(NamedTuple):
 
 
 def redis_trouble(env: Environment) -> RedisTrouble | None:
-    """One look; a server that is only full is none, for the worker makes room in it."""
+    """One check; a server that is only full is fine, for the worker makes room in it."""
     # Imported late: this process is started anew each time, and an error in a setting should be reported soon.
     import redis
 
@@ -70,8 +70,8 @@ def no_redis(env: Environment, exc: Exception) -> str:
         lines = log.read_text(errors="replace").split("\n")[-20:]
     except OSError:
         lines = []
-    said = " ".join(lines).strip()[-300:] or one_line(exc)
-    return f"DATA_DIR: the embedded Redis does not start; {log} ends with: {said}"
+    output = " ".join(lines).strip()[-300:] or one_line(exc)
+    return f"DATA_DIR: the embedded Redis does not start; {log} ends with: {output}"
 
 
 def unpack_lingma(env: Environment) -> None:
@@ -90,7 +90,7 @@ def migrate() -> None:
     from django.db.migrations.executor import MigrationExecutor
 
     executor = MigrationExecutor(connection)
-    # Asked first: the command does much more, also when there is nothing to apply.
+    # Checked first: the command does much more, also when there is nothing to apply.
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         call_command("migrate", interactive=False, verbosity=0)
 
@@ -138,7 +138,7 @@ def prepare() -> str:
     from django.db import Error
 
     # Before the first connection, which reads these options.
-    be_patient(settings.DATABASES)  # migrations of large tables take their time
+    relax_deadlines(settings.DATABASES)  # migrations of large tables take their time
     try:
         django.setup()
         migrate()

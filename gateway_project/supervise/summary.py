@@ -1,4 +1,4 @@
-"""What a newcomer reads when the gateway is up: where it is, what stands behind it, a first request to paste."""
+"""The text that is shown when the gateway is up: its addresses, its upstream, a first request to paste."""
 
 import msgspec
 
@@ -8,8 +8,8 @@ from gateway_project.env import Environment
 KEY_PLACEHOLDER = "$LINGMA_GATEWAY_KEY"
 
 
-class Made(msgspec.Struct, frozen=True):
-    """What bootstrap made in this start; a secret is None when it was there before. Shown once, kept nowhere."""
+class Bootstrapped(msgspec.Struct, frozen=True):
+    """What bootstrap created in this start; a secret is None when it existed before. Shown once, stored nowhere."""
 
     admin_username: str | None = None
     admin_password: str | None = None
@@ -36,17 +36,17 @@ def upstream(env: Environment) -> list[str]:
             return [f"Lingma, {env.lingma_instances} per web process: {env.lingma_bin or shown(env.lingma_vsix)}"]
 
 
-def rows(env: Environment, made: Made) -> list[tuple[str, str]]:
+def rows(env: Environment, bootstrapped: Bootstrapped) -> list[tuple[str, str]]:
     """The lines of the box, as label and text."""
     url = base_url(env)
     # Two lines: OpenAI's SDKs want the address with /v1, Anthropic's without.
     shown = [("OpenAI base URL", f"{url}/v1"), ("Anthropic base URL", url), ("Admin console", f"{url}/admin/")]
-    if made.admin_username:
-        shown.append(("", f"user {made.admin_username}"))
-    if made.admin_password:
-        shown.append(("", f"password {made.admin_password}   (shown once)"))
-    if made.api_key:
-        shown.append(("API key", f"{made.api_key}   (shown once)"))
+    if bootstrapped.admin_username:
+        shown.append(("", f"user {bootstrapped.admin_username}"))
+    if bootstrapped.admin_password:
+        shown.append(("", f"password {bootstrapped.admin_password}   (shown once)"))
+    if bootstrapped.api_key:
+        shown.append(("API key", f"{bootstrapped.api_key}   (shown once)"))
     first, *others = upstream(env)
     return [*shown, ("Upstream", first), *(("", other) for other in others)]
 
@@ -59,18 +59,18 @@ def box(title: str, lines: list[tuple[str, str]]) -> str:
     return "\n".join([f"╭{edge}╮", *framed, f"╰{edge}╯"])
 
 
-def first_request(env: Environment, made: Made) -> str:
+def first_request(env: Environment, bootstrapped: Bootstrapped) -> str:
     """A curl to paste. It streams, so that something moves at once."""
     # A model of Lingma's own, so that it works without any alias.
     body = '{"model":"org_auto","stream":true,"messages":[{"role":"user","content":"Hello, who are you?"}]}'
     return (
         f"curl -N {base_url(env)}/v1/chat/completions \\\n"
-        f'  -H "Authorization: Bearer {made.api_key or KEY_PLACEHOLDER}" \\\n'
+        f'  -H "Authorization: Bearer {bootstrapped.api_key or KEY_PLACEHOLDER}" \\\n'
         f'  -H "Content-Type: application/json" \\\n'
         f"  -d '{body}'"
     )
 
 
-def summary(env: Environment, made: Made, state: str) -> str:
+def summary(env: Environment, bootstrapped: Bootstrapped, state: str) -> str:
     """The whole text; `state` ends its first line, such as `ready after 2.1 s`."""
-    return f"\n{box(f'Lingma gateway, {state}', rows(env, made))}\n\n{first_request(env, made)}\n"
+    return f"\n{box(f'Lingma gateway, {state}', rows(env, bootstrapped))}\n\n{first_request(env, bootstrapped)}\n"

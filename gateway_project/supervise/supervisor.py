@@ -1,4 +1,4 @@
-"""The order of things: ground, Redis, preparation, web, summary, background work; and the same backwards."""
+"""Starts the parts in order: checks, Redis, preparation, web, summary, background work; stops them in reverse."""
 
 import asyncio
 import contextlib
@@ -14,11 +14,11 @@ import msgspec
 from bridge.lingma.install import vsix
 from bridge.lingma.transport.urls import shown
 from gateway_project.env import Environment, SettingError
-from gateway_project.supervise import orphans, plan
-from gateway_project.supervise.child import KILLED, Child, Program, spawn
-from gateway_project.supervise.console import Console
-from gateway_project.supervise.ground import check_programs, keep_private, listening, own_data_dir
-from gateway_project.supervise.summary import Made, summary
+from gateway_project.supervise import orphans, programs
+from gateway_project.supervise.child import KILLED_SEC, Child, Program, spawn
+from gateway_project.supervise.output import Output
+from gateway_project.supervise.preflight import check_programs, keep_private, listening, own_data_dir
+from gateway_project.supervise.summary import Bootstrapped, summary
 
 READY_PATIENCE = 30.0
 PREPARE_PATIENCE = 1800.0
@@ -38,8 +38,8 @@ async def supervise(env: Environment) -> None:
         await Supervisor(env, data_dir, listeners).run()
 
 
-def heeded() -> list[signal.Signals]:
-    """The signals to stop at. What `nohup` or a shell made us ignore stays ignored, but for SIGTERM."""
+def handled_signals() -> list[signal.Signals]:
+    """The signals that stop us. What `nohup` or a shell made us ignore stays ignored, but for SIGTERM."""
     ignored = {number for number in STOP_SIGNALS if signal.getsignal(number) is signal.SIG_IGN}
     return [number for number in STOP_SIGNALS if number not in ignored - {signal.SIGTERM}]
 
@@ -51,20 +51,20 @@ class Supervisor:
         self._env = env
         self._data_dir = data_dir
         self._listeners = listeners
-        self._told = 0
-        self._console = Console(width=max(len("gateway"), len(f"web-{env.web_processes}")))
+        self._signals = 0
+        self._output = Output(width=max(len("gateway"), len(f"web-{env.web_processes}")))
         self._web: list[Child] = []
         self._background: list[Child] = []
         self._redis: list[Child] = []
         self._stop = asyncio.Event()
-        self._made = Made()
+        self._bootstrapped = Bootstrapped()
         self._shown = False
         self._began = asyncio.get_running_loop().time()
 
     async def run(self) -> None:
         """Start everything, wait for a signal, stop everything. Raise SettingError when the start fails."""
         loop = asyncio.get_running_loop()
-        for number in heeded():
+        for number in handled_signals():
             loop.add_signal_handler(number, self._on_signal, number)
         # Kept in a variable: the loop itself holds tasks only weakly.
         reaping = loop.create_task(orphans.reap_now_and_then())
@@ -77,18 +77,18 @@ class Supervisor:
 
     async def _start(self) -> None:
         for line in keep_private(self._env, self._data_dir):
-            self._console.say(line)
+            self._output.message(line)
         try:
-            self._redis = self._launch(plan.redis(self._env, self._data_dir))
+            self._redis = self._launch(programs.redis(self._env, self._data_dir))
         except OSError as exc:
             raise SettingError(f"DATA_DIR: cannot use {exc.filename}: {exc.strerror}") from None
         # After Redis, which it waits for, and before the web processes: those need the tables.
         await self._prepare()
-        self._web = self._launch(plan.web(self._env, self._data_dir, [each.fileno() for each in self._listeners]))
+        self._web = self._launch(programs.web(self._env, self._data_dir, [each.fileno() for each in self._listeners]))
         ready = await self._becomes_ready()
         self._show("ready" if ready else "NOT READY YET: see the lines above")
         # Last, so that on a small machine it does not delay the first answer.
-        self._background = self._launch(plan.background(self._env, self._data_dir))
+        self._background = self._launch(programs.background(self._env, self._data_dir))
 
     async def _until_stopped(self, starting: Coroutine[None, None, None]) -> None:
         start, stop = asyncio.ensure_future(starting), asyncio.ensure_future(self._stop.wait())
@@ -96,37 +96,37 @@ class Supervisor:
         stop.cancel()
         if not start.done():
             start.cancel()
-        # Awaited also after a cancellation: what it started must be known before the shutdown begins.
+        # Awaited also after a cancellation: what it started must be recorded before the shutdown begins.
         with contextlib.suppress(asyncio.CancelledError):
             await start
 
-    def _launch(self, programs: list[Program]) -> list[Child]:
-        return [Child(program, self._console) for program in programs]
+    def _launch(self, group: list[Program]) -> list[Child]:
+        return [Child(program, self._output) for program in group]
 
     async def _prepare(self) -> None:
         env = self._env
         if env.takes_vsix and not vsix.is_unpacked(
             env.lingma_vsix, self._data_dir / "binaries", env.lingma_vsix_sha256
         ):
-            self._console.say(f"unpacking Lingma from {shown(env.lingma_vsix)}; a download may take minutes")
-        process = await spawn(plan.prepare(self._env, self._data_dir), stderr=PIPE)
+            self._output.message(f"unpacking Lingma from {shown(env.lingma_vsix)}; a download may take minutes")
+        process = await spawn(programs.prepare(self._env, self._data_dir), stderr=PIPE)
         try:
             async with asyncio.timeout(PREPARE_PATIENCE):
                 output, errors = await process.communicate()
         except (asyncio.CancelledError, TimeoutError) as exc:
             process.kill()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), KILLED)
+                await asyncio.wait_for(process.wait(), KILLED_SEC)
             if isinstance(exc, asyncio.CancelledError):
                 raise
             raise SettingError(f"the preparation took more than {PREPARE_PATIENCE:g} s and was ended") from None
         # The JSON of `bootstrap` is all that stands on its standard output; messages go to the other stream.
         if process.returncode == 0:
-            self._made = msgspec.json.decode(output, type=Made)
+            self._bootstrapped = msgspec.json.decode(output, type=Bootstrapped)
             return
         lines = errors.decode(errors="replace").strip().splitlines() or ["the preparation failed"]
         if process.returncode != 2:  # not a setting: whoever reports it needs all of it
-            self._console.block("\n".join(lines))
+            self._output.block("\n".join(lines))
         raise SettingError(lines[-1])
 
     async def _becomes_ready(self) -> bool:
@@ -151,18 +151,20 @@ class Supervisor:
 
     def _show(self, state: str) -> None:
         after = asyncio.get_running_loop().time() - self._began
-        self._console.block(summary(self._env, self._made, f"{state} ({after:.1f} s)"))
+        self._output.block(summary(self._env, self._bootstrapped, f"{state} ({after:.1f} s)"))
         self._shown = True
 
     def _on_signal(self, number: signal.Signals) -> None:
         """The first stops, the second ends the turns that run, the third kills. SIGQUIT counts as two."""
-        self._told += 2 if number == signal.SIGQUIT and not self._told else 1
+        self._signals += 2 if number == signal.SIGQUIT and not self._signals else 1
         self._stop.set()
-        if self._told == 1:
-            self._console.say(f"stopping; running streams get up to {self._env.drain_sec:g} s, once more to end them")
-        elif self._told == 2:
-            self._console.say("stopping now; running streams are ended; once more to kill what is left")
-            # SIGQUIT is what the server takes for "end the turns now"; Celery knows a second SIGTERM.
+        if self._signals == 1:
+            self._output.message(
+                f"stopping; running streams get up to {self._env.drain_sec:g} s, once more to end them"
+            )
+        elif self._signals == 2:
+            self._output.message("stopping now; running streams are ended; once more to kill what is left")
+            # SIGQUIT is what the server takes for "end the turns now"; for Celery it is a second SIGTERM.
             for child in self._web:
                 child.hurry(signal.SIGQUIT)
             for child in self._background:
@@ -175,7 +177,7 @@ class Supervisor:
 
     async def _shut_down(self) -> None:
         if not self._shown and (
-            self._made.api_key or self._made.admin_password
+            self._bootstrapped.api_key or self._bootstrapped.admin_password
         ):  # secrets made in a start that was broken off
             self._show("stopped before it was ready")
         # Before the web processes end: with our copy open, new connections would wait in a backlog that nobody accepts.
@@ -187,5 +189,5 @@ class Supervisor:
         # Last: Lingma's processes that a killed web process left behind.
         orphans.end()
         if self._stop.is_set():
-            self._console.say("stopped")
-        self._console.close()
+            self._output.message("stopped")
+        self._output.close()

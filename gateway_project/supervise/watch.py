@@ -1,4 +1,4 @@
-"""Whether a child has hung: who gives no sign of life for too long has."""
+"""Detects a hung child: one that has given no sign of life for too long."""
 
 import asyncio
 import contextlib
@@ -9,13 +9,13 @@ from types import TracebackType
 
 from gateway_project.lib.life_signs import READY
 
-LOOK_SEC = 1.0
+CHECK_SEC = 1.0
 LATE_SEC = 2.0
-"""A look that comes later than that was held up itself, so the child may have been too: it begins anew."""
+"""A check that comes later than that was held up itself, so the child may have been too: the count begins anew."""
 START_SEC = 120.0
 """Until the first sign."""
 PING_SEC = 0.9
-"""Less than lies between two looks."""
+"""Less than the time between two checks."""
 
 
 class Signs:
@@ -23,7 +23,7 @@ class Signs:
 
     def __init__(self) -> None:
         self._mine, self._theirs = os.pipe()
-        # The loop looks at it once a second and must not wait for a child that says nothing.
+        # The loop reads it once a second and must not wait for a child that writes nothing.
         os.set_blocking(self._mine, False)
         self.served = False
         """The child has reported that it serves."""
@@ -48,15 +48,15 @@ class Signs:
             os.close(self._theirs)
             self._theirs = -1
 
-    async def heard(self) -> bool:
-        """Whether a sign came since the last look."""
+    async def poll(self) -> bool:
+        """Whether a sign came since the last check."""
         try:
-            told = os.read(self._mine, 1 << 16)
+            received = os.read(self._mine, 1 << 16)
         except BlockingIOError:
             return False
         # Kept for the whole run: it decides whether the next start waits.
-        self.served = self.served or READY in told
-        return bool(told)
+        self.served = self.served or READY in received
+        return bool(received)
 
 
 class Pings:
@@ -65,7 +65,7 @@ class Pings:
     def __init__(self, address: Path) -> None:
         self._address = str(address)
 
-    async def heard(self) -> bool:
+    async def poll(self) -> bool:
         try:
             async with asyncio.timeout(PING_SEC):
                 reader, writer = await asyncio.open_unix_connection(self._address)
@@ -77,27 +77,27 @@ class Pings:
             return False
 
 
-async def until_hung(heard: Callable[[], Awaitable[bool]], silence: float, pid: int) -> int:
+async def until_hung(poll: Callable[[], Awaitable[bool]], silence: float, pid: int) -> int:
     """Wait until there has been no sign for `silence` seconds; return how many.
 
-    Looks are counted, not time: a machine that was suspended, or has no time for us either, says nothing of a child.
-    One that a debugger holds has all its time when that lets go.
+    Checks are counted, not seconds: a machine that was suspended, or is too busy for us too, proves nothing about a
+    child. The count starts anew when a debugger lets go of the child.
     """
     clock = asyncio.get_running_loop().time
-    looks, most, looked = 0, max(START_SEC, silence), clock()
-    while looks * LOOK_SEC < most:
-        slept, pause = clock(), max(0.0, looked + LOOK_SEC - clock())  # a ping takes some of it
+    checks, most, checked_at = 0, max(START_SEC, silence), clock()
+    while checks * CHECK_SEC < most:
+        slept, pause = clock(), max(0.0, checked_at + CHECK_SEC - clock())  # a ping takes some of it
         await asyncio.sleep(pause)
-        looked = clock()
-        late = looked - slept > pause + LATE_SEC
-        if await heard():
+        checked_at = clock()
+        late = checked_at - slept > pause + LATE_SEC
+        if await poll():
             # From the first sign on the shorter time counts: a start may be slow, work may not.
-            looks, most = 0, silence
+            checks, most = 0, silence
         elif late or is_traced(pid):
-            looks = 0
+            checks = 0
         else:
-            looks += 1
-    return round(looks * LOOK_SEC)
+            checks += 1
+    return round(checks * CHECK_SEC)
 
 
 def is_traced(pid: int) -> bool:

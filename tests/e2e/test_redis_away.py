@@ -17,7 +17,7 @@ from tests.environment import start_redis
 pytestmark = pytest.mark.timeout(120)  # worker and scheduler start as well
 CELERY = (sys.executable, "-m", "celery", "--quiet", "-A", "gateway_project.celery")
 WORKER = ("worker", "--pool=threads", "--concurrency=2", "--without-mingle", "--without-gossip", "--loglevel=INFO")
-BEAT = ("beat", "--scheduler=gateway_project.beat.PatientScheduler", "--pidfile=", "--loglevel=INFO")
+BEAT = ("beat", "--scheduler=gateway_project.beat.ResilientScheduler", "--pidfile=", "--loglevel=INFO")
 
 
 class WithCelery(Gateway):

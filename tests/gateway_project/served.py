@@ -75,7 +75,7 @@ class Served:
         config.load()
         state = ServerState()
         protocol = type("Protocol", (BoundedHttpProtocol,), {"peers": self.connections})
-        self.connections.look()
+        self.connections.check()
         server = await self._loop.create_server(
             lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
         )
@@ -83,7 +83,7 @@ class Served:
         self._ready.set()
         while not self._stop.is_set():
             await asyncio.wait({asyncio.ensure_future(self._stop.wait())}, timeout=LOOK_EVERY)
-            self.connections.look()
+            self.connections.check()
         server.close()
         for connection in list(state.connections):
             connection.raw.abort()
@@ -162,9 +162,9 @@ def seen(answer):
     return json.loads(answer[2])
 
 
-def until(look, seconds=45.0):
+def until(check, seconds=45.0):
     deadline = time.monotonic() + seconds
-    while not (found := look()):
+    while not (found := check()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     return found

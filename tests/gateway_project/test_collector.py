@@ -26,21 +26,21 @@ def uncollected():
 
 def test_what_holds_itself_waits_a_minute_at_most():
     collector = Collector()
-    collector.look(0)
+    collector.check(0)
     held = weakref.ref(Held())
-    collector.look(EVERY_SEC - 1)
+    collector.check(EVERY_SEC - 1)
     assert held()
-    collector.look(LONG)
+    collector.check(LONG)
     assert held() is None
 
 
 def test_what_takes_long_comes_seldom(monkeypatch):
     collector, clock = Collector(), iter([10.0, 13.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
-    collector.look(0)
+    collector.check(0)
     held = weakref.ref(Held())
-    collector.look(3 / SHARE - 1)
+    collector.check(3 / SHARE - 1)
     assert held()
     monkeypatch.undo()
-    collector.look(3 / SHARE)
+    collector.check(3 / SHARE)
     assert held() is None

@@ -11,9 +11,9 @@ import redis
 from gateway_project import embedded_redis
 from gateway_project.env import Environment
 from gateway_project.lib.redis_client import connect
-from gateway_project.supervise import plan
+from gateway_project.supervise import programs
 from gateway_project.supervise.child import Child
-from gateway_project.supervise.console import Console
+from gateway_project.supervise.output import Output
 from tests.gateway_project.served import until
 
 
@@ -35,9 +35,9 @@ def answers(client):
 
 
 async def test_often_killed_redis_is_back_as_fast(tmp_path, capfd):
-    (program,) = plan.redis(Environment(_env_file=None, data_dir=tmp_path), tmp_path)
-    console = Console(7)
-    child = Child(program, console)
+    (program,) = programs.redis(Environment(_env_file=None, data_dir=tmp_path), tmp_path)
+    output = Output(7)
+    child = Child(program, output)
     with connect(f"unix://{tmp_path}/redis.sock", 10) as client:
         for _ in range(3):
             await asyncio.to_thread(until, lambda: answers(client))
@@ -46,7 +46,7 @@ async def test_often_killed_redis_is_back_as_fast(tmp_path, capfd):
             await asyncio.to_thread(until, lambda: not answers(client))
         await asyncio.to_thread(until, lambda: answers(client))
     await child.stop()
-    console.close()
+    output.close()
     assert capfd.readouterr().out.count("starting it again in 0.5 s") == 3
 
 

@@ -6,7 +6,7 @@ from kombu import Connection
 from kombu.transport.redis import Channel
 from redis.connection import parse_url
 
-from gateway_project.env import SettingError, kept_secret, load
+from gateway_project.env import SettingError, load, stored_secret
 from gateway_project.lib.key_secret import generate
 
 
@@ -140,6 +140,6 @@ def test_hash_in_url_is_refused_with_advice(read, name):
 
 
 def test_secret_is_made_once_for_its_owner(tmp_path):
-    secret = kept_secret(tmp_path, "django")
-    assert kept_secret(tmp_path, "django") == secret
+    secret = stored_secret(tmp_path, "django")
+    assert stored_secret(tmp_path, "django") == secret
     assert (tmp_path / "secrets" / "django").stat().st_mode & 0o077 == 0

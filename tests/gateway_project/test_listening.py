@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from gateway_project.env import SettingError
-from gateway_project.supervise.ground import listening
+from gateway_project.supervise.preflight import listening
 from tests.gateway_project.gateway import free_port
 
 

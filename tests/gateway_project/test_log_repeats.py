@@ -55,33 +55,33 @@ def test_every_turn_has_its_line():
 
 
 def test_lasting_trouble_is_logged_now_and_then():
-    repeats, said = Repeats(), []
+    repeats, written = Repeats(), []
     for second in range(600):
         for _ in range(100):
             repeats.admits(record("lost"), second)
-        said += [each.getMessage() for each in repeats.said(second)]
-    assert said[0] == "lost … repeated 1,090 times in 10 s"
-    assert said[1].endswith("times in 20 s")
-    assert 5 < len(said) < 12
+        written += [each.getMessage() for each in repeats.due_counts(second)]
+    assert written[0] == "lost … repeated 1,090 times in 10 s"
+    assert written[1].endswith("times in 20 s")
+    assert 5 < len(written) < 12
 
 
 def test_returning_trouble_is_logged_again():
     repeats = Repeats()
     for _ in range(50):
         repeats.admits(record("lost"), 0)
-    assert len(repeats.said(10)) == 1
-    assert repeats.said(100) == []
+    assert len(repeats.due_counts(10)) == 1
+    assert repeats.due_counts(100) == []
     assert repeats.admits(record("lost"), 101)
 
 
 def test_many_kinds_of_records_take_little_memory():
-    repeats, said = Repeats(), []
+    repeats, written = Repeats(), []
     for number in range(10 * MOST_KINDS):
         for _ in range(FIRST + 3):
             repeats.admits(record(f"trouble {number}"), 0)
-        said += repeats.said(0)
+        written += repeats.due_counts(0)
     assert len(repeats._seen) == MOST_KINDS
-    assert len(said) + len(repeats.all(0)) == 10 * MOST_KINDS
+    assert len(written) + len(repeats.all_counts(0)) == 10 * MOST_KINDS
 
 
 @pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])

@@ -10,7 +10,7 @@ from django.db import InterfaceError, OperationalError
 
 from gateway_project.databases import database as database_settings
 from gateway_project.lib import database_state as database
-from gateway_project.postgresql import kept
+from gateway_project.postgresql import connection_pool
 from gateway_project.postgresql.base import DatabaseWrapper
 from tests.doors import Door
 from tests.trials.postgres import Postgres
@@ -110,7 +110,7 @@ def test_unresolved_names_end_a_connection_attempt(users, monkeypatch):
 
 @pytest.mark.parametrize("harm", ["restart", "cut", "silence"])
 def test_dead_kept_connection_costs_no_error(users, server, door, monkeypatch, harm):
-    monkeypatch.setattr(kept, "FRESH_SEC", 0.0)
+    monkeypatch.setattr(connection_pool, "FRESH_SEC", 0.0)
     with users.one() as one, users.one() as other:  # two that are kept
         first = {wrapper.cursor().execute("SELECT pg_backend_pid()").fetchone()[0] for wrapper in (one, other)}
     assert users.ask() in first
@@ -126,8 +126,8 @@ def test_dead_kept_connection_costs_no_error(users, server, door, monkeypatch, h
 
 
 def test_connections_are_bounded_except_for_priority(users, monkeypatch):
-    monkeypatch.setattr(kept, "PLACE_SEC", 0.1)
-    held = [users.one() for _ in range(kept.MOST)]
+    monkeypatch.setattr(connection_pool, "PLACE_SEC", 0.1)
+    held = [users.one() for _ in range(connection_pool.MOST)]
     try:
         for each in held:
             each.thing.ensure_connection()

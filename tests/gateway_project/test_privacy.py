@@ -9,7 +9,7 @@ import pytest
 
 from gateway_project.env import Environment
 from gateway_project.lib import private
-from gateway_project.supervise.ground import keep_private
+from gateway_project.supervise.preflight import keep_private
 from tests.gateway_project.gateway import ROOT, Gateway
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway_project.env import Environment
-from gateway_project.supervise.summary import Made, summary
+from gateway_project.supervise.summary import Bootstrapped, summary
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,6 @@ from gateway_project.supervise.summary import Made, summary
 )
 def test_box_shows_upstream_without_url_secrets(monkeypatch, variable, value, shown):
     monkeypatch.setenv(variable, value)
-    told = summary(Environment(), Made(), "ready")
+    told = summary(Environment(), Bootstrapped(), "ready")
     assert shown in told
     assert "canary" not in told

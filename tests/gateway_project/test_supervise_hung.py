@@ -20,8 +20,8 @@ pytestmark = pytest.mark.e2e
 
 SOON = """
 import sys
-from gateway_project.supervise import __main__, plan
-plan.WEB_SILENCE = plan.REDIS_SILENCE = plan.BACKGROUND_SILENCE = 5.0
+from gateway_project.supervise import __main__, programs
+programs.WEB_SILENCE = programs.REDIS_SILENCE = programs.BACKGROUND_SILENCE = 5.0
 sys.exit(__main__.main())
 """
 WRAPPER = (sys.executable, "-c", SOON)
@@ -83,7 +83,7 @@ import asyncio, signal, subprocess, sys, time
 import psutil
 from gateway_project.supervise import watch
 from gateway_project.supervise.child import Child, Program
-from gateway_project.supervise.console import Console
+from gateway_project.supervise.output import Output
 from tests.processes import command_line
 
 CHILD, DEBUGGER = {CHILD!r}, {DEBUGGER!r}
@@ -92,9 +92,9 @@ def running():
     return [each for each in psutil.Process().children() if CHILD in command_line(each)[-1:]]
 
 async def main():
-    watch.LOOK_SEC, watch.LATE_SEC = 0.1, 0.5
-    console = Console(7)
-    child = Child(Program("patient", (sys.executable, "-c", CHILD), silence=1.0), console)
+    watch.CHECK_SEC, watch.LATE_SEC = 0.1, 0.5
+    output = Output(7)
+    child = Child(Program("patient", (sys.executable, "-c", CHILD), silence=1.0), output)
     while not running():
         await asyncio.sleep(0.05)
     process = running()[0]
@@ -104,13 +104,13 @@ async def main():
     time.sleep(1.8)  # the supervisor stands still too, as when the machine is suspended
     process.resume()
     await asyncio.sleep(1)
-    console.say(f"after a suspension {{process.is_running()}}")
+    output.message(f"after a suspension {{process.is_running()}}")
 
     debugger = subprocess.Popen([sys.executable, "-c", DEBUGGER, str(process.pid)], stdin=subprocess.PIPE,
                                 stdout=subprocess.PIPE)
     await asyncio.to_thread(debugger.stdout.readline)
     await asyncio.sleep(1.8)
-    console.say(f"in a debugger {{process.is_running()}}")
+    output.message(f"in a debugger {{process.is_running()}}")
     debugger.communicate()
     await asyncio.sleep(0.5)
 
@@ -118,7 +118,7 @@ async def main():
     while running() in ([], [process]):
         await asyncio.sleep(0.05)
     await child.stop()
-    console.close()
+    output.close()
 
 asyncio.run(main())
 """
@@ -135,16 +135,16 @@ def test_suspended_machine_and_debugger_end_nothing():
 
 
 async def test_before_its_first_sign_a_child_has_longer(monkeypatch):
-    monkeypatch.setattr(watch, "LOOK_SEC", 0.01)
+    monkeypatch.setattr(watch, "CHECK_SEC", 0.01)
     monkeypatch.setattr(watch, "START_SEC", 0.5)
     monkeypatch.setattr(watch, "LATE_SEC", 60)
     looks = []
 
-    async def heard():
+    async def poll():
         looks.append(None)
         return len(looks) == 40
 
-    await watch.until_hung(heard, 0.1, os.getpid())
+    await watch.until_hung(poll, 0.1, os.getpid())
     assert len(looks) == 50
 
 

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from gateway_project.env import SettingError
-from gateway_project.supervise.ground import check_room
+from gateway_project.supervise.preflight import check_room
 from tests.gateway_project.gateway import Gateway
 
 pytestmark = pytest.mark.e2e

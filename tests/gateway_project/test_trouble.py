@@ -9,9 +9,9 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django_celery_beat.models import PeriodicTask
 
-from gateway_project.beat import PatientScheduler
-from gateway_project.databases import be_patient
+from gateway_project.beat import ResilientScheduler
 from gateway_project.databases import database as database_settings
+from gateway_project.databases import relax_deadlines
 from gateway_project.lib import database_state as database
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -81,7 +81,7 @@ def test_options_of_the_url_stand_beside_ours(tmp_path):
 def test_who_works_on_whole_tables_is_patient(tmp_path, url, option):
     databases = {"default": database_settings(url, tmp_path)}
     before = databases["default"]["OPTIONS"][option]
-    be_patient(databases)
+    relax_deadlines(databases)
     assert databases["default"]["OPTIONS"][option] > before
     assert database_settings(url, tmp_path)["OPTIONS"][option] == before
 
@@ -89,7 +89,7 @@ def test_who_works_on_whole_tables_is_patient(tmp_path, url, option):
 @pytest.fixture
 def scheduler(monkeypatch):
     monkeypatch.setattr("gateway_project.lib.database_state.RETRY_SEC", 0.0)
-    return PatientScheduler(app=Celery(set_as_current=False), lazy=True)
+    return ResilientScheduler(app=Celery(set_as_current=False), lazy=True)
 
 
 def test_scheduler_goes_on_with_what_it_read(scheduler, caplog):

@@ -5,10 +5,10 @@ WAITS = {
         "gateway_project/lib/disk.py: _lock",
         "accounts/ledger/unwritten.py: self._lock",
         "gateway_project/lib/prometheus_values.py: lock",
-        "gateway_project/postgresql/kept.py: self._lock",
+        "gateway_project/postgresql/connection_pool.py: self._lock",
     ],
     "Not a lock but an open file; it was locked with LOCK_NB.": [
-        "gateway_project/supervise/ground.py: lock",
+        "gateway_project/supervise/preflight.py: lock",
     ],
     "The result of a future that is done.": [
         "gateway_project/server/pages.py: entering.result()",
@@ -84,8 +84,8 @@ WAITS = {
         "bridge/telemetry/refusals.py: await self._noted.wait()",
         "bridge/siblings/siblings.py: await asyncio.wait({borrower.link.lost})",
         "gateway_project/supervise/child.py: await process.wait()",
-        "gateway_project/supervise/console.py: await source.read(LONGEST_LINE)",
-        "gateway_project/supervise/console.py: self._lines.get()",
+        "gateway_project/supervise/output.py: await source.read(LONGEST_LINE)",
+        "gateway_project/supervise/output.py: self._lines.get()",
         "gateway_project/supervise/supervisor.py: await self._stop.wait()",
     ],
     "The end of a process: what was cancelled ends at once, and the supervisor kills who takes too long.": [

@@ -12,7 +12,7 @@ from bridge.fleet import modes
 from bridge.fleet.modes import Modes
 from bridge.http.readiness import public_modes
 from gateway_project.lib import degraded
-from gateway_project.lib.degraded import Facts
+from gateway_project.lib.degraded import Mode
 from gateway_project.lib.redis_link import RedisLink
 
 
@@ -50,8 +50,8 @@ def names():
 
 
 async def test_each_process_shows_what_any_of_them_misses(redis_server, client):
-    report(client, "web-2", Facts("disk", "no room on /srv/secret", 5.0))
-    report(client, "worker", Facts("database", "10.0.0.7 refused", 3.0), Facts("disk", "no room", 9.0))
+    report(client, "web-2", Mode("disk", "no room on /srv/secret", 5.0))
+    report(client, "worker", Mode("database", "10.0.0.7 refused", 3.0), Mode("disk", "no room", 9.0))
     degraded.begin("flush", "silent")
     async with view(redis_server) as here:
         await here.exchange()
@@ -65,7 +65,7 @@ async def test_each_process_shows_what_any_of_them_misses(redis_server, client):
 
 
 async def test_outside_answers_use_closed_words(redis_server, client):
-    report(client, "web-2", Facts("disk", "no room on /srv/secret", 5.0))
+    report(client, "web-2", Mode("disk", "no room on /srv/secret", 5.0))
     async with view(redis_server) as here:
         await here.exchange()
     assert public_modes() == [
@@ -75,7 +75,7 @@ async def test_outside_answers_use_closed_words(redis_server, client):
 
 async def test_what_nobody_understands_counts_for_nothing(redis_server, client):
     client.set("lgw:modes:web-2", b"[}")
-    report(client, "worker", Facts("gravity", "gone", 1.0))
+    report(client, "worker", Mode("gravity", "gone", 1.0))
     async with view(redis_server) as here:
         await here.exchange()
     assert names() == []
@@ -142,7 +142,7 @@ def test_console_shows_what_is_away_and_why(admin_client, client):
 
 
 async def test_the_order_is_the_same_in_every_process(redis_server, client):
-    here, elsewhere = Facts("beat", "silent", 5.0), Facts("tasks", "refused", 5.0)
+    here, elsewhere = Mode("beat", "silent", 5.0), Mode("tasks", "refused", 5.0)
     report(client, "web-2", elsewhere)
     report(client, "web-1", here)
     orders = []

@@ -1,4 +1,4 @@
-"""What must be ours before anything starts: the data directory, its lock, the listening socket."""
+"""Claims what the gateway needs before anything starts: the data directory, its lock, the listening socket."""
 
 import contextlib
 import errno
@@ -80,9 +80,9 @@ def check_room(directory: Path, needed: int = FIRST_START_BYTES) -> None:
 
 
 def keep_private(env: Environment, data_dir: Path) -> list[str]:
-    """Shut out other users of this machine where an earlier run, or somebody's `mkdir`, let them in; what was done."""
+    """Take away other users' rights that an earlier run, or somebody's `mkdir`, gave; return lines that report it."""
     sqlite = env.database_url.startswith("sqlite")
-    # SQLite's file may lie outside of DATA_DIR, so it is looked at by its own path.
+    # SQLite's file may lie outside of DATA_DIR, so it is checked by its own path.
     wide = private.exposed(data_dir, Path(unquote(urlsplit(env.database_url).path)[1:]) if sqlite else None)
     left = private.narrow(wide)
     lines = []
@@ -123,7 +123,7 @@ def listening(host: str, port: int) -> Iterator[list[socket.socket]]:
 
 
 def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, Any]]:
-    """All that a name means. `localhost` is both families, whatever the machine's list of names says of it."""
+    """All that a name means. `localhost` is both families, whatever the machine's hosts file maps it to."""
     found = []
     for each in LOOPBACK if host.lower() == "localhost" else (host,):
         try:

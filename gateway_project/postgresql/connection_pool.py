@@ -1,4 +1,4 @@
-"""The connections of one process: a bounded number, kept while nobody uses them, looked at before the next use."""
+"""The database connections of one process: bounded, reused, and checked before the next use."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gateway_project.postgresql.bounded import BoundedConnection, dial
 MOST = 8
 PLACE_SEC = 3.0  # how long to wait for one of those
 DIAL_SEC = 3.0
-KEPT_SEC = 300.0
+IDLE_SEC = 300.0
 FRESH_SEC = 5.0  # one that was used so lately is taken as it is, when nothing has come from the server
 CHECK_SEC = 0.4
 
 
-class KeptConnections:
+class ConnectionPool:
     """What Django takes for its pool. Unlike psycopg's it has no threads, opens nothing ahead and never backs off."""
 
     def __init__(self, connect: Callable[[], BoundedConnection]) -> None:
@@ -41,7 +41,7 @@ class KeptConnections:
         if has_place and not self._places.acquire(timeout=database.seconds_left(PLACE_SEC)):
             raise psycopg.OperationalError(f"all {MOST} connections of this process are in use")
         try:
-            connection = self._kept() or dial(self._connect, database.seconds_left(DIAL_SEC))
+            connection = self._take_idle() or dial(self._connect, database.seconds_left(DIAL_SEC))
         # Also for a cancellation or an interrupt: a lost place would be lost until the process ends.
         except BaseException:
             if has_place:
@@ -62,7 +62,7 @@ class KeptConnections:
             self.close()  # the others went to the same server
         # Only one that is in no transaction: the next user must find nothing of this one's.
         elif connection.info.transaction_status is TransactionStatus.IDLE:
-            self._keep(connection)
+            self._put_idle(connection)
         else:
             _close(connection)
 
@@ -73,16 +73,16 @@ class KeptConnections:
         for _, connection in idle:
             _close(connection)
 
-    def _keep(self, connection: BoundedConnection) -> None:
+    def _put_idle(self, connection: BoundedConnection) -> None:
         now = time.monotonic()
         with self._lock:
             idle = [*self._idle, (now, connection)]
-            self._idle = [each for each in idle[-MOST:] if now - each[0] <= KEPT_SEC]
+            self._idle = [each for each in idle[-MOST:] if now - each[0] <= IDLE_SEC]
             gone = [each for each in idle if each not in self._idle]
         for _, each in gone:
             _close(each)
 
-    def _kept(self) -> BoundedConnection | None:
+    def _take_idle(self) -> BoundedConnection | None:
         """The one that was used last, if it works: else none of them does."""
         with self._lock:
             if not self._idle:
@@ -101,7 +101,7 @@ class KeptConnections:
         age = time.monotonic() - since
         if age <= FRESH_SEC:
             return True
-        if age > KEPT_SEC:
+        if age > IDLE_SEC:
             return False
         try:
             with database.within(database.seconds_left(CHECK_SEC)):

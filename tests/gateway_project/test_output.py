@@ -8,14 +8,14 @@ import pytest
 
 PROGRAM = """
 import psutil, sys
-from gateway_project.supervise.console import Console
-console = Console(7)
+from gateway_project.supervise.output import Output
+output = Output(7)
 for number in range(20_000):
-    console.line("web-1", b"%d " % number + b"x" * 4000)
+    output.line("web-1", b"%d " % number + b"x" * 4000)
 print(psutil.Process().memory_info().rss >> 20, file=sys.stderr, flush=True)
 sys.stdin.readline()
-console.say("still here")
-console.close()
+output.message("still here")
+output.close()
 """
 
 

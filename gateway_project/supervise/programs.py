@@ -1,4 +1,4 @@
-"""Which processes the gateway consists of, and how each is started."""
+"""The processes that the gateway consists of, and how each is started."""
 
 import sys
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ WEB_SILENCE = 20.0
 REDIS_SILENCE = 30.0
 """It may wait for a slow disk."""
 BACKGROUND_SILENCE = 60.0
-"""Nobody waits for them, and a look for the broker may take its time."""
+"""Nobody waits for them, and a search for the broker may take its time."""
 CELERY = (sys.executable, "-m", "celery", "--quiet", "-A", "gateway_project.celery")
 
 
@@ -58,12 +58,12 @@ def web(env: Environment, data_dir: Path, listeners: Sequence[int]) -> list[Prog
 
 
 def background(env: Environment, data_dir: Path) -> list[Program]:
-    """Celery's worker and scheduler. Two threads: a long clean-up must not hold up the look at the instances."""
+    """Celery's worker and scheduler. Two threads: a long clean-up must not delay the check of the instances."""
     # In a container everything often runs as root, and Celery would warn of it at each start.
     quiet = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser"}
     level = f"--loglevel={env.log_level}"
     worker = ("worker", "--pool=threads", "--concurrency=2", "--without-mingle", "--without-gossip", level)
-    beat = ("beat", "--scheduler=gateway_project.beat:PatientScheduler", "--pidfile=", level)
+    beat = ("beat", "--scheduler=gateway_project.beat:ResilientScheduler", "--pidfile=", level)
     return [
         Program(
             name, (*CELERY, *command), {**shared_environment(env, data_dir, name), **quiet}, silence=BACKGROUND_SILENCE

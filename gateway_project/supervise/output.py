@@ -1,4 +1,4 @@
-"""One readable output for many processes: a coloured name before each line, and never a wait for a slow terminal."""
+"""One readable output for many processes: a coloured name before each line, and no wait for a slow terminal."""
 
 import os
 import queue
@@ -17,7 +17,7 @@ MOST_BYTES = 8 << 20
 """Of lines that wait while nobody reads the output; further ones are dropped and counted."""
 
 
-class Console:
+class Output:
     """Lines go through a bounded queue to a thread; when nobody reads the output they are dropped, not waited for."""
 
     def __init__(self, width: int) -> None:
@@ -28,17 +28,17 @@ class Console:
         self._put_bytes = 0  # by the event loop
         self._written_bytes = 0  # by the thread
         self._dropped = 0  # by the event loop: lines for which there was no room
-        self._told = 0  # by the thread: how many of those it has reported
+        self._reported = 0  # by the thread: how many of those it has reported
         self._failed = 0  # by the thread: lines that could not be written
         # A thread, for a write to a terminal blocks; a daemon, so that one that never returns keeps nobody.
         self._writer = threading.Thread(target=self._write, daemon=True)
         self._writer.start()
 
     def line(self, name: str, text: bytes) -> None:
-        """Print a line of a child's; what would move the cursor is spelled."""
+        """Print a line of a child's; control characters are escaped."""
         self._put(self._prefix(name) + visible(text.decode(errors="replace").rstrip("\r")).encode() + b"\n")
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Print a line of our own."""
         self.line("gateway", text.encode())
 
@@ -93,14 +93,14 @@ class Console:
             # lock.
             self._written_bytes += sum(map(len, lines))
             # The note comes before the lines that follow the gap.
-            lost = self._dropped - self._told + self._failed
+            lost = self._dropped - self._reported + self._failed
             note = [self._note(lost)] if lost else []
             try:
                 write_all(b"".join([*note, *lines]))
             except (OSError, ValueError, AttributeError):  # the reader is gone, or a file is on a full disk
                 self._failed += len(lines)
             else:
-                self._told, self._failed = self._told + lost - self._failed, 0
+                self._reported, self._failed = self._reported + lost - self._failed, 0
 
     def _gathered(self) -> tuple[list[bytes], bool]:
         """Lines as soon as there are any, and whether the last of them is among them."""
