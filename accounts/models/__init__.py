@@ -1,6 +1,7 @@
 """The tables of access: teams, keys as digests, one row per turn and its sums, tokens, and the audit log."""
 
 from accounts.models.audit import AuditEntry as AuditEntry
+from accounts.models.hour import BOUNDS_MS as BOUNDS_MS
 from accounts.models.hour import UsageHour as UsageHour
 from accounts.models.key import ApiKey as ApiKey
 from accounts.models.key import ApiKeyQuerySet as ApiKeyQuerySet
@@ -16,5 +17,6 @@ from accounts.models.usage import CALLER_FAULTS as CALLER_FAULTS
 from accounts.models.usage import FAILED as FAILED
 from accounts.models.usage import GATEWAY_FAULTS as GATEWAY_FAULTS
 from accounts.models.usage import OUTCOME_COLOURS as OUTCOME_COLOURS
+from accounts.models.usage import TURNED_AWAY as TURNED_AWAY
 from accounts.models.usage import Usage as Usage
 from accounts.models.usage import UsageQuerySet as UsageQuerySet

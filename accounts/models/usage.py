@@ -33,14 +33,12 @@ class UsageQuerySet(models.QuerySet["Usage"]):
 
     def turned_away(self) -> UsageQuerySet:
         """Requests that a limit, the key or their own mistake stopped."""
-        # `&` binds before `|`: errors of the caller, or refusals that are not ours.
-        return self.filter(
-            Q(status="error", reason__in=CALLER_FAULTS) | Q(status="refused") & ~Q(reason__in=GATEWAY_FAULTS)
-        )
+        return self.filter(TURNED_AWAY)
 
 
-# At the module and not in the query set: the console uses it inside sums, too.
+# At the module and not in the query set: pages use them inside sums, too.
 FAILED = Q(status="error") & ~Q(reason__in=CALLER_FAULTS) | Q(status="refused", reason__in=GATEWAY_FAULTS)
+TURNED_AWAY = Q(status="error", reason__in=CALLER_FAULTS) | Q(status="refused") & ~Q(reason__in=GATEWAY_FAULTS)
 
 
 class Usage(models.Model):

@@ -1,0 +1,136 @@
+"""The filters of the usage pages, their exports and the REST API, in one spelling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, tzinfo
+from typing import Final
+
+from django.core.exceptions import ValidationError
+from django.db.models import Q
+from django.utils.translation import gettext
+
+from accounts.models import FAILED, TURNED_AWAY, ApiKey, Team, Usage
+from accounts.reports.period import RANGES, BadTime, Span, before, moment, span_of
+
+COLUMNS: Final = {
+    "team": "team_id", "key": "api_key_id", "model": "model", "lingma_model": "lingma_model", "protocol": "protocol",
+    "endpoint": "endpoint", "client_app": "agent", "status": "status", "reason": "reason", "instance": "instance",
+    "session": "session", "source": "usage_source",
+}  # fmt: skip
+"""Filters by a column of the rows, and that column. All but ROW_ONLY are columns of the hours too."""
+ROW_ONLY: Final = frozenset({"model", "instance", "session"})
+NONE: Final = "none"
+"""As a value: rows that have none, such as those of keys without a team."""
+TIMES: Final = ("from", "to", "range")
+OUTCOMES: Final = ("failed", "turned_away")
+NAMES: Final = (*TIMES, *COLUMNS, "outcome")
+MOST_VALUES: Final = 50
+LONGEST: Final = 128
+MOST_DIGITS: Final = 18
+"""More would not fit into the column of an id."""
+
+
+EVER: Final = Span(None, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """What rows are asked for. Values of one filter are alternatives; all filters must hold."""
+
+    now: datetime
+    zone: tzinfo
+    range: str = ""
+    span: Span = EVER
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    outcome: str = ""
+
+    @property
+    def needs_rows(self) -> bool:
+        """Whether a filter is by a column that sums by the hour do not have."""
+        return not ROW_ONLY.isdisjoint(self.values)
+
+    @property
+    def condition(self) -> Q:
+        """Of rows and, unless `needs_rows`, of hours; without the span of time."""
+        met = Q()
+        for name, values in self.values.items():
+            met &= _condition(name, values)
+        match self.outcome:
+            case "failed":
+                met &= FAILED
+            case "turned_away":
+                met &= TURNED_AWAY
+        return met
+
+    def before(self) -> Filters | None:
+        """The same filters over the period before; None where there is nothing before."""
+        span = before(self.range, self.span, self.now, self.zone)
+        return span and replace(self, span=span, range="")
+
+
+def parse(given: Mapping[str, Sequence[str]], now: datetime, zone: tzinfo, default_range: str = "") -> Filters:
+    """The filters in a query: names to the values given. Other names are left alone, empty values are no filter.
+
+    Raise ValidationError with a message for each filter that makes no sense.
+    """
+    texts = {name: [text for each in given.get(name, ()) if (text := each.strip())] for name in NAMES}
+    errors = {name: flaw for name, values in texts.items() if (flaw := _flaw(name, values))}
+    chosen, span = "", EVER
+    if not errors:
+        chosen, span = _span(texts, now, zone, default_range, errors)
+    if errors:
+        raise ValidationError(errors)
+    values = {name: tuple(dict.fromkeys(texts[name])) for name in COLUMNS if texts[name]}
+    return Filters(now=now, zone=zone, range=chosen, span=span, values=values, outcome="".join(texts["outcome"]))
+
+
+def _flaw(name: str, values: list[str]) -> str:
+    """What is wrong with the values of a filter, "" when nothing is."""
+    if any(len(text) > LONGEST or "\0" in text for text in values) or len(values) > MOST_VALUES:
+        return gettext("This is longer than any value can be.")
+    if name in {*TIMES, "outcome"} and len(values) > 1:
+        return gettext("This may be given once.")
+    if name in ("team", "key") and any(text.isdecimal() and len(text) > MOST_DIGITS for text in values):
+        return gettext("This is the id of nothing.")
+    choices = {"status": Usage.Status.values, "range": list(RANGES), "outcome": list(OUTCOMES)}.get(name)
+    if choices and (unknown := [text for text in values if text not in choices]):
+        words = {"value": unknown[0], "choices": ", ".join(choices)}
+        return gettext("%(value)s is not one of %(choices)s.") % words
+    return ""
+
+
+def _span(
+    given: Mapping[str, list[str]], now: datetime, zone: tzinfo, default: str, errors: dict[str, str]
+) -> tuple[str, Span]:
+    """The range that was chosen, "" for times of one's own, and the span. Times win over a range."""
+    times: dict[str, datetime | None] = {"from": None, "to": None}
+    for name in times:
+        if given[name]:
+            try:
+                times[name] = moment(given[name][0], zone, end=name == "to")
+            except BadTime:
+                errors[name] = gettext("This is no time such as 2026-11-28 or 2026-11-28T14:00:00Z.")
+    start, end = times["from"], times["to"]
+    if start and end and end < start:
+        errors["to"] = gettext("This is before the start.")
+    if start or end:
+        return "", Span(start, end)
+    chosen = "".join(given["range"]) or default
+    return chosen, span_of(chosen, now, zone) if chosen else EVER
+
+
+def _condition(name: str, values: tuple[str, ...]) -> Q:
+    column = COLUMNS[name]
+    texts = [text for text in values if text != NONE]
+    if name not in ("team", "key"):
+        return Q(**{f"{column}__in": [*texts, *([""] if NONE in values else [])]})
+    ids = [int(text) for text in texts if text.isdecimal()]
+    names = [text for text in texts if not text.isdecimal()]
+    met = Q(**{f"{column}__in": ids})
+    if names:
+        model = Team if name == "team" else ApiKey
+        # Read at once, and not as a subquery: the planner of SQLite then knows that there are few.
+        met |= Q(**{f"{column}__in": list(model._default_manager.filter(name__in=names).values_list("pk", flat=True))})
+    return met | Q(**{f"{column}__isnull": True}) if NONE in values else met

@@ -1,0 +1,108 @@
+"""Spans of time: parsed, cut into whole hours, and named by the ranges that pages offer. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import Final, NamedTuple
+
+HOUR: Final = timedelta(hours=1)
+RANGES: Final = {
+    "1h": timedelta(hours=1),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+    "month": None,
+}
+"""`month` is the calendar month that runs."""
+
+
+class Span(NamedTuple):
+    """From `start` on, and before `end`; None is without a bound."""
+
+    start: datetime | None
+    end: datetime | None
+
+
+class Pieces(NamedTuple):
+    """A span as the whole hours of it, if there are any, and the rest."""
+
+    hours: Span | None
+    cuts: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BadTime(Exception):
+    """A text that is no time."""
+
+    text: str
+
+
+def moment(text: str, zone: tzinfo, *, end: bool = False) -> datetime:
+    """An ISO 8601 date or time, without an offset in the zone; a date as an end is the end of that day. Raise BadTime.
+
+    A blank before the offset is a `+` that was not escaped in an address.
+    """
+    try:
+        if len(text) == len("2026-11-28"):
+            day = date.fromisoformat(text) + timedelta(days=end)
+            return datetime.combine(day, time(), zone).astimezone(UTC)
+        at = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+        return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise BadTime(text) from None
+
+
+def span_of(name: str, now: datetime, zone: tzinfo) -> Span:
+    """The span of a range; it has no end, so that it takes in what comes while somebody looks."""
+    length = RANGES[name]
+    if length is not None:
+        return Span(now - length, None)
+    first = now.astimezone(zone).date().replace(day=1)
+    return Span(datetime.combine(first, time(), zone).astimezone(UTC), None)
+
+
+def before(name: str, span: Span, now: datetime, zone: tzinfo) -> Span | None:
+    """The span of the same length just before; of a month so much of the one before as has passed of this one.
+
+    None for a span without a start: there is nothing before it.
+    """
+    if span.start is None:
+        return None
+    length = min(span.end or now, now) - span.start
+    if length <= timedelta():
+        return None
+    if name != "month":
+        return Span(span.start - length, span.start)
+    last_day = span.start.astimezone(zone).date() - timedelta(days=1)
+    start = datetime.combine(last_day.replace(day=1), time(), zone).astimezone(UTC)
+    return Span(start, min(start + length, span.start))
+
+
+def pieces(span: Span) -> Pieces:
+    """Cut the span at whole hours (UTC)."""
+    start, end = span
+    first, last = _ceil(start), _floor(end)
+    if first is not None and last is not None and first >= last:
+        return Pieces(None, (span,))
+    cuts = []
+    if start is not None and first is not None and start < first:
+        cuts.append(Span(start, first))
+    if end is not None and last is not None and last < end:
+        cuts.append(Span(last, end))
+    return Pieces(Span(first, last), tuple(cuts))
+
+
+def _floor(at: datetime | None) -> datetime | None:
+    return at and at.replace(minute=0, second=0, microsecond=0)
+
+
+def _ceil(at: datetime | None) -> datetime | None:
+    below = _floor(at)
+    return below + HOUR if below is not None and at is not None and below < at else below
+
+
+def is_whole_hours(zone: tzinfo, at: datetime) -> bool:
+    """Whether days of this zone begin with an hour of UTC."""
+    offset = at.astimezone(zone).utcoffset() or timedelta()
+    return not offset % HOUR

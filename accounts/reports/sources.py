@@ -1,0 +1,117 @@
+"""The two tables that sums are read from: hours, and rows where hours will not do."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.db.models import CharField, Count, F, Func, IntegerField, Model, Q, QuerySet, Sum
+from django.db.models.functions import Greatest
+
+from accounts.models import BOUNDS_MS, FAILED, TURNED_AWAY, Usage, UsageHour
+from accounts.reports.period import Span
+from accounts.reports.sums import BUCKETS, HISTOGRAMS
+
+NOT_REFUSED: Final = ~Q(status="refused")
+ESTIMATED: Final = Q(usage_source="estimate")
+COUNTED: Final = ~Q(usage_source="") & NOT_REFUSED
+
+
+class TimeText(Func):
+    """A time in UTC as text, to the hour or to the minute: `2026-11-28 14`.
+
+    Not Django's TruncHour: on SQLite that is a Python function called for each row.
+    """
+
+    output_field = CharField()
+
+    def __init__(self, column: str, length: int) -> None:
+        super().__init__(F(column))
+        self._length = length
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        return self.as_sql(compiler, connection, template=f"substr(%(expressions)s, 1, {self._length})", **extra)
+
+    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        form = "YYYY-MM-DD HH24:MI"[: self._length + 2]
+        template = f"to_char(%(expressions)s AT TIME ZONE 'UTC', '{form}')"
+        return self.as_sql(compiler, connection, template=template, **extra)
+
+
+def within(span: Span, column: str) -> Q:
+    """Rows whose time lies in the span."""
+    met = Q()
+    if span.start is not None:
+        met &= Q(**{f"{column}__gte": span.start})
+    if span.end is not None:
+        met &= Q(**{f"{column}__lt": span.end})
+    return met
+
+
+def hours_in(span: Span, condition: Q) -> QuerySet[UsageHour]:
+    return UsageHour.objects.filter(within(span, "hour"), condition).order_by()
+
+
+def rows_in(spans: tuple[Span, ...], condition: Q) -> QuerySet[Usage]:
+    # One condition for both ends of a period, so that they are one query.
+    met = Q()
+    for span in spans:
+        met |= within(span, "started_at")
+    return Usage.objects.filter(met, condition).order_by()
+
+
+def aggregates(model: type[Model], histograms: bool) -> dict[str, Any]:
+    """What to select so that `Sums.add` can read it."""
+    turns = "turns" if model is UsageHour else "count"
+    own = _of_hours() if model is UsageHour else _of_rows()
+    selected = {
+        "turns": Sum(turns),
+        "ok": Sum(turns, filter=Q(status="ok")),
+        "failed": Sum(turns, filter=Q(status="error")),
+        "refused": Sum(turns, filter=Q(status="refused")),
+        "cancelled": Sum(turns, filter=Q(status="cancelled")),
+        "faults": Sum(turns, filter=FAILED),
+        "turned_away": Sum(turns, filter=TURNED_AWAY),
+        "estimated_turns": Sum(turns, filter=ESTIMATED),
+        "counted_turns": Sum(turns, filter=COUNTED),
+        "prompt_tokens": Sum("prompt_tokens"),
+        "completion_tokens": Sum("completion_tokens"),
+        **own,
+    }
+    if histograms:
+        selected |= _buckets_of_hours() if model is UsageHour else _buckets_of_rows()
+    # Prefixed: Django refuses the name of a column for what is computed.
+    return {f"sum_{name}": expression for name, expression in selected.items()}
+
+
+def _of_hours() -> dict[str, Any]:
+    return {"busy_ms": Sum("busy_ms"), "sessions_reused": Sum("reused")}
+
+
+def _of_rows() -> dict[str, Any]:
+    return {
+        # What was refused, or left the queue, has kept no instance busy.
+        "busy_ms": Sum(
+            Greatest(F("total_ms") - F("queue_ms"), 0, output_field=IntegerField()),
+            filter=NOT_REFUSED & ~Q(instance=""),
+        ),
+        "sessions_reused": Count("pk", filter=Q(session="reused")),
+    }
+
+
+def _buckets_of_hours() -> dict[str, Any]:
+    names = [f"{histogram}_{bucket}" for histogram in HISTOGRAMS for bucket in range(BUCKETS)]
+    return {name: Sum(name) for name in names}
+
+
+def _buckets_of_rows() -> dict[str, Any]:
+    found = {}
+    for bucket in range(BUCKETS):
+        for histogram in HISTOGRAMS:
+            column = f"{histogram}_ms"
+            met = Q(**{f"{column}__isnull": False})
+            if bucket:
+                met &= Q(**{f"{column}__gt": BOUNDS_MS[bucket - 1]})
+            if bucket < len(BOUNDS_MS):
+                met &= Q(**{f"{column}__lte": BOUNDS_MS[bucket]})
+            found[f"{histogram}_{bucket}"] = Count("pk", filter=met)
+    return found

@@ -1,0 +1,86 @@
+"""Sums of usage, which add up, and what they are called in tables and in the API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from accounts.models import BOUNDS_MS
+from accounts.reports.percentiles import percentile
+
+BUCKETS: Final = len(BOUNDS_MS) + 1
+COUNTS: Final = (
+    "turns", "ok", "failed", "refused", "cancelled", "faults", "turned_away", "prompt_tokens", "completion_tokens",
+    "estimated_turns", "counted_turns", "busy_ms", "sessions_reused",
+)  # fmt: skip
+HISTOGRAMS: Final = ("first_token", "queue")
+
+
+def _zeros() -> list[int]:
+    return [0] * BUCKETS
+
+
+@dataclass(slots=True)
+class Sums:
+    """The sums of any rows. `failed`, `refused`, `cancelled` and `ok` are by status, and add up to `turns`.
+
+    `faults` are failures of the gateway or Lingma, `turned_away` those of a limit or the caller's own mistake;
+    `counted_turns` are those whose tokens somebody counted or estimated: without any, tokens are not 0 but unknown.
+    """
+
+    turns: int = 0
+    ok: int = 0
+    failed: int = 0
+    refused: int = 0
+    cancelled: int = 0
+    faults: int = 0
+    turned_away: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    estimated_turns: int = 0
+    counted_turns: int = 0
+    busy_ms: int = 0
+    sessions_reused: int = 0
+    first_token: list[int] = field(default_factory=_zeros)
+    """Turns by the time of their first token, in the buckets of `BOUNDS_MS`; `queue` by the time they waited."""
+    queue: list[int] = field(default_factory=_zeros)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Add a row of the database: names of COUNTS, and `first_token_0` … where histograms were read."""
+        for name in COUNTS:
+            setattr(self, name, getattr(self, name) + (row[f"sum_{name}"] or 0))
+        for histogram in HISTOGRAMS:
+            if f"sum_{histogram}_0" in row:
+                counts = getattr(self, histogram)
+                for bucket in range(BUCKETS):
+                    counts[bucket] += row[f"sum_{histogram}_{bucket}"] or 0
+
+    def merge(self, other: Sums) -> None:
+        for name in COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for histogram in HISTOGRAMS:
+            mine, theirs = getattr(self, histogram), getattr(other, histogram)
+            setattr(self, histogram, [a + b for a, b in zip(mine, theirs, strict=True)])
+
+    @property
+    def first_token_ms_p50(self) -> int | None:
+        return percentile(self.first_token, 0.5)
+
+    @property
+    def first_token_ms_p95(self) -> int | None:
+        return percentile(self.first_token, 0.95)
+
+    @property
+    def queue_ms_p95(self) -> int | None:
+        return percentile(self.queue, 0.95)
+
+    def as_row(self) -> dict[str, int | None]:
+        """The fields of a row of `/api/usage/summary/`, beside those of its group."""
+        return {name: getattr(self, name) for name in SUMMARY_FIELDS}
+
+
+SUMMARY_FIELDS: Final = (
+    "turns", "failed", "refused", "prompt_tokens", "completion_tokens", "estimated_turns", "busy_ms",
+    "first_token_ms_p50", "first_token_ms_p95", "queue_ms_p95", "sessions_reused",
+)  # fmt: skip

@@ -1,0 +1,142 @@
+import random
+from datetime import UTC, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from accounts.models import ApiKey, Team
+from accounts.reports.filters import parse
+from accounts.reports.summary import rows, summarize, total
+from accounts.reports.sums import COUNTS, HISTOGRAMS
+from accounts.reports.visibility import Visibility
+from tests.accounts.reports.sample import NOW, make, sums_of
+
+pytestmark = pytest.mark.django_db
+ALL = Visibility(everything=True)
+SHANGHAI, KOLKATA = ZoneInfo("Asia/Shanghai"), ZoneInfo("Asia/Kolkata")
+COLUMN = {"team": "team_id", "key": "api_key_id", "client_app": "agent", "source": "usage_source"}
+
+
+@pytest.fixture
+def sample():
+    return make()
+
+
+def told(sums):
+    return {name: getattr(sums, name) for name in (*COUNTS, *HISTOGRAMS)}
+
+
+def random_filters(random_, rows):
+    """A query of one to four filters, each with values that some row has."""
+    given = {}
+    names = ["team", "key", "model", "lingma_model", "protocol", "endpoint", "client_app", "status", "reason",
+             "instance", "session", "source"]  # fmt: skip
+    for name in random_.sample(names, random_.randrange(4)):
+        found = [getattr(random_.choice(rows), COLUMN.get(name, name)) for _ in range(random_.randrange(1, 3))]
+        given[name] = [str(value) if value not in (None, "") else "none" for value in found]
+    match random_.randrange(4):
+        case 0:
+            given["range"] = [random_.choice(["1h", "24h", "7d", "month"])]
+        case 1:
+            given["from"] = [(NOW - timedelta(minutes=random_.randrange(5_000))).isoformat()]
+        case 2:
+            start = NOW - timedelta(seconds=random_.randrange(200_000))
+            end = start + timedelta(seconds=random_.choice([60, 1_500, 3_600, 50_000]))
+            given |= {"from": [start.isoformat()], "to": [end.isoformat()]}
+    return given
+
+
+def left_by(given, filters, rows):
+    """The rows that a query leaves, in plain Python."""
+    start, end = filters.span
+    left = [row for row in rows if (start is None or row.started_at >= start) and (end is None or row.started_at < end)]
+    for name, values in given.items():
+        if name in ("from", "to", "range"):
+            continue
+        left = [row for row in left if (str(getattr(row, COLUMN.get(name, name)) or "") or "none") in values]
+    return left
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_sums_are_those_of_the_rows(sample, seed):
+    random_ = random.Random(seed)
+    given = random_filters(random_, sample)
+    filters = parse(given, NOW, SHANGHAI)
+    left = left_by(given, filters, sample)
+    assert set(rows(filters, ALL)) == set(left)
+    assert told(total(filters, ALL)) == sums_of(left)
+    name = random_.choice(["team", "key", "model", "status", "reason", "client_app", "session"])
+    expected = {}
+    for row in left:
+        expected.setdefault((getattr(row, COLUMN.get(name, name)),), []).append(row)
+    grouped = summarize(filters, ALL, [name])
+    assert {group: told(sums) for group, sums in grouped.items()} == {
+        group: sums_of(those) for group, those in expected.items()
+    }
+
+
+@pytest.mark.parametrize("zone", [UTC, SHANGHAI, KOLKATA])
+@pytest.mark.parametrize("query", [{}, {"range": ["24h"]}, {"model": ["org_auto"]}])
+def test_days_are_those_of_the_zone(sample, zone, query):
+    filters = parse(query, NOW, zone)
+    expected = {}
+    for row in left_by(query, filters, sample):
+        expected.setdefault((row.status, row.started_at.astimezone(zone).date()), []).append(row)
+    found = summarize(filters, ALL, ["status", "day"])
+    assert {group: told(sums) for group, sums in found.items()} == {
+        group: sums_of(those) for group, those in expected.items()
+    }
+
+
+def test_hours_begin_in_utc(sample):
+    found = summarize(parse({"range": ["24h"]}, NOW, KOLKATA), ALL, ["hour", "day"])
+    assert sum(sums.turns for sums in found.values()) == total(parse({"range": ["24h"]}, NOW, KOLKATA), ALL).turns
+    assert all(hour.minute == 0 for hour, _ in found)
+
+
+def test_names_find_what_ids_find(sample):
+    team, key = Team.objects.get(name="Ads"), ApiKey.objects.get(name="key 3")
+    for by_name, by_id in ([{"team": ["Ads"]}, {"team": [str(team.pk)]}], [{"key": ["key 3"]}, {"key": [str(key.pk)]}]):
+        assert told(total(parse(by_name, NOW, UTC), ALL)) == told(total(parse(by_id, NOW, UTC), ALL))
+    assert total(parse({"team": ["Ads"]}, NOW, UTC), ALL).turns > 0
+
+
+@pytest.mark.parametrize("outcome", ["failed", "turned_away"])
+def test_outcome_leads_to_what_is_counted(sample, outcome):
+    whole = total(parse({"range": ["24h"]}, NOW, UTC), ALL)
+    counted = {"failed": whole.faults, "turned_away": whole.turned_away}[outcome]
+    assert total(parse({"range": ["24h"], "outcome": [outcome]}, NOW, UTC), ALL).turns == counted > 0
+
+
+def test_members_see_sums_of_their_teams_only(sample):
+    ads, maps = (Team.objects.get(name=name) for name in ("Ads", "Maps"))
+    of_ads = Visibility(everything=False, teams=frozenset([ads.pk]))
+    everything = parse({}, NOW, UTC)
+    assert told(total(everything, of_ads)) == sums_of([row for row in sample if row.team_id == ads.pk])
+    assert set(summarize(everything, of_ads, ["team", "key"])) == {(ads.pk, key.pk) for key in ads.keys.all()}
+    for given in ({"team": [str(maps.pk)]}, {"team": ["Maps"]}, {"team": ["none"]}, {"key": ["key 5"]}):
+        assert total(parse(given, NOW, UTC), of_ads).turns == 0
+        assert not rows(parse(given, NOW, UTC), of_ads).exists()
+
+
+def test_nobody_sees_without_a_team(sample):
+    assert total(parse({}, NOW, UTC), Visibility(everything=False)).turns == 0
+
+
+def test_whole_hours_read_no_rows(sample, django_assert_num_queries):
+    filters = parse({"from": ["2026-11-27T00:00Z"], "to": ["2026-11-28T00:00Z"]}, NOW, UTC)
+    with django_assert_num_queries(1) as queries:
+        summarize(filters, ALL, ["team"])
+    assert "usagehour" in queries[0]["sql"]
+
+
+def test_cut_hours_are_one_query_more(sample, django_assert_num_queries):
+    filters = parse({"from": ["2026-11-27T00:10Z"], "to": ["2026-11-28T00:10Z"]}, NOW, UTC)
+    with django_assert_num_queries(2):
+        summarize(filters, ALL, ["team"])
+
+
+def test_what_is_no_group_is_refused():
+    with pytest.raises(ValidationError, match="client_app"):
+        summarize(parse({}, NOW, UTC), ALL, ["client"])
