@@ -39,11 +39,9 @@ def types(node: dict[str, Any]) -> tuple[str, ...]:
     listed = named[:_MOST_TYPES] if isinstance(named, list) else [named]
     named_types = tuple(each for each in listed if isinstance(each, str) and each in TYPES)
     # `nullable` is OpenAPI 3.0; tools generated from such a description still send it.
-    return (
-        (*named_types, "null")
-        if named_types and node.get("nullable") is True and "null" not in named_types
-        else named_types
-    )
+    if named_types and node.get("nullable") is True and "null" not in named_types:
+        return (*named_types, "null")
+    return named_types
 
 
 def unions(node: dict[str, Any]) -> list[list[Any]]:
