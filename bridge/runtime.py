@@ -37,7 +37,7 @@ from bridge.telemetry.refusals import Refusals
 from bridge.turn.engine import Engine, EngineOptions
 from bridge.turn.plan import PlanOptions
 from gateway_project.lib.background import keep_going
-from gateway_project.lib.random_bytes import Entropy
+from gateway_project.lib.random_bytes import RandomBytes
 from gateway_project.lib.redis_link import RedisLink
 from gateway_project.lib.tool_approval import Approval
 from sessions_store.responses import ResponseStore
@@ -201,7 +201,7 @@ async def stop_runtime() -> None:
         await runtime.stop()
 
 
-_random = Entropy(16)
+_random = RandomBytes(16)
 
 
 def _new_id() -> str:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from django.db import Error
 
-from accounts.keys.keyring import Caller, KeyRing, Standing
+from accounts.keys.keyring import Caller, KeyRing, KeyStatus
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ EVERY_SEC = 0.5
 class Holder(Protocol):
     """Something that goes on for as long as its key is good."""
 
-    def key_closed(self, standing: Standing) -> None:
+    def key_closed(self, status: KeyStatus) -> None:
         """Called when the key is revoked, expired or deleted; called again until the holder has been removed."""
 
 
@@ -61,11 +61,11 @@ class KeysInUse:
 
     async def _check_key(self, digest: bytes) -> None:
         try:
-            standing = await self._keys.standing(digest)
+            status = await self._keys.status(digest)
         # The database is away and nothing is known of the key: running turns are not ended on a suspicion.
         except Error:
             return
-        if standing != "open":
+        if status != "open":
             # A copy: a holder that ends removes itself from the set while we walk.
             for holder in tuple(self._holders.get(digest, ())):
-                holder.key_closed(standing)
+                holder.key_closed(status)

@@ -26,7 +26,7 @@ from gateway_project.lib.key_secret import Digester, is_mistyped
 from gateway_project.lib.redis_client import connect_async
 from gateway_project.lib.redis_link import RedisLink
 
-__all__ = ["Caller", "KeyRecord", "KeyRing", "Standing", "TooManyUnknown"]
+__all__ = ["Caller", "KeyRecord", "KeyRing", "KeyStatus", "TooManyUnknown"]
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ MAX_KNOWN = 100_000
 MAX_WAITING = 256  # look-ups of unknown secrets at once
 
 Load = Callable[[str], Awaitable[KeyRecord | None]]
-Standing = Literal["open", "unknown", "expired", "revoked"]
+KeyStatus = Literal["open", "unknown", "expired", "revoked"]
 
 
 class TooManyUnknown(Exception):
@@ -63,7 +63,7 @@ class _Entry:
         self.verified_at = read_at  # the last moment it was right for certain, but for the subscription that lives
 
     @property
-    def standing(self) -> Standing:
+    def status(self) -> KeyStatus:
         if self.caller is None:
             return "unknown"
         if self.revoked:
@@ -119,17 +119,17 @@ class KeyRing:
         # Expiry is looked at for each request by the wall clock: no announcement is made when it comes.
         return entry.caller if entry.expires_at > time.time() else None
 
-    def refused(self, secret: str) -> tuple[Caller | None, Standing]:
+    def refused(self, secret: str) -> tuple[Caller | None, KeyStatus]:
         """The owner of a secret that was just refused, if it is known, and why it was refused."""
         entry = self._known_keys.get(self._digest(secret))
-        return (entry.caller, entry.standing) if entry else (None, "unknown")
+        return (entry.caller, entry.status) if entry else (None, "unknown")
 
-    async def standing(self, digest: bytes) -> Standing:
+    async def status(self, digest: bytes) -> KeyStatus:
         """Whether the key of that digest is open, unknown, expired or revoked. Raise Error."""
         entry = self._known_keys.get(digest)
         if entry is None or not self._trusted(digest, entry):
             entry = await self._read(digest)
-        return entry.standing
+        return entry.status
 
     @property
     def listening(self) -> bool:

@@ -136,7 +136,7 @@ def may_use(caller: Caller, *names: str) -> bool:
     return caller.models is None or allows(caller.models, names)
 
 
-class Ticket(Protocol):
+class Admission(Protocol):
     """What `admit` gives: release it when the turn has ended, with the tokens it took."""
 
     async def release(self, tokens: int = 0) -> None:
@@ -148,7 +148,7 @@ class _Unlimited:
         pass
 
 
-UNLIMITED: Ticket = _Unlimited()
+UNLIMITED: Admission = _Unlimited()
 
 
 class Limits:
@@ -174,7 +174,7 @@ class Limits:
         """Turns that have ended and are still to be settled."""
         return len(self._unsettled)
 
-    async def admit(self, caller: Caller, request_id: str, prompt: int = 0, longest: int | None = None) -> Ticket:
+    async def admit(self, caller: Caller, request_id: str, prompt: int = 0, longest: int | None = None) -> Admission:
         """Count this request, or raise LimitExceeded. A key without limits costs nothing.
 
         `prompt` are the tokens of the request, `longest` the most that the answer may have, if the client set a limit.
@@ -204,7 +204,7 @@ class Limits:
         if caller.concurrency or caller.tpm:
             self._hold(key_id, request_id, tokens)
         # None: without a limit of tokens nothing is learnt about the length of answers.
-        return _Ticket(self, key_id, request_id, prompt if caller.tpm else None)
+        return _Admission(self, key_id, request_id, prompt if caller.tpm else None)
 
     def _estimate(self, caller: Caller, prompt: int, longest: int | None) -> int:
         answer = self._answers.get(caller.key_id, FIRST_ANSWER)
@@ -277,7 +277,7 @@ class Limits:
                 self._unsettled.popleft()
 
 
-class _Ticket:
+class _Admission:
     __slots__ = ("_key_id", "_limits", "_prompt", "_request_id")
 
     def __init__(self, limits: Limits, key_id: int, request_id: str, prompt: int | None) -> None:

@@ -8,8 +8,8 @@ import time
 import msgspec
 from django.db import Error
 
-from accounts.keys.keyring import Caller, Standing, TooManyUnknown
-from accounts.limits.admission import LimitExceeded, Ticket, may_use
+from accounts.keys.keyring import Caller, KeyStatus, TooManyUnknown
+from accounts.limits.admission import Admission, LimitExceeded, may_use
 from bridge.bounds.patience import wait_or_gone
 from bridge.chat.errors import Forbidden, GatewayError, RateLimited, Unauthenticated, Unavailable
 from bridge.chat.request import ChatRequest
@@ -51,9 +51,9 @@ class ApiConsumer(HttpConsumer):
                 self.key_holder = caller
                 return caller
             # Only for the row and the metrics: the client gets the same words for every bad key.
-            closed, standing = keys.refused(secret)
+            closed, status = keys.refused(secret)
             if self.key_holder is None:  # of two keys that open nothing, the row has the one that once did
-                self.key_holder, trouble = closed, key_closed(standing)
+                self.key_holder, trouble = closed, key_closed(status)
         if wait := self.runtime.unauthenticated.wait(time.monotonic()):
             # The delay comes after the check, so that a good key never waits for a flood of bad ones.
             await wait_or_gone(self.receive, wait)
@@ -64,7 +64,7 @@ class ApiConsumer(HttpConsumer):
         # In constant time, as the time of `==` shows how much of a guess is right.
         return bool(token) and hmac.compare_digest(self.bearer().encode(), token.encode())
 
-    async def admit(self, caller: Caller, request: ChatRequest | None = None) -> Ticket:
+    async def admit(self, caller: Caller, request: ChatRequest | None = None) -> Admission:
         """A place under the key's limits; release it when the turn has ended. Raise RateLimited."""
         prompt, longest = 0, None
         if caller.tpm and request is not None:  # else nobody asks how long it is
@@ -105,9 +105,9 @@ class ApiConsumer(HttpConsumer):
         )
 
 
-def key_closed(standing: Standing) -> Unauthenticated:
+def key_closed(status: KeyStatus) -> Unauthenticated:
     """The refusal of a key that opens nothing: in the same words whatever is wrong with it; its row says more."""
-    reason = "unknown_key" if standing == "unknown" else standing
+    reason = "unknown_key" if status == "unknown" else status
     return Unauthenticated("The API key is missing or not valid.", reason=reason)
 
 

@@ -28,12 +28,12 @@ from bridge.http.cors import Cors, cors_of
 from bridge.runtime import Runtime, get_runtime
 from bridge.wire import formats
 from bridge.wire.format import WireFormat
-from gateway_project.lib.random_bytes import Entropy
+from gateway_project.lib.random_bytes import RandomBytes
 from gateway_project.lib.redaction import redacted
 
 logger = logging.getLogger(__name__)
 
-_random = Entropy(16)
+_random = RandomBytes(16)
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable
 
-from accounts.keys.keyring import Caller, Standing
+from accounts.keys.keyring import Caller, KeyStatus
 from accounts.ledger.row import UsageRow
 from accounts.limits.admission import UNLIMITED
 from bridge.chat.errors import GatewayError, SlowClient
@@ -102,16 +102,16 @@ class ChatConsumer(ListeningConsumer):
     async def _within_limits(self) -> None:
         """The turn, if the key's limits allow it; its tokens count when it has ended."""
         # A key without limits needs no round trip to Redis.
-        ticket = await self.admit(self.caller, self.request) if self.caller.is_limited else UNLIMITED
+        admission = await self.admit(self.caller, self.request) if self.caller.is_limited else UNLIMITED
         try:
             await self.until_hang_up(self.turn())
         finally:
             if self._is_in_use:
                 self.runtime.in_use.remove(self.caller, self)
-            if ticket is not UNLIMITED:
+            if admission is not UNLIMITED:
                 tokens = self._record.prompt_tokens + self._record.completion_tokens
                 # Later, as the client need not wait for Redis; a stop of the process waits for it.
-                self.runtime.later(ticket.release(tokens))
+                self.runtime.later(admission.release(tokens))
 
     async def turn(self) -> None:
         """Have the engine run it, and see to its row."""
@@ -137,11 +137,11 @@ class ChatConsumer(ListeningConsumer):
         self._is_in_use = True
         self.runtime.in_use.add(self.caller, self)
 
-    def key_closed(self, standing: Standing) -> None:
+    def key_closed(self, status: KeyStatus) -> None:
         """The turn ends with its key, unless its end is on its way already."""
         if not self._has_row:
             # The key was known when the turn began, so "unknown" means that it was removed since.
-            error = key_closed("revoked" if standing == "unknown" else standing)
+            error = key_closed("revoked" if status == "unknown" else status)
             self._record.failed(error)
             self.end_with(error)
 

@@ -8,7 +8,7 @@ from struct import Struct
 BLOCK = 256
 
 
-class Entropy:
+class RandomBytes:
     """Call it for `size` fresh bytes, unguessable as `os.urandom` makes them."""
 
     def __init__(self, size: int) -> None:

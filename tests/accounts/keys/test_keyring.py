@@ -242,17 +242,17 @@ async def test_silent_database_ends_no_wait_late(redis_server, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("fields", "standing"),
+    ("fields", "status"),
     [({}, "open"), ({"revoked": True}, "revoked"), ({"expires_at": 1.0}, "expired")],
 )
-async def test_operators_learn_what_is_wrong_with_a_key(redis_server, fields, standing):
+async def test_operators_learn_what_is_wrong_with_a_key(redis_server, fields, status):
     records = Records()
     records.add("alice", "secret-a", **fields)
     async with ring_over(records, redis_server) as ring:
-        assert bool(await ring.authenticate("secret-a")) == (standing == "open")
+        assert bool(await ring.authenticate("secret-a")) == (status == "open")
         caller, told = ring.refused("secret-a")
-        assert (caller.name, told) == ("alice", standing)
-        assert await ring.standing(caller.digest) == standing
+        assert (caller.name, told) == ("alice", status)
+        assert await ring.status(caller.digest) == status
         assert ring.refused("nobody") == (None, "unknown")
 
 
@@ -329,7 +329,7 @@ async def test_only_the_changed_key_is_distrusted(redis_server):
         await until(lambda: alice.digest not in ring._known_keys)
         await away(records, ring, "secret-a")
         assert await ring.authenticate("secret-b")
-        assert await ring.standing((await ring.authenticate("secret-b")).digest) == "open"
+        assert await ring.status((await ring.authenticate("secret-b")).digest) == "open"
 
 
 async def test_connection_error_is_no_verdict(redis_server):
@@ -347,8 +347,8 @@ class Work:
     def __init__(self):
         self.ended = []
 
-    def key_closed(self, standing):
-        self.ended.append(standing)
+    def key_closed(self, status):
+        self.ended.append(status)
 
 
 async def test_turns_of_a_key_learn_of_its_end(redis_server):

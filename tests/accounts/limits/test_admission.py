@@ -71,10 +71,10 @@ async def test_place_is_free_after_the_turn(limits):
 
 async def test_a_refused_request_uses_nothing_up(limits):
     who = caller(concurrency=1, rpm=2)
-    ticket = await limits.admit(who, "r1")
+    admission = await limits.admit(who, "r1")
     for _ in range(5):
         assert (await refused(limits, who)).limit == "concurrency"
-    await ticket.release()
+    await admission.release()
     await limits.admit(who, "r2")
 
 
@@ -108,23 +108,23 @@ async def test_a_long_turn_keeps_its_place(link, monkeypatch):
 
 
 async def test_what_is_counted_leaves_redis_by_itself(link):
-    ticket = await Limits(link).admit(caller(rpm=9, tpm=9, concurrency=9), "r1")
+    admission = await Limits(link).admit(caller(rpm=9, tpm=9, concurrency=9), "r1")
     requests, tokens, turns, reserved = redis_keys.limits(1)
     assert 0 < await link.execute("TTL", requests) <= 60
     assert 0 < await link.execute("TTL", turns) <= 120
     assert 0 < await link.execute("TTL", reserved) <= 120
-    await ticket.release(5)
+    await admission.release(5)
     assert 0 < await link.execute("TTL", tokens) <= 65
     assert await link.execute("EXISTS", turns, reserved) == 0
 
 
 async def test_refusal_has_the_state_of_its_limit(limits):
     for who, tokens in ((caller(rpm=1), 0), (caller(tpm=10), 12), (caller(concurrency=1), 0)):
-        ticket = await limits.admit(who, f"first {who}")
+        admission = await limits.admit(who, f"first {who}")
         if tokens:
-            await ticket.release(tokens)
+            await admission.release(tokens)
         assert (await refused(limits, who)).value == (tokens or 1)
-        await ticket.release()
+        await admission.release()
 
 
 async def test_concurrent_requests_respect_the_token_limit(limits):
@@ -156,9 +156,9 @@ async def test_unanswered_questions_tell_nothing_of_answers(limits):
 
 async def test_oversized_request_takes_the_whole_limit_alone(limits):
     who = caller(tpm=100)
-    ticket = await limits.admit(who, "large", 5000)
+    admission = await limits.admit(who, "large", 5000)
     assert (await refused(limits, who)).limit == "tpm"
-    await ticket.release(5000)
+    await admission.release(5000)
     assert (await refused(limits, who)).retry_after > 50
 
 
@@ -209,9 +209,9 @@ async def holds(look, key, count, within=10):
 
 async def test_turn_ended_during_outage_is_settled_once(doors):
     redis, limits, look = doors
-    ticket = await limits.admit(caller(concurrency=1, tpm=1000), "r")
+    admission = await limits.admit(caller(concurrency=1, tpm=1000), "r")
     redis.freeze()
-    await ticket.release(tokens=77)
+    await admission.release(tokens=77)
     redis.thaw()
     await holds(look, redis_keys.limits(1)[2], 0)
     await until(lambda: not limits.unsettled_count)
@@ -221,9 +221,9 @@ async def test_turn_ended_during_outage_is_settled_once(doors):
 async def test_tokens_unknown_to_redis_count_when_it_returns(doors):
     redis, limits, look = doors
     redis.kill()
-    ticket = await limits.admit(caller(tpm=1000), "without")
-    await ticket.release(tokens=77)
-    await ticket.release(tokens=77)
+    admission = await limits.admit(caller(tpm=1000), "without")
+    await admission.release(tokens=77)
+    await admission.release(tokens=77)
     redis.start()
     await until(lambda: not limits.unsettled_count)
     async with asyncio.timeout(30):
