@@ -34,6 +34,8 @@ class Answer:
             )
         if options.schema:
             self.structured = Structured(options.schema, stream=options.stream)
+        self.emulated = self.calls if isinstance(self.calls, EmulatedCalls) and self.structured is None else None
+        """Reads its text by itself; None where another reader stands before or behind it."""
         self.is_text = self.calls is None and self.structured is None
         """Its text is sent as it is."""
         self.finds_headings = isinstance(self.calls, EmulatedCalls | ForbiddenCalls)

@@ -153,6 +153,22 @@ class CallAssembly:
         if self.watch is not None:
             self.watch = OpenJson(BEGINS["{"])
 
+    @property
+    def passes(self) -> bool:
+        """Whether text can be sent as it comes; then `note` it instead of `take`."""
+        return not (
+            self.is_holding
+            or self.checkpoint is not None
+            or self.watch is not None
+            or self._ignores_rest
+            or self.unwanted.is_open
+            or self.pending
+        )
+
+    def note(self, text: str) -> None:
+        self._text.first.append(text)
+        self._text.is_there = self._text.is_there or not text.isspace()
+
     def take(self, piece: CallEvent) -> None:
         # What follows a malformed call is ignored, since the model will write it again; so is what follows a call too
         # many.

@@ -69,6 +69,18 @@ class EmulatedCalls:
         offer = self._offer
         return CallParser(offer.delimiter_id, offer.tools, self._new_id, offer.rules)
 
+    def pass_on(self, text: str) -> str | None:
+        """What may be sent of text that is nothing but text, "" for nothing yet. None: feed it.
+
+        It is the same as `feed` without an event for each step: of a stream with tools most chunks are such.
+        """
+        if not self._offer.stream or not self._assembly.passes:
+            return None
+        sent = self._parser.pass_on(text)
+        if sent:
+            self._assembly.note(sent)
+        return sent
+
     def feed(self, text: str) -> list[ReplyEvent]:
         """The next piece of the model's text."""
         assembly = self._assembly

@@ -49,8 +49,7 @@ class Reader:
         self._guard = HeadingGuard(mark) if mark and not self._answer.finds_headings else None
         # A reply that is not streamed can take its beginning back instead of holding it.
         self._front = HeldText() if options.stream and options.thinking else None
-        # Worked out once: `feed` then needs one test to send a chunk on as it is.
-        self._plain = self._answer.is_text and self._front is None
+        self._find_short_way()
         self.calls = self._answer.output.calls
         """Id and `Tool.name` of each."""
         self._texts = self._answer.output.texts
@@ -140,11 +139,22 @@ class Reader:
         elif self._plain and (self._guard is None or self._guard.passes(text)):
             self._texts.append(text)
             return cast("list[ChatEvent]", pieces)  # all are texts, none needs a look of its own
+        elif self._plain_beside_calls is not None and (sent := self._plain_beside_calls.pass_on(text)) is not None:
+            if not sent:
+                return events
+            self._texts.append(sent)
+            return cast("list[ChatEvent]", pieces) if sent is text else [TextDelta(sent)]
         else:
             self._hold_front(text, events)
         # Only here: plain text can neither call a tool nor stray.
         self.is_over = self.waiting or self.has_left_role
         return events
+
+    def _find_short_way(self) -> None:
+        """How chunks that are nothing but text go: worked out once, so that `feed` needs one test for it."""
+        is_free = self._front is None and not (self._filter is not None and self._filter.held)
+        self._plain = is_free and self._answer.is_text
+        self._plain_beside_calls = self._answer.emulated if is_free else None
 
     def feeding(self, pieces: list[Piece]) -> Steps[list[ChatEvent]]:
         events: list[ChatEvent] = []
@@ -258,7 +268,7 @@ class Reader:
             # A draft of a call holds the delimiter id; whoever knows that can have calls made of what the model quotes.
             part = ThinkingDelta(self._filter.feed(part.text))
             if self._filter.held:  # text must find it, so it takes the slow way until then
-                self._plain = False
+                self._find_short_way()
         if part.text:
             events.append(part)
 
@@ -267,7 +277,7 @@ class Reader:
         if self._filter is None or not self._filter.held:
             return
         text, calls = self._filter.end(), self._answer.calls
-        self._plain = self._answer.is_text and self._front is None
+        self._find_short_way()
         if text and not (calls is not None and calls.in_call):
             events.append(ThinkingDelta(text))
 
@@ -288,7 +298,7 @@ class Reader:
         # None from here on: later text is never held again.
         front, self._front = self._front, None
         if front is not None:
-            self._plain = self._answer.is_text
+            self._find_short_way()
             if front.pieces:
                 self._add_answer("".join(front.pieces), events)
 
@@ -299,7 +309,7 @@ class Reader:
             self._hold_front("\n\n", events)
             return
         self._front = None
-        self._plain = self._answer.is_text
+        self._find_short_way()
         self._add_reasoning(ThinkingDelta(text), events)
 
     def _overwrite(self, text: str, events: list[ChatEvent]) -> None:

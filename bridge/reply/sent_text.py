@@ -22,26 +22,31 @@ class SentText:
         self._pieces_read = 0  # how many of the pieces the fences have seen
 
     def add(self, text: str) -> list[TextDelta]:
+        sent = self.pass_on(text)
+        return [TextDelta(sent)] if sent else []
+
+    def pass_on(self, text: str) -> str:
         """Tell text, but for white space at its end: a call may follow."""
         if self.behind_call:
             bare = text.lstrip()
             # Cut to the end of it: white space around a call carries no meaning.
             self.space = (self.space + text[: len(text) - len(bare)])[-MOST_SPACE:]
             if not bare:
-                return []
+                return ""
             # Of the white space before and behind a call the longer one stays, so that paragraphs stay apart and no gap
             # doubles.
             around = max(self._gap, self.space, key=len) if self.pieces else ""
             text, self.space, self._gap, self.behind_call = around + bare, "", "", False
         if not text:
-            return []
+            return ""
         text = self.space + text
         end = max(len(text.rstrip(SPACE)), len(text) - MOST_SPACE)
         self.space = text[end:]
         if not end:
-            return []
-        self.pieces.append(text[:end])
-        return [TextDelta(text[:end])]
+            return ""
+        text = text[:end]
+        self.pieces.append(text)
+        return text
 
     def call(self) -> None:
         """A call comes: white space before it is told only when text follows."""

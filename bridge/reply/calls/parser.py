@@ -83,15 +83,20 @@ class CallParser:
         """The reply ended inside a call of which something had been told."""
         return self._marked.cut_off
 
-    def feed(self, text: str) -> list[CallEvent]:
+    def pass_on(self, text: str) -> str | None:
+        """What may be sent of a text in which nothing begins, "" for nothing yet. None: feed it."""
         # The fast way for nearly every chunk: nothing is held, and no character in it begins anything.
-        plain = self._plain and "<" not in text and "`" not in text and "[" not in text and text
+        if not self._plain or "<" in text or "`" in text or "[" in text or not text:
+            return None
         # No white space is held and none has to be, so the text goes through as it is.
-        if plain and text[-1] > " " and not self._sent.space:
+        if text[-1] > " " and not self._sent.space:
             self._sent.pieces.append(text)
-            return [TextDelta(text)]
-        if plain:
-            return [*self._sent.add(text)]
+            return text
+        return self._sent.pass_on(text)
+
+    def feed(self, text: str) -> list[CallEvent]:
+        if (sent := self.pass_on(text)) is not None:
+            return [TextDelta(sent)] if sent else []
         events: list[CallEvent] = []
         for at in range(0, len(text), _AT_ONCE):  # what is left is copied at every marker
             self._rest += text[at : at + _AT_ONCE]
