@@ -10,7 +10,7 @@ from typing import Final
 from django.db import Error, connection
 from redis import RedisError
 
-from accounts.ledger import ledger as usage
+from accounts.ledger import filing
 from gateway_project.lib import database_state as database
 from gateway_project.lib import degraded, disk
 from gateway_project.lib.redis_client import connect
@@ -64,15 +64,15 @@ class Flusher:
     def _check_redis(self) -> None:
         """Rows in files are filed first, so this flush may have failed before it tried Redis."""
         with suppress(Exception), connect(self._url) as client:  # the same
-            usage.oldest_waiting(client)
+            filing.oldest_waiting(client)
             degraded.end("redis")
 
     def _flush(self) -> None:
         try:
             with connect(self._url, REDIS_WAIT_SEC) as client:
-                filed = usage.flush(client, self._spool)
+                filed = filing.flush(client, self._spool)
             if database.away() and not filed:  # nothing has tried whether it is back
-                usage.try_to_write()
+                filing.try_to_write()
         except RedisError as exc:
             degraded.begin("redis", str(exc))
         except Error as exc:

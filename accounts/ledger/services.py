@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from accounts.ledger import ledger
+from accounts.ledger import filing
 from gateway_project.lib import database_state as database
 from gateway_project.lib.redis_client import connect
 
@@ -13,7 +13,7 @@ def flush(redis_url: str, spool: Path) -> int:
     """File the rows that wait in Redis and in the spool; how many there were. Without a database they stay there."""
     with connect(redis_url, 5) as client:
         try:
-            return ledger.flush(client, spool)
+            return filing.flush(client, spool)
         except database.AWAY as exc:
             database.failed(exc)
             # Not an error of the task: the mode "database" says it, and rows stay in Redis for the next run.
@@ -23,4 +23,4 @@ def flush(redis_url: str, spool: Path) -> int:
 def waiting_since(redis_url: str) -> float | None:
     """Since when the oldest row waits to be filed, unix seconds; None when none does."""
     with connect(redis_url) as client:
-        return ledger.oldest_waiting(client)
+        return filing.oldest_waiting(client)

@@ -1,0 +1,175 @@
+"""From Redis and the spool into the database, in batches: a row is filed once, and its hour's sums with it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import redis
+from django.db import DataError, IntegrityError, transaction
+
+from accounts.ledger import hours
+from accounts.ledger.row import UsageRow
+from accounts.ledger.spool import REJECTED, append, lines_of, take
+from accounts.models import ApiKey, Usage
+from gateway_project.lib import redis_keys
+
+log = logging.getLogger(__name__)
+
+BATCH = 500
+MOST = 2**31 - 1  # what the database's integers hold
+CLOSED = ("revoked", "expired")  # of a key that opens nothing
+WIDTHS = {field.name: getattr(field, "max_length", None) for field in Usage._meta.get_fields()}
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(UsageRow).decode
+
+
+def flush(client: redis.Redis, spool: Path) -> int:
+    """
+    File what waits in the stream and in the spool; how many rows were filed now.
+
+    Safe to run twice and at the same time: a row is recognised by its request id, and leaves its place only when it is
+    in the database. Rows that cannot be filed at all are set aside in the spool's `rejected.jsonl`. Raise when Redis or
+    the database is away; nothing is lost then.
+    """
+    filed = 0
+    # A file is deleted only after all its rows are in the database: a crash in between files them twice, which is
+    # harmless.
+    for path in take(spool):
+        lines = lines_of(path)
+        for start in range(0, len(lines), BATCH):
+            filed += file_rows(lines[start : start + BATCH], spool)
+        path.unlink(missing_ok=True)
+    entries: Any = client.xrange(redis_keys.USAGE, count=BATCH)
+    while entries:
+        filed += file_rows([fields.get(b"row", b"") for _, fields in entries], spool)
+        # By id and after the insert: a crash in between files the rows again, which changes nothing.
+        client.xdel(redis_keys.USAGE, *[entry for entry, _ in entries])
+        entries = client.xrange(redis_keys.USAGE, count=BATCH)
+    return filed
+
+
+def try_to_write() -> None:
+    """Write to the database as filing a row would, but change nothing. Raise when it is away, or takes no writes."""
+    Usage.objects.filter(pk=0).update(count=1)
+
+
+def oldest_waiting(client: redis.Redis) -> float | None:
+    """Unix seconds since when the oldest row in the stream waits; None when none does."""
+    oldest: Any = client.xrange(redis_keys.USAGE, count=1)
+    return int(oldest[0][0].partition(b"-")[0]) / 1000 if oldest else None
+
+
+def file_rows(lines: list[bytes], spool: Path) -> int:
+    """Put a batch of encoded rows into the database, and into the sums of their hours; return how many were new."""
+    rows, rejected = _decoded(lines)
+    # The same refusal may wait with several counts: the highest is last, and wins in the dict.
+    rows.sort(key=lambda row: row.count)
+    latest = {row.request_id: row for row in rows}
+    try:
+        turns, refused = _file(latest)
+    except IntegrityError:  # a key was deleted between the look-up and the commit
+        turns, refused = _file(latest)
+    if rejected := rejected + refused:
+        log.error("%d usage rows cannot be filed and were set aside in %s", len(rejected), spool / REJECTED)
+        append(spool, rejected, REJECTED)
+    _mark_used(turns)
+    return len(turns)
+
+
+def _file(rows: Mapping[str, UsageRow]) -> tuple[list[Usage], list[bytes]]:
+    """In one transaction: file the rows that are new, and raise counts. Return the new ones and the refused ones."""
+    with hours.writing():
+        # Keys deleted since the turn: their rows are filed without one instead of failing on the foreign key.
+        wanted = {row.api_key_id for row in rows.values()}
+        existing_keys = set(ApiKey.objects.filter(pk__in=wanted).values_list("pk", flat=True))
+        filed = dict(Usage.objects.filter(request_id__in=list(rows)).order_by().values_list("request_id", "count"))
+        turns = _insert([_turn(row, existing_keys) for id_, row in rows.items() if id_ not in filed])
+        sums = hours.HourSums()
+        for turn in turns:
+            sums.add(turn)
+        _raise_counts([row for id_, row in rows.items() if row.count > filed.get(id_, row.count)], sums)
+        sums.write()
+    done = filed.keys() | {turn.request_id for turn in turns}
+    return turns, [_encode(row) for id_, row in rows.items() if id_ not in done]
+
+
+def _decoded(lines: list[bytes]) -> tuple[list[UsageRow], list[bytes]]:
+    rows, rejected = [], []
+    for line in lines:
+        try:
+            rows.append(_cleaned(_decode(line)))
+        except (msgspec.DecodeError, ValueError, OverflowError):
+            rejected.append(line)
+    return rows, rejected
+
+
+def _cleaned(row: UsageRow) -> UsageRow:
+    """The row as the columns can hold it. Raise ValueError when no cutting helps."""
+    # Checked here and not by the database: its constraint would refuse the whole batch.
+    if row.status not in Usage.Status.values:
+        raise ValueError(row.status)
+    datetime.fromtimestamp(row.started_at, UTC)  # raises when it is no time
+    for name in UsageRow.__struct_fields__:
+        value = getattr(row, name)
+        if isinstance(value, str):
+            # PostgreSQL takes no NUL in text, and refuses what is too long; a shorter text is better than no row.
+            setattr(row, name, value.replace("\0", "")[: WIDTHS[name]])
+        # bool is an int to Python, and must stay a bool.
+        elif isinstance(value, int) and not isinstance(value, bool):
+            setattr(row, name, min(max(value, 0), MOST))
+    return row
+
+
+def _insert(turns: list[Usage]) -> list[Usage]:
+    """Insert these rows; return those that the database takes."""
+    try:
+        with transaction.atomic():
+            return Usage.objects.bulk_create(turns)
+    except (DataError, IntegrityError):
+        log.exception("a batch of usage rows was refused; filing them one by one")
+    return [turn for turn in turns if _insert_one(turn)]
+
+
+def _insert_one(turn: Usage) -> bool:
+    with suppress(DataError, IntegrityError), transaction.atomic():
+        turn.save(force_insert=True)
+        return True
+    return False
+
+
+def _raise_counts(rows: list[UsageRow], sums: hours.HourSums) -> None:
+    """Raise the count of refusals whose row was filed before the last of them came."""
+    later = {row.request_id: row for row in rows}
+    for turn in Usage.objects.filter(request_id__in=later) if later else ():
+        row = later[turn.request_id]
+        sums.add_turns(turn, row.count - turn.count)
+        Usage.objects.filter(pk=turn.pk).update(count=row.count, value=row.value)
+
+
+def _turn(row: UsageRow, existing_keys: set[int]) -> Usage:
+    fields = msgspec.structs.asdict(row)
+    fields["started_at"] = datetime.fromtimestamp(row.started_at, UTC)
+    if row.api_key_id not in existing_keys:
+        fields["api_key_id"] = None
+    return Usage(**fields)
+
+
+def _mark_used(turns: Iterable[Usage]) -> None:
+    """Note the last use of each key. What a closed key was refused is no use of it."""
+    last: dict[int, Usage] = {}
+    for turn in turns:
+        key_id = turn.api_key_id
+        if key_id is None or turn.reason in CLOSED:
+            continue
+        if key_id not in last or turn.started_at > last[key_id].started_at:
+            last[key_id] = turn
+    for key_id, turn in last.items():
+        # One update for each key and batch, not for each row.
+        ApiKey.objects.filter(pk=key_id).mark_used(turn.started_at, turn.client)

@@ -1,0 +1,208 @@
+"""Sums by the hour: every batch of rows adds to them; they can be made anew from the rows, and are checked by them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from typing import Any, Final
+
+from django.db import connection, models, transaction
+from django.db.models import Aggregate, Case, Count, F, Func, IntegerField, Q, Sum, When
+from django.db.models.functions import Greatest
+
+from accounts.models import Usage, UsageHour
+from accounts.models.hour import BOUNDS_MS, BUCKET_COLUMNS, DIMENSIONS, HISTOGRAMS, SUMS, bucket_column, bucket_of
+
+HOUR: Final = timedelta(hours=1)
+DAY: Final = timedelta(days=1)
+COLUMNS: Final = (*SUMS, *BUCKET_COLUMNS)
+_TURNS, _PROMPT, _COMPLETION, _BUSY, _QUEUE, _REUSED = range(len(SUMS))
+_FIRST_TOKEN, _QUEUED, _TOTAL = range(len(SUMS), len(COLUMNS), len(BOUNDS_MS) + 1)
+_LOCK: Final = 0x6C6765_686F7572  # any number that is nobody else's
+_UPSERT: Final = (
+    f"INSERT INTO accounts_usagehour (digest, {', '.join([*DIMENSIONS, *COLUMNS])}) "  # noqa: S608 - names of ours
+    f"VALUES (%s{', %s' * len([*DIMENSIONS, *COLUMNS])}) ON CONFLICT (digest) DO UPDATE SET "
+    + ", ".join(f"{name} = accounts_usagehour.{name} + excluded.{name}" for name in COLUMNS)
+)
+
+Dimensions = tuple[Any, ...]
+"""Values in the order of DIMENSIONS."""
+
+_of_row = attrgetter(*DIMENSIONS[1:])
+
+
+def hour_of(at: datetime) -> datetime:
+    """The beginning of the hour (UTC)."""
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def digest_of(dimensions: Dimensions) -> str:
+    hour, *others = dimensions
+    # repr, so that no text can look like the end of one value and the begin of the next, nor like None.
+    return hashlib.blake2b(repr((int(hour.timestamp()), *others)).encode(), digest_size=16).hexdigest()
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """A transaction that writes rows and sums. Only one at a time: what it has read of them stays true until its end.
+
+    SQLite lets only one write anyway.
+    """
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            # No lock on the table: that would break off every VACUUM of it.
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        yield
+
+
+class HourSums:
+    """Sums of some rows, by their dimensions.
+
+    `count` of a row is how many turns it stands for. Its tokens and times count once: they are of the row.
+    """
+
+    def __init__(self) -> None:
+        self.by_dimensions: dict[Dimensions, list[int]] = {}
+
+    def add(self, row: Usage) -> None:
+        sums = self._sums_of(row)
+        queue_ms, total_ms, first_token_ms = row.queue_ms, row.total_ms, row.first_token_ms
+        sums[_TURNS] += row.count
+        sums[_PROMPT] += row.prompt_tokens
+        sums[_COMPLETION] += row.completion_tokens
+        # What was refused, or left the queue, has kept no instance busy.
+        if row.instance and row.status != "refused" and total_ms > queue_ms:
+            sums[_BUSY] += total_ms - queue_ms
+        sums[_QUEUE] += queue_ms
+        sums[_REUSED] += row.session == "reused"
+        if first_token_ms is not None:
+            sums[_FIRST_TOKEN + bucket_of(first_token_ms)] += 1
+        sums[_QUEUED + bucket_of(queue_ms)] += 1
+        sums[_TOTAL + bucket_of(total_ms)] += 1
+
+    def add_turns(self, row: Usage, more: int) -> None:
+        """The row, which has been added before, stands for so many turns more."""
+        self._sums_of(row)[_TURNS] += more
+
+    def _sums_of(self, row: Usage) -> list[int]:
+        dimensions = (hour_of(row.started_at), *_of_row(row))
+        sums = self.by_dimensions.get(dimensions)
+        if sums is None:
+            sums = self.by_dimensions[dimensions] = [0] * len(COLUMNS)
+        return sums
+
+    def write(self) -> None:
+        """Add to what is stored. Only within `writing`."""
+        if not self.by_dimensions:
+            return
+        adapt = connection.ops.adapt_datetimefield_value
+        values = [
+            (digest_of(dimensions), adapt(dimensions[0]), *dimensions[1:], *sums)
+            for dimensions, sums in self.by_dimensions.items()
+        ]
+        with connection.cursor() as cursor:
+            # Django's own upsert replaces values and cannot add to them.
+            cursor.executemany(_UPSERT, values)
+
+
+class Hour(Func):
+    """The hour (UTC) of a time, by the database alone; Django's TruncHour calls Python for each row of SQLite."""
+
+    output_field = models.DateTimeField()
+    arity = 1
+    template = "date_trunc('hour', %(expressions)s, 'UTC')"
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        # Times are stored as `2026-11-28 21:08:00.5`, in UTC.
+        return self.as_sql(compiler, connection, template="(substr(%(expressions)s, 1, 13) || ':00:00')", **context)
+
+
+def _busy_ms() -> Case:
+    busy = ~Q(instance="") & ~Q(status="refused")
+    return Case(When(busy, then=Greatest(F("total_ms") - F("queue_ms"), 0)), default=0, output_field=IntegerField())
+
+
+def _in_bucket(column: str, bucket: int) -> Count:
+    within = Q(**{f"{column}__isnull": False})
+    if bucket:
+        within &= Q(**{f"{column}__gt": BOUNDS_MS[bucket - 1]})
+    if bucket < len(BOUNDS_MS):
+        within &= Q(**{f"{column}__lte": BOUNDS_MS[bucket]})
+    return Count("pk", filter=within)
+
+
+ROW_SUMS: Final[dict[str, Aggregate]] = {
+    "turns": Sum("count"),
+    "prompt_tokens": Sum("prompt_tokens"),
+    "completion_tokens": Sum("completion_tokens"),
+    "busy_ms": Sum(_busy_ms()),
+    "queue_ms": Sum("queue_ms"),
+    "reused": Count("pk", filter=Q(session="reused")),
+    **{
+        bucket_column(histogram, bucket): _in_bucket(f"{histogram}_ms", bucket)
+        for histogram in HISTOGRAMS
+        for bucket in range(len(BOUNDS_MS) + 1)
+    },
+}
+"""Each sum of UsageHour, taken of rows."""
+
+
+def sums_of_rows(start: datetime, end: datetime) -> HourSums:
+    """The sums of the rows from `start` to before `end`, by the database."""
+    sums = HourSums()
+    # Other names than those of the columns, which Django would take for the columns.
+    aggregates = {f"sum_{name}": aggregate for name, aggregate in ROW_SUMS.items()}
+    rows = Usage.objects.filter(started_at__gte=start, started_at__lt=end).order_by()
+    grouped = rows.annotate(hour=Hour("started_at")).values(*DIMENSIONS).annotate(**aggregates)
+    for values in grouped.values_list(*DIMENSIONS, *aggregates).iterator():
+        sums.by_dimensions[values[: len(DIMENSIONS)]] = list(values[len(DIMENSIONS) :])
+    return sums
+
+
+def sums_of_hours(start: datetime, end: datetime) -> HourSums:
+    """What is stored of the hours from `start` to before `end`."""
+    sums = HourSums()
+    hours = UsageHour.objects.filter(hour__gte=start, hour__lt=end)
+    for values in hours.values_list(*DIMENSIONS, *COLUMNS).iterator():
+        sums.by_dimensions[values[: len(DIMENSIONS)]] = list(values[len(DIMENSIONS) :])
+    return sums
+
+
+def rebuild(start: datetime, end: datetime) -> int:
+    """Make the sums of these hours anew from the rows; return how many rows of sums there are now.
+
+    Whole hours: `start` is set back, `end` put off. A transaction for each day, so that usage is filed in between.
+    """
+    written = 0
+    for first, last in days(start, end):
+        with writing():
+            UsageHour.objects.filter(hour__gte=first, hour__lt=last).delete()
+            sums = sums_of_rows(first, last)
+            sums.write()
+        written += len(sums.by_dimensions)
+    return written
+
+
+def wrong_hours(start: datetime, end: datetime) -> list[datetime]:
+    """Hours whose stored sums are not those of the rows."""
+    wrong: set[datetime] = set()
+    for first, last in days(start, end):
+        # Not to write: rows filed between the two looks would make a difference.
+        with writing():
+            rows, hours = sums_of_rows(first, last).by_dimensions, sums_of_hours(first, last).by_dimensions
+        if rows != hours:
+            wrong |= {each[0] for each in rows.keys() | hours.keys() if rows.get(each) != hours.get(each)}
+    return sorted(wrong)
+
+
+def days(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Spans of whole hours, a day at most, that cover the time from `start` to `end`."""
+    first, end = hour_of(start), hour_of(end + HOUR - timedelta(microseconds=1))
+    while first < end:
+        last = min(first + DAY, end)
+        yield first, last
+        first = last

@@ -1,0 +1,36 @@
+"""`rebuild_usage --from D --to D` makes the sums of usage by the hour anew from the rows."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from accounts.ledger import hours
+
+
+def day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a date like 2026-11-28") from None
+
+
+class Command(BaseCommand):
+    """Make the sums of usage by the hour anew from the rows of these days (UTC), the last one included."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--from", type=day, required=True, dest="first", help="a date like 2026-11-01")
+        parser.add_argument("--to", type=day, required=True, dest="last", help="a date like 2026-11-28")
+
+    def handle(self, *args: Any, first: date, last: date, **options: Any) -> None:
+        if last < first or last.year > 9998:
+            raise CommandError(f"{first} to {last} is no span of time.")
+        start = datetime(first.year, first.month, first.day, tzinfo=UTC)
+        end = datetime(last.year, last.month, last.day, tzinfo=UTC) + timedelta(days=1)
+        sums = hours.rebuild(start, end)
+        self.stdout.write(f"Rebuilt {first} to {last}: {sums} sums of hours.")
