@@ -91,7 +91,7 @@ def instances(state: InstallationState) -> Iterator[Finding]:
     """One line each, and one when some are missing."""
     if not (state.running and state.redis_answers):
         return
-    yield from (_instance(state, facts) for facts in sorted(state.heartbeats, key=lambda each: each.name))
+    yield from (_instance(state, status) for status in sorted(state.heartbeats, key=lambda each: each.name))
     env = state.env
     wanted = env.web_processes * (len(env.lingma_attach_urls) or env.lingma_instances)
     # Each web process starts its own instances, and each instance has a heartbeat.
@@ -101,29 +101,29 @@ def instances(state: InstallationState) -> Iterator[Finding]:
         yield fail("instances", f"{missing} of {wanted} give no sign of life", advice)
 
 
-def _instance(state: InstallationState, facts: InstanceStatus) -> Finding:
-    topic, error = "instances", f": {facts.last_error}" if facts.last_error else ""
-    shown = f"{facts.name} is {facts.state.label}"
-    match facts.state:
+def _instance(state: InstallationState, status: InstanceStatus) -> Finding:
+    topic, error = "instances", f": {status.last_error}" if status.last_error else ""
+    shown = f"{status.name} is {status.state.label}"
+    match status.state:
         case InstanceState.READY:
-            return ok(topic, f"{shown} and logged in, version {facts.version or 'unknown'}, {facts.models} models")
+            return ok(topic, f"{shown} and logged in, version {status.version or 'unknown'}, {status.models} models")
         case InstanceState.LOGIN_REQUIRED:
-            return fail(topic, f"{shown}{error}", _log_in(state, facts))
+            return fail(topic, f"{shown}{error}", _log_in(state, status))
         case InstanceState.BACKOFF:
-            advice = f"It is started again by itself. See {_work_dir(state, facts)}/logs/lingma.log."
-            return fail(topic, f"{shown} after {facts.restarts} restarts{error}", advice)
+            advice = f"It is started again by itself. See {_work_dir(state, status)}/logs/lingma.log."
+            return fail(topic, f"{shown} after {status.restarts} restarts{error}", advice)
         case _:
             return warn(topic, f"{shown}{error}", "Look again in a moment.")
 
 
-def _work_dir(state: InstallationState, facts: InstanceStatus) -> Path:
-    return state.data_dir / "instances" / facts.name
+def _work_dir(state: InstallationState, status: InstanceStatus) -> Path:
+    return state.data_dir / "instances" / status.name
 
 
-def _log_in(state: InstallationState, facts: InstanceStatus) -> str:
+def _log_in(state: InstallationState, status: InstanceStatus) -> str:
     if state.env.lingma_attach_urls:
         return "Log in with the client that started this service."
     return (
         f"Stop the gateway and copy cache/user and cache/id of a logged-in Lingma, or its whole work directory, "
-        f"to {_work_dir(state, facts)}; then start it."
+        f"to {_work_dir(state, status)}; then start it."
     )

@@ -54,7 +54,7 @@ class Heartbeat:
         metrics.IN_FLIGHT.set(self._pool.in_flight)
         metrics.QUEUE_LENGTH.set(self._pool.waiting)
         metrics.modes_changed({each.name for each in modes.active()}, degraded.STILL_WORKS)
-        for instance, status in zip(self._pool.instances, self._pool.facts(), strict=True):
+        for instance, status in zip(self._pool.instances, self._pool.statuses(), strict=True):
             self._count_incidents(instance)
             # For each one: the key lapses by itself (LIFETIME_SEC), and then the instance shows as gone.
             with suppress(RedisUnavailable, ResponseError):

@@ -57,6 +57,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
     answer in the client's format, or the end of the connection when the answer has begun.
     """
 
+    # Not split into the request and its answer: every request would pay for a second object, every chunk for a call.
     methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD")
     endpoint: str = ""
     """The path as usage rows and metrics have it."""

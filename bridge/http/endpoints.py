@@ -99,9 +99,9 @@ class Ready(HttpConsumer):
 
     async def handle(self) -> None:
         """200, or 503 with the reasons."""
-        facts = self.runtime.pool.all_facts()
+        statuses = self.runtime.pool.all_statuses()
         ready = self.runtime.pool.ready
-        instances = [{"name": each.name, "state": each.state, "reason": public_reason(each)} for each in facts]
+        instances = [{"name": each.name, "state": each.state, "reason": public_reason(each)} for each in statuses]
         # Anybody may read this page, so that reasons come from a closed set of sentences.
         body = {"status": "ready" if ready else "unavailable", "degraded": public_modes(), "instances": instances}
         await self.reply(200 if ready else 503, msgspec.json.encode(body), [JSON, *self.common_headers()])

@@ -25,13 +25,13 @@ REASONS: Final = (
 OTHER: Final = "it cannot be used; the admin console says why"
 
 
-def public_reason(facts: InstanceStatus) -> str:
+def public_reason(status: InstanceStatus) -> str:
     """One of a few sentences; "" for an instance that is ready, or has not failed yet."""
-    if facts.state is InstanceState.READY or not facts.last_error:
+    if status.state is InstanceState.READY or not status.last_error:
         return ""
     for pattern, reason in REASONS:
         # Matched, not passed on: an error may contain a path, an address or an account.
-        if found := pattern.match(facts.last_error):
+        if found := pattern.match(status.last_error):
             return reason or found[0]
     return OTHER
 

@@ -112,7 +112,7 @@ class Instance:
         """The key of the model a client names by its key or its display name."""
         return key_of(name, self.account.model_names)
 
-    def facts(self) -> InstanceStatus:
+    def status(self) -> InstanceStatus:
         return InstanceStatus(
             name=self.name,
             process=self._process_number,

@@ -25,11 +25,11 @@ class Members:
         """At least one instance can take a turn, if only one of another process."""
         return any(instance.is_ready for instance in self.instances) or self.siblings.ready
 
-    def facts(self) -> list[InstanceStatus]:
-        return [instance.facts() for instance in self.instances]
+    def statuses(self) -> list[InstanceStatus]:
+        return [instance.status() for instance in self.instances]
 
-    def all_facts(self) -> list[InstanceStatus]:
-        return self.facts() + self.siblings.facts()
+    def all_statuses(self) -> list[InstanceStatus]:
+        return self.statuses() + self.siblings.statuses()
 
     def own_models(self) -> list[Model]:
         """What the accounts of this process offer, each once, in the order in which the service lists them."""
@@ -41,7 +41,7 @@ class Members:
 
     def model_names(self) -> dict[str, str]:
         """The names those go by, display names in lower case, to their keys."""
-        names = [each.model_names for each in self.siblings.facts()]
+        names = [each.model_names for each in self.siblings.statuses()]
         names += [instance.account.model_names for instance in self.instances]
         # The same: names of this process win.
         return {name: key for each in names for name, key in each.items()}

@@ -90,13 +90,13 @@ class Pool:
         """Places that a turn could take now."""
         return self._places.free
 
-    def facts(self) -> list[InstanceStatus]:
+    def statuses(self) -> list[InstanceStatus]:
         """All instances of this process, for heartbeats."""
-        return self._members.facts()
+        return self._members.statuses()
 
-    def all_facts(self) -> list[InstanceStatus]:
+    def all_statuses(self) -> list[InstanceStatus]:
         """Those of the other processes too, for readiness."""
-        return self._members.all_facts()
+        return self._members.all_statuses()
 
     def own_models(self) -> list[Model]:
         """What the accounts of this process offer."""

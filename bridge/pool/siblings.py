@@ -23,7 +23,7 @@ class SiblingPools(Protocol):
     def free(self) -> int:
         """Places that are free there, as far as is known."""
 
-    def facts(self) -> list[InstanceStatus]:
+    def statuses(self) -> list[InstanceStatus]:
         """The instances there."""
 
     def models(self) -> list[Model]:
@@ -51,7 +51,7 @@ class Alone:
     ready = False
     free = 0
 
-    def facts(self) -> list[InstanceStatus]:
+    def statuses(self) -> list[InstanceStatus]:
         return []
 
     def models(self) -> list[Model]:

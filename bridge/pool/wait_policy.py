@@ -50,7 +50,7 @@ class WaitPolicy:
         """The refusal of a turn that no instance can take."""
         if self._places.closed:
             return Unavailable(self._places.closed)
-        error = _unavailable(self._members.facts())
+        error = _unavailable(self._members.statuses())
         # Sooner than the instances are back, a client would only be refused again.
         error.retry_after = max(self._retry_after(), self._members.back_in())
         return error

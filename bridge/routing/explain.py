@@ -36,7 +36,7 @@ def offered_names(redis_url: str) -> dict[str, str]:
     """The names of the models that accounts offer now, as the heartbeats list them; none while Redis is away."""
     try:
         with connect(redis_url) as client:
-            return {name: key for facts in heartbeats.read_all(client) for name, key in facts.model_names.items()}
+            return {name: key for status in heartbeats.read_all(client) for name, key in status.model_names.items()}
     except redis.RedisError:
         return {}
 

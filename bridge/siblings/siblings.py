@@ -58,9 +58,9 @@ class Siblings:
         """Places of other processes that are free, as far as is known."""
         return sum(borrower.free for borrower in self._borrowers.values())
 
-    def facts(self) -> list[InstanceStatus]:
+    def statuses(self) -> list[InstanceStatus]:
         """The instances of the other processes."""
-        return [facts for _, borrower in sorted(self._borrowers.items()) for facts in borrower.offered.statuses]
+        return [status for _, borrower in sorted(self._borrowers.items()) for status in borrower.offered.statuses]
 
     def models(self) -> list[Model]:
         return [model for _, borrower in sorted(self._borrowers.items()) for model in borrower.offered.models]
@@ -114,7 +114,7 @@ class Siblings:
     def _snapshot(self) -> Snapshot:
         pool = self._pool
         # A process that stops shows no instances, so nobody asks it; its models stay for as long as it does.
-        return Snapshot(pool.facts() if pool.lends else [], pool.own_models(), pool.free if pool.lends else 0)
+        return Snapshot(pool.statuses() if pool.lends else [], pool.own_models(), pool.free if pool.lends else 0)
 
     @property
     def lends(self) -> bool:
@@ -229,7 +229,7 @@ def socket_path(directory: Path, number: int) -> Path:
     with suppress(FileExistsError):
         own.mkdir(mode=0o700)
     # Anybody may write to the temporary directory. `lstat`, as a link could lead to a directory that is ours.
-    facts = own.lstat()
-    if facts.st_uid != os.getuid() or facts.st_mode & 0o077 or own.is_symlink():
+    stat = own.lstat()
+    if stat.st_uid != os.getuid() or stat.st_mode & 0o077 or own.is_symlink():
         raise PermissionError(f"{own} belongs to somebody else")
     return own / path.name

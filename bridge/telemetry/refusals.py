@@ -1,4 +1,4 @@
-"""Refusals are facts: a row, a line in the log and a count, and a flood of them costs no more than one a minute."""
+"""Refusals: a row, a line in the log and a count, and a flood of them costs no more than one a minute."""
 
 from __future__ import annotations
 

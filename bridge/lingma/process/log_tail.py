@@ -36,8 +36,8 @@ class LogTail:
         self._retry_at = 0.0
         with suppress(OSError):  # what is in the log already is about turns of an earlier run
             self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            facts = os.fstat(self._file)
-            self._inode, self._offset = facts.st_ino, facts.st_size
+            stat = os.fstat(self._file)
+            self._inode, self._offset = stat.st_ino, stat.st_size
 
     def close(self) -> None:
         descriptor, self._file = self._file, None
@@ -75,16 +75,16 @@ class LogTail:
 
     def _read_new(self) -> None:
         # By path and not by the open file: this is how a rotation shows.
-        facts = os.stat(self._path)
-        if facts.st_ino != self._inode:
+        stat = os.stat(self._path)
+        if stat.st_ino != self._inode:
             if self._file is not None:  # rotated: what came last is in the old file
                 self._read_to(os.fstat(self._file).st_size)
             self.close()
             self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            self._inode, self._offset, self._rest = facts.st_ino, 0, b""
-        if facts.st_size < self._offset:  # cut short
+            self._inode, self._offset, self._rest = stat.st_ino, 0, b""
+        if stat.st_size < self._offset:  # cut short
             self._offset, self._rest = 0, b""
-        self._read_to(facts.st_size)
+        self._read_to(stat.st_size)
 
     def _read_to(self, size: int) -> None:
         if self._file is None or size <= self._offset:

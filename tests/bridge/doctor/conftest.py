@@ -14,10 +14,10 @@ from gateway_project.env import Environment
 
 
 @pytest.fixture
-def facts():
+def status():
     """An instance that is well, but for the changes."""
 
-    def facts(**changes):
+    def status(**changes):
         well = {
             "name": "w1-i1", "process": 1, "pid": 99, "generation": 1, "state": "ready", "login": True, "in_flight": 0,
             "limit": 8, "restarts": 0, "last_error": "", "version": "2.11.1", "upstream": "lingma", "models": 6,
@@ -26,7 +26,7 @@ def facts():
         fields = well | changes
         return InstanceStatus(**fields | {"state": InstanceState(fields["state"])})
 
-    return facts
+    return status
 
 
 @pytest.fixture

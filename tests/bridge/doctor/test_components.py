@@ -46,9 +46,9 @@ def test_a_redis_that_does_not_answer(installed, findings, url, held, level):
     assert [each for each, _ in findings(components.store, state)] == [level]
 
 
-def test_heartbeats_are_read(installed, findings, facts):
+def test_heartbeats_are_read(installed, findings, status):
     state = installed()
-    state.redis.set("lgw:instance:w1-i1", msgspec.json.encode(facts()))
+    state.redis.set("lgw:instance:w1-i1", msgspec.json.encode(status()))
     findings(components.store, state)
     assert [each.name for each in state.heartbeats] == ["w1-i1"]
     assert state.running

@@ -69,18 +69,18 @@ def test_a_service_is_found_by_its_work_dir(installed, findings, tmp_path):
         ("draining", "warn", "Look again"),
     ],
 )
-def test_instance_is_reported_with_advice(installed, findings, facts, state, level, advice):
+def test_instance_is_reported_with_advice(installed, findings, status, state, level, advice):
     checked = installed(held=True)
-    checked.redis_answers, checked.heartbeats = True, [facts(state=state, last_error="it broke")]
+    checked.redis_answers, checked.heartbeats = True, [status(state=state, last_error="it broke")]
     [(found, text)] = findings(upstream.instances, checked)
     assert found == level
     assert advice in text
     assert ("it broke" in text) == (state != "ready")
 
 
-def test_instances_without_a_sign_of_life_are_missed(installed, findings, facts):
+def test_instances_without_a_sign_of_life_are_missed(installed, findings, status):
     state = installed(held=True, WEB_PROCESSES="2", LINGMA_INSTANCES="2")
-    state.redis_answers, state.heartbeats = True, [facts()]
+    state.redis_answers, state.heartbeats = True, [status()]
     assert findings(upstream.instances, state)[1][1].startswith("3 of 4 give no sign of life")
 
 

@@ -22,7 +22,7 @@ KNOWN = {
 }
 
 
-def facts(**fields):
+def status(**fields):
     plain = {
         "name": "w1-i1", "process": 1, "pid": 0, "generation": 1, "state": InstanceState.BACKOFF, "login": False,
         "in_flight": 0, "limit": 8, "restarts": 0, "last_error": "", "version": "", "upstream": "lingma", "models": 0,
@@ -33,9 +33,9 @@ def facts(**fields):
 
 @pytest.mark.parametrize(("error", "told"), KNOWN.items(), ids=range(len(KNOWN)))
 def test_errors_are_reported_in_fixed_words(error, told):
-    assert public_reason(facts(last_error=error)) == told
+    assert public_reason(status(last_error=error)) == told
 
 
 @pytest.mark.parametrize("error", KNOWN, ids=range(len(KNOWN)))
 def test_a_ready_instance_has_no_reason(error):
-    assert public_reason(facts(state=InstanceState.READY, last_error=error)) == ""
+    assert public_reason(status(state=InstanceState.READY, last_error=error)) == ""

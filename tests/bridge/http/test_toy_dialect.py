@@ -48,7 +48,7 @@ async def test_a_whole_reply(gateway):
     assert json.loads(b"".join(answer.parts))["choices"][0]["message"]["content"] == "Hello"
     assert service.asks()[0]["with"] == "soup"
     assert "Hi" in service.asks()[0]["words"]
-    assert runtime.pool.facts()[0].version == "7"
+    assert runtime.pool.statuses()[0].version == "7"
 
 
 async def test_a_stream_comes_as_it_is_said(gateway):

@@ -23,10 +23,16 @@ async def service():
 async def test_instance_is_ready_after_the_protocol_steps(service):
     service.answers["initialize"] = {"serverInfo": {"name": "lingma", "version": "2.11.1"}}
     async with running(attached(service)) as pool:
-        facts = pool.facts()[0]
+        status = pool.statuses()[0]
     assert service.methods() == ["initialize", "auth/status", "config/queryModels"]
-    assert (facts.name, facts.state, facts.login, facts.version, facts.models) == ("w1-i1", "ready", True, "2.11.1", 2)
-    assert (facts.process, facts.pid, facts.restarts, facts.upstream) == (1, 0, 0, "attached")
+    assert (status.name, status.state, status.login, status.version, status.models) == (
+        "w1-i1",
+        "ready",
+        True,
+        "2.11.1",
+        2,
+    )
+    assert (status.process, status.pid, status.restarts, status.upstream) == (1, 0, 0, "attached")
 
 
 async def test_dedicated_domain_goes_to_attached_service(service):
@@ -39,12 +45,12 @@ async def test_a_login_is_noticed_by_a_push(service):
     service.answers["auth/status"] = {"status": 1}
     async with running(attached(service), ready=False) as pool:
         await in_state(pool, "login_required")
-        assert (pool.facts()[0].login, pool.facts()[0].last_error) == (False, "not logged in to Lingma")
+        assert (pool.statuses()[0].login, pool.statuses()[0].last_error) == (False, "not logged in to Lingma")
         assert "config/queryModels" not in service.methods()
         service.answers["auth/status"] = {"status": 2}
         await (await service.peers.get()).push(("auth/report", {"status": 2, "token": "pt-secret"}))
         await in_state(pool, "ready")
-        assert pool.facts()[0].last_error == ""
+        assert pool.statuses()[0].last_error == ""
 
 
 async def test_a_login_is_noticed_without_a_push(service, monkeypatch):
@@ -54,7 +60,7 @@ async def test_a_login_is_noticed_without_a_push(service, monkeypatch):
         await in_state(pool, "login_required")
         service.answers["auth/status"] = {"status": 2}
         await in_state(pool, "ready")
-        assert pool.facts()[0].models == 2
+        assert pool.statuses()[0].models == 2
 
 
 async def test_logout_is_noticed_and_running_turn_continues(service):
@@ -96,7 +102,7 @@ async def test_models_are_reread_at_the_configured_interval(service):
         async with asyncio.timeout(30):
             while pool.model_names() != {"new": "new"}:
                 await asyncio.sleep(0)
-        assert pool.facts()[0].model_names == {"new": "new"}
+        assert pool.statuses()[0].model_names == {"new": "new"}
 
 
 async def test_account_is_checked_without_rereading_models(service, monkeypatch):
@@ -126,12 +132,12 @@ async def test_tool_events_of_no_turn_are_counted(service):
 
 async def test_lost_connection_is_remade_as_another_generation(service):
     async with running(attached(service)) as pool:
-        before = pool.facts()[0]
+        before = pool.statuses()[0]
         await service.drop()
         await in_state(pool, "starting")
-        assert "connection lost" in pool.facts()[0].last_error
+        assert "connection lost" in pool.statuses()[0].last_error
         await in_state(pool, "ready")
-        after = pool.facts()[0]
+        after = pool.statuses()[0]
         assert after.generation > before.generation  # nothing proves that it knows its sessions still
         assert (before.restarts, after.restarts) == (0, 0)
 
@@ -140,7 +146,7 @@ async def test_silent_service_is_left_and_tried_again(service):
     service.answers["initialize"] = SILENT
     async with running(attached(service), instances=InstanceOptions(start_timeout=0.1), ready=False) as pool:
         await in_state(pool, "backoff")
-        assert pool.facts()[0].last_error == "the service did not answer in time"
+        assert pool.statuses()[0].last_error == "the service did not answer in time"
         service.answers["initialize"] = {}
         await in_state(pool, "ready")
 
@@ -159,7 +165,7 @@ async def test_senseless_answer_leads_to_a_new_start(service, answers):
     service.answers |= answers
     async with running(attached(service), ready=False) as pool:
         await in_state(pool, "backoff")
-        assert pool.facts()[0].last_error
+        assert pool.statuses()[0].last_error
         service.answers |= right
         await in_state(pool, "ready")
 
@@ -178,7 +184,7 @@ async def test_attached_work_dir_is_followed_to_new_port(tmp_path):
 async def test_missing_attached_service_is_reported(tmp_path):
     async with running([InstanceSpec("attached", DIALECT, attach=str(tmp_path))], ready=False) as pool:
         await in_state(pool, "backoff")
-        assert ".info.json" in pool.facts()[0].last_error
+        assert ".info.json" in pool.statuses()[0].last_error
 
 
 async def test_turn_given_up_is_stopped_in_the_service(service):
@@ -247,13 +253,13 @@ async def test_unreadable_account_ends_the_run(service, monkeypatch):
     async with running(attached(service)) as pool:
         service.answers["auth/status"] = BROKEN
         await (await service.peers.get()).push(("auth/report", {}))
-        await until(pool, lambda: pool.facts()[0].restarts > 0)
-        assert pool.facts()[0].last_error == "broken"
+        await until(pool, lambda: pool.statuses()[0].restarts > 0)
+        assert pool.statuses()[0].last_error == "broken"
 
 
 async def test_service_answering_no_requests_is_given_up(service, monkeypatch):
     monkeypatch.setattr(lifecycle, "HEALTH_SEC", 0.01)
     async with running(attached(service), instances=InstanceOptions(rpc_timeout=0.1)) as pool:
         service.answers["auth/status"] = SILENT
-        await until(pool, lambda: pool.facts()[0].restarts > 0)
-        assert pool.facts()[0].last_error == "the service did not answer in time"
+        await until(pool, lambda: pool.statuses()[0].restarts > 0)
+        assert pool.statuses()[0].last_error == "the service did not answer in time"

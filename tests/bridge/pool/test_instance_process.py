@@ -28,14 +28,14 @@ def ask(pool, text, request_id="r1"):
 
 async def test_a_program_is_started_asked_and_ended(tmp_path):
     async with running([simulator(tmp_path, "--login=auto")]) as pool:
-        facts = pool.facts()[0]
+        status = pool.statuses()[0]
         turn = ask(pool, f'[[sim: text="Hello there" {QUICK} usage="7,2"]]')
         assert "".join(await ended(turn)) == "Hello there"
         usage = await pool.instances[0].log.wait_for("r1") or pool.instances[0].log.usage("r1")
         assert (usage.prompt_tokens, usage.completion_tokens) == (7, 2)
-        assert alive(facts.pid)
-    assert facts.version == "2.11.1"
-    assert await gone(facts.pid)
+        assert alive(status.pid)
+    assert status.version == "2.11.1"
+    assert await gone(status.pid)
 
 
 async def test_a_program_without_a_login_waits_for_one(tmp_path):
@@ -43,43 +43,43 @@ async def test_a_program_without_a_login_waits_for_one(tmp_path):
         await in_state(pool, "login_required")
         (tmp_path / "simulator.json").write_text(json.dumps({"login": "auto"}))
         await in_state(pool, "ready")
-        assert pool.facts()[0].login
+        assert pool.statuses()[0].login
         (tmp_path / "simulator.json").write_text(json.dumps({"login": "out"}))
         await in_state(pool, "login_required")
-        assert not pool.facts()[0].login
+        assert not pool.statuses()[0].login
 
 
 async def test_a_program_that_crashes_is_started_again(tmp_path):
     async with running([simulator(tmp_path, "--login=auto")]) as pool:
-        before = pool.facts()[0]
+        before = pool.statuses()[0]
         turn = ask(pool, f"[[sim: chunks=50 fault=F21 after=2 {QUICK}]]")
         await ended(turn)
         assert isinstance(turn.end.error, ConnectionLost)
         await in_state(pool, "backoff")
         assert not pool.ready
         await in_state(pool, "ready")
-        after = pool.facts()[0]
+        after = pool.statuses()[0]
     assert after.generation > before.generation
     assert (after.pid != before.pid, after.restarts) == (True, 1)
 
 
 async def test_a_program_that_is_killed_is_started_again(tmp_path):
     async with running([simulator(tmp_path, "--login=auto")]) as pool:
-        os.kill(pool.facts()[0].pid, signal.SIGKILL)
+        os.kill(pool.statuses()[0].pid, signal.SIGKILL)
         await in_state(pool, "backoff")
         await in_state(pool, "ready")
-        assert pool.facts()[0].restarts == 1
+        assert pool.statuses()[0].restarts == 1
 
 
 async def test_lost_connection_to_living_program_needs_no_restart(tmp_path, monkeypatch):
     monkeypatch.setattr(lifecycle, "BRIEF_SEC", 0)
     async with running([simulator(tmp_path, "--login=auto")]) as pool:
-        before = pool.facts()[0]
+        before = pool.statuses()[0]
         (tmp_path / "simulator.json").write_text(json.dumps({"kick": 1}))
         await in_state(pool, "starting")
-        assert "connection lost" in pool.facts()[0].last_error
+        assert "connection lost" in pool.statuses()[0].last_error
         await in_state(pool, "ready")
-        after = pool.facts()[0]
+        after = pool.statuses()[0]
         assert after.last_error == ""
     assert (after.pid, after.generation, after.restarts) == (before.pid, before.generation, 0)
 
@@ -87,16 +87,16 @@ async def test_lost_connection_to_living_program_needs_no_restart(tmp_path, monk
 async def test_program_silent_on_initialize_is_restarted(tmp_path):
     options = InstanceOptions(start_timeout=1.0)
     async with running([simulator(tmp_path, "--initialize-silent")], instances=options, ready=False) as pool:
-        await until(pool, lambda: pool.facts()[0].state == "backoff" and pool.facts()[0].restarts == 1)
-        assert pool.facts()[0].pid == 0
-        assert pool.facts()[0].last_error == "the service did not answer in time"
+        await until(pool, lambda: pool.statuses()[0].state == "backoff" and pool.statuses()[0].restarts == 1)
+        assert pool.statuses()[0].pid == 0
+        assert pool.statuses()[0].last_error == "the service did not answer in time"
 
 
 @pytest.mark.parametrize("command", [("/nowhere/Lingma",), ("/bin/sh", "-c", "exit 3")])
 async def test_program_that_does_not_start_is_reported(tmp_path, command):
     async with running([InstanceSpec("lingma", DIALECT, command, (), tmp_path)], ready=False) as pool:
         await in_state(pool, "backoff")
-        assert "exited with code" in pool.facts()[0].last_error
+        assert "exited with code" in pool.statuses()[0].last_error
 
 
 async def test_port_taken_by_a_stranger_is_not_dialled(tmp_path):
@@ -125,7 +125,7 @@ async def test_pool_stops_at_once_during_a_start(tmp_path):
     source = simulator(tmp_path, "--login=auto", "--start-delay-ms=60000")
     async with running([source], instances=InstanceOptions(start_timeout=60), ready=False) as pool:
         await in_state(pool, "starting")
-    assert pool.facts()[0].state == "stopped"
+    assert pool.statuses()[0].state == "stopped"
 
 
 async def test_running_service_is_attached_by_url_and_path(tmp_path):
@@ -135,6 +135,6 @@ async def test_running_service_is_attached_by_url_and_path(tmp_path):
         async with running(
             [InstanceSpec("attached", DIALECT, attach=url), InstanceSpec("attached", DIALECT, attach=path)]
         ) as pool:
-            assert [facts.state for facts in pool.facts()] == ["ready", "ready"]
+            assert [status.state for status in pool.statuses()] == ["ready", "ready"]
             assert [each.log is not None for each in pool.instances] == [False, True]
             assert "".join(await ended(ask(pool, f"[[sim: text=Hi {QUICK}]]"))) == "Hi"

@@ -67,7 +67,7 @@ async def start(tmp_path):
 @pytest.mark.parametrize("pings", ["frames", "requests"])
 async def test_program_hanging_under_a_turn_is_replaced(tmp_path, quick_beats, pings):
     async with running([simulator(tmp_path, "--login=auto", f"--pings={pings}")]) as pool:
-        instance, before = pool.instances[0], pool.facts()[0]
+        instance, before = pool.instances[0], pool.statuses()[0]
         thinking = ask(pool, "[[sim: text=Hi first_ms=1000]]", "r0")  # pings are answered meanwhile
         assert "".join(await ended(thinking)) == "Hi"
         turn = ask(pool, "[[sim: text=Hi first_ms=60000]]")
@@ -77,35 +77,35 @@ async def test_program_hanging_under_a_turn_is_replaced(tmp_path, quick_beats, p
         assert await instance.crashed(before.generation)
         await in_state(pool, "ready")
         assert await gone(before.pid)
-        assert pool.facts()[0].generation > before.generation
+        assert pool.statuses()[0].generation > before.generation
         await serve_a_turn(pool)
 
 
 async def test_an_idle_program_that_hangs_is_noticed(tmp_path, quick_beats):
     async with running([simulator(tmp_path, "--login=auto")]) as pool:
-        before = pool.facts()[0]
+        before = pool.statuses()[0]
         os.kill(before.pid, signal.SIGSTOP)
-        await until(pool, lambda: pool.ready and pool.facts()[0].pid != before.pid)
+        await until(pool, lambda: pool.ready and pool.statuses()[0].pid != before.pid)
         assert not alive(before.pid)
 
 
 async def test_service_without_pings_is_not_called_hung(tmp_path, quick_beats):
     async with running([simulator(tmp_path, "--login=auto", "--pings=none")]) as pool:
-        before = pool.facts()[0]
+        before = pool.statuses()[0]
         assert "".join(await ended(ask(pool, "[[sim: text=Hi first_ms=2200]]"))) == "Hi"
-        assert pool.facts()[0].pid == before.pid
+        assert pool.statuses()[0].pid == before.pid
 
 
 async def test_briefly_hung_attached_service_keeps_sessions(start, quick_beats):
     process, work_dir = await start()
     async with running([InstanceSpec("attached", DIALECT, attach=str(work_dir))]) as pool:
-        before = pool.facts()[0]
+        before = pool.statuses()[0]
         process.send_signal(signal.SIGSTOP)
         await in_state(pool, "starting")
-        assert "does not answer any more" in pool.facts()[0].last_error
+        assert "does not answer any more" in pool.statuses()[0].last_error
         process.send_signal(signal.SIGCONT)
         await in_state(pool, "ready")
-        assert pool.facts()[0].generation == before.generation
+        assert pool.statuses()[0].generation == before.generation
         assert not await pool.instances[0].crashed(before.generation)
 
 
@@ -131,7 +131,7 @@ async def test_pings_keep_a_connection_open(start, quick_beats):
     _, work_dir = await start("--idle-sec=2")
     async with running([InstanceSpec("attached", DIALECT, attach=str(work_dir))]) as pool:
         changes = []
-        pool.on_change = lambda: changes.append(pool.facts()[0].state)
+        pool.on_change = lambda: changes.append(pool.statuses()[0].state)
         async with asyncio.timeout(30):
             while pool.instances[0]._link.connection._channel.pongs < 5:
                 await asyncio.sleep(0.05)
@@ -151,7 +151,7 @@ async def test_dropping_service_is_not_dialled_at_full_speed():
 async def test_moved_attached_service_is_found_as_new_run(start):
     first, work_dir = await start()
     async with running([InstanceSpec("attached", DIALECT, attach=str(work_dir))]) as pool:
-        before = pool.facts()[0]
+        before = pool.statuses()[0]
         first.kill()
         await first.wait()
         await in_state(pool, "starting")
@@ -160,7 +160,7 @@ async def test_moved_attached_service_is_found_as_new_run(start):
         began = time.monotonic()
         await until(pool, lambda: pool.ready)
         assert time.monotonic() - began < 15
-        assert pool.facts()[0].generation > before.generation
+        assert pool.statuses()[0].generation > before.generation
         await serve_a_turn(pool)
 
 
@@ -185,7 +185,7 @@ async def test_program_that_served_restarts_at_once_each_time(tmp_path):
         for number in range(3):
             await serve_a_turn(pool, f"r{number}")
             generation = instance.generation
-            os.kill(pool.facts()[0].pid, signal.SIGKILL)
+            os.kill(pool.statuses()[0].pid, signal.SIGKILL)
             await until(pool, lambda expected=number + 1: instance.incidents.restarts == expected)
             assert instance.back_within(0.1)
             assert await instance.crashed(generation)
@@ -194,10 +194,10 @@ async def test_program_that_served_restarts_at_once_each_time(tmp_path):
 
 async def test_a_lost_work_dir_costs_one_start(tmp_path):
     async with running([simulator(tmp_path / "work", "--login=auto")]) as pool:
-        before = pool.facts()[0]
+        before = pool.statuses()[0]
         shutil.rmtree(tmp_path / "work")
         os.kill(before.pid, signal.SIGKILL)
-        await until(pool, lambda: pool.ready and pool.facts()[0].pid != before.pid)
+        await until(pool, lambda: pool.ready and pool.statuses()[0].pid != before.pid)
         assert pool.instances[0].incidents.restarts == 1
         await serve_a_turn(pool)
 
@@ -206,6 +206,6 @@ async def test_start_without_room_is_made_later(tmp_path):
     (tmp_path / "instances").write_text("in the way")
     async with running([simulator(tmp_path / "instances" / "w1-i1", "--login=auto")], ready=False) as pool:
         await in_state(pool, "backoff")
-        assert "w1-i1" in pool.facts()[0].last_error
+        assert "w1-i1" in pool.statuses()[0].last_error
         (tmp_path / "instances").unlink()
         await in_state(pool, "ready")

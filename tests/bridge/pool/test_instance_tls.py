@@ -44,7 +44,7 @@ async def test_unvouched_certificate_is_refused_and_reported(secure):
     service, _ = secure
     async with running(attached(service), ready=False) as pool:
         await in_state(pool, "backoff")
-        assert "no Lingma service answers there ([SSL: CERTIFICATE_VERIFY_FAILED]" in pool.facts()[0].last_error
+        assert "no Lingma service answers there ([SSL: CERTIFICATE_VERIFY_FAILED]" in pool.statuses()[0].last_error
     assert service.methods() == []
 
 
@@ -54,4 +54,4 @@ async def test_a_certificate_of_another_name_is_refused(secure):
     service.url = service.url.replace("localhost", "127.0.0.1")
     async with running(attached(service), ready=False) as pool:
         await in_state(pool, "backoff")
-        assert "CERTIFICATE_VERIFY_FAILED" in pool.facts()[0].last_error
+        assert "CERTIFICATE_VERIFY_FAILED" in pool.statuses()[0].last_error

@@ -31,7 +31,7 @@ async def start(services):
 async def test_turns_are_spread_over_the_instances(start):
     pool = await start(2)
     assert [pool.lease().instance.name for _ in range(4)] == ["w1-i1", "w1-i2", "w1-i1", "w1-i2"]
-    assert [facts.in_flight for facts in pool.facts()] == [2, 2]
+    assert [status.in_flight for status in pool.statuses()] == [2, 2]
 
 
 async def test_a_session_brings_its_turn_to_its_instance(start):
@@ -171,7 +171,7 @@ async def test_nobody_waits_for_what_comes_back_too_late(services, start):
     pool = await start()
     services[0].answers["initialize"] = {"error": {"code": -32603, "message": "broken"}}
     await services[0].drop()
-    await until(pool, lambda: pool.facts()[0].state == "backoff" and pool.facts()[0].restarts == 2)
+    await until(pool, lambda: pool.statuses()[0].state == "backoff" and pool.statuses()[0].restarts == 2)
     with pytest.raises(Unavailable, match="backoff") as raised:
         pool.lease(until=asyncio.get_running_loop().time())
     assert 1 <= raised.value.retry_after <= 30

@@ -41,7 +41,7 @@ async def test_killed_run_is_told_from_a_crash(tmp_path, number):
     async with running([simulator(tmp_path, "--login=auto")]) as pool:
         instance = pool.instances[0]
         turn = ask(instance)
-        os.kill(pool.facts()[0].pid, number)
+        os.kill(pool.statuses()[0].pid, number)
         ended = await lost(instance, turn)
         assert (ended.only, ended.killed) == ("r1", number == signal.SIGKILL)
 

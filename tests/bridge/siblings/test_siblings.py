@@ -47,7 +47,7 @@ async def join(tmp_path):
                 stack.push_async_callback(end, pool.following)
                 pools.append(pool)
             for pool in pools:
-                await until(pool, lambda pool=pool: len(pool.siblings.facts()) == len(on_asks) - 1)
+                await until(pool, lambda pool=pool: len(pool.siblings.statuses()) == len(on_asks) - 1)
             return pools
 
         yield join

@@ -43,7 +43,7 @@ async def left_turn(engine, text, *, turns=1, **more):
 
 
 def kill(engine):
-    os.kill(engine.pool.facts()[0].pid, signal.SIGKILL)
+    os.kill(engine.pool.statuses()[0].pid, signal.SIGKILL)
 
 
 def blamed(engine, key=1):

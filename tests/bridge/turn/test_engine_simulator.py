@@ -50,7 +50,7 @@ async def test_client_hears_the_same_however_pushed(new_engine, flags, ways):
     engine = await new_engine(*flags)
     texts = {way: (await chat(engine, saying(way))).text for way in ways}
     assert texts == dict.fromkeys(ways, TEXT)
-    assert (engine.pool.instances[0].late_acks, engine.pool.facts()[0].restarts) == (0, 0)
+    assert (engine.pool.instances[0].late_acks, engine.pool.statuses()[0].restarts) == (0, 0)
 
 
 async def test_many_turns_at_once_are_not_mixed_up(new_engine):
