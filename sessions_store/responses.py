@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 NOT_STORED = "A response could not be kept: %s"
 ALL = f"{redis_keys.RESPONSES}all"
+RANKS = f"{redis_keys.RESPONSES}keys"
+"""API keys by the bytes of their records."""
 MOST_BYTES = 8 << 20
 MOST_OF_A_KEY = 256 << 20
 MOST_OF_ALL = 512 << 20
@@ -37,21 +39,30 @@ local function remove(index, sum, entry, size)
 end
 """
 
+# Which keys have the most bytes: whose records go first when there is too much of all.
+_RANK = f"""
+local function rank(ranks, key)
+    local bytes = tonumber(redis.call('GET', '{redis_keys.RESPONSES}' .. key .. ':bytes') or 0)
+    if bytes > 0 then redis.call('ZADD', ranks, bytes, key) else redis.call('ZREM', ranks, key) end
+end
+"""
+
 # Delete a record and subtract its bytes; the reply is how many there were.
-# KEYS record, index of the key, its bytes, index of all, its bytes.
+# KEYS record, index of the key, its bytes, index of all, its bytes, keys by their bytes; ARGV the key.
 _DELETE = f"""
-{_REMOVE}
+{_REMOVE}{_RANK}
 local size = redis.call('STRLEN', KEYS[1])
 local entry = KEYS[1] .. ' ' .. size
 remove(KEYS[2], KEYS[3], entry, size)
 remove(KEYS[4], KEYS[5], entry, size)
+rank(KEYS[6], ARGV[1])
 return redis.call('DEL', KEYS[1])
 """
 
-# Store a record, and delete the oldest of the same API key, and then of all keys, while there is too much: Redis is not
-# the responses' alone. The same KEYS; ARGV record, ttl s, now, most of a key, of all.
+# Store a record, and delete the oldest of the same API key, and then of the keys with the most, while there is too
+# much: Redis is not the responses' alone. The same KEYS; ARGV record, ttl s, now, most of a key, of all, the key.
 _STORE = f"""
-{_REMOVE}
+{_REMOVE}{_RANK}
 local before = redis.call('STRLEN', KEYS[1])
 if before > 0 and before ~= #ARGV[1] then
     remove(KEYS[2], KEYS[3], KEYS[1] .. ' ' .. before, before)
@@ -68,13 +79,29 @@ local function drop(entry)
     redis.call('DEL', record)
     remove('{redis_keys.RESPONSES}' .. key, '{redis_keys.RESPONSES}' .. key .. ':bytes', entry, size)
     remove(KEYS[4], KEYS[5], entry, size)
+    rank(KEYS[6], key)
 end
-local function bound(index, sum, most)
+-- Of the key with the most bytes: no key loses records to others that store more than itself.
+local function next_of_all()
+    for _ = 1, 100 do
+        local first = redis.call('ZREVRANGE', KEYS[6], 0, 0)[1]
+        if not first then break end
+        local oldest = redis.call('ZRANGE', '{redis_keys.RESPONSES}' .. first, 0, 0)[1]
+        if oldest == entry then break end
+        if oldest then return oldest end
+        redis.call('ZREM', KEYS[6], first)
+    end
+    return redis.call('ZRANGE', KEYS[4], 0, 0)[1]
+end
+local function next_of_key()
+    return redis.call('ZRANGE', KEYS[2], 0, 0)[1]
+end
+local function bound(index, sum, most, next_one)
     local expired = redis.call('ZRANGEBYSCORE', index, '-inf', ARGV[3] - ARGV[2], 'LIMIT', 0, 100)
     for _, old in ipairs(expired) do drop(old) end
     for _ = 1, {MOST_DROPPED} do
         if tonumber(redis.call('GET', sum) or 0) <= tonumber(most) then break end
-        local oldest = redis.call('ZRANGE', index, 0, 0)[1]
+        local oldest = next_one()
         if not oldest then redis.call('SET', sum, 0) break end
         drop(oldest)
     end
@@ -83,8 +110,10 @@ local function bound(index, sum, most)
 end
 add(KEYS[2], KEYS[3])
 add(KEYS[4], KEYS[5])
-bound(KEYS[2], KEYS[3], ARGV[4])
-bound(KEYS[4], KEYS[5], ARGV[5])
+bound(KEYS[2], KEYS[3], ARGV[4], next_of_key)
+rank(KEYS[6], ARGV[6])
+redis.call('EXPIRE', KEYS[6], ARGV[2])
+bound(KEYS[4], KEYS[5], ARGV[5], next_of_all)
 """
 
 
@@ -181,7 +210,7 @@ class ResponseStore:
         if not self.accepts(len(record)):
             return
         keys = _keys(key_id, response_id)
-        command = ("EVAL", _STORE, len(keys), *keys, record, self._ttl, time.time(), *self._bounds)
+        command = ("EVAL", _STORE, len(keys), *keys, record, self._ttl, time.time(), *self._bounds, key_id)
         try:
             # A small one is not waited for: the link keeps the order of commands, so a later read finds it.
             if len(record) > LARGE:
@@ -213,7 +242,7 @@ class ResponseStore:
         """Delete the record; False if there was none. Raise StoreUnavailable."""
         try:
             keys = _keys(key_id, response_id)
-            return bool(await self._link.execute("EVAL", _DELETE, len(keys), *keys))
+            return bool(await self._link.execute("EVAL", _DELETE, len(keys), *keys, key_id))
         except (RedisUnavailable, RedisError) as exc:
             raise StoreUnavailable from exc
 
@@ -226,7 +255,7 @@ def _key(key_id: int, response_id: str) -> str:
 def _keys(key_id: int, response_id: str) -> list[Arg]:
     """The record, and where it counts: for its key and for all."""
     index = f"{redis_keys.RESPONSES}{key_id}"
-    return [_key(key_id, response_id), index, f"{index}:bytes", ALL, f"{ALL}:bytes"]
+    return [_key(key_id, response_id), index, f"{index}:bytes", ALL, f"{ALL}:bytes", RANKS]
 
 
 def _stored(reply: asyncio.Future[Any]) -> None:

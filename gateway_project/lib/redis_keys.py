@@ -56,7 +56,7 @@ RESPONSE: Final = "lgw:response:"
 """`<key>:<response>`: a stored response, `RESPONSES_TTL_SEC`. Written and read by web processes."""
 
 RESPONSES: Final = "lgw:responses:"
-"""`<key>`: sorted set of its responses by age, and beside it what all of them take."""
+"""`<key>`: sorted set of its responses by age, and beside it what all of them take; `keys`: the keys by that."""
 
 CELERY: Final = "lgw:celery:"
 """Before all names of Celery's."""

@@ -200,6 +200,29 @@ async def test_oldest_records_of_all_keys_go_first(link):
     assert await link.execute("ZCARD", "lgw:responses:all") == 3
 
 
+async def test_keys_with_the_most_lose_records_first(link):
+    store = ResponseStore(link, ttl=60, most_bytes=100, most_of_a_key=300, most_of_all=500)
+    await store.store(3, "resp_small", b"x" * 50)
+    for number in range(20):
+        await store.store(1 + number % 2, f"resp_{number}", b"x" * 100)
+    assert await store.read(3, ["resp_small"]) != {}
+    for key in (1, 2):
+        assert int(await link.execute("ZSCORE", "lgw:responses:keys", key)) == (await counted(link, key))[0]
+    assert await store.delete(3, "resp_small")
+    assert await link.execute("ZSCORE", "lgw:responses:keys", 3) is None
+
+
+async def test_keys_whose_records_expired_cost_others_none(link):
+    store = ResponseStore(link, ttl=60, most_bytes=100, most_of_all=350)
+    for number in range(4):
+        await link.execute("ZADD", "lgw:responses:keys", 1000 + number, 90 + number)  # their index has expired
+    await store.store(3, "resp_small", b"x" * 50)
+    for number in range(9):
+        await store.store(1, f"resp_{number}", b"x" * 100)
+    assert await store.read(3, ["resp_small"]) != {}
+    assert await link.execute("ZCARD", "lgw:responses:keys") == 2
+
+
 async def test_dropped_records_no_longer_count_for_all(link):
     store = ResponseStore(link, ttl=60, most_bytes=100, most_of_a_key=250, most_of_all=1000)
     for number in range(20):
