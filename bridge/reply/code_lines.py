@@ -10,6 +10,8 @@ class CodeLines:
     """Feed text. Each character is looked at once."""
 
     def __init__(self) -> None:
+        self.pieces_read = 0
+        """Kept by the caller: how many of its pieces were fed."""
         self._fence = ""
         self._beginning = self._end = ""
         self._ticks = 0

@@ -9,47 +9,29 @@ import msgspec
 
 from bridge.chat.events import TextDelta, ThinkingDelta
 from bridge.reply.code_lines import CodeLines
+from bridge.reply.held_text import HeldText
+from bridge.reply.thinking_marks import (
+    BEGINNINGS,
+    CARD,
+    EDIT,
+    MARK,
+    OPENER,
+    OPENERS,
+    SENTENCE_ENDS,
+    TAGS,
+    THINK,
+    ends_reasoning,
+    fence_end,
+    tag_begins,
+    tag_end,
+)
 
-# The tags that models are trained to think in; the service passes them on as text (PROTOCOL 9.6).
-_OPENERS = ("<think>", "<thinking>")
-_TAGS = (*_OPENERS, "</think>", "</thinking>")
-_LONGEST_TAG = max(map(len, _TAGS))
 # White space before a reasoning block at the start is dropped; more of it is text of the answer.
 _MOST_SPACE = 256
 _MOST_ASIDE = 32 * 1024  # characters of reasoning behind text that are held until they are seen to end
 _AT_ONCE = 4096
-
-# Every marker that can change what is text: a line that begins with a backtick, or a tag.
-_MARK = re.compile(r"(?:\A|(?<=\n))`|</?think(?:ing)?>")
-# Anchored at the end: it is what may still become a tag with the next piece.
-_PART_OF_TAG = re.compile(r"</?(?:t(?:h(?:i(?:n(?:k(?:i(?:ng?)?)?)?)?)?)?)?\Z")
-_OPENER = re.compile(r"<think(?:ing)?>")
 _QUOTES = frozenset("`\"'“”‘’«»")
 _BLANKS = frozenset(" \t")
-_SENTENCE_ENDS = frozenset(".!?…。！？")
-
-
-def _beginning(word: str, rest: str) -> re.Pattern[str]:
-    """Matches the word cut off anywhere, or all of it and then `rest`."""
-    pattern = rest
-    for char in reversed(word):
-        pattern = f"(?:{re.escape(char)}{pattern})?"
-    return re.compile(pattern)
-
-
-_THINK = re.compile(r"````think::[^\n`]{0,100}\n")
-_FENCE_END = re.compile(r"\n````\r?\n")
-_FENCE_END_BEGINNING = re.compile(r"\n(?:`{0,3}|````\r?)\Z")
-# Bounded everywhere: the pattern runs at each line that begins with a backtick.
-_CARD = re.compile(r"```toolCall::[^\n`]{0,400}\n```[ \t\r]{0,8}\n")
-# An absolute path, which would show the client where the service runs: only the file's name is passed on.
-_EDIT = re.compile(r"(```[^\n`|]{0,40}\|CODE_EDIT_BLOCK\|)(?:/|[A-Za-z]:[\\/])([^\n`]{0,400})\n")
-_EDIT_HEAD = _beginning("|CODE_EDIT_BLOCK|", r"[^\n`]{0,402}")
-_BEGINNINGS = (
-    _beginning("````think::", r"[^\n`]{0,100}"),
-    _beginning("```toolCall::", r"[^\n`]{0,400}(?:\n(?:`{0,2}|```[ \t\r]{0,8}))?"),
-    re.compile(rf"```[^\n`|]{{0,40}}{_EDIT_HEAD.pattern}"),
-)
 _FOLDER = re.compile(r"[/\\]")
 
 
@@ -60,6 +42,17 @@ class Unopened(msgspec.Struct, frozen=True, gc=False):
 
 
 Piece = TextDelta | ThinkingDelta | Unopened
+
+
+class TagUse(msgspec.Struct):
+    """How this reply uses tags; made with the first one."""
+
+    unopened: bool = False
+    """A closing tag has made all before it reasoning, which happens once."""
+    quoted: int = 0
+    """Opening tags that were text and are not closed."""
+    asides_end: bool = True
+    """False: one did not end, so that others are text too."""
 
 
 class Parts(Protocol):
@@ -87,17 +80,13 @@ class ThinkingSplitter:
     # How every reply begins. Most replies leave nearly all of it so, and then it costs them nothing.
     _held = ""
     _thinking: Literal["", "tag", "fence", "aside"] = ""
-    _tag_end = ""
+    tag_end = ""
     _new_line = False
     _stripped = False
     _again = False
     _lines: CodeLines | None = None
-    _lines_read = 0  # how much of what was said the lines know
-    _unopened = False
-    _aside: list[str]
-    _aside_size = 0
-    _quoted = 0  # opening tags that were text and are not closed
-    _asides_end = True  # False: one did not end, so that they are text
+    _aside: HeldText
+    _tags: TagUse | None = None
 
     def __init__(self) -> None:
         self._texts: list[str] = []
@@ -114,7 +103,7 @@ class ThinkingSplitter:
         # Before text, a tag or white space may belong to reasoning that is left out.
         if not self._visible and (text[0] == "<" or text[0].isspace()):
             return False
-        if "<" in text and ("think" in text or _tag_begins(text) >= 0):
+        if "<" in text and ("think" in text or tag_begins(text) >= 0):
             return False
         self._texts.append(text)
         self._last = text
@@ -154,9 +143,9 @@ class ThinkingSplitter:
 
     def _in_thinking(self, text: str, pieces: Parts, *, ended: bool) -> str:
         if self._thinking == "tag":
-            at, behind = _tag_end(text, self._tag_end, ended=ended)
+            at, behind = tag_end(text, self._tag_end, ended=ended)
         else:
-            at, behind = _fence_end(text, ended=ended)
+            at, behind = fence_end(text, ended=ended)
         # The line break behind the fence's heading belongs to the fence.
         start = 1 if self._new_line and at else 0
         self._new_line = self._new_line and not at
@@ -179,10 +168,10 @@ class ThinkingSplitter:
         """Reasoning behind text: held until it ends, for nothing but its end shows that it is some."""
         at = text.find(self._tag_end)
         behind = at + len(self._tag_end)
-        begun = at if at >= 0 else _tag_begins(text)
+        begun = at if at >= 0 else tag_begins(text)
         self._put_aside(text[:begun] if begun >= 0 else text)
         # An answer may hold an opening tag as text; it must not be held back until its end.
-        if self._aside_size > _MOST_ASIDE or (ended and at < 0):
+        if self._aside.size > _MOST_ASIDE or (ended and at < 0):
             return self._give_up(text[begun:] if begun >= 0 else "")
         if at < 0 or (behind == len(text) and not ended):  # what follows it decides
             return text[begun:] if begun >= 0 else ""
@@ -191,26 +180,27 @@ class ThinkingSplitter:
         if self._is_quoted(text[behind : behind + 1]):
             self._put_aside(text[at:behind])
             return text[behind:]
-        if thought := "".join(self._aside[1:]):
+        if thought := "".join(self._aside.pieces[1:]):
             pieces.append(ThinkingDelta(thought))
         self._thinking, self._last = "", "\n"
         return text[behind:]
 
     def _put_aside(self, text: str) -> None:
         if text:
-            self._aside.append(text)
-            self._aside_size += len(text)
+            self._aside.pieces.append(text)
+            self._aside.size += len(text)
 
     def _is_quoted(self, follows: str) -> bool:
         """Whether the tag that would end what is held stands in quotes or in a sentence."""
-        before = self._aside[-1][-1]
+        before = self._aside.pieces[-1][-1]
         return before in _QUOTES or follows in _QUOTES or (before in _BLANKS and follows in _BLANKS)
 
     def _give_up(self, rest: str) -> str:
         # One that did not end shows that this reply uses tags as text: no other is held.
-        self._thinking, self._asides_end = "", False
-        self._again = True
-        return "".join(self._aside) + rest
+        if self._tags is not None:
+            self._tags.asides_end = False
+        self._thinking, self._again = "", True
+        return "".join(self._aside.pieces) + rest
 
     # Text
 
@@ -221,14 +211,14 @@ class ThinkingSplitter:
             if self._stripped:
                 text = bare
             if len(text) - len(bare) <= _MOST_SPACE:
-                if opener := _OPENER.match(bare):
+                if opener := OPENER.match(bare):
                     self._tag_end = f"</{opener.group()[1:]}"
                     self._begin("tag")
                     return bare[opener.end() :]
                 # Empty `bare` matches too: white space at the start waits for what follows it.
-                if any(tag.startswith(bare) for tag in _TAGS) and not ended:
+                if any(tag.startswith(bare) for tag in TAGS) and not ended:
                     return text
-        for found in _MARK.finditer(text):
+        for found in MARK.finditer(text):
             at = found.start()
             if text[at] == "<":
                 return self._at_tag(text, at, found.end(), pieces, ended=ended)
@@ -236,7 +226,7 @@ class ThinkingSplitter:
                 rest = self._at_ticks(text, at, pieces, ended=ended)
                 if rest is not None:
                     return rest
-        keep = -1 if ended else _tag_begins(text)
+        keep = -1 if ended else tag_begins(text)
         self._send(text[:keep] if keep >= 0 else text, pieces)
         return text[keep:] if keep >= 0 else ""
 
@@ -256,53 +246,54 @@ class ThinkingSplitter:
             return text[end:]
         # Whether a place is in code is only worked out when a tag comes: most replies have none.
         lines = self._lines_so_far()
+        tags = self._tags = self._tags or TagUse()
         if lines.in_code or follows in _QUOTES or lines.line[-1:] in _QUOTES:
             self._send(tag, pieces)
-        elif tag in _OPENERS:
-            self._open(tag, lines.line, pieces)
+        elif tag in OPENERS:
+            self._open(tag, lines.line, tags, pieces)
         # Once for each reply, and not if an opening tag that was text is still to be closed.
-        elif self._unopened or self._quoted or not _ends_reasoning(lines.line):
-            self._quoted = max(0, self._quoted - 1)
+        elif tags.unopened or tags.quoted or not ends_reasoning(lines.line):
+            tags.quoted = max(0, tags.quoted - 1)
             self._send(tag, pieces)
         else:
+            tags.unopened = True
             self._close(pieces)
         return text[end:]
 
-    def _open(self, tag: str, line: str, pieces: Parts) -> None:
+    def _open(self, tag: str, line: str, tags: TagUse, pieces: Parts) -> None:
         """An opening tag behind text."""
         bare = line.rstrip()
-        if self._asides_end and (not bare or bare[-1] in _SENTENCE_ENDS):
+        if tags.asides_end and (not bare or bare[-1] in SENTENCE_ENDS):
             self._thinking, self._tag_end = "aside", f"</{tag[1:]}"
-            self._aside, self._aside_size = [tag], 0
+            self._aside = HeldText([tag])
         else:
-            self._quoted += 1
+            tags.quoted += 1
             self._send(tag, pieces)
 
     def _lines_so_far(self) -> CodeLines:
-        """At what was said and not looked at yet."""
+        """The lines of the text so far, read up to its end."""
         lines = self._lines = self._lines or CodeLines()
-        if self._lines_read < len(self._texts):
-            lines.feed("".join(self._texts[self._lines_read :]))
-            self._lines_read = len(self._texts)
+        if lines.pieces_read < len(self._texts):
+            lines.feed("".join(self._texts[lines.pieces_read :]))
+            lines.pieces_read = len(self._texts)
         return lines
 
     def _close(self, pieces: Parts) -> None:
         """All the text so far was reasoning."""
         text = "".join(self._texts)
-        self._unopened = True
         if text:
             pieces.append(Unopened(text))
         # The reply begins anew behind the tag, as if nothing had come before.
-        self._texts, self._lines, self._lines_read = [], None, 0
+        self._texts, self._lines = [], None
         self._visible, self._stripped, self._last = False, True, "\n"
 
     def _at_ticks(self, text: str, at: int, pieces: Parts, *, ended: bool) -> str | None:
         """A line that begins with a backtick: what is left to read if it is, or may be, a marker; else None."""
         fence, card, edit = (
-            _THINK.match(text, at),
+            THINK.match(text, at),
             # At the end of a reply the last line break may be missing.
-            _CARD.match(f"{text}\n" if ended else text, at),
-            _EDIT.match(text, at),
+            CARD.match(f"{text}\n" if ended else text, at),
+            EDIT.match(text, at),
         )
         if found := fence or card or edit:
             (self._send if edit else self._send_before)(text[:at], pieces)
@@ -320,7 +311,7 @@ class ThinkingSplitter:
             else:
                 self._stripped, self._last = True, "\n"
             return text[found.end() :]
-        if ended or not any(beginning.fullmatch(text, at) for beginning in _BEGINNINGS):
+        if ended or not any(beginning.fullmatch(text, at) for beginning in BEGINNINGS):
             return None
         # White space before it waits as well: if a marker follows, it goes with the marker.
         if not self._visible and not text[:at].strip():
@@ -339,34 +330,3 @@ class ThinkingSplitter:
             self._texts.append(text)
             self._last = text
             self._visible = True
-
-
-def _ends_reasoning(line: str) -> bool:
-    """Whether a closing tag behind this line is one: within a sentence it has white space before it."""
-    bare = line.rstrip()
-    return not bare or bare == line or bare[-1] in _SENTENCE_ENDS
-
-
-def _tag_begins(text: str) -> int:
-    """Where at the end of the text a tag may have begun; -1 for nowhere."""
-    at = text.rfind("<", -_LONGEST_TAG)
-    return at if at >= 0 and _PART_OF_TAG.match(text, at) else -1
-
-
-def _tag_end(text: str, tag: str, *, ended: bool) -> tuple[int, int]:
-    """Where reasoning ends and what follows begins; else how much surely is reasoning, and -1."""
-    at = text.find(tag)
-    if at >= 0:
-        return at, at + len(tag)
-    at = text.rfind("<")
-    possible = at >= 0 and not ended and tag.startswith(text[at:])
-    return at if possible else len(text), -1
-
-
-def _fence_end(text: str, *, ended: bool) -> tuple[int, int]:
-    found = _FENCE_END.search(f"{text}\n" if ended else text)
-    if found:
-        return found.start(), found.end()
-    # A fence closes only on a line of its own, so what follows the backticks decides.
-    possible = None if ended else _FENCE_END_BEGINNING.search(text)
-    return possible.start() if possible else len(text), -1
