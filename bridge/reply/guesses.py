@@ -14,7 +14,8 @@ import msgspec
 from bridge.chat.request import Tool
 from bridge.reply.calls.cursor import Cursor, MoreNeeded, NoCall, TooMuch
 from bridge.reply.calls.delimiters import FENCE
-from bridge.reply.calls.notations import LAST, GuessedCall, NotationReader
+from bridge.reply.calls.guessed_call import GuessedCall
+from bridge.reply.calls.notations import LAST, NotationReader
 from bridge.reply.calls.pauses import Steps
 from bridge.reply.quoting import occurs, stands_free
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bridge.reply.calls.delimiters import STARTS
 from bridge.reply.calls.escaped import Forms, forms
-from bridge.reply.calls.notations import VALUE_ENDS
+from bridge.reply.calls.guessed_call import VALUE_ENDS
 from bridge.reply.calls.pauses import STEP, Steps
 
 MOST_SEARCHED = 4 << 20

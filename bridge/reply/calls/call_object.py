@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Literal
 
+import msgspec
+
 from bridge.chat.request import Tool
 from bridge.reply.calls.json_string import QUOTES, StringReader, paired
 from bridge.reply.calls.json_value import ParseStopped, skip_commas, skip_space
@@ -16,6 +18,19 @@ Sign = Literal["", "begun", "unknown", "done"]
 # Keys as models write them, whatever the prompt shows (PROTOCOL 14.2).
 _NAMES = frozenset(("name", "tool", "function"))
 _ARGUMENTS = frozenset(("arguments", "parameters", "input", "args"))
+
+
+class Members(msgspec.Struct):
+    """What is known of the members beside the name."""
+
+    nested: bool = False
+    """The arguments have a key of their own; else the other members are the arguments."""
+    stored: str = ""
+    """The arguments, while their tool is not known yet."""
+    flat: list[str] = []
+    """The other members, as strict JSON."""
+    in_custom: bool = False
+    """A custom tool's arguments are being read, member by member."""
 
 
 class CallObject:
@@ -32,17 +47,13 @@ class CallObject:
         self.begun = False
         self.ended = False
         """The arguments are complete."""
-        self.nested = False
-        """The arguments have a key of their own; else the other members are the arguments."""
+        self.members = Members()
         self._find = find
         self._state = "open"
         self._key: list[str] = []
         self._depth = 0
         self._reader: StringReader | None = None
         self._part: Member | None = None
-        self._stored = ""
-        self._flat: list[str] = []
-        self._in_custom = False
 
     def take(self, text: str, at: int) -> tuple[int, Sign]:
         """
@@ -91,7 +102,7 @@ class CallObject:
                 return False
             # A cut-off call with a name alone may have had arguments to come, so it only counts when its end was
             # marked.
-            if not self.ended and (self.tool is None or not (closed or self._flat)):
+            if not self.ended and (self.tool is None or not (closed or self.members.flat)):
                 return False
             self._finish(0)
         except ParseStopped:
@@ -100,14 +111,14 @@ class CallObject:
 
     @property
     def is_bare(self) -> bool:
-        return not (self.nested or self._flat)
+        return not (self.members.nested or self.members.flat)
 
     @property
     def is_open(self) -> bool:
         return self._depth > 0
 
     def skip_rest(self) -> None:
-        """Nothing of the rest matters but where it ends."""
+        """Skip the rest of the object; only find its end."""
         self.ended = True
 
     def _drop_key(self) -> None:
@@ -156,8 +167,8 @@ class CallObject:
         """A closing brace: of the whole, of what stood around name and arguments, or of a custom tool's arguments."""
         self._depth -= 1
         self._state = "after"
-        if self._in_custom:
-            self._in_custom = False
+        if self.members.in_custom:
+            self.members.in_custom = False
             if not self.ended:
                 raise ParseStopped(at, 'the arguments have no "input"', final=True)
         if self._depth:
@@ -172,14 +183,14 @@ class CallObject:
             self._part = Ignored()
             return at, ""
         key = decoded(self._key)
-        if self._in_custom:
+        if self.members.in_custom:
             return self._custom_value(key, char, at)
         # The first name counts: `name` inside of flat arguments may be a parameter of the tool.
         if key in _NAMES and self.tool is None and char in "{" + QUOTES:
             return self._name(char, at)
         # One key for the arguments; a second one is an ordinary member.
-        if key in _ARGUMENTS and not self.nested:
-            self.nested = True
+        if key in _ARGUMENTS and not self.members.nested:
+            self.members.nested = True
             return self._arguments(char, at)
         self._part = Stored()
         return at, ""
@@ -190,7 +201,7 @@ class CallObject:
             self._depth += 1
             self._state = "key"
             # Members before it belonged to the outer object (`type`, `id`), not to the arguments.
-            self._flat = []
+            self.members.flat = []
             return at + 1, ""
         self._key = []
         self._state = "name"
@@ -213,7 +224,7 @@ class CallObject:
             return at, ""
         # Its one text is wanted, not the object around it: the object is read member by member.
         if char == "{" and self.tool.custom:
-            self._in_custom = True
+            self.members.in_custom = True
             self._depth += 1
             self._state = "key"
             return at + 1, ""
@@ -236,8 +247,8 @@ class CallObject:
         if self.tool is None:
             # Reported at once: the caller can stop keeping what is of no use.
             return "unknown"
-        if self._stored:
-            self._set_arguments(self._stored, at)
+        if self.members.stored:
+            self._set_arguments(self.members.stored, at)
             return "begun"
         return ""
 
@@ -253,10 +264,10 @@ class CallObject:
         return ""
 
     def _stored_member(self, key: str, value: str, at: int) -> Sign:
-        if not (self.nested and key in _ARGUMENTS and not self._stored):
-            self._flat.append(f"{json.dumps(key)}:{value}")
+        if not (self.members.nested and key in _ARGUMENTS and not self.members.stored):
+            self.members.flat.append(f"{json.dumps(key)}:{value}")
             return ""
-        self._stored = value
+        self.members.stored = value
         if self.tool is None:
             return ""
         self._set_arguments(value, at)
@@ -268,7 +279,7 @@ class CallObject:
             return
         if self.tool is None:
             raise ParseStopped(at, "the call names no tool", final=True)
-        self._set_arguments(f"{{{','.join(self._flat)}}}", at)
+        self._set_arguments(f"{{{','.join(self.members.flat)}}}", at)
 
     def _set_arguments(self, value: str, at: int) -> None:
         """Arguments that were kept whole, as strict JSON."""

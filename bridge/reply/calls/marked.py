@@ -12,8 +12,8 @@ from bridge.prompt.tool_names import ToolNames
 from bridge.reply.calls.block import Block
 from bridge.reply.calls.call_object import CallObject
 from bridge.reply.calls.delimiters import FENCE, Marks
+from bridge.reply.calls.guessed_call import GuessedCall
 from bridge.reply.calls.json_value import ParseStopped
-from bridge.reply.calls.notations import GuessedCall
 from bridge.reply.guesses import read_whole
 from bridge.reply.sent_text import MOST_SPACE, SPACE, SentText
 

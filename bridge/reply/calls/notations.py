@@ -9,102 +9,45 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-
-import msgspec
+from collections.abc import Callable
 
 from bridge.chat.request import Tool
-from bridge.reply.calls.call_object import CallObject, whole_arguments
-from bridge.reply.calls.cursor import TAG, Cursor, MoreNeeded, NoCall, TooMuch
+from bridge.reply.calls.call_object import CallObject
+from bridge.reply.calls.cursor import TAG, Cursor, MoreNeeded, NoCall
 from bridge.reply.calls.delimiters import FENCE, MORE, NONE, fence_body
-from bridge.reply.calls.json_value import ParseStopped, TooLong
-from bridge.reply.calls.typed import Parameters
+from bridge.reply.calls.guessed_call import DSML, GuessedCall
+from bridge.reply.calls.json_value import ParseStopped
+from bridge.reply.calls.tagged_calls import INVOKE, INVOKE_END, MOST_NAME, TaggedCalls, both
 
-_DSML = "｜DSML｜"
-# A name that long is none, so nothing is held for it.
-_MOST_NAME = 200
 _MOST_UNNAMED = 400  # characters of a JSON object that may stand before its tool's name
-_NAME = re.compile(r"[\w.:/-]*")
-# Only the attributes that DeepSeek's and MiniMax's notations have; any other tag is text.
-_TAG = re.compile(r'\s+name="([^"]+)"(?:\s+string="(true|false)")?\s*')
 # Looser than the reader: it only decides whether a long object is worth holding.
 _NAMED = re.compile(r"""["'“”](?:name|tool|function)["'“”]\s*:\s*["'“”]([^"'“”]+)["'“”]""")
 # Kimi writes `functions.<name>:<number>`, its id of the call.
 _KIMI_NAME = re.compile(r"\s*(?:functions\.)?(.+?)(?::\d+)?\s*", re.DOTALL)
 
 
-def _both(*tags: str) -> tuple[str, ...]:
-    """Each tag, and what DeepSeek makes of it."""
-    return (*tags, *(tag.replace("</", f"</{_DSML}") if "</" in tag else tag.replace("<", f"<{_DSML}") for tag in tags))
-
-
-_INVOKE, _INVOKE_END = _both("<invoke"), _both("</invoke>")
-_PARAMETER, _PARAMETER_END = _both("<parameter"), _both("</parameter>")
-_FUNCTION_VALUE_END = re.compile("</parameter>")
-_INVOKE_VALUE_END = re.compile("|".join(_PARAMETER_END))
-_PAIR_VALUE_END = re.compile("</arg_value>")
-_LIST_ENDS = (*_both("</function_calls>", "</tool_calls>"), "</minimax:tool_call>")
+_LIST_ENDS = (*both("</function_calls>", "</tool_calls>"), "</minimax:tool_call>")
 _SECTION_ENDS = ("<|tool_call_end|>", "<|tool_calls_section_end|>", "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>")
-LAST = ("</tool_call>", "</function>", *_INVOKE_END, *_LIST_ENDS, *_SECTION_ENDS, "<｜end▁of▁sentence｜>")
+LAST = ("</tool_call>", "</function>", *INVOKE_END, *_LIST_ENDS, *_SECTION_ENDS, "<｜end▁of▁sentence｜>")
 """What a complete block of calls ends with, if not with JSON or a fence."""
 
 
-VALUE_ENDS = ("</parameter>", f"</{_DSML.casefold()}parameter>", "</arg_value>")
-"""Tags that end a value, as a text without capitals has them."""
-
-
-class GuessedCall(msgspec.Struct, frozen=True):
-    """A complete call. `quotes` are texts that a stranger would have written to have it made."""
-
-    tool: Tool
-    arguments: str
-    """JSON, or the plain text of a custom tool."""
-    quotes: tuple[str, ...]
-
-    @property
-    def in_tags(self) -> Iterator[str]:
-        """The arguments as notations with a tag for each parameter have them: a stranger may have used another one."""
-        members = _members({"input": self.arguments} if self.tool.custom else self.arguments)
-        if not members:
-            return
-        yield "".join(f"<arg_key>{name}</arg_key><arg_value>{value}</arg_value>" for name, value, _ in members)
-        yield "".join(f"<parameter={name}>{value}</parameter>" for name, value, _ in members)
-        for tag in ("parameter", f"{_DSML}parameter"):
-            yield "".join(f'<{tag} name="{name}">{value}</{tag}>' for name, value, _ in members)
-            yield "".join(f'<{tag} name="{name}" string="{kind}">{value}</{tag}>' for name, value, kind in members)
-
-
-def _members(arguments: str | dict[str, str]) -> list[tuple[str, str, str]]:
-    """Names, values as they are written between tags, and whether they are strings: "true" or "false"."""
-    try:
-        given = json.loads(arguments) if isinstance(arguments, str) else arguments
-        return [
-            (name, value, "true") if isinstance(value, str) else (name, json.dumps(value, ensure_ascii=False), "false")
-            for name, value in given.items()
-        ]
-    except RecursionError:
-        return []
-
-
-class NotationReader:
+class NotationReader(TaggedCalls):
     """Reads calls from a cursor, whatever their notation, into `calls`."""
 
     def __init__(self, cursor: Cursor, find: Callable[[str], Tool | None]) -> None:
-        self.calls: list[GuessedCall] = []
-        self._cursor = cursor
-        self._find = find
-        self._parameters: dict[str, Parameters] = {}
+        super().__init__(cursor, find)
         # Some begin in the middle of a block: models forget the outer tag.
         self._blocks: dict[str, Callable[[], None]] = {
             "<tool_call>": self._tool_call,
             "<tool_calls>": self._listed,
             "<function_calls>": self._listed,
-            f"<{_DSML}function_calls>": self._listed,
-            f"<{_DSML}tool_calls>": self._listed,
+            f"<{DSML}function_calls>": self._listed,
+            f"<{DSML}tool_calls>": self._listed,
             "<minimax:tool_call>": self._listed,
             "<function=": lambda: self._alone(self._function, "</tool_call>"),
             "<invoke": lambda: self._alone(self._invoke, *_LIST_ENDS),
-            f"<{_DSML}invoke": lambda: self._alone(self._invoke, *_LIST_ENDS),
+            f"<{DSML}invoke": lambda: self._alone(self._invoke, *_LIST_ENDS),
             "<|tool_calls_section_begin|>": lambda: self._section("<|tool_call_begin|>", "<|tool_calls_section_end|>"),
             "<|tool_call_begin|>": lambda: self._alone(self._kimi, "<|tool_calls_section_end|>"),
             "<｜tool▁calls▁begin｜>": lambda: self._section("<｜tool▁call▁begin｜>", "<｜tool▁calls▁end｜>"),
@@ -130,8 +73,6 @@ class NotationReader:
         self._blocks[found]()
         cursor.is_complete = True
 
-    # -- around calls ---------------------------------------------------------------------------------------------
-
     def _end(self, *tokens: str) -> None:
         """What may stand behind a complete call; it may as well be left out."""
         # Set before the closer is looked for: `space` raises at the end of the text, and the call is complete all the
@@ -139,22 +80,6 @@ class NotationReader:
         self._cursor.is_complete = True
         self._cursor.space()
         self._cursor.take(*tokens)
-
-    def _add(self, tool: Tool, arguments: str, *quotes: str) -> None:
-        """`{}` is in every other text, so it proves nothing."""
-        arguments_quote = (arguments,) if arguments != "{}" else ()
-        value = whole_arguments(tool, arguments)
-        if value is None:
-            raise NoCall(self._cursor.at)
-        self.calls.append(GuessedCall(tool, value, (*quotes, *arguments_quote)))
-
-    def _tool(self, name: str) -> Tool:
-        self._cursor.spend(TAG)
-        # How freely a name is matched is up to the caller: guesses go by the spelling alone.
-        tool = self._find(name.strip())
-        if tool is None:
-            raise NoCall(self._cursor.at)
-        return tool
 
     def _alone(self, read: Callable[[], None], *closers: str) -> None:
         """A call before which the beginning of the block is missing; models forget it."""
@@ -192,9 +117,9 @@ class NotationReader:
         if cursor.text[cursor.at] in "{[":
             self._objects(bare=True)
         else:
-            cursor.expect(*_INVOKE)
+            cursor.expect(*INVOKE)
             self._invoke()
-            while self._follows(*_INVOKE):
+            while self._follows(*INVOKE):
                 self._invoke()
         self._end(*_LIST_ENDS)
 
@@ -207,8 +132,6 @@ class NotationReader:
         self._end(closer)
         if opener != "<|tool_call_begin|>":
             self._end("<｜end▁of▁sentence｜>")
-
-    # -- JSON with the name inside --------------------------------------------------------------------------------
 
     def _fence(self) -> None:
         cursor = self._cursor
@@ -268,7 +191,7 @@ class NotationReader:
             raise NoCall(self._cursor.at) from None
         tool = call_object.tool
         # Flat arguments beside the name would make any object with a `name` a call.
-        if tool is None or not (call_object.nested or (bare and call_object.is_bare)):
+        if tool is None or not (call_object.members.nested or (bare and call_object.is_bare)):
             raise NoCall(self._cursor.at)
         arguments = "".join(call_object.out)
         # A custom tool's text, in the form in which a request would quote it.
@@ -276,20 +199,18 @@ class NotationReader:
         self.calls.append(GuessedCall(tool, arguments, (text[start:at], *((quoted,) if quoted != "{}" else ()))))
         return at
 
-    # -- JSON behind the name -------------------------------------------------------------------------------------
-
     def _kimi(self) -> None:
-        named = _KIMI_NAME.fullmatch(self._cursor.until("<|tool_call_argument_begin|>", _MOST_NAME))
+        named = _KIMI_NAME.fullmatch(self._cursor.until("<|tool_call_argument_begin|>", MOST_NAME))
         self._json_arguments(self._tool(named[1] if named else ""))
         self._end("<|tool_call_end|>")
 
     def _deepseek(self) -> None:
         cursor = self._cursor
-        name = cursor.until("<｜tool▁sep｜>", _MOST_NAME)
+        name = cursor.until("<｜tool▁sep｜>", MOST_NAME)
         # DeepSeek V3 and R1 put the word `function` first, then the name and a fence with the arguments; V3.1 puts the
         # name itself there.
         fenced = name.strip() == "function"
-        tool = self._tool(cursor.until("\n", _MOST_NAME) if fenced else name)
+        tool = self._tool(cursor.until("\n", MOST_NAME) if fenced else name)
         if fenced:
             cursor.expect(f"{FENCE}json")
         self._json_arguments(tool)
@@ -305,97 +226,3 @@ class NotationReader:
             raise NoCall(start)
         arguments = cursor.json()
         self._add(tool, arguments, *([cursor.text[start : cursor.at]] if arguments != "{}" else []))
-
-    # -- a tag for each parameter ---------------------------------------------------------------------------------
-
-    def _function(self) -> None:
-        """One call, read from behind `<function=`: Qwen3-Coder's notation."""
-        cursor = self._cursor
-        start = cursor.at
-        tool = self._tool(cursor.until(">", _MOST_NAME))
-        members = self._members_of(tool)
-        while cursor.expect("<parameter=", "</function>") != "</function>":
-            name = cursor.until(">", _MOST_NAME)
-            text = cursor.value(_FUNCTION_VALUE_END, ("<parameter=", "</function>"))
-            # Qwen3-Coder puts each value on lines of its own; only these two line breaks belong to the notation.
-            members.add(cursor, name.strip(), text.removeprefix("\n").removesuffix("\n"))
-        self._add(tool, members.json, cursor.text[start : cursor.at])
-
-    def _members_of(self, tool: Tool) -> _Members:
-        if tool.name not in self._parameters:
-            self._parameters[tool.name] = Parameters(tool)
-        return _Members(self._parameters[tool.name])
-
-    def _invoke(self) -> None:
-        """One call, read from behind `<invoke`: MiniMax's and DeepSeek's notation."""
-        cursor = self._cursor
-        start = cursor.at
-        tool = self._tool(self._attributes()[0])
-        cursor.space()
-        if cursor.text[cursor.at] == "{":
-            arguments = cursor.json()
-            cursor.expect(*_INVOKE_END)
-            return self._add(tool, arguments, cursor.text[start : cursor.at])
-        members = self._members_of(tool)
-        while cursor.expect(*_PARAMETER, *_INVOKE_END) in _PARAMETER:
-            name, is_string = self._attributes()
-            text = cursor.value(_INVOKE_VALUE_END, (*_PARAMETER, *_INVOKE_END))
-            members.add(cursor, name, _unwrapped(text), is_string=is_string == "true" if is_string else None)
-        return self._add(tool, members.json, cursor.text[start : cursor.at])
-
-    def _attributes(self) -> tuple[str, str]:
-        """The `name` of a tag, and its `string` attribute: "true", "false" or ""."""
-        found = _TAG.fullmatch(self._cursor.until(">", _MOST_NAME))
-        if not found:
-            raise NoCall(self._cursor.at)
-        return found[1], found[2] or ""
-
-    def _arg_pairs(self) -> None:
-        """Behind `<tool_call>`: the name, then keys and values."""
-        cursor = self._cursor
-        start = cursor.at
-        found = _NAME.match(cursor.text, start)
-        end = found.end() if found else start
-        # A name must be followed by a tag or white space; otherwise prose stands behind `<tool_call>`.
-        if end - start > _MOST_NAME or (end < len(cursor.text) and cursor.text[end] not in "< \t\r\n"):
-            raise NoCall(end)
-        if end == len(cursor.text):
-            raise MoreNeeded
-        cursor.at = end
-        tool = self._tool(cursor.text[start:end])
-        members = self._members_of(tool)
-        while cursor.expect("<arg_key>", "</tool_call>") == "<arg_key>":
-            name = cursor.until("</arg_key>", _MOST_NAME)
-            cursor.expect("<arg_value>")
-            text = cursor.value(_PAIR_VALUE_END, ("<arg_key>", "</tool_call>"))
-            members.add(cursor, name.strip(), _unwrapped(text))
-        self._add(tool, members.json, cursor.text[start : cursor.at])
-
-
-class _Members:
-    """The parameters of a call, each once."""
-
-    def __init__(self, parameters: Parameters) -> None:
-        self._parameters = parameters
-        self._members: dict[str, str] = {}
-
-    def add(self, cursor: Cursor, name: str, text: str, *, is_string: bool | None = None) -> None:
-        cursor.spend(TAG)
-        # Twice the same parameter: unclear which one was meant, so it is no call.
-        if name in self._members:
-            raise NoCall(cursor.at)
-        try:
-            value = self._parameters.value(name, text, is_string=is_string, most=cursor.tokens)
-        except TooLong:
-            raise TooMuch(cursor.at) from None
-        cursor.spend(self._parameters.tokens)
-        self._members[name] = value
-
-    @property
-    def json(self) -> str:
-        members = (f"{json.dumps(name, ensure_ascii=False)}:{value}" for name, value in self._members.items())
-        return f"{{{','.join(members)}}}"
-
-
-def _unwrapped(text: str) -> str:
-    return text[1:].removesuffix("\n") if text.startswith("\n") else text
