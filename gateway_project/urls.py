@@ -9,4 +9,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/i18n/", include("django.conf.urls.i18n")),  # a choice of language needs no login
     path("admin/", admin.site.urls),
     path("api/", include("accounts.urls")),
+    path("", include("accounts.pages.urls")),
 ]

@@ -1,0 +1,83 @@
+"""What all of our own pages have in common: the content policy, the reader's time zone, and the frame around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, wraps
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models.team import zone_names
+from accounts.reports.visibility import Visibility, visible_to
+
+View = Callable[..., HttpResponseBase]
+
+CONTENT_POLICY: Final = (
+    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+ZONE_COOKIE: Final = "lgw_zone"
+ZONE_COOKIE_AGE: Final = 31_536_000
+UPSTREAMS: Final = {"simulator": _("Simulator"), "attached": _("Lingma, attached"), "lingma": "Lingma"}
+"""What answers the chats, as a label on each page."""
+
+
+class Layout:
+    """The frame of a page, worked out as far as a template asks for it."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+
+    @property
+    def upstream(self) -> str:
+        return str(settings.ENV.upstream)
+
+    @property
+    def environment(self) -> str:
+        return str(UPSTREAMS[self.upstream])
+
+    @property
+    def zone(self) -> str:
+        return timezone.get_current_timezone_name()
+
+    @property
+    def here(self) -> str:
+        """The address to come back to from a choice of language or zone."""
+        return self._request.get_full_path()
+
+    @cached_property
+    def visible(self) -> Visibility:
+        return visible_to(self._request.user)
+
+
+def layout(request: HttpRequest) -> dict[str, Any]:
+    """A context processor, so that pages of libraries have the frame too."""
+    return {"layout": Layout(request)}
+
+
+def zone_of(request: HttpRequest) -> ZoneInfo:
+    """The zone that the reader chose on this browser, or the gateway's."""
+    chosen = request.COOKIES.get(ZONE_COOKIE, "")
+    return ZoneInfo(chosen if chosen in zone_names() else settings.TIME_ZONE)
+
+
+def page(view: View) -> View:
+    """Times in the reader's zone, a strict content policy, and nothing of it kept by others."""
+
+    @wraps(view)
+    def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        with timezone.override(zone_of(request)):
+            response = view(request, *args, **kwargs)
+            if isinstance(response, TemplateResponse):
+                response.render()  # Django would do it later, in the zone of the gateway
+        response.headers.setdefault("Content-Security-Policy", CONTENT_POLICY)
+        response.headers.setdefault("Cache-Control", "private, no-cache")
+        return response
+
+    return shown

@@ -1,0 +1,15 @@
+"""The addresses of our own pages."""
+
+from django.urls import path
+
+from accounts.pages.access import LogIn, LogOut
+from accounts.pages.display import display
+from accounts.pages.layout import page
+from accounts.pages.usage import usage
+
+urlpatterns = [
+    path("login/", page(LogIn.as_view()), name="login"),
+    path("logout/", page(LogOut.as_view()), name="logout"),
+    path("display/", display, name="display"),
+    path("usage/", usage, name="usage"),
+]
