@@ -65,7 +65,7 @@ DEFAULT_PROFILE = PromptProfile()
 
 
 TOO_LONG = gettext_noop("The template is too long: %(length)d characters, %(most)d are allowed.")
-STRAY_SIGN = gettext_noop("A $ must be followed by the name of a placeholder; write $$ for the sign itself.")
+LONE_DOLLAR = gettext_noop("A $ must be followed by the name of a placeholder; write $$ for the sign itself.")
 MISSING = gettext_noop("$%(name)s is missing: %(what)s.")
 UNKNOWN = gettext_noop("$%(name)s is not a placeholder.")
 
@@ -78,7 +78,7 @@ def check(template: str) -> list[Text]:
     # Checked when the form is saved: the operator sees the faults there, and no turn meets them later.
     parsed = Template(template)
     if not parsed.is_valid():
-        return [Text(STRAY_SIGN)]
+        return [Text(LONE_DOLLAR)]
     named = parsed.get_identifiers()
     missing = [Text(MISSING, name=name, what=Text(PLACEHOLDERS[name])) for name in REQUIRED if name not in named]
     unknown = [Text(UNKNOWN, name=name) for name in named if name not in PLACEHOLDERS]

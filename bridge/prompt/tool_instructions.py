@@ -53,7 +53,7 @@ def tool_instructions(
         "choice": rule,
     }
     template = Template(profile.template)
-    # safe_: an operator's template may hold a stray $, and a turn must not fail over it.
+    # safe_: an operator's template may hold a lone $, and a turn must not fail over it.
     text = template.safe_substitute(values).strip()
     while "\n\n\n" in text:  # left by what is empty; a pattern would take ten times as long
         text = text.replace("\n\n\n", "\n\n")

@@ -51,13 +51,13 @@ class ToolNames:
 
     def find(self, name: str) -> Tool | None:
         """By the name itself, else by its spelling, else by what it means; None when no tool of the request fits."""
-        tool = self.spelled(name)
+        tool = self.find_by_spelling(name)
         if tool is not None or self._plain is None or len(name) > _LONGEST:
             return tool
         # Meaning comes last: an agent may have both `read` and `view`, and each must be found by its own name.
         return next(_meant(_plain(name), self._plain), None)
 
-    def spelled(self, name: str) -> Tool | None:
+    def find_by_spelling(self, name: str) -> Tool | None:
         if self._exact is None:
             self._exact = {tool.name: tool for tool in self._tools}
         tool = self._exact.get(name)

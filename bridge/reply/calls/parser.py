@@ -55,7 +55,7 @@ class CallParser:
         self._headings = self._rules.headings
         names = ToolNames(tools)
         most = _MOST_GUESSES if self._rules.guesses else 0
-        self._guesses = Guesses(most, self._marks.opener, names.spelled, self._rules.texts)
+        self._guesses = Guesses(most, self._marks.opener, names.find_by_spelling, self._rules.texts)
         # The state is the function that reads on: unbound, because a bound method would be a cycle, which only the
         # garbage collector ends.
         self._mode = CallParser._text
