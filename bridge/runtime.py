@@ -85,7 +85,7 @@ class Runtime:
 
     def start(self) -> None:
         """Start the instances and what runs beside the turns."""
-        # Before the pool starts: the first change of state is news already.
+        # Before the pool starts: the first change of state is announced already.
         self.pool.on_change = self._on_change
         if self.siblings is not None:
             self.pool.siblings = self.siblings

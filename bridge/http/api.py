@@ -27,7 +27,7 @@ class ApiConsumer(HttpConsumer):
 
         Raise Unauthenticated, in the same words whatever is wrong with the key; in a flood of those, after a while.
         """
-        trouble: GatewayError | None = None
+        refused: GatewayError | None = None
         unchecked: GatewayError | None = None  # a key that may be good goes before one that is not
         keys = self.runtime.keys
         secrets = [self.bearer()]
@@ -53,11 +53,11 @@ class ApiConsumer(HttpConsumer):
             # Only for the row and the metrics: the client gets the same words for every bad key.
             closed, status = keys.refused(secret)
             if self.key_holder is None:  # of two keys that open nothing, the row has the one that once did
-                self.key_holder, trouble = closed, key_closed(status)
+                self.key_holder, refused = closed, key_closed(status)
         if wait := self.runtime.unauthenticated.wait(time.monotonic()):
             # The delay comes after the check, so that a good key never waits for a flood of bad ones.
             await wait_or_gone(self.receive, wait)
-        raise unchecked or trouble or Unauthenticated("The API key is missing or not valid.", reason="no_key")
+        raise unchecked or refused or Unauthenticated("The API key is missing or not valid.", reason="no_key")
 
     def carries(self, token: str) -> bool:
         """The request has this token of the operators; an empty one opens nothing."""

@@ -29,7 +29,7 @@ LONGEST = 200
 
 def client_app_of(user_agent: bytes) -> str:
     """A value of `Usage.Agent` for the header, `other` for what is unknown or missing."""
-    # Cut before it becomes a key of the cache, which would else keep long headers of strangers.
+    # Cut before it becomes a key of the cache, which would else keep long headers of anybody.
     return _client_app_of(user_agent[:LONGEST])
 
 

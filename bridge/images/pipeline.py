@@ -78,7 +78,7 @@ class ImagePipeline:
         self._slow = FairThreads("large images")
 
     async def upload_all(self, sources: Sequence[str], upload: Upload, *, fresh: int, key: int = 0) -> UploadedImages:
-        """Upload the newest of these as `data:` URLs; the service's trouble with one costs only that one.
+        """Upload the newest of these as `data:` URLs; a failed upload of one costs only that one.
 
         `key` is whose they are. Raise InvalidRequest for what can never work: not an image, too large, a refused or
         unreachable address. But only of the `fresh` last ones, which somebody may still take back: an older one stands
@@ -104,7 +104,7 @@ class ImagePipeline:
             try:
                 urls.append(await upload(image.url))
             except ConnectionLost:
-                raise  # no trouble with the image: the turn may be asked again, whole
+                raise  # not the image's fault: the turn may be asked again, whole
             except UpstreamTimeout as exc:
                 # The next one would wait as long, and the client with it.
                 _count("timeout", exc, len(newest) - number + 1)

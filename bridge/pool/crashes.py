@@ -37,7 +37,7 @@ class Crashes:
     """What is known of each prompt, by key: nobody can have another key's prompts refused.
 
     A prompt is proven when nothing else was being answered at its second exit. Those in doubt are asked with care, so
-    that the second exit tells who it was. One that is answered is in doubt no more.
+    that the second exit shows which one did it. One that is answered is in doubt no more.
     """
 
     def __init__(self) -> None:

@@ -236,7 +236,7 @@ class Pool:
         self._instance_changed()
 
     def _instance_changed(self) -> None:
-        # First: other processes get the news before turns are placed here.
+        # First: other processes learn of it before turns are placed here.
         self.on_change()
         if self.ready:
             self._queue.serve()

@@ -127,6 +127,6 @@ class Upstream:
 async def _is_there(process: Process) -> bool:
     """Whether the program listens itself: nothing else is dialled. Raise StartFailed."""
     holder = await process.holder()
-    if holder == "stranger":
+    if holder == "other":
         raise StartFailed("another program listens on the port that was meant for it")
     return holder != "nobody"

@@ -8,7 +8,7 @@ from bridge.lingma.dialects.base import Model
 from bridge.routing.routes import Routes, shown
 from bridge.wire.models import Abilities, ModelRecord
 
-SINCE = 1_767_225_600  # the service tells no dates: 2026-01-01
+SINCE = 1_767_225_600  # the service sends no dates: 2026-01-01
 
 
 class ModelCatalogue:

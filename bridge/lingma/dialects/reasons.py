@@ -1,4 +1,4 @@
-"""What the words of a failure say, whatever code came with them: services pass on what the vendor of a model said."""
+"""The meaning of a failure by its text, whatever its code: services pass on the text of the vendor of a model."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def lasting(reason: str) -> GatewayError | None:
 
 def read(reason: str, otherwise: GatewayError) -> GatewayError:
     """What the words say where they say more than the code: `otherwise` is what the code alone means."""
-    # Words go before the code: services pass on what the vendor of the model said, under codes of their own.
+    # The text goes before the code: services pass on that of the vendor of the model, under codes of their own.
     error = lasting(reason)
     if error is not None:
         return error

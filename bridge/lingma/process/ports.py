@@ -1,4 +1,4 @@
-"""Whose port it is: a service is dialled where its own processes listen, and a stranger that was quicker is not."""
+"""Whose port it is: a service is dialled only where its own processes listen, not where another program was quicker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-Holder = Literal["nobody", "ours", "stranger", "unknown"]
+Holder = Literal["nobody", "own", "other", "unknown"]
 """`unknown`: this system has no /proc/net to look it up."""
 
 LISTENING = "0A"
@@ -26,12 +26,12 @@ def holder_of(port: int, session: int, also: int = 0, proc: Path = Path("/proc")
         found = list(_listeners(port, proc))
     except OSError:
         return "unknown"
-    # A stranger on 0.0.0.0 gets no connection that a listener on 127.0.0.1 takes.
+    # Another program on 0.0.0.0 gets no connection that a listener on 127.0.0.1 takes.
     nearest = {inode for address, inode in found if address in LOOPBACK} or {inode for _, inode in found}
     if not nearest:
         return "nobody"
     # By session and not by child: the program may fork, and its child may be the one that listens.
-    return "ours" if nearest <= _sockets(session, also, proc) else "stranger"
+    return "own" if nearest <= _sockets(session, also, proc) else "other"
 
 
 def held_since(port: int, pid: int, proc: Path = Path("/proc")) -> int | None:

@@ -74,7 +74,7 @@ def _approved(state: ServiceState, turn: Turn, call: ToolCall) -> Generator[floa
 def _until(state: ServiceState, turn: Turn, done: Callable[[], bool]) -> Steps:
     """Rest until it is done or the time is up."""
     end = state.context.loop.time() + turn.options.tool_timeout_ms / 1000
-    # In a loop, because the wheel wakes the turn for any news of its calls.
+    # In a loop, because the wheel wakes the turn for any change of its calls.
     while not done() and (left := end - state.context.loop.time()) > 0:
         yield left
 
@@ -100,7 +100,7 @@ def _push_invoke(state: ServiceState, turn: Turn, call: ToolCall) -> None:
         params["result"] = json.loads(turn.options.tool_results)[0]
 
     def answered(result: Any) -> None:
-        # The answer to the push is the outcome, unless the push has said that it comes later (PROTOCOL 11.4).
+        # The answer to the push is the outcome, unless it has announced a later one (PROTOCOL 11.4).
         if not turn.options.tool_async and isinstance(result, dict):
             settle(state, turn, call, outcome=result)
 

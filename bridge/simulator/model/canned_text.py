@@ -22,7 +22,7 @@ CHINESE = (
 
 
 def question_of(prompt: str) -> str:
-    """The last thing a user said in a flattened prompt, on one line and short enough to quote."""
+    """The last message of a user in a flattened prompt, on one line and short enough to quote."""
     # Only the end of the prompt: splitting a conversation of megabytes for 90 characters would be slow.
     last = LABEL.split(prompt[-4000:])[-1]
     line = " ".join(OTHER_SPEAKER.split(last)[0].split())

@@ -44,7 +44,7 @@ class Clients:
             peer.push(method.encode(), msgspec.json.encode(params))
 
     def expire(self) -> None:
-        """Give up on acknowledgements that are late, and on clients that have said nothing for long."""
+        """Give up on acknowledgements that are late, and on clients that have sent nothing for long."""
         options, now = self.context.controls.service, self.context.loop.time()
         before = now - options.ack_timeout_ms / 1000
         for peer in list(self.peers):

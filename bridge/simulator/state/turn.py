@@ -23,7 +23,7 @@ class Script(msgspec.Struct):
 
 
 class ToolCall(msgspec.Struct):
-    """What the client has said about one call so far, in whatever order it said it."""
+    """What the client has sent about one call so far, in whatever order."""
 
     call_id: str
     name: str

@@ -23,7 +23,7 @@ async def link(redis_server):
     await link.close()
 
 
-async def test_each_process_hears_what_the_others_hold(link):
+async def test_each_process_gets_what_the_others_hold(link):
     first, second, third = Shares(), Shares(), Shares()
     exchanges = [PlaceExchange(link, shares, f"p{number}") for number, shares in enumerate((first, second, third))]
     first.take(ALICE)

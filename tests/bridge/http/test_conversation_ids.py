@@ -13,10 +13,10 @@ PROGRAMS = {"claude-code": b"claude-cli/2.1", "codex": b"codex_cli_rs/0.169", "o
 @pytest.mark.parametrize(("name", "agent"), HEADERS.items())
 def test_the_agents_own_header_proves_the_conversation(name, agent):
     headers = {name: UUID, b"user-agent": PROGRAMS[agent.value]}
-    said = (f"{name.decode()} {UUID.decode()}",)
-    assert identified(request("Hi"), headers).ids == ClientIds(said, proven=True)
+    values = (f"{name.decode()} {UUID.decode()}",)
+    assert identified(request("Hi"), headers).ids == ClientIds(values, proven=True)
     for other in ({**headers, b"user-agent": b"curl/8"}, {name: UUID}):
-        assert identified(request("Hi"), other).ids == ClientIds(said)
+        assert identified(request("Hi"), other).ids == ClientIds(values)
     assert not identified(request("Hi"), {**headers, name: b"main"}).ids.proven
 
 

@@ -31,9 +31,9 @@ def status(**fields):
     return InstanceStatus(**(plain | fields))
 
 
-@pytest.mark.parametrize(("error", "told"), KNOWN.items(), ids=range(len(KNOWN)))
-def test_errors_are_reported_in_fixed_words(error, told):
-    assert public_reason(status(last_error=error)) == told
+@pytest.mark.parametrize(("error", "reason"), KNOWN.items(), ids=range(len(KNOWN)))
+def test_errors_are_reported_in_fixed_words(error, reason):
+    assert public_reason(status(last_error=error)) == reason
 
 
 @pytest.mark.parametrize("error", KNOWN, ids=range(len(KNOWN)))

@@ -4,7 +4,7 @@ import pytest
 
 from bridge.lingma.dialects.base import Ask
 from bridge.pool.runs import Exit
-from tests.bridge.lingma.conftest import heard
+from tests.bridge.lingma.conftest import received_pieces
 from tests.bridge.lingma.service import Service
 
 
@@ -19,5 +19,5 @@ async def test_exit_of_a_shared_service_accuses_nobody(new_runtime, processes, t
         turn = instance.ask(Ask("r1", "", "hello", "org_auto"))
         await service.got("chat/ask")
         service._server.close()
-        await heard(turn)
+        await received_pieces(turn)
         assert await instance.crashed(instance.generation) == Exit(only)

@@ -51,7 +51,7 @@ async def test_a_whole_reply(gateway):
     assert runtime.pool.statuses()[0].version == "7"
 
 
-async def test_a_stream_comes_as_it_is_said(gateway):
+async def test_stream_comes_piece_by_piece(gateway):
     answer = Answer()
 
     async def on_ask(peer, params):

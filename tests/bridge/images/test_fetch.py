@@ -92,7 +92,7 @@ async def test_the_resolver_gives_every_address():
 async def test_unknown_and_private_hosts_read_alike(web, get, pause):
     """Also by the time it takes, however soon the name server knows."""
     web.hosts["inner.example"] = ["10.0.0.1"]
-    loop, told = asyncio.get_running_loop(), []
+    loop, refusals = asyncio.get_running_loop(), []
 
     async def resolve_inner_later(host, port, key):
         await asyncio.sleep(pause if host == "inner.example" else 0)
@@ -102,11 +102,11 @@ async def test_unknown_and_private_hosts_read_alike(web, get, pause):
         began = loop.time()
         with pytest.raises(FetchFailed) as caught:
             await get(web.url("/a.png", host), resolve=resolve_inner_later)
-        told.append((str(caught.value), round((loop.time() - began) / PRIVATE_AFTER)))
-    assert told == [("its host has no public address", 1)] * 2
+        refusals.append((str(caught.value), round((loop.time() - began) / PRIVATE_AFTER)))
+    assert refusals == [("its host has no public address", 1)] * 2
 
 
-async def test_closed_port_is_told_without_details(get):
+async def test_closed_port_is_reported_without_details(get):
     with pytest.raises(FetchFailed, match="could not be fetched"):
         await get("http://pictures.example:9/a.png", ports=frozenset({9}))
 

@@ -51,7 +51,7 @@ def ask(connection):
     return ask
 
 
-async def heard(turn):
+async def received_pieces(turn):
     """Read the turn to its end: all the pieces that came."""
     pieces = []
     async with asyncio.timeout(30):
@@ -62,4 +62,4 @@ async def heard(turn):
 
 async def ended(turn):
     """The same, but only the pieces of text."""
-    return [piece.text for piece in await heard(turn) if isinstance(piece, TextDelta)]
+    return [piece.text for piece in await received_pieces(turn) if isinstance(piece, TextDelta)]

@@ -134,8 +134,8 @@ class Service:
             self._news.notify_all()
         result = self.answers.get(message.get("method"), {})
         if "method" in message and "id" in message and result is not SILENT:
-            told = result if isinstance(result, dict) and "error" in result else {"result": result}
-            await peer.send({"jsonrpc": "2.0", "id": message["id"], **told})
+            fields = result if isinstance(result, dict) and "error" in result else {"result": result}
+            await peer.send({"jsonrpc": "2.0", "id": message["id"], **fields})
         act = {self.ASK: self.on_ask, "image/upload": self.on_upload}.get(message.get("method"))
         if act is not None:
             task = asyncio.create_task(act(peer, message["params"]))

@@ -8,7 +8,7 @@ from bridge.chat.errors import ConnectionLost, UpstreamTimeout
 from bridge.lingma import abandoned as module
 from bridge.lingma.abandoned import MOST, Abandoned
 from bridge.lingma.errors import UploadTimedOut
-from tests.bridge.lingma.conftest import heard
+from tests.bridge.lingma.conftest import received_pieces
 from tests.bridge.lingma.service import answer, finish
 
 PICTURE = "data:image/png;base64,AAAA"
@@ -42,7 +42,7 @@ def stop(service, connection, peer):
 async def lose(service, *turns):
     await service.drop()
     for turn in turns:
-        await heard(turn)
+        await received_pieces(turn)
         assert isinstance(turn.end.error, ConnectionLost)
 
 
@@ -115,14 +115,14 @@ async def test_timed_out_question_is_company(service, ask, abandoned, peer):
 async def test_question_that_failed_is_no_company(service, peer, ask, abandoned, push):
     failed = ask("r2")
     await peer.push(push)
-    await heard(failed)
+    await received_pieces(failed)
     await lose(service, ask("r1"))
     assert abandoned.only() == ("r1", False)
 
 
 async def test_refused_question_is_no_company(service, ask, abandoned):
     service.answers["chat/ask"] = {"error": {"code": 1, "message": "no"}}
-    await heard(ask("r2", kind="request"))
+    await received_pieces(ask("r2", kind="request"))
     await lose(service, ask("r1"))
     assert abandoned.only() == ("r1", False)
 

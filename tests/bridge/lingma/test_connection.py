@@ -9,7 +9,7 @@ from bridge.chat.events import TextDelta, ThinkingDelta
 from bridge.lingma.connection import Connection
 from bridge.lingma.errors import DialFailed, RpcError
 from bridge.lingma.process.process import free_ports
-from tests.bridge.lingma.conftest import ended, heard
+from tests.bridge.lingma.conftest import ended, received_pieces
 from tests.bridge.lingma.service import DIALECT, SILENT, answer, finish, framed
 
 
@@ -228,11 +228,11 @@ async def test_only_plain_websockets_are_dialled(url):
         await Connection.dial(url, DIALECT, within=5)
 
 
-@pytest.mark.parametrize("told", [b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", b"", b"SSH-2.0\r\n\r\n"])
-async def test_foreign_server_is_reported(told):
+@pytest.mark.parametrize("data", [b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", b"", b"SSH-2.0\r\n\r\n"])
+async def test_foreign_server_is_reported(data):
     async def talk(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(told)
+        writer.write(data)
         writer.close()
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
@@ -260,5 +260,5 @@ async def test_reasoning_comes_apart_from_the_text(peer, ask):
     thought = {"requestId": "r1", "text": "hm", "step": "start"}
     await peer.push(("chat/think", thought), ("chat/think", {"requestId": "r1", "text": "", "step": "done"}))
     await peer.push(("chat/think", thought | {"requestId": "other"}), answer("yes"), finish())
-    assert await heard(turn) == [ThinkingDelta("hm"), TextDelta("yes")]
+    assert await received_pieces(turn) == [ThinkingDelta("hm"), TextDelta("yes")]
     assert turn.text == "yes"

@@ -136,9 +136,16 @@ def test_models_are_those_of_chat_scene_once_each():
 
 
 def test_model_lists_its_abilities():
-    told = {"key": "m", "displayName": "M", "isVl": True, "isReasoning": True, "isDefault": True, "maxInputTokens": 9}
+    expected = {
+        "key": "m",
+        "displayName": "M",
+        "isVl": True,
+        "isReasoning": True,
+        "isDefault": True,
+        "maxInputTokens": 9,
+    }
     odd = {"key": "o", "displayName": "O", "isVl": "yes", "isReasoning": None, "maxInputTokens": "9"}
-    assert DIALECT.models_of(json.dumps({"chat": [told, odd]}).encode()) == [
+    assert DIALECT.models_of(json.dumps({"chat": [expected, odd]}).encode()) == [
         Model("m", "M", sees_images=True, is_reasoning=True, is_default=True, max_input_tokens=9),
         Model("o", "O"),
     ]
@@ -200,12 +207,18 @@ def test_images_and_tools_go_along_only_if_any():
 
 
 def test_a_tool_that_gave_nothing_is_no_success():
-    _, told = DIALECT.no_tool_result("call-1", "read_file", "why")
-    assert told == {"toolCallId": "call-1", "name": "read_file", "success": False, "errorMessage": "why", "result": {}}
+    _, expected = DIALECT.no_tool_result("call-1", "read_file", "why")
+    assert expected == {
+        "toolCallId": "call-1",
+        "name": "read_file",
+        "success": False,
+        "errorMessage": "why",
+        "result": {},
+    }
 
 
 @pytest.mark.parametrize(
-    ("result", "told"),
+    ("result", "expected"),
     [
         ({"a": 1}, {"a": 1}),
         ([{"a": 1}], {"a": 1}),
@@ -214,6 +227,6 @@ def test_a_tool_that_gave_nothing_is_no_success():
         (["text"], {"content": "text"}),
     ],
 )
-def test_returned_result_is_always_an_object(result, told):
+def test_returned_result_is_always_an_object(result, expected):
     _, answer = DIALECT.tool_result("call-1", "read_file", json.dumps(result).encode())
-    assert (answer["success"], answer["errorMessage"], answer["result"]) == (True, "", told)
+    assert (answer["success"], answer["errorMessage"], answer["result"]) == (True, "", expected)

@@ -90,10 +90,10 @@ def test_messages_after_a_partial_one_are_found():
 
 
 def test_large_body_in_pieces_is_scanned_once(monkeypatch):
-    looks = []
+    heads = []
     real = framing.content_length
-    monkeypatch.setattr(framing, "content_length", lambda head: looks.append(head) or real(head))
+    monkeypatch.setattr(framing, "content_length", lambda head: heads.append(head) or real(head))
     stream = frame(b"x" * (4 << 20))
     bodies = read(stream[i : i + 1024] for i in range(0, len(stream), 1024))
     assert [len(body) for body in bodies] == [4 << 20]
-    assert len(looks) == 2
+    assert len(heads) == 2

@@ -22,8 +22,8 @@ def knowing(*pings, busy=False):
 @pytest.mark.parametrize("busy", [False, True])
 def test_frame_answering_service_is_hung_when_it_stops(busy):
     quiet = QUIET_BUSY if busy else QUIET
-    said = beats(knowing("frame"), quiet + ANSWER, busy=busy)
-    assert said == ["well"] * (quiet - 1) + ["ask"] + ["well"] * (ANSWER - 1) + ["hung"]
+    verdicts = beats(knowing("frame"), quiet + ANSWER, busy=busy)
+    assert verdicts == ["well"] * (quiet - 1) + ["ask"] + ["well"] * (ANSWER - 1) + ["hung"]
 
 
 def test_whatever_comes_is_a_sign_of_life():
@@ -34,15 +34,15 @@ def test_whatever_comes_is_a_sign_of_life():
 
 
 def test_never_answering_service_is_asked_and_never_judged():
-    said = beats(LivenessProbe(), QUIET_BUSY + 10 * AGAIN, busy=True)
-    assert set(said) == {"well", "ask"}
-    assert said.count("ask") == 11
+    verdicts = beats(LivenessProbe(), QUIET_BUSY + 10 * AGAIN, busy=True)
+    assert set(verdicts) == {"well", "ask"}
+    assert verdicts.count("ask") == 11
 
 
 def test_service_answering_between_turns_may_be_slow_during():
     assert beats(knowing("request"), QUIET + ANSWER)[-1] == "hung"
-    said = beats(knowing("request"), QUIET_BUSY + ANSWER_BUSY, busy=True)
-    assert said.index("hung") == QUIET_BUSY + ANSWER_BUSY - 1
+    verdicts = beats(knowing("request"), QUIET_BUSY + ANSWER_BUSY, busy=True)
+    assert verdicts.index("hung") == QUIET_BUSY + ANSWER_BUSY - 1
 
 
 def test_service_that_answered_during_turns_is_judged_then():

@@ -131,18 +131,18 @@ async def test_program_dies_with_a_killed_gateway(tmp_path):
     assert await gone(facts["pid"])
 
 
-async def test_port_is_strangers_when_another_program_listens(start):
+async def test_port_is_others_when_another_program_listens(start):
     child, _ = await start()
     assert await child.holder() == "nobody"
     with socket.create_server(("127.0.0.1", child.port)):
-        assert await child.holder() == "stranger"
+        assert await child.holder() == "other"
     assert await child.holder() == "nobody"
 
 
 @pytest.mark.parametrize("flags", [("--listen",), ("--listen", "--child")])
 async def test_port_is_own_when_program_or_child_listens(start, flags):
     child, _ = await start(*flags)
-    assert await child.holder() == "ours"
+    assert await child.holder() == "own"
 
 
 async def test_program_leaving_its_session_is_known_by_records(start):
@@ -150,9 +150,9 @@ async def test_program_leaving_its_session_is_known_by_records(start):
     with socket.create_server(("127.0.0.1", child.port)):
         info = {"websocketPort": child.port, "pid": os.getpid()}
         (child.work_dir / ".info.json").write_text(json.dumps(info))
-        assert await child.holder() == "ours"
+        assert await child.holder() == "own"
         (child.work_dir / ".info.json").write_text(json.dumps(info | {"pid": 1}))
-        assert await child.holder() == "stranger"
+        assert await child.holder() == "other"
 
 
 def test_ports_are_free_and_distinct():

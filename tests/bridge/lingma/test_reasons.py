@@ -89,7 +89,7 @@ def test_reason_of_any_size_costs_bounded_work(words):
 
 
 @pytest.mark.parametrize(
-    ("code", "reason", "kind", "told"),
+    ("code", "reason", "kind", "error_code"),
     [
         (112, "https://example.com/pricing", errors.Forbidden, "insufficient_quota"),
         (10011, "", errors.Forbidden, "insufficient_quota"),
@@ -104,9 +104,9 @@ def test_reason_of_any_size_costs_bounded_work(words):
         (10605, "{}", errors.RateLimited, None),
     ],
 )
-def test_lasting_failures_are_final_and_passing_ones_retryable(code, reason, kind, told):
+def test_lasting_failures_are_final_and_passing_ones_retryable(code, reason, kind, error_code):
     error = error_of(FinishParams("r", statusCode=code, reason=reason))
-    assert (type(error), error.code) == (kind, told)
+    assert (type(error), error.code) == (kind, error_code)
     assert error.retryable is (kind is not errors.Forbidden)
 
 

@@ -178,12 +178,12 @@ async def test_silence_counts_from_the_last_word(new_turn):
 
 
 async def test_reader_far_behind_ends_the_turn(new_turn):
-    turn, told = new_turn(buffer_bytes=10), []
-    turn.overflow = lambda: told.append("overflow")
+    turn, calls = new_turn(buffer_bytes=10), []
+    turn.overflow = lambda: calls.append("overflow")
     for _ in range(20):
         turn.push("12345")
     assert isinstance(turn.end.error, SlowClient)
-    assert (await turn.drain(), told) == ([], ["overflow"])
+    assert (await turn.drain(), calls) == ([], ["overflow"])
 
 
 async def test_reader_that_keeps_up_gets_any_amount(new_turn):

@@ -9,7 +9,7 @@ from bridge.chat.events import LingmaToolCall
 from bridge.lingma.dialects.base import Ask
 from bridge.pool.options import InstanceOptions
 from gateway_project.lib.tool_approval import Approval
-from tests.bridge.lingma.conftest import heard
+from tests.bridge.lingma.conftest import received_pieces
 from tests.bridge.pools import running, simulator
 
 WAYS = [
@@ -36,18 +36,18 @@ class Service:
         number = next(self._numbers)
         prompt = f"[[sim: text=done first_ms=0 delay_ms=0 {way}]]"
         turn = self.instance.ask(Ask(f"r{number}", f"s{number}", prompt, "org_auto", mode="agent"))
-        return turn, await heard(turn)
+        return turn, await received_pieces(turn)
 
     async def received(self):
         """What it was told of tools: params of messages and answers to `tool/invoke`."""
         await self.turn("")  # over the same connection, so what was said before has been read after it
-        told = []
+        sent = []
         for line in map(json.loads, self._record.read_text().splitlines()):
             if line["direction"] == "in" and line.get("method", "").startswith("tool/"):
-                told.append(line["params"])
+                sent.append(line["params"])
             elif line["direction"] == "in" and "method" not in line and isinstance(line.get("result"), dict):
-                told.append(line["result"])
-        return told
+                sent.append(line["result"])
+        return sent
 
 
 @pytest.fixture
@@ -67,9 +67,9 @@ async def test_nothing_is_approved_or_reported_as_done(served):
         turn, pieces = await served.turn(f"{TOOLS} tool_timeout_ms=200 {way}")
         assert (turn.end.error, turn.text[-4:], len(calls(pieces)) >= 2) == (None, "done", True), way
         assert not any(decision.allowed for decision in turn.decisions), way
-    told = await served.received()
-    assert {params["approval"] for params in told if "approval" in params} == {False}
-    assert {params["success"] for params in told if "success" in params} == {False}
+    sent = await served.received()
+    assert {params["approval"] for params in sent if "approval" in params} == {False}
+    assert {params["success"] for params in sent if "success" in params} == {False}
     assert served.instance.incidents.unrouted_tool_events == 0
 
 
@@ -85,8 +85,8 @@ async def test_allowed_tools_run_in_service_with_own_results(served):
     command, listing = calls(pieces)
     assert (command.name, command.state, command.result) == ("run_in_terminal", "failed", b"")
     assert (listing.name, listing.state, listing.result) == ("list_dir", "finished", b'[{"content":"simulated"}]')
-    told = await served.received()
-    assert [params["approval"] for params in told if "approval" in params] == [True, True]
-    ran, listed = [params for params in told if "success" in params]
+    sent = await served.received()
+    assert [params["approval"] for params in sent if "approval" in params] == [True, True]
+    ran, listed = [params for params in sent if "success" in params]
     assert (ran["name"], ran["success"], ran["result"]) == ("run_in_terminal", False, {})
     assert (listed["name"], listed["success"], listed["result"]) == ("list_dir", True, {"content": "simulated"})

@@ -15,7 +15,7 @@ UPLOADED = "image/uploadResultNotification"
 TAKEN = {"requestId": "u1", "errorCode": None, "errorMessage": None, "result": {"success": True}}
 
 
-def told(request_id="u1", url="https://images.example/1.png", code=None, message=None):
+def uploaded(request_id="u1", url="https://images.example/1.png", code=None, message=None):
     result = {"requestId": request_id, "imageUrl": url}
     return {"method": UPLOADED, "params": {"errorCode": code, "errorMessage": message, "result": result}}
 
@@ -38,7 +38,7 @@ def taken(service):
 async def test_image_url_comes_with_its_notification(service, peer, upload):
     uploading = upload()
     assert await service.got("image/upload") == {"requestId": "u1", "imageUri": TINY}
-    await peer.send(told("another", "https://images.example/0.png"), told())
+    await peer.send(uploaded("another", "https://images.example/0.png"), uploaded())
     assert await uploading == "https://images.example/1.png"
 
 
@@ -46,14 +46,14 @@ async def test_the_notification_may_come_before_the_answer(service, peer, upload
     service.answers["image/upload"] = SILENT
     uploading = upload()
     await service.got("image/upload")
-    await peer.send(told())
+    await peer.send(uploaded())
     assert await uploading == "https://images.example/1.png"
 
 
 async def test_notification_as_a_request_is_acknowledged(service, peer, upload):
     uploading = upload()
     await service.got("image/upload")
-    await peer.send(told() | {"id": 7})
+    await peer.send(uploaded() | {"id": 7})
     assert await uploading == "https://images.example/1.png"
     await service.until(lambda: service.acknowledged() == [7])
 
@@ -61,9 +61,9 @@ async def test_notification_as_a_request_is_acknowledged(service, peer, upload):
 async def test_repeated_or_late_notification_is_ignored(service, peer, upload, connection):
     uploading = upload()
     await service.got("image/upload")
-    await peer.send(told(), told(url="https://images.example/2.png"))
+    await peer.send(uploaded(), uploaded(url="https://images.example/2.png"))
     assert await uploading == "https://images.example/1.png"
-    await peer.send(told(), told("long-gone", code="TIMEOUT"))
+    await peer.send(uploaded(), uploaded("long-gone", code="TIMEOUT"))
     await connection.request(("ping", {}), 5)
     assert not connection.lost.done()
 
@@ -96,8 +96,8 @@ async def test_error_answer_fails_the_upload(service, peer, upload):
 @pytest.mark.parametrize(
     "notice",
     [
-        told(url=None, code="UPLOAD_FAILED", message="storage is full"),
-        told(url=None),
+        uploaded(url=None, code="UPLOAD_FAILED", message="storage is full"),
+        uploaded(url=None),
         {"method": UPLOADED, "params": {"requestId": "u1", "errorCode": "UPLOAD_FAILED", "result": None}},
     ],
     ids=["error", "no url", "no result"],
@@ -113,7 +113,7 @@ async def test_a_notification_without_a_url_fails_the_upload(service, peer, uplo
 async def test_a_notification_of_an_unknown_shape_harms_nobody(service, peer, upload):
     uploading = upload()
     await service.got("image/upload")
-    await peer.send({"method": UPLOADED, "params": {"result": "gone"}}, told())
+    await peer.send({"method": UPLOADED, "params": {"result": "gone"}}, uploaded())
     assert await uploading == "https://images.example/1.png"
 
 
@@ -139,9 +139,9 @@ async def test_third_image_waits_for_one_of_two(service, peer, upload):
     uploads = [upload(f"u{number}") for number in range(3)]
     await service.got("image/upload", 2)
     assert service.methods().count("image/upload") == 2
-    await peer.send(told("u0", "https://images.example/0.png"))
+    await peer.send(uploaded("u0", "https://images.example/0.png"))
     assert (await service.got("image/upload", 3))["requestId"] == "u2"
-    await peer.send(told("u1"), told("u2"))
+    await peer.send(uploaded("u1"), uploaded("u2"))
     assert (await asyncio.gather(*uploads))[0] == "https://images.example/0.png"
 
 
@@ -151,7 +151,7 @@ async def test_image_waits_for_others_within_bounds(service, peer, upload, monke
     await service.got("image/upload", 2)
     with pytest.raises(UploadTimedOut, match="busy with other images"):
         await upload("late")
-    await peer.send(told("u0"), told("u1"))
+    await peer.send(uploaded("u0"), uploaded("u1"))
     assert await asyncio.gather(*first) == ["https://images.example/1.png"] * 2
 
 
@@ -163,5 +163,5 @@ async def test_upload_given_up_frees_its_place(service, peer, upload):
         await asyncio.wait([given_up])
     last = upload("last")
     await service.got("image/upload", 4)
-    await peer.send(told("last"))
+    await peer.send(uploaded("last"))
     assert await last == "https://images.example/1.png"

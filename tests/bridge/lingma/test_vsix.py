@@ -161,7 +161,7 @@ def test_a_bomb_is_given_up_and_leaves_nothing(source, into, monkeypatch, bound,
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"no archive", "damaged or no VSIX"),
         (packed()[:-40], "damaged or no VSIX"),
@@ -172,8 +172,8 @@ def test_a_bomb_is_given_up_and_leaves_nothing(source, into, monkeypatch, bound,
     ],
     ids=["text", "cut", "cut_gzip", "nothing_in_it", "another_machine", "another_name"],
 )
-def test_unusable_vsix_is_refused_in_one_line(source, into, content, said):
-    with pytest.raises(VsixError, match=said) as refusal:
+def test_unusable_vsix_is_refused_in_one_line(source, into, content, message):
+    with pytest.raises(VsixError, match=message) as refusal:
         unpack(source(content), into)
     assert "\n" not in str(refusal.value)
 

@@ -77,7 +77,7 @@ def test_many_doubts_of_one_key_evict_no_other():
     assert (len(crashes.records), crashes.of(POISON, 2)) == (MOST, CrashRecord(2, True, 0, *["w1-i1:1"] * 2, 0))
 
 
-def test_news_of_others_keeps_unheard_own_doubts():
+def test_records_of_others_keep_unsent_own_changes():
     crashes = Crashes()
     exits(crashes, "1:mine", 1, now=5)
     exits(crashes, "1:good", 2, now=5)

@@ -88,9 +88,9 @@ def test_each_failure_doubles_the_wait():
 
 @given(st.integers(0, 10_000), st.integers(0, 100), st.floats(0, 1000), st.floats(0, 1))
 def test_refusal_gives_one_to_thirty_whole_seconds(waiting, slots, turn_sec, jitter):
-    told = retry_after(waiting, slots, turn_sec, jitter)
-    assert isinstance(told, int)
-    assert 1 <= told <= 30
+    seconds = retry_after(waiting, slots, turn_sec, jitter)
+    assert isinstance(seconds, int)
+    assert 1 <= seconds <= 30
 
 
 def test_longer_queue_gives_longer_and_varied_waits():

@@ -10,7 +10,7 @@ from bridge.chat.errors import ConnectionLost
 from bridge.lingma.dialects.base import Ask
 from bridge.lingma.process.endpoint import Identity
 from bridge.pool.runs import MOST_REMEMBERED, Exit, Runs
-from tests.bridge.lingma.conftest import heard
+from tests.bridge.lingma.conftest import received_pieces
 from tests.bridge.lingma.service import Service
 from tests.bridge.pools import attached, in_state, running, simulator, until
 
@@ -21,7 +21,7 @@ def ask(instance, text="[[sim: first_ms=60000]] wait", request_id="r1"):
 
 async def lost(instance, turn):
     generation = instance.generation
-    await heard(turn)
+    await received_pieces(turn)
     assert isinstance(turn.end.error, ConnectionLost)
     return await instance.crashed(generation)
 
@@ -37,7 +37,7 @@ async def test_exit_over_a_lone_question(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-async def test_killed_run_is_told_from_a_crash(tmp_path, number):
+async def test_killed_run_is_no_crash(tmp_path, number):
     async with running([simulator(tmp_path, "--login=auto")]) as pool:
         instance = pool.instances[0]
         turn = ask(instance)
@@ -64,7 +64,7 @@ async def test_question_of_a_lost_connection_stays_company(tmp_path):
         before = instance.generation
         turn = ask(instance)
         instance._link.connection.close()
-        await heard(turn)
+        await received_pieces(turn)
         assert await instance.crashed(before) is None
         await until(pool, lambda: instance.is_ready)
         assert instance.generation == before
@@ -101,5 +101,5 @@ async def test_old_runs_are_forgotten():
         runs.begin()
         runs.crash()
         generations.append(runs.generation)
-    known = [await runs.crashed(generation) is not None for generation in generations]
-    assert known == [False] + [True] * MOST_REMEMBERED
+    crashed = [await runs.crashed(generation) is not None for generation in generations]
+    assert crashed == [False] + [True] * MOST_REMEMBERED

@@ -77,10 +77,10 @@ def test_unoffered_model_has_the_default_models_profile():
 
 
 @pytest.mark.parametrize(
-    ("name", "known"), [("claude-x", True), ("coder", True), ("AUTO", True), ("agent", True), ("llama", False)]
+    ("name", "expected"), [("claude-x", True), ("coder", True), ("AUTO", True), ("agent", True), ("llama", False)]
 )
-def test_it_is_known_which_names_mean_something(name, known):
-    assert routes(Alias("claude-*", "gone")).has(name) is known
+def test_names_that_mean_something_are_found(name, expected):
+    assert routes(Alias("claude-*", "gone")).has(name) is expected
 
 
 def test_names_without_end_are_not_remembered_without_end():

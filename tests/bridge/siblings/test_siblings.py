@@ -141,10 +141,10 @@ async def raw(tmp_path):
     """Connects to a process and says these bytes; reads on from there."""
     writers = []
 
-    async def raw(said):
+    async def raw(data):
         reader, writer = await asyncio.open_unix_connection(str(socket_path(tmp_path, 1)))
         writers.append(writer)
-        writer.write(said)
+        writer.write(data)
         return reader
 
     yield raw

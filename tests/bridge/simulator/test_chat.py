@@ -213,8 +213,8 @@ async def test_late_usage_is_the_same_as_early_usage(simulator):
     async with simulator.client() as client:
         for way in ("before", "after"):
             await client.chat(f"[[sim: {QUICK} text=x usage_line={way}]] how much?", way, sessionId=way)
-        told = 'prompt_tokens":([0-9]+),"request_id":"{}"'
-        early, late = (simulator.wait_for_line(told.format(way))[1] for way in ("before", "after"))
+        pattern = 'prompt_tokens":([0-9]+),"request_id":"{}"'
+        early, late = (simulator.wait_for_line(pattern.format(way))[1] for way in ("before", "after"))
     assert early == late
 
 

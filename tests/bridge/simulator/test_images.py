@@ -17,10 +17,10 @@ def upload(client, uri=TINY, request_id="u1"):
 async def test_upload_is_answered_then_notified(simulator):
     async with simulator.client() as client:
         answer = await upload(client)
-        told = await client.push_named(UPLOADED)
+        pushed = await client.push_named(UPLOADED)
     assert answer == {"requestId": "u1", "errorCode": None, "errorMessage": None, "result": {"success": True}}
-    assert (told["errorCode"], told["errorMessage"], told["result"]["requestId"]) == (None, None, "u1")
-    assert told["result"]["imageUrl"].startswith("https://simulated.invalid/images/")
+    assert (pushed["errorCode"], pushed["errorMessage"], pushed["result"]["requestId"]) == (None, None, "u1")
+    assert pushed["result"]["imageUrl"].startswith("https://simulated.invalid/images/")
     assert "id" not in client.pushes[-1]
 
 
@@ -61,23 +61,23 @@ async def messages_of(client):
 @pytest.mark.parametrize(
     ("manner", "shape"),
     [
-        ("ok", ["answer", "told"]),
-        ("early", ["told", "answer"]),
-        ("twice", ["answer", "told", "told"]),
+        ("ok", ["answer", "pushed"]),
+        ("early", ["pushed", "answer"]),
+        ("twice", ["answer", "pushed", "pushed"]),
         ("request", ["answer", "asked"]),
         ("late", ["answer"]),
         ("silent", ["answer"]),
         ("mute", []),
         ("error", ["error"]),
         ("refused", ["answer"]),
-        ("failed", ["answer", "told"]),
+        ("failed", ["answer", "pushed"]),
     ],
 )
 async def test_a_script_decides_what_follows_an_upload(start, manner, shape):
     async with start("--login=auto", f"--image-upload={manner}").client() as client:
         messages = await messages_of(client)
     names = [
-        ("asked" if "id" in message else "told")
+        ("asked" if "id" in message else "pushed")
         if "method" in message
         else ("error" if "error" in message else "answer")
         for message in messages
@@ -97,8 +97,8 @@ async def test_failed_upload_has_a_code_and_no_url(start):
     simulator = start("--login=auto", "--image-upload=failed")
     async with simulator.client() as client:
         await upload(client)
-        told = await client.push_named(UPLOADED)
-    assert (told["errorCode"], told["result"]) == ("UPLOAD_FAILED", {"requestId": "u1"})
+        pushed = await client.push_named(UPLOADED)
+    assert (pushed["errorCode"], pushed["result"]) == ("UPLOAD_FAILED", {"requestId": "u1"})
 
 
 async def test_question_sees_only_images_uploaded_here(simulator):

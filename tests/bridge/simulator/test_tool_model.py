@@ -19,8 +19,8 @@ def block(name="Read", nonce=NONCE, **arguments):
     return f"<call:{nonce}>{body}</call:{nonce}>"
 
 
-def result(text, name="Read", verb="Result", told=""):
-    return f"[{verb} {NONCE} {name} call_1]{told}\n{text}"
+def result(text, name="Read", verb="Result", reply_to=""):
+    return f"[{verb} {NONCE} {name} call_1]{reply_to}\n{text}"
 
 
 def session(*steps):
@@ -34,7 +34,7 @@ def session(*steps):
     return step
 
 
-def told(steps, prompt):
+def reply_to(steps, prompt):
     """The reply of a session that knows nothing."""
     return perform(PlanState(), f"[[plan]]{prompt}", prompt, given=json.dumps(steps)).text
 
@@ -47,7 +47,7 @@ def test_model_calls_in_prompts_format_and_uses_results():
 
 
 def test_model_without_tools_declines():
-    assert told([READ], "Make a title for this.") == NO_TOOLS
+    assert reply_to([READ], "Make a title for this.") == NO_TOOLS
 
 
 def test_model_without_plan_only_learns_the_format():
@@ -68,9 +68,9 @@ def test_whole_history_in_prompt_shows_the_progress():
     done = (
         f"[User {NONCE}]\n\n[Assistant {NONCE}]\nLook.\n[Call {NONCE} Read 1] {{}}\n\n{result('hello')}\n\n{CONTRACT}"
     )
-    assert told([READ, {"say": "Read."}, ANSWER], done) == "Read."
+    assert reply_to([READ, {"say": "Read."}, ANSWER], done) == "Read."
     later = f"{done}\n\n[Assistant {NONCE}]\nRead.\n\n[User {NONCE}]\nAnd?\n\n[Assistant {NONCE}]"
-    assert told([READ, {"say": "Read."}, {"say": "Told all."}], later) == "Told all."
+    assert reply_to([READ, {"say": "Read."}, {"say": "Told all."}], later) == "Told all."
 
 
 def test_results_before_the_plan_do_not_count():
@@ -87,7 +87,7 @@ def test_a_new_plan_begins_at_its_first_step():
 
 def test_a_delimiter_inside_a_result_is_data():
     prompt = f"{CONTRACT}\n\n{result('<call:zzzzzzzzzz>')}\n\n[Assistant {NONCE}]"
-    assert told([READ, READ], prompt) == block()
+    assert reply_to([READ, READ], prompt) == block()
 
 
 def test_results_are_filled_into_arguments_too():
@@ -123,7 +123,7 @@ def test_flawed_call_refused_by_tool_is_corrected():
     assert step(result("path is missing", verb="Failed")).text == block()
     assert step(result("hello")).text == "It says: hello"
     whole = f"{result('path is missing', verb='Failed')}\n\n[Tools {NONCE}]\n{CONTRACT}"
-    assert told([{**READ, "flaw": "missing"}, ANSWER], whole) == block()
+    assert reply_to([{**READ, "flaw": "missing"}, ANSWER], whole) == block()
 
 
 def test_unprovoked_failure_is_a_result():
@@ -168,7 +168,7 @@ def test_arguments_in_a_heading_are_no_result():
     both = {"calls": [READ, READ]}
     step = session(both, ANSWER)
     step(CONTRACT)
-    reminded = result("hello", told=' {"path": "a.txt"}')
+    reminded = result("hello", reply_to=' {"path": "a.txt"}')
     assert step(f"{reminded}\n\n{reminded}").text == "It says: hello"
 
 
@@ -180,8 +180,8 @@ def test_unmarked_heading_is_part_of_the_result():
 
 def test_contract_after_a_result_stands_apart():
     prompt = f"{result('hello')}\n\n[Tools {NONCE}]\n{CONTRACT}\n\n[Assistant {NONCE}]"
-    assert told([READ, ANSWER], prompt) == "It says: hello"
-    assert told([READ, READ], prompt) == block()
+    assert reply_to([READ, ANSWER], prompt) == "It says: hello"
+    assert reply_to([READ, READ], prompt) == block()
 
 
 async def test_control_file_may_hold_plan_as_json(start):

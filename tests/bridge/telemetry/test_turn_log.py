@@ -6,7 +6,7 @@ from bridge.telemetry.turn_log import tools_summary
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "decisions", "told"),
+    ("outcomes", "decisions", "summary"),
     [
         ({}, [], ""),
         ({"parsed": 3, "repaired": 1, "refused": 0}, [], "3 parsed, 1 repaired"),
@@ -14,5 +14,5 @@ from bridge.telemetry.turn_log import tools_summary
         ({"parsed": 1}, ["allowed read_file", "denied rm"], "1 parsed; allowed read_file; denied rm"),
     ],
 )
-def test_tool_outcomes_are_summed_up_briefly(outcomes, decisions, told):
-    assert tools_summary(outcomes, decisions) == told
+def test_tool_outcomes_are_summed_up_briefly(outcomes, decisions, summary):
+    assert tools_summary(outcomes, decisions) == summary
