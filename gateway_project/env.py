@@ -27,7 +27,7 @@ SHORTEST_KEY = 20
 
 
 class SettingError(Exception):
-    """A setting makes no sense. The message is one line that names the variable and says what to do."""
+    """A setting makes no sense. The message is one line that names the variable and the remedy."""
 
 
 def _split(value: Any) -> Any:
@@ -120,7 +120,7 @@ ToolApproval = Annotated[str, AfterValidator(_approval)]
 
 
 class Environment(BaseSettings):
-    """One attribute per variable, in lower case. Times are seconds unless the name says otherwise."""
+    """One attribute per variable, in lower case. Times are seconds unless the name has another unit."""
 
     # An empty variable means the default: compose files pass on variables that nobody has set.
     model_config = SettingsConfigDict(env_file=BASE_DIR / ".env", extra="ignore", env_ignore_empty=True, frozen=True)
@@ -151,7 +151,7 @@ class Environment(BaseSettings):
     )
     dedicated_domain_url: str = Field("", description="Enterprise endpoint.")
 
-    secret_key: SecretStr = Field(SecretStr(""), description="Empty: generated once and kept in `DATA_DIR`.")
+    secret_key: SecretStr = Field(SecretStr(""), description="Empty: generated once and stored in `DATA_DIR`.")
     api_keys: Keys = Field([], description="Keys to import at start, stored as digests; each of 20 characters or more.")
     admin_username: str = Field("admin", description="First superuser of the admin console.")
     admin_password: SecretStr = Field(SecretStr(""), description="Empty: generated and printed once.")
@@ -169,18 +169,18 @@ class Environment(BaseSettings):
     )
     debug: bool = Field(False, description="Django's debug pages. Never in production.")
 
-    default_model: str = Field("org_auto", description="Lingma model for names that are not known.")
+    default_model: str = Field("org_auto", description="Lingma model for unknown names.")
     default_ask_mode: Literal["chat", "agent"] = Field("chat", description="`chat` or `agent`.")
     tool_mode: Literal["emulate", "bridge", "forward"] = Field(
         "emulate", description="What happens to tools: `emulate`, `bridge` or `forward`."
     )
     tool_forward_enabled: bool = Field(False, description="`true` means `TOOL_MODE=forward`.")
     tool_approval: ToolApproval = Field(
-        "deny", description="Answer to the service's own tool calls: `deny`, `allow` or `allow:<name>,<name>`."
+        "deny", description="Answer to the tool calls of Lingma's own agent: `deny`, `allow` or `allow:<name>,<name>`."
     )
     tool_executed: Literal["text", "omit", "calls"] = Field(
         "text",
-        description="How a call the service ran is shown: `text`, `omit` or `calls`; "
+        description="How a call that Lingma ran is shown: `text`, `omit` or `calls`; "
         "agents such as Claude Code run what `calls` shows once more.",
     )
 
@@ -198,7 +198,7 @@ class Environment(BaseSettings):
     max_queue: int = Field(256, ge=0, description="Turns that may wait; one key alone may fill half of it.")
     keepalive_sec: float = Field(10, gt=0, description="Silence after which a stream gets a sign of life.")
     stream_buffer_bytes: int = Field(
-        1 << 20, ge=1024, description="Unread answer, as it is sent, that a slow reader may pile up."
+        1 << 20, ge=1024, description="Unread bytes of an answer that are buffered for a slow reader."
     )
     request_buffer_bytes: int = Field(
         256 << 20, ge=64 << 20, description="Bodies of requests in work per process; of one key, half of that."

@@ -57,36 +57,36 @@ that finds no place in its process runs on an instance of another. Each process 
 instances.""",
     "lingma_attach_urls": """\
 Attaches to services that somebody else starts and stops. A work directory, or the path of its `.info.json`, is better
-than a URL: the service is found again after a change of port, and keeps its sessions over a lost connection. This goes
-before `LINGMA_BIN`, and that before `LINGMA_VSIX`; without any of them the bundled simulator answers. With
-`WEB_PROCESSES` of two or more all of them are attached to the same services, and nobody can know over which prompt one
-of these exits: a turn is tried twice, and neither prompts nor keys are refused for it.""",
+than a URL: the service is found again after a change of port, and keeps its sessions over a lost connection. This
+goes before `LINGMA_BIN`, and that before `LINGMA_VSIX`; without any of them the bundled simulator answers. With
+`WEB_PROCESSES` of two or more all of them are attached to the same services, and it is unknown which prompt made one
+of these exit: a turn is tried twice, and neither prompts nor keys are refused for it.""",
     "trusted_proxies": """\
-Only these may say who the client is. Without the proxy's address here every client has the same address in logs, rows
-and the bound on connections. `*` believes everybody, which lets anybody choose the address that is logged; a check
-warns of it. Under uvicorn and daphne it means the same.""",
+Only these proxies may name the client's address. Without the proxy's address here every client has the same address
+in logs, rows and the bound on connections. `*` believes everybody, which lets anybody choose the address that is
+logged; a check warns of it. Under uvicorn and daphne it means the same.""",
     "default_model": """\
-The Lingma model for a name that neither the account nor an alias knows. Clients ask for models by names of their own,
-so most requests of a new installation end here; the response header `x-lingma-model` says which model answered. Aliases
-in the console are the better way to name models.""",
+The Lingma model for a name that is neither a model of the account nor an alias. Clients request models by names of
+their own, so most requests of a new installation end here; the response header `x-lingma-model` names the model that
+answered. Aliases in the console are the better way to name models.""",
     "tool_mode": """\
 `emulate` describes the tools in the prompt and reads calls from the model's text while it streams. It works with every
 model. `bridge` runs requests with tools in Lingma's agent mode and shows the calls of Lingma's own agent. `forward` is
-`bridge` and also sends the tools along as `toolConfig`, which no service is known to read. An alias may choose another
+`bridge` and also sends the tools along as `toolConfig`, which Lingma is not known to read. An alias may choose another
 mode for its model.""",
     "tool_approval": """\
-Lingma's own agent may ask to run a command or to change a file on the machine of the service. `deny` refuses all,
-`allow:<name>,<name>` allows tools by the exact names that the service reports, `allow` allows everything. The gateway
-runs no tool itself. What was decided is in the log, the metrics and the usage row. Allow tools only where every client
-may do there what they can do.""",
+Lingma's own agent may ask to run a command or to change a file on the machine that it runs on. `deny` refuses all,
+`allow:<name>,<name>` allows tools by the exact names that Lingma reports, `allow` allows everything. The gateway runs
+no tool itself. Each decision is in the log, the metrics and the usage row. Allow tools only where every client may do
+there what they can do.""",
     "max_in_flight": """\
 Turns beyond it wait up to `QUEUE_TIMEOUT_SEC` in a queue of `MAX_QUEUE`, and are refused after that: 429, in Messages
-529. Zero means 8 for each instance, a guess, as no limit of the service is known. Lower it if the service answers 429
-itself. Places and queue are shared fairly between keys.""",
+529. Zero means 8 for each instance, a guess, as no limit of Lingma is known. Lower it if Lingma answers 429 itself.
+Places and queue are shared fairly between keys.""",
     "session_reuse_enabled": """\
 A request that continues a conversation sends Lingma only what is new. Without it each request sends the whole history
 and pays for it again, which is slower and easier to understand. `SESSION_REUSE_WITH_TOOLS` does the same for requests
-with tools alone; `SESSION_CACHE_MAX_ENTRIES` and `SESSION_CACHE_TTL_SEC` say how many are remembered, and for how
+with tools alone; `SESSION_CACHE_MAX_ENTRIES` and `SESSION_CACHE_TTL_SEC` set how many are remembered, and for how
 long.""",
 }
 """A paragraph for the settings that matter most."""
@@ -117,16 +117,16 @@ def values(name: str, field: FieldInfo) -> str:
 
 def bounds(field: FieldInfo) -> str:
     """`from 1 to 64`, `above 0`, or nothing."""
-    said = []
+    texts = []
     for bound in field.metadata:
         match bound:
             case annotated_types.Ge(ge=least):
-                said.append(f"from {least}")
+                texts.append(f"from {least}")
             case annotated_types.Gt(gt=below):
-                said.append(f"above {below}")
+                texts.append(f"above {below}")
             case annotated_types.Le(le=most):
-                said.append(f"to {most}")
-    return " ".join(said)
+                texts.append(f"to {most}")
+    return " ".join(texts)
 
 
 def page() -> str:
@@ -134,8 +134,8 @@ def page() -> str:
     rows = ["| variable | values | default | meaning |", "|---|---|---|---|"]
     for name, field in Environment.model_fields.items():
         default = shown(field.default)
-        told = f"`{default}`" if default else "empty"
-        rows.append(f"| `{name.upper()}` | {values(name, field)} | {told} | {field.description} |")
+        default_text = f"`{default}`" if default else "empty"
+        rows.append(f"| `{name.upper()}` | {values(name, field)} | {default_text} | {field.description} |")
     more = "\n".join(f"### `{name.upper()}`\n\n{text}\n" for name, text in MORE.items())
     table = "\n".join(rows)
     return f"{HEAD}{table}\n\n## The ten that matter most\n\n{more}"
