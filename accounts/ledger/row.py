@@ -51,3 +51,5 @@ class UsageRow(msgspec.Struct, omit_defaults=True, kw_only=True):
     """The size of the limit that was reached, and what it stood at (`value`)."""
     value: int | None = None
     retry_after: int | None = None
+    admitted: bool = False
+    """A turn that got a place or waited for one: the ledger was told of it before, by an `Opening`."""

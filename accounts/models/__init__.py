@@ -5,6 +5,8 @@ from accounts.models.hour import BOUNDS_MS as BOUNDS_MS
 from accounts.models.hour import UsageHour as UsageHour
 from accounts.models.key import ApiKey as ApiKey
 from accounts.models.key import ApiKeyQuerySet as ApiKeyQuerySet
+from accounts.models.open_turn import AdmittedHour as AdmittedHour
+from accounts.models.open_turn import OpenTurn as OpenTurn
 from accounts.models.policy import LIMITS as LIMITS
 from accounts.models.policy import SCOPES as SCOPES
 from accounts.models.policy import Policy as Policy

@@ -103,6 +103,8 @@ class Usage(models.Model):
     value = models.PositiveIntegerField(_("stood at"), null=True, blank=True)
     retry_after = models.PositiveIntegerField(_("told to wait (s)"), null=True, blank=True)
     started_at = models.DateTimeField(_("started at"))
+    admitted = models.BooleanField(_("admitted"), default=False, db_default=False)
+    """A turn that got a place or waited for one; of all others it is known only that they were refused."""
 
     objects = UsageQuerySet.as_manager()
 

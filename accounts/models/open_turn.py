@@ -1,0 +1,45 @@
+"""Turns that were admitted: those that run, and how many there have been in each hour."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class OpenTurn(models.Model):
+    """A turn that was admitted and whose row has not been filed yet."""
+
+    request_id = models.CharField(_("request"), max_length=64, primary_key=True)
+    run = models.CharField(_("process"), max_length=64)
+    """The web process that serves it, and which start of it."""
+    started_at = models.DateTimeField(_("started at"))
+    row = models.TextField(_("row"))
+    """What was known of it, as JSON: its row, should the process die."""
+
+    class Meta:
+        verbose_name = _("open turn")
+        verbose_name_plural = _("open turns")
+        default_permissions = ()
+        indexes: ClassVar = [models.Index(fields=["run", "started_at"], name="openturn_run_started")]
+
+    def __str__(self) -> str:
+        return self.request_id
+
+
+class AdmittedHour(models.Model):
+    """How many turns were admitted that started in one hour (UTC): counted as they begin, not as they end."""
+
+    hour = models.DateTimeField(_("hour"), primary_key=True)
+    admitted = models.PositiveBigIntegerField(_("admitted"), default=0)
+    unopened = models.PositiveBigIntegerField(_("known by their end alone"), default=0)
+    """Of those: their beginning was lost on the way, and they were counted when their row came."""
+
+    class Meta:
+        verbose_name = _("hour of admitted turns")
+        verbose_name_plural = _("hours of admitted turns")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H}:00"
