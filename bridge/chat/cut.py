@@ -1,6 +1,6 @@
 """Limits the service knows nothing of, enforced on the stream: stop sequences and the number of tokens.
 
-Text and reasoning end within the limit. A call that has begun is told to its end, for half of one is of no use; behind
+Text and reasoning end within the limit. A call that has begun is sent to its end, for half of one is of no use; behind
 the limit no other one begins.
 """
 
@@ -11,7 +11,7 @@ from bridge.chat.tokens import beyond, of_size
 
 
 class Cutter:
-    """Feed text, get the text that may be told. After `reason` is set nothing more may be told.
+    """Feed text, get the text that may be sent. After `reason` is set nothing more may be sent.
 
     At most one character less than the longest stop sequence is held back; `rest()` gives it up at the end.
     Tokens are estimated from running sums: no text is looked at twice.
@@ -25,7 +25,7 @@ class Cutter:
         self._longest = max(map(len, self._stop), default=0)
         self._max_tokens = max_tokens
         self._held = ""
-        self._size = self._beyond = 0  # of what was told
+        self._size = self._beyond = 0  # of what was sent
 
     def feed(self, text: str) -> str:
         """The part of the held text and this one that may be sent now."""

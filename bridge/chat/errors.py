@@ -106,9 +106,9 @@ class ContextFull(InvalidRequest):
 class CrashingPrompt(InvalidRequest):
     """The service exits over this prompt: it is not asked again for a while."""
 
-    words = "The Lingma service exits when it is asked this. The request is not tried again within an hour; change it."
+    text = "The Lingma service exits when it is asked this. The request is not tried again within an hour; change it."
 
-    def __init__(self, message: str = words) -> None:
+    def __init__(self, message: str = text) -> None:
         # A 400 and no 5xx, because agents retry those, and each retry would take the service down again.
         super().__init__(message, code="crashing_prompt", reason="crashing_prompt")
 
@@ -172,12 +172,12 @@ class RateLimited(GatewayError):
 class CrashingKey(RateLimited):
     """The service has exited over several prompts of this key: none is asked for some minutes."""
 
-    words = (
+    text = (
         "The Lingma service has exited over several requests of this key within ten minutes. "
         "Its requests are refused for some minutes; change what they have in common."
     )
 
-    def __init__(self, message: str = words, *, retry_after: int | None = None) -> None:
+    def __init__(self, message: str = text, *, retry_after: int | None = None) -> None:
         # 429 with Retry-After, because waiting does help here: the block on a key ends by itself.
         super().__init__(message, code="crashing_prompts", retry_after=retry_after, reason="crashing_prompts")
 
@@ -217,7 +217,7 @@ class UpstreamTimeout(UpstreamFailed):
 
 
 class SlowClient(GatewayError):
-    """The client reads more slowly than the buffer allows; nobody is left to tell."""
+    """The client reads more slowly than the buffer allows; nobody is left to answer."""
 
     # Nginx's code for a client that closed; it is only logged, nobody receives it.
     status = 499

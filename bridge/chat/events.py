@@ -111,7 +111,7 @@ ChatEvent = (
 # Not part of ChatEvent: no encoder sees it, so no public format has to handle it.
 class LingmaToolCall(msgspec.Struct, frozen=True):
     """What is known so far of a tool call of the service's own agent (PROTOCOL 17.5). It goes no further than
-    the reader of the reply, which decides what of it a client is told.
+    the reader of the reply, which decides what of it a client sees.
     """
 
     id: str

@@ -130,7 +130,7 @@ UNCORRECTED = Calibration()
 
 
 class Calibrations:
-    """A calibration for each key: what one sends and is told changes nothing for the others.
+    """A calibration for each key: its requests and replies change nothing for the others.
 
     A key without figures of its own gets what is usual among those that had some last. The keys that have had none for
     longest are forgotten.
@@ -142,7 +142,7 @@ class Calibrations:
         """The key that had figures last is the last."""
 
     def of(self, key: int) -> Calibration:
-        if not self._by_key:  # many services tell no figures
+        if not self._by_key:  # many services report no figures
             return UNCORRECTED
         return self._by_key.get(key) or self._usual()
 

@@ -178,7 +178,7 @@ class EmulatedCalls:
         """Where one function is forced, an answer that is nothing but its arguments is the call (PROTOCOL 17.6)."""
         name, assembly = self._offer.choice.name, self._assembly
         tool = next((each for each in self._offer.tools if each.name == name), None)
-        # The arguments of a custom tool are no JSON, so no text can be told from them.
+        # The arguments of a custom tool are no JSON, so they cannot be recognized in a text.
         if tool is None or tool.custom:
             return False
         arguments = forced_arguments(text_of(assembly.pending), name)

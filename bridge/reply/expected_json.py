@@ -30,7 +30,7 @@ class Found(msgspec.Struct, frozen=True):
 
     @property
     def fits(self) -> bool:
-        """It is what was asked for, as far as can be said."""
+        """It is what was asked for, as far as can be checked."""
         return not self.verdict.problem
 
 

@@ -12,7 +12,7 @@ from bridge.reply.calls.parser import CallParser, CallRules
 
 
 class ForbiddenCalls:
-    """Calls between the session's marks are left out. What is nothing but a call is told as text, without its marks."""
+    """Calls between the session's marks are left out. What is nothing but a call is sent as text, without its marks."""
 
     # The interface of `EmulatedCalls`, as constants: nothing is ever corrected here.
     correction: Final = ""

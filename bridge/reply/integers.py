@@ -166,7 +166,7 @@ class WholeNumbers:
         return found
 
     def _verdict(self, node: Any) -> bool | None:
-        """True: a number here must be an integer; False: it need not; None: there can be none, or nothing is said."""
+        """True: a number here must be an integer; False: it need not; None: there can be none, or it is left open."""
         self._spend()
         if not isinstance(node, dict):
             return None
@@ -190,7 +190,7 @@ class WholeNumbers:
 
     def _branch(self, node: Any) -> bool | None:
         """In a choice, a branch that says nothing takes any number."""
-        if node is True or (isinstance(node, dict) and not node.keys() & _SAYS):
+        if node is True or (isinstance(node, dict) and not node.keys() & _CONSTRAINS):
             return False
         return self._verdict(node)
 
@@ -208,7 +208,7 @@ class WholeNumbers:
             raise _TooMuch
 
 
-_SAYS = frozenset(("type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"))
+_CONSTRAINS = frozenset(("type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"))
 
 
 class _TooMuch(Exception):

@@ -1,4 +1,4 @@
-"""Tool calls of the service's own agent, as a client is told of them: it must never run again what has run already."""
+"""Tool calls of Lingma's own agent, as a client sees them: it must never run again what has run already."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class _Shown(msgspec.Struct):
 
 
 class LingmaCalls:
-    """Feed what becomes known of calls, in the order of its arrival; `end()` tells what is still due.
+    """Feed what becomes known of calls, in the order of its arrival; `end()` returns what is still due.
 
-    A call that the service has run, or that was denied, failed or cancelled, is told in the `shown` way: one line of
+    A call that Lingma has run, or that was denied, failed or cancelled, appears in the `shown` way: one line of
     text for the call and one for its result, nothing, or the call alone. A call of one of the client's own tools that
-    the service has not run is told as a call, and then `waiting`: the client has to run it.
+    Lingma has not run is sent as a call, and then `waiting`: the client has to run it.
 
-    Where the client demands one tool (`forced`), a call of another is not its to run and is told in words, if at all;
-    where it wants one call at a time, so are the others once one waits.
+    Where the client demands one tool (`forced`), a call of another is not its to run and appears in text, if at all;
+    where it wants one call at a time, so do the others once one waits.
 
-    A client that has to run one call runs them all, so calls the service has run are told as calls only where none can
-    wait any more: when the client declared no tools, or at the end. If one waits, they are told as text before it.
+    A client that has to run one call runs them all, so calls that Lingma has run are sent as calls only where none can
+    wait any more: when the client declared no tools, or at the end. If one waits, they are sent as text before it.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class LingmaCalls:
         """The turn is over: nothing more will be known of any call."""
         due = sorted(
             self._calls.values(), key=lambda shown: not self._waits(shown)
-        )  # what waits decides how to tell the rest
+        )  # what waits decides how the rest is sent
         return [event for shown in due for event in self._emit(shown, last=True)]
 
     def _emit(self, shown: _Shown, *, last: bool) -> list[ChatEvent]:
@@ -87,7 +87,7 @@ class LingmaCalls:
         return self._lines(shown, last=last) if self._shown == "text" else self._call(shown, tool, last=last)
 
     def _waits(self, shown: _Shown) -> bool:
-        """Whether it is the client's to run, and nothing of it has been told."""
+        """Whether it is the client's to run, and nothing of it has been sent."""
         return shown.call.name in self._tools and not shown.opened and _is_the_clients(shown.call)
 
     def _hand_over(self, shown: _Shown, tool: Tool, *, last: bool) -> list[ChatEvent]:

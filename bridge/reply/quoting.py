@@ -11,7 +11,7 @@ from bridge.reply.calls.guessed_call import VALUE_ENDS
 from bridge.reply.calls.pauses import STEP, Steps
 
 MOST_SEARCHED = 4 << 20
-"""Characters of a request that are looked at; of a longer one nothing can be said."""
+"""Characters of a request that are searched; a longer one counts as if it held the quotation."""
 MOST_COMPARED = 128 << 20
 """The same for all quotations together: a request is looked through for each."""
 _WINDOW = 8 * STEP

@@ -16,9 +16,9 @@ CallDisplay = Literal["text", "omit", "calls"]
 class ReadOptions(msgspec.Struct, frozen=True):
     thinking: bool = False
     offer: ToolOffer | None = None
-    """Tools the model was told of in the prompt."""
+    """Tools that the prompt shows to the model."""
     calls_forbidden: bool = False
-    """The model was told of tools before, and may call none now."""
+    """An earlier prompt of the session showed tools; now none may be called."""
     lingma_calls: CallDisplay | None = None
     """How calls of Lingma's own agent are shown; None: not at all."""
     tools: Sequence[Tool] = ()

@@ -33,7 +33,7 @@ _FRONT = 400
 
 
 class Reader:
-    """A fold over one reply, or two when the first had to be corrected. `text` and `calls` are what was told."""
+    """A fold over one reply, or two when the first had to be corrected. `text` and `calls` are what was sent."""
 
     def __init__(self, options: ReadOptions, new_id: Callable[[], str], mark: str = "") -> None:
         """`mark` is the session's, which stands in the headings of its prompts."""
@@ -108,7 +108,7 @@ class Reader:
 
     @property
     def correction(self) -> str:
-        """After `end()`: what the model must be asked before this reply can be told; "" for nothing."""
+        """After `end()`: what the model must be asked before this reply can be sent; "" for nothing."""
         calls, structured = self._answer.calls, self._answer.structured
         of_calls = calls.correction if calls is not None else ""
         return of_calls or (structured.correction if structured is not None else "")
@@ -121,7 +121,7 @@ class Reader:
         return {**of_calls, **(structured.outcomes if structured is not None else {})}
 
     def feed(self, pieces: list[Piece]) -> list[ChatEvent]:
-        """The next pieces. Texts that came together are read as one; plain ones are told as they came.
+        """The next pieces. Texts that came together are read as one; plain ones are sent as they came.
 
         The list is the reader's from now on.
         """
@@ -227,7 +227,7 @@ class Reader:
                 assert_never(piece)
 
     def read_part(self, part: Part, events: list[ChatEvent]) -> None:
-        """Text or reasoning, already told apart."""
+        """Text or reasoning, already separated."""
         if isinstance(part, TextDelta):
             self._hold_front(part.text, events)
         elif isinstance(part, Unopened):
@@ -303,7 +303,7 @@ class Reader:
                 self._add_answer("".join(front.pieces), events)
 
     def _was_reasoning(self, text: str, events: list[ChatEvent]) -> None:
-        """All the text so far was reasoning. A stream that has told it can only leave out the tag."""
+        """All the text so far was reasoning. A stream that has sent it can only leave out the tag."""
         if not self._take_back(events):
             # The text before stays with the client, so a paragraph parts it from what follows.
             self._hold_front("\n\n", events)
@@ -313,7 +313,7 @@ class Reader:
         self._add_reasoning(ThinkingDelta(text), events)
 
     def _overwrite(self, text: str, events: list[ChatEvent]) -> None:
-        """The service has begun anew. What a stream has told stands, and the new text follows it."""
+        """Lingma has begun anew. What a stream has sent stands, and the new text follows it."""
         self._release_reasoning(events)
         if self._take_back(events):
             self._splitter = ThinkingSplitter()

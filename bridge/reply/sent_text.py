@@ -1,4 +1,4 @@
-"""The text of a reply as it is told: white space around calls waits for text behind them."""
+"""The text of a reply as it is sent: white space around calls waits for text behind them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SPACE = " \t\r\n"
 
 
 class SentText:
-    """What was said so far, and white space that was not told yet."""
+    """The text so far, and white space that was not sent yet."""
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
@@ -49,7 +49,7 @@ class SentText:
         return text
 
     def call(self) -> None:
-        """A call comes: white space before it is told only when text follows."""
+        """A call comes: white space before it is sent only when text follows."""
         self._gap = max(self._gap, self.space, key=len)
         self.space = ""
 
@@ -76,7 +76,7 @@ class SentText:
         return self._fences.is_open(self.space)
 
     def ends_in_tick(self, more: str) -> bool:
-        """Whether, with what is said next, a backtick is the last thing."""
+        """Whether, with `more` behind it, the text ends in a backtick."""
         if more or self.space or not self.pieces:
             return more[-1:] == "`"
         return self.pieces[-1][-1] == "`"

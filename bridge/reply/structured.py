@@ -75,7 +75,7 @@ class Structured:
         self.outcomes: Counter[str] = Counter()
         """`reply_retried`, `reply_refused` (no JSON came of it), `reply_invalid` (it does not fit), `unjudged`."""
         self._expected = ExpectedJson(schema)
-        # A bare string or number has no beginning that could be told from prose, so it is held to the end.
+        # A bare string or number has no beginning that differs from prose, so it is held to the end.
         self._streams = stream and not self._expected.is_scalar
         self._corrected = False
         self._first = Found()

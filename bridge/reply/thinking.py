@@ -83,7 +83,7 @@ class ThinkingSplitter:
     tag_end = ""
     _new_line = False
     _stripped = False
-    _again = False
+    _read_again = False
     _lines: CodeLines | None = None
     _aside: HeldText
     _tags: TagUse | None = None
@@ -124,9 +124,9 @@ class ThinkingSplitter:
 
     def _go_on(self, text: str, pieces: Parts, *, ended: bool) -> None:
         text = self._held + text
-        self._again = True
-        while self._again:
-            self._again = False
+        self._read_again = True
+        while self._read_again:
+            self._read_again = False
             # One reader for each state; each hands back what it has not read, and asks for another round if that can be
             # read now.
             if self._thinking == "aside":
@@ -155,14 +155,14 @@ class ThinkingSplitter:
             return text[at:]
         self._thinking = ""
         self._last = "\n"
-        self._again = True
+        self._read_again = True
         return text[behind:]
 
     def _begin(self, kind: Literal["tag", "fence"]) -> None:
         """Reasoning begins; in a fence, with the end of the line above it."""
         self._thinking = kind
         self._new_line = kind == "fence"
-        self._stripped = self._again = True
+        self._stripped = self._read_again = True
 
     def _in_aside(self, text: str, pieces: Parts, *, ended: bool) -> str:
         """Reasoning behind text: held until it ends, for nothing but its end shows that it is some."""
@@ -172,10 +172,10 @@ class ThinkingSplitter:
         self._put_aside(text[:begun] if begun >= 0 else text)
         # An answer may hold an opening tag as text; it must not be held back until its end.
         if self._aside.size > _MOST_ASIDE or (ended and at < 0):
-            return self._give_up(text[begun:] if begun >= 0 else "")
+            return self._aside_is_text(text[begun:] if begun >= 0 else "")
         if at < 0 or (behind == len(text) and not ended):  # what follows it decides
             return text[begun:] if begun >= 0 else ""
-        self._again = True
+        self._read_again = True
         # In quotes the closing tag is talked about: the reasoning goes on.
         if self._is_quoted(text[behind : behind + 1]):
             self._put_aside(text[at:behind])
@@ -195,11 +195,11 @@ class ThinkingSplitter:
         before = self._aside.pieces[-1][-1]
         return before in _QUOTES or follows in _QUOTES or (before in _BLANKS and follows in _BLANKS)
 
-    def _give_up(self, rest: str) -> str:
+    def _aside_is_text(self, rest: str) -> str:
         # One that did not end shows that this reply uses tags as text: no other is held.
         if self._tags is not None:
             self._tags.asides_end = False
-        self._thinking, self._again = "", True
+        self._thinking, self._read_again = "", True
         return "".join(self._aside.pieces) + rest
 
     # Text
@@ -237,7 +237,7 @@ class ThinkingSplitter:
                 return text
             self._send(text[:at], pieces)
             return text[at:]
-        self._again = True
+        self._read_again = True
         self._send_before(text[:at], pieces)
         tag, follows = text[at:end], text[end : end + 1]
         # Arguments and JSON are data: a tag in a file that is written is part of the file.
@@ -297,7 +297,7 @@ class ThinkingSplitter:
         )
         if found := fence or card or edit:
             (self._send if edit else self._send_before)(text[:at], pieces)
-            self._again = True
+            self._read_again = True
             if pieces.in_data:
                 line = text[at:].partition("\n")[0]
                 self._send(line, pieces)

@@ -14,7 +14,7 @@ from bridge.prompt.weighted_cache import WeightedCache
 from bridge.schema import validator
 
 _LARGEST_SCHEMA = 64 * 1024
-# Judged in one go on the loop, so there is a bound; beyond it a call is passed on unjudged.
+# Checked in one go on the loop, so there is a bound; beyond it a call is passed on unchecked.
 _LARGEST_VALUE = 1 << 20  # characters
 _MOST_NODES = 2400
 _LONGEST_LINE = 300
@@ -22,7 +22,7 @@ _MOST_SHOWN = 1000  # characters of the schema in a correction
 
 
 class Schema(msgspec.Struct, frozen=True):
-    """A schema that has been read. `whole`: the model was told all of it, so it may be held to it."""
+    """A schema that has been read. `whole`: the model was shown all of it, so values may be checked by it."""
 
     root: Any
     signature: str
@@ -30,7 +30,7 @@ class Schema(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What is wrong with a value, told to the model; "" for nothing. `checked`: it was looked at to its end."""
+    """What is wrong with a value, quoted to the model; "" for nothing. `checked`: all of it was compared."""
 
     problem: str = ""
     checked: bool = True
@@ -42,7 +42,7 @@ _schemas: WeightedCache[Schema] = WeightedCache(8 * _LARGEST_SCHEMA)
 
 
 def problem_of(tool: Tool, arguments: str) -> str | None:
-    """What is wrong with the arguments, for the model; None when they are valid or cannot be judged."""
+    """What is wrong with the arguments, for the model; None when they are valid or cannot be checked."""
     return check_arguments(tool, arguments).problem or None
 
 
@@ -100,7 +100,7 @@ def decoded(text: str) -> Any:
 
 
 def schema_of(schema: bytes) -> Schema | None:
-    """None for a schema that is none, or too large to judge by. Agents send the same ones each time."""
+    """None for a schema that is none, or too large to check by. Agents send the same ones each time."""
     if len(schema) > _LARGEST_SCHEMA:
         return None
     if (remembered := _schemas.get(schema)) is not None:

@@ -1,4 +1,4 @@
-"""Formats of strings that schemas name: those that are judged. What is checked is what nobody would accept."""
+"""Formats of strings that schemas name: those that are checked, and only for what nobody would accept."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CHECKED = frozenset((*_PATTERNS, *_ADDRESSES))
 
 
 def follows(name: str, text: str) -> bool:
-    """Whether the text is of that format; of one that is not judged, or when it is endless, it is."""
+    """Whether the text is of that format; True for a format that is not checked, and for a text that is too long."""
     if len(text) > _LONGEST:
         return True
     if pattern := _PATTERNS.get(name):

@@ -1,4 +1,4 @@
-"""How a JSON schema is read: by whoever tells it to a model and by whoever judges a value by it, both the same way."""
+"""How a JSON schema is read, for the prompt that shows it and for the check of a value alike."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def types(node: dict[str, Any]) -> tuple[str, ...]:
 
 
 def unions(node: dict[str, Any]) -> list[list[Any]]:
-    """Lists of schemas of which one must hold each. `oneOf` means the same to people: that two hold is no flaw."""
+    """Lists of schemas of which one must hold each. `oneOf` means the same to people: that two hold is no error."""
     return [node[key] for key in ("anyOf", "oneOf") if isinstance(node.get(key), list) and node[key]]
 
 

@@ -1,6 +1,6 @@
 """Whether a JSON value is what a schema asks for. Bounded in work: schema and value both come from strangers. Pure.
 
-What is judged is what `type_text` tells a model: no pattern is run, no document is fetched, other keywords are ignored.
+What `type_text` shows to a model is checked: no pattern is run, no document is fetched, other keywords are ignored.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 def violations(schema: Any, value: Any, steps: int = MOST_STEPS) -> list[Violation]:
-    """The first of them, [] for a value that fits. Raise TooMuch when that cannot be said within so many steps."""
+    """The first of them, [] for a value that fits. Raise TooMuch when so many steps are not enough."""
     validator = _Validator(schema, steps)
     try:
         validator.visit(schema, value, ())
@@ -117,8 +117,6 @@ class _Validator:
             case int() | float() if not isinstance(value, bool):
                 self._amount(node, value, path)
 
-    # -- what each type has ---------------------------------------------------------------------------------------
-
     def _members(self, node: dict[str, Any], value: dict[str, Any], path: Path) -> None:
         names = schema_parts.required(node)
         # `required` comes from the client and may hold a million names, so it is paid for before it is walked.
@@ -189,8 +187,6 @@ class _Validator:
         for key, phrase, holds in _LIMITS:
             if key in node and (limit := schema_parts.number(node, key)) is not None and not holds(value, limit):
                 self._note(path, f"{_shown(value)} {phrase} {limit}", node)
-
-    # -- several schemas, several values --------------------------------------------------------------------------
 
     def _one_of(self, node: dict[str, Any], branches: list[Any], value: Any, path: Path) -> None:
         """One branch must hold. If only one branch has the type of the value, its own violations are reported; else one
@@ -268,7 +264,7 @@ def is_of(value: Any, kind: str) -> bool:
 def _divides(value: float, step: float) -> bool:
     """Floats are divided as people would: 0.3 is a multiple of 0.1."""
     if step <= 0 or not (math.isfinite(value) and math.isfinite(step)):
-        # A step that is 0, negative or endless is a fault of the schema: the model is not asked to mend that.
+        # A step that is 0, negative or endless is a fault of the schema: the model is not asked to correct that.
         return True
     if isinstance(value, int) and isinstance(step, int):
         return value % step == 0

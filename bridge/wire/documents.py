@@ -35,7 +35,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 # An allowed list, not everything Python can decode: its codecs include ones that decompress or are not of text.
 _ENCODINGS = ("utf-8", "utf-16", "utf-32", "gb18030", "gbk", "gb2312", "big5", "shift_jis", "euc-jp", "euc-kr",
               "latin-1", "iso8859-1", "iso8859-15", "cp1252", "cp1251", "koi8-r", "ascii")  # fmt: skip
-_KNOWN_ENCODINGS = frozenset(codecs.lookup(name).name for name in _ENCODINGS)
+_SUPPORTED_ENCODINGS = frozenset(codecs.lookup(name).name for name in _ENCODINGS)
 
 
 class File(msgspec.Struct):
@@ -142,7 +142,7 @@ def _encoding(content: _Content) -> str:
     except LookupError:
         named = "utf-8"
     # `utf-8-sig` also reads plain UTF-8, and drops the byte order mark that editors on Windows write.
-    return "utf-8-sig" if named == "utf-8" or named not in _KNOWN_ENCODINGS else named
+    return "utf-8-sig" if named == "utf-8" or named not in _SUPPORTED_ENCODINGS else named
 
 
 def _plain_type(declared: str) -> str:

@@ -1,4 +1,4 @@
-"""Tools that a vendor has taught its own models, and the client runs: no schema tells other models of them."""
+"""Tools that a vendor has taught its own models, and the client runs: no schema describes them to other models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CLIENT_RUN = re.compile(
 
 
 class ReadTools(NamedTuple):
-    """The tools of a request that a model can be told of, and the types of those that the client waits for in vain."""
+    """The tools of a request that a prompt can show, and the types of those that the client waits for in vain."""
 
     tools: tuple[Tool, ...] = ()
     left_out: tuple[str, ...] = ()

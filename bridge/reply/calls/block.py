@@ -1,4 +1,4 @@
-"""What is being read as a call, and how much of it is remembered until something of it was told."""
+"""What is being read as a call, and how much of it is stored until something of it was sent."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ MOST_HELD = 256 * 1024
 
 
 class Block:
-    """What stands behind a mark. `quoted`: the mark stands in inline code, so it may only be spoken of."""
+    """What stands behind a mark. `quoted`: the mark stands in inline code, so it may only be mentioned."""
 
     def __init__(self, marker: str, call_object: CallObject, *, fenced: bool, quoted: bool) -> None:
         self.marker = marker
         self.call_object = call_object
         self.fenced = fenced
         self.quoted = quoted
-        # Its start was emitted: from here on nothing is kept, for it cannot become flawed any more, only spoilt.
+        # Its start was emitted: from here on nothing is kept, for it cannot become malformed any more, only broken.
         self.started = False
         self.ended = False
         self.skipped = False

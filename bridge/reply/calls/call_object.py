@@ -37,7 +37,7 @@ class CallObject:
     """Reads one object `{"name": ..., "arguments": {...}}` in any of the spellings models use.
 
     `out` gathers the arguments: strict JSON, or the plain text of a custom tool. Nothing is in it before both the
-    tool and the beginning of its arguments are known, so that whoever reads it can tell the call's start first.
+    tool and the beginning of its arguments are known, so that the call's start can be sent first.
     """
 
     def __init__(self, find: Callable[[str], Tool | None]) -> None:

@@ -52,7 +52,7 @@ class Cursor:
             raise MoreNeeded
 
     def take(self, *tokens: str) -> str:
-        """Read one of the tokens, if one stands here. Raise MoreNeeded when that cannot be said yet."""
+        """Read one of the tokens, if one stands here. Raise MoreNeeded when more text has to decide."""
         for token in tokens:
             if self.text.startswith(token, self.at):
                 self.at += len(token)

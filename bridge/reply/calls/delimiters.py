@@ -59,7 +59,7 @@ class Marks:
         """Where the first of them stands from `at` on, where it ends, and what it is; "" for none.
 
         `new_line`: the text begins a line. A mark that goes on as something else than it should is one too: its secret
-        is told to nobody.
+        is never sent.
         """
         found: list[tuple[int, int, Sign]] = []
         for bare, sign in self._bare:

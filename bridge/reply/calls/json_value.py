@@ -24,7 +24,7 @@ _MOST_COMMENT = 1004
 # re.ASCII: without quotes only plain names are taken for keys.
 _BARE_KEY = re.compile(r"([A-Za-z_$][\w$]{0,80})\s{0,20}(:?)", re.ASCII)
 # Models that were trained on much Python write its words.
-_WORDS = {"true": "true", "false": "false", "null": "null", "True": "true", "False": "false", "None": "null"}
+_LITERALS = {"true": "true", "false": "false", "null": "null", "True": "true", "False": "false", "None": "null"}
 
 
 class ParseStopped(Exception):
@@ -88,7 +88,7 @@ class Value:
         """The reply ended, with `rest` unread: close what is open if the value so far may be all of it."""
         # A word waits for the character behind it, since `nullable` begins with `null`; at the end of the reply it is
         # whole.
-        if word := _WORDS.get(rest.strip()):
+        if word := _LITERALS.get(rest.strip()):
             if self._state == "value" and self._string is None:
                 self._write(word)
                 self._ended()
@@ -202,7 +202,7 @@ class Value:
             return -1
         word = found.group()
         # Strict numbers go through as they are written, or 1e400 and long decimals would lose digits.
-        strict = _WORDS.get(word) or (word if _NUMBER.fullmatch(word) else _number(word))
+        strict = _LITERALS.get(word) or (word if _NUMBER.fullmatch(word) else _number(word))
         if not strict:
             raise ParseStopped(at, f"{word[:40]!r} is no JSON value")
         self._write(strict)

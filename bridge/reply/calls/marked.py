@@ -22,7 +22,7 @@ UNKNOWN = "there is no such tool"
 
 
 class MalformedCall(msgspec.Struct, frozen=True):
-    """A block that is no valid call and of which nothing was told. `reason` is quoted to the model, `source` is it."""
+    """A block that is no valid call and of which nothing was sent. `reason` is quoted to the model, `source` is it."""
 
     name: str
     reason: str
@@ -30,7 +30,7 @@ class MalformedCall(msgspec.Struct, frozen=True):
 
 
 class BrokenArguments(msgspec.Struct, frozen=True):
-    """The JSON of a call that is being told does not go on. The rest of it follows to the letter."""
+    """The JSON of a call that is being sent does not go on. The rest of it follows unchanged."""
 
     reason: str
 
@@ -46,7 +46,7 @@ class MarkedCalls:
         self.marked = False
         self.has_called = False
         self.cut_off = False
-        """The reply ended inside a call of which something had been told."""
+        """The reply ended inside a call of which something had been sent."""
         self._marks = marks
         self._names = names
         self._new_id = new_id
@@ -89,7 +89,7 @@ class MarkedCalls:
             text = text[at:]
             if sign == "unknown":
                 block.reason, block.skipped = UNKNOWN, True
-                # It is read on, because its end must be found; it is reported as flawed there.
+                # It is read on, because its end must be found; it is reported as malformed there.
                 block.call_object.skip_rest()
             self._emit(events)
             if sign == "done":
@@ -155,7 +155,7 @@ class MarkedCalls:
         return rest
 
     def _completed(self, rest: str, *, closed: bool, events: list[CallEvent]) -> bool:
-        """Whether a call that ends here is complete enough; then it is told."""
+        """Whether a call that ends here is complete enough; then it is sent."""
         if not self._block.call_object.complete(rest, closed=closed):
             return False
         self._emit(events)
@@ -241,7 +241,7 @@ class MarkedCalls:
         return text[at:]
 
     def _in_broken(self, text: str, events: list[CallEvent]) -> str:
-        """Whoever runs the call sees what is wrong with it. Only its last braces wait: one is the envelope's."""
+        """Whoever runs the call sees what is wrong with it. The last braces wait: one is not the arguments'."""
         block = self._block
         at, whole = self._marks.malformed_end(text)
         block.rest += text[:at].removesuffix(self._marks.closer) if whole else text[:at]

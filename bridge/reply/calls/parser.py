@@ -80,7 +80,7 @@ class CallParser:
 
     @property
     def cut_off(self) -> bool:
-        """The reply ended inside a call of which something had been told."""
+        """The reply ended inside a call of which something had been sent."""
         return self._marked.cut_off
 
     def pass_on(self, text: str) -> str | None:

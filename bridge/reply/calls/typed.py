@@ -40,7 +40,7 @@ class Parameters:
         """
         The JSON of the value. Strings stay as they are written; what can only be something else is read as JSON.
 
-        `is_string` is what the model said of it; it counts where the schema allows it. Raise TooLong for JSON of more
+        `is_string` is what the model declared; it counts where the schema allows it. Raise TooLong for JSON of more
         than `most` tokens.
         """
         self._nodes = self.tokens = 0

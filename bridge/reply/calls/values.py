@@ -1,4 +1,4 @@
-"""The values inside a call's envelope: kept, streamed, decoded or read over."""
+"""The values inside a call's object: stored, streamed, decoded or skipped."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Plain:
 
 
 class Coded(Plain):
-    """Arguments as JSON within a JSON string. Stops behind the first brace, for the call's start to be told."""
+    """Arguments as JSON within a JSON string. Stops behind the first brace, so that the call's start is sent first."""
 
     def __init__(self, out: list[str]) -> None:
         super().__init__(out)
@@ -177,4 +177,4 @@ class PlainOrCoded(Plain):
 
 
 Member = Ignored | Plain
-"""What an envelope may be reading; the other classes are kinds of these."""
+"""What a call object may be reading; the other classes are kinds of these."""

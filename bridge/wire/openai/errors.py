@@ -10,7 +10,7 @@ from bridge.chat.errors import BadImage, GatewayError, InvalidRequest
 from bridge.wire.bodies import FieldError, Path
 
 BAD_IMAGE = "The image data you provided does not represent a valid image."
-"""Codex looks for this, and tells to remove the image."""
+"""Codex looks for this text, and asks its user to remove the image."""
 
 
 class Shape(msgspec.Struct, frozen=True):

@@ -65,7 +65,7 @@ def reasoning(id_: str, status: Status, *texts: str, sealed: bool = False) -> It
 
 def compaction(id_: str, summary: str) -> Item:
     """The conversation so far, summed up; it is sealed, so that clients send it back as it is."""
-    # The seal is a mark, not a secret: it tells a compaction made here from one of another service.
+    # The seal is a mark, not a secret: it marks a compaction that was made here.
     content = base64.b64encode(SEAL + summary.encode("utf-8", "replace")).decode()
     return {"id": id_, "type": "compaction", "encrypted_content": content}
 
