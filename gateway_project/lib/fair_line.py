@@ -19,7 +19,8 @@ class FairLine:
     """
     At most `places` are taken at once, and `per_key` of them by one key. First come, first served within a key.
 
-    At most `most_waiting` wait, half of them of one key; None: no bound.
+    At most `most_waiting` wait, half of them of one key; None: no bound. Beyond, the last of the longest line has to go
+    for a key that has fewer.
     """
 
     def __init__(self, places: int = 1, per_key: int = 1, most_waiting: int | None = None) -> None:
@@ -38,7 +39,7 @@ class FairLine:
         if self._free and self._may_have(key):  # then nobody waits who might have it
             self._take(key)
             return
-        if self._is_full_for(key):
+        if not self._make_room(key):
             raise LineFull
         place = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, deque()).append(place)
@@ -48,7 +49,7 @@ class FairLine:
             # Cancelled while it waited, or in the moment after it got a place: that one must be given back.
             if place.cancelled():
                 self._forget(key, place)
-            else:
+            elif place.exception() is None:  # else it had to make room
                 self.leave(key)
             raise
 
@@ -75,11 +76,23 @@ class FairLine:
                 self._take(key)
                 place.set_result(None)
 
-    def _is_full_for(self, key: Hashable) -> bool:
+    def _make_room(self, key: Hashable) -> bool:
+        """Whether one more of this key may wait."""
         most = self._most_waiting
         if most is None:
+            return True
+        if self.waiting(key) >= most // 2:
             return False
-        return self.waiting(key) >= most // 2 or sum(map(len, self._waiting.values())) >= most
+        if sum(map(len, self._waiting.values())) < most:
+            return True
+        # Two keys together would else keep everybody out.
+        longest = max(self._waiting, key=self.waiting)
+        if self.waiting(longest) <= self.waiting(key) + 1:
+            return False
+        last = self._waiting[longest].pop()
+        if not last.done():
+            last.set_exception(LineFull)
+        return True
 
     def _may_have(self, key: Hashable) -> bool:
         return self._taken.get(key, 0) < self._per_key

@@ -46,14 +46,35 @@ async def test_one_key_leaves_places_to_others():
 async def test_one_key_fills_half_of_the_line():
     line = FairLine(most_waiting=4)
     await line.enter("a")
-    waiting = [asyncio.create_task(line.enter(key)) for key in "aaabbbc"]
+    waiting = [asyncio.create_task(line.enter(key)) for key in "aaabbb"]
     await asyncio.sleep(0)
-    assert [task.done() for task in waiting] == [False, False, True, False, False, True, True]
-    assert all(isinstance(waiting[full].exception(), LineFull) for full in (2, 5, 6))
+    assert [task.done() for task in waiting] == [False, False, True, False, False, True]
+    assert all(isinstance(waiting[full].exception(), LineFull) for full in (2, 5))
     for task in waiting:
         task.cancel()
     await asyncio.wait(waiting)
     assert not line._waiting
+
+
+async def test_full_line_has_room_for_who_has_fewer():
+    line = FairLine(most_waiting=8)
+    await line.enter(0)
+    crowd = [asyncio.create_task(line.enter(key)) for key in (1, 1, 1, 1, 2, 2, 2, 2)]
+    await asyncio.sleep(0)
+    third, fourth = asyncio.create_task(line.enter(3)), asyncio.create_task(line.enter(4))
+    await asyncio.sleep(0)
+    crowd[7].cancel()  # in the moment after it had to go
+    results = await asyncio.gather(crowd[3], crowd[7], return_exceptions=True)
+    assert [type(result) for result in results] == [LineFull, asyncio.CancelledError]
+    assert [line.waiting(key) for key in (1, 2, 3, 4)] == [3, 3, 1, 1]
+    line.leave(0)
+    for key, task in ((1, crowd[0]), (2, crowd[4]), (3, third), (4, fourth)):
+        await asyncio.wait_for(task, 30)
+        line.leave(key)
+    for key, task in ((1, crowd[1]), (2, crowd[5]), (1, crowd[2]), (2, crowd[6])):
+        await asyncio.wait_for(task, 30)
+        line.leave(key)
+    await asyncio.wait_for(line.enter(5), 30)
 
 
 async def test_who_leaves_the_line_keeps_no_place():
