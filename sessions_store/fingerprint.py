@@ -157,15 +157,15 @@ class LooseFingerprint:
                 self.changing.append(Changing("system", text))
                 self._late.append(text)
             return ""
-        kept, changing = normalize.stable_system_text(text)
+        stable, changing = normalize.stable_system_text(text)
         self.changing += [Changing("system", piece) for piece in changing]
-        return kept
+        return stable
 
     def _stable_text(self, role: str, text: str, call_id: str) -> str:
-        kept, changing = normalize.strip_reminders(text)
+        stable, changing = normalize.strip_reminders(text)
         if changing:
             self.changing += [Changing(role, piece, call_id) for piece in changing]
-        return kept
+        return stable
 
     def _start_turn(self, role: str) -> None:
         self._add_turn(self._hash)

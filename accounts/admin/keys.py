@@ -136,7 +136,7 @@ class ApiKeyAdmin(ClosedLookups, ModelAdmin):
         """A model that nobody offers may be right tomorrow, so this warns and does not refuse."""
         unknown_models = accounts_config().unknown_models(names_in(key.allowed_models))
         if unknown_models:
-            warning = gettext("No model or alias goes by %(names)s now; %(model)s answers who asks for that.")
+            warning = gettext("No model or alias has the name %(names)s now; requests for it get %(model)s.")
             names = ", ".join(Truncator(visible(name)).chars(LONGEST) for name in unknown_models)
             messages.warning(request, warning % {"names": names, "model": settings.ENV.default_model})
 

@@ -20,7 +20,7 @@ class TeamAdmin(ClosedLookups, ModelAdmin):
     list_per_page = 50
     empty_icon = "groups"
     empty_title = _("No teams yet")
-    empty_hint = _("A team groups keys, so that its usage can be told from that of others.")
+    empty_hint = _("A team groups keys, so that their usage can be seen together.")
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], list[Any]]:
         """A team with keys is kept because of them, not for want of a permission nobody has."""

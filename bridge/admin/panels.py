@@ -49,7 +49,7 @@ def instances_now() -> tuple[list[Instance], list[str]]:
         instances, troubles = mirror.current(url), late_rows(ledger.waiting_since(url))
     except redis.RedisError as exc:
         instances = list(Instance.objects.all())
-        troubles = [" ".join([redis_away(exc), gettext("The page shows what was known before.")])]
+        troubles = [" ".join([redis_away(exc), gettext("The page shows the last copy.")])]
     return sorted(instances, key=lambda each: (each.process, each.name)), troubles
 
 

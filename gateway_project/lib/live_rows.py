@@ -55,7 +55,7 @@ class LiveRows:
             try:
                 cached[type(self)] = self.current_rows()
             except redis.RedisError as exc:
-                messages.error(request, " ".join([redis_away(exc), gettext("The list shows what was known before.")]))
+                messages.error(request, " ".join([redis_away(exc), gettext("The list shows the last copy.")]))
                 cached[type(self)] = None
         return cached[type(self)]
 

@@ -149,7 +149,7 @@ async def test_revocation_with_broken_redis_holds_within_a_second(own_redis, har
         assert await ring.authenticate("secret-a") is None
 
 
-async def test_when_redis_comes_back_changes_are_heard_again(own_redis):
+async def test_changes_arrive_again_after_redis_returns(own_redis):
     records = Records(alice="secret-a")
     async with ring_over(records, own_redis.url) as ring:
         own_redis.kill()

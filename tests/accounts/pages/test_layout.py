@@ -36,7 +36,7 @@ def test_log_in_leads_to_no_other_site(client, member):
     assert client.post("/login/", form).url == "/usage/"
 
 
-def test_wrong_password_is_told_as_such(client, member):
+def test_wrong_password_is_reported(client, member):
     page = client.post("/login/", {"username": "member", "password": "wrong"})
     assert page.status_code == 200
     assert "correct username and password" in page.content.decode()
@@ -47,7 +47,7 @@ def test_staff_goes_on_to_the_console(client):
     assert client.post("/login/", {"username": "root", "password": "a good password"}).url == "/admin/"
 
 
-def test_who_may_see_nothing_is_told_so(client):
+def test_user_without_rights_gets_403(client):
     client.force_login(User.objects.create_user("nobody"))
     page = client.get("/usage/")
     assert page.status_code == 403

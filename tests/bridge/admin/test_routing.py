@@ -80,7 +80,7 @@ def test_unoffered_models_of_a_key_are_reported(admin_client, offered):
     fields = {"name": "k", "rpm": 0, "tpm": 0, "concurrency": 0}
     known = "Coder, qwen3*, claude-sonnet-*, claude-opus-5[1m], *"
     page = text(admin_client.post(ADD_KEY, fields | {"allowed_models": f"{known}, tomorrow, gpt-?"}))
-    assert "No model or alias goes by tomorrow, gpt-? now; org_auto answers who asks for that." in page
+    assert "No model or alias has the name tomorrow, gpt-? now; requests for it get org_auto." in page
     page = text(admin_client.post(ADD_KEY, fields | {"name": "k2", "allowed_models": known}))
     assert "No model or alias" not in page
     assert ApiKey.objects.count() == 2
