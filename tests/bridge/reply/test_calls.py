@@ -1,4 +1,4 @@
-"""Tool calls in the text of a reply: what models write, and what is told of it."""
+"""Tool calls in the text of a reply: what models write, and what is sent of it."""
 
 import json
 
@@ -20,8 +20,8 @@ def call(arguments, number=1, name="Bash", custom=False):
     return [ToolCallStarted(f"call_{number}", name, "", custom), ToolCallDelta(arguments), ToolCallEnded()]
 
 
-def text(told):
-    return [TextDelta(told)]
+def text(sent):
+    return [TextDelta(sent)]
 
 
 LS = '{"cmd":"ls"}'
@@ -127,7 +127,7 @@ def test_text_without_calls_stays_as_written(case, size):
     assert merged(fed(parser(), sliced(AS_TEXT[case], size))) == text(AS_TEXT[case])
 
 
-FLAWED = {
+MALFORMED = {
     "no JSON": (f"{OPEN}hello{CLOSE}", "", "a JSON object is expected"),
     "no name": (f'{OPEN}{{"arguments":{{}}}}{CLOSE}', "", "names no tool"),
     "arguments of another kind": (f'{OPEN}{{"name":"Bash","arguments":[1]}}{CLOSE}', "Bash", "no JSON object"),
@@ -139,19 +139,19 @@ FLAWED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", FLAWED)
+@pytest.mark.parametrize("case", MALFORMED)
 @pytest.mark.parametrize("size", [1, 3, 10_000])
-def test_unsent_malformed_block_is_a_flaw(case, size):
-    written, name, reason = FLAWED[case]
+def test_unsent_malformed_block_is_reported(case, size):
+    written, name, reason = MALFORMED[case]
     reader = parser()
-    [flawed] = fed(reader, sliced(written, size))
-    assert isinstance(flawed, MalformedCall)
-    assert (flawed.name, flawed.source) == (name, written)
-    assert reason in flawed.reason
+    [malformed] = fed(reader, sliced(written, size))
+    assert isinstance(malformed, MalformedCall)
+    assert (malformed.name, malformed.source) == (name, written)
+    assert reason in malformed.reason
     assert not reader.cut_off
 
 
-def test_text_behind_a_flawed_block_is_sent():
+def test_text_behind_a_malformed_block_is_sent():
     first, *rest = fed(parser(), [f"{OPEN}nonsense{CLOSE}\nBut this."])
     assert isinstance(first, MalformedCall)
     assert rest == text("But this.")
@@ -179,9 +179,9 @@ def test_begun_call_behind_a_tick_stays_one(size):
 def test_garbage_in_sent_arguments_is_sent_whole(size, end):
     reader = parser()
     text = f'{OPEN}{{"name":"Bash","arguments":{{"cmd":"l"s"  {{x" {end}{CLOSE} and more'
-    started, begun, spoilt, rest, ended, said = merged(fed(reader, sliced(text, size)))
+    started, begun, broken, rest, ended, said = merged(fed(reader, sliced(text, size)))
     assert (started, begun) == (ToolCallStarted("call_1", "Bash"), ToolCallDelta('{"cmd":"l"'))
-    assert spoilt == BrokenArguments("a comma or '}' is expected instead of 's'")
+    assert broken == BrokenArguments("a comma or '}' is expected instead of 's'")
     assert rest.text == f's"  {{x" {end}'.rstrip().removesuffix("}")
     assert (ended, said, reader.cut_off) == (ToolCallEnded(), TextDelta("and more"), False)
 
@@ -198,7 +198,7 @@ def test_garbage_without_the_closing_mark_may_be_all(size, end, is_cut):
 PATCH = "*** Begin\n+“x” 😀\\n\n"
 INPUT = json.dumps({"input": PATCH})
 CUSTOM = {
-    "as told": f'{{"name":"apply_patch","arguments":{INPUT}}}',
+    "as sent": f'{{"name":"apply_patch","arguments":{INPUT}}}',
     "the input at the top": f'{{"name":"apply_patch","input":{json.dumps(PATCH)}}}',
     "arguments are the text": f'{{"name":"apply_patch","arguments":{json.dumps(PATCH)}}}',
     "arguments are JSON in a string": f'{{"name":"apply_patch","arguments":{json.dumps(INPUT)}}}',
@@ -218,7 +218,7 @@ def test_a_custom_tool_is_given_plain_text(case, size):
 
 @pytest.mark.parametrize("given", ['{"in', '{"inputs": 1}', "{", "", " { x"])
 @pytest.mark.parametrize("size", [1, 10_000])
-def test_text_beginning_like_json_is_kept(given, size):
+def test_text_beginning_like_json_is_sent(given, size):
     written = json.dumps({"name": "apply_patch", "arguments": given})
     events = fed(parser(), sliced(OPEN + written + CLOSE, size))
     assert "".join(event.text for event in events if isinstance(event, ToolCallDelta)) == given
@@ -263,9 +263,9 @@ def test_nameless_arguments_are_held_only_so_far():
     events = reader.feed(OPEN + '{"arguments":{"a":"')
     for _ in range(40):
         events += reader.feed("x" * 10_000)
-    [flawed] = events + reader.end()
-    assert isinstance(flawed, MalformedCall)
-    assert len(flawed.source) <= MOST_HELD + len(OPEN)
+    [malformed] = events + reader.end()
+    assert isinstance(malformed, MalformedCall)
+    assert len(malformed.source) <= MOST_HELD + len(OPEN)
 
 
 UNKNOWN = f'{OPEN}{{"name": "rm", "arguments": {{"a": "{OPEN}"}}}}{CLOSE}'
@@ -273,9 +273,9 @@ UNKNOWN = f'{OPEN}{{"name": "rm", "arguments": {{"a": "{OPEN}"}}}}{CLOSE}'
 
 @pytest.mark.parametrize("size", [1, 3, 10_000])
 def test_call_of_unknown_tool_is_never_shown(size):
-    before, flawed, after = merged(fed(parser(), sliced(f"Look.\n{UNKNOWN}\nSo.", size)))
+    before, malformed, after = merged(fed(parser(), sliced(f"Look.\n{UNKNOWN}\nSo.", size)))
     assert (before, after) == (TextDelta("Look."), TextDelta("\nSo."))
-    assert (flawed.name, flawed.reason) == ("rm", "there is no such tool")
+    assert (malformed.name, malformed.reason) == ("rm", "there is no such tool")
 
 
 @pytest.mark.parametrize("end", ["", '{"name":"rm","arguments":{"a":"', '{"name":"rm","arguments":oops', "{"])
@@ -288,7 +288,7 @@ def test_unusable_block_leaves_no_mark(end, size):
 
 @pytest.mark.parametrize("size", [1, 2, 10_000])
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "sent"),
     [
         (f"Calls begin with `{OPEN}` and end with `{CLOSE}`.", "Calls begin with `<call>` and end with `</call>`."),
         (f"Done.{CLOSE} Or not.", "Done. Or not."),
@@ -297,8 +297,8 @@ def test_unusable_block_leaves_no_mark(end, size):
         ("a <call", "a <call"),
     ],
 )
-def test_secret_of_a_mentioned_mark_is_hidden(written, told, size):
-    assert merged(fed(parser(), sliced(written, size))) == text(told)
+def test_secret_of_a_mentioned_mark_is_hidden(written, sent, size):
+    assert merged(fed(parser(), sliced(written, size))) == text(sent)
 
 
 def test_a_call_in_inline_code_is_a_call():
@@ -307,7 +307,7 @@ def test_a_call_in_inline_code_is_a_call():
 
 @pytest.mark.parametrize("size", [1, 3, 10_000])
 @pytest.mark.parametrize(
-    ("around", "told"),
+    ("around", "sent"),
     [
         (("Look.\n\n", "\n\nSo."), "Look.\n\nSo."),
         (("Look. ", "So."), "Look. So."),
@@ -316,9 +316,9 @@ def test_a_call_in_inline_code_is_a_call():
         (("Look.\n", "\n"), "Look."),
     ],
 )
-def test_white_space_around_calls_is_kept_between_texts(around, told, size):
+def test_white_space_around_calls_is_kept_between_texts(around, sent, size):
     events = merged(fed(parser(), sliced(f"{OPEN}{PLAIN}{CLOSE}".join(around), size)))
-    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == told
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == sent
 
 
 @pytest.mark.parametrize("form", ["Qwen3-Coder", "MiniMax M2", "Kimi K2", "DeepSeek V3.1"])
@@ -406,17 +406,17 @@ def test_events_do_not_depend_on_stream_slicing(reply, data):
 def test_only_the_last_call_may_be_incomplete(reply):
     reader = parser()
     events = merged(fed(reader, [reply]))
-    open_call, arguments, is_spoilt = None, "", False
+    open_call, arguments, is_broken = None, "", False
     for event in events:
         if isinstance(event, ToolCallStarted):
-            open_call, arguments, is_spoilt = event, "", False
+            open_call, arguments, is_broken = event, "", False
         elif isinstance(event, ToolCallDelta):
             arguments = event.text
         elif isinstance(event, BrokenArguments):
-            is_spoilt = True
+            is_broken = True
         elif isinstance(event, ToolCallEnded):
-            assert is_spoilt or open_call.custom or isinstance(json.loads(arguments), dict)
-            open_call, is_spoilt = None, False
+            assert is_broken or open_call.custom or isinstance(json.loads(arguments), dict)
+            open_call, is_broken = None, False
         else:
             assert open_call is None
     assert reader.cut_off == (open_call is not None)
@@ -448,12 +448,12 @@ def test_any_arguments_survive(arguments, ascii_only, data):
 @pytest.mark.parametrize("start", ["", OPEN, OPEN + '{"name":"Bash","arguments":{"a":', OPEN + '{"name":"rm","b":"'])
 def test_no_stream_makes_it_hold_without_bound(unit, start):
     reader = parser()
-    told = 0
+    sent = 0
     for piece in [start, *[unit * 100] * 60]:
-        told += sum(len(event.text) for event in reader.feed(piece) if isinstance(event, TextDelta | ToolCallDelta))
+        sent += sum(len(event.text) for event in reader.feed(piece) if isinstance(event, TextDelta | ToolCallDelta))
     held = sum(len(event.text) for event in reader.end() if isinstance(event, TextDelta))
     assert held <= 500
-    assert told <= len(start) + len(unit) * 12_000
+    assert sent <= len(start) + len(unit) * 12_000
 
 
 def test_tools_are_all_found_by_their_own_name():
@@ -463,7 +463,7 @@ def test_tools_are_all_found_by_their_own_name():
         assert started.name == (tool.wire_name or tool.name)
 
 
-def test_the_contract_of_tools_with_namespace_is_kept():
+def test_instructions_of_tools_with_namespace_hold():
     [started, *_] = fed(
         parser([Tool("a", wire_name="b", namespace="n", custom=True)]), [f'{OPEN}{{"tool":"a","args":"x"}}']
     )
@@ -472,7 +472,7 @@ def test_the_contract_of_tools_with_namespace_is_kept():
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "sent"),
     [
         (f"a {OPEN[:-1]} x> b", None),
         (f"a {OPEN[:-1]}\n{PLAIN}{CLOSE}", [*text("a"), *call(LS)]),
@@ -484,11 +484,11 @@ def test_the_contract_of_tools_with_namespace_is_kept():
         (f'a {OPEN[:-1]} name="Bash">{LS}{CLOSE[:-1]}', None),
     ],
 )
-def test_incomplete_mark_shows_no_secret(written, told, size):
+def test_incomplete_mark_shows_no_secret(written, sent, size):
     events = merged(fed(parser(), sliced(written, size)))
     assert DELIMITER_ID not in "".join(event.text for event in events if isinstance(event, TextDelta))
-    if told is None:
+    if sent is None:
         assert events[0] == TextDelta("a")
         assert isinstance(events[1], MalformedCall)
     else:
-        assert events == told
+        assert events == sent

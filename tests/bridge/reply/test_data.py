@@ -84,7 +84,7 @@ def reader(*, stream, thinking=False, choice=AUTO, tools=(WRITE,), **options):
 
 
 def read(reply, pieces):
-    """The text and the reasoning that were told."""
+    """The text and the reasoning that were sent."""
     events = [event for piece in pieces for event in reply.feed([TextDelta(piece)])] + reply.end()
     kinds = (TextDelta, ThinkingDelta)
     return tuple("".join(event.text for event in events if isinstance(event, kind)) for kind in kinds)
@@ -172,7 +172,7 @@ def test_json_text_keeps_what_looks_like_reasoning(size):
 
 
 @pytest.mark.parametrize("size", [1, 3, 10_000])
-def test_unwanted_call_is_told_with_its_tags(size):
+def test_unwanted_call_is_sent_with_its_tags(size):
     reply = Reader(ReadOptions(calls_forbidden=True), str, DELIMITER_ID)
     assert read(reply, sliced(CALLS["marked"]("<think>b</think>c"), size))[0] == written("<think>b</think>c")
 

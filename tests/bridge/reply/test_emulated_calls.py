@@ -1,4 +1,4 @@
-"""Which calls may be told, and when the model is asked once more."""
+"""Which calls may be sent, and when the model is asked once more."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ def text_of(events):
 
 
 def calls_of(events):
-    """(id, name, arguments) of the calls that were told to their end."""
+    """(id, name, arguments) of the calls that were sent to their end."""
     calls, name, arguments = [], None, ""
     for event in events:
         match event:
@@ -86,8 +86,10 @@ def test_misfit_call_is_repaired_once():
 @pytest.mark.parametrize("stream", [True, False])
 def test_text_before_a_repaired_call_is_sent(stream, pieces):
     reply = emulation(stream=stream)
-    flawed = call("read", file="a")
-    events = [event for text in (["Now:", flawed] if pieces == 2 else ["Now:" + flawed]) for event in reply.feed(text)]
+    malformed = call("read", file="a")
+    events = [
+        event for text in (["Now:", malformed] if pieces == 2 else ["Now:" + malformed]) for event in reply.feed(text)
+    ]
     events += reply.end()
     reply.retry()
     events += whole(reply, "Sorry! " + call("read", path="a"))
@@ -103,7 +105,7 @@ def test_call_that_stays_wrong_is_the_clients():
     assert reply.outcomes == {"retried": 1, "invalid": 1}
 
 
-def test_what_stays_unreadable_is_no_call():
+def test_what_stays_malformed_is_no_call():
     reply = emulation()
     unreadable = f'<call:{DELIMITER_ID}>{{"name":"read","arguments":[</call:{DELIMITER_ID}>'
     whole(reply, unreadable)
@@ -114,7 +116,7 @@ def test_what_stays_unreadable_is_no_call():
     assert DELIMITER_ID not in text_of(events)
 
 
-def test_a_call_that_breaks_off_untold_is_mended():
+def test_a_call_that_breaks_off_unsent_is_repaired():
     reply = emulation(stream=False)
     assert whole(reply, call("read", path="a" * 100)[:-60]) == []
     assert ("cut off" in reply.correction, reply.cut_off) == (True, False)
@@ -123,18 +125,18 @@ def test_a_call_that_breaks_off_untold_is_mended():
 
 
 @pytest.mark.parametrize(
-    ("choice", "reply", "told"),
+    ("choice", "reply", "sent"),
     [(AUTO, "Now: " + call("read", file="a"), "Now:"), (ToolChoice("required"), "No.", "No.")],
 )
-def test_original_reply_is_sent_without_a_correction(choice, reply, told):
+def test_original_reply_is_sent_without_a_correction(choice, reply, sent):
     first = emulation(choice, stream=False)
     whole(first, reply)
     first.retry()
     first.feed("Well")
-    assert text_of(first.best_effort()).strip() == told
+    assert text_of(first.best_effort()).strip() == sent
 
 
-def test_uncorrected_reply_leaves_nothing_to_settle():
+def test_uncorrected_reply_has_no_best_effort():
     reply = emulation(stream=False)
     reply.feed("Half of a")
     assert reply.best_effort() == []
@@ -150,10 +152,10 @@ def test_text_instead_of_repaired_call_is_sent():
 def test_sent_part_of_a_call_cannot_be_repaired():
     reply = emulation()
     text = call("read", file="a" * 50)
-    told = reply.feed(text[:60])
-    assert told
-    told += reply.feed(text[60:]) + reply.end()
-    assert len(calls_of(told)) == 1
+    sent = reply.feed(text[:60])
+    assert sent
+    sent += reply.feed(text[60:]) + reply.end()
+    assert len(calls_of(sent)) == 1
     assert (reply.correction, reply.outcomes) == ("", {"invalid": 1})
 
 
@@ -165,7 +167,7 @@ def test_waiting_client_gets_every_call_repaired():
 
 
 @pytest.mark.parametrize("choice", [ToolChoice("required"), ToolChoice("named", "read")])
-def test_owed_call_is_requested_once(choice):
+def test_missing_call_is_requested_once(choice):
     reply = emulation(choice)
     assert reply.feed("I would rather talk.") == []
     assert (reply.end(), bool(reply.correction)) == ([], True)
@@ -173,7 +175,7 @@ def test_owed_call_is_requested_once(choice):
     assert calls_of(whole(reply, call("read", path="a"))) == [("call_1", "read", {"path": "a"})]
 
 
-def test_who_will_not_call_may_speak():
+def test_model_that_will_not_call_may_answer():
     reply = emulation(ToolChoice("required"))
     whole(reply, "No.")
     reply.retry()
@@ -181,7 +183,7 @@ def test_who_will_not_call_may_speak():
     assert reply.outcomes == {"retried": 1, "refused": 1}
 
 
-def test_text_before_an_owed_call_comes_with_it():
+def test_text_before_a_missing_call_comes_with_it():
     reply = emulation(ToolChoice("required"))
     assert reply.feed("Well, ") == []
     events = whole(reply, call("time"))
@@ -206,8 +208,8 @@ def test_who_calls_another_tool_twice_has_called_none():
     whole(reply, "Well. " + call("time"))
     reply.retry()
     events = whole(reply, call("time"))
-    told = 'Well.\n\n{"name": "time", "arguments": {}}'
-    assert (text_of(events).strip(), calls_of(events), reply.calls, reply.correction) == (told, [], 0, "")
+    sent = 'Well.\n\n{"name": "time", "arguments": {}}'
+    assert (text_of(events).strip(), calls_of(events), reply.calls, reply.correction) == (sent, [], 0, "")
 
 
 def test_another_call_that_breaks_off_is_none_either():
@@ -237,14 +239,14 @@ def test_unknown_tool_is_corrected_by_demanded_name():
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize(("second", "told"), [("Look. {}\n\nSo.", "Look.\n\nSo."), ("{}", "")])
-def test_lastingly_unknown_tool_is_not_shown(stream, second, told):
+@pytest.mark.parametrize(("second", "sent"), [("Look. {}\n\nSo.", "Look.\n\nSo."), ("{}", "")])
+def test_lastingly_unknown_tool_is_not_shown(stream, second, sent):
     reply = emulation(stream=stream)
     first = whole(reply, call("rm", path="a"))
     reply.retry()
     events = first + whole(reply, second.format(call("rm", path="a")))
     assert calls_of(events) == []
-    assert text_of(events) == (told or '{"name": "rm", "arguments": {"path": "a"}}')
+    assert text_of(events) == (sent or '{"name": "rm", "arguments": {"path": "a"}}')
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
@@ -301,7 +303,7 @@ FLAWS = {
 }
 
 
-def flawed(arguments):
+def malformed(arguments):
     return f'<call:{DELIMITER_ID}>{{"name":"read","arguments":{arguments}}}</call:{DELIMITER_ID}>'
 
 
@@ -310,53 +312,53 @@ def sent_arguments(events):
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000])
-@pytest.mark.parametrize("flaw", FLAWS)
-def test_flaw_in_a_sent_call_is_shown(flaw, size):
-    arguments, told, _ = FLAWS[flaw]
-    text = flawed(arguments)
+@pytest.mark.parametrize("problem", FLAWS)
+def test_error_in_a_sent_call_is_shown(problem, size):
+    arguments, sent, _ = FLAWS[problem]
+    text = malformed(arguments)
     reply = emulation()
     events = [event for at in range(0, 45, size) for event in reply.feed(text[at : min(45, at + size)])]
     assert isinstance(events[0], ToolCallStarted)
     events += reply.feed(text[45:]) + reply.end()
-    assert sent_arguments(events) == told
+    assert sent_arguments(events) == sent
     assert isinstance(events[-1], ToolCallEnded)
     assert (reply.cut_off, reply.calls, reply.correction, reply.outcomes) == (False, 1, "", {"invalid": 1})
 
 
-@pytest.mark.parametrize("flaw", FLAWS)
-def test_flaw_in_an_unsent_call_is_named(flaw):
-    arguments, told, reason = FLAWS[flaw]
+@pytest.mark.parametrize("problem", FLAWS)
+def test_error_in_an_unsent_call_is_named(problem):
+    arguments, sent, reason = FLAWS[problem]
     reply = emulation(stream=False)
-    assert whole(reply, "Well. " + flawed(arguments)) == []
+    assert whole(reply, "Well. " + malformed(arguments)) == []
     assert reason in reply.correction
     assert "cut off" not in reply.correction
-    assert f"You wrote:\n{told}\n" in reply.correction
+    assert f"You wrote:\n{sent}\n" in reply.correction
     reply.retry()
     assert calls_of(whole(reply, call("read", path="a"))) == [("call_2", "read", {"path": "a"})]
     assert reply.outcomes == {"retried": 1, "repaired": 1}
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-def test_call_that_stays_flawed_is_the_clients(stream):
+def test_call_that_stays_malformed_is_the_clients(stream):
     reply = emulation(stream=stream, choice=ToolChoice("required"))
     whole(reply, "No.")
     reply.retry()
-    events = whole(reply, flawed('{"path":"a "b""}'))
+    events = whole(reply, malformed('{"path":"a "b""}'))
     assert (sent_arguments(events), isinstance(events[-1], ToolCallEnded)) == ('{"path":"a "b""}', True)
     assert (reply.cut_off, reply.calls, reply.outcomes) == (False, 1, {"retried": 1, "invalid": 1})
 
 
-def test_call_behind_a_flawed_one_is_told():
+def test_call_behind_a_malformed_one_is_sent():
     reply = emulation()
-    text = flawed('{"path":"a "b""}')
+    text = malformed('{"path":"a "b""}')
     events = reply.feed(text[:50]) + whole(reply, text[50:] + call("time"))
     assert [event.name for event in events if isinstance(event, ToolCallStarted)] == ["read", "time"]
     assert (reply.calls, reply.cut_off, reply.outcomes) == (2, False, {"invalid": 1, "parsed": 1})
 
 
-def test_flaw_in_another_call_is_no_concern():
+def test_error_in_another_call_is_no_concern():
     reply = emulation(ToolChoice("named", "time"))
-    events = whole(reply, flawed('{"path":"a "b""}') + call("time"))
+    events = whole(reply, malformed('{"path":"a "b""}') + call("time"))
     assert (calls_of(events), reply.outcomes) == ([("call_2", "time", {})], {"refused": 1, "parsed": 1})
 
 
@@ -371,9 +373,9 @@ def test_flaw_in_another_call_is_no_concern():
         ('{"a":"// no","b":["/*"]}', '{"a":"// no","b":["/*"]}'),
     ],
 )
-def test_what_can_mean_only_one_thing_is_mended(written, meant, size):
+def test_what_can_mean_only_one_thing_is_repaired(written, meant, size):
     reply = emulation(tools=(Tool("read"),))
-    events = [event for piece in sliced(flawed(written), size) for event in reply.feed(piece)] + reply.end()
+    events = [event for piece in sliced(malformed(written), size) for event in reply.feed(piece)] + reply.end()
     assert (sent_arguments(events), reply.outcomes) == (meant, {"parsed": 1})
 
 

@@ -29,16 +29,16 @@ def ping(**arguments):
 
 
 def read(written, size=10_000, **rules):
-    """What is told of a reply."""
+    """What is sent of a reply."""
     return merged(fed(parser(TOOLS, headings=HEADINGS, **rules), sliced(written, size)))
 
 
-def text(told):
-    return [TextDelta(told)]
+def text(sent):
+    return [TextDelta(sent)]
 
 
 def calls(events):
-    """Names and arguments of the calls that were told whole."""
+    """Names and arguments of the calls that were sent whole."""
     started = [event.name for event in events if isinstance(event, ToolCallStarted)]
     assert len(started) == sum(isinstance(event, ToolCallEnded) for event in events)
     return [*zip(started, [event.text for event in events if isinstance(event, ToolCallDelta)], strict=True)]
@@ -169,8 +169,8 @@ def test_more_than_can_be_compared_is_not_believed():
 
 
 def test_arguments_quoted_from_request_make_no_call():
-    told = '{"name": "ping", "arguments": {"host": "a b"}}'
-    written = f"<tool_call>{told}</tool_call>"
+    sent = '{"name": "ping", "arguments": {"host": "a b"}}'
+    written = f"<tool_call>{sent}</tool_call>"
     assert read(written, texts=lambda: ['... {"host":"a b"} ...']) == text(written)
     assert calls(read(written, texts=lambda: ['{"host":"ab c"} {}'])) == [("ping", '{"host":"a b"}')]
 
@@ -365,6 +365,6 @@ REPLIES = st.lists(st.sampled_from([*PIECES, *FORMS.values(), *FORMS.values()]),
 def test_events_do_not_depend_on_stream_slicing(reply, data):
     whole = read(reply)
     assert merged(fed(parser(TOOLS, headings=HEADINGS), cut(reply, data))) == read(reply, 1) == whole
-    told = "".join(event.text for event in whole if isinstance(event, TextDelta))
-    assert OPEN not in told
-    assert CLOSE not in told
+    sent = "".join(event.text for event in whole if isinstance(event, TextDelta))
+    assert OPEN not in sent
+    assert CLOSE not in sent

@@ -12,7 +12,7 @@ MARK = "k3x9qa72mb"
 USER = f"[User {MARK}]"
 
 
-def told(pieces):
+def sent(pieces):
     guard = HeadingGuard(MARK)
     return "".join([*map(guard.feed, pieces), guard.end()])
 
@@ -20,18 +20,18 @@ def told(pieces):
 @pytest.mark.parametrize("size", [1, 3, 100])
 @pytest.mark.parametrize("heading", headings(MARK))
 def test_reply_ends_before_a_session_heading(heading, size):
-    assert told(sliced(f"Yes [1].\n{heading}]\nAnd?\n[Assistant {MARK}]\nNo.", size)) == "Yes [1].\n"
-    assert told(sliced(f"{heading}]\nAnd?", size)) == ""
+    assert sent(sliced(f"Yes [1].\n{heading}]\nAnd?\n[Assistant {MARK}]\nNo.", size)) == "Yes [1].\n"
+    assert sent(sliced(f"{heading}]\nAnd?", size)) == ""
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
 @pytest.mark.parametrize("text", ["[User]\nHi", f"see {USER}", f" {USER}", "[User abc]", "[x]\n[y", "[", "a\n[User"])
 def test_text_unlike_a_session_heading_is_sent(text, size):
-    assert told(sliced(text, size)) == text
+    assert sent(sliced(text, size)) == text
 
 
 def test_end_shows_no_part_of_the_mark():
-    assert told(["Yes.\n[User k3x9"]) == "Yes.\n"
+    assert sent(["Yes.\n[User k3x9"]) == "Yes.\n"
 
 
 def test_text_passes_at_once():
@@ -46,4 +46,4 @@ PIECES = st.sampled_from([USER, "[User", "[", " ", MARK, "]", "\n", "\n", "x", "
 
 @given(st.lists(PIECES, max_size=9).map("".join), st.data())
 def test_slicing_of_the_reply_does_not_matter(text, data):
-    assert told(cut(text, data)) == told(text) == told([text])
+    assert sent(cut(text, data)) == sent(text) == sent([text])

@@ -31,7 +31,7 @@ SCHEMA = {
 TOOL = Tool("t", schema=json.dumps(SCHEMA).encode())
 
 
-def told(arguments, tool=TOOL):
+def sent(arguments, tool=TOOL):
     numbers = WholeNumbers(tool.schema)
     return numbers.feed(arguments) + numbers.end()
 
@@ -56,7 +56,7 @@ def test_a_number_is_whole_or_stays(written, whole):
     ],
 )
 def test_integer_is_written_as_its_schema_demands(place):
-    assert told(place % "2.0") == place % "2"
+    assert sent(place % "2.0") == place % "2"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_integer_is_written_as_its_schema_demands(place):
     ['{"x":2.0}', '{"any":2.0}', '{"either":2.0}', '{"pair":[2.0]}', '{"new":2.0}', '{"text":"2.0"}', '{"n":2.5}'],
 )
 def test_nothing_else_is_changed(arguments):
-    assert told(arguments) == arguments
+    assert sent(arguments) == arguments
 
 
 def test_only_tools_with_integers_are_looked_at():
@@ -83,7 +83,7 @@ def test_strings_go_through_as_they_come():
 def test_an_endless_schema_changes_nothing():
     steps = {f"s{n}": {"anyOf": [{"$ref": f"#/$defs/s{n + 1}"}] * 2} for n in range(40)}
     tool = Tool("t", schema=json.dumps({"$defs": {**steps, "s40": INTEGER}, "$ref": "#/$defs/s0"}).encode())
-    assert told('{"n":2.0}', tool) == '{"n":2.0}'
+    assert sent('{"n":2.0}', tool) == '{"n":2.0}'
 
 
 ARGUMENTS = (
@@ -96,6 +96,6 @@ ARGUMENTS = (
 def test_how_the_arguments_are_cut_makes_no_difference(data):
     numbers = WholeNumbers(TOOL.schema)
     pieces = [numbers.feed(piece) for piece in cut(ARGUMENTS, data)]
-    assert "".join([*pieces, numbers.end()]) == told(ARGUMENTS)
-    assert json.loads(told(ARGUMENTS)) == json.loads(ARGUMENTS)
-    assert told(ARGUMENTS).count(".0") == 2
+    assert "".join([*pieces, numbers.end()]) == sent(ARGUMENTS)
+    assert json.loads(sent(ARGUMENTS)) == json.loads(ARGUMENTS)
+    assert sent(ARGUMENTS).count(".0") == 2

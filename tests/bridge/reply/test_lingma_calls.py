@@ -1,4 +1,4 @@
-"""Calls of the service's own agent: told once, never so that a client runs again what has run."""
+"""Calls of the service's own agent: sent once, never so that a client runs again what has run."""
 
 import json
 from itertools import count
@@ -70,10 +70,10 @@ def test_abandoned_call_is_shown_at_end_as_unfinished():
 
 def test_lines_stay_lines_and_short():
     long = json.dumps({"text": "line\n" * 1000 + "\u2028"}).encode()
-    told = text(calls().feed(call(input=long, state="finished", result=long)))
-    lines = told.strip("\n").split("\n")
+    sent = text(calls().feed(call(input=long, state="finished", result=long)))
+    lines = sent.strip("\n").split("\n")
     assert [line.endswith("…]") for line in lines] == [True, True]
-    assert max(map(len, told.splitlines())) <= LINE_CHARS
+    assert max(map(len, sent.splitlines())) <= LINE_CHARS
 
 
 def test_omitted_calls_are_not_shown_at_all():
@@ -99,14 +99,14 @@ def test_call_without_arguments_is_shown_when_final():
 @pytest.mark.parametrize("shown", ["text", "omit", "calls"])
 @pytest.mark.parametrize("denied", [True, False])
 def test_own_tool_call_waits_for_the_client(shown, denied):
-    told = calls(shown, BASH)
+    sent = calls(shown, BASH)
     pending = call(name="Bash", input=b'{"command":"ls"}', denied=denied)
-    assert told.feed(pending) == as_call("c1", "bash", '{"command":"ls"}', "shell")
-    assert told.waiting
-    assert told.feed(call(name="Bash", state="cancelled", denied=denied)) == told.end() == []
+    assert sent.feed(pending) == as_call("c1", "bash", '{"command":"ls"}', "shell")
+    assert sent.waiting
+    assert sent.feed(call(name="Bash", state="cancelled", denied=denied)) == sent.end() == []
 
 
-def test_permitted_service_call_is_not_handed_over():
+def test_permitted_lingma_call_is_not_handed_over():
     shown = calls("omit", BASH)
     assert shown.feed(call(name="Bash", runner="service")) + shown.feed(call(name="Bash", state="running")) == []
     assert (shown.end(), shown.waiting) == ([], False)
@@ -127,9 +127,9 @@ def test_waiting_call_waits_for_its_arguments():
 
 @pytest.mark.parametrize("shown", ["text", "omit", "calls"])
 def test_seemingly_running_own_call_may_be_handed_over(shown):
-    told = calls(shown, BASH)
-    assert told.feed(call(name="Bash", state="running")) == []
-    assert told.feed(call(name="Bash", state="running", denied=True)) == as_call("c1", "bash", '{"path":"."}', "shell")
+    sent = calls(shown, BASH)
+    assert sent.feed(call(name="Bash", state="running")) == []
+    assert sent.feed(call(name="Bash", state="running", denied=True)) == as_call("c1", "bash", '{"path":"."}', "shell")
 
 
 @pytest.mark.parametrize("state", ["cancelled", "failed"])
@@ -173,26 +173,26 @@ def test_client_running_a_call_gets_no_other():
 
 @pytest.mark.parametrize("shown", ["text", "omit", "calls"])
 def test_undemanded_tool_is_not_the_clients(shown):
-    told = calls(shown, BASH, PATCH, forced=PATCH)
-    events = told.feed(call(name="Bash", denied=True)) + told.feed(call(id="c2", name="apply_patch"))
-    events += told.feed(call(state="finished", id="c3")) + told.end()
+    sent = calls(shown, BASH, PATCH, forced=PATCH)
+    events = sent.feed(call(name="Bash", denied=True)) + sent.feed(call(id="c2", name="apply_patch"))
+    events += sent.feed(call(state="finished", id="c3")) + sent.end()
     assert [event.name for event in events if isinstance(event, ToolCallStarted)] == ["apply_patch"]
 
 
 def test_no_call_is_shown_without_a_demanded_one():
-    told = calls("calls", BASH, PATCH, forced=PATCH)
-    events = told.feed(call(name="Bash", denied=True)) + told.feed(call(id="c2", state="finished")) + told.end()
+    sent = calls("calls", BASH, PATCH, forced=PATCH)
+    events = sent.feed(call(name="Bash", denied=True)) + sent.feed(call(id="c2", state="finished")) + sent.end()
     assert "[tool Bash" in text(events)
-    assert not told.waiting
+    assert not sent.waiting
 
 
 def test_single_call_is_handed_over_on_request():
-    told = calls("text", BASH, PATCH, parallel=False)
-    assert told.feed(call(name="Bash")) == as_call("c1", "bash", '{"path":"."}', "shell")
-    assert told.feed(call(id="c2", name="apply_patch")) + told.end() == []
+    sent = calls("text", BASH, PATCH, parallel=False)
+    assert sent.feed(call(name="Bash")) == as_call("c1", "bash", '{"path":"."}', "shell")
+    assert sent.feed(call(id="c2", name="apply_patch")) + sent.end() == []
 
 
-def test_service_calls_are_shown_without_client_calls():
+def test_lingma_calls_are_shown_without_client_calls():
     shown = calls("calls", BASH)
     assert shown.feed(call(state="finished")) + shown.feed(call(id="c2", name="Bash", state="finished")) == []
     assert shown.end() == as_call("c1", "list_dir", '{"path":"."}') + as_call("c2", "bash", '{"path":"."}', "shell")
@@ -200,10 +200,10 @@ def test_service_calls_are_shown_without_client_calls():
 
 
 def test_a_custom_tool_is_given_plain_text():
-    told = calls("text", PATCH).feed(call(name="apply_patch", input=b'{"input":"*** Begin"}'))
-    assert told == as_call("c1", "apply_patch", "*** Begin", "", True)
-    told = calls("text", PATCH).feed(call(name="apply_patch", input=b'{"patch":1}'))
-    assert told[1] == ToolCallDelta('{"patch":1}')
+    sent = calls("text", PATCH).feed(call(name="apply_patch", input=b'{"input":"*** Begin"}'))
+    assert sent == as_call("c1", "apply_patch", "*** Begin", "", True)
+    sent = calls("text", PATCH).feed(call(name="apply_patch", input=b'{"patch":1}'))
+    assert sent[1] == ToolCallDelta('{"patch":1}')
 
 
 def test_unusable_id_is_replaced():

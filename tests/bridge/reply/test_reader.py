@@ -112,7 +112,7 @@ def test_reasoning_inside_a_call_does_not_tear_it():
     assert (reply.arguments, reply.calls) == ('{"path":"ä.txt"}', [("call_1", "read")])
 
 
-def test_service_calls_are_sent_only_where_shown():
+def test_lingma_calls_are_sent_only_where_shown():
     ran = LingmaToolCall("s1", "list_dir", b'{"path":"."}', "finished", b'[{"content":"a"}]')
     assert "list_dir" in of(TextDelta, reader(lingma_calls="text").feed([ran]))
     assert reader().feed([ran]) == []
@@ -221,7 +221,7 @@ def test_call_numbers_follow_their_schema(size, stream):
     assert isinstance(events[-1], ToolCallEnded)
 
 
-def test_service_call_numbers_follow_their_schema():
+def test_lingma_call_numbers_follow_their_schema():
     called = LingmaToolCall("c1", "count", b'{"n":1e3,"x":1.0}', "pending", runner="client")
     reply = reader(lingma_calls="calls", tools=(COUNT,), stream=False)
     assert '"n":1000' in of(ToolCallDelta, [*reply.feed([called]), *reply.end()]).replace(" ", "")

@@ -36,8 +36,8 @@ def streamed(pieces, schema=SCHEMA):
 @pytest.mark.parametrize("around", AROUND)
 def test_a_whole_reply_is_its_json(around):
     reply = Structured(SCHEMA, stream=False)
-    told = whole(reply, AROUND[around])
-    assert (json.loads(told), reply.correction) == (json.loads(JSON), "")
+    sent = whole(reply, AROUND[around])
+    assert (json.loads(sent), reply.correction) == (json.loads(JSON), "")
 
 
 @pytest.mark.parametrize("around", AROUND)
@@ -54,7 +54,7 @@ def test_how_a_stream_is_cut_makes_no_difference(around, data):
 
 @pytest.mark.parametrize("size", [0, 1, 3, 10_000])
 @pytest.mark.parametrize(
-    ("schema", "text", "told"),
+    ("schema", "text", "sent"),
     [
         (
             {"properties": {"n": {"type": "integer"}, "x": {"type": "number"}}},
@@ -67,9 +67,9 @@ def test_how_a_stream_is_cut_makes_no_difference(around, data):
         ({"type": "number"}, "4.0", "4.0"),
     ],
 )
-def test_integers_are_written_as_integers(schema, text, told, size):
+def test_integers_are_written_as_integers(schema, text, sent, size):
     asked = json.dumps(schema).encode()
-    assert (streamed(sliced(text, size), asked) if size else whole(Structured(asked, stream=False), text)) == told
+    assert (streamed(sliced(text, size), asked) if size else whole(Structured(asked, stream=False), text)) == sent
 
 
 def test_json_is_streamed_as_it_comes():
@@ -157,7 +157,7 @@ def test_what_was_replaced_is_forgotten():
 
 
 @pytest.mark.parametrize(
-    ("schema", "text", "told"),
+    ("schema", "text", "sent"),
     [
         (b"{}", 'Here: [1] {"a":1}', '{"a":1}'),
         (b'{"type":"array","items":{"type":"integer"}}', "As in [3]:\n[1, 2]\n", "[1,2]"),
@@ -168,8 +168,8 @@ def test_what_was_replaced_is_forgotten():
     ],
 )
 @pytest.mark.parametrize("stream", [True, False])
-def test_json_is_searched_by_what_schema_wants(schema, text, told, stream):
-    assert whole(Structured(schema, stream=stream), text) == told
+def test_json_is_searched_by_what_schema_wants(schema, text, sent, stream):
+    assert whole(Structured(schema, stream=stream), text) == sent
 
 
 def test_an_object_is_an_object():
@@ -178,7 +178,7 @@ def test_an_object_is_an_object():
     assert reply.correction
 
 
-def test_schema_too_large_to_judge_accepts_any_json():
+def test_schema_too_large_to_check_accepts_any_json():
     reply = Structured(json.dumps({"enum": ["x" * 100_000]}).encode(), stream=False)
     assert whole(reply, '{"a":1}') == '{"a":1}'
     assert reply.outcomes == {"unjudged": 1}
@@ -186,8 +186,8 @@ def test_schema_too_large_to_judge_accepts_any_json():
 
 def test_stream_without_json_is_sent_after_a_while():
     reply = Structured(SCHEMA, stream=True)
-    told = "".join(reply.feed("No way. ") for _ in range(3000))
-    assert told + reply.end(called=False) == "No way. " * 3000
+    sent = "".join(reply.feed("No way. ") for _ in range(3000))
+    assert sent + reply.end(called=False) == "No way. " * 3000
 
 
 @pytest.mark.parametrize("unit", ['{"', "{", "{'a", '{"a":', "[", "\n[1", '{ "a" :', "{" + " " * 50])

@@ -11,22 +11,22 @@ from tests.bridge.reply.streams import cut, merged, sliced
 CARD = "```toolCall::read_file::t1::INIT\n```"
 
 
-class Told(list):
+class Collected(list):
     """The pieces, none of which is a call or JSON."""
 
     in_data = False
 
 
 def feed(splitter, text):
-    told = Told()
-    splitter.feed(text, told)
-    return told
+    sent = Collected()
+    splitter.feed(text, sent)
+    return sent
 
 
 def end(splitter):
-    told = Told()
-    splitter.end(told)
-    return told
+    sent = Collected()
+    splitter.end(sent)
+    return sent
 
 
 def fed(splitter, pieces):
@@ -95,14 +95,14 @@ CASES = {
 
 def read(splitter, pieces):
     """All it gives, with what it takes back taken back."""
-    told = []
+    sent = []
     for piece in fed(splitter, pieces):
         if isinstance(piece, Unopened):
-            assert "".join(each.text for each in told if isinstance(each, TextDelta)) == piece.text
-            told = [each for each in told if not isinstance(each, TextDelta)] + [thought(piece.text)]
+            assert "".join(each.text for each in sent if isinstance(each, TextDelta)) == piece.text
+            sent = [each for each in sent if not isinstance(each, TextDelta)] + [thought(piece.text)]
         else:
-            told.append(piece)
-    return merged(told)
+            sent.append(piece)
+    return merged(sent)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -179,10 +179,10 @@ def test_reasoning_behind_text_is_held_within_a_bound():
     splitter = ThinkingSplitter()
     assert feed(splitter, "Sure.\n<think>") == [said("Sure.\n")]
     held = 0
-    while not (told := feed(splitter, "hm " * 100)):
+    while not (sent := feed(splitter, "hm " * 100)):
         held += 1
         assert held < 200
-    assert "".join(piece.text for piece in told).startswith("<think>hm")
+    assert "".join(piece.text for piece in sent).startswith("<think>hm")
     assert splitter.passes("hm")
 
 

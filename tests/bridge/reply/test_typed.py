@@ -41,8 +41,8 @@ SCHEMA = {
     ],
 )
 def test_text_becomes_what_the_schema_wants(name, written, value):
-    told = json.loads(Parameters(Tool("t", schema=json.dumps(SCHEMA).encode())).value(name, written))
-    assert (told, type(told)) == (value, type(value))
+    sent = json.loads(Parameters(Tool("t", schema=json.dumps(SCHEMA).encode())).value(name, written))
+    assert (sent, type(sent)) == (value, type(value))
 
 
 @pytest.mark.parametrize(("is_string", "value"), [(True, "5"), (False, 5), (None, 5)])

@@ -51,7 +51,7 @@ SCHEMAS = st.recursive(
 
 @settings(deadline=None)
 @given(SCHEMAS, SCHEMAS, VALUES)
-def test_value_is_judged_by_the_standard(schema, other, value):
+def test_value_is_checked_by_the_standard(schema, other, value):
     if "$ref" in json.dumps(other):
         other = {}
     root = {"$defs": {"x": other}, "allOf": [schema]}
