@@ -17,7 +17,7 @@ Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 MOST = 2_621_440
 """Django's own `DATA_UPLOAD_MAX_MEMORY_SIZE`: no form of the console comes near it."""
 MOST_TOGETHER = 32 << 20
-"""Of all bodies that are being read in this process; half of it of one address."""
+"""Of all bodies that are being read in this process; of one address, half of what the others leave."""
 MOST_LEFT = 8 << 20
 """Of bodies whose requests have ended and may still be in memory."""
 
@@ -72,8 +72,8 @@ class BoundedBodies:
         self._held_by[body.share] += size
         if body.size > MOST:
             body.refusal = TOO_LARGE
-        # Half for one address: a single client that uploads cannot lock all others out of the console.
-        elif self._held > MOST_TOGETHER or self._held_by[body.share] > MOST_TOGETHER // 2:
+        # Half of what others leave: neither one client that uploads nor a few can lock all others out of the console.
+        elif self._held_by[body.share] > (MOST_TOGETHER - (self._held - self._held_by[body.share])) // 2:
             body.refusal = TOO_MANY
 
 

@@ -64,7 +64,8 @@ async def test_full_line_has_room_for_who_has_fewer():
     third, fourth = asyncio.create_task(line.enter(3)), asyncio.create_task(line.enter(4))
     await asyncio.sleep(0)
     crowd[7].cancel()  # in the moment after it had to go
-    results = await asyncio.gather(crowd[3], crowd[7], return_exceptions=True)
+    async with asyncio.timeout(30):
+        results = await asyncio.gather(crowd[3], crowd[7], return_exceptions=True)
     assert [type(result) for result in results] == [LineFull, asyncio.CancelledError]
     assert [line.waiting(key) for key in (1, 2, 3, 4)] == [3, 3, 1, 1]
     line.leave(0)
