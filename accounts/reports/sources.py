@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from django.db.models import CharField, Count, F, Func, IntegerField, Model, Q, QuerySet, Sum
-from django.db.models.functions import Greatest
+from django.db.models import CharField, F, Func, Model, Q, QuerySet, Sum
 
-from accounts.models import BOUNDS_MS, FAILED, TURNED_AWAY, Usage, UsageHour
+from accounts.ledger.hours import ROW_SUMS
+from accounts.models import FAILED, TURNED_AWAY, Usage, UsageHour
+from accounts.models.hour import bucket_column
 from accounts.reports.period import Span
 from accounts.reports.sums import BUCKETS, HISTOGRAMS
 
@@ -78,7 +79,7 @@ def aggregates(model: type[Model], histograms: bool) -> dict[str, Any]:
         **own,
     }
     if histograms:
-        selected |= _buckets_of_hours() if model is UsageHour else _buckets_of_rows()
+        selected |= _buckets(model)
     # Prefixed: Django refuses the name of a column for what is computed.
     return {f"sum_{name}": expression for name, expression in selected.items()}
 
@@ -88,30 +89,10 @@ def _of_hours() -> dict[str, Any]:
 
 
 def _of_rows() -> dict[str, Any]:
-    return {
-        # What was refused, or left the queue, has kept no instance busy.
-        "busy_ms": Sum(
-            Greatest(F("total_ms") - F("queue_ms"), 0, output_field=IntegerField()),
-            filter=NOT_REFUSED & ~Q(instance=""),
-        ),
-        "sessions_reused": Count("pk", filter=Q(session="reused")),
-    }
+    return {"busy_ms": ROW_SUMS["busy_ms"], "sessions_reused": ROW_SUMS["reused"]}
 
 
-def _buckets_of_hours() -> dict[str, Any]:
-    names = [f"{histogram}_{bucket}" for histogram in HISTOGRAMS for bucket in range(BUCKETS)]
-    return {name: Sum(name) for name in names}
-
-
-def _buckets_of_rows() -> dict[str, Any]:
-    found = {}
-    for bucket in range(BUCKETS):
-        for histogram in HISTOGRAMS:
-            column = f"{histogram}_ms"
-            met = Q(**{f"{column}__isnull": False})
-            if bucket:
-                met &= Q(**{f"{column}__gt": BOUNDS_MS[bucket - 1]})
-            if bucket < len(BOUNDS_MS):
-                met &= Q(**{f"{column}__lte": BOUNDS_MS[bucket]})
-            found[f"{histogram}_{bucket}"] = Count("pk", filter=met)
-    return found
+def _buckets(model: type[Model]) -> dict[str, Any]:
+    names = [bucket_column(histogram, bucket) for histogram in HISTOGRAMS for bucket in range(BUCKETS)]
+    # What the hours were made with, so that hours and rows of one period add up.
+    return {name: Sum(name) if model is UsageHour else ROW_SUMS[name] for name in names}

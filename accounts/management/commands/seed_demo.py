@@ -1,0 +1,45 @@
+"""`seed_demo --rows N --seed S` fills the usage pages with teams, keys and usage whose sums are known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from accounts.demo import seeding
+from accounts.demo.expected import Expected
+from accounts.demo.turns import DAYS
+from accounts.models import Usage
+
+
+class Command(BaseCommand):
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--rows", type=int, default=10_000, help="usage rows of the last 60 days (%(default)s)")
+        parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same (%(default)s)")
+        parser.add_argument("--expected", type=Path, help="a file that gets the sums as JSON")
+        parser.add_argument("--force", action="store_true", help="also into a database with usage of its own")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        rows, seed, file = options["rows"], options["seed"], options["expected"]
+        if rows < 1 or seed < 0:
+            raise CommandError("--rows must be at least 1, and --seed at least 0.")
+        if not options["force"] and Usage.objects.exists():
+            raise CommandError("There is usage in this database already; --force mixes the demonstration into it.")
+        expected = Expected() if file else None
+        # A whole hour, so that only times of day differ between two runs within it.
+        end = timezone.now().replace(minute=0, second=0, microsecond=0)
+        try:
+            keys = seeding.write(seed, rows, end, expected)
+            if expected is not None:
+                about = {"seed": seed, "days": DAYS, "end": end.isoformat()}
+                file.write_text(json.dumps(about | expected.as_json(), ensure_ascii=False, indent=1), encoding="utf-8")
+        except seeding.Refused as exc:
+            raise CommandError(f"Nothing was written: {exc}.") from None
+        except OSError as exc:
+            raise CommandError(f"The sums cannot be written: {exc}") from None
+        self.stdout.write(f"{rows:,} usage rows of {keys} keys in the {DAYS} days before {end:%Y-%m-%d %H:%M} UTC.")

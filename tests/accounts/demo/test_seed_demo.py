@@ -1,0 +1,70 @@
+import json
+from datetime import UTC, datetime
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from accounts.demo.cast import keys_of
+from accounts.demo.turns import turns
+from accounts.ledger.hours import wrong_hours
+from accounts.models import ApiKey, Team, Usage
+from accounts.reports.filters import parse
+from accounts.reports.summary import summarize, total
+from accounts.reports.visibility import Visibility
+
+END = datetime(2026, 11, 28, 21, tzinfo=UTC)
+
+
+def seed(tmp_path, **options):
+    file = tmp_path / "expected.json"
+    call_command("seed_demo", rows=2_000, seed=5, expected=file, **options)
+    return json.loads(file.read_text())
+
+
+def test_same_seed_makes_the_same_turns():
+    made = [list(turns(5, 300, keys_of(5, 300), END)) for _ in range(2)]
+    assert made[0] == made[1]
+    assert made[0] != list(turns(6, 300, keys_of(6, 300), END))
+    assert [turn["started_at"] for turn in made[0]] == sorted(turn["started_at"] for turn in made[0])
+
+
+@pytest.mark.django_db
+def test_sums_in_file_are_those_stored(tmp_path):
+    expected = seed(tmp_path)
+    everybody, filters = Visibility(everything=True), parse({}, END, UTC)
+    assert (expected["rows"], Usage.objects.count()) == (2_000, 2_000)
+    whole = total(filters, everybody).as_row()
+    assert {name: whole[name] for name in expected["total"]} == expected["total"]
+    for name in ("team", "lingma_model", "model", "client_app", "status", "reason", "session", "day"):
+        found = {group[0]: sums.as_row() for group, sums in summarize(filters, everybody, [name]).items()}
+        if name == "team":
+            names = dict(Team.objects.values_list("pk", "name"))
+            found = {names.get(pk, ""): sums for pk, sums in found.items()}
+        told = {str(value): {each: sums[each] for each in expected["total"]} for value, sums in found.items()}
+        assert told == expected["by"][name]
+
+
+@pytest.mark.django_db
+def test_hours_are_those_of_the_rows(tmp_path):
+    seed(tmp_path)
+    times = Usage.objects.order_by("started_at").values_list("started_at", flat=True)
+    assert wrong_hours(times.first(), times.last()) == []
+
+
+@pytest.mark.django_db
+def test_database_in_use_is_left_alone(tmp_path):
+    seed(tmp_path)
+    keys = ApiKey.objects.count()
+    with pytest.raises(CommandError, match="--force"):
+        call_command("seed_demo", rows=10, seed=6)
+    with pytest.raises(CommandError, match="seed 5"):
+        call_command("seed_demo", rows=10, seed=5, force=True)
+    assert (Usage.objects.count(), ApiKey.objects.count()) == (2_000, keys)
+    call_command("seed_demo", rows=10, seed=6, force=True)
+    assert Usage.objects.count() == 2_010
+
+
+@pytest.mark.parametrize("wrong", [{"rows": 0}, {"seed": -1}])
+def test_numbers_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(CommandError):
+        call_command("seed_demo", **wrong)
