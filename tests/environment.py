@@ -1,6 +1,7 @@
 """A pytest plugin: an installation of its own for the test run, set up before Django reads its settings."""
 
 import atexit
+import gc
 import os
 import shutil
 import signal
@@ -53,3 +54,13 @@ def start_redis(directory: Path, *options: str) -> subprocess.Popen[bytes]:
         else:
             client.close()
             return server
+
+
+# Ten thousand tests are a million objects that live to the end: looking through them for garbage, again and again, was
+# a part of each run.
+gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
