@@ -9,7 +9,8 @@ from tests.e2e.formats import OPENAI, Stream
 from tests.e2e.installation import KEY, Gateway, until
 
 FLOOD = "[[sim: echo=prompt size=4000]] "
-PADDING = "y" * 12_000_000
+PADDING = "y" * 12_000_000  # more than sockets take
+PROMPT = "y" * 4_000_000
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +51,9 @@ def test_memory_does_not_grow_with_what_nobody_reads(small):
 
 @pytest.mark.parametrize("knobs", ["text=x first_ms=150", "fault=finish_code after=0", "fault=finish_code after=1"])
 def test_memory_does_not_grow_with_turns_that_ended(small, wire, stream, knobs):
-    prompt = f"[[sim: {knobs}]] " + PADDING
+    prompt = f"[[sim: {knobs}]] " + PROMPT
     grown = growth(small, lambda _: small.ask(wire, prompt, stream=stream))
-    assert until(lambda: grown() < 3 * len(PADDING))
+    assert until(lambda: grown() < 3 * len(PROMPT))
 
 
 def growth(gateway, turn):
