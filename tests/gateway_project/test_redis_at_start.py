@@ -55,10 +55,10 @@ def test_start_works_with_full_server(server):
 
 
 def test_start_waits_for_loading_server(tmp_path):
-    """It loads for a minute, or until this test has seen that it does."""
-    server = OwnRedis(tmp_path, "--appendonly", "yes", "--key-load-delay", "500")
+    """It loads for half a minute, or until this test has seen that it does."""
+    server = OwnRedis(tmp_path, "--appendonly", "yes", "--key-load-delay", "100")
     with redis.Redis.from_url(server.url) as admin:
-        admin.eval("for n = 1, 100000 do redis.call('SET', n, n) end", 0)  # while loading it answers after each 1024
+        admin.eval("for n = 1, 200000 do redis.call('SET', n, n) end", 0)  # while loading it answers after each 1024
     server.kill()
     try:
         assert_it_is_waited_for(server)
