@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable
 from typing import cast
 
 from django.apps import AppConfig, apps
+from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 
 class AccountsConfig(AppConfig):
-    """The app, and two functions about models that the bridge sets."""
+    """The app, what its rooms need of the settings, and two functions about models that the bridge sets."""
 
     name = "accounts"
     verbose_name = _("Access")
@@ -16,6 +17,11 @@ class AccountsConfig(AppConfig):
     """Returns the names of the models that are available now. Set by the bridge."""
     unknown_models: Callable[[Iterable[str]], list[str]] = staticmethod(lambda names: [])
     """Returns those of the names and patterns that mean no model. Set by the bridge."""
+
+    @property
+    def pepper(self) -> bytes:
+        """Digests of keys are made with it."""
+        return bytes(settings.KEY_PEPPER)
 
 
 def accounts_config() -> AccountsConfig:

@@ -22,6 +22,7 @@ from unfold.contrib.filters.admin import DropdownFilter, RelatedDropdownFilter
 from unfold.decorators import action, display
 
 from accounts.apps import accounts_config
+from accounts.keys import services
 from accounts.keys.snippets import setups_of
 from accounts.models import ApiKey, names_in
 from gateway_project.lib.cells import LONGEST, ago, cut
@@ -124,10 +125,11 @@ class ApiKeyAdmin(ClosedLookups, ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Give a new key its secret, which stays in memory until the page that shows it is made."""
-        if not change:
+        if change:
+            super().save_model(request, obj, form, change)
+        else:
             # On the object alone: it is no column, and neither session nor message may hold it.
-            obj.secret = obj.renew_secret(settings.KEY_PEPPER)
-        super().save_model(request, obj, form, change)
+            obj.secret = services.create(obj)
         # Only then: a key whose models were right once is not complained of at each edit.
         if "allowed_models" in form.changed_data:
             self._warn_of_unknown_models(request, obj)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 
+from accounts.keys import services
 from accounts.models import ApiKey
 from gateway_project.lib.key_secret import digest_of
 
@@ -44,12 +45,9 @@ def first_superuser(username: str, password: str) -> str | None:
     return made_up or None
 
 
-def first_key(pepper: bytes) -> str | None:
+def first_key() -> str | None:
     """Make a key when there is none at all. Return its secret, or None."""
     # Revoked ones count: an operator who closed all keys does not get an open one at the next start.
     if ApiKey.objects.exists():
         return None
-    key = ApiKey(name="first")
-    secret = key.renew_secret(pepper)
-    key.save()
-    return secret
+    return services.create(ApiKey(name="first"))

@@ -35,7 +35,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         digests = self._digests()
         changed = super().update(**kwargs)
         # When the counts differ, rows came or went between the two queries, and nobody knows which: all are announced.
-        announce(digests if len(digests) == changed else None)  # others may have come meanwhile
+        announce(_all(digests) if len(digests) == changed else None)  # others may have come meanwhile
         return changed
 
     def mark_used(self, at: datetime, address: str) -> int:
@@ -53,15 +53,25 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def delete(self) -> tuple[int, dict[str, int]]:
         digests = self._digests()
         deleted = super().delete()
-        announce(digests if len(digests) == deleted[1].get(self.model._meta.label, 0) else None)
+        announce(_all(digests) if len(digests) == deleted[1].get(self.model._meta.label, 0) else None)
         return deleted
 
-    def _digests(self) -> list[str]:
+    def digests(self) -> set[str] | None:
+        """The digests of all secrets of these keys; None when they are too many to be announced one by one."""
+        digests = self._digests()
+        return _all(digests) if len(digests) < NAMED else None
+
+    def _digests(self) -> list[tuple[str, str | None]]:
         # One more than is announced by name, so that too many are noticed without reading them all.
-        return list(self.order_by().values_list("digest", flat=True)[:NAMED])
+        return list(self.order_by().values_list("digest", "previous_digest")[:NAMED])
 
     delete.alters_data = True  # type: ignore[attr-defined]  # Django keeps templates from calling what says so
     update.alters_data = True  # type: ignore[attr-defined]
+
+
+def _all(digests: Iterable[tuple[str, str | None]]) -> set[str]:
+    """Of the new secret and of the one before it, which may still work."""
+    return {digest for pair in digests for digest in pair if digest}
 
 
 class ApiKey(Policy):
@@ -126,15 +136,15 @@ class ApiKey(Policy):
         return f"{visible(self.name)} ({self.hint})"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        # The old digest too: requests with the old secret must be refused as well.
-        before = ApiKey.objects.filter(pk=self.pk).values_list("digest", flat=True) if self.pk else ()
-        digests = {*before, self.digest}  # it may have taken another secret
+        # The old digests too: requests with the old secret must be refused as well.
+        before = ApiKey.objects.filter(pk=self.pk).values_list("digest", "previous_digest") if self.pk else ()
+        digests = _all([*before, (self.digest, self.previous_digest)])  # it may have taken another secret
         super().save(*args, **kwargs)
         announce(digests)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         deleted = super().delete(*args, **kwargs)
-        announce([self.digest])
+        announce(_all([(self.digest, self.previous_digest)]))
         return deleted
 
     @staticmethod

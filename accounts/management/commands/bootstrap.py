@@ -17,12 +17,12 @@ class Command(BaseCommand):
     help = __doc__
 
     def handle(self, *args: Any, **options: Any) -> None:
-        env, pepper = settings.ENV, settings.KEY_PEPPER
+        env = settings.ENV
         # First: with imported keys there is no need for one of our own making.
-        bootstrap.import_keys(env.api_keys, pepper)
+        bootstrap.import_keys(env.api_keys, settings.KEY_PEPPER)
         created = {
             "admin_username": env.admin_username,
             "admin_password": bootstrap.first_superuser(env.admin_username, env.admin_password.get_secret_value()),
-            "api_key": bootstrap.first_key(pepper),
+            "api_key": bootstrap.first_key(),
         }
         self.stdout.write(json.dumps(created))

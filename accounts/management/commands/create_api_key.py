@@ -7,12 +7,12 @@ from argparse import ArgumentTypeError
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.utils import timezone
 
+from accounts.keys import services
 from accounts.models import ApiKey, Team, names_in
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -92,12 +92,9 @@ class Command(BaseCommand):
             tpm=options["tpm"],
             concurrency=options["concurrency"],
         )
-        secret = key.renew_secret(settings.KEY_PEPPER)
         try:
             key.team = team_of(options["team"])
-            # A command passes no form, and `save` alone checks nothing.
-            key.full_clean()
+            secret = services.create(key)
         except ValidationError as exc:
             raise CommandError(" ".join(exc.messages)) from None
-        key.save()
         self.stdout.write(secret)
