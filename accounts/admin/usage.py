@@ -100,7 +100,7 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
             {"fields": [("protocol", "endpoint"), ("model", "lingma_model"), ("stream", "session", "instance")]},
         ),
         (_("Outcome"), {"fields": [("status", "reason"), ("queue_ms", "first_token_ms", "total_ms"), "tools"]}),
-        (_("Refusal"), {"fields": [("count", "allowed"), ("value", "retry_after")]}),
+        (_("Refusal"), {"fields": [("count", "limit_scope"), ("allowed", "value", "retry_after")]}),
         (_("Tokens"), {"fields": [("prompt_tokens", "completion_tokens", "usage_source")]}),
     ]
     empty_icon = "receipt_long"

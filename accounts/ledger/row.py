@@ -47,8 +47,10 @@ class UsageRow(msgspec.Struct, omit_defaults=True, kw_only=True):
     """The address it came from."""
     count: int = 1
     """Refusals of one kind share a row: `request_id` is that of the first, and the highest count is the right one."""
+    limit_scope: str = ""
+    """Whose limit was reached: a value of `Usage.Scope`."""
     allowed: int | None = None
-    """The size of the limit that was reached, and what it stood at (`value`)."""
+    """The size of the limit, and what it stood at (`value`)."""
     value: int | None = None
     retry_after: int | None = None
     admitted: bool = False

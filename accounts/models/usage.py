@@ -70,6 +70,12 @@ class Usage(models.Model):
         CURL = "curl", "curl"
         OTHER = "other", _("other")
 
+    class Scope(models.TextChoices):
+        """Whose limit it was."""
+
+        KEY = "key", _("key")
+        TEAM = "team", _("team")
+
     request_id = models.CharField(_("request"), max_length=64, unique=True)
     # Null when the key was gone before its last turns were filed.
     api_key = models.ForeignKey(
@@ -99,8 +105,10 @@ class Usage(models.Model):
     agent = models.CharField(_("program"), max_length=32, choices=Agent, blank=True, default="", db_default="")
     tools = models.CharField(_("tools"), max_length=200, blank=True, default="", db_default="")
     count = models.PositiveIntegerField(pgettext_lazy("how often", "times"), default=1, db_default=1)
-    allowed = models.PositiveIntegerField(_("limit"), null=True, blank=True)
-    value = models.PositiveIntegerField(_("stood at"), null=True, blank=True)
+    limit_scope = models.CharField(_("limit of"), max_length=8, choices=Scope, blank=True, default="", db_default="")
+    # Budgets of tokens for a month may be larger than an integer of 32 bits.
+    allowed = models.PositiveBigIntegerField(_("limit"), null=True, blank=True)
+    value = models.PositiveBigIntegerField(_("stood at"), null=True, blank=True)
     retry_after = models.PositiveIntegerField(_("told to wait (s)"), null=True, blank=True)
     started_at = models.DateTimeField(_("started at"))
     admitted = models.BooleanField(_("admitted"), default=False, db_default=False)

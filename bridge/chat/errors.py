@@ -36,7 +36,7 @@ class GatewayError(Exception):
     `details` are for programs; only Anthropic's error body has a place for them.
 
     The rest is for the books, and no client reads it: `reason` where it says more than the kind, and of a limit that
-    was reached its size (`allowed`) and what it stood at (`value`).
+    was reached whose it is (`limit_scope`), its size (`allowed`) and what it stood at (`value`).
     """
 
     status: ClassVar[int] = 500
@@ -52,6 +52,7 @@ class GatewayError(Exception):
         retry_after: int | None = None,
         details: dict[str, object] | None = None,
         reason: str = "",
+        limit_scope: str = "",
         allowed: int | None = None,
         value: int | None = None,
     ) -> None:
@@ -64,6 +65,7 @@ class GatewayError(Exception):
         # `reason` is a column of usage rows, `kind` decides status and type for the client; one kind may have several
         # reasons.
         self.reason = reason or self.kind
+        self.limit_scope = limit_scope
         self.allowed = allowed
         self.value = value
 

@@ -257,7 +257,7 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         status = "error" if isinstance(error, InternalError) else "refused"
         row = self.usage_row(self.model, status, time.time())
         row.reason = error.reason
-        row.allowed, row.value = error.allowed, error.value
+        row.limit_scope, row.allowed, row.value = error.limit_scope, error.allowed, error.value
         row.retry_after = error.retry_after
         return row
 

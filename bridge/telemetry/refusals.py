@@ -14,11 +14,11 @@ GATHER_SEC = 1.0  # how long refusals are gathered before they are filed
 MOST = 4096
 MINUTE = 60
 
-Kind = tuple[int, str, str, int]
+Kind = tuple[int, str, str, str, int]
 
 
 class Refusal:
-    """Those of one key, endpoint and reason in one minute; `filed` of them are in the ledger."""
+    """Those of one key, endpoint, reason and scope in one minute; `filed` of them are in the ledger."""
 
     __slots__ = ("filed", "hint", "row")
 
@@ -39,7 +39,7 @@ class Refusals:
     def note(self, row: UsageRow, hint: str) -> None:
         """Count one; its row stands for all of its kind in this minute, with the id of the first."""
         metrics.refused(row)
-        kind = (row.api_key_id, row.endpoint, row.reason, int(row.started_at) // MINUTE)
+        kind = (row.api_key_id, row.endpoint, row.reason, row.limit_scope, int(row.started_at) // MINUTE)
         gathered = self._refusals.get(kind)
         if gathered is not None:
             # The same row object as the one that was filed: it is filed again with the same id and a higher count.

@@ -14,7 +14,11 @@ from accounts.ledger.row import UsageRow
 log = logging.getLogger("bridge.turn")
 
 
-LEFT_OUT = frozenset(("api_key_id", "started_at", "client", "count", "allowed", "value", "retry_after", "admitted"))
+LEFT_OUT = frozenset(
+    (
+        "api_key_id", "started_at", "client", "count", "limit_scope", "allowed", "value", "retry_after", "admitted",
+    )
+)  # fmt: skip
 """Left out of the line of a turn: its key stands there by its hint, the time in front, and the rest is of refusals."""
 SHOWN = tuple(name for name in UsageRow.__struct_fields__ if name not in LEFT_OUT)
 # All columns in one call: a loop in Python costs a line 2 µs more.
@@ -51,6 +55,7 @@ def refusal_line(row: UsageRow, key_hint: str, times: int) -> None:
         "model": row.model[:100],
         "status": row.status,
         "reason": row.reason,
+        "limit_scope": row.limit_scope,
         "allowed": row.allowed,
         "value": row.value,
         "times": times,
