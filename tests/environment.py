@@ -13,8 +13,9 @@ from pathlib import Path
 
 from gateway_project.env import Environment
 
-# A shell that starts the run in the background has it ignore SIGINT, and every process of the tests would too.
+# A shell that starts the run in the background has it ignore these two, and every process of the tests would too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 for name in list(os.environ):
     if name.startswith(("LINGMA_", "SESSION_", "DJANGO_")) or name in {"DATABASE_URL", "REDIS_URL", "API_KEYS"}:

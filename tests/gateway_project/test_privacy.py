@@ -35,11 +35,8 @@ def test_a_command_that_runs_first_makes_private_files(tmp_path):
     assert open_to_others(tmp_path / "new") == []
 
 
-def test_readable_directory_is_reported_and_narrowed(tmp_path):
-    data_dir = tmp_path / "data"
-    data_dir.mkdir()
+def test_readable_directory_is_reported_and_narrowed(data_dir):
     data_dir.chmod(0o755)
-    manage(data_dir, "migrate", "--verbosity=0")
     (data_dir / "gateway.sqlite3").chmod(0o644)
     assert "lingma.W007" in manage(data_dir, "check")
     with Gateway(data_dir) as gateway:
