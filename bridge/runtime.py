@@ -66,7 +66,7 @@ class Runtime:
         self.unauthenticated = Pace()
         self.limits = Limits(self.link)
         self.bodies = BodyLoad(env.request_buffer_bytes)
-        self.ledger = Ledger(self.link, data_dir / "spool")
+        self.ledger = Ledger(self.link, data_dir / "spool", f"w{env.web_process}-{_new_id()}")
         self.refusals = Refusals(self.ledger)
         specs = _instance_specs(env, data_dir, dialect or DialectA(env.lingma_ask_overrides))
         self.pool = Pool(specs, env.web_process, _pool_options(env), _instance_options(env))

@@ -13,8 +13,9 @@ import msgspec
 import redis
 from django.db import DataError, IntegrityError, transaction
 
-from accounts.ledger import hours
-from accounts.ledger.row import UsageRow
+from accounts.ledger import admissions, hours
+from accounts.ledger.lines import read
+from accounts.ledger.row import Opening, UsageRow
 from accounts.ledger.spool import REJECTED, append, lines_of, take
 from accounts.models import ApiKey, Usage
 from gateway_project.lib import redis_keys
@@ -22,12 +23,12 @@ from gateway_project.lib import redis_keys
 log = logging.getLogger(__name__)
 
 BATCH = 500
-MOST = 2**31 - 1  # what the database's integers hold
 CLOSED = ("revoked", "expired")  # of a key that opens nothing
-WIDTHS = {field.name: getattr(field, "max_length", None) for field in Usage._meta.get_fields()}
+ORPHANED = "orphaned"
+"""The reason of a row whose turn was open when its process died."""
+COLUMNS = [field.attname for field in Usage._meta.concrete_fields if not field.primary_key]
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(UsageRow).decode
 
 
 def flush(client: redis.Redis, spool: Path) -> int:
@@ -67,64 +68,39 @@ def oldest_waiting(client: redis.Redis) -> float | None:
 
 
 def file_rows(lines: list[bytes], spool: Path) -> int:
-    """Put a batch of encoded rows into the database, and into the sums of their hours; return how many were new."""
-    rows, rejected = _decoded(lines)
-    # The same refusal may wait with several counts: the highest is last, and wins in the dict.
-    rows.sort(key=lambda row: row.count)
-    latest = {row.request_id: row for row in rows}
+    """Put a batch of lines into the database, and into the sums of their hours; return how many rows were new."""
+    batch = read(lines)
     try:
-        turns, refused = _file(latest)
+        turns, refused = file_batch(batch.rows, batch.openings)
     except IntegrityError:  # a key was deleted between the look-up and the commit
-        turns, refused = _file(latest)
-    if rejected := rejected + refused:
+        turns, refused = file_batch(batch.rows, batch.openings)
+    if rejected := batch.rejected + refused:
         log.error("%d usage rows cannot be filed and were set aside in %s", len(rejected), spool / REJECTED)
         append(spool, rejected, REJECTED)
     _mark_used(turns)
     return len(turns)
 
 
-def _file(rows: Mapping[str, UsageRow]) -> tuple[list[Usage], list[bytes]]:
+def file_batch(rows: Mapping[str, UsageRow], openings: Mapping[str, Opening]) -> tuple[list[Usage], list[bytes]]:
     """In one transaction: file the rows that are new, and raise counts. Return the new ones and the refused ones."""
     with hours.writing():
         # Keys deleted since the turn: their rows are filed without one instead of failing on the foreign key.
         wanted = {row.api_key_id for row in rows.values()}
         existing_keys = set(ApiKey.objects.filter(pk__in=wanted).values_list("pk", flat=True))
-        filed = dict(Usage.objects.filter(request_id__in=list(rows)).order_by().values_list("request_id", "count"))
+        ids = Usage.objects.filter(request_id__in=[*rows, *openings.keys() - rows.keys()]).order_by()
+        filed = {id_: (count, reason) for id_, count, reason in ids.values_list("request_id", "count", "reason")}
         turns = _insert([_turn(row, existing_keys) for id_, row in rows.items() if id_ not in filed])
         sums = hours.HourSums()
         for turn in turns:
             sums.add(turn)
-        _raise_counts([row for id_, row in rows.items() if row.count > filed.get(id_, row.count)], sums)
+        found = [(row, *filed[id_]) for id_, row in rows.items() if id_ in filed]
+        _raise_counts([row for row, count, _ in found if row.count > count], sums)
         sums.write()
+        admissions.book(openings, turns, filed)
+        # Last: sums are made anew of all rows of the hour.
+        _replace([_turn(row, existing_keys) for row, _, reason in found if reason == ORPHANED != row.reason])
     done = filed.keys() | {turn.request_id for turn in turns}
     return turns, [_encode(row) for id_, row in rows.items() if id_ not in done]
-
-
-def _decoded(lines: list[bytes]) -> tuple[list[UsageRow], list[bytes]]:
-    rows, rejected = [], []
-    for line in lines:
-        try:
-            rows.append(_cleaned(_decode(line)))
-        except (msgspec.DecodeError, ValueError, OverflowError):
-            rejected.append(line)
-    return rows, rejected
-
-
-def _cleaned(row: UsageRow) -> UsageRow:
-    """The row as the columns can hold it. Raise ValueError when no cutting helps."""
-    # Checked here and not by the database: its constraint would refuse the whole batch.
-    if row.status not in Usage.Status.values:
-        raise ValueError(row.status)
-    datetime.fromtimestamp(row.started_at, UTC)  # raises when it is no time
-    for name in UsageRow.__struct_fields__:
-        value = getattr(row, name)
-        if isinstance(value, str):
-            # PostgreSQL takes no NUL in text, and refuses what is too long; a shorter text is better than no row.
-            setattr(row, name, value.replace("\0", "")[: WIDTHS[name]])
-        # bool is an int to Python, and must stay a bool.
-        elif isinstance(value, int) and not isinstance(value, bool):
-            setattr(row, name, min(max(value, 0), MOST))
-    return row
 
 
 def _insert(turns: list[Usage]) -> list[Usage]:
@@ -151,6 +127,14 @@ def _raise_counts(rows: list[UsageRow], sums: hours.HourSums) -> None:
         row = later[turn.request_id]
         sums.add_turns(turn, row.count - turn.count)
         Usage.objects.filter(pk=turn.pk).update(count=row.count, value=row.value)
+
+
+def _replace(turns: list[Usage]) -> None:
+    """Rows of turns that were given up too early: their process had only stood still, and ends them itself."""
+    for turn in turns:
+        fields = {name: getattr(turn, name) for name in COLUMNS}
+        Usage.objects.filter(request_id=turn.request_id, reason=ORPHANED).update(**fields)
+        hours.rebuild(turn.started_at, turn.started_at + hours.HOUR)
 
 
 def _turn(row: UsageRow, existing_keys: set[int]) -> Usage:

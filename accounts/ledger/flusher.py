@@ -11,6 +11,7 @@ from django.db import Error, connection
 from redis import RedisError
 
 from accounts.ledger import filing
+from accounts.ledger.orphans import Orphans
 from gateway_project.lib import database_state as database
 from gateway_project.lib import degraded, disk
 from gateway_project.lib.redis_client import connect
@@ -32,6 +33,7 @@ class Flusher:
         self._url = redis_url
         self._spool = spool
         self._every = every
+        self._orphans = Orphans()
         self._stopping = threading.Event()
         # A daemon: a flush that hangs must not keep the interpreter from ending. Rows stay in Redis or in their file
         # then.
@@ -70,7 +72,8 @@ class Flusher:
     def _flush(self) -> None:
         try:
             with connect(self._url, REDIS_WAIT_SEC) as client:
-                filed = filing.flush(client, self._spool)
+                signs = self._orphans.signs(client)
+                filed = filing.flush(client, self._spool) + self._orphans.close(signs)
             if database.away() and not filed:  # nothing has tried whether it is back
                 filing.try_to_write()
         except RedisError as exc:

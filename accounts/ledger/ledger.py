@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import redis
 
-from accounts.ledger.row import UsageRow
+from accounts.ledger.row import OPENING, UsageRow
 from accounts.ledger.spool import SPOOL, append, unwritten, waiting
 from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
@@ -19,9 +21,47 @@ BATCH = 500
 COUNT_SEC = 1.0
 UNCONFIRMED_SEC = 5.0
 """How long a row that Redis took may be in its memory only: it puts a write off for 2 s while the disk is busy."""
-MOST_TAKEN = 20_000
+MOST_TAKEN = 40_000
+RUN_SEC = 10
+"""How long a process counts as alive after its last sign of life."""
 
 _encode = msgspec.json.Encoder().encode
+
+
+class Confirmation:
+    """The reply of Redis to an opening, cheaper than a Future: mostly nobody waits for it."""
+
+    __slots__ = ("_ledger", "_line", "_waiter")
+
+    def __init__(self, ledger: Ledger, line: bytes) -> None:
+        self._ledger = ledger
+        self._line: bytes | None = line
+        self._waiter: asyncio.Event | None = None
+
+    def done(self) -> bool:
+        """The opening lies where a kill of this process does not lose it."""
+        return self._line is None
+
+    def set_result(self, result: Any, /) -> None:
+        if self._line is not None:
+            self._ledger.taken(self._line)
+            self._settle()
+
+    def set_exception(self, problem: Any, /) -> None:
+        if self._line is not None:
+            self._ledger.refused(self._line)
+            self._settle()
+
+    async def wait(self) -> None:
+        """Until `done`: as long as Redis may take to answer."""
+        if self._line is not None:
+            self._waiter = asyncio.Event()
+            await self._waiter.wait()
+
+    def _settle(self) -> None:
+        self._line = None
+        if self._waiter is not None:
+            self._waiter.set()
 
 
 class Ledger:
@@ -32,17 +72,42 @@ class Ledger:
     Redis is lost. Rows that it had stored after all are recognised by their request ids.
     """
 
-    def __init__(self, link: RedisLink, spool: Path) -> None:
+    def __init__(self, link: RedisLink, spool: Path, run: str = "") -> None:
+        """`run` names this process and its start, among all that ever write to this ledger."""
         self._link = link
         self._spool = spool
+        self._run = run
+        self._opening = b"%b%b," % (OPENING, msgspec.json.encode(run)) + b'"row":'
+        self._open: dict[str, float] = {}
+        """Turns that were opened here and not closed yet: when they started, unix seconds."""
         self._taken: deque[tuple[float, bytes]] = deque(maxlen=MOST_TAKEN)
         self._counting: asyncio.Future[int] | None = None
         # The link has one listener, and this is it: nothing else would lose data with the server.
         link.on_loss = self._redis_lost
 
+    def open(self, row: UsageRow) -> Confirmation:
+        """Say that a turn begins, with what is known of it; nobody waits. Never raises. `write` closes it.
+
+        Should this process die, the worker writes this row.
+        """
+        line = self._opening + _encode(row) + b"}"
+        self._open[row.request_id] = row.started_at
+        confirmation = Confirmation(self, line)
+        try:
+            self._link.issue(confirmation, "XADD", redis_keys.USAGE, "*", "row", line)
+        except RedisUnavailable as exc:
+            confirmation.set_exception(exc)
+        return confirmation
+
     async def write(self, row: UsageRow) -> None:
         """Put the row where `flush` finds it. Never raises but for a cancellation, and the row is kept then too."""
-        line = _encode(row)
+        try:
+            await self._write(_encode(row))
+        finally:
+            # Only now: until then a worker that asks must be told that the turn is open.
+            self._open.pop(row.request_id, None)
+
+    async def _write(self, line: bytes) -> None:
         try:
             await self._link.execute("XADD", redis_keys.USAGE, "*", "row", line)
         except asyncio.CancelledError:
@@ -52,11 +117,26 @@ class Ledger:
         except (RedisUnavailable, redis.ResponseError):
             append(self._spool, [line])
         else:
-            now, taken = time.monotonic(), self._taken
-            taken.append((now, line))
-            # Never empty: the row just added is young.
-            while taken[0][0] < now - UNCONFIRMED_SEC:
-                taken.popleft()
+            self.taken(line)
+
+    def taken(self, line: bytes) -> None:
+        """Redis has taken the line, perhaps in its memory only."""
+        now, taken = time.monotonic(), self._taken
+        taken.append((now, line))
+        # Never empty: the line just added is young.
+        while taken[0][0] < now - UNCONFIRMED_SEC:
+            taken.popleft()
+
+    def refused(self, line: bytes) -> None:
+        """Redis has not taken the line."""
+        append(self._spool, [line])
+
+    async def sign_of_life(self) -> None:
+        """Say that this process lives, and since when its oldest open turn runs. Redis may be away."""
+        # A row in memory alone is not filed yet, whatever the worker sees: no turn of ours may count as lost.
+        oldest = 0.0 if unwritten else min(self._open.values(), default=time.time())
+        with suppress(RedisUnavailable, redis.ResponseError):
+            await self._link.execute("SET", redis_keys.RUN + self._run, oldest, "EX", RUN_SEC)
 
     def _redis_lost(self) -> None:
         since = time.monotonic() - UNCONFIRMED_SEC

@@ -5,6 +5,8 @@ The model `Usage` has the same columns, and the admin shows them; a test compare
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 
@@ -55,3 +57,16 @@ class UsageRow(msgspec.Struct, omit_defaults=True, kw_only=True):
     retry_after: int | None = None
     admitted: bool = False
     """A turn that got a place or waited for one: the ledger was told of it before, by an `Opening`."""
+
+
+class Opening(msgspec.Struct):
+    """Says that a turn begins. Ahead of its row, on the same way."""
+
+    opened_by: str
+    """The run of the web process that serves it: its name, and which start of it."""
+    row: UsageRow
+    """What is known now; its status is `open`."""
+
+
+OPENING: Final = b'{"opened_by":'
+"""What the line of an opening begins with, and no line of a row."""

@@ -60,6 +60,7 @@ class Heartbeat:
             with suppress(RedisUnavailable, ResponseError):
                 key = redis_keys.INSTANCE + status.name
                 await self._link.execute("SET", key, msgspec.json.encode(status), "EX", LIFETIME_SEC)
+        await self._ledger.sign_of_life()
         metrics.LEDGER_BACKLOG.set(await self._ledger.backlog())
         metrics.REDIS_AVAILABLE.set(self._link.available)
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable
 
 from accounts.keys.keyring import Caller, KeyStatus
+from accounts.ledger.ledger import Confirmation
 from accounts.ledger.row import UsageRow
 from accounts.limits.admission import UNLIMITED
 from bridge.chat.errors import GatewayError, SlowClient
@@ -38,6 +39,8 @@ class ChatConsumer(ListeningConsumer):
         "_end_is_open",
         "_has_row",
         "_is_in_use",
+        "_open_row",
+        "_opening",
         "_record",
         "_reply",
         "_request",
@@ -64,6 +67,9 @@ class ChatConsumer(ListeningConsumer):
         self._started_at = time.time()
         self._began = time.monotonic()  # how long things took is counted from here: the clock may be set meanwhile
         self._record = TurnRecord()
+        self._open_row: UsageRow | None = None
+        """Its row, since the ledger was told that the turn begins."""
+        self._opening: Confirmation | None = None
 
     async def handle(self) -> None:
         """Everything that can be refused before a turn begins, then the turn."""
@@ -117,9 +123,11 @@ class ChatConsumer(ListeningConsumer):
         """Have the engine run it, and see to its row."""
         # The engine calls `emit` per batch; a whole reply is one batch with everything in it.
         emit = self._stream if self.request.stream else self._whole
+        self._record.on_admitted = self._open
         try:
             await self.runtime.engine.run(self.request, self.caller.key_id, self._record, emit, self.caller.team_id)
         finally:
+            self._record.on_admitted = None  # a circle that the garbage collector would have to find
             # Refused, broken or given up: the row needs nobody to wait for it. Refused at once: `note` writes it.
             if not self._has_row and (self._record.queued or self._record.status != "refused"):
                 self._has_row = True
@@ -171,6 +179,10 @@ class ChatConsumer(ListeningConsumer):
         if self._encoder is None:
             self._encoder = self._reply.encoder(self.head())
             if not last:  # else the head goes out with the rest, once the row is written: in one write
+                # Whoever has seen a request id finds its row, even when this process is killed now. Redis has mostly
+                # answered long before.
+                if self._opening is not None and not self._opening.done():
+                    await self._opening.wait()
                 await self.start_stream()
         if len(batch) > MOST_AT_ONCE:
             batch = await self._stream_slices(self._encoder, batch)
@@ -251,9 +263,21 @@ class ChatConsumer(ListeningConsumer):
         turn_line(row, self.caller.hint)
         await self.runtime.ledger.write(row)
 
+    def _open(self) -> None:
+        """The turn has a place, or waits for one: what is known of it is its row, should this process die."""
+        record = self._record
+        row = self._open_row = self.usage_row(self.request.model, "open", self._started_at)
+        row.lingma_model = record.lingma_model
+        row.instance = record.instance
+        row.session = record.session
+        row.stream = self.request.stream
+        row.admitted = True
+        self._opening = self.runtime.ledger.open(row)
+
     def _row(self, record: TurnRecord) -> UsageRow:
         # Set one by one: to pass them on as keyword arguments costs a turn 1 µs more.
-        row = self.usage_row(self.request.model, record.status, self._started_at)
+        row = self._open_row or self.usage_row(self.request.model, record.status, self._started_at)
+        row.status = record.status
         row.lingma_model = record.lingma_model
         row.instance = record.instance
         row.session = record.session

@@ -126,7 +126,9 @@ TOOL_DECISIONS = Counter(
     "lingma_gateway_tool_decisions_total", "What tools of the service were told: allowed or denied.", ("decision",)
 )
 LEDGER_BACKLOG = Gauge(
-    "lingma_gateway_ledger_backlog", "Usage rows not yet in the database.", multiprocess_mode="livemostrecent"
+    "lingma_gateway_ledger_backlog",
+    "Usage rows, and beginnings of turns, not yet in the database.",
+    multiprocess_mode="livemostrecent",
 )
 REDIS_AVAILABLE = Gauge(
     "lingma_gateway_redis_available", "1 while every process reaches Redis.", multiprocess_mode="livemin"

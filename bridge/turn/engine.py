@@ -209,6 +209,8 @@ class _Run:
         record.queue_ms = self._turn.watch.ms() - self._places.served_ms
         # That of a lost attempt is not what the client saw.
         record.first_token_ms = None
+        if record.on_admitted is not None:
+            record.admitted()
 
     def _may_retry(self, error: GatewayError) -> bool:
         """A lost connection may be retried, a lost login elsewhere; a session that fails may itself be the reason."""

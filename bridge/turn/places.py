@@ -38,6 +38,7 @@ class Places:
         """
         waiter = self._join_queue(care, again=again)
         self._turn.record.queued = True
+        self._turn.record.admitted()
         try:
             while not await self._is_served(waiter):
                 await self._turn.output.send([KeepAlive()])

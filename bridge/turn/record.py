@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from bridge.chat.errors import GatewayError
@@ -41,6 +43,13 @@ class TurnRecord(msgspec.Struct):
     """Decisions on tool calls of Lingma's own agent, such as `denied run_in_terminal`."""
     warnings: list[str] = []
     """Sent to the client in the header `x-lingma-warning`."""
+    on_admitted: Callable[[], None] | None = None
+    """Called once, as soon as the turn has a place or waits for one: from then on it has a row, however it ends."""
+
+    def admitted(self) -> None:
+        begin, self.on_admitted = self.on_admitted, None
+        if begin is not None:
+            begin()
 
     def failed(self, error: GatewayError) -> None:
         """Note how it ended; a turn that never got an instance was refused."""

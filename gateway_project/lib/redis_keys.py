@@ -26,7 +26,12 @@ KEYS_CHANGED: Final = "lgw:keys"
 """Channel: digests of keys that changed. Published when a key is saved; web processes subscribe."""
 
 USAGE: Final = "lgw:usage"
-"""Stream of usage rows until they are filed. Written by web processes; read by the worker."""
+"""Stream of usage rows until they are filed, and of the beginnings of turns. Written by web processes; read by the
+worker.
+"""
+
+RUN: Final = "lgw:run:"
+"""`<start of a web process>`: since when its oldest open turn runs, unix seconds, 10 s. Read by the worker."""
 
 SESSION: Final = "lgw:session:"
 """`<session>`: an idle entry as JSON, `SESSION_CACHE_TTL_SEC`. Written and read by web processes and the console."""

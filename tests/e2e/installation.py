@@ -14,7 +14,7 @@ import msgspec
 import psutil
 import redis
 
-from accounts.ledger.row import UsageRow
+from accounts.ledger.row import OPENING, UsageRow
 from tests.directories import copy
 from tests.e2e.formats import Answer, send
 from tests.environment import start_redis
@@ -192,7 +192,8 @@ class Gateway:
             lines = [entry[b"row"] for _, entry in client.xrange("lgw:usage")]
         spool = self.data_dir / "spool" / "usage.jsonl"  # where rows go while Redis seems to be away
         lines += spool.read_bytes().split(b"\n") if spool.exists() else []
-        rows = [msgspec.structs.asdict(msgspec.json.decode(line, type=UsageRow)) for line in lines if line]
+        lines = [line for line in lines if line and not line.startswith(OPENING)]
+        rows = [msgspec.structs.asdict(msgspec.json.decode(line, type=UsageRow)) for line in lines]
         return {row["request_id"]: row for row in rows}
 
     def key_id(self, name):

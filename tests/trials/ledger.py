@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import redis
 
+from accounts.ledger.row import OPENING
+
 QUERY = "select model, request_id, status, reason from accounts_usage where model like 'trial-%'"
 PATIENCE = 40.0
 """Seconds in which all rows must have come to the database."""
@@ -50,7 +52,8 @@ def waiting(stage):
     lines = [line for path in files for line in path.read_bytes().split(b"\n") if line]
     with stage.redis() as client:
         lines += [entry[b"row"] for _, entry in client.xrange("lgw:usage")]
-    return [model for line in lines if (model := json.loads(line)["model"]).startswith("trial-")]
+    rows = [line for line in lines if not line.startswith(OPENING)]
+    return [model for line in rows if (model := json.loads(line)["model"]).startswith("trial-")]
 
 
 async def settled(stage):

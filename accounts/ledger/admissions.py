@@ -1,0 +1,64 @@
+"""The books of admitted turns: which of them run, and how many began in each hour."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+from django.db import connection
+
+from accounts.ledger.hours import hour_of
+from accounts.ledger.row import Opening
+from accounts.models import OpenTurn, Usage
+
+ADD: Final = (
+    "INSERT INTO accounts_admittedhour (hour, admitted, unopened) VALUES (%s, %s, %s) ON CONFLICT (hour) DO UPDATE SET "
+    "admitted = accounts_admittedhour.admitted + excluded.admitted, "
+    "unopened = accounts_admittedhour.unopened + excluded.unopened"
+)
+
+_encode = msgspec.json.encode
+
+
+def book(openings: Mapping[str, Opening], turns: Iterable[Usage], filed: Collection[str]) -> None:
+    """Count what a batch opens, and close what it ends. Only within `hours.writing`.
+
+    `turns` are the rows it has inserted, `filed` the ids whose rows were there before. Each turn counts once, whichever
+    comes first and however often: by its opening, or by its row where the opening was lost.
+    """
+    closed = {turn.request_id: turn for turn in turns if turn.admitted}
+    if not openings and not closed:
+        return
+    known = set(OpenTurn.objects.filter(pk__in=[*openings, *closed]).values_list("pk", flat=True))
+    begun = {id_: each for id_, each in openings.items() if id_ not in known and id_ not in filed}
+    unopened = [turn for id_, turn in closed.items() if id_ not in known and id_ not in openings]
+    OpenTurn.objects.bulk_create([_open_turn(each) for id_, each in begun.items() if id_ not in closed])
+    if ended := known & closed.keys():
+        OpenTurn.objects.filter(pk__in=ended).delete()
+    _add([started_at(each) for each in begun.values()], [turn.started_at for turn in unopened])
+
+
+def started_at(opening: Opening) -> datetime:
+    return datetime.fromtimestamp(opening.row.started_at, UTC)
+
+
+def _open_turn(opening: Opening) -> OpenTurn:
+    row = opening.row
+    return OpenTurn(
+        request_id=row.request_id,
+        run=opening.opened_by,
+        started_at=started_at(opening),
+        row=_encode(row).decode(),
+    )
+
+
+def _add(opened: list[datetime], unopened: list[datetime]) -> None:
+    late = Counter(map(hour_of, unopened))
+    admitted = Counter(map(hour_of, opened)) + late
+    if admitted:
+        adapt = connection.ops.adapt_datetimefield_value
+        with connection.cursor() as cursor:
+            cursor.executemany(ADD, [(adapt(hour), count, late[hour]) for hour, count in admitted.items()])

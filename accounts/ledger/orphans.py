@@ -1,0 +1,83 @@
+"""Turns whose process died while they ran: each gets its row, with what was known when it began."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+import redis
+
+from accounts.ledger import filing
+from accounts.ledger.row import UsageRow
+from accounts.models import OpenTurn
+from gateway_project.lib import redis_keys
+
+logger = logging.getLogger(__name__)
+
+EVERY_SEC: Final = 2.5
+MISSED_SEC: Final = 5.0
+"""How long a sign of life is missed before its process counts as dead: after Redis was away, the next may take that
+long.
+"""
+BATCH: Final = 500
+
+Signs = Mapping[str, float | None]
+"""Of each process with open turns: since when its oldest one runs, unix seconds. None: it gives no sign of life."""
+
+_decode = msgspec.json.Decoder(UsageRow).decode
+
+
+class Orphans:
+    """Finds them for one worker. Closing the same twice is harmless, as filing a row is."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._missed: dict[str, float] = {}
+        self._looked_at = float("-inf")
+
+    def signs(self, client: redis.Redis) -> Signs:
+        """The signs of life now; none when it is too early to look again. Raise redis.RedisError.
+
+        To be read before a flush: what its process has ended by now has a row, which that flush files.
+        """
+        now = self._clock()
+        if now < self._looked_at + EVERY_SEC:
+            return {}
+        if now > self._looked_at + MISSED_SEC:  # Redis or the database was away: nobody was missed meanwhile
+            self._missed.clear()
+        runs = list(OpenTurn.objects.order_by().values_list("run", flat=True).distinct())
+        values: Any = client.mget([redis_keys.RUN + run for run in runs]) if runs else []
+        self._looked_at = now
+        return {run: None if value is None else float(value) for run, value in zip(runs, values, strict=True)}
+
+    def close(self, signs: Signs) -> int:
+        """After a whole flush: file a row for each turn that nobody runs any more; return how many."""
+        closed, now = 0, self._clock()
+        for run, oldest in signs.items():
+            turns = OpenTurn.objects.filter(run=run)
+            if oldest is not None:
+                self._missed.pop(run, None)
+                # Its process lives and does not run it any more, and yet there is no row: it was lost there.
+                turns = turns.filter(started_at__lt=datetime.fromtimestamp(oldest, UTC))
+            elif now < self._missed.setdefault(run, now) + MISSED_SEC:
+                continue
+            while lines := list(turns.values_list("row", flat=True)[:BATCH]):
+                if not (done := _file(lines)):
+                    break
+                closed += done
+        if closed:
+            logger.warning("%d turns have ended without a row; each has one now, as orphaned", closed)
+        return closed
+
+
+def _file(lines: Iterable[str]) -> int:
+    rows = [_decode(line) for line in lines]
+    for row in rows:
+        # Nobody knows what it has spent, so nothing is said of tokens.
+        row.status, row.reason, row.usage_source = "error", filing.ORPHANED, ""
+    turns, _ = filing.file_batch({row.request_id: row for row in rows}, {})
+    return len(turns)

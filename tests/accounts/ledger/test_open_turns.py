@@ -1,0 +1,216 @@
+"""Turns are opened, and closed by their rows."""
+
+import asyncio
+import random
+
+import pytest
+import redis
+
+from accounts.ledger.filing import flush
+from accounts.ledger.ledger import Ledger
+from accounts.ledger.orphans import MISSED_SEC, Orphans
+from accounts.ledger.spool import waiting
+from accounts.models import AdmittedHour, OpenTurn, Usage
+from gateway_project.lib.redis_keys import RUN
+from gateway_project.lib.redis_keys import USAGE as STREAM
+from gateway_project.lib.redis_link import RedisLink
+from tests.accounts.conftest import until
+from tests.accounts.rows import row
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def client(redis_server):
+    with redis.Redis.from_url(redis_server) as client:
+        client.delete(STREAM, *client.keys(f"{RUN}*"))
+        yield client
+
+
+def opened(request_id, **fields):
+    return row(request_id, status="open", admitted=True, prompt_tokens=0, completion_tokens=0, **fields)
+
+
+def closed(request_id, **fields):
+    return row(request_id, admitted=True, **fields)
+
+
+def process(url, spool, work, run="w1-a"):
+    """Have a process do something with its ledger."""
+
+    async def main():
+        link = RedisLink(url)
+        ledger = Ledger(link, spool, run)
+        await work(ledger)
+        await link.close()
+
+    asyncio.run(main())
+
+
+async def open_all(ledger, *ids):
+    for confirmation in [ledger.open(opened(id_)) for id_ in ids]:
+        await asyncio.wait_for(confirmation.wait(), 30)
+
+
+def counts():
+    hours = AdmittedHour.objects.values_list("admitted", "unopened")
+    admitted, unopened = (sum(column) for column in zip(*hours, strict=True)) if hours else (0, 0)
+    return {"admitted": admitted, "unopened": unopened, "open": OpenTurn.objects.count(), "rows": Usage.objects.count()}
+
+
+def test_turn_is_open_until_its_row_comes(client, redis_server, tmp_path):
+    async def work(ledger):
+        await open_all(ledger, "one", "two")
+        await ledger.write(closed("one"))
+
+    process(redis_server, tmp_path, work)
+    assert flush(client, tmp_path) == 1
+    assert counts() == {"admitted": 2, "unopened": 0, "open": 1, "rows": 1}
+    process(redis_server, tmp_path, lambda ledger: ledger.write(closed("two")))
+    assert flush(client, tmp_path) == 1
+    assert counts() == {"admitted": 2, "unopened": 0, "open": 0, "rows": 2}
+
+
+def test_refusal_was_never_open(client, redis_server, tmp_path):
+    process(redis_server, tmp_path, lambda ledger: ledger.write(row("one", status="refused", count=7)))
+    flush(client, tmp_path)
+    assert counts() == {"admitted": 0, "unopened": 0, "open": 0, "rows": 1}
+
+
+def test_row_counts_where_its_opening_was_lost(client, redis_server, tmp_path):
+    process(redis_server, tmp_path, lambda ledger: ledger.write(closed("one")))
+    flush(client, tmp_path)
+    assert counts() == {"admitted": 1, "unopened": 1, "open": 0, "rows": 1}
+    process(redis_server, tmp_path, lambda ledger: open_all(ledger, "one"))
+    flush(client, tmp_path)
+    assert counts() == {"admitted": 1, "unopened": 1, "open": 0, "rows": 1}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_order_and_repetition_change_nothing(client, tmp_path, seed):
+    """Lines of several starts come in any order, some twice, in batches of any size."""
+    chance = random.Random(seed)
+    lines = []
+    for number in range(60):
+        id_ = f"r{number}"
+        lines += [("open", id_)] * chance.choice([1, 1, 1, 2])
+        if number < 50:
+            lines += [("close", id_)] * chance.choice([1, 1, 1, 2])
+    chance.shuffle(lines)
+
+    async def work(ledger):
+        for kind, id_ in lines:
+            if kind == "open":
+                await ledger.open(opened(id_)).wait()
+            else:
+                await ledger.write(closed(id_))
+            if chance.random() < 0.1:
+                await asyncio.to_thread(flush, client, tmp_path)
+
+    process(client_url(client), tmp_path, work)
+    flush(client, tmp_path)
+    found = counts()
+    assert (found["admitted"], found["open"], found["rows"]) == (60, 10, 50)
+
+
+def client_url(client):
+    return f"unix://{client.connection_pool.connection_kwargs['path']}"
+
+
+def test_without_redis_openings_wait_in_the_spool(client, tmp_path):
+    process(f"unix://{tmp_path / 'nobody.sock'}", tmp_path, lambda ledger: open_all(ledger, "one"))
+    assert waiting(tmp_path) == 1
+    flush(client, tmp_path)
+    assert counts() == {"admitted": 1, "unopened": 0, "open": 1, "rows": 0}
+
+
+def test_opening_answered_by_killed_redis_is_filed(own_redis, client, tmp_path):
+    async def work(ledger):
+        await open_all(ledger, "one")
+        own_redis.kill()
+        await until(lambda: waiting(tmp_path))
+
+    process(own_redis.url, tmp_path, work)
+    flush(client, tmp_path)
+    assert counts()["open"] == 1
+
+
+def test_frozen_redis_confirms_by_the_spool(own_redis, client, tmp_path):
+    async def work(ledger):
+        await ledger.backlog()
+        own_redis.freeze()
+        await open_all(ledger, "one")
+        assert waiting(tmp_path) == 1
+        own_redis.thaw()
+
+    process(own_redis.url, tmp_path, work)
+    flush(client, tmp_path)
+    assert counts()["admitted"] == 1
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def worker(client, clock, tmp_path):
+    """Does what the worker does every few seconds; how many turns it gave up."""
+    orphans = Orphans(clock)
+
+    def look(seconds=3.0):
+        clock.now += seconds
+        signs = orphans.signs(client)
+        flush(client, tmp_path)
+        return orphans.close(signs)
+
+    return look
+
+
+def test_turn_of_dead_process_gets_its_row(client, redis_server, tmp_path, worker):
+    async def work(ledger):
+        await open_all(ledger, "one", "two")
+        await ledger.write(closed("one"))
+        await ledger.sign_of_life()
+
+    process(redis_server, tmp_path, work)
+    assert [worker() for _ in range(4)] == [0, 0, 0, 0]
+    client.delete(f"{RUN}w1-a")  # it expires
+    assert [worker(), worker(), worker(), worker()] == [0, 0, 1, 0]
+    turn = Usage.objects.get(request_id="two")
+    assert (turn.status, turn.reason, turn.admitted, turn.usage_source) == ("error", "orphaned", True, "")
+    assert counts() == {"admitted": 2, "unopened": 0, "open": 0, "rows": 2}
+
+
+def test_outage_of_redis_is_nobodys_death(client, redis_server, tmp_path, worker):
+    process(redis_server, tmp_path, lambda ledger: open_all(ledger, "one"))
+    worker()
+    worker()
+    assert worker(60 * MISSED_SEC) == 0
+
+
+def test_turn_its_process_has_lost_gets_a_row(client, redis_server, tmp_path, worker):
+    process(redis_server, tmp_path, lambda ledger: open_all(ledger, "one"))
+
+    async def live_on(ledger):
+        await ledger.sign_of_life()
+
+    process(redis_server, tmp_path, live_on)
+    assert [worker(), worker()] == [0, 1]
+
+
+def test_row_of_slow_process_replaces_the_orphan(client, redis_server, tmp_path, worker):
+    process(redis_server, tmp_path, lambda ledger: open_all(ledger, "one"))
+    assert sum(worker() for _ in range(4)) == 1
+    process(redis_server, tmp_path, lambda ledger: ledger.write(closed("one", lingma_model="a")))
+    flush(client, tmp_path)
+    turn = Usage.objects.get()
+    assert (turn.status, turn.reason, turn.lingma_model, turn.prompt_tokens) == ("ok", "", "a", 10)
+    assert counts() == {"admitted": 1, "unopened": 0, "open": 0, "rows": 1}
