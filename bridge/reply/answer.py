@@ -18,10 +18,23 @@ from bridge.reply.structured import Structured
 class Answer:
     """Feed text and calls of Lingma's agent; what may be sent is appended to the caller's events."""
 
+    # On the class: most answers are text, and each assignment less makes one cheaper.
+    calls: EmulatedCalls | ForcedCallReader | ForbiddenCalls | None = None
+    lingma_calls: LingmaCalls | None = None
+    structured: Structured | None = None
+    emulated: EmulatedCalls | None = None
+    """Reads its text by itself; None where another reader stands before or behind it."""
+    is_text = True
+    """Its text is sent as it is."""
+    finds_headings = False
+    """It ends by itself where the model goes on as somebody else."""
+
     def __init__(self, options: ReadOptions, new_id: Callable[[], str], mark: str) -> None:
-        self.calls: EmulatedCalls | ForcedCallReader | ForbiddenCalls | None = None
-        self.lingma_calls: LingmaCalls | None = None
-        self.structured: Structured | None = None
+        if not options.is_text_only:
+            self._look_for_more(options, new_id, mark)
+        self.output = ReplyOutput(options.tools, self.structured)
+
+    def _look_for_more(self, options: ReadOptions, new_id: Callable[[], str], mark: str) -> None:
         if options.offer is not None:
             self.calls = EmulatedCalls(options.offer, new_id)
         elif options.forced is not None:
@@ -35,12 +48,8 @@ class Answer:
         if options.schema:
             self.structured = Structured(options.schema, stream=options.stream)
         self.emulated = self.calls if isinstance(self.calls, EmulatedCalls) and self.structured is None else None
-        """Reads its text by itself; None where another reader stands before or behind it."""
         self.is_text = self.calls is None and self.structured is None
-        """Its text is sent as it is."""
         self.finds_headings = isinstance(self.calls, EmulatedCalls | ForbiddenCalls)
-        """It ends by itself where the model goes on as somebody else."""
-        self.output = ReplyOutput(options.tools, self.structured)
 
     def feed(self, text: str, events: list[ChatEvent]) -> None:
         if not text:

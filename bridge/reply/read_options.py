@@ -31,3 +31,8 @@ class ReadOptions(msgspec.Struct, frozen=True):
     """JSON schema of the reply; empty: it need not be JSON."""
     stream: bool = True
     """Whether the client sees the reply as it comes; otherwise all of it can be taken back to its end."""
+
+    @property
+    def is_text_only(self) -> bool:
+        """Neither calls nor JSON are looked for."""
+        return not (self.offer or self.forced or self.calls_forbidden or self.lingma_calls or self.schema)

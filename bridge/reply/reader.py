@@ -109,6 +109,8 @@ class Reader:
     @property
     def correction(self) -> str:
         """After `end()`: what the model must be asked before this reply can be sent; "" for nothing."""
+        if self._answer.is_text:
+            return ""
         calls, structured = self._answer.calls, self._answer.structured
         of_calls = calls.correction if calls is not None else ""
         return of_calls or (structured.correction if structured is not None else "")
@@ -116,6 +118,8 @@ class Reader:
     @property
     def outcomes(self) -> dict[str, int]:
         """How calls fared, and JSON that was asked for."""
+        if self._answer.is_text:
+            return {}
         calls, structured = self._answer.calls, self._answer.structured
         of_calls = calls.outcomes if calls is not None else {}
         return {**of_calls, **(structured.outcomes if structured is not None else {})}

@@ -28,6 +28,8 @@ class ReplyOutput:
         self._structured = structured
 
     def arguments_by_call(self) -> list[str]:
+        if not self._first:
+            return []
         ends = [*self._first[1:], len(self.arguments)]
         return ["".join(self.arguments[first:end]) for first, end in zip(self._first, ends, strict=False)]
 
