@@ -55,6 +55,8 @@ class UsageRow(msgspec.Struct, omit_defaults=True, kw_only=True):
     """The size of the limit, and what it stood at (`value`)."""
     value: int | None = None
     retry_after: int | None = None
+    trace: str = ""
+    """How it came to that, as the JSON of a `Trace`; "" for most turns that went well."""
     admitted: bool = False
     """A turn that got a place or waited for one: the ledger was told of it before, by an `Opening`."""
 

@@ -21,6 +21,8 @@ CALLER_FAULTS = (
     "expired", "unknown", "slow_client",
 )  # fmt: skip
 
+LONGEST_TRACE = 1024
+
 OUTCOME_COLOURS = {"ok": "success", "error": "danger", "cancelled": "warning", "refused": "info"}
 
 
@@ -111,6 +113,7 @@ class Usage(models.Model):
     value = models.PositiveBigIntegerField(_("stood at"), null=True, blank=True)
     retry_after = models.PositiveIntegerField(_("told to wait (s)"), null=True, blank=True)
     started_at = models.DateTimeField(_("started at"))
+    trace = models.TextField(_("trace"), max_length=LONGEST_TRACE, blank=True, default="", db_default="")
     admitted = models.BooleanField(_("admitted"), default=False, db_default=False)
     """A turn that got a place or waited for one; of all others it is known only that they were refused."""
 

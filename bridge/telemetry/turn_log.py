@@ -17,6 +17,7 @@ log = logging.getLogger("bridge.turn")
 LEFT_OUT = frozenset(
     (
         "api_key_id", "started_at", "client", "count", "limit_scope", "allowed", "value", "retry_after", "admitted",
+        "trace",
     )
 )  # fmt: skip
 """Left out of the line of a turn: its key stands there by its hint, the time in front, and the rest is of refusals."""
