@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class AccountsConfig(AppConfig):
-    """The app, what its rooms need of the settings, and two functions about models that the bridge sets."""
+    """The app, what its rooms need of the settings, and functions about models that the bridge sets."""
 
     name = "accounts"
     verbose_name = _("Access")
@@ -17,6 +17,8 @@ class AccountsConfig(AppConfig):
     """Returns the names of the models that are available now. Set by the bridge."""
     unknown_models: Callable[[Iterable[str]], list[str]] = staticmethod(lambda names: [])
     """Returns those of the names and patterns that mean no model. Set by the bridge."""
+    names_of: Callable[[str], tuple[str, ...]] = staticmethod(lambda name: (name,))
+    """Returns every name by which a model may be allowed to a key, or forbidden. Set by the bridge."""
 
     @property
     def pepper(self) -> bytes:

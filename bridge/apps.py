@@ -17,13 +17,16 @@ class BridgeConfig(AppConfig):
         from accounts.apps import accounts_config
         from bridge import schedules
         from bridge.checks import CHECKS
-        from bridge.routing.explain import offered_names, unknown_names
+        from bridge.routing.explain import names_of, offered_names, unknown_names
 
         for check, tags in CHECKS:
             register(check, *tags)
         # Handed over, not imported: accounts must not depend on the bridge.
         accounts_config().offered_models = lambda: offered_names(settings.REDIS_URL)
         accounts_config().unknown_models = lambda names: unknown_names(names, offered_names(settings.REDIS_URL))
+        accounts_config().names_of = lambda name: names_of(
+            name, settings.ENV.default_model, offered_names(settings.REDIS_URL)
+        )
         # At the end of a migration, as the tables do not exist before; the uid keeps a second `ready` from a second
         # run.
         post_migrate.connect(schedules.install, sender=self, dispatch_uid="bridge.schedules")

@@ -12,13 +12,22 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import Any
 
 import redis
 import redis.asyncio
 from django.db import DatabaseError, Error
 
-from accounts.keys.reader import Caller, KeyReader, KeyRecord, known_keys_thread, unknown_keys_thread, usual_keys
+from accounts.keys.reader import (
+    Caller,
+    KeyReader,
+    KeyRecord,
+    KeyStatus,
+    known_keys_thread,
+    unknown_keys_thread,
+    usual_keys,
+    write_first_use,
+)
 from accounts.models.changes import changed_in
 from gateway_project.lib import database_state as database
 from gateway_project.lib import redis_keys
@@ -44,7 +53,8 @@ MAX_KNOWN = 100_000
 MAX_WAITING = 256  # look-ups of unknown secrets at once
 
 Load = Callable[[str], Awaitable[KeyRecord | None]]
-KeyStatus = Literal["open", "unknown", "expired", "revoked"]
+Write = Callable[[int, float], Awaitable[None]]
+DAY = 86_400.0
 
 
 class TooManyUnknown(Exception):
@@ -52,23 +62,32 @@ class TooManyUnknown(Exception):
 
 
 class _Entry:
-    __slots__ = ("caller", "expires_at", "read_at", "revoked", "tried_at", "verified_at")
+    __slots__ = ("at_end", "caller", "closed", "expires_at", "read_at", "tried_at", "unused", "verified_at")
 
     def __init__(self, record: KeyRecord | None, read_at: float) -> None:
         self.caller = record.caller if record else None
-        self.revoked = record is not None and record.revoked
-        self.expires_at = -math.inf if record is None or record.revoked else record.expires_at
+        self.closed: KeyStatus | None = "unknown" if record is None else record.closed or None
+        self.at_end: KeyStatus = record.at_end if record else "unknown"
+        self.unused = record if record is not None and record.unused_days and not record.closed else None
+        """Set until the first use, which decides when the key expires."""
+        # No time at all for a key that is closed or unused, so that for all others one comparison is enough.
+        self.expires_at = -math.inf if record is None or record.closed or self.unused else record.expires_at
         self.read_at = read_at
         self.tried_at = read_at
         self.verified_at = read_at  # the last moment it was right for certain, but for the subscription that lives
 
+    def begin(self, first_use: float) -> None:
+        """The key has been used: from now on it has an end."""
+        if (record := self.unused) is not None:
+            self.unused = None
+            self.expires_at = min(record.expires_at, first_use + record.unused_days * DAY)
+
     @property
     def status(self) -> KeyStatus:
-        if self.caller is None:
-            return "unknown"
-        if self.revoked:
-            return "revoked"
-        return "open" if self.expires_at > time.time() else "expired"
+        if self.closed is not None:
+            return self.closed
+        ends_at = self.unused.expires_at if self.unused is not None else self.expires_at
+        return "open" if ends_at > time.time() else self.at_end
 
 
 class KeyRing:
@@ -84,7 +103,9 @@ class KeyRing:
     each other and not without bound.
     """
 
-    def __init__(self, pepper: bytes, link: RedisLink, load: Load | None = None) -> None:
+    def __init__(
+        self, pepper: bytes, link: RedisLink, load: Load | None = None, write: Write = write_first_use
+    ) -> None:
         self._digest = Digester(pepper)
         self._url = link.url
         self._load_known = load or KeyReader(known_keys_thread).read
@@ -96,6 +117,10 @@ class KeyRing:
         self._seen: dict[bytes, None] = {}
         self._reading: dict[bytes, asyncio.Task[_Entry]] = {}
         self._waiting = 0
+        # When keys were first used, as long as the database does not know it: it may be away.
+        self._first_uses: dict[int, float] = {}
+        self._write_first_use = write
+        self._writing: set[asyncio.Task[None]] = set()
         # Counts announcements. A read that began before one may have seen the old row, so both ends compare it.
         self._changes = 0
         # The loop's times: when the last ping that got its pong was sent, and since when this subscription listens.
@@ -104,7 +129,7 @@ class KeyRing:
 
     async def authenticate(self, secret: str) -> Caller | None:
         """
-        The caller, or None for a secret that is unknown, expired or revoked, all by the same path.
+        The caller, or None for a secret that opens nothing (`refused` says why), all by the same path.
 
         The lookup is by digest, so its time reveals nothing about the secret. Raise Error when the database is needed
         and away, and TooManyUnknown.
@@ -117,7 +142,30 @@ class KeyRing:
                 return None
             entry = await self._read(digest)
         # Expiry is looked at for each request by the wall clock: no announcement is made when it comes.
-        return entry.caller if entry.expires_at > time.time() else None
+        if entry.expires_at > time.time():
+            return entry.caller
+        return entry.caller if entry.unused is not None and self._begin(entry) else None
+
+    def _begin(self, entry: _Entry) -> bool:
+        """The first use of a key whose days are counted from it; whether it may be used at all."""
+        if (caller := entry.caller) is None or entry.status != "open":
+            return False
+        first_use = self._first_uses.setdefault(caller.key_id, time.time())
+        entry.begin(first_use)
+        task = asyncio.get_running_loop().create_task(self._write(caller.key_id, first_use))
+        # The set holds the task: the loop itself keeps only a weak reference.
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        return True
+
+    async def _write(self, key_id: int, first_use: float) -> None:
+        """Once it is in the database, all processes learn of it. If it cannot be written, the next reading tries."""
+        try:
+            await self._write_first_use(key_id, first_use)
+        except (Error, TimeoutError) as exc:
+            log.warning("the first use of key %d cannot be written yet: %s", key_id, str(exc) or "no answer in time")
+        else:
+            self._first_uses.pop(key_id, None)
 
     def refused(self, secret: str) -> tuple[Caller | None, KeyStatus]:
         """The owner of a secret that was just refused, if it is known, and why it was refused."""
@@ -125,7 +173,7 @@ class KeyRing:
         return (entry.caller, entry.status) if entry else (None, "unknown")
 
     async def status(self, digest: bytes) -> KeyStatus:
-        """Whether the key of that digest is open, unknown, expired or revoked. Raise Error."""
+        """What the secret of that digest is now. Raise Error."""
         entry = self._known_keys.get(digest)
         if entry is None or not self._trusted(digest, entry):
             entry = await self._read(digest)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
+from typing import Literal
 
 import msgspec
 from django.db import connection
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
+from accounts.keys.networks import Network, networks_in
 from accounts.models import ApiKey, names_in
 from gateway_project.lib import database_state as database
 from gateway_project.lib.query_thread import QueryThread
+from gateway_project.lib.tool_approval import DENY, Approval, ToolPolicy
 
 # Digests of one query: one that grew with a flood of unknown secrets would miss its own deadline.
 AT_ONCE = 256
@@ -23,8 +29,19 @@ FIRST_TRY_SEC, SECOND_TRY_SEC = 0.6, 1.2
 GIVE_UP_SEC = 2.5  # beyond both tries: whatever the thread waits for keeps no deadline
 
 
+log = logging.getLogger(__name__)
+
+KeyStatus = Literal["open", "unknown", "expired", "revoked", "paused", "rotated"]
+"""`rotated`: an older secret of a key, whose grace is over."""
+ToolMode = Literal["", "emulate", "bridge", "forward"]
+TOOL_MODES: dict[str, ToolMode] = {"emulate": "emulate", "bridge": "bridge", "forward": "forward"}
+
+
 class Caller(msgspec.Struct, frozen=True):
-    """Who holds a key and what it may do. `models` are patterns, None: all; a limit of 0: none."""
+    """Who holds a key and what it may do: the key's policy, and its team's where the key has none.
+
+    `models` are patterns, None: all. `networks` are those it may come from, None: any. A limit of 0: none.
+    """
 
     key_id: int
     name: str
@@ -32,11 +49,15 @@ class Caller(msgspec.Struct, frozen=True):
     team_id: int = 0
     """0 for a key without one."""
     models: frozenset[str] | None = None
+    networks: tuple[Network, ...] | None = None
     scopes: frozenset[str] = frozenset()
+    tools: ToolPolicy | None = None
+    """None: as the gateway is set up."""
     rpm: int = 0
     tpm: int = 0
     concurrency: int = 0
     digest: bytes = b""
+    """Of the secret it came with, which may be the one before the last rotation."""
 
     @property
     def is_limited(self) -> bool:
@@ -45,11 +66,15 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class KeyRecord(msgspec.Struct, frozen=True):
-    """A key as the database has it. `expires_at` is unix seconds, infinity for never."""
+    """One secret of a key as the database has it. `expires_at` is unix seconds, infinity for never."""
 
     caller: Caller
     expires_at: float = math.inf
-    revoked: bool = False
+    closed: Literal["", "revoked", "paused"] = ""
+    at_end: Literal["expired", "rotated"] = "expired"
+    """What the secret is when `expires_at` has come."""
+    unused_days: int = 0
+    """The key has not been used yet, and expires so many days after its first use; 0 for all other keys."""
 
 
 class KeyReader:
@@ -96,9 +121,8 @@ async def usual_keys() -> dict[str, KeyRecord]:
 def _load_usual() -> dict[str, KeyRecord]:
     # `ahead`: this thread must not wait behind the pages of the console for a connection.
     with database.within(GIVE_UP_SEC, ahead=True):
-        return _read(
-            ApiKey.objects.all().usable(timezone.now()).order_by(F("last_used_at").desc(nulls_first=True))[:USUAL]
-        )
+        usable = ApiKey.objects.all().usable(timezone.now())
+        return _read(usable.order_by(F("last_used_at").desc(nulls_first=True))[:USUAL])
 
 
 def _answer(batch: dict[str, asyncio.Future[KeyRecord | None]], found: dict[str, KeyRecord] | Exception) -> None:
@@ -115,7 +139,7 @@ def _answer(batch: dict[str, asyncio.Future[KeyRecord | None]], found: dict[str,
 def _load(digests: list[str]) -> dict[str, KeyRecord]:
     """Read them, at most twice: a reused connection may have died with its server."""
     # Without the table's order, which would sort for nothing.
-    keys = ApiKey.objects.filter(digest__in=digests).order_by()
+    keys = ApiKey.objects.filter(Q(digest__in=digests) | Q(previous_digest__in=digests)).order_by()
     try:
         with database.within(FIRST_TRY_SEC, ahead=True):
             return _read(keys)
@@ -128,29 +152,81 @@ def _load(digests: list[str]) -> dict[str, KeyRecord]:
 
 def _read(keys: QuerySet[ApiKey]) -> dict[str, KeyRecord]:
     try:
-        return {key.digest: record_of(key) for key in keys.all()}
+        # With the team: what is empty at the key is taken from there.
+        return {digest: record for key in keys.select_related("team") for digest, record in records_of(key)}
     finally:
         connection.close()  # kept for the next one where it is of use; nothing else ends this thread's use of it
 
 
-def record_of(key: ApiKey) -> KeyRecord:
-    caller = Caller(
+def records_of(key: ApiKey) -> Iterator[tuple[str, KeyRecord]]:
+    """A record for each of the key's secrets, by digest: the one before the last rotation has another end."""
+    caller = caller_of(key)
+    expires_at = key.expires_at.timestamp() if key.expires_at else math.inf
+    unused_days = (key.expires_after_days or 0) if key.first_used_at is None else 0
+    closed: Literal["", "revoked", "paused"] = "revoked" if key.revoked_at else "paused" if key.paused_at else ""
+    yield key.digest, KeyRecord(caller, expires_at, closed, unused_days=unused_days)
+    if key.previous_digest:
+        # No end in the row: it would open the old secret for ever.
+        until = key.previous_until.timestamp() if key.previous_until else -math.inf
+        older = msgspec.structs.replace(caller, digest=bytes.fromhex(key.previous_digest))
+        at_end: Literal["expired", "rotated"] = "rotated" if until <= expires_at else "expired"
+        yield key.previous_digest, KeyRecord(older, min(until, expires_at), closed, at_end, unused_days)
+
+
+def caller_of(key: ApiKey) -> Caller:
+    """The holder of the key's newest secret."""
+    return Caller(
         key_id=key.pk,
         name=key.name,
         hint=key.hint,
         team_id=key.team_id or 0,
         # An empty list in the console means every model, so it must not become an empty set, which allows none.
-        models=frozenset(names_in(key.allowed_models)) or None,
-        scopes=frozenset(names_in(key.scopes)),
+        models=frozenset(names_in(key.policy("allowed_models"))) or None,
+        networks=_networks(key),
+        scopes=frozenset(names_in(key.policy("scopes"))),
+        tools=_tools(key),
         rpm=key.rpm,
         tpm=key.tpm,
         concurrency=key.concurrency,
         digest=bytes.fromhex(key.digest),
     )
-    expires_at = key.expires_at.timestamp() if key.expires_at else math.inf
-    return KeyRecord(caller, expires_at, revoked=key.revoked_at is not None)
+
+
+def _networks(key: ApiKey) -> tuple[Network, ...] | None:
+    try:
+        return networks_in(names_in(key.policy("allowed_networks"))) or None
+    # Forms refuse it. A row that was written past them must neither open the key nor break the reading of others.
+    except ValueError:
+        log.warning("key %s has networks that cannot be read, and is refused from everywhere", key)
+        return ()
+
+
+def _tools(key: ApiKey) -> ToolPolicy | None:
+    mode, approval = TOOL_MODES.get(key.policy("tool_mode"), ""), key.policy("tool_approval")
+    if not mode and not approval:
+        return None
+    try:
+        return ToolPolicy(mode, Approval.read(approval) if approval else None)
+    except ValueError:
+        log.warning("key %s has a tool approval that cannot be read, and may have no tool run", key)
+        return ToolPolicy(mode, DENY)
+
+
+async def write_first_use(key_id: int, at: float) -> None:
+    """Write down when a key was first used, which sets its end. Raise Error."""
+    await first_uses_thread.run(partial(_write_first_use, key_id, datetime.fromtimestamp(at, UTC)), GIVE_UP_SEC)
+
+
+def _write_first_use(key_id: int, at: datetime) -> None:
+    with database.within(SECOND_TRY_SEC):
+        try:
+            ApiKey.objects.all().mark_first_used({key_id: at})
+        finally:
+            connection.close()
 
 
 # Known keys have a thread of their own, so that no number of unknown keys delays them.
 known_keys_thread = QueryThread("known-keys")
 unknown_keys_thread = QueryThread("unknown-keys")
+# A row that is locked must not keep keys from being read.
+first_uses_thread = QueryThread("first-uses")

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from accounts.apps import accounts_config
 from accounts.models import names_in
-from accounts.patterns import allows
+from accounts.patterns import allows, split
 from gateway_project.lib.texts import gettext_noop
 
 
@@ -37,15 +38,20 @@ def setups_of(allowed_models: str, base_url: str, key: str, default: str, offere
 
 def model_for(allowed_models: str, default: str, offered: Iterable[str]) -> str:
     """A model that the key may use: the default, else one its list names, else one that fits a pattern of it."""
-    patterns = names_in(allowed_models)
+    patterns = frozenset(names_in(allowed_models))
     if not patterns:
         return default
+    allowed, _ = split(names_in(allowed_models))
     # First a plain name of the list: what the operator wrote is likelier meant than what a pattern happens to fit.
-    names = [name for name in patterns if not WILD.search(name)]
+    names = [name for name in allowed if not WILD.search(name)]
     candidates = [default, *names, *sorted(offered), CLAUDE_CODE]
+    # Allowed by its own name, and forbidden by none: which model an alias means may change.
+    fitting = (
+        name for name in candidates if allows(patterns, [name]) and allows(patterns, accounts_config().names_of(name))
+    )
     # What fits no known name is still allowed by the letter, and means the default model.
-    fitting = (name for name in candidates if allows(frozenset(patterns), [name]))
-    return next(fitting, patterns[0].replace("*", "").replace("?", "x") or default)
+    bare = allowed[0].replace("*", "").replace("?", "x") if allowed else ""
+    return next(fitting, bare or default)
 
 
 WILD = re.compile(r"[*?]")

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from gateway_project.lib import redis_keys
 log = logging.getLogger(__name__)
 
 BATCH = 500
-CLOSED = ("revoked", "expired")  # of a key that opens nothing
+CLOSED = ("revoked", "expired", "paused", "rotated", "network")  # of a key that opened nothing
 ORPHANED = "orphaned"
 """The reason of a row whose turn was open when its process died."""
 COLUMNS = [field.attname for field in Usage._meta.concrete_fields if not field.primary_key]
@@ -146,14 +147,14 @@ def _turn(row: UsageRow, existing_keys: set[int]) -> Usage:
 
 
 def _mark_used(turns: Iterable[Usage]) -> None:
-    """Note the last use of each key. What a closed key was refused is no use of it."""
-    last: dict[int, Usage] = {}
+    """Note the first and the last use of each key. What a closed key was refused is no use of it."""
+    uses: dict[int, list[Usage]] = {}
     for turn in turns:
-        key_id = turn.api_key_id
-        if key_id is None or turn.reason in CLOSED:
-            continue
-        if key_id not in last or turn.started_at > last[key_id].started_at:
-            last[key_id] = turn
-    for key_id, turn in last.items():
+        if turn.api_key_id is not None and turn.reason not in CLOSED:
+            uses.setdefault(turn.api_key_id, []).append(turn)
+    began = attrgetter("started_at")
+    for key_id, used in uses.items():
         # One update for each key and batch, not for each row.
-        ApiKey.objects.filter(pk=key_id).mark_used(turn.started_at, turn.client)
+        last = max(used, key=began)
+        ApiKey.objects.filter(pk=key_id).mark_used(last.started_at, last.client)
+    ApiKey.objects.all().mark_first_used({key_id: min(map(began, used)) for key_id, used in uses.items()})

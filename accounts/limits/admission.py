@@ -132,7 +132,7 @@ class LimitExceeded(Exception):
 
 
 def may_use(caller: Caller, *names: str) -> bool:
-    """Whether the key's list of models, where it has one, has a pattern that fits one of a model's names."""
+    """Whether the key's list of models, where it has one, allows a model that goes by these names."""
     return caller.models is None or allows(caller.models, names)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.db import models
@@ -44,6 +44,21 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         # Past our own `update`, which announces: each use of a key would make every process read it again.
         return super(ApiKeyQuerySet, later).update(last_used_at=at, last_used_from=address)
 
+    def mark_first_used(self, uses: Mapping[int, datetime]) -> None:
+        """Note first uses, by key, where none is known. A key with days from its first use has an end from now on.
+
+        Announced for these alone: to others it changes nothing.
+        """
+        for key in self.filter(pk__in=uses, first_used_at=None):
+            at = uses[key.pk]
+            end = key.end_with(at, key.expires_after_days)
+            # Under the same condition: of two processes that note it, the first stands.
+            row = self.filter(pk=key.pk, first_used_at=None)
+            if end == key.expires_at:
+                super(ApiKeyQuerySet, row).update(first_used_at=at)
+            else:
+                row.update(first_used_at=at, expires_at=end)
+
     def bulk_create(self, objs: Iterable[ApiKey], *args: Any, **kwargs: Any) -> list[ApiKey]:
         """Announced too: a process may remember one of these secrets as unknown."""
         created = super().bulk_create(objs, *args, **kwargs)
@@ -72,6 +87,10 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 def _all(digests: Iterable[tuple[str, str | None]]) -> set[str]:
     """Of the new secret and of the one before it, which may still work."""
     return {digest for pair in digests for digest in pair if digest}
+
+
+def _counted(first_use: datetime | None, days: int | None) -> datetime | None:
+    return first_use + timedelta(days=days) if first_use is not None and days else None
 
 
 class ApiKey(Policy):
@@ -136,11 +155,31 @@ class ApiKey(Policy):
         return f"{visible(self.name)} ({self.hint})"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
+        before = ApiKey.objects.filter(pk=self.pk).first() if self.pk else None
+        if before is not None and before.expires_at == self.expires_at:
+            self.expires_at = before.end_with(self.first_used_at, self.expires_after_days)
+            if (names := kwargs.get("update_fields")) is not None and "expires_after_days" in names:
+                kwargs["update_fields"] = {*names, "expires_at"}
         # The old digests too: requests with the old secret must be refused as well.
-        before = ApiKey.objects.filter(pk=self.pk).values_list("digest", "previous_digest") if self.pk else ()
-        digests = _all([*before, (self.digest, self.previous_digest)])  # it may have taken another secret
+        digests = _all([(each.digest, each.previous_digest) for each in (before, self) if each is not None])
         super().save(*args, **kwargs)
         announce(digests)
+
+    def policy(self, name: str) -> str:
+        """A text column of the policy, such as `allowed_models`: the key's own, or its team's where that is empty."""
+        own: str = getattr(self, name)
+        return own or (getattr(self.team, name) if self.team is not None else "")
+
+    def end_with(self, first_use: datetime | None, days: int | None) -> datetime | None:
+        """When this key expires if it is first used then and may be used for so many days.
+
+        A date that somebody has set counts as well, and the earlier of the two; one that was counted from an earlier
+        `first_used_at` does not.
+        """
+        counted = _counted(self.first_used_at, self.expires_after_days)
+        set_date = None if self.expires_at == counted else self.expires_at
+        ends = [end for end in (set_date, _counted(first_use, days)) if end is not None]
+        return min(ends, default=None)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         deleted = super().delete(*args, **kwargs)

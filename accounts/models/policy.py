@@ -11,6 +11,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.patterns import flaw_of
+from gateway_project.lib.tool_approval import Approval
 from gateway_project.lib.translated import translated
 
 MOST_NETWORKS: Final = 64
@@ -30,8 +31,17 @@ def names_in(text: str) -> list[str]:
 
 def validate_models(text: str) -> None:
     """Raise ValidationError for a list of models that no key can have."""
-    if flaw := flaw_of([name.removeprefix("!") for name in names_in(text)]):
+    if flaw := flaw_of(names_in(text)):
         raise ValidationError(translated(flaw))
+
+
+def validate_approval(text: str) -> None:
+    """Raise ValidationError for an approval that cannot be read."""
+    try:
+        if text:
+            Approval.read(text)
+    except ValueError:
+        raise ValidationError(gettext("Write deny, allow, or allow: and the names of tools.")) from None
 
 
 def validate_scopes(text: str) -> None:
@@ -104,7 +114,7 @@ class Policy(models.Model):
         help_text=_("Empty: as the gateway is set up."),
     )  # fmt: skip
     tool_approval = models.CharField(
-        _("tool approval"), max_length=200, blank=True, default="", db_default="",
+        _("tool approval"), max_length=200, blank=True, default="", db_default="", validators=[validate_approval],
         help_text=_("deny, allow, or allow: and names. Empty: as the gateway is set up."),
     )  # fmt: skip
     rpm = models.PositiveIntegerField(_("requests per minute"), default=0, db_default=0, help_text=NO_LIMIT)

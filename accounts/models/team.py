@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import ClassVar
+from typing import Any, ClassVar
 from zoneinfo import available_timezones
 
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models.changes import announce
 from accounts.models.policy import Policy
 from gateway_project.lib.visible import visible
 
@@ -28,6 +30,19 @@ def validate_time_zone(name: str) -> None:
         raise ValidationError(gettext("There is no time zone %(name)s.") % {"name": name})
 
 
+class TeamQuerySet(models.QuerySet[Any]):
+    """Keys take from their team what is empty at themselves, so a change of teams is one of their keys."""
+
+    def update(self, **kwargs: Any) -> int:
+        # Read before the change: afterwards the filter of this query set may not find the same rows.
+        teams = list(self.order_by().values_list("pk", flat=True))
+        changed = super().update(**kwargs)
+        _announce_keys(teams)
+        return changed
+
+    update.alters_data = True  # type: ignore[attr-defined]  # Django keeps templates from calling what says so
+
+
 class Team(Policy):
     name = models.CharField(_("name"), max_length=100, unique=True)
     members = models.ManyToManyField(
@@ -39,6 +54,7 @@ class Team(Policy):
         help_text=_("In which days, weeks and months of budgets begin, such as Asia/Shanghai. Empty: the gateway's."),
     )  # fmt: skip
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    objects = TeamQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("team")
@@ -47,3 +63,14 @@ class Team(Policy):
 
     def __str__(self) -> str:
         return visible(self.name)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        is_new = self.pk is None
+        super().save(*args, **kwargs)
+        if not is_new:
+            _announce_keys([self.pk])
+
+
+def _announce_keys(teams: list[int]) -> None:
+    # By the registry: keys know their team, and a team's module does not know theirs.
+    announce(apps.get_model("accounts", "ApiKey").objects.filter(team__in=teams).digests())

@@ -9,7 +9,9 @@ import msgspec
 from django.db import Error
 
 from accounts.keys.keyring import Caller, KeyStatus, TooManyUnknown
+from accounts.keys.networks import is_within
 from accounts.limits.admission import Admission, LimitExceeded, may_use
+from accounts.patterns import split
 from bridge.bounds.patience import wait_or_gone
 from bridge.chat.errors import Forbidden, GatewayError, RateLimited, Unauthenticated, Unavailable
 from bridge.chat.request import ChatRequest
@@ -26,6 +28,7 @@ class ApiConsumer(HttpConsumer):
         """The holder of the key in `x-api-key` or `Authorization`; of two different keys either will do.
 
         Raise Unauthenticated, in the same words whatever is wrong with the key; in a flood of those, after a while.
+        Raise Forbidden for a key that may not be used from where the client is.
         """
         refused: GatewayError | None = None
         unchecked: GatewayError | None = None  # a key that may be good goes before one that is not
@@ -49,7 +52,12 @@ class ApiConsumer(HttpConsumer):
                 continue
             if caller is not None:
                 self.key_holder = caller
-                return caller
+                if caller.networks is None or is_within(caller.networks, self.client_ip):
+                    return caller
+                refused = Forbidden(
+                    "This API key may not be used from your network.", code="network_not_allowed", reason="network"
+                )
+                continue
             # Only for the row and the metrics: the client gets the same words for every bad key.
             closed, status = keys.refused(secret)
             if self.key_holder is None:  # of two keys that open nothing, the row has the one that once did
@@ -98,7 +106,7 @@ class ApiConsumer(HttpConsumer):
             return
         shown = model if len(model) <= LONGEST_MODEL else f"{model[:LONGEST_MODEL]}…"
         raise Forbidden(
-            f"This API key may not use the model '{shown}'. It may use: {_listed(caller.models)}.",
+            f"This API key may not use the model '{shown}'. {_listed(caller.models)}",
             param=("model",),
             code="model_not_allowed",
             reason="model",
@@ -112,6 +120,12 @@ def key_closed(status: KeyStatus) -> Unauthenticated:
 
 
 def _listed(models: frozenset[str]) -> str:
+    allowed, forbidden = split(models)
+    parts = [f"It may use: {_cut(allowed)}."] if allowed else []
+    return " ".join([*parts, f"It may not use: {_cut(forbidden)}."] if forbidden else parts)
+
+
+def _cut(models: list[str]) -> str:
     names = ", ".join(sorted(models))
     # Cut at a comma, so that no half of a name looks like a model.
     return names if len(names) <= LONGEST_LIST else f"{names[:LONGEST_LIST].rpartition(',')[0]}, …"

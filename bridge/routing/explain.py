@@ -48,7 +48,13 @@ def unknown_names(names: Iterable[str], offered: dict[str, str]) -> list[str]:
     # Profiles decide how a prompt is put, not what a name means: they are not needed here.
     routes = Routes(read_rules().aliases, (), offered)
     served = [*offered, *AGENT_NAMES, *(alias.pattern for alias in routes.aliases)]
-    return [name for name in names if not routes.has(name) and not any(map(matcher(name), served))]
+    wanted = ((name, name.removeprefix("!").lstrip()) for name in names)  # one that is forbidden has to be there, too
+    return [name for name, bare in wanted if not routes.has(bare) and not any(map(matcher(bare), served))]
+
+
+def names_of(name: str, default_model: str, offered: dict[str, str]) -> tuple[str, ...]:
+    """Every name that a key for this model may be allowed or forbidden it by (`Routes.names_of`)."""
+    return Routes(read_rules().aliases, (), offered, default_model).names_of(name)
 
 
 def explain(name: str, default_model: str, offered: dict[str, str]) -> Explanation:

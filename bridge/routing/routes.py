@@ -120,9 +120,10 @@ class Routes:
     def names_of(self, name: str) -> tuple[str, ...]:
         """
         Every name that what is asked for goes by: the name itself, the same without a date or a size of context if
-        that means the same model, and the model's key and display names.
+        that means the same model, and the model's key and display names. A name that is too long means the default
+        model, and goes by that one's names alone.
         """
-        return self._names(name) if len(name) <= LONGEST_MATCHED else ()
+        return self._names(name) if len(name) <= LONGEST_MATCHED else self._names("")[1:]
 
     def with_models(self, offered: Mapping[str, str]) -> Routes:
         """The same for an account that offers other models."""

@@ -1,9 +1,9 @@
-"""The setting `TOOL_APPROVAL`: which tools of Lingma's own agent may run."""
+"""Which tools of Lingma's own agent may run: the setting `TOOL_APPROVAL`, and what a key has in its place."""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -37,3 +37,10 @@ class Approval(msgspec.Struct, frozen=True):
 
 
 DENY: Final = Approval()
+
+
+class ToolPolicy(msgspec.Struct, frozen=True):
+    """What a key has of its own in the place of the settings `TOOL_MODE` and `TOOL_APPROVAL`; "" and None: nothing."""
+
+    mode: Literal["", "emulate", "bridge", "forward"] = ""
+    approval: Approval | None = None

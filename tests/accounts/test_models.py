@@ -7,6 +7,7 @@ from asgiref.sync import sync_to_async
 from django.db import IntegrityError, connections
 from django.utils import timezone
 
+from accounts.keys import services
 from accounts.keys.keyring import KeyRing
 from accounts.models import ApiKey, Team
 from gateway_project.lib import database_state as database
@@ -72,6 +73,32 @@ def test_the_last_use_moves_forward_only():
     assert (made.last_used_at, made.last_used_from) == (now, "10.0.0.1")
 
 
+@pytest.mark.django_db
+def test_days_that_change_move_the_end():
+    used = timezone.now() - timedelta(days=3)
+    made, _ = key(expires_after_days=10)
+    ApiKey.objects.all().mark_first_used({made.pk: used})
+    made.refresh_from_db()
+    assert (made.first_used_at, made.expires_at) == (used, used + timedelta(days=10))
+    made.expires_after_days = 30
+    made.save(update_fields=["expires_after_days"])
+    made.refresh_from_db()
+    assert made.expires_at == used + timedelta(days=30)
+    made.expires_after_days = None
+    made.save()
+    assert made.expires_at is None
+
+
+@pytest.mark.django_db
+def test_earlier_of_two_ends_counts():
+    used = timezone.now()
+    soon = used + timedelta(days=1)
+    made, _ = key(expires_after_days=10, expires_at=soon)
+    ApiKey.objects.all().mark_first_used({made.pk: used})
+    made.refresh_from_db()
+    assert made.expires_at == soon
+
+
 def revoked_by_save(made):
     made.revoked_at = timezone.now()
     made.save()
@@ -82,6 +109,8 @@ CHANGES = {
     "revoke": lambda made: ApiKey.objects.filter(pk=made.pk).revoke(),
     "delete": lambda made: made.delete(),
     "delete_many": lambda made: ApiKey.objects.filter(pk=made.pk).delete(),
+    "pause": services.pause,
+    "rotate": lambda made: services.rotate(made, timedelta(0)),
 }
 
 
@@ -97,7 +126,7 @@ async def test_ending_a_key_reaches_a_listening_ring(redis_server, change):
     bystander, caller = await ring.authenticate(other), await ring.authenticate(secret)
     assert (caller.key_id, caller.team_id, caller.models) == (made.pk, made.team_id, {"a", "b"})
     await sync_to_async(CHANGES[change])(made)
-    await until(lambda: (known := ring._known_keys.get(caller.digest)) is None or known.revoked)
+    await until(lambda: (known := ring._known_keys.get(caller.digest)) is None or known.status != "open")
     assert bystander.digest in ring._known_keys
     assert await ring.authenticate(secret) is None
     listening.cancel()
@@ -139,3 +168,19 @@ def test_keys_made_in_bulk_are_announced(redis_server):
         made.renew_secret(PEPPER)
         ApiKey.objects.bulk_create([made])
         assert heard.get_message(timeout=5)["data"] == made.digest.encode()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "change", [lambda team: team.save(), lambda team: Team.objects.filter(pk=team.pk).update(allowed_models="a")]
+)
+def test_change_of_team_is_announced_for_keys(redis_server, change):
+    team = Team.objects.create(name="core")
+    made, _ = key(team=team)
+    key("other")
+    services.rotate(made, timedelta(hours=1))
+    with redis.Redis.from_url(redis_server) as client, client.pubsub() as changes:
+        changes.subscribe("lgw:keys")
+        assert changes.get_message(timeout=5)["type"] == "subscribe"
+        change(team)
+        assert set(changes.get_message(timeout=5)["data"].decode().split()) == {made.digest, made.previous_digest}

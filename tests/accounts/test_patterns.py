@@ -42,3 +42,27 @@ def test_a_list_that_makes_no_sense_is_refused(patterns):
 
 def test_a_list_that_makes_sense_has_no_flaw():
     assert flaw_of(["claude-*", "Qwen3 Coder", "sonnet[1m]", "模型"]) is None
+
+
+@pytest.mark.parametrize(
+    ("patterns", "names", "allowed"),
+    [
+        ({"!gpt-*"}, ["claude-x", "coder"], True),
+        ({"!gpt-*"}, ["gpt-5", "coder"], False),
+        ({"!coder"}, ["gpt-5", "CODER"], False),
+        ({"*", "!coder"}, ["gpt-5", "coder"], False),
+        ({"*", "!coder"}, ["gpt-5", "plain"], True),
+        ({"gpt-*", "!gpt-5*"}, ["gpt-5-mini"], False),
+        ({"gpt-*", "!gpt-5*"}, ["other"], False),
+        ({"! gpt-5"}, ["gpt-5"], False),
+        ({"!gpt-5"}, [], False),
+    ],
+)
+def test_what_is_forbidden_wins(patterns, names, allowed):
+    assert allows(frozenset(patterns), names) is allowed
+
+
+def test_pattern_behind_the_mark_is_checked():
+    assert flaw_of(["!" + "x" * LONGEST]) is None
+    assert flaw_of(["!" + "x" * (LONGEST + 1)])
+    assert flaw_of(["!"])

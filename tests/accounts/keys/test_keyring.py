@@ -243,7 +243,12 @@ async def test_silent_database_ends_no_wait_late(redis_server, monkeypatch):
 
 @pytest.mark.parametrize(
     ("fields", "status"),
-    [({}, "open"), ({"revoked": True}, "revoked"), ({"expires_at": 1.0}, "expired")],
+    [
+        ({}, "open"),
+        ({"closed": "revoked"}, "revoked"),
+        ({"closed": "paused"}, "paused"),
+        ({"expires_at": 1.0}, "expired"),
+    ],
 )
 async def test_operators_learn_what_is_wrong_with_a_key(redis_server, fields, status):
     records = Records()
@@ -380,3 +385,80 @@ async def test_a_database_that_is_down_ends_nothing(redis_server):
         records.broken = True
         await in_use.check()
         assert work.ended == []
+
+
+async def test_paused_key_opens_nothing_and_keeps_its_holder(redis_server):
+    records = Records()
+    records.add("alice", "secret-a", closed="paused")
+    async with ring_over(records, redis_server) as ring:
+        assert await ring.authenticate("secret-a") is None
+        caller, status = ring.refused("secret-a")
+        assert (caller.name, status) == ("alice", "paused")
+
+
+async def test_old_secret_ends_with_its_grace(redis_server):
+    records = Records()
+    records.add("alice", "secret-a", expires_at=time.time() + 0.5, at_end="rotated")
+    async with ring_over(records, redis_server) as ring:
+        caller = await ring.authenticate("secret-a")
+        assert await ring.status(caller.digest) == "open"
+        await until(lambda: ring.refused("secret-a")[1] == "rotated")
+        assert await ring.authenticate("secret-a") is None
+
+
+class FirstUses:
+    def __init__(self):
+        self.written = []
+        self.broken = False
+
+    async def write(self, key_id, at):
+        if self.broken:
+            raise DatabaseError
+        self.written.append((key_id, at))
+
+
+@asynccontextmanager
+async def ring_that_writes(records, uses, url):
+    link = RedisLink(url)
+    yield KeyRing(PEPPER, link, records.load, uses.write)
+    await link.close()
+
+
+async def test_days_begin_with_the_first_use(redis_server):
+    records, uses = Records(), FirstUses()
+    records.add("alice", "secret-a", unused_days=1)
+    async with ring_that_writes(records, uses, redis_server) as ring:
+        assert await ring.status(bytes.fromhex(digest_of("secret-a", PEPPER))) == "open"
+        assert uses.written == []
+        before = time.time()
+        caller = await ring.authenticate("secret-a")
+        await until(lambda: len(uses.written) == 1)
+        entry = ring._known_keys[caller.digest]
+        assert before + 86_400 <= entry.expires_at <= time.time() + 86_400
+        assert await ring.authenticate("secret-a") is caller
+        assert len(uses.written) == 1
+
+
+async def test_first_use_is_remembered_until_written(redis_server):
+    records, uses = Records(), FirstUses()
+    records.add("alice", "secret-a", unused_days=1)
+    uses.broken = True
+    async with ring_that_writes(records, uses, redis_server) as ring:
+        caller = await ring.authenticate("secret-a")
+        end = ring._known_keys[caller.digest].expires_at
+        await until(lambda: not ring._writing)
+        uses.broken = False
+        ring.forget()
+        await ring.authenticate("secret-a")
+        assert ring._known_keys[caller.digest].expires_at == end
+        await until(lambda: len(uses.written) == 1)
+        assert uses.written[0][1] == end - 86_400
+
+
+async def test_unused_key_may_be_over_already(redis_server):
+    records, uses = Records(), FirstUses()
+    records.add("alice", "secret-a", unused_days=1, expires_at=1.0)
+    async with ring_that_writes(records, uses, redis_server) as ring:
+        assert await ring.authenticate("secret-a") is None
+        assert ring.refused("secret-a")[1] == "expired"
+        assert uses.written == []

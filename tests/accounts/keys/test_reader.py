@@ -1,17 +1,22 @@
 """Keys as the database has them, read by threads of their own."""
 
 import asyncio
+import math
 import threading
+import time
+from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connections
 
+from accounts.keys import services
 from accounts.keys.keyring import KeyRing
-from accounts.keys.reader import KeyReader, unknown_keys_thread
-from accounts.models import ApiKey
+from accounts.keys.reader import KeyReader, unknown_keys_thread, write_first_use
+from accounts.models import ApiKey, Team
 from gateway_project.lib.query_thread import QueryThread
 from gateway_project.lib.redis_link import RedisLink
+from gateway_project.lib.tool_approval import DENY, ToolPolicy
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PEPPER = b"pepper"
@@ -39,8 +44,8 @@ def thread():
 
 
 @sync_to_async
-def make(**fields):
-    key = ApiKey(name="alice", **fields)
+def make(name="alice", **fields):
+    key = ApiKey(name=name, **fields)
     secret = key.renew_secret(PEPPER)
     key.save()
     return key, secret
@@ -59,7 +64,7 @@ async def test_revoked_key_is_reported_as_revoked(thread):
     key, _ = await make()
     await sync_to_async(ApiKey.objects.filter(pk=key.pk).revoke)()
     record = await KeyReader(thread).read(key.digest)
-    assert (record.caller.key_id, record.revoked) == (key.pk, True)
+    assert (record.caller.key_id, record.closed) == (key.pk, "revoked")
 
 
 async def test_read_errors_reach_who_asked_and_nobody_later(thread, monkeypatch):
@@ -94,3 +99,59 @@ async def test_known_keys_do_not_wait_for_unknown_ones(redis_server):
     assert await blocking
     assert await asyncio.gather(*strangers) == [None] * 100
     await link.close()
+
+
+async def read_both(thread, key):
+    reader = KeyReader(thread)
+    return await asyncio.gather(reader.read(key.digest), reader.read(key.previous_digest))
+
+
+async def test_both_secrets_of_a_key_are_read(thread):
+    key, _ = await make()
+    await sync_to_async(services.rotate)(key, timedelta(hours=1))
+    new, old = await read_both(thread, key)
+    assert (new.caller.key_id, old.caller.key_id) == (key.pk, key.pk)
+    assert (new.expires_at, old.expires_at) == (math.inf, key.previous_until.timestamp())
+    assert (new.caller.digest.hex(), old.caller.digest.hex()) == (key.digest, key.previous_digest)
+    assert old.at_end == "rotated"
+    await sync_to_async(services.pause)(key)
+    assert [record.closed for record in await read_both(thread, key)] == ["paused", "paused"]
+
+
+async def test_key_takes_from_its_team_what_it_lacks(thread):
+    team = await Team.objects.acreate(
+        name="core",
+        allowed_models="claude-*",
+        allowed_networks="10.0.0.0/8",
+        scopes="metrics",
+        tool_mode="bridge",
+        tool_approval="deny",
+    )
+    bare, _ = await make(team=team)
+    own, _ = await make(name="own", team=team, allowed_models="!gpt-*", allowed_networks="::1", tool_mode="emulate")
+    reader = KeyReader(thread)
+    first, second = [
+        record.caller for record in await asyncio.gather(reader.read(bare.digest), reader.read(own.digest))
+    ]
+    assert (first.models, first.scopes) == ({"claude-*"}, {"metrics"})
+    assert [str(network) for network in first.networks] == ["10.0.0.0/8"]
+    assert first.tools == ToolPolicy("bridge", DENY)
+    assert (second.models, second.scopes) == ({"!gpt-*"}, {"metrics"})
+    assert [str(network) for network in second.networks] == ["::1/128"]
+    assert second.tools == ToolPolicy("emulate", DENY)
+
+
+async def test_policy_that_cannot_be_read_opens_nothing(thread):
+    key, _ = await make(allowed_networks="everywhere", tool_approval="allowed")
+    record = await KeyReader(thread).read(key.digest)
+    assert (record.caller.networks, record.caller.tools) == ((), ToolPolicy("", DENY))
+
+
+async def test_first_use_gives_a_key_its_end(thread):
+    key, _ = await make(expires_after_days=10)
+    assert (await KeyReader(thread).read(key.digest)).unused_days == 10
+    at = time.time()
+    await write_first_use(key.pk, at)
+    await write_first_use(key.pk, at + 5)
+    record = await KeyReader(thread).read(key.digest)
+    assert (record.unused_days, round(record.expires_at - at, 3)) == (0, 10 * 86_400)

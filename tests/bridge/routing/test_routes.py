@@ -127,7 +127,7 @@ def test_brackets_stand_for_themselves():
         ("gpt-5-2026-01-02", ("gpt-5-2026-01-02", "gpt-5", "org_auto", "auto")),
         ("unheard-of", ("unheard-of", "org_auto", "auto")),
         ("[1m]", ("[1m]", "org_auto", "auto")),
-        ("x" * 257, ()),
+        ("x" * 257, ("org_auto", "auto")),
     ],
 )
 def test_a_model_goes_by_all_its_names(asked, names):
