@@ -2,12 +2,25 @@
 
 from celery import shared_task
 from django.conf import settings
+from django.utils import timezone
 
-from accounts.ledger import services
+from accounts.ledger import prune, services
+from gateway_project.lib import database_state as database
 from gateway_project.lib.redis_client import AWAY
+
+PRUNE_SEC = 60.0  # a task may take 100
 
 
 @shared_task(name="accounts.flush_usage", ignore_result=True, throws=AWAY)
 def flush_usage() -> int:
     """File the turns that wait in Redis and in the spool; how many there were. The worker does so by itself as well."""
     return services.flush(settings.REDIS_URL, settings.SPOOL_DIR)
+
+
+@shared_task(name="accounts.prune_usage", ignore_result=True)
+def prune_usage() -> int:
+    """Delete usage that is older than the retention; how many rows. What takes too long goes on the next time."""
+    with database.doing_without():
+        rows, _ = prune.prune(prune.oldest_kept(timezone.now(), settings.USAGE_RETENTION_DAYS), within=PRUNE_SEC)
+        return rows
+    return 0

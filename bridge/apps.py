@@ -12,9 +12,10 @@ class BridgeConfig(AppConfig):
     verbose_name = _("Service")
 
     def ready(self) -> None:
-        """Register the system checks; have the periodic tasks installed with the tables."""
+        """Register the system checks; have periodic tasks installed, and missing sums made, with the tables."""
         # Imported here, as models cannot be loaded before all apps are.
         from accounts.apps import accounts_config
+        from accounts.ledger import hours
         from bridge import schedules
         from bridge.checks import CHECKS
         from bridge.routing.explain import names_of, offered_names, unknown_names
@@ -30,3 +31,4 @@ class BridgeConfig(AppConfig):
         # At the end of a migration, as the tables do not exist before; the uid keeps a second `ready` from a second
         # run.
         post_migrate.connect(schedules.install, sender=self, dispatch_uid="bridge.schedules")
+        post_migrate.connect(hours.after_migrate, sender=self, dispatch_uid="accounts.hours")

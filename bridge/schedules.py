@@ -19,6 +19,7 @@ class Schedule(NamedTuple):
 
 SCHEDULES = (
     Schedule("Check instances", "bridge.check_instances", 10, 20, "Reads the heartbeats of the Lingma instances."),
+    Schedule("Prune usage", "accounts.prune_usage", 86_400, 600, "Deletes usage that is older than the retention."),
     Schedule("Clean sessions", "sessions_store.clean", 300, 600, "Takes out sessions whose time is over."),
 )
 

@@ -210,6 +210,8 @@ class Environment(BaseSettings):
     session_cache_max_entries: int = Field(256, ge=1, description="Conversations remembered.")
     session_cache_ttl_sec: int = Field(1800, ge=1, description="How long a conversation is remembered.")
 
+    usage_retention_days: int = Field(400, ge=1, le=36_500, description="How long usage rows and their sums are kept.")
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
     log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
     time_zone: TimeZone = Field("UTC", description="Time zone of the admin console.")

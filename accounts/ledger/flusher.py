@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -11,12 +12,16 @@ from django.db import Error, connection
 from redis import RedisError
 
 from accounts.ledger import filing
+from accounts.ledger.auditor import Auditor
 from accounts.ledger.orphans import Orphans
 from gateway_project.lib import database_state as database
 from gateway_project.lib import degraded, disk
 from gateway_project.lib.redis_client import connect
 
+logger = logging.getLogger(__name__)
+
 EVERY_SEC: Final = 2.0
+RETENTION_DAYS: Final = 400
 REDIS_WAIT_SEC: Final = 5.0
 LAST_SEC: Final = 8.0
 """How long the end of the process may wait for the last flush."""
@@ -29,11 +34,14 @@ class Flusher:
     a degraded mode, and tried again; several at once do no harm.
     """
 
-    def __init__(self, redis_url: str, spool: Path, every: float = EVERY_SEC) -> None:
+    def __init__(
+        self, redis_url: str, spool: Path, every: float = EVERY_SEC, retention_days: int = RETENTION_DAYS
+    ) -> None:
         self._url = redis_url
         self._spool = spool
         self._every = every
         self._orphans = Orphans()
+        self._auditor = Auditor(retention_days)
         self._stopping = threading.Event()
         # A daemon: a flush that hangs must not keep the interpreter from ending. Rows stay in Redis or in their file
         # then.
@@ -54,6 +62,7 @@ class Flusher:
         while not self._stopping.wait(self._every):
             self._flush()
             self._sign_of_life()
+            self._audit()
         # Once more after the stop, for rows that came during the last wait.
         self._flush()
 
@@ -62,6 +71,17 @@ class Flusher:
         # After the flush and in its thread: a flush that hangs must show as a worker that gives no sign.
         with suppress(Exception), connect(self._url) as client:  # whatever it is, it must not end the thread
             degraded.publish(client, "worker")
+
+    def _audit(self) -> None:
+        """Nothing is lost when this fails, so it is no mode, and tried again in a minute."""
+        if database.away():
+            return
+        try:
+            self._auditor.check()
+        except Exception as exc:  # noqa: BLE001 - an edge: whatever it is, usage is filed
+            logger.warning("the ledger could not be checked: %s: %s", type(exc).__name__, exc)
+        finally:
+            connection.close()
 
     def _check_redis(self) -> None:
         """Rows in files are filed first, so this flush may have failed before it tried Redis."""

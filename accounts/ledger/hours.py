@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any, Final
 
-from django.db import connection, models, transaction
+from django.db import connection, connections, models, transaction
 from django.db.models import Aggregate, Case, Count, F, Func, IntegerField, Q, Sum, When
 from django.db.models.functions import Greatest
 
-from accounts.models import Usage, UsageHour
+from accounts.models import AdmittedHour, OpenTurn, Usage, UsageHour
 from accounts.models.hour import BOUNDS_MS, BUCKET_COLUMNS, DIMENSIONS, HISTOGRAMS, SUMS, bucket_column, bucket_of
 
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
+BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 COLUMNS: Final = (*SUMS, *BUCKET_COLUMNS)
 _TURNS, _PROMPT, _COMPLETION, _BUSY, _QUEUE, _REUSED = range(len(SUMS))
 _FIRST_TOKEN, _QUEUED, _TOTAL = range(len(SUMS), len(COLUMNS), len(BOUNDS_MS) + 1)
@@ -187,22 +188,81 @@ def rebuild(start: datetime, end: datetime) -> int:
     return written
 
 
-def wrong_hours(start: datetime, end: datetime) -> list[datetime]:
-    """Hours whose stored sums are not those of the rows."""
-    wrong: set[datetime] = set()
-    for first, last in days(start, end):
-        # Not to write: rows filed between the two looks would make a difference.
-        with writing():
-            rows, hours = sums_of_rows(first, last).by_dimensions, sums_of_hours(first, last).by_dimensions
-        if rows != hours:
-            wrong |= {each[0] for each in rows.keys() | hours.keys() if rows.get(each) != hours.get(each)}
-    return sorted(wrong)
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """All that is read within is of one moment, and nobody who writes waits for it."""
+    if connection.in_atomic_block:
+        yield
+    elif connection.vendor == "postgresql":
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield
+    else:
+        # Not `atomic`, which takes SQLite's lock for writing at once.
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN DEFERRED")
+            try:
+                yield
+            finally:
+                cursor.execute("ROLLBACK")
+
+
+def wrong_hours(first: datetime, last: datetime) -> set[datetime]:
+    """Hours from `first` to before `last` whose stored sums are not those of the rows. Only within `snapshot`."""
+    rows, hours = sums_of_rows(first, last).by_dimensions, sums_of_hours(first, last).by_dimensions
+    return {each[0] for each in rows.keys() | hours.keys() if rows.get(each) != hours.get(each)}
 
 
 def days(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Spans of whole hours, a day at most, that cover the time from `start` to `end`."""
-    first, end = hour_of(start), hour_of(end + HOUR - timedelta(microseconds=1))
-    while first < end:
+    """Spans of whole hours, a day at most, that cover all usage from `start` to `end`; days without any are left out.
+
+    What is counted in hours past midnight of another zone is no trouble: spans begin where the usage does.
+    """
+    end = hour_of(end + HOUR - timedelta(microseconds=1))
+    first = _next(hour_of(start), end)
+    while first is not None:
         last = min(first + DAY, end)
         yield first, last
-        first = last
+        first = _next(last, end)
+
+
+def last_day(start: datetime, end: datetime) -> tuple[datetime, datetime] | None:
+    """The latest span of a day at most that has rows or sums, from `start` to `end`, which are whole hours."""
+    found = [_last(Usage, "started_at", end), _last(UsageHour, "hour", end), _last(AdmittedHour, "hour", end)]
+    latest = max((hour_of(each) for each in found if each is not None and each >= start), default=None)
+    return None if latest is None else (max(start, latest + HOUR - DAY), latest + HOUR)
+
+
+def _last(model: type[models.Model], column: str, end: datetime) -> datetime | None:
+    rows = model._default_manager.filter(**{f"{column}__lt": end}).order_by(f"-{column}")
+    return rows.values_list(column, flat=True).first()
+
+
+def _next(start: datetime, end: datetime) -> datetime | None:
+    """The first hour from `start` to before `end` that anything is known of."""
+    found = [_first(Usage, "started_at", start), _first(UsageHour, "hour", start), _first(AdmittedHour, "hour", start),
+             _first(OpenTurn, "started_at", start)]  # fmt: skip
+    return min((hour_of(each) for each in found if each is not None and each < end), default=None)
+
+
+def _first(model: type[models.Model], column: str, start: datetime) -> datetime | None:
+    rows = model._default_manager.filter(**{f"{column}__gte": start}).order_by(column)
+    return rows.values_list(column, flat=True).first()
+
+
+def build_missing() -> int:
+    """Make sums for rows that are older than all sums: those of a version that made none."""
+    first_row, first_hour = _first(Usage, "started_at", BEGINNING), _first(UsageHour, "hour", BEGINNING)
+    if first_row is None or (first_hour is not None and hour_of(first_row) >= first_hour):
+        return 0
+    # Past the first hour of sums, which may lack rows of the older version.
+    end = hour_of(datetime.now(UTC)) if first_hour is None else first_hour
+    return rebuild(first_row, end + HOUR)
+
+
+def after_migrate(using: str = "default", plan: Iterable[tuple[Any, bool]] = (), **_: Any) -> None:
+    """Call `build_missing`, unless its tables are not there: another app was migrated alone, or this one backwards."""
+    tables = connections[using].introspection.table_names()
+    if OpenTurn._meta.db_table in tables and not any(backwards for _, backwards in plan):
+        build_missing()

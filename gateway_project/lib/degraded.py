@@ -25,6 +25,7 @@ STILL_WORKS: Final = {
     ),
     "disk": gettext_noop("turns go on; usage rows wait in Redis or memory; metrics are kept in memory"),
     "flush": gettext_noop("turns go on; usage rows wait in Redis and in files"),
+    "ledger": gettext_noop("turns go on and usage is filed; figures of some hours are wrong"),
     "tasks": gettext_noop("turns go on and usage is filed; scheduled tasks wait"),
     "instances": gettext_noop("turns wait in the queue for an instance that comes back by itself"),
     "worker": gettext_noop("turns go on; usage rows wait in Redis; the console shows old states of instances"),

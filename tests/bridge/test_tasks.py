@@ -133,6 +133,7 @@ def test_the_periodic_tasks_come_with_the_tables():
     assert found == {
         "bridge.check_instances": (10, "seconds"),
         "sessions_store.clean": (300, "seconds"),
+        "accounts.prune_usage": (86_400, "seconds"),
     }
 
 
@@ -141,4 +142,4 @@ def test_migrating_again_leaves_what_an_operator_changed():
     PeriodicTask.objects.filter(task="sessions_store.clean").delete()
     call_command("migrate", verbosity=0)
     assert not PeriodicTask.objects.get(task="bridge.check_instances").enabled
-    assert PeriodicTask.objects.count() == 2
+    assert PeriodicTask.objects.count() == 3

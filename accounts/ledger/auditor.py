@@ -1,0 +1,64 @@
+"""Checks all the time whether the ledger adds up: the latest hours each minute, and every other day in turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from accounts.ledger import hours
+from accounts.ledger.prune import oldest_kept
+from accounts.ledger.reconcile import Balance, add_day, reconcile
+from gateway_project.lib import degraded
+
+EVERY_SEC: Final = 60.0
+SHARE: Final = 0.02
+"""Of the time, for checks: on a busy gateway they come more seldom."""
+RECENT: Final = timedelta(hours=1)
+
+
+class Auditor:
+    """Of one worker. What does not add up is the degraded mode `ledger`, until the same check finds it right."""
+
+    def __init__(self, retention_days: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._retention_days = retention_days
+        self._clock = clock
+        self._next_at = float("-inf")
+        self._before: datetime | None = None  # what is older is checked next
+        self._faults: dict[str, Balance] = {}
+        """By what was checked: a day, or "" for the latest hours."""
+
+    def check(self) -> None:
+        """Where it is time: check the latest hours, and one day more. Raise django.db.Error."""
+        began = self._clock()
+        if began < self._next_at:
+            return
+        # First, so that a check that fails is not tried at each flush.
+        self._next_at = began + EVERY_SEC
+        now = datetime.now(UTC)
+        self._note("", reconcile(now - RECENT, now + RECENT))
+        self._check_day(now)
+        self._next_at = self._clock() + max(EVERY_SEC, (self._clock() - began) / SHARE)
+        if found := [each.as_text() for each in self._faults.values()]:
+            degraded.begin("ledger", found[0])
+        else:
+            degraded.end("ledger")
+
+    def _check_day(self, now: datetime) -> None:
+        """The day before the one that was checked last; after the oldest one the latest."""
+        end = hours.hour_of(now) if self._before is None else self._before
+        found = hours.last_day(oldest_kept(now, self._retention_days), end)
+        if found is None:
+            self._before = None
+            return
+        balance = Balance()
+        add_day(balance, *found)
+        self._note(f"{found[0]:%Y-%m-%d}", balance)
+        self._before = found[0]
+
+    def _note(self, what: str, balance: Balance) -> None:
+        if balance.adds_up:
+            self._faults.pop(what, None)
+        else:
+            self._faults[what] = balance

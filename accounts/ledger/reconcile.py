@@ -1,0 +1,118 @@
+"""Does the ledger add up? Admitted turns against rows, and sums of hours against rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from django.db.models import Count, Q
+
+from accounts.ledger import hours
+from accounts.ledger.filing import ORPHANED
+from accounts.models import AdmittedHour, OpenTurn, Usage
+
+MOST_NAMED = 50
+
+
+class Balance(msgspec.Struct):
+    """Of some time. It adds up when every turn admitted is closed, open or orphaned, in each hour, and sums are right.
+
+    `unopened` turns were counted when their row came, as the announcement of their beginning was lost.
+    """
+
+    admitted: int = 0
+    closed: int = 0
+    open: int = 0
+    orphaned: int = 0
+    unopened: int = 0
+    unbalanced_hours: set[datetime] = set()
+    wrong_sums: set[datetime] = set()
+
+    @property
+    def adds_up(self) -> bool:
+        return not (self.unbalanced_hours or self.wrong_sums)
+
+    @property
+    def difference(self) -> int:
+        """Turns that were admitted and are nowhere; negative: rows of turns that nobody admitted."""
+        return self.admitted - self.closed - self.open - self.orphaned
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "adds_up": self.adds_up,
+            "admitted": self.admitted,
+            "closed": self.closed,
+            "open": self.open,
+            "orphaned": self.orphaned,
+            "difference": self.difference,
+            "unopened": self.unopened,
+            "unbalanced_hours": named(self.unbalanced_hours),
+            "wrong_sums": named(self.wrong_sums),
+        }
+
+    def as_text(self) -> str:
+        """One line."""
+        sums = f"admitted {self.admitted} = closed {self.closed} + open {self.open} + orphaned {self.orphaned}"
+        if self.adds_up:
+            return f"The ledger adds up: {sums}; the sums of the hours are those of the rows."
+        faults = []
+        if self.unbalanced_hours:
+            shown = sums.replace(" = ", " != ") if self.difference else sums
+            faults.append(f"{shown}, in {_listed(self.unbalanced_hours)}")
+        if self.wrong_sums:
+            faults.append(f"sums of {_listed(self.wrong_sums)} are not those of the rows (`rebuild_usage` makes them)")
+        return f"The ledger does not add up: {'; '.join(faults)}."
+
+
+def named(found: set[datetime]) -> list[str]:
+    """Hours as ISO 8601, the latest first, so many that one can read them."""
+    return [f"{each.astimezone(UTC):%Y-%m-%dT%H:00Z}" for each in sorted(found, reverse=True)[:MOST_NAMED]]
+
+
+def _listed(found: set[datetime]) -> str:
+    return f"{len(found)} hour{'s' * (len(found) > 1)} ({', '.join(named(found)[:3])}{', …' * (len(found) > 3)})"
+
+
+def reconcile(start: datetime, end: datetime) -> Balance:
+    """The balance of the turns that started from `start` to before `end`, day by day."""
+    balance = Balance()
+    for first, last in hours.days(start, end):
+        add_day(balance, first, last)
+    return balance
+
+
+def add_day(balance: Balance, first: datetime, last: datetime) -> None:
+    """Add the balance of some whole hours."""
+    # A snapshot: a row filed between two looks would make a difference. Nobody waits for it.
+    with hours.snapshot():
+        opened = {each.hour: each for each in AdmittedHour.objects.filter(hour__gte=first, hour__lt=last)}
+        closed, orphaned = _closed(first, last)
+        still_open = _open(first, last)
+        balance.wrong_sums |= hours.wrong_hours(first, last)
+    for hour in opened.keys() | closed.keys() | orphaned.keys() | still_open.keys():
+        admitted = opened[hour].admitted if hour in opened else 0
+        if admitted != closed[hour] + orphaned[hour] + still_open[hour]:
+            balance.unbalanced_hours.add(hour)
+    balance.admitted += sum(each.admitted for each in opened.values())
+    balance.unopened += sum(each.unopened for each in opened.values())
+    balance.closed += closed.total()
+    balance.orphaned += orphaned.total()
+    balance.open += still_open.total()
+
+
+def _closed(first: datetime, last: datetime) -> tuple[Counter[datetime], Counter[datetime]]:
+    """Rows of admitted turns by the hour: those with an end of their own, and the orphaned ones."""
+    rows = Usage.objects.filter(admitted=True, started_at__gte=first, started_at__lt=last).order_by()
+    by_hour = rows.annotate(hour=hours.Hour("started_at")).values("hour")
+    closed, orphaned = Counter[datetime](), Counter[datetime]()
+    counts = by_hour.annotate(all=Count("pk"), orphaned=Count("pk", filter=Q(reason=ORPHANED)))
+    for hour, number, without_end in counts.values_list("hour", "all", "orphaned"):
+        closed[hour], orphaned[hour] = number - without_end, without_end
+    return closed, orphaned
+
+
+def _open(first: datetime, last: datetime) -> Counter[datetime]:
+    turns = OpenTurn.objects.filter(started_at__gte=first, started_at__lt=last)
+    return Counter(map(hours.hour_of, turns.values_list("started_at", flat=True)))
