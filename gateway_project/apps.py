@@ -6,6 +6,7 @@ from django.apps import AppConfig, apps
 from django.contrib import admin
 from django.contrib.admin import apps as admin_apps
 from django.contrib.auth.signals import user_login_failed
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -13,8 +14,12 @@ class ProjectConfig(AppConfig):
     name = "gateway_project"
 
     def ready(self) -> None:
-        """Make our Celery application the one that every `shared_task` belongs to."""
+        """Make our Celery application the one that every `shared_task` belongs to; have the groups installed."""
+        from accounts.roles import groups
         from gateway_project import celery  # noqa: F401
+
+        # At the end of a migration, as the tables do not exist before.
+        post_migrate.connect(groups.install, sender=apps.get_app_config("accounts"), dispatch_uid="accounts.groups")
 
 
 class ConsoleConfig(admin_apps.AdminConfig):

@@ -18,9 +18,10 @@ from django.utils.timesince import timeuntil
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import DropdownFilter, RelatedDropdownFilter
+from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import action, display
 
+from accounts.admin.leads import OwnKeys, TeamFilter
 from accounts.apps import accounts_config
 from accounts.keys import services
 from accounts.keys.snippets import setups_of
@@ -78,12 +79,12 @@ class ApiKeyForm(forms.ModelForm):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ClosedLookups, ModelAdmin):
+class ApiKeyAdmin(OwnKeys, ClosedLookups, ModelAdmin):
     """A key is made, shown once, changed, and in the end revoked; never deleted, for its usage stays."""
 
     form = ApiKeyForm
     list_display = ("header", "team", "state_label", "limits", "expires", "last_used")
-    list_filter: ClassVar = [StateFilter, ("team", RelatedDropdownFilter)]
+    list_filter: ClassVar = [StateFilter, ("team", TeamFilter)]
     list_filter_submit = True
     list_select_related: ClassVar = ["team"]
     list_per_page = 50
@@ -165,12 +166,12 @@ class ApiKeyAdmin(ClosedLookups, ModelAdmin):
 
     @action(description=_("Revoke"), permissions=["change"], url_path="revoke", icon="block")
     def revoke_one(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        page = self._revoke(request, ApiKey.objects.filter(pk=object_id))
+        page = self._revoke(request, self.get_queryset(request).filter(pk=object_id))
         return page or HttpResponseRedirect(reverse("admin:accounts_apikey_changelist"))
 
     def _revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey], action_name: str = "") -> HttpResponse | None:
         # Again at the second step: another operator may have been faster meanwhile.
-        live = queryset.filter(revoked_at=None)
+        live = self.may_change(request, queryset).filter(revoked_at=None)
         keys = list(live)
         if not keys:
             messages.info(request, gettext("Nothing to revoke."))

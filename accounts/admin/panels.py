@@ -16,6 +16,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext
 
 from accounts.models import FAILED, OUTCOME_COLOURS, ApiKey, Usage
+from accounts.roles.reach import keys_of
 from gateway_project.lib.cells import ago, cut
 from gateway_project.lib.panels import Figure, Panel, Section
 from gateway_project.lib.visible import visible
@@ -40,7 +41,7 @@ def panel(request: HttpRequest) -> Panel:
     }
     return Panel(
         position=20,
-        figures=[*(usage_figures(now) if may_see_usage else []), *(key_figures() if may_see_keys else [])],
+        figures=[*(usage_figures(now) if may_see_usage else []), *(key_figures(request.user) if may_see_keys else [])],
         sections=[Section("admin/accounts/overview.html", turns)],
     )
 
@@ -77,8 +78,9 @@ def rows_since(since: datetime, **filters: Any) -> str:
     return f"{page}?{urlencode({**filters, 'started_at__gte': since.isoformat()})}"
 
 
-def key_figures() -> list[Figure]:
-    live = ApiKey.objects.usable(timezone.now())
+def key_figures(user: Any) -> list[Figure]:
+    """Live keys, as many as this user may see."""
+    live = keys_of(user, keys=ApiKey.objects.usable(timezone.now()))
     return [Figure(gettext("Live keys"), counted(live), reverse("admin:accounts_apikey_changelist"))]
 
 

@@ -9,12 +9,13 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
+from accounts.admin.leads import OwnTeams
 from accounts.models import Team
 from gateway_project.lib.lookups import ClosedLookups
 
 
 @admin.register(Team)
-class TeamAdmin(ClosedLookups, ModelAdmin):
+class TeamAdmin(OwnTeams, ClosedLookups, ModelAdmin):
     list_display = ("name", "created_at")
     search_fields = ("name",)
     list_per_page = 50

@@ -1,0 +1,41 @@
+"""The groups of every installation. Their permissions are set anew at each `migrate`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.apps import apps
+from django.contrib.auth.management import create_permissions
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
+from django.db import connections
+from django.db.models import QuerySet
+
+OPERATOR: Final = "Operator"
+VIEWER: Final = "Viewer"
+TEAM_LEAD: Final = "Team lead"
+OPERATED: Final = ("accounts", "sessions_store", "bridge", "django_celery_beat")
+"""The apps whose pages operators work with. Users, groups and what they log in with are for superusers."""
+LEADS: Final = ("add_apikey", "change_apikey", "view_apikey", "view_team")
+"""Not `view_usage`, which is about the usage of all: members see the usage of their teams without it."""
+OF_USERS: Final = ("apitoken",)
+"""Models of the operated apps that belong to users."""
+
+
+def install(using: str = "default", **_: Any) -> None:
+    """Make the groups, and give them what this version says. Django calls this at the end of every `migrate`."""
+    if not {Group._meta.db_table, ContentType._meta.db_table} <= set(connections[using].introspection.table_names()):
+        return  # another app was migrated alone, before there are users
+    # Django makes the permissions of an app when its turn comes, which may be after ours.
+    for label in OPERATED:
+        create_permissions(apps.get_app_config(label), verbosity=0, using=using)
+    operated = Permission.objects.using(using).filter(content_type__app_label__in=OPERATED)
+    operated = operated.exclude(content_type__model__in=OF_USERS)
+    _set(using, OPERATOR, operated)
+    _set(using, VIEWER, operated.filter(codename__startswith="view_"))
+    _set(using, TEAM_LEAD, operated.filter(codename__in=LEADS, content_type__app_label="accounts"))
+
+
+def _set(using: str, name: str, permissions: QuerySet[Permission]) -> None:
+    group, __ = Group.objects.using(using).get_or_create(name=name)
+    group.permissions.set(permissions)  # writes only what differs
