@@ -59,6 +59,8 @@ class Runtime:
     def __init__(self, env: Environment, data_dir: Path, pepper: bytes, dialect: Dialect | None = None) -> None:
         self.env = env
         self.upstream: bytes = env.upstream.encode()
+        self.trace_share = env.trace_share
+        """Of turns that went well, so many leave a trace: 0 none, 1 all."""
         self.cors_origins = frozenset(env.cors_allowed_origins)
         self.link = RedisLink(env.redis_or_embedded_url)
         self.keys = KeyRing(pepper, self.link)

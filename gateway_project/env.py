@@ -212,6 +212,9 @@ class Environment(BaseSettings):
 
     usage_retention_days: int = Field(400, ge=1, le=36_500, description="How long usage rows and their sums are kept.")
 
+    trace_share: float = Field(
+        0.01, ge=0, le=1, description="Share of turns that went well whose usage row says how; failed ones always do."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
     log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
     time_zone: TimeZone = Field("UTC", description="Time zone of the admin console.")

@@ -12,6 +12,7 @@ from channels.generic.http import AsyncHttpConsumer
 
 from accounts.keys.keyring import Caller
 from accounts.ledger.row import UsageRow
+from accounts.ledger.trace import Trace, encoded, shown
 from bridge.bounds.load import LARGE, HeldBody
 from bridge.chat.errors import (
     GatewayError,
@@ -250,7 +251,10 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         """Count, log and file a refusal."""
         runtime: Runtime | None = getattr(self, "runtime", None)
         if runtime is not None:
-            runtime.refusals.note(self.refusal(error), self.key_holder.hint if self.key_holder else "")
+            row = self.refusal(error)
+            # Only for one that is filed: in a flood the others cost a count.
+            if runtime.refusals.note(row, self.key_holder.hint if self.key_holder else ""):
+                row.trace = encoded(self.trace(error))
 
     def refusal(self, error: GatewayError) -> UsageRow:
         """The usage row of a refusal."""
@@ -260,6 +264,10 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         row.limit_scope, row.allowed, row.value = error.limit_scope, error.allowed, error.value
         row.retry_after = error.retry_after
         return row
+
+    def trace(self, error: GatewayError) -> Trace:
+        """How the request came to be refused."""
+        return Trace(param=shown(".".join(map(str, error.param))), error=shown(error.message))
 
     def usage_row(self, model: str, status: str, started_at: float) -> UsageRow:
         """A usage row with what every request has. Some paste their key where a model's name belongs."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Awaitable
 
 from accounts.keys.keyring import Caller, KeyStatus
 from accounts.ledger.ledger import Confirmation
 from accounts.ledger.row import UsageRow
+from accounts.ledger.trace import Trace, encoded
 from accounts.limits.admission import UNLIMITED
 from bridge.chat.errors import GatewayError, SlowClient
 from bridge.chat.events import Failed, Finished
@@ -21,6 +23,7 @@ from bridge.telemetry import metrics
 from bridge.telemetry.turn_log import tools_summary, turn_line
 from bridge.turn.output import Batch
 from bridge.turn.record import TurnRecord
+from bridge.turn.trace import trace_of
 from bridge.wire.attached import warning_of, warning_of_tools
 from bridge.wire.format import Encoder, ParsedRequest, ReplyFormat, ReplyHead, WireFormat
 
@@ -34,6 +37,7 @@ class ChatConsumer(ListeningConsumer):
 
     methods = ("POST",)
     __slots__ = (
+        "_admitted",
         "_began",
         "_encoder",
         "_end_is_open",
@@ -66,6 +70,8 @@ class ChatConsumer(ListeningConsumer):
         self._is_in_use = False
         self._started_at = time.time()
         self._began = time.monotonic()  # how long things took is counted from here: the clock may be set meanwhile
+        self._admitted: float | None = None
+        """When all that could refuse it was passed."""
         self._record = TurnRecord()
         self._open_row: UsageRow | None = None
         """Its row, since the ledger was told that the turn begins."""
@@ -124,6 +130,7 @@ class ChatConsumer(ListeningConsumer):
         # The engine calls `emit` per batch; a whole reply is one batch with everything in it.
         emit = self._stream if self.request.stream else self._whole
         self._record.on_admitted = self._open
+        self._admitted = time.monotonic()
         try:
             await self.runtime.engine.run(self.request, self.caller.key_id, self._record, emit, self.caller.team_id)
         finally:
@@ -291,4 +298,14 @@ class ChatConsumer(ListeningConsumer):
         row.usage_source = record.usage_source
         row.tools = tools_summary(record.tool_outcomes, record.decisions)
         row.retry_after = record.retry_after
+        if record.is_remarkable or random.random() < self.runtime.trace_share:  # noqa: S311 - a sample, no secret
+            row.trace = encoded(self._trace())
         return row
+
+    def trace(self, error: GatewayError) -> Trace:
+        """The engine has refused it, or it never got there."""
+        return self._trace() if self._admitted is not None else super().trace(error)
+
+    def _trace(self) -> Trace:
+        admitted = round(((self._admitted or self._began) - self._began) * 1000)
+        return trace_of(self._record, self.request, self.runtime.engine, admitted)

@@ -24,6 +24,7 @@ from bridge.status.instance import InstanceStatus
 from gateway_project.lib.ticker import EVERY_SEC, Ticker
 
 NOBODY = Owner()
+NOT_READY = -1
 
 
 class Pool:
@@ -89,6 +90,13 @@ class Pool:
     def free(self) -> int:
         """Places that a turn could take now."""
         return self._places.free
+
+    def turns_by_instance(self) -> list[int] | None:
+        """Turns that each instance of this process has, NOT_READY for one that takes none; None where there is one."""
+        instances = self.instances
+        if len(instances) == 1:
+            return None
+        return [each.in_flight if each.is_ready else NOT_READY for each in instances]
 
     def statuses(self) -> list[InstanceStatus]:
         """All instances of this process, for heartbeats."""

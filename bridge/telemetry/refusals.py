@@ -36,8 +36,11 @@ class Refusals:
         self._refusals: dict[Kind, Refusal] = {}
         self._noted = asyncio.Event()
 
-    def note(self, row: UsageRow, hint: str) -> None:
-        """Count one; its row stands for all of its kind in this minute, with the id of the first."""
+    def note(self, row: UsageRow, hint: str) -> bool:
+        """Count one; its row stands for all of its kind in this minute, with the id of the first.
+
+        True when this one is the first: its row will be filed, a second later at the soonest.
+        """
         metrics.refused(row)
         kind = (row.api_key_id, row.endpoint, row.reason, row.limit_scope, int(row.started_at) // MINUTE)
         gathered = self._refusals.get(kind)
@@ -49,6 +52,7 @@ class Refusals:
         elif len(self._refusals) < MOST:
             self._refusals[kind] = Refusal(row, hint)
         self._noted.set()
+        return gathered is None and kind in self._refusals
 
     async def follow(self) -> None:
         """File what was noted, until cancelled."""

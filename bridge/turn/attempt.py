@@ -69,10 +69,12 @@ class Attempt:
         images = turn.question.images(self._affinity)
         turn.record.warnings.clear()
         urls = await self._upload(images) if images else ()
-        ask: Ask | None = turn.question.ask(self._affinity, turn.record.lingma_model, new_id, urls)
-        turn.record.session = turn.conversation.state
+        first = turn.question.ask(self._affinity, turn.record.lingma_model, new_id, urls)
+        turn.conversation.write_to(turn.record)
+        turn.record.asked_ms, turn.record.sent_chars = turn.watch.ms(), len(first.text)
         # After the question, which decides on the session and so on the delimiters of calls and headings.
         self._reader = new_reader(turn.request, turn.plan, turn.conversation.knows, new_id)
+        ask: Ask | None = first
         while ask is not None:
             ask = await self._ask(ask)
 
@@ -135,6 +137,7 @@ class Attempt:
         session_id = stream.end.session_id if stream.end else ask.session_id
         text = self._reader.correction
         self._reader.retry()
+        self._turn.record.corrections += 1
         return Ask(self._engine.new_id(), session_id, text, ask.model, ask.mode, is_reply=True)
 
     async def _follow(self, stream: ReplyStream) -> Batch:
@@ -246,6 +249,7 @@ class Attempt:
             if any(isinstance(event, VISIBLE) for event in batch):
                 await self._output.send(batch)
             raise retry_hint(error, self._engine.pool)
+        self._turn.record.note_error(error)
         batch += partial
 
     def _reason(self) -> FinishReason:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from accounts.ledger.trace import SessionWhy
 from bridge.chat.events import SessionState
 from bridge.chat.request import ChatRequest
 from bridge.pool.policy import Affinity
@@ -15,6 +16,7 @@ from bridge.prompt.compose import split_reply
 from bridge.reply.reader import Reader
 from bridge.turn.history import History
 from bridge.turn.plan import TurnPlan
+from bridge.turn.record import TurnRecord
 from sessions_store.lua import MOST_ALIKE
 from sessions_store.store import NOTHING, Found, Knowledge, SessionStore
 
@@ -33,9 +35,15 @@ class Conversation:
         """The claimed session, as long as it may continue this conversation."""
         self.affinity: Affinity | None = None
         """The instance that holds it."""
+        self.why: SessionWhy = ""
+        """The reason of its state."""
+        self.holder = ""
+        """The name of the instance that held it, also when it was given up."""
         self.prefix, self.new = split_reply(request.messages)
         self.history = History(request, caller_id, self.prefix, self.new)
         self._sessions = sessions if plan.keeps_session else None
+        if self._sessions is None:
+            self.why = "turned_off" if sessions is None else "with_tools" if plan.mode == "chat" else "agent_mode"
         self._request = request
         self._caller_id = caller_id
 
@@ -43,15 +51,17 @@ class Conversation:
         """Claim the session of the conversation so far, if there is one."""
         if self._sessions is None:
             return
-        self.state = "new"
+        self.state, self.why = "new", "first"
         # Nothing came before, or nothing is new, as with a prefill: no session can go on from there.
         if not (self.prefix and self.new):
             return
+        self.why = "unknown"
         # One round trip to Redis for each place; nearly always the first one decides.
         for key in self.history.places():
             self.found = found = await self._claimed(self._sessions, key)
             if found is not None:
                 self.affinity = Affinity(found.instance, found.generation)
+                self.why, self.holder = "continued", found.instance
                 # Set by the session too: then its next key may be a loose one.
                 self.history.proven = self.history.proven or found.knows.proven
                 return
@@ -120,10 +130,14 @@ class Conversation:
             knows=found.knows,
         )
 
-    def rebuild(self) -> Coroutine[Any, Any, None] | None:
+    def write_to(self, record: TurnRecord) -> None:
+        """Note what became of the session."""
+        record.session, record.session_why, record.session_holder = self.state, self.why, self.holder
+
+    def rebuild(self, why: SessionWhy) -> Coroutine[Any, Any, None] | None:
         """Give the session up: a new one gets everything. Returns what is left to do, if anything."""
         if self.found is not None:
-            self.state = "rebuilt"
+            self.state, self.why = "rebuilt", why
         return self.release()
 
     def release(self) -> Coroutine[Any, Any, None] | None:

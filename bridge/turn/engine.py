@@ -121,7 +121,7 @@ class _Run:
         self._engine = engine
         self._emit = emit
         # Looked up once: the routes may be replaced while the turn runs.
-        self._route = engine.routes.of(request.model)
+        self._route = record.route = engine.routes.of(request.model)
         plan = plan_of(request, self._route, engine.options.plan)
         self._conversation = conversation = Conversation(engine.sessions, request, owner.key, plan)
         question = Question(request, plan, conversation)
@@ -139,7 +139,7 @@ class _Run:
             if self._engine.crashes.records:
                 self._recall()
             await self._conversation.find()
-            record.session = self._conversation.state
+            self._conversation.write_to(record)
             await self._attempts()
         except GatewayError as exc:
             record.failed(exc)
@@ -193,20 +193,23 @@ class _Run:
             if tried == MOST_TRIES or self._output.committed or not self._may_retry(error):
                 raise error
             metrics.RETRIES.inc()
+            self._turn.record.note_lost(error)
             self._places.attempt_lost(lease.instance.name)
             # The session was on the lost instance, so the next attempt sends everything.
-            self._in_background(self._conversation.rebuild())
+            self._in_background(self._conversation.rebuild("lost"))
 
     def _note_lease(self, lease: Lease) -> None:
         """Who answers, and with what; a session that another instance holds is given up."""
         instance, record, conversation = lease.instance, self._turn.record, self._conversation
         # A session lives in the process that made it (PROTOCOL 9.8).
         if conversation.affinity is not None and instance.affinity != conversation.affinity:
-            self._in_background(conversation.rebuild())
+            self._in_background(conversation.rebuild("elsewhere"))
         self._generation = instance.generation
         record.instance = instance.name
         record.lingma_model = instance.model_key(self._route.lingma_model) or self._engine.options.default_model
-        record.queue_ms = self._turn.watch.ms() - self._places.served_ms
+        record.placed_ms = self._turn.watch.ms()
+        record.queue_ms = record.placed_ms - self._places.served_ms
+        record.in_flight = self._engine.pool.turns_by_instance()
         # That of a lost attempt is not what the client saw.
         record.first_token_ms = None
         if record.on_admitted is not None:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import msgspec
 
+from accounts.ledger.trace import SessionWhy
 from bridge.chat.errors import GatewayError
 from bridge.chat.events import SessionState, UsageSource
+from bridge.routing.routes import Route
 
 
 class TurnRecord(msgspec.Struct):
@@ -43,6 +45,20 @@ class TurnRecord(msgspec.Struct):
     """Decisions on tool calls of Lingma's own agent, such as `denied run_in_terminal`."""
     warnings: list[str] = []
     """Sent to the client in the header `x-lingma-warning`."""
+    # For the trace. No containers and nothing computed: most turns have none made.
+    route: Route | None = None
+    session_why: SessionWhy = ""
+    session_holder: str = ""
+    placed_ms: int | None = None
+    """When the attempt that ended it got its place, and when the service was asked in it."""
+    asked_ms: int | None = None
+    sent_chars: int | None = None
+    in_flight: list[int] | None = None
+    """Turns of each instance of this process when the place was given; NOT_READY for one that could not take any."""
+    lost: list[tuple[str, str]] | None = None
+    corrections: int = 0
+    error: str = ""
+    error_param: str = ""
     on_admitted: Callable[[], None] | None = None
     """Called once, as soon as the turn has a place or waits for one: from then on it has a row, however it ends."""
 
@@ -56,4 +72,18 @@ class TurnRecord(msgspec.Struct):
         # The instance is set when a lease is taken, so an empty one means that the service was never asked.
         self.status = "error" if self.instance else "refused"
         self.reason = error.reason
+        self.note_error(error)
         self.retry_after = error.retry_after
+
+    def note_error(self, error: GatewayError) -> None:
+        """Keep what it said; the turn may still end well."""
+        self.error, self.error_param = error.message, ".".join(map(str, error.param))
+
+    def note_lost(self, error: GatewayError) -> None:
+        """The attempt came to nothing, and another one is made."""
+        self.lost = [*(self.lost or ()), (self.instance, error.reason)]
+
+    @property
+    def is_remarkable(self) -> bool:
+        """Not all went well, whatever its end."""
+        return self.status != "ok" or self.lost is not None or self.error != ""

@@ -1,0 +1,89 @@
+"""How a turn came to its end, put together from its record when somebody may ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from accounts.ledger.trace import LONGEST_NAME, MOST_OTHERS, NamedBy, Trace, shown
+from bridge.chat.request import ChatRequest
+from bridge.pool.instance import Instance
+from bridge.pool.pool import NOT_READY
+from bridge.routing.routes import AGENT_NAMES, Route, Routes
+from bridge.turn.engine import Engine
+from bridge.turn.record import TurnRecord
+
+
+def trace_of(record: TurnRecord, request: ChatRequest, engine: Engine, admitted: int) -> Trace:
+    """`admitted`: ms from the request to the beginning of the turn, which the record's times count from."""
+    trace = Trace(
+        admitted=admitted,
+        placed=_later(admitted, record.placed_ms),
+        asked=_later(admitted, record.asked_ms),
+        session=record.session_why,
+        holder=record.session_holder,
+        lost=record.lost or [],
+        corrections=record.corrections,
+        param=shown(record.error_param),
+        error=shown(record.error),
+    )
+    if record.sent_chars is not None:
+        trace.sent, trace.whole = record.sent_chars, _characters(request)
+    if record.route is not None:
+        _add_name(trace, request.model, record.route, engine.routes)
+    _add_others(trace, record, engine.pool.instances)
+    return trace
+
+
+def _later(admitted: int, ms: int | None) -> int | None:
+    return None if ms is None else admitted + ms
+
+
+def _characters(request: ChatRequest) -> int:
+    messages = request.messages
+    calls = sum(len(call.arguments) for message in messages for call in message.tool_calls)
+    return sum(len(message.text) for message in messages) + calls
+
+
+def _add_name(trace: Trace, name: str, route: Route, routes: Routes) -> None:
+    trace.named_by = _decider(name, route, routes)
+    if route.alias:
+        trace.alias, trace.wanted = route.alias[:LONGEST_NAME], route.lingma_model[:LONGEST_NAME]
+
+
+def _decider(name: str, route: Route, routes: Routes) -> NamedBy:
+    offered = routes.key_of(route.lingma_model) is not None
+    if route.alias:
+        return "alias" if offered or not route.lingma_model else "alias_default"
+    if name.lower() in AGENT_NAMES and not offered:
+        return "agent"
+    return "model" if offered else "default"
+
+
+def _add_others(trace: Trace, record: TurnRecord, instances: Sequence[Instance]) -> None:
+    """Every instance but the one that was chosen. Of a turn that got none: as they are now."""
+    chosen = record.instance
+    in_flight = record.in_flight or [each.in_flight if each.is_ready else NOT_READY for each in instances]
+    before = next((running - 1 for each, running in zip(instances, in_flight, strict=True) if each.name == chosen), -1)
+    failed = {name for name, _ in record.lost or ()}
+    others = [(each, running) for each, running in zip(instances, in_flight, strict=True) if each.name != chosen]
+    # With a single instance that was chosen nothing is left; that of a refused turn is the reason of the refusal.
+    for each, running in others[:MOST_OTHERS]:
+        trace.others[each.name] = _against(each, running, before, record, failed)
+    trace.more = max(0, len(others) - MOST_OTHERS)
+
+
+def _against(each: Instance, running: int, before: int, record: TurnRecord, failed: set[str]) -> str:
+    """Why this instance did not take the turn; `before`: turns of the chosen one, -1 for one elsewhere or none."""
+    limit = each.candidate.limit
+    if running == NOT_READY:
+        # It may have come back since.
+        return "starting" if each.is_ready else each.state.value
+    if running >= limit:
+        return f"full {running}/{limit}"
+    if each.name in failed:
+        return "failed"
+    if record.session_why == "continued":
+        return "session"
+    if not record.instance or running < before or before < 0:
+        return "kept"
+    return f"busier {running}" if running > before else "turn"

@@ -1,0 +1,60 @@
+"""Which usage rows have a trace."""
+
+import json
+
+import pytest
+import redis
+
+from accounts.ledger.trace import decoded
+from bridge.http.routing import CHAT_CONSUMERS
+from gateway_project.lib.redis_keys import USAGE
+from tests.bridge.chats import replying
+from tests.bridge.http.serving import post
+
+PATH = "/v1/chat/completions"
+PROMPT = "something private"
+
+
+@pytest.fixture
+def rows(redis_server):
+    with redis.Redis.from_url(redis_server) as client:
+        client.delete(USAGE)
+        yield lambda: [
+            row for _, fields in client.xrange(USAGE) if (row := json.loads(fields[b"row"])) and "opened_by" not in row
+        ]
+
+
+async def ask(**fields):
+    body = {"model": "what-a-name", "messages": [{"role": "user", "content": PROMPT}], **fields}
+    return await post(CHAT_CONSUMERS[PATH](), json.dumps(body).encode(), PATH)
+
+
+@pytest.mark.parametrize("share", [0, 1])
+async def test_good_turn_has_a_trace_if_sampled(new_runtime, new_service, rows, share):
+    await new_runtime(await new_service(replying("Hello")), trace_share=share)
+    assert (await ask()).status == 200
+    [row] = rows()
+    assert ("trace" in row) == bool(share)
+    assert PROMPT not in json.dumps(row)
+
+
+async def test_failed_turn_always_has_a_trace(new_runtime, new_service, rows):
+    runtime = await new_runtime(await new_service(replying(statusCode=500, reason="it broke")), trace_share=0)
+    assert (await ask()).status == 502
+    await runtime.engine.wait_for_background()
+    [row] = rows()
+    trace = decoded(row["trace"])
+    assert "it broke" in trace.error
+    assert trace.named_by == "default"
+    assert 0 <= trace.admitted <= trace.placed <= trace.asked <= row["total_ms"]
+    assert PROMPT not in json.dumps(row)
+
+
+async def test_refusal_has_the_trace_of_its_first(new_runtime, new_service, rows):
+    runtime = await new_runtime(await new_service(replying("Hello")), trace_share=0)
+    for _ in range(3):
+        assert (await ask(messages=[{"role": PROMPT, "content": "x"}])).status == 400
+    await runtime.refusals.file()
+    [row] = rows()
+    assert row["count"] == 3
+    assert decoded(row["trace"]).param == "messages.0.role"
