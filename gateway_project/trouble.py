@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext
 
+from accounts.api.problems import BELOW, PROBLEM, problem
 from gateway_project.lib import database_state as database
 
 RETRY_AFTER = "5"
@@ -31,8 +32,8 @@ class DatabaseTrouble:
             return None
         database.doubt()  # one slow page is no proof; the next read of the routes finds out
         words = gettext("The database does not answer right now. Chats with keys that are in use go on.")
-        if request.path.startswith("/api/"):
-            answer: HttpResponse = JsonResponse({"detail": words}, status=503)
+        if request.path.startswith(BELOW):
+            answer: HttpResponse = JsonResponse(problem(503, words), status=503, content_type=PROBLEM)
         else:
             answer = render(request, "503.html", {"words": words}, status=503)
         answer["Retry-After"] = RETRY_AFTER

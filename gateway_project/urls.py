@@ -8,6 +8,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/i18n/", include("django.conf.urls.i18n")),  # a choice of language needs no login
     path("admin/", admin.site.urls),
-    path("api/", include("accounts.urls")),
+    path("api/", include("accounts.api.urls")),
+    path("api/", include("sessions_store.api")),
+    path("api/", include("bridge.api")),
     path("", include("accounts.pages.urls")),
 ]

@@ -1,0 +1,1 @@
+"""The operators' REST API: tokens, permissions, errors, resources. Other apps add theirs."""

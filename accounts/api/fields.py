@@ -1,0 +1,106 @@
+"""Fields of several resources."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from django.utils import timezone
+from django.utils.dateparse import parse_duration
+from django.utils.translation import gettext
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from accounts.api.checked import Checked
+from accounts.models import LIMITS, Team, names_in
+
+UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+MOST_DIGITS: Final = 9
+LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
+"""Later times have no place in every time zone."""
+NAMES: Final = {"type": "array", "items": {"type": "string"}}
+
+
+@extend_schema_field(NAMES)
+class Names(serializers.Field[Any, Any, Any, Any]):
+    """A column of comma-separated names as a list; a text with commas is taken too."""
+
+    def to_representation(self, value: str) -> list[str]:
+        return names_in(value)
+
+    def to_internal_value(self, data: Any) -> str:
+        names = names_in(data) if isinstance(data, str) else data
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise serializers.ValidationError(gettext("This is no list of names."))
+        if any("," in name or not name.strip() or not name.isprintable() for name in names):
+            raise serializers.ValidationError(gettext("A name in a list has neither commas nor line breaks."))
+        return ", ".join(name.strip() for name in names)
+
+
+@extend_schema_field({"type": ["string", "integer", "null"], "description": "Name of a team, or its id."})
+class TeamName(serializers.Field[Any, Any, Any, Any]):
+    """The name of a team; its id is taken too, and null for none."""
+
+    def to_representation(self, value: Team) -> str:
+        return value.name
+
+    def to_internal_value(self, data: Any) -> Team:
+        found = Team.objects.none()
+        if isinstance(data, int) and not isinstance(data, bool) and 0 < data < 10**18:
+            found = Team.objects.filter(pk=data)
+        elif isinstance(data, str) and data.isprintable():
+            found = Team.objects.filter(name=data.strip())
+        team: Team | None = found.first()
+        if team is None:
+            raise serializers.ValidationError(gettext("There is no such team."))
+        return team
+
+
+@extend_schema_field({"type": ["string", "integer"], "examples": ["1h", "PT1H", 3600]})
+class Duration(serializers.Field[Any, Any, Any, Any]):
+    """A span of time: seconds, a text such as `1h` or `7d`, or a duration of ISO 8601."""
+
+    def to_representation(self, value: timedelta) -> int:
+        return int(value.total_seconds())
+
+    def to_internal_value(self, data: Any) -> timedelta:
+        span = None
+        if isinstance(data, int) and not isinstance(data, bool):
+            span = timedelta(seconds=data) if abs(data) < 10**MOST_DIGITS else None
+        elif isinstance(data, str) and data.isascii():
+            span = _span(data.strip())
+        if span is None or span < timedelta(0):
+            raise serializers.ValidationError(gettext("This is no span of time such as 1h, 3600 or PT1H."))
+        return span
+
+
+def _span(text: str) -> timedelta | None:
+    if found := re.fullmatch(r"(\d{1,9})([smhdw]?)", text):
+        return timedelta(**{UNITS[found[2] or "s"]: int(found[1])}) if len(found[1]) <= 6 or not found[2] else None
+    if not text.startswith("P") or re.search(r"\d{7}", text):
+        return None
+    try:
+        return parse_duration(text)
+    except (ValueError, OverflowError):
+        return None
+
+
+class PolicyFields(Checked):
+    """What keys and teams have in common: lists as lists, and the model's own checks."""
+
+    allowed_models = Names(required=False)
+    allowed_networks = Names(required=False)
+    scopes = Names(required=False)
+    shadow = Names(required=False)
+
+    def validate_expires_at(self, value: datetime | None) -> datetime | None:
+        """Refuse a new expiry in the past; an old one that has passed may stay."""
+        if value is None or (self.instance is not None and value == self.instance.expires_at):
+            return value
+        if not timezone.now() < value < LAST:
+            raise serializers.ValidationError(gettext("This time has passed, or is too far away."))
+        return value
+
+
+POLICY: Final = ("allowed_models", "allowed_networks", "scopes", "tool_mode", "tool_approval", *LIMITS, "shadow")

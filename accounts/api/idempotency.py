@@ -1,0 +1,92 @@
+"""Idempotency-Key: a request that is sent again, because its answer was lost, makes nothing a second time."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from http import HTTPStatus
+from typing import Any, Final
+
+from cryptography.fernet import Fernet
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext
+from rest_framework import exceptions, serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.apps import accounts_config
+from accounts.models import KEPT_FOR, IdempotentRequest
+
+HEADER: Final = "Idempotency-Key"
+LONGEST: Final = 255
+MOST_PRUNED: Final = 500
+
+
+class KeyReused(exceptions.APIException):
+    """The Idempotency-Key came with another request before."""
+
+    status_code = HTTPStatus.UNPROCESSABLE_ENTITY
+    default_code = "idempotency_key_reused"
+
+
+class Idempotent:
+    """A mixin for view sets: `create` is done once per user, Idempotency-Key and body within a day.
+
+    The answer is kept encrypted, for it may hold a secret; only an answer that made something is kept.
+    """
+
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        key = request.headers.get(HEADER, "")
+        if not key:
+            with transaction.atomic():
+                return super().create(request, *args, **kwargs)  # type: ignore[misc,no-any-return]
+        if len(key) > LONGEST or not key.isprintable():
+            raise serializers.ValidationError({HEADER: gettext("This is longer than any value can be.")})
+        digest = _digest(request)
+        # In one transaction: of two at the same time the second waits for the row of the first.
+        with transaction.atomic():
+            stored, made = _row(request.user, key, digest)
+            if not made:
+                return _again(stored, digest)
+            response: Response = super().create(request, *args, **kwargs)  # type: ignore[misc]
+            answer = {"status": response.status_code, "data": response.data, "location": response.get("Location", "")}
+            stored.answer = _fernet().encrypt(json.dumps(answer, default=str).encode())
+            stored.save(update_fields=["answer"])
+        return response
+
+
+def prune() -> int:
+    """Delete answers that are older than a day; return how many there were."""
+    over = IdempotentRequest.objects.filter(created_at__lt=timezone.now() - KEPT_FOR).values_list("pk", flat=True)
+    return IdempotentRequest.objects.filter(pk__in=list(over[:MOST_PRUNED])).delete()[0]
+
+
+def _row(user: Any, key: str, digest: str) -> tuple[IdempotentRequest, bool]:
+    prune()
+    try:
+        with transaction.atomic():
+            return IdempotentRequest.objects.create(user=user, key=key, digest=digest), True
+    except IntegrityError:
+        return IdempotentRequest.objects.get(user=user, key=key), False
+
+
+def _again(stored: IdempotentRequest, digest: str) -> Response:
+    if not hmac.compare_digest(stored.digest, digest):
+        raise KeyReused(gettext("This Idempotency-Key came with another request before."))
+    answer = json.loads(_fernet().decrypt(bytes(stored.answer)))
+    headers = {"Idempotency-Replayed": "true"} | ({"Location": answer["location"]} if answer["location"] else {})
+    return Response(answer["data"], answer["status"], headers=headers)
+
+
+def _digest(request: Request) -> str:
+    # Of the parsed body: blanks and the order of fields make no other request.
+    body = json.dumps(request.data, sort_keys=True)
+    return hashlib.sha256(f"{request.method} {request.path}\n{body}".encode(errors="surrogatepass")).hexdigest()
+
+
+def _fernet() -> Fernet:
+    pepper: bytes = accounts_config().pepper
+    return Fernet(base64.urlsafe_b64encode(hmac.digest(pepper, b"answers to idempotent requests", "sha256")))

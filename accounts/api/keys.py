@@ -1,0 +1,186 @@
+"""`/api/keys/`: made with a secret that is shown once, changed, rotated, paused, resumed and revoked."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers
+from rest_framework.decorators import action
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from accounts.api.fields import POLICY, Duration, PolicyFields, TeamName
+from accounts.api.idempotency import Idempotent
+from accounts.api.lists import Filter, is_equal
+from accounts.api.problems import Conflict
+from accounts.keys import services
+from accounts.models import ApiKey
+from accounts.roles import leads
+from accounts.roles.reach import CHANGE_KEYS, SEE_KEYS, keys_of
+
+LONGEST_LIFE: int = 36_500
+"""Days from first use."""
+
+
+class KeySerializer(PolicyFields):
+    """A key, without anything of its secret but the hint: a digest can be tried against guesses by whoever has the
+    pepper, so it leaves the database nowhere.
+    """
+
+    team = TeamName(required=False, allow_null=True)
+    state = serializers.SerializerMethodField()
+    expires_after_days = serializers.IntegerField(min_value=1, max_value=LONGEST_LIFE, required=False, allow_null=True)
+
+    class Meta:
+        model = ApiKey
+        read_only_fields: ClassVar = [
+            "hint", "created_at", "first_used_at", "paused_at", "pause_reason", "previous_until", "revoked_at",
+            "last_used_at", "last_used_from",
+        ]  # fmt: skip
+        fields: ClassVar = [
+            "id", "name", "team", "team_id", "state", "expires_at", "expires_after_days", "content_logging", *POLICY,
+            *read_only_fields,
+        ]  # fmt: skip
+        validators: ClassVar[list[Any]] = []  # of the constraint on names, which `validate_name` is about
+
+    def get_state(self, key: ApiKey) -> ApiKey.State:
+        return key.state(timezone.now())
+
+    def validate_name(self, name: str) -> str:
+        others = ApiKey.objects.filter(name=name, revoked_at=None)
+        if others.exclude(pk=self.instance.pk if self.instance else 0).exists():
+            raise serializers.ValidationError(gettext("A live key has this name already."))
+        return name
+
+    def check(self, row: Any) -> None:
+        leads.check(self.context["request"].user, row)
+        row.full_clean()
+
+
+class NewKeySerializer(KeySerializer):
+    """The answer to a creation and to a rotation: the only places where the secret stands."""
+
+    secret = serializers.CharField(read_only=True)
+
+    class Meta(KeySerializer.Meta):
+        fields: ClassVar = [*KeySerializer.Meta.fields, "secret"]
+
+    def insert(self, row: Any) -> None:
+        self.check(row)
+        row.secret = services.create(row)
+
+
+class RotationSerializer(serializers.Serializer[Any]):
+    grace = Duration(required=False, default=timedelta(0), help_text="How much longer the old secret works.")
+
+    def validate_grace(self, grace: timedelta) -> timedelta:
+        if grace > services.MOST_GRACE:
+            days = {"days": services.MOST_GRACE.days}
+            raise serializers.ValidationError(gettext("At most %(days)d days.") % days)
+        return grace
+
+
+class PauseSerializer(serializers.Serializer[Any]):
+    reason = serializers.CharField(max_length=services.LONGEST_REASON, required=False, allow_blank=True, default="")
+
+
+def _of_team(keys: QuerySet[ApiKey], team: str) -> QuerySet[ApiKey]:
+    if team == "none":
+        return keys.filter(team=None)
+    # 18 digits fit into the column's 64 bits.
+    by_id = Q(team_id=int(team)) if team.isdecimal() and len(team) <= 18 else Q()
+    return keys.filter(Q(team__name=team) | by_id if by_id else Q(team__name=team))
+
+
+def _in_state(keys: QuerySet[ApiKey], state: str) -> QuerySet[ApiKey]:
+    now = timezone.now()
+    match state:
+        case ApiKey.State.LIVE:
+            return keys.filter(pk__in=ApiKey.objects.usable(now).values("pk"))
+        case ApiKey.State.REVOKED:
+            return keys.exclude(revoked_at=None)
+        case ApiKey.State.EXPIRED:
+            return keys.filter(revoked_at=None, expires_at__lte=now)
+        case _:
+            return keys.filter(revoked_at=None).exclude(expires_at__lte=now).exclude(paused_at=None)
+
+
+class KeyViewSet(
+    Idempotent, mixins.CreateModelMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.UpdateModelMixin,
+    GenericViewSet[ApiKey],
+):  # fmt: skip
+    """API keys. None is ever deleted, for its usage stays: revoke it."""
+
+    resource = "keys"
+    http_method_names = ["get", "post", "patch", "head", "options"]  # noqa: RUF012  # Django has it as a variable of each view
+    queryset = ApiKey.objects.select_related("team")
+    serializer_class = KeySerializer
+    lookup_value_regex = "[0-9]+"
+    ordering = ("-created_at", "-id")
+    ordering_fields = ("created_at", "name", "id")
+    filters: ClassVar = {
+        "name": is_equal("name"),
+        "team": Filter(_of_team, "Name or id of a team, or none."),
+        "state": Filter(_in_state, choices=ApiKey.State.values),
+    }
+
+    def get_queryset(self) -> QuerySet[ApiKey]:
+        needed = SEE_KEYS if self.request.method in SAFE_METHODS else CHANGE_KEYS
+        return keys_of(self.request.user, needed, super().get_queryset())
+
+    def get_serializer_class(self) -> Any:
+        return NewKeySerializer if self.action == "create" else KeySerializer
+
+    def perform_update(self, serializer: Any) -> None:
+        # Its usage rows point at it: an edit would change what they seem to say.
+        if serializer.instance.revoked_at is not None:
+            raise Conflict(gettext("The key is revoked."), code="revoked")
+        serializer.save()
+
+    @extend_schema(request=RotationSerializer, responses=NewKeySerializer)
+    @action(detail=True, methods=["post"])
+    def rotate(self, request: Request, pk: str = "") -> Response:
+        """Give the key a new secret; the old one works for `grace` longer."""
+        asked = RotationSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        key: Any = self.get_object()
+        try:
+            key.secret = services.rotate(key, asked.validated_data["grace"])
+        except services.KeyRevoked:
+            raise Conflict(gettext("The key is revoked."), code="revoked") from None
+        return Response(NewKeySerializer(key, context=self.get_serializer_context()).data)
+
+    @extend_schema(request=PauseSerializer, responses=KeySerializer)
+    @action(detail=True, methods=["post"])
+    def pause(self, request: Request, pk: str = "") -> Response:
+        """Refuse the key until it is resumed."""
+        asked = PauseSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        return self._done(lambda key: services.pause(key, asked.validated_data["reason"]))
+
+    @extend_schema(request=None, responses=KeySerializer)
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, pk: str = "") -> Response:
+        """End the pause."""
+        return self._done(services.resume)
+
+    @extend_schema(request=None, responses=KeySerializer)
+    @action(detail=True, methods=["post"])
+    def revoke(self, request: Request, pk: str = "") -> Response:
+        """Close the key for good."""
+        return self._done(services.revoke)
+
+    def _done(self, act: Any) -> Response:
+        key = self.get_object()
+        try:
+            act(key)
+        except services.KeyRevoked:
+            raise Conflict(gettext("The key is revoked."), code="revoked") from None
+        return Response(self.get_serializer(key).data)

@@ -1,0 +1,107 @@
+"""Errors as problem details (RFC 9457), for everything below `/api/`: also for what Django answers by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.utils.translation import gettext
+from rest_framework import exceptions, serializers
+from rest_framework.response import Response
+
+BELOW: Final = "/api/"
+PROBLEM: Final = "application/problem+json"
+KEPT_HEADERS: Final = ("Allow", "Cache-Control", "Retry-After", "WWW-Authenticate", "Vary", "Content-Language")
+
+
+class Conflict(exceptions.APIException):
+    """The object is in a state in which this cannot be done."""
+
+    status_code = HTTPStatus.CONFLICT
+    default_code = "conflict"
+
+
+def problem(status: int, detail: str = "", code: str = "", errors: Any = None) -> dict[str, Any]:
+    """The body: `errors` has the names of fields, each with its messages."""
+    body: dict[str, Any] = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+    if detail:
+        body["detail"] = detail
+    if code:
+        body["code"] = code
+    if errors:
+        body["errors"] = errors
+    return body
+
+
+def handle(exc: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's EXCEPTION_HANDLER. What is no error of the request goes on to Django."""
+    from rest_framework.views import exception_handler  # reads the settings, and these name this module
+
+    if isinstance(exc, IntegrityError):
+        exc = Conflict(gettext("Somebody else was faster; read it again."))
+    if isinstance(exc, ValidationError):
+        exc = serializers.ValidationError(serializers.as_serializer_error(exc))
+    response = exception_handler(exc, context)
+    if response is None:
+        return None
+    response.data = _body(response.status_code, exc, response.data)
+    response.content_type = PROBLEM
+    return response
+
+
+def _body(status: int, exc: Exception, data: Any) -> dict[str, Any]:
+    if isinstance(exc, serializers.ValidationError):
+        errors = _by_field(data)
+        named = "; ".join(f"{field}: {' '.join(messages)}" for field, messages in errors.items())
+        return problem(status, named, exc.default_code, errors)
+    code = exc.get_codes() if isinstance(exc, exceptions.APIException) else "not_found" if status == 404 else "denied"
+    detail = data.get("detail", "") if isinstance(data, dict) else ""
+    return problem(status, str(detail), code if isinstance(code, str) else "")
+
+
+def _by_field(data: Any, path: str = "") -> dict[str, list[str]]:
+    """Names of fields, with dots where they are nested, to their messages; "body" for what is about no field."""
+    if isinstance(data, dict):
+        found: dict[str, list[str]] = {}
+        for name, each in data.items():
+            inner = path if name in ("non_field_errors", "__all__") else f"{path}.{name}" if path else str(name)
+            for field, messages in _by_field(each, inner).items():
+                found.setdefault(field, []).extend(messages)
+        return found
+    if isinstance(data, list) and any(isinstance(each, dict) for each in data):
+        return _by_field({str(number): each for number, each in enumerate(data) if each}, path)
+    return {path or "body": [str(each) for each in (data if isinstance(data, list) else [data])]}
+
+
+class ApiAnswers:
+    """Middleware: nobody keeps an answer of the API, and an error that is no problem yet becomes one.
+
+    Such are Django's 404 and 500.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self._get_response(request)
+        if not request.path.startswith(BELOW):
+            return response
+        # Some hold a secret, and all of them what not everybody may see.
+        response.headers.setdefault("Cache-Control", "private, no-store")
+        if response.status_code < HTTPStatus.BAD_REQUEST:
+            return response
+        if response.headers.get("Content-Type", "").startswith(PROBLEM):
+            return response
+        answer = JsonResponse(problem(response.status_code), status=response.status_code, content_type=PROBLEM)
+        for name in KEPT_HEADERS:
+            if name in response.headers:
+                answer.headers[name] = response.headers[name]
+        answer.cookies = response.cookies
+        # Logged already, where it arose.
+        answer._has_been_logged = True  # type: ignore[attr-defined]
+        return answer

@@ -1,0 +1,84 @@
+"""Tokens of users for `/api/`: made, and recognised in requests."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.translation import gettext
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from accounts.apps import accounts_config
+from accounts.models import ApiToken, names_in
+from gateway_project.lib.key_secret import digest_of
+
+PREFIX: Final = "lgw_api_"
+"""As keys begin, so that logs are cleaned of both by one rule."""
+HINT: Final = len(PREFIX) + 4
+LONGEST: Final = 128
+READ: Final = "read"
+RESOURCES: Final = (
+    "teams", "keys", "usage", "sessions", "instances", "aliases", "prompts", "audit", "versions", "logins", "alerts",
+)  # fmt: skip
+"""Words for scopes. The last three are reserved for what is to come, so that a token can be made for it."""
+SCOPES: Final = (READ, *RESOURCES)
+USED_EVERY: Final = timedelta(minutes=1)
+"""How exact `last_used_at` is: a write for each request would be a lock for each request."""
+
+
+def issue(user: User, expires_at: datetime | None, scopes: Sequence[str]) -> str:
+    """Make a token for this user and return it; only its digest is stored. Raise ValidationError."""
+    if unknown := [scope for scope in scopes if scope not in SCOPES]:
+        refusal = gettext("There is no scope %(scope)s. Known: %(scopes)s.")
+        raise ValidationError({"scopes": refusal % {"scope": unknown[0], "scopes": ", ".join(SCOPES)}})
+    text = PREFIX + secrets.token_urlsafe(32)
+    ApiToken.objects.create(
+        user=user, hint=text[:HINT], digest=_digest(text), scopes=",".join(scopes), expires_at=expires_at
+    )
+    return text
+
+
+def allows(token: ApiToken, resource: str, reads: bool) -> bool:
+    """Whether the token's scopes open this resource, to read or to change; they add nothing to its user's rights."""
+    scopes = set(names_in(token.scopes))
+    if READ in scopes and not reads:
+        return False
+    named = scopes - {READ}
+    return not named or not resource or resource in named
+
+
+class TokenAuthentication(BaseAuthentication):
+    """`Authorization: Token …`. What is wrong with a token is not said: 401 for all."""
+
+    def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
+        scheme, _, text = get_authorization_header(request).partition(b" ")
+        if scheme.lower() != b"token":
+            return None
+        now = timezone.now()
+        token = _find(text.strip())
+        if token is None or not token.is_live(now) or not token.user.is_active:
+            raise AuthenticationFailed(gettext("There is no such token, or it has expired."))
+        if token.last_used_at is None or now - token.last_used_at >= USED_EVERY:
+            ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+        return token.user, token
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Token realm="api"'
+
+
+def _find(text: bytes) -> ApiToken | None:
+    if not text.isascii() or len(text) > LONGEST:
+        return None
+    return ApiToken.objects.select_related("user").filter(digest=_digest(text.decode())).first()
+
+
+def _digest(text: str) -> str:
+    pepper: Any = accounts_config().pepper
+    return digest_of(text, pepper)

@@ -1,0 +1,33 @@
+"""Answers to creations, kept for a day: whoever asks again with the same Idempotency-Key gets the same."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import ClassVar, Final
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+KEPT_FOR: Final = timedelta(hours=24)
+
+
+class IdempotentRequest(models.Model):
+    """A creation through the API that carried an Idempotency-Key, and its answer, encrypted: it may hold a secret."""
+
+    user = models.ForeignKey("auth.User", models.CASCADE, related_name="+", verbose_name=_("user"))
+    key = models.CharField(_("key of the request"), max_length=255)
+    digest = models.CharField(_("digest"), max_length=64)
+    """SHA-256 of method, path and body: another request with the key is a mistake."""
+    answer = models.BinaryField(_("answer"), default=b"")
+    created_at = models.DateTimeField(_("created at"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("creation that may come again")
+        verbose_name_plural = _("creations that may come again")
+        default_permissions = ()
+        indexes: ClassVar = [models.Index(fields=["created_at"], name="idempotent_created")]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["user", "key"], name="idempotent_user_key")]
+
+    def __str__(self) -> str:
+        return f"{self.user} {self.key}"

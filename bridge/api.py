@@ -1,0 +1,98 @@
+"""`/api/aliases/`, `/api/prompts/` and `/api/instances/` of the operators' API."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import redis
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils.translation import gettext
+from rest_framework import serializers
+from rest_framework.routers import SimpleRouter
+from rest_framework.viewsets import ModelViewSet, ReadOnlyModelViewSet
+
+from accounts.api.checked import Checked
+from accounts.api.idempotency import Idempotent
+from accounts.api.lists import is_equal
+from bridge.fleet import mirror
+from bridge.models import Instance, ModelAlias, PromptTemplate
+from bridge.status.states import InstanceState
+from gateway_project.lib.live_rows import query_set_of
+
+
+class RoutingSerializer(Checked):
+    def validate_pattern(self, pattern: str) -> str:
+        """Whatever its case, as names have none."""
+        others = self.Meta.model._default_manager.filter(pattern__iexact=pattern)
+        if others.exclude(pk=self.instance.pk if self.instance else 0).exists():
+            raise serializers.ValidationError(gettext("There is this pattern already."))
+        return pattern
+
+
+class AliasSerializer(RoutingSerializer):
+    class Meta:
+        model = ModelAlias
+        fields = "__all__"
+        validators: ClassVar[list[Any]] = []  # of the constraint on patterns, which `validate_pattern` is about
+
+
+class PromptSerializer(RoutingSerializer):
+    class Meta:
+        model = PromptTemplate
+        fields = "__all__"
+        validators: ClassVar[list[Any]] = []
+
+
+class InstanceSerializer(serializers.ModelSerializer[Instance]):
+    class Meta:
+        model = Instance
+        fields = "__all__"
+
+
+class RoutingViewSet(Idempotent, ModelViewSet[Any]):
+    lookup_value_regex = "[0-9]+"
+    ordering = ("position", "id")
+    ordering_fields = ("position", "pattern", "id")
+    filters: ClassVar = {"pattern": is_equal("pattern__iexact")}
+
+
+class AliasViewSet(RoutingViewSet):
+    """Names of models, and what they mean here; the first that fits counts."""
+
+    resource = "aliases"
+    queryset = ModelAlias.objects.all()
+    serializer_class = AliasSerializer
+
+
+class PromptViewSet(RoutingViewSet):
+    """How prompts that offer tools are put to Lingma models of a pattern."""
+
+    resource = "prompts"
+    queryset = PromptTemplate.objects.all()
+    serializer_class = PromptSerializer
+
+
+class InstanceViewSet(ReadOnlyModelViewSet[Instance]):
+    """Instances as their heartbeats of this moment have them; while Redis is away, the last copy."""
+
+    resource = "instances"
+    queryset = Instance.objects.all()
+    serializer_class = InstanceSerializer
+    lookup_value_regex = "[^/]+"
+    ordering = ("name",)
+    ordering_fields = ("name",)
+    filters: ClassVar = {"state": is_equal("state", choices=[each.value for each in InstanceState])}
+
+    def get_queryset(self) -> QuerySet[Instance]:
+        try:
+            return query_set_of(Instance, mirror.current(settings.REDIS_URL))
+        except redis.RedisError:
+            return super().get_queryset()
+
+
+router = SimpleRouter()
+router.register("instances", InstanceViewSet)
+router.register("aliases", AliasViewSet)
+router.register("prompts", PromptViewSet)
+urlpatterns = router.urls

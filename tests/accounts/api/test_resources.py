@@ -1,0 +1,153 @@
+"""Teams, aliases, prompts, audit, and the errors that all have in common."""
+
+import pytest
+from django.db import IntegrityError
+from django.urls import path as url
+
+from accounts.models import ApiKey, AuditEntry, Team
+from bridge.models import ModelAlias, PromptTemplate
+from gateway_project import urls
+from tests.accounts.api.conftest import Program
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_server")]
+
+
+def test_team_lives_from_creation_to_end(api, root):
+    made = api("POST", "teams/", {"name": "core", "members": ["root"], "time_zone": "Asia/Shanghai", "rpm": 9})
+    assert made.status_code == 201
+    team = Team.objects.get()
+    assert (team.time_zone, team.rpm, list(team.members.all())) == ("Asia/Shanghai", 9, [root])
+    path = f"teams/{team.pk}/"
+    assert api("GET", path).data == made.data
+    changed = api("PATCH", path, {"members": [], "allowed_models": ["gpt-*"], "tokens_month": 10**12})
+    assert (changed.data["members"], changed.data["allowed_models"], changed.data["rpm"]) == ([], ["gpt-*"], 9)
+    assert api("PUT", path, {"name": "base"}).data["name"] == "base"
+    assert api("DELETE", path).status_code == 204
+    assert api("GET", path).status_code == 404
+
+
+def test_team_with_keys_is_not_deleted(api, keys, teams):
+    answer = api("DELETE", f"teams/{teams['core'].pk}/")
+    assert answer.status_code == 409
+    assert answer.data["detail"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", "core"), ("name", None), ("members", ["nobody"]), ("time_zone", "Mars/Base"), ("tokens_day", 1.5)],
+)
+def test_flaw_of_a_team_is_named(api, teams, field, value):
+    answer = api("PATCH", f"teams/{teams['web'].pk}/", {field: value})
+    assert (answer.status_code, list(answer.data["errors"])) == (400, [field])
+
+
+@pytest.mark.parametrize(
+    ("resource", "model", "body", "wrong"),
+    [
+        (
+            "aliases",
+            ModelAlias,
+            {"pattern": "my-*", "lingma_model": "org_auto", "ask_mode": "agent"},
+            {"ask_mode": "odd"},
+        ),
+        ("prompts", PromptTemplate, {"pattern": "my-*", "description_chars": 100}, {"template": "nothing in it"}),
+    ],
+)
+def test_routing_row_lives_from_creation_to_end(api, resource, model, body, wrong):
+    made = api("POST", f"{resource}/", body)
+    assert made.status_code == 201
+    assert made.data.items() >= body.items()
+    path = f"{resource}/{made.data['id']}/"
+    assert api("GET", f"{resource}/?pattern=MY-*").data["results"] == [made.data]
+    assert list(api("POST", f"{resource}/", body | {"pattern": "MY-*"}).data["errors"]) == ["pattern"]
+    assert list(api("PATCH", path, wrong).data["errors"]) == list(wrong)
+    assert api("PATCH", path, {"enabled": False}).data["enabled"] is False
+    assert api("DELETE", path).status_code == 204
+    assert not model.objects.filter(pk=made.data["id"]).exists()
+
+
+def test_audit_is_read_and_filtered(api):
+    for actor in ("alice", "bob"):
+        AuditEntry.objects.create(
+            actor=actor, source="console", action="changed", object_type="key", changes={"rpm": ["1", "2"]}
+        )
+    (entry,) = api("GET", "audit/?actor=bob").data["results"]
+    assert (entry["actor"], entry["changes"]) == ("bob", {"rpm": ["1", "2"]})
+    for method, path in (("POST", "audit/"), ("DELETE", f"audit/{entry['id']}/"), ("PATCH", f"audit/{entry['id']}/")):
+        assert api(method, path, {}).status_code == 405
+
+
+@pytest.mark.parametrize("body", ["[1]", "{", "", '"x"', "null", '{"name": "a"', "\xff"])
+def test_body_that_is_no_object_is_refused(api, body):
+    answer = api.client.post("/api/teams/", body.encode("latin-1"), "application/json", headers=api.headers)
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+
+
+def test_other_types_of_bodies_are_refused(api):
+    answer = api.client.post("/api/teams/", {"name": "x"}, headers=api.headers)
+    assert (answer.status_code, answer["Content-Type"]) == (415, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    "path", ["nothing/", "keys/x/", "keys/999999999999999999999/", "keys/1/odd/", "usage/nope/", "x"]
+)
+def test_unknown_path_is_a_problem(api, path):
+    assert api("GET", path).status_code == 404
+
+
+def fails(request):
+    raise RuntimeError
+
+
+def collides(request):
+    raise IntegrityError
+
+
+def test_error_of_ours_is_a_problem(api, settings, monkeypatch):
+    monkeypatch.setattr(urls, "urlpatterns", [url("api/fails/", fails), *urls.urlpatterns])
+    settings.ROOT_URLCONF = tuple(urls.urlpatterns)
+    answer = api("GET", "fails/")
+    assert (answer.status_code, answer.data) == (
+        500,
+        {"type": "about:blank", "title": "Internal Server Error", "status": 500},
+    )
+
+
+def test_unacceptable_type_is_a_problem(api):
+    assert api("GET", "keys/", Accept="image/png").status_code == 406
+
+
+def test_head_and_options_are_answered(api, keys):
+    assert api("HEAD", "keys/").status_code == 200
+    assert api("OPTIONS", "keys/").status_code == 200
+
+
+def test_page_of_documents_loads_from_here(client, root):
+    assert client.get("/api/docs/", headers={"Accept": "text/html"}).url.startswith("/login/?next=")
+    client.force_login(root)
+    page = client.get("/api/docs/", headers={"Accept": "text/html"})
+    assert page["Content-Security-Policy"].startswith("default-src 'self'")
+    assert "://" not in page.content.decode().replace("http://www.w3.org", "")
+    assert b"<script>" not in page.content
+    for asset in ("swagger-ui.css", "swagger-ui-bundle.js"):
+        assert f'"/api/docs/{asset}"' in page.content.decode()
+        answer = client.get(f"/api/docs/{asset}")
+        assert (answer.status_code, len(b"".join(answer.streaming_content)) > 100_000) == (200, True)
+
+
+def test_document_is_openapi(api):
+    document = api("GET", "schema/").data
+    assert document["openapi"] == "3.1.0"
+    for path in ("teams/", "keys/", "keys/{id}/rotate/", "usage/", "usage/summary/", "sessions/", "instances/",
+                 "aliases/", "prompts/", "audit/"):  # fmt: skip
+        assert f"/api/{path}" in document["paths"]
+    named = {each["name"] for each in document["paths"]["/api/usage/summary/"]["get"]["parameters"]}
+    assert {"from", "to", "range", "team", "key", "client_app", "status", "reason", "group_by"} <= named
+    assert Program()("GET", "schema/").status_code == 401
+
+
+def test_secret_stands_in_two_answers_of_the_document(api):
+    schemas = api("GET", "schema/").data["components"]["schemas"]
+    assert [name for name, schema in schemas.items() if "secret" in schema.get("properties", {})] == ["NewKey"]
+    assert not {"digest", "previous_digest"} & set(schemas["Key"]["properties"])
+    assert ApiKey._meta.get_field("digest")
