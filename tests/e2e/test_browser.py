@@ -209,7 +209,7 @@ def test_a_long_name_leaves_every_column_in_sight(page, whole, width):
     page.set_viewport_size({"width": width, "height": 900})
     assert shows(page, "/admin/accounts/usage/", "m" * 40)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    for column in ("turn", "key", "asked", "outcome", "calls", "speed", "tokens"):
+    for column in ("turn", "key", "model_name", "outcome", "calls", "speed", "tokens"):
         box = page.locator(f"#result_list .field-{column}").first.bounding_box()
         assert box["x"] + box["width"] <= width
 

@@ -293,11 +293,18 @@ async def test_a_service_that_stays_silent_is_given_up(new_service, new_engine):
 
 
 async def test_slow_reading_client_is_cut_off(new_service, new_engine):
-    service = await new_service(lambda peer, params: say(peer, params, *["x" * 50] * 100))
-    engine = await new_engine(service, buffer=1000)
+    sending = asyncio.Event()
+
+    async def go_on_without_end(peer, params):
+        await say(peer, params, "x")
+        await sending.wait()  # what has come by then is one batch, however much it is
+        await say(peer, params, *["x" * 50] * 100)
+
+    engine = await new_engine(service := await new_service(go_on_without_end), buffer=1000)
     record = TurnRecord()
 
     async def slow_client(_batch):
+        sending.set()
         await asyncio.Event().wait()
 
     task = asyncio.create_task(engine.run(request("Hi"), 1, record, slow_client))
