@@ -93,7 +93,7 @@ def _refused(random: Random, reason: str) -> dict[str, Any]:
     if reason not in SIZES:
         return {"count": random.randrange(1, 4)}
     size = SIZES[reason]
-    refused: dict[str, Any] = {"count": random.randrange(1, 30), "allowed": size, "value": size}
+    refused: dict[str, Any] = {"count": int(random.expovariate(0.5)) + 1, "allowed": size, "value": size}
     return refused | ({"retry_after": random.randrange(1, 60)} if reason != "concurrency" else {})
 
 

@@ -4,12 +4,16 @@ from django.urls import path
 
 from accounts.pages.access import LogIn, LogOut
 from accounts.pages.display import display
+from accounts.pages.export import export
 from accounts.pages.layout import page
-from accounts.pages.usage import usage
+from accounts.pages.usage import usage, usage_rows
 
 urlpatterns = [
     path("login/", page(LogIn.as_view()), name="login"),
     path("logout/", page(LogOut.as_view()), name="logout"),
     path("display/", display, name="display"),
     path("usage/", usage, name="usage"),
+    path("usage/rows/", usage_rows, name="usage_rows"),
+    path("usage/export.csv", export, {"form": "csv"}, name="usage_export_csv"),
+    path("usage/export.json", export, {"form": "json"}, name="usage_export_json"),
 ]

@@ -1,21 +1,175 @@
-"""`/usage/`: what was used, by whom, and how well it went."""
+"""`/usage/`: what was used, by whom, and how well it went; and `/usage/rows/`: the rows behind each number."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils import timezone
 from django.utils.translation import gettext
+from django.views.decorators.http import require_safe
 
+from accounts.models import ApiKey, Usage
+from accounts.pages import figures, form, tables, timeline
+from accounts.pages.freshness import staleness
+from accounts.pages.heat import heat
 from accounts.pages.layout import page
-from accounts.reports.visibility import visible_to
+from accounts.pages.names import names_for
+from accounts.pages.query import Query, query_of, without_flaws
+from accounts.pages.rows import page_of
+from accounts.reports.period import is_whole_hours
+from accounts.reports.summary import rows, summarize, total
+from accounts.reports.sums import Sums
+from accounts.reports.visibility import Visibility, visible_to
+
+REFRESH: Final = "10"
+IDLE: Final = timedelta(days=60)
+SUGGESTED: Final = 200
 
 
 @page
+@require_safe
 @login_required(login_url="login")
 def usage(request: HttpRequest) -> HttpResponse:
-    if visible_to(request.user).nothing:
-        words = gettext("You are in no team, and have no right to see the usage of all. Ask an operator for either.")
-        context = {"heading": gettext("You may not see usage"), "words": words}
-        return TemplateResponse(request, "pages/notice.html", context, status=403)
-    return TemplateResponse(request, "pages/notice.html", {"heading": gettext("Usage"), "words": ""})
+    visibility = visible_to(request.user)
+    if visibility.nothing:
+        return nothing_to_see(request)
+    query, flaws = asked(request)
+    by_time = _by_time(query, visibility)
+    by_caller = summarize(query.filters, visibility, ("team", "key"), histograms=False)
+    by_kind = summarize(query.filters, visibility, ("lingma_model", "client_app", "reason"), histograms=False)
+    whole = Sums()
+    for sums in by_time.values():
+        whole.merge(sums)
+    before = query.filters.before()
+    names = names_for(visibility, _busiest(by_caller), query.filters.values.get("key", ()))
+    latest = page_of(rows(query.filters, visibility))
+    context = {
+        **_form(query, names, by_kind),
+        **_timeline(query, by_time),
+        "flaws": flaws,
+        "stale": staleness(query.filters.now),
+        "figures": figures.figures(query, whole, total(before, visibility) if before else None),
+        "tables": tables.tables(query, by_caller, by_kind, names),
+        "rows": latest.rows,
+        "turns": whole.turns,
+        "rows_href": query.frozen(),
+        "nothing_yet": not whole.turns and not Usage.objects.filter(visibility.condition).exists(),
+        "idle": _idle(query.filters.now, visibility),
+        "refresh": REFRESH if query.view("refresh") == REFRESH else "",
+        "refresh_href": query.href(refresh=None if query.view("refresh") == REFRESH else REFRESH),
+    }
+    return TemplateResponse(request, "pages/usage.html", context)
+
+
+@page
+@require_safe
+@login_required(login_url="login")
+def usage_rows(request: HttpRequest) -> HttpResponse:
+    """The rows that the filters leave, with their sum on top."""
+    visibility = visible_to(request.user)
+    if visibility.nothing:
+        return nothing_to_see(request)
+    query, flaws = asked(request, default_range="")
+    found = page_of(rows(query.filters, visibility), request.GET.get("after", ""))
+    names = names_for(visibility, (), query.filters.values.get("key", ()))
+    next_href = f"{query.href('usage_rows')}{'&' if '?' in query.href('usage_rows') else '?'}after={found.after}"
+    context = {
+        **_exports(query),
+        "flaws": flaws,
+        "sums": total(query.filters, visibility, histograms=False),
+        "chips": form.chips(query, names),
+        "rows": found.rows,
+        "next_href": next_href if found.after else "",
+        "first_href": query.href("usage_rows") if request.GET.get("after") else "",
+        "overview_href": query.href(),
+    }
+    return TemplateResponse(request, "pages/usage_rows.html", context)
+
+
+def nothing_to_see(request: HttpRequest) -> HttpResponse:
+    words = gettext("You are in no team, and have no right to see the usage of all. Ask an operator for either.")
+    context = {"heading": gettext("You may not see usage"), "words": words}
+    return TemplateResponse(request, "pages/notice.html", context, status=403)
+
+
+def asked(request: HttpRequest, default_range: str = "24h") -> tuple[Query, list[str]]:
+    """What the address asks for, and what of it makes no sense, in words; the rest of it counts."""
+    try:
+        return query_of(request, default_range), []
+    except ValidationError as exc:
+        every = form.labels() | {"range": gettext("Range")}
+        flaws = [f"{every[name]}: {' '.join(words)}" for name, words in exc.message_dict.items()]
+        return without_flaws(request, exc.message_dict, default_range), flaws
+
+
+def _by_time(query: Query, visibility: Visibility) -> dict[Any, Sums]:
+    """By hours in UTC; by days where days do not begin with such an hour."""
+    filters = query.filters
+    group = "hour" if timeline.is_hourly(filters) or is_whole_hours(filters.zone, filters.now) else "day"
+    return {found: sums for (found,), sums in summarize(filters, visibility, (group,)).items()}
+
+
+def _timeline(query: Query, by_time: Mapping[Any, Sums]) -> dict[str, Any]:
+    hourly = timeline.is_hourly(query.filters)
+    by_hour: dict[datetime, Sums] = {time: sums for time, sums in by_time.items() if isinstance(time, datetime)}
+    shown: Mapping[Any, Sums] = by_time
+    if not hourly and by_hour:
+        by_day: dict[date, Sums] = {}
+        for hour, sums in by_hour.items():
+            by_day.setdefault(hour.astimezone(query.filters.zone).date(), Sums()).merge(sums)
+        shown = by_day
+    buckets = timeline.buckets(query, shown)
+    return {
+        "buckets": buckets,
+        "bars": timeline.bars(buckets),
+        "lines": timeline.lines(buckets),
+        "most": max((bucket.sums.turns for bucket in buckets), default=0),
+        "hourly": hourly,
+        "heat": heat(by_hour, query.filters.zone) if len(by_hour) > 1 else [],
+    }
+
+
+def _form(query: Query, names: Any, by_kind: Mapping[tuple[Any, ...], Sums]) -> dict[str, Any]:
+    models = sorted({group[0] for group in by_kind if group[0]})[:SUGGESTED]
+    reasons = sorted({group[2] for group in by_kind if group[2]})[:SUGGESTED]
+    first, more = form.fields(query, names, models, reasons)
+    return {
+        **_exports(query),
+        "ranges": form.ranges(query),
+        "fields": first,
+        "more_fields": more,
+        "more_open": any(field.value for field in more),
+        "chips": form.chips(query, names),
+        "kept": form.kept(query),
+        "from_value": form.moment_value(query, "from"),
+        "to_value": form.moment_value(query, "to"),
+        "clear_href": Query({"range": [query.filters.range]} if query.filters.range else {}, query.filters).href(),
+    }
+
+
+def _exports(query: Query) -> dict[str, str]:
+    return {
+        "csv_href": query.frozen("usage_export_csv"),
+        "json_href": query.frozen("usage_export_json"),
+        "as_of": f"{timezone.localtime(query.filters.now):%Y-%m-%d %H:%M:%S %Z}",
+    }
+
+
+def _busiest(by_caller: Mapping[tuple[Any, ...], Sums]) -> list[int]:
+    ordered = sorted(by_caller.items(), key=lambda each: each[1].turns, reverse=True)
+    return [key for (_, key), _ in ordered if key is not None]
+
+
+def _idle(now: datetime, visibility: Visibility) -> dict[str, Any]:
+    """Live keys that nobody has used for long; those made since then have had no time to be used."""
+    since = now - IDLE
+    live = ApiKey.objects.usable(now).filter(visibility.condition, created_at__lt=since)
+    idle = live.exclude(last_used_at__gte=since).order_by("last_used_at", "name")
+    found = list(idle.values_list("name", "last_used_at")[:101])
+    return {"days": IDLE.days, "keys": found[:100], "more": len(found) > 100}

@@ -78,7 +78,7 @@ def parse(given: Mapping[str, Sequence[str]], now: datetime, zone: tzinfo, defau
     texts = {name: [text for each in given.get(name, ()) if (text := each.strip())] for name in NAMES}
     errors = {name: flaw for name, values in texts.items() if (flaw := _flaw(name, values))}
     chosen, span = "", EVER
-    if not errors:
+    if errors.keys().isdisjoint(TIMES):
         chosen, span = _span(texts, now, zone, default_range, errors)
     if errors:
         raise ValidationError(errors)

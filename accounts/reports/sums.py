@@ -56,10 +56,10 @@ class Sums:
                 for bucket in range(BUCKETS):
                     counts[bucket] += row[f"sum_{histogram}_{bucket}"] or 0
 
-    def merge(self, other: Sums) -> None:
+    def merge(self, other: Sums, *, histograms: bool = True) -> None:
         for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for histogram in HISTOGRAMS:
+        for histogram in HISTOGRAMS if histograms else ():
             mine, theirs = getattr(self, histogram), getattr(other, histogram)
             setattr(self, histogram, [a + b for a, b in zip(mine, theirs, strict=True)])
 

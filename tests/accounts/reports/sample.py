@@ -26,23 +26,29 @@ THEIRS = (
 )  # fmt: skip
 
 
-def make(rows=1500, seed=1, days=3):
-    """Three teams with two keys each and a key without; rows until NOW. Returns the rows."""
+COLUMN = {"team": "team_id", "key": "api_key_id", "client_app": "agent", "source": "usage_source"}
+
+
+def make(rows=1500, seed=1, days=3, now=NOW):
+    """Three teams with two keys each and a key without; rows until `now`. Returns the rows."""
     random_ = random.Random(seed)
     teams = [*Team.objects.bulk_create([Team(name=name) for name in ("Ads", "Search", "Maps")]), None]
     keys = ApiKey.objects.bulk_create(
         [
-            ApiKey(name=f"key {number}", team=teams[number // 2], hint="lgw_", digest=f"{number:064}")
+            ApiKey(name=f"caller {number}", team=teams[number // 2], hint="lgw_", digest=f"{number:064}")
             for number in range(7)
         ]
     )
-    made = [_row(random_, number, random_.choice(keys), days) for number in range(rows)]
+    made = [
+        _row(random_, number, random_.choice(keys), now - timedelta(seconds=random_.randrange(days * 86_400)))
+        for number in range(rows)
+    ]
     Usage.objects.bulk_create(made)
     UsageHour.objects.bulk_create(hours_of(made))
     return list(Usage.objects.all())
 
 
-def _row(random_, number, key, days):
+def _row(random_, number, key, started_at):
     status, reason = random_.choice(OUTCOMES)
     refused = status == "refused"
     model = random_.choice(list(MODELS))
@@ -58,7 +64,7 @@ def _row(random_, number, key, days):
         completion_tokens=0 if refused else random_.randrange(900),
         usage_source="" if refused else random_.choice(["upstream", "upstream", "estimate"]),
         agent=random_.choice(["codex", "curl", "other"]), count=random_.randrange(1, 9) if refused else 1,
-        started_at=NOW - timedelta(seconds=random_.randrange(days * 86_400)),
+        started_at=started_at,
     )  # fmt: skip
 
 
@@ -113,3 +119,34 @@ def _histogram(times):
     for ms in times:
         counts[bisect_left(BOUNDS_MS, ms)] += 1
     return counts
+
+
+def random_filters(random_, rows):
+    """A query of one to four filters, each with values that some row has."""
+    given = {}
+    names = ["team", "key", "model", "lingma_model", "protocol", "endpoint", "client_app", "status", "reason",
+             "instance", "session", "source"]  # fmt: skip
+    for name in random_.sample(names, random_.randrange(4)):
+        found = [getattr(random_.choice(rows), COLUMN.get(name, name)) for _ in range(random_.randrange(1, 3))]
+        given[name] = [str(value) if value not in (None, "") else "none" for value in found]
+    match random_.randrange(4):
+        case 0:
+            given["range"] = [random_.choice(["1h", "24h", "7d", "month"])]
+        case 1:
+            given["from"] = [(NOW - timedelta(minutes=random_.randrange(5_000))).isoformat()]
+        case 2:
+            start = NOW - timedelta(seconds=random_.randrange(200_000))
+            end = start + timedelta(seconds=random_.choice([60, 1_500, 3_600, 50_000]))
+            given |= {"from": [start.isoformat()], "to": [end.isoformat()]}
+    return given
+
+
+def left_by(given, filters, rows):
+    """The rows that a query leaves, in plain Python."""
+    start, end = filters.span
+    left = [row for row in rows if (start is None or row.started_at >= start) and (end is None or row.started_at < end)]
+    for name, values in given.items():
+        if name in ("from", "to", "range"):
+            continue
+        left = [row for row in left if (str(getattr(row, COLUMN.get(name, name)) or "") or "none") in values]
+    return left

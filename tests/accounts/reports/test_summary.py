@@ -1,5 +1,5 @@
 import random
-from datetime import UTC, timedelta
+from datetime import UTC
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,12 +10,11 @@ from accounts.reports.filters import parse
 from accounts.reports.summary import rows, summarize, total
 from accounts.reports.sums import COUNTS, HISTOGRAMS
 from accounts.reports.visibility import Visibility
-from tests.accounts.reports.sample import NOW, make, sums_of
+from tests.accounts.reports.sample import COLUMN, NOW, left_by, make, random_filters, sums_of
 
 pytestmark = pytest.mark.django_db
 ALL = Visibility(everything=True)
 SHANGHAI, KOLKATA = ZoneInfo("Asia/Shanghai"), ZoneInfo("Asia/Kolkata")
-COLUMN = {"team": "team_id", "key": "api_key_id", "client_app": "agent", "source": "usage_source"}
 
 
 @pytest.fixture
@@ -25,37 +24,6 @@ def sample():
 
 def told(sums):
     return {name: getattr(sums, name) for name in (*COUNTS, *HISTOGRAMS)}
-
-
-def random_filters(random_, rows):
-    """A query of one to four filters, each with values that some row has."""
-    given = {}
-    names = ["team", "key", "model", "lingma_model", "protocol", "endpoint", "client_app", "status", "reason",
-             "instance", "session", "source"]  # fmt: skip
-    for name in random_.sample(names, random_.randrange(4)):
-        found = [getattr(random_.choice(rows), COLUMN.get(name, name)) for _ in range(random_.randrange(1, 3))]
-        given[name] = [str(value) if value not in (None, "") else "none" for value in found]
-    match random_.randrange(4):
-        case 0:
-            given["range"] = [random_.choice(["1h", "24h", "7d", "month"])]
-        case 1:
-            given["from"] = [(NOW - timedelta(minutes=random_.randrange(5_000))).isoformat()]
-        case 2:
-            start = NOW - timedelta(seconds=random_.randrange(200_000))
-            end = start + timedelta(seconds=random_.choice([60, 1_500, 3_600, 50_000]))
-            given |= {"from": [start.isoformat()], "to": [end.isoformat()]}
-    return given
-
-
-def left_by(given, filters, rows):
-    """The rows that a query leaves, in plain Python."""
-    start, end = filters.span
-    left = [row for row in rows if (start is None or row.started_at >= start) and (end is None or row.started_at < end)]
-    for name, values in given.items():
-        if name in ("from", "to", "range"):
-            continue
-        left = [row for row in left if (str(getattr(row, COLUMN.get(name, name)) or "") or "none") in values]
-    return left
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -96,8 +64,11 @@ def test_hours_begin_in_utc(sample):
 
 
 def test_names_find_what_ids_find(sample):
-    team, key = Team.objects.get(name="Ads"), ApiKey.objects.get(name="key 3")
-    for by_name, by_id in ([{"team": ["Ads"]}, {"team": [str(team.pk)]}], [{"key": ["key 3"]}, {"key": [str(key.pk)]}]):
+    team, key = Team.objects.get(name="Ads"), ApiKey.objects.get(name="caller 3")
+    for by_name, by_id in (
+        [{"team": ["Ads"]}, {"team": [str(team.pk)]}],
+        [{"key": ["caller 3"]}, {"key": [str(key.pk)]}],
+    ):
         assert told(total(parse(by_name, NOW, UTC), ALL)) == told(total(parse(by_id, NOW, UTC), ALL))
     assert total(parse({"team": ["Ads"]}, NOW, UTC), ALL).turns > 0
 
@@ -115,7 +86,7 @@ def test_members_see_sums_of_their_teams_only(sample):
     everything = parse({}, NOW, UTC)
     assert told(total(everything, of_ads)) == sums_of([row for row in sample if row.team_id == ads.pk])
     assert set(summarize(everything, of_ads, ["team", "key"])) == {(ads.pk, key.pk) for key in ads.keys.all()}
-    for given in ({"team": [str(maps.pk)]}, {"team": ["Maps"]}, {"team": ["none"]}, {"key": ["key 5"]}):
+    for given in ({"team": [str(maps.pk)]}, {"team": ["Maps"]}, {"team": ["none"]}, {"key": ["caller 5"]}):
         assert total(parse(given, NOW, UTC), of_ads).turns == 0
         assert not rows(parse(given, NOW, UTC), of_ads).exists()
 

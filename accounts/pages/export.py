@@ -1,0 +1,93 @@
+"""`/usage/export.csv` and `/usage/export.json`: the filtered rows, streamed with the memory of one page of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+from asgiref.sync import sync_to_async
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.db import connection
+from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.views.decorators.http import require_safe
+
+from accounts.pages.layout import page
+from accounts.pages.query import query_of
+from accounts.pages.rows import EXPORTED, Exported
+from accounts.reports.summary import rows
+from accounts.reports.visibility import visible_to
+
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet takes a cell that begins so for a formula."""
+
+Encode = Callable[[list[dict[str, Any]], bool], str]
+
+
+def csv_page(page: list[dict[str, Any]], first: bool) -> str:
+    written = io.StringIO()
+    writer = csv.writer(written)
+    if first:
+        writer.writerow(EXPORTED)
+    writer.writerows([[defused(value) for value in row.values()] for row in page])
+    return written.getvalue()
+
+
+def defused(value: Any) -> Any:
+    """The value, unless a spreadsheet would run it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def json_page(page: list[dict[str, Any]], first: bool) -> str:
+    begin = "[\n" if first else ",\n"
+    return begin + ",\n".join(json.dumps(row, ensure_ascii=False) for row in page) if page or first else ""
+
+
+FORMS: Final[dict[str, tuple[str, Encode, str]]] = {
+    "csv": ("text/csv; charset=utf-8", csv_page, ""),
+    "json": ("application/json", json_page, "\n]\n"),
+}
+"""Content type, how a page is written, and what stands at the end."""
+
+
+@page
+@require_safe
+@login_required(login_url="login")
+def export(request: HttpRequest, form: str) -> HttpResponseBase:
+    """All rows that the filters leave; without a filter of time those of all times."""
+    visible = visible_to(request.user)
+    if visible.nothing:
+        return JsonResponse({"detail": "You may not see usage."}, status=403)
+    try:
+        query = query_of(request, default_range="")
+    except ValidationError as exc:
+        return JsonResponse(exc.message_dict, status=400)
+    content_type, encode, end = FORMS[form]
+    answer = StreamingHttpResponse(
+        _pages(Exported(rows(query.filters, visible)), encode, end), content_type=content_type
+    )
+    answer["Content-Disposition"] = f'attachment; filename="usage-{query.filters.now:%Y-%m-%d}.{form}"'
+    answer["X-Accel-Buffering"] = "no"  # a proxy would gather the file before it sends any of it
+    return answer
+
+
+async def _pages(exported: Exported, encode: Encode, end: str) -> AsyncIterator[str]:
+    """Ends with the client: Django cancels whoever waits here when it has left."""
+
+    def read() -> list[dict[str, Any]]:
+        try:
+            return exported.read()
+        finally:
+            # Between two pages the client takes its time; others may have the connection meanwhile.
+            if not connection.in_atomic_block:  # as a test is
+                connection.close_if_unusable_or_obsolete()
+
+    first = True
+    while page := await sync_to_async(read)():
+        yield encode(page, first)
+        first = False
+    yield (encode([], True) if first else "") + end

@@ -1,0 +1,136 @@
+"""The six figures on top of the usage page, each beside the period before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext
+
+from accounts.pages.query import Query
+from accounts.pages.words import ESTIMATED, UNKNOWN, change, ms, number, share, short
+from accounts.reports.sums import Sums
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """`change` is what it was before, in words; `tone` says whether the change is "good", "bad" or neither."""
+
+    name: str
+    value: str
+    href: str
+    note: str = ""
+    note_href: str = ""
+    change: str = ""
+    tone: str = ""
+
+
+def figures(query: Query, now: Sums, before: Sums | None) -> list[Figure]:
+    """`before` is None where nothing is before."""
+    return [
+        _turns(query, now, before), _failed(query, now, before), _tokens(query, now, before),
+        _first_token(query, now, before), _reused(query, now, before), _queue(query, now, before),
+    ]  # fmt: skip
+
+
+def _turns(query: Query, now: Sums, before: Sums | None) -> Figure:
+    return Figure(
+        name=gettext("Turns"),
+        value=number(now.turns),
+        href=query.frozen(),
+        note=_counted(gettext("%(count)s turned away"), now.turned_away),
+        note_href=query.frozen(outcome="turned_away"),
+        change=_against(change(now.turns, before.turns), number(before.turns)) if before else "",
+    )
+
+
+def _failed(query: Query, now: Sums, before: Sums | None) -> Figure:
+    return Figure(
+        name=gettext("Failed"),
+        value=share(now.faults, now.turns),
+        href=query.frozen(outcome="failed"),
+        note=_counted(gettext("%(count)s turns"), now.faults),
+        note_href=query.frozen(outcome="failed"),
+        change=_before(share(before.faults, before.turns)) if before else "",
+        tone=_tone(_ratio(now.faults, now.turns), before and _ratio(before.faults, before.turns)),
+    )
+
+
+def _tokens(query: Query, now: Sums, before: Sums | None) -> Figure:
+    def both(sums: Sums) -> str:
+        if not sums.counted_turns:
+            return UNKNOWN
+        mark = ESTIMATED if sums.estimated_turns else ""
+        return f"{mark}{short(sums.prompt_tokens)} / {short(sums.completion_tokens)}"
+
+    return Figure(
+        name=gettext("Tokens in / out"),
+        value=both(now),
+        href=query.frozen(),
+        note=gettext("%(share)s of turns estimated") % {"share": share(now.estimated_turns, now.counted_turns)},
+        note_href=query.frozen(source="estimate"),
+        change=_before(both(before)) if before else "",
+    )
+
+
+def _first_token(query: Query, now: Sums, before: Sums | None) -> Figure:
+    return Figure(
+        name=gettext("First token p50 / p95"),
+        value=_two_times(now.first_token_ms_p50, now.first_token_ms_p95),
+        href=query.frozen(),
+        change=_before(_two_times(before.first_token_ms_p50, before.first_token_ms_p95)) if before else "",
+        tone=_tone(now.first_token_ms_p95, before and before.first_token_ms_p95),
+    )
+
+
+def _reused(query: Query, now: Sums, before: Sums | None) -> Figure:
+    def of_served(sums: Sums) -> str:
+        return share(sums.sessions_reused, sums.turns - sums.refused)
+
+    return Figure(
+        name=gettext("Sessions reused"),
+        value=of_served(now),
+        href=query.frozen(session="reused"),
+        note=_counted(gettext("%(count)s turns"), now.sessions_reused),
+        note_href=query.frozen(session="reused"),
+        change=_before(of_served(before)) if before else "",
+    )
+
+
+def _queue(query: Query, now: Sums, before: Sums | None) -> Figure:
+    return Figure(
+        name=gettext("Queue p95"),
+        value=ms(now.queue_ms_p95),
+        href=query.frozen(),
+        change=_before(ms(before.queue_ms_p95)) if before else "",
+        tone=_tone(now.queue_ms_p95, before and before.queue_ms_p95),
+    )
+
+
+def _two_times(first: int | None, second: int | None) -> str:
+    return UNKNOWN if first is None or second is None else f"{first:,} / {ms(second)}"
+
+
+def _counted(template: str, count: int) -> str:
+    return template % {"count": number(count)}
+
+
+def _before(value: str) -> str:
+    return gettext("before: %(value)s") % {"value": value}
+
+
+def _against(difference: str, value: str) -> str:
+    return gettext("%(difference)s, before: %(value)s") % {"difference": difference, "value": value}
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _tone(now: Any, before: Any) -> str:
+    """Of a figure that should be low; a tenth more or less is noise."""
+    if now is None or before is None or not before:
+        return ""
+    if now > 1.1 * before:
+        return "bad"
+    return "good" if now < 0.9 * before else ""

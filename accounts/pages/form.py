@@ -1,0 +1,167 @@
+"""The filter bar: ranges, choices, and the filters that are set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from django.utils import timezone
+from django.utils.translation import gettext
+
+from accounts.models import Usage
+from accounts.pages.names import Names
+from accounts.pages.query import VIEW, Query
+from accounts.pages.tables import program
+from accounts.reports.filters import COLUMNS, NONE
+from accounts.reports.period import RANGES
+from gateway_project.lib.visible import visible
+
+PROTOCOLS: Final = (("openai", "OpenAI"), ("anthropic", "Anthropic"))
+ENDPOINTS: Final = ("/v1/chat/completions", "/v1/responses", "/v1/messages")
+SESSIONS: Final = ("new", "reused", "rebuilt", "off")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A range: its name, its address, and whether it is the one that is shown."""
+
+    name: str
+    href: str
+    chosen: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """A filter to set. With `choices` (value, name) it is a list, else a text with `suggestions`."""
+
+    name: str
+    label: str
+    value: str
+    choices: list[tuple[str, str]] | None = None
+    suggestions: list[str] | None = None
+    kept: tuple[str, ...] = ()
+    """Further values that the address has; they go along."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chip:
+    """A filter that is set, and the address without it."""
+
+    label: str
+    value: str
+    href: str
+
+
+def labels() -> dict[str, str]:
+    return {
+        "team": gettext("Team"), "key": gettext("Key"), "model": gettext("Model asked"),
+        "lingma_model": gettext("Model used"), "protocol": gettext("Protocol"), "endpoint": gettext("Endpoint"),
+        "client_app": gettext("Program"), "status": gettext("Status"), "reason": gettext("Reason"),
+        "instance": gettext("Instance"), "session": gettext("Session"), "source": gettext("Tokens from"),
+        "outcome": gettext("Outcome"), "from": gettext("From"), "to": gettext("To"),
+    }  # fmt: skip
+
+
+def ranges(query: Query) -> list[Choice]:
+    """The ranges of the API, and days by their dates."""
+    names = {
+        "1h": gettext("Hour"), "24h": gettext("24 hours"), "7d": gettext("7 days"), "30d": gettext("30 days"),
+        "month": gettext("Month"),
+    }  # fmt: skip
+    today = query.filters.now.astimezone(query.filters.zone).date()
+    monday = today - timedelta(days=today.weekday())
+    days = [
+        (gettext("Today"), today, today),
+        (gettext("Yesterday"), today - timedelta(days=1), today - timedelta(days=1)),
+        (gettext("Last week"), monday - timedelta(days=7), monday - timedelta(days=1)),
+    ]
+    found = [
+        Choice(
+            name=names[name],
+            href=query.href(**{"range": name, "from": None, "to": None}),
+            chosen=query.filters.range == name,
+        )
+        for name in RANGES
+    ]
+    for name, first, last in days:
+        dates = {"from": first.isoformat(), "to": last.isoformat()}
+        chosen = all(list(query.given.get(each, ())) == [dates[each]] for each in dates)
+        found.append(Choice(name=name, href=query.href(**{**dates, "range": None}), chosen=chosen))
+    return found
+
+
+def fields(query: Query, names: Names, models: list[str], reasons: list[str]) -> tuple[list[Field], list[Field]]:
+    """Those that are always shown, and those that unfold."""
+    every = labels()
+
+    def field(name: str, **how: Any) -> Field:
+        values = query.filters.values.get(name, ()) if name in COLUMNS else (query.filters.outcome,)
+        first = values[0] if values else ""
+        if how.get("choices") is not None and first and first not in dict(how["choices"]):
+            how["choices"] = [*how["choices"], (first, visible(first))]
+        return Field(name=name, label=every[name], value=first, kept=tuple(values[1:]), **how)
+
+    teams = [(str(pk), name) for pk, name in names.teams.items()]
+    first = [
+        field("team", choices=[*teams, (NONE, gettext("no team"))]),
+        field("key", suggestions=names.keys),
+        field("lingma_model", suggestions=models),
+        field("status", choices=[(value, str(label)) for value, label in Usage.Status.choices]),
+        field("reason", suggestions=reasons),
+    ]
+    more = [
+        field("client_app", choices=[(value, program(value)) for value in Usage.Agent.values]),
+        field("model", suggestions=[]),
+        field("protocol", choices=list(PROTOCOLS)),
+        field("endpoint", choices=[(value, value) for value in ENDPOINTS]),
+        field("outcome", choices=outcomes()),
+        field("instance", suggestions=[]),
+        field("session", choices=[(value, value) for value in SESSIONS]),
+        field("source", choices=[("upstream", gettext("Lingma")), ("estimate", gettext("an estimate"))]),
+    ]
+    return first, more
+
+
+def outcomes() -> list[tuple[str, str]]:
+    return [("failed", gettext("failed here")), ("turned_away", gettext("turned away by a limit or a mistake"))]
+
+
+def chips(query: Query, names: Names) -> list[Chip]:
+    """One for each value that is set."""
+    every, found = labels(), []
+    for name, values in query.filters.values.items():
+        for value in values:
+            rest = [other for other in query.given[name] if other.strip() != value]
+            found.append(Chip(label=every[name], value=_shown(name, value, names), href=query.href(**{name: rest})))
+    if query.filters.outcome:
+        outcome = dict(outcomes())[query.filters.outcome]
+        found.append(Chip(label=every["outcome"], value=outcome, href=query.href(outcome=None)))
+    if not query.filters.range:
+        for name, at in zip(("from", "to"), query.filters.span, strict=True):
+            if at is not None:
+                href = query.href(**{name: None})
+                found.append(Chip(label=every[name], value=f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S}", href=href))
+    return found
+
+
+def _shown(name: str, value: str, names: Names) -> str:
+    if value == NONE:
+        return gettext("none")
+    if name == "team" and value.isdecimal():
+        return names.team(int(value))
+    if name == "key" and value.isdecimal():
+        return names.key(int(value))
+    return program(value) if name == "client_app" else visible(value)
+
+
+def moment_value(query: Query, name: str) -> str:
+    """What an input of a local time shows, "" while a range is chosen."""
+    at = query.filters.span.start if name == "from" else query.filters.span.end
+    return f"{timezone.localtime(at):%Y-%m-%dT%H:%M:%S}" if at is not None and not query.filters.range else ""
+
+
+def kept(query: Query) -> list[tuple[str, str]]:
+    """What the form sends along unseen: how the page looks, the range, further values of a filter."""
+    unseen = [(name, value) for name in VIEW if name != "all" for value in query.given.get(name, ())]
+    return [*unseen, *([("range", query.filters.range)] if query.filters.range else [])]

@@ -1,0 +1,148 @@
+"""Usage by team, key, model, program and reason: the largest groups, and the others in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.utils.translation import gettext
+
+from accounts.models import Usage
+from accounts.pages.names import Names
+from accounts.pages.query import Query
+from accounts.pages.words import number, seconds, share, tokens
+from accounts.reports.filters import NONE
+from accounts.reports.sums import Sums
+
+TOP: Final = 20
+MOST: Final = 1_000
+SORTS: Final = ("turns", "faults", "turned_away", "prompt_tokens", "completion_tokens", "busy_ms")
+
+Groups = Mapping[Any, Sums]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    text: str
+    href: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """`href` adds the group to the filters; "" for the line of the others."""
+
+    name: str
+    href: str
+    cells: list[Cell]
+    bar: str
+    """Its share of all turns, from 0 to 100."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    name: str
+    href: str
+    sorted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """`whole_href` shows all rows where some are left out."""
+
+    name: str
+    title: str
+    columns: list[Column]
+    rows: list[Row]
+    whole_href: str = ""
+
+
+def fold(groups: Mapping[tuple[Any, ...], Sums], place: int) -> dict[Any, Sums]:
+    """The sums by one part of the groups."""
+    folded: dict[Any, Sums] = {}
+    for group, sums in groups.items():
+        folded.setdefault(group[place], Sums()).merge(sums, histograms=False)
+    return folded
+
+
+def tables(
+    query: Query, by_caller: Mapping[tuple[Any, ...], Sums], by_kind: Mapping[tuple[Any, ...], Sums], names: Names
+) -> list[Table]:
+    """`by_caller` is by team and key, `by_kind` by Lingma model, program and reason."""
+    reasons = fold(by_kind, 2)
+    reasons.pop("", None)  # most of them went well
+    return [
+        _table(query, "team", gettext("By team"), fold(by_caller, 0), names.team),
+        _table(query, "key", gettext("By key"), fold(by_caller, 1), names.key),
+        _table(query, "lingma_model", gettext("By model"), fold(by_kind, 0), _model),
+        _table(query, "client_app", gettext("By program"), fold(by_kind, 1), program),
+        _table(query, "reason", gettext("By reason"), reasons, str),
+    ]
+
+
+def program(value: str) -> str:
+    return str(dict(Usage.Agent.choices).get(value, value)) or gettext("unknown")
+
+
+def _model(value: str) -> str:
+    return value or gettext("none (refused before)")
+
+
+def _table(query: Query, name: str, title: str, groups: Groups, called: Callable[[Any], str]) -> Table:
+    sort = query.view("sort") if query.view("sort") in SORTS else SORTS[0]
+    ordered = sorted(groups.items(), key=lambda each: (getattr(each[1], sort), each[1].turns), reverse=True)
+    shown = MOST if query.view("all") == name else TOP
+    whole, others = Sums(), Sums()
+    for place, (_, sums) in enumerate(ordered):
+        whole.merge(sums, histograms=False)
+        if place >= shown:
+            others.merge(sums, histograms=False)
+    rows = [_row(query, name, value, called(value), sums, whole) for value, sums in ordered[:shown]]
+    whole_href = ""
+    if len(ordered) > shown:
+        more = len(ordered) - shown
+        rows.append(_others(gettext("%(count)s others") % {"count": number(more)}, others, whole))
+        whole_href = query.href(all=name) if shown == TOP else ""
+    return Table(name=name, title=title, columns=_columns(query, sort), rows=rows, whole_href=whole_href)
+
+
+def _columns(query: Query, sort: str) -> list[Column]:
+    titles = (
+        gettext("Turns"), gettext("Failed"), gettext("Turned away"), gettext("Tokens in"), gettext("Tokens out"),
+        gettext("Busy"),
+    )  # fmt: skip
+    return [
+        Column(name=title, href=query.href(sort=name), sorted=name == sort)
+        for name, title in zip(SORTS, titles, strict=True)
+    ]
+
+
+def _row(query: Query, name: str, value: Any, called: str, sums: Sums, whole: Sums) -> Row:
+    chosen = NONE if value in (None, "") else str(value)
+    links = {
+        0: query.frozen(**{name: chosen}),
+        1: query.frozen(**{name: chosen, "outcome": "failed"}),
+        2: query.frozen(**{name: chosen, "outcome": "turned_away"}),
+    }
+    cells = [
+        Cell(text=text, href=links.get(place, "") if text != "0" else "")
+        for place, text in enumerate(_texts(sums, whole))
+    ]
+    return Row(name=called, href=query.href(**{name: chosen, "all": None}), cells=cells, bar=_bar(sums, whole))
+
+
+def _others(called: str, sums: Sums, whole: Sums) -> Row:
+    return Row(name=called, href="", cells=[Cell(text=text) for text in _texts(sums, whole)], bar=_bar(sums, whole))
+
+
+def _texts(sums: Sums, whole: Sums) -> list[str]:
+    known = (sums.counted_turns, sums.estimated_turns)
+    busy = f"{seconds(sums.busy_ms)} · {share(sums.busy_ms, whole.busy_ms)}" if sums.busy_ms else number(0)
+    return [
+        number(sums.turns), number(sums.faults), number(sums.turned_away),
+        tokens(sums.prompt_tokens, *known, brief=True), tokens(sums.completion_tokens, *known, brief=True), busy,
+    ]  # fmt: skip
+
+
+def _bar(sums: Sums, whole: Sums) -> str:
+    return f"{100 * sums.turns / whole.turns:.1f}" if whole.turns else "0"

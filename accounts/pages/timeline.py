@@ -1,0 +1,150 @@
+"""Usage over time: one bar an hour or a day, and the same as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any, Final
+
+from accounts.pages.query import Query, iso
+from accounts.pages.words import ms, number, tokens
+from accounts.reports.filters import Filters
+from accounts.reports.sums import Sums
+
+HOURLY: Final = timedelta(days=3)
+"""Longer periods have a bar a day."""
+MOST_BARS: Final = 400
+WIDTH, HEIGHT = 1000, 200
+STATUSES: Final = ("ok", "cancelled", "refused", "failed")
+"""From the bottom of a bar to its top."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket:
+    """An hour or a day."""
+
+    name: str
+    href: str
+    sums: Sums
+
+    @property
+    def cells(self) -> list[str]:
+        sums = self.sums
+        known = (sums.counted_turns, sums.estimated_turns)
+        return [
+            number(sums.ok), number(sums.failed), number(sums.refused), number(sums.cancelled),
+            tokens(sums.prompt_tokens, *known), tokens(sums.completion_tokens, *known),
+            ms(sums.first_token_ms_p50), ms(sums.first_token_ms_p95),
+        ]  # fmt: skip
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}: {number(self.sums.turns)}"
+
+
+def is_hourly(filters: Filters) -> bool:
+    start, end = filters.span
+    return start is not None and (end or filters.now) - start <= HOURLY
+
+
+def buckets(query: Query, by_time: Mapping[Any, Sums]) -> list[Bucket]:
+    """All hours or days of the period, those without a turn too. `by_time` has hours in UTC, or days."""
+    filters = query.filters
+    first, last = min(by_time, default=None), max(by_time, default=None)
+    if first is None or last is None:
+        return []
+    if isinstance(first, datetime):
+        start = filters.span.start or first
+        at = start.replace(minute=0, second=0, microsecond=0)
+        end = min(filters.span.end or filters.now, filters.now)
+        times = [at + timedelta(hours=n) for n in range(MOST_BARS) if at + timedelta(hours=n) < end]
+        return [_hour(query, hour, by_time.get(hour, Sums())) for hour in times]
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    return [_day(query, day, by_time.get(day, Sums())) for day in days[-MOST_BARS:]]
+
+
+def _hour(query: Query, hour: datetime, sums: Sums) -> Bucket:
+    shown = hour.astimezone(query.filters.zone)
+    return Bucket(name=f"{shown:%Y-%m-%d %H:%M}", href=_href(query, hour, hour + timedelta(hours=1)), sums=sums)
+
+
+def _day(query: Query, day: date, sums: Sums) -> Bucket:
+    zone = query.filters.zone
+    start = datetime.combine(day, time(), zone)
+    end = datetime.combine(day + timedelta(days=1), time(), zone)
+    return Bucket(name=day.isoformat(), href=_href(query, start, end), sums=sums)
+
+
+def _href(query: Query, start: datetime, end: datetime) -> str:
+    """The rows of this bucket, as far as they lie in the period."""
+    span = query.filters.span
+    return query.frozen(
+        **{
+            "from": iso(max(start, span.start) if span.start else start),
+            "to": iso(min(end, span.end or query.filters.now)),
+        }
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A bar's pieces, from the bottom up, in the coordinates of a picture of WIDTH × HEIGHT."""
+
+    href: str
+    title: str
+    x: str
+    width: str
+    pieces: list[tuple[str, str, str]]
+    """Status, y and height."""
+
+
+def bars(found: list[Bucket]) -> list[Bar]:
+    most = max((bucket.sums.turns for bucket in found), default=0)
+    step = WIDTH / max(len(found), 1)
+    drawn = []
+    for place, bucket in enumerate(found):
+        top, pieces = float(HEIGHT), []
+        for status in STATUSES:
+            if turns := getattr(bucket.sums, status):
+                height = HEIGHT * turns / most
+                top -= height
+                pieces.append((status, f"{top:.2f}", f"{height:.2f}"))
+        x, width = f"{place * step + step * 0.1:.2f}", f"{step * 0.8:.2f}"
+        drawn.append(Bar(href=bucket.href, title=bucket.title, x=x, width=width, pieces=pieces))
+    return drawn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lines:
+    """The latency as lines, broken where no turn had a first token. `top` is what the upper edge stands for."""
+
+    top: int
+    p50: list[str]
+    p95: list[str]
+
+    @property
+    def scale(self) -> str:
+        return ms(self.top)
+
+
+def lines(found: list[Bucket]) -> Lines | None:
+    """None when no turn had a first token."""
+    p50 = [bucket.sums.first_token_ms_p50 for bucket in found]
+    p95 = [bucket.sums.first_token_ms_p95 for bucket in found]
+    if not (top := max((value for value in p95 if value), default=0)):
+        return None
+    return Lines(top=top, p50=_line(p50, top), p95=_line(p95, top))
+
+
+def _line(values: list[int | None], top: int) -> list[str]:
+    step = WIDTH / len(values)
+    parts: list[list[str]] = [[]]
+    for place, value in enumerate(values):
+        if value is None:
+            parts.append([])
+            continue
+        y = f"{HEIGHT - HEIGHT * value / top:.1f}"
+        # Two points to each: one that stands alone would not be seen.
+        parts[-1] += [f"{place * step + step * 0.25:.1f},{y}", f"{place * step + step * 0.75:.1f},{y}"]
+    return [" ".join(part) for part in parts if part]

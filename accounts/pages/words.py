@@ -1,0 +1,58 @@
+"""How numbers and names look on usage pages. What nobody knows is a dash, never 0."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.utils.translation import gettext
+
+UNKNOWN: Final = "–"
+BLANK: Final = "\N{NO-BREAK SPACE}"
+ESTIMATED: Final = f"≈{BLANK}"
+"""Before numbers that are estimated, all or in part."""
+
+
+def number(value: int | None) -> str:
+    return UNKNOWN if value is None else f"{value:,}"
+
+
+def short(value: int) -> str:
+    """Some four signs: for figures and cells that have no room for all digits."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**4, "k")):
+        if value >= size:
+            scaled = value / (1000 if unit == "k" else size)
+            return f"{scaled:.1f}{BLANK}{unit}" if scaled < 100 else f"{scaled:,.0f}{BLANK}{unit}"
+    return f"{value:,}"
+
+
+def share(part: int, whole: int) -> str:
+    """Per cent, with a digit where it matters."""
+    if not whole:
+        return UNKNOWN
+    percent = 100 * part / whole
+    if part and percent < 0.1:
+        return f"<{BLANK}0.1{BLANK}%"
+    return f"{percent:.1f}{BLANK}%" if percent < 10 else f"{percent:.0f}{BLANK}%"
+
+
+def ms(value: int | None) -> str:
+    return UNKNOWN if value is None else f"{value:,}{BLANK}ms"
+
+
+def seconds(value_ms: int) -> str:
+    return gettext("%(seconds)s s") % {"seconds": f"{value_ms / 1000:,.0f}"}
+
+
+def tokens(value: int, counted_turns: int, estimated_turns: int, *, brief: bool = False) -> str:
+    """Tokens of some turns: unknown where nobody counted, marked where some are estimated."""
+    if not counted_turns:
+        return UNKNOWN
+    return f"{ESTIMATED if estimated_turns else ''}{short(value) if brief else number(value)}"
+
+
+def change(now: int, before: int) -> str:
+    """In per cent of what was before."""
+    if not before:
+        return UNKNOWN
+    percent = 100 * (now - before) / before
+    return f"{percent:+.0f}{BLANK}%".replace("-", "−")

@@ -1,0 +1,282 @@
+import csv
+import io
+import json
+import random
+import re
+from datetime import UTC, timedelta
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from accounts.models import ApiKey, Team, Usage
+from accounts.pages.export import export
+from accounts.reports.filters import parse
+from tests.accounts.pages.reading import Page
+from tests.accounts.reports.sample import COLUMN, left_by, make, random_filters, sums_of
+
+pytestmark = pytest.mark.django_db
+TABLES = {"team": "by-team", "key": "by-key", "lingma_model": "by-lingma_model", "reason": "by-reason"}
+
+
+@pytest.fixture
+def sample():
+    return make(now=timezone.now().replace(microsecond=0) - timedelta(seconds=5))
+
+
+@pytest.fixture
+def viewer(client):
+    user = User.objects.create_superuser("viewer")
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def member(client, sample):
+    """Of the team Ads."""
+    user = User.objects.create_user("member")
+    user.teams.add(Team.objects.get(name="Ads"))
+    client.force_login(user)
+    return client
+
+
+def query_of(random_, rows):
+    """A query with times of its own, so that it says the same a moment later."""
+    given = {name: values for name, values in random_filters(random_, rows).items() if name != "range"}
+    latest = max(row.started_at for row in rows)
+    given.setdefault("from", [(latest - timedelta(seconds=random_.randrange(3_000, 250_000))).isoformat()])
+    given.setdefault("to", [(latest + timedelta(seconds=1)).isoformat()])
+    return given
+
+
+def text(number):
+    return f"{number:,}"
+
+
+def named(name, value):
+    """What the page calls a group."""
+    match name, value:
+        case "team", None:
+            return "no team"
+        case "team", pk:
+            return Team.objects.get(pk=pk).name
+        case "key", pk:
+            return ApiKey.objects.get(pk=pk).name
+        case "lingma_model", "":
+            return "none (refused before)"
+    return value
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_figures_and_tables_are_sums_of_rows(viewer, sample, seed):
+    given = query_of(random.Random(seed), sample)
+    left = left_by(given, parse(given, timezone.now(), UTC), sample)
+    page = Page(viewer.get("/usage/", given))
+    if not left:
+        assert "No turn matches these filters" in "".join(page.text)
+        return
+    sums = sums_of(left)
+    assert page.figures["Turns"] == text(sums["turns"])
+    assert sum(int(row[1].replace(",", "")) for row in page.body("timeline-title")) == sums["turns"]
+    for name, section in TABLES.items():
+        groups = {}
+        for row in left:
+            groups.setdefault(getattr(row, COLUMN.get(name, name)), []).append(row)
+        if name == "reason":
+            groups.pop("", None)
+        expected = {}
+        for value, rows in groups.items():
+            of = sums_of(rows)
+            expected[named(name, value)] = [text(of[each]) for each in ("turns", "faults", "turned_away")]
+        assert {row[0]: row[1:4] for row in page.body(section)} == expected
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+@pytest.mark.parametrize("seed", range(5))
+def test_export_has_the_very_rows(viewer, sample, seed, form, exported):
+    given = query_of(random.Random(seed), sample)
+    left = left_by(given, parse(given, timezone.now(), UTC), sample)
+    told = exported(viewer, f"/usage/export.{form}", given)
+    rows = list(csv.DictReader(io.StringIO(told))) if form == "csv" else json.loads(told)
+    assert {row["request_id"] for row in rows} == {row.request_id for row in left}
+    assert sum(int(row["count"]) for row in rows) == sums_of(left)["turns"]
+    assert sum(int(row["prompt_tokens"]) for row in rows) == sums_of(left)["prompt_tokens"]
+    assert [row["started_at"] for row in rows] == sorted((row["started_at"] for row in rows), reverse=True)
+
+
+@pytest.fixture
+def exported(rf):
+    """What an export says to whoever a client has logged in, read in a loop as a server does."""
+
+    def read(client, path, given):
+        request = rf.get(path, given)
+        request.user = User.objects.get(pk=client.session["_auth_user_id"])
+        response = export(request, form=path.rpartition(".")[2])
+        assert response.status_code == 200
+
+        async def parts():
+            return b"".join([part async for part in response.streaming_content]).decode()
+
+        return async_to_sync(parts)()
+
+    return read
+
+
+def test_export_of_nothing_is_whole(viewer, exported):
+    assert json.loads(exported(viewer, "/usage/export.json", {})) == []
+    assert exported(viewer, "/usage/export.csv", {}).startswith("request_id,started_at,team,")
+
+
+def test_export_goes_on_over_pages(viewer, sample, exported, monkeypatch):
+    monkeypatch.setattr("accounts.pages.rows.Exported.PAGE", 7)
+    rows = json.loads(exported(viewer, "/usage/export.json", {"team": "Ads"}))
+    assert len(rows) == len({row["request_id"] for row in rows}) == Usage.objects.filter(team__name="Ads").count()
+
+
+def test_spreadsheet_runs_nothing_of_an_export(viewer, sample, exported):
+    key = ApiKey.objects.get(name="caller 0")
+    ApiKey.objects.filter(pk=key.pk).update(name='=HYPERLINK("http://evil.example")')
+    Usage.objects.filter(api_key=key).update(model="@SUM(A1)", client="+1")
+    rows = list(csv.DictReader(io.StringIO(exported(viewer, "/usage/export.csv", {"key": str(key.pk)}))))
+    assert {row["key"] for row in rows} == {'\'=HYPERLINK("http://evil.example")'}
+    assert {(row["model"], row["client"]) for row in rows} == {("'@SUM(A1)", "'+1")}
+
+
+def test_every_number_leads_to_its_rows(viewer, sample):
+    page = Page(viewer.get("/usage/", {"range": "7d", "status": ["ok", "error", "refused"]}))
+    numbers = [(words, href) for words, href in page.links if re.fullmatch(r"[\d,]+", words)]
+    assert len(numbers) > 40
+    for words, href in [*dict(reversed(numbers)).items()][:60]:
+        assert href.startswith("/usage/rows/?")
+        told = "".join(Page(viewer.get(href)).text)
+        assert re.search(r"Turns in all: ([\d,]+)", told)[1] == words
+
+
+def test_figures_say_what_was_before(viewer, sample):
+    end = max(row.started_at for row in sample).replace(minute=0, second=0)
+    given = {"from": (end - timedelta(hours=12)).isoformat(), "to": end.isoformat()}
+    before = [row for row in sample if end - timedelta(hours=24) <= row.started_at < end - timedelta(hours=12)]
+    assert f"before: {sums_of(before)['turns']:,}" in viewer.get("/usage/", given).content.decode()
+
+
+def test_tokens_nobody_counted_are_a_dash(viewer, sample):
+    page = Page(viewer.get("/usage/", {"range": "7d", "status": "refused"}))
+    assert (page.figures["Tokens in / out"], page.figures["First token p50 / p95"]) == ("–", "–")
+    assert {(row[4], row[5]) for row in page.body("by-team")} == {("–", "–")}
+
+
+def test_estimated_tokens_are_marked(viewer, sample):
+    marked = Page(viewer.get("/usage/", {"range": "7d", "source": "estimate"}))
+    assert marked.figures["Tokens in / out"].startswith("≈")
+    plain = Page(viewer.get("/usage/", {"range": "7d", "source": "upstream"}))
+    assert not plain.figures["Tokens in / out"].startswith("≈")
+
+
+def test_rows_go_on_page_by_page(viewer, sample):
+    given = {"team": "Ads", "status": "ok"}
+    wanted = Usage.objects.filter(team__name="Ads", status="ok").order_by("-started_at", "-id")
+    seen, href = [], f"/usage/rows/?team={given['team']}&status=ok"
+    while href:
+        response = viewer.get(href)
+        seen += [row.request_id for row in response.context["rows"]]
+        href = response.context["next_href"]
+    assert seen == list(wanted.values_list("request_id", flat=True))
+
+
+FOREIGN = [{"team": "Maps"}, {"key": "caller 5"}, {"team": "none"}, {"team": ["Ads", "Maps"]}, {}]
+
+
+@pytest.mark.parametrize("given", FOREIGN)
+def test_member_sees_nothing_of_other_teams(member, sample, given, exported):
+    maps = Team.objects.get(name="Maps")
+    ids = {**given, "team": [str(maps.pk)]} if "team" in given else {"key": str(maps.keys.first().pk)}
+    for asked in (given, ids):
+        wide = asked | {"range": "7d"}
+        for path in ("/usage/", "/usage/rows/"):
+            # What the reader has typed stands in the form and among the filters.
+            page = re.sub(
+                r'<ul class="chips".*?</ul>|<option[^>]* selected>.*?</option>',
+                "",
+                member.get(path, wide).content.decode(),
+                flags=re.DOTALL,
+            )
+            assert not re.search(r">(Maps|Search|caller [2-6])<", page)
+        rows = json.loads(exported(member, "/usage/export.json", wide))
+        assert {row["team"] for row in rows} <= {"Ads"}
+        assert exported(member, "/usage/export.csv", wide).count("Maps") == 0
+
+
+def test_member_sees_all_of_the_own_team(member, sample):
+    own = [row for row in sample if row.team_id == Team.objects.get(name="Ads").pk]
+    page = Page(member.get("/usage/", {"range": "7d"}))
+    assert page.figures["Turns"] == text(sums_of(own)["turns"])
+    assert [row[0] for row in page.body("by-team")] == ["Ads"]
+
+
+def test_foreign_key_is_not_named_to_a_member(member, sample):
+    key = ApiKey.objects.get(name="caller 5")
+    page = member.get("/usage/", {"key": str(key.pk)}).content.decode()
+    assert "caller 5" not in page
+    assert "as if they were not there" in page
+
+
+@pytest.mark.parametrize("path", ["/usage/rows/", "/usage/export.csv", "/usage/export.json"])
+def test_rows_and_exports_need_the_right(client, sample, path):
+    assert client.get(path).url.startswith("/login/")
+    client.force_login(User.objects.create_user("nobody"))
+    assert client.get(path).status_code == 403
+
+
+def test_first_look_says_what_comes(viewer):
+    page = viewer.get("/usage/").content.decode()
+    assert "No turns yet" in page
+    assert "/admin/accounts/apikey/add/" in page
+
+
+def test_filter_that_makes_no_sense_is_named(viewer, sample):
+    page = viewer.get("/usage/", {"status": "odd", "from": "yesterday", "team": "Ads"})
+    assert page.status_code == 200
+    assert "Status: odd is not one of ok, error, cancelled, refused." in page.content.decode()
+    assert [row[0] for row in Page(page).body("by-team")] == ["Ads"]
+    assert viewer.get("/usage/export.csv", {"status": "odd"}).status_code == 400
+
+
+def test_long_and_hostile_names_are_cut_and_escaped(viewer, sample):
+    ApiKey.objects.filter(name="caller 0").update(name="<img onerror=x>" + "n" * 80)
+    Usage.objects.update(model="<script>" + "m" * 100)
+    page = viewer.get("/usage/", {"range": "7d"}).content.decode()
+    assert "<img" not in page
+    assert "<script" not in page
+    assert "n" * 80 not in re.sub(r'(title|value)="[^"]*"', "", page)
+
+
+@pytest.mark.parametrize(("path", "most"), [("/usage/?range=7d", 15), ("/usage/rows/?range=7d", 7)])
+def test_number_of_queries_does_not_grow(viewer, sample, path, most, django_assert_max_num_queries):
+    with django_assert_max_num_queries(most):
+        viewer.get(path)
+
+
+def test_page_comes_anew_when_told(viewer, sample):
+    page = viewer.get("/usage/?refresh=10").content.decode()
+    assert '<meta http-equiv="refresh" content="10">' in page
+    assert "http-equiv" not in viewer.get("/usage/").content.decode()
+
+
+def test_late_rows_are_said_to_be_missing(viewer, sample, redis_server):
+    import redis
+
+    with redis.Redis.from_url(redis_server) as server:
+        server.flushdb()
+        assert "As of" in (fresh := viewer.get("/usage/").content.decode())
+        assert "waits for the worker" not in fresh
+        server.xadd("lgw:usage", {"row": b"{}"}, id="1790000000000-0")
+        assert "waits for the worker" in viewer.get("/usage/").content.decode()
+        server.flushdb()
+
+
+def test_idle_keys_are_listed(viewer, sample):
+    long_ago = timezone.now() - timedelta(days=70)
+    ApiKey.objects.filter(name="caller 3").update(created_at=long_ago, last_used_at=long_ago)
+    page = viewer.get("/usage/").content.decode()
+    assert "Live keys without a turn for 60 days: 1" in page
