@@ -1,0 +1,1 @@
+"""Why a request ended as it did, in plain words."""
