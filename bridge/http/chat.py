@@ -132,7 +132,10 @@ class ChatConsumer(ListeningConsumer):
         self._record.on_admitted = self._open
         self._admitted = time.monotonic()
         try:
-            await self.runtime.engine.run(self.request, self.caller.key_id, self._record, emit, self.caller.team_id)
+            caller = self.caller
+            await self.runtime.engine.run(
+                self.request, caller.key_id, self._record, emit, caller.team_id, caller.tools, caller.models
+            )
         finally:
             self._record.on_admitted = None  # a circle that the garbage collector would have to find
             # Refused, broken or given up: the row needs nobody to wait for it. Refused at once: `note` writes it.

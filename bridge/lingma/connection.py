@@ -121,6 +121,7 @@ class Connection:
         # Before anything is registered: a question that is refused here leaves nothing behind.
         self._channel.require_room(len(message))
         self._replies.streams[stream.request_id] = stream
+        stream.approval = ask.approval
         stream.closed = self._forget
         if id_ is None:
             self._channel.send(message)

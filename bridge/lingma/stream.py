@@ -11,6 +11,7 @@ from bridge.chat.errors import ConnectionLost, GatewayError, SlowClient, Upstrea
 from bridge.chat.events import KeepAlive, LingmaToolCall, Overwritten, Piece, TextDelta, ThinkingDelta
 from bridge.lingma.tools.policy import Decision
 from gateway_project.lib.ticker import Ticker
+from gateway_project.lib.tool_approval import Approval
 
 PIECE_BYTES = 400
 """What a piece costs a client beside its text, in the widest format."""
@@ -51,6 +52,8 @@ class ReplyStream:
         self.end: TurnEnd | None = None
         self.decisions: list[Decision] = []
         """What was decided about calls of the service's own agent."""
+        self.approval: Approval | None = None
+        """By what that is decided; None: as for every turn of the instance."""
         self.overflow: Callable[[], object] | None = None
         """Called once when the reader has fallen too far behind."""
         self.closed: Callable[[ReplyStream], object] | None = None

@@ -125,6 +125,11 @@ class Routes:
         """
         return self._names(name) if len(name) <= LONGEST_MATCHED else self._names("")[1:]
 
+    def names_with(self, name: str, key: str) -> tuple[str, ...]:
+        """The names that count when a model answers to the name that is not the expected one."""
+        plain = ADDED.sub("", name)
+        return (name, plain, key) if plain and self.answers_to(plain) == self.answers_to(name) else (name, key)
+
     def with_models(self, offered: Mapping[str, str]) -> Routes:
         """The same for an account that offers other models."""
         return Routes(self.aliases, self.profiles, offered, self.default_model)

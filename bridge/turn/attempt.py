@@ -138,7 +138,8 @@ class Attempt:
         text = self._reader.correction
         self._reader.retry()
         self._turn.record.corrections += 1
-        return Ask(self._engine.new_id(), session_id, text, ask.model, ask.mode, is_reply=True)
+        new_id = self._engine.new_id()
+        return Ask(new_id, session_id, text, ask.model, ask.mode, is_reply=True, approval=ask.approval)
 
     async def _follow(self, stream: ReplyStream) -> Batch:
         """Send what comes, all but the last batch: that one is returned."""

@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from accounts.patterns import allows
 from bridge.chat.errors import (
     ConnectionLost,
     CrashingKey,
     CrashingPrompt,
+    Forbidden,
     GatewayError,
     InternalError,
     InvalidRequest,
@@ -39,6 +41,7 @@ from bridge.turn.places import Places
 from bridge.turn.plan import PlanOptions, plan_of
 from bridge.turn.question import Question
 from bridge.turn.record import TurnRecord
+from gateway_project.lib.tool_approval import ToolPolicy
 from sessions_store.store import SessionStore
 
 logger = logging.getLogger(__name__)
@@ -76,15 +79,22 @@ class Engine:
         self._tasks: set[asyncio.Task[object]] = set()
 
     def run(
-        self, request: ChatRequest, caller_id: int, record: TurnRecord, emit: Emit, team_id: int = 0
+        self,
+        request: ChatRequest,
+        caller_id: int,
+        record: TurnRecord,
+        emit: Emit,
+        team_id: int = 0,
+        tools: ToolPolicy | None = None,
+        models: frozenset[str] | None = None,
     ) -> Coroutine[Any, Any, None]:
         """Emit the reply's events in batches, and wait for each to be taken. Raise GatewayError only before the first.
 
         Cancel it at any time: the service is told to stop and the place is free at once. A reply that is not streamed
-        is emitted whole, in one batch.
+        is emitted whole, in one batch. `tools` and `models` (patterns) are what the caller is restricted to.
         """
         # A coroutine handed on and not awaited here: one frame less for each step of each turn.
-        return _Run(self, request, Owner(caller_id, team_id), record, emit).run()
+        return _Run(self, request, Owner(caller_id, team_id), record, emit, tools, models).run()
 
     def count_tokens(self, request: ChatRequest, key: int) -> int:
         """Tokens of the request: an estimate, corrected by how far off earlier ones of the key have been."""
@@ -117,12 +127,22 @@ class _Run:
     Whatever breaks, the client gets one ending: a raised error before the first byte, else a `Failed` event.
     """
 
-    def __init__(self, engine: Engine, request: ChatRequest, owner: Owner, record: TurnRecord, emit: Emit) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        request: ChatRequest,
+        owner: Owner,
+        record: TurnRecord,
+        emit: Emit,
+        tools: ToolPolicy | None,
+        models: frozenset[str] | None,
+    ) -> None:
         self._engine = engine
         self._emit = emit
         # Looked up once: the routes may be replaced while the turn runs.
         self._route = record.route = engine.routes.of(request.model)
-        plan = plan_of(request, self._route, engine.options.plan)
+        plan = plan_of(request, self._route, engine.options.plan, tools)
+        self._models = models
         self._conversation = conversation = Conversation(engine.sessions, request, owner.key, plan)
         question = Question(request, plan, conversation)
         self._output = TurnOutput(emit, stream=request.stream)
@@ -207,6 +227,8 @@ class _Run:
         self._generation = instance.generation
         record.instance = instance.name
         record.lingma_model = instance.model_key(self._route.lingma_model) or self._engine.options.default_model
+        if self._models is not None:
+            self._require_model(self._models, record.lingma_model)
         record.placed_ms = self._turn.watch.ms()
         record.queue_ms = record.placed_ms - self._places.served_ms
         record.in_flight = self._engine.pool.turns_by_instance()
@@ -214,6 +236,14 @@ class _Run:
         record.first_token_ms = None
         if record.on_admitted is not None:
             record.admitted()
+
+    def _require_model(self, models: frozenset[str], key: str) -> None:
+        """Raise Forbidden when this instance's account has another model in the place of the one that is allowed."""
+        routes, name = self._engine.routes, self._turn.request.model
+        if key == routes.answers_to(name) or allows(models, routes.names_with(name, key)):
+            return
+        message = f"This API key may not use the model '{key}', which stands in for one that is not offered now."
+        raise Forbidden(message, param=("model",), code="model_not_allowed", reason="model")
 
     def _may_retry(self, error: GatewayError) -> bool:
         """A lost connection may be retried, a lost login elsewhere; a session that fails may itself be the reason."""

@@ -8,6 +8,7 @@ from bridge.chat.request import AskMode, ChatRequest, ToolMode
 from bridge.prompt.profile import DEFAULT_PROFILE, PromptProfile
 from bridge.reply.read_options import CallDisplay
 from bridge.routing.routes import Route
+from gateway_project.lib.tool_approval import Approval, ToolPolicy
 
 
 class PlanOptions(msgspec.Struct, frozen=True):
@@ -30,14 +31,16 @@ class TurnPlan(msgspec.Struct, frozen=True):
     thinking: bool
     keeps_session: bool
     profile: PromptProfile = DEFAULT_PROFILE
+    approval: Approval | None = None
+    """Which tools of the service's own agent may run; None: those that the instance allows."""
 
 
-def plan_of(request: ChatRequest, route: Route, options: PlanOptions) -> TurnPlan:
+def plan_of(request: ChatRequest, route: Route, options: PlanOptions, tools: ToolPolicy | None = None) -> TurnPlan:
     """Tools are emulated, or left to the service's agent: then a request that has to do with tools needs agent mode
-    (PROTOCOL 17.3). Sessions are kept in chat mode only.
+    (PROTOCOL 17.3). Sessions are kept in chat mode only. `tools`: what the caller has in the place of the settings.
     """
-    # The more special setting wins: route, then options.
-    tool_mode = route.tool_mode or options.tool_mode
+    # The caller's own wins, as it may be there to restrict him: clients choose the name, and with it the route.
+    tool_mode = (tools.tool_mode if tools else None) or route.tool_mode or options.tool_mode
     # `bridge` and `forward` both leave calls to the service's agent; they differ in `toolConfig` alone.
     bridged = tool_mode != "emulate"
     # `tooling` and not `tools`: a history with calls goes on in the mode in which it began.
@@ -52,6 +55,7 @@ def plan_of(request: ChatRequest, route: Route, options: PlanOptions) -> TurnPla
         # Chat mode only: that is where follow-ups are known to work (PROTOCOL 9.8).
         keeps_session=mode == "chat" and (options.reuse_with_tools or not request.tooling),
         profile=route.profile,
+        approval=tools.approval if tools else None,
     )
 
 

@@ -64,6 +64,7 @@ class Question:
             is_reply=found is not None,
             image_urls=images,
             tools=tools,
+            approval=self._plan.approval,
         )
 
     def _whole(self, delimiter_id: str) -> str:

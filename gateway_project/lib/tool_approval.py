@@ -42,5 +42,5 @@ DENY: Final = Approval()
 class ToolPolicy(msgspec.Struct, frozen=True):
     """What a key has of its own in the place of the settings `TOOL_MODE` and `TOOL_APPROVAL`; "" and None: nothing."""
 
-    mode: Literal["", "emulate", "bridge", "forward"] = ""
+    tool_mode: Literal["", "emulate", "bridge", "forward"] = ""
     approval: Approval | None = None

@@ -16,6 +16,7 @@ from bridge.chat.errors import GatewayError
 from bridge.chat.request import AskMode, Tool, ToolChoice, ToolNotation
 from bridge.lingma.errors import NotReady, UploadFailed
 from bridge.lingma.tools.events import ToolMessage
+from gateway_project.lib.tool_approval import Approval
 
 Call = tuple[str, dict[str, Any]]
 """A method and its params, as they are sent."""
@@ -43,6 +44,8 @@ class Ask(msgspec.Struct, frozen=True):
     """As the service named them when they were uploaded."""
     tools: AskTools | None = None
     """None: the question carries no `toolConfig` at all."""
+    approval: Approval | None = None
+    """Which tools of the service's own agent may run in this turn; None: those that the instance allows."""
 
 
 class Model(msgspec.Struct, frozen=True):

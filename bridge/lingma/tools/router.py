@@ -1,7 +1,7 @@
 """The tool calls of the service's own agent: which turn each belongs to, what is known of it, and what it is answered.
 
-The gateway runs no tool. It denies or allows by its `Approval`, says so once, and reports as a result only what the
-service has reported itself (PROTOCOL 11.8, 17.5).
+The gateway runs no tool. It denies or allows by an `Approval`, its own or that of the caller, says so once, and reports
+as a result only what the service has reported itself (PROTOCOL 11.8, 17.5).
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class ToolCallRouter:
         name = event.name or (state.call.name if state is not None else UNNAMED)
         proven_name = event.name or (state.proven_name if state is not None else UNNAMED)
         # Without a turn nobody asked for the tool here, so nobody may allow it.
-        allowed = stream is not None and self._approval.allows(proven_name)
+        allowed = stream is not None and self._allows(stream, proven_name)
         if state is not None and state.allowed is not None:  # what was allowed under one name is so under no other
             allowed = allowed and state.allowed
         _, result = self._result(event, name) if allowed else self._no_result(event, name, policy.DENIED)
@@ -150,7 +150,7 @@ class ToolCallRouter:
             asks = routed and event.undecided and (before is None or before.state in ("pending", "running"))
         name = event.name or state.call.name
         # Never by a guessed name: the model could write a card with the name of an allowed tool into its text.
-        decision = Decision(name, self._approval.allows(event.name or state.proven_name))
+        decision = Decision(name, self._allows(stream, event.name or state.proven_name))
         # From allowed to denied only: a later event must not turn a refusal into a permission.
         has_changed = state.allowed is None or (state.allowed and not decision.allowed)
         if not (asks and has_changed):
@@ -185,6 +185,10 @@ class ToolCallRouter:
             self._notify(self._no_result(event, event.name or state.call.name, policy.DENIED))
         elif event.state != "finished" or event.result:  # else it has run, and nobody here knows what it gave
             self._notify(self._result(event, state.call.name))
+
+    def _allows(self, stream: ReplyStream, name: str) -> bool:
+        # That of the caller, where its key has one, is the more special one.
+        return (self._approval if stream.approval is None else stream.approval).allows(name)
 
     def _stream_of(self, event: ToolEvent) -> ReplyStream | None:
         """By request id; without one by the tool id, if that is known of one turn only (PROTOCOL 17.5)."""

@@ -5,6 +5,7 @@ import pytest
 from bridge.chat.request import ChatRequest, Message, Tool, ToolChoice
 from bridge.routing.routes import Route
 from bridge.turn.plan import PlanOptions, plan_of
+from gateway_project.lib.tool_approval import DENY, ToolPolicy
 
 TOOL = Tool("read")
 
@@ -73,3 +74,15 @@ def test_finished_call_becomes_words_among_client_calls():
     options = PlanOptions(tool_mode="bridge", tool_executed="calls")
     plans = [plan_of(with_tools(can_show_executed_calls=shows), Route(), options) for shows in (True, False)]
     assert [plan.call_display for plan in plans] == ["calls", "text"]
+
+
+def test_callers_tools_go_before_route_and_settings():
+    plan = plan_of(with_tools(), Route(tool_mode="bridge"), PlanOptions(tool_mode="forward"), ToolPolicy("emulate"))
+    assert (plan.emulates, plan.mode, plan.approval) == (True, "chat", None)
+    plan = plan_of(with_tools(), Route(), PlanOptions(), ToolPolicy("bridge", DENY))
+    assert (plan.emulates, plan.mode, plan.approval) == (False, "agent", DENY)
+
+
+def test_caller_without_mode_follows_the_route():
+    plan = plan_of(with_tools(), Route(tool_mode="bridge"), PlanOptions(), ToolPolicy("", DENY))
+    assert (plan.mode, plan.approval) == ("agent", DENY)
