@@ -66,7 +66,7 @@ class Runtime:
         self.keys = KeyRing(pepper, self.link)
         self.in_use = KeysInUse(self.keys)
         self.unauthenticated = Pace()
-        self.limits = Limits(self.link)
+        self.limits = Limits(self.link, env.web_processes)
         self.bodies = BodyLoad(env.request_buffer_bytes)
         self.ledger = Ledger(self.link, data_dir / "spool", f"w{env.web_process}-{_new_id()}")
         self.refusals = Refusals(self.ledger)

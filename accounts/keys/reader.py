@@ -16,6 +16,7 @@ from django.db import connection
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
+from accounts.keys.limit_set import LimitSet, limit_set
 from accounts.keys.networks import Network, networks_in
 from accounts.models import ApiKey, names_in
 from gateway_project.lib import database_state as database
@@ -40,7 +41,7 @@ TOOL_MODES: dict[str, ToolMode] = {"emulate": "emulate", "bridge": "bridge", "fo
 class Caller(msgspec.Struct, frozen=True):
     """Who holds a key and what it may do: the key's policy, and its team's where the key has none.
 
-    `models` are patterns, None: all. `networks` are those it may come from, None: any. A limit of 0: none.
+    `models` are patterns, None: all. `networks` are those it may come from, None: any.
     """
 
     key_id: int
@@ -53,16 +54,15 @@ class Caller(msgspec.Struct, frozen=True):
     scopes: frozenset[str] = frozenset()
     tools: ToolPolicy | None = None
     """None: as the gateway is set up."""
-    rpm: int = 0
-    tpm: int = 0
-    concurrency: int = 0
+    limits: tuple[LimitSet, ...] = ()
+    """The key's and its team's, as far as there are any: then a request must be counted before it begins."""
     digest: bytes = b""
     """Of the secret it came with, which may be the one before the last rotation."""
 
     @property
-    def is_limited(self) -> bool:
-        """Whether a request must be counted before it begins."""
-        return bool(self.rpm or self.tpm or self.concurrency)
+    def counts_tokens(self) -> bool:
+        """Whether a limit is one of tokens."""
+        return any(limits.counts_tokens for limits in self.limits)
 
 
 class KeyRecord(msgspec.Struct, frozen=True):
@@ -185,9 +185,7 @@ def caller_of(key: ApiKey) -> Caller:
         networks=_networks(key),
         scopes=frozenset(names_in(key.policy("scopes"))),
         tools=_tools(key),
-        rpm=key.rpm,
-        tpm=key.tpm,
-        concurrency=key.concurrency,
+        limits=_limits_of(key),
         digest=bytes.fromhex(key.digest),
     )
 
@@ -223,6 +221,12 @@ def _write_first_use(key_id: int, at: datetime) -> None:
             ApiKey.objects.all().mark_first_used({key_id: at})
         finally:
             connection.close()
+
+
+def _limits_of(key: ApiKey) -> tuple[LimitSet, ...]:
+    zone = key.team.time_zone if key.team else ""
+    found = limit_set("key", key, zone), limit_set("team", key.team, zone) if key.team else None
+    return tuple(limits for limits in found if limits is not None)
 
 
 # Known keys have a thread of their own, so that no number of unknown keys delays them.

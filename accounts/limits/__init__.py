@@ -1,1 +1,1 @@
-"""What a key may spend: requests and tokens per minute, turns at once."""
+"""What keys and teams may use: by the minute, at once, and by day, week and month."""

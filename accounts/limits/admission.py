@@ -1,134 +1,51 @@
-"""The limits of a key: its models, and how many requests, tokens and concurrent turns, counted in Redis."""
+"""Whether a request is within the limits of its key and of its key's team, which are counted in Redis."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict, deque
-from collections.abc import Coroutine, Mapping
+from collections import deque
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Protocol
 
 from redis import ResponseError
 
 from accounts.keys.keyring import Caller
+from accounts.keys.limit_set import LimitSet
+from accounts.limits.alone import LocalCounter, Refusal
+from accounts.limits.breaker import Breaker
+from accounts.limits.counters import Counters, LimitState, Seen, shadow_key
+from accounts.limits.ledger_budgets import LedgerBudgets
+from accounts.limits.scripts import ADMIT, EXTEND, LEASE, SEEN_EACH, SETTLE, SLICE, WINDOW
 from accounts.patterns import allows
 from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import NotSent, RedisLink, RedisUnavailable, Script
+from gateway_project.lib.redis_link import Arg, NotSent, RedisLink, RedisUnavailable
 
-Limit = Literal["rpm", "tpm", "concurrency"]
+__all__ = ["LEASE", "SLICE", "UNLIMITED", "WINDOW", "Admission", "LimitExceeded", "Limits", "may_use"]
 
-WINDOW = 60  # seconds
-SLICE = 5  # tokens are counted per this many seconds
-LEASE = 6  # how long a turn of a killed process holds its place, and what it has reserved
-RENEW = 2
+RENEW = 1.5
 FIRST_ANSWER = 256  # tokens that are reserved for the answer to a key that has had none lately
 MOST_ANSWERS = 4096  # keys whose answers are remembered
 MOST_UNSETTLED = 4096  # turns that ended while Redis was away
+MOST_COUNTERS = 20_000  # keys and teams whose names in Redis are kept
 
-# KEYS: requests (zset, request by time), tokens (hash, sum by slice), turns (zset, request by end of lease),
-# reserved (hash, tokens by request)
-# ARGV: request, rpm, tpm, concurrency, tokens to reserve. Reply: {} or {limit, seconds to wait, what it stands at}.
-# What lies in the future comes from before a step of the clock: it would count until that time comes again.
-ADMIT = Script(f"""
-local clock = redis.call('TIME')
-local now = clock[1] + clock[2] / 1000000
-local request, rpm, tpm, concurrency = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local function forget(min, max)
-  for _, each in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], min, max)) do redis.call('HDEL', KEYS[4], each) end
-  redis.call('ZREMRANGEBYSCORE', KEYS[3], min, max)
-end
-if rpm > 0 then
-  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - {WINDOW})
-  redis.call('ZREMRANGEBYSCORE', KEYS[1], now + 1, '+inf')
-  local count = redis.call('ZCARD', KEYS[1])
-  if count >= rpm then
-    local oldest = redis.call('ZRANGE', KEYS[1], -rpm, -rpm, 'WITHSCORES')
-    return {{'rpm', tostring(oldest[2] + {WINDOW} - now), count}}
-  end
-end
-if tpm > 0 or concurrency > 0 then
-  forget('-inf', now)
-  forget(now + {LEASE + 1}, '+inf')
-end
-if tpm > 0 then
-  local reserved = 0
-  for _, tokens in ipairs(redis.call('HVALS', KEYS[4])) do reserved = reserved + tokens end
-  local sum, slices = reserved, redis.call('HGETALL', KEYS[2])
-  local kept = {{}}
-  for i = 1, #slices, 2 do
-    local start = tonumber(slices[i])
-    if start <= now - {WINDOW} or start > now + 1 then
-      redis.call('HDEL', KEYS[2], slices[i])
-    else
-      sum = sum + slices[i + 1]
-      kept[#kept + 1] = {{start, tonumber(slices[i + 1])}}
-    end
-  end
-  local fits = tpm - 1
-  if reserved > 0 then fits = math.min(fits, tpm - ARGV[5]) end
-  if sum > fits then
-    local all = sum
-    table.sort(kept, function(a, b) return a[1] < b[1] end)
-    for _, slice in ipairs(kept) do
-      sum = sum - slice[2]
-      if sum <= fits then return {{'tpm', tostring(slice[1] + {WINDOW} - now), all}} end
-    end
-    return {{'tpm', '1', all}}
-  end
-end
-if concurrency > 0 then
-  local count = redis.call('ZCARD', KEYS[3])
-  if count >= concurrency then return {{'concurrency', '1', count}} end
-end
-if tpm > 0 or concurrency > 0 then
-  redis.call('ZADD', KEYS[3], now + {LEASE}, request)
-  redis.call('EXPIRE', KEYS[3], {2 * LEASE})
-end
-if tpm > 0 then
-  redis.call('HSET', KEYS[4], request, ARGV[5])
-  redis.call('EXPIRE', KEYS[4], {2 * LEASE})
-end
-if rpm > 0 then
-  redis.call('ZADD', KEYS[1], now, request)
-  redis.call('EXPIRE', KEYS[1], {WINDOW})
-end
-return {{}}
-""")
+TURN: Final = range(9)
+COUNT: Final = range(1)
+"""Places in LIMITS of what a turn, and a request that asks no service, must be within."""
 
-# The same keys. ARGV: request, tokens, "again" for one that may have been settled already: only its lease shows which.
-SETTLE = Script(f"""
-local leased = redis.call('ZREM', KEYS[3], ARGV[1])
-redis.call('HDEL', KEYS[4], ARGV[1])
-if tonumber(ARGV[2]) > 0 and (ARGV[3] == '' or leased == 1) then
-  local now = tonumber(redis.call('TIME')[1])
-  redis.call('HINCRBY', KEYS[2], now - now % {SLICE}, ARGV[2])
-  redis.call('EXPIRE', KEYS[2], {WINDOW + SLICE})
-end
-""")
-
-# KEYS: turns, reserved. ARGV: requests whose lease goes on, also those that Redis has lost or never got.
-EXTEND = Script(f"""
-local now = tonumber(redis.call('TIME')[1])
-for _, request in ipairs(ARGV) do redis.call('ZADD', KEYS[1], now + {LEASE}, request) end
-redis.call('EXPIRE', KEYS[1], {2 * LEASE})
-redis.call('EXPIRE', KEYS[2], {2 * LEASE})
-""")
+Place = tuple[str, int]
+"""A key or team."""
 
 
 class LimitExceeded(Exception):
-    """
-    The key has used up a limit. `allowed` is the limit's size, `value` what it stands at, `retry_after` whole seconds
-    from 1 to 60.
-    """
+    """A limit is used up: `state` says which and how it stands. `retry_after` is whole seconds from 1 on."""
 
-    def __init__(self, limit: Limit, allowed: int, value: int, retry_after: float, scope: str = "key") -> None:
-        super().__init__(f"{limit} of {allowed} per {scope}")
-        self.limit = limit
-        self.allowed = allowed
-        self.value = value
-        self.scope = scope
-        self.retry_after = max(1, min(WINDOW, int(retry_after + 0.999)))
+    def __init__(self, state: LimitState, retry_after: float, seen: Seen) -> None:
+        super().__init__(f"{state.name} of {state.limit} per {state.scope}")
+        self.state = state
+        self.retry_after = max(1, int(retry_after + 0.999))
+        self.seen = seen
 
 
 def may_use(caller: Caller, *names: str) -> bool:
@@ -139,11 +56,16 @@ def may_use(caller: Caller, *names: str) -> bool:
 class Admission(Protocol):
     """What `admit` gives: release it when the turn has ended, with the tokens it took."""
 
+    seen: Seen | None
+    """How the limits stood."""
+
     async def release(self, tokens: int = 0) -> None:
         """Never raises; a second time does nothing."""
 
 
 class _Unlimited:
+    seen: Seen | None = None
+
     async def release(self, tokens: int = 0) -> None:
         pass
 
@@ -152,59 +74,148 @@ UNLIMITED: Admission = _Unlimited()
 
 
 class Limits:
-    """Admits requests of one process. While Redis is away each process counts for itself, from then on.
+    """Admits requests of one process. While Redis is away or slow each of the `processes` counts for itself.
 
     A turn holds its place, and the tokens reserved for it, as long as its process renews the lease. What a process that
     died held is free after LEASE seconds.
     """
 
-    def __init__(self, link: RedisLink) -> None:
+    def __init__(self, link: RedisLink, processes: int = 1) -> None:
         self._link = link
-        self._local: defaultdict[int, LocalCounter] = defaultdict(LocalCounter)
-        self._held: dict[int, dict[str, int]] = {}
-        """Turns of this process that hold a place, by key: what was reserved for each."""
+        self._breaker = Breaker(link)
+        self._processes = processes
+        self._counters: dict[Place, Counters] = {}
+        self._local: dict[Place, LocalCounter] = {}
+        self._last: dict[Place, Sequence[int]] = {}
+        """What Redis last had of keys and teams with budgets."""
+        self._held: dict[Place, dict[str, int]] = {}
+        """Turns of this process that hold a place, by key and team: what was reserved for each."""
         self._answers: dict[int, float] = {}
         """Tokens of an answer to each key, a moving average; the key that was answered last is the last."""
         self._renewing: asyncio.Task[None] | None = None
         self._settling: set[asyncio.Task[None]] = set()
-        self._unsettled: deque[tuple[int, list[str | int]]] = deque(maxlen=MOST_UNSETTLED)
+        self._unsettled: deque[tuple[list[Counters], list[Arg]]] = deque(maxlen=MOST_UNSETTLED)
+        self._budgets = LedgerBudgets(link)
 
     @property
     def unsettled_count(self) -> int:
         """Turns that have ended and are still to be settled."""
         return len(self._unsettled)
 
-    async def admit(self, caller: Caller, request_id: str, prompt: int = 0, longest: int | None = None) -> Admission:
+    def counters(self, caller: Caller, at: float) -> list[Counters]:
+        """Where the limits of this caller are counted at this moment."""
+        return [self._counters_of(limits, at) for limits in caller.limits]
+
+    def _counters_of(self, limits: LimitSet, at: float) -> Counters:
+        place = limits.scope, limits.id
+        found = self._counters.get(place)
+        # Compared, for a key that is read again has an equal set of its own.
+        if found is None or not found.since <= at < found.until or found.limits != limits:
+            if len(self._counters) >= MOST_COUNTERS:
+                self._counters.clear()
+            found = self._counters[place] = Counters(limits, at)
+        return found
+
+    async def admit(
+        self,
+        caller: Caller,
+        request_id: str,
+        prompt: int = 0,
+        longest: int | None = None,
+        *,
+        at: float | None = None,
+        turn: bool = True,
+    ) -> Admission:
         """Count this request, or raise LimitExceeded. A key without limits costs nothing.
 
         `prompt` are the tokens of the request, `longest` the most that the answer may have, if the client set a limit.
-        Only a key with a limit of tokens needs them.
+        Only a limit of tokens needs them. `at`: when the request began, by the clock. What is no turn asks no service:
+        it counts for requests per minute only, and needs no release.
         """
-        if not caller.is_limited:
+        if not caller.limits:
             return UNLIMITED
-        key_id, tokens = caller.key_id, self._estimate(caller, prompt, longest) if caller.tpm else 0
-        # One script for all limits: a count, a comparison and a reservation by separate commands would race with
-        # others.
+        at = time.time() if at is None else at
+        counters = self.counters(caller, at)
+        counts_tokens = turn and caller.counts_tokens
+        tokens = self._estimate(caller, prompt, longest) if counts_tokens else 0
+        alone = False
         try:
-            refusal: Any = await self._link.run(
-                ADMIT, redis_keys.limits(key_id), [request_id, caller.rpm, caller.tpm, caller.concurrency, tokens]
-            )
+            seen = await self._ask("turn" if turn else "count", caller, counters, request_id, tokens, at)
         except asyncio.CancelledError:
             # It may have been counted, and nobody is left to give its place back.
-            self._in_background(self.settle(key_id, request_id, 0))
+            self._in_background(self.settle(counters, request_id, 0, at))
             raise
         except (RedisUnavailable, ResponseError):
-            # Redis is away: this process counts alone, so with several processes a key may get that many times its
-            # limit.
-            self._local[key_id].admit(caller, tokens, self._held.get(key_id, {}), time.monotonic())
-        else:
-            if refusal:
-                limit: Limit = refusal[0].decode()
-                raise LimitExceeded(limit, getattr(caller, limit), int(refusal[2]), float(refusal[1]))
-        if caller.concurrency or caller.tpm:
-            self._hold(key_id, request_id, tokens)
+            seen, alone = self._admit_alone(counters, tokens, at, TURN if turn else COUNT), True
+        if not turn or not (alone or any(each.is_held for each in counters)):
+            return _Admitted(seen)
+        self._hold(counters, request_id, tokens)
         # None: without a limit of tokens nothing is learnt about the length of answers.
-        return _Admission(self, key_id, request_id, prompt if caller.tpm else None)
+        known = prompt if counts_tokens else None
+        return _Turn(seen, self, caller.key_id, counters, request_id, known, at, alone=alone)
+
+    async def look(self, caller: Caller) -> Seen:
+        """How the limits stand; nothing is counted."""
+        at = time.time()
+        counters = self.counters(caller, at)
+        try:
+            return await self._ask("look", caller, counters, "", 0, at)
+        except (RedisUnavailable, ResponseError):
+            return self._seen_alone(counters, at)
+
+    async def _ask(
+        self, mode: str, caller: Caller, counters: list[Counters], request_id: str, tokens: int, at: float
+    ) -> Seen:
+        keys, args = [shadow_key(at)], list[Arg]((mode, request_id, tokens, at, caller.key_id))
+        for each in counters:
+            keys += each.keys
+            args += each.args
+        reply: list[int] = await self._breaker.run(ADMIT, keys, args)
+        seen = Seen(counters, reply[3:], at)
+        for number, each in enumerate(counters):
+            if each.has_budgets:
+                self._last[each.place] = numbers = seen.numbers[number * SEEN_EACH : (number + 1) * SEEN_EACH]
+                if mode == "turn" and numbers[-1]:
+                    self._budgets.complete(each, numbers[-1])
+        if reply[0] >= 0:
+            raise LimitExceeded(seen.state(reply[0], reply[1] - 1), reply[2] / 1000, seen)
+        return seen
+
+    def _admit_alone(self, counters: list[Counters], tokens: int, at: float, places: Sequence[int]) -> Seen:
+        """Count it in this process, which has its share of each limit."""
+        now = time.monotonic()
+        worst: tuple[int, Refusal] | None = None
+        for number, each in enumerate(counters):
+            held = self._held.get(each.place, {})
+            refusal = self._local_counter(each).refusal(each, places, tokens, held, now, at)
+            if refusal and (worst is None or refusal.wait > worst[1].wait):
+                worst = number, refusal
+        if worst is not None:
+            number, refusal = worst
+            seen = self._seen_alone(counters, at)
+            raise LimitExceeded(seen.state(number, refusal.place), refusal.wait, seen)
+        # Last: a request that one limit refuses is not counted for the others.
+        for each in counters:
+            self._local_counter(each).count(each, now, turn=places is TURN)
+        return self._seen_alone(counters, at)
+
+    def _seen_alone(self, counters: list[Counters], at: float) -> Seen:
+        now, numbers, shares = time.monotonic(), [], []
+        for each in counters:
+            local, held = self._local_counter(each), self._held.get(each.place, {})
+            numbers += local.numbers(each, held, now)
+            shares.append(each.shared(local.shares(each), at))
+        return Seen(shares, numbers, at)
+
+    def _local_counter(self, counters: Counters) -> LocalCounter:
+        local = self._local.get(counters.place)
+        if local is None:
+            if len(self._local) >= MOST_COUNTERS:
+                self._local.clear()
+            local = self._local[counters.place] = LocalCounter(self._processes)
+        if numbers := self._last.pop(counters.place, None):
+            local.learn(counters, numbers)
+        return local
 
     def _estimate(self, caller: Caller, prompt: int, longest: int | None) -> int:
         answer = self._answers.get(caller.key_id, FIRST_ANSWER)
@@ -218,26 +229,38 @@ class Limits:
         if len(self._answers) > MOST_ANSWERS:
             del self._answers[next(iter(self._answers))]
 
-    async def settle(self, key_id: int, request_id: str, tokens: int) -> None:
-        """End the request's lease and count its tokens. While Redis is away that is put off, and nothing is raised."""
-        # First and without a wait: from here on `_keep_leases` must not renew what has ended.
-        if held := self._held.get(key_id):
-            held.pop(request_id, None)
-            if not held:
-                del self._held[key_id]
-        settlement: list[str | int] = [request_id, tokens, ""]
+    async def settle(
+        self, counters: list[Counters], request_id: str, tokens: int, at: float, *, alone: bool = False
+    ) -> None:
+        """End the request's lease and count its tokens. While Redis is away that is put off, and nothing is raised.
+
+        `alone`: it was admitted without Redis, which has not counted the request.
+        """
+        # First and without a wait: from here on `_renew_leases` must not renew what has ended.
+        for each in counters:
+            if held := self._held.get(each.place):
+                held.pop(request_id, None)
+                if not held:
+                    del self._held[each.place]
+        settlement: list[Arg] = [request_id, tokens, "", at, "alone" if alone else ""]
         try:
-            await self._settle(key_id, settlement)
+            await self._settle(counters, settlement)
         # Counted here too, since this process may have to enforce the limits alone for a while.
         except (RedisUnavailable, ResponseError):
-            self._local[key_id].spend(tokens, time.monotonic())
-            self._unsettled.append((key_id, settlement))
+            for each in counters:
+                self._local_counter(each).spend(each, tokens, time.monotonic())
+            self._unsettled.append((counters, settlement))
             self._start_renewing()
 
-    async def _settle(self, key_id: int, settlement: list[str | int]) -> None:
+    async def _settle(self, counters: list[Counters], settlement: list[Arg]) -> None:
         """Send a settlement. One that may have run without a reply is marked, so that it is not counted twice."""
+        keys: list[str] = []
+        args: list[Arg] = list(settlement)
+        for each in counters:
+            keys += each.keys
+            args += each.args
         try:
-            await self._link.run(SETTLE, redis_keys.limits(key_id), settlement)
+            await self._link.run(SETTLE, keys, args)
         # It surely did not run, so it may be sent as the first time.
         except NotSent:
             raise
@@ -251,8 +274,10 @@ class Limits:
         # The set holds the task: the loop itself keeps only a weak reference.
         task.add_done_callback(self._settling.discard)
 
-    def _hold(self, key_id: int, request_id: str, tokens: int) -> None:
-        self._held.setdefault(key_id, {})[request_id] = tokens
+    def _hold(self, counters: list[Counters], request_id: str, tokens: int) -> None:
+        for each in counters:
+            if each.is_held:
+                self._held.setdefault(each.place, {})[request_id] = tokens
         self._start_renewing()
 
     def _start_renewing(self) -> None:
@@ -264,8 +289,8 @@ class Limits:
             await asyncio.sleep(RENEW)
             # While Redis is away leases cannot be renewed; EXTEND restores them when it is there again.
             with suppress(RedisUnavailable, ResponseError):
-                for key_id, held in list(self._held.items()):
-                    await self._link.run(EXTEND, redis_keys.limits(key_id)[2:], sorted(held))
+                for place, held in list(self._held.items()):
+                    await self._link.run(EXTEND, redis_keys.limits(*place)[2:], sorted(held))
                 await self._settle_again()
 
     async def _settle_again(self) -> None:
@@ -277,14 +302,41 @@ class Limits:
                 self._unsettled.popleft()
 
 
-class _Admission:
-    __slots__ = ("_key_id", "_limits", "_prompt", "_request_id")
+class _Admitted:
+    """A request that holds nothing."""
 
-    def __init__(self, limits: Limits, key_id: int, request_id: str, prompt: int | None) -> None:
+    __slots__ = ("seen",)
+
+    def __init__(self, seen: Seen) -> None:
+        self.seen: Seen | None = seen
+
+    async def release(self, tokens: int = 0) -> None:
+        pass
+
+
+class _Turn:
+    __slots__ = ("_alone", "_at", "_counters", "_key_id", "_limits", "_prompt", "_request_id", "seen")
+
+    def __init__(
+        self,
+        seen: Seen,
+        limits: Limits,
+        key_id: int,
+        counters: list[Counters],
+        request_id: str,
+        prompt: int | None,
+        at: float,
+        *,
+        alone: bool,
+    ) -> None:
+        self.seen: Seen | None = seen
         self._limits: Limits | None = limits
         self._key_id = key_id
+        self._counters = counters
         self._request_id = request_id
         self._prompt = prompt
+        self._at = at
+        self._alone = alone
 
     async def release(self, tokens: int = 0) -> None:
         # Before the first wait: two releases at once must not settle twice.
@@ -293,43 +345,4 @@ class _Admission:
             return
         if self._prompt is not None and tokens > self._prompt:  # else there was no answer
             limits.record_answer(self._key_id, tokens - self._prompt)
-        await limits.settle(self._key_id, self._request_id, tokens)
-
-
-class LocalCounter:
-    """Requests and tokens of one key in this process, counted while Redis is away."""
-
-    def __init__(self) -> None:
-        self.requests: deque[float] = deque()
-        self.tokens: deque[tuple[float, int]] = deque()
-
-    def admit(self, caller: Caller, tokens: int, held: Mapping[str, int], now: float) -> None:
-        """Count the request, or raise LimitExceeded. `held`: turns of the key here, with tokens reserved for each."""
-        self._forget(now)
-        if caller.rpm and (count := len(self.requests)) >= caller.rpm:
-            raise LimitExceeded("rpm", caller.rpm, count, self.requests[-caller.rpm] + WINDOW - now)
-        if caller.tpm:
-            self._require_tokens(caller.tpm, tokens, sum(held.values()), now)
-        if caller.concurrency and len(held) >= caller.concurrency:
-            raise LimitExceeded("concurrency", caller.concurrency, len(held), 1)
-        # Last: a request that another limit refuses is not counted, as in the script.
-        if caller.rpm:
-            self.requests.append(now)
-
-    def _require_tokens(self, tpm: int, tokens: int, reserved: int, now: float) -> None:
-        spent = sum(count for _, count in self.tokens) + reserved
-        # With nothing reserved one request may pass the limit: else a prompt larger than it could never be asked.
-        if spent >= tpm or (reserved and spent + tokens > tpm):
-            raise LimitExceeded("tpm", tpm, spent, self.tokens[0][0] + WINDOW - now if self.tokens else 1)
-
-    def _forget(self, now: float) -> None:
-        while self.requests and self.requests[0] <= now - WINDOW:
-            self.requests.popleft()
-        while self.tokens and self.tokens[0][0] <= now - WINDOW:
-            self.tokens.popleft()
-
-    def spend(self, tokens: int, now: float) -> None:
-        """Count the tokens of a turn that has ended."""
-        self._forget(now)
-        if tokens:
-            self.tokens.append((now, tokens))
+        await limits.settle(self._counters, self._request_id, tokens, self._at, alone=self._alone)

@@ -11,7 +11,9 @@ GatewayError
 │   ├── UnsupportedEncoding 415
 │   └── TooLarge 413
 ├── Unauthenticated 401 · Forbidden 403 · NotFound 404 · MethodNotAllowed 405
-├── RateLimited 429         this key's limit, or the service's own (finish 429)
+├── RateLimited 429         the service's own limit (finish 429)
+│   ├── LimitReached        a limit of the key or its team
+│   ├── QuotaUsedUp         ... that lasts for longer than a minute
 │   └── CrashingKey         the service exits over too many of its prompts
 ├── Overloaded 429          no place: queue full or waited too long (Anthropic: 529)
 ├── Unavailable 503         no instance is ready
@@ -169,6 +171,16 @@ class RateLimited(GatewayError):
 
     status = 429
     kind = "rate_limited"
+
+
+class LimitReached(RateLimited):
+    """A limit of the key or of its team, which is free again within a minute."""
+
+
+class QuotaUsedUp(RateLimited):
+    """A limit of the key or of its team, for so long that nobody should wait: another try would be refused too."""
+
+    retryable = False
 
 
 class CrashingKey(RateLimited):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hmac
 import time
+from collections.abc import Awaitable
 
-import msgspec
 from django.db import Error
 
 from accounts.keys.keyring import Caller, KeyStatus, TooManyUnknown
@@ -13,9 +13,10 @@ from accounts.keys.networks import is_within
 from accounts.limits.admission import Admission, LimitExceeded, may_use
 from accounts.patterns import split
 from bridge.bounds.patience import wait_or_gone
-from bridge.chat.errors import Forbidden, GatewayError, RateLimited, Unauthenticated, Unavailable
+from bridge.chat.errors import Forbidden, GatewayError, Unauthenticated, Unavailable
 from bridge.chat.request import ChatRequest
-from bridge.http.base import HttpConsumer
+from bridge.http.base import Headers, HttpConsumer
+from bridge.http.limits import limit_headers, refusal_of
 
 LONGEST_LIST = 300  # characters of a list of models
 LONGEST_MODEL = 100
@@ -52,6 +53,7 @@ class ApiConsumer(HttpConsumer):
                 continue
             if caller is not None:
                 self.key_holder = caller
+                self.limited = caller if caller.limits else None
                 if caller.networks is None or is_within(caller.networks, self.client_ip):
                     return caller
                 refused = Forbidden(
@@ -67,27 +69,35 @@ class ApiConsumer(HttpConsumer):
             await wait_or_gone(self.receive, wait)
         raise unchecked or refused or Unauthenticated("The API key is missing or not valid.", reason="no_key")
 
+    def start(self, status: int, headers: Headers) -> Awaitable[None]:
+        """As ever; every answer to a limited key says how its limits stand."""
+        if self.limited is None:
+            return HttpConsumer.start(self, status, headers)
+        return self._start_limited(self.limited, status, headers)
+
+    async def _start_limited(self, caller: Caller, status: int, headers: Headers) -> None:
+        # Not all are counted: what was refused before, or is no turn, looks how they stand.
+        seen = self.limits_seen or await self.runtime.limits.look(caller)
+        await HttpConsumer.start(self, status, [*headers, *limit_headers(self.format, seen)])
+
     def carries(self, token: str) -> bool:
         """The request has this token of the operators; an empty one opens nothing."""
         # In constant time, as the time of `==` shows how much of a guess is right.
         return bool(token) and hmac.compare_digest(self.bearer().encode(), token.encode())
 
-    async def admit(self, caller: Caller, request: ChatRequest | None = None) -> Admission:
-        """A place under the key's limits; release it when the turn has ended. Raise RateLimited."""
+    async def admit(self, caller: Caller, request: ChatRequest, started_at: float) -> Admission:
+        """A place under the limits of the key and its team; release it when the turn has ended. Raise RateLimited."""
         prompt, longest = 0, None
-        if caller.tpm and request is not None:  # else nobody asks how long it is
+        if caller.counts_tokens:  # else nobody asks how long it is
             # Counting reads the whole conversation, so it is done only for a key that has a limit on tokens.
             prompt, longest = self.runtime.engine.count_tokens(request, caller.key_id), request.max_tokens
         try:
-            return await self.runtime.limits.admit(caller, self.id, prompt, longest)
+            admission = await self.runtime.limits.admit(caller, self.id, prompt, longest, at=started_at)
         except LimitExceeded as exc:
-            raise RateLimited(
-                f"The limit of this API key is reached: {exc.limit} of {exc.allowed}. Try again later.",
-                retry_after=exc.retry_after,
-                reason=exc.limit,
-                allowed=exc.allowed,
-                value=exc.value,
-            ) from None
+            self.limits_seen = exc.seen
+            raise refusal_of(exc) from None
+        self.limits_seen = admission.seen
+        return admission
 
     async def admit_count(self, caller: Caller, model: str = "") -> None:
         """Let a request pass that asks no service, such as one that counts tokens: a model it may use, within `rpm`.
@@ -97,8 +107,11 @@ class ApiConsumer(HttpConsumer):
         if model:
             self.model = model
             self.require_model(caller, model)
-        # Zero means no limit: the shared code then neither reserves tokens nor takes a place.
-        await self.admit(msgspec.structs.replace(caller, tpm=0, concurrency=0))
+        try:
+            self.limits_seen = (await self.runtime.limits.admit(caller, self.id, turn=False)).seen
+        except LimitExceeded as exc:
+            self.limits_seen = exc.seen
+            raise refusal_of(exc) from None
 
     def require_model(self, caller: Caller, model: str) -> None:
         """Raise Forbidden unless the key may use the model, by the name asked for or by what it means here."""

@@ -13,6 +13,7 @@ from channels.generic.http import AsyncHttpConsumer
 from accounts.keys.keyring import Caller
 from accounts.ledger.row import UsageRow
 from accounts.ledger.trace import Trace, encoded, shown
+from accounts.limits.counters import Seen
 from bridge.bounds.load import LARGE, HeldBody
 from bridge.chat.errors import (
     GatewayError,
@@ -72,6 +73,8 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         "format",
         "id",
         "key_holder",
+        "limited",
+        "limits_seen",
         "model",
         "receive",
         "request_headers",
@@ -93,6 +96,9 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
         """What browsers get besides."""
         self.key_holder: Caller | None = None
         """Whose key the request carries, also when that key opens nothing any more."""
+        self.limited: Caller | None = None
+        """The caller, if its key is good and has limits; `limits_seen` is how they stood."""
+        self.limits_seen: Seen | None = None
         self.model = ""
         """The model of the request, for its row, as soon as the body is read."""
 

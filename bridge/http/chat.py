@@ -114,12 +114,13 @@ class ChatConsumer(ListeningConsumer):
     async def _within_limits(self) -> None:
         """The turn, if the key's limits allow it; its tokens count when it has ended."""
         # A key without limits needs no round trip to Redis.
-        admission = await self.admit(self.caller, self.request) if self.caller.is_limited else UNLIMITED
+        caller = self.caller
+        admission = await self.admit(caller, self.request, self._started_at) if caller.limits else UNLIMITED
         try:
             await self.until_hang_up(self.turn())
         finally:
             if self._is_in_use:
-                self.runtime.in_use.remove(self.caller, self)
+                self.runtime.in_use.remove(caller, self)
             if admission is not UNLIMITED:
                 tokens = self._record.prompt_tokens + self._record.completion_tokens
                 # Later, as the client need not wait for Redis; a stop of the process waits for it.

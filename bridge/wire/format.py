@@ -22,6 +22,7 @@ from bridge.chat.events import (
 )
 from bridge.chat.fold import WholeReply
 from bridge.chat.request import ChatRequest
+from bridge.wire.rate_limits import RateLimit, openai_headers
 
 
 class ReplyHead(msgspec.Struct, frozen=True):
@@ -98,6 +99,10 @@ class WireFormat(ABC):
     @abstractmethod
     def parse(self, body: bytes) -> ParsedRequest[ReplyFormat]:
         """Raise InvalidRequest, naming the field, for anything that is not a request."""
+
+    def limit_headers(self, kind: bytes, state: RateLimit) -> list[tuple[bytes, bytes]]:
+        """How its clients learn what is left of a limit; `kind` is b"requests" or b"tokens"."""
+        return openai_headers(kind, state)
 
     @abstractmethod
     def error(self, error: GatewayError, request_id: str) -> tuple[int, bytes]:

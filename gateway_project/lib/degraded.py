@@ -18,7 +18,10 @@ from gateway_project.lib.texts import gettext_noop
 logger = logging.getLogger(__name__)
 
 STILL_WORKS: Final = {
-    "redis": gettext_noop("turns go on without sessions reused; limits count per process; usage rows wait in files"),
+    "redis": gettext_noop(
+        "turns go on without sessions reused; limits count per process, each with its share; usage rows wait in files"
+    ),
+    "limits": gettext_noop("Redis is slow: turns go on; limits count per process, each with its share of them"),
     "database": gettext_noop(
         "known keys go on, with aliases and prompts as they were; unknown ones are told to come back; "
         "usage rows wait in Redis"

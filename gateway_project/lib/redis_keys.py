@@ -69,13 +69,20 @@ CELERY: Final = "lgw:celery:"
 PROBES: Final = ("lgw:probe:1", "lgw:probe:2")
 """Numbers that a link writes to see whether the server takes writes."""
 
+LIMIT: Final = "lgw:limit:"
+"""`<key or team>:<id>:<kind>`: what a key or a team has used. `requests` (sorted set) and `tokens` (hash), a minute;
+`turns` by the end of their leases (sorted set) and the tokens `reserved` for them (hash), seconds; `day:<start>`,
+`week:<start>` and `month:<start>` (hash), two hours longer than they last. Written and read by web processes; read by
+the console."""
+
 LIMIT_KINDS: Final = ("requests", "tokens", "turns", "reserved")
 
+LIMIT_SHADOW: Final = "lgw:limit:shadow:"
+"""`<start of the day>`: how often limits in shadow mode would have refused (hash), eight days. Fields: a key for all of
+its requests, and `<key>:<k or t>:<limit>` for a limit of the key or of its team. Written by web processes; read by the
+console."""
 
-def limits(key_id: int) -> list[str]:
-    """What a key has spent: requests (sorted set) and tokens (hash), a minute; its turns by the end of their leases
-    (sorted set), and the tokens reserved for them (hash).
 
-    Written and read by web processes. The braces put them on one node of a cluster.
-    """
-    return [f"lgw:limit:{{{key_id}}}:{kind}" for kind in LIMIT_KINDS]
+def limits(scope: str, id_: int) -> list[str]:
+    """The names of what a key or a team has used, but for the periods."""
+    return [f"{LIMIT}{scope}:{id_}:{kind}" for kind in LIMIT_KINDS]

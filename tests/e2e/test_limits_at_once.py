@@ -39,7 +39,7 @@ def test_concurrent_requests_take_about_the_token_limit(gateway):
 def reserved(gateway, name):
     """Turns of the key that are not settled yet: each holds tokens."""
     with gateway.redis() as client:
-        return client.hlen(redis_keys.limits(gateway.key_id(name))[-1])
+        return client.hlen(redis_keys.limits("key", gateway.key_id(name))[-1])
 
 
 def test_hanging_up_early_costs_the_prompt(gateway):

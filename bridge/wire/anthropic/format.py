@@ -14,6 +14,7 @@ from bridge.wire.anthropic.encoder import MessagesReply
 from bridge.wire.anthropic.errors import error_object, refusal, status_of
 from bridge.wire.bodies import FieldError
 from bridge.wire.format import ParsedRequest, WireFormat
+from bridge.wire.rate_limits import RateLimit, anthropic_headers
 
 T = TypeVar("T")
 
@@ -48,6 +49,10 @@ class AnthropicMessages(WireFormat):
     def error(self, error: GatewayError, request_id: str) -> tuple[int, bytes]:
         """Status and body of an error before the first byte; the body's id is `req_` and the given one."""
         return status_of(error), msgspec.json.encode(error_object(error, request_id))
+
+    def limit_headers(self, kind: bytes, state: RateLimit) -> list[tuple[bytes, bytes]]:
+        """`anthropic-ratelimit-…`."""
+        return anthropic_headers(kind, state)
 
 
 def _read(reader: Callable[[bytes], T], body: bytes) -> T:

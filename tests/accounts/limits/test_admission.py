@@ -4,6 +4,7 @@ from contextlib import suppress
 import pytest
 
 from accounts.keys.keyring import Caller
+from accounts.keys.limit_set import LimitSet
 from accounts.limits.admission import UNLIMITED, LimitExceeded, Limits, may_use
 from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
@@ -11,7 +12,7 @@ from tests.accounts.conftest import until
 
 
 def caller(**limits):
-    return Caller(1, "alice", "lgw_alice", **limits)
+    return Caller(1, "alice", "lgw_alice", limits=(LimitSet.of("key", 1, **limits),) if limits else ())
 
 
 @pytest.fixture(params=["redis", "alone"])
@@ -40,7 +41,7 @@ async def test_requests_per_minute_are_counted(limits):
     for number in range(3):
         await (await limits.admit(who, f"r{number}")).release()
     refusal = await refused(limits, who)
-    assert (refusal.limit, refusal.allowed, refusal.scope) == ("rpm", 3, "key")
+    assert (refusal.state.name, refusal.state.limit, refusal.state.scope) == ("rpm", 3, "key")
     assert 55 <= refusal.retry_after <= 60
 
 
@@ -55,14 +56,14 @@ async def test_tokens_are_settled_when_the_turn_has_ended(limits):
     await (await limits.admit(who, "r1")).release(tokens=60)
     await (await limits.admit(who, "r2")).release(tokens=60)
     refusal = await refused(limits, who)
-    assert (refusal.limit, refusal.allowed) == ("tpm", 100)
+    assert (refusal.state.name, refusal.state.limit) == ("tpm", 100)
     assert 50 <= refusal.retry_after <= 60
 
 
 async def test_place_is_free_after_the_turn(limits):
     who = caller(concurrency=2)
     first, _ = await limits.admit(who, "r1"), await limits.admit(who, "r2")
-    assert (await refused(limits, who)).limit == "concurrency"
+    assert (await refused(limits, who)).state.name == "concurrency"
     await first.release()
     await first.release()
     await limits.admit(who, "r3")
@@ -73,7 +74,7 @@ async def test_a_refused_request_uses_nothing_up(limits):
     who = caller(concurrency=1, rpm=2)
     admission = await limits.admit(who, "r1")
     for _ in range(5):
-        assert (await refused(limits, who)).limit == "concurrency"
+        assert (await refused(limits, who)).state.name == "concurrency"
     await admission.release()
     await limits.admit(who, "r2")
 
@@ -82,34 +83,34 @@ async def test_processes_count_together(link):
     who = caller(rpm=2)
     await Limits(link).admit(who, "r1")
     await Limits(link).admit(who, "r2")
-    assert (await refused(Limits(link), who)).limit == "rpm"
+    assert (await refused(Limits(link), who)).state.name == "rpm"
 
 
 async def test_keys_do_not_count_together(limits):
-    await limits.admit(Caller(1, "alice", "", rpm=1), "r1")
-    assert await limits.admit(Caller(2, "bob", "", rpm=1), "r2")
+    await limits.admit(caller(rpm=1), "r1")
+    assert await limits.admit(Caller(2, "bob", "", limits=(LimitSet.of("key", 2, rpm=1),)), "r2")
 
 
 async def test_the_place_of_a_killed_process_becomes_free(link):
     who = caller(concurrency=1)
     await Limits(link).admit(who, "killed")
-    await link.execute("ZADD", redis_keys.limits(1)[2], 1, "killed")  # its lease was not renewed
+    await link.execute("ZADD", redis_keys.limits("key", 1)[2], 1, "killed")  # its lease was not renewed
     assert await Limits(link).admit(who, "r2")
 
 
 async def test_a_long_turn_keeps_its_place(link, monkeypatch):
     monkeypatch.setattr("accounts.limits.admission.RENEW", 0.02)
     await Limits(link).admit(caller(concurrency=1), "long")
-    await link.execute("ZADD", redis_keys.limits(1)[2], 1, "long")
+    await link.execute("ZADD", redis_keys.limits("key", 1)[2], 1, "long")
     async with asyncio.timeout(30):
-        while float(await link.execute("ZSCORE", redis_keys.limits(1)[2], "long")) == 1:
+        while float(await link.execute("ZSCORE", redis_keys.limits("key", 1)[2], "long")) == 1:
             await asyncio.sleep(0.01)
-    assert (await refused(Limits(link), caller(concurrency=1))).limit == "concurrency"
+    assert (await refused(Limits(link), caller(concurrency=1))).state.name == "concurrency"
 
 
 async def test_what_is_counted_leaves_redis_by_itself(link):
     admission = await Limits(link).admit(caller(rpm=9, tpm=9, concurrency=9), "r1")
-    requests, tokens, turns, reserved = redis_keys.limits(1)
+    requests, tokens, turns, reserved = redis_keys.limits("key", 1)
     assert 0 < await link.execute("TTL", requests) <= 60
     assert 0 < await link.execute("TTL", turns) <= 120
     assert 0 < await link.execute("TTL", reserved) <= 120
@@ -123,7 +124,7 @@ async def test_refusal_has_the_state_of_its_limit(limits):
         admission = await limits.admit(who, f"first {who}")
         if tokens:
             await admission.release(tokens)
-        assert (await refused(limits, who)).value == (tokens or 1)
+        assert (await refused(limits, who)).state.used == (tokens or 1)
         await admission.release()
 
 
@@ -132,7 +133,7 @@ async def test_concurrent_requests_respect_the_token_limit(limits):
     outcomes = await asyncio.gather(*(limits.admit(who, f"r{n}", 100, 100) for n in range(64)), return_exceptions=True)
     admitted = [each for each in outcomes if not isinstance(each, LimitExceeded)]
     assert len(admitted) == 5
-    assert {each.value for each in outcomes if isinstance(each, LimitExceeded)} == {1000}
+    assert {each.state.used for each in outcomes if isinstance(each, LimitExceeded)} == {1000}
     for each in admitted:
         await each.release(tokens=150)
     assert await limits.admit(who, "next", 100, 100)
@@ -157,7 +158,7 @@ async def test_unanswered_questions_tell_nothing_of_answers(limits):
 async def test_oversized_request_takes_the_whole_limit_alone(limits):
     who = caller(tpm=100)
     admission = await limits.admit(who, "large", 5000)
-    assert (await refused(limits, who)).limit == "tpm"
+    assert (await refused(limits, who)).state.name == "tpm"
     await admission.release(5000)
     assert (await refused(limits, who)).retry_after > 50
 
@@ -165,21 +166,21 @@ async def test_oversized_request_takes_the_whole_limit_alone(limits):
 async def test_reservations_of_killed_process_are_released(link):
     await Limits(link).admit(caller(tpm=100), "killed", 100)
     assert (await refused(Limits(link), caller(tpm=100))).retry_after == 1
-    await link.execute("ZADD", redis_keys.limits(1)[2], 1, "killed")  # its lease was not renewed
+    await link.execute("ZADD", redis_keys.limits("key", 1)[2], 1, "killed")  # its lease was not renewed
     assert await Limits(link).admit(caller(tpm=100), "next", 100)
-    assert await link.execute("HKEYS", redis_keys.limits(1)[3]) == [b"next"]
+    assert await link.execute("HKEYS", redis_keys.limits("key", 1)[3]) == [b"next"]
 
 
 async def test_a_lease_is_short(link):
     await Limits(link).admit(caller(concurrency=1), "r")
     seconds, micros = map(int, await link.execute("TIME"))
-    assert float(await link.execute("ZSCORE", redis_keys.limits(1)[2], "r")) - seconds - micros / 1e6 <= 6
+    assert float(await link.execute("ZSCORE", redis_keys.limits("key", 1)[2], "r")) - seconds - micros / 1e6 <= 6
 
 
 async def test_what_lies_in_the_future_does_not_count(link):
     """As after a clock that ran ahead was set right."""
     who, hour = caller(rpm=1, tpm=100, concurrency=1), int((await link.execute("TIME"))[0]) + 3600
-    requests, tokens, turns, reserved = redis_keys.limits(1)
+    requests, tokens, turns, reserved = redis_keys.limits("key", 1)
     await link.execute("ZADD", requests, hour, "old")
     await link.execute("ZADD", turns, hour, "old")
     await link.execute("HSET", tokens, hour, 100)
@@ -213,9 +214,9 @@ async def test_turn_ended_during_outage_is_settled_once(doors):
     redis.freeze()
     await admission.release(tokens=77)
     redis.thaw()
-    await holds(look, redis_keys.limits(1)[2], 0)
+    await holds(look, redis_keys.limits("key", 1)[2], 0)
     await until(lambda: not limits.unsettled_count)
-    assert await look.execute("HVALS", redis_keys.limits(1)[1]) == [b"77"]
+    assert await look.execute("HVALS", redis_keys.limits("key", 1)[1]) == [b"77"]
 
 
 async def test_tokens_unknown_to_redis_count_when_it_returns(doors):
@@ -229,7 +230,7 @@ async def test_tokens_unknown_to_redis_count_when_it_returns(doors):
     async with asyncio.timeout(30):
         while True:
             with suppress(RedisUnavailable):
-                assert await look.execute("HVALS", redis_keys.limits(1)[1]) == [b"77"]
+                assert await look.execute("HVALS", redis_keys.limits("key", 1)[1]) == [b"77"]
                 break
             await asyncio.sleep(0.01)
 
@@ -238,8 +239,8 @@ async def test_emptied_redis_relearns_running_turns(doors):
     _, limits, look = doors
     await limits.admit(caller(concurrency=1), "r")
     await look.execute("FLUSHALL")
-    await holds(look, redis_keys.limits(1)[2], 1)
-    assert (await refused(limits, caller(concurrency=1))).limit == "concurrency"
+    await holds(look, redis_keys.limits("key", 1)[2], 1)
+    assert (await refused(limits, caller(concurrency=1))).state.name == "concurrency"
 
 
 async def test_turns_count_across_an_outage(doors):
@@ -248,11 +249,11 @@ async def test_turns_count_across_an_outage(doors):
     first = await limits.admit(who, "with")
     redis.kill()
     await limits.admit(who, "without")
-    assert (await refused(limits, who)).limit == "concurrency"
+    assert (await refused(limits, who)).state.name == "concurrency"
     redis.start()
-    await holds(look, redis_keys.limits(1)[2], 2)
+    await holds(look, redis_keys.limits("key", 1)[2], 2)
     await first.release()
-    await holds(look, redis_keys.limits(1)[2], 1)
+    await holds(look, redis_keys.limits("key", 1)[2], 1)
 
 
 async def test_abandoned_admission_leaves_no_place_taken(link):
@@ -263,11 +264,11 @@ async def test_abandoned_admission_leaves_no_place_taken(link):
     task.cancel()
     await asyncio.wait({task})
     async with asyncio.timeout(30):
-        while await link.execute("EXISTS", redis_keys.limits(1)[2]):
+        while await link.execute("EXISTS", redis_keys.limits("key", 1)[2]):
             await asyncio.sleep(0.01)
     assert await door.admit(caller(concurrency=1), "next")
 
 
 @pytest.mark.parametrize(("models", "allowed"), [(None, True), (frozenset({"a"}), True), (frozenset({"b"}), False)])
 def test_a_list_of_models_is_the_whole_list(models, allowed):
-    assert may_use(caller(models=models), "a") is allowed
+    assert may_use(Caller(1, "alice", "", models=models), "a") is allowed

@@ -1,0 +1,127 @@
+"""What a process counts by itself while Redis is away or slow: it has its share of each limit."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from accounts.limits.counters import TOKENS, USE, Counters
+from accounts.limits.scripts import SEEN_EACH, WINDOW
+
+
+class Refusal(NamedTuple):
+    """A limit that refuses, by its place in LIMITS, and for how many seconds."""
+
+    place: int
+    wait: float
+
+
+class LocalCounter:
+    """Requests and tokens of one key or team in this process."""
+
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
+        self._requests: deque[float] = deque()
+        self._tokens: deque[tuple[float, int]] = deque()
+        self._known: dict[str, tuple[int, int]] = {}
+        """Requests and tokens of periods as Redis had them at last."""
+        self._counted: dict[str, tuple[int, int]] = {}
+        """Those since then, of this process."""
+
+    def size(self, counters: Counters, place: int) -> int:
+        """The share of a limit, of a budget the share of what was left of it."""
+        size = counters.limits.sizes[place]
+        if place < 3:
+            return max(1, size // self._processes)
+        known = self._of_period(self._known, counters, place)
+        left = max(size - known, 0)
+        return known + (max(1, left // self._processes) if left else 0)
+
+    def shares(self, counters: Counters) -> list[int]:
+        """Those of all limits; 0 where there is none."""
+        return [self.size(counters, place) if size else 0 for place, size in enumerate(counters.limits.sizes)]
+
+    def used(self, counters: Counters, place: int, held: Mapping[str, int]) -> int:
+        """What stands against the limit. `held`: turns here, with the tokens reserved for each."""
+        match place:
+            case 0:
+                return len(self._requests)
+            case 1:
+                return sum(count for _, count in self._tokens) + sum(held.values())
+            case 2:
+                return len(held)
+        used = self._of_period(self._known, counters, place) + self._of_period(self._counted, counters, place)
+        return used + sum(held.values()) if place > 5 else used
+
+    @staticmethod
+    def _of_period(counts: Mapping[str, tuple[int, int]], counters: Counters, place: int) -> int:
+        kind, period = divmod(place - 3, 3)
+        return counts.get(counters.keys[4 + period], (0, 0))[kind]
+
+    def refusal(
+        self, counters: Counters, places: Sequence[int], tokens: int, held: Mapping[str, int], now: float, at: float
+    ) -> Refusal | None:
+        """The enforced limit at one of these places that refuses for longest. `now` is monotonic, `at` the clock's."""
+        self._forget(now)
+        refusals = []
+        for place in places:
+            if not counters.limits.sizes[place] or counters.shadow[place]:
+                continue
+            size, used = self.size(counters, place), self.used(counters, place, held)
+            reserved = sum(held.values()) if place in TOKENS else 0
+            # With nothing reserved one request may pass the limit: else a prompt larger than it could never be asked.
+            if used >= size or (reserved and used + tokens > size):
+                refusals.append(Refusal(place, self._wait(counters, place, size, now, at)))
+        return max(refusals, key=lambda refusal: refusal.wait, default=None)
+
+    def _wait(self, counters: Counters, place: int, size: int, now: float, at: float) -> float:
+        match place:
+            case 0:
+                return self._requests[-size] + WINDOW - now
+            case 1:
+                return self._tokens[0][0] + WINDOW - now if self._tokens else 1
+            case 2:
+                return 1
+        return counters.ends[(place - 3) % 3] - at
+
+    def count(self, counters: Counters, now: float, *, turn: bool) -> None:
+        """Count a request that was admitted."""
+        self._requests.append(now)
+        if turn:
+            self._add(counters, 1, 0)
+
+    def spend(self, counters: Counters, tokens: int, now: float) -> None:
+        """Count the tokens of a turn that has ended."""
+        self._forget(now)
+        if tokens:
+            self._tokens.append((now, tokens))
+            self._add(counters, 0, tokens)
+
+    def _add(self, counters: Counters, requests: int, tokens: int) -> None:
+        for name in counters.keys[4:]:
+            counted = self._counted.get(name, (0, 0))
+            self._counted[name] = counted[0] + requests, counted[1] + tokens
+
+    def _forget(self, now: float) -> None:
+        while self._requests and self._requests[0] <= now - WINDOW:
+            self._requests.popleft()
+        while self._tokens and self._tokens[0][0] <= now - WINDOW:
+            self._tokens.popleft()
+
+    def learn(self, counters: Counters, numbers: Sequence[int]) -> None:
+        """Take over what Redis had, the numbers of this scope, when it was last asked."""
+        self._counted.clear()
+        self._known = dict(zip(counters.keys[4:], zip(numbers[5:8], numbers[8:11], strict=True), strict=True))
+
+    def numbers(self, counters: Counters, held: Mapping[str, int], now: float) -> list[int]:
+        """In the order in which the script has them, for the headers of answers."""
+        self._forget(now)
+        numbers = [0] * SEEN_EACH
+        for place, number in enumerate(USE):
+            numbers[number] = self.used(counters, place, held)
+        if self._requests:
+            numbers[1] = round((self._requests[-1] + WINDOW - now) * 1000)
+        if self._tokens or held:
+            numbers[3] = round((WINDOW if held else self._tokens[-1][0] + WINDOW - now) * 1000)
+        return numbers

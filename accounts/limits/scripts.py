@@ -1,0 +1,228 @@
+"""What is done in Redis in one step: admit a request, settle a turn, renew leases, take over what the ledger knows.
+
+A count, a comparison and a reservation by separate commands would race with those of other requests.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway_project.lib.redis_link import Script
+
+WINDOW: Final = 60  # seconds
+SLICE: Final = 5  # tokens are counted per this many seconds
+LEASE: Final = 5  # how long a turn of a killed process holds its place, and what it has reserved
+KEPT_AFTER: Final = 7200  # seconds that a budget outlives its period: turns that began in it may end later
+SHADOW_KEPT: Final = 8 * 86400
+
+KEYS_EACH: Final = 7
+ARGS_EACH: Final = 13
+SEEN_EACH: Final = 12
+
+# KEYS: counts of the shadow limits (hash); then for each scope requests (zset, request by time), tokens (hash, sum by
+#   slice), turns (zset, request by end of lease), reserved (hash, tokens by request), and its day, week and month
+#   (hash: requests, tokens, since when they are counted, and whether the ledger's have been added).
+# ARGV: mode, request, tokens to reserve, when it started, key; then for each scope its nine limits, a letter and which
+#   of them are shadows, and when day, week and month end. Mode `turn` counts all, `count` requests per minute alone,
+#   and `look` nothing.
+# Reply: whose limit refuses (from 0, -1 for none), which (from 1), for how many ms; then for each scope: requests in
+#   the window and ms until there are none, tokens in it likewise, turns, requests of day, week and month, tokens of
+#   them, and bits for the periods that lack what the ledger knows. Of limits that refuse the one that lasts longest.
+# What lies in the future comes from before a step of the clock: it would count until that time comes again.
+ADMIT: Final = Script(f"""
+local clock = redis.call('TIME')
+local now = clock[1] + clock[2] / 1000000
+local mode, request, estimate, started = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local scopes = (#KEYS - 1) / {KEYS_EACH}
+local refusal, would, seen, plans = {{-1, 0, 0}}, {{}}, {{}}, {{}}
+
+for s = 0, scopes - 1 do
+  local k, a, at = 1 + s * {KEYS_EACH}, 5 + s * {ARGS_EACH}, s * {SEEN_EACH}
+  local size, mask, reserved = {{}}, ARGV[a + 10], 0
+  for i = 1, 9 do size[i] = tonumber(ARGV[a + i]) end
+  for i = 1, {SEEN_EACH} do seen[at + i] = 0 end
+  local budgets = false
+  for i = 4, 9 do budgets = budgets or size[i] > 0 end
+  local held = budgets or size[2] > 0 or size[3] > 0
+  plans[s] = {{size, budgets, held}}
+
+  local function over(limit, wait)
+    if mode == 'look' or (mode == 'count' and limit > 1) then return end
+    if string.byte(mask, limit + 1) == 49 then
+      would[#would + 1] = string.sub(mask, 1, 1) .. ':' .. limit
+    elseif refusal[1] < 0 or wait > refusal[3] then
+      refusal = {{s, limit, wait}}
+    end
+  end
+  local function forget(min, max)
+    for _, each in ipairs(redis.call('ZRANGEBYSCORE', KEYS[k + 3], min, max)) do
+      redis.call('HDEL', KEYS[k + 4], each)
+    end
+    redis.call('ZREMRANGEBYSCORE', KEYS[k + 3], min, max)
+  end
+  local function fits(most)
+    if reserved > 0 then return math.min(most - 1, most - estimate) end
+    return most - 1
+  end
+
+  if size[1] > 0 then
+    redis.call('ZREMRANGEBYSCORE', KEYS[k + 1], '-inf', now - {WINDOW})
+    redis.call('ZREMRANGEBYSCORE', KEYS[k + 1], now + 1, '+inf')
+    local count = redis.call('ZCARD', KEYS[k + 1])
+    seen[at + 1] = count
+    if count > 0 then
+      local newest = redis.call('ZRANGE', KEYS[k + 1], -1, -1, 'WITHSCORES')
+      seen[at + 2] = (newest[2] + {WINDOW} - now) * 1000
+    end
+    if count >= size[1] then
+      local oldest = redis.call('ZRANGE', KEYS[k + 1], -size[1], -size[1], 'WITHSCORES')
+      over(1, oldest[2] + {WINDOW} - now)
+    end
+  end
+  if held then
+    forget('-inf', now)
+    forget(now + {LEASE + 1}, '+inf')
+    if size[2] > 0 or size[7] > 0 or size[8] > 0 or size[9] > 0 then
+      for _, tokens in ipairs(redis.call('HVALS', KEYS[k + 4])) do reserved = reserved + tokens end
+    end
+  end
+  if size[2] > 0 then
+    local sum, slices, kept, newest = reserved, redis.call('HGETALL', KEYS[k + 2]), {{}}, now - {WINDOW}
+    for i = 1, #slices, 2 do
+      local start = tonumber(slices[i])
+      if start <= now - {WINDOW} or start > now + 1 then
+        redis.call('HDEL', KEYS[k + 2], slices[i])
+      else
+        sum = sum + slices[i + 1]
+        newest = math.max(newest, start)
+        kept[#kept + 1] = {{start, tonumber(slices[i + 1])}}
+      end
+    end
+    if reserved > 0 then newest = now end
+    seen[at + 3], seen[at + 4] = sum, (newest + {WINDOW} - now) * 1000
+    if sum > fits(size[2]) then
+      table.sort(kept, function(a, b) return a[1] < b[1] end)
+      local wait = 1
+      for _, slice in ipairs(kept) do
+        sum = sum - slice[2]
+        if sum <= fits(size[2]) then
+          wait = slice[1] + {WINDOW} - now
+          break
+        end
+      end
+      over(2, wait)
+    end
+  end
+  if size[3] > 0 then
+    seen[at + 5] = redis.call('ZCARD', KEYS[k + 3])
+    if seen[at + 5] >= size[3] then over(3, 1) end
+  end
+  for p = 1, 3 do
+    local requests, tokens = size[3 + p], size[6 + p]
+    if requests > 0 or tokens > 0 then
+      local stored = redis.call('HMGET', KEYS[k + 4 + p], 'requests', 'tokens', 'filled')
+      local asked, spent = tonumber(stored[1] or 0), tonumber(stored[2] or 0)
+      seen[at + 5 + p], seen[at + 8 + p] = asked, spent + reserved
+      if not stored[3] then seen[at + 12] = seen[at + 12] + 2 ^ (p - 1) end
+      local wait = ARGV[a + 10 + p] - started
+      if requests > 0 and asked >= requests then over(3 + p, wait) end
+      if tokens > 0 and spent + reserved > fits(tokens) then over(6 + p, spent > fits(tokens) and wait or 1) end
+    end
+  end
+end
+
+local admitted = mode ~= 'look' and refusal[1] < 0
+for s = 0, admitted and scopes - 1 or -1 do
+  local k, a, at = 1 + s * {KEYS_EACH}, 5 + s * {ARGS_EACH}, s * {SEEN_EACH}
+  local size, budgets, held = unpack(plans[s])
+  if size[1] > 0 then
+    redis.call('ZADD', KEYS[k + 1], now, request)
+    redis.call('EXPIRE', KEYS[k + 1], {WINDOW})
+    seen[at + 1], seen[at + 2] = seen[at + 1] + 1, {WINDOW * 1000}
+  end
+  if held and mode == 'turn' then
+    redis.call('ZADD', KEYS[k + 3], now + {LEASE}, request)
+    redis.call('EXPIRE', KEYS[k + 3], {2 * LEASE})
+    seen[at + 5] = seen[at + 5] + 1
+    if budgets or size[2] > 0 then
+      redis.call('HSET', KEYS[k + 4], request, estimate)
+      redis.call('EXPIRE', KEYS[k + 4], {2 * LEASE})
+      seen[at + 3], seen[at + 4] = seen[at + 3] + estimate, {WINDOW * 1000}
+    end
+    for p = 1, 3 do
+      if size[3 + p] > 0 or size[6 + p] > 0 then
+        local name = KEYS[k + 4 + p]
+        redis.call('HINCRBY', name, 'requests', 1)
+        local since = redis.call('HMGET', name, 'since', 'filled')
+        if not since[1] or (not since[2] and started < tonumber(since[1])) then
+          redis.call('HSET', name, 'since', ARGV[4])
+        end
+        redis.call('EXPIRE', name, math.ceil(ARGV[a + 10 + p] - started) + {KEPT_AFTER})
+        seen[at + 5 + p], seen[at + 8 + p] = seen[at + 5 + p] + 1, seen[at + 8 + p] + estimate
+      end
+    end
+  end
+end
+if admitted and #would > 0 then
+  redis.call('HINCRBY', KEYS[1], ARGV[5], 1)
+  for _, limit in ipairs(would) do redis.call('HINCRBY', KEYS[1], ARGV[5] .. ':' .. limit, 1) end
+  redis.call('EXPIRE', KEYS[1], {SHADOW_KEPT})
+end
+local reply = {{refusal[1], refusal[2], math.ceil(refusal[3] * 1000)}}
+for i = 1, #seen do reply[3 + i] = math.ceil(seen[i]) end
+return reply
+""")
+
+# KEYS and the last part of ARGV as above, without the shadows. Before it: request, tokens, "again" for one that may
+# have been settled already (only its lease shows which), when it started, "alone" for one that Redis may not have
+# counted. A budget counts what has started since its beginning; what started before is the ledger's, until that has
+# been added.
+SETTLE: Final = Script(f"""
+local now = tonumber(redis.call('TIME')[1])
+local request, tokens, started, alone = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[5] == 'alone'
+for s = 0, #KEYS / {KEYS_EACH} - 1 do
+  local k, a = s * {KEYS_EACH}, 5 + s * {ARGS_EACH}
+  local leased = redis.call('ZREM', KEYS[k + 3], request)
+  local counted = redis.call('HDEL', KEYS[k + 4], request)
+  if ARGV[3] == '' or leased == 1 then
+    if tokens > 0 and tonumber(ARGV[a + 2]) > 0 then
+      redis.call('HINCRBY', KEYS[k + 2], now - now % {SLICE}, tokens)
+      redis.call('EXPIRE', KEYS[k + 2], {WINDOW + SLICE})
+    end
+    if alone and tonumber(ARGV[a + 1]) > 0 and started > now - {WINDOW} then
+      redis.call('ZADD', KEYS[k + 1], started, request)
+      redis.call('EXPIRE', KEYS[k + 1], {WINDOW})
+    end
+    for p = 1, 3 do
+      if tonumber(ARGV[a + 3 + p]) > 0 or tonumber(ARGV[a + 6 + p]) > 0 then
+        local name = KEYS[k + 4 + p]
+        local stored = redis.call('HMGET', name, 'since', 'filled')
+        local before = stored[1] and started < tonumber(stored[1])
+        if stored[1] and (stored[2] or not before) then
+          redis.call('HINCRBY', name, 'tokens', tokens)
+          if (alone or before) and counted == 0 then redis.call('HINCRBY', name, 'requests', 1) end
+        end
+      end
+    end
+  end
+end
+""")
+
+# KEYS: turns, reserved. ARGV: requests whose lease goes on, also those that Redis has lost or never got.
+EXTEND: Final = Script(f"""
+local now = tonumber(redis.call('TIME')[1])
+for _, request in ipairs(ARGV) do redis.call('ZADD', KEYS[1], now + {LEASE}, request) end
+redis.call('EXPIRE', KEYS[1], {2 * LEASE})
+redis.call('EXPIRE', KEYS[2], {2 * LEASE})
+""")
+
+# KEYS: a day, week or month. ARGV: since when it was counted as the ledger was read, requests and tokens of before.
+# Reply: 1 when they have been added, 0 when there is nothing to add to, or it has been counted since another time.
+FILL: Final = Script("""
+local stored = redis.call('HMGET', KEYS[1], 'since', 'filled')
+if stored[1] ~= ARGV[1] or stored[2] then return 0 end
+redis.call('HINCRBY', KEYS[1], 'requests', ARGV[2])
+redis.call('HINCRBY', KEYS[1], 'tokens', ARGV[3])
+redis.call('HSET', KEYS[1], 'filled', 1)
+return 1
+""")

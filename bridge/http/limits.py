@@ -1,0 +1,59 @@
+"""What clients see of their limits: the headers of every answer, and the refusal of a request beyond one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from accounts.limits.admission import LimitExceeded
+from accounts.limits.counters import REQUESTS, TOKENS, LimitState, Seen
+from bridge.chat.errors import LimitReached, QuotaUsedUp, RateLimited
+from bridge.wire.format import WireFormat
+from bridge.wire.rate_limits import Headers, RateLimit, duration
+
+UNITS: Final = {
+    "rpm": "requests per minute", "tpm": "tokens per minute", "concurrency": "turns at once",
+    "requests_day": "requests per day", "requests_week": "requests per week", "requests_month": "requests per month",
+    "tokens_day": "tokens per day", "tokens_week": "tokens per week", "tokens_month": "tokens per month",
+}  # fmt: skip
+OWNERS: Final = {"key": "this API key", "team": "this API key's team"}
+LONG_SEC: Final = 60
+"""Whoever has to wait for longer is not asked to try again by itself."""
+
+
+def limit_headers(wire_format: WireFormat, seen: Seen) -> Headers:
+    """Of requests and of tokens the limit that is nearest to be exhausted; none of a kind without a limit."""
+    headers: Headers = []
+    for kind, places in ((b"requests", REQUESTS), (b"tokens", TOKENS)):
+        if rate_limit := _rate_limit(seen, places):
+            headers += wire_format.limit_headers(kind, rate_limit)
+    return headers
+
+
+def _rate_limit(seen: Seen, places: Sequence[int]) -> RateLimit | None:
+    state = seen.nearest(places)
+    if state is None or state.resets_at is None:
+        return None
+    return RateLimit(state.limit, state.remaining, state.resets_at - seen.at, state.resets_at_text or "")
+
+
+def refusal_of(exceeded: LimitExceeded) -> RateLimited:
+    """The error of a request beyond a limit."""
+    state, wait = exceeded.state, exceeded.retry_after
+    error = QuotaUsedUp if wait > LONG_SEC else LimitReached
+    again = LimitState.time_text(exceeded.seen.at + wait)
+    resets_at = state.resets_at_text or again
+    return error(
+        f"The limit {state.name} of {OWNERS[state.scope]} is reached: {state.limit:,} {UNITS[state.name]}, "
+        f"{state.used:,} used. The next request is possible in {duration(wait).decode()}, at {again}; "
+        f"the whole limit is free again at {resets_at}.",
+        retry_after=wait,
+        reason=state.name,
+        limit_scope=state.scope,
+        allowed=state.limit,
+        value=state.used,
+        details={
+            "limit": state.name, "scope": state.scope, "allowed": state.limit, "used": state.used,
+            "resets_at": resets_at,
+        },
+    )  # fmt: skip

@@ -1,0 +1,84 @@
+"""A budget that Redis has lost is told by the ledger what was used before."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.utils import timezone
+
+from accounts.keys.limit_set import LimitSet
+from accounts.ledger.hours import HourSums, writing
+from accounts.limits.admission import Limits
+from accounts.limits.ledger_budgets import used_between
+from accounts.models import ApiKey, Team, Usage
+from tests.accounts.conftest import until
+from tests.accounts.limits.test_budgets import caller
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def file(key, *, at, tokens=10, status="ok", count=1, team=None):
+    """A row, and the sums of its hour."""
+    turn = Usage(
+        request_id=f"req_{time.monotonic_ns()}", api_key=key, team=team, protocol="openai", endpoint="/v1", model="m",
+        stream=False, status=status, queue_ms=0, total_ms=1, prompt_tokens=tokens, completion_tokens=0, started_at=at,
+        count=count,
+    )  # fmt: skip
+    with writing():
+        turn.save()
+        sums = HourSums()
+        sums.add(turn)
+        sums.write()
+
+
+@pytest.fixture
+def key():
+    made = ApiKey(name="alice")
+    made.adopt("lgw_a-secret-of-alice", b"pepper")
+    made.save()
+    return made
+
+
+def test_ledger_counts_turns_that_were_admitted(key):
+    team, noon = Team.objects.create(name="blue"), datetime(2026, 11, 11, 12, 30, tzinfo=UTC)
+    for hours in (-30, -1, 0, 1):
+        file(key, at=noon + timedelta(hours=hours), team=team)
+    file(key, at=noon, tokens=0, status="refused", count=50, team=team)
+    start, end = (noon - timedelta(hours=2)).timestamp(), (noon + timedelta(minutes=10)).timestamp()
+    assert used_between(LimitSet.of("key", key.pk), start, end) == (2, 20)
+    assert used_between(LimitSet.of("team", team.pk), start, end) == (2, 20)
+    assert used_between(LimitSet.of("key", key.pk + 1), start, end) == (0, 0)
+
+
+async def test_lost_counter_is_made_anew_from_the_ledger(link, key, monkeypatch):
+    monkeypatch.setattr("accounts.limits.ledger_budgets.AFTER_SEC", 0.05)
+    from asgiref.sync import sync_to_async
+
+    now = timezone.now()
+    for number in range(3):
+        await sync_to_async(file)(key, at=now - timedelta(seconds=number + 1), tokens=7)
+    who, limits = caller({"requests_month": 100, "tokens_month": 1000}, key_id=key.pk), Limits(link)
+    at = now.timestamp()
+    await (await limits.admit(who, "r1", at=at)).release(tokens=5)
+    await until(lambda: not limits._budgets._incomplete)
+    requests, tokens = (await limits.look(who)).states()
+    in_month = 3 if (now - timedelta(seconds=3)).month == now.month else 0
+    assert (requests.used, tokens.used) == (1 + in_month, 5 + 7 * in_month)
+    await link.execute("FLUSHALL")
+    await (await limits.admit(who, "r2", at=at + 1)).release(tokens=5)
+    await until(lambda: not limits._budgets._incomplete)
+    assert (await limits.look(who)).states()[0].used == 1 + in_month
+
+
+async def test_earlier_turns_are_counted_once(link, key, monkeypatch):
+    """One that was admitted later began earlier: it is in the counter and must not be taken from the ledger too."""
+    monkeypatch.setattr("accounts.limits.ledger_budgets.AFTER_SEC", 0.05)
+    from asgiref.sync import sync_to_async
+
+    who, limits, now = caller({"requests_month": 100}, key_id=key.pk), Limits(link), timezone.now()
+    await (await limits.admit(who, "r1", at=now.timestamp())).release()
+    earlier = now - timedelta(milliseconds=5)
+    await (await limits.admit(who, "r2", at=earlier.timestamp())).release()
+    await sync_to_async(file)(key, at=earlier)
+    await until(lambda: not limits._budgets._incomplete)
+    assert (await limits.look(who)).states()[0].used == 2

@@ -1,0 +1,108 @@
+"""Limits while Redis is slow or away: each process has its share, nobody waits, and it is settled afterwards."""
+
+import asyncio
+import time
+
+import pytest
+
+from accounts.limits.admission import LimitExceeded, Limits
+from accounts.limits.breaker import TooSlow
+from gateway_project.lib import degraded, redis_keys
+from gateway_project.lib.redis_link import RedisLink
+from tests.accounts.conftest import until
+from tests.accounts.limits.test_budgets import caller, moment, outcome
+
+
+@pytest.fixture
+async def away(tmp_path):
+    """A link to nobody."""
+    link = RedisLink(f"unix://{tmp_path / 'nobody.sock'}")
+    yield link
+    await link.close()
+
+
+@pytest.mark.parametrize(
+    ("limits", "admitted"), [({"rpm": 10}, 5), ({"concurrency": 4}, 2), ({"requests_day": 20}, 10), ({"rpm": 1}, 1)]
+)
+async def test_each_process_has_its_share(away, limits, admitted):
+    door, who = Limits(away, processes=2), caller(limits)
+    outcomes = [await outcome(door, who, f"r{number}") for number in range(30)]
+    assert sum(each is None for each in outcomes) == admitted
+    assert outcomes[-1].state.limit == admitted
+
+
+async def test_team_counts_without_redis_too(away):
+    door = Limits(away)
+    assert not await outcome(door, caller(None, {"rpm": 2}, key_id=1), "r1")
+    assert not await outcome(door, caller(None, {"rpm": 2}, key_id=2), "r2")
+    assert (await outcome(door, caller(None, {"rpm": 2}, key_id=3), "r3")).state.scope == "team"
+
+
+async def test_shadow_limit_refuses_nobody_without_redis(away):
+    door, who = Limits(away), caller({"rpm": 1, "shadow": ["rpm"]})
+    assert [await outcome(door, who, f"r{number}") for number in range(5)] == [None] * 5
+
+
+async def test_used_up_budget_stays_so_without_redis(own_redis):
+    link = RedisLink(own_redis.url, retry_after=0.05)
+    door, who, at = Limits(link, processes=2), caller({"requests_day": 4}), moment(2026, 11, 28, 12)
+    for number in range(2):
+        await (await door.admit(who, f"r{number}", at=at)).release()
+    own_redis.kill()
+    # Of the two that are left this process has one.
+    assert not await outcome(door, who, "r2", at=at)
+    refusal = await outcome(door, who, "r3", at=at)
+    assert (refusal.state.used, refusal.state.limit) == (3, 3)
+    await link.close()
+
+
+async def test_requests_admitted_alone_are_counted_afterwards(own_redis, monkeypatch):
+    monkeypatch.setattr("accounts.limits.admission.RENEW", 0.02)
+    link = RedisLink(own_redis.url, retry_after=0.05)
+    door, who = Limits(link), caller({"rpm": 50, "requests_day": 50, "tokens_day": 1000})
+    await (await door.admit(who, "with")).release(tokens=10)
+    own_redis.freeze()
+    for number in range(3):
+        await (await door.admit(who, f"without {number}")).release(tokens=7)
+    own_redis.thaw()
+    await until(lambda: not door.unsettled_count and link.available)
+    await until_quick(door)
+    used = {state.name: state.used for state in (await door.look(who)).states()}
+    assert used == {"rpm": 4, "requests_day": 4, "tokens_day": 31}
+    await link.close()
+
+
+async def until_quick(door):
+    await until(lambda: not door._breaker.is_open)
+
+
+async def test_frozen_redis_keeps_nobody_waiting(own_redis):
+    link = RedisLink(own_redis.url, timeout=60)
+    door, who = Limits(link), caller({"rpm": 100})
+    await door.admit(who, "first")
+    own_redis.freeze()
+    started = time.monotonic()
+    await asyncio.gather(*(door.admit(who, f"r{number}") for number in range(20)))
+    assert time.monotonic() - started < 20, "the link alone waits for a minute"
+    assert degraded.is_on("limits")
+    with pytest.raises(TooSlow):
+        await door._breaker.run(None, [], [])
+    own_redis.thaw()
+    await until_quick(door)
+    assert not degraded.is_on("limits")
+    assert (await door.look(who)).states()[0].used >= 1
+    await link.close()
+
+
+async def test_limit_of_one_process_is_whole(away):
+    door = Limits(away)
+    for number in range(3):
+        await door.admit(caller({"rpm": 3}), f"r{number}")
+    with pytest.raises(LimitExceeded):
+        await door.admit(caller({"rpm": 3}), "r")
+
+
+async def test_settled_turn_leaves_nothing_behind(link):
+    door, who = Limits(link), caller({"concurrency": 2, "requests_day": 5})
+    await (await door.admit(who, "r")).release(tokens=3)
+    assert await link.execute("EXISTS", *redis_keys.limits("key", 1)[2:]) == 0

@@ -1,0 +1,141 @@
+"""Two web processes hold the limits of keys and teams together, and every answer says how they stand."""
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+import pytest
+
+from gateway_project.lib import redis_keys
+from tests.e2e.formats import ANTHROPIC, FORMATS, OPENAI, Stream, send
+from tests.e2e.installation import Gateway, django, limited_key, until
+
+MAKE = """
+import json
+from django.conf import settings
+from accounts.models import ApiKey, Team
+for name, key, team in json.loads({made!r}):
+    owner = Team.objects.create(name="team of " + name, **team) if team else None
+    made = ApiKey(name=name, team=owner, **key)
+    made.adopt("lgw_test-key-limited-" + name, settings.KEY_PEPPER)
+    made.save()
+print(json.dumps(dict(ApiKey.objects.values_list("name", "pk"))))
+"""
+KEYS = [
+    ("hundred", {"rpm": 100}, None),
+    ("four", {"concurrency": 4}, None),
+    ("shown", {"rpm": 50, "requests_day": 40}, {"tokens_day": 10_000_000, "tpm": 20_000_000}),
+    ("poor", {}, {"requests_day": 1, "time_zone": "Asia/Shanghai"}),
+    ("shadowed", {"rpm": 1, "shadow": "rpm"}, None),
+]
+PROMPT = "[[sim: text=x]] x"
+HOLD = '[[sim: text="slow answer" chunks=2 delay_ms=60000]] x'
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, template):
+    import json
+
+    with Gateway(tmp_path_factory.mktemp("teams"), template, processes=2) as running:
+        running.ids = json.loads(django(running.data_dir, MAKE.format(made=json.dumps(KEYS))))
+        yield running
+
+
+def refused_rows(gateway, name):
+    rows = gateway.rows().values()
+    return [row for row in rows if (row["api_key_id"], row["status"]) == (gateway.ids[name], "refused")]
+
+
+def test_two_processes_admit_exactly_the_limit(gateway):
+    key, sent = limited_key("hundred"), 192
+    with ThreadPoolExecutor(64) as pool:
+        formats = list(FORMATS)
+        asked = [pool.submit(gateway.ask, formats[n % len(formats)], PROMPT, key=key) for n in range(sent)]
+        statuses = [each.result().status for each in asked]
+    assert (statuses.count(200), statuses.count(429)) == (100, sent - 100)
+    until(lambda: sum(row["count"] for row in refused_rows(gateway, "hundred")) == sent - 100)
+    assert len(refused_rows(gateway, "hundred")) < 20
+
+
+def test_turns_at_once_end_with_their_process(gateway):
+    key = limited_key("four")
+    turns = redis_keys.limits("key", gateway.ids["four"])[2]
+    with ExitStack() as streams:
+        for _ in range(4):
+            streams.enter_context(Stream(gateway, OPENAI, HOLD, key=key)).until(b"slow")
+        with ThreadPoolExecutor(16) as pool:
+            assert {pool.submit(gateway.ask, OPENAI, PROMPT, key=key).result().status for _ in range(16)} == {429}
+        for process in gateway.processes:
+            process.kill()
+            process.wait()
+        killed_at = time.time()
+        gateway.processes[:] = [gateway.start(number) for number in (1, 2)]
+        with gateway.redis() as client:
+            leases = client.zrange(turns, 0, -1, withscores=True)
+        assert all(end - killed_at < 6 for _, end in leases)
+        until(lambda: gateway.ask(OPENAI, PROMPT, key=key).status == 200)
+
+
+def test_headers_are_those_of_the_nearest_limit(gateway, stream):
+    for number, wire in enumerate(FORMATS):
+        answer = gateway.ask(wire, PROMPT, key=limited_key("shown"), stream=stream)
+        assert answer.status == 200
+        check_headers(wire, answer.headers, 40, 40 - number - 1 - (len(FORMATS) if stream else 0))
+
+
+def check_headers(wire, headers, limit, left):
+    """Requests are those of the day; tokens those of the team's day, less what is reserved."""
+    if wire is ANTHROPIC:
+        assert headers["anthropic-ratelimit-requests-limit"] == str(limit)
+        assert headers["anthropic-ratelimit-requests-remaining"] == str(left)
+        reset = datetime.fromisoformat(headers["anthropic-ratelimit-requests-reset"])
+        assert (reset.hour, reset.minute, reset.tzinfo) == (0, 0, UTC)
+        assert headers["anthropic-ratelimit-tokens-limit"] == "10000000"
+        assert 9_000_000 < int(headers["anthropic-ratelimit-tokens-remaining"]) < 10_000_000
+        assert not [name for name in headers if name.startswith("x-ratelimit")]
+    else:
+        assert headers["x-ratelimit-limit-requests"] == str(limit)
+        assert headers["x-ratelimit-remaining-requests"] == str(left)
+        assert re.fullmatch(r"(\d+h)?(\d+m)?\d+s|\d+ms", headers["x-ratelimit-reset-requests"])
+        assert headers["x-ratelimit-limit-tokens"] == "10000000"
+        assert not [name for name in headers if name.startswith("anthropic-ratelimit")]
+
+
+def test_answers_without_a_turn_have_the_headers_too(gateway):
+    key = limited_key("shown")
+    listing = send(gateway, "GET", "/v1/models", key=key)
+    broken = send(gateway, "POST", ANTHROPIC.path, key=key, body={"model": "org_auto"})
+    assert (listing.status, broken.status) == (200, 400)
+    left = listing.headers["x-ratelimit-remaining-requests"]
+    assert broken.headers["anthropic-ratelimit-requests-remaining"] == left
+    assert not [name for name in gateway.ask(OPENAI, PROMPT).headers if "ratelimit" in name]
+
+
+def test_refusal_says_which_limit_and_until_when(gateway):
+    key = limited_key("poor")
+    assert gateway.ask(OPENAI, PROMPT, key=key).status == 200
+    for wire in FORMATS:
+        answer = gateway.ask(wire, PROMPT, key=key)
+        assert answer.status == 429
+        message = answer.error["message"]
+        assert "The limit requests_day of this API key's team is reached: 1 requests per day, 1 used." in message
+        # Midnight in Shanghai.
+        assert "T16:00:00Z" in message
+        left = int(answer.headers["retry-after"])
+        assert datetime.fromtimestamp(time.time() + left, UTC).strftime("%H:%M") in ("15:59", "16:00", "16:01")
+        name = "anthropic-ratelimit-requests-remaining" if wire is ANTHROPIC else "x-ratelimit-remaining-requests"
+        assert answer.headers[name] == "0"
+        assert answer.headers["x-should-retry"] == "false"
+    row = until(lambda: refused_rows(gateway, "poor"))[0]
+    assert (row["reason"], row["limit_scope"], row["allowed"], row["value"]) == ("requests_day", "team", 1, 1)
+
+
+def test_shadow_limit_refuses_nobody(gateway):
+    answers = [gateway.ask(OPENAI, PROMPT, key=limited_key("shadowed")) for _ in range(4)]
+    assert [answer.status for answer in answers] == [200] * 4
+    assert not [name for answer in answers for name in answer.headers if "ratelimit" in name]
+    with gateway.redis() as client:
+        counts = [client.hgetall(name) for name in client.keys(f"{redis_keys.LIMIT_SHADOW}*")]
+    assert sum(int(each.get(str(gateway.ids["shadowed"]).encode(), 0)) for each in counts) == 3
