@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from django.db import connections
 
+from accounts.audit.context import unrecorded
+
 
 class Schedule(NamedTuple):
     """A task every `seconds`; a run that has waited for longer than `expires` seconds is dropped."""
@@ -28,10 +30,17 @@ OUTDATED = "File usage rows"  # the worker does it by a clock of its own
 
 def install(using: str = "default", **_: Any) -> None:
     """Add the tasks that are missing; Django calls this at the end of every `migrate`."""
-    from django_celery_beat.models import IntervalSchedule, PeriodicTask
+    from django_celery_beat.models import PeriodicTask
 
     if PeriodicTask._meta.db_table not in connections[using].introspection.table_names():
         return  # another app was migrated alone, before there is a schedule
+    with unrecorded():
+        _install()
+
+
+def _install() -> None:
+    from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
     PeriodicTask.objects.filter(name=OUTDATED).delete()
     for each in SCHEDULES:
         if PeriodicTask.objects.filter(name=each.name).exists():

@@ -14,10 +14,12 @@ class ProjectConfig(AppConfig):
     name = "gateway_project"
 
     def ready(self) -> None:
-        """Make our Celery application the one that every `shared_task` belongs to; have the groups installed."""
+        """Make our Celery application the one of every `shared_task`; have groups installed and changes recorded."""
+        from accounts.audit import hooks
         from accounts.roles import groups
         from gateway_project import celery  # noqa: F401
 
+        hooks.install()
         # At the end of a migration, as the tables do not exist before.
         post_migrate.connect(groups.install, sender=apps.get_app_config("accounts"), dispatch_uid="accounts.groups")
 

@@ -2,11 +2,50 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, ClassVar, NoReturn
 
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+
+class AppendOnlyError(Exception):
+    """Rows of the audit log are neither changed nor deleted."""
+
+
+class AuditQuerySet(models.QuerySet["AuditEntry"]):
+    def prune(self, before: datetime, most: int) -> int:
+        """Delete rows older than that, at most so many; how many there were. For the retention, and nobody else."""
+        ids = list(self.filter(at__lt=before).order_by("at", "id").values_list("pk", flat=True)[:most])
+        if ids:  # Django returns None where there is nothing to delete
+            models.QuerySet(self.model, using=self.db).filter(pk__in=ids)._raw_delete(self.db)
+        return len(ids)
+
+    def continue_last(self, entry: AuditEntry, keep: bool) -> bool:
+        """Write the changes of a row anew while its own change still goes on; False when the row is not there.
+
+        It is gone where its transaction was rolled back, and another row may have its id by now.
+        """
+        row: models.QuerySet[AuditEntry] = models.QuerySet(self.model, using=self.db).filter(
+            pk=entry.pk, at=entry.at, object_type=entry.object_type, object_id=entry.object_id
+        )
+        if keep:
+            return row.update(changes=entry.changes, object_text=entry.object_text) == 1
+        return row._raw_delete(self.db) == 1
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise AppendOnlyError
+
+    def delete(self) -> NoReturn:
+        raise AppendOnlyError
+
+    def bulk_update(self, objs: Iterable[AuditEntry], fields: Any, batch_size: int | None = None) -> NoReturn:
+        raise AppendOnlyError
+
+    update.alters_data = True  # type: ignore[attr-defined]  # Django keeps templates from calling what says so
+    delete.alters_data = True  # type: ignore[attr-defined]
 
 
 class AuditEntry(models.Model):
@@ -28,6 +67,7 @@ class AuditEntry(models.Model):
     object_text = models.CharField(_("object"), max_length=200, blank=True)
     changes = models.JSONField(_("changes"), default=dict, blank=True)
     """Field to [before, after], both as text; secrets are masked."""
+    objects = AuditQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("audit entry")
@@ -41,3 +81,11 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor} {self.action} {self.object_type} {self.object_text}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise AppendOnlyError
+        super().save(*args, **kwargs | {"force_insert": True})
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AppendOnlyError

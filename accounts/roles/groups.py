@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, Final
 
 from django.apps import apps
@@ -10,6 +11,9 @@ from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections
 from django.db.models import QuerySet
+
+from accounts.audit.context import unrecorded
+from accounts.models import AuditEntry
 
 OPERATOR: Final = "Operator"
 VIEWER: Final = "Viewer"
@@ -24,7 +28,8 @@ OF_USERS: Final = ("apitoken",)
 
 def install(using: str = "default", **_: Any) -> None:
     """Make the groups, and give them what this version says. Django calls this at the end of every `migrate`."""
-    if not {Group._meta.db_table, ContentType._meta.db_table} <= set(connections[using].introspection.table_names()):
+    needed = {model._meta.db_table for model in (Group, ContentType, AuditEntry)}
+    if not needed <= set(connections[using].introspection.table_names()):
         return  # another app was migrated alone, before there are users
     # Django makes the permissions of an app when its turn comes, which may be after ours.
     for label in OPERATED:
@@ -37,5 +42,8 @@ def install(using: str = "default", **_: Any) -> None:
 
 
 def _set(using: str, name: str, permissions: QuerySet[Permission]) -> None:
-    group, __ = Group.objects.using(using).get_or_create(name=name)
-    group.permissions.set(permissions)  # writes only what differs
+    found = Group.objects.using(using).filter(name=name).first()
+    # A permission that comes or goes later is a change like any other.
+    with nullcontext() if found else unrecorded():
+        group = found or Group.objects.using(using).create(name=name)
+        group.permissions.set(permissions)  # writes only what differs

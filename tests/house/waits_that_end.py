@@ -7,6 +7,10 @@ WAITS = {
         "gateway_project/lib/prometheus_values.py: lock",
         "gateway_project/postgresql/connection_pool.py: self._lock",
     ],
+    "No queue but a context variable.": [
+        "accounts/audit/context.py: _acting.get()",
+        "accounts/audit/context.py: _recording.get()",
+    ],
     "Not a lock but an open file; it was locked with LOCK_NB.": [
         "gateway_project/supervise/preflight.py: lock",
     ],

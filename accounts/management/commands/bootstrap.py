@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
 
+from accounts.audit.commands import RecordedCommand
 from accounts.keys import bootstrap
 
 
-class Command(BaseCommand):
+class Command(RecordedCommand):
     """Print one line of JSON: `admin_username`, and `admin_password` and `api_key` where they were made just now."""
 
     help = __doc__

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 from django.utils import timezone
 
+from accounts.audit.commands import RecordedCommand
 from accounts.keys import services
 from accounts.models import ApiKey, Team, names_in
 
@@ -64,7 +65,7 @@ def names(text: str) -> str:
     return text
 
 
-class Command(BaseCommand):
+class Command(RecordedCommand):
     """Make a key and print it alone on stdout. It cannot be shown again."""
 
     help = __doc__

@@ -6,14 +6,15 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from accounts.api.tokens import SCOPES, issue
+from accounts.audit.commands import RecordedCommand
 from accounts.management.commands.create_api_key import moment, names
 from accounts.models import names_in
 
 
-class Command(BaseCommand):
+class Command(RecordedCommand):
     """Make a token for a user's programs and print it alone on stdout. It cannot be shown again."""
 
     help = __doc__

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
 from django.utils import timezone
 
+from accounts.audit.commands import RecordedCommand
 from accounts.ledger.prune import oldest_kept, prune
 
 
-class Command(BaseCommand):
+class Command(RecordedCommand):
     """Delete usage rows, and the sums of their hours, that are older than USAGE_RETENTION_DAYS. Done daily anyway."""
 
     help = __doc__

@@ -6,8 +6,9 @@ from argparse import ArgumentTypeError
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from accounts.audit.commands import RecordedCommand
 from accounts.ledger import hours
 
 
@@ -18,7 +19,7 @@ def day(text: str) -> date:
         raise ArgumentTypeError(f"{text!r} is not a date like 2026-11-28") from None
 
 
-class Command(BaseCommand):
+class Command(RecordedCommand):
     """Make the sums of usage by the hour anew from the rows of these days (UTC), the last one included."""
 
     help = __doc__

@@ -8,16 +8,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.utils import timezone
 
+from accounts.audit.commands import RecordedCommand
 from accounts.ledger.prune import oldest_kept
 from accounts.ledger.reconcile import reconcile
 
 END = datetime(9999, 1, 1, tzinfo=UTC) - timedelta(days=2)
 
 
-class Command(BaseCommand):
+class Command(RecordedCommand):
     """Hold the turns admitted against their rows, and the sums of hours against the rows. Changes nothing."""
 
     help = __doc__

@@ -6,16 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from accounts.audit.commands import RecordedCommand
 from accounts.demo import seeding
 from accounts.demo.expected import Expected
 from accounts.demo.turns import DAYS
 from accounts.models import Usage
 
 
-class Command(BaseCommand):
+class Command(RecordedCommand):
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
