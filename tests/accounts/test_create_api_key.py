@@ -33,6 +33,14 @@ def test_every_option_is_kept():
     assert abs(key.expires_at - timezone.now() - timedelta(days=30)) < timedelta(minutes=1)
 
 
+def test_budgets_networks_and_days_are_kept():
+    create("ci", "--requests-day", "100", "--tokens-month", "9000000000", "--networks", "10.0.0.0/8",
+           "--expires-after-days", "7")  # fmt: skip
+    key = ApiKey.objects.get()
+    assert (key.requests_day, key.tokens_month, key.requests_week) == (100, 9_000_000_000, 0)
+    assert (key.allowed_networks, key.expires_after_days) == ("10.0.0.0/8", 7)
+
+
 def test_an_expiry_may_be_a_date_or_hours():
     create("one", "--expires", "2096-12-31")
     create("two", "--expires", "12h")
@@ -55,6 +63,10 @@ def test_an_expiry_may_be_a_date_or_hours():
         (["alice", "--scopes", ""], "names nothing"),
         (["alice", "--scopes", "metrics,everything"], "There is no scope everything. Known: metrics"),
         (["alice", "--expires", "999999w"], "later than any date"),
+        (["alice", "--expires-after-days", "0"], "days from 1"),
+        (["alice", "--tokens-day", "-5"], "whole number"),
+        (["alice", "--networks", "home"], "no address and no network"),
+        (["alice", "--models", "!"], "missing behind the !"),
     ],
 )
 def test_invalid_arguments_are_refused_and_leave_nothing(args, said):

@@ -14,8 +14,9 @@ from django.utils import timezone
 
 from accounts.audit.commands import RecordedCommand
 from accounts.keys import services
-from accounts.models import ApiKey, Team, names_in
+from accounts.models import LIMITS, ApiKey, Team, names_in
 
+BUDGETS = tuple(name for name in LIMITS if "_" in name)
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -43,6 +44,20 @@ def limit(text: str) -> int:
     """A whole number, 0 for no limit."""
     if not re.fullmatch(r"\d{1,9}", text):
         raise ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def budget(text: str) -> int:
+    """The same, for what may be larger."""
+    if not re.fullmatch(r"\d{1,18}", text):
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def days(text: str) -> int:
+    """A whole number from 1."""
+    if not re.fullmatch(r"[1-9]\d{0,4}", text):
+        raise ArgumentTypeError(f"{text!r} is not a whole number of days from 1")
     return int(text)
 
 
@@ -76,10 +91,15 @@ class Command(RecordedCommand):
         parser.add_argument("--rpm", type=limit, default=0, help="requests per minute")
         parser.add_argument("--tpm", type=limit, default=0, help="tokens per minute")
         parser.add_argument("--concurrency", type=limit, default=0, help="turns at once")
+        for name in BUDGETS:
+            option = f"--{name.replace('_', '-')}"
+            parser.add_argument(option, type=budget, default=0, help=f"{name.replace('_', ' per ')}, by the calendar")
         # None, not "": argparse passes a default text through `type`, which refuses an empty one.
         parser.add_argument("--models", type=names, default=None, help="comma-separated; all when left out")
         parser.add_argument("--scopes", type=names, default=None, help="comma-separated, such as metrics")
+        parser.add_argument("--networks", type=names, default=None, help="comma-separated, such as 10.0.0.0/8")
         parser.add_argument("--expires", type=moment, default=None, help="30d, 12h or 2030-12-31")
+        parser.add_argument("--expires-after-days", type=days, default=None, help="counted from the first use")
 
     # A team that was made for this key goes again when the key is refused.
     @transaction.atomic
@@ -87,11 +107,11 @@ class Command(RecordedCommand):
         key = ApiKey(
             name=options["name"].strip(),
             allowed_models=options["models"] or "",
+            allowed_networks=options["networks"] or "",
             scopes=options["scopes"] or "",
             expires_at=options["expires"],
-            rpm=options["rpm"],
-            tpm=options["tpm"],
-            concurrency=options["concurrency"],
+            expires_after_days=options["expires_after_days"],
+            **{name: options[name] for name in LIMITS},
         )
         try:
             key.team = team_of(options["team"])
