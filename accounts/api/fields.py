@@ -38,7 +38,7 @@ class Names(serializers.Field[Any, Any, Any, Any]):
         return ", ".join(name.strip() for name in names)
 
 
-@extend_schema_field({"type": ["string", "integer", "null"], "description": "Name of a team, or its id."})
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "integer"}], "description": "Name of a team, or its id."})
 class TeamName(serializers.Field[Any, Any, Any, Any]):
     """The name of a team; its id is taken too, and null for none."""
 
@@ -57,7 +57,7 @@ class TeamName(serializers.Field[Any, Any, Any, Any]):
         return team
 
 
-@extend_schema_field({"type": ["string", "integer"], "examples": ["1h", "PT1H", 3600]})
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "integer"}], "examples": ["1h", "PT1H", 3600]})
 class Duration(serializers.Field[Any, Any, Any, Any]):
     """A span of time: seconds, a text such as `1h` or `7d`, or a duration of ISO 8601."""
 

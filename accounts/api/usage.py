@@ -19,12 +19,14 @@ from accounts.api.lists import PAGING, Ordering, refuse_unknown
 from accounts.api.permissions import SeesUsage, WithinScopes
 from accounts.api.summary import PARAMETERS, SummarySerializer, ordered, rows_of
 from accounts.models import Usage
-from accounts.reports.filters import NAMES, TIMES, Filters, parse
+from accounts.reports.filters import NAMES, OUTCOMES, TIMES, Filters, parse
 from accounts.reports.period import RANGES
 from accounts.reports.summary import rows, summarize, total
 from accounts.reports.visibility import visible_to
 
-CHOICES: Final[Mapping[str, list[str]]] = {"status": list(Usage.Status.values), "range": list(RANGES)}
+CHOICES: Final[Mapping[str, list[str]]] = {
+    "status": list(Usage.Status.values), "range": list(RANGES), "outcome": list(OUTCOMES),
+}  # fmt: skip
 REPEATED: Final = frozenset(NAMES) - {*TIMES, "outcome"}
 HELP: Final = dict.fromkeys(("from", "to"), "A date or a time of ISO 8601.")
 

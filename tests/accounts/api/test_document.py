@@ -1,0 +1,102 @@
+"""The API against its own document: generated requests, right and wrong ones, get the answers it describes."""
+
+from datetime import timedelta
+
+import pytest
+import schemathesis
+from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+
+from accounts.api.tokens import issue
+from accounts.ledger import hours
+from accounts.models import ApiKey, AuditEntry, Usage
+from bridge.models import ModelAlias, PromptTemplate
+from tests.accounts.api.conftest import Program
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_server")]
+RESOURCES = ["teams", "keys", "usage", "sessions", "instances", "aliases", "prompts", "audit", "schema"]
+
+
+@pytest.fixture
+def token(root):
+    return issue(root, None, ())
+
+
+@pytest.fixture
+def document(token):
+    schema = schemathesis.openapi.from_dict(Program(token)("GET", "schema/").data)
+    schema.app = get_wsgi_application()
+    # The end of a request would close the connection of the test; Django's own client keeps it in the same way.
+    signals = (request_started, request_finished)
+    for signal in signals:
+        signal.disconnect(close_old_connections)
+    yield schema
+    for signal in signals:
+        signal.connect(close_old_connections)
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_answers_are_those_of_the_document(document, token, resource):
+    found = [each.ok() for each in document.get_all_operations()]
+    operations = [each for each in found if each.path.startswith(f"/api/{resource}/")]
+    assert operations
+    for operation in operations:
+
+        @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @given(case=operation.as_strategy())
+        def holds(case):
+            # A name that is taken is refused, though the document has no words for it.
+            case.call_and_validate(
+                headers={"Authorization": f"Token {token}"},
+                excluded_checks=[schemathesis.checks.positive_data_acceptance],
+            )
+
+        holds()
+
+
+@pytest.fixture
+def rows(keys, teams):
+    """Of each resource the path parameters of a row."""
+    now = timezone.now()
+    ApiKey.objects.update(expires_at=now, paused_at=now, last_used_at=now, previous_until=now, allowed_models="a, !b")
+    Usage.objects.create(
+        request_id="r1", api_key=keys["core"], team=teams["core"], protocol="openai", endpoint="/v1/x", model="m",
+        stream=False, status="refused", reason="rpm", queue_ms=0, total_ms=1, prompt_tokens=1, completion_tokens=1,
+        started_at=now, allowed=1, value=2, retry_after=3,
+    )  # fmt: skip
+    entry = AuditEntry.objects.create(
+        actor="a", source="rest", action="changed", object_type="key", changes={"a": ["1", "2"]}
+    )
+    return {
+        "teams": {"id": teams["core"].pk}, "keys": {"id": keys["core"].pk}, "usage": {"request_id": "r1"},
+        "aliases": {"id": ModelAlias.objects.values_list("pk", flat=True)[0]}, "audit": {"id": entry.pk},
+        "prompts": {"id": PromptTemplate.objects.create(pattern="x").pk},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("resource", ["teams", "keys", "usage", "aliases", "prompts", "audit"])
+def test_row_and_list_are_those_of_the_document(document, token, rows, resource):
+    (name,) = rows[resource]
+    for path, parameters in ((f"/api/{resource}/", {}), (f"/api/{resource}/{{{name}}}/", rows[resource])):
+        case = document[path]["GET"].Case(path_parameters=parameters)
+        answer = case.call_and_validate(headers={"Authorization": f"Token {token}"})
+        assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(("action", "body"), [("rotate", {"grace": "1h"}), ("pause", {}), ("revoke", None)])
+def test_answer_of_an_action_is_that_of_the_document(document, token, keys, action, body):
+    operation = document[f"/api/keys/{{id}}/{action}/"]["POST"]
+    given_body = {} if body is None else {"body": body, "media_type": "application/json"}
+    case = operation.Case(path_parameters={"id": keys["core"].pk}, **given_body)
+    assert case.call_and_validate(headers={"Authorization": f"Token {token}"}).status_code == 200
+
+
+@pytest.mark.parametrize("group_by", ["team,key,day", "hour,status", "client_app"])
+def test_summary_is_that_of_the_document(document, token, rows, group_by):
+    hours.rebuild(timezone.now() - timedelta(hours=1), timezone.now())
+    case = document["/api/usage/summary/"]["GET"].Case(query={"group_by": group_by})
+    answer = case.call_and_validate(headers={"Authorization": f"Token {token}"})
+    assert (answer.status_code, len(answer.json()["results"])) == (200, 1)
