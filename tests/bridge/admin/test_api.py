@@ -1,0 +1,46 @@
+"""Instances in the operators' API."""
+
+import time
+
+import msgspec
+import pytest
+import redis
+
+from bridge.models import Instance
+from bridge.status.instance import InstanceStatus
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def instances(redis_server):
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushdb()
+        for name, state in (("w1-i1", "ready"), ("w2-i1", "login_required")):
+            status = InstanceStatus(
+                name=name, process=1, pid=99, generation=1, state=state, login=True, in_flight=2, limit=8, restarts=4,
+                last_error="", version="2.5.1", upstream="lingma", models=6, started_at=time.time() - 7200,
+                at=time.time(),
+            )  # fmt: skip
+            client.set(f"lgw:instance:{name}", msgspec.json.encode(status), ex=15)
+        yield
+        client.flushdb()
+
+
+def test_list_is_that_of_the_heartbeats(admin_client, instances):
+    rows = admin_client.get("/api/instances/").json()["results"]
+    assert [(row["name"], row["state"], row["in_flight"]) for row in rows] == [
+        ("w1-i1", "ready", 2), ("w2-i1", "login_required", 2),
+    ]  # fmt: skip
+    (row,) = admin_client.get("/api/instances/?state=login_required").json()["results"]
+    assert row == rows[1] == admin_client.get("/api/instances/w2-i1/").json()
+    backwards = admin_client.get("/api/instances/?ordering=-name&page_size=1").json()
+    assert [row["name"] for row in backwards["results"]] == ["w2-i1"]
+    assert [row["name"] for row in admin_client.get(backwards["next"]).json()["results"]] == ["w1-i1"]
+    assert admin_client.get("/api/instances/?state=odd").status_code == 400
+
+
+def test_reading_writes_no_row(admin_client, instances):
+    admin_client.get("/api/instances/")
+    assert not Instance.objects.exists()
+    assert admin_client.delete("/api/instances/w1-i1/").status_code == 405
