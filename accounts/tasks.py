@@ -5,6 +5,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.ledger import prune, services
+from accounts.models import IdempotentRequest
 from gateway_project.lib import database_state as database
 from gateway_project.lib.redis_client import AWAY
 
@@ -23,4 +24,12 @@ def prune_usage() -> int:
     with database.doing_without():
         rows, _ = prune.prune(prune.oldest_kept(timezone.now(), settings.USAGE_RETENTION_DAYS), within=PRUNE_SEC)
         return rows
+    return 0
+
+
+@shared_task(name="accounts.prune_answers", ignore_result=True)
+def prune_answers() -> int:
+    """Delete answers of the API that were kept for a day; some of them hold a secret, encrypted."""
+    with database.doing_without():
+        return IdempotentRequest.prune()
     return 0

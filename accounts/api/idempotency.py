@@ -11,18 +11,16 @@ from typing import Any, Final
 
 from cryptography.fernet import Fernet
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 from django.utils.translation import gettext
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.apps import accounts_config
-from accounts.models import KEPT_FOR, IdempotentRequest
+from accounts.models import IdempotentRequest
 
 HEADER: Final = "Idempotency-Key"
 LONGEST: Final = 255
-MOST_PRUNED: Final = 500
 
 
 class KeyReused(exceptions.APIException):
@@ -58,14 +56,8 @@ class Idempotent:
         return response
 
 
-def prune() -> int:
-    """Delete answers that are older than a day; return how many there were."""
-    over = IdempotentRequest.objects.filter(created_at__lt=timezone.now() - KEPT_FOR).values_list("pk", flat=True)
-    return IdempotentRequest.objects.filter(pk__in=list(over[:MOST_PRUNED])).delete()[0]
-
-
 def _row(user: Any, key: str, digest: str) -> tuple[IdempotentRequest, bool]:
-    prune()
+    IdempotentRequest.prune()
     try:
         with transaction.atomic():
             return IdempotentRequest.objects.create(user=user, key=key, digest=digest), True

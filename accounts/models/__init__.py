@@ -3,7 +3,6 @@
 from accounts.models.audit import AuditEntry as AuditEntry
 from accounts.models.hour import BOUNDS_MS as BOUNDS_MS
 from accounts.models.hour import UsageHour as UsageHour
-from accounts.models.idempotency import KEPT_FOR as KEPT_FOR
 from accounts.models.idempotency import IdempotentRequest as IdempotentRequest
 from accounts.models.key import ApiKey as ApiKey
 from accounts.models.key import ApiKeyQuerySet as ApiKeyQuerySet

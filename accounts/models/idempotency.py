@@ -10,6 +10,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 KEPT_FOR: Final = timedelta(hours=24)
+MOST_PRUNED: Final = 5_000
+"""At once: a task comes every ten minutes."""
 
 
 class IdempotentRequest(models.Model):
@@ -31,3 +33,9 @@ class IdempotentRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} {self.key}"
+
+    @classmethod
+    def prune(cls) -> int:
+        """Delete answers that are older than a day; return how many there were."""
+        over = cls.objects.filter(created_at__lt=timezone.now() - KEPT_FOR).values_list("pk", flat=True)
+        return cls.objects.filter(pk__in=list(over[:MOST_PRUNED])).delete()[0]

@@ -23,7 +23,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 AT_ONCE = 3
 """Pages at work in one process."""
 UNAUTHENTICATED_AT_ONCE = 1
-"""Of them, those of clients without a session, and log-ins: each of these checks a password."""
+"""Of them, those of clients without a session or a token, and log-ins: each of these checks a password."""
 MOST_WAITING = 256
 """Requests that wait for a turn, half of them per address."""
 WAIT_SEC = 10.0
@@ -145,10 +145,12 @@ class _Answer:
 
 
 def has_session(scope: dict[str, Any]) -> bool:
-    """Whether the client seems to be logged in; Django finds out whether it is."""
-    # The cookie is not verified: a made-up one only gets into the wider line, which is bounded as well.
+    """Whether the client seems to be logged in, or to have a token of the API; Django finds out whether it is."""
+    # Neither is verified: one that is made up only gets into the wider line, which is bounded as well.
     for name, value in scope["headers"]:
         if name == b"cookie" and f"{settings.SESSION_COOKIE_NAME}=".encode() in value:
+            return True
+        if name == b"authorization" and value[:6].lower() == b"token ":
             return True
     return False
 

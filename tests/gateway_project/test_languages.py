@@ -32,7 +32,7 @@ UNSHOWN = {"script", "style", "code", "pre", "textarea", "datalist"}
 WORDS = re.compile(r"\b[A-Za-z][A-Za-z']*(?:,? [A-Za-z][A-Za-z']*)+")
 NAMES = re.compile(
     "Lingma Gateway|Claude Code|OpenAI Compatible|(OpenAI|Anthropic) SDK|pip install|Celery worker|"
-    "Check instances|Clean sessions"
+    "Check instances|Clean sessions|Prune answers of the API"
 )
 ZONE = re.compile(r"[A-Z]\w+/[\w/+ -]+")
 

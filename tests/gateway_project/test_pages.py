@@ -71,6 +71,8 @@ def page():
         ([(b"cookie", b"csrftoken=a")], "POST", "/admin/login/", UNAUTHENTICATED_AT_ONCE),
         (SESSION, "POST", "/admin/login/", UNAUTHENTICATED_AT_ONCE),
         (SESSION, "GET", "/admin/", AT_ONCE),
+        ([(b"authorization", b"Token abc")], "GET", "/api/keys/", AT_ONCE),
+        ([(b"authorization", b"Basic abc")], "GET", "/api/keys/", UNAUTHENTICATED_AT_ONCE),
     ],
 )
 async def test_few_pages_are_at_work_at_once(page, headers, method, path, most):

@@ -5,6 +5,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.models import ApiKey, IdempotentRequest, Team
+from accounts.tasks import prune_answers
 from gateway_project.lib.key_secret import digest_of
 from tests.accounts.api.conftest import program_of
 
@@ -170,6 +171,15 @@ def test_idempotency_key_lasts_a_day(api):
     IdempotentRequest.objects.update(created_at=timezone.now() - timedelta(hours=25))
     assert api("POST", "teams/", {"name": "b"}, Idempotency_Key="abc").status_code == 201
     assert IdempotentRequest.objects.count() == 1
+
+
+def test_stored_answers_are_deleted_after_a_day(api):
+    for key in ("old", "new"):
+        api("POST", "teams/", {"name": key}, Idempotency_Key=key)
+    for key, hours in (("old", 25), ("new", 23)):
+        IdempotentRequest.objects.filter(key=key).update(created_at=timezone.now() - timedelta(hours=hours))
+    assert prune_answers() == 1
+    assert IdempotentRequest.objects.get().key == "new"
 
 
 @pytest.mark.parametrize("key", ["x" * 300, "\x7f"])
