@@ -87,7 +87,7 @@ def test_row_and_list_are_those_of_the_document(document, token, rows, resource)
 
 
 @pytest.mark.parametrize(("action", "body"), [("rotate", {"grace": "1h"}), ("pause", {}), ("revoke", None)])
-def test_answer_of_an_action_is_that_of_the_document(document, token, keys, action, body):
+def test_action_answers_as_the_document_says(document, token, keys, action, body):
     operation = document[f"/api/keys/{{id}}/{action}/"]["POST"]
     given_body = {} if body is None else {"body": body, "media_type": "application/json"}
     case = operation.Case(path_parameters={"id": keys["core"].pk}, **given_body)
