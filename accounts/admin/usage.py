@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import Truncator
 from django.utils.translation import gettext
@@ -15,6 +16,7 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, DropdownFilter
 from unfold.decorators import display
 
+from accounts.explain.ids import request_id_of
 from accounts.models import OUTCOME_COLOURS, Usage
 from gateway_project.lib.cells import VisibleText, cut
 from gateway_project.lib.lookups import ClosedLookups
@@ -90,7 +92,7 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     # Exact: any other search would read the table from end to end.
     search_fields = ("request_id__exact",)
-    search_help_text = _("A whole request id")
+    search_help_text = _("A whole id of the request: req_, chatcmpl-, msg_, resp_, or its digits")
     ordering = ("-started_at", "-id")
     actions: ClassVar[list[str]] = []
     sections: ClassVar[list[tuple[Any, dict[str, Any]]]] = [
@@ -118,9 +120,17 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         page: HttpResponse = super().change_view(
-            request, object_id, form_url, (extra_context or {}) | {"show_history": False}
+            request, object_id, form_url, (extra_context or {}) | {"show_history": False, "show_view_on_site": True}
         )
         return page
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
+        """By any id that a client shows of the request."""
+        return super().get_search_results(request, queryset, request_id_of(search_term) if search_term else "")
+
+    def view_on_site(self, obj: Usage) -> str:
+        """The page that explains the request."""
+        return reverse("usage_request", args=[obj.request_id])
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

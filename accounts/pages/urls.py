@@ -6,6 +6,7 @@ from accounts.pages.access import LogIn, LogOut
 from accounts.pages.display import display
 from accounts.pages.export import export
 from accounts.pages.layout import page
+from accounts.pages.request import find_request, usage_request
 from accounts.pages.usage import usage, usage_rows
 
 urlpatterns = [
@@ -13,6 +14,8 @@ urlpatterns = [
     path("logout/", page(LogOut.as_view()), name="logout"),
     path("display/", display, name="display"),
     path("usage/", usage, name="usage"),
+    path("usage/r/", find_request, name="find_request"),
+    path("usage/r/<str:any_id>", usage_request, name="usage_request"),
     path("usage/rows/", usage_rows, name="usage_rows"),
     path("usage/export.csv", export, {"form": "csv"}, name="usage_export_csv"),
     path("usage/export.json", export, {"form": "json"}, name="usage_export_json"),

@@ -1,0 +1,145 @@
+"""`/usage/r/<id>`: what became of one request, and why."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext
+from django.views.decorators.http import require_safe
+
+from accounts.explain.ids import LONGEST, request_id_of
+from accounts.explain.sentences import LIMITS, seconds, verdict
+from accounts.ledger.row import UsageRow
+from accounts.ledger.trace import Trace, decoded
+from accounts.models import OUTCOME_COLOURS, OpenTurn, Usage
+from accounts.pages.layout import page
+from accounts.pages.query import iso
+from accounts.pages.steps import steps_of
+from accounts.pages.trace_words import against, characters, model_words, session_words
+from accounts.reports.visibility import Visibility, visible_to
+from gateway_project.lib.translated import translated
+
+AROUND: Final = timedelta(minutes=5)
+UNKNOWN: Final = "–"
+
+
+@page
+@login_required(login_url="login")
+@require_safe
+def find_request(request: HttpRequest) -> HttpResponse:
+    """The search box leads here, and from here to the page with the id in its address."""
+    found = request_id_of(request.GET.get("id", ""))
+    return HttpResponseRedirect(reverse("usage_request", args=[found]) if found else reverse("usage"))
+
+
+@page
+@login_required(login_url="login")
+@require_safe
+def usage_request(request: HttpRequest, any_id: str) -> HttpResponse:
+    """A request that the reader may not see is answered like one that does not exist."""
+    request_id, visible = request_id_of(any_id), visible_to(request.user)
+    row = None
+    if request_id and not visible.nothing:
+        rows = Usage.objects.filter(visible.condition, request_id=request_id)
+        row = rows.select_related("api_key", "team").first()
+    if row is not None:
+        return TemplateResponse(request, "pages/request.html", context_of(row, request))
+    if request_id and (running := _running(request_id, visible)):
+        return TemplateResponse(request, "pages/request_running.html", running)
+    context = {"asked": any_id[:LONGEST], "days": getattr(settings.ENV, "usage_retention_days", None)}
+    return TemplateResponse(request, "pages/request_missing.html", context, status=404)
+
+
+def _running(request_id: str, visible: Visibility) -> dict[str, Any] | None:
+    """What is known of a turn that has not ended yet."""
+    opened = OpenTurn.objects.filter(request_id=request_id).first()
+    if opened is None:
+        return None
+    row = msgspec.json.decode(opened.row, type=UsageRow)
+    if not visible.everything and row.team_id not in visible.teams:
+        return None
+    return {"row": row, "started_at": opened.started_at}
+
+
+def context_of(row: Usage, request: HttpRequest) -> dict[str, Any]:
+    trace = decoded(row.trace)
+    sentence, advice = verdict(row)
+    return {
+        "row": row,
+        "trace": trace,
+        "tone": OUTCOME_COLOURS.get(row.status, ""),
+        "sentence": translated(sentence),
+        "advice": translated(advice),
+        "steps": steps_of(row, trace),
+        "total": seconds(row.total_ms),
+        "limit": _limit(row),
+        "tokens": _tokens(row),
+        "links": _links(row, request),
+        "alias_href": _alias_href(trace, request),
+        **(_words(row, trace) if trace else {}),
+    }
+
+
+def _words(row: Usage, trace: Trace) -> dict[str, Any]:
+    return {
+        "model_words": model_words(row, trace),
+        "session_words": session_words(trace) if row.instance else "",
+        "characters": characters(row, trace),
+        "others": [(name, against(reason)) for name, reason in trace.others.items()],
+    }
+
+
+def _limit(row: Usage) -> dict[str, str] | None:
+    """The limit that was reached."""
+    if row.reason not in LIMITS or row.allowed is None:
+        return None
+    used = UNKNOWN if row.value is None else f"{row.value:,}"
+    return {"name": gettext(LIMITS[row.reason]), "used": used, "allowed": f"{row.allowed:,}"}
+
+
+def _tokens(row: Usage) -> dict[str, Any]:
+    """What nobody knows is no zero: of a request that never was asked there are no tokens."""
+    known = bool(row.instance)
+    return {
+        "prompt": f"{row.prompt_tokens:,}" if known else UNKNOWN,
+        "completion": f"{row.completion_tokens:,}" if known else UNKNOWN,
+        "estimated": known and row.usage_source == "estimate",
+    }
+
+
+def _links(row: Usage, request: HttpRequest) -> list[tuple[str, str]]:
+    links = []
+    if row.api_key_id:
+        links.append((gettext("This key, five minutes before and after"), _around(row.started_at, key=row.api_key_id)))
+    if row.instance:
+        words = gettext("This instance, five minutes before and after")
+        links.append((words, _around(row.started_at, instance=row.instance)))
+    if row.api_key_id and _may(request, "accounts.view_apikey"):
+        links.append(
+            (gettext("The key in the console"), reverse("admin:accounts_apikey_change", args=[row.api_key_id]))
+        )
+    return links
+
+
+def _around(at: datetime, **filters: Any) -> str:
+    span = {"from": iso(at - AROUND), "to": iso(at + AROUND)}
+    return f"{reverse('usage_rows')}?{urlencode({**filters, **span})}"
+
+
+def _alias_href(trace: Trace | None, request: HttpRequest) -> str:
+    if trace is None or not trace.alias or not _may(request, "bridge.view_modelalias"):
+        return ""
+    return f"{reverse('admin:bridge_modelalias_changelist')}?{urlencode({'q': trace.alias})}"
+
+
+def _may(request: HttpRequest, permission: str) -> bool:
+    user: Any = request.user
+    return bool(user.is_staff and user.has_perm(permission))

@@ -1,0 +1,186 @@
+import re
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.utils import timezone
+
+from accounts.ledger.row import UsageRow
+from accounts.ledger.trace import Trace, encoded
+from accounts.models import ApiKey, OpenTurn, Team, Usage
+
+pytestmark = pytest.mark.django_db
+DIGITS = "0123456789abcdef" * 2
+ID = f"req_{DIGITS}"
+START = datetime(2026, 11, 27, 3, 12, tzinfo=UTC)
+TRACE = Trace(
+    admitted=4, placed=204, asked=206, named_by="alias", alias="claude-*", wanted="qwen", session="elsewhere",
+    holder="w1-i2", sent=4200, whole=4000, others={"w1-i2": "full 8/8", "w1-i3": "busier 5", "w1-i4": "login_required"},
+    lost=[("w1-i2", "upstream")], corrections=1, error="The service said <b>no</b>.", more=3,
+)  # fmt: skip
+
+
+@pytest.fixture
+def team():
+    return Team.objects.create(name="Ads")
+
+
+@pytest.fixture
+def key(team):
+    key = ApiKey(name="key of Ads", team=team)
+    key.renew_secret(b"pepper")
+    key.save()
+    return key
+
+
+@pytest.fixture
+def new_row(key, team):
+    def new_row(**fields):
+        plain = {
+            "request_id": ID, "api_key": key, "team": team, "protocol": "anthropic", "endpoint": "/v1/messages",
+            "model": "claude-sonnet-4-5", "lingma_model": "qwen", "instance": "w1-i1", "session": "rebuilt",
+            "stream": True, "status": "error", "reason": "upstream", "queue_ms": 190, "first_token_ms": 896,
+            "total_ms": 2000, "prompt_tokens": 1000, "completion_tokens": 20, "usage_source": "estimate",
+            "client": "10.0.0.7", "tools": "1 parsed", "started_at": START, "trace": encoded(TRACE),
+        }  # fmt: skip
+        return Usage.objects.create(**(plain | fields))
+
+    return new_row
+
+
+@pytest.fixture
+def viewer(client):
+    viewer = User.objects.create_user("viewer")
+    viewer.user_permissions.add(Permission.objects.get(codename="view_usage"))
+    client.force_login(viewer)
+    return viewer
+
+
+def text_of(page):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.content.decode()))
+
+
+@pytest.mark.parametrize("prefix", ["req_", "chatcmpl-", "msg_", "resp_", ""])
+def test_any_id_leads_to_the_page(client, viewer, new_row, prefix):
+    new_row()
+    page = client.get(f"/usage/r/{prefix}{DIGITS}")
+    assert page.status_code == 200
+    assert '<h1 id="verdict">Lingma failed the turn.</h1>' in page.content.decode()
+
+
+def test_page_tells_the_whole_story(client, viewer, new_row):
+    new_row()
+    text = text_of(client.get(f"/usage/r/{ID}"))
+    for words in (
+        "error: upstream", "Read and checked 4 ms", "Waited for a place, and tried in vain 200 ms 204 ms",
+        "Waited for the first text 694 ms 900 ms", "Answered 1.1 s 2.0 s", "key of Ads", "10.0.0.7",
+        "The alias claude-* stands for qwen.", "1,000 in, 20 out estimated",
+        "w1-i2 was full: 8/8", "w1-i3 had more to do: 5", "w1-i4 was not logged in",
+        "More instances that are not listed: 3", "An attempt on w1-i2 was lost: upstream.",
+        "w1-i2, which held the session, could not take the turn",
+        "The whole conversation of 4,000 characters was sent, in a text of 4,200.", "1 parsed",
+        "asked once more to correct", "The service said &lt;b&gt;no&lt;/b&gt;.",
+    ):  # fmt: skip
+        assert words in text, words
+
+
+def test_refusal_shows_its_limit(client, viewer, new_row):
+    limit = {"limit_scope": "team", "allowed": 60, "value": 60, "retry_after": 12, "count": 37}
+    nothing = {"instance": "", "lingma_model": "", "first_token_ms": None, "total_ms": 1, "trace": ""}
+    new_row(status="refused", reason="rpm", **limit, **nothing)
+    text = text_of(client.get(f"/usage/r/{ID}"))
+    assert "The limit of the team is reached: requests per minute, 60 of 60." in text
+    assert "It could be tried again 12 s later." in text
+    assert "This row stands for 37 refusals" in text
+    assert "requests per minute: 60 / 60 team" in text
+    assert "– in, – out" in text
+
+
+def test_links_lead_to_the_rows_around(client, viewer, new_row, key):
+    new_row()
+    links = re.findall(r'href="(/usage/rows/[^"]+)"', client.get(f"/usage/r/{ID}").content.decode())
+    assert [link.split("?")[1].split("&")[0] for link in links] == [f"key={key.pk}", "instance=w1-i1"]
+    for link in links:
+        page = client.get(link.replace("&amp;", "&"))
+        assert page.status_code == 200
+        assert f"/usage/r/{ID}" in page.content.decode()
+
+
+def test_links_to_the_console_only_with_rights(client, admin_client, viewer, new_row, key):
+    new_row()
+    assert "/admin/accounts" not in client.get(f"/usage/r/{ID}").content.decode()
+    page = admin_client.get(f"/usage/r/{ID}").content.decode()
+    assert f"/admin/accounts/apikey/{key.pk}/change/" in page
+    assert "/admin/bridge/modelalias/?q=claude-%2A" in page
+
+
+def test_other_team_looks_like_nothing_there(client, new_row):
+    new_row()
+    member = User.objects.create_user("member")
+    client.force_login(member)
+    pages = [client.get(f"/usage/r/{ID}"), client.get(f"/usage/r/req_{DIGITS[::-1]}")]
+    member.teams.add(Team.objects.create(name="Other"))
+    pages += [client.get(f"/usage/r/{ID}"), client.get(f"/usage/r/req_{DIGITS[::-1]}")]
+    assert {page.status_code for page in pages} == {404}
+    assert len({text_of(page).replace(DIGITS, "").replace(DIGITS[::-1], "") for page in pages}) == 1
+    member.teams.add(Team.objects.get(name="Ads"))
+    assert client.get(f"/usage/r/{ID}").status_code == 200
+
+
+def test_stranger_is_sent_to_log_in(client, new_row):
+    new_row()
+    assert client.get(f"/usage/r/{ID}").url == f"/login/?next=/usage/r/{ID}"
+
+
+def test_not_found_says_how_long_rows_are_kept(client, viewer, settings):
+    page = client.get("/usage/r/nothing-of-that-name")
+    assert page.status_code == 404
+    assert "Rows are kept for 400 days." in text_of(page)
+
+
+@pytest.mark.parametrize("id_", ["%00", "a" * 5000, "two%20words", "%3Cscript%3E", "..%2f"])
+def test_strange_ids_are_not_found(client, viewer, id_):
+    page = client.get(f"/usage/r/{id_}")
+    assert page.status_code == 404
+    assert b"<script>" not in page.content
+
+
+def test_running_turn_says_so(client, viewer, team, new_row):
+    row = UsageRow(
+        request_id=ID, api_key_id=1, team_id=team.pk, protocol="openai", endpoint="/v1", model="qwen", status="open",
+        started_at=START.timestamp(), instance="w1-i1",
+    )  # fmt: skip
+    OpenTurn.objects.create(request_id=ID, run="w1-x", started_at=timezone.now(), row=msgspec.json.encode(row).decode())
+    assert "It is still running, since" in text_of(client.get(f"/usage/r/{ID}"))
+    client.force_login(User.objects.create_user("member"))
+    assert client.get(f"/usage/r/{ID}").status_code == 404
+
+
+def test_search_box_leads_to_the_page(client, viewer, new_row):
+    assert 'action="/usage/r/"' in client.get("/usage/").content.decode()
+    assert client.get("/usage/r/", {"id": f" chatcmpl-{DIGITS} "}).url == f"/usage/r/{ID}"
+    assert client.get("/usage/r/", {"id": ""}).url == "/usage/"
+
+
+@pytest.mark.parametrize("prefix", ["req_", "chatcmpl-", "msg_", "resp_", ""])
+def test_console_finds_the_same_ids(admin_client, new_row, prefix):
+    row = new_row()
+    page = admin_client.get("/admin/accounts/usage/", {"q": f"{prefix}{DIGITS}"}).content.decode()
+    assert f"/admin/accounts/usage/{row.pk}/change/" in page
+    assert f"/usage/r/{ID}" in admin_client.get(f"/admin/accounts/usage/{row.pk}/change/").content.decode()
+    missing = admin_client.get("/admin/accounts/usage/", {"q": f"{prefix}{DIGITS[::-1]}"}).content.decode()
+    assert f"/admin/accounts/usage/{row.pk}/change/" not in missing
+
+
+def test_page_costs_few_queries(client, viewer, new_row, django_assert_num_queries):
+    new_row()
+    with django_assert_num_queries(5):
+        client.get(f"/usage/r/{ID}")
+
+
+def test_page_has_nothing_inline(client, viewer, new_row):
+    new_row()
+    page = client.get(f"/usage/r/{ID}")
+    assert page["Content-Security-Policy"].startswith("default-src 'self';")
+    assert not re.search(r"<style|<script(?![^>]* src=)|\sstyle=|\son[a-z]+=|javascript:", page.content.decode())
