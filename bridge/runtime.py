@@ -16,6 +16,7 @@ from accounts.keys.in_use import KeysInUse
 from accounts.keys.keyring import KeyRing
 from accounts.ledger.ledger import Ledger
 from accounts.limits.admission import Limits
+from accounts.limits.key_report import KeyReports
 from bridge.bounds.load import BodyLoad
 from bridge.bounds.patience import Pace
 from bridge.chat.request import ToolMode
@@ -66,6 +67,7 @@ class Runtime:
         self.keys = KeyRing(pepper, self.link)
         self.in_use = KeysInUse(self.keys)
         self.unauthenticated = Pace()
+        self.key_reports = KeyReports()
         self.limits = Limits(self.link, env.web_processes)
         self.bodies = BodyLoad(env.request_buffer_bytes)
         self.ledger = Ledger(self.link, data_dir / "spool", f"w{env.web_process}-{_new_id()}")

@@ -15,7 +15,7 @@ from accounts.keys.keyring import Caller
 from accounts.keys.limit_set import LimitSet
 from accounts.limits.alone import LocalCounter, Refusal
 from accounts.limits.breaker import Breaker
-from accounts.limits.counters import Counters, LimitState, Seen, shadow_key
+from accounts.limits.counters import Counters, LimitState, Seen, question
 from accounts.limits.ledger_budgets import LedgerBudgets
 from accounts.limits.scripts import ADMIT, EXTEND, LEASE, SEEN_EACH, SETTLE, SLICE, WINDOW
 from accounts.patterns import allows
@@ -166,12 +166,10 @@ class Limits:
     async def _ask(
         self, mode: str, caller: Caller, counters: list[Counters], request_id: str, tokens: int, at: float
     ) -> Seen:
-        keys, args = [shadow_key(at)], list[Arg]((mode, request_id, tokens, at, caller.key_id))
-        for each in counters:
-            keys += each.keys
-            args += each.args
+        keys, args = question(mode, counters, caller.key_id, request_id, tokens, at)
         reply: list[int] = await self._breaker.run(ADMIT, keys, args)
-        seen = Seen(counters, reply[3:], at)
+        # The clock's time now: the request may have begun long before it was read.
+        seen = Seen(counters, reply[3:], time.time())
         for number, each in enumerate(counters):
             if each.has_budgets:
                 self._last[each.place] = numbers = seen.numbers[number * SEEN_EACH : (number + 1) * SEEN_EACH]
@@ -205,7 +203,7 @@ class Limits:
             local, held = self._local_counter(each), self._held.get(each.place, {})
             numbers += local.numbers(each, held, now)
             shares.append(each.shared(local.shares(each), at))
-        return Seen(shares, numbers, at)
+        return Seen(shares, numbers, time.time())
 
     def _local_counter(self, counters: Counters) -> LocalCounter:
         local = self._local.get(counters.place)

@@ -54,6 +54,17 @@ class Counters:
         return Counters(msgspec.structs.replace(self.limits, sizes=tuple(sizes)), at)
 
 
+def question(
+    mode: str, counters: Sequence[Counters], key_id: int, request_id: str = "", tokens: int = 0, at: float = 0
+) -> tuple[list[str], list[Arg]]:
+    """Keys and arguments of the script ADMIT."""
+    keys, args = [shadow_key(at)], list[Arg]((mode, request_id, tokens, at, key_id))
+    for each in counters:
+        keys += each.keys
+        args += each.args
+    return keys, args
+
+
 class LimitState(msgspec.Struct, frozen=True):
     """How one limit stands. `resets_at` is unix seconds: when all of it is free again if nothing else comes.
 
@@ -66,6 +77,13 @@ class LimitState(msgspec.Struct, frozen=True):
     used: int
     resets_at: float | None
     shadow: bool
+
+    def shown(self) -> dict[str, object]:
+        """As `GET /v1/usage` has it."""
+        return {
+            "name": self.name, "scope": self.scope, "limit": self.limit, "used": self.used,
+            "remaining": self.remaining, "resets_at": self.resets_at_text, "shadow": self.shadow,
+        }  # fmt: skip
 
     @property
     def remaining(self) -> int:

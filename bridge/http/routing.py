@@ -8,7 +8,7 @@ from typing import Any
 
 from django.urls import URLPattern, re_path
 
-from bridge.http import endpoints, messages, responses, wrong_base_url
+from bridge.http import endpoints, messages, own_usage, responses, wrong_base_url
 from bridge.http.chat import ChatConsumer
 from bridge.wire import formats
 from bridge.wire.anthropic.format import FORMAT as ANTHROPIC
@@ -53,6 +53,7 @@ urlpatterns: list[URLPattern] = [
     ),
     re_path(r"^v1/models/?$", endpoints.Models.as_asgi()),
     re_path(r"^v1/models/(?P<model_id>.+?)/?$", endpoints.Models.as_asgi()),
+    re_path(r"^v1/usage/?$", own_usage.OwnUsage.as_asgi()),
     re_path(r"^v1(/|$)", endpoints.UnknownPath.as_asgi()),
     re_path(r"^healthz/?$", endpoints.Health.as_asgi()),
     re_path(r"^readyz/?$", endpoints.Ready.as_asgi()),

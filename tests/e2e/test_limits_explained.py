@@ -28,8 +28,19 @@ KEYS = [
     ("four", {"concurrency": 4}, None),
     ("shown", {"rpm": 50, "requests_day": 40}, {"tokens_day": 10_000_000, "tpm": 20_000_000}),
     ("poor", {}, {"requests_day": 1, "time_zone": "Asia/Shanghai"}),
+    ("told", {"rpm": 100, "shadow": "rpm"}, {"requests_week": 1, "concurrency": 9}),
     ("shadowed", {"rpm": 1, "shadow": "rpm"}, None),
 ]
+FLUSH = """
+import time
+from django.conf import settings
+from accounts.ledger.services import flush
+from accounts.models import Usage
+while Usage.objects.filter(api_key__name="told").count() < 2:
+    flush(settings.ENV.redis_or_embedded_url, settings.DATA_DIR / "spool")
+    time.sleep(0.1)
+print("filed")
+"""
 PROMPT = "[[sim: text=x]] x"
 HOLD = '[[sim: text="slow answer" chunks=2 delay_ms=60000]] x'
 
@@ -139,3 +150,36 @@ def test_shadow_limit_refuses_nobody(gateway):
     with gateway.redis() as client:
         counts = [client.hgetall(name) for name in client.keys(f"{redis_keys.LIMIT_SHADOW}*")]
     assert sum(int(each.get(str(gateway.ids["shadowed"]).encode(), 0)) for each in counts) == 3
+
+
+def test_key_reads_its_own_usage(gateway):
+    key = limited_key("told")
+    assert gateway.ask(OPENAI, PROMPT, key=key).status == 200
+    assert gateway.ask(ANTHROPIC, PROMPT, key=key).status == 429
+    assert django(gateway.data_dir, FLUSH) == "filed"
+    answer = send(gateway, "GET", "/v1/usage", key=key)
+    assert (answer.status, answer.headers["cache-control"]) == (200, "no-store")
+    told = answer.json()
+    assert (told["name"], told["team"], told["state"], told["expires_at"]) == ("told", "team of told", "live", None)
+    limits = {(each["scope"], each["name"]): each for each in told["limits"]}
+    assert {name: (each["limit"], each["used"], each["remaining"]) for name, each in limits.items()} == {
+        ("key", "rpm"): (100, 1, 99), ("team", "concurrency"): (9, 0, 9), ("team", "requests_week"): (1, 1, 0),
+    }  # fmt: skip
+    assert limits["key", "rpm"]["shadow"] is True
+    assert limits["team", "concurrency"]["resets_at"] is None
+    assert datetime.fromisoformat(limits["team", "requests_week"]["resets_at"]).weekday() == 0
+    assert (len(told["days"]), told["days"][0]["turns"], told["days"][0]["refused"]) == (30, 2, 1)
+    refused, ok = sorted(told["requests"], key=lambda each: each["status"], reverse=True)
+    assert (ok["status"], ok["prompt_tokens"] > 0) == ("ok", True)
+    assert (refused["reason"], refused["limit_scope"], refused["prompt_tokens"]) == ("requests_week", "team", None)
+    assert refused["explanation"].startswith("The limit of the team is reached: requests per week, 1 of 1.")
+
+
+def test_own_usage_needs_a_key_in_either_format(gateway):
+    for headers, type_ in (
+        (None, "invalid_request_error"),
+        ({"anthropic-version": "2023-06-01"}, "authentication_error"),
+    ):
+        answer = send(gateway, "GET", "/v1/usage", key="lgw_nobody", headers=headers)
+        assert (answer.status, answer.error["type"]) == (401, type_)
+    assert send(gateway, "POST", "/v1/usage", key=limited_key("told"), body={}).status == 405

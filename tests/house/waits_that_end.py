@@ -34,6 +34,7 @@ WAITS = {
     "Who does the work has a deadline (GIVE_UP_SEC of a query, WITHIN_SEC of a smoke test, SETTLE_SEC of a crash).": [
         "bridge/turn/engine.py: await asyncio.shield(check)",
         "accounts/keys/reader.py: await answer",
+        "accounts/limits/key_report.py: await asyncio.shield(task)",
         "accounts/keys/keyring.py: await asyncio.shield(reading)",
         "accounts/keys/in_use.py: await asyncio.gather(*[self._check_key(digest) for digest in self._holders])",
         "bridge/turn/smoke.py: await asyncio.gather(*[_ask(engine, instance) for instance in engine.pool.instances])",

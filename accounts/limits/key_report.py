@@ -1,0 +1,172 @@
+"""What a key may know of itself: who it is, its limits, its usage by day, its last requests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from datetime import time as clock_time
+from functools import partial
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+import redis
+from django.db import connection
+from django.utils.timezone import get_default_timezone_name
+
+from accounts.explain.sentences import verdict
+from accounts.keys.reader import caller_of
+from accounts.limits.counters import Counters, LimitState, Seen, question
+from accounts.limits.scripts import ADMIT
+from accounts.models import ApiKey, Usage
+from accounts.reports.filters import Filters
+from accounts.reports.period import Span
+from accounts.reports.summary import summarize
+from accounts.reports.sums import Sums
+from accounts.reports.visibility import Visibility
+from gateway_project.lib import database_state as database
+from gateway_project.lib.query_thread import QueryThread
+
+DAYS: Final = 30
+REQUESTS: Final = 50
+READ_SEC: Final = 2.0
+GIVE_UP_SEC: Final = 3.0
+FRESH_SEC: Final = 1.0
+MOST_KEPT: Final = 1000
+MOST_READING: Final = 8
+
+_thread = QueryThread("key-reports")
+
+
+class TooManyReports(Exception):
+    """So many reports are being read that one more has to come back later."""
+
+
+class KeyReport(msgspec.Struct, frozen=True):
+    """Without the limits, which stand in Redis. Times are RFC 3339, days dates in `time_zone`, the newest first."""
+
+    name: str
+    team: str | None
+    state: str
+    expires_at: str | None
+    time_zone: str
+    days: list[dict[str, Any]]
+    requests: list[dict[str, Any]]
+
+
+class KeyReports:
+    """Reads reports for one process. Whoever asks for the same key within a second gets the same."""
+
+    def __init__(self) -> None:
+        self._read: dict[int, tuple[float, asyncio.Task[KeyReport | None]]] = {}
+        self._reading = 0
+
+    async def of(self, key_id: int) -> KeyReport | None:
+        """The report of the key, None if it is gone. Raise Error, or TooManyReports."""
+        now = time.monotonic()
+        read_at, task = self._read.get(key_id, (0.0, None))
+        if task is None or (task.done() and (now - read_at > FRESH_SEC or task.exception())):
+            if self._reading >= MOST_READING:
+                raise TooManyReports
+            if len(self._read) >= MOST_KEPT:
+                self._read = {each: kept for each, kept in self._read.items() if not kept[1].done()}
+            task = asyncio.get_running_loop().create_task(self._fetch(key_id))
+            self._read[key_id] = now, task
+        # The shield keeps one caller that hangs up from cancelling the read of the others.
+        return await asyncio.shield(task)
+
+    async def _fetch(self, key_id: int) -> KeyReport | None:
+        self._reading += 1
+        try:
+            return await _thread.run(partial(_report, key_id), GIVE_UP_SEC * self._reading)
+        finally:
+            self._reading -= 1
+
+
+def _report(key_id: int) -> KeyReport | None:
+    try:
+        with database.within(READ_SEC):
+            key = ApiKey.objects.select_related("team").filter(pk=key_id).first()
+            return None if key is None else report_of(key, datetime.now(UTC))
+    finally:
+        connection.close()  # nothing else ends this thread's use of it
+
+
+def report_of(key: ApiKey, now: datetime) -> KeyReport:
+    """What the database knows of the key. Blocking; raise Error."""
+    zone = (key.team.time_zone if key.team else "") or get_default_timezone_name()
+    return KeyReport(
+        name=key.name,
+        team=key.team.name if key.team else None,
+        state=str(key.state(now).value),
+        expires_at=_text(key.expires_at),
+        time_zone=zone,
+        days=_days(key, now, ZoneInfo(zone)),
+        requests=[_request(row) for row in _latest(key)],
+    )
+
+
+def limits_of(key: ApiKey, client: redis.Redis) -> list[LimitState]:
+    """How the limits of the key and its team stand. Blocking; raise redis.RedisError."""
+    at, caller = time.time(), caller_of(key)
+    counters = [Counters(limits, at) for limits in caller.limits]
+    if not counters:
+        return []
+    keys, args = question("look", counters, key.pk, at=at)
+    reply: Any = client.eval(ADMIT.text, len(keys), *keys, *(str(each) for each in args))
+    return Seen(counters, reply[3:], at).states()
+
+
+def _days(key: ApiKey, now: datetime, zone: ZoneInfo) -> list[dict[str, Any]]:
+    today = now.astimezone(zone).date()
+    days = [today - timedelta(number) for number in range(DAYS)]
+    start = datetime.combine(days[-1], clock_time(), zone).astimezone(UTC)
+    filters = Filters(now=now, zone=zone, span=Span(start, None), values={"key": (str(key.pk),)})
+    found = summarize(filters, Visibility(everything=True), ("day",), histograms=False)
+    return [{"day": day.isoformat(), **_sums(found.get((day,), Sums()))} for day in days]
+
+
+def _sums(sums: Sums) -> Mapping[str, int]:
+    return {
+        "turns": sums.turns, "failed": sums.failed, "refused": sums.refused, "cancelled": sums.cancelled,
+        "prompt_tokens": sums.prompt_tokens, "completion_tokens": sums.completion_tokens,
+        "estimated_turns": sums.estimated_turns,
+    }  # fmt: skip
+
+
+def _latest(key: ApiKey) -> list[Usage]:
+    return list(Usage.objects.filter(api_key=key).order_by("-started_at")[:REQUESTS])
+
+
+def _request(row: Usage) -> dict[str, Any]:
+    known = bool(row.usage_source) and row.status != "refused"
+    ended = verdict(row)
+    return {
+        "id": row.request_id,
+        "started_at": _text(row.started_at),
+        "endpoint": row.endpoint,
+        "model": row.model,
+        "lingma_model": row.lingma_model,
+        "stream": row.stream,
+        "status": row.status,
+        "reason": row.reason,
+        "explanation": " ".join(filter(None, (ended.sentence, ended.advice))),
+        "count": row.count,
+        "limit_scope": row.limit_scope or None,
+        "limit": row.allowed,
+        "used": row.value,
+        "retry_after": row.retry_after,
+        "first_token_ms": row.first_token_ms,
+        "total_ms": row.total_ms,
+        "prompt_tokens": row.prompt_tokens if known else None,
+        "completion_tokens": row.completion_tokens if known else None,
+        "tokens_from": row.usage_source or None,
+    }
+
+
+def _text(at: datetime | None) -> str | None:
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
