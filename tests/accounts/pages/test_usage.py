@@ -20,9 +20,15 @@ pytestmark = pytest.mark.django_db
 TABLES = {"team": "by-team", "key": "by-key", "lingma_model": "by-lingma_model", "reason": "by-reason"}
 
 
+@pytest.fixture(scope="module")
+def now():
+    """The time of the newest row, one for all tests: the rows are made once."""
+    return timezone.now().replace(microsecond=0) - timedelta(seconds=5)
+
+
 @pytest.fixture
-def sample():
-    return make(now=timezone.now().replace(microsecond=0) - timedelta(seconds=5))
+def sample(now):
+    return make(now)
 
 
 @pytest.fixture
