@@ -223,3 +223,17 @@ def test_language_is_chosen_in_the_menu(page):
     assert "密钥" in page.inner_text("#changelist")
     page.goto("/admin/accounts/usage/")
     assert page.get_attribute("html", "lang") == "zh-hans"
+
+
+def test_api_document_is_shown_and_tried_out(page, whole):
+    troubles, requested = [], []
+    page.on("console", lambda message: troubles.append(message.text))  # what the content policy stops is said there
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto("/api/docs/")
+    page.click("#operations-keys-keys_list .opblock-summary-control")
+    page.click(".try-out__btn")
+    page.click(".execute")
+    page.wait_for_selector(".live-responses-table .response")
+    assert page.inner_text(".live-responses-table .response .response-col_status") == "200"
+    assert troubles == []
+    assert [url for url in requested if not url.startswith((f"http://127.0.0.1:{whole.port}/", "data:"))] == []
