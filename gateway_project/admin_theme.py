@@ -100,7 +100,11 @@ UNFOLD: dict[str, Any] = {
             },
             {
                 "title": _("Console"),
-                "items": [item(_("Users"), "person", "auth.user"), item(_("Groups"), "shield_person", "auth.group")],
+                "items": [
+                    item(_("Users"), "person", "auth.user"),
+                    item(_("Groups"), "shield_person", "auth.group"),
+                    item(_("Audit log"), "history", "accounts.auditentry"),
+                ],
             },
         ],
     },

@@ -23,6 +23,7 @@ from unfold.decorators import action, display
 
 from accounts.admin.leads import OwnKeys, TeamFilter
 from accounts.apps import accounts_config
+from accounts.audit.history import AuditHistory
 from accounts.keys import services
 from accounts.keys.snippets import setups_of
 from accounts.models import ApiKey, names_in
@@ -79,7 +80,7 @@ class ApiKeyForm(forms.ModelForm):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(OwnKeys, ClosedLookups, ModelAdmin):
+class ApiKeyAdmin(OwnKeys, AuditHistory, ClosedLookups, ModelAdmin):
     """A key is made, shown once, changed, and in the end revoked; never deleted, for its usage stays."""
 
     form = ApiKeyForm

@@ -10,12 +10,13 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
 from accounts.admin.leads import OwnTeams
+from accounts.audit.history import AuditHistory
 from accounts.models import Team
 from gateway_project.lib.lookups import ClosedLookups
 
 
 @admin.register(Team)
-class TeamAdmin(OwnTeams, ClosedLookups, ModelAdmin):
+class TeamAdmin(OwnTeams, AuditHistory, ClosedLookups, ModelAdmin):
     list_display = ("name", "created_at")
     search_fields = ("name",)
     list_per_page = 50

@@ -60,7 +60,8 @@ def current() -> Acting:
 
 def _of_process() -> Acting:
     """Who acts where nobody has said so: the command that this process was started with."""
-    program = Path(sys.argv[0]).name
+    path = Path(sys.argv[0])
+    program = path.parent.name if path.name == "__main__.py" else path.name
     if program == "celery":
         return Acting(Source.SCHEDULE, lambda: program)
     # Django's own commands are recorded under their names too.

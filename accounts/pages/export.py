@@ -21,9 +21,7 @@ from accounts.pages.query import query_of
 from accounts.pages.rows import EXPORTED, Exported
 from accounts.reports.summary import rows
 from accounts.reports.visibility import visible_to
-
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet takes a cell that begins so for a formula."""
+from gateway_project.lib.csv_cells import defused
 
 Encode = Callable[[list[dict[str, Any]], bool], str]
 
@@ -35,11 +33,6 @@ def csv_page(page: list[dict[str, Any]], first: bool) -> str:
         writer.writerow(EXPORTED)
     writer.writerows([[defused(value) for value in row.values()] for row in page])
     return written.getvalue()
-
-
-def defused(value: Any) -> Any:
-    """The value, unless a spreadsheet would run it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def json_page(page: list[dict[str, Any]], first: bool) -> str:

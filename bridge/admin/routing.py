@@ -22,6 +22,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
+from accounts.audit.history import AuditHistory
 from bridge.chat.request import AUTO, Tool
 from bridge.models import ModelAlias, PromptTemplate, RoutingRow
 from bridge.prompt.profile import PLACEHOLDERS, check
@@ -49,7 +50,7 @@ SAMPLES = (
 )
 
 
-class RoutingAdmin(ClosedLookups, ModelAdmin):
+class RoutingAdmin(AuditHistory, ClosedLookups, ModelAdmin):
     """What both lists have in common: rows in the order in which they count."""
 
     ordering = ("position", "id")

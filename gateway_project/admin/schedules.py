@@ -14,6 +14,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from accounts.audit.history import AuditHistory
 from gateway_project.lib.cells import seconds_ago
 
 CRON_LOCALES = {"zh-hans": "zh_CN"}  # what cron_descriptor calls our languages
@@ -49,7 +50,7 @@ class PeriodicTaskForm(beat.PeriodicTaskForm):
             self.initial |= {"regtask": self.instance.task, "task": ""}
 
 
-class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
+class PeriodicTaskAdmin(AuditHistory, beat.PeriodicTaskAdmin, ModelAdmin):
     form = PeriodicTaskForm
     list_display = ("name", "enabled", "scheduler", "last_run", "runs")
     list_filter = ("enabled", "one_off")
@@ -83,11 +84,11 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
         return page
 
 
-class IntervalScheduleAdmin(ModelAdmin):
+class IntervalScheduleAdmin(AuditHistory, ModelAdmin):
     """An interval."""
 
 
-class CrontabScheduleAdmin(beat.CrontabScheduleAdmin, ModelAdmin):
+class CrontabScheduleAdmin(AuditHistory, beat.CrontabScheduleAdmin, ModelAdmin):
     """Minutes, hours and days, as in a crontab."""
 
     @display(description=_("Human readable"))
@@ -95,11 +96,11 @@ class CrontabScheduleAdmin(beat.CrontabScheduleAdmin, ModelAdmin):
         return in_words(obj)
 
 
-class SolarScheduleAdmin(ModelAdmin):
+class SolarScheduleAdmin(AuditHistory, ModelAdmin):
     """At dawn, noon, dusk and the like of a place."""
 
 
-class ClockedScheduleAdmin(beat.ClockedScheduleAdmin, ModelAdmin):
+class ClockedScheduleAdmin(AuditHistory, beat.ClockedScheduleAdmin, ModelAdmin):
     """A single moment."""
 
 

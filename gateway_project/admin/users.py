@@ -12,9 +12,10 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 
-from gateway_project.admin.history import ProtectedHistory
+from accounts.audit.history import AuditHistory
+from gateway_project.admin.staying import StayingUserForm, StayingUsers
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +54,8 @@ class TranslatedPermissions:
         return field
 
 
-class UserAdmin(ProtectedHistory, TranslatedPermissions, PlainUserAdmin, ModelAdmin):
-    form = UserChangeForm
+class UserAdmin(StayingUsers, AuditHistory, TranslatedPermissions, PlainUserAdmin, ModelAdmin):
+    form = StayingUserForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
@@ -73,7 +74,7 @@ class UserAdmin(ProtectedHistory, TranslatedPermissions, PlainUserAdmin, ModelAd
         return super().has_delete_permission(request, obj) and not may_do_more(request, obj)
 
 
-class GroupAdmin(TranslatedPermissions, PlainGroupAdmin, ModelAdmin):
+class GroupAdmin(AuditHistory, TranslatedPermissions, PlainGroupAdmin, ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> tuple[str, ...]:
         """A group gives what it holds to its members, who may be the ones that edit it."""
         fields = tuple(super().get_readonly_fields(request, obj))

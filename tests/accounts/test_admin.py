@@ -314,14 +314,15 @@ def test_unrestricted_key_gets_default_model_in_setups(admin_client):
     assert "ANTHROPIC_MODEL" not in page
 
 
-def test_what_somebody_did_outlives_them(admin_client, admin_user):
+def test_what_somebody_did_outlives_them(client, admin_client):
     ada = User.objects.create_superuser("ada")
-    LogEntry.objects.create(user=ada, action_flag=1, object_repr="a key", change_message="Made.")
+    client.force_login(ada)
+    add(client)
     page = reverse("admin:auth_user_delete", args=[ada.pk])
-    selected = {"action": "delete_selected", "_selected_action": [ada.pk], "post": "yes"}
-    assert "stays in the history" in text_of(admin_client.post(page, {"post": "yes"}))
-    admin_client.post(reverse("admin:auth_user_changelist"), selected)
-    assert LogEntry.objects.filter(user=ada).exists()
+    admin_client.post(page, {"post": "yes"})
+    assert not User.objects.filter(pk=ada.pk).exists()
+    history = reverse("admin:accounts_apikey_history", args=[ApiKey.objects.get().pk])
+    assert "ada (console, 127.0.0.1)" in text_of(admin_client.get(history))
 
 
 @pytest.mark.parametrize("active", [True, False])

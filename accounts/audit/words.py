@@ -1,0 +1,77 @@
+"""The audit log in the reader's language: what its rows have as names of columns, models and actions."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist
+from django.utils.translation import gettext_lazy as _
+
+from accounts.audit.watched import MODELS
+from accounts.models import AuditEntry
+from gateway_project.lib.visible import visible
+
+ACTIONS: Final = {
+    "created": _("created"),
+    "changed": _("changed"),
+    "deleted": _("deleted"),
+    "rotated": _("rotated"),
+    "paused": _("paused"),
+    "resumed": _("resumed"),
+    "revoked": _("revoked"),
+    "forgotten": _("forgotten"),
+}
+COLOURS: Final = {
+    "created": "success", "changed": "info", "rotated": "info", "paused": "warning", "resumed": "success",
+    "revoked": "danger", "deleted": "danger", "forgotten": "danger",
+}  # fmt: skip
+NOTHING: Final = "–"
+
+
+class Change(NamedTuple):
+    """One column, as people read it."""
+
+    name: str
+    before: str
+    after: str
+
+
+def changes_of(entry: AuditEntry) -> list[Change]:
+    return [
+        Change(column_name(entry.object_type, name), _shown(before), _shown(after))
+        for name, (before, after) in entry.changes.items()
+    ]
+
+
+def action_name(action: str) -> str:
+    return str(ACTIONS.get(action, action))
+
+
+def kind_name(object_type: str) -> str:
+    model = _model(object_type)
+    return object_type if model is None else str(model._meta.verbose_name)
+
+
+def column_name(object_type: str, name: str) -> str:
+    model = _model(object_type)
+    try:
+        return name if model is None else str(model._meta.get_field(name).verbose_name)
+    except FieldDoesNotExist:  # of an earlier version
+        return name
+
+
+def kinds() -> list[tuple[str, str]]:
+    """All kinds of watched objects, as choices."""
+    return [(label.lower(), kind_name(label)) for label in MODELS if _model(label) is not None]
+
+
+def _model(label: str) -> Any:
+    try:
+        return apps.get_model(label)
+    except (LookupError, ValueError):  # no model at all, or of an app that is not there
+        return None
+
+
+def _shown(text: str | None) -> str:
+    return visible(text) if text else NOTHING
