@@ -1,6 +1,6 @@
 """The Django application."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
 from django.apps import AppConfig, apps
@@ -13,8 +13,8 @@ class AccountsConfig(AppConfig):
 
     name = "accounts"
     verbose_name = _("Access")
-    offered_models: Callable[[], Iterable[str]] = staticmethod(tuple)
-    """Returns the names of the models that are available now. Set by the bridge."""
+    offered_models: Callable[[], Mapping[str, str]] = staticmethod(dict)
+    """Returns the names of the models that are available now, to their keys. Set by the bridge."""
     unknown_models: Callable[[Iterable[str]], list[str]] = staticmethod(lambda names: [])
     """Returns those of the names and patterns that mean no model. Set by the bridge."""
     names_of: Callable[[str], tuple[str, ...]] = staticmethod(lambda name: (name,))

@@ -1,11 +1,13 @@
 """The addresses of our own pages."""
 
 from django.urls import path
+from django.views.i18n import set_language
 
 from accounts.pages.access import LogIn, LogOut
 from accounts.pages.display import display
 from accounts.pages.export import export
 from accounts.pages.layout import page
+from accounts.pages.me import me
 from accounts.pages.request import find_request, usage_request
 from accounts.pages.usage import usage, usage_rows
 
@@ -13,6 +15,8 @@ urlpatterns = [
     path("login/", page(LogIn.as_view()), name="login"),
     path("logout/", page(LogOut.as_view()), name="logout"),
     path("display/", display, name="display"),
+    path("display/language/", set_language, name="display_language"),
+    path("me/", me, name="me"),
     path("usage/", usage, name="usage"),
     path("usage/r/", find_request, name="find_request"),
     path("usage/r/<str:any_id>", usage_request, name="usage_request"),

@@ -75,6 +75,9 @@ LIMIT: Final = "lgw:limit:"
 `week:<start>` and `month:<start>` (hash), two hours longer than they last. Written and read by web processes; read by
 the console."""
 
+PASTES: Final = "lgw:pastes:"
+"""`<address>`: how many wrong keys were pasted there, and until when it waits (hash), 10 min. Written by pages."""
+
 LIMIT_KINDS: Final = ("requests", "tokens", "turns", "reserved")
 
 LIMIT_SHADOW: Final = "lgw:limit:shadow:"

@@ -1,0 +1,190 @@
+"""`/me/`: what a key holder may know of the own key. No account: the key is pasted once."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Any, Final
+
+import redis
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+
+from accounts.apps import accounts_config
+from accounts.explain.sentences import LIMITS, REASONS, seconds, verdict
+from accounts.keys.networks import is_within
+from accounts.keys.reader import caller_of
+from accounts.keys.snippets import setups_of
+from accounts.limits.counters import LimitState
+from accounts.limits.key_report import limits_of
+from accounts.models import ApiKey, Usage
+from accounts.pages import key_cookie, pastes
+from accounts.pages.layout import page
+from accounts.patterns import allows
+from gateway_project.lib.key_secret import digest_of, is_mistyped
+from gateway_project.lib.redis_client import connect
+from gateway_project.lib.texts import Text
+from gateway_project.lib.translated import translated
+
+PLACEHOLDER: Final = "YOUR_API_KEY"
+REQUESTS: Final = 50
+MODELS: Final = 100
+LONGEST_KEY: Final = 1024
+SCOPES: Final = {"key": _("of the key"), "team": _("of the team")}
+
+
+@page
+@sensitive_post_parameters("key")
+@require_http_methods(["GET", "HEAD", "POST"])
+def me(request: HttpRequest) -> HttpResponse:
+    response = _pasted(request) if request.method == "POST" else _shown(request)
+    # Neither a proxy nor the button "back" of a browser that others use shows it again.
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _pasted(request: HttpRequest) -> HttpResponse:
+    if "forget" in request.POST:
+        answer = HttpResponseRedirect(reverse("me"))
+        key_cookie.forget(answer)
+        return answer
+    secret, address = request.POST.get("key", "").strip(), _address(request)
+    if not secret:
+        return _form(request, gettext("Paste a key."), 400)
+    # First of all, as it must cost little to answer a flood.
+    if wait := pastes.begin(address):
+        return _slowed(request, math.ceil(wait))
+    if len(secret) > LONGEST_KEY or is_mistyped(secret):
+        return _form(request, gettext("This has not the form of a key: a letter is wrong or missing."), 403)
+    digest, now = digest_of(secret, accounts_config().pepper), timezone.now()
+    key = key_cookie.by_secret(digest, now)
+    if key is None:
+        return _form(request, gettext("This is no key of this gateway."), 403)
+    pastes.was_right(address)
+    if closed := _closed(key, address, now):
+        return _form(request, closed, 403)
+    answer = HttpResponseRedirect(reverse("me"))
+    key_cookie.set_cookie(answer, key, digest)
+    return answer
+
+
+def _slowed(request: HttpRequest, wait: int) -> HttpResponse:
+    words = gettext("Too many wrong keys came from your address. Try again in %(seconds)d s.") % {"seconds": wait}
+    response = _form(request, words, 429)
+    response["Retry-After"] = str(wait)
+    return response
+
+
+def _form(request: HttpRequest, flaw: str = "", status: int = 200) -> HttpResponse:
+    return TemplateResponse(request, "pages/me_form.html", {"flaw": flaw}, status=status)
+
+
+def _shown(request: HttpRequest) -> HttpResponse:
+    now = timezone.now()
+    key = key_cookie.key_of(request, now)
+    closed = _closed(key, _address(request), now) if key is not None else ""
+    if key is None or closed:
+        response = _form(request, closed)
+        if key_cookie.NAME in request.COOKIES:
+            key_cookie.forget(response)
+        return response
+    return TemplateResponse(request, "pages/me.html", context_of(key, request, now))
+
+
+def _closed(key: ApiKey, address: str, now: datetime) -> str:
+    """Why the key opens nothing, with since when; "" for a key that does."""
+    networks = caller_of(key).networks
+    if networks is not None and not is_within(networks, address):
+        return translated(Text(REASONS["network"][0], client=address or "–"))
+    state = key.state(now)
+    since = {
+        ApiKey.State.REVOKED: key.revoked_at, ApiKey.State.EXPIRED: key.expires_at, ApiKey.State.PAUSED: key.paused_at
+    }.get(state)  # fmt: skip
+    if since is None:
+        return ""
+    sentence, advice = REASONS[state.value]
+    time = timezone.localtime(since).strftime("%Y-%m-%d %H:%M %Z")
+    return gettext("%(sentence)s Since %(time)s. %(advice)s") % {
+        "sentence": gettext(sentence), "time": time, "advice": gettext(advice)
+    }  # fmt: skip
+
+
+def _address(request: HttpRequest) -> str:
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def context_of(key: ApiKey, request: HttpRequest, now: datetime) -> dict[str, Any]:
+    rows = list(Usage.objects.filter(api_key=key).order_by("-started_at", "-id")[:REQUESTS])
+    offered = accounts_config().offered_models()
+    base_url = request.build_absolute_uri("/").rstrip("/")
+    policy = key.policy("allowed_models")
+    return {
+        "key": key,
+        "state": key.state(now),
+        "expires_in": _span((key.expires_at - now).total_seconds()) if key.expires_at else "",
+        "limits": _limits(key, now),
+        "requests": [_request(row) for row in rows],
+        "first_seen": key.first_used_at or key.last_used_at or (rows[-1].started_at if rows else None),
+        "patterns": policy,
+        "models": _models(caller_of(key).models, offered)[:MODELS],
+        "setups": setups_of(policy, base_url, PLACEHOLDER, settings.ENV.default_model, offered),
+        "placeholder": PLACEHOLDER,
+    }
+
+
+def _models(patterns: frozenset[str] | None, offered: Any) -> list[str]:
+    """The models that the key may use, by their keys; each is known by all of its names."""
+    names: dict[str, list[str]] = {}
+    for name, model in offered.items():
+        names.setdefault(model, [model]).append(name)
+    return sorted(model for model, all_ in names.items() if patterns is None or allows(patterns, all_))
+
+
+def _limits(key: ApiKey, now: datetime) -> list[dict[str, Any]] | None:
+    """None while they cannot be read."""
+    try:
+        with connect(settings.REDIS_URL) as client:
+            return [_limit(state, now) for state in limits_of(key, client)]
+    except redis.RedisError:
+        return None
+
+
+def _limit(state: LimitState, now: datetime) -> dict[str, Any]:
+    resets_in = None if state.resets_at is None else _span(max(0.0, state.resets_at - now.timestamp()))
+    return {
+        "name": gettext(LIMITS[state.name]),
+        "scope": SCOPES[state.scope],
+        "limit": state.limit,
+        "used": state.used,
+        "left": state.remaining,
+        "resets_in": resets_in if state.used else None,
+        "shadow": state.shadow,
+    }
+
+
+def _request(row: Usage) -> dict[str, Any]:
+    sentence, advice = verdict(row)
+    # What never was asked took no tokens; what nobody knows is no zero.
+    tokens = f"{row.prompt_tokens:,} / {row.completion_tokens:,}" if row.instance else "–"
+    return {
+        "row": row,
+        "sentence": translated(sentence),
+        "advice": translated(advice),
+        "took": seconds(row.total_ms) if row.total_ms else "–",
+        "tokens": tokens,
+    }
+
+
+def _span(sec: float) -> str:
+    """A time in the two largest of its units."""
+    whole = math.ceil(sec)
+    parts = [(whole // 86_400, "d"), (whole % 86_400 // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60, "s")]
+    first = next((place for place, (count, _unit) in enumerate(parts) if count), len(parts) - 1)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count or first == len(parts) - 1)

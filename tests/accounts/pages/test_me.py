@@ -1,0 +1,266 @@
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from accounts.keys import services
+from accounts.models import ApiKey, Team, Usage
+from accounts.pages import pastes
+from gateway_project.lib import redis_keys
+from gateway_project.lib.key_secret import generate
+from gateway_project.lib.redis_client import connect
+
+pytestmark = pytest.mark.django_db
+PASTED = 302
+
+
+@pytest.fixture(autouse=True)
+def own_server(redis_server, settings):
+    """The pages' Redis, with nothing held against anybody."""
+    settings.REDIS_URL = redis_server
+    with connect(redis_server) as server:
+        for name in server.scan_iter(f"{redis_keys.PASTES}*"):
+            server.delete(name)
+        yield server
+
+
+def new_key(name="mine", **fields):
+    key = ApiKey(name=name, **fields)
+    return key, services.create(key)
+
+
+def new_row(key, number, **fields):
+    plain = {
+        "request_id": f"req_{number}", "api_key": key, "protocol": "openai", "endpoint": "/v1", "model": "qwen",
+        "stream": True, "status": "ok", "reason": "stop", "queue_ms": 0, "total_ms": 1500, "prompt_tokens": 1234,
+        "completion_tokens": 20, "usage_source": "estimate", "instance": "w1-i1", "started_at": timezone.now(),
+    }  # fmt: skip
+    return Usage.objects.create(**(plain | fields))
+
+
+def paste(client, secret):
+    return client.post("/me/", {"key": secret})
+
+
+def text_of(page):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.content.decode()))
+
+
+def test_pasted_key_shows_its_page(client):
+    key, secret = new_key(
+        team=Team.objects.create(name="Ads"), expires_at=timezone.now() + timedelta(days=3, minutes=-30)
+    )
+    assert "Paste an API key" in text_of(client.get("/me/"))
+    assert (paste(client, f" {secret}\n").status_code, client.cookies["lgw_key"]["samesite"]) == (PASTED, "Strict")
+    page = client.get("/me/")
+    text = text_of(page)
+    for words in ("mine", key.hint, "Ads", "live", "in 2 d 23 h", "This key has no limits.", "No request has come yet"):
+        assert words in text
+    assert secret not in page.content.decode()
+
+
+def test_cookie_is_for_this_page_alone(client):
+    _, secret = new_key()
+    cookie = paste(client, secret).cookies["lgw_key"]
+    assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Strict", "/me/")
+    assert secret not in cookie.value
+    assert ApiKey.objects.get().digest not in cookie.value
+
+
+def test_requests_are_told_in_plain_words(client):
+    key, secret = new_key()
+    paste(client, secret)
+    other, _ = new_key("other")
+    new_row(other, 99, model="of-somebody-else")
+    new_row(key, 1)
+    limit = {"limit_scope": "key", "allowed": 60, "value": 60, "retry_after": 12, "count": 5}
+    new_row(key, 2, status="refused", reason="rpm", instance="", **limit)
+    text = text_of(client.get("/me/"))
+    for words in (
+        "First request seen ✓", "Answered in full in 1.5 s.", "1,234 / 20 (estimated)",
+        "The limit of the key is reached: requests per minute, 60 of 60. It could be tried again 12 s later.",
+        "refused × 5",
+    ):  # fmt: skip
+        assert words in text, words
+    assert "of-somebody-else" not in text
+
+
+def test_no_more_than_the_last_fifty(client):
+    key, secret = new_key()
+    for number in range(60):
+        new_row(key, number, started_at=timezone.now() - timedelta(minutes=number))
+    paste(client, secret)
+    ids = re.findall(r"req_\d+", client.get("/me/").content.decode())
+    assert ids == [f"req_{number}" for number in range(50)]
+
+
+def test_limits_of_key_and_team_are_shown(client):
+    team = Team.objects.create(name="Ads", tokens_day=1_000_000, shadow="tokens_day")
+    _, secret = new_key(rpm=60, team=team)
+    paste(client, secret)
+    text = text_of(client.get("/me/"))
+    assert re.search(r"requests per minute of the key 0 / 60 60", text)
+    assert re.search(r"tokens per day of the team, only counted 0 / 1,000,000", text)
+
+
+def test_limits_without_redis_are_unknown(client, settings):
+    _, secret = new_key(rpm=60)
+    paste(client, secret)
+    settings.REDIS_URL = "redis://127.0.0.1:1"
+    assert "They cannot be read right now." in text_of(client.get("/me/"))
+
+
+def test_setups_have_an_allowed_model_and_no_key(client):
+    _, secret = new_key(allowed_models="qwen3-*,!qwen3-max")
+    paste(client, secret)
+    page = client.get("/me/").content.decode()
+    assert "YOUR_API_KEY" in page
+    assert "http://testserver/v1" in page
+    assert "qwen3-*,!qwen3-max" in page
+    assert "&quot;model&quot;: &quot;qwen3-&quot;" in page
+
+
+@pytest.mark.parametrize(
+    ("close", "words"),
+    [
+        (lambda key: services.revoke(key), "The key is revoked. Since"),
+        (lambda key: services.pause(key), "The key is paused. Since"),
+        (
+            lambda key: ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now() - timedelta(seconds=1)),
+            "The key has expired. Since",
+        ),
+        (
+            lambda key: ApiKey.objects.filter(pk=key.pk).update(allowed_networks="10.0.0.0/8"),
+            "The key may not be used from the address 127.0.0.1.",
+        ),
+    ],
+)
+def test_closed_key_ends_its_cookie_at_once(client, close, words):
+    key, secret = new_key()
+    paste(client, secret)
+    assert "My last requests" in text_of(client.get("/me/"))
+    close(key)
+    page = client.get("/me/")
+    assert words in text_of(page)
+    assert "My last requests" not in text_of(page)
+    assert client.cookies["lgw_key"].value == ""
+    again = paste(client, secret)
+    assert (again.status_code, words in text_of(again)) == (403, True)
+
+
+def test_old_cookie_lasts_for_the_grace(client):
+    key, secret = new_key()
+    paste(client, secret)
+    services.rotate(key, timedelta(hours=1))
+    assert "My last requests" in text_of(client.get("/me/"))
+    ApiKey.objects.filter(pk=key.pk).update(previous_until=timezone.now())
+    assert "My last requests" not in text_of(client.get("/me/"))
+    assert paste(client, secret).status_code == 403
+
+
+def test_deleted_key_ends_its_cookie(client):
+    key, secret = new_key()
+    paste(client, secret)
+    key.delete()
+    assert "Paste an API key" in text_of(client.get("/me/"))
+
+
+@pytest.mark.parametrize("value", ["", "x", "WzEsICJhIl0:1tabcd:forged", "a" * 5000])
+def test_forged_cookie_shows_nothing(client, value):
+    new_key()
+    client.cookies["lgw_key"] = value
+    assert "Paste an API key" in text_of(client.get("/me/"))
+
+
+def test_cookie_of_one_key_is_none_of_another(client):
+    (_first, one), (second, two) = new_key("alpha"), new_key("beta")
+    other = Client()
+    paste(client, one)
+    paste(other, two)
+    new_row(second, 7, model="made-for-b")
+    assert ("alpha" in text_of(client.get("/me/")), "beta" in text_of(client.get("/me/"))) == (True, False)
+    assert ("beta" in text_of(other.get("/me/")), "alpha" in text_of(other.get("/me/"))) == (True, False)
+    assert "made-for-b" not in text_of(client.get("/me/"))
+
+
+def test_forgetting_takes_the_cookie_away(client):
+    _, secret = new_key()
+    paste(client, secret)
+    assert client.post("/me/", {"forget": "1"}).status_code == 302
+    assert "Paste an API key" in text_of(client.get("/me/"))
+
+
+def test_form_of_another_site_is_refused():
+    _, secret = new_key()
+    strict = Client(enforce_csrf_checks=True)
+    assert paste(strict, secret).status_code == 403
+    assert "lgw_key" not in strict.cookies
+
+
+def test_thousand_wrong_pastes_are_slowed(client):
+    answers = [paste(client, generate()) for _ in range(1000)]
+    tried = [answer for answer in answers if answer.status_code == 403]
+    assert len(tried) <= pastes.FREE + 8
+    assert {answer.status_code for answer in answers} == {403, 429}
+    assert 0 < int(answers[-1]["Retry-After"]) <= pastes.LONGEST_SEC
+    assert "Too many wrong keys" in text_of(answers[-1])
+    _, secret = new_key()
+    assert paste(Client(REMOTE_ADDR="10.1.1.1"), secret).status_code == PASTED
+
+
+def test_wrong_pastes_are_slowed_without_redis(client, settings):
+    settings.REDIS_URL = "redis://127.0.0.1:1"
+    answers = [paste(client, generate()).status_code for _ in range(20)]
+    assert answers.count(403) <= pastes.FREE + 2
+    pastes.was_right("127.0.0.1")
+
+
+def test_right_key_clears_the_wrong_ones(client):
+    _, secret = new_key()
+    for _ in range(3):
+        for _ in range(pastes.FREE - 1):
+            assert paste(client, generate()).status_code == 403
+        assert paste(client, secret).status_code == PASTED
+
+
+@pytest.mark.parametrize("wrong", ["", "x" * 2000, "hello", "lgw_12345678_" + "a" * 38, "a\0b", "密钥"])
+def test_wrong_paste_is_explained(client, wrong):
+    page = paste(client, wrong)
+    assert page.status_code in {400, 403}
+    assert 'role="alert"' in page.content.decode()
+    assert "lgw_key" not in client.cookies
+
+
+def test_nothing_leads_to_the_console(client):
+    _, secret = new_key()
+    client.force_login(User.objects.create_superuser("root"))
+    pages = [client.get("/me/"), paste(client, secret), client.get("/me/"), client.get("/display/?next=/me/")]
+    for page in pages[:3]:
+        assert "/admin/" not in page.content.decode()
+    assert 'action="/display/language/"' in pages[3].content.decode()
+
+
+def test_page_is_not_stored_and_not_inline(client):
+    _, secret = new_key()
+    paste(client, secret)
+    page = client.get("/me/")
+    assert page["Cache-Control"] == "no-store"
+    assert page["Content-Security-Policy"].startswith("default-src 'self';")
+    assert not re.search(r"<style|<script(?![^>]* src=)|\sstyle=|\son[a-z]+=|javascript:", page.content.decode())
+
+
+def test_key_in_the_address_is_not_read(client):
+    _, secret = new_key()
+    assert "My last requests" not in text_of(client.get("/me/", {"key": secret}))
+
+
+def test_page_costs_few_queries(client, django_assert_max_num_queries):
+    key, secret = new_key()
+    for number in range(50):
+        new_row(key, number)
+    paste(client, secret)
+    with django_assert_max_num_queries(8):
+        client.get("/me/")
