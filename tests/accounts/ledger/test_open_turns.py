@@ -5,6 +5,7 @@ import random
 
 import pytest
 import redis
+from django.db import connection
 
 from accounts.ledger.filing import flush
 from accounts.ledger.ledger import Ledger
@@ -105,12 +106,20 @@ def test_order_and_repetition_change_nothing(client, tmp_path, seed):
             else:
                 await ledger.write(closed(id_))
             if chance.random() < 0.1:
-                await asyncio.to_thread(flush, client, tmp_path)
+                await asyncio.to_thread(flush_elsewhere, client, tmp_path)
 
     process(client_url(client), tmp_path, work)
     flush(client, tmp_path)
     found = counts()
     assert (found["admitted"], found["open"], found["rows"]) == (60, 10, 50)
+
+
+def flush_elsewhere(client, spool):
+    """In a thread, which has a connection of its own."""
+    try:
+        flush(client, spool)
+    finally:
+        connection.close()
 
 
 def client_url(client):
