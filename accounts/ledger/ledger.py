@@ -55,6 +55,7 @@ class Confirmation:
     async def wait(self) -> None:
         """Until `done`: as long as Redis may take to answer."""
         if self._line is not None:
+            self._ledger.hurry()
             self._waiter = asyncio.Event()
             await self._waiter.wait()
 
@@ -94,7 +95,7 @@ class Ledger:
         self._open[row.request_id] = row.started_at
         confirmation = Confirmation(self, line)
         try:
-            self._link.issue(confirmation, "XADD", redis_keys.USAGE, "*", "row", line)
+            self._link.issue_later(confirmation, "XADD", redis_keys.USAGE, "*", "row", line)
         except RedisUnavailable as exc:
             confirmation.set_exception(exc)
         return confirmation
@@ -126,6 +127,10 @@ class Ledger:
         # Never empty: the line just added is young.
         while taken[0][0] < now - UNCONFIRMED_SEC:
             taken.popleft()
+
+    def hurry(self) -> None:
+        """Send openings that wait for another command to go along with."""
+        self._link.hurry()
 
     def refused(self, line: bytes) -> None:
         """Redis has not taken the line."""

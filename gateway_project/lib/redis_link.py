@@ -90,6 +90,19 @@ class RedisLink:
         else:
             self._wait_for_connection(pack(command), reply)
 
+    def issue_later(self, reply: Reply, *command: Arg) -> None:
+        """Like `issue`, for a command that may wait some milliseconds for another one to go along with."""
+        pipe = self._pipe
+        if pipe is not None:
+            pipe.issue_later(pack(command), reply)
+        else:
+            self._wait_for_connection(pack(command), reply)
+
+    def hurry(self) -> None:
+        """Send now what was issued for later."""
+        if self._pipe is not None:
+            self._pipe.hurry()
+
     async def run(self, script: Script, keys: Sequence[Arg], args: Sequence[Arg]) -> Any:
         """Run a script and return its reply; the server is given the text when it does not know it yet."""
         try:

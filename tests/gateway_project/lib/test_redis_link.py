@@ -49,6 +49,49 @@ async def test_a_cancelled_caller_does_not_shift_the_replies(link):
     assert await second == b"second"
 
 
+class Written:
+    """Takes the answer to a command that nobody waits for."""
+
+    def __init__(self):
+        self.answered = asyncio.Event()
+
+    def done(self):
+        return self.answered.is_set()
+
+    def set_result(self, result):
+        self.answered.set()
+
+    set_exception = set_result
+
+
+async def test_late_command_goes_along_with_next(link, monkeypatch):
+    monkeypatch.setattr(redis_pipe, "LATER_SEC", 60)
+    await link.execute("DEL", "late")
+    written = Written()
+    link.issue_later(written, "SET", "late", "1")
+    await asyncio.sleep(0.05)
+    assert not written.done()
+    assert await link.execute("GET", "late") == b"1"
+    assert written.done()
+
+
+async def test_late_command_goes_alone_in_time(link):
+    await link.execute("PING")
+    written = Written()
+    link.issue_later(written, "SET", "late", "2")
+    await asyncio.wait_for(written.answered.wait(), 30)
+    assert await link.execute("GET", "late") == b"2"
+
+
+async def test_late_command_goes_at_once_when_hurried(link, monkeypatch):
+    monkeypatch.setattr(redis_pipe, "LATER_SEC", 60)
+    await link.execute("PING")
+    written = Written()
+    link.issue_later(written, "SET", "late", "3")
+    link.hurry()
+    assert await asyncio.wait_for(written.answered.wait(), 30)
+
+
 async def test_absent_server_is_refused_then_found(tmp_path):
     link = RedisLink(f"unix://{tmp_path / 'redis.sock'}", retry_after=0.05)
     with pytest.raises(RedisUnavailable):
