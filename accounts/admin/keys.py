@@ -22,6 +22,7 @@ from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import action, display
 
 from accounts.admin.leads import OwnKeys, TeamFilter
+from accounts.admin.limits import LimitsNow
 from accounts.apps import accounts_config
 from accounts.audit.history import AuditHistory
 from accounts.keys import services
@@ -80,7 +81,7 @@ class ApiKeyForm(forms.ModelForm):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(OwnKeys, AuditHistory, ClosedLookups, ModelAdmin):
+class ApiKeyAdmin(LimitsNow, OwnKeys, AuditHistory, ClosedLookups, ModelAdmin):
     """A key is made, shown once, changed, and in the end revoked; never deleted, for its usage stays."""
 
     form = ApiKeyForm

@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.translation import gettext
 
+from accounts.admin.limits import shadow_section
 from accounts.models import FAILED, OUTCOME_COLOURS, ApiKey, Usage
 from accounts.roles.reach import keys_of
 from gateway_project.lib.cells import ago, cut
@@ -42,8 +43,14 @@ def panel(request: HttpRequest) -> Panel:
     return Panel(
         position=20,
         figures=[*(usage_figures(now) if may_see_usage else []), *(key_figures(request.user) if may_see_keys else [])],
-        sections=[Section("admin/accounts/overview.html", turns)],
+        sections=[*shadow_sections(request.user, may_see_keys), Section("admin/accounts/overview.html", turns)],
     )
+
+
+def shadow_sections(user: Any, may_see_keys: bool) -> list[Section]:
+    """What limits in shadow mode would have refused, if it is anything."""
+    section = shadow_section(user) if may_see_keys else None
+    return [Section("admin/accounts/shadow.html", section)] if section else []
 
 
 def usage_figures(now: datetime) -> list[Figure]:

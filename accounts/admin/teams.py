@@ -10,13 +10,14 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
 from accounts.admin.leads import OwnTeams
+from accounts.admin.limits import LimitsNow
 from accounts.audit.history import AuditHistory
 from accounts.models import Team
 from gateway_project.lib.lookups import ClosedLookups
 
 
 @admin.register(Team)
-class TeamAdmin(OwnTeams, AuditHistory, ClosedLookups, ModelAdmin):
+class TeamAdmin(LimitsNow, OwnTeams, AuditHistory, ClosedLookups, ModelAdmin):
     list_display = ("name", "created_at")
     search_fields = ("name",)
     list_per_page = 50

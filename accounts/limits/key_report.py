@@ -18,8 +18,8 @@ from django.utils.timezone import get_default_timezone_name
 
 from accounts.explain.sentences import verdict
 from accounts.keys.reader import caller_of
-from accounts.limits.counters import Counters, LimitState, Seen, question
-from accounts.limits.scripts import ADMIT
+from accounts.limits.counters import LimitState
+from accounts.limits.lookup import states_of
 from accounts.models import ApiKey, Usage
 from accounts.reports.filters import Filters
 from accounts.reports.period import Span
@@ -110,13 +110,7 @@ def report_of(key: ApiKey, now: datetime) -> KeyReport:
 
 def limits_of(key: ApiKey, client: redis.Redis) -> list[LimitState]:
     """How the limits of the key and its team stand. Blocking; raise redis.RedisError."""
-    at, caller = time.time(), caller_of(key)
-    counters = [Counters(limits, at) for limits in caller.limits]
-    if not counters:
-        return []
-    keys, args = question("look", counters, key.pk, at=at)
-    reply: Any = client.eval(ADMIT.text, len(keys), *keys, *(str(each) for each in args))
-    return Seen(counters, reply[3:], at).states()
+    return states_of(caller_of(key).limits, client)
 
 
 def _days(key: ApiKey, now: datetime, zone: ZoneInfo) -> list[dict[str, Any]]:

@@ -1,0 +1,150 @@
+"""Limits in the console: how they stand now, and what those in shadow mode would have refused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import redis
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.formats import date_format
+from django.utils.timezone import get_default_timezone_name, localtime
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts.keys.limit_set import LimitSet, limit_set
+from accounts.keys.reader import caller_of
+from accounts.limits.counters import LimitState
+from accounts.limits.lookup import ShadowDay, shadow_day, states_of
+from accounts.limits.periods import periods_at
+from accounts.models import ApiKey, Policy, Team
+from accounts.roles.reach import keys_of
+from gateway_project.lib.redis_client import connect
+
+OWNERS: Final = {"key": _("the key"), "team": _("its team")}
+MOST_KEYS: Final = 5
+
+
+class LimitsNow:
+    """A mixin for the pages of keys and teams: below the form stands how its limits are used."""
+
+    change_form_outer_after_template = "admin/accounts/limits_now.html"
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        owner = self.get_object(request, object_id)  # type: ignore[attr-defined]  # a ModelAdmin's
+        context = (extra_context or {}) | ({"limits_now": limits_now(owner)} if owner else {})
+        page: HttpResponse = super().change_view(request, object_id, form_url, context)  # type: ignore[misc]
+        return page
+
+
+def limits_now(owner: ApiKey | Team) -> dict[str, Any] | None:
+    """A table of the limits, None where there are none; `away` while Redis cannot be asked."""
+    limits, is_counted = _limits_of(owner)
+    if not limits:
+        return None
+    try:
+        with connect(settings.ENV.redis_or_embedded_url) as client:
+            states = states_of(limits, client)
+            days = _days(client) if any(state.shadow for state in states) else (ShadowDay(), ShadowDay())
+    except redis.RedisError:
+        return {"away": True}
+    headers = [gettext("Limit"), gettext("Of"), gettext("Used"), gettext("Left"), gettext("Free again"), ""]
+    return {
+        "headers": headers,
+        "rows": [_row(state, [_sum(day, state, is_counted) for day in days]) for state in states],
+    }
+
+
+def _limits_of(owner: ApiKey | Team) -> tuple[Sequence[LimitSet], Callable[[int], bool]]:
+    """The limits that count for the owner, and for which keys shadows are counted."""
+    if isinstance(owner, ApiKey):
+        return caller_of(owner).limits, lambda key_id: key_id == owner.pk
+    found = limit_set("team", owner, owner.time_zone)
+    key_ids = frozenset(owner.keys.values_list("pk", flat=True)) if owner.shadow else frozenset()
+    return [found] if found else [], key_ids.__contains__
+
+
+def _days(client: redis.Redis) -> tuple[ShadowDay, ShadowDay]:
+    """Today and yesterday."""
+    now = time.time()
+    return shadow_day(client, now), shadow_day(client, periods_at(now, get_default_timezone_name()).starts[0] - 1)
+
+
+def _sum(day: ShadowDay, state: LimitState, is_counted: Callable[[int], bool]) -> int:
+    return sum(
+        count
+        for (key_id, scope, name), count in day.limits.items()
+        if (scope, name) == (state.scope, state.name) and is_counted(key_id)
+    )
+
+
+def _row(state: LimitState, would_have: Sequence[int]) -> list[str]:
+    name = Policy._meta.get_field(state.name).verbose_name  # type: ignore[union-attr]  # a column's
+    return [
+        f"{state.limit:,} {name}",
+        str(OWNERS[state.scope]),
+        f"{state.used:,}",
+        f"{state.remaining:,}",
+        _reset(state),
+        _shadow_words(*would_have) if state.shadow else "",
+    ]
+
+
+def _reset(state: LimitState) -> str:
+    if state.resets_at is None:
+        return gettext("as turns end")
+    if not state.used:
+        return "–"
+    return date_format(localtime(datetime.fromtimestamp(state.resets_at, UTC)), "DATETIME_FORMAT")
+
+
+def _shadow_words(today: int, yesterday: int) -> str:
+    words = gettext("Shadow: refuses nobody; would have refused %(today)s today, %(yesterday)s yesterday.")
+    return words % {"today": f"{today:,}", "yesterday": f"{yesterday:,}"}
+
+
+def shadow_section(user: Any) -> dict[str, Any] | None:
+    """For the first page: what limits in shadow mode would have refused yesterday and today; None for nothing."""
+    try:
+        with connect(settings.ENV.redis_or_embedded_url) as client:
+            today, yesterday = _days(client)
+    except redis.RedisError:
+        return None
+    hit = today.requests.keys() | yesterday.requests.keys()
+    if not hit:
+        return None
+    keys = {key.pk: key for key in keys_of(user).filter(pk__in=hit)}
+    sentences = [*_refused_yesterday(*_sums(yesterday, keys)), *_refused_today(*_sums(today, keys))]
+    most = sorted(keys.values(), key=lambda key: -(yesterday.requests.get(key.pk, 0) + today.requests.get(key.pk, 0)))
+    links = [(key.short_name, reverse("admin:accounts_apikey_change", args=[key.pk])) for key in most[:MOST_KEYS]]
+    return {"sentences": sentences, "links": links} if sentences else None
+
+
+def _sums(day: ShadowDay, keys: Collection[int]) -> tuple[int, int]:
+    """How many requests of how many of these keys."""
+    counts = [count for key_id, count in day.requests.items() if key_id in keys]
+    return sum(counts), len(counts)
+
+
+def _refused_yesterday(requests: int, keys: int) -> list[str]:
+    words = ngettext(
+        "Limits in shadow mode would have refused %(requests)s requests of %(keys)s key yesterday.",
+        "Limits in shadow mode would have refused %(requests)s requests of %(keys)s keys yesterday.",
+        keys,
+    )
+    return [words % {"requests": f"{requests:,}", "keys": f"{keys:,}"}] if keys else []
+
+
+def _refused_today(requests: int, keys: int) -> list[str]:
+    words = ngettext(
+        "Today they would have refused %(requests)s requests of %(keys)s key.",
+        "Today they would have refused %(requests)s requests of %(keys)s keys.",
+        keys,
+    )
+    return [words % {"requests": f"{requests:,}", "keys": f"{keys:,}"}] if keys else []

@@ -1,0 +1,53 @@
+"""How limits stand, for pages and commands. Blocking; raise redis.RedisError."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+
+from accounts.keys.limit_set import LimitSet, Scope
+from accounts.limits.counters import Counters, LimitState, Seen, question, shadow_key
+from accounts.limits.scripts import ADMIT
+from accounts.models.policy import LIMITS
+
+SCOPES: Mapping[str, Scope] = {"k": "key", "t": "team"}
+"""By the letters that the script counts with."""
+
+
+def states_of(limits: Sequence[LimitSet], client: redis.Redis) -> list[LimitState]:
+    """How these limits stand now."""
+    if not limits:
+        return []
+    at = time.time()
+    counters = [Counters(each, at) for each in limits]
+    keys, args = question("look", counters, 0, at=at)
+    reply: Any = client.eval(ADMIT.text, len(keys), *keys, *(str(each) for each in args))
+    return Seen(counters, reply[3:], at).states()
+
+
+@dataclass(frozen=True)
+class ShadowDay:
+    """What limits in shadow mode would have refused on one of the gateway's days."""
+
+    requests: dict[int, int] = field(default_factory=dict)
+    """By key."""
+    limits: dict[tuple[int, Scope, str], int] = field(default_factory=dict)
+    """By key, and the limit of the key or of its team."""
+
+
+def shadow_day(client: redis.Redis, at: float) -> ShadowDay:
+    """The counts of the day that holds the moment `at`."""
+    day = ShadowDay()
+    counts: Any = client.hgetall(shadow_key(at))
+    for name, count in counts.items():
+        key_id, _, limit = name.decode().partition(":")
+        if not limit:
+            day.requests[int(key_id)] = int(count)
+        else:
+            letter, place = limit.split(":")
+            day.limits[int(key_id), SCOPES[letter], LIMITS[int(place) - 1]] = int(count)
+    return day
