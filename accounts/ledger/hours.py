@@ -13,7 +13,8 @@ from django.db import connection, connections, models, transaction
 from django.db.models import Aggregate, Case, Count, F, Func, IntegerField, Q, Sum, When
 from django.db.models.functions import Greatest
 
-from accounts.models import AdmittedHour, OpenTurn, Usage, UsageHour
+from accounts.ledger import totals
+from accounts.models import AdmittedHour, OpenTurn, Usage, UsageHour, UsageTotal
 from accounts.models.hour import BOUNDS_MS, BUCKET_COLUMNS, DIMENSIONS, HISTOGRAMS, SUMS, bucket_column, bucket_of
 
 HOUR: Final = timedelta(hours=1)
@@ -108,6 +109,7 @@ class HourSums:
         with connection.cursor() as cursor:
             # Django's own upsert replaces values and cannot add to them.
             cursor.executemany(_UPSERT, values)
+        totals.write(self.by_dimensions)
 
 
 class Hour(Func):
@@ -184,6 +186,7 @@ def rebuild(start: datetime, end: datetime) -> int:
             UsageHour.objects.filter(hour__gte=first, hour__lt=last).delete()
             sums = sums_of_rows(first, last)
             sums.write()
+            totals.rebuild(first, last)
         written += len(sums.by_dimensions)
     return written
 
@@ -261,8 +264,21 @@ def build_missing() -> int:
     return rebuild(first_row, end + HOUR)
 
 
+def build_missing_totals() -> None:
+    """Make totals of hours that are older than all totals: those of a version that had none."""
+    first_hour, first_total = _first(UsageHour, "hour", BEGINNING), _first(UsageTotal, "period", BEGINNING)
+    if first_hour is None or (first_total is not None and first_total <= first_hour):
+        return
+    day, end = totals.day_of(first_hour), (first_total or datetime.now(UTC)) + DAY
+    while day < end:
+        with writing():
+            totals.rebuild(day, day + HOUR)
+        day += DAY
+
+
 def after_migrate(using: str = "default", plan: Iterable[tuple[Any, bool]] = (), **_: Any) -> None:
     """Call `build_missing`, unless its tables are not there: another app was migrated alone, or this one backwards."""
     tables = connections[using].introspection.table_names()
-    if OpenTurn._meta.db_table in tables and not any(backwards for _, backwards in plan):
+    if UsageTotal._meta.db_table in tables and not any(backwards for _, backwards in plan):
         build_missing()
+        build_missing_totals()

@@ -6,8 +6,9 @@ import time
 from datetime import datetime, timedelta
 from typing import Final
 
-from accounts.ledger.hours import hour_of, writing
-from accounts.models import AdmittedHour, OpenTurn, Usage, UsageHour
+from accounts.ledger import totals
+from accounts.ledger.hours import HOUR, hour_of, writing
+from accounts.models import AdmittedHour, OpenTurn, Usage, UsageHour, UsageTotal
 
 BATCH: Final = 2_000
 PAUSE_SEC: Final = 0.02
@@ -30,6 +31,8 @@ def prune(before: datetime, within: float = float("inf")) -> tuple[int, int]:
     if not deleted:
         with writing():
             hours, _ = UsageHour.objects.filter(hour__lt=before).delete()
+            UsageTotal.objects.filter(period__lt=before).delete()
+            totals.rebuild(before, before + HOUR)  # the day may have lost its first hours
             AdmittedHour.objects.filter(hour__lt=before).delete()
             OpenTurn.objects.filter(started_at__lt=before).delete()
     return rows + deleted, hours

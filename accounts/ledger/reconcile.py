@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from django.db.models import Count, Q
 
-from accounts.ledger import hours
+from accounts.ledger import hours, totals
 from accounts.ledger.filing import ORPHANED
 from accounts.models import AdmittedHour, OpenTurn, Usage
 
@@ -78,8 +78,14 @@ def _listed(found: set[datetime]) -> str:
 def reconcile(start: datetime, end: datetime) -> Balance:
     """The balance of the turns that started from `start` to before `end`, day by day."""
     balance = Balance()
-    for first, last in hours.days(start, end):
+    spans = list(hours.days(start, end))
+    for first, last in spans:
         add_day(balance, first, last)
+    # Of hours that are wrong themselves the totals must differ; they are made anew with them.
+    known = {totals.day_of(hour) for hour in balance.wrong_sums}
+    for first, last in spans:
+        with hours.snapshot():
+            balance.wrong_sums |= totals.wrong_days(first, last) - known
     return balance
 
 

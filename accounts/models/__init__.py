@@ -16,6 +16,7 @@ from accounts.models.policy import validate_models as validate_models
 from accounts.models.policy import validate_scopes as validate_scopes
 from accounts.models.team import Team as Team
 from accounts.models.token import ApiToken as ApiToken
+from accounts.models.total import UsageTotal as UsageTotal
 from accounts.models.usage import CALLER_FAULTS as CALLER_FAULTS
 from accounts.models.usage import FAILED as FAILED
 from accounts.models.usage import GATEWAY_FAULTS as GATEWAY_FAULTS

@@ -7,6 +7,8 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final, NamedTuple
 
 HOUR: Final = timedelta(hours=1)
+DAY: Final = timedelta(days=1)
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 RANGES: Final = {
     "1h": timedelta(hours=1),
     "24h": timedelta(hours=24),
@@ -25,9 +27,9 @@ class Span(NamedTuple):
 
 
 class Pieces(NamedTuple):
-    """A span as the whole hours of it, if there are any, and the rest."""
+    """A span as the whole hours (or days) of it, if there are any, and the rest."""
 
-    hours: Span | None
+    whole: Span | None
     cuts: tuple[Span, ...]
 
 
@@ -79,10 +81,10 @@ def before(name: str, span: Span, now: datetime, zone: tzinfo) -> Span | None:
     return Span(start, min(start + length, span.start))
 
 
-def pieces(span: Span) -> Pieces:
-    """Cut the span at whole hours (UTC)."""
+def pieces(span: Span, unit: timedelta = HOUR) -> Pieces:
+    """Cut the span at whole hours, or days, of UTC."""
     start, end = span
-    first, last = _ceil(start), _floor(end)
+    first, last = _ceil(start, unit), _floor(end, unit)
     if first is not None and last is not None and first >= last:
         return Pieces(None, (span,))
     cuts = []
@@ -93,13 +95,12 @@ def pieces(span: Span) -> Pieces:
     return Pieces(Span(first, last), tuple(cuts))
 
 
-def _floor(at: datetime | None) -> datetime | None:
-    return at and at.replace(minute=0, second=0, microsecond=0)
+def _floor(at: datetime | None, unit: timedelta) -> datetime | None:
+    return at and at - (at - EPOCH) % unit
 
 
-def _ceil(at: datetime | None) -> datetime | None:
-    below = _floor(at)
-    return below + HOUR if below is not None and at is not None and below < at else below
+def _ceil(at: datetime | None, unit: timedelta) -> datetime | None:
+    return at and at + (EPOCH - at) % unit
 
 
 def is_whole_hours(zone: tzinfo, at: datetime) -> bool:

@@ -7,8 +7,9 @@ from typing import Any, Final
 from django.db.models import CharField, F, Func, Model, Q, QuerySet, Sum
 
 from accounts.ledger.hours import ROW_SUMS
-from accounts.models import FAILED, TURNED_AWAY, Usage, UsageHour
+from accounts.models import FAILED, TURNED_AWAY, Usage, UsageHour, UsageTotal
 from accounts.models.hour import bucket_column
+from accounts.models.total import TOTAL_BUCKETS, TOTALS
 from accounts.reports.period import Span
 from accounts.reports.sums import BUCKETS, HISTOGRAMS
 
@@ -38,6 +39,16 @@ class TimeText(Func):
         return self.as_sql(compiler, connection, template=template, **extra)
 
 
+class Unindexed(Func):
+    """A column to group by. SQLite would walk all of an index of it, instead of the span in that of the time."""
+
+    template = "%(expressions)s"
+    arity = 1
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        return self.as_sql(compiler, connection, template="+%(expressions)s", **extra)
+
+
 def within(span: Span, column: str) -> Q:
     """Rows whose time lies in the span."""
     met = Q()
@@ -48,20 +59,31 @@ def within(span: Span, column: str) -> Q:
     return met
 
 
-def hours_in(span: Span, condition: Q) -> QuerySet[UsageHour]:
-    return UsageHour.objects.filter(within(span, "hour"), condition).order_by()
+def hours_in(spans: tuple[Span, ...], condition: Q) -> QuerySet[UsageHour]:
+    return UsageHour.objects.filter(_any(spans, "hour"), condition).order_by()
+
+
+def totals_in(span: Span, condition: Q, level: str) -> QuerySet[UsageTotal]:
+    return UsageTotal.objects.filter(within(span, "period"), condition, level=level).order_by()
 
 
 def rows_in(spans: tuple[Span, ...], condition: Q) -> QuerySet[Usage]:
+    return Usage.objects.filter(_any(spans, "started_at"), condition).order_by()
+
+
+def _any(spans: tuple[Span, ...], column: str) -> Q:
     # One condition for both ends of a period, so that they are one query.
     met = Q()
     for span in spans:
-        met |= within(span, "started_at")
-    return Usage.objects.filter(met, condition).order_by()
+        met |= within(span, column)
+    return met
 
 
 def aggregates(model: type[Model], histograms: bool) -> dict[str, Any]:
     """What to select so that `Sums.add` can read it."""
+    if model is UsageTotal:
+        names = [*TOTALS, *(TOTAL_BUCKETS if histograms else ())]
+        return {f"sum_{name}": Sum(name) for name in names}
     turns = "turns" if model is UsageHour else "count"
     own = _of_hours() if model is UsageHour else _of_rows()
     selected = {

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
-from django.db.models import F, Model, QuerySet
+from django.db.models import F, QuerySet
 from django.utils.translation import gettext
 
-from accounts.models import Usage, UsageHour
+from accounts.models import Usage, UsageHour, UsageTotal
 from accounts.reports.filters import COLUMNS, ROW_ONLY, Filters
-from accounts.reports.period import Pieces, is_whole_hours, pieces
-from accounts.reports.sources import TimeText, aggregates, hours_in, rows_in
+from accounts.reports.period import DAY, HOUR, is_whole_hours, pieces
+from accounts.reports.sources import TimeText, Unindexed, aggregates, hours_in, rows_in, totals_in
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility
 
@@ -22,6 +22,14 @@ TIME_GROUPS: Final = ("hour", "day")
 MOST_GROUPS: Final = 50_000
 """More are refused: whoever asks for more wants the rows."""
 TO_HOUR, TO_MINUTE = len("2026-11-28 14"), len("2026-11-28 14:30")
+
+LEVELS: Final = {
+    "hour": {"team", "hour", "day"},
+    "key": {"team", "key"},
+    "kind": {"lingma_model", "client_app", "reason"},
+}
+"""Levels of totals, and what they can be filtered and grouped by."""
+TIMES_OF: Final[dict[Any, str]] = {Usage: "started_at", UsageHour: "hour", UsageTotal: "period"}
 
 Group = tuple[Any, ...]
 """Values in the order of `group_by`: ids of teams and keys, None for none; texts; a time in UTC for `hour`, a date in
@@ -48,35 +56,59 @@ def summarize(
     if unknown := [name for name in group_by if name not in GROUPS]:
         words = {"value": unknown[0], "choices": ", ".join(GROUPS)}
         raise ValidationError({"group_by": gettext("%(value)s is not one of %(choices)s.") % words})
-    # In a zone such as Asia/Kolkata the hour (UTC) around midnight belongs to two days.
-    split_days = "day" in group_by and not is_whole_hours(filters.zone, filters.now)
-    if filters.needs_rows or split_days or not ROW_ONLY.isdisjoint(group_by):
-        parts = Pieces(None, (filters.span,))
-    else:
-        parts = pieces(filters.span)
-    condition = filters.condition & visibility.condition
-    length = TO_MINUTE if split_days else TO_HOUR
     found: dict[Group, Sums] = {}
-    if parts.hours is not None:
-        read = _read(hours_in(parts.hours, condition), UsageHour, group_by, length, histograms)
-        _add(found, read, group_by, filters)
-    if parts.cuts:
-        read = _read(rows_in(parts.cuts, condition), Usage, group_by, length, histograms)
-        _add(found, read, group_by, filters)
+    for source in _sources(filters, visibility, group_by, histograms):
+        _add(found, _read(source, group_by, histograms, to_minute=_splits_days(filters, group_by)), group_by, filters)
     return found
 
 
+def _splits_days(filters: Filters, group_by: Sequence[str]) -> bool:
+    """In a zone such as Asia/Kolkata the hour (UTC) around midnight belongs to two days."""
+    return "day" in group_by and not is_whole_hours(filters.zone, filters.now)
+
+
+def _sources(
+    filters: Filters, visibility: Visibility, group_by: Sequence[str], histograms: bool
+) -> Iterator[QuerySet[Any]]:
+    """What to read, each the dearer the finer it is: totals, hours for what is left, rows for what is left of that."""
+    condition = filters.condition & visibility.condition
+    if filters.needs_rows or not ROW_ONLY.isdisjoint(group_by) or _splits_days(filters, group_by):
+        yield rows_in((filters.span,), condition)
+        return
+    by_hour = pieces(filters.span)
+    level = _level(filters, visibility, group_by, histograms)
+    if by_hour.whole is not None and level == "":
+        yield hours_in((by_hour.whole,), condition)
+    elif by_hour.whole is not None:
+        by_period = pieces(by_hour.whole, HOUR if level == "hour" else DAY)
+        if by_period.whole is not None:
+            yield totals_in(by_period.whole, condition, level)
+        if by_period.cuts:
+            yield hours_in(by_period.cuts, condition)
+    if by_hour.cuts:
+        yield rows_in(by_hour.cuts, condition)
+
+
+def _level(filters: Filters, visibility: Visibility, group_by: Sequence[str], histograms: bool) -> str:
+    """The level of totals that has all the columns which filters and groups are about, "" when none has."""
+    asked = {*filters.values, *group_by, *(() if visibility.everything else ("team",))}
+    asked |= {"outcome"} if filters.outcome else set()
+    return next(
+        (level for level, names in LEVELS.items() if asked <= names and (level == "hour" or not histograms)), ""
+    )
+
+
 def _read(
-    source: QuerySet[Any], model: type[Model], group_by: Sequence[str], length: int, histograms: bool
+    source: QuerySet[Any], group_by: Sequence[str], histograms: bool, to_minute: bool
 ) -> Iterable[dict[str, Any]]:
-    selected = aggregates(model, histograms)
+    selected = aggregates(source.model, histograms)
     if not group_by:
         sums = source.aggregate(**selected)
         return [sums] if sums["sum_turns"] else []
-    time = "hour" if model is UsageHour else "started_at"
-    columns = {f"by_{name}": TimeText(time, length) for name in group_by if name in TIME_GROUPS} | {
-        f"by_{name}": F(COLUMNS[name]) for name in group_by if name not in TIME_GROUPS
-    }
+    time = TIMES_OF[source.model]
+    # Hours as they are stored: they come in their order, and SQLite need not sort them.
+    at = TimeText(time, TO_MINUTE if to_minute else TO_HOUR) if source.model is Usage else F(time)
+    columns = {f"by_{name}": at if name in TIME_GROUPS else Unindexed(F(COLUMNS[name])) for name in group_by}
     read: Iterable[dict[str, Any]] = source.values(**columns).annotate(**selected)[: MOST_GROUPS + 1]
     return read
 
@@ -92,6 +124,7 @@ def _add(found: dict[Group, Sums], read: Iterable[dict[str, Any]], group_by: Seq
 def _value(name: str, value: Any, filters: Filters) -> Any:
     if name not in TIME_GROUPS:
         return value
-    at = datetime.fromisoformat(value if len(value) > TO_HOUR else f"{value}:00").replace(tzinfo=UTC)
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value if len(value) > TO_HOUR else f"{value}:00").replace(tzinfo=UTC)
     # To the minute only where days need it.
-    return at.replace(minute=0) if name == "hour" else at.astimezone(filters.zone).date()
+    return value.replace(minute=0) if name == "hour" else value.astimezone(filters.zone).date()

@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from accounts.models import BOUNDS_MS
+from accounts.models.total import TOTAL_HISTOGRAMS, TOTALS
 from accounts.reports.percentiles import percentile
 
 BUCKETS: Final = len(BOUNDS_MS) + 1
-COUNTS: Final = (
-    "turns", "ok", "failed", "refused", "cancelled", "faults", "turned_away", "prompt_tokens", "completion_tokens",
-    "estimated_turns", "counted_turns", "busy_ms", "sessions_reused",
-)  # fmt: skip
-HISTOGRAMS: Final = ("first_token", "queue")
+COUNTS: Final = TOTALS
+HISTOGRAMS: Final = TOTAL_HISTOGRAMS
 
 
 def _zeros() -> list[int]:

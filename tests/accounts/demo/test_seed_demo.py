@@ -6,7 +6,7 @@ from django.core.management import CommandError, call_command
 
 from accounts.demo.cast import keys_of
 from accounts.demo.turns import turns
-from accounts.ledger.hours import wrong_hours
+from accounts.ledger.reconcile import reconcile
 from accounts.models import ApiKey, Team, Usage
 from accounts.reports.filters import parse
 from accounts.reports.summary import summarize, total
@@ -48,7 +48,7 @@ def test_sums_in_file_are_those_stored(tmp_path):
 def test_hours_are_those_of_the_rows(tmp_path):
     seed(tmp_path)
     times = Usage.objects.order_by("started_at").values_list("started_at", flat=True)
-    assert wrong_hours(times.first(), times.last()) == []
+    assert reconcile(times.first(), times.last()).wrong_sums == set()
 
 
 @pytest.mark.django_db

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 
+from accounts.ledger import totals
 from accounts.models import ApiKey, Team, Usage, UsageHour
 from accounts.models.hour import BOUNDS_MS, DIMENSIONS
 
@@ -49,15 +50,15 @@ def make(now=NOW):
         return _made[now][1]
     statements, rows = _made[now]
     with connection.cursor() as cursor:
-        for sql, parameters in statements:
-            cursor.execute(sql, parameters)
+        for sql, parameters, many in statements:
+            (cursor.executemany if many else cursor.execute)(sql, parameters)
     return rows
 
 
 def _recorder(statements):
     def record(execute, sql, parameters, many, context):
         if sql.startswith("INSERT"):
-            statements.append((sql, parameters))
+            statements.append((sql, parameters, many))
         return execute(sql, parameters, many, context)
 
     return record
@@ -79,6 +80,7 @@ def _insert(now, rows=1500, seed=1, days=3):
     ]
     Usage.objects.bulk_create(made)
     UsageHour.objects.bulk_create(hours_of(made))
+    totals.rebuild(now - timedelta(days=days), now)
 
 
 def _row(random_, number, key, started_at):
