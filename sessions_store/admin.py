@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
+from accounts.audit.entries import record
 from gateway_project.lib.cells import VisibleText
 from gateway_project.lib.live_rows import LiveRows, redis_away
 from gateway_project.lib.lookups import ClosedLookups
@@ -90,6 +91,9 @@ class EntryAdmin(ClosedLookups, VisibleText, LiveRows, ModelAdmin):
         except redis.RedisError as exc:
             messages.error(request, " ".join([redis_away(exc), gettext("Nothing was forgotten.")]))
             return False
+        for entry in entries:
+            key = [entry.api_key.short_name if entry.api_key else None, None]
+            record("forgotten", Entry._meta.label_lower, entry.pk, entry.session_id, {"api_key": key})
         return True
 
     @display(description=_("Key"), header=True, ordering="api_key__name")

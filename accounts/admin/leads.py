@@ -18,6 +18,7 @@ from accounts.roles.reach import (
     CHANGE_TEAMS,
     SEE_KEYS,
     SEE_TEAMS,
+    assignable_teams,
     keys_of,
     own_teams,
     teams_of,
@@ -81,7 +82,7 @@ class OwnKeys:
         """The list of teams has those that the key may be given to; a lead's key has a team."""
         if db_field.name != "team" or teams_of(request.user, CHANGE_KEYS) is None:
             return super().formfield_for_foreignkey(db_field, request, **kwargs)  # type: ignore[misc]
-        teams = own_teams(request.user, CHANGE_KEYS)
+        teams = assignable_teams(request.user)
         return super().formfield_for_foreignkey(db_field, request, **kwargs, queryset=teams, required=True)  # type: ignore[misc]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> type[ModelForm]:

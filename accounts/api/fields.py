@@ -14,6 +14,7 @@ from rest_framework import serializers
 
 from accounts.api.checked import Checked
 from accounts.models import LIMITS, Team, names_in
+from accounts.roles.reach import assignable_teams
 
 UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 MOST_DIGITS: Final = 9
@@ -46,11 +47,13 @@ class TeamName(serializers.Field[Any, Any, Any, Any]):
         return value.name
 
     def to_internal_value(self, data: Any) -> Team:
-        found = Team.objects.none()
+        # Of teams that the user may not choose nobody learns whether they exist.
+        teams = assignable_teams(self.context["request"].user)
+        found = teams.none()
         if isinstance(data, int) and not isinstance(data, bool) and 0 < data < 10**18:
-            found = Team.objects.filter(pk=data)
+            found = teams.filter(pk=data)
         elif isinstance(data, str) and data.isprintable():
-            found = Team.objects.filter(name=data.strip())
+            found = teams.filter(name=data.strip())
         team: Team | None = found.first()
         if team is None:
             raise serializers.ValidationError(gettext("There is no such team."))

@@ -26,6 +26,8 @@ COLOURS: Final = {
     "created": "success", "changed": "info", "rotated": "info", "paused": "warning", "resumed": "success",
     "revoked": "danger", "deleted": "danger", "forgotten": "danger",
 }  # fmt: skip
+BESIDE: Final = ("sessions_store.Entry",)
+"""Kinds that are no rows of a table; their pages record what they do."""
 NOTHING: Final = "–"
 
 
@@ -62,8 +64,8 @@ def column_name(object_type: str, name: str) -> str:
 
 
 def kinds() -> list[tuple[str, str]]:
-    """All kinds of watched objects, as choices."""
-    return [(label.lower(), kind_name(label)) for label in MODELS if _model(label) is not None]
+    """All kinds of objects in the log, as choices."""
+    return [(label.lower(), kind_name(label)) for label in (*MODELS, *BESIDE) if _model(label) is not None]
 
 
 def _model(label: str) -> Any:

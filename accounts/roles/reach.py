@@ -58,3 +58,11 @@ def own_teams(user: Any, permission: str = SEE_TEAMS, teams: QuerySet[Team] | No
     found: QuerySet[Team] = Team.objects.all() if teams is None else teams
     ids = teams_of(user, permission)
     return found if ids is None else found.filter(pk__in=ids)
+
+
+def assignable_teams(user: Any) -> QuerySet[Team]:
+    """The teams that the user may give a key to."""
+    reaches = [teams_of(user, permission) for permission in (ADD_KEYS, CHANGE_KEYS)]
+    if None in reaches:
+        return Team.objects.all()
+    return Team.objects.filter(pk__in=frozenset().union(*filter(None, reaches)))

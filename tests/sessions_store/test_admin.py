@@ -11,6 +11,7 @@ from accounts.models import ApiKey
 from sessions_store import inspect, tasks
 from sessions_store.models import Entry
 from sessions_store.store import StoredEntry
+from tests.accounts.audit.rows import new_rows
 
 LIST = reverse("admin:sessions_store_entry_changelist")
 
@@ -73,6 +74,17 @@ def test_forgetting_reaches_redis(admin_client, put, client_of_redis):
     assert "Forgot 1 session" in page.content.decode()
     assert rows(page) == ["s2"]
     assert client_of_redis.keys("lgw:session:s*") == [b"lgw:session:s2"]
+
+
+def test_forgetting_is_in_the_audit_log(admin_client, put, client_of_redis):
+    put("s1")
+    put("s2")
+    with new_rows() as rows:
+        admin_client.post(LIST, {"action": "forget", "_selected_action": ["s1"]})
+    assert [(row.action, row.object_type, row.object_id) for row in rows] == [
+        ("forgotten", "sessions_store.entry", "s1")
+    ]
+    assert rows[0].actor == "admin"
 
 
 def test_deleting_one_forgets_it(admin_client, put, client_of_redis):
