@@ -104,6 +104,7 @@ UNFOLD: dict[str, Any] = {
                     item(_("Users"), "person", "auth.user"),
                     item(_("Groups"), "shield_person", "auth.group"),
                     item(_("Audit log"), "history", "accounts.auditentry"),
+                    item(_("API tokens"), "key_vertical", "accounts.apitoken"),
                 ],
             },
         ],

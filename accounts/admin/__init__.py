@@ -3,4 +3,5 @@
 from accounts.admin import audit as audit
 from accounts.admin import keys as keys
 from accounts.admin import teams as teams
+from accounts.admin import tokens as tokens
 from accounts.admin import usage as usage

@@ -9,6 +9,7 @@ from typing import Any
 
 from bridge.http.body import LONGEST_LENGTH, announces_more
 from gateway_project.lib.address_share import share_of
+from gateway_project.server.problems import worded
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -51,7 +52,7 @@ class BoundedBodies:
             finally:
                 self._leave(body)
         if body.refusal is not None:
-            await _refuse(send, body.refusal)
+            await _refuse(send, scope["path"], body.refusal)
 
     def _leave(self, body: _Body) -> None:
         """Count the body as left over: Django's requests refer to themselves, so only the collector frees them."""
@@ -98,10 +99,11 @@ class _Body:
         return message
 
 
-async def _refuse(send: Send, refusal: tuple[int, bytes]) -> None:
-    status, words = refusal
+async def _refuse(send: Send, path: str, refusal: tuple[int, bytes]) -> None:
+    status = refusal[0]
+    kind, words = worded(path, *refusal)
     # The connection is closed, for the rest of the body is still coming and nobody reads it.
-    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(words)), (b"connection", b"close")]
+    headers = [(b"content-type", kind), (b"content-length", b"%d" % len(words)), (b"connection", b"close")]
     if status == 503:
         headers.append((b"retry-after", b"5"))
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -16,6 +16,7 @@ from django.conf import settings
 
 from gateway_project.lib.address_share import share_of
 from gateway_project.lib.fair_line import FairLine, LineFull
+from gateway_project.server.problems import worded
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -63,7 +64,7 @@ class Pages:
             # After the turn, which ended with the block above: a client that reads slowly holds none.
             await answer.flush()
         except TooBusy:
-            await _refuse(send)
+            await _refuse(send, scope["path"])
         finally:
             gone.cancel()
 
@@ -184,9 +185,8 @@ def _replay(body: list[dict[str, Any]], gone: asyncio.Future[dict[str, Any]]) ->
     return receive
 
 
-async def _refuse(send: Send) -> None:
-    headers = [
-        (b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(BUSY)), (b"retry-after", b"5"),
-    ]  # fmt: skip
+async def _refuse(send: Send, path: str) -> None:
+    kind, body = worded(path, 503, BUSY)
+    headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), (b"retry-after", b"5")]
     await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": BUSY})
+    await send({"type": "http.response.body", "body": body})

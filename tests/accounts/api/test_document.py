@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 import schemathesis
+from django.core.management import call_command
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
@@ -100,3 +101,8 @@ def test_summary_is_that_of_the_document(document, token, rows, group_by):
     case = document["/api/usage/summary/"]["GET"].Case(query={"group_by": group_by})
     answer = case.call_and_validate(headers={"Authorization": f"Token {token}"})
     assert (answer.status_code, len(answer.json()["results"])) == (200, 1)
+
+
+def test_document_is_made_without_warnings(tmp_path):
+    call_command("spectacular", "--fail-on-warn", "--validate", "--file", str(tmp_path / "document.yaml"))
+    assert (tmp_path / "document.yaml").read_text().startswith("openapi: 3.1.0")

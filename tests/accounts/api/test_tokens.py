@@ -2,7 +2,7 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
@@ -74,3 +74,20 @@ def test_session_needs_the_csrf_token(root):
     browser.client.force_login(root)
     assert browser("GET", "keys/").status_code == 200
     assert browser("POST", "keys/", {"name": "a"}).status_code == 403
+
+
+def test_console_ends_a_token(admin_client, root, api):
+    token = ApiToken.objects.get()
+    page = admin_client.get("/admin/accounts/apitoken/").content.decode()
+    assert token.hint in page
+    assert token.digest not in page + admin_client.get(f"/admin/accounts/apitoken/{token.pk}/change/").content.decode()
+    assert admin_client.get("/admin/accounts/apitoken/add/").status_code == 403
+    admin_client.post(f"/admin/accounts/apitoken/{token.pk}/delete/", {"post": "yes"})
+    assert api("GET", "keys/").status_code == 401
+
+
+def test_operators_see_no_tokens(client, api):
+    operator = User.objects.create_user("operator", is_staff=True)
+    operator.groups.add(Group.objects.get(name="Operator"))
+    client.force_login(operator)
+    assert client.get("/admin/accounts/apitoken/").status_code == 403
