@@ -32,7 +32,7 @@ UNSHOWN = {"script", "style", "code", "pre", "textarea", "datalist"}
 WORDS = re.compile(r"\b[A-Za-z][A-Za-z']*(?:,? [A-Za-z][A-Za-z']*)+")
 NAMES = re.compile(
     "Lingma Gateway|Claude Code|OpenAI Compatible|(OpenAI|Anthropic) SDK|pip install|Celery worker|"
-    "Check instances|Clean sessions|Prune answers of the API"
+    "Check instances|Clean sessions|Prune answers of the API|manage.py create_api_token USER"
 )
 ZONE = re.compile(r"[A-Z]\w+/[\w/+ -]+")
 
@@ -105,6 +105,8 @@ def crawl(client, start):
             continue
         seen.add(route)
         response = client.get(address, **CHINESE, follow=True)
+        if response.streaming:  # a file to download
+            continue
         page = Texts(response.content.decode())
         yield route, response.status_code, page.texts
         waiting += [urljoin(address, link) for link in page.links]
