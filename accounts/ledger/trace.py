@@ -10,6 +10,7 @@ from gateway_project.lib.redaction import redacted
 
 MOST_BYTES: Final = 1024
 MOST_OTHERS: Final = 16
+MOST_LIMITS: Final = 6
 LONGEST_ERROR: Final = 300
 LONGEST_NAME: Final = 128
 _READ: Final = 4 * LONGEST_ERROR
@@ -54,6 +55,8 @@ class Trace(msgspec.Struct, omit_defaults=True, kw_only=True):
     lost: list[tuple[str, str]] = []
     """Attempts that came to nothing: the instance, and the kind of error."""
     corrections: int = 0
+    limits: list[tuple[str, str, int, int]] = []
+    """The limits when it came, the nearest to be exhausted first: whose, its name, what it stood at, its size."""
     param: str = ""
     """The field of the request that was refused."""
     error: str = ""

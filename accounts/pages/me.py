@@ -13,7 +13,6 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
@@ -22,11 +21,13 @@ from accounts.explain.sentences import LIMITS, REASONS, seconds, verdict
 from accounts.keys.networks import is_within
 from accounts.keys.reader import caller_of
 from accounts.keys.snippets import setups_of
+from accounts.ledger.trace import decoded
 from accounts.limits.counters import LimitState
 from accounts.limits.key_report import limits_of
 from accounts.models import ApiKey, Usage
 from accounts.pages import key_cookie, pastes
 from accounts.pages.layout import page
+from accounts.pages.trace_words import SCOPES
 from accounts.patterns import allows
 from gateway_project.lib.key_secret import digest_of, is_mistyped
 from gateway_project.lib.redis_client import connect
@@ -37,7 +38,6 @@ PLACEHOLDER: Final = "YOUR_API_KEY"
 REQUESTS: Final = 50
 MODELS: Final = 100
 LONGEST_KEY: Final = 1024
-SCOPES: Final = {"key": _("of the key"), "team": _("of the team")}
 
 
 @page
@@ -166,11 +166,13 @@ def _limit(state: LimitState, now: datetime) -> dict[str, Any]:
         "left": state.remaining,
         "resets_in": resets_in if state.used else None,
         "shadow": state.shadow,
+        "high": state.limit * 0.8,
     }
 
 
 def _request(row: Usage) -> dict[str, Any]:
     sentence, advice = verdict(row)
+    trace = decoded(row.trace)
     # What never was asked took no tokens; what nobody knows is no zero.
     tokens = f"{row.prompt_tokens:,} / {row.completion_tokens:,}" if row.instance else "–"
     return {
@@ -179,6 +181,7 @@ def _request(row: Usage) -> dict[str, Any]:
         "advice": translated(advice),
         "took": seconds(row.total_ms) if row.total_ms else "–",
         "tokens": tokens,
+        "error": trace.error if trace is not None and row.reason not in LIMITS else "",
     }
 
 

@@ -23,7 +23,7 @@ from accounts.models import OUTCOME_COLOURS, OpenTurn, Usage
 from accounts.pages.layout import page
 from accounts.pages.query import iso
 from accounts.pages.steps import steps_of
-from accounts.pages.trace_words import against, characters, model_words, session_words
+from accounts.pages.trace_words import SCOPES, SESSION_STATES, against, characters, model_words, session_words
 from accounts.reports.visibility import Visibility, visible_to
 from gateway_project.lib.translated import translated
 
@@ -80,7 +80,8 @@ def context_of(row: Usage, request: HttpRequest) -> dict[str, Any]:
         "advice": translated(advice),
         "steps": steps_of(row, trace),
         "total": seconds(row.total_ms),
-        "limit": _limit(row),
+        "limits": _limits(row, trace),
+        "session": SESSION_STATES.get(row.session, row.session),
         "tokens": _tokens(row),
         "links": _links(row, request),
         "alias_href": _alias_href(trace, request),
@@ -97,12 +98,20 @@ def _words(row: Usage, trace: Trace) -> dict[str, Any]:
     }
 
 
-def _limit(row: Usage) -> dict[str, str] | None:
-    """The limit that was reached."""
-    if row.reason not in LIMITS or row.allowed is None:
-        return None
-    used = UNKNOWN if row.value is None else f"{row.value:,}"
-    return {"name": gettext(LIMITS[row.reason]), "used": used, "allowed": f"{row.allowed:,}"}
+def _limits(row: Usage, trace: Trace | None) -> list[dict[str, Any]]:
+    """The limits as they stood; of a row without a trace, the one that was reached."""
+    seen: list[tuple[str, str, int | None, int]] = [*(trace.limits if trace else ())]
+    if not seen and row.reason in LIMITS and row.allowed is not None:
+        seen = [(row.limit_scope, row.reason, row.value, row.allowed)]
+    return [
+        {
+            "name": gettext(LIMITS.get(name, name)),
+            "scope": SCOPES.get(scope, scope),
+            "used": UNKNOWN if used is None else f"{used:,}",
+            "allowed": f"{allowed:,}",
+        }
+        for scope, name, used, allowed in seen
+    ]
 
 
 def _tokens(row: Usage) -> dict[str, Any]:

@@ -19,6 +19,7 @@ RETRIED: Final = _("Waited for a place, and tried in vain")
 PREPARED: Final = _("Prepared the question")
 SILENT: Final = _("Waited for the first text")
 ANSWERED: Final = _("Answered")
+BROKEN: Final = _("Sent text until it ended")
 ENDED: Final = _("Until the end, without any text")
 
 
@@ -48,6 +49,15 @@ def steps_of(row: Usage, trace: Trace | None) -> list[Step]:
     return steps
 
 
+def _last(row: Usage, trace: Trace) -> tuple[str | Promise, str]:
+    """What it was at when it ended."""
+    if row.instance and row.first_token_ms is not None:
+        return ANSWERED if row.status == "ok" else BROKEN, "answered"
+    if row.instance:
+        return ENDED, "silent"
+    return (WAITED, "waited") if trace.admitted is not None or row.queue_ms else (CHECKED, "checked")
+
+
 def _marks(row: Usage, trace: Trace) -> list[tuple[str | Promise, str, int]]:
     """Name and end of each stretch, in order."""
     marks: list[tuple[str | Promise, str, int | None]] = [(CHECKED, "checked", trace.admitted)]
@@ -57,9 +67,6 @@ def _marks(row: Usage, trace: Trace) -> list[tuple[str | Promise, str, int]]:
     marks.append((PREPARED, "prepared", trace.asked))
     if row.first_token_ms is not None:
         marks.append((SILENT, "silent", (trace.admitted or 0) + row.first_token_ms))
-    if row.instance and row.first_token_ms is not None:
-        last, kind = ANSWERED, "answered"
-    else:
-        last, kind = (ENDED, "silent") if row.instance else (WAITED, "waited")
+    last, kind = _last(row, trace)
     known = [(name, kind, at) for name, kind, at in marks if at is not None]
     return [*known, (last, kind, row.total_ms)]

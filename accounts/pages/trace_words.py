@@ -33,6 +33,8 @@ SESSIONS: Final = {
     ),
     "lost": _("The turn was lost in its session on %(holder)s, and asked again from the beginning."),
 }
+SCOPES: Final = {"key": _("of the key"), "team": _("of the team")}
+SESSION_STATES: Final = {"new": _("new"), "reused": _("continued"), "rebuilt": _("sent anew"), "off": _("off")}
 AGAINST: Final = {
     "starting": _("was starting"),
     "ready": _("was ready"),

@@ -27,6 +27,7 @@ from bridge.http import encodings
 from bridge.http.body import HungUp, Receive, read_body
 from bridge.http.client_apps import client_app_of
 from bridge.http.cors import Cors, cors_of
+from bridge.http.limits import nearest_limits
 from bridge.runtime import Runtime, get_runtime
 from bridge.wire import formats
 from bridge.wire.format import WireFormat
@@ -273,7 +274,8 @@ class HttpConsumer(AsyncHttpConsumer):  # type: ignore[misc]  # Channels has no 
 
     def trace(self, error: GatewayError) -> Trace:
         """How the request came to be refused."""
-        return Trace(param=shown(".".join(map(str, error.param))), error=shown(error.message))
+        param = shown(".".join(map(str, error.param)))
+        return Trace(limits=nearest_limits(self.limits_seen), param=param, error=shown(error.message))
 
     def usage_row(self, model: str, status: str, started_at: float) -> UsageRow:
         """A usage row with what every request has. Some paste their key where a model's name belongs."""

@@ -19,6 +19,7 @@ from bridge.http.api import key_closed
 from bridge.http.base import LARGE_PART, Headers
 from bridge.http.conversation_ids import identified
 from bridge.http.hang_up import ListeningConsumer
+from bridge.http.limits import nearest_limits
 from bridge.telemetry import metrics
 from bridge.telemetry.turn_log import tools_summary, turn_line
 from bridge.turn.output import Batch
@@ -312,4 +313,6 @@ class ChatConsumer(ListeningConsumer):
 
     def _trace(self) -> Trace:
         admitted = round(((self._admitted or self._began) - self._began) * 1000)
-        return trace_of(self._record, self.request, self.runtime.engine, admitted)
+        trace = trace_of(self._record, self.request, self.runtime.engine, admitted)
+        trace.limits = nearest_limits(self.limits_seen)
+        return trace

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from accounts.ledger.trace import MOST_LIMITS
 from accounts.limits.admission import LimitExceeded
 from accounts.limits.counters import REQUESTS, TOKENS, LimitState, Seen
 from bridge.chat.errors import LimitReached, QuotaUsedUp, RateLimited
@@ -35,6 +36,12 @@ def _rate_limit(seen: Seen, places: Sequence[int]) -> RateLimit | None:
     if state is None or state.resets_at is None:
         return None
     return RateLimit(state.limit, state.remaining, state.resets_at - seen.at, state.resets_at_text or "")
+
+
+def nearest_limits(seen: Seen | None) -> list[tuple[str, str, int, int]]:
+    """For a trace: the limits as they stood, those first that are nearest to be exhausted."""
+    states = sorted(seen.states() if seen else (), key=lambda state: state.used / state.limit, reverse=True)
+    return [(state.scope, state.name, state.used, state.limit) for state in states[:MOST_LIMITS]]
 
 
 def refusal_of(exceeded: LimitExceeded) -> RateLimited:

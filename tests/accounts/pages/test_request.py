@@ -17,7 +17,8 @@ START = datetime(2026, 11, 27, 3, 12, tzinfo=UTC)
 TRACE = Trace(
     admitted=4, placed=204, asked=206, named_by="alias", alias="claude-*", wanted="qwen", session="elsewhere",
     holder="w1-i2", sent=4200, whole=4000, others={"w1-i2": "full 8/8", "w1-i3": "busier 5", "w1-i4": "login_required"},
-    lost=[("w1-i2", "upstream")], corrections=1, error="The service said <b>no</b>.", more=3,
+    lost=[("w1-i2", "upstream")], corrections=1,
+    limits=[("team", "tokens_day", 1234, 5000)], error="The service said <b>no</b>.", more=3,
 )  # fmt: skip
 
 
@@ -74,9 +75,10 @@ def test_page_tells_the_whole_story(client, viewer, new_row):
     text = text_of(client.get(f"/usage/r/{ID}"))
     for words in (
         "error: upstream", "Read and checked 4 ms", "Waited for a place, and tried in vain 200 ms 204 ms",
-        "Waited for the first text 694 ms 900 ms", "Answered 1.1 s 2.0 s", "key of Ads", "10.0.0.7",
+        "Waited for the first text 694 ms 900 ms", "Sent text until it ended 1.1 s 2.0 s", "key of Ads", "10.0.0.7",
         "The alias claude-* stands for qwen.", "1,000 in, 20 out estimated",
-        "w1-i2 was full: 8/8", "w1-i3 had more to do: 5", "w1-i4 was not logged in",
+        "tokens per day: 1,234 / 5,000 of the team", "w1-i2 was full: 8/8", "w1-i3 had more to do: 5",
+        "w1-i4 was not logged in",
         "More instances that are not listed: 3", "An attempt on w1-i2 was lost: upstream.",
         "w1-i2, which held the session, could not take the turn",
         "The whole conversation of 4,000 characters was sent, in a text of 4,200.", "1 parsed",
@@ -93,7 +95,7 @@ def test_refusal_shows_its_limit(client, viewer, new_row):
     assert "The limit of the team is reached: requests per minute, 60 of 60." in text
     assert "It could be tried again 12 s later." in text
     assert "This row stands for 37 refusals" in text
-    assert "requests per minute: 60 / 60 team" in text
+    assert "requests per minute: 60 / 60 of the team" in text
     assert "– in, – out" in text
 
 

@@ -5,11 +5,13 @@ import json
 import pytest
 import redis
 
+from accounts.keys.keyring import Caller, KeyRecord, KeyRing
+from accounts.keys.limit_set import LimitSet
 from accounts.ledger.trace import decoded
 from bridge.http.routing import CHAT_CONSUMERS
 from gateway_project.lib.redis_keys import USAGE
 from tests.bridge.chats import replying
-from tests.bridge.http.serving import post
+from tests.bridge.http.serving import PEPPER, post
 
 PATH = "/v1/chat/completions"
 PROMPT = "something private"
@@ -22,6 +24,11 @@ def rows(redis_server):
         yield lambda: [
             row for _, fields in client.xrange(USAGE) if (row := json.loads(fields[b"row"])) and "opened_by" not in row
         ]
+
+
+async def load_limited(digest):
+    limits = (LimitSet.of("key", 77_001, rpm=1),)
+    return KeyRecord(Caller(77_001, "key", "lgw_", limits=limits, digest=bytes.fromhex(digest)))
 
 
 async def ask(**fields):
@@ -58,3 +65,15 @@ async def test_refusal_has_the_trace_of_its_first(new_runtime, new_service, rows
     [row] = rows()
     assert row["count"] == 3
     assert decoded(row["trace"]).param == "messages.0.role"
+
+
+async def test_trace_has_the_limits_as_they_stood(new_runtime, new_service, rows):
+    runtime = await new_runtime(await new_service(replying("Hello")), trace_share=1)
+    runtime.keys = KeyRing(PEPPER, runtime.link, load_limited)
+    assert (await ask()).status == 200
+    assert (await ask()).status == 429
+    await runtime.engine.wait_for_background()
+    await runtime.refusals.file()
+    good, refused = [decoded(row["trace"]).limits for row in rows()]
+    assert [limit[:2] for limit in good] == [("key", "rpm")]
+    assert refused == [("key", "rpm", 1, 1)]
