@@ -10,9 +10,8 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 from django.urls import path
-from django.utils import timezone
 from django.utils.dateparse import parse_datetime
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.timezone import is_aware, make_aware
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -23,12 +22,12 @@ from unfold.decorators import display
 from accounts.admin.usage import InfinitePaginator
 from accounts.audit.export import exported
 from accounts.audit.history import address_of
-from accounts.audit.words import ACTIONS, COLOURS, action_name, changes_of, kind_name, kinds
+from accounts.audit.words import ACTIONS, COLOURS, action_name, changes_of, kind_name, kinds, time_of
 from accounts.models import AuditEntry
 from gateway_project.lib.cells import cut
 from gateway_project.lib.lookups import ClosedLookups
 
-MOST_CHANGES = 3  # in a line of the list
+MOST_CHANGES, LONGEST = 3, 40  # in a cell of the list; characters of a value
 
 
 class ActorFilter(TextFilter):
@@ -37,6 +36,12 @@ class ActorFilter(TextFilter):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         return queryset.filter(actor__iexact=self.value().strip()) if self.value() else queryset
+
+
+class SourceFilter(ChoicesDropdownFilter):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.title = gettext("source")
 
 
 class ActionFilter(DropdownFilter):
@@ -84,7 +89,7 @@ class AuditEntryAdmin(ClosedLookups, ModelAdmin):
 
     list_display = ("time", "who", "action_label", "object_header", "changes_line")
     list_filter: ClassVar = [
-        ActorFilter, ("source", ChoicesDropdownFilter), ActionFilter, KindFilter, ("at", TimeFilter),
+        ActorFilter, ("source", SourceFilter), ActionFilter, KindFilter, ("at", TimeFilter),
     ]  # fmt: skip
     # Those of the filter of times are names of their own.
     linked_by = ("object_type", "object_id", *(f"at_{end}_{part}" for end in ("from", "to") for part in (0, 1)))
@@ -129,7 +134,7 @@ class AuditEntryAdmin(ClosedLookups, ModelAdmin):
 
     @display(description=_("Time"), ordering="at")
     def time(self, obj: AuditEntry) -> str:
-        return timezone.localtime(obj.at).strftime("%Y-%m-%d %H:%M:%S %Z")
+        return time_of(obj)
 
     @display(description=_("Who"), header=True)
     def who(self, obj: AuditEntry) -> tuple[str, str]:
@@ -162,11 +167,12 @@ class AuditEntryAdmin(ClosedLookups, ModelAdmin):
 
     @display(description=_("Changes"))
     def changes_line(self, obj: AuditEntry) -> str:
+        """The first changes, each on a line; of a new object what it has got."""
         changes = changes_of(obj)
-        parts = [f"{each.name}: {each.before} → {each.after}" for each in changes[:MOST_CHANGES]]
-        if more := len(changes) - MOST_CHANGES:
-            parts += [gettext("%(count)d more") % {"count": more}] if more > 0 else []
-        return cut("; ".join(parts))
+        lines = [each.shortened(LONGEST) for each in changes[:MOST_CHANGES]]
+        if (more := len(changes) - MOST_CHANGES) > 0:
+            lines.append(gettext("%(count)d more") % {"count": more})
+        return format_html_join("", '<span class="gw-change">{}</span>', ([line] for line in lines)) or "–"
 
     @display(description=_("Changes"))
     def all_changes(self, obj: AuditEntry) -> str:

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from accounts.audit.words import action_name, changes_of
+from accounts.audit.words import action_name, changes_of, time_of
 from accounts.models import AuditEntry
 
 MOST: Final = 100
@@ -34,11 +34,10 @@ class AuditHistory:
         page: Any = self
         label, key = page.model._meta.label_lower, unquote(object_id)
         # Read when the template is: Django has checked by then who is asking.
-        found = AuditEntry.objects.filter(object_type=label, object_id=key)[: MOST + 1]
+        found = AuditEntry.objects.filter(object_type=label, object_id=key)[:MOST]
         context = {
-            "rows": lambda: [(row, action_name(row.action), changes_of(row)) for row in found[:MOST]],
+            "rows": lambda: [(row, time_of(row), action_name(row.action), changes_of(row)) for row in found],
             "audit_log": address_of(label, key) if request.user.has_perm("accounts.view_auditentry") else "",
-            "most": MOST,
         }
         answer: HttpResponse = super().history_view(request, object_id, context | (extra_context or {}))  # type: ignore[misc]  # a ModelAdmin's
         return answer

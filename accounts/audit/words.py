@@ -6,6 +6,8 @@ from typing import Any, Final, NamedTuple
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
+from django.utils import timezone
+from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audit.watched import MODELS
@@ -38,12 +40,22 @@ class Change(NamedTuple):
     before: str
     after: str
 
+    def shortened(self, longest: int) -> str:
+        """On one line, with so many characters of each value."""
+        before, after = (Truncator(text).chars(longest) for text in (self.before, self.after))
+        return f"{self.name}: {after}" if self.before == NOTHING else f"{self.name}: {before} → {after}"
+
 
 def changes_of(entry: AuditEntry) -> list[Change]:
     return [
         Change(column_name(entry.object_type, name), _shown(before), _shown(after))
         for name, (before, after) in entry.changes.items()
     ]
+
+
+def time_of(entry: AuditEntry) -> str:
+    """To the second, with the zone."""
+    return timezone.localtime(entry.at).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def action_name(action: str) -> str:
