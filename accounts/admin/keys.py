@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, ClassVar
 
-from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.utils.text import Truncator
 from django.utils.timesince import timeuntil
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter
-from unfold.decorators import action, display
+from unfold.decorators import display
 
+from accounts.admin.key_actions import KeyActions
+from accounts.admin.key_form import POLICY_SETS, ApiKeyForm, PolicyPage
+from accounts.admin.key_search import KeySearch
 from accounts.admin.leads import OwnKeys, TeamFilter
 from accounts.admin.limits import LimitsNow
 from accounts.apps import accounts_config
 from accounts.audit.history import AuditHistory
 from accounts.keys import services
 from accounts.keys.snippets import setups_of
-from accounts.models import ApiKey, names_in
+from accounts.keys.standing import standing
+from accounts.models import LIMITS, ApiKey, Policy, names_in
 from gateway_project.lib.cells import LONGEST, ago, cut
 from gateway_project.lib.lookups import ClosedLookups
 from gateway_project.lib.visible import visible
 
 STATE_COLOURS = {
     ApiKey.State.LIVE.value: "success",
+    ApiKey.State.PAUSED.value: "info",
     ApiKey.State.EXPIRED.value: "warning",
     ApiKey.State.REVOKED.value: "danger",
 }
@@ -50,6 +53,8 @@ class StateFilter(DropdownFilter):
         match self.value():
             case ApiKey.State.LIVE:
                 return queryset.usable(timezone.now())
+            case ApiKey.State.PAUSED:
+                return queryset.filter(revoked_at=None).exclude(paused_at=None).exclude(expires_at__lte=timezone.now())
             case ApiKey.State.EXPIRED:
                 return queryset.filter(revoked_at=None, expires_at__lte=timezone.now())
             case ApiKey.State.REVOKED:
@@ -58,53 +63,63 @@ class StateFilter(DropdownFilter):
                 return queryset
 
 
-class ApiKeyForm(forms.ModelForm):
-    def clean_name(self) -> str:
-        """Checked here, since forms leave out constraints on fields they do not show."""
-        name: str = self.cleaned_data["name"]
-        if ApiKey.objects.filter(name=name, revoked_at=None).exclude(pk=self.instance.pk).exists():
-            raise forms.ValidationError(gettext("A live key has this name already."))
-        return name
+def limits_of(policy: Policy) -> str | None:
+    """The limits of a key or a team in a cell; None when there are none."""
+    texts = {
+        "rpm": gettext("%(limit)s rpm"), "tpm": gettext("%(limit)s tpm"), "concurrency": gettext("%(limit)s at once"),
+    }  # fmt: skip
+    limits = [text % {"limit": f"{value:,}"} for name, text in texts.items() if (value := getattr(policy, name))]
+    if any(getattr(policy, name) for name in LIMITS if name not in texts):
+        limits.append(gettext("budgets"))
+    return ", ".join(limits) or None
 
-    def clean_allowed_models(self) -> str:
-        return ", ".join(names_in(self.cleaned_data["allowed_models"]))
 
-    def clean_scopes(self) -> str:
-        return ", ".join(names_in(self.cleaned_data["scopes"]))
+def usage_links(key: ApiKey) -> list[tuple[str, str]]:
+    """Where the usage of the key is shown."""
+    return [
+        (gettext("Usage of the last 30 days"), usage_of("key", key.pk)),
+        (gettext("What it was refused"), usage_of("key", key.pk, status="refused")),
+    ]
 
-    def clean_expires_at(self) -> datetime | None:
-        """Refuse a new expiry in the past; an old one that has passed may stay."""
-        expires_at: datetime | None = self.cleaned_data["expires_at"]
-        if expires_at and "expires_at" in self.changed_data and expires_at <= timezone.now():
-            raise forms.ValidationError(gettext("This time has passed."))
-        return expires_at
+
+def usage_of(what: str, pk: int, **filters: str) -> str:
+    """The address of the usage of a key or a team in the last 30 days."""
+    return f"{reverse('usage')}?{urlencode({what: str(pk), 'range': '30d', **filters})}"
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(LimitsNow, OwnKeys, AuditHistory, ClosedLookups, ModelAdmin):
+class ApiKeyAdmin(
+    KeyActions, KeySearch, PolicyPage, LimitsNow, OwnKeys, AuditHistory, ClosedLookups, ModelAdmin
+):  # fmt: skip
     """A key is made, shown once, changed, and in the end revoked; never deleted, for its usage stays."""
 
     form = ApiKeyForm
-    list_display = ("header", "team", "state_label", "limits", "expires", "last_used")
+    list_display = ("header", "team_name", "state_label", "limits", "expires", "last_used")
     list_filter: ClassVar = [StateFilter, ("team", TeamFilter)]
     list_filter_submit = True
     list_select_related: ClassVar = ["team"]
     list_per_page = 50
     search_fields = ("name", "hint", "team__name")
     autocomplete_fields = ("team",)
-    readonly_fields = ("hint", "state_name", "created_at", "revoked_at", "last_used")
+    readonly_fields = (
+        "hint", "state_name", "created_at", "revoked_at", "first_used_at", "previous_until", "last_used",
+    )  # fmt: skip
     fieldsets: ClassVar = [
-        (None, {"fields": [("name", "team"), "expires_at"]}),
-        (_("What it may do"), {"fields": ["allowed_models", "scopes", ("rpm", "tpm", "concurrency")]}),
+        (None, {"fields": [("name", "team"), ("expires_at", "expires_after_days")]}),
+        *POLICY_SETS,
     ]
     facts: ClassVar = (
         _("Facts"),
-        {"fields": [("hint", "state_name"), ("created_at", "revoked_at"), "last_used"]},
+        {
+            "fields": [
+                ("hint", "state_name"),
+                ("created_at", "revoked_at"),
+                ("first_used_at", "last_used"),
+                "previous_until",
+            ]
+        },
     )
-    actions: ClassVar = ["revoke_selected"]
-    # A button for each row: revoking must be quick when a key has leaked.
-    actions_row: ClassVar = ["revoke_one"]
-    actions_detail: ClassVar = ["revoke_one"]
+    change_form_outer_before_template = "admin/accounts/standing.html"
     empty_icon = "key"
     empty_title = _("No keys yet")
     empty_hint = _("A key lets a person or a program use the gateway. It is shown once, with set-ups ready to paste.")
@@ -126,13 +141,23 @@ class ApiKeyAdmin(LimitsNow, OwnKeys, AuditHistory, ClosedLookups, ModelAdmin):
         page: HttpResponse = super().add_view(request, form_url, (extra_context or {}) | buttons)
         return page
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """With how the key stands, in a sentence."""
+        key = self.get_object(request, object_id)
+        told = {"standing": standing(key, timezone.now()), "usage_links": usage_links(key)} if key else {}
+        page: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | told)
+        return page
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Give a new key its secret, which stays in memory until the page that shows it is made."""
-        if change:
-            super().save_model(request, obj, form, change)
-        else:
+        if not change:
             # On the object alone: it is no column, and neither session nor message may hold it.
             obj.secret = services.create(obj)
+        elif form.changed_data:
+            # Not the whole row: the key may have been rotated or paused since it was read.
+            obj.save(update_fields=form.changed_data)
         # Only then: a key whose models were right once is not complained of at each edit.
         if "allowed_models" in form.changed_data:
             self._warn_of_unknown_models(request, obj)
@@ -146,57 +171,34 @@ class ApiKeyAdmin(LimitsNow, OwnKeys, AuditHistory, ClosedLookups, ModelAdmin):
             messages.warning(request, warning % {"names": names, "model": settings.ENV.default_model})
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        return self.show_once(request, obj)
+
+    def show_once(self, request: HttpRequest, key: Any) -> HttpResponse:
         """Show the secret, in this very response and never again."""
         base_url = request.build_absolute_uri("/").rstrip("/")
         context = self.admin_site.each_context(request) | {
             "title": gettext("Copy the key"),
             "opts": self.opts,
-            "key": obj,
-            "secret": obj.secret,
+            "key": key,
+            "secret": key.secret,
+            "standing": standing(key, timezone.now()) if key.previous_until else "",
             "setups": setups_of(
-                obj.allowed_models, base_url, obj.secret, settings.ENV.default_model, accounts_config().offered_models()
+                key.policy("allowed_models"), base_url, key.secret, settings.ENV.default_model,
+                accounts_config().offered_models(),
             ),
-        }
+        }  # fmt: skip
         page = TemplateResponse(request, "admin/accounts/apikey/once.html", context)
         # The browser must not show the secret again on "back".
         page["Cache-Control"] = "no-store"
         return page
 
-    @action(description=_("Revoke selected keys"), permissions=["change"])
-    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
-        return self._revoke(request, queryset, "revoke_selected")
-
-    @action(description=_("Revoke"), permissions=["change"], url_path="revoke", icon="block")
-    def revoke_one(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        page = self._revoke(request, self.get_queryset(request).filter(pk=object_id))
-        return page or HttpResponseRedirect(reverse("admin:accounts_apikey_changelist"))
-
-    def _revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey], action_name: str = "") -> HttpResponse | None:
-        # Again at the second step: another operator may have been faster meanwhile.
-        live = self.may_change(request, queryset).filter(revoked_at=None)
-        keys = list(live)
-        if not keys:
-            messages.info(request, gettext("Nothing to revoke."))
-            return None
-        # The first step, also a POST of the list, only asks; a GET changes nothing.
-        if request.method == "POST" and request.POST.get("confirmed"):
-            # By the ids that are logged below, not by the query set, which may find others by now.
-            ApiKey.objects.filter(pk__in=[key.pk for key in keys]).revoke()
-            for key in keys:
-                self.log_change(request, key, "Revoked.")
-            messages.success(request, gettext("Revoked %(keys)s.") % {"keys": ", ".join(map(str, keys))})
-            return None
-        context = self.admin_site.each_context(request) | {
-            "title": gettext("Revoke"),
-            "opts": self.opts,
-            "keys": keys,
-            "action_name": action_name,
-        }
-        return TemplateResponse(request, "admin/accounts/apikey/revoke.html", context)
-
     @display(description=_("Key"), header=True, ordering="name")
     def header(self, obj: ApiKey) -> tuple[str, str]:
         return cut(obj.name), obj.hint
+
+    @display(description=_("Team"), ordering="team__name")
+    def team_name(self, obj: ApiKey) -> str | None:
+        return cut(obj.team.name) if obj.team else None
 
     @display(description=_("State"), label=STATE_COLOURS)
     def state_label(self, obj: ApiKey) -> tuple[str, str]:
@@ -210,12 +212,7 @@ class ApiKeyAdmin(LimitsNow, OwnKeys, AuditHistory, ClosedLookups, ModelAdmin):
 
     @display(description=_("Limits"))
     def limits(self, obj: ApiKey) -> str | None:
-        all_limits = (
-            (obj.rpm, gettext("%(limit)s rpm")),
-            (obj.tpm, gettext("%(limit)s tpm")),
-            (obj.concurrency, gettext("%(limit)s at once")),
-        )
-        return ", ".join(text % {"limit": f"{limit:,}"} for limit, text in all_limits if limit) or None
+        return limits_of(obj)
 
     @display(description=_("Expires"), ordering="expires_at")
     def expires(self, obj: ApiKey) -> str | None:

@@ -1,31 +1,108 @@
-"""Teams in the admin console."""
+"""Teams in the admin console: who belongs to them, their keys, and what those may do."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.db.models import Count, F, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
+from unfold.decorators import display
 
+from accounts.admin.key_form import POLICY_SETS, PolicyForm, PolicyPage
+from accounts.admin.keys import limits_of, usage_of
 from accounts.admin.leads import OwnTeams
 from accounts.admin.limits import LimitsNow
 from accounts.audit.history import AuditHistory
-from accounts.models import Team
+from accounts.models import ApiKey, Team
+from accounts.roles.reach import keys_of
+from gateway_project.lib.cells import ago, cut
 from gateway_project.lib.lookups import ClosedLookups
+
+MOST_KEYS = 50
 
 
 @admin.register(Team)
-class TeamAdmin(LimitsNow, OwnTeams, AuditHistory, ClosedLookups, ModelAdmin):
-    list_display = ("name", "created_at")
+class TeamAdmin(PolicyPage, LimitsNow, OwnTeams, AuditHistory, ClosedLookups, ModelAdmin):
+    form = PolicyForm
+    list_display = ("short", "live_keys", "limits", "created_at")
     search_fields = ("name",)
     list_per_page = 50
+    fieldsets: ClassVar = [(None, {"fields": ["name", "members", "time_zone"]}), *POLICY_SETS]
+    change_form_outer_before_template = "admin/accounts/standing.html"
+    change_form_outer_after_template = "admin/accounts/team/keys.html"
     empty_icon = "groups"
     empty_title = _("No teams yet")
     empty_hint = _("A team groups keys, so that their usage can be seen together.")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
+        live = Count("keys", filter=Q(keys__revoked_at=None))
+        teams: QuerySet[Team] = super().get_queryset(request).annotate(live_count=live).order_by("name")
+        return teams
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """With the team's keys and their usage, as far as the reader may see them."""
+        team = self.get_object(request, object_id)
+        told = self._keys(request, team) if team is not None else {}
+        page: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | told)
+        return page
+
+    def _keys(self, request: HttpRequest, team: Team) -> dict[str, Any]:
+        links = [
+            (gettext("Usage of the last 30 days"), usage_of("team", team.pk)),
+            (gettext("What it was refused"), usage_of("team", team.pk, status="refused")),
+        ]
+        if not request.user.has_perm("accounts.view_apikey"):
+            return {"usage_links": links}
+        keys = keys_of(request.user).filter(team=team).order_by(F("revoked_at").asc(nulls_first=True), "name")
+        query = urlencode({"team__id__exact": team.pk})
+        return {
+            "usage_links": links,
+            "team_keys": {
+                "headers": [gettext("Key"), gettext("State"), gettext("Last used"), gettext("Usage")],
+                "rows": [_row(key) for key in keys[:MOST_KEYS]],
+            },
+            "all_keys": f"{reverse('admin:accounts_apikey_changelist')}?{query}",
+        }
+
+    def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        """Suggestions are the page of users' to make, which operators may not see; they have a list."""
+        return ("members",) if request.user.has_perm("auth.view_user") else ()
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], list[Any]]:
         """A team with keys is kept because of them, not for want of a permission nobody has."""
         listed, counts, missing, protected = super().get_deleted_objects(objs, request)
         return listed, counts, set() if protected else missing, protected
+
+    @display(description=_("name"), ordering="name")
+    def short(self, obj: Team) -> str:
+        return cut(obj.name)
+
+    @display(description=_("Live keys"), ordering="live_count")
+    def live_keys(self, obj: Any) -> int:
+        count: int = obj.live_count
+        return count
+
+    @display(description=_("Limits"))
+    def limits(self, obj: Team) -> str | None:
+        return limits_of(obj)
+
+
+def _row(key: ApiKey) -> list[Any]:
+    link = '<a class="font-medium gw-link text-primary-600 dark:text-primary-500" href="{}">{}</a>'
+    page = reverse("admin:accounts_apikey_change", args=[key.pk])
+    return [
+        format_html(link, page, cut(key.name)),
+        str(key.state(timezone.now()).label),
+        ago(key.last_used_at) if key.last_used_at else "–",
+        format_html(link, usage_of("key", key.pk), gettext("30 days")),
+    ]

@@ -10,6 +10,7 @@ from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
+from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -63,6 +64,11 @@ class Team(Policy):
 
     def __str__(self) -> str:
         return visible(self.name)
+
+    @property
+    def short_name(self) -> str:
+        """As lists show it: on one line."""
+        return Truncator(visible(self.name)).chars(32)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         is_new = self.pk is None

@@ -290,7 +290,7 @@ def test_simulator_notice_is_on_every_page(admin_client, page):
 
 def test_a_scope_that_opens_nothing_is_refused(admin_client):
     assert "There is no scope metrcis. Known: metrics." in text_of(add(admin_client, scopes="metrcis"))
-    add(admin_client, scopes=" metrics ,")
+    add(admin_client, scopes="metrics")
     assert ApiKey.objects.get().scopes == "metrics"
 
 

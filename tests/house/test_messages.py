@@ -23,7 +23,8 @@ ALLOWED = {
     "Lingma Gateway", "Lingma", "OpenAI", "Anthropic", "LangChain", "Claude Code", "Codex", "Cline",  # names
     "Cache-Control", "Retry-After", "Entry", "Usage", "ms",
     "a value out of range in the address",  # into the log
-    "Revoked.",  # into the database, where it stays in one language
+    # Into the database, where they stay in one language.
+    "Revoked.", "Paused.", "Resumed.", "Rotated.", "Moved to another team.", "Limits set.", "Extended.", "Changed.",
     "Reads a text file and returns its content.",  # a model reads these two
     "Runs a command in a shell and returns what it prints.",
 }  # fmt: skip

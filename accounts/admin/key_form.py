@@ -1,0 +1,124 @@
+"""The forms of keys and teams: what they may do, with boxes where there are few known words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+
+from accounts.models import LIMITS, SCOPES, ApiKey, Policy, names_in
+from gateway_project.lib.visible import visible
+
+SCOPE_LABELS = {"metrics": _("metrics: the key may read /metrics")}
+POLICY_SETS: Any = [
+    (_("What it may do"), {"fields": ["allowed_models", "allowed_networks", "scopes", ("tool_mode", "tool_approval")]}),
+    (_("Limits"), {"fields": [("rpm", "tpm", "concurrency")]}),
+    (
+        _("Budgets by the calendar"),
+        {
+            "fields": [
+                ("requests_day", "requests_week", "requests_month"),
+                ("tokens_day", "tokens_week", "tokens_month"),
+            ]
+        },
+    ),
+    (_("Limits on trial"), {"fields": ["shadow"]}),
+]
+
+
+class BoxesField(forms.MultipleChoiceField):
+    """A column with comma-separated words, as boxes."""
+
+    widget = UnfoldAdminCheckboxSelectMultipleWidget
+
+    def prepare_value(self, value: Any) -> list[str]:
+        return names_in(value) if isinstance(value, str) else list(value or ())
+
+    def clean(self, value: Any) -> Any:
+        return ", ".join(super().clean([word for word in value or () if word]))
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return set(self.prepare_value(initial)) != {word for word in data or () if word}
+
+
+def limit_choices() -> Iterable[tuple[str, str]]:
+    columns: dict[str, Any] = {name: Policy._meta.get_field(name) for name in LIMITS}
+    return [(name, str(column.verbose_name)) for name, column in columns.items()]
+
+
+class PolicyPage:
+    """A mixin for the pages of keys and teams: columns with known words are boxes."""
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        if db_field.name == "scopes":
+            return BoxesField(
+                label=db_field.verbose_name,
+                choices=lambda: [(name, SCOPE_LABELS.get(name, name)) for name in SCOPES],
+                required=False,
+                help_text=_("What the key opens besides chats."),
+                error_messages={"invalid_choice": _("There is no scope %(value)s. Known: metrics.")},
+            )
+        if db_field.name == "shadow":
+            return BoxesField(
+                label=db_field.verbose_name,
+                choices=limit_choices,
+                required=False,
+                help_text=_("These limits are counted and shown, but refuse nobody."),
+            )
+        return super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]  # a ModelAdmin's
+
+
+class PolicyForm(forms.ModelForm):
+    """What keys and teams have in common. An empty limit is none."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in LIMITS:
+            if name in self.fields:
+                self.fields[name].required = False
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        for name in LIMITS:
+            if self.cleaned_data.get(name, 0) is None:
+                self.cleaned_data[name] = 0
+        return cleaned
+
+    def clean_allowed_models(self) -> str:
+        return ", ".join(names_in(self.cleaned_data["allowed_models"]))
+
+    def clean_allowed_networks(self) -> str:
+        return ", ".join(names_in(self.cleaned_data["allowed_networks"]))
+
+    def clean_tool_approval(self) -> str:
+        text: str = self.cleaned_data["tool_approval"]
+        return text.strip()
+
+    def clean_name(self) -> str:
+        """An invisible name would be an empty-looking row; old ones may stay."""
+        name: str = self.cleaned_data["name"]
+        if "name" in self.changed_data and name != visible(name):
+            raise forms.ValidationError(gettext("A name is of visible characters."))
+        return name
+
+
+class ApiKeyForm(PolicyForm):
+    def clean_name(self) -> str:
+        """Checked here, since forms leave out constraints on fields they do not show."""
+        name = super().clean_name()
+        if ApiKey.objects.filter(name=name, revoked_at=None).exclude(pk=self.instance.pk).exists():
+            raise forms.ValidationError(gettext("A live key has this name already."))
+        return name
+
+    def clean_expires_at(self) -> datetime | None:
+        """Refuse a new expiry in the past; an old one that has passed may stay."""
+        expires_at: datetime | None = self.cleaned_data["expires_at"]
+        if expires_at and "expires_at" in self.changed_data and expires_at <= timezone.now():
+            raise forms.ValidationError(gettext("This time has passed."))
+        return expires_at
