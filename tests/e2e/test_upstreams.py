@@ -17,27 +17,35 @@ cd {root} && exec {python} -m bridge.simulator "$@" --login=auto
 """
 
 
-@pytest.fixture
-def executable(tmp_path):
+@pytest.fixture(scope="module")
+def executable(tmp_path_factory):
     """A program that is no part of the gateway, as far as the gateway knows."""
-    path = tmp_path / "Lingma"
-    path.write_text(WRAPPER.format(directory=tmp_path, root=ROOT, python=sys.executable))
+    path = tmp_path_factory.mktemp("theirs") / "Lingma"
+    path.write_text(WRAPPER.format(directory=path.parent, root=ROOT, python=sys.executable))
     path.chmod(0o755)
     return path
 
 
-def test_any_executable_that_follows_the_protocol_will_do(tmp_path, template, wire, stream, executable):
-    data_dir = tmp_path / "data"
-    with Gateway(data_dir, template, LINGMA_BIN=str(executable), ADMIN_TOKEN="canary-admin-token") as gateway:
-        answer = gateway.ask(wire, "[[sim: text=real]] x", stream=stream)
-        assert (answer.status, answer.text) == (200, "real")
-        assert answer.headers["x-lingma-upstream"] == "lingma"
-        assert send(gateway, "GET", "/healthz").json()["upstream"] == "lingma"
-        arguments = (tmp_path / "arguments.txt").read_text().split()
-        assert arguments[:3] == ["start", "--transportType=websocket", f"--workDir={gateway.work_dir()}"]
-        assert [each.partition("=")[0] for each in arguments[3:5]] == ["--socketPort", "--httpPort"]
-        assert "canary-admin-token" not in (tmp_path / "environment.txt").read_text()
-    assert gateway.left_behind == []
+@pytest.fixture(scope="module")
+def on_executable(tmp_path_factory, template, executable):
+    settings = {"LINGMA_BIN": str(executable), "ADMIN_TOKEN": "canary-admin-token"}
+    with Gateway(tmp_path_factory.mktemp("executable"), template, **settings) as running:
+        yield running
+    assert running.left_behind == []
+
+
+def test_any_executable_that_follows_the_protocol_will_do(on_executable, wire, stream):
+    answer = on_executable.ask(wire, "[[sim: text=real]] x", stream=stream)
+    assert (answer.status, answer.text) == (200, "real")
+    assert answer.headers["x-lingma-upstream"] == "lingma"
+    assert send(on_executable, "GET", "/healthz").json()["upstream"] == "lingma"
+
+
+def test_executable_gets_places_and_no_secret(on_executable, executable):
+    arguments = (executable.parent / "arguments.txt").read_text().split()
+    assert arguments[:3] == ["start", "--transportType=websocket", f"--workDir={on_executable.work_dir()}"]
+    assert [each.partition("=")[0] for each in arguments[3:5]] == ["--socketPort", "--httpPort"]
+    assert "canary-admin-token" not in (executable.parent / "environment.txt").read_text()
 
 
 def test_executable_that_ends_at_once_is_in_readyz(tmp_path, template):

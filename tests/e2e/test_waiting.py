@@ -202,17 +202,23 @@ def test_failure_after_keepalives_is_in_the_stream(patient, wire):
     assert (answer.status, answer.error["type"], answer.finish) == (200, "rate_limit_error", None)
 
 
-def test_no_instance_is_503_with_reasons(tmp_path, template, wire, stream):
-    slow = {"LINGMA_SIMULATOR_START_DELAY_MS": "60000", "QUEUE_TIMEOUT_SEC": "0.3"}
-    with Gateway(tmp_path, template, wait=False, **slow) as gateway:
-        until(lambda: answers(gateway))
-        answer = gateway.ask(wire, "x", stream=stream)
-        kind = "service_unavailable_error" if wire.name == "openai" else "overloaded_error"
-        assert (answer.status, answer.error["type"]) == (503, kind)
-        assert 1 <= int(answer.headers["retry-after"]) <= 30
-        ready = send(gateway, "GET", "/readyz")
-        assert (ready.status, ready.json()["instances"][0]["state"]) == (503, "starting")
-        assert send(gateway, "GET", "/healthz").status == 200
+@pytest.fixture(scope="module")
+def starting(tmp_path_factory, template):
+    """Its one instance never comes."""
+    slow = {"LINGMA_SIMULATOR_START_DELAY_MS": "600000", "LINGMA_START_TIMEOUT_SEC": "600", "QUEUE_TIMEOUT_SEC": "0.3"}
+    with Gateway(tmp_path_factory.mktemp("starting"), template, wait=False, **slow) as running:
+        until(lambda: answers(running))
+        yield running
+
+
+def test_no_instance_is_503_with_reasons(starting, wire, stream):
+    answer = starting.ask(wire, "x", stream=stream)
+    kind = "service_unavailable_error" if wire.name == "openai" else "overloaded_error"
+    assert (answer.status, answer.error["type"]) == (503, kind)
+    assert 1 <= int(answer.headers["retry-after"]) <= 30
+    ready = send(starting, "GET", "/readyz")
+    assert (ready.status, ready.json()["instances"][0]["state"]) == (503, "starting")
+    assert send(starting, "GET", "/healthz").status == 200
 
 
 def answers(gateway):
