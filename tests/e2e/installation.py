@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -105,6 +106,13 @@ ids = dict(ApiKey.objects.values_list("name", "pk")) | {{"team core": Team.objec
 """
 
 
+def rows_of(lines):
+    """The rows of turns that have ended, by request id."""
+    lines = [line for line in lines if line and not line.startswith(OPENING)]
+    rows = [msgspec.structs.asdict(msgspec.json.decode(line, type=UsageRow)) for line in lines]
+    return {row["request_id"]: row for row in rows}
+
+
 def limited_key(name):
     """One of LIMITED_KEYS."""
     return f"lgw_test-key-limited-{name}"
@@ -135,6 +143,8 @@ class Gateway:
         self._settings = {"WEB_PROCESSES": str(processes), **settings}
         self._launcher = launcher  # what the command is given to, for limits of the host
         self._received = {}  # by file: how much of it has been read, and what that was
+        self._rows, self._entries, self._last_entry = {}, 0, "0"  # what has been read of the ledger
+        self._reading = threading.Lock()
         self._redis = start_redis(data_dir)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = self._listener.getsockname()[1]
@@ -188,13 +198,22 @@ class Gateway:
 
     def rows(self):
         """Usage rows that wait to be filed, by request id."""
-        with self.redis() as client:
-            lines = [entry[b"row"] for _, entry in client.xrange("lgw:usage")]
         spool = self.data_dir / "spool" / "usage.jsonl"  # where rows go while Redis seems to be away
-        lines += spool.read_bytes().split(b"\n") if spool.exists() else []
-        lines = [line for line in lines if line and not line.startswith(OPENING)]
-        rows = [msgspec.structs.asdict(msgspec.json.decode(line, type=UsageRow)) for line in lines]
-        return {row["request_id"]: row for row in rows}
+        lines = spool.read_bytes().split(b"\n") if spool.exists() else []
+        return self._rows_in_redis() | rows_of(lines)
+
+    def _rows_in_redis(self):
+        """Each entry is read once: a shared gateway has thousands, and tests ask for theirs again and again."""
+        with self._reading, self.redis() as client:
+            fresh = client.xrange("lgw:usage", f"({self._last_entry}")
+            if client.xlen("lgw:usage") != self._entries + len(fresh):  # some were taken out, or one came just now
+                self._entries, self._rows = 0, {}
+                fresh = client.xrange("lgw:usage")
+            if fresh:
+                self._last_entry = fresh[-1][0].decode()
+                self._entries += len(fresh)
+                self._rows |= rows_of(entry[b"row"] for _, entry in fresh)
+            return self._rows.copy()
 
     def key_id(self, name):
         """The id of a key as rows have it."""
