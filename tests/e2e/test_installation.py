@@ -1,5 +1,6 @@
 """The whole gateway as `make run` starts it: rows in the database, deaths, and a stop that leaves nothing."""
 
+import json
 import signal
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from contextlib import ExitStack
 import pytest
 import redis
 
+from tests.bridge.doctor.test_command import doctor
 from tests.directories import copy
 from tests.e2e.formats import FORMATS, OPENAI, Stream, send
 from tests.e2e.installation import FAST, KEY, METRICS_KEY, until
@@ -45,6 +47,17 @@ def filed(directory, request_id):
 
 def ask(gateway, wire, prompt, *, headers=None, **more):
     return send(gateway, "POST", wire.path, key=KEY, body=wire.body(prompt, **more), headers=headers)
+
+
+def test_doctor_finds_a_running_gateway_well(whole, directory):
+    whole.until("w1-i1 is ready")
+    code, output, errors = doctor(directory, "--json", PORT=str(whole.port))
+    assert (code, errors) == (0, "")
+    output = json.loads(output)["findings"]
+    assert {each["topic"] for each in output if each["level"] == "ok"} >= {
+        "settings", "data", "disk", "redis", "database", "keys", "ledger", "web", "instances", "worker", "scheduler",
+    }  # fmt: skip
+    assert [each["topic"] for each in output if each["level"] != "ok"] == ["lingma"]
 
 
 def test_a_turn_becomes_one_row_of_the_database(whole, directory, wire, stream):
@@ -148,11 +161,11 @@ def test_endless_stream_is_cut_in_the_end(tmp_path, template):
         assert survivors(processes) == []
 
 
-def test_kill_9_of_supervisor_mid_stream_leaves_nothing(tmp_path, template):
-    with start(tmp_path, template) as gateway:
-        processes = gateway.complete()
-        assert any("bridge.simulator" in " ".join(command_line(each)) for each in processes)
-        with Stream(gateway, OPENAI, '[[sim: text="one two" chunks=2 delay_ms=60000]] x', key=KEY) as running:
-            running.until(b"one")
-            gateway.process.kill()
-            assert survivors(processes) == []
+def test_kill_9_of_supervisor_mid_stream_leaves_nothing(whole):
+    """The last one: it ends what the others share."""
+    processes = whole.descendants()
+    assert any("bridge.simulator" in " ".join(command_line(each)) for each in processes)
+    with Stream(whole, OPENAI, '[[sim: text="one two" chunks=2 delay_ms=60000]] x', key=KEY) as running:
+        running.until(b"one")
+        whole.process.kill()
+        assert survivors(processes) == []

@@ -9,7 +9,10 @@ from contextlib import closing
 import pytest
 import redis
 
+from tests.directories import copy
 from tests.gateway_project.gateway import Gateway, survivors
+from tests.gateway_project.test_privacy import manage, open_to_others
+from tests.gateway_project.test_supervise_refusals import refusal
 from tests.processes import command_line
 
 pytestmark = pytest.mark.e2e
@@ -34,12 +37,18 @@ def test_first_start_prints_secrets_and_leaves_nothing(tmp_path):
     assert f"http://127.0.0.1:{gateway.port}/v1 " in output
     assert "SIMULATOR" in output
     assert output.count(password) == 1
-    assert_later_start_prints_no_secret(tmp_path)
+    assert_later_start_narrows_directory_and_prints_no_secret(tmp_path)
 
 
-def assert_later_start_prints_no_secret(data_dir):
+def assert_later_start_narrows_directory_and_prints_no_secret(data_dir):
+    data_dir.chmod(0o755)
+    (data_dir / "gateway.sqlite3").chmod(0o644)
+    assert "lingma.W007" in manage(data_dir, "check")
     with Gateway(data_dir) as gateway:
+        assert gateway.until(r"others could read (\S+) and 1 more")[1] == str(data_dir)
         assert gateway.until(r"Authorization: Bearer (\S+)\"")[1] == "$LINGMA_GATEWAY_KEY"
+        gateway.until("Lingma gateway, ready")
+        assert open_to_others(data_dir) == []
         gateway.process.send_signal(signal.SIGINT)
         assert gateway.ended() == (0, "")
         assert "shown once" not in "\n".join(gateway.lines)
@@ -107,25 +116,45 @@ def assert_redis_keeps_rows_over_kill_9(gateway, data_dir):
         assert client.xlen("test:rows") == 1
 
 
-def test_two_web_processes_share_the_socket(data_dir):
-    with Gateway(data_dir, WEB_PROCESSES="2") as gateway:
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory, migrated):
+    """Two web processes; the last test ends them."""
+    directory = copy(migrated, tmp_path_factory.mktemp("twins"))
+    with Gateway(directory, WEB_PROCESSES="2", DRAIN_SEC="600") as gateway:
         gateway.complete()
-        servers = [one for one in gateway.descendants() if "gateway_project.server" in command_line(one)]
-        assert {one.environ()["WEB_PROCESS"] for one in servers} == {"1", "2"}
-        servers[0].kill()
-        assert answers(gateway) == 200
+        yield directory, gateway
 
 
-def test_second_signal_waits_for_no_deaf_process(data_dir):
-    with Gateway(data_dir, DRAIN_SEC="600") as gateway:
-        processes = gateway.complete()
-        for process in processes:
-            process.suspend()  # deaf to SIGTERM
-        gateway.process.send_signal(signal.SIGTERM)
-        gateway.until("stopping")
-        gateway.process.send_signal(signal.SIGTERM)
-        assert gateway.ended()[0] == 0
-        assert survivors(processes) == []
+def test_a_data_directory_in_use(twins):
+    data_dir, _ = twins
+    counts = sorted((data_dir / "metrics").iterdir())
+    assert counts
+    assert f"another gateway is running on {data_dir}" in refusal(data_dir)
+    assert set(counts) <= set((data_dir / "metrics").iterdir())
+
+
+def test_two_web_processes_share_the_socket(twins):
+    _, gateway = twins
+    servers = [one for one in gateway.descendants() if "gateway_project.server" in command_line(one)]
+    assert {one.environ()["WEB_PROCESS"] for one in servers} == {"1", "2"}
+    number, killed = servers[0].environ()["WEB_PROCESS"], [servers[0], *servers[0].children()]
+    gateway.until(f"w{number}-i1 is ready")
+    servers[0].kill()
+    assert answers(gateway) == 200
+    gateway.until(f"w{number}-i1 is ready", count=2)
+    assert survivors(killed) == []
+
+
+def test_second_signal_waits_for_no_deaf_process(twins):
+    _, gateway = twins
+    processes = gateway.descendants()
+    for process in processes:
+        process.suspend()  # deaf to SIGTERM
+    gateway.process.send_signal(signal.SIGTERM)
+    gateway.until("stopping")
+    gateway.process.send_signal(signal.SIGTERM)
+    assert gateway.ended()[0] == 0
+    assert survivors(processes) == []
 
 
 def test_signal_during_start_leaves_nothing(data_dir):

@@ -62,15 +62,6 @@ def test_a_setting_that_cannot_work(tmp_path, name, value):
     assert f"lingma-gateway: {name}: " in refusal(tmp_path, **port)
 
 
-def test_a_data_directory_in_use(data_dir):
-    with Gateway(data_dir) as first:
-        first.until("Lingma gateway, ready")
-        counts = sorted((data_dir / "metrics").iterdir())
-        assert counts
-        assert f"another gateway is running on {data_dir}" in refusal(data_dir)
-        assert set(counts) <= set((data_dir / "metrics").iterdir())
-
-
 def test_a_data_directory_too_deep_for_a_socket(tmp_path):
     assert "DATA_DIR: " in refusal(tmp_path / ("d" * 100))
 

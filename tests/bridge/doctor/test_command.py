@@ -11,7 +11,7 @@ from django.core.management import call_command
 
 from bridge.doctor import run
 from gateway_project.env import BASE_DIR
-from tests.gateway_project.gateway import Gateway, free_port
+from tests.gateway_project.gateway import free_port
 
 
 def doctor(data_dir, *arguments, **variables):
@@ -55,20 +55,6 @@ def test_unusable_data_directory_is_one_line(tmp_path):
     assert (code, output) == (1, "")
     assert errors.startswith("lingma-gateway: DATA_DIR: ")
     assert errors.count("\n") == 1
-
-
-@pytest.mark.e2e
-def test_a_running_gateway_is_well(data_dir):
-    with Gateway(data_dir) as gateway:
-        gateway.complete()
-        gateway.until("w1-i1 is ready")
-        code, output, errors = doctor(data_dir, "--json", PORT=str(gateway.port))
-    assert (code, errors) == (0, "")
-    output = json.loads(output)["findings"]
-    assert {each["topic"] for each in output if each["level"] == "ok"} >= {
-        "settings", "data", "disk", "redis", "database", "keys", "ledger", "web", "instances", "worker", "scheduler",
-    }  # fmt: skip
-    assert [each["topic"] for each in output if each["level"] != "ok"] == ["lingma"]
 
 
 @pytest.mark.django_db
