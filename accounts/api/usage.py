@@ -18,6 +18,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from accounts.api.lists import PAGING, Ordering, refuse_unknown
 from accounts.api.permissions import SeesUsage, WithinScopes
 from accounts.api.summary import PARAMETERS, SummarySerializer, ordered, rows_of
+from accounts.explain.ids import request_id_of
 from accounts.models import Usage
 from accounts.reports.filters import NAMES, OUTCOMES, TIMES, Filters, parse
 from accounts.reports.period import RANGES
@@ -95,6 +96,11 @@ class UsageViewSet(ReadOnlyModelViewSet[Usage]):
     def get_queryset(self) -> QuerySet[Usage]:
         visible = super().get_queryset().filter(visible_to(self.request.user).condition)
         return visible.select_related("team", "api_key")
+
+    def get_object(self) -> Usage:
+        """By any of the ids under which people know a request: `req_`, `chatcmpl-`, `msg_`, `resp_`, or its digits."""
+        self.kwargs["request_id"] = request_id_of(self.kwargs["request_id"])
+        return super().get_object()
 
     @extend_schema(parameters=[*_DOCUMENTED, *PARAMETERS], responses=SummarySerializer)
     @action(detail=False, filter_backends=[UsageFilters], pagination_class=None)

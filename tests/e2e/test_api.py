@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -78,3 +79,14 @@ def test_document_and_its_page_are_served(api):
     page = api("GET", "docs/", accept="text/html")
     assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert api("GET", "docs/swagger-ui-bundle.js").headers["content-type"].startswith("text/javascript")
+
+
+def test_parallel_creations_with_one_key_make_one(api):
+    def create(_):
+        return api("POST", "keys/", {"name": "at once"}, Idempotency_Key="at-once")
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(create, range(8)))
+    assert [answer.status for answer in answers] == [201] * 8
+    assert len({(answer.json()["id"], answer.json()["secret"]) for answer in answers}) == 1
+    assert len(api("GET", "keys/?name=at%20once").json()["results"]) == 1

@@ -63,6 +63,13 @@ def test_wrong_filter_is_refused_by_name(admin_client, path, wrong):
     assert set(answer.json()["errors"]) <= set(wrong)
 
 
+def test_row_is_found_by_any_id(admin_client, turns):
+    digits = "0123456789abcdef" * 2
+    Usage.objects.filter(request_id="r1").update(request_id=f"req_{digits}")
+    for id_ in (f"req_{digits}", f"chatcmpl-{digits}", f"msg_{digits}", f"resp_{digits}", digits):
+        assert admin_client.get(f"/api/usage/{id_}/").json()["request_id"] == f"req_{digits}"
+
+
 def summary(client, **query):
     answer = client.get("/api/usage/summary/", query)
     assert answer.status_code == 200, answer.content
