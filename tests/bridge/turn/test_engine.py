@@ -67,6 +67,32 @@ async def test_model_is_found_by_key_or_name(new_service, new_engine, requested,
 
 
 @pytest.mark.parametrize(
+    ("models", "allowed"),
+    [(None, True), ({"gone"}, True), ({"org_*"}, True), ({"!org_auto"}, False), ({"*", "!org_*"}, False)],
+)
+async def test_stand_in_must_be_allowed_too(new_service, new_engine, models, allowed):
+    engine = await new_engine(await new_service(replying("x")))
+    # Another account of the pool offers this model; the one that has the place does not.
+    engine.routes = engine.routes.with_models({"gone": "gone"})
+    batches, record = [], TurnRecord()
+
+    async def take(batch):
+        batches.append(batch)
+
+    running = engine.run(
+        request("Hi", model="gone"), 1, record, take, models=None if models is None else frozenset(models)
+    )
+    if allowed:
+        await running
+        assert record.lingma_model == "org_auto"
+    else:
+        with pytest.raises(errors.Forbidden):
+            await running
+        assert (record.status, record.reason, batches) == ("error", "model", [])
+    assert engine.pool.in_flight == 0
+
+
+@pytest.mark.parametrize(
     ("model", "options", "mode"),
     [
         ("lingma-agent", {}, "agent"),
