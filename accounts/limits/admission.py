@@ -12,10 +12,9 @@ from typing import Any, Final, Protocol
 from redis import ResponseError
 
 from accounts.keys.keyring import Caller
-from accounts.keys.limit_set import LimitSet
 from accounts.limits.alone import LocalCounter, Refusal
 from accounts.limits.breaker import Breaker
-from accounts.limits.counters import Counters, LimitState, Seen, question
+from accounts.limits.counters import CallerCounters, Counters, LimitState, Seen
 from accounts.limits.ledger_budgets import LedgerBudgets
 from accounts.limits.scripts import ADMIT, EXTEND, LEASE, SEEN_EACH, SETTLE, SLICE, WINDOW
 from accounts.patterns import allows
@@ -84,7 +83,8 @@ class Limits:
         self._link = link
         self._breaker = Breaker(link)
         self._processes = processes
-        self._counters: dict[Place, Counters] = {}
+        self._counters: dict[int, CallerCounters] = {}
+        """By key."""
         self._local: dict[Place, LocalCounter] = {}
         self._last: dict[Place, Sequence[int]] = {}
         """What Redis last had of keys and teams with budgets."""
@@ -94,7 +94,7 @@ class Limits:
         """Tokens of an answer to each key, a moving average; the key that was answered last is the last."""
         self._renewing: asyncio.Task[None] | None = None
         self._settling: set[asyncio.Task[None]] = set()
-        self._unsettled: deque[tuple[list[Counters], list[Arg]]] = deque(maxlen=MOST_UNSETTLED)
+        self._unsettled: deque[tuple[CallerCounters, list[Arg]]] = deque(maxlen=MOST_UNSETTLED)
         self._budgets = LedgerBudgets(link)
 
     @property
@@ -102,18 +102,15 @@ class Limits:
         """Turns that have ended and are still to be settled."""
         return len(self._unsettled)
 
-    def counters(self, caller: Caller, at: float) -> list[Counters]:
+    def _counters_of(self, caller: Caller, at: float) -> CallerCounters:
         """Where the limits of this caller are counted at this moment."""
-        return [self._counters_of(limits, at) for limits in caller.limits]
-
-    def _counters_of(self, limits: LimitSet, at: float) -> Counters:
-        place = limits.scope, limits.id
-        found = self._counters.get(place)
-        # Compared, for a key that is read again has an equal set of its own.
-        if found is None or not found.since <= at < found.until or found.limits != limits:
+        found = self._counters.get(caller.key_id)
+        # Compared, for a key that is read again has equal limits of its own.
+        if found is None or not found.since <= at < found.until or found.limits != caller.limits:
             if len(self._counters) >= MOST_COUNTERS:
                 self._counters.clear()
-            found = self._counters[place] = Counters(limits, at)
+                self._last.clear()
+            found = self._counters[caller.key_id] = CallerCounters(caller.key_id, caller.limits, at)
         return found
 
     async def admit(
@@ -135,21 +132,21 @@ class Limits:
         if not caller.limits:
             return UNLIMITED
         at = time.time() if at is None else at
-        counters = self.counters(caller, at)
+        counters = self._counters_of(caller, at)
         counts_tokens = turn and caller.counts_tokens
         tokens = self._estimate(caller, prompt, longest) if counts_tokens else 0
         alone = False
         try:
-            seen = await self._ask("turn" if turn else "count", caller, counters, request_id, tokens, at)
+            seen = await self._ask("turn" if turn else "count", counters, request_id, tokens, at)
         except asyncio.CancelledError:
             # It may have been counted, and nobody is left to give its place back.
             self._in_background(self.settle(counters, request_id, 0, at))
             raise
         except (RedisUnavailable, ResponseError):
-            seen, alone = self._admit_alone(counters, tokens, at, TURN if turn else COUNT), True
-        if not turn or not (alone or any(each.is_held for each in counters)):
+            seen, alone = self._admit_alone(counters.counters, tokens, at, TURN if turn else COUNT), True
+        if not turn or not (alone or counters.is_held):
             return _Admitted(seen)
-        self._hold(counters, request_id, tokens)
+        self._hold(counters.counters, request_id, tokens)
         # None: without a limit of tokens nothing is learnt about the length of answers.
         known = prompt if counts_tokens else None
         return _Turn(seen, self, caller.key_id, counters, request_id, known, at, alone=alone)
@@ -157,20 +154,18 @@ class Limits:
     async def look(self, caller: Caller) -> Seen:
         """How the limits stand; nothing is counted."""
         at = time.time()
-        counters = self.counters(caller, at)
+        counters = self._counters_of(caller, at)
         try:
-            return await self._ask("look", caller, counters, "", 0, at)
+            return await self._ask("look", counters, "", 0, at)
         except (RedisUnavailable, ResponseError):
-            return self._seen_alone(counters, at)
+            return self._seen_alone(counters.counters, at)
 
-    async def _ask(
-        self, mode: str, caller: Caller, counters: list[Counters], request_id: str, tokens: int, at: float
-    ) -> Seen:
-        keys, args = question(mode, counters, caller.key_id, request_id, tokens, at)
-        reply: list[int] = await self._breaker.run(ADMIT, keys, args)
+    async def _ask(self, mode: str, counters: CallerCounters, request_id: str, tokens: int, at: float) -> Seen:
+        packed = counters.admission.packed(mode, request_id, tokens, at)
+        reply: list[int] = await self._breaker.call(packed, ADMIT)
         # The clock's time now: the request may have begun long before it was read.
-        seen = Seen(counters, reply[3:], time.time())
-        for number, each in enumerate(counters):
+        seen = Seen(counters.counters, reply[3:], time.time())
+        for number, each in enumerate(counters.counters):
             if each.has_budgets:
                 self._last[each.place] = numbers = seen.numbers[number * SEEN_EACH : (number + 1) * SEEN_EACH]
                 if mode == "turn" and numbers[-1]:
@@ -228,14 +223,14 @@ class Limits:
             del self._answers[next(iter(self._answers))]
 
     async def settle(
-        self, counters: list[Counters], request_id: str, tokens: int, at: float, *, alone: bool = False
+        self, counters: CallerCounters, request_id: str, tokens: int, at: float, *, alone: bool = False
     ) -> None:
         """End the request's lease and count its tokens. While Redis is away that is put off, and nothing is raised.
 
         `alone`: it was admitted without Redis, which has not counted the request.
         """
         # First and without a wait: from here on `_renew_leases` must not renew what has ended.
-        for each in counters:
+        for each in counters.counters:
             if held := self._held.get(each.place):
                 held.pop(request_id, None)
                 if not held:
@@ -245,20 +240,15 @@ class Limits:
             await self._settle(counters, settlement)
         # Counted here too, since this process may have to enforce the limits alone for a while.
         except (RedisUnavailable, ResponseError):
-            for each in counters:
+            for each in counters.counters:
                 self._local_counter(each).spend(each, tokens, time.monotonic())
             self._unsettled.append((counters, settlement))
             self._start_renewing()
 
-    async def _settle(self, counters: list[Counters], settlement: list[Arg]) -> None:
+    async def _settle(self, counters: CallerCounters, settlement: list[Arg]) -> None:
         """Send a settlement. One that may have run without a reply is marked, so that it is not counted twice."""
-        keys: list[str] = []
-        args: list[Arg] = list(settlement)
-        for each in counters:
-            keys += each.keys
-            args += each.args
         try:
-            await self._link.run(SETTLE, keys, args)
+            await self._link.call(counters.settlement.packed(*settlement), SETTLE)
         # It surely did not run, so it may be sent as the first time.
         except NotSent:
             raise
@@ -320,7 +310,7 @@ class _Turn:
         seen: Seen,
         limits: Limits,
         key_id: int,
-        counters: list[Counters],
+        counters: CallerCounters,
         request_id: str,
         prompt: int | None,
         at: float,

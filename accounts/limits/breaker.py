@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 from typing import Any, Final
 
 from redis import ResponseError
 
 from gateway_project.lib import degraded
-from gateway_project.lib.redis_link import Arg, RedisLink, RedisUnavailable, Script
+from gateway_project.lib.redis_link import RedisLink, RedisUnavailable, Script, is_unknown
 
 SLOW_SEC: Final = 0.05
 TICK_SEC: Final = SLOW_SEC / 2
@@ -58,25 +57,26 @@ class Breaker:
         self._probing: asyncio.Task[None] | None = None
         self.is_open = False
 
-    async def run(self, script: Script, keys: Sequence[Arg], args: Sequence[Arg]) -> Any:
-        """The reply of the script. Raise RedisUnavailable, or ResponseError."""
+    async def call(self, packed: bytes, script: Script) -> Any:
+        """The reply to a call of the script that is packed already. Raise RedisUnavailable, or ResponseError."""
         if self.is_open:
             raise TooSlow("Redis is too slow")
         try:
-            return await self._ask("EVALSHA", script.sha, len(keys), *keys, *args)
+            return await self._answer(self._link.send(packed))
         except ResponseError as exc:
-            if not str(exc).startswith("NOSCRIPT"):
+            if not is_unknown(exc):
                 raise
-            return await self._ask("EVAL", script.text, len(keys), *keys, *args)
+            await self._answer(self._link.execute("SCRIPT", "LOAD", script.text))
+            return await self._answer(self._link.send(packed))
 
-    async def _ask(self, *command: Arg) -> Any:
-        waiting = _Waiting(self._link.execute(*command))
+    async def _answer(self, reply: asyncio.Future[Any]) -> Any:
+        waiting = _Waiting(reply)
         if self._link.available:  # else it is being dialled, which has a deadline of its own
             self._waiting.append(waiting)
             if not self._ticking:
                 self._ticking = True
                 self._tick_later()
-        answer = await waiting.reply
+        answer = await reply
         if waiting.ticks <= SLOW_TICKS:
             self._slow_since = 0.0
         return answer

@@ -11,10 +11,10 @@ from django.utils.timezone import get_default_timezone_name
 
 from accounts.keys.limit_set import LimitSet, Scope
 from accounts.limits.periods import PERIODS, periods_at
-from accounts.limits.scripts import SEEN_EACH
+from accounts.limits.scripts import ADMIT, SEEN_EACH, SETTLE
 from accounts.models.policy import LIMITS
 from gateway_project.lib import redis_keys
-from gateway_project.lib.redis_link import Arg
+from gateway_project.lib.redis_link import Arg, ScriptCall
 
 REQUESTS: Final = (0, 3, 4, 5)
 """Places in LIMITS of those that count requests."""
@@ -54,15 +54,32 @@ class Counters:
         return Counters(msgspec.structs.replace(self.limits, sizes=tuple(sizes)), at)
 
 
-def question(
-    mode: str, counters: Sequence[Counters], key_id: int, request_id: str = "", tokens: int = 0, at: float = 0
-) -> tuple[list[str], list[Arg]]:
-    """Keys and arguments of the script ADMIT."""
-    keys, args = [shadow_key(at)], list[Arg]((mode, request_id, tokens, at, key_id))
-    for each in counters:
-        keys += each.keys
-        args += each.args
-    return keys, args
+class CallerCounters:
+    """Those of all scopes of one caller, and the calls of the scripts on them, from `since` to before `until`."""
+
+    __slots__ = ("admission", "counters", "is_held", "limits", "settlement", "since", "until")
+
+    def __init__(self, key_id: int, limits: Sequence[LimitSet], at: float) -> None:
+        self.limits = limits
+        self.counters = [Counters(each, at) for each in limits]
+        today = periods_at(at, get_default_timezone_name())
+        self.since = max(today.starts[0], *(each.since for each in self.counters))
+        self.until = min(today.ends[0], *(each.until for each in self.counters))
+        self.is_held = any(each.is_held for each in self.counters)
+        keys = [name for each in self.counters for name in each.keys]
+        args = [arg for each in self.counters for arg in each.args]
+        self.admission = ScriptCall(ADMIT, [*keys, shadow_key(at)], [*args, key_id], 4)
+        """Follow: mode, request, tokens to reserve, when it started."""
+        self.settlement = ScriptCall(SETTLE, keys, args, 5)
+        """Follow: request, tokens, again, when it started, alone."""
+
+
+def look_up(limits: Sequence[LimitSet], at: float) -> tuple[list[Counters], list[str], list[Arg]]:
+    """Counters of the limits, and keys and arguments of ADMIT that only looks."""
+    counters = [Counters(each, at) for each in limits]
+    keys = [name for each in counters for name in each.keys]
+    args = [arg for each in counters for arg in each.args]
+    return counters, [*keys, shadow_key(at)], [*args, 0, "look", "", 0, at]
 
 
 class LimitState(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from typing import Any
 import redis
 
 from accounts.keys.limit_set import LimitSet, Scope
-from accounts.limits.counters import Counters, LimitState, Seen, question, shadow_key
+from accounts.limits.counters import LimitState, Seen, look_up, shadow_key
 from accounts.limits.scripts import ADMIT
 from accounts.models.policy import LIMITS
 
@@ -23,8 +23,7 @@ def states_of(limits: Sequence[LimitSet], client: redis.Redis) -> list[LimitStat
     if not limits:
         return []
     at = time.time()
-    counters = [Counters(each, at) for each in limits]
-    keys, args = question("look", counters, 0, at=at)
+    counters, keys, args = look_up(limits, at)
     reply: Any = client.eval(ADMIT.text, len(keys), *keys, *(str(each) for each in args))
     return Seen(counters, reply[3:], at).states()
 

@@ -19,12 +19,12 @@ KEYS_EACH: Final = 7
 ARGS_EACH: Final = 13
 SEEN_EACH: Final = 12
 
-# KEYS: counts of the shadow limits (hash); then for each scope requests (zset, request by time), tokens (hash, sum by
-#   slice), turns (zset, request by end of lease), reserved (hash, tokens by request), and its day, week and month
-#   (hash: requests, tokens, since when they are counted, and whether the ledger's have been added).
-# ARGV: mode, request, tokens to reserve, when it started, key; then for each scope its nine limits, a letter and which
-#   of them are shadows, and when day, week and month end. Mode `turn` counts all, `count` requests per minute alone,
-#   and `look` nothing.
+# KEYS: for each scope requests (zset, request by time), tokens (hash, sum by slice), turns (zset, request by end of
+#   lease), reserved (hash, tokens by request), and its day, week and month (hash: requests, tokens, since when they are
+#   counted, and whether the ledger's have been added); then counts of the shadow limits (hash).
+# ARGV: for each scope its nine limits, a letter and which of them are shadows, and when day, week and month end; then
+#   key, mode, request, tokens to reserve, and when it started. Mode `turn` counts all, `count` requests per minute
+#   alone, and `look` nothing.
 # Reply: whose limit refuses (from 0, -1 for none), which (from 1), for how many ms; then for each scope: requests in
 #   the window and ms until there are none, tokens in it likewise, turns, requests of day, week and month, tokens of
 #   them, and bits for the periods that lack what the ledger knows. Of limits that refuse the one that lasts longest.
@@ -32,12 +32,14 @@ SEEN_EACH: Final = 12
 ADMIT: Final = Script(f"""
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
-local mode, request, estimate, started = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local scopes = (#KEYS - 1) / {KEYS_EACH}
+local key, mode, request, estimate, started = unpack(ARGV, scopes * {ARGS_EACH} + 1)
+local since = started
+estimate, started = tonumber(estimate), tonumber(started)
 local refusal, would, seen, plans = {{-1, 0, 0}}, {{}}, {{}}, {{}}
 
 for s = 0, scopes - 1 do
-  local k, a, at = 1 + s * {KEYS_EACH}, 5 + s * {ARGS_EACH}, s * {SEEN_EACH}
+  local k, a, at = s * {KEYS_EACH}, s * {ARGS_EACH}, s * {SEEN_EACH}
   local size, mask, reserved = {{}}, ARGV[a + 10], 0
   for i = 1, 9 do size[i] = tonumber(ARGV[a + i]) end
   for i = 1, {SEEN_EACH} do seen[at + i] = 0 end
@@ -133,7 +135,7 @@ end
 
 local admitted = mode ~= 'look' and refusal[1] < 0
 for s = 0, admitted and scopes - 1 or -1 do
-  local k, a, at = 1 + s * {KEYS_EACH}, 5 + s * {ARGS_EACH}, s * {SEEN_EACH}
+  local k, a, at = s * {KEYS_EACH}, s * {ARGS_EACH}, s * {SEEN_EACH}
   local size, budgets, held = unpack(plans[s])
   if size[1] > 0 then
     redis.call('ZADD', KEYS[k + 1], now, request)
@@ -153,9 +155,9 @@ for s = 0, admitted and scopes - 1 or -1 do
       if size[3 + p] > 0 or size[6 + p] > 0 then
         local name = KEYS[k + 4 + p]
         redis.call('HINCRBY', name, 'requests', 1)
-        local since = redis.call('HMGET', name, 'since', 'filled')
-        if not since[1] or (not since[2] and started < tonumber(since[1])) then
-          redis.call('HSET', name, 'since', ARGV[4])
+        local stored = redis.call('HMGET', name, 'since', 'filled')
+        if not stored[1] or (not stored[2] and started < tonumber(stored[1])) then
+          redis.call('HSET', name, 'since', since)
         end
         redis.call('EXPIRE', name, math.ceil(ARGV[a + 10 + p] - started) + {KEPT_AFTER})
         seen[at + 5 + p], seen[at + 8 + p] = seen[at + 5 + p] + 1, seen[at + 8 + p] + estimate
@@ -164,27 +166,28 @@ for s = 0, admitted and scopes - 1 or -1 do
   end
 end
 if admitted and #would > 0 then
-  redis.call('HINCRBY', KEYS[1], ARGV[5], 1)
-  for _, limit in ipairs(would) do redis.call('HINCRBY', KEYS[1], ARGV[5] .. ':' .. limit, 1) end
-  redis.call('EXPIRE', KEYS[1], {SHADOW_KEPT})
+  redis.call('HINCRBY', KEYS[#KEYS], key, 1)
+  for _, limit in ipairs(would) do redis.call('HINCRBY', KEYS[#KEYS], key .. ':' .. limit, 1) end
+  redis.call('EXPIRE', KEYS[#KEYS], {SHADOW_KEPT})
 end
 local reply = {{refusal[1], refusal[2], math.ceil(refusal[3] * 1000)}}
 for i = 1, #seen do reply[3 + i] = math.ceil(seen[i]) end
 return reply
 """)
 
-# KEYS and the last part of ARGV as above, without the shadows. Before it: request, tokens, "again" for one that may
-# have been settled already (only its lease shows which), when it started, "alone" for one that Redis may not have
-# counted. A budget counts what has started since its beginning; what started before is the ledger's, until that has
-# been added.
+# KEYS and the first part of ARGV as above, without the shadows. Then: request, tokens, "again" for one that may have
+# been settled already (only its lease shows which), when it started, "alone" for one that Redis may not have counted.
+# A budget counts what has started since its beginning; what started before is the ledger's, until that has been added.
 SETTLE: Final = Script(f"""
 local now = tonumber(redis.call('TIME')[1])
-local request, tokens, started, alone = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[5] == 'alone'
-for s = 0, #KEYS / {KEYS_EACH} - 1 do
-  local k, a = s * {KEYS_EACH}, 5 + s * {ARGS_EACH}
+local scopes = #KEYS / {KEYS_EACH}
+local request, tokens, again, started, alone = unpack(ARGV, scopes * {ARGS_EACH} + 1)
+tokens, started, alone = tonumber(tokens), tonumber(started), alone == 'alone'
+for s = 0, scopes - 1 do
+  local k, a = s * {KEYS_EACH}, s * {ARGS_EACH}
   local leased = redis.call('ZREM', KEYS[k + 3], request)
   local counted = redis.call('HDEL', KEYS[k + 4], request)
-  if ARGV[3] == '' or leased == 1 then
+  if again == '' or leased == 1 then
     if tokens > 0 and tonumber(ARGV[a + 2]) > 0 then
       redis.call('HINCRBY', KEYS[k + 2], now - now % {SLICE}, tokens)
       redis.call('EXPIRE', KEYS[k + 2], {WINDOW + SLICE})

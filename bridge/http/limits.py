@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from accounts.explain.sentences import LIMITS
 from accounts.ledger.trace import MOST_LIMITS
 from accounts.limits.admission import LimitExceeded
 from accounts.limits.counters import REQUESTS, TOKENS, LimitState, Seen
@@ -12,11 +13,6 @@ from bridge.chat.errors import LimitReached, QuotaUsedUp, RateLimited
 from bridge.wire.format import WireFormat
 from bridge.wire.rate_limits import Headers, RateLimit, duration
 
-UNITS: Final = {
-    "rpm": "requests per minute", "tpm": "tokens per minute", "concurrency": "turns at once",
-    "requests_day": "requests per day", "requests_week": "requests per week", "requests_month": "requests per month",
-    "tokens_day": "tokens per day", "tokens_week": "tokens per week", "tokens_month": "tokens per month",
-}  # fmt: skip
 OWNERS: Final = {"key": "this API key", "team": "this API key's team"}
 LONG_SEC: Final = 60
 """Whoever has to wait for longer is not asked to try again by itself."""
@@ -51,7 +47,7 @@ def refusal_of(exceeded: LimitExceeded) -> RateLimited:
     again = LimitState.time_text(exceeded.seen.at + wait)
     resets_at = state.resets_at_text or again
     return error(
-        f"The limit {state.name} of {OWNERS[state.scope]} is reached: {state.limit:,} {UNITS[state.name]}, "
+        f"The limit {state.name} of {OWNERS[state.scope]} is reached: {state.limit:,} {LIMITS[state.name]}, "
         f"{state.used:,} used. The next request is possible in {duration(wait).decode()}, at {again}; "
         f"the whole limit is free again at {resets_at}.",
         retry_after=wait,

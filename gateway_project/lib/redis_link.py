@@ -38,6 +38,26 @@ class Script:
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
+def is_unknown(exc: ResponseError) -> bool:
+    """The server does not know the script; it has not run."""
+    return str(exc).startswith("NOSCRIPT")
+
+
+class ScriptCall:
+    """A script with its keys and its first arguments, packed once for many calls; `more` arguments follow in each."""
+
+    __slots__ = ("_head", "script")
+
+    def __init__(self, script: Script, keys: Sequence[Arg], args: Sequence[Arg], more: int) -> None:
+        self.script = script
+        count, _, rest = pack(("EVALSHA", script.sha, len(keys), *keys, *args)).partition(b"\r\n")
+        self._head = b"*%d\r\n%b" % (int(count[1:]) + more, rest)
+
+    def packed(self, *args: Arg) -> bytes:
+        """The whole command."""
+        return self._head + pack(args).partition(b"\r\n")[2]
+
+
 class RedisLink:
     """
     One connection to Redis, group commit: what is issued while a pipeline is in flight goes out in the next one.
@@ -82,6 +102,13 @@ class RedisLink:
             return pipe.issue(pack(command), pipe.loop.create_future())
         return self._wait_for_connection(pack(command), asyncio.get_running_loop().create_future())
 
+    def send(self, packed: bytes) -> asyncio.Future[Any]:
+        """Like `execute`, for a command that is packed already."""
+        pipe = self._pipe
+        if pipe is not None:
+            return pipe.issue(packed, pipe.loop.create_future())
+        return self._wait_for_connection(packed, asyncio.get_running_loop().create_future())
+
     def issue(self, reply: Reply, *command: Arg) -> None:
         """Like `execute`, for a reply that is no Future, which makes it cheaper."""
         pipe = self._pipe
@@ -109,9 +136,19 @@ class RedisLink:
             return await self.execute("EVALSHA", script.sha, len(keys), *keys, *args)
         except ResponseError as exc:
             # After a restart of the server or a SCRIPT FLUSH; nothing has run yet, so it can be sent again.
-            if not str(exc).startswith("NOSCRIPT"):
+            if not is_unknown(exc):
                 raise
             return await self.execute("EVAL", script.text, len(keys), *keys, *args)
+
+    async def call(self, packed: bytes, script: Script) -> Any:
+        """Like `run`, for a call of the script that is packed already."""
+        try:
+            return await self.send(packed)
+        except ResponseError as exc:
+            if not is_unknown(exc):
+                raise
+            await self.execute("SCRIPT", "LOAD", script.text)
+            return await self.send(packed)
 
     async def close(self) -> None:
         """Drop the connection; pending replies get RedisUnavailable."""

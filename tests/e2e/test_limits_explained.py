@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway_project.lib import redis_keys
-from tests.e2e.formats import ANTHROPIC, FORMATS, OPENAI, Stream, send
+from tests.e2e.formats import ANTHROPIC, FORMATS, OPENAI, RESPONSES, Stream, send
 from tests.e2e.installation import Gateway, django, limited_key, until
 
 MAKE = """
@@ -41,6 +41,7 @@ while Usage.objects.filter(api_key__name="told").count() < 2:
     time.sleep(0.1)
 print("filed")
 """
+ALL_FORMATS = (*FORMATS, RESPONSES)
 PROMPT = "[[sim: text=x]] x"
 HOLD = '[[sim: text="slow answer" chunks=2 delay_ms=60000]] x'
 
@@ -90,10 +91,10 @@ def test_turns_at_once_end_with_their_process(gateway):
 
 
 def test_headers_are_those_of_the_nearest_limit(gateway, stream):
-    for number, wire in enumerate(FORMATS):
+    for number, wire in enumerate(ALL_FORMATS):
         answer = gateway.ask(wire, PROMPT, key=limited_key("shown"), stream=stream)
         assert answer.status == 200
-        check_headers(wire, answer.headers, 40, 40 - number - 1 - (len(FORMATS) if stream else 0))
+        check_headers(wire, answer.headers, 40, 40 - number - 1 - (len(ALL_FORMATS) if stream else 0))
 
 
 def check_headers(wire, headers, limit, left):

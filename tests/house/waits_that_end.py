@@ -58,7 +58,7 @@ WAITS = {
     ],
     "What it calls has a deadline inside: Fetcher.get, the store's link.": [
         "accounts/ledger/ledger.py: await self._waiter.wait()",
-        "accounts/limits/breaker.py: await waiting.reply",
+        "accounts/limits/breaker.py: await reply",
         "bridge/http/chat.py: await self._opening.wait()",
         "bridge/images/pipeline.py: await self._fetcher.get(source, key)",
         "bridge/http/responses.py: await self.runtime.responses.read(caller.key_id, wanted)",

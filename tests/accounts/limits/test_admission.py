@@ -272,3 +272,13 @@ async def test_abandoned_admission_leaves_no_place_taken(link):
 @pytest.mark.parametrize(("models", "allowed"), [(None, True), (frozenset({"a"}), True), (frozenset({"b"}), False)])
 def test_a_list_of_models_is_the_whole_list(models, allowed):
     assert may_use(Caller(1, "alice", "", models=models), "a") is allowed
+
+
+async def test_forgotten_scripts_are_loaded_again(link):
+    limits, who = Limits(link), caller(rpm=9, concurrency=9)
+    for number in range(2):
+        await link.execute("SCRIPT", "FLUSH")
+        admission = await limits.admit(who, f"r{number}")
+        await link.execute("SCRIPT", "FLUSH")
+        await admission.release()
+    assert [state.used for state in (await limits.look(who)).states()] == [2, 0]

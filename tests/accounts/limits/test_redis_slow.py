@@ -86,7 +86,7 @@ async def test_frozen_redis_keeps_nobody_waiting(own_redis):
     assert time.monotonic() - started < 20, "the link alone waits for a minute"
     assert degraded.is_on("limits")
     with pytest.raises(TooSlow):
-        await door._breaker.run(None, [], [])
+        await door._breaker.call(b"", None)
     own_redis.thaw()
     await until_quick(door)
     assert not degraded.is_on("limits")
