@@ -9,12 +9,13 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
+from accounts.audit.history import AuditHistory
 from accounts.models import ApiToken
 from gateway_project.lib.lookups import ClosedLookups
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(ClosedLookups, ModelAdmin):
+class ApiTokenAdmin(AuditHistory, ClosedLookups, ModelAdmin):
     """A token is made by a command, which shows it to nobody else; here it is deleted, and then refused at once."""
 
     list_display = ("hint", "user", "scopes", "expires_at", "last_used_at", "created_at")

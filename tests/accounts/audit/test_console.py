@@ -5,7 +5,9 @@ import csv
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Group, User
+from django.db import connection
 from django.forms import MultiWidget
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_celery_beat.models import PeriodicTask
 
@@ -220,3 +222,14 @@ def test_history_of_an_object_is_ours(some):
     assert f"{LOG}?object_type__exact=accounts.apikey&amp;object_id__exact={key.pk}" in page
     for cell in ("requests per minute", ">5<", ">7<"):
         assert cell in page
+
+
+def test_queries_of_the_list_do_not_grow(some, django_assert_num_queries):
+    some.get(LOG)  # what is read once only
+    with CaptureQueriesContext(connection) as few:
+        some.get(LOG)
+    for number in range(60):
+        record("forgotten", "session", f"s-{number}")
+    with django_assert_num_queries(len(few)):
+        some.get(LOG)
+    assert len(few) <= 5
