@@ -78,6 +78,7 @@ UNFOLD: dict[str, Any] = {
             {
                 "items": [
                     {"title": _("Overview"), "icon": "monitoring", "link": reverse_lazy("admin:index")},
+                    {"title": _("Usage pages"), "icon": "bar_chart", "link": reverse_lazy("usage")},
                 ],
             },
             {

@@ -16,16 +16,23 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext
 
 from accounts.admin.limits import shadow_section
+from accounts.admin.recent import (
+    expiring_figure,
+    hour_figures,
+    is_bad,
+    last_hour,
+    latest_changes,
+    trouble_of,
+)
 from accounts.models import FAILED, OUTCOME_COLOURS, ApiKey, Usage
 from accounts.roles.reach import keys_of
 from gateway_project.lib.cells import ago, cut
-from gateway_project.lib.panels import Figure, Panel, Section
+from gateway_project.lib.panels import Figure, Level, Panel, Section
 from gateway_project.lib.visible import visible
 
 MOST = 10_000  # counting stops here, so a busy day does not make the page slow
 LATEST = 10
-DAY, HOUR = timedelta(days=1), timedelta(hours=1)
-BAD_SHARE = 0.05  # of the last hour's turns
+DAY = timedelta(days=1)
 BUSIEST = 5
 
 
@@ -34,15 +41,23 @@ def panel(request: HttpRequest) -> Panel:
     may_see_usage = request.user.has_perm("accounts.view_usage")
     may_see_keys = request.user.has_perm("accounts.view_apikey")
     now = timezone.now()
+    hour = last_hour(now) if may_see_usage else None
     turns = {
         "busiest": busiest_keys(now - DAY) if may_see_usage else None,
         "turns": latest_turns() if may_see_usage else None,
         "may_see_usage": may_see_usage,
         "may_add_key": request.user.has_perm("accounts.add_apikey"),
+        "changes": latest_changes() if request.user.has_perm("accounts.view_auditentry") else None,
     }
     return Panel(
         position=20,
-        figures=[*(usage_figures(now) if may_see_usage else []), *(key_figures(request.user) if may_see_keys else [])],
+        level=Level.DEGRADED if hour and is_bad(hour) else None,
+        troubles=trouble_of(hour) if hour else [],
+        figures=[
+            *(hour_figures(hour, now) if hour else []),
+            *(usage_figures(now) if may_see_usage else []),
+            *(key_figures(request.user, now) if may_see_keys else []),
+        ],
         sections=[*shadow_sections(request.user, may_see_keys), Section("admin/accounts/overview.html", turns)],
     )
 
@@ -57,26 +72,11 @@ def usage_figures(now: datetime) -> list[Figure]:
     """Turns of the last 24 hours; each figure leads to the very rows it counts."""
     recent = Usage.objects.filter(started_at__gte=now - DAY)
     failed, turned_away = recent.failed(), recent.turned_away()
-    alarm = tone(Usage.objects.filter(started_at__gte=now - HOUR))
     return [
         Figure(gettext("Turns in 24 hours"), times(recent), rows_since(now - DAY)),
-        Figure(gettext("Failed in 24 hours"), times(failed), rows_since(now - DAY, outcome="failed"), alarm),
+        Figure(gettext("Failed in 24 hours"), times(failed), rows_since(now - DAY, outcome="failed")),
         Figure(gettext("Turned away in 24 hours"), times(turned_away), rows_since(now - DAY, outcome="turned_away")),
     ]
-
-
-def tone(latest: QuerySet[Usage]) -> str:
-    """Good while nothing fails, bad when a share of the latest turns does; one failure on a busy day is neither."""
-    sums = Usage.objects.filter(pk__in=newest(latest)).aggregate(all=Sum("count"), failed=Sum("count", filter=FAILED))
-    if not sums["failed"]:
-        return "good"
-    return "bad" if sums["failed"] >= BAD_SHARE * sums["all"] else ""
-
-
-def newest(rows: QuerySet[Usage]) -> QuerySet[Usage, Any]:
-    """Ids of the newest rows, as many as one page may look at."""
-    # A subquery with a limit: the sum over it walks the index for MOST rows, however large the table is.
-    return rows.order_by("-started_at").values("pk")[:MOST]
 
 
 def rows_since(since: datetime, **filters: Any) -> str:
@@ -85,10 +85,11 @@ def rows_since(since: datetime, **filters: Any) -> str:
     return f"{page}?{urlencode({**filters, 'started_at__gte': since.isoformat()})}"
 
 
-def key_figures(user: Any) -> list[Figure]:
-    """Live keys, as many as this user may see."""
-    live = keys_of(user, keys=ApiKey.objects.usable(timezone.now()))
-    return [Figure(gettext("Live keys"), counted(live), reverse("admin:accounts_apikey_changelist"))]
+def key_figures(user: Any, now: datetime) -> list[Figure]:
+    """Live keys, as many as this user may see, and those of them that end soon."""
+    live = keys_of(user, keys=ApiKey.objects.usable(now))
+    listed = reverse("admin:accounts_apikey_changelist")
+    return [Figure(gettext("Live keys"), counted(live), listed), expiring_figure(live, now)]
 
 
 def times(rows: QuerySet[Usage]) -> str:

@@ -21,7 +21,7 @@ from bridge.models import Instance
 from bridge.status.states import InstanceState
 from gateway_project.lib.degraded import STILL_WORKS, Mode
 from gateway_project.lib.live_rows import redis_away
-from gateway_project.lib.panels import Figure, Panel
+from gateway_project.lib.panels import Figure, Level, Panel
 from gateway_project.lib.visible import visible
 
 LONGEST_REASON = 160
@@ -35,11 +35,29 @@ def panel(request: HttpRequest) -> Panel | None:
         return None
     instances, troubles = instances_now()
     instances = [each for each in instances if not long_gone(each)]
+    broken, active = list(filter(needs_a_hand, instances)), modes.active()
+    troubles = [*map(trouble_of_mode, active), *troubles, *troubles_of(broken)]
     return Panel(
         position=10,
-        troubles=[*map(trouble_of_mode, modes.active()), *troubles, *troubles_of(filter(needs_a_hand, instances))],
-        figures=[instance_figure(instances)],
+        level=level_of(instances, troubles),
+        since=since_when(broken, active),
+        troubles=troubles,
+        figures=[instance_figure(instances), places_figure(instances)],
     )
+
+
+def level_of(instances: Iterable[Instance], troubles: list[str]) -> Level:
+    if not any(each.state == InstanceState.READY for each in instances):
+        return Level.DOWN
+    return Level.DEGRADED if troubles else Level.WELL
+
+
+def since_when(broken: Iterable[Instance], active: Iterable[Mode]) -> datetime | None:
+    """When the first of what is wrong now began; None where nothing tells."""
+    times = [datetime.fromtimestamp(mode.since, UTC) for mode in active]
+    # An instance that is gone was seen for the last time then; the others are seen every second.
+    times += [each.seen_at for each in broken if each.state == InstanceState.GONE]
+    return min(times, default=None)
 
 
 def instances_now() -> tuple[list[Instance], list[str]]:
@@ -126,3 +144,10 @@ def instance_figure(instances: list[Instance]) -> Figure:
     return Figure(
         gettext("Instances ready"), f"{ready} / {len(instances)}", reverse("admin:bridge_instance_changelist"), tone
     )
+
+
+def places_figure(instances: list[Instance]) -> Figure:
+    """How many turns run, of those that could."""
+    ready = [each for each in instances if each.state == InstanceState.READY]
+    running, places = sum(each.in_flight for each in instances), sum(each.limit for each in ready)
+    return Figure(gettext("Turns running"), f"{running} / {places}", reverse("admin:bridge_instance_changelist"))

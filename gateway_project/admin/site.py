@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from importlib import import_module
 from types import ModuleType
@@ -15,12 +15,14 @@ from django.db import DataError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
+from django.utils import timezone
 from django.utils.module_loading import module_has_submodule
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.i18n import JavaScriptCatalog
 from unfold.sites import UnfoldAdminSite
 
-from gateway_project.lib.panels import Page, Panel
+from gateway_project.lib.panels import Level, Page, Panel
 
 View = Callable[..., HttpResponse]
 
@@ -38,7 +40,8 @@ class GatewayAdminSite(UnfoldAdminSite):
     index_title = _("Overview")
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        context = {"panels": panels(request), "simulated": settings.ENV.upstream == "simulator"}
+        shown = panels(request)
+        context = {"panels": shown, "verdict": verdict(shown), "simulated": settings.ENV.upstream == "simulator"}
         page: HttpResponse = super().index(request, context | (extra_context or {}))
         return page
 
@@ -71,6 +74,28 @@ def panels(request: HttpRequest) -> list[Panel]:
     """The panels that this reader may see, in their order."""
     found = (module.panel(request) for module in contributions() if hasattr(module, "panel"))
     return sorted(filter(None, found), key=lambda panel: panel.position)
+
+
+def verdict(shown: Iterable[Panel]) -> tuple[str, str] | None:
+    """How well it goes in one sentence, and the name of its level; None where this reader sees nothing of it."""
+    known = [panel for panel in shown if panel.level is not None]
+    if not known:
+        return None
+    worst = max(panel.level for panel in known if panel.level is not None)
+    began = [panel.since for panel in known if panel.level == worst and panel.since]
+    since = f"{timezone.localtime(min(began)):%Y-%m-%d %H:%M %Z}" if began else ""
+    match worst:
+        case Level.WELL:
+            sentence = gettext("Well: every instance is ready, and nothing waits for a hand.")
+        case Level.DEGRADED if since:
+            sentence = gettext("Degraded since %(time)s: it works, but not all of it.") % {"time": since}
+        case Level.DEGRADED:
+            sentence = gettext("Degraded: it works, but not all of it.")
+        case _ if since:
+            sentence = gettext("Down since %(time)s: no instance can take a turn.") % {"time": since}
+        case _:
+            sentence = gettext("Down: no instance can take a turn.")
+    return sentence, worst.name.lower()
 
 
 def pages() -> list[Page]:

@@ -7,9 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 from django.http import HttpRequest, HttpResponse
+
+
+class Level(IntEnum):
+    """How well it goes, the worst last."""
+
+    WELL = 0
+    DEGRADED = 1
+    DOWN = 2
 
 
 class Figure(NamedTuple):
@@ -30,9 +40,14 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One app's part of the first page, as far as the user may see it. `position` orders the apps."""
+    """One app's part of the first page, as far as the user may see it. `position` orders the apps.
+
+    `level` is None for an app that cannot tell; `since` is when that began, if it is known.
+    """
 
     position: int
+    level: Level | None = None
+    since: datetime | None = None
     troubles: Sequence[str] = ()
     figures: Sequence[Figure] = ()
     sections: Sequence[Section] = field(default=())

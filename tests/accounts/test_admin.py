@@ -238,8 +238,10 @@ def test_outage_counts_under_any_of_its_words(admin_client):
         make_turn(number, key, status=status, reason=reason, count=count)
         make_turn(number + 100, key, status=status, reason=reason, started_at=timezone.now() - day * 2)
     page = text_of(admin_client.get(reverse("admin:index")))
-    failed, tone, address = figure(page, "Failed in 24 hours")
-    assert (failed, tone) == ("23", "gw-bad")
+    failed, _, address = figure(page, "Failed in 24 hours")
+    assert failed == "23"
+    assert figure(page, "Failed in the last hour; the day before")[:2] == ("7.0 % / –", "gw-bad")
+    assert "7.0 % of the turns of the last hour failed." in page
     assert listed(admin_client, address) == {"request-1", "request-2", "request-3", "request-8"}
     away, _, address = figure(page, "Turned away in 24 hours")
     assert away == "303"
@@ -254,10 +256,10 @@ def test_single_failure_on_busy_day_is_no_alarm(admin_client):
     key = make_key()
     for number in range(30):
         make_turn(number, key)
-    good = figure(text_of(admin_client.get(reverse("admin:index"))), "Failed in 24 hours")
+    good = figure(text_of(admin_client.get(reverse("admin:index"))), "Failed in the last hour; the day before")
     make_turn(31, key, status="error", reason="upstream")
-    neither = figure(text_of(admin_client.get(reverse("admin:index"))), "Failed in 24 hours")
-    assert (good[:2], neither[:2]) == (("0", "gw-good"), ("1", ""))
+    neither = figure(text_of(admin_client.get(reverse("admin:index"))), "Failed in the last hour; the day before")
+    assert (good[:2], neither[:2]) == (("0.0 % / –", "gw-good"), ("3.2 % / –", ""))
 
 
 @pytest.mark.parametrize("permissions", [(), ("view_apikey",), ("view_user",)])
@@ -356,11 +358,22 @@ def test_overview_shows_who_is_busy(admin_client):
     assert f"api_key__id__exact={bob.pk}" in page
 
 
+def test_overview_shows_what_ends_soon_and_what_changed(admin_client):
+    now = timezone.now()
+    make_key("soon", expires_at=now + timedelta(days=13))
+    make_key("late", expires_at=now + timedelta(days=15))
+    make_key("gone", expires_at=now - timedelta(days=1))
+    page = text_of(admin_client.get(reverse("admin:index")))
+    assert figure(page, "Keys that expire within 14 days")[0] == "1"
+    assert "Latest changes" in page
+    assert "soon (" in page.partition("Latest changes")[2]
+
+
 def test_overview_queries_do_not_grow(admin_client, django_assert_num_queries, redis_server):
     for number in range(20):
         make_turn(number, make_key(f"key {number}"))
     admin_client.get(reverse("admin:index"))
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(15):
         admin_client.get(reverse("admin:index"))
 
 

@@ -120,7 +120,20 @@ def test_overview_shows_what_is_broken(admin_client, beat):
     assert "2 instances, w1-i2 and w2-i2: login required" in page
 
 
-def test_the_overview_misses_an_instance_for_an_hour(admin_client, beat, heartbeats):
+def test_overview_begins_with_a_verdict(admin_client, beat, heartbeats):
+    beat("w1-i1", state="login_required", login=False)
+    assert "Down: no instance can take a turn." in text(admin_client.get(reverse("admin:index")))
+    beat("w1-i2")
+    assert "Degraded: it works, but not all of it." in text(admin_client.get(reverse("admin:index")))
+    beat("w1-i1")
+    assert "Well: every instance is ready" in text(admin_client.get(reverse("admin:index")))
+    check_instances()
+    heartbeats.delete("lgw:instance:w1-i1")
+    page = text(admin_client.get(reverse("admin:index")))
+    assert re.search(r"Degraded since \d{4}-\d\d-\d\d \d\d:\d\d UTC: it works", page)
+
+
+def test_overview_misses_an_instance_for_an_hour(admin_client, beat, heartbeats):
     beat("w1-i1")
     beat("w1-i2", at=time.time() - 60)
     beat("w1-i3", at=time.time() - 7200)
