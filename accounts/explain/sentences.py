@@ -65,7 +65,7 @@ ASK: Final = gettext_noop("Ask an operator.")
 CORRECT: Final = gettext_noop("Correct the request; sent again as it is, it will be refused again.")
 SHORTEN: Final = gettext_noop("Shorten the conversation, or begin a new one.")
 ACCOUNT: Final = gettext_noop("An operator has to look at the account that the instance is logged in with.")
-INSTANCES: Final = gettext_noop("Operators see the instances in the console.")
+INSTANCES: Final = gettext_noop("Send it again later; operators see the instances in the console.")
 LOG: Final = gettext_noop("Operators find more in the log of the gateway, under the request's id.")
 
 REASONS: Final[dict[str, tuple[str, str]]] = {

@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import pytest
 from django.utils import translation
 
@@ -8,6 +11,8 @@ from gateway_project.lib.translated import translated
 from tests.accounts.explain.reasons import all_reasons, reasons_given
 
 REASONS = sorted(all_reasons())
+GOLDEN = Path(__file__).parents[2] / "golden" / "sentences.json"
+"""By status and reason: the sentence and what to do, in English and in Chinese."""
 
 
 def row(status="refused", reason="", **fields):
@@ -39,6 +44,19 @@ def test_each_reason_has_a_sentence(reason, status):
     assert chinese[0] != english[0]
     assert bool(english[1]) == bool(chinese[1])
     assert english[1] != chinese[1] or not english[1]
+
+
+def test_sentences_are_those_of_the_list(request):
+    fields = {"limit_scope": "team", "allowed": 60, "value": 61}
+    ends = [("ok", reason) for reason in FinishReason] + [("cancelled", "client_closed"), ("cancelled", "cancelled")]
+    ends += [(status, reason) for status in ("refused", "error") for reason in REASONS]
+    told = {}
+    for status, reason in ends:
+        how = {"status": status, "reason": reason, **fields}
+        told[f"{status}: {reason}"] = [*texts("en", **how), *texts("zh-hans", **how)]
+    if request.config.getoption("--update-golden"):
+        GOLDEN.write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+    assert told == json.loads(GOLDEN.read_text())
 
 
 def test_two_reasons_never_share_a_sentence():
