@@ -65,3 +65,15 @@ gc.disable()
 def pytest_collection_finish():
     gc.freeze()
     gc.enable()
+
+
+_module = None
+
+
+def pytest_runtest_setup(item):
+    """What a module has left is garbage, or stays: the collector, which parts of the gateway call, is quick again."""
+    global _module
+    if item.path != _module:
+        _module = item.path
+        gc.collect()
+        gc.freeze()

@@ -16,7 +16,7 @@ class Client:
         self.asked = 0
         self.told = []
         length = [] if announced is None else [(b"content-length", b"%d" % announced)]
-        self.scope = {"type": "http", "headers": length, "client": (address, 1)}
+        self.scope = {"type": "http", "path": "/admin/", "headers": length, "client": (address, 1)}
 
     async def receive(self):
         self.asked += 1
