@@ -6,11 +6,17 @@ import time
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.db import models
+
 from accounts.ledger import totals
 from accounts.ledger.hours import HOUR, hour_of, writing
 from accounts.models import AdmittedHour, OpenTurn, Usage, UsageHour, UsageTotal
 
 BATCH: Final = 2_000
+TABLES: Final[tuple[tuple[type[models.Model], str], ...]] = (
+    (Usage, "started_at"), (UsageHour, "hour"), (UsageTotal, "period"), (AdmittedHour, "hour"),
+    (OpenTurn, "started_at"),
+)  # fmt: skip
 PAUSE_SEC: Final = 0.02
 """After each batch, for others who wait to write."""
 
@@ -23,23 +29,22 @@ def oldest_kept(now: datetime, retention_days: int) -> datetime:
 def prune(before: datetime, within: float = float("inf")) -> tuple[int, int]:
     """Delete rows and sums from before that hour, for so many seconds at most; return how many of each."""
     deadline = time.monotonic() + within
-    rows, hours = 0, 0
-    # The oldest first: what is left when the time is over is whole days.
-    while (deleted := _delete(before)) and time.monotonic() < deadline:
-        rows += deleted
-        time.sleep(PAUSE_SEC)
-    if not deleted:
+    # The oldest first, and rows before their sums: pages that add up sums stay right until those go as well.
+    rows, hours, *_ = [_delete_all(model, column, before, deadline) for model, column in TABLES]
+    if hours:
         with writing():
-            hours, _ = UsageHour.objects.filter(hour__lt=before).delete()
-            UsageTotal.objects.filter(period__lt=before).delete()
             totals.rebuild(before, before + HOUR)  # the day may have lost its first hours
-            AdmittedHour.objects.filter(hour__lt=before).delete()
-            OpenTurn.objects.filter(started_at__lt=before).delete()
-    return rows + deleted, hours
+    return rows, hours
 
 
-def _delete(before: datetime) -> int:
-    oldest = Usage.objects.filter(started_at__lt=before).order_by("started_at", "id").values("pk")[:BATCH]
-    with writing():
-        deleted, _ = Usage.objects.filter(pk__in=list(oldest.values_list("pk", flat=True))).delete()
+def _delete_all(model: type[models.Model], column: str, before: datetime, deadline: float) -> int:
+    deleted, batch = 0, BATCH
+    while batch == BATCH and time.monotonic() < deadline:
+        oldest = (
+            model._default_manager.filter(**{f"{column}__lt": before}).order_by(column).values_list("pk", flat=True)
+        )
+        with writing():
+            batch, _ = model._default_manager.filter(pk__in=list(oldest[:BATCH])).delete()
+        deleted += batch
+        time.sleep(PAUSE_SEC)
     return deleted

@@ -34,11 +34,11 @@ def client(redis_server):
         yield client
 
 
-def write(url, spool, *rows):
+def write(url, spool, *rows, timeout=0.2):
     """What a gateway process does."""
 
     async def run():
-        link = RedisLink(url)
+        link = RedisLink(url, timeout=timeout)
         ledger = Ledger(link, spool)
         await asyncio.gather(*map(ledger.write, rows))
         backlog = await ledger.backlog()
@@ -228,7 +228,7 @@ def test_full_redis_is_emptied_and_takes_rows_again(own_redis, client, tmp_path)
         flusher.start()
         try:
             asyncio.run(until(lambda: full.xlen(STREAM) == 0 and waiting(spool) == 0, within=30))
-            write(own_redis.url, spool, row("t"))
+            write(own_redis.url, spool, row("t"), timeout=20)
             assert waiting(spool) == 0
         finally:
             flusher.stop()
