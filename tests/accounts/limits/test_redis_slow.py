@@ -106,3 +106,53 @@ async def test_settled_turn_leaves_nothing_behind(link):
     door, who = Limits(link), caller({"concurrency": 2, "requests_day": 5})
     await (await door.admit(who, "r")).release(tokens=3)
     assert await link.execute("EXISTS", *redis_keys.limits("key", 1)[2:]) == 0
+
+
+class SlowPath:
+    """Between a link and Redis; what Redis says arrives so many seconds later."""
+
+    def __init__(self, server, path):
+        self.server, self.path, self.delay = server, path, 0.0
+        self.copying = set()
+
+    async def __aenter__(self):
+        self.listener = await asyncio.start_unix_server(self.serve, self.path)
+        return self
+
+    async def __aexit__(self, *_):
+        self.listener.close()
+        for task in self.copying:
+            task.cancel()
+        await asyncio.gather(*self.copying, return_exceptions=True)
+        await asyncio.sleep(0)  # the transports close their sockets in the next turn of the loop
+
+    async def serve(self, reader, writer):
+        from_redis, to_redis = await asyncio.open_unix_connection(self.server)
+        both = self.copy(reader, to_redis, lambda: 0), self.copy(from_redis, writer, lambda: self.delay)
+        self.copying |= {asyncio.create_task(each) for each in both}
+
+    async def copy(self, reader, writer, delay):
+        try:
+            while data := await reader.read(65536):
+                await asyncio.sleep(delay())
+                writer.write(data)
+        finally:
+            writer.close()
+
+
+async def test_slow_redis_is_left_alone_until_quick(own_redis, tmp_path):
+    async with SlowPath(str(own_redis.directory / "redis.sock"), str(tmp_path / "slow.sock")) as path:
+        link = RedisLink(f"unix://{tmp_path / 'slow.sock'}", timeout=10)
+        door, who = Limits(link, processes=2), caller({"concurrency": 1000})
+        assert not await outcome(door, who, "quick")
+        path.delay = 0.1
+        async with asyncio.timeout(60):
+            while not degraded.is_on("limits"):
+                await door.admit(who, f"slow {time.monotonic_ns()}")
+        started = time.monotonic()
+        for number in range(100):
+            await door.admit(who, f"alone {number}")
+        assert time.monotonic() - started < 10, "each would take 0.1 s"
+        path.delay = 0
+        await until_quick(door)
+        await link.close()
