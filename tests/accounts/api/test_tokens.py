@@ -86,8 +86,10 @@ def test_console_ends_a_token(admin_client, root, api):
     assert api("GET", "keys/").status_code == 401
 
 
-def test_operators_see_no_tokens(client, api):
-    operator = User.objects.create_user("operator", is_staff=True)
-    operator.groups.add(Group.objects.get(name="Operator"))
-    client.force_login(operator)
-    assert client.get("/admin/accounts/apitoken/").status_code == 403
+@pytest.mark.parametrize(("group", "status"), [("Operator", 200), ("Viewer", 200), ("Team lead", 403)])
+def test_tokens_are_seen_by_those_who_operate(client, api, group, status):
+    user = User.objects.create_user("somebody", is_staff=True)
+    user.groups.add(Group.objects.get(name=group))
+    client.force_login(user)
+    assert client.get("/admin/accounts/apitoken/").status_code == status
+    assert client.get("/admin/accounts/apitoken/add/").status_code == 403
