@@ -11,7 +11,6 @@ import redis
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.formats import date_format
 from django.utils.timezone import get_default_timezone_name, localtime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -101,7 +100,7 @@ def _reset(state: LimitState) -> str:
         return gettext("as turns end")
     if not state.used:
         return "–"
-    return date_format(localtime(datetime.fromtimestamp(state.resets_at, UTC)), "DATETIME_FORMAT")
+    return f"{localtime(datetime.fromtimestamp(state.resets_at, UTC)):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _shadow_words(today: int, yesterday: int) -> str:

@@ -1,5 +1,6 @@
 """The console shows how limits stand, and what those in shadow mode would have refused."""
 
+import re
 import time
 
 import pytest
@@ -46,6 +47,7 @@ def test_key_page_shows_what_is_used_and_left(admin_client, client_of_redis, key
     assert "would have refused 4 today, 37 yesterday" in text
     assert "would have refused 2 today, 2 yesterday" in text
     assert "9 requests per month" in text
+    assert re.search(r"\d\d:\d\d:\d\d UTC", text), "a time without its zone means nothing"
 
 
 def test_team_page_shows_limits_of_the_team(admin_client, client_of_redis, key):
