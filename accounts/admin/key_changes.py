@@ -11,6 +11,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import F, QuerySet
 from django.utils import timezone
+from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import (
@@ -84,7 +85,7 @@ class LimitsForm(ChangeForm):
         for name in LIMITS:
             column: Any = Policy._meta.get_field(name)
             self.fields[name] = forms.IntegerField(
-                label=column.verbose_name, min_value=0, max_value=column.formfield().max_value or 2**31 - 1,
+                label=capfirst(column.verbose_name), min_value=0, max_value=column.formfield().max_value or 2**31 - 1,
                 required=False, widget=UnfoldAdminIntegerFieldWidget,
             )  # fmt: skip
 

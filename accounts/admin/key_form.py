@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.utils import timezone
+from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
@@ -58,7 +59,7 @@ class PolicyPage:
     def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name == "scopes":
             return BoxesField(
-                label=db_field.verbose_name,
+                label=capfirst(db_field.verbose_name),
                 choices=lambda: [(name, SCOPE_LABELS.get(name, name)) for name in SCOPES],
                 required=False,
                 help_text=_("What the key opens besides chats."),
@@ -66,7 +67,7 @@ class PolicyPage:
             )
         if db_field.name == "shadow":
             return BoxesField(
-                label=db_field.verbose_name,
+                label=capfirst(db_field.verbose_name),
                 choices=limit_choices,
                 required=False,
                 help_text=_("These limits are counted and shown, but refuse nobody."),

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.text import Truncator
 from django.utils.timesince import timeuntil
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter
@@ -105,7 +105,7 @@ class ApiKeyAdmin(
         "hint", "state_name", "created_at", "revoked_at", "first_used_at", "previous_until", "last_used",
     )  # fmt: skip
     fieldsets: ClassVar = [
-        (None, {"fields": [("name", "team"), ("expires_at", "expires_after_days")]}),
+        (None, {"fields": [("name", "team"), "expires_at", "expires_after_days"]}),
         *POLICY_SETS,
     ]
     facts: ClassVar = (
@@ -217,7 +217,11 @@ class ApiKeyAdmin(
     @display(description=_("Expires"), ordering="expires_at")
     def expires(self, obj: ApiKey) -> str | None:
         if obj.expires_at is None:
-            return None
+            if not obj.expires_after_days:
+                return None
+            days = obj.expires_after_days
+            text = ngettext("%(days)d day from first use", "%(days)d days from first use", days)
+            return text % {"days": days}
         if obj.state(timezone.now()) == ApiKey.State.LIVE:
             return gettext("in %(time)s") % {"time": timeuntil(obj.expires_at, depth=1)}
         return ago(obj.expires_at) if obj.expires_at <= timezone.now() else None

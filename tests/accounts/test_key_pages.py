@@ -351,3 +351,8 @@ def test_long_names_keep_to_their_column(admin_client):
     made(name, team=Team.objects.create(name=name))
     for page in (KEYS, reverse("admin:accounts_team_changelist")):
         assert len(re.findall(r'class="gw-cut" title="x{100}"', text_of(admin_client.get(page)))) >= 1
+
+
+def test_list_says_when_days_begin(admin_client):
+    made(expires_after_days=30)
+    assert "30 days from first use" in text_of(admin_client.get(KEYS))

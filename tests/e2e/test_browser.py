@@ -83,6 +83,40 @@ def test_key_is_made_shown_once_and_traced(page, whole):
     assert shows(page, "/admin/bridge/instance/", "w1-i1", "ready")
 
 
+def press(page, name):
+    """A button at the top of a page, and the one that says the same on the next."""
+    page.get_by_role("link", name=name, exact=True).first.click()
+    page.wait_for_load_state()
+    page.get_by_role("button", name=name, exact=True).click()
+    page.wait_for_load_state()
+
+
+def test_key_is_rotated_paused_and_resumed(page, whole):
+    def statuses(*keys):
+        return [send(whole, "GET", "/v1/models", key=key).status for key in keys]
+
+    page.goto("/admin/accounts/apikey/add/")
+    page.fill("input[name=name]", "handled in a browser")
+    page.click("button[name=_save], input[name=_save]")
+    old = re.search(r"lgw_[A-Za-z0-9_-]{20,}", page.content())[0]
+    page.goto("/admin/accounts/apikey/whose/")
+    page.fill("textarea[name=text]", f"export KEY={old}")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name="handled in a browser").click()
+    page.wait_for_url(re.compile("/change/$"))
+    address = page.url
+    press(page, "Rotate")
+    new = re.search(r"lgw_[A-Za-z0-9_-]{20,}", page.content())[0]
+    assert statuses(old, new) == [200, 200]
+    page.goto(address)
+    assert "the older one works until" in page.content()
+    press(page, "Pause")
+    until(lambda: statuses(old, new) == [401, 401])
+    assert "Paused since" in page.content()
+    press(page, "Resume")
+    until(lambda: statuses(old, new) == [200, 200])
+
+
 def test_forgotten_session_is_not_continued(page, whole):
     question = {"role": "user", "content": "[[sim: text=remembered]] x"}
     body = OPENAI.body([question])
