@@ -43,7 +43,7 @@ class KeyActions:
         "revoke_selected", "pause_selected", "resume_selected", "move_selected", "limit_selected", "extend_selected",
     ]  # fmt: skip
     # Buttons for each row: it must be quick when a key has leaked.
-    actions_row: ClassVar = ["rotate_one", "revoke_one"]
+    actions_row: ClassVar = ["revoke_one", "rotate_one"]
     actions_detail: ClassVar = ["rotate_one", "pause_one", "resume_one", "revoke_one"]
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
