@@ -80,7 +80,7 @@ class AuditEntry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.actor} {self.action} {self.object_type} {self.object_text}"
+        return f"{timezone.localtime(self.at):%Y-%m-%d %H:%M:%S} {self.actor}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
