@@ -29,6 +29,7 @@ class Choice:
     name: str
     href: str
     chosen: bool
+    value: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,7 @@ def ranges(query: Query) -> list[Choice]:
             name=names[name],
             href=query.href(**{"range": name, "from": None, "to": None}),
             chosen=query.filters.range == name,
+            value=name,
         )
         for name in RANGES
     ]
@@ -127,20 +129,25 @@ def outcomes() -> list[tuple[str, str]]:
     return [("failed", gettext("failed here")), ("turned_away", gettext("turned away by a limit or a mistake"))]
 
 
-def chips(query: Query, names: Names) -> list[Chip]:
-    """One for each value that is set."""
+def chips(query: Query, names: Names, page: str = "usage") -> list[Chip]:
+    """One for each value that is set; a range where there is no choice of them beside. `page` is where they lead."""
     every, found = labels(), []
     for name, values in query.filters.values.items():
         for value in values:
             rest = [other for other in query.given[name] if other.strip() != value]
-            found.append(Chip(label=every[name], value=_shown(name, value, names), href=query.href(**{name: rest})))
+            found.append(
+                Chip(label=every[name], value=_shown(name, value, names), href=query.href(page, **{name: rest}))
+            )
     if query.filters.outcome:
         outcome = dict(outcomes())[query.filters.outcome]
-        found.append(Chip(label=every["outcome"], value=outcome, href=query.href(outcome=None)))
+        found.append(Chip(label=every["outcome"], value=outcome, href=query.href(page, outcome=None)))
+    if query.filters.range and page != "usage":
+        shown = next(choice.name for choice in ranges(query) if choice.value == query.filters.range)
+        found.append(Chip(label=gettext("Range"), value=shown, href=query.href(page, range=None)))
     if not query.filters.range:
         for name, at in zip(("from", "to"), query.filters.span, strict=True):
             if at is not None:
-                href = query.href(**{name: None})
+                href = query.href(page, **{name: None})
                 found.append(Chip(label=every[name], value=f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S}", href=href))
     return found
 

@@ -83,7 +83,7 @@ def usage_rows(request: HttpRequest) -> HttpResponse:
         **_exports(query),
         "flaws": flaws,
         "sums": total(query.filters, visibility, histograms=False),
-        "chips": form.chips(query, names),
+        "chips": form.chips(query, names, "usage_rows"),
         "rows": found.rows,
         "next_href": next_href if found.after else "",
         "first_href": query.href("usage_rows") if request.GET.get("after") else "",

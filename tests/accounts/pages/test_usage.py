@@ -286,3 +286,11 @@ def test_idle_keys_are_listed(viewer, sample):
     ApiKey.objects.filter(name="caller 3").update(created_at=long_ago, last_used_at=long_ago)
     page = viewer.get("/usage/").content.decode()
     assert "Live keys without a turn for 60 days: 1" in page
+
+
+def test_filters_of_rows_are_taken_off_there(viewer, sample):
+    page = Page(viewer.get("/usage/rows/?range=7d&team=Ads&status=ok"))
+    chips = [href for words, href in page.links if words == "×"]
+    assert chips == [
+        "/usage/rows/?range=7d&status=ok", "/usage/rows/?range=7d&team=Ads", "/usage/rows/?team=Ads&status=ok",
+    ]  # fmt: skip
