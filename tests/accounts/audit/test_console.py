@@ -1,6 +1,7 @@
 """The audit log's pages, and one row for each change in the console."""
 
 import csv
+from datetime import timedelta
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -9,6 +10,7 @@ from django.db import connection
 from django.forms import MultiWidget
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from accounts.audit import export
@@ -233,3 +235,34 @@ def test_queries_of_the_list_do_not_grow(some, django_assert_num_queries):
     with django_assert_num_queries(len(few)):
         some.get(LOG)
     assert len(few) <= 5
+
+
+@pytest.mark.parametrize(
+    ("action", "fields", "done"),
+    [
+        ("pause_selected", {"reason": "leaked"}, "paused"), ("limit_selected", {"rpm": 7}, "changed"),
+        ("extend_selected", {"days": 3}, "changed"), ("move_selected", {}, "changed"),
+        ("revoke_selected", {}, "revoked"),
+    ],
+)  # fmt: skip
+def test_bulk_changes_are_a_row_a_key(admin_client, action, fields, done):
+    team = Team.objects.create(name="Ads")
+    now = timezone.now()
+    keys = [make_key(name, expires_at=now + timedelta(days=days)) for name, days in (("a", -1), ("b", 1), ("c", 2))]
+    chosen = {"action": action, "_selected_action": [key.pk for key in keys], "confirmed": "1", "team": team.pk}
+    with new_rows() as rows:
+        admin_client.post(reverse("admin:accounts_apikey_changelist"), chosen | fields)
+    assert sorted(texts(rows)) == sorted((done, "apikey", str(key)) for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("what", "done"), [("rotate", "rotated"), ("pause", "paused"), ("resume", "resumed"), ("revoke", "revoked")]
+)
+def test_buttons_of_a_key_are_one_row(admin_client, what, done):
+    key = make_key("alice", paused_at=timezone.now() if what == "resume" else None)
+    page = f"{reverse('admin:accounts_apikey_changelist')}{key.pk}/{what}/"
+    with new_rows() as rows:
+        admin_client.get(page)
+        for _ in range(2):
+            admin_client.post(page, {"confirmed": "1", "grace": "24", "hint": key.hint})
+    assert [row.action for row in rows] == [done]

@@ -2,6 +2,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.urls import reverse
 
+from accounts.keys import services
 from accounts.models import ApiKey
 from accounts.roles import leads
 from accounts.roles.groups import TEAM_LEAD, VIEWER
@@ -177,3 +178,58 @@ def test_right_by_another_way_reaches_everything(client, people):
     assert "rpm" in client.get(key_page(people.key_a)).context["adminform"].form.fields
     assert not client.get(key_page(people.key_b)).context["adminform"].form.fields
     assert client.post(key_page(people.key_b), {"name": "x"}).status_code == 403
+
+
+def bulk(client, action, *keys, **fields):
+    chosen = {"action": action, "_selected_action": [key.pk for key in keys], "confirmed": "1"}
+    return client.post(KEYS, chosen | fields)
+
+
+def columns_of(key, *names):
+    return ApiKey.objects.values_list(*names).get(pk=key.pk)
+
+
+@pytest.mark.parametrize("what", ["rotate", "pause", "resume", "revoke"])
+def test_buttons_reach_no_key_of_others(lead, people, what):
+    for key in (people.key_b, people.key_of_nobody):
+        before = columns_of(key, "digest", "paused_at", "revoked_at")
+        for sent in ({}, {"confirmed": "1", "grace": "0", "hint": key.hint}):
+            lead.post(f"{KEYS}{key.pk}/{what}/", sent)
+        assert columns_of(key, "digest", "paused_at", "revoked_at") == before
+
+
+@pytest.mark.parametrize(
+    ("action", "fields"),
+    [
+        ("pause_selected", {"reason": "x"}), ("move_selected", {}), ("limit_selected", {"rpm": 7}),
+        ("extend_selected", {"days": 3}), ("revoke_selected", {}),
+    ],
+)  # fmt: skip
+def test_bulk_changes_reach_no_key_of_others(lead, people, action, fields):
+    others = (people.key_b, people.key_of_nobody)
+    ApiKey.objects.update(expires_at="2040-01-01T00:00:00Z")
+    before = [columns_of(key, "team", "rpm", "expires_at", "paused_at", "revoked_at") for key in others]
+    bulk(lead, action, *others, team=people.a.pk, **fields)
+    assert [columns_of(key, "team", "rpm", "expires_at", "paused_at", "revoked_at") for key in others] == before
+
+
+def test_bulk_changes_of_own_keys_stay_within_the_team(lead, people):
+    bulk(lead, "move_selected", people.key_a, team=people.b.pk)
+    bulk(lead, "move_selected", people.key_a, team="")
+    bulk(lead, "limit_selected", people.key_a, rpm=101)
+    assert columns_of(people.key_a, "team", "rpm") == (people.a.pk, 0)
+    bulk(lead, "limit_selected", people.key_a, rpm=100)
+    assert columns_of(people.key_a, "team", "rpm") == (people.a.pk, 100)
+
+
+def test_look_up_of_a_secret_finds_own_keys(lead, people):
+    secrets = [services.create(ApiKey(name=f"found-{team.name}", team=team)) for team in (people.a, people.b)]
+    page = lead.post(reverse("admin:accounts_apikey_whose"), {"text": " ".join(secrets)}).content.decode()
+    assert "found-team-a" in page
+    assert "found-team-b" not in page
+
+
+def test_page_of_the_team_names_no_other(lead, people):
+    page = lead.get(reverse("admin:accounts_team_change", args=[people.a.pk])).content.decode()
+    assert "team-b" not in page
+    assert lead.get(reverse("admin:accounts_team_change", args=[people.b.pk])).status_code == 302
