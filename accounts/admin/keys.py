@@ -146,8 +146,8 @@ class ApiKeyAdmin(
     ) -> HttpResponse:
         """With how the key stands, in a sentence."""
         key = self.get_object(request, object_id)
-        told = {"standing": standing(key, timezone.now()), "usage_links": usage_links(key)} if key else {}
-        page: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | told)
+        shown = {"standing": standing(key, timezone.now()), "usage_links": usage_links(key)} if key else {}
+        page: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | shown)
         return page
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:

@@ -52,8 +52,8 @@ class TeamAdmin(PolicyPage, LimitsNow, OwnTeams, AuditHistory, ClosedLookups, Mo
     ) -> HttpResponse:
         """With the team's keys and their usage, as far as the reader may see them."""
         team = self.get_object(request, object_id)
-        told = self._keys(request, team) if team is not None else {}
-        page: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | told)
+        shown = self._keys(request, team) if team is not None else {}
+        page: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | shown)
         return page
 
     def _keys(self, request: HttpRequest, team: Team) -> dict[str, Any]:
