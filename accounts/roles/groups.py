@@ -22,8 +22,8 @@ OPERATED: Final = ("accounts", "sessions_store", "bridge", "django_celery_beat")
 """The apps whose pages operators work with. Users, groups and what they log in with are for superusers."""
 LEADS: Final = ("add_apikey", "change_apikey", "view_apikey", "view_team")
 """Not `view_usage`, which is about the usage of all: members see the usage of their teams without it."""
-OF_USERS: Final = ("apitoken",)
-"""Models of the operated apps that belong to users."""
+OF_USERS: Final = ("add_apitoken", "change_apitoken")
+"""With a token one is its user. To see and to end tokens is for operators too."""
 
 
 def install(using: str = "default", **_: Any) -> None:
@@ -35,7 +35,7 @@ def install(using: str = "default", **_: Any) -> None:
     for label in OPERATED:
         create_permissions(apps.get_app_config(label), verbosity=0, using=using)
     operated = Permission.objects.using(using).filter(content_type__app_label__in=OPERATED)
-    operated = operated.exclude(content_type__model__in=OF_USERS)
+    operated = operated.exclude(codename__in=OF_USERS)
     _set(using, OPERATOR, operated)
     _set(using, VIEWER, operated.filter(codename__startswith="view_"))
     _set(using, TEAM_LEAD, operated.filter(codename__in=LEADS, content_type__app_label="accounts"))
