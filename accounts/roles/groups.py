@@ -18,6 +18,7 @@ from accounts.models import AuditEntry
 OPERATOR: Final = "Operator"
 VIEWER: Final = "Viewer"
 TEAM_LEAD: Final = "Team lead"
+SHIPPED: Final = (OPERATOR, VIEWER, TEAM_LEAD)
 OPERATED: Final = ("accounts", "sessions_store", "bridge", "django_celery_beat")
 """The apps whose pages operators work with. Users, groups and what they log in with are for superusers."""
 LEADS: Final = ("add_apikey", "change_apikey", "view_apikey", "view_team")

@@ -64,9 +64,15 @@ def _models_within(inner: list[str], outer: list[str]) -> bool:
     if any(name.startswith("!") and name not in inner for name in outer):
         return False
     allowed = frozenset(name for name in outer if not name.startswith("!"))
-    # A pattern of the key is tried as if it were a name: `gpt-5*` fits `gpt-*`, and `*` fits nothing but `*`.
     wanted = [name for name in inner if not name.startswith("!")]
-    return not allowed or (bool(wanted) and all(allows(allowed, [name]) for name in wanted))
+    return not allowed or (bool(wanted) and all(_is_pattern_within(name, allowed) for name in wanted))
+
+
+def _is_pattern_within(pattern: str, allowed: frozenset[str]) -> bool:
+    # It is tried as if it were a name: `gpt-5*` fits `gpt-*`. But its `*` is more than the one character of a `?`.
+    if "*" in pattern:
+        allowed = frozenset(each for each in allowed if "?" not in each or each == pattern)
+    return bool(allowed) and allows(allowed, [pattern])
 
 
 def _networks_within(inner: list[str], outer: list[str]) -> bool:

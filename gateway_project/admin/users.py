@@ -15,6 +15,7 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 
 from accounts.audit.history import AuditHistory
+from accounts.roles.groups import SHIPPED
 from gateway_project.admin.staying import StayingUserForm, StayingUsers
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,8 @@ class GroupAdmin(AuditHistory, TranslatedPermissions, PlainGroupAdmin, ModelAdmi
     def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> tuple[str, ...]:
         """A group gives what it holds to its members, who may be the ones that edit it."""
         fields = tuple(super().get_readonly_fields(request, obj))
+        # By its name a group is known as one whose rights end with the teams: under another they would not.
+        fields += ("name",) if obj is not None and obj.name in SHIPPED else ()
         return fields if is_superuser(request) else (*fields, "permissions")
 
 

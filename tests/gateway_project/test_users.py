@@ -99,6 +99,13 @@ def test_staff_puts_no_permissions_into_a_group(editor):
     assert found == {"renamed": 0, "another": 0}
 
 
+def test_shipped_groups_keep_their_names(admin_client):
+    lead = Group.objects.get(name="Team lead")
+    admin_client.post(reverse("admin:auth_group_change", args=[lead.pk]), {"name": "Leads", "permissions": []})
+    lead.refresh_from_db()
+    assert (lead.name, lead.permissions.count()) == ("Team lead", 0)
+
+
 def test_a_superuser_still_edits_everything(admin_client):
     user = user_of("plain")
     group = Group.objects.create(name="operators")

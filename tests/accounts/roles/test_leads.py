@@ -136,6 +136,11 @@ def test_lead_opens_nothing_that_no_team_owns(lead, people):
         ("gpt-*, !gpt-5", "gpt-4*, !gpt-5", True),
         ("gpt-*", "!gpt-5", False),
         ("!gpt-5", "!gpt-5, !gpt-4", True),
+        ("gpt-?", "gpt-*", False),
+        ("gpt-??", "gpt-**", False),
+        ("?", "*", False),
+        ("gpt-?", "gpt-5, gpt-?", True),
+        ("gpt-?*, gpt-*", "gpt-?*, gpt-5*", True),
     ],
 )
 def test_models_stay_within_those_of_the_team(people, team, key, fits):
