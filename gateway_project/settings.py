@@ -104,7 +104,7 @@ REST_FRAMEWORK = {
         "accounts.api.permissions.WithinScopes",
     ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["accounts.api.parsers.ShallowJSONParser"],
     "DEFAULT_FILTER_BACKENDS": ["accounts.api.lists.ByParameters", "accounts.api.lists.Ordering"],
     "DEFAULT_PAGINATION_CLASS": "accounts.api.lists.InOrder",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

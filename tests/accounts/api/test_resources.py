@@ -83,6 +83,13 @@ def test_body_that_is_no_object_is_refused(api, body):
     assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
 
 
+@pytest.mark.parametrize("body", ["[" * 100_000, '{"a":' * 900 + "1" + "}" * 900, "[" * 40 + "]" * 40])
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "deep"}])
+def test_deep_body_is_refused(api, body, headers):
+    answer = api.client.post("/api/teams/", body, "application/json", headers=api.headers | headers)
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+
+
 def test_other_types_of_bodies_are_refused(api):
     answer = api.client.post("/api/teams/", {"name": "x"}, headers=api.headers)
     assert (answer.status_code, answer["Content-Type"]) == (415, "application/problem+json")
