@@ -17,6 +17,9 @@ RANGES: Final = {
     "month": None,
 }
 """`month` is the calendar month that runs."""
+FIRST: Final = datetime(1000, 1, 1, tzinfo=UTC)
+LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
+"""Times beyond them are taken for them: the calendar must have room for a day more, in every zone."""
 
 
 class Span(NamedTuple):
@@ -48,11 +51,15 @@ def moment(text: str, zone: tzinfo, *, end: bool = False) -> datetime:
     try:
         if len(text) == len("2026-11-28"):
             day = date.fromisoformat(text) + timedelta(days=end)
-            return datetime.combine(day, time(), zone).astimezone(UTC)
+            return _within(datetime.combine(day, time(), zone).astimezone(UTC))
         at = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-        return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
+        return _within((at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC))
     except (ValueError, OverflowError):
         raise BadTime(text) from None
+
+
+def _within(at: datetime) -> datetime:
+    return min(max(at, FIRST), LAST)
 
 
 def span_of(name: str, now: datetime, zone: tzinfo) -> Span:
@@ -67,7 +74,7 @@ def span_of(name: str, now: datetime, zone: tzinfo) -> Span:
 def before(name: str, span: Span, now: datetime, zone: tzinfo) -> Span | None:
     """The span of the same length just before; of a month so much of the one before as has passed of this one.
 
-    None for a span without a start: there is nothing before it.
+    None for a span without a start: there is nothing before it; nor is there where the calendar begins.
     """
     if span.start is None:
         return None
@@ -75,7 +82,7 @@ def before(name: str, span: Span, now: datetime, zone: tzinfo) -> Span | None:
     if length <= timedelta():
         return None
     if name != "month":
-        return Span(span.start - length, span.start)
+        return Span(span.start - length, span.start) if length <= span.start - FIRST else None
     last_day = span.start.astimezone(zone).date() - timedelta(days=1)
     start = datetime.combine(last_day.replace(day=1), time(), zone).astimezone(UTC)
     return Span(start, min(start + length, span.start))

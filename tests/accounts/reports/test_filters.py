@@ -44,6 +44,17 @@ def test_what_makes_no_sense_is_named(name, value):
     assert list(caught.value.message_dict) == [name]
 
 
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("0001-01-01T00:00:00Z", datetime(1000, 1, 1, tzinfo=UTC)), ("0500-01-01", datetime(1000, 1, 1, tzinfo=UTC)),
+        ("9999-12-31T23:59:59Z", datetime(9000, 1, 1, tzinfo=UTC)), ("9999-12-01", datetime(9000, 1, 1, tzinfo=UTC)),
+    ],
+)  # fmt: skip
+def test_ends_of_the_calendar_leave_room(text, taken):
+    assert span({"from": text}, SHANGHAI) == (taken, None)
+
+
 def test_end_before_start_is_refused():
     with pytest.raises(ValidationError) as caught:
         parse({"from": ["2026-11-28"], "to": ["2026-11-26"]}, NOW, UTC)
@@ -70,6 +81,6 @@ def test_period_before_is_as_long(query, start, end):
     assert tuple(parse(query, NOW, UTC).before().span) == (start, end)
 
 
-@pytest.mark.parametrize("query", [{}, {"to": ["2026-11-28"]}, {"from": ["2027-01-01"]}])
+@pytest.mark.parametrize("query", [{"from": ["1400-01-01"]}, {}, {"to": ["2026-11-28"]}, {"from": ["2027-01-01"]}])
 def test_nothing_is_before_an_open_start(query):
     assert parse(query, NOW, UTC).before() is None
