@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet takes a cell that begins so for a formula."""
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""A spreadsheet takes a cell that begins so for a formula; one for Chinese or Japanese the wide signs as well."""
 
 
 def defused(value: Any) -> Any:
