@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
@@ -130,7 +131,11 @@ class AuditEntryAdmin(ClosedLookups, ModelAdmin):
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return exported(self.get_changelist_instance(request).get_queryset(request))
+        try:
+            entries = self.get_changelist_instance(request).get_queryset(request)
+        except IncorrectLookupParameters as exc:
+            raise BadRequest from exc  # a filter, or a page, that the list does not have
+        return exported(entries)
 
     @display(description=_("Time"), ordering="at")
     def time(self, obj: AuditEntry) -> str:

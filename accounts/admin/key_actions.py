@@ -115,8 +115,9 @@ class KeyActions:
 
     def _one(self, request: HttpRequest, object_id: Any) -> QuerySet[ApiKey]:
         page: Any = self
-        keys: QuerySet[ApiKey] = page.get_queryset(request).filter(pk=object_id)
-        return keys
+        keys: QuerySet[ApiKey] = page.get_queryset(request)
+        # A part of the address, which may be anything.
+        return keys.filter(pk=object_id) if str(object_id).isdecimal() else keys.none()
 
     def _ask(
         self, request: HttpRequest, queryset: QuerySet[ApiKey], change: Change, action_name: str = ""

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
+from django.contrib.admin.widgets import AutocompleteMixin
 from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext
@@ -72,7 +73,25 @@ class PolicyPage:
                 required=False,
                 help_text=_("These limits are counted and shown, but refuse nobody."),
             )
-        return super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]  # a ModelAdmin's
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]  # a ModelAdmin's
+        if db_field.remote_field is not None and field is not None:
+            suggest_by_numbers(field)
+        return field
+
+
+def suggest_by_numbers(field: Any) -> None:
+    """Let a field with suggestions take what no id can be for nothing; Django's own would ask the table for it."""
+    widget = getattr(field.widget, "widget", field.widget)  # that with buttons beside has the other inside
+    if isinstance(widget, AutocompleteMixin):
+        widget.__class__ = type("SuggestedNumbers", (NumbersAlone, type(widget)), {})
+
+
+class NumbersAlone:
+    """A mixin for widgets with suggestions."""
+
+    def optgroups(self, name: str, value: Any, attrs: Any = None) -> Any:
+        numbers = [each for each in value if not each or str(each).isdecimal()]
+        return super().optgroups(name, numbers, attrs)  # type: ignore[misc]  # a widget's
 
 
 class PolicyForm(forms.ModelForm):

@@ -15,4 +15,5 @@ def request_id_of(text: str) -> str:
     text = text.strip().strip("\"'`,")
     if found := _ID.fullmatch(text):
         return f"req_{found[1].lower()}"
-    return text if 0 < len(text) <= LONGEST and text.isprintable() and " " not in text else ""
+    # Ids stand in addresses, as one part of a path.
+    return text if 0 < len(text) <= LONGEST and text.isprintable() and not {" ", "/"} & set(text) else ""

@@ -185,9 +185,17 @@ def test_pause_and_resume_ask_first(admin_client):
 
 @pytest.mark.parametrize("what", ["rotate_one", "pause_one", "resume_one", "revoke_one"])
 def test_action_on_no_such_key_is_no_failure(admin_client, what):
-    for number in (10**6, 10**25):
+    for number in (10**6, 10**25, "abc", "1\0"):
         address = reverse(f"admin:accounts_apikey_{what}", args=[number])
         assert admin_client.post(address, {"confirmed": "yes"}).status_code in {302, 404}
+
+
+@pytest.mark.parametrize("page", ["apikey_add", "team_add"])
+def test_team_without_a_number_is_none(admin_client, page):
+    address = reverse(f"admin:accounts_{page}")
+    assert admin_client.get(address, {"team": "abc", "members": "abc"}).status_code == 200
+    answer = admin_client.post(address, {"name": "a", "team": "abc", "members": ["abc"]})
+    assert answer.context["adminform"].form.errors.keys() == {"team" if page == "apikey_add" else "members"}
 
 
 # -- many at once ---------------------------------------------------------------------------------------------------

@@ -195,6 +195,11 @@ def test_export_is_whole_and_runs_nothing(some, monkeypatch):
     assert rows[1]["changes"] == "rpm: 5 → 7"
 
 
+@pytest.mark.parametrize("query", ["p=99999999999999999999", "at__lt=odd", "digest=a"])
+def test_export_of_no_such_list_is_refused(some, query):
+    assert some.get(f"{EXPORT}?{query}").status_code == 400
+
+
 def test_change_is_readable_in_list_and_page(some):
     page = some.get(LOG).content.decode()
     assert "requests per minute: 5 → 7" in page

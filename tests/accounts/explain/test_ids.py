@@ -16,7 +16,7 @@ def test_all_ids_lead_to_the_row(text):
     assert request_id_of(text) == f"req_{DIGITS}"
 
 
-@pytest.mark.parametrize("text", ["", "  ", "two words", "x" * 200, "a\0b"])
+@pytest.mark.parametrize("text", ["", "  ", "two words", "x" * 200, "a\0b", "a/b", "//evil.example"])
 def test_what_is_no_id_finds_nothing(text):
     assert request_id_of(text) == ""
 

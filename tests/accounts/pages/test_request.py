@@ -163,6 +163,7 @@ def test_search_box_leads_to_the_page(client, viewer, new_row):
     assert 'action="/usage/r/"' in client.get("/usage/").content.decode()
     assert client.get("/usage/r/", {"id": f" chatcmpl-{DIGITS} "}).url == f"/usage/r/{ID}"
     assert client.get("/usage/r/", {"id": ""}).url == "/usage/"
+    assert client.get("/usage/r/", {"id": "//evil.example/x"}).url == "/usage/"
 
 
 @pytest.mark.parametrize("prefix", ["req_", "chatcmpl-", "msg_", "resp_", ""])
