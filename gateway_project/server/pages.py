@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -29,8 +30,13 @@ MOST_WAITING = 256
 """Requests that wait for a turn, half of them per address."""
 WAIT_SEC = 10.0
 MOST_HELD = 1 << 20
-"""Bytes of an answer that are buffered until its thread has ended; a longer one is sent by the thread itself."""
+"""Bytes of an answer that are buffered until its thread has ended; a longer one, such as an export, is sent as it
+is made.
+"""
 MOST_HELD_TOGETHER = 32 << 20
+LONG_AT_ONCE = 4
+"""Longer answers that are sent at once, besides the pages at work: their clients may read as slowly as they like."""
+LONG_OF_ADDRESS = 2
 
 BUSY = b"The console is busy; try again."
 
@@ -47,6 +53,7 @@ class Pages:
         # One address may have all places while nobody else wants one.
         self._all = FairLine(AT_ONCE, AT_ONCE, MOST_WAITING)
         self._unauthenticated = FairLine(UNAUTHENTICATED_AT_ONCE, UNAUTHENTICATED_AT_ONCE, MOST_WAITING)
+        self._long = FairLine(LONG_AT_ONCE, LONG_OF_ADDRESS, MOST_WAITING)
         self._held = 0
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -56,9 +63,10 @@ class Pages:
         if body is None:
             return
         gone = asyncio.ensure_future(receive())  # the next message, which means that the client has left
-        answer = _Answer(self, send)
+        turns = AsyncExitStack()
+        answer = _Answer(self, send, partial(self._lengthen, turns, scope))
         try:
-            async with AsyncExitStack() as turns:
+            async with turns:
                 if await self._wait(turns, scope, gone):
                     await self._django(scope, _replay(body, gone), answer.send)
             # After the turn, which ended with the block above: a client that reads slowly holds none.
@@ -66,6 +74,7 @@ class Pages:
         except TooBusy:
             await _refuse(send, scope["path"])
         finally:
+            answer.drop()
             gone.cancel()
 
     async def _wait(self, turns: AsyncExitStack, scope: dict[str, Any], gone: asyncio.Future[Any]) -> bool:
@@ -88,6 +97,11 @@ class Pages:
             await turns.enter_async_context(_turn(self._unauthenticated, share))
         await turns.enter_async_context(_turn(self._all, share))
         return True
+
+    async def _lengthen(self, turns: AsyncExitStack, scope: dict[str, Any]) -> None:
+        """Give the turn of a page back, and wait for one of a long answer. Raise TooBusy."""
+        await turns.aclose()
+        await turns.enter_async_context(_turn(self._long, share_of((scope.get("client") or ("",))[0])))
 
     def hold(self, size: int) -> bool:
         """Whether so much of an answer may be buffered."""
@@ -117,9 +131,10 @@ async def _turn(line: FairLine, share: str) -> AsyncIterator[None]:
 class _Answer:
     """Django's answer, buffered until its thread has ended."""
 
-    def __init__(self, pages: Pages, send: Send) -> None:
+    def __init__(self, pages: Pages, send: Send, lengthen: Callable[[], Awaitable[None]]) -> None:
         self._pages = pages
         self._send = send
+        self._lengthen = lengthen
         self._messages: list[dict[str, Any]] = []
         self._size = 0
         self._passes = False  # from now on at once
@@ -130,10 +145,18 @@ class _Answer:
             self._size += size
             self._messages.append(message)
             return
-        # What was buffered goes first: the client must get the messages in their order.
-        await self.flush()
-        self._passes = True
+        if not self._passes:
+            # Nothing was sent until now, so that without a turn it can still be refused.
+            await self._lengthen()
+            # What was buffered goes first: the client must get the messages in their order.
+            await self.flush()
+            self._passes = True
         await self._send(message)
+
+    def drop(self) -> None:
+        """Forget what nobody will get."""
+        self._pages.let_go(self._size)
+        self._messages, self._size = [], 0
 
     async def flush(self) -> None:
         messages, self._messages = self._messages, []

@@ -5,7 +5,14 @@ import asyncio
 import pytest
 
 from gateway_project.server import pages
-from gateway_project.server.pages import AT_ONCE, MOST_HELD, UNAUTHENTICATED_AT_ONCE, Pages
+from gateway_project.server.pages import (
+    AT_ONCE,
+    LONG_AT_ONCE,
+    LONG_OF_ADDRESS,
+    MOST_HELD,
+    UNAUTHENTICATED_AT_ONCE,
+    Pages,
+)  # fmt: skip
 
 SESSION = [(b"cookie", b"theme=dark; sessionid=abc")]
 
@@ -161,20 +168,40 @@ async def test_client_that_leaves_gets_no_turn(page):
     assert second.sent == []
 
 
-@pytest.mark.parametrize(("size", "goes_on"), [(1000, True), (MOST_HELD + 1, False)])
-async def test_slow_reader_holds_turn_for_long_answer(page, size, goes_on):
+@pytest.mark.parametrize("size", [1000, MOST_HELD + 1])
+async def test_slow_reader_holds_no_turn(page, size):
     application = Pages(page)
     page.body = b"a" * size
     page.answer.set()
-    slow = Client("a")
-    slow.reads.clear()
-    reading = slow.ask(application)
+    slow = [Client("a", SESSION) for _ in range(LONG_OF_ADDRESS)]
+    for client in slow:
+        client.reads.clear()
+    reading = [client.ask(application) for client in slow]
     await settle()
-    other = Client("b")
-    asked = other.ask(application)
+    page.body = b"short"
+    other = Client("a", SESSION)
+    await asyncio.wait_for(other.ask(application), 30)
+    assert other.status == 200
+    for client in slow:
+        client.reads.set()
+    await asyncio.wait_for(asyncio.gather(*reading), 30)
+    assert [len(client.sent[1]["body"]) for client in slow] == [size] * len(slow)
+    assert application._held == 0
+
+
+async def test_long_answers_are_few_at_once(page, monkeypatch):
+    monkeypatch.setattr(pages, "WAIT_SEC", 0.01)
+    application = Pages(page)
+    page.body = b"a" * (MOST_HELD + 1)
+    page.answer.set()
+    clients = [Client(address, SESSION) for address in "aaabbc"]
+    for client in clients:
+        client.reads.clear()
+    reading = [client.ask(application) for client in clients]
     await settle()
-    assert asked.done() == goes_on
-    slow.reads.set()
-    await asyncio.wait_for(asyncio.gather(reading, asked), 30)
-    assert b"".join(message.get("body", b"") for message in slow.sent) == page.body
+    await asyncio.sleep(0.1)
+    for client in clients:
+        client.reads.set()
+    await asyncio.wait_for(asyncio.gather(*reading), 30)
+    assert sorted(client.status for client in clients) == [200] * LONG_AT_ONCE + [503] * (6 - LONG_AT_ONCE)
     assert application._held == 0

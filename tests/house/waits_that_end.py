@@ -113,6 +113,9 @@ WAITS = {
         "gateway_project/supervise/supervisor.py: await start",
         "gateway_project/supervise/supervisor.py: await asyncio.gather(*(child.stop() for child in group))",
     ],
+    "No wait: turns are given back, which only wakes those that wait for them.": [
+        "gateway_project/server/pages.py: await turns.aclose()",
+    ],
     "A turn for a page, which comes within WAIT_SEC or never.": [
         "gateway_project/server/pages.py: await asyncio.wait({entering, gone}, return_when=asyncio.FIRST_COMPLETED)",
         "gateway_project/server/pages.py: await asyncio.wait({entering})",
