@@ -14,6 +14,7 @@ from celery.signals import after_task_publish, task_received, worker_ready
 from django.conf import settings
 from kombu import Connection
 from kombu.exceptions import KombuError
+from kombu.transport import redis as redis_transport
 
 from gateway_project.lib import degraded, life_signs
 from gateway_project.lib.redis_client import connect
@@ -26,7 +27,24 @@ PATIENCE_SEC: Final = 5
 TROUBLES: Final = (redis.RedisError, KombuError, OSError)
 THEIR_TROUBLES: Final = {"SchedulingError", "RestartFreqExceeded"}
 """By name: their modules are the scheduler's own."""
-LOGGERS: Final = ("celery.beat", "celery.worker.consumer.consumer", "kombu.transport.redis", "kombu.connection")
+LOGGERS: Final = (
+    "celery.beat", "celery.worker.consumer.consumer", "celery.worker.request", "kombu.connection",
+    "kombu.transport.redis",
+)  # fmt: skip
+
+
+class BrokerChannel(redis_transport.Channel):
+    """kombu's own, which after the end of its connection raises what the worker takes for a bug, and ends."""
+
+    def _connparams(self, asynchronous: bool = False) -> Any:
+        # A task that has just ended is acknowledged here; it is done, and comes again as it was never taken off.
+        if self.connection.client is None:
+            raise redis.ConnectionError("the connection of this channel is closed")
+        return super()._connparams(asynchronous)  # type: ignore[misc]  # kombu has no types
+
+
+class BrokerTransport(redis_transport.Transport):
+    Channel = BrokerChannel
 
 
 class BrokerConnection(Connection):
@@ -51,6 +69,10 @@ class BrokerConnection(Connection):
         return super()._ensure_connection(
             errback, max_retries, first, 0, RETRY_SEC, callback, reraise_as_library_errors, timeout
         )
+
+    def get_transport_cls(self) -> type[Any]:
+        transport: type[Any] = super().get_transport_cls()
+        return BrokerTransport if transport is redis_transport.Transport else transport
 
     def _connection_factory(self) -> Any:
         life_signs.alive()  # a worker that searches its broker does nothing else
