@@ -44,7 +44,7 @@ def test_retry_after_signs_of_life_continues_the_stream(only, wire, stream):
     assert not stream or answer.body.count(OPENINGS[wire.name]) == 1
     row = only.row(answer.headers["x-request-id"])
     assert (row["status"], row["reason"]) == ("ok", "stop")
-    assert row["queue_ms"] <= row["first_token_ms"] + 1 <= row["total_ms"] + 1  # two sums of rounded parts
+    assert row["queue_ms"] <= row["first_token_ms"] + 1 <= row["total_ms"] + 2  # sums of rounded parts
 
 
 def test_repeated_loss_is_an_error_in_the_end(only, wire, stream):

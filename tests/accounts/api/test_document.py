@@ -73,7 +73,7 @@ def rows(keys, teams):
     )
     return {
         "teams": {"id": teams["core"].pk}, "keys": {"id": keys["core"].pk}, "usage": {"request_id": "r1"},
-        "aliases": {"id": ModelAlias.objects.values_list("pk", flat=True)[0]}, "audit": {"id": entry.pk},
+        "aliases": {"id": ModelAlias.objects.create(pattern="of-the-document").pk}, "audit": {"id": entry.pk},
         "prompts": {"id": PromptTemplate.objects.create(pattern="x").pk},
     }  # fmt: skip
 

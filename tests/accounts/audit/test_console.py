@@ -14,7 +14,7 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from accounts.audit import export
-from accounts.audit.context import unrecorded
+from accounts.audit.context import acting, unrecorded
 from accounts.audit.entries import record
 from accounts.models import ApiKey, AuditEntry, Team
 from bridge.models import ModelAlias
@@ -146,10 +146,12 @@ def test_looking_is_no_change(admin_client):
 def some(client):
     with unrecorded():
         client.force_login(User.objects.create_superuser("reader"))
-    key = make_key("alice", rpm=5)
-    key.rpm = 7
-    key.save()
-    record("forgotten", "session", "s-1", "=cmd|' /C calc'!A0")
+    with acting("command", "pytest"):
+        key = make_key("alice", rpm=5)
+    with acting("command", "pytest"):
+        key.rpm = 7
+        key.save()
+        record("forgotten", "session", "s-1", "=cmd|' /C calc'!A0")
     return client
 
 
