@@ -20,6 +20,9 @@ install_fast_values()
 class UsageFlush(bootsteps.StartStopStep):
     """Usage is filed by a clock of the worker's own: through a Redis that is full, no task comes to it."""
 
+    # A scheduler inside of the worker is a fork of it: a lock that a thread holds then is never given back there.
+    requires = ("celery.worker.components:Beat",)
+
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         self._flusher: Any = None
