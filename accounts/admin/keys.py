@@ -47,7 +47,7 @@ class StateFilter(DropdownFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(state.value, str(state.label)) for state in ApiKey.State]
+        return [*((state.value, str(state.label)) for state in ApiKey.State), ("soon", gettext("expires soon"))]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         match self.value():
@@ -59,6 +59,8 @@ class StateFilter(DropdownFilter):
                 return queryset.filter(revoked_at=None, expires_at__lte=timezone.now())
             case ApiKey.State.REVOKED:
                 return queryset.exclude(revoked_at=None)
+            case "soon":
+                return queryset.expiring_soon(timezone.now())
             case _:
                 return queryset
 

@@ -17,7 +17,6 @@ from django.utils.translation import gettext
 
 from accounts.admin.limits import shadow_section
 from accounts.admin.recent import (
-    expiring_figure,
     hour_figures,
     is_bad,
     last_hour,
@@ -88,8 +87,12 @@ def rows_since(since: datetime, **filters: Any) -> str:
 def key_figures(user: Any, now: datetime) -> list[Figure]:
     """Live keys, as many as this user may see, and those of them that end soon."""
     live = keys_of(user, keys=ApiKey.objects.usable(now))
+    soon = keys_of(user, keys=ApiKey.objects.expiring_soon(now))
     listed = reverse("admin:accounts_apikey_changelist")
-    return [Figure(gettext("Live keys"), counted(live), listed), expiring_figure(live, now)]
+    return [
+        Figure(gettext("Live keys"), counted(live), f"{listed}?state=live"),
+        Figure(gettext("Keys that expire within 14 days"), counted(soon), f"{listed}?state=soon"),
+    ]
 
 
 def times(rows: QuerySet[Usage]) -> str:

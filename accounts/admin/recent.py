@@ -1,26 +1,25 @@
-"""What the first page of the console says about the last hour, keys that end soon, and the latest changes."""
+"""What the first page of the console says about the last hour, and the latest changes."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext
 
-from accounts.models import ApiKey, AuditEntry
+from accounts.models import AuditEntry
 from accounts.reports.filters import Filters
 from accounts.reports.period import Span
 from accounts.reports.summary import total
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility
+from accounts.reports.words import ms, share
 from gateway_project.lib.cells import ago, cut
 from gateway_project.lib.panels import Figure
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-SOON = timedelta(days=14)
 CHANGES = 10
 BAD_SHARE = 0.05  # of the last hour's turns
 
@@ -33,8 +32,7 @@ def last_hour(now: datetime) -> Sums:
 def hour_figures(hour: Sums, now: datetime) -> list[Figure]:
     """The last hour beside the day before it, each with its rows behind it."""
     before = _sums(now - HOUR - DAY, now - HOUR, now)
-    failed, usual = _share(hour.faults, hour.turns), _share(before.faults, before.turns)
-    first = hour.first_token_ms_p95
+    failed, usual = share(hour.faults, hour.turns), share(before.faults, before.turns)
     return [
         Figure(
             gettext("Failed in the last hour; the day before"),
@@ -44,7 +42,7 @@ def hour_figures(hour: Sums, now: datetime) -> list[Figure]:
         ),
         Figure(
             gettext("First token in the last hour, p95"),
-            "–" if first is None else f"{first:,} ms",
+            ms(hour.first_token_ms_p95),
             f"{reverse('usage')}?range=1h",
         ),
     ]
@@ -59,16 +57,9 @@ def trouble_of(hour: Sums) -> list[str]:
     """The line that says so, if it is so."""
     if not is_bad(hour):
         return []
-    words = gettext("%(share)s of the turns of the last hour failed.") % {"share": _share(hour.faults, hour.turns)}
+    words = gettext("%(share)s of the turns of the last hour failed.") % {"share": share(hour.faults, hour.turns)}
     address = f"{reverse('usage')}?range=1h&outcome=failed"
     return [format_html('{} <a class="underline" href="{}">{}</a>', words, address, gettext("Show them"))]
-
-
-def expiring_figure(keys: QuerySet[ApiKey], now: datetime) -> Figure:
-    """Keys among these that work now and end soon by their date."""
-    count = keys.filter(expires_at__gt=now, expires_at__lte=now + SOON).count()
-    page = reverse("admin:accounts_apikey_changelist")
-    return Figure(gettext("Keys that expire within 14 days"), f"{count:,}", f"{page}?state=live&o=5")
 
 
 def latest_changes() -> dict[str, Any] | None:
@@ -84,7 +75,3 @@ def latest_changes() -> dict[str, Any] | None:
 def _sums(start: datetime, end: datetime, now: datetime) -> Sums:
     filters = Filters(now=now, zone=UTC, span=Span(start, end))
     return total(filters, Visibility(everything=True))
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "–"

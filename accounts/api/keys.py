@@ -45,7 +45,7 @@ class KeySerializer(PolicyFields):
             "last_used_at", "last_used_from",
         ]  # fmt: skip
         fields: ClassVar = [
-            "id", "name", "team", "team_id", "state", "expires_at", "expires_after_days", "content_logging", *POLICY,
+            "id", "name", "team", "team_id", "state", "expires_at", "expires_after_days", *POLICY,
             *read_only_fields,
         ]  # fmt: skip
         validators: ClassVar[list[Any]] = []  # of the constraint on names, which `validate_name` is about

@@ -23,11 +23,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='apikey',
-            name='content_logging',
-            field=models.BooleanField(db_default=False, default=False, help_text='Keep what is asked and answered with this key for some days.', verbose_name='content logging'),
-        ),
-        migrations.AddField(
-            model_name='apikey',
             name='expires_after_days',
             field=models.PositiveIntegerField(blank=True, help_text='The key expires so many days after its first request. Empty: it does not.', null=True, verbose_name='days from first use'),
         ),

@@ -18,6 +18,8 @@ from accounts.models.team import Team
 from gateway_project.lib.key_secret import digest_of, generate, hint_of
 from gateway_project.lib.visible import visible
 
+SOON = timedelta(days=14)
+
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     """Every way to change keys announces the change, except for marking them as used."""
@@ -25,6 +27,10 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def usable(self, at: datetime) -> ApiKeyQuerySet:
         """Keys that are neither revoked nor expired nor paused at that time."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=at), revoked_at=None, paused_at=None)
+
+    def expiring_soon(self, at: datetime) -> ApiKeyQuerySet:
+        """Usable keys that expire within SOON."""
+        return self.usable(at).filter(expires_at__lte=at + SOON)
 
     def revoke(self) -> int:
         """Revoke those that are live; how many there were."""
@@ -123,12 +129,6 @@ class ApiKey(Policy):
         _("digest of the previous secret"), max_length=64, null=True, unique=True, editable=False
     )
     previous_until = models.DateTimeField(_("previous secret works until"), null=True, blank=True, editable=False)
-    content_logging = models.BooleanField(
-        _("content logging"),
-        default=False,
-        db_default=False,
-        help_text=_("Keep what is asked and answered with this key for some days."),
-    )
     revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(_("last used at"), null=True, blank=True, editable=False)
     last_used_from = models.CharField(_("last used from"), max_length=64, blank=True, editable=False)

@@ -8,8 +8,8 @@ from typing import Any
 from django.utils.translation import gettext
 
 from accounts.pages.query import Query
-from accounts.pages.words import ESTIMATED, UNKNOWN, change, ms, number, share, short
 from accounts.reports.sums import Sums
+from accounts.reports.words import ESTIMATED, UNKNOWN, change, ms, number, share, short
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from typing import Final
 
 from django.utils.dates import WEEKDAYS
 
-from accounts.pages.words import short
 from accounts.reports.sums import Sums
+from accounts.reports.words import short
 
 LEVELS: Final = 9
 

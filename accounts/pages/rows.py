@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import OUTCOME_COLOURS, ApiKey, Team, Usage
 from accounts.pages.query import iso
-from accounts.pages.words import ESTIMATED, UNKNOWN, ms, number
+from accounts.reports.words import ESTIMATED, UNKNOWN, ms, number
 from gateway_project.lib.visible import visible
 
 PAGE: Final = 50

@@ -11,9 +11,9 @@ from django.utils.translation import gettext
 from accounts.models import Usage
 from accounts.pages.names import Names
 from accounts.pages.query import Query
-from accounts.pages.words import number, seconds, share, tokens
 from accounts.reports.filters import NONE
 from accounts.reports.sums import Sums
+from accounts.reports.words import number, seconds, share, tokens
 
 TOP: Final = 20
 MOST: Final = 1_000

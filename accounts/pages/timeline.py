@@ -8,9 +8,9 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
 from accounts.pages.query import Query, iso
-from accounts.pages.words import ms, number, tokens
 from accounts.reports.filters import Filters
 from accounts.reports.sums import Sums
+from accounts.reports.words import ms, number, tokens
 
 HOURLY: Final = timedelta(days=3)
 """Longer periods have a bar a day."""

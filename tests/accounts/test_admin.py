@@ -240,8 +240,8 @@ def test_outage_counts_under_any_of_its_words(admin_client):
     page = text_of(admin_client.get(reverse("admin:index")))
     failed, _, address = figure(page, "Failed in 24 hours")
     assert failed == "23"
-    assert figure(page, "Failed in the last hour; the day before")[:2] == ("7.0 % / –", "gw-bad")
-    assert "7.0 % of the turns of the last hour failed." in page
+    assert figure(page, "Failed in the last hour; the day before")[:2] == ("7.0\N{NO-BREAK SPACE}% / –", "gw-bad")
+    assert "7.0\N{NO-BREAK SPACE}% of the turns of the last hour failed." in page
     assert listed(admin_client, address) == {"request-1", "request-2", "request-3", "request-8"}
     away, _, address = figure(page, "Turned away in 24 hours")
     assert away == "303"
@@ -259,7 +259,7 @@ def test_single_failure_on_busy_day_is_no_alarm(admin_client):
     good = figure(text_of(admin_client.get(reverse("admin:index"))), "Failed in the last hour; the day before")
     make_turn(31, key, status="error", reason="upstream")
     neither = figure(text_of(admin_client.get(reverse("admin:index"))), "Failed in the last hour; the day before")
-    assert (good[:2], neither[:2]) == (("0.0 % / –", "gw-good"), ("3.2 % / –", ""))
+    assert (good[:2], neither[:2]) == (("0.0\N{NO-BREAK SPACE}% / –", "gw-good"), ("3.2\N{NO-BREAK SPACE}% / –", ""))
 
 
 @pytest.mark.parametrize("permissions", [(), ("view_apikey",), ("view_user",)])
@@ -364,7 +364,10 @@ def test_overview_shows_what_ends_soon_and_what_changed(admin_client):
     make_key("late", expires_at=now + timedelta(days=15))
     make_key("gone", expires_at=now - timedelta(days=1))
     page = text_of(admin_client.get(reverse("admin:index")))
-    assert figure(page, "Keys that expire within 14 days")[0] == "1"
+    count, _, address = figure(page, "Keys that expire within 14 days")
+    assert count == "1"
+    names = {key.name for key in admin_client.get(html.unescape(address)).context["cl"].result_list}
+    assert names == {"soon"}
     assert "Latest changes" in page
     assert "soon (" in page.partition("Latest changes")[2]
 

@@ -115,9 +115,9 @@ def test_limits_end_at_those_of_the_team(lead, people):
 
 
 def test_lead_opens_nothing_that_no_team_owns(lead, people):
-    assert errors_after(lead, key_page(people.key_a), scopes="metrics", content_logging="on") == set()
+    assert errors_after(lead, key_page(people.key_a), scopes="metrics") == set()
     key = ApiKey.objects.get(pk=people.key_a.pk)
-    assert (key.scopes, key.content_logging) == ("", False)
+    assert key.scopes == ""
     key.scopes = "metrics"
     with pytest.raises(ValidationError) as failure:
         leads.check(people.users["lead"], key)
