@@ -32,13 +32,15 @@ def last_hour(now: datetime) -> Sums:
 def hour_figures(hour: Sums, now: datetime) -> list[Figure]:
     """The last hour beside the day before it, each with its rows behind it."""
     before = _sums(now - HOUR - DAY, now - HOUR, now)
-    failed, usual = share(hour.faults, hour.turns), share(before.faults, before.turns)
+    # Without a turn nobody knows, and what nobody knows is not good.
+    fine = "good" if hour.turns and not hour.faults else ""
     return [
         Figure(
-            gettext("Failed in the last hour; the day before"),
-            f"{failed} / {usual}",
+            gettext("Failed in the last hour (the day before: %(share)s)")
+            % {"share": share(before.faults, before.turns)},
+            share(hour.faults, hour.turns),
             f"{reverse('usage')}?range=1h&outcome=failed",
-            "bad" if is_bad(hour) else "" if hour.faults else "good",
+            "bad" if is_bad(hour) else fine,
         ),
         Figure(
             gettext("First token in the last hour, p95"),

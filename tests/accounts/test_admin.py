@@ -240,7 +240,7 @@ def test_outage_counts_under_any_of_its_words(admin_client):
     page = text_of(admin_client.get(reverse("admin:index")))
     failed, _, address = figure(page, "Failed in 24 hours")
     assert failed == "23"
-    assert figure(page, "Failed in the last hour; the day before")[:2] == ("7.0\N{NO-BREAK SPACE}% / –", "gw-bad")
+    assert figure(page, "Failed in the last hour (the day before: –)")[:2] == ("7.0\N{NO-BREAK SPACE}%", "gw-bad")
     assert "7.0\N{NO-BREAK SPACE}% of the turns of the last hour failed." in page
     assert listed(admin_client, address) == {"request-1", "request-2", "request-3", "request-8"}
     away, _, address = figure(page, "Turned away in 24 hours")
@@ -254,12 +254,14 @@ def test_outage_counts_under_any_of_its_words(admin_client):
 
 def test_single_failure_on_busy_day_is_no_alarm(admin_client):
     key = make_key()
+    unknown = figure(text_of(admin_client.get(reverse("admin:index"))), "Failed in the last hour (the day before: –)")
+    assert unknown[:2] == ("–", "")
     for number in range(30):
         make_turn(number, key)
-    good = figure(text_of(admin_client.get(reverse("admin:index"))), "Failed in the last hour; the day before")
+    good = figure(text_of(admin_client.get(reverse("admin:index"))), "Failed in the last hour (the day before: –)")
     make_turn(31, key, status="error", reason="upstream")
-    neither = figure(text_of(admin_client.get(reverse("admin:index"))), "Failed in the last hour; the day before")
-    assert (good[:2], neither[:2]) == (("0.0\N{NO-BREAK SPACE}% / –", "gw-good"), ("3.2\N{NO-BREAK SPACE}% / –", ""))
+    neither = figure(text_of(admin_client.get(reverse("admin:index"))), "Failed in the last hour (the day before: –)")
+    assert (good[:2], neither[:2]) == (("0.0\N{NO-BREAK SPACE}%", "gw-good"), ("3.2\N{NO-BREAK SPACE}%", ""))
 
 
 @pytest.mark.parametrize("permissions", [(), ("view_apikey",), ("view_user",)])
