@@ -113,7 +113,8 @@ class Runtime:
     async def routes_read(self) -> None:
         """Wait until the aliases are known, while the instances start; not for long when the database is away."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.route_watcher.read.wait(), ROUTES_SEC)
+            async with asyncio.timeout(ROUTES_SEC):
+                await self.route_watcher.read.wait()
 
     async def stop(self) -> None:
         """End the instances; what was left for later is done first, and what other processes have borrowed ends."""
@@ -122,7 +123,8 @@ class Runtime:
         self.drain()
         if self.siblings is not None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.siblings.returned(), self.env.drain_sec)
+                async with asyncio.timeout(self.env.drain_sec):
+                    await self.siblings.returned()
         # Before `settle`: turns that end now still leave rows to be written.
         await self.pool.stop()
         await self.engine.wait_for_background()

@@ -361,7 +361,8 @@ class KeyRing:
             while True:
                 pinged_at = time.monotonic()
                 await subscription.ping()
-                await asyncio.wait_for(self._receive_until_pong(subscription), SILENCE)
+                async with asyncio.timeout(SILENCE):
+                    await self._receive_until_pong(subscription)
                 # When the ping was sent, not when it was answered: a change after that may not have come yet.
                 self._confirmed_at = pinged_at
                 await self._receive_for(subscription, PING_EVERY)

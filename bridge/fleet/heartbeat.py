@@ -44,7 +44,8 @@ class Heartbeat:
             self._changed.clear()  # before: what changes while Redis is waited for is published next
             await self.publish()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), EVERY_SEC)
+                async with asyncio.timeout(EVERY_SEC):
+                    await self._changed.wait()
 
     async def publish(self) -> None:
         """Once. Redis may be away."""

@@ -145,7 +145,8 @@ class Lifecycle:
         self._wake.clear()  # a change from the run that has ended must not cut the pause short
         while not self._upstream.stopping and (left := self._restarts.back_at - time.monotonic()) > 0:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(left, POLL_SEC))
+                async with asyncio.timeout(min(left, POLL_SEC)):
+                    await self._wake.wait()
                 return
             # It reads a file, so only in long pauses, and once a second.
             if pause > POLL_SEC and self._upstream.has_moved():

@@ -128,7 +128,8 @@ class RemoteInstance:
         if uploaded is None:
             raise UploadFailed("The process of the instance could not be reached.")
         try:
-            return await asyncio.wait_for(uploaded, UPLOAD_SEC)
+            async with asyncio.timeout(UPLOAD_SEC):
+                return await uploaded
         except TimeoutError:
             raise UploadFailed("The process of the instance did not answer in time.") from None
 

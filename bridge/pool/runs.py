@@ -87,7 +87,8 @@ class Runs:
         """How that run ended by itself; None: it goes on, or was ended. Returns as soon as that is known."""
         # Without a verdict in time the run is taken to go on: a turn must not wait for ever to be asked again.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._settled.wait(), SETTLE_SEC)
+            async with asyncio.timeout(SETTLE_SEC):
+                await self._settled.wait()
         crash = self._crashes.get(generation)
         if crash is None:
             return None

@@ -190,7 +190,8 @@ class Siblings:
                 del self._borrowers[number]
             with suppress(TimeoutError):
                 # Whoever starts dials us as well, which ends this pause early.
-                await asyncio.wait_for(greeted.wait(), EVERY_SEC)
+                async with asyncio.timeout(EVERY_SEC):
+                    await greeted.wait()
 
     def _lenders_changed(self) -> None:
         self._pool.siblings_changed()

@@ -116,7 +116,8 @@ class Supervisor:
         except (asyncio.CancelledError, TimeoutError) as exc:
             process.kill()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), KILLED_SEC)
+                async with asyncio.timeout(KILLED_SEC):
+                    await process.wait()
             if isinstance(exc, asyncio.CancelledError):
                 raise
             raise SettingError(f"the preparation took more than {PREPARE_PATIENCE:g} s and was ended") from None

@@ -1,5 +1,6 @@
 """Runs of a service: how they ended, and over which question."""
 
+import asyncio
 import os
 import signal
 
@@ -103,3 +104,16 @@ async def test_old_runs_are_forgotten():
         generations.append(runs.generation)
     crashed = [await runs.crashed(generation) is not None for generation in generations]
     assert crashed == [False] + [True] * MOST_REMEMBERED
+
+
+async def test_cancellation_as_the_wait_ends_counts():
+    """A stop that comes at that moment would otherwise be lost, and the task would go on for ever."""
+    runs = Runs()
+    runs.begin()
+    runs.mark_unsettled()
+    asking = asyncio.create_task(runs.crashed(runs.generation))
+    await asyncio.sleep(0)
+    runs.settle()
+    asking.cancel()
+    await asyncio.wait({asking})
+    assert asking.cancelled()
