@@ -29,8 +29,8 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=at), revoked_at=None, paused_at=None)
 
     def expiring_soon(self, at: datetime) -> ApiKeyQuerySet:
-        """Usable keys that expire within SOON."""
-        return self.usable(at).filter(expires_at__lte=at + SOON)
+        """Usable keys that expire within SOON; those of the playground always do."""
+        return self.usable(at).filter(expires_at__lte=at + SOON, playground_user=None)
 
     def revoke(self) -> int:
         """Revoke those that are live; how many there were."""
@@ -132,13 +132,21 @@ class ApiKey(Policy):
     revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(_("last used at"), null=True, blank=True, editable=False)
     last_used_from = models.CharField(_("last used from"), max_length=64, blank=True, editable=False)
+    playground_user = models.ForeignKey(
+        "auth.User", models.SET_NULL, null=True, blank=True, editable=False, related_name="+",
+        verbose_name=_("playground of"),
+    )  # fmt: skip
     objects = ApiKeyQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("key")
         verbose_name_plural = _("keys")
         ordering: ClassVar = ["-created_at"]
+        permissions: ClassVar = [("use_playground", _("Can use the playground"))]
         constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["playground_user"], condition=Q(revoked_at=None), name="apikey_one_playground_key"
+            ),
             models.UniqueConstraint(
                 # Among live keys only: the name of a revoked one may be used again.
                 fields=["name"],

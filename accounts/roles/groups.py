@@ -21,7 +21,7 @@ TEAM_LEAD: Final = "Team lead"
 SHIPPED: Final = (OPERATOR, VIEWER, TEAM_LEAD)
 OPERATED: Final = ("accounts", "sessions_store", "bridge", "django_celery_beat")
 """The apps whose pages operators work with. Users, groups and what they log in with are for superusers."""
-LEADS: Final = ("add_apikey", "change_apikey", "view_apikey", "view_team")
+LEADS: Final = ("add_apikey", "change_apikey", "view_apikey", "view_team", "use_playground")
 """Not `view_usage`, which is about the usage of all: members see the usage of their teams without it."""
 OF_USERS: Final = ("add_apitoken", "change_apitoken")
 """With a token one is its user. To see and to end tokens is for operators too."""

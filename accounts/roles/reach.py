@@ -15,6 +15,7 @@ CHANGE_KEYS: Final = "accounts.change_apikey"
 ADD_KEYS: Final = "accounts.add_apikey"
 SEE_TEAMS: Final = "accounts.view_team"
 CHANGE_TEAMS: Final = "accounts.change_team"
+USE_PLAYGROUND: Final = "accounts.use_playground"
 IMPLIED_BY: Final = {SEE_KEYS: CHANGE_KEYS, SEE_TEAMS: CHANGE_TEAMS}
 """Who may change may look, in Django's console."""
 

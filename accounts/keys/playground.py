@@ -1,0 +1,50 @@
+"""Keys of the playground: each is of one person, for an hour, and that person's only one."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.keys import services
+from accounts.models import ApiKey, Team
+
+LIFE: Final = timedelta(hours=1)
+LIMITS: Final = {"rpm": 20, "tpm": 100_000, "concurrency": 2}
+"""For trying things by hand. Limits of the team count besides."""
+LONGEST_NAME: Final = 100
+
+
+def begin(user: Any, team: Team | None) -> tuple[ApiKey, str]:
+    """Make a key for this user, which ends the one before. Return it, and its secret, which cannot be read again.
+
+    Raise ValidationError when there can be no such key.
+    """
+    with transaction.atomic():
+        # Locked: of two at once the second ends what the first has made.
+        User.objects.select_for_update().get(pk=user.pk)
+        end(user)
+        key = ApiKey(name=_free_name(user), team=team, playground_user=user, expires_at=timezone.now() + LIFE, **LIMITS)
+        return key, services.create(key)
+
+
+def end(user: Any) -> bool:
+    """Revoke the user's key; False when there was none."""
+    key = ApiKey.objects.filter(playground_user=user, revoked_at=None).first()  # the table has no more
+    return key is not None and services.revoke(key)
+
+
+def current(user: Any, now: datetime) -> ApiKey | None:
+    """The user's key, if it is still good for something."""
+    return ApiKey.objects.usable(now).filter(playground_user=user).first()
+
+
+def _free_name(user: Any) -> str:
+    """Names of live keys are unique, and somebody may have given this one to a key by hand."""
+    name, number = f"playground: {user.get_username()}", f" ({user.pk})"
+    if len(name) <= LONGEST_NAME and not ApiKey.objects.filter(name=name, revoked_at=None).exists():
+        return name
+    return name[: LONGEST_NAME - len(number)] + number
