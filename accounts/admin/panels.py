@@ -16,6 +16,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext
 
 from accounts.admin.limits import shadow_section
+from accounts.admin.minutes import minutes_of
 from accounts.admin.recent import (
     hour_figures,
     is_bad,
@@ -24,6 +25,7 @@ from accounts.admin.recent import (
     trouble_of,
 )
 from accounts.models import FAILED, OUTCOME_COLOURS, ApiKey, Usage
+from accounts.reports.visibility import visible_to
 from accounts.roles.reach import keys_of
 from gateway_project.lib.cells import ago, cut
 from gateway_project.lib.panels import Figure, Level, Panel, Section
@@ -41,6 +43,8 @@ def panel(request: HttpRequest) -> Panel:
     may_see_keys = request.user.has_perm("accounts.view_apikey")
     now = timezone.now()
     hour = last_hour(now) if may_see_usage else None
+    visible = visible_to(request.user)
+    rate, chart = ([], None) if visible.nothing else minutes_of(now, visible)
     turns = {
         "busiest": busiest_keys(now - DAY) if may_see_usage else None,
         "turns": latest_turns() if may_see_usage else None,
@@ -53,11 +57,16 @@ def panel(request: HttpRequest) -> Panel:
         level=Level.DEGRADED if hour and is_bad(hour) else None,
         troubles=trouble_of(hour) if hour else [],
         figures=[
+            *rate,
             *(hour_figures(hour, now) if hour else []),
             *(usage_figures(now) if may_see_usage else []),
             *(key_figures(request.user, now) if may_see_keys else []),
         ],
-        sections=[*shadow_sections(request.user, may_see_keys), Section("admin/accounts/overview.html", turns)],
+        sections=[
+            *([Section("admin/accounts/minutes.html", chart)] if chart else []),
+            *shadow_sections(request.user, may_see_keys),
+            Section("admin/accounts/overview.html", turns),
+        ],
     )
 
 

@@ -43,7 +43,8 @@ def hour_figures(hour: Sums, now: datetime) -> list[Figure]:
             "bad" if is_bad(hour) else fine,
         ),
         Figure(
-            gettext("First token in the last hour, p95"),
+            gettext("First token in the last hour, p95 (the day before: %(time)s)")
+            % {"time": ms(before.first_token_ms_p95)},
             ms(hour.first_token_ms_p95),
             f"{reverse('usage')}?range=1h",
         ),
@@ -67,11 +68,17 @@ def trouble_of(hour: Sums) -> list[str]:
 def latest_changes() -> dict[str, Any] | None:
     """The table of what colleagues and programs changed last, None when nothing was."""
     rows = [
-        [ago(each.at), cut(each.actor), str(each.get_source_display()), each.action, cut(each.object_text)]
+        [_entry(each), cut(each.actor), str(each.get_source_display()), each.action, cut(each.object_text)]
         for each in AuditEntry.objects.all()[:CHANGES]
     ]
     headers = [gettext("When"), gettext("Who"), gettext("By"), gettext("Action"), gettext("Object")]
     return {"headers": headers, "rows": rows} if rows else None
+
+
+def _entry(entry: AuditEntry) -> str:
+    address = reverse("admin:accounts_auditentry_change", args=[entry.pk])
+    link = '<a class="gw-link font-medium text-primary-600 dark:text-primary-500" href="{}">{}</a>'
+    return format_html(link, address, ago(entry.at))
 
 
 def _sums(start: datetime, end: datetime, now: datetime) -> Sums:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from accounts.ledger import filing
 from gateway_project.lib import database_state as database
+from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_client import connect
 
 
@@ -24,3 +26,10 @@ def waiting_since(redis_url: str) -> float | None:
     """Since when the oldest row waits to be filed, unix seconds; None when none does."""
     with connect(redis_url) as client:
         return filing.oldest_waiting(client)
+
+
+def backlog(redis_url: str) -> int:
+    """How many rows, and beginnings of turns, wait in Redis to be filed."""
+    with connect(redis_url) as client:
+        waiting: Any = client.xlen(redis_keys.USAGE)
+    return int(waiting)

@@ -26,6 +26,8 @@ from gateway_project.lib.visible import visible
 
 LONGEST_REASON = 160
 LATE = 30.0  # seconds; usage rows are filed every two
+LEDGER_MODES = frozenset(("redis", "database", "worker", "flush"))
+"""While one of them is on, nobody finds out whether the ledger adds up."""
 MISSED = timedelta(hours=1)  # how long an instance that is gone counts as one there should be
 
 
@@ -42,7 +44,12 @@ def panel(request: HttpRequest) -> Panel | None:
         level=level_of(instances, troubles),
         since=since_when(broken, active),
         troubles=troubles,
-        figures=[instance_figure(instances), places_figure(instances)],
+        figures=[
+            instance_figure(instances),
+            places_figure(instances),
+            *queue_figures(instances),
+            *ledger_figures(active),
+        ],
     )
 
 
@@ -151,3 +158,29 @@ def places_figure(instances: list[Instance]) -> Figure:
     ready = [each for each in instances if each.state == InstanceState.READY]
     running, places = sum(each.in_flight for each in instances), sum(each.limit for each in ready)
     return Figure(gettext("Turns running"), f"{running} / {places}", reverse("admin:bridge_instance_changelist"))
+
+
+def queue_figures(instances: list[Instance]) -> list[Figure]:
+    """How many turns wait for a place, as far as heartbeats tell; each tells it of its whole process."""
+    by_process = {each.process: each.waiting for each in instances if each.waiting is not None}
+    if not by_process:
+        return []
+    waiting = sum(by_process.values())
+    return [Figure(gettext("Turns that wait for a place"), f"{waiting:,}", reverse("admin:bridge_instance_changelist"))]
+
+
+def ledger_figures(active: Iterable[Mode]) -> list[Figure]:
+    """Whether the ledger adds up, as the worker finds each minute, and what is not filed yet."""
+    modes_on = {mode.name for mode in active}
+    rows = reverse("usage_rows")
+    balance, tone = (gettext("adds up"), "good") if not modes_on & LEDGER_MODES else ("–", "")
+    if "ledger" in modes_on:
+        balance, tone = gettext("does not add up"), "bad"
+    try:
+        backlog = f"{ledger.backlog(settings.REDIS_URL):,}"
+    except redis.RedisError:
+        backlog = "–"
+    return [
+        Figure(gettext("Ledger: admitted = closed + open + orphaned"), balance, f"{rows}?reason=orphaned", tone),
+        Figure(gettext("Usage rows to be filed"), backlog, f"{rows}?range=1h"),
+    ]

@@ -73,7 +73,7 @@ def _gone(row: Instance) -> Instance:
 
 
 def _row(status: InstanceStatus) -> Instance:
-    return Instance(
+    row = Instance(
         name=status.name,
         process=status.process,
         pid=status.pid,
@@ -90,3 +90,5 @@ def _row(status: InstanceStatus) -> Instance:
         started_at=datetime.fromtimestamp(status.started_at, UTC) if status.started_at else None,
         seen_at=datetime.fromtimestamp(status.at, UTC),
     )
+    row.waiting = status.waiting
+    return row

@@ -36,6 +36,9 @@ class Instance(models.Model):
     started_at = models.DateTimeField(_("started"), null=True)
     seen_at = models.DateTimeField(_("last heartbeat"))
 
+    waiting: int | None = None
+    """Turns that wait for a place in its web process; heartbeats alone know it."""
+
     class Meta:
         verbose_name = _("instance")
         verbose_name_plural = _("instances")

@@ -6,6 +6,8 @@ import asyncio
 import random
 from collections.abc import Callable, Collection, Sequence
 
+import msgspec
+
 from bridge.chat.errors import GatewayError
 from bridge.lingma.dialects.base import Model
 from bridge.pool import policy
@@ -100,7 +102,7 @@ class Pool:
 
     def statuses(self) -> list[InstanceStatus]:
         """All instances of this process, for heartbeats."""
-        return self._members.statuses()
+        return [msgspec.structs.replace(each, waiting=self.waiting) for each in self._members.statuses()]
 
     def all_statuses(self) -> list[InstanceStatus]:
         """Those of the other processes too, for readiness."""

@@ -28,3 +28,5 @@ class InstanceStatus(msgspec.Struct, frozen=True):
     at: float
     model_names: dict[str, str] = {}
     """Keys and display names, these in lower case, to keys."""
+    waiting: int = 0
+    """Turns of the whole web process that wait for a place."""

@@ -177,3 +177,9 @@ def test_a_generation_may_be_a_time_in_milliseconds(admin_client, beat):
     assert admin_client.get(LIST).context["cl"].result_list[0].generation == 1_795_348_054_719
     check_instances()
     assert Instance.objects.get().generation == 1_795_348_054_719
+
+
+def test_overview_counts_who_waits_by_process(admin_client, beat):
+    for name, process in (("w1-i1", 1), ("w1-i2", 1), ("w2-i1", 2)):
+        beat(name, process=process, waiting=3 * process)
+    assert "Turns that wait for a place 9" in text(admin_client.get(reverse("admin:index")))

@@ -1,0 +1,62 @@
+"""The last three hours on the first page of the console: turns in a minute, and how many of them failed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.utils.translation import gettext
+
+from accounts.reports.recent import Interval, per_minute, recent
+from accounts.reports.visibility import Visibility
+from accounts.reports.words import number, share
+from gateway_project.lib.panels import Figure
+
+HEIGHT: Final = 100
+
+
+def minutes_of(now: datetime, visibility: Visibility) -> tuple[list[Figure], dict[str, Any]]:
+    """The figure of this moment, and the chart with its table."""
+    intervals = recent(now, visibility)
+    figure = Figure(gettext("Turns per minute, now"), rate(per_minute(intervals)), f"{reverse('usage')}?range=1h")
+    most = max(1, *(interval.per_minute for interval in intervals))
+    title = gettext("Turns per minute, last 3 hours") if visibility.everything else (
+        gettext("Turns per minute of your teams, last 3 hours")
+    )  # fmt: skip
+    first, last = timezone.localtime(intervals[0].start), timezone.localtime(intervals[-1].end)
+    return [figure], {
+        "title": title, "top": rate(most), "bars": [bar(interval, most) for interval in intervals],
+        "first": f"{first:%H:%M}", "last": f"{last:%H:%M %Z}", "any": any(interval.turns for interval in intervals),
+    }  # fmt: skip
+
+
+def bar(interval: Interval, most: float) -> dict[str, Any]:
+    """Heights count from the bottom up; the failed part lies at the bottom, where a small one is seen."""
+    height = HEIGHT * interval.per_minute / most
+    failed = height * interval.faults / interval.turns if interval.turns else 0
+    shown = {
+        "time": f"{timezone.localtime(interval.start):%H:%M}–{timezone.localtime(interval.end):%H:%M}",
+        "rate": rate(interval.per_minute), "turns": number(interval.turns), "faults": number(interval.faults),
+        "share": share(interval.faults, interval.turns),
+    }  # fmt: skip
+    return {
+        **shown,
+        "words": gettext("%(time)s: %(rate)s per minute, %(turns)s turns, %(share)s failed") % shown,
+        "href": _usage(interval),
+        "failed_href": _usage(interval, outcome="failed") if interval.faults else "",
+        "y": f"{HEIGHT - height:.1f}", "height": f"{height - failed:.1f}",
+        "failed_y": f"{HEIGHT - failed:.1f}", "failed_height": f"{failed:.1f}",
+    }  # fmt: skip
+
+
+def rate(value: float) -> str:
+    return number(round(value)) if value >= 10 else f"{value:.1f}"
+
+
+def _usage(interval: Interval, **filters: str) -> str:
+    times = {"from": interval.start, "to": interval.end}
+    zulu = {name: at.astimezone(UTC).isoformat().replace("+00:00", "Z") for name, at in times.items()}
+    return f"{reverse('usage')}?{urlencode({**zulu, **filters})}"
