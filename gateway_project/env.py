@@ -15,7 +15,13 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from gateway_project.lib import redis_url
 from gateway_project.lib.key_secret import is_mistyped
@@ -99,7 +105,15 @@ def _approval(value: str) -> str:
     return value
 
 
+def _secret_keys(values: list[SecretStr]) -> list[SecretStr]:
+    for number, key in enumerate(values, 1):
+        if len(key.get_secret_value()) < SHORTEST_KEY:
+            raise ValueError(f"key {number} is shorter than {SHORTEST_KEY} characters, so it can be guessed")
+    return values
+
+
 Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+SecretKeys = Annotated[list[SecretStr], NoDecode, BeforeValidator(_split), AfterValidator(_secret_keys)]
 Keys = Annotated[list[str], NoDecode, BeforeValidator(_split), AfterValidator(_keys)]
 
 
@@ -117,6 +131,45 @@ Attachment = Annotated[str, AfterValidator(_attachment)]
 Proxy = Annotated[str, AfterValidator(_proxy)]
 TimeZone = Annotated[str, AfterValidator(_zone)]
 ToolApproval = Annotated[str, AfterValidator(_approval)]
+
+
+SECRETS = frozenset(
+    (
+        "secret_key",
+        "secret_keys",
+        "api_keys",
+        "admin_password",
+        "admin_token",
+        "metrics_token",
+        "database_url",
+        "redis_url",
+    )
+)
+"""Those that may be given as `X_FILE`, the path of a file, as container platforms hand secrets over."""
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """What the files say that `X_FILE` variables of one source name."""
+
+    def __init__(self, settings_cls: type[BaseSettings], source: Any) -> None:
+        super().__init__(settings_cls)
+        self._variables: dict[str, str | None] = dict(source.env_vars)
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        path = self._variables.get(f"{field_name}_file")
+        if field_name not in SECRETS or not path:
+            return None, field_name, False
+        if self._variables.get(field_name):
+            raise SettingError(f"{field_name.upper()}_FILE: {field_name.upper()} is set as well; set one of them")
+        try:
+            return Path(path).read_text().strip(), field_name, False
+        except (OSError, ValueError) as exc:
+            reason = getattr(exc, "strerror", None) or "this is no text"
+            raise SettingError(f"{field_name.upper()}_FILE: cannot read {path}: {reason}") from None
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(None, name)[0] for name in self.settings_cls.model_fields}
+        return {name: value for name, value in found.items() if value}
 
 
 class Environment(BaseSettings):
@@ -152,6 +205,9 @@ class Environment(BaseSettings):
     dedicated_domain_url: str = Field("", description="Enterprise endpoint.")
 
     secret_key: SecretStr = Field(SecretStr(""), description="Empty: generated once and stored in `DATA_DIR`.")
+    secret_keys: SecretKeys = Field(
+        [], description="Keys that encrypt secrets at rest, the first for new ones. Empty: generated in `DATA_DIR`."
+    )
     api_keys: Keys = Field([], description="Keys to import at start, stored as digests; each of 20 characters or more.")
     admin_username: str = Field("admin", description="First superuser of the admin console.")
     admin_password: SecretStr = Field(SecretStr(""), description="Empty: generated and printed once.")
@@ -211,6 +267,9 @@ class Environment(BaseSettings):
     session_cache_ttl_sec: int = Field(1800, ge=1, description="How long a conversation is remembered.")
 
     usage_retention_days: int = Field(400, ge=1, le=36_500, description="How long usage rows and their sums are kept.")
+    content_retention_days: int = Field(
+        7, ge=0, le=36_500, description="How long contents of keys with content logging are kept. 0: nobody's are."
+    )
 
     trace_share: float = Field(
         0.01, ge=0, le=1, description="Share of turns that went well whose usage row says how; failed ones always do."
@@ -218,6 +277,15 @@ class Environment(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
     log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
     time_zone: TimeZone = Field("UTC", description="Time zone of the admin console.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *sources: Any, **named: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment, then `.env`; in each a secret may also be given as `X_FILE`."""
+        given, environment, dotenv = (named[f"{each}_settings"] for each in ("init", "env", "dotenv"))
+        files = [SecretFiles(settings_cls, each) for each in (environment, dotenv)]
+        return (given, environment, files[0], dotenv, files[1])
 
     @property
     def in_flight_limit(self) -> int:
@@ -290,6 +358,17 @@ def stored_secret(directory: Path, name: str) -> str:
         return path.read_text()
     except OSError as exc:
         raise SettingError(f"DATA_DIR: cannot use {path}: {exc.strerror}") from None
+
+
+def keys_at_rest(env: Environment, directory: Path) -> list[str]:
+    """What secrets at rest are encrypted with, the first for new ones. Raise SettingError.
+
+    The generated one is the last, so that what was encrypted before there were others can still be read.
+    """
+    keys = [key.get_secret_value() for key in env.secret_keys]
+    if not keys or (directory / "secrets" / "at_rest").exists():
+        keys.append(stored_secret(directory, "at_rest"))
+    return keys
 
 
 def _store_secret(path: Path) -> None:

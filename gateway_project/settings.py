@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy
 from bridge.version import VERSION
 from gateway_project.admin_theme import UNFOLD as UNFOLD
 from gateway_project.databases import database
-from gateway_project.env import BASE_DIR, load, stored_secret
+from gateway_project.env import BASE_DIR, keys_at_rest, load, stored_secret
 from gateway_project.lib import redis_keys
 from gateway_project.logging import config as logging_config
 
@@ -16,6 +16,7 @@ ENV = load()
 DATA_DIR: Path = ENV.data_dir.resolve()
 
 SECRET_KEY = ENV.secret_key.get_secret_value() or stored_secret(DATA_DIR, "django")
+SECRET_KEYS = keys_at_rest(ENV, DATA_DIR)
 DEBUG = ENV.debug
 ALLOWED_HOSTS = ENV.allowed_hosts
 CSRF_TRUSTED_ORIGINS = ENV.csrf_trusted_origins
@@ -144,6 +145,7 @@ REDIS_URL = ENV.redis_or_embedded_url
 KEY_PEPPER = stored_secret(DATA_DIR, "keys").encode()
 SPOOL_DIR = DATA_DIR / "spool"
 USAGE_RETENTION_DAYS = ENV.usage_retention_days
+CONTENT_RETENTION_DAYS = ENV.content_retention_days
 
 SESSIONS_STORE_TTL = ENV.session_cache_ttl_sec
 SESSIONS_STORE_MAX = ENV.session_cache_max_entries

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import json
 from http import HTTPStatus
 from typing import Any, Final
 
-from cryptography.fernet import Fernet
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.apps import accounts_config
+from accounts.api.problems import Conflict
 from accounts.models import IdempotentRequest
+from gateway_project.lib.secrets_at_rest import Secret, SecretUnreadableError
 
 HEADER: Final = "Idempotency-Key"
 LONGEST: Final = 255
@@ -51,7 +50,7 @@ class Idempotent:
                 return _again(stored, digest)
             response: Response = super().create(request, *args, **kwargs)  # type: ignore[misc]
             answer = {"status": response.status_code, "data": response.data, "location": response.get("Location", "")}
-            stored.answer = _fernet().encrypt(json.dumps(answer, default=str).encode())
+            stored.answer = Secret.of(json.dumps(answer, default=str).encode())
             stored.save(update_fields=["answer"])
         return response
 
@@ -68,7 +67,10 @@ def _row(user: Any, key: str, digest: str) -> tuple[IdempotentRequest, bool]:
 def _again(stored: IdempotentRequest, digest: str) -> Response:
     if not hmac.compare_digest(stored.digest, digest):
         raise KeyReused(gettext("This Idempotency-Key came with another request before."))
-    answer = json.loads(_fernet().decrypt(bytes(stored.answer)))
+    try:
+        answer = json.loads(stored.answer.read())
+    except SecretUnreadableError as exc:
+        raise Conflict(str(exc), code="secret_unreadable") from None
     headers = {"Idempotency-Replayed": "true"} | ({"Location": answer["location"]} if answer["location"] else {})
     return Response(answer["data"], answer["status"], headers=headers)
 
@@ -77,8 +79,3 @@ def _digest(request: Request) -> str:
     # Of the parsed body: blanks and the order of fields make no other request.
     body = json.dumps(request.data, sort_keys=True)
     return hashlib.sha256(f"{request.method} {request.path}\n{body}".encode(errors="surrogatepass")).hexdigest()
-
-
-def _fernet() -> Fernet:
-    pepper: bytes = accounts_config().pepper
-    return Fernet(base64.urlsafe_b64encode(hmac.digest(pepper, b"answers to idempotent requests", "sha256")))

@@ -10,6 +10,7 @@ from django.db.models import Field, ForeignKey, Model
 from django.utils.text import Truncator
 
 from accounts.audit.watched import SECRETS
+from gateway_project.lib.secrets_at_rest import SecretField
 
 MASK: Final = "***"
 LONGEST: Final = 1000
@@ -20,7 +21,7 @@ def text_of(field: Field[Any, Any], value: Any) -> str | None:
     """None for NULL; a mask for a secret, even an empty one."""
     if value is None:
         return None
-    if field.name in SECRETS:
+    if field.name in SECRETS or isinstance(field, SecretField):
         return MASK
     if isinstance(field, ForeignKey):
         return _text_of_object(field.related_model, value)

@@ -42,7 +42,7 @@ class Watched:
 
 
 MODELS: Final = {
-    "accounts.ApiKey": Watched(frozenset({"last_used_at", "last_used_from", "first_used_at"}), _of_key),
+    "accounts.ApiKey": Watched(frozenset({"last_used_at", "last_used_from", "first_used_at", "content_from"}), _of_key),
     "accounts.Team": Watched(),
     "accounts.ApiToken": Watched(frozenset({"last_used_at"})),
     "auth.User": Watched(frozenset({"last_login"})),

@@ -23,13 +23,14 @@ ACTIONS: Final = {
     "resumed": _("resumed"),
     "revoked": _("revoked"),
     "forgotten": _("forgotten"),
+    "viewed": _("viewed"),
 }
 COLOURS: Final = {
     "created": "success", "changed": "info", "rotated": "info", "paused": "warning", "resumed": "success",
-    "revoked": "danger", "deleted": "danger", "forgotten": "danger",
+    "revoked": "danger", "deleted": "danger", "forgotten": "danger", "viewed": "warning",
 }  # fmt: skip
-BESIDE: Final = ("sessions_store.Entry",)
-"""Kinds that are no rows of a table; their pages record what they do."""
+BESIDE: Final = ("sessions_store.Entry", "accounts.UsageContent", "accounts.IdempotentRequest")
+"""Kinds that are not watched: what is done to them is recorded where it is done."""
 NOTHING: Final = "–"
 
 

@@ -1,6 +1,7 @@
 """The tables of access: teams, keys as digests, one row per turn and its sums, tokens, and the audit log."""
 
 from accounts.models.audit import AuditEntry as AuditEntry
+from accounts.models.content import UsageContent as UsageContent
 from accounts.models.hour import BOUNDS_MS as BOUNDS_MS
 from accounts.models.hour import UsageHour as UsageHour
 from accounts.models.idempotency import IdempotentRequest as IdempotentRequest

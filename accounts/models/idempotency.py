@@ -9,6 +9,8 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from gateway_project.lib.secrets_at_rest import SecretField
+
 KEPT_FOR: Final = timedelta(hours=24)
 MOST_PRUNED: Final = 5_000
 """At once: a task comes every ten minutes."""
@@ -21,7 +23,7 @@ class IdempotentRequest(models.Model):
     key = models.CharField(_("key of the request"), max_length=255)
     digest = models.CharField(_("digest"), max_length=64)
     """SHA-256 of method, path and body: another request with the key is a mistake."""
-    answer = models.BinaryField(_("answer"), default=b"")
+    answer = SecretField(_("answer"), null=True)
     created_at = models.DateTimeField(_("created at"), default=timezone.now)
 
     class Meta:

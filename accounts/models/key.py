@@ -136,6 +136,12 @@ class ApiKey(Policy):
         "auth.User", models.SET_NULL, null=True, blank=True, editable=False, related_name="+",
         verbose_name=_("playground of"),
     )  # fmt: skip
+    content_logging = models.BooleanField(
+        _("content logging"), default=False, db_default=False,
+        help_text=_("What the key sends and receives is kept, encrypted, for as long as CONTENT_RETENTION_DAYS says."),
+    )  # fmt: skip
+    content_from = models.DateTimeField(_("contents deleted at"), null=True, blank=True, editable=False)
+    """Contents of turns that began before were deleted; those still on their way are not kept either."""
     objects = ApiKeyQuerySet.as_manager()
 
     class Meta:

@@ -25,6 +25,8 @@ LEADS: Final = ("add_apikey", "change_apikey", "view_apikey", "view_team", "use_
 """Not `view_usage`, which is about the usage of all: members see the usage of their teams without it."""
 OF_USERS: Final = ("add_apitoken", "change_apitoken")
 """With a token one is its user. To see and to end tokens is for operators too."""
+OF_NOBODY: Final = ("view_content",)
+"""What people have said to a model is for those to read who are given the right by name."""
 
 
 def install(using: str = "default", **_: Any) -> None:
@@ -36,7 +38,7 @@ def install(using: str = "default", **_: Any) -> None:
     for label in OPERATED:
         create_permissions(apps.get_app_config(label), verbosity=0, using=using)
     operated = Permission.objects.using(using).filter(content_type__app_label__in=OPERATED)
-    operated = operated.exclude(codename__in=OF_USERS)
+    operated = operated.exclude(codename__in=[*OF_USERS, *OF_NOBODY])
     _set(using, OPERATOR, operated)
     _set(using, VIEWER, operated.filter(codename__startswith="view_"))
     _set(using, TEAM_LEAD, operated.filter(codename__in=LEADS, content_type__app_label="accounts"))

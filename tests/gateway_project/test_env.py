@@ -6,7 +6,7 @@ from kombu import Connection
 from kombu.transport.redis import Channel
 from redis.connection import parse_url
 
-from gateway_project.env import SettingError, load, stored_secret
+from gateway_project.env import SettingError, keys_at_rest, load, stored_secret
 from gateway_project.lib.key_secret import generate
 
 
@@ -143,3 +143,41 @@ def test_secret_is_made_once_for_its_owner(tmp_path):
     secret = stored_secret(tmp_path, "django")
     assert stored_secret(tmp_path, "django") == secret
     assert (tmp_path / "secrets" / "django").stat().st_mode & 0o077 == 0
+
+
+def test_secret_may_be_in_a_file(read, tmp_path):
+    path = tmp_path / "keys"
+    path.write_text("the first key of this gateway,the second key of this gateway\n")
+    env = read(SECRET_KEYS_FILE=str(path))
+    assert [key.get_secret_value() for key in env.secret_keys] == [
+        "the first key of this gateway", "the second key of this gateway"
+    ]  # fmt: skip
+    assert "second" not in repr(env)
+
+
+def test_secret_given_twice_is_refused(read, tmp_path):
+    path = tmp_path / "token"
+    path.write_text("from the file")
+    with pytest.raises(SettingError, match="ADMIN_TOKEN_FILE: ADMIN_TOKEN is set as well"):
+        read(ADMIN_TOKEN="from the environment", ADMIN_TOKEN_FILE=str(path))
+
+
+def test_missing_file_of_secret_is_refused(read, tmp_path):
+    with pytest.raises(SettingError, match=r"METRICS_TOKEN_FILE: cannot read .*missing: No such file"):
+        read(METRICS_TOKEN_FILE=str(tmp_path / "missing"))
+
+
+def test_short_secret_key_is_refused_unquoted(read):
+    with pytest.raises(SettingError) as refusal:
+        read(SECRET_KEYS="short")
+    assert str(refusal.value) == "SECRET_KEYS: key 1 is shorter than 20 characters, so it can be guessed"
+
+
+def test_secret_keys_are_generated_and_kept(read, tmp_path):
+    made = keys_at_rest(read(), tmp_path)
+    assert keys_at_rest(read(), tmp_path) == made
+    assert len(made) == 1
+    # What was encrypted before there were others can still be read.
+    own = "a key of the operator's own"
+    assert keys_at_rest(read(SECRET_KEYS=own), tmp_path) == [own, *made]
+    assert keys_at_rest(read(SECRET_KEYS=own), tmp_path / "fresh") == [own]

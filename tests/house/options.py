@@ -1,5 +1,6 @@
 """OPTIONS.md, made from the fields of gateway_project/env.py: `make options` writes it, a house test compares it."""
 
+import textwrap
 import typing
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import annotated_types
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from gateway_project.env import BASE_DIR, Environment
+from gateway_project.env import BASE_DIR, SECRETS, Environment
 
 TARGET = Path("OPTIONS.md")
 HEAD = """\
@@ -19,6 +20,8 @@ The gateway reads these variables from its environment and from `.env`; `.env.ex
 before the file, and an empty value is the default. A value that makes no sense stops the start with one line that names
 it. Lists are separated by commas. Times are seconds.
 
+{secrets}
+
 """
 
 SYNTAX = {
@@ -28,6 +31,7 @@ SYNTAX = {
     "lingma_attach_urls": "list: `ws://host:port`, `wss://host`, absolute paths",
     "lingma_ask_overrides": "JSON: modes to objects",
     "api_keys": "list of keys",
+    "secret_keys": "list of texts of 20 characters or more",
     "allowed_hosts": "list of names",
     "trusted_proxies": "list of addresses and networks, or `*`",
     "csrf_trusted_origins": "list of origins",
@@ -138,7 +142,9 @@ def page() -> str:
         rows.append(f"| `{name.upper()}` | {values(name, field)} | {default_text} | {field.description} |")
     more = "\n".join(f"### `{name.upper()}`\n\n{text}\n" for name, text in MORE.items())
     table = "\n".join(rows)
-    return f"{HEAD}{table}\n\n## The ten that matter most\n\n{more}"
+    names = ", ".join(f"`{name.upper()}`" for name in Environment.model_fields if name in SECRETS)
+    secrets = textwrap.fill(f"A secret may be given as the path of a file that holds it, in `X_FILE`: {names}.", 120)
+    return f"{HEAD.format(secrets=secrets)}{table}\n\n## The ten that matter most\n\n{more}"
 
 
 if __name__ == "__main__":

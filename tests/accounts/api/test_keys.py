@@ -143,7 +143,15 @@ def test_same_idempotency_key_makes_one(api):
     assert again.data == first.data
     assert (again["Idempotency-Replayed"], "Idempotency-Replayed" in first) == ("true", False)
     assert ApiKey.objects.count() == 1
-    assert first.data["secret"].encode() not in bytes(IdempotentRequest.objects.get().answer)
+    assert first.data["secret"].encode() not in IdempotentRequest.objects.get().answer.token
+
+
+def test_answer_under_lost_key_is_409(api, settings):
+    api("POST", "keys/", {"name": "alice"}, Idempotency_Key="abc")
+    settings.SECRET_KEYS = ["a key of another installation"]
+    again = api("POST", "keys/", {"name": "alice"}, Idempotency_Key="abc")
+    assert (again.status_code, again.data["code"]) == (409, "secret_unreadable")
+    assert "SECRET_KEYS" in again.data["detail"]
 
 
 def test_idempotency_key_of_another_request_is_refused(api, root):

@@ -17,7 +17,7 @@ def test_operator_may_do_everything_but_users():
         (each.content_type.app_label, each.codename) for each in Permission.objects.select_related("content_type")
     } - held
     assert {app for app, _ in missing} & set(groups.OPERATED) == {"accounts"}
-    assert {name for app, name in missing if app == "accounts"} == {"add_apitoken", "change_apitoken"}
+    assert {name for app, name in missing if app == "accounts"} == {"add_apitoken", "change_apitoken", "view_content"}
 
 
 def test_viewer_only_looks():

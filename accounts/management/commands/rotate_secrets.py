@@ -1,0 +1,47 @@
+"""`rotate_secrets` encrypts all secrets of the database again, with the first of SECRET_KEYS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from accounts.audit.commands import RecordedCommand
+from accounts.audit.context import unrecorded
+from accounts.audit.entries import record
+from accounts.audit.watched import ROTATED
+from gateway_project.lib import secret_rotation
+from gateway_project.lib.secret_rotation import Rotated
+
+SHOWN = 5
+
+
+class Command(RecordedCommand):
+    """Encrypt secrets at rest again with the first of SECRET_KEYS; run it again when it was broken off."""
+
+    help = __doc__
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        renewed, current, unreadable = 0, 0, []
+        for model, name in secret_rotation.columns():
+            rotated = _rotate(model, name)
+            renewed += rotated.renewed
+            current += rotated.current
+            unreadable += [f"{model._meta.label} {key}" for key in rotated.unreadable]
+        done = f"Encrypted {renewed} secrets with the first of SECRET_KEYS; {current} were so already."
+        if unreadable:
+            names = ", ".join(unreadable[:SHOWN]) + (" …" if len(unreadable) > SHOWN else "")
+            raise CommandError(
+                f"{done} {len(unreadable)} cannot be read with any key: {names}. "
+                "Add the key that they were encrypted with to SECRET_KEYS, behind the others, and run this again."
+            )
+        self.stdout.write(done)
+
+
+def _rotate(model: Any, name: str) -> Rotated:
+    # A row for the table, not one for each of its rows: nothing has changed for anybody.
+    with unrecorded():
+        rotated = secret_rotation.rotate(model, name)
+    if rotated.renewed:
+        record(ROTATED, model._meta.label_lower, "", f"{rotated.renewed} × {model._meta.verbose_name_plural}")
+    return rotated
