@@ -15,7 +15,8 @@ from django.conf import settings
 from accounts.keys.in_use import KeysInUse
 from accounts.keys.keyring import KeyRing
 from accounts.ledger.ledger import Ledger
-from accounts.limits.admission import Limits
+from accounts.ledger.row import Amendment
+from accounts.limits.admission import Admission, Limits
 from accounts.limits.key_report import KeyReports
 from bridge.bounds.load import BodyLoad
 from bridge.bounds.patience import Pace
@@ -37,6 +38,7 @@ from bridge.siblings.siblings import Siblings
 from bridge.telemetry.refusals import Refusals
 from bridge.turn.engine import Engine, EngineOptions
 from bridge.turn.plan import PlanOptions
+from bridge.turn.record import TurnRecord
 from gateway_project.lib.background import keep_going
 from gateway_project.lib.random_bytes import RandomBytes
 from gateway_project.lib.redis_link import RedisLink
@@ -109,6 +111,17 @@ class Runtime:
     def later(self, work: Coroutine[Any, Any, object]) -> None:
         """Have something done that no turn needs to wait for; a stop waits for it."""
         self.engine.in_background(work)
+
+    def await_usage(self, record: TurnRecord, request_id: str, started_at: float, admission: Admission) -> None:
+        """Should the service still log what the turn has cost: amend its row, and its limits by the difference."""
+        assert record.awaited is not None  # noqa: S101 - the caller has looked
+        estimated = record.prompt_tokens + record.completion_tokens
+
+        def amend(prompt: int, completion: int) -> None:
+            self.later(self.ledger.amend(Amendment(request_id, started_at, prompt, completion)))
+            self.later(admission.amend(prompt + completion - estimated))
+
+        self.pool.late_usages.expect(record.awaited, amend)
 
     async def routes_read(self) -> None:
         """Wait until the aliases are known, while the instances start; not for long when the database is away."""

@@ -14,9 +14,9 @@ import msgspec
 import redis
 from django.db import DataError, IntegrityError, transaction
 
-from accounts.ledger import admissions, hours
+from accounts.ledger import admissions, amendments, hours
 from accounts.ledger.lines import read
-from accounts.ledger.row import Opening, UsageRow
+from accounts.ledger.row import Amendment, Opening, UsageRow
 from accounts.ledger.spool import REJECTED, append, lines_of, take
 from accounts.models import ApiKey, Usage
 from gateway_project.lib import redis_keys
@@ -72,9 +72,9 @@ def file_rows(lines: list[bytes], spool: Path) -> int:
     """Put a batch of lines into the database, and into the sums of their hours; return how many rows were new."""
     batch = read(lines)
     try:
-        turns, refused = file_batch(batch.rows, batch.openings)
+        turns, refused = file_batch(batch.rows, batch.openings, batch.amendments)
     except IntegrityError:  # a key was deleted between the look-up and the commit
-        turns, refused = file_batch(batch.rows, batch.openings)
+        turns, refused = file_batch(batch.rows, batch.openings, batch.amendments)
     if rejected := batch.rejected + refused:
         log.error("%d usage rows cannot be filed and were set aside in %s", len(rejected), spool / REJECTED)
         append(spool, rejected, REJECTED)
@@ -82,13 +82,19 @@ def file_rows(lines: list[bytes], spool: Path) -> int:
     return len(turns)
 
 
-def file_batch(rows: Mapping[str, UsageRow], openings: Mapping[str, Opening]) -> tuple[list[Usage], list[bytes]]:
-    """In one transaction: file the rows that are new, and raise counts. Return the new ones and the refused ones."""
+def file_batch(
+    rows: Mapping[str, UsageRow], openings: Mapping[str, Opening], amended: Mapping[str, Amendment]
+) -> tuple[list[Usage], list[bytes]]:
+    """In one transaction: file the rows that are new, raise counts, amend. Return the new ones and the refused ones."""
     with hours.writing():
         # Keys deleted since the turn: their rows are filed without one instead of failing on the foreign key.
         wanted = {row.api_key_id for row in rows.values()}
         existing_keys = set(ApiKey.objects.filter(pk__in=wanted).values_list("pk", flat=True))
-        ids = Usage.objects.filter(request_id__in=[*rows, *openings.keys() - rows.keys()]).order_by()
+        # An orphaned row is nobody's: should its process have stood still only, its own row takes what comes late.
+        own = [row for row in rows.values() if row.reason != ORPHANED]
+        late = amendments.with_waiting(dict(amended), [row.request_id for row in own])
+        amendments.into_rows(own, late)
+        ids = Usage.objects.filter(request_id__in=rows.keys() | openings.keys() | late.keys()).order_by()
         filed = {id_: (count, reason) for id_, count, reason in ids.values_list("request_id", "count", "reason")}
         turns = _insert([_turn(row, existing_keys) for id_, row in rows.items() if id_ not in filed])
         sums = hours.HourSums()
@@ -100,6 +106,9 @@ def file_batch(rows: Mapping[str, UsageRow], openings: Mapping[str, Opening]) ->
         admissions.book(openings, turns, filed)
         # Last: sums are made anew of all rows of the hour.
         _replace([_turn(row, existing_keys) for row, _, reason in found if reason == ORPHANED != row.reason])
+        if late:
+            there = {id_ for id_, (_, reason) in filed.items() if reason != ORPHANED}
+            amendments.amend(late, there | {row.request_id for row in own})
     done = filed.keys() | {turn.request_id for turn in turns}
     return turns, [_encode(row) for id_, row in rows.items() if id_ not in done]
 

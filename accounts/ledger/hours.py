@@ -29,6 +29,10 @@ _UPSERT: Final = (
     f"VALUES (%s{', %s' * len([*DIMENSIONS, *COLUMNS])}) ON CONFLICT (digest) DO UPDATE SET "
     + ", ".join(f"{name} = accounts_usagehour.{name} + excluded.{name}" for name in COLUMNS)
 )
+_TAKE_AWAY: Final = (
+    f"UPDATE accounts_usagehour SET {', '.join(f'{name} = {name} - %s' for name in COLUMNS)} "  # noqa: S608 - the same
+    "WHERE digest = %s"
+)
 
 Dimensions = tuple[Any, ...]
 """Values in the order of DIMENSIONS."""
@@ -110,6 +114,15 @@ class HourSums:
             # Django's own upsert replaces values and cannot add to them.
             cursor.executemany(_UPSERT, values)
         totals.write(self.by_dimensions)
+
+    def take_away(self) -> None:
+        """Take away from what is stored, where it was added before. Only within `writing`."""
+        # No upsert: a row of negative numbers is refused before it could conflict.
+        values: list[Any] = [(*sums, digest_of(dimensions)) for dimensions, sums in self.by_dimensions.items()]
+        with connection.cursor() as cursor:
+            cursor.executemany(_TAKE_AWAY, values)
+        UsageHour.objects.filter(digest__in=[each[-1] for each in values], turns=0).delete()
+        totals.take_away(self.by_dimensions)
 
 
 class Hour(Func):

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import redis
 
-from accounts.ledger.row import OPENING, UsageRow
+from accounts.ledger.row import OPENING, Amendment, UsageRow
 from accounts.ledger.spool import SPOOL, append, unwritten, waiting
 from gateway_project.lib import redis_keys
 from gateway_project.lib.redis_link import RedisLink, RedisUnavailable
@@ -107,6 +107,10 @@ class Ledger:
         finally:
             # Only now: until then a worker that asks must be told that the turn is open.
             self._open.pop(row.request_id, None)
+
+    async def amend(self, amendment: Amendment) -> None:
+        """Say what the service has counted of a turn whose row says less; as `write`."""
+        await self._write(_encode(amendment))
 
     async def _write(self, line: bytes) -> None:
         try:

@@ -79,5 +79,5 @@ def _file(lines: Iterable[str]) -> int:
     for row in rows:
         # Nobody knows what it has spent, so nothing is said of tokens.
         row.status, row.reason, row.usage_source = "error", filing.ORPHANED, ""
-    turns, _ = filing.file_batch({row.request_id: row for row in rows}, {})
+    turns, _ = filing.file_batch({row.request_id: row for row in rows}, {}, {})
     return len(turns)

@@ -19,7 +19,8 @@ MOST_NAMED = 50
 class Balance(msgspec.Struct):
     """Of some time. It adds up when every turn admitted is closed, open or orphaned, in each hour, and sums are right.
 
-    `unopened` turns were counted when their row came, as the announcement of their beginning was lost.
+    `unopened` turns were counted when their row came, as the announcement of their beginning was lost. `unmatched` are
+    token counts of the service for which no row came.
     """
 
     admitted: int = 0
@@ -27,6 +28,7 @@ class Balance(msgspec.Struct):
     open: int = 0
     orphaned: int = 0
     unopened: int = 0
+    unmatched: int = 0
     unbalanced_hours: set[datetime] = set()
     wrong_sums: set[datetime] = set()
 
@@ -48,6 +50,7 @@ class Balance(msgspec.Struct):
             "orphaned": self.orphaned,
             "difference": self.difference,
             "unopened": self.unopened,
+            "unmatched": self.unmatched,
             "unbalanced_hours": named(self.unbalanced_hours),
             "wrong_sums": named(self.wrong_sums),
         }
@@ -103,6 +106,7 @@ def add_day(balance: Balance, first: datetime, last: datetime) -> None:
             balance.unbalanced_hours.add(hour)
     balance.admitted += sum(each.admitted for each in opened.values())
     balance.unopened += sum(each.unopened for each in opened.values())
+    balance.unmatched += sum(each.unmatched for each in opened.values())
     balance.closed += closed.total()
     balance.orphaned += orphaned.total()
     balance.open += still_open.total()

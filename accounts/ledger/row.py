@@ -70,5 +70,17 @@ class Opening(msgspec.Struct):
     """What is known now; its status is `open`."""
 
 
+class Amendment(msgspec.Struct):
+    """What the service has counted of a turn, known later than its row was written. On the same way."""
+
+    amends: str
+    """The request id of the row."""
+    started_at: float
+    prompt_tokens: int
+    completion_tokens: int
+
+
+AMENDMENT: Final = b'{"amends":'
+"""What the line of an amendment begins with."""
 OPENING: Final = b'{"opened_by":'
 """What the line of an opening begins with, and no line of a row."""

@@ -31,6 +31,10 @@ _UPSERT: Final = (
     f"VALUES (%s{', %s' * len([*NAMES, *COLUMNS])}) ON CONFLICT (digest) DO UPDATE SET "
     + ", ".join(f"{name} = accounts_usagetotal.{name} + excluded.{name}" for name in COLUMNS)
 )
+_TAKE_AWAY: Final = (
+    f"UPDATE accounts_usagetotal SET {', '.join(f'{name} = {name} - %s' for name in COLUMNS)} "  # noqa: S608 - the same
+    "WHERE digest = %s"
+)
 
 Hours = Mapping[tuple[Any, ...], list[int]]
 """Dimensions of hours to their sums, as `HourSums` has them."""
@@ -93,6 +97,13 @@ def write(hours: Hours) -> None:
     if values:
         with connection.cursor() as cursor:
             cursor.executemany(_UPSERT, values)
+
+
+def take_away(hours: Hours) -> None:
+    """Take these hours away from what is stored, where they were added before. Only within `hours.writing`."""
+    values: list[tuple[Any, ...]] = [(*sums, digest_of(name)) for name, sums in totals_of(hours).items()]
+    with connection.cursor() as cursor:
+        cursor.executemany(_TAKE_AWAY, values)
 
 
 def digest_of(name: tuple[Any, ...]) -> str:

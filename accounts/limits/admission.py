@@ -61,11 +61,17 @@ class Admission(Protocol):
     async def release(self, tokens: int = 0) -> None:
         """Never raises; a second time does nothing."""
 
+    async def amend(self, difference: int) -> None:
+        """So many tokens more, or fewer, than it was released with. Never raises."""
+
 
 class _Unlimited:
     seen: Seen | None = None
 
     async def release(self, tokens: int = 0) -> None:
+        pass
+
+    async def amend(self, difference: int) -> None:
         pass
 
 
@@ -93,7 +99,7 @@ class Limits:
         self._answers: dict[int, float] = {}
         """Tokens of an answer to each key, a moving average; the key that was answered last is the last."""
         self._renewing: asyncio.Task[None] | None = None
-        self._settling: set[asyncio.Task[None]] = set()
+        self._settling: set[asyncio.Task[object]] = set()
         self._unsettled: deque[tuple[CallerCounters, list[Arg]]] = deque(maxlen=MOST_UNSETTLED)
         self._budgets = LedgerBudgets(link)
 
@@ -224,10 +230,11 @@ class Limits:
 
     async def settle(
         self, counters: CallerCounters, request_id: str, tokens: int, at: float, *, alone: bool = False
-    ) -> None:
+    ) -> int:
         """End the request's lease and count its tokens. While Redis is away that is put off, and nothing is raised.
 
-        `alone`: it was admitted without Redis, which has not counted the request.
+        `alone`: it was admitted without Redis, which has not counted the request. Return when that was by the clock of
+        Redis, 0 where it was put off.
         """
         # First and without a wait: from here on `_renew_leases` must not renew what has ended.
         for each in counters.counters:
@@ -237,26 +244,43 @@ class Limits:
                     del self._held[each.place]
         settlement: list[Arg] = [request_id, tokens, "", at, "alone" if alone else ""]
         try:
-            await self._settle(counters, settlement)
+            return await self._settle(counters, settlement)
         # Counted here too, since this process may have to enforce the limits alone for a while.
         except (RedisUnavailable, ResponseError):
             for each in counters.counters:
                 self._local_counter(each).spend(each, tokens, time.monotonic())
             self._unsettled.append((counters, settlement))
             self._start_renewing()
+        return 0
 
-    async def _settle(self, counters: CallerCounters, settlement: list[Arg]) -> None:
+    async def amend(
+        self, counters: CallerCounters, request_id: str, difference: int, at: float, settled_at: int
+    ) -> None:
+        """Count so many tokens more, or fewer, of a turn that was settled at that time, 0 if that is not known."""
+        amendment: list[Arg] = [request_id, difference, "late", at, settled_at]
+        try:
+            # Behind the settlements that were put off: one of them may be its own.
+            if not self._unsettled:
+                await self._settle(counters, amendment)
+                return
+        except (RedisUnavailable, ResponseError):
+            pass
+        self._unsettled.append((counters, amendment))
+        self._start_renewing()
+
+    async def _settle(self, counters: CallerCounters, settlement: list[Arg]) -> int:
         """Send a settlement. One that may have run without a reply is marked, so that it is not counted twice."""
         try:
-            await self._link.call(counters.settlement.packed(*settlement), SETTLE)
+            settled_at: int = await self._link.call(counters.settlement.packed(*settlement), SETTLE)
         # It surely did not run, so it may be sent as the first time.
         except NotSent:
             raise
         except (RedisUnavailable, ResponseError):
             settlement[2] = "again"
             raise
+        return settled_at
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+    def _in_background(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._settling.add(task)
         # The set holds the task: the loop itself keeps only a weak reference.
@@ -301,9 +325,15 @@ class _Admitted:
     async def release(self, tokens: int = 0) -> None:
         pass
 
+    async def amend(self, difference: int) -> None:
+        pass
+
 
 class _Turn:
-    __slots__ = ("_alone", "_at", "_counters", "_key_id", "_limits", "_prompt", "_request_id", "seen")
+    __slots__ = (
+        "_alone", "_at", "_counters", "_is_released", "_key_id", "_limits", "_prompt", "_request_id", "_settled_at",
+        "seen",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -318,19 +348,25 @@ class _Turn:
         alone: bool,
     ) -> None:
         self.seen: Seen | None = seen
-        self._limits: Limits | None = limits
+        self._limits = limits
         self._key_id = key_id
         self._counters = counters
         self._request_id = request_id
         self._prompt = prompt
         self._at = at
         self._alone = alone
+        self._is_released = False
+        self._settled_at = 0
 
     async def release(self, tokens: int = 0) -> None:
-        # Before the first wait: two releases at once must not settle twice.
-        limits, self._limits = self._limits, None
-        if limits is None:
+        if self._is_released:
             return
+        # Before the first wait: two releases at once must not settle twice.
+        self._is_released, limits = True, self._limits
         if self._prompt is not None and tokens > self._prompt:  # else there was no answer
             limits.record_answer(self._key_id, tokens - self._prompt)
-        await limits.settle(self._counters, self._request_id, tokens, self._at, alone=self._alone)
+        self._settled_at = await limits.settle(self._counters, self._request_id, tokens, self._at, alone=self._alone)
+
+    async def amend(self, difference: int) -> None:
+        if difference:
+            await self._limits.amend(self._counters, self._request_id, difference, self._at, self._settled_at)

@@ -178,19 +178,30 @@ return reply
 # KEYS and the first part of ARGV as above, without the shadows. Then: request, tokens, "again" for one that may have
 # been settled already (only its lease shows which), when it started, "alone" for one that Redis may not have counted.
 # A budget counts what has started since its beginning; what started before is the ledger's, until that has been added.
+# "late" for a turn that was settled before: tokens is what is to be added, or taken away, and the last argument when it
+# was settled; tokens of a minute that is over are left alone. Reply: the time.
 SETTLE: Final = Script(f"""
 local now = tonumber(redis.call('TIME')[1])
 local scopes = #KEYS / {KEYS_EACH}
 local request, tokens, again, started, alone = unpack(ARGV, scopes * {ARGS_EACH} + 1)
+local late, slice = again == 'late', now - now % {SLICE}
+if late then slice = alone - alone % {SLICE} end
 tokens, started, alone = tonumber(tokens), tonumber(started), alone == 'alone'
 for s = 0, scopes - 1 do
   local k, a = s * {KEYS_EACH}, s * {ARGS_EACH}
-  local leased = redis.call('ZREM', KEYS[k + 3], request)
-  local counted = redis.call('HDEL', KEYS[k + 4], request)
-  if again == '' or leased == 1 then
-    if tokens > 0 and tonumber(ARGV[a + 2]) > 0 then
-      redis.call('HINCRBY', KEYS[k + 2], now - now % {SLICE}, tokens)
-      redis.call('EXPIRE', KEYS[k + 2], {WINDOW + SLICE})
+  local leased, counted = 0, 1
+  if not late then
+    leased = redis.call('ZREM', KEYS[k + 3], request)
+    counted = redis.call('HDEL', KEYS[k + 4], request)
+  end
+  if late or again == '' or leased == 1 then
+    if tonumber(ARGV[a + 2]) > 0 then
+      if not late and tokens > 0 then
+        redis.call('HINCRBY', KEYS[k + 2], slice, tokens)
+        redis.call('EXPIRE', KEYS[k + 2], {WINDOW + SLICE})
+      elseif late and redis.call('HEXISTS', KEYS[k + 2], slice) == 1 then
+        redis.call('HINCRBY', KEYS[k + 2], slice, tokens)
+      end
     end
     if alone and tonumber(ARGV[a + 1]) > 0 and started > now - {WINDOW} then
       redis.call('ZADD', KEYS[k + 1], started, request)
@@ -209,6 +220,7 @@ for s = 0, scopes - 1 do
     end
   end
 end
+return now
 """)
 
 # KEYS: turns, reserved. ARGV: requests whose lease goes on, also those that Redis has lost or never got.

@@ -9,6 +9,7 @@ from accounts.models.key import ApiKey as ApiKey
 from accounts.models.key import ApiKeyQuerySet as ApiKeyQuerySet
 from accounts.models.open_turn import AdmittedHour as AdmittedHour
 from accounts.models.open_turn import OpenTurn as OpenTurn
+from accounts.models.open_turn import WaitingAmendment as WaitingAmendment
 from accounts.models.policy import LIMITS as LIMITS
 from accounts.models.policy import SCOPES as SCOPES
 from accounts.models.policy import Policy as Policy

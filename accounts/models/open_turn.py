@@ -1,4 +1,4 @@
-"""Turns that were admitted: those that run, and how many there have been in each hour."""
+"""Turns that were admitted: those that run, how many there have been in each hour, and what is known too early."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ class AdmittedHour(models.Model):
     admitted = models.PositiveBigIntegerField(_("admitted"), default=0)
     unopened = models.PositiveBigIntegerField(_("known by their end alone"), default=0)
     """Of those: their beginning was lost on the way, and they were counted when their row came."""
+    unmatched = models.PositiveBigIntegerField(_("late token counts without a row"), default=0, db_default=0)
+    """Token counts of the service for which no row has come: its turn is unknown, or its row was deleted."""
 
     class Meta:
         verbose_name = _("hour of admitted turns")
@@ -43,3 +45,21 @@ class AdmittedHour(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%d %H}:00"
+
+
+class WaitingAmendment(models.Model):
+    """Token counts of a turn whose row is not there yet; it takes them when it is filed."""
+
+    request_id = models.CharField(_("request"), max_length=64, primary_key=True)
+    started_at = models.DateTimeField(_("started at"))
+    since = models.DateTimeField(_("since"), db_index=True)
+    prompt_tokens = models.PositiveIntegerField(_("prompt tokens"))
+    completion_tokens = models.PositiveIntegerField(_("completion tokens"))
+
+    class Meta:
+        verbose_name = _("late token count")
+        verbose_name_plural = _("late token counts")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.request_id

@@ -126,6 +126,8 @@ class ChatConsumer(ListeningConsumer):
                 tokens = self._record.prompt_tokens + self._record.completion_tokens
                 # Later, as the client need not wait for Redis; a stop of the process waits for it.
                 self.runtime.later(admission.release(tokens))
+            if self._record.awaited is not None:
+                self.runtime.await_usage(self._record, f"req_{self.id}", self._started_at, admission)
 
     async def turn(self) -> None:
         """Have the engine run it, and see to its row."""

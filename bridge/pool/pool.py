@@ -12,6 +12,7 @@ from bridge.chat.errors import GatewayError
 from bridge.lingma.dialects.base import Model
 from bridge.pool import policy
 from bridge.pool.instance import Instance
+from bridge.pool.late_usages import LateUsages
 from bridge.pool.lease import Lease, Waiter
 from bridge.pool.members import Members
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
@@ -42,6 +43,7 @@ class Pool:
         self.turn_limits = instances.turn
         # One timer for all turns. A fifth of the interval bounds how late a keep-alive can be.
         self.ticker = Ticker(min(EVERY_SEC, instances.turn.keepalive_sec / 5))
+        self.late_usages = LateUsages(self.ticker)
         """Calls every turn, and whatever else lives as long as one."""
         self.instances = [
             Instance(

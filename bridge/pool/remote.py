@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Protocol
 
 import msgspec
@@ -64,6 +65,10 @@ class RemoteLog:
     def usage(self, request_id: str) -> LoggedUsage | None:
         """The usage of one turn, once: None as long as it is not known."""
         return self._usages.pop(request_id, None)
+
+    def usages(self, request_ids: Collection[str]) -> list[LoggedUsage]:
+        """The usages of those turns that have come by now; each once."""
+        return [self._usages.pop(id_) for id_ in request_ids if id_ in self._usages]
 
     async def wait_for(self, request_id: str) -> LoggedUsage | None:
         """The usage of one turn, or None when it has not come in good time."""

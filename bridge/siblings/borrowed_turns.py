@@ -29,6 +29,9 @@ from bridge.siblings.messages import (
 
 Running = tuple[ReplyStream, RemoteLog]
 
+MOST_LATE = 4096
+"""Turns that have ended and whose figures may still come; those that ended first give way."""
+
 
 class BorrowedTurns:
     """What a `RemoteInstance` asks. All of it ends with the link."""
@@ -37,8 +40,8 @@ class BorrowedTurns:
         self._link = link
         self._numbers = count(1)
         self._running: dict[int, Running] = {}
-        self._late: dict[int, Running] = {}
-        """They have ended, and their figures are still to come."""
+        self._late: dict[int, tuple[str, RemoteLog]] = {}
+        """They have ended, and their figures may still come: their request ids, and who waits for the figures."""
         self._numbers_of: dict[ReplyStream, int] = {}
         self._images: dict[int, asyncio.Future[str]] = {}
         self._crash_checks: dict[int, asyncio.Future[Exit | None]] = {}
@@ -93,8 +96,9 @@ class BorrowedTurns:
         # A copy: each turn that fails takes itself out (`_forget`).
         for turn, _log in list(self._running.values()):
             turn.fail(lost())
-        for turn, log in self._late.values():
-            log.store(turn.request_id, None)
+        for request_id, log in self._late.values():
+            log.store(request_id, None)
+        self._late.clear()
         for future in list(self._images.values()):
             if not future.done():
                 future.set_exception(lost())  # the turn is asked again, with its image
@@ -124,15 +128,18 @@ class BorrowedTurns:
         # Before `finish`: whoever answers the client asks for the figures as soon as the turn has ended.
         if ended.late:
             log.expect(turn.request_id)
-            self._late[ended.turn] = running
         else:
             log.store(turn.request_id, ended.usage)
+        if ended.usage is None:
+            self._figures_may_come(ended.turn, turn, log)
         turn.finish(ended.session_id, "")
 
     def on_usage(self, usage: Usage) -> None:
-        if (running := self._late.pop(usage.turn, None)) is not None:
-            turn, log = running
-            log.store(turn.request_id, usage.usage)
+        # None is no last word: they may still come, when nobody waits any more.
+        late = self._late.get(usage.turn) if usage.usage is None else self._late.pop(usage.turn, None)
+        if late is not None:
+            request_id, log = late
+            log.store(request_id, usage.usage)
 
     def on_uploaded(self, uploaded: Uploaded) -> None:
         future = self._images.get(uploaded.number)
@@ -150,6 +157,12 @@ class BorrowedTurns:
 
     def _forget(self, turn: ReplyStream) -> None:
         number = self._numbers_of.pop(turn)
-        del self._running[number]
+        _, log = self._running.pop(number)
+        self._figures_may_come(number, turn, log)
         # Whatever the reason is (a client that left, a failure here), the service must stop working on it.
         self._link.send(Stop(number))
+
+    def _figures_may_come(self, number: int, turn: ReplyStream, log: RemoteLog) -> None:
+        self._late[number] = turn.request_id, log
+        if len(self._late) > MOST_LATE:
+            del self._late[next(iter(self._late))]

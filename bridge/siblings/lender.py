@@ -10,8 +10,10 @@ from typing import Any
 import msgspec
 
 from bridge.chat.errors import GatewayError, InternalError
+from bridge.lingma.dialects.base import LoggedUsage
 from bridge.lingma.stream import ReplyStream
 from bridge.pool.instance import Instance
+from bridge.pool.late_usages import Awaited
 from bridge.pool.lease import Lease
 from bridge.pool.policy import Affinity, Line
 from bridge.pool.pool import Pool
@@ -204,6 +206,7 @@ class Lender:
         # A turn that has ended needs no stop.
         if turn.end is None:
             loan.instance.give_up(turn)
+        self._send_late(number, loan, turn)
 
     async def _run(self, number: int, loan: Loan, turn: ReplyStream) -> None:
         """Pass on what comes, and how it ends."""
@@ -225,7 +228,18 @@ class Lender:
         late = usage is None and log is not None and log.worth_waiting
         self.link.send(Ended(number, end.session_id, usage=usage, late=late))
         if late and log is not None:
-            self.link.send(Usage(number, await log.wait_for(turn.request_id)))
+            usage = await log.wait_for(turn.request_id)
+            self.link.send(Usage(number, usage))
+        if usage is None:
+            self._send_late(number, loan, turn)
+
+    def _send_late(self, number: int, loan: Loan, turn: ReplyStream) -> None:
+        """What the service has logged of it, should that still come."""
+        if (log := loan.instance.log) is not None:
+            id_, send = turn.request_id, self.link.send
+            self._pool.late_usages.expect(
+                Awaited(log, [id_], is_own=False), lambda *tokens: send(Usage(number, LoggedUsage(id_, *tokens)))
+            )
 
     async def _pass_on(self, number: int, turn: ReplyStream) -> None:
         """Until the turn has ended. While the other process is behind, the turn's own bound holds."""

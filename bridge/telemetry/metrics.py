@@ -96,6 +96,13 @@ CRASHES = Counter(
 )
 SLOW_CLIENTS = Counter("lingma_gateway_slow_clients_total", "Streams cut because the client read too slowly.")
 
+LATE_USAGE = Counter(
+    "lingma_gateway_late_usage_total",
+    "Turns that ended before the service had logged their tokens. outcome: amended (it did within a minute), missing, "
+    "dropped (too many waited).",
+    ("outcome",),
+)
+
 IN_FLIGHT = Gauge("lingma_gateway_in_flight", "Turns that hold an instance.", multiprocess_mode="livesum")
 QUEUE_LENGTH = Gauge("lingma_gateway_queue_length", "Turns that wait for an instance.", multiprocess_mode="livesum")
 INSTANCE_STATE = Gauge(

@@ -19,6 +19,7 @@ from bridge.chat.events import (
 from bridge.lingma.dialects.base import Ask, LoggedUsage
 from bridge.lingma.stream import ReplyStream
 from bridge.pool.instance import Instance
+from bridge.pool.late_usages import Awaited
 from bridge.pool.lease import Lease
 from bridge.pool.pool import retry_hint
 from bridge.telemetry import metrics
@@ -57,6 +58,8 @@ class Attempt:
         self._limits = ReplyLimits(request) if request.stop or request.max_tokens is not None else None
         self._accounting = Accounting(request, turn.key, turn.plan, turn.record, engine.calibrations)
         self._all_images_sent = True
+        self._uncounted: list[str] = []
+        """The question whose reply was corrected, if the service has not logged yet what that cost."""
         self._started = False
         self._held_since: int | None = None  # milliseconds: when what comes began to be held back
         # What a lost attempt left must not be sent with this one.
@@ -68,6 +71,7 @@ class Attempt:
         # Images go first: the question names them by the service's addresses.
         images = turn.question.images(self._affinity)
         turn.record.warnings.clear()
+        turn.record.awaited = None
         urls = await self._upload(images) if images else ()
         first = turn.question.ask(self._affinity, turn.record.lingma_model, new_id, urls)
         turn.conversation.write_to(turn.record)
@@ -134,6 +138,7 @@ class Attempt:
         """In the session of the reply that is corrected."""
         log = self._lease.instance.log
         self._accounting.corrected = log.usage(stream.request_id) if log is not None else None
+        self._uncounted = [stream.request_id] if self._accounting.corrected is None else []
         session_id = stream.end.session_id if stream.end else ask.session_id
         text = self._reader.correction
         self._reader.retry()
@@ -231,6 +236,8 @@ class Attempt:
         logged = await self._logged(stream, batch) if cut is None and stream.end is not None else None
         # The turn is booked with its last event, so its record is complete before that.
         usage = self._accounting.close(stream, self._reader, limits, logged)
+        if logged is None and cut is None and stream.end is not None:
+            self._await_usage(stream)
         reason = cut or self._reason()
         turn.record.status, turn.record.reason = "ok", reason
         whole = cut is None and error is None and not left_role and reason is not FinishReason.LENGTH
@@ -285,3 +292,12 @@ class Attempt:
         # A turn that failed or was left has cost tokens too.
         if record.status != "ok":
             self._accounting.close(stream, self._reader, self._limits, None)
+            self._await_usage(stream)
+
+    def _await_usage(self, stream: ReplyStream) -> None:
+        log, known = self._lease.instance.log, self._accounting.corrected
+        if log is not None:
+            awaited = Awaited(log, [*self._uncounted, stream.request_id])
+            if known is not None:
+                awaited.prompt_tokens, awaited.completion_tokens = known.prompt_tokens, known.completion_tokens
+            self._turn.record.awaited = awaited

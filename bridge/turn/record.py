@@ -9,6 +9,7 @@ import msgspec
 from accounts.ledger.trace import SessionWhy
 from bridge.chat.errors import GatewayError
 from bridge.chat.events import SessionState, UsageSource
+from bridge.pool.late_usages import Awaited
 from bridge.routing.routes import Route
 
 
@@ -35,6 +36,8 @@ class TurnRecord(msgspec.Struct):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     usage_source: UsageSource = "estimate"
+    awaited: Awaited | None = None
+    """What the service may still log of it, where the tokens are estimated."""
     # msgspec copies empty containers for each object, so these are not shared.
     tool_outcomes: dict[str, int] = {}
     """Calls by what became of them: parsed, repaired, refused, retried, invalid; unjudged beside that.

@@ -26,8 +26,8 @@ KEYS_CHANGED: Final = "lgw:keys"
 """Channel: digests of keys that changed. Published when a key is saved; web processes subscribe."""
 
 USAGE: Final = "lgw:usage"
-"""Stream of usage rows until they are filed, and of the beginnings of turns. Written by web processes; read by the
-worker.
+"""Stream of usage rows until they are filed, of the beginnings of turns and of late token counts. Written by web
+processes; read by the worker.
 """
 
 RUN: Final = "lgw:run:"

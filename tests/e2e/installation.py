@@ -15,7 +15,7 @@ import msgspec
 import psutil
 import redis
 
-from accounts.ledger.row import OPENING, UsageRow
+from accounts.ledger.row import AMENDMENT, OPENING, UsageRow
 from tests.directories import copy
 from tests.e2e.formats import Answer, send
 from tests.environment import start_redis
@@ -108,7 +108,7 @@ ids = dict(ApiKey.objects.values_list("name", "pk")) | {{"team core": Team.objec
 
 def rows_of(lines):
     """The rows of turns that have ended, by request id."""
-    lines = [line for line in lines if line and not line.startswith(OPENING)]
+    lines = [line for line in lines if line and not line.startswith((AMENDMENT, OPENING))]
     rows = [msgspec.structs.asdict(msgspec.json.decode(line, type=UsageRow)) for line in lines]
     return {row["request_id"]: row for row in rows}
 

@@ -5,7 +5,7 @@ import json
 import psutil
 import pytest
 
-from accounts.ledger.row import OPENING
+from accounts.ledger.row import AMENDMENT, OPENING
 from tests.e2e.formats import OPENAI, send
 from tests.e2e.installation import METRICS_KEY, until
 
@@ -33,7 +33,7 @@ def full(gateway):
 def filed(gateway):
     """Request ids of rows in Redis and in the spool."""
     lines = b"".join(path.read_bytes() for path in (gateway.data_dir / "spool").glob("usage.jsonl*")).split(b"\n")
-    rows = [line for line in lines if line and not line.startswith(OPENING)]
+    rows = [line for line in lines if line and not line.startswith((AMENDMENT, OPENING))]
     return {json.loads(line)["request_id"] for line in rows} | set(gateway.rows())
 
 

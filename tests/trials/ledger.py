@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import redis
 
-from accounts.ledger.row import OPENING
+from accounts.ledger.row import AMENDMENT, OPENING
 
 QUERY = "select model, request_id, status, reason from accounts_usage where model like 'trial-%'"
 PATIENCE = 40.0
@@ -52,7 +52,7 @@ def waiting(stage):
     lines = [line for path in files for line in path.read_bytes().split(b"\n") if line]
     with stage.redis() as client:
         lines += [entry[b"row"] for _, entry in client.xrange("lgw:usage")]
-    rows = [line for line in lines if not line.startswith(OPENING)]
+    rows = [line for line in lines if not line.startswith((AMENDMENT, OPENING))]
     return [model for line in rows if (model := json.loads(line)["model"]).startswith("trial-")]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,6 +41,11 @@ class LogTail:
             self._inode, self._offset = stat.st_ino, stat.st_size
 
     def close(self) -> None:
+        """Nothing is read any more, whoever still asks."""
+        self._retry_at = float("inf")
+        self._close_file()
+
+    def _close_file(self) -> None:
         descriptor, self._file = self._file, None
         if descriptor is not None:
             os.close(descriptor)
@@ -51,17 +57,27 @@ class LogTail:
 
     def usage(self, request_id: str) -> LoggedUsage | None:
         """The usage of one turn, once: None as long as it is not in the log."""
-        if request_id not in self._usages and time.monotonic() >= self._retry_at:
-            try:
-                self._read_new()
-            except OSError:
-                if not self._inode:  # not every service keeps a log, and asking for it each time is not free
-                    self._retry_at = time.monotonic() + RETRY_SEC
+        if request_id not in self._usages:
+            self._look()
         # Taken out: each turn asks once, and what nobody asks for is bounded by MAX_KEPT.
         usage = self._usages.pop(request_id, None)
         if usage is not None:
             self._misses = 0
         return usage
+
+    def usages(self, request_ids: Collection[str]) -> list[LoggedUsage]:
+        """The usages of those turns that are in the log by now; each once."""
+        self._look()
+        return [self._usages.pop(id_) for id_ in request_ids if id_ in self._usages]
+
+    def _look(self) -> None:
+        if time.monotonic() < self._retry_at:
+            return
+        try:
+            self._read_new()
+        except OSError:
+            if not self._inode:  # not every service keeps a log, and asking for it each time is not free
+                self._retry_at = time.monotonic() + RETRY_SEC
 
     async def wait_for(self, request_id: str) -> LoggedUsage | None:
         """The usage of one turn, or None when it has not come in good time."""
@@ -79,7 +95,7 @@ class LogTail:
         if stat.st_ino != self._inode:
             if self._file is not None:  # rotated: what came last is in the old file
                 self._read_to(os.fstat(self._file).st_size)
-            self.close()
+            self._close_file()
             self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             self._inode, self._offset, self._rest = stat.st_ino, 0, b""
         if stat.st_size < self._offset:  # cut short

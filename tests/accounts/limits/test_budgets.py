@@ -11,6 +11,7 @@ from accounts.keys.limit_set import LimitSet
 from accounts.limits.admission import LimitExceeded, Limits
 from accounts.limits.counters import shadow_key
 from accounts.limits.periods import periods_at
+from gateway_project.lib import redis_keys
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
@@ -142,3 +143,36 @@ async def test_nearest_limit_is_an_enforced_one(link):
     seen = (await limits.admit(who, "r")).seen
     assert seen.nearest((0, 3, 4, 5)).name == "requests_day"
     assert seen.nearest((1, 6, 7, 8)) is None
+
+
+async def test_late_tokens_are_settled_by_the_difference(link):
+    limits, who = Limits(link), caller({"tpm": 1000, "tokens_day": 1000}, {"tokens_month": 5000})
+    turn = await limits.admit(who, "r1")
+    await turn.release(tokens=300)
+    await turn.amend(-100)
+    assert {(each.name, each.used) for each in (await limits.look(who)).states()} == {
+        ("tpm", 200), ("tokens_day", 200), ("tokens_month", 200),
+    }  # fmt: skip
+    await turn.amend(50)
+    assert {each.used for each in (await limits.look(who)).states()} == {250}
+
+
+async def test_late_tokens_leave_a_later_minute_alone(link):
+    limits, who = Limits(link), caller({"tpm": 1000, "tokens_day": 1000})
+    turn = await limits.admit(who, "r1")
+    await turn.release(tokens=300)
+    await link.execute("DEL", redis_keys.limits("key", 1)[1])  # as after a minute
+    await turn.amend(-300)
+    assert {each.name: each.used for each in (await limits.look(who)).states()} == {"tpm": 0, "tokens_day": 0}
+
+
+async def test_late_tokens_neither_admit_nor_end_anything(link):
+    limits, who = Limits(link), caller({"rpm": 9, "concurrency": 2, "tokens_day": 1000, "requests_day": 9})
+    turn, running = await limits.admit(who, "r1"), await limits.admit(who, "r2")
+    await turn.release(tokens=300)
+    await turn.amend(100)
+    # What the running turn has reserved counts as well.
+    used = {each.name: each.used for each in (await limits.look(who)).states()}
+    assert (used["rpm"], used["concurrency"], used["requests_day"]) == (2, 1, 2)
+    await running.release(tokens=1)
+    assert {each.name: each.used for each in (await limits.look(who)).states()}["tokens_day"] == 401
