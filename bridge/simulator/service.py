@@ -43,6 +43,7 @@ class Service:
     async def open(self, port: int, http_port: int) -> None:
         """Listen, name the ports, and be ready. Raise OSError when a port is taken."""
         # Before the first client: nobody is there yet to get the pushes of a login.
+        self.state.login.watch_expiry()
         self.state.login.follow_controls("")
         await self.listeners.open(port, http_port)
         self._start_chores()  # from the last line below on, signals must be handled
@@ -54,6 +55,7 @@ class Service:
         # Also by time, since a change may have to push something while no client sends anything.
         self._repeat(0.25, self._poll_controls)
         self._repeat(0.1, self.state.clients.expire)
+        self._repeat(0.25, self.state.login.watch_expiry)
         if options.rewrite_user_ms:
             self._repeat(options.rewrite_user_ms / 1000, self.state.login.account.save)
         if options.exit_after_sec:

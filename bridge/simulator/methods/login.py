@@ -7,11 +7,16 @@ from typing import Any
 from bridge.simulator.methods.base import Method, Params, constant
 from bridge.simulator.protocol.errors import RpcError
 from bridge.simulator.protocol.peer import Peer
+from bridge.simulator.state.account import User
 from bridge.simulator.state.service_state import ServiceState
+
+BROWSER = ("", "aliyun", "dedicated")
+SECRETS = {"ak_sk": ("accessKey", "secretKey"), "personal_token": ("personalToken",), "name_only": ("userName",)}
+"""What a login without a browser needs; the last one is the secret."""
 
 
 def _auth_status(state: ServiceState, peer: Peer, params: Params) -> Any:
-    return state.login.account.status(state.context.controls.service.auth_status)
+    return state.login.status()
 
 
 def _generate_url(state: ServiceState, peer: Peer, params: Params) -> Any:
@@ -19,11 +24,19 @@ def _generate_url(state: ServiceState, peer: Peer, params: Params) -> Any:
 
 
 def _login(state: ServiceState, peer: Peer, params: Params) -> Any:
-    kind = params.get("loginType") or ""
-    if kind:
-        state.login.log_in(uid=str(params.get("userId") or ""), token=str(params.get("personalToken") or ""))
-    url = state.login.account.begin(state.http_port, state.context.controls.service.nonce_expires_sec)["loginUrl"]
-    return {"url": "" if kind else url, "success": True}
+    """By a browser the answer has a URL; otherwise it has none, and `auth/report` tells of the end (PROTOCOL 7.2)."""
+    if params.get("loginDedicatedType") == "standards":
+        state.login.endpoint = ""
+    kind = str(params.get("loginType") or "")
+    if kind in BROWSER:
+        return {"url": _generate_url(state, peer, params)["loginUrl"], "success": True}
+    given = [str(params.get(name) or "") for name in SECRETS.get(kind, ())]
+    if not given or not all(given):
+        return {"url": "", "success": False}
+    if given[-1] not in state.context.controls.service.refused_secrets.split(","):
+        name = given[-1] if kind == "name_only" else ""
+        state.login.log_in(name=name, org_id=str(params.get("orgId") or ""))
+    return {"url": "", "success": True}
 
 
 def _auth_callback(state: ServiceState, peer: Peer, params: Params) -> Any:
@@ -41,23 +54,41 @@ def _device_login(state: ServiceState, peer: Peer, params: Params) -> Any:
         raise RpcError(-32602, "token or userId is empty")
     state.login.log_in(
         name=str(params.get("username") or ""), uid=str(params["userId"]), token=str(params["token"]),
-        refresh_token=str(params.get("refreshToken") or ""),
+        refresh_token=str(params.get("refreshToken") or ""), expire_time=_whole(params.get("expireTime")),
     )  # fmt: skip
     return {"success": True}
 
 
 def _refresh_token(state: ServiceState, peer: Peer, params: Params) -> Any:
-    """Two forms are known: with six fields, and with the name of an older code."""
-    old_form = "securityOauthToken" in params
-    token = str(params.get("securityOauthToken") or params.get("token") or "")
-    user = state.login.renew_tokens(token=token, refresh_token=str(params.get("refreshToken") or ""))
-    if not old_form:
-        return {"success": user is not None, "errorCode": "", "errorMsg": "" if user else "not logged in"}
+    """It stores what it is given and renews nothing (PROTOCOL 7.4)."""
+    token, refresh = str(params.get("securityOauthToken") or ""), str(params.get("refreshToken") or "")
+    expire_time = _whole(params.get("tokenExpireTime"))
+    if not token or not refresh or expire_time <= 0:
+        return _stored(None, "INVALID_PARAMS")
+    user = state.login.store_tokens(token, refresh, expire_time)
+    return _stored(user, "" if user else "USER_NOT_LOGIN")
+
+
+def _stored(user: User | None, error: str) -> dict[str, Any]:
     return {
-        "errorCode": None if user else "NOT_LOGIN", "errorMessage": None if user else "not logged in",
         "success": user is not None, "uid": user.uid if user else "", "name": user.name if user else "",
-        "tokenExpireTime": str(user.expire_time) if user else "",
+        "tokenExpireTime": user.expire_time if user else 0, "errorCode": error, "errorMessage": error,
     }  # fmt: skip
+
+
+def _whole(value: Any) -> int:
+    """A time in ms, which some calls have as a string; 0 for anything else."""
+    text = str(value or "")
+    return int(text) if text.isdecimal() else 0
+
+
+def _grants(state: ServiceState, peer: Peer, params: Params) -> Any:
+    user = state.login.account.user
+    who = {"userId": user.uid if user else "", "userName": user.name if user else "", "yxUid": ""}
+    names = state.login.organizations()
+    return [{"grantType": "personal", "orgId": "", "orgName": "", **who}] + [
+        {"grantType": "organization", "orgId": name, "orgName": name, **who} for name in names
+    ]
 
 
 def _logout(state: ServiceState, peer: Peer, params: Params) -> Any:
@@ -75,6 +106,8 @@ METHODS: dict[str, Method] = {
     "auth/logout": _logout,
     "auth/device_login": _device_login,
     "auth/refreshToken": _refresh_token,
+    "auth/syncUserInfo": _refresh_token,
+    "auth/grantInfos": _grants,
     "auth/stop_polling": constant({}),
     "auth/profile/getUrl": _profile_url,
     "auth/profile/getGlobalConfig": constant({}),

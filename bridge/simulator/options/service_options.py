@@ -15,7 +15,21 @@ class ServiceOptions(msgspec.Struct, frozen=True, kw_only=True):
     organizations: Annotated[str, "comma list; with two or more, the login asks to choose one"] = ""
     nonce_expires_sec: Annotated[float, "how long a login attempt lives"] = 300
     token_days: Annotated[float, "how long a fresh token lives"] = 60
+    renewal: Annotated[
+        Literal["works", "fails", "never"], "what the service's own renewals do before a login ends (F11)"
+    ] = "works"
+    renewal_sec: Annotated[float, "how long before its end a login is renewed"] = 3600
+    renewal_every_sec: Annotated[float, "the pause after a renewal that failed"] = 60
     auth_status: Annotated[int, "fixed auth/status.status; 0: the true one"] = 0
+    whitelist: Annotated[int, "fixed auth/status.whitelist; 0: the true one"] = 0
+    refused_secrets: Annotated[str, "comma list of secret keys and personal tokens that log nobody in"] = ""
+    sign_in: Annotated[
+        Literal["link", "password", "captcha", "second_factor", "changed"],
+        "the login page: a link; a form with a password, then a captcha or a code; a page that nobody knows",
+    ] = "link"
+    sign_in_password: Annotated[str, "the password of that form"] = "simulated"  # noqa: S105
+    sign_in_code: Annotated[str, "the code of the second factor"] = "123456"
+    sign_in_ms: Annotated[float, "wait before a login page is answered"] = 0
     models: Annotated[str, "comma list of key:Name; a change pushes config/refreshModels (F25)"] = ""
     models_empty: Annotated[bool, "config/queryModels answers {} (F19)"] = False
     user_plan: Annotated[str, "value of user/plan; empty: the error -32603"] = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -78,7 +79,7 @@ class Account:
         self._ensure_machine()
         return (self.root / "cache/id").read_text().strip()
 
-    def log_in(self, name: str, **fields: str) -> User:
+    def log_in(self, name: str, expire_time: int = 0, **fields: str) -> User:
         """Make a login. `fields` may give uid, token, refresh_token, org_id, org_name; the rest is made up."""
         made = {
             "uid": f"593{self.ids.hex()[:13]}",
@@ -87,7 +88,7 @@ class Account:
         }
         # Empty values are left out, so that they do not replace what is made up.
         given = {key: value for key, value in fields.items() if value}
-        self.user = User(machine=self.machine, name=name, expire_time=self._expiry(), **(made | given))
+        self.user = User(machine=self.machine, name=name, expire_time=expire_time or self._expiry(), **(made | given))
         self.save()
         return self.user
 
@@ -99,14 +100,21 @@ class Account:
         if self.user:
             replace(self.root / "cache/user", msgspec.json.encode(self.user).decode())
 
-    def renew(self, **fields: str) -> User | None:
-        """Give the present login new tokens; None when logged out."""
+    def renew(self) -> User | None:
+        """Give the present login new tokens and a later end; None when logged out."""
+        return self.store(f"pt-{self.ids.hex()}", f"rt-{self.ids.hex()}", self._expiry())
+
+    def store(self, token: str, refresh_token: str, expire_time: int) -> User | None:
+        """Keep these tokens for the present login; None when logged out."""
         if user := self.user:
-            user.token = fields.get("token") or f"pt-{self.ids.hex()}"
-            user.refresh_token = fields.get("refresh_token") or f"rt-{self.ids.hex()}"
-            user.expire_time = self._expiry()
+            user.token, user.refresh_token, user.expire_time = token, refresh_token, expire_time
             self.save()
         return self.user
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the login ends; without end when nobody is logged in."""
+        return self.user.expire_time / 1000 - time.time() if self.user else math.inf
 
     def log_out(self) -> None:
         """Forget the login, in memory and on disk."""
@@ -114,14 +122,14 @@ class Account:
         (self.root / "cache/user").unlink(missing_ok=True)
         self.log("Deleted user info file.")
 
-    def status(self, fixed: int = 0) -> dict[str, Any]:
-        """The result of `auth/status`; `fixed` replaces the status if it is not 0 (PROTOCOL 7.1)."""
+    def status(self, fixed: int = 0, whitelist: int = 0) -> dict[str, Any]:
+        """The result of `auth/status`; what is not 0 replaces the status or the whitelist (PROTOCOL 7.1)."""
         user = self.user
         return {
             "messageId": "", "status": fixed or (2 if user else 1), "name": user.name if user else "",
             "id": user.uid if user else "", "accountId": user.uid if user else "",
             "token": user.token if user else "", "refreshToken": user.refresh_token if user else "",
-            "expireTime": user.expire_time if user else 0, "quota": 0, "whitelist": 3 if user else 0,
+            "expireTime": user.expire_time if user else 0, "quota": 0, "whitelist": whitelist or (3 if user else 0),
             "orgId": user.org_id if user else "", "orgName": user.org_name if user else "", "yxUid": "",
             "avatarUrl": "", "userType": "personal_standard" if user else "", "isSubAccount": False,
             "cloudType": "cloud", "email": "", "userTag": "", "privacyPolicyAgreed": True,

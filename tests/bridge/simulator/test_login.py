@@ -3,9 +3,11 @@
 import json
 import re
 import shutil
+import time
 import urllib.error
 import urllib.request
-from urllib.parse import parse_qs, urlsplit
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
@@ -121,18 +123,173 @@ async def test_other_ways_to_log_in(start):
     assert (answer["name"], answer["id"], answer["token"], answer["refreshToken"]) == ("ann", "42", "pt-1", "rt-1")
 
 
-async def test_logout_and_refresh_are_pushed_to_everybody(start):
+async def test_device_login_ends_when_it_says(start):
+    later = int((time.time() + 3600) * 1000)
+    async with start("--renewal=never").client() as client:
+        device = {"token": "pt-1", "refreshToken": "rt-1", "expireTime": str(later), "userId": "42", "username": "ann"}
+        assert await client.call("auth/device_login", device) == {"success": True}
+        assert (await client.call("auth/status"))["expireTime"] == later
+
+
+@pytest.mark.parametrize(
+    ("kind", "secrets", "is_in"),
+    [
+        ("ak_sk", {"accessKey": "a", "secretKey": "s", "orgId": "red"}, True),
+        ("ak_sk", {"accessKey": "a"}, False),
+        ("ak_sk", {"accessKey": "a", "secretKey": "bad"}, False),
+        ("personal_token", {"personalToken": "p"}, True),
+        ("personal_token", {"personalToken": "worse"}, False),
+        ("name_only", {"userName": "ann"}, True),
+        ("saml", {"userName": "ann"}, False),
+    ],
+)
+async def test_login_without_browser_needs_its_secrets(start, kind, secrets, is_in):
+    async with start("--refused-secrets=bad,worse").client() as client:
+        answer = await client.call("auth/login", {"loginType": kind, **secrets})
+        assert answer["url"] == ""
+        after = await client.call("auth/status")
+    assert (after["status"] == 2) is is_in
+    assert after["orgId"] == secrets.get("orgId", "")
+
+
+@pytest.mark.parametrize("kind", ["", "aliyun", "dedicated"])
+async def test_login_by_browser_gives_an_address(start, kind):
+    async with start().client() as client:
+        answer = await client.call("auth/login", {"loginType": kind})
+        assert answer["success"]
+        assert "/lingma/login?" in answer["url"]
+        assert await status(client) == 1
+
+
+async def test_logout_is_pushed_to_everybody(start):
     simulator = start("--login=auto")
     async with simulator.client() as client, simulator.client() as witness:
-        assert (await client.call("auth/refreshToken", {"token": "pt-2", "refreshToken": "rt-2"}))["success"] is True
-        renewed = await witness.push_named("auth/syncTokenUpdate")
-        assert (renewed["status"], renewed["token"]) == (0, "pt-2")
-        old_form = await client.call("auth/refreshToken", {"securityOauthToken": "pt-3", "refreshToken": "rt-3"})
-        assert (old_form["errorCode"], old_form["success"]) == (None, True)
         await client.call("auth/logout")
         assert (await witness.push_named("auth/report"))["status"] == 1
         assert await client.call("config/queryModels") == {}
     assert "Deleted user info file." in simulator.log()
+
+
+async def test_refresh_stores_what_it_is_given(start):
+    """It renews nothing: whoever gives it the old end keeps the old end."""
+    simulator = start("--login=auto")
+    async with simulator.client() as client, simulator.client() as witness:
+        end = (await client.call("auth/status"))["expireTime"]
+        tokens = {"securityOauthToken": "pt-2", "refreshToken": "rt-2", "tokenExpireTime": end}
+        stored = await client.call("auth/refreshToken", tokens)
+        assert (stored["success"], stored["tokenExpireTime"], stored["errorCode"]) == (True, end, "")
+        pushed = await witness.push_named("auth/syncTokenUpdate")
+        assert (pushed["status"], pushed["token"], pushed["expireTime"]) == (0, "pt-2", end)
+        for wrong in ({**tokens, "tokenExpireTime": 0}, {"token": "pt-2", "refreshToken": "rt-2"}, {}):
+            assert (await client.call("auth/refreshToken", wrong))["errorCode"] == "INVALID_PARAMS"
+        await client.call("auth/logout")
+        assert (await client.call("auth/refreshToken", tokens))["errorCode"] == "USER_NOT_LOGIN"
+
+
+SOON = 1.5 / 86400  # days
+
+
+async def test_login_is_renewed_before_its_end(start):
+    simulator = start("--login=auto", f"--token-days={SOON}", "--renewal-sec=1")
+    async with simulator.client() as client:
+        end = (await client.call("auth/status"))["expireTime"]
+        assert (await client.push_named("auth/syncTokenUpdate"))["expireTime"] > end
+        assert await status(client) == 2
+    assert simulator.wait_for_line(r"renew token success\. new expire time: \d+")
+
+
+@pytest.mark.parametrize(("renewal", "line"), [("fails", "Renew token got error from auth server"), ("never", "")])
+async def test_login_that_is_not_renewed_ends(start, renewal, line):
+    simulator = start("--login=auto", f"--token-days={SOON}", "--renewal-sec=1", f"--renewal={renewal}")
+    async with simulator.client() as client:
+        assert (await client.push_named("auth/report"))["status"] == 1
+        assert await status(client) == 1
+    assert line in simulator.log()
+    assert "Deleted user info file." in simulator.log()
+    assert not (simulator.work_dir / "cache/user").exists()
+
+
+async def test_expired_bundle_is_no_login(start):
+    simulator = start("--login=auto", name="first")
+    simulator.stop()
+    path = simulator.work_dir / "cache/user"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "expire_time": 1}))
+    async with start(name="first").client() as client:
+        assert await status(client) == 1
+
+
+async def test_waiting_account_may_not_ask(start):
+    async with start("--login=auto", "--whitelist=2").client() as client:
+        answer = await client.call("auth/status")
+        assert (answer["status"], answer["whitelist"]) == (2, 2)
+        _, finish = await client.chat("hello")
+        assert finish["statusCode"] == 401
+
+
+class Browser:
+    """Follows links and forms as a browser does; the page it is at."""
+
+    def __init__(self, simulator):
+        self.simulator = simulator
+        self.page = ""
+
+    def open(self, target, **form):
+        data = urlencode(form).encode() if form else None
+        target = target.replace("&amp;", "&").removeprefix(f"http://127.0.0.1:{self.simulator.http_port}")
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.simulator.http_port}{target}", data) as answer:
+            self.page = answer.read().decode()
+
+    def submit(self, **form):
+        self.open(re.search('action="(.*?)"', self.page)[1], **form)
+
+
+@pytest.fixture
+def sign_in(start):
+    @asynccontextmanager
+    async def begin(*flags):
+        simulator = start(*flags)
+        browser = Browser(simulator)
+        async with simulator.client() as client:
+            browser.open((await client.call("login/generateUrl"))["loginUrl"])
+            yield browser, client
+
+    return begin
+
+
+async def test_sign_in_asks_for_the_password(sign_in):
+    async with sign_in("--sign-in=password", "--sign-in-ms=1") as (browser, client):
+        browser.submit(username="ann", password="wrong")
+        assert 'id="error"' in browser.page
+        assert await status(client) == 1
+        browser.submit(username="ann", password="simulated")
+        assert "Logged in" in browser.page
+        assert (await client.call("auth/status"))["name"] == "ann"
+
+
+async def test_sign_in_asks_for_a_second_factor(sign_in):
+    async with sign_in("--sign-in=second_factor") as (browser, client):
+        browser.submit(username="ann", password="simulated")
+        browser.submit(code="000000")
+        assert 'id="error"' in browser.page
+        assert await status(client) == 1
+        browser.submit(code="123456")
+        assert (await client.call("auth/status"))["name"] == "ann"
+
+
+async def test_sign_in_asks_for_a_human(sign_in):
+    async with sign_in("--sign-in=captcha") as (browser, client):
+        browser.submit(username="ann", password="simulated")
+        assert 'id="captcha"' in browser.page
+        assert await status(client) == 1
+        browser.open(re.search('id="human" href="(.*?)"', browser.page)[1])
+        assert await status(client) == 2
+
+
+async def test_changed_sign_in_has_nothing_to_fill_in(sign_in):
+    async with sign_in("--sign-in=changed") as (browser, client):
+        assert "<form" not in browser.page
+        assert "<a" not in browser.page
+        assert await status(client) == 1
 
 
 @pytest.mark.parametrize("path", ["/", "/nothing"])
