@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
@@ -17,9 +18,10 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminRadioSelectWidget
 
-from accounts.admin.key_changes import EXTEND, MOVE, PAUSE, RESUME, REVOKE, SET_LIMITS, Change
+from accounts.admin.key_changes import EXTEND, MOVE, PAUSE, QUARANTINE, RESUME, REVOKE, SET_LIMITS, Change
 from accounts.keys import services
 from accounts.models import ApiKey
+from accounts.roles import leads
 
 MOST: Final = 500
 """Keys that are changed at once: each is a field of the form that asks, and a row of the audit log."""
@@ -40,21 +42,29 @@ class KeyActions:
     """A mixin for the page of keys: one action for each button and each line of the list's menu."""
 
     actions: ClassVar = [
-        "revoke_selected", "pause_selected", "resume_selected", "move_selected", "limit_selected", "extend_selected",
+        "revoke_selected", "pause_selected", "quarantine_selected", "resume_selected", "move_selected",
+        "limit_selected", "extend_selected",
     ]  # fmt: skip
     # Buttons for each row: it must be quick when a key has leaked.
-    actions_row: ClassVar = ["revoke_one", "rotate_one"]
-    actions_detail: ClassVar = ["rotate_one", "pause_one", "resume_one", "revoke_one"]
+    actions_row: ClassVar = ["revoke_one", "rotate_one", "quarantine_one"]
+    actions_detail: ClassVar = ["rotate_one", "pause_one", "quarantine_one", "resume_one", "revoke_one"]
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         """Those that make sense for this key."""
         offered: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # a ModelAdmin's
         keys = ApiKey.objects.filter(pk=object_id) if str(object_id).isdecimal() else ApiKey.objects.none()
-        state = keys.values_list("revoked_at", "paused_at").first()
-        if state is None or state[0] is not None:
+        key = keys.first()
+        if key is None or key.revoked_at is not None:
             return []
-        senseless = "_pause_one" if state[1] is not None else "_resume_one"
+        senseless = tuple(_senseless(request.user, key))
         return [each for each in offered if not each.action_name.endswith(senseless)]
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Without what is for operators alone."""
+        offered: dict[str, Any] = super().get_actions(request)  # type: ignore[misc]
+        if not leads.is_operator(request.user):
+            offered.pop("quarantine_selected", None)
+        return offered
 
     @action(description=_("Revoke selected keys"), permissions=["change"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
@@ -63,6 +73,10 @@ class KeyActions:
     @action(description=_("Pause selected keys"), permissions=["change"])
     def pause_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
         return self._ask(request, queryset, PAUSE, "pause_selected")
+
+    @action(description=_("Put selected keys in quarantine"), permissions=["change"])
+    def quarantine_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
+        return self._ask(request, queryset, QUARANTINE, "quarantine_selected")
 
     @action(description=_("Resume selected keys"), permissions=["change"])
     def resume_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
@@ -87,6 +101,10 @@ class KeyActions:
     @action(description=_("Pause"), permissions=["change"], url_path="pause", icon="pause_circle")
     def pause_one(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._ask(request, self._one(request, object_id), PAUSE) or _to_page(object_id)
+
+    @action(description=_("Quarantine"), permissions=["change"], url_path="quarantine", icon="gpp_maybe")
+    def quarantine_one(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        return self._ask(request, self._one(request, object_id), QUARANTINE) or _to_page(object_id)
 
     @action(description=_("Resume"), permissions=["change"], url_path="resume", icon="play_circle")
     def resume_one(self, request: HttpRequest, object_id: int) -> HttpResponse:
@@ -132,6 +150,9 @@ class KeyActions:
         if len(keys) > MOST:
             messages.error(request, gettext("At most %(most)d keys at once.") % {"most": MOST})
             return None
+        if refusal := change.refused(request.user, keys):
+            messages.error(request, refusal)
+            return None
         confirmed = request.method == "POST" and bool(request.POST.get("confirmed"))
         form = change.form(request.POST if confirmed else None, user=request.user, keys=keys)
         if confirmed and form.is_valid():
@@ -154,6 +175,20 @@ class KeyActions:
                 page.log_change(request, key, change.logged)
         names = ", ".join(map(str, keys[:SHOWN])) + (" …" if len(keys) > SHOWN else "")
         messages.success(request, change.done % {"keys": names})
+
+
+def _senseless(user: Any, key: ApiKey) -> Iterator[str]:
+    """The ends of names of buttons that would do nothing to this key, or nothing but refuse."""
+    if key.paused_at is not None:
+        yield "_pause_one"
+    if key.paused_at is None and key.quarantined_at is None:
+        yield "_resume_one"
+    if key.quarantined_at is not None:
+        yield "_quarantine_one"
+    if not leads.is_operator(user):
+        yield "_quarantine_one"
+        if key.quarantined_at is not None:
+            yield "_resume_one"
 
 
 def _to_list() -> HttpResponse:

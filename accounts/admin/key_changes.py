@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +25,7 @@ from accounts.keys import services
 from accounts.models import LIMITS, ApiKey, Policy
 from accounts.roles import leads
 from accounts.roles.reach import CHANGE_KEYS, own_teams
+from gateway_project.lib.visible import visible
 
 LONGEST_EXTENSION: Final = 3650
 
@@ -64,6 +66,13 @@ class PauseForm(ChangeForm):
     )  # fmt: skip
 
 
+class QuarantineForm(ChangeForm):
+    reason = forms.CharField(
+        label=_("Reason"), max_length=services.LONGEST_REASON, widget=UnfoldAdminTextInputWidget,
+        help_text=_("What was found, such as where the key has leaked. Colleagues see it on the page of the key."),
+    )  # fmt: skip
+
+
 class TeamForm(ChangeForm):
     team: Any = forms.ModelChoiceField(label=_("Team"), queryset=None, required=False, widget=UnfoldAdminSelectWidget)
 
@@ -75,6 +84,16 @@ class TeamForm(ChangeForm):
 
     def values(self) -> Mapping[str, Any]:
         return {"team": self.cleaned_data["team"]}
+
+    def clean_team(self) -> Any:
+        """Refuse a team in which two live keys would have one name."""
+        team, names = self.cleaned_data["team"], Counter(key.name for key in self.keys)
+        staying = ApiKey.objects.filter(team=team, revoked_at=None).exclude(pk__in=[key.pk for key in self.keys])
+        names.update(staying.filter(name__in=names).values_list("name", flat=True))
+        if taken := [visible(name) for name, count in names.items() if count > 1]:
+            text = gettext("Two live keys of this team would have the name %(names)s.")
+            raise forms.ValidationError(text % {"names": ", ".join(taken)})
+        return team
 
 
 class LimitsForm(ChangeForm):
@@ -118,6 +137,8 @@ class Change:
     form: type[ChangeForm] = ChangeForm
     concerns: Callable[[QuerySet[ApiKey]], QuerySet[ApiKey]] = lambda keys: keys
     """Which of the selected keys it can be done to; never to revoked ones."""
+    refused: Callable[[Any, Sequence[ApiKey]], Any] = lambda user, keys: ""
+    """Why this user may not do it to these keys, "" when they may."""
     nothing: Any = ""
     """Said when it can be done to none of the keys."""
     logged: str = "Changed."
@@ -133,6 +154,25 @@ def _extend(keys: QuerySet[ApiKey], form: ExtendForm) -> None:
 
 def _pause(keys: QuerySet[ApiKey], form: PauseForm) -> None:
     keys.filter(paused_at=None).update(paused_at=timezone.now(), pause_reason=form.cleaned_data["reason"].strip())
+
+
+def _quarantine(keys: QuerySet[ApiKey], form: QuarantineForm) -> None:
+    new = keys.filter(quarantined_at=None)
+    new.update(quarantined_at=timezone.now(), quarantine_reason=form.cleaned_data["reason"].strip())
+
+
+def _resume(keys: QuerySet[ApiKey], form: ChangeForm) -> None:
+    if not leads.is_operator(form.user):
+        keys = keys.filter(quarantined_at=None)  # an operator may have come between the question and the answer
+    keys.update(**services.RESUMED)
+
+
+def _is_held(user: Any, keys: Sequence[ApiKey]) -> Any:
+    """What a team lead hears who would resume a key that an operator put in quarantine."""
+    held = [str(key) for key in keys if key.quarantined_at is not None]
+    if not held or leads.is_operator(user):
+        return ""
+    return gettext("%(keys)s: in quarantine, which only an operator can lift.") % {"keys": ", ".join(held)}
 
 
 REVOKE = Change(
@@ -158,13 +198,26 @@ PAUSE = Change(
     concerns=lambda keys: keys.filter(paused_at=None),
     logged="Paused.",
 )
+QUARANTINE = Change(
+    title=_("Quarantine"),
+    question=ngettext_lazy("Put this key in quarantine?", "Put %(number)d keys in quarantine?", "number"),
+    hint=_("Refused like a revoked key, until an operator resumes it; team leads cannot. What runs for it ends."),
+    done=_("In quarantine: %(keys)s."),
+    apply=_quarantine,
+    form=QuarantineForm,
+    concerns=lambda keys: keys.filter(quarantined_at=None),
+    refused=lambda user, keys: "" if leads.is_operator(user) else _("Only operators put keys in quarantine."),
+    logged="Put in quarantine.",
+    is_danger=True,
+)
 RESUME = Change(
     title=_("Resume"),
     question=ngettext_lazy("Resume this key?", "Resume %(number)d keys?", "number"),
     hint=_("It works again within a second."),
     done=_("Resumed %(keys)s."),
-    apply=lambda keys, form: keys.update(paused_at=None, pause_reason=""),
-    concerns=lambda keys: keys.exclude(paused_at=None),
+    apply=_resume,
+    concerns=lambda keys: keys.exclude(paused_at=None, quarantined_at=None),
+    refused=_is_held,
     logged="Resumed.",
 )
 MOVE = Change(

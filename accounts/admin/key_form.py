@@ -14,7 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from accounts.models import LIMITS, SCOPES, ApiKey, Policy, names_in
+from accounts.models import LIMITS, NAME_TAKEN, SCOPES, ApiKey, Policy, names_in
 from gateway_project.lib.visible import visible
 
 SCOPE_LABELS = {"metrics": _("metrics: the key may read /metrics")}
@@ -129,12 +129,14 @@ class PolicyForm(forms.ModelForm):
 
 
 class ApiKeyForm(PolicyForm):
-    def clean_name(self) -> str:
-        """Checked here, since forms leave out constraints on fields they do not show."""
-        name = super().clean_name()
-        if ApiKey.objects.filter(name=name, revoked_at=None).exclude(pk=self.instance.pk).exists():
-            raise forms.ValidationError(gettext("A live key has this name already."))
-        return name
+    def clean(self) -> dict[str, Any] | None:
+        """Names are checked here, since forms leave out constraints on fields they do not show."""
+        cleaned = super().clean()
+        key = ApiKey(pk=self.instance.pk, name=self.cleaned_data.get("name", self.instance.name))
+        key.team_id = getattr(self.cleaned_data.get("team", self.instance.team), "pk", None)
+        if "name" not in self.errors and ApiKey.objects.namesakes(key).exists():
+            self.add_error("name" if "name" in self.fields else None, NAME_TAKEN)
+        return cleaned
 
     def clean_expires_at(self) -> datetime | None:
         """Refuse a new expiry in the past; an old one that has passed may stay."""

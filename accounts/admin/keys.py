@@ -37,6 +37,7 @@ from gateway_project.lib.visible import visible
 STATE_COLOURS = {
     ApiKey.State.LIVE.value: "success",
     ApiKey.State.PAUSED.value: "info",
+    ApiKey.State.QUARANTINED.value: "danger",
     ApiKey.State.EXPIRED.value: "warning",
     ApiKey.State.REVOKED.value: "danger",
 }
@@ -51,16 +52,10 @@ class StateFilter(DropdownFilter):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         match self.value():
-            case ApiKey.State.LIVE:
-                return queryset.usable(timezone.now())
-            case ApiKey.State.PAUSED:
-                return queryset.filter(revoked_at=None).exclude(paused_at=None).exclude(expires_at__lte=timezone.now())
-            case ApiKey.State.EXPIRED:
-                return queryset.filter(revoked_at=None, expires_at__lte=timezone.now())
-            case ApiKey.State.REVOKED:
-                return queryset.exclude(revoked_at=None)
             case "soon":
                 return queryset.expiring_soon(timezone.now())
+            case state if state in ApiKey.State.values:
+                return queryset.in_state(state, timezone.now())
             case _:
                 return queryset
 

@@ -1,4 +1,4 @@
-"""`/api/keys/`: made with a secret that is shown once, changed, rotated, paused, resumed and revoked."""
+"""`/api/keys/`: made with a secret that is shown once, changed, rotated, stopped, resumed and revoked."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.utils.translation import gettext
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -21,7 +22,7 @@ from accounts.api.idempotency import Idempotent
 from accounts.api.lists import Filter, is_equal
 from accounts.api.problems import Conflict
 from accounts.keys import services
-from accounts.models import ApiKey
+from accounts.models import NAME_TAKEN, ApiKey
 from accounts.roles import leads
 from accounts.roles.reach import CHANGE_KEYS, SEE_KEYS, keys_of
 
@@ -41,27 +42,24 @@ class KeySerializer(PolicyFields):
     class Meta:
         model = ApiKey
         read_only_fields: ClassVar = [
-            "hint", "created_at", "first_used_at", "paused_at", "pause_reason", "previous_until", "revoked_at",
-            "last_used_at", "last_used_from",
+            "hint", "created_at", "first_used_at", "paused_at", "pause_reason", "quarantined_at", "quarantine_reason",
+            "previous_until", "revoked_at", "last_used_at", "last_used_from",
         ]  # fmt: skip
         fields: ClassVar = [
             "id", "name", "team", "team_id", "state", "expires_at", "expires_after_days", *POLICY,
             *read_only_fields,
         ]  # fmt: skip
-        validators: ClassVar[list[Any]] = []  # of the constraint on names, which `validate_name` is about
+        validators: ClassVar[list[Any]] = []  # of the constraints on names, which `check` is about
 
     def get_state(self, key: ApiKey) -> ApiKey.State:
         return key.state(timezone.now())
 
-    def validate_name(self, name: str) -> str:
-        others = ApiKey.objects.filter(name=name, revoked_at=None)
-        if others.exclude(pk=self.instance.pk if self.instance else 0).exists():
-            raise serializers.ValidationError(gettext("A live key has this name already."))
-        return name
-
     def check(self, row: Any) -> None:
         leads.check(self.context["request"].user, row)
-        row.full_clean()
+        row.full_clean(validate_constraints=False)
+        if ApiKey.objects.namesakes(row).exists():
+            raise serializers.ValidationError({"name": [NAME_TAKEN]})
+        row.validate_constraints()
 
 
 class NewKeySerializer(KeySerializer):
@@ -100,16 +98,7 @@ def _of_team(keys: QuerySet[ApiKey], team: str) -> QuerySet[ApiKey]:
 
 
 def _in_state(keys: QuerySet[ApiKey], state: str) -> QuerySet[ApiKey]:
-    now = timezone.now()
-    match state:
-        case ApiKey.State.LIVE:
-            return keys.filter(pk__in=ApiKey.objects.usable(now).values("pk"))
-        case ApiKey.State.REVOKED:
-            return keys.exclude(revoked_at=None)
-        case ApiKey.State.EXPIRED:
-            return keys.filter(revoked_at=None, expires_at__lte=now)
-        case _:
-            return keys.filter(revoked_at=None).exclude(expires_at__lte=now).exclude(paused_at=None)
+    return keys.filter(pk__in=ApiKey.objects.all().in_state(state, timezone.now()).values("pk"))
 
 
 class KeyViewSet(
@@ -165,11 +154,21 @@ class KeyViewSet(
         asked.is_valid(raise_exception=True)
         return self._done(lambda key: services.pause(key, asked.validated_data["reason"]))
 
+    @extend_schema(request=PauseSerializer, responses=KeySerializer)
+    @action(detail=True, methods=["post"])
+    def quarantine(self, request: Request, pk: str = "") -> Response:
+        """Refuse the key until an operator resumes it. For operators alone."""
+        if not leads.is_operator(request.user):
+            raise PermissionDenied(gettext("Only operators put keys in quarantine."), code="operators_only")
+        asked = PauseSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        return self._done(lambda key: services.quarantine(key, asked.validated_data["reason"]))
+
     @extend_schema(request=None, responses=KeySerializer)
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: str = "") -> Response:
-        """End the pause."""
-        return self._done(services.resume)
+        """End a pause, and a quarantine, which only operators can."""
+        return self._done(lambda key: services.resume(key, quarantined=leads.is_operator(request.user)))
 
     @extend_schema(request=None, responses=KeySerializer)
     @action(detail=True, methods=["post"])
@@ -183,4 +182,7 @@ class KeyViewSet(
             act(key)
         except services.KeyRevoked:
             raise Conflict(gettext("The key is revoked."), code="revoked") from None
+        except services.InQuarantine:
+            text = gettext("The key is in quarantine, which only an operator can lift.")
+            raise PermissionDenied(text, code="quarantined") from None
         return Response(self.get_serializer(key).data)

@@ -14,6 +14,7 @@ SECRETS: Final = frozenset({"password", "digest", "previous_digest", "data", "se
 
 CREATED, CHANGED, DELETED = "created", "changed", "deleted"
 ROTATED, PAUSED, RESUMED, REVOKED = "rotated", "paused", "resumed", "revoked"
+QUARANTINED = "quarantined"
 
 
 def _changed(before: Values, after: Values) -> str:
@@ -26,6 +27,8 @@ def _of_key(before: Values, after: Values) -> str:
         return REVOKED
     if before.get("digest") != after.get("digest"):
         return ROTATED
+    if (was := before.get("quarantined_at")) != (held := after.get("quarantined_at")) and None in (was, held):
+        return QUARANTINED if was is None else RESUMED
     if (was := before.get("paused_at")) != (paused := after.get("paused_at")) and None in (was, paused):
         return PAUSED if was is None else RESUMED
     return CHANGED

@@ -20,14 +20,15 @@ ACTIONS: Final = {
     "deleted": _("deleted"),
     "rotated": _("rotated"),
     "paused": _("paused"),
+    "quarantined": _("put in quarantine"),
     "resumed": _("resumed"),
     "revoked": _("revoked"),
     "forgotten": _("forgotten"),
     "viewed": _("viewed"),
 }
 COLOURS: Final = {
-    "created": "success", "changed": "info", "rotated": "info", "paused": "warning", "resumed": "success",
-    "revoked": "danger", "deleted": "danger", "forgotten": "danger", "viewed": "warning",
+    "created": "success", "changed": "info", "rotated": "info", "paused": "warning", "quarantined": "warning",
+    "resumed": "success", "revoked": "danger", "deleted": "danger", "forgotten": "danger", "viewed": "warning",
 }  # fmt: skip
 BESIDE: Final = ("sessions_store.Entry", "accounts.UsageContent", "accounts.IdempotentRequest")
 """Kinds that are not watched: what is done to them is recorded where it is done."""

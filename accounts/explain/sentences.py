@@ -82,6 +82,10 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     "revoked": (gettext_noop("The key is revoked."), gettext_noop("Ask an operator for another key.")),
     "expired": (gettext_noop("The key has expired."), gettext_noop("Ask an operator for more time, or another key.")),
     "paused": (gettext_noop("The key is paused."), gettext_noop("Ask an operator to resume it.")),
+    "quarantined": (
+        gettext_noop("The key is in quarantine."),
+        gettext_noop("Ask an operator what was found; nobody else can lift it."),
+    ),
     "rotated": (
         gettext_noop("The request had the old secret of a key that has a new one."),
         gettext_noop("Put the new secret in its place."),

@@ -32,8 +32,10 @@ GIVE_UP_SEC = 2.5  # beyond both tries: whatever the thread waits for keeps no d
 
 log = logging.getLogger(__name__)
 
-KeyStatus = Literal["open", "unknown", "expired", "revoked", "paused", "rotated"]
+KeyStatus = Literal["open", "unknown", "expired", "revoked", "paused", "quarantined", "rotated"]
 """`rotated`: an older secret of a key, whose grace is over."""
+Closed = Literal["", "revoked", "paused", "quarantined"]
+"""What people have done to a key, so that it opens nothing; "" for nothing."""
 ToolMode = Literal["", "emulate", "bridge", "forward"]
 TOOL_MODES: dict[str, ToolMode] = {"emulate": "emulate", "bridge": "bridge", "forward": "forward"}
 
@@ -70,7 +72,7 @@ class KeyRecord(msgspec.Struct, frozen=True):
 
     caller: Caller
     expires_at: float = math.inf
-    closed: Literal["", "revoked", "paused"] = ""
+    closed: Closed = ""
     at_end: Literal["expired", "rotated"] = "expired"
     """What the secret is when `expires_at` has come."""
     unused_days: int = 0
@@ -163,7 +165,7 @@ def records_of(key: ApiKey) -> Iterator[tuple[str, KeyRecord]]:
     caller = caller_of(key)
     expires_at = key.expires_at.timestamp() if key.expires_at else math.inf
     unused_days = (key.expires_after_days or 0) if key.first_used_at is None else 0
-    closed: Literal["", "revoked", "paused"] = "revoked" if key.revoked_at else "paused" if key.paused_at else ""
+    closed = _closed(key)
     yield key.digest, KeyRecord(caller, expires_at, closed, unused_days=unused_days)
     if key.previous_digest:
         # No end in the row: it would open the old secret for ever.
@@ -171,6 +173,14 @@ def records_of(key: ApiKey) -> Iterator[tuple[str, KeyRecord]]:
         older = msgspec.structs.replace(caller, digest=bytes.fromhex(key.previous_digest))
         at_end: Literal["expired", "rotated"] = "rotated" if until <= expires_at else "expired"
         yield key.previous_digest, KeyRecord(older, min(until, expires_at), closed, at_end, unused_days)
+
+
+def _closed(key: ApiKey) -> Closed:
+    if key.revoked_at is not None:
+        return "revoked"
+    if key.quarantined_at is not None:
+        return "quarantined"
+    return "" if key.paused_at is None else "paused"
 
 
 def caller_of(key: ApiKey) -> Caller:

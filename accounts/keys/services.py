@@ -1,4 +1,4 @@
-"""What is done to keys as a whole: made, rotated, paused, resumed, revoked. Console, REST and commands come here."""
+"""What is done to keys as a whole: made, rotated, stopped, resumed, revoked. Console, REST and commands come here."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ from accounts.models import ApiKey
 
 MOST_GRACE: Final = timedelta(days=30)
 LONGEST_REASON: Final = 200
+RESUMED: Final = {"paused_at": None, "pause_reason": "", "quarantined_at": None, "quarantine_reason": ""}
+"""The columns of a key that nothing stops."""
 
 
 class KeyRevoked(Exception):
     """A revoked key stays revoked: it takes no new secret, and no pause."""
+
+
+class InQuarantine(Exception):
+    """Operators alone let a key out of quarantine, whoever may resume it after a pause."""
 
 
 def create(key: ApiKey) -> str:
@@ -59,14 +65,32 @@ def pause(key: ApiKey, reason: str = "") -> bool:
     return changed
 
 
-def resume(key: ApiKey) -> bool:
-    """End the pause; False when there was none. Raise KeyRevoked."""
+def quarantine(key: ApiKey, reason: str = "") -> bool:
+    """Refuse the key until an operator resumes it; False when it was in quarantine already. Raise KeyRevoked."""
     with transaction.atomic():
         row = _live(key)
-        changed = row.paused_at is not None
+        changed = row.quarantined_at is None
         if changed:
-            row.paused_at, row.pause_reason = None, ""
-            row.save(update_fields=["paused_at", "pause_reason"])
+            row.quarantined_at, row.quarantine_reason = timezone.now(), reason.strip()[:LONGEST_REASON]
+            row.save(update_fields=["quarantined_at", "quarantine_reason"])
+    key.refresh_from_db()
+    return changed
+
+
+def resume(key: ApiKey, *, quarantined: bool = True) -> bool:
+    """End a pause and a quarantine; False when there was none. Raise KeyRevoked.
+
+    Without `quarantined` a key in quarantine stays as it is: raise InQuarantine.
+    """
+    with transaction.atomic():
+        row = _live(key)
+        if row.quarantined_at is not None and not quarantined:
+            raise InQuarantine(str(row))
+        changed = row.paused_at is not None or row.quarantined_at is not None
+        if changed:
+            for name, value in RESUMED.items():
+                setattr(row, name, value)
+            row.save(update_fields=list(RESUMED))
     key.refresh_from_db()
     return changed
 

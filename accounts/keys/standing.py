@@ -22,12 +22,18 @@ def standing(key: ApiKey, now: datetime) -> str:
             return gettext("Expired on %(time)s: it opens nothing until it is extended.") % {
                 "time": _shown(key.expires_at)
             }
+        case ApiKey.State.QUARANTINED:
+            first = gettext("In quarantine since %(time)s: it opens nothing until an operator resumes it.")
+            return first % {"time": _shown(key.quarantined_at)} + _because(key.quarantine_reason)
         case ApiKey.State.PAUSED:
             first = gettext("Paused since %(time)s: it opens nothing until it is resumed.")
-            reason = gettext("Reason: %(reason)s.") % {"reason": visible(key.pause_reason)} if key.pause_reason else ""
-            return " ".join(filter(None, [first % {"time": _shown(key.paused_at)}, reason]))
+            return first % {"time": _shown(key.paused_at)} + _because(key.pause_reason)
         case _:
             return " ".join([gettext("This key is live."), *_of_live(key, now)])
+
+
+def _because(reason: str) -> str:
+    return " " + gettext("Reason: %(reason)s.") % {"reason": visible(reason)} if reason else ""
 
 
 def _of_live(key: ApiKey, now: datetime) -> list[str]:

@@ -24,7 +24,7 @@ from gateway_project.lib import redis_keys
 log = logging.getLogger(__name__)
 
 BATCH = 500
-CLOSED = ("revoked", "expired", "paused", "rotated", "network")  # of a key that opened nothing
+CLOSED = ("revoked", "expired", "paused", "quarantined", "rotated", "network")  # of a key that opened nothing
 ORPHANED = "orphaned"
 """The reason of a row whose turn was open when its process died."""
 COLUMNS = [field.attname for field in Usage._meta.concrete_fields if not field.primary_key]

@@ -1,12 +1,15 @@
-"""The tables of access: teams, keys as digests, one row per turn and its sums, tokens, and the audit log."""
+"""The tables of access: teams, keys as digests, one row per turn and its sums, tokens, alerts, and the audit log."""
 
+from accounts.models.alert import Alert as Alert
 from accounts.models.audit import AuditEntry as AuditEntry
 from accounts.models.content import UsageContent as UsageContent
 from accounts.models.hour import BOUNDS_MS as BOUNDS_MS
 from accounts.models.hour import UsageHour as UsageHour
 from accounts.models.idempotency import IdempotentRequest as IdempotentRequest
+from accounts.models.key import NAME_TAKEN as NAME_TAKEN
 from accounts.models.key import ApiKey as ApiKey
 from accounts.models.key import ApiKeyQuerySet as ApiKeyQuerySet
+from accounts.models.network import KeyNetwork as KeyNetwork
 from accounts.models.open_turn import AdmittedHour as AdmittedHour
 from accounts.models.open_turn import OpenTurn as OpenTurn
 from accounts.models.open_turn import WaitingAmendment as WaitingAmendment

@@ -19,18 +19,38 @@ from gateway_project.lib.key_secret import digest_of, generate, hint_of
 from gateway_project.lib.visible import visible
 
 SOON = timedelta(days=14)
+NAME_TAKEN = _("A live key of this team has this name already.")
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     """Every way to change keys announces the change, except for marking them as used."""
 
     def usable(self, at: datetime) -> ApiKeyQuerySet:
-        """Keys that are neither revoked nor expired nor paused at that time."""
-        return self.filter(Q(expires_at=None) | Q(expires_at__gt=at), revoked_at=None, paused_at=None)
+        """Keys that are neither revoked nor expired nor stopped at that time."""
+        alive = Q(expires_at=None) | Q(expires_at__gt=at)
+        return self.filter(alive, revoked_at=None, paused_at=None, quarantined_at=None)
+
+    def in_state(self, state: str, at: datetime) -> ApiKeyQuerySet:
+        """Keys whose `state` is this one at that time."""
+        match state:
+            case ApiKey.State.REVOKED:
+                return self.exclude(revoked_at=None)
+            case ApiKey.State.EXPIRED:
+                return self.filter(revoked_at=None, expires_at__lte=at)
+            case ApiKey.State.LIVE:
+                return self.usable(at)
+        alive = self.filter(Q(expires_at=None) | Q(expires_at__gt=at), revoked_at=None)
+        if state == ApiKey.State.QUARANTINED:
+            return alive.exclude(quarantined_at=None)
+        return alive.filter(quarantined_at=None).exclude(paused_at=None)
 
     def expiring_soon(self, at: datetime) -> ApiKeyQuerySet:
         """Usable keys that expire within SOON; those of the playground always do."""
         return self.usable(at).filter(expires_at__lte=at + SOON, playground_user=None)
+
+    def namesakes(self, key: ApiKey) -> ApiKeyQuerySet:
+        """The live keys, others than this one, that have its name in its team."""
+        return self.filter(name=key.name, team=key.team_id, revoked_at=None).exclude(pk=key.pk)
 
     def revoke(self) -> int:
         """Revoke those that are live; how many there were."""
@@ -107,6 +127,7 @@ class ApiKey(Policy):
 
         LIVE = "live", _("live")
         PAUSED = "paused", _("paused")
+        QUARANTINED = "quarantined", _("in quarantine")
         EXPIRED = "expired", _("expired")
         REVOKED = "revoked", _("revoked")
 
@@ -124,6 +145,10 @@ class ApiKey(Policy):
     paused_at = models.DateTimeField(_("paused at"), null=True, blank=True, editable=False)
     pause_reason = models.CharField(
         _("reason of the pause"), max_length=200, blank=True, default="", db_default="", editable=False
+    )
+    quarantined_at = models.DateTimeField(_("in quarantine since"), null=True, blank=True, editable=False)
+    quarantine_reason = models.CharField(
+        _("reason of the quarantine"), max_length=200, blank=True, default="", db_default="", editable=False
     )
     previous_digest = models.CharField(  # noqa: DJ001 - several keys have none, and an empty text would be unique
         _("digest of the previous secret"), max_length=64, null=True, unique=True, editable=False
@@ -153,12 +178,19 @@ class ApiKey(Policy):
             models.UniqueConstraint(
                 fields=["playground_user"], condition=Q(revoked_at=None), name="apikey_one_playground_key"
             ),
+            # Among live keys only: the name of a revoked one may be used again. And of one team: a refusal must not
+            # tell a team lead which names other teams have.
             models.UniqueConstraint(
-                # Among live keys only: the name of a revoked one may be used again.
-                fields=["name"],
+                fields=["team", "name"],
                 condition=Q(revoked_at=None),
-                name="apikey_live_name",
-                violation_error_message=_("A live key has this name already."),
+                name="apikey_live_name_of_team",
+                violation_error_message=NAME_TAKEN,
+            ),
+            models.UniqueConstraint(  # keys without a team: in an index, no two of what is null are the same
+                fields=["name"],
+                condition=Q(revoked_at=None, team=None),
+                name="apikey_live_name_of_none",
+                violation_error_message=NAME_TAKEN,
             ),
             models.CheckConstraint(
                 condition=Q(rpm__gte=0, tpm__gte=0, concurrency__gte=0), name="apikey_limits_not_negative"
@@ -224,4 +256,6 @@ class ApiKey(Policy):
             return self.State.REVOKED
         if self.expires_at is not None and self.expires_at <= at:
             return self.State.EXPIRED
+        if self.quarantined_at is not None:
+            return self.State.QUARANTINED
         return self.State.LIVE if self.paused_at is None else self.State.PAUSED

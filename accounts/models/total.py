@@ -52,7 +52,10 @@ class UsageTotal(models.Model):
         verbose_name = _("total of usage")
         verbose_name_plural = _("totals of usage")
         default_permissions = ()
-        indexes: ClassVar = [models.Index(fields=["level", "period"], name="usagetotal_level_period")]
+        indexes: ClassVar = [
+            models.Index(fields=["level", "period"], name="usagetotal_level_period"),
+            models.Index(fields=["api_key", "period"], name="usagetotal_key_period"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.level} {self.period:%Y-%m-%d %H}:00"

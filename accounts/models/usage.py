@@ -18,7 +18,7 @@ from accounts.models.team import Team
 GATEWAY_FAULTS = ("unavailable", "overloaded", "upstream", "timeout", "internal")
 CALLER_FAULTS = (
     "invalid_request", "content_filter", "context_full", "too_large", "authentication", "not_found", "revoked",
-    "expired", "paused", "rotated", "network", "model", "unknown", "slow_client",
+    "expired", "paused", "quarantined", "rotated", "network", "model", "unknown", "slow_client",
 )  # fmt: skip
 
 LONGEST_TRACE = 1024

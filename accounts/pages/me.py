@@ -105,7 +105,8 @@ def _closed(key: ApiKey, address: str, now: datetime) -> str:
         return translated(Text(REASONS["network"][0], client=address or "–"))
     state = key.state(now)
     since = {
-        ApiKey.State.REVOKED: key.revoked_at, ApiKey.State.EXPIRED: key.expires_at, ApiKey.State.PAUSED: key.paused_at
+        ApiKey.State.REVOKED: key.revoked_at, ApiKey.State.EXPIRED: key.expires_at,
+        ApiKey.State.PAUSED: key.paused_at, ApiKey.State.QUARANTINED: key.quarantined_at,
     }.get(state)  # fmt: skip
     if since is None:
         return ""

@@ -16,6 +16,11 @@ OPERATORS_ONLY: Final = ("scopes", "tool_mode", "tool_approval")
 """Columns of a key that open what no team owns: the gateway's metrics and Lingma's own tools."""
 
 
+def is_operator(user: Any) -> bool:
+    """Whether the user changes keys of all teams, and not only those of their own."""
+    return teams_of(user, CHANGE_KEYS) is None
+
+
 def check(user: Any, key: ApiKey) -> None:
     """Raise ValidationError, with a text for each field, when this user may not save the key as it is now.
 

@@ -89,7 +89,7 @@ def test_the_secret_is_nowhere_afterwards(admin_client, caplog):
 def test_second_live_key_of_a_name_is_refused(admin_client):
     add(admin_client)
     page = add(admin_client)
-    assert "A live key has this name already." in text_of(page)
+    assert "A live key of this team has this name already." in text_of(page)
     assert not secrets_in(page)
 
 

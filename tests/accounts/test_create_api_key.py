@@ -86,5 +86,7 @@ def test_team_is_found_by_name_or_refused():
 
 def test_a_live_name_is_refused():
     create("alice")
-    with pytest.raises(CommandError, match="A live key has this name already"):
-        create("alice")
+    create("alice", "--team", "core")  # another team is another name
+    for team in ((), ("--team", "core")):
+        with pytest.raises(CommandError, match="A live key of this team has this name already"):
+            create("alice", *team)

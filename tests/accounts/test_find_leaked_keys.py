@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from accounts.keys import leaks, services
-from accounts.models import ApiKey, Team
+from accounts.models import ApiKey, AuditEntry, Team
 from gateway_project.lib.key_secret import generate
 
 pytestmark = pytest.mark.django_db
@@ -29,11 +29,11 @@ def imported(secret):
 
 @pytest.fixture
 def find(monkeypatch):
-    def run(text):
+    def run(text, **options):
         out, err = io.StringIO(), io.StringIO()
         data = text.encode() if isinstance(text, str) else text
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
-        call_command("find_leaked_keys", stdout=out, stderr=err)
+        call_command("find_leaked_keys", stdout=out, stderr=err, **options)
         return out.getvalue().splitlines(), err.getvalue()
 
     return run
@@ -95,3 +95,32 @@ def test_key_that_is_expired_says_so(find):
     key, secret = made("late")
     ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now() - timedelta(days=1))
     assert find(secret)[0] == [f"late ({key.hint}): expired, line 1"]
+
+
+def test_what_still_opens_goes_into_quarantine(find):
+    (alice, secret), (bob, old), (carol, older) = made("alice"), made("bob"), made("carol")
+    new = services.rotate(bob, timedelta(0))
+    services.rotate(carol, timedelta(0))
+    gone, revoked = made("gone")
+    services.revoke(gone)
+    lines, summary = find("\n".join([secret, old, new, older, revoked]), quarantine=True)
+    assert [line.rpartition(", ")[2] for line in lines] == [
+        "now in quarantine", "line 2", "now in quarantine", "line 4", "line 5",
+    ]  # fmt: skip
+    assert "4 keys found, 2 put in quarantine" in summary
+    states = {key.name: (key.state(timezone.now()), key.quarantine_reason) for key in ApiKey.objects.all()}
+    assert states == {
+        "alice": ("quarantined", "find_leaked_keys found it in a text, line 1"),
+        "bob": ("quarantined", "find_leaked_keys found it in a text, line 3"),
+        "carol": ("live", ""),
+        "gone": ("revoked", ""),
+    }
+    entry = AuditEntry.objects.filter(action="quarantined").last()
+    assert (entry.source, entry.actor) == ("command", "find_leaked_keys")
+    assert find(secret, quarantine=True)[0] == [f"alice ({alice.hint}): quarantined, line 1"]
+
+
+def test_nothing_is_stopped_unless_asked(find):
+    _, secret = made("alice")
+    find(secret)
+    assert ApiKey.objects.get().quarantined_at is None

@@ -43,7 +43,7 @@ def secrets_in(response):
 
 def buttons(client, key):
     """The actions that the page of a key offers."""
-    found = re.findall(rf"/apikey/{key.pk}/(rotate|pause|resume|revoke)/", text_of(client.get(page_of(key))))
+    found = re.findall(rf"/apikey/{key.pk}/(rotate|pause|quarantine|resume|revoke)/", text_of(client.get(page_of(key))))
     return set(found)
 
 
@@ -116,8 +116,10 @@ def test_page_says_how_the_key_stands(admin_client):
 
 def test_page_offers_what_makes_sense(admin_client):
     key, _ = made()
-    assert buttons(admin_client, key) == {"rotate", "pause", "revoke"}
+    assert buttons(admin_client, key) == {"rotate", "pause", "quarantine", "revoke"}
     services.pause(key)
+    assert buttons(admin_client, key) == {"rotate", "quarantine", "resume", "revoke"}
+    services.quarantine(key)
     assert buttons(admin_client, key) == {"rotate", "resume", "revoke"}
     assert "/revoke/" in text_of(admin_client.get(KEYS))
     services.revoke(key)
@@ -125,11 +127,12 @@ def test_page_offers_what_makes_sense(admin_client):
     assert "/revoke/" not in text_of(admin_client.get(KEYS))
 
 
-@pytest.mark.parametrize(("state", "name"), [("live", "fresh"), ("paused", "held")])
-def test_paused_keys_have_a_state_of_their_own(admin_client, state, name):
+@pytest.mark.parametrize(("state", "name"), [("live", "fresh"), ("paused", "held"), ("quarantined", "leaked")])
+def test_stopped_keys_have_states_of_their_own(admin_client, state, name):
     made("fresh")
-    held, _ = made("held")
-    services.pause(held)
+    for key in ("held", "leaked"):
+        services.pause(made(key)[0])
+    services.quarantine(ApiKey.objects.get(name="leaked"))
     listed = admin_client.get(KEYS, {"state": state}).context["cl"].result_list
     assert [key.name for key in listed] == [name]
 
@@ -183,7 +186,20 @@ def test_pause_and_resume_ask_first(admin_client):
     assert list(AuditEntry.objects.order_by("id").values_list("action", flat=True))[-2:] == ["paused", "resumed"]
 
 
-@pytest.mark.parametrize("what", ["rotate_one", "pause_one", "resume_one", "revoke_one"])
+def test_quarantine_needs_a_reason(admin_client):
+    key, _ = made()
+    address = page_of(key, "quarantine_one")
+    assert "Put this key in quarantine?" in text_of(admin_client.get(address))
+    admin_client.post(address, {"confirmed": "yes", "reason": ""})
+    assert ApiKey.objects.get().quarantined_at is None
+    page = admin_client.post(address, {"confirmed": "yes", "reason": "in a repository"}, follow=True)
+    assert "In quarantine since" in text_of(page)
+    assert "Reason: in a repository." in text_of(page)
+    admin_client.post(page_of(key, "resume_one"), {"confirmed": "yes"})
+    assert ApiKey.objects.get().state(timezone.now()) == "live"
+
+
+@pytest.mark.parametrize("what", ["rotate_one", "pause_one", "quarantine_one", "resume_one", "revoke_one"])
 def test_action_on_no_such_key_is_no_failure(admin_client, what):
     for number in (10**6, 10**25, "abc", "1\0"):
         address = reverse(f"admin:accounts_apikey_{what}", args=[number])
@@ -225,6 +241,28 @@ def test_keys_move_to_a_team_together(admin_client):
     assert AuditEntry.objects.filter(action="changed", object_type="accounts.apikey").count() == 2
     do(admin_client, "move_selected", keys[:1], team="")
     assert ApiKey.objects.filter(team=None).count() == 1
+
+
+def test_no_two_live_keys_of_a_team_get_one_name(admin_client):
+    core, web = (Team.objects.create(name=name) for name in ("core", "web"))
+    keys = [made("ci", team=team)[0] for team in (core, web)]
+    alone, _ = made("ci")
+    _, refused = do(admin_client, "move_selected", keys, team="")
+    assert "Two live keys of this team would have the name ci." in text_of(refused)
+    page = admin_client.post(page_of(keys[0]), {"name": "ci", "team": web.pk})
+    assert page.context["adminform"].form.errors == {"name": ["A live key of this team has this name already."]}
+    services.revoke(alone)
+    do(admin_client, "move_selected", keys[:1], team="")
+    assert ApiKey.objects.get(pk=keys[0].pk).team is None
+
+
+def test_name_that_another_team_has_is_free(client):
+    own, other = (Team.objects.create(name=name) for name in ("own", "other"))
+    made("ci", team=other)
+    client.force_login(user_of("lead", "Team lead", teams=[own]))
+    assert secrets_in(client.post(ADD, {"name": "ci", "team": own.pk}))
+    again = client.post(ADD, {"name": "ci", "team": own.pk})
+    assert again.context["adminform"].form.errors == {"name": ["A live key of this team has this name already."]}
 
 
 def test_limits_are_set_together(admin_client):
@@ -283,6 +321,26 @@ def test_team_lead_does_nothing_to_other_keys(client):
     assert (mine.state(timezone.now()), mine.team, mine.rpm) == ("paused", own, 0)
     assert (theirs.state(timezone.now()), theirs.previous_digest) == ("live", None)
     assert "theirs" not in text_of(client.post(WHOSE, {"text": old}))
+
+
+def test_lead_lifts_a_pause_but_no_quarantine(client):
+    own = Team.objects.create(name="own")
+    (paused, _), (held, _) = made("paused", team=own), made("held", team=own)
+    services.pause(paused, "by an operator")
+    services.quarantine(held, "leaked")
+    client.force_login(user_of("lead", "Team lead", teams=[own]))
+    assert buttons(client, held) == {"rotate", "pause", "revoke"}
+    assert "Reason: leaked." in text_of(client.get(page_of(held)))
+    for _ in range(2):
+        client.post(page_of(paused, "resume_one"), {"confirmed": "yes"})
+        refused = client.post(page_of(held, "resume_one"), {"confirmed": "yes"}, follow=True)
+    assert f"{held}: in quarantine, which only an operator can lift." in text_of(refused)
+    refused = client.post(page_of(paused, "quarantine_one"), {"confirmed": "yes", "reason": "x"}, follow=True)
+    assert "Only operators put keys in quarantine." in text_of(refused)
+    do(client, "quarantine_selected", [paused], reason="x")
+    do(client, "resume_selected", [paused, held])
+    states = {key.name: key.state(timezone.now()) for key in ApiKey.objects.all()}
+    assert states == {"paused": "live", "held": "quarantined"}
 
 
 # -- whose key is this ----------------------------------------------------------------------------------------------

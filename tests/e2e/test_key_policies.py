@@ -133,6 +133,13 @@ def test_paused_key_is_refused_until_resumed(gateway, connections):
         assert running.rest().error
     row = gateway.row(running.request_id)
     assert (row["status"], row["reason"]) == ("error", "paused")
+    change(gateway, 'services.quarantine(ApiKey.objects.get(name="paused"), "seen in a repository")')
+
+    def reason():
+        return gateway.row(exchange(both[0], "GET", "/v1/models", key=key).headers["x-request-id"])["reason"]
+
+    until(lambda: reason() == "quarantined", WITHIN)
+    assert statuses() == [401, 401]
     change(gateway, 'services.resume(ApiKey.objects.get(name="paused"))')
     until(lambda: statuses() == [200, 200], WITHIN)
 

@@ -6,30 +6,54 @@ import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import CommandParser
 from django.utils import timezone
 
-from accounts.keys.leaks import BLOCK, LeakFinder
+from accounts.audit.commands import RecordedCommand
+from accounts.keys import services
+from accounts.keys.leaks import BLOCK, Leak, LeakFinder
 from accounts.models import ApiKey
 
 
-class Command(BaseCommand):
+class Command(RecordedCommand):
     """Print one line for each key of this gateway that stands in the text on stdin, whatever its state."""
 
     help = __doc__
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--quarantine", action="store_true", help="refuse those keys whose secret still works, until an operator"
+            " resumes them",
+        )  # fmt: skip
+
     def handle(self, *args: Any, **options: Any) -> None:
         found: set[int] = set()
+        stopped = 0
         for leak in LeakFinder().find(blocks(sys.stdin.buffer)):
-            if leak.key_id in found:
-                continue
-            # Where two secrets of a key stand in the text, the first says enough.
-            found.add(leak.key_id)
             key = ApiKey.objects.select_related("team").filter(pk=leak.key_id).first()
-            if key is not None:
-                self.stdout.write(f"{described(key, is_previous=leak.is_previous)}, line {leak.line}")
-                self.stdout.flush()
-        self.stderr.write(f"{len(found)} keys found")
+            if key is None:
+                continue
+            line = f"{described(key, is_previous=leak.is_previous)}, line {leak.line}"
+            if options["quarantine"] and stop(key, leak):
+                stopped += 1
+                line += ", now in quarantine"
+            # Where two secrets of a key stand in the text, the first says enough.
+            elif leak.key_id in found:
+                continue
+            found.add(leak.key_id)
+            self.stdout.write(line)
+            self.stdout.flush()
+        self.stderr.write(f"{len(found)} keys found" + (f", {stopped} put in quarantine" if stopped else ""))
+
+
+def stop(key: ApiKey, leak: Leak) -> bool:
+    """Put the key in quarantine if the secret that has leaked could open anything; False where it was not needed."""
+    if leak.is_previous and (key.previous_until is None or key.previous_until <= timezone.now()):
+        return False
+    try:
+        return services.quarantine(key, f"find_leaked_keys found it in a text, line {leak.line}")
+    except services.KeyRevoked:
+        return False
 
 
 def blocks(stream: BinaryIO) -> Iterator[bytes]:

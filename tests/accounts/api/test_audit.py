@@ -28,6 +28,7 @@ def written(keys):
         ("PATCH", "keys/{key}/", {"rpm": 9, "allowed_models": ["a"]}, "changed", "accounts.apikey"),
         ("POST", "keys/{key}/rotate/", {"grace": "1h"}, "rotated", "accounts.apikey"),
         ("POST", "keys/{key}/pause/", {}, "paused", "accounts.apikey"),
+        ("POST", "keys/{key}/quarantine/", {"reason": "leaked"}, "quarantined", "accounts.apikey"),
         ("POST", "keys/{key}/revoke/", None, "revoked", "accounts.apikey"),
         ("POST", "teams/", {"name": "new", "members": ["root"]}, "created", "accounts.team"),
         ("PATCH", "teams/{team}/", {"rpm": 9, "members": ["root"]}, "changed", "accounts.team"),

@@ -42,7 +42,7 @@ def test_no_answer_but_creation_and_rotation_has_secrets(api, keys):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("name", "key of core"), ("name", ""), ("name", "x\0"), ("name", "\ud800"), ("team", "nobody's"),
+        ("name", ""), ("name", "x\0"), ("name", "\ud800"), ("team", "nobody's"),
         ("team", 10**30), ("expires_after_days", 10**9),
         ("team", True), ("rpm", -1), ("rpm", 10**30), ("rpm", "many"), ("requests_day", None), ("shadow", ["rpn"]),
         ("allowed_models", [1]), ("allowed_models", {"a": 1}), ("allowed_networks", ["10/8/8"]),
@@ -106,10 +106,20 @@ def test_key_is_paused_resumed_and_revoked(api, keys):
     paused = api("POST", f"{path}/pause/", {"reason": "odd use"}).data
     assert (paused["state"], paused["pause_reason"]) == ("paused", "odd use")
     assert api("GET", "keys/?state=paused").data["results"] == [paused]
+    held = api("POST", f"{path}/quarantine/", {"reason": "leaked"}).data
+    assert (held["state"], held["quarantine_reason"]) == ("quarantined", "leaked")
+    assert api("GET", "keys/?state=quarantined").data["results"] == [held]
+    assert api("GET", "keys/?state=paused").data["results"] == []
     assert api("POST", f"{path}/resume/").data["state"] == "live"
     assert api("POST", f"{path}/revoke/").data["state"] == "revoked"
     assert api("POST", f"{path}/revoke/").status_code == 200
-    for method, below in (("POST", "pause/"), ("POST", "resume/"), ("POST", "rotate/"), ("PATCH", "")):
+    for method, below in (
+        ("POST", "pause/"),
+        ("POST", "quarantine/"),
+        ("POST", "resume/"),
+        ("POST", "rotate/"),
+        ("PATCH", ""),
+    ):
         answer = api(method, f"{path}/{below}", {} if below else {"rpm": 1})
         assert (answer.status_code, answer.data["code"]) == (409, "revoked")
 
@@ -117,6 +127,18 @@ def test_key_is_paused_resumed_and_revoked(api, keys):
 def test_keys_are_never_deleted(api, keys):
     answer = api("DELETE", f"keys/{keys['core'].pk}/")
     assert (answer.status_code, "DELETE" in answer["Allow"]) == (405, False)
+
+
+def test_name_is_taken_within_its_team_alone(api, keys):
+    answers = [
+        api("POST", "keys/", {"name": "key of core", "team": "core"}),
+        api("POST", "keys/", {"name": "key of alone"}),
+        api("PATCH", f"keys/{keys['web'].pk}/", {"name": "key of core", "team": "core"}),
+    ]
+    for answer in answers:
+        assert (answer.status_code, list(answer.data["errors"])) == (400, ["name"])
+    assert api("POST", "keys/", {"name": "key of core", "team": "web"}).status_code == 201
+    assert api("POST", "keys/", {"name": "key of core"}).status_code == 201
 
 
 def test_list_is_filtered_ordered_and_paged(api, keys, teams):

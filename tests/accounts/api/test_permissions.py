@@ -3,6 +3,7 @@
 import pytest
 from django.contrib.auth.models import Permission, User
 
+from accounts.keys import services
 from accounts.models import ApiKey
 from tests.accounts.api.conftest import program_of
 
@@ -69,6 +70,12 @@ def test_lead_manages_keys_of_the_own_team(lead, keys):
     assert lead("PATCH", path, {"rpm": 4}).data["rpm"] == 4
     assert lead("POST", f"{path}rotate/", {"grace": "1h"}).data["secret"]
     assert lead("POST", f"{path}pause/", {}).data["state"] == "paused"
+    assert lead("POST", f"{path}resume/").data["state"] == "live"
+    assert lead("POST", f"{path}quarantine/", {}).data["code"] == "operators_only"
+    services.quarantine(ApiKey.objects.get(name="new"), "leaked")
+    refused = lead("POST", f"{path}resume/")
+    assert (refused.status_code, refused.data["code"]) == (403, "quarantined")
+    assert ApiKey.objects.get(name="new").quarantine_reason == "leaked"
     assert lead("POST", f"{path}revoke/").data["state"] == "revoked"
 
 

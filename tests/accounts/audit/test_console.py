@@ -248,6 +248,7 @@ def test_queries_of_the_list_do_not_grow(some, django_assert_num_queries):
     ("action", "fields", "done"),
     [
         ("pause_selected", {"reason": "leaked"}, "paused"), ("limit_selected", {"rpm": 7}, "changed"),
+        ("quarantine_selected", {"reason": "leaked"}, "quarantined"),
         ("extend_selected", {"days": 3}, "changed"), ("move_selected", {}, "changed"),
         ("revoke_selected", {}, "revoked"),
     ],
@@ -263,13 +264,17 @@ def test_bulk_changes_are_a_row_a_key(admin_client, action, fields, done):
 
 
 @pytest.mark.parametrize(
-    ("what", "done"), [("rotate", "rotated"), ("pause", "paused"), ("resume", "resumed"), ("revoke", "revoked")]
-)
+    ("what", "done"),
+    [
+        ("rotate", "rotated"), ("pause", "paused"), ("quarantine", "quarantined"), ("resume", "resumed"),
+        ("revoke", "revoked"),
+    ],
+)  # fmt: skip
 def test_buttons_of_a_key_are_one_row(admin_client, what, done):
     key = make_key("alice", paused_at=timezone.now() if what == "resume" else None)
     page = f"{reverse('admin:accounts_apikey_changelist')}{key.pk}/{what}/"
     with new_rows() as rows:
         admin_client.get(page)
         for _ in range(2):
-            admin_client.post(page, {"confirmed": "1", "grace": "24", "hint": key.hint})
+            admin_client.post(page, {"confirmed": "1", "grace": "24", "hint": key.hint, "reason": "x"})
     assert [row.action for row in rows] == [done]

@@ -247,6 +247,7 @@ async def test_silent_database_ends_no_wait_late(redis_server, monkeypatch):
         ({}, "open"),
         ({"closed": "revoked"}, "revoked"),
         ({"closed": "paused"}, "paused"),
+        ({"closed": "quarantined"}, "quarantined"),
         ({"expires_at": 1.0}, "expired"),
     ],
 )

@@ -116,6 +116,8 @@ async def test_both_secrets_of_a_key_are_read(thread):
     assert old.at_end == "rotated"
     await sync_to_async(services.pause)(key)
     assert [record.closed for record in await read_both(thread, key)] == ["paused", "paused"]
+    await sync_to_async(services.quarantine)(key)
+    assert [record.closed for record in await read_both(thread, key)] == ["quarantined", "quarantined"]
 
 
 async def test_key_takes_from_its_team_what_it_lacks(thread):

@@ -1,4 +1,4 @@
-"""Keys made, rotated, paused, resumed and revoked."""
+"""Keys made, rotated, stopped, resumed and revoked."""
 
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.keys import services
-from accounts.models import ApiKey
+from accounts.models import ApiKey, AuditEntry
 from gateway_project.lib.key_secret import digest_of
 
 pytestmark = pytest.mark.django_db
@@ -51,12 +51,26 @@ def test_pause_and_resume_happen_once():
     assert (key.state(timezone.now()), key.pause_reason) == ("live", "")
 
 
+def test_quarantine_is_lifted_by_operators_alone():
+    key, _ = made()
+    services.pause(key, "on leave")
+    assert [services.quarantine(key, " leaked "), services.quarantine(key)] == [True, False]
+    assert (key.state(timezone.now()), key.quarantine_reason) == ("quarantined", "leaked")
+    with pytest.raises(services.InQuarantine):
+        services.resume(key, quarantined=False)
+    assert key.state(timezone.now()) == "quarantined"
+    assert services.resume(key) is True
+    assert (key.state(timezone.now()), key.quarantine_reason, key.pause_reason) == ("live", "", "")
+    assert [row.action for row in AuditEntry.objects.order_by("id")][-3:] == ["paused", "quarantined", "resumed"]
+
+
 def test_revoked_key_stays_as_it_is():
     key, _ = made()
     assert [services.revoke(key), services.revoke(key)] == [True, False]
     for change in (
         lambda: services.rotate(key, timedelta(0)),
         lambda: services.pause(key),
+        lambda: services.quarantine(key),
         lambda: services.resume(key),
     ):
         with pytest.raises(services.KeyRevoked):

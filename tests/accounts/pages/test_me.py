@@ -128,6 +128,7 @@ def test_setups_have_an_allowed_model_and_no_key(client):
     [
         (lambda key: services.revoke(key), "The key is revoked. Since"),
         (lambda key: services.pause(key), "The key is paused. Since"),
+        (lambda key: services.quarantine(key), "The key is in quarantine. Since"),
         (
             lambda key: ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now() - timedelta(seconds=1)),
             "The key has expired. Since",
