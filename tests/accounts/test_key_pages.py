@@ -243,7 +243,7 @@ def test_keys_move_to_a_team_together(admin_client):
     assert ApiKey.objects.filter(team=None).count() == 1
 
 
-def test_no_two_live_keys_of_a_team_get_one_name(admin_client):
+def test_live_keys_of_a_team_differ_in_name(admin_client):
     core, web = (Team.objects.create(name=name) for name in ("core", "web"))
     keys = [made("ci", team=team)[0] for team in (core, web)]
     alone, _ = made("ci")

@@ -25,6 +25,7 @@ ALLOWED = {
     "a value out of range in the address",  # into the log
     # Into the database, where they stay in one language.
     "Revoked.", "Paused.", "Resumed.", "Rotated.", "Moved to another team.", "Limits set.", "Extended.", "Changed.",
+    "Put in quarantine.",
     "Reads a text file and returns its content.",  # a model reads these two
     "Runs a command in a shell and returns what it prints.",
 }  # fmt: skip
