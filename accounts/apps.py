@@ -21,6 +21,11 @@ class AccountsConfig(AppConfig):
     """Returns every name by which a model may be allowed to a key, or forbidden. Set by the bridge."""
 
     @property
+    def content_days(self) -> int:
+        """How long contents of keys with content logging are kept; 0: nobody's are."""
+        return int(settings.CONTENT_RETENTION_DAYS)
+
+    @property
     def pepper(self) -> bytes:
         """Digests of keys are made with it."""
         return bytes(settings.KEY_PEPPER)

@@ -4,12 +4,14 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
+from accounts.content import retention
 from accounts.ledger import prune, services
 from accounts.models import IdempotentRequest
 from gateway_project.lib import database_state as database
 from gateway_project.lib.redis_client import AWAY
 
 PRUNE_SEC = 60.0  # a task may take 100
+CONTENT_SEC = 20.0
 
 
 @shared_task(name="accounts.flush_usage", ignore_result=True, throws=AWAY)
@@ -20,8 +22,9 @@ def flush_usage() -> int:
 
 @shared_task(name="accounts.prune_usage", ignore_result=True)
 def prune_usage() -> int:
-    """Delete usage that is older than the retention; how many rows. What takes too long goes on the next time."""
+    """Delete usage and contents that are older than their retention; how many rows. The rest goes the next time."""
     with database.doing_without():
+        retention.prune(retention.kept_since(timezone.now(), settings.CONTENT_RETENTION_DAYS), within=CONTENT_SEC)
         rows, _ = prune.prune(prune.oldest_kept(timezone.now(), settings.USAGE_RETENTION_DAYS), within=PRUNE_SEC)
         return rows
     return 0

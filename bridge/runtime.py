@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
+from accounts.content.outbox import Outbox
 from accounts.keys.in_use import KeysInUse
 from accounts.keys.keyring import KeyRing
 from accounts.ledger.ledger import Ledger
@@ -35,6 +36,7 @@ from bridge.pool.pool import Pool
 from bridge.routing.routes import Routes
 from bridge.routing.watcher import RouteWatcher, Rules
 from bridge.siblings.siblings import Siblings
+from bridge.telemetry import metrics
 from bridge.telemetry.refusals import Refusals
 from bridge.turn.engine import Engine, EngineOptions
 from bridge.turn.plan import PlanOptions
@@ -80,6 +82,7 @@ class Runtime:
         """Calls whatever lives as long as a turn."""
         # A link of its own: a record of megabytes must not hold up the short commands of every turn.
         self.bulk = RedisLink(env.redis_or_embedded_url, timeout=BULK_SEC, part="")
+        self.contents = Outbox(self.bulk, metrics.content_dropped)
         self.responses = ResponseStore(self.link, self.bulk, ttl=env.responses_ttl_sec)
         self.engine = Engine(
             self.pool, self._sessions(), ImagePipeline(_image_options(env)), _engine_options(env), _new_id

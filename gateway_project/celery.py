@@ -31,7 +31,12 @@ class UsageFlush(bootsteps.StartStopStep):
         from accounts.ledger.flusher import Flusher  # it needs the models, which are not ready when this module is read
 
         # Started before the worker connects: usage has to be filed also while the broker is away.
-        self._flusher = Flusher(settings.REDIS_URL, settings.SPOOL_DIR, retention_days=settings.USAGE_RETENTION_DAYS)
+        self._flusher = Flusher(
+            settings.REDIS_URL,
+            settings.SPOOL_DIR,
+            retention_days=settings.USAGE_RETENTION_DAYS,
+            content_days=settings.CONTENT_RETENTION_DAYS,
+        )
         self._flusher.start()
 
     def stop(self, parent: Any) -> None:

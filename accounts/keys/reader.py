@@ -16,6 +16,7 @@ from django.db import connection
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
+from accounts.apps import accounts_config
 from accounts.keys.limit_set import LimitSet, limit_set
 from accounts.keys.networks import Network, networks_in
 from accounts.models import ApiKey, names_in
@@ -58,6 +59,8 @@ class Caller(msgspec.Struct, frozen=True):
     """None: as the gateway is set up."""
     limits: tuple[LimitSet, ...] = ()
     """The key's and its team's, as far as there are any: then a request must be counted before it begins."""
+    content_logging: bool = False
+    """What it sends and receives is kept."""
     digest: bytes = b""
     """Of the secret it came with, which may be the one before the last rotation."""
 
@@ -196,6 +199,7 @@ def caller_of(key: ApiKey) -> Caller:
         scopes=frozenset(names_in(key.policy("scopes"))),
         tools=_tools(key),
         limits=_limits_of(key),
+        content_logging=key.content_logging and accounts_config().content_days > 0,
         digest=bytes.fromhex(key.digest),
     )
 

@@ -11,6 +11,7 @@ from typing import Final
 from django.db import Error, connection
 from redis import RedisError
 
+from accounts.content import filing as contents
 from accounts.ledger import filing
 from accounts.ledger.auditor import Auditor
 from accounts.ledger.orphans import Orphans
@@ -35,11 +36,17 @@ class Flusher:
     """
 
     def __init__(
-        self, redis_url: str, spool: Path, every: float = EVERY_SEC, retention_days: int = RETENTION_DAYS
+        self,
+        redis_url: str,
+        spool: Path,
+        every: float = EVERY_SEC,
+        retention_days: int = RETENTION_DAYS,
+        content_days: int = 0,
     ) -> None:
         self._url = redis_url
         self._spool = spool
         self._every = every
+        self._content_days = content_days
         self._orphans = Orphans()
         self._auditor = Auditor(retention_days)
         self._stopping = threading.Event()
@@ -94,6 +101,8 @@ class Flusher:
             with connect(self._url, REDIS_WAIT_SEC) as client:
                 signs = self._orphans.signs(client)
                 filed = filing.flush(client, self._spool) + self._orphans.close(signs)
+                # Last: no row waits for it.
+                filed += contents.file(client, self._content_days)
             if database.away() and not filed:  # nothing has tried whether it is back
                 filing.try_to_write()
         except RedisError as exc:

@@ -12,8 +12,8 @@ from accounts.models import LIMITS, ApiKey, Team, names_in
 from accounts.patterns import allows
 from accounts.roles.reach import ADD_KEYS, CHANGE_KEYS, teams_of
 
-OPERATORS_ONLY: Final = ("scopes", "tool_mode", "tool_approval")
-"""Columns of a key that open what no team owns: the gateway's metrics and Lingma's own tools."""
+OPERATORS_ONLY: Final = ("scopes", "tool_mode", "tool_approval", "content_logging")
+"""Columns of a key that open what no team owns: the gateway's metrics, Lingma's own tools, what people say."""
 
 
 def is_operator(user: Any) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
+from functools import partial
+from typing import Any
 
 from accounts.keys.keyring import Caller, KeyStatus
 from accounts.ledger.ledger import Confirmation
@@ -22,7 +24,8 @@ from bridge.http.hang_up import ListeningConsumer
 from bridge.http.limits import nearest_limits
 from bridge.telemetry import metrics
 from bridge.telemetry.turn_log import tools_summary, turn_line
-from bridge.turn.output import Batch
+from bridge.turn.content import ReplyLog, content_of, keeping
+from bridge.turn.output import Batch, Emit
 from bridge.turn.record import TurnRecord
 from bridge.turn.trace import trace_of
 from bridge.wire.attached import warning_of, warning_of_tools
@@ -132,7 +135,11 @@ class ChatConsumer(ListeningConsumer):
     async def turn(self) -> None:
         """Have the engine run it, and see to its row."""
         # The engine calls `emit` per batch; a whole reply is one batch with everything in it.
-        emit = self._stream if self.request.stream else self._whole
+        emit: Emit = self._stream if self.request.stream else self._whole
+        reply = None
+        if self.caller.content_logging:
+            reply = ReplyLog()
+            emit = keeping(emit, reply)
         self._record.on_admitted = self._open
         self._admitted = time.monotonic()
         try:
@@ -146,6 +153,12 @@ class ChatConsumer(ListeningConsumer):
             if not self._has_row and (self._record.queued or self._record.status != "refused"):
                 self._has_row = True
                 self.runtime.later(self._write_row())
+            if reply is not None and self._has_row:
+                self.runtime.later(self._keep_content(reply))
+
+    def _keep_content(self, reply: ReplyLog) -> Coroutine[Any, Any, None]:
+        make = partial(content_of, self.request, reply)
+        return self.runtime.contents.send(f"req_{self.id}", self.caller.key_id, self._started_at, make)
 
     @property
     def has_row(self) -> bool:

@@ -137,6 +137,12 @@ LEDGER_BACKLOG = Gauge(
     "Usage rows, and beginnings of turns, not yet in the database.",
     multiprocess_mode="livemostrecent",
 )
+CONTENTS_DROPPED = Counter(
+    "lingma_gateway_contents_dropped_total",
+    "Contents of keys with content logging that could not be kept; their usage rows are there. reason: full (the worker"
+    " is away or slow), busy (this process has too many), redis, failed.",
+    ("reason",),
+)
 REDIS_AVAILABLE = Gauge(
     "lingma_gateway_redis_available", "1 while every process reaches Redis.", multiprocess_mode="livemin"
 )
@@ -209,6 +215,11 @@ def refused(row: UsageRow) -> None:
         _requests(row.protocol, row.endpoint, "", row.status, row.reason)(1)
     else:
         _rejected(row.endpoint, row.reason)(1)
+
+
+def content_dropped(reason: str) -> None:
+    """Count a content that is not kept."""
+    CONTENTS_DROPPED.labels(reason).inc()
 
 
 def tools_counted(outcomes: Mapping[str, int], model: str, client_app: str) -> None:

@@ -30,6 +30,13 @@ USAGE: Final = "lgw:usage"
 processes; read by the worker.
 """
 
+CONTENT: Final = "lgw:content"
+"""Stream of logged contents, encrypted, until they are filed; at most 64 MiB. Written by web processes; read by the
+worker."""
+
+CONTENT_BYTES: Final = "lgw:content:bytes"
+"""How much of them waits; as long as any does."""
+
 RUN: Final = "lgw:run:"
 """`<start of a web process>`: since when its oldest open turn runs, unix seconds, 10 s. Read by the worker."""
 
