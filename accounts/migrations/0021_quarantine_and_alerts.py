@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0019_content_logging'),
+        ('accounts', '0020_late_token_counts'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
