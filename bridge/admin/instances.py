@@ -18,6 +18,7 @@ from unfold.decorators import display
 
 from bridge.fleet import mirror
 from bridge.models import Instance
+from bridge.status.accounts import AccountState
 from bridge.status.states import InstanceState
 from gateway_project.lib.cells import VisibleText, seconds_ago
 from gateway_project.lib.live_rows import LiveRows
@@ -33,10 +34,22 @@ class InstanceAdmin(ClosedLookups, VisibleText, LiveRows, ModelAdmin):
     list_display = (
         "header", "state_label", "logged_in", "load", "restarts", "version", "up_for", "heartbeat", "error",
     )  # fmt: skip
-    list_filter = ("state", "upstream", "login")
+    list_filter = ("state", "upstream", "login", "account")
     list_per_page = 100
     fieldsets: ClassVar = [
-        (None, {"fields": [("name", "state"), ("logged_in", "load"), ("started_at", "seen_at"), "last_error"]}),
+        (
+            None,
+            {
+                "fields": [
+                    ("name", "state"),
+                    ("logged_in", "load"),
+                    ("account", "login_expires_at"),
+                    "advice",
+                    ("started_at", "seen_at"),
+                    "last_error",
+                ]
+            },
+        ),
         (_("Process"), {"fields": [("process", "pid"), ("restarts", "generation")]}),
         (_("Service"), {"fields": [("upstream", "version"), "models_offered"]}),
     ]
@@ -85,6 +98,10 @@ class InstanceAdmin(ClosedLookups, VisibleText, LiveRows, ModelAdmin):
     @display(description=_("Login"), boolean=True, ordering="login")
     def logged_in(self, obj: Instance) -> bool:
         return obj.login
+
+    @display(description=_("What to do"))
+    def advice(self, obj: Instance) -> str:
+        return gettext(advice) if (advice := AccountState(obj.account).advice) else ""
 
     @display(description=_("In flight"), ordering="in_flight")
     def load(self, obj: Instance) -> str:

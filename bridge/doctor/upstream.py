@@ -109,6 +109,9 @@ def _instance(state: InstallationState, status: InstanceStatus) -> Finding:
             return ok(topic, f"{shown} and logged in, version {status.version or 'unknown'}, {status.models} models")
         case InstanceState.LOGIN_REQUIRED:
             return fail(topic, f"{shown}{error}", _log_in(state, status))
+        case InstanceState.DEGRADED | InstanceState.FAILED:
+            # Never "log in": that would not cure it (PROTOCOL 7.1).
+            return fail(topic, f"{shown}{error}", status.account.advice)
         case InstanceState.BACKOFF:
             advice = f"It is started again by itself. See {_work_dir(state, status)}/logs/lingma.log."
             return fail(topic, f"{shown} after {status.restarts} restarts{error}", advice)

@@ -80,6 +80,8 @@ def _row(status: InstanceStatus) -> Instance:
         generation=status.generation,
         state=status.state,
         login=status.login,
+        account=status.account,
+        login_expires_at=datetime.fromtimestamp(status.login_expires_at, UTC) if status.login_expires_at else None,
         in_flight=status.in_flight,
         limit=status.limit,
         restarts=status.restarts,

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 from bridge.fleet import modes
+from bridge.status.accounts import AccountState
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
 from gateway_project.lib.degraded import STILL_WORKS
 
 REASONS: Final = (
-    (re.compile(r"not logged in to Lingma"), "not logged in to Lingma"),
+    *((re.compile(re.escape(each.label)), "") for each in AccountState if not each.may_chat),
     (re.compile(r"the program exited with code -?\d{1,10}"), ""),
     (re.compile(r"connection lost"), "the connection was lost"),
     (re.compile(r"the service did not answer in time"), "the service did not answer in time"),

@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from bridge.status.accounts import AccountState
 from bridge.status.states import InstanceState
 
 
@@ -26,6 +27,11 @@ class Instance(models.Model):
     )
     state = models.CharField(_("state"), max_length=16, choices=[(each.value, _(each.label)) for each in InstanceState])
     login = models.BooleanField(_("logged in"))
+    account = models.CharField(
+        _("account"), max_length=32, choices=[(each.value, _(each.label)) for each in AccountState],
+        default=AccountState.UNKNOWN, db_default=AccountState.UNKNOWN,
+    )  # fmt: skip
+    login_expires_at = models.DateTimeField(_("login ends"), null=True)
     in_flight = models.PositiveIntegerField(_("turns in flight"))
     limit = models.PositiveIntegerField(_("turns at once"))
     restarts = models.PositiveIntegerField(_("restarts"))

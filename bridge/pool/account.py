@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-from bridge.lingma.dialects.base import Call, Dialect, Model
+from bridge.lingma.dialects.base import AccountFacts, Call, Dialect, Model
 
 Rpc = Callable[[Call], Awaitable[bytes]]
 
@@ -19,7 +19,7 @@ class Account:
     """As it was read last. Models are read again with `reload`, or `refresh` seconds after they were."""
 
     def __init__(self, dialect: Dialect, refresh: float) -> None:
-        self.logged_in = False
+        self.facts = AccountFacts()
         self.models: list[Model] = []
         self.model_names: dict[str, str] = {}
         """Keys and display names, these in lower case, to keys."""
@@ -29,12 +29,16 @@ class Account:
         self._refresh = refresh
         self._read_at = float("-inf")
 
+    @property
+    def may_chat(self) -> bool:
+        return self.facts.state.may_chat
+
     async def read(self, rpc: Rpc, *, reload: bool) -> None:
         status = await rpc(self._dialect.login_status())
         # Set before the models are read: if that fails, the next read reads them again all the same (`mark_stale`).
-        was, self.logged_in = self.logged_in, self._dialect.is_logged_in(status)
+        was, self.facts = self.facts.state, self._dialect.account_of(status)
         # What a push says is not trusted: it only makes us ask (PROTOCOL 7.5).
-        if reload or self.logged_in != was or time.monotonic() - self._read_at >= self._refresh:
+        if reload or self.facts.state != was or time.monotonic() - self._read_at >= self._refresh:
             self.mark_stale()
             await self._read_models(rpc)
 
@@ -44,7 +48,7 @@ class Account:
 
     async def _read_models(self, rpc: Rpc) -> None:
         dialect = self._dialect
-        self.models = dialect.models_of(await rpc(dialect.list_models())) if self.logged_in else []
+        self.models = dialect.models_of(await rpc(dialect.list_models())) if self.facts.state.may_chat else []
         self._read_at = time.monotonic()
         # Keys are added last, so that a display name never hides the key of another model.
         self.model_names = {(model.display_name or model.key).lower(): model.key for model in self.models}

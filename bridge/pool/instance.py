@@ -119,7 +119,7 @@ class Instance:
             pid=self._upstream.pid,
             generation=self.generation,
             state=self.state,
-            login=self.account.logged_in,
+            login=self.account.may_chat,
             in_flight=self.in_flight,
             limit=self._limit,
             restarts=self.incidents.restarts,
@@ -130,6 +130,8 @@ class Instance:
             started_at=self._life.runs.started_at,
             at=time.time(),
             model_names=self.account.model_names,
+            account=self.account.facts.state,
+            login_expires_at=self.account.facts.expires_at,
         )
 
     def ask(self, ask: Ask) -> ReplyStream:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from bridge.pool.restart_policy import RestartPolicy
 from bridge.pool.runs import Runs
 from bridge.pool.service_link import ServiceLink
 from bridge.pool.upstream import Upstream
+from bridge.status.accounts import Remedy
 from bridge.status.states import InstanceState
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 LOGIN_POLL_SEC = 5.0
 HEALTH_SEC = 30.0
 MOST_FAILED_READS = 3  # at the account in a row that failed, before the service is given up
+PATIENCE_SEC = 60.0  # as long an account that gets well by itself is waited for
 BRIEF_SEC = 1.0  # a connection that was lost so soon without an answered turn has not worked
 POLL_SEC = 1.0  # between two looks for an attached service that is away
 EXIT_SEC = 0.05  # between the end of a program's connection and its own
@@ -36,7 +39,14 @@ EXIT_SEC = 0.05  # between the end of a program's connection and its own
 FAILURES = (LingmaError, GatewayError, TimeoutError, OSError, msgspec.DecodeError)  # may be better after a restart
 UNREACHABLE = (DialFailed, StartFailed)
 BAD_ANSWERS = (RpcError, TimeoutError, msgspec.DecodeError)
-CONNECTED = frozenset({InstanceState.READY, InstanceState.LOGIN_REQUIRED})
+STATES = {
+    Remedy.NONE: InstanceState.READY,
+    Remedy.LOGIN: InstanceState.LOGIN_REQUIRED,
+    Remedy.TIME: InstanceState.DEGRADED,
+    Remedy.ADMINISTRATOR: InstanceState.FAILED,
+}
+CONNECTED = frozenset(STATES.values())
+"""It can be used, or would be but for its account."""
 
 
 class Lifecycle:
@@ -55,6 +65,7 @@ class Lifecycle:
         self.state = InstanceState.STOPPED
         self.is_ready = False
         """It can take turns. Kept beside the state, because each choice of an instance asks for it."""
+        self._set_at = -math.inf
         self.runs = Runs(shared=upstream.is_shared)
         self._link = link
         self._upstream = upstream
@@ -82,6 +93,9 @@ class Lifecycle:
                 return not self._restarts.keeps_failing(now) and self._restarts.back_at - now < seconds
             case InstanceState.STOPPED:
                 return not self._upstream.stopping  # it has not begun yet
+            case InstanceState.DEGRADED:
+                # A short trouble of its network is waited for. One that lasts would have everybody wait in vain.
+                return now - self._set_at < PATIENCE_SEC
             case _:
                 return False
 
@@ -215,10 +229,10 @@ class Lifecycle:
 
     async def _read_account(self, *, reload: bool) -> None:
         await self._link.read_account(reload=reload)
-        logged_in = self._link.account.logged_in
+        account = self._link.account.facts.state
         # Earlier failures are in the log and in the count of restarts.
-        self._incidents.last_error = "" if logged_in else "not logged in to Lingma"
-        self._set_connected(InstanceState.READY if logged_in else InstanceState.LOGIN_REQUIRED)
+        self._incidents.last_error = "" if account.may_chat else account.label
+        self._set_connected(STATES[account.remedy])
 
     async def _watch(self) -> None:
         """Until the connection is gone; the account is checked now and then. Raise when the program is gone."""
@@ -251,7 +265,7 @@ class Lifecycle:
 
     def _pause(self) -> float:
         account = self._link.account
-        well = account.logged_in and not account.failed_reads
+        well = account.may_chat and not account.failed_reads
         return min(HEALTH_SEC, self._options.models_refresh) if well else LOGIN_POLL_SEC
 
     async def _check_account(self, reload: bool) -> None:
@@ -288,8 +302,7 @@ class Lifecycle:
             self._set(InstanceState.DRAINING if self._upstream.stopping else InstanceState.STARTING)
 
     def _set_connected(self, state: InstanceState) -> None:
-        """It can be used, or lacks a login only."""
-        # From READY to LOGIN_REQUIRED and back is no return from an outage.
+        """One of CONNECTED; from one of them to another is no return from an outage."""
         if self.state not in CONNECTED:
             self._restarts.back(time.monotonic())
             self.runs.settle()
@@ -301,6 +314,7 @@ class Lifecycle:
         if state != self.state:
             level = logging.INFO if self._upstream.stopping else logging.DEBUG
             logger.log(level, "%s is %s", self._outages.name, state)
+            self._set_at = time.monotonic()
             # Before `changed`, which looks at both to place turns.
             self.state, self.is_ready = state, state is InstanceState.READY
             self._changed()

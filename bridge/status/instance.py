@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from bridge.status.accounts import AccountState
 from bridge.status.states import InstanceState
 
 
@@ -28,5 +29,8 @@ class InstanceStatus(msgspec.Struct, frozen=True):
     at: float
     model_names: dict[str, str] = {}
     """Keys and display names, these in lower case, to keys."""
+    account: AccountState = AccountState.UNKNOWN
+    login_expires_at: float = 0.0
+    """0: not known."""
     waiting: int = 0
     """Turns of the whole web process that wait for a place."""

@@ -8,7 +8,11 @@ from gateway_project.lib.texts import gettext_noop
 
 
 class InstanceState(StrEnum):
-    """A state, and what pages and log say of it. GONE is seen from outside only: its heartbeat stopped."""
+    """A state, and what pages and log say of it.
+
+    DEGRADED gets well by itself, as far as is known; FAILED runs, and needs somebody who can do more than log it in;
+    GONE is seen from outside only: its heartbeat stopped.
+    """
 
     label: str
     """For people, in English; pages show it translated, and filter by it."""
@@ -31,6 +35,8 @@ class InstanceState(StrEnum):
     STARTING = "starting", gettext_noop("starting"), "info"
     READY = "ready", gettext_noop("ready"), "success", "up"
     LOGIN_REQUIRED = "login_required", gettext_noop("login required"), "danger", "up", "attention"
+    DEGRADED = "degraded", gettext_noop("degraded"), "warning", "up", "attention"
+    FAILED = "failed", gettext_noop("failed"), "danger", "up", "attention"
     BACKOFF = "backoff", gettext_noop("backing off"), "warning", "attention"
     DRAINING = "draining", gettext_noop("draining"), "info", "up"
     STOPPED = "stopped", gettext_noop("stopped"), ""

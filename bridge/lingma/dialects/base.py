@@ -16,6 +16,7 @@ from bridge.chat.errors import GatewayError
 from bridge.chat.request import AskMode, Tool, ToolChoice, ToolNotation
 from bridge.lingma.errors import NotReady, UploadFailed
 from bridge.lingma.tools.events import ToolMessage
+from bridge.status.accounts import AccountState
 from gateway_project.lib.tool_approval import Approval
 
 Call = tuple[str, dict[str, Any]]
@@ -46,6 +47,14 @@ class Ask(msgspec.Struct, frozen=True):
     """None: the question carries no `toolConfig` at all."""
     approval: Approval | None = None
     """Which tools of the service's own agent may run in this turn; None: those that the instance allows."""
+
+
+class AccountFacts(msgspec.Struct, frozen=True):
+    """What a service says of its account: nothing that identifies it, and no token."""
+
+    state: AccountState = AccountState.UNKNOWN
+    expires_at: float = 0.0
+    """Unix seconds when the login ends; 0: not known."""
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -187,8 +196,8 @@ class Dialect(Protocol):
         """Ask whether an account is logged in."""
 
     @abstractmethod
-    def is_logged_in(self, result: bytes) -> bool:
-        """Whether the result of `login_status` means a login that may chat."""
+    def account_of(self, result: bytes) -> AccountFacts:
+        """What the result of `login_status` says of the account. Raise msgspec.DecodeError."""
 
     @abstractmethod
     def list_models(self) -> Call:

@@ -3,12 +3,13 @@
 import pytest
 
 from bridge.http.readiness import OTHER, public_reason
+from bridge.status.accounts import AccountState
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import InstanceState
 
 SECRET = "ws://user:hunter2@10.0.0.7:4711/path?token=hunter2"
 KNOWN = {
-    "not logged in to Lingma": "not logged in to Lingma",
+    **{each.label: each.label for each in AccountState if not each.may_chat},
     "the program exited with code -9": "the program exited with code -9",
     f"the program exited with code 1 {SECRET}": "the program exited with code 1",
     f"connection lost: unreadable message {SECRET}": "the connection was lost",

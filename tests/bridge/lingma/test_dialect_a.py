@@ -169,11 +169,37 @@ def test_without_models_there_are_none(value):
 
 
 @pytest.mark.parametrize(
-    ("status", "logged_in"), [("2", True), ('"2"', True), ("1", False), ("7", False), ("null", False)]
+    ("fields", "state"),
+    [
+        ({"status": 2}, "logged_in"),
+        ({"status": "2", "whitelist": 3}, "logged_in"),
+        ({"status": 2, "whitelist": 0}, "logged_in"),
+        ({"status": 2, "whitelist": None}, "logged_in"),
+        ({"status": 2, "whitelist": 1}, "not_listed"),
+        ({"status": 2, "whitelist": "2"}, "waiting_for_approval"),
+        ({"status": 2, "whitelist": 4}, "unknown"),
+        ({"status": 2, "whitelist": 5}, "no_licence"),
+        ({"status": 1, "whitelist": 5}, "logged_out"),
+        ({"status": 3}, "expired"),
+        ({"status": 4}, "error"),
+        ({"status": 5}, "network_error"),
+        ({"status": 6}, "address_refused"),
+        ({"status": 7}, "app_disabled"),
+        ({"status": 8}, "error"),
+        ({"status": None}, "error"),
+        ({}, "error"),
+    ],
 )
-def test_only_status_two_is_a_login(status, logged_in):
-    body = f'{{"status":{status},"id":"593","token":"pt-secret"}}'.encode()
-    assert DIALECT.is_logged_in(body) is logged_in
+def test_states_of_the_account_are_told_apart(fields, state):
+    body = msgspec.json.encode({**fields, "id": "593", "token": "pt-secret"})
+    assert DIALECT.account_of(body).state == state
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [(1782107060847, 1782107060.847), ("1782107060847", 1782107060.847), (0, 0), (-5, 0), ("", 0)]
+)
+def test_end_of_a_login_is_read(value, seconds):
+    assert DIALECT.account_of(msgspec.json.encode({"status": 2, "expireTime": value})).expires_at == seconds
 
 
 def test_tokens_of_the_login_are_never_kept():

@@ -3,7 +3,8 @@
 import msgspec
 
 from bridge.chat.errors import ContentFiltered, UpstreamFailed
-from bridge.lingma.dialects.base import Delta, Dialect, Ending, Model, Pushes
+from bridge.lingma.dialects.base import AccountFacts, Delta, Dialect, Ending, Model, Pushes
+from bridge.status.accounts import AccountState
 from tests.bridge.lingma import service
 
 NO_SUCH_WORDS = "forbidden words"
@@ -48,8 +49,9 @@ class ToyDialect(Dialect):
     def login_status(self):
         return "who", {}
 
-    def is_logged_in(self, result):
-        return msgspec.json.decode(result) != "nobody"
+    def account_of(self, result):
+        somebody = msgspec.json.decode(result) != "nobody"
+        return AccountFacts(AccountState.LOGGED_IN if somebody else AccountState.LOGGED_OUT)
 
     def list_models(self):
         return "menu", {}

@@ -53,6 +53,34 @@ async def test_a_login_is_noticed_by_a_push(service):
         assert pool.statuses()[0].last_error == ""
 
 
+@pytest.mark.parametrize(
+    ("told", "state", "waits"),
+    [
+        ({"status": 3}, "login_required", False),
+        ({"status": 5}, "degraded", True),
+        ({"status": 6}, "failed", False),
+        ({"status": 2, "whitelist": 5}, "failed", False),
+    ],
+)
+async def test_only_trouble_that_passes_is_waited_for(service, told, state, waits):
+    service.answers["auth/status"] = told | {"expireTime": 1782107060847}
+    async with running(attached(service), ready=False) as pool:
+        await in_state(pool, state)
+        status = pool.statuses()[0]
+        assert (status.login, status.login_expires_at) == (False, 1782107060.847)
+        assert status.last_error == status.account.label
+        assert pool.instances[0].back_within(1) is waits
+        assert pool.statuses()[0].restarts == 0
+
+
+async def test_trouble_that_lasts_is_not_waited_for(service, monkeypatch):
+    monkeypatch.setattr(lifecycle, "PATIENCE_SEC", 0)
+    service.answers["auth/status"] = {"status": 4}
+    async with running(attached(service), ready=False) as pool:
+        await in_state(pool, "degraded")
+        assert not pool.instances[0].back_within(1)
+
+
 async def test_a_login_is_noticed_without_a_push(service, monkeypatch):
     monkeypatch.setattr(lifecycle, "LOGIN_POLL_SEC", 0.01)
     service.answers["auth/status"] = {"status": 1}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bridge.models import Instance
+from bridge.status.accounts import AccountState, Remedy
 from bridge.status.states import InstanceState
 
 ROOT = Path(__file__).parents[3]
@@ -39,3 +40,10 @@ def test_state_is_set_in_one_file(state):
 def test_table_and_page_take_state_from_list(state):
     assert dict(Instance._meta.get_field("state").choices)[state.value] == state.label
     assert state.badge or state is InstanceState.STOPPED
+
+
+@pytest.mark.parametrize("state", AccountState)
+def test_account_that_may_not_chat_says_what_helps(state):
+    assert state.may_chat is (state.remedy is Remedy.NONE)
+    assert bool(state.advice) is (state not in {AccountState.LOGGED_IN, AccountState.UNKNOWN})
+    assert dict(Instance._meta.get_field("account").choices)[state.value] == state.label

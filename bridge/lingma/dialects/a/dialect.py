@@ -10,10 +10,21 @@ import msgspec
 
 from bridge.chat.request import AskMode
 from bridge.lingma.dialects.a import messages, tool_events
+from bridge.lingma.dialects.a.accounts import account_of
 from bridge.lingma.dialects.a.endings import read_finish
 from bridge.lingma.dialects.a.models import models_of
 from bridge.lingma.dialects.a.tool_config import tool_config
-from bridge.lingma.dialects.base import Ask, Call, Dialect, LogFormat, LoggedUsage, Model, Pushes, Uploaded
+from bridge.lingma.dialects.base import (
+    AccountFacts,
+    Ask,
+    Call,
+    Dialect,
+    LogFormat,
+    LoggedUsage,
+    Model,
+    Pushes,
+    Uploaded,
+)
 
 # PROTOCOL 17.3 fixes the profile fields; the rest follows PROTOCOL 9.3, which is not known to its end
 # (PROTOCOL 20, no. 1). All of it can be changed per mode by LINGMA_ASK_OVERRIDES, and nowhere else.
@@ -85,9 +96,9 @@ class DialectA(Dialect):
         """`auth/status` (PROTOCOL 7.1)."""
         return messages.AUTH_STATUS, {}
 
-    def is_logged_in(self, result: bytes) -> bool:
-        """2 means logged in; nothing else is known to."""
-        return str(messages.decode_auth_status(result).status) == str(messages.LOGGED_IN)
+    def account_of(self, result: bytes) -> AccountFacts:
+        """By `status`, and by `whitelist` where that is known."""
+        return account_of(messages.decode_auth_status(result))
 
     def list_models(self) -> Call:
         """`config/queryModels` (PROTOCOL 8.3)."""

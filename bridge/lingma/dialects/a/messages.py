@@ -42,8 +42,6 @@ PASSIVE = frozenset(
     }
 )  # fmt: skip  # PROTOCOL 13: known, and nothing to do but to acknowledge them
 
-LOGGED_IN = 2  # auth/status.status (PROTOCOL 7.1)
-
 
 class Answer(Delta, gc=False):
     """`chat/answer` and `chat/think` (PROTOCOL 9.6): `text`, else `content` (PROTOCOL 17.4)."""
@@ -112,6 +110,8 @@ class AuthStatus(msgspec.Struct):
     """`auth/status` (PROTOCOL 7.1), without the tokens: what is not read cannot leak."""
 
     status: int | str | None = None
+    whitelist: int | str | None = None
+    expireTime: int | str | None = None  # noqa: N815
 
 
 class _AskResult(msgspec.Struct):
