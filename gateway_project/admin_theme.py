@@ -79,6 +79,12 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     {"title": _("Overview"), "icon": "monitoring", "link": reverse_lazy("admin:index")},
                     {"title": _("Usage pages"), "icon": "bar_chart", "link": reverse_lazy("usage")},
+                    {
+                        "title": _("Playground"),
+                        "icon": "terminal",
+                        "link": reverse_lazy("playground"),
+                        "permission": lambda request: request.user.has_perm("accounts.use_playground"),
+                    },
                 ],
             },
             {

@@ -1,1 +1,1 @@
-"""Pages outside of the console, for everybody who may log in. They need no scripts."""
+"""Pages outside of the console, for everybody who may log in. One needs scripts: the playground."""

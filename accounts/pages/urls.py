@@ -8,6 +8,7 @@ from accounts.pages.display import display
 from accounts.pages.export import export
 from accounts.pages.layout import page
 from accounts.pages.me import me
+from accounts.pages.playground import begin_key, end_key, playground
 from accounts.pages.request import find_request, usage_request
 from accounts.pages.usage import usage, usage_rows
 
@@ -17,6 +18,9 @@ urlpatterns = [
     path("display/", display, name="display"),
     path("display/language/", set_language, name="display_language"),
     path("me/", me, name="me"),
+    path("playground/", playground, name="playground"),
+    path("playground/key/", begin_key, name="playground_key"),
+    path("playground/key/end/", end_key, name="playground_key_end"),
     path("usage/", usage, name="usage"),
     path("usage/r/", find_request, name="find_request"),
     path("usage/r/<str:any_id>", usage_request, name="usage_request"),

@@ -47,6 +47,9 @@ GET   admin:sessions_store_entry_changelist     o o o n n l n l
 GET   admin:django_celery_beat_periodictask_changelist  o o o n n l n l
 POST  admin:django_celery_beat_periodictask_delete:task o o n n n l n l
 GET   usage                                     o o o o o o n l
+GET   playground                                o o n o o n n l
+POST  /playground/key/                          o o n i i n n l
+POST  /playground/key/end/                      o o n o o n n l
 GET   /usage/export.csv                         o o o o o o n l
 GET   /api/keys/                                o o o o o n n l
 GET   /api/keys/:key                            o o o o m n n l
