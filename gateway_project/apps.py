@@ -5,7 +5,6 @@ from typing import ClassVar
 from django.apps import AppConfig, apps
 from django.contrib import admin
 from django.contrib.admin import apps as admin_apps
-from django.contrib.auth.signals import user_login_failed
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
@@ -16,10 +15,12 @@ class ProjectConfig(AppConfig):
     def ready(self) -> None:
         """Make our Celery application the one of every `shared_task`; have groups installed and changes recorded."""
         from accounts.audit import hooks
+        from accounts.login import events
         from accounts.roles import groups
         from gateway_project import celery  # noqa: F401
 
         hooks.install()
+        events.connect()
         # At the end of a migration, as the tables do not exist before.
         post_migrate.connect(groups.install, sender=apps.get_app_config("accounts"), dispatch_uid="accounts.groups")
 
@@ -31,19 +32,24 @@ class ConsoleConfig(admin_apps.AdminConfig):
         "auth": _("Console"),
         "django_celery_beat": _("Schedules"),
     }
+    NO_PAGES: ClassVar = ("account", "mfa", "socialaccount")
+    """What allauth stores is for its own pages; operators need but a few of them."""
     default_site = "gateway_project.admin.site.GatewayAdminSite"
 
     def ready(self) -> None:
         """Find all pages, then replace those of others, whatever their place in INSTALLED_APPS."""
         super().ready()
         from gateway_project.admin.schedules import SCHEDULE_PAGES
-        from gateway_project.admin.users import USER_PAGES, log_failed_login
+        from gateway_project.admin.users import USER_PAGES
 
-        # The id keeps one receiver, however often `ready` is called.
-        user_login_failed.connect(log_failed_login, dispatch_uid="gateway_project.log_in")
         apps.get_model("django_celery_beat", "PeriodicTask")._meta.get_field("task").verbose_name = _("Task Name")
         for label, title in self.TITLES.items():
             apps.get_app_config(label).verbose_name = title
+        for label in self.NO_PAGES:
+            if apps.is_installed(f"allauth.{label}"):
+                for model in apps.get_app_config(label).get_models():
+                    if admin.site.is_registered(model):
+                        admin.site.unregister(model)
         for model, page in (USER_PAGES | SCHEDULE_PAGES).items():
             admin.site.unregister(model)
             admin.site.register(model, page)

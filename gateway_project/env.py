@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -28,6 +28,7 @@ from gateway_project.lib.key_secret import is_mistyped
 from gateway_project.lib.tool_approval import Approval
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 SHORTEST_KEY = 20
 """Characters of a key that somebody else made up: a shorter one can be guessed."""
 
@@ -100,6 +101,14 @@ def _sha256(value: str) -> str:
     return digest
 
 
+def _issuer(value: str) -> str:
+    url = urlsplit(value)
+    if (value and not (url.scheme == "https" or (url.scheme == "http" and url.hostname in LOCAL_HOSTS))) or url.query:
+        # In the clear anybody on the way could say who somebody is.
+        raise ValueError("must start with https://, as the provider names itself")
+    return value.rstrip("/")
+
+
 def _approval(value: str) -> str:
     Approval.read(value)
     return value
@@ -130,6 +139,7 @@ Sha256 = Annotated[str, AfterValidator(_sha256)]
 Attachment = Annotated[str, AfterValidator(_attachment)]
 Proxy = Annotated[str, AfterValidator(_proxy)]
 TimeZone = Annotated[str, AfterValidator(_zone)]
+Issuer = Annotated[str, AfterValidator(_issuer)]
 ToolApproval = Annotated[str, AfterValidator(_approval)]
 
 
@@ -223,6 +233,10 @@ class Environment(BaseSettings):
     cors_allowed_origins: Origins = Field(
         [], description="Origins whose pages may call `/v1` from a browser; `*` for all."
     )
+    staff_mfa_required: bool = Field(False, description="Staff must have a second factor before anything else.")
+    oidc_issuer: Issuer = Field("", description="Identity provider for log-ins, by its `https://` issuer URL.")
+    oidc_client_id: str = Field("", description="What the identity provider calls this gateway.")
+    oidc_client_secret: SecretStr = Field(SecretStr(""), description="The secret that goes with it.")
     debug: bool = Field(False, description="Django's debug pages. Never in production.")
 
     default_model: str = Field("org_auto", description="Lingma model for unknown names.")

@@ -21,10 +21,13 @@ DEBUG = ENV.debug
 ALLOWED_HOSTS = ENV.allowed_hosts
 CSRF_TRUSTED_ORIGINS = ENV.csrf_trusted_origins
 
-# TLS ends at the reverse proxy, which redirects to it and sends HSTS. Without one, on plain http, secure cookies would
-# lock everybody out of the admin console; lingma.W001 warns where they are missing.
+# Without TLS secure cookies would lock everybody out of the pages; lingma.W001 warns where they are missing.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENV.behind_tls
-SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008", "security.W012", "security.W016"]
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # strict ones would not come back from an identity provider
+# Only where a proxy says by which way a request came: without one every request seems plain, and would go in circles.
+SECURE_SSL_REDIRECT = ENV.behind_tls and bool(ENV.trusted_proxies)
+SILENCED_SYSTEM_CHECKS = ["security.W004"]  # HSTS is about the whole host, and the proxy's to send
 
 INSTALLED_APPS = [
     "gateway_project.apps.ProjectConfig",  # its `runserver` comes before the one of static files
@@ -36,6 +39,10 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    *(["allauth.socialaccount", "allauth.socialaccount.providers.openid_connect"] if ENV.oidc_issuer else []),
     "rest_framework",
     "drf_spectacular",
     "channels",
@@ -57,7 +64,9 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "accounts.audit.middleware.AuditContext",
+    "accounts.login.required.SecondFactorRequired",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -91,8 +100,39 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 
-LOGIN_URL = "admin:login"
-LOGIN_REDIRECT_URL = "admin:index"
+LOGIN_URL = "login"
+ACCOUNT_ADAPTER = "accounts.login.adapters.AccountAdapter"
+ACCOUNT_RATE_LIMITS = MFA_RATE_LIMITS = False  # ours count for all processes together, `accounts.login.waits`
+ACCOUNT_LOGIN_METHODS, ACCOUNT_SIGNUP_FIELDS = {"username"}, ["username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"  # no mail is sent at all
+ACCOUNT_FORMS = {"reauthenticate": "accounts.login.forms.PasswordAgainForm"}
+MFA_ADAPTER = "accounts.login.adapters.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # addresses are entered by those who make users
+MFA_TOTP_TOLERANCE = 1  # clocks of telephones are not exact
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not ENV.behind_tls  # browsers allow it on localhost only
+MFA_FORMS = {
+    "authenticate": "accounts.login.forms.CodeForm",
+    "reauthenticate": "accounts.login.forms.CodeAgainForm",
+    "activate_totp": "accounts.login.forms.ActivateForm",
+    "add_webauthn": "accounts.login.forms.AddKeyForm",
+}
+SOCIALACCOUNT_ADAPTER = "accounts.login.oidc.ProviderAdapter"
+SOCIALACCOUNT_LOGIN_ON_GET = True  # a form that leads to another site would need a looser content policy
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {
+        "OAUTH_PKCE_ENABLED": True,
+        "APPS": [
+            {
+                "provider_id": "oidc",
+                "name": "OpenID Connect",
+                "client_id": ENV.oidc_client_id,
+                "secret": ENV.oidc_client_secret.get_secret_value(),
+                "settings": {"server_url": ENV.oidc_issuer},
+            }
+        ],
+    }
+}
 
 REST_FRAMEWORK = {
     # Tokens first: whoever sends neither is then answered 401 and not 403.

@@ -112,8 +112,7 @@ class RecordedQuerySet(models.QuerySet[Any]):
     def bulk_create(self, objs: Iterable[Any], *args: Any, **options: Any) -> list[Any]:
         with transaction.atomic(using=self.db):
             created = super().bulk_create(objs, *args, **options)
-            if context.is_recording():
-                fields = _fields(self.model, None)
+            if context.is_recording() and (fields := _fields(self.model, None)):
                 values = [{field.attname: getattr(each, field.attname) for field in fields} for each in created]
                 record_all(CREATED, zip(created, (_beginnings(fields, each) for each in values), strict=True))
         return created
@@ -187,6 +186,8 @@ def _owners(field: Any, instance: Any, pk_set: set[Any] | None) -> list[Any]:
 
 def _fields(model: Any, names: Iterable[str] | None) -> list[Any]:
     """The recorded columns among these; None: all."""
+    if not hasattr(model, "audited"):
+        return []  # of a migration, whose models have our managers and nothing else of ours
     wanted = None if names is None else frozenset(names)
     return [
         field

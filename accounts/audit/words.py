@@ -25,11 +25,17 @@ ACTIONS: Final = {
     "revoked": _("revoked"),
     "forgotten": _("forgotten"),
     "viewed": _("viewed"),
+    "logged_in": _("logged in"),
+    "logged_out": _("logged out"),
+    "login_failed": _("log-in failed"),
 }
 COLOURS: Final = {
     "created": "success", "changed": "info", "rotated": "info", "paused": "warning", "quarantined": "warning",
     "resumed": "success", "revoked": "danger", "deleted": "danger", "forgotten": "danger", "viewed": "warning",
+    "logged_in": "info", "logged_out": "info", "login_failed": "warning",
 }  # fmt: skip
+MORE_NAMES: Final = {"by": _("by"), "failures": _("failures of the last hour")}
+"""Of what is no column."""
 BESIDE: Final = ("sessions_store.Entry", "accounts.UsageContent", "accounts.IdempotentRequest")
 """Kinds that are not watched: what is done to them is recorded where it is done."""
 NOTHING: Final = "–"
@@ -74,7 +80,7 @@ def column_name(object_type: str, name: str) -> str:
     try:
         return name if model is None else str(model._meta.get_field(name).verbose_name)
     except FieldDoesNotExist:  # of an earlier version
-        return name
+        return str(MORE_NAMES.get(name, name))
 
 
 def kinds() -> list[tuple[str, str]]:

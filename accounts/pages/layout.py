@@ -20,7 +20,8 @@ from accounts.reports.visibility import Visibility, visible_to
 View = Callable[..., HttpResponseBase]
 
 CONTENT_POLICY: Final = (
-    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
 )
 ZONE_COOKIE: Final = "lgw_zone"
 ZONE_COOKIE_AGE: Final = 31_536_000

@@ -1,20 +1,22 @@
 """The addresses of our own pages."""
 
-from django.urls import path
+from django.conf import settings
+from django.urls import URLPattern, URLResolver, include, path
 from django.views.i18n import set_language
 
-from accounts.pages.access import LogIn, LogOut
+from accounts.pages.access import log_in, log_out
 from accounts.pages.display import display
 from accounts.pages.export import export
-from accounts.pages.layout import page
 from accounts.pages.me import me
 from accounts.pages.playground import begin_key, end_key, playground
 from accounts.pages.request import find_request, usage_request
 from accounts.pages.usage import usage, usage_rows
 
-urlpatterns = [
-    path("login/", page(LogIn.as_view()), name="login"),
-    path("logout/", page(LogOut.as_view()), name="logout"),
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("login/", log_in, name="login"),
+    path("login/", log_in, name="account_login"),  # as allauth calls it
+    path("logout/", log_out, name="logout"),
+    path("", include("accounts.pages.factors")),
     path("display/", display, name="display"),
     path("display/language/", set_language, name="display_language"),
     path("me/", me, name="me"),
@@ -28,3 +30,6 @@ urlpatterns = [
     path("usage/export.csv", export, {"form": "csv"}, name="usage_export_csv"),
     path("usage/export.json", export, {"form": "json"}, name="usage_export_json"),
 ]
+if settings.ENV.oidc_issuer:
+    # After those of factors: `login/code/` is no provider.
+    urlpatterns.append(path("", include("accounts.pages.provider")))

@@ -12,9 +12,9 @@ from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.db import DataError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.module_loading import module_has_submodule
 from django.utils.translation import gettext
@@ -44,6 +44,22 @@ class GatewayAdminSite(UnfoldAdminSite):
         context = {"panels": shown, "verdict": verdict(shown), "simulated": settings.ENV.upstream == "simulator"}
         page: HttpResponse = super().index(request, context | (extra_context or {}))
         return page
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """There is one log-in for all pages."""
+        from accounts.pages.access import console_log_in  # forms, which only web processes need
+
+        page: HttpResponse = console_log_in(request)
+        return page
+
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        from accounts.pages.access import log_out
+
+        page: HttpResponse = log_out(request)
+        return page
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return HttpResponseRedirect(reverse("account_change_password"))
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:
         """A value in the address that no column can have is the reader's mistake, and no failure of the page."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
@@ -17,15 +16,6 @@ from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 from accounts.audit.history import AuditHistory
 from accounts.roles.groups import SHIPPED
 from gateway_project.admin.staying import StayingUserForm, StayingUsers
-
-logger = logging.getLogger(__name__)
-
-
-def log_failed_login(sender: object, request: HttpRequest | None = None, **__: Any) -> None:
-    """Log the address and not the name: people type passwords into that field."""
-    address = request.META.get("REMOTE_ADDR", "") if request is not None else ""
-    logger.warning("a log-in failed", extra={"fields": {"client": address}})
-
 
 ACTIONS = {
     "add": _("Can add %(name)s"),

@@ -85,6 +85,11 @@ the console."""
 PASTES: Final = "lgw:pastes:"
 """`<address>`: how many wrong keys were pasted there, and until when it waits (hash), 10 min. Written by pages."""
 
+LOG_INS: Final = "lgw:logins:"
+"""Log-ins and codes that were tried, for an hour. `name:<digest>` and `address:<address>`: how many, and until when
+they wait (hash); `code:<user>` likewise; `used:<digest>`: a code that was taken, 2 min; `failed:…`: how many failures
+the audit log has counted. Written and read by pages."""
+
 LIMIT_KINDS: Final = ("requests", "tokens", "turns", "reserved")
 
 LIMIT_SHADOW: Final = "lgw:limit:shadow:"

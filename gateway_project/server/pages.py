@@ -180,7 +180,11 @@ def has_session(scope: dict[str, Any]) -> bool:
 
 
 def is_log_in(scope: dict[str, Any]) -> bool:
-    return bool(scope["method"] == "POST" and scope["path"].endswith("/login/"))
+    """Whether a password is checked, or an identity provider waited for."""
+    path = scope["path"]
+    if scope["method"] == "POST" and path.endswith(("/login/", "/password/")):
+        return True
+    return bool(path.startswith("/login/") and path not in ("/login/", "/login/code/"))
 
 
 async def _read(receive: Receive) -> list[dict[str, Any]] | None:

@@ -226,7 +226,7 @@ def test_failed_check_of_form_is_translated():
     assert english_on(page) == []
 
 
-LOGIN = reverse("admin:login")
+LOGIN = reverse("login")
 
 
 @pytest.mark.parametrize(

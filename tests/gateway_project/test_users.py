@@ -120,6 +120,6 @@ def test_a_superuser_still_edits_everything(admin_client):
 
 def test_failed_login_is_one_line_without_the_name(client, db, caplog):
     client.post("/admin/login/", {"username": "my-password-by-mistake", "password": "wrong"}, REMOTE_ADDR="10.0.0.9")
-    [record] = [record for record in caplog.records if record.name == "gateway_project.admin.users"]
+    [record] = [record for record in caplog.records if record.name == "accounts.login.events"]
     assert (record.getMessage(), record.fields) == ("a log-in failed", {"client": "10.0.0.9"})
     assert "mistake" not in caplog.text
