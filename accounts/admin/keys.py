@@ -19,6 +19,7 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
+from accounts.admin.alerts import alerts_of
 from accounts.admin.key_actions import KeyActions
 from accounts.admin.key_form import POLICY_SETS, ApiKeyForm, PolicyPage
 from accounts.admin.key_search import KeySearch
@@ -143,9 +144,16 @@ class ApiKeyAdmin(
     ) -> HttpResponse:
         """With how the key stands, in a sentence."""
         key = self.get_object(request, object_id)
-        shown = {"standing": standing(key, timezone.now()), "usage_links": usage_links(key)} if key else {}
+        shown = self._about(request, key) if key else {}
         page: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | shown)
         return page
+
+    def _about(self, request: HttpRequest, key: ApiKey) -> dict[str, Any]:
+        return {
+            "standing": standing(key, timezone.now()),
+            "usage_links": usage_links(key),
+            "key_alerts": alerts_of(request.user, key),
+        }
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Give a new key its secret, which stays in memory until the page that shows it is made."""

@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.translation import gettext
 
+from accounts.admin.alerts import ACKNOWLEDGE, alert_sections
 from accounts.admin.limits import shadow_section
 from accounts.admin.minutes import minutes_of
 from accounts.admin.recent import (
@@ -35,6 +36,7 @@ MOST = 10_000  # counting stops here, so a busy day does not make the page slow
 LATEST = 10
 DAY = timedelta(days=1)
 BUSIEST = 5
+PAGES = (ACKNOWLEDGE,)
 
 
 def panel(request: HttpRequest) -> Panel:
@@ -63,6 +65,7 @@ def panel(request: HttpRequest) -> Panel:
             *(key_figures(request.user, now) if may_see_keys else []),
         ],
         sections=[
+            *alert_sections(request.user),
             *([Section("admin/accounts/minutes.html", chart)] if chart else []),
             *shadow_sections(request.user, may_see_keys),
             Section("admin/accounts/overview.html", turns),

@@ -3,6 +3,7 @@
 from django.urls import path, re_path
 from rest_framework.routers import SimpleRouter
 
+from accounts.api.alerts import AlertViewSet
 from accounts.api.audit import AuditViewSet
 from accounts.api.keys import KeyViewSet
 from accounts.api.schema import ASSETS, Docs, Document, asset
@@ -13,6 +14,7 @@ router = SimpleRouter()
 router.register("teams", TeamViewSet)
 router.register("keys", KeyViewSet)
 router.register("usage", UsageViewSet)
+router.register("alerts", AlertViewSet)
 router.register("audit", AuditViewSet)
 urlpatterns = [
     path("schema/", Document.as_view(), name="api-schema"),

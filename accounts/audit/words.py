@@ -28,15 +28,18 @@ ACTIONS: Final = {
     "logged_in": _("logged in"),
     "logged_out": _("logged out"),
     "login_failed": _("log-in failed"),
+    "new_network": _("used from a new network"),
+    "acknowledged": _("acknowledged"),
 }
 COLOURS: Final = {
     "created": "success", "changed": "info", "rotated": "info", "paused": "warning", "quarantined": "warning",
     "resumed": "success", "revoked": "danger", "deleted": "danger", "forgotten": "danger", "viewed": "warning",
-    "logged_in": "info", "logged_out": "info", "login_failed": "warning",
+    "logged_in": "info", "logged_out": "info", "login_failed": "warning", "new_network": "warning",
+    "acknowledged": "success",
 }  # fmt: skip
 MORE_NAMES: Final = {"by": _("by"), "failures": _("failures of the last hour")}
 """Of what is no column."""
-BESIDE: Final = ("sessions_store.Entry", "accounts.UsageContent", "accounts.IdempotentRequest")
+BESIDE: Final = ("sessions_store.Entry", "accounts.UsageContent", "accounts.Alert", "accounts.IdempotentRequest")
 """Kinds that are not watched: what is done to them is recorded where it is done."""
 NOTHING: Final = "–"
 

@@ -14,17 +14,17 @@ import msgspec
 import redis
 from django.db import DataError, IntegrityError, transaction
 
+from accounts.alerts import networks
 from accounts.ledger import admissions, amendments, hours
 from accounts.ledger.lines import read
 from accounts.ledger.row import Amendment, Opening, UsageRow
 from accounts.ledger.spool import REJECTED, append, lines_of, take
-from accounts.models import ApiKey, Usage
+from accounts.models import CLOSED, ApiKey, Usage
 from gateway_project.lib import redis_keys
 
 log = logging.getLogger(__name__)
 
 BATCH = 500
-CLOSED = ("revoked", "expired", "paused", "quarantined", "rotated", "network")  # of a key that opened nothing
 ORPHANED = "orphaned"
 """The reason of a row whose turn was open when its process died."""
 COLUMNS = [field.attname for field in Usage._meta.concrete_fields if not field.primary_key]
@@ -166,4 +166,5 @@ def _mark_used(turns: Iterable[Usage]) -> None:
         # One update for each key and batch, not for each row.
         last = max(used, key=began)
         ApiKey.objects.filter(pk=key_id).mark_used(last.started_at, last.client)
+    networks.note(uses)
     ApiKey.objects.all().mark_first_used({key_id: min(map(began, used)) for key_id, used in uses.items()})

@@ -10,12 +10,12 @@ from django.db import models
 
 from accounts.ledger import totals
 from accounts.ledger.hours import HOUR, hour_of, writing
-from accounts.models import AdmittedHour, OpenTurn, Usage, UsageHour, UsageTotal, WaitingAmendment
+from accounts.models import AdmittedHour, Alert, OpenTurn, Usage, UsageHour, UsageTotal, WaitingAmendment
 
 BATCH: Final = 2_000
 TABLES: Final[tuple[tuple[type[models.Model], str], ...]] = (
     (Usage, "started_at"), (UsageHour, "hour"), (UsageTotal, "period"), (AdmittedHour, "hour"),
-    (OpenTurn, "started_at"), (WaitingAmendment, "started_at"),
+    (OpenTurn, "started_at"), (Alert, "latest_at"), (WaitingAmendment, "started_at"),
 )  # fmt: skip
 PAUSE_SEC: Final = 0.02
 """After each batch, for others who wait to write."""

@@ -23,6 +23,7 @@ from accounts.models.team import Team as Team
 from accounts.models.token import ApiToken as ApiToken
 from accounts.models.total import UsageTotal as UsageTotal
 from accounts.models.usage import CALLER_FAULTS as CALLER_FAULTS
+from accounts.models.usage import CLOSED as CLOSED
 from accounts.models.usage import FAILED as FAILED
 from accounts.models.usage import GATEWAY_FAULTS as GATEWAY_FAULTS
 from accounts.models.usage import OUTCOME_COLOURS as OUTCOME_COLOURS

@@ -20,6 +20,8 @@ CALLER_FAULTS = (
     "invalid_request", "content_filter", "context_full", "too_large", "authentication", "not_found", "revoked",
     "expired", "paused", "quarantined", "rotated", "network", "model", "unknown", "slow_client",
 )  # fmt: skip
+CLOSED = ("revoked", "expired", "paused", "quarantined", "rotated", "network")
+"""Reasons of a key that opened nothing, so that it was not used."""
 
 LONGEST_TRACE = 1024
 

@@ -11,6 +11,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 
+from accounts.alerts.raising import raise_alert
 from accounts.api.tokens import issue
 from accounts.ledger import hours
 from accounts.models import ApiKey, AuditEntry, Usage
@@ -18,7 +19,7 @@ from bridge.models import ModelAlias, PromptTemplate
 from tests.accounts.api.conftest import Program
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_server")]
-RESOURCES = ["teams", "keys", "usage", "sessions", "instances", "aliases", "prompts", "audit", "schema"]
+RESOURCES = ["teams", "keys", "usage", "sessions", "instances", "aliases", "prompts", "audit", "alerts", "schema"]
 
 
 @pytest.fixture
@@ -71,14 +72,16 @@ def rows(keys, teams):
     entry = AuditEntry.objects.create(
         actor="a", source="rest", action="changed", object_type="key", changes={"a": ["1", "2"]}
     )
+    alert = raise_alert("new_network", ["10.0.0.0/24"], now, key=keys["core"])
     return {
+        "alerts": {"id": alert.pk},
         "teams": {"id": teams["core"].pk}, "keys": {"id": keys["core"].pk}, "usage": {"request_id": "r1"},
         "aliases": {"id": ModelAlias.objects.create(pattern="of-the-document").pk}, "audit": {"id": entry.pk},
         "prompts": {"id": PromptTemplate.objects.create(pattern="x").pk},
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("resource", ["teams", "keys", "usage", "aliases", "prompts", "audit"])
+@pytest.mark.parametrize("resource", ["teams", "keys", "usage", "aliases", "prompts", "audit", "alerts"])
 def test_row_and_list_are_those_of_the_document(document, token, rows, resource):
     (name,) = rows[resource]
     for path, parameters in ((f"/api/{resource}/", {}), (f"/api/{resource}/{{{name}}}/", rows[resource])):
@@ -87,7 +90,9 @@ def test_row_and_list_are_those_of_the_document(document, token, rows, resource)
         assert answer.status_code == 200
 
 
-@pytest.mark.parametrize(("action", "body"), [("rotate", {"grace": "1h"}), ("pause", {}), ("revoke", None)])
+@pytest.mark.parametrize(
+    ("action", "body"), [("rotate", {"grace": "1h"}), ("pause", {}), ("quarantine", {}), ("revoke", None)]
+)
 def test_action_answers_as_the_document_says(document, token, keys, action, body):
     operation = document[f"/api/keys/{{id}}/{action}/"]["POST"]
     given_body = {} if body is None else {"body": body, "media_type": "application/json"}

@@ -1,0 +1,74 @@
+"""`/api/alerts/`: what somebody should look at, until they say that they have."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import permissions, serializers
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ReadOnlyModelViewSet
+
+from accounts.alerts import raising
+from accounts.alerts.words import sentence
+from accounts.api.lists import Filter
+from accounts.api.permissions import WithinScopes
+from accounts.models import Alert
+from accounts.roles.reach import CHANGE_KEYS, SEE_KEYS, teams_of
+
+
+class HandlesKeys(permissions.IsAuthenticated):
+    """Who may see keys sees the alerts about them; who may change them acknowledges."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        needed = SEE_KEYS if request.method in permissions.SAFE_METHODS else CHANGE_KEYS
+        return bool(request.user.is_staff and request.user.has_perm(needed) and super().has_permission(request, view))
+
+
+class AlertSerializer(serializers.ModelSerializer[Alert]):
+    key = serializers.CharField(source="key.name", allow_null=True, default=None, help_text="Name of the key.")
+    key_id = serializers.IntegerField(allow_null=True)
+    facts = serializers.ListField(child=serializers.CharField())
+    text = serializers.SerializerMethodField(help_text="What happened, as a sentence.")
+
+    class Meta:
+        model = Alert
+        fields: ClassVar = [
+            "id", "kind", "key", "key_id", "subject", "facts", "count", "text", "began_at", "latest_at",
+            "acknowledged_at", "acknowledged_by",
+        ]  # fmt: skip
+
+    def get_text(self, alert: Alert) -> str:
+        return sentence(alert)
+
+
+def _in_state(alerts: QuerySet[Alert], state: str) -> QuerySet[Alert]:
+    return alerts.filter(acknowledged_at__isnull=state == "open")
+
+
+class AlertViewSet(ReadOnlyModelViewSet[Alert]):
+    """Alerts. They are kept as long as usage."""
+
+    resource = "alerts"
+    permission_classes = (HandlesKeys, WithinScopes)
+    queryset = Alert.objects.select_related("key")
+    serializer_class = AlertSerializer
+    lookup_value_regex = "[0-9]+"
+    ordering = ("-began_at", "-id")
+    ordering_fields = ("began_at", "id")
+    filters: ClassVar = {"state": Filter(_in_state, choices=["open", "acknowledged"])}
+
+    def get_queryset(self) -> QuerySet[Alert]:
+        needed = SEE_KEYS if self.request.method in permissions.SAFE_METHODS else CHANGE_KEYS
+        teams, found = teams_of(self.request.user, needed), super().get_queryset()
+        return found if teams is None else found.filter(key__team__in=teams)
+
+    @extend_schema(request=None, responses=AlertSerializer)
+    @action(detail=True, methods=["post"])
+    def acknowledge(self, request: Request, pk: str = "") -> Response:
+        """Take the alert off the pages, for everybody."""
+        raising.acknowledge(self.get_object(), request.user.get_username())
+        return Response(self.get_serializer(self.get_object()).data)
