@@ -43,7 +43,7 @@ class SummarySerializer(serializers.Serializer[Any]):
 
 
 PARAMETERS: Final = [
-    OpenApiParameter("group_by", many=True, enum=GROUPS, description="Also as one text with commas."),
+    OpenApiParameter("group_by", many=True, enum=GROUPS, description="At most three, also as one text with commas."),
     OpenApiParameter(
         "ordering",
         description="A field of the rows, with - in front the other way round. Usually by time, or by turns.",

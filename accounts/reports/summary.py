@@ -19,6 +19,8 @@ from accounts.reports.visibility import Visibility
 
 GROUPS: Final = (*COLUMNS, "hour", "day")
 TIME_GROUPS: Final = ("hour", "day")
+MOST_GROUPED: Final = 3
+"""So many names in `group_by` at once: each more multiplies the groups, and seconds of the database become many."""
 MOST_GROUPS: Final = 50_000
 """More are refused: whoever asks for more wants the rows."""
 TO_HOUR, TO_MINUTE = len("2026-11-28 14"), len("2026-11-28 14:30")
@@ -51,11 +53,14 @@ def summarize(
 ) -> dict[Group, Sums]:
     """The sums of each group. Without histograms there are no percentiles, and it costs half.
 
-    Raise ValidationError for a group that there is not, and for too many of them.
+    Raise ValidationError for a group that there is not, for more than MOST_GROUPED names, and for too many groups.
     """
     if unknown := [name for name in group_by if name not in GROUPS]:
         words = {"value": unknown[0], "choices": ", ".join(GROUPS)}
         raise ValidationError({"group_by": gettext("%(value)s is not one of %(choices)s.") % words})
+    if len(group_by) > MOST_GROUPED:
+        words = {"most": MOST_GROUPED, "count": len(group_by)}
+        raise ValidationError({"group_by": gettext("At most %(most)d names at once, not %(count)d.") % words})
     found: dict[Group, Sums] = {}
     for source in _sources(filters, visibility, group_by, histograms):
         _add(found, _read(source, group_by, histograms, to_minute=_splits_days(filters, group_by)), group_by, filters)

@@ -98,6 +98,12 @@ def test_group_that_there_is_not_is_refused(admin_client):
     assert list(admin_client.get("/api/usage/summary/", {"group_by": "digest"}).json()["errors"]) == ["group_by"]
 
 
+def test_summary_has_at_most_three_groups(admin_client, turns):
+    assert admin_client.get("/api/usage/summary/", {"group_by": "team,key,status,team"}).status_code == 200
+    answer = admin_client.get("/api/usage/summary/", {"group_by": "team,key,status,reason"})
+    assert (answer.status_code, answer.json()["errors"]) == (400, {"group_by": ["At most 3 names at once, not 4."]})
+
+
 def test_member_reads_the_usage_of_the_own_team(client, turns, key):
     member = User.objects.create_user("member")
     client.force_login(member)
