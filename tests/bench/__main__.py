@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.bench import processes, report
 from tests.bench.cases import CASES, quick
-from tests.bench.targets import KEY, ROOT, SUPERVISOR, TARGETS, Before, Ours, clean_environment
+from tests.bench.targets import ROOT, SUPERVISOR, TARGETS, Before, Ours, clean_environment
 
 RUN_TIMEOUT = 60
 TIME_LIMIT = 290  # s; passes that do not fit any more are left out
@@ -43,7 +43,13 @@ def chosen(given):
 def measure(case, target):
     """Run the load client once and give its figures, with who was who."""
     pids = {pid: processes.name(pid) for pid in target.pids()}
-    order = {"case": asdict(case), "port": target.port, "key": KEY, "watch": list(pids), "rss": target.serving}
+    order = {
+        "case": asdict(case),
+        "port": target.port,
+        "key": target.key(case),
+        "watch": list(pids),
+        "rss": target.serving,
+    }
     argv = [sys.executable, "-m", "tests.bench.load", json.dumps(order)]
     done = subprocess.run(
         argv, cwd=ROOT, env=clean_environment(), capture_output=True, timeout=RUN_TIMEOUT, check=False
@@ -96,7 +102,7 @@ def tell(results):
     print(f"\n{report.comparison(results)}\n")
     print(f"CPU of the serving process; best of the passes. Machine: {report.machine()}.\n")
     if change := report.change(results):
-        print(f"What the change costs, median of the ratios pass by pass:\n\n{change}\n")
+        print(f"What the change costs, medians of ratios and differences pass by pass:\n\n{change}\n")
     print(report.belief(results))
     if around := report.others(results):
         print(f"\nProcesses around ours, mean cores: {around}.")

@@ -23,6 +23,7 @@ class Case:
     path: str = "/v1/chat/completions"
     tools: int = 0  # declared by the request
     history_kb: int = 0  # of earlier calls and results
+    limited: bool = False  # by a key that has limits, as has its team; another checkout is asked without
     only: str = ""  # the target it says something about; empty: all
 
     @property
@@ -34,6 +35,8 @@ class Case:
 CASES = (
     Case("request", 20, 1),
     Case("plain", 20, 1, streamed=False),
+    # Behind "plain", whose figure it is compared with: what else the machine does is the same.
+    Case("limited", 20, 1, streamed=False, limited=True, only="ours"),
     # after some requests, so that what is made on first use does not count as memory of a stream
     Case("memory", 500, 30, 100, spread=1.0, warm=2.0, window=0.5, timed=False, passes=1),
     Case("flood", 50, 200, timed=False),

@@ -18,6 +18,16 @@ ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT = 60
 STOP_TIMEOUT = 15
 KEY = "bench-key-0123456789abcdef"
+LIMITED_KEY = "bench-key-with-limits-0123456789"
+LIMITED = f"""
+import django; django.setup()
+from django.conf import settings
+from accounts.models import ApiKey, Team
+limits = {{"rpm": 10**8, "tpm": 10**9, "concurrency": 10**4, "requests_day": 10**8, "tokens_day": 10**9}}
+key = ApiKey(name="limited", team=Team.objects.create(name="limited", **limits), **limits)
+key.adopt({LIMITED_KEY!r}, settings.KEY_PEPPER)
+key.save()
+"""
 SUPERVISOR = f"{shlex.quote(sys.executable)} -m gateway_project.supervise"
 
 
@@ -99,6 +109,10 @@ class Target:
     def output(self):
         return (self.directory / "output").read_text(errors="replace")[-3000:]
 
+    def key(self, case):
+        """Which key the requests of a case carry."""
+        return LIMITED_KEY if case.limited else KEY
+
     def pids(self):
         return [pid for root in self.roots for pid in processes.descendants(root.pid)]
 
@@ -167,6 +181,14 @@ class Ours(Target):
     name = "ours"
     ready_path = "/readyz"
     argv = SUPERVISOR
+    has_limits = True
+
+    def start(self):
+        super().start()
+        if self.has_limits:
+            environment = self.command()[1] | {"DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
+            subprocess.run([sys.executable, "-c", LIMITED], cwd=self.root, env=environment, check=True)
+            self.has_limits = False  # they are kept when it is started again
 
     def command(self):
         binary = self.directory / "Lingma"
@@ -186,6 +208,10 @@ class Before(Ours):
 
     name = "before"
     kind = "ours"
+    has_limits = False
+
+    def key(self, case):
+        return KEY
 
 
 TARGETS = (NoGateway, Typical, Ours)

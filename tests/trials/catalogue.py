@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tests.trials import harms
 from tests.trials.load import Shape
-from tests.trials.stage import Setup
+from tests.trials.stage import REFUSED, Setup
 
 USUAL = Shape()
 ONE, THREE = Setup(), Setup(instances=3)
@@ -51,6 +51,8 @@ class Trial:
     may_cut: bool = False  # streams may end without one
     may_miss: bool = False  # turns that a client saw begin and not end may have no row
     lines: int = 60  # most log lines
+    at_least: int = 0  # turns; the load goes on until there are so many
+    books: bool = False  # `reconcile_usage` says that all adds up, and each id has one row
     marks: tuple = ()  # numbers of turns after which processes are weighed; between the last two nothing may grow
 
 
@@ -65,10 +67,18 @@ NOTICED = 6
 """s until a service is taken for hung. Then it is started anew, and whole answers of two seconds begin once more."""
 CUTS = harms.cut("upstream", 4, 2.5)
 """A turn is tried three times: sooner one after the other, they would fail whatever lasts two seconds."""
+BOOKS = harms.in_turn(
+    harms.kill("web"), harms.kill_often("worker", 3, 1.3), harms.restart_redis(), harms.refuse("redis", 60),
+    harms.lock_sqlite(60), harms.both(harms.kill("web", 1), harms.kill("worker")), harms.restart_redis(),
+)  # fmt: skip
 
 TRIALS = (
     Trial("long-run", "no harm, 12,000 turns", harms.none, THREE,
           Shape(clients=20, pause=0, turns=12_000, slow_share=101, rich=True), lines=5, marks=(2_000, 6_000, 12_000)),
+    Trial("books", "10,000 turns, refusals of each kind: all parts killed, Redis away and SQLite locked for 60 s each",
+          BOOKS, Setup(web=2, instances=2, redis="door"),
+          Shape(slow_share=31, hang_up_share=9, refused=("", *REFUSED)), **KILLED | {"well": 30}, lines=600,
+          at_least=10_000, books=True),
     Trial("places", "no harm, 22 long streams for 24 places of 3 processes", harms.none,
           Setup(web=3, settings=(("QUEUE_TIMEOUT_SEC", "1"),)),
           Shape(clients=22, limited=False, slow_only=True, hang_up_share=0), lines=5, seconds=9),

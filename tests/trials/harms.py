@@ -139,6 +139,28 @@ def refuse(which, seconds):
     return harm
 
 
+def in_turn(*harms, pause=3):
+    """One after the other, with some calm in between."""
+
+    async def harm(stage):
+        for each in harms:
+            await each(stage)
+            await asyncio.sleep(pause)
+
+    return harm
+
+
+def restart_redis(seconds=1):
+    """`kill -9` of the Redis behind the door, and a start after a while."""
+
+    async def harm(stage):
+        await asyncio.to_thread(stage.send, "redis", signal.SIGKILL)
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(stage.start_redis)
+
+    return harm
+
+
 def restart_postgres(seconds=2):
     """A fast shutdown, and a start after a while."""
 

@@ -12,6 +12,7 @@ import redis
 from accounts.ledger.row import AMENDMENT, OPENING
 
 QUERY = "select model, request_id, status, reason from accounts_usage where model like 'trial-%'"
+REFUSALS = "select reason, sum(count) from accounts_usage where status = 'refused' group by reason order by reason"
 PATIENCE = 40.0
 """Seconds in which all rows must have come to the database."""
 
@@ -36,14 +37,19 @@ def rows_of(stage):
     return found
 
 
-def read(stage):
+def refusals(stage):
+    """How many requests the rows of refusals stand for, by reason."""
+    return {reason: int(count) for reason, count in read(stage, REFUSALS)}
+
+
+def read(stage, query=QUERY):
     if stage.postgres is not None:
         import psycopg
 
         with psycopg.connect(stage.postgres.url, autocommit=True, connect_timeout=10) as connection:
-            return connection.execute(QUERY).fetchall()
+            return connection.execute(query).fetchall()
     with closing(sqlite3.connect(stage.data_dir / "gateway.sqlite3", timeout=20)) as connection:
-        return connection.execute(QUERY).fetchall()
+        return connection.execute(query).fetchall()
 
 
 def waiting(stage):

@@ -82,6 +82,7 @@ class Shape:
     limited: bool = True  # three more clients, whose keys have limits
     slow_only: bool = False
     rich: bool = False  # some turns also have tools, or a long context, or a connection of their own
+    refused: tuple = ()  # keys of clients that are refused, each for its reason; "" for bodies that no format takes
     turns: int = 0  # stop after so many; 0: when told
 
 
@@ -91,6 +92,8 @@ def body_of(turn):
     words = SLOW_WORDS if turn.slow else WORDS
     prompt = f'[[sim: text="{turn.wanted}" chunks={words} first_ms=5 delay_ms={delay}]] turn {turn.number}'
     asked = {"model": turn.model, "stream": turn.streamed}
+    if not turn.key:
+        return asked | {"temperature": "hot"}
     if turn.rich:
         prompt += " " + "long ago " * (CONTEXT if turn.number % 11 == 0 else 0)
         asked |= {"tools": [TOOLS[turn.path]]} if turn.number % 7 == 0 else {}
@@ -127,7 +130,7 @@ class Load:
         self._tasks = []
 
     def start(self):
-        keys = ["plain"] * self.shape.clients
+        keys = ["plain"] * self.shape.clients + list(self.shape.refused)
         if self.shape.limited:
             keys += ["narrow", "narrow", "paced"]
         self._tasks = [asyncio.ensure_future(Client(self, key).run()) for key in keys]
@@ -223,7 +226,8 @@ class Client:
             async with asyncio.timeout(PATIENCE):
                 await self.connect()
                 more = "Connection: close\r\n" if closes(turn) else ""
-                self.writer.write(post(turn.path, json.dumps(body_of(turn)).encode(), self.load.keys[turn.key], more))
+                key = self.load.keys[turn.key or "plain"]
+                self.writer.write(post(turn.path, json.dumps(body_of(turn)).encode(), key, more))
                 await self.read(turn)
         except HangUp:
             turn.outcome = "hung_up"
@@ -290,7 +294,7 @@ def error_words(told):
 
 def judge_whole(turn, told):
     """An answer in one piece."""
-    if turn.status == 429 and turn.limited:
+    if turn.limited and 400 <= turn.status < 500:
         turn.outcome = "refused"
         return
     if turn.status != 200:

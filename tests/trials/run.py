@@ -6,7 +6,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tests.trials import ledger
+from tests.trials import books, ledger
 from tests.trials.load import Load
 from tests.trials.stage import KEYS
 
@@ -54,6 +54,9 @@ class Result:
     files: tuple = (0, 0)
     weights: list = field(default_factory=list)  # (turns, {process: (bytes, files)}) at each mark
     reasons: dict = field(default_factory=dict)
+    balance: dict = field(default_factory=dict)  # of `reconcile_usage`, where the trial asks for it
+    refusals: dict = field(default_factory=dict)  # requests, by their reason
+    faults: list = field(default_factory=list)  # of the books
     misses: list = field(default_factory=list)
 
 
@@ -80,8 +83,18 @@ async def play(trial, stage):
     after = await asyncio.to_thread(stage.weight)
     result.memory, result.files = (before[0], after[0]), (before[1], after[1])
     note(result, account)
+    if trial.books:
+        await hold_books(result, stage, load.turns)
     result.misses = misses(trial, result)
     return result
+
+
+async def hold_books(result, stage, turns):
+    """Whether the ledger adds up, once no turn is open any more."""
+    code, result.balance = await books.settled(stage)
+    rows = await asyncio.to_thread(ledger.read, stage)
+    result.refusals = await asyncio.to_thread(ledger.refusals, stage)
+    result.faults = books.faults(turns, rows, code, result.balance)
 
 
 async def weighed(trial, load, stage):
@@ -108,16 +121,23 @@ def grown(weights):
 
 async def until_calm(trial, load, moments):
     """Until all has been well for a while."""
-    while time.monotonic() < moments.over + LONGEST:
+    while time.monotonic() < moments.over + LONGEST or within(trial, load, moments):
         await asyncio.sleep(0.1)
         now = time.monotonic()
         if trial.shape.turns:
             if load.enough():
                 return
-        elif now > max(moments.over + trial.seconds, load.troubles(moments.over) + trial.calm) and has_slot(
-            trial, load, moments
+        elif (
+            not within(trial, load, moments)
+            and now > max(moments.over + trial.seconds, load.troubles(moments.over) + trial.calm)
+            and has_slot(trial, load, moments)
         ):
             return
+
+
+def within(trial, load, moments):
+    """Whether turns are missing that the trial wants, and may still come."""
+    return len(load.turns) < trial.at_least and time.monotonic() < moments.over + LONGEST_LOAD
 
 
 def has_slot(trial, load, moments):
@@ -155,6 +175,7 @@ def misses(trial, result):
     """Which bounds do not hold."""
     found = [f"{name} {value}" for name in ("failed", "wrong", "lost", "doubled", "disagree")
              if (value := getattr(result, name))]  # fmt: skip
+    found += result.faults
     rules = (
         (result.broken and not trial.may_break, f"broken {result.broken}"),
         (result.cut and not trial.may_cut, f"cut {result.cut}"),
@@ -166,6 +187,7 @@ def misses(trial, result):
         (result.lines > trial.lines, f"lines {result.lines}"),
         (result.files[1] > result.files[0] + FILES, "files grew"),
         (not result.outcomes.get("ok"), "nothing answered"),
+        (result.turns < trial.at_least, f"turns {result.turns}"),
     )
     return found + [words for missed, words in rules if missed] + (growths(result) if trial.marks else [])
 

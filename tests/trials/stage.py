@@ -29,14 +29,30 @@ KEYS = {
     "paced": "lgw_trial-key-paced-00003",
     "fresh": "lgw_trial-key-fresh-00004",
 }
+REFUSED = {
+    "tpm": {"tpm": 1},
+    "requests_day": {"requests_day": 5},
+    "tokens_day": {"tokens_day": 1},
+    "model": {"allowed_models": "somebody-elses"},
+    "paused": {"paused_at": "now"},
+    "revoked": {"revoked_at": "now"},
+    "expired": {"expires_at": "now"},
+    "network": {"allowed_networks": "203.0.113.0/24"},
+}
+"""Keys that are refused, each for a reason of its own; some of them only after their first turns."""
+KEYS |= {name: f"lgw_trial-key-{name}-00005" for name in REFUSED}
 LIMITS = f"""
 import django; django.setup()
 from django.conf import settings
+from django.utils import timezone
 from gateway_project.lib.key_secret import digest_of
 from accounts.models import ApiKey
 key = lambda text: ApiKey.objects.filter(digest=digest_of(text, settings.KEY_PEPPER))
 assert key({KEYS["narrow"]!r}).update(concurrency=1) == 1
 assert key({KEYS["paced"]!r}).update(rpm=60) == 1
+for text, fields in {[(KEYS[name], fields) for name, fields in REFUSED.items()]!r}:
+    fields = {{name: timezone.now() if value == "now" else value for name, value in fields.items()}}
+    assert key(text).update(**fields) == 1
 """
 PARTS = {
     "web": "gateway_project.server",
