@@ -59,8 +59,8 @@ def summarize(
         words = {"value": unknown[0], "choices": ", ".join(GROUPS)}
         raise ValidationError({"group_by": gettext("%(value)s is not one of %(choices)s.") % words})
     if len(group_by) > MOST_GROUPED:
-        words = {"most": MOST_GROUPED, "count": len(group_by)}
-        raise ValidationError({"group_by": gettext("At most %(most)d names at once, not %(count)d.") % words})
+        numbers = {"most": MOST_GROUPED, "count": len(group_by)}
+        raise ValidationError({"group_by": gettext("At most %(most)d names at once, not %(count)d.") % numbers})
     found: dict[Group, Sums] = {}
     for source in _sources(filters, visibility, group_by, histograms):
         _add(found, _read(source, group_by, histograms, to_minute=_splits_days(filters, group_by)), group_by, filters)
