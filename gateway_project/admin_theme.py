@@ -69,6 +69,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_VIEW_ON_SITE": False,
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": asset("accounts/favicon.svg")}],
     "STYLES": [asset("accounts/console.css")],
+    "SCRIPTS": [asset("accounts/console.js")],
     "COLORS": {"primary": INDIGO},
     "ENVIRONMENT": "gateway_project.admin_theme.environment",
     "SIDEBAR": {

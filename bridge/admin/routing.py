@@ -60,6 +60,18 @@ class RoutingAdmin(AuditHistory, ClosedLookups, ModelAdmin):
     sortable_by = ()
     warn_unsaved_form = True
 
+    def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> Any:
+        """Fields of a list have no labels: each says what it sets, and of which row."""
+        form: Any = super().get_changelist_form(request, **kwargs)
+
+        class NamedForm(form):  # type: ignore[misc]  # mypy cannot know which class it is
+            def __init__(self, *args: Any, **values: Any) -> None:
+                super().__init__(*args, **values)
+                for field in self.fields.values():
+                    field.widget.attrs["aria-label"] = f"{field.label}: {self.instance}"
+
+        return NamedForm
+
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """A new row comes last."""
         model: type[RoutingRow] = self.model
