@@ -56,7 +56,7 @@ class Walk:
 
     def change(self, **fields):
         """Set these, and take off what was set before."""
-        before = {name: "" for name in self.set}
+        before = dict.fromkeys(self.set, "")
         self.save(self.address, "_continue", **before | fields)
         assert "was changed successfully" in self.page.content()
         self.set = fields

@@ -80,7 +80,7 @@ def check_what_is_seen(walk, refused):
         rows = walk.call("GET", f"usage/?key={walk.key_id}&status=refused&range=1h&page_size=200")["results"]
         return {row["request_id"]: row["reason"] for row in rows}
 
-    until(lambda: {request_id for request_id in refused.values()} <= set(filed()), every=PAUSE)
+    until(lambda: set(refused.values()) <= set(filed()), every=PAUSE)
     assert {reason: filed()[request_id] for reason, request_id in refused.items()} == {each: each for each in refused}
     sums = walk.call("GET", f"usage/summary/?key={walk.key_id}&range=1h&group_by=reason")["results"]
     assert {row["reason"] for row in sums if row["refused"]} == set(refused)
