@@ -64,7 +64,7 @@ class RoutingAdmin(AuditHistory, ClosedLookups, ModelAdmin):
         """Fields of a list have no labels: each says what it sets, and of which row."""
         form: Any = super().get_changelist_form(request, **kwargs)
 
-        class NamedForm(form):  # type: ignore[misc]  # mypy cannot know which class it is
+        class NamedForm(form):
             def __init__(self, *args: Any, **values: Any) -> None:
                 super().__init__(*args, **values)
                 for field in self.fields.values():
