@@ -151,6 +151,7 @@ SECRETS = frozenset(
         "admin_password",
         "admin_token",
         "metrics_token",
+        "oidc_client_secret",
         "database_url",
         "redis_url",
     )

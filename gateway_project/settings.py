@@ -56,6 +56,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "gateway_project.security_headers.SecurityHeaders",
     "accounts.api.problems.ApiAnswers",
     "gateway_project.trouble.DatabaseTrouble",
     "django.contrib.sessions.middleware.SessionMiddleware",

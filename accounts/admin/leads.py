@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 
 from accounts.models import ApiKey, Team
-from accounts.roles import leads
+from accounts.roles import leads, ranks
 from accounts.roles.reach import (
     ADD_KEYS,
     CHANGE_KEYS,
@@ -90,6 +90,17 @@ class OwnKeys:
         return type(form.__name__, (CheckedForm, form), {"user": request.user})
 
 
+class MembersForm(ModelForm):
+    """A form of teams that says at the field whose teams the reader may not change."""
+
+    user: Any
+
+    def clean_members(self) -> Any:
+        members = self.cleaned_data["members"]
+        ranks.check_members(self.user, self.instance.members.all() if self.instance.pk else (), members)
+        return members
+
+
 class OwnTeams:
     """A mixin for the page of teams, which also answers what the field of a key suggests."""
 
@@ -101,3 +112,9 @@ class OwnTeams:
         if not allowed or obj is None or (teams := teams_of(request.user, CHANGE_TEAMS)) is None:
             return allowed
         return getattr(obj, "pk", obj) in teams
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> type[ModelForm]:
+        form: type[ModelForm] = super().get_form(request, obj, change, **kwargs)  # type: ignore[misc]
+        if "members" not in form.base_fields:  # of a reader, or of a list
+            return form
+        return type(form.__name__, (MembersForm, form), {"user": request.user})

@@ -16,6 +16,7 @@ from accounts.api.idempotency import Idempotent
 from accounts.api.lists import is_equal
 from accounts.api.problems import Conflict
 from accounts.models import Team
+from accounts.roles.ranks import check_members
 from accounts.roles.reach import CHANGE_TEAMS, SEE_TEAMS, own_teams
 
 
@@ -28,6 +29,11 @@ class TeamSerializer(PolicyFields):
         model = Team
         fields: ClassVar = ["id", "name", "members", "time_zone", "created_at", *POLICY]
         read_only_fields: ClassVar = ["created_at"]
+
+    def validate_members(self, members: list[User]) -> list[User]:
+        before = self.instance.members.all() if isinstance(self.instance, Team) else ()
+        check_members(self.context["request"].user, before, members)
+        return members
 
 
 class TeamViewSet(Idempotent, ModelViewSet[Team]):

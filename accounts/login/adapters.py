@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from accounts.login import at_rest
 from accounts.login.waits import address_of
 
 SILENT = ("account/messages/logged_in.txt", "account/messages/logged_out.txt")
@@ -52,6 +53,12 @@ class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     def get_totp_issuer(self) -> str:
         """As the authenticator app lists it; several gateways differ by their hosts."""
         return f"Lingma Gateway {self._get_site_name()}"
+
+    def encrypt(self, text: str) -> str:
+        return at_rest.encrypt(text)
+
+    def decrypt(self, encrypted_text: str) -> str:
+        return at_rest.decrypt(encrypted_text)
 
 
 def home_of(user: Any) -> str:

@@ -17,6 +17,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.login import waits
+from gateway_project.lib.secrets_at_rest import SecretUnreadableError
 
 LONGEST_CODE = 32
 
@@ -60,7 +61,10 @@ class _Waits:
         code = self.cleaned_data["code"] = self.cleaned_data["code"].replace(" ", "")
         if len(code) > LONGEST_CODE:
             raise ValidationError(gettext("This is no code."))
-        cleaned: str = super().clean_code()  # type: ignore[misc]  # a form's
+        try:
+            cleaned: str = super().clean_code()  # type: ignore[misc]  # a form's
+        except SecretUnreadableError:
+            raise ValidationError(gettext("Codes cannot be checked now: SECRET_KEYS lacks their key.")) from None
         if not waits.is_first_use(self.user, cleaned):
             raise ValidationError(gettext("This code was used already; wait for the next one."))
         waits.code_was_right(self.user)

@@ -7,7 +7,6 @@ from typing import Any
 from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
 from django.contrib.auth.admin import UserAdmin as PlainUserAdmin
 from django.contrib.auth.models import Group, Permission, User
-from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
@@ -15,6 +14,7 @@ from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 
 from accounts.audit.history import AuditHistory
 from accounts.roles.groups import SHIPPED
+from accounts.roles.ranks import may_do_more
 from gateway_project.admin.staying import StayingUserForm, StayingUsers
 
 ACTIONS = {
@@ -63,10 +63,10 @@ class UserAdmin(StayingUsers, AuditHistory, TranslatedPermissions, PlainUserAdmi
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Also guards passwords: nobody may take over a user who may do more."""
-        return super().has_change_permission(request, obj) and not may_do_more(request, obj)
+        return super().has_change_permission(request, obj) and not may_do_more(request.user, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and not may_do_more(request, obj)
+        return super().has_delete_permission(request, obj) and not may_do_more(request.user, obj)
 
 
 class GroupAdmin(AuditHistory, TranslatedPermissions, PlainGroupAdmin, ModelAdmin):
@@ -80,18 +80,6 @@ class GroupAdmin(AuditHistory, TranslatedPermissions, PlainGroupAdmin, ModelAdmi
 
 def is_superuser(request: HttpRequest) -> bool:
     return isinstance(request.user, User) and request.user.is_superuser
-
-
-def may_do_more(request: HttpRequest, other: User | None) -> bool:
-    """Whether the other user may, or once active again could, do what the caller may not."""
-    if other is None or is_superuser(request):
-        return False
-    if other.is_superuser:
-        return True
-    # From the tables, for Django answers for a user who is not active that he may do nothing.
-    held = Permission.objects.filter(Q(user=other) | Q(group__user=other)).select_related("content_type")
-    theirs = {f"{each.content_type.app_label}.{each.codename}" for each in held}
-    return not (isinstance(request.user, User) and theirs <= request.user.get_all_permissions())
 
 
 USER_PAGES: dict[Any, type[ModelAdmin]] = {User: UserAdmin, Group: GroupAdmin}

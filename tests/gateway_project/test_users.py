@@ -4,6 +4,7 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.urls import reverse
 
+from accounts.models import Team
 from accounts.roles.groups import OPERATOR, TEAM_LEAD, VIEWER
 
 pytestmark = pytest.mark.django_db
@@ -123,3 +124,61 @@ def test_failed_login_is_one_line_without_the_name(client, db, caplog):
     [record] = [record for record in caplog.records if record.name == "accounts.login.events"]
     assert (record.getMessage(), record.fields) == ("a log-in failed", {"client": "10.0.0.9"})
     assert "mistake" not in caplog.text
+
+
+@pytest.mark.parametrize("way", ["console", "add"])
+def test_only_superusers_make_superusers(editor, way):
+    if way == "add":
+        form = {"username": "new", "password1": "a-long-enough-1", "password2": "a-long-enough-1"}
+        editor.post(reverse("admin:auth_user_add"), form | KEPT | {"usable_password": "true"})
+    else:
+        change(editor, user_of("new"), **KEPT)
+    assert not User.objects.filter(is_superuser=True).exists()
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_member_of_other_teams_is_out_of_reach(editor, joined):
+    team, other = Team.objects.create(name="red"), user_of("other", email="old@example.com")
+    team.members.set([other, editor.user] if joined else [other])
+    assert change(editor, other, is_active="on", email="new@example.com").status_code == (302 if joined else 403)
+    password = {"password1": "a-long-enough-1", "password2": "a-long-enough-1", "usable_password": "true"}
+    answer = editor.post(reverse("admin:auth_user_password_change", args=[other.pk]), password)
+    assert answer.status_code == (302 if joined else 403)
+    other.refresh_from_db()
+    assert (other.email == "new@example.com", other.check_password("a-long-enough-1")) == (joined, joined)
+
+
+ROLES = {
+    OPERATOR: {"superuser": False, "editor": False, "operator": True, "nobody": True},
+    "superuser": {"superuser": True, "editor": True, "operator": True, "nobody": True},
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("whom", ROLES[OPERATOR])
+@pytest.mark.parametrize("way", ["console", "rest", "rest added", "console removed", "rest removed"])
+def test_teams_of_who_may_do_more_stay(client, role, whom, way):
+    reader = user_of("reader", is_staff=True, is_superuser=role == "superuser")
+    reader.groups.set(Group.objects.filter(name=role))
+    other = user_of("other", *(EDITORS if whom == "editor" else ()), is_superuser=whom == "superuser")
+    other.groups.set(Group.objects.filter(name=OPERATOR if whom == "operator" else ""))
+    client.force_login(reader)
+    team = Team.objects.create(name="red")
+    if "removed" in way:
+        team.members.add(other)
+    put_team(client, team, way, [] if "removed" in way else [other])
+    found = Team.objects.filter(name__in=("red", "new"), members=other).exists()
+    assert found == (ROLES[role][whom] != ("removed" in way))
+
+
+def put_team(client, team, way, members):
+    names = [each.username for each in members]
+    if way == "rest added":
+        client.post("/api/teams/", {"name": "new", "members": names}, "application/json")
+    elif "rest" in way:
+        client.patch(f"/api/teams/{team.pk}/", {"members": names}, "application/json")
+    else:
+        page = client.get(reverse("admin:accounts_team_change", args=[team.pk])).context["adminform"].form
+        form = {name: page[name].value() or "" for name in page.fields} | {"name": "red"}
+        form["members"] = [each.pk for each in members]
+        client.post(reverse("admin:accounts_team_change", args=[team.pk]), form)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django.core.management.base import CommandError
 
 from accounts.audit.commands import RecordedCommand
 from accounts.audit.context import unrecorded
 from accounts.audit.entries import record
 from accounts.audit.watched import ROTATED
+from accounts.login import at_rest
 from gateway_project.lib import secret_rotation
 from gateway_project.lib.secret_rotation import Rotated
 
@@ -23,8 +27,11 @@ class Command(RecordedCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         renewed, current, unreadable = 0, 0, []
-        for model, name in secret_rotation.columns():
-            rotated = _rotate(model, name)
+        rotations: list[tuple[Any, Callable[[], Rotated]]] = [
+            (model, partial(secret_rotation.rotate, model, name)) for model, name in secret_rotation.columns()
+        ]
+        for model, rotate in [*rotations, (Authenticator, at_rest.rotate)]:
+            rotated = _rotate(model, rotate)
             renewed += rotated.renewed
             current += rotated.current
             unreadable += [f"{model._meta.label} {key}" for key in rotated.unreadable]
@@ -38,10 +45,10 @@ class Command(RecordedCommand):
         self.stdout.write(done)
 
 
-def _rotate(model: Any, name: str) -> Rotated:
+def _rotate(model: Any, rotate: Callable[[], Rotated]) -> Rotated:
     # A row for the table, not one for each of its rows: nothing has changed for anybody.
     with unrecorded():
-        rotated = secret_rotation.rotate(model, name)
+        rotated = rotate()
     if rotated.renewed:
         record(ROTATED, model._meta.label_lower, "", f"{rotated.renewed} × {model._meta.verbose_name_plural}")
     return rotated

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from allauth.mfa.models import Authenticator
+from django.core.management import CommandError, call_command
 from django.test import Client
 
 from accounts.models import AuditEntry
@@ -141,3 +142,28 @@ def test_foreign_factor_is_out_of_reach(anna):
     factor = Authenticator.objects.create(user=person("bob"), type="webauthn", data={"name": "his", "credential": {}})
     assert anna.post(f"/account/keys/{factor.pk}/remove/").status_code == 404
     assert Authenticator.objects.filter(pk=factor.pk).exists()
+
+
+def test_secrets_are_encrypted_and_rotated(anna, settings, capsys):
+    secret = add_app(anna)
+    stored = {each.type: each.data for each in Authenticator.objects.all()}
+    assert secret not in str(stored)
+    settings.SECRET_KEYS = ["a new key of many characters", *settings.SECRET_KEYS]
+    call_command("rotate_secrets")
+    settings.SECRET_KEYS = settings.SECRET_KEYS[:1]
+    assert second_step(code_of(secret))[1].status_code == 302
+    settings.SECRET_KEYS = ["another key of many characters"]
+    assert "SECRET_KEYS" in second_step(code_of(secret))[1].content.decode()
+    with pytest.raises(CommandError, match="cannot be read"):
+        call_command("rotate_secrets")
+
+
+def test_command_lets_in_who_lost_everything(anna, capsys):
+    add_app(anna)
+    call_command("remove_second_factors", "anna")
+    assert "2 second factors of anna" in capsys.readouterr().out
+    assert log_in(Client()).url == "/admin/"
+    rows = AuditEntry.objects.filter(action="deleted", object_type="mfa.authenticator")
+    assert {(row.actor, row.source) for row in rows} == {("remove_second_factors", "command")}
+    with pytest.raises(CommandError, match="no user"):
+        call_command("remove_second_factors", "nobody")
