@@ -23,19 +23,18 @@ ACTIONS = {
     "delete": _("Can delete %(name)s"),
     "view": _("Can view %(name)s"),
 }
-OTHERS = {"use_playground": _("Can use the playground")}
-"""Permissions of our own, by their codenames."""
 
 
 def permission_label(permission: Permission) -> str:
-    """Django writes the names into the database, in English; those that it makes for each model are translated."""
+    """Django writes the names into the database, in English: translated here, if the models still have them."""
     action, __, model = permission.codename.partition("_")
     kind = permission.content_type
-    if permission.codename in OTHERS and kind.app_label == "accounts":
-        return f"{kind} | {OTHERS[permission.codename]}"
-    if action not in ACTIONS or model != kind.model or (of := kind.model_class()) is None:
+    if (of := kind.model_class()) is None:
         return str(permission)
-    return f"{kind} | {ACTIONS[action] % {'name': of._meta.verbose_name}}"
+    names = dict(of._meta.permissions)
+    if action in ACTIONS and model == kind.model:
+        names[permission.codename] = ACTIONS[action] % {"name": of._meta.verbose_name}
+    return f"{kind} | {names.get(permission.codename, permission.name)}"
 
 
 class TranslatedPermissions:

@@ -46,7 +46,7 @@ def new_play(browser):
         page.fill("input[name=username]", "admin")
         page.fill("input[name=password]", PASSWORD)
         page.click("main button")
-        page.wait_for_url(re.compile("/playground/$"))
+        page.wait_for_url(re.compile(r":\d+/playground/$"))
         return page
 
     yield new_play

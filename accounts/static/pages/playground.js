@@ -29,6 +29,7 @@ class EventParser {
     return frames;
   }
 }
+
 // How each protocol asks, and what a part of its answer says: an event of a stream, or a whole body.
 const bearer = (key) => ({ authorization: `Bearer ${key}` });
 const PROTOCOLS = {
@@ -90,6 +91,7 @@ const PROTOCOLS = {
     },
   },
 };
+
 // One request and what comes of it, on the page.
 class Turn {
   started = performance.now(); first = null; over = false; frames = 0; tokens = ["–", "–"];
@@ -103,12 +105,6 @@ class Turn {
     this.timer = setInterval(() => put("waiting", waiting()), 100);
   }
   ms() { return Math.round(performance.now() - this.started); }
-  begin(response) {
-    this.response = response;
-    put("head", [`${response.status} ${response.statusText}`, ...lines_of(response.headers)].join("\n"));
-    const id = response.headers.get("x-request-id");
-    if (id) at("explain").href = play.dataset.explain + encodeURIComponent(id);
-  }
   came() { // the first token, of any kind
     if (this.first !== null) return;
     this.first = this.ms();
@@ -158,7 +154,7 @@ class Turn {
   close(stopped) {
     clearInterval(this.timer);
     for (const [id, length] of Object.entries(this.lengths)) at(id).append(more(length, MOST.answer));
-    const told = this.response?.headers.get("x-lingma-first-token-ms") ?? this.first; // of a whole answer
+    const told = (this.streamed ? null : this.response?.headers.get("x-lingma-first-token-ms")) ?? this.first;
     const first = told === null ? "–" : `${told} ms`, reason = at("reason").textContent || "–";
     const figures = { first, total: `${this.ms()} ms`, tokens: this.tokens.join(" / "), reason, waiting: "" };
     for (const [id, text] of Object.entries(figures)) put(id, text);
@@ -181,8 +177,11 @@ function show_curl() {
   put("curl", [`curl -N ${quoted(location.origin + protocol.path)}`, ...options].join(" \\\n  "));
 }
 async function receive(response, protocol, turn) {
-  turn.begin(response);
-  const streamed = (response.headers.get("content-type") ?? "").startsWith("text/event-stream");
+  const id = response.headers.get("x-request-id"), type = response.headers.get("content-type") ?? "";
+  const streamed = type.startsWith("text/event-stream");
+  Object.assign(turn, { response, streamed });
+  put("head", [`${response.status} ${response.statusText}`, ...lines_of(response.headers)].join("\n"));
+  if (id) at("explain").href = play.dataset.explain + encodeURIComponent(id);
   const reader = response.body.getReader(), decoder = new TextDecoder(), parser = new EventParser();
   for (let whole = "", ended = false; !ended;) {
     const { value, done } = await reader.read(), text = decoder.decode(value, { stream: !done });
@@ -209,6 +208,7 @@ async function send() {
   put("request", [`POST ${protocol.path}`, ...masked, "", cut(body, MOST.frame)].join("\n"));
   [at("send").disabled, at("stop").disabled] = [true, false];
   at("stop").focus();
+  if (at("answer").getBoundingClientRect().top > innerHeight - 80) at("send").scrollIntoView();
   try {
     await receive(await fetch(protocol.path, { ...ALONE, method: "POST", headers, body, signal }), protocol, turn);
   } catch (error) {
