@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 import redis
 from django.conf import settings
 from django.db.models import QuerySet
 from django.utils.translation import gettext
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 from rest_framework.viewsets import ModelViewSet, ReadOnlyModelViewSet
 
 from accounts.api.checked import Checked
 from accounts.api.idempotency import Idempotent
 from accounts.api.lists import is_equal
-from bridge.fleet import mirror
+from bridge.fleet import mirror, orders
+from bridge.fleet.orders import LONGEST_SEC, Action, UnknownInstance
 from bridge.models import Instance, ModelAlias, PromptTemplate
 from bridge.status.states import InstanceState
 from gateway_project.lib.live_rows import query_set_of
@@ -48,6 +55,14 @@ class InstanceSerializer(serializers.ModelSerializer[Instance]):
     class Meta:
         model = Instance
         fields = "__all__"
+
+
+class ActionSerializer(serializers.Serializer[Any]):
+    action = serializers.ChoiceField(choices=[each.value for each in Action])
+    seconds = serializers.IntegerField(
+        min_value=1, max_value=LONGEST_SEC, default=300, help_text="How long cool lasts."
+    )
+    instances = serializers.ListField(child=serializers.CharField(), read_only=True)
 
 
 class RoutingViewSet(Idempotent, ModelViewSet[Any]):
@@ -89,6 +104,19 @@ class InstanceViewSet(ReadOnlyModelViewSet[Instance]):
             return query_set_of(Instance, mirror.current(settings.REDIS_URL))
         except redis.RedisError:
             return super().get_queryset()
+
+    @extend_schema(request=ActionSerializer, responses={202: ActionSerializer})
+    @action(detail=True, methods=["post"])
+    def actions(self, request: Request, pk: str = "") -> Response:
+        """Have the instance, or with `all` every one, do something; it begins within two seconds."""
+        asked = ActionSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        try:
+            names = orders.names_of(pk, settings.REDIS_URL)
+        except UnknownInstance as exc:
+            raise NotFound(str(exc)) from None
+        orders.give(asked.validated_data["action"], names, seconds=asked.validated_data["seconds"])
+        return Response({**asked.data, "instances": names}, status=HTTPStatus.ACCEPTED)
 
 
 router = SimpleRouter()

@@ -25,6 +25,7 @@ from bridge.chat.request import ToolMode
 from bridge.fleet.crash_exchange import CrashExchange
 from bridge.fleet.heartbeat import Heartbeat
 from bridge.fleet.modes import Modes
+from bridge.fleet.orders import order_watcher
 from bridge.fleet.place_exchange import PlaceExchange
 from bridge.images.pipeline import ImageOptions, ImagePipeline
 from bridge.lingma.dialects.a.dialect import DialectA
@@ -34,7 +35,7 @@ from bridge.lingma.stream import TurnLimits
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
 from bridge.pool.pool import Pool
 from bridge.routing.routes import Routes
-from bridge.routing.watcher import RouteWatcher, Rules
+from bridge.routing.watcher import Rules, route_watcher
 from bridge.siblings.siblings import Siblings
 from bridge.telemetry import metrics
 from bridge.telemetry.refusals import Refusals
@@ -87,7 +88,8 @@ class Runtime:
         self.engine = Engine(
             self.pool, self._sessions(), ImagePipeline(_image_options(env)), _engine_options(env), _new_id
         )
-        self.route_watcher = RouteWatcher(self.link, env.models_refresh_sec, self._take_rules)
+        self.route_watcher = route_watcher(self.link, env.models_refresh_sec, self._take_rules)
+        self.order_watcher = order_watcher(self.link, self.pool.obey)
         self.siblings = _siblings(env, data_dir, self.pool)
         self.heartbeat = Heartbeat(self.pool, self.link, self.ledger, self._take_models)
         self._background: list[asyncio.Task[None]] = []
@@ -105,7 +107,7 @@ class Runtime:
         modes = Modes(self.link, self.env.web_process, self.env.web_processes, lambda: self.pool.ready)
         work = (
             self.keys.listen, self.keys.preload, self.in_use.follow, self.refusals.follow, self.heartbeat.follow,
-            self.route_watcher.follow, places.follow, modes.follow, crashes.follow,
+            self.route_watcher.follow, self.order_watcher.follow, places.follow, modes.follow, crashes.follow,
             *([self.siblings.follow] if self.siblings is not None else []),
         )  # fmt: skip
         # References are kept, as the loop holds tasks only weakly.
@@ -273,6 +275,7 @@ def _instance_options(env: Environment) -> InstanceOptions:
         ask_kind=env.lingma_ask_kind,
         dedicated_domain=env.dedicated_domain_url if env.lingma_attach_urls else "",
         models_refresh=env.models_refresh_sec,
+        drain=env.drain_sec,
         turn=TurnLimits(env.keepalive_sec, env.turn_silence_sec, env.stream_buffer_bytes),
         approval=Approval.read(env.tool_approval),
     )

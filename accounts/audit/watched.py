@@ -52,6 +52,7 @@ MODELS: Final = {
     "auth.Group": Watched(),
     "bridge.ModelAlias": Watched(),
     "bridge.PromptTemplate": Watched(),
+    "bridge.InstanceOrder": Watched(),
     "django_celery_beat.PeriodicTask": Watched(frozenset({"last_run_at", "total_run_count", "date_changed"})),
     "django_celery_beat.IntervalSchedule": Watched(),
     "django_celery_beat.CrontabSchedule": Watched(),

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from bridge.admin.instance_actions import InstanceActions
 from bridge.fleet import mirror
 from bridge.models import Instance
 from bridge.status.accounts import AccountState
@@ -28,7 +29,7 @@ BADGES = {each.value: each.badge for each in InstanceState}
 
 
 @admin.register(Instance)
-class InstanceAdmin(ClosedLookups, VisibleText, LiveRows, ModelAdmin):
+class InstanceAdmin(InstanceActions, ClosedLookups, VisibleText, LiveRows, ModelAdmin):
     """Facts only: nothing here can be edited."""
 
     list_display = (

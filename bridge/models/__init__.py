@@ -1,6 +1,7 @@
 """The tables of this app."""
 
 from bridge.models.instance import Instance as Instance
+from bridge.models.order import InstanceOrder as InstanceOrder
 from bridge.models.routing import ModelAlias as ModelAlias
 from bridge.models.routing import PromptTemplate as PromptTemplate
 from bridge.models.routing import RoutingQuerySet as RoutingQuerySet

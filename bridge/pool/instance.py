@@ -13,6 +13,7 @@ from bridge.pool.doubts import Doubts
 from bridge.pool.incidents import Incidents
 from bridge.pool.lifecycle import Lifecycle
 from bridge.pool.options import InstanceOptions, InstanceSpec
+from bridge.pool.orders import Order
 from bridge.pool.outage_log import OutageLog
 from bridge.pool.policy import Affinity, Candidate
 from bridge.pool.runs import Exit
@@ -132,6 +133,8 @@ class Instance:
             model_names=self.account.model_names,
             account=self.account.facts.state,
             login_expires_at=self.account.facts.expires_at,
+            mode=self._life.orders.order.mode,
+            cool_until=self._life.orders.order.cool_until,
         )
 
     def ask(self, ask: Ask) -> ReplyStream:
@@ -159,6 +162,10 @@ class Instance:
     async def run(self) -> None:
         """Start, watch and restart the service until `stop()`."""
         await self._life.run()
+
+    def obey(self, order: Order) -> None:
+        """Do what operators want of it from now on."""
+        self._life.obey(order)
 
     def stop(self) -> None:
         """End the service; `run()` returns."""

@@ -18,12 +18,12 @@ from bridge.lingma.connection import Connection
 from bridge.lingma.errors import DialFailed, LingmaError, NotReady, RpcError, StartFailed
 from bridge.pool.incidents import Incidents
 from bridge.pool.options import InstanceOptions
+from bridge.pool.orders import STATES, Order, Orders
 from bridge.pool.outage_log import OutageLog
 from bridge.pool.restart_policy import RestartPolicy
 from bridge.pool.runs import Runs
 from bridge.pool.service_link import ServiceLink
 from bridge.pool.upstream import Upstream
-from bridge.status.accounts import Remedy
 from bridge.status.states import InstanceState
 
 logger = logging.getLogger(__name__)
@@ -34,19 +34,18 @@ MOST_FAILED_READS = 3  # at the account in a row that failed, before the service
 PATIENCE_SEC = 60.0  # as long an account that gets well by itself is waited for
 BRIEF_SEC = 1.0  # a connection that was lost so soon without an answered turn has not worked
 POLL_SEC = 1.0  # between two looks for an attached service that is away
+DRAIN_POLL_SEC = 0.1
 EXIT_SEC = 0.05  # between the end of a program's connection and its own
 
 FAILURES = (LingmaError, GatewayError, TimeoutError, OSError, msgspec.DecodeError)  # may be better after a restart
 UNREACHABLE = (DialFailed, StartFailed)
 BAD_ANSWERS = (RpcError, TimeoutError, msgspec.DecodeError)
-STATES = {
-    Remedy.NONE: InstanceState.READY,
-    Remedy.LOGIN: InstanceState.LOGIN_REQUIRED,
-    Remedy.TIME: InstanceState.DEGRADED,
-    Remedy.ADMINISTRATOR: InstanceState.FAILED,
-}
-CONNECTED = frozenset(STATES.values())
-"""It can be used, or would be but for its account."""
+CONNECTED = frozenset(STATES.values()) | {InstanceState.COOLING, InstanceState.DRAINING}
+"""It can be used, or would be but for its account or an order."""
+
+
+class _EndOrdered(LingmaError):
+    """Operators want this run to end."""
 
 
 class Lifecycle:
@@ -65,6 +64,8 @@ class Lifecycle:
         self.state = InstanceState.STOPPED
         self.is_ready = False
         """It can take turns. Kept beside the state, because each choice of an instance asks for it."""
+        self.orders = Orders()
+        self._began_at = 0.0  # Unix seconds; of the run under way
         self._set_at = -math.inf
         self.runs = Runs(shared=upstream.is_shared)
         self._link = link
@@ -92,7 +93,12 @@ class Lifecycle:
             case InstanceState.BACKOFF:
                 return not self._restarts.keeps_failing(now) and self._restarts.back_at - now < seconds
             case InstanceState.STOPPED:
-                return not self._upstream.stopping  # it has not begun yet
+                return not self._upstream.stopping and not self.orders.is_stopped  # it has not begun yet
+            case InstanceState.DRAINING:
+                # For another run, which begins in a moment.
+                return not self._upstream.stopping and not self.orders.is_held
+            case InstanceState.COOLING:
+                return self.orders.cools_for() < seconds
             case InstanceState.DEGRADED:
                 # A short trouble of its network is waited for. One that lasts would have everybody wait in vain.
                 return now - self._set_at < PATIENCE_SEC
@@ -102,11 +108,30 @@ class Lifecycle:
     async def run(self) -> None:
         self._set(InstanceState.STARTING)
         while not self._upstream.stopping:
+            if self.orders.is_stopped:
+                await self._rest_as_ordered()
+                continue
             pause = await self._run_once()
             if self._upstream.stopping:
                 break
             await self._wait(pause)
         self._set(InstanceState.STOPPED)
+
+    def obey(self, order: Order) -> None:
+        """Do what operators want, as soon as that is possible: without waiting for anything the service says."""
+        before, self.orders.order = self.orders.order, order
+        if order == before:
+            return
+        if order.cleared_at > before.cleared_at:
+            self._restarts.clear()
+        if self.state in CONNECTED:
+            self._set(self._connected_state())
+        self._wake.set()
+
+    async def _rest_as_ordered(self) -> None:
+        self._wake.clear()
+        self._set(InstanceState.STOPPED)
+        await self._wake.wait()
 
     def stop(self) -> None:
         # Set first: whatever ends because of the next two lines must not be taken for a loss.
@@ -119,6 +144,9 @@ class Lifecycle:
         unreachable = False
         try:
             await self._live()
+        except _EndOrdered:
+            await self._end_run()
+            return 0.0
         except FAILURES as exc:
             self._incidents.last_error = str(exc) or "the service did not answer in time"
             # A service that somebody else runs and that is away is no failure of ours: it is looked for every second.
@@ -127,11 +155,16 @@ class Lifecycle:
             logger.exception("%s: a run broke", self._outages.name)
             self._incidents.last_error = "the gateway failed; its log says why"
         if self._upstream.stopping:
-            self._set(InstanceState.DRAINING)
-            self._link.close()
-            await self._upstream.end(hung=False)
+            await self._end_run()
             return 0.0
         return await self._rest(unreachable=unreachable)
+
+    async def _end_run(self) -> None:
+        """Nobody's fault: no failure is counted, and turns that are left are lost with their connection only."""
+        self._set(InstanceState.DRAINING)
+        self.runs.settle()
+        self._link.close()
+        await self._upstream.end(hung=False)
 
     async def _rest(self, *, unreachable: bool) -> float:
         """Leave the choice of turns and end the service. The pause is set first: `back_within` needs it."""
@@ -168,6 +201,7 @@ class Lifecycle:
 
     async def _live(self) -> None:
         """One run of the service. A lost connection is made again: its sessions live on (PROTOCOL 15.1)."""
+        self._began_at = time.time()
         self._restarts.begin(time.monotonic())
         self._link.account.failed_reads = 0
         # A change in the run before says nothing of this one.
@@ -232,7 +266,10 @@ class Lifecycle:
         account = self._link.account.facts.state
         # Earlier failures are in the log and in the count of restarts.
         self._incidents.last_error = "" if account.may_chat else account.label
-        self._set_connected(STATES[account.remedy])
+        self._set_connected(self._connected_state())
+
+    def _connected_state(self) -> InstanceState:
+        return self.orders.state_of(self._link.account.facts.state.remedy, self._began_at)
 
     async def _watch(self) -> None:
         """Until the connection is gone; the account is checked now and then. Raise when the program is gone."""
@@ -244,6 +281,9 @@ class Lifecycle:
         if exited is not None:
             ends.add(exited)
         while not self._upstream.stopping:
+            if self.orders.want_end_of(self._began_at):
+                await self._drain(ends)
+                raise _EndOrdered
             # Made anew each time, as `asyncio.wait` needs a task; cancelled below, or one would be left over for each
             # check.
             woken = asyncio.ensure_future(self._wake.wait())
@@ -258,15 +298,25 @@ class Lifecycle:
             if done & ends:
                 return
             reload = self._wake.is_set()
+            self._set_connected(self._connected_state())  # a pause may be over
             # Cleared before the check: a change that comes during it leads to another check.
             self._wake.clear()
             if not self._upstream.stopping:
                 await self._check_account(reload)
 
+    async def _drain(self, ends: set[asyncio.Future[Any]]) -> None:
+        """Until its turns have ended, or time is up."""
+        self._set(InstanceState.DRAINING)
+        deadline = time.monotonic() + self._options.drain
+        while self._is_busy() and time.monotonic() < deadline and not self._upstream.stopping:
+            if (await asyncio.wait(ends, timeout=DRAIN_POLL_SEC))[0]:
+                return
+
     def _pause(self) -> float:
-        account = self._link.account
+        account, cooling = self._link.account, self.orders.cools_for()
         well = account.may_chat and not account.failed_reads
-        return min(HEALTH_SEC, self._options.models_refresh) if well else LOGIN_POLL_SEC
+        pause = min(HEALTH_SEC, self._options.models_refresh) if well else LOGIN_POLL_SEC
+        return min(pause, cooling) if cooling > 0 else pause
 
     async def _check_account(self, reload: bool) -> None:
         """The account. One odd answer is no reason to end a service and whatever it is asked; silence may be one."""

@@ -36,6 +36,8 @@ class InstanceOptions(msgspec.Struct, frozen=True):
     ask_kind: AskKind = "notification"
     dedicated_domain: str = ""
     models_refresh: float = 300.0
+    drain: float = 20.0
+    """As long turns may go on when operators end a run."""
     turn: TurnLimits = TurnLimits()
     approval: Approval = DENY
     """Which tools of its own the service may run."""

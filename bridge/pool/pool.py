@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
@@ -16,6 +16,7 @@ from bridge.pool.late_usages import LateUsages
 from bridge.pool.lease import Lease, Waiter
 from bridge.pool.members import Members
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
+from bridge.pool.orders import Order
 from bridge.pool.places import Places
 from bridge.pool.policy import Affinity, Line, Owner
 from bridge.pool.queue import TurnQueue
@@ -120,6 +121,11 @@ class Pool:
     def model_names(self) -> dict[str, str]:
         """The names those go by, display names in lower case, to their keys."""
         return self._members.model_names()
+
+    def obey(self, orders: Mapping[str, Order]) -> None:
+        """Do what operators want of each instance, by its name; one without an order runs."""
+        for instance in self.instances:
+            instance.obey(orders.get(instance.name, Order()))
 
     def start(self) -> None:
         self._members.start()

@@ -38,6 +38,11 @@ class RestartPolicy:
         """It can be used, or only lacks a login."""
         self.ready, self._away_since, self.failures, self.up_since = True, None, 0, now
 
+    def clear(self) -> None:
+        """Forget what went wrong; a pause that is under way is over."""
+        self.failures, self._brief, self.back_at, self._away_since = 0, 0, 0.0, None
+        self._deaths.clear()
+
     def lost(self, now: float, *, worked: bool) -> bool:
         """A connection is gone. False when too many went in a row that had not worked."""
         self._away(now)

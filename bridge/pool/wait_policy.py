@@ -12,6 +12,7 @@ from bridge.pool.places import Places
 from bridge.pool.policy import Owner
 from bridge.pool.queue import TurnQueue
 from bridge.status.instance import InstanceStatus
+from bridge.status.wanted import Mode
 
 
 class WaitPolicy:
@@ -69,5 +70,7 @@ class WaitPolicy:
 
 
 def _unavailable(statuses: Sequence[InstanceStatus]) -> Unavailable:
+    if statuses and all(each.mode is not Mode.RUN for each in statuses):
+        return Unavailable("The operators of this gateway have paused it.", code="server_is_overloaded")
     states = ", ".join(f"{each.name} {each.state}" for each in statuses) or "none configured"
     return Unavailable(f"No Lingma instance is ready ({states}).", code="server_is_overloaded")

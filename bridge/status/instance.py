@@ -6,6 +6,7 @@ import msgspec
 
 from bridge.status.accounts import AccountState
 from bridge.status.states import InstanceState
+from bridge.status.wanted import Mode
 
 
 class InstanceStatus(msgspec.Struct, frozen=True):
@@ -32,5 +33,9 @@ class InstanceStatus(msgspec.Struct, frozen=True):
     account: AccountState = AccountState.UNKNOWN
     login_expires_at: float = 0.0
     """0: not known."""
+    mode: Mode = Mode.RUN
+    """What operators want of it."""
+    cool_until: float = 0.0
+    """Unix seconds; 0: nobody has asked for a pause."""
     waiting: int = 0
     """Turns of the whole web process that wait for a place."""

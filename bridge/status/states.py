@@ -37,6 +37,7 @@ class InstanceState(StrEnum):
     LOGIN_REQUIRED = "login_required", gettext_noop("login required"), "danger", "up", "attention"
     DEGRADED = "degraded", gettext_noop("degraded"), "warning", "up", "attention"
     FAILED = "failed", gettext_noop("failed"), "danger", "up", "attention"
+    COOLING = "cooling", gettext_noop("cooling down"), "warning", "up"
     BACKOFF = "backoff", gettext_noop("backing off"), "warning", "attention"
     DRAINING = "draining", gettext_noop("draining"), "info", "up"
     STOPPED = "stopped", gettext_noop("stopped"), ""

@@ -1,6 +1,9 @@
 """The waits without a deadline of their own, by the reason why each ends."""
 
 WAITS = {
+    "A stopped instance rests until operators want something else, or the gateway stops.": [
+        "bridge/pool/lifecycle.py: await self._wake.wait()",
+    ],
     "A lock that is held for work in memory only; no I/O and no other lock inside.": [
         "gateway_project/lib/disk.py: _lock",
         "accounts/ledger/unwritten.py: self._lock",

@@ -14,7 +14,7 @@ from bridge.models import ModelAlias, PromptTemplate
 from bridge.prompt.profile import DEFAULT_PROFILE
 from bridge.routing import watcher as watcher_module
 from bridge.routing.routes import Alias, Routes
-from bridge.routing.watcher import RouteWatcher, Rules, read_rules
+from bridge.routing.watcher import Rules, read_rules, route_watcher
 from gateway_project.lib.redis_keys import ROUTES as KEY
 from gateway_project.lib.redis_link import RedisLink
 
@@ -43,7 +43,7 @@ def add(pattern):
 @asynccontextmanager
 async def watcher_over(url, every=1000.0):
     link, received = RedisLink(url), Received()
-    yield RouteWatcher(link, every, received.append), received
+    yield route_watcher(link, every, received.append), received
     await link.close()
 
 

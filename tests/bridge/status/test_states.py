@@ -33,7 +33,8 @@ def files_that_name(state):
 @pytest.mark.parametrize("state", InstanceState)
 def test_state_is_set_in_one_file(state):
     named = set(files_that_name(state)) - READERS.get(state.name, set()) - {"bridge/doctor/upstream.py"}
-    assert len(named) <= 1
+    # What follows from orders and the account is decided there, and the rest by the run.
+    assert len(named - {"bridge/pool/orders.py"}) <= 1
 
 
 @pytest.mark.parametrize("state", InstanceState)

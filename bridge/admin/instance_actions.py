@@ -1,0 +1,83 @@
+"""What is done to instances from their list and their pages: each asks first, and says afterwards what it ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from django.contrib import messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import action
+
+from bridge.fleet import orders
+from bridge.fleet.orders import Action
+from bridge.models import Instance
+
+WORDS: Final[Mapping[Action, tuple[Any, Any]]] = {
+    Action.DRAIN: (_("Drain"), _("They finish the turns they have and take no others until they are started again.")),
+    Action.RESTART: (_("Restart"), _("They finish the turns they have, for a while, and begin anew. New turns wait.")),
+    Action.STOP: (_("Stop"), _("They finish the turns they have, for a while, and end until they are started again.")),
+    Action.START: (_("Start"), _("They take turns again.")),
+    Action.COOL: (_("Cool down for 5 minutes"), _("They finish the turns they have and take no others for 5 minutes.")),
+    Action.CLEAR: (_("Clear pauses"), _("Pauses end, and what failed is tried again at once.")),
+}
+"""What it is called, and what it does."""
+
+
+class InstanceActions:
+    """A mixin for the page of instances: one action for each line of the list's menu and each button."""
+
+    actions: ClassVar = [f"{each}_selected" for each in Action]
+    actions_detail: ClassVar = [f"{each}_one" for each in Action]
+
+    def has_operate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        """Facts cannot be edited, so the right to change an instance is the right to order it about."""
+        return request.user.has_perm("bridge.change_instance")
+
+    def _ask(
+        self, request: HttpRequest, instances: QuerySet[Instance], what: Action, action_name: str = ""
+    ) -> HttpResponse | None:
+        """The first step only asks; a GET changes nothing. None when it is done."""
+        page: Any = self
+        names = sorted(instances.values_list("name", flat=True))
+        title, effect = WORDS[what]
+        if not names:
+            messages.error(request, gettext("There is no such instance."))
+            return None
+        if request.method == "POST" and request.POST.get("confirmed"):
+            orders.give(what, names)
+            done = gettext("%(action)s: %(names)s. It begins within two seconds.")
+            messages.success(request, done % {"action": title, "names": ", ".join(names)})
+            return None
+        context = page.admin_site.each_context(request) | {
+            "title": title, "effect": effect, "opts": page.opts, "names": names, "action_name": action_name,
+        }  # fmt: skip
+        return TemplateResponse(request, "admin/bridge/instance/ask.html", context)
+
+
+def _of_list(what: Action) -> Any:
+    @action(description=WORDS[what][0], permissions=["operate"])
+    def ask(self: Any, request: HttpRequest, queryset: QuerySet[Instance]) -> HttpResponse | None:
+        page: HttpResponse | None = self._ask(request, queryset, what, f"{what}_selected")
+        return page
+
+    return ask
+
+
+def _of_page(what: Action) -> Any:
+    @action(description=WORDS[what][0], permissions=["operate"], url_path=str(what))
+    def ask(self: Any, request: HttpRequest, object_id: str) -> HttpResponse:
+        page = self._ask(request, self.get_queryset(request).filter(pk=object_id), what)
+        return page or HttpResponseRedirect(reverse("admin:bridge_instance_changelist"))
+
+    return ask
+
+
+for each in Action:
+    setattr(InstanceActions, f"{each}_selected", _of_list(each))
+    setattr(InstanceActions, f"{each}_one", _of_page(each))

@@ -1,0 +1,100 @@
+"""What operators want of instances: written to the database, and read by every web process within a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+import redis
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext
+
+from bridge.fleet import mirror
+from bridge.fleet.table_watcher import TableWatcher
+from bridge.models import Instance, InstanceOrder
+from bridge.pool.orders import Order
+from bridge.status.states import InstanceState
+from bridge.status.wanted import Mode
+from gateway_project.lib import redis_keys
+from gateway_project.lib.redis_link import RedisLink
+
+POLL_SEC: Final = 1.0
+EVERY_SEC: Final = 10.0
+"""Without Redis: so often they are read all the same."""
+ALL: Final = "all"
+LONGEST_SEC: Final = 86_400
+"""No instance cools down for longer than a day: who wants that drains or stops it."""
+
+
+class Action(StrEnum):
+    """What can be done to an instance. START ends DRAIN, STOP and COOL; CLEAR ends every pause of its own."""
+
+    DRAIN = "drain"
+    RESTART = "restart"
+    STOP = "stop"
+    START = "start"
+    COOL = "cool"
+    CLEAR = "clear"
+
+
+class UnknownInstance(Exception):
+    """There is no instance of that name. The message names those that are there."""
+
+
+def read_orders() -> dict[str, Order]:
+    """By instance. Raise django.db.Error."""
+    return {row.name: order_of(row) for row in InstanceOrder.objects.all()}
+
+
+def order_of(row: InstanceOrder) -> Order:
+    """The order that a row describes."""
+    return Order(Mode(row.mode), _unix(row.restart_before), _unix(row.cool_until), _unix(row.cleared_at))
+
+
+def _unix(moment: datetime | None) -> float:
+    return moment.timestamp() if moment is not None else 0.0
+
+
+def order_watcher(link: RedisLink, changed: Callable[[Mapping[str, Order]], None]) -> TableWatcher[dict[str, Order]]:
+    """Calls `changed` with all orders when they are first read and whenever they may be others."""
+    return TableWatcher(link, redis_keys.ORDERS, read_orders, changed, every=EVERY_SEC, poll=POLL_SEC)
+
+
+def names_of(name: str, redis_url: str) -> list[str]:
+    """The instances that a name means: ALL, or one of them. Raise UnknownInstance."""
+    try:
+        there = [each.name for each in mirror.current(redis_url) if each.state != InstanceState.GONE]
+    except redis.RedisError:
+        there = list(Instance.objects.values_list("name", flat=True))
+    if name == ALL and there:
+        return there
+    if name not in there:
+        known = ", ".join(sorted(there)) or gettext("none")
+        raise UnknownInstance(
+            gettext("There is no instance %(name)s. There are: %(known)s.") % {"name": name, "known": known}
+        )
+    return [name]
+
+
+def give(action: Action, names: Collection[str], *, seconds: int = 300) -> None:
+    """Have these instances do it, in whatever process they are, within two seconds; `seconds` is for COOL."""
+    now = timezone.now()
+    changes: dict[Action, dict[str, object]] = {
+        Action.DRAIN: {"mode": Mode.DRAIN},
+        Action.STOP: {"mode": Mode.STOP},
+        Action.START: {"mode": Mode.RUN, "cool_until": None},
+        Action.RESTART: {"restart_before": now},
+        Action.COOL: {"cool_until": now + timedelta(seconds=min(seconds, LONGEST_SEC))},
+        Action.CLEAR: {"cool_until": None, "cleared_at": now},
+    }
+    with transaction.atomic():
+        for name in sorted(names):
+            # Made and changed at once: an action is one row of the audit log.
+            found = InstanceOrder.objects.select_for_update().filter(name=name).first()
+            row = found or InstanceOrder(name=name)
+            for column, value in changes[action].items():
+                setattr(row, column, value)
+            row.save()

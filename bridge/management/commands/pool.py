@@ -1,0 +1,37 @@
+"""`pool ACTION NAME|all` has instances drained, restarted, stopped, started, cooled down or cleared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
+from django.db import Error
+
+from accounts.audit.commands import RecordedCommand
+from bridge.fleet import orders
+from bridge.fleet.orders import LONGEST_SEC, Action, UnknownInstance
+
+
+class Command(RecordedCommand):
+    """Write down what is wanted; every web process does it within two seconds."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("action", choices=[each.value for each in Action])
+        parser.add_argument("name", metavar="NAME", help="an instance such as w1-i1, or all")
+        parser.add_argument("--seconds", type=int, default=300, help="how long `cool` lasts; 300 unless said")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not 0 < options["seconds"] <= LONGEST_SEC:
+            raise CommandError(f"--seconds is from 1 to {LONGEST_SEC}.")
+        action = Action(options["action"])
+        try:
+            names = orders.names_of(options["name"], settings.REDIS_URL)
+            orders.give(action, names, seconds=options["seconds"])
+        except UnknownInstance as exc:
+            raise CommandError(str(exc)) from None
+        except Error as exc:
+            raise CommandError(f"The database cannot be used: {exc}") from None
+        self.stdout.write(f"{action}: {', '.join(names)}")

@@ -1,0 +1,66 @@
+"""What operators want of an instance, and which state it is in by that and by its account."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from bridge.status.accounts import Remedy
+from bridge.status.states import InstanceState
+from bridge.status.wanted import Mode
+
+STATES: Final[Mapping[Remedy, InstanceState]] = {
+    Remedy.NONE: InstanceState.READY,
+    Remedy.LOGIN: InstanceState.LOGIN_REQUIRED,
+    Remedy.TIME: InstanceState.DEGRADED,
+    Remedy.ADMINISTRATOR: InstanceState.FAILED,
+}
+"""Of an instance that is connected, by what its account lacks."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What is wanted of one instance. Times are Unix seconds, 0 where nobody has asked for it."""
+
+    mode: Mode = Mode.RUN
+    restart_before: float = 0.0
+    """A run that began before this is ended and another begun."""
+    cool_until: float = 0.0
+    """It takes no turns until then."""
+    cleared_at: float = 0.0
+    """Pauses that began before this end."""
+
+
+class Orders:
+    """The order in force. Without any, an instance runs."""
+
+    def __init__(self) -> None:
+        self.order = Order()
+
+    @property
+    def is_held(self) -> bool:
+        """It takes no turns until somebody gives another order."""
+        return self.order.mode is not Mode.RUN
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.order.mode is Mode.STOP
+
+    def want_end_of(self, began_at: float) -> bool:
+        """Whether the run that began then has to end."""
+        return self.is_stopped or self.order.restart_before > began_at
+
+    def cools_for(self) -> float:
+        """Seconds for which it takes no turns; 0 or less: it may."""
+        return self.order.cool_until - time.time()
+
+    def state_of(self, remedy: Remedy, began_at: float) -> InstanceState:
+        """The state of an instance that is connected, in a run that began then."""
+        if self.is_held or self.want_end_of(began_at):
+            return InstanceState.DRAINING
+        # What an account lacks is worth more to know than a pause that ends by itself.
+        if remedy is Remedy.NONE and self.cools_for() > 0:
+            return InstanceState.COOLING
+        return STATES[remedy]

@@ -1,0 +1,139 @@
+"""Orders of operators: by command, by the API and in the console; one row of the audit log each."""
+
+import json
+import time
+from io import StringIO
+
+import msgspec
+import pytest
+import redis
+from django.contrib.auth.models import Group, User
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from accounts.models import AuditEntry
+from bridge.fleet.orders import order_watcher, read_orders
+from bridge.models import InstanceOrder
+from bridge.status.instance import InstanceStatus
+from bridge.status.wanted import Mode
+from gateway_project.lib.redis_link import RedisLink
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/bridge/instance/"
+
+
+@pytest.fixture
+def instances(redis_server):
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushdb()
+        for name in ("w1-i1", "w2-i1"):
+            status = InstanceStatus(
+                name=name, process=1, pid=99, generation=1, state="ready", login=True, in_flight=2, limit=8, restarts=4,
+                last_error="", version="2.5.1", upstream="lingma", models=6, started_at=time.time() - 7200,
+                at=time.time(),
+            )  # fmt: skip
+            client.set(f"lgw:instance:{name}", msgspec.json.encode(status), ex=15)
+        yield client
+        client.flushdb()
+
+
+def by_command(action, name, *options):
+    out = StringIO()
+    call_command("pool", action, name, *options, stdout=out)
+    return out.getvalue()
+
+
+def modes():
+    return {name: order.mode for name, order in read_orders().items()}
+
+
+def member(group):
+    user = User.objects.create_user(group, is_staff=True)
+    user.groups.add(Group.objects.get(name=group))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def test_command_orders_one_or_all(instances):
+    assert by_command("drain", "w2-i1") == "drain: w2-i1\n"
+    assert modes() == {"w2-i1": Mode.DRAIN}
+    assert by_command("stop", "all") == "stop: w1-i1, w2-i1\n"
+    assert modes() == {"w1-i1": Mode.STOP, "w2-i1": Mode.STOP}
+    by_command("start", "all")
+    assert set(modes().values()) == {Mode.RUN}
+
+
+def test_command_names_what_is_there(instances):
+    with pytest.raises(CommandError, match=r"There is no instance w9-i1\. There are: w1-i1, w2-i1\."):
+        by_command("drain", "w9-i1")
+    with pytest.raises(CommandError, match="--seconds"):
+        by_command("cool", "all", "--seconds=0")
+    assert not InstanceOrder.objects.exists()
+
+
+def test_pauses_are_bounded_and_cleared(instances):
+    before = time.time()
+    by_command("cool", "w1-i1", "--seconds=60")
+    assert before + 60 <= read_orders()["w1-i1"].cool_until <= time.time() + 60
+    by_command("clear", "w1-i1")
+    order = read_orders()["w1-i1"]
+    assert order.cool_until == 0
+    assert before <= order.cleared_at <= time.time()
+    by_command("restart", "w1-i1")
+    assert before <= read_orders()["w1-i1"].restart_before <= time.time()
+
+
+def test_each_order_is_one_audit_row(instances):
+    by_command("drain", "all")
+    by_command("start", "w1-i1")
+    rows = AuditEntry.objects.order_by("id").values_list("source", "object_text")
+    assert list(rows) == [
+        ("command", "w1-i1"), ("command", "w2-i1"), ("command", "w1-i1"),
+    ]  # fmt: skip
+
+
+def test_api_orders_and_says_for_whom(admin_client, instances):
+    def post(name, **body):
+        return admin_client.post(f"/api/instances/{name}/actions/", json.dumps(body), "application/json")
+
+    answer = post("w1-i1", action="drain")
+    assert (answer.status_code, answer.json()["instances"]) == (202, ["w1-i1"])
+    assert post("all", action="cool", seconds=30).json()["instances"] == ["w1-i1", "w2-i1"]
+    assert post("w9-i1", action="drain").status_code == 404
+    assert post("w1-i1", action="explode").status_code == 400
+    assert post("w1-i1", action="cool", seconds=10**9).status_code == 400
+
+
+@pytest.mark.parametrize(("group", "allowed"), [("Operator", True), ("Viewer", False), ("Team lead", False)])
+def test_only_operators_give_orders(group, allowed, instances):
+    client = member(group)
+    answer = client.post("/api/instances/w1-i1/actions/", json.dumps({"action": "stop"}), "application/json")
+    assert (answer.status_code == 202) is allowed
+    client.post(f"{LIST}w1-i1/drain/", {"confirmed": "yes"})
+    client.post(LIST, {"action": "drain_selected", "_selected_action": ["w2-i1"], "confirmed": "yes"})
+    assert modes() == ({"w1-i1": Mode.DRAIN, "w2-i1": Mode.DRAIN} if allowed else {})
+
+
+def test_console_asks_first(admin_client, instances):
+    page = admin_client.get(f"{LIST}w1-i1/stop/").content.decode()
+    assert "end until they are started again" in page
+    chosen = {"action": "restart_selected", "_selected_action": ["w1-i1", "w2-i1"]}
+    assert "begin anew" in admin_client.post(LIST, chosen).content.decode()
+    assert modes() == {}
+    done = admin_client.post(LIST, chosen | {"confirmed": "yes"}, follow=True).content.decode()
+    assert "Restart: w1-i1, w2-i1." in done
+    assert set(modes()) == {"w1-i1", "w2-i1"}
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_every_process_hears_of_an_order(redis_server):
+    link, heard = RedisLink(redis_server), []
+    await link.execute("FLUSHALL")
+    watcher = order_watcher(link, heard.append)
+    await watcher.refresh()
+    await InstanceOrder(name="w1-i1", mode=Mode.DRAIN).asave()
+    await watcher.refresh()
+    await watcher.refresh()
+    assert [{name: order.mode for name, order in orders.items()} for orders in heard] == [{}, {"w1-i1": Mode.DRAIN}]
+    await link.close()
