@@ -21,6 +21,7 @@ from unfold.decorators import display
 
 from accounts.admin.alerts import alerts_of
 from accounts.admin.key_actions import KeyActions
+from accounts.admin.key_content import KeyContents
 from accounts.admin.key_form import POLICY_SETS, ApiKeyForm, PolicyPage
 from accounts.admin.key_search import KeySearch
 from accounts.admin.leads import OwnKeys, TeamFilter
@@ -87,7 +88,7 @@ def usage_of(what: str, pk: int, **filters: str) -> str:
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(
-    KeyActions, KeySearch, PolicyPage, LimitsNow, OwnKeys, AuditHistory, ClosedLookups, ModelAdmin
+    KeyActions, KeyContents, KeySearch, PolicyPage, LimitsNow, OwnKeys, AuditHistory, ClosedLookups, ModelAdmin
 ):  # fmt: skip
     """A key is made, shown once, changed, and in the end revoked; never deleted, for its usage stays."""
 
@@ -105,6 +106,7 @@ class ApiKeyAdmin(
     fieldsets: ClassVar = [
         (None, {"fields": [("name", "team"), "expires_at", "expires_after_days"]}),
         *POLICY_SETS,
+        (_("Content"), {"fields": ["content_logging"]}),
     ]
     facts: ClassVar = (
         _("Facts"),

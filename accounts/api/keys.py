@@ -47,6 +47,7 @@ class KeySerializer(PolicyFields):
         ]  # fmt: skip
         fields: ClassVar = [
             "id", "name", "team", "team_id", "state", "expires_at", "expires_after_days", *POLICY,
+            "content_logging",
             *read_only_fields,
         ]  # fmt: skip
         validators: ClassVar[list[Any]] = []  # of the constraints on names, which `check` is about

@@ -9,6 +9,7 @@ from django.utils.timesince import timeuntil
 from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 
+from accounts.apps import accounts_config
 from accounts.models import ApiKey
 from gateway_project.lib.visible import visible
 
@@ -34,6 +35,19 @@ def standing(key: ApiKey, now: datetime) -> str:
 
 def _because(reason: str) -> str:
     return " " + gettext("Reason: %(reason)s.") % {"reason": visible(reason)} if reason else ""
+
+
+def content_notice(key: ApiKey) -> str:
+    """A banner for the pages of a key with content logging; "" for all others."""
+    days = accounts_config().content_days
+    if not key.content_logging or not days:
+        return ""
+    text = ngettext(
+        "What this key sends and receives is kept for %(days)d day.",
+        "What this key sends and receives is kept for %(days)d days.",
+        days,
+    )
+    return text % {"days": days}
 
 
 def _of_live(key: ApiKey, now: datetime) -> list[str]:

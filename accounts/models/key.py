@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.text import Truncator
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.apps import accounts_config
 from accounts.models.changes import NAMED, announce
 from accounts.models.policy import Policy
 from accounts.models.team import Team
@@ -226,6 +229,15 @@ class ApiKey(Policy):
         set_date = None if self.expires_at == counted else self.expires_at
         ends = [end for end in (set_date, _counted(first_use, days)) if end is not None]
         return min(ends, default=None)
+
+    def clean(self) -> None:
+        """Content logging is not switched on where nothing is kept; a key that has it may be changed all the same."""
+        super().clean()
+        if self.content_logging and not accounts_config().content_days:
+            before = type(self)._base_manager.filter(pk=self.pk, content_logging=True)
+            if not before.exists():
+                text = gettext("CONTENT_RETENTION_DAYS is 0, so no contents are kept.")
+                raise ValidationError({"content_logging": text})
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         deleted = super().delete(*args, **kwargs)

@@ -21,6 +21,7 @@ from accounts.explain.sentences import LIMITS, REASONS, seconds, verdict
 from accounts.keys.networks import is_within
 from accounts.keys.reader import caller_of
 from accounts.keys.snippets import setups_of
+from accounts.keys.standing import content_notice
 from accounts.ledger.trace import decoded
 from accounts.limits.counters import LimitState
 from accounts.limits.key_report import limits_of
@@ -137,6 +138,7 @@ def context_of(key: ApiKey, request: HttpRequest, now: datetime) -> dict[str, An
         "models": _models(caller_of(key).models, offered)[:MODELS],
         "setups": setups_of(policy, base_url, PLACEHOLDER, settings.ENV.default_model, offered),
         "placeholder": PLACEHOLDER,
+        "content_notice": content_notice(key),
     }
 
 

@@ -20,6 +20,7 @@ from accounts.explain.sentences import LIMITS, seconds, verdict
 from accounts.ledger.row import UsageRow
 from accounts.ledger.trace import Trace, decoded
 from accounts.models import OUTCOME_COLOURS, OpenTurn, Usage
+from accounts.pages.content import content_of
 from accounts.pages.layout import page
 from accounts.pages.query import iso
 from accounts.pages.steps import steps_of
@@ -51,7 +52,8 @@ def usage_request(request: HttpRequest, any_id: str) -> HttpResponse:
         rows = Usage.objects.filter(visible.condition, request_id=request_id)
         row = rows.select_related("api_key", "team").first()
     if row is not None:
-        return TemplateResponse(request, "pages/request.html", context_of(row, request))
+        context = context_of(row, request) | content_of(row, request)
+        return TemplateResponse(request, "pages/request.html", context)
     if request_id and (running := _running(request_id, visible)):
         return TemplateResponse(request, "pages/request_running.html", running)
     context = {"asked": any_id[:LONGEST], "days": getattr(settings.ENV, "usage_retention_days", None)}
