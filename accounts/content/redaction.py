@@ -23,14 +23,28 @@ BASIC: Final = re.compile(r"(?i)(\bauthorization\b[^\w\n]{1,8}basic[ \t]{1,8})[\
 URL_PASSWORD: Final = re.compile(r"(://[^\s:/@]{0,256}+:)[^\s/@]{1,256}+(?=@)")
 EMAIL: Final = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}+@(?:[\w-]{1,63}+\.){1,8}[A-Za-z]{2,24}\b")
 
-PATTERNS: Final = (
-    (PRIVATE_KEY, "[private key]"), (API_KEY, "[API key]"), (JWT, "[token]"), (BEARER, r"\1[token]"),
-    (BASIC, r"\1[token]"), (URL_PASSWORD, r"\1[password]"), (EMAIL, "[e-mail]"),
+Signs = tuple[str, ...]
+
+KEYS: Final = (
+    "lgw_", "sk-", "sk_", "pt-", "rt-", "k_live_", "k_test_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_",
+    "glpat-", "xox", "akia", "asia", "ltai", "aiza", "hf_", "npm_", "pypi-",
 )  # fmt: skip
+# One of the signs, in lower case, is in every text that the pattern finds: to look for it costs a tenth of a search.
+PATTERNS: Final[tuple[tuple[Signs, re.Pattern[str], str], ...]] = (
+    (("private key-----",), PRIVATE_KEY, "[private key]"),
+    (KEYS, API_KEY, "[API key]"),
+    (("eyj",), JWT, "[token]"),
+    (("bearer",), BEARER, r"\1[token]"),
+    (("authorization",), BASIC, r"\1[token]"),
+    (("://",), URL_PASSWORD, r"\1[password]"),
+    (("@",), EMAIL, "[e-mail]"),
+)
 
 
 def redacted(text: str) -> str:
     """The text without API keys, tokens, private keys, passwords in URLs and e-mail addresses."""
-    for pattern, words in PATTERNS:
-        text = pattern.sub(words, text)
+    lowered = text.lower()
+    for signs, pattern, words in PATTERNS:
+        if any(map(lowered.__contains__, signs)):
+            text = pattern.sub(words, text)
     return text

@@ -34,6 +34,16 @@ def test_secrets_of_known_forms_go(text, shown):
     assert redacted(text) == shown
 
 
+def test_every_form_of_a_key_has_its_sign():
+    """A text is searched only for what one of these signs shows."""
+    prefixes = (
+        "lgw_", "sk-", "sk_", "pt-", "rt-", "rk_live_", "pk_test_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_",
+        "github_pat_", "glpat-", "xoxb-", "AKIA", "ASIA", "LTAI", "AIza", "hf_", "npm_", "pypi-",
+    )  # fmt: skip
+    for prefix in prefixes:
+        assert redacted(f"{prefix}abcdefABCDEF0123456789") == "[API key]", prefix
+
+
 @pytest.mark.parametrize(
     "text",
     [
