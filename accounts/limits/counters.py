@@ -27,7 +27,8 @@ class Counters:
     """The names and arguments of one scope for the scripts, as they are from `since` to before `until`."""
 
     __slots__ = (
-        "args", "ends", "has_budgets", "is_held", "keys", "limits", "place", "shadow", "since", "starts", "until",
+        "args", "ends", "enforced", "has_budgets", "is_held", "keys", "limits", "place", "shadow", "since", "starts",
+        "until",
     )  # fmt: skip
 
     def __init__(self, limits: LimitSet, at: float) -> None:
@@ -45,6 +46,15 @@ class Counters:
             limits.scope[0] + "".join("01"[each] for each in self.shadow),
             *self.ends,
         ]
+        self.enforced: dict[tuple[int, ...], list[tuple[int, int, int]]] = {
+            places: [
+                (USE[place], size, place)
+                for place in places
+                if (size := limits.sizes[place]) and not self.shadow[place]
+            ]
+            for places in (REQUESTS, TOKENS)
+        }
+        """Where the use of each enforced limit stands, its size and its place in LIMITS: looked up by each answer."""
         self.is_held = any(limits.sizes[1:])
         """Whether a turn has something to give back at its end."""
         self.has_budgets = any(limits.sizes[3:])
@@ -147,18 +157,20 @@ class Seen:
             if size
         ]
 
-    def nearest(self, places: Sequence[int]) -> LimitState | None:
-        """Of the enforced limits at these places in LIMITS the one that is nearest to be exhausted, if there is one."""
-        found: tuple[int, int, int] | None = None
-        for scope, counters in enumerate(self.counters):
-            sizes, shadow = counters.limits.sizes, counters.shadow
-            for place in places:
-                if sizes[place] and not shadow[place]:
-                    left = sizes[place] - self.numbers[scope * SEEN_EACH + USE[place]]
-                    # Of equals the later one: it lasts longer.
-                    if found is None or max(left, 0) <= found[0]:
-                        found = max(left, 0), scope, place
-        return found and self.state(found[1], found[2])
+    def nearest(self, places: tuple[int, ...]) -> LimitState | None:
+        """Of the enforced limits of REQUESTS or TOKENS the one that is nearest to be exhausted, if there is one."""
+        numbers, first = self.numbers, 0
+        least = scope = place = -1
+        for each, counters in enumerate(self.counters):
+            for use, size, limit in counters.enforced[places]:
+                left = size - numbers[first + use]
+                if left < 0:
+                    left = 0
+                # Of equals the later one: it lasts longer.
+                if place < 0 or left <= least:
+                    least, scope, place = left, each, limit
+            first += SEEN_EACH
+        return None if place < 0 else self.state(scope, place)
 
 
 def shadow_key(at: float) -> str:

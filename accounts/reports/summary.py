@@ -21,7 +21,7 @@ GROUPS: Final = (*COLUMNS, "hour", "day")
 TIME_GROUPS: Final = ("hour", "day")
 MOST_GROUPED: Final = 3
 """So many names in `group_by` at once: each more multiplies the groups, and seconds of the database become many."""
-MOST_GROUPS: Final = 50_000
+MOST_GROUPS: Final = 10_000
 """More are refused: whoever asks for more wants the rows."""
 TO_HOUR, TO_MINUTE = len("2026-11-28 14"), len("2026-11-28 14:30")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from accounts.explain.sentences import LIMITS
@@ -27,7 +26,7 @@ def limit_headers(wire_format: WireFormat, seen: Seen) -> Headers:
     return headers
 
 
-def _rate_limit(seen: Seen, places: Sequence[int]) -> RateLimit | None:
+def _rate_limit(seen: Seen, places: tuple[int, ...]) -> RateLimit | None:
     state = seen.nearest(places)
     if state is None or state.resets_at is None:
         return None
