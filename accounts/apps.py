@@ -20,6 +20,9 @@ class AccountsConfig(AppConfig):
     names_of: Callable[[str], tuple[str, ...]] = staticmethod(lambda name: (name,))
     """Returns every name by which a model may be allowed to a key, or forbidden. Set by the bridge."""
 
+    places: Callable[[], int | None] = staticmethod(lambda: None)
+    """Returns how many turns the instances take at once, None where nobody knows. Set by the bridge."""
+
     @property
     def content_days(self) -> int:
         """How long contents of keys with content logging are kept; 0: nobody's are."""

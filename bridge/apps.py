@@ -18,6 +18,7 @@ class BridgeConfig(AppConfig):
         from accounts.ledger import hours
         from bridge import schedules
         from bridge.checks import CHECKS
+        from bridge.fleet import mirror
         from bridge.routing.explain import names_of, offered_names, unknown_names
 
         for check, tags in CHECKS:
@@ -28,6 +29,7 @@ class BridgeConfig(AppConfig):
         accounts_config().names_of = lambda name: names_of(
             name, settings.ENV.default_model, offered_names(settings.REDIS_URL)
         )
+        accounts_config().places = mirror.places
         # At the end of a migration, as the tables do not exist before; the uid keeps a second `ready` from a second
         # run.
         post_migrate.connect(schedules.install, sender=self, dispatch_uid="bridge.schedules")

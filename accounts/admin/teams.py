@@ -60,6 +60,7 @@ class TeamAdmin(PolicyPage, LimitsNow, OwnTeams, AuditHistory, ClosedLookups, Mo
         links = [
             (gettext("Usage of the last 30 days"), usage_of("team", team.pk)),
             (gettext("What it was refused"), usage_of("team", team.pk, status="refused")),
+            (gettext("Share of the pool, this month"), f"{reverse('showback')}?{urlencode({'team': team.pk})}"),
         ]
         if not request.user.has_perm("accounts.view_apikey"):
             return {"usage_links": links}

@@ -20,7 +20,7 @@ class Names:
 
     def __init__(self, teams: Mapping[int, str], keys: Mapping[int, str]) -> None:
         self.teams = teams
-        self._keys = keys
+        self.key_names = keys
 
     def team(self, pk: int | None) -> str:
         if pk is None:
@@ -30,11 +30,11 @@ class Names:
     def key(self, pk: int | None) -> str:
         if pk is None:
             return gettext("deleted key")
-        return self._keys.get(pk) or gettext("key %(id)s") % {"id": pk}
+        return self.key_names.get(pk) or gettext("key %(id)s") % {"id": pk}
 
     @property
     def keys(self) -> list[str]:
-        return sorted(set(self._keys.values()))
+        return sorted(set(self.key_names.values()))
 
 
 def names_for(visibility: Visibility, on_rows: Iterable[int], asked: Iterable[str] = ()) -> Names:

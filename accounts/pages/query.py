@@ -51,8 +51,12 @@ class Query:
 
 def query_of(request: HttpRequest, default_range: str = DEFAULT_RANGE) -> Query:
     """Raise ValidationError for a filter that makes no sense."""
-    given = {name: [text for text in request.GET.getlist(name) if text.strip()] for name in (*NAMES, *VIEW)}
+    given = given_in(request)
     return Query(given, parse(given, timezone.now(), timezone.get_current_timezone(), default_range))
+
+
+def given_in(request: HttpRequest) -> dict[str, list[str]]:
+    return {name: [text for text in request.GET.getlist(name) if text.strip()] for name in (*NAMES, *VIEW)}
 
 
 def without_flaws(request: HttpRequest, flaws: Mapping[str, object], default_range: str = DEFAULT_RANGE) -> Query:

@@ -19,7 +19,7 @@ LENGTH: Final = timedelta(hours=3)
 STEP: Final = timedelta(minutes=5)
 MINUTE: Final = timedelta(minutes=1)
 SETTLED: Final = 2 * MINUTE
-"""An interval that has run for less says little of how many turns there are in a minute."""
+"""An interval that has run for less is taken together with the one before."""
 MOST_ROWS: Final = 20_000
 """Of so busy a gateway whole hours are shown, whose sums are there already: the page must not become slow with it."""
 
@@ -60,7 +60,9 @@ def recent(now: datetime, visibility: Visibility) -> list[Interval]:
 def per_minute(intervals: list[Interval]) -> float:
     """How many turns there are in a minute now."""
     *_, before, last = intervals
-    return last.per_minute if last.end - last.start >= SETTLED else before.per_minute
+    if last.end - last.start >= SETTLED:
+        return last.per_minute
+    return Interval(start=before.start, end=last.end, turns=before.turns + last.turns).per_minute
 
 
 def _by_hour(now: datetime, visibility: Visibility) -> list[Interval]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Sum
 from django.utils import timezone
 
 from bridge.fleet import heartbeats
@@ -30,6 +31,13 @@ def current(redis_url: str) -> list[Instance]:
         rows = {status.name: _row(status) for status in heartbeats.read_all(client)}
     missing = Instance.objects.exclude(pk__in=rows).filter(seen_at__gte=timezone.now() - REMEMBERED)
     return [*rows.values(), *map(_gone, missing)]
+
+
+def places() -> int | None:
+    """How many turns the instances take at once, as the copy has it; None where there are none."""
+    present = Instance.objects.exclude(state=InstanceState.GONE).order_by()
+    found: int | None = present.aggregate(places=Sum("limit"))["places"]
+    return found or None
 
 
 def refresh(redis_url: str) -> None:

@@ -45,9 +45,9 @@ def test_busy_gateway_is_shown_by_the_hour(monkeypatch):
     ]
 
 
-def test_interval_that_just_began_does_not_count():
+def test_interval_that_just_began_is_joined():
     before = Interval(start=NOW - timedelta(minutes=6), end=NOW - timedelta(minutes=1), turns=50)
-    assert per_minute([before, Interval(start=before.end, end=NOW, turns=1)]) == 10
+    assert per_minute([before, Interval(start=before.end, end=NOW, turns=4)]) == 9
     assert per_minute([before, Interval(start=NOW - timedelta(minutes=4), end=NOW, turns=8)]) == 2
 
 
