@@ -44,12 +44,18 @@ def bar(interval: Interval, most: float) -> dict[str, Any]:
     }  # fmt: skip
     return {
         **shown,
-        "words": gettext("%(time)s: %(rate)s per minute, %(turns)s turns, %(share)s failed") % shown,
+        "words": _words(interval.turns) % shown,
         "href": _usage(interval),
         "failed_href": _usage(interval, outcome="failed") if interval.faults else "",
         "y": f"{HEIGHT - height:.1f}", "height": f"{height - failed:.1f}",
         "failed_y": f"{HEIGHT - failed:.1f}", "failed_height": f"{failed:.1f}",
     }  # fmt: skip
+
+
+def _words(turns: int) -> str:
+    if not turns:
+        return gettext("%(time)s: no turns")
+    return gettext("%(time)s: %(rate)s per minute, %(turns)s turns, %(share)s failed")
 
 
 def rate(value: float) -> str:

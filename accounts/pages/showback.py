@@ -27,7 +27,7 @@ from accounts.pages.usage import nothing_to_see
 from accounts.reports.filters import NONE, TIMES, parse
 from accounts.reports.showback import Line, Showback, as_rows, last_day, month_of, months, showback
 from accounts.reports.visibility import Visibility, visible_to
-from accounts.reports.words import UNKNOWN, number, share, tokens
+from accounts.reports.words import UNKNOWN, fine_share, number, share, tokens
 from gateway_project.lib.csv_cells import defused
 from gateway_project.lib.visible import visible
 
@@ -187,7 +187,7 @@ def _cells(found: Showback, line: Line) -> dict[str, str]:
     known = (sums.counted_turns, sums.estimated_turns)
     return {
         "busy": number(round(sums.busy_ms / 1000)),
-        "of_pool": UNKNOWN if found.pool_ms is None else share(sums.busy_ms, found.pool_ms),
+        "of_pool": UNKNOWN if found.pool_ms is None else fine_share(sums.busy_ms, found.pool_ms),
         "of_used": share(sums.busy_ms, found.used_ms),
         "turns": number(sums.turns),
         "tokens_in": tokens(sums.prompt_tokens, *known), "tokens_out": tokens(sums.completion_tokens, *known),

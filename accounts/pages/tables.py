@@ -69,8 +69,8 @@ def tables(
     query: Query, by_caller: Mapping[tuple[Any, ...], Sums], by_kind: Mapping[tuple[Any, ...], Sums], names: Names
 ) -> list[Table]:
     """`by_caller` is by team and key, `by_kind` by Lingma model, program and reason."""
-    reasons = fold(by_kind, 2)
-    reasons.pop("", None)  # most of them went well
+    # Turns that went well have the reason of their end, and hide why others did not.
+    reasons = {value: sums for value, sums in fold(by_kind, 2).items() if value and sums.ok < sums.turns}
     return [
         _table(query, "team", gettext("By team"), fold(by_caller, 0), names.team),
         _table(query, "key", gettext("By key"), fold(by_caller, 1), names.key),

@@ -35,6 +35,14 @@ def share(part: int, whole: int) -> str:
     return f"{percent:.1f}{BLANK}%" if percent < 10 else f"{percent:.0f}{BLANK}%"
 
 
+def fine_share(part: int, whole: int) -> str:
+    """Per cent to the hundredth: of shares that are small, and still differ."""
+    percent = 100 * part / whole if whole else 0.0
+    if not whole or percent >= 1:
+        return share(part, whole)
+    return f"<{BLANK}0.01{BLANK}%" if 0 < percent < 0.01 else f"{percent:.2f}{BLANK}%"
+
+
 def ms(value: int | None) -> str:
     return UNKNOWN if value is None else f"{value:,}{BLANK}ms"
 

@@ -24,7 +24,10 @@ User.objects.create_superuser("operator", password={password!r})
 User.objects.create_user("member", password={password!r}).teams.add(Team.objects.get(name="Search"))
 """
 EVER = "from=2020-01-01&to=2050-01-01"
-PAGES = ("/login/", "/display/", f"/usage/?{EVER}", "/usage/?range=7d", "/usage/?range=7d&reason=none", "/usage/rows/")
+PAGES = (
+    "/login/", "/display/", "/usage/showback/", f"/usage/?{EVER}", "/usage/?range=7d",
+    "/usage/?range=7d&reason=none", "/usage/rows/",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +112,55 @@ def test_no_page_breaks_its_policy_or_overflows(browser, seeded, width):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
     assert complaints == []
+    page.context.close()
+
+
+CHARTED = """() => [...document.querySelectorAll("canvas")].map((canvas) =>
+    Chart.getChart(canvas).data.datasets.map(({data}) => data.reduce((sum, value) => sum + (value || 0), 0)))"""
+
+
+@needs_browser
+def test_charts_have_the_numbers_of_the_table(browser, seeded, expected):
+    page = logged_in(browser, seeded, "operator")
+    page.goto(f"/usage/?{EVER}")
+    page.wait_for_selector(".canvas-latency canvas")
+    turns, latency = page.evaluate(CHARTED)
+    assert sum(turns) == expected["total"]["turns"]
+    assert turns[2:] == [expected["total"]["refused"], expected["total"]["failed"]]
+    assert 0 < latency[0] < latency[1]
+    assert page.locator("[data-chart] svg").first.is_hidden()
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("document.querySelectorAll('canvas').length === 2")
+    page.locator(".canvas-turns canvas").click()
+    page.wait_for_url(re.compile("/usage/rows/"))
+    page.context.close()
+
+
+@needs_browser
+def test_zone_of_the_browser_is_offered(browser, seeded):
+    page = logged_in(browser, seeded, "operator", timezone_id="Asia/Kathmandu")
+    page.goto("/display/")
+    assert page.locator("#zone optgroup").first.get_attribute("label") == "This browser's"
+    page.select_option("#zone", "Asia/Kathmandu")
+    page.locator("form", has=page.locator("#zone")).locator("button").click()
+    page.wait_for_url(re.compile("/usage/$"))
+    assert "Asia/Kathmandu" in page.inner_text("header")
+    page.context.close()
+
+
+@needs_browser
+def test_showback_is_read_and_printed_without_scripts(browser, seeded, expected):
+    page = logged_in(browser, seeded, "operator", java_script_enabled=False)
+    page.goto(f"/usage/showback/?{EVER}")
+    rows = page.locator("table.showback tbody tr")
+    shown = {row.locator("th a").get_attribute("title"): row.locator("td").all_inner_texts() for row in rows.all()}
+    for name, sums in expected["by"]["team"].items():
+        busy, _, _, turns, *_ = shown[name or "no team"]
+        assert (busy, turns) == (f"{round(sums['busy_ms'] / 1000):,}", f"{sums['turns']:,}")
+    page.emulate_media(media="print")
+    assert page.locator("header nav").is_hidden()
+    assert page.locator(".filters").is_hidden()
+    assert page.locator("table.showback tfoot").is_visible()
     page.context.close()
 
 

@@ -93,7 +93,7 @@ def test_who_has_no_team_and_who_used_nothing_is_listed(operator, sample, four_p
     Team.objects.create(name="Quiet")
     lines = {row[0]: row for row in Page(operator.get("/usage/showback/?range=7d")).body("showback-title")[:-1]}
     assert set(lines) == {"Ads", "Search", "Maps", "no team", "Quiet"}
-    assert lines["Quiet"][1:5] == ["0", "0.0 %", "0.0 %", "0"]
+    assert lines["Quiet"][1:5] == ["0", "0.00 %", "0.0 %", "0"]
 
 
 def test_share_of_pool_is_of_places_and_time(sample, now, four_places):
