@@ -56,7 +56,7 @@ def rows_of(client, query):
     return json.loads(client.get(f"/usage/showback/export.json?{query}").content)
 
 
-def test_teams_and_keys_have_the_sums_of_the_seed(operator, tmp_path):
+def test_lines_have_the_sums_of_the_seed(operator, tmp_path):
     call_command("seed_demo", rows=3_000, seed=5, expected=tmp_path / "sums.json", verbosity=0)
     expected = json.loads((tmp_path / "sums.json").read_text())
     teams = {row["team"] or "": row for row in rows_of(operator, EVER)["rows"]}
@@ -89,7 +89,7 @@ def test_every_line_leads_to_its_turns(operator, sample):
         assert Page(operator.get(href)).figures["Turns"].replace(",", "") == words
 
 
-def test_who_has_no_team_and_who_used_nothing_is_listed(operator, sample, four_places):
+def test_no_team_and_no_usage_are_listed(operator, sample, four_places):
     Team.objects.create(name="Quiet")
     lines = {row[0]: row for row in Page(operator.get("/usage/showback/?range=7d")).body("showback-title")[:-1]}
     assert set(lines) == {"Ads", "Search", "Maps", "no team", "Quiet"}
