@@ -22,8 +22,10 @@ from unfold.decorators import display
 from accounts.admin.alerts import alerts_of
 from accounts.admin.key_actions import KeyActions
 from accounts.admin.key_content import KeyContents
+from accounts.admin.key_figures import KeyFigures
 from accounts.admin.key_form import POLICY_SETS, ApiKeyForm, PolicyPage
 from accounts.admin.key_search import KeySearch
+from accounts.admin.key_usage import usage_of_key
 from accounts.admin.leads import OwnKeys, TeamFilter
 from accounts.admin.limits import LimitsNow
 from accounts.apps import accounts_config
@@ -88,12 +90,13 @@ def usage_of(what: str, pk: int, **filters: str) -> str:
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(
-    KeyActions, KeyContents, KeySearch, PolicyPage, LimitsNow, OwnKeys, AuditHistory, ClosedLookups, ModelAdmin
+    KeyActions, KeyContents, KeySearch, KeyFigures, PolicyPage, LimitsNow, OwnKeys, AuditHistory, ClosedLookups,
+    ModelAdmin,
 ):  # fmt: skip
     """A key is made, shown once, changed, and in the end revoked; never deleted, for its usage stays."""
 
     form = ApiKeyForm
-    list_display = ("header", "team_name", "state_label", "limits", "expires", "last_used")
+    list_display = ("header", "team_name", "state_label", "limits", "turns", "hits", "expires", "last_used")
     list_filter: ClassVar = [StateFilter, ("team", TeamFilter)]
     list_filter_submit = True
     list_select_related: ClassVar = ["team"]
@@ -120,6 +123,7 @@ class ApiKeyAdmin(
         },
     )
     change_form_outer_before_template = "admin/accounts/standing.html"
+    change_form_outer_after_template = "admin/accounts/apikey/usage.html"
     empty_icon = "key"
     empty_title = _("No keys yet")
     empty_hint = _("A key lets a person or a program use the gateway. It is shown once, with set-ups ready to paste.")
@@ -155,6 +159,7 @@ class ApiKeyAdmin(
             "standing": standing(key, timezone.now()),
             "usage_links": usage_links(key),
             "key_alerts": alerts_of(request.user, key),
+            "key_usage": usage_of_key(request, key),
         }
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:

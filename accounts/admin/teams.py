@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from accounts.admin.key_figures import TeamFigures
 from accounts.admin.key_form import POLICY_SETS, PolicyForm, PolicyPage
 from accounts.admin.keys import limits_of, usage_of
 from accounts.admin.leads import OwnTeams
@@ -30,9 +31,9 @@ MOST_KEYS = 50
 
 
 @admin.register(Team)
-class TeamAdmin(PolicyPage, LimitsNow, OwnTeams, AuditHistory, ClosedLookups, ModelAdmin):
+class TeamAdmin(TeamFigures, PolicyPage, LimitsNow, OwnTeams, AuditHistory, ClosedLookups, ModelAdmin):
     form = PolicyForm
-    list_display = ("short", "live_keys", "limits", "created_at")
+    list_display = ("short", "live_keys", "members_count", "turns", "pool_share", "limits", "created_at")
     search_fields = ("name",)
     list_per_page = 50
     fieldsets: ClassVar = [(None, {"fields": ["name", "members", "time_zone"]}), *POLICY_SETS]
@@ -43,9 +44,10 @@ class TeamAdmin(PolicyPage, LimitsNow, OwnTeams, AuditHistory, ClosedLookups, Mo
     empty_hint = _("A team groups keys, so that their usage can be seen together.")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
-        live = Count("keys", filter=Q(keys__revoked_at=None))
-        teams: QuerySet[Team] = super().get_queryset(request).annotate(live_count=live).order_by("name")
-        return teams
+        # Two counts over two joins would multiply each other: `distinct`.
+        live = Count("keys", filter=Q(keys__revoked_at=None), distinct=True)
+        teams: QuerySet[Team] = super().get_queryset(request).order_by("name")
+        return teams.annotate(live_count=live, member_count=Count("members", distinct=True))
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -91,6 +93,11 @@ class TeamAdmin(PolicyPage, LimitsNow, OwnTeams, AuditHistory, ClosedLookups, Mo
     @display(description=_("Live keys"), ordering="live_count")
     def live_keys(self, obj: Any) -> int:
         count: int = obj.live_count
+        return count
+
+    @display(description=_("Members"), ordering="member_count")
+    def members_count(self, obj: Any) -> int:
+        count: int = obj.member_count
         return count
 
     @display(description=_("Limits"))

@@ -1,0 +1,137 @@
+"""What keys and teams were used for, in their lists: figures that lead to the very rows they sum."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from django.db.models import OuterRef, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.timezone import get_default_timezone
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import display
+
+from accounts.models import LIMITS, ApiKey, UsageHour, UsageTotal
+from accounts.reports.filters import Filters
+from accounts.reports.period import span_of
+from accounts.reports.summary import summarize, total
+from accounts.reports.sums import Sums
+from accounts.reports.visibility import Visibility, visible_to
+from accounts.reports.words import UNKNOWN, share
+
+DAYS: Final = timedelta(days=30)
+LINK: Final = '<a class="gw-link text-primary-600 dark:text-primary-500" href="{}">{}</a>'
+
+
+class Times(NamedTuple):
+    """Whole days of UTC for what is used, as sums are kept by them; the gateway's own yesterday for limits."""
+
+    since: datetime
+    yesterday: datetime
+    today: datetime
+
+    @staticmethod
+    def at(now: datetime) -> Times:
+        midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        day = now.astimezone(get_default_timezone()).replace(hour=0, minute=0, second=0, microsecond=0)
+        before = (day - timedelta(hours=1)).replace(hour=0)
+        # Hours are those of UTC: in a zone half an hour off them, the day begins with the hour it begins in.
+        return Times(midnight - DAYS, *(each.astimezone(UTC).replace(minute=0) for each in (before, day)))
+
+
+def turns_in(times: Times, seen: Visibility) -> QuerySet[UsageTotal]:
+    rows = UsageTotal.objects.filter(seen.condition, level="key", period__gte=times.since)
+    return rows.order_by()
+
+
+def hits_in(times: Times, seen: Visibility) -> QuerySet[UsageHour]:
+    rows = UsageHour.objects.filter(seen.condition, status="refused", reason__in=LIMITS)
+    return rows.filter(hour__gte=times.yesterday, hour__lt=times.today).order_by()
+
+
+class KeyFigures:
+    """A mixin for the page of keys. Figures are read for the keys of one page; for all only to sort by them."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
+        keys: QuerySet[ApiKey] = super().get_queryset(request)  # type: ignore[misc]  # a ModelAdmin's
+        if not request.GET.get("o"):
+            return keys
+        times, seen = Times.at(timezone.now()), visible_to(request.user)
+        return keys.annotate(turns_sum=_sum(turns_in(times, seen)), hits_sum=_sum(hits_in(times, seen)))
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        page: Any = super().get_changelist_instance(request)  # type: ignore[misc]
+        page.result_list = list(page.result_list)
+        _add_figures(page.result_list, visible_to(request.user))
+        return page
+
+    @display(description=_("Turns in 30 days"), ordering="turns_sum")
+    def turns(self, obj: Any) -> str:
+        if obj.figures is None:
+            return UNKNOWN
+        times, count, _hits = obj.figures
+        return _link("key", obj.pk, f"{count:,}", {"from": times.since}) if count else "0"
+
+    @display(description=_("Limit hits yesterday"), ordering="hits_sum")
+    def hits(self, obj: Any) -> str:
+        if obj.figures is None:
+            return UNKNOWN
+        times, _turns, count = obj.figures
+        span = {"from": times.yesterday, "to": times.today}
+        return _link("key", obj.pk, f"{count:,}", span, status="refused", reason=LIMITS) if count else "0"
+
+
+class TeamFigures:
+    """A mixin for the page of teams: what each has used of this month, in the gateway's time zone."""
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        page: Any = super().get_changelist_instance(request)  # type: ignore[misc]  # a ModelAdmin's
+        page.result_list = list(page.result_list)
+        seen, now, zone = visible_to(request.user), timezone.now(), get_default_timezone()
+        month = Filters(now=now, zone=zone, span=span_of("month", now, zone))
+        used = {} if seen.nothing else summarize(month, seen, ("team",), histograms=False)
+        # Of the pool, so of all teams, whoever looks: a share tells nobody who has the rest.
+        busy = total(month, Visibility(everything=True), histograms=False).busy_ms
+        for team in page.result_list:
+            team.figures = None if seen.nothing else (month.span.start, used.get((team.pk,), Sums()), busy)
+        return page
+
+    @display(description=_("Turns this month"))
+    def turns(self, obj: Any) -> str:
+        if obj.figures is None:
+            return UNKNOWN
+        start, sums, _busy = obj.figures
+        return _link("team", obj.pk, f"{sums.turns:,}", {"from": start}) if sums.turns else "0"
+
+    @display(description=_("Share of busy seconds"))
+    def pool_share(self, obj: Any) -> str:
+        return UNKNOWN if obj.figures is None else share(obj.figures[1].busy_ms, obj.figures[2])
+
+
+def _sum(rows: QuerySet[Any]) -> Coalesce:
+    rows = rows.filter(api_key=OuterRef("pk"))
+    return Coalesce(Subquery(rows.values("api_key").annotate(sum=Sum("turns")).values("sum")), 0)
+
+
+def _add_figures(keys: Collection[Any], seen: Visibility) -> None:
+    """Turns and hits of each; None for a reader who may not see usage."""
+    times = Times.at(timezone.now())
+    ids = [] if seen.nothing else [key.pk for key in keys]
+    turns, hits = (
+        dict(rows.filter(api_key__in=ids).values_list("api_key").annotate(sum=Sum("turns"))) if ids else {}
+        for rows in (turns_in(times, seen), hits_in(times, seen))
+    )
+    for key in keys:
+        key.figures = None if seen.nothing else (times, turns.get(key.pk, 0), hits.get(key.pk, 0))
+
+
+def _link(name: str, pk: int, text: str, span: dict[str, datetime], **filters: Any) -> str:
+    times = {name: at.isoformat().replace("+00:00", "Z") for name, at in span.items()}
+    query = urlencode({name: pk, **times, **filters}, doseq=True)
+    return format_html(LINK, f"{reverse('usage')}?{query}", text)
