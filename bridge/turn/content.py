@@ -179,4 +179,4 @@ def _picture(url: str) -> Picture:
         return Picture()
     comma = url.find(",", 0, 256)
     type_ = url[5 : max(comma, 5)].partition(";")[0][:LONGEST_NAME]
-    return Picture(type_, max(0, len(url) - comma - 1) * 3 // 4)
+    return Picture(type_, max(0, len(url) - comma - 1) * 3 // 4 - url[-2:].count("="))

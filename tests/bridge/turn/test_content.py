@@ -16,7 +16,7 @@ from bridge.chat.events import (
 from bridge.chat.request import ChatRequest, Message, Tool, ToolCall
 from bridge.turn.content import HALF, MOST, ReplyLog, content_of
 
-PNG = "data:image/png;base64," + "A" * 400
+PNG = "data:image/png;base64," + "A" * 398 + "=="
 
 
 def logged(*events, size=1):
@@ -89,7 +89,7 @@ def test_request_is_kept_as_it_was_understood():
     assert [(each.role, each.text) for each in said.messages] == [
         ("system", "Be brief."), ("user", "Look: [image] [image]"), ("assistant", ""), ("tool", "content of a")
     ]  # fmt: skip
-    assert said.messages[1].pictures == [Picture("image/png", 300), Picture()]
+    assert said.messages[1].pictures == [Picture("image/png", 298), Picture()]
     assert (said.messages[2].calls[0].name, said.messages[2].calls[0].arguments) == ("read", '{"path":"a"}')
     assert said.messages[3].answers == "call_1"
     assert said.tools == ["read", "list"]
