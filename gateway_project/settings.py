@@ -28,6 +28,8 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # strict ones would not 
 # Only where a proxy says by which way a request came: without one every request seems plain, and would go in circles.
 SECURE_SSL_REDIRECT = ENV.behind_tls and bool(ENV.trusted_proxies)
 SILENCED_SYSTEM_CHECKS = ["security.W004"]  # HSTS is about the whole host, and the proxy's to send
+if not ENV.behind_tls:
+    SILENCED_SYSTEM_CHECKS += ["security.W008", "security.W012", "security.W016"]  # lingma.W001 says when it matters
 
 INSTALLED_APPS = [
     "gateway_project.apps.ProjectConfig",  # its `runserver` comes before the one of static files

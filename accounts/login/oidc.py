@@ -33,6 +33,12 @@ _configurations: dict[str, tuple[float, dict[str, Any]]] = {}
 
 
 class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has no types
+    def get_provider(self, request: HttpRequest, provider: str, client_id: str | None = None) -> Any:
+        """One that reads the provider's description as our views do."""
+        found = super().get_provider(request, provider, client_id)
+        found.oauth2_adapter_class = ProviderViews
+        return found
+
     def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
         return False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from allauth.account.internal.flows.login import perform_login, record_authentication
 from allauth.account.models import Login
@@ -19,9 +19,6 @@ from accounts.login.forms import LogInForm
 from accounts.login.waits import Waiting
 from accounts.pages.layout import page
 
-PROVIDER: Final = "oidc"
-"""The identity provider's name in addresses; the one that it is registered with is made of it."""
-
 
 class LogIn(LoginView):
     """Takes every active user, and asks for the second factor of those who have one."""
@@ -34,7 +31,7 @@ class LogIn(LoginView):
         return home_of(self.request.user)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        provider = reverse("openid_connect_login", args=[PROVIDER]) if settings.ENV.oidc_issuer else ""
+        provider = reverse("openid_connect_login", kwargs={"provider_id": "oidc"}) if settings.ENV.oidc_issuer else ""
         following = urlencode({"next": self.get_redirect_url()}) if self.get_redirect_url() else ""
         return super().get_context_data(**kwargs) | {"provider": f"{provider}?{following}" if provider else ""}
 

@@ -15,8 +15,11 @@ def cancelled(request: HttpRequest) -> HttpResponse:
     return oidc.not_confirmed(request)
 
 
+PROVIDER = {"provider_id": "oidc"}
+"""There is one; by this name the settings have it."""
+
 urlpatterns = [
     path("login/cancelled/", cancelled, name="socialaccount_login_cancelled"),
-    path("login/<slug:provider_id>/", page(oidc.begin), name="openid_connect_login"),
-    path("login/<slug:provider_id>/callback/", page(oidc.finish), name="openid_connect_callback"),
+    path("login/oidc/", page(oidc.begin), PROVIDER, name="openid_connect_login"),
+    path("login/oidc/callback/", page(oidc.finish), PROVIDER, name="openid_connect_callback"),
 ]

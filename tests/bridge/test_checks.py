@@ -1,12 +1,15 @@
 """Django's system checks: silent about what is well, and each trouble by its id."""
 
 import io
+import os
+import subprocess
+import sys
 
 import pytest
 from django.core.checks import run_checks
 from django.core.management import call_command
 
-from gateway_project.env import Environment
+from gateway_project.env import BASE_DIR, Environment
 
 
 @pytest.fixture
@@ -81,3 +84,13 @@ def test_no_finding_repeats_a_secret(ids):
     call_command("check", stderr=errors)
     assert "SECRET_KEY can be guessed" in errors.getvalue()
     assert "canary" not in errors.getvalue()
+
+
+def test_production_profile_passes_with_one_check_silenced(tmp_path):
+    behind_proxy = {
+        "HOST": "0.0.0.0", "ALLOWED_HOSTS": "gw.example.com", "CSRF_TRUSTED_ORIGINS": "https://gw.example.com",
+        "TRUSTED_PROXIES": "10.0.0.7", "DATA_DIR": str(tmp_path),
+    }  # fmt: skip
+    program = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    done = subprocess.run(program, env=os.environ | behind_proxy, cwd=BASE_DIR, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "System check identified no issues (1 silenced).\n"), done.stderr

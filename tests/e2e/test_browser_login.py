@@ -1,0 +1,138 @@
+"""Log-in in a real browser: a security key, an authenticator app, and pages that break no content policy."""
+
+import re
+
+import pytest
+
+from tests.accounts.login.people import code_of
+from tests.e2e.formats import OPENAI, send
+from tests.e2e.installation import KEY, PASSWORD, django
+from tests.e2e.test_browser import CHROMIUM, browser
+from tests.e2e.test_installation import start
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed on this machine")
+__all__ = ["browser"]
+
+OWN_PAGES = (
+    "/login/", "/account/", "/account/app/add/", "/account/keys/add/", "/account/password/", "/usage/", "/usage/rows/",
+    "/usage/?range=7d", "/display/", "/me/", "/api/docs/", "/nothing/here/", "/usage/r/req_0",
+)  # fmt: skip
+CONSOLE = (
+    "/admin/", "/admin/accounts/apikey/", "/admin/accounts/apikey/add/", "/admin/accounts/team/",
+    "/admin/accounts/team/add/", "/admin/accounts/usage/", "/admin/accounts/auditentry/", "/admin/bridge/instance/",
+    "/admin/bridge/modelalias/", "/admin/bridge/modelalias/add/", "/admin/bridge/prompttemplate/add/",
+    "/admin/sessions_store/entry/", "/admin/auth/user/", "/admin/auth/user/1/change/", "/admin/auth/group/add/",
+    "/admin/django_celery_beat/periodictask/", "/admin/django_celery_beat/periodictask/add/", "/admin/nothing/",
+)  # fmt: skip
+VIOLATIONS = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation", (event) => {
+  window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`);
+});
+"""
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    return tmp_path_factory.mktemp("login")
+
+
+@pytest.fixture(scope="module")
+def whole(directory, template):
+    with start(directory, template) as running:
+        running.complete()
+        for name in ("keyed", "coded"):
+            make = f"User.objects.create_superuser({name!r}, password={PASSWORD!r})"
+            django(directory, f"from django.contrib.auth.models import User\n{make}")
+        send(running, "POST", OPENAI.path, key=KEY, body=OPENAI.body("[[sim: text=hello]] x"))
+        yield running
+
+
+@pytest.fixture
+def page(browser, whole):
+    # By this name, as browsers have security keys for safe origins only.
+    context = browser.new_context(base_url=f"http://localhost:{whole.port}")
+    yield context.new_page()
+    context.close()
+
+
+def log_in(page, name, password=PASSWORD):
+    page.goto("/login/")
+    page.fill("input[name=username]", name)
+    page.fill("input[name=password]", password)
+    page.click("main button")
+
+
+def log_out(page):
+    page.goto("/account/")
+    page.click("header form[action='/logout/'] button")
+    page.wait_for_url(re.compile("/login/"))
+
+
+def virtual_key(page):
+    """A security key without a body, that is touched at once."""
+    session = page.context.new_cdp_session(page)
+    session.send("WebAuthn.enable")
+    options = {
+        "protocol": "ctap2", "transport": "usb", "hasResidentKey": False, "hasUserVerification": True,
+        "isUserVerified": True, "automaticPresenceSimulation": True,
+    }  # fmt: skip
+    return session, session.send("WebAuthn.addVirtualAuthenticator", {"options": options})["authenticatorId"]
+
+
+def test_security_key_is_added_and_logs_in(page):
+    log_in(page, "keyed")
+    session, key = virtual_key(page)
+    page.goto("/account/keys/add/")
+    page.fill("input[name=name]", "the blue one")
+    page.click("#security-key button")
+    page.wait_for_url(re.compile("/account/recovery/"))
+    page.goto("/account/")
+    assert "the blue one" in page.inner_text("main")
+    log_out(page)
+    log_in(page, "keyed")
+    assert page.url.endswith("/login/code/")
+    page.click("#security-key button")
+    page.wait_for_url(re.compile("/admin/$"))
+    log_out(page)
+    log_in(page, "keyed")
+    session.send("WebAuthn.removeVirtualAuthenticator", {"authenticatorId": key})
+    virtual_key(page)  # somebody else's
+    page.click("#security-key button")
+    page.wait_for_selector("#security-key p[role=alert]:visible")
+    page.goto("/admin/")
+    assert "/login/" in page.url
+
+
+def test_authenticator_app_is_added_and_logs_in(page):
+    log_in(page, "coded")
+    page.goto("/account/app/add/")
+    secret = page.inner_text("code.secret")
+    assert page.evaluate("document.querySelector('img.qr').naturalWidth") > 0
+    page.fill("input[name=code]", code_of(secret, 0))
+    page.click("main button")
+    page.wait_for_url(re.compile("/account/recovery/"))
+    recovery = page.inner_text("ul.codes").split()[0]
+    log_out(page)
+    for code in (code_of(secret), recovery):
+        log_in(page, "coded")
+        page.fill("input[name=code]", code)
+        page.click("main button:has-text('Log in') >> nth=0")
+        page.wait_for_url(re.compile("/admin/$"))
+        log_out(page)
+
+
+def test_no_page_breaks_its_content_policy(page):
+    page.add_init_script(VIOLATIONS)
+    log_in(page, "admin")
+    page.wait_for_url(re.compile("/admin/$"))
+    broken = {}
+    for path in (*OWN_PAGES, *CONSOLE):
+        answer = page.goto(path)
+        page.wait_for_load_state("networkidle")
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"], path
+        assert answer.headers["permissions-policy"]
+        assert answer.headers["referrer-policy"] == "same-origin"
+        if found := page.evaluate("window.violations"):
+            broken[path] = found
+    assert broken == {}
