@@ -59,14 +59,18 @@ def web(env: Environment, data_dir: Path, listeners: Sequence[int]) -> list[Prog
 
 def background(env: Environment, data_dir: Path) -> list[Program]:
     """Celery's worker and scheduler. Two threads: a long clean-up must not delay the check of the instances."""
-    # In a container everything often runs as root, and Celery would warn of it at each start.
-    quiet = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser"}
+    # In a container everything often runs as root, and Celery would warn of it at each start. Its checks of the project
+    # load all pages, and nobody reads what they find; `manage.py check` and the doctor show it.
+    variables = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser", "CELERY_SKIP_CHECKS": "1"}
     level = f"--loglevel={env.log_level}"
     worker = ("worker", "--pool=threads", "--concurrency=2", "--without-mingle", "--without-gossip", level)
     beat = ("beat", "--scheduler=gateway_project.beat:ResilientScheduler", "--pidfile=", level)
     return [
         Program(
-            name, (*CELERY, *command), {**shared_environment(env, data_dir, name), **quiet}, silence=BACKGROUND_SILENCE
+            name,
+            (*CELERY, *command),
+            {**shared_environment(env, data_dir, name), **variables},
+            silence=BACKGROUND_SILENCE,
         )
         for name, command in (("worker", worker), ("beat", beat))
     ]
