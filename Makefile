@@ -15,7 +15,7 @@ run: .venv/.run ## set up what is missing and run the gateway until Ctrl-C
 	@exec $(PY) -m gateway_project.supervise
 
 test: .venv/.test ## run all tests but those of clients
-	@$(PY) -m pytest -n 2 --dist loadfile --ignore tests/clients $(ARGS)
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/clients $(ARGS)
 
 test-unit: .venv/.test ## run the tests that start no process, in seconds
 	@$(PY) -m pytest -n 2 $(UNIT) $(ARGS)

@@ -8,6 +8,7 @@ from django.contrib.admin import apps as admin_apps
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
+from gateway_project.lib import console
 from gateway_project.lib.absent import absent
 
 
@@ -40,6 +41,8 @@ class ConsoleConfig(admin_apps.AdminConfig):
 
     def ready(self) -> None:
         """Find all pages, then replace those of others, whatever their place in INSTALLED_APPS."""
+        if not console.served:
+            return
         # A quarter of a start's imports, which these make for what we do not use: fields of PostgreSQL on SQLite, a
         # client for tests, colours of code.
         with absent("psycopg", "requests", "pygments"):

@@ -2,10 +2,12 @@
 
 import logging
 import os
+import shutil
 
 import hypothesis
 import pytest
 from django.conf import settings
+from django.db import connection
 
 from gateway_project.lib import database_state as database
 from gateway_project.lib import degraded
@@ -20,6 +22,18 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, prin
 # Looking for what nobody thought of: `HYPOTHESIS_PROFILE=explore make test-unit` takes minutes.
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=2000, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gateway"))
+
+
+FIRST = ("trials/test_books", "gateway_project/test_supervise", "e2e/", "trials/")
+"""What waits for processes, the longest first: begun last, it would keep a run from ending while a core is idle."""
+
+
+def pytest_collection_modifyitems(items):
+    def place(item):
+        path = item.path.as_posix()
+        return next((number for number, part in enumerate(FIRST) if f"/tests/{part}" in path), len(FIRST))
+
+    items.sort(key=place)
 
 
 def pytest_addoption(parser):
@@ -68,6 +82,16 @@ def redis_server():
 def migrated(tmp_path_factory):
     """A data directory with tables and static files, for first starts that are not about making them."""
     return made_once(tmp_path_factory, "migrated", migrate)
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(request):
+    """pytest-django's. On SQLite the tables are copied: to apply all migrations anew takes two seconds a process."""
+    if connection.vendor != "sqlite":
+        return False
+    migrated = request.getfixturevalue("migrated")
+    shutil.copy(migrated / "gateway.sqlite3", settings.DATABASES["default"]["TEST"]["NAME"])
+    return True
 
 
 @pytest.fixture

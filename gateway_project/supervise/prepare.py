@@ -13,6 +13,7 @@ from bridge.lingma.errors import VsixError
 from bridge.lingma.install import vsix
 from gateway_project.databases import relax_deadlines
 from gateway_project.env import BASE_DIR, Environment, SettingError, load
+from gateway_project.lib import console
 
 REDIS_PATIENCE = 3.0
 LOADING_PATIENCE = 300.0
@@ -139,6 +140,7 @@ def prepare() -> str:
 
     # Before the first connection, which reads these options.
     relax_deadlines(settings.DATABASES)  # migrations of large tables take their time
+    console.served = False
     try:
         django.setup()
         migrate()

@@ -14,7 +14,7 @@ REDIS_SILENCE = 30.0
 """It may wait for a slow disk."""
 BACKGROUND_SILENCE = 60.0
 """Nobody waits for them, and a search for the broker may take its time."""
-CELERY = (sys.executable, "-m", "celery", "--quiet", "-A", "gateway_project.celery")
+CELERY = (sys.executable, "-m", "gateway_project.celery")
 
 
 def shared_environment(env: Environment, data_dir: Path, part: str) -> dict[str, str]:
@@ -58,19 +58,15 @@ def web(env: Environment, data_dir: Path, listeners: Sequence[int]) -> list[Prog
 
 
 def background(env: Environment, data_dir: Path) -> list[Program]:
-    """Celery's worker and scheduler. Two threads: a long clean-up must not delay the check of the instances."""
-    # In a container everything often runs as root, and Celery would warn of it at each start. Its checks of the project
-    # load all pages, and nobody reads what they find; `manage.py check` and the doctor show it.
-    variables = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser", "CELERY_SKIP_CHECKS": "1"}
-    level = f"--loglevel={env.log_level}"
-    worker = ("worker", "--pool=threads", "--concurrency=2", "--without-mingle", "--without-gossip", level)
-    beat = ("beat", "--scheduler=gateway_project.beat:ResilientScheduler", "--pidfile=", level)
+    """Celery's worker and scheduler."""
+    # In a container everything often runs as root, and Celery would warn of it at each start.
+    quiet = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser"}
     return [
         Program(
             name,
-            (*CELERY, *command),
-            {**shared_environment(env, data_dir, name), **variables},
+            (*CELERY, name, f"--loglevel={env.log_level}"),
+            {**shared_environment(env, data_dir, name), **quiet},
             silence=BACKGROUND_SILENCE,
         )
-        for name, command in (("worker", worker), ("beat", beat))
+        for name in ("worker", "beat")
     ]

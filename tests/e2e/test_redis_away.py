@@ -15,9 +15,7 @@ from tests.e2e.installation import KEY, LAUNCHER, METRICS_KEY, ROOT, Gateway, en
 from tests.environment import start_redis
 
 pytestmark = pytest.mark.timeout(120)  # worker and scheduler start as well
-CELERY = (sys.executable, "-m", "celery", "--quiet", "-A", "gateway_project.celery")
-WORKER = ("worker", "--pool=threads", "--concurrency=2", "--without-mingle", "--without-gossip", "--loglevel=INFO")
-BEAT = ("beat", "--scheduler=gateway_project.beat.ResilientScheduler", "--pidfile=", "--loglevel=INFO")
+CELERY = (sys.executable, "-m", "gateway_project.celery")
 
 
 class WithCelery(Gateway):
@@ -27,7 +25,7 @@ class WithCelery(Gateway):
         super().__init__(data_dir, template)
         self.told = Counter()
         self.query("update django_celery_beat_intervalschedule set every = 1")
-        self.celery = [self.start_celery(*command) for command in (WORKER, BEAT)]
+        self.celery = [self.start_celery(part) for part in ("worker", "beat")]
 
     def __exit__(self, *problem):
         for process in self.celery:
@@ -35,11 +33,11 @@ class WithCelery(Gateway):
             process.wait()
         super().__exit__(*problem)
 
-    def start_celery(self, *command):
+    def start_celery(self, part):
         with (self.data_dir / "celery.log").open("ab") as output:
             launcher = (*LAUNCHER, str(os.getpid()))
             return subprocess.Popen(
-                [*launcher, *CELERY, *command], cwd=ROOT, env=environment(self.data_dir), stdout=output, stderr=output
+                [*launcher, *CELERY, part], cwd=ROOT, env=environment(self.data_dir), stdout=output, stderr=output
             )
 
     def query(self, query):

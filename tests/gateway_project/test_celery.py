@@ -24,18 +24,16 @@ FACTS = InstanceStatus(
 
 
 @pytest.fixture
-def installation(tmp_path):
+def installation(data_dir):
     """Its environment: an empty database with all tables, and a Redis with one heartbeat."""
-    server = start_redis(tmp_path)
-    with redis.Redis(unix_socket_path=str(tmp_path / "redis.sock")) as client:
+    server = start_redis(data_dir)
+    with redis.Redis(unix_socket_path=str(data_dir / "redis.sock")) as client:
         client.set("lgw:instance:w1-i1", msgspec.json.encode(FACTS))
-    env = (
+    yield (
         os.environ
-        | {"DATA_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
+        | {"DATA_DIR": str(data_dir), "DJANGO_SETTINGS_MODULE": "gateway_project.settings"}
         | {"LOG_LEVEL": "INFO"}
     )
-    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=env, check=True)
-    yield env
     server.terminate()
     server.wait()
 
@@ -54,9 +52,9 @@ def celery(installation):
 
 
 @pytest.mark.e2e
-def test_heartbeat_shows_instance_to_beat_and_worker(celery, tmp_path):
+def test_heartbeat_shows_instance_to_beat_and_worker(celery, data_dir):
     assert any("instance changed instance=w1-i1" in line for line in celery.stderr)
-    with closing(sqlite3.connect(tmp_path / "gateway.sqlite3")) as database:
+    with closing(sqlite3.connect(data_dir / "gateway.sqlite3")) as database:
         rows = database.execute("select name, state from bridge_instance").fetchall()
     assert rows == [("w1-i1", "ready")]
     celery.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The Celery application: `celery -A gateway_project worker` and `… beat`. Tasks live in each app's `tasks`."""
+"""The Celery application, and how its worker and scheduler start. Tasks live in each app's `tasks`."""
 
 from __future__ import annotations
 
