@@ -7,8 +7,6 @@ import argparse
 import os
 import sys
 
-from celery.utils.log import LOG_LEVELS
-
 from gateway_project.celery import app
 from gateway_project.lib import console
 
@@ -34,7 +32,7 @@ def schedule(loglevel: str) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m gateway_project.celery")
     parser.add_argument("part", choices=["worker", "beat"])
-    parser.add_argument("--loglevel", default="INFO", choices=sorted(LOG_LEVELS))
+    parser.add_argument("--loglevel", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     asked = parser.parse_args()
     console.served = False
     run = work if asked.part == "worker" else schedule
