@@ -1,6 +1,8 @@
 """The states of an instance stand in one list, and few files name one of them."""
 
 import ast
+from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,17 +24,21 @@ READERS = {
 """Who asks for one state: whether an instance can take a turn, and whether its heartbeat stopped."""
 
 
-def files_that_name(state):
+@cache
+def files_by_state():
+    """The files that name each state."""
+    found = defaultdict(set)
     for path in ROOT.glob("bridge/**/*.py"):
         if path != LIST and "simulator" not in path.parts:
             for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.Attribute) and node.attr == state.name and "State" in ast.unparse(node.value):
-                    yield str(path.relative_to(ROOT))
+                if isinstance(node, ast.Attribute) and node.attr.isupper() and "State" in ast.unparse(node.value):
+                    found[node.attr].add(str(path.relative_to(ROOT)))
+    return found
 
 
 @pytest.mark.parametrize("state", InstanceState)
 def test_state_is_set_in_one_file(state):
-    named = set(files_that_name(state)) - READERS.get(state.name, set()) - {"bridge/doctor/upstream.py"}
+    named = files_by_state()[state.name] - READERS.get(state.name, set()) - {"bridge/doctor/upstream.py"}
     # What follows from orders and the account is decided there, and the rest by the run.
     assert len(named - {"bridge/pool/orders.py"}) <= 1
 
