@@ -5,6 +5,8 @@ from datetime import timedelta
 from urllib.parse import parse_qs, urlparse
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -77,6 +79,18 @@ def test_list_is_sorted_by_figures(used, admin_client, column, order):
     number = list(first.context["cl"].list_display).index(column)
     names = [key.name for key in admin_client.get(KEYS, {"o": str(number)}).context["cl"].result_list]
     assert names == order if order else names[-1] == "idle"
+
+
+@pytest.mark.usefixtures("used")
+def test_order_by_figures_searches_by_key(admin_client):
+    with CaptureQueriesContext(connection) as queries:
+        admin_client.get(KEYS, {"o": "6.7"})
+    (query,) = [each["sql"] for each in queries if "turns_sum" in each["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {query}")
+        plan = [row[3] for row in cursor.fetchall()]
+    assert [line for line in plan if "usagetotal" in line and "api_key_id=?" not in line] == []
+    assert [line for line in plan if "usagehour" in line and "api_key_id=?" not in line] == []
 
 
 def test_queries_for_figures_do_not_grow(admin_client, django_assert_num_queries):
