@@ -11,6 +11,7 @@ HOME_OR_REGISTRY = re.compile(
     r"/(home|Users)/\w+/|/roo[t]/\w|pypi[.]org|pythonhosted[.]org|npmjs[.]org|index[-]url\s*="
 )
 MOST_WORDS = 8
+MADE_UP = {"generate", "uuid4", "token_hex", "token_urlsafe", "random", "monotonic", "now"}
 MAY_READ_SETTINGS = {"runtime", "tasks", "checks", "apps", "admin", "api", "pages", "login", "views", "urls"}
 
 
@@ -59,6 +60,20 @@ def test_test_names_have_at_most_eight_words():
         if function.name.startswith("test_") and function.name.count("_") > MOST_WORDS
     ]
     assert long == []
+
+
+def test_parameters_of_tests_are_always_the_same():
+    """Workers compare the names of all tests: with something made up among the parameters none of them begins."""
+    made_up = [
+        f"{path}:{call.lineno} {ast.unparse(call)}"
+        for path in modules("tests")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("mark.parametrize")
+        for call in ast.walk(node)
+        if isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] in MADE_UP
+        and not any(each.arg == "ids" for each in node.keywords)
+    ]  # fmt: skip
+    assert made_up == []
 
 
 def test_module_docstring_is_there():

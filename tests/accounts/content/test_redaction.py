@@ -12,7 +12,6 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_X
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        (f"key={generate()}.", "key=[API key]."),
         ("sk-proj-abcDEF_1234567890", "[API key]"),
         ("sk-ant-api03-abcdef-123456", "[API key]"),
         ("token ghp_abcdefghij0123456789ABCDEF!", "token [API key]!"),
@@ -32,6 +31,10 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_X
 )
 def test_secrets_of_known_forms_go(text, shown):
     assert redacted(text) == shown
+
+
+def test_own_keys_go():
+    assert redacted(f"key={generate()}.") == "key=[API key]."
 
 
 def test_every_form_of_a_key_has_its_sign():
