@@ -11,7 +11,7 @@ HOME_OR_REGISTRY = re.compile(
     r"/(home|Users)/\w+/|/roo[t]/\w|pypi[.]org|pythonhosted[.]org|npmjs[.]org|index[-]url\s*="
 )
 MOST_WORDS = 8
-MADE_UP = {"generate", "uuid4", "token_hex", "token_urlsafe", "random", "monotonic", "now"}
+MADE_UP = {"generate", "uuid4", "token_hex", "token_urlsafe"}
 MAY_READ_SETTINGS = {"runtime", "tasks", "checks", "apps", "admin", "api", "pages", "login", "views", "urls"}
 
 
