@@ -21,7 +21,7 @@ CONSOLE_POLICY: Final = (
     f"default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; {BOUNDS}"
 )
 FEATURES: Final = (
-    "accelerometer=(), bluetooth=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), hid=(), "
+    "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), hid=(), "
     "magnetometer=(), microphone=(), midi=(), payment=(), serial=(), usb=(), "
     "publickey-credentials-create=(self), publickey-credentials-get=(self)"
 )
