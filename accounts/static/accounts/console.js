@@ -14,7 +14,7 @@ function nameSuggestions(box) {
   const select = box.previousElementSibling;
   const label = select?.labels?.[0]?.textContent.trim().replace(/\s+/g, " ");
   if (!label) return;
-  for (const field of box.querySelectorAll("[role=combobox], .select2-search__field")) field.ariaLabel ||= label;
+  for (const field of box.querySelectorAll("[role=combobox], [role=textbox], .select2-search__field")) field.ariaLabel ||= label;
   for (const list of box.querySelectorAll("ul.select2-selection__rendered")) list.role = "none";
 }
 

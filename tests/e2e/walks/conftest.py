@@ -47,7 +47,7 @@ def log_in(browser, whole):
             page.fill("input[name=username]", name)
             page.fill("input[name=password]", PASSWORD)
             page.press("input[name=password]", "Enter")
-            page.wait_for_url(re.compile("/usage/$"))
+            page.wait_for_url(re.compile("^[^?]*/usage/$"))
         return page
 
     yield log_in
