@@ -64,6 +64,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Lingma Gateway",
     "SITE_HEADER": "Lingma Gateway",
     "SITE_SYMBOL": "hub",
+    "ACCOUNT": {"navigation": [{"title": _("Password and second factors"), "link": reverse_lazy("mfa_index")}]},
     "SITE_URL": None,
     "SHOW_LANGUAGES": True,
     "SHOW_VIEW_ON_SITE": False,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import wraps
+from typing import Any
+
 from allauth.account.utils import get_next_redirect_url
 from allauth.account.views import ReauthenticateView
 from allauth.mfa.base.views import AuthenticateView, IndexView
@@ -13,15 +16,21 @@ from allauth.mfa.recovery_codes.views import (
 )
 from allauth.mfa.totp.views import ActivateTOTPView, DeactivateTOTPView
 from allauth.mfa.webauthn.views import AddWebAuthnView, ReauthenticateWebAuthnView, RemoveWebAuthnView
+from django.contrib import messages
 from django.contrib.auth.views import PasswordChangeView
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 from django.urls import path, reverse_lazy
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.generic import RedirectView
 
 from accounts.login.adapters import home_of
 from accounts.login.forms import ChangePasswordForm
 from accounts.login.required import is_missing
-from accounts.pages.layout import page
+from accounts.pages.layout import View, page
+from gateway_project.lib.secrets_at_rest import SecretUnreadableError
 
 
 class Account(IndexView):  # type: ignore[misc]  # allauth has no types
@@ -54,6 +63,22 @@ AGAIN = {
     "label": _("Go on"),
     "hint": _("Before this is changed, show once more who you are."),
 }
+
+
+def of_codes(view: View) -> View:
+    """A page that reads recovery codes. One that lacks their key says so, on the page before it."""
+
+    @wraps(view)
+    def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return page(view)(request, *args, **kwargs)
+        except SecretUnreadableError:
+            messages.error(request, gettext("The codes cannot be read now: SECRET_KEYS lacks their key."))
+            return redirect("mfa_index")
+
+    return shown
+
+
 FORM, SECURITY_KEY = "pages/account_form.html", "pages/security_key.html"
 
 urlpatterns = [
@@ -103,14 +128,16 @@ urlpatterns = [
     ),
     path(
         "account/recovery/",
-        page(ViewRecoveryCodesView.as_view(template_name="pages/recovery_codes.html")),
+        of_codes(ViewRecoveryCodesView.as_view(template_name="pages/recovery_codes.html")),
         name="mfa_view_recovery_codes",
     ),
     path(
         "account/recovery/new/",
-        page(GenerateRecoveryCodesView.as_view(template_name=FORM, extra_context=NEW_CODES)),
+        of_codes(GenerateRecoveryCodesView.as_view(template_name=FORM, extra_context=NEW_CODES)),
         name="mfa_generate_recovery_codes",
     ),
-    path("account/recovery/codes.txt", page(DownloadRecoveryCodesView.as_view()), name="mfa_download_recovery_codes"),
+    path(
+        "account/recovery/codes.txt", of_codes(DownloadRecoveryCodesView.as_view()), name="mfa_download_recovery_codes"
+    ),
 ]
 """By the names that allauth knows them by."""

@@ -167,3 +167,18 @@ def test_command_lets_in_who_lost_everything(anna, capsys):
     assert {(row.actor, row.source) for row in rows} == {("remove_second_factors", "command")}
     with pytest.raises(CommandError, match="no user"):
         call_command("remove_second_factors", "nobody")
+
+
+@pytest.mark.parametrize("path", ["/account/", "/account/recovery/", "/account/recovery/codes.txt"])
+def test_page_without_the_key_says_so(anna, settings, path):
+    add_app(anna)
+    assert recovery_codes(anna)
+    settings.SECRET_KEYS = ["another key of many characters"]
+    answer = anna.get(path, follow=True)
+    assert answer.status_code == 200
+    assert answer.redirect_chain == ([] if path == "/account/" else [("/account/", 302)])
+    assert ("SECRET_KEYS" in answer.content.decode()) is (path != "/account/")
+
+
+def test_console_leads_to_second_factors(admin_client):
+    assert 'href="/account/"' in admin_client.get("/admin/").content.decode()
