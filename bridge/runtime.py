@@ -24,6 +24,7 @@ from bridge.bounds.patience import Pace
 from bridge.chat.request import ToolMode
 from bridge.fleet.crash_exchange import CrashExchange
 from bridge.fleet.heartbeat import Heartbeat
+from bridge.fleet.login_store import DatabaseLogins, look_after
 from bridge.fleet.modes import Modes
 from bridge.fleet.orders import order_watcher
 from bridge.fleet.place_exchange import PlaceExchange
@@ -56,6 +57,7 @@ logger = logging.getLogger(__name__)
 
 BULK_SEC = 4.0  # how long Redis may be silent about a large record
 ROUTES_SEC = 1.0  # how long a start waits for a slow database
+ORDERS_SEC = 1.0  # how long instances wait for it before they start with the login they have
 END_SEC = 2.0  # how long turns that were ended may take to say so and to be booked
 
 
@@ -90,6 +92,7 @@ class Runtime:
         )
         self.route_watcher = route_watcher(self.link, env.models_refresh_sec, self._take_rules)
         self.order_watcher = order_watcher(self.link, self.pool.obey)
+        self.pool.take_logins_from(DatabaseLogins())
         self.siblings = _siblings(env, data_dir, self.pool)
         self.heartbeat = Heartbeat(self.pool, self.link, self.ledger, self._take_models)
         self._background: list[asyncio.Task[None]] = []
@@ -101,13 +104,17 @@ class Runtime:
         if self.siblings is not None:
             self.pool.siblings = self.siblings
         self.pool.start()
+
+        async def logins() -> None:
+            await look_after(self.pool)
+
         loop = asyncio.get_running_loop()
         places = PlaceExchange(self.link, self.pool.shares, _new_id())
         crashes = CrashExchange(self.link, self.engine.crashes)
         modes = Modes(self.link, self.env.web_process, self.env.web_processes, lambda: self.pool.ready)
         work = (
             self.keys.listen, self.keys.preload, self.in_use.follow, self.refusals.follow, self.heartbeat.follow,
-            self.route_watcher.follow, self.order_watcher.follow, places.follow, modes.follow, crashes.follow,
+            self.route_watcher.follow, self.order_watcher.follow, logins, places.follow, modes.follow, crashes.follow,
             *([self.siblings.follow] if self.siblings is not None else []),
         )  # fmt: skip
         # References are kept, as the loop holds tasks only weakly.
@@ -276,6 +283,7 @@ def _instance_options(env: Environment) -> InstanceOptions:
         dedicated_domain=env.dedicated_domain_url if env.lingma_attach_urls else "",
         models_refresh=env.models_refresh_sec,
         drain=env.drain_sec,
+        orders_within=ORDERS_SEC,
         turn=TurnLimits(env.keepalive_sec, env.turn_silence_sec, env.stream_buffer_bytes),
         approval=Approval.read(env.tool_approval),
     )

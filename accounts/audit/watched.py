@@ -53,6 +53,7 @@ MODELS: Final = {
     "bridge.ModelAlias": Watched(),
     "bridge.PromptTemplate": Watched(),
     "bridge.InstanceOrder": Watched(),
+    "bridge.Login": Watched(frozenset({"account", "expires_at", "refreshed_at", "reported_at", "problem"})),
     "django_celery_beat.PeriodicTask": Watched(frozenset({"last_run_at", "total_run_count", "date_changed"})),
     "django_celery_beat.IntervalSchedule": Watched(),
     "django_celery_beat.CrontabSchedule": Watched(),

@@ -101,4 +101,5 @@ def _row(status: InstanceStatus) -> Instance:
         seen_at=datetime.fromtimestamp(status.at, UTC),
     )
     row.waiting = status.waiting
+    row.held_login, row.login_generation = status.held_login, status.login_generation
     return row

@@ -14,8 +14,9 @@ from django.utils.translation import gettext
 
 from bridge.fleet import mirror
 from bridge.fleet.table_watcher import TableWatcher
-from bridge.models import Instance, InstanceOrder
+from bridge.models import Instance, InstanceOrder, Login
 from bridge.pool.orders import Order
+from bridge.status.logins import WantedLogin
 from bridge.status.states import InstanceState
 from bridge.status.wanted import Mode
 from gateway_project.lib import redis_keys
@@ -46,12 +47,22 @@ class UnknownInstance(Exception):
 
 def read_orders() -> dict[str, Order]:
     """By instance. Raise django.db.Error."""
-    return {row.name: order_of(row) for row in InstanceOrder.objects.all()}
+    # What logins consist of stays where it is: only who needs it asks for it.
+    rows = InstanceOrder.objects.select_related("login").defer("login__bundle", "login__credentials")
+    return {row.name: order_of(row) for row in rows}
 
 
 def order_of(row: InstanceOrder) -> Order:
     """The order that a row describes."""
-    return Order(Mode(row.mode), _unix(row.restart_before), _unix(row.cool_until), _unix(row.cleared_at))
+    times = (_unix(row.restart_before), _unix(row.cool_until), _unix(row.cleared_at))
+    return Order(Mode(row.mode), *times, login=_wanted(row.login))
+
+
+def _wanted(login: Login | None) -> WantedLogin | None:
+    if login is None:
+        return None
+    # Whole seconds, as reports have them: a moment is compared with what an account says.
+    return WantedLogin(login.pk, login.generation, login.brought_generation, _unix(login.expires_at), login.endpoint)
 
 
 def _unix(moment: datetime | None) -> float:

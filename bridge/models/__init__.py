@@ -1,7 +1,10 @@
 """The tables of this app."""
 
 from bridge.models.instance import Instance as Instance
+from bridge.models.login import CHANGES_OF_SERVICE as CHANGES_OF_SERVICE
+from bridge.models.login import Login as Login
 from bridge.models.order import InstanceOrder as InstanceOrder
+from bridge.models.order import announce_orders as announce_orders
 from bridge.models.routing import ModelAlias as ModelAlias
 from bridge.models.routing import PromptTemplate as PromptTemplate
 from bridge.models.routing import RoutingQuerySet as RoutingQuerySet

@@ -22,6 +22,9 @@ class InstanceOrder(models.Model):
     restart_before = models.DateTimeField(_("restarted at"), null=True, blank=True)
     cool_until = models.DateTimeField(_("cools down until"), null=True, blank=True)
     cleared_at = models.DateTimeField(_("cleared at"), null=True, blank=True)
+    login = models.ForeignKey(
+        "bridge.Login", models.SET_NULL, null=True, blank=True, related_name="orders", verbose_name=_("login")
+    )
 
     class Meta:
         verbose_name = _("order")
@@ -33,4 +36,9 @@ class InstanceOrder(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         super().save(*args, **kwargs)
-        after_commit("instances", "INCR", redis_keys.ORDERS)
+        announce_orders()
+
+
+def announce_orders() -> None:
+    """Once the transaction is committed, make every web process read what is wanted of its instances."""
+    after_commit("instances", "INCR", redis_keys.ORDERS)

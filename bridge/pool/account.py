@@ -23,6 +23,8 @@ class Account:
         self.models: list[Model] = []
         self.model_names: dict[str, str] = {}
         """Keys and display names, these in lower case, to keys."""
+        self.facts_at = float("-inf")
+        """When the facts were asked for, on the monotonic clock."""
         self.failed_reads = 0
         """Attempts in a row to read it that failed."""
         self._dialect = dialect
@@ -34,13 +36,19 @@ class Account:
         return self.facts.state.may_chat
 
     async def read(self, rpc: Rpc, *, reload: bool) -> None:
+        asked_at = time.monotonic()
         status = await rpc(self._dialect.login_status())
         # Set before the models are read: if that fails, the next read reads them again all the same (`mark_stale`).
         was, self.facts = self.facts.state, self._dialect.account_of(status)
+        self.facts_at = asked_at
         # What a push says is not trusted: it only makes us ask (PROTOCOL 7.5).
         if reload or self.facts.state != was or time.monotonic() - self._read_at >= self._refresh:
             self.mark_stale()
             await self._read_models(rpc)
+
+    def forget(self) -> None:
+        """The service starts with another login."""
+        self.facts, self.facts_at = AccountFacts(), float("-inf")
 
     def mark_stale(self) -> None:
         """The models are read at the next opportunity."""

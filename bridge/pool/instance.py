@@ -12,6 +12,7 @@ from bridge.pool.account import Account, key_of
 from bridge.pool.doubts import Doubts
 from bridge.pool.incidents import Incidents
 from bridge.pool.lifecycle import Lifecycle
+from bridge.pool.logins import InstanceLogin
 from bridge.pool.options import InstanceOptions, InstanceSpec
 from bridge.pool.orders import Order
 from bridge.pool.outage_log import OutageLog
@@ -44,9 +45,12 @@ class Instance:
         self._limit = options.limit
         self._upstream = Upstream(spec, options.approval)
         self._link = ServiceLink(name, spec.dialect, options, self.incidents, ticker)
+        self.login = InstanceLogin(name, spec.work_dir if not spec.attach else None, self._link.account)
+        """The one it is given, if it is given any."""
         self._life = Lifecycle(
-            self._link, self._upstream, options, self.incidents, OutageLog(name), changed, lambda: self.in_flight > 0
-        )
+            self._link, self._upstream, options, self.incidents, OutageLog(name), self.login, changed,
+            lambda: self.in_flight > 0,
+        )  # fmt: skip
         self._doubts = Doubts()
 
     @property
@@ -135,6 +139,8 @@ class Instance:
             login_expires_at=self.account.facts.expires_at,
             mode=self._life.orders.order.mode,
             cool_until=self._life.orders.order.cool_until,
+            held_login=self.login.held.login if self.login.held else 0,
+            login_generation=self.login.held.generation if self.login.held else 0,
         )
 
     def ask(self, ask: Ask) -> ReplyStream:
@@ -161,7 +167,10 @@ class Instance:
 
     async def run(self) -> None:
         """Start, watch and restart the service until `stop()`."""
-        await self._life.run()
+        try:
+            await self._life.run()
+        finally:
+            self.login.close()
 
     def obey(self, order: Order) -> None:
         """Do what operators want of it from now on."""

@@ -17,6 +17,7 @@ from bridge.chat.errors import ConnectionLost, GatewayError
 from bridge.lingma.connection import Connection
 from bridge.lingma.errors import DialFailed, LingmaError, NotReady, RpcError, StartFailed
 from bridge.pool.incidents import Incidents
+from bridge.pool.logins import InstanceLogin
 from bridge.pool.options import InstanceOptions
 from bridge.pool.orders import STATES, Order, Orders
 from bridge.pool.outage_log import OutageLog
@@ -58,6 +59,7 @@ class Lifecycle:
         options: InstanceOptions,
         incidents: Incidents,
         outages: OutageLog,
+        login: InstanceLogin,
         changed: Callable[[], None],
         is_busy: Callable[[], bool],
     ) -> None:
@@ -65,6 +67,7 @@ class Lifecycle:
         self.is_ready = False
         """It can take turns. Kept beside the state, because each choice of an instance asks for it."""
         self.orders = Orders()
+        self.orders.has_other_login = login.must_restart
         self._began_at = 0.0  # Unix seconds; of the run under way
         self._set_at = -math.inf
         self.runs = Runs(shared=upstream.is_shared)
@@ -73,6 +76,7 @@ class Lifecycle:
         self._options = options
         self._incidents = incidents
         self._outages = outages
+        self._login = login
         self._changed = changed
         self._is_busy = is_busy
         self._restarts = RestartPolicy()
@@ -81,6 +85,8 @@ class Lifecycle:
         # it.
         link.on_account_changed = self._wake.set
         link.on_lost = self._on_lost
+        login.is_connected = lambda: self.state in CONNECTED
+        login.wake = self._wake.set
 
     def back_within(self, seconds: float) -> bool:
         """Whether it may be ready by then without anybody's help."""
@@ -120,6 +126,8 @@ class Lifecycle:
     def obey(self, order: Order) -> None:
         """Do what operators want, as soon as that is possible: without waiting for anything the service says."""
         before, self.orders.order = self.orders.order, order
+        self._login.wanted = order.login
+        self._login.known.set()
         if order == before:
             return
         if order.cleared_at > before.cleared_at:
@@ -201,6 +209,8 @@ class Lifecycle:
 
     async def _live(self) -> None:
         """One run of the service. A lost connection is made again: its sessions live on (PROTOCOL 15.1)."""
+        await self._login.prepare(self._options.orders_within)
+        self._upstream.login_endpoint = self._login.endpoint
         self._began_at = time.time()
         self._restarts.begin(time.monotonic())
         self._link.account.failed_reads = 0

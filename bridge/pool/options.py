@@ -38,6 +38,8 @@ class InstanceOptions(msgspec.Struct, frozen=True):
     models_refresh: float = 300.0
     drain: float = 20.0
     """As long turns may go on when operators end a run."""
+    orders_within: float = 0.0
+    """So long a start waits until it is known what operators want."""
     turn: TurnLimits = TurnLimits()
     approval: Approval = DENY
     """Which tools of its own the service may run."""

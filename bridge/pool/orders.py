@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 
 from bridge.status.accounts import Remedy
+from bridge.status.logins import WantedLogin
 from bridge.status.states import InstanceState
 from bridge.status.wanted import Mode
 
@@ -31,6 +32,8 @@ class Order(msgspec.Struct, frozen=True):
     """It takes no turns until then."""
     cleared_at: float = 0.0
     """Pauses that began before this end."""
+    login: WantedLogin | None = None
+    """None: no login is put into its work dir."""
 
 
 class Orders:
@@ -38,6 +41,8 @@ class Orders:
 
     def __init__(self) -> None:
         self.order = Order()
+        self.has_other_login: Callable[[], bool] = lambda: False
+        """Whether another login is at hand for it."""
 
     @property
     def is_held(self) -> bool:
@@ -50,7 +55,7 @@ class Orders:
 
     def want_end_of(self, began_at: float) -> bool:
         """Whether the run that began then has to end."""
-        return self.is_stopped or self.order.restart_before > began_at
+        return self.is_stopped or self.order.restart_before > began_at or self.has_other_login()
 
     def cools_for(self) -> float:
         """Seconds for which it takes no turns; 0 or less: it may."""

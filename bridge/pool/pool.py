@@ -14,6 +14,7 @@ from bridge.pool import policy
 from bridge.pool.instance import Instance
 from bridge.pool.late_usages import LateUsages
 from bridge.pool.lease import Lease, Waiter
+from bridge.pool.logins import LoginStore, Turnstile
 from bridge.pool.members import Members
 from bridge.pool.options import InstanceOptions, InstanceSpec, PoolOptions
 from bridge.pool.orders import Order
@@ -126,6 +127,17 @@ class Pool:
         """Do what operators want of each instance, by its name; one without an order runs."""
         for instance in self.instances:
             instance.obey(orders.get(instance.name, Order()))
+
+    def take_logins_from(self, store: LoginStore) -> None:
+        """Instances get the logins that operators want them to have from there. Before they start."""
+        turnstile = Turnstile()
+        for instance in self.instances:
+            instance.login.store, instance.login.turnstile = store, turnstile
+
+    async def look_after_logins(self) -> None:
+        """One round: fetch, store and report. Raise StoreAway."""
+        for instance in self.instances:
+            await instance.login.tick()
 
     def start(self) -> None:
         self._members.start()

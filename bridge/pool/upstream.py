@@ -35,6 +35,8 @@ class Upstream:
         self.is_attached = bool(spec.attach)
         self.is_shared = spec.shared
         self.stopping = False
+        self.login_endpoint = ""
+        """Of the login that the next run has; "": as everywhere."""
         self._spec = spec
         self._approval = approval
 
@@ -60,8 +62,11 @@ class Upstream:
             return
         if self._spec.work_dir is None:
             raise StartFailed("an instance that is started needs a work dir")
-        source = self._spec
-        self.process = await Process.start(source.command, self._spec.work_dir, source.arguments, source.environment)
+        source, arguments = self._spec, self._spec.arguments
+        if self.login_endpoint:
+            others = tuple(each for each in arguments if not each.startswith("--endpoint="))
+            arguments = (*others, f"--endpoint={self.login_endpoint}")
+        self.process = await Process.start(source.command, self._spec.work_dir, arguments, source.environment)
         self.endpoint = Endpoint(self.process.url, self.process.work_dir)
 
     async def dial(self) -> Connection:

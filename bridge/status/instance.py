@@ -37,5 +37,8 @@ class InstanceStatus(msgspec.Struct, frozen=True):
     """What operators want of it."""
     cool_until: float = 0.0
     """Unix seconds; 0: nobody has asked for a pause."""
+    held_login: int = 0
+    """Id of the login in its work dir; 0: none was put there."""
+    login_generation: int = 0
     waiting: int = 0
     """Turns of the whole web process that wait for a place."""

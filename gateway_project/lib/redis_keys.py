@@ -23,7 +23,8 @@ ROUTES: Final = "lgw:routes"
 """Counter of changes of aliases and prompts, for ever. Written by the console; read by web processes."""
 
 ORDERS: Final = "lgw:orders"
-"""Counter of changes of what operators want of instances, for ever. Written by the console; read by web processes."""
+"""Counter of changes of what operators want of instances and of logins, for ever. Written by the console and by web
+processes; read by web processes."""
 
 KEYS_CHANGED: Final = "lgw:keys"
 """Channel: digests of keys that changed. Published when a key is saved; web processes subscribe."""

@@ -18,7 +18,11 @@ WAITS = {
     "Not a lock but an open file; it was locked with LOCK_NB.": [
         "gateway_project/supervise/preflight.py: lock",
     ],
+    "Whoever holds it has deadlines for all that it waits for (DISK_SEC, GIVE_UP_SEC of a query).": [
+        "bridge/pool/logins.py: self._lock",
+    ],
     "The result of a future that is done.": [
+        "bridge/pool/logins.py: running.result()",
         "gateway_project/server/pages.py: entering.result()",
         "gateway_project/server/pages.py: gone.result()",
         "gateway_project/lib/query_thread.py: running.result()",

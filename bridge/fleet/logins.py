@@ -1,0 +1,102 @@
+"""What operators do with logins, by whatever way: import one, and say which instances have it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from typing import Final
+
+import redis
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils.translation import gettext
+
+from bridge.fleet import mirror
+from bridge.logins.bundle import Bundle
+from bridge.models import Instance, InstanceOrder, Login
+from bridge.status.logins import LoginKind
+from bridge.status.states import InstanceState
+from gateway_project.lib.secrets_at_rest import Secret
+
+ATTACHED: Final = "attached"
+LARGEST_CREDENTIALS: Final = 64 << 10
+
+
+def import_bundle(label: str, bundle: Bundle, endpoint: str | None = None) -> Login:
+    """Make these files a new generation of the login of that label; make the login where there is none."""
+    with transaction.atomic():
+        login = _of_label(label)
+        login.take(bundle.packed())
+        return _saved(login, endpoint)
+
+
+def import_credentials(label: str, kind: LoginKind, credentials: bytes, endpoint: str | None = None) -> Login:
+    """Store what a login of this kind is made with."""
+    if not credentials.strip() or len(credentials) > LARGEST_CREDENTIALS:
+        raise ValidationError(gettext("These are no credentials: they are empty or too long."))
+    with transaction.atomic():
+        login = _of_label(label)
+        login.kind, login.credentials = kind, Secret.of(credentials.strip())
+        return _saved(login, endpoint)
+
+
+def _of_label(label: str) -> Login:
+    return Login.objects.select_for_update().filter(label=label).first() or Login(label=label)
+
+
+def _saved(login: Login, endpoint: str | None) -> Login:
+    """Raise ValidationError."""
+    if endpoint is not None:
+        login.endpoint = endpoint
+    login.full_clean()
+    login.save()
+    return login
+
+
+def instances_there(redis_url: str) -> list[Instance]:
+    """Those that may be given a login: started here, and alive."""
+    try:
+        there: Iterable[Instance] = mirror.current(redis_url)
+    except redis.RedisError:
+        there = Instance.objects.all()
+    return sorted((each for each in there if each.upstream != ATTACHED and each.state != InstanceState.GONE),
+                  key=lambda each: each.name)  # fmt: skip
+
+
+def assign(login: Login, names: Collection[str], redis_url: str) -> None:
+    """Have these instances, and no others, use the login. Raise ValidationError."""
+    before = set(login.orders.values_list("name", flat=True))
+    known = {each.name for each in instances_there(redis_url)} | before
+    if unknown := sorted(set(names) - known):
+        raise ValidationError(
+            {"instances": gettext("There is no instance %(name)s that could have a login. There are: %(known)s.")
+             % {"name": unknown[0], "known": ", ".join(sorted(known)) or gettext("none")}}
+        )  # fmt: skip
+    with transaction.atomic():
+        for name in sorted(set(names) - before):
+            _give(name, login)
+        for name in sorted(before - set(names)):
+            _give(name, None)
+
+
+def spread(redis_url: str) -> dict[str, str]:
+    """Give each instance without a login one, evenly; the label of each instance's. Logins without files get none."""
+    with transaction.atomic():
+        logins = list(Login.objects.filter(generation__gt=0).defer("bundle", "credentials"))
+        taken = dict(InstanceOrder.objects.exclude(login=None).values_list("name", "login"))
+        uses = Counter(taken.values())
+        given = {}
+        for instance in instances_there(redis_url):
+            if instance.name in taken or not logins:
+                continue
+            login = min(logins, key=lambda each: (uses[each.pk], each.label))
+            uses[login.pk] += 1
+            _give(instance.name, login)
+            given[instance.name] = login.label
+    return given
+
+
+def _give(name: str, login: Login | None) -> None:
+    order = InstanceOrder.objects.select_for_update().filter(name=name).first() or InstanceOrder(name=name)
+    order.login = login
+    order.save()

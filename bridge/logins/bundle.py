@@ -1,0 +1,181 @@
+"""The files that a login at Lingma consists of, apart from any work dir (PROTOCOL 3.2)."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+USER, ID = "cache/user", "cache/id"
+NEEDED: Final = (USER, ID)
+LARGEST: Final = 8 << 20
+"""Bytes of all files together."""
+MOST_FILES: Final = 256
+DEEPEST: Final = 4
+"""Folders below the one that is named, in which a login is looked for."""
+LEFT_OUT: Final = re.compile(r"cache/(db/|ai_tracker/|diagnosis|.*\.tmp$)")
+"""Sessions, with a token in clear text on one product, and what is internal: a login does without."""
+_NAME: Final = re.compile(r"cache(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}){1,4}")
+
+
+class BadBundle(Exception):
+    """These files are no login. The message says why, and has nothing of their content."""
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """Files by their path in a work dir, `cache/user` and `cache/id` among them. Its `repr` shows none of them."""
+
+    files: dict[str, bytes]
+
+    def __repr__(self) -> str:
+        return f"<Bundle of {len(self.files)} files>"
+
+    __str__ = __repr__
+
+    @property
+    def digest(self) -> str:
+        """Of the two files that make the login; by it a login that the service has written anew is noticed."""
+        whole = hashlib.sha256()
+        for name in NEEDED:
+            whole.update(hashlib.sha256(self.files[name]).digest())
+        return whole.hexdigest()
+
+    def packed(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> Bundle:
+        """Raise BadBundle."""
+        try:
+            return checked(msgspec.msgpack.decode(data, type=cls).files)
+        except msgspec.DecodeError:
+            raise BadBundle("what is stored is no login") from None
+
+
+def checked(files: Mapping[str, bytes]) -> Bundle:
+    """The bundle of these files. Raise BadBundle."""
+    for name in NEEDED:
+        if not files.get(name, b"").strip():
+            raise BadBundle(f"{name} is missing or empty")
+    if sum(map(len, files.values())) > LARGEST or len(files) > MOST_FILES:
+        raise BadBundle(f"it is larger than {LARGEST >> 20} MiB or has more than {MOST_FILES} files")
+    if strange := [name for name in files if not _NAME.fullmatch(name)]:
+        raise BadBundle(f"{strange[0][:100]!r} is no name of a file of a login")
+    return Bundle(dict(files))
+
+
+def is_of_login(name: str) -> bool:
+    """Whether a file of a work dir belongs to its login."""
+    return _NAME.fullmatch(name) is not None and LEFT_OUT.match(name) is None
+
+
+def of_two(user: bytes, identity: bytes) -> Bundle:
+    """The bundle of the contents of `user` and `id`. Raise BadBundle."""
+    return checked({USER: user, ID: identity})
+
+
+def from_folder(folder: Path) -> Bundle:
+    """
+    The login in a folder: a work dir, a folder with `user` and `id`, or one that has such a folder somewhere below.
+
+    Symbolic links are not followed. Raise BadBundle, or OSError.
+    """
+    if not folder.is_dir():
+        raise BadBundle(f"{folder} is no folder")
+    found = list(_login_folders(folder))
+    if not found:
+        raise BadBundle(f"{folder} has no folder with the files user and id")
+    if len(found) > 1:
+        raise BadBundle(f"{folder} has several logins: {', '.join(str(each) for each in found[:5])}. Name one of them")
+    left = [LARGEST]
+    # A folder that is called otherwise may hold anything beside the two.
+    wanted = _files_of(found[0]) if found[0].name == "cache" else (found[0] / "user", found[0] / "id")
+    files = {}
+    for path in wanted:
+        name = f"cache/{path.relative_to(found[0]).as_posix()}"
+        if is_of_login(name):
+            files[name] = _read(path, left)
+    return checked(files)
+
+
+def _login_folders(folder: Path) -> Iterator[Path]:
+    """Folders with `user` and `id`, from `folder` on; nothing below one that is found."""
+    for seen, (place, folders, files) in enumerate(os.walk(folder)):
+        here = Path(place)
+        if "user" in files and "id" in files:
+            folders.clear()
+            yield here
+        # A work dir has an index and copies of programs; its login is near its top.
+        if len(here.relative_to(folder).parts) >= DEEPEST or seen > MOST_FILES:
+            folders.clear()
+        folders[:] = [each for each in folders if each not in ("db", "index", "logs", "model", "bin")]
+
+
+def _files_of(cache: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(cache):
+        here = Path(place)
+        if len(here.relative_to(cache).parts) >= DEEPEST - 1:
+            folders.clear()
+        yield from (here / each for each in sorted(files) if not (here / each).is_symlink())
+
+
+def _read(path: Path, left: list[int]) -> bytes:
+    """`left`: bytes that may still come. Raise BadBundle for what is no plain file."""
+    try:
+        # Not blocking: a pipe would wait for whoever writes into it.
+        opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as exc:
+        raise BadBundle(f"{path.name} cannot be read: {exc.strerror}") from None
+    with open(opened, "rb") as file:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise BadBundle(f"{path.name} is no plain file")
+        return _bounded(file.read, left)
+
+
+def _bounded(read: Callable[[int], bytes], left: list[int]) -> bytes:
+    content = read(left[0] + 1)
+    left[0] -= len(content)
+    if left[0] < 0:
+        raise BadBundle(f"it is larger than {LARGEST >> 20} MiB")
+    return content
+
+
+def from_zip(data: bytes) -> Bundle:
+    """The login in a ZIP of a work dir, or of a folder with `user` and `id`. Raise BadBundle."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return checked(_unzipped(archive))
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError):
+        raise BadBundle("this is no ZIP that can be read; one with a password cannot") from None
+
+
+def _unzipped(archive: zipfile.ZipFile) -> dict[str, bytes]:
+    members = {each.filename: each for each in archive.infolist() if not each.is_dir()}
+    if len(members) > 100 * MOST_FILES:
+        raise BadBundle("it has too many files")
+    if any(".." in name.split("/") or name.startswith("/") or "\\" in name for name in members):
+        raise BadBundle("a path in it leads out of its folder")
+    folders = [name.removesuffix("user") for name in members if name.rpartition("/")[2] == "user"]
+    folders = [each for each in folders if f"{each}id" in members]
+    if len(folders) != 1:
+        raise BadBundle("it has several logins" if folders else "it has no folder with the files user and id")
+    prefix, left, files = folders[0], [LARGEST], {}
+    whole = prefix == "cache/" or prefix.endswith("/cache/")
+    for name, member in members.items():
+        path = f"cache/{name.removeprefix(prefix)}"
+        if not name.startswith(prefix) or not is_of_login(path) or not (whole or path in NEEDED):
+            continue
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise BadBundle(f"{path} is a symbolic link")
+        with archive.open(member) as file:
+            files[path] = _bounded(file.read, left)
+    return files

@@ -1,0 +1,302 @@
+"""The login of one instance: put into its work dir before a start, watched while it runs, handed over when it changes.
+
+Which login an instance shall have, and its files, come from a store that every process of the gateway uses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+
+from bridge.logins import work_dir
+from bridge.logins.bundle import Bundle
+from bridge.logins.work_dir import Held, Stamp
+from bridge.pool.account import Account
+from bridge.status.accounts import AccountState, Remedy
+from bridge.status.logins import LoginProblem, WantedLogin
+
+logger = logging.getLogger(__name__)
+
+STABLE_SEC: Final = 3.0  # for which both files have not changed (PROTOCOL 3.2)
+DISK_SEC: Final = 5.0
+TURN_SEC: Final = 60.0  # in which an instance that restarts for a login keeps others of that login from doing so
+AGAIN_SEC: Final = 60.0  # until files that cannot be read are asked for once more
+T = TypeVar("T")
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """Files of a login."""
+
+    login: int
+    generation: int
+    bundle: Bundle
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What an instance tells of the login it has."""
+
+    login: int
+    generation: int
+    account: AccountState
+    expires_at: float
+    problem: LoginProblem = LoginProblem.NONE
+
+
+class StoreAway(Exception):
+    """The store cannot be used now."""
+
+
+class LoginStore(Protocol):
+    """Each method raises StoreAway, after a few seconds at most."""
+
+    async def deliver(self, login: int) -> Delivery | None:
+        """Its newest files; None: they cannot be read, which is known to operators then."""
+
+    async def keep(self, held: Held, bundle: Bundle, expires_at: float) -> int | None:
+        """Store what a service has made of the login it holds. The generation it became; None: there is a newer one."""
+
+    async def report(self, report: Report) -> None:
+        """Tell operators."""
+
+
+class Turnstile:
+    """Instances of one process restart for a login one after the other, so that some of them serve meanwhile."""
+
+    def __init__(self) -> None:
+        self._inside: dict[int, tuple[object, float]] = {}
+
+    def enter(self, login: int, who: object) -> bool:
+        """Whether it is this one's turn, which it keeps until it leaves or time is up."""
+        inside, until = self._inside.get(login, (who, math.inf))
+        if inside is not who and time.monotonic() < until:
+            return False
+        if login not in self._inside or inside is not who:
+            self._inside[login] = (who, time.monotonic() + TURN_SEC)
+        return True
+
+    def leave(self, who: object) -> None:
+        self._inside = {login: found for login, found in self._inside.items() if found[0] is not who}
+
+
+class _Disk:
+    """Work on files, off the loop. A disk that hangs has one thread, and is not asked again until it answers."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="login")
+        self._running: asyncio.Future[Any] | None = None
+        self._closed = False
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Raise TimeoutError, or what the work raises."""
+        if self._closed or (self._running is not None and not self._running.done()):
+            raise TimeoutError
+        running = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        self._running = running
+        await asyncio.wait({running}, timeout=DISK_SEC)
+        if not running.done():
+            raise TimeoutError
+        return running.result()
+
+    def close(self) -> None:
+        self._closed = True
+        self._thread.shutdown(wait=False)
+
+
+class InstanceLogin:
+    """`prepare()` before each start of the service, `tick()` each second. An attached service has none."""
+
+    def __init__(self, name: str, directory: Path | None, account: Account) -> None:
+        self.held: Held | None = None
+        """What the work dir has."""
+        self.wanted: WantedLogin | None = None
+        self.known = asyncio.Event()
+        """Set as soon as it is known what is wanted: until then the work dir keeps what it has."""
+        self.store: LoginStore | None = None
+        self.turnstile = Turnstile()
+        self.is_connected: Callable[[], bool] = lambda: False
+        """Whether the account is that of the service that runs now."""
+        self.wake: Callable[[], None] = lambda: None
+        """Has the account read, and the run ended if it has to be."""
+        self._name = name
+        self._dir = directory
+        self._account = account
+        self._disk = _Disk()
+        self._lock = asyncio.Lock()
+        self._delivery: Delivery | None = None
+        self._asked: tuple[WantedLogin, float] | None = None
+        self._seen: Stamp | None = None
+        self._seen_at = math.inf
+        self._looked_at: Stamp | None = None
+        self._worked = False
+        self._problem = LoginProblem.NONE
+        self._reported: Report | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Of the login in the work dir; "" where it has none of its own."""
+        return self.held.endpoint if self.held is not None else ""
+
+    def must_restart(self) -> bool:
+        """The run has to end, for another login can be put in place of this one."""
+        if self._dir is None or not self.known.is_set():
+            return False
+        wanted = self.wanted
+        if wanted is None:
+            return self.held is not None
+        if not self._is_other(wanted) or (wanted.generation and not self._has(wanted)):
+            return False
+        return self.turnstile.enter(wanted.login, self)
+
+    async def prepare(self, within: float) -> None:
+        """Before the service starts, have its work dir hold what is wanted. What cannot be done is told, not raised.
+
+        `within`: seconds to wait until it is known what is wanted.
+        """
+        if self._dir is None:
+            return
+        if not self.known.is_set() and within:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    await self.known.wait()
+        async with self._lock:
+            try:
+                await self._prepare(self._dir)
+            except StoreAway:
+                logger.warning("%s: its login cannot be read now; it starts with what it has", self._name)
+            except (OSError, TimeoutError) as exc:
+                logger.warning("%s: its login cannot be put into its work dir: %s", self._name, exc or "no answer")
+                self._problem = LoginProblem.NOT_WRITTEN
+
+    async def _prepare(self, directory: Path) -> None:
+        self._seen, self._seen_at, self._looked_at, self._worked = None, math.inf, None, False
+        self.held = await self._disk.run(partial(work_dir.held_in, directory))
+        wanted = self.wanted
+        if not self.known.is_set():
+            return
+        if self.held is not None and (wanted is None or self.held.login != wanted.login):
+            await self._disk.run(partial(work_dir.remove, directory, self.held.files))
+            self.held = None
+        if wanted is None or (self.held is not None and self._fits(self.held, wanted)):
+            return
+        if not wanted.generation:
+            # Whatever login the service has or gets is stored as the first of this one.
+            held = Held(wanted.login, 0, "", wanted.endpoint)
+            await self._disk.run(partial(work_dir.note, directory, held))
+        else:
+            delivery = self._delivery if self._has(wanted) else await self._deliver(wanted)
+            if delivery is None:
+                return
+            held = Held(wanted.login, delivery.generation, delivery.bundle.digest, wanted.endpoint,
+                        tuple(delivery.bundle.files))  # fmt: skip
+            await self._disk.run(partial(work_dir.put, directory, delivery.bundle, held))
+        self._delivery, self._problem = None, LoginProblem.NONE
+        self.held = held
+        # What was read of the account before is about another login.
+        self._account.forget()
+        logger.info("%s: has generation %d of login %d", self._name, held.generation, held.login)
+
+    async def tick(self) -> None:
+        """Fetch what is wanted, store what the service has written, report. Raise StoreAway."""
+        # A start that is being prepared waits for the store itself.
+        if self._dir is None or self.store is None or not self.known.is_set() or self._lock.locked():
+            return
+        async with self._lock:
+            wanted = self.wanted
+            if wanted is not None and wanted.generation and self._is_other(wanted) and not self._has(wanted):
+                await self._deliver(wanted)
+            if self.must_restart():
+                self.wake()
+                return
+            if self.is_connected():
+                self.turnstile.leave(self)
+            if self.held is not None:
+                try:
+                    await self._look(self._dir, self.held)
+                except (OSError, TimeoutError) as exc:
+                    logger.warning("%s: its login cannot be looked at: %s", self._name, exc or "no answer")
+                await self._report(self.held)
+
+    def close(self) -> None:
+        self._disk.close()
+
+    def _fits(self, held: Held, wanted: WantedLogin) -> bool:
+        # A generation that is not known here yet is one that this instance has stored itself.
+        return held.generation >= wanted.generation and held.endpoint == wanted.endpoint
+
+    def _is_other(self, wanted: WantedLogin) -> bool:
+        """Whether the run should end for what is wanted. Not for each generation: the service of another instance may
+        have written its files anew without any gain for this one, and each restart might lead to the next.
+        """
+        held = self.held
+        if held is None or held.login != wanted.login or held.endpoint != wanted.endpoint:
+            return True
+        if held.generation >= wanted.generation:
+            return False
+        if held.generation < wanted.brought_generation:
+            return True
+        facts = self._account.facts
+        is_lost = facts.state.remedy is Remedy.LOGIN
+        return self.is_connected() and (is_lost or wanted.expires_at > facts.expires_at + 1)
+
+    def _has(self, wanted: WantedLogin) -> bool:
+        found = self._delivery
+        return found is not None and found.login == wanted.login and found.generation >= wanted.generation
+
+    async def _deliver(self, wanted: WantedLogin) -> Delivery | None:
+        now = time.monotonic()
+        if self.store is None or (self._asked is not None and self._asked[0] == wanted and now < self._asked[1]):
+            return None
+        found = await self.store.deliver(wanted.login)
+        # Files that cannot be read are not asked for each second.
+        self._asked = (wanted, now + AGAIN_SEC) if found is None else None
+        self._delivery = found
+        return found
+
+    async def _look(self, directory: Path, held: Held) -> None:
+        """Store a login that the service has written, when both files have been as they are for a while."""
+        assert self.store is not None  # noqa: S101 - `tick` has looked
+        seen, now = await self._disk.run(partial(work_dir.stamp_of, directory)), time.monotonic()
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, now
+            self.wake()  # the account is read anew: how long does this login last
+            return
+        account = self._account
+        if seen is None or seen == self._looked_at or now - self._seen_at < STABLE_SEC:
+            return
+        if not self.is_connected() or not account.may_chat or account.facts_at < self._seen_at:
+            return
+        bundle = await self._disk.run(partial(work_dir.read, directory, held.files))
+        if bundle is None or await self._disk.run(partial(work_dir.stamp_of, directory)) != seen:
+            return
+        if bundle.digest != held.digest:
+            generation = await self.store.keep(held, bundle, account.facts.expires_at)
+            if generation is None:
+                logger.info("%s: what it has of login %d is older than what is stored", self._name, held.login)
+            else:
+                self.held = Held(held.login, generation, bundle.digest, held.endpoint, tuple(bundle.files))
+                await self._disk.run(partial(work_dir.note, directory, self.held))
+        self._looked_at = seen
+
+    async def _report(self, held: Held) -> None:
+        assert self.store is not None  # noqa: S101 - `tick` has looked
+        facts = self._account.facts
+        if not self.is_connected() or facts.state is AccountState.UNKNOWN:
+            return
+        self._worked = self._worked or facts.state.may_chat
+        problem = self._problem
+        if facts.state is AccountState.LOGGED_OUT and held.generation and not self._worked:
+            problem = LoginProblem.NOT_TAKEN
+        report = Report(held.login, held.generation, facts.state, facts.expires_at, problem)
+        if report != self._reported:
+            await self.store.report(report)
+            self._reported = report

@@ -1,0 +1,118 @@
+"""Which files make a login, and what is refused."""
+
+import io
+import os
+import stat
+import zipfile
+
+import pytest
+
+from bridge.logins import work_dir
+from bridge.logins.bundle import LARGEST, BadBundle, Bundle, from_folder, from_zip, of_two
+from bridge.logins.work_dir import Held
+from tests.bridge.logins.files import write_login
+
+
+def zipped(files, links=()):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            member = zipfile.ZipInfo(name)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            if name in links:
+                member.external_attr = (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(member, content)
+    return data.getvalue()
+
+
+TWO = {"cache/user": b"U", "cache/id": b"I"}
+
+
+@pytest.mark.parametrize("place", ["", "cache", "secrets/lingma", "secrets/session/cache"])
+def test_folder_is_found_wherever_it_is(tmp_path, place):
+    write_login(tmp_path / place)
+    (tmp_path / "README.md").write_text("not a login")
+    assert set(from_folder(tmp_path).files) == set(TWO)
+
+
+def test_work_dir_leaves_database_out(tmp_path):
+    write_login(tmp_path / "cache")
+    (tmp_path / "cache" / "db").mkdir()
+    (tmp_path / "cache" / "db" / "local.db").write_text("token")
+    (tmp_path / "cache" / "quota").write_text("Q")
+    (tmp_path / "cache" / "user.9.tmp").write_text("half")
+    os.symlink("/etc/passwd", tmp_path / "cache" / "policy")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "lingma.log").write_text("log")
+    assert set(from_folder(tmp_path).files) == {*TWO, "cache/quota"}
+
+
+def test_folder_without_or_with_several_is_refused(tmp_path):
+    with pytest.raises(BadBundle, match="no folder with the files user and id"):
+        from_folder(tmp_path)
+    write_login(tmp_path / "a")
+    write_login(tmp_path / "b")
+    with pytest.raises(BadBundle, match="several logins"):
+        from_folder(tmp_path)
+
+
+def test_links_and_pipes_are_not_read(tmp_path):
+    write_login(tmp_path)
+    (tmp_path / "user").unlink()
+    os.symlink("/etc/passwd", tmp_path / "user")
+    with pytest.raises(BadBundle, match="user cannot be read"):
+        from_folder(tmp_path)
+    (tmp_path / "user").unlink()
+    os.mkfifo(tmp_path / "user")
+    with pytest.raises(BadBundle, match="no plain file"):
+        from_folder(tmp_path)
+
+
+def test_large_files_are_refused(tmp_path):
+    write_login(tmp_path)
+    (tmp_path / "user").write_bytes(b"x" * (LARGEST + 1))
+    with pytest.raises(BadBundle, match="larger than 8 MiB"):
+        from_folder(tmp_path)
+    with pytest.raises(BadBundle, match="larger than 8 MiB"):
+        from_zip(zipped({"user": b"\0" * (LARGEST + 1), "id": b"I"}))
+
+
+@pytest.mark.parametrize("prefix", ["", "cache/", "work/cache/", "secrets/"])
+def test_zip_of_any_folder_is_read(prefix):
+    files = {f"{prefix}user": b"U", f"{prefix}id": b"I", f"{prefix}db/local.db": b"D", "other.txt": b"O"}
+    assert from_zip(zipped(files)).files == TWO
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"PK\3\4 no archive", zipped({}), zipped({"user": b"U"}), zipped({"../user": b"U", "../id": b"I"}),
+        zipped({"/cache/user": b"U", "/cache/id": b"I"}), zipped({**TWO, "a/user": b"U", "a/id": b"I"}),
+        zipped(TWO, links={"cache/user"}), zipped({"cache/user": b" ", "cache/id": b"I"}),
+        zipped({**TWO, "cache\\..\\x": b""}),
+    ],
+)  # fmt: skip
+def test_other_zips_are_refused(data):
+    with pytest.raises(BadBundle):
+        from_zip(data)
+
+
+def test_bundle_shows_nothing_of_itself():
+    bundle = of_two(b"token-of-alice", b"machine")
+    assert "alice" not in f"{bundle!r} {bundle}"
+    assert Bundle.unpacked(bundle.packed()) == bundle
+    with pytest.raises(BadBundle):
+        Bundle.unpacked(b"damaged")
+
+
+def test_login_is_put_for_owner_alone(tmp_path):
+    bundle = of_two(b"U", b"I")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "user").write_text("another")
+    work_dir.put(tmp_path, bundle, Held(7, 2, bundle.digest))
+    assert work_dir.read(tmp_path, ()) == bundle
+    assert work_dir.held_in(tmp_path) == Held(7, 2, bundle.digest)
+    assert {stat.S_IMODE(each.stat().st_mode) for each in (tmp_path / "cache").iterdir()} == {0o600}
+    work_dir.remove(tmp_path, work_dir.held_in(tmp_path).files)
+    assert work_dir.held_in(tmp_path) is None
+    assert not list((tmp_path / "cache").iterdir())
