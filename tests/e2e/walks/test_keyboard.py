@@ -54,7 +54,7 @@ def test_nothing_needs_a_mouse(log_in, whole, secret_and_id):
     choose(page, f"a[href$='/usage/r/{asked.headers['x-request-id']}']", 200)
     page.wait_for_url(re.compile("/usage/r/"))
     page.goto(f"/admin/accounts/apikey/{key_id}/change/")
-    choose(page, ".gw-skip", 3)
+    choose(page, ".gw-to-main", 3)
     assert page.evaluate("document.activeElement.id") == "content-main"
     page.reload()
     choose(page, f"a[href$='/{key_id}/rotate/']")
