@@ -7,14 +7,15 @@ import time
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from bridge.doctor.finding import as_json, as_text
 from bridge.doctor.installation_state import WAIT_SEC, open_state
 from bridge.doctor.run import run_checks
+from gateway_project.lib.commands import GatewayCommand
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     """Look at everything, whether the gateway runs or not, and say what to do. Changes nothing."""
 
     help = __doc__

@@ -1,0 +1,48 @@
+"""What our commands say when they cannot do what they are asked."""
+
+import pytest
+from django.core.management import call_command, get_commands, load_command_class
+from django.core.management.base import CommandError
+from django.db import OperationalError, connection
+
+from gateway_project.lib.commands import GatewayCommand
+
+OURS = sorted(
+    name
+    for name, app in get_commands().items()
+    if app in ("accounts", "bridge") and isinstance(load_command_class(app, name), GatewayCommand)
+)
+
+ARGUMENTS = {
+    "create_api_key": ["alice"],
+    "create_api_token": ["ann"],
+    "prune_usage": [],
+    "rebuild_usage": ["--from", "2026-11-01", "--to", "2026-11-02"],
+    "reconcile_usage": [],
+    "remove_second_factors": ["ann"],
+    "rotate_secrets": [],
+    "seed_demo": ["--rows", "10"],
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_unknown_option_is_one_line(name, capsys):
+    command = load_command_class(get_commands()[name], name)
+    with pytest.raises(SystemExit) as left:
+        command.run_from_argv(["manage.py", name, "--no-such-option"])
+    said = capsys.readouterr()
+    assert left.value.code == 1
+    assert said.out == ""
+    assert said.err.startswith("CommandError: ")
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", sorted(ARGUMENTS))
+def test_database_that_is_away_is_one_line(name):
+    def away(*_):
+        raise OperationalError("connection refused\nIs the server running?")
+
+    with connection.execute_wrapper(away), pytest.raises(CommandError) as told:
+        call_command(name, *ARGUMENTS[name], skip_checks=True)
+    assert str(told.value) == "The database cannot be used: connection refused Is the server running?"
