@@ -1,4 +1,4 @@
-"""`/api/aliases/`, `/api/prompts/` and `/api/instances/` of the operators' API."""
+"""`/api/aliases/`, `/api/prompts/`, `/api/instances/` and `/api/logins/` of the operators' API."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import redis
 from django.conf import settings
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext
 from drf_spectacular.utils import extend_schema
@@ -21,9 +22,10 @@ from rest_framework.viewsets import ModelViewSet, ReadOnlyModelViewSet
 from accounts.api.checked import Checked
 from accounts.api.idempotency import Idempotent
 from accounts.api.lists import is_equal
-from bridge.fleet import mirror, orders
+from bridge.fleet import logins, mirror, orders
 from bridge.fleet.orders import LONGEST_SEC, Action, UnknownInstance
-from bridge.models import Instance, ModelAlias, PromptTemplate
+from bridge.models import Instance, Login, ModelAlias, PromptTemplate
+from bridge.status.accounts import AccountState
 from bridge.status.states import InstanceState
 from gateway_project.lib.live_rows import query_set_of
 
@@ -63,6 +65,51 @@ class ActionSerializer(serializers.Serializer[Any]):
         min_value=1, max_value=LONGEST_SEC, default=300, help_text="How long cool lasts."
     )
     instances = serializers.ListField(child=serializers.CharField(), read_only=True)
+
+
+class LoginSerializer(Checked):
+    """Nothing of what a login consists of: files come by the console or by `manage.py lingma_login`."""
+
+    instances = serializers.ListField(
+        child=serializers.CharField(max_length=100), max_length=1000, required=False,
+        help_text="The instances that shall have it, and no others.",
+    )  # fmt: skip
+
+    problem = serializers.CharField(read_only=True, help_text="What keeps it from its instances; empty: nothing.")
+
+    class Meta:
+        model = Login
+        exclude = ("bundle", "credentials")
+
+    def create(self, validated_data: dict[str, Any]) -> Login:
+        names = validated_data.pop("instances", [])
+        with transaction.atomic():
+            login: Login = super().create(validated_data)
+            logins.assign(login, names, settings.REDIS_URL)
+        return login
+
+    def update(self, instance: Login, validated_data: dict[str, Any]) -> Login:
+        names = validated_data.pop("instances", None)
+        with transaction.atomic():
+            login: Login = super().update(instance, validated_data)
+            if names is not None:
+                logins.assign(login, names, settings.REDIS_URL)
+        return login
+
+
+class LoginViewSet(Idempotent, ModelViewSet[Login]):
+    """Logins of Lingma: what is known of them, and which instances have them."""
+
+    resource = "logins"
+    queryset = Login.objects.defer("bundle", "credentials").prefetch_related("orders")
+    serializer_class = LoginSerializer
+    lookup_value_regex = "[0-9]+"
+    ordering = ("label", "id")
+    ordering_fields = ("label", "expires_at", "id")
+    filters: ClassVar = {
+        "label": is_equal("label"),
+        "account": is_equal("account", choices=[each.value for each in AccountState]),
+    }
 
 
 class RoutingViewSet(Idempotent, ModelViewSet[Any]):
@@ -121,6 +168,7 @@ class InstanceViewSet(ReadOnlyModelViewSet[Instance]):
 
 router = SimpleRouter()
 router.register("instances", InstanceViewSet)
+router.register("logins", LoginViewSet)
 router.register("aliases", AliasViewSet)
 router.register("prompts", PromptViewSet)
 urlpatterns = router.urls

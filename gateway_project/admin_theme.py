@@ -101,6 +101,7 @@ UNFOLD: dict[str, Any] = {
                 "title": _("Service"),
                 "items": [
                     item(_("Instances"), "dns", "bridge.instance"),
+                    item(_("Logins"), "badge", "bridge.login"),
                     item(_("Sessions"), "forum", "sessions_store.entry"),
                     item(_("Aliases"), "alt_route", "bridge.modelalias"),
                     item(_("Prompts"), "edit_note", "bridge.prompttemplate"),

@@ -27,7 +27,7 @@ READ: Final = "read"
 RESOURCES: Final = (
     "teams", "keys", "usage", "sessions", "instances", "aliases", "prompts", "audit", "alerts", "versions", "logins",
 )  # fmt: skip
-"""Words for scopes. The last two are reserved for what is to come, so that a token can be made for it."""
+"""Words for scopes. "versions" is reserved for what is to come, so that a token can be made for it."""
 SCOPES: Final = (READ, *RESOURCES)
 USED_EVERY: Final = timedelta(minutes=1)
 """How exact `last_used_at` is: a write for each request would be a lock for each request."""

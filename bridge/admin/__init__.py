@@ -1,4 +1,5 @@
 """The pages of the admin console on instances and routing."""
 
 from bridge.admin import instances as instances
+from bridge.admin import logins as logins
 from bridge.admin import routing as routing

@@ -79,20 +79,26 @@ def assign(login: Login, names: Collection[str], redis_url: str) -> None:
             _give(name, None)
 
 
-def spread(redis_url: str) -> dict[str, str]:
-    """Give each instance without a login one, evenly; the label of each instance's. Logins without files get none."""
+def spreading(redis_url: str) -> dict[str, Login]:
+    """Which login each instance without one would get, evenly. Logins without files get no instance."""
+    logins = list(Login.objects.filter(generation__gt=0).defer("bundle", "credentials"))
+    taken = dict(InstanceOrder.objects.exclude(login=None).values_list("name", "login"))
+    uses, given = Counter(taken.values()), {}
+    for instance in instances_there(redis_url):
+        if instance.name in taken or not logins:
+            continue
+        login = min(logins, key=lambda each: (uses[each.pk], each.label))
+        uses[login.pk] += 1
+        given[instance.name] = login
+    return given
+
+
+def spread(redis_url: str) -> dict[str, Login]:
+    """Do it."""
     with transaction.atomic():
-        logins = list(Login.objects.filter(generation__gt=0).defer("bundle", "credentials"))
-        taken = dict(InstanceOrder.objects.exclude(login=None).values_list("name", "login"))
-        uses = Counter(taken.values())
-        given = {}
-        for instance in instances_there(redis_url):
-            if instance.name in taken or not logins:
-                continue
-            login = min(logins, key=lambda each: (uses[each.pk], each.label))
-            uses[login.pk] += 1
-            _give(instance.name, login)
-            given[instance.name] = login.label
+        given = spreading(redis_url)
+        for name, login in given.items():
+            _give(name, login)
     return given
 
 

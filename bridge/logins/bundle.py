@@ -15,6 +15,8 @@ from typing import Final
 
 import msgspec
 
+from gateway_project.lib.texts import Text, gettext_noop
+
 USER, ID = "cache/user", "cache/id"
 NEEDED: Final = (USER, ID)
 LARGEST: Final = 8 << 20
@@ -29,6 +31,21 @@ _NAME: Final = re.compile(r"cache(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}){1,4}")
 
 class BadBundle(Exception):
     """These files are no login. The message says why, and has nothing of their content."""
+
+    def __init__(self, template: str, **values: object) -> None:
+        self.text = Text(template, **values)
+        super().__init__(self.text)
+
+
+def _too_large() -> BadBundle:
+    words = gettext_noop("A login has at most %(mib)d MiB and %(files)d files.")
+    return BadBundle(words, mib=LARGEST >> 20, files=MOST_FILES)
+
+
+def _of_many(count: int) -> BadBundle:
+    if count:
+        return BadBundle(gettext_noop("There are several logins in it: name the folder of one."))
+    return BadBundle(gettext_noop("There is no folder with the files user and id in it."))
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -58,18 +75,18 @@ class Bundle(msgspec.Struct, frozen=True):
         try:
             return checked(msgspec.msgpack.decode(data, type=cls).files)
         except msgspec.DecodeError:
-            raise BadBundle("what is stored is no login") from None
+            raise BadBundle(gettext_noop("What is stored is no login.")) from None
 
 
 def checked(files: Mapping[str, bytes]) -> Bundle:
     """The bundle of these files. Raise BadBundle."""
     for name in NEEDED:
         if not files.get(name, b"").strip():
-            raise BadBundle(f"{name} is missing or empty")
+            raise BadBundle(gettext_noop("%(name)s is missing or empty."), name=name)
     if sum(map(len, files.values())) > LARGEST or len(files) > MOST_FILES:
-        raise BadBundle(f"it is larger than {LARGEST >> 20} MiB or has more than {MOST_FILES} files")
+        raise _too_large()
     if strange := [name for name in files if not _NAME.fullmatch(name)]:
-        raise BadBundle(f"{strange[0][:100]!r} is no name of a file of a login")
+        raise BadBundle(gettext_noop("%(name)s is no file of a login."), name=repr(strange[0][:100]))
     return Bundle(dict(files))
 
 
@@ -90,12 +107,10 @@ def from_folder(folder: Path) -> Bundle:
     Symbolic links are not followed. Raise BadBundle, or OSError.
     """
     if not folder.is_dir():
-        raise BadBundle(f"{folder} is no folder")
+        raise BadBundle(gettext_noop("%(name)s is no folder."), name=folder)
     found = list(_login_folders(folder))
-    if not found:
-        raise BadBundle(f"{folder} has no folder with the files user and id")
-    if len(found) > 1:
-        raise BadBundle(f"{folder} has several logins: {', '.join(str(each) for each in found[:5])}. Name one of them")
+    if len(found) != 1:
+        raise _of_many(len(found))
     left = [LARGEST]
     # A folder that is called otherwise may hold anything beside the two.
     wanted = _files_of(found[0]) if found[0].name == "cache" else (found[0] / "user", found[0] / "id")
@@ -134,10 +149,11 @@ def _read(path: Path, left: list[int]) -> bytes:
         # Not blocking: a pipe would wait for whoever writes into it.
         opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as exc:
-        raise BadBundle(f"{path.name} cannot be read: {exc.strerror}") from None
+        words = gettext_noop("%(name)s cannot be read: %(reason)s.")
+        raise BadBundle(words, name=path.name, reason=exc.strerror) from None
     with open(opened, "rb") as file:
         if not stat.S_ISREG(os.fstat(opened).st_mode):
-            raise BadBundle(f"{path.name} is no plain file")
+            raise BadBundle(gettext_noop("%(name)s is no plain file."), name=path.name)
         return _bounded(file.read, left)
 
 
@@ -145,7 +161,7 @@ def _bounded(read: Callable[[int], bytes], left: list[int]) -> bytes:
     content = read(left[0] + 1)
     left[0] -= len(content)
     if left[0] < 0:
-        raise BadBundle(f"it is larger than {LARGEST >> 20} MiB")
+        raise _too_large()
     return content
 
 
@@ -155,19 +171,19 @@ def from_zip(data: bytes) -> Bundle:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return checked(_unzipped(archive))
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError):
-        raise BadBundle("this is no ZIP that can be read; one with a password cannot") from None
+        raise BadBundle(gettext_noop("This is no ZIP archive that can be read without a password.")) from None
 
 
 def _unzipped(archive: zipfile.ZipFile) -> dict[str, bytes]:
     members = {each.filename: each for each in archive.infolist() if not each.is_dir()}
     if len(members) > 100 * MOST_FILES:
-        raise BadBundle("it has too many files")
+        raise _too_large()
     if any(".." in name.split("/") or name.startswith("/") or "\\" in name for name in members):
-        raise BadBundle("a path in it leads out of its folder")
+        raise BadBundle(gettext_noop("A path in it leads out of its folder."))
     folders = [name.removesuffix("user") for name in members if name.rpartition("/")[2] == "user"]
     folders = [each for each in folders if f"{each}id" in members]
     if len(folders) != 1:
-        raise BadBundle("it has several logins" if folders else "it has no folder with the files user and id")
+        raise _of_many(len(folders))
     prefix, left, files = folders[0], [LARGEST], {}
     whole = prefix == "cache/" or prefix.endswith("/cache/")
     for name, member in members.items():
@@ -175,7 +191,7 @@ def _unzipped(archive: zipfile.ZipFile) -> dict[str, bytes]:
         if not name.startswith(prefix) or not is_of_login(path) or not (whole or path in NEEDED):
             continue
         if stat.S_ISLNK(member.external_attr >> 16):
-            raise BadBundle(f"{path} is a symbolic link")
+            raise BadBundle(gettext_noop("%(name)s is no plain file."), name=path)
         with archive.open(member) as file:
             files[path] = _bounded(file.read, left)
     return files

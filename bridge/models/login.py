@@ -67,6 +67,11 @@ class Login(models.Model):
         announce_orders()
         return deleted
 
+    @property
+    def instances(self) -> list[str]:
+        """The names of those that shall have it."""
+        return sorted(order.name for order in self.orders.all())
+
     def take(self, packed: bytes) -> None:
         """Other files from outside; `save` makes them a generation that every instance of this login takes over."""
         self.bundle = Secret.of(packed)

@@ -18,7 +18,7 @@ from django.utils import timezone, translation
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, SolarSchedule
 
 from accounts.models import ApiKey, Team, Usage
-from bridge.models import ModelAlias, PromptTemplate
+from bridge.models import Login, ModelAlias, PromptTemplate
 from bridge.schedules import install
 from bridge.status.instance import InstanceStatus
 from bridge.status.states import OWN_STATES
@@ -80,6 +80,7 @@ def seed(server):
         )  # fmt: skip
     ModelAlias.objects.create(pattern="x-*", ask_mode="agent", tool_mode="bridge", thinking="on")
     PromptTemplate.objects.create(pattern="y-*")
+    Login.objects.create(label="main", account="expired", problem="not_taken")
     Group.objects.create(name="readers")
     CrontabSchedule.objects.create()
     ClockedSchedule.objects.create(clocked_time=timezone.now())

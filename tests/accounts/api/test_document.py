@@ -15,11 +15,23 @@ from accounts.alerts.raising import raise_alert
 from accounts.api.tokens import issue
 from accounts.ledger import hours
 from accounts.models import ApiKey, AuditEntry, Usage
-from bridge.models import ModelAlias, PromptTemplate
+from bridge.models import Login, ModelAlias, PromptTemplate
 from tests.accounts.api.conftest import Program
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_server")]
-RESOURCES = ["teams", "keys", "usage", "sessions", "instances", "aliases", "prompts", "audit", "alerts", "schema"]
+RESOURCES = [
+    "teams",
+    "keys",
+    "usage",
+    "sessions",
+    "instances",
+    "logins",
+    "aliases",
+    "prompts",
+    "audit",
+    "alerts",
+    "schema",
+]
 
 
 @pytest.fixture
@@ -77,6 +89,7 @@ def rows(keys, teams):
         "alerts": {"id": alert.pk},
         "teams": {"id": teams["core"].pk}, "keys": {"id": keys["core"].pk}, "usage": {"request_id": "r1"},
         "aliases": {"id": ModelAlias.objects.create(pattern="of-the-document").pk}, "audit": {"id": entry.pk},
+        "logins": {"id": Login.objects.create(label="main").pk},
         "prompts": {"id": PromptTemplate.objects.create(pattern="x").pk},
     }  # fmt: skip
 

@@ -71,9 +71,9 @@ def test_links_and_pipes_are_not_read(tmp_path):
 def test_large_files_are_refused(tmp_path):
     write_login(tmp_path)
     (tmp_path / "user").write_bytes(b"x" * (LARGEST + 1))
-    with pytest.raises(BadBundle, match="larger than 8 MiB"):
+    with pytest.raises(BadBundle, match="at most 8 MiB"):
         from_folder(tmp_path)
-    with pytest.raises(BadBundle, match="larger than 8 MiB"):
+    with pytest.raises(BadBundle, match="at most 8 MiB"):
         from_zip(zipped({"user": b"\0" * (LARGEST + 1), "id": b"I"}))
 
 

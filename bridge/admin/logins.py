@@ -1,0 +1,210 @@
+"""Logins of Lingma in the admin console: imported, given to instances, watched. What they consist of is never shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.files.uploadedfile import UploadedFile
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminFileFieldWidget
+
+from accounts.audit.history import AuditHistory
+from bridge.fleet import logins
+from bridge.fleet.logins import LARGEST_CREDENTIALS
+from bridge.logins.bundle import LARGEST, BadBundle, Bundle, from_zip, of_two
+from bridge.models import Login
+from bridge.status.accounts import AccountState, Remedy
+from bridge.status.logins import LoginKind, LoginProblem
+from gateway_project.lib.cells import ago, cut
+from gateway_project.lib.lookups import ClosedLookups
+from gateway_project.lib.secrets_at_rest import Secret
+from gateway_project.lib.translated import translated
+
+COLOURS: Final = {
+    Remedy.NONE: "success",
+    Remedy.LOGIN: "danger",
+    Remedy.TIME: "warning",
+    Remedy.ADMINISTRATOR: "danger",
+}
+BADGES: Final[Mapping[str, str]] = {each.value: COLOURS[each.remedy] for each in AccountState} | {"unknown": "info"}
+FILES: Final = ("archive", "user_file", "id_file", "credentials_file")
+
+
+def _file(label: Any, help_text: Any = "") -> forms.FileField:
+    return forms.FileField(label=label, help_text=help_text, required=False, widget=UnfoldAdminFileFieldWidget)
+
+
+class LoginForm(forms.ModelForm):
+    """Files are taken and never given out again."""
+
+    instances = forms.MultipleChoiceField(
+        label=_("instances"), required=False, widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        help_text=_("They finish the turns they have and start anew with this login. An instance has one at most."),
+    )  # fmt: skip
+    archive = _file(_("ZIP archive"), _("Of a work directory that is logged in, or of a folder with user and id."))
+    user_file = _file("cache/user")
+    id_file = _file("cache/id", _("The two files without an archive: they belong together."))
+    credentials_file = _file(
+        _("credentials"), _("A personal token, or the lines access key, secret key and organisation.")
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.bundle: Bundle | None = None
+        if "instances" not in self.fields:
+            return  # who may only look has no fields
+        mine = self.instance.instances if self.instance.pk else []
+        others = {each.name for each in logins.instances_there(settings.REDIS_URL)}
+        names: Any = self.fields["instances"]
+        names.choices = [(name, name) for name in sorted(others.union(mine))]
+        names.initial = mine
+
+    def clean(self) -> dict[str, Any]:
+        found: dict[str, Any] = super().clean() or {}
+        given = {name: found.get(name) for name in FILES}
+        try:
+            self.bundle = _bundle(given)
+        except BadBundle as exc:
+            self.add_error("archive" if given["archive"] else "user_file", translated(exc.text))
+        if given["credentials_file"] and not LoginKind(found.get("kind", "")).has_credentials:
+            self.add_error("kind", gettext("A login of this kind has no credentials."))
+        if (file := given["credentials_file"]) and file.size > LARGEST_CREDENTIALS:
+            self.add_error("credentials_file", gettext("These are no credentials: they are empty or too long."))
+        return found
+
+
+def _bundle(given: Mapping[str, UploadedFile | None]) -> Bundle | None:
+    """Raise BadBundle."""
+    archive, user, identity = (given[name] for name in FILES[:3])
+    if archive is not None:
+        return from_zip(archive.read(LARGEST + 1))
+    if user is None and identity is None:
+        return None
+    return of_two(*(b"" if each is None else each.read(LARGEST + 1) for each in (user, identity)))
+
+
+@admin.register(Login)
+class LoginAdmin(AuditHistory, ClosedLookups, ModelAdmin):
+    form = LoginForm
+    list_display = ("header", "state", "ends", "generation", "used_by", "wrong")
+    list_filter = ("kind", "account")
+    search_fields = ("label", "endpoint")
+    list_per_page = 100
+    readonly_fields = ("state", "ends", "generation", "used_by", "wrong", "refreshed_at", "reported_at")
+    actions_list: ClassVar = ["spread"]
+    empty_icon = "badge"
+    empty_title = _("No logins")
+    empty_hint = _(
+        "Instances use the login that their work directory has. Import one here to keep it safe, to give it to several "
+        "instances, and to have what Lingma renews stored again."
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Login]:
+        found: QuerySet[Login] = super().get_queryset(request)
+        return found.defer("bundle", "credentials").prefetch_related("orders")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Login | None = None) -> Any:
+        """Who may only look sees no fields for files."""
+        may_write = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
+        sets: list[Any] = [(None, {"fields": ["label", ("kind", "endpoint"), *(["instances"] if may_write else [])]})]
+        if obj is not None:
+            facts = ["state", ("ends", "generation"), "used_by", "wrong", ("refreshed_at", "reported_at")]
+            sets.insert(0 if not may_write else 1, (_("State"), {"fields": facts}))
+        if may_write:
+            words = _("They are encrypted and cannot be taken out again. Left empty, what is stored stays.")
+            sets.append((_("Files"), {"fields": list(FILES), "description": words}))
+        return sets
+
+    def save_model(self, request: HttpRequest, obj: Login, form: Any, change: bool) -> None:
+        """Only what was entered: web processes may have stored another generation meanwhile."""
+        columns = ["label", "kind", "endpoint"]
+        with transaction.atomic():
+            if form.bundle is not None:
+                if change:
+                    obj.generation = (
+                        Login.objects.select_for_update().values_list("generation", flat=True).get(pk=obj.pk)
+                    )
+                obj.take(form.bundle.packed())
+                columns += [
+                    "bundle",
+                    "generation",
+                    "brought_generation",
+                    "refreshed_at",
+                    "account",
+                    "expires_at",
+                    "problem",
+                ]
+            if (file := form.cleaned_data.get("credentials_file")) is not None:
+                obj.credentials = Secret.of(file.read(LARGEST_CREDENTIALS).strip())
+                columns.append("credentials")
+            obj.save(**({"update_fields": columns} if change else {}))
+            logins.assign(obj, form.cleaned_data.get("instances", []), settings.REDIS_URL)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Login]) -> None:
+        """One by one, so that web processes hear of each."""
+        for login in queryset:
+            login.delete()
+
+    @action(description=_("Spread over instances"), permissions=["change"], url_path="spread", icon="share")
+    def spread(self, request: HttpRequest) -> HttpResponse:
+        """Asks first: a GET changes nothing."""
+        if request.method == "POST":
+            given = logins.spread(settings.REDIS_URL)
+            done = ngettext("%(count)d instance has got a login.", "%(count)d instances have got a login.", len(given))
+            messages.success(request, done % {"count": len(given)})
+            return HttpResponseRedirect(reverse("admin:bridge_login_changelist"))
+        context = self.admin_site.each_context(request) | {
+            "title": gettext("Spread over instances"), "opts": self.opts,
+            "pairs": [(name, login.label) for name, login in logins.spreading(settings.REDIS_URL).items()],
+        }  # fmt: skip
+        return TemplateResponse(request, "admin/bridge/login/spread.html", context)
+
+    @display(description=_("Login"), header=True, ordering="label")
+    def header(self, obj: Login) -> tuple[str, str]:
+        return cut(obj.label), str(obj.get_kind_display())
+
+    @display(description=_("State"), ordering="account", label=BADGES)
+    def state(self, obj: Login) -> tuple[str, str]:
+        return obj.account, str(obj.get_account_display())
+
+    @display(description=_("Login ends"), ordering="expires_at")
+    def ends(self, obj: Login) -> str | None:
+        if obj.expires_at is None:
+            return None
+        days = (obj.expires_at - timezone.now()).days
+        if obj.expires_at <= timezone.now():
+            return ago(obj.expires_at)
+        return ngettext("in %(days)d day", "in %(days)d days", days) % {"days": days} if days else gettext("today")
+
+    @display(description=_("Instances"))
+    def used_by(self, obj: Login) -> str | None:
+        return ", ".join(obj.instances) or None
+
+    @display(description=_("Last error"))
+    def wrong(self, obj: Login) -> str | None:
+        """With what to do."""
+        problem, account = LoginProblem(obj.problem), AccountState(obj.account)
+        if problem:
+            return _with_advice(problem.label, problem.advice)
+        if not obj.generation:
+            return gettext("It has no files yet: import them, or give it to an instance that is logged in.")
+        if account.remedy is Remedy.NONE or not account.advice:
+            return None
+        return _with_advice(account.label, account.advice)
+
+
+def _with_advice(problem: str, advice: str) -> str:
+    return gettext("%(problem)s. %(advice)s") % {"problem": gettext(problem), "advice": gettext(advice)}
