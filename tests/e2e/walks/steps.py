@@ -28,8 +28,8 @@ class Walk:
             self.page.goto(address)
         for name, value in fields.items():
             self.page.fill(f"input[name={name}]", str(value))
-        self.page.click(f"button[name={button}]")
-        self.page.wait_for_load_state()
+        with self.page.expect_navigation():
+            self.page.click(f"button[name={button}]")
         return self.page.content()
 
     def make_team(self, name, **fields):
@@ -68,8 +68,8 @@ class Walk:
         self.page.wait_for_url(re.compile(f"/{what}/$"))
         if choose:
             self.page.get_by_label(choose).check()
-        self.page.get_by_role("button", name=what.title(), exact=True).click()
-        self.page.wait_for_load_state()
+        with self.page.expect_navigation():
+            self.page.get_by_role("button", name=what.title(), exact=True).click()
         return self.page.content()
 
     def ask(self, secret="", **more):
