@@ -57,7 +57,8 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "gateway_project.static_files.StaticFiles",
+    "gateway_project.compression.Compression",
     "gateway_project.security_headers.SecurityHeaders",
     "accounts.api.problems.ApiAnswers",
     "gateway_project.trouble.DatabaseTrouble",

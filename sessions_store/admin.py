@@ -1,4 +1,4 @@
-"""Sessions in the admin console: looked up in Redis when the list is opened, and forgotten there at once."""
+"""Sessions in the admin console: looked up in Redis when the list is opened, and deleted there at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
-from unfold.decorators import action, display
+from unfold.decorators import display
 
 from accounts.audit.entries import record
 from gateway_project.lib.cells import VisibleText
@@ -35,14 +35,13 @@ def since(moment: datetime) -> str:
 
 @admin.register(Entry)
 class EntryAdmin(ClosedLookups, VisibleText, LiveRows, ModelAdmin):
-    """Nothing can be added or changed here, only forgotten."""
+    """Nothing can be added or changed here, only deleted."""
 
     list_display = ("key", "instance", "length", "hits", "age", "idle_for", "state_label")
     list_filter = ("state", "instance", "api_key")
     list_select_related: ClassVar = ["api_key"]
     list_per_page = 50
     search_fields = ("session_id", "instance", "api_key__name", "api_key__hint")
-    actions: ClassVar = ["forget"]
     ordering = ("-used_at",)
     empty_title = _("No sessions yet")
     empty_hint = _(
@@ -56,45 +55,39 @@ class EntryAdmin(ClosedLookups, VisibleText, LiveRows, ModelAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Entry | None = None) -> bool:
         return False
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Forgetting is deleting; one of the two is enough."""
-        actions: dict[str, Any] = super().get_actions(request)
-        # Django's own action deletes rows of the copy, and the session would live on in Redis.
-        actions.pop("delete_selected", None)
-        return actions
-
     def current_rows(self) -> list[Entry]:
         return services.current(settings.REDIS_URL, settings.SESSIONS_STORE_MAX)
 
     def delete_model(self, request: HttpRequest, obj: Entry) -> None:
-        self._forget(request, [obj])
+        self._delete(request, [obj])
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
-        self._forget(request, list(queryset))
+        self._delete(request, list(queryset))
 
-    @action(description=_("Forget selected sessions"), permissions=["delete"])
-    def forget(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
-        """Forget what is selected; there is nothing to undo, so nothing is asked."""
-        entries = list(queryset)
-        if self._forget(request, entries):
-            done = ngettext(
-                "Forgot %(count)d session. Their conversations start anew upstream.",
-                "Forgot %(count)d sessions. Their conversations start anew upstream.",
-                len(entries),
-            )
-            messages.success(request, done % {"count": len(entries)})
+    def message_user(
+        self, request: HttpRequest, message: Any, level: int | str = messages.INFO, *args: Any, **kwargs: Any
+    ) -> None:
+        """Instead of Django's word that it was done: what follows from it, or nothing where it was not done."""
+        if level == messages.SUCCESS:
+            return
+        super().message_user(request, message, level, *args, **kwargs)
 
-    def _forget(self, request: HttpRequest, entries: list[Entry]) -> bool:
+    def _delete(self, request: HttpRequest, entries: list[Entry]) -> None:
         try:
             services.forget(settings.REDIS_URL, [each.pk for each in entries], settings.SESSIONS_STORE_TTL)
         # The rows stay: the sessions are still in Redis and may be used.
         except redis.RedisError as exc:
-            messages.error(request, " ".join([redis_away(exc), gettext("Nothing was forgotten.")]))
-            return False
+            messages.error(request, " ".join([redis_away(exc), gettext("Nothing was deleted.")]))
+            return
         for entry in entries:
             key = [entry.api_key.short_name if entry.api_key else None, None]
-            record("forgotten", Entry._meta.label_lower, entry.pk, entry.session_id, {"api_key": key})
-        return True
+            record("deleted", Entry._meta.label_lower, entry.pk, entry.session_id, {"api_key": key})
+        done = ngettext(
+            "Deleted %(count)d session. Its conversation starts anew upstream.",
+            "Deleted %(count)d sessions. Their conversations start anew upstream.",
+            len(entries),
+        )
+        messages.success(request, done % {"count": len(entries)})
 
     @display(description=_("Key"), header=True, ordering="api_key__name")
     def key(self, obj: Entry) -> tuple[str, str]:
@@ -108,6 +101,6 @@ class EntryAdmin(ClosedLookups, VisibleText, LiveRows, ModelAdmin):
     def idle_for(self, obj: Entry) -> str:
         return since(obj.used_at)
 
-    @display(description=_("State"), ordering="state", label={"idle": "success", "in_use": "info"})
+    @display(description=_("State"), ordering="state", label={"idle": "success", "in_use": "info", "gone": "warning"})
     def state_label(self, obj: Entry) -> tuple[str, str]:
         return obj.state, obj.get_state_display()

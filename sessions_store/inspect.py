@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Literal, cast
 
 import msgspec
@@ -12,20 +13,34 @@ from gateway_project.lib import redis_keys
 from sessions_store import lua
 from sessions_store.store import StoredEntry
 
-State = Literal["idle", "in_use"]
+State = Literal["idle", "in_use", "gone"]
 
 _decode = msgspec.json.Decoder(StoredEntry).decode
 
 
+class _Heartbeat(msgspec.Struct):
+    """What sessions need of the heartbeats of instances."""
+
+    name: str
+    generation: int
+
+
+_read = msgspec.json.Decoder(_Heartbeat).decode
+
+
 def entries(client: redis.Redis, *, now: float, limit: int) -> list[tuple[StoredEntry, State]]:
-    """The newest `limit` idle entries, and those that a running turn has taken."""
+    """The newest `limit` idle entries, and those that a running turn has taken.
+
+    Those of a start of an instance that runs no more are `gone`: no turn can continue them, and they expire.
+    """
     newest: Any = client.zrevrange(redis_keys.SESSIONS, 0, limit - 1)
     idle: Any = client.mget([redis_keys.SESSION + session.decode() for session in newest]) if newest else []
     # Not in one step with the reads before: a session that is taken in between shows twice or not at all, which is
     # fine.
     taken: Any = client.hgetall(redis_keys.SESSIONS_IN_USE)
     in_use = [entry for lease, entry in map(_split, taken.values()) if lease > now]
-    return [*_stated(idle, "idle"), *_stated(in_use, "in_use")]
+    starts = _starts(client)
+    return [*_stated(idle, "idle", starts), *_stated(in_use, "in_use", starts)]
 
 
 def forget(client: redis.Redis, sessions: Iterable[str], *, ttl: int) -> int:
@@ -66,7 +81,23 @@ def _split(value: bytes) -> tuple[float, bytes]:
     return float(lease), entry
 
 
-def _stated(found: Iterable[bytes | None], state: State) -> Iterator[tuple[StoredEntry, State]]:
+def _starts(client: redis.Redis) -> set[tuple[str, int]]:
+    """Instances that give signs of life, each with its current start."""
+    names = list(client.scan_iter(f"{redis_keys.INSTANCE}*", count=1000))
+    beats: Any = client.mget(names) if names else []
+    starts = set()
+    for beat in beats:
+        # One of another version of the gateway is left out, as one that has ended.
+        with suppress(msgspec.MsgspecError):
+            found = _read(beat or b"")
+            starts.add((found.name, found.generation))
+    return starts
+
+
+def _stated(
+    found: Iterable[bytes | None], state: State, starts: Container[tuple[str, int]]
+) -> Iterator[tuple[StoredEntry, State]]:
     for entry in found:
         if entry is not None:  # else it expired, and the index does not know it yet
-            yield _decode(entry), state
+            stored = _decode(entry)
+            yield stored, state if (stored.instance, stored.generation) in starts else "gone"

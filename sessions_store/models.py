@@ -44,6 +44,7 @@ class Entry(models.Model):
 
         IDLE = "idle", _("idle")
         IN_USE = "in_use", _("in use")
+        GONE = "gone", _("gone")
 
     session_id = models.CharField(_("session"), max_length=200, primary_key=True)
     fingerprint = models.CharField(_("fingerprint"), max_length=64)

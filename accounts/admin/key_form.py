@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.admin.widgets import AutocompleteMixin
+from django.db.models import DateTimeField
 from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext
@@ -74,6 +75,9 @@ class PolicyPage:
                 help_text=_("These limits are counted and shown, but refuse nobody."),
             )
         field = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]  # a ModelAdmin's
+        if isinstance(db_field, DateTimeField) and field is not None:
+            zone = gettext("In %(zone)s.") % {"zone": timezone.get_current_timezone_name()}
+            field.help_text = f"{field.help_text} {zone}".strip()
         if db_field.remote_field is not None and field is not None:
             suggest_by_numbers(field)
         return field

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Model, QuerySet, Sum
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -25,14 +24,17 @@ from accounts.admin.recent import (
     latest_changes,
     trouble_of,
 )
-from accounts.models import FAILED, OUTCOME_COLOURS, ApiKey, Usage
-from accounts.reports.visibility import visible_to
+from accounts.models import OUTCOME_COLOURS, ApiKey, Usage
+from accounts.reports.filters import Filters
+from accounts.reports.period import Span
+from accounts.reports.summary import summarize, total
+from accounts.reports.sums import Sums
+from accounts.reports.visibility import Visibility, visible_to
 from accounts.roles.reach import keys_of
 from gateway_project.lib.cells import ago, cut
 from gateway_project.lib.panels import Figure, Level, Panel, Section
 from gateway_project.lib.visible import visible
 
-MOST = 10_000  # counting stops here, so a busy day does not make the page slow
 LATEST = 10
 DAY = timedelta(days=1)
 BUSIEST = 5
@@ -48,7 +50,7 @@ def panel(request: HttpRequest) -> Panel:
     visible = visible_to(request.user)
     rate, chart = ([], None) if visible.nothing else minutes_of(now, visible)
     turns = {
-        "busiest": busiest_keys(now - DAY) if may_see_usage else None,
+        "busiest": busiest_keys(now) if may_see_usage else None,
         "turns": latest_turns() if may_see_usage else None,
         "may_see_usage": may_see_usage,
         "may_add_key": request.user.has_perm("accounts.add_apikey"),
@@ -80,20 +82,28 @@ def shadow_sections(user: Any, may_see_keys: bool) -> list[Section]:
 
 
 def usage_figures(now: datetime) -> list[Figure]:
-    """Turns of the last 24 hours; each figure leads to the very rows it counts."""
-    recent = Usage.objects.filter(started_at__gte=now - DAY)
-    failed, turned_away = recent.failed(), recent.turned_away()
+    """Turns of the last 24 hours, of the sums by hour; each figure leads to the very rows it counts."""
+    since = now - DAY
+    sums = total(_since(since, now), Visibility(everything=True), histograms=False)
+    names = (gettext("Turns in 24 hours"), gettext("Failed in 24 hours"), gettext("Turned away in 24 hours"))
     return [
-        Figure(gettext("Turns in 24 hours"), times(recent), rows_since(now - DAY)),
-        Figure(gettext("Failed in 24 hours"), times(failed), rows_since(now - DAY, outcome="failed")),
-        Figure(gettext("Turned away in 24 hours"), times(turned_away), rows_since(now - DAY, outcome="turned_away")),
+        Figure(names[0], f"{sums.turns:,}", rows_between(since, now)),
+        Figure(names[1], f"{sums.faults:,}", rows_between(since, now, outcome="failed")),
+        Figure(names[2], f"{sums.turned_away:,}", rows_between(since, now, outcome="turned_away")),
     ]
 
 
-def rows_since(since: datetime, **filters: Any) -> str:
-    """The address of the list of turns from then on, with these filters."""
-    page = reverse("admin:accounts_usage_changelist")
-    return f"{page}?{urlencode({**filters, 'started_at__gte': since.isoformat()})}"
+def _since(since: datetime, now: datetime) -> Filters:
+    return Filters(now=now, zone=UTC, span=Span(since, now))
+
+
+def rows_between(since: datetime, until: datetime, **filters: Any) -> str:
+    """The address of the rows of that time, with these filters. The page says their sum."""
+    return f"{reverse('usage_rows')}?{urlencode({**filters, 'from': _iso(since), 'to': _iso(until)})}"
+
+
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def key_figures(user: Any, now: datetime) -> list[Figure]:
@@ -102,60 +112,35 @@ def key_figures(user: Any, now: datetime) -> list[Figure]:
     soon = keys_of(user, keys=ApiKey.objects.expiring_soon(now))
     listed = reverse("admin:accounts_apikey_changelist")
     return [
-        Figure(gettext("Live keys"), counted(live), f"{listed}?state=live"),
-        Figure(gettext("Keys that expire within 14 days"), counted(soon), f"{listed}?state=soon"),
+        Figure(gettext("Live keys"), f"{live.count():,}", f"{listed}?state=live"),
+        Figure(gettext("Keys that expire within 14 days"), f"{soon.count():,}", f"{listed}?state=soon"),
     ]
 
 
-def times(rows: QuerySet[Usage]) -> str:
-    """How many turns and refusals; a row may stand for many refusals."""
-    # One more than MOST, to know whether there are more. Without an order the database may stop anywhere.
-    sums = rows.order_by()[: MOST + 1].aggregate(rows=Count("pk"), times=Sum("count", default=0))
-    return f"{sums['times']:,}{'+' if sums['rows'] > MOST else ''}"
-
-
-def counted(rows: QuerySet[Any, Model]) -> str:
-    """How many, exact up to MOST; beyond it a text such as `10,000+`."""
-    number = rows.order_by()[: MOST + 1].count()
-    return f"{number:,}" if number <= MOST else f"{MOST:,}+"
-
-
-def busiest_keys(since: datetime) -> dict[str, Any] | None:
-    """The table of the keys with the most turns, None when there are none."""
-    recent = Usage.objects.filter(started_at__gte=since)
-    # On a busy day it begins later, so that it is whole and its links lead to what it counts.
-    capped = list(recent.order_by("-started_at").values_list("started_at", flat=True)[MOST : MOST + 1])
-    since = capped[0] if capped else since
-    figures = (
-        Usage.objects.filter(started_at__gte=since)
-        .order_by()
-        .values("api_key_id", "api_key__name")
-        .annotate(
-            turns=Sum("count"),
-            failed=Sum("count", filter=FAILED, default=0),
-            tokens_in=Sum("prompt_tokens"),
-            tokens_out=Sum("completion_tokens"),
-        )
-        .order_by("-turns")[:BUSIEST]
-    )
-    rows = [_busy_row(each, since) for each in figures]
+def busiest_keys(now: datetime) -> dict[str, Any] | None:
+    """The table of the keys with the most turns in 24 hours, None when there are none."""
+    since = now - DAY
+    try:
+        sums = summarize(_since(since, now), Visibility(everything=True), ("key",), histograms=False)
+    except ValidationError:  # more keys were used than can be compared
+        return None
+    # Ids are no order of people, but the same at each look.
+    busiest = sorted(sums.items(), key=lambda each: (-each[1].turns, each[0][0] or 0))[:BUSIEST]
+    names = {key.pk: key.short_name for key in ApiKey.objects.filter(pk__in=[pk for (pk,), _ in busiest if pk])}
+    rows = [_busy_row(pk, names.get(pk), of_key, since, now) for (pk,), of_key in busiest]
     title = gettext("Busiest keys since %(time)s") % {"time": f"{timezone.localtime(since):%Y-%m-%d %H:%M %Z}"}
     headers = [gettext("Key"), gettext("Turns"), gettext("Failed"), gettext("Tokens in / out")]
     return {"title": title, "headers": headers, "rows": rows} if rows else None
 
 
-def _busy_row(key: Mapping[str, Any], since: datetime) -> list[str]:
-    turns, failed, key_id = f"{key['turns']:,}", f"{key['failed']:,}", key["api_key_id"]
-    tokens = f"{key['tokens_in']:,} / {key['tokens_out']:,}"
-    # Turns of keys that were deleted have no page to link to.
-    if not key_id:
-        return [deleted_key(), turns, failed, tokens]
-    of_key = {"api_key__id__exact": key_id}
+def _busy_row(pk: int | None, name: str | None, sums: Sums, since: datetime, now: datetime) -> list[str]:
+    of_key = {"key": "none" if pk is None else pk}
+    failed = f"{sums.faults:,}"
     return [
-        _link(rows_since(since, **of_key), ApiKey.cut(key["api_key__name"])),
-        turns,
-        _link(rows_since(since, **of_key, outcome="failed"), failed) if key["failed"] else failed,
-        tokens,
+        _link(rows_between(since, now, **of_key), name or deleted_key()),
+        f"{sums.turns:,}",
+        _link(rows_between(since, now, **of_key, outcome="failed"), failed) if sums.faults else failed,
+        f"{sums.prompt_tokens:,} / {sums.completion_tokens:,}",
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import Count, F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -11,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
@@ -22,7 +23,7 @@ from accounts.admin.keys import limits_of, usage_of
 from accounts.admin.leads import OwnTeams
 from accounts.admin.limits import LimitsNow
 from accounts.audit.history import AuditHistory
-from accounts.models import ApiKey, Team
+from accounts.models import ApiKey, Team, Usage
 from accounts.roles.reach import keys_of
 from gateway_project.lib.cells import ago, cut
 from gateway_project.lib.lookups import ClosedLookups
@@ -67,14 +68,13 @@ class TeamAdmin(TeamFigures, PolicyPage, LimitsNow, OwnTeams, AuditHistory, Clos
         if not request.user.has_perm("accounts.view_apikey"):
             return {"usage_links": links}
         keys = keys_of(request.user).filter(team=team).order_by(F("revoked_at").asc(nulls_first=True), "name")
-        query = urlencode({"team__id__exact": team.pk})
         return {
             "usage_links": links,
             "team_keys": {
                 "headers": [gettext("Key"), gettext("State"), gettext("Last used"), gettext("Usage")],
                 "rows": [_row(key) for key in keys[:MOST_KEYS]],
             },
-            "all_keys": f"{reverse('admin:accounts_apikey_changelist')}?{query}",
+            "all_keys": _keys_of(team),
         }
 
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
@@ -82,9 +82,11 @@ class TeamAdmin(TeamFigures, PolicyPage, LimitsNow, OwnTeams, AuditHistory, Clos
         return ("members",) if request.user.has_perm("auth.view_user") else ()
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], list[Any]]:
-        """A team with keys is kept because of them, not for want of a permission nobody has."""
-        listed, counts, missing, protected = super().get_deleted_objects(objs, request)
-        return listed, counts, set() if protected else missing, protected
+        """A team with keys or usage is kept, with a reason a team. Django would read and list all that holds it."""
+        teams = list(objs)
+        if reasons := [reason for team in teams if (reason := reason_to_keep(team))]:
+            return [], {}, set(), reasons
+        return super().get_deleted_objects(teams, request)
 
     @display(description=_("name"), ordering="name")
     def short(self, obj: Team) -> str:
@@ -103,6 +105,26 @@ class TeamAdmin(TeamFigures, PolicyPage, LimitsNow, OwnTeams, AuditHistory, Clos
     @display(description=_("Limits"))
     def limits(self, obj: Team) -> str | None:
         return limits_of(obj)
+
+
+def reason_to_keep(team: Team) -> str:
+    """Why it cannot be deleted, and what would help; "" when it can be."""
+    if count := team.keys.count():
+        text = ngettext(
+            "%(team)s has %(count)d key. Move it to another team first.",
+            "%(team)s has %(count)d keys. Move them to another team first.",
+            count,
+        ) % {"team": team, "count": count}
+        link = '{} <a class="gw-link text-primary-600 dark:text-primary-500" href="{}">{}</a>'
+        return format_html(link, text, _keys_of(team), gettext("Show its keys"))
+    if Usage.objects.filter(team=team).exists():
+        text = gettext("%(team)s has usage, which stays for %(days)d days. It can be deleted when that has left.")
+        return text % {"team": team, "days": settings.USAGE_RETENTION_DAYS}
+    return ""
+
+
+def _keys_of(team: Team) -> str:
+    return f"{reverse('admin:accounts_apikey_changelist')}?{urlencode({'team__id__exact': team.pk})}"
 
 
 def _row(key: ApiKey) -> list[Any]:

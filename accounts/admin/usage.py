@@ -144,7 +144,7 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
     @display(description=_("Turn"), header=True, ordering="started_at")
     def turn(self, obj: Usage) -> tuple[str, str]:
         """Its start to the second, and as much of its request id as tells it from others."""
-        return timezone.localtime(obj.started_at).strftime("%Y-%m-%d %H:%M:%S"), Truncator(obj.request_id).chars(20)
+        return timezone.localtime(obj.started_at).strftime("%Y-%m-%d %H:%M:%S %Z"), Truncator(obj.request_id).chars(20)
 
     @display(description=_("Key"), header=True)
     def key(self, obj: Usage) -> tuple[str, str]:

@@ -72,4 +72,4 @@ def _of_live(key: ApiKey, now: datetime) -> list[str]:
 
 
 def _shown(moment: datetime | None) -> str:
-    return "–" if moment is None else f"{date_format(localtime(moment), 'DATETIME_FORMAT')} {localtime(moment):%Z}"
+    return "–" if moment is None else date_format(localtime(moment), "DATETIME_FORMAT")

@@ -21,7 +21,7 @@ from bridge.models import Instance
 from bridge.status.states import InstanceState
 from gateway_project.lib.degraded import STILL_WORKS, Mode
 from gateway_project.lib.live_rows import redis_away
-from gateway_project.lib.panels import Figure, Level, Panel
+from gateway_project.lib.panels import Figure, Level, Panel, Section
 from gateway_project.lib.visible import visible
 
 LONGEST_REASON = 160
@@ -31,10 +31,10 @@ LEDGER_MODES = frozenset(("redis", "database", "worker", "flush"))
 MISSED = timedelta(hours=1)  # how long an instance that is gone counts as one there should be
 
 
-def panel(request: HttpRequest) -> Panel | None:
-    """The instances and what needs a hand; None for who may not see instances."""
+def panel(request: HttpRequest) -> Panel:
+    """The instances and what needs a hand; for who may not see instances, that they may not."""
     if not request.user.has_perm("bridge.view_instance"):
-        return None
+        return Panel(position=10, sections=[Section("admin/bridge/hidden.html", {})])
     instances, troubles = instances_now()
     instances = [each for each in instances if not long_gone(each)]
     broken, active = list(filter(needs_a_hand, instances)), modes.active()

@@ -10,6 +10,7 @@ from django.contrib.sessions.models import Session
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.ledger import hours
 from accounts.models import ApiKey, Team, Usage, names_in
 from accounts.patterns import allows
 from gateway_project.lib.key_secret import digest_of, is_generated
@@ -249,7 +250,7 @@ def test_outage_counts_under_any_of_its_words(admin_client):
     assert listed(admin_client, address) == {"request-4", "request-5", "request-7", "request-9"}
     assert "refused: rpm × 300" in text_of(admin_client.get(address))
     assert listed(admin_client, figure(page, "Turns in 24 hours")[2]) == {f"request-{number}" for number in range(10)}
-    of_key = re.search(r'href="([^"]*api_key__id__exact=[^"]*outcome=failed[^"]*)"[^>]*>23<', page)[1]
+    of_key = re.search(r'href="([^"]*key=[^"]*outcome=failed[^"]*)"[^>]*>23<', page)[1]
     assert listed(admin_client, html.unescape(of_key)) == {"request-1", "request-2", "request-3", "request-8"}
 
 
@@ -358,7 +359,44 @@ def test_overview_shows_who_is_busy(admin_client):
         make_turn(number, key)
     page = text_of(admin_client.get(reverse("admin:index"))).partition("Busiest keys")[2]
     assert page.index("bob") < page.index("ada")
-    assert f"api_key__id__exact={bob.pk}" in page
+    assert f"key={bob.pk}&amp;" in page
+
+
+def test_overview_counts_a_busy_day_whole(admin_client):
+    key, since = make_key(), timezone.now() - timedelta(hours=2)
+    turn = make_turn(0, key, count=30_001, status="refused", reason="rpm", started_at=since)
+    plain = {each.attname: getattr(turn, each.attname) for each in Usage._meta.concrete_fields if each.name != "id"}
+    Usage.objects.bulk_create(
+        Usage(**plain | {"request_id": f"many-{number}", "count": 1, "status": "error", "reason": "upstream"})
+        for number in range(10_050)
+    )
+    hours.rebuild(since - timedelta(hours=1), timezone.now())
+    page = text_of(admin_client.get(reverse("admin:index")))
+    for name, count in (("Turns", "40,051"), ("Failed", "10,050"), ("Turned away", "30,001")):
+        value, _, address = figure(page, f"{name} in 24 hours")
+        assert value == count
+        assert f"Turns in all: {count}" in text_of(admin_client.get(address))
+    assert "40,051" in page.partition("Busiest keys")[2]
+
+
+def test_page_after_the_last_says_so(admin_client):
+    make_turn(1, make_key())
+    page = text_of(admin_client.get(USAGE, {"p": 900, "outcome": "turned_away"}))
+    assert "There is no page 900" in page
+    assert "No turns yet" not in page
+    assert 'href="?outcome=turned_away"' in page
+
+
+def test_times_carry_their_zone(admin_client):
+    key = make_key(expires_at=timezone.now() + timedelta(days=3))
+    turn = make_turn(1, key, started_at=timezone.now())
+    when = f"{turn.started_at:%Y-%m-%d %H:%M:%S} UTC"
+    assert when in text_of(admin_client.get(USAGE))
+    assert when in text_of(admin_client.get(reverse("admin:accounts_usage_change", args=[turn.pk])))
+    of_key = text_of(admin_client.get(reverse("admin:accounts_apikey_change", args=[key.pk])))
+    assert f"{key.created_at:%Y-%m-%d %H:%M:%S} UTC" in of_key
+    assert "Empty: never. In UTC." in of_key
+    assert "UTC UTC" not in of_key
 
 
 def test_overview_shows_what_ends_soon_and_what_changed(admin_client):
@@ -385,10 +423,22 @@ def test_overview_queries_do_not_grow(admin_client, django_assert_num_queries, r
 
 def test_team_with_keys_cannot_be_deleted(admin_client):
     team = Team.objects.create(name="research")
-    make_key(team=team)
-    page = text_of(admin_client.get(reverse("admin:accounts_team_delete", args=[team.pk])))
-    assert "protected" in page
-    assert "permission" not in page
+    key = make_key(team=team)
+    make_turn(1, key, team=team)
+    delete, change = (reverse(f"admin:accounts_team_{page}", args=[team.pk]) for page in ("delete", "change"))
+    page = text_of(admin_client.get(delete))
+    assert "research has 1 key. Move it to another team first." in page
+    assert f"team__id__exact={team.pk}" in page
+    assert f'href="{change}"' in page.partition("cannot be deleted")[2]
+    chosen = {"action": "delete_selected", "_selected_action": [team.pk], "post": "yes"}
+    assert "Move it to another" in text_of(admin_client.post(reverse("admin:accounts_team_changelist"), chosen))
+    ApiKey.objects.filter(pk=key.pk).update(team=None)
+    assert "research has usage, which stays for 400 days." in text_of(admin_client.get(delete))
+    admin_client.post(delete, {"post": "yes"})
+    assert Team.objects.filter(pk=team.pk).exists()
+    Usage.objects.all().delete()
+    admin_client.post(delete, {"post": "yes"})
+    assert not Team.objects.filter(pk=team.pk).exists()
 
 
 @pytest.mark.parametrize(

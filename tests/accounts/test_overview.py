@@ -112,3 +112,11 @@ def test_ten_changes_lead_to_the_audit_log(admin_client):
     assert "thing 1<" not in page
     assert re.search(r'href="/admin/accounts/auditentry/\d+/change/"', page)
     assert f'href="{reverse("admin:accounts_auditentry_changelist")}"' in page
+
+
+def test_who_may_not_see_instances_reads_so(client):
+    people = People()
+    page = text_of(people.client(client, "staff").get(INDEX))
+    assert "Instances are not shown to you" in page
+    assert "Instances ready" not in page
+    assert "Instances are not shown" not in text_of(people.client(client, "operator").get(INDEX))

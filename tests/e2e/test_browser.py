@@ -117,16 +117,17 @@ def test_key_is_rotated_paused_and_resumed(page, whole):
     until(lambda: statuses(old, new) == [200, 200])
 
 
-def test_forgotten_session_is_not_continued(page, whole):
+def test_deleted_session_is_not_continued(page, whole):
     question = {"role": "user", "content": "[[sim: text=remembered]] x"}
     body = OPENAI.body([question])
     assert send(whole, "POST", OPENAI.path, key=KEY, body=body).text == "remembered"
     shows(page, "/admin/sessions_store/entry/?q=alice", "alice")
     page.check("#action-toggle")
-    page.select_option("select[name=action]", "forget")
+    page.select_option("select[name=action]", "delete_selected")
     page.locator("#changelist-form button[type=submit], #changelist-actions button[type=submit]").first.click()
+    page.click("text=Yes, I’m sure")
     page.wait_for_load_state()
-    assert "Forgot" in page.content()
+    assert "Deleted 1 session" in page.content()
     messages = [question, {"role": "assistant", "content": "remembered"}, {"role": "user", "content": "go on"}]
     answer = send(whole, "POST", OPENAI.path, key=KEY, body=OPENAI.body(messages))
     assert answer.headers["x-lingma-session"] == "new"

@@ -182,3 +182,13 @@ def put_team(client, team, way, members):
         form = {name: page[name].value() or "" for name in page.fields} | {"name": "red"}
         form["members"] = [each.pk for each in members]
         client.post(reverse("admin:accounts_team_change", args=[team.pk]), form)
+
+
+def test_add_page_says_what_new_users_lack(admin_client):
+    assert "nothing of this console" in admin_client.get(reverse("admin:auth_user_add")).content.decode()
+
+
+def test_deletion_refused_has_a_way_back(admin_client, admin_user):
+    page = admin_client.get(reverse("admin:auth_user_delete", args=[admin_user.pk])).content.decode()
+    assert "admin: that is you." in page
+    assert f'href="{reverse("admin:auth_user_change", args=[admin_user.pk])}"' in page

@@ -1,4 +1,4 @@
-"""What operators see of the sessions, and that forgetting reaches Redis."""
+"""What operators see of the sessions, and that deleting reaches Redis."""
 
 import re
 import time
@@ -25,7 +25,8 @@ def key(db):
 def put(client_of_redis, key):
     """Put an entry into Redis as the store does."""
 
-    def put(session, instance="w1-i1", used_at=None, api_key_id=key.pk):
+    def put(session, instance="w1-i1", used_at=None, api_key_id=key.pk, start=1):
+        client_of_redis.set(f"lgw:instance:{instance}", msgspec.json.encode({"name": instance, "generation": start}))
         used_at = used_at or time.time()
         stored = StoredEntry(f"f-{session}", session, instance, 1, api_key_id, 4, 2, used_at - 90, used_at)
         client_of_redis.set(f"lgw:session:{session}", msgspec.json.encode(stored))
@@ -66,28 +67,31 @@ def test_entry_of_deleted_key_is_still_listed(admin_client, put):
     assert "deleted key" in admin_client.get(LIST).content.decode()
 
 
-def test_forgetting_reaches_redis(admin_client, put, client_of_redis):
+def test_deleting_asks_and_reaches_redis(admin_client, put, client_of_redis):
     put("s1")
     put("s2")
     admin_client.get(LIST)
-    page = admin_client.post(LIST, {"action": "forget", "_selected_action": ["s1"]}, follow=True)
-    assert "Forgot 1 session" in page.content.decode()
+    chosen = {"action": "delete_selected", "_selected_action": ["s1"]}
+    assert "Are you sure" in admin_client.post(LIST, chosen).content.decode()
+    assert len(client_of_redis.keys("lgw:session:s*")) == 2
+    page = admin_client.post(LIST, chosen | {"post": "yes"}, follow=True)
+    assert [str(each) for each in page.context["messages"]] == [
+        "Deleted 1 session. Its conversation starts anew upstream."
+    ]
     assert rows(page) == ["s2"]
     assert client_of_redis.keys("lgw:session:s*") == [b"lgw:session:s2"]
 
 
-def test_forgetting_is_in_the_audit_log(admin_client, put, client_of_redis):
+def test_deleting_is_in_the_audit_log(admin_client, put, client_of_redis):
     put("s1")
     put("s2")
     with new_rows() as rows:
-        admin_client.post(LIST, {"action": "forget", "_selected_action": ["s1"]})
-    assert [(row.action, row.object_type, row.object_id) for row in rows] == [
-        ("forgotten", "sessions_store.entry", "s1")
-    ]
+        admin_client.post(LIST, {"action": "delete_selected", "_selected_action": ["s1"], "post": "yes"})
+    assert [(row.action, row.object_type, row.object_id) for row in rows] == [("deleted", "sessions_store.entry", "s1")]
     assert rows[0].actor == "admin"
 
 
-def test_deleting_one_forgets_it(admin_client, put, client_of_redis):
+def test_deleting_one_reaches_redis(admin_client, put, client_of_redis):
     put("s1")
     admin_client.get(LIST)
     admin_client.post(reverse("admin:sessions_store_entry_delete", args=["s1"]), {"post": "yes"})
@@ -122,11 +126,11 @@ def test_the_list_costs_no_query_per_entry(admin_client, put, django_assert_num_
         admin_client.get(LIST)
 
 
-def test_look_writes_nothing_and_entries_can_be_forgotten(admin_client, put, client_of_redis):
+def test_look_writes_nothing_and_entries_can_be_deleted(admin_client, put, client_of_redis):
     put("s1")
     assert rows(admin_client.get(LIST)) == ["s1"]
     assert not Entry.objects.exists()
-    admin_client.post(LIST, {"action": "forget", "_selected_action": ["s1"]})
+    admin_client.post(LIST, {"action": "delete_selected", "_selected_action": ["s1"], "post": "yes"})
     assert not client_of_redis.exists("lgw:session:s1")
 
 
@@ -147,3 +151,26 @@ def test_cleaning_takes_expired_entries_out_of_the_mirror(put, client_of_redis):
     assert tasks.clean() == 1
     assert tasks.clean() == 0
     assert list(Entry.objects.values_list("pk", flat=True)) == ["new"]
+
+
+@pytest.mark.parametrize("way", ["restarted", "gone"])
+def test_session_of_ended_start_is_gone(admin_client, put, client_of_redis, way):
+    put("s1")
+    put("s2", instance="w2-i1")
+    if way == "gone":
+        client_of_redis.delete("lgw:instance:w1-i1")
+    else:
+        client_of_redis.set("lgw:instance:w1-i1", msgspec.json.encode({"name": "w1-i1", "generation": 2}))
+    assert rows(admin_client.get(LIST, {"state__exact": "gone"})) == ["s1"]
+    assert rows(admin_client.get(LIST, {"state__exact": "idle"})) == ["s2"]
+
+
+def test_failed_deletion_does_not_say_done(admin_client, put, settings):
+    put("s1")
+    tasks.clean()
+    settings.REDIS_URL = "unix:///nowhere/redis.sock"
+    page = admin_client.post(reverse("admin:sessions_store_entry_delete", args=["s1"]), {"post": "yes"}, follow=True)
+    texts = [str(each) for each in page.context["messages"]]
+    assert any("Nothing was deleted." in text for text in texts)
+    assert not any("successfully" in text for text in texts)
+    assert Entry.objects.filter(pk="s1").exists()

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.django_db
 def sessions(client_of_redis):
     """Two, the newer one of a key that is there and the older one of a key that is gone."""
     key = ApiKey.objects.create(name="Ada's laptop", hint="lgw_Ab3dEf7h", digest="0" * 64)
+    client_of_redis.set("lgw:instance:w1-i1", msgspec.json.encode({"name": "w1-i1", "generation": 1}))
     for session, api_key_id, age in (("s-new", key.pk, 5), ("s-old", key.pk + 1, 50)):
         used_at = time.time() - age
         stored = StoredEntry(f"f-{session}", session, "w1-i1", 1, api_key_id, 4, 2, used_at - 90, used_at)

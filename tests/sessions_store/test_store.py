@@ -104,6 +104,7 @@ async def test_claimed_session_returns_with_longer_prefix(store, remember):
 
 
 async def test_entry_in_use_is_shown_until_turn_ends(store, remember, client_of_redis):
+    client_of_redis.set("lgw:instance:w1-i1", b'{"name": "w1-i1", "generation": 1}')
     await remember("short")
     await store.claim("short", 7)
     assert held(client_of_redis) == [("short", "s1", "in_use")]
@@ -237,6 +238,7 @@ async def test_cleaning_takes_out_what_expired(store, remember, client_of_redis)
 
 
 async def test_cleaning_leaves_what_is_alive(store, remember, client_of_redis):
+    client_of_redis.set("lgw:instance:w1-i1", b'{"name": "w1-i1", "generation": 1}')
     await remember("k")
     assert inspect.clean(client_of_redis, now=time.time(), ttl=60) == 0
     assert held(client_of_redis) == [("k", "s1", "idle")]

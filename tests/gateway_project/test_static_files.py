@@ -1,0 +1,40 @@
+"""Static files and pages as an asynchronous server sends them."""
+
+import gzip
+import warnings
+
+import pytest
+from django.test import AsyncClient
+from django.urls import reverse
+
+
+@pytest.fixture
+def static_file(tmp_path, settings):
+    settings.STATIC_ROOT = str(tmp_path)
+    (tmp_path / "a.css").write_text("body { color: red }")
+    return "/static/a.css"
+
+
+async def test_static_file_is_sent_without_warning(static_file):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        answer = await AsyncClient().get(static_file)
+        assert (answer.status_code, answer.content) == (200, b"body { color: red }")
+        assert answer.headers["Content-Type"].startswith("text/css")
+        part = await AsyncClient().get(static_file, headers={"range": "bytes=0-3"})
+        assert (part.status_code, part.content) == (206, b"body")
+        head = await AsyncClient().head(static_file)
+        assert (head.content, head.headers["Content-Length"]) == (b"", "19")
+
+
+def test_pages_are_compressed_where_taken(client):
+    answer = client.get("/me/", headers={"accept-encoding": "gzip"})
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert b"</html>" in gzip.decompress(answer.content)
+    assert "Content-Encoding" not in client.get("/me/").headers
+
+
+@pytest.mark.django_db
+def test_exports_are_not_compressed(admin_client):
+    answer = admin_client.get(reverse("usage_export_csv"), headers={"accept-encoding": "gzip"})
+    assert "Content-Encoding" not in answer.headers
