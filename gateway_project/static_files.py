@@ -7,7 +7,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.responders import StaticFile
 
 
-class StaticFiles(WhiteNoiseMiddleware):
+class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # it has no types
     """WhiteNoise's, whose answers are iterators that an asynchronous server must not wait for.
 
     Django reads such an iterator to its end in a thread, and warns of it in the log. The largest file is some 300 KiB,

@@ -86,7 +86,8 @@ class TeamAdmin(TeamFigures, PolicyPage, LimitsNow, OwnTeams, AuditHistory, Clos
         teams = list(objs)
         if reasons := [reason for team in teams if (reason := reason_to_keep(team))]:
             return [], {}, set(), reasons
-        return super().get_deleted_objects(teams, request)
+        found: tuple[Any, Any, set[str], list[Any]] = super().get_deleted_objects(teams, request)
+        return found
 
     @display(description=_("name"), ordering="name")
     def short(self, obj: Team) -> str:

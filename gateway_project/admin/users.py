@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
 from django.contrib.auth.admin import UserAdmin as PlainUserAdmin
@@ -52,7 +52,7 @@ class UserAdmin(StayingUsers, AuditHistory, TranslatedPermissions, PlainUserAdmi
     form = StayingUserForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    add_fieldsets: ClassVar = [
+    add_fieldsets: Any = (
         (
             None,
             {
@@ -62,8 +62,8 @@ class UserAdmin(StayingUsers, AuditHistory, TranslatedPermissions, PlainUserAdmi
                     "status, which opens the console, and groups, which say what may be done there."
                 ),
             },
-        )
-    ]
+        ),
+    )
     list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
