@@ -14,13 +14,16 @@ class BridgeConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks; have periodic tasks installed, and missing sums made, with the tables."""
         # Imported here, as models cannot be loaded before all apps are.
+        from accounts.alerts import words
         from accounts.apps import accounts_config
         from accounts.ledger import hours
         from bridge import schedules
+        from bridge.alerts.checks import KINDS
         from bridge.checks import CHECKS
         from bridge.fleet import mirror
         from bridge.routing.explain import names_of, offered_names, unknown_names
 
+        words.KINDS.update(KINDS)
         for check, tags in CHECKS:
             register(check, *tags)
         # Handed over, not imported: accounts must not depend on the bridge.

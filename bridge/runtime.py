@@ -19,6 +19,8 @@ from accounts.ledger.ledger import Ledger
 from accounts.ledger.row import Amendment
 from accounts.limits.admission import Admission, Limits
 from accounts.limits.key_report import KeyReports
+from bridge.alerts.stand_in import StandIn
+from bridge.alerts.view import AlertOptions
 from bridge.bounds.load import BodyLoad
 from bridge.bounds.patience import Pace
 from bridge.chat.request import ToolMode
@@ -116,6 +118,8 @@ class Runtime:
             self.keys.listen, self.keys.preload, self.in_use.follow, self.refusals.follow, self.heartbeat.follow,
             self.route_watcher.follow, self.order_watcher.follow, logins, places.follow, modes.follow, crashes.follow,
             *([self.siblings.follow] if self.siblings is not None else []),
+            # One judge, as for the modes that it goes by.
+            *([_stand_in(self.env).follow] if self.env.web_process == 1 else []),
         )  # fmt: skip
         # References are kept, as the loop holds tasks only weakly.
         self._background = [loop.create_task(keep_going(each)) for each in work]
@@ -260,6 +264,10 @@ def _instance_specs(env: Environment, data_dir: Path, dialect: Dialect) -> list[
     endpoint = (f"--endpoint={env.dedicated_domain_url}",) if env.dedicated_domain_url else ()
     program = str(vsix.find(data_dir / "binaries")) if env.takes_vsix else env.lingma_bin
     return [InstanceSpec("lingma", dialect, (program,), endpoint, each) for each in work_dirs]
+
+
+def _stand_in(env: Environment) -> StandIn:
+    return StandIn(env.redis_or_embedded_url, AlertOptions(**env.alert_options))
 
 
 def _siblings(env: Environment, data_dir: Path, pool: Pool) -> Siblings | None:

@@ -21,6 +21,7 @@ class Schedule(NamedTuple):
 
 SCHEDULES = (
     Schedule("Check instances", "bridge.check_instances", 10, 20, "Reads the heartbeats of the Lingma instances."),
+    Schedule("Check alerts", "bridge.check_alerts", 15, 20, "Has alerts about states begin and end."),
     Schedule("Prune usage", "accounts.prune_usage", 86_400, 600, "Deletes usage that is older than the retention."),
     Schedule("Prune answers of the API", "accounts.prune_answers", 600, 600, "Deletes stored answers to creations."),
     Schedule("Clean sessions", "sessions_store.clean", 300, 600, "Takes out sessions whose time is over."),

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from celery import shared_task
 from django.conf import settings
+from django.utils import timezone
 
+from bridge.alerts.run import run
+from bridge.alerts.view import AlertOptions
 from bridge.fleet import mirror
+from gateway_project.lib import database_state as database
 from gateway_project.lib.redis_client import AWAY
 
 
@@ -13,3 +17,10 @@ from gateway_project.lib.redis_client import AWAY
 def check_instances() -> None:
     """Bring the instances in the database up to date. Raise redis.RedisError."""
     mirror.refresh(settings.REDIS_URL)
+
+
+@shared_task(name="bridge.check_alerts", ignore_result=True)
+def check_alerts() -> None:
+    """Have alerts about states begin and end."""
+    with database.doing_without():
+        run(settings.REDIS_URL, AlertOptions(**settings.ALERT_OPTIONS), timezone.now())

@@ -95,6 +95,8 @@ UNFOLD: dict[str, Any] = {
                     item(_("Keys"), "key", "accounts.apikey"),
                     item(_("Teams"), "groups", "accounts.team"),
                     item(_("Usage"), "receipt_long", "accounts.usage"),
+                    item(_("Alerts"), "notifications", "accounts.alert")
+                    | {"permission": lambda request: request.user.has_perm("accounts.view_apikey")},
                 ],
             },
             {

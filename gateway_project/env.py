@@ -255,6 +255,12 @@ class Environment(BaseSettings):
         "agents such as Claude Code run what `calls` shows once more.",
     )
 
+    alert_login_days: int = Field(3, ge=0, description="Days before its end from which a login is an alert. 0: never.")
+    alert_error_percent: int = Field(
+        20, ge=1, le=100, description="Share of the turns of five minutes, of 20 or more, whose failure is an alert."
+    )
+    alert_queue_length: int = Field(20, ge=1, description="Turns that wait for a place, from which there is an alert.")
+
     image_fetch_enabled: bool = Field(False, description="Fetch images that clients name by an http(s) URL.")
     image_max_bytes: int = Field(10 << 20, ge=1024, description="Largest image a client may send.")
     image_max_side: int = Field(2048, ge=64, description="Larger images are scaled down to this many pixels.")
@@ -337,6 +343,15 @@ class Environment(BaseSettings):
         """The Redis to talk to: the configured one, else the embedded server's socket."""
         # Quoted: DATA_DIR may hold characters that mean something in a URL.
         return self.redis_url or f"unix://{quote(str(self.data_dir.resolve() / 'redis.sock'))}"
+
+    @property
+    def alert_options(self) -> dict[str, int]:
+        """From where on something is an alert."""
+        return {
+            "login_days": self.alert_login_days,
+            "error_percent": self.alert_error_percent,
+            "queue_length": self.alert_queue_length,
+        }
 
     @property
     def celery_broker_url(self) -> str:

@@ -189,6 +189,7 @@ REDIS_URL = ENV.redis_or_embedded_url
 KEY_PEPPER = stored_secret(DATA_DIR, "keys").encode()
 SPOOL_DIR = DATA_DIR / "spool"
 USAGE_RETENTION_DAYS = ENV.usage_retention_days
+ALERT_OPTIONS = ENV.alert_options
 CONTENT_RETENTION_DAYS = ENV.content_retention_days
 
 SESSIONS_STORE_TTL = ENV.session_cache_ttl_sec

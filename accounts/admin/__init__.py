@@ -1,5 +1,6 @@
 """The pages of the admin console on teams, keys, usage and changes."""
 
+from accounts.admin import alert_list as alert_list
 from accounts.admin import audit as audit
 from accounts.admin import keys as keys
 from accounts.admin import teams as teams

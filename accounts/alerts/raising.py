@@ -1,4 +1,4 @@
-"""The one place where alerts begin and end: what carries them further, such as mail, has its call here."""
+"""Alerts about what has happened; `lasting` beside it has those about a state."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def acknowledge(alert: Alert, by: str) -> bool:
 
 
 def open_alerts() -> QuerySet[Alert]:
-    """Those that nobody has acknowledged, the latest first."""
-    return Alert.objects.filter(acknowledged_at=None).select_related("key")
+    """Those that last, or have happened, and that nobody has acknowledged; the latest first."""
+    return Alert.objects.filter(acknowledged_at=None, ended_at=None).select_related("key")
 
 
 def _record(action: str, alert: Alert, changes: dict[str, list[str | None]]) -> None:

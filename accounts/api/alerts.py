@@ -13,8 +13,8 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from accounts.alerts import raising
-from accounts.alerts.words import sentence
-from accounts.api.lists import Filter
+from accounts.alerts.words import SEVERITIES, Severity, kinds_from, sentence, severity
+from accounts.api.lists import Filter, is_equal
 from accounts.api.permissions import WithinScopes
 from accounts.models import Alert
 from accounts.roles.reach import CHANGE_KEYS, SEE_KEYS, teams_of
@@ -33,20 +33,34 @@ class AlertSerializer(serializers.ModelSerializer[Alert]):
     key_id = serializers.IntegerField(allow_null=True)
     facts = serializers.ListField(child=serializers.CharField())
     text = serializers.SerializerMethodField(help_text="What happened, as a sentence.")
+    severity = serializers.SerializerMethodField(help_text="info, warning or critical.")
 
     class Meta:
         model = Alert
         fields: ClassVar = [
-            "id", "kind", "key", "key_id", "subject", "facts", "count", "text", "began_at", "latest_at",
-            "acknowledged_at", "acknowledged_by",
+            "id", "kind", "severity", "key", "key_id", "subject", "facts", "count", "text", "began_at", "latest_at",
+            "lasts", "ended_at", "acknowledged_at", "acknowledged_by",
         ]  # fmt: skip
 
     def get_text(self, alert: Alert) -> str:
         return sentence(alert)
 
+    def get_severity(self, alert: Alert) -> str:
+        return severity(alert.kind).name.lower()
+
 
 def _in_state(alerts: QuerySet[Alert], state: str) -> QuerySet[Alert]:
-    return alerts.filter(acknowledged_at__isnull=state == "open")
+    match state:
+        case "open":
+            return alerts.filter(acknowledged_at=None, ended_at=None)
+        case "ended":
+            return alerts.exclude(ended_at=None)
+        case _:
+            return alerts.exclude(acknowledged_at=None)
+
+
+def _of_severity(alerts: QuerySet[Alert], name: str) -> QuerySet[Alert]:
+    return alerts.filter(kind__in=kinds_from(Severity[name.upper()]))
 
 
 class AlertViewSet(ReadOnlyModelViewSet[Alert]):
@@ -59,7 +73,11 @@ class AlertViewSet(ReadOnlyModelViewSet[Alert]):
     lookup_value_regex = "[0-9]+"
     ordering = ("-began_at", "-id")
     ordering_fields = ("began_at", "id")
-    filters: ClassVar = {"state": Filter(_in_state, choices=["open", "acknowledged"])}
+    filters: ClassVar = {
+        "state": Filter(_in_state, "open: not acknowledged, nor ended.", choices=["open", "ended", "acknowledged"]),
+        "kind": is_equal("kind"),
+        "severity": Filter(_of_severity, "At least.", choices=[each.name.lower() for each in SEVERITIES]),
+    }
 
     def get_queryset(self) -> QuerySet[Alert]:
         needed = SEE_KEYS if self.request.method in permissions.SAFE_METHODS else CHANGE_KEYS

@@ -29,13 +29,14 @@ ACTIONS: Final = {
     "logged_out": _("logged out"),
     "login_failed": _("log-in failed"),
     "new_network": _("used from a new network"),
+    "version_changed": _("reports another version"),
     "acknowledged": _("acknowledged"),
 }
 COLOURS: Final = {
     "created": "success", "changed": "info", "rotated": "info", "paused": "warning", "quarantined": "warning",
     "resumed": "success", "revoked": "danger", "deleted": "danger", "forgotten": "danger", "viewed": "warning",
     "logged_in": "info", "logged_out": "info", "login_failed": "warning", "new_network": "warning",
-    "acknowledged": "success",
+    "version_changed": "info", "acknowledged": "success",
 }  # fmt: skip
 MORE_NAMES: Final = {"by": _("by"), "failures": _("failures of the last hour")}
 """Of what is no column."""

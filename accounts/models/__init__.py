@@ -1,6 +1,7 @@
 """The tables of access: teams, keys as digests, one row per turn and its sums, tokens, alerts, and the audit log."""
 
 from accounts.models.alert import Alert as Alert
+from accounts.models.alert import Observation as Observation
 from accounts.models.audit import AuditEntry as AuditEntry
 from accounts.models.content import UsageContent as UsageContent
 from accounts.models.hour import BOUNDS_MS as BOUNDS_MS

@@ -28,12 +28,21 @@ class Alert(models.Model):
     latest_at = models.DateTimeField(_("latest"), default=timezone.now)
     acknowledged_at = models.DateTimeField(_("acknowledged at"), null=True, blank=True)
     acknowledged_by = models.CharField(_("acknowledged by"), max_length=150, blank=True)
+    lasts = models.BooleanField(_("lasts"), default=False, db_default=False)
+    """About a state, which ends by itself; else about something that has happened."""
+    ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("alert")
         verbose_name_plural = _("alerts")
         ordering: ClassVar = ["-began_at", "-id"]
         default_permissions = ()
+        constraints: ClassVar = [
+            # Two processes may look at the same time.
+            models.UniqueConstraint(
+                fields=["kind", "subject"], condition=Q(lasts=True, ended_at=None), name="alert_lasting"
+            )
+        ]
         indexes: ClassVar = [
             models.Index(fields=["began_at"], name="alert_began"),
             # The few that are open are what every look at the first page asks for.
@@ -42,3 +51,24 @@ class Alert(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key or self.subject}"
+
+
+class Observation(models.Model):
+    """What is in the state that a kind of alert is about, so that a state has to last before there is an alert.
+
+    There is a row while anything is; `accounts/alerts/lasting` reads and writes it.
+    """
+
+    kind = models.CharField(_("kind"), max_length=32)
+    subject = models.CharField(_("subject"), max_length=100, blank=True)
+    members = models.JSONField(_("members"), default=dict)
+    """Names to since when, whether that is long enough, and since when it is over."""
+
+    class Meta:
+        verbose_name = _("observation")
+        verbose_name_plural = _("observations")
+        default_permissions = ()
+        constraints: ClassVar = [models.UniqueConstraint(fields=["kind", "subject"], name="observation_kind_subject")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import redis
 from django.conf import settings
@@ -28,7 +28,6 @@ LONGEST_REASON = 160
 LATE = 30.0  # seconds; usage rows are filed every two
 LEDGER_MODES = frozenset(("redis", "database", "worker", "flush"))
 """While one of them is on, nobody finds out whether the ledger adds up."""
-MISSED = timedelta(hours=1)  # how long an instance that is gone counts as one there should be
 
 
 def panel(request: HttpRequest) -> Panel:
@@ -36,7 +35,7 @@ def panel(request: HttpRequest) -> Panel:
     if not request.user.has_perm("bridge.view_instance"):
         return Panel(position=10, sections=[Section("admin/bridge/hidden.html", {})])
     instances, troubles = instances_now()
-    instances = [each for each in instances if not long_gone(each)]
+    instances = [each for each in instances if not mirror.long_gone(each)]
     broken, active = list(filter(needs_a_hand, instances)), modes.active()
     troubles = [*map(trouble_of_mode, active), *troubles, *troubles_of(broken)]
     return Panel(
@@ -94,11 +93,6 @@ def trouble_of_mode(mode: Mode) -> str:
     trouble = gettext("Degraded: %(part)s since %(time)s (%(why)s). Still: %(still)s.")
     still = gettext(STILL_WORKS[mode.name])
     return trouble % {"part": mode.name, "time": f"{since:%H:%M:%S %Z}", "why": why, "still": still}
-
-
-def long_gone(instance: Instance) -> bool:
-    """Whether it was taken away rather than lost; the list of instances shows it for a while still."""
-    return instance.state == InstanceState.GONE and timezone.now() - instance.seen_at > MISSED
 
 
 def needs_a_hand(instance: Instance) -> bool:

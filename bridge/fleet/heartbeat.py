@@ -61,9 +61,15 @@ class Heartbeat:
             with suppress(RedisUnavailable, ResponseError):
                 key = redis_keys.INSTANCE + status.name
                 await self._link.execute("SET", key, msgspec.json.encode(status), "EX", LIFETIME_SEC)
+        await self._count_alerts()
         await self._ledger.sign_of_life()
         metrics.LEDGER_BACKLOG.set(await self._ledger.backlog())
         metrics.REDIS_AVAILABLE.set(self._link.available)
+
+    async def _count_alerts(self) -> None:
+        with suppress(RedisUnavailable, ResponseError, msgspec.MsgspecError):
+            if counted := await self._link.execute("GET", redis_keys.ALERTS):
+                metrics.alerts_counted(msgspec.json.decode(counted, type=dict[str, int]))
 
     def _count_incidents(self, instance: Instance) -> None:
         """What an instance has counted since the last heartbeat."""

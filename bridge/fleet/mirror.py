@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
 
+from accounts.alerts.raising import raise_alert
 from bridge.fleet import heartbeats
 from bridge.models import Instance
 from bridge.status.instance import InstanceStatus
@@ -21,6 +22,11 @@ log = logging.getLogger(__name__)
 
 # How long an instance without a heartbeat stays in the list.
 REMEMBERED = timedelta(days=1)
+MISSED = timedelta(hours=1)  # how long one that is gone counts as one there should be
+
+VERSION_CHANGED = "version_changed"
+Versions = Mapping[str, tuple[str, str]]
+"""Names to states and versions."""
 
 MUTABLE = [field.name for field in Instance._meta.concrete_fields if not field.primary_key]
 
@@ -31,6 +37,11 @@ def current(redis_url: str) -> list[Instance]:
         rows = {status.name: _row(status) for status in heartbeats.read_all(client)}
     missing = Instance.objects.exclude(pk__in=rows).filter(seen_at__gte=timezone.now() - REMEMBERED)
     return [*rows.values(), *map(_gone, missing)]
+
+
+def long_gone(instance: Instance) -> bool:
+    """Whether it was taken away rather than lost; the list of instances shows it for a while still."""
+    return instance.state == InstanceState.GONE and timezone.now() - instance.seen_at > MISSED
 
 
 def places() -> int | None:
@@ -54,7 +65,7 @@ def record(found: Iterable[InstanceStatus], now: datetime) -> None:
     rows = {status.name: _row(status) for status in found}
     # Readers see all instances of one moment, or all of the one before.
     with transaction.atomic():
-        before = dict(Instance.objects.values_list("name", "state"))
+        before = {name: (state, version) for name, state, version in _known()}
         Instance.objects.bulk_create(
             rows.values(), update_conflicts=True, unique_fields=["name"], update_fields=MUTABLE
         )
@@ -62,10 +73,27 @@ def record(found: Iterable[InstanceStatus], now: datetime) -> None:
         missing.filter(seen_at__lt=now - REMEMBERED).delete()
         # Kept for a day as "gone": an operator looks for what is missing, and a row that vanished says nothing.
         missing.update(state=InstanceState.GONE, in_flight=0, login=False)
-        after = dict(Instance.objects.values_list("name", "state"))
-    for name, state in after.items():
-        if before.get(name) != state:
-            _log_change(name, before.get(name), state, rows.get(name))
+        after = {name: (state, version) for name, state, version in _known()}
+        _tell_versions(before, after, now)
+    for name, (state, _) in after.items():
+        was = before[name][0] if name in before else None
+        if was != state:
+            _log_change(name, was, state, rows.get(name))
+
+
+def _known() -> Iterable[tuple[str, str, str]]:
+    return Instance.objects.values_list("name", "state", "version")
+
+
+def _tell_versions(before: Versions, after: Versions, now: datetime) -> None:
+    """An alert for those that report another version than before."""
+    changed = [
+        f"{name}: {before[name][1]} → {version}"
+        for name, (_, version) in sorted(after.items())
+        if version and name in before and before[name][1] not in ("", version)
+    ]
+    if changed:
+        raise_alert(VERSION_CHANGED, changed, now, subject="")
 
 
 def _log_change(name: str, before: str | None, state: str, row: Instance | None) -> None:

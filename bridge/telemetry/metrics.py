@@ -146,6 +146,7 @@ CONTENTS_DROPPED = Counter(
 REDIS_AVAILABLE = Gauge(
     "lingma_gateway_redis_available", "1 while every process reaches Redis.", multiprocess_mode="livemin"
 )
+ALERTS = Gauge("lingma_gateway_alerts", "Alerts that are open.", ("kind",), multiprocess_mode="livemostrecent")
 DEGRADED = Gauge(
     "lingma_gateway_degraded",
     "1 while a part is away. mode: the part; README says what still works.",
@@ -242,6 +243,12 @@ def instance_changed(name: str, state: str) -> None:
     """Show the state an instance is in now."""
     for each in OWN_STATES:
         INSTANCE_STATE.labels(name, each).set(each == state)
+
+
+def alerts_counted(counts: Mapping[str, int]) -> None:
+    """Show how many alerts are open, by kind."""
+    for kind, count in counts.items():
+        ALERTS.labels(kind).set(count)
 
 
 def modes_changed(on: Collection[str], all_: Iterable[str]) -> None:

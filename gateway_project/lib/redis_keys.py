@@ -16,6 +16,9 @@ MODES: Final = "lgw:modes:"
 PLACES: Final = "lgw:places"
 """Hash: web process to the places its keys hold. Written and read by web processes, a few seconds each."""
 
+ALERTS: Final = "lgw:alerts"
+"""JSON: kinds of alerts to how many are open, a minute. Written by the checks; read by web processes."""
+
 CRASHES: Final = "lgw:crashes"
 """Hash: prompt to its exits, an hour each. Written and read by web processes."""
 

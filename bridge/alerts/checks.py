@@ -1,0 +1,210 @@
+"""The table of checks: one entry is one kind of alert about a state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts.alerts.words import Kind, Severity, listed
+from accounts.models import Alert
+from bridge.alerts.view import View
+from bridge.fleet.mirror import VERSION_CHANGED
+from bridge.models import Instance
+from bridge.status.accounts import AccountState, Remedy
+from bridge.status.states import InstanceState
+
+Found = Mapping[str, Collection[str]] | None
+"""Subjects of alerts to the names of what is in the state; None: nobody can tell now, so nothing begins or ends."""
+
+HERE: Final = "gateway"
+"""The name of what is in the state, where that is no instance."""
+
+
+class Check(NamedTuple):
+    """One kind of alert about a state. Times are seconds: how long the state has to last, and to be over."""
+
+    kind: str
+    severity: Severity
+    name: object
+    text: object
+    """With `%(names)s`, `%(time)s`, and for an account `%(what)s`."""
+    find: Callable[[View], Found]
+    begins_after: float
+    ends_after: float
+    advice: object = ""
+
+
+def _instances(view: View, is_in: Callable[[Instance], bool]) -> Found:
+    return None if view.instances is None else {"": [each.name for each in view.instances if is_in(each)]}
+
+
+def _in_state(*states: InstanceState) -> Callable[[View], Found]:
+    return lambda view: _instances(view, lambda each: each.state in states and not _is_blocked(each))
+
+
+def _mode(name: str, *hidden_by: str) -> Callable[[View], Found]:
+    """A degraded mode; while one of `hidden_by` is on, nobody knows that it is over."""
+
+    def find(view: View) -> Found:
+        if name in view.modes:
+            return {"": [HERE]}
+        return None if view.modes.intersection(hidden_by) else {}
+
+    return find
+
+
+def _none_ready(view: View) -> Found:
+    if view.instances is None:
+        return None
+    return {} if any(each.state == InstanceState.READY for each in view.instances) else {"": [HERE]}
+
+
+def _is_blocked(instance: Instance) -> bool:
+    return AccountState(instance.account).remedy is Remedy.ADMINISTRATOR
+
+
+def _blocked(view: View) -> Found:
+    if view.instances is None:
+        return None
+    blocked = [each for each in view.instances if each.state != InstanceState.GONE and _is_blocked(each)]
+    return _by((each.account, each.name) for each in blocked)
+
+
+def _expiring(view: View) -> Found:
+    last = view.now + timedelta(days=view.options.login_days)
+    return _instances(
+        view,
+        lambda each: each.login and each.login_expires_at is not None and view.now < each.login_expires_at < last,
+    )
+
+
+def _failing_turns(view: View) -> Found:
+    options = view.options
+    is_bad = view.turns >= options.least_turns and view.failed * 100 >= options.error_percent * view.turns
+    # While rows are not filed, an hour without failures may be one without rows.
+    if not is_bad and view.modes & {"worker", "redis", "flush", "database"}:
+        return None
+    return {"": [HERE]} if is_bad else {}
+
+
+def _queue(view: View) -> Found:
+    if view.instances is None:
+        return None
+    waiting = {each.process: each.waiting or 0 for each in view.instances if each.state != InstanceState.GONE}
+    return {"": [HERE]} if sum(waiting.values()) >= view.options.queue_length else {}
+
+
+def _versions(view: View) -> Found:
+    """Those that do not run the version which most of their kind run."""
+    if view.instances is None:
+        return None
+    up = [each for each in view.instances if each.version and each.state != InstanceState.GONE]
+    usual = {
+        upstream: Counter(each.version for each in up if each.upstream == upstream).most_common(1)[0][0]
+        for upstream in {each.upstream for each in up}
+    }
+    return {"": [f"{each.name} ({each.version})" for each in up if each.version != usual[each.upstream]]}
+
+
+def _by(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for subject, name in pairs:
+        found.setdefault(subject, []).append(name)
+    return found
+
+
+CHECKS: Final = (
+    Check(
+        "none_ready", Severity.CRITICAL, _("no instance ready"), _("no instance can take a turn since %(time)s."),
+        _none_ready, 30, 30, _("See the list of instances: each says why."),
+    ),
+    Check(
+        "login_needed", Severity.CRITICAL, _("login needed"), _("%(names)s: not logged in since %(time)s."),
+        _in_state(InstanceState.LOGIN_REQUIRED), 60, 30, _("Log in again: no turn runs there until then."),
+    ),
+    Check(
+        "login_expiring", Severity.WARNING, _("login expires"), _("%(names)s: the login ends within some days."),
+        _expiring, 0, 60, _("Log in again before it does; the list of instances has the times."),
+    ),
+    Check(
+        "account_blocked", Severity.CRITICAL, _("account blocked"), _("%(names)s: %(what)s, since %(time)s."),
+        _blocked, 60, 30,
+    ),
+    Check(
+        "instances_failing", Severity.WARNING, _("instances fail"),
+        _("%(names)s: failed, degraded or backing off since %(time)s."),
+        _in_state(InstanceState.FAILED, InstanceState.DEGRADED, InstanceState.BACKOFF), 120, 60,
+        _("Their last errors are in the list of instances."),
+    ),
+    Check(
+        "instances_gone", Severity.WARNING, _("instances gone"), _("%(names)s: no sign of life since %(time)s."),
+        _in_state(InstanceState.GONE), 60, 30, _("Their web process has ended, or has lost Redis; see its log."),
+    ),
+    Check(
+        "turns_failing", Severity.WARNING, _("many turns fail"),
+        _("many of the turns of five minutes failed, since %(time)s."), _failing_turns, 0, 300,
+        _("The usage pages show which ones, and why."),
+    ),
+    Check(
+        "queue_long", Severity.WARNING, _("queue long"), _("many turns wait for a place since %(time)s."), _queue, 60,
+        120, _("More instances or accounts take more turns at once."),
+    ),
+    Check(
+        "versions_differ", Severity.WARNING, _("versions differ"),
+        _("%(names)s: another version than the others, since %(time)s."), _versions, 300, 60,
+        _("Restart them, or see whether they have updated themselves."),
+    ),
+    Check(
+        "ledger_wrong", Severity.CRITICAL, _("ledger does not add up"),
+        _("turns that were admitted are neither filed nor open, since %(time)s."),
+        _mode("ledger", "redis", "database", "worker", "flush"), 0, 60, _("The log of the worker has the hours."),
+    ),
+    Check(
+        "rows_wait", Severity.WARNING, _("usage is not filed"), _("usage rows cannot be filed since %(time)s."),
+        _mode("flush", "redis", "worker"), 60, 60, _("They are kept. The log of the worker says why."),
+    ),
+    Check(
+        "disk_full", Severity.CRITICAL, _("disk"), _("the disk takes nothing more since %(time)s."),
+        _mode("disk", "redis", "worker"), 30, 120, _("Make room in DATA_DIR."),
+    ),
+    Check(
+        "redis_away", Severity.CRITICAL, _("Redis away"), _("Redis does not answer since %(time)s."),
+        _mode("redis"), 30, 30, _("Turns go on without sessions reused. See whether it runs, and its memory."),
+    ),
+    Check(
+        "worker_away", Severity.CRITICAL, _("worker away"), _("the worker gives no sign of life since %(time)s."),
+        _mode("worker", "redis"), 30, 30, _("Usage rows wait in Redis. See whether the worker runs."),
+    ),
+    Check(
+        "beat_away", Severity.CRITICAL, _("scheduler away"), _("the scheduler gives no sign of life since %(time)s."),
+        _mode("beat", "redis"), 30, 30, _("Nothing is cleaned or looked at. See whether beat runs."),
+    ),
+)  # fmt: skip
+
+
+def kind_of(check: Check) -> Kind:
+    """What `accounts.alerts` needs to know of it."""
+
+    def sentence(alert: Alert, since: str) -> str:
+        account = AccountState(alert.subject) if alert.subject else None
+        what = gettext(account.label) if account else ""
+        said = str(check.text) % {"names": listed(alert), "time": since, "what": what}
+        advice = gettext(account.advice) if account else str(check.advice)
+        return f"{said} {advice}".strip()
+
+    return Kind(sentence, "facts", check.name, check.severity, check.begins_after, check.ends_after)
+
+
+def _version_changed(alert: Alert, since: str) -> str:
+    return gettext("another version since %(time)s: %(names)s.") % {"names": listed(alert), "time": since}
+
+
+KINDS: Final = {
+    **{check.kind: kind_of(check) for check in CHECKS},
+    VERSION_CHANGED: Kind(_version_changed, "facts", _("version changed"), Severity.INFO),
+}

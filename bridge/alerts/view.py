@@ -1,0 +1,74 @@
+"""What the checks look at: the gateway at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import redis
+from django.db.models import Sum
+
+from accounts.models import FAILED, Usage
+from bridge.fleet import mirror
+from bridge.models import Instance
+from gateway_project.lib import degraded, redis_keys
+from gateway_project.lib.degraded import Mode
+from gateway_project.lib.redis_client import connect
+
+WINDOW = timedelta(minutes=5)
+"""Of which the share of failed turns is taken."""
+
+
+@dataclass(frozen=True)
+class AlertOptions:
+    """From where on something is an alert."""
+
+    login_days: int = 3
+    error_percent: int = 20
+    least_turns: int = 20
+    """With fewer in WINDOW nobody can tell how many fail."""
+    queue_length: int = 20
+
+
+@dataclass(frozen=True)
+class View:
+    """The gateway at one moment. `instances` is None while nobody knows them, because Redis is away."""
+
+    now: datetime
+    options: AlertOptions
+    instances: Sequence[Instance] | None
+    modes: frozenset[str]
+    turns: int = 0
+    failed: int = 0
+
+
+def look(redis_url: str, options: AlertOptions, now: datetime) -> View:
+    """At everything, once. Raise what the database raises."""
+    try:
+        with connect(redis_url) as client:
+            modes = _modes(client)
+        instances = [each for each in mirror.current(redis_url) if not mirror.long_gone(each)]
+    except redis.RedisError:
+        modes, instances = {"redis"}, None
+    turns, failed = _turns(now)
+    return View(now, options, instances, frozenset(modes | _names(degraded.active())), turns, failed)
+
+
+def _modes(client: redis.Redis) -> set[str]:
+    """Those that any process has published."""
+    keys = list(client.scan_iter(f"{redis_keys.MODES}*", count=1000))
+    values: Any = client.mget(keys) if keys else []
+    return {name for value in values for name in _names(degraded.read(value) or [])}
+
+
+def _names(modes: Sequence[Mode]) -> set[str]:
+    return {each.name for each in modes}
+
+
+def _turns(now: datetime) -> tuple[int, int]:
+    """Turns and refusals of the last minutes, and those of them that failed."""
+    recent = Usage.objects.filter(started_at__gte=now - WINDOW).order_by()
+    sums = recent.aggregate(turns=Sum("count", default=0), failed=Sum("count", filter=FAILED, default=0))
+    return sums["turns"], sums["failed"]

@@ -1,0 +1,171 @@
+"""What is an alert, and that it becomes one through the periodic task."""
+
+import time
+from datetime import timedelta
+
+import msgspec
+import pytest
+import redis
+from django.utils import timezone, translation
+
+from accounts.alerts.words import KINDS, sentence
+from accounts.models import Alert
+from bridge.alerts.checks import CHECKS
+from bridge.alerts.run import run
+from bridge.alerts.stand_in import StandIn
+from bridge.alerts.view import AlertOptions, View
+from bridge.fleet import mirror, modes
+from bridge.models import Instance
+from bridge.status.instance import InstanceStatus
+from bridge.tasks import check_alerts
+from gateway_project.lib import degraded
+from gateway_project.lib.degraded import Mode
+
+FIND = {check.kind: check.find for check in CHECKS}
+OPTIONS = AlertOptions()
+
+
+def instance(name="i1", **fields):
+    given = {
+        "process": 1, "state": "ready", "login": True, "account": "logged_in", "version": "2.5", "upstream": "lingma",
+        "seen_at": timezone.now(),
+    }  # fmt: skip
+    waiting = fields.pop("waiting", 0)
+    row = Instance(name=name, **given | fields)
+    row.waiting = waiting
+    return row
+
+
+def view(*instances, on=(), turns=0, failed=0):
+    return View(timezone.now(), OPTIONS, instances, frozenset(on), turns, failed)
+
+
+def kinds_of(looked):
+    """The kinds that a look finds something for."""
+    return {kind for kind, find in FIND.items() if any((find(looked) or {}).values())}
+
+
+@pytest.mark.parametrize(
+    ("fields", "kinds"),
+    [
+        ({}, set()),
+        ({"state": "login_required", "login": False, "account": "expired"}, {"login_needed", "none_ready"}),
+        ({"state": "failed", "account": "no_licence"}, {"account_blocked", "none_ready"}),
+        ({"state": "failed"}, {"instances_failing", "none_ready"}),
+        ({"state": "gone", "login": False}, {"instances_gone", "none_ready"}),
+        ({"login_expires_at": timezone.now() + timedelta(days=2, hours=23)}, {"login_expiring"}),
+        ({"login_expires_at": timezone.now() + timedelta(days=3, hours=1)}, set()),
+        ({"waiting": 20}, {"queue_long"}),
+        ({"waiting": 19}, set()),
+    ],
+)
+def test_state_of_an_instance_is_its_kind(fields, kinds):
+    assert kinds_of(view(instance(**fields))) == kinds
+
+
+@pytest.mark.parametrize(("turns", "failed", "is_bad"), [(19, 19, False), (20, 4, True), (100, 19, False)])
+def test_many_failures_are_an_alert(turns, failed, is_bad):
+    assert ("turns_failing" in kinds_of(view(instance(), turns=turns, failed=failed))) is is_bad
+
+
+def test_another_version_than_the_siblings_is_named():
+    looked = view(instance("i1"), instance("i2"), instance("i3", version="2.6"), instance("i4", upstream="attached"))
+    assert FIND["versions_differ"](looked) == {"": ["i3 (2.6)"]}
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [("ledger", "ledger_wrong"), ("disk", "disk_full"), ("worker", "worker_away"), ("beat", "beat_away"),
+     ("redis", "redis_away"), ("flush", "rows_wait")],
+)  # fmt: skip
+def test_mode_is_its_kind(mode, kind):
+    assert kinds_of(view(instance(), on=[mode])) == {kind}
+
+
+def test_what_nobody_knows_goes_on():
+    looked = View(timezone.now(), OPTIONS, None, frozenset({"redis"}))
+    unknown = {kind for kind, find in FIND.items() if find(looked) is None}
+    assert unknown == FIND.keys() - {"redis_away"}
+
+
+def test_every_kind_has_a_sentence_in_both_languages():
+    for check in CHECKS:
+        subject = "no_licence" if check.kind == "account_blocked" else ""
+        alert = Alert(kind=check.kind, subject=subject, facts=["w1-i1"], count=1)
+        said = []
+        for language in ("en", "zh-hans"):
+            with translation.override(language):
+                said.append((str(KINDS[check.kind].name), sentence(alert)))
+        assert said[0][0] != said[1][0]
+        assert said[0][1] != said[1][1]
+        assert ("w1-i1" in said[0][1]) == ("%(names)s" in check.text)
+
+
+@pytest.fixture
+def fleet(redis_server):
+    """`fleet(state, names)`: heartbeats of those, and of no others."""
+    with redis.Redis.from_url(redis_server) as client:
+
+        def fleet(state, names, **fields):
+            client.flushdb()
+            for name in names:
+                status = InstanceStatus(
+                    name=name, process=1, pid=9, generation=1, state=state, login=True, in_flight=0, limit=8,
+                    restarts=0, last_error="", version=fields.get("version", "2.5"), upstream="lingma", models=1,
+                    started_at=0, at=time.time(),
+                )  # fmt: skip
+                client.set(f"lgw:instance:{name}", msgspec.json.encode(status))
+
+        fleet.client = client
+        yield fleet
+        client.flushdb()
+    modes._elsewhere.clear()
+    for each in degraded.active():
+        degraded.end(each.name)
+
+
+@pytest.mark.django_db
+def test_gone_instances_are_one_alert_that_ends(fleet, redis_server):
+    names = [f"w1-i{number}" for number in range(40)]
+    now = timezone.now()
+    fleet("ready", names)
+    mirror.refresh(redis_server)
+    fleet("ready", names[:1])
+    for seconds in (0, 30, 60, 90):
+        run(redis_server, OPTIONS, now + timedelta(seconds=seconds))
+    assert [(alert.kind, alert.count) for alert in Alert.objects.all()] == [("instances_gone", 39)]
+    counts = msgspec.json.decode(fleet.client.get("lgw:alerts"))
+    assert (counts["instances_gone"], counts["none_ready"]) == (1, 0)
+    fleet("ready", names)
+    for seconds in (105, 135):
+        run(redis_server, OPTIONS, now + timedelta(seconds=seconds))
+    assert Alert.objects.get().ended_at == now + timedelta(seconds=135)
+
+
+@pytest.mark.django_db
+def test_another_version_than_before_is_an_alert(fleet, redis_server):
+    for version in ("2.5", "2.6"):
+        fleet("ready", ["w1-i1", "w1-i2"], version=version)
+        mirror.refresh(redis_server)
+    alert = Alert.objects.get()
+    assert (alert.kind, alert.facts) == ("version_changed", ["w1-i1: 2.5 → 2.6", "w1-i2: 2.5 → 2.6"])
+    mirror.refresh(redis_server)
+    assert Alert.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_task_looks_once(fleet):
+    fleet("ready", ["w1-i1"])
+    check_alerts()
+    assert not Alert.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_web_process_stands_in_for_the_worker(fleet, redis_server):
+    stand_in = StandIn(redis_server, OPTIONS)
+    fleet("ready", ["w1-i1"])
+    assert not await stand_in.look()
+    modes._elsewhere[:] = [Mode("worker", "no sign of life", 5.0)]
+    fleet.client.set("lgw:modes:web-1", msgspec.json.encode(modes._elsewhere))
+    assert await stand_in.look()
+    assert fleet.client.get("lgw:alerts")
