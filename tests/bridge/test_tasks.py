@@ -132,6 +132,7 @@ def test_the_periodic_tasks_come_with_the_tables():
     found = {each.task: (each.interval.every, each.interval.period) for each in PeriodicTask.objects.all()}
     assert found == {
         "bridge.check_instances": (10, "seconds"),
+        "bridge.check_alerts": (15, "seconds"),
         "sessions_store.clean": (300, "seconds"),
         "accounts.prune_usage": (86_400, "seconds"),
         "accounts.prune_answers": (600, "seconds"),
