@@ -30,6 +30,7 @@ from accounts.reports.period import Span
 from accounts.reports.summary import summarize, total
 from accounts.reports.sums import Sums
 from accounts.reports.visibility import Visibility, visible_to
+from accounts.reports.words import UNKNOWN, tokens_of
 from accounts.roles.reach import keys_of
 from gateway_project.lib.cells import ago, cut
 from gateway_project.lib.panels import Figure, Level, Panel, Section
@@ -140,7 +141,7 @@ def _busy_row(pk: int | None, name: str | None, sums: Sums, since: datetime, now
         _link(rows_between(since, now, **of_key), name or deleted_key()),
         f"{sums.turns:,}",
         _link(rows_between(since, now, **of_key, outcome="failed"), failed) if sums.faults else failed,
-        f"{sums.prompt_tokens:,} / {sums.completion_tokens:,}",
+        f"{sums.prompt_tokens:,} / {sums.completion_tokens:,}" if sums.counted_turns else UNKNOWN,
     ]
 
 
@@ -160,7 +161,7 @@ def latest_turns() -> dict[str, Any] | None:
                 "unfold/helpers/label.html", {"text": visible(turn.outcome), "type": OUTCOME_COLOURS[turn.status]}
             ),
             f"{turn.total_ms:,} ms",
-            f"{turn.prompt_tokens:,} / {turn.completion_tokens:,}",
+            tokens_of(turn),
         ]
         for turn in turns
     ]

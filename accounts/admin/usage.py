@@ -18,6 +18,7 @@ from unfold.decorators import display
 
 from accounts.explain.ids import request_id_of
 from accounts.models import OUTCOME_COLOURS, Usage
+from accounts.reports.words import tokens_of
 from gateway_project.lib.cells import VisibleText, cut
 from gateway_project.lib.lookups import ClosedLookups
 
@@ -116,6 +117,13 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
         rest = [field.name for field in Usage._meta.concrete_fields if field.name not in named | {"id"}]
         return [*self.sections, *([(gettext("More"), {"fields": rest})] if rest else [])]
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Usage | None:
+        """The page shows a dash in the place of None, and saves nothing."""
+        obj: Usage | None = super().get_object(request, object_id, from_field)
+        if obj is not None and not obj.tokens_known:
+            obj.prompt_tokens = obj.completion_tokens = None  # type: ignore[assignment]
+        return obj
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
@@ -173,4 +181,4 @@ class UsageAdmin(ClosedLookups, VisibleText, ModelAdmin):
 
     @display(description=_("Tokens in / out"), header=True)
     def tokens(self, obj: Usage) -> tuple[str, str]:
-        return f"{obj.prompt_tokens:,} / {obj.completion_tokens:,}", obj.usage_source
+        return tokens_of(obj), obj.usage_source

@@ -64,6 +64,9 @@ class UsageSerializer(serializers.ModelSerializer[Usage]):
     team_id = serializers.IntegerField(allow_null=True)
     client_app = serializers.CharField(source="agent", help_text="The client program, by its User-Agent.")
 
+    prompt_tokens = serializers.SerializerMethodField(help_text="Null where nobody knows.")
+    completion_tokens = serializers.SerializerMethodField(help_text="Null where nobody knows.")
+
     class Meta:
         model = Usage
         exclude: ClassVar = ["id"]  # `api_key` and `agent` are earlier names of `key_id` and `client_app`
@@ -73,6 +76,12 @@ class UsageSerializer(serializers.ModelSerializer[Usage]):
 
     def get_team(self, row: Usage) -> str | None:
         return row.team.name if row.team else None
+
+    def get_prompt_tokens(self, row: Usage) -> int | None:
+        return row.prompt_tokens if row.tokens_known else None
+
+    def get_completion_tokens(self, row: Usage) -> int | None:
+        return row.completion_tokens if row.tokens_known else None
 
 
 _DOCUMENTED: Final = [

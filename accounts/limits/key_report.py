@@ -135,7 +135,6 @@ def _latest(key: ApiKey) -> list[Usage]:
 
 
 def _request(row: Usage) -> dict[str, Any]:
-    known = bool(row.usage_source) and row.status != "refused"
     ended = verdict(row)
     return {
         "id": row.request_id,
@@ -154,8 +153,8 @@ def _request(row: Usage) -> dict[str, Any]:
         "retry_after": row.retry_after,
         "first_token_ms": row.first_token_ms,
         "total_ms": row.total_ms,
-        "prompt_tokens": row.prompt_tokens if known else None,
-        "completion_tokens": row.completion_tokens if known else None,
+        "prompt_tokens": row.prompt_tokens if row.tokens_known else None,
+        "completion_tokens": row.completion_tokens if row.tokens_known else None,
         "tokens_from": row.usage_source or None,
     }
 

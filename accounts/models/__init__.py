@@ -31,3 +31,4 @@ from accounts.models.usage import OUTCOME_COLOURS as OUTCOME_COLOURS
 from accounts.models.usage import TURNED_AWAY as TURNED_AWAY
 from accounts.models.usage import Usage as Usage
 from accounts.models.usage import UsageQuerySet as UsageQuerySet
+from accounts.models.usage import are_tokens_known as are_tokens_known

@@ -28,6 +28,11 @@ LONGEST_TRACE = 1024
 OUTCOME_COLOURS = {"ok": "success", "error": "danger", "cancelled": "warning", "refused": "info"}
 
 
+def are_tokens_known(status: str, instance: str, usage_source: str) -> bool:
+    """False for what never was asked or died unseen: its columns hold 0, so that they add up."""
+    return status != "refused" and bool(instance and usage_source)
+
+
 class UsageQuerySet(models.QuerySet["Usage"]):
     """Filters by who caused a failure."""
 
@@ -140,6 +145,10 @@ class Usage(models.Model):
 
     def __str__(self) -> str:
         return self.request_id
+
+    @property
+    def tokens_known(self) -> bool:
+        return are_tokens_known(self.status, self.instance, self.usage_source)
 
     @property
     def outcome(self) -> str:

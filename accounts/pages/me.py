@@ -30,6 +30,7 @@ from accounts.pages import key_cookie, pastes
 from accounts.pages.layout import page
 from accounts.pages.trace_words import SCOPES
 from accounts.patterns import allows
+from accounts.reports.words import tokens_of
 from gateway_project.lib.key_secret import digest_of, is_mistyped
 from gateway_project.lib.redis_client import connect
 from gateway_project.lib.texts import Text
@@ -176,14 +177,12 @@ def _limit(state: LimitState, now: datetime) -> dict[str, Any]:
 def _request(row: Usage) -> dict[str, Any]:
     sentence, advice = verdict(row)
     trace = decoded(row.trace)
-    # What never was asked took no tokens; what nobody knows is no zero.
-    tokens = f"{row.prompt_tokens:,} / {row.completion_tokens:,}" if row.instance else "–"
     return {
         "row": row,
         "sentence": translated(sentence),
         "advice": translated(advice),
         "took": seconds(row.total_ms) if row.total_ms else "–",
-        "tokens": tokens,
+        "tokens": tokens_of(row),
         "error": trace.error if trace is not None and row.reason not in LIMITS else "",
     }
 

@@ -118,7 +118,7 @@ def _limits(row: Usage, trace: Trace | None) -> list[dict[str, Any]]:
 
 def _tokens(row: Usage) -> dict[str, Any]:
     """What nobody knows is no zero: of a request that never was asked there are no tokens."""
-    known = bool(row.instance)
+    known = row.tokens_known
     return {
         "prompt": f"{row.prompt_tokens:,}" if known else UNKNOWN,
         "completion": f"{row.completion_tokens:,}" if known else UNKNOWN,

@@ -9,9 +9,9 @@ from typing import Any, Final
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from accounts.models import OUTCOME_COLOURS, ApiKey, Team, Usage
+from accounts.models import OUTCOME_COLOURS, ApiKey, Team, Usage, are_tokens_known
 from accounts.pages.query import iso
-from accounts.reports.words import ESTIMATED, UNKNOWN, ms, number
+from accounts.reports.words import UNKNOWN, ms, tokens_of
 from gateway_project.lib.visible import visible
 
 PAGE: Final = 50
@@ -65,8 +65,6 @@ def _older_than(after: str) -> Q:
 
 
 def row_of(turn: Usage) -> Row:
-    known = turn.usage_source and turn.status != Usage.Status.REFUSED
-    mark = ESTIMATED if turn.usage_source == "estimate" else ""
     return Row(
         request_id=turn.request_id,
         time=f"{timezone.localtime(turn.started_at):%Y-%m-%d %H:%M:%S}",
@@ -78,7 +76,7 @@ def row_of(turn: Usage) -> Row:
         tone=OUTCOME_COLOURS[turn.status],
         first=ms(turn.first_token_ms),
         total=ms(turn.total_ms),
-        tokens=f"{mark}{number(turn.prompt_tokens)} / {number(turn.completion_tokens)}" if known else UNKNOWN,
+        tokens=tokens_of(turn),
     )
 
 
@@ -126,4 +124,6 @@ class Exported:
             **row, "key": self._names.get(("key", row["api_key_id"])),
             "team": self._names.get(("team", row["team_id"])), "started_at": iso(row["started_at"]),
         }  # fmt: skip
+        if not are_tokens_known(row["status"], row["instance"], row["usage_source"]):
+            named.update(prompt_tokens=None, completion_tokens=None)
         return {name: named[SOURCES.get(name, name)] for name in EXPORTED}

@@ -6,6 +6,8 @@ from typing import Final
 
 from django.utils.translation import gettext
 
+from accounts.models import Usage
+
 UNKNOWN: Final = "–"
 BLANK: Final = "\N{NO-BREAK SPACE}"
 ESTIMATED: Final = f"≈{BLANK}"
@@ -14,6 +16,13 @@ ESTIMATED: Final = f"≈{BLANK}"
 
 def number(value: int | None) -> str:
     return UNKNOWN if value is None else f"{value:,}"
+
+
+def tokens_of(turn: Usage) -> str:
+    """Those in and out of one turn."""
+    if not turn.tokens_known:
+        return UNKNOWN
+    return f"{ESTIMATED if turn.usage_source == 'estimate' else ''}{turn.prompt_tokens:,} / {turn.completion_tokens:,}"
 
 
 def short(value: int) -> str:

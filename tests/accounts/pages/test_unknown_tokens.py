@@ -1,0 +1,62 @@
+"""Tokens that nobody knows of are a dash, or null, in every place where a turn is shown: never 0."""
+
+import csv
+import io
+import re
+from datetime import timedelta
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import Usage
+
+pytestmark = pytest.mark.django_db
+
+KINDS = {
+    "refused": {"status": "refused", "reason": "rpm", "instance": "", "usage_source": ""},
+    "waited": {"status": "refused", "reason": "overloaded", "instance": "", "usage_source": "estimate"},
+    "orphaned": {"status": "error", "reason": "orphaned", "instance": "w1-i1", "usage_source": ""},
+}
+
+
+@pytest.fixture(params=sorted(KINDS))
+def turn(request):
+    return Usage.objects.create(
+        request_id="req_" + "7" * 32, protocol="openai", endpoint="/v1/chat/completions", model="m", stream=False,
+        queue_ms=3, total_ms=4, prompt_tokens=0, completion_tokens=0,
+        started_at=timezone.now() - timedelta(minutes=5), **KINDS[request.param],
+    )  # fmt: skip
+
+
+def text_of(response):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+def test_pages_show_a_dash(turn, admin_client):
+    for page in (
+        reverse("admin:index"),
+        reverse("admin:accounts_usage_changelist"),
+        reverse("usage_request", args=[turn.request_id]),
+        "/usage/rows/?range=24h",
+    ):
+        shown = text_of(admin_client.get(page))
+        assert not re.search(r"(?<!ready )(?<!running )\b0 / 0\b|\b0 in, 0 out", shown), page
+
+
+def test_page_of_the_row_shows_a_dash(turn, admin_client):
+    shown = text_of(admin_client.get(reverse("admin:accounts_usage_change", args=[turn.pk])))
+    assert re.search(r"Prompt tokens - Completion tokens -", shown)
+
+
+@async_to_sync
+async def read(response):
+    return b"".join([part async for part in response.streaming_content]).decode()
+
+
+def test_programs_get_null(turn, admin_client):
+    (row,) = csv.DictReader(io.StringIO(read(admin_client.get("/usage/export.csv"))))
+    assert (row["prompt_tokens"], row["completion_tokens"]) == ("", "")
+    row = admin_client.get(f"/api/usage/{turn.request_id}/").json()
+    assert (row["prompt_tokens"], row["completion_tokens"]) == (None, None)
