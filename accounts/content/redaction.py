@@ -8,18 +8,20 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from gateway_project.lib.redaction import BEFORE
+
 PRIVATE_KEY: Final = re.compile(
     r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----(?:[^-]|-(?!----)){0,16384}+(?:-----END [A-Z ]{0,32}PRIVATE KEY-----)?"
 )
 # Ours, OpenAI, Anthropic, Lingma, Stripe, GitHub, GitLab, Slack, AWS, Alibaba Cloud, Google, Hugging Face, npm, PyPI.
 API_KEY: Final = re.compile(
-    r"(?<![A-Za-z0-9])(?:lgw_|sk[-_]|pt-|rt-|[rp]k_(?:live|test)_|gh[opusr]_|github_pat_|glpat-|xox[abeoprs]-"
+    BEFORE + r"(?:lgw_|sk[-_]|pt-|rt-|[rp]k_(?:live|test)_|gh[opusr]_|github_pat_|glpat-|xox[abeoprs]-"
     r"|AKIA|ASIA|LTAI|AIza|hf_|npm_|pypi-)[\w-]{12,}+"
 )
-JWT: Final = re.compile(r"(?<![A-Za-z0-9])eyJ[\w-]{8,}+(?:\.[\w-]+){1,4}+")
+JWT: Final = re.compile(BEFORE + r"eyJ[\w-]{8,}+(?:\.[\w-]+){1,4}+")
 # With a digit: "bearer of" or "bearer authentication" is English.
-BEARER: Final = re.compile(r"(?i)\b(bearer[ \t]{1,8})(?=[^\s\d]{0,64}\d)[\w.~+/=-]{12,}+")
-BASIC: Final = re.compile(r"(?i)(\bauthorization\b[^\w\n]{1,8}basic[ \t]{1,8})[\w+/=-]{6,}+")
+BEARER: Final = re.compile(rf"(?i){BEFORE}(bearer[ \t]{{1,8}})(?=[^\s\d]{{0,64}}\d)[\w.~+/=-]{{12,}}+")
+BASIC: Final = re.compile(rf"(?i){BEFORE}(authorization\b[^\w\n]{{1,8}}basic[ \t]{{1,8}})[\w+/=-]{{6,}}+")
 URL_PASSWORD: Final = re.compile(r"(://[^\s:/@]{0,256}+:)[^\s/@]{1,256}+(?=@)")
 EMAIL: Final = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}+@(?:[\w-]{1,63}+\.){1,8}[A-Za-z]{2,24}\b")
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.app_settings import REAUTHENTICATION_TIMEOUT
+from allauth.account.internal.flows.login import get_authentication_records
+from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
 from allauth.mfa.adapter import DefaultMFAAdapter
 from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
@@ -36,6 +40,14 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         """The very host of the request and no other: another port of it may be somebody else's."""
         request = self.request
         return url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
+
+    def is_reauthentication_required(self, *, app: str, **more: Any) -> bool:
+        """Of who has nothing to show once more, as people of the identity provider, the log-in itself must be fresh."""
+        user = self.request.user
+        if get_reauthentication_flows(user):
+            return bool(super().is_reauthentication_required(app=app, **more))
+        records = get_authentication_records(self.request, user)
+        return not records or time.time() - records[-1]["at"] >= REAUTHENTICATION_TIMEOUT
 
     def add_message(
         self, request: HttpRequest, level: int, message_template: str | None = None, *args: Any, **more: Any

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.forms import ReauthenticateForm
+from allauth.core.internal.cryptokit import normalize_user_code
 from allauth.mfa.base.forms import AuthenticateForm
 from allauth.mfa.base.forms import ReauthenticateForm as ReauthenticateByCodeForm
 from allauth.mfa.models import Authenticator
@@ -58,7 +59,8 @@ class _Waits:
 
     def clean_code(self) -> str:
         waits.begin_code(self.user)
-        code = self.cleaned_data["code"] = self.cleaned_data["code"].replace(" ", "")
+        # As allauth compares it: with other signs between its digits it is the same code, and was used already.
+        code = self.cleaned_data["code"] = normalize_user_code(self.cleaned_data["code"])
         if len(code) > LONGEST_CODE:
             raise ValidationError(gettext("This is no code."))
         try:

@@ -18,7 +18,7 @@ from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView, OAuth2LoginView
 from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOAuth2Adapter
 from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.utils.translation import gettext
 from requests import RequestException
@@ -78,14 +78,23 @@ class ProviderViews(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
 def by_address(addresses: Any) -> User | None:
     """The one user with an address that the provider has verified; None where two have it."""
     for each in addresses:
-        users = list(User.objects.filter(email__iexact=each.email)[:2]) if each.verified and each.email else []
-        if len(users) == 1:
+        if not each.verified or not each.email:
+            continue
+        users = list(User.objects.filter(email__iexact=each.email)[:2])
+        # PostgreSQL compares in capitals, where the dotless i of another domain is an i.
+        if len(users) == 1 and users[0].email.casefold() == each.email.casefold():
             return users[0]
     return None
 
 
 def begin(request: HttpRequest, provider_id: str) -> HttpResponse:
     """Send the browser to the provider."""
+    # allauth takes more from the address: scopes, parameters for the provider, and whether an account is to be linked
+    # to the user who is logged in. Any page may hold a link that says so.
+    asked = QueryDict(mutable=True)
+    if "next" in request.GET:
+        asked["next"] = request.GET["next"]
+    request.GET = request.POST = asked  # type: ignore[assignment]  # a copy, which may be changed
     return _guarded(OAuth2LoginView, request, provider_id)
 
 

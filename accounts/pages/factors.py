@@ -24,6 +24,7 @@ from django.shortcuts import redirect
 from django.urls import path, reverse_lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
 from django.views.generic import RedirectView
 
 from accounts.login.adapters import home_of
@@ -112,7 +113,9 @@ urlpatterns = [
         name="mfa_reauthenticate_webauthn",
     ),
     path(
-        "account/app/add/", page(ActivateTOTPView.as_view(template_name="pages/app_add.html")), name="mfa_activate_totp"
+        "account/app/add/",
+        page(never_cache(ActivateTOTPView.as_view(template_name="pages/app_add.html"))),  # it shows a secret
+        name="mfa_activate_totp",
     ),
     path(
         "account/app/remove/",

@@ -53,7 +53,10 @@ def usage_request(request: HttpRequest, any_id: str) -> HttpResponse:
         row = rows.select_related("api_key", "team").first()
     if row is not None:
         context = context_of(row, request) | content_of(row, request)
-        return TemplateResponse(request, "pages/request.html", context)
+        response = TemplateResponse(request, "pages/request.html", context)
+        if "content" in context:
+            response["Cache-Control"] = "no-store"  # what is deleted here must not stay on the disk of a reader
+        return response
     if request_id and (running := _running(request_id, visible)):
         return TemplateResponse(request, "pages/request_running.html", running)
     context = {"asked": any_id[:LONGEST], "days": getattr(settings.ENV, "usage_retention_days", None)}

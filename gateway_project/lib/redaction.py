@@ -7,6 +7,9 @@ import binascii
 import re
 from typing import Final
 
+BEFORE: Final = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4})|(?<=%[0-9A-Fa-f]{2}))"
+"""Where a word begins: also behind an escape of JSON or of an address, which ends in a letter or a digit."""
+
 # A key of ours keeps as much of its beginning as its hint shows; the hint alone is left as it is.
 KEY: Final = re.compile(r"lgw_(?![A-Za-z0-9]{8}(?![\w-]))([A-Za-z0-9]{8}(?=_)|)[\w-]{8,}")
 
@@ -22,7 +25,7 @@ SCHEME: Final = r"(?:(?:bearer|basic|digest|token|apikey)[ \t]+)?+"
 SECRETS: Final = (
     re.compile(r"(?i)(bearer[ \t]+)(?!lgw_)[\w.~+/=-]{8,}"),
     re.compile(rf"(?i)(authorization{BETWEEN}{SCHEME})(?!lgw_){VALUE}{{6,}}"),
-    re.compile(r"\b((?:sk|pt|rt)-)[\w-]{12,}"),
+    re.compile(rf"{BEFORE}((?:sk|pt|rt)-)[\w-]{{12,}}"),
     re.compile(r"(://[^\s:/@]*:)[^\s/]+(?=@)"),
     re.compile(r"(://)[^\s:/@]{20,}(?=@)"),
     re.compile(rf"(?i)((?:set-)?cookie{BETWEEN})[^\r\n\"'…]+"),
@@ -31,7 +34,7 @@ SECRETS: Final = (
     re.compile(rf"(?i)((?<![\w-])key=)(?!lgw_|lgw:){VALUE}{{12,}}"),
 )
 # Its first part is taken also where the rest is missing, so that no text is searched again from each `eyJ` in it.
-JWT: Final = re.compile(r"\b(eyJ)[\w-]{8,}+(\.[\w.-]{8,})?+")
+JWT: Final = re.compile(BEFORE + r"(eyJ)[\w-]{8,}+(\.[\w.-]{8,})?+")
 BASIC: Final = re.compile(r"(?i)(basic[ \t]+)([a-z0-9+/_-]{6,}={0,2})")
 
 # One of these is in every secret, and in few other texts.

@@ -159,6 +159,10 @@ def test_superuser_reads_content_audited(explained):
     assert AuditEntry.objects.filter(action="viewed").count() == 2
 
 
+def test_content_stays_in_no_cache(client, people, explained):
+    assert people.client(client, "superuser").get(f"/usage/r/{DIGITS}")["Cache-Control"] == "no-store"
+
+
 @pytest.mark.parametrize("role", ROLES[1:])
 def test_no_shipped_role_reads_content(explained, role):
     text = explained(role)

@@ -176,6 +176,31 @@ def test_nobody_else_gets_in(visitor, provider, users, user, reason):
     assert users("print(User.objects.count())") == before
 
 
+def test_address_says_nothing_to_the_provider(visitor, provider, users):
+    """A link on some page neither links accounts nor asks the provider for more."""
+    users(made("asked", "asked@example.com"))
+    provider.user, provider.wrong = {"sub": "16", "email": "asked@example.com", "email_verified": True}, {}
+    for query in ("process=connect", "process=redirect", "auth_params=scope%3Dx", "scope=x"):
+        visitor.cookies.clear()
+        provider.asked.clear()
+        page = visitor.get(f"/login/oidc/?{query}&next=/account/", follow_redirects=True)
+        assert (page.url.path, page.status_code) == ("/account/", 200), query
+        scope = next(query for path, query in provider.asked if path == "/authorization")["scope"]
+        assert set(scope.split()) == {"openid", "profile", "email"}, query
+
+
+def test_dotless_i_is_no_i(visitor, provider, users):
+    users(made("admin_i", "admin@example.com"))
+    assert log_in(visitor, provider, sub="17", email="adm\u0131n@example.com", email_verified=True).status_code == 403
+
+
+def test_user_of_the_provider_alone_sets_a_factor_up(visitor, provider, users):
+    users(made("alone", "alone@example.com") + "\nuser = User.objects.get(username='alone')\n"
+          "user.set_unusable_password()\nuser.save()")  # fmt: skip
+    log_in(visitor, provider, sub="18", email="alone@example.com", email_verified=True)
+    assert visitor.get("/account/app/add/").status_code == 200
+
+
 def test_address_of_two_users_is_nobodys(visitor, provider, users):
     users(made("one", "shared@example.com") + "\n" + made("two", "shared@example.com"))
     assert log_in(visitor, provider, sub="20", email="shared@example.com", email_verified=True).status_code == 403

@@ -92,6 +92,8 @@ def test_secrets_never_leave_even_in_tracebacks(form):
         ("https://ghp_0123456789abcdef0123@example.com/x", "https://…@example.com/x"),
         ("postgres://user:p@ss@host/db", "postgres://user:…@host/db"),
         ("read with pt-0123456789abcdef", "read with pt-…"),
+        (r'{"x": "A\nsk-0123456789abcdef"}', r'{"x": "A\nsk-…"}'),
+        ("密钥sk-0123456789abcdef", "密钥sk-…"),
         ("a eyJhbGciOiJI.eyJzdWIiOiIx.abc", "a eyJ…"),
         ("an eyJhbGciOiJI or eyJhbGciOiJI-eyJ. alone", "an eyJhbGciOiJI or eyJhbGciOiJI-eyJ. alone"),
         ("prompt_tokens=12345678 first_token_ms=1234567", "prompt_tokens=12345678 first_token_ms=1234567"),

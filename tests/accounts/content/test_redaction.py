@@ -33,6 +33,17 @@ def test_secrets_of_known_forms_go(text, shown):
     assert redacted(text) == shown
 
 
+@pytest.mark.parametrize("before", ["\\n", "\\t", "\\r", "\\\\n", "\\u003d", "%3D", "%0a", "_", "密钥"])
+@pytest.mark.parametrize(
+    "secret",
+    ["sk-proj-abcDEF_1234567890", "ghp_abcdefghij0123456789ABCDEF", "lgw_abcdefgh_ijklmnopqrstuvwxyz", JWT,
+     "Authorization: Bearer abc.def-123456~x", "authorization: Basic dXNlcjpwYXNzd29yZA"],
+)  # fmt: skip
+def test_secret_behind_an_escape_goes(before, secret):
+    """Arguments of calls are JSON, where a new line ends in a letter."""
+    assert secret[-12:] not in redacted(f'{{"content": "A{before}{secret}\\n"}}')
+
+
 def test_own_keys_go():
     assert redacted(f"key={generate()}.") == "key=[API key]."
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from allauth.mfa.models import Authenticator
+from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client
 
@@ -50,6 +51,31 @@ def test_code_is_taken_once(anna):
     client, answer = second_step(code)
     assert answer.status_code == 200
     assert "_auth_user_id" not in client.session
+
+
+@pytest.mark.parametrize("between", ["-", ".", "\t", "_"])
+def test_code_is_taken_once_however_it_is_written(anna, between):
+    """By another process too, which has none of allauth's cache."""
+    secret = add_app(anna)
+    code = code_of(secret)
+    assert second_step(code)[1].status_code == 302
+    cache.clear()
+    assert second_step(between.join(code))[1].status_code == 200
+
+
+def test_who_has_nothing_to_show_again_must_have_logged_in_just_now(client):
+    user = person(staff=True)
+    user.set_unusable_password()
+    user.save()
+    client.force_login(user)
+    assert client.get("/account/app/add/").status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/account/app/add/", "/account/recovery/", "/account/recovery/codes.txt"])
+def test_secrets_stay_in_no_cache(anna, path):
+    if "recovery" in path:
+        add_app(anna)
+    assert "no-store" in anna.get(path)["Cache-Control"]
 
 
 def test_each_recovery_code_works_once(anna):
