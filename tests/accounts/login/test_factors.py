@@ -54,7 +54,7 @@ def test_code_is_taken_once(anna):
 
 
 @pytest.mark.parametrize("between", ["-", ".", "\t", "_"])
-def test_code_is_taken_once_however_it_is_written(anna, between):
+def test_code_is_taken_once_however_written(anna, between):
     """By another process too, which has none of allauth's cache."""
     secret = add_app(anna)
     code = code_of(secret)
@@ -63,7 +63,7 @@ def test_code_is_taken_once_however_it_is_written(anna, between):
     assert second_step(between.join(code))[1].status_code == 200
 
 
-def test_who_has_nothing_to_show_again_must_have_logged_in_just_now(client):
+def test_stale_log_in_without_password_changes_nothing(client):
     user = person(staff=True)
     user.set_unusable_password()
     user.save()
