@@ -194,7 +194,7 @@ def test_dotless_i_is_no_i(visitor, provider, users):
     assert log_in(visitor, provider, sub="17", email="adm\u0131n@example.com", email_verified=True).status_code == 403
 
 
-def test_user_of_the_provider_alone_sets_a_factor_up(visitor, provider, users):
+def test_user_without_password_adds_a_factor(visitor, provider, users):
     users(made("alone", "alone@example.com") + "\nuser = User.objects.get(username='alone')\n"
           "user.set_unusable_password()\nuser.save()")  # fmt: skip
     log_in(visitor, provider, sub="18", email="alone@example.com", email_verified=True)
