@@ -183,9 +183,10 @@ class InstanceLogin:
         wanted = self.wanted
         if not self.known.is_set():
             return
-        if self.held is not None and (wanted is None or self.held.login != wanted.login):
+        if self.held is not None and (wanted is None or (self.held.login != wanted.login and not wanted.generation)):
             await self._disk.run(partial(work_dir.remove, directory, self.held.files))
             self.held = None
+            self._account.forget()
         if wanted is None or (self.held is not None and self._fits(self.held, wanted)):
             return
         if not wanted.generation:
@@ -231,7 +232,8 @@ class InstanceLogin:
 
     def _fits(self, held: Held, wanted: WantedLogin) -> bool:
         # A generation that is not known here yet is one that this instance has stored itself.
-        return held.generation >= wanted.generation and held.endpoint == wanted.endpoint
+        same = held.login == wanted.login and held.endpoint == wanted.endpoint
+        return same and held.generation >= wanted.generation
 
     def _is_other(self, wanted: WantedLogin) -> bool:
         """Whether the run should end for what is wanted. Not for each generation: the service of another instance may

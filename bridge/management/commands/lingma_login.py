@@ -8,7 +8,6 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
-from django.db import Error
 
 from accounts.audit.commands import RecordedCommand
 from accounts.management.commands.create_api_key import names
@@ -54,8 +53,6 @@ class Command(RecordedCommand):
             raise CommandError(str(exc)) from None
         except ValidationError as exc:
             raise CommandError(" ".join(exc.messages)) from None
-        except Error as exc:
-            raise CommandError(f"The database cannot be used: {exc}") from None
 
 
 def _done(options: dict[str, Any]) -> str:

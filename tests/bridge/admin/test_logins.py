@@ -216,6 +216,17 @@ def test_secrets_are_shown_nowhere(admin_client, instances, tmp_path, caplog):
     assert SECRET.encode() not in stored
 
 
+def test_login_is_encrypted_again_with_others(tmp_path, settings):
+    older, newer = "an older key that is long enough", "a newer key that is long enough"
+    settings.SECRET_KEYS = [older]
+    by_command("main", "--bundle", write_login(tmp_path / "a"))
+    settings.SECRET_KEYS = [newer, older]
+    call_command("rotate_secrets", stdout=StringIO())
+    settings.SECRET_KEYS = [newer]
+    assert files_of("main")["cache/id"] == b"machine-1"
+    assert Login.objects.get().generation == 1
+
+
 def test_changes_of_operators_are_recorded(instances, tmp_path):
     by_command("main", "--bundle", write_login(tmp_path / "a"), "--instances", "w1-i1")
     rows = list(AuditEntry.objects.order_by("id").values_list("source", "action", "object_type", "object_text"))

@@ -17,7 +17,7 @@ from bridge.lingma.dialects.base import Ask
 from bridge.logins.bundle import from_folder, of_two
 from bridge.logins.work_dir import Held
 from bridge.models import InstanceOrder, Login
-from bridge.pool.logins import Report
+from bridge.pool.logins import Report, StoreAway
 from bridge.pool.options import InstanceOptions, PoolOptions
 from bridge.pool.pool import Pool
 from bridge.status.accounts import AccountState
@@ -32,12 +32,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @asynccontextmanager
-async def fleet(redis_server, *directories, arguments=()):
+async def fleet(redis_server, *directories, arguments=(), store=None):
     """A pool of simulators that nobody is logged in to, and what a web process does for its logins."""
     link = RedisLink(redis_server)
     specs = [simulator(each, *arguments) for each in directories]
     pool = Pool(specs, 1, PoolOptions(), InstanceOptions(orders_within=30))
-    pool.take_logins_from(DatabaseLogins())
+    pool.take_logins_from(store or DatabaseLogins())
     watcher = order_watcher(link, pool.obey)
     await watcher.refresh()
     pool.start()
@@ -248,3 +248,36 @@ async def test_work_dir_keeps_login_while_orders_are_unknown(tmp_path):
     finally:
         pool.on_change = lambda: None
         await pool.stop()
+
+
+async def test_instance_moves_to_another_login(redis_server, tmp_path):
+    await give(await bring(tmp_path / "one", "one"), "w1-i1")
+    async with fleet(redis_server, tmp_path / "w1") as pool:
+        await in_state(pool, "ready")
+        (tmp_path / "w1" / "cache" / "quota").write_text("of nobody's login")
+        other = await bring(tmp_path / "two", "two", name="bob", machine="machine-2")
+        await give(other, "w1-i1")
+        await until(pool, lambda: pool.statuses()[0].held_login == other.pk and pool.statuses()[0].login)
+        assert account_of(tmp_path / "w1") == "bob"
+        assert (tmp_path / "w1" / "cache" / "quota").exists()
+
+
+class Away(DatabaseLogins):
+    """A database that is away when the first renewals are to be stored."""
+
+    left = 3
+
+    async def keep(self, held, bundle, expires_at):
+        self.left -= 1
+        if self.left >= 0:
+            raise StoreAway
+        return await super().keep(held, bundle, expires_at)
+
+
+async def test_renewal_is_stored_when_database_is_back(redis_server, tmp_path):
+    await give(await bring(tmp_path / "files", days=1), "w1-i1")
+    arguments, store = ("--renewal=works", f"--renewal-sec={2 * DAY}"), Away()
+    async with fleet(redis_server, tmp_path / "w1", arguments=arguments, store=store) as pool:
+        await in_state(pool, "ready")
+        await until_stored(generation=2)
+        assert (store.left, pool.statuses()[0].restarts) == (-1, 0)

@@ -16,6 +16,7 @@ OURS = sorted(
 ARGUMENTS = {
     "create_api_key": ["alice"],
     "create_api_token": ["ann"],
+    "lingma_login": ["main"],
     "prune_usage": [],
     "rebuild_usage": ["--from", "2026-11-01", "--to", "2026-11-02"],
     "reconcile_usage": [],

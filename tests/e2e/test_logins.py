@@ -1,0 +1,107 @@
+"""A gateway whose instances are given logins: by command, while turns run, over several processes."""
+
+import json
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from tests.bridge.logins.files import DAY, write_login
+from tests.e2e.formats import OPENAI, send
+from tests.e2e.installation import ROOT, Gateway, django, environment, until
+
+WRAPPER = """#!/bin/sh
+cd {root} && exec {python} -m bridge.simulator "$@" --renewal=never
+"""
+FACTS = """
+import json
+from bridge.models import Login
+print(json.dumps(list(Login.objects.values("label", "generation", "account", "problem"))))
+"""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """A Lingma that nobody is logged in to."""
+    path = tmp_path_factory.mktemp("theirs") / "Lingma"
+    path.write_text(WRAPPER.format(root=ROOT, python=sys.executable))
+    path.chmod(0o755)
+    return str(path)
+
+
+def lingma_login(gateway, *arguments):
+    done = subprocess.run(
+        [sys.executable, "manage.py", "lingma_login", *map(str, arguments)], cwd=ROOT,
+        env=environment(gateway.data_dir), capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def facts(gateway):
+    return json.loads(django(gateway.data_dir, FACTS))[0]
+
+
+def account(gateway, instance="w1-i1"):
+    return json.loads((gateway.work_dir(instance) / "cache" / "user").read_text())["name"]
+
+
+def ready(gateway):
+    return send(gateway, "GET", "/readyz").status == 200
+
+
+def test_login_is_given_changed_and_stored_again(tmp_path, template, program):
+    with Gateway(tmp_path / "data", template, wait=False, LINGMA_BIN=program) as gateway:
+        until(lambda: b"not logged in to Lingma" in send(gateway, "GET", "/readyz").body)
+        said = lingma_login(gateway, "main", "--bundle", write_login(tmp_path / "a", days=1), "--instances=w1-i1")
+        assert said == "main: generation 1, on w1-i1"
+        until(lambda: ready(gateway))
+        assert gateway.ask(OPENAI, "[[sim: text=hello]] x").text == "hello"
+        assert stat.S_IMODE((gateway.work_dir() / "cache" / "user").stat().st_mode) == 0o600
+
+        # Another login comes while a turn runs: it is finished, and the next waits for the new one.
+        answers = {}
+
+        def ask(name, prompt):
+            answers[name] = gateway.ask(OPENAI, prompt, stream=True)
+
+        long = threading.Thread(target=ask, args=("long", "[[sim: text=whole chunks=60 delay_ms=50]] of-long"))
+        long.start()
+        until(lambda: gateway.asks("of-long"))
+        lingma_login(gateway, "main", "--bundle", write_login(tmp_path / "b", "bob", "machine-2", days=1))
+        until(lambda: b"draining" in send(gateway, "GET", "/readyz").body or account(gateway) == "bob")
+        assert gateway.ask(OPENAI, "[[sim: text=next]] x").text == "next"
+        long.join(60)
+        assert (answers["long"].status, answers["long"].text) == (200, "whole")
+        assert account(gateway) == "bob"
+
+        # The service renews it: that is the third generation.
+        gateway.control(renewal="works", renewal_sec=2 * DAY)
+        until(lambda: facts(gateway)["generation"] == 3, every=0.5)
+        assert facts(gateway) == {"label": "main", "generation": 3, "account": "logged_in", "problem": ""}
+        logged = gateway.output()
+    assert [secret for secret in ("pt-secret", "rt-secret", "machine-1", "machine-2") if secret in logged] == []
+
+
+def test_login_is_shared_by_processes(tmp_path, template, program):
+    with Gateway(tmp_path / "data", template, processes=2, wait=False, LINGMA_BIN=program) as gateway:
+        names = ("w1-i1", "w2-i1")
+        until(lambda: all((gateway.work_dir(name) / "cache" / "id").exists() for name in names))
+        with gateway.redis() as client:
+            until(lambda: all(client.exists(f"lgw:instance:{name}") for name in names))
+
+            def beats():
+                return [json.loads(client.get(f"lgw:instance:{name}") or "{}") for name in names]
+
+            lingma_login(gateway, "main", "--bundle", write_login(tmp_path / "a", days=1), "--instances=w1-i1,w2-i1")
+            until(lambda: all(each.get("login") for each in beats()))
+            pid = beats()[0]["pid"]
+            gateway.control("w1-i1", renewal="works", renewal_sec=2 * DAY)
+            until(lambda: [each.get("login_generation") for each in beats() if each.get("login")] == [2, 2])
+            # What one has renewed the other takes over; the one goes on.
+            assert beats()[0]["pid"] == pid
+        users = {(gateway.work_dir(name) / "cache" / "user").read_bytes() for name in names}
+        assert len(users) == 1
+        assert facts(gateway)["generation"] == 2
