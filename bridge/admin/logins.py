@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
@@ -51,14 +52,14 @@ class LoginForm(forms.ModelForm):
     """Files are taken and never given out again."""
 
     instances = forms.MultipleChoiceField(
-        label=_("instances"), required=False, widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        label=_("Instances"), required=False, widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text=_("They finish the turns they have and start anew with this login. An instance has one at most."),
     )  # fmt: skip
     archive = _file(_("ZIP archive"), _("Of a work directory that is logged in, or of a folder with user and id."))
     user_file = _file("cache/user")
     id_file = _file("cache/id", _("The two files without an archive: they belong together."))
     credentials_file = _file(
-        _("credentials"), _("A personal token, or the lines access key, secret key and organisation.")
+        _("Credentials"), _("A personal token, or the lines access key, secret key and organisation.")
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -103,7 +104,7 @@ class LoginAdmin(AuditHistory, ClosedLookups, ModelAdmin):
     list_filter = ("kind", "account")
     search_fields = ("label", "endpoint")
     list_per_page = 100
-    readonly_fields = ("state", "ends", "generation", "used_by", "wrong", "refreshed_at", "reported_at")
+    readonly_fields = ("account", "ends", "generation", "used_by", "wrong", "refreshed_at", "reported_at")
     actions_list: ClassVar = ["spread"]
     empty_icon = "badge"
     empty_title = _("No logins")
@@ -121,7 +122,9 @@ class LoginAdmin(AuditHistory, ClosedLookups, ModelAdmin):
         may_write = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
         sets: list[Any] = [(None, {"fields": ["label", ("kind", "endpoint"), *(["instances"] if may_write else [])]})]
         if obj is not None:
-            facts = ["state", ("ends", "generation"), "used_by", "wrong", ("refreshed_at", "reported_at")]
+            facts = ["account", ("ends", "generation"), "wrong", ("refreshed_at", "reported_at")]
+            if not may_write:
+                facts.insert(0, "used_by")
             sets.insert(0 if not may_write else 1, (_("State"), {"fields": facts}))
         if may_write:
             words = _("They are encrypted and cannot be taken out again. Left empty, what is stored stays.")
@@ -207,4 +210,4 @@ class LoginAdmin(AuditHistory, ClosedLookups, ModelAdmin):
 
 
 def _with_advice(problem: str, advice: str) -> str:
-    return gettext("%(problem)s. %(advice)s") % {"problem": gettext(problem), "advice": gettext(advice)}
+    return gettext("%(problem)s. %(advice)s") % {"problem": capfirst(gettext(problem)), "advice": gettext(advice)}

@@ -14,12 +14,14 @@ from django.utils.translation import gettext
 from bridge.fleet import mirror
 from bridge.logins.bundle import Bundle
 from bridge.models import Instance, InstanceOrder, Login
+from bridge.status.accounts import AccountState
 from bridge.status.logins import LoginKind
 from bridge.status.states import InstanceState
 from gateway_project.lib.secrets_at_rest import Secret
 
 ATTACHED: Final = "attached"
 LARGEST_CREDENTIALS: Final = 64 << 10
+USEFUL: Final = (AccountState.UNKNOWN, AccountState.LOGGED_IN, AccountState.NETWORK_ERROR, AccountState.ERROR)
 
 
 def import_bundle(label: str, bundle: Bundle, endpoint: str | None = None) -> Login:
@@ -80,8 +82,9 @@ def assign(login: Login, names: Collection[str], redis_url: str) -> None:
 
 
 def spreading(redis_url: str) -> dict[str, Login]:
-    """Which login each instance without one would get, evenly. Logins without files get no instance."""
-    logins = list(Login.objects.filter(generation__gt=0).defer("bundle", "credentials"))
+    """Which login each instance without one would get, evenly; none that is known to be of no use now."""
+    useful = Login.objects.filter(generation__gt=0, problem="", account__in=USEFUL)
+    logins = list(useful.defer("bundle", "credentials"))
     taken = dict(InstanceOrder.objects.exclude(login=None).values_list("name", "login"))
     uses, given = Counter(taken.values()), {}
     for instance in instances_there(redis_url):

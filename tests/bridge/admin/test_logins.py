@@ -156,6 +156,7 @@ def test_instances_without_login_get_one_evenly(admin_client, instances, tmp_pat
     for label in ("a", "b"):
         by_command(label, "--bundle", write_login(tmp_path / label))
     Login.objects.create(label="0 without files")
+    Login.objects.create(label="0 without use", generation=1, account="expired")
     assert "w1-i1" in admin_client.get(f"{LIST}spread/").content.decode()
     assert assigned() == {}
     admin_client.post(f"{LIST}spread/")
@@ -187,7 +188,9 @@ def test_viewers_look_and_change_nothing(instances, tmp_path):
     by_command("main", "--bundle", write_login(tmp_path / "a"))
     client, page = viewer(), f"{LIST}{Login.objects.get().pk}/change/"
     assert client.get(LIST).status_code == 200
-    assert client.get(page).status_code == 200
+    shown = client.get(page).content.decode()
+    assert "not read yet" in shown
+    assert 'type="file"' not in shown
     assert client.get("/api/logins/").status_code == 200
     assert upload(client).status_code == 403
     assert client.post(f"{LIST}spread/").status_code == 403
